@@ -1,0 +1,57 @@
+//! What a login needs of its host: libpam in `sys`, a script in the tests.
+
+use pam::constants::PamResultCode;
+use zeroize::Zeroizing;
+
+/// What somebody typed. Wiped on drop.
+pub(crate) type Answer = Zeroizing<Vec<u8>>;
+
+/// Items of a handle that are strings and no secrets. Values as in `_pam_types.h`.
+#[derive(Clone, Copy)]
+#[repr(i32)]
+pub(crate) enum Item {
+    Service = 1,
+    Terminal = 3,
+    RemoteHost = 4,
+}
+
+/// Priorities of syslog(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum Priority {
+    Error = 3,
+    Notice = 5,
+    Info = 6,
+    Debug = 7,
+}
+
+/// What `pam_sm_authenticate` leaves for `pam_sm_acct_mgmt` on the same handle.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// About whom.
+    pub(crate) user: Vec<u8>,
+    /// They were let through without a token, by `nullok`; otherwise they were accepted.
+    pub(crate) excused: bool,
+}
+
+/// One PAM handle, seen from a module.
+pub(crate) trait Host {
+    /// Who is logging in. The application may be asked, and may ask the user.
+    fn user(&mut self) -> Result<Vec<u8>, PamResultCode>;
+    /// A copy of an item; `None` if it is not set.
+    fn item(&self, item: Item) -> Option<Vec<u8>>;
+    /// A copy of the password that a module before this one left (PAM_AUTHTOK).
+    fn stacked(&self) -> Option<Answer>;
+    /// Leaves a password for the modules behind this one, or takes away what was left.
+    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode>;
+    /// Asks the user. `None` if the application answered without text.
+    fn ask(&self, prompt: &str, echo: bool) -> Result<Option<Answer>, PamResultCode>;
+    /// Writes a line to syslog, facility authpriv. The line holds no NUL.
+    fn log(&self, priority: Priority, line: &str);
+    /// Has the application wait about so long before it says no.
+    fn delay_refusal(&mut self, microseconds: u32);
+    /// Keeps something on the handle until `pam_end`, in place of what was kept before.
+    fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode>;
+    /// What was kept.
+    fn remembered(&self) -> Option<&Remembered>;
+}

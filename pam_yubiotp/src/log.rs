@@ -1,0 +1,135 @@
+//! One line of syslog a decision: `outcome user=… token=… mode=… service=… rhost=… reason="…"`.
+//!
+//! Never a password, an OTP or a key: none of them is in an [`Outcome`]. Names come from strangers, so anything in
+//! them that could end a field or a line is escaped.
+
+use crate::code::Outcome;
+use crate::handle::{Host, Item, Priority};
+use std::fmt::Write;
+
+/// Who logs in where, for every line of one login.
+pub(crate) struct Log {
+    user: String,
+    mode: &'static str,
+    debug: bool,
+}
+
+impl Log {
+    /// For the user of one login. `debug`: whether steps are logged.
+    pub(crate) fn new(user: &[u8], mode: &'static str, debug: bool) -> Self {
+        Self { user: field(user), mode, debug }
+    }
+
+    /// The line of a decision.
+    pub(crate) fn outcome(&self, host: &impl Host, outcome: &Outcome) {
+        let (priority, name) = match outcome {
+            Outcome::Accepted(_) => (Priority::Info, "accepted"),
+            Outcome::Rejected(_)
+            | Outcome::TriesUsedUp(_)
+            | Outcome::NothingStacked
+            | Outcome::NotEnrolled => (Priority::Notice, "refused"),
+            Outcome::Excused => (Priority::Info, "excused"),
+            Outcome::Unusable(_) | Outcome::BadArgument(_) | Outcome::ConversationFailed(_) => {
+                (Priority::Error, "fault")
+            }
+        };
+        let token = match outcome {
+            Outcome::Accepted(receipt) => Some(receipt.token()),
+            Outcome::Rejected(reason) | Outcome::TriesUsedUp(reason) => reason.token(),
+            Outcome::NotEnrolled
+            | Outcome::Excused
+            | Outcome::NothingStacked
+            | Outcome::Unusable(_)
+            | Outcome::BadArgument(_)
+            | Outcome::ConversationFailed(_) => None,
+        };
+        let token = token.map_or_else(|| "none".to_owned(), |token| token.to_string());
+        let item = |item| {
+            host.item(item).filter(|value| !value.is_empty()).map_or("none".into(), |value| field(&value))
+        };
+        let line = format!(
+            "{name} user={} token={token} mode={} service={} rhost={} tty={} reason={}",
+            self.user,
+            self.mode,
+            item(Item::Service),
+            item(Item::RemoteHost),
+            item(Item::Terminal),
+            quoted(reason(outcome).as_bytes()),
+        );
+        host.log(priority, &line);
+    }
+
+    /// A step, if the settings say `debug`.
+    pub(crate) fn step(&self, host: &impl Host, what: impl FnOnce() -> String) {
+        if self.debug {
+            host.log(Priority::Debug, &format!("user={} {}", self.user, escaped(what().as_bytes())));
+        }
+    }
+}
+
+fn reason(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted(receipt) => receipt.position().to_string(),
+        Outcome::Rejected(reason) => reason.to_string(),
+        Outcome::TriesUsedUp(reason) => format!("{reason}; no tries left"),
+        Outcome::NotEnrolled => "the mapping does not list the user (ykmap add)".to_owned(),
+        Outcome::Excused => "the mapping does not list the user, and nullok stands in pam.d".to_owned(),
+        Outcome::NothingStacked => {
+            "use_first_pass, and no module before this one asked for a password".to_owned()
+        }
+        Outcome::Unusable(fault) => fault.to_string(),
+        Outcome::BadArgument(why) => format!("{why} (in pam.d)"),
+        Outcome::ConversationFailed(code) => format!("the application did not get an answer ({code:?})"),
+    }
+}
+
+/// A name as the value of a field.
+fn field(name: &[u8]) -> String {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+    if !name.is_empty() && name.iter().all(plain) { escaped(name) } else { quoted(name) }
+}
+
+fn quoted(text: &[u8]) -> String {
+    format!("\"{}\"", escaped(text).replace('"', "\\\""))
+}
+
+/// Text in which nothing ends a line or moves a cursor. What is neither control nor broken stays as it is.
+fn escaped(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => out.push_str("\\\\"),
+                control if control.is_control() => out.extend(control.escape_unicode()),
+                other => out.push(other),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String does not fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_field() {
+        for (name, expected) in [
+            (&b"alice"[..], "alice"),
+            (b"", "\"\""),
+            (b"al ice", "\"al ice\""),
+            (b"a\"b", "\"a\\\"b\""),
+            (b"x reason=accepted", "\"x reason=accepted\""),
+            (b"a\nb", "\"a\\u{a}b\""),
+            (b"a\xffb", "\"a\\xffb\""),
+            ("é".as_bytes(), "\"é\""),
+            (b"\x1b[2J", "\"\\u{1b}[2J\""),
+        ] {
+            assert_eq!(field(name), expected);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Getting answers, and handing on the password that stood before an OTP.
+
+use crate::handle::{Answer, Host};
+use pam::constants::PamResultCode;
+use ykmap::settings::Settings;
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The user was asked here.
+    Asked,
+    /// A module before this one had asked, and left it in PAM_AUTHTOK.
+    Stacked,
+}
+
+/// Asks once, with all there is to say in one prompt: text before it would be shown late, or never.
+pub(crate) fn ask(host: &impl Host, settings: &Settings, user: &[u8]) -> Result<Answer, PamResultCode> {
+    let shown: String =
+        String::from_utf8_lossy(user).chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let prompt = settings.prompt.replace("%u", &shown);
+    host.ask(&prompt, settings.echo)?.ok_or(PamResultCode::PAM_CONV_ERR)
+}
+
+/// Leaves the password to the modules behind.
+///
+/// From an answer to our own question nothing is left if there was no password: what a module before us left is not
+/// ours to take away. Of a stacked answer the OTP is always taken away.
+pub(crate) fn hand_on(host: &mut impl Host, source: Source, password: &[u8]) -> Result<(), PamResultCode> {
+    match (source, password.is_empty()) {
+        (Source::Asked, true) => Ok(()),
+        (Source::Stacked, true) => host.hand_on(None),
+        (Source::Asked | Source::Stacked, false) => host.hand_on(Some(password)),
+    }
+}

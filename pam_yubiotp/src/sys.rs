@@ -1,0 +1,133 @@
+//! Where libpam enters, and all unsafe code of the project.
+//!
+//! `pam_hooks!` of pam-bindings makes the `pam_sm_*` functions, checks their arguments and stops panics; its handle
+//! gives the conversation and module data. What it lacks is called here directly: users that are not UTF-8, setting
+//! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3).
+
+use crate::handle::{Answer, Host, Item, Priority, Remembered};
+use crate::login;
+use pam::constants::{PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PamFlag, PamResultCode};
+use pam::conv::Conv;
+use pam::items::AuthTok;
+use pam::module::{PamHandle, PamHooks};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::ptr;
+use std::sync::Once;
+use zeroize::{Zeroize, Zeroizing};
+
+#[link(name = "pam")]
+unsafe extern "C" {
+    fn pam_get_user(pamh: *mut PamHandle, user: *mut *const c_char, prompt: *const c_char) -> c_int;
+    fn pam_get_item(pamh: *const PamHandle, item: c_int, value: *mut *const c_void) -> c_int;
+    fn pam_set_item(pamh: *mut PamHandle, item: c_int, value: *const c_void) -> c_int;
+    fn pam_fail_delay(pamh: *mut PamHandle, microseconds: c_uint) -> c_int;
+    fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
+}
+
+/// Under this name the handle keeps what happened on it, until `pam_end`.
+const REMEMBERED: &str = "pam_yubiotp";
+const PAM_AUTHTOK: c_int = 6;
+
+struct Module;
+
+pam::pam_hooks!(Module);
+
+/// Panics are stopped by `pam_hooks!`; this keeps their text off the stderr of sshd and sudo. The hook is of the
+/// module's own copy of the standard library, not the host's.
+fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+}
+
+impl PamHooks for Module {
+    fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        quiet();
+        login::authenticate(pamh, &args)
+    }
+
+    fn acct_mgmt(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        quiet();
+        login::account(pamh)
+    }
+
+    /// There are no credentials to set. Success, because where this module stands alone PAM_IGNORE would make
+    /// `pam_setcred` fail and the login with it.
+    fn sm_setcred(_pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
+    }
+}
+
+impl Host for PamHandle {
+    fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
+        let mut user: *const c_char = ptr::null();
+        // SAFETY: `self` is the live handle that libpam passed in; `user` is written before success is returned, and
+        // a null prompt means libpam's own.
+        let code = unsafe { pam_get_user(self, &raw mut user, ptr::null()) };
+        if code != 0 || user.is_null() {
+            return Err(PamResultCode::try_from(code).unwrap_or(PamResultCode::PAM_SYSTEM_ERR));
+        }
+        // SAFETY: on success `user` is a C string owned by the handle, which nobody changes before it is copied here.
+        Ok(unsafe { CStr::from_ptr(user) }.to_bytes().to_vec())
+    }
+
+    fn item(&self, item: Item) -> Option<Vec<u8>> {
+        let mut value: *const c_void = ptr::null();
+        // SAFETY: `self` is a live handle; `Item` names only items that are C strings; `value` is written on success.
+        let code = unsafe { pam_get_item(self, item as c_int, &raw mut value) };
+        if code != 0 || value.is_null() {
+            return None;
+        }
+        // SAFETY: a string item is a C string owned by the handle, which nobody changes before it is copied here.
+        Some(unsafe { CStr::from_ptr(value.cast()) }.to_bytes().to_vec())
+    }
+
+    fn stacked(&self) -> Option<Answer> {
+        let token = self.get_item::<AuthTok<'_>>().ok()??;
+        Some(Zeroizing::new(token.as_bytes().to_vec()))
+    }
+
+    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
+        let mut owned = match password.map(CString::new) {
+            None => None,
+            Some(Ok(password)) => Some(password.into_bytes_with_nul()),
+            Some(Err(_)) => return Err(PamResultCode::PAM_BUF_ERR),
+        };
+        let value = owned.as_ref().map_or(ptr::null(), |bytes| bytes.as_ptr());
+        // SAFETY: `self` is a live handle; `value` is null or a C string that outlives the call; libpam copies it.
+        let code = unsafe { pam_set_item(self, PAM_AUTHTOK, value.cast()) };
+        owned.zeroize();
+        match PamResultCode::try_from(code) {
+            Ok(PamResultCode::PAM_SUCCESS) => Ok(()),
+            Ok(code) => Err(code),
+            Err(_) => Err(PamResultCode::PAM_SYSTEM_ERR),
+        }
+    }
+
+    fn ask(&self, prompt: &str, echo: bool) -> Result<Option<Answer>, PamResultCode> {
+        let style = if echo { PAM_PROMPT_ECHO_ON } else { PAM_PROMPT_ECHO_OFF };
+        let conversation = self.get_item::<Conv<'_>>()?.ok_or(PamResultCode::PAM_CONV_ERR)?;
+        let answer = conversation.send(style, prompt)?;
+        Ok(answer.map(|answer| Zeroizing::new(answer.as_bytes().to_vec())))
+    }
+
+    fn log(&self, priority: Priority, line: &str) {
+        // A NUL would end the line early, and `log` has escaped them.
+        let Ok(line) = CString::new(line) else { return };
+        // SAFETY: `self` is a live handle; the format takes one C string, which is given and outlives the call.
+        unsafe { pam_syslog(self, priority as c_int, c"%s".as_ptr(), line.as_ptr()) }
+    }
+
+    fn delay_refusal(&mut self, microseconds: u32) {
+        // SAFETY: `self` is a live handle. That a delay cannot be had changes nothing.
+        let _ = unsafe { pam_fail_delay(self, microseconds) };
+    }
+
+    fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
+        self.set_data(REMEMBERED, Box::new(what))
+    }
+
+    fn remembered(&self) -> Option<&Remembered> {
+        // SAFETY: under this name `remember` above stores a `Remembered`, and nobody else stores anything.
+        unsafe { self.get_data::<Remembered>(REMEMBERED) }.ok()
+    }
+}

@@ -1,0 +1,147 @@
+//! `pam-drive`: one login through libpam in a process of its own, so that a test can trace it, preload into it, or
+//! kill it.
+//!
+//! Usage: `pam-drive --confdir DIR --service S [--user U] [--rhost H] [--tty T] [--flags N] [--calls A,B] ANSWER...`
+//!
+//! Prints a line for everything that happens: `prompt echo-off "YubiKey for alice: "`, `info "..."`, `error "..."`,
+//! `authenticate PAM_SUCCESS`. Makes every call that it is told to, also after one that failed. Exits 0 where all
+//! said PAM_SUCCESS, else 1; 2 is a wrong usage.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its answer")]
+
+use std::env;
+use std::ffi::{OsString, c_int};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+use std::process::ExitCode;
+use tests::libpam::{Code, Conversation, Item, Pam, Prompt, Reply, Script, Style};
+
+/// The command line, as far as it was given.
+#[derive(Default)]
+struct Options {
+    confdir: OsString,
+    service: String,
+    user: Option<OsString>,
+    rhost: Option<String>,
+    tty: Option<String>,
+    flags: c_int,
+    calls: Option<String>,
+    answers: Vec<Vec<u8>>,
+}
+
+impl Options {
+    /// Everything after the last option is an answer; `--` ends the options.
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut options = Self::default();
+        while let Some(arg) = args.next() {
+            let name = arg.to_string_lossy().into_owned();
+            if name == "--" || !name.starts_with("--") {
+                options.answers.extend((name != "--").then(|| arg.into_vec()));
+                options.answers.extend(args.by_ref().map(OsString::into_vec));
+                break;
+            }
+            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+            let text = value.to_string_lossy().into_owned();
+            match name.as_str() {
+                "--confdir" => options.confdir = value,
+                "--service" => options.service = text,
+                "--user" => options.user = Some(value),
+                "--rhost" => options.rhost = Some(text),
+                "--tty" => options.tty = Some(text),
+                "--flags" => options.flags = text.parse().map_err(|_| "--flags needs a number")?,
+                "--calls" => options.calls = Some(text),
+                _ => return Err(format!("unknown option {name}")),
+            }
+        }
+        if options.confdir.is_empty() || options.service.is_empty() {
+            return Err("--confdir and --service are needed".to_owned());
+        }
+        Ok(options)
+    }
+}
+
+/// Prints what it is shown, then answers by the script.
+struct Printing(Script);
+
+impl Conversation for Printing {
+    fn answer(&mut self, prompts: &[Prompt]) -> Reply {
+        for Prompt { style, text } in prompts {
+            match style {
+                Style::EchoOff => println!("prompt echo-off {text:?}"),
+                Style::EchoOn => println!("prompt echo-on {text:?}"),
+                Style::Error => println!("error {text:?}"),
+                Style::Info => println!("info {text:?}"),
+                Style::Other(number) => println!("style {number} {text:?}"),
+            }
+        }
+        self.0.answer(prompts)
+    }
+}
+
+/// One login; whether every call succeeded.
+fn drive(options: Options) -> Result<bool, String> {
+    let conversation = Box::new(Printing(Script::new(options.answers)));
+    let user = options.user.as_ref().map(|user| user.as_bytes());
+    let mut pam = Pam::start(Path::new(&options.confdir), &options.service, user, conversation);
+    for (item, value) in [(Item::Rhost, &options.rhost), (Item::Tty, &options.tty)] {
+        if let Some(value) = value {
+            pam.set_item_str(item, value);
+        }
+    }
+    let mut succeeded = true;
+    for call in options.calls.as_deref().unwrap_or("authenticate").split(',') {
+        let code = match call {
+            "authenticate" => pam.authenticate(options.flags),
+            "acct_mgmt" => pam.acct_mgmt(options.flags),
+            "setcred" => pam.setcred(options.flags),
+            "open_session" => pam.open_session(options.flags),
+            "close_session" => pam.close_session(options.flags),
+            "chauthtok" => pam.chauthtok(options.flags),
+            _ => return Err(format!("unknown call {call}")),
+        };
+        println!("{call} {code:?}");
+        succeeded &= code == Code::SUCCESS;
+    }
+    Ok(succeeded)
+}
+
+fn main() -> ExitCode {
+    match Options::parse(env::args_os().skip(1)).and_then(drive) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("pam-drive: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use std::process::Command;
+    use tests::built;
+    use tests::libpam::Services;
+
+    /// What it prints and its exit code for a login of nobody.
+    fn drive(services: &Services, arguments: &[&str]) -> (String, Option<i32>) {
+        let mut command = Command::new(built::program("pam-drive"));
+        command.arg("--confdir").arg(services.path()).args(["--service", "demo", "--user", "no one here"]);
+        let output = command.args(arguments).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code())
+    }
+
+    #[test]
+    fn tells_what_happens() {
+        let dir = tempfile::tempdir().unwrap();
+        let services = Services::new(dir.path());
+        services.write("demo", "auth required pam_unix.so\naccount required pam_permit.so\n");
+        let (printed, code) = drive(&services, &["--calls", "authenticate,acct_mgmt", "an answer"]);
+        assert_eq!(
+            printed,
+            "prompt echo-off \"Password: \"\nauthenticate PAM_USER_UNKNOWN\nacct_mgmt PAM_SUCCESS\n"
+        );
+        assert_eq!(code, Some(1));
+        assert_eq!(drive(&services, &["--calls", "acct_mgmt"]), ("acct_mgmt PAM_SUCCESS\n".into(), Some(0)));
+        assert_eq!(drive(&services, &["--nonsense", "x"]).1, Some(2));
+        assert_eq!(drive(&services, &["--calls", "nonsense"]).1, Some(2));
+    }
+}

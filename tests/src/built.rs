@@ -1,0 +1,77 @@
+//! The things under test: built on first use, with the profile of the running test.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// The module as an administrator installs it.
+///
+/// # Panics
+/// Where it does not build.
+#[must_use]
+pub fn module() -> PathBuf {
+    build("pam_yubiotp").join("libpam_yubiotp.so")
+}
+
+/// A program of the workspace: `ykmap`, or `pam-drive` of this package.
+///
+/// # Panics
+/// Where it does not build, or there is no such program.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    build(if name == "pam-drive" { "tests" } else { name }).join(name)
+}
+
+/// Builds a package, once a process, and gives the folder that it lands in. One package at a time: built together
+/// with `ykmap`, the module would be linked with the command's features.
+fn build(package: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let folder = folder();
+    // a build that failed stops its own test, and the next one tells its own story
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(package) {
+        cargo_build(package, &folder);
+        built.insert(package.to_owned());
+    }
+    folder
+}
+
+/// `target/debug` or `target/release`: where the running test comes from.
+pub(crate) fn folder() -> PathBuf {
+    let exe = env::current_exe().unwrap();
+    let parent = exe.parent().unwrap();
+    if parent.ends_with("deps") { parent.parent().unwrap().to_path_buf() } else { parent.to_path_buf() }
+}
+
+fn cargo_build(package: &str, folder: &Path) {
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--package", package, "--profile", profile, "--target-dir"])
+        .arg(folder.parent().unwrap())
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cargo build of {package}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_the_module_and_the_command() {
+        assert!(module().is_file());
+        assert!(program("ykmap").is_file());
+    }
+
+    #[test]
+    fn builds_the_driver() {
+        assert_eq!(Command::new(program("pam-drive")).output().unwrap().status.code(), Some(2));
+    }
+}

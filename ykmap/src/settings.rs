@@ -1,0 +1,234 @@
+//! `config.toml`, and what module arguments and command options put in its place.
+
+use crate::Fault;
+use crate::file::{self, Audience, FileFault};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use yubiotp::PublicId;
+
+/// Where the settings are when nobody says otherwise.
+pub const CONFIG: &str = "/etc/yubiotp/config.toml";
+/// Where the mapping is when nobody says otherwise.
+pub const MAPPING: &str = "/etc/yubiotp/authorized_yubikeys";
+/// Where the store is when nobody says otherwise.
+pub const STORE: &str = "/var/lib/yubiotp";
+/// Where the store key is when nobody says otherwise.
+pub const STORE_KEY: &str = "/etc/yubiotp/store.key";
+/// The prompt when nobody says otherwise; `%u` stands for the user.
+pub const PROMPT: &str = "YubiKey for %u: ";
+
+/// How OTPs are validated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Against the store of this host.
+    Offline,
+}
+
+impl Mode {
+    /// The name that settings and log use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+        }
+    }
+
+    /// A mode by its name.
+    ///
+    /// # Errors
+    /// Names the modes there are.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "offline" => Ok(Self::Offline),
+            other => Err(format!("unknown mode {other:?}: this version has offline")),
+        }
+    }
+}
+
+/// What one login needs to know. Every path is absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How OTPs are validated.
+    pub mode: Mode,
+    /// The mapping; `%u` stands for the user.
+    pub mapping: String,
+    /// The folder of the token store.
+    pub store: PathBuf,
+    /// The file of the store key.
+    pub store_key: PathBuf,
+    /// The prompt; `%u` stands for the user.
+    pub prompt: String,
+    /// Whether what is typed is shown.
+    pub echo: bool,
+    /// How often a user may try in one call, 1 to 10.
+    pub tries: u8,
+    /// Only public ids of so many modhex characters count, if given: 0 to 32, even.
+    pub token_id_length: Option<u8>,
+    /// How long to wait for another login of the same token.
+    pub lock_wait: Duration,
+    /// Whether each step is logged.
+    pub debug: bool,
+}
+
+/// What stands in `config.toml`, or in place of it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// `mode`
+    pub mode: Option<Mode>,
+    /// `mapping`
+    pub mapping: Option<String>,
+    /// `store`
+    pub store: Option<PathBuf>,
+    /// `store_key`
+    pub store_key: Option<PathBuf>,
+    /// `prompt`
+    pub prompt: Option<String>,
+    /// `echo`
+    pub echo: Option<bool>,
+    /// `tries`
+    pub tries: Option<u8>,
+    /// `token_id_length`
+    pub token_id_length: Option<u8>,
+    /// `lock_wait`, in seconds
+    pub lock_wait: Option<u8>,
+    /// `debug`
+    pub debug: Option<bool>,
+}
+
+impl Given {
+    /// What is given here, else what is given in `other`.
+    #[must_use]
+    fn or(self, other: Self) -> Self {
+        Self {
+            mode: self.mode.or(other.mode),
+            mapping: self.mapping.or(other.mapping),
+            store: self.store.or(other.store),
+            store_key: self.store_key.or(other.store_key),
+            prompt: self.prompt.or(other.prompt),
+            echo: self.echo.or(other.echo),
+            tries: self.tries.or(other.tries),
+            token_id_length: self.token_id_length.or(other.token_id_length),
+            lock_wait: self.lock_wait.or(other.lock_wait),
+            debug: self.debug.or(other.debug),
+        }
+    }
+
+    /// Relative paths are relative to the folder that the settings file is in, so that a folder that holds all of
+    /// it can be moved.
+    fn within(mut self, folder: &Path) -> Self {
+        self.mapping = self.mapping.map(|mapping| folder.join(mapping).to_string_lossy().into_owned());
+        self.store = self.store.map(|store| folder.join(store));
+        self.store_key = self.store_key.map(|key| folder.join(key));
+        self
+    }
+}
+
+/// Whether a number of tries is one.
+///
+/// # Errors
+/// Says which are.
+pub fn check_tries(tries: u8) -> Result<u8, String> {
+    if (1..=10).contains(&tries) { Ok(tries) } else { Err("tries is a number from 1 to 10".to_owned()) }
+}
+
+/// Whether a length of public ids, in modhex characters, is one.
+///
+/// # Errors
+/// Says which are.
+pub fn check_token_id_length(length: u8) -> Result<u8, String> {
+    if usize::from(length) <= 2 * PublicId::MAX && length % 2 == 0 {
+        Ok(length)
+    } else {
+        Err("token_id_length is an even number of modhex characters from 0 to 32 (most YubiKeys: 12)"
+            .to_owned())
+    }
+}
+
+impl Settings {
+    /// The settings: `overrides` before what the file says, before what is usual.
+    ///
+    /// `config` names a file that must be there; for `None` it is [`CONFIG`], which need not be.
+    ///
+    /// # Errors
+    /// The file cannot be used, or something in it is not a setting; nothing of it counts then.
+    pub fn load(config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
+        let path = config.unwrap_or(Path::new(CONFIG));
+        let given = match file::read(path, 64 << 10, Audience::Everyone) {
+            Err(FileFault::Missing(_)) if config.is_none() => Given::default(),
+            contents => parse(&contents?)
+                .map_err(|why| Fault::Settings { path: path.to_owned(), why })?
+                .within(path.parent().unwrap_or(Path::new("/"))),
+        };
+        let given = overrides.or(given);
+        Ok(Self {
+            mode: given.mode.unwrap_or(Mode::Offline),
+            mapping: given.mapping.unwrap_or_else(|| MAPPING.to_owned()),
+            store: given.store.unwrap_or_else(|| STORE.into()),
+            store_key: given.store_key.unwrap_or_else(|| STORE_KEY.into()),
+            prompt: given.prompt.unwrap_or_else(|| PROMPT.to_owned()),
+            echo: given.echo.unwrap_or(false),
+            tries: given.tries.unwrap_or(1),
+            token_id_length: given.token_id_length,
+            lock_wait: Duration::from_secs(given.lock_wait.unwrap_or(5).into()),
+            debug: given.debug.unwrap_or(false),
+        })
+    }
+
+    /// Whether a public id is of the length that the settings allow.
+    #[must_use]
+    pub fn allows(&self, id: &PublicId) -> bool {
+        self.token_id_length.is_none_or(|length| id.as_bytes().len() * 2 == usize::from(length))
+    }
+}
+
+fn parse(contents: &[u8]) -> Result<Given, String> {
+    let text = str::from_utf8(contents).map_err(|_| "not a text in UTF-8".to_owned())?;
+    let given: Given = toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count().saturating_add(1);
+        format!("line {line}: {}", error.message())
+    })?;
+    given.tries.map_or(Ok(1), check_tries)?;
+    given.token_id_length.map_or(Ok(0), check_token_id_length)?;
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_setting_is_named() {
+        for (text, why) in [
+            ("mode = \"offline\"\nmodus = 1\n", "line 2: unknown field `modus`"),
+            ("mode = \"on-line\"", "line 1: unknown variant `on-line`, expected `offline`"),
+            ("tries = 0", "tries is a number from 1 to 10"),
+            ("token_id_length = 13", "token_id_length is an even number"),
+            ("echo = \"yes\"", "line 1: invalid type: string \"yes\", expected a boolean"),
+            ("tries = 3\ntries = 4", "line 2: duplicate key"),
+            ("\u{feff}tries =", "line 1: "),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.starts_with(why), "{text}: {error}");
+        }
+        assert!(parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn arguments_before_file_before_usual() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "mapping = \"people\"\ntries = 3\nstore = \"/elsewhere\"\n").unwrap();
+        std::os::unix::fs::chown(&path, Some(rustix::process::geteuid().as_raw()), None).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let overrides = Given { tries: Some(2), ..Given::default() };
+        let settings = Settings::load(Some(&path), overrides).unwrap();
+        assert_eq!(settings.mapping, folder.path().join("people").to_str().unwrap());
+        assert_eq!((settings.tries, settings.store.to_str()), (2, Some("/elsewhere")));
+        assert_eq!(settings.store_key, Path::new(STORE_KEY));
+        let missing = folder.path().join("missing.toml");
+        assert!(Settings::load(Some(&missing), Given::default()).is_err(), "a named file must be there");
+    }
+}

@@ -1,0 +1,130 @@
+//! The host's token store: one small file a token for its key, one for its position.
+//!
+//! `keys/ID` is sealed and written once; `positions/ID` changes at every login and belongs to this host alone.
+//! `docs/store.md` has the formats and why they are so.
+
+mod advance;
+mod enrol;
+mod record;
+mod slots;
+
+pub use enrol::{Enrolled, Progress};
+pub use record::{BadRecord, Record, read_store_key, write_store_key};
+pub use slots::{BadSlots, Slots, State};
+
+use crate::Fault;
+use crate::file::{self, Audience, Folder};
+use crate::settings::Settings;
+use std::path::PathBuf;
+use std::time::Duration;
+use yubiotp::ledger::{Advance, Ledger};
+use yubiotp::seal::StoreKey;
+use yubiotp::verdict::Vault;
+use yubiotp::{Credential, Position, PublicId};
+
+/// The folder of sealed keys, in the store.
+pub const KEYS: &str = "keys";
+/// The folder of positions, in the store.
+pub const POSITIONS: &str = "positions";
+
+/// A key file has a few hundred bytes.
+const MOST_KEY_FILE: u64 = 4096;
+
+/// The token store of a host. Nothing is open yet: each step opens what it needs.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+    store_key: PathBuf,
+    lock_wait: Duration,
+}
+
+impl Store {
+    /// The store that the settings name.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            folder: settings.store.clone(),
+            store_key: settings.store_key.clone(),
+            lock_wait: settings.lock_wait,
+        }
+    }
+
+    /// The folder of sealed keys.
+    ///
+    /// # Errors
+    /// It, or a folder on the way, cannot be used.
+    pub fn keys(&self) -> Result<Folder, Fault> {
+        Ok(Folder::open(&self.folder.join(KEYS))?)
+    }
+
+    /// The folder of positions.
+    ///
+    /// # Errors
+    /// It, or a folder on the way, cannot be used.
+    pub fn positions(&self) -> Result<Folder, Fault> {
+        Ok(Folder::open(&self.folder.join(POSITIONS))?)
+    }
+
+    /// The host's store key.
+    ///
+    /// # Errors
+    /// Its file cannot be used.
+    pub fn store_key(&self) -> Result<StoreKey, Fault> {
+        let text = zeroize::Zeroizing::new(file::read(&self.store_key, MOST_KEY_FILE, Audience::Owner)?);
+        read_store_key(&text).map_err(|why| Fault::StoreKey { path: self.store_key.clone(), why })
+    }
+
+    /// Every token that has a key here, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be listed, or holds something that is not a key.
+    pub fn tokens(&self) -> Result<Vec<PublicId>, Fault> {
+        let folder = self.keys()?;
+        let mut tokens = Vec::new();
+        for name in folder.names()? {
+            tokens.push(PublicId::parse(name.as_bytes()).map_err(|_| {
+                let why = BadRecord::Damaged { line: 1, wanted: "a file named by its token's public id" };
+                Fault::Key { path: folder.path().join(&name), why }
+            })?);
+        }
+        tokens.sort_unstable();
+        Ok(tokens)
+    }
+
+    /// The sealed key of a token.
+    ///
+    /// # Errors
+    /// There is none, or its file cannot be used.
+    pub fn record(&self, token: &PublicId) -> Result<Record, Fault> {
+        let folder = self.keys()?;
+        let text = folder
+            .read(&token.to_string(), MOST_KEY_FILE, Audience::Owner)
+            .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoKey { path, token: *token }))?;
+        let path = folder.path().join(token.to_string());
+        Record::read(&text, token).map_err(|why| Fault::Key { path, why })
+    }
+
+    fn open_record(&self, record: &Record, token: &PublicId, key: &StoreKey) -> Result<Credential, Fault> {
+        let path = self.folder.join(KEYS).join(token.to_string());
+        let id = key.id();
+        if record.under != id {
+            let (under, store_key) = (record.under, self.store_key.clone());
+            return Err(Fault::OtherStoreKey { path, under, store_key, id });
+        }
+        key.open(&record.sealed, token).map_err(|_| Fault::BrokenSeal { path })
+    }
+}
+
+impl Vault for Store {
+    fn credential(&self, token: &PublicId) -> Result<Credential, Fault> {
+        self.open_record(&self.record(token)?, token, &self.store_key()?)
+    }
+}
+
+impl Ledger for Store {
+    type Fault = Fault;
+
+    fn advance(&self, token: &PublicId, to: Position) -> Result<Advance, Fault> {
+        advance::advance(&self.positions()?, token, to, self.lock_wait)
+    }
+}

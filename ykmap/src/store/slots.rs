@@ -1,0 +1,285 @@
+//! The text of `positions/ID`: two slots, written alternately in place (`docs/store.md` has the format).
+//!
+//! A slot is 512 bytes of text at the start of a block of 4 KiB, so that a write torn by a power cut damages one slot
+//! and leaves the other, older one.
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use yubiotp::key::Fingerprint;
+use yubiotp::{Position, PublicId};
+
+/// Bytes of one slot.
+pub const SLOT: usize = 512;
+/// Bytes from the start of one slot to the start of the other.
+pub const BLOCK: usize = 4096;
+/// Bytes of the whole file.
+pub const FILE: usize = 2 * BLOCK;
+
+/// What a position file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Whose it is.
+    pub token: PublicId,
+    /// Of which credential: another key programmed under the same public id starts anew.
+    pub key: Fingerprint,
+    /// Whether the token may be used here.
+    pub enabled: bool,
+    /// The last accepted position; `None` before the first.
+    pub position: Option<Position>,
+}
+
+/// A position file as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// What it says.
+    pub state: State,
+    /// How often it was written.
+    sequence: u64,
+    /// Which slot says it, 0 or 1.
+    slot: usize,
+    /// The other slot is damaged: a write was cut off, or the disk is failing.
+    pub damaged: bool,
+}
+
+/// Why a position file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSlots {
+    /// Not of the length that every position file has.
+    #[error("has {0} bytes instead of {FILE}")]
+    Length(usize),
+    /// Neither slot is whole.
+    #[error("both slots are damaged")]
+    BothDamaged,
+    /// The slots are whole and cannot both be true.
+    #[error("the two slots contradict each other")]
+    Contradiction,
+    /// Made by a later pam_yubiotp.
+    #[error("was written by a later version of pam_yubiotp (format {0}; this one knows 1)")]
+    LaterVersion(u32),
+    /// It belongs to another token.
+    #[error("belongs to token {0}")]
+    OtherToken(PublicId),
+}
+
+/// A whole new position file.
+#[must_use]
+pub fn new_file(state: &State) -> Vec<u8> {
+    let mut file = Vec::with_capacity(FILE);
+    for slot in 0..2_usize {
+        file.extend_from_slice(&encode(state, 1 - slot as u64, slot));
+        file.resize((slot + 1) * BLOCK - 1, b' ');
+        file.push(b'\n');
+    }
+    file
+}
+
+impl Slots {
+    /// Reads a whole position file of `token`.
+    ///
+    /// # Errors
+    /// It cannot be trusted to say how far the token has come.
+    pub fn read(file: &[u8], token: &PublicId) -> Result<Self, BadSlots> {
+        if file.len() != FILE {
+            return Err(BadSlots::Length(file.len()));
+        }
+        let slots = [0, 1]
+            .map(|slot| file.get(slot * BLOCK..).and_then(|block| block.get(..SLOT)).unwrap_or_default());
+        for slot in slots {
+            if let Some(version) = version(slot).filter(|version| *version > 1) {
+                return Err(BadSlots::LaterVersion(version));
+            }
+        }
+        let [first, second] = [decode(slots[0], 0), decode(slots[1], 1)];
+        let (newest, older) = match (first, second) {
+            (None, None) => return Err(BadSlots::BothDamaged),
+            (Some(whole), None) | (None, Some(whole)) => (whole, None),
+            (Some(a), Some(b)) if a.sequence > b.sequence => (a, Some(b)),
+            (Some(a), Some(b)) if a.sequence < b.sequence => (b, Some(a)),
+            (Some(_), Some(_)) => return Err(BadSlots::Contradiction),
+        };
+        if newest.state.token != *token {
+            return Err(BadSlots::OtherToken(newest.state.token));
+        }
+        if let Some(older) = older {
+            let same = older.state.token == newest.state.token && older.state.key == newest.state.key;
+            if !same || older.state.position > newest.state.position {
+                return Err(BadSlots::Contradiction);
+            }
+        }
+        Ok(Self { damaged: older.is_none(), ..newest })
+    }
+
+    /// What to write where, so that the file says `state` next: an offset and [`SLOT`] bytes. The slot that is
+    /// valid now is left alone.
+    #[must_use]
+    pub fn next(&self, state: &State) -> (u64, [u8; SLOT]) {
+        let slot = 1 - self.slot;
+        ((slot * BLOCK) as u64, encode(state, self.sequence.saturating_add(1), slot))
+    }
+}
+
+fn version(slot: &[u8]) -> Option<u32> {
+    let text = str::from_utf8(slot).ok()?.strip_prefix("# pam_yubiotp position, version ")?;
+    text.split_once([',', '.'])?.0.parse().ok()
+}
+
+fn encode(state: &State, sequence: u64, slot: usize) -> [u8; SLOT] {
+    let mut text = String::with_capacity(SLOT);
+    let position =
+        state.position.map_or_else(|| "none".to_owned(), |position| position.to_stored().to_string());
+    let means = state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "# pam_yubiotp position, version 1, slot {} of 2. Belongs to this host alone: do not copy, do not edit.\n\
+         token: {}\nkey: {}\nsequence: {sequence}\nstate: {}\nposition: {position} ({means})\n",
+        slot + 1,
+        state.token,
+        HEXLOWER.encode(&state.key.0),
+        if state.enabled { "enabled" } else { "disabled" },
+    );
+    let sum = HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
+    let _ = writeln!(text, "sum: {sum}");
+    let mut bytes = [b' '; SLOT];
+    for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    if let Some(last) = bytes.last_mut() {
+        *last = b'\n';
+    }
+    bytes
+}
+
+/// What a slot says; `None` if one byte of it is not as it was written.
+fn decode(bytes: &[u8], slot: usize) -> Option<Slots> {
+    let text = str::from_utf8(bytes).ok()?;
+    let mut lines = text.lines().skip(1);
+    let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(": ");
+    let token = PublicId::parse(field("token")?.as_bytes()).ok()?;
+    let key = HEXLOWER.decode(field("key")?.as_bytes()).ok()?;
+    let sequence = field("sequence")?.parse().ok()?;
+    let enabled = field("state")? == "enabled";
+    let position = match field("position")?.split_once(' ')?.0 {
+        "none" => None,
+        number => Some(Position::from_stored(number.parse().ok()?)),
+    };
+    let state = State { token, key: Fingerprint(key.try_into().ok()?), enabled, position };
+    // There is one way to write a slot, checksum included: anything else is damage.
+    (encode(&state, sequence, slot) == bytes).then_some(Slots { state, sequence, slot, damaged: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn state(position: Option<u64>) -> State {
+        State {
+            token: PublicId::from_bytes(&[0xff; 16]).unwrap(),
+            key: Fingerprint([0xab; 8]),
+            enabled: true,
+            position: position.map(Position::from_stored),
+        }
+    }
+
+    fn written(file: &mut [u8], state: &State) {
+        let (offset, slot) = Slots::read(file, &state.token).unwrap().next(state);
+        file[offset as usize..][..SLOT].copy_from_slice(&slot);
+    }
+
+    #[test]
+    fn the_longest_text_fits() {
+        let state = state(Some(u64::MAX));
+        let text = String::from_utf8(encode(&state, u64::MAX, 1).to_vec()).unwrap();
+        assert!(text.trim_end().len() < SLOT, "{}", text.trim_end().len());
+        assert!(text.contains("sum: "));
+    }
+
+    #[test]
+    fn the_file_as_documented() {
+        let token = PublicId::parse(b"vvccccccccbd").unwrap();
+        let file = new_file(&State { token, ..state(Some(0x1203)) });
+        let text = String::from_utf8(file).unwrap();
+        let slot =
+            text.trim_end().lines().take(7).map(|line| line.trim_end().to_owned() + "\n").collect::<String>();
+        assert_eq!(
+            slot,
+            "# pam_yubiotp position, version 1, slot 1 of 2. Belongs to this host alone: do not copy, do not edit.\n\
+             token: vvccccccccbd\nkey: abababababababab\nsequence: 1\nstate: enabled\n\
+             position: 4611 (usage counter 18, session use 3)\n\
+             sum: e6a1447acd1e9bc6b3d20b93b9ff0ac0e1ec2fe1dc5b8bf3a34c7d87f6ab07bd\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_trusted_is_named() {
+        let token = state(None).token;
+        let other = PublicId::from_bytes(&[1]).unwrap();
+        let file = new_file(&state(Some(5)));
+        assert_eq!(Slots::read(&[], &token), Err(BadSlots::Length(0)));
+        assert_eq!(Slots::read(&vec![0; FILE], &token), Err(BadSlots::BothDamaged));
+        assert_eq!(Slots::read(&file, &other), Err(BadSlots::OtherToken(token)));
+        let mut twice = file.clone();
+        twice[BLOCK..][..SLOT].copy_from_slice(&encode(&state(Some(5)), 1, 1));
+        assert_eq!(Slots::read(&twice, &token), Err(BadSlots::Contradiction));
+        let mut backwards = file.clone();
+        backwards[..SLOT].copy_from_slice(&encode(&state(Some(4)), 7, 0));
+        assert_eq!(Slots::read(&backwards, &token), Err(BadSlots::Contradiction));
+        let mut later = file;
+        let at = later.windows(9).position(|text| text == b"version 1").unwrap();
+        later[at + 8] = b'2';
+        assert_eq!(Slots::read(&later, &token), Err(BadSlots::LaterVersion(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(id in proptest::collection::vec(any::<u8>(), 0..=16), key: [u8; 8], enabled: bool, position: Option<u64>) {
+            let state = State {
+                token: PublicId::from_bytes(&id).unwrap(),
+                key: Fingerprint(key),
+                enabled,
+                position: position.map(Position::from_stored),
+            };
+            let file = new_file(&state);
+            prop_assert_eq!(file.len(), FILE);
+            prop_assert!(str::from_utf8(&file).is_ok());
+            prop_assert_eq!(Slots::read(&file, &state.token).unwrap().state, state);
+        }
+
+        /// However a write is cut off, the file says what it said before, or what was being written.
+        #[test]
+        fn a_torn_write_leaves_the_old_or_the_new(
+            steps in proptest::collection::vec(0u64..50, 1..8), sector in 0usize..=SLOT, reversed: bool,
+        ) {
+            let mut file = new_file(&state(None));
+            let mut highest = 0;
+            let mut before = state(None);
+            for step in steps {
+                highest += step;
+                let after = state(Some(highest));
+                let (offset, slot) = Slots::read(&file, &after.token).unwrap().next(&after);
+                let mut torn = file.clone();
+                let range = if reversed { sector..SLOT } else { 0..sector };
+                torn[offset as usize..][range.clone()].copy_from_slice(&slot[range]);
+                let read = Slots::read(&torn, &after.token).unwrap().state;
+                prop_assert!(read == before || read == after);
+                written(&mut file, &after);
+                prop_assert_eq!(Slots::read(&file, &after.token).unwrap().state, after);
+                before = after;
+            }
+        }
+
+        /// One changed byte in the newest slot is noticed: the older slot speaks.
+        #[test]
+        fn damage_is_noticed(at in 0usize..SLOT, bit in 0u8..7) {
+            let mut file = new_file(&state(None));
+            written(&mut file, &state(Some(9)));
+            file[BLOCK + at] ^= 1 << bit;
+            match Slots::read(&file, &state(None).token) {
+                Ok(read) => prop_assert!(read.damaged && read.state.position.is_none()),
+                Err(why) => prop_assert!(matches!(why, BadSlots::LaterVersion(_))),
+            }
+        }
+    }
+}

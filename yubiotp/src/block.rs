@@ -1,0 +1,137 @@
+//! The AES block of an OTP and what it says when decrypted.
+//!
+//! Source: Yubico, "YubiKey Manual", sections on OTP generation and the CRC-16; figures checked against `ykparse`.
+
+use crate::{AesKey, Position, PrivateId};
+use aes::Aes128;
+use aes::cipher::{Array, BlockCipherDecrypt, KeyInit};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// The encrypted 16 bytes, the last 32 characters of an OTP. A secret until it was accepted.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Block([u8; 16]);
+
+/// What a block says.
+pub struct Plain {
+    /// Must be the token's own.
+    pub private_id: PrivateId,
+    /// Power-ups with use, 0 to 32,767, where it stays.
+    pub usage_counter: u16,
+    /// Typed with caps lock on (bit 15 of the counter's field).
+    pub caps_lock: bool,
+    /// A clock of about 8 Hz since power-up, 24 bits, with a random start; it wraps.
+    pub timestamp: u32,
+    /// Presses since power-up.
+    pub session_use: u8,
+    /// Filled by the token to make blocks differ.
+    pub random: u16,
+}
+
+/// The block does not decrypt under this key to anything a YubiKey makes: its CRC is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadCrc;
+
+impl Block {
+    /// A block from its bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Decrypts with AES-128 and checks the CRC.
+    ///
+    /// # Errors
+    /// [`BadCrc`]: another key, or a typing error. One wrong key in 65,536 passes, so a right CRC proves nothing;
+    /// the private id does.
+    pub fn decrypt(&self, key: &AesKey) -> Result<Plain, BadCrc> {
+        let cipher = Aes128::new(&Array::from(*key.expose()));
+        let mut block = Array::from(self.0);
+        cipher.decrypt_block(&mut block);
+        let plain = Zeroizing::new(<[u8; 16]>::from(block));
+        block.as_mut_slice().zeroize();
+        if crc16(plain.as_slice()) != CRC_RESIDUE {
+            return Err(BadCrc);
+        }
+        let [p0, p1, p2, p3, p4, p5, counter_low, counter_high, t0, t1, t2, session_use, r0, r1, ..] = *plain;
+        let counter = u16::from_le_bytes([counter_low, counter_high]);
+        Ok(Plain {
+            private_id: PrivateId::new([p0, p1, p2, p3, p4, p5]),
+            usage_counter: counter & 0x7fff,
+            caps_lock: counter & 0x8000 != 0,
+            timestamp: u32::from_le_bytes([t0, t1, t2, 0]),
+            session_use,
+            random: u16::from_le_bytes([r0, r1]),
+        })
+    }
+}
+
+impl Plain {
+    /// Where this OTP stands among all of its token.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position::yubikey(self.usage_counter, self.session_use)
+    }
+}
+
+/// What [`crc16`] gives over data that ends with its own CRC.
+pub const CRC_RESIDUE: u16 = 0xf0b8;
+
+/// ISO 13239 CRC-16: start 0xffff, reflected polynomial 0x8408, no final xor.
+#[must_use]
+pub fn crc16(data: &[u8]) -> u16 {
+    data.iter().fold(0xffff, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0x8408 } else { 0 })
+    })
+}
+
+#[cfg(test)]
+impl Block {
+    /// Shows the block in modhex; tests only.
+    pub(crate) fn to_string_for_test(&self) -> alloc::string::String {
+        crate::modhex::encode(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modhex;
+    use data_encoding::HEXLOWER;
+
+    #[test]
+    fn crc_of_the_manual() {
+        assert_eq!(crc16(&[0, 1, 2, 3, 4]), 62919);
+    }
+
+    #[rustfmt::skip] // a table
+    /// Yubico's vectors: key, OTP → private id, counter, caps lock, low, high, use, random.
+    #[test]
+    fn published_vectors() {
+        for (key, otp, private_id, counter, caps, low, high, session_use, random) in [
+            ("000102030405060708090a0b0c0d0e0f", "dvgtiblfkbgturecfllberrvkinnctnn", "010203040506", 1, false, 1, 1, 1, 0),
+            ("000102030405060708090a0b0c0d0e0f", "rnibcnfhdninbrdebccrndfhjgnhftee", "010203040506", 1, false, 1, 1, 2, 0),
+            ("000102030405060708090a0b0c0d0e0f", "iikkijbdknrrdhfdrjltvgrbkkjblcbh", "010203040506", 0xfff, false, 1, 1, 1, 0),
+            ("88888888888888888888888888888888", "dcihgvrhjeucvrinhdfddbjhfjftjdei", "888888888888", 0x888, true, 0x8888, 0x88, 0x88, 0x8888),
+            ("00000000000000000000000000000000", "kkkncjnvcnenkjvjgncjihljiibgbhbh", "000000000000", 0, false, 0, 0, 0, 0),
+            ("c4422890653076cde73d449b191b416a", "iucvrkjiegbhidrcicvlgrcgkgurhjnj", "33c69e7f249e", 1, false, 0x13a7, 0x24, 0, 0xc63c),
+            ("c68c9df8cbfe7d2f994cb904046c7218", "tjduvtcjbfeuvhehdvjjlbchtlenfgku", "609963eae7b5", 1, false, 0x8d40, 0x0f, 0, 0x5447),
+        ] {
+            let key = AesKey::new(HEXLOWER.decode(key.as_bytes()).unwrap().try_into().unwrap());
+            let block = Block::new(modhex::decode(otp.as_bytes()).unwrap().try_into().unwrap());
+            let Ok(plain) = block.decrypt(&key) else { panic!("{otp}: wrong CRC") };
+            assert_eq!(HEXLOWER.encode(plain.private_id.expose()), private_id);
+            assert_eq!(
+                (plain.usage_counter, plain.caps_lock, plain.timestamp, plain.session_use, plain.random),
+                (counter, caps, high << 16 | low, session_use, random),
+                "{otp}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_key_is_noticed() {
+        let block =
+            Block::new(modhex::decode(b"dvgtiblfkbgturecfllberrvkinnctnn").unwrap().try_into().unwrap());
+        assert!(block.decrypt(&AesKey::new([7; 16])).is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! Where positions are kept: the promise that an accepted OTP is never accepted twice.
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+
+use crate::{Position, PublicId};
+
+/// Keeps the position of every token.
+///
+/// There is no get-then-put: [`Ledger::advance`] is the only way forward. Every implementation passes
+/// the suite `contract`.
+pub trait Ledger {
+    /// The world failed and nothing was decided.
+    type Fault;
+
+    /// Compares and stores in one durable step.
+    ///
+    /// If the token is enabled and `to` is above what is stored (or nothing is stored yet), `to` is stored, and on
+    /// stable storage before this returns [`Advance::Fresh`]. Otherwise nothing changes. Of any number of callers
+    /// with the same `to`, in any processes, one gets `Fresh`.
+    ///
+    /// # Errors
+    /// A fault if the token is not known, or its position could not be read or made durable. It says nothing about
+    /// the OTP, which may or may not have been used up.
+    fn advance(&self, token: &PublicId, to: Position) -> Result<Advance, Self::Fault>;
+}
+
+/// What [`Ledger::advance`] found.
+#[derive(Debug)]
+#[must_use]
+pub enum Advance {
+    /// Above what was stored, and stored now.
+    Fresh(Receipt),
+    /// Not above what is stored.
+    Replayed {
+        /// What is stored.
+        stored: Position,
+    },
+    /// The administrator has switched the token off.
+    Disabled,
+}
+
+/// The proof that a position was advanced durably. Only with it can a verdict be "accepted".
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    token: PublicId,
+    position: Position,
+}
+
+impl Receipt {
+    /// For implementations of [`Ledger`], after the position is on stable storage, and for nobody else
+    /// (`clippy.toml` holds every caller to saying so).
+    #[must_use]
+    pub const fn after_durable_advance(token: PublicId, position: Position) -> Self {
+        Self { token, position }
+    }
+
+    /// Whose position was advanced.
+    #[must_use]
+    pub const fn token(&self) -> PublicId {
+        self.token
+    }
+
+    /// To where.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+}

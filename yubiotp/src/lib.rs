@@ -1,0 +1,37 @@
+//! The rules of one-time passwords: values in, values out.
+//!
+//! Nothing here can open a file, a socket, a clock or a random source: the crate is `no_std`, and time,
+//! randomness and storage come as arguments. A login reads through it in this order:
+//!
+//! 1. [`mapping`] says which tokens a user has (`authorized_yubikeys`).
+//! 2. [`otp`] finds the one-time password at the end of what was typed.
+//! 3. [`block`] decrypts it under the token's [`key::Credential`].
+//! 4. [`ledger`] compares and stores how far the token has come, in one step.
+//! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
+//!
+//! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
+//! encrypted at rest, [`modhex`] and [`layout`] are the alphabets.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod block;
+pub mod id;
+pub mod key;
+pub mod keyfile;
+pub mod layout;
+pub mod ledger;
+pub mod mapping;
+pub mod modhex;
+pub mod otp;
+pub mod position;
+pub mod seal;
+pub mod verdict;
+
+pub use block::{Block, Plain};
+pub use id::{BadPublicId, PublicId};
+pub use key::{AesKey, Credential, PrivateId};
+pub use ledger::{Advance, Ledger, Receipt};
+pub use position::Position;
+pub use verdict::{Reason, Verdict};

@@ -1,0 +1,354 @@
+//! The mapping, `authorized_yubikeys`: which tokens a user has.
+//!
+//! The grammar is pam_yubico's, read strictly. A line is `user:id:id…`; lines of one user add up; a line that begins
+//! with `#` is a comment; empty fields and blanks around fields do not count, nor does a carriage return at the end
+//! of a line; `user:` alone lists a user without a token. What cannot be read so is an error of that line, and a line
+//! with an error says nothing about anybody.
+
+mod edit;
+
+pub use edit::{NoRoom, Removed, add, remove};
+
+use crate::PublicId;
+use crate::id::BadPublicId;
+use alloc::vec::Vec;
+use memchr::{memchr, memchr_iter, memmem, memrchr};
+
+/// The longest line, in bytes, without its line end.
+pub const MAX_LINE: usize = 4096;
+
+/// What the mapping says of one user.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// No line is about them.
+    NotListed,
+    /// Their tokens, each once, in the order of the file. None if they are listed without.
+    Listed(Vec<PublicId>),
+}
+
+/// One line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// Blank, or a comment.
+    Nothing,
+    /// `user:id:id…`
+    Entry {
+        /// The user's name, not empty. Bytes: names need not be UTF-8.
+        user: &'a [u8],
+        /// The fields behind it, checked.
+        fields: Fields<'a>,
+    },
+}
+
+/// The ids of one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fields<'a>(&'a [u8]);
+
+/// What is wrong with a line, and what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadLine {
+    /// Longer than [`MAX_LINE`].
+    #[error("the line is longer than {MAX_LINE} bytes: give the user several lines")]
+    TooLong,
+    /// A NUL byte.
+    #[error("the line holds a NUL byte: the file is damaged, or not a text file in UTF-8")]
+    Nul,
+    /// A control character in the name.
+    #[error("the user's name holds a control character")]
+    Control,
+    /// No colon.
+    #[error("there is no colon: a line is user:id:id…")]
+    NoColon,
+    /// Nothing before the first colon.
+    #[error("there is no user before the first colon")]
+    NoUser,
+    /// A field is no public id.
+    #[error("field {field}: {why}")]
+    Id {
+        /// Counted from 1, the user.
+        field: usize,
+        /// What is wrong with it.
+        why: BadPublicId,
+    },
+}
+
+/// A line with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub why: BadLine,
+}
+
+/// Reads one line, without its newline.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_line(line: &[u8]) -> Result<Line<'_>, BadLine> {
+    if line.len() > MAX_LINE {
+        return Err(BadLine::TooLong);
+    }
+    if memchr(0, line).is_some() {
+        return Err(BadLine::Nul);
+    }
+    let line = trim(line.strip_suffix(b"\r").unwrap_or(line));
+    if line.is_empty() || line.starts_with(b"#") {
+        return Ok(Line::Nothing);
+    }
+    let (user, fields) =
+        memchr(b':', line).and_then(|colon| line.split_at_checked(colon)).ok_or(BadLine::NoColon)?;
+    let user = trim(user);
+    if user.is_empty() {
+        return Err(BadLine::NoUser);
+    }
+    if user.iter().any(u8::is_ascii_control) {
+        return Err(BadLine::Control);
+    }
+    for (field, text) in (1..).zip(fields.split(|byte| *byte == b':').map(trim)) {
+        if !text.is_empty() {
+            PublicId::parse(text).map_err(|why| BadLine::Id { field, why })?;
+        }
+    }
+    Ok(Line::Entry { user, fields: Fields(fields) })
+}
+
+impl Fields<'_> {
+    /// The public ids, in the order of the line.
+    pub fn ids(&self) -> impl Iterator<Item = PublicId> {
+        self.0.split(|byte| *byte == b':').filter_map(|text| PublicId::parse(trim(text)).ok())
+    }
+}
+
+/// Blanks and tabs around a field do not count. Nothing else is blank: a form feed is somebody's mistake.
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Looks for one user, at memory speed: only lines that begin with their name are read.
+pub struct Search<'u> {
+    finder: memmem::Finder<'u>,
+    found: Found<'u>,
+}
+
+struct Found<'u> {
+    user: &'u [u8],
+    tokens: Option<Vec<PublicId>>,
+    problem: Option<Problem>,
+    lines_before: usize,
+}
+
+impl<'u> Search<'u> {
+    /// A search for `user`.
+    #[must_use]
+    pub fn new(user: &'u [u8]) -> Self {
+        let found = Found { user, tokens: None, problem: None, lines_before: 0 };
+        Self { finder: memmem::Finder::new(user), found }
+    }
+
+    /// Reads on. `text` is whole lines; only the last of a file may lack its newline.
+    pub fn lines(&mut self, text: &[u8]) {
+        let mut read_to = 0;
+        for hit in self.finder.find_iter(text) {
+            if hit < read_to {
+                continue;
+            }
+            let begins = text
+                .get(..hit)
+                .and_then(|before| memrchr(b'\n', before))
+                .map_or(0, |at| at.saturating_add(1));
+            if !trim(text.get(begins..hit).unwrap_or_default()).is_empty() {
+                continue;
+            }
+            let line = text.get(begins..).unwrap_or_default();
+            let line = memchr(b'\n', line).and_then(|end| line.get(..end)).unwrap_or(line);
+            read_to = begins.saturating_add(line.len());
+            self.found.line(line, text.get(..begins).unwrap_or_default());
+        }
+        self.found.lines_before = self.found.lines_before.saturating_add(memchr_iter(b'\n', text).count());
+    }
+
+    /// What was found, once every line was given. If it is [`Enrolment::NotListed`], the user is not listed only if
+    /// [`Check`] finds nothing wrong with any line: the one that cannot be read might be theirs.
+    ///
+    /// # Errors
+    /// The first line that begins with the user's name and cannot be read.
+    pub fn finish(self) -> Result<Enrolment, Problem> {
+        match (self.found.problem, self.found.tokens) {
+            (Some(problem), _) => Err(problem),
+            (None, None) => Ok(Enrolment::NotListed),
+            (None, Some(tokens)) => Ok(Enrolment::Listed(tokens)),
+        }
+    }
+}
+
+impl Found<'_> {
+    fn line(&mut self, line: &[u8], before: &[u8]) {
+        match parse_line(line) {
+            Ok(Line::Entry { user, fields }) if user == self.user => {
+                let found = self.tokens.get_or_insert_default();
+                for id in fields.ids() {
+                    if !found.contains(&id) {
+                        found.push(id);
+                    }
+                }
+            }
+            Ok(Line::Entry { .. } | Line::Nothing) => {}
+            Err(why) => {
+                let line =
+                    memchr_iter(b'\n', before).count().saturating_add(self.lines_before).saturating_add(1);
+                self.problem.get_or_insert(Problem { line, why });
+            }
+        }
+    }
+}
+
+/// Reads every line, for errors.
+#[derive(Default)]
+pub struct Check {
+    lines: usize,
+    problem: Option<Problem>,
+}
+
+impl Check {
+    /// Reads on. `text` is whole lines; only the last of a file may lack its newline.
+    pub fn lines(&mut self, text: &[u8]) {
+        if self.problem.is_none() {
+            for (line, why) in entries(text).filter_map(|(line, entry)| Some((line, entry.err()?))).take(1) {
+                self.problem = Some(Problem { line: self.lines.saturating_add(line), why });
+            }
+            self.lines = self.lines.saturating_add(memchr_iter(b'\n', text).count());
+        }
+    }
+
+    /// Whether every line can be read.
+    ///
+    /// # Errors
+    /// The first line that cannot.
+    pub fn finish(self) -> Result<(), Problem> {
+        self.problem.map_or(Ok(()), Err)
+    }
+}
+
+/// Every line of a text with its number, counted from 1.
+pub fn entries(text: &[u8]) -> impl Iterator<Item = (usize, Result<Line<'_>, BadLine>)> {
+    (1..)
+        .zip(text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n'))
+        .map(|(number, line)| (number, parse_line(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn id(text: &str) -> PublicId {
+        PublicId::parse(text.as_bytes()).unwrap()
+    }
+
+    fn search(text: &[u8], user: &str) -> Result<Enrolment, Problem> {
+        let mut search = Search::new(user.as_bytes());
+        search.lines(text);
+        search.finish()
+    }
+
+    #[test]
+    fn pam_yubicos_grammar() {
+        let text = b"# tokens\nalice:ccccccdbjrgf:vvcb\n\nbob::-:\n alice : vvcb :\tvvcd \r\ncarol:\n#dave:vvcb\nalicette:vvcb";
+        for (user, tokens) in [
+            ("alice", Some(vec![id("ccccccdbjrgf"), id("vvcb"), id("vvcd")])),
+            ("bob", Some(vec![id("-")])),
+            ("carol", Some(vec![])),
+            ("alicette", Some(vec![id("vvcb")])),
+            ("dave", None),
+            ("ali", None),
+            ("vvcb", None),
+        ] {
+            let expected = tokens.map_or(Enrolment::NotListed, Enrolment::Listed);
+            assert_eq!(search(text, user), Ok(expected), "{user}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_an_error_says_nothing() {
+        let long = format!("alice:{}", "vvcb:".repeat(900));
+        for (line, why) in [
+            ("alice vvcb", BadLine::NoColon),
+            ("alice", BadLine::NoColon),
+            ("alice:vvc\0b", BadLine::Nul),
+            (
+                "alice:vvcb:al:vvcb",
+                BadLine::Id { field: 3, why: BadPublicId::Modhex(crate::modhex::BadModhex::NotModhex(0)) },
+            ),
+            (
+                "alice:vvcb # hers",
+                BadLine::Id { field: 2, why: BadPublicId::Modhex(crate::modhex::BadModhex::NotModhex(4)) },
+            ),
+            (&long, BadLine::TooLong),
+        ] {
+            let text = format!("bob:vvcd\n{line}\nalice:vvcb\n");
+            assert_eq!(search(text.as_bytes(), "alice"), Err(Problem { line: 2, why }), "{line:.40}");
+            assert_eq!(search(text.as_bytes(), "bob"), Ok(Enrolment::Listed(vec![id("vvcd")])), "{line:.40}");
+            let mut check = Check::default();
+            check.lines(b"carol:\n");
+            check.lines(text.as_bytes());
+            assert_eq!(check.finish(), Err(Problem { line: 3, why }), "{line:.40}");
+        }
+        assert_eq!(parse_line(b":vvcb"), Err(BadLine::NoUser));
+        assert_eq!(parse_line(b"a\x07:vvcb"), Err(BadLine::Control));
+    }
+
+    #[test]
+    fn a_long_line_does_not_name_another_user() {
+        // pam_yubico reads what is past 1,023 bytes as a new line.
+        let text = format!("bob:{}alice:vvcb\n", "c".repeat(1020));
+        assert_eq!(search(text.as_bytes(), "alice"), Ok(Enrolment::NotListed));
+    }
+
+    proptest! {
+        /// The search agrees with reading every line, however the file is cut into pieces.
+        #[test]
+        fn search_agrees_with_reading_every_line(
+            lines in proptest::collection::vec("[ \t]?[ab]{0,2}[ \t]?[:#\0]?(v[vcb]{0,3}:?){0,3}\r?", 0..12),
+            cut in 0usize..12,
+            user in "[ab]{1,2}",
+        ) {
+            let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+            let mut expected = None;
+            for (_, line) in entries(text.as_bytes()) {
+                if let Ok(Line::Entry { user: name, fields }) = line && name == user.as_bytes() {
+                    let found: &mut Vec<_> = expected.get_or_insert_default();
+                    found.extend(fields.ids());
+                }
+            }
+            let mut search = Search::new(user.as_bytes());
+            let cut = lines.iter().take(cut).map(|line| line.len() + 1).sum::<usize>();
+            search.lines(&text.as_bytes()[..cut]);
+            search.lines(&text.as_bytes()[cut..]);
+            match search.finish() {
+                Ok(Enrolment::NotListed) => prop_assert_eq!(expected, None),
+                Ok(Enrolment::Listed(tokens)) => {
+                    let all = expected.unwrap();
+                    prop_assert!(all.iter().all(|id| tokens.contains(id)) && tokens.iter().all(|id| all.contains(id)));
+                }
+                Err(problem) => {
+                    let (_, line) = entries(text.as_bytes()).nth(problem.line - 1).unwrap();
+                    prop_assert_eq!(line, Err(problem.why));
+                }
+            }
+        }
+
+        #[test]
+        fn never_panics(text: Vec<u8>, user: Vec<u8>) {
+            let mut search = Search::new(&user);
+            search.lines(&text);
+            let _ = search.finish();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Finding the one-time password at the end of what was typed.
+//!
+//! An answer is `password ‖ public id ‖ block`, the first two possibly empty, in the letters of whatever keyboard
+//! layout was on. The last 32 characters are the block; what stands before them must end with a public id that the
+//! caller knows, so no length needs configuring.
+
+use crate::layout::{LAYOUTS, Layout};
+use crate::{Block, PublicId, modhex};
+use zeroize::Zeroize;
+
+/// Characters of the block.
+const BLOCK: usize = 32;
+/// Characters of the block and the longest public id.
+const LONGEST: usize = BLOCK + 2 * PublicId::MAX;
+
+/// The longest answer that is looked at, in bytes. Linux-PAM's own conversations stop at 512.
+pub const MAX_ANSWER: usize = 1024;
+
+/// Why there is no one-time password in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoOtp {
+    /// Nothing was typed, or only blanks.
+    #[error("the answer was empty")]
+    Empty,
+    /// Less than 32 characters.
+    #[error("the answer was too short to hold an OTP")]
+    TooShort,
+    /// More than [`MAX_ANSWER`] bytes.
+    #[error("the answer was longer than {MAX_ANSWER} bytes")]
+    TooLong,
+    /// The last 32 characters are not modhex on any keyboard layout.
+    #[error("the answer did not end with an OTP (a password, or not all of the OTP, was typed)")]
+    NotModhex,
+}
+
+/// One way to read the end of an answer: the longest run of key presses, up to 64, that a YubiKey can have made
+/// under one keyboard layout. At least 32. Wiped when dropped.
+pub struct Reading<'a> {
+    answer: &'a [u8],
+    /// The layout it was read under.
+    pub layout: &'static Layout,
+    /// Values of the presses, the last first.
+    presses: [u8; LONGEST],
+    /// Where in the answer each press begins.
+    starts: [u16; LONGEST],
+    count: usize,
+}
+
+/// An answer taken apart.
+pub struct Otp<'a> {
+    /// What stands before the public id: a password for another module, or nothing.
+    pub password: &'a [u8],
+    /// The encrypted block.
+    pub block: Block,
+    /// The layout it was read under.
+    pub layout: &'static Layout,
+}
+
+/// The ways to read an answer, the likeliest first, each under another keyboard layout.
+///
+/// # Errors
+/// Says why there is none. Blanks and line ends around the answer do not count.
+pub fn readings(answer: &[u8]) -> Result<impl Iterator<Item = Reading<'_>>, NoOtp> {
+    let trimmed = answer.trim_ascii_end();
+    if answer.len() > MAX_ANSWER {
+        return Err(NoOtp::TooLong);
+    }
+    if trimmed.is_empty() {
+        return Err(NoOtp::Empty);
+    }
+    if trimmed.len() < BLOCK {
+        return Err(NoOtp::TooShort);
+    }
+    let mut readings = LAYOUTS.iter().filter_map(move |layout| Reading::new(trimmed, layout)).peekable();
+    if readings.peek().is_none() { Err(NoOtp::NotModhex) } else { Ok(readings) }
+}
+
+/// The public id of an answer that is one OTP of the usual 44 modhex characters and nothing else.
+///
+/// Only ids as factories (`cc…`) and sites (`vv…`) make them, so that nothing of a password that happens to be
+/// modhex is taken for one.
+#[must_use]
+pub fn lone_id(answer: &[u8]) -> Option<PublicId> {
+    let otp = answer.trim_ascii();
+    let id = PublicId::parse(otp.get(..12)?).ok()?;
+    let usual = matches!(id.as_bytes(), [0x00 | 0xff, ..]);
+    let modhex = otp.iter().all(|letter| modhex::nibble(*letter).is_some());
+    (otp.len() == 44 && usual && modhex).then_some(id)
+}
+
+impl<'a> Reading<'a> {
+    fn new(answer: &'a [u8], layout: &'static Layout) -> Option<Self> {
+        let mut reading = Self { answer, layout, presses: [0; LONGEST], starts: [0; LONGEST], count: 0 };
+        let mut end = answer.len();
+        let slots = reading.presses.iter_mut().zip(&mut reading.starts);
+        for (press, start) in slots {
+            let Some((typed, begins)) = last_char(answer.get(..end)?) else { break };
+            let Some(value) = layout.nibble(typed) else { break };
+            *press = value;
+            *start = u16::try_from(begins).ok()?;
+            reading.count = reading.count.saturating_add(1);
+            end = begins;
+        }
+        (reading.count >= BLOCK).then_some(reading)
+    }
+
+    /// Takes the answer apart if what stands before the block ends with this id.
+    #[must_use]
+    pub fn split(&self, id: &PublicId) -> Option<Otp<'a>> {
+        let id_presses = id.as_bytes().iter().rev().flat_map(|byte| [byte & 0x0f, byte >> 4]);
+        let presses = self.presses.get(BLOCK..self.count)?;
+        let id_length = id.as_bytes().len().saturating_mul(2);
+        if presses.len() < id_length || !id_presses.eq(presses.iter().copied().take(id_length)) {
+            return None;
+        }
+        let first = BLOCK.saturating_add(id_length).saturating_sub(1);
+        let password = self.answer.get(..usize::from(*self.starts.get(first)?))?;
+        Some(Otp {
+            // Blanks alone before an OTP are no password.
+            password: if password.trim_ascii().is_empty() { &[] } else { password },
+            block: self.block(),
+            layout: self.layout,
+        })
+    }
+
+    fn block(&self) -> Block {
+        let mut block = [0; 16];
+        for (byte, pair) in block.iter_mut().rev().zip(self.presses.chunks_exact(2)) {
+            *byte = pair.iter().rev().fold(0, |byte, nibble| byte << 4 | nibble);
+        }
+        let typed = Block::new(block);
+        block.zeroize();
+        typed
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.presses.zeroize();
+    }
+}
+
+/// The last character of a text that need not be UTF-8 further to the front, and where it begins.
+fn last_char(text: &[u8]) -> Option<(char, usize)> {
+    (1..=4).find_map(|bytes| {
+        let begins = text.len().checked_sub(bytes)?;
+        let typed = str::from_utf8(text.get(begins..)?).ok()?.chars().next()?;
+        Some((typed, begins))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    const OTP: &str = "dvgtiblfkbgturecfllberrvkinnctnn";
+
+    fn why(answer: &[u8]) -> Option<NoOtp> {
+        readings(answer).err()
+    }
+
+    #[test]
+    fn what_is_no_otp_is_named() {
+        assert_eq!(why(b""), Some(NoOtp::Empty));
+        assert_eq!(why(b" \t\r\n"), Some(NoOtp::Empty));
+        assert_eq!(why(&OTP.as_bytes()[1..]), Some(NoOtp::TooShort));
+        assert_eq!(why(b"\x08\n\r\x7fINCORRECT"), Some(NoOtp::TooShort));
+        assert_eq!(why(b"correct horse battery staple and so on"), Some(NoOtp::NotModhex));
+        assert_eq!(why("c".repeat(MAX_ANSWER + 1).as_bytes()), Some(NoOtp::TooLong));
+        assert_eq!(why(&[0xff; 40]), Some(NoOtp::NotModhex));
+    }
+
+    #[test]
+    fn an_otp_of_dvorak_letters_alone_is_read_both_ways() {
+        let answer = b"cccccccccccbcuknheitceekekhhigkdthudieetkjjt";
+        let names: Vec<_> = readings(answer).unwrap().map(|reading| reading.layout.name).collect();
+        assert!(names.starts_with(&["QWERTY", "Dvorak"]), "{names:?}");
+    }
+
+    #[test]
+    fn a_password_that_is_not_utf8_is_kept_as_typed() {
+        let answer = [b"p\xe9ss ".as_slice(), b"cccccccccccb", OTP.as_bytes(), b"\n"].concat();
+        let id = PublicId::parse(b"cccccccccccb").unwrap();
+        let otp = readings(&answer).unwrap().find_map(|reading| reading.split(&id)).unwrap();
+        assert_eq!(otp.password, b"p\xe9ss ");
+    }
+
+    proptest! {
+        /// Any password, id, layout and capitals: the parts come back.
+        #[test]
+        fn taken_apart(
+            password in "[ -~]{0,20}",
+            id in proptest::collection::vec(any::<u8>(), 0..=16),
+            block: [u8; 16],
+            layout in 0..LAYOUTS.len(),
+            end in prop::sample::select(&["", "\n", "\r\n", "  "]),
+        ) {
+            let layout = &LAYOUTS[layout];
+            let typed = id.iter().chain(&block).flat_map(|byte| [layout.typed(byte >> 4), layout.typed(*byte)]);
+            let answer = password.clone() + &typed.collect::<String>() + end;
+            let id = PublicId::from_bytes(&id).unwrap();
+            let reading = readings(answer.as_bytes()).unwrap().find(|reading| reading.layout.name == layout.name);
+            let otp = reading.unwrap().split(&id).unwrap();
+            let expected = if password.trim().is_empty() { "" } else { &password };
+            prop_assert_eq!(otp.password, expected.as_bytes());
+            prop_assert_eq!(otp.block.to_string_for_test(), modhex::encode(&block));
+        }
+
+        #[test]
+        fn never_panics(answer: Vec<u8>) {
+            if let Ok(readings) = readings(&answer) {
+                for reading in readings {
+                    let whole = reading.split(&PublicId::from_bytes(&[]).unwrap());
+                    prop_assert!(whole.is_some(), "what reads as 32 key presses is the block of a token without id");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Credentials encrypted at rest.
+//!
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under the host's store key, with a random 24-byte nonce. The token's
+//! public id is bound in as associated data, so that a credential cannot be passed off as another token's.
+
+use crate::key::Credential;
+use crate::{AesKey, PrivateId, PublicId};
+use alloc::vec::Vec;
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use core::fmt;
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
+/// Kind byte of a YubiKey's credential; other kinds of token get others.
+const YUBIKEY: u8 = 1;
+/// Kind, private id, AES key.
+const PLAIN: usize = 1 + 6 + 16;
+const NONCE: usize = 24;
+const TAG: usize = 16;
+
+/// The key that everything in a store is sealed under, 32 bytes.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct StoreKey([u8; 32]);
+
+/// Tells store keys apart without showing them: the first 8 bytes of a SHA-256 over a label and the key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreKeyId(pub [u8; 8]);
+
+/// A sealed credential: nonce, ciphertext and tag, 63 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed([u8; NONCE + PLAIN + TAG]);
+
+/// It was not sealed under this key for this token, or was changed since.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CannotOpen;
+
+impl StoreKey {
+    /// A store key from its bytes, which must be random.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the file that holds the key.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What tells this key from others.
+    #[must_use]
+    pub fn id(&self) -> StoreKeyId {
+        let digest = Sha256::new().chain_update(b"yubiotp store key 1\0").chain_update(self.0).finalize();
+        let mut id = [0; 8];
+        for (to, from) in id.iter_mut().zip(digest) {
+            *to = from;
+        }
+        StoreKeyId(id)
+    }
+
+    /// Seals a credential for the token `id`. `nonce` must be fresh from the system's random source.
+    #[must_use]
+    pub fn seal(&self, credential: &Credential, id: &PublicId, nonce: [u8; NONCE]) -> Sealed {
+        let mut plain = Zeroizing::new([0; PLAIN]);
+        let fields =
+            [YUBIKEY].into_iter().chain(*credential.private_id.expose()).chain(*credential.aes_key.expose());
+        for (to, from) in plain.iter_mut().zip(fields) {
+            *to = from;
+        }
+        let tag = self.cipher().encrypt_inout_detached(
+            &XNonce::from(nonce),
+            &bound_to(id),
+            plain.as_mut_slice().into(),
+        );
+        let mut sealed = Sealed([0; NONCE + PLAIN + TAG]);
+        // Encrypting fails only for texts of 256 GiB and more; a zero tag would never open.
+        let tag = tag.unwrap_or_default();
+        for (to, from) in sealed.0.iter_mut().zip(nonce.into_iter().chain(*plain).chain(tag)) {
+            *to = from;
+        }
+        sealed
+    }
+
+    /// Opens what was sealed for the token `id`.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open(&self, sealed: &Sealed, id: &PublicId) -> Result<Credential, CannotOpen> {
+        let (nonce, rest) = sealed.0.split_first_chunk::<NONCE>().ok_or(CannotOpen)?;
+        let (text, tag) = rest.split_last_chunk::<TAG>().ok_or(CannotOpen)?;
+        let mut plain = Zeroizing::new(<[u8; PLAIN]>::try_from(text).map_err(|_| CannotOpen)?);
+        self.cipher()
+            .decrypt_inout_detached(
+                &XNonce::from(*nonce),
+                &bound_to(id),
+                plain.as_mut_slice().into(),
+                &(*tag).into(),
+            )
+            .map_err(|_| CannotOpen)?;
+        let (kind, secret) = plain.split_first().ok_or(CannotOpen)?;
+        let (private_id, aes_key) = secret.split_first_chunk::<6>().ok_or(CannotOpen)?;
+        if *kind != YUBIKEY {
+            return Err(CannotOpen);
+        }
+        Ok(Credential {
+            private_id: PrivateId::new(*private_id),
+            aes_key: AesKey::new(aes_key.try_into().map_err(|_| CannotOpen)?),
+        })
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&Key::from(self.0))
+    }
+}
+
+impl Sealed {
+    /// Its bytes, for a file.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; NONCE + PLAIN + TAG] {
+        &self.0
+    }
+
+    /// From a file; `None` if the length is not right.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for StoreKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+fn bound_to(id: &PublicId) -> Vec<u8> {
+    [LABEL, id.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn credential() -> Credential {
+        Credential { private_id: PrivateId::new([6; 6]), aes_key: AesKey::new([7; 16]) }
+    }
+
+    fn same(a: &Credential, b: &Credential) -> bool {
+        a.private_id.expose() == b.private_id.expose() && a.aes_key.expose() == b.aes_key.expose()
+    }
+
+    proptest! {
+        #[test]
+        fn opens_under_the_same_key_for_the_same_token_only(
+            key: [u8; 32], nonce: [u8; 24], private: [u8; 6], aes: [u8; 16], id: [u8; 6], flip in 0usize..63, bit in 0u8..8,
+        ) {
+            let key = StoreKey::new(key);
+            let token = PublicId::from_bytes(&id).unwrap();
+            let credential = Credential { private_id: PrivateId::new(private), aes_key: AesKey::new(aes) };
+            let sealed = key.seal(&credential, &token, nonce);
+            prop_assert!(same(&key.open(&sealed, &token).ok().unwrap(), &credential));
+
+            let mut other = *key.expose();
+            other[0] ^= 1;
+            prop_assert!(StoreKey::new(other).open(&sealed, &token).is_err());
+            let swapped = PublicId::from_bytes(&id[1..]).unwrap();
+            prop_assert!(key.open(&sealed, &swapped).is_err());
+            let mut changed = *sealed.as_bytes();
+            changed[flip] ^= 1 << bit;
+            prop_assert!(key.open(&Sealed::from_bytes(&changed).unwrap(), &token).is_err());
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_secret_shows() {
+        let sealed =
+            StoreKey::new([1; 32]).seal(&credential(), &PublicId::from_bytes(&[1]).unwrap(), [2; 24]);
+        assert!(!sealed.as_bytes().windows(4).any(|bytes| bytes == [7; 4] || bytes == [6; 4]));
+    }
+}
