@@ -21,9 +21,8 @@ const REFUSAL_DELAY: u32 = 2_000_000;
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Host, args: &[&CStr]) -> PamResultCode {
     let outcome = login(host, args);
-    match outcome {
-        Outcome::Accepted(_) | Outcome::Excused => {}
-        _ => host.delay_refusal(REFUSAL_DELAY),
+    if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused) {
+        host.delay_refusal(REFUSAL_DELAY);
     }
     outcome.code()
 }
@@ -99,12 +98,13 @@ impl Login {
                     Err(code) => Outcome::ConversationFailed(code),
                 };
             }
-            let outcome = match self.judge(host, enrolment, &answer, Source::Asked) {
-                Outcome::Rejected(reason) if tries_left == 0 && self.settings.tries > 1 => {
-                    Outcome::TriesUsedUp(reason)
-                }
-                outcome => outcome,
-            };
+            let mut outcome = self.judge(host, enrolment, &answer, Source::Asked);
+            if let Outcome::Rejected(reason) = outcome
+                && tries_left == 0
+                && self.settings.tries > 1
+            {
+                outcome = Outcome::TriesUsedUp(reason);
+            }
             let again = matches!(outcome, Outcome::Rejected(_) | Outcome::NotEnrolled);
             if !again || tries_left == 0 {
                 return outcome;

@@ -5,13 +5,14 @@
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Why a file cannot be used, and what to change.
@@ -110,6 +111,10 @@ pub struct Folder {
     path: PathBuf,
 }
 
+/// The lock on a folder, see [`Folder::lock`].
+#[must_use]
+pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] OwnedFd);
+
 /// Links followed on one path before it is called a loop, as the kernel does.
 const MOST_LINKS: usize = 40;
 
@@ -138,6 +143,17 @@ impl Folder {
 
     pub(crate) const fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+
+    /// Waits until nobody else changes what is in this folder, and keeps others waiting until dropped.
+    ///
+    /// # Errors
+    /// It cannot be locked.
+    pub fn lock(&self) -> Result<Changing, FileFault> {
+        let fault = |errno: Errno| FileFault::system(&self.path, "lock the folder", errno);
+        let fd = open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.path)?;
+        rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(fault)?;
+        Ok(Changing(fd))
     }
 
     /// Opens the regular file `name` in it, which must not be a link.
@@ -274,32 +290,43 @@ impl Folder {
     }
 }
 
+/// Makes a folder, and those above it that are missing, with this mode. Says whether it was missing.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+        make_folder(parent, mode)?;
+    }
+    let fault = |why| FileFault::system(path, "make the folder", why);
+    std::fs::DirBuilder::new().mode(mode).create(path).map_err(fault)?;
+    // The caller's umask has no say.
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fault)?;
+    Ok(true)
+}
+
 /// Opens the regular file at `path` for reading, following links that root or the running user made.
 ///
 /// # Errors
 /// It is missing, not a file, not ours, open to others, or reached through a folder that others may change.
 pub fn open(path: &Path, audience: Audience) -> Result<File, FileFault> {
     let mut walk = Walk::begin(path)?;
-    let Some(mut name) = walk.next_name() else {
-        return Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" });
-    };
-    loop {
+    while let Some(name) = walk.next_name() {
         let here = walk.here.join(&name);
-        if let Some(next) = walk.next_name() {
-            let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
-            walk.step(std::mem::replace(&mut name, next), entry)?;
-            continue;
-        }
-        match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
-            Ok(fd) => return checked(fd, &here, audience),
-            Err(FileFault::Link(_)) => {
-                let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
-                walk.step(name, entry)?;
-                name = walk.next_name().ok_or(FileFault::Link(here))?;
+        if walk.ahead.is_empty() {
+            match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
+                Ok(fd) => return checked(fd, &here, audience),
+                Err(FileFault::Link(_)) => {}
+                Err(fault) => return Err(fault),
             }
-            Err(fault) => return Err(fault),
         }
+        let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
+        walk.step(name, entry)?;
     }
+    Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
 }
 
 /// Reads the whole of the file at `path`, at most `limit` bytes.
@@ -456,17 +483,17 @@ const fn kind(found: FileType) -> &'static str {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
         folder
     }
 
     fn write(path: &Path, mode: u32) {
         fs::write(path, "hello").unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
     fn try_read(path: &Path, audience: Audience) -> Result<Vec<u8>, String> {
@@ -504,7 +531,7 @@ mod tests {
         let path = deep.join("file");
         write(&path, 0o600);
         for (mode, fine) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true)] {
-            fs::set_permissions(folder.path().join("a"), fs::Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(folder.path().join("a"), Permissions::from_mode(mode)).unwrap();
             assert_eq!(try_read(&path, Audience::Owner).is_ok(), fine, "{mode:o}");
             assert_eq!(Folder::open(&deep).is_ok(), fine, "{mode:o}");
         }
@@ -549,7 +576,7 @@ mod tests {
         assert!(Folder::open(&path("relative")).is_ok());
         let real = Folder::open(&path("real")).unwrap();
         assert!(matches!(real.file("up", OFlags::RDONLY, Audience::Owner), Err(FileFault::Link(_))));
-        fs::set_permissions(path("real"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(path("real"), Permissions::from_mode(0o777)).unwrap();
         assert!(try_read(&path("absolute"), Audience::Owner).is_err(), "the way behind the link counts too");
     }
 
@@ -578,7 +605,7 @@ mod tests {
         opened.replace("other", b"new", Mode::from_raw_mode(0o600)).unwrap();
         for (name, mode) in [("file", 0o640), ("other", 0o600)] {
             let path = folder.path().join(name);
-            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(try_read(&path, Audience::Everyone), Ok(b"new".to_vec()));
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
         }
         assert_eq!(opened.all_names().unwrap().len(), 2, "no leftover");

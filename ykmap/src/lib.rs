@@ -8,6 +8,7 @@
 pub mod fault;
 pub mod file;
 pub mod mapping;
+pub mod random;
 pub mod settings;
 pub mod store;
 

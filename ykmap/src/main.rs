@@ -1,2 +1,11 @@
-//! x
-fn main() {}
+//! `ykmap`: the administrator's command over mapping and store.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(cli::Command::parse())
+}

@@ -118,9 +118,11 @@ impl Given {
     /// Relative paths are relative to the folder that the settings file is in, so that a folder that holds all of
     /// it can be moved.
     fn within(mut self, folder: &Path) -> Self {
-        self.mapping = self.mapping.map(|mapping| folder.join(mapping).to_string_lossy().into_owned());
-        self.store = self.store.map(|store| folder.join(store));
-        self.store_key = self.store_key.map(|key| folder.join(key));
+        // Collected again without the `.` in between, as people write paths.
+        let within = |path: PathBuf| folder.join(path).components().collect::<PathBuf>();
+        self.mapping = self.mapping.map(|mapping| within(mapping.into()).to_string_lossy().into_owned());
+        self.store = self.store.map(within);
+        self.store_key = self.store_key.map(within);
         self
     }
 }
@@ -138,7 +140,7 @@ pub fn check_tries(tries: u8) -> Result<u8, String> {
 /// # Errors
 /// Says which are.
 pub fn check_token_id_length(length: u8) -> Result<u8, String> {
-    if usize::from(length) <= 2 * PublicId::MAX && length % 2 == 0 {
+    if usize::from(length) <= 2 * PublicId::MAX && length.is_multiple_of(2) {
         Ok(length)
     } else {
         Err("token_id_length is an even number of modhex characters from 0 to 32 (most YubiKeys: 12)"

@@ -8,7 +8,7 @@ mod enrol;
 mod record;
 mod slots;
 
-pub use enrol::{Enrolled, Progress};
+pub use enrol::{EnrolError, Enrolled, Progress};
 pub use record::{BadRecord, Record, read_store_key, write_store_key};
 pub use slots::{BadSlots, Slots, State};
 

@@ -123,11 +123,23 @@ impl<'a> Reading<'a> {
         })
     }
 
+    /// The public id, if the answer is one OTP of this reading and nothing before it.
+    #[must_use]
+    pub fn whole_id(&self) -> Option<PublicId> {
+        let presses = self.presses.get(BLOCK..self.count)?;
+        let first = usize::from(*self.starts.get(self.count.checked_sub(1)?)?);
+        if presses.len() % 2 != 0 || !self.answer.get(..first)?.trim_ascii().is_empty() {
+            return None;
+        }
+        let mut id = [0; PublicId::MAX];
+        let id = id.get_mut(..presses.len() / 2)?;
+        fill(id, presses);
+        PublicId::from_bytes(id)
+    }
+
     fn block(&self) -> Block {
         let mut block = [0; 16];
-        for (byte, pair) in block.iter_mut().rev().zip(self.presses.chunks_exact(2)) {
-            *byte = pair.iter().rev().fold(0, |byte, nibble| byte << 4 | nibble);
-        }
+        fill(&mut block, &self.presses);
         let typed = Block::new(block);
         block.zeroize();
         typed
@@ -137,6 +149,13 @@ impl<'a> Reading<'a> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.presses.zeroize();
+    }
+}
+
+/// Bytes from presses, both from the last to the first.
+fn fill(bytes: &mut [u8], presses: &[u8]) {
+    for (byte, pair) in bytes.iter_mut().rev().zip(presses.chunks_exact(2)) {
+        *byte = pair.iter().rev().fold(0, |byte, nibble| byte << 4 | nibble);
     }
 }
 

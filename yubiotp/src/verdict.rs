@@ -300,7 +300,7 @@ mod tests {
         let mapping = &["-", "cb", "cbcb"];
         let otp = ["cbcb", FIRST].concat();
         assert_eq!(why(&vault, mapping, &otp), Ok(Ok(id("cbcb"))));
-        let dvorak: alloc::string::String = ["cb", SECOND]
+        let dvorak: String = ["cb", SECOND]
             .concat()
             .bytes()
             .map(|letter| crate::layout::LAYOUTS[1].typed(modhex::nibble(letter).unwrap()))

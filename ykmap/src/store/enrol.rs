@@ -7,11 +7,9 @@
 use super::advance::{self, Held};
 use super::slots::{self, State};
 use super::{Record, Store};
-use crate::Fault;
 use crate::file::{Audience, FileFault, Folder};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::rand::GetRandomFlags;
-use yubiotp::key::Fingerprint;
+use crate::{Fault, random};
+use rustix::fs::{Mode, OFlags};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Vault;
 use yubiotp::{Credential, PublicId};
@@ -67,7 +65,7 @@ impl Store {
     pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), Fault> {
         let store_key = self.store_key()?;
         let (keys, positions) = (self.keys()?, self.positions()?);
-        let _lock = Changing::begin(&keys)?;
+        let _changing = keys.lock()?;
         let mut new_positions = Batch::new(&positions);
         for (token, credential) in tokens {
             let key = credential.fingerprint(token);
@@ -94,7 +92,7 @@ impl Store {
     /// There is no such key, or the store cannot be written.
     pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, Fault> {
         let positions = self.positions()?;
-        let _lock = Changing::begin(&self.keys()?)?;
+        let _changing = self.keys()?.lock()?;
         let key = self.credential(token)?.fingerprint(token);
         if self.state(token)?.is_some_and(|state| state.key == key) {
             return Ok(Enrolled::Unchanged);
@@ -141,20 +139,12 @@ impl Store {
     /// There is no such key, or it cannot be removed.
     pub fn remove(&self, token: &PublicId) -> Result<(), Fault> {
         let keys = self.keys()?;
-        let _lock = Changing::begin(&keys)?;
+        let _changing = keys.lock()?;
         if !keys.has(&token.to_string())? {
             return Err(Fault::NoKey { path: keys.path().join(token.to_string()), token: *token });
         }
         keys.remove(&token.to_string())?;
         Ok(keys.sync()?)
-    }
-
-    /// The fingerprint of the credential that the store has for a token.
-    ///
-    /// # Errors
-    /// It cannot be had.
-    pub fn fingerprint(&self, token: &PublicId) -> Result<Fingerprint, Fault> {
-        Ok(self.credential(token)?.fingerprint(token))
     }
 }
 
@@ -172,26 +162,7 @@ pub enum EnrolError {
 }
 
 fn sealed(key: &StoreKey, credential: &Credential, token: &PublicId) -> Result<yubiotp::seal::Sealed, Fault> {
-    Ok(key.seal(credential, token, random()?))
-}
-
-/// Bytes from the system's random source.
-///
-/// # Errors
-/// The system has none.
-pub fn random<const N: usize>() -> Result<[u8; N], Fault> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::rand::getrandom(rest, GetRandomFlags::empty()) {
-            Ok(count) => filled = filled.saturating_add(count),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => {
-                return Err(FileFault::system(std::path::Path::new("getrandom(2)"), "read", errno).into());
-            }
-        }
-    }
-    Ok(bytes)
+    Ok(key.seal(credential, token, random::bytes()?))
 }
 
 /// Files that get their names together, after all of them are on stable storage.
@@ -234,17 +205,5 @@ impl Drop for Batch<'_> {
             // The change has failed already; a leftover is cleared by the next one.
             let _ = self.folder.remove(&format!(".{name}.new"));
         }
-    }
-}
-
-/// One change of the store at a time.
-struct Changing(#[expect(dead_code, reason = "holds the lock until dropped")] std::fs::File);
-
-impl Changing {
-    fn begin(keys: &Folder) -> Result<Self, Fault> {
-        let fault = |errno| Fault::File(FileFault::system(keys.path(), "lock the folder", errno));
-        let fd = rustix::io::fcntl_dupfd_cloexec(keys.fd(), 0).map_err(fault)?;
-        rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(fault)?;
-        Ok(Self(fd.into()))
     }
 }

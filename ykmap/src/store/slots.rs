@@ -10,11 +10,11 @@ use yubiotp::key::Fingerprint;
 use yubiotp::{Position, PublicId};
 
 /// Bytes of one slot.
-pub const SLOT: usize = 512;
+pub(super) const SLOT: usize = 512;
 /// Bytes from the start of one slot to the start of the other.
-pub const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// Bytes of the whole file.
-pub const FILE: usize = 2 * BLOCK;
+pub(super) const FILE: usize = 2 * BLOCK;
 
 /// What a position file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub enum BadSlots {
 
 /// A whole new position file.
 #[must_use]
-pub fn new_file(state: &State) -> Vec<u8> {
+pub(super) fn new_file(state: &State) -> Vec<u8> {
     let mut file = Vec::with_capacity(FILE);
     for slot in 0..2_usize {
         file.extend_from_slice(&encode(state, 1 - slot as u64, slot));
@@ -208,7 +208,7 @@ mod tests {
             "# pam_yubiotp position, version 1, slot 1 of 2. Belongs to this host alone: do not copy, do not edit.\n\
              token: vvccccccccbd\nkey: abababababababab\nsequence: 1\nstate: enabled\n\
              position: 4611 (usage counter 18, session use 3)\n\
-             sum: e6a1447acd1e9bc6b3d20b93b9ff0ac0e1ec2fe1dc5b8bf3a34c7d87f6ab07bd\n"
+             sum: 8153fb7973ba63c5967c2963898ee7f0386fb6113512697712862a9b102ca1a3\n"
         );
     }
 

@@ -1,0 +1,146 @@
+//! The command line: its verbs, and what they have in common.
+
+mod add;
+mod check;
+mod files;
+mod init;
+mod key;
+mod list;
+mod modhex;
+mod otp;
+mod out;
+mod remove;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use ykmap::Fault;
+use ykmap::file::FileFault;
+use ykmap::settings::{Given, Settings};
+use ykmap::store::Store;
+use yubiotp::PublicId;
+
+/// Who owns which YubiKey on this host: the mapping and the token store of pam_yubiotp.
+#[derive(Parser)]
+#[command(name = "ykmap", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used."
+)]
+pub(crate) struct Command {
+    /// Settings file [default: /etc/yubiotp/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// For scripts: JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make the settings, the mapping, the store key and the store, with the right modes
+    Init(init::Args),
+    /// Give a user tokens: by a press, which is checked, or by their public ids
+    Add(add::Args),
+    /// Take tokens, or all of them, from a user
+    Remove(remove::Args),
+    /// List users and their tokens
+    List(list::Args),
+    /// Look for mistakes in the mapping
+    Check,
+    /// Decide about an OTP exactly as a login would, and say why. The OTP is used up
+    Verify(verify::Args),
+    /// The keys of tokens in the store
+    #[command(subcommand)]
+    Key(key::Verb),
+    /// Convert to and from modhex
+    #[command(subcommand)]
+    Modhex(modhex::Verb),
+    /// Say what an OTP holds, without using it up
+    Otp(otp::Args),
+}
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Decided, and the answer is no; or problems were found. Already said. Exit status 1.
+    No,
+    /// Something cannot be used, or the command does not make sense. Exit status 2.
+    Fault(String),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
+
+impl From<FileFault> for Failure {
+    fn from(fault: FileFault) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
+
+impl From<ykmap::store::EnrolError> for Failure {
+    fn from(error: ykmap::store::EnrolError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+type Done = Result<(), Failure>;
+
+/// What every verb has.
+struct Context {
+    /// The settings file, absolute, if one was named.
+    config: Option<PathBuf>,
+    json: bool,
+}
+
+impl Context {
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(self.config.as_deref(), Given::default())?)
+    }
+
+    fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::new(&self.settings()?))
+    }
+}
+
+/// Runs one command and says how it went.
+pub(crate) fn run(command: Command) -> ExitCode {
+    match dispatch(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::Fault(why)) => {
+            out::note(&format!("ykmap: {why}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Done {
+    let config = command.config.map(absolute).transpose()?;
+    let context = Context { config, json: command.json };
+    match command.verb {
+        Verb::Init(args) => init::run(&context, args),
+        Verb::Add(args) => add::run(&context, &args),
+        Verb::Remove(args) => remove::run(&context, &args),
+        Verb::List(args) => list::run(&context, &args),
+        Verb::Check => check::run(&context),
+        Verb::Verify(args) => verify::run(&context, args),
+        Verb::Key(verb) => key::run(&context, verb),
+        Verb::Modhex(verb) => modhex::run(&context, &verb),
+        Verb::Otp(args) => otp::run(&context, args),
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&path).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+}
+
+/// A public id on the command line.
+fn parse_id(text: &str) -> Result<PublicId, String> {
+    PublicId::parse(text.as_bytes()).map_err(|why| why.to_string())
+}

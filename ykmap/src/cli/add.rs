@@ -1,0 +1,110 @@
+//! `ykmap add`
+
+use super::{Context, Done, Failure, files, out};
+use serde_json::json;
+use ykmap::store::Store;
+use yubiotp::mapping::{self, Enrolment};
+use yubiotp::otp;
+use yubiotp::verdict::{self, Verdict};
+use yubiotp::{PublicId, Reason};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Whose tokens
+    user: String,
+    /// OTPs, which are checked against the store and used up, or public ids, which are taken as they are [default:
+    /// ask for a press]
+    #[arg(value_name = "OTP|ID")]
+    tokens: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
+    let mut ids = Vec::new();
+    if args.tokens.is_empty() {
+        let press = files::input_line(&format!("Press the YubiKey of {}: ", args.user))?;
+        ids.push(pressed(&store, press.trim())?);
+    }
+    for token in &args.tokens {
+        let id = match PublicId::parse(token.as_bytes()) {
+            // 32 modhex characters are the longest id and the OTP of a token without one; a press is likelier.
+            Ok(id) if token.len() < 32 => id,
+            _ => pressed(&store, token)?,
+        };
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    if let Some(id) = ids.iter().find(|id| !settings.allows(id)) {
+        return Err(Failure::Fault(format!("{id}: token_id_length in the settings rules it out")));
+    }
+    let new = files::edit(&settings, &args.user, |text| {
+        let known = match search(text, &args.user) {
+            Ok(Enrolment::Listed(known)) => known,
+            Ok(Enrolment::NotListed) => Vec::new(),
+            Err(problem) => {
+                return Err(Failure::Fault(format!("line {} of the mapping: {}", problem.line, problem.why)));
+            }
+        };
+        let new: Vec<_> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
+        let text = mapping::add(text, args.user.as_bytes(), &new)
+            .map_err(|why| Failure::Fault(format!("{:?}: {why}", args.user)))?;
+        Ok((text, new))
+    })?;
+    if context.json {
+        let names = |ids: &[PublicId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        out::json(&json!({ "user": args.user, "tokens": names(&ids), "added": names(&new) }));
+    } else {
+        for id in &ids {
+            let did = if new.contains(id) { "has" } else { "had already" };
+            out::line(&format!("{} {did} token {id}", args.user));
+        }
+    }
+    for id in &ids {
+        if !store.keys()?.has(&id.to_string())? {
+            out::note(&format!(
+                "no key for {id} in the store yet: until it is imported, its OTPs are refused"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn search(text: &[u8], user: &str) -> Result<Enrolment, mapping::Problem> {
+    let mut search = mapping::Search::new(user.as_bytes());
+    search.lines(text);
+    search.finish()
+}
+
+/// Whose token made this OTP: its block is decrypted and its position advanced, as at a login.
+fn pressed(store: &Store, typed: &str) -> Result<PublicId, Failure> {
+    let readings = otp::readings(typed.as_bytes())
+        .map_err(|why| Failure::Fault(format!("neither an OTP nor a public id: {why}")))?;
+    let keys = store.keys()?;
+    let mut candidates: Vec<PublicId> = readings.filter_map(|reading| reading.whole_id()).collect();
+    candidates.dedup();
+    let Some(first) = candidates.first().copied() else {
+        return Err(Failure::Fault("more was typed than one OTP".to_owned()));
+    };
+    let mut known = Vec::new();
+    for id in candidates {
+        if keys.has(&id.to_string())? {
+            known.push(id);
+        }
+    }
+    if known.is_empty() {
+        return Err(Failure::Fault(format!(
+            "no key for token {first} in the store: import it first (ykmap key import FILE); or, to go without the check, \
+             give the id alone"
+        )));
+    }
+    match verdict::judge(typed.as_bytes(), &Enrolment::Listed(known), store)?.verdict {
+        Verdict::Accepted(receipt) => Ok(receipt.token()),
+        Verdict::Rejected(reason @ Reason::Replayed { .. }) => {
+            Err(Failure::Fault(format!("{reason}: press again")))
+        }
+        Verdict::Rejected(reason) => Err(Failure::Fault(reason.to_string())),
+        Verdict::NotEnrolled => Err(Failure::Fault("not decided".to_owned())),
+    }
+}

@@ -1,0 +1,92 @@
+//! `ykmap check`
+
+use super::{Context, Done, Failure, files, list, out};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+use ykmap::mapping;
+use ykmap::settings::Settings;
+use ykmap::store::Store;
+use yubiotp::PublicId;
+use yubiotp::mapping::{Line, entries};
+
+/// One remark about one line.
+struct Finding {
+    path: String,
+    line: usize,
+    /// Refuses somebody; otherwise it may be meant so.
+    error: bool,
+    what: String,
+}
+
+pub(crate) fn run(context: &Context) -> Done {
+    let settings = context.settings()?;
+    let mut found = Vec::new();
+    let mut users = 0_usize;
+    for path in files::mappings(&settings)? {
+        let text = mapping::text(&path)?;
+        users = users.saturating_add(check(&settings, &path, &text, &mut found));
+    }
+    let errors = found.iter().filter(|finding| finding.error).count();
+    if context.json {
+        let findings: Vec<_> = found
+            .iter()
+            .map(|it| json!({ "file": it.path, "line": it.line, "error": it.error, "what": it.what }))
+            .collect();
+        out::json(&json!({ "lines": users, "findings": findings }));
+    } else {
+        for it in &found {
+            let kind = if it.error { "error" } else { "note" };
+            out::line(&format!("{}: line {}: {kind}: {}", it.path, it.line, it.what));
+        }
+        let (lines, errors) = (out::count(users, "line"), out::count(errors, "error"));
+        out::line(&format!("{lines} with a user, {errors}"));
+    }
+    if errors > 0 { Err(Failure::No) } else { Ok(()) }
+}
+
+fn check(settings: &Settings, path: &Path, text: &[u8], found: &mut Vec<Finding>) -> usize {
+    let store = Store::new(settings);
+    let mut owners: BTreeMap<PublicId, (String, usize)> = BTreeMap::new();
+    let mut users = 0_usize;
+    for (number, line) in entries(text) {
+        let mut say = |error, what| {
+            found.push(Finding { path: path.display().to_string(), line: number, error, what });
+        };
+        let (user, ids) = match line {
+            Ok(Line::Nothing) => continue,
+            Err(why) => {
+                say(true, why.to_string());
+                continue;
+            }
+            Ok(Line::Entry { user, fields }) => {
+                (String::from_utf8_lossy(user).into_owned(), fields.ids().collect::<Vec<_>>())
+            }
+        };
+        users = users.saturating_add(1);
+        if ids.is_empty() {
+            say(false, format!("{user} is listed without a token, and refused"));
+        }
+        for id in ids {
+            if !settings.allows(&id) {
+                say(true, format!("token_id_length in the settings rules {id} out"));
+            }
+            match list::state(&store, &id) {
+                ("enabled", _) => {}
+                ("disabled", _) => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
+                ("no key", _) => {
+                    say(true, format!("no key for token {id} in the store (ykmap key import FILE)"))
+                }
+                _ => say(true, format!("the store cannot use token {id} (ykmap key show {id})")),
+            }
+            match owners.get(&id) {
+                Some((owner, line)) if *owner == user => {
+                    say(false, format!("{user} has token {id} already, by line {line}"));
+                }
+                Some((owner, line)) => say(false, format!("token {id} is {owner}'s too, by line {line}")),
+                None => drop(owners.insert(id, (user.clone(), number))),
+            }
+        }
+    }
+    users
+}

@@ -1,0 +1,131 @@
+//! `ykmap init`
+
+use super::{Context, Done, Failure, absolute, out};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use ykmap::file::{self, Audience, FileFault, Folder};
+use ykmap::settings::{CONFIG, Given, Settings};
+use ykmap::store::{KEYS, POSITIONS, Store, write_store_key};
+use yubiotp::seal::StoreKey;
+use zeroize::Zeroizing;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep all of it in this one folder, and touch nothing else
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    dir: Option<PathBuf>,
+}
+
+const SYSTEM: &str = "\
+# Settings of pam_yubiotp, read at every login. Paths may be relative to this file's folder.
+# All there are, with what holds if they are not given:
+
+# mode = \"offline\"            # offline: OTPs are checked against the keys in this host's store
+# mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u stands for the user
+# store = \"/var/lib/yubiotp\"  # holds keys/ and positions/
+# store_key = \"/etc/yubiotp/store.key\"
+# prompt = \"YubiKey for %u: \"
+# echo = false                # show what is typed
+# tries = 1                   # how often a user may try in one login
+# token_id_length = 12        # count only public ids of so many characters
+# lock_wait = 5               # seconds to wait for another login of the same token
+# debug = false               # log each step
+";
+
+const SELF_CONTAINED: &str = "\
+# Settings of pam_yubiotp, read at every login. Everything is in this folder, which can be moved.
+mode = \"offline\"
+mapping = \"authorized_yubikeys\"
+store = \".\"
+store_key = \"store.key\"
+";
+
+const MAPPING: &str = "\
+# Who owns which YubiKey: user:id:id, an id being the first characters of what the key types, before the last 32.
+";
+
+pub(crate) fn run(context: &Context, args: Args) -> Done {
+    let named = match args.dir {
+        Some(dir) => Some(absolute(dir)?.join("config.toml")),
+        None => context.config.clone(),
+    };
+    let mut made = Made::default();
+    let config = named.clone().unwrap_or_else(|| CONFIG.into());
+    let folder = config.parent().unwrap_or(Path::new("/"));
+    made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
+    made.file(&config, 0o644, || {
+        Ok(Zeroizing::new(if named.is_some() { SELF_CONTAINED } else { SYSTEM }.into()))
+    })?;
+
+    let settings = Settings::load(Some(&config), Given::default())?;
+    if !settings.mapping.contains("%u") {
+        made.file(Path::new(&settings.mapping), 0o644, || Ok(Zeroizing::new(MAPPING.into())))?;
+    }
+    made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykmap::random::bytes()?))))?;
+    made.folder(&settings.store, 0o700)?;
+    for folder in [KEYS, POSITIONS] {
+        made.folder(&settings.store.join(folder), 0o700)?;
+    }
+    // What was there already must be as good as what is new.
+    let store = Store::new(&settings);
+    store.keys()?;
+    store.positions()?;
+    store.store_key()?;
+
+    if context.json {
+        out::json(&json!({ "config": config, "made": made.new, "kept": made.kept }));
+        return Ok(());
+    }
+    for path in &made.new {
+        out::line(&format!("made {}", path.display()));
+    }
+    for path in &made.kept {
+        out::line(&format!("kept {}", path.display()));
+    }
+    let option = named.map_or_else(String::new, |config| format!(" --config {}", config.display()));
+    out::line(&format!(
+        "\nNext:\n  ykmap{option} key import FILE    or: ykmap{option} key new\n  ykmap{option} add USER\n  \
+         ykmap{option} verify USER\nthen a line in pam.d, with a root shell kept open (README, \"First login\")."
+    ));
+    Ok(())
+}
+
+/// What was made, and what was there.
+#[derive(Default)]
+struct Made {
+    new: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
+}
+
+impl Made {
+    fn folder(&mut self, path: &Path, mode: u32) -> Done {
+        if file::make_folder(path, mode)? {
+            self.new.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        contents: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
+    ) -> Done {
+        let audience = if mode & 0o077 == 0 { Audience::Owner } else { Audience::Everyone };
+        match file::open(path, audience) {
+            Ok(_) => self.kept.push(path.to_owned()),
+            Err(FileFault::Missing(missing)) if missing == path => {
+                let (Some(parent), Some(name)) =
+                    (path.parent(), path.file_name().and_then(|name| name.to_str()))
+                else {
+                    return Err(Failure::Fault(format!("{}: not the path of a file", path.display())));
+                };
+                let mode = rustix::fs::Mode::from_raw_mode(mode);
+                Folder::open(parent)?.replace(name, contents()?.as_bytes(), mode)?;
+                self.new.push(path.to_owned());
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        Ok(())
+    }
+}

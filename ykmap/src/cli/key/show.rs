@@ -1,0 +1,107 @@
+//! `ykmap key list`, `ykmap key show`
+
+use crate::cli::out::{self, Field};
+use crate::cli::{Context, Done, Failure, list};
+use serde_json::json;
+use ykmap::store::{KEYS, POSITIONS};
+use yubiotp::PublicId;
+use yubiotp::verdict::Vault;
+
+pub(crate) fn list(context: &Context) -> Done {
+    let store = context.store()?;
+    let tokens = store.tokens()?;
+    if context.json {
+        let keys: Vec<_> = tokens
+            .iter()
+            .map(|id| {
+                let position = store.state(id).ok().flatten().and_then(|state| state.position);
+                json!({
+                    "id": id.to_string(),
+                    "serial": id.serial(),
+                    "state": list::state(&store, id).0,
+                    "usage_counter": position.map(|position| position.usage_counter()),
+                    "session_use": position.map(|position| position.session_use()),
+                })
+            })
+            .collect();
+        out::json(&json!(keys));
+        return Ok(());
+    }
+    if tokens.is_empty() {
+        out::note("no keys in the store: ykmap key import FILE, or ykmap key new");
+        return Ok(());
+    }
+    let rows = tokens.iter().map(|id| {
+        let (state, attention) = list::state(&store, id);
+        let position = store.state(id).ok().flatten().and_then(|state| state.position);
+        let number =
+            |part: Option<u64>| Field::Plain(part.map_or_else(|| "-".to_owned(), |part| part.to_string()));
+        vec![
+            Field::Plain(id.to_string()),
+            number(id.serial()),
+            if attention { Field::Loud(state.into()) } else { Field::Plain(state.into()) },
+            number(position.map(|position| position.usage_counter())),
+            number(position.map(|position| position.session_use())),
+        ]
+    });
+    out::table(&["Token", "Serial", "State", "Usage counter", "Session use"], rows.collect());
+    Ok(())
+}
+
+/// Prints what there is of each; a fault of one is part of its answer, and exit status 1.
+pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
+    let settings = context.settings()?;
+    let store = context.store()?;
+    let mut faults = false;
+    for id in ids {
+        let key = store.record(id).and_then(|record| store.credential(id).map(|_| record.under.to_string()));
+        let position = match store.slots(id) {
+            Ok(None) => Err("there is none (ykmap key adopt)".to_owned()),
+            Ok(Some(slots)) => Ok(slots),
+            Err(fault) => Err(fault.to_string()),
+        };
+        faults |= key.is_err() || position.is_err();
+        let file = |folder: &str| settings.store.join(folder).join(id.to_string());
+        if context.json {
+            let state = position.as_ref().ok().map(|slots| slots.state);
+            out::json(&json!({
+                "id": id.to_string(),
+                "serial": id.serial(),
+                "key_file": file(KEYS),
+                "key_fault": key.as_ref().err().map(ToString::to_string),
+                "sealed_under": key.as_ref().ok(),
+                "position_file": file(POSITIONS),
+                "position_fault": position.as_ref().err(),
+                "slot_damaged": position.as_ref().ok().map(|slots| slots.damaged),
+                "enabled": state.map(|state| state.enabled),
+                "usage_counter": state.and_then(|state| state.position).map(|position| position.usage_counter()),
+                "session_use": state.and_then(|state| state.position).map(|position| position.session_use()),
+            }));
+            continue;
+        }
+        out::line(&format!("token          {id}"));
+        if let Some(serial) = id.serial() {
+            out::line(&format!("serial         {serial}, if the id was made by the factory"));
+        }
+        out::line(&match key {
+            Ok(under) => format!("key            {}, opens under store key {under}", file(KEYS).display()),
+            Err(fault) => format!("key            FAULT: {fault}"),
+        });
+        match position {
+            Err(why) => out::line(&format!("position       FAULT: {why}")),
+            Ok(slots) => {
+                let state = slots.state;
+                let said =
+                    state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
+                out::line(&format!("position       {}: {said}", file(POSITIONS).display()));
+                out::line(&format!("state          {}", if state.enabled { "enabled" } else { "disabled" }));
+                if slots.damaged {
+                    out::line(
+                        "damage         one of its two slots: a write was cut off, or the disk is failing",
+                    );
+                }
+            }
+        }
+    }
+    if faults { Err(Failure::No) } else { Ok(()) }
+}

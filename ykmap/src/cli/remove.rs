@@ -1,0 +1,53 @@
+//! `ykmap remove`
+
+use super::{Context, Done, Failure, files, out, parse_id};
+use serde_json::json;
+use yubiotp::{PublicId, mapping};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Whose tokens
+    user: String,
+    /// Public ids to take away; without any, the user is taken out of the mapping
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    ids: Vec<PublicId>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let settings = context.settings()?;
+    let user = args.user.as_bytes();
+    let listed_without = files::edit(&settings, &args.user, |text| {
+        if args.ids.is_empty() {
+            let removed = mapping::remove(text, user, None);
+            if removed.count == 0 {
+                return Err(Failure::Fault(format!("{}: not in the mapping", args.user)));
+            }
+            return Ok((removed.text, false));
+        }
+        let (mut text, mut listed_without) = (text.to_vec(), false);
+        for id in &args.ids {
+            let removed = mapping::remove(&text, user, Some(id));
+            if removed.count == 0 {
+                return Err(Failure::Fault(format!("{} does not have token {id}", args.user)));
+            }
+            (text, listed_without) = (removed.text, removed.listed_without);
+        }
+        Ok((text, listed_without))
+    })?;
+    let ids: Vec<_> = args.ids.iter().map(ToString::to_string).collect();
+    if context.json {
+        out::json(&json!({ "user": args.user, "removed": ids, "listed_without_tokens": listed_without }));
+    } else if ids.is_empty() {
+        out::line(&format!("{} is not in the mapping any more", args.user));
+        out::note("where nullok stands in pam.d they now log in without a token");
+    } else {
+        out::line(&format!("{} has no longer {}", args.user, ids.join(", ")));
+        if listed_without {
+            out::note(&format!(
+                "{0} has no token left, stays listed and is refused; ykmap remove {0} takes them out",
+                args.user
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! `ykmap verify`
+
+use super::{Context, Done, Failure, files, out};
+use serde_json::json;
+use ykmap::mapping;
+use ykmap::store::Store;
+use yubiotp::verdict::{self, Verdict};
+use zeroize::Zeroizing;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Who would log in
+    user: String,
+    /// What they would type [default: ask]
+    otp: Option<String>,
+}
+
+pub(crate) fn run(context: &Context, args: Args) -> Done {
+    let settings = context.settings()?;
+    let answer = match args.otp {
+        Some(otp) => Zeroizing::new(otp),
+        None => files::input_line(&settings.prompt.replace("%u", &args.user))?,
+    };
+    let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
+    let judgement = verdict::judge(answer.as_bytes(), &enrolment, &Store::new(&settings))?;
+    let (verdict, token, reason) = match judgement.verdict {
+        Verdict::Accepted(receipt) => ("accepted", Some(receipt.token()), receipt.position().to_string()),
+        Verdict::Rejected(reason) => ("rejected", reason.token(), reason.to_string()),
+        Verdict::NotEnrolled => {
+            ("not enrolled", None, "the mapping does not list the user (ykmap add)".to_owned())
+        }
+    };
+    let token = token.map(|token| token.to_string());
+    let layout = judgement.layout.filter(|layout| *layout != "QWERTY");
+    if context.json {
+        let user = &args.user;
+        out::json(
+            &json!({ "user": user, "verdict": verdict, "token": token, "reason": reason, "layout": layout }),
+        );
+    } else {
+        let token = token.map_or_else(String::new, |token| format!(" token {token}:"));
+        let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
+        out::line(&format!("{verdict}: {}:{token} {reason}{layout}", args.user));
+    }
+    if verdict == "accepted" { Ok(()) } else { Err(Failure::No) }
+}
