@@ -42,3 +42,34 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yubiotp::{Position, PublicId};
+
+    /// Every row of the table, in the words of README.md.
+    #[test]
+    fn the_readme_has_this_table() {
+        #[expect(clippy::disallowed_methods, reason = "nobody logs in by this receipt")]
+        let receipt =
+            Receipt::after_durable_advance(PublicId::parse(b"vvcb").unwrap(), Position::from_stored(1));
+        let fault = Fault::UserInPath { template: String::new() };
+        let rows = [
+            (Outcome::Accepted(receipt), "accepted"),
+            (Outcome::Rejected(Reason::NoTokens), "rejected"),
+            (Outcome::TriesUsedUp(Reason::NoTokens), "rejected, and the last of several `tries=`"),
+            (Outcome::NotEnrolled, "the mapping does not list the user"),
+            (Outcome::Excused, "the mapping, read without fault, does not list the user, with `nullok`"),
+            (Outcome::NothingStacked, "`use_first_pass`, and nothing was stacked"),
+            (Outcome::Unusable(fault), "settings, mapping or store cannot be used"),
+            (Outcome::BadArgument(String::new()), "an argument in pam.d is unknown or malformed"),
+            (Outcome::ConversationFailed(PamResultCode::PAM_CONV_ERR), "the application got no answer"),
+        ];
+        let readme = include_str!("../../README.md");
+        for (outcome, words) in rows {
+            let row = format!("| {words} | {:?} |", outcome.code());
+            assert!(readme.contains(&row), "README.md lacks the row: {row}");
+        }
+    }
+}

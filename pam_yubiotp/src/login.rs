@@ -1,5 +1,8 @@
 //! One login: settings, user, tokens, answer, verdict, code.
 
+#[cfg(test)]
+mod tests;
+
 use crate::code::Outcome;
 use crate::handle::{Answer, Host, Remembered};
 use crate::log::Log;

@@ -1,18 +1,28 @@
 //! The things under test: built on first use, with the profile of the running test.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::process::{self, Command};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{env, fs};
 
-/// The module as an administrator installs it.
+/// The module under the name that it is installed by, which libpam puts before its log lines.
 ///
 /// # Panics
 /// Where it does not build.
 #[must_use]
 pub fn module() -> PathBuf {
-    build("pam_yubiotp").join("libpam_yubiotp.so")
+    static NAMED: OnceLock<PathBuf> = OnceLock::new();
+    let named = NAMED.get_or_init(|| {
+        let folder = build("pam_yubiotp");
+        // renamed, so that a test in another process never loads half a file
+        let copy = folder.join(format!(".pam_yubiotp.so.{}", process::id()));
+        fs::copy(folder.join("libpam_yubiotp.so"), &copy).unwrap();
+        let named = folder.join("pam_yubiotp.so");
+        fs::rename(copy, &named).unwrap();
+        named
+    });
+    named.clone()
 }
 
 /// A program of the workspace: `ykmap`, or `pam-drive` of this package.

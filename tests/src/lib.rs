@@ -12,6 +12,7 @@
 pub mod built;
 pub mod host;
 pub mod libpam;
+pub mod place;
 pub mod soft_yubikey;
 pub mod syslog;
 pub mod terminal;

@@ -7,6 +7,8 @@ mod advance;
 mod enrol;
 mod record;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 pub use enrol::{EnrolError, Enrolled, Progress};
 pub use record::{BadRecord, Record, read_store_key, write_store_key};

@@ -1,0 +1,299 @@
+//! A login against a script in place of libpam. The real libpam is in the package `tests`.
+
+#![expect(clippy::disallowed_methods, reason = "prepares files as others would")]
+
+use super::*;
+use crate::handle::{Item, Priority};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use ykmap::settings::Given;
+use ykmap::store::{KEYS, POSITIONS, write_store_key};
+use yubiotp::seal::StoreKey;
+use yubiotp::{AesKey, Credential, PrivateId, PublicId};
+use zeroize::Zeroizing;
+
+/// OTPs of Yubico's vectors, in order, under the public id that `Place` enrols.
+const OTPS: [&str; 3] = [
+    "vvcbdvgtiblfkbgturecfllberrvkinnctnn",
+    "vvcbrnibcnfhdninbrdebccrndfhjgnhftee",
+    "vvcbiikkijbdknrrdhfdrjltvgrbkkjblcbh",
+];
+
+/// A folder with all that a login reads. Alice has the token vvcb.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for name in [KEYS, POSITIONS] {
+            ykmap::file::make_folder(&place.path(name), 0o700).unwrap();
+        }
+        place.write("store.key", &write_store_key(&StoreKey::new([1; 32])));
+        place.write("mapping", "alice:vvcb\ncarol:\n");
+        place.write(
+            "config.toml",
+            "mapping = 'mapping'\nstore = '.'\nstore_key = 'store.key'\nlock_wait = 0\n",
+        );
+        let aes_key = AesKey::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let credential = Credential { private_id: PrivateId::new([1, 2, 3, 4, 5, 6]), aes_key };
+        let settings = Settings::load(Some(&place.path("config.toml")), Given::default()).unwrap();
+        let token = PublicId::parse(b"vvcb").unwrap();
+        Store::new(&settings).enrol(&[(token, credential)], &|_| {}).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+        set_permissions(self.path(name), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Logs `host` in with these arguments beside `config=`.
+    fn login(&self, host: &mut Scripted, args: &[&str]) -> PamResultCode {
+        let config = format!("config={}", self.path("config.toml").display());
+        let args: Vec<_> =
+            [config.as_str()].iter().chain(args).map(|arg| CString::new(*arg).unwrap()).collect();
+        authenticate(host, &args.iter().map(CString::as_c_str).collect::<Vec<_>>())
+    }
+}
+
+/// One handle of a libpam that follows a script.
+#[derive(Default)]
+struct Scripted {
+    user: Vec<u8>,
+    answers: RefCell<VecDeque<&'static str>>,
+    prompts: RefCell<Vec<String>>,
+    authtok: Option<Vec<u8>>,
+    log: RefCell<Vec<String>>,
+    delayed: bool,
+    remembered: Option<Remembered>,
+}
+
+impl Scripted {
+    fn new(user: &str, answers: &[&'static str]) -> Self {
+        Self {
+            user: user.as_bytes().to_vec(),
+            answers: RefCell::new(answers.iter().copied().collect()),
+            ..Self::default()
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.prompts.borrow().len()
+    }
+
+    fn last_line(&self) -> String {
+        self.log.borrow().last().cloned().unwrap_or_default()
+    }
+}
+
+impl Host for Scripted {
+    fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
+        Ok(self.user.clone())
+    }
+    fn item(&self, item: Item) -> Option<Vec<u8>> {
+        matches!(item, Item::Service).then(|| b"test".to_vec())
+    }
+    fn stacked(&self) -> Option<Answer> {
+        self.authtok.clone().map(Zeroizing::new)
+    }
+    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
+        self.authtok = password.map(<[u8]>::to_vec);
+        Ok(())
+    }
+    fn ask(&self, prompt: &str, _echo: bool) -> Result<Option<Answer>, PamResultCode> {
+        self.prompts.borrow_mut().push(prompt.to_owned());
+        let answer = self.answers.borrow_mut().pop_front().ok_or(PamResultCode::PAM_CONV_ERR)?;
+        Ok(Some(Zeroizing::new(answer.as_bytes().to_vec())))
+    }
+    fn log(&self, _priority: Priority, line: &str) {
+        self.log.borrow_mut().push(line.to_owned());
+    }
+    fn delay_refusal(&mut self, _microseconds: u32) {
+        self.delayed = true;
+    }
+    fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
+        self.remembered = Some(what);
+        Ok(())
+    }
+    fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_ref()
+    }
+}
+
+/// The state of the world, who asks with which arguments, what they answer → code, prompts, part of the log line.
+#[test]
+fn every_row_of_the_table() {
+    let spoil: [(&str, fn(&Place)); 5] = [
+        ("fine", |_| {}),
+        ("bad line", |place| place.write("mapping", "bob vvcd\n")),
+        ("no key", |place| std::fs::remove_file(place.path("keys/vvcb")).unwrap()),
+        ("no position", |place| std::fs::remove_file(place.path("positions/vvcb")).unwrap()),
+        ("bad config", |place| place.write("config.toml", "nullok = true")),
+    ];
+    use PamResultCode::*;
+    let rows: [(&str, &str, &[&str], &[&'static str], PamResultCode, usize, &str); 19] = [
+        (
+            "fine",
+            "alice",
+            &[],
+            &[OTPS[0]],
+            PAM_SUCCESS,
+            1,
+            "accepted user=alice token=vvcb mode=offline service=test",
+        ),
+        ("fine", "alice", &["nullok"], &[OTPS[0]], PAM_SUCCESS, 1, "accepted"),
+        ("fine", "alice", &[], &["guess"], PAM_AUTH_ERR, 1, "too short to hold an OTP"),
+        ("fine", "alice", &[], &[""], PAM_AUTH_ERR, 1, "the answer was empty"),
+        ("fine", "alice", &["nullok"], &[""], PAM_AUTH_ERR, 1, "the answer was empty"),
+        ("fine", "carol", &["nullok"], &[OTPS[0]], PAM_AUTH_ERR, 1, "lists the user without a token"),
+        ("fine", "bob", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "the mapping does not list the user"),
+        ("fine", "bob", &["nullok"], &[], PAM_IGNORE, 0, "excused user=bob"),
+        ("fine", "bob", &["nullok", "always_prompt"], &["pw"], PAM_IGNORE, 1, "excused user=bob"),
+        ("fine", "alice", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "no tries left"),
+        ("fine", "alice", &["tries=2"], &["x", OTPS[0]], PAM_SUCCESS, 2, "accepted"),
+        ("fine", "bob", &["tries=2"], &["x", "x"], PAM_USER_UNKNOWN, 2, "does not list"),
+        ("fine", "alice", &["use_first_pass"], &[], PAM_AUTH_ERR, 0, "no module before this one"),
+        ("fine", "alice", &["nulok"], &[], PAM_SERVICE_ERR, 0, "fault user=unknown"),
+        ("fine", "alice", &[], &[], PAM_CONV_ERR, 1, "did not get an answer"),
+        (
+            "bad line",
+            "alice",
+            &["nullok"],
+            &[OTPS[0]],
+            PAM_AUTHINFO_UNAVAIL,
+            1,
+            "mapping: line 1: there is no colon",
+        ),
+        ("no key", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "no key for token vvcb"),
+        (
+            "no position",
+            "alice",
+            &["nullok"],
+            &[OTPS[0]],
+            PAM_AUTHINFO_UNAVAIL,
+            1,
+            "no position for token vvcb",
+        ),
+        (
+            "bad config",
+            "alice",
+            &["nullok"],
+            &[OTPS[0]],
+            PAM_AUTHINFO_UNAVAIL,
+            0,
+            "line 1: unknown field `nullok`",
+        ),
+    ];
+    for (world, user, args, answers, code, asked, line) in rows {
+        let place = Place::new();
+        let row = format!("{world} {user} {args:?} {answers:?}");
+        spoil.iter().find(|(name, _)| *name == world).unwrap().1(&place);
+        let mut host = Scripted::new(user, answers);
+        let passes = matches!(code, PAM_SUCCESS | PAM_IGNORE);
+        assert_eq!(place.login(&mut host, args), code, "{row}");
+        assert_eq!(host.asked(), asked, "{row}");
+        assert!(host.last_line().contains(line), "{row}: {}", host.last_line());
+        assert_eq!(host.delayed, !passes, "{row}: every refusal is slowed down, and nothing else");
+        assert_eq!(host.remembered.is_some(), passes, "{row}");
+        for secret in answers.iter().filter(|answer| answer.len() > 4) {
+            assert!(
+                !host.log.borrow().iter().any(|line| line.contains(secret)),
+                "{row}: the answer is in the log"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_otp_opens_once() {
+    let place = Place::new();
+    let login = |otp: &'static str| place.login(&mut Scripted::new("alice", &[otp]), &[]);
+    assert_eq!(login(OTPS[1]), PamResultCode::PAM_SUCCESS);
+    assert_eq!(login(OTPS[1]), PamResultCode::PAM_AUTH_ERR);
+    assert_eq!(login(OTPS[0]), PamResultCode::PAM_AUTH_ERR);
+    assert_eq!(login(OTPS[2]), PamResultCode::PAM_SUCCESS);
+}
+
+#[test]
+fn the_password_is_handed_on() {
+    let rows: [(&[&str], Option<&str>, &[&'static str], Option<&str>); 6] = [
+        // Typed before the OTP here: for the modules behind.
+        (&[], None, &["hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"], Some("hunter2")),
+        // Nothing typed before it: what another module left stays.
+        (&[], Some("left"), &[OTPS[0]], Some("left")),
+        // A stacked answer loses its OTP.
+        (&["use_first_pass"], Some("hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"), &[], Some("hunter2")),
+        (&["use_first_pass"], Some(OTPS[0]), &[], None),
+        (&["try_first_pass"], Some(OTPS[0]), &[], None),
+        // No OTP in it: the user is asked, and it stays.
+        (&["try_first_pass"], Some("hunter2"), &[OTPS[0]], Some("hunter2")),
+    ];
+    for (args, stacked, answers, left) in rows {
+        let place = Place::new();
+        let mut host = Scripted::new("alice", answers);
+        host.authtok = stacked.map(|text| text.as_bytes().to_vec());
+        assert_eq!(place.login(&mut host, args), PamResultCode::PAM_SUCCESS, "{args:?} {stacked:?}");
+        assert_eq!(host.asked(), answers.len(), "{args:?} {stacked:?}");
+        assert_eq!(host.authtok.as_deref(), left.map(str::as_bytes), "{args:?} {stacked:?}");
+    }
+}
+
+#[test]
+fn a_replayed_stacked_otp_is_logged_and_the_user_asked() {
+    let place = Place::new();
+    assert_eq!(place.login(&mut Scripted::new("alice", &[OTPS[0]]), &[]), PamResultCode::PAM_SUCCESS);
+    let mut host = Scripted::new("alice", &[OTPS[1]]);
+    host.authtok = Some(OTPS[0].into());
+    assert_eq!(place.login(&mut host, &["try_first_pass"]), PamResultCode::PAM_SUCCESS);
+    let log = host.log.borrow();
+    assert!(
+        matches!(&log[..], [no, yes] if no.starts_with("refused") && yes.starts_with("accepted")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn account_knows_who_was_accepted_here() {
+    let place = Place::new();
+    let mut host = Scripted::new("alice", &[OTPS[0]]);
+    assert_eq!(account(&mut host), PamResultCode::PAM_AUTH_ERR);
+    place.login(&mut host, &[]);
+    assert_eq!(account(&mut host), PamResultCode::PAM_SUCCESS);
+    host.user = b"root".to_vec();
+    assert_eq!(account(&mut host), PamResultCode::PAM_AUTH_ERR, "the application changed the user");
+    let mut excused = Scripted::new("bob", &[]);
+    place.login(&mut excused, &["nullok"]);
+    assert_eq!(account(&mut excused), PamResultCode::PAM_IGNORE);
+}
+
+#[test]
+fn the_prompt_says_all_there_is() {
+    let place = Place::new();
+    let prompt = |user: &[u8], args: &[&str]| {
+        let mut host = Scripted { user: user.to_vec(), ..Scripted::new("", &["x"]) };
+        place.login(&mut host, args);
+        host.prompts.take().pop().unwrap()
+    };
+    assert_eq!(prompt(b"alice", &[]), "YubiKey for alice: ");
+    assert_eq!(prompt(b"bob", &[]), "YubiKey for bob: ");
+    assert_eq!(prompt(b"alice", &["prompt=Password and press (%u): "]), "Password and press (alice): ");
+    assert_eq!(prompt(b"a\x1b[2Jb\xff", &[]), "YubiKey for a?[2Jb\u{fffd}: ");
+}
+
+#[test]
+fn debug_tells_the_steps_and_no_secret() {
+    let place = Place::new();
+    let mut host = Scripted::new("alice", &["hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"]);
+    place.login(&mut host, &["debug"]);
+    let log = host.log.borrow().join("\n");
+    assert!(log.contains("lists 1 tokens") && log.contains("keyboard layout QWERTY"), "{log}");
+    assert!(!log.contains("hunter2") && !log.contains("dvgtiblf"), "{log}");
+}

@@ -1,0 +1,55 @@
+//! `make demo`: a temporary host and one software YubiKey, through the real libpam and the built module.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "it is there to be watched"
+)]
+
+use std::time::Instant;
+use tests::libpam::{Code, Pam, Script};
+use tests::place::Place;
+use tests::soft_yubikey::SoftYubiKey;
+
+fn main() -> std::process::ExitCode {
+    println!("A host in a temporary folder: ykmap init, key import, add alice.");
+    let place = Place::new();
+    let mut key = SoftYubiKey::numbered(1);
+    place.enrol("alice", &key);
+    println!("Alice has YubiKey {}. Its service file:", key.public_id());
+    place.service("demo", "auth required pam_yubiotp.so\n");
+    println!("    auth required pam_yubiotp.so config=…/config.toml\n");
+
+    let first = key.press();
+    let stranger = SoftYubiKey::numbered(2).press();
+    let steps = [
+        ("alice presses her YubiKey", "alice", first.clone(), Code::SUCCESS),
+        ("somebody replays that OTP", "alice", first, Code::AUTH_ERR),
+        ("alice presses again", "alice", key.press(), Code::SUCCESS),
+        ("a stranger's YubiKey, as alice", "alice", stranger, Code::AUTH_ERR),
+        ("alice's YubiKey, as bob", "bob", key.press(), Code::USER_UNKNOWN),
+        ("a password where an OTP is asked for", "alice", "correct horse".to_owned(), Code::AUTH_ERR),
+    ];
+    let mut as_expected = true;
+    for (what, user, answer, expected) in steps {
+        let mut pam =
+            Pam::start(place.confdir(), "demo", Some(user.as_bytes()), Box::new(Script::new([answer])));
+        let since = Instant::now();
+        let code = pam.authenticate(0);
+        let micros = since.elapsed().as_micros();
+        as_expected &= code == expected;
+        let verdict = if code == Code::SUCCESS { "accepted" } else { "refused" };
+        println!("{what:<38} {verdict:<9} {:<17} {micros:>6} µs", format!("{code:?}"));
+    }
+    let list = place.ykmap(&["key", "list"]);
+    println!(
+        "\nWhat the host remembers (ykmap key list):\n{}",
+        String::from_utf8(list.stdout).unwrap().trim_end()
+    );
+    if as_expected {
+        println!("\nAll as it should be. The folder is gone again.");
+        return std::process::ExitCode::SUCCESS;
+    }
+    println!("\nNot as it should be.");
+    std::process::ExitCode::FAILURE
+}

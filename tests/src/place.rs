@@ -1,0 +1,181 @@
+//! A temporary host without privilege: settings, mapping, store and pam.d in one folder, made by the real `ykmap`,
+//! and logins through the real libpam in it.
+
+use crate::built;
+use crate::libpam::Services;
+use crate::soft_yubikey::SoftYubiKey;
+use crate::syslog::{Capture, Line};
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// The temporary host. Goes away when dropped.
+#[derive(Debug)]
+pub struct Place {
+    folder: TempDir,
+    services: Services,
+}
+
+/// What one login came to.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// What [`pam-drive`](crate::built::program) printed: prompts and codes, a line each.
+    pub said: Vec<String>,
+    /// What was logged.
+    pub log: Vec<Line>,
+}
+
+impl Login {
+    /// The code of a call, `authenticate` or another, as libpam names it.
+    ///
+    /// # Panics
+    /// Where the call was not made.
+    #[must_use]
+    pub fn code(&self, call: &str) -> &str {
+        let line = self.said.iter().find_map(|line| line.strip_prefix(call)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{call} was not called: {:?}", self.said))
+    }
+
+    /// The prompts, in order.
+    pub fn prompts(&self) -> impl Iterator<Item = &str> {
+        self.said.iter().map(String::as_str).filter(|line| line.starts_with("prompt "))
+    }
+
+    /// The module's lines of the log, without what libpam puts before them.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<&str> {
+        let own = |line: &'_ Line| line.text.starts_with("pam_yubiotp(");
+        self.log
+            .iter()
+            .filter(|line| own(line))
+            .filter_map(|line| Some(line.text.split_once("): ")?.1))
+            .collect()
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Place {
+    /// An empty host after `ykmap init`, with a service `otp` whose only module is ours.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let confdir = folder.path().join("pam.d");
+        fs::create_dir(&confdir).unwrap();
+        let place = Self { services: Services::new(&confdir), folder };
+        let made = Command::new(built::program("ykmap"))
+            .arg("init")
+            .arg("--dir")
+            .arg(place.host())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "ykmap init: {}", String::from_utf8_lossy(&made.stderr));
+        place.service("otp", "auth required pam_yubiotp.so\naccount required pam_yubiotp.so\n");
+        place
+    }
+
+    /// The folder that `ykmap init --dir` made.
+    #[must_use]
+    pub fn host(&self) -> PathBuf {
+        self.folder.path().join("host")
+    }
+
+    /// A file in that folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.host().join(name)
+    }
+
+    /// The settings file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path("config.toml")
+    }
+
+    /// The folder of service files.
+    #[must_use]
+    pub fn confdir(&self) -> &Path {
+        self.services.path()
+    }
+
+    /// Writes one of its files anew, with a mode.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>, mode: u32) {
+        fs::write(self.path(name), contents).unwrap();
+        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Runs `ykmap` on this host.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn ykmap(&self, args: &[impl AsRef<OsStr>]) -> Output {
+        let mut command = Command::new(built::program("ykmap"));
+        command.arg("--config").arg(self.config()).args(args).output().unwrap()
+    }
+
+    /// Imports the key of a YubiKey and gives it to a user.
+    ///
+    /// # Panics
+    /// Where `ykmap` refuses.
+    pub fn enrol(&self, user: &str, key: &SoftYubiKey) {
+        let log = self.folder.path().join("log.csv");
+        fs::write(&log, key.traditional_log_line() + "\n").unwrap();
+        for args in [["key", "import", log.to_str().unwrap()], ["add", user, &key.public_id()]] {
+            let output = self.ykmap(&args);
+            assert!(output.status.success(), "ykmap {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    /// Writes a service file. `pam_yubiotp.so` in it becomes the built module with this host's settings.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn service(&self, name: &str, lines: &str) {
+        let module = format!("{} config={}", built::module().display(), self.config().display());
+        self.services.write(name, &lines.replace("pam_yubiotp.so", &module));
+    }
+
+    /// A service `otp` whose only module is ours, with these arguments.
+    pub fn arguments(&self, arguments: &str) {
+        self.service(
+            "otp",
+            &format!("auth required pam_yubiotp.so {arguments}\naccount required pam_yubiotp.so\n"),
+        );
+    }
+
+    /// A `pam-drive` on this host's service files, for a test that needs more than [`Place::login`].
+    #[must_use]
+    pub fn drive(&self, service: &str, user: &str) -> Command {
+        let mut command = Command::new(built::program("pam-drive"));
+        command.arg("--confdir").arg(self.confdir()).args(["--service", service, "--user", user]);
+        command
+    }
+
+    /// One login as `user` with these answers: authenticate, acct_mgmt and setcred.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn login(&self, service: &str, user: &str, answers: &[impl AsRef<OsStr>]) -> Login {
+        let capture = Capture::new(self.folder.path());
+        let mut drive = self.drive(service, user);
+        drive.args(["--rhost", "192.0.2.1", "--calls", "authenticate,acct_mgmt,setcred", "--"]).args(answers);
+        let output = drive.envs(capture.envs()).output().unwrap();
+        assert!(output.stderr.is_empty(), "stderr: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        Login { said: said.lines().map(str::to_owned).collect(), log: capture.lines() }
+    }
+}

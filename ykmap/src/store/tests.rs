@@ -1,0 +1,285 @@
+//! The store on a real file system: the contract, and every way a file can be wrong.
+
+#![expect(clippy::disallowed_methods, reason = "looks at and spoils files as others would")]
+
+use super::slots::{BLOCK, SLOT, new_file};
+use super::*;
+use crate::settings::{Given, Settings};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use yubiotp::ledger::contract::{self, Subject};
+use yubiotp::{AesKey, PrivateId};
+
+/// A store in a temporary folder.
+struct Host {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [KEYS, POSITIONS] {
+            file::make_folder(&folder.path().join(name), 0o700).unwrap();
+        }
+        let host = Self { store: open(folder.path()), folder };
+        host.write("store.key", write_store_key(&StoreKey::new([1; 32])).as_bytes());
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, contents: &[u8]) {
+        fs::write(self.path(name), contents).unwrap();
+        fs::set_permissions(self.path(name), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn enrol(&self, id: &PublicId, aes_key: u8) {
+        self.store.enrol(&[(*id, credential(aes_key))], &|_| {}).unwrap();
+    }
+
+    fn advance(&self, to: Position) -> Result<Advance, Fault> {
+        self.store.advance(&token(), to)
+    }
+
+    /// The fault of an advance, without the folder's name.
+    fn fault(&self) -> String {
+        let fault = self.advance(at(200)).err().map(|fault| fault.to_string());
+        fault.unwrap_or_default().replace(&format!("{}/", self.folder.path().display()), "")
+    }
+}
+
+fn open(folder: &Path) -> Store {
+    let given = Given {
+        store: Some(folder.to_owned()),
+        store_key: Some(folder.join("store.key")),
+        lock_wait: Some(0),
+        ..Given::default()
+    };
+    // No file is read: what is usual stands for what is not given.
+    Store::new(&Settings::load(None, given).unwrap())
+}
+
+fn token() -> PublicId {
+    PublicId::parse(b"vvcb").unwrap()
+}
+
+fn at(number: u64) -> Position {
+    Position::from_stored(number)
+}
+
+fn credential(aes_key: u8) -> Credential {
+    Credential { private_id: PrivateId::new([6; 6]), aes_key: AesKey::new([aes_key; 16]) }
+}
+
+fn is_fresh(advance: Result<Advance, Fault>) -> bool {
+    matches!(advance.unwrap(), Advance::Fresh(_))
+}
+
+#[test]
+fn the_hosts_store_keeps_the_contract() {
+    struct Waiting(Host);
+    impl Subject for Waiting {
+        type Ledger = Store;
+        fn open(&self) -> Store {
+            Store { lock_wait: Duration::from_secs(10), ..open(self.0.folder.path()) }
+        }
+        fn enrol(&self, token: &PublicId) {
+            self.0.enrol(token, 7);
+        }
+        fn set_enabled(&self, token: &PublicId, enabled: bool) {
+            self.open().set_enabled(token, enabled).unwrap();
+        }
+    }
+    contract::check(&Waiting(Host::new()));
+}
+
+#[test]
+fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(5))));
+    let good = fs::read(host.path("positions/vvcb")).unwrap();
+    let later = String::from_utf8(good.clone()).unwrap().replace("version 1", "version 2");
+    let other = new_file(&State { token: PublicId::from_bytes(&[9]).unwrap(), ..state(&host) });
+    let both = [&[b'x'; SLOT], &good[SLOT..BLOCK], &[b'x'; SLOT], &good[BLOCK + SLOT..]].concat();
+    for (contents, why) in [
+        (&b""[..], "positions/vvcb: has 0 bytes instead of 8192: nobody can tell"),
+        (&good[..BLOCK], "positions/vvcb: has 4096 bytes instead of 8192: nobody can tell"),
+        (&[&good[..], b"\n"].concat(), "positions/vvcb: has 8193 bytes instead of 8192: nobody can tell"),
+        (&vec![0; 2 * BLOCK], "positions/vvcb: both slots are damaged: nobody can tell"),
+        (&both, "positions/vvcb: both slots are damaged: nobody can tell"),
+        (
+            later.as_bytes(),
+            "positions/vvcb: was written by a later version of pam_yubiotp (format 2; this one knows 1)",
+        ),
+        (&other, "positions/vvcb: belongs to token ck: nobody can tell"),
+    ] {
+        host.write("positions/vvcb", contents);
+        assert!(host.fault().starts_with(why), "{}", host.fault());
+    }
+    fs::remove_file(host.path("positions/vvcb")).unwrap();
+    assert!(host.fault().starts_with("positions/vvcb: no position for token vvcb"), "{}", host.fault());
+    assert!(host.fault().ends_with("(ykmap key adopt vvcb)"));
+    fs::create_dir(host.path("positions/vvcb")).unwrap();
+    assert!(host.fault().starts_with("positions/vvcb: a folder, where a file should be"), "{}", host.fault());
+    fs::remove_dir(host.path("positions/vvcb")).unwrap();
+    host.write("positions/vvcb", &good);
+    for (mode, why) in
+        [(0o644, "others may read it (mode 0644)"), (0o620, "others may write to it (mode 0620)")]
+    {
+        fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(mode)).unwrap();
+        assert!(host.fault().contains(why), "{}", host.fault());
+    }
+}
+
+fn state(host: &Host) -> State {
+    host.store.state(&token()).unwrap().unwrap()
+}
+
+#[test]
+fn one_damaged_slot_leaves_the_other() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(5))) && is_fresh(host.advance(at(6))));
+    let mut file = fs::read(host.path("positions/vvcb")).unwrap();
+    let newest = file.windows(12).position(|text| text == b"position: 6 ").unwrap();
+    file[newest + 10] = b'9';
+    host.write("positions/vvcb", &file);
+    let slots = host.store.slots(&token()).unwrap().unwrap();
+    assert!(slots.damaged);
+    assert_eq!(slots.state.position, Some(at(5)));
+    // The next login writes over the damage.
+    assert!(is_fresh(host.advance(at(7))));
+    assert!(!host.store.slots(&token()).unwrap().unwrap().damaged);
+}
+
+#[test]
+fn a_lock_that_is_not_let_go_is_a_fault_and_not_a_hang() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    let held = fs::File::open(host.path("positions/vvcb")).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    assert!(host.fault().starts_with("positions/vvcb: locked by another process"), "{}", host.fault());
+    drop(held);
+    assert!(is_fresh(host.advance(at(1))));
+}
+
+#[test]
+fn a_position_replaced_while_it_was_waited_for_is_read_anew() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    let waiting = Store { lock_wait: Duration::from_secs(10), ..host.store.clone() };
+    let held = fs::File::open(host.path("positions/vvcb")).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let login = std::thread::scope(|scope| {
+        let login = scope.spawn(|| waiting.advance(&token(), at(50)));
+        std::thread::sleep(Duration::from_millis(50));
+        let far = new_file(&State { position: Some(at(100)), ..state(&host) });
+        host.write("positions/new", &far);
+        fs::rename(host.path("positions/new"), host.path("positions/vvcb")).unwrap();
+        drop(held);
+        login.join().unwrap()
+    });
+    assert!(matches!(login.unwrap(), Advance::Replayed { stored } if stored == at(100)));
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    let other = PublicId::parse(b"vvcd").unwrap();
+    host.enrol(&other, 8);
+    let good = fs::read_to_string(host.path("keys/vvcb")).unwrap();
+    let others = fs::read_to_string(host.path("keys/vvcd")).unwrap();
+    let sealed = |text: &str| text.lines().last().unwrap().to_owned();
+    let why = || {
+        let fault = host.store.credential(&token()).err().map(|fault| fault.to_string()).unwrap_or_default();
+        fault.replace(&format!("{}/", host.folder.path().display()), "")
+    };
+    for (contents, expected) in [
+        (String::new(), "keys/vvcb: line 1 is not as ykmap writes it"),
+        (good.replace("kind: yubikey", "kind: hotp"), "keys/vvcb: line 3 is not as ykmap writes it (kind: )"),
+        (good.replace("version 1", "version 2"), "keys/vvcb: was written by a later version"),
+        (others.clone(), "keys/vvcb: belongs to token vvcd"),
+        (
+            good.replace(&sealed(&good), &sealed(&others)),
+            "keys/vvcb: does not open under the store key it names",
+        ),
+        ("x".repeat(5000), "keys/vvcb: longer than 4096 bytes"),
+    ] {
+        host.write("keys/vvcb", contents.as_bytes());
+        assert!(why().starts_with(expected), "{}", why());
+    }
+    host.write("keys/vvcb", good.as_bytes());
+    fs::set_permissions(host.path("keys/vvcb"), Permissions::from_mode(0o640)).unwrap();
+    assert!(
+        why().starts_with("keys/vvcb: holds a secret, and group or others may read it (mode 0640)"),
+        "{}",
+        why()
+    );
+    fs::remove_file(host.path("keys/vvcb")).unwrap();
+    assert!(why().starts_with("keys/vvcb: no key for token vvcb in the store: import it"), "{}", why());
+    host.write("keys/vvcb", good.as_bytes());
+
+    host.write("store.key", write_store_key(&StoreKey::new([2; 32])).as_bytes());
+    assert!(why().starts_with("keys/vvcb: sealed under store key "), "{}", why());
+    host.write("store.key", b"secret");
+    assert!(why().starts_with("store.key: line 1 is not as ykmap writes it"), "{}", why());
+    fs::remove_file(host.path("store.key")).unwrap();
+    assert_eq!(why(), "store.key: no such file or folder");
+    fs::set_permissions(host.path("keys"), Permissions::from_mode(0o770)).unwrap();
+    assert!(why().starts_with("keys: group or others may write to it (mode 0770)"), "{}", why());
+}
+
+#[test]
+fn a_key_comes_goes_and_comes_back() {
+    let host = Host::new();
+    let would = |aes_key| host.store.would_enrol(&token(), &credential(aes_key));
+    assert_eq!(would(7).unwrap(), Enrolled::Added);
+    host.enrol(&token(), 7);
+    assert_eq!(would(7).unwrap(), Enrolled::Unchanged);
+    assert!(matches!(would(8), Err(EnrolError::OtherCredential(_))));
+    assert!(is_fresh(host.advance(at(9))));
+
+    host.store.remove(&token()).unwrap();
+    assert!(matches!(host.store.remove(&token()), Err(Fault::NoKey { .. })));
+    assert_eq!(would(7).unwrap(), Enrolled::Returned);
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(9))), "a key that came back forgot where it was");
+
+    // Programmed anew: another key under the same id starts anew.
+    host.store.remove(&token()).unwrap();
+    assert_eq!(would(8).unwrap(), Enrolled::Added);
+    host.enrol(&token(), 8);
+    assert!(is_fresh(host.advance(at(1))));
+    assert!(fs::read_dir(host.path("keys")).unwrap().all(|entry| entry.unwrap().file_name() == "vvcb"));
+}
+
+#[test]
+fn an_enrolment_cut_off_after_the_positions_is_finished_by_doing_it_again() {
+    let host = Host::new();
+    let key = credential(7).fingerprint(&token());
+    host.write("positions/vvcb", &new_file(&State { token: token(), key, enabled: true, position: None }));
+    host.write("keys/.vvcb.new", b"half a f");
+    assert_eq!(host.store.would_enrol(&token(), &credential(7)).unwrap(), Enrolled::Returned);
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(1))));
+    assert!(!host.path("keys/.vvcb.new").exists());
+}
+
+#[test]
+fn a_key_from_elsewhere_is_adopted() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    fs::remove_file(host.path("positions/vvcb")).unwrap();
+    assert!(host.advance(at(1)).is_err());
+    assert_eq!(host.store.adopt(&token()).unwrap(), Enrolled::Added);
+    assert!(is_fresh(host.advance(at(1))));
+    assert_eq!(host.store.adopt(&token()).unwrap(), Enrolled::Unchanged);
+    assert!(!is_fresh(host.advance(at(1))), "adopting again forgot the position");
+}
