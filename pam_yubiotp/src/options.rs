@@ -218,6 +218,7 @@ mod tests {
                 _ => "",
             };
             assert!(read(&[&format!("{name}{value}")]).is_ok(), "{name}");
+            assert!(include_str!("../../README.md").contains(&format!("`{name}`")), "README.md lacks {name}");
         }
     }
 }

@@ -1,10 +1,5 @@
 //! `make demo`: a temporary host and one software YubiKey, through the real libpam and the built module.
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "it is there to be watched"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it is there to be watched")]
 
 use std::time::Instant;
 use tests::libpam::{Code, Pam, Script};

@@ -1,0 +1,56 @@
+# Thin words over cargo. The two to begin with: make demo, make test.
+
+CARGO   ?= cargo
+DESTDIR ?=
+prefix  ?= /usr
+bindir  ?= $(prefix)/bin
+docdir  ?= $(prefix)/share/doc/pam_yubiotp
+# Where libpam looks for modules: /usr/lib/TRIPLET/security on Debian, /usr/lib64/security on Fedora.
+triplet := $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || cc -print-multiarch 2>/dev/null)
+pamdir  ?= $(prefix)/$(if $(triplet),lib/$(triplet),$(if $(wildcard /usr/lib64/security),lib64,lib))/security
+
+.PHONY: help demo test check build install uninstall clean
+
+help:
+	@echo 'make demo       one login, a replay, a stranger: through the real libpam, in a temporary folder'
+	@echo 'make test       every test; sshd, sudo and login for real if run as root'
+	@echo 'make check      formatting, lints, and what a login process loads'
+	@echo 'make install    after a build, as root: DESTDIR=, prefix=, pamdir='
+	@echo 'make uninstall  takes the files out again; first take the module out of /etc/pam.d'
+
+demo:
+	@packaging/need build
+	$(CARGO) build -q -p pam_yubiotp
+	$(CARGO) build -q -p ykmap
+	@$(CARGO) run -q -p tests --bin demo
+
+test:
+	@packaging/need test
+	$(CARGO) test --workspace
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps -q
+	packaging/login-dependencies --check
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
+	else echo 'cargo-deny is not installed: not asked'; fi
+
+# One package at a time: built together, the module would be linked with the command's features.
+build:
+	$(CARGO) build --release --locked -p pam_yubiotp
+	$(CARGO) build --release --locked -p ykmap
+
+install: build
+	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(docdir)/examples
+	install -m 644 -s target/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/pam_yubiotp.so
+	install -m 755 -s target/release/ykmap $(DESTDIR)$(bindir)/ykmap
+	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs/store.md $(DESTDIR)$(docdir)
+	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/examples
+
+uninstall:
+	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap
+	rm -rf $(DESTDIR)$(docdir)
+
+clean:
+	$(CARGO) clean
