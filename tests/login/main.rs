@@ -8,7 +8,9 @@
 )]
 
 mod answers;
+mod disk;
 mod hosts;
 mod log;
 mod neighbours;
 mod table;
+mod vectors;

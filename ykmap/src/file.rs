@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FileFault {
     /// It is not there.
-    #[error("{0}: no such file or folder")]
+    #[error("{0}: no such file or folder (ykmap init makes what is missing)")]
     Missing(PathBuf),
     /// A relative path.
     #[error("{0}: give an absolute path, beginning with /")]
@@ -549,7 +549,7 @@ mod tests {
             ("folder", "a folder, where a file should be"),
             ("fifo", "a FIFO, where a file should be"),
             ("socket", "a socket or device, where a file should be"),
-            ("missing", "no such file or folder"),
+            ("missing", "no such file or folder (ykmap init makes what is missing)"),
             ("file/x", "a file, where a folder should be"),
         ] {
             assert_eq!(try_read(&path(name), Audience::Everyone), Err(expected.to_owned()), "{name}");

@@ -231,7 +231,7 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     host.write("store.key", b"secret");
     assert!(why().starts_with("store.key: line 1 is not as ykmap writes it"), "{}", why());
     fs::remove_file(host.path("store.key")).unwrap();
-    assert_eq!(why(), "store.key: no such file or folder");
+    assert_eq!(why(), "store.key: no such file or folder (ykmap init makes what is missing)");
     fs::set_permissions(host.path("keys"), Permissions::from_mode(0o770)).unwrap();
     assert!(why().starts_with("keys: group or others may write to it (mode 0770)"), "{}", why());
 }
