@@ -87,12 +87,6 @@ impl FileFault {
     pub(crate) fn system(path: &Path, doing: &'static str, why: impl Into<std::io::Error>) -> Self {
         Self::System { path: path.to_owned(), doing, why: why.into() }
     }
-
-    /// Whether the file itself is not there (a missing folder on the way counts too).
-    #[must_use]
-    pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing(_))
-    }
 }
 
 /// Who may read a file.

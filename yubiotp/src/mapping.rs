@@ -9,8 +9,8 @@ mod edit;
 
 pub use edit::{NoRoom, Removed, add, remove};
 
-use crate::PublicId;
 use crate::id::BadPublicId;
+use crate::{PublicId, modhex};
 use alloc::vec::Vec;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
@@ -215,12 +215,17 @@ pub struct Check {
 
 impl Check {
     /// Reads on. `text` is whole lines; only the last of a file may lack its newline.
-    pub fn lines(&mut self, text: &[u8]) {
-        if self.problem.is_none() {
-            for (line, why) in entries(text).filter_map(|(line, entry)| Some((line, entry.err()?))).take(1) {
-                self.problem = Some(Problem { line: self.lines.saturating_add(line), why });
-            }
-            self.lines = self.lines.saturating_add(memchr_iter(b'\n', text).count());
+    pub fn lines(&mut self, mut text: &[u8]) {
+        while !text.is_empty() && self.problem.is_none() {
+            self.lines = self.lines.saturating_add(1);
+            let length = usual_line(text).unwrap_or_else(|| {
+                let end = memchr(b'\n', text).unwrap_or(text.len());
+                if let Err(why) = parse_line(text.get(..end).unwrap_or_default()) {
+                    self.problem = Some(Problem { line: self.lines, why });
+                }
+                end.saturating_add(1)
+            });
+            text = text.get(length..).unwrap_or_default();
         }
     }
 
@@ -231,6 +236,56 @@ impl Check {
     pub fn finish(self) -> Result<(), Problem> {
         self.problem.map_or(Ok(()), Err)
     }
+}
+
+/// In a name as most are.
+const NAME: u8 = 1;
+/// In an id as most are.
+const ID: u8 = 2;
+
+static USUAL: [u8; 256] = {
+    let mut usual = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated when compiling")]
+        {
+            usual[byte] = match byte as u8 {
+                b'#' | b':' | 0..=b' ' | 0x7f => 0,
+                letter if modhex::nibble(letter).is_some() => NAME | ID,
+                _ => NAME,
+            };
+        }
+        byte += 1;
+    }
+    usual
+};
+
+/// The length of the first line, with its newline, if it is as most are, a name and ids without blanks, and has no
+/// error. `None` says nothing: [`parse_line`] reads the line. In a million lines the difference shows.
+fn usual_line(text: &[u8]) -> Option<usize> {
+    let run = |from: usize, kind| {
+        let mut at = from;
+        while text.get(at).is_some_and(|byte| USUAL.get(usize::from(*byte)).is_some_and(|is| is & kind != 0))
+        {
+            at += 1;
+        }
+        at
+    };
+    let mut at = run(0, NAME);
+    if at == 0 {
+        return None;
+    }
+    while *text.get(at)? == b':' {
+        let id = at + 1;
+        at = run(id, ID);
+        if (at - id) % 2 != 0 || at - id > 2 * PublicId::MAX {
+            return None;
+        }
+        if *text.get(at)? == b'\n' {
+            return (at <= MAX_LINE).then_some(at + 1);
+        }
+    }
+    None
 }
 
 /// Every line of a text with its number, counted from 1.
@@ -284,11 +339,11 @@ mod tests {
             ("alice:vvc\0b", BadLine::Nul),
             (
                 "alice:vvcb:al:vvcb",
-                BadLine::Id { field: 3, why: BadPublicId::Modhex(crate::modhex::BadModhex::NotModhex(0)) },
+                BadLine::Id { field: 3, why: BadPublicId::Modhex(modhex::BadModhex::NotModhex(0)) },
             ),
             (
                 "alice:vvcb # hers",
-                BadLine::Id { field: 2, why: BadPublicId::Modhex(crate::modhex::BadModhex::NotModhex(4)) },
+                BadLine::Id { field: 2, why: BadPublicId::Modhex(modhex::BadModhex::NotModhex(4)) },
             ),
             (&long, BadLine::TooLong),
         ] {
@@ -341,6 +396,16 @@ mod tests {
                     let (_, line) = entries(text.as_bytes()).nth(problem.line - 1).unwrap();
                     prop_assert_eq!(line, Err(problem.why));
                 }
+            }
+        }
+
+        /// The quick look at a line never passes one that has an error.
+        #[test]
+        fn a_usual_line_has_no_error(line in "[a-c:#é \t\0]{0,4}(:?(vv|v|c){0,20}){0,4}[\r ]?", more in "[a:\n]{0,3}") {
+            let text = format!("{line}\n{more}");
+            if let Some(length) = usual_line(text.as_bytes()) {
+                prop_assert_eq!(length, line.len() + 1);
+                prop_assert!(matches!(parse_line(line.as_bytes()), Ok(Line::Entry { .. })), "{}", line);
             }
         }
 
