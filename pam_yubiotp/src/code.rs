@@ -4,7 +4,7 @@ use pam::constants::PamResultCode;
 use ykmap::Fault;
 use yubiotp::{Reason, Receipt};
 
-/// What a call of `pam_sm_authenticate` came to.
+/// What a call of `pam_sm_authenticate`, or of `pam_sm_acct_mgmt`, came to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// A decided yes.
@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     Excused,
     /// `use_first_pass`, and no module before this one asked for a password.
     NothingStacked,
+    /// An account line, and nobody was accepted on this handle.
+    NotAcceptedHere,
     /// The store, the mapping or the settings cannot be used.
     Unusable(Fault),
     /// An argument in pam.d is unknown or malformed.
@@ -32,7 +34,7 @@ impl Outcome {
     pub(crate) const fn code(&self) -> PamResultCode {
         match self {
             Self::Accepted(_) => PamResultCode::PAM_SUCCESS,
-            Self::Rejected(_) | Self::NothingStacked => PamResultCode::PAM_AUTH_ERR,
+            Self::Rejected(_) | Self::NothingStacked | Self::NotAcceptedHere => PamResultCode::PAM_AUTH_ERR,
             Self::TriesUsedUp(_) => PamResultCode::PAM_MAXTRIES,
             Self::NotEnrolled => PamResultCode::PAM_USER_UNKNOWN,
             Self::Excused => PamResultCode::PAM_IGNORE,
@@ -62,9 +64,13 @@ mod tests {
             (Outcome::NotEnrolled, "the mapping does not list the user"),
             (Outcome::Excused, "the mapping, read without fault, does not list the user, with `nullok`"),
             (Outcome::NothingStacked, "`use_first_pass`, and nothing was stacked"),
+            (
+                Outcome::NotAcceptedHere,
+                "an `account` line, and no `auth` line of this module accepted the user",
+            ),
             (Outcome::Unusable(fault), "settings, mapping or store cannot be used"),
             (Outcome::BadArgument(String::new()), "an argument in pam.d is unknown or malformed"),
-            (Outcome::ConversationFailed(PamResultCode::PAM_CONV_ERR), "the application got no answer"),
+            (Outcome::ConversationFailed(PamResultCode::PAM_CONV_ERR), "the question was not answered"),
         ];
         let readme = include_str!("../../README.md");
         for (outcome, words) in rows {

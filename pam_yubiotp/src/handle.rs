@@ -11,6 +11,7 @@ pub(crate) type Answer = Zeroizing<Vec<u8>>;
 #[repr(i32)]
 pub(crate) enum Item {
     Service = 1,
+    User = 2,
     Terminal = 3,
     RemoteHost = 4,
 }

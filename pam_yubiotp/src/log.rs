@@ -27,11 +27,11 @@ impl Log {
             Outcome::Rejected(_)
             | Outcome::TriesUsedUp(_)
             | Outcome::NothingStacked
+            | Outcome::NotAcceptedHere
             | Outcome::NotEnrolled => (Priority::Notice, "refused"),
             Outcome::Excused => (Priority::Info, "excused"),
-            Outcome::Unusable(_) | Outcome::BadArgument(_) | Outcome::ConversationFailed(_) => {
-                (Priority::Error, "fault")
-            }
+            Outcome::ConversationFailed(_) => (Priority::Notice, "abandoned"),
+            Outcome::Unusable(_) | Outcome::BadArgument(_) => (Priority::Error, "fault"),
         };
         let token = match outcome {
             Outcome::Accepted(receipt) => Some(receipt.token()),
@@ -39,6 +39,7 @@ impl Log {
             Outcome::NotEnrolled
             | Outcome::Excused
             | Outcome::NothingStacked
+            | Outcome::NotAcceptedHere
             | Outcome::Unusable(_)
             | Outcome::BadArgument(_)
             | Outcome::ConversationFailed(_) => None,
@@ -73,13 +74,19 @@ fn reason(outcome: &Outcome) -> String {
         Outcome::Rejected(reason) => reason.to_string(),
         Outcome::TriesUsedUp(reason) => format!("{reason}; no tries left"),
         Outcome::NotEnrolled => "the mapping does not list the user (ykmap add)".to_owned(),
-        Outcome::Excused => "the mapping does not list the user, and nullok stands in pam.d".to_owned(),
+        Outcome::Excused => "the mapping does not list the user; nullok leaves them to the other modules".to_owned(),
         Outcome::NothingStacked => {
             "use_first_pass, and no module before this one asked for a password".to_owned()
         }
+        Outcome::NotAcceptedHere => {
+            "no auth line of this module accepted the user in this login (sshd asks none after a key that it takes for enough)"
+                .to_owned()
+        }
         Outcome::Unusable(fault) => fault.to_string(),
         Outcome::BadArgument(why) => format!("{why} (in pam.d)"),
-        Outcome::ConversationFailed(code) => format!("the application did not get an answer ({code:?})"),
+        Outcome::ConversationFailed(code) => {
+            format!("the question was not answered: the user gave up, or the application cannot ask ({code:?})")
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::code::Outcome;
-use crate::handle::{Answer, Host, Remembered};
+use crate::handle::{Answer, Host, Item, Remembered};
 use crate::log::Log;
 use crate::options::{FirstPass, Options};
 use crate::session::{self, Source};
@@ -24,27 +24,51 @@ const REFUSAL_DELAY: u32 = 2_000_000;
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Host, args: &[&CStr]) -> PamResultCode {
     let outcome = login(host, args);
-    if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused) {
+    // Nothing was decided for who gave up, and nothing is hidden by making them wait.
+    if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
         host.delay_refusal(REFUSAL_DELAY);
     }
     outcome.code()
 }
 
-/// `pam_sm_acct_mgmt`: whoever was accepted on this handle, and nobody else, may come in.
-pub(crate) fn account(host: &mut impl Host) -> PamResultCode {
-    let Ok(user) = host.user() else { return PamResultCode::PAM_AUTH_ERR };
-    match host.remembered().filter(|remembered| remembered.user == user) {
-        Some(Remembered { excused: false, .. }) => PamResultCode::PAM_SUCCESS,
-        Some(Remembered { excused: true, .. }) => PamResultCode::PAM_IGNORE,
-        None => PamResultCode::PAM_AUTH_ERR,
+/// `pam_sm_acct_mgmt`: whoever was accepted on this handle may come in, and whom `nullok` excuses.
+pub(crate) fn account(host: &mut impl Host, args: &[&CStr]) -> PamResultCode {
+    let outcome = match Options::read(args) {
+        Err(why) => early(host, Outcome::BadArgument(why)),
+        Ok(options) => match host.user() {
+            Err(code) => early(host, Outcome::ConversationFailed(code)),
+            Ok(user) => match host.remembered().filter(|remembered| remembered.user == user) {
+                Some(Remembered { excused: false, .. }) => return PamResultCode::PAM_SUCCESS,
+                Some(Remembered { excused: true, .. }) => return PamResultCode::PAM_IGNORE,
+                None => early(host, without_auth(&options, &user)),
+            },
+        },
+    };
+    outcome.code()
+}
+
+/// What an account line says of somebody whom no auth line was asked about.
+fn without_auth(options: &Options, user: &[u8]) -> Outcome {
+    if !options.nullok {
+        return Outcome::NotAcceptedHere;
+    }
+    let listed = Settings::load(options.config.as_deref(), options.given.clone())
+        .and_then(|settings| mapping::enrolment(&settings, user));
+    match listed {
+        Ok(Enrolment::NotListed) => Outcome::Excused,
+        Ok(Enrolment::Listed(_)) => Outcome::NotAcceptedHere,
+        Err(fault) => Outcome::Unusable(fault),
     }
 }
 
+/// The line of what was decided before it was known who is asked for what.
+fn early(host: &mut impl Host, outcome: Outcome) -> Outcome {
+    let user = host.item(Item::User).unwrap_or_default();
+    Log::new(&user, "none", false).outcome(host, &outcome);
+    outcome
+}
+
 fn login(host: &mut impl Host, args: &[&CStr]) -> Outcome {
-    let early = |host: &mut _, outcome| {
-        Log::new(b"unknown", "unknown", false).outcome(host, &outcome);
-        outcome
-    };
     let options = match Options::read(args) {
         Ok(options) => options,
         Err(why) => return early(host, Outcome::BadArgument(why)),

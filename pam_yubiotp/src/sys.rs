@@ -45,9 +45,9 @@ impl PamHooks for Module {
         login::authenticate(pamh, &args)
     }
 
-    fn acct_mgmt(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+    fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         quiet();
-        login::account(pamh)
+        login::account(pamh, &args)
     }
 
     /// There are no credentials to set. Success, because where this module stands alone PAM_IGNORE would make

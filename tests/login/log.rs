@@ -18,7 +18,7 @@ fn one_line_with_all_there_is_to_know() {
              reason=\"usage counter 1, session use 0\""
         )]
     );
-    let [line] = &login.log[..] else { panic!("{:?}", login.log) };
+    let [line] = login.auth_lines()[..] else { panic!("{:?}", login.log) };
     assert_eq!((line.facility(), line.severity()), (10, 6), "authpriv, information");
     let replay = place.login("otp", "alice", &[&otp]);
     assert_eq!(
@@ -28,7 +28,7 @@ fn one_line_with_all_there_is_to_know() {
              reason=\"the OTP was used before: usage counter 1, session use 0 is not above usage counter 1, session use 0\""
         )]
     );
-    assert_eq!(replay.log[0].severity(), 5, "a notice");
+    assert_eq!(replay.auth_lines()[0].severity(), 5, "a notice");
 }
 
 /// A stranger's user name reaches the log.
@@ -36,7 +36,7 @@ fn one_line_with_all_there_is_to_know() {
 fn a_user_name_cannot_forge_a_line() {
     let place = Place::new();
     let login = place.login("otp", "eve\npam_yubiotp(sshd:auth): accepted user=root \"x", &["x"]);
-    let [line] = &login.log[..] else { panic!("{:?}", login.log) };
+    let [line] = login.auth_lines()[..] else { panic!("{:?}", login.log) };
     assert!(!line.text.contains('\n'), "{}", line.text);
     assert!(line.text.contains("refused user=\"eve\\u{a}pam_yubiotp"), "{}", line.text);
 }

@@ -99,6 +99,16 @@ fn account_passes_who_was_accepted_here_and_nobody_else() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "acct_mgmt PAM_AUTH_ERR\n");
 }
 
+/// As sshd does after a key: no auth line was asked.
+#[test]
+fn account_with_nullok_excuses_who_is_not_listed() {
+    let (place, _) = place("account required pam_yubiotp.so nullok\naccount required pam_permit.so\n");
+    for (user, code) in [("bob", "PAM_SUCCESS"), ("alice", "PAM_AUTH_ERR")] {
+        let output = place.drive("stack", user).args(["--calls", "acct_mgmt"]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("acct_mgmt {code}\n"));
+    }
+}
+
 /// Where the module stands alone, the calls beside authenticate must not fail a login.
 #[test]
 fn the_calls_that_do_nothing() {

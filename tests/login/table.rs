@@ -124,7 +124,7 @@ const ROWS: &[Row] = &[
         answers: nothing,
         code: "PAM_CONV_ERR",
         account: "PAM_AUTH_ERR",
-        line: "did not get an answer",
+        line: "abandoned user=alice",
     },
     Row {
         what: "unknown argument",

@@ -44,15 +44,22 @@ impl Login {
         self.said.iter().map(String::as_str).filter(|line| line.starts_with("prompt "))
     }
 
-    /// The module's lines of the log, without what libpam puts before them.
+    /// The module's lines of the log that come of an auth line.
+    #[must_use]
+    pub fn auth_lines(&self) -> Vec<&Line> {
+        // Up to the first colon and blank: what stands behind it may be a stranger's.
+        let own = |line: &&Line| {
+            line.text
+                .split_once(": ")
+                .is_some_and(|(from, _)| from.starts_with("pam_yubiotp(") && from.ends_with(":auth)"))
+        };
+        self.log.iter().filter(own).collect()
+    }
+
+    /// The same, without what libpam puts before them.
     #[must_use]
     pub fn decisions(&self) -> Vec<&str> {
-        let own = |line: &'_ Line| line.text.starts_with("pam_yubiotp(");
-        self.log
-            .iter()
-            .filter(|line| own(line))
-            .filter_map(|line| Some(line.text.split_once("): ")?.1))
-            .collect()
+        self.auth_lines().iter().filter_map(|line| Some(line.text.split_once("): ")?.1)).collect()
     }
 }
 

@@ -22,6 +22,11 @@ pub enum NoOtp {
     /// Nothing was typed, or only blanks.
     #[error("the answer was empty")]
     Empty,
+    /// What sshd answers in place of a user whom it has refused already: its `fake_password`.
+    #[error(
+        "sshd had refused this user before (AllowUsers, PermitRootLogin, no such user, …), and gave a dummy answer"
+    )]
+    SshdDummy,
     /// Less than 32 characters.
     #[error("the answer was too short to hold an OTP")]
     TooShort,
@@ -65,6 +70,9 @@ pub fn readings(answer: &[u8]) -> Result<impl Iterator<Item = Reading<'_>>, NoOt
     if answer.len() > MAX_ANSWER {
         return Err(NoOtp::TooLong);
     }
+    if is_sshd_dummy(answer) {
+        return Err(NoOtp::SshdDummy);
+    }
     if trimmed.is_empty() {
         return Err(NoOtp::Empty);
     }
@@ -73,6 +81,13 @@ pub fn readings(answer: &[u8]) -> Result<impl Iterator<Item = Reading<'_>>, NoOt
     }
     let mut readings = LAYOUTS.iter().filter_map(move |layout| Reading::new(trimmed, layout)).peekable();
     if readings.peek().is_none() { Err(NoOtp::NotModhex) } else { Ok(readings) }
+}
+
+/// sshd repeats this text to the length of what was typed.
+const SSHD_DUMMY: &[u8] = b"\x08\n\r\x7fINCORRECT";
+
+fn is_sshd_dummy(answer: &[u8]) -> bool {
+    !answer.is_empty() && answer.iter().eq(SSHD_DUMMY.iter().cycle().take(answer.len()))
 }
 
 /// The public id of an answer that is one OTP of the usual 44 modhex characters and nothing else.
@@ -186,7 +201,8 @@ mod tests {
         assert_eq!(why(b""), Some(NoOtp::Empty));
         assert_eq!(why(b" \t\r\n"), Some(NoOtp::Empty));
         assert_eq!(why(&OTP.as_bytes()[1..]), Some(NoOtp::TooShort));
-        assert_eq!(why(b"\x08\n\r\x7fINCORRECT"), Some(NoOtp::TooShort));
+        assert_eq!(why(b"\x08\n\r\x7fINCORRECT"), Some(NoOtp::SshdDummy));
+        assert_eq!(why(&b"\x08\n\r\x7fINCORRECT".repeat(4)[..44]), Some(NoOtp::SshdDummy));
         assert_eq!(why(b"correct horse battery staple and so on"), Some(NoOtp::NotModhex));
         assert_eq!(why("c".repeat(MAX_ANSWER + 1).as_bytes()), Some(NoOtp::TooLong));
         assert_eq!(why(&[0xff; 40]), Some(NoOtp::NotModhex));

@@ -1,7 +1,5 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
-#![expect(clippy::disallowed_methods, reason = "prepares files as others would")]
-
 use super::*;
 use crate::handle::{Item, Priority};
 use std::cell::RefCell;
@@ -57,10 +55,24 @@ impl Place {
 
     /// Logs `host` in with these arguments beside `config=`.
     fn login(&self, host: &mut Scripted, args: &[&str]) -> PamResultCode {
+        self.call(authenticate, host, args)
+    }
+
+    /// The same for an account line.
+    fn account(&self, host: &mut Scripted, args: &[&str]) -> PamResultCode {
+        self.call(account, host, args)
+    }
+
+    fn call(
+        &self,
+        entry: fn(&mut Scripted, &[&CStr]) -> PamResultCode,
+        host: &mut Scripted,
+        args: &[&str],
+    ) -> PamResultCode {
         let config = format!("config={}", self.path("config.toml").display());
         let args: Vec<_> =
             [config.as_str()].iter().chain(args).map(|arg| CString::new(*arg).unwrap()).collect();
-        authenticate(host, &args.iter().map(CString::as_c_str).collect::<Vec<_>>())
+        entry(host, &args.iter().map(CString::as_c_str).collect::<Vec<_>>())
     }
 }
 
@@ -99,7 +111,11 @@ impl Host for Scripted {
         Ok(self.user.clone())
     }
     fn item(&self, item: Item) -> Option<Vec<u8>> {
-        matches!(item, Item::Service).then(|| b"test".to_vec())
+        match item {
+            Item::Service => Some(b"test".to_vec()),
+            Item::User => Some(self.user.clone()),
+            Item::Terminal | Item::RemoteHost => None,
+        }
     }
     fn stacked(&self) -> Option<Answer> {
         self.authtok.clone().map(Zeroizing::new)
@@ -128,10 +144,25 @@ impl Host for Scripted {
     }
 }
 
+/// What is done to a place before a login.
+type Spoil = fn(&Place);
+/// World, user, arguments, answers → code, prompts, part of the log line.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    PamResultCode,
+    usize,
+    &'static str,
+);
+/// Arguments, what is stacked, answers → what is left.
+type HandOn = (&'static [&'static str], Option<&'static str>, &'static [&'static str], Option<&'static str>);
+
 /// The state of the world, who asks with which arguments, what they answer → code, prompts, part of the log line.
 #[test]
 fn every_row_of_the_table() {
-    let spoil: [(&str, fn(&Place)); 5] = [
+    let spoil: [(&str, Spoil); 5] = [
         ("fine", |_| {}),
         ("bad line", |place| place.write("mapping", "bob vvcd\n")),
         ("no key", |place| std::fs::remove_file(place.path("keys/vvcb")).unwrap()),
@@ -139,7 +170,7 @@ fn every_row_of_the_table() {
         ("bad config", |place| place.write("config.toml", "nullok = true")),
     ];
     use PamResultCode::*;
-    let rows: [(&str, &str, &[&str], &[&'static str], PamResultCode, usize, &str); 19] = [
+    let rows: [Row; 19] = [
         (
             "fine",
             "alice",
@@ -161,8 +192,8 @@ fn every_row_of_the_table() {
         ("fine", "alice", &["tries=2"], &["x", OTPS[0]], PAM_SUCCESS, 2, "accepted"),
         ("fine", "bob", &["tries=2"], &["x", "x"], PAM_USER_UNKNOWN, 2, "does not list"),
         ("fine", "alice", &["use_first_pass"], &[], PAM_AUTH_ERR, 0, "no module before this one"),
-        ("fine", "alice", &["nulok"], &[], PAM_SERVICE_ERR, 0, "fault user=unknown"),
-        ("fine", "alice", &[], &[], PAM_CONV_ERR, 1, "did not get an answer"),
+        ("fine", "alice", &["nulok"], &[], PAM_SERVICE_ERR, 0, "fault user=alice"),
+        ("fine", "alice", &[], &[], PAM_CONV_ERR, 1, "abandoned user=alice"),
         (
             "bad line",
             "alice",
@@ -201,7 +232,11 @@ fn every_row_of_the_table() {
         assert_eq!(place.login(&mut host, args), code, "{row}");
         assert_eq!(host.asked(), asked, "{row}");
         assert!(host.last_line().contains(line), "{row}: {}", host.last_line());
-        assert_eq!(host.delayed, !passes, "{row}: every refusal is slowed down, and nothing else");
+        assert_eq!(
+            host.delayed,
+            !passes && code != PAM_CONV_ERR,
+            "{row}: every no is slowed down, and nothing else"
+        );
         assert_eq!(host.remembered.is_some(), passes, "{row}");
         for secret in answers.iter().filter(|answer| answer.len() > 4) {
             assert!(
@@ -224,7 +259,7 @@ fn an_otp_opens_once() {
 
 #[test]
 fn the_password_is_handed_on() {
-    let rows: [(&[&str], Option<&str>, &[&'static str], Option<&str>); 6] = [
+    let rows: [HandOn; 6] = [
         // Typed before the OTP here: for the modules behind.
         (&[], None, &["hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"], Some("hunter2")),
         // Nothing typed before it: what another module left stays.
@@ -262,16 +297,38 @@ fn a_replayed_stacked_otp_is_logged_and_the_user_asked() {
 
 #[test]
 fn account_knows_who_was_accepted_here() {
+    use PamResultCode::*;
     let place = Place::new();
     let mut host = Scripted::new("alice", &[OTPS[0]]);
-    assert_eq!(account(&mut host), PamResultCode::PAM_AUTH_ERR);
+    assert_eq!(place.account(&mut host, &[]), PAM_AUTH_ERR);
+    assert!(host.last_line().contains("no auth line of this module"), "{}", host.last_line());
     place.login(&mut host, &[]);
-    assert_eq!(account(&mut host), PamResultCode::PAM_SUCCESS);
+    assert_eq!(place.account(&mut host, &[]), PAM_SUCCESS);
+    assert_eq!(place.account(&mut host, &["nulok"]), PAM_SERVICE_ERR);
     host.user = b"root".to_vec();
-    assert_eq!(account(&mut host), PamResultCode::PAM_AUTH_ERR, "the application changed the user");
+    assert_eq!(place.account(&mut host, &[]), PAM_AUTH_ERR, "the application changed the user");
     let mut excused = Scripted::new("bob", &[]);
     place.login(&mut excused, &["nullok"]);
-    assert_eq!(account(&mut excused), PamResultCode::PAM_IGNORE);
+    assert_eq!(place.account(&mut excused, &[]), PAM_IGNORE);
+}
+
+/// Somebody for whom no auth line was asked, as sshd does after a key: `nullok` excuses who is not listed.
+#[test]
+fn account_excuses_with_nullok_whom_the_mapping_does_not_list() {
+    use PamResultCode::*;
+    let place = Place::new();
+    for (user, args, code) in [
+        ("bob", &["nullok"][..], PAM_IGNORE),
+        ("bob", &[], PAM_AUTH_ERR),
+        ("alice", &["nullok"], PAM_AUTH_ERR),
+        ("carol", &["nullok"], PAM_AUTH_ERR),
+    ] {
+        let mut host = Scripted::new(user, &[]);
+        assert_eq!(place.account(&mut host, args), code, "{user} {args:?}");
+        assert_eq!((host.asked(), host.log.borrow().len()), (0, 1), "{user} {args:?}");
+    }
+    place.write("mapping", "bob vvcb\n");
+    assert_eq!(place.account(&mut Scripted::new("bob", &[]), &["nullok"]), PAM_AUTHINFO_UNAVAIL);
 }
 
 #[test]

@@ -1,0 +1,48 @@
+//! login, as on the console, with one question: the press.
+
+use crate::site::Site;
+use crate::ways::SOON;
+
+#[test]
+fn an_otp_gives_a_shell_once() {
+    let Some(site) = Site::start(&["login"]) else { return };
+    site.pam(
+        "login",
+        "auth required pam_yubiotp.so\naccount required pam_unix.so\nsession required pam_permit.so\n",
+    );
+    let mut token = site.token(1, "alice");
+    site.token(2, "bob");
+    let id = token.public_id();
+    let line = |outcome: &str, user: &str, reason: &str| {
+        let fields = format!("user={user} token={id} mode=offline service=login rhost=none");
+        format!("{outcome} {fields} tty=/dev/pts/* reason=\"{reason}\"")
+    };
+
+    let otp = token.press();
+    let mut terminal = site.login();
+    terminal.wait_for("login: ", SOON);
+    terminal.type_line("alice");
+    site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
+    site.assert_shell(terminal, "alice");
+    site.assert_decided(&[&line("accepted", "alice", "usage counter 1, session use 0")]);
+
+    let mut terminal = site.login();
+    terminal.wait_for("login: ", SOON);
+    terminal.type_line("alice");
+    site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
+    site.assert_incorrect(&mut terminal);
+    site.assert_decided(&[&line("refused", "alice", "the OTP was used before: *")]);
+
+    // The same terminal goes on.
+    terminal.wait_for("login: ", SOON);
+    terminal.type_line("bob");
+    site.answer(&mut terminal, "YubiKey for bob: ", &[&token.press()]);
+    site.assert_incorrect(&mut terminal);
+    site.assert_decided(&[&line("refused", "bob", "the OTP is not from a token of this user: *")]);
+
+    terminal.wait_for("login: ", SOON);
+    terminal.type_line("alice");
+    site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
+    site.assert_shell(terminal, "alice");
+    site.assert_decided(&[&line("accepted", "alice", "usage counter 1, session use 2")]);
+}
