@@ -106,11 +106,25 @@ impl Context {
     fn store(&self) -> Result<Store, Failure> {
         Ok(Store::new(&self.settings()?))
     }
+
+    /// The command as it goes on with these settings.
+    fn ykmap(&self) -> String {
+        match &self.config {
+            Some(config) => format!("ykmap --config {}", config.display()),
+            None => "ykmap".to_owned(),
+        }
+    }
 }
 
 /// Runs one command and says how it went.
 pub(crate) fn run(command: Command) -> ExitCode {
-    match dispatch(command) {
+    // A decision stays what it is, whoever could not read it.
+    let decides = matches!(command.verb, Verb::Verify(_));
+    let done = dispatch(command).and_then(|()| match out::failed() {
+        Some(why) if !decides => Err(Failure::Fault(why.to_owned())),
+        _ => Ok(()),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No) => ExitCode::from(1),
         Err(Failure::Fault(why)) => {

@@ -98,7 +98,7 @@ pub enum Fault {
     },
     /// A position that cannot be trusted.
     #[error(
-        "{path}: {why}: nobody can tell how far the token has come; bring the file back, or program the token anew and import it"
+        "{path}: {why}: nobody can tell how far the token has come; bring the file back, or program the token anew, remove the old key (ykmap key remove) and import the new one"
     )]
     Position {
         /// Which file.

@@ -5,7 +5,7 @@
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
@@ -24,6 +24,9 @@ pub enum FileFault {
     /// A relative path.
     #[error("{0}: give an absolute path, beginning with /")]
     NotAbsolute(PathBuf),
+    /// A name that cannot be handled here.
+    #[error("{0}: the name is not UTF-8")]
+    NotUtf8(PathBuf),
     /// A link by a stranger, a loop of links, or a link where the store has only files.
     #[error("{0}: a symbolic link that is not followed: name the file itself")]
     Link(PathBuf),
@@ -123,10 +126,7 @@ impl Folder {
             let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.here.join(&name))?;
             walk.step(name, entry)?;
         }
-        let Walk { fd, here, .. } = walk;
-        // Reopened for reading: a descriptor of O_PATH can be neither listed, locked nor synced.
-        let fd = open_at(&fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &here)?;
-        Ok(Self { fd, path: here })
+        walk.arrive()
     }
 
     /// Where it is.
@@ -226,6 +226,15 @@ impl Folder {
             .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
     }
 
+    /// Gives a file another name in this folder that nothing has.
+    ///
+    /// # Errors
+    /// Something has it, or the system says no.
+    pub fn rename_new(&self, from: &str, to: &str) -> Result<(), FileFault> {
+        rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE)
+            .map_err(|errno| FileFault::system(&self.path.join(to), "make the file", errno))
+    }
+
     /// Removes a file. That it is not there is not an error.
     ///
     /// # Errors
@@ -238,7 +247,8 @@ impl Folder {
     }
 
     /// Replaces the file `name` as a whole: whoever opens it sees the old contents or the new, and after this
-    /// returns the new are on stable storage. Keeps the mode and owner of a file that is there.
+    /// returns the new are on stable storage. Keeps the mode and owner of a file that is there; something else that
+    /// is there, a link too, is an error.
     ///
     /// # Errors
     /// Nothing has changed, but for a system that failed after the rename and could not say what is on its disk.
@@ -249,6 +259,14 @@ impl Folder {
             let file = self.create(&temporary, contents, mode)?;
             let path = self.path.join(&temporary);
             if let Ok(old) = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                let found = FileType::from_raw_mode(old.st_mode);
+                if found != FileType::RegularFile {
+                    return Err(FileFault::Kind {
+                        path: self.path.join(name),
+                        found: kind(found),
+                        wanted: "a file",
+                    });
+                }
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(old.st_mode & 0o7777))
                     .map_err(|errno| FileFault::system(&path, "keep the mode", errno))?;
                 let (uid, gid) =
@@ -282,6 +300,33 @@ impl Folder {
     pub fn sync_all(&self) -> Result<(), FileFault> {
         rustix::fs::syncfs(&self.fd).map_err(|errno| FileFault::system(&self.path, "sync the disk", errno))
     }
+}
+
+/// Where the file at `path` is, or would be: its folder and its name there, all links followed.
+///
+/// # Errors
+/// A folder on the way is missing or may be changed by others.
+pub fn locate(path: &Path) -> Result<(Folder, String), FileFault> {
+    let mut walk = Walk::begin(path)?;
+    while let Some(name) = walk.next_name() {
+        let here = walk.here.join(&name);
+        let entry = match open_at(&walk.fd, &name, OFlags::PATH, &here) {
+            Err(FileFault::Missing(_)) if walk.ahead.is_empty() => None,
+            entry => Some(entry?),
+        };
+        let link = match &entry {
+            Some(entry) => FileType::from_raw_mode(stat(entry, &here)?.st_mode) == FileType::Symlink,
+            None => false,
+        };
+        match entry {
+            Some(entry) if link || !walk.ahead.is_empty() => walk.step(name, entry)?,
+            _ => {
+                let name = name.into_string().map_err(|_| FileFault::NotUtf8(here))?;
+                return Ok((walk.arrive()?, name));
+            }
+        }
+    }
+    Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
 }
 
 /// Makes a folder, and those above it that are missing, with this mode. Says whether it was missing.
@@ -368,6 +413,13 @@ impl Walk {
             Component::ParentDir => Some(OsString::from("..")),
             Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         }));
+    }
+
+    /// The folder that was reached, opened for reading: a descriptor of O_PATH can be neither listed, locked nor
+    /// synced.
+    fn arrive(self) -> Result<Folder, FileFault> {
+        let fd = open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.here)?;
+        Ok(Folder { fd, path: self.here })
     }
 
     fn next_name(&mut self) -> Option<OsString> {

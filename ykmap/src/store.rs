@@ -10,7 +10,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use enrol::{EnrolError, Enrolled, Progress};
+pub use enrol::{Change, EnrolError, Enrolled, Progress, STEPS};
 pub use record::{BadRecord, Record, read_store_key, write_store_key};
 pub use slots::{BadSlots, Slots, State};
 
@@ -76,21 +76,21 @@ impl Store {
         read_store_key(&text).map_err(|why| Fault::StoreKey { path: self.store_key.clone(), why })
     }
 
-    /// Every token that has a key here, in order.
+    /// Every token that has a key here, in order, and the names of files that are no keys.
     ///
     /// # Errors
-    /// The folder cannot be listed, or holds something that is not a key.
-    pub fn tokens(&self) -> Result<Vec<PublicId>, Fault> {
+    /// The folder cannot be listed.
+    pub fn tokens(&self) -> Result<(Vec<PublicId>, Vec<PathBuf>), Fault> {
         let folder = self.keys()?;
-        let mut tokens = Vec::new();
+        let (mut tokens, mut strays) = (Vec::new(), Vec::new());
         for name in folder.names()? {
-            tokens.push(PublicId::parse(name.as_bytes()).map_err(|_| {
-                let why = BadRecord::Damaged { line: 1, wanted: "a file named by its token's public id" };
-                Fault::Key { path: folder.path().join(&name), why }
-            })?);
+            match PublicId::parse(name.as_bytes()) {
+                Ok(token) if token.to_string() == name => tokens.push(token),
+                _ => strays.push(folder.path().join(name)),
+            }
         }
         tokens.sort_unstable();
-        Ok(tokens)
+        Ok((tokens, strays))
     }
 
     /// The sealed key of a token.
@@ -98,12 +98,15 @@ impl Store {
     /// # Errors
     /// There is none, or its file cannot be used.
     pub fn record(&self, token: &PublicId) -> Result<Record, Fault> {
-        let folder = self.keys()?;
-        let text = folder
-            .read(&token.to_string(), MOST_KEY_FILE, Audience::Owner)
+        self.record_in(&self.keys()?, token)
+    }
+
+    fn record_in(&self, keys: &Folder, token: &PublicId) -> Result<Record, Fault> {
+        let name = token.to_string();
+        let text = keys
+            .read(&name, MOST_KEY_FILE, Audience::Owner)
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoKey { path, token: *token }))?;
-        let path = folder.path().join(token.to_string());
-        Record::read(&text, token).map_err(|why| Fault::Key { path, why })
+        Record::read(&text, token).map_err(|why| Fault::Key { path: keys.path().join(name), why })
     }
 
     fn open_record(&self, record: &Record, token: &PublicId, key: &StoreKey) -> Result<Credential, Fault> {

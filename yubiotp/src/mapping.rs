@@ -2,7 +2,7 @@
 //!
 //! The grammar is pam_yubico's, read strictly. A line is `user:id:id…`; lines of one user add up; a line that begins
 //! with `#` is a comment; empty fields and blanks around fields do not count, nor does a carriage return at the end
-//! of a line; `user:` alone lists a user without a token. What cannot be read so is an error of that line, and a line
+//! of a line, nor a byte order mark before it; `user:` alone lists a user without a token. What cannot be read so is an error of that line, and a line
 //! with an error says nothing about anybody.
 
 mod edit;
@@ -92,7 +92,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, BadLine> {
     if memchr(0, line).is_some() {
         return Err(BadLine::Nul);
     }
-    let line = trim(line.strip_suffix(b"\r").unwrap_or(line));
+    let line = trim(unmarked(line.strip_suffix(b"\r").unwrap_or(line)));
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(Line::Nothing);
     }
@@ -118,6 +118,11 @@ impl Fields<'_> {
     pub fn ids(&self) -> impl Iterator<Item = PublicId> {
         self.0.split(|byte| *byte == b':').filter_map(|text| PublicId::parse(trim(text)).ok())
     }
+}
+
+/// A line without the byte order mark that some editors put, unseen, before the first.
+fn unmarked(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
 /// Blanks and tabs around a field do not count. Nothing else is blank: a form feed is somebody's mistake.
@@ -160,7 +165,7 @@ impl<'u> Search<'u> {
                 .get(..hit)
                 .and_then(|before| memrchr(b'\n', before))
                 .map_or(0, |at| at.saturating_add(1));
-            if !trim(text.get(begins..hit).unwrap_or_default()).is_empty() {
+            if !trim(unmarked(text.get(begins..hit).unwrap_or_default())).is_empty() {
                 continue;
             }
             let line = text.get(begins..).unwrap_or_default();
@@ -250,7 +255,8 @@ static USUAL: [u8; 256] = {
         #[expect(clippy::indexing_slicing, reason = "evaluated when compiling")]
         {
             usual[byte] = match byte as u8 {
-                b'#' | b':' | 0..=b' ' | 0x7f => 0,
+                // 0xef may begin a byte order mark.
+                b'#' | b':' | 0..=b' ' | 0x7f | 0xef => 0,
                 letter if modhex::nibble(letter).is_some() => NAME | ID,
                 _ => NAME,
             };

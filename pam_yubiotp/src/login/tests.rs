@@ -40,7 +40,7 @@ impl Place {
         let credential = Credential { private_id: PrivateId::new([1, 2, 3, 4, 5, 6]), aes_key };
         let settings = Settings::load(Some(&place.path("config.toml")), Given::default()).unwrap();
         let token = PublicId::parse(b"vvcb").unwrap();
-        Store::new(&settings).enrol(&[(token, credential)], &|_| {}).unwrap();
+        Store::new(&settings).change().unwrap().enrol(&[(token, credential)], &|| {}).unwrap();
         place
     }
 

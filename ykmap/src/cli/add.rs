@@ -3,7 +3,7 @@
 use super::{Context, Done, Failure, files, out};
 use serde_json::json;
 use ykmap::store::Store;
-use yubiotp::mapping::{self, Enrolment};
+use yubiotp::mapping::{self, Enrolment, Line};
 use yubiotp::otp;
 use yubiotp::verdict::{self, Verdict};
 use yubiotp::{PublicId, Reason};
@@ -21,6 +21,10 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
+    // Before anybody presses anything for nothing.
+    mapping::add(b"", args.user.as_bytes(), &[])
+        .map_err(|why| Failure::Fault(format!("{:?}: {why}", args.user)))?;
+    files::tokens_in(&files::text_of(&ykmap::mapping::path_of(&settings.mapping, &args.user)?)?, &args.user)?;
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
         let press = files::input_line(&format!("Press the YubiKey of {}: ", args.user))?;
@@ -30,6 +34,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let id = match PublicId::parse(token.as_bytes()) {
             // 32 modhex characters are the longest id and the OTP of a token without one; a press is likelier.
             Ok(id) if token.len() < 32 => id,
+            Err(why) if token.trim().len() < 32 => return Err(Failure::Fault(format!("{token:?}: {why}"))),
             _ => pressed(&store, token)?,
         };
         if !ids.contains(&id) {
@@ -39,18 +44,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if let Some(id) = ids.iter().find(|id| !settings.allows(id)) {
         return Err(Failure::Fault(format!("{id}: token_id_length in the settings rules it out")));
     }
-    let new = files::edit(&settings, &args.user, |text| {
-        let known = match search(text, &args.user) {
-            Ok(Enrolment::Listed(known)) => known,
-            Ok(Enrolment::NotListed) => Vec::new(),
-            Err(problem) => {
-                return Err(Failure::Fault(format!("line {} of the mapping: {}", problem.line, problem.why)));
-            }
+    let (new, others) = files::edit(&settings, &args.user, |text| {
+        let known = match files::tokens_in(text, &args.user)? {
+            Enrolment::Listed(known) => known,
+            Enrolment::NotListed => Vec::new(),
         };
         let new: Vec<_> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
+        let others = owned_by_others(text, &args.user, &new);
         let text = mapping::add(text, args.user.as_bytes(), &new)
             .map_err(|why| Failure::Fault(format!("{:?}: {why}", args.user)))?;
-        Ok((text, new))
+        Ok((text, (new, others)))
     })?;
     if context.json {
         let names = |ids: &[PublicId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -60,6 +63,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             let did = if new.contains(id) { "has" } else { "had already" };
             out::line(&format!("{} {did} token {id}", args.user));
         }
+    }
+    for note in others {
+        out::note(&note);
     }
     for id in &ids {
         if !store.keys()?.has(&id.to_string())? {
@@ -71,10 +77,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
-fn search(text: &[u8], user: &str) -> Result<Enrolment, mapping::Problem> {
-    let mut search = mapping::Search::new(user.as_bytes());
-    search.lines(text);
-    search.finish()
+/// A remark for each of these ids that somebody else has, too.
+fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (_, line) in mapping::entries(text) {
+        if let Ok(Line::Entry { user: owner, fields }) = line
+            && owner != user.as_bytes()
+        {
+            let owner = String::from_utf8_lossy(owner);
+            let shared = fields.ids().filter(|id| ids.contains(id));
+            notes.extend(shared.map(|id| format!("token {id} is {owner}'s, too")));
+        }
+    }
+    notes
 }
 
 /// Whose token made this OTP: its block is decrypted and its position advanced, as at a login.

@@ -1,12 +1,12 @@
 //! `ykmap check`
 
-use super::{Context, Done, Failure, files, list, out};
+use super::list::States;
+use super::{Context, Done, Failure, files, out};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use ykmap::mapping;
 use ykmap::settings::Settings;
-use ykmap::store::Store;
 use yubiotp::PublicId;
 use yubiotp::mapping::{Line, entries};
 
@@ -21,11 +21,12 @@ struct Finding {
 
 pub(crate) fn run(context: &Context) -> Done {
     let settings = context.settings()?;
+    let states = States::new(&settings);
     let mut found = Vec::new();
     let mut users = 0_usize;
     for path in files::mappings(&settings)? {
         let text = mapping::text(&path)?;
-        users = users.saturating_add(check(&settings, &path, &text, &mut found));
+        users = users.saturating_add(check(&settings, &states, &path, &text, &mut found));
     }
     let errors = found.iter().filter(|finding| finding.error).count();
     if context.json {
@@ -45,8 +46,7 @@ pub(crate) fn run(context: &Context) -> Done {
     if errors > 0 { Err(Failure::No) } else { Ok(()) }
 }
 
-fn check(settings: &Settings, path: &Path, text: &[u8], found: &mut Vec<Finding>) -> usize {
-    let store = Store::new(settings);
+fn check(settings: &Settings, states: &States, path: &Path, text: &[u8], found: &mut Vec<Finding>) -> usize {
     let mut owners: BTreeMap<PublicId, (String, usize)> = BTreeMap::new();
     let mut users = 0_usize;
     for (number, line) in entries(text) {
@@ -71,13 +71,17 @@ fn check(settings: &Settings, path: &Path, text: &[u8], found: &mut Vec<Finding>
             if !settings.allows(&id) {
                 say(true, format!("token_id_length in the settings rules {id} out"));
             }
-            match list::state(&store, &id) {
-                ("enabled", _) => {}
-                ("disabled", _) => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
-                ("no key", _) => {
-                    say(true, format!("no key for token {id} in the store (ykmap key import FILE)"))
+            match states.of(&id) {
+                "enabled" => {}
+                "disabled" => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
+                "slot damaged" => say(
+                    false,
+                    format!("one slot of the position of token {id} is damaged (ykmap key show {id})"),
+                ),
+                "no key" => {
+                    say(true, format!("no key for token {id} in the store (ykmap key import FILE)"));
                 }
-                _ => say(true, format!("the store cannot use token {id} (ykmap key show {id})")),
+                why => say(true, format!("the store cannot use token {id}: {why} (ykmap key show {id})")),
             }
             match owners.get(&id) {
                 Some((owner, line)) if *owner == user => {

@@ -3,9 +3,10 @@
 use super::{Failure, out};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
-use ykmap::file::{FileFault, Folder};
+use ykmap::file::{self, FileFault, Folder};
 use ykmap::mapping;
 use ykmap::settings::Settings;
+use yubiotp::mapping::{Enrolment, Search};
 use zeroize::Zeroizing;
 
 /// Permissions of a mapping that is new: everybody may read who owns which token.
@@ -18,20 +19,31 @@ pub(crate) fn edit<T>(
     change: impl FnOnce(&[u8]) -> Result<(Vec<u8>, T), Failure>,
 ) -> Result<T, Failure> {
     let path = mapping::path_of(&settings.mapping, user)?;
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(Failure::Fault(format!("{}: not the path of a file", path.display())));
-    };
-    let folder = Folder::open(parent)?;
+    let (folder, name) = file::locate(&path)?;
     let _changing = folder.lock()?;
-    let text = match mapping::text(&path) {
-        Err(ykmap::Fault::File(FileFault::Missing(_))) => Vec::new(),
-        text => text?,
-    };
+    let text = text_of(&path)?;
     let (new, done) = change(&text)?;
     if new != text {
-        folder.replace(name, &new, MAPPING_MODE)?;
+        folder.replace(&name, &new, MAPPING_MODE)?;
     }
     Ok(done)
+}
+
+/// The text of a mapping; one that is not there yet is empty.
+pub(crate) fn text_of(path: &Path) -> Result<Vec<u8>, Failure> {
+    match mapping::text(path) {
+        Err(ykmap::Fault::File(FileFault::Missing(missing))) if missing == path => Ok(Vec::new()),
+        text => Ok(text?),
+    }
+}
+
+/// The tokens of a user, if every line of theirs can be read: a change by halves would not be what was asked for.
+pub(crate) fn tokens_in(text: &[u8], user: &str) -> Result<Enrolment, Failure> {
+    let mut search = Search::new(user.as_bytes());
+    search.lines(text);
+    search
+        .finish()
+        .map_err(|problem| Failure::Fault(format!("line {} of the mapping: {}", problem.line, problem.why)))
 }
 
 /// Every mapping there is: one, or with `%u` in the file's name one a user.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Keep all of it in this one folder, and touch nothing else
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
@@ -45,21 +45,27 @@ const MAPPING: &str = "\
 ";
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let named = match args.dir {
-        Some(dir) => Some(absolute(dir)?.join("config.toml")),
-        None => context.config.clone(),
+    let named = match (args.dir, &context.config) {
+        // Not left to clap, which does not look at options before the verb.
+        (Some(_), Some(_)) => return Err(Failure::Fault("--dir cannot be used with --config".to_owned())),
+        (Some(dir), None) => Some(absolute(dir)?.join("config.toml")),
+        (None, config) => config.clone(),
     };
     let mut made = Made::default();
     let config = named.clone().unwrap_or_else(|| CONFIG.into());
     let folder = config.parent().unwrap_or(Path::new("/"));
     made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
+    // One init at a time: of two, the second finds what the first made.
+    let _changing = Folder::open(folder)?.lock()?;
     made.file(&config, 0o644, || {
         Ok(Zeroizing::new(if named.is_some() { SELF_CONTAINED } else { SYSTEM }.into()))
     })?;
 
     let settings = Settings::load(Some(&config), Given::default())?;
-    if !settings.mapping.contains("%u") {
-        made.file(Path::new(&settings.mapping), 0o644, || Ok(Zeroizing::new(MAPPING.into())))?;
+    let mapping = Path::new(&settings.mapping);
+    match mapping.parent() {
+        Some(folder) if settings.mapping.contains("%u") => made.folder(folder, 0o755)?,
+        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(MAPPING.into())))?,
     }
     made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykmap::random::bytes()?))))?;
     made.folder(&settings.store, 0o700)?;
@@ -71,6 +77,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     store.keys()?;
     store.positions()?;
     store.store_key()?;
+    let (keys, _) = store.tokens()?;
+    if made.new.contains(&settings.store_key) && !keys.is_empty() {
+        out::note(&format!(
+            "{}: new, and {} in the store under another: bring that store key back in its place, or import every key again",
+            settings.store_key.display(),
+            out::count(keys.len(), "key"),
+        ));
+    }
 
     if context.json {
         out::json(&json!({ "config": config, "made": made.new, "kept": made.kept }));
@@ -82,10 +96,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     for path in &made.kept {
         out::line(&format!("kept {}", path.display()));
     }
-    let option = named.map_or_else(String::new, |config| format!(" --config {}", config.display()));
+    let ykmap = Context { config: named, json: false }.ykmap();
     out::line(&format!(
-        "\nNext:\n  ykmap{option} key import FILE    or: ykmap{option} key new\n  ykmap{option} add USER\n  \
-         ykmap{option} verify USER\nthen a line in pam.d, with a root shell kept open (README, \"First login\")."
+        "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new\n  {ykmap} add USER\n  \
+         {ykmap} verify USER\nthen a line in pam.d, with a root shell kept open (README, \"First login\")."
     ));
     Ok(())
 }
@@ -115,13 +129,8 @@ impl Made {
         match file::open(path, audience) {
             Ok(_) => self.kept.push(path.to_owned()),
             Err(FileFault::Missing(missing)) if missing == path => {
-                let (Some(parent), Some(name)) =
-                    (path.parent(), path.file_name().and_then(|name| name.to_str()))
-                else {
-                    return Err(Failure::Fault(format!("{}: not the path of a file", path.display())));
-                };
-                let mode = rustix::fs::Mode::from_raw_mode(mode);
-                Folder::open(parent)?.replace(name, contents()?.as_bytes(), mode)?;
+                let (folder, name) = file::locate(path)?;
+                folder.replace(&name, contents()?.as_bytes(), rustix::fs::Mode::from_raw_mode(mode))?;
                 self.new.push(path.to_owned());
             }
             Err(fault) => return Err(fault.into()),

@@ -55,13 +55,14 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
             Ok("enabled")
         }),
         Verb::Remove(ids) => each(context, &ids, |store, id| {
-            store.remove(id)?;
+            store.change()?.remove(id)?;
             Ok("removed")
         }),
         Verb::Adopt(ids) => each(context, &ids, |store, id| {
-            Ok(match store.adopt(id)? {
+            Ok(match store.change()?.adopt(id)? {
                 Enrolled::Added => "adopted",
-                Enrolled::Unchanged | Enrolled::Returned => "has its position already",
+                Enrolled::Returned => "adopted, and goes on from where it was",
+                Enrolled::Unchanged | Enrolled::Mended => "has its position already",
             })
         }),
     }
@@ -74,13 +75,26 @@ fn each(
     act: impl Fn(&Store, &PublicId) -> Result<&'static str, super::Failure>,
 ) -> Done {
     let store = context.store()?;
-    for id in &ids.ids {
-        let done = act(&store, id)?;
-        if context.json {
-            out::json(&json!({ "id": id.to_string(), "done": done }));
-        } else {
-            out::line(&format!("{id}: {done}"));
+    let mut done = Vec::new();
+    let all = ids.ids.iter().try_for_each(|id| {
+        let did = act(&store, id)?;
+        done.push(json!({ "id": id.to_string(), "done": did }));
+        if !context.json {
+            out::line(&format!("{id}: {did}"));
         }
+        Ok(())
+    });
+    if context.json {
+        out::json(&json!(done));
     }
-    Ok(())
+    all
+}
+
+/// Every token that has a key. What else lies among the keys is remarked on.
+fn tokens(store: &Store) -> Result<Vec<PublicId>, super::Failure> {
+    let (tokens, strays) = store.tokens()?;
+    for stray in strays {
+        out::note(&format!("{}: not a key: nothing reads it", stray.display()));
+    }
+    Ok(tokens)
 }

@@ -3,10 +3,12 @@
 use super::out::{self, Field};
 use super::{Context, Done, files};
 use serde_json::json;
-use ykmap::mapping;
+use ykmap::settings::Settings;
 use ykmap::store::Store;
+use ykmap::{Fault, mapping};
 use yubiotp::PublicId;
 use yubiotp::mapping::{Line, entries};
+use yubiotp::seal::StoreKeyId;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -14,27 +16,64 @@ pub(crate) struct Args {
     user: Option<String>,
 }
 
-/// What the store knows of a token, in one word, and whether that wants attention.
-pub(crate) fn state(store: &Store, token: &PublicId) -> (&'static str, bool) {
-    match (store.record(token), store.state(token)) {
-        (Err(ykmap::Fault::NoKey { .. }), _) => ("no key", true),
-        (Err(_), _) | (_, Err(_)) => ("fault", true),
-        (Ok(_), Ok(None)) => ("no position", true),
-        (Ok(_), Ok(Some(state))) if state.enabled => ("enabled", false),
-        (Ok(_), Ok(Some(_))) => ("disabled", true),
+/// The store, and the id of its store key, for telling how tokens stand.
+pub(crate) struct States {
+    pub(crate) store: Store,
+    /// `None` if it cannot be used; then no key can be opened.
+    key: Option<StoreKeyId>,
+}
+
+impl States {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let store = Store::new(settings);
+        let key = match store.store_key() {
+            Ok(key) => Some(key.id()),
+            Err(fault) => {
+                out::note(&fault.to_string());
+                None
+            }
+        };
+        Self { store, key }
+    }
+
+    /// How a token stands, in a word or two. Whatever is not `enabled` wants attention.
+    pub(crate) fn of(&self, token: &PublicId) -> &'static str {
+        let record = match self.store.record(token) {
+            Ok(record) => record,
+            Err(Fault::NoKey { .. }) => return "no key",
+            Err(_) => return "fault",
+        };
+        match (self.key, self.store.slots(token)) {
+            (None, _) => "no store key",
+            (Some(key), _) if key != record.under => "other store key",
+            (Some(_), Err(_)) => "fault",
+            (Some(_), Ok(None)) => "no position",
+            (Some(_), Ok(Some(slots))) if !slots.state.enabled => "disabled",
+            (Some(_), Ok(Some(slots))) if slots.damaged => "slot damaged",
+            (Some(_), Ok(Some(_))) => "enabled",
+        }
+    }
+
+    /// The same as a field of a table.
+    pub(crate) fn field(&self, token: &PublicId) -> Field {
+        match self.of(token) {
+            "enabled" => Field::Plain("enabled".to_owned()),
+            other => Field::Loud(other.to_owned()),
+        }
     }
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
-    let store = Store::new(&settings);
+    let states = States::new(&settings);
     let paths = match &args.user {
         Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
         None => files::mappings(&settings)?,
     };
     let mut listed = Vec::new();
     for path in paths {
-        let text = mapping::text(&path)?;
+        // With %u, who has no file is not listed.
+        let text = if args.user.is_some() { files::text_of(&path)? } else { mapping::text(&path)? };
         for (number, line) in entries(&text) {
             match line {
                 Ok(Line::Nothing) => {}
@@ -54,7 +93,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             .map(|(user, ids)| {
                 let tokens: Vec<_> = ids
                     .iter()
-                    .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": state(&store, id).0 }))
+                    .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": states.of(id) }))
                     .collect();
                 json!({ "user": user, "tokens": tokens })
             })
@@ -72,13 +111,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             ]);
         }
         for id in ids {
-            let (state, attention) = state(&store, id);
-            let state = if attention { Field::Loud(state.into()) } else { Field::Plain(state.into()) };
-            rows.push(vec![Field::Plain(user.clone()), Field::Plain(id.to_string()), state]);
+            rows.push(vec![Field::Plain(user.clone()), Field::Plain(id.to_string()), states.field(id)]);
         }
     }
     if rows.is_empty() {
-        out::note("nobody is in the mapping: ykmap add USER");
+        match &args.user {
+            Some(user) => out::note(&format!("{user} is not in the mapping: {} add {user}", context.ykmap())),
+            None => out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap())),
+        }
     } else {
         out::table(&["User", "Token", "Key"], rows);
     }

@@ -1,16 +1,29 @@
-//! Where the command prints. A reader that went away is not an error.
+//! Where the command prints. A reader that went away is not an error; a disk that is full is.
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+
+static FAILED: OnceLock<String> = OnceLock::new();
+
+/// Why some of what was printed did not get to whoever asked.
+pub(crate) fn failed() -> Option<&'static str> {
+    FAILED.get().map(String::as_str)
+}
 
 /// A line for whoever asked.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    raw(&format!("{text}\n"));
 }
 
 /// Text as it is.
-pub(crate) fn raw(text: &str) -> std::io::Result<()> {
-    std::io::stdout().lock().write_all(text.as_bytes())
+pub(crate) fn raw(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(why) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        && why.kind() != ErrorKind::BrokenPipe
+    {
+        FAILED.get_or_init(|| format!("standard output: {why}"));
+    }
 }
 
 /// A remark, beside the answer.
@@ -40,6 +53,7 @@ pub(crate) enum Field {
 /// A table: with lines and colour for a person, bare columns for a pipe.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     let person = std::io::stdout().is_terminal();
+    let colour = person && colours_are_wanted();
     let mut table = Table::new();
     table.load_style(if person { presets::UTF8_FULL_CONDENSED } else { presets::NOTHING });
     if person {
@@ -49,11 +63,17 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     for row in rows {
         table.add_row(row.into_iter().map(|field| match field {
             Field::Plain(text) => Cell::new(text),
-            Field::Loud(text) if person => Cell::new(text).fg(Color::Yellow),
+            Field::Loud(text) if colour => Cell::new(text).fg(Color::Yellow),
             Field::Loud(text) => Cell::new(text),
         }));
     }
     line(&table.trim_fmt());
+}
+
+#[expect(clippy::disallowed_methods, reason = "colour decides nothing")]
+fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+        && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// `1 key`, `2 keys`.

@@ -17,6 +17,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let user = args.user.as_bytes();
     let listed_without = files::edit(&settings, &args.user, |text| {
+        files::tokens_in(text, &args.user)?;
         if args.ids.is_empty() {
             let removed = mapping::remove(text, user, None);
             if removed.count == 0 {

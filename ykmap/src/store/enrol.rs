@@ -2,126 +2,82 @@
 //!
 //! Every change is finished under a hidden name, synced, and then given its name, so that a crash at any moment
 //! leaves each token as it was or as it should be; the same change made again finishes the work. A position is never
-//! made smaller, and outlives its key: a key that was removed and comes back goes on where it was.
+//! made smaller and never thrown away: that of a key that went is set aside under the key's fingerprint, and comes
+//! back with it.
 
 use super::advance::{self, Held};
 use super::slots::{self, State};
-use super::{Record, Store};
-use crate::file::{Audience, FileFault, Folder};
+use super::{Record, Slots, Store};
+use crate::file::{Audience, Changing, FileFault, Folder};
 use crate::{Fault, random};
+use data_encoding::HEXLOWER;
 use rustix::fs::{Mode, OFlags};
+use std::cell::OnceCell;
+use yubiotp::key::Fingerprint;
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Vault;
 use yubiotp::{Credential, PublicId};
 
-/// How a long change goes on: called with how many tokens are done.
-pub type Progress<'a> = &'a dyn Fn(u64);
+/// How a long change goes on: called once a token in each of its [`STEPS`].
+pub type Progress<'a> = &'a dyn Fn();
 
-/// What became of one token.
+/// How often [`Change::enrol`] calls [`Progress`] for each token.
+pub const STEPS: usize = 2;
+
+/// What becomes of a token that comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enrolled {
-    /// It is new here.
+    /// It is new here, or was never used.
     Added,
-    /// It was here, with the same credential.
+    /// It is here, with the same credential.
     Unchanged,
-    /// It was here once, and goes on from where it was.
+    /// It was used here once, and goes on from where it was.
     Returned,
+    /// It is here, and its key file cannot be opened: it gets a new one, and goes on from where it is.
+    Mended,
+}
+
+/// Why a token cannot be added.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The store has this public id with another AES key or private id, or with one that cannot be opened.
+    #[error(
+        "token {0} is in the store with another key: if it was programmed anew, first remove the old one (ykmap key remove {0})"
+    )]
+    OtherCredential(PublicId),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
 
+/// A change of the store, one at a time on a host: whoever begins another waits until this one is dropped.
+pub struct Change<'s> {
+    store: &'s Store,
+    keys: Folder,
+    positions: Folder,
+    store_key: OnceCell<StoreKey>,
+    _changing: Changing,
+}
+
 impl Store {
-    /// What would become of a token with this credential.
+    /// Begins a change, once nobody else is changing the store.
     ///
     /// # Errors
-    /// The store has another credential for it, or cannot be read.
-    pub fn would_enrol(&self, token: &PublicId, credential: &Credential) -> Result<Enrolled, EnrolError> {
-        let key = credential.fingerprint(token);
-        let position = self.state(token)?;
-        match self.credential(token) {
-            Ok(stored) if stored.fingerprint(token) != key => Err(EnrolError::OtherCredential(*token)),
-            // Its position is missing or of another key if an import was cut off.
-            Ok(_) if position.is_some_and(|state| state.key == key) => Ok(Enrolled::Unchanged),
-            Err(Fault::NoKey { .. }) if position.is_some_and(|state| state.key == key) => {
-                Ok(Enrolled::Returned)
-            }
-            Ok(_) => Err(EnrolError::Fault(self.no_position(token)?)),
-            Err(Fault::NoKey { .. }) => Ok(Enrolled::Added),
-            Err(fault) => Err(EnrolError::Fault(fault)),
-        }
-    }
-
-    fn no_position(&self, token: &PublicId) -> Result<Fault, Fault> {
-        Ok(Fault::NoPosition { path: self.positions()?.path().join(token.to_string()), token: *token })
-    }
-
-    /// Adds tokens, all of which were found to be [`Enrolled::Added`] or [`Enrolled::Returned`].
-    ///
-    /// First every position is made, then every key, each step durable before the next begins. Two waits for the disk
-    /// in all, however many tokens.
-    ///
-    /// # Errors
-    /// The store cannot be written. Tokens without a key by then are not there; the call can be made again.
-    pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), Fault> {
-        let store_key = self.store_key()?;
-        let (keys, positions) = (self.keys()?, self.positions()?);
+    /// The store cannot be used.
+    pub fn change(&self) -> Result<Change<'_>, Fault> {
+        let keys = self.keys()?;
         let _changing = keys.lock()?;
-        let mut new_positions = Batch::new(&positions);
-        for (token, credential) in tokens {
-            let key = credential.fingerprint(token);
-            // A position of this very credential is kept: going back would let its old OTPs in again.
-            if self.state(token)?.is_none_or(|state| state.key != key) {
-                let state = State { token: *token, key, enabled: true, position: None };
-                new_positions.add(token, &slots::new_file(&state))?;
-            }
-        }
-        new_positions.finish()?;
-        let mut new_keys = Batch::new(&keys);
-        for (done, (token, credential)) in (1..).zip(tokens) {
-            let record = Record { under: store_key.id(), sealed: sealed(&store_key, credential, token)? };
-            new_keys.add(token, record.write(token).as_bytes())?;
-            progress(done);
-        }
-        new_keys.finish()
-    }
-
-    /// Makes the position of a token whose key came here by other ways, as new. Keeps a position that belongs to this
-    /// very key.
-    ///
-    /// # Errors
-    /// There is no such key, or the store cannot be written.
-    pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, Fault> {
-        let positions = self.positions()?;
-        let _changing = self.keys()?.lock()?;
-        let key = self.credential(token)?.fingerprint(token);
-        if self.state(token)?.is_some_and(|state| state.key == key) {
-            return Ok(Enrolled::Unchanged);
-        }
-        let mut batch = Batch::new(&positions);
-        batch.add(token, &slots::new_file(&State { token: *token, key, enabled: true, position: None }))?;
-        batch.finish()?;
-        Ok(Enrolled::Added)
+        Ok(Change { store: self, positions: self.positions()?, keys, store_key: OnceCell::new(), _changing })
     }
 
     /// What the position file of a token says; `None` if there is none.
     ///
     /// # Errors
     /// It is there and cannot be used.
-    pub fn state(&self, token: &PublicId) -> Result<Option<State>, Fault> {
-        Ok(self.slots(token)?.map(|slots| slots.state))
-    }
-
-    /// As [`Store::state`], with what is known of the file itself.
-    ///
-    /// # Errors
-    /// It is there and cannot be used.
-    pub fn slots(&self, token: &PublicId) -> Result<Option<super::Slots>, Fault> {
-        let positions = self.positions()?;
-        let name = token.to_string();
-        match positions.file(&name, OFlags::RDONLY, Audience::Owner) {
-            Err(FileFault::Missing(_)) => Ok(None),
-            file => advance::read(&file?, &positions.path().join(&name), token).map(Some),
-        }
+    pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+        slots_in(&self.positions()?, &token.to_string(), token)
     }
 
     /// Switches a token off or on. It stays where it is, and so do the mapping and the key.
@@ -132,37 +88,149 @@ impl Store {
         let held = Held::lock(&self.positions()?, token, self.lock_wait)?;
         held.write(&State { enabled, ..held.slots.state })
     }
+}
 
-    /// Removes the key of a token. Its position stays, so that the same key cannot come back as new.
+impl Change<'_> {
+    /// What becomes of a token with this credential if it is enrolled now.
     ///
     /// # Errors
-    /// There is no such key, or it cannot be removed.
-    pub fn remove(&self, token: &PublicId) -> Result<(), Fault> {
-        let keys = self.keys()?;
-        let _changing = keys.lock()?;
-        if !keys.has(&token.to_string())? {
-            return Err(Fault::NoKey { path: keys.path().join(token.to_string()), token: *token });
+    /// The store has another credential for it, or cannot be read.
+    pub fn would_enrol(&self, token: &PublicId, credential: &Credential) -> Result<Enrolled, EnrolError> {
+        let key = credential.fingerprint(token);
+        let stored = self
+            .store
+            .record_in(&self.keys, token)
+            .and_then(|record| self.store.open_record(&record, token, self.store_key()?));
+        match stored {
+            Ok(stored) if stored.fingerprint(token) != key => Err(EnrolError::OtherCredential(*token)),
+            Ok(_) => match self.state(token)? {
+                Some(state) if state.key == key => Ok(Enrolled::Unchanged),
+                _ => Err(EnrolError::Fault(self.no_position(token))),
+            },
+            Err(Fault::Key { .. } | Fault::OtherStoreKey { .. } | Fault::BrokenSeal { .. }) => {
+                match self.state(token)? {
+                    Some(state) if state.key == key => Ok(Enrolled::Mended),
+                    _ => Err(EnrolError::OtherCredential(*token)),
+                }
+            }
+            Err(Fault::NoKey { .. }) => {
+                let known = self.state(token)?.filter(|state| state.key == key);
+                let known = known.or(self.set_aside(token, key)?.map(|slots| slots.state));
+                let used = known.is_some_and(|state| state.position.is_some());
+                Ok(if used { Enrolled::Returned } else { Enrolled::Added })
+            }
+            Err(fault) => Err(EnrolError::Fault(fault)),
         }
-        keys.remove(&token.to_string())?;
-        Ok(keys.sync()?)
+    }
+
+    /// Adds tokens, none of which [`Change::would_enrol`] refused.
+    ///
+    /// First every position is made, then every key, each step durable before the next begins: a few waits for the
+    /// disk in all, however many tokens.
+    ///
+    /// # Errors
+    /// The store cannot be written. Tokens without a key by then are not there; the call can be made again.
+    pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), Fault> {
+        let store_key = self.store_key()?;
+        let mut positions = Batch::new(&self.positions);
+        for (token, credential) in tokens {
+            self.place(token, credential.fingerprint(token), &mut positions)?;
+            progress();
+        }
+        positions.finish()?;
+        let mut keys = Batch::new(&self.keys);
+        for (token, credential) in tokens {
+            let sealed = store_key.seal(credential, token, random::bytes()?);
+            let record = Record { under: store_key.id(), sealed };
+            keys.add(token, record.write(token).as_bytes())?;
+            progress();
+        }
+        keys.finish()
+    }
+
+    /// Makes the position of a token whose key came here by other ways, or brings back the one it had.
+    ///
+    /// # Errors
+    /// There is no such key, or the store cannot be written.
+    pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, Fault> {
+        let key = self.store.credential(token)?.fingerprint(token);
+        if self.state(token)?.is_some_and(|state| state.key == key) {
+            return Ok(Enrolled::Unchanged);
+        }
+        let mut batch = Batch::new(&self.positions);
+        self.place(token, key, &mut batch)?;
+        batch.finish()?;
+        let used = self.state(token)?.is_some_and(|state| state.position.is_some());
+        Ok(if used { Enrolled::Returned } else { Enrolled::Added })
+    }
+
+    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new.
+    ///
+    /// # Errors
+    /// There is no such key, it cannot be told whose position would be set aside, or the store cannot be written.
+    pub fn remove(&self, token: &PublicId) -> Result<(), Fault> {
+        let name = token.to_string();
+        if !self.keys.has(&name)? {
+            return Err(Fault::NoKey { path: self.keys.path().join(name), token: *token });
+        }
+        if self.positions.has(&name)? {
+            let key = match self.store.credential(token) {
+                Ok(credential) => credential.fingerprint(token),
+                // The position knows its key, too.
+                Err(_) => self.state(token)?.ok_or_else(|| self.no_position(token))?.key,
+            };
+            self.positions.rename_new(&name, &aside(token, key))?;
+            self.positions.sync()?;
+        }
+        self.keys.remove(&name)?;
+        Ok(self.keys.sync()?)
+    }
+
+    /// Sees to it that `positions/ID` will be the one of `key`.
+    fn place(&self, token: &PublicId, key: Fingerprint, new: &mut Batch<'_>) -> Result<(), Fault> {
+        let name = token.to_string();
+        match self.state(token)? {
+            Some(state) if state.key == key => return Ok(()),
+            Some(other) => self.positions.rename_new(&name, &aside(token, other.key))?,
+            None => {}
+        }
+        if self.set_aside(token, key)?.is_some() {
+            return Ok(self.positions.rename_new(&aside(token, key), &name)?);
+        }
+        new.add(token, &slots::new_file(&State { token: *token, key, enabled: true, position: None }))
+    }
+
+    fn state(&self, token: &PublicId) -> Result<Option<State>, Fault> {
+        Ok(slots_in(&self.positions, &token.to_string(), token)?.map(|slots| slots.state))
+    }
+
+    fn set_aside(&self, token: &PublicId, key: Fingerprint) -> Result<Option<Slots>, Fault> {
+        slots_in(&self.positions, &aside(token, key), token)
+    }
+
+    fn no_position(&self, token: &PublicId) -> Fault {
+        Fault::NoPosition { path: self.positions.path().join(token.to_string()), token: *token }
+    }
+
+    fn store_key(&self) -> Result<&StoreKey, Fault> {
+        if self.store_key.get().is_none() {
+            // Only this thread has it: nobody set it in between.
+            let _ = self.store_key.set(self.store.store_key()?);
+        }
+        self.store_key.get().ok_or_else(|| Fault::File(FileFault::Missing(self.store.store_key.clone())))
     }
 }
 
-/// Why a token cannot be added.
-#[derive(Debug, thiserror::Error)]
-pub enum EnrolError {
-    /// The store has this public id with another AES key or private id.
-    #[error(
-        "token {0} is in the store with another key: if it was programmed anew, first remove the old one (ykmap key remove {0})"
-    )]
-    OtherCredential(PublicId),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Fault(#[from] Fault),
+/// The name of a position whose key is not there now.
+fn aside(token: &PublicId, key: Fingerprint) -> String {
+    format!("{token}.{}", HEXLOWER.encode(&key.0))
 }
 
-fn sealed(key: &StoreKey, credential: &Credential, token: &PublicId) -> Result<yubiotp::seal::Sealed, Fault> {
-    Ok(key.seal(credential, token, random::bytes()?))
+fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<Slots>, Fault> {
+    match positions.file(name, OFlags::RDONLY, Audience::Owner) {
+        Err(FileFault::Missing(_)) => Ok(None),
+        file => advance::read(&file?, &positions.path().join(name), token).map(Some),
+    }
 }
 
 /// Files that get their names together, after all of them are on stable storage.
@@ -181,20 +249,18 @@ impl<'a> Batch<'a> {
         let hidden = format!(".{name}.new");
         // Left by a change that was cut off.
         self.folder.remove(&hidden)?;
-        // Named before it is written, so that `drop` finds it if writing fails.
+        // Noted before it is written, so that `drop` finds it if writing fails.
         self.names.push(name);
         self.folder.create(&hidden, contents, SECRET)?;
         Ok(())
     }
 
     fn finish(mut self) -> Result<(), Fault> {
-        if self.names.is_empty() {
-            return Ok(());
-        }
         self.folder.sync_all()?;
-        for name in self.names.drain(..) {
-            self.folder.rename(&format!(".{name}.new"), &name)?;
+        for name in &self.names {
+            self.folder.rename(&format!(".{name}.new"), name)?;
         }
+        self.names.clear();
         Ok(self.folder.sync_all()?)
     }
 }

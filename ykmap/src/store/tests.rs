@@ -39,7 +39,7 @@ impl Host {
     }
 
     fn enrol(&self, id: &PublicId, aes_key: u8) {
-        self.store.enrol(&[(*id, credential(aes_key))], &|_| {}).unwrap();
+        self.store.change().unwrap().enrol(&[(*id, credential(aes_key))], &|| {}).unwrap();
     }
 
     fn advance(&self, to: Position) -> Result<Advance, Fault> {
@@ -138,7 +138,7 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
 }
 
 fn state(host: &Host) -> State {
-    host.store.state(&token()).unwrap().unwrap()
+    host.store.slots(&token()).unwrap().unwrap().state
 }
 
 #[test]
@@ -236,28 +236,82 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     assert!(why().starts_with("keys: group or others may write to it (mode 0770)"), "{}", why());
 }
 
+fn would(host: &Host, aes_key: u8) -> Result<Enrolled, EnrolError> {
+    host.store.change().unwrap().would_enrol(&token(), &credential(aes_key))
+}
+
+fn remove(host: &Host) -> Result<(), Fault> {
+    host.store.change().unwrap().remove(&token())
+}
+
 #[test]
 fn a_key_comes_goes_and_comes_back() {
     let host = Host::new();
-    let would = |aes_key| host.store.would_enrol(&token(), &credential(aes_key));
-    assert_eq!(would(7).unwrap(), Enrolled::Added);
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Added);
     host.enrol(&token(), 7);
-    assert_eq!(would(7).unwrap(), Enrolled::Unchanged);
-    assert!(matches!(would(8), Err(EnrolError::OtherCredential(_))));
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Unchanged);
+    assert!(matches!(would(&host, 8), Err(EnrolError::OtherCredential(_))));
     assert!(is_fresh(host.advance(at(9))));
 
-    host.store.remove(&token()).unwrap();
-    assert!(matches!(host.store.remove(&token()), Err(Fault::NoKey { .. })));
-    assert_eq!(would(7).unwrap(), Enrolled::Returned);
+    remove(&host).unwrap();
+    assert!(matches!(remove(&host), Err(Fault::NoKey { .. })));
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Returned);
     host.enrol(&token(), 7);
     assert!(!is_fresh(host.advance(at(9))), "a key that came back forgot where it was");
 
     // Programmed anew: another key under the same id starts anew.
-    host.store.remove(&token()).unwrap();
-    assert_eq!(would(8).unwrap(), Enrolled::Added);
+    remove(&host).unwrap();
+    assert_eq!(would(&host, 8).unwrap(), Enrolled::Added);
     host.enrol(&token(), 8);
     assert!(is_fresh(host.advance(at(1))));
+
+    // And the first one comes back once more, the other having been here in between.
+    remove(&host).unwrap();
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Returned);
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(9))), "a key that came back forgot where it was");
+    assert!(is_fresh(host.advance(at(10))));
     assert!(fs::read_dir(host.path("keys")).unwrap().all(|entry| entry.unwrap().file_name() == "vvcb"));
+}
+
+#[test]
+fn a_key_that_does_not_open_is_mended_and_its_position_kept() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(9))));
+    host.write("keys/vvcb", b"# damaged");
+    assert!(matches!(would(&host, 8), Err(EnrolError::OtherCredential(_))));
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Mended);
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(9))));
+    assert!(is_fresh(host.advance(at(10))));
+}
+
+#[test]
+fn a_damaged_position_stays_with_its_key() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    host.write("positions/vvcb", b"");
+    assert!(matches!(would(&host, 7), Err(EnrolError::Fault(Fault::Position { .. }))));
+    // Programmed anew, another key may come; the old one may not, for nobody can tell where it was.
+    remove(&host).unwrap();
+    assert!(matches!(would(&host, 7), Err(EnrolError::Fault(Fault::Position { .. }))));
+    assert_eq!(would(&host, 8).unwrap(), Enrolled::Added);
+    host.enrol(&token(), 8);
+    assert!(is_fresh(host.advance(at(1))));
+}
+
+#[test]
+fn of_two_changes_one_waits_for_the_other() {
+    let host = Host::new();
+    let change = host.store.change().unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| would(&host, 8));
+        std::thread::sleep(Duration::from_millis(50));
+        change.enrol(&[(token(), credential(7))], &|| {}).unwrap();
+        drop(change);
+        assert!(matches!(other.join().unwrap(), Err(EnrolError::OtherCredential(_))));
+    });
 }
 
 #[test]
@@ -266,7 +320,7 @@ fn an_enrolment_cut_off_after_the_positions_is_finished_by_doing_it_again() {
     let key = credential(7).fingerprint(&token());
     host.write("positions/vvcb", &new_file(&State { token: token(), key, enabled: true, position: None }));
     host.write("keys/.vvcb.new", b"half a f");
-    assert_eq!(host.store.would_enrol(&token(), &credential(7)).unwrap(), Enrolled::Returned);
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Added);
     host.enrol(&token(), 7);
     assert!(is_fresh(host.advance(at(1))));
     assert!(!host.path("keys/.vvcb.new").exists());
@@ -275,11 +329,20 @@ fn an_enrolment_cut_off_after_the_positions_is_finished_by_doing_it_again() {
 #[test]
 fn a_key_from_elsewhere_is_adopted() {
     let host = Host::new();
+    let adopt = || host.store.change().unwrap().adopt(&token()).unwrap();
     host.enrol(&token(), 7);
     fs::remove_file(host.path("positions/vvcb")).unwrap();
     assert!(host.advance(at(1)).is_err());
-    assert_eq!(host.store.adopt(&token()).unwrap(), Enrolled::Added);
+    assert_eq!(adopt(), Enrolled::Added);
     assert!(is_fresh(host.advance(at(1))));
-    assert_eq!(host.store.adopt(&token()).unwrap(), Enrolled::Unchanged);
+    assert_eq!(adopt(), Enrolled::Unchanged);
     assert!(!is_fresh(host.advance(at(1))), "adopting again forgot the position");
+    // Removed here, and brought back by other ways: it goes on where it was.
+    let brought = fs::read(host.path("keys/vvcb")).unwrap();
+    remove(&host).unwrap();
+    host.write("keys/vvcb", &brought);
+    assert!(host.advance(at(2)).is_err());
+    assert_eq!(adopt(), Enrolled::Returned);
+    assert!(!is_fresh(host.advance(at(1))));
+    assert!(is_fresh(host.advance(at(2))));
 }

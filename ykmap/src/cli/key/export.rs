@@ -16,11 +16,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let store = context.store()?;
-    let ids = if args.ids.is_empty() { store.tokens()? } else { args.ids.clone() };
-    let written = if args.in_the_clear {
+    let ids = if args.ids.is_empty() { super::tokens(&store)? } else { args.ids.clone() };
+    if args.in_the_clear {
         let keys =
             ids.iter().map(|id| Ok((*id, store.credential(id)?))).collect::<Result<Vec<_>, Failure>>()?;
-        out::raw(&keyfile::write_plain(keys))
+        out::raw(&keyfile::write_plain(keys));
     } else {
         let keys = ids
             .iter()
@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 Ok((*id, record.under, record.sealed))
             })
             .collect::<Result<Vec<_>, Failure>>()?;
-        out::raw(&keyfile::write_sealed(keys))
-    };
-    written.map_err(|why| Failure::Fault(format!("standard output: {why}")))
+        out::raw(&keyfile::write_sealed(keys));
+    }
+    Ok(())
 }

@@ -1,12 +1,12 @@
 //! `ykmap key import`
 
 use crate::cli::{Context, Done, Failure, files, out};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::PathBuf;
 use ykmap::Fault;
-use ykmap::store::{Enrolled, Store};
-use yubiotp::keyfile::{self, Entry, Secret};
+use ykmap::store::{Change, Enrolled, STEPS, Store};
+use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
 use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Args)]
@@ -23,92 +23,69 @@ pub(crate) struct Args {
 const SHOWN: usize = 20;
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let name = args.file.display();
+    let name = args.file.display().to_string();
     let text = files::named(&args.file)?;
-    let file = keyfile::read(&text).map_err(|problems| {
-        report(&name.to_string(), problems.iter().map(ToString::to_string));
+    let mut file = keyfile::read(&text).map_err(|problems| {
+        report(&name, problems.iter().map(ToString::to_string));
         Failure::Fault(format!("{name}: nothing was imported"))
     })?;
     let store = context.store()?;
-    let checked = check(&store, file.entries);
+    let change = store.change()?;
+    let entries = std::mem::take(&mut file.entries);
+    // Drawn on standard error, and only if that is a terminal. A step a token for checking, the others for writing.
+    let bar = ProgressBar::new((entries.len() * (STEPS + 1)) as u64);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %") {
+        bar.set_style(style);
+    }
+    let checked = check(&store, &change, entries, &bar);
     if !checked.problems.is_empty() {
-        report(&name.to_string(), checked.problems.into_iter());
+        bar.finish_and_clear();
+        report(&name, checked.problems.into_iter());
         return Err(Failure::Fault(format!("{name}: nothing was imported")));
     }
     if !args.dry_run && !checked.new.is_empty() {
-        // Drawn on standard error, and only if that is a terminal.
-        let bar = ProgressBar::new(checked.new.len() as u64);
-        store.enrol(&checked.new, &|done| bar.set_position(done))?;
-        bar.finish_and_clear();
+        change.enrol(&checked.new, &|| bar.inc(1))?;
     }
-    if context.json {
-        let passed_over: Vec<_> = file
-            .passed_over
-            .iter()
-            .map(|(line, why)| json!({ "line": line, "why": why.to_string() }))
-            .collect();
-        out::json(&json!({
-            "format": file.format.to_string(),
-            "dry_run": args.dry_run,
-            "imported": checked.new.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
-            "unchanged": checked.unchanged,
-            "returned": checked.returned,
-            "passed_over": passed_over,
-        }));
-        return Ok(());
-    }
-    for (line, why) in file.passed_over.iter().take(SHOWN) {
-        out::note(&format!("{name}: line {line}: passed over: {why}"));
-    }
-    if let Some(more) = file.passed_over.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        out::note(&format!("{name}: {} more passed over", out::count(more, "line")));
-    }
-    let did = if args.dry_run { "would import" } else { "imported" };
-    out::line(&format!("{did} {} ({})", out::count(checked.new.len(), "key"), file.format));
-    if checked.unchanged > 0 {
-        out::line(&format!("{} in the store already", out::count(checked.unchanged, "key")));
-    }
-    if checked.returned > 0 {
-        out::line(&format!("{} came back and went on where it was", out::count(checked.returned, "key")));
-    }
+    bar.finish_and_clear();
+    say(context, args, &file, &checked, &store);
     Ok(())
-}
-
-fn report(name: &str, problems: impl ExactSizeIterator<Item = String>) {
-    let count = problems.len();
-    for problem in problems.take(SHOWN) {
-        out::note(&format!("{name}: {problem}"));
-    }
-    if let Some(more) = count.checked_sub(SHOWN).filter(|more| *more > 0) {
-        out::note(&format!("{name}: {more} more like these"));
-    }
 }
 
 #[derive(Default)]
 struct Checked {
+    /// What is to be written.
     new: Vec<(PublicId, Credential)>,
     unchanged: usize,
     returned: usize,
+    mended: usize,
     problems: Vec<String>,
 }
 
-fn check(store: &Store, entries: Vec<Entry>) -> Checked {
+fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, bar: &ProgressBar) -> Checked {
     let mut checked = Checked { new: Vec::with_capacity(entries.len()), ..Checked::default() };
     for Entry { line, public_id, secret } in entries {
         let found = credential(store, &public_id, secret).and_then(|credential| {
-            let enrolled = store.would_enrol(&public_id, &credential).map_err(|error| error.to_string())?;
+            let enrolled = change.would_enrol(&public_id, &credential).map_err(|error| error.to_string())?;
             Ok((credential, enrolled))
         });
-        match found {
-            Err(why) => checked.problems.push(format!("line {line}: {why}")),
-            Ok((_, Enrolled::Unchanged)) => checked.unchanged = checked.unchanged.saturating_add(1),
-            Ok((credential, enrolled)) => {
-                if enrolled == Enrolled::Returned {
-                    checked.returned = checked.returned.saturating_add(1);
-                }
-                checked.new.push((public_id, credential));
+        bar.inc(1);
+        let (credential, enrolled) = match found {
+            Ok(found) => found,
+            Err(why) => {
+                checked.problems.push(format!("line {line}: {why}"));
+                continue;
             }
+        };
+        match enrolled {
+            Enrolled::Unchanged => {
+                checked.unchanged += 1;
+                continue;
+            }
+            Enrolled::Added => {}
+            Enrolled::Returned => checked.returned += 1,
+            Enrolled::Mended => checked.mended += 1,
         }
+        checked.new.push((public_id, credential));
     }
     checked
 }
@@ -123,5 +100,59 @@ fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential
             }
             key.open(&sealed, id).map_err(|_| "does not open under the store key it names".to_owned())
         }
+    }
+}
+
+fn report(name: &str, problems: impl ExactSizeIterator<Item = String>) {
+    let count = problems.len();
+    for problem in problems.take(SHOWN) {
+        out::note(&format!("{name}: {problem}"));
+    }
+    if count > SHOWN {
+        out::note(&format!("{name}: {} more like these", count - SHOWN));
+    }
+}
+
+fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store: &Store) {
+    let is_disabled =
+        |id: &PublicId| store.slots(id).is_ok_and(|slots| slots.is_some_and(|slots| !slots.state.enabled));
+    let disabled: Vec<_> =
+        checked.new.iter().map(|(id, _)| id).filter(|id| is_disabled(id)).map(ToString::to_string).collect();
+    if context.json {
+        let passed_over =
+            file.passed_over.iter().map(|(line, why)| json!({ "line": line, "why": why.to_string() }));
+        out::json(&json!({
+            "format": file.format.to_string(),
+            "dry_run": args.dry_run,
+            "imported": checked.new.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
+            "unchanged": checked.unchanged,
+            "returned": checked.returned,
+            "mended": checked.mended,
+            "disabled": disabled,
+            "passed_over": passed_over.collect::<Vec<_>>(),
+        }));
+        return;
+    }
+    let name = args.file.display();
+    for (line, why) in file.passed_over.iter().take(SHOWN) {
+        out::note(&format!("{name}: line {line}: passed over: {why}"));
+    }
+    if file.passed_over.len() > SHOWN {
+        let more = out::count(file.passed_over.len() - SHOWN, "line");
+        out::note(&format!("{name}: {more} more passed over"));
+    }
+    let did = if args.dry_run { "would import" } else { "imported" };
+    out::line(&format!("{did} {} ({})", out::count(checked.new.len(), "key"), file.format));
+    for (count, what) in [
+        (checked.unchanged, "in the store already"),
+        (checked.returned, "used here before: going on from there"),
+        (checked.mended, "that could not be opened: written anew"),
+    ] {
+        if count > 0 {
+            out::line(&format!("{} {what}", out::count(count, "key")));
+        }
+    }
+    for id in disabled {
+        out::note(&format!("token {id} is disabled, as it was ({} key enable {id})", context.ykmap()));
     }
 }

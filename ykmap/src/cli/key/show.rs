@@ -1,24 +1,26 @@
 //! `ykmap key list`, `ykmap key show`
 
+use crate::cli::list::States;
 use crate::cli::out::{self, Field};
-use crate::cli::{Context, Done, Failure, list};
+use crate::cli::{Context, Done, Failure};
 use serde_json::json;
-use ykmap::store::{KEYS, POSITIONS};
-use yubiotp::PublicId;
+use ykmap::store::{KEYS, POSITIONS, Store};
 use yubiotp::verdict::Vault;
+use yubiotp::{Position, PublicId};
 
 pub(crate) fn list(context: &Context) -> Done {
-    let store = context.store()?;
-    let tokens = store.tokens()?;
+    let states = States::new(&context.settings()?);
+    let store = &states.store;
+    let tokens = super::tokens(store)?;
     if context.json {
         let keys: Vec<_> = tokens
             .iter()
             .map(|id| {
-                let position = store.state(id).ok().flatten().and_then(|state| state.position);
+                let position = position(store, id);
                 json!({
                     "id": id.to_string(),
                     "serial": id.serial(),
-                    "state": list::state(&store, id).0,
+                    "state": states.of(id),
                     "usage_counter": position.map(|position| position.usage_counter()),
                     "session_use": position.map(|position| position.session_use()),
                 })
@@ -28,18 +30,18 @@ pub(crate) fn list(context: &Context) -> Done {
         return Ok(());
     }
     if tokens.is_empty() {
-        out::note("no keys in the store: ykmap key import FILE, or ykmap key new");
+        let ykmap = context.ykmap();
+        out::note(&format!("no keys in the store: {ykmap} key import FILE, or {ykmap} key new"));
         return Ok(());
     }
     let rows = tokens.iter().map(|id| {
-        let (state, attention) = list::state(&store, id);
-        let position = store.state(id).ok().flatten().and_then(|state| state.position);
+        let position = position(store, id);
         let number =
             |part: Option<u64>| Field::Plain(part.map_or_else(|| "-".to_owned(), |part| part.to_string()));
         vec![
             Field::Plain(id.to_string()),
             number(id.serial()),
-            if attention { Field::Loud(state.into()) } else { Field::Plain(state.into()) },
+            states.field(id),
             number(position.map(|position| position.usage_counter())),
             number(position.map(|position| position.session_use())),
         ]
@@ -48,15 +50,20 @@ pub(crate) fn list(context: &Context) -> Done {
     Ok(())
 }
 
+fn position(store: &Store, id: &PublicId) -> Option<Position> {
+    store.slots(id).ok().flatten()?.state.position
+}
+
 /// Prints what there is of each; a fault of one is part of its answer, and exit status 1.
 pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
     let settings = context.settings()?;
     let store = context.store()?;
     let mut faults = false;
+    let mut shown = Vec::new();
     for id in ids {
         let key = store.record(id).and_then(|record| store.credential(id).map(|_| record.under.to_string()));
         let position = match store.slots(id) {
-            Ok(None) => Err("there is none (ykmap key adopt)".to_owned()),
+            Ok(None) => Err(format!("there is none (ykmap key adopt {id})")),
             Ok(Some(slots)) => Ok(slots),
             Err(fault) => Err(fault.to_string()),
         };
@@ -64,7 +71,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
         let file = |folder: &str| settings.store.join(folder).join(id.to_string());
         if context.json {
             let state = position.as_ref().ok().map(|slots| slots.state);
-            out::json(&json!({
+            shown.push(json!({
                 "id": id.to_string(),
                 "serial": id.serial(),
                 "key_file": file(KEYS),
@@ -102,6 +109,9 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 }
             }
         }
+    }
+    if context.json {
+        out::json(&json!(shown));
     }
     if faults { Err(Failure::No) } else { Ok(()) }
 }

@@ -1,0 +1,220 @@
+//! `ykmap add` and `ykmap remove`: what they change in the mapping, and everything else that stays.
+
+use crate::desk::{Desk, chmod, hidden, is_root, mode};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+use tests::soft_yubikey::SoftYubiKey;
+
+const MAPPING: &str =
+    "# our people\n\n  alice : vvcccccccccb \n# bob is on leave: \nbob:vvcccccccccd\n\tcarol:\n\n# end";
+
+#[test]
+fn comments_and_order_stay() {
+    let desk = Desk::new();
+    desk.map(MAPPING);
+    desk.ykmap(&["add", "alice", "vvcb"]).exits(0);
+    assert_eq!(desk.mapping(), MAPPING.replace("vvcccccccccb ", "vvcccccccccb:vvcb "));
+    desk.ykmap(&["add", "carol", "vvcb", "vvcd"]).exits(0);
+    desk.ykmap(&["add", "dave", "-"]).exits(0);
+    let now = desk.mapping();
+    assert!(now.contains("\n\tcarol:vvcb:vvcd\n"), "{now}");
+    assert!(now.ends_with("\n# end\ndave:-\n"), "{now}");
+    desk.ykmap(&["remove", "alice", "vvcb"]).exits(0);
+    desk.ykmap(&["remove", "carol", "vvcb", "vvcd"]).exits(0).notes("carol has no token left");
+    desk.ykmap(&["remove", "dave"]).exits(0);
+    assert_eq!(desk.mapping(), format!("{MAPPING}\n"));
+    desk.ykmap(&["remove", "bob"]).exits(0);
+    assert_eq!(desk.mapping(), format!("{MAPPING}\n").replace("bob:vvcccccccccd\n", ""));
+}
+
+#[test]
+fn line_ends_stay() {
+    let desk = Desk::new();
+    desk.map("# windows\r\nalice:vvcb\r\nbob:vvcd\r\n");
+    desk.ykmap(&["add", "alice", "vvce"]).exits(0);
+    desk.ykmap(&["add", "dave", "vvcf"]).exits(0);
+    assert_eq!(desk.mapping(), "# windows\r\nalice:vvcb:vvce\r\nbob:vvcd\r\ndave:vvcf\r\n");
+    desk.ykmap(&["remove", "bob"]).exits(0);
+    desk.ykmap(&["remove", "alice", "vvcb"]).exits(0);
+    assert_eq!(desk.mapping(), "# windows\r\nalice:vvce\r\ndave:vvcf\r\n");
+}
+
+#[test]
+fn mode_and_owner_stay() {
+    let desk = Desk::new();
+    let path = desk.file("authorized_yubikeys");
+    for wanted in [0o600, 0o640, 0o444] {
+        chmod(&path, wanted);
+        desk.ykmap(&["add", "alice", &format!("vv{}", ["cb", "cd", "ce"][usize::from(wanted == 0o640)])])
+            .exits(0);
+        assert_eq!(mode(&path), wanted);
+    }
+    if is_root() {
+        std::os::unix::fs::chown(&path, Some(0), Some(12345)).unwrap();
+        desk.ykmap(&["add", "bob", "vvcb"]).exits(0);
+        assert_eq!(fs::metadata(&path).unwrap().gid(), 12345);
+    }
+}
+
+/// A mapping that is kept elsewhere and linked here stays there, and stays readable by a login.
+#[test]
+fn a_linked_mapping_stays_linked() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    let (path, kept) = (desk.file("authorized_yubikeys"), desk.beside("people"));
+    fs::rename(&path, &kept).unwrap();
+    symlink(&kept, &path).unwrap();
+    desk.verify("alice", &key.press()).exits(0);
+    desk.ykmap(&["add", "bob", "vvcb"]).exits(0);
+    desk.verify("alice", &key.press()).exits(0);
+    assert!(path.is_symlink(), "the link was replaced by a file of mode {:04o}", mode(&path));
+    assert!(fs::read_to_string(&kept).unwrap().contains("bob:vvcb"));
+    assert_eq!(mode(&kept), 0o644);
+}
+
+#[test]
+fn adding_twice_adds_once() {
+    let desk = Desk::new();
+    desk.ykmap(&["add", "alice", "vvcb", "VVCB", "vvcb"]).exits(0);
+    desk.ykmap(&["add", "alice", "vvcb"]).exits(0).says("alice had already token vvcb");
+    assert_eq!(desk.mapping().matches("vvcb").count(), 1);
+}
+
+#[test]
+fn what_cannot_be_read_back_is_not_written() {
+    let desk = Desk::new();
+    let before = desk.snapshot();
+    for user in ["", "a:b", "#alice", " alice", "alice\n", "alice\nroot", "a\x07"] {
+        desk.ykmap(&["add", user, "vvcb"]).exits(2).notes("a user's name in the mapping cannot be empty");
+    }
+    for id in ["vvc", "vvca", "zz", "vvcccccccccb,vvcccccccccd", ""] {
+        desk.ykmap(&["add", "alice", id]).exits(2);
+    }
+    desk.ykmap(&["remove", "alice"]).exits(2).notes("alice: not in the mapping");
+    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).notes("alice does not have token vvcb");
+    assert_eq!(desk.snapshot(), before);
+}
+
+/// A mistyped id is called that, and not an OTP that is too short.
+#[test]
+fn a_mistyped_id_is_called_one() {
+    let desk = Desk::new();
+    desk.ykmap(&["add", "alice", "vvcccccccccbd"]).exits(2).notes("odd number");
+    desk.ykmap(&["add", "alice", "vvcccccccccx"]).exits(2).notes("character 12 is not modhex");
+}
+
+/// A press that cannot come into the mapping is not used up for nothing.
+#[test]
+fn a_press_for_a_user_that_cannot_be_is_not_used_up() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    let press = key.press();
+    desk.ykmap(&["add", "a:b", &press]).exits(2);
+    desk.ykmap(&["add", "bob", &press]).exits(0);
+}
+
+#[test]
+fn a_press_is_checked() {
+    let (mut key, mut unknown) = (SoftYubiKey::numbered(1), SoftYubiKey::numbered(2));
+    let desk = Desk::with(&[&key]);
+    let before = desk.mapping();
+    let press = key.press();
+    desk.ykmap(&["add", "bob", &unknown.press()])
+        .exits(2)
+        .notes("no key for token vvcccccccccd in the store");
+    desk.ykmap(&["add", "bob", &crate::desk::programmed_anew(1).press()]).exits(2).notes("not genuine");
+    desk.verify("alice", &press).exits(0);
+    desk.ykmap(&["add", "bob", &press]).exits(2).notes("press again");
+    desk.ykmap_reading(&["add", "bob"], b"\n").exits(2);
+    assert_eq!(desk.mapping(), before);
+    desk.ykmap(&["add", "bob", &key.press_dvorak()]).exits(0).says("bob has token vvcccccccccb");
+}
+
+/// A line of the user's that cannot be read is theirs too: taking them out is not done while it stands.
+#[test]
+fn a_user_with_a_bad_line_is_not_taken_out_by_half() {
+    let desk = Desk::new();
+    desk.map("alice:vvcb\nalice:vvcd,vvce\n");
+    desk.ykmap(&["add", "alice", "vvcf"]).exits(2).notes("line 2 of the mapping: field 2");
+    let before = desk.mapping();
+    desk.ykmap(&["remove", "alice"]).exits(2).notes("line 2");
+    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).notes("line 2");
+    assert_eq!(desk.mapping(), before);
+}
+
+/// Lines that grow too long for a login to read are continued on another.
+#[test]
+fn many_tokens_go_on_a_second_line() {
+    let desk = Desk::new();
+    let ids: Vec<_> = (0..400).map(|n| SoftYubiKey::numbered(n).public_id()).collect();
+    let mut arguments = vec!["add".to_owned(), "alice".to_owned()];
+    arguments.extend(ids.iter().cloned());
+    desk.ykmap(&arguments).exits(0);
+    let lines: Vec<_> =
+        desk.mapping().lines().filter(|line| line.starts_with("alice:")).map(str::len).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|length| *length <= 4096), "{lines:?}");
+    let listed = desk.ykmap(&["list", "--json"]).exits(0).json();
+    let count: usize =
+        listed.as_array().unwrap().iter().map(|user| user["tokens"].as_array().unwrap().len()).sum();
+    assert_eq!(count, 400);
+}
+
+#[test]
+fn twenty_at_once_lose_nothing() {
+    let desk = Desk::new();
+    desk.map("# before\nuser0:vvcb\n");
+    let children: Vec<_> = (0..20)
+        .map(|n| {
+            let id = SoftYubiKey::numbered(n).public_id();
+            let mut command = desk.command();
+            command.args(["add", &format!("user{}", n % 7), &id]).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let mapping = desk.mapping();
+    assert!(mapping.starts_with("# before\nuser0:vvcb:"), "{mapping}");
+    for n in 0..20 {
+        let id = SoftYubiKey::numbered(n).public_id();
+        let user = format!("user{}:", n % 7);
+        assert!(mapping.lines().any(|line| line.starts_with(&user) && line.contains(&id)), "{id}: {mapping}");
+    }
+    assert_eq!(mapping.lines().count(), 8, "{mapping}");
+    assert_eq!(hidden(&desk.dir()), Vec::<String>::new());
+}
+
+/// Killed at any moment it leaves the old file or the new one.
+#[test]
+fn killed_it_leaves_the_old_or_the_new() {
+    let desk = Desk::new();
+    let mut old = String::from("# many\n");
+    for n in 0..40_000 {
+        old += &format!("user{n}:{}\n", SoftYubiKey::new(&[1, 2, 3, 4], [0; 6], [0; 16]).public_id());
+    }
+    desk.map(&old);
+    let mut finished = 0;
+    for round in 0..40 {
+        let mut command = desk.command();
+        command.args(["add", &format!("extra{round}"), "vvcb"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        thread::sleep(Duration::from_micros(round * 700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = desk.mapping();
+        if now != old {
+            assert_eq!(now, format!("{old}extra{round}:vvcb\n"));
+            old = now;
+            finished += 1;
+        }
+        assert_eq!(mode(&desk.file("authorized_yubikeys")), 0o644);
+    }
+    desk.ykmap(&["add", "last", "vvcb"]).exits(0);
+    assert_eq!(desk.mapping(), format!("{old}last:vvcb\n"));
+    assert_eq!(hidden(&desk.dir()), Vec::<String>::new());
+    println!("{finished} of 40 were done before they were killed");
+}

@@ -1,0 +1,249 @@
+//! `ykmap key …`: a key's comings and goings, and the position that outlives it.
+
+use crate::desk::{Desk, programmed_anew, run};
+use std::fs::{self, File};
+use tests::soft_yubikey::SoftYubiKey;
+
+const ID: &str = "vvcccccccccb";
+
+#[test]
+fn removed_and_brought_back_it_goes_on_where_it_was() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    let (older, old) = (key.press(), key.press());
+    desk.verify("alice", &old).exits(0);
+    desk.ykmap(&["key", "remove", ID]).exits(0).says("removed");
+    desk.verify("alice", &key.press()).exits(2).notes("no key for token");
+    desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
+    for otp in [&older, &old] {
+        desk.verify("alice", otp).exits(1).says("was used before");
+    }
+    desk.verify("alice", &key.press()).exits(0);
+    desk.ykmap(&["key", "remove", "vvcd"]).exits(2).notes("no key for token vvcd");
+}
+
+#[test]
+fn programmed_anew_it_starts_anew_after_the_old_was_removed() {
+    let (mut old, mut anew) = (SoftYubiKey::numbered(1), programmed_anew(1));
+    let desk = Desk::with(&[&old]);
+    old.set_counter(700);
+    desk.verify("alice", &old.press()).exits(0);
+    let before = desk.snapshot();
+    desk.import(&[&anew])
+        .exits(2)
+        .notes("line 1: token vvcccccccccb is in the store with another key")
+        .notes("first remove the old one (ykmap key remove vvcccccccccb)");
+    assert_eq!(desk.snapshot(), before);
+    desk.ykmap(&["key", "remove", ID]).exits(0);
+    desk.import(&[&anew]).exits(0).says("imported 1 key");
+    let press = anew.press();
+    desk.verify("alice", &press).exits(0).says("usage counter 1, session use 0");
+    desk.verify("alice", &press).exits(1);
+    desk.verify("alice", &old.press()).exits(1).says("not genuine");
+}
+
+#[test]
+fn the_same_again_changes_nothing() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    desk.verify("alice", &key.press()).exits(0);
+    let before = desk.snapshot();
+    desk.import(&[&key]).exits(0).says("imported 0 keys").says("1 key in the store already");
+    assert_eq!(desk.snapshot(), before);
+}
+
+#[test]
+fn disabled_and_enabled() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    desk.verify("alice", &key.press()).exits(0);
+    let press = key.press();
+    desk.ykmap(&["key", "disable", ID]).exits(0).says("vvcccccccccb: disabled");
+    desk.verify("alice", &press).exits(1).says("the token is disabled (ykmap key enable vvcccccccccb)");
+    desk.ykmap(&["check"]).exits(0).says("token vvcccccccccb is disabled");
+    desk.ykmap(&["list"]).exits(0).says("disabled");
+    desk.ykmap(&["key", "show", ID]).exits(0).says("state          disabled");
+    // neither import nor removal is a way around it
+    desk.import(&[&key]).exits(0);
+    desk.verify("alice", &press).exits(1).says("disabled");
+    desk.ykmap(&["key", "remove", ID]).exits(0);
+    desk.import(&[&key]).exits(0);
+    desk.verify("alice", &press).exits(1).says("disabled");
+    desk.ykmap(&["key", "enable", ID]).exits(0).says("vvcccccccccb: enabled");
+    desk.verify("alice", &press).exits(0);
+    desk.verify("alice", &press).exits(1).says("was used before");
+    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).notes("no position for token vvcd");
+}
+
+/// Configuration management brought `store.key` and `keys/`, and the position is this host's own.
+#[test]
+fn adopted_from_another_host() {
+    let mut key = SoftYubiKey::numbered(1);
+    let here = Desk::with(&[&key]);
+    here.verify("alice", &key.press()).exits(0);
+    let there = Desk::new();
+    for name in ["store.key", "keys/vvcccccccccb", "authorized_yubikeys"] {
+        fs::copy(here.file(name), there.file(name)).unwrap();
+    }
+    there.verify("alice", &key.press()).exits(2).notes("ykmap key adopt vvcccccccccb");
+    there.ykmap(&["check"]).exits(1);
+    there.ykmap(&["key", "show", ID]).exits(1).says("ykmap key adopt");
+    there.ykmap(&["key", "adopt", ID]).exits(0).says("adopted");
+    let press = key.press();
+    there.verify("alice", &press).exits(0);
+    there.ykmap(&["key", "adopt", ID]).exits(0).says("has its position already");
+    there.verify("alice", &press).exits(1).says("was used before");
+    there.ykmap(&["key", "adopt", "vvcd"]).exits(2).notes("no key for token vvcd");
+}
+
+#[test]
+fn sealed_export_goes_to_a_host_with_the_same_store_key() {
+    let mut key = SoftYubiKey::numbered(1);
+    let here = Desk::with(&[&key]);
+    let export = here.ykmap(&["key", "export"]).exits(0).out;
+    assert!(!export.contains(&key.aes_key_hex()), "{export}");
+    let there = Desk::new();
+    let refused = there.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(2);
+    refused.notes("line 2: sealed under store key ").notes(", and this host's is ");
+    assert!(!there.key_file(&key).exists());
+    fs::copy(here.file("store.key"), there.file("store.key")).unwrap();
+    there
+        .ykmap_reading(&["key", "import", "-"], export.as_bytes())
+        .exits(0)
+        .says("imported 1 key (yubiotp export)");
+    there.ykmap(&["add", "alice", &key.press()]).exits(0);
+}
+
+#[test]
+fn export_in_the_clear_goes_anywhere() {
+    let mut keys = [SoftYubiKey::numbered(1), SoftYubiKey::numbered(2)];
+    let here = Desk::with(&[&keys[0], &keys[1]]);
+    let export = here.ykmap(&["key", "export", "--in-the-clear"]).exits(0).out;
+    let line = |key: &SoftYubiKey| {
+        format!("{} plain {} {}\n", key.public_id(), key.private_id_hex(), key.aes_key_hex())
+    };
+    assert_eq!(export, format!("# yubiotp keys 1\n{}{}", line(&keys[0]), line(&keys[1])));
+    let one = here.ykmap(&["key", "export", "--in-the-clear", &keys[1].public_id()]).exits(0).out;
+    assert_eq!(one, format!("# yubiotp keys 1\n{}", line(&keys[1])));
+    let there = Desk::new();
+    there.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(0);
+    there.ykmap(&["add", "alice", &keys[1].press()]).exits(0);
+    here.ykmap(&["key", "export", "vvcd"]).exits(2).notes("no key for token vvcd");
+}
+
+/// What did not reach its file is not called done: an export, a list, or the secrets of a new key.
+#[test]
+fn onto_a_full_disk_fails() {
+    let desk = Desk::with(&[&SoftYubiKey::numbered(1)]);
+    for arguments in
+        [&["key", "export"][..], &["list", "--json"], &["key", "list"], &["key", "new", "--json"]]
+    {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let status = desk.command().args(arguments).stdout(full).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn new_is_what_the_printed_commands_program() {
+    let desk = Desk::new();
+    let said = desk.ykmap(&["key", "new"]).exits(0).out;
+    let after = |text: &str, length: usize| {
+        let at = said.find(text).unwrap_or_else(|| panic!("no {text} in {said}")) + text.len();
+        said[at..at + length].to_owned()
+    };
+    let id = after("--public-id ", 12);
+    let (private, aes) = (after("--private-id ", 12), after("--key ", 32));
+    assert!(id.starts_with("vv"), "{id}");
+    assert!(
+        said.contains(&format!("ykman otp yubiotp --public-id {id} --private-id {private} --key {aes} 2\n"))
+    );
+    let personalize = format!("ykpersonalize -2 -ofixed={id} -ouid={private} -a{aes} ");
+    assert!(said.contains(&personalize), "{said}");
+    assert!(said.contains("ykman otp swap") && said.contains("ykpersonalize -x"), "{said}");
+
+    let export = desk.ykmap(&["key", "export", "--in-the-clear"]).exits(0).out;
+    assert_eq!(export, format!("# yubiotp keys 1\n{id} plain {private} {aes}\n"));
+    let mut key = SoftYubiKey::new(
+        &unmodhex(&id),
+        unhex(&private).try_into().unwrap(),
+        unhex(&aes).try_into().unwrap(),
+    );
+    desk.ykmap(&["add", "alice", &key.press()]).exits(0);
+    desk.verify("alice", &key.press()).exits(0);
+    desk.ykmap(&["key", "new", "--id", &id]).exits(2).notes(&format!("token {id} has a key already"));
+    assert_ne!(desk.ykmap(&["key", "new"]).exits(0).out, said);
+}
+
+/// What is printed can be pasted, also where the token has no public id.
+#[test]
+fn new_without_an_id_prints_no_empty_arguments() {
+    let said = Desk::new().ykmap(&["key", "new", "--id", "-"]).exits(0).out;
+    for line in said.lines().filter(|line| line.trim_start().starts_with("yk")) {
+        assert!(!line.contains("--public-id  "), "--private-id would be taken for the id: {line}");
+    }
+}
+
+/// The hints go on with the store that one works on.
+#[test]
+fn hints_name_the_settings_in_use() {
+    let desk = Desk::new();
+    let option = format!("ykmap --config {}", desk.file("config.toml").display());
+    run(desk.command().arg("init")).exits(0).says(&option);
+    desk.ykmap(&["key", "new"]).exits(0).says(&format!("{option} add USER"));
+}
+
+#[test]
+fn show_and_otp_tell_what_there_is() {
+    let mut key = SoftYubiKey::new(&[0, 0, 0, 0x21, 0x8c, 0x54], [1; 6], [2; 16]);
+    let desk = Desk::with(&[&key]);
+    let shown = desk.ykmap(&["key", "show", "ccccccdbjrgf"]).exits(0);
+    let shown = shown.says("serial         2198612").says("not used yet").says("enabled");
+    assert!(
+        !shown.out.contains(&key.aes_key_hex()) && !shown.out.contains(&key.private_id_hex()),
+        "{shown:?}"
+    );
+    let press = key.press();
+    let before = desk.snapshot();
+    let told = desk.ykmap(&["otp", &press]).exits(0).says("public id      ccccccdbjrgf");
+    told.says("private id     as in the store").says("usage counter  1").says("used before    no");
+    assert_eq!(desk.snapshot(), before, "otp does not use it up");
+    desk.verify("alice", &press).exits(0);
+    desk.ykmap(&["otp", &press]).exits(0).says("used before    yes");
+    let unknown = SoftYubiKey::numbered(9).press();
+    desk.ykmap(&["otp", &unknown]).exits(0).says("not decrypted: ").says("no key for token");
+    desk.ykmap(&["key", "show", "vvcd"]).exits(1).says("FAULT");
+    desk.ykmap(&["key", "list"]).exits(0).says("ccccccdbjrgf");
+}
+
+#[test]
+fn modhex() {
+    let desk = Desk::bare();
+    for (verb, given, wanted) in [
+        ("encode", "474858596061", "fifjgjgkhchb"),
+        ("encode", "218C54", "dbjrgf"),
+        ("decode", "fifjgjgkhchb", "474858596061"),
+        ("decode", "IFHGIEIF", "74657374"),
+        ("serial", "2198612", "ccccccdbjrgf"),
+        ("serial", "ccccccdbjrgf", "2198612"),
+    ] {
+        let said =
+            run(crate::desk::ykmap().current_dir(desk.beside("")).args(["modhex", verb, given])).exits(0);
+        assert_eq!(said.out, format!("{wanted}\n"), "modhex {verb} {given}");
+    }
+    for (verb, given) in [("encode", "abc"), ("encode", "xx"), ("decode", "abcd"), ("decode", "ccc")] {
+        desk.ykmap(&["modhex", verb, given]).exits(2);
+    }
+    for serial in ["", "-1", "99999999999999999999", "vvcccccccccb", "281474976710655"] {
+        desk.ykmap(&["modhex", "serial", serial]).exits(2);
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+fn unmodhex(text: &str) -> Vec<u8> {
+    let digit = |letter| "cbdefghijklnrtuv".find(letter).unwrap();
+    unhex(&text.chars().map(|letter| format!("{:x}", digit(letter))).collect::<String>())
+}

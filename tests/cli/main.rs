@@ -1,0 +1,23 @@
+//! The administrator's command from outside: what it makes, says, refuses and survives. One topic a file.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a fixture that fails must stop the test"
+)]
+
+mod advice;
+mod desk;
+mod edits;
+mod faults;
+mod import;
+mod init;
+mod json;
+mod keys;
+mod killed;
+mod life;
+mod terminal;
+mod unprivileged;
+mod usage;
+mod vectors;
