@@ -139,7 +139,8 @@ fn onto_a_full_disk_fails() {
         [&["key", "export"][..], &["list", "--json"], &["key", "list"], &["key", "new", "--json"]]
     {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let status = desk.command().args(arguments).stdout(full).status().unwrap();
+        let status =
+            desk.command().args(arguments).stdout(full).stderr(std::process::Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(2), "{arguments:?}");
     }
 }

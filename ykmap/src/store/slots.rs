@@ -110,7 +110,7 @@ impl Slots {
         Ok(Self { damaged: older.is_none(), ..newest })
     }
 
-    /// What to write where, so that the file says `state` next: an offset and [`SLOT`] bytes. The slot that is
+    /// What to write where, so that the file says `state` next: an offset and 512 bytes. The slot that is
     /// valid now is left alone.
     #[must_use]
     pub fn next(&self, state: &State) -> (u64, [u8; SLOT]) {
