@@ -141,7 +141,7 @@ fn position_truncated() {
     for length in [0, 100, 4096, 8191, 8193] {
         let why = format!(
             "has {length} bytes instead of 8192: nobody can tell how far the token has come; bring the file back, or \
-             program the token anew and import it"
+             program the token anew, remove the old key (ykmap key remove) and import the new one"
         );
         let cut = |path: &Path| File::options().write(true).open(path).unwrap().set_len(length).unwrap();
         broken_file(Desk::position_file, cut, &why);
