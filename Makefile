@@ -1,6 +1,7 @@
 # Thin words over cargo. The two to begin with: make demo, make test.
 
 CARGO   ?= cargo
+target  := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 prefix  ?= /usr
 bindir  ?= $(prefix)/bin
@@ -15,7 +16,8 @@ help:
 	@echo 'make demo       one login, a replay, a stranger: through the real libpam, in a temporary folder'
 	@echo 'make test       every test; sshd, sudo and login for real if run as root'
 	@echo 'make check      formatting, lints, and what a login process loads'
-	@echo 'make install    after a build, as root: DESTDIR=, prefix=, pamdir='
+	@echo 'make build      the module and the command'
+	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir='
 	@echo 'make uninstall  takes the files out again; first take the module out of /etc/pam.d'
 
 demo:
@@ -26,7 +28,7 @@ demo:
 
 test:
 	@packaging/need test
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 check:
 	$(CARGO) fmt --all --check
@@ -38,17 +40,25 @@ check:
 
 # One package at a time: built together, the module would be linked with the command's features.
 build:
+	@packaging/need build
 	$(CARGO) build --release --locked -p pam_yubiotp
 	$(CARGO) build --release --locked -p ykmap
 
-install: build
-	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(docdir)/examples
-	install -m 644 -s target/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/pam_yubiotp.so
-	install -m 755 -s target/release/ykmap $(DESTDIR)$(bindir)/ykmap
-	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs/store.md $(DESTDIR)$(docdir)
-	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/examples
+# Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
+install:
+	@test -e $(target)/release/libpam_yubiotp.so -a -e $(target)/release/ykmap || { echo 'first: make build' >&2; exit 1; }
+	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/docs
+	install -m 644 -s $(target)/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new
+	mv -f $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new $(DESTDIR)$(pamdir)/pam_yubiotp.so
+	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
+	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
+	install -m 644 docs/store.md $(DESTDIR)$(docdir)/docs
+	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
 
+# A line in pam.d that names a module which is gone refuses everybody.
 uninstall:
+	@if [ -z '$(DESTDIR)' ] && grep -ls '^[^#]*pam_yubiotp' /etc/pam.d/* /etc/pam.conf; then \
+		echo 'these still name the module: take it out of them first' >&2; exit 1; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap
 	rm -rf $(DESTDIR)$(docdir)
 

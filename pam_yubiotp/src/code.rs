@@ -11,8 +11,9 @@ pub(crate) enum Outcome {
     Accepted(Receipt),
     /// A decided no.
     Rejected(Reason),
-    /// A decided no, the last of several that `tries=` allows.
-    TriesUsedUp(Reason),
+    /// A decided no, the last of several that `tries=` allows. `None` for who is not listed: the same for everybody, for
+    /// applications take it for more than another no, and would tell who is listed.
+    TriesUsedUp(Option<Reason>),
     /// The mapping was read without fault and does not list the user.
     NotEnrolled,
     /// The same, and `nullok` lets such users pass this module.
@@ -60,7 +61,7 @@ mod tests {
         let rows = [
             (Outcome::Accepted(receipt), "accepted"),
             (Outcome::Rejected(Reason::NoTokens), "rejected"),
-            (Outcome::TriesUsedUp(Reason::NoTokens), "rejected, and the last of several `tries=`"),
+            (Outcome::TriesUsedUp(None), "rejected or not listed, and the last of several `tries=`"),
             (Outcome::NotEnrolled, "the mapping does not list the user"),
             (Outcome::Excused, "the mapping, read without fault, does not list the user, with `nullok`"),
             (Outcome::NothingStacked, "`use_first_pass`, and nothing was stacked"),

@@ -1,4 +1,4 @@
-//! What a login needs of its host: libpam in `sys`, a script in the tests.
+//! What a login needs of its PAM handle: libpam in `sys`, a script in the tests.
 
 use pam::constants::PamResultCode;
 use zeroize::Zeroizing;
@@ -31,12 +31,23 @@ pub(crate) enum Priority {
 pub(crate) struct Remembered {
     /// About whom.
     pub(crate) user: Vec<u8>,
-    /// They were let through without a token, by `nullok`; otherwise they were accepted.
-    pub(crate) excused: bool,
+    /// What it came to.
+    pub(crate) standing: Standing,
+}
+
+/// How a user stands after an auth line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// By a token.
+    Accepted,
+    /// Not listed, and let pass by `nullok`.
+    Excused,
+    /// Neither.
+    Refused,
 }
 
 /// One PAM handle, seen from a module.
-pub(crate) trait Host {
+pub(crate) trait Handle {
     /// Who is logging in. The application may be asked, and may ask the user.
     fn user(&mut self) -> Result<Vec<u8>, PamResultCode>;
     /// A copy of an item; `None` if it is not set.

@@ -1,15 +1,15 @@
 //! `pam_yubiotp.so`: one login by YubiKey, at the edge to libpam.
 //!
 //! In the order of a login: `sys` is entered by libpam and holds all unsafe code; `handle` is what a login needs of
-//! its host; `login` is the login; `options` reads the arguments, `session` asks and hands on, `code` turns
+//! it; `login` is the login; `options` reads the arguments, `conversation` asks and hands on, `code` turns
 //! the outcome into what libpam is told, `log` into a line of syslog.
 // A new outcome must be thought about wherever one is looked at.
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod code;
+mod conversation;
 mod handle;
 mod log;
 mod login;
 mod options;
-mod session;
 mod sys;

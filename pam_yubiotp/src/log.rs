@@ -4,8 +4,9 @@
 //! them that could end a field or a line is escaped.
 
 use crate::code::Outcome;
-use crate::handle::{Host, Item, Priority};
+use crate::handle::{Handle, Item, Priority};
 use std::fmt::Write;
+use yubiotp::otp;
 
 /// Who logs in where, for every line of one login.
 pub(crate) struct Log {
@@ -17,11 +18,13 @@ pub(crate) struct Log {
 impl Log {
     /// For the user of one login. `debug`: whether steps are logged.
     pub(crate) fn new(user: &[u8], mode: &'static str, debug: bool) -> Self {
-        Self { user: field(user), mode, debug }
+        // A key touched at `login:` types its OTP as the name.
+        let user = if otp::readings(user).is_ok() { "(an-OTP)".to_owned() } else { field(user) };
+        Self { user, mode, debug }
     }
 
     /// The line of a decision.
-    pub(crate) fn outcome(&self, host: &impl Host, outcome: &Outcome) {
+    pub(crate) fn outcome(&self, host: &impl Handle, outcome: &Outcome) {
         let (priority, name) = match outcome {
             Outcome::Accepted(_) => (Priority::Info, "accepted"),
             Outcome::Rejected(_)
@@ -35,8 +38,9 @@ impl Log {
         };
         let token = match outcome {
             Outcome::Accepted(receipt) => Some(receipt.token()),
-            Outcome::Rejected(reason) | Outcome::TriesUsedUp(reason) => reason.token(),
-            Outcome::NotEnrolled
+            Outcome::Rejected(reason) | Outcome::TriesUsedUp(Some(reason)) => reason.token(),
+            Outcome::TriesUsedUp(None)
+            | Outcome::NotEnrolled
             | Outcome::Excused
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
@@ -61,19 +65,22 @@ impl Log {
     }
 
     /// A step, if the settings say `debug`.
-    pub(crate) fn step(&self, host: &impl Host, what: impl FnOnce() -> String) {
+    pub(crate) fn step(&self, host: &impl Handle, what: impl FnOnce() -> String) {
         if self.debug {
             host.log(Priority::Debug, &format!("user={} {}", self.user, escaped(what().as_bytes())));
         }
     }
 }
 
+const NOT_LISTED: &str = "the mapping does not list the user (ykmap add)";
+
 fn reason(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted(receipt) => receipt.position().to_string(),
         Outcome::Rejected(reason) => reason.to_string(),
-        Outcome::TriesUsedUp(reason) => format!("{reason}; no tries left"),
-        Outcome::NotEnrolled => "the mapping does not list the user (ykmap add)".to_owned(),
+        Outcome::TriesUsedUp(Some(reason)) => format!("{reason}; no tries left"),
+        Outcome::TriesUsedUp(None) => format!("{NOT_LISTED}; no tries left"),
+        Outcome::NotEnrolled => NOT_LISTED.to_owned(),
         Outcome::Excused => "the mapping does not list the user; nullok leaves them to the other modules".to_owned(),
         Outcome::NothingStacked => {
             "use_first_pass, and no module before this one asked for a password".to_owned()

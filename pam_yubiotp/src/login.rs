@@ -4,17 +4,18 @@
 mod tests;
 
 use crate::code::Outcome;
-use crate::handle::{Answer, Host, Item, Remembered};
+use crate::conversation::{self, Source};
+use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::log::Log;
 use crate::options::{FirstPass, Options};
-use crate::session::{self, Source};
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
+use ykmap::mapping::LookUp;
 use ykmap::settings::Settings;
 use ykmap::store::Store;
 use ykmap::{Fault, mapping};
-use yubiotp::Reason;
 use yubiotp::mapping::Enrolment;
+use yubiotp::otp;
 use yubiotp::verdict::{self, Verdict};
 
 /// How long the application is asked to wait before it says no; libpam varies it. Hides what a no has cost, and slows
@@ -22,7 +23,7 @@ use yubiotp::verdict::{self, Verdict};
 const REFUSAL_DELAY: u32 = 2_000_000;
 
 /// `pam_sm_authenticate`.
-pub(crate) fn authenticate(host: &mut impl Host, args: &[&CStr]) -> PamResultCode {
+pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = login(host, args);
     // Nothing was decided for who gave up, and nothing is hidden by making them wait.
     if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
@@ -32,22 +33,27 @@ pub(crate) fn authenticate(host: &mut impl Host, args: &[&CStr]) -> PamResultCod
 }
 
 /// `pam_sm_acct_mgmt`: whoever was accepted on this handle may come in, and whom `nullok` excuses.
-pub(crate) fn account(host: &mut impl Host, args: &[&CStr]) -> PamResultCode {
+pub(crate) fn account(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = match Options::read(args) {
         Err(why) => early(host, Outcome::BadArgument(why)),
         Ok(options) => match host.user() {
             Err(code) => early(host, Outcome::ConversationFailed(code)),
             Ok(user) => match host.remembered().filter(|remembered| remembered.user == user) {
-                Some(Remembered { excused: false, .. }) => return PamResultCode::PAM_SUCCESS,
-                Some(Remembered { excused: true, .. }) => return PamResultCode::PAM_IGNORE,
-                None => early(host, without_auth(&options, &user)),
+                Some(Remembered { standing: Standing::Accepted, .. }) => return PamResultCode::PAM_SUCCESS,
+                Some(Remembered { standing: Standing::Excused, .. }) if options.nullok => {
+                    return PamResultCode::PAM_IGNORE;
+                }
+                _ => {
+                    let outcome = without_auth(&options, &user);
+                    early(host, outcome)
+                }
             },
         },
     };
     outcome.code()
 }
 
-/// What an account line says of somebody whom no auth line was asked about.
+/// What an account line says of somebody whom no auth line accepted.
 fn without_auth(options: &Options, user: &[u8]) -> Outcome {
     if !options.nullok {
         return Outcome::NotAcceptedHere;
@@ -62,13 +68,15 @@ fn without_auth(options: &Options, user: &[u8]) -> Outcome {
 }
 
 /// The line of what was decided before it was known who is asked for what.
-fn early(host: &mut impl Host, outcome: Outcome) -> Outcome {
+fn early(host: &mut impl Handle, outcome: Outcome) -> Outcome {
     let user = host.item(Item::User).unwrap_or_default();
     Log::new(&user, "none", false).outcome(host, &outcome);
     outcome
 }
 
-fn login(host: &mut impl Host, args: &[&CStr]) -> Outcome {
+fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
+    // Whatever happened on this handle before, it is what happens now that counts.
+    let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
     let options = match Options::read(args) {
         Ok(options) => options,
         Err(why) => return early(host, Outcome::BadArgument(why)),
@@ -82,14 +90,26 @@ fn login(host: &mut impl Host, args: &[&CStr]) -> Outcome {
         Err(code) => return early(host, Outcome::ConversationFailed(code)),
     };
     let log = Log::new(&user, settings.mode.name(), settings.debug);
-    let tokens = mapping::enrolment(&settings, &user);
-    log.step(host, || format!("mapping {}: {}", settings.mapping, told(&tokens)));
+    let tokens = Tokens::Found(mapping::look_up(&settings, &user));
     let login = Login { store: Store::new(&settings), options, settings, user, log };
-    let outcome = match tokens {
-        Ok(enrolment) => login.run(host, &enrolment),
-        Err(fault) => login.ask_in_vain(host, fault),
-    };
+    let outcome = login.run(host, tokens).unwrap_or_else(Outcome::Unusable);
     login.decided(host, outcome)
+}
+
+/// The tokens of the user. Only a user who was not found costs the time to read every line, so that is not done
+/// before they were asked: how long the question takes to come would tell who is listed.
+enum Tokens {
+    Found(Result<LookUp, Fault>),
+    Settled(Enrolment),
+}
+
+impl Tokens {
+    fn settled(self) -> Result<Enrolment, Fault> {
+        match self {
+            Self::Found(found) => found?.settle(),
+            Self::Settled(enrolment) => Ok(enrolment),
+        }
+    }
 }
 
 struct Login {
@@ -102,113 +122,141 @@ struct Login {
 
 impl Login {
     /// Everything up to the outcome that this call ends with; the ones before it are logged here.
-    fn run(&self, host: &mut impl Host, enrolment: &Enrolment) -> Outcome {
-        // Not listed, read without fault, and nullok: the one way past this module without a token.
-        let excused = self.options.nullok && *enrolment == Enrolment::NotListed;
-        if excused && !self.options.always_prompt {
-            return Outcome::Excused;
+    fn run(&self, host: &mut impl Handle, mut tokens: Tokens) -> Result<Outcome, Fault> {
+        if self.options.nullok {
+            let enrolment = match tokens.settled() {
+                Ok(enrolment) => enrolment,
+                Err(fault) => return self.ask_in_vain(host, self.settings.tries, fault),
+            };
+            // Not listed, read without fault, and nullok: the one way past this module without a token.
+            if enrolment == Enrolment::NotListed {
+                return Ok(self.excuse(host));
+            }
+            tokens = Tokens::Settled(enrolment);
         }
-        if let Some(outcome) = self.stacked(host, enrolment) {
-            return outcome;
+        if self.options.first_pass != FirstPass::Never {
+            let only = self.options.first_pass == FirstPass::Use;
+            match host.stacked() {
+                None if only => return Ok(Outcome::NothingStacked),
+                // A password and no OTP: nothing is decided by it.
+                Some(answer) if only || otp::readings(&answer).is_ok() => {
+                    let enrolment = tokens.settled()?;
+                    let outcome = self.judge(host, &enrolment, &answer, Source::Stacked)?;
+                    if only || !matches!(outcome, Outcome::Rejected(_) | Outcome::NotEnrolled) {
+                        return Ok(outcome);
+                    }
+                    self.log.outcome(host, &outcome);
+                    tokens = Tokens::Settled(enrolment);
+                }
+                _ => {}
+            }
         }
         let mut tries_left = self.settings.tries;
         loop {
             tries_left = tries_left.saturating_sub(1);
-            let answer = match session::ask(host, &self.settings, &self.user) {
+            let answer = match conversation::ask(host, &self.settings, &self.user) {
                 Ok(answer) => answer,
-                Err(code) => return Outcome::ConversationFailed(code),
+                Err(code) => return Ok(Outcome::ConversationFailed(code)),
             };
-            if excused {
-                // All of the answer is for the modules behind.
-                return match session::hand_on(host, Source::Asked, &answer) {
-                    Ok(()) => Outcome::Excused,
-                    Err(code) => Outcome::ConversationFailed(code),
-                };
+            let enrolment = match tokens.settled() {
+                Ok(enrolment) => enrolment,
+                Err(fault) => return self.ask_in_vain(host, tries_left, fault),
+            };
+            let outcome = self.judge(host, &enrolment, &answer, Source::Asked)?;
+            tokens = Tokens::Settled(enrolment);
+            let refused = match outcome {
+                Outcome::Rejected(reason) => Some(reason),
+                Outcome::NotEnrolled => None,
+                Outcome::Accepted(_)
+                | Outcome::TriesUsedUp(_)
+                | Outcome::Excused
+                | Outcome::NothingStacked
+                | Outcome::NotAcceptedHere
+                | Outcome::Unusable(_)
+                | Outcome::BadArgument(_)
+                | Outcome::ConversationFailed(_) => return Ok(outcome),
+            };
+            match (tries_left, self.settings.tries) {
+                (0, 1) => return Ok(outcome),
+                (0, _) => return Ok(Outcome::TriesUsedUp(refused)),
+                _ => self.log.outcome(host, &outcome),
             }
-            let mut outcome = self.judge(host, enrolment, &answer, Source::Asked);
-            if let Outcome::Rejected(reason) = outcome
-                && tries_left == 0
-                && self.settings.tries > 1
-            {
-                outcome = Outcome::TriesUsedUp(reason);
-            }
-            let again = matches!(outcome, Outcome::Rejected(_) | Outcome::NotEnrolled);
-            if !again || tries_left == 0 {
-                return outcome;
-            }
-            self.log.outcome(host, &outcome);
         }
     }
 
-    /// The mapping could not be read. The user is asked all the same: that they were not would tell who is listed.
-    fn ask_in_vain(&self, host: &mut impl Host, fault: Fault) -> Outcome {
-        if self.options.first_pass != FirstPass::Use
-            && let Err(code) = session::ask(host, &self.settings, &self.user)
-        {
-            self.log.step(host, || format!("the application did not get an answer ({code:?})"));
+    /// Lets somebody pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and
+    /// all of their answer is for the modules behind.
+    fn excuse(&self, host: &mut impl Handle) -> Outcome {
+        if self.options.always_prompt && self.options.first_pass != FirstPass::Use {
+            let handed_on = conversation::ask(host, &self.settings, &self.user)
+                .and_then(|answer| conversation::hand_on(host, Source::Asked, &answer));
+            if let Err(code) = handed_on {
+                return Outcome::ConversationFailed(code);
+            }
         }
-        Outcome::Unusable(fault)
+        Outcome::Excused
     }
 
-    /// What the password that a module before this one asked for comes to; `None` if the user must be asked.
-    fn stacked(&self, host: &mut impl Host, enrolment: &Enrolment) -> Option<Outcome> {
-        let only = match self.options.first_pass {
-            FirstPass::Never => return None,
-            FirstPass::Try => false,
-            FirstPass::Use => true,
-        };
-        let Some(answer) = host.stacked() else {
-            return only.then_some(Outcome::NothingStacked);
-        };
-        let outcome = self.judge(host, enrolment, &answer, Source::Stacked);
-        if only || matches!(outcome, Outcome::Accepted(_) | Outcome::Unusable(_)) {
-            return Some(outcome);
+    /// The mapping could not be read. The user is asked all the same, as often as others: that they were not would tell
+    /// who is listed.
+    fn ask_in_vain(&self, host: &mut impl Handle, times: u8, fault: Fault) -> Result<Outcome, Fault> {
+        if self.options.first_pass != FirstPass::Use {
+            for _ in 0..times {
+                if conversation::ask(host, &self.settings, &self.user).is_err() {
+                    break;
+                }
+            }
         }
-        // A password without an OTP, or of somebody without a token: nothing was decided yet.
-        if !matches!(outcome, Outcome::Rejected(Reason::NoOtp(_)) | Outcome::NotEnrolled) {
-            self.log.outcome(host, &outcome);
-        }
-        None
+        Err(fault)
     }
 
-    fn judge(&self, host: &mut impl Host, enrolment: &Enrolment, answer: &Answer, source: Source) -> Outcome {
-        let judgement = match verdict::judge(answer, enrolment, &self.store) {
-            Ok(judgement) => judgement,
-            Err(fault) => return Outcome::Unusable(fault),
-        };
+    fn judge(
+        &self,
+        host: &mut impl Handle,
+        enrolment: &Enrolment,
+        answer: &Answer,
+        source: Source,
+    ) -> Result<Outcome, Fault> {
+        self.log.step(host, || match enrolment {
+            Enrolment::NotListed => "the mapping does not list the user".to_owned(),
+            Enrolment::Listed(tokens) => {
+                format!("tokens that the mapping lists for the user: {}", tokens.len())
+            }
+        });
+        let judgement = verdict::judge(answer, enrolment, &self.store)?;
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
         }
         if let Some(password) = judgement.password
-            && let Err(code) = session::hand_on(host, source, password)
+            && let Err(code) = conversation::hand_on(host, source, password)
         {
-            return Outcome::ConversationFailed(code);
+            return Ok(Outcome::ConversationFailed(code));
         }
-        match judgement.verdict {
+        Ok(match judgement.verdict {
             Verdict::Accepted(receipt) => Outcome::Accepted(receipt),
             Verdict::Rejected(reason) => Outcome::Rejected(reason),
             Verdict::NotEnrolled => Outcome::NotEnrolled,
-        }
+        })
     }
 
     /// Writes the line of the outcome, and leaves it for `pam_sm_acct_mgmt`.
-    fn decided(&self, host: &mut impl Host, outcome: Outcome) -> Outcome {
-        let excused = matches!(outcome, Outcome::Excused);
-        if excused || matches!(outcome, Outcome::Accepted(_)) {
-            let user = self.user.clone();
-            if let Err(code) = host.remember(Remembered { user, excused }) {
-                self.log.step(host, || format!("pam_set_data: {code:?}"));
-            }
+    fn decided(&self, host: &mut impl Handle, outcome: Outcome) -> Outcome {
+        let standing = match outcome {
+            Outcome::Accepted(_) => Standing::Accepted,
+            Outcome::Excused => Standing::Excused,
+            Outcome::Rejected(_)
+            | Outcome::TriesUsedUp(_)
+            | Outcome::NotEnrolled
+            | Outcome::NothingStacked
+            | Outcome::NotAcceptedHere
+            | Outcome::Unusable(_)
+            | Outcome::BadArgument(_)
+            | Outcome::ConversationFailed(_) => Standing::Refused,
+        };
+        if let Err(code) = host.remember(Remembered { user: self.user.clone(), standing }) {
+            self.log.step(host, || format!("pam_set_data: {code:?}"));
         }
         self.log.outcome(host, &outcome);
         outcome
-    }
-}
-
-fn told(enrolment: &Result<Enrolment, Fault>) -> String {
-    match enrolment {
-        Ok(Enrolment::NotListed) => "does not list the user".to_owned(),
-        Ok(Enrolment::Listed(tokens)) => format!("lists {} tokens", tokens.len()),
-        Err(_) => "cannot be used".to_owned(),
     }
 }

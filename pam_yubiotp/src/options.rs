@@ -75,9 +75,9 @@ impl Options {
             ("mode", Some(mode)) => once(&mut given.mode, Mode::parse(mode)?),
             ("store", Some(path)) => once(&mut given.store, absolute(path)?),
             ("prompt", Some(prompt)) => once(&mut given.prompt, prompt.to_owned()),
-            ("tries", Some(tries)) => once(&mut given.tries, check_tries(number(tries)?)?),
+            ("tries", Some(tries)) => once(&mut given.tries, check_tries(number(tries))?),
             ("token_id_length", Some(length)) => {
-                once(&mut given.token_id_length, check_token_id_length(number(length)?)?)
+                once(&mut given.token_id_length, check_token_id_length(number(length))?)
             }
             ("echo" | "verbose_otp", None) => once(&mut given.echo, true),
             ("debug", None) => once(&mut given.debug, true),
@@ -117,8 +117,9 @@ fn absolute(path: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn number(text: &str) -> Result<u8, String> {
-    text.parse().map_err(|_| "not a number".to_owned())
+/// What is no number is none that any setting takes.
+fn number(text: &str) -> i64 {
+    text.parse().unwrap_or(i64::MAX)
 }
 
 /// What to say of an argument that nothing reads: how it is spelt right, if that can be told.
@@ -130,7 +131,7 @@ fn unknown(name: &str) -> String {
     if name == "alwaysok" {
         return "there is no alwaysok: it would let everybody in".to_owned();
     }
-    format!("unknown; known are {}", NAMES.join(" "))
+    format!("unknown (with blanks: [prompt=two words]); known are {}", NAMES.join(" "))
 }
 
 #[cfg(test)]
@@ -182,14 +183,15 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_an_error() {
         for (arg, why) in [
-            ("nulok", "unknown; known are config= mapping="),
+            ("nulok", "unknown (with blanks: [prompt=two words]); known are config= mapping="),
             ("nullok=yes", "nullok takes no value: write nullok"),
             ("NULLOK", "unknown"),
             ("tries", "tries takes a value: write tries="),
-            ("tries=", "not a number"),
+            ("tries=", "tries is a number from 1 to 10"),
             ("tries=0", "tries is a number from 1 to 10"),
-            ("tries=-1", "not a number"),
-            ("tries=256", "not a number"),
+            ("tries=-1", "tries is a number from 1 to 10"),
+            ("tries=many", "tries is a number from 1 to 10"),
+            ("tries=300", "tries is a number from 1 to 10"),
             ("mode=online-ish", "unknown mode"),
             ("mapping=relative", "give an absolute path"),
             ("config=", "give an absolute path"),

@@ -4,7 +4,7 @@
 //! gives the conversation and module data. What it lacks is called here directly: users that are not UTF-8, setting
 //! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3).
 
-use crate::handle::{Answer, Host, Item, Priority, Remembered};
+use crate::handle::{Answer, Handle, Item, Priority, Remembered};
 use crate::login;
 use pam::constants::{PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PamFlag, PamResultCode};
 use pam::conv::Conv;
@@ -57,7 +57,7 @@ impl PamHooks for Module {
     }
 }
 
-impl Host for PamHandle {
+impl Handle for PamHandle {
     fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
         let mut user: *const c_char = ptr::null();
         // SAFETY: `self` is the live handle that libpam passed in; `user` is written before success is returned, and

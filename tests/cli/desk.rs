@@ -141,7 +141,11 @@ fn look(path: &Path, found: &mut Snapshot) {
     let mut contents = Vec::new();
     if metadata.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
-            look(&entry.unwrap().path(), found);
+            let path = entry.unwrap().path();
+            // What one change locks against another says nothing.
+            if path.file_name().unwrap() != ".lock" {
+                look(&path, found);
+            }
         }
     } else if metadata.is_file() {
         contents = fs::read(path).unwrap();
@@ -222,7 +226,9 @@ pub(crate) fn mode(path: &Path) -> u32 {
 /// Names in a folder that begin with a dot: what a change that was cut off left.
 pub(crate) fn hidden(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.map(|name| name.into_string().unwrap()).filter(|name| name.starts_with('.')).collect()
+    let names = names.map(|name| name.into_string().unwrap());
+    // What one change locks against another stays.
+    names.filter(|name| name.starts_with('.') && name != ".lock").collect()
 }
 
 pub(crate) fn is_root() -> bool {

@@ -79,7 +79,7 @@ fn a_linked_mapping_stays_linked() {
 fn adding_twice_adds_once() {
     let desk = Desk::new();
     desk.ykmap(&["add", "alice", "vvcb", "VVCB", "vvcb"]).exits(0);
-    desk.ykmap(&["add", "alice", "vvcb"]).exits(0).says("alice had already token vvcb");
+    desk.ykmap(&["add", "alice", "vvcb"]).exits(0).says("alice already has token vvcb");
     assert_eq!(desk.mapping().matches("vvcb").count(), 1);
 }
 
@@ -130,7 +130,7 @@ fn a_press_is_checked() {
     desk.ykmap(&["add", "bob", &press]).exits(2).notes("press again");
     desk.ykmap_reading(&["add", "bob"], b"\n").exits(2);
     assert_eq!(desk.mapping(), before);
-    desk.ykmap(&["add", "bob", &key.press_dvorak()]).exits(0).says("bob has token vvcccccccccb");
+    desk.ykmap(&["add", "bob", &key.press_dvorak()]).exits(0).says("bob now has token vvcccccccccb");
 }
 
 /// A line of the user's that cannot be read is theirs too: taking them out is not done while it stands.
@@ -138,7 +138,7 @@ fn a_press_is_checked() {
 fn a_user_with_a_bad_line_is_not_taken_out_by_half() {
     let desk = Desk::new();
     desk.map("alice:vvcb\nalice:vvcd,vvce\n");
-    desk.ykmap(&["add", "alice", "vvcf"]).exits(2).notes("line 2 of the mapping: field 2");
+    desk.ykmap(&["add", "alice", "vvcf"]).exits(2).notes("authorized_yubikeys: line 2: field 2");
     let before = desk.mapping();
     desk.ykmap(&["remove", "alice"]).exits(2).notes("line 2");
     desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).notes("line 2");

@@ -56,7 +56,7 @@ fn flip(path: &Path, offset: u64) {
     file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
 }
 
-const ANYBODY: &str = "holds a secret, and group or others may read it (mode 0644): chmod go= it";
+const ANYBODY: &str = "nobody but its owner should read it (mode 0644): chmod go= it";
 
 #[test]
 fn store_key_that_others_may_read() {
@@ -83,14 +83,14 @@ fn store_key_gone() {
 #[test]
 fn store_key_damaged() {
     let why = "line 4 is not as ykmap writes it (key: ): the file is damaged or was edited: bring back the copy, or \
-               make a new one (ykmap init) and import every key again";
+               remove it, make a new one (ykmap init) and import every key again";
     broken_file(store_key, |path| replace(path, "key: ", "key: A"), why);
 }
 
 #[test]
 fn key_gone() {
-    let why = "no key for token vvcccccccccb in the store: import it (ykmap key import FILE), or take it out of the \
-               mapping";
+    let why = "no key for token vvcccccccccb in the store: import it (ykmap key import FILE); if the id \
+               is wrong, mend it where it stands";
     broken_file(Desk::key_file, |path| fs::remove_file(path).unwrap(), why);
 }
 
@@ -278,7 +278,7 @@ fn mapping_with_a_bad_line() {
 #[test]
 fn files_of_somebody_else() {
     if !is_root() {
-        return println!("skipped: needs root");
+        return tests::skip("needs root");
     }
     let why = "belongs to uid 12345: chown it to root (or to uid 0, who is running this)";
     let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(12345), None).unwrap();
@@ -309,11 +309,11 @@ fn settings_that_are_none() {
         with("nullok = true\n"),
         "line 6: unknown field `nullok`, expected one of `mode`, `mapping`",
     );
-    broken_file(config, with("tries = 0\n"), "tries is a number from 1 to 10");
+    broken_file(config, with("tries = 0\n"), "line 6: tries is a number from 1 to 10");
     broken_file(
         config,
         with("token_id_length = 13\n"),
-        "token_id_length is an even number of modhex characters",
+        "line 6: token_id_length is an even number of modhex characters",
     );
     broken_file(config, with("echo = \"yes\"\n"), "line 6: invalid type: string \"yes\", expected a boolean");
     broken_file(config, with("tries\n"), "line 6: ");

@@ -92,7 +92,7 @@ fn never_overwrites_a_store_key() {
     let desk = Desk::new();
     let key = fs::read(desk.file("store.key")).unwrap();
     chmod(&desk.file("store.key"), 0o644);
-    run(desk.command().arg("init")).faults(&desk.file("store.key"), "holds a secret");
+    run(desk.command().arg("init")).faults(&desk.file("store.key"), "nobody but its owner should read it");
     assert_eq!((fs::read(desk.file("store.key")).unwrap(), mode(&desk.file("store.key"))), (key, 0o644));
     // kept on a stick that is not mounted
     let desk = Desk::new();
@@ -140,12 +140,12 @@ fn refuses_a_place_that_others_may_change() {
 #[test]
 fn the_system_paths() {
     if !is_root() {
-        return println!("skipped: needs root");
+        return tests::skip("needs root");
     }
     for umask in ["000", "077"] {
         let host = match Host::start() {
             Ok(host) => host,
-            Err(why) => return println!("skipped: {why}"),
+            Err(why) => return tests::skip(&why),
         };
         let ykmap = host.path().join("ykmap");
         fs::copy(built::program("ykmap"), &ykmap).unwrap();

@@ -72,7 +72,7 @@ fn disabled_and_enabled() {
     desk.ykmap(&["key", "enable", ID]).exits(0).says("vvcccccccccb: enabled");
     desk.verify("alice", &press).exits(0);
     desk.verify("alice", &press).exits(1).says("was used before");
-    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).notes("no position for token vvcd");
+    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).notes("no key for token vvcd");
 }
 
 /// Configuration management brought `store.key` and `keys/`, and the position is this host's own.

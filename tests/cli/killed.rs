@@ -94,5 +94,5 @@ fn what_was_cut_off_is_not_called_returned() {
         fs::remove_file(desk.key_file(key)).unwrap(); // as if killed between positions and keys
     }
     let said = desk.import(&keys.iter().collect::<Vec<_>>()).exits(0).says("imported 6 keys");
-    assert!(!said.out.contains("went on where"), "none of them had been used: {said:?}");
+    assert!(!said.out.contains("going on from there"), "none of them had been used: {said:?}");
 }

@@ -14,7 +14,7 @@ fn from_init_to_the_last_login() {
     // added by a press, which is asked for, checked and used up
     let press = hers.press();
     let added = desk.ykmap_reading(&["add", "alice"], format!("{press}\n").as_bytes()).exits(0);
-    added.says(&format!("alice has token {}", hers.public_id())).notes("Press the YubiKey of alice: ");
+    added.says(&format!("alice now has token {}", hers.public_id())).notes("Press the YubiKey of alice: ");
     assert!(desk.mapping().ends_with(&format!("\nalice:{}\n", hers.public_id())));
     desk.verify("alice", &press)
         .exits(1)
@@ -101,7 +101,7 @@ fn yubicos_own_ykgenerate_agrees() {
     {
         let generated =
             Command::new("ykgenerate").args([&aes, &private, counter, "a8c0", "17", session_use]).output();
-        let Ok(generated) = generated else { return println!("skipped: needs ykgenerate of libyubikey-dev") };
+        let Ok(generated) = generated else { return tests::skip("needs ykgenerate of libyubikey-dev") };
         let block = String::from_utf8(generated.stdout).unwrap();
         desk.verify("alice", &format!("{}{}", key.public_id(), block.trim())).exits(code);
     }
@@ -117,7 +117,7 @@ fn ids_of_all_lengths() {
         let export =
             format!("# yubiotp keys 1\n{name} plain {} {}\n", key.private_id_hex(), key.aes_key_hex());
         desk.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(0);
-        desk.ykmap(&["add", "alice", &key.press()]).exits(0).says(&format!("alice has token {name}"));
+        desk.ykmap(&["add", "alice", &key.press()]).exits(0).says(&format!("alice now has token {name}"));
         desk.verify("alice", &key.press()).exits(0);
         desk.ykmap(&["key", "show", &name]).exits(0);
         desk.ykmap(&["remove", "alice", &name]).exits(0);

@@ -31,7 +31,7 @@ impl Somebody {
 #[test]
 fn the_whole_life() {
     if !is_root() {
-        return println!("skipped: needs root; without it every other test is this one");
+        return tests::skip("needs root; without it every other test is this one");
     }
     let (mut key, mut second) = (SoftYubiKey::numbered(1), SoftYubiKey::numbered(2));
     let somebody = Somebody::new();
@@ -68,7 +68,7 @@ fn the_whole_life() {
 #[test]
 fn the_systems_files_are_refused_with_the_reason() {
     if !is_root() {
-        return println!("skipped: needs root");
+        return tests::skip("needs root");
     }
     let somebody = Somebody::new();
     chown(somebody.0.beside(""), Some(0), Some(0)).unwrap();

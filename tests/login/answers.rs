@@ -82,7 +82,7 @@ fn what_is_no_otp_looks_nothing_up() {
 #[test]
 fn otps_of_yubicos_generator() {
     if Command::new("ykgenerate").output().is_err() {
-        println!("skipped: ykgenerate is missing (libyubikey-dev)");
+        tests::skip("ykgenerate is missing (libyubikey-dev)");
         return;
     }
     let key = SoftYubiKey::numbered(13);

@@ -64,7 +64,7 @@ fn a_full_disk_locks_nobody_out_and_a_read_only_one_lets_nobody_in() {
     let small = match Small::start() {
         Ok(small) => small,
         Err(why) => {
-            println!("skipped: {why}");
+            tests::skip(&why);
             return;
         }
     };

@@ -93,7 +93,7 @@ const ROWS: &[Row] = &[
         arguments: "nullok",
         answers: nothing,
         code: "PAM_IGNORE",
-        account: "PAM_IGNORE",
+        account: "PAM_AUTH_ERR",
         line: "excused user=bob",
     },
     Row {
@@ -144,7 +144,7 @@ const ROWS: &[Row] = &[
         answers: press,
         code: "PAM_SERVICE_ERR",
         account: "PAM_AUTH_ERR",
-        line: "not a number",
+        line: "tries is a number from 1 to 10",
     },
     Row {
         what: "unknown setting",
@@ -214,7 +214,7 @@ const ROWS: &[Row] = &[
         answers: press,
         code: "PAM_AUTHINFO_UNAVAIL",
         account: "PAM_AUTH_ERR",
-        line: "store.key: holds a secret",
+        line: "store.key: nobody but its owner should read it",
     },
     Row {
         what: "key missing",
@@ -258,6 +258,12 @@ const ROWS: &[Row] = &[
     },
 ];
 
+/// What pam_setcred says after an authenticate that gave this code: libpam counts our PAM_SUCCESS only where the module
+/// had counted for a yes before.
+fn setcred(code: &str) -> &str {
+    if code == "PAM_SUCCESS" { "PAM_SUCCESS" } else { "PAM_PERM_DENIED" }
+}
+
 fn chmod(place: &Place, name: &str, mode: u32) {
     let contents = std::fs::read(place.path(name)).unwrap();
     place.write(name, contents, mode);
@@ -284,12 +290,7 @@ fn every_row() {
         let account = if row.account == "PAM_IGNORE" { "PAM_PERM_DENIED" } else { row.account };
         assert_eq!(login.code("authenticate"), code, "{}: {:?}", row.what, login.log);
         assert_eq!(login.code("acct_mgmt"), account, "{}", row.what);
-        assert_eq!(
-            login.code("setcred"),
-            if row.code == "PAM_IGNORE" { code } else { login.code("setcred") },
-            "{}",
-            row.what
-        );
+        assert_eq!(login.code("setcred"), setcred(row.code), "{}", row.what);
         let decisions = login.decisions();
         assert!(decisions.last().is_some_and(|last| last.contains(row.line)), "{}: {decisions:?}", row.what);
         let tries = if row.what.contains("try") || row.what.contains("tries") { 2 } else { 1 };

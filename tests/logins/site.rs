@@ -30,13 +30,13 @@ impl Site {
     pub(crate) fn start(tools: &[&str]) -> Option<Self> {
         let all = ["unshare", "nsenter", "setpriv", "setsid", "useradd", "chpasswd"];
         if let Some(missing) = all.iter().chain(tools).find(|tool| !installed(tool)) {
-            println!("skipped: needs {missing}");
+            tests::skip(&format!("needs {missing}"));
             return None;
         }
         let host = match Host::start() {
             Ok(host) => host,
             Err(reason) => {
-                println!("skipped: {reason}");
+                tests::skip(&reason);
                 return None;
             }
         };

@@ -100,11 +100,11 @@ fn named<'a>(calls: &'a [String], names: &[&str]) -> Vec<&'a String> {
 /// A folder with settings, a store, and alice's token; nobody needs to be root.
 fn folder() -> Option<(TempDir, SoftYubiKey)> {
     if !installed("strace") {
-        println!("skipped: needs strace");
+        tests::skip("needs strace");
         return None;
     }
     if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().unwrap().success() {
-        println!("skipped: strace may not trace here");
+        tests::skip("strace may not trace here");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();

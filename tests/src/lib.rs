@@ -1,13 +1,25 @@
 //! Fixtures shared by the tests: a software YubiKey, a PAM application, a terminal, and a private host on which
-//! the real sshd, sudo and login run. None of them uses the code under test.
+//! the real sshd, sudo and login run. The keys, the terminal and the PAM application use
+//! nothing of the code under test; `built` and `place` run what was built of it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     reason = "a fixture that fails must stop the test"
 )]
+
+/// Says that a test cannot run here, and why. Where `YUBIOTP_TEST_NO_SKIP` is set that is a failure: on a machine that
+/// has everything, a test that silently stopped running must not look like one that passed.
+///
+/// # Panics
+/// Where nothing may be skipped.
+pub fn skip(why: &str) {
+    println!("skipped: {why}");
+    assert!(std::env::var_os("YUBIOTP_TEST_NO_SKIP").is_none(), "this machine must run every test: {why}");
+}
 
 pub mod built;
 pub mod host;

@@ -45,7 +45,9 @@ impl Terminal {
         tcsetwinsize(&keyboard, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let slave = ioctl_tiocgptpeer(&keyboard, flags).unwrap();
 
-        let mut session = Command::new("setsid");
+        let mut session = Command::new("env");
+        // A runner in the background of a script ignores these, and what it starts would too.
+        session.args(["--default-signal=INT,QUIT", "setsid"]);
         session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
         session.env("TERM", "dumb"); // the same everywhere
         for (name, value) in command.get_envs() {

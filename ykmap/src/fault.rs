@@ -3,7 +3,6 @@
 use crate::file::FileFault;
 use crate::store::{BadRecord, BadSlots};
 use std::path::PathBuf;
-use std::time::Duration;
 use yubiotp::PublicId;
 use yubiotp::mapping::BadLine;
 use yubiotp::seal::StoreKeyId;
@@ -21,6 +20,34 @@ pub enum Fault {
         path: PathBuf,
         /// Line, column and what to change.
         why: String,
+    },
+    /// The settings file is not there.
+    #[error("{path}: no such file or folder: is config= (or --config) spelt right? ykmap init makes one")]
+    NoSettings {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// The mapping is not there.
+    #[error(
+        "{path}: no such file or folder: bring the mapping back, or begin one (ykmap init); one that lists nobody refuses everybody, and with nullok excuses everybody"
+    )]
+    NoMapping {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// The store key is not there.
+    #[error(
+        "{path}: no such file or folder: bring back the copy of the store key (ykmap init makes one for a new store)"
+    )]
+    NoStoreKey {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// A folder of the store is not there.
+    #[error("{path}: no such file or folder: bring the store back, or begin one (ykmap init)")]
+    NoStore {
+        /// What is missing.
+        path: PathBuf,
     },
     /// A name that cannot stand for `%u` in a path.
     #[error("{template}: the user's name cannot be part of a path")]
@@ -40,7 +67,7 @@ pub enum Fault {
     },
     /// The mapping names a token that the store has no key for.
     #[error(
-        "{path}: no key for token {token} in the store: import it (ykmap key import FILE), or take it out of the mapping"
+        "{path}: no key for token {token} in the store: import it (ykmap key import FILE); if the id is wrong, mend it where it stands"
     )]
     NoKey {
         /// Where it would be.
@@ -57,7 +84,9 @@ pub enum Fault {
         why: BadRecord,
     },
     /// The store key's file cannot be read.
-    #[error("{path}: {why}: bring back the copy, or make a new one (ykmap init) and import every key again")]
+    #[error(
+        "{path}: {why}: bring back the copy, or remove it, make a new one (ykmap init) and import every key again"
+    )]
     StoreKey {
         /// Which file.
         path: PathBuf,
@@ -96,6 +125,16 @@ pub enum Fault {
         /// Which.
         token: PublicId,
     },
+    /// A position of another key than the store has for this token.
+    #[error(
+        "{path}: is the position of another key than keys/{token} has: if the token was programmed anew and its new key came here by other ways than import, say so (ykmap key adopt {token})"
+    )]
+    OtherKeysPosition {
+        /// Which file.
+        path: PathBuf,
+        /// Whose.
+        token: PublicId,
+    },
     /// A position that cannot be trusted.
     #[error(
         "{path}: {why}: nobody can tell how far the token has come; bring the file back, or program the token anew, remove the old key (ykmap key remove) and import the new one"
@@ -106,13 +145,13 @@ pub enum Fault {
         /// What is wrong with it.
         why: BadSlots,
     },
-    /// Somebody else holds the lock.
-    #[error("{path}: locked by another process for more than {}: see who with lslocks(8)", seconds(.waited))]
-    Locked {
+    /// A mapping without a single byte: cut off, or being written.
+    #[error(
+        "{path}: is empty: a mapping has at least a comment (ykmap init makes one); replace it by renaming, as ykmap does"
+    )]
+    EmptyMapping {
         /// Which file.
         path: PathBuf,
-        /// How long was waited.
-        waited: Duration,
     },
     /// The process may write less than a position file.
     #[error("{path}: this process may not write files that long (ulimit -f)")]
@@ -120,10 +159,6 @@ pub enum Fault {
         /// Which file.
         path: PathBuf,
     },
-}
-
-fn seconds(duration: &Duration) -> String {
-    format!("{} s", duration.as_secs_f64())
 }
 
 impl Fault {

@@ -8,18 +8,18 @@
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Why a file cannot be used, and what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum FileFault {
     /// It is not there.
-    #[error("{0}: no such file or folder (ykmap init makes what is missing)")]
+    #[error("{0}: no such file or folder")]
     Missing(PathBuf),
     /// A relative path.
     #[error("{0}: give an absolute path, beginning with /")]
@@ -58,8 +58,8 @@ pub enum FileFault {
         /// Its permission bits.
         mode: u32,
     },
-    /// Group or others may read a secret.
-    #[error("{path}: holds a secret, and group or others may read it (mode {mode:04o}): chmod go= it")]
+    /// Group or others may read what is the owner's.
+    #[error("{path}: nobody but its owner should read it (mode {mode:04o}): chmod go= it")]
     Readable {
         /// Which.
         path: PathBuf,
@@ -73,6 +73,14 @@ pub enum FileFault {
         path: PathBuf,
         /// The most it may have.
         limit: u64,
+    },
+    /// Somebody else holds a lock.
+    #[error("{path}: locked by another process for more than {} s: see who with lslocks(8)", .waited.as_secs())]
+    Locked {
+        /// Which.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
     },
     /// The system said no.
     #[error("{path}: cannot {doing}: {why}")]
@@ -110,7 +118,29 @@ pub struct Folder {
 
 /// The lock on a folder, see [`Folder::lock`].
 #[must_use]
-pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] OwnedFd);
+pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] File);
+
+/// The file in a folder that is locked while its contents are changed.
+const LOCK: &str = ".lock";
+
+/// How long to sleep between two tries for a lock. A login holds one for about a tenth of it.
+const LOCK_POLL: Duration = Duration::from_millis(1);
+
+/// Locks a file against other processes that do the same. `false` if somebody kept it for so long.
+///
+/// # Errors
+/// It cannot be locked.
+pub(crate) fn lock_within(file: &File, wait: Duration) -> Result<bool, Errno> {
+    let since = Instant::now();
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::AGAIN | Errno::INTR) if since.elapsed() < wait => std::thread::sleep(LOCK_POLL),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
 
 /// Links followed on one path before it is called a loop, as the kernel does.
 const MOST_LINKS: usize = 40;
@@ -139,15 +169,22 @@ impl Folder {
         &self.fd
     }
 
-    /// Waits until nobody else changes what is in this folder, and keeps others waiting until dropped.
+    /// Waits, at most so long, until nobody else changes what is in this folder, and keeps others waiting until
+    /// dropped. What is locked is a file of its own that nobody else can open: a folder could be locked by whoever
+    /// may list it.
     ///
     /// # Errors
-    /// It cannot be locked.
-    pub fn lock(&self) -> Result<Changing, FileFault> {
-        let fault = |errno: Errno| FileFault::system(&self.path, "lock the folder", errno);
-        let fd = open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.path)?;
-        rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(fault)?;
-        Ok(Changing(fd))
+    /// It cannot be locked, or somebody else kept it.
+    pub fn lock(&self, wait: Duration) -> Result<Changing, FileFault> {
+        let path = self.path.join(LOCK);
+        let flags = OFlags::RDWR | OFlags::CREATE | ALWAYS;
+        let fd = rustix::fs::openat(&self.fd, LOCK, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| FileFault::system(&path, "make the lock", errno))?;
+        let file = checked(fd, &path, Audience::Owner)?;
+        if !lock_within(&file, wait).map_err(|errno| FileFault::system(&path, "lock", errno))? {
+            return Err(FileFault::Locked { path, waited: wait });
+        }
+        Ok(Changing(file))
     }
 
     /// Opens the regular file `name` in it, which must not be a link.
@@ -340,10 +377,12 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         make_folder(parent, mode)?;
     }
-    let fault = |why| FileFault::system(path, "make the folder", why);
-    std::fs::DirBuilder::new().mode(mode).create(path).map_err(fault)?;
-    // The caller's umask has no say.
-    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fault)?;
+    let fault = |errno: Errno| FileFault::system(path, "make the folder", errno);
+    let (parent, name) = locate(path)?;
+    rustix::fs::mkdirat(&parent.fd, &name, Mode::RWXU).map_err(fault)?;
+    let fd = open_at(&parent.fd, OsStr::new(&name), OFlags::RDONLY | OFlags::DIRECTORY, path)?;
+    // On the descriptor: the caller's umask has no say, and nobody can have put something else there.
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(fault)?;
     Ok(true)
 }
 
@@ -529,7 +568,8 @@ const fn kind(found: FileType) -> &'static str {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -595,7 +635,7 @@ mod tests {
             ("folder", "a folder, where a file should be"),
             ("fifo", "a FIFO, where a file should be"),
             ("socket", "a socket or device, where a file should be"),
-            ("missing", "no such file or folder (ykmap init makes what is missing)"),
+            ("missing", "no such file or folder"),
             ("file/x", "a file, where a folder should be"),
         ] {
             assert_eq!(try_read(&path(name), Audience::Everyone), Err(expected.to_owned()), "{name}");

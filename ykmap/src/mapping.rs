@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Problem, Search};
+use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Search};
 
 /// The longest mapping that is read: some ten million users.
 const LIMIT: u64 = 512 << 20;
@@ -32,9 +32,25 @@ pub fn path_of(setting: &str, user: &str) -> Result<PathBuf, Fault> {
 /// With `%u` in the setting, a user without a file of their own is not listed.
 ///
 /// # Errors
-/// The file cannot be used, a line of the user's has an error, or nothing is theirs and some line has an error: it
-/// might be the one that they are looked for in.
+/// The file cannot be used, a line of the user's has an error, or nothing is theirs and some line has an error, or
+/// another spelling of their name: it might be the one that they are looked for in.
 pub fn enrolment(settings: &Settings, user: &[u8]) -> Result<Enrolment, Fault> {
+    look_up(settings, user)?.settle()
+}
+
+/// What a quick look found; whoever was not found is not known to be missing yet.
+pub struct LookUp {
+    found: Enrolment,
+    /// The file and the user, if every line must be read to know that nothing is theirs.
+    unsettled: Option<(File, PathBuf, Vec<u8>)>,
+}
+
+/// The first half of [`enrolment`]. It takes the same time whether the user is listed or not, so it is what a login
+/// does before it asks.
+///
+/// # Errors
+/// The file cannot be used, or a line of the user's has an error.
+pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
     let setting = settings.mapping.as_str();
     let per_user = setting.contains("%u");
     let path = match str::from_utf8(user) {
@@ -43,29 +59,45 @@ pub fn enrolment(settings: &Settings, user: &[u8]) -> Result<Enrolment, Fault> {
         Err(_) => PathBuf::from(setting),
     };
     let mut file = match file::open(&path, Audience::Everyone) {
-        Err(FileFault::Missing(missing)) if per_user && missing == path => return Ok(Enrolment::NotListed),
-        opened => opened?,
-    };
-    let wrong =
-        |problem: Problem| Fault::Mapping { path: path.clone(), line: problem.line, why: problem.why };
-    let mut search = Search::new(user);
-    whole_lines(&mut file, &path, |text| search.lines(text))?;
-    match search.finish().map_err(wrong)? {
-        Enrolment::Listed(tokens) => {
-            Ok(Enrolment::Listed(tokens.into_iter().filter(|id| settings.allows(id)).collect()))
+        Err(FileFault::Missing(missing)) if per_user && missing == path => {
+            return Ok(LookUp { found: Enrolment::NotListed, unsettled: None });
         }
-        Enrolment::NotListed => match check_open(&mut file, &path)? {
-            Some(problem) => Err(wrong(problem)),
-            None => Ok(Enrolment::NotListed),
-        },
+        opened => opened.map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))?,
+    };
+    let mut search = Search::new(user);
+    if whole_lines(&mut file, &path, |text| search.lines(text))? == 0 {
+        return Err(Fault::EmptyMapping { path });
+    }
+    match search.finish() {
+        Err(problem) => Err(Fault::Mapping { path, line: problem.line, why: problem.why }),
+        Ok(Enrolment::Listed(tokens)) => {
+            let allowed = tokens.into_iter().filter(|id| settings.allows(id)).collect();
+            Ok(LookUp { found: Enrolment::Listed(allowed), unsettled: None })
+        }
+        Ok(Enrolment::NotListed) => {
+            Ok(LookUp { found: Enrolment::NotListed, unsettled: Some((file, path, user.to_vec())) })
+        }
     }
 }
 
-fn check_open(file: &mut File, path: &Path) -> Result<Option<Problem>, FileFault> {
-    file.rewind().map_err(|why| FileFault::system(path, "read it again", why))?;
-    let mut check = Check::default();
-    whole_lines(file, path, |text| check.lines(text))?;
-    Ok(check.finish().err())
+impl LookUp {
+    /// The second half: for whoever was not found, every line is read.
+    ///
+    /// # Errors
+    /// Some line has an error, or another spelling of the user's name.
+    pub fn settle(self) -> Result<Enrolment, Fault> {
+        if let Some((mut file, path, user)) = self.unsettled {
+            file.rewind().map_err(|why| FileFault::system(&path, "read it again", why))?;
+            let mut check = Check::not_found(&user);
+            whole_lines(&mut file, &path, |text| check.lines(text))?;
+            check.finish().map_err(|problem| Fault::Mapping {
+                path,
+                line: problem.line,
+                why: problem.why,
+            })?;
+        }
+        Ok(self.found)
+    }
 }
 
 /// The whole text of a mapping, for those who edit or list it.
@@ -73,12 +105,13 @@ fn check_open(file: &mut File, path: &Path) -> Result<Option<Problem>, FileFault
 /// # Errors
 /// The file cannot be used.
 pub fn text(path: &Path) -> Result<Vec<u8>, Fault> {
-    Ok(file::read(path, LIMIT, Audience::Everyone)?)
+    file::read(path, LIMIT, Audience::Everyone)
+        .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))
 }
 
 /// Hands out the file piece by piece, each piece of whole lines; a line longer than any that is read comes in pieces,
-/// each too long to be read.
-fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) -> Result<(), FileFault> {
+/// each too long to be read. Says how many bytes there were.
+fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) -> Result<u64, FileFault> {
     let mut buffer = vec![0; CHUNK];
     let (mut held, mut total) = (0_usize, 0_u64);
     loop {
@@ -96,7 +129,7 @@ fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) ->
         let text = buffer.get(..held).unwrap_or_default();
         if count == 0 {
             hand_out(text);
-            return Ok(());
+            return Ok(total);
         }
         let whole = match text.iter().rposition(|byte| *byte == b'\n') {
             Some(newline) => newline.saturating_add(1),

@@ -19,7 +19,7 @@ pub const PROMPT: &str = "YubiKey for %u: ";
 
 /// How OTPs are validated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String")]
 pub enum Mode {
     /// Against the store of this host.
     Offline,
@@ -39,10 +39,16 @@ impl Mode {
     /// # Errors
     /// Names the modes there are.
     pub fn parse(name: &str) -> Result<Self, String> {
-        match name {
-            "offline" => Ok(Self::Offline),
-            other => Err(format!("unknown mode {other:?}: this version has offline")),
-        }
+        let named = [Self::Offline].into_iter().find(|mode| mode.name() == name);
+        named.ok_or_else(|| format!("unknown mode {name:?}: this version has offline"))
+    }
+}
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::parse(&name)
     }
 }
 
@@ -73,7 +79,7 @@ pub struct Settings {
 
 /// What stands in `config.toml`, or in place of it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Given {
     /// `mode`
     pub mode: Option<Mode>,
@@ -88,13 +94,28 @@ pub struct Given {
     /// `echo`
     pub echo: Option<bool>,
     /// `tries`
+    #[serde(deserialize_with = "tries")]
     pub tries: Option<u8>,
     /// `token_id_length`
+    #[serde(deserialize_with = "token_id_length")]
     pub token_id_length: Option<u8>,
     /// `lock_wait`, in seconds
+    #[serde(deserialize_with = "lock_wait")]
     pub lock_wait: Option<u8>,
     /// `debug`
     pub debug: Option<bool>,
+}
+
+fn tries<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
+    within(number, check_tries)
+}
+
+fn token_id_length<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
+    within(number, check_token_id_length)
+}
+
+fn lock_wait<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
+    within(number, check_lock_wait)
 }
 
 impl Given {
@@ -117,12 +138,12 @@ impl Given {
 
     /// Relative paths are relative to the folder that the settings file is in, so that a folder that holds all of
     /// it can be moved.
-    fn within(mut self, folder: &Path) -> Self {
+    fn relative_to(mut self, folder: &Path) -> Self {
         // Collected again without the `.` in between, as people write paths.
-        let within = |path: PathBuf| folder.join(path).components().collect::<PathBuf>();
-        self.mapping = self.mapping.map(|mapping| within(mapping.into()).to_string_lossy().into_owned());
-        self.store = self.store.map(within);
-        self.store_key = self.store_key.map(within);
+        let joined = |path: PathBuf| folder.join(path).components().collect::<PathBuf>();
+        self.mapping = self.mapping.map(|mapping| joined(mapping.into()).to_string_lossy().into_owned());
+        self.store = self.store.map(joined);
+        self.store_key = self.store_key.map(joined);
         self
     }
 }
@@ -131,21 +152,33 @@ impl Given {
 ///
 /// # Errors
 /// Says which are.
-pub fn check_tries(tries: u8) -> Result<u8, String> {
-    if (1..=10).contains(&tries) { Ok(tries) } else { Err("tries is a number from 1 to 10".to_owned()) }
+pub fn check_tries(tries: i64) -> Result<u8, String> {
+    let tries = u8::try_from(tries).ok().filter(|tries| (1..=10).contains(tries));
+    tries.ok_or_else(|| "tries is a number from 1 to 10".to_owned())
+}
+
+fn check_lock_wait(seconds: i64) -> Result<u8, String> {
+    u8::try_from(seconds).map_err(|_| "lock_wait is a number of seconds from 0 to 255".to_owned())
 }
 
 /// Whether a length of public ids, in modhex characters, is one.
 ///
 /// # Errors
 /// Says which are.
-pub fn check_token_id_length(length: u8) -> Result<u8, String> {
-    if usize::from(length) <= 2 * PublicId::MAX && length.is_multiple_of(2) {
-        Ok(length)
-    } else {
-        Err("token_id_length is an even number of modhex characters from 0 to 32 (most YubiKeys: 12)"
-            .to_owned())
-    }
+pub fn check_token_id_length(length: i64) -> Result<u8, String> {
+    let even = |length: &u8| usize::from(*length) <= 2 * PublicId::MAX && length.is_multiple_of(2);
+    u8::try_from(length).ok().filter(even).ok_or_else(|| {
+        "token_id_length is an even number of modhex characters from 0 to 32 (most YubiKeys: 12)".to_owned()
+    })
+}
+
+/// A number of the settings file, checked where it is read so that the error has its line.
+fn within<'de, D: serde::Deserializer<'de>>(
+    number: D,
+    check: fn(i64) -> Result<u8, String>,
+) -> Result<Option<u8>, D::Error> {
+    let number = <i64 as serde::Deserialize>::deserialize(number)?;
+    check(number).map(Some).map_err(serde::de::Error::custom)
 }
 
 impl Settings {
@@ -158,10 +191,14 @@ impl Settings {
     pub fn load(config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
         let given = match file::read(path, 64 << 10, Audience::Everyone) {
-            Err(FileFault::Missing(_)) if config.is_none() => Given::default(),
+            // Not where a link leads: one that leads nowhere is no lack of settings.
+            Err(FileFault::Missing(missing)) if config.is_none() && path.starts_with(&missing) => {
+                Given::default()
+            }
+            Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
             contents => parse(&contents?)
                 .map_err(|why| Fault::Settings { path: path.to_owned(), why })?
-                .within(path.parent().unwrap_or(Path::new("/"))),
+                .relative_to(path.parent().unwrap_or(Path::new("/"))),
         };
         let given = overrides.or(given);
         Ok(Self {
@@ -187,14 +224,11 @@ impl Settings {
 
 fn parse(contents: &[u8]) -> Result<Given, String> {
     let text = str::from_utf8(contents).map_err(|_| "not a text in UTF-8".to_owned())?;
-    let given: Given = toml::from_str(text).map_err(|error| {
+    toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count().saturating_add(1);
         format!("line {line}: {}", error.message())
-    })?;
-    given.tries.map_or(Ok(1), check_tries)?;
-    given.token_id_length.map_or(Ok(0), check_token_id_length)?;
-    Ok(given)
+    })
 }
 
 #[cfg(test)]
@@ -205,9 +239,11 @@ mod tests {
     fn what_is_no_setting_is_named() {
         for (text, why) in [
             ("mode = \"offline\"\nmodus = 1\n", "line 2: unknown field `modus`"),
-            ("mode = \"on-line\"", "line 1: unknown variant `on-line`, expected `offline`"),
-            ("tries = 0", "tries is a number from 1 to 10"),
-            ("token_id_length = 13", "token_id_length is an even number"),
+            ("mode = \"on-line\"", "line 1: unknown mode \"on-line\": this version has offline"),
+            ("tries = 0", "line 1: tries is a number from 1 to 10"),
+            ("\ntries = 300", "line 2: tries is a number from 1 to 10"),
+            ("lock_wait = 300", "line 1: lock_wait is a number of seconds from 0 to 255"),
+            ("token_id_length = 13", "line 1: token_id_length is an even number"),
             ("echo = \"yes\"", "line 1: invalid type: string \"yes\", expected a boolean"),
             ("tries = 3\ntries = 4", "line 2: duplicate key"),
             ("\u{feff}tries =", "line 1: "),

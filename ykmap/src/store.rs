@@ -4,21 +4,23 @@
 //! `docs/store.md` has the formats and why they are so.
 
 mod advance;
-mod enrol;
+mod change;
 mod record;
 mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use enrol::{Change, EnrolError, Enrolled, Progress, STEPS};
+pub use change::{Change, EnrolError, Enrolled, Progress, STEPS};
 pub use record::{BadRecord, Record, read_store_key, write_store_key};
 pub use slots::{BadSlots, Slots, State};
 
 use crate::Fault;
-use crate::file::{self, Audience, Folder};
+use crate::file::{self, Audience, FileFault, Folder};
 use crate::settings::Settings;
+use rustix::fs::OFlags;
 use std::path::PathBuf;
 use std::time::Duration;
+use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Ledger};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Vault;
@@ -56,7 +58,7 @@ impl Store {
     /// # Errors
     /// It, or a folder on the way, cannot be used.
     pub fn keys(&self) -> Result<Folder, Fault> {
-        Ok(Folder::open(&self.folder.join(KEYS))?)
+        self.part(KEYS)
     }
 
     /// The folder of positions.
@@ -64,7 +66,12 @@ impl Store {
     /// # Errors
     /// It, or a folder on the way, cannot be used.
     pub fn positions(&self) -> Result<Folder, Fault> {
-        Ok(Folder::open(&self.folder.join(POSITIONS))?)
+        self.part(POSITIONS)
+    }
+
+    fn part(&self, name: &str) -> Result<Folder, Fault> {
+        Folder::open(&self.folder.join(name))
+            .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoStore { path }))
     }
 
     /// The host's store key.
@@ -72,7 +79,9 @@ impl Store {
     /// # Errors
     /// Its file cannot be used.
     pub fn store_key(&self) -> Result<StoreKey, Fault> {
-        let text = zeroize::Zeroizing::new(file::read(&self.store_key, MOST_KEY_FILE, Audience::Owner)?);
+        let text = file::read(&self.store_key, MOST_KEY_FILE, Audience::Owner)
+            .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoStoreKey { path }))?;
+        let text = zeroize::Zeroizing::new(text);
         read_store_key(&text).map_err(|why| Fault::StoreKey { path: self.store_key.clone(), why })
     }
 
@@ -109,6 +118,14 @@ impl Store {
         Record::read(&text, token).map_err(|why| Fault::Key { path: keys.path().join(name), why })
     }
 
+    /// What the position file of a token says; `None` if there is none.
+    ///
+    /// # Errors
+    /// It is there and cannot be used.
+    pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+        slots_in(&self.positions()?, &token.to_string(), token)
+    }
+
     fn open_record(&self, record: &Record, token: &PublicId, key: &StoreKey) -> Result<Credential, Fault> {
         let path = self.folder.join(KEYS).join(token.to_string());
         let id = key.id();
@@ -117,6 +134,14 @@ impl Store {
             return Err(Fault::OtherStoreKey { path, under, store_key, id });
         }
         key.open(&record.sealed, token).map_err(|_| Fault::BrokenSeal { path })
+    }
+}
+
+/// What the position file `name` of a token says, read without a lock.
+fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<Slots>, Fault> {
+    match positions.file(name, OFlags::RDONLY, Audience::Owner) {
+        Err(FileFault::Missing(_)) => Ok(None),
+        file => advance::read(&file?, &positions.path().join(name), token).map(Some),
     }
 }
 
@@ -129,7 +154,7 @@ impl Vault for Store {
 impl Ledger for Store {
     type Fault = Fault;
 
-    fn advance(&self, token: &PublicId, to: Position) -> Result<Advance, Fault> {
-        advance::advance(&self.positions()?, token, to, self.lock_wait)
+    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
+        advance::advance(&self.positions()?, token, key, to, self.lock_wait)
     }
 }

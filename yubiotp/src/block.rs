@@ -44,7 +44,7 @@ impl Block {
     /// [`BadCrc`]: another key, or a typing error. One wrong key in 65,536 passes, so a right CRC proves nothing;
     /// the private id does.
     pub fn decrypt(&self, key: &AesKey) -> Result<Plain, BadCrc> {
-        let cipher = Aes128::new(&Array::from(*key.expose()));
+        let cipher = Aes128::new(key.expose().into());
         let mut block = Array::from(self.0);
         cipher.decrypt_block(&mut block);
         let plain = Zeroizing::new(<[u8; 16]>::from(block));
@@ -74,11 +74,11 @@ impl Plain {
 }
 
 /// What [`crc16`] gives over data that ends with its own CRC.
-pub const CRC_RESIDUE: u16 = 0xf0b8;
+const CRC_RESIDUE: u16 = 0xf0b8;
 
 /// ISO 13239 CRC-16: start 0xffff, reflected polynomial 0x8408, no final xor.
 #[must_use]
-pub fn crc16(data: &[u8]) -> u16 {
+fn crc16(data: &[u8]) -> u16 {
     data.iter().fold(0xffff, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0x8408 } else { 0 })
     })

@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
+use crate::key::Fingerprint;
 use crate::{Position, PublicId};
 
 /// Keeps the position of every token.
@@ -13,16 +14,17 @@ pub trait Ledger {
     /// The world failed and nothing was decided.
     type Fault;
 
-    /// Compares and stores in one durable step.
+    /// Compares and stores in one durable step. `key` is the fingerprint of the credential that proved the OTP: a
+    /// position belongs to one key of a token, and what another key made says nothing about it.
     ///
     /// If the token is enabled and `to` is above what is stored (or nothing is stored yet), `to` is stored, and on
     /// stable storage before this returns [`Advance::Fresh`]. Otherwise nothing changes. Of any number of callers
     /// with the same `to`, in any processes, one gets `Fresh`.
     ///
     /// # Errors
-    /// A fault if the token is not known, or its position could not be read or made durable. It says nothing about
+    /// A fault if the token is not known with this key, or its position could not be read or made durable. It says nothing about
     /// the OTP, which may or may not have been used up.
-    fn advance(&self, token: &PublicId, to: Position) -> Result<Advance, Self::Fault>;
+    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Self::Fault>;
 }
 
 /// What [`Ledger::advance`] found.

@@ -7,7 +7,7 @@
 
 mod edit;
 
-pub use edit::{NoRoom, Removed, add, remove};
+pub use edit::{BadUserName, Removed, add, remove};
 
 use crate::id::BadPublicId;
 use crate::{PublicId, modhex};
@@ -62,6 +62,11 @@ pub enum BadLine {
     /// Nothing before the first colon.
     #[error("there is no user before the first colon")]
     NoUser,
+    /// Another spelling of the user that was looked for, who is not listed as they are spelt.
+    #[error(
+        "lists this user in another spelling: names are compared to the letter, so write it as the application says it"
+    )]
+    OtherSpelling,
     /// A field is no public id.
     #[error("field {field}: {why}")]
     Id {
@@ -211,25 +216,44 @@ impl Found<'_> {
     }
 }
 
-/// Reads every line, for errors.
+/// Reads every line, for errors and for other spellings of a user who was not found: where a directory takes `Alice`,
+/// `alice@example.org` and `EXAMPLE\\alice` for alice, the lack of a line must not excuse them.
 #[derive(Default)]
-pub struct Check {
+pub struct Check<'u> {
+    /// The user's name without a domain; empty to look for errors alone.
+    bare: &'u [u8],
     lines: usize,
     problem: Option<Problem>,
 }
 
-impl Check {
+impl<'u> Check<'u> {
+    /// Reads for errors, and for `user`, who was not found.
+    #[must_use]
+    pub fn not_found(user: &'u [u8]) -> Self {
+        let name = user.rsplit(|byte| *byte == b'\\').next().unwrap_or(user);
+        let bare = name.split(|byte| *byte == b'@').next().unwrap_or(name);
+        Self { bare, ..Self::default() }
+    }
+
     /// Reads on. `text` is whole lines; only the last of a file may lack its newline.
     pub fn lines(&mut self, mut text: &[u8]) {
         while !text.is_empty() && self.problem.is_none() {
             self.lines = self.lines.saturating_add(1);
-            let length = usual_line(text).unwrap_or_else(|| {
+            let (name, length) = usual_line(text).unwrap_or_else(|| {
                 let end = memchr(b'\n', text).unwrap_or(text.len());
-                if let Err(why) = parse_line(text.get(..end).unwrap_or_default()) {
-                    self.problem = Some(Problem { line: self.lines, why });
-                }
-                end.saturating_add(1)
+                let name = match parse_line(text.get(..end).unwrap_or_default()) {
+                    Ok(Line::Entry { user, .. }) => user,
+                    Ok(Line::Nothing) => &[],
+                    Err(why) => {
+                        self.problem = Some(Problem { line: self.lines, why });
+                        &[]
+                    }
+                };
+                (name, end.saturating_add(1))
             });
+            if name.len() == self.bare.len() && !name.is_empty() && name.eq_ignore_ascii_case(self.bare) {
+                self.problem = Some(Problem { line: self.lines, why: BadLine::OtherSpelling });
+            }
             text = text.get(length..).unwrap_or_default();
         }
     }
@@ -266,9 +290,9 @@ static USUAL: [u8; 256] = {
     usual
 };
 
-/// The length of the first line, with its newline, if it is as most are, a name and ids without blanks, and has no
-/// error. `None` says nothing: [`parse_line`] reads the line. In a million lines the difference shows.
-fn usual_line(text: &[u8]) -> Option<usize> {
+/// The name in the first line, and the line's length with its newline, if it is as most are, a name and ids without
+/// blanks, and has no error. `None` says nothing: [`parse_line`] reads the line. In a million lines the difference shows.
+fn usual_line(text: &[u8]) -> Option<(&[u8], usize)> {
     let run = |from: usize, kind| {
         let mut at = from;
         while text.get(at).is_some_and(|byte| USUAL.get(usize::from(*byte)).is_some_and(|is| is & kind != 0))
@@ -278,9 +302,7 @@ fn usual_line(text: &[u8]) -> Option<usize> {
         at
     };
     let mut at = run(0, NAME);
-    if at == 0 {
-        return None;
-    }
+    let name = text.get(..at).filter(|name| !name.is_empty())?;
     while *text.get(at)? == b':' {
         let id = at + 1;
         at = run(id, ID);
@@ -288,7 +310,7 @@ fn usual_line(text: &[u8]) -> Option<usize> {
             return None;
         }
         if *text.get(at)? == b'\n' {
-            return (at <= MAX_LINE).then_some(at + 1);
+            return (at <= MAX_LINE).then_some((name, at + 1));
         }
     }
     None
@@ -372,6 +394,24 @@ mod tests {
         assert_eq!(search(text.as_bytes(), "alice"), Ok(Enrolment::NotListed));
     }
 
+    #[test]
+    fn another_spelling_of_somebody_listed_is_not_excused() {
+        for (user, line) in [
+            ("Alice", Some(2)),
+            ("ALICE@EXAMPLE.ORG", Some(2)),
+            ("EXAMPLE\\alice", Some(2)),
+            ("bob@x", Some(3)),
+            ("carol", None),
+            ("alicia", None),
+            ("vvcb", None),
+        ] {
+            let mut check = Check::not_found(user.as_bytes());
+            check.lines(b"# people\nalice:vvcb\n Bob : vvcd\n");
+            let expected = line.map_or(Ok(()), |line| Err(Problem { line, why: BadLine::OtherSpelling }));
+            assert_eq!(check.finish(), expected, "{user}");
+        }
+    }
+
     proptest! {
         /// The search agrees with reading every line, however the file is cut into pieces.
         #[test]
@@ -409,9 +449,10 @@ mod tests {
         #[test]
         fn a_usual_line_has_no_error(line in "[a-c:#é \t\0]{0,4}(:?(vv|v|c){0,20}){0,4}[\r ]?", more in "[a:\n]{0,3}") {
             let text = format!("{line}\n{more}");
-            if let Some(length) = usual_line(text.as_bytes()) {
+            if let Some((name, length)) = usual_line(text.as_bytes()) {
                 prop_assert_eq!(length, line.len() + 1);
-                prop_assert!(matches!(parse_line(line.as_bytes()), Ok(Line::Entry { .. })), "{}", line);
+                let same = matches!(parse_line(line.as_bytes()), Ok(Line::Entry { user, .. }) if user == name);
+                prop_assert!(same, "{}", line);
             }
         }
 

@@ -7,7 +7,7 @@ use crate::key::Credential;
 use crate::{AesKey, PrivateId, PublicId};
 use alloc::vec::Vec;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use core::fmt;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -52,7 +52,8 @@ impl StoreKey {
     /// What tells this key from others.
     #[must_use]
     pub fn id(&self) -> StoreKeyId {
-        let digest = Sha256::new().chain_update(b"yubiotp store key 1\0").chain_update(self.0).finalize();
+        let digest =
+            Sha256::new().chain_update(b"yubiotp store key 1\0").chain_update(self.0.as_slice()).finalize();
         let mut id = [0; 8];
         for (to, from) in id.iter_mut().zip(digest) {
             *to = from;
@@ -111,7 +112,7 @@ impl StoreKey {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&Key::from(self.0))
+        XChaCha20Poly1305::new((&self.0).into())
     }
 }
 

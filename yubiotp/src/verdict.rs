@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
+use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
 use crate::otp::{self, NoOtp, Otp};
 use crate::{Advance, Credential, Ledger, Plain, Position, PublicId, Receipt};
@@ -128,7 +129,7 @@ pub fn judge<'a, V: Vault>(
                 }
             };
             if let Some(plain) = genuine(&otp, &credential) {
-                let verdict = advance(&plain, &token, vault)?;
+                let verdict = advance(&plain, &token, credential.fingerprint(&token), vault)?;
                 return Ok(Judgement {
                     verdict,
                     password: Some(otp.password),
@@ -157,9 +158,14 @@ fn genuine(otp: &Otp<'_>, credential: &Credential) -> Option<Plain> {
     plain.private_id.matches(&credential.private_id).then_some(plain)
 }
 
-fn advance<V: Vault>(plain: &Plain, token: &PublicId, vault: &V) -> Result<Verdict, V::Fault> {
+fn advance<V: Vault>(
+    plain: &Plain,
+    token: &PublicId,
+    key: Fingerprint,
+    vault: &V,
+) -> Result<Verdict, V::Fault> {
     let (token, offered) = (*token, plain.position());
-    Ok(match vault.advance(&token, offered)? {
+    Ok(match vault.advance(&token, key, offered)? {
         Advance::Fresh(receipt) => Verdict::Accepted(receipt),
         Advance::Replayed { stored } => Verdict::Rejected(Reason::Replayed { token, offered, stored }),
         Advance::Disabled => Verdict::Rejected(Reason::Disabled(token)),
@@ -180,8 +186,8 @@ mod tests {
 
     impl Ledger for Tokens {
         type Fault = Unknown;
-        fn advance(&self, token: &PublicId, to: Position) -> Result<Advance, Unknown> {
-            (&self.0).advance(token, to)
+        fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
+            (&self.0).advance(token, key, to)
         }
     }
 
@@ -210,7 +216,8 @@ mod tests {
     fn tokens(known: &[&str]) -> Tokens {
         let tokens = Tokens(Memory::default());
         for name in known {
-            tokens.0.enrol(&id(name));
+            let key = tokens.credential(&id(name)).ok().unwrap().fingerprint(&id(name));
+            tokens.0.enrol(&id(name), key);
         }
         tokens
     }
@@ -242,7 +249,7 @@ mod tests {
 
     #[test]
     fn each_no_has_its_own_reason() {
-        let vault = tokens(&["vvcb", "vvuu", "vvtt"]);
+        let vault = tokens(&["vvcb", "vvtt"]);
         let otp = ["vvcb", FIRST].concat();
         assert_eq!(why(&vault, &[], &otp), Ok(Err(Reason::NoTokens)));
         assert_eq!(why(&vault, &["vvcd"], &otp), Ok(Err(Reason::NotTheirToken(None))));
@@ -267,7 +274,7 @@ mod tests {
         struct OtherPrivateId(Tokens);
         impl Ledger for OtherPrivateId {
             type Fault = Unknown;
-            fn advance(&self, _: &PublicId, _: Position) -> Result<Advance, Unknown> {
+            fn advance(&self, _: &PublicId, _: Fingerprint, _: Position) -> Result<Advance, Unknown> {
                 panic!("what is not genuine must not touch the ledger")
             }
         }

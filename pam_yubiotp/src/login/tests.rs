@@ -1,7 +1,7 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
 use super::*;
-use crate::handle::{Item, Priority};
+use crate::handle::{Item, Priority, Standing};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -106,7 +106,7 @@ impl Scripted {
     }
 }
 
-impl Host for Scripted {
+impl Handle for Scripted {
     fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
         Ok(self.user.clone())
     }
@@ -170,16 +170,9 @@ fn every_row_of_the_table() {
         ("bad config", |place| place.write("config.toml", "nullok = true")),
     ];
     use PamResultCode::*;
-    let rows: [Row; 19] = [
-        (
-            "fine",
-            "alice",
-            &[],
-            &[OTPS[0]],
-            PAM_SUCCESS,
-            1,
-            "accepted user=alice token=vvcb mode=offline service=test",
-        ),
+    #[rustfmt::skip] // a table
+    let rows: [Row; 22] = [
+        ("fine", "alice", &[], &[OTPS[0]], PAM_SUCCESS, 1, "accepted user=alice token=vvcb mode=offline service=test"),
         ("fine", "alice", &["nullok"], &[OTPS[0]], PAM_SUCCESS, 1, "accepted"),
         ("fine", "alice", &[], &["guess"], PAM_AUTH_ERR, 1, "too short to hold an OTP"),
         ("fine", "alice", &[], &[""], PAM_AUTH_ERR, 1, "the answer was empty"),
@@ -188,40 +181,19 @@ fn every_row_of_the_table() {
         ("fine", "bob", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "the mapping does not list the user"),
         ("fine", "bob", &["nullok"], &[], PAM_IGNORE, 0, "excused user=bob"),
         ("fine", "bob", &["nullok", "always_prompt"], &["pw"], PAM_IGNORE, 1, "excused user=bob"),
+        ("fine", "bob", &["nullok", "always_prompt", "use_first_pass"], &[], PAM_IGNORE, 0, "excused user=bob"),
+        ("fine", "Alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "line 1: lists this user in another spelling"),
         ("fine", "alice", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "no tries left"),
         ("fine", "alice", &["tries=2"], &["x", OTPS[0]], PAM_SUCCESS, 2, "accepted"),
-        ("fine", "bob", &["tries=2"], &["x", "x"], PAM_USER_UNKNOWN, 2, "does not list"),
+        ("fine", "bob", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "does not list the user (ykmap add); no tries left"),
         ("fine", "alice", &["use_first_pass"], &[], PAM_AUTH_ERR, 0, "no module before this one"),
         ("fine", "alice", &["nulok"], &[], PAM_SERVICE_ERR, 0, "fault user=alice"),
         ("fine", "alice", &[], &[], PAM_CONV_ERR, 1, "abandoned user=alice"),
-        (
-            "bad line",
-            "alice",
-            &["nullok"],
-            &[OTPS[0]],
-            PAM_AUTHINFO_UNAVAIL,
-            1,
-            "mapping: line 1: there is no colon",
-        ),
+        ("bad line", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "mapping: line 1: there is no colon"),
+        ("bad line", "alice", &["tries=2"], &["x", "y"], PAM_AUTHINFO_UNAVAIL, 2, "mapping: line 1: there is no colon"),
         ("no key", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "no key for token vvcb"),
-        (
-            "no position",
-            "alice",
-            &["nullok"],
-            &[OTPS[0]],
-            PAM_AUTHINFO_UNAVAIL,
-            1,
-            "no position for token vvcb",
-        ),
-        (
-            "bad config",
-            "alice",
-            &["nullok"],
-            &[OTPS[0]],
-            PAM_AUTHINFO_UNAVAIL,
-            0,
-            "line 1: unknown field `nullok`",
-        ),
+        ("no position", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "no position for token vvcb"),
+        ("bad config", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 0, "line 1: unknown field `nullok`"),
     ];
     for (world, user, args, answers, code, asked, line) in rows {
         let place = Place::new();
@@ -237,7 +209,14 @@ fn every_row_of_the_table() {
             !passes && code != PAM_CONV_ERR,
             "{row}: every no is slowed down, and nothing else"
         );
-        assert_eq!(host.remembered.is_some(), passes, "{row}");
+        let standing = if code == PAM_SUCCESS {
+            Standing::Accepted
+        } else if passes {
+            Standing::Excused
+        } else {
+            Standing::Refused
+        };
+        assert_eq!(host.remembered.map(|remembered| remembered.standing), Some(standing), "{row}");
         for secret in answers.iter().filter(|answer| answer.len() > 4) {
             assert!(
                 !host.log.borrow().iter().any(|line| line.contains(secret)),
@@ -309,7 +288,12 @@ fn account_knows_who_was_accepted_here() {
     assert_eq!(place.account(&mut host, &[]), PAM_AUTH_ERR, "the application changed the user");
     let mut excused = Scripted::new("bob", &[]);
     place.login(&mut excused, &["nullok"]);
-    assert_eq!(place.account(&mut excused, &[]), PAM_IGNORE);
+    assert_eq!(place.account(&mut excused, &["nullok"]), PAM_IGNORE);
+    assert_eq!(place.account(&mut excused, &[]), PAM_AUTH_ERR, "this line excuses nobody");
+    let mut again = Scripted::new("alice", &[OTPS[1], OTPS[1]]);
+    place.login(&mut again, &[]);
+    place.login(&mut again, &[]);
+    assert_eq!(place.account(&mut again, &[]), PAM_AUTH_ERR, "refused since");
 }
 
 /// Somebody for whom no auth line was asked, as sshd does after a key: `nullok` excuses who is not listed.
@@ -345,12 +329,21 @@ fn the_prompt_says_all_there_is() {
     assert_eq!(prompt(b"a\x1b[2Jb\xff", &[]), "YubiKey for a?[2Jb\u{fffd}: ");
 }
 
+/// A key touched at `login:`.
+#[test]
+fn an_otp_for_a_name_is_not_logged() {
+    let place = Place::new();
+    let mut host = Scripted::new(OTPS[0], &["x"]);
+    place.login(&mut host, &[]);
+    assert!(host.last_line().starts_with("refused user=(an-OTP) "), "{}", host.last_line());
+}
+
 #[test]
 fn debug_tells_the_steps_and_no_secret() {
     let place = Place::new();
     let mut host = Scripted::new("alice", &["hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"]);
     place.login(&mut host, &["debug"]);
     let log = host.log.borrow().join("\n");
-    assert!(log.contains("lists 1 tokens") && log.contains("keyboard layout QWERTY"), "{log}");
+    assert!(log.contains("lists for the user: 1") && log.contains("keyboard layout QWERTY"), "{log}");
     assert!(!log.contains("hunter2") && !log.contains("dvgtiblf"), "{log}");
 }

@@ -15,7 +15,7 @@ fn host() -> Option<Host> {
             Some(host)
         }
         Err(reason) => {
-            println!("skipped: {reason}");
+            crate::skip(&reason);
             None
         }
     }

@@ -31,7 +31,7 @@ fn yubico(program: &str, arguments: &[&str]) -> Option<String> {
     match Command::new(program).args(arguments).output() {
         Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
         Err(_) => {
-            println!("skipped: needs {program} (libyubikey-dev)");
+            crate::skip(&format!("needs {program} (libyubikey-dev)"));
             None
         }
     }

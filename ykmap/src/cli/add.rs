@@ -24,7 +24,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     // Before anybody presses anything for nothing.
     mapping::add(b"", args.user.as_bytes(), &[])
         .map_err(|why| Failure::Fault(format!("{:?}: {why}", args.user)))?;
-    files::tokens_in(&files::text_of(&ykmap::mapping::path_of(&settings.mapping, &args.user)?)?, &args.user)?;
+    let path = ykmap::mapping::path_of(&settings.mapping, &args.user)?;
+    files::tokens_in(&settings, &files::text_of(&path)?, &args.user)?;
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
         let press = files::input_line(&format!("Press the YubiKey of {}: ", args.user))?;
@@ -45,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Err(Failure::Fault(format!("{id}: token_id_length in the settings rules it out")));
     }
     let (new, others) = files::edit(&settings, &args.user, |text| {
-        let known = match files::tokens_in(text, &args.user)? {
+        let known = match files::tokens_in(&settings, text, &args.user)? {
             Enrolment::Listed(known) => known,
             Enrolment::NotListed => Vec::new(),
         };
@@ -60,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::json(&json!({ "user": args.user, "tokens": names(&ids), "added": names(&new) }));
     } else {
         for id in &ids {
-            let did = if new.contains(id) { "has" } else { "had already" };
+            let did = if new.contains(id) { "now has" } else { "already has" };
             out::line(&format!("{} {did} token {id}", args.user));
         }
     }

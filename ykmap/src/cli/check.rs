@@ -1,6 +1,6 @@
 //! `ykmap check`
 
-use super::list::States;
+use super::list::{State, States};
 use super::{Context, Done, Failure, files, out};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -72,16 +72,18 @@ fn check(settings: &Settings, states: &States, path: &Path, text: &[u8], found: 
                 say(true, format!("token_id_length in the settings rules {id} out"));
             }
             match states.of(&id) {
-                "enabled" => {}
-                "disabled" => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
-                "slot damaged" => say(
+                State::Enabled => {}
+                State::Disabled => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
+                State::SlotDamaged => say(
                     false,
                     format!("one slot of the position of token {id} is damaged (ykmap key show {id})"),
                 ),
-                "no key" => {
+                State::NoKey => {
                     say(true, format!("no key for token {id} in the store (ykmap key import FILE)"));
                 }
-                why => say(true, format!("the store cannot use token {id}: {why} (ykmap key show {id})")),
+                why @ (State::NoPosition | State::NoStoreKey | State::OtherStoreKey | State::Fault) => {
+                    say(true, format!("the store cannot use token {id}: {why} (ykmap key show {id})"))
+                }
             }
             match owners.get(&id) {
                 Some((owner, line)) if *owner == user => {

@@ -3,9 +3,9 @@
 use super::{Failure, out};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
-use ykmap::file::{self, FileFault, Folder};
-use ykmap::mapping;
+use ykmap::file::{self, Folder};
 use ykmap::settings::Settings;
+use ykmap::{Fault, mapping};
 use yubiotp::mapping::{Enrolment, Search};
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ pub(crate) fn edit<T>(
 ) -> Result<T, Failure> {
     let path = mapping::path_of(&settings.mapping, user)?;
     let (folder, name) = file::locate(&path)?;
-    let _changing = folder.lock()?;
+    let _changing = folder.lock(settings.lock_wait)?;
     let text = text_of(&path)?;
     let (new, done) = change(&text)?;
     if new != text {
@@ -32,18 +32,19 @@ pub(crate) fn edit<T>(
 /// The text of a mapping; one that is not there yet is empty.
 pub(crate) fn text_of(path: &Path) -> Result<Vec<u8>, Failure> {
     match mapping::text(path) {
-        Err(ykmap::Fault::File(FileFault::Missing(missing))) if missing == path => Ok(Vec::new()),
+        Err(Fault::NoMapping { path: missing }) if missing == path => Ok(Vec::new()),
         text => Ok(text?),
     }
 }
 
 /// The tokens of a user, if every line of theirs can be read: a change by halves would not be what was asked for.
-pub(crate) fn tokens_in(text: &[u8], user: &str) -> Result<Enrolment, Failure> {
+pub(crate) fn tokens_in(settings: &Settings, text: &[u8], user: &str) -> Result<Enrolment, Failure> {
     let mut search = Search::new(user.as_bytes());
     search.lines(text);
-    search
-        .finish()
-        .map_err(|problem| Failure::Fault(format!("line {} of the mapping: {}", problem.line, problem.why)))
+    Ok(search.finish().or_else(|problem| {
+        let path = mapping::path_of(&settings.mapping, user)?;
+        Err(Fault::Mapping { path, line: problem.line, why: problem.why })
+    })?)
 }
 
 /// Every mapping there is: one, or with `%u` in the file's name one a user.
@@ -83,8 +84,9 @@ pub(crate) fn input_line(question: &str) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// A key file that the administrator names, `-` for standard input. Whoever made it: what it says is checked, and
-/// nobody else decides by it.
-pub(crate) fn named(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// nobody else decides by it. Whether others may read it comes along.
+pub(crate) fn named(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), Failure> {
+    let mut readable = false;
     let fault = |why: std::io::Error| Failure::Fault(format!("{}: {why}", path.display()));
     let mut text = Zeroizing::new(Vec::new());
     if path == Path::new("-") {
@@ -96,9 +98,7 @@ pub(crate) fn named(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         // Read into a buffer that does not grow: growing would leave copies of keys behind.
         text.reserve_exact(usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1));
         file.read_to_end(&mut text).map_err(fault)?;
-        if std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0 {
-            out::note(&format!("{}: holds AES keys, and others may read it: remove it soon", path.display()));
-        }
+        readable = std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0;
     }
-    Ok(text)
+    Ok((text, readable))
 }

@@ -16,6 +16,9 @@ pub(crate) struct Args {
     dir: Option<PathBuf>,
 }
 
+/// How long one init waits for another.
+const INIT_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 const SYSTEM: &str = "\
 # Settings of pam_yubiotp, read at every login. Paths may be relative to this file's folder.
 # All there are, with what holds if they are not given:
@@ -49,14 +52,22 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         // Not left to clap, which does not look at options before the verb.
         (Some(_), Some(_)) => return Err(Failure::Fault("--dir cannot be used with --config".to_owned())),
         (Some(dir), None) => Some(absolute(dir)?.join("config.toml")),
-        (None, config) => config.clone(),
+        (None, config) => config.clone().filter(|config| config != Path::new(CONFIG)),
     };
     let mut made = Made::default();
     let config = named.clone().unwrap_or_else(|| CONFIG.into());
     let folder = config.parent().unwrap_or(Path::new("/"));
     made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
+    let beside = folder.join("config.toml");
+    if !config.exists() && beside.exists() {
+        return Err(Failure::Fault(format!(
+            "{}: would be a second settings file beside {}, with a store of its own in the same folder",
+            config.display(),
+            beside.display()
+        )));
+    }
     // One init at a time: of two, the second finds what the first made.
-    let _changing = Folder::open(folder)?.lock()?;
+    let _changing = Folder::open(folder)?.lock(INIT_WAIT)?;
     made.file(&config, 0o644, || {
         Ok(Zeroizing::new(if named.is_some() { SELF_CONTAINED } else { SYSTEM }.into()))
     })?;

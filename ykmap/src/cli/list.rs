@@ -3,6 +3,7 @@
 use super::out::{self, Field};
 use super::{Context, Done, files};
 use serde_json::json;
+use std::fmt;
 use ykmap::settings::Settings;
 use ykmap::store::Store;
 use ykmap::{Fault, mapping};
@@ -36,30 +37,58 @@ impl States {
         Self { store, key }
     }
 
-    /// How a token stands, in a word or two. Whatever is not `enabled` wants attention.
-    pub(crate) fn of(&self, token: &PublicId) -> &'static str {
+    /// How a token stands.
+    pub(crate) fn of(&self, token: &PublicId) -> State {
         let record = match self.store.record(token) {
             Ok(record) => record,
-            Err(Fault::NoKey { .. }) => return "no key",
-            Err(_) => return "fault",
+            Err(Fault::NoKey { .. }) => return State::NoKey,
+            Err(_) => return State::Fault,
         };
         match (self.key, self.store.slots(token)) {
-            (None, _) => "no store key",
-            (Some(key), _) if key != record.under => "other store key",
-            (Some(_), Err(_)) => "fault",
-            (Some(_), Ok(None)) => "no position",
-            (Some(_), Ok(Some(slots))) if !slots.state.enabled => "disabled",
-            (Some(_), Ok(Some(slots))) if slots.damaged => "slot damaged",
-            (Some(_), Ok(Some(_))) => "enabled",
+            (None, _) => State::NoStoreKey,
+            (Some(key), _) if key != record.under => State::OtherStoreKey,
+            (Some(_), Err(_)) => State::Fault,
+            (Some(_), Ok(None)) => State::NoPosition,
+            (Some(_), Ok(Some(slots))) if !slots.state.enabled => State::Disabled,
+            (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
+            (Some(_), Ok(Some(_))) => State::Enabled,
         }
     }
 
     /// The same as a field of a table.
     pub(crate) fn field(&self, token: &PublicId) -> Field {
         match self.of(token) {
-            "enabled" => Field::Plain("enabled".to_owned()),
-            other => Field::Loud(other.to_owned()),
+            State::Enabled => Field::Plain(State::Enabled.to_string()),
+            other => Field::Loud(other.to_string()),
         }
+    }
+}
+
+/// How a token stands. Whatever is not enabled wants attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Enabled,
+    Disabled,
+    SlotDamaged,
+    NoKey,
+    NoPosition,
+    NoStoreKey,
+    OtherStoreKey,
+    Fault,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+            Self::SlotDamaged => "slot damaged",
+            Self::NoKey => "no key",
+            Self::NoPosition => "no position",
+            Self::NoStoreKey => "no store key",
+            Self::OtherStoreKey => "other store key",
+            Self::Fault => "fault",
+        })
     }
 }
 
@@ -93,7 +122,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             .map(|(user, ids)| {
                 let tokens: Vec<_> = ids
                     .iter()
-                    .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": states.of(id) }))
+                    .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": states.of(id).to_string() }))
                     .collect();
                 json!({ "user": user, "tokens": tokens })
             })

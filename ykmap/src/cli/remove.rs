@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let user = args.user.as_bytes();
     let listed_without = files::edit(&settings, &args.user, |text| {
-        files::tokens_in(text, &args.user)?;
+        files::tokens_in(&settings, text, &args.user)?;
         if args.ids.is_empty() {
             let removed = mapping::remove(text, user, None);
             if removed.count == 0 {
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::line(&format!("{} is not in the mapping any more", args.user));
         out::note("where nullok stands in pam.d they now log in without a token");
     } else {
-        out::line(&format!("{} has no longer {}", args.user, ids.join(", ")));
+        out::line(&format!("{} no longer has {}", args.user, ids.join(", ")));
         if listed_without {
             out::note(&format!(
                 "{0} has no token left, stays listed and is refused; ykmap remove {0} takes them out",

@@ -23,6 +23,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     };
     let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
     let judgement = verdict::judge(answer.as_bytes(), &enrolment, &Store::new(&settings))?;
+    let accepted = matches!(judgement.verdict, Verdict::Accepted(_));
     let (verdict, token, reason) = match judgement.verdict {
         Verdict::Accepted(receipt) => ("accepted", Some(receipt.token()), receipt.position().to_string()),
         Verdict::Rejected(reason) => ("rejected", reason.token(), reason.to_string()),
@@ -42,5 +43,5 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
         out::line(&format!("{verdict}: {}:{token} {reason}{layout}", args.user));
     }
-    if verdict == "accepted" { Ok(()) } else { Err(Failure::No) }
+    if accepted { Ok(()) } else { Err(Failure::No) }
 }

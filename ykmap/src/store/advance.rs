@@ -1,29 +1,32 @@
-//! One login's write: lock, read, compare, write in place, sync, and only then say yes.
+//! One login's write: lock, read, compare, write in place and synced, and only then say yes.
 
-use super::slots::{FILE, Slots, State};
+use super::slots::{FILE, SLOT, Slots, State};
 use crate::Fault;
-use crate::file::{Audience, FileFault, Folder};
-use rustix::fs::{AtFlags, FlockOperation, OFlags};
-use rustix::io::Errno;
+use crate::file::{self, Audience, FileFault, Folder};
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
+use std::io::IoSlice;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Receipt};
 use yubiotp::{Position, PublicId};
-
-/// How long to sleep between two tries for the lock. An advance takes about a tenth of it.
-const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// Compares and stores, durably. See [`yubiotp::Ledger::advance`].
 pub(super) fn advance(
     positions: &Folder,
     token: &PublicId,
+    key: Fingerprint,
     to: Position,
     lock_wait: Duration,
 ) -> Result<Advance, Fault> {
-    let held = Held::lock(positions, token, lock_wait)?;
+    let mut held = Held::lock(positions, token, lock_wait)?;
     let state = held.slots.state;
+    if state.key != key {
+        return Err(Fault::OtherKeysPosition { path: held.path, token: *token });
+    }
     if !state.enabled {
         return Ok(Advance::Disabled);
     }
@@ -31,7 +34,10 @@ pub(super) fn advance(
         return Ok(Advance::Replayed { stored });
     }
     held.write(&State { position: Some(to), ..state })?;
-    #[expect(clippy::disallowed_methods, reason = "the position was written and synced in the line above")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the line above returned after the position was on stable storage"
+    )]
     Ok(Advance::Fresh(Receipt::after_durable_advance(*token, to)))
 }
 
@@ -53,15 +59,9 @@ impl Held {
             let file = positions.file(&name, OFlags::RDWR, Audience::Owner).map_err(|fault| {
                 Fault::if_missing(fault, |path| Fault::NoPosition { path, token: *token })
             })?;
-            loop {
-                match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                    Ok(()) => break,
-                    Err(Errno::AGAIN | Errno::INTR) if since.elapsed() < wait => {
-                        std::thread::sleep(LOCK_POLL)
-                    }
-                    Err(Errno::AGAIN | Errno::INTR) => return Err(Fault::Locked { path, waited: wait }),
-                    Err(errno) => return Err(FileFault::system(&path, "lock", errno).into()),
-                }
+            let left = wait.saturating_sub(since.elapsed());
+            if !file::lock_within(&file, left).map_err(|errno| FileFault::system(&path, "lock", errno))? {
+                return Err(FileFault::Locked { path, waited: wait }.into());
             }
             // While we waited the file may have been replaced: a lock on what has no name any more locks nothing.
             let named = rustix::fs::statat(positions.fd(), &name, AtFlags::SYMLINK_NOFOLLOW);
@@ -71,23 +71,42 @@ impl Held {
                 return Ok(Self { file, path, slots });
             }
             if since.elapsed() >= wait {
-                return Err(Fault::Locked { path, waited: wait });
+                return Err(FileFault::Locked { path, waited: wait }.into());
             }
         }
     }
 
     /// Writes the next state over the older slot and waits until it is on stable storage. The file keeps its length,
     /// so a full disk does not matter.
-    pub(super) fn write(&self, state: &State) -> Result<(), Fault> {
+    ///
+    /// Writing and syncing are one system call, so that a process that is killed never leaves a slot that only looks
+    /// written: the next login would take it for whole, and write over the one that is.
+    pub(super) fn write(&mut self, state: &State) -> Result<(), Fault> {
         // Past this limit the kernel would not only refuse but kill the host of the module with SIGXFSZ.
         let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
         if limit.is_some_and(|limit| limit < FILE as u64) {
             return Err(Fault::FileSizeLimit { path: self.path.clone() });
         }
-        let (offset, slot) = self.slots.next(state);
-        self.file.write_all_at(&slot, offset).map_err(|why| FileFault::system(&self.path, "write", why))?;
-        rustix::fs::fdatasync(&self.file).map_err(|errno| FileFault::system(&self.path, "sync", errno))?;
+        let next = self.slots.next(state);
+        if let Err(errno) = self.write_synced(next.offset, &next.slot) {
+            // What the disk has of it is not known. In memory, where the next login reads, it must not look whole.
+            let _ = self.file.write_all_at(&[b'#'; SLOT], next.offset);
+            return Err(FileFault::system(&self.path, "write and sync", errno).into());
+        }
+        self.slots = next.slots;
         Ok(())
+    }
+
+    fn write_synced(&self, offset: u64, slot: &[u8; SLOT]) -> Result<(), Errno> {
+        loop {
+            match rustix::io::pwritev2(&self.file, &[IoSlice::new(slot)], offset, ReadWriteFlags::DSYNC) {
+                Ok(SLOT) => return Ok(()),
+                // Less than a slot is a disk that is failing, or full where it copies on write.
+                Ok(_) => return Err(Errno::IO),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
     }
 }
 

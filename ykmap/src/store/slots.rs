@@ -42,6 +42,16 @@ pub struct Slots {
     pub damaged: bool,
 }
 
+/// A write to come.
+pub(super) struct Next {
+    /// Where.
+    pub(super) offset: u64,
+    /// What.
+    pub(super) slot: [u8; SLOT],
+    /// What the file says afterwards.
+    pub(super) slots: Slots,
+}
+
 /// Why a position file cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSlots {
@@ -110,12 +120,15 @@ impl Slots {
         Ok(Self { damaged: older.is_none(), ..newest })
     }
 
-    /// What to write where, so that the file says `state` next: an offset and 512 bytes. The slot that is
-    /// valid now is left alone.
+    /// What to write where, so that the file says `state` next. The slot that is valid now is left alone.
     #[must_use]
-    pub fn next(&self, state: &State) -> (u64, [u8; SLOT]) {
-        let slot = 1 - self.slot;
-        ((slot * BLOCK) as u64, encode(state, self.sequence.saturating_add(1), slot))
+    pub(super) fn next(&self, state: &State) -> Next {
+        let (slot, sequence) = (1 - self.slot, self.sequence.saturating_add(1));
+        Next {
+            offset: (slot * BLOCK) as u64,
+            slot: encode(state, sequence, slot),
+            slots: Self { state: *state, sequence, slot, damaged: false },
+        }
     }
 }
 
@@ -184,8 +197,9 @@ mod tests {
     }
 
     fn written(file: &mut [u8], state: &State) {
-        let (offset, slot) = Slots::read(file, &state.token).unwrap().next(state);
-        file[offset as usize..][..SLOT].copy_from_slice(&slot);
+        let next = Slots::read(file, &state.token).unwrap().next(state);
+        file[next.offset as usize..][..SLOT].copy_from_slice(&next.slot);
+        assert_eq!(Slots::read(file, &state.token).unwrap(), next.slots);
     }
 
     #[test]
@@ -258,7 +272,7 @@ mod tests {
             for step in steps {
                 highest += step;
                 let after = state(Some(highest));
-                let (offset, slot) = Slots::read(&file, &after.token).unwrap().next(&after);
+                let Next { offset, slot, .. } = Slots::read(&file, &after.token).unwrap().next(&after);
                 let mut torn = file.clone();
                 let range = if reversed { sector..SLOT } else { 0..sector };
                 torn[offset as usize..][range.clone()].copy_from_slice(&slot[range]);

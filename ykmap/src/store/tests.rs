@@ -4,11 +4,11 @@
 
 use super::slots::{BLOCK, SLOT, new_file};
 use super::*;
-use crate::settings::{Given, Settings};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use yubiotp::key::Fingerprint;
 use yubiotp::ledger::contract::{self, Subject};
 use yubiotp::{AesKey, PrivateId};
 
@@ -42,8 +42,13 @@ impl Host {
         self.store.change().unwrap().enrol(&[(*id, credential(aes_key))], &|| {}).unwrap();
     }
 
+    /// Advances the token as enrolled with AES key 7.
     fn advance(&self, to: Position) -> Result<Advance, Fault> {
-        self.store.advance(&token(), to)
+        self.advance_with(7, to)
+    }
+
+    fn advance_with(&self, aes_key: u8, to: Position) -> Result<Advance, Fault> {
+        self.store.advance(&token(), credential(aes_key).fingerprint(&token()), to)
     }
 
     /// The fault of an advance, without the folder's name.
@@ -54,14 +59,8 @@ impl Host {
 }
 
 fn open(folder: &Path) -> Store {
-    let given = Given {
-        store: Some(folder.to_owned()),
-        store_key: Some(folder.join("store.key")),
-        lock_wait: Some(0),
-        ..Given::default()
-    };
-    // No file is read: what is usual stands for what is not given.
-    Store::new(&Settings::load(None, given).unwrap())
+    let (folder, store_key) = (folder.to_owned(), folder.join("store.key"));
+    Store { folder, store_key, lock_wait: Duration::ZERO }
 }
 
 fn token() -> PublicId {
@@ -88,8 +87,9 @@ fn the_hosts_store_keeps_the_contract() {
         fn open(&self) -> Store {
             Store { lock_wait: Duration::from_secs(10), ..open(self.0.folder.path()) }
         }
-        fn enrol(&self, token: &PublicId) {
+        fn enrol(&self, token: &PublicId) -> Fingerprint {
             self.0.enrol(token, 7);
+            credential(7).fingerprint(token)
         }
         fn set_enabled(&self, token: &PublicId, enabled: bool) {
             self.open().set_enabled(token, enabled).unwrap();
@@ -129,9 +129,10 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
     assert!(host.fault().starts_with("positions/vvcb: a folder, where a file should be"), "{}", host.fault());
     fs::remove_dir(host.path("positions/vvcb")).unwrap();
     host.write("positions/vvcb", &good);
-    for (mode, why) in
-        [(0o644, "others may read it (mode 0644)"), (0o620, "others may write to it (mode 0620)")]
-    {
+    for (mode, why) in [
+        (0o644, "nobody but its owner should read it (mode 0644)"),
+        (0o620, "others may write to it (mode 0620)"),
+    ] {
         fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(mode)).unwrap();
         assert!(host.fault().contains(why), "{}", host.fault());
     }
@@ -177,7 +178,7 @@ fn a_position_replaced_while_it_was_waited_for_is_read_anew() {
     let held = fs::File::open(host.path("positions/vvcb")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
     let login = std::thread::scope(|scope| {
-        let login = scope.spawn(|| waiting.advance(&token(), at(50)));
+        let login = scope.spawn(|| waiting.advance(&token(), credential(7).fingerprint(&token()), at(50)));
         std::thread::sleep(Duration::from_millis(50));
         let far = new_file(&State { position: Some(at(100)), ..state(&host) });
         host.write("positions/new", &far);
@@ -217,11 +218,7 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     }
     host.write("keys/vvcb", good.as_bytes());
     fs::set_permissions(host.path("keys/vvcb"), Permissions::from_mode(0o640)).unwrap();
-    assert!(
-        why().starts_with("keys/vvcb: holds a secret, and group or others may read it (mode 0640)"),
-        "{}",
-        why()
-    );
+    assert!(why().starts_with("keys/vvcb: nobody but its owner should read it (mode 0640)"), "{}", why());
     fs::remove_file(host.path("keys/vvcb")).unwrap();
     assert!(why().starts_with("keys/vvcb: no key for token vvcb in the store: import it"), "{}", why());
     host.write("keys/vvcb", good.as_bytes());
@@ -231,7 +228,7 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     host.write("store.key", b"secret");
     assert!(why().starts_with("store.key: line 1 is not as ykmap writes it"), "{}", why());
     fs::remove_file(host.path("store.key")).unwrap();
-    assert_eq!(why(), "store.key: no such file or folder (ykmap init makes what is missing)");
+    assert!(why().starts_with("store.key: no such file or folder: bring back the copy"), "{}", why());
     fs::set_permissions(host.path("keys"), Permissions::from_mode(0o770)).unwrap();
     assert!(why().starts_with("keys: group or others may write to it (mode 0770)"), "{}", why());
 }
@@ -263,7 +260,7 @@ fn a_key_comes_goes_and_comes_back() {
     remove(&host).unwrap();
     assert_eq!(would(&host, 8).unwrap(), Enrolled::Added);
     host.enrol(&token(), 8);
-    assert!(is_fresh(host.advance(at(1))));
+    assert!(is_fresh(host.advance_with(8, at(1))));
 
     // And the first one comes back once more, the other having been here in between.
     remove(&host).unwrap();
@@ -271,7 +268,11 @@ fn a_key_comes_goes_and_comes_back() {
     host.enrol(&token(), 7);
     assert!(!is_fresh(host.advance(at(9))), "a key that came back forgot where it was");
     assert!(is_fresh(host.advance(at(10))));
-    assert!(fs::read_dir(host.path("keys")).unwrap().all(|entry| entry.unwrap().file_name() == "vvcb"));
+    assert!(
+        fs::read_dir(host.path("keys"))
+            .unwrap()
+            .all(|entry| [".lock", "vvcb"].contains(&entry.unwrap().file_name().to_str().unwrap()))
+    );
 }
 
 #[test]
@@ -298,15 +299,61 @@ fn a_damaged_position_stays_with_its_key() {
     assert!(matches!(would(&host, 7), Err(EnrolError::Fault(Fault::Position { .. }))));
     assert_eq!(would(&host, 8).unwrap(), Enrolled::Added);
     host.enrol(&token(), 8);
-    assert!(is_fresh(host.advance(at(1))));
+    assert!(is_fresh(host.advance_with(8, at(1))));
+}
+
+/// Configuration management put another key in place of the one that the position belongs to.
+#[test]
+fn a_position_speaks_of_its_own_key_alone() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(9))));
+    let key = StoreKey::new([1; 32]);
+    let sealed = key.seal(&credential(8), &token(), [3; 24]);
+    host.write("keys/vvcb", Record { under: key.id(), sealed }.write(&token()).as_bytes());
+    let fault = host.advance_with(8, at(1)).unwrap_err().to_string();
+    assert!(fault.ends_with("(ykmap key adopt vvcb)"), "{fault}");
+    assert!(
+        matches!(host.advance(at(9)), Ok(Advance::Replayed { .. })),
+        "a login that had read the old key before"
+    );
+
+    assert_eq!(host.store.change().unwrap().adopt(&token()).unwrap(), Enrolled::Added);
+    assert!(is_fresh(host.advance_with(8, at(1))));
+    assert!(!is_fresh(host.advance_with(8, at(1))));
+    remove(&host).unwrap();
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Returned);
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(9))), "adopting another key forgot where the first one was");
+
+    // Removed while its position was another's: the position keeps its own name.
+    host.write(
+        "keys/vvcb",
+        Record { under: key.id(), sealed: key.seal(&credential(6), &token(), [4; 24]) }
+            .write(&token())
+            .as_bytes(),
+    );
+    remove(&host).unwrap();
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(9))), "removing another key forgot where the first one was");
+}
+
+#[test]
+fn disabled_in_both_slots() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    host.store.set_enabled(&token(), false).unwrap();
+    let file = String::from_utf8(fs::read(host.path("positions/vvcb")).unwrap()).unwrap();
+    assert_eq!((file.matches("state: disabled").count(), file.matches("state: enabled").count()), (2, 0));
 }
 
 #[test]
 fn of_two_changes_one_waits_for_the_other() {
     let host = Host::new();
     let change = host.store.change().unwrap();
+    let waiting = Store { lock_wait: Duration::from_secs(10), ..host.store.clone() };
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| would(&host, 8));
+        let other = scope.spawn(|| waiting.change().unwrap().would_enrol(&token(), &credential(8)));
         std::thread::sleep(Duration::from_millis(50));
         change.enrol(&[(token(), credential(7))], &|| {}).unwrap();
         drop(change);

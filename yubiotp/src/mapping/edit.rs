@@ -5,15 +5,15 @@ use crate::PublicId;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-/// The user's line would become longer than [`MAX_LINE`], or their name cannot stand in a mapping.
+/// The name cannot stand in a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
-    /// A name that the grammar cannot hold.
-    #[error(
-        "a user's name in the mapping cannot be empty, begin with # or hold a colon, blanks around it or control characters"
-    )]
-    Name,
-}
+#[error(
+    "a user's name in the mapping cannot be empty, longer than 256 bytes, begin with # or hold a colon, blanks around it or control characters"
+)]
+pub struct BadUserName;
+
+/// The longest name of a user, in bytes: as long as Linux has them anywhere.
+const MAX_NAME: usize = 256;
 
 /// What [`remove`] did.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,11 +31,11 @@ pub struct Removed {
 ///
 /// # Errors
 /// The name cannot stand in a mapping.
-pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, NoRoom> {
+pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, BadUserName> {
     let named =
         matches!(parse_line(&[user, b":"].concat()), Ok(Line::Entry { user: name, .. }) if name == user);
-    if !named || user.contains(&b':') || user.contains(&b'\n') {
-        return Err(NoRoom::Name);
+    if !named || user.len() > MAX_NAME || user.contains(&b':') || user.contains(&b'\n') {
+        return Err(BadUserName);
     }
     let mut lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     for id in ids {
@@ -130,8 +130,8 @@ mod tests {
             let text = add(before.as_bytes(), b"alice", &[id("vvcd")]).unwrap();
             assert_eq!(String::from_utf8(text).unwrap(), after);
         }
-        for name in ["", "#a", "a:b", " a", "a\nb", "a\0"] {
-            assert_eq!(add(b"", name.as_bytes(), &[id("vvcd")]), Err(NoRoom::Name), "{name:?}");
+        for name in ["", "#a", "a:b", " a", "a\nb", "a\0", &"a".repeat(257)] {
+            assert_eq!(add(b"", name.as_bytes(), &[id("vvcd")]), Err(BadUserName), "{name:?}");
         }
     }
 

@@ -24,11 +24,14 @@ const SHOWN: usize = 20;
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let name = args.file.display().to_string();
-    let text = files::named(&args.file)?;
+    let (text, readable) = files::named(&args.file)?;
     let mut file = keyfile::read(&text).map_err(|problems| {
         report(&name, problems.iter().map(ToString::to_string));
         Failure::Fault(format!("{name}: nothing was imported"))
     })?;
+    if readable {
+        out::note(&format!("{name}: holds AES keys, and others may read it: remove it soon"));
+    }
     let store = context.store()?;
     let change = store.change()?;
     let entries = std::mem::take(&mut file.entries);

@@ -20,7 +20,7 @@ pub(crate) fn list(context: &Context) -> Done {
                 json!({
                     "id": id.to_string(),
                     "serial": id.serial(),
-                    "state": states.of(id),
+                    "state": states.of(id).to_string(),
                     "usage_counter": position.map(|position| position.usage_counter()),
                     "session_use": position.map(|position| position.session_use()),
                 })

@@ -1,6 +1,6 @@
 //! Getting answers, and handing on the password that stood before an OTP.
 
-use crate::handle::{Answer, Host};
+use crate::handle::{Answer, Handle};
 use pam::constants::PamResultCode;
 use ykmap::settings::Settings;
 
@@ -14,7 +14,7 @@ pub(crate) enum Source {
 }
 
 /// Asks once, with all there is to say in one prompt: text before it would be shown late, or never.
-pub(crate) fn ask(host: &impl Host, settings: &Settings, user: &[u8]) -> Result<Answer, PamResultCode> {
+pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Result<Answer, PamResultCode> {
     let shown: String =
         String::from_utf8_lossy(user).chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let prompt = settings.prompt.replace("%u", &shown);
@@ -25,7 +25,7 @@ pub(crate) fn ask(host: &impl Host, settings: &Settings, user: &[u8]) -> Result<
 ///
 /// From an answer to our own question nothing is left if there was no password: what a module before us left is not
 /// ours to take away. Of a stacked answer the OTP is always taken away.
-pub(crate) fn hand_on(host: &mut impl Host, source: Source, password: &[u8]) -> Result<(), PamResultCode> {
+pub(crate) fn hand_on(host: &mut impl Handle, source: Source, password: &[u8]) -> Result<(), PamResultCode> {
     match (source, password.is_empty()) {
         (Source::Asked, true) => Ok(()),
         (Source::Stacked, true) => host.hand_on(None),

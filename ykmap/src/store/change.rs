@@ -5,13 +5,13 @@
 //! made smaller and never thrown away: that of a key that went is set aside under the key's fingerprint, and comes
 //! back with it.
 
-use super::advance::{self, Held};
+use super::advance::Held;
 use super::slots::{self, State};
-use super::{Record, Slots, Store};
-use crate::file::{Audience, Changing, FileFault, Folder};
+use super::{Record, Slots, Store, slots_in};
+use crate::file::{Changing, Folder};
 use crate::{Fault, random};
 use data_encoding::HEXLOWER;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use std::cell::OnceCell;
 use yubiotp::key::Fingerprint;
 use yubiotp::seal::StoreKey;
@@ -68,25 +68,22 @@ impl Store {
     /// The store cannot be used.
     pub fn change(&self) -> Result<Change<'_>, Fault> {
         let keys = self.keys()?;
-        let _changing = keys.lock()?;
+        let _changing = keys.lock(self.lock_wait)?;
         Ok(Change { store: self, positions: self.positions()?, keys, store_key: OnceCell::new(), _changing })
-    }
-
-    /// What the position file of a token says; `None` if there is none.
-    ///
-    /// # Errors
-    /// It is there and cannot be used.
-    pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
-        slots_in(&self.positions()?, &token.to_string(), token)
     }
 
     /// Switches a token off or on. It stays where it is, and so do the mapping and the key.
     ///
     /// # Errors
-    /// There is no position, or it cannot be written.
+    /// There is no key or no position, or it cannot be written.
     pub fn set_enabled(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
-        let held = Held::lock(&self.positions()?, token, self.lock_wait)?;
-        held.write(&State { enabled, ..held.slots.state })
+        // A name that nothing has here is told as such, not as a lost position.
+        self.record(token)?;
+        let mut held = Held::lock(&self.positions()?, token, self.lock_wait)?;
+        let state = State { enabled, ..held.slots.state };
+        // Both slots: were one lost later, the other must not say what is not so any more.
+        held.write(&state)?;
+        held.write(&state)
     }
 }
 
@@ -174,10 +171,10 @@ impl Change<'_> {
             return Err(Fault::NoKey { path: self.keys.path().join(name), token: *token });
         }
         if self.positions.has(&name)? {
-            let key = match self.store.credential(token) {
-                Ok(credential) => credential.fingerprint(token),
-                // The position knows its key, too.
-                Err(_) => self.state(token)?.ok_or_else(|| self.no_position(token))?.key,
+            let key = match self.state(token) {
+                Ok(Some(state)) => state.key,
+                // It cannot be read, and is that of the key that is here.
+                _ => self.store.credential(token)?.fingerprint(token),
             };
             self.positions.rename_new(&name, &aside(token, key))?;
             self.positions.sync()?;
@@ -205,7 +202,14 @@ impl Change<'_> {
     }
 
     fn set_aside(&self, token: &PublicId, key: Fingerprint) -> Result<Option<Slots>, Fault> {
-        slots_in(&self.positions, &aside(token, key), token)
+        let name = aside(token, key);
+        match slots_in(&self.positions, &name, token)? {
+            Some(slots) if slots.state.key != key => {
+                let path = self.positions.path().join(name);
+                Err(Fault::Position { path, why: slots::BadSlots::Contradiction })
+            }
+            slots => Ok(slots),
+        }
     }
 
     fn no_position(&self, token: &PublicId) -> Fault {
@@ -217,20 +221,13 @@ impl Change<'_> {
             // Only this thread has it: nobody set it in between.
             let _ = self.store_key.set(self.store.store_key()?);
         }
-        self.store_key.get().ok_or_else(|| Fault::File(FileFault::Missing(self.store.store_key.clone())))
+        self.store_key.get().ok_or_else(|| Fault::NoStoreKey { path: self.store.store_key.clone() })
     }
 }
 
 /// The name of a position whose key is not there now.
 fn aside(token: &PublicId, key: Fingerprint) -> String {
     format!("{token}.{}", HEXLOWER.encode(&key.0))
-}
-
-fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<Slots>, Fault> {
-    match positions.file(name, OFlags::RDONLY, Audience::Owner) {
-        Err(FileFault::Missing(_)) => Ok(None),
-        file => advance::read(&file?, &positions.path().join(name), token).map(Some),
-    }
 }
 
 /// Files that get their names together, after all of them are on stable storage.
