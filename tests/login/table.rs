@@ -1,5 +1,6 @@
 //! The outcome table of the README, row by row.
 
+use std::process::Stdio;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
 
@@ -357,4 +358,25 @@ fn one_file_a_user() {
     assert_eq!(login("alice"), "PAM_SUCCESS");
     assert_eq!(login("bob"), "PAM_USER_UNKNOWN", "no file of his own");
     assert_eq!(login("../authorized_yubikeys"), "PAM_AUTHINFO_UNAVAIL", "a name that is a path");
+}
+
+/// Many applications at once, each a process of its own, with one OTP.
+#[test]
+fn of_many_logins_with_one_otp_one_is_accepted() {
+    let place = Place::new();
+    let mut key = SoftYubiKey::numbered(7);
+    place.enrol("alice", &key);
+    for round in 0..5 {
+        let otp = key.press();
+        let logins: Vec<_> = (0..16)
+            .map(|_| {
+                let mut drive = place.drive("otp", "alice");
+                drive.args(["--", &otp]).stdout(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        let outputs = logins.into_iter().map(|login| login.wait_with_output().unwrap());
+        let accepted =
+            outputs.filter(|output| String::from_utf8_lossy(&output.stdout).contains("PAM_SUCCESS"));
+        assert_eq!(accepted.count(), 1, "round {round}");
+    }
 }
