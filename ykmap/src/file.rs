@@ -177,10 +177,17 @@ impl Folder {
     /// It cannot be locked, or somebody else kept it.
     pub fn lock(&self, wait: Duration) -> Result<Changing, FileFault> {
         let path = self.path.join(LOCK);
-        let flags = OFlags::RDWR | OFlags::CREATE | ALWAYS;
-        let fd = rustix::fs::openat(&self.fd, LOCK, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| FileFault::system(&path, "make the lock", errno))?;
-        let file = checked(fd, &path, Audience::Owner)?;
+        if !self.has(LOCK)? {
+            // Made under a name of its own, so that nobody finds it with the mode that the umask leaves.
+            let hidden = format!("{LOCK}.{}", std::process::id());
+            self.create(&hidden, b"", Mode::RUSR | Mode::WUSR)?;
+            match self.rename_new(&hidden, LOCK) {
+                // Somebody else made it at the same moment.
+                Err(_) if self.has(LOCK)? => self.remove(&hidden)?,
+                renamed => renamed?,
+            }
+        }
+        let file = self.file(LOCK, OFlags::RDWR, Audience::Owner)?;
         if !lock_within(&file, wait).map_err(|errno| FileFault::system(&path, "lock", errno))? {
             return Err(FileFault::Locked { path, waited: wait });
         }
@@ -380,9 +387,8 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
     let fault = |errno: Errno| FileFault::system(path, "make the folder", errno);
     let (parent, name) = locate(path)?;
     rustix::fs::mkdirat(&parent.fd, &name, Mode::RWXU).map_err(fault)?;
-    let fd = open_at(&parent.fd, OsStr::new(&name), OFlags::RDONLY | OFlags::DIRECTORY, path)?;
-    // On the descriptor: the caller's umask has no say, and nobody can have put something else there.
-    rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(fault)?;
+    // The caller's umask has no say. Nobody else can have put something there: `parent` is ours.
+    rustix::fs::chmodat(&parent.fd, &name, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(fault)?;
     Ok(true)
 }
 
