@@ -3,6 +3,7 @@
 
 mod answers;
 mod disk;
+mod durable;
 mod hosts;
 mod log;
 mod neighbours;

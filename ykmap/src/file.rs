@@ -180,6 +180,8 @@ impl Folder {
         if !self.has(LOCK)? {
             // Made under a name of its own, so that nobody finds it with the mode that the umask leaves.
             let hidden = format!("{LOCK}.{}", std::process::id());
+            // Left by a process of the same number that was cut off here.
+            self.remove(&hidden)?;
             self.create(&hidden, b"", Mode::RUSR | Mode::WUSR)?;
             match self.rename_new(&hidden, LOCK) {
                 // Somebody else made it at the same moment.
