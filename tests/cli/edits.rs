@@ -218,3 +218,16 @@ fn killed_it_leaves_the_old_or_the_new() {
     assert_eq!(hidden(&desk.dir()), Vec::<String>::new());
     println!("{finished} of 40 were done before they were killed");
 }
+
+/// A mapping without a byte would be a fault for everybody.
+#[test]
+fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    desk.map(format!("alice:{}\n", key.public_id()));
+    desk.ykmap(&["remove", "alice"]).exits(0);
+    assert!(desk.mapping().starts_with("# "), "{}", desk.mapping());
+    desk.verify("alice", &key.press()).exits(1).says("not enrolled");
+    desk.map("");
+    desk.verify("alice", &key.press()).exits(2).notes("is empty");
+}

@@ -5,7 +5,7 @@
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -183,10 +183,12 @@ impl Folder {
             // Left by a process of the same number that was cut off here.
             self.remove(&hidden)?;
             self.create(&hidden, b"", Mode::RUSR | Mode::WUSR)?;
-            match self.rename_new(&hidden, LOCK) {
-                // Somebody else made it at the same moment.
-                Err(_) if self.has(LOCK)? => self.remove(&hidden)?,
-                renamed => renamed?,
+            let linked = rustix::fs::linkat(&self.fd, &hidden, &self.fd, LOCK, AtFlags::empty());
+            self.remove(&hidden)?;
+            match linked {
+                // Or somebody else made it at the same moment.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(FileFault::system(&path, "make the lock", errno)),
             }
         }
         let file = self.file(LOCK, OFlags::RDWR, Audience::Owner)?;
@@ -272,13 +274,16 @@ impl Folder {
             .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
     }
 
-    /// Gives a file another name in this folder that nothing has.
+    /// Gives a file another name in this folder that nothing has. For whoever holds [`Folder::lock`]: between looking
+    /// and renaming nobody else may change anything.
     ///
     /// # Errors
     /// Something has it, or the system says no.
     pub fn rename_new(&self, from: &str, to: &str) -> Result<(), FileFault> {
-        rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE)
-            .map_err(|errno| FileFault::system(&self.path.join(to), "make the file", errno))
+        if self.has(to)? {
+            return Err(FileFault::system(&self.path.join(to), "make the file", Errno::EXIST));
+        }
+        self.rename(from, to)
     }
 
     /// Removes a file. That it is not there is not an error.

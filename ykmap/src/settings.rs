@@ -1,7 +1,7 @@
 //! `config.toml`, and what module arguments and command options put in its place.
 
 use crate::Fault;
-use crate::file::{self, Audience, FileFault};
+use crate::file::{self, Audience, FileFault, Folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use yubiotp::PublicId;
@@ -191,10 +191,7 @@ impl Settings {
     pub fn load(config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
         let given = match file::read(path, 64 << 10, Audience::Everyone) {
-            // Not where a link leads: one that leads nowhere is no lack of settings.
-            Err(FileFault::Missing(missing)) if config.is_none() && path.starts_with(&missing) => {
-                Given::default()
-            }
+            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => Given::default(),
             Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
             contents => parse(&contents?)
                 .map_err(|why| Fault::Settings { path: path.to_owned(), why })?
@@ -219,6 +216,18 @@ impl Settings {
     #[must_use]
     pub fn allows(&self, id: &PublicId) -> bool {
         self.token_id_length.is_none_or(|length| id.as_bytes().len() * 2 == usize::from(length))
+    }
+}
+
+/// Whether there is no such file in its folder, or no such folder. A link that leads nowhere is not that: the settings
+/// that it stands for are somewhere, and are not the usual ones.
+fn is_absent(path: &Path) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return false;
+    };
+    match Folder::open(parent) {
+        Ok(folder) => folder.has(name).is_ok_and(|has| !has),
+        Err(fault) => matches!(fault, FileFault::Missing(missing) if parent.starts_with(&missing)),
     }
 }
 
@@ -268,5 +277,26 @@ mod tests {
         assert_eq!(settings.store_key, Path::new(STORE_KEY));
         let missing = folder.path().join("missing.toml");
         assert!(Settings::load(Some(&missing), Given::default()).is_err(), "a named file must be there");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_no_lack_of_settings() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("real")).unwrap();
+        std::fs::set_permissions(at("real"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        symlink("real", at("linked")).unwrap();
+        symlink("nowhere", at("real/dangling.toml")).unwrap();
+        symlink("nowhere", at("lost")).unwrap();
+        for (name, absent) in [
+            ("real/config.toml", true),
+            ("linked/config.toml", true),
+            ("missing/config.toml", true),
+            ("real/dangling.toml", false),
+            ("lost/config.toml", false),
+        ] {
+            assert_eq!(is_absent(&at(name)), absent, "{name}");
+        }
     }
 }

@@ -220,8 +220,8 @@ impl Found<'_> {
 /// `alice@example.org` and `EXAMPLE\\alice` for alice, the lack of a line must not excuse them.
 #[derive(Default)]
 pub struct Check<'u> {
-    /// The user's name without a domain; empty to look for errors alone.
-    bare: &'u [u8],
+    /// The user who was not found; empty to look for errors alone.
+    user: &'u [u8],
     lines: usize,
     problem: Option<Problem>,
 }
@@ -230,9 +230,7 @@ impl<'u> Check<'u> {
     /// Reads for errors, and for `user`, who was not found.
     #[must_use]
     pub fn not_found(user: &'u [u8]) -> Self {
-        let name = user.rsplit(|byte| *byte == b'\\').next().unwrap_or(user);
-        let bare = name.split(|byte| *byte == b'@').next().unwrap_or(name);
-        Self { bare, ..Self::default() }
+        Self { user, ..Self::default() }
     }
 
     /// Reads on. `text` is whole lines; only the last of a file may lack its newline.
@@ -251,7 +249,7 @@ impl<'u> Check<'u> {
                 };
                 (name, end.saturating_add(1))
             });
-            if name.len() == self.bare.len() && !name.is_empty() && name.eq_ignore_ascii_case(self.bare) {
+            if !name.is_empty() && !self.user.is_empty() && are_spellings(name, self.user) {
                 self.problem = Some(Problem { line: self.lines, why: BadLine::OtherSpelling });
             }
             text = text.get(length..).unwrap_or_default();
@@ -265,6 +263,19 @@ impl<'u> Check<'u> {
     pub fn finish(self) -> Result<(), Problem> {
         self.problem.map_or(Ok(()), Err)
     }
+}
+
+/// Whether two names may be one user's: the same but for case, or but for a domain that one of them leaves out.
+fn are_spellings(a: &[u8], b: &[u8]) -> bool {
+    let (bare_a, bare_b) = (without_domain(a), without_domain(b));
+    let one_is_bare = bare_a.len() == a.len() || bare_b.len() == b.len();
+    a.eq_ignore_ascii_case(b) || (one_is_bare && bare_a.eq_ignore_ascii_case(bare_b))
+}
+
+/// `alice` of `EXAMPLE\alice` and of `alice@example.org`.
+fn without_domain(name: &[u8]) -> &[u8] {
+    let name = memrchr(b'\\', name).and_then(|at| name.get(at.saturating_add(1)..)).unwrap_or(name);
+    memchr(b'@', name).and_then(|at| name.get(..at)).unwrap_or(name)
 }
 
 /// In a name as most are.
@@ -401,12 +412,17 @@ mod tests {
             ("ALICE@EXAMPLE.ORG", Some(2)),
             ("EXAMPLE\\alice", Some(2)),
             ("bob@x", Some(3)),
+            ("dave", Some(4)),
+            ("DAVE@Example.org", Some(4)),
+            ("example\\Dave", None),
+            ("dave@example.net", None),
+            ("Eve", Some(5)),
             ("carol", None),
             ("alicia", None),
             ("vvcb", None),
         ] {
             let mut check = Check::not_found(user.as_bytes());
-            check.lines(b"# people\nalice:vvcb\n Bob : vvcd\n");
+            check.lines(b"# people\nalice:vvcb\n Bob : vvcd\ndave@example.org:\nEXAMPLE\\eve:\n");
             let expected = line.map_or(Ok(()), |line| Err(Problem { line, why: BadLine::OtherSpelling }));
             assert_eq!(check.finish(), expected, "{user}");
         }

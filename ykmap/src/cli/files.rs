@@ -12,6 +12,11 @@ use zeroize::Zeroizing;
 /// Permissions of a mapping that is new: everybody may read who owns which token.
 const MAPPING_MODE: rustix::fs::Mode = rustix::fs::Mode::from_bits_retain(0o644);
 
+/// How a mapping begins that `ykmap` makes.
+pub(crate) const HEAD: &str = "\
+# Who owns which YubiKey: user:id:id, an id being the first characters of what the key types, before the last 32.
+";
+
 /// Changes the mapping of a user as a whole, one change at a time; a mapping that is not there yet is empty.
 pub(crate) fn edit<T>(
     settings: &Settings,
@@ -22,7 +27,11 @@ pub(crate) fn edit<T>(
     let (folder, name) = file::locate(&path)?;
     let _changing = folder.lock(settings.lock_wait)?;
     let text = text_of(&path)?;
-    let (new, done) = change(&text)?;
+    let (mut new, done) = change(&text)?;
+    if new.is_empty() {
+        // Without a byte a mapping is taken for one that was cut off.
+        new = HEAD.into();
+    }
     if new != text {
         folder.replace(&name, &new, MAPPING_MODE)?;
     }

@@ -1,5 +1,6 @@
 //! `ykmap init`
 
+use super::files::HEAD;
 use super::{Context, Done, Failure, absolute, out};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -43,10 +44,6 @@ store = \".\"
 store_key = \"store.key\"
 ";
 
-const MAPPING: &str = "\
-# Who owns which YubiKey: user:id:id, an id being the first characters of what the key types, before the last 32.
-";
-
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let named = match (args.dir, &context.config) {
         // Not left to clap, which does not look at options before the verb.
@@ -76,7 +73,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let mapping = Path::new(&settings.mapping);
     match mapping.parent() {
         Some(folder) if settings.mapping.contains("%u") => made.folder(folder, 0o755)?,
-        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(MAPPING.into())))?,
+        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(HEAD.into())))?,
     }
     made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykmap::random::bytes()?))))?;
     made.folder(&settings.store, 0o700)?;

@@ -6,7 +6,7 @@
 //! back with it.
 
 use super::advance::Held;
-use super::slots::{self, State};
+use super::slots::{self, BadSlots, State};
 use super::{Record, Slots, Store, slots_in};
 use crate::file::{Changing, Folder};
 use crate::{Fault, random};
@@ -77,9 +77,14 @@ impl Store {
     /// # Errors
     /// There is no key or no position, or it cannot be written.
     pub fn set_enabled(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
-        // A name that nothing has here is told as such, not as a lost position.
-        self.record(token)?;
-        let mut held = Held::lock(&self.positions()?, token, self.lock_wait)?;
+        let mut held = match Held::lock(&self.positions()?, token, self.lock_wait) {
+            // A name that nothing has here is told as such, not as a lost position.
+            Err(Fault::NoPosition { path, token }) => {
+                self.record(&token)?;
+                return Err(Fault::NoPosition { path, token });
+            }
+            held => held?,
+        };
         let state = State { enabled, ..held.slots.state };
         // Both slots: were one lost later, the other must not say what is not so any more.
         held.write(&state)?;
@@ -172,9 +177,11 @@ impl Change<'_> {
         }
         if self.positions.has(&name)? {
             let key = match self.state(token) {
-                Ok(Some(state)) => state.key,
-                // It cannot be read, and is that of the key that is here.
-                _ => self.store.credential(token)?.fingerprint(token),
+                // It says nothing, and stays with the key that is here.
+                Err(Fault::Position { why: BadSlots::BothDamaged | BadSlots::Length(_), .. }) => {
+                    self.store.credential(token)?.fingerprint(token)
+                }
+                state => state?.ok_or_else(|| self.no_position(token))?.key,
             };
             self.positions.rename_new(&name, &aside(token, key))?;
             self.positions.sync()?;
@@ -206,7 +213,7 @@ impl Change<'_> {
         match slots_in(&self.positions, &name, token)? {
             Some(slots) if slots.state.key != key => {
                 let path = self.positions.path().join(name);
-                Err(Fault::Position { path, why: slots::BadSlots::Contradiction })
+                Err(Fault::Position { path, why: BadSlots::Contradiction })
             }
             slots => Ok(slots),
         }

@@ -393,3 +393,20 @@ fn a_key_from_elsewhere_is_adopted() {
     assert!(!is_fresh(host.advance(at(1))));
     assert!(is_fresh(host.advance(at(2))));
 }
+
+/// The position of one key, with the file of another beside it and a mode that keeps it from being read.
+#[test]
+fn a_position_that_may_not_be_read_is_set_aside_for_nobody() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(9))));
+    let key = StoreKey::new([1; 32]);
+    let sealed = key.seal(&credential(8), &token(), [3; 24]);
+    host.write("keys/vvcb", Record { under: key.id(), sealed }.write(&token()).as_bytes());
+    fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(remove(&host), Err(Fault::File(_))));
+    fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(0o600)).unwrap();
+    remove(&host).unwrap();
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(9))));
+}
