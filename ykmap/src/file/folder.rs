@@ -1,0 +1,257 @@
+//! A folder that is open: the files in it, their names, and the lock that one change of them holds against another.
+
+use super::walk::Walk;
+use super::{ALWAYS, Audience, FileFault, checked, kind, open_at, read_all};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A folder whose every parent is safe.
+#[derive(Debug)]
+pub struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The lock on a folder, see [`Folder::lock`].
+#[must_use]
+pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] File);
+
+/// The file in a folder that is locked while its contents are changed.
+const LOCK: &str = ".lock";
+
+/// How long to sleep between two tries for a lock. A login holds one for about a tenth of it.
+const LOCK_POLL: Duration = Duration::from_millis(1);
+
+/// Locks a file against other processes that do the same. `false` if somebody kept it for so long.
+///
+/// # Errors
+/// It cannot be locked.
+pub(crate) fn lock_within(file: &File, wait: Duration) -> Result<bool, Errno> {
+    let since = Instant::now();
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::AGAIN | Errno::INTR) if since.elapsed() < wait => std::thread::sleep(LOCK_POLL),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+impl Folder {
+    pub(super) const fn opened(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path }
+    }
+
+    /// Opens the folder at `path`.
+    ///
+    /// # Errors
+    /// It is missing, or it or a folder on the way may be changed by others.
+    pub fn open(path: &Path) -> Result<Self, FileFault> {
+        let mut walk = Walk::begin(path)?;
+        while let Some(name) = walk.next_name() {
+            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.here.join(&name))?;
+            walk.step(name, entry)?;
+        }
+        walk.arrive()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Waits, at most so long, until nobody else changes what is in this folder, and keeps others waiting until
+    /// dropped. What is locked is a file of its own that nobody else can open: a folder could be locked by whoever
+    /// may list it.
+    ///
+    /// # Errors
+    /// It cannot be locked, or somebody else kept it.
+    pub fn lock(&self, wait: Duration) -> Result<Changing, FileFault> {
+        let path = self.path.join(LOCK);
+        if !self.has(LOCK)? {
+            // Made under a name of its own, so that nobody finds it with the mode that the umask leaves.
+            let hidden = format!("{LOCK}.{}", std::process::id());
+            // Left by a process of the same number that was cut off here.
+            self.remove(&hidden)?;
+            self.create(&hidden, b"", Mode::RUSR | Mode::WUSR)?;
+            let linked = rustix::fs::linkat(&self.fd, &hidden, &self.fd, LOCK, AtFlags::empty());
+            self.remove(&hidden)?;
+            match linked {
+                // Or somebody else made it at the same moment.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(FileFault::system(&path, "make the lock", errno)),
+            }
+        }
+        let file = self.file(LOCK, OFlags::RDWR, Audience::Owner)?;
+        if !lock_within(&file, wait).map_err(|errno| FileFault::system(&path, "lock", errno))? {
+            return Err(FileFault::Locked { path, waited: wait });
+        }
+        Ok(Changing(file))
+    }
+
+    /// Opens the regular file `name` in it, which must not be a link.
+    ///
+    /// # Errors
+    /// It is missing, not a file, not ours, or open to others.
+    pub fn file(&self, name: &str, access: OFlags, audience: Audience) -> Result<File, FileFault> {
+        let path = self.path.join(name);
+        let fd = open_at(&self.fd, OsStr::new(name), access, &path)?;
+        checked(fd, &path, audience)
+    }
+
+    /// Reads the whole of the file `name`, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Folder::file`]; or it is longer, or cannot be read.
+    pub fn read(&self, name: &str, limit: u64, audience: Audience) -> Result<Vec<u8>, FileFault> {
+        read_all(self.file(name, OFlags::RDONLY, audience)?, &self.path.join(name), limit)
+    }
+
+    /// Whether something of this name is there.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub fn has(&self, name: &str) -> Result<bool, FileFault> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(FileFault::system(&self.path.join(name), "look", errno)),
+        }
+    }
+
+    /// The names in it that do not begin with a dot, in no order.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, FileFault> {
+        self.all_names().map(|names| names.into_iter().filter(|name| !name.starts_with('.')).collect())
+    }
+
+    pub(crate) fn all_names(&self) -> Result<Vec<String>, FileFault> {
+        let fault = |errno: Errno| FileFault::system(&self.path, "list it", errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(fault)? {
+            let name = entry.map_err(fault)?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Writes a file that must not be there yet, or not finished: nobody sees it under this name, and it is
+    /// not durable until the folder's file system was synced.
+    ///
+    /// # Errors
+    /// It is there already, or cannot be written.
+    pub fn create(&self, name: &str, contents: &[u8], mode: Mode) -> Result<File, FileFault> {
+        let path = self.path.join(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let fd = rustix::fs::openat(&self.fd, name, flags | ALWAYS, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| FileFault::system(&path, "make the file", errno))?;
+        // The mode is set on the descriptor: the caller's umask has no say.
+        rustix::fs::fchmod(&fd, mode).map_err(|errno| FileFault::system(&path, "set its mode", errno))?;
+        let mut file = File::from(fd);
+        file.write_all(contents).map_err(|why| FileFault::system(&path, "write", why))?;
+        Ok(file)
+    }
+
+    /// Gives a file another name in this folder, replacing what has that name.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
+        rustix::fs::renameat(&self.fd, from, &self.fd, to)
+            .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
+    }
+
+    /// Gives a file another name in this folder that nothing has. For whoever holds [`Folder::lock`]: between looking
+    /// and renaming nobody else may change anything.
+    ///
+    /// # Errors
+    /// Something has it, or the system says no.
+    pub fn rename_new(&self, from: &str, to: &str) -> Result<(), FileFault> {
+        if self.has(to)? {
+            return Err(FileFault::system(&self.path.join(to), "make the file", Errno::EXIST));
+        }
+        self.rename(from, to)
+    }
+
+    /// Removes a file. That it is not there is not an error.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub fn remove(&self, name: &str) -> Result<(), FileFault> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(FileFault::system(&self.path.join(name), "remove it", errno)),
+        }
+    }
+
+    /// Replaces the file `name` as a whole: whoever opens it sees the old contents or the new, and after this
+    /// returns the new are on stable storage. Keeps the mode and owner of a file that is there; something else that
+    /// is there, a link too, is an error.
+    ///
+    /// # Errors
+    /// Nothing has changed, but for a system that failed after the rename and could not say what is on its disk.
+    pub fn replace(&self, name: &str, contents: &[u8], mode: Mode) -> Result<(), FileFault> {
+        let temporary = format!(".{name}.new");
+        self.remove(&temporary)?;
+        let written = (|| {
+            let file = self.create(&temporary, contents, mode)?;
+            let path = self.path.join(&temporary);
+            if let Ok(old) = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                let found = FileType::from_raw_mode(old.st_mode);
+                if found != FileType::RegularFile {
+                    return Err(FileFault::Kind {
+                        path: self.path.join(name),
+                        found: kind(found),
+                        wanted: "a file",
+                    });
+                }
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(old.st_mode & 0o7777))
+                    .map_err(|errno| FileFault::system(&path, "keep the mode", errno))?;
+                let (uid, gid) =
+                    (rustix::fs::Uid::from_raw(old.st_uid), rustix::fs::Gid::from_raw(old.st_gid));
+                rustix::fs::fchown(&file, Some(uid), Some(gid))
+                    .map_err(|errno| FileFault::system(&path, "keep the owner", errno))?;
+            }
+            file.sync_all().map_err(|why| FileFault::system(&path, "sync", why))?;
+            self.rename(&temporary, name)
+        })();
+        if written.is_err() {
+            // What went wrong is what to tell; that a leftover stays is not.
+            let _ = self.remove(&temporary);
+        }
+        written?;
+        self.sync()
+    }
+
+    /// Makes the names in this folder durable.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn sync(&self) -> Result<(), FileFault> {
+        rustix::fs::fsync(&self.fd).map_err(|errno| FileFault::system(&self.path, "sync the folder", errno))
+    }
+
+    /// Makes everything on this folder's file system durable: one wait for many files.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn sync_all(&self) -> Result<(), FileFault> {
+        rustix::fs::syncfs(&self.fd).map_err(|errno| FileFault::system(&self.path, "sync the disk", errno))
+    }
+}

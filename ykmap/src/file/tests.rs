@@ -1,0 +1,132 @@
+//! Files and folders as strangers and mistakes leave them.
+
+use super::*;
+use std::fs;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+    folder
+}
+
+fn write(path: &Path, mode: u32) {
+    fs::write(path, "hello").unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn try_read(path: &Path, audience: Audience) -> Result<Vec<u8>, String> {
+    read(path, 100, audience).map_err(|fault| {
+        let text = fault.to_string();
+        text.split_once(": ").unwrap().1.to_owned()
+    })
+}
+
+#[test]
+fn modes() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    for (mode, everyone, owner) in [
+        (0o600, true, true),
+        (0o400, true, true),
+        (0o644, true, false),
+        (0o640, true, false),
+        (0o620, false, false),
+        (0o602, false, false),
+        (0o666, false, false),
+    ] {
+        write(&path, mode);
+        assert_eq!(try_read(&path, Audience::Everyone).is_ok(), everyone, "{mode:o}");
+        assert_eq!(try_read(&path, Audience::Owner).is_ok(), owner, "{mode:o}");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn every_folder_on_the_way_counts() {
+    let folder = folder();
+    let deep = folder.path().join("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    let path = deep.join("file");
+    write(&path, 0o600);
+    for (mode, fine) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true)] {
+        fs::set_permissions(folder.path().join("a"), Permissions::from_mode(mode)).unwrap();
+        assert_eq!(try_read(&path, Audience::Owner).is_ok(), fine, "{mode:o}");
+        assert_eq!(Folder::open(&deep).is_ok(), fine, "{mode:o}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_named_and_never_waited_for() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("folder")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    write(&path("file"), 0o600);
+    for (name, expected) in [
+        ("folder", "a folder, where a file should be"),
+        ("fifo", "a FIFO, where a file should be"),
+        ("socket", "a socket or device, where a file should be"),
+        ("missing", "no such file or folder"),
+        ("file/x", "a file, where a folder should be"),
+    ] {
+        assert_eq!(try_read(&path(name), Audience::Everyone), Err(expected.to_owned()), "{name}");
+    }
+    assert!(matches!(open(Path::new("relative"), Audience::Everyone), Err(FileFault::NotAbsolute(_))));
+    assert!(matches!(read(&path("file"), 4, Audience::Everyone), Err(FileFault::TooLarge { .. })));
+    assert_eq!(read(&path("file"), 5, Audience::Everyone).unwrap(), b"hello");
+}
+
+#[test]
+fn our_own_links_are_followed_and_checked_at_their_end() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("real")).unwrap();
+    write(&path("real/file"), 0o600);
+    symlink("real", path("relative")).unwrap();
+    symlink(path("real/file"), path("absolute")).unwrap();
+    symlink("../absolute", path("real/up")).unwrap();
+    symlink("loop", path("loop")).unwrap();
+    for name in ["relative/file", "absolute", "real/up", "relative/../relative/up"] {
+        assert_eq!(try_read(&path(name), Audience::Owner), Ok(b"hello".to_vec()), "{name}");
+    }
+    assert!(matches!(open(&path("loop"), Audience::Everyone), Err(FileFault::Link(_))));
+    assert!(Folder::open(&path("relative")).is_ok());
+    let real = Folder::open(&path("real")).unwrap();
+    assert!(matches!(real.file("up", OFlags::RDONLY, Audience::Owner), Err(FileFault::Link(_))));
+    fs::set_permissions(path("real"), Permissions::from_mode(0o777)).unwrap();
+    assert!(try_read(&path("absolute"), Audience::Owner).is_err(), "the way behind the link counts too");
+}
+
+#[test]
+fn a_strangers_file_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a file away");
+        return;
+    }
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    write(&path("file"), 0o600);
+    symlink("file", path("link")).unwrap();
+    std::os::unix::fs::lchown(path("link"), Some(12345), None).unwrap();
+    assert!(matches!(open(&path("link"), Audience::Owner), Err(FileFault::Link(_))));
+    std::os::unix::fs::chown(path("file"), Some(12345), None).unwrap();
+    assert!(matches!(open(&path("file"), Audience::Owner), Err(FileFault::Owner { owner: 12345, .. })));
+}
+
+#[test]
+fn replaced_whole_with_mode_kept() {
+    let folder = folder();
+    write(&folder.path().join("file"), 0o640);
+    let opened = Folder::open(folder.path()).unwrap();
+    opened.replace("file", b"new", Mode::from_raw_mode(0o600)).unwrap();
+    opened.replace("other", b"new", Mode::from_raw_mode(0o600)).unwrap();
+    for (name, mode) in [("file", 0o640), ("other", 0o600)] {
+        let path = folder.path().join(name);
+        assert_eq!(try_read(&path, Audience::Everyone), Ok(b"new".to_vec()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+    }
+    assert_eq!(opened.all_names().unwrap().len(), 2, "no leftover");
+}

@@ -1,0 +1,86 @@
+//! Following a path on open descriptors, every folder and link on the way checked.
+
+use super::{FileFault, Folder, kind, open_at, owned, root, stat};
+use rustix::fs::{FileType, OFlags};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Links followed on one path before it is called a loop, as the kernel does.
+const MOST_LINKS: usize = 40;
+
+/// A path being followed, one name at a time.
+pub(super) struct Walk {
+    /// The folder reached so far, and where that is.
+    pub(super) fd: OwnedFd,
+    pub(super) here: PathBuf,
+    /// Names still to go, the last first.
+    pub(super) ahead: Vec<OsString>,
+    links: usize,
+}
+
+impl Walk {
+    pub(super) fn begin(path: &Path) -> Result<Self, FileFault> {
+        if !path.is_absolute() {
+            return Err(FileFault::NotAbsolute(path.to_owned()));
+        }
+        let mut walk = Self { fd: root()?, here: PathBuf::from("/"), ahead: Vec::new(), links: 0 };
+        walk.push(path);
+        Ok(walk)
+    }
+
+    fn push(&mut self, path: &Path) {
+        self.ahead.extend(path.components().rev().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        }));
+    }
+
+    /// The folder that was reached, opened for reading: a descriptor of O_PATH can be neither listed, locked nor
+    /// synced.
+    pub(super) fn arrive(self) -> Result<Folder, FileFault> {
+        let fd = open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.here)?;
+        Ok(Folder::opened(fd, self.here))
+    }
+
+    pub(super) fn next_name(&mut self) -> Option<OsString> {
+        self.ahead.pop()
+    }
+
+    /// Goes into `entry`, a folder, or follows it, a link.
+    pub(super) fn step(&mut self, name: OsString, entry: OwnedFd) -> Result<(), FileFault> {
+        let path = self.here.join(&name);
+        let stat = stat(&entry, &path)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                owned(&stat, &path)?;
+                // In a sticky folder such as /tmp others may add names but not change ours.
+                let sticky = stat.st_mode & 0o1000 != 0;
+                if stat.st_mode & 0o022 != 0 && !sticky {
+                    return Err(FileFault::Writable { path, mode: stat.st_mode & 0o7777 });
+                }
+                self.here =
+                    if name == ".." { self.here.parent().map(Path::to_owned).unwrap_or(path) } else { path };
+                self.fd = entry;
+                Ok(())
+            }
+            FileType::Symlink => {
+                self.links = self.links.saturating_add(1);
+                if self.links > MOST_LINKS || owned(&stat, &path).is_err() {
+                    return Err(FileFault::Link(path));
+                }
+                let target = rustix::fs::readlinkat(&entry, "", Vec::new())
+                    .map_err(|errno| FileFault::system(&path, "read the link", errno))?;
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                if target.is_absolute() {
+                    (self.fd, self.here) = (root()?, PathBuf::from("/"));
+                }
+                self.push(&target);
+                Ok(())
+            }
+            other => Err(FileFault::Kind { path, found: kind(other), wanted: "a folder" }),
+        }
+    }
+}
