@@ -222,6 +222,8 @@ impl Found<'_> {
 pub struct Check<'u> {
     /// The user who was not found; empty to look for errors alone.
     user: &'u [u8],
+    /// The same without a domain.
+    bare: &'u [u8],
     lines: usize,
     problem: Option<Problem>,
 }
@@ -230,30 +232,41 @@ impl<'u> Check<'u> {
     /// Reads for errors, and for `user`, who was not found.
     #[must_use]
     pub fn not_found(user: &'u [u8]) -> Self {
-        Self { user, ..Self::default() }
+        Self { user, bare: without_domain(user), ..Self::default() }
     }
 
     /// Reads on. `text` is whole lines; only the last of a file may lack its newline.
     pub fn lines(&mut self, mut text: &[u8]) {
         while !text.is_empty() && self.problem.is_none() {
             self.lines = self.lines.saturating_add(1);
-            let (name, length) = usual_line(text).unwrap_or_else(|| {
-                let end = memchr(b'\n', text).unwrap_or(text.len());
-                let name = match parse_line(text.get(..end).unwrap_or_default()) {
-                    Ok(Line::Entry { user, .. }) => user,
-                    Ok(Line::Nothing) => &[],
-                    Err(why) => {
-                        self.problem = Some(Problem { line: self.lines, why });
-                        &[]
-                    }
-                };
-                (name, end.saturating_add(1))
-            });
+            let (name, length) = match usual_line(text) {
+                // Spellings of one name begin alike, unless a domain stands before one: that is no usual line.
+                Some((name, length)) if self.begins_alike(name) => (name, length),
+                Some((_, length)) => (&[][..], length),
+                None => {
+                    let end = memchr(b'\n', text).unwrap_or(text.len());
+                    let name = match parse_line(text.get(..end).unwrap_or_default()) {
+                        Ok(Line::Entry { user, .. }) => user,
+                        Ok(Line::Nothing) => &[],
+                        Err(why) => {
+                            self.problem = Some(Problem { line: self.lines, why });
+                            &[]
+                        }
+                    };
+                    (name, end.saturating_add(1))
+                }
+            };
             if !name.is_empty() && !self.user.is_empty() && are_spellings(name, self.user) {
                 self.problem = Some(Problem { line: self.lines, why: BadLine::OtherSpelling });
             }
             text = text.get(length..).unwrap_or_default();
         }
+    }
+
+    fn begins_alike(&self, name: &[u8]) -> bool {
+        let begins =
+            |with: Option<&u8>| name.first().zip(with).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+        begins(self.user.first()) || begins(self.bare.first())
     }
 
     /// Whether every line can be read.
@@ -290,8 +303,8 @@ static USUAL: [u8; 256] = {
         #[expect(clippy::indexing_slicing, reason = "evaluated when compiling")]
         {
             usual[byte] = match byte as u8 {
-                // 0xef may begin a byte order mark.
-                b'#' | b':' | 0..=b' ' | 0x7f | 0xef => 0,
+                // 0xef may begin a byte order mark, and a domain ends with a backslash.
+                b'#' | b':' | b'\\' | 0..=b' ' | 0x7f | 0xef => 0,
                 letter if modhex::nibble(letter).is_some() => NAME | ID,
                 _ => NAME,
             };
