@@ -143,7 +143,7 @@ fn look(path: &Path, found: &mut Snapshot) {
         for entry in fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
             // What one change locks against another says nothing.
-            if path.file_name().unwrap() != ".lock" {
+            if path.file_name().unwrap() != ".yubiotp.lock" {
                 look(&path, found);
             }
         }
@@ -228,7 +228,7 @@ pub(crate) fn hidden(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
     // What one change locks against another stays.
-    names.filter(|name| name.starts_with('.') && name != ".lock").collect()
+    names.filter(|name| name.starts_with('.') && name != ".yubiotp.lock").collect()
 }
 
 pub(crate) fn is_root() -> bool {

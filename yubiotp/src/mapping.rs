@@ -217,7 +217,7 @@ impl Found<'_> {
 }
 
 /// Reads every line, for errors and for other spellings of a user who was not found: where a directory takes `Alice`,
-/// `alice@example.org` and `EXAMPLE\\alice` for alice, the lack of a line must not excuse them.
+/// `alice@example.org` and `EXAMPLE\alice` for alice, the lack of a line must not excuse them.
 #[derive(Default)]
 pub struct Check<'u> {
     /// The user who was not found; empty to look for errors alone.

@@ -22,8 +22,8 @@ pub struct Folder {
 #[must_use]
 pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] File);
 
-/// The file in a folder that is locked while its contents are changed.
-const LOCK: &str = ".lock";
+/// The file in a folder that is locked while its contents are changed. Says whose it is: a mapping may lie in /etc.
+const LOCK: &str = ".yubiotp.lock";
 
 /// How long to sleep between two tries for a lock. A login holds one for about a tenth of it.
 const LOCK_POLL: Duration = Duration::from_millis(1);

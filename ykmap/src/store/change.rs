@@ -107,7 +107,11 @@ impl Change<'_> {
             Ok(stored) if stored.fingerprint(token) != key => Err(EnrolError::OtherCredential(*token)),
             Ok(_) => match self.state(token)? {
                 Some(state) if state.key == key => Ok(Enrolled::Unchanged),
-                _ => Err(EnrolError::Fault(self.no_position(token))),
+                Some(_) => {
+                    let path = self.positions.path().join(token.to_string());
+                    Err(EnrolError::Fault(Fault::OtherKeysPosition { path, token: *token }))
+                }
+                None => Err(EnrolError::Fault(self.no_position(token))),
             },
             Err(Fault::Key { .. } | Fault::OtherStoreKey { .. } | Fault::BrokenSeal { .. }) => {
                 match self.state(token)? {

@@ -42,6 +42,13 @@ impl Host {
         self.store.change().unwrap().enrol(&[(*id, credential(aes_key))], &|| {}).unwrap();
     }
 
+    /// Puts the key file of this credential in place, as configuration management would.
+    fn bring_key(&self, aes_key: u8) {
+        let key = StoreKey::new([1; 32]);
+        let sealed = key.seal(&credential(aes_key), &token(), [aes_key; 24]);
+        self.write("keys/vvcb", Record { under: key.id(), sealed }.write(&token()).as_bytes());
+    }
+
     /// Advances the token as enrolled with AES key 7.
     fn advance(&self, to: Position) -> Result<Advance, Fault> {
         self.advance_with(7, to)
@@ -271,7 +278,7 @@ fn a_key_comes_goes_and_comes_back() {
     assert!(
         fs::read_dir(host.path("keys"))
             .unwrap()
-            .all(|entry| [".lock", "vvcb"].contains(&entry.unwrap().file_name().to_str().unwrap()))
+            .all(|entry| [".yubiotp.lock", "vvcb"].contains(&entry.unwrap().file_name().to_str().unwrap()))
     );
 }
 
@@ -308,9 +315,8 @@ fn a_position_speaks_of_its_own_key_alone() {
     let host = Host::new();
     host.enrol(&token(), 7);
     assert!(is_fresh(host.advance(at(9))));
-    let key = StoreKey::new([1; 32]);
-    let sealed = key.seal(&credential(8), &token(), [3; 24]);
-    host.write("keys/vvcb", Record { under: key.id(), sealed }.write(&token()).as_bytes());
+    host.bring_key(8);
+    assert!(matches!(would(&host, 8), Err(EnrolError::Fault(Fault::OtherKeysPosition { .. }))));
     let fault = host.advance_with(8, at(1)).unwrap_err().to_string();
     assert!(fault.ends_with("(ykmap key adopt vvcb)"), "{fault}");
     assert!(
@@ -327,12 +333,7 @@ fn a_position_speaks_of_its_own_key_alone() {
     assert!(!is_fresh(host.advance(at(9))), "adopting another key forgot where the first one was");
 
     // Removed while its position was another's: the position keeps its own name.
-    host.write(
-        "keys/vvcb",
-        Record { under: key.id(), sealed: key.seal(&credential(6), &token(), [4; 24]) }
-            .write(&token())
-            .as_bytes(),
-    );
+    host.bring_key(6);
     remove(&host).unwrap();
     host.enrol(&token(), 7);
     assert!(!is_fresh(host.advance(at(9))), "removing another key forgot where the first one was");
@@ -400,9 +401,7 @@ fn a_position_that_may_not_be_read_is_set_aside_for_nobody() {
     let host = Host::new();
     host.enrol(&token(), 7);
     assert!(is_fresh(host.advance(at(9))));
-    let key = StoreKey::new([1; 32]);
-    let sealed = key.seal(&credential(8), &token(), [3; 24]);
-    host.write("keys/vvcb", Record { under: key.id(), sealed }.write(&token()).as_bytes());
+    host.bring_key(8);
     fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(remove(&host), Err(Fault::File(_))));
     fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(0o600)).unwrap();
