@@ -10,12 +10,14 @@
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
-//! encrypted at rest, [`modhex`] and [`layout`] are the alphabets.
+//! encrypted at rest, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
+//! the network say to each other.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod ask;
 pub mod block;
 pub mod id;
 pub mod key;

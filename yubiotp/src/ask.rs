@@ -1,0 +1,419 @@
+//! What a login process and `yubiotp-ask` say to each other, over a socket between them.
+//!
+//! The login process writes one [`Question`], whose URLs are complete: the program asks them, and knows neither the
+//! client's key nor what a right answer looks like, so a program that was taken over from the network cannot say
+//! yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to tell, when the deadline has
+//! passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply was no
+//! answer, ask the next server now.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+use zeroize::Zeroizing;
+
+/// The first line of a question.
+const HEAD: &str = "yubiotp-ask 1";
+
+/// What the login process writes after the question to have the next server asked.
+pub const NEXT: &[u8] = b"next\n";
+
+/// The longest body of a reply that is handed on, in bytes. A reply of YK-VAL has about 200.
+pub const MAX_REPLY: usize = 4096;
+
+/// The most servers that can be asked in one question.
+pub const MAX_SERVERS: usize = 16;
+
+/// The longest question, in bytes.
+pub const MAX_QUESTION: usize = 64 << 10;
+
+/// The longest text that explains a failure, in bytes; what is longer is cut.
+const MAX_WHY: usize = 512;
+
+/// Whom to ask for what, and how. Its URLs hold an OTP and its proxy may hold a password: it is never printed.
+pub struct Question {
+    /// How long all of it may take, in milliseconds.
+    pub deadline: NonZeroU32,
+    /// How long the first server may be silent before all others are asked too, in milliseconds.
+    pub hedge: NonZeroU32,
+    /// The complete URLs, at most [`MAX_SERVERS`], in the order of asking.
+    pub urls: Vec<Zeroizing<String>>,
+    /// A file or folder of certificate authorities (PEM), instead of the system's.
+    pub ca: Option<String>,
+    /// A file with the client's certificate and those above it (PEM).
+    pub client_cert: Option<String>,
+    /// A file with the client's private key (PEM).
+    pub client_key: Option<String>,
+    /// A file with the passphrase of that key.
+    pub client_key_passphrase_file: Option<String>,
+    /// The URL of a proxy: http, https or socks5.
+    pub proxy: Option<Zeroizing<String>>,
+}
+
+/// Why a question cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the question cannot be read: {0}")]
+pub struct BadQuestion(&'static str);
+
+impl Question {
+    /// The question as it is written: lines of `name value`, and an empty one.
+    ///
+    /// A value that holds a line end is left out with all that follows it, so that it cannot say something else.
+    #[must_use]
+    pub fn write(&self) -> Zeroizing<String> {
+        // Room for all of it, so that no part stays behind in memory that was too small.
+        let mut text = Zeroizing::new(String::with_capacity(MAX_QUESTION));
+        let mut line = |name: &str, value: &str| {
+            for part in [name, " ", value.split(['\n', '\r']).next().unwrap_or_default(), "\n"] {
+                text.push_str(part);
+            }
+        };
+        let (name, version) = HEAD.split_once(' ').unwrap_or_default();
+        line(name, version);
+        line("deadline", &self.deadline.to_string());
+        line("hedge", &self.hedge.to_string());
+        let files = [
+            ("ca", &self.ca),
+            ("client_cert", &self.client_cert),
+            ("client_key", &self.client_key),
+            ("client_key_passphrase_file", &self.client_key_passphrase_file),
+        ];
+        for (name, value) in files {
+            if let Some(value) = value {
+                line(name, value);
+            }
+        }
+        if let Some(proxy) = &self.proxy {
+            line("proxy", proxy);
+        }
+        for url in &self.urls {
+            line("url", url);
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Reads a whole question, its empty line included.
+    ///
+    /// # Errors
+    /// Something in it is not as [`Question::write`] makes it.
+    pub fn read(text: &[u8]) -> Result<Self, BadQuestion> {
+        let text = str::from_utf8(text).map_err(|_| BadQuestion("not UTF-8"))?;
+        let text = text.strip_suffix("\n\n").ok_or(BadQuestion("it has no end"))?;
+        let mut lines = text.split('\n');
+        if lines.next() != Some(HEAD) {
+            return Err(BadQuestion("it is of another version of pam_yubiotp: install all of one version"));
+        }
+        let (mut deadline, mut hedge) = (None, None);
+        let (mut ca, mut client_cert, mut client_key, mut passphrase) = (None, None, None, None);
+        let (mut proxy, mut urls) = (None, Vec::new());
+        for line in lines {
+            let (name, value) = line.split_once(' ').ok_or(BadQuestion("a line without a value"))?;
+            let file = match name {
+                "ca" => &mut ca,
+                "client_cert" => &mut client_cert,
+                "client_key" => &mut client_key,
+                "client_key_passphrase_file" => &mut passphrase,
+                "deadline" | "hedge" => {
+                    let slot = if name == "hedge" { &mut hedge } else { &mut deadline };
+                    *slot = Some(value.parse().map_err(|_| BadQuestion("a time that is no number"))?);
+                    continue;
+                }
+                "proxy" => {
+                    proxy = Some(Zeroizing::new(value.to_string()));
+                    continue;
+                }
+                "url" => {
+                    urls.push(Zeroizing::new(value.to_string()));
+                    continue;
+                }
+                _ => return Err(BadQuestion("an unknown line")),
+            };
+            *file = Some(value.to_string());
+        }
+        let (Some(deadline), Some(hedge)) = (deadline, hedge) else {
+            return Err(BadQuestion("no deadline or no hedge"));
+        };
+        if urls.is_empty() || urls.len() > MAX_SERVERS {
+            return Err(BadQuestion("no server, or too many"));
+        }
+        Ok(Self {
+            deadline,
+            hedge,
+            urls,
+            ca,
+            client_cert,
+            client_key,
+            client_key_passphrase_file: passphrase,
+            proxy,
+        })
+    }
+}
+
+/// What the program tells. Servers are counted from 0, in the order of the question's URLs; times are milliseconds
+/// since that server was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A server is being asked.
+    Asked {
+        /// Which.
+        server: usize,
+    },
+    /// A server sent a whole reply, with status 200. Whether it is true is not known.
+    Reply {
+        /// Which.
+        server: usize,
+        /// After how long.
+        ms: u32,
+        /// Its body, at most [`MAX_REPLY`] bytes.
+        body: Vec<u8>,
+    },
+    /// A server could not be reached, or sent no whole reply.
+    Failed {
+        /// Which.
+        server: usize,
+        /// After how long.
+        ms: u32,
+        /// Why, in words for the log.
+        why: String,
+    },
+    /// Nobody can be asked: a file that the question names cannot be used.
+    Unable {
+        /// Why, in words for the log.
+        why: String,
+    },
+}
+
+/// The program said something that is no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it said something that is no event")]
+pub struct BadEvent;
+
+impl Event {
+    /// The event as it is written: a line, and after it the body or text, if there is one.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let (head, rest): (_, &[u8]) = match self {
+            Self::Asked { server } => return format!("asked {server}\n").into_bytes(),
+            Self::Reply { server, ms, body } => (format!("reply {server} {ms}"), body),
+            Self::Failed { server, ms, why } => (format!("failed {server} {ms}"), cut(why).as_bytes()),
+            Self::Unable { why } => ("unable".into(), cut(why).as_bytes()),
+        };
+        let mut text = format!("{head} {}\n", rest.len()).into_bytes();
+        text.extend_from_slice(rest);
+        text
+    }
+}
+
+fn cut(why: &str) -> &str {
+    (0..=MAX_WHY).rev().find_map(|end| why.get(..end.min(why.len()))).unwrap_or_default()
+}
+
+/// Reads events from what arrives in pieces.
+#[derive(Default)]
+pub struct Events {
+    unread: Vec<u8>,
+}
+
+impl Events {
+    /// Takes what has arrived.
+    pub fn feed(&mut self, piece: &[u8]) {
+        self.unread.extend_from_slice(piece);
+    }
+
+    /// The next whole event; `None` if more has to arrive first.
+    ///
+    /// # Errors
+    /// What arrived is no event, and nothing after it can be one.
+    #[expect(clippy::should_implement_trait, reason = "more may arrive after a `None`")]
+    pub fn next(&mut self) -> Option<Result<Event, BadEvent>> {
+        match take(&self.unread) {
+            Ok(None) => None,
+            Ok(Some((event, used))) => {
+                self.unread.drain(..used);
+                Some(Ok(event))
+            }
+            Err(bad) => Some(Err(bad)),
+        }
+    }
+
+    /// Whether something has arrived that is not a whole event.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        !self.unread.is_empty()
+    }
+}
+
+/// The event at the start of a text, and how long it is.
+fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
+    /// The longest head: a word and three numbers.
+    const MAX_HEAD: usize = 64;
+    let Some(end) = text.iter().take(MAX_HEAD).position(|byte| *byte == b'\n') else {
+        return if text.len() < MAX_HEAD { Ok(None) } else { Err(BadEvent) };
+    };
+    let head = text.get(..end).and_then(|head| str::from_utf8(head).ok()).ok_or(BadEvent)?;
+    let begins = end.saturating_add(1);
+    let mut words = head.split(' ');
+    let word = words.next().unwrap_or_default();
+    let numbers = words.map(number).collect::<Result<Vec<_>, _>>()?;
+    let (server, ms, length) = match (word, numbers.as_slice()) {
+        ("asked", [server]) => return Ok(Some((Event::Asked { server: index(*server)? }, begins))),
+        ("reply" | "failed", [server, ms, length]) => (index(*server)?, *ms, *length),
+        ("unable", [length]) => (0, 0, *length),
+        _ => return Err(BadEvent),
+    };
+    let limit = if word == "reply" { MAX_REPLY } else { MAX_WHY };
+    let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(BadEvent)?;
+    let ends = begins.saturating_add(length);
+    let Some(rest) = text.get(begins..ends) else { return Ok(None) };
+    let words = || str::from_utf8(rest).map(String::from).map_err(|_| BadEvent);
+    let event = match word {
+        "reply" => Event::Reply { server, ms, body: rest.to_vec() },
+        "failed" => Event::Failed { server, ms, why: words()? },
+        _ => Event::Unable { why: words()? },
+    };
+    Ok(Some((event, ends)))
+}
+
+fn number(word: &str) -> Result<u32, BadEvent> {
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        word.parse().map_err(|_| BadEvent)
+    } else {
+        Err(BadEvent)
+    }
+}
+
+fn index(server: u32) -> Result<usize, BadEvent> {
+    usize::try_from(server).ok().filter(|server| *server < MAX_SERVERS).ok_or(BadEvent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn question() -> Question {
+        let seconds = |count: u32| NonZeroU32::new(count * 1000).unwrap();
+        Question {
+            deadline: seconds(5),
+            hedge: seconds(1),
+            urls: vec![Zeroizing::new("https://a/?x=1".into()), Zeroizing::new("http://b/".into())],
+            ca: Some("/etc/a b.pem".into()),
+            client_cert: None,
+            client_key: Some("/k".into()),
+            client_key_passphrase_file: None,
+            proxy: Some(Zeroizing::new("socks5://p:1080".into())),
+        }
+    }
+
+    const WRITTEN: &str = "yubiotp-ask 1\ndeadline 5000\nhedge 1000\nca /etc/a b.pem\nclient_key /k\n\
+                           proxy socks5://p:1080\nurl https://a/?x=1\nurl http://b/\n\n";
+
+    #[test]
+    fn a_question_comes_back() {
+        assert_eq!(*question().write(), WRITTEN);
+        let Ok(read) = Question::read(WRITTEN.as_bytes()) else { panic!("cannot be read") };
+        assert_eq!(*read.write(), WRITTEN);
+    }
+
+    #[test]
+    fn what_is_no_question_is_refused() {
+        let why = |text: &str| Question::read(text.as_bytes()).err().map(|BadQuestion(why)| why);
+        assert_eq!(why(""), Some("it has no end"));
+        assert_eq!(why(&WRITTEN[..WRITTEN.len() - 1]), Some("it has no end"));
+        assert!(why(&WRITTEN.replace("ask 1", "ask 2")).unwrap().contains("another version"));
+        assert_eq!(why(&WRITTEN.replace("deadline 5000", "deadline 0")), Some("a time that is no number"));
+        assert_eq!(why(&WRITTEN.replace("hedge 1000\n", "")), Some("no deadline or no hedge"));
+        assert_eq!(why(&WRITTEN.replace("proxy ", "proxies ")), Some("an unknown line"));
+        assert_eq!(why(&WRITTEN.replace("url ", "ca ")), Some("no server, or too many"));
+        let many = WRITTEN.replace("url http://b/\n", &"url http://b/\n".repeat(MAX_SERVERS));
+        assert_eq!(why(&many), Some("no server, or too many"));
+    }
+
+    /// No value can add a line of its own.
+    #[test]
+    fn a_line_end_ends_a_value() {
+        let text = Question { ca: Some("/ca\nproxy http://evil".into()), ..question() }.write();
+        assert!(text.contains("ca /ca\nclient_key") && !text.contains("evil"), "{}", *text);
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        let texts = [
+            "hello\n",
+            "asked\n",
+            "asked 16\n",
+            "asked x\n",
+            "asked +1\n",
+            "reply 0 1\n",
+            "reply 0 1 4097\n",
+            "failed 0 1 1\n\u{0}\u{0}x\n",
+            "unable 513\n",
+            "\n",
+            "unable 99999999999\n",
+        ];
+        for text in texts {
+            let mut events = Events::default();
+            events.feed(text.as_bytes());
+            let first = events.next();
+            let second = events.next();
+            assert!(
+                first == Some(Err(BadEvent)) || second == Some(Err(BadEvent)),
+                "{text:?}: {first:?} {second:?}"
+            );
+        }
+        let mut events = Events::default();
+        events.feed(&[b'1'; 64]);
+        assert_eq!(events.next(), Some(Err(BadEvent)), "a head without an end");
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let server = 0..MAX_SERVERS;
+        prop_oneof![
+            server.clone().prop_map(|server| Event::Asked { server }),
+            (server.clone(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..=MAX_REPLY))
+                .prop_map(|(server, ms, body)| Event::Reply { server, ms, body }),
+            (server, any::<u32>(), "\\PC{0,80}").prop_map(|(server, ms, why)| Event::Failed {
+                server,
+                ms,
+                why
+            }),
+            "\\PC{0,80}".prop_map(|why| Event::Unable { why }),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the pieces.
+        #[test]
+        fn events_come_back(sent in proptest::collection::vec(event(), 0..5), piece in 1usize..2000) {
+            let text: Vec<u8> = sent.iter().flat_map(Event::write).collect();
+            let (mut events, mut read) = (Events::default(), Vec::new());
+            for piece in text.chunks(piece) {
+                events.feed(piece);
+                while let Some(event) = events.next() {
+                    read.push(event.unwrap());
+                }
+            }
+            prop_assert_eq!(read, sent);
+            prop_assert!(!events.is_cut_off());
+        }
+
+        #[test]
+        fn never_panics(text: Vec<u8>) {
+            let _ = Question::read(&text);
+            let mut events = Events::default();
+            events.feed(&text);
+            while let Some(Ok(_)) = events.next() {}
+        }
+
+        /// A long text is cut, not refused, and never within a character.
+        #[test]
+        fn a_long_why_is_cut(why in "\\PC{500,600}") {
+            let mut events = Events::default();
+            events.feed(&Event::Unable { why }.write());
+            let read = matches!(events.next(), Some(Ok(Event::Unable { .. })));
+            prop_assert!(read);
+        }
+    }
+}
