@@ -30,6 +30,7 @@ pub mod otp;
 pub mod position;
 pub mod seal;
 pub mod verdict;
+pub mod ykval;
 
 pub use block::{Block, Plain};
 pub use id::{BadPublicId, PublicId};

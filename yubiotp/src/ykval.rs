@@ -1,0 +1,77 @@
+//! The validation protocol 2.0 of YK-VAL, as its clients speak it.
+//!
+//! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and what is echoed as yubikey-val 2.41
+//! has them. A question is a [`Request`] to a [`Server`], its answer is judged by [`Asked::judge`], and a [`Round`] is
+//! one question to several servers.
+
+mod reply;
+mod request;
+mod round;
+mod server;
+
+pub use reply::{Asked, NoAnswer, Said, Status};
+pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};
+pub use round::{Round, Step};
+pub use server::{BadUrl, Server};
+
+use alloc::vec::Vec;
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use zeroize::Zeroizing;
+
+/// The key that a validation server and its client sign with (HMAC-SHA1). Never printed or copied, wiped on drop.
+pub struct ClientKey(Zeroizing<Vec<u8>>);
+
+/// A text that is no client key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not base64 of 8 to 64 bytes, as the validation server gave it out with the client id")]
+pub struct BadClientKey;
+
+impl ClientKey {
+    /// A key in base64, as servers give it out; blanks around it do not count. YubiCloud's have 20 bytes.
+    ///
+    /// # Errors
+    /// It is not base64, or has less than 8 or more than 64 bytes.
+    pub fn parse(text: &[u8]) -> Result<Self, BadClientKey> {
+        let key = Zeroizing::new(BASE64.decode(text.trim_ascii()).map_err(|_| BadClientKey)?);
+        if (8..=64).contains(&key.len()) { Ok(Self(key)) } else { Err(BadClientKey) }
+    }
+
+    /// What signs, fed with the parameters of a question or the fields of a reply, sorted by name.
+    fn over(&self, sorted: &[(&str, &str)]) -> Hmac<Sha1> {
+        // HMAC takes keys of any length.
+        let mut mac =
+            Hmac::<Sha1>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+        for (at, (name, value)) in sorted.iter().enumerate() {
+            if at > 0 {
+                mac.update(b"&");
+            }
+            mac.update(name.as_bytes());
+            mac.update(b"=");
+            mac.update(value.as_bytes());
+        }
+        mac
+    }
+}
+
+/// Sorts parameters or fields as they are signed: by name.
+fn sort(pairs: &mut [(&str, &str)]) {
+    pairs.sort_unstable_by_key(|(name, _)| *name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_key_is_base64() {
+        for good in ["EHmo8FMxuhumBlTinC4uYL0Mgwg=", " EHmo8FMxuhumBlTinC4uYL0Mgwg=\n", "AAAAAAAAAAA="] {
+            assert!(ClientKey::parse(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["", "AAAA", "EHmo8FMxuhumBlTinC4uYL0Mgwg", "EHmo8FMx uhumBlTinC4uYL0Mgwg=", "not base64!"]
+        {
+            assert!(ClientKey::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

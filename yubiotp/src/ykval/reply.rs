@@ -1,0 +1,258 @@
+//! The answer: what a body may say, and what it takes to be believed.
+
+use super::{ClientKey, Nonce, sort};
+use crate::Position;
+use alloc::vec::Vec;
+use data_encoding::BASE64;
+use hmac::Mac;
+
+/// A decisive answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// OK: the server had not seen this OTP and will not say so again. With the position that the OTP has.
+    Ok(Position),
+    /// BAD_OTP: the server does not know the token, or the OTP is not genuine.
+    BadOtp,
+    /// REPLAYED_OTP: the server has seen this OTP, or a later one.
+    ReplayedOtp,
+}
+
+impl Said {
+    /// The status that says it.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Ok(_) => Status::Ok,
+            Self::BadOtp => Status::BadOtp,
+            Self::ReplayedOtp => Status::ReplayedOtp,
+        }
+    }
+}
+
+/// The statuses of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the protocol's own names")]
+pub enum Status {
+    Ok,
+    BadOtp,
+    ReplayedOtp,
+    BadSignature,
+    MissingParameter,
+    NoSuchClient,
+    OperationNotAllowed,
+    BackendError,
+    NotEnoughAnswers,
+    ReplayedRequest,
+}
+
+impl Status {
+    const ALL: [Self; 10] = [
+        Self::Ok,
+        Self::BadOtp,
+        Self::ReplayedOtp,
+        Self::BadSignature,
+        Self::MissingParameter,
+        Self::NoSuchClient,
+        Self::OperationNotAllowed,
+        Self::BackendError,
+        Self::NotEnoughAnswers,
+        Self::ReplayedRequest,
+    ];
+
+    /// The name as it is sent.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::BadOtp => "BAD_OTP",
+            Self::ReplayedOtp => "REPLAYED_OTP",
+            Self::BadSignature => "BAD_SIGNATURE",
+            Self::MissingParameter => "MISSING_PARAMETER",
+            Self::NoSuchClient => "NO_SUCH_CLIENT",
+            Self::OperationNotAllowed => "OPERATION_NOT_ALLOWED",
+            Self::BackendError => "BACKEND_ERROR",
+            Self::NotEnoughAnswers => "NOT_ENOUGH_ANSWERS",
+            Self::ReplayedRequest => "REPLAYED_REQUEST",
+        }
+    }
+
+    /// What the administrator of the client may do about it, if anything.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::NoSuchClient => ": change client_id (id=) to one that it knows",
+            Self::BadSignature => ": change api_key (key=) to the one that goes with client_id",
+            Self::OperationNotAllowed => ": it does not let this client_id (id=) validate",
+            Self::MissingParameter => {
+                ": it wants something else than protocol 2.0, or another sync_level or timeout"
+            }
+            Self::NotEnoughAnswers => ": its peers did not confirm; a lower sync_level needs fewer of them",
+            Self::ReplayedRequest => ": it has this very question from another server",
+            Self::BackendError => ": it is in trouble itself",
+            Self::Ok | Self::BadOtp | Self::ReplayedOtp => "",
+        }
+    }
+}
+
+/// Why a reply decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// The body is not lines of `name=value`, each name once.
+    #[error("its reply is not one of a validation server: {0}")]
+    Unreadable(&'static str),
+    /// There is a key, and the reply has no signature.
+    #[error("its reply ({}) has no signature{}", .0.name(), .0.advice())]
+    NotSigned(Status),
+    /// There is a key, and the reply is not signed with it.
+    #[error("its reply ({}) has a wrong signature: forged, or api_key (key=) is not that of client_id{}", .0.name(), .0.advice())]
+    WrongSignature(Status),
+    /// A true reply that leaves the question open.
+    #[error("{}{}", .0.name(), .0.advice())]
+    Undecided(Status),
+    /// It speaks of another OTP, or does not say of which.
+    #[error("its reply ({}) is not about this OTP", .0.name())]
+    OtherOtp(Status),
+    /// It answers another question, or does not say which.
+    #[error("its reply ({}) is not to this question (another nonce)", .0.name())]
+    OtherNonce(Status),
+    /// OK, and no sessioncounter and sessionuse.
+    #[error("its OK does not say how far the token has come (sessioncounter, sessionuse)")]
+    NoPosition,
+    /// OK, and it names another position than the OTP has.
+    #[error("its OK is about another OTP: it says {said}, and the OTP has {has}")]
+    OtherPosition {
+        /// What the reply says.
+        said: Position,
+        /// What decrypting the OTP says.
+        has: Position,
+    },
+}
+
+/// What was asked, and so must be answered.
+pub struct Asked<'a> {
+    /// The OTP as it was sent.
+    pub otp: &'a str,
+    /// The nonce of the question.
+    pub nonce: &'a Nonce,
+    /// The position of the OTP, where the host could decrypt it.
+    pub position: Option<Position>,
+    /// The key of the client. Without one, replies are believed unsigned.
+    pub key: Option<&'a ClientKey>,
+}
+
+impl Asked<'_> {
+    /// What the body of a reply decides.
+    ///
+    /// # Errors
+    /// Why it decides nothing: it cannot be read, is not signed, answers another question, or leaves it open.
+    pub fn judge(&self, body: &[u8]) -> Result<Said, NoAnswer> {
+        let reply = Reply::read(body)?;
+        let status = reply.status()?;
+        if let Some(key) = self.key {
+            reply.check_signature(key, status)?;
+        }
+        // Not every status comes with an echo; what comes must be ours.
+        let decisive_without = status == Status::BadOtp;
+        if !reply.echoes("nonce", self.nonce.as_str(), decisive_without) {
+            return Err(self.unless_undecided(status, NoAnswer::OtherNonce(status), &reply, "nonce"));
+        }
+        if !reply.echoes("otp", self.otp, decisive_without) {
+            return Err(self.unless_undecided(status, NoAnswer::OtherOtp(status), &reply, "otp"));
+        }
+        match status {
+            Status::Ok => self.placed(reply.position().ok_or(NoAnswer::NoPosition)?),
+            Status::BadOtp => Ok(Said::BadOtp),
+            Status::ReplayedOtp => Ok(Said::ReplayedOtp),
+            Status::BadSignature
+            | Status::MissingParameter
+            | Status::NoSuchClient
+            | Status::OperationNotAllowed
+            | Status::BackendError
+            | Status::NotEnoughAnswers
+            | Status::ReplayedRequest => Err(NoAnswer::Undecided(status)),
+        }
+    }
+
+    /// A reply that decides nothing anyway is told by its status, if it only lacks an echo.
+    fn unless_undecided(&self, status: Status, other: NoAnswer, reply: &Reply<'_>, echo: &str) -> NoAnswer {
+        let decides = matches!(status, Status::Ok | Status::BadOtp | Status::ReplayedOtp);
+        if decides || reply.field(echo).is_some() { other } else { NoAnswer::Undecided(status) }
+    }
+
+    fn placed(&self, said: Position) -> Result<Said, NoAnswer> {
+        match self.position {
+            Some(has) if has != said => Err(NoAnswer::OtherPosition { said, has }),
+            _ => Ok(Said::Ok(said)),
+        }
+    }
+}
+
+/// The fields of a reply, sorted by name, none twice.
+struct Reply<'a> {
+    signed: Vec<(&'a str, &'a str)>,
+    h: Option<&'a str>,
+}
+
+impl<'a> Reply<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, NoAnswer> {
+        let text = str::from_utf8(body).map_err(|_| NoAnswer::Unreadable("it is not text"))?;
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\r' | '\n')) {
+            return Err(NoAnswer::Unreadable("it holds control characters"));
+        }
+        let mut fields = Vec::new();
+        for line in text.split('\n') {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if line.contains('\r') {
+                return Err(NoAnswer::Unreadable("it holds control characters"));
+            }
+            if !line.is_empty() {
+                fields.push(line.split_once('=').ok_or(NoAnswer::Unreadable("a line has no ="))?);
+            }
+        }
+        sort(&mut fields);
+        if fields.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
+            return Err(NoAnswer::Unreadable("a field stands there twice"));
+        }
+        let h = fields.iter().find(|(name, _)| *name == "h").map(|(_, value)| *value);
+        fields.retain(|(name, _)| *name != "h");
+        Ok(Self { signed: fields, h })
+    }
+
+    fn field(&self, name: &str) -> Option<&'a str> {
+        self.signed.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
+    }
+
+    fn status(&self) -> Result<Status, NoAnswer> {
+        let name = self.field("status").ok_or(NoAnswer::Unreadable("it has no status"))?;
+        let known = Status::ALL.into_iter().find(|status| status.name() == name);
+        known.ok_or(NoAnswer::Unreadable("its status is none of the protocol's"))
+    }
+
+    fn check_signature(&self, key: &ClientKey, status: Status) -> Result<(), NoAnswer> {
+        let h = self.h.ok_or(NoAnswer::NotSigned(status))?;
+        let wrong = NoAnswer::WrongSignature(status);
+        let h = BASE64.decode(h.as_bytes()).map_err(|_| wrong)?;
+        // In constant time, and of all 20 bytes.
+        key.over(&self.signed).verify_slice(&h).map_err(|_| wrong)
+    }
+
+    fn echoes(&self, name: &str, sent: &str, may_be_missing: bool) -> bool {
+        self.field(name).map_or(may_be_missing, |echoed| echoed == sent)
+    }
+
+    fn position(&self) -> Option<Position> {
+        let number = |name| {
+            let digits: &str = self.field(name)?;
+            let plain =
+                !digits.is_empty() && digits.len() <= 5 && digits.bytes().all(|digit| digit.is_ascii_digit());
+            plain.then(|| digits.parse::<u16>().ok()).flatten()
+        };
+        let (counter, session_use) = (number("sessioncounter")?, number("sessionuse")?);
+        Some(Position::yubikey(
+            Some(counter).filter(|counter| *counter <= 0x7fff)?,
+            u8::try_from(session_use).ok()?,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! One question to several servers: what their answers come to.
+
+use super::{Asked, Said, Server};
+use crate::ask::Event;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Listens to what `yubiotp-ask` tells, until a server has decided.
+///
+/// The first decisive answer wins, for it is signed, matches, and no server gives a second one. Whatever else a server
+/// says or does is noted, and the next one counts.
+pub struct Round<'a> {
+    servers: &'a [Server],
+    asked: Asked<'a>,
+    fates: Vec<Fate>,
+}
+
+/// What became of a server.
+#[derive(Clone)]
+enum Fate {
+    NotAsked,
+    Waiting,
+    Ended { ms: u32, what: String },
+}
+
+/// What to do after an event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Listen on.
+    Wait,
+    /// That was no answer: have the next server asked now, and listen on.
+    Next,
+    /// A server has decided.
+    Decided(Said),
+    /// Nobody can be asked, and why.
+    Unable(String),
+    /// The program tells of something that cannot be.
+    Nonsense,
+}
+
+impl<'a> Round<'a> {
+    /// A round that begins. The servers stand in the order of the question's URLs.
+    #[must_use]
+    pub fn new(servers: &'a [Server], asked: Asked<'a>) -> Self {
+        Self { servers, asked, fates: vec![Fate::NotAsked; servers.len()] }
+    }
+
+    /// Takes what the program tells.
+    pub fn take(&mut self, event: Event) -> Step {
+        let server = match &event {
+            Event::Unable { why } => return Step::Unable(why.clone()),
+            Event::Asked { server } | Event::Reply { server, .. } | Event::Failed { server, .. } => *server,
+        };
+        let Some(fate) = self.fates.get_mut(server) else { return Step::Nonsense };
+        match (&*fate, event) {
+            (Fate::NotAsked, Event::Asked { .. }) => {
+                *fate = Fate::Waiting;
+                Step::Wait
+            }
+            // The program goes on to the next by itself.
+            (Fate::Waiting, Event::Failed { ms, why, .. }) => {
+                *fate = Fate::Ended { ms, what: why };
+                Step::Wait
+            }
+            (Fate::Waiting, Event::Reply { ms, body, .. }) => {
+                let (what, step) = match self.asked.judge(&body) {
+                    Ok(said) => (said.status().name().to_string(), Step::Decided(said)),
+                    Err(why) => (why.to_string(), Step::Next),
+                };
+                *fate = Fate::Ended { ms, what };
+                step
+            }
+            _ => Step::Nonsense,
+        }
+    }
+
+    /// What each server said or did that has ended, for the log.
+    #[must_use]
+    pub fn ended(&self) -> String {
+        self.told(|name, fate| match fate {
+            Fate::Ended { ms, what } => Some(format!("{name}: {what} ({ms} ms)")),
+            Fate::NotAsked | Fate::Waiting => None,
+        })
+    }
+
+    /// What became of each server after so many milliseconds, for the log.
+    #[must_use]
+    pub fn all(&self, waited: u32) -> String {
+        self.told(|name, fate| {
+            Some(match fate {
+                Fate::Ended { ms, what } => format!("{name}: {what} ({ms} ms)"),
+                Fate::Waiting => format!("{name}: no answer ({waited} ms)"),
+                Fate::NotAsked => format!("{name}: not asked"),
+            })
+        })
+    }
+
+    fn told(&self, tell: impl Fn(&Server, &Fate) -> Option<String>) -> String {
+        let told: Vec<_> =
+            self.servers.iter().zip(&self.fates).filter_map(|(name, fate)| tell(name, fate)).collect();
+        told.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ykval::Nonce;
+
+    fn servers() -> Vec<Server> {
+        ["https://a", "https://b:8443"].map(|url| Server::parse(url).unwrap()).to_vec()
+    }
+
+    const OK: &str = "nonce=N\notp=O\nsessioncounter=5\nsessionuse=6\nstatus=OK\n";
+
+    fn reply(server: usize, body: &str) -> Event {
+        Event::Reply { server, ms: 7, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn the_first_decisive_answer_wins() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let asked = Asked { otp: "O", nonce: &nonce, position: None, key: None };
+        let mut round = Round::new(&servers, asked);
+        assert_eq!(round.take(Event::Asked { server: 0 }), Step::Wait);
+        assert_eq!(round.take(reply(0, "status=BACKEND_ERROR\n")), Step::Next);
+        assert_eq!(round.take(Event::Asked { server: 1 }), Step::Wait);
+        assert_eq!(
+            round.all(300),
+            "https://a: BACKEND_ERROR: it is in trouble itself (7 ms); https://b:8443: no answer (300 ms)"
+        );
+        let ok = Said::Ok(crate::Position::yubikey(5, 6));
+        assert_eq!(round.take(reply(1, OK)), Step::Decided(ok));
+        assert_eq!(
+            round.ended(),
+            "https://a: BACKEND_ERROR: it is in trouble itself (7 ms); https://b:8443: OK (7 ms)"
+        );
+    }
+
+    #[test]
+    fn a_program_that_tells_nonsense_is_noticed() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        for events in [
+            &[reply(0, OK)][..],
+            &[Event::Asked { server: 2 }],
+            &[Event::Asked { server: 0 }, Event::Asked { server: 0 }],
+            &[Event::Asked { server: 0 }, reply(1, OK)],
+            &[Event::Asked { server: 0 }, reply(0, "x"), reply(0, OK)],
+        ] {
+            let asked = Asked { otp: "O", nonce: &nonce, position: None, key: None };
+            let mut round = Round::new(&servers, asked);
+            let steps: Vec<_> = events.iter().map(|event| round.take(event.clone())).collect();
+            assert_eq!(steps.last(), Some(&Step::Nonsense), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_noted() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+        round.take(Event::Asked { server: 0 });
+        assert_eq!(
+            round.take(Event::Failed { server: 0, ms: 1, why: "connection refused".into() }),
+            Step::Wait
+        );
+        assert_eq!(round.all(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
+        assert_eq!(round.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
+    }
+}
