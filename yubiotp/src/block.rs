@@ -38,6 +38,12 @@ impl Block {
         Self(bytes)
     }
 
+    /// The bytes, for a question to validation servers.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Decrypts with AES-128 and checks the CRC.
     ///
     /// # Errors
@@ -82,14 +88,6 @@ fn crc16(data: &[u8]) -> u16 {
     data.iter().fold(0xffff, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0x8408 } else { 0 })
     })
-}
-
-#[cfg(test)]
-impl Block {
-    /// Shows the block in modhex; tests only.
-    pub(crate) fn to_string_for_test(&self) -> alloc::string::String {
-        crate::modhex::encode(&self.0)
-    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ pub struct Credential {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 8]);
 
+impl Fingerprint {
+    /// Stands for a key that this ledger's host does not have: only validation servers do.
+    pub const ELSEWHERE: Self = Self([0; 8]);
+}
+
 impl Credential {
     /// The fingerprint of this credential for the token `id`.
     #[must_use]

@@ -21,9 +21,14 @@ pub trait Ledger {
     /// stable storage before this returns [`Advance::Fresh`]. Otherwise nothing changes. Of any number of callers
     /// with the same `to`, in any processes, one gets `Fresh`.
     ///
+    /// [`Fingerprint::ELSEWHERE`] says that validation servers proved the OTP. It is for a host's ledger, and for a
+    /// token without a key there, which need not be known yet: then the token goes on from the highest position that
+    /// this host knows of it, whichever key made it; and a key that comes later goes on from there.
+    ///
     /// # Errors
-    /// A fault if the token is not known with this key, or its position could not be read or made durable. It says nothing about
-    /// the OTP, which may or may not have been used up.
+    /// A fault if the token is not known with this key, or has a key here although it is said to have none, or its
+    /// position could not be read or made durable. It says nothing about the OTP, which may or may not have been used
+    /// up.
     fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Self::Fault>;
 }
 

@@ -6,7 +6,8 @@
 
 use crate::layout::{LAYOUTS, Layout};
 use crate::{Block, PublicId, modhex};
-use zeroize::Zeroize;
+use alloc::string::String;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Characters of the block.
 const BLOCK: usize = 32;
@@ -59,6 +60,20 @@ pub struct Otp<'a> {
     pub block: Block,
     /// The layout it was read under.
     pub layout: &'static Layout,
+}
+
+impl Otp<'_> {
+    /// The OTP as its token meant it, in modhex: what validation servers take. `id` is the one that it was split by.
+    #[must_use]
+    pub fn modhex(&self, id: &PublicId) -> Zeroizing<String> {
+        let block = self.block.expose();
+        // Room for all of it, so that no part stays behind in memory that was too small.
+        let mut text = Zeroizing::new(String::with_capacity(LONGEST));
+        for byte in id.as_bytes().iter().chain(block) {
+            text.extend([modhex::letter(byte >> 4), modhex::letter(*byte)]);
+        }
+        text
+    }
 }
 
 /// The ways to read an answer, the likeliest first, each under another keyboard layout.
@@ -186,7 +201,6 @@ fn last_char(text: &[u8]) -> Option<(char, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -241,7 +255,7 @@ mod tests {
             let otp = reading.unwrap().split(&id).unwrap();
             let expected = if password.trim().is_empty() { "" } else { &password };
             prop_assert_eq!(otp.password, expected.as_bytes());
-            prop_assert_eq!(otp.block.to_string_for_test(), modhex::encode(&block));
+            prop_assert_eq!(&*otp.modhex(&id), &(modhex::encode(id.as_bytes()) + &modhex::encode(&block)));
         }
 
         #[test]

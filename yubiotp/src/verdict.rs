@@ -1,11 +1,16 @@
 //! Yes, no, or not enrolled: the rules of one login put together.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::format;
 use alloc::string::String;
+use core::fmt::Display;
 
 use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
 use crate::otp::{self, NoOtp, Otp};
+use crate::ykval::Said;
 use crate::{Advance, Credential, Ledger, Plain, Position, PublicId, Receipt};
 
 /// What was decided about an answer. If the world failed there is no verdict but a fault, which is another type:
@@ -49,6 +54,12 @@ pub enum Reason {
         /// What the ledger has.
         stored: Position,
     },
+    /// A validation server does not know the token, or holds the OTP for forged.
+    #[error("the validation server says BAD_OTP: it does not know the token, or the OTP is not genuine")]
+    BadSaysServer(PublicId),
+    /// A validation server has seen the OTP, or a later one.
+    #[error("the OTP was used before: the validation server says REPLAYED_OTP")]
+    ReplayedSaysServer(PublicId),
     /// Genuine, but the administrator switched the token off.
     #[error("the token is disabled (ykmap key enable {0})")]
     Disabled(PublicId),
@@ -59,20 +70,87 @@ impl Reason {
     #[must_use]
     pub const fn token(&self) -> Option<PublicId> {
         match self {
-            Self::NotGenuine(token) | Self::Disabled(token) | Self::Replayed { token, .. } => Some(*token),
+            Self::NotGenuine(token)
+            | Self::Disabled(token)
+            | Self::BadSaysServer(token)
+            | Self::ReplayedSaysServer(token)
+            | Self::Replayed { token, .. } => Some(*token),
             Self::NotTheirToken(token) => *token,
             Self::NoOtp(_) | Self::NoTokens => None,
         }
     }
 }
 
-/// A ledger that also knows the secrets of its tokens.
+/// A ledger that also knows the secrets of its tokens, or of some of them.
 pub trait Vault: Ledger {
     /// The credential of a token.
     ///
     /// # Errors
     /// A fault if the token is not known or its credential cannot be had.
     fn credential(&self, token: &PublicId) -> Result<Credential, Self::Fault>;
+
+    /// Whether the credential of a token is here. Of one that is not, the position is kept all the same, under
+    /// [`Fingerprint::ELSEWHERE`].
+    ///
+    /// # Errors
+    /// A fault if that cannot be told.
+    fn holds(&self, token: &PublicId) -> Result<bool, Self::Fault>;
+}
+
+/// The validation servers of a host.
+pub trait Servers {
+    /// Nothing was decided: nobody could be asked, or nobody gave a decisive answer that proved itself.
+    type Fault;
+
+    /// Asks about an OTP in modhex. An OK counts only if it names `position`, where that is known.
+    ///
+    /// # Errors
+    /// Nothing was decided. A server may have taken the OTP for used all the same.
+    fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Self::Fault>;
+}
+
+/// What validation servers came to.
+pub struct Answer {
+    /// What the one said that decided.
+    pub said: Said,
+    /// Which server said or did what, and in how many milliseconds, for the log.
+    pub trail: String,
+}
+
+/// Who decides whether an OTP is good. Whoever does, the position of the token on this host must grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The keys of this host.
+    Offline,
+    /// The validation servers.
+    Online,
+    /// The validation servers; if they decide nothing, the keys of this host.
+    OnlineThenOffline,
+    /// The keys of this host; for tokens whose key is not here, the validation servers.
+    OfflineThenOnline,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Offline, Self::Online, Self::OnlineThenOffline, Self::OfflineThenOnline];
+
+    /// The name that settings and log use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+            Self::OnlineThenOffline => "online-then-offline",
+            Self::OfflineThenOnline => "offline-then-online",
+        }
+    }
+
+    /// Whether servers are asked about tokens whose key is not here.
+    #[must_use]
+    pub const fn asks_servers(self) -> bool {
+        !matches!(self, Self::Offline)
+    }
 }
 
 /// A verdict, and what stood before the OTP.
@@ -84,29 +162,44 @@ pub struct Judgement<'a> {
     pub password: Option<&'a [u8]>,
     /// The keyboard layout under which the OTP was genuine.
     pub layout: Option<&'static str>,
+    /// What validation servers had to do with it, for the log.
+    pub trail: Option<String>,
 }
 
 impl Judgement<'_> {
     const fn rejected(reason: Reason) -> Self {
-        Self { verdict: Verdict::Rejected(reason), password: None, layout: None }
+        Self { verdict: Verdict::Rejected(reason), password: None, layout: None, trail: None }
     }
 }
 
 /// Decides about an answer.
 ///
 /// Every way to read it, under every keyboard layout and with every token of the user that fits, is tried until one
-/// decrypts to that token's private id; the longest public id first. Only that one touches the ledger.
+/// decrypts to that token's private id; the longest public id first. An OTP that does not decrypt under the key that is
+/// here is not genuine, whatever servers would say. If no key is here that could tell, the servers are asked about the
+/// first of these readings. Only one reading touches the servers and the ledger.
 ///
 /// # Errors
-/// A fault of the vault, if no reading was genuine and one could not be decided.
-pub fn judge<'a, V: Vault>(
+/// A fault of the vault, if no reading was genuine and one could not be decided; or of the servers.
+pub fn judge<'a, V, S>(
     answer: &'a [u8],
     enrolment: &Enrolment,
+    mode: Mode,
     vault: &V,
-) -> Result<Judgement<'a>, V::Fault> {
+    servers: &S,
+) -> Result<Judgement<'a>, V::Fault>
+where
+    V: Vault<Fault: Display>,
+    S: Servers<Fault = V::Fault>,
+{
     let tokens = match enrolment {
         Enrolment::NotListed => {
-            return Ok(Judgement { verdict: Verdict::NotEnrolled, password: None, layout: None });
+            return Ok(Judgement {
+                verdict: Verdict::NotEnrolled,
+                password: None,
+                layout: None,
+                trail: None,
+            });
         }
         Enrolment::Listed(tokens) => tokens,
     };
@@ -117,30 +210,117 @@ pub fn judge<'a, V: Vault>(
     if tokens.is_empty() {
         return Ok(Judgement::rejected(Reason::NoTokens));
     }
-    let mut undecided = None;
+    let (mut undecided, mut unknown) = (None, None);
     let mut closest = Judgement::rejected(Reason::NotTheirToken(otp::lone_id(answer)));
     for reading in readings {
         for (token, otp) in longest_first(tokens).filter_map(|token| Some((token, reading.split(&token)?))) {
-            let credential = match vault.credential(&token) {
-                Ok(credential) => credential,
+            match credential(&token, mode, vault) {
                 Err(fault) => {
                     undecided.get_or_insert(fault);
-                    continue;
                 }
-            };
-            if let Some(plain) = genuine(&otp, &credential) {
-                let verdict = advance(&plain, &token, credential.fingerprint(&token), vault)?;
-                return Ok(Judgement {
-                    verdict,
-                    password: Some(otp.password),
-                    layout: Some(otp.layout.name),
-                });
+                Ok(None) => {
+                    unknown.get_or_insert((token, otp));
+                }
+                Ok(Some(credential)) => match genuine(&otp, &credential) {
+                    Some(plain) => {
+                        let found = Found { token, key: credential.fingerprint(&token), otp };
+                        return found.decide(&plain, mode, vault, servers);
+                    }
+                    None => {
+                        let reason = Reason::NotGenuine(token);
+                        closest = Judgement { password: Some(otp.password), ..Judgement::rejected(reason) };
+                    }
+                },
             }
-            closest =
-                Judgement { password: Some(otp.password), ..Judgement::rejected(Reason::NotGenuine(token)) };
         }
     }
+    if let Some((token, otp)) = unknown {
+        let answer = servers.ask(&otp.modhex(&token), None)?;
+        return Found { token, key: Fingerprint::ELSEWHERE, otp }.by_servers(answer, vault);
+    }
     undecided.map_or(Ok(closest), Err)
+}
+
+/// The key of a token; `None` if it is not here and servers may be asked instead.
+fn credential<V: Vault>(token: &PublicId, mode: Mode, vault: &V) -> Result<Option<Credential>, V::Fault> {
+    if mode.asks_servers() && !vault.holds(token)? {
+        return Ok(None);
+    }
+    vault.credential(token).map(Some)
+}
+
+/// An OTP, and whose it is.
+struct Found<'a> {
+    token: PublicId,
+    key: Fingerprint,
+    otp: Otp<'a>,
+}
+
+impl<'a> Found<'a> {
+    /// Decides about an OTP that is genuine by the key that is here.
+    fn decide<V, S>(
+        self,
+        plain: &Plain,
+        mode: Mode,
+        vault: &V,
+        servers: &S,
+    ) -> Result<Judgement<'a>, V::Fault>
+    where
+        V: Vault<Fault: Display>,
+        S: Servers<Fault = V::Fault>,
+    {
+        let position = plain.position();
+        match mode {
+            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(position, None, vault),
+            Mode::Online | Mode::OnlineThenOffline => {
+                match servers.ask(&self.otp.modhex(&self.token), Some(position)) {
+                    Ok(answer) => self.by_servers(answer, vault),
+                    // Only where nothing was decided, and never after a no.
+                    Err(fault) if mode == Mode::OnlineThenOffline => {
+                        let trail = format!("decided offline, for no server did: {fault}");
+                        self.by_this_host(position, Some(trail), vault)
+                    }
+                    Err(fault) => Err(fault),
+                }
+            }
+        }
+    }
+
+    fn by_servers<V: Vault>(self, answer: Answer, vault: &V) -> Result<Judgement<'a>, V::Fault> {
+        match answer.said {
+            // What the servers accept is accepted here only once.
+            Said::Ok(position) => self.by_this_host(position, Some(answer.trail), vault),
+            Said::BadOtp => {
+                let reason = Reason::BadSaysServer(self.token);
+                Ok(self.judged(Verdict::Rejected(reason), Some(answer.trail)))
+            }
+            Said::ReplayedOtp => {
+                let reason = Reason::ReplayedSaysServer(self.token);
+                Ok(self.judged(Verdict::Rejected(reason), Some(answer.trail)))
+            }
+        }
+    }
+
+    fn by_this_host<V: Vault>(
+        self,
+        position: Position,
+        trail: Option<String>,
+        vault: &V,
+    ) -> Result<Judgement<'a>, V::Fault> {
+        let token = self.token;
+        let verdict = match vault.advance(&token, self.key, position)? {
+            Advance::Fresh(receipt) => Verdict::Accepted(receipt),
+            Advance::Replayed { stored } => {
+                Verdict::Rejected(Reason::Replayed { token, offered: position, stored })
+            }
+            Advance::Disabled => Verdict::Rejected(Reason::Disabled(token)),
+        };
+        Ok(self.judged(verdict, trail))
+    }
+
+    fn judged(self, verdict: Verdict, trail: Option<String>) -> Judgement<'a> {
+        Judgement { verdict, password: Some(self.otp.password), layout: Some(self.otp.layout.name), trail }
+    }
 }
 
 fn named(token: Option<&PublicId>) -> String {
@@ -156,180 +336,4 @@ fn longest_first(tokens: &[PublicId]) -> impl Iterator<Item = PublicId> {
 fn genuine(otp: &Otp<'_>, credential: &Credential) -> Option<Plain> {
     let plain = otp.block.decrypt(&credential.aes_key).ok()?;
     plain.private_id.matches(&credential.private_id).then_some(plain)
-}
-
-fn advance<V: Vault>(
-    plain: &Plain,
-    token: &PublicId,
-    key: Fingerprint,
-    vault: &V,
-) -> Result<Verdict, V::Fault> {
-    let (token, offered) = (*token, plain.position());
-    Ok(match vault.advance(&token, key, offered)? {
-        Advance::Fresh(receipt) => Verdict::Accepted(receipt),
-        Advance::Replayed { stored } => Verdict::Rejected(Reason::Replayed { token, offered, stored }),
-        Advance::Disabled => Verdict::Rejected(Reason::Disabled(token)),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::contract::{Memory, Unknown};
-    use crate::{AesKey, PrivateId, modhex};
-    use alloc::vec;
-    use alloc::vec::Vec;
-    use data_encoding::HEXLOWER;
-
-    /// A ledger in memory, and tokens that all have the key of Yubico's vectors, but one.
-    struct Tokens(Memory);
-
-    impl Ledger for Tokens {
-        type Fault = Unknown;
-        fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
-            (&self.0).advance(token, key, to)
-        }
-    }
-
-    impl Vault for Tokens {
-        fn credential(&self, token: &PublicId) -> Result<Credential, Unknown> {
-            let key = match token.as_bytes() {
-                [0xff, 0xee] => return Err(Unknown(*token)),
-                [0xff, 0xdd] => "ffffffffffffffffffffffffffffffff",
-                _ => "000102030405060708090a0b0c0d0e0f",
-            };
-            Ok(Credential {
-                aes_key: AesKey::new(HEXLOWER.decode(key.as_bytes()).unwrap().try_into().unwrap()),
-                private_id: PrivateId::new([1, 2, 3, 4, 5, 6]),
-            })
-        }
-    }
-
-    /// Usage counter 1, session uses 1 and 2.
-    const FIRST: &str = "dvgtiblfkbgturecfllberrvkinnctnn";
-    const SECOND: &str = "rnibcnfhdninbrdebccrndfhjgnhftee";
-
-    fn id(text: &str) -> PublicId {
-        PublicId::parse(text.as_bytes()).unwrap()
-    }
-
-    fn tokens(known: &[&str]) -> Tokens {
-        let tokens = Tokens(Memory::default());
-        for name in known {
-            let key = tokens.credential(&id(name)).ok().unwrap().fingerprint(&id(name));
-            tokens.0.enrol(&id(name), key);
-        }
-        tokens
-    }
-
-    fn listed(ids: &[&str]) -> Enrolment {
-        Enrolment::Listed(ids.iter().map(|name| id(name)).collect())
-    }
-
-    fn why(vault: &Tokens, mapping: &[&str], answer: &str) -> Result<Result<PublicId, Reason>, Unknown> {
-        Ok(match judge(answer.as_bytes(), &listed(mapping), vault)?.verdict {
-            Verdict::Accepted(receipt) => Ok(receipt.token()),
-            Verdict::Rejected(reason) => Err(reason),
-            Verdict::NotEnrolled => panic!("a listed user is enrolled"),
-        })
-    }
-
-    #[test]
-    fn accepted_once_and_in_order() {
-        let vault = tokens(&["vvcb"]);
-        let mapping = &["vvcb"];
-        let (first, second) = (["vvcb", FIRST].concat(), ["vvcb", SECOND].concat());
-        assert_eq!(why(&vault, mapping, &second), Ok(Ok(id("vvcb"))));
-        let [one, two] = [Position::yubikey(1, 1), Position::yubikey(1, 2)];
-        for (otp, offered) in [(&first, one), (&second, two)] {
-            let replayed = Reason::Replayed { token: id("vvcb"), offered, stored: two };
-            assert_eq!(why(&vault, mapping, otp), Ok(Err(replayed)));
-        }
-    }
-
-    #[test]
-    fn each_no_has_its_own_reason() {
-        let vault = tokens(&["vvcb", "vvtt"]);
-        let otp = ["vvcb", FIRST].concat();
-        assert_eq!(why(&vault, &[], &otp), Ok(Err(Reason::NoTokens)));
-        assert_eq!(why(&vault, &["vvcd"], &otp), Ok(Err(Reason::NotTheirToken(None))));
-        let stranger = ["vvcbcbcbcbcb", FIRST].concat();
-        let named = Reason::NotTheirToken(Some(id("vvcbcbcbcbcb")));
-        assert_eq!(why(&vault, &["vvcd"], &stranger), Ok(Err(named)));
-        assert_eq!(
-            why(&vault, &["vvcd"], &["secret", &stranger].concat()),
-            Ok(Err(Reason::NotTheirToken(None)))
-        );
-        assert_eq!(why(&vault, &["vvcb"], "secret"), Ok(Err(Reason::NoOtp(NoOtp::TooShort))));
-        let other_key = ["vvtt", FIRST].concat();
-        assert_eq!(why(&vault, &["vvtt"], &other_key), Ok(Err(Reason::NotGenuine(id("vvtt")))));
-        vault.0.set_enabled(&id("vvcb"), false);
-        assert_eq!(why(&vault, &["vvcb"], &otp), Ok(Err(Reason::Disabled(id("vvcb")))));
-        let unlisted = judge(otp.as_bytes(), &Enrolment::NotListed, &vault).ok().unwrap();
-        assert_eq!(unlisted.verdict, Verdict::NotEnrolled);
-    }
-
-    #[test]
-    fn a_private_id_of_another_is_not_genuine() {
-        struct OtherPrivateId(Tokens);
-        impl Ledger for OtherPrivateId {
-            type Fault = Unknown;
-            fn advance(&self, _: &PublicId, _: Fingerprint, _: Position) -> Result<Advance, Unknown> {
-                panic!("what is not genuine must not touch the ledger")
-            }
-        }
-        impl Vault for OtherPrivateId {
-            fn credential(&self, token: &PublicId) -> Result<Credential, Unknown> {
-                Ok(Credential { private_id: PrivateId::new([1, 2, 3, 4, 5, 7]), ..self.0.credential(token)? })
-            }
-        }
-        let vault = OtherPrivateId(tokens(&["vvcb"]));
-        let otp = ["vvcb", FIRST].concat();
-        let judged = judge(otp.as_bytes(), &listed(&["vvcb"]), &vault).ok().unwrap();
-        assert_eq!(judged.verdict, Verdict::Rejected(Reason::NotGenuine(id("vvcb"))));
-    }
-
-    #[test]
-    fn a_fault_is_neither_yes_nor_no() {
-        let vault = tokens(&["-"]);
-        // No credential for the token: undecided, unless another token of the user proves the OTP.
-        let otp = ["vvuu", FIRST].concat();
-        assert_eq!(why(&vault, &["vvuu"], &otp), Err(Unknown(id("vvuu"))));
-        assert_eq!(why(&vault, &["vvuu", "-"], &otp), Ok(Ok(id("-"))));
-        // A credential, but the ledger does not know the token.
-        assert_eq!(why(&vault, &["vvcb"], &["vvcb", FIRST].concat()), Err(Unknown(id("vvcb"))));
-    }
-
-    #[test]
-    fn decryption_decides_among_ids_and_layouts() {
-        // "cb" and "cbcb" both end what stands before the block; the longest id comes first.
-        let vault = tokens(&["cb", "cbcb", "-"]);
-        let mapping = &["-", "cb", "cbcb"];
-        let otp = ["cbcb", FIRST].concat();
-        assert_eq!(why(&vault, mapping, &otp), Ok(Ok(id("cbcb"))));
-        let dvorak: String = ["cb", SECOND]
-            .concat()
-            .bytes()
-            .map(|letter| crate::layout::LAYOUTS[1].typed(modhex::nibble(letter).unwrap()))
-            .collect();
-        for typed in [dvorak.clone(), dvorak.to_uppercase(), ["p4ss ", &dvorak, "\r\n"].concat()] {
-            let vault = tokens(&["cb"]);
-            assert_eq!(why(&vault, &["cb"], &typed), Ok(Ok(id("cb"))), "{typed}");
-            let enrolment = listed(&["cb"]);
-            let judged = judge(typed.as_bytes(), &enrolment, &vault).ok().unwrap();
-            assert_eq!(judged.layout, Some("Dvorak"));
-        }
-    }
-
-    #[test]
-    fn the_password_is_what_stands_before() {
-        let vault = tokens(&["vvcb"]);
-        let answers: Vec<_> =
-            vec![("hunter2", "hunter2"), ("", ""), ("  ", ""), ("cb", "cb"), ("pass word ", "pass word ")];
-        for (typed, password) in answers {
-            let answer = [typed, "vvcb", FIRST, " "].concat();
-            let judged = judge(answer.as_bytes(), &listed(&["vvcb"]), &vault).ok().unwrap();
-            assert_eq!(judged.password, Some(password.as_bytes()), "{typed:?}");
-        }
-    }
 }

@@ -18,10 +18,16 @@ pub trait Subject: Sync {
     type Ledger: Ledger<Fault: Debug> + Send;
     /// Opens the store anew, as another process would.
     fn open(&self) -> Self::Ledger;
-    /// Makes a token known, with nothing used yet. Says the fingerprint of its key, which is not all ones.
+    /// Makes a token known, with nothing used yet but what a [`HostSubject`] knows of it. Says the fingerprint of its key, which is not all ones.
     fn enrol(&self, token: &PublicId) -> Fingerprint;
     /// Switches a token off or on.
     fn set_enabled(&self, token: &PublicId, enabled: bool);
+}
+
+/// The store of a host, which also keeps positions of tokens without a key here.
+pub trait HostSubject: Subject {
+    /// Removes the key of a token.
+    fn remove(&self, token: &PublicId);
 }
 
 /// Runs the whole suite against an empty store.
@@ -38,6 +44,19 @@ pub fn check(subject: &impl Subject) {
     one_of_many_callers_wins(subject);
 }
 
+/// Runs what concerns [`Fingerprint::ELSEWHERE`], which is for the ledgers of hosts alone.
+///
+/// # Panics
+/// If the ledger breaks the contract.
+pub fn check_elsewhere(subject: &impl HostSubject) {
+    without_a_key_only_growing_positions_are_fresh(subject);
+    a_key_that_is_here_is_not_passed_by(subject);
+    a_key_goes_on_from_what_was_said_without_it(subject);
+    what_is_disabled_stays_so_with_a_key_and_without(subject);
+    one_of_many_first_callers_wins(subject);
+}
+
+const ELSEWHERE: Fingerprint = Fingerprint::ELSEWHERE;
 const OTHER_KEY: Fingerprint = Fingerprint([0xff; 8]);
 
 fn token(name: u8) -> PublicId {
@@ -123,21 +142,93 @@ fn a_disabled_token_does_not_advance(subject: &impl Subject) {
 fn one_of_many_callers_wins(subject: &impl Subject) {
     let key = subject.enrol(&token(7));
     for round in 1..=20 {
-        let start = Barrier::new(8);
-        let fresh: usize = std::thread::scope(|scope| {
-            let racers: Vec<_> = (0..8)
-                .map(|_| {
-                    let ledger = subject.open();
-                    let start = &start;
-                    scope.spawn(move || {
-                        start.wait();
-                        is_fresh(&ledger, token(7), key, Position::yubikey(round, 0))
-                    })
+        assert_eq!(winners(subject, token(7), key, Position::yubikey(round, 0)), 1, "round {round}");
+    }
+}
+
+/// Of eight callers with the same position, how many were told yes.
+fn winners(subject: &impl Subject, token: PublicId, key: Fingerprint, to: Position) -> usize {
+    let start = Barrier::new(8);
+    std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..8)
+            .map(|_| {
+                let ledger = subject.open();
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    is_fresh(&ledger, token, key, to)
                 })
-                .collect();
-            racers.into_iter().filter_map(|racer| racer.join().ok()).filter(|fresh| *fresh).count()
-        });
-        assert_eq!(fresh, 1, "round {round}");
+            })
+            .collect();
+        racers
+            .into_iter()
+            .map(|racer| racer.join().unwrap_or_else(|_| std::panic!("a caller was not answered")))
+            .filter(|fresh| *fresh)
+            .count()
+    })
+}
+
+fn without_a_key_only_growing_positions_are_fresh(subject: &impl HostSubject) {
+    for (name, first) in [(20, Position::yubikey(0, 0)), (21, Position::yubikey(0x7fff, 254))] {
+        let [before, after] =
+            [first.to_stored().saturating_sub(1), first.to_stored() + 1].map(Position::from_stored);
+        assert!(is_fresh(&subject.open(), token(name), ELSEWHERE, first));
+        assert!(!is_fresh(&subject.open(), token(name), ELSEWHERE, first));
+        assert!(!is_fresh(&subject.open(), token(name), ELSEWHERE, before));
+        assert!(is_fresh(&subject.open(), token(name), ELSEWHERE, after));
+    }
+}
+
+/// The key decides about an OTP, and a server's word neither lets in nor uses up what it would.
+fn a_key_that_is_here_is_not_passed_by(subject: &impl HostSubject) {
+    let key = subject.enrol(&token(22));
+    assert!(subject.open().advance(&token(22), ELSEWHERE, Position::yubikey(9, 0)).is_err());
+    assert!(
+        is_fresh(&subject.open(), token(22), key, Position::yubikey(1, 0)),
+        "the server's word used it up"
+    );
+}
+
+/// A key comes, goes and comes back, and servers say yes in between.
+fn a_key_goes_on_from_what_was_said_without_it(subject: &impl HostSubject) {
+    let (it, at) = (token(23), |session_use| Position::yubikey(5, session_use));
+    assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(0)));
+    for round in (0..9).step_by(2) {
+        let key = subject.enrol(&it);
+        assert!(!is_fresh(&subject.open(), it, key, at(round)), "the key forgot what servers said");
+        assert!(subject.open().advance(&it, ELSEWHERE, at(200)).is_err());
+        assert!(is_fresh(&subject.open(), it, key, at(round + 1)));
+        subject.remove(&it);
+        assert!(subject.open().advance(&it, key, at(200)).is_err());
+        assert!(
+            !is_fresh(&subject.open(), it, ELSEWHERE, at(round + 1)),
+            "what the key decrypted was forgotten"
+        );
+        assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(round + 2)));
+    }
+}
+
+fn what_is_disabled_stays_so_with_a_key_and_without(subject: &impl HostSubject) {
+    let (it, at) = (token(24), |session_use| Position::yubikey(1, session_use));
+    let refused = |key, to| {
+        let advance = subject.open().advance(&it, key, to);
+        assert!(matches!(advance, Ok(Advance::Disabled)), "{advance:?}");
+    };
+    assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(0)));
+    subject.set_enabled(&it, false);
+    refused(ELSEWHERE, at(1));
+    let key = subject.enrol(&it);
+    refused(key, at(1));
+    subject.remove(&it);
+    refused(ELSEWHERE, at(1));
+    subject.set_enabled(&it, true);
+    assert!(!is_fresh(&subject.open(), it, ELSEWHERE, at(0)), "enabling forgot the position");
+    assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(1)), "a refused OTP was used up");
+}
+
+fn one_of_many_first_callers_wins(subject: &impl HostSubject) {
+    for name in 30..40 {
+        assert_eq!(winners(subject, token(name), ELSEWHERE, Position::yubikey(7, 7)), 1, "token {name}");
     }
 }
 
@@ -145,25 +236,34 @@ fn one_of_many_callers_wins(subject: &impl Subject) {
 #[derive(Default)]
 pub struct Memory(Mutex<BTreeMap<PublicId, Entry>>);
 
+#[derive(Default)]
 struct Entry {
-    key: Fingerprint,
-    position: Option<Position>,
-    enabled: bool,
+    /// `None` if it is not here.
+    key: Option<Fingerprint>,
+    /// What was accepted, by which key.
+    accepted: Vec<(Fingerprint, Position)>,
+    disabled: bool,
 }
 
 /// The token is not known to a [`Memory`], or not with this key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is unknown")]
 pub struct Unknown(pub PublicId);
 
 impl Memory {
-    /// Makes a token known.
+    /// Makes a token known. What its key, or one elsewhere, made before stays used.
     pub fn enrol(&self, token: &PublicId, key: Fingerprint) {
-        self.entries().insert(*token, Entry { key, position: None, enabled: true });
+        self.entries().entry(*token).or_default().key = Some(key);
+    }
+
+    /// Forgets the key of a token, and nothing else.
+    pub fn remove(&self, token: &PublicId) {
+        self.entries().entry(*token).and_modify(|entry| entry.key = None);
     }
 
     /// Switches a token off or on.
     pub fn set_enabled(&self, token: &PublicId, enabled: bool) {
-        self.entries().entry(*token).and_modify(|entry| entry.enabled = enabled);
+        self.entries().entry(*token).and_modify(|entry| entry.disabled = !enabled);
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<PublicId, Entry>> {
@@ -176,14 +276,21 @@ impl Ledger for &Memory {
 
     fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
         let mut entries = self.entries();
-        let entry = entries.get_mut(token).filter(|entry| entry.key == key).ok_or(Unknown(*token))?;
-        if !entry.enabled {
+        if key == ELSEWHERE {
+            entries.entry(*token).or_default();
+        }
+        let entry = entries.get_mut(token).filter(|entry| entry.key.unwrap_or(ELSEWHERE) == key);
+        let entry = entry.ok_or(Unknown(*token))?;
+        if entry.disabled {
             return Ok(Advance::Disabled);
         }
-        if let Some(stored) = entry.position.filter(|stored| *stored >= to) {
+        // Whose it was is known only of what was decrypted here.
+        let counts = |by| by == key || by == ELSEWHERE || key == ELSEWHERE;
+        let stored = entry.accepted.iter().filter(|(by, _)| counts(*by)).map(|(_, at)| *at).max();
+        if let Some(stored) = stored.filter(|stored| *stored >= to) {
             return Ok(Advance::Replayed { stored });
         }
-        entry.position = Some(to);
+        entry.accepted.push((key, to));
         #[expect(clippy::disallowed_methods, reason = "memory is as durable as this double gets")]
         Ok(Advance::Fresh(Receipt::after_durable_advance(*token, to)))
     }
@@ -210,8 +317,15 @@ mod tests {
         }
     }
 
+    impl HostSubject for &InMemory {
+        fn remove(&self, token: &PublicId) {
+            self.0.remove(token);
+        }
+    }
+
     #[test]
     fn the_memory_ledger_keeps_the_contract() {
         check(&&InMemory(Memory::default()));
+        check_elsewhere(&&InMemory(Memory::default()));
     }
 }

@@ -1,0 +1,336 @@
+//! The rules, with a ledger in memory and servers that say what they are told to.
+
+use super::*;
+use crate::ledger::contract::{Memory, Unknown};
+use crate::{AesKey, PrivateId, modhex};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use data_encoding::HEXLOWER;
+
+/// A ledger in memory, and tokens that all have the key of Yubico's vectors, but one.
+struct Tokens(Memory);
+
+impl Ledger for Tokens {
+    type Fault = Unknown;
+    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
+        (&self.0).advance(token, key, to)
+    }
+}
+
+impl Vault for Tokens {
+    fn credential(&self, token: &PublicId) -> Result<Credential, Unknown> {
+        let key = match token.as_bytes() {
+            [0xff, 0xee] => return Err(Unknown(*token)),
+            [0xff, 0xdd] => "ffffffffffffffffffffffffffffffff",
+            _ => "000102030405060708090a0b0c0d0e0f",
+        };
+        Ok(Credential {
+            aes_key: AesKey::new(HEXLOWER.decode(key.as_bytes()).unwrap().try_into().unwrap()),
+            private_id: PrivateId::new([1, 2, 3, 4, 5, 6]),
+        })
+    }
+
+    /// Of those that begin with vvnn the key is elsewhere.
+    fn holds(&self, token: &PublicId) -> Result<bool, Unknown> {
+        Ok(!token.as_bytes().starts_with(&[0xff, 0xbb]))
+    }
+}
+
+/// Usage counter 1, session uses 1 and 2.
+const FIRST: &str = "dvgtiblfkbgturecfllberrvkinnctnn";
+const SECOND: &str = "rnibcnfhdninbrdebccrndfhjgnhftee";
+
+fn id(text: &str) -> PublicId {
+    PublicId::parse(text.as_bytes()).unwrap()
+}
+
+fn tokens(known: &[&str]) -> Tokens {
+    let tokens = Tokens(Memory::default());
+    for name in known {
+        let key = tokens.credential(&id(name)).ok().unwrap().fingerprint(&id(name));
+        tokens.0.enrol(&id(name), key);
+    }
+    tokens
+}
+
+fn listed(ids: &[&str]) -> Enrolment {
+    Enrolment::Listed(ids.iter().map(|name| id(name)).collect())
+}
+
+/// Servers that say one thing, or nothing, and note what they were asked.
+struct Told {
+    says: Option<Said>,
+    asked: RefCell<Vec<(String, Option<Position>)>>,
+}
+
+impl Told {
+    fn says(said: Said) -> Self {
+        Self { says: Some(said), asked: RefCell::default() }
+    }
+
+    fn nothing() -> Self {
+        Self { says: None, asked: RefCell::default() }
+    }
+}
+
+impl Servers for Told {
+    type Fault = Unknown;
+    fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Unknown> {
+        self.asked.borrow_mut().push((otp.into(), position));
+        let said = self.says.ok_or(Unknown(id("nnnn")))?;
+        Ok(Answer { said, trail: "https://a: told".into() })
+    }
+}
+
+/// Offline, where servers have no say.
+fn offline<'a>(
+    answer: &'a [u8],
+    enrolment: &Enrolment,
+    vault: &impl Vault<Fault = Unknown>,
+) -> Result<Judgement<'a>, Unknown> {
+    let servers = Told::says(Said::Ok(Position::yubikey(9, 9)));
+    let judged = judge(answer, enrolment, Mode::Offline, vault, &servers);
+    assert!(servers.asked.borrow().is_empty(), "offline asks nobody");
+    judged
+}
+
+fn why(vault: &Tokens, mapping: &[&str], answer: &str) -> Result<Result<PublicId, Reason>, Unknown> {
+    Ok(match offline(answer.as_bytes(), &listed(mapping), vault)?.verdict {
+        Verdict::Accepted(receipt) => Ok(receipt.token()),
+        Verdict::Rejected(reason) => Err(reason),
+        Verdict::NotEnrolled => panic!("a listed user is enrolled"),
+    })
+}
+
+#[test]
+fn accepted_once_and_in_order() {
+    let vault = tokens(&["vvcb"]);
+    let mapping = &["vvcb"];
+    let (first, second) = (["vvcb", FIRST].concat(), ["vvcb", SECOND].concat());
+    assert_eq!(why(&vault, mapping, &second), Ok(Ok(id("vvcb"))));
+    let [one, two] = [Position::yubikey(1, 1), Position::yubikey(1, 2)];
+    for (otp, offered) in [(&first, one), (&second, two)] {
+        let replayed = Reason::Replayed { token: id("vvcb"), offered, stored: two };
+        assert_eq!(why(&vault, mapping, otp), Ok(Err(replayed)));
+    }
+}
+
+#[test]
+fn each_no_has_its_own_reason() {
+    let vault = tokens(&["vvcb", "vvtt"]);
+    let otp = ["vvcb", FIRST].concat();
+    assert_eq!(why(&vault, &[], &otp), Ok(Err(Reason::NoTokens)));
+    assert_eq!(why(&vault, &["vvcd"], &otp), Ok(Err(Reason::NotTheirToken(None))));
+    let stranger = ["vvcbcbcbcbcb", FIRST].concat();
+    let named = Reason::NotTheirToken(Some(id("vvcbcbcbcbcb")));
+    assert_eq!(why(&vault, &["vvcd"], &stranger), Ok(Err(named)));
+    assert_eq!(why(&vault, &["vvcd"], &["secret", &stranger].concat()), Ok(Err(Reason::NotTheirToken(None))));
+    assert_eq!(why(&vault, &["vvcb"], "secret"), Ok(Err(Reason::NoOtp(NoOtp::TooShort))));
+    let other_key = ["vvtt", FIRST].concat();
+    assert_eq!(why(&vault, &["vvtt"], &other_key), Ok(Err(Reason::NotGenuine(id("vvtt")))));
+    vault.0.set_enabled(&id("vvcb"), false);
+    assert_eq!(why(&vault, &["vvcb"], &otp), Ok(Err(Reason::Disabled(id("vvcb")))));
+    let unlisted = offline(otp.as_bytes(), &Enrolment::NotListed, &vault).ok().unwrap();
+    assert_eq!(unlisted.verdict, Verdict::NotEnrolled);
+}
+
+#[test]
+fn a_private_id_of_another_is_not_genuine() {
+    struct OtherPrivateId(Tokens);
+    impl Ledger for OtherPrivateId {
+        type Fault = Unknown;
+        fn advance(&self, _: &PublicId, _: Fingerprint, _: Position) -> Result<Advance, Unknown> {
+            panic!("what is not genuine must not touch the ledger")
+        }
+    }
+    impl Vault for OtherPrivateId {
+        fn credential(&self, token: &PublicId) -> Result<Credential, Unknown> {
+            Ok(Credential { private_id: PrivateId::new([1, 2, 3, 4, 5, 7]), ..self.0.credential(token)? })
+        }
+        fn holds(&self, token: &PublicId) -> Result<bool, Unknown> {
+            self.0.holds(token)
+        }
+    }
+    let vault = OtherPrivateId(tokens(&["vvcb"]));
+    let otp = ["vvcb", FIRST].concat();
+    let judged = offline(otp.as_bytes(), &listed(&["vvcb"]), &vault).ok().unwrap();
+    assert_eq!(judged.verdict, Verdict::Rejected(Reason::NotGenuine(id("vvcb"))));
+}
+
+#[test]
+fn a_fault_is_neither_yes_nor_no() {
+    let vault = tokens(&["-"]);
+    // No credential for the token: undecided, unless another token of the user proves the OTP.
+    let otp = ["vvuu", FIRST].concat();
+    assert_eq!(why(&vault, &["vvuu"], &otp), Err(Unknown(id("vvuu"))));
+    assert_eq!(why(&vault, &["vvuu", "-"], &otp), Ok(Ok(id("-"))));
+    // A credential, but the ledger does not know the token.
+    assert_eq!(why(&vault, &["vvcb"], &["vvcb", FIRST].concat()), Err(Unknown(id("vvcb"))));
+}
+
+#[test]
+fn decryption_decides_among_ids_and_layouts() {
+    // "cb" and "cbcb" both end what stands before the block; the longest id comes first.
+    let vault = tokens(&["cb", "cbcb", "-"]);
+    let mapping = &["-", "cb", "cbcb"];
+    let otp = ["cbcb", FIRST].concat();
+    assert_eq!(why(&vault, mapping, &otp), Ok(Ok(id("cbcb"))));
+    let dvorak: String = ["cb", SECOND]
+        .concat()
+        .bytes()
+        .map(|letter| crate::layout::LAYOUTS[1].typed(modhex::nibble(letter).unwrap()))
+        .collect();
+    for typed in [dvorak.clone(), dvorak.to_uppercase(), ["p4ss ", &dvorak, "\r\n"].concat()] {
+        let vault = tokens(&["cb"]);
+        assert_eq!(why(&vault, &["cb"], &typed), Ok(Ok(id("cb"))), "{typed}");
+        let enrolment = listed(&["cb"]);
+        let judged = offline(typed.as_bytes(), &enrolment, &vault).ok().unwrap();
+        assert_eq!(judged.layout, Some("Dvorak"));
+    }
+}
+
+#[test]
+fn the_password_is_what_stands_before() {
+    let vault = tokens(&["vvcb"]);
+    let answers: Vec<_> =
+        vec![("hunter2", "hunter2"), ("", ""), ("  ", ""), ("cb", "cb"), ("pass word ", "pass word ")];
+    for (typed, password) in answers {
+        let answer = [typed, "vvcb", FIRST, " "].concat();
+        let judged = offline(answer.as_bytes(), &listed(&["vvcb"]), &vault).ok().unwrap();
+        assert_eq!(judged.password, Some(password.as_bytes()), "{typed:?}");
+    }
+}
+
+const OK: Said = Said::Ok(Position::yubikey(1, 1));
+
+/// What it came to, how many questions that took, and the trail.
+fn by(
+    mode: Mode,
+    vault: &Tokens,
+    token: &str,
+    servers: &Told,
+) -> (Result<Verdict, Unknown>, usize, Option<String>) {
+    let otp = [token, FIRST].concat();
+    servers.asked.borrow_mut().clear();
+    let enrolment = listed(&[token]);
+    let judged = judge(otp.as_bytes(), &enrolment, mode, vault, servers);
+    let asked = servers.asked.borrow().len();
+    match judged {
+        Ok(judged) => (Ok(judged.verdict), asked, judged.trail),
+        Err(fault) => (Err(fault), asked, None),
+    }
+}
+
+/// Mode, whether the key is here, what servers say → outcome, questions.
+#[test]
+fn who_decides_in_each_mode() {
+    use Mode::*;
+    #[derive(Debug, PartialEq, Clone, Copy)]
+    enum Outcome {
+        Yes,
+        No,
+        Fault,
+    }
+    use Outcome::*;
+    let (here, elsewhere) = ("vvcb", "vvnn");
+    for (mode, token, says, expected, questions) in [
+        (Offline, here, None, Yes, 0),
+        (Offline, here, Some(Said::BadOtp), Yes, 0),
+        (Online, here, Some(OK), Yes, 1),
+        (Online, here, Some(Said::BadOtp), No, 1),
+        (Online, here, Some(Said::ReplayedOtp), No, 1),
+        (Online, here, None, Fault, 1),
+        (Online, elsewhere, Some(OK), Yes, 1),
+        (Online, elsewhere, Some(Said::BadOtp), No, 1),
+        (Online, elsewhere, Some(Said::ReplayedOtp), No, 1),
+        (Online, elsewhere, None, Fault, 1),
+        (OnlineThenOffline, here, Some(OK), Yes, 1),
+        (OnlineThenOffline, here, Some(Said::BadOtp), No, 1),
+        (OnlineThenOffline, here, Some(Said::ReplayedOtp), No, 1),
+        (OnlineThenOffline, here, None, Yes, 1),
+        (OnlineThenOffline, elsewhere, Some(OK), Yes, 1),
+        (OnlineThenOffline, elsewhere, Some(Said::ReplayedOtp), No, 1),
+        (OnlineThenOffline, elsewhere, None, Fault, 1),
+        (OfflineThenOnline, here, Some(Said::BadOtp), Yes, 0),
+        (OfflineThenOnline, here, None, Yes, 0),
+        (OfflineThenOnline, elsewhere, Some(OK), Yes, 1),
+        (OfflineThenOnline, elsewhere, Some(Said::BadOtp), No, 1),
+        (OfflineThenOnline, elsewhere, None, Fault, 1),
+    ] {
+        let vault = tokens(&[here]);
+        vault.0.enrol(&id(elsewhere), Fingerprint::ELSEWHERE);
+        let servers = says.map_or_else(Told::nothing, Told::says);
+        let outcome = |verdict: &Result<Verdict, Unknown>| match verdict {
+            Ok(Verdict::Accepted(_)) => Yes,
+            Ok(Verdict::Rejected(_)) => No,
+            Ok(Verdict::NotEnrolled) => panic!("a listed user is enrolled"),
+            Err(_) => Fault,
+        };
+        let row = format!("{} {token} {says:?}", mode.name());
+        let (verdict, asked, trail) = by(mode, &vault, token, &servers);
+        assert_eq!((outcome(&verdict), asked), (expected, questions), "{row}");
+        assert_eq!(trail.is_some(), asked > 0 && expected != Fault, "{row}: {trail:?}");
+        // Whoever accepted it: never again here, and whatever the servers say.
+        for mode in Mode::ALL {
+            for servers in [Told::says(OK), Told::nothing()] {
+                let again = outcome(&by(mode, &vault, token, &servers).0);
+                assert!(expected != Yes || again != Yes, "{row}, then {}", mode.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn servers_are_asked_in_modhex_and_told_nothing_else() {
+    let vault = tokens(&["vvcb"]);
+    vault.0.enrol(&id("vvnn"), Fingerprint::ELSEWHERE);
+    for (token, position) in [("vvcb", Some(Position::yubikey(1, 1))), ("vvnn", None)] {
+        let servers = Told::says(OK);
+        let otp = [token, FIRST].concat();
+        let typed = ["hunter2", &otp.to_uppercase(), "\r\n"].concat();
+        let enrolment = listed(&["vvcb", "vvnn"]);
+        let judged = judge(typed.as_bytes(), &enrolment, Mode::Online, &vault, &servers).ok().unwrap();
+        assert!(matches!(judged.verdict, Verdict::Accepted(_)));
+        assert_eq!(judged.password, Some(&b"hunter2"[..]));
+        assert_eq!(*servers.asked.borrow(), [(otp, position)]);
+    }
+}
+
+/// Neither what is not theirs, nor what the key that is here proves wrong, nor what cannot be decided by it.
+#[test]
+fn servers_are_not_asked_in_vain() {
+    let vault = tokens(&["vvcb", "vvtt"]);
+    for (mapping, answer) in [
+        (&["vvcb"][..], ["vvdd", FIRST].concat()),
+        (&["vvtt"], ["vvtt", FIRST].concat()),
+        (&["vvuu"], ["vvuu", FIRST].concat()),
+        (&[], ["vvcb", FIRST].concat()),
+        (&["vvcb"], "a password".into()),
+    ] {
+        for mode in Mode::ALL {
+            let servers = Told::says(OK);
+            let judged = judge(answer.as_bytes(), &listed(mapping), mode, &vault, &servers);
+            assert!(!matches!(judged, Ok(Judgement { verdict: Verdict::Accepted(_), .. })), "{answer}");
+            assert!(servers.asked.borrow().is_empty(), "{answer} in {}", mode.name());
+        }
+    }
+}
+
+#[test]
+fn a_disabled_token_stays_out_whoever_says_ok() {
+    let vault = tokens(&["vvcb"]);
+    vault.0.enrol(&id("vvnn"), Fingerprint::ELSEWHERE);
+    for token in ["vvcb", "vvnn"] {
+        vault.0.set_enabled(&id(token), false);
+        for mode in [Mode::Online, Mode::OnlineThenOffline, Mode::OfflineThenOnline] {
+            let (verdict, ..) = by(mode, &vault, token, &Told::says(OK));
+            assert_eq!(
+                verdict,
+                Ok(Verdict::Rejected(Reason::Disabled(id(token)))),
+                "{token} {}",
+                mode.name()
+            );
+        }
+    }
+}
