@@ -6,6 +6,8 @@ DESTDIR ?=
 prefix  ?= /usr
 bindir  ?= $(prefix)/bin
 docdir  ?= $(prefix)/share/doc/pam_yubiotp
+# Where the module looks for the program that speaks to the network, unless ask= says otherwise.
+askdir  ?= $(prefix)/libexec/yubiotp
 # Where libpam looks for modules: /usr/lib/TRIPLET/security on Debian, /usr/lib64/security on Fedora.
 triplet := $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || cc -print-multiarch 2>/dev/null)
 pamdir  ?= $(prefix)/$(if $(triplet),lib/$(triplet),$(if $(wildcard /usr/lib64/security),lib64,lib))/security
@@ -16,7 +18,7 @@ help:
 	@echo 'make demo       one login, a replay, a stranger: through the real libpam, in a temporary folder'
 	@echo 'make test       every test; sshd, sudo and login for real if run as root'
 	@echo 'make check      formatting, lints, and what a login process loads'
-	@echo 'make build      the module and the command'
+	@echo 'make build      the module, the program that asks validation servers, and the command'
 	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir='
 	@echo 'make uninstall  takes the files out again; first take the module out of /etc/pam.d'
 
@@ -42,14 +44,19 @@ check:
 build:
 	@packaging/need build
 	$(CARGO) build --release --locked -p pam_yubiotp
+	$(CARGO) build --release --locked -p ykask
 	$(CARGO) build --release --locked -p ykmap
 
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:
-	@test -e $(target)/release/libpam_yubiotp.so -a -e $(target)/release/ykmap || { echo 'first: make build' >&2; exit 1; }
-	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/docs
+	@for file in libpam_yubiotp.so yubiotp-ask ykmap; do \
+		test -e $(target)/release/$$file || { echo 'first: make build' >&2; exit 1; }; done
+	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(askdir)
+	install -d $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/docs
 	install -m 644 -s $(target)/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new
 	mv -f $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new $(DESTDIR)$(pamdir)/pam_yubiotp.so
+	install -m 755 -s $(target)/release/yubiotp-ask $(DESTDIR)$(askdir)/.yubiotp-ask.new
+	mv -f $(DESTDIR)$(askdir)/.yubiotp-ask.new $(DESTDIR)$(askdir)/yubiotp-ask
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	install -m 644 docs/store.md $(DESTDIR)$(docdir)/docs
@@ -60,7 +67,7 @@ uninstall:
 	@if [ -z '$(DESTDIR)' ] && grep -ls '^[^#]*pam_yubiotp' /etc/pam.d/* /etc/pam.conf; then \
 		echo 'these still name the module: take it out of them first' >&2; exit 1; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap
-	rm -rf $(DESTDIR)$(docdir)
+	rm -rf $(DESTDIR)$(docdir) $(DESTDIR)$(askdir)
 
 clean:
 	$(CARGO) clean

@@ -21,6 +21,7 @@ pub(crate) enum Item {
 #[repr(i32)]
 pub(crate) enum Priority {
     Error = 3,
+    Warning = 4,
     Notice = 5,
     Info = 6,
     Debug = 7,

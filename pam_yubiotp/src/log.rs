@@ -5,8 +5,8 @@
 
 use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
-use std::fmt::Write;
-use yubiotp::otp;
+use std::fmt::{Display, Write};
+use yubiotp::{PublicId, otp};
 
 /// Who logs in where, for every line of one login.
 pub(crate) struct Log {
@@ -37,8 +37,8 @@ impl Log {
             Outcome::Unusable(_) | Outcome::BadArgument(_) => (Priority::Error, "fault"),
         };
         let token = match outcome {
-            Outcome::Accepted(receipt) => Some(receipt.token()),
-            Outcome::Rejected(reason) | Outcome::TriesUsedUp(Some(reason)) => reason.token(),
+            Outcome::Accepted(accepted) => Some(accepted.what.token()),
+            Outcome::Rejected(reason) | Outcome::TriesUsedUp(Some(reason)) => reason.what.token(),
             Outcome::TriesUsedUp(None)
             | Outcome::NotEnrolled
             | Outcome::Excused
@@ -48,6 +48,22 @@ impl Log {
             | Outcome::BadArgument(_)
             | Outcome::ConversationFailed(_) => None,
         };
+        self.line(host, priority, name, token, &reason(outcome));
+    }
+
+    /// The line of something that is allowed and unwise.
+    pub(crate) fn warning(&self, host: &impl Handle, what: &str) {
+        self.line(host, Priority::Warning, "warning", None, what);
+    }
+
+    fn line(
+        &self,
+        host: &impl Handle,
+        priority: Priority,
+        name: &str,
+        token: Option<PublicId>,
+        reason: &str,
+    ) {
         let token = token.map_or_else(|| "none".to_owned(), |token| token.to_string());
         let item = |item| {
             host.item(item).filter(|value| !value.is_empty()).map_or("none".into(), |value| field(&value))
@@ -59,7 +75,7 @@ impl Log {
             item(Item::Service),
             item(Item::RemoteHost),
             item(Item::Terminal),
-            quoted(reason(outcome).as_bytes()),
+            quoted(reason.as_bytes()),
         );
         host.log(priority, &line);
     }
@@ -74,11 +90,17 @@ impl Log {
 
 const NOT_LISTED: &str = "the mapping does not list the user (ykmap add)";
 
+fn with_trail(what: &impl Display, trail: Option<&String>) -> String {
+    trail.map_or_else(|| what.to_string(), |trail| format!("{what}; {trail}"))
+}
+
 fn reason(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Accepted(receipt) => receipt.position().to_string(),
-        Outcome::Rejected(reason) => reason.to_string(),
-        Outcome::TriesUsedUp(Some(reason)) => format!("{reason}; no tries left"),
+        Outcome::Accepted(accepted) => with_trail(&accepted.what.position(), accepted.trail.as_ref()),
+        Outcome::Rejected(reason) => with_trail(&reason.what, reason.trail.as_ref()),
+        Outcome::TriesUsedUp(Some(reason)) => {
+            format!("{}; no tries left", with_trail(&reason.what, reason.trail.as_ref()))
+        }
         Outcome::TriesUsedUp(None) => format!("{NOT_LISTED}; no tries left"),
         Outcome::NotEnrolled => NOT_LISTED.to_owned(),
         Outcome::Excused => "the mapping does not list the user; nullok leaves them to the other modules".to_owned(),

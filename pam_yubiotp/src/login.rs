@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::code::Outcome;
+use crate::code::{Decided, Outcome};
 use crate::conversation::{self, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::log::Log;
@@ -12,11 +12,10 @@ use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use ykmap::mapping::LookUp;
 use ykmap::settings::Settings;
-use ykmap::store::Store;
-use ykmap::{Fault, mapping};
+use ykmap::{Fault, decide, mapping};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
-use yubiotp::verdict::{self, Verdict};
+use yubiotp::verdict::Verdict;
 
 /// How long the application is asked to wait before it says no; libpam varies it. Hides what a no has cost, and slows
 /// down who tries many.
@@ -44,7 +43,7 @@ pub(crate) fn account(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
                     return PamResultCode::PAM_IGNORE;
                 }
                 _ => {
-                    let outcome = without_auth(&options, &user);
+                    let outcome = without_auth(options, &user);
                     early(host, outcome)
                 }
             },
@@ -54,11 +53,11 @@ pub(crate) fn account(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
 }
 
 /// What an account line says of somebody whom no auth line accepted.
-fn without_auth(options: &Options, user: &[u8]) -> Outcome {
+fn without_auth(options: Options, user: &[u8]) -> Outcome {
     if !options.nullok {
         return Outcome::NotAcceptedHere;
     }
-    let listed = Settings::load(options.config.as_deref(), options.given.clone())
+    let listed = Settings::load(options.config.as_deref(), options.given)
         .and_then(|settings| mapping::enrolment(&settings, user));
     match listed {
         Ok(Enrolment::NotListed) => Outcome::Excused,
@@ -81,7 +80,9 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
         Ok(options) => options,
         Err(why) => return early(host, Outcome::BadArgument(why)),
     };
-    let settings = match Settings::load(options.config.as_deref(), options.given.clone()) {
+    let warnings: Vec<_> = options.warnings().collect();
+    let Options { config, given, nullok, first_pass, always_prompt } = options;
+    let settings = match Settings::load(config.as_deref(), given) {
         Ok(settings) => settings,
         Err(fault) => return early(host, Outcome::Unusable(fault)),
     };
@@ -90,8 +91,11 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
         Err(code) => return early(host, Outcome::ConversationFailed(code)),
     };
     let log = Log::new(&user, settings.mode.name(), settings.debug);
+    for warning in warnings.iter().chain(&settings.warnings) {
+        log.warning(host, warning);
+    }
     let tokens = Tokens::Found(mapping::look_up(&settings, &user));
-    let login = Login { store: Store::new(&settings), options, settings, user, log };
+    let login = Login { nullok, first_pass, always_prompt, settings, user, log };
     let outcome = login.run(host, tokens).unwrap_or_else(Outcome::Unusable);
     login.decided(host, outcome)
 }
@@ -113,17 +117,18 @@ impl Tokens {
 }
 
 struct Login {
-    options: Options,
+    nullok: bool,
+    first_pass: FirstPass,
+    always_prompt: bool,
     settings: Settings,
     user: Vec<u8>,
-    store: Store,
     log: Log,
 }
 
 impl Login {
     /// Everything up to the outcome that this call ends with; the ones before it are logged here.
     fn run(&self, host: &mut impl Handle, mut tokens: Tokens) -> Result<Outcome, Fault> {
-        if self.options.nullok {
+        if self.nullok {
             let enrolment = match tokens.settled() {
                 Ok(enrolment) => enrolment,
                 Err(fault) => return self.ask_in_vain(host, self.settings.tries, fault),
@@ -134,8 +139,8 @@ impl Login {
             }
             tokens = Tokens::Settled(enrolment);
         }
-        if self.options.first_pass != FirstPass::Never {
-            let only = self.options.first_pass == FirstPass::Use;
+        if self.first_pass != FirstPass::Never {
+            let only = self.first_pass == FirstPass::Use;
             match host.stacked() {
                 None if only => return Ok(Outcome::NothingStacked),
                 // A password and no OTP: nothing is decided by it.
@@ -164,21 +169,10 @@ impl Login {
             };
             let outcome = self.judge(host, &enrolment, &answer, Source::Asked)?;
             tokens = Tokens::Settled(enrolment);
-            let refused = match outcome {
-                Outcome::Rejected(reason) => Some(reason),
-                Outcome::NotEnrolled => None,
-                Outcome::Accepted(_)
-                | Outcome::TriesUsedUp(_)
-                | Outcome::Excused
-                | Outcome::NothingStacked
-                | Outcome::NotAcceptedHere
-                | Outcome::Unusable(_)
-                | Outcome::BadArgument(_)
-                | Outcome::ConversationFailed(_) => return Ok(outcome),
-            };
             match (tries_left, self.settings.tries) {
+                _ if !outcome.is_a_no() => return Ok(outcome),
                 (0, 1) => return Ok(outcome),
-                (0, _) => return Ok(Outcome::TriesUsedUp(refused)),
+                (0, _) => return Ok(outcome.last_of_several()),
                 _ => self.log.outcome(host, &outcome),
             }
         }
@@ -187,7 +181,7 @@ impl Login {
     /// Lets somebody pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and
     /// all of their answer is for the modules behind.
     fn excuse(&self, host: &mut impl Handle) -> Outcome {
-        if self.options.always_prompt && self.options.first_pass != FirstPass::Use {
+        if self.always_prompt && self.first_pass != FirstPass::Use {
             let handed_on = conversation::ask(host, &self.settings, &self.user)
                 .and_then(|answer| conversation::hand_on(host, Source::Asked, &answer));
             if let Err(code) = handed_on {
@@ -200,7 +194,7 @@ impl Login {
     /// The mapping could not be read. The user is asked all the same, as often as others: that they were not would tell
     /// who is listed.
     fn ask_in_vain(&self, host: &mut impl Handle, times: u8, fault: Fault) -> Result<Outcome, Fault> {
-        if self.options.first_pass != FirstPass::Use {
+        if self.first_pass != FirstPass::Use {
             for _ in 0..times {
                 if conversation::ask(host, &self.settings, &self.user).is_err() {
                     break;
@@ -223,7 +217,7 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let judgement = verdict::judge(answer, enrolment, &self.store)?;
+        let judgement = decide::judge(&self.settings, answer, enrolment)?;
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
         }
@@ -233,8 +227,8 @@ impl Login {
             return Ok(Outcome::ConversationFailed(code));
         }
         Ok(match judgement.verdict {
-            Verdict::Accepted(receipt) => Outcome::Accepted(receipt),
-            Verdict::Rejected(reason) => Outcome::Rejected(reason),
+            Verdict::Accepted(what) => Outcome::Accepted(Decided { what, trail: judgement.trail }),
+            Verdict::Rejected(what) => Outcome::Rejected(Decided { what, trail: judgement.trail }),
             Verdict::NotEnrolled => Outcome::NotEnrolled,
         })
     }

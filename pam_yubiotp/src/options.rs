@@ -2,7 +2,11 @@
 
 use std::ffi::CStr;
 use std::path::PathBuf;
-use ykmap::settings::{Given, Mode, check_token_id_length, check_tries};
+use ykmap::settings::{
+    Given, GivenOnline, check_client_id, check_token_id_length, check_tries, parse_mode, parse_proxy,
+    parse_urls,
+};
+use yubiotp::ykval::ClientKey;
 
 /// What is done with a password that a module before this one asked for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub(crate) enum FirstPass {
 }
 
 /// The arguments of one line in pam.d.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Options {
     /// `config=`
     pub(crate) config: Option<PathBuf>,
@@ -32,7 +36,7 @@ pub(crate) struct Options {
 }
 
 /// Every argument that is understood, with the names that pam_yubico has for some.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 23] = [
     "config=",
     "mapping=",
     "authfile=",
@@ -48,6 +52,14 @@ pub(crate) const NAMES: [&str; 15] = [
     "tries=",
     "token_id_length=",
     "debug",
+    "id=",
+    "key=",
+    "url=",
+    "urllist=",
+    "capath=",
+    "cainfo=",
+    "proxy=",
+    "ask=",
 ];
 
 impl Options {
@@ -59,7 +71,7 @@ impl Options {
         let mut options = Self::default();
         for arg in args {
             let arg = arg.to_str().map_err(|_| format!("argument {arg:?} is not UTF-8"))?;
-            options.take(arg).map_err(|why| format!("argument {arg:?}: {why}"))?;
+            options.take(arg).map_err(|why| format!("argument {:?}: {why}", shown(arg)))?;
         }
         Ok(options)
     }
@@ -72,7 +84,7 @@ impl Options {
                 absolute(path)?;
                 once(&mut given.mapping, path.to_owned())
             }
-            ("mode", Some(mode)) => once(&mut given.mode, Mode::parse(mode)?),
+            ("mode", Some(mode)) => once(&mut given.mode, parse_mode(mode)?),
             ("store", Some(path)) => once(&mut given.store, absolute(path)?),
             ("prompt", Some(prompt)) => once(&mut given.prompt, prompt.to_owned()),
             ("tries", Some(tries)) => once(&mut given.tries, check_tries(number(tries))?),
@@ -85,8 +97,18 @@ impl Options {
             ("always_prompt", None) => set(&mut self.always_prompt),
             ("try_first_pass", None) => self.first_pass(FirstPass::Try),
             ("use_first_pass", None) => self.first_pass(FirstPass::Use),
+            (name, Some(value)) if NAMES.iter().any(|known| known.strip_suffix('=') == Some(name)) => {
+                online(given.online.get_or_insert_default(), name, value)
+            }
             (name, _) => Err(unknown(name)),
         }
+    }
+
+    /// What these arguments do that is unwise, for the log.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        let key = self.given.online.as_ref().is_some_and(|online| online.api_key.is_some());
+        key.then(|| "key= in pam.d can be read by everybody on this host: move it into a file of root's alone, and name that as api_key_file in [online] of config.toml".to_owned())
+            .into_iter()
     }
 
     fn first_pass(&mut self, wanted: FirstPass) -> Result<(), String> {
@@ -98,10 +120,31 @@ impl Options {
     }
 }
 
+/// The arguments about validation servers, under pam_yubico's names.
+fn online(given: &mut GivenOnline, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "id" => once(&mut given.client_id, check_client_id(number(value))?),
+        "key" => once(&mut given.api_key, ClientKey::parse(value.as_bytes()).map_err(|why| why.to_string())?),
+        "url" | "urllist" => once(&mut given.urls, parse_urls(value)?),
+        "capath" | "cainfo" => once(&mut given.ca, absolute(value)?),
+        "proxy" => once(&mut given.proxy, parse_proxy(value)?),
+        "ask" => once(&mut given.ask, absolute(value)?),
+        other => Err(unknown(other)),
+    }
+}
+
 fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), String> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err("given twice".to_owned()),
+    }
+}
+
+/// An argument as it may stand in a log: of those that hold secrets, the name.
+fn shown(arg: &str) -> &str {
+    match arg.split_once('=') {
+        Some((name @ ("key" | "proxy"), _)) => name,
+        _ => arg,
     }
 }
 
@@ -138,6 +181,8 @@ fn unknown(name: &str) -> String {
 mod tests {
     use super::*;
     use std::ffi::CString;
+    use std::path::Path;
+    use ykmap::settings::Mode;
 
     fn read(args: &[&str]) -> Result<Options, String> {
         let owned: Vec<_> = args.iter().map(|arg| CString::new(*arg).unwrap()).collect();
@@ -159,25 +204,54 @@ mod tests {
             "tries=3",
             "token_id_length=12",
             "debug",
-        ]);
-        let given = Given {
-            mode: Some(Mode::Offline),
-            mapping: Some("/m/%u".into()),
-            store: Some("/s".into()),
-            store_key: None,
-            prompt: Some("Press: ".into()),
-            echo: Some(true),
-            tries: Some(3),
-            token_id_length: Some(12),
-            lock_wait: None,
-            debug: Some(true),
-        };
-        let config = Some("/c".into());
-        let expected =
-            Options { config, given, nullok: true, first_pass: FirstPass::Try, always_prompt: true };
-        assert_eq!(options, Ok(expected));
+        ])
+        .unwrap();
+        assert_eq!(options.config.as_deref(), Some(Path::new("/c")));
+        assert_eq!((options.nullok, options.always_prompt, options.first_pass), (true, true, FirstPass::Try));
+        let given = options.given;
+        assert_eq!((given.mode, given.mapping.as_deref()), (Some(Mode::Offline), Some("/m/%u")));
+        assert_eq!(
+            (given.store.as_deref(), given.prompt.as_deref()),
+            (Some(Path::new("/s")), Some("Press: "))
+        );
+        assert_eq!((given.echo, given.tries, given.token_id_length), (Some(true), Some(3), Some(12)));
+        assert_eq!((given.debug, given.lock_wait, given.online.is_some()), (Some(true), None, false));
         assert_eq!(read(&["mapping=/x", "echo"]).unwrap().given.mapping.as_deref(), Some("/x"));
         assert_eq!(read(&["use_first_pass"]).unwrap().first_pass, FirstPass::Use);
+    }
+
+    /// A line as it stands in pam.d of those who come from pam_yubico.
+    #[test]
+    fn pam_yubicos_arguments() {
+        let options = read(&[
+            "id=16",
+            "key=EHmo8FMxuhumBlTinC4uYL0Mgwg=",
+            "urllist=https://a/wsapi/2.0/verify;https://b",
+            "capath=/etc/ssl/certs",
+            "proxy=http://p:3128",
+            "ask=/libexec/ask",
+            "authfile=/etc/yubikeys",
+            "mode=client",
+        ])
+        .unwrap();
+        assert_eq!(options.warnings().count(), 1, "of key=");
+        assert_eq!(options.given.mode, Some(Mode::Online));
+        let online = options.given.online.unwrap();
+        assert_eq!(online.client_id.unwrap().to_string(), "16");
+        let servers: Vec<_> = online.urls.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["https://a", "https://b"]);
+        assert_eq!(online.ca.as_deref(), Some(Path::new("/etc/ssl/certs")));
+        assert!(online.api_key.is_some() && online.proxy.is_some() && online.ask.is_some());
+        let template = read(&["url=http://127.0.0.1/wsapi/2.0/verify?id=%d&otp=%s"]).unwrap();
+        assert_eq!((template.given.online.unwrap().urls.unwrap().len(), template.given.mode), (1, None));
+    }
+
+    #[test]
+    fn a_secret_that_is_none_is_not_shown() {
+        for arg in ["key=hunter2", "proxy=hunter2"] {
+            let why = read(&[arg]).err().unwrap();
+            assert!(!why.contains("hunter2"), "{why}");
+        }
     }
 
     #[test]
@@ -197,13 +271,24 @@ mod tests {
             ("config=", "give an absolute path"),
             ("token_id_length=13", "token_id_length is an even number"),
             ("alwaysok", "there is no alwaysok"),
+            ("mode=challenge-response", "mode challenge-response is not supported"),
+            ("id=x", "client_id is a number"),
+            ("urllist=", "urls are 1 to 16"),
+            ("urllist=https://a;b", "URL \"b\" begins with neither"),
+            ("capath=ca", "give an absolute path"),
             ("", "unknown"),
         ] {
-            let error = read(&[arg]).unwrap_err();
+            let error = read(&[arg]).err().unwrap();
             assert!(error.starts_with(&format!("argument {arg:?}: {why}")), "{error}");
         }
-        for twice in [&["debug", "debug"][..], &["nullok", "nullok"], &["mapping=/a", "authfile=/b"]] {
-            assert!(read(twice).unwrap_err().ends_with("given twice"));
+        for twice in [
+            &["debug", "debug"][..],
+            &["nullok", "nullok"],
+            &["mapping=/a", "authfile=/b"],
+            &["capath=/a", "cainfo=/b"],
+            &["url=https://a", "urllist=https://a"],
+        ] {
+            assert!(read(twice).err().unwrap().ends_with("given twice"));
         }
         assert!(read(&["use_first_pass", "try_first_pass"]).is_err());
         assert!(Options::read(&[c"\xff"]).is_err());
@@ -216,6 +301,10 @@ mod tests {
                 "mode=" => "offline",
                 "tries=" => "2",
                 "token_id_length=" => "12",
+                "id=" => "1",
+                "key=" => "EHmo8FMxuhumBlTinC4uYL0Mgwg=",
+                "url=" | "urllist=" => "https://a",
+                "proxy=" => "http://p:1",
                 name if name.ends_with('=') => "/x",
                 _ => "",
             };

@@ -99,7 +99,7 @@ fn verify() {
         ("bob", 1, "not enrolled", Value::Null),
     ] {
         let said = desk.ykmap(&["--json", "verify", user, &press]).exits(code).json();
-        names(&said, &["user", "verdict", "token", "reason", "layout"]);
+        names(&said, &["user", "verdict", "token", "reason", "layout", "servers"]);
         assert_eq!(
             (&said["user"], &said["verdict"], &said["token"]),
             (&user.into(), &verdict.into(), &token)

@@ -96,6 +96,106 @@ fn adopted_from_another_host() {
     there.ykmap(&["key", "adopt", "vvcd"]).exits(2).notes("no key for token vvcd");
 }
 
+/// `positions/ID` of [`ID`], as validation servers' first OK leaves it: for usage counter 1, session use 0.
+fn accepted_elsewhere() -> Vec<u8> {
+    let sums = [
+        "b8ef5437bf93614daed3b2feeba2ad685eb6b9778829df7be3b9c12aabf326dd",
+        "a71b9195e82b32759f49ad244eafbade16192cf3a1981be5d2e61fd0cfbc3a3d",
+    ];
+    let blocks = sums.iter().zip([(1, 1), (2, 0)]).map(|(sum, (slot, sequence))| {
+        let text = format!(
+            "# pam_yubiotp position, version 1, slot {slot} of 2. Belongs to this host alone: do not copy, do not edit.\n\
+             token: {ID}\nkey: 0000000000000000\nsequence: {sequence}\nstate: enabled\n\
+             position: 256 (usage counter 1, session use 0)\nsum: {sum}\n"
+        );
+        format!("{}\n{}\n", format_args!("{text:511}"), " ".repeat(3583))
+    });
+    blocks.collect::<String>().into_bytes()
+}
+
+/// A store without a key, where servers said yes to alice's token.
+fn with_a_token_elsewhere() -> Desk {
+    let desk = Desk::new();
+    desk.map(format!("alice:{ID}\n"));
+    let file = desk.write_beside("position", &accepted_elsewhere());
+    fs::rename(file, desk.file("positions").join(ID)).unwrap();
+    desk
+}
+
+#[test]
+fn without_a_key_here_a_token_is_shown_and_switched() {
+    let desk = with_a_token_elsewhere();
+    desk.ykmap(&["check"]).exits(0).says("1 line with a user, 0 errors");
+    desk.ykmap(&["list"]).exits(0).says("at validation servers");
+    let shown = desk.ykmap(&["key", "show", ID]).exits(0);
+    let shown = shown.says("key            none here: validation servers decide");
+    shown.says("usage counter 1, session use 0").says("state          enabled");
+    let shown = desk.ykmap(&["key", "show", ID, "--json"]).exits(0).json();
+    assert_eq!((&shown[0]["key_fault"], &shown[0]["sealed_under"]), (&().into(), &().into()));
+    assert_eq!(shown[0]["usage_counter"], 1);
+    assert_eq!(desk.ykmap(&["key", "list", "--json"]).exits(0).json(), serde_json::json!([]));
+    desk.ykmap(&["key", "disable", ID]).exits(0).says("vvcccccccccb: disabled");
+    desk.ykmap(&["check"]).exits(0).says("token vvcccccccccb is disabled");
+    desk.ykmap(&["list"]).exits(0).says("disabled");
+    desk.ykmap(&["key", "show", ID]).exits(0).says("state          disabled");
+    desk.ykmap(&["key", "enable", ID]).exits(0).says("vvcccccccccb: enabled");
+}
+
+#[test]
+fn a_key_that_comes_goes_on_from_what_servers_accepted() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = with_a_token_elsewhere();
+    desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
+    desk.verify("alice", &key.press()).exits(1).says("was used before");
+    desk.verify("alice", &key.press()).exits(0);
+
+    // Programmed anew, as far as this host can tell: what servers accepted may have been of either key.
+    let mut anew = programmed_anew(1);
+    desk.ykmap(&["key", "remove", ID]).exits(0).says("vvcccccccccb: removed");
+    desk.import(&[&anew]).exits(0).says("1 key used here before");
+    desk.verify("alice", &anew.press()).exits(1).says("was used before");
+    // The way out.
+    desk.ykmap(&["key", "remove", ID]).exits(0);
+    for entry in fs::read_dir(desk.file("positions")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with(&format!("{ID}.")) {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let mut anew = programmed_anew(1);
+    desk.import(&[&anew]).exits(0);
+    desk.verify("alice", &anew.press()).exits(0);
+}
+
+/// Configuration management brought the key after servers had said yes.
+#[test]
+fn a_key_that_was_brought_is_adopted_where_servers_left_off() {
+    let mut key = SoftYubiKey::numbered(1);
+    let there = Desk::with(&[&key]);
+    let desk = with_a_token_elsewhere();
+    for name in ["store.key", "keys/vvcccccccccb"] {
+        fs::copy(there.file(name), desk.file(name)).unwrap();
+    }
+    desk.verify("alice", &key.press()).exits(2).notes("ykmap key adopt vvcccccccccb");
+    desk.ykmap(&["list"]).exits(0).says("no position");
+    desk.ykmap(&["check"]).exits(1);
+    desk.ykmap(&["key", "show", ID]).exits(1).says("ykmap key adopt vvcccccccccb");
+    desk.ykmap(&["key", "adopt", ID]).exits(0).says("adopted, and goes on from where it was");
+    desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("was used before");
+    desk.verify("alice", &key.press()).exits(0);
+}
+
+#[test]
+fn without_a_key_here_what_is_removed_is_set_aside() {
+    let desk = with_a_token_elsewhere();
+    desk.ykmap(&["key", "remove", ID]).exits(0).says("no key here; its position is set aside");
+    let aside = desk.file("positions").join(format!("{ID}.0000000000000000"));
+    assert_eq!(fs::read(aside).unwrap(), accepted_elsewhere());
+    desk.ykmap(&["key", "remove", ID]).exits(2).notes("no key for token");
+    desk.import(&[&SoftYubiKey::numbered(1)]).exits(0).says("1 key used here before");
+    desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("was used before");
+}
+
 #[test]
 fn sealed_export_goes_to_a_host_with_the_same_store_key() {
     let mut key = SoftYubiKey::numbered(1);

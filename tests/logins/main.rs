@@ -9,6 +9,7 @@
 
 mod examples;
 mod login;
+mod online;
 mod pattern;
 mod site;
 mod sshd;

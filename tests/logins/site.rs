@@ -20,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) host: Host,
     module: PathBuf,
     ykmap: PathBuf,
+    /// The program that asks validation servers.
+    pub(crate) ask: PathBuf,
     secrets: RefCell<Vec<String>>,
     lines_told: Cell<usize>,
 }
@@ -48,11 +50,12 @@ impl Site {
             to
         };
         let (module, ykmap) = (install(built::module(), 0o644), install(built::program("ykmap"), 0o755));
+        let ask = install(built::program("yubiotp-ask"), 0o755);
         host.add_user("alice", Some(PASSWORD));
         host.add_user("bob", Some(PASSWORD));
         host.write("/etc/sudoers.d/site", "alice,bob ALL=(ALL:ALL) ALL\nDefaults passwd_tries=1\n", 0o440);
         let secrets = RefCell::new(vec![PASSWORD.to_owned()]);
-        let site = Self { host, module, ykmap, secrets, lines_told: Cell::new(0) };
+        let site = Self { host, module, ykmap, ask, secrets, lines_told: Cell::new(0) };
         // The machine may have its own.
         assert!(site.host.run(&["rm", "-rf", "/etc/yubiotp", "/var/lib/yubiotp"]).status.success());
         site.ykmap(&["init"], "");

@@ -25,13 +25,44 @@ pub fn module() -> PathBuf {
     named.clone()
 }
 
-/// A program of the workspace: `ykmap`, or `pam-drive` of this package.
+/// A program of the workspace: `ykmap`, `yubiotp-ask`, or `pam-drive` of this package.
 ///
 /// # Panics
 /// Where it does not build, or there is no such program.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    build(if name == "pam-drive" { "tests" } else { name }).join(name)
+    let package = match name {
+        "pam-drive" => "tests",
+        "yubiotp-ask" => "ykask",
+        name => name,
+    };
+    build(package).join(name)
+}
+
+/// A library of C in this folder, to be preloaded into a program: compiled once a process. Here and not in a build
+/// script, so that only tests that need it need a C compiler.
+///
+/// # Panics
+/// Where it does not compile.
+#[must_use]
+pub fn preloaded(name: &str) -> PathBuf {
+    static COMPILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let library = folder().join(name).with_extension("so");
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if compiled.contains(name) {
+        return library;
+    }
+    let own = library.with_extension(process::id().to_string());
+    let output = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&own)
+        .arg(format!("{}/src/{name}.c", env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
+    fs::rename(own, &library).unwrap(); // in one step: another test may be loading it
+    compiled.insert(name.to_owned());
+    library
 }
 
 /// Builds a package, once a process, and gives the folder that it lands in. One package at a time: built together
@@ -49,7 +80,7 @@ fn build(package: &str) -> PathBuf {
 }
 
 /// `target/debug` or `target/release`: where the running test comes from.
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     let exe = env::current_exe().unwrap();
     let parent = exe.parent().unwrap();
     if parent.ends_with("deps") { parent.parent().unwrap().to_path_buf() } else { parent.to_path_buf() }

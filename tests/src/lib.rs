@@ -1,6 +1,6 @@
-//! Fixtures shared by the tests: a software YubiKey, a PAM application, a terminal, and a private host on which
-//! the real sshd, sudo and login run. The keys, the terminal and the PAM application use
-//! nothing of the code under test; `built` and `place` run what was built of it.
+//! Fixtures shared by the tests: a software YubiKey, a validation server with certificates and a network of its own, a
+//! PAM application, a terminal, and a private host on which the real sshd, sudo and login run. All these use nothing of
+//! the code under test; `built` and `place` run what was built of it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,7 +24,10 @@ pub fn skip(why: &str) {
 pub mod built;
 pub mod host;
 pub mod libpam;
+pub mod network;
 pub mod place;
 pub mod soft_yubikey;
 pub mod syslog;
 pub mod terminal;
+pub mod tls;
+pub mod validation;

@@ -6,6 +6,7 @@ use crate::libpam::Services;
 use crate::soft_yubikey::SoftYubiKey;
 use crate::syslog::{Capture, Line};
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -146,6 +147,64 @@ impl Place {
         }
     }
 
+    /// Gives a token to a user in the mapping alone: the host has no key of it.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn list(&self, user: &str, key: &SoftYubiKey) {
+        let mapping = fs::read_to_string(self.path("authorized_yubikeys")).unwrap();
+        self.write("authorized_yubikeys", format!("{mapping}{user}:{}\n", key.public_id()), 0o644);
+    }
+
+    /// Settings that ask these servers, as [`CLIENT`](crate::validation::CLIENT) with its key.
+    ///
+    /// # Panics
+    /// Where they cannot be written.
+    pub fn online(&self, mode: &str, urls: &[String], settings: &str) {
+        let key = format!("api_key = {:?}\n{settings}", crate::validation::KEY);
+        self.online_without_key(mode, urls, &key);
+    }
+
+    /// The same without the client's key; `settings` are further lines of `[online]`.
+    ///
+    /// # Panics
+    /// Where they cannot be written.
+    pub fn online_without_key(&self, mode: &str, urls: &[String], settings: &str) {
+        let mut lines = format!(
+            "mode = {mode:?}\nmapping = \"authorized_yubikeys\"\nstore = \".\"\nstore_key = \"store.key\"\n\n\
+             [online]\nurls = {urls:?}\nclient_id = {}\n{settings}\n",
+            crate::validation::CLIENT
+        );
+        if !settings.lines().any(|line| line.starts_with("ask =")) {
+            writeln!(lines, "ask = {:?}", self.ask()).unwrap();
+        }
+        self.write("config.toml", lines, 0o600);
+    }
+
+    /// The program that asks, in a folder that nobody else may write to, wherever it was built.
+    ///
+    /// # Panics
+    /// Where it cannot be put there.
+    #[must_use]
+    pub fn ask(&self) -> PathBuf {
+        let path = self.path("yubiotp-ask");
+        if !path.exists() {
+            self.install(&built::program("yubiotp-ask"), "yubiotp-ask", 0o755);
+        }
+        path
+    }
+
+    /// Copies a program into the folder. By another process: where one of ours had it open for writing while a test
+    /// starts a process, the kernel would not run it.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn install(&self, program: &Path, name: &str, mode: u32) {
+        let mode = format!("--mode={mode:o}");
+        let copied = Command::new("install").arg(mode).arg(program).arg(self.path(name)).output().unwrap();
+        assert!(copied.status.success(), "install: {}", String::from_utf8_lossy(&copied.stderr));
+    }
+
     /// Writes a service file. `pam_yubiotp.so` in it becomes the built module with this host's settings.
     ///
     /// # Panics
@@ -171,18 +230,33 @@ impl Place {
         command
     }
 
+    /// A `pam-drive` for one login as `user` with these answers: authenticate, acct_mgmt and setcred.
+    #[must_use]
+    pub fn whole_login(&self, service: &str, user: &str, answers: &[impl AsRef<OsStr>]) -> Command {
+        let mut drive = self.drive(service, user);
+        drive.args(["--rhost", "192.0.2.1", "--calls", "authenticate,acct_mgmt,setcred", "--"]).args(answers);
+        drive
+    }
+
+    /// Runs it, or what it is wrapped in.
+    ///
+    /// # Panics
+    /// Where it cannot be started, or writes to standard error.
+    #[must_use]
+    pub fn run(&self, mut drive: Command) -> Login {
+        let capture = Capture::new(self.folder.path());
+        let output = drive.envs(capture.envs()).output().unwrap();
+        assert!(output.stderr.is_empty(), "stderr: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        Login { said: said.lines().map(str::to_owned).collect(), log: capture.lines() }
+    }
+
     /// One login as `user` with these answers: authenticate, acct_mgmt and setcred.
     ///
     /// # Panics
     /// Where it cannot be started.
     #[must_use]
     pub fn login(&self, service: &str, user: &str, answers: &[impl AsRef<OsStr>]) -> Login {
-        let capture = Capture::new(self.folder.path());
-        let mut drive = self.drive(service, user);
-        drive.args(["--rhost", "192.0.2.1", "--calls", "authenticate,acct_mgmt,setcred", "--"]).args(answers);
-        let output = drive.envs(capture.envs()).output().unwrap();
-        assert!(output.stderr.is_empty(), "stderr: {}", String::from_utf8_lossy(&output.stderr));
-        let said = String::from_utf8(output.stdout).unwrap();
-        Login { said: said.lines().map(str::to_owned).collect(), log: capture.lines() }
+        self.run(self.whole_login(service, user, answers))
     }
 }

@@ -3,10 +3,8 @@
 
 use crate::built;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-use std::{fs, process};
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +47,10 @@ impl Capture {
     /// The environment of a program whose log is wanted, for [`Command::envs`].
     #[must_use]
     pub fn envs(&self) -> [(&'static str, OsString); 2] {
-        [("LD_PRELOAD", shim().into()), ("YUBIOTP_TEST_SYSLOG", self.file.clone().into())]
+        [
+            ("LD_PRELOAD", built::preloaded("syslog_shim").into()),
+            ("YUBIOTP_TEST_SYSLOG", self.file.clone().into()),
+        ]
     }
 
     /// All that was logged so far, in order.
@@ -66,29 +67,11 @@ fn parse(record: &[u8]) -> Line {
     Line { priority: priority.parse().unwrap(), text: text.to_owned() }
 }
 
-/// Compiles the library once a process. Here and not in a build script, so that only tests that read logs need a
-/// C compiler.
-fn shim() -> &'static Path {
-    static DONE: OnceLock<PathBuf> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let library = built::folder().join("syslog_shim.so");
-        let own = library.with_extension(process::id().to_string());
-        let output = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(&own)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/syslog_shim.c"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
-        fs::rename(own, &library).unwrap(); // in one step: another test may be loading it
-        library
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::libpam::Services;
+    use std::process::Command;
 
     #[test]
     fn captures_what_modules_log() {

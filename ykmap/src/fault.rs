@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use yubiotp::PublicId;
 use yubiotp::mapping::BadLine;
 use yubiotp::seal::StoreKeyId;
+use yubiotp::ykval::BadClientKey;
 
 /// What stood in the way of deciding.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +126,22 @@ pub enum Fault {
         /// Which.
         token: PublicId,
     },
-    /// A position of another key than the store has for this token.
+    /// A position of another key than the store has for this token, or of none that is here.
     #[error(
-        "{path}: is the position of another key than keys/{token} has: if the token was programmed anew and its new key came here by other ways than import, say so (ykmap key adopt {token})"
+        "{path}: is not the position of the key that keys/{token} has: if that key came here by other ways than import, say so (ykmap key adopt {token})"
     )]
     OtherKeysPosition {
         /// Which file.
+        path: PathBuf,
+        /// Whose.
+        token: PublicId,
+    },
+    /// A key that is here, while the word of a validation server was to decide.
+    #[error(
+        "{path}: token {token} has a key here, and that decides about its OTPs, not a validation server: try again"
+    )]
+    KeyIsHere {
+        /// The key file.
         path: PathBuf,
         /// Whose.
         token: PublicId,
@@ -152,6 +163,45 @@ pub enum Fault {
     EmptyMapping {
         /// Which file.
         path: PathBuf,
+    },
+    /// The client key's file cannot be read.
+    #[error("{path}: {why}")]
+    ClientKey {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: BadClientKey,
+    },
+    /// Servers would have to be asked, and the settings name none.
+    #[error("no validation server is named: urls in [online] of config.toml, or urllist= in pam.d")]
+    NoServers,
+    /// The program that asks is not there.
+    #[error(
+        "{path}: no such file or folder: install it with the module (make install), or say where it is (ask)"
+    )]
+    NoProgram {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// The program that asks does not do its part.
+    #[error("{path}: {why}")]
+    Program {
+        /// Which.
+        path: PathBuf,
+        /// What it did.
+        why: String,
+    },
+    /// The program that asks cannot use what the settings name.
+    #[error("[online]: {why}")]
+    CannotAsk {
+        /// What, and what to change.
+        why: String,
+    },
+    /// Every server was asked, or there was no more time, and none decided.
+    #[error("no validation server decided: {trail}")]
+    Undecided {
+        /// What each said or did.
+        trail: String,
     },
     /// The process may write less than a position file.
     #[error("{path}: this process may not write files that long (ulimit -f)")]

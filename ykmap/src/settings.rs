@@ -1,10 +1,18 @@
 //! `config.toml`, and what module arguments and command options put in its place.
 
+mod online;
+#[cfg(test)]
+mod tests;
+
+pub use online::{ASK, GivenOnline, Online, check_client_id, parse_proxy, parse_urls};
+pub use yubiotp::verdict::Mode;
+
 use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use yubiotp::PublicId;
+use zeroize::Zeroizing;
 
 /// Where the settings are when nobody says otherwise.
 pub const CONFIG: &str = "/etc/yubiotp/config.toml";
@@ -17,46 +25,36 @@ pub const STORE_KEY: &str = "/etc/yubiotp/store.key";
 /// The prompt when nobody says otherwise; `%u` stands for the user.
 pub const PROMPT: &str = "YubiKey for %u: ";
 
-/// How OTPs are validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
-pub enum Mode {
-    /// Against the store of this host.
-    Offline,
-}
-
-impl Mode {
-    /// The name that settings and log use.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
+/// A mode by its name.
+///
+/// # Errors
+/// Names the modes there are.
+pub fn parse_mode(name: &str) -> Result<Mode, String> {
+    let all = Mode::ALL.map(Mode::name).join(", ");
+    match name {
+        // pam_yubico's name for the same.
+        "client" => Ok(Mode::Online),
+        "challenge-response" => Err(format!("mode challenge-response is not supported; there are {all}")),
+        _ => {
+            let named = Mode::ALL.into_iter().find(|mode| mode.name() == name);
+            named.ok_or_else(|| format!("unknown mode {name:?}: there are {all}"))
         }
     }
-
-    /// A mode by its name.
-    ///
-    /// # Errors
-    /// Names the modes there are.
-    pub fn parse(name: &str) -> Result<Self, String> {
-        let named = [Self::Offline].into_iter().find(|mode| mode.name() == name);
-        named.ok_or_else(|| format!("unknown mode {name:?}: this version has offline"))
-    }
 }
 
-impl TryFrom<String> for Mode {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        Self::parse(&name)
-    }
+fn mode<'de, D: serde::Deserializer<'de>>(name: D) -> Result<Option<Mode>, D::Error> {
+    let name = <String as serde::Deserialize>::deserialize(name)?;
+    parse_mode(&name).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// What one login needs to know. Every path is absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How OTPs are validated.
+    /// Who decides about OTPs.
     pub mode: Mode,
+    /// Whom to ask, if servers have a say.
+    pub online: Option<Online>,
+    /// What is allowed and unwise, for the log.
+    pub warnings: Vec<String>,
     /// The mapping; `%u` stands for the user.
     pub mapping: String,
     /// The folder of the token store.
@@ -78,10 +76,11 @@ pub struct Settings {
 }
 
 /// What stands in `config.toml`, or in place of it.
-#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Given {
     /// `mode`
+    #[serde(deserialize_with = "mode")]
     pub mode: Option<Mode>,
     /// `mapping`
     pub mapping: Option<String>,
@@ -104,6 +103,8 @@ pub struct Given {
     pub lock_wait: Option<u8>,
     /// `debug`
     pub debug: Option<bool>,
+    /// `[online]`
+    pub online: Option<GivenOnline>,
 }
 
 fn tries<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
@@ -133,19 +134,28 @@ impl Given {
             token_id_length: self.token_id_length.or(other.token_id_length),
             lock_wait: self.lock_wait.or(other.lock_wait),
             debug: self.debug.or(other.debug),
+            online: match (self.online, other.online) {
+                (Some(online), Some(other)) => Some(online.or(other)),
+                (online, other) => online.or(other),
+            },
         }
     }
 
     /// Relative paths are relative to the folder that the settings file is in, so that a folder that holds all of
     /// it can be moved.
     fn relative_to(mut self, folder: &Path) -> Self {
-        // Collected again without the `.` in between, as people write paths.
-        let joined = |path: PathBuf| folder.join(path).components().collect::<PathBuf>();
-        self.mapping = self.mapping.map(|mapping| joined(mapping.into()).to_string_lossy().into_owned());
-        self.store = self.store.map(joined);
-        self.store_key = self.store_key.map(joined);
+        self.mapping =
+            self.mapping.map(|mapping| joined(folder, mapping.into()).to_string_lossy().into_owned());
+        self.store = self.store.map(|path| joined(folder, path));
+        self.store_key = self.store_key.map(|path| joined(folder, path));
+        self.online = self.online.map(|online| online.relative_to(folder));
         self
     }
+}
+
+/// Collected again without the `.` in between, as people write paths.
+fn joined(folder: &Path, path: PathBuf) -> PathBuf {
+    folder.join(path).components().collect()
 }
 
 /// Whether a number of tries is one.
@@ -173,10 +183,10 @@ pub fn check_token_id_length(length: i64) -> Result<u8, String> {
 }
 
 /// A number of the settings file, checked where it is read so that the error has its line.
-fn within<'de, D: serde::Deserializer<'de>>(
+fn within<'de, D: serde::Deserializer<'de>, T>(
     number: D,
-    check: fn(i64) -> Result<u8, String>,
-) -> Result<Option<u8>, D::Error> {
+    check: fn(i64) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
     let number = <i64 as serde::Deserialize>::deserialize(number)?;
     check(number).map(Some).map_err(serde::de::Error::custom)
 }
@@ -190,16 +200,40 @@ impl Settings {
     /// The file cannot be used, or something in it is not a setting; nothing of it counts then.
     pub fn load(config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
-        let given = match file::read(path, 64 << 10, Audience::Everyone) {
-            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => Given::default(),
+        let (given, open_key) = match file::read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
+            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => (Given::default(), false),
             Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
-            contents => parse(&contents?)
-                .map_err(|why| Fault::Settings { path: path.to_owned(), why })?
-                .relative_to(path.parent().unwrap_or(Path::new("/"))),
+            contents => {
+                let given =
+                    parse(&contents?).map_err(|why| Fault::Settings { path: path.to_owned(), why })?;
+                let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
+                let open_key =
+                    holds_key && matches!(file::open(path, Audience::Owner), Err(FileFault::Readable { .. }));
+                (given.relative_to(path.parent().unwrap_or(Path::new("/"))), open_key)
+            }
         };
         let given = overrides.or(given);
+        // Who names servers and no mode means them, as with pam_yubico.
+        let usual = if given.online.is_some() { Mode::Online } else { Mode::Offline };
+        let mode = given.mode.unwrap_or(usual);
+        let mut warnings = Vec::new();
+        if open_key {
+            warnings.push(format!(
+                "{}: others may read it, and it holds api_key: move that into a file of root's alone (api_key_file)",
+                path.display()
+            ));
+        }
+        let online = if mode.asks_servers() {
+            let (online, more) = given.online.unwrap_or_default().settle(mode, path)?;
+            warnings.extend(more);
+            Some(online)
+        } else {
+            None
+        };
         Ok(Self {
-            mode: given.mode.unwrap_or(Mode::Offline),
+            mode,
+            online,
+            warnings,
             mapping: given.mapping.unwrap_or_else(|| MAPPING.to_owned()),
             store: given.store.unwrap_or_else(|| STORE.into()),
             store_key: given.store_key.unwrap_or_else(|| STORE_KEY.into()),
@@ -238,65 +272,4 @@ fn parse(contents: &[u8]) -> Result<Given, String> {
         let line = before.matches('\n').count().saturating_add(1);
         format!("line {line}: {}", error.message())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_setting_is_named() {
-        for (text, why) in [
-            ("mode = \"offline\"\nmodus = 1\n", "line 2: unknown field `modus`"),
-            ("mode = \"on-line\"", "line 1: unknown mode \"on-line\": this version has offline"),
-            ("tries = 0", "line 1: tries is a number from 1 to 10"),
-            ("\ntries = 300", "line 2: tries is a number from 1 to 10"),
-            ("lock_wait = 300", "line 1: lock_wait is a number of seconds from 0 to 255"),
-            ("token_id_length = 13", "line 1: token_id_length is an even number"),
-            ("echo = \"yes\"", "line 1: invalid type: string \"yes\", expected a boolean"),
-            ("tries = 3\ntries = 4", "line 2: duplicate key"),
-            ("\u{feff}tries =", "line 1: "),
-        ] {
-            let error = parse(text.as_bytes()).unwrap_err();
-            assert!(error.starts_with(why), "{text}: {error}");
-        }
-        assert!(parse(b"\xff").is_err());
-    }
-
-    #[test]
-    fn arguments_before_file_before_usual() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        std::fs::write(&path, "mapping = \"people\"\ntries = 3\nstore = \"/elsewhere\"\n").unwrap();
-        std::os::unix::fs::chown(&path, Some(rustix::process::geteuid().as_raw()), None).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let overrides = Given { tries: Some(2), ..Given::default() };
-        let settings = Settings::load(Some(&path), overrides).unwrap();
-        assert_eq!(settings.mapping, folder.path().join("people").to_str().unwrap());
-        assert_eq!((settings.tries, settings.store.to_str()), (2, Some("/elsewhere")));
-        assert_eq!(settings.store_key, Path::new(STORE_KEY));
-        let missing = folder.path().join("missing.toml");
-        assert!(Settings::load(Some(&missing), Given::default()).is_err(), "a named file must be there");
-    }
-
-    #[test]
-    fn a_link_that_leads_nowhere_is_no_lack_of_settings() {
-        use std::os::unix::fs::symlink;
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::create_dir(at("real")).unwrap();
-        std::fs::set_permissions(at("real"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        symlink("real", at("linked")).unwrap();
-        symlink("nowhere", at("real/dangling.toml")).unwrap();
-        symlink("nowhere", at("lost")).unwrap();
-        for (name, absent) in [
-            ("real/config.toml", true),
-            ("linked/config.toml", true),
-            ("missing/config.toml", true),
-            ("real/dangling.toml", false),
-            ("lost/config.toml", false),
-        ] {
-            assert_eq!(is_absent(&at(name)), absent, "{name}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, EnrolError, Enrolled, Progress, STEPS};
+pub use change::{Change, EnrolError, Enrolled, Progress, Removed, STEPS};
 pub use record::{BadRecord, Record, read_store_key, write_store_key};
 pub use slots::{BadSlots, Slots, State};
 
@@ -149,12 +149,26 @@ impl Vault for Store {
     fn credential(&self, token: &PublicId) -> Result<Credential, Fault> {
         self.open_record(&self.record(token)?, token, &self.store_key()?)
     }
+
+    fn holds(&self, token: &PublicId) -> Result<bool, Fault> {
+        Ok(self.keys()?.has(&token.to_string())?)
+    }
 }
 
 impl Ledger for Store {
     type Fault = Fault;
 
     fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
-        advance::advance(&self.positions()?, token, key, to, self.lock_wait)
+        let positions = self.positions()?;
+        match advance::advance(&positions, token, key, to, self.lock_wait) {
+            // The first time that a server's word is all there is about this token.
+            Err(Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. })
+                if key == Fingerprint::ELSEWHERE =>
+            {
+                self.change()?.begin_elsewhere(token)?;
+                advance::advance(&positions, token, key, to, self.lock_wait)
+            }
+            advanced => advanced,
+        }
     }
 }

@@ -55,10 +55,10 @@ pub enum Reason {
         stored: Position,
     },
     /// A validation server does not know the token, or holds the OTP for forged.
-    #[error("the validation server says BAD_OTP: it does not know the token, or the OTP is not genuine")]
+    #[error("a validation server does not know the token, or holds the OTP for forged")]
     BadSaysServer(PublicId),
     /// A validation server has seen the OTP, or a later one.
-    #[error("the OTP was used before: the validation server says REPLAYED_OTP")]
+    #[error("a validation server has seen this OTP, or a later one")]
     ReplayedSaysServer(PublicId),
     /// Genuine, but the administrator switched the token off.
     #[error("the token is disabled (ykmap key enable {0})")]

@@ -9,7 +9,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use ykmap::settings::Given;
-use ykmap::store::{KEYS, POSITIONS, write_store_key};
+use ykmap::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, PrivateId, PublicId};
 use zeroize::Zeroizing;

@@ -1,18 +1,26 @@
 //! `pam-drive`: one login through libpam in a process of its own, so that a test can trace it, preload into it, or
 //! kill it.
 //!
-//! Usage: `pam-drive --confdir DIR --service S [--user U] [--rhost H] [--tty T] [--flags N] [--calls A,B] ANSWER...`
+//! Usage: `pam-drive --confdir DIR --service S [--user U] [--rhost H] [--tty T] [--flags N] [--calls A,B] [--state]
+//! ANSWER...`
 //!
 //! Prints a line for everything that happens: `prompt echo-off "YubiKey for alice: "`, `info "..."`, `error "..."`,
-//! `authenticate PAM_SUCCESS`. Makes every call that it is told to, also after one that failed. Exits 0 where all
+//! `authenticate PAM_SUCCESS`; with `--state`, before the first call and after each, a line `state ...` of what a module
+//! could leave behind in the process. Makes every call that it is told to, also after one that failed. Exits 0 where all
 //! said PAM_SUCCESS, else 1; 2 is a wrong usage.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its answer")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a fixture that fails must stop the test"
+)]
 
-use std::env;
 use std::ffi::{OsString, c_int};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::{env, fs};
 use tests::libpam::{Code, Conversation, Item, Pam, Prompt, Reply, Script, Style};
 
 /// The command line, as far as it was given.
@@ -25,6 +33,7 @@ struct Options {
     tty: Option<String>,
     flags: c_int,
     calls: Option<String>,
+    state: bool,
     answers: Vec<Vec<u8>>,
 }
 
@@ -38,6 +47,10 @@ impl Options {
                 options.answers.extend((name != "--").then(|| arg.into_vec()));
                 options.answers.extend(args.by_ref().map(OsString::into_vec));
                 break;
+            }
+            if name == "--state" {
+                options.state = true;
+                continue;
             }
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
             let text = value.to_string_lossy().into_owned();
@@ -77,6 +90,33 @@ impl Conversation for Printing {
     }
 }
 
+/// Descriptors, threads, children, signals, and where it stands: all that a module shares with its host.
+fn state() -> String {
+    let names = |path: &str| {
+        let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort_unstable();
+        names
+    };
+    let descriptors = names("/proc/self/fd").len() - 1; // less the one that reads them
+    let threads = names("/proc/self/task");
+    let children: String = (threads.iter())
+        .map(|thread| {
+            fs::read_to_string(format!("/proc/self/task/{}/children", thread.display())).unwrap_or_default()
+        })
+        .collect();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let kept =
+        ["Umask:", "Uid:", "Gid:", "Groups:", "SigBlk:", "SigIgn:", "SigCgt:", "NoNewPrivs:", "Seccomp:"];
+    let kept: Vec<_> = status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))).collect();
+    let folder = env::current_dir().unwrap();
+    let (threads, kept) = (threads.len(), kept.join(" ").replace('\t', " "));
+    format!(
+        "descriptors={descriptors} threads={threads} children=[{}] folder={} {kept}",
+        children.trim(),
+        folder.display()
+    )
+}
+
 /// One login; whether every call succeeded.
 fn drive(options: Options) -> Result<bool, String> {
     let conversation = Box::new(Printing(Script::new(options.answers)));
@@ -88,6 +128,12 @@ fn drive(options: Options) -> Result<bool, String> {
         }
     }
     let mut succeeded = true;
+    let show = || {
+        if options.state {
+            println!("state {}", state());
+        }
+    };
+    show();
     for call in options.calls.as_deref().unwrap_or("authenticate").split(',') {
         let code = match call {
             "authenticate" => pam.authenticate(options.flags),
@@ -99,6 +145,7 @@ fn drive(options: Options) -> Result<bool, String> {
             _ => return Err(format!("unknown call {call}")),
         };
         println!("{call} {code:?}");
+        show();
         succeeded &= code == Code::SUCCESS;
     }
     Ok(succeeded)
@@ -141,6 +188,10 @@ mod test {
         );
         assert_eq!(code, Some(1));
         assert_eq!(drive(&services, &["--calls", "acct_mgmt"]), ("acct_mgmt PAM_SUCCESS\n".into(), Some(0)));
+        let (printed, _) = drive(&services, &["--state", "--calls", "acct_mgmt"]);
+        let [before, _, after] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
+        assert!(before.starts_with("state descriptors=3 threads=1 children=[] folder=/"), "{before}");
+        assert_eq!(before, after);
         assert_eq!(drive(&services, &["--nonsense", "x"]).1, Some(2));
         assert_eq!(drive(&services, &["--calls", "nonsense"]).1, Some(2));
     }

@@ -2,17 +2,19 @@
 
 use super::{Context, Done, Failure, files, out};
 use serde_json::json;
+use ykmap::decide;
+use ykmap::settings::Settings;
 use ykmap::store::Store;
 use yubiotp::mapping::{self, Enrolment, Line};
 use yubiotp::otp;
-use yubiotp::verdict::{self, Verdict};
+use yubiotp::verdict::Verdict;
 use yubiotp::{PublicId, Reason};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose tokens
     user: String,
-    /// OTPs, which are checked against the store and used up, or public ids, which are taken as they are [default:
+    /// OTPs, which are checked as at a login and used up, or public ids, which are taken as they are [default:
     /// ask for a press]
     #[arg(value_name = "OTP|ID")]
     tokens: Vec<String>,
@@ -29,14 +31,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
         let press = files::input_line(&format!("Press the YubiKey of {}: ", args.user))?;
-        ids.push(pressed(&store, press.trim())?);
+        ids.push(pressed(&settings, &store, press.trim())?);
     }
     for token in &args.tokens {
         let id = match PublicId::parse(token.as_bytes()) {
             // 32 modhex characters are the longest id and the OTP of a token without one; a press is likelier.
             Ok(id) if token.len() < 32 => id,
             Err(why) if token.trim().len() < 32 => return Err(Failure::Fault(format!("{token:?}: {why}"))),
-            _ => pressed(&store, token)?,
+            _ => pressed(&settings, &store, token)?,
         };
         if !ids.contains(&id) {
             ids.push(id);
@@ -69,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::note(&note);
     }
     for id in &ids {
-        if !store.keys()?.has(&id.to_string())? {
+        if !settings.mode.asks_servers() && !store.keys()?.has(&id.to_string())? {
             out::note(&format!(
                 "no key for {id} in the store yet: until it is imported, its OTPs are refused"
             ));
@@ -93,8 +95,8 @@ fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
     notes
 }
 
-/// Whose token made this OTP: its block is decrypted and its position advanced, as at a login.
-fn pressed(store: &Store, typed: &str) -> Result<PublicId, Failure> {
+/// Whose token made this OTP: it is decided, and used up, as at a login.
+fn pressed(settings: &Settings, store: &Store, typed: &str) -> Result<PublicId, Failure> {
     let readings = otp::readings(typed.as_bytes())
         .map_err(|why| Failure::Fault(format!("neither an OTP nor a public id: {why}")))?;
     let keys = store.keys()?;
@@ -105,7 +107,7 @@ fn pressed(store: &Store, typed: &str) -> Result<PublicId, Failure> {
     };
     let mut known = Vec::new();
     for id in candidates {
-        if keys.has(&id.to_string())? {
+        if settings.mode.asks_servers() || keys.has(&id.to_string())? {
             known.push(id);
         }
     }
@@ -115,7 +117,7 @@ fn pressed(store: &Store, typed: &str) -> Result<PublicId, Failure> {
              give the id alone"
         )));
     }
-    match verdict::judge(typed.as_bytes(), &Enrolment::Listed(known), store)?.verdict {
+    match decide::judge(settings, typed.as_bytes(), &Enrolment::Listed(known))?.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),
         Verdict::Rejected(reason @ Reason::Replayed { .. }) => {
             Err(Failure::Fault(format!("{reason}: press again")))

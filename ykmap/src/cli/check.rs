@@ -72,7 +72,7 @@ fn check(settings: &Settings, states: &States, path: &Path, text: &[u8], found: 
                 say(true, format!("token_id_length in the settings rules {id} out"));
             }
             match states.of(&id) {
-                State::Enabled => {}
+                State::Enabled | State::Elsewhere => {}
                 State::Disabled => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
                 State::SlotDamaged => say(
                     false,

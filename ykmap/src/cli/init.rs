@@ -24,7 +24,9 @@ const SYSTEM: &str = "\
 # Settings of pam_yubiotp, read at every login. Paths may be relative to this file's folder.
 # All there are, with what holds if they are not given:
 
-# mode = \"offline\"            # offline: OTPs are checked against the keys in this host's store
+# mode = \"offline\"            # who decides about OTPs: \"offline\", the keys in this host's store; \"online\", the servers
+#                             # below; \"online-then-offline\", the keys if no server decides; \"offline-then-online\",
+#                             # the servers for tokens whose key is not here
 # mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u stands for the user
 # store = \"/var/lib/yubiotp\"  # holds keys/ and positions/
 # store_key = \"/etc/yubiotp/store.key\"
@@ -34,6 +36,23 @@ const SYSTEM: &str = "\
 # token_id_length = 12        # count only public ids of so many characters
 # lock_wait = 5               # seconds to wait for another login of the same token
 # debug = false               # log each step
+
+# Validation servers. What stands here is sent by yubiotp-ask, a program of its own that gives up root.
+# [online]
+# urls = [\"https://val1.example.org\", \"https://val2.example.org/wsapi/2.0/verify\"]   # or one
+# client_id = 1               # as the servers know this host
+# api_key_file = \"client.key\"    # base64, in a file of root's alone (chmod 600); or api_key = \"...\"
+# deadline = 5                # seconds that all of it may take
+# hedge = 300                 # milliseconds that the first server may be silent before all are asked
+# ca = \"ca.pem\"               # file or folder of certificate authorities, instead of the system's
+# client_cert = \"host.pem\"    # for servers that want to know their clients by a certificate (PEM)
+# client_key = \"host.key\"     # its private key (PEM)
+# client_key_passphrase_file = \"host.pass\"   # if that is encrypted
+# proxy = \"http://proxy.example.org:3128\"   # http, https or socks5
+# sync_level = \"secure\"       # how many of a server's peers must confirm: 0 to 100 percent, \"fast\" or \"secure\"
+# timeout = 3                 # seconds that a server may wait for them
+# plain_http = false          # believe unsigned answers over http; warned about at each login
+# ask = \"/usr/libexec/yubiotp/yubiotp-ask\"
 ";
 
 const SELF_CONTAINED: &str = "\
@@ -144,5 +163,30 @@ impl Made {
             Err(fault) => return Err(fault.into()),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the file offers to be switched on is what the settings take, all of it.
+    #[test]
+    fn every_setting_that_is_explained_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let is_setting =
+            |line: &str| line.starts_with('[') || line.starts_with(|c: char| c.is_ascii_lowercase());
+        let lines: Vec<_> = SYSTEM
+            .lines()
+            .filter_map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)))
+            .filter(|line| line.starts_with('[') || line.contains(" = "))
+            .collect();
+        // All but api_key, which is named beside api_key_file.
+        assert_eq!(lines.len(), 10 + 1 + 14, "{lines:#?}");
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let settings = Settings::load(Some(&path), Given::default()).map_err(|fault| fault.to_string());
+        assert_eq!(settings.map(|settings| settings.tries), Ok(1));
     }
 }

@@ -7,7 +7,7 @@ mod show;
 
 use super::{Context, Done, out, parse_id};
 use serde_json::json;
-use ykmap::store::{Enrolled, Store};
+use ykmap::store::{Enrolled, Removed, Store};
 use yubiotp::PublicId;
 
 #[derive(clap::Subcommand)]
@@ -55,8 +55,12 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
             Ok("enabled")
         }),
         Verb::Remove(ids) => each(context, &ids, |store, id| {
-            store.change()?.remove(id)?;
-            Ok("removed")
+            Ok(match store.change()?.remove(id)? {
+                Removed::Key => "removed",
+                Removed::Position => {
+                    "no key here; its position is set aside, and goes on when a validation server accepts its OTP"
+                }
+            })
         }),
         Verb::Adopt(ids) => each(context, &ids, |store, id| {
             Ok(match store.change()?.adopt(id)? {

@@ -8,6 +8,7 @@ use ykmap::settings::Settings;
 use ykmap::store::Store;
 use ykmap::{Fault, mapping};
 use yubiotp::PublicId;
+use yubiotp::key::Fingerprint;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKeyId;
 
@@ -41,7 +42,16 @@ impl States {
     pub(crate) fn of(&self, token: &PublicId) -> State {
         let record = match self.store.record(token) {
             Ok(record) => record,
-            Err(Fault::NoKey { .. }) => return State::NoKey,
+            Err(Fault::NoKey { .. }) => {
+                return match self.store.slots(token) {
+                    Ok(Some(slots)) if slots.state.key != Fingerprint::ELSEWHERE => State::NoKey,
+                    Ok(Some(slots)) if !slots.state.enabled => State::Disabled,
+                    Ok(Some(slots)) if slots.damaged => State::SlotDamaged,
+                    Ok(Some(_)) => State::Elsewhere,
+                    Ok(None) => State::NoKey,
+                    Err(_) => State::Fault,
+                };
+            }
             Err(_) => return State::Fault,
         };
         match (self.key, self.store.slots(token)) {
@@ -49,6 +59,8 @@ impl States {
             (Some(key), _) if key != record.under => State::OtherStoreKey,
             (Some(_), Err(_)) => State::Fault,
             (Some(_), Ok(None)) => State::NoPosition,
+            // Its own is made by `ykmap key adopt`.
+            (Some(_), Ok(Some(slots))) if slots.state.key == Fingerprint::ELSEWHERE => State::NoPosition,
             (Some(_), Ok(Some(slots))) if !slots.state.enabled => State::Disabled,
             (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
             (Some(_), Ok(Some(_))) => State::Enabled,
@@ -58,16 +70,18 @@ impl States {
     /// The same as a field of a table.
     pub(crate) fn field(&self, token: &PublicId) -> Field {
         match self.of(token) {
-            State::Enabled => Field::Plain(State::Enabled.to_string()),
+            state @ (State::Enabled | State::Elsewhere) => Field::Plain(state.to_string()),
             other => Field::Loud(other.to_string()),
         }
     }
 }
 
-/// How a token stands. Whatever is not enabled wants attention.
+/// How a token stands. Whatever is neither enabled nor elsewhere wants attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Enabled,
+    /// Its key is not here, and validation servers have accepted it.
+    Elsewhere,
     Disabled,
     SlotDamaged,
     NoKey,
@@ -81,6 +95,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Enabled => "enabled",
+            Self::Elsewhere => "at validation servers",
             Self::Disabled => "disabled",
             Self::SlotDamaged => "slot damaged",
             Self::NoKey => "no key",

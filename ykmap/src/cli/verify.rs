@@ -2,9 +2,8 @@
 
 use super::{Context, Done, Failure, files, out};
 use serde_json::json;
-use ykmap::mapping;
-use ykmap::store::Store;
-use yubiotp::verdict::{self, Verdict};
+use ykmap::{decide, mapping};
+use yubiotp::verdict::Verdict;
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
@@ -17,12 +16,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let settings = context.settings()?;
+    for warning in &settings.warnings {
+        out::note(warning);
+    }
     let answer = match args.otp {
         Some(otp) => Zeroizing::new(otp),
         None => files::input_line(&settings.prompt.replace("%u", &args.user))?,
     };
     let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
-    let judgement = verdict::judge(answer.as_bytes(), &enrolment, &Store::new(&settings))?;
+    let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment)?;
     let accepted = matches!(judgement.verdict, Verdict::Accepted(_));
     let (verdict, token, reason) = match judgement.verdict {
         Verdict::Accepted(receipt) => ("accepted", Some(receipt.token()), receipt.position().to_string()),
@@ -36,12 +38,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if context.json {
         let user = &args.user;
         out::json(
-            &json!({ "user": user, "verdict": verdict, "token": token, "reason": reason, "layout": layout }),
+            &json!({ "user": user, "verdict": verdict, "token": token, "reason": reason, "layout": layout,
+                "servers": judgement.trail }),
         );
     } else {
         let token = token.map_or_else(String::new, |token| format!(" token {token}:"));
         let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
-        out::line(&format!("{verdict}: {}:{token} {reason}{layout}", args.user));
+        let trail = judgement.trail.map_or_else(String::new, |trail| format!("; {trail}"));
+        out::line(&format!("{verdict}: {}:{token} {reason}{trail}{layout}", args.user));
     }
     if accepted { Ok(()) } else { Err(Failure::No) }
 }

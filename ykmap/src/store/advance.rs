@@ -8,7 +8,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::IoSlice;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Receipt};
@@ -42,21 +42,32 @@ pub(super) fn advance(
 }
 
 /// A position file, locked by this process until dropped.
-pub(super) struct Held {
+pub(super) struct Held<'p> {
+    positions: &'p Folder,
     file: File,
     path: PathBuf,
     pub(super) slots: Slots,
 }
 
-impl Held {
+impl<'p> Held<'p> {
     /// Locks and reads the position file of a token. The lock is the file's own, so logins of different tokens never
     /// wait for each other.
-    pub(super) fn lock(positions: &Folder, token: &PublicId, wait: Duration) -> Result<Self, Fault> {
-        let name = token.to_string();
-        let path = positions.path().join(&name);
+    pub(super) fn lock(positions: &'p Folder, token: &PublicId, wait: Duration) -> Result<Self, Fault> {
+        Self::named(positions, &token.to_string(), token, wait)
+    }
+
+    /// The same for the position of that token that has this name. Of one that was set aside, a login may still be
+    /// writing: whoever has locked it once under [`Folder::lock`] has seen the last of them.
+    pub(super) fn named(
+        positions: &'p Folder,
+        name: &str,
+        token: &PublicId,
+        wait: Duration,
+    ) -> Result<Self, Fault> {
+        let path = positions.path().join(name);
         let since = Instant::now();
         loop {
-            let file = positions.file(&name, OFlags::RDWR, Audience::Owner).map_err(|fault| {
+            let file = positions.file(name, OFlags::RDWR, Audience::Owner).map_err(|fault| {
                 Fault::if_missing(fault, |path| Fault::NoPosition { path, token: *token })
             })?;
             let left = wait.saturating_sub(since.elapsed());
@@ -64,11 +75,11 @@ impl Held {
                 return Err(FileFault::Locked { path, waited: wait }.into());
             }
             // While we waited the file may have been replaced: a lock on what has no name any more locks nothing.
-            let named = rustix::fs::statat(positions.fd(), &name, AtFlags::SYMLINK_NOFOLLOW);
+            let named = rustix::fs::statat(positions.fd(), name, AtFlags::SYMLINK_NOFOLLOW);
             let opened = file.metadata().map_err(|why| FileFault::system(&path, "look at it", why))?;
             if named.is_ok_and(|named| (named.st_dev, named.st_ino) == (opened.dev(), opened.ino())) {
                 let slots = read(&file, &path, token)?;
-                return Ok(Self { file, path, slots });
+                return Ok(Self { positions, file, path, slots });
             }
             if since.elapsed() >= wait {
                 return Err(FileFault::Locked { path, waited: wait }.into());
@@ -82,10 +93,11 @@ impl Held {
     /// Writing and syncing are one system call, so that a process that is killed never leaves a slot that only looks
     /// written: the next login would take it for whole, and write over the one that is.
     pub(super) fn write(&mut self, state: &State) -> Result<(), Fault> {
-        // Past this limit the kernel would not only refuse but kill the host of the module with SIGXFSZ.
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-        if limit.is_some_and(|limit| limit < FILE as u64) {
-            return Err(Fault::FileSizeLimit { path: self.path.clone() });
+        may_write(&self.path)?;
+        if self.slots.are_new() {
+            // Whoever made the file may not have come to syncing its name, and a number in a file that a power cut
+            // takes the name from is lost.
+            self.positions.sync()?;
         }
         let next = self.slots.next(state);
         if let Err(errno) = self.write_synced(next.offset, &next.slot) {
@@ -110,9 +122,19 @@ impl Held {
     }
 }
 
+/// Whether this process may write a position file: past this limit the kernel would not only refuse but kill the host
+/// of the module with SIGXFSZ.
+pub(super) fn may_write(path: &Path) -> Result<(), Fault> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < FILE as u64) {
+        return Err(Fault::FileSizeLimit { path: path.to_owned() });
+    }
+    Ok(())
+}
+
 /// Reads a position file that somebody may be writing: what it says is what it said at some moment, or that a slot
 /// is damaged, if not held by a lock.
-pub(super) fn read(file: &File, path: &std::path::Path, token: &PublicId) -> Result<Slots, Fault> {
+pub(super) fn read(file: &File, path: &Path, token: &PublicId) -> Result<Slots, Fault> {
     // One byte more than there should be, to notice a file that is longer.
     let mut contents = [0; FILE + 1];
     let mut length = 0;

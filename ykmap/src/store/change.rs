@@ -3,11 +3,13 @@
 //! Every change is finished under a hidden name, synced, and then given its name, so that a crash at any moment
 //! leaves each token as it was or as it should be; the same change made again finishes the work. A position is never
 //! made smaller and never thrown away: that of a key that went is set aside under the key's fingerprint, and comes
-//! back with it.
+//! back with it. What validation servers said of a token without a key counts for every key that comes (`elsewhere`).
+
+mod elsewhere;
 
 use super::advance::Held;
-use super::slots::{self, BadSlots, State};
-use super::{Record, Slots, Store, slots_in};
+use super::slots::{BadSlots, State, new_file};
+use super::{Record, Store, slots_in};
 use crate::file::{Changing, Folder};
 use crate::{Fault, random};
 use data_encoding::HEXLOWER;
@@ -15,7 +17,6 @@ use rustix::fs::Mode;
 use std::cell::OnceCell;
 use yubiotp::key::Fingerprint;
 use yubiotp::seal::StoreKey;
-use yubiotp::verdict::Vault;
 use yubiotp::{Credential, PublicId};
 
 /// How a long change goes on: called once a token in each of its [`STEPS`].
@@ -35,6 +36,15 @@ pub enum Enrolled {
     Returned,
     /// It is here, and its key file cannot be opened: it gets a new one, and goes on from where it is.
     Mended,
+}
+
+/// What [`Change::remove`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// A key.
+    Key,
+    /// No key, but the position of a token that servers validate.
+    Position,
 }
 
 /// Why a token cannot be added.
@@ -75,9 +85,10 @@ impl Store {
     /// Switches a token off or on. It stays where it is, and so do the mapping and the key.
     ///
     /// # Errors
-    /// There is no key or no position, or it cannot be written.
+    /// There is no position, or it cannot be written.
     pub fn set_enabled(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
-        let mut held = match Held::lock(&self.positions()?, token, self.lock_wait) {
+        let positions = self.positions()?;
+        let mut held = match Held::lock(&positions, token, self.lock_wait) {
             // A name that nothing has here is told as such, not as a lost position.
             Err(Fault::NoPosition { path, token }) => {
                 self.record(&token)?;
@@ -120,9 +131,10 @@ impl Change<'_> {
                 }
             }
             Err(Fault::NoKey { .. }) => {
-                let known = self.state(token)?.filter(|state| state.key == key);
-                let known = known.or(self.set_aside(token, key)?.map(|slots| slots.state));
-                let used = known.is_some_and(|state| state.position.is_some());
+                let here = self.state(token)?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key));
+                let known =
+                    [here, self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
+                let used = known.iter().flatten().any(|state| state.position.is_some());
                 Ok(if used { Enrolled::Returned } else { Enrolled::Added })
             }
             Err(fault) => Err(EnrolError::Fault(fault)),
@@ -159,7 +171,7 @@ impl Change<'_> {
     /// # Errors
     /// There is no such key, or the store cannot be written.
     pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, Fault> {
-        let key = self.store.credential(token)?.fingerprint(token);
+        let key = self.fingerprint(token)?;
         if self.state(token)?.is_some_and(|state| state.key == key) {
             return Ok(Enrolled::Unchanged);
         }
@@ -170,28 +182,33 @@ impl Change<'_> {
         Ok(if used { Enrolled::Returned } else { Enrolled::Added })
     }
 
-    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new.
+    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new. Of a token
+    /// that servers validate there is only the position.
     ///
     /// # Errors
-    /// There is no such key, it cannot be told whose position would be set aside, or the store cannot be written.
-    pub fn remove(&self, token: &PublicId) -> Result<(), Fault> {
+    /// There is neither, it cannot be told whose position would be set aside, or the store cannot be written.
+    pub fn remove(&self, token: &PublicId) -> Result<Removed, Fault> {
         let name = token.to_string();
-        if !self.keys.has(&name)? {
+        let has_key = self.keys.has(&name)?;
+        if !has_key && self.state(token)?.is_none_or(|state| state.key != Fingerprint::ELSEWHERE) {
             return Err(Fault::NoKey { path: self.keys.path().join(name), token: *token });
         }
         if self.positions.has(&name)? {
             let key = match self.state(token) {
                 // It says nothing, and stays with the key that is here.
                 Err(Fault::Position { why: BadSlots::BothDamaged | BadSlots::Length(_), .. }) => {
-                    self.store.credential(token)?.fingerprint(token)
+                    self.fingerprint(token)?
                 }
                 state => state?.ok_or_else(|| self.no_position(token))?.key,
             };
-            self.positions.rename_new(&name, &aside(token, key))?;
-            self.positions.sync()?;
+            self.put_aside(token, key)?;
+        }
+        if !has_key {
+            return Ok(Removed::Position);
         }
         self.keys.remove(&name)?;
-        Ok(self.keys.sync()?)
+        self.keys.sync()?;
+        Ok(Removed::Key)
     }
 
     /// Sees to it that `positions/ID` will be the one of `key`.
@@ -199,27 +216,49 @@ impl Change<'_> {
         let name = token.to_string();
         match self.state(token)? {
             Some(state) if state.key == key => return Ok(()),
-            Some(other) => self.positions.rename_new(&name, &aside(token, other.key))?,
+            Some(state) if state.key == Fingerprint::ELSEWHERE => return self.take_over(token, key),
+            Some(other) => self.put_aside(token, other.key)?,
             None => {}
         }
-        if self.set_aside(token, key)?.is_some() {
-            return Ok(self.positions.rename_new(&aside(token, key), &name)?);
+        let own = self.last_said(token, key)?;
+        let state = State::follow(*token, key, [own, self.last_said(token, Fingerprint::ELSEWHERE)?]);
+        match own {
+            None if state.position.is_none() => new.add(token, &new_file(&state)),
+            Some(own) if own == state => Ok(self.positions.rename_new(&aside(token, key), &name)?),
+            _ => self.begin(&state),
         }
-        new.add(token, &slots::new_file(&State { token: *token, key, enabled: true, position: None }))
+    }
+
+    /// Gives `positions/ID`, which is of `key`, the name of one whose key is not there now. One that was left there by
+    /// a change that was cut off goes, unless it says more.
+    fn put_aside(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+        let (name, aside) = (token.to_string(), aside(token, key));
+        match self.set_aside(token, key)? {
+            Some(left) if self.state(token)?.is_some_and(|state| state.position >= left.position) => {
+                self.positions.rename(&name, &aside)?;
+            }
+            _ => self.positions.rename_new(&name, &aside)?,
+        }
+        Ok(self.positions.sync()?)
+    }
+
+    fn fingerprint(&self, token: &PublicId) -> Result<Fingerprint, Fault> {
+        let record = self.store.record_in(&self.keys, token)?;
+        Ok(self.store.open_record(&record, token, self.store_key()?)?.fingerprint(token))
     }
 
     fn state(&self, token: &PublicId) -> Result<Option<State>, Fault> {
         Ok(slots_in(&self.positions, &token.to_string(), token)?.map(|slots| slots.state))
     }
 
-    fn set_aside(&self, token: &PublicId, key: Fingerprint) -> Result<Option<Slots>, Fault> {
+    fn set_aside(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
         let name = aside(token, key);
-        match slots_in(&self.positions, &name, token)? {
-            Some(slots) if slots.state.key != key => {
+        match slots_in(&self.positions, &name, token)?.map(|slots| slots.state) {
+            Some(state) if state.key != key => {
                 let path = self.positions.path().join(name);
                 Err(Fault::Position { path, why: BadSlots::Contradiction })
             }
-            slots => Ok(slots),
+            state => Ok(state),
         }
     }
 

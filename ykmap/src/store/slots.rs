@@ -13,6 +13,8 @@ use yubiotp::{Position, PublicId};
 pub(super) const SLOT: usize = 512;
 /// Bytes from the start of one slot to the start of the other.
 pub(super) const BLOCK: usize = 4096;
+/// The sequence of the newer slot of a new file.
+const FIRST: u64 = 1;
 /// Bytes of the whole file.
 pub(super) const FILE: usize = 2 * BLOCK;
 
@@ -27,6 +29,20 @@ pub struct State {
     pub enabled: bool,
     /// The last accepted position; `None` before the first.
     pub position: Option<Position>,
+}
+
+impl State {
+    /// Where a key begins that goes on from all that is known: at the highest position, and disabled if one is.
+    #[must_use]
+    pub(super) fn follow(
+        token: PublicId,
+        key: Fingerprint,
+        known: impl IntoIterator<Item = Option<Self>>,
+    ) -> Self {
+        known.into_iter().flatten().fold(Self { token, key, enabled: true, position: None }, |state, it| {
+            Self { enabled: state.enabled && it.enabled, position: state.position.max(it.position), ..state }
+        })
+    }
 }
 
 /// A position file as read.
@@ -77,7 +93,7 @@ pub enum BadSlots {
 pub(super) fn new_file(state: &State) -> Vec<u8> {
     let mut file = Vec::with_capacity(FILE);
     for slot in 0..2_usize {
-        file.extend_from_slice(&encode(state, 1 - slot as u64, slot));
+        file.extend_from_slice(&encode(state, FIRST - slot as u64, slot));
         file.resize((slot + 1) * BLOCK - 1, b' ');
         file.push(b'\n');
     }
@@ -118,6 +134,12 @@ impl Slots {
             }
         }
         Ok(Self { damaged: older.is_none(), ..newest })
+    }
+
+    /// Nothing was written since the file was made.
+    #[must_use]
+    pub(super) const fn are_new(&self) -> bool {
+        self.sequence <= FIRST
     }
 
     /// What to write where, so that the file says `state` next. The slot that is valid now is left alone.

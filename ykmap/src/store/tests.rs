@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks at and spoils files as others would")]
 
+mod elsewhere;
+
 use super::slots::{BLOCK, SLOT, new_file};
 use super::*;
 use rustix::fs::{FlockOperation, flock};
@@ -9,7 +11,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use yubiotp::key::Fingerprint;
-use yubiotp::ledger::contract::{self, Subject};
+use yubiotp::ledger::contract::{self, HostSubject, Subject};
 use yubiotp::{AesKey, PrivateId};
 
 /// A store in a temporary folder.
@@ -20,7 +22,15 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the machine has a place for that: for tests that would spend their time waiting for the disk.
+    fn in_memory() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap()))
+    }
+
+    fn within(folder: tempfile::TempDir) -> Self {
         for name in [KEYS, POSITIONS] {
             file::make_folder(&folder.path().join(name), 0o700).unwrap();
         }
@@ -102,7 +112,13 @@ fn the_hosts_store_keeps_the_contract() {
             self.open().set_enabled(token, enabled).unwrap();
         }
     }
+    impl HostSubject for Waiting {
+        fn remove(&self, token: &PublicId) {
+            self.open().change().unwrap().remove(token).unwrap();
+        }
+    }
     contract::check(&Waiting(Host::new()));
+    contract::check_elsewhere(&Waiting(Host::new()));
 }
 
 #[test]
@@ -244,7 +260,7 @@ fn would(host: &Host, aes_key: u8) -> Result<Enrolled, EnrolError> {
     host.store.change().unwrap().would_enrol(&token(), &credential(aes_key))
 }
 
-fn remove(host: &Host) -> Result<(), Fault> {
+fn remove(host: &Host) -> Result<Removed, Fault> {
     host.store.change().unwrap().remove(&token())
 }
 

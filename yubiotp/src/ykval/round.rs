@@ -76,6 +76,18 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Whether any server was asked.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.fates.iter().any(|fate| !matches!(fate, Fate::NotAsked))
+    }
+
+    /// Whether every server was asked and has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.fates.iter().all(|fate| matches!(fate, Fate::Ended { .. }))
+    }
+
     /// What each server said or did that has ended, for the log.
     #[must_use]
     pub fn ended(&self) -> String {

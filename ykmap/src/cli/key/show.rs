@@ -4,7 +4,9 @@ use crate::cli::list::States;
 use crate::cli::out::{self, Field};
 use crate::cli::{Context, Done, Failure};
 use serde_json::json;
+use ykmap::Fault;
 use ykmap::store::{KEYS, POSITIONS, Store};
+use yubiotp::key::Fingerprint;
 use yubiotp::verdict::Vault;
 use yubiotp::{Position, PublicId};
 
@@ -61,8 +63,20 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
     let mut faults = false;
     let mut shown = Vec::new();
     for id in ids {
-        let key = store.record(id).and_then(|record| store.credential(id).map(|_| record.under.to_string()));
-        let position = match store.slots(id) {
+        let slots = store.slots(id);
+        let elsewhere =
+            slots.as_ref().is_ok_and(|it| it.is_some_and(|it| it.state.key == Fingerprint::ELSEWHERE));
+        let key = match store
+            .record(id)
+            .and_then(|record| store.credential(id).map(|_| record.under.to_string()))
+        {
+            Err(Fault::NoKey { .. }) if elsewhere => Ok(None),
+            key => key.map(Some),
+        };
+        let position = match slots {
+            Ok(Some(_)) if elsewhere && !matches!(key, Ok(None)) => {
+                Err(format!("it is of the time when no key was here (ykmap key adopt {id})"))
+            }
             Ok(None) => Err(format!("there is none (ykmap key adopt {id})")),
             Ok(Some(slots)) => Ok(slots),
             Err(fault) => Err(fault.to_string()),
@@ -76,7 +90,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 "serial": id.serial(),
                 "key_file": file(KEYS),
                 "key_fault": key.as_ref().err().map(ToString::to_string),
-                "sealed_under": key.as_ref().ok(),
+                "sealed_under": key.as_ref().ok().and_then(Option::as_ref),
                 "position_file": file(POSITIONS),
                 "position_fault": position.as_ref().err(),
                 "slot_damaged": position.as_ref().ok().map(|slots| slots.damaged),
@@ -91,7 +105,10 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             out::line(&format!("serial         {serial}, if the id was made by the factory"));
         }
         out::line(&match key {
-            Ok(under) => format!("key            {}, opens under store key {under}", file(KEYS).display()),
+            Ok(Some(under)) => {
+                format!("key            {}, opens under store key {under}", file(KEYS).display())
+            }
+            Ok(None) => "key            none here: validation servers decide".to_owned(),
             Err(fault) => format!("key            FAULT: {fault}"),
         });
         match position {

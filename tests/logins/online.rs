@@ -1,0 +1,136 @@
+//! Validation servers behind the real sshd and sudo: they decide, they go, and nothing is accepted twice.
+
+use crate::site::Site;
+use crate::ways::TALKATIVE;
+use tests::host::Sshd;
+use tests::soft_yubikey::SoftYubiKey;
+use tests::validation::{CLIENT, KEY, Server};
+
+const PAM: &str =
+    "auth required pam_yubiotp.so\naccount required pam_yubiotp.so\nsession required pam_permit.so\n";
+
+/// A host that asks this server, with alice's token.
+fn site(mode: &str, server: &Server) -> Option<Site> {
+    let site = Site::start(&["sshd", "ssh", "ssh-keygen", "sudo"])?;
+    let ask = site.ask.display();
+    site.host.write("/etc/yubiotp/client.key", KEY, 0o600);
+    site.host.write(
+        "/etc/yubiotp/config.toml",
+        format!(
+            "mode = \"{mode}\"\n[online]\nurls = [\"{}\"]\nclient_id = {CLIENT}\napi_key_file = \"client.key\"\nask = \"{ask}\"\n",
+            server.url()
+        ),
+        0o644,
+    );
+    site.pam("sshd", PAM);
+    site.pam("sudo", PAM);
+    Some(site)
+}
+
+fn ssh(site: &Site, sshd: &Sshd, otp: &str) -> tests::terminal::Terminal {
+    let mut terminal = site.ssh(sshd, "alice", &[]);
+    site.answer(&mut terminal, "YubiKey for alice: ", &[otp]);
+    terminal
+}
+
+/// The line of a decision in an ssh login.
+fn line(outcome: &str, token: &SoftYubiKey, mode: &str, reason: &str) -> String {
+    let id = token.public_id();
+    format!(
+        "{outcome} user=alice token={id} mode={mode} service=sshd rhost=127.0.0.1 tty=ssh reason=\"{reason}\""
+    )
+}
+
+#[test]
+fn the_servers_go_and_nothing_is_accepted_twice() {
+    const MODE: &str = "online-then-offline";
+    let mut token = SoftYubiKey::numbered(1);
+    let server = Server::start(&[&token]);
+    let Some(site) = site(MODE, &server) else { return };
+    let _its_key_is_here = site.token(1, "alice");
+    let (base, sshd) = (server.base(), site.host.sshd(TALKATIVE));
+
+    let first = token.press();
+    site.assert_in(ssh(&site, &sshd, &first), "alice");
+    let ok = format!("usage counter 1, session use 0; {base}: OK (* ms)");
+    site.assert_decided(&[&line("accepted", &token, MODE, &ok)]);
+
+    site.assert_out(ssh(&site, &sshd, &first));
+    let known = format!("a validation server has seen this OTP, or a later one; {base}: REPLAYED_OTP (* ms)");
+    site.assert_decided(&[&line("refused", &token, MODE, &known)]);
+
+    drop(server);
+    let second = token.press();
+    site.assert_in(ssh(&site, &sshd, &second), "alice");
+    let fell = format!(
+        "decided offline, for no server did: no validation server decided: {base}: connection refused (* ms)"
+    );
+    site.assert_decided(&[&line(
+        "accepted",
+        &token,
+        MODE,
+        &format!("usage counter 1, session use 1; {fell}"),
+    )]);
+
+    for used in [&first, &second] {
+        site.assert_out(ssh(&site, &sshd, used));
+        let replayed = line("refused", &token, MODE, &format!("the OTP was used before: *; {fell}"));
+        site.assert_decided(&[&replayed]);
+    }
+    site.assert_nothing_leaked(&sshd);
+}
+
+/// Used offline, and then tried where a server has not heard of it.
+#[test]
+fn what_was_used_offline_is_refused_though_a_server_says_ok() {
+    let mut token = SoftYubiKey::numbered(1);
+    let server = Server::start(&[&token]);
+    let Some(site) = site("offline", &server) else { return };
+    let _its_key_is_here = site.token(1, "alice");
+    let sshd = site.host.sshd(TALKATIVE);
+    let otp = token.press();
+    site.assert_in(ssh(&site, &sshd, &otp), "alice");
+    assert!(server.requests().is_empty(), "offline asks nobody");
+    site.skip_decisions();
+    for mode in ["online", "online-then-offline"] {
+        site.pam(
+            "sshd",
+            &PAM.replace(
+                "auth required pam_yubiotp.so",
+                &format!("auth required pam_yubiotp.so mode={mode}"),
+            ),
+        );
+        site.assert_out(ssh(&site, &sshd, &otp));
+        let reason = "the OTP was used before: usage counter 1, session use 0 is not above usage counter 1, session use 0; *: OK (* ms)";
+        site.assert_decided(&[&line("refused", &token, mode, reason)]);
+        server.token(&token);
+    }
+}
+
+/// Without a key here, and with sudo, whose caller owns the environment.
+#[test]
+fn sudo_asks_for_a_token_whose_key_is_not_here() {
+    const MODE: &str = "offline-then-online";
+    let mut token = SoftYubiKey::numbered(7);
+    let server = Server::start(&[&token]);
+    let Some(site) = site(MODE, &server) else { return };
+    site.ykmap(&["add", "alice", &token.public_id()], "");
+    let otp = token.press();
+    let mut terminal = site.sudo("alice");
+    site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
+    site.assert_in(terminal, "root");
+    server.token(&token);
+    let mut terminal = site.sudo("alice");
+    site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
+    site.assert_out(terminal);
+    let id = token.public_id();
+    let line = |outcome: &str, reason: &str| {
+        format!(
+            "{outcome} user=alice token={id} mode={MODE} service=sudo rhost=none tty=* reason=\"{reason}; *: OK (* ms)\""
+        )
+    };
+    site.assert_decided(&[
+        &line("accepted", "usage counter 1, session use 0"),
+        &line("refused", "the OTP was used before: *"),
+    ]);
+}

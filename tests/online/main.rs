@@ -1,0 +1,22 @@
+//! Validation servers, right ones and wrong ones: what each makes of a login through the real module and the real
+//! `yubiotp-ask`. One topic a file.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking"
+)]
+
+mod cut_off;
+mod environment;
+mod failover;
+mod hosts;
+mod lies;
+mod program;
+mod requests;
+mod several;
+mod tls;
+mod unusual;
+mod world;
+mod yubiserver;

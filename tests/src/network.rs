@@ -1,0 +1,227 @@
+//! Networks of the tests' own, in namespaces: wires to pull, and servers that fall silent as real ones do. Nothing of
+//! the machine's network changes, and nothing leaves the machine.
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// Holds the namespace until its standard input ends, and ends whoever is in it then.
+const SCRIPT: &str = "set -eu
+ip link set lo up
+echo ready
+read -r _ || true
+ours=$(stat -L -c %d:%i /proc/self/ns/net)
+[ \"$ours\" != \"$(stat -L -c %d:%i /proc/$PPID/ns/net)\" ]
+for process in $(stat -L -c '%d:%i %n' /proc/[0-9]*/ns/net 2>/dev/null | sed -n \"s|^$ours /proc/\\([0-9]*\\)/.*|\\1|p\"); do
+    [ \"$process\" = $$ ] || kill -KILL \"$process\" 2>/dev/null || true
+done";
+
+/// A network namespace with a loopback of its own. It goes, with the processes in it, when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    holder: Child,
+}
+
+impl Namespace {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn new() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("network namespaces need root".to_owned());
+        }
+        if Command::new("ip").arg("-V").output().is_err() {
+            return Err("needs ip (iproute2)".to_owned());
+        }
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("needs unshare(1): {error}"))?;
+        let mut ready = [0; 6];
+        if holder.stdout.as_mut().unwrap().read_exact(&mut ready).is_err() {
+            let output = holder.wait_with_output().unwrap();
+            return Err(format!(
+                "needs network namespaces: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ));
+        }
+        Ok(Self { holder })
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/{}/ns/net", self.holder.id())
+    }
+
+    /// The same command, to be run inside.
+    #[must_use]
+    pub fn inside(&self, command: &Command) -> Command {
+        let mut entered = Command::new("nsenter");
+        entered
+            .arg(format!("--net={}", self.path()))
+            .arg("--")
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => entered.env(name, value),
+                None => entered.env_remove(name),
+            };
+        }
+        entered
+    }
+
+    /// Runs `ip` inside.
+    ///
+    /// # Errors
+    /// What it complains of.
+    pub fn ip(&self, arguments: &str) -> Result<(), String> {
+        self.run("ip", arguments)
+    }
+
+    fn run(&self, program: &str, arguments: &str) -> Result<(), String> {
+        let mut command = Command::new(program);
+        command.args(arguments.split(' '));
+        let output = self.inside(&command).output().unwrap();
+        let why = || format!("{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        output.status.success().then_some(()).ok_or_else(why)
+    }
+
+    /// A socket that listens inside, wherever the thread runs that uses it.
+    #[must_use]
+    pub fn listen(&self, address: SocketAddr) -> TcpListener {
+        let namespace = File::open(self.path()).unwrap();
+        // A thread enters for good, so one that ends.
+        let listening = thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpListener::bind(address).unwrap()
+        });
+        listening.join().unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take()); // the script cleans up and ends
+        self.holder.wait().unwrap();
+    }
+}
+
+/// A host in the middle, and others that each have a wire to it.
+#[derive(Debug)]
+pub struct Network {
+    /// Where logins happen.
+    pub client: Namespace,
+    others: Vec<Namespace>,
+}
+
+impl Network {
+    /// So many others.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn start(count: u8) -> Result<Self, String> {
+        let client = Namespace::new()?;
+        let mut others = Vec::new();
+        for n in 0..count {
+            let other = Namespace::new()?;
+            client.ip(&format!("link add wire{n} type veth peer name wire netns {}", other.holder.id()))?;
+            client.ip(&format!("address add {}/30 dev wire{n}", here(n)))?;
+            client.ip(&format!("link set wire{n} up"))?;
+            other.ip(&format!("address add {}/30 dev wire", there(n)))?;
+            other.ip("link set wire up")?;
+            others.push(other);
+        }
+        Ok(Self { client, others })
+    }
+
+    /// A socket that listens on one of the others.
+    #[must_use]
+    pub fn listen(&self, n: u8) -> TcpListener {
+        self.others[usize::from(n)].listen((there(n), 0).into())
+    }
+
+    /// Takes our own end of its wire down: the kernel knows no way to it.
+    pub fn take_down(&self, n: u8) {
+        self.client.ip(&format!("link set wire{n} down")).unwrap();
+    }
+
+    /// Pulls the far end of its wire: what is sent to it is lost.
+    pub fn pull(&self, n: u8) {
+        self.others[usize::from(n)].ip("link set wire down").unwrap();
+    }
+
+    /// Its answers are dropped on the way, without a word.
+    pub fn black_hole(&self, n: u8) {
+        self.others[usize::from(n)].ip(&format!("route add blackhole {}/32", here(n))).unwrap();
+    }
+
+    /// Delays every packet from it.
+    ///
+    /// # Errors
+    /// This kernel cannot.
+    pub fn delay(&self, n: u8, milliseconds: u32) -> Result<(), String> {
+        self.others[usize::from(n)]
+            .run("tc", &format!("qdisc add dev wire root netem delay {milliseconds}ms"))
+    }
+}
+
+/// Our end of the wire to one of the others: addresses that are set aside for examples (RFC 5737).
+fn here(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, 4 * n + 1)
+}
+
+/// Its end.
+fn there(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, 4 * n + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// Whether somebody inside can connect, and after how long they knew.
+    fn connects(network: &Network, address: SocketAddr) -> (bool, Duration) {
+        let namespace = File::open(network.client.path()).unwrap();
+        let connecting = thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let begun = Instant::now();
+            let connected =
+                std::net::TcpStream::connect_timeout(&address, Duration::from_millis(400)).is_ok();
+            (connected, begun.elapsed())
+        });
+        connecting.join().unwrap()
+    }
+
+    #[test]
+    fn wires_can_be_pulled() {
+        let network = match Network::start(3) {
+            Ok(network) => network,
+            Err(why) => return crate::skip(&why),
+        };
+        let listeners: Vec<_> = (0..3).map(|n| network.listen(n)).collect();
+        let address = |n: usize| listeners[n].local_addr().unwrap();
+        assert!((0..3).all(|n| connects(&network, address(n)).0));
+        assert!(
+            std::net::TcpStream::connect_timeout(&address(0), Duration::from_millis(200)).is_err(),
+            "outside"
+        );
+        network.take_down(0);
+        network.pull(1);
+        network.black_hole(2);
+        let (connected, after) = connects(&network, address(0));
+        assert!(!connected && after < Duration::from_millis(200), "{after:?}");
+        for silent in [1, 2] {
+            let (connected, after) = connects(&network, address(silent));
+            assert!(!connected && after >= Duration::from_millis(390), "{silent}: {after:?}");
+        }
+    }
+}

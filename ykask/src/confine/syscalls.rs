@@ -1,0 +1,192 @@
+//! The system calls that are left, by seccomp.
+//!
+//! What is not in the list fails with EPERM instead of killing: a C library that does something unforeseen then gets an
+//! error, and nobody is locked out.
+
+use nix::errno::Errno;
+use nix::libc;
+use seccompiler::{
+    BpfProgram, Error, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is,
+    SeccompCondition as Condition, SeccompFilter, SeccompRule as Rule, TargetArch, apply_filter,
+};
+use std::collections::BTreeMap;
+
+/// Whatever their arguments: threads, memory, time, reading, sockets that connect.
+const ALWAYS: &[libc::c_long] = &[
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    // Threads, and their end. Signals can be handled, and sent to nobody but by `tgkill` below.
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // Time and chance.
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    // Who and where it is.
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getcwd,
+    // Reading files, and descriptors.
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fstatfs,
+    libc::SYS_statfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_fcntl,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_pipe2,
+    libc::SYS_eventfd2,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    // Sockets that connect. `bind` is for netlink, by which getaddrinfo learns of this host's addresses; it is of no use
+    // without `listen`, and landlock forbids it for TCP.
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_socketpair,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_shutdown,
+];
+
+/// Calls of the same meaning that only older machines have.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[libc::c_long] = &[
+    libc::SYS_poll,
+    libc::SYS_select,
+    libc::SYS_epoll_create,
+    libc::SYS_epoll_wait,
+    libc::SYS_pipe,
+    libc::SYS_dup2,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_readlink,
+    libc::SYS_time,
+    libc::SYS_arch_prctl,
+];
+#[cfg(target_arch = "riscv64")]
+const OLDER: &[libc::c_long] = &[libc::SYS_riscv_flush_icache, libc::SYS_riscv_hwprobe];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "riscv64")))]
+const OLDER: &[libc::c_long] = &[];
+
+/// Puts the filters in force for all threads to come. Where the kernel or the machine has no seccomp, it goes on without.
+pub(super) fn confine() -> Result<(), String> {
+    let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
+    // The first of the two, for the second forbids it. What both have a say in, the stricter decides.
+    let programs = [clone3(machine), list(machine)];
+    for program in programs {
+        match apply_filter(&program.map_err(|error| error.to_string())?) {
+            Ok(()) => {}
+            Err(Error::Seccomp(error)) if unknown(&error) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// Without CONFIG_SECCOMP or CONFIG_SECCOMP_FILTER.
+fn unknown(error: &std::io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| matches!(Errno::from_raw(code), Errno::ENOSYS | Errno::EINVAL))
+}
+
+/// `clone3` hides its flags behind a pointer. Told that there is none, the C library takes `clone`.
+fn clone3(machine: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    SeccompFilter::new(rules, SeccompAction::Allow, errno(Errno::ENOSYS), machine)?.try_into()
+}
+
+fn list(machine: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<_, _> = ALWAYS.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+    // Decided above.
+    rules.insert(libc::SYS_clone3, Vec::new());
+    // A thread, never a process.
+    rules.insert(libc::SYS_clone, vec![Rule::new(vec![bits(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?])?]);
+    // To itself, as `abort` does.
+    let own = nix::unistd::getpid().as_raw();
+    rules.insert(libc::SYS_tgkill, vec![Rule::new(vec![equal(0, own)?])?]);
+    // For reading, and nothing is made.
+    let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    rules.insert(libc::SYS_openat, vec![Rule::new(vec![bits(2, writing, libc::O_RDONLY)?])?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![Rule::new(vec![bits(1, writing, libc::O_RDONLY)?])?]);
+    // Names of threads.
+    rules.insert(libc::SYS_prctl, vec![Rule::new(vec![equal(0, libc::PR_SET_NAME)?])?]);
+    // Waiting or not, and how much there is.
+    rules.insert(libc::SYS_ioctl, vec![request(libc::FIONBIO)?, request(libc::FIONREAD)?]);
+    // Of netlink: this host's own addresses, by number 0.
+    rules.insert(
+        libc::SYS_socket,
+        vec![
+            Rule::new(vec![equal(0, libc::AF_UNIX)?])?,
+            Rule::new(vec![equal(0, libc::AF_INET)?])?,
+            Rule::new(vec![equal(0, libc::AF_INET6)?])?,
+            Rule::new(vec![equal(0, libc::AF_NETLINK)?, equal(2, libc::NETLINK_ROUTE)?])?,
+        ],
+    );
+    SeccompFilter::new(rules, errno(Errno::EPERM), SeccompAction::Allow, machine)?.try_into()
+}
+
+fn errno(error: Errno) -> SeccompAction {
+    SeccompAction::Errno((error as i32).unsigned_abs())
+}
+
+fn equal(argument: u8, value: libc::c_int) -> Result<Condition, seccompiler::BackendError> {
+    Condition::new(argument, Length::Dword, Is::Eq, u64::from(value.unsigned_abs()))
+}
+
+fn bits(argument: u8, mask: libc::c_int, value: libc::c_int) -> Result<Condition, seccompiler::BackendError> {
+    let mask = u64::from(mask.unsigned_abs());
+    Condition::new(argument, Length::Dword, Is::MaskedEq(mask), u64::from(value.unsigned_abs()))
+}
+
+fn request(number: libc::Ioctl) -> Result<Rule, seccompiler::BackendError> {
+    Rule::new(vec![Condition::new(1, Length::Dword, Is::Eq, u64::from(number as u32))?])
+}

@@ -1,0 +1,154 @@
+//! Reading what the question names, as root: checked on the open descriptor, so that nothing can be exchanged between.
+
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// What kind of file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Certificates: everybody may read them, and only root, or who runs this, may write them.
+    Public,
+    /// A key or passphrase: others may not read it either. A group may (`root:ssl-cert`, mode 0640).
+    Secret,
+}
+
+impl Kind {
+    fn forbidden(self) -> (u32, &'static str) {
+        match self {
+            Self::Public => (0o022, "go-w"),
+            Self::Secret => (0o026, "g-w,o-rw"),
+        }
+    }
+
+    /// The longest file that is read, in bytes.
+    fn limit(self) -> u64 {
+        match self {
+            Self::Public => 8 << 20,
+            Self::Secret => 1 << 20,
+        }
+    }
+}
+
+/// Opens a regular file or folder. A FIFO does not hold it up.
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+    let told = |error| format!("{}: cannot be read: {}", path.display(), words(&error));
+    let file = file.map_err(told)?;
+    let is = file.metadata().map_err(told)?;
+    Ok((file, is))
+}
+
+/// Reads a whole file that nobody else can have written.
+pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<Vec<u8>>, String> {
+    let (file, is) = open(path)?;
+    read_open(path, file, &is, kind)
+}
+
+/// The same, of a file that is open.
+pub(crate) fn read_open(
+    path: &Path,
+    file: File,
+    is: &Metadata,
+    kind: Kind,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let name = path.display();
+    if !is.is_file() {
+        return Err(format!("{name}: is not a regular file"));
+    }
+    check(path, is, kind)?;
+    let too_long = || format!("{name}: is longer than {} bytes", kind.limit());
+    let length = usize::try_from(is.len()).ok().filter(|_| is.len() <= kind.limit()).ok_or_else(too_long)?;
+    // Room for all of it, so that no part stays behind in memory that was too small.
+    let mut text = Zeroizing::new(Vec::with_capacity(length.saturating_add(1)));
+    let read = file.take(is.len().saturating_add(1)).read_to_end(&mut text);
+    read.map_err(|error| format!("{name}: cannot be read: {}", words(&error)))?;
+    if text.len() > length {
+        return Err(format!("{name}: grew while it was read: try again"));
+    }
+    Ok(text)
+}
+
+/// Owner and mode of a file or folder.
+pub(crate) fn check(path: &Path, is: &Metadata, kind: Kind) -> Result<(), String> {
+    let name = path.display();
+    let own = Uid::effective().as_raw();
+    if is.uid() != 0 && is.uid() != own {
+        return Err(format!("{name}: belongs to user {}, not to root: chown root {name}", is.uid()));
+    }
+    let (forbidden, remedy) = kind.forbidden();
+    let mode = is.mode() & 0o7777;
+    if mode & forbidden == 0 {
+        return Ok(());
+    }
+    let what = match mode & forbidden {
+        bits if bits & 0o022 != 0 => "group or others may write to it",
+        _ => "others may read it",
+    };
+    Err(format!("{name}: {what} (mode {mode:04o}): chmod {remedy} {name}"))
+}
+
+/// The words of an error of the system's, without its number.
+pub(crate) fn words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_string(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(folder: &tempfile::TempDir, mode: u32) -> std::path::PathBuf {
+        let path = folder.path().join("file");
+        fs::write(&path, "text").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn modes() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = |mode, kind| read(&file(&folder, mode), kind).err().unwrap_or_default();
+        for (mode, kind, part) in [
+            (0o644, Kind::Public, ""),
+            (0o640, Kind::Secret, ""),
+            (0o600, Kind::Secret, ""),
+            (0o664, Kind::Public, "group or others may write to it (mode 0664): chmod go-w "),
+            (0o644, Kind::Secret, "others may read it (mode 0644): chmod g-w,o-rw "),
+            (0o660, Kind::Secret, "group or others may write to it (mode 0660): chmod g-w,o-rw "),
+            (0o602, Kind::Secret, "group or others may write to it (mode 0602)"),
+        ] {
+            let why = why(mode, kind);
+            assert_eq!(why.is_empty(), part.is_empty(), "{mode:o}: {why}");
+            assert!(why.contains(part), "{mode:o}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read(&fifo, Kind::Secret).unwrap_err().ends_with("is not a regular file"));
+        assert!(read(folder.path(), Kind::Public).unwrap_err().ends_with("is not a regular file"));
+        let why = read(Path::new("/nowhere"), Kind::Public).unwrap_err();
+        assert_eq!(why, "/nowhere: cannot be read: No such file or directory");
+    }
+
+    #[test]
+    fn a_long_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(&folder, 0o600);
+        OpenOptions::new().write(true).open(&path).unwrap().set_len((1 << 20) + 1).unwrap();
+        assert!(read(&path, Kind::Secret).unwrap_err().ends_with("is longer than 1048576 bytes"));
+    }
+}

@@ -1,0 +1,59 @@
+//! `yubiotp-ask`: asks validation servers for a login process, which starts it for one question and judges the replies.
+//!
+//! It is the only code of pam_yubiotp that speaks to the network. It has no HMAC key and says nothing but what servers
+//! sent: a program that was taken over from the network can refuse a login, and never grant one.
+#![forbid(unsafe_code)]
+
+mod ask;
+mod confine;
+mod files;
+mod net;
+mod pem;
+mod root;
+mod start;
+mod talk;
+mod text;
+mod tls;
+mod watchdog;
+
+use std::process::ExitCode;
+use std::time::Duration;
+use yubiotp::ask::Event;
+
+/// How long the login process may take to write its question.
+const BEFORE_THE_QUESTION: Duration = Duration::from_secs(5);
+
+/// How long after the deadline the program is gone, whatever hangs.
+const GRACE: Duration = Duration::from_millis(250);
+
+fn main() -> ExitCode {
+    start::close_strays();
+    if let Some(code) = start::by_hand() {
+        return code;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            talk::tell(&Event::Unable { why });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    start::keep_to_itself()?;
+    let mut watchdog = watchdog::Watchdog::start(BEFORE_THE_QUESTION)?;
+    let Some((question, rest)) = talk::question()? else { return Ok(()) };
+    // Not before the question was read: a socket that is closed with something unread in it is a reset, not an end.
+    start::refuse_environment()?;
+    let clock = ask::Clock::start(&question);
+    watchdog.set(clock.deadline().saturating_add(GRACE))?;
+
+    // What only root may read is read as root, and nothing of it comes from the network.
+    let client = net::Client::prepare(&question)?;
+    root::give_up()?;
+    confine::confine(client.ports())?;
+
+    ask::round(client, question.urls, clock, rest);
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The certificate authorities: those that the settings name, else the system's.
+
+use crate::files::{self, Kind};
+use crate::pem;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Where systems keep their bundle. Never what the environment says, and none that is compiled in: a site that takes an
+/// authority out of its system means it.
+const SYSTEM: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Arch
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",                  // RHEL, older
+    "/etc/ssl/ca-bundle.pem",                            // SUSE
+    "/etc/ssl/cert.pem",                                 // Alpine
+];
+
+/// The most entries of a folder that are looked at.
+const MAX_ENTRIES: usize = 4096;
+
+/// What is done with a certificate that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bad {
+    /// It is passed over: the other hundred are good.
+    Skip,
+    /// It is an error: somebody named this file.
+    Tell,
+}
+
+struct Found {
+    store: RootCertStore,
+    /// Whole certificates, so that none is kept twice.
+    seen: BTreeSet<Vec<u8>>,
+}
+
+/// Reads them, and says where they came from.
+pub(crate) fn read(named: Option<&str>) -> Result<(RootCertStore, String), String> {
+    let mut found = Found { store: RootCertStore::empty(), seen: BTreeSet::new() };
+    let Some(named) = named else {
+        let from = SYSTEM.iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
+            format!("no certificate authorities: none of {} exists: set ca", SYSTEM.join(", "))
+        })?;
+        let text = files::read(Path::new(from), Kind::Public)?;
+        found.add(from, &text, Bad::Skip)?;
+        return found.some((*from).to_string());
+    };
+    let path = Path::new(named);
+    let (file, is) = files::open(path)?;
+    if is.is_dir() {
+        files::check(path, &is, Kind::Public)?;
+        found.add_folder(path)?;
+        return found.some(named.to_string());
+    }
+    let text = files::read_open(path, file, &is, Kind::Public)?;
+    if text.starts_with(&[0x30, 0x82]) {
+        return Err(format!("{named}: is not PEM: openssl x509 -inform der -in {named} -out ca.pem"));
+    }
+    found.add(named, &text, Bad::Tell)?;
+    found.some(named.to_string())
+}
+
+impl Found {
+    fn some(self, from: String) -> Result<(RootCertStore, String), String> {
+        if self.store.is_empty() {
+            return Err(format!("{from}: holds no certificate (PEM: -----BEGIN CERTIFICATE-----)"));
+        }
+        Ok((self.store, from))
+    }
+
+    fn add(&mut self, name: &str, text: &[u8], bad: Bad) -> Result<(), String> {
+        for section in pem::sections(text) {
+            let section = match section {
+                Ok(section) => section,
+                Err(_) if bad == Bad::Skip => continue,
+                Err(line) => return Err(format!("{name}: line {line} begins what is not whole PEM")),
+            };
+            if !matches!(section.label, "CERTIFICATE" | "X509 CERTIFICATE")
+                || !self.seen.insert(section.der.to_vec())
+            {
+                continue;
+            }
+            let certificate = CertificateDer::from_slice(&section.der).into_owned();
+            if let (Err(error), Bad::Tell) = (self.store.add(certificate), bad) {
+                let line = section.line;
+                return Err(format!("{name}: the certificate in line {line} cannot be used: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file of a folder that holds certificates, links (`hash.0`) followed, each file once.
+    fn add_folder(&mut self, folder: &Path) -> Result<(), String> {
+        let told = |error| format!("{}: cannot be read: {}", folder.display(), files::words(&error));
+        let mut seen = BTreeSet::new();
+        for entry in std::fs::read_dir(folder).map_err(told)?.take(MAX_ENTRIES) {
+            let path = entry.map_err(told)?.path();
+            // A link that leads nowhere is for nobody.
+            let Ok((file, is)) = files::open(&path) else { continue };
+            if !is.is_file() || !seen.insert((is.dev(), is.ino())) {
+                continue;
+            }
+            let text = files::read_open(&path, file, &is, Kind::Public)?;
+            self.add(&path.display().to_string(), &text, Bad::Skip)?;
+        }
+        Ok(())
+    }
+}

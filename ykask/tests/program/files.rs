@@ -1,0 +1,219 @@
+//! The files that a question names: what is taken, and the words for what is not.
+
+use crate::asker::{ask, question, refused_url, why};
+use crate::certificates::{Ca, Folder, Wants, serve};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+use yubiotp::ask::{Event, Question};
+
+fn https() -> Question {
+    question(&[refused_url("https")])
+}
+
+fn with_ca(ca: &str) -> Question {
+    Question { ca: Some(ca.into()), ..https() }
+}
+
+#[test]
+fn authorities() {
+    let (folder, ca) = (Folder::new(), Ca::new("ca"));
+    let pem = ca.certificate.pem();
+    assert_eq!(why(&with_ca(&folder.file("good.pem", &format!("text\n{pem}{pem}")))), "connection refused");
+    let empty = folder.file("empty.pem", "no certificate\n");
+    assert_eq!(
+        why(&with_ca(&empty)),
+        format!("{empty}: holds no certificate (PEM: -----BEGIN CERTIFICATE-----)")
+    );
+    let bad = folder
+        .file("bad.pem", &format!("{pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+    assert!(
+        why(&with_ca(&bad)).starts_with(&format!("{bad}: the certificate in line ")),
+        "{}",
+        why(&with_ca(&bad))
+    );
+    let cut = folder.file("cut.pem", &pem[..pem.len() - 40]);
+    assert_eq!(why(&with_ca(&cut)), format!("{cut}: line 1 begins what is not whole PEM"));
+    assert_eq!(why(&with_ca("/nowhere")), "/nowhere: cannot be read: No such file or directory");
+    let open = folder.file("open.pem", &pem);
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+    let told = format!("{open}: group or others may write to it (mode 0666): chmod go-w {open}");
+    assert_eq!(why(&with_ca(&open)), told);
+    let der = folder.path().join("ca.der");
+    fs::write(&der, ca.certificate.der()).unwrap();
+    let der = der.to_str().unwrap();
+    assert_eq!(
+        why(&with_ca(der)),
+        format!("{der}: is not PEM: openssl x509 -inform der -in {der} -out ca.pem")
+    );
+}
+
+#[test]
+fn a_folder_of_authorities() {
+    let (folder, ca) = (Folder::new(), Ca::new("ca"));
+    let inside = Folder::new();
+    inside.file("README", "no certificate");
+    let named = inside.path().to_str().unwrap();
+    assert!(why(&with_ca(named)).ends_with("holds no certificate (PEM: -----BEGIN CERTIFICATE-----)"));
+    let outside = folder.file("ca.pem", &ca.certificate.pem());
+    for link in ["0123abcd.0", "0123abcd.1"] {
+        symlink(&outside, inside.path().join(link)).unwrap();
+    }
+    symlink("/nowhere", inside.path().join("dangling.0")).unwrap();
+    nix::unistd::mkfifo(&inside.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let server = serve(&ca.signs("localhost"), &Wants::default());
+    let url = format!("https://localhost:{}/", server.port);
+    let events = ask(&Question { ca: Some(named.into()), ..question(&[url]) });
+    assert!(matches!(&events[..], [_, Event::Reply { .. }]), "{events:?}");
+}
+
+#[test]
+fn without_https_no_authority_is_read() {
+    let events = why(&Question { ca: Some("/nowhere".into()), ..question(&[refused_url("http")]) });
+    assert_eq!(events, "connection refused");
+    let text = why(&Question {
+        client_cert: Some("/nowhere".into()),
+        client_key: Some("/nowhere".into()),
+        ..question(&[refused_url("http")])
+    });
+    assert_eq!(text, "client_cert and client_key are set, and no server's URL is https");
+}
+
+struct Client {
+    folder: Folder,
+    ca: String,
+    certificate: String,
+    key_pem: String,
+}
+
+impl Client {
+    fn new() -> Self {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let pair = ca.signs("client");
+        Self {
+            ca: folder.file("ca.pem", &ca.certificate.pem()),
+            certificate: folder.file("client.pem", &pair.certificate.pem()),
+            key_pem: pair.key.serialize_pem(),
+            folder,
+        }
+    }
+
+    fn why(&self, key: &str, passphrase: Option<&str>) -> String {
+        why(&Question {
+            ca: Some(self.ca.clone()),
+            client_cert: Some(self.certificate.clone()),
+            client_key: Some(key.into()),
+            client_key_passphrase_file: passphrase.map(String::from),
+            ..https()
+        })
+    }
+
+    /// Runs the openssl program in the folder; the file that it writes. `None` if it is not installed.
+    fn openssl(&self, arguments: &[&str], out: &str) -> Option<String> {
+        let path = self.folder.path().join(out);
+        let run = Command::new("openssl")
+            .args(arguments)
+            .arg("-out")
+            .arg(&path)
+            .current_dir(self.folder.path())
+            .output();
+        let Ok(run) = run else {
+            println!("openssl is not installed: not tried");
+            return None;
+        };
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        Some(path.to_str().unwrap().to_string())
+    }
+}
+
+const TAKEN: &str = "connection refused";
+
+#[test]
+fn private_keys() {
+    let client = Client::new();
+    let key = client.folder.file("key.pem", &client.key_pem);
+    assert_eq!(client.why(&key, None), TAKEN);
+    let other = client.folder.file("other.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let certificate = &client.certificate;
+    let told = format!("{other}: this private key is not that of the first certificate in {certificate}");
+    assert_eq!(client.why(&other, None), told);
+    assert!(
+        client.why(certificate, None).ends_with("holds no private key (PEM: -----BEGIN PRIVATE KEY-----)")
+    );
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(client.why(&key, None), TAKEN);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(
+        client.why(&key, None),
+        format!("{key}: others may read it (mode 0644): chmod g-w,o-rw {key}")
+    );
+    let alone = Question { client_key: Some(key), ..https() };
+    assert_eq!(why(&alone), "client_key is set, and client_cert is not: each needs the other");
+    let alone = Question { client_cert: Some(certificate.clone()), ..https() };
+    assert_eq!(why(&alone), "client_cert is set, and client_key is not: each needs the other");
+}
+
+#[test]
+fn keys_under_a_passphrase() {
+    let client = Client::new();
+    client.folder.file("key.pem", &client.key_pem);
+    let passphrase = client.folder.file("pass", "correct horse\n");
+    let wrong = client.folder.file("wrong", "battery staple\n");
+    let Some(key) =
+        client.openssl(&["pkcs8", "-topk8", "-in", "key.pem", "-passout", "file:pass"], "encrypted.pem")
+    else {
+        return;
+    };
+    assert_eq!(client.why(&key, Some(&passphrase)), TAKEN);
+    assert_eq!(
+        client.why(&key, Some(&wrong)),
+        format!("{key}: the passphrase in {wrong} is not that of this key")
+    );
+    let none = format!("{key}: is encrypted: name a file with its passphrase in client_key_passphrase_file");
+    assert_eq!(client.why(&key, None), none);
+    let scrypt = ["pkcs8", "-topk8", "-scrypt", "-in", "key.pem", "-passout", "file:pass"];
+    assert_eq!(client.why(&client.openssl(&scrypt, "scrypt.pem").unwrap(), Some(&passphrase)), TAKEN);
+
+    let old = ["ec", "-aes128", "-in", "key.pem", "-passout", "file:pass"];
+    let old = client.openssl(&old, "old.pem").unwrap();
+    let line = format!("openssl pkcs8 -topk8 -in {old} -out NEW, and name NEW in client_key");
+    let told = client.why(&old, Some(&passphrase));
+    assert_eq!(told, format!("{old}: is encrypted in the old way (Proc-Type: 4,ENCRYPTED): {line}"));
+    // The line works.
+    let new = ["pkcs8", "-topk8", "-in", "old.pem", "-passin", "file:pass", "-passout", "pass:correct horse"];
+    assert_eq!(client.why(&client.openssl(&new, "new.pem").unwrap(), Some(&passphrase)), TAKEN);
+
+    let des = ["pkcs8", "-topk8", "-v2", "des3", "-in", "key.pem", "-passout", "file:pass"];
+    let told = client.why(&client.openssl(&des, "des.pem").unwrap(), Some(&passphrase));
+    assert!(
+        told.contains("is encrypted in a way that is not supported: openssl pkcs8 -topk8 -in "),
+        "{told}"
+    );
+    // Without encryption, the forms that came before PKCS#8.
+    let sec1 = client.openssl(&["ec", "-in", "key.pem"], "sec1.pem").unwrap();
+    assert_eq!(client.why(&sec1, None), TAKEN);
+}
+
+#[test]
+fn pkcs12_is_refused_with_the_way_out() {
+    let client = Client::new();
+    client.folder.file("key.pem", &client.key_pem);
+    let export = ["pkcs12", "-export", "-inkey", "key.pem", "-in", "client.pem", "-passout", "pass:secret"];
+    let Some(file) = client.openssl(&export, "client.bin") else { return };
+    let told = client.why(&file, None);
+    let line = format!("openssl pkcs12 -in {file} -nodes -out client.pem");
+    assert_eq!(
+        told,
+        format!(
+            "{file}: is PKCS#12, which is not read: {line}, and name client.pem in client_cert and client_key"
+        )
+    );
+    // The line works.
+    let convert = ["pkcs12", "-in", "client.bin", "-nodes", "-passin", "pass:secret"];
+    let both = client.openssl(&convert, "both.pem").unwrap();
+    assert_eq!(client.why(&both, None), TAKEN);
+    let ca = Some(client.ca.clone());
+    let question = Question { ca, client_cert: Some(both.clone()), client_key: Some(both), ..https() };
+    assert_eq!(why(&question), TAKEN);
+}

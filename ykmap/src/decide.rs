@@ -1,0 +1,21 @@
+//! Deciding about an answer as the settings say: what a login and `ykmap verify` both do.
+
+use crate::Fault;
+use crate::online::ByProgram;
+use crate::settings::Settings;
+use crate::store::Store;
+use yubiotp::mapping::Enrolment;
+use yubiotp::verdict::{self, Judgement};
+
+/// Decides about an answer, by the store or the validation servers, in the order of the settings' mode.
+///
+/// # Errors
+/// Nothing was decided.
+pub fn judge<'a>(
+    settings: &Settings,
+    answer: &'a [u8],
+    enrolment: &Enrolment,
+) -> Result<Judgement<'a>, Fault> {
+    let servers = ByProgram(settings.online.as_ref());
+    verdict::judge(answer, enrolment, settings.mode, &Store::new(settings), &servers)
+}

@@ -1,0 +1,320 @@
+//! `[online]` of `config.toml`: which validation servers are asked, how, and as whom.
+
+use super::{joined, within};
+use crate::Fault;
+use crate::file::{self, Audience};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use yubiotp::ask::MAX_SERVERS;
+use yubiotp::verdict::Mode;
+use yubiotp::ykval::{ClientId, ClientKey, Server, SyncLevel};
+use zeroize::Zeroizing;
+
+/// Where the program that asks is when nobody says otherwise.
+pub const ASK: &str = "/usr/libexec/yubiotp/yubiotp-ask";
+
+/// The longest URL of a server or a proxy, so that a question has room for all of them.
+const MAX_URL: usize = 2000;
+
+/// Everything that asking validation servers needs.
+pub struct Online {
+    /// Whom to ask, in this order.
+    pub servers: Vec<Server>,
+    /// As whom.
+    pub client_id: ClientId,
+    /// What signs questions and proves answers. Without one, TLS alone proves who answered.
+    pub key: Option<ClientKey>,
+    /// How long all of it may take, in milliseconds.
+    pub deadline: NonZeroU32,
+    /// How long the first server may be silent before the others are asked too, in milliseconds.
+    pub hedge: NonZeroU32,
+    /// Certificate authorities, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate.
+    pub client_cert: Option<PathBuf>,
+    /// Its private key.
+    pub client_key: Option<PathBuf>,
+    /// The passphrase of that key.
+    pub client_key_passphrase_file: Option<PathBuf>,
+    /// Through whom to ask.
+    pub proxy: Option<Zeroizing<String>>,
+    /// How many peers of a server must confirm.
+    pub sync_level: Option<SyncLevel>,
+    /// How many seconds a server may wait for its peers.
+    pub timeout: Option<u8>,
+    /// The program that asks.
+    pub ask: PathBuf,
+}
+
+/// What stands in `[online]`, or in place of it.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GivenOnline {
+    /// `urls`
+    #[serde(deserialize_with = "urls")]
+    pub urls: Option<Vec<Server>>,
+    /// `client_id`
+    #[serde(deserialize_with = "client_id")]
+    pub client_id: Option<ClientId>,
+    /// `api_key`
+    #[serde(deserialize_with = "api_key")]
+    pub api_key: Option<ClientKey>,
+    /// `api_key_file`
+    pub api_key_file: Option<PathBuf>,
+    /// `deadline`, in seconds
+    #[serde(deserialize_with = "deadline")]
+    pub deadline: Option<u32>,
+    /// `hedge`, in milliseconds
+    #[serde(deserialize_with = "hedge")]
+    pub hedge: Option<u32>,
+    /// `ca`
+    pub ca: Option<PathBuf>,
+    /// `client_cert`
+    pub client_cert: Option<PathBuf>,
+    /// `client_key`
+    pub client_key: Option<PathBuf>,
+    /// `client_key_passphrase_file`
+    pub client_key_passphrase_file: Option<PathBuf>,
+    /// `proxy`
+    #[serde(deserialize_with = "proxy")]
+    pub proxy: Option<Zeroizing<String>>,
+    /// `sync_level`
+    #[serde(deserialize_with = "sync_level")]
+    pub sync_level: Option<SyncLevel>,
+    /// `timeout`, in seconds
+    #[serde(deserialize_with = "timeout")]
+    pub timeout: Option<u8>,
+    /// `plain_http`
+    pub plain_http: Option<bool>,
+    /// `ask`
+    pub ask: Option<PathBuf>,
+}
+
+impl GivenOnline {
+    /// What is given here, else what is given in `other`.
+    pub(super) fn or(self, other: Self) -> Self {
+        // A key that is given here stands for both ways to give one.
+        let (api_key, api_key_file) = if self.api_key.is_some() || self.api_key_file.is_some() {
+            (self.api_key, self.api_key_file)
+        } else {
+            (other.api_key, other.api_key_file)
+        };
+        Self {
+            urls: self.urls.or(other.urls),
+            client_id: self.client_id.or(other.client_id),
+            api_key,
+            api_key_file,
+            deadline: self.deadline.or(other.deadline),
+            hedge: self.hedge.or(other.hedge),
+            ca: self.ca.or(other.ca),
+            client_cert: self.client_cert.or(other.client_cert),
+            client_key: self.client_key.or(other.client_key),
+            client_key_passphrase_file: self.client_key_passphrase_file.or(other.client_key_passphrase_file),
+            proxy: self.proxy.or(other.proxy),
+            sync_level: self.sync_level.or(other.sync_level),
+            timeout: self.timeout.or(other.timeout),
+            plain_http: self.plain_http.or(other.plain_http),
+            ask: self.ask.or(other.ask),
+        }
+    }
+
+    pub(super) fn relative_to(mut self, folder: &Path) -> Self {
+        let paths = [
+            &mut self.api_key_file,
+            &mut self.ca,
+            &mut self.client_cert,
+            &mut self.client_key,
+            &mut self.client_key_passphrase_file,
+            &mut self.ask,
+        ];
+        for path in paths {
+            *path = path.take().map(|path| joined(folder, path));
+        }
+        self
+    }
+
+    /// Everything that asking needs, and what the log should warn of. `config` is the file to mend.
+    pub(super) fn settle(self, mode: Mode, config: &Path) -> Result<(Online, Vec<String>), Fault> {
+        let fault =
+            |why: String| Fault::Settings { path: config.to_owned(), why: format!("[online]: {why}") };
+        let missing = |what| fault(format!("mode {:?} needs {what}", mode.name()));
+        let servers = self.urls.ok_or_else(|| missing("urls (in pam.d: urllist=)"))?;
+        let client_id = self.client_id.ok_or_else(|| missing("client_id (in pam.d: id=)"))?;
+        if self.client_cert.is_some() != self.client_key.is_some() {
+            return Err(fault("give client_cert and client_key both, or neither".to_owned()));
+        }
+        if self.client_key_passphrase_file.is_some() && self.client_key.is_none() {
+            return Err(fault(
+                "client_key_passphrase_file is for a client_key, and there is none".to_owned(),
+            ));
+        }
+        let key = match (self.api_key, self.api_key_file) {
+            (Some(_), Some(_)) => return Err(fault("give api_key or api_key_file, not both".to_owned())),
+            (key @ Some(_), None) => key,
+            (None, Some(path)) => Some(key_in(&path)?),
+            (None, None) => None,
+        };
+        let mut warnings = Vec::new();
+        if key.is_none() {
+            // Through a proxy, even what goes to this host leaves it.
+            let open =
+                |server: &&Server| !server.is_https() && (self.proxy.is_some() || !server.is_loopback());
+            match servers.iter().find(open) {
+                Some(server) if self.plain_http == Some(true) => warnings.push(format!(
+                    "{server} is asked over plain http and without api_key: whoever is on the way can say yes (plain_http)"
+                )),
+                Some(server) => {
+                    return Err(fault(format!(
+                        "{server} would be believed unsigned and unencrypted: give api_key_file, or an https URL"
+                    )));
+                }
+                None => {}
+            }
+        }
+        let milliseconds = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let online = Online {
+            servers,
+            client_id,
+            key,
+            deadline: milliseconds(self.deadline.unwrap_or(5).saturating_mul(1000)),
+            hedge: milliseconds(self.hedge.unwrap_or(300)),
+            ca: self.ca,
+            client_cert: self.client_cert,
+            client_key: self.client_key,
+            client_key_passphrase_file: self.client_key_passphrase_file,
+            proxy: self.proxy,
+            sync_level: self.sync_level,
+            timeout: self.timeout,
+            ask: self.ask.unwrap_or_else(|| ASK.into()),
+        };
+        Ok((online, warnings))
+    }
+}
+
+fn key_in(path: &Path) -> Result<ClientKey, Fault> {
+    let text = Zeroizing::new(file::read(path, 1024, Audience::Owner)?);
+    ClientKey::parse(&text).map_err(|why| Fault::ClientKey { path: path.to_owned(), why })
+}
+
+/// URLs, separated by semicolons, as a line in pam.d has them.
+///
+/// # Errors
+/// Names the one that is none.
+pub fn parse_urls(list: &str) -> Result<Vec<Server>, String> {
+    let urls = list.split(';').map(str::trim).filter(|url| !url.is_empty());
+    checked(urls.map(parse_url).collect::<Result<_, _>>()?)
+}
+
+fn parse_url(url: &str) -> Result<Server, String> {
+    if url.len() > MAX_URL {
+        return Err(format!("a URL has more than {MAX_URL} characters"));
+    }
+    Server::parse(url).map_err(|why| format!("URL {url:?} {why}"))
+}
+
+fn checked(servers: Vec<Server>) -> Result<Vec<Server>, String> {
+    if servers.is_empty() || servers.len() > MAX_SERVERS {
+        return Err(format!("urls are 1 to {MAX_SERVERS} URLs of validation servers"));
+    }
+    Ok(servers)
+}
+
+/// The URL of a proxy.
+///
+/// # Errors
+/// It is none.
+pub fn parse_proxy(url: &str) -> Result<Zeroizing<String>, String> {
+    let known = ["http://", "https://", "socks5://"].iter().any(|scheme| url.starts_with(scheme));
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic()) && url.len() <= MAX_URL;
+    // Never shown: it may hold a password.
+    if known && plain { Ok(Zeroizing::new(url.to_owned())) } else { Err(NO_PROXY.to_owned()) }
+}
+
+const NO_PROXY: &str =
+    "proxy is the URL of a proxy: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
+
+/// Whether a number is a client id.
+///
+/// # Errors
+/// Says which are.
+pub fn check_client_id(id: i64) -> Result<ClientId, String> {
+    let id = u64::try_from(id).ok().and_then(ClientId::new);
+    id.ok_or_else(|| {
+        "client_id is a number of 1 to 10 digits, as the validation server gave it out".to_owned()
+    })
+}
+
+fn client_id<'de, D: Deserializer<'de>>(number: D) -> Result<Option<ClientId>, D::Error> {
+    within(number, check_client_id)
+}
+
+fn deadline<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
+    within(number, |seconds| match u32::try_from(seconds) {
+        Ok(seconds @ 1..=60) => Ok(seconds),
+        _ => Err("deadline is a number of seconds from 1 to 60".to_owned()),
+    })
+}
+
+fn hedge<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
+    within(number, |milliseconds| match u32::try_from(milliseconds) {
+        Ok(milliseconds @ 1..=60_000) => Ok(milliseconds),
+        _ => Err("hedge is a number of milliseconds from 1 to 60000".to_owned()),
+    })
+}
+
+fn timeout<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
+    within(number, |seconds| match u8::try_from(seconds) {
+        Ok(seconds @ 1..=60) => Ok(seconds),
+        _ => Err("timeout is a number of seconds from 1 to 60".to_owned()),
+    })
+}
+
+fn api_key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<ClientKey>, D::Error> {
+    let text = Zeroizing::new(<String as serde::Deserialize>::deserialize(text)?);
+    ClientKey::parse(text.as_bytes()).map(Some).map_err(|why| Error::custom(format!("api_key {why}")))
+}
+
+fn proxy<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    let text = Zeroizing::new(<String as serde::Deserialize>::deserialize(text)?);
+    parse_proxy(&text).map(Some).map_err(Error::custom)
+}
+
+fn urls<'de, D: Deserializer<'de>>(urls: D) -> Result<Option<Vec<Server>>, D::Error> {
+    struct OneOrMany;
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<Server>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a URL or a list of URLs")
+        }
+        fn visit_str<E: Error>(self, url: &str) -> Result<Vec<Server>, E> {
+            Ok(vec![parse_url(url).map_err(E::custom)?])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Server>, A::Error> {
+            let mut servers = Vec::new();
+            while let Some(url) = list.next_element::<String>()? {
+                servers.push(parse_url(&url).map_err(A::Error::custom)?);
+            }
+            checked(servers).map_err(A::Error::custom)
+        }
+    }
+    urls.deserialize_any(OneOrMany).map(Some)
+}
+
+fn sync_level<'de, D: Deserializer<'de>>(level: D) -> Result<Option<SyncLevel>, D::Error> {
+    struct NumberOrName;
+    impl Visitor<'_> for NumberOrName {
+        type Value = SyncLevel;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number from 0 to 100, \"fast\" or \"secure\"")
+        }
+        fn visit_str<E: Error>(self, name: &str) -> Result<SyncLevel, E> {
+            SyncLevel::parse(name).map_err(E::custom)
+        }
+        fn visit_i64<E: Error>(self, percent: i64) -> Result<SyncLevel, E> {
+            SyncLevel::parse(&percent.to_string()).map_err(E::custom)
+        }
+    }
+    level.deserialize_any(NumberOrName).map(Some)
+}

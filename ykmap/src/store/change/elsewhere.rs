@@ -1,0 +1,77 @@
+//! Positions of tokens without a key here: how one begins, and how a key takes it over.
+//!
+//! Which key made the OTPs that servers said yes to is not known. So such a position begins no lower than that of any
+//! key this host knew the token by, and no key begins lower than it.
+
+use super::{Change, SECRET, aside};
+use crate::Fault;
+use crate::store::advance::{Held, may_write};
+use crate::store::slots::{State, new_file};
+use yubiotp::PublicId;
+use yubiotp::key::Fingerprint;
+
+impl Change<'_> {
+    /// Makes the position of a token without a key here, unless it has one.
+    ///
+    /// # Errors
+    /// There is a key, something known of the token cannot be read, or the store cannot be written.
+    pub(in crate::store) fn begin_elsewhere(&self, token: &PublicId) -> Result<(), Fault> {
+        let name = token.to_string();
+        if self.keys.has(&name)? {
+            return Err(Fault::KeyIsHere { path: self.keys.path().join(name), token: *token });
+        }
+        match self.state(token)? {
+            // Somebody else's login was first.
+            Some(state) if state.key == Fingerprint::ELSEWHERE => return Ok(()),
+            // Its key went by other ways than `remove`.
+            Some(state) => self.put_aside(token, state.key)?,
+            None => {}
+        }
+        let prefix = format!("{token}.");
+        let mut known = Vec::new();
+        for name in self.positions.names()?.iter().filter(|name| name.starts_with(&prefix)) {
+            // Whatever its name says: what it says counts.
+            known.push(Some(self.last_of(name, token)?));
+        }
+        self.begin(&State::follow(*token, Fingerprint::ELSEWHERE, known))
+    }
+
+    /// Replaces the position of a token that had no key here by one of `key`, which goes on from it.
+    ///
+    /// The number is copied. So no login may be writing the old file from when it is read until it has lost its name;
+    /// whoever waited for it sees that, and reads the new one.
+    pub(super) fn take_over(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+        let held = Held::lock(&self.positions, token, self.store.lock_wait)?;
+        let now = held.slots.state;
+        let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
+        // Switched off and on is now the key's. What was said without it also counts for the key after it.
+        let elsewhere =
+            State { enabled: true, position: now.position.max(before.and_then(|it| it.position)), ..now };
+        if elsewhere.position.is_some() {
+            self.positions.replace(&aside(token, Fingerprint::ELSEWHERE), &new_file(&elsewhere), SECRET)?;
+        }
+        let own = self.last_said(token, key)?;
+        let begun = State::follow(*token, key, [Some(elsewhere), own]);
+        self.begin(&State { enabled: now.enabled, ..begun })?;
+        drop(held);
+        Ok(())
+    }
+
+    /// Makes `positions/ID` say this, durably. What was set aside of its key is in it, and goes.
+    pub(super) fn begin(&self, state: &State) -> Result<(), Fault> {
+        let name = state.token.to_string();
+        may_write(&self.positions.path().join(&name))?;
+        self.positions.replace(&name, &new_file(state), SECRET)?;
+        // Should it outlive a power cut, it says no more than the new one.
+        Ok(self.positions.remove(&aside(&state.token, state.key))?)
+    }
+
+    /// What the position says that was set aside for a key, once no login is writing it any more.
+    pub(super) fn last_said(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
+        self.set_aside(token, key)?.map(|_| self.last_of(&aside(token, key), token)).transpose()
+    }
+
+    fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
+        Ok(Held::named(&self.positions, name, token, self.store.lock_wait)?.slots.state)
+    }
+}
