@@ -6,25 +6,28 @@ DESTDIR ?=
 prefix  ?= /usr
 bindir  ?= $(prefix)/bin
 docdir  ?= $(prefix)/share/doc/pam_yubiotp
-# Where the module looks for the program that speaks to the network, unless ask= says otherwise.
+# Where the module looks for the program that speaks to the network. Elsewhere, `ask` in config.toml must say where.
 askdir  ?= $(prefix)/libexec/yubiotp
 # Where libpam looks for modules: /usr/lib/TRIPLET/security on Debian, /usr/lib64/security on Fedora.
 triplet := $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || cc -print-multiarch 2>/dev/null)
 pamdir  ?= $(prefix)/$(if $(triplet),lib/$(triplet),$(if $(wildcard /usr/lib64/security),lib64,lib))/security
 
-.PHONY: help demo test check build install uninstall clean
+.PHONY: help demo test check bench fuzz build install uninstall clean
 
 help:
-	@echo 'make demo       one login, a replay, a stranger: through the real libpam, in a temporary folder'
+	@echo 'make demo       logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test       every test; sshd, sudo and login for real if run as root'
 	@echo 'make check      formatting, lints, and what a login process loads'
+	@echo 'make bench      one online login beside one of pam_yubico; writes tests/bench/README.md'
+	@echo 'make fuzz       what comes from the network, 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build      the module, the program that asks validation servers, and the command'
-	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir='
+	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
 	@echo 'make uninstall  takes the files out again; first take the module out of /etc/pam.d'
 
 demo:
 	@packaging/need build
 	$(CARGO) build -q -p pam_yubiotp
+	$(CARGO) build -q -p ykask
 	$(CARGO) build -q -p ykmap
 	@$(CARGO) run -q -p tests --bin demo
 
@@ -39,6 +42,15 @@ check:
 	packaging/login-dependencies --check
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
 	else echo 'cargo-deny is not installed: not asked'; fi
+
+bench:
+	@packaging/need bench
+	$(CARGO) bench -q -p tests --bench online -- --write
+
+FUZZ_SECONDS ?= 600
+fuzz:
+	@packaging/need test
+	packaging/fuzz $(FUZZ_SECONDS)
 
 # One package at a time: built together, the module would be linked with the command's features.
 build:
@@ -67,7 +79,9 @@ uninstall:
 	@if [ -z '$(DESTDIR)' ] && grep -ls '^[^#]*pam_yubiotp' /etc/pam.d/* /etc/pam.conf; then \
 		echo 'these still name the module: take it out of them first' >&2; exit 1; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap
-	rm -rf $(DESTDIR)$(docdir) $(DESTDIR)$(askdir)
+	rm -f $(DESTDIR)$(askdir)/yubiotp-ask
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(askdir) 2>/dev/null
+	rm -rf $(DESTDIR)$(docdir)
 
 clean:
 	$(CARGO) clean

@@ -39,12 +39,12 @@ impl Log {
         let token = match outcome {
             Outcome::Accepted(accepted) => Some(accepted.what.token()),
             Outcome::Rejected(reason) | Outcome::TriesUsedUp(Some(reason)) => reason.what.token(),
+            Outcome::Unusable(fault) => fault.token(),
             Outcome::TriesUsedUp(None)
             | Outcome::NotEnrolled
             | Outcome::Excused
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
-            | Outcome::Unusable(_)
             | Outcome::BadArgument(_)
             | Outcome::ConversationFailed(_) => None,
         };

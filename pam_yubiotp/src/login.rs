@@ -82,7 +82,11 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     };
     let warnings: Vec<_> = options.warnings().collect();
     let Options { config, given, nullok, first_pass, always_prompt } = options;
-    let settings = match Settings::load(config.as_deref(), given) {
+    let settings = Settings::load(config.as_deref(), given).and_then(|mut settings| {
+        settings.prepare()?;
+        Ok(settings)
+    });
+    let settings = match settings {
         Ok(settings) => settings,
         Err(fault) => return early(host, Outcome::Unusable(fault)),
     };

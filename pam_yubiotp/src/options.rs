@@ -126,7 +126,9 @@ fn online(given: &mut GivenOnline, name: &str, value: &str) -> Result<(), String
         "id" => once(&mut given.client_id, check_client_id(number(value))?),
         "key" => once(&mut given.api_key, ClientKey::parse(value.as_bytes()).map_err(|why| why.to_string())?),
         "url" | "urllist" => once(&mut given.urls, parse_urls(value)?),
-        "capath" | "cainfo" => once(&mut given.ca, absolute(value)?),
+        "capath" | "cainfo" => once(&mut given.ca, absolute(value)?).map_err(|_| {
+            "cainfo= and capath= both say whom to trust: give one, a file or a folder".to_owned()
+        }),
         "proxy" => once(&mut given.proxy, parse_proxy(value)?),
         "ask" => once(&mut given.ask, absolute(value)?),
         other => Err(unknown(other)),
@@ -285,11 +287,11 @@ mod tests {
             &["debug", "debug"][..],
             &["nullok", "nullok"],
             &["mapping=/a", "authfile=/b"],
-            &["capath=/a", "cainfo=/b"],
             &["url=https://a", "urllist=https://a"],
         ] {
             assert!(read(twice).err().unwrap().ends_with("given twice"));
         }
+        assert!(read(&["capath=/a", "cainfo=/b"]).err().unwrap().ends_with("give one, a file or a folder"));
         assert!(read(&["use_first_pass", "try_first_pass"]).is_err());
         assert!(Options::read(&[c"\xff"]).is_err());
     }

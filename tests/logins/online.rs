@@ -1,9 +1,10 @@
 //! Validation servers behind the real sshd and sudo: they decide, they go, and nothing is accepted twice.
 
 use crate::site::Site;
-use crate::ways::TALKATIVE;
+use crate::ways::{SOON, TALKATIVE};
 use tests::host::Sshd;
 use tests::soft_yubikey::SoftYubiKey;
+use tests::validation::manners::NO;
 use tests::validation::{CLIENT, KEY, Server};
 
 const PAM: &str =
@@ -62,9 +63,7 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     drop(server);
     let second = token.press();
     site.assert_in(ssh(&site, &sshd, &second), "alice");
-    let fell = format!(
-        "decided offline, for no server did: no validation server decided: {base}: connection refused (* ms)"
-    );
+    let fell = format!("decided offline, for no server did: {base}: connection refused (* ms)");
     site.assert_decided(&[&line(
         "accepted",
         &token,
@@ -133,4 +132,35 @@ fn sudo_asks_for_a_token_whose_key_is_not_here() {
         &line("accepted", "usage counter 1, session use 0"),
         &line("refused", "the OTP was used before: *"),
     ]);
+}
+
+/// The servers know that the OTP was used, and this host does not. Limits in which no program can live must not leave it
+/// to this host.
+#[test]
+fn the_caller_of_sudo_does_not_choose_who_decides() {
+    let mut token = SoftYubiKey::numbered(1);
+    let server = Server::start(&[&token]);
+    let Some(site) = site("online-then-offline", &server) else { return };
+    let _its_key_is_here = site.token(1, "alice");
+    let (_, used_elsewhere) = NO.iter().find(|(name, _)| *name == "signed REPLAYED_OTP").unwrap();
+    server.will(*used_elsewhere);
+    let mut asked = 0;
+    for limit in
+        ["-i 0", "-u 1", "-u 0", "-n 8", "-n 7", "-n 6", "-d 1000", "-v 60000", "-s 64", "-t 1", "-l 0"]
+    {
+        let mut terminal = site.sudo_within("alice", limit);
+        // Under some of them sudo itself cannot live, and asks nobody.
+        if terminal.comes("YubiKey for alice: ", SOON) {
+            asked += 1;
+            terminal.type_line(&token.press());
+        }
+        let (code, transcript) = terminal.finish(SOON);
+        assert!(code != Some(0) && !transcript.contains("in-42"), "{limit}: {transcript}");
+    }
+    assert!(asked >= 5, "only {asked} were asked at all");
+    println!("{:#?}", site.host.log_lines());
+    server.will_be_honest();
+    let mut terminal = site.sudo("alice");
+    site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
+    site.assert_in(terminal, "root");
 }

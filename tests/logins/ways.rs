@@ -32,6 +32,13 @@ impl Site {
         Terminal::spawn(command)
     }
 
+    /// sudo, from a shell that has set a limit before: `-u 1`, as ulimit has it.
+    pub(crate) fn sudo_within(&self, user: &str, limit: &str) -> Terminal {
+        let mut command = self.host.command_as(user, "sh");
+        command.args(["-c", &format!("ulimit {limit} && exec sudo -k sh -c \"$0\""), PROOF]);
+        Terminal::spawn(command)
+    }
+
     /// su, from one user to another.
     pub(crate) fn su(&self, from: &str, to: &str) -> Terminal {
         let mut command = self.host.command_as(from, "su");

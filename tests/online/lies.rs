@@ -71,6 +71,7 @@ fn each_before_an_honest_one(number: u32, manners: &[Named]) {
     let elsewhere = Server::start(&[&world.key]);
     world.server.refer_to(&elsewhere.url());
     world.place.online("online", &[world.server.url(), honest.url()], "");
+    world.press().assert("PAM_SUCCESS", &[], "honest");
     for (name, manner) in manners {
         world.server.will(*manner);
         world.server.forget_requests();

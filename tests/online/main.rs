@@ -7,12 +7,16 @@
     clippy::disallowed_methods,
     reason = "a test fails by panicking"
 )]
+#![expect(clippy::print_stdout, reason = "measured times and lines of the log, for --nocapture")]
 
+mod administered;
+mod arguments;
 mod cut_off;
 mod environment;
 mod failover;
 mod hosts;
 mod lies;
+mod once;
 mod program;
 mod requests;
 mod several;

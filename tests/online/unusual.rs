@@ -60,6 +60,7 @@ fn ykmap_decides_the_same() {
     assert_eq!(world.server.requests().len(), 1);
     world.server.token(&world.key);
     world.login(&otp).assert("PAM_AUTH_ERR", &["used before"], "by the module");
+    world.server.token(&world.key);
     let (code, said) = verify(&otp);
     assert!(code == Some(1) && said.contains("used before"), "{code:?} {said}");
     world.server.will(|x| x.unsigned(&x.fields));

@@ -3,11 +3,12 @@
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
-use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 /// Holds the namespace until its standard input ends, and ends whoever is in it then.
 const SCRIPT: &str = "set -eu
@@ -97,13 +98,25 @@ impl Namespace {
     /// A socket that listens inside, wherever the thread runs that uses it.
     #[must_use]
     pub fn listen(&self, address: SocketAddr) -> TcpListener {
+        self.enter(move || TcpListener::bind(address)).unwrap()
+    }
+
+    /// A connection from inside.
+    ///
+    /// # Errors
+    /// There is none within 400 ms.
+    pub fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        self.enter(move || TcpStream::connect_timeout(&address, Duration::from_millis(400)))
+    }
+
+    /// Does something inside. A thread enters for good, so one that ends.
+    fn enter<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
         let namespace = File::open(self.path()).unwrap();
-        // A thread enters for good, so one that ends.
-        let listening = thread::spawn(move || {
+        let entered = thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            TcpListener::bind(address).unwrap()
+            act()
         });
-        listening.join().unwrap()
+        entered.join().unwrap()
     }
 }
 
@@ -186,19 +199,12 @@ fn there(n: u8) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     /// Whether somebody inside can connect, and after how long they knew.
     fn connects(network: &Network, address: SocketAddr) -> (bool, Duration) {
-        let namespace = File::open(network.client.path()).unwrap();
-        let connecting = thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            let begun = Instant::now();
-            let connected =
-                std::net::TcpStream::connect_timeout(&address, Duration::from_millis(400)).is_ok();
-            (connected, begun.elapsed())
-        });
-        connecting.join().unwrap()
+        let begun = Instant::now();
+        (network.client.connect(address).is_ok(), begun.elapsed())
     }
 
     #[test]
@@ -210,10 +216,7 @@ mod tests {
         let listeners: Vec<_> = (0..3).map(|n| network.listen(n)).collect();
         let address = |n: usize| listeners[n].local_addr().unwrap();
         assert!((0..3).all(|n| connects(&network, address(n)).0));
-        assert!(
-            std::net::TcpStream::connect_timeout(&address(0), Duration::from_millis(200)).is_err(),
-            "outside"
-        );
+        assert!(TcpStream::connect_timeout(&address(0), Duration::from_millis(200)).is_err(), "outside");
         network.take_down(0);
         network.pull(1);
         network.black_hole(2);

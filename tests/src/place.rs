@@ -57,10 +57,20 @@ impl Login {
         self.log.iter().filter(own).collect()
     }
 
-    /// The same, without what libpam puts before them.
+    /// The same, without what libpam puts before them, and without warnings.
     #[must_use]
     pub fn decisions(&self) -> Vec<&str> {
-        self.auth_lines().iter().filter_map(|line| Some(line.text.split_once("): ")?.1)).collect()
+        self.said_in_log().filter(|line| !line.starts_with("warning ")).collect()
+    }
+
+    /// What was warned of.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&str> {
+        self.said_in_log().filter(|line| line.starts_with("warning ")).collect()
+    }
+
+    fn said_in_log(&self) -> impl Iterator<Item = &str> {
+        self.auth_lines().into_iter().filter_map(|line| Some(line.text.split_once("): ")?.1))
     }
 }
 

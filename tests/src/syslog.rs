@@ -44,7 +44,7 @@ impl Capture {
         Self { file }
     }
 
-    /// The environment of a program whose log is wanted, for [`Command::envs`].
+    /// The environment of a program whose log is wanted, for [`Command::envs`](std::process::Command::envs).
     #[must_use]
     pub fn envs(&self) -> [(&'static str, OsString); 2] {
         [

@@ -76,16 +76,21 @@ impl Terminal {
     /// # Panics
     /// With the transcript, where it does not come in time or the program ends without it.
     pub fn wait_for(&mut self, text: &str, timeout: Duration) {
+        let comes = self.comes(text, timeout);
+        assert!(comes, "{text:?} was not printed; the terminal shows:\n{}", self.transcript());
+    }
+
+    /// The same, where it need not come; `false` if the program ended without it, or the time was over.
+    pub fn comes(&mut self, text: &str, timeout: Duration) -> bool {
         let from = self.waited_to;
         let find = |bytes: &[u8]| {
             let place = bytes[from..].windows(text.len()).position(|window| window == text.as_bytes());
             place.map(|place| from + place + text.len())
         };
         let done = |content: &Content| content.closed || find(&content.bytes).is_some();
-        match find(&self.screen.wait(timeout, done)) {
-            Some(end) => self.waited_to = end,
-            None => panic!("{text:?} was not printed; the terminal shows:\n{}", self.transcript()),
-        }
+        let end = find(&self.screen.wait(timeout, done));
+        self.waited_to = end.unwrap_or(from);
+        end.is_some()
     }
 
     /// Types `line` and the return key. Wait for the prompt first: programs that hide what is typed throw away

@@ -193,7 +193,9 @@ impl Shared {
                 Box::new(StreamOwned::new(connection, raw.try_clone()?))
             }
         };
-        let Some(request) = Request::read(&mut stream)? else { return Ok(()) };
+        let Some(request) = Request::read(&mut stream)? else {
+            return stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+        };
         self.requests.lock().unwrap().push(request.clone());
         let (key, fields) = self.ledger.lock().unwrap().answer(&request);
         let elsewhere = self.elsewhere.lock().unwrap().clone();

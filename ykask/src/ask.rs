@@ -3,7 +3,9 @@
 //! One thread a server, and this one for what the login process says. Dead, silent and lying servers together cost at
 //! most one hedge interval: then everybody is asked.
 
-use crate::net::Client;
+use crate::failure::Failure;
+use crate::files::words;
+use crate::net::{Client, Way};
 use crate::talk::{Order, Orders, tell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,12 +60,16 @@ struct Round {
 /// Events are told while this is held, so that none comes within another or after the end.
 #[derive(Default)]
 struct Servers {
-    /// When each that was asked was asked.
-    asked: Vec<Instant>,
-    /// Which of those have ended.
-    ended: Vec<bool>,
+    asked: Vec<Asked>,
     /// Nothing is told any more.
     over: bool,
+}
+
+/// A server that was asked.
+struct Asked {
+    at: Instant,
+    ended: bool,
+    way: Arc<Way>,
 }
 
 /// Asks until there is nothing more to tell, the deadline has come, or the login process has left.
@@ -71,13 +77,17 @@ pub(crate) fn round(client: Client, urls: Vec<Zeroizing<String>>, clock: Clock, 
     let round = Arc::new(Round { client, urls, servers: Mutex::default() });
     round.ask_next(&mut round.servers());
     // From when the first was asked.
-    let hedge = clock.began.elapsed().saturating_add(clock.hedge);
+    let hedge = clock.hedge;
     let mut hedged = false;
     loop {
         let time = if hedged { clock.last_words() } else { hedge.min(clock.last_words()) };
         match orders.wait(clock.until(time)) {
             Order::Leave => return,
             Order::Next => round.ask_next(&mut round.servers()),
+            // Too late even for them: it was stopped, or got no processor, and the servers need not be silent.
+            Order::Nothing if clock.until(clock.deadline).is_zero() => {
+                unable(&mut round.servers(), "it was held up until after the deadline")
+            }
             Order::Nothing if clock.until(clock.last_words()).is_zero() => return round.last_words(),
             Order::Nothing => {}
         }
@@ -102,43 +112,45 @@ impl Round {
         if server >= self.urls.len() {
             return;
         }
-        servers.asked.push(Instant::now());
-        servers.ended.push(false);
+        let way = self.client.way();
+        servers.asked.push(Asked { at: Instant::now(), ended: false, way: Arc::clone(&way) });
         tell(&Event::Asked { server });
         let round = Arc::clone(self);
         // It ends with the process, at the latest: nothing joins it.
         let thread = thread::Builder::new().spawn(move || {
-            // What came from the network may not end in silence.
-            let reply = catch_unwind(AssertUnwindSafe(|| round.fetch(server)));
-            round.end(server, reply.unwrap_or_else(|_| Err("a fault of yubiotp-ask's own".into())));
+            // What came from the network may not end in silence. It is that server's doing, so others are asked.
+            let reply = catch_unwind(AssertUnwindSafe(|| round.fetch(server, &way)));
+            let panicked = |_| Err(Failure::Theirs("what it said broke yubiotp-ask: report this".into()));
+            round.end(server, reply.unwrap_or_else(panicked));
         });
         if let Err(error) = thread {
-            self.ended(servers, server, Err(format!("no thread to ask it with: {error}")));
+            unable(servers, &format!("no thread: {}", words(&error)));
         }
     }
 
-    fn fetch(&self, server: usize) -> Result<Vec<u8>, String> {
-        self.client.fetch(self.urls.get(server).map_or("", |url| url.as_str()))
+    fn fetch(&self, server: usize, way: &Arc<Way>) -> Result<Vec<u8>, Failure> {
+        self.client.fetch(self.urls.get(server).map_or("", |url| url.as_str()), way)
     }
 
-    fn end(self: &Arc<Self>, server: usize, reply: Result<Vec<u8>, String>) {
+    fn end(self: &Arc<Self>, server: usize, reply: Result<Vec<u8>, Failure>) {
         self.ended(&mut self.servers(), server, reply);
     }
 
-    fn ended(self: &Arc<Self>, servers: &mut Servers, server: usize, reply: Result<Vec<u8>, String>) {
+    fn ended(self: &Arc<Self>, servers: &mut Servers, server: usize, reply: Result<Vec<u8>, Failure>) {
         if servers.over {
             return;
         }
-        let ms = servers.end(server);
+        let ms = servers.asked.get_mut(server).map_or(0, Asked::end);
         let failed = reply.is_err();
         tell(&match reply {
             Ok(body) => Event::Reply { server, ms, body },
-            Err(why) => Event::Failed { server, ms, why },
+            Err(Failure::Theirs(why)) => Event::Failed { server, ms, why },
+            Err(Failure::Own(why)) => unable(servers, &why),
         });
         if failed {
             self.ask_next(servers);
         }
-        if servers.ended.len() == self.urls.len() && servers.ended.iter().all(|ended| *ended) {
+        if servers.asked.len() == self.urls.len() && servers.asked.iter().all(|asked| asked.ended) {
             // Nothing more to tell: the closed socket says so. Still held, so nobody is within an event.
             std::process::exit(0);
         }
@@ -147,23 +159,26 @@ impl Round {
     /// The deadline: says who is silent still.
     fn last_words(&self) {
         let mut servers = self.servers();
-        for server in 0..servers.asked.len() {
-            if servers.ended.get(server) == Some(&false) {
-                let ms = servers.end(server);
-                tell(&Event::Failed { server, ms, why: "no answer".into() });
+        for (server, asked) in servers.asked.iter_mut().enumerate() {
+            if !asked.ended {
+                tell(&Event::Failed { server, ms: asked.end(), why: self.client.no_answer(&asked.way) });
             }
         }
         servers.over = true;
     }
 }
 
-impl Servers {
-    /// Marks one as ended; after how many milliseconds.
-    fn end(&mut self, server: usize) -> u32 {
-        if let Some(ended) = self.ended.get_mut(server) {
-            *ended = true;
-        }
-        let asked = self.asked.get(server);
-        asked.map_or(0, |asked| u32::try_from(asked.elapsed().as_millis()).unwrap_or(u32::MAX))
+impl Asked {
+    /// Marks it as ended; after how many milliseconds.
+    fn end(&mut self) -> u32 {
+        self.ended = true;
+        u32::try_from(self.at.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
+}
+
+/// The end: what this host lacks may not look like servers that failed. They are still held, so nobody is within an
+/// event.
+fn unable(_held: &mut Servers, why: &str) -> ! {
+    tell(&Event::Unable { why: format!("this host has not what it takes to ask: {why}") });
+    std::process::exit(1)
 }

@@ -46,12 +46,17 @@ const DNS: u16 = 53;
 /// Confines the process, which has one thread still, for good. The ports are those of the servers, or of the proxy.
 pub(crate) fn confine(ports: &[u16]) -> Result<(), String> {
     prctl::set_no_new_privs().map_err(|error| format!("cannot give up new privileges: {}", error.desc()))?;
+    let seccomp = syscalls::are_filtered();
     landlock(ports).map_err(|error| format!("cannot confine itself (landlock): {error}"))?;
-    syscalls::confine().map_err(|error| format!("cannot confine itself (seccomp): {error}"))
+    if seccomp {
+        syscalls::confine().map_err(|error| format!("cannot confine itself (seccomp): {error}"))?;
+    }
+    Ok(())
 }
 
 /// Reading what is named above, connecting to the ports; no other file, no writing, no execution, nobody else's
-/// abstract sockets, no signals.
+/// abstract sockets, no signals. Sockets that are files can still be connected to: nscd's and systemd-resolved's are
+/// among them, and landlock cannot tell them from others.
 fn landlock(ports: &[u16]) -> Result<(), RulesetError> {
     let places = path_beneath_rules(READ, AccessFs::ReadFile | AccessFs::ReadDir);
     let ports = ports
@@ -75,9 +80,13 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "tests of what cannot be opened")]
 
     use super::*;
+    use rustix::net::{
+        AddressFamily, SendAncillaryBuffer, SendFlags, SocketType, ipproto, sendmsg_addr, sendto, socket,
+        sockopt,
+    };
     use std::fs::{self, File};
-    use std::io::ErrorKind;
-    use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+    use std::io::{ErrorKind, IoSlice};
+    use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
     use std::process::Command;
     use std::thread;
 
@@ -122,6 +131,27 @@ mod tests {
                 "a signal"
             );
             assert!(denied(TcpListener::bind("127.0.0.1:0").err()), "a server");
+            // Ways around the ports.
+            let socket = |protocol| socket(AddressFamily::INET, SocketType::STREAM, protocol);
+            for protocol in [ipproto::MPTCP, ipproto::SCTP] {
+                assert!(denied(socket(Some(protocol)).err().map(Into::into)), "{protocol:?}");
+            }
+            let ping = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::ICMP));
+            assert!(denied(ping.err().map(Into::into)), "ICMP");
+            let tcp = socket(Some(ipproto::TCP)).unwrap();
+            let there = SocketAddr::from(([127, 0, 0, 1], port));
+            let early = SendFlags::from_bits_retain(nix::libc::MSG_FASTOPEN.unsigned_abs());
+            assert!(
+                denied(sendto(&tcp, b"x", early, &there).err().map(Into::into)),
+                "data with the first packet"
+            );
+            let (pieces, mut more) = ([IoSlice::new(b"x")], SendAncillaryBuffer::default());
+            let sent = sendmsg_addr(&tcp, &there, &pieces, &mut more, early);
+            assert!(denied(sent.err().map(Into::into)), "the same, in another way");
+            // One stands for all, TCP_FASTOPEN_CONNECT among them.
+            assert!(denied(sockopt::set_tcp_cork(&tcp, true).err().map(Into::into)), "an option of TCP");
+            sockopt::set_tcp_nodelay(&tcp, true).unwrap();
+            sockopt::set_socket_broadcast(&tcp, true).unwrap();
             (File::open(&file).err(), TcpStream::connect(("127.0.0.1", port)).err())
         });
         // By landlock alone.

@@ -1,7 +1,12 @@
-//! Reading what the question names, as root: checked on the open descriptor, so that nothing can be exchanged between.
+//! Reading what the question names, as root.
+//!
+//! The login process has looked at the path of each named file or folder: owner and mode of it, and of every folder on
+//! the way (`ykmap::file`). Here it is seen that it is a file, not endless, and a secret no secret of everybody's; and
+//! what only this program finds is checked here, on the open descriptor.
 
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
+use std::fmt::Display;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -11,24 +16,19 @@ use zeroize::Zeroizing;
 /// What kind of file is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Certificates: everybody may read them, and only root, or who runs this, may write them.
-    Public,
-    /// A key or passphrase: others may not read it either. A group may (`root:ssl-cert`, mode 0640).
+    /// Certificates in a file that the question names.
+    Named,
+    /// Certificates in the system's bundle, or in a file of a folder: nobody has looked at it yet.
+    Found,
+    /// A key or passphrase that the question names: others may not read it. A group may (`root:ssl-cert`, mode 0640).
     Secret,
 }
 
 impl Kind {
-    fn forbidden(self) -> (u32, &'static str) {
-        match self {
-            Self::Public => (0o022, "go-w"),
-            Self::Secret => (0o026, "g-w,o-rw"),
-        }
-    }
-
     /// The longest file that is read, in bytes.
     fn limit(self) -> u64 {
         match self {
-            Self::Public => 8 << 20,
+            Self::Named | Self::Found => 8 << 20,
             Self::Secret => 1 << 20,
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
     Ok((file, is))
 }
 
-/// Reads a whole file that nobody else can have written.
+/// Reads a whole file.
 pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<Vec<u8>>, String> {
     let (file, is) = open(path)?;
     read_open(path, file, &is, kind)
@@ -61,7 +61,7 @@ pub(crate) fn read_open(
     if !is.is_file() {
         return Err(format!("{name}: is not a regular file"));
     }
-    check(path, is, kind)?;
+    check(&name, is, kind)?;
     let too_long = || format!("{name}: is longer than {} bytes", kind.limit());
     let length = usize::try_from(is.len()).ok().filter(|_| is.len() <= kind.limit()).ok_or_else(too_long)?;
     // Room for all of it, so that no part stays behind in memory that was too small.
@@ -74,23 +74,20 @@ pub(crate) fn read_open(
     Ok(text)
 }
 
-/// Owner and mode of a file or folder.
-pub(crate) fn check(path: &Path, is: &Metadata, kind: Kind) -> Result<(), String> {
-    let name = path.display();
-    let own = Uid::effective().as_raw();
-    if is.uid() != 0 && is.uid() != own {
-        return Err(format!("{name}: belongs to user {}, not to root: chown root {name}", is.uid()));
-    }
-    let (forbidden, remedy) = kind.forbidden();
+fn check(name: &impl Display, is: &Metadata, kind: Kind) -> Result<(), String> {
     let mode = is.mode() & 0o7777;
-    if mode & forbidden == 0 {
-        return Ok(());
+    match kind {
+        Kind::Secret if mode & 0o006 != 0 => {
+            Err(format!("{name}: others may read it (mode {mode:04o}): chmod 600 {name}"))
+        }
+        Kind::Found if is.uid() != 0 && is.uid() != Uid::effective().as_raw() => {
+            Err(format!("{name}: belongs to user {}, not to root: chown root {name}", is.uid()))
+        }
+        Kind::Found if mode & 0o022 != 0 => {
+            Err(format!("{name}: group or others may write to it (mode {mode:04o}): chmod go-w {name}"))
+        }
+        Kind::Named | Kind::Found | Kind::Secret => Ok(()),
     }
-    let what = match mode & forbidden {
-        bits if bits & 0o022 != 0 => "group or others may write to it",
-        _ => "others may read it",
-    };
-    Err(format!("{name}: {what} (mode {mode:04o}): chmod {remedy} {name}"))
 }
 
 /// The words of an error of the system's, without its number.
@@ -119,13 +116,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let why = |mode, kind| read(&file(&folder, mode), kind).err().unwrap_or_default();
         for (mode, kind, part) in [
-            (0o644, Kind::Public, ""),
+            (0o644, Kind::Named, ""),
+            (0o664, Kind::Named, ""),
+            (0o644, Kind::Found, ""),
+            (0o664, Kind::Found, "group or others may write to it (mode 0664): chmod go-w "),
             (0o640, Kind::Secret, ""),
             (0o600, Kind::Secret, ""),
-            (0o664, Kind::Public, "group or others may write to it (mode 0664): chmod go-w "),
-            (0o644, Kind::Secret, "others may read it (mode 0644): chmod g-w,o-rw "),
-            (0o660, Kind::Secret, "group or others may write to it (mode 0660): chmod g-w,o-rw "),
-            (0o602, Kind::Secret, "group or others may write to it (mode 0602)"),
+            (0o644, Kind::Secret, "others may read it (mode 0644): chmod 600 "),
         ] {
             let why = why(mode, kind);
             assert_eq!(why.is_empty(), part.is_empty(), "{mode:o}: {why}");
@@ -139,8 +136,8 @@ mod tests {
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(read(&fifo, Kind::Secret).unwrap_err().ends_with("is not a regular file"));
-        assert!(read(folder.path(), Kind::Public).unwrap_err().ends_with("is not a regular file"));
-        let why = read(Path::new("/nowhere"), Kind::Public).unwrap_err();
+        assert!(read(folder.path(), Kind::Named).unwrap_err().ends_with("is not a regular file"));
+        let why = read(Path::new("/nowhere"), Kind::Named).unwrap_err();
         assert_eq!(why, "/nowhere: cannot be read: No such file or directory");
     }
 

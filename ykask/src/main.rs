@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod ask;
+mod caller;
 mod confine;
+mod failure;
 mod files;
 mod net;
 mod pem;
@@ -27,11 +29,12 @@ const BEFORE_THE_QUESTION: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
+    let own = caller::shake_off();
     start::close_strays();
     if let Some(code) = start::by_hand() {
         return code;
     }
-    match run() {
+    match own.and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             talk::tell(&Event::Unable { why });

@@ -4,16 +4,22 @@
 //! is a REPLAYED_REQUEST. The parts of ureq that it is put together from may change in its minor versions.
 
 mod resolve;
+mod tcp;
+mod way;
 mod whole;
 
 pub(crate) use resolve::Unresolved;
+pub(crate) use way::{Step, Way};
 
-use crate::text::{self, About};
+use crate::failure::Failure;
+use crate::text::{self, About, Through};
 use crate::tls;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
+use ureq::config::Config;
 use ureq::http::{StatusCode, Uri};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector, TcpConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, Proxy, ProxyProtocol};
 use yubiotp::ask::{MAX_REPLY, Question};
 use zeroize::Zeroizing;
@@ -26,7 +32,8 @@ const BUFFER: usize = 16 << 10;
 
 /// Whoever asks servers.
 pub(crate) struct Client {
-    agent: Agent,
+    config: Config,
+    trust: Option<tls::Configs>,
     about: About,
     ports: Vec<u16>,
 }
@@ -37,15 +44,12 @@ impl Client {
         let uris: Vec<Uri> = question.urls.iter().filter_map(|url| url.parse().ok()).collect();
         let proxy = question.proxy.as_deref().map(|url| proxy(url)).transpose()?;
         let over_tls = |proxy: &Proxy| proxy.protocol() == ProxyProtocol::Https;
-        let trust = if uris.iter().any(|uri| uri.scheme_str() == Some("https"))
-            || proxy.as_ref().is_some_and(over_tls)
-        {
-            Some(tls::prepare(question)?)
-        } else if question.client_cert.is_some() || question.client_key.is_some() {
+        let https = uris.iter().any(|uri| uri.scheme_str() == Some("https"));
+        if !https && (question.client_cert.is_some() || question.client_key.is_some()) {
             return Err("client_cert and client_key are set, and no server's URL is https".into());
-        } else {
-            None
-        };
+        }
+        let trust =
+            if https || proxy.as_ref().is_some_and(over_tls) { Some(tls::prepare(question)?) } else { None };
         let ports = match &proxy {
             Some(proxy) => vec![proxy.port()],
             None => uris.iter().filter_map(text::port).collect(),
@@ -53,7 +57,11 @@ impl Client {
         let about = About {
             ca: trust.as_ref().map(|trust| trust.from.clone()).unwrap_or_default(),
             has_certificate: question.client_cert.is_some(),
-            proxy: proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port())),
+            proxy: proxy.as_ref().map(|proxy| Through {
+                scheme: if over_tls(proxy) { "https" } else { "http" },
+                place: format!("{}:{}", proxy.host(), proxy.port()),
+                has_user: proxy.username().is_some(),
+            }),
         };
         // The whole is bounded by the round's deadline and the watchdog. This one makes that a host whose first
         // address is dead is asked at its second.
@@ -71,13 +79,7 @@ impl Client {
             .max_idle_connections_per_host(0)
             .user_agent(concat!("yubiotp-ask/", env!("CARGO_PKG_VERSION")))
             .build();
-        let connector =
-            ().chain(SocksConnector::default())
-                .chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
-                .chain(tls::Tls(trust.map(|trust| trust.config)))
-                .chain(whole::Whole);
-        Ok(Self { agent: Agent::with_parts(config, connector, resolve::Names), about, ports })
+        Ok(Self { config, trust: trust.map(|trust| trust.configs), about, ports })
     }
 
     /// The ports that are connected to.
@@ -85,16 +87,41 @@ impl Client {
         &self.ports
     }
 
+    /// The way to a server, at its beginning.
+    pub(crate) fn way(&self) -> Arc<Way> {
+        Way::new(self.about.proxy.is_some())
+    }
+
+    /// Why there was no answer from a server in time.
+    pub(crate) fn no_answer(&self, way: &Way) -> String {
+        text::no_answer(way.step(), &self.about)
+    }
+
+    /// An agent of ureq's whose parts know which way they are on.
+    fn agent(&self, way: &Arc<Way>) -> Agent {
+        let way = || Arc::clone(way);
+        let connector =
+            ().chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(tcp::Tcp)
+                .chain(tls::Tls { configs: self.trust.clone(), way: way() })
+                .chain(whole::Whole(way()));
+        Agent::with_parts(self.config.clone(), connector, resolve::Names(way()))
+    }
+
     /// Asks one server; the body of its reply, or why there is none.
-    pub(crate) fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
-        let uri: Uri = url.parse().map_err(|_| "this is not a URL".to_string())?;
+    pub(crate) fn fetch(&self, url: &str, way: &Arc<Way>) -> Result<Vec<u8>, Failure> {
+        let theirs = |why: &str| Failure::Theirs(why.into());
+        let uri: Uri = url.parse().map_err(|_| theirs("this is not a URL"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || text::port(&uri).is_none() {
-            return Err("this is not a URL of the form http://host[:port]/… or https://host[:port]/…".into());
+            return Err(theirs(
+                "this is not a URL of the form http://host[:port]/… or https://host[:port]/…",
+            ));
         }
-        let told = |error: ureq::Error| text::why(&error, &uri, &self.about);
-        let mut response = self.agent.get(&uri).header("connection", "close").call().map_err(told)?;
+        let told = |error: ureq::Error| text::why(&error, &uri, way.step(), &self.about);
+        let mut response = self.agent(way).get(&uri).header("connection", "close").call().map_err(told)?;
         if response.status() != StatusCode::OK {
-            return Err(text::status(response.status(), uri.scheme_str() == Some("https")));
+            return Err(theirs(&text::status(response.status(), uri.scheme_str() == Some("https"))));
         }
         let mut body = Vec::new();
         // One byte more than is handed on. The end is read too: ureq then knows whether the reply is whole.
@@ -102,7 +129,7 @@ impl Client {
         let read = response.body_mut().as_reader().take(most).read_to_end(&mut body);
         read.map_err(|error| told(error.into()))?;
         if body.len() > MAX_REPLY {
-            return Err(format!("the reply is longer than {MAX_REPLY} bytes"));
+            return Err(theirs(&format!("the reply is longer than {MAX_REPLY} bytes")));
         }
         Ok(body)
     }

@@ -55,6 +55,26 @@ fn section<'a>(
     Err(line)
 }
 
+/// PKCS#12 and DER are not read: one line makes PEM of them. The command is the one of openssl's for such a thing.
+pub(crate) fn refuse_binary(name: &str, text: &[u8], command: &str) -> Result<(), String> {
+    // What the outermost SEQUENCE holds, behind its length: as text, a 0 and what is not UTF-8, or not printed.
+    let inside = match text {
+        [0x30, long @ 0x80..=0x84, rest @ ..] => rest.get(usize::from(long & 0x0f)..).unwrap_or_default(),
+        // So short is a key alone, which begins with its version.
+        [0x30, 0..=0x7f, rest @ ..] if rest.starts_with(&[2, 1]) => rest,
+        _ => return Ok(()),
+    };
+    // PKCS#12 begins with its version, 3, and another SEQUENCE. No key or certificate does.
+    if inside.starts_with(&[2, 1, 3, 0x30]) {
+        return Err(format!(
+            "{name}: is PKCS#12, which is not read: openssl pkcs12 -in {name} -nodes -out NEW, and name NEW instead"
+        ));
+    }
+    Err(format!(
+        "{name}: is not PEM: openssl {command} -inform der -in {name} -out NEW, and name NEW instead"
+    ))
+}
+
 /// The label of a line that begins like this.
 fn between<'a>(line: &'a [u8], begin: &[u8]) -> Option<&'a str> {
     let label = line.trim_ascii().strip_prefix(begin)?.strip_suffix(b"-----")?;
@@ -87,6 +107,23 @@ mod tests {
         assert_eq!(read("-----BEGIN A-----\n-----END A-----\n"), [Err(1)]);
         let second = "-----BEGIN A-----\nYWJ\n-----END A-----\n-----BEGIN A-----\nYWJj\n-----END A-----\n";
         assert_eq!(read(second), [Err(1), Ok(("A".into(), b"abc".into()))]);
+    }
+
+    #[test]
+    fn binary_files_are_refused() {
+        let why = |text: &[u8]| refuse_binary("f", text, "x509").err().unwrap_or_default();
+        for der in [&[0x30, 0x82, 1, 0, 0x30][..], &[0x30, 0x81, 0x90, 0x30], &[0x30, 0x2e, 2, 1, 0, 0x30]] {
+            assert_eq!(
+                why(der),
+                "f: is not PEM: openssl x509 -inform der -in f -out NEW, and name NEW instead"
+            );
+        }
+        for pkcs12 in [&[0x30, 0x82, 9, 0, 2, 1, 3, 0x30][..], &[0x30, 0x80, 2, 1, 3, 0x30]] {
+            assert!(why(pkcs12).starts_with("f: is PKCS#12"), "{pkcs12:?}");
+        }
+        for text in ["", "0", "0 s:CN = localhost\n-----BEGIN A-----\n", "00\n", "-----BEGIN A-----\n"] {
+            assert_eq!(why(text.as_bytes()), "", "{text:?}");
+        }
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! What is made sure of before a byte is read.
 
+use crate::caller::MAX_FILES;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::{prctl, stat};
 use nix::unistd;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-
-/// The most descriptors that are open at once: a socket or two a server, and what name resolution opens.
-const MAX_FILES: u64 = 256;
 
 /// Closes what the login process left open: sshd's sockets and sudo's pipes are not for a program on the network.
 pub(crate) fn close_strays() {
@@ -55,9 +53,8 @@ pub(crate) fn keep_to_itself() -> Result<(), String> {
     stat::umask(stat::Mode::from_bits_truncate(0o077));
     step("turn core dumps off", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
     step("turn writing of files off", setrlimit(Resource::RLIMIT_FSIZE, 0, 0))?;
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MAX_FILES, MAX_FILES));
-    let most = most.min(MAX_FILES);
-    step("limit open files", setrlimit(Resource::RLIMIT_NOFILE, most, most))?;
+    let files = format!("have {MAX_FILES} files open");
+    step(&files, setrlimit(Resource::RLIMIT_NOFILE, MAX_FILES, MAX_FILES))?;
     step("hide from debuggers", prctl::set_dumpable(false))
 }
 

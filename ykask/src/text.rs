@@ -2,14 +2,18 @@
 //!
 //! A URL's query holds an OTP: no text has it.
 
+mod tls;
+
+use crate::failure::{self, Failure};
 use crate::files::words;
-use crate::net::Unresolved;
-use rustls::{AlertDescription as Alert, CertificateError, Error as Tls, PeerIncompatible};
+use crate::net::{Step, Unresolved};
+use crate::tls::AtProxy;
+use rustls::Error as Tls;
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use tls::Peer;
 use ureq::http::{StatusCode, Uri};
 use ureq::{Error as Http, Timeout};
-use webpki::Error as Pki;
 
 /// What the words need to know.
 pub(crate) struct About {
@@ -17,8 +21,24 @@ pub(crate) struct About {
     pub ca: String,
     /// Whether there is a client certificate.
     pub has_certificate: bool,
-    /// The host and port of the proxy, if there is one.
-    pub proxy: Option<String>,
+    /// The proxy, if there is one.
+    pub proxy: Option<Through>,
+}
+
+/// A proxy, without its password.
+pub(crate) struct Through {
+    /// Of its URL.
+    pub scheme: &'static str,
+    /// Host and port.
+    pub place: String,
+    /// Whether its URL has a user.
+    pub has_user: bool,
+}
+
+impl About {
+    fn place(&self) -> &str {
+        self.proxy.as_ref().map_or("", |proxy| &proxy.place)
+    }
 }
 
 /// The port of a URL; `None` if it has a bad one, or no host.
@@ -51,19 +71,49 @@ pub(crate) fn status(status: StatusCode, tls: bool) -> String {
     format!("{}{hint}", format!("HTTP status {number} {name}").trim_end())
 }
 
+/// What was not done in time.
+pub(crate) fn no_answer(step: Step, about: &About) -> String {
+    let place = about.place();
+    let (to, through, hangs) = match &about.proxy {
+        Some(_) => (format!("the name of the proxy {place}"), format!(" through the proxy {place}"), ", "),
+        None => ("its name".into(), String::new(), ""),
+    };
+    let what = match step {
+        Step::Name => format!("still looking up {to}"),
+        Step::Connect => format!("still connecting{through}"),
+        Step::ProxyHandshake => format!("the TLS handshake with the proxy {place} hangs"),
+        Step::Tunnel => format!("the proxy {place} has not connected to it"),
+        Step::Handshake => format!("the TLS handshake hangs{hangs}{}", through.trim_start()),
+        Step::Request => format!("connected{through}, and nothing more"),
+        Step::Reply => format!("its reply has no end{hangs}{}", through.trim_start()),
+    };
+    format!("no answer ({what})")
+}
+
 /// Why a server could not be asked.
-pub(crate) fn why(error: &Http, uri: &Uri, about: &About) -> String {
-    let text = http(error, uri, about);
-    let text = match &about.proxy {
-        Some(proxy) if on_the_way(error) => format!("{text} (through the proxy {proxy})"),
-        _ => text,
+pub(crate) fn why(error: &Http, uri: &Uri, step: Step, about: &About) -> Failure {
+    let text = match (find::<AtProxy>(error), &about.proxy) {
+        (Some(at), Some(proxy)) => {
+            let peer = Peer { host: &at.host, is_proxy: true, about };
+            format!("the proxy {}: {}", proxy.place, http(&at.why, &peer, step, ""))
+        }
+        (_, proxy) => {
+            let peer = Peer { host: uri.host().unwrap_or_default(), is_proxy: false, about };
+            let text = http(error, &peer, step, uri.scheme_str().unwrap_or_default());
+            match proxy {
+                Some(proxy) if on_the_way(error) => format!("{text} (through the proxy {})", proxy.place),
+                _ => text,
+            }
+        }
     };
     // Whatever a library or a server put in: one line, and no OTP.
     let text: String = text.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
-    match uri.query().filter(|query| !query.is_empty() && text.contains(*query)) {
+    let text = match uri.query().filter(|query| !query.is_empty() && text.contains(*query)) {
         Some(query) => text.replace(query, "…"),
         None => text,
-    }
+    };
+    let own = find::<io::Error>(error).is_some_and(failure::is_own);
+    if own { Failure::Own(text) } else { Failure::Theirs(text) }
 }
 
 /// Whether a proxy can have to do with it.
@@ -71,9 +121,10 @@ fn on_the_way(error: &Http) -> bool {
     matches!(error, Http::Io(_) | Http::Timeout(_) | Http::Other(_)) && find::<Tls>(error).is_none()
 }
 
-fn http(error: &Http, uri: &Uri, about: &About) -> String {
+/// The scheme is that of the server's URL, if it is the server that is spoken to.
+fn http(error: &Http, peer: &Peer, step: Step, scheme: &str) -> String {
     if let Some(error) = find::<Tls>(error) {
-        return tls(error, uri, about);
+        return tls::words(error, peer);
     }
     if let Some(unresolved) = find::<Unresolved>(error) {
         return unresolved.to_string();
@@ -83,125 +134,67 @@ fn http(error: &Http, uri: &Uri, about: &About) -> String {
         Http::Timeout(_) => "timed out".into(),
         Http::HostNotFound => "its name has no address".into(),
         Http::LargeResponseHeader(..) => "the header of the reply is too long".into(),
-        Http::ConnectProxyFailed(why) => format!("the proxy refuses: {why}"),
+        Http::ConnectProxyFailed(why) => no_tunnel(why, peer.about),
         Http::Protocol(error) => format!("the reply is not HTTP/1.1, or broken: {error}"),
         error => match find::<io::Error>(error) {
             // Servers that refuse while the client still writes: the reason is lost on the way.
-            Some(error) if about.has_certificate && is_cut(error) => {
+            Some(error) if peer.offers_certificate() && is_cut(error) => {
                 format!("{}: it may refuse the certificate in client_cert", system(error))
             }
-            Some(error) => system(error),
+            Some(error) => {
+                // Nothing was heard of it yet.
+                let other = match step {
+                    Step::Handshake | Step::ProxyHandshake => "TLS",
+                    Step::Request if scheme == "http" => "https",
+                    _ => return system(error),
+                };
+                let hint =
+                    if is_closed(error) { format!(" (does it speak {other}?)") } else { String::new() };
+                format!("{}{hint}", system(error))
+            }
             None => error.to_string(),
         },
     }
 }
 
+/// Why a proxy did not connect to the server: ureq has it as `proxy server responded 407/407`.
+fn no_tunnel(why: &str, about: &About) -> String {
+    let Some(Through { scheme, place, has_user }) = &about.proxy else { return why.into() };
+    let number = why.rsplit_once('/').and_then(|(_, number)| StatusCode::from_bytes(number.as_bytes()).ok());
+    match number {
+        Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED) if *has_user => {
+            format!("the proxy {place} does not take the user and password in proxy")
+        }
+        Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+            format!("the proxy wants a user and password: proxy = \"{scheme}://USER:PASSWORD@{place}\"")
+        }
+        Some(number) => format!("the proxy {place} does not connect to it: {}", status(number, false)),
+        None => format!("the proxy {place} closed the connection without an answer"),
+    }
+}
+
 fn system(error: &io::Error) -> String {
     match error.kind() {
+        // What a SOCKS proxy says has words of its own.
+        _ if error.get_ref().is_some() && error.kind() != ErrorKind::UnexpectedEof => words(error),
         ErrorKind::ConnectionRefused => "connection refused".into(),
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => "all ports are taken".into(),
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "no route to it".into(),
         ErrorKind::TimedOut => "timed out while connecting".into(),
         _ if is_cut(error) => "the connection was cut off".into(),
         ErrorKind::UnexpectedEof => "the connection was closed before the reply was whole".into(),
-        ErrorKind::PermissionDenied => "this host forbids the connection".into(),
+        ErrorKind::PermissionDenied => "the connection is forbidden, by this host or on the way".into(),
         _ => words(error),
     }
 }
 
+/// Cut off, or closed where something was to come.
+fn is_closed(error: &io::Error) -> bool {
+    is_cut(error) || error.kind() == ErrorKind::UnexpectedEof
+}
+
 fn is_cut(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
-}
-
-fn tls(error: &Tls, uri: &Uri, about: &About) -> String {
-    match error {
-        Tls::InvalidCertificate(error) => certificate(error, uri, about),
-        Tls::InvalidMessage(_) => "what it speaks is not TLS: is it http, or another port?".into(),
-        Tls::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
-        | Tls::AlertReceived(Alert::ProtocolVersion) => "it speaks neither TLS 1.2 nor TLS 1.3".into(),
-        Tls::PeerIncompatible(_) => {
-            "it offers no TLS that is safe: the handshake has nothing in common".into()
-        }
-        Tls::AlertReceived(alert) => refused(*alert, about),
-        error => format!("TLS: {error}"),
-    }
-}
-
-/// A server that ends the handshake says little; that it is about client certificates has to be guessed.
-fn refused(alert: Alert, about: &About) -> String {
-    const WANTS: &str = "it wants a client certificate: set client_cert and client_key";
-    let name = format!("{alert:?}");
-    match alert {
-        Alert::CertificateRequired if !about.has_certificate => WANTS.into(),
-        Alert::CertificateRequired
-        | Alert::BadCertificate
-        | Alert::UnsupportedCertificate
-        | Alert::CertificateRevoked
-        | Alert::CertificateExpired
-        | Alert::CertificateUnknown
-        | Alert::UnknownCA
-        | Alert::AccessDenied
-        | Alert::DecryptError
-            if about.has_certificate =>
-        {
-            format!("it refuses the certificate in client_cert (TLS alert {name})")
-        }
-        Alert::HandshakeFailure | Alert::BadCertificate | Alert::NoCertificate if !about.has_certificate => {
-            format!("it refuses the handshake: {WANTS}, or nothing in common (TLS alert {name})")
-        }
-        Alert::HandshakeFailure => format!(
-            "it refuses the handshake: the certificate in client_cert, or nothing in common (TLS alert {name})"
-        ),
-        Alert::UnrecognisedName => "it does not know the name in the URL (TLS alert UnrecognisedName)".into(),
-        _ => format!("it breaks TLS off (alert {name})"),
-    }
-}
-
-fn certificate(error: &CertificateError, uri: &Uri, about: &About) -> String {
-    let host = uri.host().unwrap_or_default();
-    let ca = &about.ca;
-    match error {
-        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-            // As webpki writes them: `DnsName("host")`, `IpAddress(192.0.2.1)`.
-            let bare = |name: &String| {
-                let inside = name.split_once('(').and_then(|(_, name)| name.strip_suffix(')'));
-                inside.unwrap_or(name).trim_matches('"').to_string()
-            };
-            let names: Vec<_> = presented.iter().take(8).map(bare).collect();
-            format!("its certificate is not for {host}, but for {}", names.join(", "))
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!(
-                "its certificate is not for {host}: it has no subjectAltName, and the common name is not looked at"
-            )
-        }
-        CertificateError::ExpiredContext { time, not_after } => {
-            let days = time.as_secs().saturating_sub(not_after.as_secs()) / 86_400;
-            format!("its certificate expired {days} days ago: if not, check this host's clock")
-        }
-        CertificateError::Expired => "its certificate expired: if not, check this host's clock".into(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet: check this host's clock".into()
-        }
-        CertificateError::UnknownIssuer => {
-            format!("its certificate is not signed by a CA in {ca}, or it does not send those between")
-        }
-        CertificateError::BadSignature => {
-            format!("the signature on its certificate is not by the CA of that name in {ca}")
-        }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "its certificate is not for a server (extendedKeyUsage: serverAuth)".into()
-        }
-        CertificateError::BadEncoding => "its certificate cannot be read".into(),
-        CertificateError::Revoked => "its certificate was revoked".into(),
-        CertificateError::Other(other) => match other.0.downcast_ref::<Pki>() {
-            Some(Pki::CaUsedAsEndEntity) => {
-                "its certificate is a CA's: make it one with basicConstraints CA:FALSE, signed by a CA".into()
-            }
-            Some(Pki::UnsupportedCertVersion) => "its certificate is not X.509 version 3".into(),
-            _ => format!("its certificate cannot be used: {other}"),
-        },
-        error => format!("its certificate cannot be used: {error}"),
-    }
 }
 
 /// The error of a type among those that an error is made of.
@@ -230,13 +223,24 @@ fn is_wrapper(error: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::AlertDescription as Alert;
 
     fn about(proxy: Option<&str>) -> About {
-        About { ca: "/ca.pem".into(), has_certificate: false, proxy: proxy.map(String::from) }
+        let through = |place: &str| Through { scheme: "http", place: place.into(), has_user: false };
+        About { ca: "/ca.pem".into(), has_certificate: false, proxy: proxy.map(through) }
     }
 
     fn said(error: &Http, proxy: Option<&str>) -> String {
-        why(error, &"https://host/path?id=1&otp=vvccccccccbd".parse().unwrap(), &about(proxy))
+        said_at(error, "https", Step::Connect, proxy).unwrap_or_else(|own| own)
+    }
+
+    /// An error is this host's own.
+    fn said_at(error: &Http, scheme: &str, step: Step, proxy: Option<&str>) -> Result<String, String> {
+        let uri = format!("{scheme}://host/path?id=1&otp=vvccccccccbd").parse().unwrap();
+        match why(error, &uri, step, &about(proxy)) {
+            Failure::Theirs(why) => Ok(why),
+            Failure::Own(why) => Err(why),
+        }
     }
 
     #[test]
@@ -279,7 +283,7 @@ mod tests {
         assert_eq!(said(Errno::EHOSTUNREACH), "no route to it");
         assert_eq!(said(Errno::ENETUNREACH), "no route to it");
         assert_eq!(said(Errno::ETIMEDOUT), "timed out while connecting");
-        assert_eq!(said(Errno::EACCES), "this host forbids the connection");
+        assert_eq!(said(Errno::EACCES), "the connection is forbidden, by this host or on the way");
         assert_eq!(said(Errno::ENOBUFS), "No buffer space available");
     }
 
@@ -287,8 +291,64 @@ mod tests {
     fn the_proxy_is_named() {
         let refused = Http::Io(io::Error::from(ErrorKind::ConnectionRefused));
         assert_eq!(said(&refused, Some("proxy:3128")), "connection refused (through the proxy proxy:3128)");
-        let status = Http::ConnectProxyFailed("407".into());
-        assert_eq!(said(&status, Some("proxy:3128")), "the proxy refuses: 407");
+        let socks = Http::Io(io::Error::new(ErrorKind::PermissionDenied, "password authentication failed"));
+        let refused = "password authentication failed (through the proxy proxy:3128)";
+        assert_eq!(said(&socks, Some("proxy:3128")), refused);
+        let said = |why: &str| said(&Http::ConnectProxyFailed(why.into()), Some("proxy:3128"));
+        let wants = "the proxy wants a user and password: proxy = \"http://USER:PASSWORD@proxy:3128\"";
+        assert_eq!(said("proxy server responded 407/407"), wants);
+        let refuses = "the proxy proxy:3128 does not connect to it: HTTP status 503 Service Unavailable";
+        assert_eq!(said("proxy server responded 503/503"), refuses);
+        let closed = "the proxy proxy:3128 closed the connection without an answer";
+        assert_eq!(said("proxy server did not respond"), closed);
+    }
+
+    /// Whoever starts a login can cause those.
+    #[test]
+    fn what_this_host_lacks_is_its_own() {
+        use nix::errno::Errno;
+        let own = |error: Errno| {
+            let deep = Http::Io(io::Error::other(Http::Other(Box::new(io::Error::from(error)))));
+            said_at(&deep, "https", Step::Connect, None).is_err()
+        };
+        for error in
+            [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EPERM, Errno::EADDRNOTAVAIL]
+        {
+            assert!(own(error), "{error}");
+        }
+        for error in
+            [Errno::ECONNREFUSED, Errno::ECONNRESET, Errno::ENETUNREACH, Errno::ETIMEDOUT, Errno::EACCES]
+        {
+            assert!(!own(error), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_asked_after_where_nothing_was_heard() {
+        let closed = Http::Io(ErrorKind::UnexpectedEof.into());
+        let said = |scheme, step| said_at(&closed, scheme, step, None).unwrap();
+        assert!(said("http", Step::Request).ends_with(" (does it speak https?)"));
+        assert!(said("https", Step::Handshake).ends_with(" (does it speak TLS?)"));
+        for (scheme, step) in [("http", Step::Reply), ("https", Step::Request), ("http", Step::Connect)] {
+            assert!(said(scheme, step).ends_with("before the reply was whole"), "{scheme} {step:?}");
+        }
+    }
+
+    #[test]
+    fn no_answer_says_how_far_it_came() {
+        let said = |step, proxy| no_answer(step, &about(proxy));
+        let proxy = Some("proxy:3128");
+        assert_eq!(said(Step::Name, None), "no answer (still looking up its name)");
+        assert_eq!(said(Step::Name, proxy), "no answer (still looking up the name of the proxy proxy:3128)");
+        assert_eq!(said(Step::Connect, proxy), "no answer (still connecting through the proxy proxy:3128)");
+        assert_eq!(said(Step::Tunnel, proxy), "no answer (the proxy proxy:3128 has not connected to it)");
+        assert_eq!(said(Step::Handshake, None), "no answer (the TLS handshake hangs)");
+        assert_eq!(
+            said(Step::Handshake, proxy),
+            "no answer (the TLS handshake hangs, through the proxy proxy:3128)"
+        );
+        assert_eq!(said(Step::Request, None), "no answer (connected, and nothing more)");
+        assert_eq!(said(Step::Reply, None), "no answer (its reply has no end)");
     }
 
     /// Whatever a library puts into its errors.

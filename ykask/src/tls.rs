@@ -3,20 +3,31 @@
 mod connector;
 mod identity;
 mod roots;
+mod verifier;
 
-pub(crate) use connector::Tls;
+pub(crate) use connector::{AtProxy, Tls};
+pub(crate) use verifier::SelfSigned;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::{ClientConfig, crypto::ring};
 use std::sync::Arc;
 use yubiotp::ask::Question;
 
 /// What is needed for https, and the words for where the certificate authorities come from.
 pub(crate) struct Trust {
-    /// For every connection: that to an https proxy too.
-    pub config: Arc<ClientConfig>,
+    /// How to connect.
+    pub configs: Configs,
     /// The file or folder of the certificate authorities.
     pub from: String,
+}
+
+/// How to connect to whom.
+#[derive(Clone)]
+pub(crate) struct Configs {
+    /// To a server: with the client's certificate, if there is one.
+    pub server: Arc<ClientConfig>,
+    /// To an https proxy, which is not told who the client is.
+    pub proxy: Arc<ClientConfig>,
 }
 
 /// Reads all the files that https needs, as root.
@@ -24,15 +35,23 @@ pub(crate) fn prepare(question: &Question) -> Result<Trust, String> {
     let (roots, from) = roots::read(question.ca.as_deref())?;
     let provider = Arc::new(ring::default_provider());
     let client = identity::read(question, &provider)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| format!("no TLS: {error}"))?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("no TLS: {error}"))?
-        .with_root_certificates(roots);
-    let mut config = match client {
-        Some(client) => builder.with_client_cert_resolver(Arc::new(client)),
-        None => builder.with_no_client_auth(),
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier::Verifier(verifier)));
+    let finish = |mut config: ClientConfig| {
+        // One connection a server: there is nothing to resume.
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
     };
-    // One connection a server: there is nothing to resume.
-    config.resumption = Resumption::disabled();
-    Ok(Trust { config: Arc::new(config), from })
+    let proxy = finish(builder.clone().with_no_client_auth());
+    let server = match client {
+        Some(client) => finish(builder.with_client_cert_resolver(Arc::new(client))),
+        None => Arc::clone(&proxy),
+    };
+    Ok(Trust { configs: Configs { server, proxy }, from })
 }

@@ -7,7 +7,8 @@ use crate::store::Store;
 use yubiotp::mapping::Enrolment;
 use yubiotp::verdict::{self, Judgement};
 
-/// Decides about an answer, by the store or the validation servers, in the order of the settings' mode.
+/// Decides about an answer, by the store or the validation servers, in the order of the settings' mode. The settings
+/// are [prepared](Settings::prepare).
 ///
 /// # Errors
 /// Nothing was decided.
@@ -16,6 +17,6 @@ pub fn judge<'a>(
     answer: &'a [u8],
     enrolment: &Enrolment,
 ) -> Result<Judgement<'a>, Fault> {
-    let servers = ByProgram(settings.online.as_ref());
+    let servers = ByProgram(settings.online());
     verdict::judge(answer, enrolment, settings.mode, &Store::new(settings), &servers)
 }

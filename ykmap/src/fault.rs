@@ -172,6 +172,14 @@ pub enum Fault {
         /// What is wrong with it.
         why: BadClientKey,
     },
+    /// A file that `[online]` names.
+    #[error("{setting}: {fault}")]
+    Setting {
+        /// By which setting.
+        setting: &'static str,
+        /// Why it cannot be used.
+        fault: FileFault,
+    },
     /// Servers would have to be asked, and the settings name none.
     #[error("no validation server is named: urls in [online] of config.toml, or urllist= in pam.d")]
     NoServers,
@@ -192,7 +200,7 @@ pub enum Fault {
         why: String,
     },
     /// The program that asks cannot use what the settings name.
-    #[error("[online]: {why}")]
+    #[error("validation servers cannot be asked: {why}")]
     CannotAsk {
         /// What, and what to change.
         why: String,
@@ -200,6 +208,8 @@ pub enum Fault {
     /// Every server was asked, or there was no more time, and none decided.
     #[error("no validation server decided: {trail}")]
     Undecided {
+        /// About which token.
+        token: PublicId,
         /// What each said or did.
         trail: String,
     },
@@ -212,6 +222,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The token that the fault is about, if it is about one.
+    #[must_use]
+    pub const fn token(&self) -> Option<PublicId> {
+        match self {
+            Self::NoKey { token, .. }
+            | Self::KeyIsHere { token, .. }
+            | Self::NoPosition { token, .. }
+            | Self::OtherKeysPosition { token, .. }
+            | Self::Undecided { token, .. } => Some(*token),
+            _ => None,
+        }
+    }
+
     /// Says that the file at `path` cannot be used, if it is not there.
     pub(crate) fn if_missing(fault: FileFault, instead: impl FnOnce(PathBuf) -> Self) -> Self {
         match fault {

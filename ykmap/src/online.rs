@@ -6,15 +6,16 @@
 
 mod program;
 
+use crate::file::{self, Audience, FileFault, Folder};
 use crate::settings::Online;
 use crate::{Fault, random};
 use program::{Heard, Program};
 use std::num::NonZeroU32;
-use std::path::Path;
-use yubiotp::Position;
+use std::path::{Path, PathBuf};
 use yubiotp::ask::Question;
 use yubiotp::verdict::{Answer, Servers};
 use yubiotp::ykval::{Asked, Nonce, Request, Round, Step};
+use yubiotp::{Position, PublicId};
 
 /// The validation servers that the settings name.
 pub struct ByProgram<'a>(pub Option<&'a Online>);
@@ -33,31 +34,39 @@ impl Servers for ByProgram<'_> {
         loop {
             let event = match program.listen()? {
                 Heard::Event(event) => event,
-                Heard::End if round.is_over() => return Err(undecided(&round, program.waited())),
+                // Only what the program has told counts as the servers' doing. One that was kept from telling it, by
+                // whoever freezes or starves it, leaves nothing to anybody else.
+                Heard::End | Heard::Deadline if round.is_told() => {
+                    return Ok(Answer::Undecided { trail: round.all(program.waited()) });
+                }
                 Heard::End => {
                     return Err(program.fault(format!("ended early; {}", round.all(program.waited()))));
                 }
-                Heard::Deadline if round.has_begun() => return Err(undecided(&round, program.waited())),
                 Heard::Deadline => {
-                    return Err(
-                        program.fault(format!("said nothing for {} ms and was killed", online.deadline))
-                    );
+                    let waited = program.waited();
+                    let why = format!("was not done after {waited} ms and was killed; {}", round.all(waited));
+                    return Err(program.fault(why));
                 }
             };
             match round.take(event) {
                 Step::Wait => {}
                 Step::Next => program.say_next(),
-                Step::Decided(said) => return Ok(Answer { said, trail: round.ended() }),
+                Step::Decided(said) => {
+                    return Ok(Answer::Decided { said, trail: round.asked(program.waited()) });
+                }
                 Step::Unable(why) => return Err(Fault::CannotAsk { why }),
                 Step::Nonsense => return Err(program.fault("told of something that cannot be".to_owned())),
             }
         }
     }
+
+    fn undecided(&self, token: &PublicId, trail: String) -> Fault {
+        Fault::Undecided { token: *token, trail }
+    }
 }
 
-fn undecided(round: &Round<'_>, waited: u32) -> Fault {
-    Fault::Undecided { trail: round.all(waited) }
-}
+/// What is left for the program to tell what became of everybody, in milliseconds.
+const LAST_WORDS: u32 = 100;
 
 fn question(online: &Online, otp: &str, nonce: &Nonce) -> Result<Question, Fault> {
     let request = Request {
@@ -67,31 +76,33 @@ fn question(online: &Online, otp: &str, nonce: &Nonce) -> Result<Question, Fault
         sync_level: online.sync_level,
         timeout: online.timeout,
     };
-    let file = |path: &Option<std::path::PathBuf>| path.as_deref().map(text).transpose();
+    let file = |setting, path: &Option<PathBuf>| {
+        path.as_deref().map(|path| safe(path).map_err(|fault| Fault::Setting { setting, fault })).transpose()
+    };
     Ok(Question {
-        deadline: online.deadline,
+        deadline: earlier(online.deadline),
         hedge: online.hedge,
         urls: online.servers.iter().map(|server| server.url(&request, online.key.as_ref())).collect(),
-        ca: file(&online.ca)?,
-        client_cert: file(&online.client_cert)?,
-        client_key: file(&online.client_key)?,
-        client_key_passphrase_file: file(&online.client_key_passphrase_file)?,
+        ca: file("ca", &online.ca)?,
+        client_cert: file("client_cert", &online.client_cert)?,
+        client_key: file("client_key", &online.client_key)?,
+        client_key_passphrase_file: file("client_key_passphrase_file", &online.client_key_passphrase_file)?,
         proxy: online.proxy.clone(),
     })
 }
 
-/// A path as a line of the question.
-fn text(path: &Path) -> Result<String, Fault> {
+fn earlier(deadline: NonZeroU32) -> NonZeroU32 {
+    let less = deadline.get().saturating_sub(LAST_WORDS.min(deadline.get() / 10));
+    NonZeroU32::new(less).unwrap_or(deadline)
+}
+
+/// A path as a line of the question, if nobody else can put something there: the program reads it as root.
+fn safe(path: &Path) -> Result<String, FileFault> {
+    match file::open(path, Audience::Everyone) {
+        // Certificate authorities may be in a folder.
+        Err(FileFault::Kind { found: "a folder", .. }) => drop(Folder::open(path)?),
+        opened => drop(opened?),
+    }
     let text = path.to_str().filter(|path| !path.contains(['\n', '\r']));
-    text.map(str::to_owned).ok_or_else(|| crate::file::FileFault::NotUtf8(path.to_owned()).into())
-}
-
-/// Milliseconds as the question counts them.
-fn milliseconds(time: std::time::Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
-}
-
-/// The deadline as a duration.
-fn duration(milliseconds: NonZeroU32) -> std::time::Duration {
-    std::time::Duration::from_millis(milliseconds.get().into())
+    text.map(str::to_owned).ok_or_else(|| FileFault::NotUtf8(path.to_owned()))
 }

@@ -51,10 +51,12 @@ fn mode<'de, D: serde::Deserializer<'de>>(name: D) -> Result<Option<Mode>, D::Er
 pub struct Settings {
     /// Who decides about OTPs.
     pub mode: Mode,
-    /// Whom to ask, if servers have a say.
-    pub online: Option<Online>,
     /// What is allowed and unwise, for the log.
     pub warnings: Vec<String>,
+    /// Whom to ask, once [`Settings::prepare`] has seen to it.
+    online: Option<Online>,
+    /// What it is made of, until then.
+    unprepared: Option<(GivenOnline, PathBuf)>,
     /// The mapping; `%u` stands for the user.
     pub mapping: String,
     /// The folder of the token store.
@@ -187,7 +189,8 @@ fn within<'de, D: serde::Deserializer<'de>, T>(
     number: D,
     check: fn(i64) -> Result<T, String>,
 ) -> Result<Option<T>, D::Error> {
-    let number = <i64 as serde::Deserialize>::deserialize(number)?;
+    // What is no number is told by what would be one.
+    let number = <i64 as serde::Deserialize>::deserialize(number).unwrap_or(i64::MIN);
     check(number).map(Some).map_err(serde::de::Error::custom)
 }
 
@@ -223,17 +226,12 @@ impl Settings {
                 path.display()
             ));
         }
-        let online = if mode.asks_servers() {
-            let (online, more) = given.online.unwrap_or_default().settle(mode, path)?;
-            warnings.extend(more);
-            Some(online)
-        } else {
-            None
-        };
+        let unprepared = mode.asks_servers().then(|| (given.online.unwrap_or_default(), path.to_owned()));
         Ok(Self {
             mode,
-            online,
             warnings,
+            online: None,
+            unprepared,
             mapping: given.mapping.unwrap_or_else(|| MAPPING.to_owned()),
             store: given.store.unwrap_or_else(|| STORE.into()),
             store_key: given.store_key.unwrap_or_else(|| STORE_KEY.into()),
@@ -244,6 +242,26 @@ impl Settings {
             lock_wait: Duration::from_secs(given.lock_wait.unwrap_or(5).into()),
             debug: given.debug.unwrap_or(false),
         })
+    }
+
+    /// Makes ready to ask the validation servers, if they have a say. Whoever only changes the mapping or the store can
+    /// do that while `[online]` is being mended.
+    ///
+    /// # Errors
+    /// Something is missing in `[online]`, or cannot be used.
+    pub fn prepare(&mut self) -> Result<(), Fault> {
+        if let Some((given, config)) = self.unprepared.take() {
+            let (online, warnings) = given.settle(self.mode, &config)?;
+            self.warnings.extend(warnings);
+            self.online = Some(online);
+        }
+        Ok(())
+    }
+
+    /// Whom to ask; `None` if nobody, or before [`Settings::prepare`].
+    #[must_use]
+    pub const fn online(&self) -> Option<&Online> {
+        self.online.as_ref()
     }
 
     /// Whether a public id is of the length that the settings allow.

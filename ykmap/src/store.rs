@@ -153,6 +153,10 @@ impl Vault for Store {
     fn holds(&self, token: &PublicId) -> Result<bool, Fault> {
         Ok(self.keys()?.has(&token.to_string())?)
     }
+
+    fn is_enabled(&self, token: &PublicId) -> Result<bool, Fault> {
+        Ok(self.slots(token)?.is_none_or(|slots| slots.state.enabled))
+    }
 }
 
 impl Ledger for Store {
@@ -165,7 +169,7 @@ impl Ledger for Store {
             Err(Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. })
                 if key == Fingerprint::ELSEWHERE =>
             {
-                self.change()?.begin_elsewhere(token)?;
+                self.follow(token)?;
                 advance::advance(&positions, token, key, to, self.lock_wait)
             }
             advanced => advanced,

@@ -32,7 +32,8 @@ const MAX_WHY: usize = 512;
 
 /// Whom to ask for what, and how. Its URLs hold an OTP and its proxy may hold a password: it is never printed.
 pub struct Question {
-    /// How long all of it may take, in milliseconds.
+    /// How long all of it may take, in milliseconds, from when the program has read the question. Shortly before, it
+    /// tells of every server that is silent still.
     pub deadline: NonZeroU32,
     /// How long the first server may be silent before all others are asked too, in milliseconds.
     pub hedge: NonZeroU32,
@@ -177,7 +178,7 @@ pub enum Event {
         /// Why, in words for the log.
         why: String,
     },
-    /// Nobody can be asked: a file that the question names cannot be used.
+    /// Nobody can be asked: a file that the question names cannot be used, or the host lacks what it takes.
     Unable {
         /// Why, in words for the log.
         why: String,
@@ -276,11 +277,9 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
 }
 
 fn number(word: &str) -> Result<u32, BadEvent> {
-    if word.bytes().all(|byte| byte.is_ascii_digit()) {
-        word.parse().map_err(|_| BadEvent)
-    } else {
-        Err(BadEvent)
-    }
+    // One way to write a number, so that what was read is what is written.
+    let plain = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
+    if plain { word.parse().map_err(|_| BadEvent) } else { Err(BadEvent) }
 }
 
 fn index(server: u32) -> Result<usize, BadEvent> {
@@ -346,6 +345,7 @@ mod tests {
             "asked 16\n",
             "asked x\n",
             "asked +1\n",
+            "asked 01\n",
             "reply 0 1\n",
             "reply 0 1 4097\n",
             "failed 0 1 1\n\u{0}\u{0}x\n",

@@ -5,7 +5,6 @@ mod tests;
 
 use alloc::format;
 use alloc::string::String;
-use core::fmt::Display;
 
 use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
@@ -95,26 +94,46 @@ pub trait Vault: Ledger {
     /// # Errors
     /// A fault if that cannot be told.
     fn holds(&self, token: &PublicId) -> Result<bool, Self::Fault>;
+
+    /// Whether the administrator has not switched the token off: of one that is, servers need not hear.
+    /// [`Ledger::advance`] has the last word.
+    ///
+    /// # Errors
+    /// A fault if that cannot be told.
+    fn is_enabled(&self, token: &PublicId) -> Result<bool, Self::Fault>;
 }
 
 /// The validation servers of a host.
 pub trait Servers {
-    /// Nothing was decided: nobody could be asked, or nobody gave a decisive answer that proved itself.
+    /// They could not be asked.
     type Fault;
 
     /// Asks about an OTP in modhex. An OK counts only if it names `position`, where that is known.
     ///
     /// # Errors
-    /// Nothing was decided. A server may have taken the OTP for used all the same.
+    /// They could not be asked, for a reason that is not theirs or the network's. Whoever logs in may have brought it
+    /// about, so nobody else decides instead.
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Self::Fault>;
+
+    /// The fault that no server decided about a token.
+    fn undecided(&self, token: &PublicId, trail: String) -> Self::Fault;
 }
 
-/// What validation servers came to.
-pub struct Answer {
-    /// What the one said that decided.
-    pub said: Said,
-    /// Which server said or did what, and in how many milliseconds, for the log.
-    pub trail: String,
+/// What asking validation servers came to. The trail says which server said or did what, and in how many milliseconds,
+/// for the log.
+pub enum Answer {
+    /// A server decided.
+    Decided {
+        /// What it said.
+        said: Said,
+        /// What there is to tell.
+        trail: String,
+    },
+    /// They were asked, and none of them decided. One may have taken the OTP for used all the same.
+    Undecided {
+        /// What there is to tell.
+        trail: String,
+    },
 }
 
 /// Who decides whether an OTP is good. Whoever does, the position of the token on this host must grow.
@@ -124,7 +143,7 @@ pub enum Mode {
     Offline,
     /// The validation servers.
     Online,
-    /// The validation servers; if they decide nothing, the keys of this host.
+    /// The validation servers; if they were asked and none decided, the keys of this host.
     OnlineThenOffline,
     /// The keys of this host; for tokens whose key is not here, the validation servers.
     OfflineThenOnline,
@@ -189,7 +208,7 @@ pub fn judge<'a, V, S>(
     servers: &S,
 ) -> Result<Judgement<'a>, V::Fault>
 where
-    V: Vault<Fault: Display>,
+    V: Vault,
     S: Servers<Fault = V::Fault>,
 {
     let tokens = match enrolment {
@@ -235,8 +254,7 @@ where
         }
     }
     if let Some((token, otp)) = unknown {
-        let answer = servers.ask(&otp.modhex(&token), None)?;
-        return Found { token, key: Fingerprint::ELSEWHERE, otp }.by_servers(answer, vault);
+        return Found { token, key: Fingerprint::ELSEWHERE, otp }.by_servers(None, mode, vault, servers);
     }
     undecided.map_or(Ok(closest), Err)
 }
@@ -266,39 +284,49 @@ impl<'a> Found<'a> {
         servers: &S,
     ) -> Result<Judgement<'a>, V::Fault>
     where
-        V: Vault<Fault: Display>,
+        V: Vault,
         S: Servers<Fault = V::Fault>,
     {
-        let position = plain.position();
         match mode {
-            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(position, None, vault),
+            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(plain.position(), None, vault),
             Mode::Online | Mode::OnlineThenOffline => {
-                match servers.ask(&self.otp.modhex(&self.token), Some(position)) {
-                    Ok(answer) => self.by_servers(answer, vault),
-                    // Only where nothing was decided, and never after a no.
-                    Err(fault) if mode == Mode::OnlineThenOffline => {
-                        let trail = format!("decided offline, for no server did: {fault}");
-                        self.by_this_host(position, Some(trail), vault)
-                    }
-                    Err(fault) => Err(fault),
-                }
+                self.by_servers(Some(plain.position()), mode, vault, servers)
             }
         }
     }
 
-    fn by_servers<V: Vault>(self, answer: Answer, vault: &V) -> Result<Judgement<'a>, V::Fault> {
-        match answer.said {
-            // What the servers accept is accepted here only once.
-            Said::Ok(position) => self.by_this_host(position, Some(answer.trail), vault),
-            Said::BadOtp => {
-                let reason = Reason::BadSaysServer(self.token);
-                Ok(self.judged(Verdict::Rejected(reason), Some(answer.trail)))
-            }
-            Said::ReplayedOtp => {
-                let reason = Reason::ReplayedSaysServer(self.token);
-                Ok(self.judged(Verdict::Rejected(reason), Some(answer.trail)))
-            }
+    /// Has the servers decide. `position` is that of the OTP, if the key is here.
+    fn by_servers<V, S>(
+        self,
+        position: Option<Position>,
+        mode: Mode,
+        vault: &V,
+        servers: &S,
+    ) -> Result<Judgement<'a>, V::Fault>
+    where
+        V: Vault,
+        S: Servers<Fault = V::Fault>,
+    {
+        let token = self.token;
+        if !vault.is_enabled(&token)? {
+            return Ok(self.judged(Verdict::Rejected(Reason::Disabled(token)), None));
         }
+        let (said, trail) = match (servers.ask(&self.otp.modhex(&token), position)?, position) {
+            (Answer::Decided { said, trail }, _) => (said, trail),
+            // Only where servers were asked and none decided, and never after a no.
+            (Answer::Undecided { trail }, Some(position)) if mode == Mode::OnlineThenOffline => {
+                let trail = format!("decided offline, for no server did: {trail}");
+                return self.by_this_host(position, Some(trail), vault);
+            }
+            (Answer::Undecided { trail }, _) => return Err(servers.undecided(&token, trail)),
+        };
+        let reason = match said {
+            // What the servers accept is accepted here only once.
+            Said::Ok(position) => return self.by_this_host(position, Some(trail), vault),
+            Said::BadOtp => Reason::BadSaysServer(token),
+            Said::ReplayedOtp => Reason::ReplayedSaysServer(token),
+        };
+        Ok(self.judged(Verdict::Rejected(reason), Some(trail)))
     }
 
     fn by_this_host<V: Vault>(

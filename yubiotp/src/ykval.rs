@@ -1,4 +1,4 @@
-//! The validation protocol 2.0 of YK-VAL, as its clients speak it.
+//! The validation protocol 2.0 of YK-VAL, as its clients speak it (the server of our own will be the package `ykval`).
 //!
 //! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and what is echoed as yubikey-val 2.41
 //! has them. A question is a [`Request`] to a [`Server`], its answer is judged by [`Asked::judge`], and a [`Round`] is

@@ -14,13 +14,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads one; `None` if the client went away before.
+    /// Reads one; `None` if it is none, or the client went away before.
     pub(super) fn read(stream: &mut dyn Read) -> io::Result<Option<Self>> {
         let (mut raw, mut piece) = (Vec::new(), [0; 4096]);
         while !raw.windows(4).any(|end| end == b"\r\n\r\n") {
             match stream.read(&mut piece)? {
                 0 => return Ok(None),
                 count => raw.extend_from_slice(&piece[..count]),
+            }
+            if !raw[0].is_ascii_uppercase() {
+                return Ok(None); // TLS begins with another byte
             }
             assert!(raw.len() <= 1 << 16, "a request without end");
         }

@@ -6,8 +6,8 @@
 use nix::errno::Errno;
 use nix::libc;
 use seccompiler::{
-    BpfProgram, Error, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is,
-    SeccompCondition as Condition, SeccompFilter, SeccompRule as Rule, TargetArch, apply_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is, SeccompCondition as Condition,
+    SeccompFilter, SeccompRule as Rule, TargetArch, apply_filter,
 };
 use std::collections::BTreeMap;
 
@@ -86,12 +86,8 @@ const ALWAYS: &[libc::c_long] = &[
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
-    libc::SYS_sendto,
     libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
     libc::SYS_recvmsg,
-    libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
     libc::SYS_shutdown,
 ];
@@ -117,24 +113,23 @@ const OLDER: &[libc::c_long] = &[libc::SYS_riscv_flush_icache, libc::SYS_riscv_h
 #[cfg(not(any(target_arch = "x86_64", target_arch = "riscv64")))]
 const OLDER: &[libc::c_long] = &[];
 
-/// Puts the filters in force for all threads to come. Where the kernel or the machine has no seccomp, it goes on without.
+/// Whether the kernel has seccomp: it then says in which mode this process is. Where that cannot be read, it has.
+#[expect(clippy::disallowed_methods, reason = "the kernel's words, not a file of this host's")]
+pub(super) fn are_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status");
+    status.map_or(true, |status| status.lines().any(|line| line.starts_with("Seccomp:")))
+}
+
+/// Puts the filters in force for all threads to come. On a machine that the crate does not know, it goes on without.
 pub(super) fn confine() -> Result<(), String> {
     let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
     // The first of the two, for the second forbids it. What both have a say in, the stricter decides.
     let programs = [clone3(machine), list(machine)];
     for program in programs {
-        match apply_filter(&program.map_err(|error| error.to_string())?) {
-            Ok(()) => {}
-            Err(Error::Seccomp(error)) if unknown(&error) => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        }
+        let program = program.map_err(|error| error.to_string())?;
+        apply_filter(&program).map_err(|error| error.to_string())?;
     }
     Ok(())
-}
-
-/// Without CONFIG_SECCOMP or CONFIG_SECCOMP_FILTER.
-fn unknown(error: &std::io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| matches!(Errno::from_raw(code), Errno::ENOSYS | Errno::EINVAL))
 }
 
 /// `clone3` hides its flags behind a pointer. Told that there is none, the C library takes `clone`.
@@ -161,17 +156,41 @@ fn list(machine: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(libc::SYS_prctl, vec![Rule::new(vec![equal(0, libc::PR_SET_NAME)?])?]);
     // Waiting or not, and how much there is.
     rules.insert(libc::SYS_ioctl, vec![request(libc::FIONBIO)?, request(libc::FIONREAD)?]);
-    // Of netlink: this host's own addresses, by number 0.
-    rules.insert(
-        libc::SYS_socket,
-        vec![
-            Rule::new(vec![equal(0, libc::AF_UNIX)?])?,
-            Rule::new(vec![equal(0, libc::AF_INET)?])?,
-            Rule::new(vec![equal(0, libc::AF_INET6)?])?,
-            Rule::new(vec![equal(0, libc::AF_NETLINK)?, equal(2, libc::NETLINK_ROUTE)?])?,
-        ],
-    );
+    rules.insert(libc::SYS_socket, sockets()?);
+    // Landlock's ports count for `connect`, and TCP Fast Open goes without one: with the first data, or by an option.
+    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+        rules.insert(call, vec![Rule::new(vec![bits(flags, libc::MSG_FASTOPEN, 0)?])?]);
+    }
+    let options = vec![
+        Rule::new(vec![condition(1, Is::Ne, libc::IPPROTO_TCP)?])?,
+        Rule::new(vec![equal(2, libc::TCP_NODELAY)?])?,
+    ];
+    rules.insert(libc::SYS_setsockopt, options);
     SeccompFilter::new(rules, errno(Errno::EPERM), SeccompAction::Allow, machine)?.try_into()
+}
+
+/// TCP and UDP, for landlock's ports do not count for MPTCP, SCTP and the like. Of netlink: this host's own addresses.
+/// Of this host's own sockets any: those of nscd and systemd-resolved are files, as others are that cannot be told from
+/// them.
+fn sockets() -> Result<Vec<Rule>, seccompiler::BackendError> {
+    /// Of a type, without CLOEXEC and NONBLOCK.
+    const TYPE: libc::c_int = 0xf;
+    let mut rules = vec![
+        Rule::new(vec![equal(0, libc::AF_UNIX)?])?,
+        Rule::new(vec![equal(0, libc::AF_NETLINK)?, equal(2, libc::NETLINK_ROUTE)?])?,
+    ];
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (kind, protocol) in
+            [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)]
+        {
+            // Number 0 is what the type stands for.
+            for protocol in [0, protocol] {
+                let all = vec![equal(0, family)?, bits(1, TYPE, kind)?, equal(2, protocol)?];
+                rules.push(Rule::new(all)?);
+            }
+        }
+    }
+    Ok(rules)
 }
 
 fn errno(error: Errno) -> SeccompAction {
@@ -179,7 +198,11 @@ fn errno(error: Errno) -> SeccompAction {
 }
 
 fn equal(argument: u8, value: libc::c_int) -> Result<Condition, seccompiler::BackendError> {
-    Condition::new(argument, Length::Dword, Is::Eq, u64::from(value.unsigned_abs()))
+    condition(argument, Is::Eq, value)
+}
+
+fn condition(argument: u8, is: Is, value: libc::c_int) -> Result<Condition, seccompiler::BackendError> {
+    Condition::new(argument, Length::Dword, is, u64::from(value.unsigned_abs()))
 }
 
 fn bits(argument: u8, mask: libc::c_int, value: libc::c_int) -> Result<Condition, seccompiler::BackendError> {

@@ -1,8 +1,11 @@
 //! Names to addresses, by getaddrinfo(3). ureq's own resolver would do it in yet another thread.
 
+use super::way::{Step, Way};
+use crate::failure;
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{Ipv4Addr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -13,7 +16,7 @@ const MAX_ADDRESSES: usize = 8;
 
 /// The resolver of the system.
 #[derive(Debug)]
-pub(crate) struct Names;
+pub(crate) struct Names(pub(crate) Arc<Way>);
 
 /// A name that is not known.
 #[derive(Debug)]
@@ -32,9 +35,13 @@ impl std::error::Error for Unresolved {}
 
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.at(Step::Name);
         let host = uri.host().unwrap_or_default();
         let port = crate::text::port(uri).unwrap_or_default();
         let unresolved = |error: io::Error| {
+            if let Some(lack) = lack(&error) {
+                return ureq::Error::Io(lack);
+            }
             let text = error.to_string();
             // The standard library's words before the C library's.
             let why = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).into();
@@ -43,6 +50,15 @@ impl Resolver for Names {
         let found = format!("{host}:{port}").to_socket_addrs().map_err(unresolved)?;
         let mut addresses = self.empty();
         found.take(MAX_ADDRESSES).for_each(|address| addresses.push(address));
+        self.0.at(Step::Connect);
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
+}
+
+/// What this host lacks, if that is why a name was not resolved. The C library tells of a socket that it did not get as
+/// of a server that did not answer, so one is tried.
+fn lack(error: &io::Error) -> Option<io::Error> {
+    let own = |error: &io::Error| failure::is_own(error);
+    let raw = error.raw_os_error().map(io::Error::from_raw_os_error).filter(own);
+    raw.or_else(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).err().filter(own))
 }

@@ -3,8 +3,10 @@
 //! ureq has a connector for rustls too. It makes its configuration while it connects, from certificates that it reads
 //! again, and panics where it cannot; this one takes what was made and checked as root.
 
+use super::Configs;
+use crate::net::{Step, Way};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -13,8 +15,32 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-/// Wraps what was connected in TLS if the URL says https.
-pub(crate) struct Tls(pub(crate) Option<Arc<ClientConfig>>);
+/// Wraps what was connected in TLS if the URL, the server's or the proxy's, says https.
+pub(crate) struct Tls {
+    pub configs: Option<Configs>,
+    pub way: Arc<Way>,
+}
+
+/// It was the proxy's TLS that failed.
+#[derive(Debug)]
+pub(crate) struct AtProxy {
+    /// The name in the proxy's URL.
+    pub host: String,
+    /// Why.
+    pub why: Error,
+}
+
+impl fmt::Display for AtProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy {}: {}", self.host, self.why)
+    }
+}
+
+impl std::error::Error for AtProxy {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.why)
+    }
+}
 
 impl<In: Transport> Connector<In> for Tls {
     type Out = Either<In, Secured>;
@@ -24,28 +50,56 @@ impl<In: Transport> Connector<In> for Tls {
         if !details.needs_tls() || plain.is_tls() {
             return Ok(Some(Either::A(plain)));
         }
+        let host = details.uri.host().unwrap_or_default();
+        if !self.way.is_to_proxy(details) {
+            self.way.at(Step::Handshake);
+            return Ok(Some(Either::B(self.secure(plain, host, None, details)?)));
+        }
+        self.way.at(Step::ProxyHandshake);
+        let secured = self.secure(plain, host, Some(host), details);
+        secured.map(|secured| Some(Either::B(secured))).map_err(|error| at_proxy(Some(host), error))
+    }
+}
+
+impl Tls {
+    /// Shakes hands with a server, or with this proxy.
+    fn secure<In: Transport>(
+        &self,
+        plain: In,
+        host: &str,
+        proxy: Option<&str>,
+        details: &ConnectionDetails,
+    ) -> Result<Secured, Error> {
         // Without a configuration there was no https in the question.
-        let config = self.0.clone().ok_or(Error::TlsRequired)?;
-        let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(host.to_string()).map_err(|error| Error::Other(error.into()))?;
+        let configs = self.configs.as_ref().ok_or(Error::TlsRequired)?;
+        let config = if proxy.is_some() { &configs.proxy } else { &configs.server };
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_string();
+        let name = ServerName::try_from(bare).map_err(|error| Error::Other(error.into()))?;
         let mut connection =
-            ClientConnection::new(config, name).map_err(|error| Error::Other(error.into()))?;
+            ClientConnection::new(Arc::clone(config), name).map_err(|error| Error::Other(error.into()))?;
         let mut socket = TransportAdapter::new(plain.boxed(), details.current_time.clone());
         socket.set_timeout(details.timeout);
-        connection.complete_io(&mut socket).map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
-                refusal(&mut connection, &mut socket, error)
-            }
-            _ => error.into(),
-        })?;
+        let shaken = connection.complete_io(&mut socket);
+        shaken.map_err(|error| refusal(&mut connection, &mut socket, error))?;
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(Secured { buffers, stream: StreamOwned::new(connection, socket) })))
+        let stream = StreamOwned::new(connection, socket);
+        Ok(Secured { buffers, stream, proxy: proxy.map(String::from) })
+    }
+}
+
+fn at_proxy(proxy: Option<&str>, why: Error) -> Error {
+    match proxy {
+        Some(host) => Error::Other(Box::new(AtProxy { host: host.to_string(), why })),
+        None => why,
     }
 }
 
 /// What a server said before it closed a connection that was still written to; else that it did.
 fn refusal(connection: &mut ClientConnection, socket: &mut impl Read, closed: io::Error) -> Error {
+    if !matches!(closed.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
+        return closed.into();
+    }
     while connection.read_tls(socket).is_ok_and(|length| length > 0) {
         if let Err(error) = connection.process_new_packets() {
             return Error::Other(error.into());
@@ -58,6 +112,21 @@ fn refusal(connection: &mut ClientConnection, socket: &mut impl Read, closed: io
 pub(crate) struct Secured {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
+    /// The name of the proxy whose TLS this is.
+    proxy: Option<String>,
+}
+
+impl Secured {
+    /// TLS 1.3 refuses a client after the handshake. Other errors may be those of the server behind the proxy.
+    fn told(&mut self, error: io::Error) -> Error {
+        let error = refusal(&mut self.stream.conn, &mut self.stream.sock, error);
+        let is_tls = match &error {
+            Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+            Error::Other(error) => error.is::<rustls::Error>(),
+            _ => false,
+        };
+        at_proxy(self.proxy.as_deref().filter(|_| is_tls), error)
+    }
 }
 
 impl Transport for Secured {
@@ -68,13 +137,13 @@ impl Transport for Secured {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.sock.set_timeout(timeout);
         let output = self.buffers.output().get(..amount).unwrap_or_default();
-        self.stream.write_all(output)?;
-        Ok(())
+        self.stream.write_all(output).map_err(|error| self.told(error))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.sock.set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let read = self.stream.read(self.buffers.input_append_buf());
+        let amount = read.map_err(|error| self.told(error))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }

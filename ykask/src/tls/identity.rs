@@ -48,8 +48,8 @@ pub(crate) fn read(
 
 /// The certificates of a file, the client's first.
 fn chain(name: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = files::read(Path::new(name), Kind::Public)?;
-    refuse_binary(name, &text, "x509")?;
+    let text = files::read(Path::new(name), Kind::Named)?;
+    pem::refuse_binary(name, &text, "x509")?;
     let mut chain = Vec::new();
     for section in pem::sections(&text) {
         let section = section.map_err(|line| not_whole(name, line))?;
@@ -66,7 +66,7 @@ fn chain(name: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 /// The private key of a file, which may hold certificates too.
 fn private_key(name: &str, passphrase_file: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
     let text = files::read(Path::new(name), Kind::Secret)?;
-    refuse_binary(name, &text, "pkey")?;
+    pem::refuse_binary(name, &text, "pkey")?;
     for section in pem::sections(&text) {
         let Section { label, old_encryption, der, .. } = section.map_err(|line| not_whole(name, line))?;
         if old_encryption {
@@ -117,23 +117,4 @@ fn convert(name: &str, what: &str) -> String {
 
 fn not_whole(name: &str, line: usize) -> String {
     format!("{name}: line {line} begins what is not whole PEM")
-}
-
-/// PKCS#12 and DER are not read: one line makes PEM of them.
-fn refuse_binary(name: &str, text: &[u8], command: &str) -> Result<(), String> {
-    let Some(length) = text.strip_prefix(&[0x30]) else { return Ok(()) };
-    // What the outermost SEQUENCE holds: behind the one to five bytes of its length.
-    let inside = match length.first() {
-        Some(long @ 0x80..=0x84) => length.get(usize::from(long & 0x0f).saturating_add(1)..),
-        Some(_) => length.get(1..),
-        None => None,
-    };
-    // PKCS#12 begins with its version, 3, and another SEQUENCE. No key or certificate does.
-    if inside.is_some_and(|inside| inside.starts_with(&[2, 1, 3, 0x30])) {
-        return Err(format!(
-            "{name}: is PKCS#12, which is not read: openssl pkcs12 -in {name} -nodes -out client.pem, \
-             and name client.pem in client_cert and client_key"
-        ));
-    }
-    Err(format!("{name}: is not PEM: openssl {command} -inform der -in {name} -out NEW"))
 }

@@ -43,21 +43,18 @@ pub(crate) fn read(named: Option<&str>) -> Result<(RootCertStore, String), Strin
         let from = SYSTEM.iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
             format!("no certificate authorities: none of {} exists: set ca", SYSTEM.join(", "))
         })?;
-        let text = files::read(Path::new(from), Kind::Public)?;
+        let text = files::read(Path::new(from), Kind::Found)?;
         found.add(from, &text, Bad::Skip)?;
         return found.some((*from).to_string());
     };
     let path = Path::new(named);
     let (file, is) = files::open(path)?;
     if is.is_dir() {
-        files::check(path, &is, Kind::Public)?;
         found.add_folder(path)?;
         return found.some(named.to_string());
     }
-    let text = files::read_open(path, file, &is, Kind::Public)?;
-    if text.starts_with(&[0x30, 0x82]) {
-        return Err(format!("{named}: is not PEM: openssl x509 -inform der -in {named} -out ca.pem"));
-    }
+    let text = files::read_open(path, file, &is, Kind::Named)?;
+    pem::refuse_binary(named, &text, "x509")?;
     found.add(named, &text, Bad::Tell)?;
     found.some(named.to_string())
 }
@@ -102,7 +99,7 @@ impl Found {
             if !is.is_file() || !seen.insert((is.dev(), is.ino())) {
                 continue;
             }
-            let text = files::read_open(&path, file, &is, Kind::Public)?;
+            let text = files::read_open(&path, file, &is, Kind::Found)?;
             self.add(&path.display().to_string(), &text, Bad::Skip)?;
         }
         Ok(())

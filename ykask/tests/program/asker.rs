@@ -1,6 +1,6 @@
 //! The login process's side.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -66,7 +66,11 @@ pub(crate) fn start_as(command: &mut Command) -> Asker {
 
 /// Asks, and reads to the end.
 pub(crate) fn ask(question: &Question) -> Vec<Event> {
-    let mut asker = start();
+    ask_as(Command::new(PROGRAM).env_clear(), question)
+}
+
+pub(crate) fn ask_as(command: &mut Command, question: &Question) -> Vec<Event> {
+    let mut asker = start_as(command);
     asker.write(question);
     asker.rest()
 }
@@ -99,7 +103,12 @@ impl Asker {
                 return Some(event);
             }
             let mut piece = [0; 8192];
-            match self.socket.read(&mut piece).unwrap() {
+            // It may end without having read all, which is a reset.
+            let read = match self.socket.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+                read => read.unwrap(),
+            };
+            match read {
                 0 => {
                     assert!(!self.events.is_cut_off(), "it ended within an event");
                     return None;

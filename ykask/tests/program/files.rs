@@ -35,16 +35,12 @@ fn authorities() {
     let cut = folder.file("cut.pem", &pem[..pem.len() - 40]);
     assert_eq!(why(&with_ca(&cut)), format!("{cut}: line 1 begins what is not whole PEM"));
     assert_eq!(why(&with_ca("/nowhere")), "/nowhere: cannot be read: No such file or directory");
-    let open = folder.file("open.pem", &pem);
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
-    let told = format!("{open}: group or others may write to it (mode 0666): chmod go-w {open}");
-    assert_eq!(why(&with_ca(&open)), told);
     let der = folder.path().join("ca.der");
     fs::write(&der, ca.certificate.der()).unwrap();
     let der = der.to_str().unwrap();
     assert_eq!(
         why(&with_ca(der)),
-        format!("{der}: is not PEM: openssl x509 -inform der -in {der} -out ca.pem")
+        format!("{der}: is not PEM: openssl x509 -inform der -in {der} -out NEW, and name NEW instead")
     );
 }
 
@@ -60,6 +56,13 @@ fn a_folder_of_authorities() {
         symlink(&outside, inside.path().join(link)).unwrap();
     }
     symlink("/nowhere", inside.path().join("dangling.0")).unwrap();
+    let open = folder.file("open.pem", &ca.certificate.pem());
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+    let link = inside.path().join("4567abcd.0");
+    symlink(&open, &link).unwrap();
+    let told = format!("{0}: group or others may write to it (mode 0666): chmod go-w {0}", link.display());
+    assert_eq!(why(&with_ca(named)), told);
+    fs::remove_file(&link).unwrap();
     nix::unistd::mkfifo(&inside.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let server = serve(&ca.signs("localhost"), &Wants::default());
     let url = format!("https://localhost:{}/", server.port);
@@ -144,10 +147,7 @@ fn private_keys() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(client.why(&key, None), TAKEN);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(
-        client.why(&key, None),
-        format!("{key}: others may read it (mode 0644): chmod g-w,o-rw {key}")
-    );
+    assert_eq!(client.why(&key, None), format!("{key}: others may read it (mode 0644): chmod 600 {key}"));
     let alone = Question { client_key: Some(key), ..https() };
     assert_eq!(why(&alone), "client_key is set, and client_cert is not: each needs the other");
     let alone = Question { client_cert: Some(certificate.clone()), ..https() };
@@ -202,13 +202,8 @@ fn pkcs12_is_refused_with_the_way_out() {
     let export = ["pkcs12", "-export", "-inkey", "key.pem", "-in", "client.pem", "-passout", "pass:secret"];
     let Some(file) = client.openssl(&export, "client.bin") else { return };
     let told = client.why(&file, None);
-    let line = format!("openssl pkcs12 -in {file} -nodes -out client.pem");
-    assert_eq!(
-        told,
-        format!(
-            "{file}: is PKCS#12, which is not read: {line}, and name client.pem in client_cert and client_key"
-        )
-    );
+    let line = format!("openssl pkcs12 -in {file} -nodes -out NEW");
+    assert_eq!(told, format!("{file}: is PKCS#12, which is not read: {line}, and name NEW instead"));
     // The line works.
     let convert = ["pkcs12", "-in", "client.bin", "-nodes", "-passin", "pass:secret"];
     let both = client.openssl(&convert, "both.pem").unwrap();

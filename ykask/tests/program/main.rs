@@ -9,6 +9,7 @@
 )]
 
 mod asker;
+mod caller;
 mod certificates;
 mod confined;
 mod files;

@@ -94,6 +94,58 @@ fn an_https_proxy() {
     replies(&Question { ca, ..through(&format!("https://localhost:{}", proxy.port), &url) });
 }
 
+/// The proxy's fault is not the server's, and the proxy is not told who the client is.
+#[test]
+fn a_fault_of_the_proxys_own_is_told_as_such() {
+    let (folder, ca, clients) = (Folder::new(), Ca::new("ca"), Ca::new("clients"));
+    let client = clients.signs("client");
+    let ask = |port: u16| {
+        let question = through(&format!("https://localhost:{port}"), &["https://name.invalid/x".into()]);
+        why(&Question {
+            ca: Some(folder.file("ca.pem", &ca.certificate.pem())),
+            client_cert: Some(folder.file("client.pem", &client.certificate.pem())),
+            client_key: Some(folder.file("client.key", &client.key.serialize_pem())),
+            ..question
+        })
+    };
+    let other = serve(&ca.signs("other.example"), &Wants::default());
+    let told = format!(
+        "the proxy localhost:{}: its certificate is not for localhost, but for other.example",
+        other.port
+    );
+    assert_eq!(ask(other.port), told);
+
+    let plain = Server::new(|mut stream| {
+        let mut hello = [0; 4096];
+        let _ = stream.read(&mut hello);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let told = format!(
+        "the proxy localhost:{}: what it speaks is not TLS: is it http, or another port?",
+        plain.port
+    );
+    assert_eq!(ask(plain.port), told);
+
+    for versions in [[&rustls::version::TLS12].as_slice(), &[&rustls::version::TLS13]] {
+        let wants = serve(&ca.signs("localhost"), &Wants { clients_of: Some(&clients), versions });
+        let told = ask(wants.port);
+        let begins =
+            format!("the proxy localhost:{}: it refuses the handshake: a proxy is offered no", wants.port);
+        assert!(told.starts_with(&begins), "{versions:?}: {told}");
+    }
+}
+
+#[test]
+fn a_proxy_that_hangs() {
+    let silent = Server::silent();
+    let question = Question {
+        deadline: 400.try_into().unwrap(),
+        ..through(&format!("http://127.0.0.1:{}", silent.port), &["http://name.invalid/x".into()])
+    };
+    let told = format!("no answer (the proxy 127.0.0.1:{} has not connected to it)", silent.port);
+    assert_eq!(why(&question), told);
+}
+
 #[test]
 fn socks5_resolves_at_the_proxy() {
     let server = Server::replies("status=OK");
@@ -124,7 +176,13 @@ fn a_proxy_that_will_not() {
     let proxy = Server::says("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
     let url = ["http://name.invalid/x".to_string()];
     let refused = why(&through(&format!("http://127.0.0.1:{}", proxy.port), &url));
-    assert!(refused.starts_with("the proxy refuses: ") && refused.contains("407"), "{refused}");
+    let place = format!("127.0.0.1:{}", proxy.port);
+    assert_eq!(
+        refused,
+        format!("the proxy wants a user and password: proxy = \"http://USER:PASSWORD@{place}\"")
+    );
+    let refused = why(&through(&format!("http://user:wrong@{place}"), &url));
+    assert_eq!(refused, format!("the proxy {place} does not take the user and password in proxy"));
     let nowhere = refusing();
     let refused = why(&through(&nowhere, &url));
     let place = nowhere.trim_start_matches("http://").trim_end_matches('/');

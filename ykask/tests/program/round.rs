@@ -1,11 +1,14 @@
 //! Whom it asks when, and how it ends.
 
-use crate::asker::{ask, question, start, timed};
+use crate::asker::{ask, question, start, timed, why};
+use crate::certificates::{Ca, Folder};
 use crate::server::{Server, refusing};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
-use yubiotp::ask::{Event, NEXT};
+use yubiotp::ask::{Event, NEXT, Question};
 
 const GOOD: &str = "h=x\r\nstatus=OK\r\n";
 
@@ -89,14 +92,44 @@ fn whoever_is_silent_at_the_deadline_gave_no_answer() {
     asker.write(&timed(&[first.url(), second.url()], 700, 200));
     let events = asker.rest();
     let took = asker.elapsed();
+    const SILENT: &str = "no answer (connected, and nothing more)";
     for server in [0, 1] {
         let silent = events.iter().any(
-            |event| matches!(event, Event::Failed { server: which, why, .. } if *which == server && why == "no answer"),
+            |event| matches!(event, Event::Failed { server: which, why, .. } if *which == server && why == SILENT),
         );
         assert!(silent, "{events:?}");
     }
     assert!(took > Duration::from_millis(600) && took < Duration::from_millis(700), "{took:?}");
     assert!(asker.ends_within(Duration::from_millis(300)));
+}
+
+/// A name server cannot be made to hang here; a handshake can.
+#[test]
+fn a_handshake_that_hangs_is_told() {
+    let silent = Server::new(|stream| {
+        std::thread::sleep(Duration::from_secs(2));
+        drop(stream);
+    });
+    let url = silent.url().replace("http", "https");
+    let (folder, ca) = (Folder::new(), Ca::new("ca"));
+    let ca = Some(folder.file("ca.pem", &ca.certificate.pem()));
+    let why = why(&Question { ca, ..timed(&[url], 400, 100) });
+    assert_eq!(why, "no answer (the TLS handshake hangs)");
+}
+
+/// Held up by whatever: it cannot say that servers were silent.
+#[test]
+fn who_was_stopped_until_the_deadline_says_nothing_of_servers() {
+    let silent = Server::silent();
+    let mut asker = start();
+    asker.write(&timed(&[silent.url()], 500, 100));
+    assert_eq!(asker.next(), Some(Event::Asked { server: 0 }));
+    let pid = Pid::from_raw(asker.child.id().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_millis(600).saturating_sub(asker.elapsed()));
+    kill(pid, Signal::SIGCONT).unwrap();
+    let events = asker.rest();
+    assert!(matches!(&events[..], [Event::Unable { why }] if why.contains("held up")), "{events:?}");
 }
 
 #[test]

@@ -45,10 +45,14 @@ fn each_fault_of_a_certificate_has_its_words() {
     let none = "its certificate is not for localhost: it has no subjectAltName, and the common name is not looked at";
     assert_eq!(why(&ca.signs("")), none);
     let old = why(&ca.signs_with("localhost", expired));
-    assert!(old.starts_with("its certificate expired ") && old.ends_with("check this host's clock"), "{old}");
+    assert!(
+        old.starts_with("its certificate expired ")
+            && old.ends_with("renew it; if it has not, this host's clock is wrong"),
+        "{old}"
+    );
     assert_eq!(
         why(&ca.signs_with("localhost", not_yet)),
-        "its certificate is not valid yet: check this host's clock"
+        "its certificate is not valid yet: if it should be, this host's clock is wrong"
     );
     let unknown = why(&Ca::new("other").signs("localhost"));
     assert!(
@@ -76,6 +80,7 @@ fn what_is_no_tls_has_its_words() {
     let closes = Server::new(drop);
     let why_closed = why(&with_ca(&folder, &ca, url("localhost", &closes)));
     assert!(why_closed.contains("closed") || why_closed.contains("cut off"), "{why_closed}");
+    assert!(why_closed.ends_with(" (does it speak TLS?)"), "{why_closed}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let settings = context.settings()?;
+    let mut settings = context.settings()?;
     let store = Store::new(&settings);
     // Before anybody presses anything for nothing.
     mapping::add(b"", args.user.as_bytes(), &[])
@@ -30,6 +30,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     files::tokens_in(&settings, &files::text_of(&path)?, &args.user)?;
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
+        // Before anybody presses anything for nothing.
+        settings.prepare()?;
         let press = files::input_line(&format!("Press the YubiKey of {}: ", args.user))?;
         ids.push(pressed(&settings, &store, press.trim())?);
     }
@@ -38,7 +40,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             // 32 modhex characters are the longest id and the OTP of a token without one; a press is likelier.
             Ok(id) if token.len() < 32 => id,
             Err(why) if token.trim().len() < 32 => return Err(Failure::Fault(format!("{token:?}: {why}"))),
-            _ => pressed(&settings, &store, token)?,
+            _ => {
+                settings.prepare()?;
+                pressed(&settings, &store, token)?
+            }
         };
         if !ids.contains(&id) {
             ids.push(id);

@@ -26,7 +26,7 @@ const SYSTEM: &str = "\
 
 # mode = \"offline\"            # who decides about OTPs: \"offline\", the keys in this host's store; \"online\", the servers
 #                             # below; \"online-then-offline\", the keys if no server decides; \"offline-then-online\",
-#                             # the servers for tokens whose key is not here
+#                             # the servers for tokens whose key is not here. Not given: \"online\" if there is [online]
 # mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u stands for the user
 # store = \"/var/lib/yubiotp\"  # holds keys/ and positions/
 # store_key = \"/etc/yubiotp/store.key\"
@@ -36,8 +36,11 @@ const SYSTEM: &str = "\
 # token_id_length = 12        # count only public ids of so many characters
 # lock_wait = 5               # seconds to wait for another login of the same token
 # debug = false               # log each step
+";
 
-# Validation servers. What stands here is sent by yubiotp-ask, a program of its own that gives up root.
+const ONLINE: &str = "\n\
+# Validation servers, asked by yubiotp-ask, a program of its own. Needed are urls and client_id, and api_key_file but for
+# https; the values of deadline, hedge, plain_http and ask hold if they are not given, the others are examples.
 # [online]
 # urls = [\"https://val1.example.org\", \"https://val2.example.org/wsapi/2.0/verify\"]   # or one
 # client_id = 1               # as the servers know this host
@@ -85,7 +88,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     // One init at a time: of two, the second finds what the first made.
     let _changing = Folder::open(folder)?.lock(INIT_WAIT)?;
     made.file(&config, 0o644, || {
-        Ok(Zeroizing::new(if named.is_some() { SELF_CONTAINED } else { SYSTEM }.into()))
+        Ok(Zeroizing::new([if named.is_some() { SELF_CONTAINED } else { SYSTEM }, ONLINE].concat()))
     })?;
 
     let settings = Settings::load(Some(&config), Given::default())?;
@@ -123,10 +126,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     for path in &made.kept {
         out::line(&format!("kept {}", path.display()));
     }
+    let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
     out::line(&format!(
-        "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new\n  {ykmap} add USER\n  \
-         {ykmap} verify USER\nthen a line in pam.d, with a root shell kept open (README, \"First login\")."
+        "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new    or, with validation servers: [online] in {config}\n  \
+         {ykmap} add USER\n  {ykmap} verify USER\nthen a line in pam.d, with a root shell kept open (README, \"First login\")."
     ));
     Ok(())
 }
@@ -177,7 +181,8 @@ mod tests {
         let path = folder.path().join("config.toml");
         let is_setting =
             |line: &str| line.starts_with('[') || line.starts_with(|c: char| c.is_ascii_lowercase());
-        let lines: Vec<_> = SYSTEM
+        let text = [SYSTEM, ONLINE].concat();
+        let lines: Vec<_> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)))
             .filter(|line| line.starts_with('[') || line.contains(" = "))

@@ -5,8 +5,10 @@ mod import;
 mod new;
 mod show;
 
-use super::{Context, Done, out, parse_id};
+use super::{Context, Done, Failure, out, parse_id};
 use serde_json::json;
+use ykmap::Fault;
+use ykmap::settings::Settings;
 use ykmap::store::{Enrolled, Removed, Store};
 use yubiotp::PublicId;
 
@@ -46,23 +48,33 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::New(args) => new::run(context, &args),
         Verb::List => show::list(context),
         Verb::Show(ids) => show::show(context, &ids.ids),
-        Verb::Disable(ids) => each(context, &ids, |store, id| {
-            store.set_enabled(id, false)?;
-            Ok("disabled")
+        Verb::Disable(ids) => each(context, &ids, |settings, store, id| {
+            match store.set_enabled(id, false) {
+                // What this host has never seen may still be accepted by servers.
+                Err(Fault::NoKey { .. }) if settings.mode.asks_servers() => {
+                    store.follow(id)?;
+                    store.set_enabled(id, false)?;
+                    Ok("disabled (no key here, and no OTP of it was accepted here yet)")
+                }
+                done => done.map(|()| "disabled").map_err(Failure::from),
+            }
         }),
-        Verb::Enable(ids) => each(context, &ids, |store, id| {
+        Verb::Enable(ids) => each(context, &ids, |_, store, id| {
             store.set_enabled(id, true)?;
             Ok("enabled")
         }),
-        Verb::Remove(ids) => each(context, &ids, |store, id| {
+        Verb::Remove(ids) => each(context, &ids, |settings, store, id| {
             Ok(match store.change()?.remove(id)? {
+                Removed::Key if settings.mode.asks_servers() => {
+                    "removed: validation servers decide about it now; to keep it out, disable it (ykmap key disable) or take it from its user (ykmap remove)"
+                }
                 Removed::Key => "removed",
                 Removed::Position => {
                     "no key here; its position is set aside, and goes on when a validation server accepts its OTP"
                 }
             })
         }),
-        Verb::Adopt(ids) => each(context, &ids, |store, id| {
+        Verb::Adopt(ids) => each(context, &ids, |_, store, id| {
             Ok(match store.change()?.adopt(id)? {
                 Enrolled::Added => "adopted",
                 Enrolled::Returned => "adopted, and goes on from where it was",
@@ -76,12 +88,13 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
 fn each(
     context: &Context,
     ids: &Ids,
-    act: impl Fn(&Store, &PublicId) -> Result<&'static str, super::Failure>,
+    act: impl Fn(&Settings, &Store, &PublicId) -> Result<&'static str, Failure>,
 ) -> Done {
-    let store = context.store()?;
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
     let mut done = Vec::new();
     let all = ids.ids.iter().try_for_each(|id| {
-        let did = act(&store, id)?;
+        let did = act(&settings, &store, id)?;
         done.push(json!({ "id": id.to_string(), "done": did }));
         if !context.json {
             out::line(&format!("{id}: {did}"));
@@ -95,7 +108,7 @@ fn each(
 }
 
 /// Every token that has a key. What else lies among the keys is remarked on.
-fn tokens(store: &Store) -> Result<Vec<PublicId>, super::Failure> {
+fn tokens(store: &Store) -> Result<Vec<PublicId>, Failure> {
     let (tokens, strays) = store.tokens()?;
     for stray in strays {
         out::note(&format!("{}: not a key: nothing reads it", stray.display()));

@@ -15,7 +15,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let settings = context.settings()?;
+    let mut settings = context.settings()?;
+    settings.prepare()?;
     for warning in &settings.warnings {
         out::note(warning);
     }

@@ -5,7 +5,6 @@
 //! SIGCHLD, or reap what it did not start; and the program is killed by a descriptor, never by a number that may be
 //! somebody else's by now.
 
-use super::{duration, milliseconds};
 use crate::Fault;
 use crate::file::{self, Audience, FileFault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use std::num::NonZeroU32;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -47,7 +46,7 @@ impl Program {
     /// Starts the program, which must be as safe from others as any file that a login reads.
     pub(super) fn start(path: &Path, deadline: NonZeroU32) -> Result<Self, Fault> {
         let fault = |why: String| Fault::Program { path: path.to_owned(), why };
-        let since = Instant::now();
+        let (since, deadline) = (Instant::now(), Duration::from_millis(deadline.get().into()));
         let file = file::open(path, Audience::Everyone)
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoProgram { path }))?;
         let metadata = file.metadata().map_err(|why| FileFault::system(path, "look at it", why))?;
@@ -64,7 +63,7 @@ impl Program {
         // Ours alone does not wait: the flag is of each end.
         rustix::io::ioctl_fionbio(&theirs, false).map_err(|errno| fault(format!("its socket: {errno}")))?;
         let also_theirs = theirs.try_clone().map_err(|why| fault(format!("its socket: {why}")))?;
-        let child = Command::new(path)
+        let mut child = Command::new(path)
             .env_clear()
             // Out of reach of what the user of the terminal types.
             .process_group(0)
@@ -73,22 +72,28 @@ impl Program {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|why| fault(format!("cannot be started: {why}")))?;
-        // It waits for the question, so unless it crashed it is there; and if it crashed, its end of the socket is
-        // closed, and nothing is ever killed by this.
-        let process =
-            rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(|errno| {
-                match errno {
-                    Errno::SRCH => fault("ended at once".to_owned()),
-                    errno => fault(format!("cannot be watched (Linux 5.3 or later can): {errno}")),
-                }
-            })?;
-        let (events, deadline) = (Events::default(), duration(deadline));
-        Ok(Self { path: path.to_owned(), socket, process, events, since, deadline })
+        let process = match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(process) => process,
+            Err(Errno::SRCH) => return Err(fault("ended at once".to_owned())),
+            Err(errno) => {
+                // It waits for the question, so the number is still its own.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(fault(format!("cannot be watched (Linux 5.3 or later can): {errno}")));
+            }
+        };
+        // Had it crashed at once, in a host that reaps everything, the number could be another's by now. That one is
+        // no child of this process, and must not be killed.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if let Err(Errno::CHILD) = rustix::process::waitid(WaitId::PidFd(process.as_fd()), look) {
+            return Err(fault("ended at once".to_owned()));
+        }
+        Ok(Self { path: path.to_owned(), socket, process, events: Events::default(), since, deadline })
     }
 
     /// How long it has been, in milliseconds.
     pub(super) fn waited(&self) -> u32 {
-        milliseconds(self.since.elapsed())
+        u32::try_from(self.since.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
 
     /// A fault of the program itself.
@@ -133,10 +138,10 @@ impl Program {
                 return Ok(Heard::Deadline);
             }
             match rustix::net::recv(&self.socket, &mut piece, RecvFlags::empty()) {
-                Ok((0, _)) if self.events.is_cut_off() => {
+                // Reset: it ended without having read all.
+                Ok((0, _)) | Err(Errno::CONNRESET) if self.events.is_cut_off() => {
                     return Err(self.fault("ended in the middle of what it said".to_owned()));
                 }
-                // Reset: it ended without having read all.
                 Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(Heard::End),
                 Ok((count, _)) => self.events.feed(piece.get(..count).unwrap_or_default()),
                 Err(Errno::INTR | Errno::AGAIN) => {}
@@ -174,7 +179,7 @@ impl Drop for Program {
             }
         }
         let reap = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let _ = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.process)), reap);
+        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), reap);
     }
 }
 

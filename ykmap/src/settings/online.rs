@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::MAX_SERVERS;
 use yubiotp::verdict::Mode;
-use yubiotp::ykval::{ClientId, ClientKey, Server, SyncLevel};
+use yubiotp::ykval::{BadUrl, ClientId, ClientKey, Server, SyncLevel};
 use zeroize::Zeroizing;
 
 /// Where the program that asks is when nobody says otherwise.
@@ -140,7 +140,9 @@ impl GivenOnline {
         let fault =
             |why: String| Fault::Settings { path: config.to_owned(), why: format!("[online]: {why}") };
         let missing = |what| fault(format!("mode {:?} needs {what}", mode.name()));
-        let servers = self.urls.ok_or_else(|| missing("urls (in pam.d: urllist=)"))?;
+        let servers = self.urls.ok_or_else(|| {
+            missing("urls (in pam.d: urllist=); YubiCloud's is https://api.yubico.com/wsapi/2.0/verify")
+        })?;
         let client_id = self.client_id.ok_or_else(|| missing("client_id (in pam.d: id=)"))?;
         if self.client_cert.is_some() != self.client_key.is_some() {
             return Err(fault("give client_cert and client_key both, or neither".to_owned()));
@@ -166,11 +168,19 @@ impl GivenOnline {
                     "{server} is asked over plain http and without api_key: whoever is on the way can say yes (plain_http)"
                 )),
                 Some(server) => {
+                    let way = if self.proxy.is_some() { " (through the proxy, even what is on this host)" } else { "" };
                     return Err(fault(format!(
-                        "{server} would be believed unsigned and unencrypted: give api_key_file, or an https URL"
+                        "{server} would be believed unsigned and unencrypted{way}: give api_key_file, or an https URL, or allow it (plain_http)"
                     )));
                 }
                 None => {}
+            }
+            // A port below 1024 is root's to give away.
+            let taken = |server: &&Server| !server.is_https() && !server.has_root_port();
+            if let Some(server) = servers.iter().find(taken).filter(|_| warnings.is_empty()) {
+                warnings.push(format!(
+                    "{server} is believed without api_key: whoever on this host takes that port while the server is down can say yes"
+                ));
             }
         }
         let milliseconds = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
@@ -194,7 +204,9 @@ impl GivenOnline {
 }
 
 fn key_in(path: &Path) -> Result<ClientKey, Fault> {
-    let text = Zeroizing::new(file::read(path, 1024, Audience::Owner)?);
+    let text = file::read(path, 1024, Audience::Owner)
+        .map_err(|fault| Fault::Setting { setting: "api_key_file", fault })?;
+    let text = Zeroizing::new(text);
     ClientKey::parse(&text).map_err(|why| Fault::ClientKey { path: path.to_owned(), why })
 }
 
@@ -211,7 +223,11 @@ fn parse_url(url: &str) -> Result<Server, String> {
     if url.len() > MAX_URL {
         return Err(format!("a URL has more than {MAX_URL} characters"));
     }
-    Server::parse(url).map_err(|why| format!("URL {url:?} {why}"))
+    Server::parse(url).map_err(|why| match why {
+        // What stands there may be a password.
+        BadUrl::User => format!("a URL {why}"),
+        _ => format!("URL {url:?} {why}"),
+    })
 }
 
 fn checked(servers: Vec<Server>) -> Result<Vec<Server>, String> {

@@ -67,7 +67,11 @@ fn load(text: &str, mode: u32) -> Result<Settings, String> {
     std::fs::write(folder.path().join("client.key"), "EHmo8FMxuhumBlTinC4uYL0Mgwg=\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(folder.path().join("client.key"), mode).unwrap();
-    Settings::load(Some(&path), Given::default()).map_err(|fault| fault.to_string())
+    let prepared = Settings::load(Some(&path), Given::default()).and_then(|mut settings| {
+        settings.prepare()?;
+        Ok(settings)
+    });
+    prepared.map_err(|fault| fault.to_string())
 }
 
 const KEY: &str = "api_key = 'EHmo8FMxuhumBlTinC4uYL0Mgwg='\n";
@@ -81,16 +85,16 @@ fn servers_as_the_settings_name_them() {
     )
     .unwrap();
     assert_eq!((settings.mode, settings.warnings.len()), (Mode::OnlineThenOffline, 0));
-    let online = settings.online.unwrap();
+    let online = settings.online().unwrap();
     assert_eq!(online.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["https://a", "http://b"]);
     assert_eq!((online.deadline.get(), online.hedge.get(), online.timeout), (3000, 100, Some(2)));
     assert_eq!(online.sync_level.unwrap().to_string(), "50");
-    assert!(online.ca.unwrap().is_absolute() && online.key.is_some());
+    assert!(online.ca.as_ref().unwrap().is_absolute() && online.key.is_some());
     assert_eq!(online.ask, Path::new(ASK));
     // Who names servers and no mode means them; who says offline, means that.
     let usual = "[online]\nurls = 'https://a'\nclient_id = 1\n";
     assert_eq!(load(usual, 0o644).unwrap().mode, Mode::Online);
-    assert!(load(&format!("mode = 'offline'\n{usual}"), 0o644).unwrap().online.is_none());
+    assert!(load(&format!("mode = 'offline'\n{usual}"), 0o644).unwrap().online().is_none());
 }
 
 #[test]
@@ -110,6 +114,8 @@ fn what_would_be_believed_without_proof_is_refused() {
         let signed = with(&format!("{lines}\n{KEY}")).unwrap();
         assert_eq!(signed.warnings.len(), 0, "{lines}");
     }
+    let port = with("urls = 'http://127.0.0.1:8080'").unwrap().warnings;
+    assert!(port.concat().contains("whoever on this host takes that port"), "{port:?}");
     let warned = with("urls = 'http://a'\nplain_http = true").unwrap().warnings;
     assert!(warned.concat().contains("http://a is asked over plain http"), "{warned:?}");
 }
@@ -134,7 +140,9 @@ fn what_is_missing_or_too_much_is_named() {
         ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'config.toml'", "is not base64"),
         ("urls = []", "line 2: urls are 1 to 16 URLs"),
         ("urls = 'a'", "line 2: URL \"a\" begins with neither"),
+        ("urls = 'https://u:hunter2@a'", "line 2: a URL has a user before the host"),
         ("urls = 1", "expected a URL or a list of URLs"),
+        ("client_id = '1'", "line 2: client_id is a number of 1 to 10 digits"),
         ("client_id = -1", "line 2: client_id is a number of 1 to 10 digits"),
         ("api_key = 'x'", "line 2: api_key is not base64"),
         ("deadline = 0", "line 2: deadline is a number of seconds from 1 to 60"),

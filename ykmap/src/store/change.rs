@@ -82,6 +82,14 @@ impl Store {
         Ok(Change { store: self, positions: self.positions()?, keys, store_key: OnceCell::new(), _changing })
     }
 
+    /// Begins to keep the position of a token whose key is not here, if it is not kept yet.
+    ///
+    /// # Errors
+    /// There is a key, something known of the token cannot be read, or the store cannot be written.
+    pub fn follow(&self, token: &PublicId) -> Result<(), Fault> {
+        self.change()?.begin_elsewhere(token)
+    }
+
     /// Switches a token off or on. It stays where it is, and so do the mapping and the key.
     ///
     /// # Errors

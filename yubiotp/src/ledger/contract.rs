@@ -266,6 +266,11 @@ impl Memory {
         self.entries().entry(*token).and_modify(|entry| entry.disabled = !enabled);
     }
 
+    /// Whether a token is not switched off.
+    pub fn is_enabled(&self, token: &PublicId) -> bool {
+        !self.entries().get(token).is_some_and(|entry| entry.disabled)
+    }
+
     fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<PublicId, Entry>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

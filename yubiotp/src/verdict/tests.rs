@@ -35,6 +35,10 @@ impl Vault for Tokens {
     fn holds(&self, token: &PublicId) -> Result<bool, Unknown> {
         Ok(!token.as_bytes().starts_with(&[0xff, 0xbb]))
     }
+
+    fn is_enabled(&self, token: &PublicId) -> Result<bool, Unknown> {
+        Ok(self.0.is_enabled(token))
+    }
 }
 
 /// Usage counter 1, session uses 1 and 2.
@@ -58,19 +62,24 @@ fn listed(ids: &[&str]) -> Enrolment {
     Enrolment::Listed(ids.iter().map(|name| id(name)).collect())
 }
 
-/// Servers that say one thing, or nothing, and note what they were asked.
+/// Servers that say one thing, or nothing, or cannot be asked, and note what they were asked.
 struct Told {
     says: Option<Said>,
+    can_be_asked: bool,
     asked: RefCell<Vec<(String, Option<Position>)>>,
 }
 
 impl Told {
     fn says(said: Said) -> Self {
-        Self { says: Some(said), asked: RefCell::default() }
+        Self { says: Some(said), can_be_asked: true, asked: RefCell::default() }
     }
 
     fn nothing() -> Self {
-        Self { says: None, asked: RefCell::default() }
+        Self { says: None, can_be_asked: true, asked: RefCell::default() }
+    }
+
+    fn out_of_reach() -> Self {
+        Self { can_be_asked: false, ..Self::nothing() }
     }
 }
 
@@ -78,8 +87,17 @@ impl Servers for Told {
     type Fault = Unknown;
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Unknown> {
         self.asked.borrow_mut().push((otp.into(), position));
-        let said = self.says.ok_or(Unknown(id("nnnn")))?;
-        Ok(Answer { said, trail: "https://a: told".into() })
+        if !self.can_be_asked {
+            return Err(Unknown(id("nnnn")));
+        }
+        let trail = "https://a: told".into();
+        Ok(self
+            .says
+            .map_or(Answer::Undecided { trail: String::new() }, |said| Answer::Decided { said, trail }))
+    }
+
+    fn undecided(&self, _: &PublicId, _: String) -> Unknown {
+        Unknown(id("nnnn"))
     }
 }
 
@@ -150,6 +168,9 @@ fn a_private_id_of_another_is_not_genuine() {
         }
         fn holds(&self, token: &PublicId) -> Result<bool, Unknown> {
             self.0.holds(token)
+        }
+        fn is_enabled(&self, token: &PublicId) -> Result<bool, Unknown> {
+            self.0.is_enabled(token)
         }
     }
     let vault = OtherPrivateId(tokens(&["vvcb"]));
@@ -332,5 +353,17 @@ fn a_disabled_token_stays_out_whoever_says_ok() {
                 mode.name()
             );
         }
+    }
+}
+
+/// Who starts sudo with limits that no program can live in must not be the one who chooses who decides.
+#[test]
+fn servers_that_could_not_be_asked_leave_nobody_else_to_decide() {
+    for mode in [Mode::Online, Mode::OnlineThenOffline] {
+        let vault = tokens(&["vvcb"]);
+        let (verdict, ..) = by(mode, &vault, "vvcb", &Told::out_of_reach());
+        assert!(verdict.is_err(), "{}: {verdict:?}", mode.name());
+        let (verdict, ..) = by(Mode::OnlineThenOffline, &vault, "vvcb", &Told::nothing());
+        assert!(matches!(verdict, Ok(Verdict::Accepted(_))), "it was not used up: {verdict:?}");
     }
 }

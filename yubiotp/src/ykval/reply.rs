@@ -2,6 +2,8 @@
 
 use super::{ClientKey, Nonce, sort};
 use crate::Position;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use data_encoding::BASE64;
 use hmac::Mac;
@@ -100,10 +102,10 @@ pub enum NoAnswer {
     #[error("its reply is not one of a validation server: {0}")]
     Unreadable(&'static str),
     /// There is a key, and the reply has no signature.
-    #[error("its reply ({}) has no signature{}", .0.name(), .0.advice())]
+    #[error("{}", unproven(*.0, "has no signature"))]
     NotSigned(Status),
     /// There is a key, and the reply is not signed with it.
-    #[error("its reply ({}) has a wrong signature: forged, or api_key (key=) is not that of client_id{}", .0.name(), .0.advice())]
+    #[error("{}", unproven(*.0, "has a wrong signature: forged, or api_key (key=) is not that of client_id"))]
     WrongSignature(Status),
     /// A true reply that leaves the question open.
     #[error("{}{}", .0.name(), .0.advice())]
@@ -125,6 +127,17 @@ pub enum NoAnswer {
         /// What decrypting the OTP says.
         has: Position,
     },
+}
+
+/// What to say of a reply that proves nothing. Servers sign some refusals with no key, or the right one, for want of
+/// ours: these are told by what they claim.
+fn unproven(status: Status, how: &str) -> String {
+    match status {
+        Status::NoSuchClient | Status::BadSignature | Status::MissingParameter => {
+            format!("{}{} (not signed with api_key)", status.name(), status.advice())
+        }
+        _ => format!("its reply ({}) {how}", status.name()),
+    }
 }
 
 /// What was asked, and so must be answered.

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// says or does is noted, and the next one counts.
 pub struct Round<'a> {
     servers: &'a [Server],
-    asked: Asked<'a>,
+    question: Asked<'a>,
     fates: Vec<Fate>,
 }
 
@@ -43,8 +43,8 @@ pub enum Step {
 impl<'a> Round<'a> {
     /// A round that begins. The servers stand in the order of the question's URLs.
     #[must_use]
-    pub fn new(servers: &'a [Server], asked: Asked<'a>) -> Self {
-        Self { servers, asked, fates: vec![Fate::NotAsked; servers.len()] }
+    pub fn new(servers: &'a [Server], question: Asked<'a>) -> Self {
+        Self { servers, question, fates: vec![Fate::NotAsked; servers.len()] }
     }
 
     /// Takes what the program tells.
@@ -65,7 +65,7 @@ impl<'a> Round<'a> {
                 Step::Wait
             }
             (Fate::Waiting, Event::Reply { ms, body, .. }) => {
-                let (what, step) = match self.asked.judge(&body) {
+                let (what, step) = match self.question.judge(&body) {
                     Ok(said) => (said.status().name().to_string(), Step::Decided(said)),
                     Err(why) => (why.to_string(), Step::Next),
                 };
@@ -76,28 +76,25 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Whether any server was asked.
+    /// Whether servers were asked and the program has told what became of each of these.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.fates.iter().any(|fate| !matches!(fate, Fate::NotAsked))
+    pub fn is_told(&self) -> bool {
+        let ended = |fate: &Fate| matches!(fate, Fate::Ended { .. });
+        self.fates.iter().any(ended) && !self.fates.iter().any(|fate| matches!(fate, Fate::Waiting))
     }
 
-    /// Whether every server was asked and has ended.
+    /// What each server that was asked said or did in so many milliseconds, for the log of a decision. One that was
+    /// silent before another decided is what makes logins slow.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.fates.iter().all(|fate| matches!(fate, Fate::Ended { .. }))
-    }
-
-    /// What each server said or did that has ended, for the log.
-    #[must_use]
-    pub fn ended(&self) -> String {
+    pub fn asked(&self, waited: u32) -> String {
         self.told(|name, fate| match fate {
             Fate::Ended { ms, what } => Some(format!("{name}: {what} ({ms} ms)")),
-            Fate::NotAsked | Fate::Waiting => None,
+            Fate::Waiting => Some(format!("{name}: no answer yet ({waited} ms)")),
+            Fate::NotAsked => None,
         })
     }
 
-    /// What became of each server after so many milliseconds, for the log.
+    /// What became of each server after so many milliseconds, for the log where none decided.
     #[must_use]
     pub fn all(&self, waited: u32) -> String {
         self.told(|name, fate| {
@@ -146,7 +143,7 @@ mod tests {
         let ok = Said::Ok(crate::Position::yubikey(5, 6));
         assert_eq!(round.take(reply(1, OK)), Step::Decided(ok));
         assert_eq!(
-            round.ended(),
+            round.asked(400),
             "https://a: BACKEND_ERROR: it is in trouble itself (7 ms); https://b:8443: OK (7 ms)"
         );
     }
@@ -179,5 +176,16 @@ mod tests {
         );
         assert_eq!(round.all(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
         assert_eq!(round.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
+    }
+
+    /// The hedge was paid for a server that is named.
+    #[test]
+    fn who_was_silent_is_told_where_another_decided() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+        round.take(Event::Asked { server: 0 });
+        round.take(Event::Asked { server: 1 });
+        assert!(matches!(round.take(reply(1, OK)), Step::Decided(_)));
+        assert_eq!(round.asked(310), "https://a: no answer yet (310 ms); https://b:8443: OK (7 ms)");
     }
 }

@@ -91,6 +91,13 @@ impl Server {
         }
     }
 
+    /// Whether only root may listen on its port, if it is on this host.
+    #[must_use]
+    pub fn has_root_port(&self) -> bool {
+        let authority = self.origin.split_once("://").map_or("", |(_, authority)| authority);
+        host_and_port(authority).is_some_and(|(_, port)| port.is_none_or(|port| port < 1024))
+    }
+
     /// The complete URL of a question. Wiped on drop: it holds the OTP.
     #[must_use]
     pub fn url(&self, request: &Request<'_>, key: Option<&ClientKey>) -> Zeroizing<String> {
@@ -125,11 +132,13 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     good.then_some((host, port))
 }
 
-/// A parameter that can be signed as it stands: nothing in it is escaped, and none is what every question has.
+/// A parameter that can be signed as it stands: nothing in it is escaped, and none is what every question has, or what
+/// an answer has: both are signed with one key, so a question must not be able to stand for its answer.
 fn parameter(part: &str) -> Option<(String, String)> {
     let (name, value) = part.split_once('=')?;
     let plain = |text: &str| !text.contains(['%', '+']);
     let ours = matches!(name, "" | "id" | "otp" | "nonce" | "h" | "timestamp" | "sl" | "timeout");
+    let ours = ours || matches!(name, "t" | "status" | "sessioncounter" | "sessionuse");
     (!ours && plain(name) && plain(value)).then(|| (name.to_string(), value.to_string()))
 }
 
@@ -187,6 +196,7 @@ mod tests {
             ("https://a/\u{e9}", BadUrl::Character),
             ("https://a/#x", BadUrl::Character),
             ("https://a/?id=7", BadUrl::Query),
+            ("https://a/?status=OK", BadUrl::Query),
             ("https://a/?x=%20", BadUrl::Query),
             ("https://a/?x", BadUrl::Query),
         ] {

@@ -11,10 +11,7 @@ use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
 
 impl Change<'_> {
-    /// Makes the position of a token without a key here, unless it has one.
-    ///
-    /// # Errors
-    /// There is a key, something known of the token cannot be read, or the store cannot be written.
+    /// Makes the position of a token without a key here, unless it has one: [`Store::follow`](crate::store::Store::follow).
     pub(in crate::store) fn begin_elsewhere(&self, token: &PublicId) -> Result<(), Fault> {
         let name = token.to_string();
         if self.keys.has(&name)? {

@@ -1,0 +1,127 @@
+//! Who is measured: hosts that differ in the module, or in what it is told.
+
+use crate::instructions::Instructions;
+use crate::resources::Resources;
+use crate::time::Times;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use tests::place::Place;
+use tests::soft_yubikey::SoftYubiKey;
+use tests::tls::{Authority, Kind};
+use tests::validation::{BlackHole, CLIENT, KEY, Server, dead};
+
+pub(crate) const PAM_PERMIT: &str = "pam_permit";
+pub(crate) const HTTPS: &str = "ours, https";
+pub(crate) const PAM_YUBICO: &str = "pam_yubico";
+
+/// So long that a login which is stopped at every instruction comes to its end.
+const PATIENT: &str = "deadline = 60\n";
+const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+/// One way to log in, and what it was found to cost.
+pub(crate) struct Side {
+    pub name: &'static str,
+    place: Place,
+    key: SoftYubiKey,
+    pub times: Times,
+    /// By program.
+    pub resources: BTreeMap<String, Resources>,
+    pub instructions: Instructions,
+}
+
+impl Side {
+    fn new(name: &'static str, key: &SoftYubiKey) -> Self {
+        let place = Place::new();
+        place.list("alice", key);
+        let (times, resources) = (Times::default(), BTreeMap::new());
+        Self { name, place, key: key.clone(), times, resources, instructions: Instructions::default() }
+    }
+
+    fn ours(name: &'static str, key: &SoftYubiKey, urls: &[String], settings: &str) -> Self {
+        let side = Self::new(name, key);
+        side.place.online("online", urls, &(PATIENT.to_owned() + settings));
+        side
+    }
+
+    /// The next login: each has an OTP of its own, for replays are refused.
+    pub(crate) fn login(&mut self) -> Command {
+        let mut drive = self.place.drive("otp", "alice");
+        drive.args(["--", &self.key.press()]);
+        drive
+    }
+}
+
+/// All of them, and the servers that they ask.
+pub(crate) struct Sides {
+    /// pam_permit, pam_yubico, ours by http, ours by https, ours with all the system's authorities.
+    pub all: Vec<Side>,
+    /// Ours with one server; with four dead ones before it; with four silent ones before it.
+    pub troubled: Vec<Side>,
+    _servers: (Server, Server, [BlackHole; 4]),
+}
+
+impl Sides {
+    pub(crate) fn new() -> Self {
+        let keys: Vec<SoftYubiKey> = (1..=8).map(SoftYubiKey::numbered).collect();
+        let tokens: Vec<&SoftYubiKey> = keys.iter().collect();
+        let authority = Authority::new("bench");
+        let http = Server::start(&tokens);
+        let https = Server::start_tls(&tokens, authority.identity(Kind::Right).server(None));
+        let holes: [BlackHole; 4] = std::array::from_fn(|_| BlackHole::new());
+
+        let permit = Side::new(PAM_PERMIT, &keys[0]);
+        permit.place.service("otp", "auth required pam_permit.so\n");
+        let yubico = Side::new(PAM_YUBICO, &keys[1]);
+        let mapping = yubico.place.path("authorized_yubikeys");
+        let (url, authfile) = (http.url(), mapping.display());
+        yubico.place.service(
+            "otp",
+            &format!("auth required pam_yubico.so id={CLIENT} key={KEY} urllist={url} authfile={authfile} mode=client\n"),
+        );
+        let plain = Side::ours("ours, http", &keys[2], &[http.base()], "");
+        let tls = |name, key, system: &str| {
+            let side = Side::ours(name, key, &[https.base()], "");
+            side.place.write("ca.pem", system.to_owned() + authority.pem(), 0o644);
+            let ca = format!("{PATIENT}ca = {:?}\n", side.place.path("ca.pem"));
+            side.place.online("online", &[https.base()], &ca);
+            side
+        };
+        let system = SYSTEM_CAS.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let all = vec![
+            permit,
+            yubico,
+            plain,
+            tls(HTTPS, &keys[3], ""),
+            tls("ours, https, all CAs", &keys[4], &system),
+        ];
+
+        // The one that answers is the last: every other is in its way.
+        let after = |mut others: Vec<String>| {
+            others.push(http.base());
+            others
+        };
+        let troubled = vec![
+            Side::ours("one server", &keys[5], &after(Vec::new()), ""),
+            Side::ours("four dead before it", &keys[6], &after((0..4).map(|_| dead()).collect()), ""),
+            Side::ours(
+                "four silent before it",
+                &keys[7],
+                &after(holes.iter().map(BlackHole::base).collect()),
+                "",
+            ),
+        ];
+        Self { all, troubled, _servers: (http, https, holes) }
+    }
+}
+
+/// Whether the other side is here.
+pub(crate) fn pam_yubico() -> bool {
+    let folders = ["/usr/lib64/security", "/lib/security", "/usr/lib/security"].map(Into::into);
+    let triplets =
+        fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("security"));
+    folders
+        .into_iter()
+        .chain(triplets)
+        .any(|folder: std::path::PathBuf| folder.join("pam_yubico.so").exists())
+}
