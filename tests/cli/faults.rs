@@ -307,16 +307,16 @@ fn settings_that_are_none() {
     broken_file(
         config,
         with("nullok = true\n"),
-        "line 6: unknown field `nullok`, expected one of `mode`, `mapping`",
+        "line 24: unknown field `nullok`, expected one of `mode`, `mapping`",
     );
-    broken_file(config, with("tries = 0\n"), "line 6: tries is a number from 1 to 10");
+    broken_file(config, with("tries = 0\n"), "line 24: tries is a number from 1 to 10");
     broken_file(
         config,
         with("token_id_length = 13\n"),
-        "line 6: token_id_length is an even number of modhex characters",
+        "line 24: token_id_length is an even number of modhex characters",
     );
-    broken_file(config, with("echo = \"yes\"\n"), "line 6: invalid type: string \"yes\", expected a boolean");
-    broken_file(config, with("tries\n"), "line 6: ");
+    broken_file(config, with("echo = \"yes\"\n"), "line 24: invalid type: string \"yes\", expected a boolean");
+    broken_file(config, with("tries\n"), "line 24: ");
     broken_file(config, |path| fs::remove_file(path).unwrap(), "no such file or folder");
 }
 

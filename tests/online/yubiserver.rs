@@ -68,7 +68,8 @@ impl Yubiserver {
 /// The fields of its reply to a question in plain words, in order.
 fn fields(server: &Yubiserver, query: &str) -> Fields {
     let mut stream = server.network.connect(ADDRESS.parse().unwrap()).unwrap();
-    write!(stream, "GET /wsapi/2.0/verify?{query} HTTP/1.0\r\n\r\n").unwrap();
+    // In one piece: it takes the first that it reads for all of it.
+    stream.write_all(format!("GET /wsapi/2.0/verify?{query} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     let (_, body) = reply.split_once("\r\n\r\n").unwrap();

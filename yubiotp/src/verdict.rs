@@ -200,17 +200,13 @@ impl Judgement<'_> {
 ///
 /// # Errors
 /// A fault of the vault, if no reading was genuine and one could not be decided; or of the servers.
-pub fn judge<'a, V, S>(
+pub fn judge<'a, V: Vault>(
     answer: &'a [u8],
     enrolment: &Enrolment,
     mode: Mode,
     vault: &V,
-    servers: &S,
-) -> Result<Judgement<'a>, V::Fault>
-where
-    V: Vault,
-    S: Servers<Fault = V::Fault>,
-{
+    servers: &impl Servers<Fault = V::Fault>,
+) -> Result<Judgement<'a>, V::Fault> {
     let tokens = match enrolment {
         Enrolment::NotListed => {
             return Ok(Judgement {
@@ -229,11 +225,12 @@ where
     if tokens.is_empty() {
         return Ok(Judgement::rejected(Reason::NoTokens));
     }
+    let deciders = Deciders { mode, vault, servers };
     let (mut undecided, mut unknown) = (None, None);
     let mut closest = Judgement::rejected(Reason::NotTheirToken(otp::lone_id(answer)));
     for reading in readings {
         for (token, otp) in longest_first(tokens).filter_map(|token| Some((token, reading.split(&token)?))) {
-            match credential(&token, mode, vault) {
+            match deciders.credential(&token) {
                 Err(fault) => {
                     undecided.get_or_insert(fault);
                 }
@@ -243,7 +240,7 @@ where
                 Ok(Some(credential)) => match genuine(&otp, &credential) {
                     Some(plain) => {
                         let found = Found { token, key: credential.fingerprint(&token), otp };
-                        return found.decide(&plain, mode, vault, servers);
+                        return deciders.decide(found, plain.position());
                     }
                     None => {
                         let reason = Reason::NotGenuine(token);
@@ -254,17 +251,9 @@ where
         }
     }
     if let Some((token, otp)) = unknown {
-        return Found { token, key: Fingerprint::ELSEWHERE, otp }.by_servers(None, mode, vault, servers);
+        return deciders.by_servers(Found { token, key: Fingerprint::ELSEWHERE, otp }, None);
     }
     undecided.map_or(Ok(closest), Err)
-}
-
-/// The key of a token; `None` if it is not here and servers may be asked instead.
-fn credential<V: Vault>(token: &PublicId, mode: Mode, vault: &V) -> Result<Option<Credential>, V::Fault> {
-    if mode.asks_servers() && !vault.holds(token)? {
-        return Ok(None);
-    }
-    vault.credential(token).map(Some)
 }
 
 /// An OTP, and whose it is.
@@ -275,79 +264,78 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    fn judged(self, verdict: Verdict, trail: Option<String>) -> Judgement<'a> {
+        Judgement { verdict, password: Some(self.otp.password), layout: Some(self.otp.layout.name), trail }
+    }
+}
+
+/// Who has a say, and in which order.
+struct Deciders<'d, V, S> {
+    mode: Mode,
+    vault: &'d V,
+    servers: &'d S,
+}
+
+impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
+    /// The key of a token; `None` if it is not here and servers may be asked instead.
+    fn credential(&self, token: &PublicId) -> Result<Option<Credential>, V::Fault> {
+        if self.mode.asks_servers() && !self.vault.holds(token)? {
+            return Ok(None);
+        }
+        self.vault.credential(token).map(Some)
+    }
+
     /// Decides about an OTP that is genuine by the key that is here.
-    fn decide<V, S>(
-        self,
-        plain: &Plain,
-        mode: Mode,
-        vault: &V,
-        servers: &S,
-    ) -> Result<Judgement<'a>, V::Fault>
-    where
-        V: Vault,
-        S: Servers<Fault = V::Fault>,
-    {
-        match mode {
-            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(plain.position(), None, vault),
-            Mode::Online | Mode::OnlineThenOffline => {
-                self.by_servers(Some(plain.position()), mode, vault, servers)
-            }
+    fn decide<'a>(&self, found: Found<'a>, position: Position) -> Result<Judgement<'a>, V::Fault> {
+        match self.mode {
+            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(found, position, None),
+            Mode::Online | Mode::OnlineThenOffline => self.by_servers(found, Some(position)),
         }
     }
 
     /// Has the servers decide. `position` is that of the OTP, if the key is here.
-    fn by_servers<V, S>(
-        self,
+    fn by_servers<'a>(
+        &self,
+        found: Found<'a>,
         position: Option<Position>,
-        mode: Mode,
-        vault: &V,
-        servers: &S,
-    ) -> Result<Judgement<'a>, V::Fault>
-    where
-        V: Vault,
-        S: Servers<Fault = V::Fault>,
-    {
-        let token = self.token;
-        if !vault.is_enabled(&token)? {
-            return Ok(self.judged(Verdict::Rejected(Reason::Disabled(token)), None));
+    ) -> Result<Judgement<'a>, V::Fault> {
+        let token = found.token;
+        if !self.vault.is_enabled(&token)? {
+            return Ok(found.judged(Verdict::Rejected(Reason::Disabled(token)), None));
         }
-        let (said, trail) = match (servers.ask(&self.otp.modhex(&token), position)?, position) {
+        let (said, trail) = match (self.servers.ask(&found.otp.modhex(&token), position)?, position) {
             (Answer::Decided { said, trail }, _) => (said, trail),
             // Only where servers were asked and none decided, and never after a no.
-            (Answer::Undecided { trail }, Some(position)) if mode == Mode::OnlineThenOffline => {
+            (Answer::Undecided { trail }, Some(position)) if self.mode == Mode::OnlineThenOffline => {
                 let trail = format!("decided offline, for no server did: {trail}");
-                return self.by_this_host(position, Some(trail), vault);
+                return self.by_this_host(found, position, Some(trail));
             }
-            (Answer::Undecided { trail }, _) => return Err(servers.undecided(&token, trail)),
+            (Answer::Undecided { trail }, _) => return Err(self.servers.undecided(&token, trail)),
         };
         let reason = match said {
             // What the servers accept is accepted here only once.
-            Said::Ok(position) => return self.by_this_host(position, Some(trail), vault),
+            Said::Ok(position) => return self.by_this_host(found, position, Some(trail)),
             Said::BadOtp => Reason::BadSaysServer(token),
             Said::ReplayedOtp => Reason::ReplayedSaysServer(token),
         };
-        Ok(self.judged(Verdict::Rejected(reason), Some(trail)))
+        Ok(found.judged(Verdict::Rejected(reason), Some(trail)))
     }
 
-    fn by_this_host<V: Vault>(
-        self,
+    fn by_this_host<'a>(
+        &self,
+        found: Found<'a>,
         position: Position,
         trail: Option<String>,
-        vault: &V,
     ) -> Result<Judgement<'a>, V::Fault> {
-        let token = self.token;
-        let verdict = match vault.advance(&token, self.key, position)? {
+        let token = found.token;
+        let verdict = match self.vault.advance(&token, found.key, position)? {
             Advance::Fresh(receipt) => Verdict::Accepted(receipt),
             Advance::Replayed { stored } => {
                 Verdict::Rejected(Reason::Replayed { token, offered: position, stored })
             }
             Advance::Disabled => Verdict::Rejected(Reason::Disabled(token)),
         };
-        Ok(self.judged(verdict, trail))
-    }
-
-    fn judged(self, verdict: Verdict, trail: Option<String>) -> Judgement<'a> {
-        Judgement { verdict, password: Some(self.otp.password), layout: Some(self.otp.layout.name), trail }
+        Ok(found.judged(verdict, trail))
     }
 }
 

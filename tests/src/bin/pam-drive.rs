@@ -190,7 +190,9 @@ mod test {
         assert_eq!(drive(&services, &["--calls", "acct_mgmt"]), ("acct_mgmt PAM_SUCCESS\n".into(), Some(0)));
         let (printed, _) = drive(&services, &["--state", "--calls", "acct_mgmt"]);
         let [before, _, after] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
-        assert!(before.starts_with("state descriptors=3 threads=1 children=[] folder=/"), "{before}");
+        // Descriptors, as many as whoever runs the tests has left open.
+        assert!(before.starts_with("state descriptors="), "{before}");
+        assert!(before.contains(" threads=1 children=[] folder=/"), "{before}");
         assert_eq!(before, after);
         assert_eq!(drive(&services, &["--nonsense", "x"]).1, Some(2));
         assert_eq!(drive(&services, &["--calls", "nonsense"]).1, Some(2));
