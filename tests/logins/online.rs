@@ -158,7 +158,14 @@ fn the_caller_of_sudo_does_not_choose_who_decides() {
         assert!(code != Some(0) && !transcript.contains("in-42"), "{limit}: {transcript}");
     }
     assert!(asked >= 5, "only {asked} were asked at all");
-    println!("{:#?}", site.host.log_lines());
+    let lines = site.host.log_lines();
+    let ours: Vec<_> = lines.iter().filter(|line| line.contains(" pam_yubiotp(")).collect();
+    println!("{ours:#?}");
+    // Each was refused by the servers' word, or nobody decided; and some of both.
+    let [known, faults] =
+        ["REPLAYED_OTP", "): fault "].map(|words| ours.iter().filter(|line| line.contains(words)).count());
+    assert_eq!(known + faults, ours.len(), "{ours:#?}");
+    assert!(known > 0 && ours.iter().all(|line| !line.contains("decided offline")), "{ours:#?}");
     server.will_be_honest();
     let mut terminal = site.sudo("alice");
     site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);

@@ -17,6 +17,16 @@ use zeroize::Zeroizing;
 /// How long before the deadline the last words are said, so that they arrive.
 const LAST_WORDS: Duration = Duration::from_millis(30);
 
+/// How often it looks whether it still gets to run.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A tick may be so late on a busy machine.
+const LATE: Duration = Duration::from_millis(20);
+
+/// How much time it may lose altogether. Whoever stops it, in one piece or in many, must not make servers look silent
+/// whose replies have come.
+const LOST: Duration = Duration::from_millis(400);
+
 /// The times of a question.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {
@@ -54,15 +64,35 @@ impl Clock {
 struct Round {
     client: Client,
     urls: Vec<Zeroizing<String>>,
+    clock: Clock,
     servers: Mutex<Servers>,
 }
 
 /// Events are told while this is held, so that none comes within another or after the end.
-#[derive(Default)]
 struct Servers {
     asked: Vec<Asked>,
     /// Nothing is told any more.
     over: bool,
+    /// When it was last seen to run.
+    ticked: Instant,
+    /// The time that it did not get to run, as far as it was noticed.
+    lost: Duration,
+}
+
+impl Servers {
+    /// Notes that it runs, after it wanted to wait so long.
+    fn tick(&mut self, wanted: Duration) {
+        let late = self.ticked.elapsed().saturating_sub(wanted);
+        if late > LATE {
+            self.lost = self.lost.saturating_add(late);
+        }
+        self.ticked = Instant::now();
+    }
+
+    /// Whether it was kept from running for longer than a busy machine does.
+    fn held_up(&self) -> bool {
+        self.lost.saturating_add(self.ticked.elapsed().saturating_sub(TICK)) > LOST
+    }
 }
 
 /// A server that was asked.
@@ -74,26 +104,29 @@ struct Asked {
 
 /// Asks until there is nothing more to tell, the deadline has come, or the login process has left.
 pub(crate) fn round(client: Client, urls: Vec<Zeroizing<String>>, clock: Clock, mut orders: Orders) {
-    let round = Arc::new(Round { client, urls, servers: Mutex::default() });
-    round.ask_next(&mut round.servers());
-    // From when the first was asked.
-    let hedge = clock.hedge;
+    let servers = Servers { asked: Vec::new(), over: false, ticked: clock.began, lost: Duration::ZERO };
+    let round = Arc::new(Round { client, urls, clock, servers: Mutex::new(servers) });
+    {
+        let mut servers = round.servers();
+        // Reading certificates is over by now, or somebody was slowed down.
+        servers.tick(clock.deadline / 4);
+        round.ask_next(&mut servers);
+    }
     let mut hedged = false;
     loop {
-        let time = if hedged { clock.last_words() } else { hedge.min(clock.last_words()) };
-        match orders.wait(clock.until(time)) {
+        let time = if hedged { clock.last_words() } else { clock.hedge.min(clock.last_words()) };
+        let wait = clock.until(time).min(TICK);
+        let order = orders.wait(wait);
+        let mut servers = round.servers();
+        servers.tick(wait);
+        match order {
             Order::Leave => return,
-            Order::Next => round.ask_next(&mut round.servers()),
-            // Too late even for them: it was stopped, or got no processor, and the servers need not be silent.
-            Order::Nothing if clock.until(clock.deadline).is_zero() => {
-                unable(&mut round.servers(), "it was held up until after the deadline")
-            }
-            Order::Nothing if clock.until(clock.last_words()).is_zero() => return round.last_words(),
+            Order::Next => round.ask_next(&mut servers),
+            Order::Nothing if clock.until(clock.last_words()).is_zero() => return round.last_words(servers),
             Order::Nothing => {}
         }
-        if !hedged && clock.until(hedge).is_zero() {
+        if !hedged && clock.until(clock.hedge).is_zero() {
             hedged = true;
-            let mut servers = round.servers();
             for _ in 0..round.urls.len() {
                 round.ask_next(&mut servers);
             }
@@ -142,6 +175,9 @@ impl Round {
         }
         let ms = servers.asked.get_mut(server).map_or(0, Asked::end);
         let failed = reply.is_err();
+        if failed {
+            self.unless_held_up(servers);
+        }
         tell(&match reply {
             Ok(body) => Event::Reply { server, ms, body },
             Err(Failure::Theirs(why)) => Event::Failed { server, ms, why },
@@ -156,9 +192,16 @@ impl Round {
         }
     }
 
+    /// That a server failed is told only if there was time to hear it, before the deadline.
+    fn unless_held_up(&self, servers: &mut Servers) {
+        if servers.held_up() || self.clock.until(self.clock.deadline).is_zero() {
+            unable(servers, "it was stopped, or got no processor");
+        }
+    }
+
     /// The deadline: says who is silent still.
-    fn last_words(&self) {
-        let mut servers = self.servers();
+    fn last_words(&self, mut servers: MutexGuard<'_, Servers>) {
+        self.unless_held_up(&mut servers);
         for (server, asked) in servers.asked.iter_mut().enumerate() {
             if !asked.ended {
                 tell(&Event::Failed { server, ms: asked.end(), why: self.client.no_answer(&asked.way) });

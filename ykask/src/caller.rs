@@ -5,7 +5,7 @@ use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
-use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid, setsid};
 
 /// The most descriptors that are open at once: a socket or two a server, and what name resolution opens.
 pub(crate) const MAX_FILES: u64 = 256;
@@ -33,6 +33,8 @@ pub(crate) fn shake_off() -> Result<(), String> {
         step(setresuid(uid, uid, uid))?;
         step(setresgid(gid, gid, gid))?;
     }
+    // In the caller's session, their terminal could stop this process, and they could have it go on, whosever it is.
+    setsid().map_err(|error| format!("cannot have a session of its own: {}", error.desc()))?;
     // As far as it goes: a container's root may raise nothing. What is then too little is told where it is missing.
     for limit in LIMITS {
         raise(limit, RLIM_INFINITY);

@@ -54,7 +54,11 @@ impl Servers for ByProgram<'_> {
                 Step::Decided(said) => {
                     return Ok(Answer::Decided { said, trail: round.asked(program.waited()) });
                 }
-                Step::Unable(why) => return Err(Fault::CannotAsk { why }),
+                Step::Unable(why) => {
+                    let told = round.asked(program.waited());
+                    let why = if told.is_empty() { why } else { format!("{why}; {told}") };
+                    return Err(Fault::CannotAsk { why });
+                }
                 Step::Nonsense => return Err(program.fault("told of something that cannot be".to_owned())),
             }
         }
@@ -66,7 +70,7 @@ impl Servers for ByProgram<'_> {
 }
 
 /// What is left for the program to tell what became of everybody, in milliseconds.
-const LAST_WORDS: u32 = 100;
+const LAST_WORDS: u32 = 200;
 
 fn question(online: &Online, otp: &str, nonce: &Nonce) -> Result<Question, Fault> {
     let request = Request {

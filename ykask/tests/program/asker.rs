@@ -4,7 +4,6 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use yubiotp::ask::{Event, Events, Question};
@@ -58,7 +57,7 @@ pub(crate) fn start_as(command: &mut Command) -> Asker {
     let (socket, theirs) = UnixStream::pair().unwrap();
     let input = Stdio::from(OwnedFd::from(theirs.try_clone().unwrap()));
     let output = Stdio::from(OwnedFd::from(theirs));
-    let child = command.stdin(input).stdout(output).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+    let child = command.stdin(input).stdout(output).stderr(Stdio::null()).spawn().unwrap();
     // The command keeps its ends of the socket.
     command.stdin(Stdio::null()).stdout(Stdio::null());
     Asker { child, socket, events: Events::default(), began: Instant::now() }

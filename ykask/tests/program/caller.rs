@@ -125,3 +125,50 @@ fn what_is_missing_is_no_servers_failure() {
         assert!(!events.iter().any(|event| matches!(event, Event::Failed { .. })), "{events:?}");
     }
 }
+
+/// In a session with the caller, their terminal could stop it.
+#[test]
+fn its_session_is_its_own() {
+    let server = Server::silent();
+    let mut asker = crate::asker::start();
+    asker.write(&timed(&[server.url()], 3000, 100));
+    assert_eq!(asker.next(), Some(Event::Asked { server: 0 }));
+    let id = asker.child.id().to_string();
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    // State, parent, group, session, counted behind the name.
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    assert_eq!((fields[2], fields[3]), (&id[..], &id[..]), "{stat}");
+}
+
+/// Stopped, and going on in time to say that nobody answered: what had come by then may have been a no.
+#[test]
+fn whoever_stops_it_does_not_make_servers_silent() {
+    let deadline = Duration::from_millis(1500);
+    // In one piece, until shortly before its last words or after the deadline; or in many.
+    for (stops, stopped) in [(1, 1400), (1, 1480), (1, 1600), (12, 100)] {
+        let server = Server::silent();
+        let mut asker = crate::asker::start();
+        asker.write(&timed(&[server.url()], 1500, 100));
+        assert_eq!(asker.next(), Some(Event::Asked { server: 0 }));
+        let begun = Instant::now();
+        let signal = |name: &str| {
+            let pid = asker.child.id().to_string();
+            Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status().unwrap();
+        };
+        for _ in 0..stops {
+            signal("STOP");
+            std::thread::sleep(Duration::from_millis(stopped).saturating_sub(if stops == 1 {
+                begun.elapsed()
+            } else {
+                Duration::ZERO
+            }));
+            signal("CONT");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let told = asker.rest();
+        assert!(
+            !told.iter().any(|event| matches!(event, Event::Failed { .. })),
+            "{stops} stops of {stopped} ms, of {deadline:?}: {told:?}"
+        );
+    }
+}

@@ -5,12 +5,13 @@ mod import;
 mod new;
 mod show;
 
-use super::{Context, Done, Failure, out, parse_id};
+use super::{Context, Done, Failure, files, out, parse_id};
 use serde_json::json;
 use ykmap::Fault;
 use ykmap::settings::Settings;
 use ykmap::store::{Enrolled, Removed, Store};
 use yubiotp::PublicId;
+use yubiotp::mapping::{self, Line};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
@@ -51,7 +52,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::Disable(ids) => each(context, &ids, |settings, store, id| {
             match store.set_enabled(id, false) {
                 // What this host has never seen may still be accepted by servers.
-                Err(Fault::NoKey { .. }) if settings.mode.asks_servers() => {
+                Err(Fault::NoKey { .. }) if servers_may_decide(settings, id)? => {
                     store.follow(id)?;
                     store.set_enabled(id, false)?;
                     Ok("disabled (no key here, and no OTP of it was accepted here yet)")
@@ -82,6 +83,26 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
             })
         }),
     }
+}
+
+/// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the arguments
+/// in pam.d, if it is somebody's.
+fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failure> {
+    if settings.mode.asks_servers() {
+        return Ok(true);
+    }
+    for path in files::mappings(settings)? {
+        let text = files::text_of(&path)?;
+        let lines = mapping::entries(&text).filter_map(|(_, line)| line.ok());
+        for line in lines {
+            if let Line::Entry { fields, .. } = line
+                && fields.ids().any(|own| own == *id)
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Does something to each token, and stops at the first that it cannot be done to.

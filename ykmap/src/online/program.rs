@@ -14,7 +14,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -64,9 +63,8 @@ impl Program {
         rustix::io::ioctl_fionbio(&theirs, false).map_err(|errno| fault(format!("its socket: {errno}")))?;
         let also_theirs = theirs.try_clone().map_err(|why| fault(format!("its socket: {why}")))?;
         let mut child = Command::new(path)
+            // A session of its own it makes itself: in this one, the caller's terminal could stop it.
             .env_clear()
-            // Out of reach of what the user of the terminal types.
-            .process_group(0)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(also_theirs))
             .stderr(Stdio::null())

@@ -184,12 +184,14 @@ impl GivenOnline {
             }
         }
         let milliseconds = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let deadline = self.deadline.unwrap_or(5).saturating_mul(1000);
         let online = Online {
             servers,
             client_id,
             key,
-            deadline: milliseconds(self.deadline.unwrap_or(5).saturating_mul(1000)),
-            hedge: milliseconds(self.hedge.unwrap_or(300)),
+            deadline: milliseconds(deadline),
+            // Everybody must have time to answer.
+            hedge: milliseconds(self.hedge.unwrap_or(300).min(deadline / 2)),
             ca: self.ca,
             client_cert: self.client_cert,
             client_key: self.client_key,

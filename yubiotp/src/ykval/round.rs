@@ -76,11 +76,10 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Whether servers were asked and the program has told what became of each of these.
+    /// Whether every server was asked, and the program has told what became of each.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        let ended = |fate: &Fate| matches!(fate, Fate::Ended { .. });
-        self.fates.iter().any(ended) && !self.fates.iter().any(|fate| matches!(fate, Fate::Waiting))
+        self.fates.iter().all(|fate| matches!(fate, Fate::Ended { .. }))
     }
 
     /// What each server that was asked said or did in so many milliseconds, for the log of a decision. One that was
@@ -187,5 +186,22 @@ mod tests {
         round.take(Event::Asked { server: 1 });
         assert!(matches!(round.take(reply(1, OK)), Step::Decided(_)));
         assert_eq!(round.asked(310), "https://a: no answer yet (310 ms); https://b:8443: OK (7 ms)");
+    }
+
+    /// One that was not asked, or of which nothing was told, may be the one that says no.
+    #[test]
+    fn told_is_when_every_server_was_asked_and_ended() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+        let failed = |server| Event::Failed { server, ms: 1, why: "connection refused".into() };
+        for (event, told) in [
+            (Event::Asked { server: 0 }, false),
+            (failed(0), false),
+            (Event::Asked { server: 1 }, false),
+            (reply(1, "status=BACKEND_ERROR\n"), true),
+        ] {
+            round.take(event.clone());
+            assert_eq!(round.is_told(), told, "{event:?}");
+        }
     }
 }
