@@ -129,7 +129,7 @@ fn who_was_stopped_until_the_deadline_says_nothing_of_servers() {
     std::thread::sleep(Duration::from_millis(600).saturating_sub(asker.elapsed()));
     kill(pid, Signal::SIGCONT).unwrap();
     let events = asker.rest();
-    assert!(matches!(&events[..], [Event::Unable { why }] if why.contains("held up")), "{events:?}");
+    assert!(matches!(&events[..], [Event::Unable { why }] if why.contains("it was stopped")), "{events:?}");
 }
 
 #[test]
