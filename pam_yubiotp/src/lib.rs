@@ -1,8 +1,8 @@
 //! `pam_yubiotp.so`: one login by YubiKey, at the edge to libpam.
 //!
 //! In the order of a login: `sys` is entered by libpam and holds all unsafe code; `handle` is what a login needs of
-//! it; `login` is the login; `options` reads the arguments, `conversation` asks and hands on, `code` turns
-//! the outcome into what libpam is told, `log` into a line of syslog.
+//! it; `login` is the login; `conversation` asks and hands on, `code` turns the outcome into what libpam is told, `log`
+//! into a line of syslog. The arguments are read by `ykmap`, whose doctor reads them too.
 // A new outcome must be thought about wherever one is looked at.
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -11,5 +11,4 @@ mod conversation;
 mod handle;
 mod log;
 mod login;
-mod options;
 mod sys;

@@ -1,16 +1,16 @@
-//! The arguments in pam.d. An argument that is not understood denies: a misspelt one must not be lost.
+//! The arguments of the module in pam.d. One that is not understood denies: a misspelt one must not be lost.
 
-use std::ffi::CStr;
-use std::path::PathBuf;
-use ykmap::settings::{
+use crate::settings::{
     Given, GivenOnline, check_client_id, check_token_id_length, check_tries, parse_mode, parse_proxy,
     parse_urls,
 };
+use std::ffi::CStr;
+use std::path::PathBuf;
 use yubiotp::ykval::ClientKey;
 
 /// What is done with a password that a module before this one asked for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FirstPass {
+pub enum FirstPass {
     /// Nothing.
     #[default]
     Never,
@@ -22,21 +22,21 @@ pub(crate) enum FirstPass {
 
 /// The arguments of one line in pam.d.
 #[derive(Default)]
-pub(crate) struct Options {
+pub struct Options {
     /// `config=`
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Settings that stand before those of the file.
-    pub(crate) given: Given,
+    pub given: Given,
     /// `nullok`
-    pub(crate) nullok: bool,
+    pub nullok: bool,
     /// `try_first_pass`, `use_first_pass`
-    pub(crate) first_pass: FirstPass,
+    pub first_pass: FirstPass,
     /// `always_prompt`
-    pub(crate) always_prompt: bool,
+    pub always_prompt: bool,
 }
 
 /// Every argument that is understood, with the names that pam_yubico has for some.
-pub(crate) const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 23] = [
     "config=",
     "mapping=",
     "authfile=",
@@ -67,7 +67,7 @@ impl Options {
     ///
     /// # Errors
     /// Names the first argument that is unknown, has a wrong value, or stands there twice.
-    pub(crate) fn read(args: &[&CStr]) -> Result<Self, String> {
+    pub fn read(args: &[&CStr]) -> Result<Self, String> {
         let mut options = Self::default();
         for arg in args {
             let arg = arg.to_str().map_err(|_| format!("argument {arg:?} is not UTF-8"))?;
@@ -105,7 +105,7 @@ impl Options {
     }
 
     /// What these arguments do that is unwise, for the log.
-    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
         let key = self.given.online.as_ref().is_some_and(|online| online.api_key.is_some());
         key.then(|| "key= in pam.d can be read by everybody on this host: move it into a file of root's alone, and name that as api_key_file in [online] of config.toml".to_owned())
             .into_iter()
@@ -182,9 +182,9 @@ fn unknown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Mode;
     use std::ffi::CString;
     use std::path::Path;
-    use ykmap::settings::Mode;
 
     fn read(args: &[&str]) -> Result<Options, String> {
         let owned: Vec<_> = args.iter().map(|arg| CString::new(*arg).unwrap()).collect();
