@@ -1,6 +1,8 @@
 //! One login: settings, user, tokens, answer, verdict, code.
 
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod tests;
 
 use crate::code::{Decided, Outcome};

@@ -1,9 +1,9 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
+use super::scripted::Scripted;
 use super::*;
-use crate::handle::{Item, Priority, Standing};
+use crate::handle::Standing;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,6 @@ use ykmap::settings::Given;
 use ykmap::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, PrivateId, PublicId};
-use zeroize::Zeroizing;
 
 /// OTPs of Yubico's vectors, in order, under the public id that `Place` enrols.
 const OTPS: [&str; 3] = [
@@ -76,25 +75,10 @@ impl Place {
     }
 }
 
-/// One handle of a libpam that follows a script.
-#[derive(Default)]
-struct Scripted {
-    user: Vec<u8>,
-    answers: RefCell<VecDeque<&'static str>>,
-    prompts: RefCell<Vec<String>>,
-    authtok: Option<Vec<u8>>,
-    log: RefCell<Vec<String>>,
-    delayed: bool,
-    remembered: Option<Remembered>,
-}
-
 impl Scripted {
-    fn new(user: &str, answers: &[&'static str]) -> Self {
-        Self {
-            user: user.as_bytes().to_vec(),
-            answers: RefCell::new(answers.iter().copied().collect()),
-            ..Self::default()
-        }
+    fn new(user: &str, answers: &[&str]) -> Self {
+        let answers = answers.iter().map(|answer| answer.as_bytes().to_vec()).collect();
+        Self { user: user.as_bytes().to_vec(), answers: RefCell::new(answers), ..Self::default() }
     }
 
     fn asked(&self) -> usize {
@@ -103,44 +87,6 @@ impl Scripted {
 
     fn last_line(&self) -> String {
         self.log.borrow().last().cloned().unwrap_or_default()
-    }
-}
-
-impl Handle for Scripted {
-    fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
-        Ok(self.user.clone())
-    }
-    fn item(&self, item: Item) -> Option<Vec<u8>> {
-        match item {
-            Item::Service => Some(b"test".to_vec()),
-            Item::User => Some(self.user.clone()),
-            Item::Terminal | Item::RemoteHost => None,
-        }
-    }
-    fn stacked(&self) -> Option<Answer> {
-        self.authtok.clone().map(Zeroizing::new)
-    }
-    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
-        self.authtok = password.map(<[u8]>::to_vec);
-        Ok(())
-    }
-    fn ask(&self, prompt: &str, _echo: bool) -> Result<Option<Answer>, PamResultCode> {
-        self.prompts.borrow_mut().push(prompt.to_owned());
-        let answer = self.answers.borrow_mut().pop_front().ok_or(PamResultCode::PAM_CONV_ERR)?;
-        Ok(Some(Zeroizing::new(answer.as_bytes().to_vec())))
-    }
-    fn log(&self, _priority: Priority, line: &str) {
-        self.log.borrow_mut().push(line.to_owned());
-    }
-    fn delay_refusal(&mut self, _microseconds: u32) {
-        self.delayed = true;
-    }
-    fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
-        self.remembered = Some(what);
-        Ok(())
-    }
-    fn remembered(&self) -> Option<&Remembered> {
-        self.remembered.as_ref()
     }
 }
 

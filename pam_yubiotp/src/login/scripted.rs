@@ -1,0 +1,57 @@
+//! One handle of a libpam that follows a script.
+
+use crate::handle::{Answer, Handle, Item, Priority, Remembered};
+use pam::constants::PamResultCode;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use zeroize::Zeroizing;
+
+/// What is answered, and what was said and done.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    pub(crate) user: Vec<u8>,
+    pub(crate) answers: RefCell<VecDeque<Vec<u8>>>,
+    pub(crate) prompts: RefCell<Vec<String>>,
+    pub(crate) authtok: Option<Vec<u8>>,
+    pub(crate) log: RefCell<Vec<String>>,
+    pub(crate) delayed: bool,
+    pub(crate) remembered: Option<Remembered>,
+}
+
+impl Handle for Scripted {
+    fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
+        Ok(self.user.clone())
+    }
+    fn item(&self, item: Item) -> Option<Vec<u8>> {
+        match item {
+            Item::Service => Some(b"test".to_vec()),
+            Item::User => Some(self.user.clone()),
+            Item::Terminal | Item::RemoteHost => None,
+        }
+    }
+    fn stacked(&self) -> Option<Answer> {
+        self.authtok.clone().map(Zeroizing::new)
+    }
+    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
+        self.authtok = password.map(<[u8]>::to_vec);
+        Ok(())
+    }
+    fn ask(&self, prompt: &str, _echo: bool) -> Result<Option<Answer>, PamResultCode> {
+        self.prompts.borrow_mut().push(prompt.to_owned());
+        let answer = self.answers.borrow_mut().pop_front().ok_or(PamResultCode::PAM_CONV_ERR)?;
+        Ok(Some(Zeroizing::new(answer)))
+    }
+    fn log(&self, _priority: Priority, line: &str) {
+        self.log.borrow_mut().push(line.to_owned());
+    }
+    fn delay_refusal(&mut self, _microseconds: u32) {
+        self.delayed = true;
+    }
+    fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
+        self.remembered = Some(what);
+        Ok(())
+    }
+    fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_ref()
+    }
+}

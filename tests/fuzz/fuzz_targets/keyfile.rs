@@ -1,0 +1,99 @@
+//! Key files, as an administrator imports them from wherever.
+//!
+//! What is read is written as an export and reads back as the same tokens. Each token stands on the line that is named,
+//! with its id. What is said of a file that cannot be read names lines that are there, and holds nothing of them that
+//! could be a secret.
+//!
+//! Input: a key file.
+#![no_main]
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use libfuzzer_sys::fuzz_target;
+use std::collections::BTreeSet;
+use yubiotp::keyfile::{Entry, Format, KeyFile, MAX_PROBLEMS, Secret, read, write_plain, write_sealed};
+
+fuzz_target!(|text: &[u8]| {
+    let lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
+    match read(text) {
+        Ok(file) => taken(text, &lines, &file),
+        Err(problems) => {
+            assert!((1..=MAX_PROBLEMS).contains(&problems.len()));
+            assert!(problems.is_sorted_by_key(|problem| problem.line));
+            for problem in &problems {
+                let line = lines.get(problem.line - 1).expect("a line that is there");
+                let said = problem.to_string();
+                let hex = line.split(|byte| !byte.is_ascii_hexdigit()).filter(|word| word.len() >= 12);
+                for word in hex.filter_map(|word| str::from_utf8(word).ok()) {
+                    assert!(!said.contains(word), "{said}");
+                }
+            }
+        }
+    }
+});
+
+fn taken(text: &[u8], lines: &[&[u8]], file: &KeyFile) {
+    let ids: BTreeSet<_> = file.entries.iter().map(|entry| entry.public_id).collect();
+    assert_eq!(ids.len(), file.entries.len(), "each token once");
+    for entry in &file.entries {
+        let line = lines[entry.line - 1].to_ascii_lowercase();
+        assert!(has(&line, entry.public_id.to_string().as_bytes()), "{}", entry.public_id);
+        if let Secret::Plain(credential) = &entry.secret {
+            for secret in [&credential.private_id.expose()[..], &credential.aes_key.expose()[..]] {
+                assert!(has(&line, HEXLOWER_PERMISSIVE.encode(secret).as_bytes()));
+            }
+        } else {
+            assert_eq!(file.format, Format::Export);
+        }
+    }
+    for (line, why) in &file.passed_over {
+        assert!(*line >= 1 && *line <= lines.len(), "{why}");
+    }
+    assert!(file.entries.len() + file.passed_over.len() <= lines.len());
+    again(&file.entries);
+    // What a login's host may be sent has no order of its own: with and without a byte order mark it is the same.
+    let marked = [b"\xef\xbb\xbf", text].concat();
+    if !text.starts_with(b"\xef\xbb\xbf") {
+        assert!(read(&marked).is_ok_and(|marked| same(&marked.entries, &file.entries)));
+    }
+}
+
+fn has(line: &[u8], part: &[u8]) -> bool {
+    line.windows(part.len()).any(|window| window == part)
+}
+
+/// Written and read again.
+fn again(entries: &[Entry]) {
+    let plain = entries.iter().filter_map(|entry| match &entry.secret {
+        Secret::Plain(credential) => Some((entry.public_id, credential)),
+        Secret::Sealed { .. } => None,
+    });
+    let plain = write_plain(plain);
+    let sealed = entries.iter().filter_map(|entry| match &entry.secret {
+        Secret::Sealed { under, sealed } => Some((entry.public_id, *under, sealed)),
+        Secret::Plain(_) => None,
+    });
+    let sealed = write_sealed(sealed);
+    let body = sealed.strip_prefix("# yubiotp keys 1\n").expect("its header");
+    let both = format!("{}{body}", &*plain);
+    let read = read(both.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let mut expected: Vec<_> = entries.iter().map(shown).collect();
+    let mut found: Vec<_> = read.entries.iter().map(shown).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+fn same(one: &[Entry], other: &[Entry]) -> bool {
+    one.iter().map(shown).eq(other.iter().map(shown))
+}
+
+/// All that a token is.
+fn shown(entry: &Entry) -> (String, Vec<u8>) {
+    let secret = match &entry.secret {
+        Secret::Plain(credential) => {
+            [&credential.private_id.expose()[..], credential.aes_key.expose()].concat()
+        }
+        Secret::Sealed { under, sealed } => [&under.0[..], sealed.as_bytes()].concat(),
+    };
+    (entry.public_id.to_string(), secret)
+}
