@@ -75,11 +75,13 @@ pub(crate) fn bad_line_of(lines: &[(&[u8], Line)], user: &[u8]) -> Option<usize>
     lines.iter().position(|(text, line)| *line == Line::Bad && begins_with(text, user)).map(|at| at + 1)
 }
 
+/// Whether nothing but blanks, and a byte order mark before them, stands before the name. It may begin with a blank.
 fn begins_with(line: &[u8], user: &[u8]) -> bool {
-    let line = line
-        .strip_prefix("\u{feff}".as_bytes())
-        .map_or(line, |rest| if trim(line).starts_with(user) { line } else { rest });
-    trim(line).starts_with(user)
+    let begins = |line: &[u8]| {
+        let blanks = line.iter().take_while(|byte| **byte == b' ' || **byte == b'\t').count();
+        (0..=blanks).any(|at| line[at..].starts_with(user))
+    };
+    begins(line) || line.strip_prefix("\u{feff}".as_bytes()).is_some_and(begins)
 }
 
 /// The first line that keeps somebody who is not listed from being excused, counted from 1.
