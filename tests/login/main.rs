@@ -2,8 +2,6 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
 mod answers;
-mod disk;
-mod durable;
 mod hosts;
 mod log;
 mod neighbours;

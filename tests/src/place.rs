@@ -87,7 +87,20 @@ impl Place {
     /// Where it cannot be made.
     #[must_use]
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same, in memory where the machine has a place for that: for tests that would spend their time waiting for the
+    /// disk.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap()))
+    }
+
+    fn within(folder: TempDir) -> Self {
         let confdir = folder.path().join("pam.d");
         fs::create_dir(&confdir).unwrap();
         let place = Self { services: Services::new(&confdir), folder };

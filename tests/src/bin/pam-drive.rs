@@ -2,11 +2,12 @@
 //! kill it.
 //!
 //! Usage: `pam-drive --confdir DIR --service S [--user U] [--rhost H] [--tty T] [--flags N] [--calls A,B] [--state]
-//! ANSWER...`
+//! [--wait FILE] ANSWER...`
 //!
 //! Prints a line for everything that happens: `prompt echo-off "YubiKey for alice: "`, `info "..."`, `error "..."`,
 //! `authenticate PAM_SUCCESS`; with `--state`, before the first call and after each, a line `state ...` of what a module
-//! could leave behind in the process. Makes every call that it is told to, also after one that failed. Exits 0 where all
+//! could leave behind in the process. With `--wait` it prints `ready` and makes no call before it gets a shared lock on that
+//! file: whoever holds it exclusively releases many at once. Makes every call that it is told to, also after one that failed. Exits 0 where all
 //! said PAM_SUCCESS, else 1; 2 is a wrong usage.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its answer")]
 #![expect(
@@ -34,6 +35,7 @@ struct Options {
     flags: c_int,
     calls: Option<String>,
     state: bool,
+    wait: Option<OsString>,
     answers: Vec<Vec<u8>>,
 }
 
@@ -62,6 +64,7 @@ impl Options {
                 "--tty" => options.tty = Some(text),
                 "--flags" => options.flags = text.parse().map_err(|_| "--flags needs a number")?,
                 "--calls" => options.calls = Some(text),
+                "--wait" => options.wait = Some(value),
                 _ => return Err(format!("unknown option {name}")),
             }
         }
@@ -134,6 +137,11 @@ fn drive(options: Options) -> Result<bool, String> {
         }
     };
     show();
+    if let Some(barrier) = options.wait {
+        let barrier = fs::File::open(barrier).unwrap();
+        println!("ready");
+        rustix::fs::flock(&barrier, rustix::fs::FlockOperation::LockShared).unwrap();
+    }
     for call in options.calls.as_deref().unwrap_or("authenticate").split(',') {
         let code = match call {
             "authenticate" => pam.authenticate(options.flags),

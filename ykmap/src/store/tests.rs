@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "looks at and spoils files as others would")]
 
 mod elsewhere;
+mod torn;
 
 use super::slots::{BLOCK, SLOT, new_file};
 use super::*;

@@ -1,0 +1,166 @@
+//! The one write of a login, seen and disturbed from outside with strace: what must be on the disk is there before the
+//! answer, on every way to a yes.
+
+use std::process::{Command, Output, Stdio};
+use tests::built::program;
+use tests::place::Place;
+use tests::soft_yubikey::SoftYubiKey;
+use tests::validation::Server;
+
+/// A login of alice with `otp` under strace.
+fn traced(place: &Place, otp: &str, options: &[&str]) -> Output {
+    let drive = place.drive("otp", "alice");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=pwritev2,write,flock,connect"]).args(options);
+    strace.arg(drive.get_program()).args(drive.get_args()).args(["--", otp]).output().unwrap()
+}
+
+fn place(number: u32) -> Option<(Place, SoftYubiKey)> {
+    if Command::new("strace").arg("-V").output().is_err() {
+        tests::skip("strace is missing");
+        return None;
+    }
+    let (place, key) = (Place::new(), SoftYubiKey::numbered(number));
+    place.enrol("alice", &key);
+    Some((place, key))
+}
+
+fn code(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines().find_map(|line| line.strip_prefix("authenticate ")).unwrap_or("no answer").to_owned()
+}
+
+/// Where these stand in a trace, each the first of its kind behind the one before it. Each is words of one line.
+#[track_caller]
+fn in_order(trace: &str, steps: &[&[&str]]) {
+    let mut lines = trace.lines();
+    for words in steps {
+        let found = lines.any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "no {words:?} behind the steps before it in {trace}");
+    }
+}
+
+/// Everything that a command asks of the system, of its children too, with the files' names.
+fn whole_trace(command: &Command) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-y",
+        "-s",
+        "256",
+        "-e",
+        "trace=pwritev2,write,flock,fsync,syncfs,openat,renameat,/^rename",
+    ]);
+    strace.arg("-o").arg(file.path()).arg(command.get_program()).args(command.get_args());
+    let output = strace.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+const LOCKED: &[&str] = &["flock(", "LOCK_EX", "= 0"];
+/// Written and synced in one call, the whole slot.
+const WRITTEN: &[&str] = &["pwritev2(", "/positions/", ", RWF_DSYNC) = 512"];
+const FOLDER_SYNCED: &[&str] = &["fsync(", "/positions>) = 0"];
+const ANSWERED: &[&str] = &["write(1<", "\"authenticate PAM_SUCCESS"];
+
+/// Locked, written and synced in one call, and then the answer; the first time, the folder that has the name before.
+#[test]
+fn the_position_is_on_the_disk_before_the_answer() {
+    let Some((place, mut key)) = place(60) else { return };
+    let drive = |otp: &str| {
+        let mut drive = place.drive("otp", "alice");
+        drive.args(["--", otp]);
+        whole_trace(&drive)
+    };
+    in_order(&drive(&key.press()), &[LOCKED, FOLDER_SYNCED, WRITTEN, ANSWERED]);
+    let second = drive(&key.press());
+    in_order(&second, &[LOCKED, WRITTEN, ANSWERED]);
+    assert_eq!(second.matches("RWF_DSYNC").count(), 1, "one login is one wait for the disk: {second}");
+    assert!(!second.contains("fsync("), "{second}");
+    let refused = traced(&place, "nothing that is an OTP", &[]);
+    assert!(!String::from_utf8(refused.stderr).unwrap().contains("pwritev2("), "a no writes nothing");
+}
+
+#[test]
+fn and_before_that_of_ykmap_verify() {
+    let Some((place, mut key)) = place(63) else { return };
+    let verify = |otp: &str| {
+        let mut verify = Command::new(program("ykmap"));
+        verify.arg("--config").arg(place.config()).args(["verify", "alice", otp]);
+        whole_trace(&verify)
+    };
+    let answered: &[&str] = &["write(1<", "\"accepted: alice"];
+    in_order(&verify(&key.press()), &[LOCKED, FOLDER_SYNCED, WRITTEN, answered]);
+    in_order(&verify(&key.press()), &[LOCKED, WRITTEN, answered]);
+}
+
+/// A server said OK. Of a token without a key here, the position is made first: a whole file on the disk before it has
+/// its name, and the name before anything is written into it that counts.
+#[test]
+fn and_where_a_server_decides() {
+    let Some((place, mut key)) = place(64) else { return };
+    let mut elsewhere = SoftYubiKey::numbered(65);
+    place.list("alice", &elsewhere);
+    let server = Server::start(&[&key, &elsewhere]);
+    place.online("online", &[server.url()], "");
+    let drive = |otp: &str| {
+        let mut drive = place.drive("otp", "alice");
+        drive.args(["--", otp]);
+        whole_trace(&drive)
+    };
+    in_order(&drive(&key.press()), &[LOCKED, FOLDER_SYNCED, WRITTEN, ANSWERED]);
+    in_order(&drive(&key.press()), &[LOCKED, WRITTEN, ANSWERED]);
+    let hidden = format!("/positions/.{}.new", elsewhere.public_id());
+    let named = format!("\"{}\"", elsewhere.public_id());
+    let first = drive(&elsewhere.press());
+    in_order(
+        &first,
+        &[
+            &["flock(", "/keys/.yubiotp.lock", "LOCK_EX", "= 0"],
+            &["write(", &hidden, "= 8192"],
+            &["fsync(", &hidden, "= 0"],
+            &["rename", &named, "= 0"],
+            FOLDER_SYNCED,
+            LOCKED,
+            FOLDER_SYNCED,
+            WRITTEN,
+            ANSWERED,
+        ],
+    );
+    in_order(&drive(&elsewhere.press()), &[LOCKED, WRITTEN, ANSWERED]);
+    assert_eq!(server.requests().len(), 4, "all of them were asked of the server");
+}
+
+#[test]
+fn a_disk_that_fails_lets_nobody_in_and_nothing_in_twice() {
+    let Some((place, mut key)) = place(61) else { return };
+    for error in ["EIO", "ENOSPC", "EDQUOT", "EROFS"] {
+        let [before, otp] = [key.press(), key.press()];
+        assert_eq!(code(&traced(&place, &before, &[])), "PAM_SUCCESS");
+        let inject = format!("inject=pwritev2:error={error}");
+        assert_eq!(code(&traced(&place, &otp, &["-e", &inject])), "PAM_AUTHINFO_UNAVAIL", "{error}");
+        assert_eq!(code(&traced(&place, &before, &[])), "PAM_AUTH_ERR", "{error}");
+        assert_eq!(code(&traced(&place, &otp, &[])), "PAM_SUCCESS", "{error}: nobody was told yes by it");
+    }
+}
+
+/// Killed before the write, nothing has happened; killed after it, when the log is opened, the OTP is used up and nobody
+/// was told yes.
+#[test]
+fn a_login_that_is_killed_accepts_nothing_twice() {
+    let Some((place, mut key)) = place(62) else { return };
+    for (inject, used_up) in [
+        ("inject=flock:signal=SIGKILL", false),
+        ("inject=pwritev2:signal=SIGKILL", false),
+        ("inject=connect:signal=SIGKILL", true),
+    ] {
+        let [before, otp] = [key.press(), key.press()];
+        assert_eq!(code(&traced(&place, &before, &[])), "PAM_SUCCESS");
+        assert_eq!(code(&traced(&place, &otp, &["-e", inject])), "no answer", "{inject}");
+        assert_eq!(code(&traced(&place, &before, &[])), "PAM_AUTH_ERR", "{inject}");
+        let expected = if used_up { "PAM_AUTH_ERR" } else { "PAM_SUCCESS" };
+        assert_eq!(code(&traced(&place, &otp, &[])), expected, "{inject}");
+        assert_eq!(code(&traced(&place, &key.press(), &[])), "PAM_SUCCESS", "{inject}");
+    }
+}
