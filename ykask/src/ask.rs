@@ -179,7 +179,7 @@ impl Round {
             self.unless_held_up(servers);
         }
         tell(&match reply {
-            Ok(body) => Event::Reply { server, ms, body },
+            Ok(body) => Event::Reply { server, ms, body: body.into() },
             Err(Failure::Theirs(why)) => Event::Failed { server, ms, why },
             Err(Failure::Own(why)) => unable(servers, &why),
         });

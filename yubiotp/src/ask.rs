@@ -166,8 +166,8 @@ pub enum Event {
         server: usize,
         /// After how long.
         ms: u32,
-        /// Its body, at most [`MAX_REPLY`] bytes.
-        body: Vec<u8>,
+        /// Its body, at most [`MAX_REPLY`] bytes. Wiped on drop: it repeats the OTP.
+        body: Zeroizing<Vec<u8>>,
     },
     /// A server could not be reached, or sent no whole reply.
     Failed {
@@ -213,12 +213,19 @@ fn cut(why: &str) -> &str {
 /// Reads events from what arrives in pieces.
 #[derive(Default)]
 pub struct Events {
-    unread: Vec<u8>,
+    unread: Zeroizing<Vec<u8>>,
 }
 
 impl Events {
     /// Takes what has arrived.
     pub fn feed(&mut self, piece: &[u8]) {
+        // A buffer that grows leaves what it held behind, so it is another that grows, and this one is wiped.
+        if self.unread.capacity().saturating_sub(self.unread.len()) < piece.len() {
+            let length = self.unread.len().saturating_add(piece.len());
+            let mut larger = Zeroizing::new(Vec::with_capacity(length.saturating_mul(2)));
+            larger.extend_from_slice(&self.unread);
+            self.unread = larger;
+        }
         self.unread.extend_from_slice(piece);
     }
 
@@ -269,7 +276,7 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let Some(rest) = text.get(begins..ends) else { return Ok(None) };
     let words = || str::from_utf8(rest).map(String::from).map_err(|_| BadEvent);
     let event = match word {
-        "reply" => Event::Reply { server, ms, body: rest.to_vec() },
+        "reply" => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
         "failed" => Event::Failed { server, ms, why: words()? },
         _ => Event::Unable { why: words()? },
     };
@@ -373,7 +380,7 @@ mod tests {
         prop_oneof![
             server.clone().prop_map(|server| Event::Asked { server }),
             (server.clone(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..=MAX_REPLY))
-                .prop_map(|(server, ms, body)| Event::Reply { server, ms, body }),
+                .prop_map(|(server, ms, body)| Event::Reply { server, ms, body: body.into() }),
             (server, any::<u32>(), "\\PC{0,80}").prop_map(|(server, ms, why)| Event::Failed {
                 server,
                 ms,

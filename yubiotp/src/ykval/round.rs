@@ -124,7 +124,7 @@ mod tests {
     const OK: &str = "nonce=N\notp=O\nsessioncounter=5\nsessionuse=6\nstatus=OK\n";
 
     fn reply(server: usize, body: &str) -> Event {
-        Event::Reply { server, ms: 7, body: body.as_bytes().to_vec() }
+        Event::Reply { server, ms: 7, body: body.as_bytes().to_vec().into() }
     }
 
     #[test]
