@@ -39,15 +39,36 @@ fn quiet() {
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
 }
 
+/// More than a login has on the stack.
+const STACK: usize = 48 << 10;
+
+/// Overwrites what a call had on the stack. Secrets are wiped where they are dropped, but moving one leaves a copy that
+/// nobody drops.
+fn leaving_nothing(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
+    /// Neither of the two is part of another function, so what both have on the stack is at the same place.
+    #[inline(never)]
+    fn apart(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
+        call()
+    }
+    #[inline(never)]
+    fn overwrite() {
+        // The compiler must believe that somebody reads it.
+        std::hint::black_box(&mut [0_u8; STACK]);
+    }
+    let code = apart(call);
+    overwrite();
+    code
+}
+
 impl PamHooks for Module {
     fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         quiet();
-        login::authenticate(pamh, &args)
+        leaving_nothing(|| login::authenticate(pamh, &args))
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         quiet();
-        login::account(pamh, &args)
+        leaving_nothing(|| login::account(pamh, &args))
     }
 
     /// There are no credentials to set. Success, because where this module stands alone PAM_IGNORE would make
