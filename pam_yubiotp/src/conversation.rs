@@ -1,6 +1,6 @@
 //! Getting answers, and handing on the password that stood before an OTP.
 
-use crate::handle::{Answer, Handle};
+use crate::handle::{Answer, Handle, Item};
 use pam::constants::PamResultCode;
 use ykmap::settings::Settings;
 
@@ -13,12 +13,16 @@ pub(crate) enum Source {
     Stacked,
 }
 
-/// Asks once, with all there is to say in one prompt: text before it would be shown late, or never.
+/// Asks once, with all there is to say in one prompt: text before it would be shown late, or never. An answer counts
+/// only while the login is still this user's.
 pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Result<Answer, PamResultCode> {
     let shown: String =
         String::from_utf8_lossy(user).chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let prompt = settings.prompt.replace("%u", &shown);
-    host.ask(&prompt, settings.echo)?.ok_or(PamResultCode::PAM_CONV_ERR)
+    let answer = host.ask(&prompt, settings.echo)?.ok_or(PamResultCode::PAM_CONV_ERR)?;
+    // An application may set another user while it asks, and would log that one in by this one's token.
+    let still = host.item(Item::User).is_some_and(|now| now == user);
+    if still { Ok(answer) } else { Err(PamResultCode::PAM_BAD_ITEM) }
 }
 
 /// Leaves the password to the modules behind.
