@@ -11,9 +11,10 @@ use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::log::Log;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
+use std::path::Path;
 use ykmap::mapping::LookUp;
 use ykmap::options::{FirstPass, Options};
-use ykmap::settings::Settings;
+use ykmap::settings::{Given, Settings};
 use ykmap::{Fault, decide, mapping};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
@@ -59,13 +60,20 @@ fn without_auth(options: Options, user: &[u8]) -> Outcome {
     if !options.nullok {
         return Outcome::NotAcceptedHere;
     }
-    let listed = Settings::load(options.config.as_deref(), options.given)
+    let listed = settings(options.config.as_deref(), options.given)
         .and_then(|settings| mapping::enrolment(&settings, user));
     match listed {
         Ok(Enrolment::NotListed) => Outcome::Excused,
         Ok(Enrolment::Listed(_)) => Outcome::NotAcceptedHere,
         Err(fault) => Outcome::Unusable(fault),
     }
+}
+
+/// All of the settings, also of servers that will not be asked: what is wrong in them is wrong for everybody.
+fn settings(config: Option<&Path>, given: Given) -> Result<Settings, Fault> {
+    let mut settings = Settings::load(config, given)?;
+    settings.prepare()?;
+    Ok(settings)
 }
 
 /// The line of what was decided before it was known who is asked for what.
@@ -84,11 +92,7 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     };
     let warnings: Vec<_> = options.warnings().collect();
     let Options { config, given, nullok, first_pass, always_prompt } = options;
-    let settings = Settings::load(config.as_deref(), given).and_then(|mut settings| {
-        settings.prepare()?;
-        Ok(settings)
-    });
-    let settings = match settings {
+    let settings = match settings(config.as_deref(), given) {
         Ok(settings) => settings,
         Err(fault) => return early(host, Outcome::Unusable(fault)),
     };

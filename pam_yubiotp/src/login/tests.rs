@@ -8,7 +8,6 @@ use std::ffi::CString;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use ykmap::settings::Given;
 use ykmap::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, PrivateId, PublicId};
