@@ -46,23 +46,39 @@ pub fn program(name: &str) -> PathBuf {
 /// Where it does not compile.
 #[must_use]
 pub fn preloaded(name: &str) -> PathBuf {
+    compiled(&format!("src/{name}.c"), &["-shared", "-fPIC"], &[])
+}
+
+/// A PAM application of C: `source` is its path in this package. Compiled once a process.
+///
+/// # Panics
+/// Where it does not compile.
+#[must_use]
+pub fn application(source: &str) -> PathBuf {
+    compiled(source, &[], &["-lpam", "-lpthread", "-ldl"])
+}
+
+fn compiled(source: &str, flags: &[&str], libraries: &[&str]) -> PathBuf {
     static COMPILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let library = folder().join(name).with_extension("so");
+    let name = Path::new(source).file_stem().unwrap();
+    let out = folder().join(name).with_extension(if libraries.is_empty() { "so" } else { "c.out" });
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if compiled.contains(name) {
-        return library;
+    if compiled.contains(source) {
+        return out;
     }
-    let own = library.with_extension(process::id().to_string());
+    let own = out.with_extension(process::id().to_string());
     let output = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args(flags)
+        .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
         .arg(&own)
-        .arg(format!("{}/src/{name}.c", env!("CARGO_MANIFEST_DIR")))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source))
+        .args(libraries)
         .output()
         .unwrap();
     assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
-    fs::rename(own, &library).unwrap(); // in one step: another test may be loading it
-    compiled.insert(name.to_owned());
-    library
+    fs::rename(own, &out).unwrap(); // in one step: another test may be loading it
+    compiled.insert(source.to_owned());
+    out
 }
 
 /// Builds a package, once a process, and gives the folder that it lands in. One package at a time: built together

@@ -1,0 +1,49 @@
+//! The application of `host.c` on a temporary host.
+
+use std::fs::File;
+use std::process::Command;
+use tests::built;
+use tests::libpam::Code;
+use tests::place::{Login, Place};
+use tests::soft_yubikey::SoftYubiKey;
+
+/// A host whose alice has a token.
+pub(crate) fn enrolled(number: u32) -> (Place, SoftYubiKey) {
+    let (place, key) = (Place::new(), SoftYubiKey::numbered(number));
+    place.enrol("alice", &key);
+    (place, key)
+}
+
+/// The application, which will do these acts and give these answers.
+pub(crate) fn application(place: &Place, answers: &[impl AsRef<[u8]>], acts: &[&str]) -> Command {
+    let mut command = Command::new(built::application("hostile/host.c"));
+    command.arg(place.confdir()).args(acts).stdin(answers_of(place, answers));
+    command
+}
+
+/// What an application reads as its answers, line by line.
+pub(crate) fn answers_of(place: &Place, answers: &[impl AsRef<[u8]>]) -> File {
+    let lines: Vec<u8> = answers.iter().flat_map(|answer| [answer.as_ref(), b"\n"].concat()).collect();
+    place.write("answers", lines, 0o600);
+    File::open(place.path("answers")).unwrap()
+}
+
+/// What came of the acts.
+pub(crate) fn run(place: &Place, answers: &[impl AsRef<[u8]>], acts: &[&str]) -> Login {
+    let login = place.run(application(place, answers, acts));
+    assert!(!login.said.iter().any(|line| line.starts_with("wrong")), "{:?}", login.said);
+    login
+}
+
+/// The codes of one kind of call, in order.
+pub(crate) fn codes(login: &Login, call: &str) -> Vec<Code> {
+    codes_of(&login.said, call)
+}
+
+/// The same, of what was said.
+pub(crate) fn codes_of(said: &[String], call: &str) -> Vec<Code> {
+    said.iter()
+        .filter_map(|line| line.strip_prefix(call)?.strip_prefix(' ')?.parse().ok())
+        .map(Code)
+        .collect()
+}
