@@ -112,6 +112,11 @@ pub fn text(path: &Path) -> Result<Vec<u8>, Fault> {
 /// Hands out the file piece by piece, each piece of whole lines; a line longer than any that is read comes in pieces,
 /// each too long to be read. Says how many bytes there were.
 fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) -> Result<u64, FileFault> {
+    let too_large = || FileFault::TooLarge { path: path.to_owned(), limit: LIMIT };
+    // Not read for seconds to find that out; it may grow all the same.
+    if file.metadata().is_ok_and(|metadata| metadata.len() > LIMIT) {
+        return Err(too_large());
+    }
     let mut buffer = vec![0; CHUNK];
     let (mut held, mut total) = (0_usize, 0_u64);
     loop {
@@ -123,7 +128,7 @@ fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) ->
         };
         total = total.saturating_add(count as u64);
         if total > LIMIT {
-            return Err(FileFault::TooLarge { path: path.to_owned(), limit: LIMIT });
+            return Err(too_large());
         }
         held = held.saturating_add(count);
         let text = buffer.get(..held).unwrap_or_default();
