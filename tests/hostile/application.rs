@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::process::Command;
+use std::time::Duration;
 use tests::built;
 use tests::libpam::Code;
 use tests::place::{Login, Place};
@@ -33,6 +34,24 @@ pub(crate) fn run(place: &Place, answers: &[impl AsRef<[u8]>], acts: &[&str]) ->
     let login = place.run(application(place, answers, acts));
     assert!(!login.said.iter().any(|line| line.starts_with("wrong")), "{:?}", login.said);
     login
+}
+
+/// The same; an application that is not done in time is killed, and says no more.
+pub(crate) fn run_within(
+    place: &Place,
+    answers: &[impl AsRef<[u8]>],
+    acts: &[&str],
+    time: Duration,
+) -> Login {
+    let plain = application(place, answers, acts);
+    let mut timed = Command::new("timeout");
+    timed
+        .arg("--signal=KILL")
+        .arg(time.as_secs().to_string())
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    timed.stdin(answers_of(place, answers));
+    place.run(timed)
 }
 
 /// The codes of one kind of call, in order.

@@ -166,14 +166,29 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
 	return code;
 }
 
+/* nobody is kept waiting after a no */
+static void no_delay(int code, unsigned microseconds, void *data)
+{
+	(void)code, (void)microseconds, (void)data;
+}
+
+static pam_handle_t *begin(const char *whose, struct login *self)
+{
+	struct pam_conv conv = {strcmp(mode, "none") ? converse : NULL, self};
+	int code = pam_start_confdir(service, whose, &conv, confdir, &self->pam);
+
+	self->last = 0;
+	if (code != PAM_SUCCESS) {
+		say("start %d", code);
+		return NULL;
+	}
+	pam_set_item(self->pam, PAM_FAIL_DELAY, (const void *)no_delay);
+	return self->pam;
+}
+
 static void start(void)
 {
-	struct pam_conv conv = {strcmp(mode, "none") ? converse : NULL, login};
-	int code = pam_start_confdir(service, user, &conv, confdir, &login->pam);
-
-	login->last = 0;
-	if (code != PAM_SUCCESS)
-		say("start %d", code);
+	begin(user, login);
 }
 
 static void end(void)
@@ -361,8 +376,7 @@ static void *work(void *data)
 
 	for (int i = 0; i < self->count; i++) {
 		struct login own = {.given = self->answers[i]};
-		struct pam_conv conv = {converse, &own};
-		if (pam_start_confdir(service, self->user, &conv, confdir, &own.pam) != PAM_SUCCESS)
+		if (!begin(self->user, &own))
 			break;
 		self->good += call(&own, "authenticate") == PAM_SUCCESS && call(&own, "acct_mgmt") == PAM_SUCCESS;
 		pam_end(own.pam, own.last);
@@ -398,7 +412,7 @@ static int number_of(const char *name)
 {
 	static const struct { const char *name; int number; } all[] = {
 		{"NOFILE", RLIMIT_NOFILE}, {"FSIZE", RLIMIT_FSIZE}, {"AS", RLIMIT_AS}, {"DATA", RLIMIT_DATA},
-		{"NPROC", RLIMIT_NPROC}, {"STACK", RLIMIT_STACK}, {"CHLD", SIGCHLD}, {"PIPE", SIGPIPE}, {"XFSZ", SIGXFSZ}, {"ALRM", SIGALRM}};
+		{"CPU", RLIMIT_CPU}, {"NPROC", RLIMIT_NPROC}, {"STACK", RLIMIT_STACK}, {"CHLD", SIGCHLD}, {"PIPE", SIGPIPE}, {"XFSZ", SIGXFSZ}, {"ALRM", SIGALRM}};
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (!strcmp(all[i].name, name))

@@ -11,5 +11,8 @@
 
 mod apart;
 mod application;
+mod callers;
+mod files;
 mod memory;
+mod symbols;
 mod table;
