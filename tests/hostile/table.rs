@@ -86,7 +86,7 @@ impl Table {
                 // Half of the 24 where no mode is given, so that every two meet, and an eighth with each mode; others
                 // with each fault.
                 let wanted = if mode.is_empty() {
-                    (number ^ number >> 1 ^ number >> 2 ^ number >> 3 ^ turn) % 2 == 0
+                    (number ^ number >> 1 ^ number >> 2 ^ number >> 3 ^ turn).is_multiple_of(2)
                 } else {
                     number % 8 == (turn + 3 * mode_number) % 8
                 };

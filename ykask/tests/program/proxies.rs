@@ -18,7 +18,7 @@ fn through(proxy: &str, urls: &[String]) -> Question {
 
 fn replies(question: &Question) {
     let events = ask(question);
-    assert!(matches!(&events[..], [_, Event::Reply { body, .. }] if body == b"status=OK"), "{events:?}");
+    assert!(matches!(&events[..], [_, Event::Reply { body, .. }] if **body == *b"status=OK"), "{events:?}");
 }
 
 /// Both ways, until either ends.

@@ -10,7 +10,7 @@ use yubiotp::ask::{Event, MAX_REPLY};
 fn body_of(reply: impl Into<Vec<u8>>) -> Vec<u8> {
     let server = Server::says(reply);
     match ask(&question(&[server.url()])).as_slice() {
-        [Event::Asked { .. }, Event::Reply { body, .. }] => body.clone(),
+        [Event::Asked { .. }, Event::Reply { body, .. }] => body.to_vec(),
         events => panic!("{events:?}"),
     }
 }

@@ -16,7 +16,7 @@ fn with_ca(folder: &Folder, ca: &Ca, url: String) -> Question {
 
 fn replies(question: &Question) {
     let events = ask(question);
-    assert!(matches!(&events[..], [_, Event::Reply { body, .. }] if body == b"status=OK"), "{events:?}");
+    assert!(matches!(&events[..], [_, Event::Reply { body, .. }] if **body == *b"status=OK"), "{events:?}");
 }
 
 #[test]
