@@ -5,6 +5,7 @@
 
 use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
+use pam::constants::PamResultCode;
 use std::fmt::{Display, Write};
 use yubiotp::{PublicId, otp};
 
@@ -113,6 +114,9 @@ fn reason(outcome: &Outcome) -> String {
         }
         Outcome::Unusable(fault) => fault.to_string(),
         Outcome::BadArgument(why) => format!("{why} (in pam.d)"),
+        Outcome::ConversationFailed(PamResultCode::PAM_BAD_ITEM) => {
+            "the application set another user while it asked".to_owned()
+        }
         Outcome::ConversationFailed(code) => {
             format!("the question was not answered: the user gave up, or the application cannot ask ({code:?})")
         }
