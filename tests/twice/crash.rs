@@ -107,7 +107,8 @@ fn is_sync(call: &Call) -> bool {
 #[test]
 fn a_login() {
     let target = Target::after(3, 80);
-    target.attack("a login", &target.drive(), &ATTACKS, true);
+    target.attack("a login", &target.drive(), &[Do::Kill, Do::Fail(Errno::IO)], true);
+    target.attack("a login", &target.drive(), &[Do::Deny(Errno::IO)], false);
 }
 
 #[test]
