@@ -343,23 +343,19 @@ fn usual_line(text: &[u8]) -> Option<(&[u8], usize)> {
     {
         return (name.len() <= MAX_LINE - 13).then_some((name, name.len() + 14));
     }
-    let (mut id_begins, mut at) = (1, 0);
+    let mut id_begins = 1;
     loop {
-        at += 1;
-        match fields.get(at)? {
-            end @ (b':' | b'\n') => {
-                let id = fields.get(id_begins..at)?;
-                if id.len() % 2 != 0 || id.len() > 2 * PublicId::MAX || !are_modhex(id) {
-                    return None;
-                }
-                if *end == b'\n' {
-                    let length = name.len() + at;
-                    return (length <= MAX_LINE).then_some((name, length + 1));
-                }
-                id_begins = at + 1;
-            }
-            _ => {}
+        let id = fields.get(id_begins..)?;
+        let length = id.iter().position(|byte| matches!(byte, b':' | b'\n'))?;
+        let (id, rest) = id.split_at_checked(length)?;
+        if length % 2 != 0 || length > 2 * PublicId::MAX || !are_modhex(id) {
+            return None;
         }
+        let line = name.len() + id_begins + length;
+        if rest.starts_with(b"\n") {
+            return (line <= MAX_LINE).then_some((name, line + 1));
+        }
+        id_begins += length + 1;
     }
 }
 
