@@ -18,7 +18,7 @@ help:
 	@echo 'make demo       logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test       every test; sshd, sudo and login for real if run as root'
 	@echo 'make check      formatting, lints, and what a login process loads'
-	@echo 'make bench      one online login beside one of pam_yubico; writes tests/bench/README.md'
+	@echo 'make bench      beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make fuzz       what comes from the network, 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build      the module, the program that asks validation servers, and the command'
 	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
@@ -45,7 +45,7 @@ check:
 
 bench:
 	@packaging/need bench
-	$(CARGO) bench -q -p tests --bench online -- --write
+	$(CARGO) bench -q -p tests --bench peers -- --write
 
 FUZZ_SECONDS ?= 600
 fuzz:

@@ -1,45 +1,88 @@
-//! `make bench`: one online login of ours beside one of Debian's pam_yubico: one validation server, one run, each login
-//! through the real libpam in a process of its own.
+//! `make bench`: ours beside Debian's pam_oath, pam_yubico and pam_permit, and beside what the disk and memory take, in
+//! one run. Every login goes through the machine's libpam.
 //!
-//! It prints, and fails only where a login does: no figure is a test. With `--write` the figures go to the README too.
+//! It prints a page, and fails only where a login does: no figure is a test. With `--write` the page goes to the README.
+//! Named in arguments, single matters are measured: `cargo bench -p tests --bench peers -- mapping`. `BENCH_FULL=1` takes stores and mappings of a million; without, of 100,000, and says so.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     reason = "a benchmark prints, and stops where it cannot measure"
 )]
 
 mod instructions;
+mod load;
+mod login;
 mod machine;
-mod report;
-mod resources;
-mod sides;
-mod time;
+mod mappings;
+mod oath;
+mod offline;
+mod online;
+mod page;
+mod stepping;
+mod stores;
+mod worker;
 
-use sides::{Sides, pam_yubico};
+use std::env;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
+use tests::built;
+
+/// Of Debian, and compared with.
+const PEERS: [&str; 3] = ["pam_permit.so", "pam_oath.so", "pam_yubico.so"];
 
 fn main() -> ExitCode {
-    if !pam_yubico() {
-        eprintln!("pam_yubico.so is not installed: packaging/need bench");
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [first, rest @ ..] = &arguments[..]
+        && first == worker::WORKER
+    {
+        worker::work(rest);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(missing) = PEERS.iter().find(|name| machine::module(name).is_none()) {
+        eprintln!("{missing} is not installed: packaging/need bench");
         return ExitCode::FAILURE;
     }
-    let mut sides = Sides::new();
-    eprintln!("time …");
-    time::measure(&mut sides.all, 30);
-    time::measure(&mut sides.troubled, 10);
-    eprintln!("memory, threads, descriptors …");
-    resources::measure(&mut sides.all);
-    eprintln!("instructions, of which ours one by one: a minute or two …");
-    instructions::measure(&mut sides.all);
+    let write = arguments.iter().any(|argument| argument == "--write");
+    let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    // What is measured is what is installed; a run of the unoptimised one is for whoever works on this program.
+    let released = built::module().parent().is_some_and(|folder| folder.ends_with("release"));
+    if write && !released {
+        eprintln!("the module is not the released one: cargo bench");
+        return ExitCode::FAILURE;
+    }
+    let full = env::var("BENCH_FULL").is_ok_and(|full| full == "1");
+    let large = if full { 1_000_000 } else { 100_000 };
 
-    let report = report::report(&sides);
-    println!("{report}");
-    if std::env::args().any(|argument| argument == "--write") {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/README.md"), report).unwrap();
+    let since = Instant::now();
+    let mut sections = Vec::new();
+    for (name, measure) in [
+        ("one login offline", login::measure as fn(u32) -> page::Section),
+        ("stores of three sizes", stores::measure),
+        ("mappings of three sizes", mappings::measure),
+        ("loading", load::measure),
+        ("one login online", online::measure),
+    ] {
+        if !named.is_empty() && !named.iter().any(|named| name.contains(named.as_str())) {
+            continue;
+        }
+        eprintln!("{name} …");
+        let begun = Instant::now();
+        sections.push(measure(large));
+        eprintln!("  {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    eprintln!("all of it: {:.0} s", since.elapsed().as_secs_f64());
+
+    let page = page::page(&sections, large);
+    println!("{page}");
+    if write && named.is_empty() {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/README.md");
+        std::fs::write(readme, page).unwrap();
     }
     ExitCode::SUCCESS
 }

@@ -1,6 +1,6 @@
 //! Memory, threads, descriptors and libraries: looked up in /proc while strace holds the processes where they have most.
 
-use crate::sides::Side;
+use super::sides::Side;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::{Command, Stdio};

@@ -1,10 +1,11 @@
 //! Who is measured: hosts that differ in the module, or in what it is told.
 
-use crate::instructions::Instructions;
-use crate::resources::Resources;
-use crate::time::Times;
+use super::Instructions;
+use super::resources::Resources;
+use super::time::Times;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
@@ -12,7 +13,8 @@ use tests::tls::{Authority, Kind};
 use tests::validation::{BlackHole, CLIENT, KEY, Server, dead};
 
 pub(crate) const PAM_PERMIT: &str = "pam_permit";
-pub(crate) const HTTPS: &str = "ours, https";
+pub(crate) const OURS: &str = "ours, http";
+const HTTPS: &str = "ours, https";
 pub(crate) const PAM_YUBICO: &str = "pam_yubico";
 
 /// So long that a login which is stopped at every instruction comes to its end.
@@ -50,6 +52,11 @@ impl Side {
         drive.args(["--", &self.key.press()]);
         drive
     }
+
+    /// The program that asks for it.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.place.ask()
+    }
 }
 
 /// All of them, and the servers that they ask.
@@ -58,12 +65,14 @@ pub(crate) struct Sides {
     pub all: Vec<Side>,
     /// Ours with one server; with four dead ones before it; with four silent ones before it.
     pub troubled: Vec<Side>,
-    _servers: (Server, Server, [BlackHole; 4]),
+    servers: (Server, Server, [BlackHole; 4]),
+    /// The token of a question that no login asks.
+    spare: SoftYubiKey,
 }
 
 impl Sides {
     pub(crate) fn new() -> Self {
-        let keys: Vec<SoftYubiKey> = (1..=8).map(SoftYubiKey::numbered).collect();
+        let keys: Vec<SoftYubiKey> = (1..=9).map(SoftYubiKey::numbered).collect();
         let tokens: Vec<&SoftYubiKey> = keys.iter().collect();
         let authority = Authority::new("bench");
         let http = Server::start(&tokens);
@@ -79,7 +88,7 @@ impl Sides {
             "otp",
             &format!("auth required pam_yubico.so id={CLIENT} key={KEY} urllist={url} authfile={authfile} mode=client\n"),
         );
-        let plain = Side::ours("ours, http", &keys[2], &[http.base()], "");
+        let plain = Side::ours(OURS, &keys[2], &[http.base()], "");
         let tls = |name, key, system: &str| {
             let side = Side::ours(name, key, &[https.base()], "");
             side.place.write("ca.pem", system.to_owned() + authority.pem(), 0o644);
@@ -111,17 +120,13 @@ impl Sides {
                 "",
             ),
         ];
-        Self { all, troubled, _servers: (http, https, holes) }
+        let spare = keys[8].clone();
+        Self { all, troubled, servers: (http, https, holes), spare }
     }
-}
 
-/// Whether the other side is here.
-pub(crate) fn pam_yubico() -> bool {
-    let folders = ["/usr/lib64/security", "/lib/security", "/usr/lib/security"].map(Into::into);
-    let triplets =
-        fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("security"));
-    folders
-        .into_iter()
-        .chain(triplets)
-        .any(|folder: std::path::PathBuf| folder.join("pam_yubico.so").exists())
+    /// A URL as the module makes them, with an OTP of its own, but for the signature, without which a server answers too.
+    pub(crate) fn question(&mut self) -> String {
+        let (url, otp) = (self.servers.0.url(), self.spare.press());
+        format!("{url}?id={CLIENT}&nonce=0123456789abcdef0123456789abcdef&otp={otp}&timestamp=1")
+    }
 }

@@ -1,6 +1,6 @@
 //! Wall time and processor time of a whole process, its children included.
 
-use crate::sides::Side;
+use super::sides::Side;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
