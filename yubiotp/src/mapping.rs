@@ -215,13 +215,23 @@ impl Found<'_> {
     }
 }
 
-/// How many lines end in a text. Pieces so short that a byte can count them are counted sixteen bytes at a time, which
-/// takes a third of the instructions of memchr's counting.
+/// How many lines end in a text. In as many counters of a byte as become a few vectors: a third of the instructions that
+/// memchr's counting takes.
 fn newlines(text: &[u8]) -> usize {
-    let pieces = text.chunks(usize::from(u8::MAX - 15));
-    let count =
-        |piece: &[u8]| piece.iter().fold(0_u8, |count, byte| count.wrapping_add(u8::from(*byte == b'\n')));
-    pieces.map(|piece| usize::from(count(piece))).sum()
+    const COUNTERS: usize = 64;
+    let is = |byte: &u8| u8::from(*byte == b'\n');
+    // No counter comes to its end in a piece.
+    let pieces = text.chunks(COUNTERS * usize::from(u8::MAX)).map(|piece| {
+        let (blocks, rest) = piece.as_chunks::<COUNTERS>();
+        let mut counters = [0_u8; COUNTERS];
+        for block in blocks {
+            for (counter, byte) in counters.iter_mut().zip(block) {
+                *counter = counter.wrapping_add(is(byte));
+            }
+        }
+        counters.into_iter().chain(rest.iter().map(is)).map(usize::from).sum::<usize>()
+    });
+    pieces.sum()
 }
 
 /// Reads every line, for errors and for other spellings of a user who was not found: where a directory takes `Alice`,
@@ -562,7 +572,7 @@ mod tests {
         }
 
         #[test]
-        fn newlines_are_counted(text in "[a\n]{0,600}") {
+        fn newlines_are_counted(text in "[a\n]{0,200}(\n{300}){0,60}[a\n]{0,9}") {
             prop_assert_eq!(newlines(text.as_bytes()), text.matches('\n').count());
         }
 
