@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod doctor;
 mod files;
 mod init;
 mod key;
@@ -25,7 +26,8 @@ use yubiotp::PublicId;
 #[derive(Parser)]
 #[command(name = "ykmap", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used."
+    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used (doctor: 1 \
+                  warnings, 2 errors)."
 )]
 pub(crate) struct Command {
     /// Settings file [default: /etc/yubiotp/config.toml]
@@ -50,6 +52,9 @@ enum Verb {
     List(list::Args),
     /// Look for mistakes in the mapping
     Check,
+    /// Find out why logins are refused, or let in who should not: all that they depend on, from pam.d to the validation
+    /// servers. Changes nothing
+    Doctor(doctor::Args),
     /// Decide about an OTP exactly as a login would, and say why. The OTP is used up
     Verify(verify::Args),
     /// The keys of tokens in the store
@@ -67,6 +72,8 @@ enum Verb {
 enum Failure {
     /// Decided, and the answer is no; or problems were found. Already said. Exit status 1.
     No,
+    /// Errors were found. Already said. Exit status 2.
+    Bad,
     /// Something cannot be used, or the command does not make sense. Exit status 2.
     Fault(String),
 }
@@ -127,6 +134,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::Bad) => ExitCode::from(2),
         Err(Failure::Fault(why)) => {
             out::note(&format!("ykmap: {why}"));
             ExitCode::from(2)
@@ -143,6 +151,7 @@ fn dispatch(command: Command) -> Done {
         Verb::Remove(args) => remove::run(&context, &args),
         Verb::List(args) => list::run(&context, &args),
         Verb::Check => check::run(&context),
+        Verb::Doctor(args) => doctor::run(&context, &args),
         Verb::Verify(args) => verify::run(&context, args),
         Verb::Key(verb) => key::run(&context, verb),
         Verb::Modhex(verb) => modhex::run(&context, &verb),

@@ -2,7 +2,7 @@
 
 use crate::file::FileFault;
 use crate::store::{BadRecord, BadSlots};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use yubiotp::PublicId;
 use yubiotp::mapping::BadLine;
 use yubiotp::seal::StoreKeyId;
@@ -231,6 +231,46 @@ impl Fault {
             | Self::NoPosition { token, .. }
             | Self::OtherKeysPosition { token, .. }
             | Self::Undecided { token, .. } => Some(*token),
+            _ => None,
+        }
+    }
+
+    /// The file or folder that has to be mended, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(fault) | Self::Setting { fault, .. } => Some(fault.path()),
+            Self::Settings { path, .. }
+            | Self::NoSettings { path }
+            | Self::NoMapping { path }
+            | Self::NoStoreKey { path }
+            | Self::NoStore { path }
+            | Self::Mapping { path, .. }
+            | Self::NoKey { path, .. }
+            | Self::Key { path, .. }
+            | Self::StoreKey { path, .. }
+            | Self::OtherStoreKey { path, .. }
+            | Self::BrokenSeal { path }
+            | Self::NoPosition { path, .. }
+            | Self::OtherKeysPosition { path, .. }
+            | Self::KeyIsHere { path, .. }
+            | Self::Position { path, .. }
+            | Self::EmptyMapping { path }
+            | Self::ClientKey { path, .. }
+            | Self::NoProgram { path }
+            | Self::Program { path, .. }
+            | Self::FileSizeLimit { path } => Some(path),
+            Self::UserInPath { .. } | Self::NoServers | Self::CannotAsk { .. } | Self::Undecided { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The fault of a file itself, apart from what it says.
+    #[must_use]
+    pub const fn file(&self) -> Option<&FileFault> {
+        match self {
+            Self::File(fault) | Self::Setting { fault, .. } => Some(fault),
             _ => None,
         }
     }

@@ -104,6 +104,27 @@ pub enum FileFault {
 }
 
 impl FileFault {
+    /// Which file or folder it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Missing(path) | Self::NotAbsolute(path) | Self::NotUtf8(path) | Self::Link(path) => path,
+            Self::Kind { path, .. }
+            | Self::Owner { path, .. }
+            | Self::Writable { path, .. }
+            | Self::Readable { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::Locked { path, .. }
+            | Self::System { path, .. } => path,
+        }
+    }
+
+    /// Whether the running user may not look: what is there is not known.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::System { why, .. } if why.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+
     pub(crate) fn system(path: &Path, doing: &'static str, why: impl Into<std::io::Error>) -> Self {
         Self::System { path: path.to_owned(), doing, why: why.into() }
     }
@@ -185,6 +206,42 @@ pub fn open(path: &Path, audience: Audience) -> Result<File, FileFault> {
     Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
 }
 
+/// Everything that is wrong with the file or folder at `path`, and with each folder and link on the way: where [`open`]
+/// stops at the first, this goes on as far as it can.
+#[must_use]
+pub fn faults(path: &Path, audience: Audience) -> Vec<FileFault> {
+    let mut walk = match Walk::begin(path) {
+        Ok(walk) => walk,
+        Err(fault) => return vec![fault],
+    };
+    walk.passed_over = Some(Vec::new());
+    let end = walk_to_the_end(&mut walk, audience);
+    let mut faults = walk.passed_over.unwrap_or_default();
+    faults.extend(end.err());
+    faults
+}
+
+fn walk_to_the_end(walk: &mut Walk, audience: Audience) -> Result<(), FileFault> {
+    while let Some(name) = walk.next_name() {
+        let here = walk.here.join(&name);
+        let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
+        let stat = stat(&entry, &here)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory | FileType::Symlink => walk.step(name, entry)?,
+            _ if !walk.ahead.is_empty() => walk.step(name, entry)?,
+            FileType::RegularFile => {
+                for fault in objections(&stat, &here, audience) {
+                    walk.object(fault)?;
+                }
+                // Whether it can be read at all.
+                drop(open_at(&walk.fd, &name, OFlags::RDONLY, &here)?);
+            }
+            other => return Err(FileFault::Kind { path: here, found: kind(other), wanted: "a file" }),
+        }
+    }
+    Ok(())
+}
+
 /// Reads the whole of the file at `path`, at most `limit` bytes.
 ///
 /// # Errors
@@ -232,15 +289,24 @@ fn checked(fd: OwnedFd, path: &Path, audience: Audience) -> Result<File, FileFau
     if found != FileType::RegularFile {
         return Err(FileFault::Kind { path: path.to_owned(), found: kind(found), wanted: "a file" });
     }
-    owned(&stat, path)?;
+    match objections(&stat, path, audience).into_iter().next() {
+        Some(fault) => Err(fault),
+        None => Ok(File::from(fd)),
+    }
+}
+
+/// What a regular file's owner and mode have against it.
+fn objections(stat: &Stat, path: &Path, audience: Audience) -> Vec<FileFault> {
     let mode = stat.st_mode & 0o7777;
+    let mut found = Vec::new();
+    found.extend(owned(stat, path).err());
     if mode & 0o022 != 0 {
-        return Err(FileFault::Writable { path: path.to_owned(), mode });
+        found.push(FileFault::Writable { path: path.to_owned(), mode });
     }
     if audience == Audience::Owner && mode & 0o077 != 0 {
-        return Err(FileFault::Readable { path: path.to_owned(), mode });
+        found.push(FileFault::Readable { path: path.to_owned(), mode });
     }
-    Ok(File::from(fd))
+    found
 }
 
 fn stat(fd: &OwnedFd, path: &Path) -> Result<Stat, FileFault> {

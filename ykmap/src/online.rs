@@ -12,9 +12,9 @@ use crate::{Fault, random};
 use program::{Heard, Program};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use yubiotp::ask::Question;
+use yubiotp::ask::{Event, Question};
 use yubiotp::verdict::{Answer, Servers};
-use yubiotp::ykval::{Asked, Nonce, Request, Round, Step};
+use yubiotp::ykval::{Asked, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
 use yubiotp::{Position, PublicId};
 
 /// The validation servers that the settings name.
@@ -26,7 +26,7 @@ impl Servers for ByProgram<'_> {
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Fault> {
         let online = self.0.ok_or(Fault::NoServers)?;
         let nonce = Nonce::from_random(random::bytes()?);
-        let question = question(online, otp, &nonce)?;
+        let question = question(online, &online.servers, otp, &nonce)?;
         let asked = Asked { otp, nonce: &nonce, position, key: online.key.as_ref() };
         let mut round = Round::new(&online.servers, asked);
         let mut program = Program::start(&online.ask, online.deadline)?;
@@ -69,10 +69,66 @@ impl Servers for ByProgram<'_> {
     }
 }
 
+/// What one server did when it was asked about an OTP that nobody made.
+pub enum Probed {
+    /// It replied.
+    Reply {
+        /// After how long, in milliseconds.
+        ms: u32,
+        /// What that is worth.
+        said: Result<Said, NoAnswer>,
+        /// What its clock said, in seconds since 1970.
+        time: Option<u64>,
+    },
+    /// It could not be reached, or sent no whole reply.
+    Failed {
+        /// After how long, in milliseconds.
+        ms: u32,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Asks one server, alone, about an OTP that no token makes: it is well-formed, so a server that is in order looks for
+/// the token, and says BAD_OTP under the client's key. Nothing is used up by that, here or there.
+///
+/// # Errors
+/// It could not be asked, for a reason that is not its own or the network's.
+pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
+    let nonce = Nonce::from_random(random::bytes()?);
+    // A block that was encrypted under no key: that it decrypts to a private id is as likely as guessing one.
+    let block = PublicId::from_bytes(&random::bytes::<16>()?).map(|block| block.to_string());
+    let otp = format!("{NOBODY}{}", block.unwrap_or_default());
+    let asked = Asked { otp: &otp, nonce: &nonce, position: None, key: online.key.as_ref() };
+    let question = question(online, std::slice::from_ref(server), &otp, &nonce)?;
+    let mut program = Program::start(&online.ask, online.deadline)?;
+    program.say(question.write().as_bytes())?;
+    loop {
+        match program.listen()? {
+            Heard::Event(Event::Asked { server: 0 }) => {}
+            Heard::Event(Event::Reply { server: 0, ms, body }) => {
+                return Ok(Probed::Reply { ms, said: asked.judge(&body), time: time_of(&body) });
+            }
+            Heard::Event(Event::Failed { server: 0, ms, why }) => return Ok(Probed::Failed { ms, why }),
+            Heard::Event(Event::Unable { why }) => return Err(Fault::CannotAsk { why }),
+            Heard::Event(_) => return Err(program.fault("told of something that cannot be".to_owned())),
+            Heard::End => return Err(program.fault("ended early".to_owned())),
+            Heard::Deadline => {
+                return Err(
+                    program.fault(format!("was not done after {} ms and was killed", program.waited()))
+                );
+            }
+        }
+    }
+}
+
+/// The last of the public ids that sites make for themselves.
+const NOBODY: &str = "vvvvvvvvvvvv";
+
 /// What is left for the program to tell what became of everybody, in milliseconds.
 const LAST_WORDS: u32 = 200;
 
-fn question(online: &Online, otp: &str, nonce: &Nonce) -> Result<Question, Fault> {
+fn question(online: &Online, servers: &[Server], otp: &str, nonce: &Nonce) -> Result<Question, Fault> {
     let request = Request {
         client_id: online.client_id,
         otp,
@@ -86,7 +142,7 @@ fn question(online: &Online, otp: &str, nonce: &Nonce) -> Result<Question, Fault
     Ok(Question {
         deadline: earlier(online.deadline),
         hedge: online.hedge,
-        urls: online.servers.iter().map(|server| server.url(&request, online.key.as_ref())).collect(),
+        urls: servers.iter().map(|server| server.url(&request, online.key.as_ref())).collect(),
         ca: file("ca", &online.ca)?,
         client_cert: file("client_cert", &online.client_cert)?,
         client_key: file("client_key", &online.client_key)?,

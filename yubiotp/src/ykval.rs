@@ -9,7 +9,7 @@ mod request;
 mod round;
 mod server;
 
-pub use reply::{Asked, NoAnswer, Said, Status};
+pub use reply::{Asked, NoAnswer, Said, Status, time_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};
 pub use round::{Round, Step};
 pub use server::{BadUrl, Server};

@@ -11,12 +11,12 @@ use yubiotp::PublicId;
 use yubiotp::mapping::{Line, entries};
 
 /// One remark about one line.
-struct Finding {
-    path: String,
-    line: usize,
+pub(crate) struct Finding {
+    pub(crate) path: String,
+    pub(crate) line: usize,
     /// Refuses somebody; otherwise it may be meant so.
-    error: bool,
-    what: String,
+    pub(crate) error: bool,
+    pub(crate) what: String,
 }
 
 pub(crate) fn run(context: &Context) -> Done {
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context) -> Done {
     let mut users = 0_usize;
     for path in files::mappings(&settings)? {
         let text = mapping::text(&path)?;
-        users = users.saturating_add(check(&settings, &states, &path, &text, &mut found));
+        users = users.saturating_add(examine(&settings, Some(&states), &path, &text, &mut found));
     }
     let errors = found.iter().filter(|finding| finding.error).count();
     if context.json {
@@ -46,7 +46,14 @@ pub(crate) fn run(context: &Context) -> Done {
     if errors > 0 { Err(Failure::No) } else { Ok(()) }
 }
 
-fn check(settings: &Settings, states: &States, path: &Path, text: &[u8], found: &mut Vec<Finding>) -> usize {
+/// Looks for mistakes in one mapping, and at how its tokens stand if that can be told. Says how many lines have a user.
+pub(crate) fn examine(
+    settings: &Settings,
+    states: Option<&States>,
+    path: &Path,
+    text: &[u8],
+    found: &mut Vec<Finding>,
+) -> usize {
     let mut owners: BTreeMap<PublicId, (String, usize)> = BTreeMap::new();
     let mut users = 0_usize;
     for (number, line) in entries(text) {
@@ -71,8 +78,9 @@ fn check(settings: &Settings, states: &States, path: &Path, text: &[u8], found: 
             if !settings.allows(&id) {
                 say(true, format!("token_id_length in the settings rules {id} out"));
             }
-            match states.of(&id) {
+            match states.map_or(State::Enabled, |states| states.of(&id)) {
                 State::Enabled | State::Elsewhere => {}
+                State::NoKey if settings.mode.asks_servers() => {}
                 State::Disabled => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
                 State::SlotDamaged => say(
                     false,

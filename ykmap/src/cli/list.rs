@@ -38,6 +38,11 @@ impl States {
         Self { store, key }
     }
 
+    /// For a caller that has told of the store key.
+    pub(crate) const fn with(store: Store, key: Option<StoreKeyId>) -> Self {
+        Self { store, key }
+    }
+
     /// How a token stands.
     pub(crate) fn of(&self, token: &PublicId) -> State {
         let record = match self.store.record(token) {

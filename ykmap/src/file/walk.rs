@@ -18,6 +18,8 @@ pub(super) struct Walk {
     /// Names still to go, the last first.
     pub(super) ahead: Vec<OsString>,
     links: usize,
+    /// What was passed over, by whoever wants to know all that is wrong; for everybody else the first is the end.
+    pub(super) passed_over: Option<Vec<FileFault>>,
 }
 
 impl Walk {
@@ -25,7 +27,8 @@ impl Walk {
         if !path.is_absolute() {
             return Err(FileFault::NotAbsolute(path.to_owned()));
         }
-        let mut walk = Self { fd: root()?, here: PathBuf::from("/"), ahead: Vec::new(), links: 0 };
+        let mut walk =
+            Self { fd: root()?, here: PathBuf::from("/"), ahead: Vec::new(), links: 0, passed_over: None };
         walk.push(path);
         Ok(walk)
     }
@@ -45,6 +48,17 @@ impl Walk {
         Ok(Folder::opened(fd, self.here))
     }
 
+    /// Ends the walk, or goes on and remembers why it should not.
+    pub(super) fn object(&mut self, fault: FileFault) -> Result<(), FileFault> {
+        match &mut self.passed_over {
+            Some(faults) => {
+                faults.push(fault);
+                Ok(())
+            }
+            None => Err(fault),
+        }
+    }
+
     pub(super) fn next_name(&mut self) -> Option<OsString> {
         self.ahead.pop()
     }
@@ -55,11 +69,13 @@ impl Walk {
         let stat = stat(&entry, &path)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                owned(&stat, &path)?;
+                if let Err(fault) = owned(&stat, &path) {
+                    self.object(fault)?;
+                }
                 // In a sticky folder such as /tmp others may add names but not change ours.
                 let sticky = stat.st_mode & 0o1000 != 0;
                 if stat.st_mode & 0o022 != 0 && !sticky {
-                    return Err(FileFault::Writable { path, mode: stat.st_mode & 0o7777 });
+                    self.object(FileFault::Writable { path: path.clone(), mode: stat.st_mode & 0o7777 })?;
                 }
                 self.here =
                     if name == ".." { self.here.parent().map(Path::to_owned).unwrap_or(path) } else { path };

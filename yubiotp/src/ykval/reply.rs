@@ -199,6 +199,32 @@ impl Asked<'_> {
     }
 }
 
+/// What the clock of the server said that sent this body (`t`), in seconds since 1970; `None` if it does not say.
+#[must_use]
+pub fn time_of(body: &[u8]) -> Option<u64> {
+    let t = Reply::read(body).ok()?.field("t")?;
+    let number = |from: usize, to: usize| {
+        t.get(from..to)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?
+            .parse::<u64>()
+            .ok()
+    };
+    // `2026-11-22T00:30:01Z0284`: what stands behind the Z are milliseconds.
+    let marks = [(4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"), (19, "Z")];
+    marks.iter().all(|(at, mark)| t.get(*at..).is_some_and(|rest| rest.starts_with(mark))).then_some(())?;
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 {
+        return None;
+    }
+    // Years that begin in March, so that the day that some have more is the last one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+    // 1970-01-01, counted so.
+    const EPOCH: u64 = 719_469;
+    Some((days.checked_sub(EPOCH)? * 24 + hour) * 3600 + minute * 60 + second)
+}
+
 /// The fields of a reply, sorted by name, none twice.
 struct Reply<'a> {
     signed: Vec<(&'a str, &'a str)>,

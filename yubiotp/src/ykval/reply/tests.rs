@@ -196,3 +196,24 @@ proptest! {
         prop_assert!(judged.is_err() || matches!(good.as_bytes()[at], b'\r' | b'\n'), "{:?}", judged);
     }
 }
+
+#[test]
+fn the_clock_of_the_server() {
+    // As `date -u -d @N +%FT%TZ` has them.
+    for (t, seconds) in [
+        ("1970-01-01T00:00:00Z0000", Some(0)),
+        ("2000-02-29T23:59:59Z0999", Some(951_868_799)),
+        ("2026-11-22T00:30:01Z0284", Some(1_795_307_401)),
+        ("2026-12-31T12:00:00Z", Some(1_798_718_400)),
+        ("2100-03-01T00:00:00Z0000", Some(4_107_542_400)),
+        ("1969-12-31T23:59:59Z0000", None),
+        ("2026-13-01T00:00:00Z0000", None),
+        ("2026-11-22 00:30:01Z0284", None),
+        ("2026-11-22T00:30:0", None),
+        ("now", None),
+    ] {
+        let body = format!("t={t}\nstatus=BAD_OTP\n");
+        assert_eq!(time_of(body.as_bytes()), seconds, "{t}");
+    }
+    assert_eq!(time_of(b"status=OK"), None);
+}

@@ -1,0 +1,61 @@
+//! `ykmap doctor`: walks along a login, from the lines in pam.d to the clock, and says what is wrong with each thing on
+//! the way. It only looks: nothing is written, locked or used up.
+
+mod clock;
+mod elf;
+mod mapping;
+mod module;
+mod pam;
+mod program;
+mod report;
+mod servers;
+mod settings;
+mod sshd;
+mod store;
+mod user;
+
+use super::{Context, Done, absolute};
+use report::Report;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also why each of these would be refused
+    #[arg(value_name = "USER")]
+    users: Vec<String>,
+    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    #[arg(long = "pam-dir", value_name = "DIR")]
+    pam_dirs: Vec<PathBuf>,
+    /// Settings of sshd, looked at if the service sshd asks for a YubiKey
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssh/sshd_config")]
+    sshd_config: PathBuf,
+    /// Ask no validation server
+    #[arg(long)]
+    no_servers: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let pam_dirs = args.pam_dirs.iter().cloned().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    let mut report = Report::default();
+    let (lines, services) = pam::look(&mut report, &pam_dirs);
+    if services.iter().any(|service| service == "sshd") {
+        sshd::look(&mut report, &absolute(args.sshd_config.clone())?);
+    }
+    module::look(&mut report, &lines);
+    let cases = settings::look(&mut report, context.config.as_deref(), lines);
+    settings::files(&mut report, &cases);
+    for case in &cases {
+        let settings = &case.settings;
+        let states = store::look(&mut report, settings);
+        mapping::look(&mut report, settings, states.as_ref());
+        for user in &args.users {
+            user::look(&mut report, case, states.as_ref(), user);
+        }
+    }
+    program::look(&mut report, &cases);
+    if !args.no_servers {
+        servers::look(&mut report, &cases);
+    }
+    clock::look(&mut report, &cases);
+    report.tell(context.json)
+}

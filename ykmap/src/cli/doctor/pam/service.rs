@@ -1,0 +1,365 @@
+//! Reading service files as libpam does (`pam_handlers.c`, with Debian's `@include`).
+
+use super::control::Control;
+use std::ffi::CString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use ykmap::file::{self, Audience, FileFault};
+
+/// How deep files may include each other.
+const MOST_LEVELS: usize = 16;
+/// No service file is that long.
+const LONGEST: u64 = 1 << 20;
+
+/// What a line is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Auth,
+    Account,
+    Session,
+    Password,
+}
+
+impl Kind {
+    fn read(word: &str) -> Option<Self> {
+        let kinds = [
+            ("auth", Self::Auth),
+            ("account", Self::Account),
+            ("session", Self::Session),
+            ("password", Self::Password),
+        ];
+        kinds.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, kind)| kind)
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Account => "account",
+            Self::Session => "session",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// A line of a file. Displays as `file:line`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: Rc<Path>,
+    pub(crate) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// What stands in one place of a stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    /// How many substacks it is in.
+    pub(crate) level: usize,
+    pub(crate) what: What,
+    pub(crate) control: Control,
+    /// As it is written.
+    pub(crate) control_text: String,
+}
+
+/// What an entry does.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    /// Asks a module.
+    Module { path: String, args: Vec<CString> },
+    /// Always a no: libpam does not understand the line, and why.
+    MustFail(String),
+    /// Begins a substack.
+    Substack,
+}
+
+impl Entry {
+    pub(crate) const fn is_substack(&self) -> bool {
+        matches!(self.what, What::Substack)
+    }
+
+    /// The module's name without folder and `.so`; empty if there is none.
+    pub(crate) fn module(&self) -> &str {
+        let What::Module { path, .. } = &self.what else { return "" };
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(".so").unwrap_or(name)
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.module() == "pam_yubiotp"
+    }
+}
+
+/// One service, everything that it includes included.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) entries: Vec<Entry>,
+    /// libpam refuses all of it, where, and why.
+    pub(crate) broken: Option<(Option<Place>, String)>,
+    /// The files that it is made of.
+    pub(crate) files: Vec<Rc<Path>>,
+}
+
+/// The folders that libpam looks for service files in, the first one first.
+pub(crate) struct Folders(pub(crate) Vec<PathBuf>);
+
+impl Folders {
+    /// Every name that is a service's: those of the applications are in lower case, and copies and leftovers are none.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.0.iter().filter_map(|folder| folder.read_dir().ok()).flatten().collect();
+        names.retain(|entry| entry.as_ref().is_ok_and(|entry| !entry.path().is_dir()));
+        let mut names: Vec<_> =
+            names.into_iter().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let leftover = |name: &str| {
+            let ends = ["~", ".bak", ".old", ".orig", ".save", ".rpmnew", ".rpmsave", ".pam-old"];
+            name.starts_with('.')
+                || name.chars().any(char::is_uppercase)
+                || ends.iter().any(|end| name.ends_with(end))
+                || name.contains(".dpkg-")
+                || name.contains(".ucf-")
+        };
+        names.retain(|name| !leftover(name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The file that a service, or an include, is read from.
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        let found = |path: PathBuf| path.exists().then_some(path);
+        if name.starts_with('/') {
+            return found(name.into());
+        }
+        self.0.iter().find_map(|folder| found(folder.join(name)))
+    }
+
+    /// Reads a service.
+    pub(crate) fn service(&self, name: &str) -> Service {
+        let mut service = Service { name: name.to_owned(), ..Service::default() };
+        let loaded = match self.find(name) {
+            Some(path) => self.load(&mut service, &path, None, 0, 0),
+            None => Err((None, "there is no such file".to_owned())),
+        };
+        service.broken = loaded.err();
+        service
+    }
+
+    /// Adds the lines of a file, or those of one kind. An error is that libpam refuses the file.
+    fn load(
+        &self,
+        service: &mut Service,
+        path: &Path,
+        only: Option<Kind>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), (Option<Place>, String)> {
+        let text = read(path).map_err(|why| (None, why.to_string()))?;
+        let file: Rc<Path> = path.into();
+        if !service.files.contains(&file) {
+            service.files.push(Rc::clone(&file));
+        }
+        for (line, text) in lines(&text) {
+            let place = Place { file: Rc::clone(&file), line };
+            let Some(text) = text else {
+                return Err((Some(place), "the file ends with a backslash".to_owned()));
+            };
+            let mut words = Words(&text);
+            let first = lossy(words.next().unwrap_or_default());
+            let word = first.strip_prefix('-').unwrap_or(&first);
+            if word.eq_ignore_ascii_case("@include") {
+                let name = words.next().map(lossy);
+                let included = self.include(service, name.as_deref(), only, depth, level);
+                match (included, only) {
+                    (Ok(()), _) => {}
+                    (Err(why), Some(kind)) => service.entries.push(must_fail(place, kind, level, why)),
+                    (Err(why), None) => return Err((Some(place), why)),
+                }
+                continue;
+            }
+            let known = Kind::read(word);
+            let kind = known.or(only).unwrap_or(Kind::Auth);
+            if only.is_some_and(|only| only != kind) {
+                continue;
+            }
+            let control_text = words.next().map(lossy);
+            let target = words.next().map(lossy);
+            let includes = control_text.as_deref().map(str::to_ascii_lowercase);
+            if let Some(substack @ ("include" | "substack")) = includes.as_deref() {
+                let deeper = usize::from(substack == "substack");
+                let entry = Entry { what: What::Substack, ..must_fail(place, kind, level, String::new()) };
+                if deeper == 1 {
+                    service.entries.push(entry.clone());
+                }
+                let level = level.saturating_add(deeper);
+                if let Err(why) = self.include(service, target.as_deref(), Some(kind), depth, level) {
+                    let level = entry.level;
+                    service.entries.push(must_fail(entry.place, kind, level, why));
+                }
+                continue;
+            }
+            let what = match (&known, &control_text, target) {
+                (None, ..) => What::MustFail(format!("{word:?} is not auth, account, password or session")),
+                (_, None, _) => What::MustFail("it has no control field".to_owned()),
+                (_, _, None) => What::MustFail("it names no module".to_owned()),
+                (Some(_), Some(_), Some(path)) => {
+                    // A NUL would have ended the line.
+                    What::Module { path, args: words.filter_map(|word| CString::new(word).ok()).collect() }
+                }
+            };
+            let control = control_text.as_deref().map_or_else(Control::missing, Control::read);
+            let control_text = control_text.unwrap_or_default();
+            service.entries.push(Entry { place, kind, level, what, control, control_text });
+        }
+        Ok(())
+    }
+
+    fn include(
+        &self,
+        service: &mut Service,
+        name: Option<&str>,
+        only: Option<Kind>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), String> {
+        let name = name.ok_or("it names no file to include")?;
+        let depth = depth.saturating_add(1);
+        if depth >= MOST_LEVELS {
+            return Err(format!("it includes {name}, {MOST_LEVELS} files deep: libpam stops there"));
+        }
+        let path = self.find(name).ok_or_else(|| format!("it includes {name}, and there is no such file"))?;
+        let loaded = self.load(service, &path, only, depth, level);
+        loaded.map_err(|(_, why)| format!("it includes {}: {why}", path.display()))
+    }
+}
+
+fn must_fail(place: Place, kind: Kind, level: usize, why: String) -> Entry {
+    let control = Control::missing();
+    Entry { place, kind, level, what: What::MustFail(why), control, control_text: String::new() }
+}
+
+/// The text of a service file. libpam reads it whoever may change it; that is told elsewhere.
+fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
+    match file::read(path, LONGEST, Audience::Everyone) {
+        Err(FileFault::Owner { .. } | FileFault::Writable { .. } | FileFault::Link(_)) => {}
+        text => return text,
+    }
+    let fault = |why| FileFault::System { path: path.to_owned(), doing: "read", why };
+    let metadata = path.metadata().map_err(fault)?;
+    if !metadata.is_file() || metadata.len() > LONGEST {
+        return Err(FileFault::Kind { path: path.to_owned(), found: "something else", wanted: "a file" });
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is unsafe about it is told, and no login reads it here"
+    )]
+    std::fs::read(path).map_err(fault)
+}
+
+/// The lines of a service file with their numbers: without comments, without empty ones, put together where a backslash
+/// ends one. `None` for one that never ends.
+fn lines(text: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, Vec<u8>)> = None;
+    for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        let before = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let content = before.trim_ascii();
+        if content.is_empty() {
+            continue;
+        }
+        let (number, mut whole) = open.take().unwrap_or((index.saturating_add(1), Vec::new()));
+        // A comment ends the line, whatever stands before it.
+        let commented = before.len() < line.len();
+        match content.strip_suffix(b"\\").filter(|_| !commented) {
+            Some(part) => {
+                whole.extend_from_slice(part);
+                whole.push(b' ');
+                open = Some((number, whole));
+            }
+            None => {
+                whole.extend_from_slice(content);
+                found.push((number, Some(whole)));
+            }
+        }
+    }
+    found.extend(open.map(|(number, _)| (number, None)));
+    found
+}
+
+/// The words of a line. Brackets hold one together; in them `\]` is a bracket.
+struct Words<'a>(&'a [u8]);
+
+impl Iterator for Words<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n');
+        let start = self.0.iter().position(|byte| !blank(byte))?;
+        let rest = self.0.get(start..)?;
+        let Some(mut rest) = rest.strip_prefix(b"[") else {
+            let end = rest.iter().position(blank).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(end);
+            // What ends a word is passed over.
+            self.0 = behind.get(1..).unwrap_or_default();
+            return Some(word.to_vec());
+        };
+        let mut word = Vec::new();
+        loop {
+            match rest {
+                [] => break,
+                [b']', behind @ ..] => {
+                    rest = behind;
+                    break;
+                }
+                [b'\\', b']', behind @ ..] => {
+                    word.push(b']');
+                    rest = behind;
+                }
+                [byte, behind @ ..] => {
+                    word.push(*byte);
+                    rest = behind;
+                }
+            }
+        }
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+fn lossy(word: Vec<u8>) -> String {
+    String::from_utf8_lossy(&word).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        Words(line.as_bytes()).map(lossy).collect()
+    }
+
+    #[test]
+    fn words_as_libpam_takes_them() {
+        assert_eq!(
+            words("auth\t[success=1 default=ignore]  m.so [prompt=two words] a=[b"),
+            ["auth", "success=1 default=ignore", "m.so", "prompt=two words", "a=[b"]
+        );
+        assert_eq!(words(r"[a\]b][c"), ["a]b", "c"]);
+        assert_eq!(words("[]x"), ["", "x"]);
+    }
+
+    #[test]
+    fn lines_as_libpam_puts_them_together() {
+        let text = b"# c\n\n auth required \\\n# between\n  m.so # end\nb \\# no\nlast \\";
+        let found: Vec<_> = lines(text).into_iter().map(|(number, line)| (number, line.map(lossy))).collect();
+        let expected = [(3, Some("auth required  m.so".to_owned())), (6, Some("b \\".to_owned())), (7, None)];
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,85 @@
+//! The program that asks validation servers.
+
+use super::elf;
+use super::report::{Level, Report, Room};
+use super::settings::Case;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use ykmap::Fault;
+use ykmap::file::{self, Audience, FileFault};
+
+/// How long it may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn look(report: &mut Report, cases: &[Case]) {
+    let programs: BTreeSet<_> = cases.iter().filter_map(|case| Some(&case.settings.online()?.ask)).collect();
+    for path in programs {
+        let before = report.has_errors(Room::Program);
+        for fault in file::faults(path, Audience::Everyone) {
+            match fault {
+                FileFault::Missing(path) => report.fault(Room::Program, &Fault::NoProgram { path }, ""),
+                fault => report.file_fault(Room::Program, fault, "install the program again (make install)"),
+            }
+        }
+        if report.has_errors(Room::Program) && !before {
+            continue;
+        }
+        let metadata = path.metadata().ok();
+        let mode = metadata.map(|is| std::os::unix::fs::PermissionsExt::mode(&is.permissions()));
+        let objection = if mode.is_some_and(|mode| mode & 0o111 == 0) {
+            Some(("is not executable".to_owned(), "chmod 755 it".to_owned()))
+        } else {
+            elf::objection(path, "the program")
+        };
+        match objection.map_or_else(|| version(path), |(what, change)| Err((Level::Error, what, change))) {
+            Ok(version) => report.good(Room::Program, format!("{}: {version}", path.display())),
+            Err((level, what, change)) => report.add(Room::Program, level, path.display(), what, change),
+        }
+    }
+}
+
+/// Has it say its version, which must be that of this command: it is installed with the module.
+fn version(path: &Path) -> Result<String, (Level, String, String)> {
+    let change = || "install all of one version (make install)".to_owned();
+    let error = |what: String| (Level::Error, what, change());
+    let mut child = Command::new(path)
+        .arg("--version")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|why| error(format!("cannot be started: {why}")))?;
+    let since = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error(format!("did not say its version in {} s", PATIENCE.as_secs())));
+            }
+        }
+    };
+    let mut said = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        // Whoever else holds the other end could keep it open: what is there was written before the program ended.
+        let _ = stdout.take(256).read_to_end(&mut said);
+    }
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let ours = concat!("yubiotp-ask ", env!("CARGO_PKG_VERSION"));
+    match said.as_str() {
+        _ if !status.success() => Err(error(format!("cannot say its version: {status}"))),
+        version if version == ours => Ok(said),
+        version if version.starts_with("yubiotp-ask ") => {
+            let what = format!("says {version:?}, and this ykmap is {}", env!("CARGO_PKG_VERSION"));
+            Err((Level::Warning, what, change()))
+        }
+        _ => Err(error("is not yubiotp-ask".to_owned())),
+    }
+}

@@ -1,0 +1,256 @@
+//! What the doctor found, and how it is told.
+
+use crate::cli::{Done, Failure, out};
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use ykmap::Fault;
+use ykmap::file::FileFault;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Level {
+    /// Looked at, and good.
+    Ok,
+    /// May be meant so.
+    Note,
+    /// Works, and may not do what was wanted.
+    Warning,
+    /// Refuses somebody, or lets in who should not.
+    Error,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What is looked at, in the order of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Room {
+    Pam,
+    Sshd,
+    Module,
+    Settings,
+    Files,
+    Mapping,
+    Store,
+    Program,
+    Servers,
+    Clock,
+    User,
+    Rights,
+}
+
+impl Room {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pam => "pam.d",
+            Self::Sshd => "sshd",
+            Self::Module => "module",
+            Self::Settings => "settings",
+            Self::Files => "files",
+            Self::Mapping => "mapping",
+            Self::Store => "store",
+            Self::Program => "program",
+            Self::Servers => "servers",
+            Self::Clock => "clock",
+            Self::User => "user",
+            Self::Rights => "rights",
+        }
+    }
+}
+
+/// One remark.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Finding {
+    level: Level,
+    /// A file, `file:line` or a URL; empty if nothing of the kind is to blame.
+    place: String,
+    what: String,
+    /// What to change; empty if nothing need be.
+    change: String,
+}
+
+/// How many remarks of one kind are told one by one.
+const TOLD: usize = 10;
+
+/// All remarks.
+#[derive(Default)]
+pub(super) struct Report {
+    rooms: BTreeMap<Room, Vec<Finding>>,
+    said: HashSet<(String, String)>,
+    /// How many of each kind there are.
+    kinds: BTreeMap<(Room, Level, &'static str), usize>,
+    /// Files that only root can read.
+    unread: Vec<String>,
+}
+
+impl Report {
+    /// A remark. The same one about the same place is told once, where it was found first.
+    pub(super) fn add(
+        &mut self,
+        room: Room,
+        level: Level,
+        place: impl ToString,
+        what: impl Into<String>,
+        change: impl Into<String>,
+    ) {
+        let (place, what, change) = (place.to_string(), what.into(), change.into());
+        if self.said.insert((place.clone(), what.clone())) {
+            self.rooms.entry(room).or_default().push(Finding { level, place, what, change });
+        }
+    }
+
+    /// A remark of a kind that there may be very many of.
+    pub(super) fn one_of_many(
+        &mut self,
+        room: Room,
+        kind: &'static str,
+        level: Level,
+        (place, what, change): (impl ToString, impl Into<String>, impl Into<String>),
+    ) {
+        let count = self.kinds.entry((room, level, kind)).or_default();
+        *count = count.saturating_add(1);
+        if *count <= TOLD {
+            self.add(room, level, place, what, change);
+        }
+    }
+
+    /// What was looked at and is good; told if nothing in the room is worse.
+    pub(super) fn good(&mut self, room: Room, what: impl Into<String>) {
+        self.add(room, Level::Ok, "", what, "");
+    }
+
+    /// A fault, in its own words. `change` is what to do if these do not say.
+    pub(super) fn fault(&mut self, room: Room, fault: &Fault, change: &str) {
+        if let Some(file) = fault.file()
+            && self.is_unread(file)
+        {
+            return;
+        }
+        let (place, what, change) = told(fault, change);
+        self.add(room, Level::Error, place, what, change);
+    }
+
+    /// A fault of a file.
+    pub(super) fn file_fault(&mut self, room: Room, fault: FileFault, change: &str) {
+        self.fault(room, &Fault::File(fault), change);
+    }
+
+    /// Whether a file was only not read because it is root's, and nobody knows whether something is wrong with it.
+    pub(super) fn is_unread(&mut self, fault: &FileFault) -> bool {
+        let denied = fault.is_denied() && !rustix::process::geteuid().is_root();
+        if denied {
+            let path = fault.path().display().to_string();
+            if !self.unread.contains(&path) {
+                self.unread.push(path);
+            }
+        }
+        denied
+    }
+
+    /// Whether anything in this room is an error.
+    pub(super) fn has_errors(&self, room: Room) -> bool {
+        self.rooms.get(&room).into_iter().flatten().any(|it| it.level == Level::Error)
+    }
+
+    /// Tells all of it. The exit status is that of the worst.
+    pub(super) fn tell(mut self, as_json: bool) -> Done {
+        for ((room, level, _), count) in std::mem::take(&mut self.kinds) {
+            if let Some(more) = count.checked_sub(TOLD).filter(|more| *more > 0) {
+                self.add(room, level, "", format!("and {more} more like that"), "");
+            }
+        }
+        if let Some(first) = self.unread.first().cloned() {
+            let what = match self.unread.len().saturating_sub(1) {
+                0 => "cannot be read by you, and what it says is not known".to_owned(),
+                more => {
+                    let more = out::count(more, "other file");
+                    format!("and {more} cannot be read by you, and what they say is not known")
+                }
+            };
+            self.add(Room::Rights, Level::Error, first, what, "run it as root");
+        }
+        for findings in self.rooms.values_mut() {
+            if findings.iter().any(|it| it.level > Level::Note) {
+                findings.retain(|it| it.level > Level::Ok);
+            }
+            // The worst first; otherwise as they were found.
+            findings.sort_by_key(|it| std::cmp::Reverse(it.level));
+        }
+        let all = || self.rooms.iter().flat_map(|(room, them)| them.iter().map(move |it| (*room, it)));
+        let count = |level| all().filter(|(_, it)| it.level == level).count();
+        let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+        if as_json {
+            let findings: Vec<_> = all()
+                .map(|(room, it)| {
+                    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+                    json!({
+                        "level": it.level.name(),
+                        "room": room.name(),
+                        "where": given(&it.place),
+                        "what": it.what,
+                        "change": given(&it.change),
+                    })
+                })
+                .collect();
+            out::json(&json!({ "errors": errors, "warnings": warnings, "findings": findings }));
+        } else {
+            for (room, findings) in &self.rooms {
+                out::line(room.name());
+                for it in findings {
+                    let parts = [&it.place, &it.what, &it.change];
+                    let parts: Vec<_> =
+                        parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect();
+                    out::line(&format!("  {:8} {}", it.level.name(), parts.join(": ")));
+                }
+            }
+            out::line(&format!("{}, {}", out::count(errors, "error"), out::count(warnings, "warning")));
+        }
+        match (errors, warnings) {
+            (0, 0) => Ok(()),
+            (0, _) => Err(Failure::No),
+            _ => Err(Failure::Bad),
+        }
+    }
+}
+
+/// Where a fault is, what it is, and what to change: parts of the one sentence that the log would have.
+pub(super) fn told(fault: &Fault, change: &str) -> (String, String, String) {
+    let text = fault.to_string();
+    let path = fault.path().map(Path::display).map(|path| path.to_string());
+    let behind = path.as_ref().and_then(|path| text.strip_prefix(path.as_str())?.strip_prefix(": "));
+    let (place, rest) = match (&path, behind) {
+        (Some(path), Some(rest)) => (path.clone(), rest),
+        _ => (String::new(), text.as_str()),
+    };
+    // Lines are counted as compilers do it.
+    let numbered = rest.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+    let (place, rest) = match numbered {
+        Some((line, rest)) if line.bytes().all(|digit| digit.is_ascii_digit()) => {
+            (format!("{place}:{line}"), rest)
+        }
+        _ => (place, rest),
+    };
+    // Of these, what stands behind the last colon says what is wrong.
+    let no_advice = matches!(
+        fault,
+        Fault::Settings { .. }
+            | Fault::Mapping { .. }
+            | Fault::CannotAsk { .. }
+            | Fault::Program { .. }
+            | Fault::File(FileFault::System { .. })
+            | Fault::Setting { fault: FileFault::System { .. }, .. }
+    );
+    match rest.rsplit_once(": ").filter(|_| !no_advice) {
+        Some((what, advice)) => (place, what.to_owned(), advice.to_owned()),
+        None => (place, rest.to_owned(), change.to_owned()),
+    }
+}

@@ -1,0 +1,143 @@
+//! The settings, as each line in pam.d would have them, and every file that they name.
+
+use super::pam::Line;
+use super::report::{Level, Report, Room, told};
+use std::path::Path;
+use ykmap::file::{self, Audience, FileFault};
+use ykmap::mapping;
+use ykmap::settings::{CONFIG, Given, Settings};
+use ykmap::store::{KEYS, POSITIONS};
+
+/// Settings, and who logs in by them.
+pub(super) struct Case {
+    pub(super) settings: Settings,
+    /// Some line has `nullok`.
+    pub(super) nullok: bool,
+}
+
+pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>) -> Vec<Case> {
+    let mut cases: Vec<(Vec<String>, Option<Case>)> = Vec::new();
+    for line in lines {
+        let nullok = line.options.nullok;
+        match cases.iter_mut().find(|(key, _)| *key == line.key) {
+            Some((_, case)) => case.iter_mut().for_each(|case| case.nullok |= nullok),
+            None => {
+                // Where the arguments have a part in it, the line is to be known.
+                let by =
+                    line.key.iter().any(|arg| !arg.starts_with("config=")).then(|| line.place.to_string());
+                let options = line.options;
+                let settings = load(report, options.config.as_deref(), options.given, by.as_deref());
+                cases.push((line.key, settings.map(|settings| Case { settings, nullok })));
+            }
+        }
+    }
+    if config.is_some() || cases.is_empty() {
+        let key: Vec<_> = config.map(|config| format!("config={}", config.display())).into_iter().collect();
+        if !cases.iter().any(|(known, _)| *known == key) {
+            let settings = load(report, config, Given::default(), None);
+            cases.push((key, settings.map(|settings| Case { settings, nullok: false })));
+        }
+    }
+    cases.into_iter().filter_map(|(_, case)| case).collect()
+}
+
+fn load(report: &mut Report, config: Option<&Path>, given: Given, by: Option<&str>) -> Option<Settings> {
+    let by = by.map_or_else(String::new, |by| format!(" (by the arguments in {by})"));
+    let path = config.unwrap_or(Path::new(CONFIG));
+    if path.exists() {
+        for fault in file::faults(path, Audience::Everyone) {
+            report.file_fault(Room::Settings, fault, "put the settings file back in its place");
+        }
+    }
+    let change = "mend it: until then everybody is refused";
+    let mut settings = match Settings::load(config, given) {
+        Ok(settings) => settings,
+        Err(fault) => {
+            report.fault(Room::Settings, &fault, change);
+            return None;
+        }
+    };
+    if let Err(fault) = settings.prepare() {
+        match fault.file() {
+            Some(_) => report.fault(Room::Settings, &fault, change),
+            None => {
+                let (place, what, change) = told(&fault, change);
+                report.add(Room::Settings, Level::Error, place, format!("{what}{by}"), change);
+            }
+        }
+    }
+    for warning in &settings.warnings {
+        let own = warning.strip_prefix(&format!("{}: ", path.display())).unwrap_or(warning);
+        let (what, change) = match own.rsplit_once(": move") {
+            Some((what, change)) => (what, format!("move{change}")),
+            None => (own, "give api_key_file, and https URLs".to_owned()),
+        };
+        report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
+    }
+    let there = if path.exists() { "" } else { " is not there, which is allowed" };
+    report.good(Room::Settings, format!("mode {} by {}{there}{by}", settings.mode.name(), path.display()));
+    Some(settings)
+}
+
+/// Modes and owners of what the settings name, and of every folder on the way. What is missing is told where it is
+/// missed.
+pub(super) fn files(report: &mut Report, cases: &[Case]) {
+    let mut good = true;
+    for Case { settings, .. } in cases {
+        let mapping = if settings.mapping.contains("%u") {
+            Path::new(&settings.mapping).parent().filter(|parent| !parent.to_string_lossy().contains("%u"))
+        } else {
+            Some(Path::new(&settings.mapping))
+        };
+        let folders = [settings.store.join(KEYS), settings.store.join(POSITIONS)];
+        let mut paths: Vec<_> = mapping.map(|path| (path, Audience::Everyone)).into_iter().collect();
+        paths.push((&settings.store_key, Audience::Owner));
+        paths.extend(folders.iter().map(|folder| (folder.as_path(), Audience::Everyone)));
+        if let Some(online) = settings.online() {
+            let named = [&online.ca, &online.client_cert];
+            paths.extend(named.into_iter().flatten().map(|path| (path.as_path(), Audience::Everyone)));
+            // A group may read them: `root:ssl-cert`, mode 0640.
+            let secrets = [&online.client_key, &online.client_key_passphrase_file];
+            for path in secrets.into_iter().flatten() {
+                paths.push((path, Audience::Everyone));
+                if let Some(mode) = mode(path).filter(|mode| mode & 0o006 != 0) {
+                    let what = format!("others may read it (mode {mode:04o})");
+                    report.add(Room::Files, Level::Error, path.display(), what, "chmod 600 it");
+                    good = false;
+                }
+            }
+            for path in named.into_iter().chain(secrets).flatten().filter(|path| !path.exists()) {
+                report.add(
+                    Room::Files,
+                    Level::Error,
+                    path.display(),
+                    "no such file or folder",
+                    "put it there, or mend [online]",
+                );
+                good = false;
+            }
+        }
+        for (path, audience) in paths {
+            for fault in file::faults(path, audience) {
+                if !matches!(fault, FileFault::Missing(_)) {
+                    report.file_fault(Room::Files, fault, "put a file there that can be used");
+                    good = false;
+                }
+            }
+        }
+    }
+    if good {
+        report.good(Room::Files, "owners and modes of all files, and of all folders on the way");
+    }
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    let metadata = path.metadata().ok()?;
+    Some(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777)
+}
+
+/// The path of a user's mapping, for telling.
+pub(super) fn mapping_of(settings: &Settings, user: &str) -> String {
+    mapping::path_of(&settings.mapping, user)
+        .map_or_else(|_| settings.mapping.clone(), |path| path.display().to_string())
+}

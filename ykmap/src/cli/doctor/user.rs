@@ -1,0 +1,62 @@
+//! One user: whether they are listed, with which tokens, and how each of these stands.
+
+use super::report::{Level, Report, Room};
+use super::settings::{Case, mapping_of};
+use crate::cli::list::{State, States};
+use ykmap::mapping;
+use yubiotp::mapping::Enrolment;
+
+pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, user: &str) {
+    let settings = &case.settings;
+    let place = mapping_of(settings, user);
+    let mut error = |what: String, change: String| report.add(Room::User, Level::Error, &place, what, change);
+    let tokens = match mapping::enrolment(settings, user.as_bytes()) {
+        Err(fault) => {
+            return report.fault(Room::User, &fault, &format!("mend the line: until then {user} is refused"));
+        }
+        Ok(Enrolment::NotListed) if case.nullok => {
+            let what = format!("{user} is not listed, and passes lines with nullok without a token");
+            return report.add(Room::User, Level::Note, &place, what, format!("ykmap add {user}"));
+        }
+        Ok(Enrolment::NotListed) => {
+            return error(format!("{user} is not listed, and refused"), format!("ykmap add {user}"));
+        }
+        Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
+            let what = format!("{user} is listed without a token that counts, and refused");
+            return error(what, format!("ykmap add {user}"));
+        }
+        Ok(Enrolment::Listed(tokens)) => tokens,
+    };
+    let Some(states) = states else {
+        return error(
+            format!("{user} is refused while the store cannot be used"),
+            "mend the store first".to_owned(),
+        );
+    };
+    let usable = |state: State| match state {
+        State::Enabled | State::Elsewhere | State::SlotDamaged => true,
+        State::NoKey => settings.mode.asks_servers(),
+        _ => false,
+    };
+    let states: Vec<_> = tokens.iter().map(|token| (token, states.of(token))).collect();
+    let one_is_good = states.iter().any(|(_, state)| usable(*state));
+    for (token, state) in states {
+        if usable(state) {
+            let who = if state == State::NoKey {
+                "validation servers decide about it".to_owned()
+            } else {
+                state.to_string()
+            };
+            report.good(Room::User, format!("{user}: token {token}: {who}"));
+            continue;
+        }
+        let level = if one_is_good { Level::Warning } else { Level::Error };
+        let change = match state {
+            State::Disabled => format!("ykmap key enable {token}"),
+            State::NoKey => "ykmap key import FILE".to_owned(),
+            State::NoPosition => format!("ykmap key adopt {token}"),
+            _ => format!("ykmap key show {token}"),
+        };
+        report.add(Room::User, level, &place, format!("{user}'s token {token} is refused: {state}"), change);
+    }
+}

@@ -1,0 +1,106 @@
+//! Looking at the whole store, token by token, without changing or locking anything in it.
+
+use super::{Record, Slots, Store, slots_in};
+use crate::Fault;
+use crate::file::Folder;
+use std::path::PathBuf;
+use yubiotp::seal::StoreKey;
+use yubiotp::{Credential, PublicId};
+
+/// The folders of a store, opened once for any number of tokens.
+pub struct Survey<'s> {
+    store: &'s Store,
+    keys: Folder,
+    positions: Folder,
+}
+
+/// A file in the store that no login reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stray {
+    /// Its name is no token's.
+    NotAToken(PathBuf),
+    /// What a change that was cut off left.
+    CutOff(PathBuf),
+}
+
+impl<'s> Survey<'s> {
+    /// Opens the folders.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn open(store: &'s Store) -> Result<Self, Fault> {
+        Ok(Self { store, keys: store.keys()?, positions: store.positions()? })
+    }
+
+    /// As [`Store::record`].
+    ///
+    /// # Errors
+    /// There is none, or its file cannot be used.
+    pub fn record(&self, token: &PublicId) -> Result<Record, Fault> {
+        self.store.record_in(&self.keys, token)
+    }
+
+    /// The credential in a record that was read.
+    ///
+    /// # Errors
+    /// It was sealed under another store key, or the seal is broken.
+    pub fn open_record(
+        &self,
+        record: &Record,
+        token: &PublicId,
+        key: &StoreKey,
+    ) -> Result<Credential, Fault> {
+        self.store.open_record(record, token, key)
+    }
+
+    /// As [`Store::slots`].
+    ///
+    /// # Errors
+    /// It is there and cannot be used.
+    pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+        slots_in(&self.positions, &token.to_string(), token)
+    }
+
+    /// Where the key file of a token is, or would be.
+    #[must_use]
+    pub fn key_file(&self, token: &PublicId) -> PathBuf {
+        self.keys.path().join(token.to_string())
+    }
+
+    /// Where the position file of a token is, or would be.
+    #[must_use]
+    pub fn position_file(&self, token: &PublicId) -> PathBuf {
+        self.positions.path().join(token.to_string())
+    }
+
+    /// Every token that has a position here, and what in either folder no login reads. Positions that were set aside
+    /// (`ID.KEY`) are neither.
+    ///
+    /// # Errors
+    /// A folder cannot be listed.
+    pub fn positions(&self) -> Result<(Vec<PublicId>, Vec<Stray>), Fault> {
+        let (mut tokens, mut strays) = (Vec::new(), Vec::new());
+        for folder in [&self.keys, &self.positions] {
+            for name in folder.all_names()? {
+                let path = || folder.path().join(&name);
+                let token = |name: &str| {
+                    PublicId::parse(name.as_bytes()).ok().filter(|token| token.to_string() == name)
+                };
+                let own = name.split_once('.').map_or(name.as_str(), |(own, _)| own);
+                if name.starts_with(".yubiotp.lock") {
+                } else if name.starts_with('.') {
+                    strays.push(Stray::CutOff(path()));
+                } else if std::ptr::eq(folder, &self.keys) {
+                    // A key that is none is told by `Store::tokens`.
+                } else if let Some(token) = token(&name) {
+                    tokens.push(token);
+                } else if token(own).is_none() {
+                    strays.push(Stray::NotAToken(path()));
+                }
+            }
+        }
+        tokens.sort_unstable();
+        strays.sort_unstable();
+        Ok((tokens, strays))
+    }
+}
