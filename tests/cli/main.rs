@@ -9,6 +9,7 @@
 
 mod advice;
 mod desk;
+mod doctor;
 mod edits;
 mod faults;
 mod import;

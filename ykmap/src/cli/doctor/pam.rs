@@ -81,6 +81,7 @@ fn character(entry: &Entry) -> Character {
 /// A line that loads the module.
 pub(super) struct Line {
     pub(super) place: Place,
+    pub(super) is_auth: bool,
     /// Its module, as the line names it.
     pub(super) module: String,
     pub(super) options: Options,
@@ -88,9 +89,8 @@ pub(super) struct Line {
     pub(super) key: Vec<String>,
 }
 
-/// Remarks about stacks, and for which services each holds.
-type Remarks = BTreeMap<(Kind2, String, String, String, Level), Vec<String>>;
-type Kind2 = &'static str;
+/// Remarks about stacks (kind, place, what, change, level), and for which services each holds.
+type Remarks = BTreeMap<(&'static str, String, String, String, Level), Vec<String>>;
 
 /// Looks at all services. Gives the lines that load the module.
 pub(super) fn look(report: &mut Report, folders: &[PathBuf]) -> (Vec<Line>, Vec<String>) {
@@ -178,7 +178,8 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
     let mut key: Vec<_> =
         args.iter().filter_map(|arg| arg.to_str().ok()).filter(settings).map(str::to_owned).collect();
     key.sort_unstable();
-    lines.push(Line { place: entry.place.clone(), module: path.clone(), options, key });
+    let is_auth = entry.kind == Kind::Auth;
+    lines.push(Line { place: entry.place.clone(), is_auth, module: path.clone(), options, key });
 }
 
 /// One service, judged.

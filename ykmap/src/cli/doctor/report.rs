@@ -180,7 +180,8 @@ impl Report {
         }
         for findings in self.rooms.values_mut() {
             if findings.iter().any(|it| it.level > Level::Note) {
-                findings.retain(|it| it.level > Level::Ok);
+                // Of what there are several, the good ones are told, too.
+                findings.retain(|it| it.level > Level::Ok || !it.place.is_empty());
             }
             // The worst first; otherwise as they were found.
             findings.sort_by_key(|it| std::cmp::Reverse(it.level));

@@ -11,23 +11,24 @@ use ykmap::store::{KEYS, POSITIONS};
 /// Settings, and who logs in by them.
 pub(super) struct Case {
     pub(super) settings: Settings,
-    /// Some line has `nullok`.
-    pub(super) nullok: bool,
+    /// The auth lines in pam.d that have them, and which of these have `nullok`.
+    pub(super) lines: Vec<(String, bool)>,
 }
 
 pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>) -> Vec<Case> {
     let mut cases: Vec<(Vec<String>, Option<Case>)> = Vec::new();
     for line in lines {
-        let nullok = line.options.nullok;
+        let own = (line.place.to_string(), line.options.nullok);
+        let own: Vec<_> = line.is_auth.then_some(own).into_iter().collect();
         match cases.iter_mut().find(|(key, _)| *key == line.key) {
-            Some((_, case)) => case.iter_mut().for_each(|case| case.nullok |= nullok),
+            Some((_, case)) => case.iter_mut().for_each(|case| case.lines.extend(own.clone())),
             None => {
                 // Where the arguments have a part in it, the line is to be known.
                 let by =
                     line.key.iter().any(|arg| !arg.starts_with("config=")).then(|| line.place.to_string());
                 let options = line.options;
                 let settings = load(report, options.config.as_deref(), options.given, by.as_deref());
-                cases.push((line.key, settings.map(|settings| Case { settings, nullok })));
+                cases.push((line.key, settings.map(|settings| Case { settings, lines: own })));
             }
         }
     }
@@ -35,7 +36,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>)
         let key: Vec<_> = config.map(|config| format!("config={}", config.display())).into_iter().collect();
         if !cases.iter().any(|(known, _)| *known == key) {
             let settings = load(report, config, Given::default(), None);
-            cases.push((key, settings.map(|settings| Case { settings, nullok: false })));
+            cases.push((key, settings.map(|settings| Case { settings, lines: Vec::new() })));
         }
     }
     cases.into_iter().filter_map(|(_, case)| case).collect()
@@ -74,8 +75,8 @@ fn load(report: &mut Report, config: Option<&Path>, given: Given, by: Option<&st
         };
         report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
     }
-    let there = if path.exists() { "" } else { " is not there, which is allowed" };
-    report.good(Room::Settings, format!("mode {} by {}{there}{by}", settings.mode.name(), path.display()));
+    let from = if path.exists() { "by" } else { "for want of" };
+    report.good(Room::Settings, format!("mode {} {from} {}{by}", settings.mode.name(), path.display()));
     Some(settings)
 }
 

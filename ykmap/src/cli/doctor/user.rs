@@ -14,12 +14,25 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
         Err(fault) => {
             return report.fault(Room::User, &fault, &format!("mend the line: until then {user} is refused"));
         }
-        Ok(Enrolment::NotListed) if case.nullok => {
-            let what = format!("{user} is not listed, and passes lines with nullok without a token");
-            return report.add(Room::User, Level::Note, &place, what, format!("ykmap add {user}"));
-        }
         Ok(Enrolment::NotListed) => {
-            return error(format!("{user} is not listed, and refused"), format!("ykmap add {user}"));
+            let by = |nullok: bool| {
+                let lines =
+                    case.lines.iter().filter(|(_, own)| *own == nullok).map(|(line, _)| line.as_str());
+                lines.collect::<Vec<_>>().join(", ")
+            };
+            let (excusing, refusing) = (by(true), by(false));
+            let change = format!("ykmap add {user}");
+            if excusing.is_empty() && refusing.is_empty() {
+                error(format!("{user} is not listed, and refused"), change.clone());
+            }
+            if !refusing.is_empty() {
+                error(format!("{user} is not listed, and refused by {refusing}"), change.clone());
+            }
+            if !excusing.is_empty() {
+                let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");
+                report.add(Room::User, Level::Note, &place, what, change);
+            }
+            return;
         }
         Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
             let what = format!("{user} is listed without a token that counts, and refused");
@@ -47,7 +60,7 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
             } else {
                 state.to_string()
             };
-            report.good(Room::User, format!("{user}: token {token}: {who}"));
+            report.add(Room::User, Level::Ok, &place, format!("{user}'s token {token}: {who}"), "");
             continue;
         }
         let level = if one_is_good { Level::Warning } else { Level::Error };

@@ -106,8 +106,7 @@ impl Control {
             "requisite" => Self::new(&strict, Die),
             "optional" => Self::new(&yes(Ok), Ignore),
             "sufficient" => Self::new(&yes(Done), Ignore),
-            _ => Self::pairs(text)
-                .unwrap_or_else(|why| Self { misread: Some(why), ..Self::new(&[], Bad) }),
+            _ => Self::pairs(text).unwrap_or_else(|why| Self { misread: Some(why), ..Self::new(&[], Bad) }),
         }
     }
 
