@@ -33,7 +33,10 @@ impl Host {
         place.enrol("alice", &key);
         let host = Self { place, key };
         fs::remove_file(host.pam("otp")).unwrap();
-        host.service("other", &["auth", "account"].map(|kind| format!("{kind} required pam_deny.so\n")).concat());
+        host.service(
+            "other",
+            &["auth", "account"].map(|kind| format!("{kind} required pam_deny.so\n")).concat(),
+        );
         host.service("sudo", SUDO);
         host
     }
@@ -96,14 +99,17 @@ impl Visit {
     #[track_caller]
     pub(crate) fn finds(&self, level: &str, room: &str, place: &Path, words: &[&str]) -> &Value {
         let found = self.findings.iter().find(|it| {
-            let text = format!("{} {}", it["what"], it["change"]);
+            let [what, change] = ["what", "change"].map(|name| it[name].as_str().unwrap_or_default());
+            let text = format!("{what} {change}");
             it["level"] == level
                 && it["room"] == room
                 && it["where"].as_str().unwrap_or_default().starts_with(place.to_str().unwrap())
                 && words.iter().all(|word| text.contains(word))
         });
         self.exits_by_the_worst();
-        found.unwrap_or_else(|| panic!("no {level} in {room} about {} with {words:?}: {self:#?}", place.display()))
+        found.unwrap_or_else(|| {
+            panic!("no {level} in {room} about {} with {words:?}: {self:#?}", place.display())
+        })
     }
 
     #[track_caller]

@@ -90,6 +90,27 @@ fn check() {
 }
 
 #[test]
+fn doctor() {
+    let (desk, _) = desk();
+    let pam = desk.beside("pam.d");
+    fs::create_dir(&pam).unwrap();
+    let pam = pam.to_str().unwrap();
+    let said = desk.ykmap(&["--json", "doctor", "--pam-dir", pam, "bob"]).exits(2).json();
+    names(&said, &["errors", "warnings", "findings"]);
+    assert_eq!((&said["errors"], &said["warnings"]), (&1.into(), &0.into()));
+    let findings = said["findings"].as_array().unwrap();
+    for finding in findings {
+        names(finding, &["level", "room", "where", "what", "change"]);
+    }
+    let bob = findings.last().unwrap();
+    assert_eq!((&bob["level"], &bob["room"]), (&"error".into(), &"user".into()));
+    assert_eq!(
+        (&bob["what"], &bob["change"]),
+        (&"bob is not listed, and refused".into(), &"ykmap add bob".into())
+    );
+}
+
+#[test]
 fn verify() {
     let (desk, mut key) = desk();
     let press = key.press();

@@ -2,13 +2,14 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 23] = [
+const VERBS: [&[&str]; 24] = [
     &[],
     &["init"],
     &["add"],
     &["remove"],
     &["list"],
     &["check"],
+    &["doctor"],
     &["verify"],
     &["otp"],
     &["modhex"],

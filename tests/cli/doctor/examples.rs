@@ -23,7 +23,8 @@ fn nothing_is_wrong_with_them() {
         host.service(service, &fs::read_to_string(path).unwrap());
         let visit = host.doctor(&[]);
         assert_eq!(visit.said.code, Some(0), "{name}: {visit:#?}");
-        let notes: Vec<_> = visit.of("note").iter().map(|it| it["what"].as_str().unwrap().to_owned()).collect();
+        let notes: Vec<_> =
+            visit.of("note").iter().map(|it| it["what"].as_str().unwrap().to_owned()).collect();
         found.push((name.clone(), notes.join("; ")));
         names.push(name);
     }
@@ -38,7 +39,10 @@ fn nothing_is_wrong_with_them() {
         ),
         ("sshd-key-and-otp", "sshd: auth: the OTP alone lets in: no other line asks for anything"),
         ("sshd-password-and-otp", ""),
-        ("su", "su: auth: sufficient pam_rootok leads past pam_yubiotp: who it means is not asked for a YubiKey"),
+        (
+            "su",
+            "su: auth: sufficient pam_rootok leads past pam_yubiotp: who it means is not asked for a YubiKey",
+        ),
         ("sudo", ""),
     ];
     assert_eq!(found, expected.map(|(name, notes)| (name.to_owned(), notes.to_owned())));

@@ -1,1 +1,185 @@
-//! x
+//! Validation servers, each by itself, and the program that asks them.
+
+use super::Host;
+use crate::desk::chmod;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tests::tls::{Authority, Kind};
+use tests::validation::{BlackHole, CLIENT, KEY, Server, dead};
+
+fn host(urls: &[String], settings: &str) -> Host {
+    let host = Host::new();
+    host.place.online("online", urls, settings);
+    host
+}
+
+#[test]
+fn servers_that_are_well() {
+    let (one, two) = (Server::start(&[]), Server::start(&[]));
+    let visit = host(&[one.url(), two.url()], "").doctor(&[]);
+    visit.is_well();
+    for server in [&one, &two] {
+        visit.finds(
+            "ok",
+            "servers",
+            Path::new(&server.base()),
+            &["answers in", "signed with the client's key"],
+        );
+        assert_eq!(server.requests().len(), 1, "each is asked once, alone");
+    }
+    let visit = host(&[one.url()], "").doctor(&["--no-servers"]);
+    visit.is_well();
+    assert_eq!(one.requests().len(), 1, "nobody is asked");
+    assert!(!visit.findings.iter().any(|it| it["room"] == "servers"));
+}
+
+/// A dead one is found behind one that is well: a login would not notice until both are dead.
+#[test]
+fn a_dead_one_among_good_ones() {
+    let (well, gone, silent) = (Server::start(&[]), dead(), BlackHole::new());
+    let visit = host(&[well.url(), gone.clone(), silent.base()], "deadline = 1").doctor(&[]);
+    visit.finds("ok", "servers", Path::new(&well.base()), &["answers in"]);
+    visit.finds("error", "servers", Path::new(&gone), &["refused", "look at the server"]);
+    visit.finds("error", "servers", Path::new(&silent.base()), &["ms)", "look at the server"]);
+    assert_eq!(visit.of("error").len(), 2);
+}
+
+#[test]
+fn who_asks() {
+    let server = Server::start(&[]);
+    let found = |settings: &str, words: &[&str]| {
+        let host = Host::new();
+        host.place.online_without_key("online", &[server.url()], settings);
+        host.doctor(&[]).finds("error", "servers", Path::new(&server.base()), words);
+    };
+    let other = "api_key = \"AAAAAAAAAAAAAAAAAAAAAAAAAAA=\"";
+    found(other, &["BAD_SIGNATURE", "change api_key"]);
+    let host = host(&[server.url()], "");
+    let text = fs::read_to_string(host.place.config()).unwrap();
+    host.place.write("config.toml", text.replace(&format!("client_id = {CLIENT}"), "client_id = 77"), 0o600);
+    host.doctor(&[]).finds(
+        "error",
+        "servers",
+        Path::new(&server.base()),
+        &["NO_SUCH_CLIENT", "change client_id"],
+    );
+}
+
+#[test]
+fn what_is_no_validation_server() {
+    let server = Server::start(&[]);
+    for (body, words) in [
+        ("<html>hello</html>", &["not one of a validation server", "make sure"][..]),
+        ("status=OK\r\n", &["OK"]),
+        ("status=BAD_OTP\r\n", &["BAD_OTP", "no signature"]),
+    ] {
+        server.will(move |_| body.into());
+        host(&[server.url()], "").doctor(&[]).finds("error", "servers", Path::new(&server.base()), words);
+    }
+    // One that says yes to everything, and signs it.
+    server.will(|x| {
+        let get = |name: &str| (name.to_owned(), x.request.get(name).unwrap_or_default().to_owned());
+        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        x.signed(&vec![
+            get("otp"),
+            get("nonce"),
+            own("sessioncounter", "1"),
+            own("sessionuse", "1"),
+            own("status", "OK"),
+        ])
+    });
+    let visit = host(&[server.url()], "").doctor(&[]);
+    visit.finds("error", "servers", Path::new(&server.base()), &["says OK to an OTP that nobody made"]);
+    server.will(|x| x.signed(&vec![("status".to_owned(), "BACKEND_ERROR".to_owned())]));
+    let visit = host(&[server.url()], "").doctor(&[]);
+    visit.finds("error", "servers", Path::new(&server.base()), &["BACKEND_ERROR"]);
+}
+
+#[test]
+fn clocks_that_differ() {
+    let server = Server::start(&[]);
+    for (t, words) in [
+        ("2020-01-01T00:00:00Z0000", &["behind", "set the one that is wrong"]),
+        ("2099-01-01T00:00:00Z0000", &["ahead of", "set the one that is wrong"]),
+    ] {
+        server.will(move |x| x.signed(&x.but("t", t)));
+        host(&[server.url()], "").doctor(&[]).finds("warning", "servers", Path::new(&server.base()), words);
+    }
+    // One that cannot be believed says nothing about clocks either.
+    server.will(|x| x.unsigned(&x.but("t", "2020-01-01T00:00:00Z0000")));
+    assert!(host(&[server.url()], "").doctor(&[]).of("warning").is_empty());
+}
+
+#[test]
+fn tls() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    for (identity, words) in [
+        (ours.identity(Kind::Right), None),
+        (ours.identity(Kind::Expired), Some("expired")),
+        (ours.identity(Kind::WrongName), Some("not for 127.0.0.1")),
+        (theirs.identity(Kind::Right), Some("not signed by a CA in")),
+    ] {
+        let server = Server::start_tls(&[], identity.server(None));
+        let host = host(&[server.url()], "ca = \"ca.pem\"");
+        host.place.write("ca.pem", ours.pem(), 0o644);
+        let visit = host.doctor(&[]);
+        match words {
+            Some(words) => drop(visit.finds("error", "servers", Path::new(&server.base()), &[words]).clone()),
+            None => visit.is_well(),
+        }
+    }
+    let server = Server::start_tls(&[], ours.identity(Kind::Right).server(None));
+    let host = host(&[server.url()], "ca = \"ca.pem\"");
+    host.doctor(&[]).finds("error", "files", &host.place.path("ca.pem"), &["no such file", "put it there"]);
+    host.place.write("ca.pem", "", 0o644);
+    host.doctor(&[]).finds("error", "servers", Path::new(""), &["ca.pem"]);
+}
+
+#[test]
+fn what_others_may_read() {
+    let ours = Authority::new("ours");
+    let server = Server::start_tls(&[], ours.identity(Kind::Right).server(Some(&ours)));
+    let host =
+        host(&[server.url()], "ca = \"ca.pem\"\nclient_cert = \"client.pem\"\nclient_key = \"client.key\"");
+    host.place.write("ca.pem", ours.pem(), 0o644);
+    ours.identity(Kind::Client).write(&host.place.host(), "client");
+    host.doctor(&[]).is_well();
+    chmod(&host.place.path("client.key"), 0o644);
+    host.doctor(&[]).finds(
+        "error",
+        "files",
+        &host.place.path("client.key"),
+        &["others may read it", "chmod 600"],
+    );
+    host.place.write("api.key", KEY, 0o644);
+    host.place.online_without_key("online", &[server.url()], "api_key_file = \"api.key\"");
+    let visit = host.doctor(&[]);
+    visit.finds("error", "settings", &host.place.path("api.key"), &["nobody but its owner", "chmod go="]);
+}
+
+fn with_program(spoil: impl FnOnce(&Host, PathBuf), words: &[&str]) {
+    let server = Server::start(&[]);
+    let host = host(&[server.url()], "");
+    let path = host.place.ask();
+    spoil(&host, path.clone());
+    let visit = host.doctor(&[]);
+    visit.finds("error", "program", &path, words);
+    visit.finds("note", "servers", Path::new(""), &["not asked"]);
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn the_program() {
+    with_program(|_, path| fs::remove_file(path).unwrap(), &["no such file", "install it with the module"]);
+    with_program(|_, path| chmod(&path, 0o777), &["may write to it", "chmod go-w"]);
+    with_program(|_, path| chmod(&path, 0o644), &["is not executable", "chmod 755"]);
+    with_program(|_, path| fs::write(path, "#!/bin/sh\n").unwrap(), &["no ELF file"]);
+    with_program(
+        |host, _| host.place.install(Path::new("/bin/true"), "yubiotp-ask", 0o755),
+        &["is not yubiotp-ask"],
+    );
+    with_program(
+        |host, _| host.place.install(Path::new("/bin/false"), "yubiotp-ask", 0o755),
+        &["cannot say its version"],
+    );
+}

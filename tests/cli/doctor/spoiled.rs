@@ -1,1 +1,497 @@
-//! x
+//! One thing spoiled at a time: how bad it is, where it is found, in which words, and what to change.
+
+use super::{Host, SUDO, Visit};
+use crate::desk::{chmod, is_root, run};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tests::soft_yubikey::SoftYubiKey;
+
+/// Level, room, where, and words of what and of what to change.
+type Expected = (&'static str, &'static str, PathBuf, &'static [&'static str]);
+
+/// Spoils a host that is well, and looks for what the doctor says.
+#[track_caller]
+fn spoiled(spoil: impl FnOnce(&Host) -> Expected) -> Visit {
+    let host = Host::new();
+    let (level, room, place, words) = spoil(&host);
+    let visit = host.doctor(&[]);
+    visit.finds(level, room, &place, words);
+    visit
+}
+
+/// Replaces what is in `sudo`.
+#[track_caller]
+fn service(lines: &str, expected: (&'static str, usize, &'static [&'static str])) {
+    spoiled(|host| {
+        host.service("sudo", lines);
+        let (level, line, words) = expected;
+        let place = format!("{}:{line}", host.pam("sudo").display());
+        (level, "pam.d", place.into(), words)
+    });
+}
+
+const ACCOUNT: &str = "account required pam_unix.so\n";
+
+#[test]
+fn lines_in_pam_d() {
+    let auth = |lines: &str| lines.to_owned() + ACCOUNT;
+    for (lines, expected) in [
+        (
+            "auth required pam_yubiotp.so nulok\n",
+            ("error", 1, &["argument \"nulok\": unknown", "mend it"][..]),
+        ),
+        (
+            "auth required pam_yubiotp.so tries=0\n",
+            ("error", 1, &["argument \"tries=0\": tries is a number from 1 to 10"]),
+        ),
+        ("auth required pam_yubiotp.so nullok\n", ("note", 1, &["whom the mapping does not list pass"])),
+        (
+            "auth required pam_yubiotp.so use_first_pass\n",
+            ("error", 1, &["everybody is refused", "take use_first_pass out"]),
+        ),
+        ("auth required pam_yubiotp.so try_first_pass\n", ("note", 1, &["no line above asks"])),
+        (
+            "auth required pam_nologin.so\nauth required pam_yubiotp.so use_first_pass\n",
+            ("error", 2, &["no line above asks"]),
+        ),
+        (
+            "auth sufficient pam_yubiotp.so\nauth required pam_unix.so\n",
+            ("warning", 1, &["the OTP alone lets in", "write required"]),
+        ),
+        ("auth required pam_yubiotp.so\n", ("note", 1, &["the OTP alone lets in: no other line asks"])),
+        (
+            "auth sufficient pam_unix.so\nauth required pam_yubiotp.so\n",
+            ("warning", 1, &["sufficient pam_unix leads past", "without a YubiKey"]),
+        ),
+        (
+            "auth optional pam_yubiotp.so\nauth required pam_unix.so\n",
+            ("warning", 1, &["its no does not count (optional)"]),
+        ),
+        ("auth optional pam_yubiotp.so\nauth required pam_permit.so\n", ("error", 1, &["lets in everybody"])),
+        (
+            "auth required pam_unix.so\nauth [success=ok authinfo_unavail=ignore default=bad] pam_yubiotp.so\n",
+            ("warning", 2, &["passes over authinfo_unavail", "needs no YubiKey"]),
+        ),
+        (
+            "auth required pam_unix.so\nauth [success=ok user_unknown=ignore default=bad] pam_yubiotp.so\n",
+            ("note", 2, &["user_unknown"]),
+        ),
+        ("auth requisite pam_deny.so\nauth required pam_yubiotp.so\n", ("error", 2, &["is never asked"])),
+        (
+            "auth required pam_deny.so\nauth required pam_yubiotp.so\n",
+            ("error", 2, &["nobody who is asked gets in"]),
+        ),
+        (
+            "auth requird pam_yubiotp.so\n",
+            ("error", 1, &["does not understand \"requird\"", "write required"]),
+        ),
+        (
+            "auth required pam_yubiotp.so\nauth [success=maybe] pam_unix.so\n",
+            ("error", 2, &["does not understand"]),
+        ),
+        (
+            "outh required pam_yubiotp.so\nauth required pam_yubiotp.so\n",
+            ("error", 1, &["\"outh\" is not auth"]),
+        ),
+        ("auth required pam_yubiotp.so\nauth required\n", ("error", 2, &["names no module"])),
+        (
+            "auth include no-such-file\nauth required pam_yubiotp.so\n",
+            ("error", 1, &["includes no-such-file", "no such file"]),
+        ),
+        (
+            "auth required pam_yubiotp.so\n@include no-such-file\n",
+            ("error", 2, &["refuses the whole service"]),
+        ),
+        (
+            "auth required pam_yubiotp.so\nsession optional pam_yubiotp.so\n",
+            ("note", 2, &["does nothing in such a line"]),
+        ),
+        (
+            "auth required pam_yubiotp.so key=EHmo8FMxuhumBlTinC4uYL0Mgwg=\n",
+            ("warning", 1, &["key= in pam.d can be read by everybody", "api_key_file"]),
+        ),
+    ] {
+        service(&auth(lines), expected);
+    }
+}
+
+#[test]
+fn account_lines() {
+    for (lines, expected) in [
+        (
+            "auth required pam_unix.so\naccount required pam_yubiotp.so\n",
+            ("error", 2, &["no auth line of this module: everybody is refused"][..]),
+        ),
+        (
+            "auth required pam_yubiotp.so nullok\nauth required pam_unix.so\naccount required pam_yubiotp.so\n",
+            ("warning", 3, &["whom nullok excuses", "write nullok here"]),
+        ),
+        (
+            "auth sufficient pam_rootok.so\nauth required pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_yubiotp.so\n",
+            ("warning", 1, &["whoever comes that way is refused by", "sudo:4"]),
+        ),
+    ] {
+        service(lines, expected);
+    }
+}
+
+/// What is said of a file that several services include is said once, with their names.
+#[test]
+fn what_is_included_is_told_once() {
+    let host = Host::new();
+    host.service("common-auth", "auth required pam_unix.so\nauth optional pam_yubiotp.so nullok\n");
+    for service in ["sudo", "login"] {
+        host.raw_service(service, "@include common-auth\naccount required pam_unix.so\n");
+    }
+    let visit = host.doctor(&[]);
+    let place = format!("{}:2", host.pam("common-auth").display());
+    visit.finds("warning", "pam.d", Path::new(&place), &["login, sudo: auth: its no does not count"]);
+    assert_eq!((visit.of("warning").len(), visit.of("note").len()), (1, 1), "{visit:#?}");
+}
+
+/// Copies that editors and packages leave are no services.
+#[test]
+fn leftovers_are_no_services() {
+    let host = Host::new();
+    for name in ["sudo~", "sudo.dpkg-old", ".sudo.swp", "sudo.rpmnew", "Sudo"] {
+        host.service(name, "auth optional pam_yubiotp.so nonsense\n");
+    }
+    host.doctor(&[]).is_well();
+}
+
+#[test]
+fn sshd_config() {
+    let host = Host::new();
+    host.service("sshd", &(SUDO.to_owned() + "account required pam_yubiotp.so\n"));
+    fs::remove_file(host.pam("sudo")).unwrap();
+    let folder = host.place.path("sshd.d");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("10.conf"), "KbdInteractiveAuthentication no\n").unwrap();
+    let include = format!("# first\nInclude {}/*.conf\nUsePAM yes\n", folder.display());
+    let config = host.place.path("sshd_config");
+    for (lines, level, place, words) in [
+        (include.clone(), "warning", folder.join("10.conf:1"), "KbdInteractiveAuthentication is not yes"),
+        (format!("KbdInteractiveAuthentication yes\n{include}"), "ok", PathBuf::new(), "sshd_config"),
+        ("Port 22\n".to_owned(), "error", config.clone(), "UsePAM is not yes"),
+        (
+            "usepam=no\nUsePAM yes\n".to_owned(),
+            "error",
+            host.place.path("sshd_config:1"),
+            "UsePAM is not yes",
+        ),
+        (
+            "UsePAM yes\nMatch User bob\nKbdInteractiveAuthentication no\n".to_owned(),
+            "ok",
+            PathBuf::new(),
+            "",
+        ),
+    ] {
+        fs::write(&config, lines).unwrap();
+        let visit = host.doctor(&[]);
+        visit.finds(level, "sshd", &place, &[words]);
+    }
+}
+
+#[test]
+fn the_module() {
+    spoiled(|host| {
+        fs::remove_file(host.place.path("pam_yubiotp.so")).unwrap();
+        ("error", "module", host.place.path("pam_yubiotp.so"), &["no such file", "install it"])
+    });
+    spoiled(|host| {
+        chmod(&host.place.path("pam_yubiotp.so"), 0o666);
+        ("error", "module", host.place.path("pam_yubiotp.so"), &["may write to it", "chmod go-w"])
+    });
+    spoiled(|host| {
+        let file = File::options().write(true).open(host.place.path("pam_yubiotp.so")).unwrap();
+        file.write_all_at(&[0xb7, 0], 18).unwrap(); // AArch64; on one of these:
+        if cfg!(target_arch = "aarch64") {
+            file.write_all_at(&[0x3e, 0], 18).unwrap();
+        }
+        ("error", "module", host.place.path("pam_yubiotp.so"), &["another kind of machine"])
+    });
+    spoiled(|host| {
+        fs::write(host.place.path("pam_yubiotp.so"), "not a library").unwrap();
+        ("error", "module", host.place.path("pam_yubiotp.so"), &["no ELF file", "install"])
+    });
+    spoiled(|host| {
+        host.raw_service("sudo", &SUDO.replace("pam_yubiotp.so", "a-folder/pam_yubiotp.so"));
+        ("error", "module", PathBuf::from("/"), &["is not there, where libpam looks", "install it"])
+    });
+}
+
+#[test]
+fn settings() {
+    let cases: [(&str, &str, &[&str]); 4] = [
+        ("mode = \"offline\"\nlock_wiat = 3\n", "error", &["lock_wiat", "unknown field", "mend it"]),
+        ("mode = \"online\"\n", "error", &["needs urls"]),
+        ("tries = 11\n", "error", &["tries is a number from 1 to 10"]),
+        ("mode = \n", "error", &["mend it"]),
+    ];
+    for (text, level, words) in cases {
+        spoiled(|host| {
+            host.place.write("config.toml", text, 0o644);
+            (level, "settings", host.place.config(), words)
+        });
+    }
+    let visit = spoiled(|host| {
+        host.place.write("config.toml", "mode = \"offline\"\nlock_wiat = 3\n", 0o644);
+        ("error", "settings", host.place.path("config.toml:2"), &["unknown field"])
+    });
+    assert_eq!(visit.of("error").len(), 1, "nothing that follows from it: {visit:#?}");
+    spoiled(|host| {
+        fs::remove_file(host.place.config()).unwrap();
+        ("error", "settings", host.place.config(), &["no such file", "ykmap init"])
+    });
+    spoiled(|host| {
+        host.place.online("online", &["http://127.0.0.1:1".into()], "");
+        chmod(&host.place.config(), 0o644);
+        ("warning", "settings", host.place.config(), &["it holds api_key", "move that into a file of root's"])
+    });
+    // By arguments, the line is to be known.
+    spoiled(|host| {
+        host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so mode=online"));
+        ("error", "settings", host.place.config(), &["needs urls", "by the arguments in", "sudo:2"])
+    });
+}
+
+/// Every file and folder on the way, all that is wrong with one of them at once.
+#[test]
+fn modes_and_owners() {
+    let files: [(&str, u32, &[&str]); 8] = [
+        ("config.toml", 0o666, &["may write to it (mode 0666)", "chmod go-w"]),
+        ("authorized_yubikeys", 0o664, &["may write to it (mode 0664)", "chmod go-w"]),
+        ("store.key", 0o644, &["nobody but its owner should read it (mode 0644)", "chmod go= it"]),
+        ("keys", 0o777, &["may write to it", "chmod go-w"]),
+        ("positions", 0o770, &["may write to it", "chmod go-w"]),
+        ("keys/vvcccccccccb", 0o640, &["nobody but its owner", "chmod go="]),
+        ("positions/vvcccccccccb", 0o604, &["nobody but its owner", "chmod go="]),
+        ("", 0o777, &["may write to it", "chmod go-w"]),
+    ];
+    for (name, mode, words) in files {
+        let host = Host::new();
+        let path = host.place.path(name);
+        chmod(&path, mode);
+        let visit = host.doctor(&[]);
+        let path = path.components().collect::<PathBuf>();
+        let found: Vec<_> =
+            visit.of("error").into_iter().filter(|it| it["where"] == path.to_str().unwrap()).collect();
+        assert!(!found.is_empty(), "{name}: {visit:#?}");
+        let room = found[0]["room"].as_str().unwrap();
+        visit.finds("error", room, &path, words);
+    }
+    spoiled(|host| {
+        chmod(&host.pam("sudo"), 0o666);
+        ("error", "files", host.pam("sudo"), &["may write to it", "chmod go-w"])
+    });
+    let visit = spoiled(|host| {
+        chmod(&host.place.path("keys"), 0o777);
+        chmod(&host.place.path("authorized_yubikeys"), 0o666);
+        ("error", "files", host.place.path("authorized_yubikeys"), &["chmod go-w"])
+    });
+    assert!(
+        visit.of("error").iter().any(|it| it["where"] != visit.of("error")[0]["where"]),
+        "both: {visit:#?}"
+    );
+    if !is_root() {
+        return tests::skip("needs root, to give files away");
+    }
+    for name in ["authorized_yubikeys", "store.key", "keys", "config.toml", "pam_yubiotp.so"] {
+        let host = Host::new();
+        chown(host.place.path(name), Some(12_345), None).unwrap();
+        let visit = host.doctor(&[]);
+        let owners = visit.of("error").into_iter().filter(|it| it["what"] == "belongs to uid 12345").count();
+        assert_eq!(owners, 1, "{name}: {visit:#?}");
+    }
+}
+
+#[test]
+fn the_mapping() {
+    let cases: [(&str, &str, usize, &[&str]); 6] = [
+        ("alice:vvcccccccccb\nbob vvcb\n", "error", 2, &["mend the line"]),
+        (
+            "alice:vvcccccccccb:vvcccccccccd\n",
+            "error",
+            1,
+            &["no key for token vvcccccccccd", "ykmap key import FILE"],
+        ),
+        ("alice:vvcccccccccb\ncarol:\n", "note", 2, &["carol is listed without a token"]),
+        ("alice:vvcccccccccb\nbob:vvcccccccccb\n", "note", 2, &["is alice's too"]),
+        ("alice:vvcccccccccb\nalice:vvcccccccccb\n", "note", 2, &["has token vvcccccccccb already"]),
+        ("alice:nothex!\n", "error", 1, &["mend the line"]),
+    ];
+    for (text, level, line, words) in cases {
+        spoiled(|host| {
+            host.place.write("authorized_yubikeys", text, 0o644);
+            let place = format!("{}:{line}", host.place.path("authorized_yubikeys").display());
+            (level, "mapping", place.into(), words)
+        });
+    }
+    spoiled(|host| {
+        fs::remove_file(host.place.path("authorized_yubikeys")).unwrap();
+        ("error", "mapping", host.place.path("authorized_yubikeys"), &["bring the mapping back"])
+    });
+    spoiled(|host| {
+        host.place.write("authorized_yubikeys", "", 0o644);
+        ("error", "mapping", host.place.path("authorized_yubikeys"), &["is empty"])
+    });
+    spoiled(|host| {
+        host.place.write("authorized_yubikeys", "# nobody\n", 0o644);
+        ("note", "mapping", host.place.path("authorized_yubikeys"), &["lists nobody", "ykmap add"])
+    });
+    spoiled(|host| {
+        host.place.write(
+            "config.toml",
+            "mapping = \"%u/keys\"\nstore = \".\"\nstore_key = \"store.key\"\n",
+            0o644,
+        );
+        ("note", "mapping", host.place.path("%u/keys"), &["a mapping of their own", "ykmap doctor USER"])
+    });
+}
+
+fn key_file(host: &Host) -> PathBuf {
+    host.place.path("keys").join(host.key.public_id())
+}
+
+fn position_file(host: &Host) -> PathBuf {
+    host.place.path("positions").join(host.key.public_id())
+}
+
+#[test]
+fn the_store() {
+    spoiled(|host| {
+        fs::remove_file(host.place.path("store.key")).unwrap();
+        ("error", "store", host.place.path("store.key"), &["bring back the copy of the store key"])
+    });
+    spoiled(|host| {
+        let other = Host::new();
+        fs::copy(other.place.path("store.key"), host.place.path("store.key")).unwrap();
+        ("error", "store", key_file(host), &["sealed under store key", "bring back that store key"])
+    });
+    spoiled(|host| {
+        let text = fs::read_to_string(host.place.path("store.key")).unwrap();
+        host.place.write("store.key", text.replace("key: ", "key: A"), 0o600);
+        (
+            "error",
+            "store",
+            host.place.path("store.key"),
+            &["line 4 is not as ykmap writes it", "bring back the copy"],
+        )
+    });
+    spoiled(|host| {
+        let text = fs::read_to_string(key_file(host)).unwrap();
+        fs::write(key_file(host), text.replace("version 1", "version 2")).unwrap();
+        ("error", "store", key_file(host), &["a later version of pam_yubiotp"])
+    });
+    spoiled(|host| {
+        let (text, at) = (fs::read_to_string(key_file(host)).unwrap(), 20);
+        let sealed = text.lines().last().unwrap().to_owned();
+        let flipped = if sealed.as_bytes()[at] == b'A' { "B" } else { "A" };
+        let mut other = sealed.clone();
+        other.replace_range(at..=at, flipped);
+        fs::write(key_file(host), text.replace(&sealed, &other)).unwrap();
+        ("error", "store", key_file(host), &["does not open under the store key", "import the key again"])
+    });
+    spoiled(|host| {
+        fs::remove_file(position_file(host)).unwrap();
+        ("error", "store", position_file(host), &["no position for token", "ykmap key adopt"])
+    });
+    spoiled(|host| {
+        File::options().write(true).open(position_file(host)).unwrap().set_len(100).unwrap();
+        ("error", "store", position_file(host), &["has 100 bytes instead of 8192"])
+    });
+    spoiled(|host| {
+        let file = File::options().write(true).open(position_file(host)).unwrap();
+        file.write_all_at(b"#", 4096 + 300).unwrap();
+        ("warning", "store", position_file(host), &["one of its two slots is damaged"])
+    });
+    spoiled(|host| {
+        let file = File::options().write(true).open(position_file(host)).unwrap();
+        file.write_all_at(b"#", 300).unwrap();
+        file.write_all_at(b"#", 4096 + 300).unwrap();
+        ("error", "store", position_file(host), &["both slots are damaged"])
+    });
+    spoiled(|host| {
+        // Another key of the same public id came by other ways than import.
+        let other = Host::new();
+        fs::copy(other.place.path("store.key"), host.place.path("store.key")).unwrap();
+        let anew = crate::desk::programmed_anew(1);
+        let log = host.place.path("log.csv");
+        fs::write(&log, anew.traditional_log_line()).unwrap();
+        assert!(other.place.ykmap(&["key", "remove", &anew.public_id()]).status.success());
+        assert!(other.place.ykmap(&["key", "import", log.to_str().unwrap()]).status.success());
+        fs::copy(key_file(&other), key_file(host)).unwrap();
+        ("error", "store", position_file(host), &["is not the position of the key", "ykmap key adopt"])
+    });
+    spoiled(|host| {
+        assert!(host.place.ykmap(&["key", "disable", &host.key.public_id()]).status.success());
+        ("note", "store", position_file(host), &["is disabled", "ykmap key enable"])
+    });
+    spoiled(|host| {
+        fs::write(host.place.path("keys/.vvcccccccccb.new"), "").unwrap();
+        ("note", "store", host.place.path("keys/.vvcccccccccb.new"), &["cut off"])
+    });
+    spoiled(|host| {
+        fs::write(host.place.path("keys/README"), "").unwrap();
+        ("note", "store", host.place.path("keys/README"), &["not a key"])
+    });
+    spoiled(|host| {
+        fs::remove_dir_all(host.place.path("positions")).unwrap();
+        ("error", "store", host.place.path("positions"), &["bring the store back"])
+    });
+    spoiled(|host| {
+        let twin = SoftYubiKey::new(&[0xff, 0, 0, 0, 0, 9], [1; 6], [2; 16]);
+        host.place.enrol("bob", &twin);
+        let other = SoftYubiKey::new(&[0xff, 0, 0, 0, 0, 8], [1; 6], [2; 16]);
+        host.place.enrol("carol", &other);
+        ("warning", "store", host.place.path("keys"), &["holds the same key as", "ykmap key remove"])
+    });
+}
+
+#[test]
+fn the_clock() {
+    spoiled(|host| {
+        let file = File::open(host.place.path("store.key")).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(86_400)).unwrap();
+        ("warning", "clock", host.place.path("store.key"), &["later than the clock", "set the clock"])
+    });
+}
+
+/// A link to a strange place, a FIFO: told, and never waited for.
+#[test]
+fn things_that_are_no_files() {
+    for name in ["authorized_yubikeys", "store.key", "config.toml", "pam_yubiotp.so", "keys/vvcccccccccb"] {
+        let host = Host::new();
+        let path = host.place.path(name);
+        fs::remove_file(&path).unwrap();
+        assert!(run(std::process::Command::new("mkfifo").arg(&path)).code == Some(0));
+        let visit = host.doctor(&[]);
+        assert!(
+            visit
+                .of("error")
+                .iter()
+                .any(|it| it["what"].as_str().unwrap().contains("a FIFO, where a file should be")),
+            "{name}: {visit:#?}"
+        );
+        visit.exits_by_the_worst();
+    }
+    spoiled(|host| {
+        fs::remove_file(host.place.path("authorized_yubikeys")).unwrap();
+        symlink("authorized_yubikeys", host.place.path("authorized_yubikeys")).unwrap();
+        ("error", "files", host.place.path("authorized_yubikeys"), &["a symbolic link that is not followed"])
+    });
+}
+
+/// However many are wrong, the report is one that can be read.
+#[test]
+fn many_of_a_kind_are_summed_up() {
+    let host = Host::new();
+    let ids = (0..412).map(|n| SoftYubiKey::numbered(n + 10).public_id());
+    let lines = ids.map(|id| format!("bob:{id}\n")).collect::<String>();
+    host.place.write("authorized_yubikeys", lines, 0o644);
+    let visit = host.doctor(&[]);
+    assert_eq!(visit.of("error").len(), 11, "{visit:#?}");
+    visit.finds("error", "mapping", Path::new(""), &["and 402 more like that"]);
+}

@@ -1,1 +1,167 @@
-//! x
+//! The doctor only looks: nothing is written, made, locked or used up.
+
+use super::{Host, Visit};
+use crate::desk::{Said, chmod, is_root, run};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tests::validation::Server;
+
+/// Everything about each thing in a folder but when it was read.
+type Picture = BTreeMap<PathBuf, (u64, u32, u32, u64, i64, i64, Vec<u8>)>;
+
+fn picture(path: &Path, found: &mut Picture) {
+    let is = fs::symlink_metadata(path).unwrap();
+    let mut contents = Vec::new();
+    if is.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            picture(&entry.unwrap().path(), found);
+        }
+    } else if is.is_file() {
+        contents = fs::read(path).unwrap();
+    }
+    let when = (is.mtime(), is.mtime_nsec());
+    found.insert(path.to_owned(), (is.ino(), is.mode(), is.uid(), is.nlink(), when.0, when.1, contents));
+}
+
+/// A host with something of everything: a server, a token that was used, one that is disabled, something broken.
+fn host() -> (Host, Server) {
+    let mut host = Host::new();
+    let server = Server::start(&[&host.key]);
+    let otp = host.key.press();
+    assert!(host.place.ykmap(&["verify", "alice", &otp]).status.success());
+    host.place.online("online-then-offline", &[server.url()], "");
+    fs::write(host.place.path("keys/.vvcb.new"), "").unwrap();
+    // Nothing that a lock would have been made for is there.
+    for folder in ["", "keys", "positions"] {
+        let _ = fs::remove_file(host.place.path(folder).join(".yubiotp.lock"));
+    }
+    (host, server)
+}
+
+#[test]
+fn nothing_has_changed() {
+    let (host, server) = host();
+    let root = host.place.host();
+    let root = root.parent().unwrap();
+    let (mut before, mut after) = (Picture::new(), Picture::new());
+    picture(root, &mut before);
+    host.doctor(&["alice", "nobody"]).finds("error", "user", Path::new(""), &["nobody is not listed"]);
+    picture(root, &mut after);
+    assert_eq!(before, after);
+    assert_eq!(server.requests().len(), 1, "one question a server");
+}
+
+/// Her next OTP, and the one before, stand as they stood: here and at the server.
+#[test]
+fn no_otp_is_used_up() {
+    let (mut host, server) = host();
+    let next = host.key.press();
+    host.doctor(&["alice"]).finds("ok", "servers", Path::new("http://127.0.0.1"), &["answers in"]);
+    let asked = server.requests()[0].get("otp").unwrap().to_owned();
+    assert!(asked.len() == 44 && !asked.starts_with(&host.key.public_id()), "{asked}");
+    let said = host.place.ykmap(&["verify", "alice", &next]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+}
+
+/// What strace sees of the command and the program that it starts: no call that changes a file, none that could.
+#[test]
+fn no_call_that_changes_anything() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return tests::skip("needs strace");
+    }
+    let (host, _server) = host();
+    let log = host.place.path("strace");
+    let mut strace = Command::new("strace");
+    let calls = "openat,open,creat,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,link,linkat,symlink,\
+                 symlinkat,chmod,fchmod,fchmodat,chown,fchown,fchownat,truncate,ftruncate,fallocate,fsync,fdatasync,\
+                 sync,syncfs,flock,pwrite64,pwritev,pwritev2,utimensat,mknod,mknodat,setxattr,fsetxattr";
+    strace.args(["-f", "-o"]).arg(&log).arg("-e").arg(format!("trace={calls}"));
+    strace.arg(host.command().get_program()).args(host.command().get_args()).arg("alice");
+    run(&mut strace).exits(0).says("answers in");
+    let seen = fs::read_to_string(log).unwrap();
+    assert!(seen.contains("authorized_yubikeys") && seen.contains("openat"), "{seen}");
+    let opens = |line: &&str| {
+        line.contains("open") && !["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|how| line.contains(how))
+    };
+    let other = |line: &&str| !line.contains("+++") && !line.contains("---") && !line.contains("resumed");
+    // Rust's runtime opens /dev/null for what a child does not get.
+    let changes: Vec<_> =
+        seen.lines().filter(other).filter(|line| !opens(line) && !line.contains("/dev/null")).collect();
+    assert!(changes.is_empty(), "{changes:#?}");
+}
+
+/// A rescue system has all of it mounted read-only.
+#[test]
+fn on_a_disk_that_cannot_be_written() {
+    if !is_root() {
+        return tests::skip("needs root, to mount");
+    }
+    let (host, _server) = host();
+    let folder = host.place.host();
+    let folder = folder.parent().unwrap().display();
+    let mut command = Command::new("unshare");
+    let script = format!(
+        "mount --bind {folder} {folder} && mount -o remount,bind,ro {folder} && ! touch {folder}/x 2>/dev/null && exec \"$@\""
+    );
+    command.args(["-m", "sh", "-c", &script, "sh"]);
+    command.arg(host.command().get_program()).args(host.command().get_args());
+    run(&mut command).exits(0).says("0 errors, 0 warnings");
+}
+
+/// One plain word about what is root's, not one about each file.
+#[test]
+fn without_the_rights() {
+    if !is_root() {
+        return tests::skip("needs root, to be somebody else");
+    }
+    let host = Host::new();
+    let outside = host.place.host();
+    let outside = outside.parent().unwrap();
+    chmod(outside, 0o755);
+    chmod(&host.place.host(), 0o755);
+    fs::copy(host.command().get_program(), outside.join("ykmap")).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(outside.join("ykmap"));
+    command.args(host.command().get_args()).arg("--json").arg("alice").current_dir("/");
+    let visit = Visit::new(&mut command);
+    visit.finds("error", "rights", Path::new(""), &["cannot be read by you", "run it as root"]);
+    assert_eq!(visit.of("error").len(), 1, "{visit:#?}");
+    // What is theirs, they can look at.
+    for entry in ["", "config.toml", "authorized_yubikeys", "store.key", "keys", "positions"] {
+        chown(host.place.path(entry), Some(12_345), None).unwrap();
+    }
+    for folder in ["keys", "positions"] {
+        chown(host.place.path(folder).join(host.key.public_id()), Some(12_345), None).unwrap();
+    }
+    let visit = Visit::new(&mut command);
+    assert!(visit.of("error").is_empty(), "{visit:#?}");
+}
+
+/// A hundred thousand take five times as long, which is still seconds.
+#[test]
+fn very_many_tokens() {
+    use crate::desk::Desk;
+    use std::fmt::Write as _;
+    const TOKENS: u32 = 20_000;
+    let desk = Desk::in_memory();
+    let (mut log, mut mapping) = (String::new(), String::new());
+    for n in 0..TOKENS {
+        let id = format!("vv{}", tests::soft_yubikey::SoftYubiKey::numbered(n).public_id().split_off(2));
+        writeln!(log, "Yubico OTP,19/02/2016 11:04,1,{id},{n:012x},{n:032x},,,0,0,0,0,0,0,0,0,0,0").unwrap();
+        writeln!(mapping, "user{n}:{id}").unwrap();
+    }
+    let log = desk.write_beside("log.csv", log.as_bytes());
+    desk.ykmap(&["key", "import", log.to_str().unwrap()]).exits(0);
+    desk.map(mapping);
+    let pam = desk.beside("pam.d");
+    fs::create_dir(&pam).unwrap();
+    let begun = Instant::now();
+    let said: Said = desk.ykmap(&["doctor", "--pam-dir", pam.to_str().unwrap(), "user19999"]).exits(0);
+    let took = begun.elapsed();
+    assert!(said.out.contains("20000 keys") && said.out.contains("user19999's token"), "{said:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}

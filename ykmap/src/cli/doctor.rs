@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         sshd::look(&mut report, &absolute(args.sshd_config.clone())?);
     }
     module::look(&mut report, &lines);
-    let cases = settings::look(&mut report, context.config.as_deref(), lines);
+    let cases = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
     settings::files(&mut report, &cases);
     for case in &cases {
         let settings = &case.settings;

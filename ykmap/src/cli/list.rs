@@ -5,7 +5,7 @@ use super::{Context, Done, files};
 use serde_json::json;
 use std::fmt;
 use ykmap::settings::Settings;
-use ykmap::store::Store;
+use ykmap::store::{Record, Slots, Store, Survey};
 use ykmap::{Fault, mapping};
 use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
@@ -23,6 +23,8 @@ pub(crate) struct States {
     pub(crate) store: Store,
     /// `None` if it cannot be used; then no key can be opened.
     key: Option<StoreKeyId>,
+    /// Its folders, opened once for very many tokens.
+    survey: Option<Survey>,
 }
 
 impl States {
@@ -35,20 +37,28 @@ impl States {
                 None
             }
         };
-        Self { store, key }
+        Self { survey: None, store, key }
     }
 
-    /// For a caller that has told of the store key.
-    pub(crate) const fn with(store: Store, key: Option<StoreKeyId>) -> Self {
-        Self { store, key }
+    /// For a caller that has told of store and store key, and asks about very many tokens.
+    pub(crate) const fn with(store: Store, survey: Survey, key: Option<StoreKeyId>) -> Self {
+        Self { store, key, survey: Some(survey) }
+    }
+
+    fn record(&self, token: &PublicId) -> Result<Record, Fault> {
+        self.survey.as_ref().map_or_else(|| self.store.record(token), |survey| survey.record(token))
+    }
+
+    fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+        self.survey.as_ref().map_or_else(|| self.store.slots(token), |survey| survey.slots(token))
     }
 
     /// How a token stands.
     pub(crate) fn of(&self, token: &PublicId) -> State {
-        let record = match self.store.record(token) {
+        let record = match self.record(token) {
             Ok(record) => record,
             Err(Fault::NoKey { .. }) => {
-                return match self.store.slots(token) {
+                return match self.slots(token) {
                     Ok(Some(slots)) if slots.state.key != Fingerprint::ELSEWHERE => State::NoKey,
                     Ok(Some(slots)) if !slots.state.enabled => State::Disabled,
                     Ok(Some(slots)) if slots.damaged => State::SlotDamaged,
@@ -59,7 +69,7 @@ impl States {
             }
             Err(_) => return State::Fault,
         };
-        match (self.key, self.store.slots(token)) {
+        match (self.key, self.slots(token)) {
             (None, _) => State::NoStoreKey,
             (Some(key), _) if key != record.under => State::OtherStoreKey,
             (Some(_), Err(_)) => State::Fault,

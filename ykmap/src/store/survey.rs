@@ -8,8 +8,8 @@ use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, PublicId};
 
 /// The folders of a store, opened once for any number of tokens.
-pub struct Survey<'s> {
-    store: &'s Store,
+pub struct Survey {
+    store: Store,
     keys: Folder,
     positions: Folder,
 }
@@ -23,13 +23,13 @@ pub enum Stray {
     CutOff(PathBuf),
 }
 
-impl<'s> Survey<'s> {
+impl Survey {
     /// Opens the folders.
     ///
     /// # Errors
     /// One of them cannot be used.
-    pub fn open(store: &'s Store) -> Result<Self, Fault> {
-        Ok(Self { store, keys: store.keys()?, positions: store.positions()? })
+    pub fn open(store: Store) -> Result<Self, Fault> {
+        Ok(Self { keys: store.keys()?, positions: store.positions()?, store })
     }
 
     /// As [`Store::record`].

@@ -15,7 +15,13 @@ pub(super) struct Case {
     pub(super) lines: Vec<(String, bool)>,
 }
 
-pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>) -> Vec<Case> {
+/// `asked_for` is whether any service loads the module: if none does, the usual settings are looked at.
+pub(super) fn look(
+    report: &mut Report,
+    config: Option<&Path>,
+    lines: Vec<Line>,
+    asked_for: bool,
+) -> Vec<Case> {
     let mut cases: Vec<(Vec<String>, Option<Case>)> = Vec::new();
     for line in lines {
         let own = (line.place.to_string(), line.options.nullok);
@@ -32,7 +38,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>)
             }
         }
     }
-    if config.is_some() || cases.is_empty() {
+    if config.is_some() || !asked_for {
         let key: Vec<_> = config.map(|config| format!("config={}", config.display())).into_iter().collect();
         if !cases.iter().any(|(known, _)| *known == key) {
             let settings = load(report, config, Given::default(), None);
@@ -55,6 +61,8 @@ fn load(report: &mut Report, config: Option<&Path>, given: Given, by: Option<&st
         Ok(settings) => settings,
         Err(fault) => {
             report.fault(Room::Settings, &fault, change);
+            let what = "what these settings name was not looked at";
+            report.add(Room::Settings, Level::Note, path.display(), what, "mend them first");
             return None;
         }
     };
@@ -83,7 +91,7 @@ fn load(report: &mut Report, config: Option<&Path>, given: Given, by: Option<&st
 /// Modes and owners of what the settings name, and of every folder on the way. What is missing is told where it is
 /// missed.
 pub(super) fn files(report: &mut Report, cases: &[Case]) {
-    let mut good = true;
+    let mut good = !cases.is_empty();
     for Case { settings, .. } in cases {
         let mapping = if settings.mapping.contains("%u") {
             Path::new(&settings.mapping).parent().filter(|parent| !parent.to_string_lossy().contains("%u"))

@@ -16,7 +16,7 @@ use zeroize::Zeroize;
 /// Looks at one store. Gives what it takes to tell how a token stands; `None` if the store cannot be used as a whole.
 pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<States> {
     let store = Store::new(settings);
-    let survey = match Survey::open(&store) {
+    let survey = match Survey::open(store.clone()) {
         Ok(survey) => survey,
         Err(fault) => {
             report.fault(Room::Store, &fault, "bring the store back, or begin one (ykmap init)");
@@ -49,10 +49,10 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<States> {
     positions(report, &survey, &tokens);
     report.good(Room::Store, format!("{}: {}", settings.store.display(), out::count(tokens.len(), "key")));
     let id = key.map(|key| key.id());
-    Some(States::with(store.clone(), id))
+    Some(States::with(store, survey, id))
 }
 
-fn each(report: &mut Report, survey: &Survey<'_>, key: &StoreKey, tokens: &[PublicId]) {
+fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId]) {
     let mut credentials = HashMap::with_capacity(tokens.len());
     for token in tokens {
         let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, key));
@@ -88,7 +88,7 @@ fn same(credential: &Credential) -> [u8; 16] {
     first
 }
 
-fn position(report: &mut Report, survey: &Survey<'_>, token: &PublicId, credential: Option<&Credential>) {
+fn position(report: &mut Report, survey: &Survey, token: &PublicId, credential: Option<&Credential>) {
     let path = survey.position_file(token);
     let slots = match survey.slots(token) {
         Ok(Some(slots)) => slots,
@@ -102,7 +102,7 @@ fn position(report: &mut Report, survey: &Survey<'_>, token: &PublicId, credenti
 }
 
 /// What may be so, and wants to be known.
-fn condition(report: &mut Report, survey: &Survey<'_>, token: &PublicId, slots: &Slots) {
+fn condition(report: &mut Report, survey: &Survey, token: &PublicId, slots: &Slots) {
     let place = survey.position_file(token).display().to_string();
     if slots.damaged {
         let what = "one of its two slots is damaged: a write was cut off, or the disk is failing";
@@ -117,7 +117,7 @@ fn condition(report: &mut Report, survey: &Survey<'_>, token: &PublicId, slots: 
 }
 
 /// Positions of tokens that have no key here, and what is no position.
-fn positions(report: &mut Report, survey: &Survey<'_>, keys: &[PublicId]) {
+fn positions(report: &mut Report, survey: &Survey, keys: &[PublicId]) {
     let (tokens, strays) = match survey.positions() {
         Ok(found) => found,
         Err(fault) => return report.fault(Room::Store, &fault, "mend the folder"),

@@ -41,10 +41,12 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
         Ok(Enrolment::Listed(tokens)) => tokens,
     };
     let Some(states) = states else {
-        return error(
-            format!("{user} is refused while the store cannot be used"),
-            "mend the store first".to_owned(),
-        );
+        // If it only could not be read, nothing is known.
+        if report.has_errors(Room::Store) || report.has_errors(Room::Files) {
+            let what = format!("{user} is refused while the store cannot be used");
+            report.add(Room::User, Level::Error, &place, what, "mend the store first");
+        }
+        return;
     };
     let usable = |state: State| match state {
         State::Enabled | State::Elsewhere | State::SlotDamaged => true,
