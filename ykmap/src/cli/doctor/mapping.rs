@@ -23,17 +23,19 @@ pub(super) fn look(report: &mut Report, settings: &Settings, states: Option<&Sta
         }
         Err(_) => return,
     };
-    let (mut lines, mut found) = (0_usize, Vec::new());
+    let (mut lines, mut found, mut read) = (0_usize, Vec::new(), !paths.is_empty());
     for path in &paths {
         let text = match mapping::text(path) {
             Ok(text) => text,
             Err(fault) => {
                 report.fault(Room::Mapping, &fault, "put the mapping back in its place");
+                read = false;
                 continue;
             }
         };
         if text.is_empty() {
             report.fault(Room::Mapping, &Fault::EmptyMapping { path: path.clone() }, "");
+            read = false;
             continue;
         }
         lines = lines.saturating_add(check::examine(settings, states, path, &text, &mut found));
@@ -47,8 +49,11 @@ pub(super) fn look(report: &mut Report, settings: &Settings, states: Option<&Sta
         };
         report.one_of_many(Room::Mapping, "line", level, (format!("{}:{}", it.path, it.line), what, change));
     }
-    if lines == 0 && !report.has_errors(Room::Mapping) && !paths.is_empty() {
+    if read && lines == 0 && !report.has_errors(Room::Mapping) {
         report.add(Room::Mapping, Level::Note, &settings.mapping, "lists nobody", "ykmap add USER");
     }
-    report.good(Room::Mapping, format!("{}: {} with a user", settings.mapping, out::count(lines, "line")));
+    if read {
+        report
+            .good(Room::Mapping, format!("{}: {} with a user", settings.mapping, out::count(lines, "line")));
+    }
 }

@@ -154,7 +154,7 @@ fn shortened(names: &[String]) -> String {
 
 /// What a line says to the module, in the module's own words.
 fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
-    let What::Module { path, args } = &entry.what else { return };
+    let What::Module { args, .. } = &entry.what else { return };
     if lines.iter().any(|line| line.place == entry.place) {
         return;
     }
@@ -163,7 +163,16 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
         Ok(options) => options,
         Err(why) => {
             let change = "mend it: until then the module refuses everybody (PAM_SERVICE_ERR)";
-            return report.add(Room::Pam, Level::Error, &entry.place, why, change);
+            report.add(Room::Pam, Level::Error, &entry.place, why, change);
+            // What the other arguments name is looked at all the same.
+            let config =
+                args.iter().find_map(|arg| arg.to_str().ok().filter(|arg| arg.starts_with("config=/")));
+            let path = config.and_then(|config| config.strip_prefix("config=")).map(PathBuf::from);
+            let options = Options { config: path, ..Options::default() };
+            let key = config.map(str::to_owned).into_iter().collect();
+            let place = entry.place.clone();
+            lines.push(Line { place, is_auth: false, module: path_of(entry), options, key });
+            return;
         }
     };
     for warning in options.warnings() {
@@ -179,7 +188,15 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
         args.iter().filter_map(|arg| arg.to_str().ok()).filter(settings).map(str::to_owned).collect();
     key.sort_unstable();
     let is_auth = entry.kind == Kind::Auth;
-    lines.push(Line { place: entry.place.clone(), is_auth, module: path.clone(), options, key });
+    lines.push(Line { place: entry.place.clone(), is_auth, module: path_of(entry), options, key });
+}
+
+/// The module of an entry, as its line names it.
+fn path_of(entry: &Entry) -> String {
+    match &entry.what {
+        What::Module { path, .. } => path.clone(),
+        What::MustFail(_) | What::Substack => String::new(),
+    }
 }
 
 /// One service, judged.
@@ -257,7 +274,8 @@ impl Judge<'_> {
         };
         if !accepted.iter().any(|end| end.asked) {
             let what = "is never asked: a line above ends it, or jumps over it";
-            return self.say(Level::Error, Kind::Auth, &ours.place, what, "put this line above that one");
+            self.say(Level::Error, Kind::Auth, &ours.place, what, "put this line above that one");
+            return self.past(auth, account, &refused);
         }
         if !accepted.iter().any(|end| end.asked && end.yes) {
             let what = "nobody who is asked gets in, not even with an OTP that the module accepts";

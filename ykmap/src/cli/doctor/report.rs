@@ -225,7 +225,11 @@ impl Report {
 
 /// Where a fault is, what it is, and what to change: parts of the one sentence that the log would have.
 pub(super) fn told(fault: &Fault, change: &str) -> (String, String, String) {
-    let text = fault.to_string();
+    // The setting that names a file stands before what is wrong with that.
+    let (by, text) = match fault {
+        Fault::Setting { setting, fault } => (format!("{setting}: "), fault.to_string()),
+        fault => (String::new(), fault.to_string()),
+    };
     let path = fault.path().map(Path::display).map(|path| path.to_string());
     let behind = path.as_ref().and_then(|path| text.strip_prefix(path.as_str())?.strip_prefix(": "));
     let (place, rest) = match (&path, behind) {
@@ -251,7 +255,7 @@ pub(super) fn told(fault: &Fault, change: &str) -> (String, String, String) {
             | Fault::Setting { fault: FileFault::System { .. }, .. }
     );
     match rest.rsplit_once(": ").filter(|_| !no_advice) {
-        Some((what, advice)) => (place, what.to_owned(), advice.to_owned()),
-        None => (place, rest.to_owned(), change.to_owned()),
+        Some((what, advice)) => (place, format!("{by}{what}"), advice.to_owned()),
+        None => (place, format!("{by}{rest}"), change.to_owned()),
     }
 }

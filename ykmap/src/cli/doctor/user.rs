@@ -3,16 +3,21 @@
 use super::report::{Level, Report, Room};
 use super::settings::{Case, mapping_of};
 use crate::cli::list::{State, States};
-use ykmap::mapping;
+use ykmap::{Fault, mapping};
 use yubiotp::mapping::Enrolment;
 
 pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, user: &str) {
     let settings = &case.settings;
     let place = mapping_of(settings, user);
-    let mut error = |what: String, change: String| report.add(Room::User, Level::Error, &place, what, change);
     let tokens = match mapping::enrolment(settings, user.as_bytes()) {
+        Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => return,
+        Err(Fault::Mapping { path, line, why }) => {
+            let place = format!("{}:{line}", path.display());
+            let change = format!("mend the line: until then {user} is refused");
+            return report.add(Room::User, Level::Error, place, why.to_string(), change);
+        }
         Err(fault) => {
-            return report.fault(Room::User, &fault, &format!("mend the line: until then {user} is refused"));
+            return error(report, &place, format!("{user} is refused: {fault}"), "mend that first".to_owned());
         }
         Ok(Enrolment::NotListed) => {
             let by = |nullok: bool| {
@@ -23,10 +28,15 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
             let (excusing, refusing) = (by(true), by(false));
             let change = format!("ykmap add {user}");
             if excusing.is_empty() && refusing.is_empty() {
-                error(format!("{user} is not listed, and refused"), change.clone());
+                error(report, &place, format!("{user} is not listed, and refused"), change.clone());
             }
             if !refusing.is_empty() {
-                error(format!("{user} is not listed, and refused by {refusing}"), change.clone());
+                error(
+                    report,
+                    &place,
+                    format!("{user} is not listed, and refused by {refusing}"),
+                    change.clone(),
+                );
             }
             if !excusing.is_empty() {
                 let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");
@@ -36,7 +46,7 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
         }
         Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
             let what = format!("{user} is listed without a token that counts, and refused");
-            return error(what, format!("ykmap add {user}"));
+            return error(report, &place, what, format!("ykmap add {user}"));
         }
         Ok(Enrolment::Listed(tokens)) => tokens,
     };
@@ -74,4 +84,8 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
         };
         report.add(Room::User, level, &place, format!("{user}'s token {token} is refused: {state}"), change);
     }
+}
+
+fn error(report: &mut Report, place: &str, what: String, change: String) {
+    report.add(Room::User, Level::Error, place, what, change);
 }
