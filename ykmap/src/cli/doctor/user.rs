@@ -17,7 +17,10 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, us
             return report.add(Room::User, Level::Error, place, why.to_string(), change);
         }
         Err(fault) => {
-            return error(report, &place, format!("{user} is refused: {fault}"), "mend that first".to_owned());
+            let why = fault.to_string();
+            let own = why.strip_prefix(&format!("{place}: ")).unwrap_or(&why);
+            let what = format!("{user} is refused: {own}");
+            return error(report, &place, what, "mend that first".to_owned());
         }
         Ok(Enrolment::NotListed) => {
             let by = |nullok: bool| {
