@@ -183,3 +183,17 @@ fn the_program() {
         &["cannot say its version"],
     );
 }
+
+/// Where servers decide, no key need be here: neither `check` nor the doctor misses it.
+#[test]
+fn a_token_that_only_servers_know() {
+    let server = Server::start(&[]);
+    let host = host(&[server.url()], "");
+    assert!(host.place.ykmap(&["key", "remove", &host.key.public_id()]).status.success());
+    host.doctor(&["alice"]).is_well();
+    assert!(host.place.ykmap(&["check"]).status.success());
+    host.place.online("offline", &[server.url()], "");
+    let mapping = host.place.path("authorized_yubikeys");
+    host.doctor(&["alice"]).finds("error", "mapping", &mapping, &["no key for token", "ykmap key import"]);
+    assert_eq!(host.place.ykmap(&["check"]).status.code(), Some(1));
+}
