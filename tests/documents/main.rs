@@ -1,5 +1,5 @@
 //! What the documents name is there.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that fails must stop")]
+#![expect(clippy::disallowed_methods, reason = "a test that fails must stop")]
 
 use std::path::Path;
 

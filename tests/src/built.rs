@@ -110,7 +110,8 @@ fn cargo_build(package: &str, folder: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     // What cargo tells a test of its package would have other build scripts run again: ring's looks at them.
-    let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE"];
+    let told =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE"];
     for (name, _) in env::vars_os() {
         if told.iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
             build.env_remove(name);
