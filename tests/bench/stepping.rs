@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use std::fs;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -67,20 +67,23 @@ impl Gate {
 
     /// Runs it to its end. `None` if it fails.
     fn count(&self, mut command: Command, follow: Options) -> Option<u64> {
-        let child = command.spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         // It has copies of the descriptors that the child was given.
         drop(command);
         let first = Pid::from_raw(child.id().try_into().unwrap());
         ptrace::seize(first, follow | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL).unwrap();
-        fs::write(self.path(), "\n").unwrap();
-        let mut count = 0_u64;
-        for steps in 0_u64.. {
+        // Opened for both, so that this does not wait: the shell may have stopped where it began.
+        let mut gate = File::options().read(true).write(true).open(self.path()).unwrap();
+        gate.write_all(b"\n").unwrap();
+        let (mut count, mut steps) = (0_u64, 0_u64);
+        let succeeded = loop {
             match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(WaitStatus::Stopped(thread, Signal::SIGTRAP)) => {
                     count += 1;
+                    steps += 1;
                     // On the processor of this one: waking another for each instruction takes twice as long. The
                     // program binds itself to others.
-                    if steps % 256 == 0 {
+                    if steps.is_multiple_of(256) {
                         bind(thread);
                     }
                     step(thread, None);
@@ -92,15 +95,15 @@ impl Gate {
                     }
                     step(thread, None);
                 }
-                Ok(WaitStatus::Exited(thread, code)) if thread == first => {
-                    return (code == 0).then_some(count);
-                }
-                Ok(WaitStatus::Signaled(thread, ..)) if thread == first => return None,
+                Ok(WaitStatus::Exited(thread, code)) if thread == first => break code == 0,
+                Ok(WaitStatus::Signaled(thread, ..)) if thread == first => break false,
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(other) => panic!("waiting: {other}"),
             }
-        }
-        None
+        };
+        // Waited for above.
+        let _ = child.wait();
+        succeeded.then_some(count)
     }
 }
 
