@@ -19,7 +19,7 @@ help:
 	@echo 'make test       every test; sshd, sudo and login for real if run as root'
 	@echo 'make check      formatting, lints, and what a login process loads'
 	@echo 'make bench      beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
-	@echo 'make fuzz       what comes from the network, 10 minutes a target: FUZZ_SECONDS='
+	@echo 'make fuzz       what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build      the module, the program that asks validation servers, and the command'
 	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
 	@echo 'make uninstall  takes the files out again; first take the module out of /etc/pam.d'
@@ -70,7 +70,7 @@ install:
 	install -m 755 -s $(target)/release/yubiotp-ask $(DESTDIR)$(askdir)/.yubiotp-ask.new
 	mv -f $(DESTDIR)$(askdir)/.yubiotp-ask.new $(DESTDIR)$(askdir)/yubiotp-ask
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
-	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
+	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	install -m 644 docs/store.md $(DESTDIR)$(docdir)/docs
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
 
