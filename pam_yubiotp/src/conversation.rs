@@ -19,7 +19,12 @@ pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Resul
     let shown: String =
         String::from_utf8_lossy(user).chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let prompt = settings.prompt.replace("%u", &shown);
-    let answer = host.ask(&prompt, settings.echo)?.ok_or(PamResultCode::PAM_CONV_ERR)?;
+    let answer = match host.ask(&prompt, settings.echo) {
+        // That code has a meaning of its own below.
+        Ok(None) | Err(PamResultCode::PAM_BAD_ITEM) => return Err(PamResultCode::PAM_CONV_ERR),
+        Ok(Some(answer)) => answer,
+        Err(code) => return Err(code),
+    };
     // An application may set another user while it asks, and would log that one in by this one's token.
     let still = host.item(Item::User).is_some_and(|now| now == user);
     if still { Ok(answer) } else { Err(PamResultCode::PAM_BAD_ITEM) }

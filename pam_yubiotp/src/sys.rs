@@ -55,9 +55,15 @@ fn leaving_nothing(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
         // The compiler must believe that somebody reads it.
         std::hint::black_box(&mut [0_u8; STACK]);
     }
-    let code = apart(call);
-    overwrite();
-    code
+    /// Also where a panic ends the call.
+    struct Leaving;
+    impl Drop for Leaving {
+        fn drop(&mut self) {
+            overwrite();
+        }
+    }
+    let _leaving = Leaving;
+    apart(call)
 }
 
 impl PamHooks for Module {

@@ -4,6 +4,7 @@ mod examples;
 mod servers;
 mod spoiled;
 mod stacks;
+mod strangers;
 mod untouched;
 mod users;
 

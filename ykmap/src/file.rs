@@ -206,6 +206,25 @@ pub fn open(path: &Path, audience: Audience) -> Result<File, FileFault> {
     Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
 }
 
+/// Reads a regular file whoever it belongs to and whatever links lead there, for whoever only tells what stands in it.
+/// No login trusts what this reads.
+///
+/// # Errors
+/// It is missing, no regular file, longer than `limit` bytes, or cannot be read.
+pub fn read_untrusted(path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
+    // Links may be followed, and nothing else than in `ALWAYS`: above all no wait for the other end of a FIFO.
+    let flags = OFlags::RDONLY | ALWAYS.difference(OFlags::NOFOLLOW);
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT => FileFault::Missing(path.to_owned()),
+        errno => FileFault::system(path, "open", errno),
+    })?;
+    let found = FileType::from_raw_mode(stat(&fd, path)?.st_mode);
+    if found != FileType::RegularFile {
+        return Err(FileFault::Kind { path: path.to_owned(), found: kind(found), wanted: "a file" });
+    }
+    read_all(File::from(fd), path, limit)
+}
+
 /// Everything that is wrong with the file or folder at `path`, and with each folder and link on the way: where [`open`]
 /// stops at the first, this goes on as far as it can.
 #[must_use]

@@ -142,10 +142,11 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), String> {
     }
 }
 
-/// An argument as it may stand in a log: of those that hold secrets, the name.
+/// An argument as it may stand in a log: of those that hold secrets, or may be misspelt ones that do, the name.
 fn shown(arg: &str) -> &str {
     match arg.split_once('=') {
-        Some((name @ ("key" | "proxy"), _)) => name,
+        Some((name @ ("key" | "proxy" | "url" | "urllist"), _)) => name,
+        Some((name, _)) if !NAMES.iter().any(|known| known.trim_end_matches('=') == name) => name,
         _ => arg,
     }
 }
@@ -250,7 +251,14 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_none_is_not_shown() {
-        for arg in ["key=hunter2", "proxy=hunter2"] {
+        for arg in [
+            "key=hunter2",
+            "proxy=hunter2",
+            "KEY=hunter2",
+            "api_key=hunter2",
+            "url=ftp://user:hunter2@host",
+            "urllist=https://a;https://user:hunter2@b",
+        ] {
             let why = read(&[arg]).err().unwrap();
             assert!(!why.contains("hunter2"), "{why}");
         }
@@ -281,7 +289,7 @@ mod tests {
             ("", "unknown"),
         ] {
             let error = read(&[arg]).err().unwrap();
-            assert!(error.starts_with(&format!("argument {arg:?}: {why}")), "{error}");
+            assert!(error.starts_with(&format!("argument {:?}: {why}", shown(arg))), "{error}");
         }
         for twice in [
             &["debug", "debug"][..],

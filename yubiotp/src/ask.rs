@@ -274,7 +274,11 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(BadEvent)?;
     let ends = begins.saturating_add(length);
     let Some(rest) = text.get(begins..ends) else { return Ok(None) };
-    let words = || str::from_utf8(rest).map(String::from).map_err(|_| BadEvent);
+    // They go to logs and terminals, and whoever took the program over may have written them.
+    let words = || {
+        let words = str::from_utf8(rest).ok().filter(|words| !words.contains(char::is_control));
+        words.map(String::from).ok_or(BadEvent)
+    };
     let event = match word {
         "reply" => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
         "failed" => Event::Failed { server, ms, why: words()? },
@@ -373,6 +377,9 @@ mod tests {
         let mut events = Events::default();
         events.feed(&[b'1'; 64]);
         assert_eq!(events.next(), Some(Err(BadEvent)), "a head without an end");
+        let mut events = Events::default();
+        events.feed(b"failed 0 1 4\n\x1b[2J");
+        assert_eq!(events.next(), Some(Err(BadEvent)), "what moves a cursor");
     }
 
     fn event() -> impl Strategy<Value = Event> {

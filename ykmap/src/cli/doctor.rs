@@ -1,5 +1,6 @@
 //! `ykmap doctor`: walks along a login, from the lines in pam.d to the clock, and says what is wrong with each thing on
-//! the way. It only looks: nothing is written, locked or used up.
+//! the way. It only looks: nothing is written, locked or used up. One program is started, `yubiotp-ask`, and only
+//! where a login would.
 
 mod clock;
 mod elf;

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::MAX_SERVERS;
 use yubiotp::verdict::Mode;
-use yubiotp::ykval::{BadUrl, ClientId, ClientKey, Server, SyncLevel};
+use yubiotp::ykval::{ClientId, ClientKey, Server, SyncLevel};
 use zeroize::Zeroizing;
 
 /// Where the program that asks is when nobody says otherwise.
@@ -226,8 +226,8 @@ fn parse_url(url: &str) -> Result<Server, String> {
         return Err(format!("a URL has more than {MAX_URL} characters"));
     }
     Server::parse(url).map_err(|why| match why {
-        // What stands there may be a password.
-        BadUrl::User => format!("a URL {why}"),
+        // What stands before an @ may be a password.
+        _ if url.contains('@') => format!("a URL {why}"),
         _ => format!("URL {url:?} {why}"),
     })
 }

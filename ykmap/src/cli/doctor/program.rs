@@ -17,14 +17,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn look(report: &mut Report, cases: &[Case]) {
     let programs: BTreeSet<_> = cases.iter().filter_map(|case| Some(&case.settings.online()?.ask)).collect();
     for path in programs {
-        let before = report.has_errors(Room::Program);
-        for fault in file::faults(path, Audience::Everyone) {
+        let faults = file::faults(path, Audience::Everyone);
+        // What others can replace is not started, whatever was told of it before.
+        let safe = faults.is_empty();
+        for fault in faults {
             match fault {
                 FileFault::Missing(path) => report.fault(Room::Program, &Fault::NoProgram { path }, ""),
                 fault => report.file_fault(Room::Program, fault, "install the program again (make install)"),
             }
         }
-        if report.has_errors(Room::Program) && !before {
+        if !safe {
             continue;
         }
         let metadata = path.metadata().ok();
@@ -45,6 +47,8 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
 fn version(path: &Path) -> Result<String, (Level, String, String)> {
     let change = || "install all of one version (make install)".to_owned();
     let error = |what: String| (Level::Error, what, change());
+    // As a login does, and as shortly before.
+    file::open(path, Audience::Everyone).map_err(|fault| error(fault.to_string()))?;
     let mut child = Command::new(path)
         .arg("--version")
         .env_clear()
@@ -66,12 +70,14 @@ fn version(path: &Path) -> Result<String, (Level, String, String)> {
             }
         }
     };
-    let mut said = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
+    let mut said = [0; 256];
+    let length = child.stdout.take().map_or(0, |mut stdout| {
         // Whoever else holds the other end could keep it open: what is there was written before the program ended.
-        let _ = stdout.take(256).read_to_end(&mut said);
-    }
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
+        let _ = rustix::io::ioctl_fionbio(&stdout, true);
+        stdout.read(&mut said).unwrap_or(0)
+    });
+    let said = said.get(..length).unwrap_or_default();
+    let said = String::from_utf8_lossy(said).trim().to_owned();
     let ours = concat!("yubiotp-ask ", env!("CARGO_PKG_VERSION"));
     match said.as_str() {
         _ if !status.success() => Err(error(format!("cannot say its version: {status}"))),

@@ -78,6 +78,18 @@ struct Finding {
     change: String,
 }
 
+/// Nothing that moves a cursor or ends a line: names of files and users, and words of programs, are a stranger's.
+fn plain(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = |letter: char| {
+        let escape = letter.is_control().then(|| letter.escape_unicode());
+        escape.into_iter().flatten().chain((!letter.is_control()).then_some(letter))
+    };
+    text.chars().flat_map(escaped).collect()
+}
+
 /// How many remarks of one kind are told one by one.
 const TOLD: usize = 10;
 
@@ -102,7 +114,7 @@ impl Report {
         what: impl Into<String>,
         change: impl Into<String>,
     ) {
-        let (place, what, change) = (place.to_string(), what.into(), change.into());
+        let [place, what, change] = [place.to_string(), what.into(), change.into()].map(plain);
         if self.said.insert((place.clone(), what.clone())) {
             self.rooms.entry(room).or_default().push(Finding { level, place, what, change });
         }

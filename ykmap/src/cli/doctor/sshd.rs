@@ -3,9 +3,12 @@
 
 use super::report::{Level, Report, Room};
 use std::path::{Path, PathBuf};
+use ykmap::file::{self, FileFault};
 
 /// How deep files may include each other.
 const MOST_LEVELS: usize = 16;
+/// No such file is that long.
+const LONGEST: u64 = 1 << 20;
 
 /// The two that matter, each with where it was set first: sshd takes the first value.
 #[derive(Default)]
@@ -46,12 +49,14 @@ pub(super) fn look(report: &mut Report, path: &Path) {
 }
 
 fn read(found: &mut Found, path: &Path, depth: usize) -> Result<(), (PathBuf, String)> {
-    let fault = |why: String| (path.to_owned(), why);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "sshd reads it whatever its mode, and no login of ours does"
-    )]
-    let text = std::fs::read(path).map_err(|why| fault(why.to_string()))?;
+    // sshd reads it whatever its mode.
+    let text = file::read_untrusted(path, LONGEST).map_err(|fault| {
+        let why = match fault {
+            FileFault::System { why, .. } => why.to_string(),
+            other => other.to_string(),
+        };
+        (path.to_owned(), why)
+    })?;
     for (index, line) in String::from_utf8_lossy(&text).lines().enumerate() {
         // `Keyword value`, or `Keyword=value`.
         let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());

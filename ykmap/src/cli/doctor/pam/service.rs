@@ -250,16 +250,8 @@ fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
         Err(FileFault::Owner { .. } | FileFault::Writable { .. } | FileFault::Link(_)) => {}
         text => return text,
     }
-    let fault = |why| FileFault::System { path: path.to_owned(), doing: "read", why };
-    let metadata = path.metadata().map_err(fault)?;
-    if !metadata.is_file() || metadata.len() > LONGEST {
-        return Err(FileFault::Kind { path: path.to_owned(), found: "something else", wanted: "a file" });
-    }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what is unsafe about it is told, and no login reads it here"
-    )]
-    std::fs::read(path).map_err(fault)
+    // What is unsafe about it is told, and no login reads it here.
+    file::read_untrusted(path, LONGEST)
 }
 
 /// The lines of a service file with their numbers: without comments, without empty ones, put together where a backslash
