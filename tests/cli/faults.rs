@@ -280,7 +280,7 @@ fn files_of_somebody_else() {
     if !is_root() {
         return tests::skip("needs root");
     }
-    let why = "belongs to uid 12345: chown it to root (or to uid 0, who is running this)";
+    let why = "belongs to uid 12345: chown it to root";
     let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(12345), None).unwrap();
     for file in [store_key, mapping, config, Desk::key_file, Desk::position_file] {
         broken_file(file, give_away, why);

@@ -104,10 +104,9 @@ fn doctor() {
     }
     let bob = findings.last().unwrap();
     assert_eq!((&bob["level"], &bob["room"]), (&"error".into(), &"user".into()));
-    assert_eq!(
-        (&bob["what"], &bob["change"]),
-        (&"bob is not listed, and refused".into(), &"ykmap add bob".into())
-    );
+    assert_eq!(bob["what"], "bob is not listed, and refused");
+    let change = bob["change"].as_str().unwrap();
+    assert!(change.starts_with("ykmap --config /") && change.ends_with(" add bob"), "{change}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub enum FileFault {
         wanted: &'static str,
     },
     /// Somebody else's.
-    #[error("{path}: belongs to uid {owner}: chown it to root (or to uid {me}, who is running this)")]
+    #[error("{path}: belongs to uid {owner}: chown it to root{}", or_runner(*.me))]
     Owner {
         /// Which.
         path: PathBuf,
@@ -101,6 +101,11 @@ pub enum FileFault {
         /// What the system said.
         why: std::io::Error,
     },
+}
+
+/// Whoever runs this may own it, too.
+fn or_runner(me: u32) -> String {
+    if me == 0 { String::new() } else { format!(" (or to uid {me}, who is running this)") }
 }
 
 impl FileFault {

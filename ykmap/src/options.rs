@@ -177,7 +177,41 @@ fn unknown(name: &str) -> String {
     if name == "alwaysok" {
         return "there is no alwaysok: it would let everybody in".to_owned();
     }
+    if let Some(near) = nearest(name, NAMES) {
+        let value = if near.ends_with('=') { "?" } else { "" };
+        return format!("unknown; did you mean {near}{value}");
+    }
     format!("unknown (with blanks: [prompt=two words]); known are {}", NAMES.join(" "))
+}
+
+/// Which of these names is meant by one that is misspelt: the nearest, if no more than two letters are wrong, and not
+/// half of them. What stands behind a name's `=` has no part in it.
+#[must_use]
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |name: &str| distance(word.as_bytes(), name.trim_end_matches('=').as_bytes());
+    let close = |(wrong, name): &(usize, &str)| *wrong <= 2 && wrong.saturating_mul(2) < name.len();
+    names
+        .into_iter()
+        .map(|name| (near(name), name))
+        .filter(close)
+        .min_by_key(|(wrong, _)| *wrong)
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be added, taken out or replaced to make one of the other.
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (done, letter) in one.iter().enumerate() {
+        let mut left = done.saturating_add(1);
+        let mut next = vec![left];
+        for ((kept, above), own) in row.iter().zip(row.iter().skip(1)).zip(other) {
+            let kept = kept.saturating_add(usize::from(letter != own));
+            left = kept.min(above.saturating_add(1)).min(left.saturating_add(1));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -267,7 +301,10 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_an_error() {
         for (arg, why) in [
-            ("nulok", "unknown (with blanks: [prompt=two words]); known are config= mapping="),
+            ("nulok", "unknown; did you mean nullok"),
+            ("tires=3", "unknown; did you mean tries=?"),
+            ("confg=/x", "unknown; did you mean config=?"),
+            ("lock_wait=3", "unknown (with blanks: [prompt=two words]); known are config= mapping="),
             ("nullok=yes", "nullok takes no value: write nullok"),
             ("NULLOK", "unknown"),
             ("tries", "tries takes a value: write tries="),

@@ -44,6 +44,20 @@ fn a_dead_one_among_good_ones() {
     assert_eq!(visit.of("error").len(), 2);
 }
 
+/// Two URLs of one host are two servers.
+#[test]
+fn urls_that_differ_in_the_path() {
+    let server = Server::start(&[]);
+    let visit = host(&[server.base() + "/typo", server.url()], "").doctor(&[]);
+    let typo = server.base() + "/typo";
+    visit.finds("ok", "servers", Path::new(&typo), &["answers in"]);
+    visit.finds("ok", "servers", Path::new(&server.url()), &["answers in"]);
+    let visit = host(&[dead()], "").doctor(&["alice"]);
+    let found = visit.finds("error", "servers", Path::new("http"), &["refused"]);
+    assert!(!found["change"].as_str().unwrap().contains("ca,"), "{found}");
+    visit.finds("note", "user", Path::new(""), &["see the errors above"]);
+}
+
 #[test]
 fn who_asks() {
     let server = Server::start(&[]);
@@ -107,7 +121,8 @@ fn clocks_that_differ() {
     }
     // One that cannot be believed says nothing about clocks either.
     server.will(|x| x.unsigned(&x.but("t", "2020-01-01T00:00:00Z0000")));
-    assert!(host(&[server.url()], "").doctor(&[]).of("warning").is_empty());
+    let visit = host(&[server.url()], "").doctor(&[]);
+    assert!(!visit.of("warning").iter().any(|it| it["room"] == "servers"), "{visit:#?}");
 }
 
 #[test]
@@ -194,6 +209,6 @@ fn a_token_that_only_servers_know() {
     assert!(host.place.ykmap(&["check"]).status.success());
     host.place.online("offline", &[server.url()], "");
     let mapping = host.place.path("authorized_yubikeys");
-    host.doctor(&["alice"]).finds("error", "mapping", &mapping, &["no key for token", "ykmap key import"]);
+    host.doctor(&["alice"]).finds("error", "mapping", &mapping, &["no key for token", "key import"]);
     assert_eq!(host.place.ykmap(&["check"]).status.code(), Some(1));
 }

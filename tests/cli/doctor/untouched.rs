@@ -1,6 +1,6 @@
 //! The doctor only looks: nothing is written, made, locked or used up.
 
-use super::{Host, Visit};
+use super::{Host, Visit, well};
 use crate::desk::{Said, chmod, is_root, run};
 use std::collections::BTreeMap;
 use std::fs;
@@ -81,7 +81,7 @@ fn no_call_that_changes_anything() {
                  sync,syncfs,flock,pwrite64,pwritev,pwritev2,utimensat,mknod,mknodat,setxattr,fsetxattr";
     strace.args(["-f", "-o"]).arg(&log).arg("-e").arg(format!("trace={calls}"));
     strace.arg(host.command().get_program()).args(host.command().get_args()).arg("alice");
-    run(&mut strace).exits(0).says("answers in");
+    run(&mut strace).exits(well()).says("answers in");
     let seen = fs::read_to_string(log).unwrap();
     assert!(seen.contains("authorized_yubikeys") && seen.contains("openat"), "{seen}");
     let opens = |line: &&str| {
@@ -128,7 +128,12 @@ fn without_the_rights() {
     command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(outside.join("ykmap"));
     command.args(host.command().get_args()).arg("--json").arg("alice").current_dir("/");
     let visit = Visit::new(&mut command);
-    visit.finds("error", "rights", Path::new(""), &["cannot be read by you", "run it as root"]);
+    visit.finds(
+        "error",
+        "rights",
+        Path::new(""),
+        &["you are not root", "were not read", "run it in a root shell"],
+    );
     assert_eq!(visit.of("error").len(), 1, "{visit:#?}");
     // What is theirs, they can look at.
     for entry in ["", "config.toml", "authorized_yubikeys", "store.key", "keys", "positions"] {
@@ -139,6 +144,9 @@ fn without_the_rights() {
     }
     let visit = Visit::new(&mut command);
     assert!(visit.of("error").is_empty(), "{visit:#?}");
+    let found =
+        visit.finds("warning", "rights", Path::new(""), &["sshd needs root as the owner of all this"]);
+    assert!(visit.of("warning").len() == 1 && found["where"].is_string(), "once: {visit:#?}");
 }
 
 /// A hundred thousand take five times as long, which is still seconds.
@@ -160,7 +168,7 @@ fn very_many_tokens() {
     let pam = desk.beside("pam.d");
     fs::create_dir(&pam).unwrap();
     let begun = Instant::now();
-    let said: Said = desk.ykmap(&["doctor", "--pam-dir", pam.to_str().unwrap(), "user19999"]).exits(0);
+    let said: Said = desk.ykmap(&["doctor", "--pam-dir", pam.to_str().unwrap(), "user19999"]).exits(well());
     let took = begun.elapsed();
     assert!(said.out.contains("20000 keys") && said.out.contains("user19999's token"), "{said:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");

@@ -1,7 +1,9 @@
 //! `ykmap doctor alice`: why she would be refused.
 
-use super::Host;
+use super::{Host, SUDO};
+use crate::desk::chmod;
 use std::fs;
+use std::path::Path;
 use tests::soft_yubikey::SoftYubiKey;
 
 #[test]
@@ -14,7 +16,7 @@ fn why_alice_is_refused() {
         "error",
         "user",
         &mapping,
-        &["bob is not listed, and refused by", "sudo:2", "ykmap add bob"],
+        &["bob is not listed, and refused by", "sudo:2", "add bob"],
     );
     host.place.write("authorized_yubikeys", format!("alice:{id}\ncarol:\n"), 0o644);
     host.doctor(&["carol"]).finds("error", "user", &mapping, &["carol is listed without a token"]);
@@ -22,7 +24,7 @@ fn why_alice_is_refused() {
     host.place.enrol("alice", &second);
     assert!(host.place.ykmap(&["key", "disable", &id]).status.success());
     let visit = host.doctor(&["alice"]);
-    visit.finds("warning", "user", &mapping, &[&id, "disabled", "ykmap key enable"]);
+    visit.finds("warning", "user", &mapping, &[&id, "disabled", "key enable"]);
     visit.finds("ok", "user", &mapping, &[&second.public_id(), "enabled"]);
     assert!(host.place.ykmap(&["key", "disable", &second.public_id()]).status.success());
     assert_eq!(host.doctor(&["alice"]).of("error").len(), 2, "none of hers is good");
@@ -57,7 +59,7 @@ fn another_spelling() {
 fn a_mapping_of_her_own() {
     let host = Host::new();
     fs::create_dir(host.place.path("users")).unwrap();
-    crate::desk::chmod(&host.place.path("users"), 0o755);
+    chmod(&host.place.path("users"), 0o755);
     host.place.write("users/alice", format!("alice:{}\n", host.key.public_id()), 0o644);
     host.place.write(
         "config.toml",
@@ -67,10 +69,68 @@ fn a_mapping_of_her_own() {
     let visit = host.doctor(&["alice", "bob"]);
     visit.finds("ok", "user", &host.place.path("users/alice"), &["enabled"]);
     visit.finds("error", "user", &host.place.path("users/bob"), &["bob is not listed"]);
-    host.doctor(&["../alice"]).finds(
+    host.doctor(&["../alice"]).finds("error", "user", Path::new(""), &["cannot be part of a path"]);
+}
+
+/// Whatever is wrong, each who is named has a row of their own, with their name in it.
+#[test]
+fn a_row_for_everybody() {
+    let row = |spoil: &dyn Fn(&Host), level: &str, words: &[&str]| {
+        let host = Host::new();
+        spoil(&host);
+        for user in ["alice", "dave"] {
+            let visit = host.doctor(&["alice", "dave"]);
+            let rows = visit.findings.iter().filter(|it| it["room"] == "user");
+            let found = rows.filter(|it| it["what"].as_str().unwrap().starts_with(user));
+            assert_eq!(found.count(), 1, "{user}: {visit:#?}");
+        }
+        host.doctor(&["alice"]).finds(level, "user", Path::new(""), words);
+    };
+    let mapping = |host: &Host, lines: &str| {
+        host.place.write("authorized_yubikeys", lines, 0o644);
+    };
+    row(
+        &|host| mapping(host, "alice:nothex!\ndave:nothex!\n"),
         "error",
-        "user",
-        std::path::Path::new(""),
-        &["cannot be part of a path"],
+        &["alice is refused: ", "not modhex"],
     );
+    row(&|host| mapping(host, ""), "error", &["until that is mended (see mapping)"]);
+    row(
+        &|host| host.place.write("config.toml", "x", 0o644),
+        "error",
+        &["the settings cannot be used (see settings)"],
+    );
+    let writable = |host: &Host| chmod(&host.place.path("authorized_yubikeys"), 0o666);
+    row(&writable, "error", &["alice is refused until that is mended (see files)"]);
+}
+
+/// What refuses everybody keeps a good token from being called good.
+#[test]
+fn a_good_token_below_something_bad() {
+    let host = Host::new();
+    let good = |host: &Host| {
+        host.doctor(&["alice"]).finds("note", "user", Path::new(""), &["enabled here; see the errors above"]);
+    };
+    host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so tires=3"));
+    good(&host);
+    host.service("sudo", "auth required pam_unix.so\naccount required pam_yubiotp.so\n");
+    good(&host);
+    host.service("sudo", SUDO);
+    fs::remove_file(host.place.path("pam_yubiotp.so")).unwrap();
+    good(&host);
+}
+
+/// Commands that are advised go on with the settings that they are about.
+#[test]
+fn commands_name_the_settings() {
+    let host = Host::new();
+    let own = format!("ykmap --config {} ", host.place.config().display());
+    let visit = host.doctor(&["bob"]);
+    visit.finds("error", "user", Path::new(""), &[&format!("{own}add bob")]);
+    assert!(host.place.ykmap(&["key", "disable", &host.key.public_id()]).status.success());
+    let visit = host.doctor(&["alice"]);
+    visit.finds("note", "store", Path::new(""), &[&format!("{own}key enable")]);
+    for it in &visit.findings {
+        assert!(!it.to_string().contains("ykmap key"), "{it}");
+    }
 }

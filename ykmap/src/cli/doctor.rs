@@ -15,8 +15,9 @@ mod sshd;
 mod store;
 mod user;
 
-use super::{Context, Done, absolute};
+use super::{Context, Done, Failure, absolute};
 use report::Report;
+use settings::Found;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -37,26 +38,46 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let pam_dirs = args.pam_dirs.iter().cloned().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    for folder in &pam_dirs {
+        if !folder.is_dir() {
+            let what =
+                if folder.exists() { "is a file; --pam-dir takes its folder" } else { "no such folder" };
+            return Err(Failure::Fault(format!("{}: {what}", folder.display())));
+        }
+    }
     let mut report = Report::default();
     let (lines, services) = pam::look(&mut report, &pam_dirs);
     if services.iter().any(|service| service == "sshd") {
         sshd::look(&mut report, &absolute(args.sshd_config.clone())?);
     }
     module::look(&mut report, &lines);
-    let cases = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
+    let Found { cases, lost } =
+        settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
     settings::files(&mut report, &cases);
+    let mut stores = Vec::new();
     for case in &cases {
-        let settings = &case.settings;
-        let states = store::look(&mut report, settings);
-        mapping::look(&mut report, settings, states.as_ref());
-        for user in &args.users {
-            user::look(&mut report, case, states.as_ref(), user);
-        }
+        report.commands_with(case.config.as_deref());
+        let seen = store::look(&mut report, &case.settings);
+        mapping::look(&mut report, &case.settings, seen.as_ref().map(|seen| &seen.states));
+        stores.push(seen);
     }
+    report.commands_with(None);
     program::look(&mut report, &cases);
     if !args.no_servers {
         servers::look(&mut report, &cases);
     }
     clock::look(&mut report, &cases);
+    for user in &args.users {
+        for (case, seen) in cases.iter().zip(&stores) {
+            report.commands_with(case.config.as_deref());
+            user::look(&mut report, case, seen.as_ref(), user);
+        }
+        for why in &lost {
+            user::lost(&mut report, user, why);
+        }
+        if cases.is_empty() && lost.is_empty() {
+            user::not_asked(&mut report, user);
+        }
+    }
     report.tell(context.json)
 }

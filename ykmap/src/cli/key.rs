@@ -32,6 +32,10 @@ pub(crate) enum Verb {
     /// Forget a key. How far the token had come is kept, so that it cannot come back as new
     Remove(Ids),
     /// Make the positions of keys that came here by other ways than import
+    ///
+    /// Only for tokens that were never used here: the position says how far a token has come, and in a new one nothing of
+    /// that is left, so that every OTP is good again that somebody has seen. If a position is lost, bring positions/ID back
+    /// from a copy.
     Adopt(Ids),
 }
 

@@ -43,6 +43,9 @@ pub(super) fn look(report: &mut Report, settings: &Settings, states: Option<&Sta
     for it in found {
         let level = if it.error { Level::Error } else { Level::Note };
         let (what, change) = match it.what.strip_suffix(')').and_then(|what| what.rsplit_once(" (ykmap ")) {
+            Some((what, _)) if what.starts_with("the store cannot use") && report.has_errors(Room::Store) => {
+                (what.to_owned(), "see store".to_owned())
+            }
             Some((what, verb)) => (what.to_owned(), format!("ykmap {verb}")),
             None if it.error => (it.what, "mend the line (ykmap check)".to_owned()),
             None => (it.what, String::new()),

@@ -1,6 +1,6 @@
 //! What the doctor found, and how it is told.
 
-use crate::cli::{Done, Failure, out};
+use crate::cli::{Context, Done, Failure, out};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -31,9 +31,10 @@ impl Level {
     }
 }
 
-/// What is looked at, in the order of a login.
+/// What is looked at, in the order of a login, after what may be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Room {
+    Rights,
     Pam,
     Sshd,
     Module,
@@ -45,7 +46,6 @@ pub(super) enum Room {
     Servers,
     Clock,
     User,
-    Rights,
 }
 
 impl Room {
@@ -102,9 +102,27 @@ pub(super) struct Report {
     kinds: BTreeMap<(Room, Level, &'static str), usize>,
     /// Files that only root can read.
     unread: Vec<String>,
+    /// How the command is called for the settings that are looked at, if these are not the usual ones.
+    command: Option<String>,
 }
 
+/// The verbs that advice may name.
+const VERBS: [&str; 8] = ["add", "check", "doctor", "init", "key", "list", "remove", "verify"];
+
 impl Report {
+    /// From here on, commands that are advised go on with these settings; `None` for the usual ones.
+    pub(super) fn commands_with(&mut self, config: Option<&Path>) {
+        let context = |config: &Path| Context { config: Some(config.to_owned()), json: false }.ykmap();
+        self.command = config.map(context);
+    }
+
+    fn command(&self, text: String) -> String {
+        let Some(command) = &self.command else { return text };
+        VERBS
+            .iter()
+            .fold(text, |text, verb| text.replace(&format!("ykmap {verb}"), &format!("{command} {verb}")))
+    }
+
     /// A remark. The same one about the same place is told once, where it was found first.
     pub(super) fn add(
         &mut self,
@@ -114,7 +132,8 @@ impl Report {
         what: impl Into<String>,
         change: impl Into<String>,
     ) {
-        let [place, what, change] = [place.to_string(), what.into(), change.into()].map(plain);
+        let [what, change] = [what.into(), change.into()].map(|text| self.command(text));
+        let [place, what, change] = [place.to_string(), what, change].map(plain);
         if self.said.insert((place.clone(), what.clone())) {
             self.rooms.entry(room).or_default().push(Finding { level, place, what, change });
         }
@@ -173,6 +192,11 @@ impl Report {
         self.rooms.get(&room).into_iter().flatten().any(|it| it.level == Level::Error)
     }
 
+    /// Whether anything in this room is good.
+    pub(super) fn has_good(&self, room: Room) -> bool {
+        self.rooms.get(&room).into_iter().flatten().any(|it| it.level == Level::Ok)
+    }
+
     /// Tells all of it. The exit status is that of the worst.
     pub(super) fn tell(mut self, as_json: bool) -> Done {
         for ((room, level, _), count) in std::mem::take(&mut self.kinds) {
@@ -182,13 +206,10 @@ impl Report {
         }
         if let Some(first) = self.unread.first().cloned() {
             let what = match self.unread.len().saturating_sub(1) {
-                0 => "cannot be read by you, and what it says is not known".to_owned(),
-                more => {
-                    let more = out::count(more, "other file");
-                    format!("and {more} cannot be read by you, and what they say is not known")
-                }
+                0 => "you are not root: it was not read".to_owned(),
+                more => format!("you are not root: it and {} were not read", out::count(more, "other file")),
             };
-            self.add(Room::Rights, Level::Error, first, what, "run it as root");
+            self.add(Room::Rights, Level::Error, first, what, "run it in a root shell");
         }
         for findings in self.rooms.values_mut() {
             if findings.iter().any(|it| it.level > Level::Note) {

@@ -1,11 +1,12 @@
 //! The settings, as each line in pam.d would have them, and every file that they name.
 
-use super::pam::Line;
+use super::pam::{Line, shortened};
 use super::report::{Level, Report, Room, told};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use ykmap::file::{self, Audience, FileFault};
 use ykmap::mapping;
-use ykmap::settings::{CONFIG, Given, Settings};
+use ykmap::settings::{CONFIG, Given, MAPPING, STORE, STORE_KEY, Settings};
 use ykmap::store::{KEYS, POSITIONS};
 
 /// Settings, and who logs in by them.
@@ -13,64 +14,125 @@ pub(super) struct Case {
     pub(super) settings: Settings,
     /// The auth lines in pam.d that have them, and which of these have `nullok`.
     pub(super) lines: Vec<(String, bool)>,
+    /// The settings file, if it is another than the usual one.
+    pub(super) config: Option<PathBuf>,
+    /// Whether anybody is asked by them, as far as is known.
+    pub(super) asks: bool,
 }
 
-/// `asked_for` is whether any service loads the module: if none does, the usual settings are looked at.
-pub(super) fn look(
-    report: &mut Report,
-    config: Option<&Path>,
-    lines: Vec<Line>,
-    asked_for: bool,
-) -> Vec<Case> {
-    let mut cases: Vec<(Vec<String>, Option<Case>)> = Vec::new();
+/// What the lines in pam.d come to.
+pub(super) struct Found {
+    pub(super) cases: Vec<Case>,
+    /// Why users are refused by lines whose settings cannot be used, or cannot be told.
+    pub(super) lost: Vec<String>,
+}
+
+/// The lines in pam.d that have the same settings.
+struct Group {
+    key: Vec<String>,
+    config: Option<PathBuf>,
+    given: Given,
+    places: Vec<String>,
+    /// The auth lines among them, and which of these have `nullok`.
+    lines: Vec<(String, bool)>,
+    asks: bool,
+}
+
+/// `asked_for` is whether any service loads the module: if none does, the usual settings are looked at, if there are any.
+pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>, asked_for: bool) -> Found {
+    let (mut groups, mut found) = (Vec::<Group>::new(), Found { cases: Vec::new(), lost: Vec::new() });
     for line in lines {
-        let own = (line.place.to_string(), line.options.nullok);
-        let own: Vec<_> = line.is_auth.then_some(own).into_iter().collect();
-        match cases.iter_mut().find(|(key, _)| *key == line.key) {
-            Some((_, case)) => case.iter_mut().for_each(|case| case.lines.extend(own.clone())),
+        let place = line.place.to_string();
+        let Some((options, key)) = line.settings else {
+            found.lost.push("the module does not take its arguments (see pam.d)".to_owned());
+            continue;
+        };
+        let own = line.is_auth.then(|| (place.clone(), options.nullok));
+        match groups.iter_mut().find(|group| group.key == key) {
+            Some(group) => {
+                group.places.push(place);
+                group.lines.extend(own);
+            }
             None => {
-                // Where the arguments have a part in it, the line is to be known.
-                let by =
-                    line.key.iter().any(|arg| !arg.starts_with("config=")).then(|| line.place.to_string());
-                let options = line.options;
-                let settings = load(report, options.config.as_deref(), options.given, by.as_deref());
-                cases.push((line.key, settings.map(|settings| Case { settings, lines: own })));
+                let (config, given, places) = (options.config, options.given, vec![place]);
+                groups.push(Group {
+                    key,
+                    config,
+                    given,
+                    places,
+                    lines: own.into_iter().collect(),
+                    asks: true,
+                });
             }
         }
     }
-    if config.is_some() || !asked_for {
-        let key: Vec<_> = config.map(|config| format!("config={}", config.display())).into_iter().collect();
-        if !cases.iter().any(|(known, _)| *known == key) {
-            let settings = load(report, config, Given::default(), None);
-            cases.push((key, settings.map(|settings| Case { settings, lines: Vec::new() })));
+    if let Some(config) = config {
+        let key = vec![format!("config={}", config.display())];
+        if !groups.iter().any(|group| group.key == key) {
+            groups.push(Group::unasked(key, Some(config.to_owned()), true));
+        }
+    } else if !asked_for && groups.is_empty() && found.lost.is_empty() {
+        if [CONFIG, MAPPING, STORE, STORE_KEY].iter().any(|path| Path::new(path).exists()) {
+            groups.push(Group::unasked(Vec::new(), None, false));
+        } else {
+            let what = "nothing of pam_yubiotp is set up here";
+            report.add(Room::Settings, Level::Note, "", what, "ykmap init (README: First login)");
         }
     }
-    cases.into_iter().filter_map(|(_, case)| case).collect()
+    for group in groups {
+        let config = group.config.clone().filter(|config| config != Path::new(CONFIG));
+        report.commands_with(config.as_deref());
+        let (lines, asks) = (group.lines.clone(), group.asks);
+        match load(report, group) {
+            Some(settings) => found.cases.push(Case { settings, lines, config, asks }),
+            None => found.lost.push("the settings cannot be used (see settings)".to_owned()),
+        }
+    }
+    found
 }
 
-fn load(report: &mut Report, config: Option<&Path>, given: Given, by: Option<&str>) -> Option<Settings> {
-    let by = by.map_or_else(String::new, |by| format!(" (by the arguments in {by})"));
+impl Group {
+    fn unasked(key: Vec<String>, config: Option<PathBuf>, asks: bool) -> Self {
+        Self { key, config, given: Given::default(), places: Vec::new(), lines: Vec::new(), asks }
+    }
+}
+
+fn load(report: &mut Report, group: Group) -> Option<Settings> {
+    let config = group.config.as_deref();
+    // Where the arguments have a part in it, the line is to be known.
+    let by = match group.places.first() {
+        Some(place) if group.key.iter().any(|arg| !arg.starts_with("config=")) => {
+            format!(" (by the arguments in {place})")
+        }
+        _ => String::new(),
+    };
     let path = config.unwrap_or(Path::new(CONFIG));
     if path.exists() {
         for fault in file::faults(path, Audience::Everyone) {
             report.file_fault(Room::Settings, fault, "put the settings file back in its place");
         }
     }
-    let change = "mend it: until then everybody is refused";
-    let mut settings = match Settings::load(config, given) {
+    let change = if group.places.is_empty() {
+        "mend it: until then everybody is refused".to_owned()
+    } else {
+        format!("mend it: until then everybody is refused who comes by {}", shortened(&group.places, "line"))
+    };
+    let mut settings = match Settings::load(config, group.given) {
         Ok(settings) => settings,
         Err(fault) => {
-            report.fault(Room::Settings, &fault, change);
+            let unread = fault.file().is_some_and(|file| report.is_unread(file));
+            report.fault(Room::Settings, &fault, &change);
             let what = "what these settings name was not looked at";
-            report.add(Room::Settings, Level::Note, path.display(), what, "mend them first");
+            let change = if unread { "" } else { "mend them first" };
+            report.add(Room::Settings, Level::Note, path.display(), what, change);
             return None;
         }
     };
     if let Err(fault) = settings.prepare() {
         match fault.file() {
-            Some(_) => report.fault(Room::Settings, &fault, change),
+            Some(_) => report.fault(Room::Settings, &fault, &change),
             None => {
-                let (place, what, change) = told(&fault, change);
+                let (place, what, change) = told(&fault, &change);
                 report.add(Room::Settings, Level::Error, place, format!("{what}{by}"), change);
             }
         }
@@ -83,16 +145,21 @@ fn load(report: &mut Report, config: Option<&Path>, given: Given, by: Option<&st
         };
         report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
     }
-    let from = if path.exists() { "by" } else { "for want of" };
-    report.good(Room::Settings, format!("mode {} {from} {}{by}", settings.mode.name(), path.display()));
+    let (mode, path) = (settings.mode.name(), path.display());
+    let what = match path.to_string() {
+        path if Path::new(&path).exists() => format!("mode {mode} by {path}{by}"),
+        path if by.is_empty() => format!("no {path}: mode {mode}, all by default"),
+        path => format!("no {path}: mode {mode}{by}"),
+    };
+    report.good(Room::Settings, what);
     Some(settings)
 }
 
 /// Modes and owners of what the settings name, and of every folder on the way. What is missing is told where it is
 /// missed.
 pub(super) fn files(report: &mut Report, cases: &[Case]) {
-    let mut good = !cases.is_empty();
-    for Case { settings, .. } in cases {
+    let (mut good, mut any, mut mine) = (!cases.is_empty(), false, None);
+    for Case { settings, config, .. } in cases {
         let mapping = if settings.mapping.contains("%u") {
             Path::new(&settings.mapping).parent().filter(|parent| !parent.to_string_lossy().contains("%u"))
         } else {
@@ -126,7 +193,13 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
                 good = false;
             }
         }
+        let config = config.as_deref().unwrap_or(Path::new(CONFIG));
+        mine = mine.or_else(|| {
+            let own = paths.iter().map(|(path, _)| *path).chain([config]).find(|path| is_the_runners(path));
+            own.map(|path| path.display().to_string())
+        });
         for (path, audience) in paths {
+            any |= path.exists();
             for fault in file::faults(path, audience) {
                 if !matches!(fault, FileFault::Missing(_)) {
                     report.file_fault(Room::Files, fault, "put a file there that can be used");
@@ -135,9 +208,21 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
             }
         }
     }
-    if good {
+    if any && good {
         report.good(Room::Files, "owners and modes of all files, and of all folders on the way");
+    } else if good {
+        report.good(Room::Files, "nothing there to look at");
     }
+    if let Some(path) = mine {
+        let what = "belongs to you, and you are not root: a login by sudo, su or sshd needs root as the owner of all this";
+        report.add(Room::Rights, Level::Warning, path, what, "chown it to root; and run it in a root shell");
+    }
+}
+
+/// Whether it belongs to who runs this, and that is not root.
+fn is_the_runners(path: &Path) -> bool {
+    let me = rustix::process::geteuid();
+    !me.is_root() && path.metadata().is_ok_and(|is| is.uid() == me.as_raw())
 }
 
 fn mode(path: &Path) -> Option<u32> {

@@ -1,11 +1,13 @@
 //! The token store: every key opens, and every key has a position that can be trusted.
 
 use super::report::{Level, Report, Room, told};
+use super::user::bring_back;
 use crate::cli::list::States;
 use crate::cli::out;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use ykmap::Fault;
+use ykmap::file::FileFault;
 use ykmap::settings::Settings;
 use ykmap::store::{Slots, Store, Stray, Survey};
 use yubiotp::key::Fingerprint;
@@ -13,8 +15,19 @@ use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, PublicId};
 use zeroize::Zeroize;
 
+const SEE_STORE: &str = "see store";
+
+/// What it takes to tell how a token stands.
+pub(super) struct Seen {
+    pub(super) states: States,
+    /// Tokens whose files are there and cannot be used: why, and what to change.
+    pub(super) refused: Refused,
+}
+
+type Refused = HashMap<PublicId, (String, String)>;
+
 /// Looks at one store. Gives what it takes to tell how a token stands; `None` if the store cannot be used as a whole.
-pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<States> {
+pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     let store = Store::new(settings);
     let survey = match Survey::open(store.clone()) {
         Ok(survey) => survey,
@@ -43,16 +56,17 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<States> {
             return None;
         }
     };
+    let mut refused = Refused::new();
     if let Some(key) = &key {
-        each(report, &survey, key, &tokens);
+        each(report, &survey, key, &tokens, &mut refused);
     }
     positions(report, &survey, &tokens);
     report.good(Room::Store, format!("{}: {}", settings.store.display(), out::count(tokens.len(), "key")));
     let id = key.map(|key| key.id());
-    Some(States::with(store, survey, id))
+    Some(Seen { states: States::with(store, survey, id), refused })
 }
 
-fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId]) {
+fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId], refused: &mut Refused) {
     let mut credentials = HashMap::with_capacity(tokens.len());
     for token in tokens {
         let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, key));
@@ -67,13 +81,30 @@ fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId
                     report.one_of_many(Room::Store, "twice", Level::Warning, (place, what, change));
                 }
             }
-            Err(fault) => many(report, "key", fault),
+            Err(fault) => {
+                let why = match fault {
+                    Fault::BrokenSeal { .. } => {
+                        (format!("its key does not open (keys/{token})"), "import it again".to_owned())
+                    }
+                    Fault::OtherStoreKey { .. } => {
+                        ("its key is sealed under another store key".to_owned(), SEE_STORE.to_owned())
+                    }
+                    _ => (format!("its key cannot be used (keys/{token})"), SEE_STORE.to_owned()),
+                };
+                if !fault.file().is_some_and(FileFault::is_denied) {
+                    refused.insert(*token, why);
+                }
+                many(report, "key", fault);
+            }
         }
-        position(report, survey, token, opened.as_ref().ok());
+        if let Some(why) = position(report, survey, token, opened.as_ref().ok()) {
+            refused.entry(*token).or_insert(why);
+        }
     }
 }
 
-/// Tells credentials apart whatever their public ids are, without keeping them.
+/// What two keys have in common if they make the same OTPs, whatever their public ids are: half a hash of the private id
+/// and the AES key, so that no secret of a whole store is held at once.
 fn same(credential: &Credential) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(b"ykmap doctor\0");
@@ -88,17 +119,37 @@ fn same(credential: &Credential) -> [u8; 16] {
     first
 }
 
-fn position(report: &mut Report, survey: &Survey, token: &PublicId, credential: Option<&Credential>) {
+/// Gives why the token is refused, if it is.
+fn position(
+    report: &mut Report,
+    survey: &Survey,
+    token: &PublicId,
+    credential: Option<&Credential>,
+) -> Option<(String, String)> {
     let path = survey.position_file(token);
-    let slots = match survey.slots(token) {
-        Ok(Some(slots)) => slots,
-        Ok(None) => return many(report, "no position", &Fault::NoPosition { path, token: *token }),
-        Err(fault) => return many(report, "position", &fault),
+    let (kind, fault) = match survey.slots(token) {
+        Ok(None) => ("no position", Fault::NoPosition { path, token: *token }),
+        Ok(Some(slots))
+            if credential.is_some_and(|credential| credential.fingerprint(token) != slots.state.key) =>
+        {
+            ("other position", Fault::OtherKeysPosition { path, token: *token })
+        }
+        Ok(Some(slots)) => {
+            condition(report, survey, token, &slots);
+            return None;
+        }
+        Err(fault) => ("position", fault),
     };
-    if credential.is_some_and(|credential| credential.fingerprint(token) != slots.state.key) {
-        return many(report, "other position", &Fault::OtherKeysPosition { path, token: *token });
-    }
-    condition(report, survey, token, &slots);
+    let denied = fault.file().is_some_and(FileFault::is_denied);
+    many(report, kind, &fault);
+    let why = match fault {
+        Fault::NoPosition { .. } => ("no position".to_owned(), bring_back(token)),
+        Fault::OtherKeysPosition { .. } => {
+            (format!("positions/{token} is another key's"), SEE_STORE.to_owned())
+        }
+        _ => (format!("positions/{token} cannot be used"), SEE_STORE.to_owned()),
+    };
+    (!denied).then_some(why)
 }
 
 /// What may be so, and wants to be known.
@@ -156,5 +207,9 @@ fn many(report: &mut Report, kind: &'static str, fault: &Fault) {
     if fault.file().is_some_and(|file| report.is_unread(file)) {
         return;
     }
-    report.one_of_many(Room::Store, kind, Level::Error, told(fault, "ykmap key show ID says more"));
+    let (place, what, mut change) = told(fault, "ykmap key show ID says more");
+    if let Fault::NoPosition { token, .. } | Fault::OtherKeysPosition { token, .. } = fault {
+        change = bring_back(token);
+    }
+    report.one_of_many(Room::Store, kind, Level::Error, (place, what, change));
 }

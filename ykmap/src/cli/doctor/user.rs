@@ -2,93 +2,171 @@
 
 use super::report::{Level, Report, Room};
 use super::settings::{Case, mapping_of};
-use crate::cli::list::{State, States};
+use super::store::Seen;
+use crate::cli::list::State;
+use ykmap::settings::Mode;
 use ykmap::{Fault, mapping};
+use yubiotp::PublicId;
 use yubiotp::mapping::Enrolment;
 
-pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>, user: &str) {
-    let settings = &case.settings;
-    let place = mapping_of(settings, user);
-    let tokens = match mapping::enrolment(settings, user.as_bytes()) {
-        Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => return,
+/// Users who come by lines whose settings are not known.
+pub(super) fn lost(report: &mut Report, user: &str, why: &str) {
+    report.add(Room::User, Level::Error, "", format!("{user} is refused: {why}"), "mend that first");
+}
+
+/// Users of a host where no login asks, and nothing is set up.
+pub(super) fn not_asked(report: &mut Report, user: &str) {
+    let what = format!("{user} is not asked for a YubiKey by any service that was read");
+    report.add(Room::User, Level::Note, "", what, "");
+}
+
+/// One user by one case. Whatever is found, there is a row with their name. To be looked at last.
+pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str) {
+    let who = Who { user, place: mapping_of(&case.settings, user), case };
+    let tokens = match mapping::enrolment(&case.settings, user.as_bytes()) {
+        Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {
+            return who.unknown(report);
+        }
         Err(Fault::Mapping { path, line, why }) => {
+            let what = format!("{user} is refused: {why}");
             let place = format!("{}:{line}", path.display());
-            let change = format!("mend the line: until then {user} is refused");
-            return report.add(Room::User, Level::Error, place, why.to_string(), change);
+            return who.refused(report, &place, what, "mend the line (ykmap check finds all of them)");
+        }
+        Err(Fault::File(_)) if report.has_errors(Room::Files) => {
+            let what = format!("{user} is refused until that is mended (see files)");
+            return who.refused(report, &who.place, what, "mend that first");
+        }
+        Err(Fault::NoMapping { .. } | Fault::EmptyMapping { .. }) => {
+            let what = format!("{user} is refused until that is mended (see mapping)");
+            return who.refused(report, &who.place, what, "mend that first");
         }
         Err(fault) => {
             let why = fault.to_string();
-            let own = why.strip_prefix(&format!("{place}: ")).unwrap_or(&why);
-            let what = format!("{user} is refused: {own}");
-            return error(report, &place, what, "mend that first".to_owned());
+            let own = why.strip_prefix(&format!("{}: ", who.place)).unwrap_or(&why);
+            return who.refused(report, &who.place, format!("{user} is refused: {own}"), "mend that first");
         }
-        Ok(Enrolment::NotListed) => {
-            let by = |nullok: bool| {
-                let lines =
-                    case.lines.iter().filter(|(_, own)| *own == nullok).map(|(line, _)| line.as_str());
-                lines.collect::<Vec<_>>().join(", ")
-            };
-            let (excusing, refusing) = (by(true), by(false));
-            let change = format!("ykmap add {user}");
-            if excusing.is_empty() && refusing.is_empty() {
-                error(report, &place, format!("{user} is not listed, and refused"), change.clone());
-            }
-            if !refusing.is_empty() {
-                error(
-                    report,
-                    &place,
-                    format!("{user} is not listed, and refused by {refusing}"),
-                    change.clone(),
-                );
-            }
-            if !excusing.is_empty() {
-                let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");
-                report.add(Room::User, Level::Note, &place, what, change);
-            }
-            return;
-        }
+        Ok(Enrolment::NotListed) => return who.not_listed(report),
         Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
             let what = format!("{user} is listed without a token that counts, and refused");
-            return error(report, &place, what, format!("ykmap add {user}"));
+            return who.refused(report, &who.place, what, &format!("ykmap add {user}"));
         }
         Ok(Enrolment::Listed(tokens)) => tokens,
     };
-    let Some(states) = states else {
+    let Some(seen) = seen else {
         // If it only could not be read, nothing is known.
         if report.has_errors(Room::Store) || report.has_errors(Room::Files) {
-            let what = format!("{user} is refused while the store cannot be used");
-            report.add(Room::User, Level::Error, &place, what, "mend the store first");
+            let what = format!("{user} is refused while the store cannot be used (see store)");
+            return who.refused(report, &who.place, what, "mend the store first");
         }
-        return;
+        return who.unknown(report);
     };
-    let usable = |state: State| match state {
-        State::Enabled | State::Elsewhere | State::SlotDamaged => true,
-        State::NoKey => settings.mode.asks_servers(),
-        _ => false,
-    };
-    let states: Vec<_> = tokens.iter().map(|token| (token, states.of(token))).collect();
-    let one_is_good = states.iter().any(|(_, state)| usable(*state));
-    for (token, state) in states {
-        if usable(state) {
-            let who = if state == State::NoKey {
-                "validation servers decide about it".to_owned()
-            } else {
-                state.to_string()
-            };
-            report.add(Room::User, Level::Ok, &place, format!("{user}'s token {token}: {who}"), "");
-            continue;
+    who.tokens(report, seen, &tokens);
+}
+
+struct Who<'a> {
+    user: &'a str,
+    place: String,
+    case: &'a Case,
+}
+
+impl Who<'_> {
+    /// Where nobody is asked, nobody is refused yet.
+    fn refused(&self, report: &mut Report, place: &str, what: String, change: &str) {
+        if self.case.asks {
+            report.add(Room::User, Level::Error, place, what, change);
+        } else {
+            let what = what.replacen(" refused", " refused, if anything asked,", 1);
+            report.add(Room::User, Level::Note, place, what, change);
         }
-        let level = if one_is_good { Level::Warning } else { Level::Error };
-        let change = match state {
-            State::Disabled => format!("ykmap key enable {token}"),
-            State::NoKey => "ykmap key import FILE".to_owned(),
-            State::NoPosition => format!("ykmap key adopt {token}"),
-            _ => format!("ykmap key show {token}"),
+    }
+
+    fn unknown(&self, report: &mut Report) {
+        let what = format!("{}: not known: not all was read (see rights)", self.user);
+        report.add(Room::User, Level::Note, &self.place, what, "");
+    }
+
+    fn not_listed(&self, report: &mut Report) {
+        let user = self.user;
+        let by = |nullok: bool| {
+            let lines = self.case.lines.iter().filter(|(_, own)| *own == nullok);
+            lines.map(|(line, _)| line.as_str()).collect::<Vec<_>>().join(", ")
         };
-        report.add(Room::User, level, &place, format!("{user}'s token {token} is refused: {state}"), change);
+        let (excusing, refusing) = (by(true), by(false));
+        let change = format!("ykmap add {user}");
+        if refusing.is_empty() && excusing.is_empty() {
+            self.refused(report, &self.place, format!("{user} is not listed, and refused"), &change);
+        }
+        if !refusing.is_empty() {
+            let what = format!("{user} is not listed, and refused by {refusing}");
+            self.refused(report, &self.place, what, &change);
+        }
+        if !excusing.is_empty() {
+            let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");
+            report.add(Room::User, Level::Note, &self.place, what, change);
+        }
+    }
+
+    fn tokens(&self, report: &mut Report, seen: &Seen, tokens: &[PublicId]) {
+        let user = self.user;
+        let servers = self.case.settings.mode.asks_servers();
+        let usable = |state: State| match state {
+            State::Enabled | State::Elsewhere | State::SlotDamaged => true,
+            State::NoKey => servers,
+            _ => false,
+        };
+        let states: Vec<_> =
+            tokens.iter().map(|token| (token, seen.states.of(token), seen.refused.get(token))).collect();
+        let one_is_good = states.iter().any(|(_, state, refused)| refused.is_none() && usable(*state));
+        let above = self.trouble_above(report);
+        for (token, state, refused) in states {
+            if refused.is_none() && usable(state) {
+                let how = match state {
+                    State::NoKey => "validation servers decide about it".to_owned(),
+                    state => state.to_string(),
+                };
+                let what = format!("{user}'s token {token}: {how}");
+                match above {
+                    true => {
+                        let what = format!("{what} here; see the errors above");
+                        report.add(Room::User, Level::Note, &self.place, what, "");
+                    }
+                    false => report.add(Room::User, Level::Ok, &self.place, what, ""),
+                }
+                continue;
+            }
+            let (why, change) = refused.cloned().unwrap_or_else(|| (state.to_string(), remedy(state, token)));
+            let what = format!("{user}'s token {token} is refused: {why}");
+            if one_is_good {
+                report.add(Room::User, Level::Warning, &self.place, what, change);
+            } else {
+                self.refused(report, &self.place, what, &change);
+            }
+        }
+    }
+
+    /// Whether something was found that refuses whoever comes, however good the token is.
+    fn trouble_above(&self, report: &Report) -> bool {
+        let rooms = [Room::Pam, Room::Module, Room::Settings, Room::Files, Room::Program];
+        let no_server = self.case.settings.mode == Mode::Online
+            && report.has_errors(Room::Servers)
+            && !report.has_good(Room::Servers);
+        no_server || rooms.into_iter().any(|room| report.has_errors(room))
     }
 }
 
-fn error(report: &mut Report, place: &str, what: String, change: String) {
-    report.add(Room::User, Level::Error, place, what, change);
+fn remedy(state: State, token: &PublicId) -> String {
+    match state {
+        State::Disabled => format!("ykmap key enable {token}"),
+        State::NoKey => "ykmap key import FILE".to_owned(),
+        State::NoPosition => bring_back(token),
+        State::OtherStoreKey | State::NoStoreKey => "bring that store key back (see store)".to_owned(),
+        _ => format!("ykmap key show {token} says more (see store)"),
+    }
+}
+
+/// What to do about a position that is missing. To adopt the key would make every OTP good again that was ever seen.
+pub(super) fn bring_back(token: &PublicId) -> String {
+    format!(
+        "bring positions/{token} back from a copy; only if this token was never used here: ykmap key adopt {token}"
+    )
 }

@@ -135,6 +135,11 @@ impl Control {
         Ok(Self { actions: actions.map(|action| action.unwrap_or(Action::Bad)), misread: None })
     }
 
+    /// Whether it jumps over lines, for whatever answer.
+    pub(crate) fn jumps(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Jump(_)))
+    }
+
     /// What is done about an answer.
     pub(crate) fn action(&self, answer: Answer) -> Action {
         self.actions.get(answer.0).copied().unwrap_or(Action::Bad)

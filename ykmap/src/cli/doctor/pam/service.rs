@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use ykmap::file::{self, Audience, FileFault};
+use ykmap::options::nearest;
 
 /// How deep files may include each other.
 const MOST_LEVELS: usize = 16;
@@ -64,8 +65,11 @@ pub(crate) struct Entry {
     pub(crate) level: usize,
     pub(crate) what: What,
     pub(crate) control: Control,
-    /// As it is written.
+    /// As it is written, without brackets.
     pub(crate) control_text: String,
+    /// It names the module, or something that is spelt nearly so; or it includes what cannot be included, and nobody
+    /// knows what that said.
+    pub(crate) suspect: bool,
 }
 
 /// What an entry does.
@@ -94,6 +98,27 @@ impl Entry {
     pub(crate) fn is_ours(&self) -> bool {
         self.module() == "pam_yubiotp"
     }
+
+    /// The control field as it is to be written.
+    pub(crate) fn control(&self) -> String {
+        if self.control_text.contains('=') {
+            format!("[{}]", self.control_text)
+        } else {
+            self.control_text.clone()
+        }
+    }
+
+    /// What to do about a line that libpam does not understand.
+    pub(crate) fn mend(&self) -> String {
+        let kinds = ["auth", "account", "password", "session"];
+        let meant = match &self.what {
+            What::MustFail(why) => {
+                why.split('"').nth(1).and_then(|word| nearest(&word.to_ascii_lowercase(), kinds))
+            }
+            _ => None,
+        };
+        meant.map_or_else(|| "mend the line".to_owned(), |kind| format!("write {kind}"))
+    }
 }
 
 /// One service, everything that it includes included.
@@ -101,10 +126,37 @@ impl Entry {
 pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) entries: Vec<Entry>,
-    /// libpam refuses all of it, where, and why.
-    pub(crate) broken: Option<(Option<Place>, String)>,
+    /// libpam does not take it as it is written.
+    pub(crate) broken: Option<Broken>,
+    /// Files of it that only root can read: what it says is not known.
+    pub(crate) unread: Vec<FileFault>,
     /// The files that it is made of.
     pub(crate) files: Vec<Rc<Path>>,
+}
+
+/// Why libpam does not take a service as it is written.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// A file, or a line of it.
+    pub(crate) place: String,
+    pub(crate) what: String,
+    pub(crate) change: String,
+}
+
+impl Service {
+    /// Whether it loads the module, or may have been meant to.
+    pub(crate) fn concerns_us(&self) -> bool {
+        let ours = |entry: &Entry| entry.is_ours() || entry.suspect;
+        self.broken.is_some() || !self.unread.is_empty() || self.entries.iter().any(ours)
+    }
+}
+
+/// Whether a word of a line is the module's name, or nearly: misspelt, in quotes, without `.so`.
+pub(crate) fn names_us(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let name = word.trim_matches(['"', '\'']).rsplit('/').next().unwrap_or_default();
+    let bare = name.strip_suffix(".so").unwrap_or(name);
+    nearest(bare, ["pam_yubiotp"]).is_some() || (bare != name && bare.contains("yubiotp"))
 }
 
 /// The folders that libpam looks for service files in, the first one first.
@@ -143,11 +195,22 @@ impl Folders {
     /// Reads a service.
     pub(crate) fn service(&self, name: &str) -> Service {
         let mut service = Service { name: name.to_owned(), ..Service::default() };
-        let loaded = match self.find(name) {
-            Some(path) => self.load(&mut service, &path, None, 0, 0),
-            None => Err((None, "there is no such file".to_owned())),
+        service.broken = match self.find(name) {
+            Some(path) => {
+                let loaded = self.load(&mut service, &path, None, 0, 0);
+                loaded.err().map(|(place, why)| Broken {
+                    place: place.map_or_else(|| path.display().to_string(), |place| place.to_string()),
+                    what: format!("{why}: libpam refuses the whole service"),
+                    change: "mend it: until then nobody gets in by this service".to_owned(),
+                })
+            }
+            None => self.0.first().map(|folder| Broken {
+                place: folder.join(name).display().to_string(),
+                what: "is a link that leads nowhere: libpam takes the service other in place of it"
+                    .to_owned(),
+                change: "bring back what it leads to".to_owned(),
+            }),
         };
-        service.broken = loaded.err();
         service
     }
 
@@ -160,7 +223,14 @@ impl Folders {
         depth: usize,
         level: usize,
     ) -> Result<(), (Option<Place>, String)> {
-        let text = read(path).map_err(|why| (None, why.to_string()))?;
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(why) if why.is_denied() && !rustix::process::geteuid().is_root() => {
+                service.unread.push(why);
+                return Ok(());
+            }
+            Err(why) => return Err((None, told(&why, path))),
+        };
         let file: Rc<Path> = path.into();
         if !service.files.contains(&file) {
             service.files.push(Rc::clone(&file));
@@ -170,6 +240,7 @@ impl Folders {
             let Some(text) = text else {
                 return Err((Some(place), "the file ends with a backslash".to_owned()));
             };
+            let suspect = Words(&text).any(|word| names_us(&lossy(word)));
             let mut words = Words(&text);
             let first = lossy(words.next().unwrap_or_default());
             let word = first.strip_prefix('-').unwrap_or(&first);
@@ -178,7 +249,9 @@ impl Folders {
                 let included = self.include(service, name.as_deref(), only, depth, level);
                 match (included, only) {
                     (Ok(()), _) => {}
-                    (Err(why), Some(kind)) => service.entries.push(must_fail(place, kind, level, why)),
+                    (Err(why), Some(kind)) => {
+                        service.entries.push(Entry { suspect: true, ..must_fail(place, kind, level, why) });
+                    }
                     (Err(why), None) => return Err((Some(place), why)),
                 }
                 continue;
@@ -200,14 +273,15 @@ impl Folders {
                 let level = level.saturating_add(deeper);
                 if let Err(why) = self.include(service, target.as_deref(), Some(kind), depth, level) {
                     let level = entry.level;
-                    service.entries.push(must_fail(entry.place, kind, level, why));
+                    let failed = must_fail(entry.place, kind, level, why);
+                    service.entries.push(Entry { suspect: true, ..failed });
                 }
                 continue;
             }
             let what = match (&known, &control_text, target) {
                 (None, ..) => What::MustFail(format!("{word:?} is not auth, account, password or session")),
-                (_, None, _) => What::MustFail("it has no control field".to_owned()),
-                (_, _, None) => What::MustFail("it names no module".to_owned()),
+                (_, None, _) => What::MustFail("has no control field".to_owned()),
+                (_, _, None) => What::MustFail("names no module".to_owned()),
                 (Some(_), Some(_), Some(path)) => {
                     // A NUL would have ended the line.
                     What::Module { path, args: words.filter_map(|word| CString::new(word).ok()).collect() }
@@ -215,7 +289,7 @@ impl Folders {
             };
             let control = control_text.as_deref().map_or_else(Control::missing, Control::read);
             let control_text = control_text.unwrap_or_default();
-            service.entries.push(Entry { place, kind, level, what, control, control_text });
+            service.entries.push(Entry { place, kind, level, what, control, control_text, suspect });
         }
         Ok(())
     }
@@ -228,20 +302,27 @@ impl Folders {
         depth: usize,
         level: usize,
     ) -> Result<(), String> {
-        let name = name.ok_or("it names no file to include")?;
+        let name = name.ok_or("names no file to include")?;
         let depth = depth.saturating_add(1);
         if depth >= MOST_LEVELS {
-            return Err(format!("it includes {name}, {MOST_LEVELS} files deep: libpam stops there"));
+            return Err(format!("includes {name}, {MOST_LEVELS} files deep, and libpam stops there"));
         }
-        let path = self.find(name).ok_or_else(|| format!("it includes {name}, and there is no such file"))?;
+        let path = self.find(name).ok_or_else(|| format!("includes {name}, and there is no such file"))?;
         let loaded = self.load(service, &path, only, depth, level);
-        loaded.map_err(|(_, why)| format!("it includes {}: {why}", path.display()))
+        loaded.map_err(|(_, why)| format!("includes {}: {why}", path.display()))
     }
 }
 
 fn must_fail(place: Place, kind: Kind, level: usize, why: String) -> Entry {
     let control = Control::missing();
-    Entry { place, kind, level, what: What::MustFail(why), control, control_text: String::new() }
+    let what = What::MustFail(why);
+    Entry { place, kind, level, what, control, control_text: String::new(), suspect: false }
+}
+
+/// Why a file cannot be read, without its path if the caller tells that.
+fn told(fault: &FileFault, path: &Path) -> String {
+    let why = fault.to_string();
+    why.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&why).to_owned()
 }
 
 /// The text of a service file. libpam reads it whoever may change it; that is told elsewhere.

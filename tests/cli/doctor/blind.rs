@@ -1,0 +1,166 @@
+//! Lines that libpam does not take for ours, and files that it cannot take at all: nobody asks for a YubiKey then, or
+//! nobody gets in, and the doctor does not overlook the service.
+
+use super::{Host, SUDO, Visit};
+use crate::desk::{chmod, is_root, run};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+/// `sudo` with this as its second line; then one error about that line with these words, and nothing else is wrong.
+#[track_caller]
+fn second_line(line: &str, words: &[&str]) {
+    let host = Host::new();
+    host.service("sudo", &SUDO.replace("auth required pam_yubiotp.so", line));
+    let place = format!("{}:2", host.pam("sudo").display());
+    let visit = host.doctor(&[]);
+    visit.finds("error", "pam.d", Path::new(&place), words);
+    assert_eq!(visit.of("error").len(), 1, "{visit:#?}");
+    assert!(!visit.findings.iter().any(|it| it["what"].as_str().unwrap().contains("no login asks")));
+}
+
+#[test]
+fn lines_that_were_meant_to_load_it() {
+    second_line(
+        "ath required pam_yubiotp.so",
+        &["\"ath\" is not auth, account, password or session: libpam takes it for a no", "write auth"],
+    );
+    second_line("auth pam_yubiotp.so", &["has no control field", "write auth required"]);
+    second_line(
+        "auth required required pam_yubiotp.so",
+        &["loads \"required\" instead: one word too many", "take \"required\" out"],
+    );
+    for name in ["\"pam_yubiotp.so\"", "pam-yubiotp.so", "pam_yubiotq.so", "pam_yubiotp.s", "libyubiotp.so"] {
+        let host = Host::new();
+        host.raw_service("sudo", &SUDO.replace("pam_yubiotp.so", name));
+        let place = format!("{}:2", host.pam("sudo").display());
+        let words = ["the name of the module is pam_yubiotp.so", "write pam_yubiotp.so"];
+        host.doctor(&[]).finds("error", "pam.d", Path::new(&place), &words);
+    }
+}
+
+/// Another module is another module, and what only speaks of ours does not load it.
+#[test]
+fn lines_about_something_else() {
+    let host = Host::new();
+    host.raw_service(
+        "other",
+        "# pam_yubiotp.so\nauth required pam_yubico.so\nauth required pam_succeed_if.so user ingroup yubiotp\n",
+    );
+    host.doctor(&[]).is_well();
+}
+
+#[test]
+fn what_is_included_is_gone() {
+    let host = Host::new();
+    for lines in [format!("@include nothere\n{SUDO}"), "@include nothere\n".to_owned()] {
+        host.service("sudo", &lines);
+        let place = format!("{}:1", host.pam("sudo").display());
+        let words = ["includes nothere, and there is no such file: libpam refuses the whole service"];
+        host.doctor(&[]).finds("error", "pam.d", Path::new(&place), &words);
+    }
+    // One that ours may have stood in.
+    host.raw_service("sudo", "auth include nothere\naccount required pam_unix.so\n");
+    let words = ["includes nothere, and there is no such file: libpam takes it for a no"];
+    host.doctor(&[]).finds("error", "pam.d", &host.pam("sudo:1"), &words);
+    fs::remove_file(host.pam("sudo")).unwrap();
+    symlink("/nothere", host.pam("sudo")).unwrap();
+    let words = ["a link that leads nowhere: libpam takes the service other"];
+    host.doctor(&[]).finds("error", "pam.d", &host.pam("sudo"), &words);
+}
+
+/// What was not read says nothing, neither good nor bad.
+#[test]
+fn service_files_of_root_alone() {
+    if !is_root() {
+        return tests::skip("needs root, to be somebody else");
+    }
+    let host = Host::new();
+    let outside = host.place.host();
+    let outside = outside.parent().unwrap();
+    chmod(outside, 0o755);
+    chmod(&host.place.host(), 0o755);
+    host.service("common-auth", "auth required pam_unix.so\nauth required pam_yubiotp.so\n");
+    fs::copy(host.command().get_program(), outside.join("ykmap")).unwrap();
+    for (name, lines) in
+        [("sudo", SUDO), ("common-auth", "@include common-auth\naccount required pam_unix.so\n")]
+    {
+        host.service("sudo", lines);
+        chmod(&host.pam(name), 0o600);
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(outside.join("ykmap"));
+        command.args(host.command().get_args()).arg("--json").current_dir("/");
+        let visit = Visit::new(&mut command);
+        visit.finds("error", "rights", &host.pam(name), &["you are not root", "run it in a root shell"]);
+        assert_eq!(visit.of("error").len(), 1, "{visit:#?}");
+        chmod(&host.pam(name), 0o644);
+    }
+}
+
+/// Debian's jump counts lines: ours behind it is jumped over, and `required` in place of it would keep everybody out.
+#[test]
+fn jumps() {
+    let host = Host::new();
+    let common = |first: &str, last: &str| {
+        format!(
+            "auth [success=1 default=ignore] pam_unix.so\n{first}auth requisite pam_deny.so\nauth required pam_permit.so\n{last}account required pam_unix.so\n"
+        )
+    };
+    let ours = "auth required pam_yubiotp.so\n";
+    let place = format!("{}:1", host.pam("sudo").display());
+    host.service("sudo", &common(ours, ""));
+    let jump = "[success=1 default=ignore] pam_unix jumps over pam_yubiotp (line 2) onto pam_deny (line 3)";
+    host.doctor(&[]).finds("error", "pam.d", Path::new(&place), &[jump, "below pam_permit"]);
+    host.service("sudo", &common("", ours));
+    host.doctor(&[]).is_well();
+    host.service("sudo", &common(ours, "").replace("success=1", "success=2"));
+    let past = "[success=2 default=ignore] pam_unix leads past pam_yubiotp";
+    let visit = host.doctor(&[]);
+    let found = visit.finds("warning", "pam.d", Path::new(&place), &[past, "below pam_permit"]);
+    assert!(!found["change"].as_str().unwrap().contains("write required"), "{found}");
+}
+
+/// An argument that may have said where the settings are keeps others from being judged in place of them.
+#[test]
+fn settings_that_nobody_can_tell() {
+    for argument in ["confg=/etc/x.toml", "config=x.toml", "stor=/srv/store", "mapping"] {
+        let host = Host::new();
+        host.raw_service(
+            "sudo",
+            &SUDO.replace(
+                "pam_yubiotp.so",
+                &format!("{} {argument}", host.place.path("pam_yubiotp.so").display()),
+            ),
+        );
+        let visit = host.doctor(&["alice"]);
+        let place = host.pam("sudo:2");
+        visit.finds("note", "settings", &place, &["were not looked at", "mend the line first"]);
+        visit.finds("error", "user", Path::new(""), &["alice is refused", "see pam.d"]);
+        assert_eq!(visit.of("error").len(), 2, "the line and who is refused by it: {visit:#?}");
+    }
+}
+
+/// With no line, nobody is asked, and nobody is refused.
+#[test]
+fn no_line_at_all() {
+    if Path::new("/etc/yubiotp").exists() || Path::new("/var/lib/yubiotp").exists() {
+        return tests::skip("needs a host where nothing of it is set up");
+    }
+    let host = Host::new();
+    fs::remove_file(host.pam("sudo")).unwrap();
+    let visit = host.doctor(&["alice"]);
+    visit.finds("note", "pam.d", Path::new(""), &["no login asks for a YubiKey"]);
+    visit.finds("note", "settings", Path::new(""), &["nothing of pam_yubiotp is set up here", "ykmap init"]);
+    visit.finds("note", "user", Path::new(""), &["alice is not asked"]);
+    visit.said.exits(0);
+}
+
+#[test]
+fn no_folder_of_services() {
+    let host = Host::new();
+    for (path, why) in [("nothere", "no such folder"), ("config.toml", "is a file")] {
+        let mut command = Command::new(host.command().get_program());
+        run(command.arg("doctor").arg("--pam-dir").arg(host.place.path(path))).exits(2).notes(why);
+    }
+}
