@@ -113,8 +113,8 @@ fn what_is_no_validation_server() {
 fn clocks_that_differ() {
     let server = Server::start(&[]);
     for (t, words) in [
-        ("2020-01-01T00:00:00Z0000", &["behind", "set the one that is wrong"]),
-        ("2099-01-01T00:00:00Z0000", &["ahead of", "set the one that is wrong"]),
+        ("2020-01-01T00:00:00Z0000", &["days behind", "set the one that is wrong"]),
+        ("2099-01-01T00:00:00Z0000", &["days ahead of", "set the one that is wrong"]),
     ] {
         server.will(move |x| x.signed(&x.but("t", t)));
         host(&[server.url()], "").doctor(&[]).finds("warning", "servers", Path::new(&server.base()), words);

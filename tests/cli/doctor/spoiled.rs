@@ -173,7 +173,7 @@ fn sshd_config() {
     let config = host.place.path("sshd_config");
     for (lines, level, place, words) in [
         (include.clone(), "warning", folder.join("10.conf:1"), "KbdInteractiveAuthentication is not yes"),
-        (format!("KbdInteractiveAuthentication yes\n{include}"), "ok", PathBuf::new(), "sshd_config"),
+        (format!("KbdInteractiveAuthentication yes\n{include}"), "ok", PathBuf::new(), "UsePAM and"),
         ("Port 22\n".to_owned(), "error", config.clone(), "UsePAM is not yes"),
         (
             "usepam=no\nUsePAM yes\n".to_owned(),
@@ -183,15 +183,46 @@ fn sshd_config() {
         ),
         (
             "UsePAM yes\nMatch User bob\nKbdInteractiveAuthentication no\n".to_owned(),
-            "ok",
-            PathBuf::new(),
-            "",
+            "note",
+            host.place.path("sshd_config:2"),
+            "sshd -T -C user=NAME",
+        ),
+        (
+            "UsePAM yes\nAuthenticationMethods publickey,keyboard-interactive publickey\n".to_owned(),
+            "warning",
+            host.place.path("sshd_config:2"),
+            "publickey is enough: who comes that way is never asked",
         ),
     ] {
         fs::write(&config, lines).unwrap();
         let visit = host.doctor(&[]);
         visit.finds(level, "sshd", &place, &[words]);
     }
+}
+
+/// An OTP alone is enough for pam.d, and not for whoever must show a key before.
+#[test]
+fn a_key_before_the_otp() {
+    let host = Host::new();
+    host.service("sshd", "auth required pam_yubiotp.so\naccount required pam_yubiotp.so\n");
+    fs::remove_file(host.pam("sudo")).unwrap();
+    let words = ["the OTP alone lets in", "AuthenticationMethods publickey,keyboard-interactive"];
+    host.doctor(&[]).finds("note", "pam.d", &host.pam("sshd:1"), &words);
+    let config = "UsePAM yes\nAuthenticationMethods publickey,keyboard-interactive:pam\n";
+    host.place.write("sshd_config", config, 0o644);
+    host.doctor(&[]).is_well();
+    fs::remove_file(host.place.path("sshd_config")).unwrap();
+    host.doctor(&[]).finds("error", "sshd", &host.place.path("sshd_config"), &["no such file"]);
+}
+
+/// `sudo` and `sudo -i` are one to those who type them.
+#[test]
+fn services_that_come_in_pairs() {
+    let host = Host::new();
+    host.raw_service("sudo-i", "auth required pam_unix.so\n");
+    host.doctor(&[]).finds("note", "pam.d", &host.pam("sudo-i"), &["asks for no YubiKey, and sudo does"]);
+    host.service("sudo-i", SUDO);
+    host.doctor(&[]).is_well();
 }
 
 #[test]

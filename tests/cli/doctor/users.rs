@@ -134,3 +134,15 @@ fn commands_name_the_settings() {
         assert!(!it.to_string().contains("ykmap key"), "{it}");
     }
 }
+
+/// Where to look on is said to people, if there is something to look for.
+#[test]
+fn the_log_says_more() {
+    let host = Host::new();
+    let line = "journalctl -t sudo | grep pam_yubiotp | tail -n 1";
+    assert!(!host.words(&[]).out.contains("journalctl"));
+    host.words(&["alice"]).says(line);
+    chmod(&host.place.path("authorized_yubikeys"), 0o666);
+    host.words(&[]).exits(2).says(line);
+    host.words(&[""]).exits(2).notes("a value is required");
+}

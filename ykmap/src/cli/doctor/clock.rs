@@ -21,5 +21,5 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
             report.add(Room::Clock, Level::Warning, settings.store_key.display(), what, change);
         }
     }
-    report.good(Room::Clock, "later than all that was made before");
+    report.good(Room::Clock, "", "later than all that was made before");
 }

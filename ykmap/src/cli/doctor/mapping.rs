@@ -56,7 +56,7 @@ pub(super) fn look(report: &mut Report, settings: &Settings, states: Option<&Sta
         report.add(Room::Mapping, Level::Note, &settings.mapping, "lists nobody", "ykmap add USER");
     }
     if read {
-        report
-            .good(Room::Mapping, format!("{}: {} with a user", settings.mapping, out::count(lines, "line")));
+        let what = format!("{} with a user", out::count(lines, "line"));
+        report.good(Room::Mapping, &settings.mapping, what);
     }
 }

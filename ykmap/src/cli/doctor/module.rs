@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 use ykmap::file::{self, Audience, FileFault};
 
 pub(super) fn look(report: &mut Report, lines: &[Line]) {
+    if lines.is_empty()
+        && let Some(path) =
+            folders().into_iter().map(|folder| folder.join("pam_yubiotp.so")).find(|path| path.exists())
+    {
+        report.add(Room::Module, Level::Note, path.display(), "is installed, and no service loads it", "");
+    }
     let mut seen = BTreeSet::new();
     for line in lines.iter().filter(|line| seen.insert(line.module.clone())) {
         let Some(path) = find(report, line) else { continue };
@@ -35,7 +41,7 @@ pub(super) fn look(report: &mut Report, lines: &[Line]) {
         if let Some((what, change)) = elf::objection(&path, "the module") {
             report.add(Room::Module, Level::Error, path.display(), what, change);
         }
-        report.good(Room::Module, path.display().to_string());
+        report.good(Room::Module, path.display(), "is a module for this machine");
     }
 }
 

@@ -19,6 +19,9 @@ use ykmap::options::{Options, nearest};
 /// Where libpam looks for service files: the host's own, and those of its distributor.
 const FOLDERS: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d", "/usr/etc/pam.d"];
 
+/// Services that are meant by one word, and read two files.
+const PAIRS: [(&str, &str); 4] = [("sudo", "sudo-i"), ("sudo-i", "sudo"), ("su", "su-l"), ("su-l", "su")];
+
 /// A line that loads the module.
 pub(super) struct Line {
     pub(super) place: Place,
@@ -36,8 +39,8 @@ impl Line {
     }
 }
 
-/// Looks at all services. Gives the lines that load the module.
-pub(super) fn look(report: &mut Report, folders: &[PathBuf]) -> (Vec<Line>, Vec<String>) {
+/// Looks at all services. `key_first` is whether sshd lets nobody come to its service without an ssh key. Gives the lines that load the module.
+pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) -> (Vec<Line>, Vec<String>) {
     let usual = || FOLDERS.iter().map(PathBuf::from).collect();
     let folders = Folders(if folders.is_empty() { usual() } else { folders.to_vec() });
     let all: Vec<_> = folders.names().iter().map(|name| folders.service(name)).collect();
@@ -64,7 +67,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf]) -> (Vec<Line>, Vec<
         if whole && service.entries.iter().any(Entry::is_ours) {
             names.push(service.name.clone());
         }
-        Judge { service, remarks: &mut remarks }.all();
+        Judge { service, key_first, remarks: &mut remarks }.all();
     }
     for ((kind, place, what, change, level), services) in remarks {
         let what = format!("{}: {kind}: {what}", shortened(&services, "service"));
@@ -75,6 +78,20 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf]) -> (Vec<Line>, Vec<
     for file in files {
         for fault in file::faults(&file, Audience::Everyone) {
             report.file_fault(Room::Files, fault, "put the service file back in its place");
+        }
+    }
+    for (one, other) in PAIRS {
+        let asks = |name: &str| names.iter().any(|own| own == name);
+        let file = all.iter().find(|service| service.name == other).and_then(|service| service.files.first());
+        if let (true, false, Some(file)) = (asks(one), asks(other), file) {
+            let what = format!("asks for no YubiKey, and {one} does");
+            report.add(
+                Room::Pam,
+                Level::Note,
+                file.display(),
+                what,
+                "if that is not meant, the same line there",
+            );
         }
     }
     if names.is_empty() {
@@ -88,7 +105,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf]) -> (Vec<Line>, Vec<
         };
         report.add(Room::Pam, Level::Note, "", what, change);
     } else {
-        report.good(Room::Pam, format!("asked for a YubiKey: {}", shortened(&names, "service")));
+        report.good(Room::Pam, "", format!("asked for a YubiKey: {}", shortened(&names, "service")));
     }
     (lines, names)
 }

@@ -37,7 +37,7 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
             elf::objection(path, "the program")
         };
         match objection.map_or_else(|| version(path), |(what, change)| Err((Level::Error, what, change))) {
-            Ok(version) => report.good(Room::Program, format!("{}: {version}", path.display())),
+            Ok(version) => report.good(Room::Program, path.display(), version),
             Err((level, what, change)) => report.add(Room::Program, level, path.display(), what, change),
         }
     }

@@ -76,6 +76,8 @@ struct Finding {
     what: String,
     /// What to change; empty if nothing need be.
     change: String,
+    /// A good one that is told even if others in its room are not.
+    stays: bool,
 }
 
 /// Nothing that moves a cursor or ends a line: names of files and users, and words of programs, are a stranger's.
@@ -89,6 +91,9 @@ fn plain(text: String) -> String {
     };
     text.chars().flat_map(escaped).collect()
 }
+
+/// How many services are named in a command.
+const MOST_TAGS: usize = 4;
 
 /// How many remarks of one kind are told one by one.
 const TOLD: usize = 10;
@@ -135,7 +140,8 @@ impl Report {
         let [what, change] = [what.into(), change.into()].map(|text| self.command(text));
         let [place, what, change] = [place.to_string(), what, change].map(plain);
         if self.said.insert((place.clone(), what.clone())) {
-            self.rooms.entry(room).or_default().push(Finding { level, place, what, change });
+            let found = Finding { level, place, what, change, stays: true };
+            self.rooms.entry(room).or_default().push(found);
         }
     }
 
@@ -155,8 +161,12 @@ impl Report {
     }
 
     /// What was looked at and is good; told if nothing in the room is worse.
-    pub(super) fn good(&mut self, room: Room, what: impl Into<String>) {
-        self.add(room, Level::Ok, "", what, "");
+    pub(super) fn good(&mut self, room: Room, place: impl ToString, what: impl Into<String>) {
+        let (place, what) = (place.to_string(), what.into());
+        if self.said.insert((place.clone(), what.clone())) {
+            let found = Finding { level: Level::Ok, place, what, change: String::new(), stays: false };
+            self.rooms.entry(room).or_default().push(found);
+        }
     }
 
     /// A fault, in its own words. `change` is what to do if these do not say.
@@ -197,8 +207,9 @@ impl Report {
         self.rooms.get(&room).into_iter().flatten().any(|it| it.level == Level::Ok)
     }
 
-    /// Tells all of it. The exit status is that of the worst.
-    pub(super) fn tell(mut self, as_json: bool) -> Done {
+    /// Tells all of it. The exit status is that of the worst. `services` are those whose log may say more, if somebody wants
+    /// to know.
+    pub(super) fn tell(mut self, as_json: bool, services: &[String], asked_about: bool) -> Done {
         for ((room, level, _), count) in std::mem::take(&mut self.kinds) {
             if let Some(more) = count.checked_sub(TOLD).filter(|more| *more > 0) {
                 self.add(room, level, "", format!("and {more} more like that"), "");
@@ -214,7 +225,7 @@ impl Report {
         for findings in self.rooms.values_mut() {
             if findings.iter().any(|it| it.level > Level::Note) {
                 // Of what there are several, the good ones are told, too.
-                findings.retain(|it| it.level > Level::Ok || !it.place.is_empty());
+                findings.retain(|it| it.level > Level::Ok || it.stays);
             }
             // The worst first; otherwise as they were found.
             findings.sort_by_key(|it| std::cmp::Reverse(it.level));
@@ -245,6 +256,13 @@ impl Report {
                         parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect();
                     out::line(&format!("  {:8} {}", it.level.name(), parts.join(": ")));
                 }
+            }
+            if !services.is_empty() && (errors > 0 || asked_about) {
+                let tags: String =
+                    services.iter().take(MOST_TAGS).map(|name| format!(" -t {name}")).collect();
+                out::line(&format!(
+                    "the log says why each login was refused: journalctl{tags} | grep pam_yubiotp | tail -n 1"
+                ));
             }
             out::line(&format!("{}, {}", out::count(errors, "error"), out::count(warnings, "warning")));
         }

@@ -2,6 +2,7 @@
 
 use super::report::{Level, Report, Room};
 use super::settings::Case;
+use crate::cli::out;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 use ykmap::online::{self, Probed};
@@ -79,10 +80,21 @@ fn ask(report: &mut Report, online: &Online, server: &Server) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     if let Some(apart) = time.map(|time| now.abs_diff(time)).filter(|apart| trusted && *apart > APART) {
         let which = if time.is_some_and(|time| time > now) { "ahead of" } else { "behind" };
-        let what = format!("its clock is {apart} s {which} that of this host");
+        let what = format!("its clock is {} {which} that of this host", long(apart));
         report.add(Room::Servers, Level::Warning, &place, what, "set the one that is wrong (timedatectl)");
     }
     true
+}
+
+/// A time in the unit that people would take.
+fn long(seconds: u64) -> String {
+    let of = |count: u64, one: &str| out::count(usize::try_from(count).unwrap_or(usize::MAX), one);
+    match seconds {
+        0..600 => format!("{seconds} s"),
+        600..7200 => of(seconds / 60, "minute"),
+        7200..172_800 => of(seconds / 3600, "hour"),
+        _ => of(seconds / 86_400, "day"),
+    }
 }
 
 /// A server's URL, without what is sent along: servers may differ in the path alone.

@@ -145,13 +145,13 @@ fn load(report: &mut Report, group: Group) -> Option<Settings> {
         };
         report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
     }
-    let (mode, path) = (settings.mode.name(), path.display());
-    let what = match path.to_string() {
-        path if Path::new(&path).exists() => format!("mode {mode} by {path}{by}"),
-        path if by.is_empty() => format!("no {path}: mode {mode}, all by default"),
-        path => format!("no {path}: mode {mode}{by}"),
-    };
-    report.good(Room::Settings, what);
+    let mode = settings.mode.name();
+    if path.exists() {
+        report.good(Room::Settings, path.display(), format!("mode {mode}{by}"));
+    } else {
+        let rest = if by.is_empty() { ", all by default" } else { by.as_str() };
+        report.good(Room::Settings, "", format!("no {}: mode {mode}{rest}", path.display()));
+    }
     Some(settings)
 }
 
@@ -209,9 +209,9 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
         }
     }
     if any && good {
-        report.good(Room::Files, "owners and modes of all files, and of all folders on the way");
+        report.good(Room::Files, "", "owners and modes of all files, and of all folders on the way");
     } else if good {
-        report.good(Room::Files, "nothing there to look at");
+        report.good(Room::Files, "", "nothing there to look at");
     }
     if let Some(path) = mine {
         let what = "belongs to you, and you are not root: a login by sudo, su or sshd needs root as the owner of all this";

@@ -10,15 +10,37 @@ const MOST_LEVELS: usize = 16;
 /// No such file is that long.
 const LONGEST: u64 = 1 << 20;
 
-/// The two that matter, each with where it was set first: sshd takes the first value.
+/// What matters, each with where it was set first: sshd takes the first value.
 #[derive(Default)]
 struct Found {
+    methods: Option<(Vec<String>, String)>,
+    /// Where the first `Match` stands.
+    conditions: Option<String>,
     use_pam: Option<(String, String)>,
     keyboard_interactive: Option<(String, String)>,
 }
 
-pub(super) fn look(report: &mut Report, path: &Path) {
+/// Whether sshd lets nobody come to its service in pam.d without an ssh key, as far as can be read.
+pub(super) fn key_first(path: &Path) -> bool {
+    let mut found = Found::default();
+    let read = read(&mut found, path, 0);
+    let asks = |list: &String| has(list, "publickey") && has(list, "keyboard-interactive");
+    read.is_ok()
+        && found.conditions.is_none()
+        && found.methods.is_some_and(|(lists, _)| lists.iter().all(asks))
+}
+
+/// Whether a list of `AuthenticationMethods` has this method, whatever device it is for.
+fn has(list: &str, method: &str) -> bool {
+    list.split(',').any(|own| own.split(':').next().is_some_and(|own| own.eq_ignore_ascii_case(method)))
+}
+
+/// `named` is whether somebody said that this is the file.
+pub(super) fn look(report: &mut Report, path: &Path, named: bool) {
     if !path.exists() {
+        if named {
+            report.add(Room::Sshd, Level::Error, path.display(), "no such file", "mend --sshd-config");
+        }
         return;
     }
     let mut found = Found::default();
@@ -45,7 +67,23 @@ pub(super) fn look(report: &mut Report, path: &Path) {
         let change = "KbdInteractiveAuthentication yes, before any other line that sets it";
         report.add(Room::Sshd, Level::Warning, place, what, change);
     }
-    report.good(Room::Sshd, format!("{}: UsePAM and KbdInteractiveAuthentication are yes", path.display()));
+    if let Some((lists, place)) = found.methods {
+        let unasked = |list: &&String| {
+            !["keyboard-interactive", "password", "any"].iter().any(|method| has(list, method))
+        };
+        if let Some(list) = lists.iter().find(unasked) {
+            let what = format!(
+                "AuthenticationMethods: {list} is enough: who comes that way is never asked for a YubiKey"
+            );
+            let change = "AuthenticationMethods publickey,keyboard-interactive";
+            report.add(Room::Sshd, Level::Warning, place, what, change);
+        }
+    }
+    if let Some(place) = found.conditions {
+        let what = "what is behind Match holds for some users alone, and was not looked at";
+        report.add(Room::Sshd, Level::Note, place, what, "sshd -T -C user=NAME tells what holds for one");
+    }
+    report.good(Room::Sshd, path.display(), "UsePAM and KbdInteractiveAuthentication are yes");
 }
 
 fn read(found: &mut Found, path: &Path, depth: usize) -> Result<(), (PathBuf, String)> {
@@ -64,7 +102,13 @@ fn read(found: &mut Found, path: &Path, depth: usize) -> Result<(), (PathBuf, St
         let mut values = words.map(|word| word.trim_matches('"').to_owned());
         let place = || format!("{}:{}", path.display(), index.saturating_add(1));
         match keyword.as_str() {
-            "match" => break,
+            "match" => {
+                found.conditions = found.conditions.take().or_else(|| Some(place()));
+                break;
+            }
+            "authenticationmethods" if found.methods.is_none() => {
+                found.methods = Some((values.collect(), place()));
+            }
             "include" if depth < MOST_LEVELS => {
                 for file in values.flat_map(|pattern| matching(&pattern)) {
                     read(found, &file, depth.saturating_add(1))?;

@@ -61,7 +61,7 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
         each(report, &survey, key, &tokens, &mut refused);
     }
     positions(report, &survey, &tokens);
-    report.good(Room::Store, format!("{}: {}", settings.store.display(), out::count(tokens.len(), "key")));
+    report.good(Room::Store, settings.store.display(), out::count(tokens.len(), "key"));
     let id = key.map(|key| key.id());
     Some(Seen { states: States::with(store, survey, id), refused })
 }

@@ -11,7 +11,7 @@ use yubiotp::mapping::Enrolment;
 
 /// Users who come by lines whose settings are not known.
 pub(super) fn lost(report: &mut Report, user: &str, why: &str) {
-    report.add(Room::User, Level::Error, "", format!("{user} is refused: {why}"), "mend that first");
+    report.add(Room::User, Level::Error, "", format!("{user} is refused: {why}"), "");
 }
 
 /// Users of a host where no login asks, and nothing is set up.
@@ -34,11 +34,11 @@ pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: 
         }
         Err(Fault::File(_)) if report.has_errors(Room::Files) => {
             let what = format!("{user} is refused until that is mended (see files)");
-            return who.refused(report, &who.place, what, "mend that first");
+            return who.refused(report, &who.place, what, "");
         }
         Err(Fault::NoMapping { .. } | Fault::EmptyMapping { .. }) => {
             let what = format!("{user} is refused until that is mended (see mapping)");
-            return who.refused(report, &who.place, what, "mend that first");
+            return who.refused(report, &who.place, what, "");
         }
         Err(fault) => {
             let why = fault.to_string();
@@ -56,7 +56,7 @@ pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: 
         // If it only could not be read, nothing is known.
         if report.has_errors(Room::Store) || report.has_errors(Room::Files) {
             let what = format!("{user} is refused while the store cannot be used (see store)");
-            return who.refused(report, &who.place, what, "mend the store first");
+            return who.refused(report, &who.place, what, "");
         }
         return who.unknown(report);
     };

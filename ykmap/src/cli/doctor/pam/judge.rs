@@ -74,6 +74,8 @@ pub(super) type Remarks = BTreeMap<(&'static str, String, String, String, Level)
 /// One service, judged.
 pub(super) struct Judge<'a> {
     pub(super) service: &'a Service,
+    /// Whoever comes by ssh has shown a key.
+    pub(super) key_first: bool,
     pub(super) remarks: &'a mut Remarks,
 }
 
@@ -214,11 +216,17 @@ impl Judge<'_> {
         } else {
             self.faults_that_do_not_count(auth, ours);
         }
-        if alone.iter().any(|end| end.yes && end.asked) {
-            let others = auth.iter().any(asks);
+        let others = auth.iter().any(asks);
+        let ssh = self.service.name == "sshd";
+        if alone.iter().any(|end| end.yes && end.asked) && !(ssh && self.key_first && !others) {
             let level = if others { Level::Warning } else { Level::Note };
-            let change =
-                if others { "write required, here and in the line that asks for the password" } else { "" };
+            let change = match others {
+                true => "write required, here and in the line that asks for the password",
+                false if ssh => {
+                    "if a key is to be needed, too: AuthenticationMethods publickey,keyboard-interactive in sshd_config"
+                }
+                false => "",
+            };
             let what = if others {
                 "the OTP alone lets in, whatever the other lines ask for"
             } else {
