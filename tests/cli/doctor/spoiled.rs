@@ -479,7 +479,12 @@ fn the_store() {
         assert!(other.place.ykmap(&["key", "remove", &anew.public_id()]).status.success());
         assert!(other.place.ykmap(&["key", "import", log.to_str().unwrap()]).status.success());
         fs::copy(key_file(&other), key_file(host)).unwrap();
-        ("error", "store", position_file(host), &["is not the position of the key", "key adopt"])
+        (
+            "error",
+            "store",
+            position_file(host),
+            &["is not the position of the key", "only if the key that is here", "key adopt"],
+        )
     });
     spoiled(|host| {
         assert!(host.place.ykmap(&["key", "disable", &host.key.public_id()]).status.success());

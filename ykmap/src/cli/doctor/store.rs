@@ -16,6 +16,7 @@ use yubiotp::{Credential, PublicId};
 use zeroize::Zeroize;
 
 const SEE_STORE: &str = "see store";
+const KEY_SHOW: &str = "ykmap key show ID says more";
 
 /// What it takes to tell how a token stands.
 pub(super) struct Seen {
@@ -127,29 +128,38 @@ fn position(
     credential: Option<&Credential>,
 ) -> Option<(String, String)> {
     let path = survey.position_file(token);
-    let (kind, fault) = match survey.slots(token) {
-        Ok(None) => ("no position", Fault::NoPosition { path, token: *token }),
+    let (kind, fault, change) = match survey.slots(token) {
+        Ok(None) => ("no position", Fault::NoPosition { path, token: *token }, Some(bring_back(token))),
         Ok(Some(slots))
             if credential.is_some_and(|credential| credential.fingerprint(token) != slots.state.key) =>
         {
-            ("other position", Fault::OtherKeysPosition { path, token: *token })
+            let change = if slots.state.key == Fingerprint::ELSEWHERE {
+                format!("ykmap key adopt {token}: it goes on from what validation servers accepted here")
+            } else {
+                format!(
+                    "bring that key back; only if the key that is here came by other ways than import, and was never used here: ykmap key adopt {token}"
+                )
+            };
+            ("other position", Fault::OtherKeysPosition { path, token: *token }, Some(change))
         }
         Ok(Some(slots)) => {
             condition(report, survey, token, &slots);
             return None;
         }
-        Err(fault) => ("position", fault),
+        Err(fault) => ("position", fault, None),
     };
-    let denied = fault.file().is_some_and(FileFault::is_denied);
-    many(report, kind, &fault);
+    if fault.file().is_some_and(|file| report.is_unread(file)) {
+        return None;
+    }
+    let (place, what, own) = told(&fault, KEY_SHOW);
+    let told = (place, what, change.clone().unwrap_or(own));
+    report.one_of_many(Room::Store, kind, Level::Error, told);
     let why = match fault {
-        Fault::NoPosition { .. } => ("no position".to_owned(), bring_back(token)),
-        Fault::OtherKeysPosition { .. } => {
-            (format!("positions/{token} is another key's"), SEE_STORE.to_owned())
-        }
-        _ => (format!("positions/{token} cannot be used"), SEE_STORE.to_owned()),
+        Fault::NoPosition { .. } => "no position".to_owned(),
+        Fault::OtherKeysPosition { .. } => format!("positions/{token} is not this key's"),
+        _ => format!("positions/{token} cannot be used"),
     };
-    (!denied).then_some(why)
+    Some((why, change.unwrap_or_else(|| SEE_STORE.to_owned())))
 }
 
 /// What may be so, and wants to be known.
@@ -180,7 +190,9 @@ fn positions(report: &mut Report, survey: &Survey, keys: &[PublicId]) {
             }
             Ok(Some(_)) => {
                 let place = survey.position_file(token).display().to_string();
-                let change = format!("bring keys/{token} back; if the key is not wanted here, leave it");
+                let change = format!(
+                    "if it is somebody's token, bring keys/{token} back, or import it (ykmap key import FILE)"
+                );
                 report.one_of_many(
                     Room::Store,
                     "no key",
@@ -207,9 +219,5 @@ fn many(report: &mut Report, kind: &'static str, fault: &Fault) {
     if fault.file().is_some_and(|file| report.is_unread(file)) {
         return;
     }
-    let (place, what, mut change) = told(fault, "ykmap key show ID says more");
-    if let Fault::NoPosition { token, .. } | Fault::OtherKeysPosition { token, .. } = fault {
-        change = bring_back(token);
-    }
-    report.one_of_many(Room::Store, kind, Level::Error, (place, what, change));
+    report.one_of_many(Room::Store, kind, Level::Error, told(fault, KEY_SHOW));
 }
