@@ -40,6 +40,21 @@ fn lines_that_were_meant_to_load_it() {
     }
 }
 
+/// One mistake is one error, and says what comes of it.
+#[test]
+fn a_misspelt_control() {
+    second_line(
+        "auth requird pam_yubiotp.so",
+        &["\"requird\"", "nobody who is asked gets in", "write required"],
+    );
+    let rest = "auth required pam_yubiotp.so\nauth requierd pam_nologin.so";
+    let host = Host::new();
+    host.service("sudo", &SUDO.replace("auth required pam_yubiotp.so", rest));
+    let visit = host.doctor(&[]);
+    visit.finds("error", "pam.d", &host.pam("sudo:3"), &["\"requierd\"", "nobody who is asked gets in"]);
+    assert_eq!(visit.of("error").len(), 1, "{visit:#?}");
+}
+
 /// Another module is another module, and what only speaks of ours does not load it.
 #[test]
 fn lines_about_something_else() {

@@ -67,7 +67,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) ->
         if whole && service.entries.iter().any(Entry::is_ours) {
             names.push(service.name.clone());
         }
-        Judge { service, key_first, remarks: &mut remarks }.all();
+        Judge { service, key_first, hopeless: false, remarks: &mut remarks }.all();
     }
     for ((kind, place, what, change, level), services) in remarks {
         let what = format!("{}: {kind}: {what}", shortened(&services, "service"));

@@ -76,6 +76,8 @@ pub(super) struct Judge<'a> {
     pub(super) service: &'a Service,
     /// Whoever comes by ssh has shown a key.
     pub(super) key_first: bool,
+    /// A line that libpam does not understand keeps everybody out.
+    pub(super) hopeless: bool,
     pub(super) remarks: &'a mut Remarks,
 }
 
@@ -96,15 +98,13 @@ impl Judge<'_> {
         if let Some(Broken { place, what, change }) = &self.service.broken {
             return self.say(Level::Error, Kind::Auth, place, what, change);
         }
-        for entry in &self.service.entries {
-            self.misread(entry);
-        }
         let (auth, account) = (self.stack(Kind::Auth), self.stack(Kind::Account));
         if auth.iter().any(Entry::is_ours) {
             self.auth(&auth, &account);
         }
         self.account(&auth, &account);
         for entry in &self.service.entries {
+            self.misread(entry);
             if entry.is_ours() && matches!(entry.kind, Kind::Session | Kind::Password) {
                 let what = "the module does nothing in such a line";
                 self.say(Level::Note, entry.kind, &entry.place, what, "take it out");
@@ -114,9 +114,11 @@ impl Judge<'_> {
 
     /// Lines that libpam does not understand, wherever they stand in a service that asks for a YubiKey, or was to.
     fn misread(&mut self, entry: &Entry) {
+        let hopeless = self.hopeless && entry.kind == Kind::Auth;
         match (&entry.what, entry.control.misread) {
             (What::MustFail(why), _) => {
-                let what = format!("{why}: libpam takes it for a no, and nobody gets in who comes to it");
+                let who = if hopeless { "who is asked gets in" } else { "gets in who comes to it" };
+                let what = format!("{why}: libpam takes it for a no, and nobody {who}");
                 self.say(Level::Error, entry.kind, &entry.place, what, &entry.mend());
             }
             (What::Module { path, .. }, _) if entry.suspect && !entry.is_ours() => {
@@ -124,8 +126,9 @@ impl Judge<'_> {
             }
             (What::Module { .. }, Some(why)) => {
                 let control = &entry.control_text;
+                let end = if hopeless { ": nobody who is asked gets in" } else { "" };
                 let what = format!(
-                    "libpam does not understand {control:?} ({why}), and takes every answer for a no"
+                    "libpam does not understand {control:?} ({why}), and takes every answer for a no{end}"
                 );
                 let words = ["required", "requisite", "sufficient", "optional", "include", "substack"];
                 let change = nearest(control, words).map_or_else(
@@ -196,6 +199,8 @@ impl Judge<'_> {
                     );
                     self.say(Level::Error, Kind::Auth, &jump.place, what, BELOW_THE_JUMP);
                 }
+                // Told of the line itself.
+                None if auth.iter().any(Entry::is_misread) => self.hopeless = true,
                 None => {
                     let change = "look at the lines that say no whatever happens";
                     self.say(Level::Error, Kind::Auth, &ours.place, what, change);

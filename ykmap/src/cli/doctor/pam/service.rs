@@ -99,6 +99,11 @@ impl Entry {
         self.module() == "pam_yubiotp"
     }
 
+    /// libpam does not understand it, and takes it for a no.
+    pub(crate) const fn is_misread(&self) -> bool {
+        matches!(self.what, What::MustFail(_)) || (self.control.misread.is_some() && !self.is_substack())
+    }
+
     /// The control field as it is to be written.
     pub(crate) fn control(&self) -> String {
         if self.control_text.contains('=') {
