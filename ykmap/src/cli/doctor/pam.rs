@@ -4,6 +4,7 @@ mod control;
 mod judge;
 mod service;
 mod stack;
+mod words;
 
 use super::report::{Level, Report, Room};
 use crate::cli::out;

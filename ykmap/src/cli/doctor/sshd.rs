@@ -51,7 +51,7 @@ pub(super) fn look(report: &mut Report, path: &Path, named: bool) {
             Level::Warning,
             path.display(),
             what,
-            "run it as root, or mend the file",
+            "run it in a root shell, or mend the file",
         );
     }
     let no = |value: &Option<(String, String)>, usual: &str| {
