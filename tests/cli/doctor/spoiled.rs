@@ -488,7 +488,7 @@ fn the_store() {
     });
     spoiled(|host| {
         assert!(host.place.ykmap(&["key", "disable", &host.key.public_id()]).status.success());
-        ("note", "store", position_file(host), &["is disabled", "key enable"])
+        ("note", "store", position_file(host), &["is disabled"])
     });
     spoiled(|host| {
         fs::write(host.place.path("keys/.vvcccccccccb.new"), "").unwrap();

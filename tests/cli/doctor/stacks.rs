@@ -37,7 +37,7 @@ fn told(visit: &Visit, service: &str) -> Truth {
     Truth {
         otp_gets_in: asked && !says(&["error"], "nobody who is asked gets in"),
         asked,
-        past: says(&["note", "warning"], "leads past pam_yubiotp"),
+        past: says(&["note", "warning", "error"], "leads past pam_yubiotp"),
         no_is_ignored: says(&["warning"], "its no does not count"),
         otp_alone: says(&["note", "warning"], "the OTP alone lets in"),
         open: says(&["error"], "lets in everybody"),

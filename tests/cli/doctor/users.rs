@@ -129,7 +129,7 @@ fn commands_name_the_settings() {
     visit.finds("error", "user", Path::new(""), &[&format!("{own}add bob")]);
     assert!(host.place.ykmap(&["key", "disable", &host.key.public_id()]).status.success());
     let visit = host.doctor(&["alice"]);
-    visit.finds("note", "store", Path::new(""), &[&format!("{own}key enable")]);
+    visit.finds("error", "user", Path::new(""), &[&format!("{own}key enable")]);
     for it in &visit.findings {
         assert!(!it.to_string().contains("ykmap key"), "{it}");
     }

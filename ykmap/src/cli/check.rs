@@ -81,7 +81,10 @@ pub(crate) fn examine(
             match states.map_or(State::Enabled, |states| states.of(&id)) {
                 State::Enabled | State::Elsewhere => {}
                 State::NoKey if settings.mode.asks_servers() => {}
-                State::Disabled => say(false, format!("token {id} is disabled (ykmap key enable {id})")),
+                State::Disabled => say(
+                    false,
+                    format!("token {id} is disabled (if it is in its owner's hands: ykmap key enable {id})"),
+                ),
                 State::SlotDamaged => say(
                     false,
                     format!("one slot of the position of token {id} is damaged (ykmap key show {id})"),

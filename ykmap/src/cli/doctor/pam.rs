@@ -59,8 +59,8 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) ->
         // What others include and no application asks for has not all the kinds of lines.
         let has = |kind| service.entries.iter().any(|entry| entry.kind == kind);
         let file = service.files.first();
-        let included =
-            all.iter().any(|it| it.name != service.name && it.files.iter().any(|it| Some(it) == file));
+        let from_here = |entry: &Entry| entry.is_ours() && Some(&entry.place.file) == file;
+        let included = all.iter().any(|it| it.name != service.name && it.entries.iter().any(from_here));
         let whole = service.broken.is_none() && service.unread.is_empty();
         if !service.unread.is_empty() || (whole && included && !(has(Kind::Auth) && has(Kind::Account))) {
             continue;
@@ -77,6 +77,13 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) ->
     let mut files: Vec<Rc<_>> = files.into_iter().collect();
     files.sort_unstable();
     for file in files {
+        let text = file::read_untrusted(&file, service::LONGEST).unwrap_or_default();
+        if let Some(line) = words::cut_off(&text) {
+            let place = Place { file: file.clone(), line };
+            let what =
+                "is longer than 1,022 bytes: libpam before 1.6 takes what is past them for a line of its own";
+            report.add(Room::Pam, Level::Error, place, what, "make it shorter (settings: config.toml)");
+        }
         for fault in file::faults(&file, Audience::Everyone) {
             report.file_fault(Room::Files, fault, "put the service file back in its place");
         }

@@ -171,9 +171,8 @@ fn condition(report: &mut Report, survey: &Survey, token: &PublicId, slots: &Slo
         report.one_of_many(Room::Store, "damaged", Level::Warning, (&place, what, change));
     }
     if !slots.state.enabled {
-        let change = format!("ykmap key enable {token}");
         let what = format!("token {token} is disabled");
-        report.one_of_many(Room::Store, "disabled", Level::Note, (&place, what, change));
+        report.one_of_many(Room::Store, "disabled", Level::Note, (&place, what, ""));
     }
 }
 

@@ -156,7 +156,7 @@ impl Who<'_> {
 
 fn remedy(state: State, token: &PublicId) -> String {
     match state {
-        State::Disabled => format!("ykmap key enable {token}"),
+        State::Disabled => format!("if it is in its owner's hands: ykmap key enable {token}"),
         State::NoKey => "ykmap key import FILE".to_owned(),
         State::NoPosition => bring_back(token),
         State::OtherStoreKey | State::NoStoreKey => "bring that store key back (see store)".to_owned(),

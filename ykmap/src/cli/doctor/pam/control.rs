@@ -54,6 +54,11 @@ impl Answer {
     pub(crate) const ABORT: Self = Self(26);
     pub(crate) const MODULE_UNKNOWN: Self = Self(28);
 
+    /// Every answer that a module gives but `incomplete`, after which libpam asks again.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..ANSWERS.len() - 1).map(Self)
+    }
+
     /// As the control field spells it.
     pub(crate) fn name(self) -> &'static str {
         ANSWERS.get(self.0).copied().unwrap_or_default()

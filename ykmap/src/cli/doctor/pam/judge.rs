@@ -44,6 +44,9 @@ const GATES: [&str; 32] = [
     "pam_wheel",
 ];
 
+/// Gates that are put there to leave some people out, by name or by group. What another gate leaves out is seldom meant.
+const DELIBERATE: [&str; 5] = ["pam_access", "pam_listfile", "pam_rootok", "pam_succeed_if", "pam_wheel"];
+
 /// What a module can be expected to answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Character {
@@ -96,7 +99,9 @@ impl Judge<'_> {
 
     pub(super) fn all(&mut self) {
         if let Some(Broken { place, what, change }) = &self.service.broken {
-            return self.say(Level::Error, Kind::Auth, place, what, change);
+            // What an application has no file for comes from `other`, and libpam reads it each time.
+            let all = if self.service.name == "other" { ", and with it every other one" } else { "" };
+            return self.say(Level::Error, Kind::Auth, place, format!("{what}{all}"), change);
         }
         let (auth, account) = (self.stack(Kind::Auth), self.stack(Kind::Account));
         if auth.iter().any(Entry::is_ours) {
@@ -163,11 +168,12 @@ impl Judge<'_> {
 
     fn auth(&mut self, auth: &[Entry], account: &[Entry]) {
         let Some(ours) = auth.iter().find(|entry| entry.is_ours()) else { return };
-        let (Some(accepted), Some(refused), Some(nobody), Some(alone)) = (
+        let (Some(accepted), Some(refused), Some(nobody), Some(alone), Some(excused)) = (
             walk(auth, Answer::SUCCESS, Others::Any),
             walk(auth, Answer::AUTH_ERR, Others::Any),
             walk(auth, Answer::AUTH_ERR, Others::Refuse),
             walk(auth, Answer::SUCCESS, Others::AskInVain),
+            walk(auth, Answer::IGNORE, Others::AskNothing),
         ) else {
             let what = "there are too many ways through these lines to look at";
             return self.say(Level::Warning, Kind::Auth, &ours.place, what, "use fewer jumps");
@@ -212,6 +218,13 @@ impl Judge<'_> {
             let change = "write required in the lines that ask, this one among them";
             self.say(Level::Error, Kind::Auth, &ours.place, what, change);
         }
+        let nullok = auth.iter().find(|entry| entry.is_ours() && has_nullok(entry));
+        if let Some(nullok) = nullok.filter(|_| excused.iter().any(|end| end.yes && end.asked)) {
+            let what =
+                "nullok, and no other line asks: users whom the mapping does not list get in with nothing";
+            let change = "take nullok out, or ask for a password as well";
+            self.say(Level::Error, Kind::Auth, &nullok.place, what, change);
+        }
         self.past(auth, account, &refused);
         if refused.iter().any(|end| end.yes && end.asked) {
             let control = ours.control();
@@ -246,13 +259,17 @@ impl Judge<'_> {
 
     /// Ways around the module.
     fn past(&mut self, auth: &[Entry], account: &[Entry], refused: &HashSet<End>) {
-        let guard = account.iter().find(|entry| entry.is_ours()).filter(|_| {
-            walk(account, Answer::AUTH_ERR, Others::Any).is_some_and(|ends| ends.iter().all(|end| !end.yes))
-        });
+        let keeps_out =
+            |answer| walk(account, answer, Others::Any).is_some_and(|ends| ends.iter().all(|end| !end.yes));
+        let guard = account
+            .iter()
+            .find(|entry| entry.is_ours())
+            .filter(|guard| keeps_out(Answer::AUTH_ERR) && (!has_nullok(guard) || keeps_out(Answer::IGNORE)));
+        let unasked = walk(auth, Answer::AUTH_ERR, Others::AskNothing).unwrap_or_default();
         let mut culprits: Vec<_> =
             refused.iter().filter(|end| end.yes && !end.asked).filter_map(|end| end.past).collect();
         culprits.sort_unstable();
-        for culprit in culprits.into_iter().filter_map(|at| auth.get(at)) {
+        for (at, culprit) in culprits.into_iter().filter_map(|at| Some((at, auth.get(at)?))) {
             let (name, control) = (culprit.module(), culprit.control());
             let by = format!("{control} {name} leads past pam_yubiotp");
             if let Some(guard) = guard {
@@ -260,14 +277,21 @@ impl Judge<'_> {
                 let change = if culprit.control.jumps() {
                     BELOW_THE_JUMP
                 } else {
-                    "write required here (for include: substack), or take the account line out"
+                    "write required here (for include: substack)"
                 };
                 self.say(Level::Warning, Kind::Auth, &culprit.place, what, change);
-            } else if character(culprit) == Character::Gate {
+            } else if unasked.iter().any(|end| end.yes && end.past == Some(at)) {
+                let what = format!("{by}: who it says yes to gets in, and is asked for nothing at all");
+                let change = "take it out, or put the lines that ask above it";
+                self.say(Level::Error, Kind::Auth, &culprit.place, what, change);
+            } else if is_deliberate(culprit) {
                 let what = format!("{by}: who it means is not asked for a YubiKey");
                 self.say(Level::Note, Kind::Auth, &culprit.place, what, "");
             } else {
-                let what = format!("{by}: whoever it says yes to gets in without a YubiKey");
+                let by_a_yes =
+                    matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
+                let who = if by_a_yes { "whoever it says yes to" } else { "whoever comes that way" };
+                let what = format!("{by}: {who} gets in without a YubiKey");
                 let change = if culprit.control.jumps() {
                     BELOW_THE_JUMP
                 } else {
@@ -275,6 +299,27 @@ impl Judge<'_> {
                 };
                 self.say(Level::Warning, Kind::Auth, &culprit.place, what, change);
             }
+        }
+    }
+
+    /// Ways around the account line, for whom no auth line accepted: sshd asks none after a key that it takes for enough.
+    fn around(&mut self, account: &[Entry], guard: &Entry) {
+        let Some(ends) = walk(account, Answer::AUTH_ERR, Others::Any) else { return };
+        let who = "who comes without an OTP (by an ssh key that sshd takes for enough)";
+        let mut culprits: Vec<_> =
+            ends.iter().filter(|end| end.yes && !end.asked).map(|end| end.past).collect();
+        culprits.sort_unstable();
+        culprits.dedup();
+        for culprit in culprits.into_iter().flatten().filter_map(|at| account.get(at)) {
+            let (control, name) = (culprit.control(), culprit.module());
+            let what =
+                format!("{control} {name} leads past the account line of pam_yubiotp, and lets in {who}");
+            let change = "put the account line of pam_yubiotp above it";
+            self.say(Level::Warning, Kind::Account, &culprit.place, what, change);
+        }
+        if ends.iter().any(|end| end.yes && end.asked) {
+            let what = format!("its no does not count ({}): it lets in {who}", guard.control());
+            self.say(Level::Warning, Kind::Account, &guard.place, what, "write required");
         }
     }
 
@@ -330,7 +375,10 @@ impl Judge<'_> {
 
     fn account(&mut self, auth: &[Entry], account: &[Entry]) {
         let [asking, guard] = [auth, account].map(|stack| stack.iter().find(|entry| entry.is_ours()));
-        let nullok = |entry: &Entry| options(entry).is_some_and(|options| options.nullok);
+        if let (Some(_), Some(guard)) = (asking, guard) {
+            self.around(account, guard);
+        }
+        let nullok = has_nullok;
         match (asking, guard) {
             (None, Some(guard)) => {
                 let nullok = nullok(guard);
@@ -351,6 +399,16 @@ impl Judge<'_> {
             _ => {}
         }
     }
+}
+
+fn has_nullok(entry: &Entry) -> bool {
+    options(entry).is_some_and(|options| options.nullok)
+}
+
+/// Whether a line leaves somebody out on purpose.
+fn is_deliberate(entry: &Entry) -> bool {
+    let What::Module { args, .. } = &entry.what else { return false };
+    DELIBERATE.contains(&entry.module()) && !args.iter().any(|arg| arg.as_c_str() == c"onerr=succeed")
 }
 
 /// What to do where a jump leads past the module: `required` in place of the jump would keep everybody out, for what it
@@ -387,12 +445,13 @@ enum Others {
     Any,
     /// What asks for something is told something wrong.
     AskInVain,
+    /// The same, and who is meant to be left out is not the one who comes.
+    AskNothing,
     /// Everything says no that can.
     Refuse,
 }
 
 fn walk(stack: &[Entry], ours: Answer, others: Others) -> Option<HashSet<End>> {
-    let any = [Answer::SUCCESS, Answer::AUTH_ERR, Answer::USER_UNKNOWN, Answer::IGNORE];
     let answers = |entry: &Entry| {
         let possible = match (character(entry), others) {
             _ if matches!(entry.what, What::MustFail(_)) => vec![Answer::PERM_DENIED],
@@ -401,18 +460,19 @@ fn walk(stack: &[Entry], ours: Answer, others: Others) -> Option<HashSet<End>> {
             (Character::Deny, _) | (Character::Gate | Character::Asks, Others::Refuse) => {
                 vec![Answer::AUTH_ERR]
             }
-            (Character::Asks, Others::AskInVain) => vec![Answer::AUTH_ERR],
-            (Character::Gate | Character::Asks, _) => any.to_vec(),
+            (Character::Asks, Others::AskInVain | Others::AskNothing) => vec![Answer::AUTH_ERR],
+            (Character::Gate, Others::AskNothing) if is_deliberate(entry) => vec![Answer::AUTH_ERR],
+            (Character::Gate | Character::Asks, _) => Answer::all().collect(),
         };
         distinct(&entry.control, possible)
     };
     stack::ends(stack, answers, Entry::is_ours)
 }
 
-/// One of each sort: of answers about which libpam does the same, only a yes and a no are told apart by what follows, so
-/// that fewer ways have to be walked.
+/// One of each sort: of answers about which libpam does the same, only a yes, a no and none are told apart by what
+/// follows, so that fewer ways have to be walked.
 fn distinct(control: &Control, answers: Vec<Answer>) -> Vec<Answer> {
-    let sort = |answer: Answer| (control.action(answer), answer == Answer::SUCCESS);
+    let sort = |answer: Answer| (control.action(answer), answer == Answer::SUCCESS, answer == Answer::IGNORE);
     let mut kept: Vec<Answer> = Vec::new();
     for answer in answers {
         if kept.iter().all(|other| sort(*other) != sort(answer)) {

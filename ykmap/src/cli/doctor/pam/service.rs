@@ -12,7 +12,7 @@ use ykmap::options::nearest;
 /// How deep files may include each other.
 const MOST_LEVELS: usize = 16;
 /// No service file is that long.
-const LONGEST: u64 = 1 << 20;
+pub(super) const LONGEST: u64 = 1 << 20;
 
 /// What a line is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

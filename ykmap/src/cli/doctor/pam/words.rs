@@ -1,5 +1,17 @@
 //! The lines of a service file, and the words of a line, as libpam takes them.
 
+/// The first line that older versions of libpam cut in two, counted from 1: they read 1,023 bytes at a time, of lines
+/// that a backslash joins together.
+pub(super) fn cut_off(text: &[u8]) -> Option<usize> {
+    const PIECE: usize = 1023;
+    let physical = (1..).zip(text.split(|byte| *byte == b'\n')).find(|(_, line)| line.len() >= PIECE);
+    let joined = lines(text)
+        .into_iter()
+        .find(|(_, line)| line.as_ref().is_some_and(|line| line.len() >= PIECE))
+        .map(|(number, _)| number);
+    physical.map(|(number, _)| number).into_iter().chain(joined).min()
+}
+
 /// The lines of a service file with their numbers: without comments, without empty ones, put together where a backslash
 /// ends one. `None` for one that never ends.
 pub(super) fn lines(text: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
