@@ -94,7 +94,7 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
     (
         "lines and colours for the log",
         "printf 'asked 0\\nfailed 0 3 16\\nx\\nuser=root \\033[1m'",
-        "user=root",
+        "no event",
     ),
     ("says that it is unable", "printf 'unable 5\\nhello'", "hello"),
 ];
