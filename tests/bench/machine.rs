@@ -12,9 +12,10 @@ pub(crate) fn machine() -> String {
     let rustc = said("rustc", &["-V"]);
     let packages = ["libpam0g", "libpam-oath", "libpam-yubico"];
     let theirs = said("dpkg-query", &[&["-W", "-f", "${Package} ${Version}; "], &packages[..]].concat());
-    let theirs = if theirs.is_empty() { "the system's peers; ".to_owned() } else { theirs };
+    let theirs = theirs.trim_end_matches([';', ' ']);
+    let theirs = if theirs.is_empty() { "the system's peers" } else { theirs };
     format!(
-        "{cpu}, {cores} cores; Linux {}; {}; {rustc}; {theirs}the temporary folder, where all of it is written, on {}.",
+        "{cpu}, {cores} cores; Linux {}; {}; {rustc}; {theirs}; the temporary folder, where all of it is written, on {}.",
         kernel.trim_end(),
         system.trim_matches('"'),
         file_system()
