@@ -3,7 +3,7 @@
 //! PAM_SUCCESS only for an answer that ends with an OTP of a token which the mapping, read a second time and slowly,
 //! gives to this user, and which is above the token's position; then that is the position, and the same answer is
 //! never accepted again. PAM_IGNORE only with `nullok`, for whoever is not listed in a mapping without fault. And a
-//! plain login that should succeed does. The log never holds the encrypted part of an OTP.
+//! plain login that should succeed does. The log never holds the encrypted part of an OTP that was typed.
 //!
 //! Input: lines: the user; arguments with tabs between them; answers with tabs between them, one with `^` before it is
 //! what a module before this one left; the mapping. In answers `%` and two digits stand for an OTP: whose, and the
@@ -91,6 +91,12 @@ impl<'a> Script<'a> {
         (code, host)
     }
 
+    /// Whether it stands where the administrator wrote it, or is what the application calls the user.
+    fn names(&self, block: &str) -> bool {
+        let has = |text: &[u8]| text.windows(block.len()).any(|part| part == block.as_bytes());
+        has(self.user) || self.args.iter().any(|arg| has(arg.as_bytes()))
+    }
+
     fn has(&self, arg: &CStr) -> bool {
         self.args.iter().any(|given| given.as_c_str() == arg)
     }
@@ -104,7 +110,8 @@ fuzz_target!(|input: &[u8]| {
     let tokens = model::tokens(&lines, script.user);
     let (code, host) = script.run();
     for line in host.log.borrow().iter() {
-        let secret = OTPS.iter().flatten().any(|otp| line.contains(&otp[otp.len() - 32..]));
+        let mut blocks = OTPS.iter().flatten().map(|otp| &otp[otp.len() - 32..]);
+        let secret = blocks.any(|block| line.contains(block) && !script.names(block));
         assert!(!secret && !line.contains('\n') && !line.contains('\0'), "{line:?}");
     }
     let after = WORLD.positions();

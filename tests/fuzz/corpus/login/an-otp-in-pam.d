@@ -1,0 +1,2 @@
+bob
+vvcccccccccbebrvdelrdtfhebiefvguibddgtglklkdb:$0
