@@ -8,6 +8,7 @@
 )]
 
 mod advice;
+mod completions;
 mod desk;
 mod doctor;
 mod edits;

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 24] = [
+const VERBS: [&[&str]; 25] = [
     &[],
     &["init"],
     &["add"],
@@ -12,6 +12,7 @@ const VERBS: [&[&str]; 24] = [
     &["doctor"],
     &["verify"],
     &["otp"],
+    &["completions"],
     &["modhex"],
     &["modhex", "encode"],
     &["modhex", "decode"],

@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod completions;
 mod doctor;
 mod files;
 mod init;
@@ -13,7 +14,7 @@ mod out;
 mod remove;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use ykmap::Fault;
@@ -31,7 +32,7 @@ use yubiotp::PublicId;
 )]
 pub(crate) struct Command {
     /// Settings file [default: /etc/yubiotp/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// For scripts: JSON instead of text
     #[arg(long, global = true)]
@@ -65,6 +66,8 @@ enum Verb {
     Modhex(modhex::Verb),
     /// Say what an OTP holds, without using it up
     Otp(otp::Args),
+    /// Write what a shell needs to complete verbs and options
+    Completions(completions::Args),
 }
 
 /// Why a verb did not do what was asked.
@@ -156,6 +159,10 @@ fn dispatch(command: Command) -> Done {
         Verb::Key(verb) => key::run(&context, verb),
         Verb::Modhex(verb) => modhex::run(&context, &verb),
         Verb::Otp(args) => otp::run(&context, args),
+        Verb::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
     }
 }
 

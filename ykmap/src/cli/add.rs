@@ -1,6 +1,7 @@
 //! `ykmap add`
 
 use super::{Context, Done, Failure, files, out};
+use clap::ValueHint;
 use serde_json::json;
 use ykmap::decide;
 use ykmap::settings::Settings;
@@ -13,6 +14,7 @@ use yubiotp::{PublicId, Reason};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose tokens
+    #[arg(value_hint = ValueHint::Username)]
     user: String,
     /// OTPs, which are checked as at a login and used up, or public ids, which are taken as they are [default:
     /// ask for a press]

@@ -16,6 +16,7 @@ mod store;
 mod user;
 
 use super::{Context, Done, Failure, absolute};
+use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
 use report::Report;
 use settings::Found;
@@ -32,13 +33,13 @@ const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 )]
 pub(crate) struct Args {
     /// Also why each of these would be refused
-    #[arg(value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "USER", value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Username)]
     users: Vec<String>,
     /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
-    #[arg(long = "pam-dir", value_name = "DIR")]
+    #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pam_dirs: Vec<PathBuf>,
     /// Settings of sshd, looked at if the service sshd asks for a YubiKey [default: /etc/ssh/sshd_config]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     sshd_config: Option<PathBuf>,
     /// Ask no validation server
     #[arg(long)]

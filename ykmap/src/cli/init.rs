@@ -2,6 +2,7 @@
 
 use super::files::HEAD;
 use super::{Context, Done, Failure, absolute, out};
+use clap::ValueHint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use ykmap::file::{self, Audience, FileFault, Folder};
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Keep all of it in this one folder, and touch nothing else
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::out::{self, Field};
 use super::{Context, Done, files};
+use clap::ValueHint;
 use serde_json::json;
 use std::fmt;
 use ykmap::settings::Settings;
@@ -15,6 +16,7 @@ use yubiotp::seal::StoreKeyId;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only this user
+    #[arg(value_hint = ValueHint::Username)]
     user: Option<String>,
 }
 

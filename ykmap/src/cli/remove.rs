@@ -1,12 +1,14 @@
 //! `ykmap remove`
 
 use super::{Context, Done, Failure, files, out, parse_id};
+use clap::ValueHint;
 use serde_json::json;
 use yubiotp::{PublicId, mapping};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose tokens
+    #[arg(value_hint = ValueHint::Username)]
     user: String,
     /// Public ids to take away; without any, the user is taken out of the mapping
     #[arg(value_name = "ID", value_parser = parse_id)]

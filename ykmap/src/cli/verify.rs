@@ -1,6 +1,7 @@
 //! `ykmap verify`
 
 use super::{Context, Done, Failure, files, out};
+use clap::ValueHint;
 use serde_json::json;
 use ykmap::{decide, mapping};
 use yubiotp::verdict::Verdict;
@@ -9,6 +10,7 @@ use zeroize::Zeroizing;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Who would log in
+    #[arg(value_hint = ValueHint::Username)]
     user: String,
     /// What they would type [default: ask]
     otp: Option<String>,

@@ -1,6 +1,7 @@
 //! `ykmap key import`
 
 use crate::cli::{Context, Done, Failure, files, out};
+use clap::ValueHint;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use yubiotp::{Credential, PublicId};
 pub(crate) struct Args {
     /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or what `ykmap key export` wrote; - for standard
     /// input
+    #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Read and check everything, and write nothing
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `ykmap key new`
 
 use crate::cli::{Context, Done, Failure, out, parse_id};
+use clap::ValueHint;
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use ykmap::random;
@@ -9,7 +10,7 @@ use yubiotp::{AesKey, Credential, PrivateId, PublicId};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The public id to give it [default: vv and ten random characters]
-    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    #[arg(long, value_name = "ID", value_parser = parse_id, value_hint = ValueHint::Other)]
     id: Option<PublicId>,
 }
 
