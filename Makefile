@@ -5,24 +5,36 @@ target  := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 prefix  ?= /usr
 bindir  ?= $(prefix)/bin
-docdir  ?= $(prefix)/share/doc/pam_yubiotp
+datadir ?= $(prefix)/share
+mandir  ?= $(datadir)/man
+docdir  ?= $(datadir)/doc/pam_yubiotp
 # Where the module looks for the program that speaks to the network. Elsewhere, `ask` in config.toml must say where.
 askdir  ?= $(prefix)/libexec/yubiotp
-# Where libpam looks for modules: /usr/lib/TRIPLET/security on Debian, /usr/lib64/security on Fedora.
-triplet := $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || cc -print-multiarch 2>/dev/null)
-pamdir  ?= $(prefix)/$(if $(triplet),lib/$(triplet),$(if $(wildcard /usr/lib64/security),lib64,lib))/security
+# Where libpam looks for modules, which is where its own are: /usr/lib/TRIPLET/security on Debian, /usr/lib64/security on
+# Fedora.
+pamdir  ?= $(prefix)$(patsubst /usr%,%,$(patsubst %/pam_permit.so,%,$(or $(firstword \
+	$(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security/pam_permit.so /usr/lib64/security/pam_permit.so \
+	/usr/lib/*/security/pam_permit.so)),/usr/lib/security/pam_permit.so)))
+# Where each shell looks for completions, and the tools of Debian for profiles: empty leaves that out.
+bashdir ?= $(datadir)/bash-completion/completions
+zshdir  ?= $(datadir)/zsh/$(if $(wildcard /etc/debian_version),vendor-completions,site-functions)
+fishdir ?= $(datadir)/fish/vendor_completions.d
+pamconfigdir ?= $(if $(wildcard /etc/debian_version),$(datadir)/pam-configs)
+apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-profiles)
 
-.PHONY: help demo test check bench fuzz build install uninstall clean
+.PHONY: help demo test test-packages check bench fuzz build deb rpm install uninstall clean
 
 help:
 	@echo 'make demo       logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test       every test; sshd, sudo and login for real if run as root'
+	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
 	@echo 'make check      formatting, lints, and what a login process loads'
 	@echo 'make bench      beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make fuzz       what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build      the module, the program that asks validation servers, and the command'
+	@echo 'make deb, rpm   the same as a package, in $(target)/debian and $(target)/generate-rpm'
 	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
-	@echo 'make uninstall  takes the files out again; first take the module out of /etc/pam.d'
+	@echo 'make uninstall  takes the files out again, once no line of pam.d needs them'
 
 demo:
 	@packaging/need build
@@ -52,36 +64,65 @@ fuzz:
 	@packaging/need test
 	packaging/fuzz $(FUZZ_SECONDS)
 
-# One package at a time: built together, the module would be linked with the command's features.
+# One package at a time: built together, the module would be linked with the command's features. Paths of this machine
+# are left out, so that two machines build the same bytes.
+build: export RUSTFLAGS += $(foreach folder,$(abspath $(target)) $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo), \
+	--remap-path-prefix=$(folder)=/src)
+build: export CFLAGS += $(foreach folder,$(abspath $(target)) $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo), \
+	-ffile-prefix-map=$(folder)=/src)
 build:
 	@packaging/need build
 	$(CARGO) build --release --locked -p pam_yubiotp
 	$(CARGO) build --release --locked -p ykask
 	$(CARGO) build --release --locked -p ykmap
+	packaging/copyright >$(target)/release/copyright
+	@mkdir -p $(target)/release/completions
+	for shell in bash zsh fish; do \
+		$(target)/release/ykmap completions $$shell >$(target)/release/completions/ykmap.$$shell || exit 1; done
+
+deb: build
+	packaging/package deb $(target)/debian
+
+rpm: build
+	packaging/package rpm $(target)/generate-rpm
+
+test-packages: deb rpm
+	@packaging/need packages
+	$(CARGO) test -p tests --test packages -- --nocapture
 
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:
 	@for file in libpam_yubiotp.so yubiotp-ask ykmap; do \
 		test -e $(target)/release/$$file || { echo 'first: make build' >&2; exit 1; }; done
 	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(askdir)
-	install -d $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/docs
 	install -m 644 -s $(target)/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new
 	mv -f $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new $(DESTDIR)$(pamdir)/pam_yubiotp.so
 	install -m 755 -s $(target)/release/yubiotp-ask $(DESTDIR)$(askdir)/.yubiotp-ask.new
 	mv -f $(DESTDIR)$(askdir)/.yubiotp-ask.new $(DESTDIR)$(askdir)/yubiotp-ask
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
+	for page in $(wildcard packaging/man/*.[0-9]); do \
+		install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
+		gzip -9nf $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; done
+	install -D -m 644 $(target)/release/completions/ykmap.bash $(DESTDIR)$(bashdir)/ykmap
+	install -D -m 644 $(target)/release/completions/ykmap.zsh $(DESTDIR)$(zshdir)/_ykmap
+	install -D -m 644 $(target)/release/completions/ykmap.fish $(DESTDIR)$(fishdir)/ykmap.fish
+	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
+	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
-	install -m 644 docs/store.md $(DESTDIR)$(docdir)/docs
+	install -m 644 $(target)/release/copyright $(DESTDIR)$(docdir)
+	install -m 644 docs/* $(DESTDIR)$(docdir)/docs
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
 
 # A line in pam.d that names a module which is gone refuses everybody.
 uninstall:
-	@if [ -z '$(DESTDIR)' ] && grep -ls '^[^#]*pam_yubiotp' /etc/pam.d/* /etc/pam.conf; then \
-		echo 'these still name the module: take it out of them first' >&2; exit 1; fi
-	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap
-	rm -f $(DESTDIR)$(askdir)/yubiotp-ask
-	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(askdir) 2>/dev/null
+	@[ -n '$(DESTDIR)' ] || packaging/scripts/prerm remove
+	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(DESTDIR)$(askdir)/yubiotp-ask
+	rm -f $(foreach page,$(notdir $(wildcard packaging/man/*.[0-9])),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(page).gz)
+	rm -f $(DESTDIR)$(bashdir)/ykmap $(DESTDIR)$(zshdir)/_ykmap $(DESTDIR)$(fishdir)/ykmap.fish
+	[ -z '$(pamconfigdir)' ] || rm -f $(DESTDIR)$(pamconfigdir)/yubiotp $(DESTDIR)$(pamconfigdir)/yubiotp-rollout
+	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))
 	rm -rf $(DESTDIR)$(docdir)
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(askdir) 2>/dev/null
 
 clean:
 	$(CARGO) clean
