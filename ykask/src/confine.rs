@@ -14,7 +14,7 @@ use nix::sys::prctl;
 const ABI_KNOWN: ABI = ABI::V6;
 
 /// What name resolution reads (glibc and musl). Links are followed here, so their targets count.
-const READ: [&str; 21] = [
+const READ: [&str; 22] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
@@ -24,6 +24,8 @@ const READ: [&str; 21] = [
     "/etc/services",
     "/etc/protocols",
     "/etc/networks",
+    // Which domains nss-mdns asks its neighbours about, beside .local.
+    "/etc/mdns.allow",
     "/etc/ld.so.cache",
     // Modules of nsswitch.conf are loaded when the first name is looked up.
     "/lib",
