@@ -100,13 +100,14 @@ install:
 	install -m 755 -s $(target)/release/yubiotp-ask $(DESTDIR)$(askdir)/.yubiotp-ask.new
 	mv -f $(DESTDIR)$(askdir)/.yubiotp-ask.new $(DESTDIR)$(askdir)/yubiotp-ask
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
-	for page in $(wildcard packaging/man/*.[0-9]); do \
+	for page in packaging/man/*.[0-9]; do \
 		install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
 		gzip -9nf $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; done
 	install -D -m 644 $(target)/release/completions/ykmap.bash $(DESTDIR)$(bashdir)/ykmap
 	install -D -m 644 $(target)/release/completions/ykmap.zsh $(DESTDIR)$(zshdir)/_ykmap
 	install -D -m 644 $(target)/release/completions/ykmap.fish $(DESTDIR)$(fishdir)/ykmap.fish
 	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
+	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	install -m 644 $(target)/release/copyright $(DESTDIR)$(docdir)
