@@ -131,7 +131,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let ykmap = Context { config: named, json: false }.ykmap();
     out::line(&format!(
         "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new    or, with validation servers: [online] in {config}\n  \
-         {ykmap} add USER\n  {ykmap} verify USER\nthen a line in pam.d, with a root shell kept open (README, \"First login\")."
+         {ykmap} add USER\n  {ykmap} verify USER\nthen switch it on, with a root shell kept open: pam_yubiotp(8), EXAMPLES."
     ));
     Ok(())
 }

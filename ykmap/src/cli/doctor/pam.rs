@@ -109,7 +109,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) ->
             ("no service that you can read loads pam_yubiotp.so", "")
         } else {
             let what = "no service loads pam_yubiotp.so: no login asks for a YubiKey";
-            (what, "a line in pam.d asks for it (README: First login)")
+            (what, "pam_yubiotp(8) says how to switch it on")
         };
         report.add(Room::Pam, Level::Note, "", what, change);
     } else {

@@ -76,7 +76,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
             groups.push(Group::unasked(Vec::new(), None, false));
         } else {
             let what = "nothing of pam_yubiotp is set up here";
-            report.add(Room::Settings, Level::Note, "", what, "ykmap init (README: First login)");
+            report.add(Room::Settings, Level::Note, "", what, "ykmap init");
         }
     }
     for group in groups {
