@@ -25,16 +25,16 @@ apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-p
 .PHONY: help demo test test-packages check bench fuzz build deb rpm install uninstall clean
 
 help:
-	@echo 'make demo       logins, replays, a server that goes away: through the real libpam, in a temporary folder'
-	@echo 'make test       every test; sshd, sudo and login for real if run as root'
+	@echo 'make demo           logins, replays, a server that goes away: through the real libpam, in a temporary folder'
+	@echo 'make test           every test; sshd, sudo and login for real if run as root'
 	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
-	@echo 'make check      formatting, lints, and what a login process loads'
-	@echo 'make bench      beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
-	@echo 'make fuzz       what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
-	@echo 'make build      the module, the program that asks validation servers, and the command'
-	@echo 'make deb, rpm   the same as a package, in $(target)/debian and $(target)/generate-rpm'
-	@echo 'make install    what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
-	@echo 'make uninstall  takes the files out again, once no line of pam.d needs them'
+	@echo 'make check          formatting, lints, and what a login process loads'
+	@echo 'make bench          beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
+	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
+	@echo 'make build          the module, the program that asks validation servers, and the command'
+	@echo 'make deb, rpm       the same as a package, in $(target)/debian and $(target)/generate-rpm'
+	@echo 'make install        what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
+	@echo 'make uninstall      takes the files out again, once no line of pam.d needs them'
 
 demo:
 	@packaging/need build
