@@ -12,6 +12,7 @@
 
 mod apparmor;
 mod compiled;
+mod selinux;
 mod trace;
 
 use std::path::PathBuf;
