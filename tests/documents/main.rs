@@ -1,21 +1,49 @@
-//! What the documents name is there.
-#![expect(clippy::disallowed_methods, reason = "a test that fails must stop")]
+//! The documents are true: what code, `--help`, manual and README say of one thing is the same, in both directions; what
+//! they name is there; and the commands that they show are run. One topic a file.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that fails must stop"
+)]
 
-use std::path::Path;
+mod arguments;
+mod commands;
+mod examples;
+mod lint;
+mod outcomes;
+mod page;
+mod readme;
+mod reasons;
+mod security;
+mod settings;
+mod source;
+mod verbs;
 
-/// Every file that SECURITY.md names in backticks.
-#[test]
-fn security_md_names_files_that_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
-    let named: Vec<_> = text.split('`').skip(1).step_by(2).filter(|word| is_path_of_ours(word)).collect();
-    assert!(named.len() > 30, "{named:?}");
-    let missing: Vec<_> = named.iter().filter(|path| !root.join(path).exists()).collect();
-    assert!(missing.is_empty(), "SECURITY.md names what is not there: {missing:?}");
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The checkout.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// As `ykmap/src/file.rs` and `clippy.toml`; not as `/etc/yubiotp/store.key`.
-fn is_path_of_ours(word: &str) -> bool {
-    let is_file = [".rs", ".toml", ".md"].iter().any(|end| word.ends_with(end));
-    is_file && !word.starts_with('/')
+/// A file of the checkout.
+fn text_of(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
+
+/// Two lists that should be one: what each has and the other has not.
+#[track_caller]
+fn same(one: (&str, &BTreeSet<String>), other: (&str, &BTreeSet<String>)) {
+    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    let (here, there) = (only(one.1, other.1), only(other.1, one.1));
+    assert!(
+        here.is_empty() && there.is_empty(),
+        "only in {}: {here:#?}\nonly in {}: {there:#?}",
+        one.0,
+        other.0
+    );
+    assert!(!one.1.is_empty(), "{} and {} have nothing", one.0, other.0);
 }

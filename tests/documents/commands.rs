@@ -1,0 +1,145 @@
+//! Every command that the README and the manual show is run: all of them, taken from the text, against a table of who runs
+//! which.
+
+use crate::page::{PAGES, Page};
+use crate::{readme, root, text_of};
+use std::collections::BTreeSet;
+
+/// Who runs a command.
+#[derive(Clone, Copy)]
+enum Run {
+    /// A test: its file and its name.
+    Test(&'static str, &'static str),
+    /// What must hold for a change to land: a part of a line of `.ci/run`.
+    Ci(&'static str),
+    /// The life of a host in a root of its own: `tests/packages`, which has this text.
+    Life(&'static str),
+}
+
+const BY_EXAMPLES: &str = "tests/documents/examples.rs";
+
+/// Each command, without sudo before it.
+const RUN: [(&str, Run); 18] = [
+    ("make demo", Run::Ci("make demo")),
+    ("make test", Run::Ci("make test")),
+    ("make build", Run::Ci("make build")),
+    ("make install", Run::Ci("make install ")),
+    ("ykmap init", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
+    ("ykmap key new", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
+    ("ykmap add alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
+    ("ykmap verify alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
+    ("sudo -i", Run::Life("sudo -i")),
+    ("sudo -k true", Run::Life("sudo -k true")),
+    (
+        "journalctl -t sudo | grep pam_yubiotp | tail -n 1",
+        Run::Test(BY_EXAMPLES, "the_reason_is_found_in_the_log"),
+    ),
+    ("ykmap doctor alice", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
+    ("ykmap doctor", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
+    ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
+    ("/usr/libexec/yubiotp/yubiotp-ask --version", Run::Ci("/usr/libexec/yubiotp/yubiotp-ask --version")),
+    ("pam-auth-update --enable yubiotp", Run::Life("pam-auth-update --enable yubiotp")),
+    ("pam-auth-update --enable yubiotp-rollout", Run::Life("pam-auth-update --enable yubiotp-rollout")),
+    ("pam-auth-update --disable yubiotp", Run::Life("pam-auth-update --disable yubiotp")),
+];
+
+/// The page whose every command is run as it stands there, by the test that takes them from it.
+const RUN_AS_A_WHOLE: (&str, Run) = ("ykmap.1", Run::Test(BY_EXAMPLES, "ykmap_1_is_run"));
+
+/// A line after a prompt; not a comment in a file that is shown.
+pub(crate) fn prompted(line: &str) -> Option<&str> {
+    let command = line.strip_prefix("# ").or(line.strip_prefix("$ "))?;
+    let first = command.split(' ').next()?;
+    let plain = first.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'));
+    let begins = first.starts_with(|c: char| c.is_ascii_lowercase()) || first.starts_with("/usr/");
+    (plain && begins).then_some(command)
+}
+
+/// The commands of the README, one by one.
+pub(crate) fn of_readme() -> Vec<String> {
+    let mut found = Vec::new();
+    for (language, block) in readme::blocks() {
+        for line in block.lines() {
+            let line = match language.as_str() {
+                "sh" => line.split("  #").next().filter(|line| !line.starts_with('#')),
+                "" => prompted(line),
+                _ => None,
+            };
+            found.extend(line.into_iter().flat_map(one_by_one));
+        }
+    }
+    found
+}
+
+/// The commands of a page.
+fn of_page(page: &Page) -> Vec<String> {
+    page.displays()
+        .iter()
+        .flat_map(|display| display.lines())
+        .filter_map(prompted)
+        .flat_map(one_by_one)
+        .collect()
+}
+
+fn one_by_one(line: &str) -> Vec<String> {
+    let bare = |command: &str| {
+        let command = command.trim();
+        let behind = command.strip_prefix("sudo ").filter(|behind| !behind.starts_with('-'));
+        behind.unwrap_or(command).to_owned()
+    };
+    line.split(" && ").map(bare).filter(|command| !command.is_empty()).collect()
+}
+
+#[test]
+fn every_command_has_somebody_who_runs_it() {
+    let mut shown: BTreeSet<String> = of_readme().into_iter().collect();
+    assert!(shown.len() > 8, "{shown:?}");
+    for name in PAGES.into_iter().filter(|name| *name != RUN_AS_A_WHOLE.0) {
+        let Some(page) = Page::read(name) else { return };
+        shown.extend(of_page(&page));
+    }
+    let known: BTreeSet<_> = RUN.into_iter().map(|(command, _)| command.to_owned()).collect();
+    crate::same(("README.md and the manual", &shown), ("the table of who runs which", &known));
+}
+
+/// Whoever is to run a command is there.
+#[test]
+fn whoever_runs_one_is_there() {
+    let ci = text_of(".ci/run");
+    let life = root().join("tests/packages");
+    let life = life.is_dir().then(|| {
+        let files = std::fs::read_dir(&life).unwrap();
+        files
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default())
+            .collect::<String>()
+    });
+    for (command, run) in RUN.into_iter().chain([RUN_AS_A_WHOLE]) {
+        match run {
+            Run::Test(file, name) => {
+                let test = format!("#[test]\nfn {name}() {{");
+                assert!(text_of(file).contains(&test), "{command}: {file} has no test {name}");
+            }
+            Run::Ci(part) => assert!(ci.contains(part), "{command}: .ci/run has no {part}"),
+            Run::Life(text) => {
+                if let Some(life) = &life {
+                    assert!(life.contains(text), "{command}: nothing in tests/packages has {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_are_told_from_comments() {
+    for (line, command) in [
+        ("# ykmap list", Some("ykmap list")),
+        ("$ /usr/libexec/x --version", Some("/usr/libexec/x --version")),
+        ("# user:id:id", None),
+        ("# /etc/yubiotp/config.toml", None),
+        ("accepted: alice", None),
+    ] {
+        assert_eq!(prompted(line), command, "{line}");
+    }
+    assert_eq!(one_by_one("make build && sudo make install"), ["make build", "make install"]);
+    assert_eq!(one_by_one("sudo -k true "), ["sudo -k true"]);
+}

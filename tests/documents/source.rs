@@ -1,0 +1,113 @@
+//! What a source file can say: its string literals that are sentences.
+
+use crate::text_of;
+use std::collections::BTreeMap;
+
+/// Which of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All, but reasons of lints.
+    All,
+    /// Those of `#[error("…")]`.
+    Errors,
+}
+
+/// The sentences of a file, without its tests: `{}` for each value, or several side by side. A text is a sentence if it
+/// has a blank and a letter.
+pub(crate) fn sentences(path: &str, which: Which) -> Vec<String> {
+    let source = text_of(path);
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let literals = literals(code);
+    let constants: BTreeMap<_, _> = literals
+        .iter()
+        .filter_map(|(before, text)| {
+            let (name, _) = before.rsplit_once("const ")?.1.split_once(": &str =")?;
+            Some((name, text.as_str()))
+        })
+        .collect();
+    let wanted = |before: &str| match which {
+        Which::All => !before.ends_with("reason =") && !before.ends_with(".expect("),
+        Which::Errors => before.ends_with("error("),
+    };
+    let texts =
+        literals.iter().filter(|(before, _)| wanted(before)).map(|(_, text)| template(text, &constants));
+    texts.filter(|text| text.contains(' ') && text.contains(|c: char| c.is_ascii_alphabetic())).collect()
+}
+
+/// A format string with its values taken out. A constant text is no value.
+fn template(text: &str, constants: &BTreeMap<&str, &str>) -> String {
+    let mut template = String::new();
+    for (at, piece) in text.split('{').enumerate() {
+        match piece.split_once('}').filter(|_| at > 0) {
+            Some((name, behind)) => {
+                let value = constants.get(name).copied().unwrap_or("{}");
+                if value != "{}" || !template.ends_with("{}") {
+                    template.push_str(value);
+                }
+                template.push_str(behind);
+            }
+            None => template.push_str(piece),
+        }
+    }
+    template.trim().to_owned()
+}
+
+/// Every string of a file, with the code before it up to the end of the string before.
+fn literals(code: &str) -> Vec<(String, String)> {
+    let (mut found, mut before) = (Vec::new(), String::new());
+    let mut rest = code;
+    while let Some(next) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+        } else if next == '\'' {
+            // A character, which may be a quote; or a lifetime.
+            let length = match rest.strip_prefix("'\\") {
+                Some(escaped) => escaped.find('\'').map(|end| end + 3),
+                None => rest[1..].chars().next().map(|c| c.len_utf8() + 2),
+            };
+            let length = length.filter(|length| rest.get(length - 1..*length) == Some("'")).unwrap_or(1);
+            before.push_str(&rest[..length]);
+            rest = &rest[length..];
+        } else if next == '"' {
+            let (text, behind) = literal(&rest[1..]);
+            found.push((before.trim_end().to_owned(), text));
+            before.clear();
+            rest = behind;
+        } else {
+            before.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    found
+}
+
+/// The string that begins here, and what stands behind it.
+fn literal(mut rest: &str) -> (String, &str) {
+    let mut text = String::new();
+    loop {
+        let at = rest.find(['"', '\\']).unwrap();
+        text.push_str(&rest[..at]);
+        if rest[at..].starts_with('"') {
+            return (text, &rest[at + 1..]);
+        }
+        let escaped = rest[at + 1..].chars().next().unwrap();
+        rest = &rest[at + 1 + escaped.len_utf8()..];
+        match escaped {
+            '\n' => rest = rest.trim_start(),
+            'n' => text.push('\n'),
+            other => text.push(other),
+        }
+    }
+}
+
+#[test]
+fn sentences_are_found() {
+    let found = literals(
+        "a(\"one \\\"two\\\"\", '\"', b'\"', &'a str) // \"no\"\n#[error(\n    \"thr\\\n     ee\"\n)]",
+    );
+    let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["one \"two\"", "three"]);
+    assert!(found[1].0.ends_with("error("), "{found:?}");
+    let constants = BTreeMap::from([("WHY", "for this")]);
+    assert_eq!(template("{a}{b}: {why:?} {WHY}", &constants), "{}: {} for this");
+}

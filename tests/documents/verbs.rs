@@ -1,0 +1,86 @@
+//! The verbs and options of `ykmap`: what `-h` has and what ykmap(1) has is the same.
+
+use crate::page::Page;
+use crate::same;
+use std::collections::BTreeSet;
+use tests::help::{self, Verb};
+
+/// What goes with every verb.
+const EVERYWHERE: [&str; 4] = ["--config", "--json", "-h", "--help"];
+
+/// A verb with its own options and its arguments, in capitals: `key export --in-the-clear ID ...`.
+fn of_help(verb: &Verb) -> String {
+    let mut words = verb.words.clone();
+    let own = |option: &&String| !EVERYWHERE.iter().any(|name| option.split(' ').next() == Some(name));
+    let mut options: Vec<_> = verb.options.iter().filter(own).collect();
+    options.sort();
+    words.extend(options.into_iter().map(|option| option.replace(['<', '>'], "")));
+    for argument in &verb.arguments {
+        let argument = argument.replace("...", "|...").replace(['<', '>', '[', ']'], "");
+        words.extend(argument.split('|').map(str::to_owned));
+    }
+    words.join(" ")
+}
+
+/// The same of a head such as `key export [--in-the-clear] [ID ...]`.
+fn of_manual(head: &Page) -> String {
+    let marked = head.marked();
+    let (mut verb, mut options, mut arguments) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in marked.split(['[', ']']) {
+        let words: Vec<_> = piece.split_whitespace().filter_map(|word| word.split_once(':')).collect();
+        let is_option = words.first().is_some_and(|(mark, _)| *mark == "Fl");
+        if is_option {
+            let words = words
+                .iter()
+                .map(|(mark, word)| if *mark == "Ar" { word.to_uppercase() } else { (*word).to_owned() });
+            options.push(words.collect::<Vec<_>>().join(" "));
+            continue;
+        }
+        for (mark, word) in words {
+            if mark == "Ic" { verb.push(word.to_owned()) } else { arguments.push(word.to_uppercase()) }
+        }
+    }
+    options.sort();
+    [verb, options, arguments].concat().join(" ")
+}
+
+#[test]
+fn ykmap_1_has_every_verb_with_its_options_and_arguments() {
+    let Some(page) = Page::read("ykmap.1") else { return };
+    let verbs = help::verbs();
+    let help: BTreeSet<_> = verbs.iter().filter(|verb| verb.verbs.is_empty()).map(of_help).collect();
+    let heads = page.section("VERBS").heads();
+    // Of the one that clap brings there is no help to compare.
+    let manual = heads.iter().map(of_manual).filter(|verb| verb != "help VERB ...");
+    same(("ykmap -h", &help), ("ykmap(1)", &manual.collect()));
+}
+
+#[test]
+fn ykmap_1_has_the_options_of_every_verb() {
+    let Some(page) = Page::read("ykmap.1") else { return };
+    let verbs = help::verbs();
+    let help = verbs[0].option_names().map(str::to_owned).collect();
+    let heads = page.section("DESCRIPTION").heads();
+    let manual = heads.iter().flat_map(|head| head.elements("code", Some("Fl"))).map(|option| option.text());
+    same(("ykmap -h", &help), ("ykmap(1)", &manual.collect()));
+    for verb in &verbs {
+        for name in EVERYWHERE {
+            assert!(verb.option_names().any(|option| option == name), "{:?} lacks {name}", verb.words);
+        }
+    }
+}
+
+/// The shells that are known.
+#[test]
+fn ykmap_1_names_the_shells() {
+    let Some(page) = Page::read("ykmap.1") else { return };
+    let entries = page.section("VERBS").entries();
+    let (_, body) = entries.iter().find(|(head, _)| head.text().starts_with("completions ")).unwrap();
+    let manual: Vec<_> = body.elements("code", Some("Cm")).iter().map(Page::text).collect();
+    let output = std::process::Command::new(tests::built::program("ykmap"))
+        .args(["completions", "-h"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains(&format!("[possible values: {}]", manual.join(", "))), "{manual:?}: {help}");
+}
