@@ -55,10 +55,10 @@ pub(crate) fn prompted(line: &str) -> Option<&str> {
     (plain && begins).then_some(command)
 }
 
-/// The commands of the README, one by one.
-pub(crate) fn of_readme() -> Vec<String> {
+/// The commands of the README, or of one section of it, one by one.
+pub(crate) fn of_readme(heading: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
-    for (language, block) in readme::blocks() {
+    for (language, block) in readme::blocks(heading) {
         for line in block.lines() {
             let line = match language.as_str() {
                 "sh" => line.split("  #").next().filter(|line| !line.starts_with('#')),
@@ -92,7 +92,7 @@ fn one_by_one(line: &str) -> Vec<String> {
 
 #[test]
 fn every_command_has_somebody_who_runs_it() {
-    let mut shown: BTreeSet<String> = of_readme().into_iter().collect();
+    let mut shown: BTreeSet<String> = of_readme(None).into_iter().collect();
     assert!(shown.len() > 8, "{shown:?}");
     for name in PAGES.into_iter().filter(|name| *name != RUN_AS_A_WHOLE.0) {
         let Some(page) = Page::read(name) else { return };

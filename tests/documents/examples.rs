@@ -136,12 +136,13 @@ fn ykmap_1_is_run() {
 fn the_readmes_first_login() {
     let mut desk = Desk::new();
     let mut last = String::new();
-    let commands = of_readme();
-    let commands: Vec<_> = commands
-        .iter()
-        .filter(|command| command.starts_with("ykmap ") && !command.contains("doctor"))
-        .collect();
-    assert_eq!(commands, ["ykmap init", "ykmap key new", "ykmap add alice", "ykmap verify alice"]);
+    let commands = of_readme(Some("## First login"));
+    let commands: Vec<_> = commands.iter().filter(|command| command.starts_with("ykmap ")).collect();
+    for needed in ["ykmap key new", "ykmap add alice", "ykmap verify alice"] {
+        assert!(commands.contains(&&needed.to_owned()), "{needed}: {commands:?}");
+    }
+    // Where a package was installed, it has done this.
+    desk.run("ykmap init");
     for command in commands {
         let output = desk.run(command);
         last = String::from_utf8(output.stdout).unwrap();
@@ -188,7 +189,7 @@ fn what_the_other_pages_show() {
         let lines = displays.iter().flat_map(|display| display.lines()).filter_map(prompted);
         ran.extend(lines.filter(|command| command.starts_with("ykmap ")).map(str::to_owned));
     }
-    ran.extend(of_readme().into_iter().filter(|command| command.contains(" doctor")));
+    ran.extend(of_readme(None).into_iter().filter(|command| command.contains(" doctor")));
     assert!(ran.len() > 3, "{ran:?}");
     for command in &ran {
         desk.run(command);
@@ -198,7 +199,7 @@ fn what_the_other_pages_show() {
 /// The last line of the module, and no other's.
 #[test]
 fn the_reason_is_found_in_the_log() {
-    let find = of_readme().into_iter().find(|command| command.starts_with("journalctl ")).unwrap();
+    let find = of_readme(None).into_iter().find(|command| command.starts_with("journalctl ")).unwrap();
     let place = Place::new();
     let login = place.login("otp", "alice", &["no OTP at all, however long this answer is"]);
     let ours = login.auth_lines()[0].text.clone();
@@ -221,7 +222,7 @@ fn the_reason_is_found_in_the_log() {
 fn mappings_are_mappings() {
     let Some(page) = Page::read("authorized_yubikeys.5") else { return };
     let mut shown = page.section("EXAMPLES").displays();
-    shown.extend(crate::readme::blocks().into_iter().map(|(_, block)| block));
+    shown.extend(crate::readme::blocks(None).into_iter().map(|(_, block)| block));
     shown.retain(|text| text.starts_with("# user:id"));
     assert_eq!(shown.len(), 2);
     for text in shown {
@@ -230,5 +231,43 @@ fn mappings_are_mappings() {
             Err(why) => panic!("line {number}: {why}"),
         });
         assert_eq!(users.count(), 4, "{text}");
+    }
+}
+
+/// What pam_yubiotp(8) says of authselect, by the doctor, which walks as libpam does: the lines are those of Fedora's own
+/// profile.
+#[test]
+fn fedoras_profile_asks_for_the_press() {
+    let desk = Desk::new();
+    let module = built::module();
+    let ours = format!("auth required {}\n", module.display());
+    let before = "auth required pam_env.so\nauth required pam_faildelay.so delay=2000000\n";
+    let passwords = "auth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\n\
+                     auth [default=1 ignore=ignore success=ok] pam_localuser.so\n\
+                     auth sufficient pam_unix.so nullok\n\
+                     auth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\n\
+                     auth sufficient pam_sss.so forward_pass\n";
+    let end = "auth required pam_deny.so\naccount required pam_unix.so\n";
+    let included = "auth include system-auth\naccount include system-auth\n";
+    let of_its_own = format!("auth substack system-auth\n{ours}account include system-auth\n");
+    for (what, profile, service, well) in [
+        ("above the passwords", [before, &ours, passwords, end].concat(), included, true),
+        ("behind a sufficient one", [before, passwords, &ours, end].concat(), included, false),
+        ("in a file of its own", [before, passwords, end].concat(), of_its_own.as_str(), true),
+        (
+            "there, and with include",
+            [before, passwords, end].concat(),
+            &of_its_own.replace("substack", "include"),
+            false,
+        ),
+    ] {
+        desk.write("pam.d/system-auth", 0o644, &profile);
+        desk.write("pam.d/sudo", 0o644, service);
+        let mut doctor = Command::new(built::program("ykmap"));
+        doctor.args(["doctor", "--no-servers", "--pam-dir"]).arg(desk.folder.path().join("pam.d"));
+        let said = String::from_utf8(doctor.output().unwrap().stdout).unwrap();
+        let (of_pam, _) = said.split_once("\nmodule\n").unwrap();
+        let finds = of_pam.contains("  error ") || of_pam.contains("  warning ");
+        assert_eq!(!finds, well, "{what}: {of_pam}");
     }
 }

@@ -14,9 +14,13 @@ pub(crate) fn table(heading: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Blocks of code, with their language.
-pub(crate) fn blocks() -> Vec<(String, String)> {
-    let text = text_of("README.md");
+/// Blocks of code, with their language, of all of it or of one section.
+pub(crate) fn blocks(heading: Option<&str>) -> Vec<(String, String)> {
+    let mut text = text_of("README.md");
+    if let Some(heading) = heading {
+        let behind = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}")).1;
+        text = behind.split("\n## ").next().unwrap().to_owned();
+    }
     let mut found = Vec::new();
     for piece in text.split("\n```").skip(1).step_by(2) {
         let (language, block) = piece.split_once('\n').unwrap();

@@ -62,7 +62,8 @@ fn literals(code: &str) -> Vec<(String, String)> {
         } else if next == '\'' {
             // A character, which may be a quote; or a lifetime.
             let length = match rest.strip_prefix("'\\") {
-                Some(escaped) => escaped.find('\'').map(|end| end + 3),
+                // What is escaped may be a quote itself.
+                Some(escaped) => escaped[1..].find('\'').map(|end| end + 4),
                 None => rest[1..].chars().next().map(|c| c.len_utf8() + 2),
             };
             let length = length.filter(|length| rest.get(length - 1..*length) == Some("'")).unwrap_or(1);
@@ -103,7 +104,7 @@ fn literal(mut rest: &str) -> (String, &str) {
 #[test]
 fn sentences_are_found() {
     let found = literals(
-        "a(\"one \\\"two\\\"\", '\"', b'\"', &'a str) // \"no\"\n#[error(\n    \"thr\\\n     ee\"\n)]",
+        "a(\"one \\\"two\\\"\", '\"', b'\"', '\\'', &'a str) // \"no\"\n#[error(\n    \"thr\\\n     ee\"\n)]",
     );
     let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, ["one \"two\"", "three"]);
