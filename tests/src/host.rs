@@ -6,9 +6,9 @@ mod sshd;
 #[cfg(test)]
 mod tests;
 
+pub use log::Log;
 pub use sshd::Sshd;
 
-use log::Log;
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;

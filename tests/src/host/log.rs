@@ -1,4 +1,4 @@
-//! The private host's log daemon: a datagram socket and a thread that empties it.
+//! A private host's log daemon: a datagram socket and a thread that empties it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ const STOP: &[u8] = b"stop";
 
 /// The socket's other end, and what came in.
 #[derive(Debug)]
-pub(super) struct Log {
+pub struct Log {
     sender: UnixDatagram,
     lines: Arc<Mutex<Vec<String>>>,
     marks: Mutex<Receiver<()>>,
@@ -23,7 +23,8 @@ pub(super) struct Log {
 
 impl Log {
     /// Listens at `path`, for everyone.
-    pub(super) fn bind(path: &Path) -> Self {
+    #[must_use]
+    pub fn bind(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
@@ -36,7 +37,8 @@ impl Log {
     }
 
     /// All that was sent before this call: a mark goes through the socket after it.
-    pub(super) fn lines(&self) -> Vec<String> {
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
         let marks = self.marks.lock().unwrap();
         self.sender.send(MARK).unwrap();
         marks.recv_timeout(Duration::from_secs(10)).unwrap();

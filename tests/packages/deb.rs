@@ -1,0 +1,49 @@
+//! The Debian package, from its first day on a host to the last.
+
+mod faults;
+mod life;
+mod rollout;
+
+use crate::root::{Ran, Root, TARGET};
+use crate::shipped::{self, DEB};
+use crate::tree::Tree;
+use std::fs;
+
+/// What the package is called.
+const NAME: &str = "libpam-yubiotp";
+
+/// A root before anything is installed, and what it then has. `None` where this machine cannot have one.
+fn fresh(name: &'static str) -> Option<(Root, Tree)> {
+    shipped::built(DEB, "make deb");
+    let root = Root::start(name)?;
+    let tree = root.tree();
+    Some((root, tree))
+}
+
+impl Root {
+    /// As README has it: by apt, from a file. Below cargo's folder.
+    fn apt_install(&self, deb: &str) -> Ran {
+        // README's line is run where the file is
+        let (folder, file) = deb.rsplit_once('/').unwrap();
+        self.run(&format!("cd {TARGET}/{folder} && apt-get install -qq ./{file}"))
+    }
+
+    fn apt(&self, what: &str) -> Ran {
+        self.run(&format!("apt-get {what} -qq {NAME}"))
+    }
+
+    /// All of pam.d, to the byte.
+    fn pam_d(&self) -> Vec<(String, Vec<u8>)> {
+        let files = fs::read_dir(self.inside("/etc/pam.d")).unwrap().map(|entry| entry.unwrap());
+        let mut files: Vec<_> = files
+            .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// What dpkg says of the package: `install ok installed`.
+    fn status(&self) -> String {
+        self.quietly(&format!("dpkg-query -W -f '${{Status}}' {NAME} || :"), "").said
+    }
+}

@@ -1,0 +1,39 @@
+//! While not everybody has a token: the profile that leaves the others alone.
+
+use super::fresh;
+use crate::shipped::DEB;
+use crate::ways::With;
+use tests::soft_yubikey::SoftYubiKey;
+
+#[test]
+fn who_has_no_token_yet_passes() {
+    let Some((root, before)) = fresh("rollout") else { return };
+    let pam_d = root.pam_d();
+    root.apt_install(DEB).ok();
+
+    root.story.step("nobody has a token");
+    root.run("pam-auth-update --enable yubiotp-rollout").ok();
+    let lines = root.lines_of_ours();
+    assert!(lines.len() == 1 && lines[0].contains(" nullok"), "{lines:#?}");
+    root.assert_password_suffices();
+
+    root.story.step("alice has one: she is asked, root is not");
+    let mut token = SoftYubiKey::numbered(1);
+    root.give(&mut token, "alice");
+    root.assert_press_needed(&mut token);
+    assert!(root.console(None), "root has no token");
+
+    root.story.step("now everybody: the two profiles are one or the other");
+    root.run("pam-auth-update --enable yubiotp").ok();
+    root.run("pam-auth-update --disable yubiotp-rollout").ok();
+    let lines = root.lines_of_ours();
+    assert!(lines.len() == 1 && !lines[0].contains("nullok"), "{lines:#?}");
+    root.assert_press_needed(&mut token);
+    assert!(root.root_becomes_alice());
+
+    root.story.step("purged as it is");
+    root.apt("purge").ok();
+    assert_eq!(root.pam_d(), pam_d);
+    root.tree().assert_same(&before, &[]);
+    root.assert_password_suffices();
+}

@@ -1,0 +1,65 @@
+//! What is done to a host and what comes of it, to be read: on the test's output as it happens, and in a file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Lines of a command's output that are shown.
+const SHOWN: usize = 14;
+
+/// One test's story.
+pub(crate) struct Story {
+    name: &'static str,
+    lines: Mutex<String>,
+}
+
+impl Story {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, lines: Mutex::new(format!("==== {name} ====\n")) }
+    }
+
+    /// What begins now.
+    pub(crate) fn step(&self, what: &str) {
+        self.tell(&format!("\n-- {what}"));
+    }
+
+    /// What was done, and what it said.
+    pub(crate) fn did(&self, what: &str, said: &str) {
+        self.tell(what);
+        let mut lines = said.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        for line in lines.by_ref().take(SHOWN) {
+            let line: String = line.chars().take(150).collect();
+            self.tell(&format!("    {line}"));
+        }
+        match lines.count() {
+            0 => {}
+            more => self.tell(&format!("    ... {more} lines more")),
+        }
+    }
+
+    pub(crate) fn tell(&self, text: &str) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in text.lines() {
+            println!("{}| {line}", self.name); // tests run side by side
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+}
+
+/// Each run's file begins anew; stories follow one another, whole.
+impl Drop for Story {
+    fn drop(&mut self) {
+        static FILE: Mutex<Option<File>> = Mutex::new(None);
+        let mut file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = file.get_or_insert_with(|| {
+            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("life.txt");
+            let _none = fs::remove_file(&path);
+            OpenOptions::new().create(true).append(true).open(path).unwrap()
+        });
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(lines.as_bytes()).unwrap();
+        file.write_all(b"\n").unwrap();
+    }
+}
