@@ -5,7 +5,7 @@ mod life;
 mod rollout;
 
 use crate::root::{Ran, Root, TARGET};
-use crate::shipped::{self, DEB};
+use crate::shipped::debs;
 use crate::tree::Tree;
 use std::fs;
 
@@ -14,8 +14,8 @@ const NAME: &str = "libpam-yubiotp";
 
 /// A root before anything is installed, and what it then has. `None` where this machine cannot have one.
 fn fresh(name: &'static str) -> Option<(Root, Tree)> {
-    shipped::built(DEB, "make deb");
     let root = Root::start(name)?;
+    debs(); // said before anything is begun, if there are none
     let tree = root.tree();
     Some((root, tree))
 }

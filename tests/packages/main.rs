@@ -11,8 +11,10 @@
 
 mod base;
 mod deb;
+mod lint;
 mod pamd;
 mod root;
+mod rpm;
 mod shipped;
 mod source;
 mod story;

@@ -83,14 +83,14 @@ impl Root {
 
     /// A line of shell that is no part of the story.
     pub(crate) fn quietly(&self, line: &str, input: &str) -> Ran {
-        let mut command = self.command("sh");
-        command.args(["-c", &format!("exec 2>&1\n{line}")]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Ran { what: line.to_owned(), code: output.status.code(), said }
+        Ran::of(self.command("sh"), line, input)
+    }
+
+    /// A line of shell on the machine, which may look into the root by [`inside`](Self::inside).
+    pub(crate) fn beside(&self, line: &str) -> Ran {
+        let ran = Ran::of(Command::new("sh"), line, "");
+        self.story.did(&format!("machine# {line}"), &ran.said);
+        ran
     }
 
     /// Where a file of the root is reached from outside. Absolute symbolic links lead out of the root.
@@ -129,6 +129,16 @@ impl Drop for Root {
 }
 
 impl Ran {
+    fn of(mut shell: Command, line: &str, input: &str) -> Self {
+        shell.args(["-c", &format!("exec 2>&1\n{line}")]);
+        let mut child =
+            shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        Self { what: line.to_owned(), code: output.status.code(), said }
+    }
+
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}: {}", self.what, self.said);

@@ -1,50 +1,65 @@
 //! What was built to be shipped, and one package of an older version, of the same programs.
 
 use crate::base;
-use std::path::{Path, PathBuf};
+use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The package of Debian and the one before it; paths below cargo's folder.
-pub(crate) const DEB: &str = "debian/libpam-yubiotp_0.1.0-1_amd64.deb";
-pub(crate) const RPM: &str = "generate-rpm/pam_yubiotp-0.1.0-1.x86_64.rpm";
-const BEFORE: &str = "0.0.9";
+/// What `make deb` and `make rpm` made, below cargo's folder.
+const DEB: &str = "debian/libpam-yubiotp_0.1.0-1_amd64.deb";
+const RPM: &str = "generate-rpm/pam_yubiotp-0.1.0-1.x86_64.rpm";
 
+/// Two packages, below cargo's folder.
+pub(crate) struct Packages {
+    pub(crate) new: String,
+    /// The package before.
+    pub(crate) old: String,
+}
+
+/// Those for Debian; the older one is made once a run.
+///
 /// # Panics
-/// Where `make` has not made it.
-pub(crate) fn built(name: &str, first: &str) {
-    let path = base::target().join(name);
-    assert!(path.exists(), "{}: first: {first}", path.display());
+/// Where there is no newer one.
+pub(crate) fn debs() -> &'static Packages {
+    static MADE: OnceLock<Packages> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let new = built("deb", DEB);
+        let (at, copy) = (base::target().join(&new), base::target().join("tmp/new.deb"));
+        fs::copy(&at, &copy).unwrap(); // cargo-deb throws other versions away
+        let old = before("deb", "0.0.9-1");
+        fs::rename(copy, at).unwrap();
+        Packages { new, old }
+    })
 }
 
-/// The Debian package before, below cargo's folder; made once a run.
-pub(crate) fn deb_before() -> &'static str {
-    static MADE: OnceLock<String> = OnceLock::new();
-    MADE.get_or_init(|| before("deb"))
+/// Those for rpm.
+///
+/// # Panics
+/// Where there is no newer one.
+pub(crate) fn rpms() -> &'static Packages {
+    static MADE: OnceLock<Packages> = OnceLock::new();
+    MADE.get_or_init(|| Packages { new: built("rpm", RPM), old: before("rpm", "0.0.9") })
 }
 
-/// The rpm before.
-pub(crate) fn rpm_before() -> &'static str {
-    static MADE: OnceLock<String> = OnceLock::new();
-    MADE.get_or_init(|| before("rpm"))
+fn built(kind: &str, path: &str) -> String {
+    let target = base::target();
+    assert!(target.join(path).exists(), "{}: first: make {kind}", target.join(path).display());
+    path.to_owned()
 }
 
-fn before(kind: &str) -> String {
+fn before(kind: &str, version: &str) -> String {
     let folder = format!("tmp/before-{kind}");
     let out = base::target().join(&folder);
-    let _none = std::fs::remove_dir_all(&out);
-    std::fs::create_dir_all(&out).unwrap();
+    let _none = fs::remove_dir_all(&out);
+    fs::create_dir_all(&out).unwrap();
     let output = Command::new(base::checkout().join("packaging/package"))
-        .args([kind, out.to_str().unwrap(), BEFORE])
+        .args([kind, out.to_str().unwrap(), version])
         .env("CARGO_TARGET_DIR", base::target())
-        .current_dir(base::checkout())
         .output()
         .unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "packaging/package: {}", String::from_utf8_lossy(&said));
-    let made: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let made: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let [made] = &made[..] else { panic!("{made:?}") };
-    let name = made.file_name().unwrap().to_str().unwrap();
-    assert!(name.contains(BEFORE), "{name}");
-    Path::new(&folder).join(name).to_str().unwrap().to_owned()
+    format!("{folder}/{}", made.to_str().unwrap())
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Lines of a command's output that are shown.
 const SHOWN: usize = 14;
@@ -12,22 +13,25 @@ const SHOWN: usize = 14;
 pub(crate) struct Story {
     name: &'static str,
     lines: Mutex<String>,
+    begun: Instant,
 }
 
 impl Story {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, lines: Mutex::new(format!("==== {name} ====\n")) }
+        Self { name, lines: Mutex::new(format!("==== {name} ====\n")), begun: Instant::now() }
     }
 
     /// What begins now.
     pub(crate) fn step(&self, what: &str) {
-        self.tell(&format!("\n-- {what}"));
+        self.tell(&format!("\n-- {what} ({:.0} s)", self.begun.elapsed().as_secs_f32()));
     }
 
     /// What was done, and what it said.
     pub(crate) fn did(&self, what: &str, said: &str) {
         self.tell(what);
-        let mut lines = said.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        // what stood before a carriage return was written over
+        let shown = |line: &'_ str| line.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
+        let mut lines = said.lines().map(shown).filter(|line| !line.is_empty());
         for line in lines.by_ref().take(SHOWN) {
             let line: String = line.chars().take(150).collect();
             self.tell(&format!("    {line}"));

@@ -1,15 +1,14 @@
 //! While not everybody has a token: the profile that leaves the others alone.
 
 use super::fresh;
-use crate::shipped::DEB;
-use crate::ways::With;
+use crate::shipped::debs;
 use tests::soft_yubikey::SoftYubiKey;
 
 #[test]
 fn who_has_no_token_yet_passes() {
     let Some((root, before)) = fresh("rollout") else { return };
     let pam_d = root.pam_d();
-    root.apt_install(DEB).ok();
+    root.apt_install(&debs().new).ok();
 
     root.story.step("nobody has a token");
     root.run("pam-auth-update --enable yubiotp-rollout").ok();
@@ -24,8 +23,9 @@ fn who_has_no_token_yet_passes() {
     assert!(root.console(None), "root has no token");
 
     root.story.step("now everybody: the two profiles are one or the other");
-    root.run("pam-auth-update --enable yubiotp").ok();
-    root.run("pam-auth-update --disable yubiotp-rollout").ok();
+    root.run("pam-auth-update --enable yubiotp").says("cannot be used together");
+    assert_eq!(root.lines_of_ours().len(), 1, "{:#?}", root.lines_of_ours());
+    root.run("pam-auth-update --disable yubiotp-rollout --enable yubiotp").ok();
     let lines = root.lines_of_ours();
     assert!(lines.len() == 1 && !lines[0].contains("nullok"), "{lines:#?}");
     root.assert_press_needed(&mut token);
