@@ -113,6 +113,7 @@ install:
 	install -m 644 $(target)/release/copyright $(DESTDIR)$(docdir)
 	install -m 644 docs/* $(DESTDIR)$(docdir)/docs
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
+	install -m 644 packaging/selinux/* $(DESTDIR)$(docdir)/selinux
 
 # A line in pam.d that names a module which is gone refuses everybody.
 uninstall:

@@ -106,8 +106,7 @@ fn suite() -> Option<String> {
 /// Where apt has that suite from. Nothing: debootstrap knows a place.
 fn mirror(suite: &str) -> String {
     let arguments = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"];
-    let Ok(output) =
-        Command::new("apt-get").args(arguments).arg(format!("Codename: {suite}")).output()
+    let Ok(output) = Command::new("apt-get").args(arguments).arg(format!("Codename: {suite}")).output()
     else {
         return String::new();
     };

@@ -32,7 +32,8 @@ fn every_override_has_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let tar = folder.path().join("tar");
     std::fs::write(&tar, overrides.stdout).unwrap();
-    let text = Command::new("tar").arg("-xOf").arg(&tar).args(["--wildcards", "*/lintian/overrides/*"]).output();
+    let text =
+        Command::new("tar").arg("-xOf").arg(&tar).args(["--wildcards", "*/lintian/overrides/*"]).output();
     let text = String::from_utf8(text.unwrap().stdout).unwrap();
     let mut before = "";
     for line in text.lines() {

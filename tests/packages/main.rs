@@ -13,6 +13,7 @@ mod base;
 mod deb;
 mod lint;
 mod pamd;
+mod reproducible;
 mod root;
 mod rpm;
 mod shipped;

@@ -10,7 +10,8 @@ const STAYS: [&str; 4] = ["/etc/yubiotp:", "/etc/yubiotp/", "/var/lib/yubiotp:",
 /// Leaves the machine alone, and is gone with the test.
 #[test]
 fn a_root_of_its_own() {
-    let (mounts, log) = (std::fs::read_to_string("/proc/self/mounts").unwrap(), Path::new("/dev/log").exists());
+    let (mounts, log) =
+        (std::fs::read_to_string("/proc/self/mounts").unwrap(), Path::new("/dev/log").exists());
     let Some(root) = Root::start("root") else { return };
     let before = root.tree();
     root.assert_password_suffices();

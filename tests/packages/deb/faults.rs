@@ -17,7 +17,11 @@ fn a_line_by_hand_keeps_the_package() {
     let by_hand = sudo.replace(line, &format!("{line}auth required pam_yubiotp.so\n"));
 
     for on in [false, true] {
-        root.story.step(if on { "the same with the profile on" } else { "a line by hand: it is not removed" });
+        root.story.step(if on {
+            "the same with the profile on"
+        } else {
+            "a line by hand: it is not removed"
+        });
         root.write("/etc/pam.d/sudo", &by_hand, 0o644);
         if on {
             root.run("pam-auth-update --enable yubiotp").ok();

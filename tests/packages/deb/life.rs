@@ -1,6 +1,6 @@
 //! The usual way: installed, set up, switched on, upgraded, switched off and on, removed, installed again, purged.
 
-use super::{fresh, NAME};
+use super::{NAME, fresh};
 use crate::shipped::debs;
 use crate::ways::With;
 use tests::soft_yubikey::SoftYubiKey;
