@@ -154,8 +154,7 @@ fn need(call: &str, there: &[(&Path, &str)]) -> Vec<Need> {
         }
         "mmap" if call.contains("PROT_EXEC") && !call.contains("MAP_ANONYMOUS") => {
             let file = arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-            // Without a path where an ordinary user traces a process that hides; what was opened is known.
-            file.map(|(file, _)| vec![Need::Map(path(file, there))]).unwrap_or_default()
+            file.map_or_else(never, |(file, _)| vec![Need::Map(path(file, there))])
         }
         "socket" | "socketpair" => {
             let family =
