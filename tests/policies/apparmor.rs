@@ -18,6 +18,9 @@ use tests::validation::{Server, Wire, dead};
 const PROFILE: &str = "packaging/apparmor/usr.libexec.yubiotp.yubiotp-ask";
 const PROGRAM: &str = "/usr/libexec/yubiotp/yubiotp-ask";
 
+/// The kernel that mediates most.
+const NEWEST: &str = "/etc/apparmor.d/abi/3.0";
+
 /// The kernels that the parser knows: with what only some of them can, and as Linux has it.
 fn kernels() -> Vec<PathBuf> {
     let mut kernels: Vec<_> =
@@ -32,7 +35,7 @@ fn compiled(profile: &Path) -> Option<Profile> {
         tests::skip("needs apparmor_parser (Debian: apparmor; Fedora has none)");
         return None;
     };
-    Some(Profile::compile(parser, profile, Path::new("/etc/apparmor.d/abi/3.0")).unwrap())
+    Some(Profile::compile(parser, profile, Path::new(NEWEST), true).unwrap())
 }
 
 fn allows(profile: &Profile, need: &Need) -> bool {
@@ -136,7 +139,7 @@ fn the_parser_has_nothing_to_say() {
         return;
     }
     for kernel in kernels() {
-        let compiled = Profile::compile(tool("apparmor_parser").unwrap(), &source(PROFILE), &kernel);
+        let compiled = Profile::compile(tool("apparmor_parser").unwrap(), &source(PROFILE), &kernel, true);
         // Told of a kernel that has no rules for sockets, the parser says that it leaves them out.
         let vanilla = kernel.to_str().unwrap().ends_with("vanilla");
         match compiled {
@@ -146,6 +149,26 @@ fn the_parser_has_nothing_to_say() {
             compiled => assert_eq!(compiled.unwrap().name, "yubiotp-ask", "{}", kernel.display()),
         }
     }
+}
+
+/// Linux as it is, Debian's for one, tells sockets of this host apart by family and type alone: the finer rules come down
+/// to that there.
+#[test]
+fn kernels_without_the_finer_rules_for_sockets() {
+    if compiled(&source(PROFILE)).is_none() {
+        return;
+    }
+    let features = fs::read_to_string(NEWEST).unwrap();
+    let (before, rest) = features.split_once("network {af_unix").unwrap();
+    let (_, after) = rest.split_once("network_v8 ").unwrap();
+    let kernel = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&kernel, format!("{before}network_v8 {after}")).unwrap();
+    let parser = tool("apparmor_parser").unwrap();
+    let profile = Profile::compile(parser, &source(PROFILE), kernel.path(), false).unwrap();
+    for (family, kind) in [(1, 1), (2, 1), (2, 2), (10, 1), (10, 2), (16, 3)] {
+        assert!(profile.socket(family, kind), "family {family}, type {kind}");
+    }
+    assert!(!profile.socket(1, 2) && !profile.socket(2, 3));
 }
 
 #[test]
