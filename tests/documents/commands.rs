@@ -19,7 +19,7 @@ enum Run {
 const BY_EXAMPLES: &str = "tests/documents/examples.rs";
 
 /// Each command, without sudo before it.
-const RUN: [(&str, Run); 18] = [
+const RUN: [(&str, Run); 19] = [
     ("make demo", Run::Ci("make demo")),
     ("make test", Run::Ci("make test")),
     ("make build", Run::Ci("make build")),
@@ -40,6 +40,10 @@ const RUN: [(&str, Run); 18] = [
     ("/usr/libexec/yubiotp/yubiotp-ask --version", Run::Ci("/usr/libexec/yubiotp/yubiotp-ask --version")),
     ("pam-auth-update --enable yubiotp", Run::Life("pam-auth-update --enable yubiotp")),
     ("pam-auth-update --enable yubiotp-rollout", Run::Life("pam-auth-update --enable yubiotp-rollout")),
+    (
+        "pam-auth-update --disable yubiotp-rollout --enable yubiotp",
+        Run::Life("pam-auth-update --disable yubiotp-rollout --enable yubiotp"),
+    ),
     ("pam-auth-update --disable yubiotp", Run::Life("pam-auth-update --disable yubiotp")),
 ];
 
