@@ -66,10 +66,10 @@ fuzz:
 
 # One package at a time: built together, the module would be linked with the command's features. Paths of this machine
 # are left out, so that two machines build the same bytes.
-build: export RUSTFLAGS += $(foreach folder,$(abspath $(target)) $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo), \
-	--remap-path-prefix=$(folder)=/src)
-build: export CFLAGS += $(foreach folder,$(abspath $(target)) $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo), \
-	-ffile-prefix-map=$(folder)=/src)
+folders := $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo) $(target)
+folders := $(foreach folder,$(folders),$(abspath $(folder)) $(realpath $(folder)))
+build: export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
+build: export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
 build:
 	@packaging/need build
 	$(CARGO) build --release --locked -p pam_yubiotp
