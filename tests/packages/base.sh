@@ -12,9 +12,9 @@ mkdir "$at/base" "$at/own"
 if [ -n "$(find "$kept" -mmin -1440 2>/dev/null)" ]; then
 	tar -C "$at/base" -xf "$kept"
 else
-	# sudo to log in by, make and binutils for `make install`, systemd for its journal alone; what the package recommends
+	# sudo to log in by, make and binutils for `make install`, systemd for its journal alone, man-db; what the package recommends
 	# shellcheck disable=SC2086 # no word where there is no mirror
-	debootstrap --variant=minbase --include=sudo,make,binutils,systemd,ca-certificates "$suite" "$at/base" $mirror >"$at/log" 2>&1 || {
+	debootstrap --variant=minbase --include=sudo,make,binutils,systemd,ca-certificates,man-db "$suite" "$at/base" $mirror >"$at/log" 2>&1 || {
 		tail -n 5 "$at/log" >&2
 		exit 1
 	}

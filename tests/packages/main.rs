@@ -13,6 +13,7 @@ mod base;
 mod deb;
 mod lint;
 mod pamd;
+mod readme;
 mod reproducible;
 mod root;
 mod rpm;

@@ -50,7 +50,11 @@ impl Root {
     /// A command that will run inside as root, in `/`, with the environment of a plain root shell.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/root");
+        // Not by env_clear, which a terminal does not take over.
+        for (name, _) in std::env::vars_os() {
+            command.env_remove(name);
+        }
+        command.env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/root");
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command.arg(format!("--target={}", self.first));
         command.args(["--mount", "--pid", "--root", "--wd", "--", program]);

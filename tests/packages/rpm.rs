@@ -11,6 +11,9 @@ const NAME: &str = "pam_yubiotp";
 const MODULE: &str = "/usr/lib64/security/pam_yubiotp.so";
 /// Debian's rpm wants to be told that it is meant, and keeps its database elsewhere.
 const DATABASE: &str = "--force-debian --dbpath /var/lib/rpm";
+/// Folders that belong to pam, fish and zsh, which are not all here.
+const SHARED: &str =
+    "mkdir -p /usr/lib64/security /usr/share/fish/vendor_completions.d /usr/share/zsh/site-functions";
 /// What stays: the store, its settings, and rpm's own database.
 const STAYS: [&str; 5] =
     ["/etc/yubiotp:", "/etc/yubiotp/", "/var/lib/yubiotp:", "/var/lib/yubiotp/", "/var/lib/rpm"];
@@ -32,6 +35,7 @@ fn the_life_of_a_host_by_rpm() {
     let Some(root) = Root::start("rpm") else { return };
     rpms();
     root.quietly("rm /usr/sbin/pam-auth-update", "").ok();
+    root.quietly(SHARED, "").ok();
     let fresh = root.tree();
 
     root.story.step("install the package before");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// Where the machine's and the run's own things are, and what package managers write of every action.
 const NOT_LOOKED_AT: &str = "-path /proc -o -path /dev -o -path /run -o -path /sys -o -path /mnt -o -path /tmp \
-    -o -path /home -o -path /root/.bash_history -o -path /var/log -o -path /var/cache/apt -o -path /var/cache/debconf -o -path /var/lib/apt \
+    -o -path /home -o -path /root/.bash_history -o -path /var/log -o -path /var/cache/apt -o -path /var/cache/man -o -path /var/cache/debconf -o -path /var/lib/apt \
     -o -path '/var/lib/dpkg/*-old' -o -path /var/lib/dpkg/lock -o -path /var/lib/dpkg/status -o -path /var/lib/dpkg/available";
 
 /// Path to type, mode, owner, and what is in it; the last for what is in /etc, /usr and /var/lib, but folders.
