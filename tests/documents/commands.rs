@@ -2,7 +2,7 @@
 //! which.
 
 use crate::page::{PAGES, Page};
-use crate::{readme, root, text_of};
+use crate::{readme, text_of};
 use std::collections::BTreeSet;
 
 /// Who runs a command.
@@ -12,24 +12,33 @@ enum Run {
     Test(&'static str, &'static str),
     /// What must hold for a change to land: a part of a line of `.ci/run`.
     Ci(&'static str),
-    /// The life of a host in a root of its own: `tests/packages`, which has this text.
-    Life(&'static str),
+    /// The life of a host in a root of its own: a file of `tests/packages`, which has this text.
+    Life(&'static str, &'static str),
 }
 
 const BY_EXAMPLES: &str = "tests/documents/examples.rs";
+const BY_README: &str = "tests/packages/readme.rs";
 
 /// Each command, without sudo before it.
-const RUN: [(&str, Run); 19] = [
+const RUN: &[(&str, Run)] = &[
     ("make demo", Run::Ci("make demo")),
     ("make test", Run::Ci("make test")),
-    ("make build", Run::Ci("make build")),
-    ("make install", Run::Ci("make install ")),
+    ("make build", Run::Test(BY_README, "from_source")),
+    ("make install", Run::Test(BY_README, "from_source")),
     ("ykmap init", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap key new", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap add alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap verify alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
-    ("sudo -i", Run::Life("sudo -i")),
-    ("sudo -k true", Run::Life("sudo -k true")),
+    ("apt-get install ./target/debian/libpam-yubiotp_0.1.0-1_amd64.deb", Run::Test(BY_README, "debian")),
+    ("dnf install ./target/generate-rpm/pam_yubiotp-0.1.0-1.x86_64.rpm", Run::Test(BY_README, "fedora")),
+    (
+        "install -b -m 644 /usr/share/doc/pam_yubiotp/pam.d-examples/sudo /etc/pam.d/sudo",
+        Run::Test(BY_README, "fedora"),
+    ),
+    ("install -b -m 644 pam.d-examples/sudo /etc/pam.d/sudo", Run::Test(BY_README, "from_source")),
+    ("man 8 pam_yubiotp", Run::Test(BY_README, "debian")),
+    ("sudo -i", Run::Test(BY_README, "debian")),
+    ("sudo -k true", Run::Test(BY_README, "debian")),
     (
         "journalctl -t sudo | grep pam_yubiotp | tail -n 1",
         Run::Test(BY_EXAMPLES, "the_reason_is_found_in_the_log"),
@@ -38,13 +47,25 @@ const RUN: [(&str, Run); 19] = [
     ("ykmap doctor", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     ("/usr/libexec/yubiotp/yubiotp-ask --version", Run::Ci("/usr/libexec/yubiotp/yubiotp-ask --version")),
-    ("pam-auth-update --enable yubiotp", Run::Life("pam-auth-update --enable yubiotp")),
-    ("pam-auth-update --enable yubiotp-rollout", Run::Life("pam-auth-update --enable yubiotp-rollout")),
+    (
+        "pam-auth-update --enable yubiotp",
+        Run::Life("tests/packages/deb/life.rs", "pam-auth-update --enable yubiotp"),
+    ),
+    (
+        "pam-auth-update --enable yubiotp-rollout",
+        Run::Life("tests/packages/deb/rollout.rs", "pam-auth-update --enable yubiotp-rollout"),
+    ),
     (
         "pam-auth-update --disable yubiotp-rollout --enable yubiotp",
-        Run::Life("pam-auth-update --disable yubiotp-rollout --enable yubiotp"),
+        Run::Life(
+            "tests/packages/deb/rollout.rs",
+            "pam-auth-update --disable yubiotp-rollout --enable yubiotp",
+        ),
     ),
-    ("pam-auth-update --disable yubiotp", Run::Life("pam-auth-update --disable yubiotp")),
+    (
+        "pam-auth-update --disable yubiotp",
+        Run::Life("tests/packages/deb/life.rs", "pam-auth-update --disable yubiotp"),
+    ),
 ];
 
 /// The page whose every command is run as it stands there, by the test that takes them from it.
@@ -102,7 +123,7 @@ fn every_command_has_somebody_who_runs_it() {
         let Some(page) = Page::read(name) else { return };
         shown.extend(of_page(&page));
     }
-    let known: BTreeSet<_> = RUN.into_iter().map(|(command, _)| command.to_owned()).collect();
+    let known: BTreeSet<_> = RUN.iter().copied().map(|(command, _)| command.to_owned()).collect();
     crate::same(("README.md and the manual", &shown), ("the table of who runs which", &known));
 }
 
@@ -110,24 +131,16 @@ fn every_command_has_somebody_who_runs_it() {
 #[test]
 fn whoever_runs_one_is_there() {
     let ci = text_of(".ci/run");
-    let life = root().join("tests/packages");
-    let life = life.is_dir().then(|| {
-        let files = std::fs::read_dir(&life).unwrap();
-        files
-            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default())
-            .collect::<String>()
-    });
-    for (command, run) in RUN.into_iter().chain([RUN_AS_A_WHOLE]) {
+    for (command, run) in RUN.iter().copied().chain([RUN_AS_A_WHOLE]) {
         match run {
             Run::Test(file, name) => {
                 let test = format!("#[test]\nfn {name}() {{");
                 assert!(text_of(file).contains(&test), "{command}: {file} has no test {name}");
             }
             Run::Ci(part) => assert!(ci.contains(part), "{command}: .ci/run has no {part}"),
-            Run::Life(text) => {
-                if let Some(life) = &life {
-                    assert!(life.contains(text), "{command}: nothing in tests/packages has {text}");
-                }
+            Run::Life(file, text) => {
+                let line = format!("root.run(\"{text}\")");
+                assert!(text_of(file).contains(&line), "{command}: {file} does not run {text}");
             }
         }
     }
