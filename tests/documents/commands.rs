@@ -40,7 +40,7 @@ const RUN: &[(&str, Run)] = &[
     ("sudo -i", Run::Test(BY_README, "debian")),
     ("sudo -k true", Run::Test(BY_README, "debian")),
     (
-        "journalctl -t sudo | grep pam_yubiotp | tail -n 1",
+        "journalctl -t sudo | grep 'pam_yubiotp(' | tail -n 1",
         Run::Test(BY_EXAMPLES, "the_reason_is_found_in_the_log"),
     ),
     ("ykmap doctor alice", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),

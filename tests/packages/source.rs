@@ -4,8 +4,8 @@ use crate::root::{CHECKOUT, Root, TARGET};
 use std::path::Path;
 use tests::soft_yubikey::SoftYubiKey;
 
-/// A folder that belongs to fish, which is not here.
-const SHARED: &str = "mkdir -p /usr/share/fish/vendor_completions.d";
+/// Folders that belong to fish and AppArmor, which are not here.
+const SHARED: &str = "mkdir -p /usr/share/fish/vendor_completions.d /usr/share/apparmor/extra-profiles";
 /// What stays when the files are taken out again.
 const STAYS: [&str; 4] = ["/etc/yubiotp:", "/etc/yubiotp/", "/var/lib/yubiotp:", "/var/lib/yubiotp/"];
 

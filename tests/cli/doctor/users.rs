@@ -139,7 +139,7 @@ fn commands_name_the_settings() {
 #[test]
 fn the_log_says_more() {
     let host = Host::new();
-    let line = "journalctl -t sudo | grep pam_yubiotp | tail -n 1";
+    let line = "journalctl -t sudo | grep 'pam_yubiotp(' | tail -n 1";
     assert!(!host.words(&[]).out.contains("journalctl"));
     host.words(&["alice"]).says(line);
     chmod(&host.place.path("authorized_yubikeys"), 0o666);

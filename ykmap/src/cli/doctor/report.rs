@@ -261,7 +261,7 @@ impl Report {
                 let tags: String =
                     services.iter().take(MOST_TAGS).map(|name| format!(" -t {name}")).collect();
                 out::line(&format!(
-                    "the log says why each login was refused: journalctl{tags} | grep pam_yubiotp | tail -n 1"
+                    "the log says why each login was refused: journalctl{tags} | grep 'pam_yubiotp(' | tail -n 1"
                 ));
             }
             out::line(&format!("{}, {}", out::count(errors, "error"), out::count(warnings, "warning")));
