@@ -36,7 +36,7 @@ impl Base {
         }
         let suite = suite().ok_or("needs a Debian, for the suite to install")?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let at = folder.join("root"); // empty outside, and so it may stay
+        let at = mount_point();
         fs::create_dir_all(&at).unwrap();
         let mut hasher = DefaultHasher::new();
         SCRIPT.hash(&mut hasher);
@@ -76,6 +76,16 @@ impl Base {
         };
         (holder, outside)
     }
+}
+
+/// Where the tree of each root is mounted, in its own namespace.
+pub(crate) fn tree() -> PathBuf {
+    mount_point().join("own/root")
+}
+
+/// Empty outside, and so it may stay.
+fn mount_point() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("root")
 }
 
 /// The workspace.

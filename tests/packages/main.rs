@@ -11,6 +11,7 @@
 
 mod base;
 mod deb;
+mod frozen;
 mod lint;
 mod pamd;
 mod readme;

@@ -90,9 +90,12 @@ impl Root {
         Ran::of(self.command("sh"), line, input)
     }
 
-    /// A line of shell on the machine, which may look into the root by [`inside`](Self::inside).
+    /// A line of shell with the machine's programs, which sees the root as the folder `$ROOT`.
     pub(crate) fn beside(&self, line: &str) -> Ran {
-        let ran = Ran::of(Command::new("sh"), line, "");
+        // /proc/PID/root would do, but for sqlite, which looks where that link says that it leads
+        let mut shell = Command::new("nsenter");
+        shell.arg(format!("--target={}", self.first)).args(["--mount", "--", "sh"]).env("ROOT", base::tree());
+        let ran = Ran::of(shell, line, "");
         self.story.did(&format!("machine# {line}"), &ran.said);
         ran
     }

@@ -23,7 +23,7 @@ impl Root {
     fn rpm(&self, arguments: &str, package: Option<&str>) -> Ran {
         let path = package.map(|package| base::target().join(package));
         let path = path.as_ref().and_then(|path| path.to_str()).unwrap_or(NAME);
-        self.beside(&format!("rpm --root {} {DATABASE} {arguments} {path}", self.inside("").display()))
+        self.beside(&format!("rpm --root $ROOT {DATABASE} {arguments} {path}"))
     }
 }
 
