@@ -73,7 +73,7 @@ fn the_life_of_a_host_by_rpm() {
     root.story.step("upgrade: the store goes on where it was");
     let store = root.quietly("cd / && md5sum etc/yubiotp/* var/lib/yubiotp/*/*", "").ok().said;
     root.rpm("--upgrade --nodeps", Some(&rpms().new)).ok();
-    root.rpm("--query", None).ok().says("0.1.0");
+    root.rpm("--query", None).ok().says(env!("CARGO_PKG_VERSION"));
     assert_eq!(root.quietly("cd / && md5sum etc/yubiotp/* var/lib/yubiotp/*/*", "").said, store);
     assert!(!root.su(With::Otp(&old)), "an OTP was accepted again after the upgrade");
     root.assert_press_needed(&mut token);

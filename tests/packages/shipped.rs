@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// What `make deb` and `make rpm` made, below cargo's folder.
-const DEB: &str = "debian/libpam-yubiotp_0.1.0-1_amd64.deb";
-const RPM: &str = "generate-rpm/pam_yubiotp-0.1.0-1.x86_64.rpm";
+const DEB: &str = concat!("debian/libpam-yubiotp_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
+const RPM: &str = concat!("generate-rpm/pam_yubiotp-", env!("CARGO_PKG_VERSION"), "-1.x86_64.rpm");
 
 /// Two packages, below cargo's folder.
 pub(crate) struct Packages {
@@ -22,14 +22,7 @@ pub(crate) struct Packages {
 /// Where there is no newer one.
 pub(crate) fn debs() -> &'static Packages {
     static MADE: OnceLock<Packages> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let new = built("deb", DEB);
-        let (at, copy) = (base::target().join(&new), base::target().join("tmp/new.deb"));
-        fs::copy(&at, &copy).unwrap(); // cargo-deb throws other versions away
-        let old = before("deb", "0.0.9-1");
-        fs::rename(copy, at).unwrap();
-        Packages { new, old }
-    })
+    MADE.get_or_init(|| Packages { new: built("deb", DEB), old: before("deb", "0.0.9-1") })
 }
 
 /// Those for rpm.

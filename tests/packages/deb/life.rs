@@ -65,7 +65,7 @@ fn the_life_of_a_host() {
     let kept = root.run("cd / && md5sum etc/yubiotp/* var/lib/yubiotp/*/*").ok().said;
     let pam_d_on = root.pam_d();
     root.apt_install(&debs().new).ok();
-    root.run(&format!("dpkg-query -W {NAME}")).ok().says("0.1.0");
+    root.run(&format!("dpkg-query -W {NAME}")).ok().says(env!("CARGO_PKG_VERSION"));
     assert_eq!(root.quietly("cd / && md5sum etc/yubiotp/* var/lib/yubiotp/*/*", "").said, kept);
     assert_eq!(root.pam_d(), pam_d_on, "an upgrade changed pam.d");
     assert!(!root.su(With::Otp(&old)), "an OTP was accepted again after the upgrade");
