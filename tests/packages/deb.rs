@@ -44,6 +44,6 @@ impl Root {
 
     /// What dpkg says of the package: `install ok installed`.
     fn status(&self) -> String {
-        self.quietly(&format!("dpkg-query -W -f '${{Status}}' {NAME} || :"), "").said
+        self.quietly(&format!("dpkg-query -W -f '${{Status}}' {NAME} 2>/dev/null || :"), "").said
     }
 }
