@@ -30,6 +30,7 @@ printf '%s\n' 'alice:correct horse' 'bob:correct horse' 'root:battery staple' | 
 echo 'Defaults passwd_tries=1, lecture=never' >/etc/sudoers.d/once
 chmod 440 /etc/sudoers.d/once
 END
+	rm -f "${kept%-*}"-*.tar* # of other days
 	tar -C "$at/base" -cf "$kept.$$" .
 	mv "$kept.$$" "$kept"
 fi

@@ -33,10 +33,10 @@ impl Root {
     }
 
     /// All of pam.d, to the byte.
-    fn pam_d(&self) -> Vec<(String, Vec<u8>)> {
+    fn pam_d(&self) -> Vec<(String, String)> {
         let files = fs::read_dir(self.inside("/etc/pam.d")).unwrap().map(|entry| entry.unwrap());
         let mut files: Vec<_> = files
-            .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+            .map(|file| (file.file_name().into_string().unwrap(), fs::read_to_string(file.path()).unwrap()))
             .collect();
         files.sort();
         files

@@ -33,11 +33,10 @@ ln -s /proc/self/fd/2 dev/stderr
 
 # To be read, and not to be written.
 mkdir mnt/checkout mnt/target
-for folder in checkout target; do
-	eval "from=\$$folder"
-	mount --bind "$from" "mnt/$folder"
-	mount -o remount,bind,ro "mnt/$folder"
-done
+mount --bind "$checkout" mnt/checkout
+mount --bind "$target" mnt/target
+mount -o remount,bind,ro mnt/checkout
+mount -o remount,bind,ro mnt/target
 
 # Only now is this process's root what is looked for by its number.
 exec chroot . sh -c 'echo "$1"; read -r _ || true' sh "$outside"
