@@ -50,6 +50,7 @@ test:
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p tests --test packages -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps -q
 	packaging/login-dependencies --check
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
@@ -88,7 +89,7 @@ rpm: build
 
 test-packages: deb rpm
 	@packaging/need packages
-	$(CARGO) test -p tests --test packages -- --nocapture
+	$(CARGO) test -p tests --test packages -- --nocapture --test-threads=6 # logins that are refused wait
 
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:
