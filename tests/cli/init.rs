@@ -80,6 +80,24 @@ fn finishes_what_is_missing() {
     assert_eq!(mode(&desk.file("authorized_yubikeys")), 0o644);
 }
 
+/// What packages do where there was something: an empty mapping in the place of a lost one would excuse everybody.
+#[test]
+fn upgrading_makes_nothing() {
+    for (name, _) in SELF_CONTAINED.into_iter().skip(1) {
+        let desk = Desk::new();
+        let missing = desk.file(name);
+        if missing.is_dir() { fs::remove_dir_all(&missing) } else { fs::remove_file(&missing) }.unwrap();
+        let before = desk.snapshot();
+        let said = desk.ykmap(&["init", "--upgrade"]).exits(2);
+        assert!(said.err.contains(name), "{name}: {said:?}");
+        assert_eq!(desk.snapshot(), before, "{name}");
+    }
+    let desk = Desk::new();
+    let before = desk.snapshot();
+    desk.ykmap(&["init", "--upgrade"]).exits(0);
+    assert_eq!(desk.snapshot(), before);
+}
+
 #[test]
 fn never_overwrites_a_store_key() {
     for damage in [b"".as_slice(), b"something else\n", b"# pam_yubiotp store key, version 2. Later.\n"] {

@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Keep all of it in this one folder, and touch nothing else
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
+    /// Make nothing that is missing: carry forward what an older version made, and look at it
+    #[arg(long)]
+    upgrade: bool,
 }
 
 /// How long one init waits for another.
@@ -74,7 +77,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         (Some(dir), None) => Some(absolute(dir)?.join("config.toml")),
         (None, config) => config.clone().filter(|config| config != Path::new(CONFIG)),
     };
-    let mut made = Made::default();
+    let mut made = Made { only_look: args.upgrade, ..Made::default() };
     let config = named.clone().unwrap_or_else(|| CONFIG.into());
     let folder = config.parent().unwrap_or(Path::new("/"));
     made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
@@ -88,9 +91,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     // One init at a time: of two, the second finds what the first made.
     let _changing = Folder::open(folder)?.lock(INIT_WAIT)?;
-    made.file(&config, 0o644, || {
-        Ok(Zeroizing::new([if named.is_some() { SELF_CONTAINED } else { SYSTEM }, ONLINE].concat()))
-    })?;
+    // It need not be there.
+    if !args.upgrade || named.is_some() || config.exists() {
+        made.file(&config, 0o644, || {
+            Ok(Zeroizing::new([if named.is_some() { SELF_CONTAINED } else { SYSTEM }, ONLINE].concat()))
+        })?;
+    }
 
     let settings = Settings::load(Some(&config), Given::default())?;
     let mapping = Path::new(&settings.mapping);
@@ -127,6 +133,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     for path in &made.kept {
         out::line(&format!("kept {}", path.display()));
     }
+    if args.upgrade {
+        return Ok(());
+    }
     let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
     out::line(&format!(
@@ -141,11 +150,15 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
 struct Made {
     new: Vec<PathBuf>,
     kept: Vec<PathBuf>,
+    /// What is missing is a fault.
+    only_look: bool,
 }
 
 impl Made {
     fn folder(&mut self, path: &Path, mode: u32) -> Done {
-        if file::make_folder(path, mode)? {
+        if self.only_look {
+            Folder::open(path)?;
+        } else if file::make_folder(path, mode)? {
             self.new.push(path.to_owned());
         }
         Ok(())
@@ -160,7 +173,7 @@ impl Made {
         let audience = if mode & 0o077 == 0 { Audience::Owner } else { Audience::Everyone };
         match file::open(path, audience) {
             Ok(_) => self.kept.push(path.to_owned()),
-            Err(FileFault::Missing(missing)) if missing == path => {
+            Err(FileFault::Missing(missing)) if missing == path && !self.only_look => {
                 let (folder, name) = file::locate(path)?;
                 folder.replace(&name, contents()?.as_bytes(), rustix::fs::Mode::from_raw_mode(mode))?;
                 self.new.push(path.to_owned());
