@@ -8,18 +8,18 @@ bindir  ?= $(prefix)/bin
 datadir ?= $(prefix)/share
 mandir  ?= $(datadir)/man
 docdir  ?= $(datadir)/doc/pam_yubiotp
-# Where the module looks for the program that speaks to the network. Elsewhere, `ask` in config.toml must say where.
-askdir  ?= $(prefix)/libexec/yubiotp
-# Where libpam looks for modules, which is where its own are: /usr/lib/TRIPLET/security on Debian, /usr/lib64/security on
-# Fedora.
-pamdir  ?= $(prefix)$(patsubst /usr%,%,$(patsubst %/pam_permit.so,%,$(or $(firstword \
+# Whatever the prefix is: where the module looks for the program that speaks to the network, where libpam looks for
+# modules, which is where its own are (/usr/lib/TRIPLET/security on Debian, /usr/lib64/security on Fedora), and where
+# pam-auth-update looks for profiles. Empty leaves the profiles out.
+askdir  ?= /usr/libexec/yubiotp
+pamdir  ?= $(patsubst %/pam_permit.so,%,$(or $(firstword \
 	$(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security/pam_permit.so /usr/lib64/security/pam_permit.so \
-	/usr/lib/*/security/pam_permit.so)),/usr/lib/security/pam_permit.so)))
-# Where each shell looks for completions, and the tools of Debian for profiles: empty leaves that out.
+	/usr/lib/*/security/pam_permit.so)),/usr/lib/security/pam_permit.so))
+pamconfigdir ?= $(if $(wildcard /etc/debian_version),/usr/share/pam-configs)
+# Where each shell looks for completions, and AppArmor for profiles that are switched off.
 bashdir ?= $(datadir)/bash-completion/completions
 zshdir  ?= $(datadir)/zsh/$(if $(wildcard /etc/debian_version),vendor-completions,site-functions)
 fishdir ?= $(datadir)/fish/vendor_completions.d
-pamconfigdir ?= $(if $(wildcard /etc/debian_version),$(datadir)/pam-configs)
 apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-profiles)
 
 .PHONY: help demo test test-packages check bench fuzz build deb rpm install uninstall clean
@@ -69,22 +69,25 @@ fuzz:
 # are left out, so that two machines build the same bytes.
 folders := $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo) $(target)
 folders := $(foreach folder,$(folders),$(abspath $(folder)) $(realpath $(folder)))
-build: export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
-build: export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
+build: override export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
+build: override export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
 build:
 	@packaging/need build
 	$(CARGO) build --release --locked -p pam_yubiotp
 	$(CARGO) build --release --locked -p ykask
 	$(CARGO) build --release --locked -p ykmap
-	packaging/copyright >$(target)/release/copyright
+	packaging/copyright >$(target)/release/copyright.new
+	mv $(target)/release/copyright.new $(target)/release/copyright
 	@mkdir -p $(target)/release/completions
 	for shell in bash zsh fish; do \
 		$(target)/release/ykmap completions $$shell >$(target)/release/completions/ykmap.$$shell || exit 1; done
 
 deb: build
+	@packaging/need deb
 	packaging/package deb $(target)/debian
 
 rpm: build
+	@packaging/need rpm
 	packaging/package rpm $(target)/generate-rpm
 
 test-packages: deb rpm
@@ -93,8 +96,9 @@ test-packages: deb rpm
 
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:
+	@case '$(DESTDIR)$(prefix)' in *\ *) echo 'DESTDIR and prefix cannot have blanks' >&2; exit 1; esac
 	@for file in libpam_yubiotp.so yubiotp-ask ykmap; do \
-		test -e $(target)/release/$$file || { echo 'first: make build' >&2; exit 1; }; done
+		test -e $(target)/release/$$file || { echo '$(target)/release has no '$$file': first: make build, with the same CARGO_TARGET_DIR' >&2; exit 1; }; done
 	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(askdir)
 	install -m 644 -s $(target)/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new
 	mv -f $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new $(DESTDIR)$(pamdir)/pam_yubiotp.so
@@ -118,7 +122,10 @@ install:
 
 # A line in pam.d that names a module which is gone refuses everybody.
 uninstall:
-	@[ -n '$(DESTDIR)' ] || packaging/scripts/prerm remove
+	@if [ -z '$(DESTDIR)' ] && [ -e $(pamdir)/pam_yubiotp.so ]; then \
+		if owner=$$(dpkg -S $(pamdir)/pam_yubiotp.so 2>/dev/null || rpm -qf $(pamdir)/pam_yubiotp.so 2>/dev/null); then \
+			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
+		packaging/scripts/prerm remove; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(DESTDIR)$(askdir)/yubiotp-ask
 	rm -f $(foreach page,$(notdir $(wildcard packaging/man/*.[0-9])),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(page).gz)
 	rm -f $(DESTDIR)$(bashdir)/ykmap $(DESTDIR)$(zshdir)/_ykmap $(DESTDIR)$(fishdir)/ykmap.fish
