@@ -115,6 +115,7 @@ install:
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
+	sed -i 's|(packaging/selinux/|(selinux/|' $(DESTDIR)$(docdir)/README.md # where it leads to there
 	install -m 644 $(target)/release/copyright $(DESTDIR)$(docdir)
 	install -m 644 docs/* $(DESTDIR)$(docdir)/docs
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples

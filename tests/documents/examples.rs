@@ -131,6 +131,25 @@ fn ykmap_1_is_run() {
     assert!(fs::read_to_string(written).unwrap().contains("complete -c ykmap"));
 }
 
+/// The lines of key files that the page shows are lines of key files.
+#[test]
+fn key_files_as_shown_are_read() {
+    let Some(page) = Page::read("ykmap.1") else { return };
+    let shown = page.section("KEY FILES").displays();
+    let [traditional, yubico] = &shown[..] else { panic!("{shown:#?}") };
+    // "has the same fields"; of another token, for the store has that one then
+    let ksm = format!("# ykksm 1\n{}", yubico.replace("ccccccdbjrgf", "ccccccdbjrgg"));
+    let mut desk = Desk::new();
+    desk.run("ykmap init");
+    for (file, format) in
+        [(traditional, "Yubico traditional log"), (yubico, "Yubico format"), (&ksm, "YK-KSM key file")]
+    {
+        fs::write(desk.folder.path().join("shown"), file).unwrap();
+        let said = String::from_utf8(desk.run("ykmap key import shown").stdout).unwrap();
+        assert_eq!(said, format!("imported 1 key ({format})\n"));
+    }
+}
+
 /// From the key that is made to the login that is decided, by the commands of the README and nothing else.
 #[test]
 fn the_readmes_first_login() {

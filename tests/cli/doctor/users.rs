@@ -145,4 +145,9 @@ fn the_log_says_more() {
     chmod(&host.place.path("authorized_yubikeys"), 0o666);
     host.words(&[]).exits(2).says(line);
     host.words(&[""]).exits(2).notes("a value is required");
+    // as with a profile of pam-auth-update
+    for service in ["su", "login", "chfn", "chsh"] {
+        host.service(service, "auth required pam_yubiotp.so\n");
+    }
+    host.words(&[]).exits(2).says("journalctl SYSLOG_FACILITY=10 | grep 'pam_yubiotp(' | tail -n 1");
 }

@@ -92,7 +92,7 @@ fn plain(text: String) -> String {
     text.chars().flat_map(escaped).collect()
 }
 
-/// How many services are named in a command.
+/// How many services are named in a command; more are meant by what they have in common.
 const MOST_TAGS: usize = 4;
 
 /// How many remarks of one kind are told one by one.
@@ -258,10 +258,13 @@ impl Report {
                 }
             }
             if !services.is_empty() && (errors > 0 || asked_about) {
-                let tags: String =
-                    services.iter().take(MOST_TAGS).map(|name| format!(" -t {name}")).collect();
+                let which: String = if services.len() > MOST_TAGS {
+                    " SYSLOG_FACILITY=10".to_owned() // authpriv
+                } else {
+                    services.iter().map(|name| format!(" -t {name}")).collect()
+                };
                 out::line(&format!(
-                    "the log says why each login was refused: journalctl{tags} | grep 'pam_yubiotp(' | tail -n 1"
+                    "the log says why each login was refused: journalctl{which} | grep 'pam_yubiotp(' | tail -n 1"
                 ));
             }
             out::line(&format!("{}, {}", out::count(errors, "error"), out::count(warnings, "warning")));
