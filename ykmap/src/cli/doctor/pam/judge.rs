@@ -106,6 +106,7 @@ impl Judge<'_> {
         let (auth, account) = (self.stack(Kind::Auth), self.stack(Kind::Account));
         if auth.iter().any(Entry::is_ours) {
             self.auth(&auth, &account);
+            self.twice(&auth);
         }
         self.account(&auth, &account);
         for entry in &self.service.entries {
@@ -114,6 +115,19 @@ impl Judge<'_> {
                 let what = "the module does nothing in such a line";
                 self.say(Level::Note, entry.kind, &entry.place, what, "take it out");
             }
+        }
+    }
+
+    /// A line of the service's own below a profile that has it already.
+    fn twice(&mut self, auth: &[Entry]) {
+        let asks = |entry: &&Entry| {
+            let asks_anew = options(entry).is_none_or(|options| options.first_pass == FirstPass::Never);
+            entry.is_ours() && asks_anew && matches!(entry.control().as_str(), "required" | "requisite")
+        };
+        let mut lines = auth.iter().filter(asks);
+        if let (Some(first), Some(second)) = (lines.next(), lines.next()) {
+            let what = format!("asks again, after {}: that takes a second press", first.place);
+            self.say(Level::Warning, Kind::Auth, &second.place, what, "take one of the two lines out");
         }
     }
 
