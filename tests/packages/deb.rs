@@ -1,7 +1,12 @@
 //! The Debian package, from its first day on a host to the last.
 
+mod dialog;
 mod faults;
 mod life;
+mod metadata;
+mod missing;
+mod purge;
+mod refused;
 mod rollout;
 
 use crate::root::{Ran, Root, TARGET};

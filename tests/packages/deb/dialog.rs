@@ -1,0 +1,63 @@
+//! The dialog of pam-auth-update, for whoever would rather choose from a list.
+
+use super::fresh;
+use crate::root::Root;
+use crate::shipped::debs;
+use crate::ways::SOON;
+use tests::terminal::Terminal;
+
+/// The profiles by their names in the list, and what each writes.
+const PROFILES: [(&str, &str); 2] = [
+    ("YubiKey after password for every user", "auth\trequired\tpam_yubiotp.so"),
+    ("YubiKey after password for users who have one (roll-out)", "auth\trequired\tpam_yubiotp.so nullok"),
+];
+/// Debian's own, without which nobody logs in.
+const UNIX: &str = "Unix authentication";
+
+impl Root {
+    /// Chooses those by their numbers; what the list was.
+    fn choose(&self, names: &[&str]) -> String {
+        let mut command = self.command("pam-auth-update");
+        command.env("DEBIAN_FRONTEND", "teletype");
+        let mut dialog = Terminal::spawn(command);
+        dialog.wait_for("PAM profiles to enable: ", SOON);
+        let list = dialog.transcript();
+        let numbers: Vec<_> = names.iter().map(|name| number(&list, name)).collect();
+        dialog.type_line(&numbers.join(" "));
+        let (code, transcript) = dialog.finish(SOON);
+        self.story.did("# pam-auth-update", &transcript);
+        assert_eq!(code, Some(0), "{transcript}");
+        list
+    }
+}
+
+/// `  2. Unix authentication` stands in the list, alone or beside others.
+fn number(list: &str, name: &str) -> String {
+    let before = list.split(&format!(". {name}")).next().unwrap();
+    assert!(before.len() < list.len(), "{name} is not in the list: {list}");
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
+    assert!(!digits.is_empty(), "{name} has no number: {list}");
+    digits.to_owned()
+}
+
+/// What is chosen is what is written: a name with a comma would be two names, and all below it one number further.
+#[test]
+fn a_choice_from_the_list_is_what_is_written() {
+    let Some((root, _)) = fresh("dialog") else { return };
+    root.apt_install(&debs().new).ok();
+    let off = root.pam_d();
+    for (name, line) in PROFILES {
+        root.story.step(name);
+        let list = root.choose(&[UNIX, name]);
+        let words = "(Enter the items";
+        assert!(list.contains(words), "{list}");
+        let lines = root.lines_of_ours();
+        assert_eq!(
+            lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>(),
+            [format!("/etc/pam.d/common-auth:{line}")]
+        );
+        root.choose(&[UNIX]);
+        assert_eq!(root.pam_d(), off, "{name}: choosing Debian's own alone left something");
+    }
+    root.assert_password_suffices();
+}
