@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 enum Run {
     /// A test: its file and its name.
     Test(&'static str, &'static str),
-    /// What must hold for a change to land: a part of a line of `.ci/run`.
+    /// What must hold for a change to land: a line of `.ci/run`.
     Ci(&'static str),
     /// The life of a host in a root of its own: a file of `tests/packages`, which has this text.
     Life(&'static str, &'static str),
@@ -46,7 +46,10 @@ const RUN: &[(&str, Run)] = &[
     ("ykmap doctor alice", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     ("ykmap doctor", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
-    ("/usr/libexec/yubiotp/yubiotp-ask --version", Run::Ci("/usr/libexec/yubiotp/yubiotp-ask --version")),
+    (
+        "/usr/libexec/yubiotp/yubiotp-ask --version",
+        Run::Ci("\"$folder\"/usr/libexec/yubiotp/yubiotp-ask --version"),
+    ),
     (
         "pam-auth-update --enable yubiotp",
         Run::Life("tests/packages/deb/life.rs", "pam-auth-update --enable yubiotp"),
@@ -131,18 +134,45 @@ fn every_command_has_somebody_who_runs_it() {
 #[test]
 fn whoever_runs_one_is_there() {
     let ci = text_of(".ci/run");
+    let ci: BTreeSet<_> = ci.lines().map(bare).collect();
     for (command, run) in RUN.iter().copied().chain([RUN_AS_A_WHOLE]) {
         match run {
             Run::Test(file, name) => {
                 let test = format!("#[test]\nfn {name}() {{");
                 assert!(text_of(file).contains(&test), "{command}: {file} has no test {name}");
             }
-            Run::Ci(part) => assert!(ci.contains(part), "{command}: .ci/run has no {part}"),
+            Run::Ci(line) => assert!(ci.contains(line), "{command}: .ci/run has no line {line}"),
             Run::Life(file, text) => {
                 let line = format!("root.run(\"{text}\")");
                 assert!(text_of(file).contains(&line), "{command}: {file} does not run {text}");
             }
         }
+    }
+}
+
+/// A line of a script without its comment and the variables that it sets.
+fn bare(line: &str) -> &str {
+    let mut bare = if line.starts_with('#') { "" } else { line.split(" #").next().unwrap() }.trim();
+    while let Some((variable, behind)) = bare.split_once(' ') {
+        let Some((name, _)) = variable.split_once('=') else { break };
+        if !name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+            break;
+        }
+        bare = behind.trim_start();
+    }
+    bare
+}
+
+#[test]
+fn lines_of_a_script_are_commands() {
+    for (line, command) in [
+        ("make test", "make test"),
+        ("A_B=1 make test # so", "make test"),
+        ("  A=1 B= make test-packages", "make test-packages"),
+        ("make fuzz FUZZ_SECONDS=20", "make fuzz FUZZ_SECONDS=20"),
+        ("# make test", ""),
+    ] {
+        assert_eq!(bare(line), command, "{line}");
     }
 }
 

@@ -14,6 +14,7 @@ mod examples;
 mod lint;
 mod outcomes;
 mod page;
+mod profiles;
 mod readme;
 mod reasons;
 mod security;
