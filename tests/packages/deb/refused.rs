@@ -6,8 +6,8 @@ use crate::shipped::debs;
 use crate::ways::With;
 use tests::soft_yubikey::SoftYubiKey;
 
-/// How the line came there, what is said of it, and how it goes again. They are not where su looks, or excuse
-/// everybody, so that a login by su is as before. `\\f374` is a letter in Latin-1.
+/// Where the line is, how it came there, and the file that is named. A login by su is as before: none is where its
+/// `auth` is. `\\374` is a letter in Latin-1.
 const BY_HAND: [(&str, &str, &str); 14] = [
     (
         "in common-account, below what pam-auth-update writes",
@@ -140,6 +140,17 @@ fn a_refused_removal_changes_nothing() {
         root.run(back).ok();
     }
     root.assert_press_needed(&mut token);
+
+    root.story.step("such a profile, where ours was taken out by hand: it stays out");
+    root.run(&format!(
+        "printf '{}' >/usr/share/pam-configs/own && pam-auth-update --enable own",
+        PROFILES[0]
+    ))
+    .ok();
+    root.run("sed -i /pam_yubiotp/d /etc/pam.d/common-auth").ok();
+    root.assert_refused("/etc/pam.d/common-account:");
+    assert!(root.su(With::Password), "{:#?}", root.log_lines());
+    root.run(back).ok();
 
     root.story.step("copies that nobody reads do not keep it");
     for name in ["sudo~", "common-auth.pam-old", "x.dpkg-old", "sudo.ucf-dist", "sudo.bak"] {
