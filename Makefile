@@ -47,12 +47,16 @@ test:
 	@packaging/need test
 	$(CARGO) test --workspace --no-fail-fast
 
+scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package scripts/postinst scripts/postrm scripts/prerm) \
+	$(wildcard tests/packages/*.sh)
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p tests --test packages -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps -q
 	packaging/login-dependencies --check
+	@if command -v shellcheck >/dev/null; then shellcheck $(scripts); \
+	else echo 'shellcheck is not installed: not asked'; fi
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
 	else echo 'cargo-deny is not installed: not asked'; fi
 

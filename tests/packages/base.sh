@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Keeps a minimal Debian in a mount namespace of its own, in memory: it goes with this process, which ends when its
 # standard input does, also where the test was killed. Says "ready".
 # Arguments: a folder to mount at, suite, mirror (or nothing), and a file that keeps the tree for a day.

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A root of one test's own, over the base tree, with the processes in it: all of it goes with this process, which ends
 # when its standard input does. Runs in a copy of the base's mount namespace, as the first process of a new PID
 # namespace. Says which process that is outside.
@@ -39,4 +40,5 @@ mount -o remount,bind,ro mnt/checkout
 mount -o remount,bind,ro mnt/target
 
 # Only now is this process's root what is looked for by its number.
+# shellcheck disable=SC2016 # for the inner shell
 exec chroot . sh -c 'echo "$1"; read -r _ || true' sh "$outside"
