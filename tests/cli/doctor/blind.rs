@@ -92,19 +92,15 @@ fn service_files_of_root_alone() {
         return tests::skip("needs root, to be somebody else");
     }
     let host = Host::new();
-    let outside = host.place.host();
-    let outside = outside.parent().unwrap();
-    chmod(outside, 0o755);
-    chmod(&host.place.host(), 0o755);
+    let ykmap = host.shown_to_others();
     host.service("common-auth", "auth required pam_unix.so\nauth required pam_yubiotp.so\n");
-    fs::copy(host.command().get_program(), outside.join("ykmap")).unwrap();
     for (name, lines) in
         [("sudo", SUDO), ("common-auth", "@include common-auth\naccount required pam_unix.so\n")]
     {
         host.service("sudo", lines);
         chmod(&host.pam(name), 0o600);
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(outside.join("ykmap"));
+        command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(&ykmap);
         command.args(host.command().get_args()).arg("--json").current_dir("/");
         let visit = Visit::new(&mut command);
         visit.finds("error", "rights", &host.pam(name), &["you are not root", "run it in a root shell"]);

@@ -1,7 +1,7 @@
 //! The doctor only looks: nothing is written, made, locked or used up.
 
 use super::{Host, Visit, well};
-use crate::desk::{Said, chmod, is_root, run};
+use crate::desk::{Said, is_root, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -119,13 +119,9 @@ fn without_the_rights() {
         return tests::skip("needs root, to be somebody else");
     }
     let host = Host::new();
-    let outside = host.place.host();
-    let outside = outside.parent().unwrap();
-    chmod(outside, 0o755);
-    chmod(&host.place.host(), 0o755);
-    fs::copy(host.command().get_program(), outside.join("ykmap")).unwrap();
+    let ykmap = host.shown_to_others();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(outside.join("ykmap"));
+    command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--"]).arg(&ykmap);
     command.args(host.command().get_args()).arg("--json").arg("alice").current_dir("/");
     let visit = Visit::new(&mut command);
     visit.finds(
