@@ -29,7 +29,7 @@ const SAY: [(&str, Which); 23] = [
     ("ykmap/src/options.rs", Which::All),
     ("ykmap/src/settings.rs", Which::All),
     ("ykmap/src/settings/online.rs", Which::All),
-    ("ykmap/src/store/record.rs", Which::Errors),
+    ("yubiotp/src/record.rs", Which::Errors),
     ("ykmap/src/store/slots.rs", Which::Errors),
 ];
 

@@ -5,16 +5,15 @@
 
 mod advance;
 mod change;
-mod record;
 mod slots;
 mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Change, EnrolError, Enrolled, Progress, Removed, STEPS};
-pub use record::{BadRecord, Record, read_store_key, write_store_key};
 pub use slots::{BadSlots, Slots, State};
 pub use survey::{Stray, Survey};
+pub use yubiotp::record::{BadRecord, Record, read_store_key, write_store_key};
 
 use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder};

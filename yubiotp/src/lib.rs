@@ -10,7 +10,7 @@
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
-//! encrypted at rest, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
+//! encrypted at rest and [`record`] writes them down, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
 //! the network say to each other.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ pub mod mapping;
 pub mod modhex;
 pub mod otp;
 pub mod position;
+pub mod record;
 pub mod seal;
 pub mod verdict;
 pub mod ykval;

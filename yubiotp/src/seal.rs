@@ -4,6 +4,7 @@
 //! public id is bound in as associated data, so that a credential cannot be passed off as another token's.
 
 use crate::key::Credential;
+use crate::ykval::{ClientId, ClientKey};
 use crate::{AesKey, PrivateId, PublicId};
 use alloc::vec::Vec;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
+const CLIENT_LABEL: &[u8] = b"yubiotp sealed client key 1\0";
 /// Kind byte of a YubiKey's credential; other kinds of token get others.
 const YUBIKEY: u8 = 1;
 /// Kind, private id, AES key.
@@ -111,6 +113,39 @@ impl StoreKey {
         })
     }
 
+    /// Seals the key of a validation server's client. `nonce` must be fresh from the system's random source.
+    #[must_use]
+    pub fn seal_client(&self, key: &ClientKey, id: ClientId, nonce: [u8; NONCE]) -> Vec<u8> {
+        // Room for all of it: sealing in place leaves no copy of the key.
+        let mut sealed = Vec::with_capacity(NONCE.saturating_add(key.expose().len()).saturating_add(TAG));
+        sealed.extend(nonce);
+        sealed.extend(key.expose());
+        let text = sealed.get_mut(NONCE..).unwrap_or_default();
+        let tag =
+            self.cipher().encrypt_inout_detached(&XNonce::from(nonce), &bound_to_client(id), text.into());
+        sealed.extend(tag.unwrap_or_default());
+        sealed
+    }
+
+    /// Opens what was sealed for the client `id`.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_client(&self, sealed: &[u8], id: ClientId) -> Result<ClientKey, CannotOpen> {
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or(CannotOpen)?;
+        let (text, tag) = rest.split_last_chunk::<TAG>().ok_or(CannotOpen)?;
+        let mut key = Zeroizing::new(text.to_vec());
+        self.cipher()
+            .decrypt_inout_detached(
+                &XNonce::from(*nonce),
+                &bound_to_client(id),
+                key.as_mut_slice().into(),
+                &(*tag).into(),
+            )
+            .map_err(|_| CannotOpen)?;
+        ClientKey::from_bytes(key).ok_or(CannotOpen)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&self.0).into())
     }
@@ -134,6 +169,10 @@ impl fmt::Display for StoreKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
     }
+}
+
+fn bound_to_client(id: ClientId) -> Vec<u8> {
+    [CLIENT_LABEL, &id.number().to_be_bytes()].concat()
 }
 
 fn bound_to(id: &PublicId) -> Vec<u8> {
@@ -172,6 +211,22 @@ mod tests {
             let mut changed = *sealed.as_bytes();
             changed[flip] ^= 1 << bit;
             prop_assert!(key.open(&Sealed::from_bytes(&changed).unwrap(), &token).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_key_opens_for_its_client_only(
+            key: [u8; 32], nonce: [u8; 24], length in 8usize..=64, id in 0u64..=9_999_999_998, flip: prop::sample::Index, bit in 0u8..8,
+        ) {
+            let key = StoreKey::new(key);
+            let [it, other] = [id, id + 1].map(|id| ClientId::new(id).unwrap());
+            let client = ClientKey::from_bytes(Zeroizing::new(alloc::vec![7; length])).unwrap();
+            let mut sealed = key.seal_client(&client, it, nonce);
+            prop_assert!(key.open_client(&sealed, it).ok().unwrap().expose() == client.expose());
+            prop_assert!(key.open_client(&sealed, other).is_err());
+            *flip.get_mut(&mut sealed) ^= 1 << bit;
+            prop_assert!(key.open_client(&sealed, it).is_err());
         }
     }
 

@@ -1,19 +1,24 @@
-//! The validation protocol 2.0 of YK-VAL, as its clients speak it (the server of our own will be the package `ykval`).
+//! The validation protocol 2.0 of YK-VAL, for both ends.
 //!
 //! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and what is echoed as yubikey-val 2.41
-//! has them. A question is a [`Request`] to a [`Server`], its answer is judged by [`Asked::judge`], and a [`Round`] is
-//! one question to several servers.
+//! has them. To a client, a question is a [`Request`] to a [`Server`], its answer is judged by [`Asked::judge`], and a
+//! [`Round`] is one question to several servers. A server reads a [`Question`] and writes an [`Answer`].
 
+mod answer;
+mod question;
 mod reply;
 mod request;
 mod round;
 mod server;
 
+pub use answer::Answer;
+pub use question::{MOST_PARAMETERS, Malformed, Question, Version};
 pub use reply::{Asked, NoAnswer, Said, Status, time_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};
 pub use round::{Round, Step};
 pub use server::{BadUrl, Server};
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -35,24 +40,58 @@ impl ClientKey {
     /// It is not base64, or has less than 8 or more than 64 bytes.
     pub fn parse(text: &[u8]) -> Result<Self, BadClientKey> {
         let key = Zeroizing::new(BASE64.decode(text.trim_ascii()).map_err(|_| BadClientKey)?);
-        if (8..=64).contains(&key.len()) { Ok(Self(key)) } else { Err(BadClientKey) }
+        Self::from_bytes(key).ok_or(BadClientKey)
+    }
+
+    /// A key from its bytes; `None` if they are less than 8 or more than 64.
+    #[must_use]
+    pub fn from_bytes(key: Zeroizing<Vec<u8>>) -> Option<Self> {
+        (8..=64).contains(&key.len()).then_some(Self(key))
+    }
+
+    /// A new key, of random bytes: as many as YubiCloud's have.
+    #[must_use]
+    pub fn from_random(bytes: Zeroizing<[u8; 20]>) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// The bytes, to be sealed.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key in base64, for the one who signs with it.
+    #[must_use]
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64.encode(&self.0))
     }
 
     /// What signs, fed with the parameters of a question or the fields of a reply, sorted by name.
     fn over(&self, sorted: &[(&str, &str)]) -> Hmac<Sha1> {
-        // HMAC takes keys of any length.
-        let mut mac =
-            Hmac::<Sha1>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes any key"));
-        for (at, (name, value)) in sorted.iter().enumerate() {
-            if at > 0 {
-                mac.update(b"&");
-            }
-            mac.update(name.as_bytes());
-            mac.update(b"=");
-            mac.update(value.as_bytes());
-        }
-        mac
+        mac(&self.0, sorted)
     }
+}
+
+fn mac(key: &[u8], sorted: &[(&str, &str)]) -> Hmac<Sha1> {
+    // HMAC takes keys of any length.
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes any key"));
+    for (at, (name, value)) in sorted.iter().enumerate() {
+        if at > 0 {
+            mac.update(b"&");
+        }
+        mac.update(name.as_bytes());
+        mac.update(b"=");
+        mac.update(value.as_bytes());
+    }
+    mac
+}
+
+/// The signature over sorted fields, in base64. Without a key, as servers sign for clients that they do not know: with
+/// the empty one, which proves nothing.
+fn signature(key: Option<&ClientKey>, sorted: &[(&str, &str)]) -> String {
+    let key = key.map_or(&[][..], |key| key.expose());
+    BASE64.encode(&mac(key, sorted).finalize().into_bytes())
 }
 
 /// Sorts parameters or fields as they are signed: by name.

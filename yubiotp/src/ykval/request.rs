@@ -1,16 +1,15 @@
 //! The question.
 
-use super::{ClientKey, sort};
+use super::{ClientKey, signature, sort};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use data_encoding::{BASE64, HEXLOWER};
-use hmac::Mac;
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 /// The number under which a validation server knows a client: 1 to 10 digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(u64);
 
 impl ClientId {
@@ -18,6 +17,14 @@ impl ClientId {
     #[must_use]
     pub const fn new(id: u64) -> Option<Self> {
         if id <= 9_999_999_999 { Some(Self(id)) } else { None }
+    }
+}
+
+impl ClientId {
+    /// The number, as it is stored.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -137,7 +144,7 @@ impl Request<'_> {
         }
         query.pop();
         if let Some(key) = key {
-            let h = BASE64.encode(&key.over(&pairs).finalize().into_bytes());
+            let h = signature(Some(key), &pairs);
             let escaped = h.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
             query.push_str(&format!("&h={escaped}"));
         }

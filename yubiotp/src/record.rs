@@ -1,9 +1,12 @@
 //! The text of `keys/ID`: a credential sealed under the host's store key (`docs/store.md` has the format), and of
-//! `store.key` itself.
+//! `store.key` itself, which a validation server has too.
 
+use crate::PublicId;
+use crate::seal::{Sealed, StoreKey, StoreKeyId};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
 use data_encoding::{BASE64, HEXLOWER};
-use yubiotp::PublicId;
-use yubiotp::seal::{Sealed, StoreKey, StoreKeyId};
 use zeroize::{Zeroize, Zeroizing};
 
 const RECORD: &str = "# pam_yubiotp key, version ";
@@ -105,7 +108,7 @@ fn store_key_id(text: &str) -> Option<StoreKeyId> {
 
 /// Lines `name: value` behind a first line that names the format and its version.
 struct Lines<'a> {
-    lines: std::str::Lines<'a>,
+    lines: core::str::Lines<'a>,
     line: usize,
 }
 
@@ -137,8 +140,10 @@ impl<'a> Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AesKey, Credential, PrivateId};
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
-    use yubiotp::{AesKey, Credential, PrivateId};
 
     fn sealed(key: &StoreKey, token: &PublicId) -> Record {
         let credential = Credential { private_id: PrivateId::new([6; 6]), aes_key: AesKey::new([7; 16]) };

@@ -1,0 +1,37 @@
+//! What time it is, here and nowhere else.
+
+use jiff::Timestamp;
+
+/// Now, in seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    Timestamp::now().as_second()
+}
+
+/// Now, as answers have it (`t`): `2026-11-22T00:30:01Z0284`, in UTC, with a zero and the milliseconds behind it.
+#[must_use]
+pub fn t() -> String {
+    let now = Timestamp::now();
+    format!("{}0{:03}", now.strftime("%Y-%m-%dT%H:%M:%SZ"), now.subsec_millisecond().max(0))
+}
+
+/// A time as people and logs have it: `2026-11-22T00:30:01Z`.
+#[must_use]
+pub fn written(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_answers_have_it() {
+        let t = t();
+        assert_eq!(t.len(), "2026-11-22T00:30:01Z0284".len(), "{t}");
+        let body = format!("t={t}\r\nstatus=OK\r\n");
+        let read = yubiotp::ykval::time_of(body.as_bytes()).unwrap();
+        assert!(i64::try_from(read).unwrap().abs_diff(now()) <= 1, "{t}");
+        assert_eq!(written(1_795_307_401), "2026-11-22T00:30:01Z");
+    }
+}

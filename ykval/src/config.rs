@@ -1,0 +1,428 @@
+//! The settings of the server: one TOML file, of which every part has a value that holds without it.
+
+#[cfg(test)]
+mod tests;
+
+use crate::file::{self, Audience, FileFault};
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Where the settings are on a host that was set up by root.
+pub const CONFIG: &str = "/etc/ykvald/config.toml";
+
+const MOST_CONFIG: u64 = 1 << 20;
+
+/// The settings.
+#[derive(Debug)]
+pub struct Config {
+    /// The file they came from; paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// Where questions are answered.
+    pub listen: Vec<SocketAddr>,
+    /// Whether addresses other than loopback are served without TLS.
+    pub plain_http: bool,
+    /// Whether a question must be signed, of clients that say nothing themselves.
+    pub require_signature: bool,
+    /// Where tokens and clients are kept.
+    pub store: StoreAt,
+    /// What they are sealed under.
+    pub store_key: PathBuf,
+    /// TLS of [`Config::listen`].
+    pub tls: Option<Tls>,
+    /// What is too much.
+    pub limits: Limits,
+    /// Where decisions are written down.
+    pub log: Log,
+    /// Whose requests for `/` and `/metrics` are answered.
+    pub status_from: Vec<IpNet>,
+    /// The listener of `/wsapi/decrypt`, if it is switched on.
+    pub decrypt: Option<Decrypt>,
+    /// Key storage modules that have the keys which the store does not.
+    pub ksm: Option<Ksm>,
+}
+
+/// Where tokens and clients are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreAt {
+    /// A file of SQLite's.
+    Sqlite(PathBuf),
+    /// A database of PostgreSQL's.
+    Postgres(Postgres),
+}
+
+/// A database of PostgreSQL's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// `postgres://…`, as libpq takes it. May hold a password.
+    pub url: String,
+    /// A file that holds the password, instead of the URL.
+    pub password_file: Option<PathBuf>,
+    /// Certificate authorities of the database, PEM; the system's if not given. Used with `sslmode=require`, which then
+    /// checks the certificate and the name in it.
+    pub ca: Option<PathBuf>,
+    /// The most connections at a time.
+    pub pool: usize,
+}
+
+/// No password shows.
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// A certificate and what goes with it, all PEM.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, the server's own first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who may certify clients; not given, none is asked for a certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is too much.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at a time; more are closed at once.
+    pub connections: usize,
+    /// Verifications at a time; more are refused at once (503, BACKEND_ERROR).
+    pub in_flight: usize,
+    /// Milliseconds that a verification may take; then it is BACKEND_ERROR.
+    #[serde(rename = "deadline_ms", deserialize_with = "milliseconds")]
+    pub deadline: Duration,
+    /// Milliseconds that a client may take for the TLS handshake, for the head of a request, and for its body.
+    #[serde(rename = "read_ms", deserialize_with = "milliseconds")]
+    pub read: Duration,
+    /// Milliseconds that a connection may be idle between two requests.
+    #[serde(rename = "idle_ms", deserialize_with = "milliseconds")]
+    pub idle: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// Questions a second of one client; 0: no limit. A client can have its own.
+    pub client_rate: u32,
+    /// Questions a second of one client about one token; 0: no limit.
+    pub token_rate: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            in_flight: 1024,
+            deadline: Duration::from_secs(4),
+            read: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            head_bytes: 16 * 1024,
+            body_bytes: 4096,
+            client_rate: 0,
+            token_rate: 10,
+        }
+    }
+}
+
+/// Where decisions are written down, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Where it goes.
+    pub to: LogTo,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `name=value name="a value"`
+    #[default]
+    Logfmt,
+    /// One object a line.
+    Json,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogTo {
+    /// Standard output, which systemd hands to the journal.
+    #[default]
+    Stdout,
+    /// syslog(3), facility authpriv.
+    Syslog,
+}
+
+/// The listener of `/wsapi/decrypt`: whoever reaches it learns what any OTP holds.
+#[derive(Debug, Clone)]
+pub struct Decrypt {
+    /// Where.
+    pub listen: DecryptAt,
+}
+
+/// Where the decryption is reached.
+#[derive(Debug, Clone)]
+pub enum DecryptAt {
+    /// A socket in the file system, of mode 0660.
+    Unix(PathBuf),
+    /// An address, by TLS, and for those alone whom `client_ca` certified.
+    Tls(SocketAddr, Tls),
+}
+
+/// Key storage modules (YK-KSM) that have keys which the store does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ksm {
+    /// `http://…/wsapi/decrypt`, the first to be asked first.
+    pub urls: Vec<String>,
+    /// How long all of it may take.
+    pub deadline: Duration,
+    /// Certificate authorities, PEM; the system's if not given.
+    pub ca: Option<PathBuf>,
+}
+
+/// Why the settings cannot be used, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFault {
+    /// The file itself.
+    #[error(transparent)]
+    File(#[from] FileFault),
+    /// Not TOML, or not what a setting takes.
+    #[error("{path}: {why}")]
+    Toml {
+        /// Which file.
+        path: PathBuf,
+        /// Line and column, and what is wrong.
+        why: String,
+    },
+    /// A value that cannot be.
+    #[error("{path}: {setting}: {why}")]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong with it, and what to change.
+        why: String,
+    },
+}
+
+fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let number = u32::deserialize(from)?;
+    if number == 0 {
+        Err(serde::de::Error::custom("must be above 0"))
+    } else {
+        Ok(Duration::from_millis(number.into()))
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    listen: Option<OneOrMore>,
+    plain_http: bool,
+    require_signature: bool,
+    store: Option<String>,
+    store_key: Option<PathBuf>,
+    status_from: Option<Vec<String>>,
+    tls: Option<Tls>,
+    limits: Limits,
+    log: Log,
+    postgres: RawPostgres,
+    decrypt: Option<RawDecrypt>,
+    ksm: Option<RawKsm>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn list(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawPostgres {
+    password_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    pool: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDecrypt {
+    listen: String,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKsm {
+    urls: OneOrMore,
+    #[serde(default = "ksm_deadline", deserialize_with = "milliseconds")]
+    deadline_ms: Duration,
+    ca: Option<PathBuf>,
+}
+
+const fn ksm_deadline() -> Duration {
+    Duration::from_secs(3)
+}
+
+/// Where `ykvald serve` listens if nothing else is said.
+pub const LISTEN: &str = "127.0.0.1:8000";
+
+impl Config {
+    /// Reads a settings file. `listen` replaces what it says of that.
+    ///
+    /// # Errors
+    /// It cannot be used: with the line, or the setting, and what to change.
+    pub fn load(path: &Path, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
+        let text = file::read(path, Audience::Everyone, MOST_CONFIG)?;
+        let holds_password =
+            |config: &Self| matches!(&config.store, StoreAt::Postgres(at) if has_password(&at.url));
+        let config = Self::read(path, &text, listen)?;
+        if holds_password(&config) {
+            // Then it is a secret itself.
+            file::read(path, Audience::Group, MOST_CONFIG)?;
+        }
+        Ok(config)
+    }
+
+    fn read(path: &Path, text: &Zeroizing<Vec<u8>>, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
+        let at_fault = |why: String| ConfigFault::Toml { path: path.to_owned(), why };
+        let text = str::from_utf8(text).map_err(|_| at_fault("is not UTF-8".to_owned()))?;
+        // The message alone: the line that is at fault may hold a password.
+        let raw: Raw = toml::from_str(text).map_err(|fault| at_fault(placed(text, &fault)))?;
+        let value = |setting, why: String| ConfigFault::Value { path: path.to_owned(), setting, why };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let beside = |path: &Path| folder.join(path);
+        let tls_beside = |tls: Tls| Tls {
+            certificate: beside(&tls.certificate),
+            key: beside(&tls.key),
+            client_ca: tls.client_ca.as_deref().map(beside),
+        };
+
+        let addresses = |setting, list: Vec<String>| {
+            let parse = |text: &String| text.parse().map_err(|_| value(setting, not_an_address(text)));
+            list.iter().map(parse).collect::<Result<Vec<SocketAddr>, _>>()
+        };
+        let listen = if listen.is_empty() {
+            addresses("listen", raw.listen.map_or_else(|| vec![LISTEN.to_owned()], OneOrMore::list))?
+        } else {
+            listen.to_vec()
+        };
+        let tls = raw.tls.map(tls_beside);
+        if let Some(open) = listen.iter().find(|at| !at.ip().is_loopback())
+            && tls.is_none()
+            && !raw.plain_http
+        {
+            let why = format!(
+                "{open} is not loopback, and without TLS others read every OTP: give [tls], or plain_http = true"
+            );
+            return Err(value("listen", why));
+        }
+
+        let store = raw.store.unwrap_or_else(|| "ykvald.db".to_owned());
+        let store = if ["postgres://", "postgresql://"].iter().any(|scheme| store.starts_with(scheme)) {
+            StoreAt::Postgres(Postgres {
+                url: store,
+                password_file: raw.postgres.password_file.as_deref().map(beside),
+                ca: raw.postgres.ca.as_deref().map(beside),
+                pool: raw.postgres.pool.unwrap_or(16).max(1),
+            })
+        } else if store.contains("://") {
+            return Err(value("store", "is neither a file (SQLite) nor postgres://…".to_owned()));
+        } else {
+            StoreAt::Sqlite(beside(Path::new(store.strip_prefix("sqlite:").unwrap_or(&store))))
+        };
+
+        let status_from =
+            raw.status_from.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+        let network = |text: &String| {
+            let one = text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
+            let why = || format!("{text:?} is no network: write ADDRESS/BITS, such as 10.0.0.0/8");
+            text.parse().ok().or(one).ok_or_else(|| value("status_from", why()))
+        };
+        let status_from = status_from.iter().map(network).collect::<Result<_, _>>()?;
+
+        let decrypt = raw.decrypt.map(|raw| {
+            if let Some(socket) = raw.listen.strip_prefix("unix:") {
+                return Ok(Decrypt { listen: DecryptAt::Unix(beside(Path::new(socket))) });
+            }
+            let why = "by an address it is reached with certificates alone: give certificate, key and client_ca, or \
+                       listen = \"unix:PATH\"";
+            let (Some(certificate), Some(key), Some(client_ca)) = (raw.certificate, raw.key, raw.client_ca) else {
+                return Err(value("decrypt", why.to_owned()));
+            };
+            let at = raw.listen.parse().map_err(|_| value("decrypt.listen", not_an_address(&raw.listen)))?;
+            let tls = tls_beside(Tls { certificate, key, client_ca: Some(client_ca) });
+            Ok(Decrypt { listen: DecryptAt::Tls(at, tls) })
+        });
+        let ksm = raw.ksm.map(|raw| {
+            let urls = raw.urls.list();
+            let http = |url: &&String| !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+            if let Some(url) = urls.iter().find(http) {
+                return Err(value("ksm.urls", format!("{url:?} begins with neither https:// nor http://")));
+            }
+            if urls.is_empty() {
+                return Err(value("ksm.urls", "names no key storage module: leave [ksm] out".to_owned()));
+            }
+            Ok(Ksm { urls, deadline: raw.deadline_ms, ca: raw.ca.as_deref().map(beside) })
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            listen,
+            plain_http: raw.plain_http,
+            require_signature: raw.require_signature,
+            store,
+            store_key: beside(raw.store_key.as_deref().unwrap_or(Path::new("store.key"))),
+            tls,
+            limits: raw.limits,
+            log: raw.log,
+            status_from,
+            decrypt: decrypt.transpose()?,
+            ksm: ksm.transpose()?,
+        })
+    }
+}
+
+fn not_an_address(text: &str) -> String {
+    format!("{text:?} is no address: write IP:PORT, such as 127.0.0.1:8000 or [::]:443")
+}
+
+/// Whether a URL holds a password.
+fn has_password(url: &str) -> bool {
+    let (authority, query) = url.split_once('?').unwrap_or((url, ""));
+    let in_authority = authority
+        .split_once("://")
+        .and_then(|(_, rest)| rest.rsplit_once('@'))
+        .is_some_and(|(user, _)| user.contains(':'));
+    in_authority || query.split('&').any(|part| part.starts_with("password="))
+}
+
+/// Where an error is, and what it is, without the text of the line.
+fn placed(text: &str, fault: &toml::de::Error) -> String {
+    let before = fault.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count().saturating_add(1);
+    format!("line {line}: {}", fault.message())
+}

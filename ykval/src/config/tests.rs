@@ -1,0 +1,78 @@
+//! What settings say, and what is refused of them.
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, String> {
+    Config::read(Path::new("/x/config.toml"), &Zeroizing::new(text.into()), &[])
+        .map_err(|fault| fault.to_string())
+}
+
+#[test]
+fn an_empty_file_is_enough() {
+    let config = read("").unwrap();
+    assert_eq!(config.listen, [LISTEN.parse().unwrap()]);
+    assert_eq!(config.store, StoreAt::Sqlite("/x/ykvald.db".into()));
+    assert_eq!(config.store_key, Path::new("/x/store.key"));
+    assert!(config.tls.is_none() && config.decrypt.is_none() && config.ksm.is_none());
+    assert!(config.status_from.iter().any(|net| net.contains(&std::net::IpAddr::from([127, 0, 0, 9]))));
+}
+
+#[test]
+fn all_that_can_be_said() {
+    let config = read(
+        "listen = [\"0.0.0.0:443\", \"[::]:443\"]\nrequire_signature = true\nstore = \"postgres://ykvald@db/ykvald\"\n\
+         store_key = \"/keys/store.key\"\nstatus_from = [\"10.0.0.0/8\", \"192.0.2.1\"]\n\
+         [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"clients.pem\"\n\
+         [limits]\ndeadline_ms = 50\nclient_rate = 7\n[log]\nformat = \"json\"\nto = \"syslog\"\n\
+         [postgres]\npassword_file = \"pw\"\npool = 3\n[decrypt]\nlisten = \"unix:/run/ykvald/decrypt\"\n\
+         [ksm]\nurls = \"http://10.0.0.1/wsapi/decrypt\"\n",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.limits.deadline, Duration::from_millis(50));
+    assert_eq!((config.limits.client_rate, config.limits.in_flight), (7, Limits::default().in_flight));
+    assert_eq!(config.log, Log { format: LogFormat::Json, to: LogTo::Syslog });
+    let StoreAt::Postgres(postgres) = &config.store else { panic!("{config:?}") };
+    assert_eq!((postgres.pool, postgres.password_file.as_deref()), (3, Some(Path::new("/x/pw"))));
+    assert_eq!(config.tls.unwrap().client_ca.as_deref(), Some(Path::new("/x/clients.pem")));
+    assert!(
+        matches!(config.decrypt.unwrap().listen, DecryptAt::Unix(path) if path == Path::new("/run/ykvald/decrypt"))
+    );
+    assert_eq!(config.ksm.unwrap().deadline, Duration::from_secs(3));
+}
+
+#[test]
+fn what_cannot_be_is_named() {
+    for (text, said) in [
+        ("lisen = 1", "/x/config.toml: line 1: unknown field `lisen`"),
+        ("\n[limits]\nread_ms = 0", "line 3: must be above 0"),
+        ("listen = \"localhost:80\"", "listen: \"localhost:80\" is no address: write IP:PORT"),
+        ("listen = \"0.0.0.0:80\"", "listen: 0.0.0.0:80 is not loopback, and without TLS"),
+        ("store = \"mysql://x\"", "store: is neither a file (SQLite) nor postgres://"),
+        ("status_from = [\"x\"]", "status_from: \"x\" is no network"),
+        (
+            "[decrypt]\nlisten = \"127.0.0.1:8001\"",
+            "decrypt: by an address it is reached with certificates alone",
+        ),
+        ("[ksm]\nurls = \"ftp://x\"", "ksm.urls: \"ftp://x\" begins with neither"),
+        ("[ksm]\nurls = []", "ksm.urls: names no key storage module"),
+        ("[log]\nformat = \"xml\"", "line 2: unknown variant `xml`"),
+    ] {
+        let why = read(text).unwrap_err();
+        assert!(why.contains(said), "{text}: {why}");
+    }
+    assert!(read("listen = \"0.0.0.0:80\"\nplain_http = true").is_ok());
+}
+
+#[test]
+fn a_password_in_the_url_makes_the_file_a_secret() {
+    for (url, secret) in [
+        ("postgres://u:pw@db/x", true),
+        ("postgres://u@db/x?password=pw", true),
+        ("postgres://u@db/x?sslmode=require", false),
+        ("postgres://db:5432/x", false),
+    ] {
+        assert_eq!(has_password(url), secret, "{url}");
+    }
+    let why = read("store = \"postgres://u:hunter2@db\"\nlisten = 7").unwrap_err();
+    assert!(!why.contains("hunter2"), "{why}");
+}

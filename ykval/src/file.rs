@@ -1,0 +1,176 @@
+//! The one place that opens the files of settings and secrets.
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody: settings, certificates.
+    Everyone,
+    /// Its owner and its group: secrets.
+    Group,
+}
+
+/// Why a file cannot be used, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    /// The system said no.
+    #[error("{path}: cannot {doing}: {why}")]
+    System {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// Not a regular file.
+    #[error("{0}: not a regular file")]
+    Kind(PathBuf),
+    /// Somebody else's.
+    #[error("{path}: belongs to uid {owner}: chown it to root (or to uid {me}, who is running this)")]
+    Owner {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who asks.
+        me: u32,
+    },
+    /// Others may write.
+    #[error("{path}: group or others may write to it (mode {mode:04o}): chmod go-w it")]
+    Writable {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others may read a secret.
+    #[error("{path}: others may read it (mode {mode:04o}): chmod o= it")]
+    Readable {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Longer than anything that belongs here.
+    #[error("{path}: longer than {limit} bytes")]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// The most it may have.
+        limit: u64,
+    },
+}
+
+impl FileFault {
+    fn system(path: &Path, doing: &'static str, why: impl Into<std::io::Error>) -> Self {
+        Self::System { path: path.to_owned(), doing, why: why.into() }
+    }
+
+    /// Whether it is about a file that is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::System { why, .. } if why.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+/// Reads a whole file that belongs to root or the running user and that nobody else may write to. Opened once, never
+/// blocking, and checked on its descriptor. Wiped on drop.
+///
+/// # Errors
+/// It cannot be used.
+pub fn read(path: &Path, audience: Audience, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = open(path, flags, Mode::empty()).map_err(|why| FileFault::system(path, "open", why))?;
+    let stat = fstat(&file).map_err(|why| FileFault::system(path, "look at", why))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(FileFault::Kind(path.to_owned()));
+    }
+    let (me, mode) = (rustix::process::geteuid().as_raw(), stat.st_mode & 0o7777);
+    if stat.st_uid != 0 && stat.st_uid != me {
+        return Err(FileFault::Owner { path: path.to_owned(), owner: stat.st_uid, me });
+    }
+    if mode & 0o022 != 0 {
+        return Err(FileFault::Writable { path: path.to_owned(), mode });
+    }
+    if audience == Audience::Group && mode & 0o007 != 0 {
+        return Err(FileFault::Readable { path: path.to_owned(), mode });
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > limit {
+        return Err(FileFault::TooLarge { path: path.to_owned(), limit });
+    }
+    // Room for all of it, so that no part of a secret stays behind in memory that was too small.
+    let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
+    let mut text = Zeroizing::new(Vec::with_capacity(room));
+    let read = File::from(file).take(size).read_to_end(&mut text);
+    read.map_err(|why| FileFault::system(path, "read", why))?;
+    Ok(text)
+}
+
+/// Makes a file that must not be there yet, whole and synced, or not at all: written under another name and linked.
+///
+/// # Errors
+/// It is there, or cannot be made.
+pub fn create(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
+    let fault = |doing| move |why: Errno| FileFault::system(path, doing, why);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let new = folder.join(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = open(&new, flags, Mode::from_raw_mode(0o600)).map_err(fault("create"))?;
+    let mut file = File::from(file);
+    let written = file.write_all(text).and_then(|()| {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        file.sync_all()?;
+        std::fs::hard_link(&new, path)
+    });
+    // The name alone goes; a file that was linked stays.
+    let _ = std::fs::remove_file(&new);
+    written.map_err(|why| FileFault::system(path, "create", why))?;
+    let folder = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    folder.and_then(rustix::fs::fsync).map_err(fault("sync the folder of"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn made_once_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        create(&path, b"one", 0o600).unwrap();
+        assert!(create(&path, b"two", 0o600).is_err(), "a file that was there was replaced");
+        assert_eq!(**read(&path, Audience::Group, 3).unwrap(), *b"one");
+        assert!(matches!(read(&path, Audience::Group, 2), Err(FileFault::TooLarge { .. })));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+        assert!(
+            read(&folder.path().join("none"), Audience::Everyone, 9).is_err_and(|fault| fault.is_missing())
+        );
+        assert!(matches!(read(folder.path(), Audience::Everyone, 9), Err(FileFault::Kind(_))));
+    }
+
+    #[test]
+    fn what_others_may_touch_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        create(&path, b"", 0o600).unwrap();
+        let with = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            read(&path, Audience::Group, 9).map(|_| ()).map_err(|fault| fault.to_string())
+        };
+        assert_eq!(with(0o640), Ok(()));
+        assert!(with(0o644).unwrap_err().contains("others may read it (mode 0644)"));
+        assert!(with(0o660).unwrap_err().contains("group or others may write to it (mode 0660)"));
+    }
+}

@@ -1,0 +1,2 @@
+//! `ykvald`.
+fn main() {}

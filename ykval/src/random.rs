@@ -1,0 +1,26 @@
+//! Bytes from the system's random source, for new keys and nonces.
+
+use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
+
+/// The system has no random source.
+#[derive(Debug, thiserror::Error)]
+#[error("getrandom(2): {0}")]
+pub struct NoRandom(Errno);
+
+/// `N` random bytes.
+///
+/// # Errors
+/// The system has no random source.
+pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandom> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::rand::getrandom(rest, GetRandomFlags::empty()) {
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(NoRandom(errno)),
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,371 @@
+//! Where clients, tokens and positions are kept: SQLite inside the server, or PostgreSQL beside it. Both do the same.
+
+pub mod postgres;
+pub mod sqlite;
+
+use crate::config::StoreAt;
+use yubiotp::key::Fingerprint;
+use yubiotp::ledger::Receipt;
+use yubiotp::seal::{Sealed, StoreKeyId};
+use yubiotp::ykval::ClientId;
+use yubiotp::{Position, PublicId};
+
+/// An open store.
+#[derive(Clone)]
+pub enum Store {
+    /// SQLite.
+    Sqlite(sqlite::Sqlite),
+    /// PostgreSQL.
+    Postgres(postgres::Postgres),
+}
+
+/// The world failed, and nothing was decided; or what was asked of the store cannot be. No text holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// The database, as it says it, with where it is.
+    #[error("{at}: {why}")]
+    Database {
+        /// File, or host and name; never a password.
+        at: String,
+        /// What it said.
+        why: String,
+    },
+    /// Not made yet.
+    #[error("{0}: no store there yet: ykvald init makes it")]
+    Missing(String),
+    /// Made by a later version.
+    #[error("{at}: was made by a later ykvald (schema {found}; this one knows {known})")]
+    Later {
+        /// Where.
+        at: String,
+        /// Its schema.
+        found: i64,
+        /// What this program knows.
+        known: i64,
+    },
+    /// Sealed under another key.
+    #[error("{at}: is sealed under store key {wanted}, and {given} was given: bring the right store key")]
+    OtherStoreKey {
+        /// Where.
+        at: String,
+        /// The one that it was made with.
+        wanted: StoreKeyId,
+        /// The one that was given.
+        given: StoreKeyId,
+    },
+    /// [`Store::advance`] of a token that is not here, or not with this key.
+    #[error("token {0} is not here, or its key was changed just now")]
+    NotThisKey(PublicId),
+    /// What is stored cannot be.
+    #[error("{at}: {what} is damaged")]
+    Damaged {
+        /// Where.
+        at: String,
+        /// Which row.
+        what: String,
+    },
+}
+
+/// A client as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The number by which it is known.
+    pub id: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// Not switched off.
+    pub enabled: bool,
+    /// Whether its questions must be signed, or come with its certificate; `None`: as the settings say.
+    pub require_signature: Option<bool>,
+    /// Questions a second; `None`: as the settings say; 0: no limit.
+    pub rate: Option<u32>,
+    /// A DNS name in its certificate that proves it as well as its key does.
+    pub certificate_name: Option<String>,
+    /// Its HMAC key, sealed under the store key for this id (`StoreKey::seal_client`).
+    pub sealed_key: Vec<u8>,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+/// What may be changed of a client; `None` leaves it as it is.
+#[derive(Default)]
+pub struct ClientChange {
+    /// Switched on or off.
+    pub enabled: Option<bool>,
+    /// A new HMAC key, sealed.
+    pub sealed_key: Option<Vec<u8>>,
+}
+
+/// A token as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Whose all this is.
+    pub id: PublicId,
+    /// Its credential, and the fingerprint of it; `None` where the key is elsewhere, with a key storage module, or was
+    /// removed.
+    pub key: Option<(Fingerprint, Sealed)>,
+    /// Not switched off.
+    pub enabled: bool,
+    /// How far it has come, with this key; `None`: not used yet.
+    pub position: Option<Position>,
+    /// When that was stored, in seconds since 1970.
+    pub modified: Option<i64>,
+}
+
+/// One step forward.
+pub struct Step {
+    /// Whose.
+    pub token: PublicId,
+    /// The key that decrypted the OTP; [`Fingerprint::ELSEWHERE`] if a key storage module did.
+    pub key: Fingerprint,
+    /// To where.
+    pub to: Position,
+    /// The nonce of the question; empty if it had none.
+    pub nonce: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// What [`Store::advance`] found.
+#[derive(Debug)]
+#[must_use]
+pub enum Advanced {
+    /// Above what was stored, and stored now, durably.
+    Fresh(Receipt),
+    /// This position, by a question with this nonce (which is not empty), is what is stored: the question came twice.
+    SameRequest,
+    /// Not above what is stored.
+    Replayed {
+        /// What is stored.
+        stored: Position,
+    },
+    /// The administrator has switched the token off.
+    Disabled,
+}
+
+/// A key to be enrolled.
+pub struct Enrolment {
+    /// Whose.
+    pub id: PublicId,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// The credential, sealed under the store key.
+    pub sealed: Sealed,
+}
+
+/// What enrolling many keys came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Tokens that were not here.
+    pub added: u64,
+    /// Tokens that were here, without a key or with another one.
+    pub changed: u64,
+    /// Tokens that had this very key.
+    pub unchanged: u64,
+}
+
+/// What another server knows of a token's position.
+pub struct Known {
+    /// Whose.
+    pub id: PublicId,
+    /// How far it has come there; `None`: not used yet.
+    pub position: Option<Position>,
+    /// The nonce of the last question there; may be empty.
+    pub nonce: String,
+    /// Not switched off there.
+    pub enabled: bool,
+    /// When it was used last, in seconds since 1970.
+    pub modified: Option<i64>,
+}
+
+/// What taking over positions came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Raised {
+    /// Tokens that were not here.
+    pub added: u64,
+    /// Tokens whose position grew.
+    pub raised: u64,
+    /// Tokens that were as far, or farther, already.
+    pub unchanged: u64,
+    /// Tokens that were switched off here because they were there.
+    pub disabled: u64,
+}
+
+/// How many tokens there are.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Clients.
+    pub clients: u64,
+    /// Tokens, with a key here or without.
+    pub tokens: u64,
+}
+
+/// The most tokens that [`Store::tokens`] gives at a time.
+pub const PAGE: usize = 1000;
+
+macro_rules! each {
+    ($store:expr, $it:ident => $what:expr) => {
+        match $store {
+            Store::Sqlite($it) => $what,
+            Store::Postgres($it) => $what,
+        }
+    };
+}
+
+impl Store {
+    /// Makes what is missing of a store (the file, the tables of the latest schema), ties it to this store key, and opens
+    /// it. One that is there already keeps everything; one of an earlier schema is carried forward.
+    ///
+    /// # Errors
+    /// It cannot be made, was made by a later version, or is tied to another store key.
+    pub async fn create(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
+        match at {
+            StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::create(path, key).await?)),
+            StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::create(at, key).await?)),
+        }
+    }
+
+    /// Opens a store that is there, and carries one of an earlier schema forward.
+    ///
+    /// # Errors
+    /// It is not there, cannot be reached, was made by a later version, or is tied to another store key.
+    pub async fn open(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
+        match at {
+            StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::open(path, key).await?)),
+            StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::open(at, key).await?)),
+        }
+    }
+
+    /// Where it is, for people: file, or host and name; never a password.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        each!(self, it => it.at())
+    }
+
+    /// Which database it is, with its version, for people.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    pub async fn version(&self) -> Result<String, StoreFault> {
+        each!(self, it => it.version().await)
+    }
+
+    /// A client; `None` if there is none of this id.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreFault> {
+        each!(self, it => it.client(id).await)
+    }
+
+    /// A token; `None` if nothing is known of it.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn token(&self, id: &PublicId) -> Result<Option<Token>, StoreFault> {
+        each!(self, it => it.token(*id).await)
+    }
+
+    /// Compares and stores in one durable step, by the contract of [`yubiotp::Ledger::advance`]: of any number of
+    /// callers with one position, in any processes, one gets [`Advanced::Fresh`], after it is on stable storage. A
+    /// caller that goes away (a future that is dropped) may leave the step done.
+    ///
+    /// # Errors
+    /// The token is not here with this key, or it is not known whether the step was stored. It says nothing about the
+    /// OTP, which may or may not have been used up.
+    pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
+        each!(self, it => it.advance(step).await)
+    }
+
+    /// Whether it can be read and written now.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn ready(&self) -> Result<(), StoreFault> {
+        each!(self, it => it.ready().await)
+    }
+
+    /// Adds a client. Its id is the one given or, if that is `None`, the lowest above all that are there (the first is
+    /// 1); `seal` seals its key for that id. `None` if the id is taken.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn add_client(
+        &self,
+        id: Option<ClientId>,
+        make: impl Fn(ClientId) -> Client + Send + 'static,
+    ) -> Result<Option<Client>, StoreFault> {
+        each!(self, it => it.add_client(id, make).await)
+    }
+
+    /// All clients, by their ids.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
+        each!(self, it => it.clients().await)
+    }
+
+    /// Changes a client. `false` if there is none of this id.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn change_client(&self, id: ClientId, change: ClientChange) -> Result<bool, StoreFault> {
+        each!(self, it => it.change_client(id, change).await)
+    }
+
+    /// Enrols keys, all or none. A token goes on from the highest position that its key, or one elsewhere, came to
+    /// before; what another key of it made does not count against this one, and is remembered.
+    ///
+    /// # Errors
+    /// They could not be stored.
+    pub async fn enrol(&self, keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
+        each!(self, it => it.enrol(keys).await)
+    }
+
+    /// Removes the key of a token, and nothing else: what it came to stays known. `false` if there is no such key.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn remove_key(&self, id: &PublicId) -> Result<bool, StoreFault> {
+        each!(self, it => it.remove_key(*id).await)
+    }
+
+    /// Switches a token off or on. `false` if nothing is known of it.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn set_enabled(&self, id: &PublicId, enabled: bool) -> Result<bool, StoreFault> {
+        each!(self, it => it.set_enabled(*id, enabled).await)
+    }
+
+    /// Takes over what another server knows, all or nothing. Positions only grow, and a token that is switched off in
+    /// either place is so afterwards. Of a token that has no key here, the position is kept for the one that comes.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn raise(&self, known: Vec<Known>) -> Result<Raised, StoreFault> {
+        each!(self, it => it.raise(known).await)
+    }
+
+    /// Up to [`PAGE`] tokens by their public ids (bytewise), behind `after`.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn tokens(&self, after: Option<&PublicId>) -> Result<Vec<Token>, StoreFault> {
+        each!(self, it => it.tokens(after.copied()).await)
+    }
+
+    /// How many clients and tokens there are.
+    ///
+    /// # Errors
+    /// They could not be counted.
+    pub async fn count(&self) -> Result<Count, StoreFault> {
+        each!(self, it => it.count().await)
+    }
+
+    /// Writes back what is in memory and lets go of files and connections. Steps that were begun are finished.
+    pub async fn close(&self) {
+        each!(self, it => it.close().await);
+    }
+}

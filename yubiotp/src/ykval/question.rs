@@ -1,0 +1,229 @@
+//! The question as a server reads it.
+//!
+//! The checks and their order are those of yubikey-val 2.41, whose clients rely on them.
+
+use super::{ClientId, ClientKey, Status, SyncLevel, sort};
+use crate::otp::{self, Reading};
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use data_encoding::BASE64;
+use hmac::Mac;
+
+/// The protocol's version, which its path tells: `/wsapi/2.0/verify`, or `/wsapi/verify` for the first, which has no
+/// nonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// `/wsapi/verify`
+    One,
+    /// `/wsapi/2.0/verify`
+    Two,
+}
+
+/// A question that can be answered. What it holds was checked for its form alone.
+pub struct Question<'a> {
+    /// Who asks.
+    pub client_id: ClientId,
+    /// The OTP as it was sent: at least 32 characters that some keyboard makes of an OTP, and nothing beside it. Echo
+    /// it as it is.
+    pub otp: &'a str,
+    /// 16 to 40 letters and digits; of version 1, none.
+    pub nonce: Option<&'a str>,
+    /// Whether the answer is to say how far the token has come.
+    pub wants_position: bool,
+    /// Every parameter but `h`, sorted by name.
+    signed: Vec<(&'a str, &'a str)>,
+    h: Option<&'a str>,
+}
+
+/// A question that cannot be answered: the status to send, signed with no key, and why, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Malformed {
+    /// MISSING_PARAMETER or BAD_OTP.
+    pub status: Status,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+const fn missing(why: &'static str) -> Malformed {
+    Malformed { status: Status::MissingParameter, why }
+}
+
+const fn bad_otp(why: &'static str) -> Malformed {
+    Malformed { status: Status::BadOtp, why }
+}
+
+/// The most parameters that a question may have. The protocol has eight.
+pub const MOST_PARAMETERS: usize = 32;
+
+impl<'a> Question<'a> {
+    /// Reads the parameters of a request, their names and values unescaped.
+    ///
+    /// # Errors
+    /// What is missing or malformed. A parameter that stands there twice is malformed: which of the two was meant, and
+    /// which was signed, would be a guess.
+    pub fn read(version: Version, parameters: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Result<Self, Malformed> {
+        if parameters.len() > MOST_PARAMETERS {
+            return Err(missing("the request has too many parameters"));
+        }
+        let mut signed: Vec<(&str, &str)> =
+            parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+        sort(&mut signed);
+        if signed.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
+            return Err(missing("a parameter stands there twice"));
+        }
+        let h = signed.iter().find(|(name, _)| *name == "h").map(|(_, value)| *value);
+        signed.retain(|(name, _)| *name != "h");
+        let value = |of: &str| {
+            let found = signed.iter().find(|(name, _)| *name == of).map(|(_, value)| *value);
+            found.filter(|value| !value.is_empty())
+        };
+
+        let nonce = match version {
+            Version::One => None,
+            Version::Two => Some(value("nonce").ok_or(missing("nonce is missing"))?),
+        };
+        if value("sl").is_some_and(|level| SyncLevel::parse(level).is_err()) {
+            return Err(missing("sl is none of 0 to 100, fast, secure"));
+        }
+        if value("timeout").is_some_and(|seconds| !is_number(seconds, 10)) {
+            return Err(missing("timeout is not a number of seconds"));
+        }
+        let otp = value("otp").ok_or(bad_otp("otp is missing"))?;
+        readings(otp).next().ok_or(bad_otp("otp is not one OTP and nothing beside it"))?;
+        let id = value("id").ok_or(missing("id is missing"))?;
+        let client_id =
+            Some(id).filter(|id| is_number(id, 10)).and_then(|id| ClientId::new(id.parse().ok()?));
+        let client_id = client_id.ok_or(missing("id is not a number of 1 to 10 digits"))?;
+        if nonce.is_some_and(|nonce| !is_nonce(nonce)) {
+            return Err(missing("nonce is not 16 to 40 letters and digits"));
+        }
+        let wants_position = value("timestamp") == Some("1");
+        Ok(Self { client_id, otp, nonce, wants_position, signed, h })
+    }
+
+    /// Whether the signature is right; `None` if there is none. In constant time, and of all 20 bytes.
+    #[must_use]
+    pub fn is_signed_with(&self, key: &ClientKey) -> Option<bool> {
+        let h = BASE64.decode(self.h?.as_bytes());
+        Some(h.is_ok_and(|h| key.over(&self.signed).verify_slice(&h).is_ok()))
+    }
+
+    /// The ways to read the OTP, each under another keyboard layout: decryption proves which it was. At least one.
+    pub fn readings(&self) -> impl Iterator<Item = Reading<'a>> {
+        readings(self.otp)
+    }
+}
+
+/// The ways to read a text as one OTP and nothing beside it.
+fn readings(otp: &str) -> impl Iterator<Item = Reading<'_>> {
+    let blank = otp.contains(|c: char| c.is_whitespace() || c.is_control());
+    let readings = if blank { None } else { otp::readings(otp.as_bytes()).ok() };
+    readings.into_iter().flatten().filter(|reading| reading.whole_id().is_some())
+}
+
+fn is_number(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_nonce(text: &str) -> bool {
+    (16..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    const OTP: &str = "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku";
+    const NONCE: &str = "kakakakakakakakakakakaka";
+
+    fn pairs<'a>(list: &[(&'a str, &'a str)]) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+        list.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value))).collect()
+    }
+
+    fn refused(version: Version, list: &[(&str, &str)]) -> Option<Status> {
+        Question::read(version, &pairs(list)).err().map(|malformed| malformed.status)
+    }
+
+    /// Client 1 of yubikey-val's own examples; reproduced by running it.
+    #[test]
+    fn published_vector() {
+        let key = ClientKey::parse(b"EHmo8FMxuhumBlTinC4uYL0Mgwg=").ok().unwrap();
+        let h = "Ewqt0nZBWlwU+9E5yqzwUYpJ97U=";
+        let sent = [("timestamp", "1"), ("h", h), ("otp", OTP), ("id", "1"), ("nonce", NONCE)];
+        let question = |sent: &[(&str, &str)]| {
+            Question::read(Version::Two, &pairs(sent)).map(|question| question.is_signed_with(&key))
+        };
+        assert_eq!(question(&sent), Ok(Some(true)));
+        assert_eq!(question(&[&sent[..], &[("app", "x")]].concat()), Ok(Some(false)), "something was added");
+        assert_eq!(question(&[&sent[..1], &sent[2..]].concat()), Ok(None));
+        for wrong in ["Ewqt0nZBWlwU+9E5yqzwUYpJ97Q=", "Ewqt0nZBWlwU+9E5yqzwUYpJ97U", "Ewqt", ""] {
+            assert_eq!(
+                question(&[&[("h", wrong)], &sent[..1], &sent[2..]].concat()),
+                Ok(Some(false)),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_thing_that_is_wrong_decides() {
+        use Status::{BadOtp, MissingParameter};
+        let all = [("id", "1"), ("nonce", NONCE), ("otp", OTP)];
+        assert_eq!(refused(Version::Two, &all), None);
+        assert_eq!(refused(Version::One, &[all[0], all[2]]), None, "version 1 has no nonce");
+        for (sent, status) in [
+            (&[][..], MissingParameter),
+            (&[all[0], all[2]], MissingParameter),
+            (&[("nonce", NONCE), ("sl", "101"), ("otp", "x")], MissingParameter),
+            (&[("nonce", NONCE), ("timeout", "-1")], MissingParameter),
+            (&[("nonce", "short")], BadOtp),
+            (&[("nonce", NONCE), ("otp", ""), ("id", "")], BadOtp),
+            (&[("nonce", NONCE), ("otp", &OTP[13..]), all[0]], BadOtp),
+            (&[("nonce", NONCE), ("otp", &OTP[1..]), all[0]], BadOtp),
+            (
+                &[("nonce", NONCE), ("otp", "password idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku"), all[0]],
+                BadOtp,
+            ),
+            (&[("nonce", NONCE), ("otp", "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku\r"), all[0]], BadOtp),
+            (&[("nonce", NONCE), all[2]], MissingParameter),
+            (&[("nonce", NONCE), all[2], ("id", "12345678901")], MissingParameter),
+            (&[("nonce", NONCE), all[2], ("id", "1x")], MissingParameter),
+            (&[("nonce", NONCE), all[2], ("id", "+1")], MissingParameter),
+            (&[("nonce", "short"), all[2], all[0]], MissingParameter),
+            (&[("nonce", "kakakakakakakakaka-a"), all[2], all[0]], MissingParameter),
+            (&[all[0], all[0], all[1], all[2]], MissingParameter),
+        ] {
+            assert_eq!(refused(Version::Two, sent), Some(status), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn an_otp_of_any_keyboard_and_length_is_one() {
+        let block = &OTP[12..];
+        for otp in [block, &OTP.to_uppercase(), &(String::from("cccccccccccccccccccccccccccccccc") + block)] {
+            let sent = [("id", "1"), ("nonce", NONCE), ("otp", otp)];
+            assert_eq!(refused(Version::Two, &sent), None, "{otp}");
+        }
+        // Of letters that Dvorak has too: whichever decrypts.
+        let both = [("id", "1"), ("otp", "cccccccccccbcuknheitceekekhhigkdthudieetkjjt")];
+        let both = pairs(&both);
+        let question = Question::read(Version::One, &both).ok().unwrap();
+        assert!(question.readings().count() >= 2);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(sent in proptest::collection::vec(("(id|otp|nonce|h|sl|timeout|timestamp|.{0,3})", ".{0,60}"), 0..9)) {
+            let sent: Vec<_> = sent.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+            for version in [Version::One, Version::Two] {
+                if let Ok(question) = Question::read(version, &sent) {
+                    prop_assert!(question.readings().count() > 0);
+                    prop_assert!(!question.otp.contains(['\r', '\n']));
+                }
+            }
+        }
+    }
+}
