@@ -22,7 +22,12 @@ zshdir  ?= $(datadir)/zsh/$(if $(wildcard /etc/debian_version),vendor-completion
 fishdir ?= $(datadir)/fish/vendor_completions.d
 apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-profiles)
 
-.PHONY: help demo test test-packages check bench fuzz build deb rpm install uninstall clean
+# Where systemd looks for units and users.
+unitdir     ?= /usr/lib/systemd/system
+sysusersdir ?= /usr/lib/sysusers.d
+
+.PHONY: help demo test test-packages check bench bench-server fuzz build build-server deb rpm install install-server \
+	uninstall uninstall-server clean
 
 help:
 	@echo 'make demo           logins, replays, a server that goes away: through the real libpam, in a temporary folder'
@@ -32,9 +37,11 @@ help:
 	@echo 'make bench          beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build          the module, the program that asks validation servers, and the command'
-	@echo 'make deb, rpm       the same as a package, in $(target)/debian and $(target)/generate-rpm'
+	@echo 'make build-server   the validation server, ykvald'
+	@echo 'make deb, rpm       both as packages, in $(target)/debian and $(target)/generate-rpm'
 	@echo 'make install        what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
 	@echo 'make uninstall      takes the files out again, once no line of pam.d needs them'
+	@echo 'make install-server, uninstall-server'
 
 demo:
 	@packaging/need build
@@ -47,7 +54,8 @@ test:
 	@packaging/need test
 	$(CARGO) test --workspace --no-fail-fast
 
-scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package scripts/postinst scripts/postrm scripts/prerm) \
+scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package scripts/postinst scripts/postrm scripts/prerm \
+	server/postinst server/postrm server/prerm) \
 	$(wildcard tests/packages/*.sh)
 check:
 	$(CARGO) fmt --all --check
@@ -73,26 +81,39 @@ fuzz:
 # are left out, so that two machines build the same bytes.
 folders := $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo) $(target)
 folders := $(foreach folder,$(folders),$(abspath $(folder)) $(realpath $(folder)))
-build: override export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
-build: override export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
+build build-server: override export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
+build build-server: override export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
 build:
 	@packaging/need build
 	$(CARGO) build --release --locked -p pam_yubiotp
 	$(CARGO) build --release --locked -p ykask
 	$(CARGO) build --release --locked -p ykmap
-	packaging/copyright >$(target)/release/copyright.new
+	packaging/copyright pam_yubiotp ykask ykmap >$(target)/release/copyright.new
 	mv $(target)/release/copyright.new $(target)/release/copyright
-	@mkdir -p $(target)/release/completions
-	for shell in bash zsh fish; do \
-		$(target)/release/ykmap completions $$shell >$(target)/release/completions/ykmap.$$shell || exit 1; done
+	$(call completions,ykmap)
 
-deb: build
+build-server:
+	@packaging/need build
+	$(CARGO) build --release --locked -p ykval
+	packaging/copyright ykval >$(target)/release/copyright-server.new
+	mv $(target)/release/copyright-server.new $(target)/release/copyright-server
+	$(call completions,ykvald)
+
+define completions
+@mkdir -p $(target)/release/completions
+for shell in bash zsh fish; do \
+	$(target)/release/$(1) completions $$shell >$(target)/release/completions/$(1).$$shell || exit 1; done
+endef
+
+deb: build build-server
 	@packaging/need deb
-	packaging/package deb $(target)/debian
+	packaging/package deb host $(target)/debian
+	packaging/package deb server $(target)/debian
 
-rpm: build
+rpm: build build-server
 	@packaging/need rpm
-	packaging/package rpm $(target)/generate-rpm
+	packaging/package rpm host $(target)/generate-rpm
+	packaging/package rpm server $(target)/generate-rpm
 
 test-packages: deb rpm
 	@packaging/need packages
@@ -109,12 +130,8 @@ install:
 	install -m 755 -s $(target)/release/yubiotp-ask $(DESTDIR)$(askdir)/.yubiotp-ask.new
 	mv -f $(DESTDIR)$(askdir)/.yubiotp-ask.new $(DESTDIR)$(askdir)/yubiotp-ask
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
-	for page in packaging/man/*.[0-9]; do \
-		install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
-		gzip -9nf $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; done
-	install -D -m 644 $(target)/release/completions/ykmap.bash $(DESTDIR)$(bashdir)/ykmap
-	install -D -m 644 $(target)/release/completions/ykmap.zsh $(DESTDIR)$(zshdir)/_ykmap
-	install -D -m 644 $(target)/release/completions/ykmap.fish $(DESTDIR)$(fishdir)/ykmap.fish
+	$(call manual,$(filter-out packaging/man/ykvald%,$(pages)))
+	$(call completed,ykmap)
 	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
@@ -125,6 +142,46 @@ install:
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
 	install -m 644 packaging/selinux/* $(DESTDIR)$(docdir)/selinux
 
+pages := $(wildcard packaging/man/*.[0-9])
+define manual
+for page in $(1); do \
+	install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
+	gzip -9nf $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; done
+endef
+define completed
+install -D -m 644 $(target)/release/completions/$(1).bash $(DESTDIR)$(bashdir)/$(1)
+install -D -m 644 $(target)/release/completions/$(1).zsh $(DESTDIR)$(zshdir)/_$(1)
+install -D -m 644 $(target)/release/completions/$(1).fish $(DESTDIR)$(fishdir)/$(1).fish
+endef
+installed-pages = $(foreach page,$(notdir $(1)),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(page).gz)
+installed-completions = $(DESTDIR)$(bashdir)/$(1) $(DESTDIR)$(zshdir)/_$(1) $(DESTDIR)$(fishdir)/$(1).fish
+
+# The validation server, for a host of its own: it shares no file with what `install` brings.
+install-server: docdir = $(datadir)/doc/ykvald
+install-server:
+	@test -e $(target)/release/ykvald || { echo '$(target)/release has no ykvald: first: make build-server, with the same CARGO_TARGET_DIR' >&2; exit 1; }
+	install -d $(DESTDIR)$(bindir)
+	install -m 755 -s $(target)/release/ykvald $(DESTDIR)$(bindir)/.ykvald.new
+	mv -f $(DESTDIR)$(bindir)/.ykvald.new $(DESTDIR)$(bindir)/ykvald
+	$(call manual,$(filter packaging/man/ykvald%,$(pages)))
+	$(call completed,ykvald)
+	install -D -m 644 -t $(DESTDIR)$(unitdir) packaging/systemd/ykvald.service packaging/systemd/ykvald.socket
+	sed -i 's|/usr/bin/|$(bindir)/|' $(DESTDIR)$(unitdir)/ykvald.service
+	install -D -m 644 packaging/systemd/ykvald.sysusers $(DESTDIR)$(sysusersdir)/ykvald.conf
+	install -d $(DESTDIR)$(docdir)/docs
+	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
+	install -m 644 $(target)/release/copyright-server $(DESTDIR)$(docdir)/copyright
+	install -m 644 docs/* $(DESTDIR)$(docdir)/docs
+
+uninstall-server: docdir = $(datadir)/doc/ykvald
+uninstall-server:
+	@if [ -z '$(DESTDIR)' ] && owner=$$(dpkg -S $(bindir)/ykvald 2>/dev/null || rpm -qf $(bindir)/ykvald 2>/dev/null); then \
+		echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi
+	rm -f $(DESTDIR)$(bindir)/ykvald $(DESTDIR)$(sysusersdir)/ykvald.conf
+	rm -f $(DESTDIR)$(unitdir)/ykvald.service $(DESTDIR)$(unitdir)/ykvald.socket
+	rm -f $(call installed-pages,$(filter packaging/man/ykvald%,$(pages))) $(call installed-completions,ykvald)
+	rm -rf $(DESTDIR)$(docdir)
+
 # A line in pam.d that names a module which is gone refuses everybody.
 uninstall:
 	@if [ -z '$(DESTDIR)' ] && [ -e $(pamdir)/pam_yubiotp.so ]; then \
@@ -132,8 +189,7 @@ uninstall:
 			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
 		packaging/scripts/prerm remove; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(DESTDIR)$(askdir)/yubiotp-ask
-	rm -f $(foreach page,$(notdir $(wildcard packaging/man/*.[0-9])),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(page).gz)
-	rm -f $(DESTDIR)$(bashdir)/ykmap $(DESTDIR)$(zshdir)/_ykmap $(DESTDIR)$(fishdir)/ykmap.fish
+	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(DESTDIR)$(pamconfigdir)/yubiotp $(DESTDIR)$(pamconfigdir)/yubiotp-rollout
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))
 	rm -rf $(DESTDIR)$(docdir)

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 /// A second build: another folder, target folder, name of cargo's home, umask, time zone and language.
 #[test]
 fn two_builds_in_two_folders_give_the_same_bytes() {
-    let packages = [&shipped::debs().new, &shipped::rpms().new];
+    let (server_deb, server_rpm) = (shipped::server_deb(), shipped::server_rpm());
+    let packages = [&shipped::debs().new, &shipped::rpms().new, &server_deb, &server_rpm];
     let elsewhere = tempfile::tempdir().unwrap();
     let (copy, target) = (elsewhere.path().join("copy"), elsewhere.path().join("built"));
     fs::create_dir_all(&copy).unwrap();
@@ -37,7 +38,7 @@ fn two_builds_in_two_folders_give_the_same_bytes() {
         assert!(
             fs::read(base::target().join(package)).unwrap() == fs::read(target.join(package)).unwrap(),
             "{package} differs from a second build; of what is in it, these differ: {}",
-            ["libpam_yubiotp.so", "yubiotp-ask", "ykmap"]
+            ["libpam_yubiotp.so", "yubiotp-ask", "ykmap", "ykvald"]
                 .into_iter()
                 .filter(|name| {
                     fs::read(base::target().join("release").join(name)).unwrap()

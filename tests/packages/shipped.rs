@@ -9,6 +9,10 @@ use std::sync::OnceLock;
 const DEB: &str = concat!("debian/libpam-yubiotp_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
 const RPM: &str = concat!("generate-rpm/pam_yubiotp-", env!("CARGO_PKG_VERSION"), "-1.x86_64.rpm");
 
+/// The server's.
+const SERVER_DEB: &str = concat!("debian/ykvald_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
+const SERVER_RPM: &str = concat!("generate-rpm/ykvald-", env!("CARGO_PKG_VERSION"), "-1.x86_64.rpm");
+
 /// Two packages, below cargo's folder.
 pub(crate) struct Packages {
     pub(crate) new: String,
@@ -34,6 +38,22 @@ pub(crate) fn rpms() -> &'static Packages {
     MADE.get_or_init(|| Packages { new: built("rpm", RPM), old: before("rpm", "0.0.9") })
 }
 
+/// The server's package for Debian.
+///
+/// # Panics
+/// Where there is none.
+pub(crate) fn server_deb() -> String {
+    built("deb", SERVER_DEB)
+}
+
+/// The server's package for rpm.
+///
+/// # Panics
+/// Where there is none.
+pub(crate) fn server_rpm() -> String {
+    built("rpm", SERVER_RPM)
+}
+
 fn built(kind: &str, path: &str) -> String {
     let target = base::target();
     assert!(target.join(path).exists(), "{}: first: make {kind}", target.join(path).display());
@@ -46,7 +66,7 @@ fn before(kind: &str, version: &str) -> String {
     let _none = fs::remove_dir_all(&out);
     fs::create_dir_all(&out).unwrap();
     let output = Command::new(base::checkout().join("packaging/package"))
-        .args([kind, out.to_str().unwrap(), version])
+        .args([kind, "host", out.to_str().unwrap(), version])
         .env("CARGO_TARGET_DIR", base::target())
         .output()
         .unwrap();
