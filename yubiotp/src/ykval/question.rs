@@ -83,18 +83,22 @@ impl<'a> Question<'a> {
             Version::One => None,
             Version::Two => Some(value("nonce").ok_or(missing("nonce is missing"))?),
         };
-        if value("sl").is_some_and(|level| SyncLevel::parse(level).is_err()) {
-            return Err(missing("sl is none of 0 to 100, fast, secure"));
-        }
-        if value("timeout").is_some_and(|seconds| !is_number(seconds, 10)) {
-            return Err(missing("timeout is not a number of seconds"));
+        // Version 1 has neither.
+        if version == Version::Two {
+            if value("sl").is_some_and(|level| SyncLevel::parse(&level.to_ascii_lowercase()).is_err()) {
+                return Err(missing("sl is none of 0 to 100, fast, secure"));
+            }
+            if value("timeout").is_some_and(|seconds| !is_number(seconds, 10)) {
+                return Err(missing("timeout is not a number of seconds"));
+            }
         }
         let otp = value("otp").ok_or(bad_otp("otp is missing"))?;
         readings(otp).next().ok_or(bad_otp("otp is not one OTP and nothing beside it"))?;
         let id = value("id").ok_or(missing("id is missing"))?;
         let client_id =
             Some(id).filter(|id| is_number(id, 10)).and_then(|id| ClientId::new(id.parse().ok()?));
-        let client_id = client_id.ok_or(missing("id is not a number of 1 to 10 digits"))?;
+        let client_id = client_id.filter(|id| id.number() > 0);
+        let client_id = client_id.ok_or(missing("id is not a number of 1 to 10 digits above 0"))?;
         if nonce.is_some_and(|nonce| !is_nonce(nonce)) {
             return Err(missing("nonce is not 16 to 40 letters and digits"));
         }
@@ -174,6 +178,12 @@ mod tests {
         let all = [("id", "1"), ("nonce", NONCE), ("otp", OTP)];
         assert_eq!(refused(Version::Two, &all), None);
         assert_eq!(refused(Version::One, &[all[0], all[2]]), None, "version 1 has no nonce");
+        assert_eq!(
+            refused(Version::One, &[all[0], all[2], ("sl", "x"), ("nonce", "-")]),
+            None,
+            "nor a sync level"
+        );
+        assert_eq!(refused(Version::Two, &[all[0], all[1], all[2], ("sl", "Fast")]), None);
         for (sent, status) in [
             (&[][..], MissingParameter),
             (&[all[0], all[2]], MissingParameter),
@@ -192,6 +202,7 @@ mod tests {
             (&[("nonce", NONCE), all[2], ("id", "12345678901")], MissingParameter),
             (&[("nonce", NONCE), all[2], ("id", "1x")], MissingParameter),
             (&[("nonce", NONCE), all[2], ("id", "+1")], MissingParameter),
+            (&[("nonce", NONCE), all[2], ("id", "0")], MissingParameter),
             (&[("nonce", "short"), all[2], all[0]], MissingParameter),
             (&[("nonce", "kakakakakakakakaka-a"), all[2], all[0]], MissingParameter),
             (&[all[0], all[0], all[1], all[2]], MissingParameter),
