@@ -25,7 +25,7 @@ pub fn module() -> PathBuf {
     named.clone()
 }
 
-/// A program of the workspace: `ykmap`, `yubiotp-ask`, or `pam-drive` of this package.
+/// A program of the workspace: `ykmap`, `yubiotp-ask`, `ykvald`, or `pam-drive` of this package.
 ///
 /// # Panics
 /// Where it does not build, or there is no such program.
@@ -34,6 +34,7 @@ pub fn program(name: &str) -> PathBuf {
     let package = match name {
         "pam-drive" => "tests",
         "yubiotp-ask" => "ykask",
+        "ykvald" => "ykval",
         name => name,
     };
     build(package).join(name)
