@@ -1,5 +1,5 @@
 //! Fixtures shared by the tests: a software YubiKey, a validation server with certificates and a network of its own, a
-//! PAM application, a terminal, and a private host on which the real sshd, sudo and login run. All these use nothing of
+//! PostgreSQL, a PAM application, a terminal, and a private host on which the real sshd, sudo and login run. All these use nothing of
 //! the code under test; `built` and `place` run what was built of it.
 #![expect(
     clippy::unwrap_used,
@@ -27,8 +27,10 @@ pub mod host;
 pub mod libpam;
 pub mod network;
 pub mod place;
+pub mod postgres;
 pub mod soft_yubikey;
 pub mod syslog;
 pub mod terminal;
 pub mod tls;
 pub mod validation;
+pub mod ykvald;

@@ -1,0 +1,49 @@
+# A cluster of PostgreSQL in the folder $1, with the programs in $2, on 127.0.0.1 port $3; the password of its one role
+# is $4. Does what is read, a word a line, and says "done" to each. Ends, with the cluster and the folder, when its input
+# does, also where the test was killed. Runs as nobody: postgres does not run as root.
+set -eu
+folder=$1 bin=$2 port=$3
+PATH=$bin:$PATH
+cd "$folder"
+umask 077
+printf '%s\n' "$4" >password
+initdb --no-sync --no-locale --encoding=UTF8 --auth=scram-sha-256 --username=ykvald --pwfile=password --pgdata=data >initdb 2>&1 || {
+	cat initdb >&2
+	exit 1
+}
+cat >>data/postgresql.conf <<END
+listen_addresses = '127.0.0.1'
+port = $port
+unix_socket_directories = ''
+max_connections = 200
+log_min_messages = log
+END
+server=
+finish() {
+	[ -z "$server" ] || kill -QUIT "$server" 2>/dev/null || true
+	[ -z "$server" ] || wait "$server" || true
+	server=
+}
+trap 'finish; rm -rf "$folder"' EXIT
+while read -r word; do
+	case $word in
+		start)
+			postgres -D data </dev/null >>log 2>&1 &
+			server=$!
+			until PGPASSWORD=$4 psql -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c '' >/dev/null 2>&1; do
+				kill -0 "$server" || {
+					tail -n 20 log >&2
+					exit 1
+				}
+				sleep 0.02
+			done
+			;;
+		immediate) finish ;;
+		# shellcheck disable=SC2046 # numbers
+		freeze) kill -STOP "$server" $(cat "/proc/$server/task/$server/children") ;;
+		# shellcheck disable=SC2046
+		thaw) kill -CONT $(cat "/proc/$server/task/$server/children") "$server" ;;
+		database*) PGPASSWORD=$4 psql -q -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "CREATE DATABASE ${word#database:}" >/dev/null ;;
+	esac
+	echo "done"
+done
