@@ -1,5 +1,7 @@
 //! Where clients, tokens and positions are kept: SQLite inside the server, or PostgreSQL beside it. Both do the same.
 
+#[cfg(test)]
+mod contract;
 pub mod postgres;
 pub mod sqlite;
 

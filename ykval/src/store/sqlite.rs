@@ -1,72 +1,193 @@
-//! The store in SQLite.
+//! The store in SQLite: one file, in WAL mode, with `synchronous=FULL`.
+//!
+//! Positions advance on a [`writer`] of its own, many in one transaction with one sync, and none is told before. Reads
+//! have connections of their own ([`readers`]), which wait for no writer. What an administrator changes is [`admin`]: a
+//! connection and a transaction each, in this process or in another one while the server runs.
+
+mod admin;
+mod advance;
+mod connect;
+mod place;
+mod readers;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use super::*;
+use connect::Use;
+use place::Place;
+use readers::Readers;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+use std::sync::Arc;
+use writer::Writer;
 
 /// A store in SQLite.
 #[derive(Clone)]
-pub struct Sqlite;
+pub struct Sqlite(Arc<Inner>);
 
-#[expect(missing_docs, clippy::unused_async, reason = "stands in until it is written")]
-impl Sqlite {
-    pub async fn create(_at: &std::path::Path, _key: StoreKeyId) -> Result<Self, StoreFault> {
-        Err(none())
-    }
-    pub async fn open(_at: &std::path::Path, _key: StoreKeyId) -> Result<Self, StoreFault> {
-        Err(none())
-    }
-    #[must_use]
-    pub fn at(&self) -> &str {
-        ""
-    }
-    pub async fn version(&self) -> Result<String, StoreFault> {
-        Err(none())
-    }
-    pub async fn client(&self, _id: ClientId) -> Result<Option<Client>, StoreFault> {
-        Err(none())
-    }
-    pub async fn token(&self, _id: PublicId) -> Result<Option<Token>, StoreFault> {
-        Err(none())
-    }
-    pub async fn advance(&self, _step: Step) -> Result<Advanced, StoreFault> {
-        Err(none())
-    }
-    pub async fn ready(&self) -> Result<(), StoreFault> {
-        Err(none())
-    }
-    pub async fn add_client(
-        &self,
-        _id: Option<ClientId>,
-        _make: impl Fn(ClientId) -> Client + Send + 'static,
-    ) -> Result<Option<Client>, StoreFault> {
-        Err(none())
-    }
-    pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
-        Err(none())
-    }
-    pub async fn change_client(&self, _id: ClientId, _change: ClientChange) -> Result<bool, StoreFault> {
-        Err(none())
-    }
-    pub async fn enrol(&self, _keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
-        Err(none())
-    }
-    pub async fn remove_key(&self, _id: PublicId) -> Result<bool, StoreFault> {
-        Err(none())
-    }
-    pub async fn set_enabled(&self, _id: PublicId, _enabled: bool) -> Result<bool, StoreFault> {
-        Err(none())
-    }
-    pub async fn raise(&self, _known: Vec<Known>) -> Result<Raised, StoreFault> {
-        Err(none())
-    }
-    pub async fn tokens(&self, _after: Option<PublicId>) -> Result<Vec<Token>, StoreFault> {
-        Err(none())
-    }
-    pub async fn count(&self) -> Result<Count, StoreFault> {
-        Err(none())
-    }
-    pub async fn close(&self) {}
+struct Inner {
+    place: Arc<Place>,
+    readers: Readers,
+    writer: Writer,
 }
 
-fn none() -> StoreFault {
-    StoreFault::Missing("sqlite".to_owned())
+impl Inner {
+    /// Where it is, unless it was closed.
+    fn open_place(&self) -> Result<Arc<Place>, StoreFault> {
+        if self.readers.are_closed() { Err(self.place.closed()) } else { Ok(Arc::clone(&self.place)) }
+    }
+}
+
+#[expect(missing_docs, reason = "each is what the one of Store says of it")]
+impl Sqlite {
+    pub async fn create(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let path = path.to_owned();
+        off_the_runtime(move || {
+            if !place::is_there(&path)? {
+                connect::make(&path, key)?;
+            }
+            Self::open_now(&path, key)
+        })
+        .await
+    }
+
+    pub async fn open(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let path = path.to_owned();
+        off_the_runtime(move || Self::open_now(&path, key)).await
+    }
+
+    fn open_now(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let place = Place::find(path)?;
+        let mut first = connect::open(&place, Use::Write)?;
+        connect::check(&mut first, &place, key)?;
+        // The first read of it opens the log, too.
+        let place = Arc::new(place.hold()?);
+        let readers = Readers::new(Arc::clone(&place));
+        let writer = Writer::start(Arc::clone(&place), first)?;
+        Ok(Self(Arc::new(Inner { place, readers, writer })))
+    }
+
+    #[must_use]
+    pub fn at(&self) -> &str {
+        &self.0.place.at
+    }
+
+    #[expect(clippy::unused_async, reason = "where it is another process, it has to be asked")]
+    pub async fn version(&self) -> Result<String, StoreFault> {
+        Ok(format!("SQLite {}", rusqlite::version()))
+    }
+
+    #[expect(clippy::unused_async, reason = "a row that is in memory is read sooner than handed to a thread")]
+    pub async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreFault> {
+        self.0.readers.read(format_args!("client {id}"), |connection| rows::client(connection, id))
+    }
+
+    #[expect(clippy::unused_async, reason = "a row that is in memory is read sooner than handed to a thread")]
+    pub async fn token(&self, id: PublicId) -> Result<Option<Token>, StoreFault> {
+        self.0.readers.read(format_args!("token {id}"), |connection| rows::token(connection, id))
+    }
+
+    pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
+        self.0.writer.advance(step).await
+    }
+
+    pub async fn ready(&self) -> Result<(), StoreFault> {
+        self.0.readers.read("meta", rows::is_readable)?;
+        self.0.writer.ready().await
+    }
+
+    pub async fn add_client(
+        &self,
+        id: Option<ClientId>,
+        make: impl Fn(ClientId) -> Client + Send + 'static,
+    ) -> Result<Option<Client>, StoreFault> {
+        self.change(move |transaction| admin::add_client(transaction, id, make)).await
+    }
+
+    pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
+        self.look("a client", rows::clients).await
+    }
+
+    pub async fn change_client(&self, id: ClientId, change: ClientChange) -> Result<bool, StoreFault> {
+        self.change(move |transaction| admin::change_client(transaction, id, &change)).await
+    }
+
+    pub async fn enrol(&self, keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
+        self.change(move |transaction| admin::enrol(transaction, keys)).await
+    }
+
+    pub async fn remove_key(&self, id: PublicId) -> Result<bool, StoreFault> {
+        self.change(move |transaction| admin::remove_key(transaction, id)).await
+    }
+
+    pub async fn set_enabled(&self, id: PublicId, enabled: bool) -> Result<bool, StoreFault> {
+        self.change(move |transaction| admin::set_enabled(transaction, id, enabled)).await
+    }
+
+    pub async fn raise(&self, known: Vec<Known>) -> Result<Raised, StoreFault> {
+        self.change(move |transaction| admin::raise(transaction, known)).await
+    }
+
+    pub async fn tokens(&self, after: Option<PublicId>) -> Result<Vec<Token>, StoreFault> {
+        self.look("a token", move |connection| rows::tokens(connection, after)).await
+    }
+
+    pub async fn count(&self) -> Result<Count, StoreFault> {
+        self.look("a table", rows::count).await
+    }
+
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.0);
+        let closed = off_the_runtime(move || {
+            inner.readers.close();
+            inner.writer.close();
+            Ok(())
+        });
+        // Only a runtime that ends cuts it off, and then SQLite finds everything in its log.
+        let _ = closed.await;
+    }
+
+    /// Reads much, on a connection of its own.
+    async fn look<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        let place = self.0.open_place()?;
+        off_the_runtime(move || {
+            look(&connect::open(&place, Use::Read)?).map_err(|why| place.fault(&why, &what))
+        })
+        .await
+    }
+
+    /// Changes what an administrator changes, on a connection and in a transaction of its own, and durably.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        let place = self.0.open_place()?;
+        off_the_runtime(move || {
+            let mut connection = connect::open(&place, Use::Change)?;
+            let in_one_transaction = || {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let changed = change(&transaction)?;
+                transaction.commit()?;
+                Ok(changed)
+            };
+            let changed = in_one_transaction().map_err(|why| place.fault(&why, &"a row"))?;
+            place.still_there()?;
+            Ok(changed)
+        })
+        .await
+    }
+}
+
+/// For what may wait for a disk or for another process.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreFault> + Send + 'static,
+) -> Result<T, StoreFault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|why| Err(StoreFault::Database { at: "SQLite".to_owned(), why: why.to_string() }))
 }

@@ -1,0 +1,463 @@
+//! What every store must do, as tests that each runs on its own database: `contract!(a place for a new store)`.
+
+use super::*;
+use std::future::Future;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::runtime::Runtime;
+use yubiotp::Ledger;
+use yubiotp::ledger::Advance;
+use yubiotp::ledger::contract::{HostSubject, Subject, check, check_elsewhere};
+
+/// A place for a store that is not made yet, gone once dropped.
+pub(super) trait Fresh {
+    /// Where.
+    fn at(&self) -> StoreAt;
+}
+
+/// One test for each part of the contract, each on a place of its own: `contract!(InAFolder::new())`.
+macro_rules! contract {
+    ($fresh:expr) => {
+        $crate::store::contract::contract!($fresh;
+            the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
+            what_another_server_knows, clients_are_added_and_changed, tokens_in_pages, another_store_key,
+            of_many_callers_one_is_told_yes, what_was_fresh_stays_used);
+    };
+    ($fresh:expr; $($part:ident),+) => {
+        $(
+            #[test]
+            fn $part() {
+                let fresh = $fresh;
+                $crate::store::contract::$part(&$crate::store::contract::Fresh::at(&fresh));
+            }
+        )+
+    };
+}
+pub(super) use contract;
+
+/// What all stores of the suite are tied to.
+pub(super) const KEY: StoreKeyId = StoreKeyId([7; 8]);
+
+const ELSEWHERE: Fingerprint = Fingerprint::ELSEWHERE;
+const ONE: Fingerprint = Fingerprint([1; 8]);
+const TWO: Fingerprint = Fingerprint([2; 8]);
+
+/// Waits for what is asynchronous, from any thread.
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+    });
+    RUNTIME.block_on(future)
+}
+
+/// As another process would.
+pub(super) fn open(at: &StoreAt) -> Store {
+    wait(Store::open(at, KEY)).unwrap()
+}
+
+pub(super) fn create(at: &StoreAt) -> Store {
+    wait(Store::create(at, KEY)).unwrap()
+}
+
+pub(super) fn id(name: &[u8]) -> PublicId {
+    PublicId::from_bytes(name).unwrap()
+}
+
+fn at(counter: u16, session_use: u8) -> Position {
+    Position::yubikey(counter, session_use)
+}
+
+/// Stores do not look into it.
+fn sealed(byte: u8) -> Sealed {
+    Sealed::from_bytes(&[byte; 63]).unwrap()
+}
+
+pub(super) fn key(name: &[u8], fingerprint: Fingerprint) -> Enrolment {
+    Enrolment { id: id(name), fingerprint, sealed: sealed(fingerprint.0[0]) }
+}
+
+pub(super) fn enrol(store: &Store, keys: Vec<Enrolment>) -> Enrolled {
+    wait(store.enrol(keys)).unwrap()
+}
+
+pub(super) fn step(name: &[u8], key: Fingerprint, to: Position, nonce: &str) -> Step {
+    Step { token: id(name), key, to, nonce: nonce.to_owned(), at: 1_700_000_000 }
+}
+
+/// `None` for what is fresh, else what is stored.
+fn advance(store: &Store, name: &[u8], key: Fingerprint, to: Position) -> Option<Position> {
+    match wait(store.advance(step(name, key, to, ""))).unwrap() {
+        Advanced::Fresh(receipt) => {
+            assert_eq!(
+                (receipt.token(), receipt.position()),
+                (id(name), to),
+                "the receipt is for something else"
+            );
+            None
+        }
+        Advanced::Replayed { stored } => {
+            assert!(stored >= to, "{to} refused although only {stored} is stored");
+            Some(stored)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn token(store: &Store, name: &[u8]) -> Token {
+    wait(store.token(&id(name))).unwrap().unwrap()
+}
+
+/// A store as the suite of `yubiotp` sees it.
+struct AsLedger(Store);
+
+impl Ledger for AsLedger {
+    type Fault = StoreFault;
+
+    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, StoreFault> {
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let nonce = format!("nonce{:011}", ASKED.fetch_add(1, Ordering::Relaxed));
+        let step = Step { token: *token, key, to, nonce, at: 0 };
+        Ok(match wait(self.0.advance(step))? {
+            Advanced::Fresh(receipt) => Advance::Fresh(receipt),
+            Advanced::SameRequest => panic!("no question came twice"),
+            Advanced::Replayed { stored } => Advance::Replayed { stored },
+            Advanced::Disabled => Advance::Disabled,
+        })
+    }
+}
+
+/// A store as the suite prepares it.
+struct Prepared<'a>(&'a StoreAt);
+
+impl Subject for Prepared<'_> {
+    type Ledger = AsLedger;
+    fn open(&self) -> AsLedger {
+        AsLedger(open(self.0))
+    }
+    fn enrol(&self, token: &PublicId) -> Fingerprint {
+        enrol(&open(self.0), vec![Enrolment { id: *token, fingerprint: ONE, sealed: sealed(1) }]);
+        ONE
+    }
+    fn set_enabled(&self, token: &PublicId, enabled: bool) {
+        assert!(wait(open(self.0).set_enabled(token, enabled)).unwrap());
+    }
+}
+
+impl HostSubject for Prepared<'_> {
+    fn remove(&self, token: &PublicId) {
+        assert!(wait(open(self.0).remove_key(token)).unwrap());
+    }
+}
+
+pub(super) fn the_ledger(place: &StoreAt) {
+    create(place);
+    check(&Prepared(place));
+    check_elsewhere(&Prepared(place));
+}
+
+pub(super) fn the_same_question_twice(place: &StoreAt) {
+    let store = create(place);
+    enrol(&store, vec![key(b"it", ONE)]);
+    let asked = |to, nonce| wait(store.advance(step(b"it", ONE, to, nonce))).unwrap();
+    assert!(matches!(asked(at(2, 0), "nonce"), Advanced::Fresh(_)));
+    assert!(matches!(asked(at(2, 0), "nonce"), Advanced::SameRequest));
+    assert!(matches!(asked(at(2, 0), "other"), Advanced::Replayed { stored } if stored == at(2, 0)));
+    assert!(matches!(asked(at(2, 0), "nonc"), Advanced::Replayed { .. }));
+    assert!(matches!(asked(at(1, 0), "nonce"), Advanced::Replayed { stored } if stored == at(2, 0)));
+    // A nonce that was used with another OTP before does no harm.
+    assert!(matches!(asked(at(3, 0), "nonce"), Advanced::Fresh(_)));
+    assert!(matches!(asked(at(3, 0), "nonce"), Advanced::SameRequest));
+    // Without a nonce nobody knows.
+    assert!(matches!(asked(at(4, 0), ""), Advanced::Fresh(_)));
+    assert!(matches!(asked(at(4, 0), ""), Advanced::Replayed { .. }));
+    // Switched off comes first.
+    assert!(wait(store.set_enabled(&id(b"it"), false)).unwrap());
+    assert!(matches!(asked(at(4, 0), ""), Advanced::Disabled));
+    assert!(matches!(asked(at(5, 0), "nonce"), Advanced::Disabled));
+    assert!(!wait(store.set_enabled(&id(b"nobody"), false)).unwrap());
+    // And another key before that.
+    let other = wait(store.advance(step(b"it", TWO, at(5, 0), "nonce")));
+    assert!(matches!(other, Err(StoreFault::NotThisKey(token)) if token == id(b"it")));
+}
+
+/// What one key made says nothing about another one.
+pub(super) fn what_keys_came_to(place: &StoreAt) {
+    let store = create(place);
+    let enrolled = |added, changed, unchanged| Enrolled { added, changed, unchanged };
+    assert_eq!(enrol(&store, vec![]), enrolled(0, 0, 0));
+    assert_eq!(enrol(&store, vec![key(b"it", ONE)]), enrolled(1, 0, 0));
+    let new = token(&store, b"it");
+    assert!(new.enabled && new.position.is_none() && new.modified.is_none());
+    assert!(new.key == Some((ONE, sealed(1))));
+
+    assert_eq!(advance(&store, b"it", ONE, at(100, 0)), None);
+    let used = token(&store, b"it");
+    assert_eq!((used.position, used.modified), (Some(at(100, 0)), Some(1_700_000_000)));
+    assert_eq!(enrol(&store, vec![key(b"it", ONE)]), enrolled(0, 0, 1));
+    assert_eq!(advance(&store, b"it", ONE, at(100, 0)), Some(at(100, 0)), "enrolling again forgot");
+
+    assert_eq!(enrol(&store, vec![key(b"it", TWO)]), enrolled(0, 1, 0));
+    let programmed_anew = token(&store, b"it");
+    assert!(programmed_anew.key == Some((TWO, sealed(2))));
+    assert_eq!((programmed_anew.position, programmed_anew.modified), (None, None), "of the key before");
+    assert_eq!(advance(&store, b"it", TWO, at(1, 0)), None, "the key before used it up");
+    assert!(wait(store.advance(step(b"it", ONE, at(101, 0), ""))).is_err(), "the key before still counts");
+
+    assert_eq!(enrol(&store, vec![key(b"it", ONE), key(b"new", ONE)]), enrolled(1, 1, 0));
+    assert_eq!(advance(&store, b"it", ONE, at(100, 0)), Some(at(100, 0)), "coming back forgot");
+    assert_eq!(advance(&store, b"it", ONE, at(100, 1)), None);
+    assert_eq!(enrol(&store, vec![key(b"it", TWO)]), enrolled(0, 1, 0));
+    assert_eq!(advance(&store, b"it", TWO, at(1, 0)), Some(at(1, 0)), "coming back forgot");
+    assert_eq!(advance(&store, b"it", TWO, at(1, 1)), None);
+    // The same one twice, which files of keys have, too.
+    assert_eq!(enrol(&store, vec![key(b"twice", ONE), key(b"twice", ONE)]), enrolled(1, 0, 1));
+}
+
+/// A key that goes leaves what it came to; and one that comes goes on only from its own, or from what was said without any.
+pub(super) fn keys_that_come_and_go(place: &StoreAt) {
+    let store = create(place);
+    let remove = || wait(store.remove_key(&id(b"it"))).unwrap();
+    assert!(!remove(), "there is nothing to remove");
+    enrol(&store, vec![key(b"it", ONE)]);
+    assert_eq!(advance(&store, b"it", ONE, at(100, 0)), None);
+    assert!(remove());
+    assert!(!remove(), "it was gone");
+    let without = token(&store, b"it");
+    assert!(without.key.is_none() && without.enabled);
+    assert_eq!(without.position, Some(at(100, 0)));
+    assert_eq!(advance(&store, b"it", ELSEWHERE, at(100, 0)), Some(at(100, 0)), "removing forgot");
+
+    // Programmed anew: its counter begins again.
+    enrol(&store, vec![key(b"it", TWO)]);
+    assert_eq!(token(&store, b"it").position, None, "what the key before made counts against this one");
+    assert_eq!(advance(&store, b"it", TWO, at(1, 0)), None);
+    assert!(remove());
+    assert_eq!(token(&store, b"it").position, Some(at(100, 0)), "without a key, the highest of any");
+
+    // What was said without a key counts for all.
+    assert_eq!(advance(&store, b"it", ELSEWHERE, at(200, 0)), None);
+    for fingerprint in [TWO, ONE, Fingerprint([3; 8])] {
+        enrol(&store, vec![key(b"it", fingerprint)]);
+        assert_eq!(advance(&store, b"it", fingerprint, at(200, 0)), Some(at(200, 0)));
+    }
+    // An unused key that goes leaves nothing.
+    enrol(&store, vec![key(b"unused", ONE)]);
+    assert!(wait(store.remove_key(&id(b"unused"))).unwrap());
+    assert_eq!(token(&store, b"unused").position, None);
+    assert_eq!(advance(&store, b"unused", ELSEWHERE, at(0, 0)), None);
+}
+
+pub(super) fn all_or_none_are_enrolled(place: &StoreAt) {
+    let store = create(place);
+    enrol(&store, vec![key(b"b", ONE)]);
+    assert_eq!(advance(&store, b"b", ONE, at(9, 0)), None);
+    // The fingerprint of no key is none.
+    let refused = wait(store.enrol(vec![key(b"a", ONE), key(b"b", TWO), key(b"c", ELSEWHERE)]));
+    assert!(refused.is_err());
+    let count = wait(open(place).count()).unwrap();
+    assert_eq!(count, Count { clients: 0, tokens: 1 }, "some were enrolled");
+    assert_eq!(advance(&store, b"b", ONE, at(9, 0)), Some(at(9, 0)), "some were enrolled");
+    let many = (0..5000_u32).map(|n| key(&n.to_be_bytes(), ONE)).collect();
+    assert_eq!(enrol(&store, many).added, 5000);
+    assert_eq!(wait(open(place).count()).unwrap().tokens, 5001);
+}
+
+pub(super) fn what_another_server_knows(place: &StoreAt) {
+    let store = create(place);
+    let known = |name: &[u8], position, enabled| Known {
+        id: id(name),
+        position,
+        nonce: "imported".to_owned(),
+        enabled,
+        modified: Some(1_600_000_000),
+    };
+    let raise = |all| wait(store.raise(all)).unwrap();
+    enrol(&store, vec![key(b"key", ONE), key(b"off", ONE)]);
+    assert_eq!(advance(&store, b"key", ONE, at(10, 0)), None);
+    assert!(wait(store.set_enabled(&id(b"off"), false)).unwrap());
+
+    let first = raise(vec![
+        known(b"new", Some(at(5, 5)), true),
+        known(b"new and off", Some(at(5, 5)), false),
+        known(b"new and unused", None, true),
+        known(b"key", Some(at(20, 0)), true),
+        known(b"off", None, true),
+    ]);
+    assert_eq!(first, Raised { added: 3, raised: 1, unchanged: 1, disabled: 1 });
+    let new = token(&store, b"new");
+    assert!(new.key.is_none() && new.enabled);
+    assert_eq!((new.position, new.modified), (Some(at(5, 5)), Some(1_600_000_000)));
+    let unused = token(&store, b"new and unused");
+    assert_eq!((unused.position, unused.modified), (None, None));
+    assert!(!token(&store, b"new and off").enabled);
+    assert!(!token(&store, b"off").enabled, "it was switched off here");
+
+    // Whatever key is here, it has come as far.
+    assert_eq!(advance(&store, b"key", ONE, at(20, 0)), Some(at(20, 0)));
+    let same = wait(store.advance(step(b"key", ONE, at(20, 0), "imported"))).unwrap();
+    assert!(matches!(same, Advanced::SameRequest), "the nonce belongs to the position");
+    // It only grows.
+    let again = raise(vec![
+        known(b"key", Some(at(19, 255)), false),
+        known(b"new", Some(at(5, 5)), true),
+        known(b"new and off", Some(at(6, 0)), false),
+    ]);
+    assert_eq!(again, Raised { added: 0, raised: 1, unchanged: 2, disabled: 1 });
+    assert!(!token(&store, b"key").enabled);
+    assert_eq!(token(&store, b"key").position, Some(at(20, 0)));
+
+    // A key that comes goes on from there.
+    enrol(&store, vec![key(b"new", ONE)]);
+    assert_eq!(advance(&store, b"new", ONE, at(5, 5)), Some(at(5, 5)));
+    assert_eq!(advance(&store, b"new", ONE, at(5, 6)), None);
+    // Even where a key that is gone had come farther than that.
+    assert_eq!(advance(&store, b"new", ONE, at(100, 0)), None);
+    assert!(wait(store.remove_key(&id(b"new"))).unwrap());
+    assert_eq!(raise(vec![known(b"new", Some(at(50, 0)), true)]).unchanged, 1);
+    enrol(&store, vec![key(b"new", TWO)]);
+    assert_eq!(advance(&store, b"new", TWO, at(50, 0)), Some(at(50, 0)), "what was taken over was forgotten");
+    assert_eq!(advance(&store, b"new", TWO, at(50, 1)), None, "the key before used it up");
+}
+
+pub(super) fn clients_are_added_and_changed(place: &StoreAt) {
+    let store = create(place);
+    let client_id = |number| ClientId::new(number).unwrap();
+    let client = |id| Client {
+        id,
+        name: format!("Büro {id}"),
+        enabled: true,
+        require_signature: (id.number() > 1).then_some(true),
+        rate: (id.number() > 1).then_some(u32::MAX),
+        certificate_name: (id.number() > 1).then(|| "client.example".to_owned()),
+        sealed_key: vec![3; 60],
+        created: 1_700_000_000,
+    };
+    let add = |id: Option<u64>| wait(store.add_client(id.map(client_id), client)).unwrap();
+    assert!(add(None).is_some_and(|added| added == client(client_id(1))));
+    assert!(add(Some(7)).is_some());
+    assert!(add(Some(7)).is_none(), "the id was taken");
+    assert!(add(None).is_some_and(|added| added == client(client_id(8))));
+    assert!(add(Some(0)).is_some());
+    let stored = wait(open(place).clients()).unwrap();
+    assert!(stored == [0, 1, 7, 8].map(|id| client(client_id(id))));
+    assert!(wait(store.client(client_id(7))).unwrap() == Some(client(client_id(7))));
+    assert!(wait(store.client(client_id(2))).unwrap().is_none());
+    assert_eq!(wait(store.count()).unwrap().clients, 4);
+
+    let change = |id, change| wait(store.change_client(client_id(id), change)).unwrap();
+    let off = || ClientChange { enabled: Some(false), sealed_key: None };
+    assert!(!change(2, off()), "there is none of this id");
+    assert!(change(7, off()));
+    assert!(change(8, ClientChange { enabled: None, sealed_key: Some(vec![4; 60]) }));
+    assert!(change(1, ClientChange::default()));
+    let stored = wait(open(place).clients()).unwrap();
+    let [zero, one, seven, eight] = [0, 1, 7, 8].map(|id| client(client_id(id)));
+    let expected =
+        [zero, one, Client { enabled: false, ..seven }, Client { sealed_key: vec![4; 60], ..eight }];
+    assert!(stored == expected, "something else was changed");
+
+    // All digits there are.
+    assert!(add(Some(9_999_999_999)).is_some());
+    assert!(wait(store.add_client(None, client)).is_err(), "an id of 11 digits");
+}
+
+pub(super) fn tokens_in_pages(place: &StoreAt) {
+    let store = create(place);
+    assert!(wait(store.tokens(None)).unwrap().is_empty());
+    // All lengths there are, and orders that differ where one forgets that these are bytes.
+    let mut names: Vec<Vec<u8>> = (0..2100_u16).map(|n| [&b"n"[..], &n.to_be_bytes()].concat()).collect();
+    names.extend([&b""[..], b"\0", b"\0\0", b"\x7f", b"\x80", b"\xff", &[0xff; 16]].map(<[u8]>::to_vec));
+    enrol(&store, names.iter().rev().map(|name| key(name, ONE)).collect());
+    let mut ids: Vec<PublicId> = names.iter().map(|name| id(name)).collect();
+    ids.sort();
+    let (mut read, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = wait(store.tokens(read.last())).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= PAGE);
+        read.extend(page.iter().map(|token| token.id));
+        pages += 1;
+    }
+    assert!(read == ids, "not all of them, or not in their order");
+    assert_eq!(pages, 3);
+    assert_eq!(wait(store.count()).unwrap().tokens, ids.len() as u64);
+    assert!(wait(store.token(&id(b"nobody"))).unwrap().is_none());
+    assert!(wait(store.token(&id(b""))).unwrap().is_some_and(|token| token.id == id(b"")));
+}
+
+pub(super) fn another_store_key(place: &StoreAt) {
+    assert!(matches!(wait(Store::open(place, KEY)), Err(StoreFault::Missing(_))), "nothing was made yet");
+    enrol(&create(place), vec![key(b"it", ONE)]);
+    let other = StoreKeyId([8; 8]);
+    let refused = |opened: Result<Store, StoreFault>| matches!(opened, Err(StoreFault::OtherStoreKey { wanted, given, .. }) if wanted == KEY && given == other);
+    assert!(refused(wait(Store::open(place, other))));
+    assert!(refused(wait(Store::create(place, other))));
+    // Made again, nothing is lost.
+    assert_eq!(wait(create(place).count()).unwrap().tokens, 1);
+    let store = open(place);
+    wait(store.ready()).unwrap();
+    assert!(!wait(store.version()).unwrap().is_empty());
+    assert!(!store.at().is_empty());
+    wait(store.close());
+    assert!(wait(store.advance(step(b"it", ONE, at(1, 0), ""))).is_err(), "it was closed");
+    assert!(wait(store.ready()).is_err(), "it was closed");
+    assert_eq!(advance(&open(place), b"it", ONE, at(1, 0)), None, "it was used up after all");
+}
+
+/// 64 at a time, half of them through another handle, as of another process.
+pub(super) fn of_many_callers_one_is_told_yes(place: &StoreAt) {
+    const CALLERS: u64 = 64;
+    let stores = [create(place), open(place)];
+    enrol(&stores[0], vec![key(b"it", ONE)]);
+    for round in 1..=60 {
+        // With a key, and without one from a token that nobody knows yet.
+        let (name, fingerprint) =
+            if round % 3 == 0 { (vec![round], ELSEWHERE) } else { (b"it".to_vec(), ONE) };
+        let to = at(u16::from(round), 0);
+        let told = wait(async {
+            let callers = (0..CALLERS).map(|caller| {
+                let store = stores[usize::from(caller % 2 == 0)].clone();
+                let step = step(&name, fingerprint, to, &format!("nonce{caller:011}"));
+                tokio::spawn(async move { store.advance(step).await.unwrap() })
+            });
+            let mut told = Vec::new();
+            for caller in callers.collect::<Vec<_>>() {
+                told.push(caller.await.unwrap());
+            }
+            told
+        });
+        let fresh = told.iter().filter(|told| matches!(told, Advanced::Fresh(_))).count();
+        let replayed =
+            told.iter().filter(|told| matches!(told, Advanced::Replayed { stored } if *stored == to));
+        assert_eq!((fresh, replayed.count()), (1, CALLERS as usize - 1), "round {round}");
+    }
+}
+
+pub(super) fn what_was_fresh_stays_used(place: &StoreAt) {
+    const TOKENS: u16 = 300;
+    let store = create(place);
+    enrol(&store, (0..TOKENS).map(|n| key(&n.to_be_bytes(), ONE)).collect());
+    let advance_all = |store: &Store, to: Position| {
+        wait(async {
+            let callers = (0..TOKENS).map(|n| {
+                let (store, step) = (store.clone(), step(&n.to_be_bytes(), ONE, to, ""));
+                tokio::spawn(async move { store.advance(step).await.unwrap() })
+            });
+            let mut fresh = 0;
+            for caller in callers.collect::<Vec<_>>() {
+                fresh += usize::from(matches!(caller.await.unwrap(), Advanced::Fresh(_)));
+            }
+            fresh
+        })
+    };
+    for round in 1..=5 {
+        assert_eq!(advance_all(&store, at(round, 0)), usize::from(TOKENS));
+    }
+    assert_eq!(advance_all(&open(place), at(5, 0)), 0, "forgotten");
+    wait(store.close());
+    drop(store);
+    assert_eq!(advance_all(&open(place), at(5, 0)), 0, "forgotten once it was closed");
+    assert_eq!(advance_all(&open(place), at(5, 1)), usize::from(TOKENS));
+}

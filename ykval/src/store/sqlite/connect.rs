@@ -1,0 +1,165 @@
+//! Connections, and the schema behind them.
+
+use super::place::{Place, folder, said, with};
+use super::*;
+use rusqlite::{ErrorCode, OpenFlags};
+use rustix::fs::{Mode, OFlags};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Schema 1 and what came after it, each step in one transaction. The position in this list, from 1, is the number that a
+/// store has in its `user_version`; PostgreSQL's have the same numbers.
+const SCHEMAS: &[&str] = &[include_str!("../migrations/0001.sqlite.sql")];
+
+/// `ykvd`, in the header of the file.
+const APPLICATION: i64 = 0x796b_7664;
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Positions.
+    Write,
+    /// Verifications, or an administrator's look.
+    Read,
+    /// An administrator's change.
+    Change,
+}
+
+/// Opens a file that is there.
+pub(super) fn open(place: &Place, purpose: Use) -> Result<Connection, StoreFault> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&place.path, flags)?;
+        connection.busy_timeout(match purpose {
+            // While an administrator enrols a million keys.
+            Use::Write => Duration::from_secs(10),
+            // Only while a log is read again after a crash.
+            Use::Read => Duration::from_secs(1),
+            // Between the batches of a busy server.
+            Use::Change => Duration::from_secs(30),
+        })?;
+        // The memory of a connection is its cache: the upper levels of the tree. The rest is in the system's.
+        connection.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; \
+             PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        )?;
+        if purpose == Use::Read {
+            connection.pragma_update(None, "query_only", true)?;
+        }
+        Ok(connection)
+    };
+    open().map_err(|why: rusqlite::Error| place.fault(&why, &"the file"))
+}
+
+/// Refuses what this program or this store key must not touch, and carries an earlier schema forward.
+pub(super) fn check(connection: &mut Connection, place: &Place, key: StoreKeyId) -> Result<(), StoreFault> {
+    let fault = |why: rusqlite::Error| match why.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => place.says("is not a store of ykvald"),
+        _ => place.fault(&why, &"the file"),
+    };
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    if number("application_id").map_err(fault)? != APPLICATION {
+        return Err(place.says("is not a store of ykvald"));
+    }
+    carry_forward(connection, place, SCHEMAS)?;
+
+    let read = "SELECT value FROM meta WHERE name = 'store_key'";
+    let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
+    let wanted = stored.try_into().map(StoreKeyId);
+    let wanted = wanted.map_err(|_| StoreFault::Damaged {
+        at: place.at.clone(),
+        what: "the id of its store key".to_owned(),
+    })?;
+    if wanted != key {
+        return Err(StoreFault::OtherStoreKey { at: place.at.clone(), wanted, given: key });
+    }
+    // Without the log there is no durable commit of one sync, and no reading beside it.
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(fault)?;
+    if mode != "wal" {
+        return Err(place.says("no write-ahead log is possible on this file system"));
+    }
+    Ok(())
+}
+
+/// One transaction: schemas that this program knows, from the one that is there to the last.
+pub(super) fn carry_forward(
+    connection: &mut Connection,
+    place: &Place,
+    schemas: &[&str],
+) -> Result<(), StoreFault> {
+    let fault = |why| place.fault(&why, &"its schema");
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+    };
+    let known = i64::try_from(schemas.len()).unwrap_or(i64::MAX);
+    let found = version(connection).map_err(fault)?;
+    if found > known {
+        return Err(StoreFault::Later { at: place.at.clone(), found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    let mut carry = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have been sooner.
+        let done = usize::try_from(version(&transaction)?).unwrap_or(0);
+        for schema in schemas.iter().skip(done) {
+            transaction.execute_batch(schema)?;
+        }
+        transaction.pragma_update(None, "user_version", known)?;
+        transaction.commit()
+    };
+    carry().map_err(fault)
+}
+
+/// Makes a store: whole, under another name, and then linked, so that there is none or a finished one, and that of two
+/// processes one makes it.
+pub(super) fn make(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
+    let path = std::path::absolute(path).map_err(|why| said(path, why))?;
+    folder(&path)?;
+    let new = beside(&path)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let cannot = |why| said(&path, format!("cannot create: {}", std::io::Error::from(why)));
+    let file = rustix::fs::open(&new, flags, Mode::from_raw_mode(0o600)).map_err(cannot)?;
+    drop(file);
+    let made = fill(&new, key).and_then(|()| match rustix::fs::link(&new, &path) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        linked => linked.map_err(cannot),
+    });
+    // The name alone goes; a file that was linked stays.
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(with(&new, suffix));
+    }
+    made?;
+    let folder = path.parent().unwrap_or(&path);
+    let folder =
+        rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    folder.and_then(rustix::fs::fsync).map_err(cannot)
+}
+
+fn fill(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
+    let place = Place::find(path)?;
+    let mut connection = open(&place, Use::Change)?;
+    let prepare = || {
+        connection.pragma_update(None, "page_size", PAGE_SIZE)?;
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
+        connection.pragma_update(None, "application_id", APPLICATION)
+    };
+    prepare().map_err(|why| place.fault(&why, &"the file"))?;
+    carry_forward(&mut connection, &place, SCHEMAS)?;
+    let tie = "INSERT INTO meta (name, value) VALUES ('store_key', ?1)";
+    connection.execute(tie, [key.0]).map_err(|why| place.fault(&why, &"meta"))?;
+    connection.close().map_err(|(_, why)| place.fault(&why, &"the file"))
+}
+
+/// Small, because a position that is stored costs a page in the log.
+const PAGE_SIZE: u32 = 4096;
+
+fn beside(path: &Path) -> Result<PathBuf, StoreFault> {
+    let unlike_any = crate::random::bytes::<8>().map_err(|why| said(path, why))?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{:016x}", u64::from_le_bytes(unlike_any)));
+    Ok(path.with_file_name(name))
+}

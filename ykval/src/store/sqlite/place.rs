@@ -1,0 +1,135 @@
+//! The file of the store: whose it may be, and whether it is still the one that was opened.
+
+use super::super::StoreFault;
+use rusqlite::{Error, ErrorCode};
+use rustix::fs::{AtFlags, CWD, FileType, Stat, statat};
+use rustix::io::Errno;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// Where a store is.
+pub(super) struct Place {
+    /// The file, from the root: SQLite takes some relative names for URIs.
+    pub(super) path: PathBuf,
+    /// The same, for people.
+    pub(super) at: String,
+    /// What goes on being used: the file, its log, and the index of that log, by which processes see each other.
+    held: Vec<(PathBuf, Identity)>,
+}
+
+/// What tells a file from another one of the same name.
+type Identity = (u64, u64);
+
+/// Whether there is a store, or anything else of this name.
+pub(super) fn is_there(path: &Path) -> Result<bool, StoreFault> {
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(why) => Err(said(path, why)),
+    }
+}
+
+impl Place {
+    /// A file that is there and that nobody else may write to. It is looked at and not opened: closing a descriptor of it
+    /// would drop the locks that SQLite has on it in this process.
+    pub(super) fn find(path: &Path) -> Result<Self, StoreFault> {
+        let path = std::path::absolute(path).map_err(|why| said(path, why))?;
+        let me = rustix::process::geteuid().as_raw();
+        let folder = folder(&path)?;
+        let stat = statat(CWD, &path, AtFlags::empty()).map_err(|why| match why {
+            Errno::NOENT => StoreFault::Missing(path.display().to_string()),
+            why => said(&path, why),
+        })?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(said(&path, "not a regular file"));
+        }
+        // Root manages the store of whoever runs the server, who has the folder, too.
+        let theirs = me == 0 && stat.st_uid == folder.st_uid;
+        if stat.st_uid != 0 && stat.st_uid != me && !theirs {
+            return Err(said(&path, format!("belongs to uid {}, and uid {me} is running this", stat.st_uid)));
+        }
+        only_the_owner_writes(&path, &stat)?;
+        let held = vec![(path.clone(), identity(&stat))];
+        Ok(Self { at: path.display().to_string(), path, held })
+    }
+
+    /// To be called with a connection that has read: what it opened is what has to stay.
+    pub(super) fn hold(mut self) -> Result<Self, StoreFault> {
+        for suffix in ["-wal", "-shm"] {
+            let path = with(&self.path, suffix);
+            let stat = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).map_err(|why| said(&path, why))?;
+            self.held.push((path, identity(&stat)));
+        }
+        self.still_there()?;
+        Ok(self)
+    }
+
+    /// A file that was removed or replaced takes writes as before, and who opens the store next knows nothing of them.
+    pub(super) fn still_there(&self) -> Result<(), StoreFault> {
+        for (path, held) in &self.held {
+            let now = statat(CWD, path, AtFlags::empty());
+            if !now.is_ok_and(|now| identity(&now) == *held) {
+                let why = "was removed or replaced while it was open: nothing is stored before a restart";
+                return Err(said(path, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// What SQLite said; of what was stored and cannot be, which row it was.
+    pub(super) fn fault(&self, why: &Error, what: &dyn Display) -> StoreFault {
+        let at = self.at.clone();
+        match why {
+            Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..) => StoreFault::Damaged { at, what: what.to_string() },
+            why if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                StoreFault::Database { at, why: "another process has been writing for too long".to_owned() }
+            }
+            why => StoreFault::Database { at, why: why.to_string() },
+        }
+    }
+
+    pub(super) fn says(&self, why: &str) -> StoreFault {
+        StoreFault::Database { at: self.at.clone(), why: why.to_owned() }
+    }
+
+    pub(super) fn closed(&self) -> StoreFault {
+        self.says("was closed")
+    }
+}
+
+/// What SQLite keeps beside a file has its name and a suffix.
+pub(super) fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+/// The folder of a file, in which nobody else may write: they could bring a log of their own.
+pub(super) fn folder(path: &Path) -> Result<Stat, StoreFault> {
+    let folder = path.parent().unwrap_or(path);
+    let stat = statat(CWD, folder, AtFlags::empty()).map_err(|why| match why {
+        Errno::NOENT => StoreFault::Missing(path.display().to_string()),
+        why => said(folder, why),
+    })?;
+    only_the_owner_writes(folder, &stat)?;
+    Ok(stat)
+}
+
+fn only_the_owner_writes(path: &Path, stat: &Stat) -> Result<(), StoreFault> {
+    let mode = stat.st_mode & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(said(path, format!("group or others may write to it (mode {mode:04o}): chmod go-w it")))
+}
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
+pub(super) fn said(path: &Path, why: impl Display) -> StoreFault {
+    StoreFault::Database { at: path.display().to_string(), why: why.to_string() }
+}

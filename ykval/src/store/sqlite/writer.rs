@@ -1,0 +1,194 @@
+//! The thread that stores positions: all that wait, in one transaction, with one sync; and then it answers.
+
+use super::advance::{Found, Steps};
+use super::connect::{self, Use};
+use super::*;
+use rusqlite::ErrorCode;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use yubiotp::ledger::Receipt;
+
+/// The most that may wait; beyond it is refused at once.
+const QUEUE: usize = 4096;
+
+/// The most in one transaction.
+const BATCH: usize = 512;
+
+/// How long a commit proves that there can be another.
+const PROVEN: Duration = Duration::from_secs(1);
+
+type Answer<T> = oneshot::Sender<Result<T, StoreFault>>;
+
+/// What it is asked.
+enum Job {
+    Advance(Step, Answer<Advanced>),
+    Ready(Answer<()>),
+}
+
+impl Job {
+    /// Nobody waits for the answer any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Advance(_, answer) => answer.is_closed(),
+            Self::Ready(answer) => answer.is_closed(),
+        }
+    }
+
+    fn fail(self, fault: StoreFault) {
+        // Who went away does not hear it.
+        let _ = match self {
+            Self::Advance(_, answer) => answer.send(Err(fault)).is_ok(),
+            Self::Ready(answer) => answer.send(Err(fault)).is_ok(),
+        };
+    }
+}
+
+/// The thread, from outside.
+pub(super) struct Writer {
+    place: Arc<Place>,
+    jobs: RwLock<Option<SyncSender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(place: Arc<Place>, connection: Connection) -> Result<Self, StoreFault> {
+        let (jobs, to_do) = sync_channel(QUEUE);
+        let desk = Desk { place: Arc::clone(&place), connection: Some(connection), proven: None };
+        let thread = std::thread::Builder::new().name("ykvald-sqlite".to_owned());
+        let thread = thread.spawn(move || desk.work(&to_do)).map_err(|why| place.says(&why.to_string()))?;
+        Ok(Self { place, jobs: RwLock::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
+        self.ask(|answer| Job::Advance(step, answer)).await
+    }
+
+    pub(super) async fn ready(&self) -> Result<(), StoreFault> {
+        self.ask(Job::Ready).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, StoreFault> {
+        let (answer, answered) = oneshot::channel();
+        let sent = match &*self.jobs.read().unwrap_or_else(PoisonError::into_inner) {
+            None => return Err(self.place.closed()),
+            Some(jobs) => jobs.try_send(job(answer)),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(self.place.says("overload: too many wait to be stored"));
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(self.place.says("the writer has stopped")),
+        }
+        answered.await.unwrap_or_else(|_| Err(self.place.says("the writer has stopped")))
+    }
+
+    /// Waits until what was asked is done.
+    pub(super) fn close(&self) {
+        self.jobs.write().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // One that panicked has answered nobody, which is a fault to each of them.
+        let _ = thread.map(JoinHandle::join);
+    }
+}
+
+/// The thread, from inside.
+struct Desk {
+    place: Arc<Place>,
+    /// None after it failed: a transaction must not find anything of one before.
+    connection: Option<Connection>,
+    /// When a commit was durable last.
+    proven: Option<Instant>,
+}
+
+impl Desk {
+    fn work(mut self, jobs: &Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Ok(job) = jobs.recv() {
+            batch.push(job);
+            batch.extend(jobs.try_iter().take(BATCH.saturating_sub(1)));
+            match self.commit(&batch) {
+                Ok(found) => {
+                    for (job, found) in batch.drain(..).zip(found) {
+                        self.answer(job, found);
+                    }
+                }
+                Err(fault) => {
+                    let why = fault.to_string();
+                    for job in batch.drain(..) {
+                        job.fail(StoreFault::Database { at: self.place.at.clone(), why: why.clone() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// After this nothing of the batch is stored, or all of it durably.
+    fn commit(&mut self, batch: &[Job]) -> Result<Vec<Option<Found>>, StoreFault> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect::open(&self.place, Use::Write)?,
+        };
+        let (asked, changed) = (Instant::now(), connection.total_changes());
+        let found = self.transact(&mut connection, batch);
+        if found.is_ok() && connection.total_changes() != changed {
+            self.proven = Some(asked);
+        }
+        let failed = found.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+        if found.is_ok() || failed == Some(ErrorCode::DatabaseBusy) {
+            self.connection = Some(connection);
+        }
+        let found = found.map_err(|why| self.place.fault(&why, &"a token"))?;
+        self.place.still_there()?;
+        Ok(found)
+    }
+
+    fn transact(&self, connection: &mut Connection, batch: &[Job]) -> rusqlite::Result<Vec<Option<Found>>> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut steps = Steps::new(&transaction)?;
+        let found = batch.iter().map(|job| match job {
+            // Perhaps this waited for long: what nobody will be told need not be used up.
+            job if job.is_given_up() => Ok(None),
+            Job::Advance(step, _) => steps.take(step).map(Some),
+            Job::Ready(_) => self.prove(&transaction).map(|()| None),
+        });
+        let found = found.collect::<rusqlite::Result<_>>()?;
+        drop(steps);
+        transaction.commit()?;
+        Ok(found)
+    }
+
+    /// That something can be stored is known once something was.
+    fn prove(&self, transaction: &Connection) -> rusqlite::Result<()> {
+        if self.proven.is_some_and(|proven| proven.elapsed() < PROVEN) {
+            return Ok(());
+        }
+        let prove =
+            "INSERT INTO meta (name, value) VALUES ('written', ?1) ON CONFLICT DO UPDATE SET value = ?1";
+        transaction.execute(prove, [crate::clock::now().to_be_bytes()]).map(|_| ())
+    }
+
+    fn answer(&self, job: Job, found: Option<Found>) {
+        // Who went away does not hear it.
+        let _ = match (job, found) {
+            (Job::Ready(answer), _) => answer.send(Ok(())).is_ok(),
+            (Job::Advance(step, answer), Some(found)) => answer.send(advanced(&step, found)).is_ok(),
+            (Job::Advance(_, answer), None) => answer.send(Err(self.place.says("given up"))).is_ok(),
+        };
+    }
+}
+
+/// What a step came to, of a transaction that is on stable storage.
+fn advanced(step: &Step, found: Found) -> Result<Advanced, StoreFault> {
+    Ok(match found {
+        #[expect(clippy::disallowed_methods, reason = "its transaction was committed with synchronous=FULL")]
+        Found::Fresh => Advanced::Fresh(Receipt::after_durable_advance(step.token, step.to)),
+        Found::SameRequest => Advanced::SameRequest,
+        Found::Replayed(stored) => Advanced::Replayed { stored },
+        Found::Disabled => Advanced::Disabled,
+        Found::NotThisKey => return Err(StoreFault::NotThisKey(step.token)),
+    })
+}
