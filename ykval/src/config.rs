@@ -410,8 +410,9 @@ fn not_an_address(text: &str) -> String {
     format!("{text:?} is no address: write IP:PORT, such as 127.0.0.1:8000 or [::]:443")
 }
 
-/// Whether a URL holds a password.
-fn has_password(url: &str) -> bool {
+/// Whether the URL of a database holds a password.
+#[must_use]
+pub fn has_password(url: &str) -> bool {
     let (authority, query) = url.split_once('?').unwrap_or((url, ""));
     let in_authority = authority
         .split_once("://")

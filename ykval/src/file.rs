@@ -140,6 +140,29 @@ pub fn create(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
     folder.and_then(rustix::fs::fsync).map_err(fault("sync the folder of"))
 }
 
+/// Makes a folder with this mode, whatever the umask, and the ones above it. `false` if it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists()) {
+        make_folder(above, mode)?;
+    }
+    let fault = |why: Errno| FileFault::system(path, "make the folder", why);
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => {}
+        Err(Errno::EXIST) if path.is_dir() => return Ok(false),
+        Err(why) => return Err(fault(why)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(path, flags, Mode::empty()).map_err(fault)?;
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)).map_err(fault)?;
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +181,16 @@ mod tests {
             read(&folder.path().join("none"), Audience::Everyone, 9).is_err_and(|fault| fault.is_missing())
         );
         assert!(matches!(read(folder.path(), Audience::Everyone, 9), Err(FileFault::Kind(_))));
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above() {
+        let outside = tempfile::tempdir().unwrap();
+        let folder = outside.path().join("a/b");
+        assert!(make_folder(&folder, 0o750).unwrap() && !make_folder(&folder, 0o700).unwrap());
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o750);
+        create(&folder.join("file"), b"", 0o600).unwrap();
+        assert!(make_folder(&folder.join("file"), 0o700).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 pub mod file;
+pub mod import;
 pub mod ksm;
 pub mod limit;
 pub mod random;

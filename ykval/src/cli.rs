@@ -1,0 +1,181 @@
+//! The command line: its verbs, and what they have in common.
+
+mod check;
+mod checksum;
+mod client;
+mod completions;
+mod files;
+mod import;
+mod init;
+mod key;
+mod out;
+mod place;
+mod serve;
+
+use clap::{Parser, Subcommand, ValueHint};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use ykval::config::{Config, ConfigFault};
+use ykval::file::FileFault;
+use ykval::random::NoRandom;
+use ykval::store::{Store, StoreFault};
+use yubiotp::PublicId;
+use yubiotp::seal::StoreKey;
+
+/// A validation server for the one-time passwords of YubiKeys.
+#[derive(Parser)]
+#[command(name = "ykvald", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done, 1 problems found (check: warnings), 2 something cannot be used (check: errors)."
+)]
+pub(crate) struct Command {
+    /// Settings file [default: /etc/ykvald/config.toml, or else config.toml in /var/lib/ykvald (root) or
+    /// ~/.local/share/ykvald (others)]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// For scripts: JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make the settings, the store key, the store and the first client, with the right modes
+    Init(init::Args),
+    /// Answer questions, until SIGTERM. Where there are no settings, makes some, and says where
+    Serve(serve::Args),
+    /// Look at all that serving depends on, without starting. Changes nothing
+    Check,
+    /// Who may ask: ids and keys of clients
+    #[command(subcommand)]
+    Client(client::Verb),
+    /// The keys of tokens in the store
+    #[command(subcommand)]
+    Key(key::Verb),
+    /// Take over what YK-VAL and YK-KSM know. Counters are only ever raised
+    #[command(subcommand)]
+    Import(import::Verb),
+    /// A digest of all keys, and the one that YK-KSM makes: two stores that have the same keys have the same
+    Checksum(checksum::Args),
+    /// Write what a shell needs to complete verbs and options
+    Completions(completions::Args),
+}
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Problems were found. Already said. Exit status 1.
+    No,
+    /// Errors were found. Already said. Exit status 2.
+    Bad,
+    /// Something cannot be used, or the command does not make sense. Exit status 2.
+    Fault(String),
+}
+
+macro_rules! in_their_own_words {
+    ($($fault:ty),*) => {$(
+        impl From<$fault> for Failure {
+            fn from(fault: $fault) -> Self {
+                Self::Fault(fault.to_string())
+            }
+        }
+    )*};
+}
+
+in_their_own_words!(FileFault, ConfigFault, StoreFault, NoRandom);
+
+type Done = Result<(), Failure>;
+
+/// What every verb has.
+struct Context {
+    /// The settings file, absolute, if one was named.
+    config: Option<PathBuf>,
+    json: bool,
+}
+
+/// An open store, and what it is opened with.
+struct Opened {
+    config: Config,
+    store: Store,
+    key: StoreKey,
+}
+
+impl Context {
+    /// The settings; `listen` replaces what they say of that.
+    fn settings(&self, listen: &[SocketAddr]) -> Result<Config, Failure> {
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None => place::settings().ok_or_else(place::no_settings)?,
+        };
+        Ok(Config::load(&path, listen)?)
+    }
+
+    async fn open(&self) -> Result<Opened, Failure> {
+        let config = self.settings(&[])?;
+        let key = place::store_key(&config)?;
+        let store = Store::open(&config.store, key.id()).await?;
+        Ok(Opened { config, store, key })
+    }
+
+    /// The command as it goes on with these settings.
+    fn ykvald(&self) -> String {
+        match &self.config {
+            Some(config) => format!("ykvald --config {}", config.display()),
+            None => "ykvald".to_owned(),
+        }
+    }
+}
+
+/// Runs what a verb does with a store, to its end.
+fn wait<T>(doing: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
+    runtime.block_on(doing)
+}
+
+/// Runs one command and says how it went.
+pub(crate) fn run(command: Command) -> ExitCode {
+    let done = dispatch(command).and_then(|()| match out::failed() {
+        Some(why) => Err(Failure::Fault(why.to_owned())),
+        None => Ok(()),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::Bad) => ExitCode::from(2),
+        Err(Failure::Fault(why)) => {
+            out::note(&format!("ykvald: {why}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Done {
+    let config = command.config.map(absolute).transpose()?;
+    let context = Context { config, json: command.json };
+    match command.verb {
+        Verb::Init(args) => init::run(&context, args),
+        Verb::Serve(args) => serve::run(&context, &args),
+        Verb::Check => check::run(&context),
+        Verb::Client(verb) => client::run(&context, verb),
+        Verb::Key(verb) => key::run(&context, verb),
+        Verb::Import(verb) => import::run(&context, verb),
+        Verb::Checksum(args) => checksum::run(&context, &args),
+        Verb::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&path).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+}
+
+/// A public id on the command line.
+fn parse_id(text: &str) -> Result<PublicId, String> {
+    PublicId::parse(text.as_bytes()).map_err(|why| why.to_string())
+}

@@ -1,0 +1,44 @@
+//! What a client is told: its id, its key, and the lines of its settings.
+
+use crate::cli::{Context, out};
+use serde_json::json;
+use std::net::IpAddr;
+use ykval::config::Config;
+use yubiotp::ykval::{ClientId, ClientKey};
+use zeroize::Zeroizing;
+
+/// Prints a client's key, the one time that it can be.
+pub(crate) fn tell(context: &Context, config: &Config, id: ClientId, name: &str, key: &ClientKey) {
+    let key = key.to_base64();
+    if context.json {
+        out::json(&json!({ "id": id.number(), "name": name, "key": *key, "url": url(config) }));
+    } else {
+        out::line(&lines(config, id, name, &key));
+    }
+}
+
+/// The same, as text.
+fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<String> {
+    let url = url(config);
+    Zeroizing::new(format!(
+        "client {id} ({name}) has the key {key}\nwhich is shown this once.\n\n\
+         For pam_yubiotp: the key in /etc/yubiotp/client.key (chmod 600), and in /etc/yubiotp/config.toml\n\n  \
+         [online]\n  urls = [\"{url}\"]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
+         For pam_yubico, in a file of /etc/pam.d that only root can read\n\n  \
+         auth required pam_yubico.so id={id} key={key} urllist={url} mode=client",
+    ))
+}
+
+/// Where clients ask, as far as the server knows.
+pub(crate) fn url(config: &Config) -> String {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let host = config.listen.first().map_or_else(
+        || "HOST".to_owned(),
+        |at| match at.ip() {
+            // A name that the certificate holds is for the administrator to know.
+            ip if ip.is_unspecified() => format!("HOST:{}", at.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => at.to_string(),
+        },
+    );
+    format!("{scheme}://{host}/wsapi/2.0/verify")
+}

@@ -1,0 +1,42 @@
+//! `ykvald import ykksm`
+
+use crate::cli::key::import;
+use crate::cli::{Context, Done, Failure, files};
+use clap::ValueHint;
+use std::path::PathBuf;
+use yubiotp::keyfile::Format;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// YK-KSM's key file, decrypted (gpg -d FILE | ykvald import ykksm -); - for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Read and check everything, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let name = args.file.display();
+    let text = files::named(&args.file, "AES keys")?;
+    // What gpg writes without armour begins with a byte that no text begins with.
+    let is_pgp = text.trim_ascii_start().starts_with(b"-----BEGIN PGP")
+        || text.first().is_some_and(|first| first & 0xc0 == 0x80);
+    if is_pgp {
+        return Err(Failure::Fault(format!(
+            "{name}: is encrypted or signed with OpenPGP, as YK-KSM's key files are sent: gpg -d {name} | {} import ykksm -",
+            context.ykvald()
+        )));
+    }
+    let file = import::read(&args.file, &text)?;
+    drop(text);
+    // What ykksm-export prints lacks the line that names the format.
+    if !matches!(file.format, Format::Ksm | Format::Yubico) {
+        return Err(Failure::Fault(format!(
+            "{name}: is a {}, not a YK-KSM key file: {} key import {name}",
+            file.format,
+            context.ykvald()
+        )));
+    }
+    import::take(context, &args.file, file, args.dry_run)
+}

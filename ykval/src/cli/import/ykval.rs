@@ -1,0 +1,165 @@
+//! `ykvald import ykval`
+
+use crate::cli::{Context, Done, Failure, Opened, client, files, out, wait};
+use clap::ValueHint;
+use serde_json::json;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use ykval::import::{self, ClientEntry, Positions};
+use ykval::store::{Client, ClientChange, Raised, Store};
+use yubiotp::seal::StoreKey;
+use yubiotp::ykval::ClientId;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What `ykval-export` wrote; - for standard input
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "clients")]
+    file: Option<PathBuf>,
+    /// What `ykval-export-clients` wrote; - for standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    clients: Option<PathBuf>,
+    /// Read and check everything, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is to be done to clients.
+#[derive(Default)]
+struct Plan {
+    new: Vec<ClientEntry>,
+    /// Here already, and switched off there.
+    to_disable: Vec<ClientId>,
+    unchanged: usize,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let is_stdin = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    if is_stdin(&args.file) && is_stdin(&args.clients) {
+        return Err(Failure::Fault("one of the two files can be standard input, not both".to_owned()));
+    }
+    let problems = |path: &Path, problems: Vec<import::Problem>| {
+        files::refuse(path, problems.iter().map(ToString::to_string))
+    };
+    let positions = match &args.file {
+        Some(path) => {
+            let text = files::named(path, "counters")?;
+            import::positions(&text).map_err(|them| problems(path, them))?
+        }
+        None => Positions { known: Vec::new(), repeated: 0 },
+    };
+    let clients = match &args.clients {
+        Some(path) => {
+            let text = files::named(path, "clients' keys")?;
+            import::clients(&text).map_err(|them| problems(path, them))?
+        }
+        None => Vec::new(),
+    };
+    wait(async {
+        let Opened { store, key, .. } = context.open().await?;
+        let path = args.clients.as_deref().unwrap_or(Path::new("-"));
+        let plan = plan(&store, &key, path, clients).await?;
+        let lines = positions.known.len();
+        let mut raised = Raised::default();
+        let (new, disabled) = (plan.new.len(), plan.to_disable.len());
+        let unchanged = plan.unchanged;
+        if !args.dry_run {
+            raised = store.raise(positions.known).await?;
+            write(&store, &key, plan).await?;
+        }
+        store.close().await;
+        if context.json {
+            out::json(&json!({
+                "dry_run": args.dry_run,
+                "tokens": if args.dry_run {
+                    json!({ "read": lines, "repeated": positions.repeated })
+                } else {
+                    json!({
+                        "read": lines, "repeated": positions.repeated, "added": raised.added, "raised": raised.raised,
+                        "unchanged": raised.unchanged, "disabled": raised.disabled,
+                    })
+                },
+                "clients": { "added": new, "disabled": disabled, "unchanged": unchanged },
+            }));
+            return Ok(());
+        }
+        if args.file.is_some() {
+            let found = out::count(lines, "token");
+            out::line(&if args.dry_run {
+                format!("would take over {found}")
+            } else {
+                format!(
+                    "{found}: {} new, {} farther than here, {} not, {} disabled here because they are there",
+                    raised.added, raised.raised, raised.unchanged, raised.disabled
+                )
+            });
+            if positions.repeated > 0 {
+                out::line(&format!("{} about a token twice", out::count(positions.repeated, "line")));
+            }
+        }
+        if args.clients.is_some() {
+            let would = if args.dry_run { "would be: " } else { "" };
+            out::line(&format!(
+                "clients: {would}{new} new, {unchanged} here already, {disabled} of these disabled"
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// Compares with the clients that are here. One with another key of the same id keeps everything out.
+async fn plan(
+    store: &Store,
+    key: &StoreKey,
+    path: &Path,
+    clients: Vec<ClientEntry>,
+) -> Result<Plan, Failure> {
+    let mut plan = Plan::default();
+    if clients.is_empty() {
+        return Ok(plan);
+    }
+    let here: HashMap<_, _> = store.clients().await?.into_iter().map(|client| (client.id, client)).collect();
+    let mut problems = Vec::new();
+    for entry in clients {
+        let Some(old) = here.get(&entry.id) else {
+            plan.new.push(entry);
+            continue;
+        };
+        let id = entry.id;
+        match key.open_client(&old.sealed_key, id) {
+            Ok(same) if same.expose() == entry.key.expose() => {
+                plan.unchanged = plan.unchanged.saturating_add(1);
+                if old.enabled && !entry.enabled {
+                    plan.to_disable.push(id);
+                }
+            }
+            Ok(_) => problems.push(format!(
+                "line {}: client {id} is here with another key ({}): its hosts would not be known any more",
+                entry.line, old.name
+            )),
+            Err(_) => {
+                problems.push(format!("line {}: the key of client {id} here cannot be opened", entry.line))
+            }
+        }
+    }
+    if problems.is_empty() { Ok(plan) } else { Err(files::refuse(path, problems.into_iter())) }
+}
+
+/// One by one: what was written before a fault is found unchanged by the next import.
+async fn write(store: &Store, key: &StoreKey, plan: Plan) -> Done {
+    for entry in plan.new {
+        let id = entry.id;
+        let name = if entry.name.is_empty() { format!("client {id} of YK-VAL") } else { entry.name };
+        let described = Client { enabled: entry.enabled, created: entry.created, ..client::plain(name)? };
+        let new = client::NewKey::of(entry.key, key)?;
+        if client::store(store, Some(id), new, described).await?.is_none() {
+            return Err(Failure::Fault(format!(
+                "client {id} was added by somebody else just now: import again"
+            )));
+        }
+    }
+    for id in plan.to_disable {
+        let change = ClientChange { enabled: Some(false), ..ClientChange::default() };
+        store.change_client(id, change).await?;
+    }
+    Ok(())
+}

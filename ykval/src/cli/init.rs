@@ -1,0 +1,111 @@
+//! `ykvald init`
+
+mod make;
+mod text;
+
+use super::client::{lines, parse_name};
+use super::{Context, Done, Failure, absolute, out, place, wait};
+use clap::ValueHint;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use ykval::config::{CONFIG, has_password};
+
+pub(crate) use make::{Layout, Made, Plan};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep all of it in this one folder, and touch nothing else
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+    /// Where clients, keys and counters are kept, in new settings: a file, or postgres://USER@HOST/NAME, whose password is
+    /// better in a file [default: ykvald.db, SQLite]
+    #[arg(long, value_name = "FILE|URL", value_parser = parse_store, value_hint = ValueHint::FilePath)]
+    store: Option<String>,
+    /// The file that holds the database's password
+    #[arg(long, value_name = "FILE", requires = "store", value_hint = ValueHint::FilePath)]
+    password_file: Option<PathBuf>,
+    /// What people call the first client
+    #[arg(long, default_value = "first", value_parser = parse_name, value_hint = ValueHint::Other)]
+    name: String,
+    /// Make no client: nothing secret is printed
+    #[arg(long)]
+    no_client: bool,
+}
+
+/// What is typed stays in histories and shows in lists of processes.
+fn parse_store(text: &str) -> Result<String, String> {
+    if has_password(text) {
+        return Err("it holds a password, which others see here: put that in a file (--password-file)".into());
+    }
+    Ok(text.to_owned())
+}
+
+pub(crate) fn run(context: &Context, args: Args) -> Done {
+    let (config, layout) = match (args.dir, &context.config) {
+        // Not left to clap, which does not look at options before the verb.
+        (Some(_), Some(_)) => return Err(Failure::Fault("--dir cannot be used with --config".to_owned())),
+        (Some(dir), None) => (absolute(dir)?.join("config.toml"), Layout::OneFolder),
+        (None, Some(config)) if config != Path::new(CONFIG) => (config.clone(), Layout::OneFolder),
+        (None, _) => usual()?,
+    };
+    let is_url = |store: &String| store.contains("://");
+    let store = match args.store {
+        Some(path) if !is_url(&path) => Some(absolute(path.into())?.display().to_string()),
+        store => store,
+    };
+    let password_file = args.password_file.map(absolute).transpose()?;
+    let first = (!args.no_client).then_some(args.name);
+    let plan = Plan { config, layout, store, password_file, first };
+    let made = wait(plan.make())?;
+
+    // How the commands go on, if not by the usual settings.
+    let named = (place::settings().as_deref() != Some(&plan.config)).then(|| plan.config.clone());
+    let context = Context { config: named, json: context.json };
+    tell(&context, &plan, &made);
+    Ok(())
+}
+
+/// Where everything goes if nothing is said: to what is there already, or where the rights of this user reach.
+fn usual() -> Result<(PathBuf, Layout), Failure> {
+    let data =
+        place::data_folder().ok_or_else(|| Failure::Fault("no home folder: name one (--dir)".into()))?;
+    let of_data = data.join("config.toml");
+    let root = rustix::process::geteuid().is_root();
+    Ok(if root && (Path::new(CONFIG).exists() || !of_data.exists()) {
+        (CONFIG.into(), Layout::System)
+    } else {
+        (of_data, Layout::OneFolder)
+    })
+}
+
+fn tell(context: &Context, plan: &Plan, made: &Made) {
+    if context.json {
+        let client = made.client.as_ref().map(|(id, name, key)| {
+            json!({ "id": id.number(), "name": name, "key": *key.to_base64(), "url": lines::url(&made.config) })
+        });
+        out::json(&json!({
+            "config": plan.config,
+            "made": made.new,
+            "kept": made.kept,
+            "client": client,
+        }));
+        return;
+    }
+    for what in &made.new {
+        out::line(&format!("made {what}"));
+    }
+    for what in &made.kept {
+        out::line(&format!("kept {what}"));
+    }
+    if let Some((id, name, key)) = &made.client {
+        out::line("");
+        lines::tell(context, &made.config, *id, name, key);
+    }
+    if plan.first.is_some() {
+        let ykvald = context.ykvald();
+        let system = plan.layout == Layout::System && Path::new("/run/systemd/system").exists();
+        let serve =
+            if system { "systemctl enable --now ykvald".to_owned() } else { format!("{ykvald} serve") };
+        out::line(&format!("\nNext:\n  {ykvald} key import FILE\n  {serve}"));
+    }
+}

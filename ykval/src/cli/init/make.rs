@@ -1,0 +1,210 @@
+//! Makes what is missing: settings, store key, store, and a first client. What is there is kept.
+
+use super::text::{self, Active};
+use crate::cli::{Failure, client, place};
+use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use ykval::config::{Config, StoreAt};
+use ykval::file::{self, Audience};
+use ykval::random;
+use ykval::store::{Store, StoreFault};
+use yubiotp::record::write_store_key;
+use yubiotp::seal::StoreKey;
+use yubiotp::ykval::{ClientId, ClientKey};
+use zeroize::Zeroizing;
+
+/// How the files lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Everything beside the settings file.
+    OneFolder,
+    /// The store in [`place::DATA`], and its owner is the server's user, where there is one.
+    System,
+}
+
+/// What there is to be.
+pub(crate) struct Plan {
+    pub(crate) config: PathBuf,
+    pub(crate) layout: Layout,
+    /// What new settings say of the store; `None`: SQLite in its usual place.
+    pub(crate) store: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    /// The name of the client to be made if there is none.
+    pub(crate) first: Option<String>,
+}
+
+/// What was made, and what was there.
+pub(crate) struct Made {
+    pub(crate) new: Vec<String>,
+    pub(crate) kept: Vec<String>,
+    pub(crate) config: Config,
+    pub(crate) client: Option<(ClientId, String, Arc<ClientKey>)>,
+}
+
+impl Plan {
+    pub(crate) async fn make(&self) -> Result<Made, Failure> {
+        let system = self.layout == Layout::System;
+        let service = if system { place::service() } else { (None, None) };
+        let folder = self.config.parent().unwrap_or(Path::new("/"));
+        let (mut new, mut kept) = (Vec::new(), Vec::new());
+        if file::make_folder(folder, if system { 0o755 } else { 0o700 })? {
+            new.push(folder.display().to_string());
+        }
+        self.settings(service.1, &mut new, &mut kept)?;
+
+        let config = Config::load(&self.config, &[])?;
+        let made_key = store_key(&config, &mut new, &mut kept)?;
+        let key = place::store_key(&config)?;
+        if let StoreAt::Sqlite(path) = &config.store
+            && let Some(folder) = path.parent()
+        {
+            if file::make_folder(folder, 0o700)? {
+                new.push(folder.display().to_string());
+            }
+            if system && folder == Path::new(place::DATA) {
+                give(folder, service)?;
+            }
+        }
+        let store = match Store::open(&config.store, key.id()).await {
+            Ok(store) => {
+                kept.push(store.at().to_owned());
+                Ok(store)
+            }
+            Err(StoreFault::Missing(_)) => Store::create(&config.store, key.id()).await.inspect(|store| {
+                new.push(store.at().to_owned());
+            }),
+            Err(fault) => Err(fault),
+        };
+        let store = store.inspect_err(|fault| {
+            if made_key && matches!(fault, StoreFault::OtherStoreKey { .. }) {
+                // It was of no use, and must not stand where the right one is to be brought.
+                let _ = std::fs::remove_file(&config.store_key);
+            }
+        })?;
+        let client = match &self.first {
+            Some(name) => first_client(&store, &key, name).await?,
+            None => None,
+        };
+        store.close().await;
+        if let StoreAt::Sqlite(path) = &config.store
+            && system
+        {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                give(Path::new(&name), service)?;
+            }
+        }
+        Ok(Made { new, kept, config, client })
+    }
+
+    /// The settings file. The server's group may read it: it may come to hold the password of a database.
+    fn settings(
+        &self,
+        group: Option<u32>,
+        new: &mut Vec<String>,
+        kept: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        if self.config.exists() {
+            if self.store.is_some() {
+                let path = self.config.display();
+                return Err(Failure::Fault(format!(
+                    "{path}: is there already: say there where the store is"
+                )));
+            }
+            kept.push(self.config.display().to_string());
+            return Ok(());
+        }
+        let beside = self.config.with_file_name("config.toml");
+        if beside.exists() {
+            return Err(Failure::Fault(format!(
+                "{}: would be a second settings file beside {}, with the same store",
+                self.config.display(),
+                beside.display()
+            )));
+        }
+        let usual = match self.layout {
+            Layout::OneFolder => "ykvald.db".to_owned(),
+            Layout::System => format!("{}/ykvald.db", place::DATA),
+        };
+        let password_file = self.password_file.as_ref().map(|path| path.display().to_string());
+        let store = self.store.as_deref().unwrap_or(&usual);
+        let text = text::of(&Active { store, password_file: password_file.as_deref() });
+        let mode = if group.is_some() { 0o640 } else { 0o644 };
+        create(&self.config, text.as_bytes(), mode, new, kept)?;
+        if group.is_some() {
+            lchown(&self.config, None, group)
+                .map_err(|why| Failure::Fault(format!("{}: cannot chgrp: {why}", self.config.display())))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a file, unless somebody else was faster.
+fn create(
+    path: &Path,
+    text: &[u8],
+    mode: u32,
+    new: &mut Vec<String>,
+    kept: &mut Vec<String>,
+) -> Result<bool, Failure> {
+    let made = file::create(path, text, mode);
+    let name = path.display().to_string();
+    match made {
+        Ok(()) => new.push(name),
+        Err(_) if path.is_file() => kept.push(name),
+        Err(fault) => return Err(fault.into()),
+    }
+    Ok(new.last().is_some_and(|last| *last == path.display().to_string()))
+}
+
+/// The store key; `true` if it was made.
+fn store_key(config: &Config, new: &mut Vec<String>, kept: &mut Vec<String>) -> Result<bool, Failure> {
+    let path = &config.store_key;
+    match file::read(path, Audience::Group, 1 << 12) {
+        Ok(_) => {
+            kept.push(path.display().to_string());
+            return Ok(false);
+        }
+        // A link to where nothing is (a stick that is not mounted) is kept, too.
+        Err(fault) if fault.is_missing() && !path.is_symlink() => {}
+        Err(fault) => return Err(fault.into()),
+    }
+    if let StoreAt::Sqlite(store) = &config.store
+        && store.exists()
+    {
+        return Err(Failure::Fault(format!(
+            "{}: is missing, and {} is sealed under it: bring it back in its place",
+            path.display(),
+            store.display()
+        )));
+    }
+    let random = Zeroizing::new(random::bytes()?);
+    create(path, write_store_key(&StoreKey::new(*random)).as_bytes(), 0o600, new, kept)
+}
+
+/// Id 1, so that of two who begin at once one makes it.
+async fn first_client(
+    store: &Store,
+    key: &StoreKey,
+    name: &str,
+) -> Result<Option<(ClientId, String, Arc<ClientKey>)>, Failure> {
+    if store.count().await?.clients > 0 {
+        return Ok(None);
+    }
+    let new = client::NewKey::random(key)?;
+    let client_key = Arc::clone(&new.key);
+    let added = client::store(store, ClientId::new(1), new, client::plain(name.to_owned())?).await?;
+    Ok(added.map(|client| (client.id, client.name, client_key)))
+}
+
+/// Gives what root made to the server's user, where there is one. A link is given, not where it leads.
+fn give(path: &Path, (user, group): (Option<u32>, Option<u32>)) -> Result<(), Failure> {
+    let Ok(now) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if user.is_none() || now.uid() != 0 {
+        return Ok(());
+    }
+    lchown(path, user, group)
+        .map_err(|why| Failure::Fault(format!("{}: cannot chown: {why}", path.display())))
+}

@@ -1,0 +1,130 @@
+//! `ykvald key`
+
+mod export;
+pub(crate) mod import;
+mod list;
+
+use super::{Context, Done, Failure, Opened, out, parse_id, wait};
+use serde_json::json;
+use ykval::store::{Known, PAGE, Store, Token};
+use yubiotp::PublicId;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Bring keys in from a file that a programming tool, YK-KSM, `ykmap key export` or `key export` wrote
+    Import(import::Args),
+    /// Write keys out, sealed under the store key
+    Export(export::Args),
+    /// List the tokens in the store
+    List,
+    /// Refuse a token's OTPs until it is enabled again
+    Disable(Ids),
+    /// Accept a token's OTPs again
+    Enable(Ids),
+    /// Forget a key. How far the token had come is kept, so that it cannot come back as new
+    Remove(Ids),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Ids {
+    /// Public ids
+    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
+    ids: Vec<PublicId>,
+}
+
+/// What to do to a token.
+#[derive(Clone, Copy)]
+enum Act {
+    Disable,
+    Enable,
+    Remove,
+}
+
+pub(crate) fn run(context: &Context, verb: Verb) -> Done {
+    match verb {
+        Verb::Import(args) => import::run(context, &args),
+        Verb::Export(args) => export::run(context, &args),
+        Verb::List => list::run(context),
+        Verb::Disable(Ids { ids }) => each(context, &ids, Act::Disable),
+        Verb::Enable(Ids { ids }) => each(context, &ids, Act::Enable),
+        Verb::Remove(Ids { ids }) => each(context, &ids, Act::Remove),
+    }
+}
+
+/// Does something to each token, and stops at the first that it cannot be done to.
+fn each(context: &Context, ids: &[PublicId], act: Act) -> Done {
+    wait(async {
+        let opened = context.open().await?;
+        let mut done = Vec::new();
+        let mut all = Ok(());
+        for id in ids {
+            match one(&opened, id, act).await {
+                Ok(did) => {
+                    done.push(json!({ "id": id.to_string(), "done": did }));
+                    if !context.json {
+                        out::line(&format!("{id}: {did}"));
+                    }
+                }
+                Err(fault) => {
+                    all = Err(fault);
+                    break;
+                }
+            }
+        }
+        if context.json {
+            out::json(&json!(done));
+        }
+        opened.store.close().await;
+        all
+    })
+}
+
+async fn one(
+    Opened { config, store, .. }: &Opened,
+    id: &PublicId,
+    act: Act,
+) -> Result<&'static str, Failure> {
+    let unknown = || Failure::Fault(format!("token {id}: nothing is known of it here"));
+    match act {
+        Act::Disable if store.set_enabled(id, false).await? => Ok("disabled"),
+        // What was never asked about may still have its key elsewhere.
+        Act::Disable if config.ksm.is_some() => {
+            let nonce = String::new();
+            let known = Known { id: *id, position: None, nonce, enabled: false, modified: None };
+            store.raise(vec![known]).await?;
+            Ok("disabled (no key here, and no OTP of it was accepted here yet)")
+        }
+        Act::Enable if store.set_enabled(id, true).await? => Ok("enabled"),
+        Act::Remove if store.remove_key(id).await? => Ok(if config.ksm.is_some() {
+            "removed: the key storage module decides about it now; to keep it out, disable it (ykvald key disable)"
+        } else {
+            "removed"
+        }),
+        Act::Remove => Err(Failure::Fault(format!("token {id}: has no key here"))),
+        Act::Disable | Act::Enable => Err(unknown()),
+    }
+}
+
+/// Every token, a page at a time and in the order of public ids.
+pub(crate) struct Pages<'s> {
+    store: &'s Store,
+    after: Option<PublicId>,
+    over: bool,
+}
+
+impl<'s> Pages<'s> {
+    pub(crate) const fn of(store: &'s Store) -> Self {
+        Self { store, after: None, over: false }
+    }
+
+    /// The next page; empty behind the last.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Token>, Failure> {
+        if self.over {
+            return Ok(Vec::new());
+        }
+        let page = self.store.tokens(self.after.as_ref()).await?;
+        self.over = page.len() < PAGE;
+        self.after = page.last().map(|token| token.id);
+        Ok(page)
+    }
+}

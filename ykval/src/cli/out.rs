@@ -1,0 +1,76 @@
+//! Where the command prints. A reader that went away is not an error; a disk that is full is.
+
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+
+static FAILED: OnceLock<String> = OnceLock::new();
+
+/// Why some of what was printed did not get to whoever asked.
+pub(crate) fn failed() -> Option<&'static str> {
+    FAILED.get().map(String::as_str)
+}
+
+/// A line for whoever asked.
+pub(crate) fn line(text: &str) {
+    raw(&format!("{text}\n"));
+}
+
+/// Text as it is.
+pub(crate) fn raw(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(why) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        && why.kind() != ErrorKind::BrokenPipe
+    {
+        FAILED.get_or_init(|| format!("standard output: {why}"));
+    }
+}
+
+/// A remark, beside the answer.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A value for a script.
+pub(crate) fn json(value: &serde_json::Value) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// A field of a table.
+pub(crate) enum Field {
+    Plain(String),
+    /// Something that wants attention.
+    Loud(String),
+}
+
+/// A table: with lines and colour for a person, bare columns for a pipe.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<Field>>) {
+    let person = std::io::stdout().is_terminal();
+    let colour = person && colours_are_wanted();
+    let mut table = Table::new();
+    table.load_style(if person { presets::UTF8_FULL_CONDENSED } else { presets::NOTHING });
+    if person {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table.set_header(header.iter().map(Cell::new));
+    for row in rows {
+        table.add_row(row.into_iter().map(|field| match field {
+            Field::Plain(text) => Cell::new(text),
+            Field::Loud(text) if colour => Cell::new(text).fg(Color::Yellow),
+            Field::Loud(text) => Cell::new(text),
+        }));
+    }
+    line(&table.trim_fmt());
+}
+
+#[expect(clippy::disallowed_methods, reason = "colour decides nothing")]
+fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+        && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// `1 key`, `2 keys`.
+pub(crate) fn count(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,66 @@
+//! Where things are on a host: settings, the store key, and whose the server's files are.
+
+use super::Failure;
+use std::path::{Path, PathBuf};
+use ykval::config::{CONFIG, Config};
+use ykval::file::{self, Audience};
+use yubiotp::record::read_store_key;
+use yubiotp::seal::StoreKey;
+
+/// Where the store is on a host that was set up by root.
+pub(crate) const DATA: &str = "/var/lib/ykvald";
+
+/// The user and the group that packages make for the server.
+const SERVICE: &str = "ykvald";
+
+const MOST_KEY: u64 = 4096;
+const MOST_ACCOUNTS: u64 = 64 << 20;
+
+/// The folder that holds everything where root made nothing else: settings too.
+pub(crate) fn data_folder() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(DATA.into());
+    }
+    let share = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    Some(share?.join(SERVICE))
+}
+
+/// The settings file that holds if none is named, if there is one.
+pub(crate) fn settings() -> Option<PathBuf> {
+    let of_data = data_folder().map(|folder| folder.join("config.toml"));
+    [Some(PathBuf::from(CONFIG)), of_data].into_iter().flatten().find(|path| path.exists())
+}
+
+/// There is none.
+pub(crate) fn no_settings() -> Failure {
+    let or = data_folder().map(|folder| format!(" or {}", folder.join("config.toml").display()));
+    Failure::Fault(format!("no settings in {CONFIG}{}: ykvald init makes them", or.unwrap_or_default()))
+}
+
+/// The store key: the one that systemd hands over (`LoadCredential=store.key:…`), or else the settings' one.
+pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
+    let handed = variable("CREDENTIALS_DIRECTORY").map(|folder| folder.join("store.key"));
+    let path = handed.filter(|path| path.exists()).unwrap_or_else(|| config.store_key.clone());
+    let text = file::read(&path, Audience::Group, MOST_KEY)?;
+    read_store_key(&text).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+}
+
+/// An absolute path in the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the files of this user are, as every program finds them"
+)]
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Numbers of the server's user and group. Of this host's own files: whoever else knows users may not be there yet.
+pub(crate) fn service() -> (Option<u32>, Option<u32>) {
+    let numbered = |path: &str| {
+        let text = file::read(Path::new(path), Audience::Everyone, MOST_ACCOUNTS).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().find(|line| line.split(':').next() == Some(SERVICE))?;
+        line.split(':').nth(2)?.parse().ok()
+    };
+    (numbered("/etc/passwd"), numbered("/etc/group"))
+}

@@ -1,0 +1,66 @@
+//! `ykvald serve`
+
+use super::init::{Layout, Plan};
+use super::{Context, Done, Failure, out, place};
+use clap::ValueHint;
+use std::net::SocketAddr;
+use ykval::config::Config;
+use ykval::store::Store;
+use yubiotp::seal::StoreKey;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where to answer, instead of what the settings say; may be given several times
+    #[arg(long, value_name = "IP:PORT", value_hint = ValueHint::Other)]
+    listen: Vec<SocketAddr>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
+    runtime.block_on(async {
+        let new = context.config.is_none() && place::settings().is_none();
+        if new {
+            make().await?;
+        }
+        let config = context.settings(&args.listen)?;
+        let key = place::store_key(&config)?;
+        let store = Store::open(&config.store, key.id()).await?;
+        serve(config, store, key, move |addresses, tls| {
+            let scheme = if tls { "https" } else { "http" };
+            for address in addresses {
+                out::note(&format!("ykvald answers at {scheme}://{address}/wsapi/2.0/verify"));
+            }
+            if let Some(address) = addresses.first().filter(|_| new) {
+                out::note(&format!(
+                    "\nNext:\n  ykvald client add --name NAME\n  ykvald key import FILE\n  \
+                     curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # press the key \
+                     for OTP: status=OK\n"
+                ));
+            }
+        })
+        .await
+    })
+}
+
+/// Settings, store key and store in the data folder, where there were no settings.
+async fn make() -> Done {
+    let folder = place::data_folder().ok_or_else(place::no_settings)?;
+    let config = folder.join("config.toml");
+    let plan = Plan { config, layout: Layout::OneFolder, store: None, password_file: None, first: None };
+    let made = plan.make().await?;
+    out::note(&format!("no settings yet: made {}", made.new.join(", ")));
+    out::note(&format!("All that it keeps is in {}. Keep a copy of store.key elsewhere.", folder.display()));
+    Ok(())
+}
+
+async fn serve(
+    config: Config,
+    store: Store,
+    key: StoreKey,
+    started: impl FnOnce(&[SocketAddr], bool),
+) -> Done {
+    let _ = (config, key, started);
+    store.close().await;
+    Err(Failure::Fault("serving is not there yet".to_owned()))
+}

@@ -1,0 +1,97 @@
+//! `ykval-export`: `active,created,modified,yk_publicname,yk_counter,yk_use,yk_low,yk_high,nonce,notes`
+
+use super::fields::{active, bad, each_line, take, time};
+use super::{BadLine, Problem};
+use crate::store::Known;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use yubiotp::{Position, PublicId};
+
+const HEADER: &str = "active,created,modified,yk_publicname,yk_counter,yk_use,yk_low,yk_high,nonce,notes";
+const OF: &str = "ykval-export";
+/// No line is shorter.
+const SHORTEST: usize = 24;
+
+/// What one line says of a token.
+pub type PositionEntry = Known;
+
+/// A whole export.
+pub struct Positions {
+    /// Tokens, each once, in the order of the file.
+    pub known: Vec<PositionEntry>,
+    /// Lines about tokens that an earlier line has: what is farther counts.
+    pub repeated: usize,
+}
+
+/// Reads what `ykval-export` wrote: with the line that names the fields, or without.
+///
+/// # Errors
+/// Every problem of the file, in the order of its lines, and at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS).
+pub fn positions(text: &[u8]) -> Result<Positions, Vec<Problem>> {
+    let room = text.len() / SHORTEST;
+    let mut places = HashMap::with_capacity(room.min(1 << 16));
+    let mut all = Positions { known: Vec::new(), repeated: 0 };
+    each_line(text, HEADER, |_, line| {
+        let new = read(line)?;
+        match places.entry(new.id) {
+            Entry::Vacant(place) => {
+                place.insert(all.known.len());
+                all.known.push(new);
+            }
+            Entry::Occupied(place) => {
+                all.repeated = all.repeated.saturating_add(1);
+                if let Some(old) = all.known.get_mut(*place.get()) {
+                    let enabled = old.enabled && new.enabled;
+                    if new.position > old.position {
+                        *old = new;
+                    }
+                    old.enabled = enabled;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn read(line: &str) -> Result<Known, BadLine> {
+    // The nonce may be missing, as in Yubico's own example, and the notes say nothing to us.
+    let ([is_active, created, modified, id, counter, session, low, high], rest) = take::<8>(line, OF)?;
+    let enabled = active(1, &is_active)?;
+    time(2, "created", &created)?;
+    let modified = time(3, "modified", &modified)?;
+    let id = PublicId::parse(id.as_bytes()).map_err(BadLine::PublicId)?;
+    let counter = number(5, "yk_counter", &counter, 0x7fff, "is neither -1 nor a number from 0 to 32767")?;
+    let session = number(6, "yk_use", &session, 0xff, "is neither -1 nor a number from 0 to 255")?;
+    number(7, "yk_low", &low, 0xffff, "is neither -1 nor a number from 0 to 65535")?;
+    number(8, "yk_high", &high, 0xff, "is neither -1 nor a number from 0 to 255")?;
+    let position = match (counter, session.map(u8::try_from)) {
+        (Some(counter), Some(Ok(session))) => Some(Position::yubikey(counter, session)),
+        (None, None) => None,
+        _ => return Err(bad(6, "yk_use", "and yk_counter must both be -1 (never used), or neither")),
+    };
+    let nonce = rest.and_then(super::fields::first).map(|(nonce, _)| nonce.into_owned()).unwrap_or_default();
+    let is_nonce = nonce.len() <= 64 && nonce.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_nonce {
+        return Err(bad(9, "nonce", "is not up to 64 printable characters"));
+    }
+    // A token that was never used was modified by nobody.
+    let modified = position.map(|_| modified);
+    Ok(Known { id, position, nonce, enabled, modified })
+}
+
+/// `None` for -1, which stands for "not used yet".
+fn number(
+    field: usize,
+    name: &'static str,
+    text: &str,
+    most: u16,
+    why: &'static str,
+) -> Result<Option<u16>, BadLine> {
+    if text == "-1" {
+        return Ok(None);
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && *number <= most);
+    number.map(Some).ok_or_else(|| bad(field, name, why))
+}
