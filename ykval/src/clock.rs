@@ -21,6 +21,19 @@ pub fn written(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
+/// Now, in milliseconds since 1970.
+#[must_use]
+pub fn now_in_milliseconds() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+/// A time as log lines have it: `2026-11-22T00:30:01.284Z`.
+#[must_use]
+pub fn written_in_milliseconds(milliseconds: i64) -> String {
+    Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| milliseconds.to_string(), |time| format!("{time:.3}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +46,6 @@ mod tests {
         let read = yubiotp::ykval::time_of(body.as_bytes()).unwrap();
         assert!(i64::try_from(read).unwrap().abs_diff(now()) <= 1, "{t}");
         assert_eq!(written(1_795_307_401), "2026-11-22T00:30:01Z");
+        assert_eq!(written_in_milliseconds(1_795_307_401_004), "2026-11-22T00:30:01.004Z");
     }
 }

@@ -13,7 +13,7 @@ use crate::limit::Limits;
 use crate::store::{Advanced, Step, Store, StoreFault};
 use clients::{ClientFault, Clients, Known};
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::otp::Reading;
@@ -82,6 +82,8 @@ pub struct Answered {
     pub decision: Decision,
     /// For the client.
     pub body: Zeroizing<String>,
+    /// How long the store took to advance the token, if it came to that.
+    pub advance: Option<Duration>,
 }
 
 /// Why a question came to what it came, until it is written.
@@ -90,6 +92,7 @@ struct Outcome {
     /// The status with what is echoed.
     echo: bool,
     timestamp: u32,
+    advance: Option<Duration>,
 }
 
 impl Outcome {
@@ -102,7 +105,7 @@ impl Outcome {
             reason: reason.into(),
             too_many: false,
         };
-        Self { decision, echo: false, timestamp: 0 }
+        Self { decision, echo: false, timestamp: 0, advance: None }
     }
 
     fn of(mut self, token: PublicId) -> Self {
@@ -117,6 +120,10 @@ impl Outcome {
 
     fn echoing(self) -> Self {
         Self { echo: true, ..self }
+    }
+
+    fn after(self, advance: Duration) -> Self {
+        Self { advance: Some(advance), ..self }
     }
 
     fn too_many(mut self) -> Self {
@@ -163,6 +170,12 @@ impl Verifier {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What tokens and clients are sealed under.
+    #[must_use]
+    pub const fn store_key(&self) -> &StoreKey {
+        &self.store_key
     }
 
     /// To be called every few seconds.
@@ -238,7 +251,10 @@ impl Verifier {
         }
         let nonce = question.nonce.unwrap_or_default().to_owned();
         let step = Step { token, key, to: position, nonce, at: clock::now() };
-        let advanced = self.store.advance(step).await.map_err(|fault| Outcome::from(fault).of(token))?;
+        let begun = Instant::now();
+        let advanced = self.store.advance(step).await;
+        let took = begun.elapsed();
+        let advanced = advanced.map_err(|fault| Outcome::from(fault).of(token).after(took))?;
         Ok(match advanced {
             Advanced::Fresh(receipt) => accepted(&receipt, timestamp),
             Advanced::SameRequest => {
@@ -250,7 +266,8 @@ impl Verifier {
             Advanced::Disabled => Outcome::new(Status::BadOtp, "the token is switched off"),
         }
         .of(token)
-        .at(position))
+        .at(position)
+        .after(took))
     }
 
     /// Which token made the OTP, under whichever keyboard layout: decryption proves it. `Err` is a decision.
@@ -315,7 +332,7 @@ fn accepted(receipt: &Receipt, timestamp: u32) -> Outcome {
 
 /// Version 1 knows no echo: it has no nonce.
 fn write(outcome: Outcome, question: Option<&Question<'_>>, key: Option<&ClientKey>) -> Answered {
-    let Outcome { decision, echo, timestamp } = outcome;
+    let Outcome { decision, echo, timestamp, advance } = outcome;
     let is_ok = decision.status == Status::Ok;
     let echo = question.filter(|_| echo).and_then(|question| Some((question.otp, question.nonce?)));
     let answer = Answer {
@@ -329,5 +346,5 @@ fn write(outcome: Outcome, question: Option<&Question<'_>>, key: Option<&ClientK
             .filter(|_| is_ok && question.is_some_and(|question| question.wants_position))
             .map(|position| (position, timestamp)),
     };
-    Answered { body: answer.write(key), decision }
+    Answered { body: answer.write(key), decision, advance }
 }

@@ -1,0 +1,273 @@
+//! The server: sockets, connections, and what is answered on them.
+//!
+//! In the order of one request: [`listen`] takes a connection, [`connection`] speaks HTTP on it and keeps its time
+//! ([`pace`]), [`route`] answers by path, [`crate::verify`] decides, [`log`] and [`metrics`] hear of it.
+
+mod connection;
+mod health;
+mod listen;
+mod log;
+mod metrics;
+mod pace;
+mod page;
+mod parameters;
+mod peer;
+mod route;
+mod stop;
+mod systemd;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tls;
+
+use crate::config::{Config, DecryptAt, Limits};
+use crate::ksm::{Ksm, KsmFault};
+use crate::store::Store;
+use crate::verify::{Rules, Verifier};
+use connection::Role;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
+use listen::{Listener, Socket};
+use log::{Event, Log, Sink};
+use metrics::Metrics;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stop::{Orders, Phase};
+use tls::{Certificate, Clients, TlsFault};
+use tokio::sync::{Semaphore, watch};
+use yubiotp::seal::StoreKey;
+
+/// What is told once everything is ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where questions are answered.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether by TLS.
+    pub tls: bool,
+    /// Where OTPs are decrypted: an address, or the path of a socket.
+    pub decrypt: Option<String>,
+}
+
+/// Why the server could not be started, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    /// A socket.
+    #[error("cannot listen on {at}: {why}")]
+    Listen {
+        /// Which.
+        at: String,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// A certificate, or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// The key storage modules.
+    #[error(transparent)]
+    Ksm(#[from] KsmFault),
+    /// The log.
+    #[error("cannot log: {0}")]
+    Log(io::Error),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(io::Error),
+}
+
+/// What all connections share.
+struct Shared {
+    verifier: Verifier,
+    limits: Limits,
+    http: Builder<TokioExecutor>,
+    status_from: Vec<IpNet>,
+    connections: Arc<Semaphore>,
+    in_flight: Semaphore,
+    metrics: Metrics,
+    log: Log,
+    health: health::Health,
+    recent: health::Recent,
+    about: page::About,
+    phase: watch::Receiver<Phase>,
+    started: Instant,
+    tls: bool,
+}
+
+impl Shared {
+    fn connections_open(&self) -> usize {
+        self.limits.connections.saturating_sub(self.connections.available_permits())
+    }
+
+    fn verifications_now(&self) -> usize {
+        self.limits.in_flight.saturating_sub(self.in_flight.available_permits())
+    }
+}
+
+/// Answers until SIGTERM or SIGINT comes; then what was begun is finished. A second one does not wait for that. SIGHUP
+/// reads certificates anew.
+///
+/// # Errors
+/// It could not be started.
+pub async fn run(
+    config: Config,
+    store: Store,
+    store_key: StoreKey,
+    started: impl FnOnce(&Started),
+) -> Result<(), ServeFault> {
+    // Caught before anybody is told that it runs.
+    let orders = stop::signals().map_err(ServeFault::Signals)?;
+    let sink = Sink::open(config.log.to).map_err(ServeFault::Log)?;
+    let given = listen::Given::from_environment()?;
+    let server = Server::bind(config, store, store_key, sink, given)?;
+    started(&server.started);
+    server.run(orders).await;
+    Ok(())
+}
+
+/// A server whose sockets are open.
+struct Server {
+    shared: Arc<Shared>,
+    started: Started,
+    listeners: Vec<Listener>,
+    certificates: Vec<Arc<Certificate>>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Server {
+    fn bind(
+        config: Config,
+        store: Store,
+        store_key: StoreKey,
+        sink: Sink,
+        given: listen::Given,
+    ) -> Result<Self, ServeFault> {
+        listen::raise_descriptors();
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|files| Certificate::read(files, Clients::May))
+            .transpose()?
+            .map(Arc::new);
+        let (sockets, given_decrypt) = given.or_bind(&config.listen)?;
+        let addresses = sockets.iter().filter_map(Socket::address).collect();
+        let mut listeners: Vec<Listener> = sockets
+            .into_iter()
+            .map(|socket| Listener { socket, role: Role::Main, tls: tls.clone() })
+            .collect();
+        let mut certificates: Vec<_> = tls.iter().cloned().collect();
+        let decrypt = config.decrypt.map(|decrypt| {
+            let (socket, tls) = match decrypt.listen {
+                DecryptAt::Unix(path) => (given_decrypt.map_or_else(|| Socket::unix(&path), Ok)?, None),
+                DecryptAt::Tls(at, files) => {
+                    (Socket::tcp(at, &[])?, Some(Arc::new(Certificate::read(&files, Clients::Must)?)))
+                }
+            };
+            let at = socket.name();
+            certificates.extend(tls.clone());
+            listeners.push(Listener { socket, role: Role::Decrypt, tls });
+            Ok::<_, ServeFault>(at)
+        });
+        let started = Started { addresses, tls: tls.is_some(), decrypt: decrypt.transpose()? };
+
+        let limits = config.limits;
+        let rules = Rules {
+            require_signature: config.require_signature,
+            client_rate: limits.client_rate,
+            token_rate: limits.token_rate,
+            deadline: limits.deadline,
+        };
+        let ksm = config.ksm.as_ref().map(Ksm::new).transpose()?;
+        let metrics = Metrics::new();
+        let log = Log::start(config.log, sink, &metrics).map_err(ServeFault::Log)?;
+        let (phase, of_phase) = watch::channel(Phase::Running);
+        let places = |most: usize| Semaphore::new(most.min(Semaphore::MAX_PERMITS));
+        let shared = Shared {
+            verifier: Verifier::new(store, store_key, ksm, rules),
+            http: connection::http(&limits),
+            status_from: config.status_from,
+            connections: Arc::new(places(limits.connections)),
+            in_flight: places(limits.in_flight),
+            limits,
+            metrics,
+            log,
+            health: health::Health::default(),
+            recent: health::Recent::default(),
+            about: page::About::default(),
+            phase: of_phase,
+            started: Instant::now(),
+            tls: started.tls,
+        };
+        Ok(Self { shared: Arc::new(shared), started, listeners, certificates, phase })
+    }
+
+    async fn run(self, mut orders: Orders) {
+        let Self { shared, started, listeners, certificates, phase } = self;
+        for listener in listeners {
+            tokio::spawn(listener.accept(Arc::clone(&shared)));
+        }
+        let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
+        shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
+        systemd::ready(&started.addresses);
+        let keeping = tokio::spawn(keep(Arc::clone(&shared), certificates.clone()));
+        let watchdog = tokio::spawn(systemd::watchdog());
+        while let Some(stop::Order::Reload) = orders.recv().await {
+            systemd::reloading();
+            reload(&shared, &certificates, true).await;
+            systemd::ready(&started.addresses);
+        }
+        systemd::stopping();
+        shared.log.tell(Event::Stopping);
+        let _ = phase.send(Phase::Finishing);
+        let all = u32::try_from(shared.limits.connections).unwrap_or(u32::MAX);
+        // A little more than the last verification may take, for its answer to be written.
+        let patience = shared.limits.deadline.saturating_add(Duration::from_secs(1));
+        let hurry = async {
+            while let Some(order) = orders.recv().await {
+                if order == stop::Order::Stop {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(patience, shared.connections.acquire_many(all)) => {}
+            () = hurry => {}
+        }
+        let unfinished = shared.verifications_now();
+        let _ = phase.send(Phase::Cut);
+        keeping.abort();
+        watchdog.abort();
+        let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
+        shared.log.tell(Event::Stopped { unfinished });
+        // It waits for a thread.
+        let flush = tokio::task::spawn_blocking(move || shared.log.flush(Duration::from_secs(2)));
+        let _ = flush.await;
+    }
+}
+
+/// What is to be done every few seconds.
+async fn keep(shared: Arc<Shared>, certificates: Vec<Arc<Certificate>>) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        shared.verifier.forget_the_idle();
+        reload(&shared, &certificates, false).await;
+        // For the log, which is to say when the store went away and when it came back.
+        let _ = shared.health.ready(&shared).await;
+    }
+}
+
+/// Reads certificates anew: all, or those whose files changed.
+async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
+    for certificate in certificates {
+        let of = Arc::clone(certificate);
+        // The disk may be slow.
+        let read = tokio::task::spawn_blocking(move || (all || of.changed()).then(|| of.reload()));
+        let event = match read.await {
+            Ok(Some(Ok(()))) => Event::Reloaded { certificate: certificate.path().to_owned() },
+            Ok(Some(Err(fault))) => Event::NotReloaded { why: fault.to_string() },
+            Ok(None) | Err(_) => continue,
+        };
+        shared.log.tell(event);
+    }
+}

@@ -1,0 +1,107 @@
+//! One connection: handshake, HTTP/1.1 or h2, its time limits, and its end.
+
+use super::pace::{Pace, Paced};
+use super::peer::Peer;
+use super::stop::{self, Phase};
+use super::{Shared, route, tls};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+
+/// What is answered on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// All but the decryption.
+    Main,
+    /// The decryption alone.
+    Decrypt,
+}
+
+/// One connection, as those see it who answer its requests.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) role: Role,
+    pub(super) peer: Peer,
+    pub(super) pace: Arc<Pace>,
+}
+
+/// How HTTP is spoken on every connection.
+pub(super) fn http(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
+    // Less than its first buffer cannot be said to hyper.
+    const LEAST_HEAD: usize = 8192;
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .max_buf_size(limits.head_bytes.max(LEAST_HEAD))
+        .max_headers(64)
+        // `Pace` does it, for idle connections too.
+        .header_read_timeout(None);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(limits.read);
+    http
+}
+
+/// Answers what comes over a connection until either side ends it.
+pub(super) async fn serve<T>(connection: Connection, io: T, tls: Option<Arc<tls::Certificate>>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = Paced { io, pace: Arc::clone(&connection.pace) };
+    let Some(tls) = tls else { return speak(connection, io).await };
+    let (limits, metrics) = (&connection.shared.limits, &connection.shared.metrics);
+    // The key's arithmetic is done here too: what a handshake costs is why connections are limited.
+    let Ok(Ok(io)) = tokio::time::timeout(limits.read, tls.acceptor().accept(io)).await else {
+        metrics.handshakes_failed.inc();
+        return;
+    };
+    let mut connection = connection;
+    connection.peer.certificate = tls::shown(&io);
+    connection.pace.open();
+    // Apart, so that the tasks of connections without TLS stay small.
+    Box::pin(speak(connection, io)).await;
+}
+
+async fn speak<T>(connection: Connection, io: T)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Arc::new(connection);
+    let Connection { shared, pace, .. } = &*connection;
+    let service = service_fn(|request| route::answer(Arc::clone(&connection), request));
+    let mut http = pin!(shared.http.serve_connection(TokioIo::new(io), service));
+    let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
+    let mut look = pin!(sleep(shared.limits.read.min(shared.limits.idle)));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            // Whatever the client did wrong, it did to itself.
+            _ = http.as_mut() => break,
+            () = &mut stop => {
+                if stopping {
+                    break;
+                }
+                stopping = true;
+                http.as_mut().graceful_shutdown();
+                stop.set(stop::until(shared.phase.clone(), Phase::Cut));
+            }
+            () = &mut look => match pace.look(&shared.limits) {
+                Some(wait) => look.as_mut().reset(Instant::now() + wait),
+                None => {
+                    shared.metrics.connections_cut.inc();
+                    break;
+                }
+            }
+        }
+    }
+}

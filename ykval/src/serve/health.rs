@@ -1,0 +1,79 @@
+//! Whether the store can be used, asked often by nobody but us; and what was refused last.
+
+use super::Shared;
+use super::log::{Decided, Event};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use yubiotp::ykval::Status;
+
+/// How long an answer of the store is good for.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long the store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the store said last.
+#[derive(Default)]
+pub(super) struct Health {
+    /// One asks at a time, the others wait for what it hears.
+    asked: tokio::sync::Mutex<Option<Instant>>,
+    said: Mutex<Option<Result<(), Arc<str>>>>,
+}
+
+impl Health {
+    /// Whether the store can be read and written; else why not.
+    pub(super) async fn ready(&self, shared: &Shared) -> Result<(), Arc<str>> {
+        let mut asked = self.asked.lock().await;
+        if let (Some(asked), Some(said)) = (*asked, self.said())
+            && asked.elapsed() < FRESH
+        {
+            return said;
+        }
+        let ready = tokio::time::timeout(PATIENCE, shared.verifier.store().ready()).await;
+        let now: Result<(), Arc<str>> = match ready {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(fault)) => Err(fault.to_string().into()),
+            Err(_) => Err("the store does not answer".into()),
+        };
+        *asked = Some(Instant::now());
+        let before = self.said.lock().unwrap_or_else(PoisonError::into_inner).replace(now.clone());
+        match (&now, before) {
+            (Ok(()), Some(Err(_))) => shared.log.tell(Event::StoreUp),
+            (Err(why), None | Some(Ok(()))) => shared.log.tell(Event::StoreDown { why: Arc::clone(why) }),
+            _ => {}
+        }
+        now
+    }
+
+    fn said(&self) -> Option<Result<(), Arc<str>>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was said last, without asking.
+    pub(super) fn was_ready(&self) -> bool {
+        self.said().is_some_and(|said| said.is_ok())
+    }
+}
+
+/// The last that were not OK, for people to look at.
+#[derive(Default)]
+pub(super) struct Recent(Mutex<VecDeque<Decided>>);
+
+impl Recent {
+    const MOST: usize = 20;
+
+    pub(super) fn remember(&self, decided: &Decided) {
+        if decided.decision.status == Status::Ok {
+            return;
+        }
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(Self::MOST - 1);
+        recent.push_front(decided.clone());
+    }
+
+    /// The newest first.
+    pub(super) fn list(&self) -> Vec<Decided> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}

@@ -1,0 +1,263 @@
+//! The sockets, and the connections that come over them.
+
+use super::connection::{self, Connection, Role};
+use super::log::Event;
+use super::pace::Pace;
+use super::peer::Peer;
+use super::stop::{self, Phase};
+use super::tls::Certificate;
+use super::{ServeFault, Shared};
+use listenfd::ListenFd;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+/// Connections that the system keeps for us, until we take them.
+const BACKLOG: u32 = 4096;
+
+/// How often the log hears that connections are refused, at most.
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system has no descriptor or memory for one more.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// A socket that connections come to.
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, Option<InFileSystem>),
+}
+
+/// A socket in the file system that we made. Goes away with us, unless another stands there by then.
+pub(super) struct InFileSystem {
+    path: PathBuf,
+    is: (u64, u64),
+}
+
+impl Drop for InFileSystem {
+    fn drop(&mut self) {
+        if inode(&self.path) == Some(self.is) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    let is = std::fs::symlink_metadata(path).ok()?;
+    Some((is.dev(), is.ino()))
+}
+
+/// Sockets that systemd opened for us.
+#[derive(Default)]
+pub(super) struct Given {
+    tcp: Vec<TcpListener>,
+    unix: Option<UnixListener>,
+}
+
+impl Given {
+    /// Takes them. Those of addresses are for questions, one in the file system is for the decryption.
+    pub(super) fn from_environment() -> Result<Self, ServeFault> {
+        let fault = |why| ServeFault::Listen { at: "a socket that systemd gave".to_owned(), why };
+        let mut list = ListenFd::from_env();
+        let mut given = Self::default();
+        for index in 0..list.len() {
+            if let Ok(Some(unix)) = list.take_unix_listener(index) {
+                unix.set_nonblocking(true).map_err(fault)?;
+                given.unix = Some(UnixListener::from_std(unix).map_err(fault)?);
+            } else if let Some(tcp) = list.take_tcp_listener(index).map_err(fault)? {
+                tcp.set_nonblocking(true).map_err(fault)?;
+                given.tcp.push(TcpListener::from_std(tcp).map_err(fault)?);
+            }
+        }
+        Ok(given)
+    }
+
+    /// They, or those of the settings if there are none; and the one for the decryption.
+    pub(super) fn or_bind(self, listen: &[SocketAddr]) -> Result<(Vec<Socket>, Option<Socket>), ServeFault> {
+        let unix = self.unix.map(|unix| Socket::Unix(unix, None));
+        if self.tcp.is_empty() {
+            let sockets = listen.iter().map(|at| Socket::tcp(*at, listen)).collect::<Result<_, _>>()?;
+            return Ok((sockets, unix));
+        }
+        Ok((self.tcp.into_iter().map(Socket::Tcp).collect(), unix))
+    }
+}
+
+impl Socket {
+    /// Listens on an address, beside others.
+    pub(super) fn tcp(at: SocketAddr, beside: &[SocketAddr]) -> Result<Self, ServeFault> {
+        let bind = || {
+            let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            if at.is_ipv6() && beside.iter().any(|other| other.is_ipv4() && other.port() == at.port()) {
+                // Else it would want IPv4 too.
+                rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+            }
+            socket.bind(at)?;
+            socket.listen(BACKLOG)
+        };
+        bind().map(Self::Tcp).map_err(|why| ServeFault::Listen { at: at.to_string(), why })
+    }
+
+    /// Listens on a socket in the file system, of mode 0660 from its first moment. One that a dead server left behind is
+    /// replaced; one where somebody answers is not.
+    pub(super) fn unix(path: &Path) -> Result<Self, ServeFault> {
+        let bind = || {
+            if let Ok(is) = std::fs::symlink_metadata(path) {
+                if !is.file_type().is_socket() {
+                    return Err(io::Error::other("something that is no socket stands there"));
+                }
+                if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                    return Err(io::Error::other("another server answers there"));
+                }
+            }
+            let mut new = path.as_os_str().to_owned();
+            new.push(format!(".{}", std::process::id()));
+            let _ = std::fs::remove_file(&new);
+            let listener = UnixListener::bind(&new)?;
+            let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))
+                .and_then(|()| std::fs::rename(&new, path));
+            if let Err(why) = named {
+                let _ = std::fs::remove_file(&new);
+                return Err(why);
+            }
+            let is = inode(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            Ok(Self::Unix(listener, Some(InFileSystem { path: path.to_owned(), is })))
+        };
+        bind().map_err(|why| ServeFault::Listen { at: path.display().to_string(), why })
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "-".to_owned(), |at| at.to_string()),
+            Self::Unix(_, Some(at)) => format!("unix:{}", at.path.display()),
+            Self::Unix(_, None) => "a socket of systemd's".to_owned(),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                // Answers are one small write: they do not wait for more.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer::address(from.ip())))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok((Stream::Unix(stream), Peer::local(uid)))
+            }
+        }
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A socket, and what is answered there.
+pub(super) struct Listener {
+    pub(super) socket: Socket,
+    pub(super) role: Role,
+    pub(super) tls: Option<Arc<Certificate>>,
+}
+
+impl Listener {
+    /// Takes connections, until the server stops.
+    pub(super) async fn accept(self, shared: Arc<Shared>) {
+        let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
+        let (mut limit, mut fault) = (Seldom::default(), Seldom::default());
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(why) if is_of_the_client(&why) => continue,
+                Err(why) => {
+                    if fault.may().is_some() {
+                        shared.log.tell(Event::NotAccepted { why });
+                    }
+                    // No descriptor: one that is closed meanwhile helps, asking again at once does not.
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&shared.connections).try_acquire_owned() else {
+                drop(stream);
+                shared.metrics.connections_refused.inc();
+                if let Some(refused) = limit.may() {
+                    shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
+                }
+                continue;
+            };
+            shared.metrics.connections.inc();
+            let connection = Connection {
+                shared: Arc::clone(&shared),
+                role: self.role,
+                peer,
+                pace: Arc::new(Pace::new()),
+            };
+            let tls = self.tls.clone();
+            match stream {
+                Stream::Tcp(stream) => tokio::spawn(async move {
+                    connection::serve(connection, stream, tls).await;
+                    drop(place);
+                }),
+                Stream::Unix(stream) => tokio::spawn(async move {
+                    connection::serve(connection, stream, tls).await;
+                    drop(place);
+                }),
+            };
+        }
+    }
+}
+
+/// Whether it is about one connection, which went away before it was taken.
+fn is_of_the_client(why: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(why.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Says something seldom, however often it is to be said.
+#[derive(Default)]
+struct Seldom {
+    last: Option<Instant>,
+    kept: u64,
+}
+
+impl Seldom {
+    /// How often it was to be said since it was said last, if it may be now.
+    fn may(&mut self) -> Option<u64> {
+        self.kept = self.kept.saturating_add(1);
+        if self.last.is_some_and(|last| last.elapsed() < SELDOM) {
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.kept))
+    }
+}
+
+/// Takes as many descriptors as the system lets us have: a connection needs one.
+pub(super) fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Then it stays as it was, and accept(2) says so when they are used up.
+    let _ = setrlimit(Resource::Nofile, limit);
+}

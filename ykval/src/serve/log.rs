@@ -1,0 +1,318 @@
+//! Decisions and events, one line each, written by a thread of its own: no request waits for a slow log.
+//!
+//! Between the two is a queue with an end. What does not fit is counted, and the first line that fits again says how
+//! much it was.
+
+mod line;
+
+use super::metrics::Metrics;
+use super::peer::From;
+use crate::clock;
+use crate::config::{self, LogFormat, LogTo};
+use crate::verify::Decision;
+use line::Line;
+use prometheus_client::metrics::counter::Counter;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use yubiotp::PublicId;
+use yubiotp::ykval::Status;
+
+/// Lines that may wait. A second of a busy server.
+const QUEUE: usize = 16 * 1024;
+
+/// Lines that are written at a time.
+const BATCH: usize = 256;
+
+/// One decision.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    /// Milliseconds since 1970.
+    pub(super) at: i64,
+    pub(super) peer: From,
+    pub(super) took: Duration,
+    pub(super) decision: Decision,
+}
+
+/// What is logged. No part of it holds an OTP, a nonce, a key or a URL.
+pub(super) enum Event {
+    Decided(Decided),
+    Abandoned { peer: From, took: Duration },
+    Decrypted { peer: From, token: Option<PublicId>, said: &'static str },
+    Started { at: String },
+    Stopping,
+    Stopped { unfinished: usize },
+    StoreUp,
+    StoreDown { why: Arc<str> },
+    Reloaded { certificate: PathBuf },
+    NotReloaded { why: String },
+    ConnectionLimit { limit: usize, refused: u64 },
+    NotAccepted { why: io::Error },
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+enum Entry {
+    Event(i64, Event),
+    /// Everything before it is written: say so.
+    Flush(SyncSender<()>),
+}
+
+/// The log.
+pub(super) struct Log {
+    queue: SyncSender<Entry>,
+    lost: Arc<AtomicU64>,
+    lines_lost: Counter,
+}
+
+/// Where lines go.
+pub(super) enum Sink {
+    /// As they are.
+    Lines(Box<dyn Write + Send>),
+    /// syslog(3).
+    Syslog(Logger<LoggerBackend, Formatter3164>),
+}
+
+impl Sink {
+    /// What the settings name.
+    pub(super) fn open(to: LogTo) -> io::Result<Self> {
+        Ok(match to {
+            LogTo::Stdout => Self::Lines(Box::new(io::stdout())),
+            LogTo::Syslog => Self::Syslog(syslog()?),
+        })
+    }
+}
+
+fn syslog() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
+    let formatter = Formatter3164 {
+        facility: Facility::LOG_AUTHPRIV,
+        hostname: None,
+        process: "ykvald".to_owned(),
+        pid: std::process::id(),
+    };
+    syslog::unix(formatter).map_err(io::Error::other)
+}
+
+impl Log {
+    /// Starts the thread.
+    pub(super) fn start(config: config::Log, sink: Sink, metrics: &Metrics) -> io::Result<Self> {
+        let (queue, entries) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let lines_lost = metrics.log_lines_lost.clone();
+        let writer = Writer {
+            format: config.format,
+            sink,
+            lost: Arc::clone(&lost),
+            lines_lost: lines_lost.clone(),
+            text: String::with_capacity(BATCH * 256),
+        };
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&entries))?;
+        Ok(Self { queue, lost, lines_lost })
+    }
+
+    /// Logs an event, without waiting.
+    pub(super) fn tell(&self, event: Event) {
+        let at = match &event {
+            Event::Decided(decided) => decided.at,
+            _ => clock::now_in_milliseconds(),
+        };
+        if self.queue.try_send(Entry::Event(at, event)).is_err() {
+            self.lost.fetch_add(1, Relaxed);
+            self.lines_lost.inc();
+        }
+    }
+
+    /// Waits until all that was told is written, or for as long as is said.
+    pub(super) fn flush(&self, patience: Duration) {
+        let until = Instant::now().checked_add(patience);
+        let left = || until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let (done, flushed) = sync_channel(1);
+        let mut entry = Entry::Flush(done);
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(entry) {
+            if left().is_zero() {
+                return;
+            }
+            entry = back;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = flushed.recv_timeout(left());
+    }
+}
+
+/// The thread.
+struct Writer {
+    format: LogFormat,
+    sink: Sink,
+    lost: Arc<AtomicU64>,
+    lines_lost: Counter,
+    text: String,
+}
+
+impl Writer {
+    fn run(mut self, entries: &Receiver<Entry>) {
+        while let Ok(first) = entries.recv() {
+            let mut lines = 0;
+            let mut flush = None;
+            for entry in std::iter::once(first).chain(entries.try_iter().take(BATCH)) {
+                match entry {
+                    Entry::Event(at, event) => {
+                        self.line(at, &event);
+                        lines += 1;
+                    }
+                    Entry::Flush(done) => {
+                        flush = Some(done);
+                        break;
+                    }
+                }
+            }
+            // Lost lines come behind those that were told before them.
+            let lost = self.lost.swap(0, Relaxed);
+            if lost > 0 {
+                let mut line = Line::new(self.format, clock::now_in_milliseconds(), Level::Error, "log");
+                line.number("lost", lost);
+                line.text("reason", "so many log lines were lost: the log does not keep up");
+                self.put(Level::Error, line);
+            }
+            self.write(lines);
+            if let Some(done) = flush {
+                let _ = done.try_send(());
+            }
+        }
+    }
+
+    fn line(&mut self, at: i64, event: &Event) {
+        let (level, line) = written(self.format, at, event);
+        self.put(level, line);
+    }
+
+    fn put(&mut self, level: Level, line: Line) {
+        let line = line.end();
+        match &mut self.sink {
+            Sink::Lines(_) => {
+                self.text.push_str(&line);
+                self.text.push('\n');
+            }
+            Sink::Syslog(logger) => {
+                let said = send(logger, level, &line).or_else(|_| {
+                    // Once anew: the daemon may have been started again.
+                    *logger = syslog()?;
+                    send(logger, level, &line)
+                });
+                if said.is_err() {
+                    self.lost.fetch_add(1, Relaxed);
+                    self.lines_lost.inc();
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, lines: u64) {
+        let Sink::Lines(to) = &mut self.sink else { return };
+        if to.write_all(self.text.as_bytes()).and_then(|()| to.flush()).is_err() {
+            self.lost.fetch_add(lines, Relaxed);
+            self.lines_lost.inc_by(lines);
+        }
+        self.text.clear();
+    }
+}
+
+fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, level: Level, line: &str) -> io::Result<()> {
+    let sent = match level {
+        Level::Info => logger.info(line),
+        Level::Warning => logger.warning(line),
+        Level::Error => logger.err(line),
+    };
+    sent.map_err(io::Error::other)
+}
+
+fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
+    use Level::{Error, Info, Warning};
+    let begin = |level, name| (level, Line::new(format, at, level, name));
+    let with = |level, name, texts: &[(&'static str, &str)]| {
+        let (level, mut line) = begin(level, name);
+        for (name, text) in texts {
+            line.text(name, text);
+        }
+        (level, line)
+    };
+    match event {
+        Event::Decided(decided) => {
+            let level = match decided.decision.status {
+                Status::Ok => Info,
+                Status::BackendError if !decided.decision.too_many => Error,
+                _ => Warning,
+            };
+            let (level, mut line) = begin(level, "verify");
+            decision(&mut line, decided);
+            (level, line)
+        }
+        Event::Abandoned { peer, took } => {
+            let (level, mut line) = begin(Warning, "verify");
+            line.text("status", "-");
+            line.display("peer", peer);
+            line.milliseconds("ms", *took);
+            line.text("reason", "the client went away before it was decided; its OTP may be used up");
+            (level, line)
+        }
+        Event::Decrypted { peer, token, said } => {
+            let (level, mut line) = begin(if *said == "OK" { Info } else { Warning }, "decrypt");
+            line.text("status", said);
+            if let Some(token) = token {
+                line.display("token", token);
+            }
+            line.display("peer", peer);
+            (level, line)
+        }
+        Event::Started { at } => with(Info, "started", &[("version", env!("CARGO_PKG_VERSION")), ("at", at)]),
+        Event::Stopping => begin(Info, "stopping"),
+        Event::Stopped { unfinished } => {
+            let (level, mut line) = begin(if *unfinished == 0 { Info } else { Warning }, "stopped");
+            line.number("unfinished", u64::try_from(*unfinished).unwrap_or(u64::MAX));
+            (level, line)
+        }
+        Event::StoreUp => begin(Info, "store-up"),
+        Event::StoreDown { why } => with(Error, "store-down", &[("reason", why)]),
+        Event::Reloaded { certificate } => {
+            with(Info, "certificate-reloaded", &[("certificate", &certificate.to_string_lossy())])
+        }
+        Event::NotReloaded { why } => {
+            with(Error, "certificate-refused", &[("reason", why), ("stays", "the one that was read before")])
+        }
+        Event::ConnectionLimit { limit, refused } => {
+            let (level, mut line) = begin(Warning, "connection-limit");
+            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("refused", *refused);
+            line.text("reason", "limits.connections is reached: more are closed at once");
+            (level, line)
+        }
+        Event::NotAccepted { why } => with(Error, "accept-failed", &[("reason", &why.to_string())]),
+    }
+}
+
+fn decision(line: &mut Line, decided: &Decided) {
+    let Decided { decision, peer, took, .. } = decided;
+    line.text("status", decision.status.name());
+    if let Some(client) = decision.client {
+        line.number("client", client.number());
+    }
+    if let Some(token) = &decision.token {
+        line.display("token", token);
+    }
+    if let Some(position) = decision.position {
+        line.number("counter", position.usage_counter());
+        line.number("use", position.session_use());
+    }
+    line.display("peer", peer);
+    line.milliseconds("ms", *took);
+    line.text("reason", &decision.reason);
+}

@@ -1,0 +1,138 @@
+//! One line of the log. Whatever a value holds, it stays within its quotes and its line.
+
+use super::Level;
+use crate::clock;
+use crate::config::LogFormat;
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+/// A line that is being written.
+pub(super) struct Line {
+    format: LogFormat,
+    text: String,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Line {
+    /// A line about something that happened, in milliseconds since 1970.
+    pub(super) fn new(format: LogFormat, at: i64, level: Level, event: &str) -> Self {
+        let mut line = Self { format, text: String::with_capacity(256) };
+        line.display("time", clock::written_in_milliseconds(at));
+        line.text("level", level.name());
+        line.text("event", event);
+        line
+    }
+
+    fn name(&mut self, name: &'static str) {
+        let (first, before, after) = match self.format {
+            LogFormat::Logfmt => ("", " ", "="),
+            LogFormat::Json => ("{\"", ",\"", "\":"),
+        };
+        self.text.push_str(if self.text.is_empty() { first } else { before });
+        self.text.push_str(name);
+        self.text.push_str(after);
+    }
+
+    pub(super) fn number(&mut self, name: &'static str, number: u64) {
+        self.name(name);
+        // Writing to a string does not fail.
+        let _ = write!(self.text, "{number}");
+    }
+
+    pub(super) fn milliseconds(&mut self, name: &'static str, time: Duration) {
+        self.name(name);
+        let microseconds = time.as_micros();
+        let _ = write!(self.text, "{}.{:03}", microseconds / 1000, microseconds % 1000);
+    }
+
+    pub(super) fn display(&mut self, name: &'static str, value: impl Display) {
+        self.text(name, &value.to_string());
+    }
+
+    pub(super) fn text(&mut self, name: &'static str, value: &str) {
+        self.name(name);
+        match self.format {
+            LogFormat::Logfmt if is_bare(value) => self.text.push_str(value),
+            LogFormat::Logfmt => {
+                self.text.push('"');
+                for c in value.chars() {
+                    match c {
+                        // Of what `escape_debug` escapes, the one that needs none between double quotes.
+                        '\'' => self.text.push(c),
+                        // Quotes, line ends, control characters, and what turns the reading direction round.
+                        _ => self.text.extend(c.escape_debug()),
+                    }
+                }
+                self.text.push('"');
+            }
+            LogFormat::Json => {
+                let _ = write!(self.text, "{}", serde_json::Value::from(value));
+            }
+        }
+    }
+
+    /// The line, without its end.
+    pub(super) fn end(mut self) -> String {
+        if self.format == LogFormat::Json {
+            self.text.push('}');
+        }
+        self.text
+    }
+}
+
+fn is_bare(value: &str) -> bool {
+    !value.is_empty()
+        && value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(format: LogFormat, reason: &str) -> String {
+        let mut line = Line::new(format, 1_795_307_401_284, Level::Info, "verify");
+        line.number("client", 1);
+        line.milliseconds("ms", Duration::from_micros(1_002_030));
+        line.text("reason", reason);
+        line.end()
+    }
+
+    #[test]
+    fn as_it_is_read() {
+        assert_eq!(
+            line(LogFormat::Logfmt, "fresh"),
+            "time=2026-11-22T00:30:01.284Z level=info event=verify client=1 ms=1002.030 reason=fresh"
+        );
+        assert_eq!(
+            line(LogFormat::Json, "isn't above \"7\""),
+            r#"{"time":"2026-11-22T00:30:01.284Z","level":"info","event":"verify","client":1,"ms":1002.030,"reason":"isn't above \"7\""}"#
+        );
+    }
+
+    /// Nobody writes a line, or a field, of his own.
+    #[test]
+    fn nothing_leaves_its_quotes() {
+        let evil = "x\" status=OK\r\ntime=0 level=info\u{1b}[2J\u{202e}\\ isn't\u{0}";
+        let logfmt = line(LogFormat::Logfmt, evil);
+        assert!(
+            logfmt.ends_with(r#" reason="x\" status=OK\r\ntime=0 level=info\u{1b}[2J\u{202e}\\ isn't\0""#),
+            "{logfmt}"
+        );
+        for empty in ["", " ", "a=b", "=", "\\"] {
+            assert!(line(LogFormat::Logfmt, empty).ends_with('"'), "{empty:?}");
+        }
+        let json = line(LogFormat::Json, evil);
+        assert!(!json.contains(['\n', '\r', '\u{1b}', '\0']), "{json}");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["reason"], evil);
+    }
+}

@@ -1,0 +1,253 @@
+//! What is counted, and `/metrics`.
+
+use super::Shared;
+use crate::verify::Decision;
+use hyper::StatusCode;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use yubiotp::ykval::Status;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Verify,
+    Decrypt,
+    Health,
+    Ready,
+    Metrics,
+    Status,
+    None,
+}
+
+impl Endpoint {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Decrypt => "decrypt",
+            Self::Health => "healthz",
+            Self::Ready => "readyz",
+            Self::Metrics => "metrics",
+            Self::Status => "status",
+            Self::None => "none",
+        }
+    }
+}
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// All that is counted.
+pub(super) struct Metrics {
+    registry: Registry,
+    requests: Family<[(&'static str, String); 2], Counter>,
+    /// The one that counts most, without a look into the family.
+    verified: Counter,
+    /// By [`Status::ALL`].
+    decisions: Vec<(Status, Counter)>,
+    verify_seconds: Histogram,
+    advance_seconds: Histogram,
+    advanced: Counter,
+    replays: Counter,
+    pub(super) abandoned: Counter,
+    pub(super) over_capacity: Counter,
+    pub(super) connections: Counter,
+    pub(super) connections_refused: Counter,
+    pub(super) connections_cut: Counter,
+    pub(super) handshakes_failed: Counter,
+    pub(super) log_lines_lost: Counter,
+    connections_open: Gauge,
+    in_flight: Gauge,
+    ready: Gauge,
+    pub(super) window: Window,
+}
+
+const STATUSES: [Status; 10] = [
+    Status::Ok,
+    Status::BadOtp,
+    Status::ReplayedOtp,
+    Status::ReplayedRequest,
+    Status::BadSignature,
+    Status::MissingParameter,
+    Status::NoSuchClient,
+    Status::BackendError,
+    Status::OperationNotAllowed,
+    Status::NotEnoughAnswers,
+];
+
+/// From 100 µs, doubled.
+fn seconds() -> Histogram {
+    Histogram::new((0..16_i32).map(|power| 1e-4 * 2_f64.powi(power)))
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("ykvald");
+        let build: Labels<1> = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "Which ykvald this is", Info::new(build));
+        let requests = Family::<[(&'static str, String); 2], Counter>::default();
+        let verified = requests.get_or_create_owned(&[("endpoint", "verify"), ("code", "200")].map(owned));
+        registry.register("requests", "HTTP requests, by what they asked for", requests.clone());
+        let family = Family::<Labels<1>, Counter>::default();
+        registry.register("verifications", "Decisions, by the status that was answered", family.clone());
+        let decisions =
+            STATUSES.map(|status| (status, family.get_or_create_owned(&[("status", status.name())])));
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let advanced = counter("positions_advanced", "Tokens that went on: one OTP was accepted each");
+        let replays = counter("replays", "Genuine OTPs that were used before");
+        let abandoned = counter("abandoned", "Verifications whose client went away before they were decided");
+        let over_capacity =
+            counter("over_capacity", "Verifications refused because limits.in_flight was reached");
+        let connections = counter("connections_accepted", "Connections that were taken");
+        let connections_refused = counter("connections_refused", "Connections beyond limits.connections");
+        let connections_cut = counter("connections_cut", "Connections that were idle, or slow, for too long");
+        let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
+        let log_lines_lost = counter("log_lines_lost", "Decisions that could not be logged");
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let connections_open = gauge("connections_open", "Connections now");
+        let in_flight = gauge("in_flight", "Verifications now");
+        let ready = gauge("ready", "Whether the store can be read and written");
+        let mut histogram = |name: &str, help: &str| {
+            let histogram = seconds();
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+            histogram
+        };
+        let verify_seconds = histogram("verify", "How long verifications took");
+        let advance_seconds = histogram("store_advance", "How long the store took to advance a token");
+        Self {
+            registry,
+            requests,
+            verified,
+            decisions: decisions.to_vec(),
+            verify_seconds,
+            advance_seconds,
+            advanced,
+            replays,
+            abandoned,
+            over_capacity,
+            connections,
+            connections_refused,
+            connections_cut,
+            handshakes_failed,
+            log_lines_lost,
+            connections_open,
+            in_flight,
+            ready,
+            window: Window::default(),
+        }
+    }
+
+    pub(super) fn request(&self, endpoint: Endpoint, code: StatusCode) {
+        if endpoint == Endpoint::Verify && code == StatusCode::OK {
+            self.verified.inc();
+        } else {
+            let labels = [("endpoint", endpoint.name().to_owned()), ("code", code.as_str().to_owned())];
+            self.requests.get_or_create(&labels).inc();
+        }
+    }
+
+    pub(super) fn decision(&self, decision: &Decision, took: Duration, advance: Option<Duration>) {
+        if let Some((_, counter)) = self.decisions.iter().find(|(status, _)| *status == decision.status) {
+            counter.inc();
+        }
+        self.verify_seconds.observe(took.as_secs_f64());
+        if let Some(advance) = advance {
+            self.advance_seconds.observe(advance.as_secs_f64());
+        }
+        match decision.status {
+            Status::Ok => _ = self.advanced.inc(),
+            Status::ReplayedOtp | Status::ReplayedRequest => _ = self.replays.inc(),
+            _ => {}
+        }
+        self.window.add(took);
+    }
+
+    /// How often each status was answered.
+    pub(super) fn by_status(&self) -> impl Iterator<Item = (Status, u64)> {
+        self.decisions.iter().map(|(status, counter)| (*status, counter.get()))
+    }
+
+    /// In the format of OpenMetrics.
+    pub(super) fn written(&self, shared: &Shared) -> String {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.connections_open.set(number(shared.connections_open()));
+        self.in_flight.set(number(shared.verifications_now()));
+        self.ready.set(shared.health.was_ready().into());
+        let mut text = String::with_capacity(16 * 1024);
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
+    (name, value.to_owned())
+}
+
+/// How long the last verifications took.
+pub(super) struct Window {
+    next: AtomicUsize,
+    /// Microseconds; 0: none yet.
+    took: [AtomicU32; Self::SIZE],
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { next: AtomicUsize::new(0), took: std::array::from_fn(|_| AtomicU32::new(0)) }
+    }
+}
+
+impl Window {
+    const SIZE: usize = 1024;
+
+    fn add(&self, took: Duration) {
+        let place = self.next.fetch_add(1, Relaxed) % Self::SIZE;
+        if let Some(place) = self.took.get(place) {
+            place.store(u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1), Relaxed);
+        }
+    }
+
+    /// The times that `percents` of the last verifications stayed within; `None` if there was none.
+    pub(super) fn within<const N: usize>(&self, percents: [usize; N]) -> Option<[Duration; N]> {
+        let mut took: Vec<u32> =
+            self.took.iter().map(|took| took.load(Relaxed)).filter(|took| *took > 0).collect();
+        took.sort_unstable();
+        let last = took.len().checked_sub(1)?;
+        Some(percents.map(|percent| {
+            let at = took.len().saturating_mul(percent).div_ceil(100).saturating_sub(1).min(last);
+            Duration::from_micros(took.get(at).copied().unwrap_or(0).into())
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_most_stayed_within() {
+        let window = Window::default();
+        assert_eq!(window.within([50]), None);
+        for milliseconds in 1..=100 {
+            window.add(Duration::from_millis(milliseconds));
+        }
+        assert_eq!(window.within([50, 99, 100]), Some([50, 99, 100].map(Duration::from_millis)));
+        for _ in 0..3000 {
+            window.add(Duration::ZERO);
+        }
+        assert_eq!(window.within([99]), Some([Duration::from_micros(1)]), "what was long ago still counts");
+    }
+}

@@ -1,0 +1,168 @@
+//! How long a connection may take, and the socket that keeps the times of it.
+//!
+//! One look at a connection every while, instead of a timer a request: what it is waiting for now is in four numbers.
+
+use crate::config::Limits;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a connection is waiting for, and since when.
+pub(super) struct Pace {
+    opened: Instant,
+    /// Requests that are being answered.
+    busy: AtomicU32,
+    /// When there was none any more.
+    quiet: AtomicU64,
+    /// When the first byte after that came; 0: none did.
+    heard: AtomicU64,
+    /// Since when the client has not taken what was written to it; 0: it has.
+    stalled: AtomicU64,
+    /// Several requests at a time, and bytes that belong to none.
+    http2: AtomicBool,
+}
+
+/// A request is being answered.
+pub(super) struct Busy<'a>(&'a Pace);
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            busy: AtomicU32::new(0),
+            quiet: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+            http2: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins anew, after what is no request (the handshake of TLS).
+    pub(super) fn open(&self) {
+        self.quiet.store(self.now(), Relaxed);
+        self.heard.store(0, Relaxed);
+    }
+
+    /// Never 0, which stands for none.
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    pub(super) fn busy(&self, http2: bool) -> Busy<'_> {
+        if http2 {
+            self.http2.store(true, Relaxed);
+        }
+        self.busy.fetch_add(1, Relaxed);
+        Busy(self)
+    }
+
+    /// When to look again; `None`: it took too long, and is to be cut.
+    pub(super) fn look(&self, limits: &Limits) -> Option<Duration> {
+        let now = self.now();
+        let since = |mark: &AtomicU64| match mark.load(Relaxed) {
+            0 => None,
+            mark => Some(Duration::from_millis(now.saturating_sub(mark))),
+        };
+        let left =
+            |limit: Duration, passed: Duration| limit.checked_sub(passed).filter(|left| !left.is_zero());
+        let mut next = limits.idle.min(limits.read);
+        if let Some(stalled) = since(&self.stalled) {
+            next = next.min(left(limits.read, stalled)?);
+        }
+        if self.busy.load(Relaxed) > 0 {
+            // The body and the answer have time limits of their own.
+            return Some(next);
+        }
+        if let Some(heard) = since(&self.heard).filter(|_| !self.http2.load(Relaxed)) {
+            return left(limits.read, heard).map(|left| left.min(next));
+        }
+        let quiet = Duration::from_millis(now.saturating_sub(self.quiet.load(Relaxed)));
+        left(limits.idle, quiet).map(|left| left.min(next))
+    }
+
+    fn heard(&self) {
+        if self.busy.load(Relaxed) == 0 && self.heard.load(Relaxed) == 0 {
+            self.heard.store(self.now(), Relaxed);
+        }
+    }
+
+    fn wrote(&self, progress: bool) {
+        let stalled = self.stalled.load(Relaxed);
+        if progress && stalled != 0 {
+            self.stalled.store(0, Relaxed);
+        } else if !progress && stalled == 0 {
+            self.stalled.store(self.now(), Relaxed);
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.quiet.store(self.0.now(), Relaxed);
+        self.0.heard.store(0, Relaxed);
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A socket whose times are kept.
+pub(super) struct Paced<T> {
+    pub(super) io: T,
+    pub(super) pace: Arc<Pace>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            this.pace.heard();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Paced<T> {
+    fn written<R>(&self, done: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.pace.wrote(done.is_ready());
+        done
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.written(done)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
+        this.written(done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_flush(cx);
+        this.written(done)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.written(done)
+    }
+}

@@ -1,0 +1,55 @@
+//! Who is at the other end of a connection.
+
+use crate::verify::Certified;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::fmt;
+use std::net::IpAddr;
+use webpki::EndEntityCert;
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// An address; IPv4 as such, also where the socket is one of IPv6.
+    Address(IpAddr),
+    /// A process of this host, over a socket in the file system.
+    Local {
+        /// Its user, where the system says it.
+        uid: Option<u32>,
+    },
+}
+
+/// Who is at the other end of a connection.
+pub(super) struct Peer {
+    pub(super) from: From,
+    /// The certificate that it showed, if TLS asked for one: a client authority of the settings has signed it.
+    pub(super) certificate: Option<CertificateDer<'static>>,
+}
+
+impl Peer {
+    pub(super) fn address(address: IpAddr) -> Self {
+        Self { from: From::Address(address.to_canonical()), certificate: None }
+    }
+
+    pub(super) fn local(uid: Option<u32>) -> Self {
+        Self { from: From::Local { uid }, certificate: None }
+    }
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Local { uid: Some(uid) } => write!(f, "uid:{uid}"),
+            Self::Local { uid: None } => f.write_str("local"),
+        }
+    }
+}
+
+impl Certified for Peer {
+    fn is_for(&self, name: &str) -> bool {
+        let Some(certificate) = &self.certificate else { return false };
+        let Ok(name) = ServerName::try_from(name) else { return false };
+        EndEntityCert::try_from(certificate)
+            .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(&name).is_ok())
+    }
+}

@@ -1,0 +1,244 @@
+//! One request, by its path.
+
+use super::connection::{Connection, Role};
+use super::log::{Decided, Event};
+use super::metrics::Endpoint;
+use super::parameters::{self, NoForm};
+use super::peer::From;
+use super::{Shared, page};
+use crate::clock;
+use crate::verify::Answered;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version as Http};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+use yubiotp::ykval::{Answer, Status, Version};
+use zeroize::Zeroizing;
+
+type Reply = Response<Full<Bytes>>;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What a path takes.
+const READS: &str = "GET, HEAD";
+const ASKS: &str = "GET, POST";
+
+/// Answers one request.
+pub(super) async fn answer(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let _busy = connection.pace.busy(request.version() == Http::HTTP_2);
+    let shared = &connection.shared;
+    let (endpoint, reply) = match (connection.role, request.uri().path()) {
+        (Role::Main, "/wsapi/2.0/verify") => {
+            (Endpoint::Verify, Box::pin(verify(&connection, Version::Two, request)).await)
+        }
+        (Role::Main, "/wsapi/verify") => {
+            (Endpoint::Verify, Box::pin(verify(&connection, Version::One, request)).await)
+        }
+        (Role::Decrypt, "/wsapi/decrypt") => {
+            (Endpoint::Decrypt, Box::pin(decrypt(&connection, request)).await)
+        }
+        (_, "/healthz") => (Endpoint::Health, read(&request, || text("ok\n"))),
+        (Role::Main, "/readyz") => {
+            let ready = shared.health.ready(shared).await;
+            (Endpoint::Ready, read(&request, || readiness(ready)))
+        }
+        (Role::Main, "/metrics") if is_trusted(&connection) => {
+            (Endpoint::Metrics, read(&request, || metrics(shared)))
+        }
+        (Role::Main, "/") if is_trusted(&connection) => {
+            let page = page::render(shared).await;
+            (Endpoint::Status, read(&request, || status_page(page)))
+        }
+        _ => (Endpoint::None, says(StatusCode::NOT_FOUND, "not found\n")),
+    };
+    shared.metrics.request(endpoint, reply.status());
+    Ok(reply)
+}
+
+fn is_trusted(connection: &Connection) -> bool {
+    match connection.peer.from {
+        From::Address(address) => connection.shared.status_from.iter().any(|net| net.contains(&address)),
+        From::Local { .. } => true,
+    }
+}
+
+async fn verify(connection: &Connection, version: Version, request: Request<Incoming>) -> Reply {
+    let shared = &connection.shared;
+    let (head, body) = request.into_parts();
+    let form = match head.method {
+        Method::GET => Zeroizing::default(),
+        Method::POST => {
+            let limits = &shared.limits;
+            match parameters::form(&head.headers, body, limits.body_bytes, limits.read).await {
+                Ok(form) => form,
+                Err(why) => return no_form(why),
+            }
+        }
+        _ => return wrong_method(ASKS),
+    };
+    // Not before the form is here: those who send slowly take no place from others.
+    let Ok(_place) = shared.in_flight.try_acquire() else {
+        shared.metrics.over_capacity.inc();
+        return busy();
+    };
+    let parameters = parameters::parameters(head.uri.query(), &form);
+    let asked = Asked { connection, begun: Instant::now(), decided: false };
+    let answered = shared.verifier.verify(version, &parameters, &connection.peer).await;
+    asked.decided(answered)
+}
+
+/// A question that was begun. Dropped before it was decided, because the client went away, it may have advanced its
+/// token: the log says so.
+struct Asked<'a> {
+    connection: &'a Connection,
+    begun: Instant,
+    decided: bool,
+}
+
+impl Asked<'_> {
+    fn decided(mut self, answered: Answered) -> Reply {
+        self.decided = true;
+        let took = self.begun.elapsed();
+        let shared = &self.connection.shared;
+        let Answered { decision, body, advance } = answered;
+        shared.metrics.decision(&decision, took, advance);
+        let status = if decision.too_many { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+        let decided =
+            Decided { at: clock::now_in_milliseconds(), peer: self.connection.peer.from, took, decision };
+        shared.recent.remember(&decided);
+        shared.log.tell(Event::Decided(decided));
+        with(Response::new(Full::new(Bytes::from_owner(body))), status, [(header::CONTENT_TYPE, TEXT)])
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.decided {
+            let shared = &self.connection.shared;
+            shared.metrics.abandoned.inc();
+            shared.log.tell(Event::Abandoned { peer: self.connection.peer.from, took: self.begun.elapsed() });
+        }
+    }
+}
+
+async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
+    let shared = &connection.shared;
+    if request.method() != Method::GET {
+        return wrong_method("GET");
+    }
+    let Ok(_place) = shared.in_flight.try_acquire() else {
+        shared.metrics.over_capacity.inc();
+        return with(
+            says(StatusCode::SERVICE_UNAVAILABLE, "ERR Database error\n"),
+            StatusCode::SERVICE_UNAVAILABLE,
+            RETRY,
+        );
+    };
+    let parameters = parameters::parameters(request.uri().query(), b"");
+    let otp = parameters.iter().find(|(name, _)| name == "otp").map(|(_, otp)| otp.as_ref());
+    let (store, key) = (shared.verifier.store(), shared.verifier.store_key());
+    let decrypting = crate::decrypt::decrypt(store, key, otp.unwrap_or_default());
+    let decrypted = tokio::time::timeout(shared.limits.deadline, decrypting).await;
+    let decrypted = decrypted.unwrap_or_else(|_| crate::decrypt::Decrypted::late());
+    let line = decrypted.line();
+    shared.log.tell(Event::Decrypted {
+        peer: connection.peer.from,
+        token: decrypted.token,
+        said: decrypted.said(),
+    });
+    let reply = Response::new(Full::new(Bytes::from_owner(line)));
+    with(reply, StatusCode::OK, [(header::CONTENT_TYPE, TEXT)])
+}
+
+const RETRY: [(HeaderName, HeaderValue); 1] = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+
+/// Over capacity: said in the protocol too, for clients that read nothing else. Signed with no key: whose it is was not
+/// read.
+fn busy() -> Reply {
+    let t = clock::t();
+    let answer = Answer { status: Status::BackendError, t: &t, echo: None, sync_level: None, position: None };
+    let body = Bytes::from_owner(answer.write(None));
+    let reply = with(Response::new(Full::new(body)), StatusCode::SERVICE_UNAVAILABLE, RETRY);
+    with(reply, StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, TEXT)])
+}
+
+fn no_form(why: NoForm) -> Reply {
+    let (status, why) = match why {
+        NoForm::Kind => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type is not application/x-www-form-urlencoded\n")
+        }
+        NoForm::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the form is too large\n"),
+        NoForm::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the form did not come in time\n"),
+        NoForm::Broken => (StatusCode::BAD_REQUEST, "the form did not come whole\n"),
+    };
+    // What is left of it is not read.
+    with(says(status, why), status, [(header::CONNECTION, HeaderValue::from_static("close"))])
+}
+
+fn readiness(ready: Result<(), Arc<str>>) -> Reply {
+    match ready {
+        Ok(()) => text("ready\n"),
+        Err(why) => {
+            let mut reply = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
+            *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            with(reply, StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, TEXT)])
+        }
+    }
+}
+
+fn metrics(shared: &Shared) -> Reply {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let body = shared.metrics.written(shared);
+    with(Response::new(Full::new(Bytes::from(body))), StatusCode::OK, [(header::CONTENT_TYPE, kind)])
+}
+
+fn status_page(page: String) -> Reply {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            ),
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    with(Response::new(Full::new(Bytes::from(page))), StatusCode::OK, headers)
+}
+
+/// The answer to who reads. HTTP leaves the body out of what HEAD is answered.
+fn read(request: &Request<Incoming>, reply: impl FnOnce() -> Reply) -> Reply {
+    if matches!(*request.method(), Method::GET | Method::HEAD) { reply() } else { wrong_method(READS) }
+}
+
+fn wrong_method(allowed: &'static str) -> Reply {
+    let reply = says(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    with(reply, StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, HeaderValue::from_static(allowed))])
+}
+
+fn text(text: &'static str) -> Reply {
+    says(StatusCode::OK, text)
+}
+
+fn says(status: StatusCode, text: &'static str) -> Reply {
+    let reply = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    with(reply, status, [(header::CONTENT_TYPE, TEXT)])
+}
+
+fn with<const N: usize>(
+    mut reply: Reply,
+    status: StatusCode,
+    headers: [(HeaderName, HeaderValue); N],
+) -> Reply {
+    *reply.status_mut() = status;
+    reply.headers_mut().extend(headers);
+    reply
+}

@@ -1,0 +1,31 @@
+//! What systemd is told, where it started us. A message that does not get there changes nothing.
+
+use sd_notify::NotifyState;
+use std::net::SocketAddr;
+
+pub(super) fn ready(addresses: &[SocketAddr]) {
+    let at: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let status = format!("Answering on {}", at.join(", "));
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+pub(super) fn reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+    }
+}
+
+pub(super) fn stopping() {
+    let status = NotifyState::Status("Finishing what was begun");
+    let _ = sd_notify::notify(&[NotifyState::Stopping, status]);
+}
+
+/// Says that we live, as often as asked for. It comes from the runtime that answers requests: if that hangs, so does it.
+pub(super) async fn watchdog() {
+    let Some(within) = sd_notify::watchdog_enabled() else { return };
+    let mut every = tokio::time::interval((within / 2).max(std::time::Duration::from_millis(100)));
+    loop {
+        every.tick().await;
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+}

@@ -1,0 +1,161 @@
+//! TLS of a listener, and its files read anew when they change.
+
+use super::pace::Paced;
+use crate::config::Tls;
+use crate::file::{self, Audience, FileFault};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+const MOST_PEM: u64 = 1 << 20;
+
+/// Why TLS cannot be spoken, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A file of it.
+    #[error(transparent)]
+    File(#[from] FileFault),
+    /// What is in a file.
+    #[error("{path}: {why}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Certificate and key, taken together.
+    #[error("{certificate} and {key}: {why}")]
+    Together {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong with them.
+        why: rustls::Error,
+    },
+}
+
+/// Whether clients must show certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// Those who have one.
+    May,
+    /// All.
+    Must,
+}
+
+/// The certificate of a listener, as it was read last.
+pub(super) struct Certificate {
+    files: Tls,
+    clients: Clients,
+    now: RwLock<Arc<ServerConfig>>,
+    seen: Mutex<Vec<Stamp>>,
+}
+
+/// By what a file that was replaced or written is told from what it was.
+type Stamp = Option<(u64, u64, SystemTime)>;
+
+impl Certificate {
+    pub(super) fn read(files: &Tls, clients: Clients) -> Result<Self, TlsFault> {
+        let seen = Mutex::new(stamps(files));
+        let now = RwLock::new(Arc::new(config(files, clients)?));
+        Ok(Self { files: files.clone(), clients, now, seen })
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+
+    /// Whether the files are others than those that were read last, well or badly.
+    pub(super) fn changed(&self) -> bool {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.files)
+    }
+
+    /// Reads the files anew, for connections to come. If they cannot be used, the old ones stay.
+    pub(super) fn reload(&self) -> Result<(), TlsFault> {
+        // Before they are read: a change in between is seen the next time.
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
+        let new = Arc::new(config(&self.files, self.clients)?);
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.files.certificate
+    }
+}
+
+/// What the client showed.
+pub(super) fn shown<T>(io: &TlsStream<Paced<T>>) -> Option<CertificateDer<'static>> {
+    io.get_ref().1.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
+}
+
+fn stamps(files: &Tls) -> Vec<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let stamp = |path: &PathBuf| {
+        let is = std::fs::metadata(path).ok()?;
+        Some((is.ino(), is.len(), is.modified().ok()?))
+    };
+    [&files.certificate, &files.key].into_iter().chain(&files.client_ca).map(stamp).collect()
+}
+
+fn config(files: &Tls, clients: Clients) -> Result<ServerConfig, TlsFault> {
+    let provider = Arc::new(ring::default_provider());
+    let chain = certificates(&files.certificate)?;
+    let key = file::read(&files.key, Audience::Group, MOST_PEM)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|why| TlsFault::Content {
+        path: files.key.clone(),
+        why: format!("holds no private key in PEM without a passphrase ({why})"),
+    })?;
+    let together =
+        |why| TlsFault::Together { certificate: files.certificate.clone(), key: files.key.clone(), why };
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(together)?;
+    let config = match &files.client_ca {
+        None => config.with_no_client_auth(),
+        Some(ca) => config.with_client_cert_verifier(verifier(ca, clients, provider)?),
+    };
+    let mut config = config.with_single_cert(chain, key).map_err(together)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = ring::Ticketer::new().map_err(together)?;
+    Ok(config)
+}
+
+fn verifier(
+    ca: &Path,
+    clients: Clients,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
+    let fault = |why: String| TlsFault::Content { path: ca.to_owned(), why };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate).map_err(|why| fault(why.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = match clients {
+        Clients::May => verifier.allow_unauthenticated(),
+        Clients::Must => verifier,
+    };
+    verifier.build().map_err(|why| fault(why.to_string()))
+}
+
+/// The certificates of a file: at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let fault = |why: String| TlsFault::Content { path: path.to_owned(), why };
+    let text = file::read(path, Audience::Everyone, MOST_PEM)?;
+    let read = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let certificates = read.map_err(|why| fault(format!("is no PEM ({why})")))?;
+    if certificates.is_empty() {
+        return Err(fault("holds no certificate in PEM".to_owned()));
+    }
+    Ok(certificates)
+}
