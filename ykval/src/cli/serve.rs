@@ -4,9 +4,8 @@ use super::init::{Layout, Plan};
 use super::{Context, Done, Failure, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
-use ykval::config::Config;
+use ykval::serve::{self, Started};
 use ykval::store::Store;
-use yubiotp::seal::StoreKey;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,20 +25,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
         let store = Store::open(&config.store, key.id()).await?;
-        serve(config, store, key, move |addresses, tls| {
-            let scheme = if tls { "https" } else { "http" };
-            for address in addresses {
+        let told = move |started: &Started| {
+            let scheme = if started.tls { "https" } else { "http" };
+            for address in &started.addresses {
                 out::note(&format!("ykvald answers at {scheme}://{address}/wsapi/2.0/verify"));
             }
-            if let Some(address) = addresses.first().filter(|_| new) {
+            if let Some(address) = started.addresses.first().filter(|_| new) {
                 out::note(&format!(
                     "\nNext:\n  ykvald client add --name NAME\n  ykvald key import FILE\n  \
                      curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # press the key \
                      for OTP: status=OK\n"
                 ));
             }
-        })
-        .await
+        };
+        serve::run(config, store, key, told).await.map_err(|fault| Failure::Fault(fault.to_string()))
     })
 }
 
@@ -52,15 +51,4 @@ async fn make() -> Done {
     out::note(&format!("no settings yet: made {}", made.new.join(", ")));
     out::note(&format!("All that it keeps is in {}. Keep a copy of store.key elsewhere.", folder.display()));
     Ok(())
-}
-
-async fn serve(
-    config: Config,
-    store: Store,
-    key: StoreKey,
-    started: impl FnOnce(&[SocketAddr], bool),
-) -> Done {
-    let _ = (config, key, started);
-    store.close().await;
-    Err(Failure::Fault("serving is not there yet".to_owned()))
 }
