@@ -1,7 +1,7 @@
 //! The store in SQLite: one file, in WAL mode, with `synchronous=FULL`.
 //!
-//! Positions advance on a [`writer`] of its own, many in one transaction with one sync, and none is told before. Reads
-//! have connections of their own ([`readers`]), which wait for no writer. What an administrator changes is [`admin`]: a
+//! Positions advance on a thread of their own (`writer`), many in one transaction with one sync, and none is told before. Reads
+//! have connections of their own (`readers`), which wait for no writer. What an administrator changes is `admin`: a
 //! connection and a transaction each, in this process or in another one while the server runs.
 
 mod admin;

@@ -1,8 +1,8 @@
 //! Connections, and the schema behind them.
 
-use super::place::{Place, folder, said, with};
+use super::place::{NO_STORE, Place, folder, said, with};
 use super::*;
-use rusqlite::{ErrorCode, OpenFlags};
+use rusqlite::OpenFlags;
 use rustix::fs::{Mode, OFlags};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,13 +53,10 @@ pub(super) fn open(place: &Place, purpose: Use) -> Result<Connection, StoreFault
 
 /// Refuses what this program or this store key must not touch, and carries an earlier schema forward.
 pub(super) fn check(connection: &mut Connection, place: &Place, key: StoreKeyId) -> Result<(), StoreFault> {
-    let fault = |why: rusqlite::Error| match why.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => place.says("is not a store of ykvald"),
-        _ => place.fault(&why, &"the file"),
-    };
+    let fault = |why| place.fault(&why, &"the file");
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     if number("application_id").map_err(fault)? != APPLICATION {
-        return Err(place.says("is not a store of ykvald"));
+        return Err(place.says(NO_STORE));
     }
     carry_forward(connection, place, SCHEMAS)?;
 

@@ -17,6 +17,9 @@ pub(super) struct Place {
     held: Vec<(PathBuf, Identity)>,
 }
 
+/// Something else is there.
+pub(super) const NO_STORE: &str = "is not a store of ykvald";
+
 /// What tells a file from another one of the same name.
 type Identity = (u64, u64);
 
@@ -80,6 +83,9 @@ impl Place {
     pub(super) fn fault(&self, why: &Error, what: &dyn Display) -> StoreFault {
         let at = self.at.clone();
         match why {
+            why if why.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                StoreFault::Database { at, why: NO_STORE.to_owned() }
+            }
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
