@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 type Reply = Response<Full<Bytes>>;
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 
 /// What a path takes.
 const READS: &str = "GET, HEAD";
