@@ -1,72 +1,310 @@
-//! The store in PostgreSQL.
+//! The store in PostgreSQL, which several servers may share.
+//!
+//! Every statement runs in READ COMMITTED ([`session`]): one that finds a row locked waits for it, and then judges the
+//! newest version of that row, which is what makes one conditional statement enough:
+//!
+//! - **Two servers with one OTP**: one `UPDATE` has the row, the other waits, finds `position < $3` no longer true, and
+//!   changes nothing. If the first comes to nothing (a crash, a rollback), the second one's condition still holds, and it
+//!   is the one. Only then is looked why nothing was changed; that reads, and decides nothing.
+//! - **Two servers with the first OTP of a token that nobody knew**: one `INSERT` has the place in the index, the other
+//!   waits there and goes on as the `UPDATE` above.
+//! - **An OTP, while its key is replaced or removed**: the change locks the row first and reads its position then. An
+//!   `UPDATE` that was before it is in what the change sets aside; one that waits for it finds another fingerprint, and
+//!   is told [`StoreFault::NotThisKey`].
+//! - **An OTP, while its token is switched off, or its position raised**: the same row, the same wait.
+//! - **Two changes at a time** (of keys, of many positions, of the tables): the later waits for the whole of the former,
+//!   by an advisory lock that no OTP waits for. An OTP holds one row and waits for no other, so nothing can wait in a
+//!   circle.
+//!
+//! A commit is answered when it is durable ([`session`]), and the answer taken is the last one, *ready for the next
+//! query*: the count of rows comes before the commit. A connection that is lost before that is a fault, and nothing is
+//! tried again: a second try would find the position that the first one stored, and call a good OTP replayed. The one
+//! thing that goes on by itself is the next caller, on a new connection.
+//!
+//! What this cannot know: a standby that takes over without having had every commit (asynchronous replication, a backup
+//! put back) makes the OTPs since then fresh again. With `synchronous_standby_names` on the primary it has had them.
+
+mod advance;
+mod change;
+mod clients;
+mod lease;
+mod place;
+mod schema;
+mod session;
+mod tls;
+mod tokens;
+
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod tests;
 
 use super::*;
+use change::Change;
+use deadpool_postgres::{
+    ClientWrapper, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use lease::Lease;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::RwLock;
+
+/// How long anything may take that a question waits for.
+const SHORT: Duration = Duration::from_secs(5);
+/// How long a change of many tokens may take.
+const LONG: Duration = Duration::from_secs(900);
 
 /// A store in PostgreSQL.
 #[derive(Clone)]
-pub struct Postgres;
-
-#[expect(missing_docs, clippy::unused_async, reason = "stands in until it is written")]
-impl Postgres {
-    pub async fn create(_at: &crate::config::Postgres, _key: StoreKeyId) -> Result<Self, StoreFault> {
-        Err(none())
-    }
-    pub async fn open(_at: &crate::config::Postgres, _key: StoreKeyId) -> Result<Self, StoreFault> {
-        Err(none())
-    }
-    #[must_use]
-    pub fn at(&self) -> &str {
-        ""
-    }
-    pub async fn version(&self) -> Result<String, StoreFault> {
-        Err(none())
-    }
-    pub async fn client(&self, _id: ClientId) -> Result<Option<Client>, StoreFault> {
-        Err(none())
-    }
-    pub async fn token(&self, _id: PublicId) -> Result<Option<Token>, StoreFault> {
-        Err(none())
-    }
-    pub async fn advance(&self, _step: Step) -> Result<Advanced, StoreFault> {
-        Err(none())
-    }
-    pub async fn ready(&self) -> Result<(), StoreFault> {
-        Err(none())
-    }
-    pub async fn add_client(
-        &self,
-        _id: Option<ClientId>,
-        _make: impl Fn(ClientId) -> Client + Send + 'static,
-    ) -> Result<Option<Client>, StoreFault> {
-        Err(none())
-    }
-    pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
-        Err(none())
-    }
-    pub async fn change_client(&self, _id: ClientId, _change: ClientChange) -> Result<bool, StoreFault> {
-        Err(none())
-    }
-    pub async fn enrol(&self, _keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
-        Err(none())
-    }
-    pub async fn remove_key(&self, _id: PublicId) -> Result<bool, StoreFault> {
-        Err(none())
-    }
-    pub async fn set_enabled(&self, _id: PublicId, _enabled: bool) -> Result<bool, StoreFault> {
-        Err(none())
-    }
-    pub async fn raise(&self, _known: Vec<Known>) -> Result<Raised, StoreFault> {
-        Err(none())
-    }
-    pub async fn tokens(&self, _after: Option<PublicId>) -> Result<Vec<Token>, StoreFault> {
-        Err(none())
-    }
-    pub async fn count(&self) -> Result<Count, StoreFault> {
-        Err(none())
-    }
-    pub async fn close(&self) {}
+pub struct Postgres {
+    pool: Pool,
+    at: Arc<str>,
+    /// Held for reading by everything that is under way.
+    busy: Arc<RwLock<()>>,
 }
 
-fn none() -> StoreFault {
-    StoreFault::Missing("postgres".to_owned())
+/// Why something did not happen.
+enum Trouble {
+    /// The database, or the way to it.
+    Database(tokio_postgres::Error),
+    /// The server cannot keep positions.
+    Unfit(&'static str),
+    /// What is stored cannot be.
+    Damaged(String),
+    /// What was asked for cannot be.
+    Cannot(&'static str),
+    /// As it is told.
+    Told(StoreFault),
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreFault> for Trouble {
+    fn from(fault: StoreFault) -> Self {
+        Self::Told(fault)
+    }
+}
+
+type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + Send + 'a>>;
+
+#[expect(missing_docs, reason = "Store says it")]
+impl Postgres {
+    pub async fn create(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let store = Self::connect(at)?;
+        let name = Arc::clone(&store.at);
+        store.run(LONG, move |db| Box::pin(async move { schema::create(db, &name, key).await })).await?;
+        Ok(store)
+    }
+
+    pub async fn open(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let store = Self::connect(at)?;
+        let name = Arc::clone(&store.at);
+        store.run(LONG, move |db| Box::pin(async move { schema::open(db, &name, key).await })).await?;
+        Ok(store)
+    }
+
+    #[must_use]
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    pub async fn version(&self) -> Result<String, StoreFault> {
+        let version = self.run(SHORT, |db| {
+            Box::pin(async { Ok(db.query_one("SHOW server_version", &[]).await?.try_get::<_, String>(0)?) })
+        });
+        Ok(format!("PostgreSQL {}", version.await?))
+    }
+
+    pub async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(clients::one(db, id))).await
+    }
+
+    pub async fn token(&self, id: PublicId) -> Result<Option<Token>, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(tokens::one(db, id))).await
+    }
+
+    pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(advance::advance(db, step))).await
+    }
+
+    pub async fn ready(&self) -> Result<(), StoreFault> {
+        self.run(SHORT, |db| Box::pin(ready(db))).await
+    }
+
+    pub async fn add_client(
+        &self,
+        id: Option<ClientId>,
+        make: impl Fn(ClientId) -> Client + Send + 'static,
+    ) -> Result<Option<Client>, StoreFault> {
+        self.run(LONG, move |db| Box::pin(clients::add(db, id, make))).await
+    }
+
+    pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
+        self.run(SHORT, |db| Box::pin(clients::all(db))).await
+    }
+
+    pub async fn change_client(&self, id: ClientId, change: ClientChange) -> Result<bool, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(clients::change(db, id, change))).await
+    }
+
+    pub async fn enrol(&self, keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
+        self.run(LONG, move |db| Box::pin(tokens::enrol(db, keys))).await
+    }
+
+    pub async fn remove_key(&self, id: PublicId) -> Result<bool, StoreFault> {
+        self.run(LONG, move |db| Box::pin(tokens::remove_key(db, id))).await
+    }
+
+    pub async fn set_enabled(&self, id: PublicId, enabled: bool) -> Result<bool, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(tokens::set_enabled(db, id, enabled))).await
+    }
+
+    pub async fn raise(&self, known: Vec<Known>) -> Result<Raised, StoreFault> {
+        self.run(LONG, move |db| Box::pin(tokens::raise(db, known))).await
+    }
+
+    pub async fn tokens(&self, after: Option<PublicId>) -> Result<Vec<Token>, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(tokens::page(db, after))).await
+    }
+
+    pub async fn count(&self) -> Result<Count, StoreFault> {
+        self.run(SHORT, |db| Box::pin(tokens::count(db))).await
+    }
+
+    pub async fn close(&self) {
+        drop(self.busy.write().await);
+        self.pool.close();
+    }
+}
+
+impl Postgres {
+    /// Reads what says how to connect. Connections are made when they are needed.
+    fn connect(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
+        let place = place::read(from)?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_connect(place.config, session::Opener(place.tls), recycling);
+        let pool = Pool::builder(manager)
+            .max_size(from.pool)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(session::WAIT))
+            .create_timeout(Some(session::WAIT))
+            .post_create(session::prepare())
+            .build()
+            .map_err(|why| StoreFault::Database { at: place.at.clone(), why: why.to_string() })?;
+        Ok(Self { pool, at: place.at.into(), busy: Arc::default() })
+    }
+
+    /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`.
+    async fn run<T>(
+        &self,
+        limit: Duration,
+        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
+    ) -> Result<T, StoreFault> {
+        let busy = Arc::clone(&self.busy).read_owned().await;
+        let client = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| self.fault(unreached(&error, self.pool.status().max_size)))?;
+        let mut lease = Lease::new(client, busy);
+        let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
+        match tokio::time::timeout(limit, what(client)).await {
+            Ok(Ok(done)) => {
+                lease.give_back();
+                Ok(done)
+            }
+            Ok(Err(Trouble::Told(fault))) => {
+                lease.give_back();
+                Err(fault)
+            }
+            Ok(Err(Trouble::Damaged(what))) => {
+                lease.give_back();
+                Err(StoreFault::Damaged { at: self.at.to_string(), what })
+            }
+            Ok(Err(Trouble::Cannot(why))) => {
+                lease.give_back();
+                Err(self.fault(why.to_owned()))
+            }
+            // A connection on which anything else went wrong is used for nothing more.
+            Ok(Err(Trouble::Unfit(why))) => {
+                lease.give_up();
+                Err(self.fault(why.to_owned()))
+            }
+            Ok(Err(Trouble::Database(error))) => {
+                lease.give_up();
+                Err(self.fault(words(&error)))
+            }
+            Err(_) => {
+                lease.give_up();
+                Err(self.fault(format!("no answer within {} seconds", limit.as_secs())))
+            }
+        }
+    }
+
+    fn fault(&self, why: String) -> StoreFault {
+        StoreFault::Database { at: self.at.to_string(), why }
+    }
+}
+
+/// Whether it can be written to now: takes a lock that has to be written down, and waits until that is durable.
+async fn ready(db: &mut ClientWrapper) -> Result<(), Trouble> {
+    if let Some(why) = session::unfit(db).await? {
+        return Err(Trouble::Unfit(why));
+    }
+    let row = db.prepare_cached("SELECT one FROM ykvald.meta FOR NO KEY UPDATE").await?;
+    db.query_one(&row, &[]).await?;
+    Ok(())
+}
+
+/// Why there is no connection.
+fn unreached(error: &PoolError, most: usize) -> String {
+    match error {
+        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => {
+            format!(
+                "all {most} connections were busy for {} seconds (postgres.pool)",
+                session::WAIT.as_secs()
+            )
+        }
+        PoolError::Timeout(_) => format!("no connection within {} seconds", session::WAIT.as_secs()),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => words(error),
+        PoolError::PostCreateHook(HookError::Message(why)) => why.to_string(),
+        PoolError::Closed => "is closed".to_owned(),
+        PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
+    }
+}
+
+/// An error as people read it. Not the detail that a server gives: it quotes rows.
+fn words(error: &tokio_postgres::Error) -> String {
+    if let Some(said) = error.as_db_error() {
+        return format!("{}: {}", said.severity(), said.message());
+    }
+    let mut words = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(why) = next {
+        let why_words = why.to_string();
+        // Some say their source's words themselves.
+        if !words.ends_with(&why_words) {
+            words = format!("{words}: {why_words}");
+        }
+        next = why.source();
+    }
+    words
+}
+
+/// A position as a number of PostgreSQL's.
+fn stored(position: Position) -> Result<i64, Trouble> {
+    i64::try_from(position.to_stored())
+        .map_err(|_| Trouble::Cannot("a position is no number of PostgreSQL's"))
+}
+
+/// And back.
+fn position(stored: Option<i64>, of: PublicId) -> Result<Option<Position>, Trouble> {
+    let number =
+        stored.map(u64::try_from).transpose().map_err(|_| Trouble::Damaged(format!("token {of}")))?;
+    Ok(number.map(Position::from_stored))
 }

@@ -1,0 +1,51 @@
+//! A connection while somebody has it.
+
+use super::SHORT;
+use deadpool_postgres::{ClientWrapper, Object};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedRwLockReadGuard;
+use tokio::time::timeout;
+
+/// Goes back into the pool only when nothing is left of what was done with it.
+pub(super) struct Lease(Option<(Object, OwnedRwLockReadGuard<()>)>);
+
+impl Lease {
+    pub(super) fn new(client: Object, busy: OwnedRwLockReadGuard<()>) -> Self {
+        Self(Some((client, busy)))
+    }
+
+    pub(super) fn client(&mut self) -> Option<&mut ClientWrapper> {
+        self.0.as_mut().map(|(client, _)| &mut **client)
+    }
+
+    /// Everything asked was answered.
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    /// It is closed, and the pool makes another.
+    pub(super) fn give_up(mut self) {
+        if let Some((client, _busy)) = self.0.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+/// The caller went away in the middle (a client that hung up, a deadline). What was sent is finished by the server, and
+/// its answers are still to come: whoever had the connection next would wait for them.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some((client, busy)) = self.0.take() else { return };
+        let Ok(runtime) = Handle::try_current() else {
+            drop(Object::take(client));
+            return;
+        };
+        runtime.spawn(async move {
+            let settled = timeout(SHORT, client.simple_query("")).await;
+            if !matches!(settled, Ok(Ok(_))) {
+                drop(Object::take(client));
+            }
+            drop(busy);
+        });
+    }
+}

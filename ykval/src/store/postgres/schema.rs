@@ -1,0 +1,72 @@
+//! The tables: made, recognized, and carried forward.
+//!
+//! They are in a schema of their own, `ykvald`, and every statement names it: what a search_path says, of the role, the
+//! database or a URL, neither hides them nor puts others in their place; `public` may be closed to all but its owner (as
+//! it is since PostgreSQL 15); and `DROP SCHEMA` or a dump of one schema takes all of a store and nothing else.
+
+use super::{Change, Trouble};
+use crate::store::StoreFault;
+use deadpool_postgres::{ClientWrapper, Transaction};
+use yubiotp::seal::StoreKeyId;
+
+/// What makes each schema of the one before it; the first is number 1.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.postgres.sql")];
+
+const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// Makes what is missing.
+pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+    // Under the lock of all changes: of several servers that begin together, one makes the tables, and the others find
+    // them.
+    let change = Change::begin(db).await?;
+    let here = "SELECT to_regnamespace('ykvald') IS NOT NULL, to_regclass('ykvald.meta') IS NOT NULL";
+    let here = change.query_one(here, &[]).await?;
+    // CREATE SCHEMA needs a right on the database that a role may lack whose schema was made for it.
+    if !here.try_get::<_, bool>(0)? {
+        change.batch_execute("CREATE SCHEMA ykvald").await?;
+    }
+    if !here.try_get::<_, bool>(1)? {
+        forward(&change, 0).await?;
+        let is = "INSERT INTO ykvald.meta (schema_number, store_key) VALUES ($1, $2)";
+        change.execute(is, &[&KNOWN, &key.0.as_slice()]).await?;
+    }
+    let found = found(&change.query_one(META, &[]).await?, at, key)?;
+    if found < KNOWN {
+        forward(&change, found).await?;
+        change.execute("UPDATE ykvald.meta SET schema_number = $1", &[&KNOWN]).await?;
+    }
+    Ok(change.commit().await?)
+}
+
+/// Sees that everything is there.
+pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+    let here = db.query_one("SELECT to_regclass('ykvald.meta') IS NOT NULL", &[]).await?;
+    if !here.try_get::<_, bool>(0)? {
+        return Err(StoreFault::Missing(at.to_owned()).into());
+    }
+    let found = found(&db.query_one(META, &[]).await?, at, key)?;
+    if found < KNOWN { create(db, at, key).await } else { Ok(()) }
+}
+
+const META: &str = "SELECT schema_number, store_key FROM ykvald.meta";
+
+/// The number of the schema, once the store is found to be one of ours, and this key's.
+fn found(row: &tokio_postgres::Row, at: &str, given: StoreKeyId) -> Result<i64, Trouble> {
+    let (found, wanted): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    if found > KNOWN {
+        return Err(StoreFault::Later { at: at.to_owned(), found, known: KNOWN }.into());
+    }
+    let wanted = wanted.try_into().map(StoreKeyId).map_err(|_| Trouble::Damaged("ykvald.meta".to_owned()))?;
+    if wanted != given {
+        return Err(StoreFault::OtherStoreKey { at: at.to_owned(), wanted, given }.into());
+    }
+    Ok(found)
+}
+
+async fn forward(change: &Transaction<'_>, from: i64) -> Result<(), Trouble> {
+    let from = usize::try_from(from).map_err(|_| Trouble::Damaged("ykvald.meta".to_owned()))?;
+    for migration in MIGRATIONS.iter().skip(from) {
+        change.batch_execute(migration).await?;
+    }
+    Ok(())
+}

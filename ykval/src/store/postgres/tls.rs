@@ -1,0 +1,54 @@
+//! TLS to the database, by rustls and *ring*: the chain and the name in the certificate are always checked.
+
+use crate::file::{self, Audience};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use std::path::Path;
+use std::sync::Arc;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+const MOST_AUTHORITIES: u64 = 16 << 20;
+
+/// Where systems keep their bundle. None is compiled in: a site that takes an authority out of its system means it.
+const SYSTEM: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Arch
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",                  // RHEL, older
+    "/etc/ssl/ca-bundle.pem",                            // SUSE
+    "/etc/ssl/cert.pem",                                 // Alpine
+];
+
+/// What connects; where TLS is not used it trusts nobody, and is not asked.
+pub(super) fn connector(used: bool, ca: Option<&Path>) -> Result<MakeRustlsConnect, String> {
+    let roots = if used { roots(ca)? } else { RootCertStore::empty() };
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("no TLS: {error}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn roots(named: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let path =
+        named.or_else(|| SYSTEM.iter().map(Path::new).find(|path| path.exists())).ok_or_else(|| {
+            format!("no certificate authorities: none of {} exists: set postgres.ca", SYSTEM.join(", "))
+        })?;
+    let text = file::read(path, Audience::Everyone, MOST_AUTHORITIES).map_err(|why| why.to_string())?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let added = certificate
+            .map_err(|why| why.to_string())
+            .and_then(|certificate| roots.add(certificate).map_err(|why| why.to_string()));
+        // In the system's bundle a bad one is passed over: the other hundred are good. Of a file that somebody named, it
+        // is an error.
+        if let (Err(why), Some(_)) = (added, named) {
+            return Err(format!("{}: a certificate cannot be used: {why}", path.display()));
+        }
+    }
+    if roots.is_empty() {
+        return Err(format!("{}: holds no certificate (PEM: -----BEGIN CERTIFICATE-----)", path.display()));
+    }
+    Ok(roots)
+}

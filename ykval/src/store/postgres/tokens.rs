@@ -1,0 +1,218 @@
+//! Tokens, and changes of them. The races are thought through in `postgres.rs`.
+
+use super::{Change, Trouble, position, stored};
+use crate::store::{Count, Enrolled, Enrolment, Known, PAGE, Raised, Token};
+use deadpool_postgres::{ClientWrapper, Transaction};
+use std::collections::{HashSet, VecDeque};
+use tokio_postgres::Row;
+use yubiotp::PublicId;
+use yubiotp::key::Fingerprint;
+use yubiotp::seal::Sealed;
+
+/// The most rows of one statement.
+const AT_ONCE: usize = 10_000;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT public_id, fingerprint, sealed, enabled, position, modified FROM ykvald.tokens WHERE ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Token, Trouble> {
+    let id: &[u8] = row.try_get(0)?;
+    let id = PublicId::from_bytes(id).ok_or_else(|| Trouble::Damaged("a public id".to_owned()))?;
+    let damaged = || Trouble::Damaged(format!("token {id}"));
+    let fingerprint = Fingerprint(row.try_get::<_, &[u8]>(1)?.try_into().map_err(|_| damaged())?);
+    let sealed = row.try_get::<_, Option<&[u8]>>(2)?;
+    let sealed = sealed.map(|sealed| Sealed::from_bytes(sealed).ok_or_else(damaged)).transpose()?;
+    Ok(Token {
+        id,
+        key: sealed.map(|sealed| (fingerprint, sealed)),
+        enabled: row.try_get(3)?,
+        position: position(row.try_get(4)?, id)?,
+        modified: row.try_get(5)?,
+    })
+}
+
+pub(super) async fn one(db: &mut ClientWrapper, id: PublicId) -> Result<Option<Token>, Trouble> {
+    let one = db.prepare_cached(select!("public_id = $1")).await?;
+    db.query_opt(&one, &[&id.as_bytes()]).await?.as_ref().map(read).transpose()
+}
+
+pub(super) async fn page(db: &mut ClientWrapper, after: Option<PublicId>) -> Result<Vec<Token>, Trouble> {
+    // No id is below that of no bytes.
+    let (page, from) = match &after {
+        Some(after) => (select!("public_id > $1 ORDER BY public_id LIMIT $2"), after.as_bytes()),
+        None => (select!("public_id >= $1 ORDER BY public_id LIMIT $2"), [].as_slice()),
+    };
+    let page = db.prepare_cached(page).await?;
+    let most = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    db.query(&page, &[&from, &most]).await?.iter().map(read).collect()
+}
+
+pub(super) async fn count(db: &mut ClientWrapper) -> Result<Count, Trouble> {
+    let both = "SELECT (SELECT count(*) FROM ykvald.clients), (SELECT count(*) FROM ykvald.tokens)";
+    let row = db.query_one(both, &[]).await?;
+    let number = |at| row.try_get::<_, i64>(at).map(i64::cast_unsigned);
+    Ok(Count { clients: number(0)?, tokens: number(1)? })
+}
+
+pub(super) async fn set_enabled(
+    db: &mut ClientWrapper,
+    id: PublicId,
+    enabled: bool,
+) -> Result<bool, Trouble> {
+    let switch = "UPDATE ykvald.tokens SET enabled = $2 WHERE public_id = $1";
+    Ok(db.execute(switch, &[&id.as_bytes(), &enabled]).await? == 1)
+}
+
+/// As many of `all` as one statement may have, no token twice: what comes again comes later, in its turn.
+fn some<T>(all: &mut VecDeque<T>, id: impl Fn(&T) -> PublicId) -> Vec<T> {
+    let (mut now, mut again) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    while now.len() < AT_ONCE
+        && let Some(one) = all.pop_front()
+    {
+        if seen.insert(id(&one)) { &mut now } else { &mut again }.push(one);
+    }
+    for one in again.into_iter().rev() {
+        all.push_front(one);
+    }
+    now
+}
+
+/// What is not here yet.
+const ADD: &str = "INSERT INTO ykvald.tokens (public_id, fingerprint, sealed, enabled)
+    SELECT k.id, k.fingerprint, k.sealed, true
+    FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS k (id, fingerprint, sealed)
+    ON CONFLICT (public_id) DO NOTHING";
+
+/// From here on the positions of these stand still, and the statements after this one see them as they are.
+const HOLD: &str = "SELECT count(*) FROM (
+    SELECT FROM ykvald.tokens t JOIN unnest($1::bytea[], $2::bytea[]) AS k (id, fingerprint) ON t.public_id = k.id
+    WHERE t.fingerprint <> k.fingerprint FOR UPDATE OF t) held";
+
+/// What the key that was here came to. Where it was elsewhere, that is more than is retired already, or nothing: the
+/// position of a token whose key was removed is the highest of those.
+const RETIRE: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
+    SELECT t.public_id, t.fingerprint, t.position
+    FROM ykvald.tokens t JOIN unnest($1::bytea[], $2::bytea[]) AS k (id, fingerprint) ON t.public_id = k.id
+    WHERE t.fingerprint <> k.fingerprint AND t.position IS NOT NULL
+        AND (t.fingerprint <> '\x0000000000000000'
+            OR t.position > ALL (SELECT o.position FROM ykvald.retired o WHERE o.public_id = t.public_id))
+    ON CONFLICT (public_id, fingerprint) DO UPDATE SET position = greatest(r.position, excluded.position)";
+
+/// A key goes on from what it, or one elsewhere, came to.
+const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, sealed = k.sealed,
+        position = k.position, nonce = '', modified = CASE WHEN k.position IS NOT NULL THEN t.modified END
+    FROM (SELECT n.id, n.fingerprint, n.sealed, (SELECT max(r.position) FROM ykvald.retired r
+            WHERE r.public_id = n.id AND r.fingerprint IN (n.fingerprint, '\x0000000000000000')) AS position
+        FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS n (id, fingerprint, sealed)) k
+    WHERE t.public_id = k.id AND t.fingerprint <> k.fingerprint";
+
+pub(super) async fn enrol(db: &mut ClientWrapper, keys: Vec<Enrolment>) -> Result<Enrolled, Trouble> {
+    let mut keys = VecDeque::from(keys);
+    let change = Change::begin(db).await?;
+    let mut enrolled = Enrolled::default();
+    while !keys.is_empty() {
+        let some = some(&mut keys, |key| key.id);
+        let ids: Vec<_> = some.iter().map(|key| key.id.as_bytes()).collect();
+        let fingerprints: Vec<_> = some.iter().map(|key| key.fingerprint.0.as_slice()).collect();
+        let sealed: Vec<_> = some.iter().map(|key| key.sealed.as_bytes().as_slice()).collect();
+        let added = run(&change, ADD, &[&ids, &fingerprints, &sealed]).await?;
+        run(&change, HOLD, &[&ids, &fingerprints]).await?;
+        run(&change, RETIRE, &[&ids, &fingerprints]).await?;
+        let changed = run(&change, REPLACE, &[&ids, &fingerprints, &sealed]).await?;
+        enrolled.added = enrolled.added.saturating_add(added);
+        enrolled.changed = enrolled.changed.saturating_add(changed);
+        let rest = (some.len() as u64).saturating_sub(added).saturating_sub(changed);
+        enrolled.unchanged = enrolled.unchanged.saturating_add(rest);
+    }
+    change.commit().await?;
+    Ok(enrolled)
+}
+
+async fn run(
+    change: &Transaction<'_>,
+    statement: &str,
+    values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+) -> Result<u64, Trouble> {
+    let statement = change.prepare_cached(statement).await?;
+    Ok(change.execute(&statement, values).await?)
+}
+
+pub(super) async fn remove_key(db: &mut ClientWrapper, id: PublicId) -> Result<bool, Trouble> {
+    let change = Change::begin(db).await?;
+    let hold = "SELECT 1 FROM ykvald.tokens WHERE public_id = $1 AND sealed IS NOT NULL FOR UPDATE";
+    let retire = "INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
+        SELECT public_id, fingerprint, position FROM ykvald.tokens WHERE public_id = $1 AND position IS NOT NULL
+        ON CONFLICT (public_id, fingerprint) DO UPDATE SET position = greatest(r.position, excluded.position)";
+    // Whose OTPs come now nobody here can tell: they go on from the highest of all.
+    let remove = r"UPDATE ykvald.tokens t SET fingerprint = '\x0000000000000000', sealed = NULL,
+            position = h.position, nonce = '', modified = CASE WHEN h.position IS NOT NULL THEN t.modified END
+        FROM (SELECT max(r.position) AS position FROM ykvald.retired r WHERE r.public_id = $1) h
+        WHERE t.public_id = $1";
+    let id = id.as_bytes();
+    if change.query_opt(hold, &[&id]).await?.is_none() {
+        return Ok(false);
+    }
+    change.execute(retire, &[&id]).await?;
+    change.execute(remove, &[&id]).await?;
+    change.commit().await?;
+    Ok(true)
+}
+
+const ADD_KNOWN: &str = r"INSERT INTO ykvald.tokens (public_id, fingerprint, enabled, position, nonce, modified)
+    SELECT k.id, '\x0000000000000000', true, k.position, k.nonce, k.modified
+    FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[]) AS k (id, position, nonce, modified)
+    ON CONFLICT (public_id) DO NOTHING";
+
+const SWITCH_OFF: &str = "UPDATE ykvald.tokens t SET enabled = false
+    FROM unnest($1::bytea[], $2::boolean[]) AS k (id, enabled)
+    WHERE t.public_id = k.id AND t.enabled AND NOT k.enabled";
+
+/// Of a token whose keys were removed, what is known elsewhere stays apart from what those came to: it counts against
+/// every key that comes.
+const KEEP: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
+    SELECT t.public_id, t.fingerprint, k.position
+    FROM ykvald.tokens t JOIN unnest($1::bytea[], $2::bigint[]) AS k (id, position) ON t.public_id = k.id
+    WHERE t.fingerprint = '\x0000000000000000' AND k.position IS NOT NULL
+        AND EXISTS (SELECT FROM ykvald.retired o WHERE o.public_id = t.public_id)
+    ON CONFLICT (public_id, fingerprint) DO UPDATE SET position = greatest(r.position, excluded.position)";
+
+const RAISE: &str = "UPDATE ykvald.tokens t SET position = k.position, nonce = k.nonce, modified = k.modified
+    FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[]) AS k (id, position, nonce, modified)
+    WHERE t.public_id = k.id AND (t.position IS NULL OR t.position < k.position) AND k.position IS NOT NULL";
+
+pub(super) async fn raise(db: &mut ClientWrapper, known: Vec<Known>) -> Result<Raised, Trouble> {
+    let mut known = VecDeque::from(known);
+    let change = Change::begin(db).await?;
+    let mut raised = Raised::default();
+    while !known.is_empty() {
+        let some = some(&mut known, |known| known.id);
+        let ids: Vec<_> = some.iter().map(|known| known.id.as_bytes()).collect();
+        let enabled: Vec<_> = some.iter().map(|known| known.enabled).collect();
+        let positions = some.iter().map(|known| known.position.map(stored).transpose());
+        let positions = positions.collect::<Result<Vec<_>, _>>()?;
+        // Both are of the position.
+        let nonce = |known: &Known| known.position.map_or_else(String::new, |_| known.nonce.clone());
+        let nonces: Vec<_> = some.iter().map(nonce).collect();
+        let modified: Vec<_> =
+            some.iter().map(|known| known.modified.filter(|_| known.position.is_some())).collect();
+        // Those that are added come switched on, to be counted with the others.
+        let added = run(&change, ADD_KNOWN, &[&ids, &positions, &nonces, &modified]).await?;
+        let disabled = run(&change, SWITCH_OFF, &[&ids, &enabled]).await?;
+        run(&change, KEEP, &[&ids, &positions]).await?;
+        let grown = run(&change, RAISE, &[&ids, &positions, &nonces, &modified]).await?;
+        raised.added = raised.added.saturating_add(added);
+        raised.disabled = raised.disabled.saturating_add(disabled);
+        raised.raised = raised.raised.saturating_add(grown);
+        let rest = (some.len() as u64).saturating_sub(added).saturating_sub(grown);
+        raised.unchanged = raised.unchanged.saturating_add(rest);
+    }
+    change.commit().await?;
+    Ok(raised)
+}
