@@ -18,6 +18,7 @@ mod readme;
 mod reproducible;
 mod root;
 mod rpm;
+mod server;
 mod shipped;
 mod source;
 mod story;

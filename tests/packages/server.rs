@@ -1,0 +1,143 @@
+//! The validation server's packages: installed, asked, restarted, removed, purged.
+
+use crate::base;
+use crate::root::{Root, TARGET};
+use crate::shipped::{server_deb, server_rpm};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::soft_yubikey::SoftYubiKey;
+use tests::ykvald::{Client, Question, free_port, get};
+
+/// The server as the unit starts it: its user, and the store key handed over.
+struct Served {
+    child: Child,
+    at: SocketAddr,
+}
+
+impl Served {
+    fn start(root: &Root) -> Self {
+        let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        // What LoadCredential= does.
+        root.run(
+            "install -d -m 700 -o ykvald /run/credentials && install -m 400 -o ykvald /etc/ykvald/store.key /run/credentials",
+        )
+        .ok();
+        let mut command = root.command_as("ykvald", "/usr/bin/ykvald");
+        command.env("CREDENTIALS_DIRECTORY", "/run/credentials").args(["serve", "--listen", &at.to_string()]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !get(at, "/readyz").is_ok_and(|reply| reply.status == 200) {
+            assert!(Instant::now() < deadline, "it is not ready");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Self { child, at }
+    }
+
+    fn says(&self, client: &Client, otp: &str) -> String {
+        let asked = Question::new(client, otp).signed(&client.key);
+        get(self.at, &format!("/wsapi/2.0/verify?{}", asked.query())).unwrap().says()
+    }
+
+    fn stop(mut self, root: &Root) {
+        root.quietly("pkill -TERM -x ykvald || kill $(pidof ykvald)", "").ok();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn the_life_of_a_server() {
+    let Some(root) = Root::start("server") else { return };
+    root.story.step("install the server");
+    let said = root.run(&format!("apt-get install -qq {TARGET}/{}", server_deb())).ok().said;
+    assert!(said.contains("Nothing is started"), "{said}");
+    let modes = "stat -c '%a %U:%G %n' /etc/ykvald /etc/ykvald/* /var/lib/ykvald /var/lib/ykvald/ykvald.db";
+    let modes = root.run(modes).ok().said;
+    for line in [
+        "755 root:root /etc/ykvald\n",
+        "640 root:ykvald /etc/ykvald/config.toml\n",
+        "600 root:root /etc/ykvald/store.key\n",
+        "700 ykvald:ykvald /var/lib/ykvald\n",
+        "600 ykvald:ykvald /var/lib/ykvald/ykvald.db\n",
+    ] {
+        assert!(modes.contains(line), "{line} is not in {modes}");
+    }
+    root.run("ykvald check").ok();
+
+    root.story.step("a client and a key, by root; questions, to the server's user");
+    let mut token = SoftYubiKey::numbered(1);
+    root.run_reading("ykvald key import -", &(token.traditional_log_line() + "\n")).ok();
+    let added = root.run("ykvald client add --name web --json").ok().said;
+    let added: serde_json::Value = serde_json::from_str(&added).unwrap();
+    let client = Client { id: added["id"].as_u64().unwrap(), key: added["key"].as_str().unwrap().to_owned() };
+    let served = Served::start(&root);
+    let old = token.press();
+    assert_eq!(served.says(&client, &old), "OK");
+    // Root changes what the server has open.
+    root.run(&format!("ykvald key disable {}", token.public_id())).ok();
+    assert_eq!(served.says(&client, &token.press()), "BAD_OTP");
+    root.run(&format!("ykvald key enable {}", token.public_id())).ok();
+    assert_eq!(served.says(&client, &token.press()), "OK");
+    served.stop(&root);
+    let files = root.run("stat -c '%U' /var/lib/ykvald/*").ok().said;
+    assert!(files.lines().all(|owner| owner == "ykvald"), "root left something of its own: {files}");
+
+    root.story.step("removed and installed again: it goes on where it was");
+    root.run("apt-get remove -qq ykvald").ok();
+    assert!(!root.exists("/usr/bin/ykvald") && root.exists("/var/lib/ykvald/ykvald.db"));
+    root.run(&format!("apt-get install -qq {TARGET}/{}", server_deb())).ok();
+    let served = Served::start(&root);
+    assert_eq!(served.says(&client, &old), "REPLAYED_OTP");
+    served.stop(&root);
+
+    root.story.step("purged");
+    root.run("apt-get purge -qq ykvald").ok();
+    assert!(!root.exists("/etc/ykvald") && !root.exists("/var/lib/ykvald"));
+}
+
+/// systemd's own judgement of the unit, as it is installed.
+#[test]
+fn the_unit_is_one_and_is_confined() {
+    if !base::installed("systemd-analyze") {
+        return tests::skip("needs systemd-analyze");
+    }
+    let Some(root) = Root::start("unit") else { return };
+    root.run(&format!("apt-get install -qq {TARGET}/{}", server_deb())).ok();
+    let unit = root.inside("/usr/lib/systemd/system/ykvald.service");
+    let security = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20"])
+        .arg(&unit)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[security.stdout, security.stderr].concat()).into_owned();
+    assert!(security.status.success(), "{said}");
+    let verified = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+    let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
+    // Neither the program nor its page is on this machine.
+    let others: Vec<_> =
+        said.lines().filter(|line| !line.contains("is not executable") && !line.contains("'man ")).collect();
+    assert!(others.is_empty(), "{others:#?}");
+}
+
+/// The rpm holds the same files.
+#[test]
+fn the_rpm_is_the_same() {
+    if !base::installed("rpm") {
+        return tests::skip("needs rpm");
+    }
+    let lines = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let list = String::from_utf8(output.stdout).unwrap();
+        let names = list.lines().filter_map(|line| line.split_whitespace().last()).map(|name| {
+            name.trim_start_matches('.').replace("/vendor-completions/", "/site-functions/").replace("vendor_functions", "")
+        });
+        let names = names.filter(|name| !name.ends_with('/') && !name.contains("/share/doc/"));
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let rpm = lines(Command::new("rpm").args(["-qpl"]).arg(base::target().join(server_rpm())));
+    let deb = lines(Command::new("dpkg-deb").arg("--contents").arg(base::target().join(server_deb())));
+    assert_eq!(rpm, deb);
+    assert!(deb.contains("/usr/lib/systemd/system/ykvald.service"), "{deb:?}");
+}
