@@ -99,6 +99,12 @@ impl Site {
         self.folder.path()
     }
 
+    /// Whether it is with SQLite.
+    #[must_use]
+    pub fn is_sqlite(&self) -> bool {
+        !self.store.contains("://")
+    }
+
     /// The first client.
     #[must_use]
     pub const fn client(&self) -> &Client {

@@ -1,0 +1,42 @@
+//! The validation server from outside: the real `ykvald`, asked by programs that nobody here wrote and by raw sockets,
+//! with SQLite and with PostgreSQL. One topic a file.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured for --nocapture"
+)]
+
+/// Each of these tests once with SQLite and once with PostgreSQL.
+macro_rules! on_both_stores {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $test() { super::$test(&tests::ykvald::Site::sqlite()); })+
+        }
+        mod postgres {
+            $(#[test] fn $test() {
+                match tests::ykvald::Site::postgres() {
+                    Ok(site) => super::$test(&site),
+                    Err(why) => tests::skip(&why),
+                }
+            })+
+        }
+    };
+}
+
+mod answers;
+mod crash;
+mod crowd;
+mod fuzz;
+mod ksm;
+mod load;
+mod malformed;
+mod peers;
+mod race;
+mod radius;
+mod secrets;
+mod stop;
+mod systemd;
+mod tls;
