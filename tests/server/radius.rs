@@ -27,7 +27,10 @@ thread pool {
   min_spare_servers = 1
   max_spare_servers = 2
 }
-client here { ipaddr = 127.0.0.1 secret = testing123 }
+client here {
+  ipaddr = 127.0.0.1
+  secret = testing123
+}
 modules {
   yubikey {
     id_length = 12
@@ -35,17 +38,33 @@ modules {
     decrypt = no
     validate = yes
     validation {
-      servers { uri = "URL" }
+      servers {
+        uri = "URL"
+      }
       client_id = ID
       api_key = "KEY"
-      pool { start = 1 min = 1 max = 2 uses = 0 retry_delay = 1 lifetime = 0 idle_timeout = 60 spread = yes }
+      pool {
+        start = 1
+        min = 1
+        max = 2
+      }
     }
   }
 }
 server default {
-  listen { type = auth ipaddr = 127.0.0.1 port = PORT }
-  authorize { yubikey }
-  authenticate { Auth-Type yubikey { yubikey } }
+  listen {
+    type = auth
+    ipaddr = 127.0.0.1
+    port = PORT
+  }
+  authorize {
+    yubikey
+  }
+  authenticate {
+    Auth-Type yubikey {
+      yubikey
+    }
+  }
 }
 "#;
 
