@@ -35,6 +35,7 @@ help:
 	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
 	@echo 'make check          formatting, lints, and what a login process loads'
 	@echo 'make bench          beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
+	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build          the module, the program that asks validation servers, and the command'
 	@echo 'make build-server   the validation server, ykvald'
@@ -71,6 +72,10 @@ check:
 bench:
 	@packaging/need bench
 	$(CARGO) bench -q -p tests --bench peers -- --write
+
+bench-server:
+	@packaging/need bench-server
+	$(CARGO) bench -q -p tests --bench server -- --write
 
 FUZZ_SECONDS ?= 600
 fuzz:

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-pub(crate) fn machine() -> String {
+/// With the versions of those of these packages that are installed.
+pub(crate) fn machine(packages: &[&str]) -> String {
     let cpu = field("/proc/cpuinfo", "model name\t: ");
     let cores = fs::read_to_string("/proc/cpuinfo").unwrap_or_default().matches("processor\t:").count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let system = field("/etc/os-release", "PRETTY_NAME=");
     let rustc = said("rustc", &["-V"]);
-    let packages = ["libpam0g", "libpam-oath", "libpam-yubico"];
-    let theirs = said("dpkg-query", &[&["-W", "-f", "${Package} ${Version}; "], &packages[..]].concat());
+    let theirs = said("dpkg-query", &[&["-W", "-f", "${Package} ${Version}; "], packages].concat());
     let theirs = theirs.trim_end_matches([';', ' ']);
     let theirs = if theirs.is_empty() { "the system's peers" } else { theirs };
     format!(

@@ -1,6 +1,5 @@
 //! The page: what was aimed at and what came of it, then the figures.
 
-use crate::machine::machine;
 use std::fmt::Write as _;
 
 /// What is aimed at.
@@ -28,24 +27,9 @@ pub(crate) struct Section {
     pub text: String,
 }
 
-const HEAD: &str = "\
-# What a login costs
-
-Written by `make bench`: do not edit. Ours is the module as it is released and installed; everybody goes through the
-machine's libpam, in turns, in one run, with an OTP of their own for each login. Times are medians. Nothing listens where
-the modules log to, on the machine of this page unless it says so.
-";
-
-/// All of it.
-pub(crate) fn page(sections: &[Section], large: u32) -> String {
-    let mut page = format!("{HEAD}\n{}\n\n", machine());
-    if large < 1_000_000 {
-        writeln!(
-            page,
-            "**A short run: {large} where the aims speak of a million. `BENCH_FULL=1 make bench`**\n"
-        )
-        .unwrap();
-    }
+/// All of it, behind what is said of it first.
+pub(crate) fn page(head: &str, sections: &[Section]) -> String {
+    let mut page = format!("{}\n\n", head.trim_end());
     page.push_str("| aim | | measured | | what bounds it |\n|---|---:|---:|---|---|\n");
     for aim in sections.iter().flat_map(|section| &section.aims) {
         let (sign, limit, over) = match aim.limit {

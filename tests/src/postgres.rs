@@ -121,6 +121,16 @@ impl Cluster {
         self.port
     }
 
+    /// The first of its processes, whose children the others are.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        let text = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        text.lines().next().unwrap().parse().unwrap()
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
