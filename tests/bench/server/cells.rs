@@ -3,9 +3,10 @@
 use crate::hello::Hello;
 use crate::load::{self, Load, Loaded};
 use crate::process;
-use crate::requests::Requests;
+use crate::requests::{Requests, Tokens};
 use crate::subject::{Kind, Subject};
 use std::time::Duration;
+use tests::ykvald::Client;
 
 /// What is measured.
 pub(crate) struct Plan {
@@ -72,6 +73,19 @@ pub(crate) fn measure(plan: &Plan, kind: Kind<'_>, tokens: usize) -> (Setup, Vec
     });
     let cells = cells.collect();
     (setup, cells)
+}
+
+/// The ceiling by itself, for whoever works on the load.
+pub(crate) fn ceiling_alone(plan: &Plan) {
+    let client = Client { id: 1, key: "EHmo8FMxuhumBlTinC4uYL0Mgwg=".to_owned() };
+    for &connections in &plan.connections {
+        let requests = Requests::new(&mut Tokens::new(1000), &client, connections, 10_000);
+        let hello = ceiling(plan, &requests, connections);
+        let Figures { rate, p99, processor, asking, .. } = hello;
+        eprintln!(
+            "{connections:>3} connections: {rate:.0}/s, p99 {p99:.2} ms, {processor:.1} µs each, asking {asking:.1}"
+        );
+    }
 }
 
 fn ceiling(plan: &Plan, requests: &Requests, connections: usize) -> Figures {

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 /// The first argument.
-pub(crate) const HELLO: &str = "hello";
+pub(crate) const HELLO: &str = "says-hello";
 
 const BODY: &str = "h=TO8409qUoRseQxgZmuDF1v6bze8=\r\nt=2026-11-22T00:30:01Z0284\r\n\
     otp=vvccccccccccidkfefrdhtrutjduvtcjbfeuvhehdvjjlb\r\nnonce=00000000000000000000000000000000\r\nsl=0\r\n\

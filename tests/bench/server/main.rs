@@ -78,6 +78,10 @@ fn main() -> ExitCode {
     let time = Duration::from_secs(if full { 15 } else { 3 });
     let plan = Plan { connections, time, questions: if full { 600_000 } else { 120_000 } };
 
+    if names.iter().any(|name| *name == "hello") {
+        cells::ceiling_alone(&plan);
+        return ExitCode::SUCCESS;
+    }
     let since = Instant::now();
     let cluster = wanted("postgresql").then(|| Cluster::start().unwrap());
     let syncs = disk::syncs(Duration::from_secs(2));
