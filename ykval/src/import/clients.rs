@@ -1,6 +1,6 @@
 //! `ykval-export-clients`: `id,active,created,secret,email,notes,otp`
 
-use super::fields::{active, bad, each_line, first, take, time};
+use super::fields::{active, bad, each_line, first, separator, take, time};
 use super::{BadLine, Problem};
 use std::collections::HashMap;
 use yubiotp::ykval::{ClientId, ClientKey};
@@ -65,8 +65,9 @@ fn read(line: usize, text: &str) -> Result<ClientEntry, BadLine> {
     let key = ClientKey::parse(secret.as_bytes())
         .map_err(|_| bad(4, "secret", "is not base64 of 8 to 64 bytes"))?;
     // The address holds no comma; the OTP behind the last one says nothing to us; between them are the notes.
-    let (email, rest) = rest.and_then(first).unwrap_or_default();
-    let notes = rest.and_then(|rest| rest.rsplit_once(',')).map_or("", |(notes, _)| notes);
+    let between = separator(text);
+    let (email, rest) = rest.and_then(|rest| first(rest, between)).unwrap_or_default();
+    let notes = rest.and_then(|rest| rest.rsplit_once(between)).map_or("", |(notes, _)| notes);
     let name = if email.is_empty() { notes.trim_matches(['"', ' ']) } else { &email };
     let name = name.chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect();
     Ok(ClientEntry { line, id, enabled, created, key, name })

@@ -1,4 +1,4 @@
-//! Lines, and the fields in them.
+//! Lines, and the fields in them. Between fields are commas; tabs in what early YK-VAL wrote (2.0 to 2.2x).
 
 use super::{BadLine, MAX_LINE, MAX_PROBLEMS, Problem};
 use std::borrow::Cow;
@@ -28,7 +28,8 @@ pub(super) fn each_line(
             Ok(String::from_utf8_lossy(line))
         };
         let done = checked.and_then(|line| {
-            let is_header = !any && line.replace(['"', ' '], "").eq_ignore_ascii_case(header);
+            let is_header =
+                !any && line.replace(['"', ' '], "").replace('\t', ",").eq_ignore_ascii_case(header);
             any = true;
             if is_header { Ok(()) } else { read(number, &line) }
         });
@@ -53,20 +54,26 @@ pub(super) fn take<'l, const N: usize>(
     of: &'static str,
 ) -> Result<([Cow<'l, str>; N], Option<&'l str>), BadLine> {
     let mut fields = [const { Cow::Borrowed("") }; N];
+    let between = separator(line);
     let mut rest = Some(line);
     for (at, field) in fields.iter_mut().enumerate() {
         let from = rest.ok_or(BadLine::TooFewFields { needed: N, found: at, of })?;
-        let (value, behind) = first(from).ok_or(BadLine::Quote(at.saturating_add(1)))?;
+        let (value, behind) = first(from, between).ok_or(BadLine::Quote(at.saturating_add(1)))?;
         (*field, rest) = (value, behind);
     }
     Ok((fields, rest))
 }
 
-/// The first field, without quotes and the blanks around it, and what is behind its comma; `None` if its quote is not
+/// What stands between the fields of a line. The first, a number in both files, holds neither.
+pub(super) fn separator(line: &str) -> char {
+    line.chars().find(|c| matches!(c, ',' | '\t')).unwrap_or(',')
+}
+
+/// The first field, without quotes and the blanks around it, and what is behind what ends it; `None` if its quote is not
 /// closed.
-pub(super) fn first(line: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
+pub(super) fn first(line: &str, between: char) -> Option<(Cow<'_, str>, Option<&str>)> {
     let Some(quoted) = line.strip_prefix('"') else {
-        return Some(match line.split_once(',') {
+        return Some(match line.split_once(between) {
             Some((field, rest)) => (Cow::Borrowed(field.trim()), Some(rest)),
             None => (Cow::Borrowed(line.trim()), None),
         });
@@ -83,7 +90,7 @@ pub(super) fn first(line: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
         } else if behind.is_empty() {
             return Some((Cow::Owned(value), None));
         } else {
-            return Some((Cow::Owned(value), Some(behind.strip_prefix(',')?)));
+            return Some((Cow::Owned(value), Some(behind.strip_prefix(between)?)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `ykval-export`: `active,created,modified,yk_publicname,yk_counter,yk_use,yk_low,yk_high,nonce,notes`
 
-use super::fields::{active, bad, each_line, take, time};
+use super::fields::{active, bad, each_line, first, separator, take, time};
 use super::{BadLine, Problem};
 use crate::store::Known;
 use std::collections::HashMap;
@@ -70,7 +70,10 @@ fn read(line: &str) -> Result<Known, BadLine> {
         (None, None) => None,
         _ => return Err(bad(6, "yk_use", "and yk_counter must both be -1 (never used), or neither")),
     };
-    let nonce = rest.and_then(super::fields::first).map(|(nonce, _)| nonce.into_owned()).unwrap_or_default();
+    let nonce = rest
+        .and_then(|rest| first(rest, separator(line)))
+        .map(|(nonce, _)| nonce.into_owned())
+        .unwrap_or_default();
     let is_nonce = nonce.len() <= 64 && nonce.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_nonce {
         return Err(bad(9, "nonce", "is not up to 64 printable characters"));
