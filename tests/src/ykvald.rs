@@ -93,6 +93,13 @@ impl Site {
         site
     }
 
+    /// What is in this folder already, its store being SQLite. Nothing is made, and no client is known.
+    #[must_use]
+    pub fn found(folder: TempDir) -> Self {
+        let client = Client { id: 0, key: String::new() };
+        Self { folder, store: "ykvald.db".to_owned(), client, port: free_port() }
+    }
+
     /// Its folder.
     #[must_use]
     pub fn path(&self) -> &Path {
