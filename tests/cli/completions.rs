@@ -53,7 +53,7 @@ fn differences(of: &[(String, BTreeSet<String>, BTreeSet<String>)]) -> String {
 #[test]
 fn bash_completes_every_verb_and_option() {
     let folder = written("bash", "ykmap");
-    let verbs = help::verbs();
+    let verbs = help::verbs("ykmap");
     let mut script = ". ./ykmap\ncomplete -p ykmap >/dev/null || exit 9\n".to_owned();
     for verb in &verbs {
         // As readline calls it: the words before, what is typed of the next, and the word before that.
@@ -88,7 +88,7 @@ fn bash_completes_every_verb_and_option() {
 #[test]
 fn fish_completes_every_verb_and_option() {
     let folder = written("fish", "ykmap.fish");
-    let verbs = help::verbs();
+    let verbs = help::verbs("ykmap");
     let mut script = "source ykmap.fish\n".to_owned();
     for verb in &verbs {
         let line = [&["ykmap".to_owned()], &verb.words[..]].concat().join(" ");
@@ -121,7 +121,7 @@ fn zsh_completes_every_verb_and_option() {
     let folder = written("zsh", "_ykmap");
     let mut script = ZSH.to_owned();
     let mut wanted = Vec::new();
-    for verb in help::verbs() {
+    for verb in help::verbs("ykmap") {
         // `-h` is whole as it is.
         for name in offered(&verb).into_iter().filter(|name| name.len() > 2) {
             let line = [&["ykmap".to_owned()], &verb.words[..]].concat().join(" ");

@@ -18,6 +18,7 @@ enum Run {
 
 const BY_EXAMPLES: &str = "tests/documents/examples.rs";
 const BY_README: &str = "tests/packages/readme.rs";
+const BY_SERVER_EXAMPLES: &str = "tests/documents/server_examples.rs";
 
 /// Each command, without sudo before it.
 const RUN: &[(&str, Run)] = &[
@@ -69,10 +70,23 @@ const RUN: &[(&str, Run)] = &[
         "pam-auth-update --disable yubiotp",
         Run::Life("tests/packages/deb/life.rs", "pam-auth-update --disable yubiotp"),
     ),
+    // The validation server
+    ("make build-server", Run::Ci("make test-packages")),
+    ("make install-server", Run::Ci("make install-server DESTDIR=\"$folder\" >/dev/null")),
+    ("systemd-sysusers", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
+    ("ykvald init", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
+    ("ykvald key import FILE", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
+    ("ykvald check", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
+    ("systemctl enable --now ykvald", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
+    ("ykvald serve", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
 ];
 
-/// The page whose every command is run as it stands there, by the test that takes them from it.
-const RUN_AS_A_WHOLE: (&str, Run) = ("ykmap.1", Run::Test(BY_EXAMPLES, "ykmap_1_is_run"));
+/// Pages whose every command is run as it stands there, by the test that takes them from it.
+const RUN_AS_A_WHOLE: [(&str, Run); 3] = [
+    ("ykmap.1", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
+    ("ykvald.8", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
+    ("docs/moving-from-yk-val.md", Run::Test("tests/ykvald/moving.rs", "the_page_is_followed")),
+];
 
 /// A line after a prompt; not a comment in a file that is shown.
 pub(crate) fn prompted(line: &str) -> Option<&str> {
@@ -122,7 +136,7 @@ fn one_by_one(line: &str) -> Vec<String> {
 fn every_command_has_somebody_who_runs_it() {
     let mut shown: BTreeSet<String> = of_readme(None).into_iter().collect();
     assert!(shown.len() > 8, "{shown:?}");
-    for name in PAGES.into_iter().filter(|name| *name != RUN_AS_A_WHOLE.0) {
+    for name in PAGES.into_iter().filter(|name| RUN_AS_A_WHOLE.iter().all(|(page, _)| name != page)) {
         let Some(page) = Page::read(name) else { return };
         shown.extend(of_page(&page));
     }
@@ -135,7 +149,7 @@ fn every_command_has_somebody_who_runs_it() {
 fn whoever_runs_one_is_there() {
     let ci = text_of(".ci/run");
     let ci: BTreeSet<_> = ci.lines().map(bare).collect();
-    for (command, run) in RUN.iter().copied().chain([RUN_AS_A_WHOLE]) {
+    for (command, run) in RUN.iter().copied().chain(RUN_AS_A_WHOLE) {
         match run {
             Run::Test(file, name) => {
                 let test = format!("#[test]\nfn {name}() {{");

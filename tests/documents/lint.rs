@@ -101,6 +101,7 @@ fn files_are_those_of_the_code() {
     for path in known {
         assert!(named.contains(path), "no page has {path} under FILES");
     }
+    assert!(named.contains(ykval::config::CONFIG), "no page has {} under FILES", ykval::config::CONFIG);
     for path in named.iter().filter(|path| path.contains("yubiotp")) {
         let below_the_store = path.strip_prefix(STORE).is_some_and(|rest| rest.ends_with("/ID"));
         // What packages bring along is in packaging, under the folder's own name.

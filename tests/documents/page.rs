@@ -4,8 +4,15 @@ use crate::root;
 use std::process::Command;
 
 /// The pages, by the names of their files.
-pub(crate) const PAGES: [&str; 5] =
-    ["pam_yubiotp.8", "authorized_yubikeys.5", "yubiotp-config.toml.5", "ykmap.1", "yubiotp-ask.8"];
+pub(crate) const PAGES: [&str; 7] = [
+    "pam_yubiotp.8",
+    "authorized_yubikeys.5",
+    "yubiotp-config.toml.5",
+    "ykmap.1",
+    "yubiotp-ask.8",
+    "ykvald.8",
+    "ykvald-config.toml.5",
+];
 
 /// One page, or a part of one, as HTML.
 pub(crate) struct Page(String);

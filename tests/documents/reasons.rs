@@ -1,276 +1,117 @@
-//! Every reason that the log can have stands under DIAGNOSTICS, and nothing else does: the sentences in the source, and
+//! Every reason that a log can have stands under DIAGNOSTICS, and nothing else does: the sentences in the source, and
 //! the heads in the pages.
 
-use crate::page::{PAGES, Page};
-use crate::source::{Which, sentences};
+mod logins;
+mod server;
+
+use crate::page::Page;
 use std::collections::BTreeSet;
-use std::path::Path;
 
-/// Where the reasons come from.
-const SAY: [(&str, Which); 23] = [
-    ("pam_yubiotp/src/log.rs", Which::All),
-    ("pam_yubiotp/src/login.rs", Which::All),
-    ("pam_yubiotp/src/conversation.rs", Which::All),
-    ("yubiotp/src/verdict.rs", Which::All),
-    ("yubiotp/src/otp.rs", Which::Errors),
-    ("yubiotp/src/mapping.rs", Which::Errors),
-    ("yubiotp/src/id.rs", Which::Errors),
-    ("yubiotp/src/modhex.rs", Which::Errors),
-    ("yubiotp/src/ask.rs", Which::Errors),
-    ("yubiotp/src/ykval.rs", Which::Errors),
-    ("yubiotp/src/ykval/reply.rs", Which::All),
-    ("yubiotp/src/ykval/request.rs", Which::All),
-    ("yubiotp/src/ykval/round.rs", Which::All),
-    ("yubiotp/src/ykval/server.rs", Which::Errors),
-    ("ykmap/src/fault.rs", Which::All),
-    ("ykmap/src/file.rs", Which::Errors),
-    ("ykmap/src/online.rs", Which::All),
-    ("ykmap/src/online/program.rs", Which::All),
-    ("ykmap/src/options.rs", Which::All),
-    ("ykmap/src/settings.rs", Which::All),
-    ("ykmap/src/settings/online.rs", Which::All),
-    ("yubiotp/src/record.rs", Which::Errors),
-    ("ykmap/src/store/slots.rs", Which::Errors),
-];
+/// One log: what can be in it, and the pages that explain it.
+struct Log {
+    pages: &'static [&'static str],
+    /// The words that a line begins with, which have heads of their own.
+    words: &'static [&'static str],
+    /// Every sentence of the source.
+    said: BTreeSet<String>,
+    /// What is put together of several sentences: the head, and its parts.
+    together: &'static [(&'static str, &'static [&'static str])],
+    /// What is among the sentences and no reason.
+    no_reason: &'static [&'static str],
+    /// Fewer of either would be a mistake of the test.
+    at_least: usize,
+}
 
-/// What is put together of several sentences: the head, and its parts.
-const TOGETHER: [(&str, &[&str]); 36] = [
-    (
-        "the OTP is not from a token of this user: it begins with the public id {}",
-        &["the OTP is not from a token of this user{}", ": it begins with the public id {}"],
-    ),
-    ("the OTP is not from a token of this user", &["the OTP is not from a token of this user{}"]),
-    ("{}: belongs to uid {}: chown it to root", &["{}: belongs to uid {}: chown it to root{}"]),
-    (
-        "{}: belongs to uid {}: chown it to root (or to uid {}, who is running this)",
-        &["{}: belongs to uid {}: chown it to root{}"],
-    ),
-    ("{} takes a value: write {}=", &["{} {}: write {}", "takes a value"]),
-    ("{} takes no value: write {}", &["{} {}: write {}", "takes no value"]),
-    (
-        "NO_SUCH_CLIENT: change client_id (id=) to one that it knows",
-        &[": change client_id (id=) to one that it knows"],
-    ),
-    (
-        "BAD_SIGNATURE: change api_key (key=) to the one that goes with client_id",
-        &[": change api_key (key=) to the one that goes with client_id"],
-    ),
-    (
-        "OPERATION_NOT_ALLOWED: it does not let this client_id (id=) validate",
-        &[": it does not let this client_id (id=) validate"],
-    ),
-    (
-        "MISSING_PARAMETER: it wants something else than protocol 2.0, or another sync_level or timeout",
-        &[": it wants something else than protocol 2.0, or another sync_level or timeout"],
-    ),
-    (
-        "NOT_ENOUGH_ANSWERS: its peers did not confirm; a lower sync_level needs fewer of them",
-        &[": its peers did not confirm; a lower sync_level needs fewer of them"],
-    ),
-    (
-        "REPLAYED_REQUEST: it has this very question from another server",
-        &[": it has this very question from another server"],
-    ),
-    ("BACKEND_ERROR: it is in trouble itself", &[": it is in trouble itself"]),
-    ("its reply ({}) has no signature", &["its reply ({}) {}", "has no signature"]),
-    (
-        "its reply ({}) has a wrong signature: forged, or api_key (key=) is not that of client_id",
-        &["its reply ({}) {}", "has a wrong signature: forged, or api_key (key=) is not that of client_id"],
-    ),
-    (
-        "mode {} needs urls (in pam.d: urllist=); YubiCloud's is https://api.yubico.com/wsapi/2.0/verify",
-        &[
-            "mode {} needs {}",
-            "urls (in pam.d: urllist=); YubiCloud's is https://api.yubico.com/wsapi/2.0/verify",
-        ],
-    ),
-    ("mode {} needs client_id (in pam.d: id=)", &["mode {} needs {}", "client_id (in pam.d: id=)"]),
-    (
-        "{} would be believed unsigned and unencrypted: give api_key_file, or an https URL, or allow it (plain_http)",
-        &[
-            "{} would be believed unsigned and unencrypted{}: give api_key_file, or an https URL, or allow it (plain_http)",
-        ],
-    ),
-    (
-        "{} would be believed unsigned and unencrypted (through the proxy, even what is on this host): give api_key_file, or an https URL, or allow it (plain_http)",
-        &[
-            "{} would be believed unsigned and unencrypted{}: give api_key_file, or an https URL, or allow it (plain_http)",
-            "(through the proxy, even what is on this host)",
-        ],
-    ),
-    ("{}: it said something that is no event", &["it said something that is no event"]),
-    ("{}: ended early; {}", &["ended early; {}", "ended early"]),
-    ("{}: told of something that cannot be", &["told of something that cannot be"]),
-    (
-        "{}: was not done after {} ms and was killed; {}",
-        &["was not done after {} ms and was killed; {}", "was not done after {} ms and was killed"],
-    ),
-    // yubiotp-ask
-    ("still looking up its name", &["still looking up {}", "its name"]),
-    ("still looking up the name of the proxy {}", &["still looking up {}", "the name of the proxy {}"]),
-    ("still connecting", &["still connecting{}"]),
-    ("the TLS handshake hangs", &["the TLS handshake hangs{}"]),
-    ("connected, and nothing more", &["connected{}, and nothing more"]),
-    ("its reply has no end", &["its reply has no end{}"]),
-    ("{} through the proxy {}", &["through the proxy {}"]),
-    (
-        "it refuses the handshake: it wants a client certificate: set client_cert and client_key, or nothing in common (TLS alert {})",
-        &["it wants a client certificate: set client_cert and client_key"],
-    ),
-    (
-        "its certificate expired: renew it; if it has not, this host's clock is wrong",
-        &["renew it; if it has not, this host's clock is wrong"],
-    ),
-    (
-        "{}: is encrypted in the old way (Proc-Type: 4,ENCRYPTED): openssl pkcs8 -topk8 -in {} -out NEW, and name NEW in client_key",
-        &[
-            "{}: {}: openssl pkcs8 -topk8 -in {} -out NEW, and name NEW in client_key",
-            "is encrypted in the old way (Proc-Type: 4,ENCRYPTED)",
-        ],
-    ),
-    (
-        "{}: is encrypted in a way that is not supported: openssl pkcs8 -topk8 -in {} -out NEW, and name NEW in client_key",
-        &[
-            "{}: {}: openssl pkcs8 -topk8 -in {} -out NEW, and name NEW in client_key",
-            "is encrypted in a way that is not supported",
-        ],
-    ),
-    ("{} (does it speak {}?)", &["(does it speak {}?)"]),
-    ("no answer ({})", &["no answer ({})"]),
-];
+impl Log {
+    /// Everything under DIAGNOSTICS.
+    fn heads(&self) -> Option<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for name in self.pages {
+            let page = Page::read(name)?;
+            if crate::text_of(&format!("packaging/man/{name}")).contains("\n.Sh DIAGNOSTICS\n") {
+                let heads = page.section("DIAGNOSTICS").heads();
+                let heads = heads.iter().map(Page::template);
+                // A path, and what is listed elsewhere.
+                found.extend(heads.filter(|head| head.contains(|c: char| c.is_ascii_alphabetic())));
+            }
+        }
+        for word in self.words {
+            assert!(found.remove(*word), "{word}");
+        }
+        Some(found)
+    }
+}
 
-/// Behind the path of yubiotp-ask.
-const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
-
-/// What is in those files and no reason of its own.
-const NO_REASON: [&str; 19] = [
-    "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
-    "decided offline, for no server did: {}",                           // told where it belongs, in the text
-    "YubiKey for %u:",
-    "look at it", // what could not be done to a file
-    "a folder",   // what is there
-    "the mapping does not list the user (ykmap add); no tries left", // a reason, and the end of another
-    // of yubiotp-ask: kinds of PEM, and how the C library begins
-    "X509 CERTIFICATE",
-    "PRIVATE KEY",
-    "RSA PRIVATE KEY",
-    "EC PRIVATE KEY",
-    "ENCRYPTED PRIVATE KEY",
-    "failed to lookup address information:",
-    "signed by itself", // a type; its words are others
-    // to whoever runs it by hand
-    "yubiotp-ask asks validation servers. pam_yubiotp.so and ykmap run it: it is not for use by hand.\nTo try a login's settings: ykmap verify USER. For the version: yubiotp-ask --version",
-    // what it cannot do
-    "change to /",
-    "turn core dumps off",
-    "turn writing of files off",
-    "have {} files open",
-    "hide from debuggers",
-];
-
-/// Errors that no login meets: of the files that `ykmap` takes and changes, and of a test.
-const NOT_OF_LOGINS: [&str; 4] = [
-    "yubiotp/src/keyfile/problem.rs",
-    "yubiotp/src/mapping/edit.rs",
-    "yubiotp/src/ledger/contract.rs",
-    "ykmap/src/store/change.rs",
-];
+fn logs() -> [Log; 2] {
+    [logins::log(), server::log()]
+}
 
 /// Every source file of a folder, by its path in the checkout.
-fn sources(folder: &Path) -> Vec<String> {
+fn sources(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in std::fs::read_dir(crate::root().join(folder)).unwrap() {
         let path = entry.unwrap().path();
+        let name = path.strip_prefix(crate::root()).unwrap().to_str().unwrap();
         if path.is_dir() {
-            found.extend(sources(&path));
+            found.extend(sources(name));
         } else {
-            found.push(path.strip_prefix(crate::root()).unwrap().to_str().unwrap().to_owned());
+            found.push(name.to_owned());
         }
     }
     found
-}
-
-fn said() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (path, which) in SAY {
-        let sentences = sentences(path, which).into_iter();
-        if path == OF_THE_PROGRAM {
-            found.extend(
-                sentences.map(|it| if NO_REASON.contains(&it.as_str()) { it } else { format!("{{}}: {it}") }),
-            );
-        } else {
-            found.extend(sentences);
-        }
-    }
-    for path in sources(&crate::root().join("ykask/src")) {
-        found.extend(sentences(&path, Which::All));
-    }
-    found
-}
-
-fn heads() -> Option<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
-    for name in PAGES {
-        let page = Page::read(name)?;
-        if crate::text_of(&format!("packaging/man/{name}")).contains("\n.Sh DIAGNOSTICS\n") {
-            let heads = page.section("DIAGNOSTICS").heads();
-            let heads = heads.iter().map(Page::template);
-            // A path, and what is listed elsewhere.
-            found.extend(heads.filter(|head| head.contains(|c: char| c.is_ascii_alphabetic())));
-        }
-    }
-    // The words that a line of the log begins with.
-    for word in ["accepted", "refused", "excused", "abandoned", "fault", "warning"] {
-        assert!(found.remove(word), "{word}");
-    }
-    Some(found)
 }
 
 #[test]
-fn every_reason_of_the_log_is_explained_and_no_other() {
-    let (said, Some(heads)) = (said(), heads()) else { return };
-    let mut missing = Vec::new();
-    let part = |text: &str| TOGETHER.iter().any(|(_, parts)| parts.contains(&text));
-    for sentence in &said {
-        if !heads.contains(sentence) && !part(sentence) && !NO_REASON.contains(&sentence.as_str()) {
-            missing.push(sentence);
+fn every_reason_of_a_log_is_explained_and_no_other() {
+    for log in logs() {
+        let Some(heads) = log.heads() else { return };
+        let mut missing = Vec::new();
+        let part = |text: &str| log.together.iter().any(|(_, parts)| parts.contains(&text));
+        for sentence in &log.said {
+            if !heads.contains(sentence) && !part(sentence) && !log.no_reason.contains(&sentence.as_str()) {
+                missing.push(sentence);
+            }
         }
+        let together = |head: &str| log.together.iter().any(|(whole, _)| *whole == head);
+        let unsaid: Vec<_> =
+            heads.iter().filter(|head| !log.said.contains(*head) && !together(head)).collect();
+        assert!(
+            missing.is_empty() && unsaid.is_empty(),
+            "said, and not under DIAGNOSTICS: {missing:#?}\nunder DIAGNOSTICS, and not said: {unsaid:#?}"
+        );
+        assert!(log.said.len() > log.at_least && heads.len() > log.at_least);
     }
-    let together = |head: &str| TOGETHER.iter().any(|(whole, _)| *whole == head);
-    let unsaid: Vec<_> = heads.iter().filter(|head| !said.contains(*head) && !together(head)).collect();
-    assert!(
-        missing.is_empty() && unsaid.is_empty(),
-        "said, and not under DIAGNOSTICS: {missing:#?}\nunder DIAGNOSTICS, and not said: {unsaid:#?}"
-    );
-    assert!(said.len() > 200 && heads.len() > 200);
 }
 
 /// What is put together is of these parts, and none of these lists has more than there is.
 #[test]
 fn nothing_is_left_over() {
-    let (said, Some(heads)) = (said(), heads()) else { return };
-    for (whole, parts) in TOGETHER {
-        assert!(heads.contains(whole), "no page has: {whole}");
-        for part in parts {
-            assert!(said.contains(*part), "nothing says: {part}");
-            for literal in part.split("{}").map(str::trim) {
-                assert!(whole.contains(literal), "{literal:?} is no part of: {whole}");
+    for log in logs() {
+        let Some(heads) = log.heads() else { return };
+        for (whole, parts) in log.together {
+            assert!(heads.contains(*whole), "no page has: {whole}");
+            for part in *parts {
+                assert!(log.said.contains(*part), "nothing says: {part}");
+                for literal in part.split("{}").map(str::trim) {
+                    assert!(whole.contains(literal), "{literal:?} is no part of: {whole}");
+                }
             }
         }
-    }
-    for text in NO_REASON {
-        assert!(said.contains(text), "nothing says: {text}");
+        for text in log.no_reason {
+            assert!(log.said.contains(*text), "nothing says: {text}");
+        }
     }
 }
 
 /// A file with errors that is new is either looked at, or no login meets them.
 #[test]
 fn every_file_with_errors_is_in_a_list() {
-    let known = |path: &str| SAY.iter().any(|(said, _)| *said == path) || NOT_OF_LOGINS.contains(&path);
+    let known =
+        |path: &str| logins::SAY.iter().any(|(said, _)| *said == path) || logins::OTHERS.contains(&path);
     for package in ["yubiotp", "ykmap", "pam_yubiotp"] {
-        for path in sources(&crate::root().join(package).join("src")) {
+        for path in sources(&format!("{package}/src")) {
             let has_errors = crate::text_of(&path).contains("#[error(");
-            assert!(!has_errors || known(&path), "{path}: say in SAY or NOT_OF_LOGINS what it is");
+            assert!(!has_errors || known(&path), "{path}: say in SAY or OTHERS what it is");
         }
     }
 }

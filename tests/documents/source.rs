@@ -53,7 +53,7 @@ fn template(text: &str, constants: &BTreeMap<&str, &str>) -> String {
 }
 
 /// Every string of a file, with the code before it up to the end of the string before.
-fn literals(code: &str) -> Vec<(String, String)> {
+pub(crate) fn literals(code: &str) -> Vec<(String, String)> {
     let (mut found, mut before) = (Vec::new(), String::new());
     let mut rest = code;
     while let Some(next) = rest.chars().next() {

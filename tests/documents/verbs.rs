@@ -1,4 +1,4 @@
-//! The verbs and options of `ykmap`: what `-h` has and what ykmap(1) has is the same.
+//! The verbs and options of `ykmap` and `ykvald`: what `-h` has and what ykmap(1) and ykvald(8) have is the same.
 
 use crate::page::Page;
 use crate::same;
@@ -22,7 +22,7 @@ fn of_help(verb: &Verb) -> String {
     words.join(" ")
 }
 
-/// The same of a head such as `key export [--in-the-clear] [ID ...]`.
+/// The same of a head such as `key export [--in-the-clear] [ID ...]`, or `client add --name NAME`.
 fn of_manual(head: &Page) -> String {
     let marked = head.marked();
     let (mut verb, mut options, mut arguments) = (Vec::new(), Vec::new(), Vec::new());
@@ -36,51 +36,66 @@ fn of_manual(head: &Page) -> String {
             options.push(words.collect::<Vec<_>>().join(" "));
             continue;
         }
-        for (mark, word) in words {
-            if mark == "Ic" { verb.push(word.to_owned()) } else { arguments.push(word.to_uppercase()) }
+        let mut words = words.into_iter();
+        while let Some((mark, word)) = words.next() {
+            match mark {
+                "Ic" => verb.push(word.to_owned()),
+                "Fl" => options.push(format!("{word} {}", words.next().unwrap().1.to_uppercase())),
+                _ => arguments.push(word.to_uppercase()),
+            }
         }
     }
     options.sort();
     [verb, options, arguments].concat().join(" ")
 }
 
+/// Commands with verbs, and their pages.
+const COMMANDS: [(&str, &str); 2] = [("ykmap", "ykmap.1"), ("ykvald", "ykvald.8")];
+
 #[test]
-fn ykmap_1_has_every_verb_with_its_options_and_arguments() {
-    let Some(page) = Page::read("ykmap.1") else { return };
-    let verbs = help::verbs();
-    let help: BTreeSet<_> = verbs.iter().filter(|verb| verb.verbs.is_empty()).map(of_help).collect();
-    let heads = page.section("VERBS").heads();
-    // Of the one that clap brings there is no help to compare.
-    let manual = heads.iter().map(of_manual).filter(|verb| verb != "help VERB ...");
-    same(("ykmap -h", &help), ("ykmap(1)", &manual.collect()));
+fn the_page_has_every_verb_with_its_options_and_arguments() {
+    for (command, name) in COMMANDS {
+        let Some(page) = Page::read(name) else { return };
+        let verbs = help::verbs(command);
+        let help: BTreeSet<_> = verbs.iter().filter(|verb| verb.verbs.is_empty()).map(of_help).collect();
+        let heads = page.section("VERBS").heads();
+        // Of the one that clap brings there is no help to compare.
+        let manual = heads.iter().map(of_manual).filter(|verb| verb != "help VERB ...");
+        same((&format!("{command} -h"), &help), (name, &manual.collect()));
+    }
 }
 
 #[test]
-fn ykmap_1_has_the_options_of_every_verb() {
-    let Some(page) = Page::read("ykmap.1") else { return };
-    let verbs = help::verbs();
-    let help = verbs[0].option_names().map(str::to_owned).collect();
-    let heads = page.section("DESCRIPTION").heads();
-    let manual = heads.iter().flat_map(|head| head.elements("code", Some("Fl"))).map(|option| option.text());
-    same(("ykmap -h", &help), ("ykmap(1)", &manual.collect()));
-    for verb in &verbs {
-        for name in EVERYWHERE {
-            assert!(verb.option_names().any(|option| option == name), "{:?} lacks {name}", verb.words);
+fn the_page_has_the_options_of_every_verb() {
+    for (command, name) in COMMANDS {
+        let Some(page) = Page::read(name) else { return };
+        let verbs = help::verbs(command);
+        let help = verbs[0].option_names().map(str::to_owned).collect();
+        let heads = page.section("DESCRIPTION").heads();
+        let manual =
+            heads.iter().flat_map(|head| head.elements("code", Some("Fl"))).map(|option| option.text());
+        same((&format!("{command} -h"), &help), (name, &manual.collect()));
+        for verb in &verbs {
+            for name in EVERYWHERE {
+                assert!(verb.option_names().any(|option| option == name), "{:?} lacks {name}", verb.words);
+            }
         }
     }
 }
 
 /// The shells that are known.
 #[test]
-fn ykmap_1_names_the_shells() {
-    let Some(page) = Page::read("ykmap.1") else { return };
-    let entries = page.section("VERBS").entries();
-    let (_, body) = entries.iter().find(|(head, _)| head.text().starts_with("completions ")).unwrap();
-    let manual: Vec<_> = body.elements("code", Some("Cm")).iter().map(Page::text).collect();
-    let output = std::process::Command::new(tests::built::program("ykmap"))
-        .args(["completions", "-h"])
-        .output()
-        .unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    assert!(help.contains(&format!("[possible values: {}]", manual.join(", "))), "{manual:?}: {help}");
+fn the_page_names_the_shells() {
+    for (command, name) in COMMANDS {
+        let Some(page) = Page::read(name) else { return };
+        let entries = page.section("VERBS").entries();
+        let (_, body) = entries.iter().find(|(head, _)| head.text().starts_with("completions ")).unwrap();
+        let manual: Vec<_> = body.elements("code", Some("Cm")).iter().map(Page::text).collect();
+        let output = std::process::Command::new(tests::built::program(command))
+            .args(["completions", "-h"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains(&format!("[possible values: {}]", manual.join(", "))), "{manual:?}: {help}");
+    }
 }

@@ -131,7 +131,9 @@ fn the_rpm_is_the_same() {
         assert!(output.status.success(), "{output:?}");
         let list = String::from_utf8(output.stdout).unwrap();
         let names = list.lines().filter_map(|line| line.split_whitespace().last()).map(|name| {
-            name.trim_start_matches('.').replace("/vendor-completions/", "/site-functions/").replace("vendor_functions", "")
+            name.trim_start_matches('.')
+                .replace("/vendor-completions/", "/site-functions/")
+                .replace("vendor_functions", "")
         });
         let names = names.filter(|name| !name.ends_with('/') && !name.contains("/share/doc/"));
         names.collect::<std::collections::BTreeSet<_>>()

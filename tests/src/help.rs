@@ -1,4 +1,4 @@
-//! What `ykmap -h` says of every verb, taken apart.
+//! What `ykmap -h`, or another command's, says of every verb, taken apart.
 
 use crate::built;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// One verb, or the command itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verb {
-    /// Its words, without `ykmap`: none for the command itself, two for `key import`.
+    /// Its words, without the command's name: none for the command itself, two for `key import`.
     pub words: Vec<String>,
     /// The verbs below it, `help` among them.
     pub verbs: Vec<String>,
@@ -23,17 +23,18 @@ impl Verb {
     }
 }
 
-/// Every verb, the command itself first; not `help`, and what stands below it.
+/// Every verb of `ykmap`, or of another program of the workspace, the command itself first; not `help`, and what stands
+/// below it.
 ///
 /// # Panics
 /// Where the command does not run, or its help cannot be taken apart.
 #[must_use]
-pub fn verbs() -> Vec<Verb> {
-    let mut found = vec![verb(&[])];
+pub fn verbs(program: &str) -> Vec<Verb> {
+    let mut found = vec![verb(program, &[])];
     let mut at = 0;
     while let Some(Verb { words, verbs, .. }) = found.get(at).cloned() {
         for name in verbs.iter().filter(|name| *name != "help") {
-            found.push(verb(&[&words[..], std::slice::from_ref(name)].concat()));
+            found.push(verb(program, &[&words[..], std::slice::from_ref(name)].concat()));
         }
         at += 1;
     }
@@ -41,8 +42,8 @@ pub fn verbs() -> Vec<Verb> {
     found
 }
 
-fn verb(words: &[String]) -> Verb {
-    let mut command = Command::new(built::program("ykmap"));
+fn verb(program: &str, words: &[String]) -> Verb {
+    let mut command = Command::new(built::program(program));
     let output = command.args(words).arg("-h").stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{words:?}: {text}");
@@ -50,9 +51,15 @@ fn verb(words: &[String]) -> Verb {
         let behind = text.split_once(&format!("\n{name}:\n")).map_or("", |(_, behind)| behind);
         behind.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ykmap")).unwrap();
-    let own = usage.split(' ').skip(1 + words.len());
-    let arguments = own.filter(|word| !matches!(*word, "[OPTIONS]" | "<COMMAND>"));
+    let usage = text.lines().find_map(|line| line.strip_prefix(&format!("Usage: {program}"))).unwrap();
+    let mut before = "";
+    let arguments = usage.split(' ').skip(1 + words.len()).filter(|word| {
+        // An option that must be given stands there with its value.
+        let of_option = word.starts_with("--") || before.starts_with("--");
+        before = word;
+        !of_option && !matches!(*word, "[OPTIONS]" | "<COMMAND>")
+    });
+    let arguments = arguments.map(str::to_owned).collect();
     // What an option does is wrapped, and stands further right.
     let begins = |line: &&str| line.find(|c: char| c != ' ').is_some_and(|indent| indent <= 6);
     let options = section("Options").into_iter().filter(begins).flat_map(|line| {
@@ -64,6 +71,6 @@ fn verb(words: &[String]) -> Verb {
         words: words.to_vec(),
         verbs: verbs.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect(),
         options: options.collect(),
-        arguments: arguments.map(str::to_owned).collect(),
+        arguments,
     }
 }

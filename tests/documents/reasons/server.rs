@@ -1,0 +1,133 @@
+//! What the validation server's log can say, and what keeps it from starting.
+
+use super::Log;
+use crate::source::{Which, sentences};
+
+/// Where the reasons come from.
+pub(super) const SAY: [(&str, Which); 34] = [
+    ("yubiotp/src/ykval/question.rs", Which::All),
+    ("ykval/src/config.rs", Which::All),
+    ("ykval/src/file.rs", Which::Errors),
+    ("ykval/src/ksm.rs", Which::All),
+    ("ykval/src/ksm/said.rs", Which::All),
+    ("ykval/src/random.rs", Which::Errors),
+    ("ykval/src/serve.rs", Which::All),
+    ("ykval/src/serve/health.rs", Which::All),
+    ("ykval/src/serve/listen.rs", Which::All),
+    ("ykval/src/serve/log.rs", Which::All),
+    ("ykval/src/serve/stop.rs", Which::All),
+    ("ykval/src/serve/tls.rs", Which::All),
+    ("ykval/src/store.rs", Which::Errors),
+    ("ykval/src/store/postgres.rs", Which::All),
+    ("ykval/src/store/postgres/advance.rs", Which::All),
+    ("ykval/src/store/postgres/change.rs", Which::All),
+    ("ykval/src/store/postgres/clients.rs", Which::All),
+    ("ykval/src/store/postgres/lease.rs", Which::All),
+    ("ykval/src/store/postgres/place.rs", Which::All),
+    ("ykval/src/store/postgres/schema.rs", Which::All),
+    ("ykval/src/store/postgres/session.rs", Which::All),
+    ("ykval/src/store/postgres/tls.rs", Which::All),
+    ("ykval/src/store/postgres/tokens.rs", Which::All),
+    ("ykval/src/store/sqlite.rs", Which::All),
+    ("ykval/src/store/sqlite/admin.rs", Which::All),
+    ("ykval/src/store/sqlite/advance.rs", Which::All),
+    ("ykval/src/store/sqlite/connect.rs", Which::All),
+    ("ykval/src/store/sqlite/place.rs", Which::All),
+    ("ykval/src/store/sqlite/readers.rs", Which::All),
+    ("ykval/src/store/sqlite/rows.rs", Which::All),
+    ("ykval/src/store/sqlite/writer.rs", Which::All),
+    ("ykval/src/verify.rs", Which::All),
+    ("ykval/src/verify/clients.rs", Which::All),
+    ("ykval/src/limit.rs", Which::All),
+];
+
+/// What is put together of several sentences: the head, and its parts.
+const TOGETHER: [(&str, &[&str]); 1] = [("fresh", &[])]; // one word is no sentence
+
+/// What is in those files and no reason of its own.
+const NO_REASON: [&str; 19] = [
+    // what is damaged, or was looked at
+    "a client",
+    "a public id",
+    "a row",
+    "a table",
+    "a token",
+    "client {}",
+    "its schema",
+    "the file",
+    "the id of its store key",
+    "token {}",
+    // numbers that no store can have
+    "a client id of more than 10 digits",
+    "a key with the fingerprint of none",
+    "a position beyond all YubiKeys",
+    "a position is no number of PostgreSQL's",
+    // where it listens, and what holds instead: not why
+    "a socket of systemd's",
+    "a socket that systemd gave",
+    "the one that was read before",
+    // versions
+    "SQLite {}",
+    "PostgreSQL {}",
+];
+
+/// Files that say nothing in the log: commands, and what is sent to whoever asks.
+pub(super) const OTHERS: [&str; 17] = [
+    "ykval/src/clock.rs",
+    "ykval/src/decrypt.rs",
+    "ykval/src/lib.rs",
+    "ykval/src/main.rs",
+    "ykval/src/serve/connection.rs",
+    "ykval/src/serve/log/line.rs",
+    "ykval/src/serve/metrics.rs",
+    "ykval/src/serve/pace.rs",
+    "ykval/src/serve/page.rs",
+    "ykval/src/serve/parameters.rs",
+    "ykval/src/serve/peer.rs",
+    "ykval/src/serve/route.rs",
+    "ykval/src/serve/systemd.rs",
+    "ykval/src/store/contract.rs",
+    "ykval/src/store/postgres/cluster.rs",
+    "ykval/src/cli.rs",
+    "ykval/src/import.rs",
+];
+
+pub(super) fn log() -> Log {
+    let said = SAY.iter().flat_map(|(path, which)| sentences(path, *which));
+    Log {
+        pages: &["ykvald.8", "ykvald-config.toml.5"],
+        words: &[],
+        said: said.filter(|text| !is_for_a_machine(text)).collect(),
+        together: &TOGETHER,
+        no_reason: &NO_REASON,
+        at_least: 100,
+    }
+}
+
+/// SQL, and the lines of a key storage module.
+fn is_for_a_machine(text: &str) -> bool {
+    const SQL: [&str; 14] = [
+        "SELECT", "INSERT", "UPDATE", "DELETE", "SET", "WHERE", "VALUES", "FROM", "SHOW", "CREATE", "PRAGMA",
+        "ORDER", "ON", "BEGIN",
+    ];
+    let begins =
+        |text: &str| text.starts_with("PRAGMA ") || text.starts_with("OK ") || text.starts_with("ERR ");
+    begins(text) || text.split_whitespace().any(|word| SQL.contains(&word))
+}
+
+/// Every file of the server is in one of the two lists, but tests, and what only commands have.
+#[test]
+fn every_file_is_in_a_list() {
+    let apart = |path: &str| {
+        path.ends_with("tests.rs")
+            || ["ykval/src/cli/", "ykval/src/import/"].iter().any(|folder| path.starts_with(folder))
+            || path.contains("/tests/")
+    };
+    let known = |path: &str| SAY.iter().any(|(said, _)| *said == path) || OTHERS.contains(&path);
+    let new: Vec<_> =
+        super::sources("ykval/src").into_iter().filter(|path| !apart(path) && !known(path)).collect();
+    assert!(new.is_empty(), "say in SAY or OTHERS what these are: {new:?}");
+    let both = SAY.iter().map(|(path, _)| path).chain(&OTHERS);
+    let gone: Vec<_> = both.filter(|path| !crate::root().join(path).exists()).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}

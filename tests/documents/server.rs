@@ -1,0 +1,128 @@
+//! What the validation server answers, counts and logs: the code, the running server and ykvald(8) have the same lists.
+
+use crate::page::Page;
+use crate::source::literals;
+use crate::{same, text_of};
+use std::collections::BTreeSet;
+use tests::ykvald::{Site, get};
+
+/// Heads of a part of the page, one by one where several stand in one line.
+fn heads(section: &str) -> Option<BTreeSet<String>> {
+    let page = Page::read("ykvald.8")?;
+    let heads = page.section(section).heads();
+    Some(
+        heads
+            .iter()
+            .flat_map(|head| head.text().split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect(),
+    )
+}
+
+#[test]
+fn statuses() {
+    let Some(manual) = heads("Statuses") else { return };
+    let code = text_of("yubiotp/src/ykval/reply.rs");
+    let (_, names) = code.split_once("pub const fn name(self) -> &'static str {").unwrap();
+    let names = literals(names.split("\n    }\n").next().unwrap());
+    let names: BTreeSet<_> = names.into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names.len(), 10);
+    same(("Status::name", &names), ("ykvald(8)", &manual));
+}
+
+/// Whichever status the server makes is one that the page says is sent.
+#[test]
+fn statuses_that_are_never_sent_are_not() {
+    let Some(page) = Page::read("ykvald.8") else { return };
+    let never: BTreeSet<_> = page
+        .section("Statuses")
+        .entries()
+        .into_iter()
+        .filter(|(_, body)| body.text().starts_with("Is never sent"))
+        .map(|(head, _)| head.text())
+        .collect();
+    assert_eq!(
+        never.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["NOT_ENOUGH_ANSWERS", "OPERATION_NOT_ALLOWED"]
+    );
+    for path in [
+        "ykval/src/verify.rs",
+        "ykval/src/verify/clients.rs",
+        "ykval/src/serve/route.rs",
+        "yubiotp/src/ykval/question.rs",
+    ] {
+        let code = text_of(path);
+        for status in ["NotEnoughAnswers", "OperationNotAllowed"] {
+            assert!(!code.contains(&format!("Status::{status}")), "{path} has {status}");
+        }
+    }
+}
+
+/// The paths that are answered, and the HTTP statuses that they are answered with.
+#[test]
+fn paths_and_http_statuses() {
+    let (Some(paths), Some(statuses)) = (heads("Paths"), heads("HTTP statuses")) else { return };
+    let code = text_of("ykval/src/serve/route.rs");
+    let code = code.split("\n#[cfg(test)]").next().unwrap();
+    let answered = literals(code).into_iter().map(|(_, text)| text).filter(|text| text.starts_with('/'));
+    same(("route.rs", &answered.collect()), ("ykvald(8)", &paths));
+    let sent = code.split("StatusCode::").skip(1).map(|behind| {
+        let name = behind.split(|c: char| !c.is_ascii_uppercase() && c != '_').next().unwrap();
+        match name {
+            "OK" => "200",
+            "BAD_REQUEST" => "400",
+            "NOT_FOUND" => "404",
+            "METHOD_NOT_ALLOWED" => "405",
+            "REQUEST_TIMEOUT" => "408",
+            "PAYLOAD_TOO_LARGE" => "413",
+            "UNSUPPORTED_MEDIA_TYPE" => "415",
+            "TOO_MANY_REQUESTS" => "429",
+            "SERVICE_UNAVAILABLE" => "503",
+            name => name,
+        }
+        .to_owned()
+    });
+    same(("route.rs", &sent.filter(|name| !name.is_empty()).collect()), ("ykvald(8)", &statuses));
+}
+
+/// What is counted, by the word of the running server.
+#[test]
+fn metrics() {
+    let Some(manual) = heads("METRICS") else { return };
+    let site = Site::sqlite();
+    let server = site.start();
+    let reply = get(server.address(), "/metrics").unwrap();
+    let counted = reply.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| {
+        let (name, kind) = line.split_once(' ').unwrap();
+        // As it is asked for: samples of a counter end so.
+        let end = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        format!("{name}{end}")
+    });
+    same(("/metrics", &counted.collect()), ("ykvald(8)", &manual));
+}
+
+/// Every name and every event of a log line.
+#[test]
+fn fields_and_events_of_the_log() {
+    let (Some(fields), Some(events)) = (heads("Fields"), heads("Events")) else { return };
+    let (mut written, mut told) = (BTreeSet::new(), BTreeSet::new());
+    for path in ["ykval/src/serve/log.rs", "ykval/src/serve/log/line.rs"] {
+        let code = text_of(path);
+        let code = code.split("\n#[cfg(test)]").next().unwrap();
+        for (before, text) in literals(code) {
+            let ends = |ends: &[&str]| ends.iter().any(|end| before.ends_with(end));
+            let value = ["text(", "number(", "display(", "milliseconds("].map(|kind| format!(".{kind}"));
+            let is_name = value.iter().any(|begin| before.ends_with(begin)) || ends(&["&[(", "), ("]);
+            if is_name {
+                written.insert(text);
+            } else if ends(&["level,", "Info,", "Warning,", "Error,", "Warning },"]) {
+                told.insert(text);
+            }
+        }
+    }
+    same(("the log", &written), ("ykvald(8)", &fields));
+    same(("the log", &told), ("ykvald(8)", &events));
+}
