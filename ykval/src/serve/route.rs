@@ -46,6 +46,7 @@ pub(super) async fn answer(
         (_, "/healthz") => (Endpoint::Health, read(&request, || text("ok\n"))),
         (Role::Main, "/readyz") => {
             let ready = shared.health.ready(shared).await;
+            let ready = ready.map_err(|why| Some(why).filter(|_| is_trusted(&connection)));
             (Endpoint::Ready, read(&request, || readiness(ready)))
         }
         (Role::Main, "/metrics") if is_trusted(&connection) => {
@@ -181,10 +182,12 @@ fn no_form(why: NoForm) -> Reply {
     with(says(status, why), status, [(header::CONNECTION, HeaderValue::from_static("close"))])
 }
 
-fn readiness(ready: Result<(), Arc<str>>) -> Reply {
+/// Where the store is, and what ails it, is told to those alone who may look.
+fn readiness(ready: Result<(), Option<Arc<str>>>) -> Reply {
     match ready {
         Ok(()) => text("ready\n"),
-        Err(why) => {
+        Err(None) => says(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        Err(Some(why)) => {
             let mut reply = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
             *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             with(reply, StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, TEXT)])

@@ -1,1 +1,183 @@
 //! The server, asked over real sockets.
+
+mod decrypt;
+mod http;
+mod limits;
+mod log;
+mod pages;
+mod stop;
+mod tls;
+mod wire;
+
+use super::log::Sink;
+use super::stop::Order;
+use super::{Server, Started, listen};
+use crate::clock;
+use crate::config::Config;
+use crate::store::{Client, Enrolment, Store};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use wire::Wire;
+use yubiotp::key::Fingerprint;
+use yubiotp::seal::StoreKey;
+use yubiotp::ykval::{ClientId, ClientKey};
+use yubiotp::{AesKey, Credential, PrivateId, PublicId, modhex};
+
+/// What a token of Yubico's vectors makes, one after the other; the public id is whichever is put before it.
+const BLOCKS: [&str; 3] = [
+    "dvgtiblfkbgturecfllberrvkinnctnn",
+    "rnibcnfhdninbrdebccrndfhjgnhftee",
+    "iikkijbdknrrdhfdrjltvgrbkkjblcbh",
+];
+
+const NONCE: &str = "0123456789abcdef";
+
+/// A server that runs in this process, with client 1 and as many tokens as are asked for.
+struct Site {
+    folder: TempDir,
+    started: Started,
+    orders: mpsc::Sender<Order>,
+    ended: JoinHandle<()>,
+    lines: Lines,
+}
+
+/// What it logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn store_key() -> StoreKey {
+    StoreKey::new([7; 32])
+}
+
+fn client_key() -> ClientKey {
+    ClientKey::parse(b"EHmo8FMxuhumBlTinC4uYL0Mgwg=").unwrap()
+}
+
+/// The public id of the `number`th token.
+fn token(number: u32) -> PublicId {
+    let [a, b, c, d] = number.to_be_bytes();
+    PublicId::from_bytes(&[0xff, 0xff, a, b, c, d]).unwrap()
+}
+
+/// The `press`th OTP of the `number`th token.
+fn otp(number: u32, press: usize) -> String {
+    modhex::encode(token(number).as_bytes()) + BLOCKS[press]
+}
+
+impl Site {
+    /// With ten tokens, and these settings, or others.
+    async fn new(settings: &str) -> Self {
+        Self::with(settings, 10, |_, _| {}).await
+    }
+
+    async fn with(settings: &str, tokens: u32, change: impl FnOnce(&mut Config, &Path)) -> Self {
+        Self::sinking(settings, tokens, change, |lines| Sink::Lines(Box::new(lines))).await
+    }
+
+    async fn sinking(
+        settings: &str,
+        tokens: u32,
+        change: impl FnOnce(&mut Config, &Path),
+        sink: impl FnOnce(Lines) -> Sink,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, settings).unwrap();
+        let mut config = Config::load(&path, &[([127, 0, 0, 1], 0).into()]).unwrap();
+        change(&mut config, folder.path());
+        let store = Store::create(&config.store, store_key().id()).await.unwrap();
+        let client = |id: ClientId| Client {
+            id,
+            name: "test".to_owned(),
+            enabled: true,
+            require_signature: None,
+            rate: None,
+            certificate_name: Some("client.example".to_owned()),
+            sealed_key: store_key().seal_client(&client_key(), id, [1; 24]),
+            created: clock::now(),
+        };
+        assert!(store.add_client(None, client).await.unwrap().is_some());
+        store.enrol((0..tokens).map(|number| enrolment(token(number))).collect()).await.unwrap();
+        let lines = Lines::default();
+        let given = listen::Given::default();
+        let server = Server::bind(config, store, store_key(), sink(lines.clone()), given).unwrap();
+        let started = server.started.clone();
+        let (orders, told) = mpsc::channel(8);
+        let ended = tokio::spawn(server.run(told));
+        Self { folder, started, orders, ended, lines }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.started.addresses[0]
+    }
+
+    async fn connect(&self) -> Wire {
+        Wire::connect(self.address()).await
+    }
+
+    /// What it logged so far; waits until a line has this in it.
+    async fn logged(&self, what: &str) -> String {
+        for _ in 0..500 {
+            let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+            if text.contains(what) {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what:?} was not logged: {}", String::from_utf8_lossy(&self.lines.0.lock().unwrap()));
+    }
+
+    async fn order(&self, order: Order) {
+        self.orders.send(order).await.unwrap();
+    }
+
+    /// Stops it, and gives all that it logged.
+    async fn stop(self) -> String {
+        self.order(Order::Stop).await;
+        self.ended.await.unwrap();
+        String::from_utf8(std::mem::take(&mut *self.lines.0.lock().unwrap())).unwrap()
+    }
+}
+
+fn enrolment(id: PublicId) -> Enrolment {
+    let credential = Credential {
+        aes_key: AesKey::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),
+        private_id: PrivateId::new([1, 2, 3, 4, 5, 6]),
+    };
+    let fingerprint: Fingerprint = credential.fingerprint(&id);
+    Enrolment { id, fingerprint, sealed: store_key().seal(&credential, &id, [3; 24]) }
+}
+
+/// The query of a question.
+fn question(otp: &str) -> String {
+    format!("id=1&nonce={NONCE}&otp={otp}")
+}
+
+fn verify(otp: &str) -> String {
+    format!("/wsapi/2.0/verify?{}", question(otp))
+}
+
+/// A file that secrets may be in.
+fn put(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let path = folder.join(name);
+    let _ = std::fs::remove_file(&path);
+    crate::file::create(&path, text.as_bytes(), 0o600).unwrap();
+    path
+}

@@ -1,0 +1,126 @@
+//! What is answered, by path and method, over HTTP/1.1 and h2.
+
+use super::*;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_question_after_another_on_one_connection() {
+    let site = Site::new("").await;
+    let mut wire = site.connect().await;
+    for (press, status) in [(1, "OK"), (0, "REPLAYED_OTP"), (2, "OK")] {
+        let reply = wire.get(&verify(&otp(1, press))).await;
+        assert_eq!((reply.code, reply.status()), (200, status));
+        for line in ["content-type: text/plain\r\n", "\r\ndate: "] {
+            assert!(reply.head.contains(line), "{line:?}: {}", reply.head);
+        }
+    }
+    let one = wire.get(&format!("/wsapi/verify?id=1&otp={}", otp(2, 0))).await;
+    assert_eq!(one.status(), "OK");
+    assert!(!one.body.contains("nonce="), "version 1 has no nonce: {}", one.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_questions_are_answered_in_their_order() {
+    let site = Site::new("").await;
+    let mut wire = site.connect().await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let all = [get(&verify(&otp(1, 0))), get("/healthz"), get(&verify(&otp(1, 0))), get("/nothing")].concat();
+    wire.send(&all).await;
+    assert_eq!(wire.reply().await.status(), "OK");
+    assert_eq!(wire.reply().await.body, "ok\n");
+    assert_eq!(wire.reply().await.status(), "REPLAYED_REQUEST");
+    assert_eq!(wire.reply().await.code, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_and_a_query_are_read_together() {
+    let site = Site::new("").await;
+    let mut wire = site.connect().await;
+    let whole = wire.post("/wsapi/2.0/verify", FORM, &question(&otp(1, 0))).await;
+    assert_eq!(whole.status(), "OK");
+    let kind = "Application/X-WWW-Form-URLencoded; charset=utf-8";
+    let split = wire.post("/wsapi/2.0/verify?id=1", kind, &format!("nonce={NONCE}&otp={}", otp(1, 1))).await;
+    assert_eq!(split.status(), "OK");
+    let twice = wire.post("/wsapi/2.0/verify?id=1", FORM, &question(&otp(1, 2))).await;
+    assert_eq!(twice.status(), "MISSING_PARAMETER", "id stands there twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_form_is_refused() {
+    let site = Site::new("[limits]\nbody_bytes = 200").await;
+    let json = site.connect().await.post("/wsapi/2.0/verify", "application/json", "{}").await;
+    assert_eq!(json.code, 415);
+    let large = site.connect().await.post("/wsapi/2.0/verify", FORM, &"x=y&".repeat(60)).await;
+    assert_eq!(large.code, 413);
+    // Of a length that nobody said before.
+    let mut wire = site.connect().await;
+    let head = "POST /wsapi/verify HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
+    wire.send(&format!("{head}content-type: {FORM}\r\n\r\n")).await;
+    wire.send(&format!("fa\r\n{}\r\n", "x".repeat(250))).await;
+    assert_eq!(wire.reply().await.code, 413);
+    assert!(wire.closed_within(Duration::from_secs(5)).await.is_some(), "what is left of it was waited for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_and_methods() {
+    let site = Site::new("").await;
+    let mut wire = site.connect().await;
+    for (method, path, code, allow) in [
+        ("GET", "/healthz", 200, None),
+        ("HEAD", "/healthz", 200, None),
+        ("HEAD", "/readyz", 200, None),
+        ("HEAD", "/", 200, None),
+        ("HEAD", "/metrics", 200, None),
+        ("DELETE", "/healthz", 405, Some("GET, HEAD")),
+        ("POST", "/", 405, Some("GET, HEAD")),
+        ("PUT", "/wsapi/2.0/verify", 405, Some("GET, POST")),
+        ("HEAD", "/wsapi/2.0/verify", 405, Some("GET, POST")),
+        ("GET", "/wsapi/2.0/verify/", 404, None),
+        ("GET", "/wsapi/2.0/sync", 404, None),
+        ("GET", "/wsapi/decrypt", 404, None),
+        ("GET", "//", 404, None),
+        ("OPTIONS", "*", 404, None),
+    ] {
+        wire.send(&format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await;
+        let reply = wire.try_reply(method != "HEAD").await.unwrap();
+        assert_eq!(reply.code, code, "{method} {path}");
+        let said = reply.head.lines().find_map(|line| line.strip_prefix("allow: "));
+        assert_eq!(said, allow, "{method} {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_without_tls() {
+    let site = Site::new("").await;
+    let io = TokioIo::new(TcpStream::connect(site.address()).await.unwrap());
+    let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let asked = (0..10).map(|number| {
+        let uri = format!("http://x{}", verify(&otp(number, 0)));
+        send.send_request(hyper::Request::get(uri).body(Full::<Bytes>::default()).unwrap())
+    });
+    for answer in asked.collect::<Vec<_>>() {
+        let answer = answer.await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.ends_with(b"status=OK\r\n\r\n"), "{body:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_questions_are_said_by_http_too() {
+    let site = Site::new("[limits]\nclient_rate = 2").await;
+    let mut wire = site.connect().await;
+    let mut codes = Vec::new();
+    for number in 0..4 {
+        let reply = wire.get(&verify(&otp(number, 0))).await;
+        codes.push((reply.code, reply.status().to_owned()));
+    }
+    assert_eq!(codes[1], (200, "OK".to_owned()));
+    assert_eq!(codes[3], (429, "BACKEND_ERROR".to_owned()));
+}

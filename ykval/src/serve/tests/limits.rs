@@ -1,0 +1,138 @@
+//! What is too much, too slow or too long: each is cut, and nobody else notices.
+
+use super::*;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_closed_at_once() {
+    let site = Site::new("[limits]\nconnections = 2").await;
+    let (mut one, mut two) = (site.connect().await, site.connect().await);
+    assert_eq!((one.get("/healthz").await.code, two.get("/healthz").await.code), (200, 200));
+    let mut three = site.connect().await;
+    assert_eq!(three.closed_within(SOON).await.as_deref(), Some(""));
+    site.logged("event=connection-limit limit=2 refused=1").await;
+    assert_eq!(one.get(&verify(&otp(0, 0))).await.status(), "OK");
+    drop(two);
+    // The place is free again, once the server has seen it.
+    let until = Instant::now() + SOON;
+    while Wire::connect(site.address()).await.closed_within(Duration::from_millis(50)).await.is_some() {
+        assert!(Instant::now() < until, "the place of a connection that ended was not given to another");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_comes_byte_by_byte_is_cut() {
+    let site = Site::new("[limits]\nread_ms = 300\nidle_ms = 60000").await;
+    let mut wire = site.connect().await;
+    // Also behind an answer.
+    assert_eq!(wire.get("/healthz").await.code, 200);
+    let begun = Instant::now();
+    let mut letters = "GET /healthz HTTP/1.1\r\nx: ".bytes().chain(std::iter::repeat(b'y'));
+    while wire.io.write_all(&[letters.next().unwrap()]).await.is_ok() {
+        assert!(begun.elapsed() < SOON, "a byte now and then kept the connection");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(250), "cut after {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_preface_is_cut() {
+    let site = Site::new("[limits]\nread_ms = 300\nidle_ms = 60000").await;
+    let mut wire = site.connect().await;
+    wire.send("PRI * HTTP/2.0\r\n\r\n").await;
+    assert!(wire.closed_within(SOON).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_are_closed() {
+    let site = Site::new("[limits]\nread_ms = 60000\nidle_ms = 300").await;
+    let (mut silent, mut asked) = (site.connect().await, site.connect().await);
+    // Each question begins the time anew.
+    for _ in 0..4 {
+        assert_eq!(asked.get("/healthz").await.code, 200);
+        sleep(Duration::from_millis(150)).await;
+    }
+    assert_eq!(silent.closed_within(SOON).await.as_deref(), Some(""));
+    assert_eq!(asked.closed_within(SOON).await.as_deref(), Some(""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_cut() {
+    let site = Site::new("[limits]\nread_ms = 300").await;
+    let mut wire = site.connect().await;
+    wire.send(
+        "POST /wsapi/verify HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\n",
+    )
+    .await;
+    wire.send("content-length: 99\r\n\r\nid=1").await;
+    assert_eq!(wire.reply().await.code, 408);
+    assert!(wire.closed_within(SOON).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_refused() {
+    let site = Site::new("[limits]\nhead_bytes = 8192").await;
+    let mut wire = site.connect().await;
+    let within = wire.get(&format!("/wsapi/verify?id={}", "1".repeat(7000))).await;
+    assert_eq!(within.status(), "BAD_OTP");
+    let mut wire = site.connect().await;
+    let _ = wire.io.write_all(format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000)).as_bytes()).await;
+    let said = wire.closed_within(SOON).await.unwrap();
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+    let mut wire = site.connect().await;
+    let many: String = (0..200).map(|number| format!("x{number}: y\r\n")).collect();
+    wire.send(&format!("GET / HTTP/1.1\r\n{many}\r\n")).await;
+    assert!(wire.closed_within(SOON).await.unwrap().starts_with("HTTP/1.1 431 "));
+}
+
+/// Who sends questions and does not read what is answered: the server waits with him, not for ever, and does not keep
+/// his answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_is_cut() {
+    let site = Site::new("[limits]\nread_ms = 400\nidle_ms = 60000").await;
+    let mut wire = site.connect().await;
+    let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(64);
+    let begun = Instant::now();
+    loop {
+        match tokio::time::timeout(SOON, wire.io.write_all(many.as_bytes())).await {
+            Err(_) => panic!("neither read from nor cut"),
+            Ok(Err(_)) => break,
+            Ok(Ok(())) => {
+                assert!(begun.elapsed() < SOON * 4, "the server reads on, and keeps what nobody takes")
+            }
+        }
+    }
+    assert_eq!(site.connect().await.get("/healthz").await.code, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_capacity_is_said_at_once() {
+    // Keys are with somebody who does not answer.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());
+    let site = Site::with(&format!("[limits]\nin_flight = 2\ndeadline_ms = 1500\n{ksm}"), 0, |_, _| {}).await;
+    let mut waiting = Vec::new();
+    for number in 0..2 {
+        let mut wire = site.connect().await;
+        wire.send(&format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", verify(&otp(number, 0)))).await;
+        waiting.push(wire);
+    }
+    sleep(Duration::from_millis(200)).await;
+    let begun = Instant::now();
+    let mut wire = site.connect().await;
+    let reply = wire.get(&verify(&otp(2, 0))).await;
+    assert_eq!((reply.code, reply.status()), (503, "BACKEND_ERROR"));
+    assert!(reply.head.contains("\r\nretry-after: 1\r\n"), "{}", reply.head);
+    assert_eq!(wire.get("/healthz").await.code, 200, "it lives");
+    assert!(begun.elapsed() < Duration::from_millis(900), "waited {:?}", begun.elapsed());
+    // A body that comes slowly takes no place of those who wait.
+    for mut wire in waiting {
+        let reply = wire.reply().await;
+        assert_eq!((reply.code, reply.status()), (200, "BACKEND_ERROR"), "they were decided by the deadline");
+    }
+    assert_eq!(wire.get("/wsapi/verify").await.status(), "BAD_OTP", "their places are free again");
+}

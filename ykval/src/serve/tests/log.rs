@@ -1,0 +1,92 @@
+//! What is logged, and what never is.
+
+use super::*;
+use std::sync::mpsc;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_line_a_decision_without_secrets() {
+    let site = Site::new("").await;
+    let mut wire = site.connect().await;
+    let (good, key) = (otp(1, 0), "EHmo8FMxuhumBlTinC4uYL0Mgwg=");
+    wire.get(&verify(&good)).await;
+    wire.get(&verify(&good)).await;
+    wire.get(&format!("{}&h=AAAA{}", verify(&otp(1, 1)), "x=%22%0Atime=0%20event=forged")).await;
+    wire.get(&format!("/wsapi/2.0/verify?id=99&nonce={NONCE}&otp={}", otp(1, 2))).await;
+    wire.get(&format!("/{good}?{NONCE}")).await;
+    let log = site.stop().await;
+    let decisions: Vec<&str> = log.lines().filter(|line| line.contains("event=verify")).collect();
+    assert_eq!(decisions.len(), 4, "{log}");
+    let id = token(1);
+    assert!(
+        decisions[0].contains(&format!(
+            "level=info event=verify status=OK client=1 token={id} counter=1 use=1 peer=127.0.0.1 ms="
+        )) && decisions[0].ends_with("reason=fresh"),
+        "{}",
+        decisions[0]
+    );
+    assert!(decisions[1].contains("level=warning event=verify status=REPLAYED_REQUEST"), "{}", decisions[1]);
+    assert!(decisions[2].contains("status=BAD_SIGNATURE client=1"), "{}", decisions[2]);
+    assert!(decisions[3].contains("status=NO_SUCH_CLIENT client=99"), "{}", decisions[3]);
+    for secret in [BLOCKS[0], BLOCKS[1], BLOCKS[2], NONCE, key, "wsapi", "forged"] {
+        assert!(!log.contains(secret), "{secret} is in the log: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_a_line() {
+    let site = Site::new("[log]\nformat = \"json\"").await;
+    site.connect().await.get(&verify(&otp(1, 0))).await;
+    let log = site.stop().await;
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decision = lines.iter().find(|line| line["event"] == "verify").unwrap();
+    assert_eq!((&decision["status"], &decision["client"]), (&"OK".into(), &1.into()));
+    assert!(decision["ms"].is_f64() && decision["time"].is_string(), "{decision}");
+}
+
+/// A log that hangs, until it is let go.
+struct Hangs(mpsc::Receiver<()>, Lines);
+
+impl Write for Hangs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Nobody waits for a log that hangs, and what is lost is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_lines_are_counted() {
+    let (let_go, hangs) = mpsc::channel();
+    let sink = |lines| Sink::Lines(Box::new(Hangs(hangs, lines)));
+    let site = Site::sinking("[limits]\ntoken_rate = 0", 1, |_, _| {}, sink).await;
+    let mut wire = site.connect().await;
+    let one = "GET /wsapi/verify HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    for _ in 0..170 {
+        wire.send(&one).await;
+        for _ in 0..100 {
+            wire.reply().await;
+        }
+    }
+    let metrics = wire.get("/metrics").await.body;
+    let lost = metrics.lines().find_map(|line| line.strip_prefix("ykvald_log_lines_lost_total "));
+    let lost: u64 = lost.unwrap().parse().unwrap();
+    assert!((1..=17_000).contains(&lost), "{lost}");
+    drop(let_go);
+    site.logged(&format!("level=error event=log lost={lost} reason=")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_leaves_a_line() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ksm = format!("[ksm]\nurls = \"http://{}/\"\n", silent.local_addr().unwrap());
+    let site = Site::with(&ksm, 0, |_, _| {}).await;
+    let mut wire = site.connect().await;
+    wire.send(&format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", verify(&otp(0, 0)))).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(wire);
+    site.logged("reason=\"the client went away before it was decided").await;
+}
