@@ -169,7 +169,9 @@ impl Server {
         });
         let started = Started { addresses, tls: tls.is_some(), decrypt: decrypt.transpose()? };
 
-        let limits = config.limits;
+        let mut limits = config.limits;
+        // As many as can be waited for in one.
+        limits.connections = limits.connections.min(u32::MAX as usize);
         let rules = Rules {
             require_signature: config.require_signature,
             client_rate: limits.client_rate,
@@ -236,6 +238,8 @@ impl Server {
         let _ = phase.send(Phase::Cut);
         keeping.abort();
         watchdog.abort();
+        // Those that were cut say so in the log.
+        let _ = tokio::time::timeout(Duration::from_millis(500), shared.connections.acquire_many(all)).await;
         let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
         shared.log.tell(Event::Stopped { unfinished });
         // It waits for a thread.
