@@ -6,6 +6,7 @@
 
 mod admin;
 mod advance;
+mod checkpoint;
 mod connect;
 mod place;
 mod readers;

@@ -150,7 +150,8 @@ fn fill(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
     connection.close().map_err(|(_, why)| place.fault(&why, &"the file"))
 }
 
-/// Small, because a position that is stored costs a page in the log.
+/// What the system writes at once, too. Measured with a million tokens: 1,024 and 2,048 are no faster, and neither are
+/// tokens WITHOUT ROWID.
 const PAGE_SIZE: u32 = 4096;
 
 fn beside(path: &Path) -> Result<PathBuf, StoreFault> {

@@ -296,3 +296,33 @@ fn damaged_rows_are_named() {
         assert!(wait(store.token(&id(b"it"))).is_ok());
     }
 }
+
+/// Under load without a pause, the log begins anew all the same.
+#[test]
+fn the_log_does_not_grow_without_end() {
+    const TOKENS: u16 = 500;
+    let folder = InAFolder::new();
+    let store = create(&folder.at());
+    enrol(&store, (0..TOKENS).map(|n| key(&n.to_be_bytes(), ONE)).collect());
+    // A page a row.
+    let nonce = "n".repeat(3000);
+    wait(async {
+        let callers = (0..TOKENS).map(|n| {
+            let (store, nonce) = (store.clone(), nonce.clone());
+            tokio::spawn(async move {
+                for counter in 1..=60 {
+                    let to = Position::yubikey(counter, 0);
+                    assert!(matches!(
+                        store.advance(step(&n.to_be_bytes(), ONE, to, &nonce)).await,
+                        Ok(Advanced::Fresh(_))
+                    ));
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+    });
+    let log = folder.0.path().join("ykvald.db-wal").metadata().unwrap().len() / 4096;
+    assert!(log < 10 * checkpoint::BULK, "{log} pages of 30,000");
+}

@@ -1,7 +1,7 @@
 //! The thread that stores positions: all that wait, in one transaction, with one sync; and then it answers.
 
 use super::advance::{Found, Steps};
-use super::connect::{self, Use};
+use super::checkpoint::Log;
 use super::*;
 use rusqlite::ErrorCode;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -54,11 +54,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(place: Arc<Place>, connection: Connection) -> Result<Self, StoreFault> {
+    pub(super) fn start(place: Arc<Place>, first: Connection) -> Result<Self, StoreFault> {
         let (jobs, to_do) = sync_channel(QUEUE);
-        let desk = Desk { place: Arc::clone(&place), connection: Some(connection), proven: None };
+        let cannot = |why: std::io::Error| place.says(&why.to_string());
+        let log = Log::new(Arc::clone(&place)).map_err(cannot)?;
+        // The first one has checked the file and is as good as any, but for moving the log.
+        let desk = Desk { connection: Some(log.connect()?), log, place: Arc::clone(&place), proven: None };
+        drop(first);
         let thread = std::thread::Builder::new().name("ykvald-sqlite".to_owned());
-        let thread = thread.spawn(move || desk.work(&to_do)).map_err(|why| place.says(&why.to_string()))?;
+        let thread = thread.spawn(move || desk.work(&to_do)).map_err(cannot)?;
         Ok(Self { place, jobs: RwLock::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -100,6 +104,7 @@ struct Desk {
     place: Arc<Place>,
     /// None after it failed: a transaction must not find anything of one before.
     connection: Option<Connection>,
+    log: Log,
     /// When a commit was durable last.
     proven: Option<Instant>,
 }
@@ -110,10 +115,15 @@ impl Desk {
         while let Ok(job) = jobs.recv() {
             batch.push(job);
             batch.extend(jobs.try_iter().take(BATCH.saturating_sub(1)));
+            let rows = self.rows();
             match self.commit(&batch) {
                 Ok(found) => {
                     for (job, found) in batch.drain(..).zip(found) {
                         self.answer(job, found);
+                    }
+                    let rows = self.rows().saturating_sub(rows);
+                    if let Some(connection) = self.connection.as_ref().filter(|_| rows > 0) {
+                        self.log.grew(rows, connection);
                     }
                 }
                 Err(fault) => {
@@ -126,11 +136,16 @@ impl Desk {
         }
     }
 
+    /// How many were changed so far.
+    fn rows(&self) -> u64 {
+        self.connection.as_ref().map_or(0, Connection::total_changes)
+    }
+
     /// After this nothing of the batch is stored, or all of it durably.
     fn commit(&mut self, batch: &[Job]) -> Result<Vec<Option<Found>>, StoreFault> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect::open(&self.place, Use::Write)?,
+            None => self.log.connect()?,
         };
         let (asked, changed) = (Instant::now(), connection.total_changes());
         let found = self.transact(&mut connection, batch);
