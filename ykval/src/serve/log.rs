@@ -26,7 +26,11 @@ use yubiotp::ykval::Status;
 const QUEUE: usize = 16 * 1024;
 
 /// Lines that are written at a time.
-const BATCH: usize = 256;
+const BATCH: usize = 4096;
+
+/// How long the thread looks away after a write. Whoever tells it something meanwhile needs not wake it, which would cost
+/// more than the line.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// One decision.
 #[derive(Debug, Clone)]
@@ -114,7 +118,7 @@ impl Log {
             sink,
             lost: Arc::clone(&lost),
             lines_lost: lines_lost.clone(),
-            text: String::with_capacity(BATCH * 256),
+            text: String::with_capacity(64 * 1024),
         };
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&entries))?;
         Ok(Self { queue, lost, lines_lost })
@@ -184,8 +188,11 @@ impl Writer {
                 self.put(Level::Error, line);
             }
             self.write(lines);
-            if let Some(done) = flush {
-                let _ = done.try_send(());
+            match flush {
+                Some(done) => {
+                    let _ = done.try_send(());
+                }
+                None => std::thread::sleep(PAUSE),
             }
         }
     }

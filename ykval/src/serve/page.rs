@@ -24,7 +24,11 @@ impl About {
             async { Ok::<_, crate::store::StoreFault>((store.version().await?, store.count().await?)) };
         let said = match tokio::time::timeout(Duration::from_secs(2), asked).await {
             Ok(Ok((version, count))) => {
-                format!("{version} · {} clients · {} tokens", grouped(count.clients), grouped(count.tokens))
+                format!(
+                    "{version} · {} · {}",
+                    counted(count.clients, "client"),
+                    counted(count.tokens, "token")
+                )
             }
             Ok(Err(fault)) => format!("cannot be used: {fault}"),
             Err(_) => "does not answer".to_owned(),
@@ -147,6 +151,10 @@ fn took(time: Duration) -> String {
 }
 
 /// Thousands apart, as people read them.
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

@@ -20,7 +20,7 @@ async fn the_status_page_shows_refusals_and_no_secret() {
         env!("CARGO_PKG_VERSION"),
         "ready",
         "SQLite",
-        "1 clients",
+        "1 client",
         "10 tokens",
         "REPLAYED_OTP",
         "BAD_OTP",
