@@ -68,6 +68,9 @@ fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<
     found.optional()
 }
 
+/// All in one transaction, for which positions wait: with a million keys, 2 s of processor time (4.6 s on a machine that had
+/// much else to do, 64 callers asking all the while). Some verifications may be BACKEND_ERROR by their deadline then, and
+/// none is wrong. Filled beside the tokens and copied over, the transaction would still have the same tree to fill.
 pub(super) fn enrol(transaction: &Connection, mut keys: Vec<Enrolment>) -> rusqlite::Result<Enrolled> {
     // In their order the tree grows at one place at a time. Of two for one token the later one counts.
     keys.sort_by_key(|key| key.id);
