@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
 
 use crate::config;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -95,7 +95,7 @@ impl Cluster {
         keeper.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
         self.keeper = Some(keeper.spawn().unwrap());
         let begun = Instant::now();
-        while self.pid_file().lines().nth(7).map(str::trim) != Some("ready") {
+        while !matches!(self.pid_file().lines().nth(7).map(str::trim), Some("ready" | "standby")) {
             let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL does not start: {}", log());
             std::thread::sleep(Duration::from_millis(5));
@@ -113,6 +113,19 @@ impl Cluster {
         keeper.wait().unwrap();
     }
 
+    /// Signals the server's processes, all of them: stopped, it does not answer, and its connections stay.
+    pub(super) fn signal_all(&self, how: Signal) {
+        let own = self.pid_file().lines().next().unwrap().to_owned();
+        for process in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            let Ok(stat) = fs::read_to_string(process.path().join("stat")) else { continue };
+            let pid = process.file_name().into_string().unwrap();
+            let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+            if pid == own || parent == Some(&own) {
+                let _ = kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), how);
+            }
+        }
+    }
+
     /// Makes an empty database; how `user` reaches it by the socket.
     pub(super) async fn database(&self, user: &str) -> config::Postgres {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -123,6 +136,10 @@ impl Cluster {
     pub(super) fn at(&self, database: &str, user: &str) -> config::Postgres {
         let (folder, port) = (self.folder.path().display(), self.port);
         settings(format!("postgres:///{database}?user={user}&host={folder}&port={port}"))
+    }
+
+    pub(super) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// A file for the tests' own use beside the data.
@@ -178,6 +195,7 @@ impl Cluster {
     fn certify(&self) {
         let authority = |file: &str| {
             let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, file);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let key = KeyPair::generate().unwrap();
             fs::write(self.file(file), params.self_signed(&key).unwrap().pem()).unwrap();

@@ -29,9 +29,10 @@ const SESSION: &str = "
     SET statement_timeout = '3s';
     SET lock_timeout = '2s';
     SET idle_in_transaction_session_timeout = '30s';
-    SET client_min_messages = 'warning';
-    SELECT set_config('synchronous_commit', 'on', false)
-        WHERE current_setting('synchronous_commit') IN ('off', 'local');";
+    SET client_min_messages = 'warning';";
+
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// What makes a server unfit.
 const FIT: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
@@ -50,6 +51,7 @@ pub(super) fn prepare() -> Hook {
         Box::pin(async move {
             let settled = async {
                 client.batch_execute(SESSION).await?;
+                client.batch_execute(DURABLE).await?;
                 unfit(client).await
             };
             let told = |why: &'static str| Err(HookError::message(why));

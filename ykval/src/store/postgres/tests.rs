@@ -1,12 +1,19 @@
-//! On a real PostgreSQL. The cluster's own settings are wrong in two ways (`synchronous_commit = off`, serializable), which
-//! every test here goes against.
+//! On a real PostgreSQL, whose own settings are wrong in two ways (`synchronous_commit = off`, serializable) that every
+//! test here goes against.
 
-use super::cluster::shared;
+use super::cluster::{Cluster, shared};
 use super::*;
-use crate::store::contract::{self, wait};
+use crate::config;
+use crate::store::contract::{self, KEY, wait};
 
-/// A database that is not a store yet; `None` where there is no PostgreSQL.
-struct Database(crate::config::Postgres);
+mod cut;
+mod races;
+mod reached;
+mod restarted;
+mod unfit;
+
+/// A database that is not a store yet.
+struct Database(config::Postgres);
 
 impl contract::Fresh for Database {
     fn at(&self) -> StoreAt {
@@ -22,3 +29,44 @@ contract::contract!(match database() {
     Some(database) => database,
     None => return,
 });
+
+const ONE: Fingerprint = Fingerprint([1; 8]);
+
+/// Runs a test with an empty store, on a database of its own.
+fn with_store(test: impl AsyncFnOnce(&'static Cluster, Postgres, config::Postgres)) {
+    let Some(cluster) = shared() else { return };
+    wait(async {
+        let at = cluster.database("owner").await;
+        let store = Postgres::create(&at, KEY).await.unwrap();
+        test(cluster, store, at).await;
+    });
+}
+
+fn id(name: u16) -> PublicId {
+    PublicId::from_bytes(&name.to_be_bytes()).unwrap()
+}
+
+fn key(name: u16, key: Fingerprint) -> Enrolment {
+    Enrolment { id: id(name), fingerprint: key, sealed: Sealed::from_bytes(&[3; 63]).unwrap() }
+}
+
+fn step(name: u16, key: Fingerprint, to: u64) -> Step {
+    Step { token: id(name), key, to: Position::from_stored(to), nonce: String::new(), at: 1_700_000_000 }
+}
+
+/// Whether a step that has to be answered was one.
+async fn fresh(store: &Postgres, name: u16, key: Fingerprint, to: u64) -> bool {
+    match store.advance(step(name, key, to)).await.unwrap() {
+        Advanced::Fresh(_) => true,
+        Advanced::Replayed { stored } => {
+            assert!(stored.to_stored() >= to, "{to} refused although only {stored} is stored");
+            false
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The database's name, of the URL that tests have.
+fn name(at: &config::Postgres) -> &str {
+    at.url.strip_prefix("postgres:///").unwrap().split('?').next().unwrap()
+}

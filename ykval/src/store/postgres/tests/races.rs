@@ -1,0 +1,235 @@
+//! What happens at the same time.
+
+use super::*;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+const TWO: Fingerprint = Fingerprint([2; 8]);
+
+/// OTPs of all keys on two servers, while keys come and go, positions are taken over, and tokens are switched off and on.
+#[test]
+fn whatever_happens_meanwhile_nothing_is_accepted_twice() {
+    const TOKENS: u16 = 3;
+    with_store(async |_, store, at| {
+        let other = Postgres::open(&at, KEY).await.unwrap();
+        store.enrol((0..TOKENS).map(|name| key(name, ONE)).collect()).await.unwrap();
+        let actors = (0..12_u8).map(|actor| {
+            let store = if actor % 2 == 0 { &store } else { &other }.clone();
+            tokio::spawn(async move {
+                // A walk, the same in every run; what happens meanwhile is not.
+                let mut random = u64::from(actor);
+                let mut told = Vec::new();
+                for round in 0..100_u64 {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let [what, name, which, to, ..] = random.to_be_bytes();
+                    let (name, to) = (u16::from(name) % TOKENS, round + u64::from(to % 4));
+                    if actor > 1 {
+                        for key in [ONE, TWO, Fingerprint::ELSEWHERE] {
+                            match store.advance(step(name, key, to)).await {
+                                Ok(Advanced::Fresh(_)) => told.push((name, key.0, to)),
+                                Ok(_) | Err(StoreFault::NotThisKey(_)) => {}
+                                Err(fault) => panic!("{fault}"),
+                            }
+                        }
+                        continue;
+                    }
+                    match what % 4 {
+                        0 => {
+                            store.enrol(vec![key(name, [ONE, TWO][usize::from(which % 2)])]).await.unwrap();
+                        }
+                        1 => {
+                            store.remove_key(id(name)).await.unwrap();
+                        }
+                        2 => {
+                            let position = Some(Position::from_stored(to.saturating_sub(4)));
+                            let nonce = String::new();
+                            let known =
+                                Known { id: id(name), position, nonce, enabled: true, modified: None };
+                            store.raise(vec![known]).await.unwrap();
+                        }
+                        _ => {
+                            store.set_enabled(id(name), which > 50).await.unwrap();
+                        }
+                    }
+                }
+                told
+            })
+        });
+        let (mut told, mut highest) = (HashSet::new(), HashMap::new());
+        for actor in actors.collect::<Vec<_>>() {
+            for yes in actor.await.unwrap() {
+                assert!(told.insert(yes), "{yes:?} was accepted twice");
+                let (name, fingerprint, to) = yes;
+                let highest = highest.entry((name, fingerprint)).or_insert(to);
+                *highest = to.max(*highest);
+            }
+        }
+        assert!(told.len() > 60, "{} of 1000 were accepted: nothing raced", told.len());
+        for ((name, fingerprint), to) in highest {
+            let fingerprint = Fingerprint(fingerprint);
+            store.set_enabled(id(name), true).await.unwrap();
+            if fingerprint == Fingerprint::ELSEWHERE {
+                store.remove_key(id(name)).await.unwrap();
+            } else {
+                store.enrol(vec![key(name, fingerprint)]).await.unwrap();
+            }
+            assert!(!fresh(&store, name, fingerprint, to).await, "{to} of {fingerprint:?} was forgotten");
+        }
+    });
+}
+
+/// Waits until so many statements wait for a lock, in this order.
+async fn waiting(watch: &tokio_postgres::Client, wanted: i64) {
+    let many = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let begun = Instant::now();
+    while watch.query_one(many, &[]).await.unwrap().get::<_, i64>(0) < wanted {
+        assert!(begun.elapsed() < Duration::from_secs(2), "nothing waits");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// An OTP and a change of its key, which both wait for the row: whichever has it first.
+#[test]
+fn a_change_of_keys_sees_what_was_before_it() {
+    with_store(async |cluster, store, at| {
+        let [holder, watch] = [cluster.connect(name(&at)).await, cluster.connect(name(&at)).await];
+        for (name, otp_first, replace) in
+            [(1, true, true), (2, true, false), (3, false, true), (4, false, false)]
+        {
+            store.enrol(vec![key(name, ONE)]).await.unwrap();
+            assert!(fresh(&store, name, ONE, 5).await);
+            holder.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
+            let otp = || {
+                let store = store.clone();
+                tokio::spawn(async move { store.advance(step(name, ONE, 6)).await })
+            };
+            let change = || {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    if replace {
+                        store.enrol(vec![key(name, TWO)]).await.map(|_| ())
+                    } else {
+                        store.remove_key(id(name)).await.map(|_| ())
+                    }
+                })
+            };
+            let (told, changed) = if otp_first {
+                let told = otp();
+                waiting(&watch, 1).await;
+                (told, change())
+            } else {
+                let changed = change();
+                waiting(&watch, 1).await;
+                (otp(), changed)
+            };
+            waiting(&watch, 2).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+            changed.await.unwrap().unwrap();
+            let told = told.await.unwrap();
+            let as_it_was = if otp_first {
+                matches!(told, Ok(Advanced::Fresh(_)))
+            } else {
+                matches!(told, Err(StoreFault::NotThisKey(_)))
+            };
+            assert!(as_it_was, "{told:?}");
+            store.enrol(vec![key(name, ONE)]).await.unwrap();
+            let position = store.token(id(name)).await.unwrap().unwrap().position;
+            assert_eq!(position.map(Position::to_stored), Some(if otp_first { 6 } else { 5 }));
+        }
+    });
+}
+
+/// Callers that hang up leave their steps to be finished; nobody after them gets their answers, or waits for ever.
+#[test]
+fn callers_that_go_away_harm_nobody() {
+    with_store(async |cluster, store, at| {
+        let at = config::Postgres { pool: 2, ..at };
+        let small = Postgres::open(&at, KEY).await.unwrap();
+        small.enrol(vec![key(1, ONE), key(2, ONE)]).await.unwrap();
+        let holder = cluster.connect(name(&at)).await;
+        holder.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
+        let gone: Vec<_> = (0..10)
+            .map(|to| {
+                let small = small.clone();
+                tokio::spawn(async move {
+                    let asked = small.advance(step(1, ONE, 10 + to));
+                    tokio::time::timeout(Duration::from_millis(100), asked).await.is_err()
+                })
+            })
+            .collect();
+        for gone in gone {
+            assert!(gone.await.unwrap(), "it was answered");
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+        let begun = Instant::now();
+        assert!(fresh(&small, 2, ONE, 7).await);
+        assert!(!fresh(&small, 2, ONE, 7).await);
+        assert!(begun.elapsed() < Duration::from_secs(2), "took {:?}", begun.elapsed());
+        // Of the others, those that had a connection were finished.
+        small.close().await;
+        assert!(!fresh(&store, 1, ONE, 10).await, "a step that was sent was not finished");
+    });
+}
+
+/// A row that somebody holds is waited for, and not for ever.
+#[test]
+fn a_row_that_is_held_is_a_fault() {
+    with_store(async |cluster, store, at| {
+        store.enrol(vec![key(1, ONE)]).await.unwrap();
+        let holder = cluster.connect(name(&at)).await;
+        holder.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
+        let refused = store.advance(step(1, ONE, 5)).await.unwrap_err().to_string();
+        assert!(refused.contains("lock timeout"), "{refused}");
+        holder.batch_execute("COMMIT").await.unwrap();
+        assert!(fresh(&store, 1, ONE, 5).await, "it was used up");
+    });
+}
+
+#[test]
+fn made_by_many_at_once() {
+    let Some(cluster) = shared() else { return };
+    wait(async {
+        let at = cluster.database("owner").await;
+        let makers = (0..8).map(|_| {
+            let at = at.clone();
+            tokio::spawn(async move { Postgres::create(&at, KEY).await.unwrap() })
+        });
+        let mut stores = Vec::new();
+        for maker in makers.collect::<Vec<_>>() {
+            stores.push(maker.await.unwrap());
+        }
+        // And clients, which all want the next id.
+        let make = |id| Client {
+            id,
+            name: String::new(),
+            enabled: true,
+            require_signature: None,
+            rate: None,
+            certificate_name: None,
+            sealed_key: vec![1],
+            created: 0,
+        };
+        let added = stores.iter().cloned().map(|store| {
+            tokio::spawn(async move { store.add_client(None, make).await.unwrap().unwrap().id.number() })
+        });
+        let mut ids = Vec::new();
+        for added in added.collect::<Vec<_>>() {
+            ids.push(added.await.unwrap());
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=8).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_later_schema_is_left_alone() {
+    with_store(async |cluster, _, at| {
+        let client = cluster.connect(name(&at)).await;
+        client.batch_execute("UPDATE ykvald.meta SET schema_number = 2").await.unwrap();
+        for opened in [Postgres::open(&at, KEY).await, Postgres::create(&at, KEY).await] {
+            assert!(matches!(opened, Err(StoreFault::Later { found: 2, known: 1, .. })));
+        }
+    });
+}
