@@ -6,6 +6,7 @@ use crate::config;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,10 @@ hostnossl all with_tls 127.0.0.1/32 reject
 host all all 127.0.0.1/32 scram-sha-256
 ";
 
-/// Ends the server when the test's process is gone, however that ended: then the pipe is closed.
-const KEEPER: &str = r#""$@" & server=$!; read -r _; kill -QUIT $server; wait $server"#;
+/// Ends the server, and its folder, when the test's process is gone, however that ended: then the pipe is closed. A line
+/// on it says that the server was told to stop.
+const KEEPER: &str = r#""$@" & server=$!; if read -r _; then wait $server; else
+    kill -QUIT $server; wait $server; cd /; rm -rf "$OLDPWD"; fi"#;
 
 pub(super) struct Cluster {
     folder: TempDir,
@@ -109,7 +112,7 @@ impl Cluster {
         if let Some(server) = server {
             let _ = kill_process(server, how);
         }
-        drop(keeper.stdin.take());
+        keeper.stdin.take().unwrap().write_all(b"\n").unwrap();
         keeper.wait().unwrap();
     }
 
