@@ -119,6 +119,8 @@ pub(super) fn make(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let cannot = |why| said(&path, format!("cannot create: {}", std::io::Error::from(why)));
     let file = rustix::fs::open(&new, flags, Mode::from_raw_mode(0o600)).map_err(cannot)?;
+    // The caller's umask has no say.
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600)).map_err(cannot)?;
     drop(file);
     let made = fill(&new, key).and_then(|()| match rustix::fs::link(&new, &path) {
         Err(rustix::io::Errno::EXIST) => Ok(()),
