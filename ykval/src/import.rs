@@ -7,6 +7,8 @@
 mod clients;
 mod fields;
 mod positions;
+#[cfg(test)]
+mod tests;
 
 pub use clients::{ClientEntry, clients};
 pub use positions::{PositionEntry, Positions, positions};

@@ -55,12 +55,15 @@ pub fn positions(text: &[u8]) -> Result<Positions, Vec<Problem>> {
 }
 
 fn read(line: &str) -> Result<Known, BadLine> {
-    // The nonce may be missing, as in Yubico's own example, and the notes say nothing to us.
+    // The notes say nothing to us, and are missing in Yubico's own example.
     let ([is_active, created, modified, id, counter, session, low, high], rest) = take::<8>(line, OF)?;
     let enabled = active(1, &is_active)?;
     time(2, "created", &created)?;
-    let modified = time(3, "modified", &modified)?;
-    let id = PublicId::parse(id.as_bytes()).map_err(BadLine::PublicId)?;
+    // -1 of tokens that were never used.
+    let modified = if modified == "-1" { None } else { Some(time(3, "modified", &modified)?) };
+    // A YubiKey without a public id has an empty one there.
+    let id = if id.is_empty() { b"-" } else { id.as_bytes() };
+    let id = PublicId::parse(id).map_err(BadLine::PublicId)?;
     let counter = number(5, "yk_counter", &counter, 0x7fff, "is neither -1 nor a number from 0 to 32767")?;
     let session = number(6, "yk_use", &session, 0xff, "is neither -1 nor a number from 0 to 255")?;
     number(7, "yk_low", &low, 0xffff, "is neither -1 nor a number from 0 to 65535")?;
@@ -78,8 +81,7 @@ fn read(line: &str) -> Result<Known, BadLine> {
     if !is_nonce {
         return Err(bad(9, "nonce", "is not up to 64 printable characters"));
     }
-    // A token that was never used was modified by nobody.
-    let modified = position.map(|_| modified);
+    let modified = position.and(modified);
     Ok(Known { id, position, nonce, enabled, modified })
 }
 
