@@ -105,7 +105,7 @@ fn serial(serials: Option<&HashMap<PublicId, u64>>, id: &PublicId) -> Result<u64
 }
 
 fn read_serials(path: &Path) -> Result<HashMap<PublicId, u64>, Failure> {
-    let text = files::named(path, "serial numbers, and perhaps keys")?;
+    let text = files::named(path, None)?;
     let mut serials = HashMap::new();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();

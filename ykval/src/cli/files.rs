@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The whole text of a file, `-` for standard input. Whoever made it: what it says is checked. `holds` is what it is
-/// remarked on for if others may read it.
-pub(crate) fn named(path: &Path, holds: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// The whole text of a file, `-` for standard input. Whoever made it: what it says is checked. `secrets` are what
+/// it holds, if it does: then it is remarked on if others may read it.
+pub(crate) fn named(path: &Path, secrets: Option<&str>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let fault = |why: std::io::Error| Failure::Fault(format!("{}: {why}", path.display()));
     let mut text = Zeroizing::new(Vec::new());
     if path == Path::new("-") {
@@ -21,8 +21,12 @@ pub(crate) fn named(path: &Path, holds: &str) -> Result<Zeroizing<Vec<u8>>, Fail
         let metadata = file.metadata().map_err(fault)?;
         text.reserve_exact(usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1));
         read_all(&mut file, &mut text).map_err(fault)?;
-        if metadata.is_file() && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0 {
-            out::note(&format!("{}: holds {holds}, and others may read it: remove it soon", path.display()));
+        let is_open = metadata.is_file() && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0;
+        if let Some(secrets) = secrets.filter(|_| is_open) {
+            out::note(&format!(
+                "{}: holds {secrets}, and others may read it: remove it soon",
+                path.display()
+            ));
         }
     }
     Ok(text)

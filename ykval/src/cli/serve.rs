@@ -18,23 +18,24 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
     runtime.block_on(async {
-        let new = context.config.is_none() && place::settings().is_none();
-        if new {
+        if context.config.is_none() && place::settings().is_none() {
             make().await?;
         }
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
         let store = Store::open(&config.store, key.id()).await?;
+        let nobody = store.count().await?.clients == 0;
+        let ykvald = context.ykvald();
         let told = move |started: &Started| {
             let scheme = if started.tls { "https" } else { "http" };
             for address in &started.addresses {
                 out::note(&format!("ykvald answers at {scheme}://{address}/wsapi/2.0/verify"));
             }
-            if let Some(address) = started.addresses.first().filter(|_| new) {
+            if let Some(address) = started.addresses.first().filter(|_| nobody) {
                 out::note(&format!(
-                    "\nNext:\n  ykvald client add --name NAME\n  ykvald key import FILE\n  \
-                     curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # press the key \
-                     for OTP: status=OK\n"
+                    "\nNext:\n  {ykvald} client add --name NAME\n  {ykvald} key import FILE\n  \
+                     curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # OTP: press the \
+                     key; status=OK\n"
                 ));
             }
         };
@@ -47,8 +48,10 @@ async fn make() -> Done {
     let folder = place::data_folder().ok_or_else(place::no_settings)?;
     let config = folder.join("config.toml");
     let plan = Plan { config, layout: Layout::OneFolder, store: None, password_file: None, first: None };
-    let made = plan.make().await?;
-    out::note(&format!("no settings yet: made {}", made.new.join(", ")));
-    out::note(&format!("All that it keeps is in {}. Keep a copy of store.key elsewhere.", folder.display()));
+    plan.make().await?;
+    out::note(&format!(
+        "no settings yet: made some in {}, with a store and its key. Keep a copy of store.key elsewhere.",
+        folder.display()
+    ));
     Ok(())
 }

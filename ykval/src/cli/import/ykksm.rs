@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let name = args.file.display();
-    let text = files::named(&args.file, "AES keys")?;
+    let text = files::named(&args.file, Some("AES keys"))?;
     // What gpg writes without armour begins with a byte that no text begins with.
     let is_pgp = text.trim_ascii_start().starts_with(b"-----BEGIN PGP")
         || text.first().is_some_and(|first| first & 0xc0 == 0x80);

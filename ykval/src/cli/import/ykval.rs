@@ -42,14 +42,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     };
     let positions = match &args.file {
         Some(path) => {
-            let text = files::named(path, "counters")?;
+            let text = files::named(path, None)?;
             import::positions(&text).map_err(|them| problems(path, them))?
         }
         None => Positions { known: Vec::new(), repeated: 0 },
     };
     let clients = match &args.clients {
         Some(path) => {
-            let text = files::named(path, "clients' keys")?;
+            let text = files::named(path, Some("clients' keys"))?;
             import::clients(&text).map_err(|them| problems(path, them))?
         }
         None => Vec::new(),
@@ -133,7 +133,8 @@ async fn plan(
                 }
             }
             Ok(_) => problems.push(format!(
-                "line {}: client {id} is here with another key ({}): its hosts would not be known any more",
+                "line {}: client {id} is here with another key ({}). A site that takes over clients begins without any: ykvald \
+                 init --no-client",
                 entry.line, old.name
             )),
             Err(_) => {

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let text = files::named(&args.file, "AES keys")?;
+    let text = files::named(&args.file, Some("AES keys"))?;
     let file = read(&args.file, &text)?;
     drop(text);
     take(context, &args.file, file, args.dry_run)
