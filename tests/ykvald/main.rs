@@ -1,4 +1,4 @@
-//! `ykvald` as administrators use it: the real program, in folders of the tests' own.
+//! The validation server's commands from outside: what they make, say, refuse and leave alone. One topic a file.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,4 +7,14 @@
     reason = "a test that fails must stop"
 )]
 
+mod alive;
+mod check;
+mod checksum;
+mod clients;
+mod completions;
+mod desk;
+mod import;
+mod init;
+mod keys;
 mod moving;
+mod serve;

@@ -1,0 +1,77 @@
+//! `ykvald check`
+
+use crate::desk::{Desk, chmod};
+use std::fs;
+use tests::soft_yubikey::SoftYubiKey;
+use tests::tls::{Authority, Kind};
+
+fn with(lines: &str) -> Desk {
+    let desk = Desk::with(&[SoftYubiKey::numbered(1)]);
+    desk.ykvald(&["client", "add", "--name", "x"]).exits(0);
+    let config = fs::read_to_string(desk.file("config.toml")).unwrap();
+    let text = if lines.starts_with('[') { config + lines } else { format!("{lines}\n{config}") };
+    fs::write(desk.file("config.toml"), text).unwrap();
+    desk
+}
+
+#[test]
+fn a_site_that_is_well() {
+    let desk = with("");
+    let said = desk.ykvald(&["check"]).exits(0);
+    for line in [
+        "ok       settings: ",
+        "ok       store key: ",
+        "ok       store: ",
+        "ok       clients: 1 of 1 enabled",
+    ] {
+        assert!(said.out.contains(line), "{line}: {said:?}");
+    }
+    said.says("ok       keys: 1 key, 0 disabled").says("0 errors, 0 warnings");
+    let json = desk.ykvald(&["check", "--json"]).exits(0).json();
+    assert_eq!((&json["errors"], &json["warnings"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn warnings_are_1_and_errors_2() {
+    let desk = Desk::new();
+    desk.ykvald(&["check"])
+        .exits(1)
+        .says("warning  clients: nobody may ask: ")
+        .says("warning  keys: none, and no [ksm]: ")
+        .says("0 errors, 2 warnings");
+    with("listen = \"0.0.0.0:8000\"\nplain_http = true").ykvald(&["check"]).exits(1).says("reads every OTP");
+
+    fs::write(desk.file("config.toml"), "lisen = 1\n").unwrap();
+    desk.ykvald(&["check"]).exits(2).says("error    settings: ").says("line 1: unknown field `lisen`");
+    let desk = with("");
+    chmod(&desk.file("store.key"), 0o644);
+    desk.ykvald(&["check"]).exits(2).says("error    store key: ").says("others may read it");
+    let desk = with("");
+    fs::remove_file(desk.file("ykvald.db")).unwrap();
+    desk.ykvald(&["check"]).exits(2).says("error    store: ").says("ykvald init makes it");
+    let desk = with("");
+    fs::copy(Desk::new().file("store.key"), desk.file("store.key")).unwrap();
+    desk.ykvald(&["check"]).exits(2).says("bring the right store key");
+}
+
+#[test]
+fn files_of_tls() {
+    let tls = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"";
+    with(tls).ykvald(&["check"]).exits(2).says("server.pem: cannot open");
+    let desk = with(tls);
+    let authority = Authority::new("an authority");
+    authority.identity(Kind::Right).write(&desk.dir(), "server");
+    let other = authority.identity(Kind::Right).key;
+    desk.ykvald(&["check"]).exits(0).says("ok       tls: ").says("and the key fits");
+    let own = fs::read_to_string(desk.file("server.key")).unwrap();
+    let put = |text: &str, mode| {
+        fs::write(desk.file("server.key"), text).unwrap();
+        chmod(&desk.file("server.key"), mode);
+    };
+    put(&other, 0o600);
+    desk.ykvald(&["check"]).exits(2).says("server.key: does not go with ");
+    put(&own, 0o644);
+    desk.ykvald(&["check"]).exits(2).says("server.key: others may read it");
+    put("nothing\n", 0o600);
+    desk.ykvald(&["check"]).exits(2).says("server.key: holds no private key");
+}

@@ -1,0 +1,192 @@
+//! A site in a folder of its own, and somebody who runs the command on it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+use tests::built;
+use tests::soft_yubikey::SoftYubiKey;
+
+/// What `ykvald init --dir` makes, and the folder around it.
+pub(crate) struct Desk {
+    outside: TempDir,
+}
+
+/// What a run of the command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    #[expect(dead_code, reason = "printed where an expectation fails")]
+    arguments: String,
+}
+
+impl Desk {
+    /// A new site without a client.
+    pub(crate) fn new() -> Self {
+        let desk = Self::bare();
+        run(ykvald().args(["init", "--no-client", "--dir"]).arg(desk.dir())).exits(0);
+        desk
+    }
+
+    /// Nothing but the folder around.
+    pub(crate) fn bare() -> Self {
+        Self { outside: tempfile::tempdir().unwrap() }
+    }
+
+    /// A new site with the keys of these tokens.
+    pub(crate) fn with(keys: &[SoftYubiKey]) -> Self {
+        let desk = Self::new();
+        desk.import(keys).exits(0);
+        desk
+    }
+
+    /// The folder around the site, for files that do not belong to it.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.outside.path().join(name)
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.beside("site")
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    /// The command on this site, without a verb yet.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = ykvald();
+        command.arg("--config").arg(self.file("config.toml"));
+        command
+    }
+
+    pub(crate) fn ykvald<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Said {
+        run(self.command().args(arguments))
+    }
+
+    /// As [`ykvald`](Self::ykvald), with something to read on standard input.
+    pub(crate) fn ykvald_reading<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Said {
+        let mut command = self.command();
+        let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        said(&command, output.status.code(), output.stdout, output.stderr)
+    }
+
+    pub(crate) fn import(&self, keys: &[SoftYubiKey]) -> Said {
+        let lines: String = keys.iter().map(|key| key.traditional_log_line() + "\n").collect();
+        self.ykvald_reading(&["key", "import", "-"], lines.as_bytes())
+    }
+
+    pub(crate) fn write_beside(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.beside(name);
+        fs::write(&path, contents).unwrap();
+        chmod(&path, 0o600);
+        path.into_os_string().into_string().unwrap()
+    }
+
+    /// Tokens as `key list --json` tells them, by their ids.
+    pub(crate) fn tokens(&self) -> BTreeMap<String, serde_json::Value> {
+        let list = self.ykvald(&["key", "list", "--json"]).exits(0).json();
+        let list = list.as_array().unwrap().iter();
+        list.map(|token| (token["id"].as_str().unwrap().to_owned(), token.clone())).collect()
+    }
+
+    /// All that is stored, as far as commands tell it.
+    pub(crate) fn told(&self) -> String {
+        ["key list", "client list", "checksum"]
+            .map(|verb| self.ykvald(&verb.split(' ').chain(["--json"]).collect::<Vec<_>>()).exits(0).out)
+            .concat()
+    }
+}
+
+/// One of the exports of YK-VAL or YK-KSM.
+pub(crate) fn vector(name: &str) -> String {
+    fs::read_to_string(vector_path(name)).unwrap()
+}
+
+pub(crate) fn vector_path(name: &str) -> String {
+    format!("{}/vectors/ykval/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The command, with nothing of the test runner's environment that changes what it does, and nothing to read.
+pub(crate) fn ykvald() -> Command {
+    let mut command = Command::new(built::program("ykvald"));
+    for name in ["NO_COLOR", "CLICOLOR_FORCE", "CREDENTIALS_DIRECTORY", "XDG_DATA_HOME"] {
+        command.env_remove(name);
+    }
+    command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    said(command, output.status.code(), output.stdout, output.stderr)
+}
+
+fn said(command: &Command, code: Option<i32>, out: Vec<u8>, err: Vec<u8>) -> Said {
+    Said {
+        code,
+        out: String::from_utf8(out).unwrap(),
+        err: String::from_utf8(err).unwrap(),
+        arguments: format!("{:.300}", format!("{:?}", command.get_args().collect::<Vec<_>>())),
+    }
+}
+
+impl Said {
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// On standard output.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.out.contains(text), "{text:?} is not in {self:#?}");
+        self
+    }
+
+    /// On standard error.
+    #[track_caller]
+    pub(crate) fn notes(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "{text:?} is not in {self:#?}");
+        self
+    }
+
+    /// Exit status 2, and nothing on standard output.
+    #[track_caller]
+    pub(crate) fn refuses(self, why: &str) -> Self {
+        assert_eq!(self.out, "", "{self:#?}");
+        self.notes(why).exits(2)
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        match serde_json::from_str(&self.out) {
+            Ok(value) => value,
+            Err(why) => panic!("not one JSON value, {why}: {self:#?}"),
+        }
+    }
+}
+
+pub(crate) fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Permission bits.
+#[track_caller]
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
