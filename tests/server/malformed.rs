@@ -212,12 +212,10 @@ fn unusual_http() {
     connection.send(next().request().replace("\r\n", "\n")).unwrap();
     assert_eq!(says(connection.read()), "OK", "bare LF");
 
-    // As ykclient's and pam_yubico's proxies may: HTTP/1.0, without Host, and closed after it.
-    let (back, closed) =
-        exchange(server.address(), next().request().replace("1.1\r\nHost: a", "1.0").as_bytes());
-    let text = String::from_utf8_lossy(&back);
-    assert!(closed && text.contains("status=OK\r\n\r\n"), "HTTP/1.0: {text}");
-    // Whoever closes his half is answered.
-    let (back, _) = exchange(server.address(), next().request().as_bytes());
-    assert!(String::from_utf8_lossy(&back).contains("status=OK\r\n\r\n"), "half closed");
+    // As old proxies ask: HTTP/1.0, without Host, and closed after it.
+    let mut connection = server.connect();
+    connection.send(next().request().replace("1.1\r\nHost: a", "1.0")).unwrap();
+    let mut text = String::new();
+    connection.stream().read_to_string(&mut text).unwrap();
+    assert!(text.contains("status=OK\r\n\r\n"), "HTTP/1.0: {text}");
 }
