@@ -1,5 +1,6 @@
 //! One store with so many tokens, at each number of connections: the ceiling, then `ykvald`, by the same load.
 
+use crate::disk;
 use crate::hello::Hello;
 use crate::load::{self, Load, Loaded};
 use crate::process;
@@ -46,10 +47,12 @@ pub(crate) struct Cell {
     pub ours: Figures,
 }
 
-/// What setting a store up took, in seconds.
+/// What setting a store up took, in seconds, and what the disk did just then.
 pub(crate) struct Setup {
     pub store: &'static str,
     pub tokens: usize,
+    /// Bare writes and syncs a second.
+    pub syncs: f64,
     pub imported: f64,
     pub started: f64,
 }
@@ -59,8 +62,12 @@ pub(crate) struct Setup {
 pub(crate) fn measure(plan: &Plan, kind: Kind<'_>, tokens: usize) -> (Setup, Vec<Cell>) {
     let mut subject = Subject::start(kind, tokens);
     let (imported, started) = (subject.imported.as_secs_f64(), subject.started.as_secs_f64());
-    let setup = Setup { store: kind.name(), tokens, imported, started };
-    eprintln!("{}, {tokens} tokens: imported in {imported:.2} s, ready in {started:.3} s", setup.store);
+    let syncs = disk::syncs(plan.time / 3);
+    let setup = Setup { store: kind.name(), tokens, syncs, imported, started };
+    eprintln!(
+        "{}, {tokens} tokens: imported in {imported:.2} s, ready in {started:.3} s; {syncs:.0} bare syncs a second",
+        setup.store
+    );
     let cells = plan.connections.iter().map(|&connections| {
         let questions = plan.questions * connections.min(10) / 10;
         let client = subject.site.client().clone();

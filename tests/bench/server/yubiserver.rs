@@ -65,12 +65,7 @@ fn one(made: &TempDir, client: &Client, connections: usize, time: Duration) -> R
     let figures: Vec<f64> = said.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
     figures.try_into().map_err(|_| {
         let errors = String::from_utf8_lossy(&output.stderr);
-        errors
-            .lines()
-            .filter(|line| !line.starts_with("note: "))
-            .next_back()
-            .unwrap_or("it said nothing")
-            .to_owned()
+        errors.lines().rfind(|line| !line.starts_with("note: ")).unwrap_or("it said nothing").to_owned()
     })
 }
 
