@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 pub(crate) const HELLO: &str = "says-hello";
 
 const BODY: &str = "h=TO8409qUoRseQxgZmuDF1v6bze8=\r\nt=2026-11-22T00:30:01Z0284\r\n\
-    otp=vvccccccccccidkfefrdhtrutjduvtcjbfeuvhehdvjjlb\r\nnonce=00000000000000000000000000000000\r\nsl=0\r\n\
+    otp=vvccccccccccidkfefrdhtrutjduvtcjbfeuvhehdvjj\r\nnonce=00000000000000000000000000000000\r\nsl=0\r\n\
     timestamp=12648500\r\nsessioncounter=1\r\nsessionuse=0\r\nstatus=OK\r\n\r\n";
 
 /// It runs until it is dropped.
