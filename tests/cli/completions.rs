@@ -6,12 +6,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use tests::built;
 use tests::help::{self, Verb};
 
-/// A folder with what the command writes for a shell, under the name that packages install it by.
-fn written(shell: &str, name: &str) -> TempDir {
+/// The commands that shells complete.
+const COMMANDS: [&str; 2] = ["ykmap", "ykvald"];
+
+/// A folder with what a command writes for a shell, under the name that packages install it by.
+fn written(command: &str, shell: &str, name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let said = run(ykmap().args(["completions", shell])).exits(0);
+    let said = run(Command::new(built::program(command)).args(["completions", shell])).exits(0);
     assert_eq!(said.err, "", "{shell}");
     fs::write(folder.path().join(name), said.out).unwrap();
     folder
@@ -37,14 +41,14 @@ fn offered(verb: &Verb) -> BTreeSet<String> {
 }
 
 /// Two sets with the verb that they are of, so that all that differs is told at once.
-fn differences(of: &[(String, BTreeSet<String>, BTreeSet<String>)]) -> String {
+fn differences(command: &str, of: &[(String, BTreeSet<String>, BTreeSet<String>)]) -> String {
     let mut told = String::new();
     for (verb, offered, wanted) in of {
         for lacks in wanted.difference(offered) {
-            writeln!(told, "ykmap {verb}: {lacks} is not offered").unwrap();
+            writeln!(told, "{command} {verb}: {lacks} is not offered").unwrap();
         }
         for more in offered.difference(wanted) {
-            writeln!(told, "ykmap {verb}: {more} is offered, and -h does not have it").unwrap();
+            writeln!(told, "{command} {verb}: {more} is offered, and -h does not have it").unwrap();
         }
     }
     told
@@ -52,17 +56,21 @@ fn differences(of: &[(String, BTreeSet<String>, BTreeSet<String>)]) -> String {
 
 #[test]
 fn bash_completes_every_verb_and_option() {
-    let folder = written("bash", "ykmap");
-    let verbs = help::verbs("ykmap");
-    let mut script = ". ./ykmap\ncomplete -p ykmap >/dev/null || exit 9\n".to_owned();
+    COMMANDS.iter().for_each(|command| in_bash(command));
+}
+
+fn in_bash(command: &str) {
+    let folder = written(command, "bash", command);
+    let verbs = help::verbs(command);
+    let mut script = format!(". ./{command}\ncomplete -p {command} >/dev/null || exit 9\n");
     for verb in &verbs {
         // As readline calls it: the words before, what is typed of the next, and the word before that.
-        let words = [&["ykmap".to_owned()], &verb.words[..]].concat();
+        let words = [&[command.to_owned()], &verb.words[..]].concat();
         let (line, before, count) = (words.join(" "), words.last().unwrap(), words.len());
         for typed in ["", "-"] {
             writeln!(
                 script,
-                "COMP_WORDS=({line} {typed:?}) COMP_CWORD={count}; _ykmap ykmap {typed:?} {before}; \
+                "COMP_WORDS=({line} {typed:?}) COMP_CWORD={count}; _{command} {command} {typed:?} {before}; \
                  echo \"{line}|${{COMPREPLY[*]}}\""
             )
             .unwrap();
@@ -82,16 +90,20 @@ fn bash_completes_every_verb_and_option() {
         found.push((verb.words.join(" "), here, wanted));
     }
     assert_eq!(found.len(), verbs.len(), "{said}");
-    assert_eq!(differences(&found), "");
+    assert_eq!(differences(command, &found), "");
 }
 
 #[test]
 fn fish_completes_every_verb_and_option() {
-    let folder = written("fish", "ykmap.fish");
-    let verbs = help::verbs("ykmap");
-    let mut script = "source ykmap.fish\n".to_owned();
+    COMMANDS.iter().for_each(|command| in_fish(command));
+}
+
+fn in_fish(command: &str) {
+    let folder = written(command, "fish", &format!("{command}.fish"));
+    let verbs = help::verbs(command);
+    let mut script = format!("source {command}.fish\n");
     for verb in &verbs {
-        let line = [&["ykmap".to_owned()], &verb.words[..]].concat().join(" ");
+        let line = [&[command.to_owned()], &verb.words[..]].concat().join(" ");
         for typed in if verb.verbs.is_empty() { &["-", "--"][..] } else { &["", "-", "--"] } {
             writeln!(
                 script,
@@ -112,38 +124,45 @@ fn fish_completes_every_verb_and_option() {
             (words, names, offered(verb))
         })
         .collect();
-    assert_eq!(differences(&found), "");
+    assert_eq!(differences(command, &found), "");
 }
 
 /// In a terminal of zsh's own: all but the last letter of each name is typed, and what the line became is run.
 #[test]
 fn zsh_completes_every_verb_and_option() {
-    let folder = written("zsh", "_ykmap");
-    let mut script = ZSH.to_owned();
+    COMMANDS.iter().for_each(|command| in_zsh(command));
+}
+
+fn in_zsh(command: &str) {
+    let folder = written(command, "zsh", &format!("_{command}"));
+    let mut script = ZSH.replace("ykmap", command);
     let mut wanted = Vec::new();
-    for verb in help::verbs("ykmap") {
+    for verb in help::verbs(command) {
         // `-h` is whole as it is.
         for name in offered(&verb).into_iter().filter(|name| name.len() > 2) {
-            let line = [&["ykmap".to_owned()], &verb.words[..]].concat().join(" ");
+            let line = [&[command.to_owned()], &verb.words[..]].concat().join(" ");
             let typed = &name[..name.len() - 1];
             writeln!(script, "typed '{line} {typed}'").unwrap();
             wanted.push(format!("{line} {name}"));
         }
     }
     // Values: of a list, users, files, folders.
+    let file = format!("key import _{command}");
     for (typed, became) in [
         ("completions fi", "completions fish"),
         ("verify roo", "verify root"),
-        ("key import _yk", "key import _ykmap"),
+        ("key import _yk", &file),
         ("init --dir=fol", "init --dir=folder"),
     ] {
-        writeln!(script, "typed 'ykmap {typed}'").unwrap();
-        wanted.push(format!("ykmap {became}"));
+        if command == "ykmap" || !typed.starts_with("verify ") {
+            writeln!(script, "typed '{command} {typed}'").unwrap();
+            wanted.push(format!("{command} {became}"));
+        }
     }
     fs::create_dir(folder.path().join("folder")).unwrap();
     fs::write(folder.path().join("folio"), "").unwrap();
     script.push_str("zpty -d z\n");
-    let Some(_) = shell("zsh", &folder, &["-f", "-n", "_ykmap"]) else { return };
+    let Some(_) = shell("zsh", &folder, &["-f", "-n", &format!("_{command}")]) else { return };
     let Some(said) = shell("zsh", &folder, &["-f", "-c", &script]) else { return };
     let became: Vec<_> = said.lines().map(|line| line.trim_end_matches(['=', ' '])).collect();
     assert_eq!(became.len(), wanted.len(), "{said}");
@@ -151,7 +170,7 @@ fn zsh_completes_every_verb_and_option() {
     assert!(other.is_empty(), "what became of the line, and should have: {other:#?}");
 }
 
-/// `ykmap` there is a function that says what it was called with.
+/// `ykmap` there, or the other command in its place, is a function that says what it was called with.
 const ZSH: &str = r#"
 zmodload zsh/zpty || exit 9
 zpty z zsh -f -i

@@ -26,7 +26,10 @@ pub(crate) fn sentences(path: &str, which: Which) -> Vec<String> {
         })
         .collect();
     let wanted = |before: &str| match which {
-        Which::All => !before.ends_with("reason =") && !before.ends_with(".expect("),
+        Which::All => {
+            let of_a_lint = before.ends_with("reason =") && !before.ends_with(".reason =");
+            !of_a_lint && !before.ends_with(".expect(")
+        }
         Which::Errors => before.ends_with("error("),
     };
     let texts =

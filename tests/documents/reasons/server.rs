@@ -45,7 +45,7 @@ pub(super) const SAY: [(&str, Which); 34] = [
 const TOGETHER: [(&str, &[&str]); 1] = [("fresh", &[])]; // one word is no sentence
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 19] = [
+const NO_REASON: [&str; 23] = [
     // what is damaged, or was looked at
     "a client",
     "a public id",
@@ -62,6 +62,13 @@ const NO_REASON: [&str; 19] = [
     "a key with the fingerprint of none",
     "a position beyond all YubiKeys",
     "a position is no number of PostgreSQL's",
+    // to whoever adds a client
+    "there is no higher id for a client: give one",
+    // which key storage module did what, and how long it took
+    "{}: {} ({} ms)",
+    // parts of SQL
+    "id, name, enabled, require_signature, rate, certificate_name, sealed_key, created",
+    "public_id = $1",
     // where it listens, and what holds instead: not why
     "a socket of systemd's",
     "a socket that systemd gave",
@@ -119,7 +126,8 @@ fn is_for_a_machine(text: &str) -> bool {
 #[test]
 fn every_file_is_in_a_list() {
     let apart = |path: &str| {
-        path.ends_with("tests.rs")
+        !path.ends_with(".rs")
+            || path.ends_with("tests.rs")
             || ["ykval/src/cli/", "ykval/src/import/"].iter().any(|folder| path.starts_with(folder))
             || path.contains("/tests/")
     };
