@@ -5,7 +5,6 @@ use crate::load::{Pressed, assert_used, deal, press};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::host::Host;
@@ -40,13 +39,9 @@ fn killed_under_load(site: &Site) {
     for cycle in 0..6 {
         let server = site.start();
         assert_used(server.address(), client, &all, &format!("after {cycle} kills"));
-        let (address, done) = (server.address(), AtomicBool::new(false));
-        let pressed = thread::scope(|scope| {
-            let pressing = scope.spawn(|| press(address, client, &mut keys, &done));
-            thread::sleep(millis(120 + cycle * 37));
+        let pressed = press(server.address(), client, &mut keys, |progress| {
+            progress.wait_for(60 + cycle * 37);
             server.kill();
-            done.store(true, Ordering::Relaxed);
-            pressing.join().unwrap()
         });
         broken += pressed.iter().flatten().filter(|one| one.said.is_err()).count();
         let strange = counts(&pressed).into_keys().find(|said| said != "OK" && !said.starts_with('('));
@@ -93,6 +88,16 @@ fn ready(server: &Ykvald) -> Reply {
     get(server.address(), "/readyz").unwrap()
 }
 
+/// `/readyz` says so after a while: it asks the store no more than once a second.
+#[track_caller]
+fn is_not_ready(server: &Ykvald, what: &str) {
+    let begun = Instant::now();
+    while ready(server).status != 503 {
+        assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {:?}", ready(server));
+        thread::sleep(millis(20));
+    }
+}
+
 /// The database stops as in a power cut, and starts again, twice, under load. Then it hangs.
 #[test]
 fn postgres_stops_and_starts() {
@@ -105,23 +110,20 @@ fn postgres_stops_and_starts() {
     let mut keys = deal(&site, 1400..1480, CLIENTS);
     let mut own = site.keys(1480..1481).remove(0);
     let (mut server, client) = (site.start(), site.client());
-    let (address, done) = (server.address(), AtomicBool::new(false));
+    let address = server.address();
     let mut down = Vec::new();
-    let pressed = thread::scope(|scope| {
-        let pressing = scope.spawn(|| press(address, client, &mut keys, &done));
+    let pressed = press(address, client, &mut keys, |progress| {
         for _ in 0..2 {
-            thread::sleep(millis(300));
+            progress.wait_for(200);
             let begun = Instant::now();
             cluster.stop();
             thread::sleep(millis(300));
-            assert_eq!(ready(&server).status, 503, "while the database is away");
+            is_not_ready(&server, "while the database is away");
             down.push(begun..Instant::now());
             cluster.run();
             println!("healed after {:?}", heals(&server, &site, &mut own, Duration::from_secs(5)));
         }
-        thread::sleep(millis(300));
-        done.store(true, Ordering::Relaxed);
-        pressing.join().unwrap()
+        progress.wait_for(200);
     });
     let counts = counts(&pressed);
     println!("the database went twice: {counts:?}");
@@ -265,8 +267,7 @@ fn a_full_disk() {
     assert!(said.keys().all(|said| said == "OK" || said == "BACKEND_ERROR"), "{said:?}");
     assert!(said.contains_key("BACKEND_ERROR"), "it never filled up: {said:?}");
     assert_used(server.address(), client, &used, "on a full disk");
-    let readiness = ready(&server);
-    assert_eq!(readiness.status, 503, "{readiness:?}");
+    is_not_ready(&server, "on a full disk");
     assert!(server.is_alive());
     disk.must(&["rm", &disk.within("fill")]);
     let begun = Instant::now();
@@ -319,9 +320,9 @@ fn the_database_file_goes() {
         thread::sleep(millis(1200));
         let otp = key.press();
         let said = connection.ask(&Question::new(client, &otp)).unwrap().says();
-        println!("{what}: {said} after {:?}; ready: {}", begun.elapsed(), ready(&server).status);
+        println!("{what}: {said} after {:?}", begun.elapsed());
         assert_ne!(said, "OK", "{what}: a restart would forget it");
-        assert_eq!(ready(&server).status, 503, "{what}");
+        is_not_ready(&server, what);
         assert!(server.is_alive(), "{what}");
     }
 }

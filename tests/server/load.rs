@@ -1,7 +1,7 @@
 //! Clients that press fresh OTPs as fast as they are answered.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::soft_yubikey::SoftYubiKey;
@@ -24,19 +24,48 @@ impl Pressed {
     }
 }
 
-/// Each client has so many of the keys, and presses them in turn, until `done`: each OTP once. A connection that broke is
-/// opened again. What became of each OTP, in order, client by client.
+/// How far those who press have come.
+#[derive(Default)]
+pub(crate) struct Progress {
+    done: AtomicBool,
+    accepted: AtomicUsize,
+}
+
+impl Progress {
+    /// Waits until so many more were accepted.
+    pub(crate) fn wait_for(&self, more: usize) {
+        let (begun, before) = (Instant::now(), self.accepted.load(Ordering::Relaxed));
+        while self.accepted.load(Ordering::Relaxed) < before + more {
+            assert!(begun.elapsed() < Duration::from_secs(20), "no {more} more are accepted");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Each client has so many of the keys, and presses them in turn, while `meanwhile` runs: each OTP once. A connection that
+/// broke is opened again. What became of each OTP, in order, client by client.
 pub(crate) fn press(
     address: SocketAddr,
     client: &Client,
     clients: &mut [Vec<SoftYubiKey>],
-    done: &AtomicBool,
+    meanwhile: impl FnOnce(&Progress),
 ) -> Vec<Vec<Pressed>> {
+    /// Also where `meanwhile` panics.
+    struct Ends<'a>(&'a Progress);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.done.store(true, Ordering::Relaxed);
+        }
+    }
+    let progress = Progress::default();
     thread::scope(|scope| {
+        let ends = Ends(&progress);
         let pressing: Vec<_> = clients
             .iter_mut()
-            .map(|keys| scope.spawn(move || press_in_turn(address, client, keys, done)))
+            .map(|keys| scope.spawn(|| press_in_turn(address, client, keys, &progress)))
             .collect();
+        meanwhile(&progress);
+        drop(ends);
         pressing.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
@@ -45,12 +74,12 @@ fn press_in_turn(
     address: SocketAddr,
     client: &Client,
     keys: &mut [SoftYubiKey],
-    done: &AtomicBool,
+    progress: &Progress,
 ) -> Vec<Pressed> {
     let mut connection = None;
     let mut pressed = Vec::new();
     let mut number = 0;
-    while !done.load(Ordering::Relaxed) {
+    while !progress.done.load(Ordering::Relaxed) {
         if connection.is_none() {
             connection = Connection::open(address).ok();
         }
@@ -67,7 +96,9 @@ fn press_in_turn(
         if said.is_err() {
             connection = None;
         }
-        pressed.push(Pressed { otp, said, at: Instant::now(), took: begun.elapsed() });
+        let one = Pressed { otp, said, at: Instant::now(), took: begun.elapsed() };
+        progress.accepted.fetch_add(usize::from(one.is_ok()), Ordering::Relaxed);
+        pressed.push(one);
     }
     pressed
 }

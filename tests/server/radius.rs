@@ -39,7 +39,7 @@ modules {
     validate = yes
     validation {
       servers {
-        uri = "URL"
+        uri = "URL?id=%d&otp=%s"
       }
       client_id = ID
       api_key = "KEY"

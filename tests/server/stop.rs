@@ -4,7 +4,6 @@ use crate::load::{assert_used, deal, press};
 use rustix::process::Signal;
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::postgres::Cluster;
@@ -24,16 +23,15 @@ fn under_load(site: &Site) {
     for cycle in 0..3 {
         let mut server = site.start();
         let idle: Vec<_> = (0..50).map(|_| server.connect()).collect();
-        let (address, done) = (server.address(), AtomicBool::new(false));
-        let (pressed, took) = thread::scope(|scope| {
-            let pressing = scope.spawn(|| press(address, client, &mut keys, &done));
-            thread::sleep(millis(300));
+        let address = server.address();
+        let mut took = Duration::ZERO;
+        let pressed = press(address, client, &mut keys, |progress| {
+            progress.wait_for(150);
             server.signal(if cycle == 0 { Signal::INT } else { Signal::TERM });
             let begun = Instant::now();
             let status = server.wait(Duration::from_secs(5));
-            done.store(true, Ordering::Relaxed);
+            took = begun.elapsed();
             assert_eq!(status.code(), Some(0), "{}", server.log());
-            (pressing.join().unwrap(), begun.elapsed())
         });
         assert!(took < millis(2500), "with {} idle connections it took {took:?}", idle.len());
         let server = site.start();

@@ -88,7 +88,7 @@ impl Site {
         let client = Client { id: 0, key: String::new() };
         let mut site = Self { folder, store, client, port: free_port() };
         site.settings("");
-        site.must(&["init"]);
+        site.must(&["init", "--no-client"]);
         site.client = site.add_client(&[]);
         site
     }
