@@ -82,8 +82,7 @@ impl Ksm {
             .tcp_nodelay(true)
             .pool_max_idle_per_host(64)
             // Less than what servers keep a connection for.
-            .pool_idle_timeout(Duration::from_secs(4))
-            .timeout(config.deadline);
+            .pool_idle_timeout(Duration::from_secs(4));
         let secure = list.iter().any(|(url, _)| url.scheme() == "https");
         let tls = client_tls(config.ca.as_deref(), secure)?;
         let client = builder.tls_backend_preconfigured(tls).build();
