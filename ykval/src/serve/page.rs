@@ -48,7 +48,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.25rem;margin:
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
 tr:last-child td{border-bottom:0}th{color:var(--soft);font-weight:500}td.n{text-align:right;padding-right:0}code{font-family:ui-monospace,monospace;font-size:.92em}\
 .good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}p.none{color:var(--soft);margin:.6rem 0}\
-@media(max-width:34rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}.wide thead{display:none}.wide td{display:block;border:0;padding:.05rem 0}.wide td:first-child{padding-top:.5rem}.wide td:last-child{padding-bottom:.5rem}.wide tr{display:block;border-bottom:1px solid var(--line)}.wide tr:last-child{border:0}}";
+@media(max-width:34rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}.wide thead{display:none}.wide td{display:block;border:0;padding:.05rem 0}.wide td:nth-child(3)::before{content:'Client '}.wide td:nth-child(4)::before{content:'Token '}.wide td:first-child{padding-top:.5rem}.wide td:last-child{padding-bottom:.5rem}.wide tr{display:block;border-bottom:1px solid var(--line)}.wide tr:last-child{border:0}}";
 
 /// The page.
 pub(super) async fn render(shared: &Shared) -> String {
