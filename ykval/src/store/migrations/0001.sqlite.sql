@@ -26,7 +26,7 @@ CREATE TABLE tokens (
     nonce TEXT NOT NULL, -- of the question that brought it there; may be empty
     modified INTEGER, -- when that was, in seconds since 1970
     CHECK ((sealed IS NULL) = (fingerprint = zeroblob(8)))
-) STRICT;
+) STRICT, WITHOUT ROWID; -- one tree, where an index of its own would be a second to walk
 
 -- How far a token had come with keys that are not here now; under zeros, without one. Changed where keys change, and
 -- never by a verification.
