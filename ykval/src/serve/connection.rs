@@ -38,6 +38,8 @@ pub(super) fn http(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
     http.http1()
         .max_buf_size(limits.head_bytes.max(LEAST_HEAD))
         .max_headers(64)
+        // Who has said all and listens on gets an answer; who went away is not asked, and the OTP is used up or is not.
+        .half_close(true)
         // `Pace` does it, for idle connections too.
         .header_read_timeout(None);
     http.http2()

@@ -1,6 +1,10 @@
 //! What is logged, and what never is.
 
 use super::*;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::sync::mpsc;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,9 +88,12 @@ async fn who_goes_away_leaves_a_line() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ksm = format!("[ksm]\nurls = \"http://{}/\"\n", silent.local_addr().unwrap());
     let site = Site::with(&ksm, 0, |_, _| {}).await;
-    let mut wire = site.connect().await;
-    wire.send(&format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", verify(&otp(0, 0)))).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    drop(wire);
+    let io = TokioIo::new(tokio::net::TcpStream::connect(site.address()).await.unwrap());
+    let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let uri = format!("http://x{}", verify(&otp(0, 0)));
+    let asked = send.send_request(hyper::Request::get(uri).body(Full::<Bytes>::default()).unwrap());
+    assert!(tokio::time::timeout(Duration::from_millis(200), asked).await.is_err(), "it was decided");
+    connection.abort();
     site.logged("reason=\"the client went away before it was decided").await;
 }
