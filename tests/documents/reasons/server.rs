@@ -4,7 +4,7 @@ use super::Log;
 use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 34] = [
+pub(super) const SAY: [(&str, Which); 35] = [
     ("yubiotp/src/ykval/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
     ("ykval/src/file.rs", Which::Errors),
@@ -31,6 +31,7 @@ pub(super) const SAY: [(&str, Which); 34] = [
     ("ykval/src/store/sqlite.rs", Which::All),
     ("ykval/src/store/sqlite/admin.rs", Which::All),
     ("ykval/src/store/sqlite/advance.rs", Which::All),
+    ("ykval/src/store/sqlite/checkpoint.rs", Which::All),
     ("ykval/src/store/sqlite/connect.rs", Which::All),
     ("ykval/src/store/sqlite/place.rs", Which::All),
     ("ykval/src/store/sqlite/readers.rs", Which::All),
@@ -45,7 +46,7 @@ pub(super) const SAY: [(&str, Which); 34] = [
 const TOGETHER: [(&str, &[&str]); 1] = [("fresh", &[])]; // one word is no sentence
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 23] = [
+const NO_REASON: [&str; 24] = [
     // what is damaged, or was looked at
     "a client",
     "a public id",
@@ -56,6 +57,7 @@ const NO_REASON: [&str; 23] = [
     "its schema",
     "the file",
     "the id of its store key",
+    "the log",
     "token {}",
     // numbers that no store can have
     "a client id of more than 10 digits",
