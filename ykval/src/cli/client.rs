@@ -5,7 +5,6 @@ pub(crate) mod lines;
 
 use super::out::Field;
 use super::{Context, Done, Failure, Opened, out, wait};
-use clap::ValueHint;
 use serde_json::json;
 use std::sync::Arc;
 use ykval::store::{Client, ClientChange, Store};
@@ -33,7 +32,7 @@ pub(crate) enum Verb {
 #[derive(clap::Args)]
 pub(crate) struct One {
     /// The client's id
-    #[arg(value_name = "ID", value_parser = parse_client, value_hint = ValueHint::Other)]
+    #[arg(value_name = "ID", value_parser = parse_client)]
     id: ClientId,
 }
 
