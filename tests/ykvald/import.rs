@@ -38,7 +38,7 @@ fn in_any_order_the_end_is_the_same() {
 fn counters_only_grow() {
     let desk = Desk::new();
     let said = desk.ykvald(&["import", "ykval", &vector_path("ykval-export.csv")]).exits(0);
-    said.says("6 tokens: 6 new, 0 farther than here, 0 not, 2 disabled here because they are there");
+    said.says("6 tokens: 6 new, 0 raised, 0 as far here already, 2 disabled, as there");
     assert_eq!(counters(&desk, "ccccccdbjrgf"), (Some(812), Some(7), true));
     assert_eq!(counters(&desk, "ccccccddrhlk"), (Some(77), Some(0), false));
     assert_eq!(counters(&desk, "ccccccfghijk"), (None, None, true));
@@ -89,7 +89,7 @@ fn clients_keep_their_ids_and_keys() {
     let desk = Desk::new();
     let clients = vector_path("ykval-export-clients.csv");
     let import = ["import", "ykval", "--clients", &clients];
-    desk.ykvald(&[&import[..], &["--dry-run"]].concat()).exits(0).says("clients: would be: 3 new");
+    desk.ykvald(&[&import[..], &["--dry-run"]].concat()).exits(0).says("clients: would add 3 new");
     desk.ykvald(&import).exits(0).says("clients: 3 new, 0 here already, 0 of these disabled");
     let list = desk.ykvald(&["client", "list", "--json"]).exits(0).json();
     let told = |n: usize| (list[n]["id"].as_u64(), list[n]["name"].as_str(), list[n]["enabled"].as_bool());

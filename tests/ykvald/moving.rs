@@ -198,7 +198,7 @@ fn the_page_is_followed() {
     assert_ne!(later, vector("ykval-export.csv"));
     desk.old_exports(&later);
     let said: String = blocks("5. Switch over").iter().map(|block| desk.follow(block)).collect();
-    assert!(said.contains("1 farther than here"), "{said}");
+    assert!(said.contains("1 raised"), "{said}");
     let did = fs::read_to_string(desk.path().join("systemctl.log")).unwrap();
     assert_eq!(did, "disable --now apache2\nenable --now ykvald\n");
     for block in blocks("6. Clean up") {
@@ -259,7 +259,7 @@ fn an_older_export_changes_nothing() {
         .replace("-1,-1,-1,15", "-1,-1,-1,-1");
     fs::write(desk.path().join("ykval-export.csv"), &older).unwrap();
     let said = desk.follow(COUNTERS);
-    assert!(said.contains("0 farther than here"), "{said}");
+    assert!(said.contains("0 raised"), "{said}");
     let clients = vector("ykval-export-clients.csv").replace("17,0,", "17,1,");
     fs::write(desk.path().join("ykval-export-clients.csv"), clients).unwrap();
     desk.follow(CLIENTS);

@@ -58,7 +58,7 @@ enum Verb {
     /// Take over what YK-VAL and YK-KSM know. Counters are only ever raised
     #[command(subcommand)]
     Import(import::Verb),
-    /// A digest of all keys, and the one that YK-KSM makes: two stores that have the same keys have the same
+    /// Two digests over all keys, ours and YK-KSM's, to compare stores without showing a key
     Checksum(checksum::Args),
     /// Write what a shell needs to complete verbs and options
     Completions(completions::Args),

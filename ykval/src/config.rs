@@ -61,8 +61,7 @@ pub struct Postgres {
     pub url: String,
     /// A file that holds the password, instead of the URL.
     pub password_file: Option<PathBuf>,
-    /// Certificate authorities of the database, PEM; the system's if not given. Used with `sslmode=require`, which then
-    /// checks the certificate and the name in it.
+    /// Certificate authorities of the database, PEM; the system's if not given.
     pub ca: Option<PathBuf>,
     /// The most connections at a time.
     pub pool: usize,

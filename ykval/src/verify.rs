@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
-use yubiotp::otp::Reading;
+use yubiotp::otp::Otp;
 use yubiotp::seal::StoreKey;
 use yubiotp::ykval::{Answer, ClientId, ClientKey, Malformed, Question, Status, Version};
 use yubiotp::{Position, PublicId};
@@ -270,59 +270,37 @@ impl Verifier {
         .after(took))
     }
 
-    /// Which token made the OTP, under whichever keyboard layout: decryption proves it. `Err` is a decision.
+    /// Whether the token that the OTP names made it: decryption proves it. `Err` is a decision.
     async fn genuine(&self, question: &Question<'_>) -> Result<Genuine, Outcome> {
-        let mut refused = Outcome::new(Status::BadOtp, "the token is unknown");
-        let mut known_token = false;
-        for reading in question.readings() {
-            let Some(id) = reading.whole_id() else { continue };
-            if refused.decision.token.is_none() {
-                refused = refused.of(id);
-            }
-            let stored = self.store.token(&id).await.map_err(|fault| Outcome::from(fault).of(id))?;
-            let Some((key, sealed)) = stored.and_then(|token| token.key) else {
-                match self.elsewhere(&reading, id).await.map_err(|fault| fault.of(id))? {
-                    Elsewhere::Genuine(genuine) => return Ok(genuine),
-                    Elsewhere::NotGenuine => known_token = true,
-                    Elsewhere::Unknown => {}
-                }
-                continue;
-            };
-            known_token = true;
-            let credential = self.store_key.open(&sealed, &id).map_err(|_| {
-                let why = "its key cannot be opened: sealed under another store key, or damaged";
-                Outcome::new(Status::BackendError, why).of(id)
-            })?;
-            let plain = reading.split(&id).and_then(|otp| otp.block.decrypt(&credential.aes_key).ok());
-            if let Some(plain) = plain.filter(|plain| plain.private_id.matches(&credential.private_id)) {
-                let (position, timestamp) = (plain.position(), plain.timestamp);
-                return Ok(Genuine { token: id, key, position, timestamp });
-            }
-        }
-        if known_token {
-            refused.decision.reason =
-                "the OTP is not genuine: mistyped, or of another key than the one stored".into();
-        }
-        Err(refused)
+        let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
+        let stored = self.store.token(&id).await.map_err(|fault| Outcome::from(fault).of(id))?;
+        let Some((key, sealed)) = stored.and_then(|token| token.key) else {
+            return self.elsewhere(&otp, id).await.map_err(|outcome| outcome.of(id));
+        };
+        let credential = self.store_key.open(&sealed, &id).map_err(|_| {
+            let why = "its key cannot be opened: sealed under another store key, or damaged";
+            Outcome::new(Status::BackendError, why).of(id)
+        })?;
+        let plain = otp.block.decrypt(&credential.aes_key).ok();
+        let plain = plain.filter(|plain| plain.private_id.matches(&credential.private_id));
+        let plain = plain.ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE).of(id))?;
+        Ok(Genuine { token: id, key, position: plain.position(), timestamp: plain.timestamp })
     }
 
-    async fn elsewhere(&self, reading: &Reading<'_>, id: PublicId) -> Result<Elsewhere, Outcome> {
-        let (Some(ksm), Some(otp)) = (&self.ksm, reading.split(&id)) else { return Ok(Elsewhere::Unknown) };
-        Ok(match ksm.decrypt(&otp.modhex(&id)).await? {
+    /// The same, by the key storage modules.
+    async fn elsewhere(&self, otp: &Otp<'_>, id: PublicId) -> Result<Genuine, Outcome> {
+        let unknown = || Outcome::new(Status::BadOtp, "the token is unknown");
+        match self.ksm.as_ref().ok_or_else(unknown)?.decrypt(&otp.modhex(&id)).await? {
             ksm::Said::Genuine { position, timestamp } => {
-                Elsewhere::Genuine(Genuine { token: id, key: Fingerprint::ELSEWHERE, position, timestamp })
+                Ok(Genuine { token: id, key: Fingerprint::ELSEWHERE, position, timestamp })
             }
-            ksm::Said::NotGenuine => Elsewhere::NotGenuine,
-            ksm::Said::Unknown => Elsewhere::Unknown,
-        })
+            ksm::Said::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
+            ksm::Said::Unknown => Err(unknown()),
+        }
     }
 }
 
-enum Elsewhere {
-    Genuine(Genuine),
-    NotGenuine,
-    Unknown,
-}
+const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key than the one stored";
 
 /// The one way to OK.
 fn accepted(receipt: &Receipt, timestamp: u32) -> Outcome {

@@ -58,7 +58,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         if context.json {
             out::json(&json!({ "keys": count, "sha256": sha256, "ykksm": ykksm }));
         } else {
-            out::line(&format!("keys    {count}\nsha256  {sha256}\nykksm   {ykksm}"));
+            let how = if serials.is_some() {
+                ""
+            } else {
+                "  (if the serial numbers are those of the ids: --serials)"
+            };
+            out::line(&format!("keys    {count}\nsha256  {sha256}\nykksm   {ykksm}{how}"));
         }
         Ok(())
     })

@@ -305,7 +305,7 @@ async fn who_asks_too_often_is_told_so() {
     assert_eq!(server.plain(OTP, NONCE).await.decision.status, Status::Ok, "another token has its own rate");
 }
 
-/// The echo is what was sent; the decryption decides which keyboard it was.
+/// The echo is what was sent.
 #[tokio::test]
 async fn typed_on_other_keyboards() {
     let server = server(RULES).await;
@@ -318,6 +318,23 @@ async fn typed_on_other_keyboards() {
         assert_body(&server.plain(&otp, NONCE).await, By::Client, &ok);
     }
     assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::ReplayedOtp);
+}
+
+/// Clients know whose OTP it is by its first letters: what a Colemak keyboard makes of another token's is not this one's.
+#[tokio::test]
+async fn an_otp_is_of_the_token_that_its_letters_name() {
+    let server = server(RULES).await;
+    let colemak = |otp: &str| -> String {
+        let typed = |letter| "cbsftdhuneikpglv".as_bytes()["cbdefghijklnrtuv".find(letter).unwrap()];
+        otp.chars().map(|letter| char::from(typed(letter))).collect()
+    };
+    let key = ("000102030405060708090a0b0c0d0e0f", "010203040506");
+    let of = enrolment("vvccccccccce", key.0, key.1, &store_key());
+    server.verifier.store().enrol(vec![of]).await.unwrap();
+    let otp = format!("vvccccccccce{}", "dvgtiblfkbgturecfllberrvkinnctnn");
+    assert!(colemak(&otp).starts_with("vvcccccccccf"));
+    assert_eq!(server.plain(&colemak(&otp), NONCE).await.decision.status, Status::BadOtp);
+    assert_eq!(server.plain(&otp, NONCE).await.decision.status, Status::Ok);
 }
 
 /// Whatever the world does wrong, it is never BAD_OTP, and never OK.

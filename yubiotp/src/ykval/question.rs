@@ -3,7 +3,8 @@
 //! The checks and their order are those of yubikey-val 2.41, whose clients rely on them.
 
 use super::{ClientId, ClientKey, Status, SyncLevel, sort};
-use crate::otp::{self, Reading};
+use crate::otp::{self, Otp, Reading};
+use crate::{PublicId, modhex};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use data_encoding::BASE64;
@@ -23,8 +24,8 @@ pub enum Version {
 pub struct Question<'a> {
     /// Who asks.
     pub client_id: ClientId,
-    /// The OTP as it was sent: at least 32 characters that some keyboard makes of an OTP, and nothing beside it. Echo
-    /// it as it is.
+    /// The OTP as it was sent: 32 to 64 characters of modhex, in capitals or not, or what a Dvorak keyboard makes of them,
+    /// and nothing beside it. Echo it as it is.
     pub otp: &'a str,
     /// 16 to 40 letters and digits; of version 1, none.
     pub nonce: Option<&'a str>,
@@ -93,7 +94,7 @@ impl<'a> Question<'a> {
             }
         }
         let otp = value("otp").ok_or(bad_otp("otp is missing"))?;
-        readings(otp).next().ok_or(bad_otp("otp is not one OTP and nothing beside it"))?;
+        reading(otp).ok_or(bad_otp("otp is not one OTP and nothing beside it"))?;
         let id = value("id").ok_or(missing("id is missing"))?;
         let client_id =
             Some(id).filter(|id| is_number(id, 10)).and_then(|id| ClientId::new(id.parse().ok()?));
@@ -113,18 +114,33 @@ impl<'a> Question<'a> {
         Some(h.is_ok_and(|h| key.over(&self.signed).verify_slice(&h).is_ok()))
     }
 
-    /// The ways to read the OTP, each under another keyboard layout: decryption proves which it was. At least one.
-    pub fn readings(&self) -> impl Iterator<Item = Reading<'a>> {
-        readings(self.otp)
+    /// The public id that the OTP names, and its block.
+    #[must_use]
+    pub fn token(&self) -> Option<(PublicId, Otp<'a>)> {
+        let reading = reading(self.otp)?;
+        let id = reading.whole_id()?;
+        Some((id, reading.split(&id)?))
     }
 }
 
-/// The ways to read a text as one OTP and nothing beside it.
-fn readings(otp: &str) -> impl Iterator<Item = Reading<'_>> {
-    let blank = otp.contains(|c: char| c.is_whitespace() || c.is_control());
-    let readings = if blank { None } else { otp::readings(otp.as_bytes()).ok() };
-    readings.into_iter().flatten().filter(|reading| reading.whole_id().is_some())
+/// A text as one OTP and nothing beside it.
+///
+/// Who asks knows whose token it is by the letters before the last 32, as they stand there. So a text whose id is modhex
+/// is read as modhex and as nothing else, whatever it would decrypt to on another keyboard: it would be another token.
+/// What is not modhex may be Dvorak, as the protocol has it, and no other: a text has one reading.
+fn reading(otp: &str) -> Option<Reading<'_>> {
+    if otp.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return None;
+    }
+    let id = otp.len().checked_sub(BLOCK).and_then(|block| otp.as_bytes().get(..block))?;
+    let is_modhex = id.iter().all(|letter| modhex::nibble(letter.to_ascii_lowercase()).is_some());
+    let layout = if is_modhex { "QWERTY" } else { "Dvorak" };
+    let mut readings = otp::readings(otp.as_bytes()).ok()?;
+    readings.find(|reading| reading.layout.name == layout).filter(|reading| reading.whole_id().is_some())
 }
+
+/// Characters of the block; each is one byte in both alphabets.
+const BLOCK: usize = 32;
 
 fn is_number(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -137,7 +153,7 @@ fn is_nonce(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
+    use alloc::string::{String, ToString};
     use proptest::prelude::*;
 
     const OTP: &str = "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku";
@@ -212,17 +228,46 @@ mod tests {
     }
 
     #[test]
-    fn an_otp_of_any_keyboard_and_length_is_one() {
+    fn an_otp_of_either_keyboard_and_any_length_is_one() {
         let block = &OTP[12..];
         for otp in [block, &OTP.to_uppercase(), &(String::from("cccccccccccccccccccccccccccccccc") + block)] {
             let sent = [("id", "1"), ("nonce", NONCE), ("otp", otp)];
             assert_eq!(refused(Version::Two, &sent), None, "{otp}");
         }
-        // Of letters that Dvorak has too: whichever decrypts.
-        let both = [("id", "1"), ("otp", "cccccccccccbcuknheitceekekhhigkdthudieetkjjt")];
-        let both = pairs(&both);
-        let question = Question::read(Version::One, &both).ok().unwrap();
-        assert!(question.readings().count() >= 2);
+        fn id(otp: &str) -> Option<String> {
+            let sent = [("id", "1"), ("otp", otp)];
+            let sent = pairs(&sent);
+            let question = Question::read(Version::One, &sent).ok();
+            question.map(|question| question.token().unwrap().0.to_string())
+        }
+        // Of letters that Dvorak has too: modhex.
+        assert_eq!(id("cccccccccccbcuknheitceekekhhigkdthudieetkjjt").as_deref(), Some("cccccccccccb"));
+        let dvorak = |of: &str| typed(of, "Dvorak");
+        assert_eq!(id(&dvorak("ccccccdbjrgf")).as_deref(), Some("ccccccdbjrgf"));
+        assert_eq!(id(&dvorak("vvcccccccccc")), None, "kkjjjjjjjjjj is modhex, and the rest is not");
+    }
+
+    /// An OTP with this id, as a keyboard types it.
+    fn typed(id: &str, layout: &str) -> String {
+        let layout = crate::layout::LAYOUTS.iter().find(|known| known.name == layout).unwrap();
+        let presses = id.bytes().chain(OTP.bytes().skip(12)).map(|letter| modhex::nibble(letter).unwrap());
+        presses.map(|press| layout.typed(press)).collect()
+    }
+
+    /// Who reads the letters takes it for one token; on a Colemak or a Dvorak keyboard another one typed it.
+    #[test]
+    fn a_text_names_one_token() {
+        for (of, layout) in [("vvccccccccce", "Colemak"), ("iiiiiiiiiiif", "Dvorak")] {
+            let layout = crate::layout::LAYOUTS.iter().find(|known| known.name == layout).unwrap();
+            let presses =
+                of.bytes().chain(OTP.bytes().skip(12)).map(|letter| modhex::nibble(letter).unwrap());
+            let typed: String = presses.map(|press| layout.typed(press)).collect();
+            let sent = [("id", "1"), ("otp", typed.as_str())];
+            let sent = pairs(&sent);
+            let token =
+                Question::read(Version::One, &sent).ok().and_then(|question| Some(question.token()?.0));
+            assert!(token.is_none_or(|token| token.to_string() == typed[..12]), "{typed}: {token:?}");
+        }
     }
 
     proptest! {
@@ -231,7 +276,7 @@ mod tests {
             let sent: Vec<_> = sent.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
             for version in [Version::One, Version::Two] {
                 if let Ok(question) = Question::read(version, &sent) {
-                    prop_assert!(question.readings().count() > 0);
+                    prop_assert!(question.token().is_some());
                     prop_assert!(!question.otp.contains(['\r', '\n']));
                 }
             }

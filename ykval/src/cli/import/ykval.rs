@@ -88,7 +88,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 format!("would take over {found}")
             } else {
                 format!(
-                    "{found}: {} new, {} farther than here, {} not, {} disabled here because they are there",
+                    "{found}: {} new, {} raised, {} as far here already, {} disabled, as there",
                     raised.added, raised.raised, raised.unchanged, raised.disabled
                 )
             });
@@ -97,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             }
         }
         if args.clients.is_some() {
-            let would = if args.dry_run { "would be: " } else { "" };
+            let would = if args.dry_run { "would add " } else { "" };
             out::line(&format!(
                 "clients: {would}{new} new, {unchanged} here already, {disabled} of these disabled"
             ));

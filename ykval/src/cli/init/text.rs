@@ -59,7 +59,7 @@ const TABLES: &str = "\n\
 # With store = \"postgres://...\": the first two values are examples.
 # [postgres]
 # password_file = \"postgres.password\"    # instead of a password in the URL
-# ca = \"postgres.pem\"          # certificate authorities, with sslmode=require; the system's if not given
+# ca = \"postgres.pem\"          # certificate authorities; the system's if not given
 # pool = 16                    # connections at the most
 
 # /wsapi/decrypt, as YK-KSM has it. Whoever reaches it learns what any OTP holds. The values are examples.
