@@ -107,7 +107,7 @@ fn asks_one(site: &Site) {
     let _keeper = keeper.start();
     let module = Module::start(Manner::Of(socket.clone()));
     let settings = |urls: &[String]| site.settings(&format!("[ksm]\nurls = {urls:?}\ndeadline_ms = 700\n"));
-    settings(&[dead() + "/wsapi/decrypt", module.url()]);
+    settings(&[module.url()]);
     let mut unknown = SoftYubiKey::numbered(2809);
     let mut here = site.keys(2810..2811).remove(0);
     let server = site.start();
@@ -161,6 +161,12 @@ fn asks_one(site: &Site) {
     }
     module.will(Manner::Of(socket));
     assert_eq!(ask(&server, site, &keys[2].press()), "OK", "and it is back");
+    drop(server);
+    // One of two is away: the other decides, but for what it does not know.
+    settings(&[dead() + "/wsapi/decrypt", module.url()]);
+    let server = site.start();
+    assert_eq!(ask(&server, site, &keys[2].press()), "OK", "{}", server.log());
+    assert_eq!(ask(&server, site, &unknown.press()), "BACKEND_ERROR", "the one that is away may know it");
     drop(server);
     for url in [dead(), BlackHole::new().base()] {
         settings(&[url + "/wsapi/decrypt"]);

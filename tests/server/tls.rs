@@ -167,7 +167,7 @@ fn http2() {
     site.settings(SETTINGS);
     let _server = start(&site, &authority.trusting(None));
     for (how, version) in
-        [(&["--http2"][..], "2"), (&["--http1.1"], "1.1"), (&["--http1.0", "--no-alpn"], "1.")]
+        [(&["--http2"][..], "2"), (&["--http1.1"], "1.1"), (&["--http1.0", "--no-alpn"], "1")]
     {
         let said = ask(how, "https", false);
         assert!(said.contains(&format!("status=OK\r\n\r\n{version}")), "{how:?}: {said}");
