@@ -131,7 +131,6 @@ fn asks_one(site: &Site) {
         ("half an OK", Manner::Says("OK counter=0001 low=8d40\n")),
         ("an OK that is no number", Manner::Says("OK counter=zzzz low=8d40 high=0f use=00\n")),
         ("an OK that is too long", Manner::Says("OK counter=00001 low=8d40 high=0f use=00\n")),
-        ("a position that no token has", Manner::Says("OK counter=ffff low=8d40 high=0f use=00\n")),
         ("500", Manner::Raw("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")),
         (
             "404 with an OK",

@@ -287,7 +287,10 @@ fn syslog_and_tls() {
             continue;
         };
         told.secrets.asked(&question);
-        assert!(say(&mut tls, &question.request()).is_ok());
+        for question in [&question, &question, &question.clone().with("nonce", "anothernonceanothernonce")] {
+            told.secrets.asked(question);
+            assert!(say(&mut tls, &question.request()).is_ok());
+        }
         // Without TLS to the port of TLS.
         let _cut = Connection::open(server.address()).and_then(|mut plain| plain.ask(&question));
         asked += 1;
@@ -298,7 +301,7 @@ fn syslog_and_tls() {
     assert!(server.is_alive(), "{}", server.log());
     thread::sleep(Duration::from_millis(200));
     let lines = host.log_lines();
-    assert!(lines.iter().filter(|line| line.contains("status=")).count() >= 12, "{lines:?}");
+    assert!(lines.iter().filter(|line| line.contains("status=")).count() >= 36, "{lines:?}");
     told.secrets.assert_absent("syslog", &lines.join("\n"));
     told.secrets.assert_absent("stdout and stderr", &server.log());
 }

@@ -19,7 +19,12 @@ max_connections = 200
 log_min_messages = log
 END
 server=
+thaw() {
+	# shellcheck disable=SC2046 # numbers
+	kill -CONT $(cat "/proc/$server/task/$server/children") "$server"
+}
 finish() {
+	[ -z "$server" ] || thaw 2>/dev/null || true
 	[ -z "$server" ] || kill -QUIT "$server" 2>/dev/null || true
 	[ -z "$server" ] || wait "$server" || true
 	server=
@@ -41,8 +46,7 @@ while read -r word; do
 		immediate) finish ;;
 		# shellcheck disable=SC2046 # numbers
 		freeze) kill -STOP "$server" $(cat "/proc/$server/task/$server/children") ;;
-		# shellcheck disable=SC2046
-		thaw) kill -CONT $(cat "/proc/$server/task/$server/children") "$server" ;;
+		thaw) thaw ;;
 		database*) PGPASSWORD=$4 psql -q -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "CREATE DATABASE ${word#database:}" >/dev/null ;;
 	esac
 	echo "done"
