@@ -8,7 +8,7 @@ use tests::ykvald::{Client, Connection, Question, Site};
 on_both_stores!(mutated_questions);
 
 const THREADS: u64 = 4;
-const EACH: u64 = 1500;
+const EACH: u64 = 1000;
 
 /// The same in every run.
 struct Noise(u64);
