@@ -298,7 +298,8 @@ fn flood(
     told
 }
 
-/// One client too often, and about one token too often: 429, and BACKEND_ERROR, which no client takes for a no.
+/// One client too often, and about used OTPs of one token too often: 429, and BACKEND_ERROR, which no client takes for a
+/// no. A used OTP keeps nobody out, and neither does one who cannot sign.
 #[test]
 fn too_often() {
     let site = Site::sqlite();
@@ -312,13 +313,19 @@ fn too_often() {
         assert!(reply.is_signed_with(&client.key), "{reply:?}");
         format!("{} {}", reply.status, reply.says())
     };
-    let said: Vec<_> = (0..20).map(|_| ask(site.client(), &keys[0].press())).collect();
-    assert_eq!(said.iter().filter(|said| *said == "200 OK").count(), 5, "{said:?}");
+    let used = keys[0].press();
+    assert_eq!(ask(site.client(), &used), "200 OK");
+    let said: Vec<_> = (0..20).map(|_| ask(site.client(), &used)).collect();
+    assert_eq!(said.iter().filter(|said| *said == "200 REPLAYED_OTP").count(), 5, "{said:?}");
     assert_eq!(said[19], "429 BACKEND_ERROR", "{said:?}");
+    assert_eq!(ask(site.client(), &keys[0].press()), "200 OK", "a fresh one of the same token");
     assert_eq!(ask(site.client(), &keys[1].press()), "200 OK", "another token");
-    let said: Vec<_> = keys[2..].iter_mut().map(|key| ask(&limited, &key.press())).collect();
+    let mut unsigned = server.connect();
+    let mut anybody = || unsigned.ask(&Question::new(&limited, &keys[19].press())).unwrap().status;
+    assert!((0..20).any(|_| anybody() == 429), "who cannot sign has no limit");
+    let said: Vec<_> = keys[2..19].iter_mut().map(|key| ask(&limited, &key.press())).collect();
     assert_eq!(said.iter().filter(|said| *said == "200 OK").count(), 3, "{said:?}");
-    assert_eq!(said[17], "429 BACKEND_ERROR", "{said:?}");
+    assert_eq!(said[16], "429 BACKEND_ERROR", "{said:?}");
     assert_eq!(ask(site.client(), &keys[3].press()), "200 OK", "another client");
     thread::sleep(millis(1100));
     assert_eq!(ask(&limited, &keys[4].press()), "200 OK", "a second later");

@@ -108,7 +108,7 @@ impl Context {
     fn settings(&self, listen: &[SocketAddr]) -> Result<Config, Failure> {
         let path = match &self.config {
             Some(path) => path.clone(),
-            None => place::settings().ok_or_else(place::no_settings)?,
+            None => place::settings()?.ok_or_else(place::no_settings)?,
         };
         Ok(Config::load(&path, listen)?)
     }

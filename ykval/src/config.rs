@@ -109,7 +109,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Questions a second of one client; 0: no limit. A client can have its own.
     pub client_rate: u32,
-    /// Questions a second of one client about one token; 0: no limit.
+    /// Questions a second of one client about used OTPs of one token; 0: no limit. Fresh ones do not count.
     pub token_rate: u32,
 }
 
@@ -297,8 +297,14 @@ impl Config {
     /// It cannot be used: with the line, or the setting, and what to change.
     pub fn load(path: &Path, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
         let text = file::read(path, Audience::Everyone, MOST_CONFIG)?;
-        let holds_password =
-            |config: &Self| matches!(&config.store, StoreAt::Postgres(at) if has_password(&at.url));
+        let holds_password = |config: &Self| {
+            let ksm = config.ksm.iter().flat_map(|ksm| &ksm.urls);
+            let store = match &config.store {
+                StoreAt::Postgres(at) => Some(&at.url),
+                StoreAt::Sqlite(_) => None,
+            };
+            ksm.chain(store).any(|url| has_password(url))
+        };
         let config = Self::read(path, &text, listen)?;
         if holds_password(&config) {
             // Then it is a secret itself.
@@ -412,11 +418,12 @@ fn not_an_address(text: &str) -> String {
 /// Whether the URL of a database holds a password.
 #[must_use]
 pub fn has_password(url: &str) -> bool {
-    let (authority, query) = url.split_once('?').unwrap_or((url, ""));
-    let in_authority = authority
+    // A password may hold a question mark.
+    let in_authority = url
         .split_once("://")
         .and_then(|(_, rest)| rest.rsplit_once('@'))
         .is_some_and(|(user, _)| user.contains(':'));
+    let (_, query) = url.split_once('?').unwrap_or((url, ""));
     in_authority || query.split('&').any(|part| part.starts_with("password="))
 }
 

@@ -90,6 +90,12 @@ impl Ksm {
         Ok(Self(Arc::new(Modules { client, list, deadline: config.deadline })))
     }
 
+    /// Where they are, for people; without what their URLs hold beside.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.0.list.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Asks about an OTP in modhex: each module in its turn, until one decides; the next one too where one takes a third
     /// of the time. `Unknown` counts once all say so.
     ///

@@ -27,12 +27,12 @@ use connection::Role;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use ipnet::IpNet;
-use listen::{Listener, Socket};
+use listen::{Listener, Seldom, Socket};
 use log::{Event, Log, Sink};
 use metrics::Metrics;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use stop::{Orders, Phase};
 use tls::{Certificate, Clients, TlsFault};
@@ -87,6 +87,9 @@ struct Shared {
     log: Log,
     health: health::Health,
     recent: health::Recent,
+    /// What is told seldom, however often it happens: too many verifications, handshakes that fail.
+    busy: Mutex<Seldom>,
+    handshakes: Mutex<Seldom>,
     about: page::About,
     phase: watch::Receiver<Phase>,
     started: Instant,
@@ -96,6 +99,13 @@ struct Shared {
 impl Shared {
     fn connections_open(&self) -> usize {
         self.limits.connections.saturating_sub(self.connections.available_permits())
+    }
+
+    /// Tells of what may happen often.
+    fn tell_seldom(&self, of: &Mutex<Seldom>, event: impl FnOnce(u64) -> Event) {
+        if let Some(times) = of.lock().unwrap_or_else(PoisonError::into_inner).may() {
+            self.log.tell(event(times));
+        }
     }
 
     fn verifications_now(&self) -> usize {
@@ -149,7 +159,16 @@ impl Server {
             .transpose()?
             .map(Arc::new);
         let (sockets, given_decrypt) = given.or_bind(&config.listen)?;
-        let addresses = sockets.iter().filter_map(Socket::address).collect();
+        let addresses: Vec<SocketAddr> = sockets.iter().filter_map(Socket::address).collect();
+        // The settings were asked about their own addresses; systemd may have given others.
+        if let Some(open) = addresses.iter().find(|at| !at.ip().is_loopback())
+            && tls.is_none()
+            && !config.plain_http
+        {
+            let why =
+                "is not loopback, and without TLS others read every OTP: give [tls], or plain_http = true";
+            return Err(ServeFault::Listen { at: open.to_string(), why: io::Error::other(why) });
+        }
         let mut listeners: Vec<Listener> = sockets
             .into_iter()
             .map(|socket| Listener { socket, role: Role::Main, tls: tls.clone() })
@@ -194,6 +213,8 @@ impl Server {
             log,
             health: health::Health::default(),
             recent: health::Recent::default(),
+            busy: Mutex::default(),
+            handshakes: Mutex::default(),
             about: page::About::default(),
             phase: of_phase,
             started: Instant::now(),

@@ -156,6 +156,8 @@ struct Genuine {
     key: Fingerprint,
     position: Position,
     timestamp: u32,
+    /// Not above what was stored a moment ago.
+    used: bool,
 }
 
 impl Verifier {
@@ -195,28 +197,22 @@ impl Verifier {
             Ok(question) => question,
             Err(malformed) => return write(malformed.into(), None, None),
         };
-        let asking = async {
-            let known = match self.clients.known(&self.store, &self.store_key, question.client_id).await {
-                Ok(known) => known,
-                Err(ClientFault::None(why)) => return (Outcome::new(Status::NoSuchClient, why), None),
-                Err(ClientFault::World(why)) => return (Outcome::new(Status::BackendError, why), None),
-            };
-            let outcome = match self.decide(&question, &known, certified).await {
-                Ok(outcome) | Err(outcome) => outcome,
-            };
-            (outcome, Some(known))
+        // What is dropped when the time is over may still advance the token; nobody is told yes of it.
+        let until = tokio::time::Instant::now() + self.rules.deadline;
+        let late = || Outcome::new(Status::BackendError, "nothing was decided in time (limits.deadline_ms)");
+        let known = self.clients.known(&self.store, &self.store_key, question.client_id);
+        let (mut outcome, known) = match tokio::time::timeout_at(until, known).await {
+            Ok(Ok(known)) => {
+                let decided = tokio::time::timeout_at(until, self.decide(&question, &known, certified)).await;
+                let outcome = match decided.unwrap_or_else(|_| Err(late())) {
+                    Ok(outcome) | Err(outcome) => outcome,
+                };
+                (outcome, Some(known))
+            }
+            Ok(Err(ClientFault::None(why))) => (Outcome::new(Status::NoSuchClient, why), None),
+            Ok(Err(ClientFault::World(why))) => (Outcome::new(Status::BackendError, why), None),
+            Err(_) => (late(), None),
         };
-        // What is dropped here may still advance the token; nobody is told yes of it.
-        let (mut outcome, known) =
-            tokio::time::timeout(self.rules.deadline, asking).await.unwrap_or_else(|_| {
-                (
-                    Outcome::new(
-                        Status::BackendError,
-                        "the store did not answer in time (limits.deadline_ms)",
-                    ),
-                    None,
-                )
-            });
         outcome.decision.client = Some(question.client_id);
         write(outcome, Some(&question), known.as_deref().map(|known| &known.key))
     }
@@ -238,14 +234,15 @@ impl Verifier {
             return Err(Outcome::new(Status::BadSignature, why));
         }
         let rate = client.rate.unwrap_or(self.rules.client_rate);
-        if !self.limits.client(question.client_id, rate) {
+        if !self.limits.client(question.client_id, proven, rate) {
             let why = format!("more than {rate} questions a second by this client");
             return Err(Outcome::new(Status::BackendError, why).too_many());
         }
 
         let genuine = self.genuine(question).await?;
-        let Genuine { token, key, position, timestamp } = genuine;
-        if !self.limits.token(question.client_id, token) {
+        let Genuine { token, key, position, timestamp, used } = genuine;
+        // Of what may be fresh nobody is kept waiting: an old OTP must not be able to keep its owner out.
+        if used && !self.limits.token(question.client_id, proven, token) {
             let why = format!("more than {} questions a second about this token", self.rules.token_rate);
             return Err(Outcome::new(Status::BackendError, why).of(token).too_many());
         }
@@ -274,31 +271,46 @@ impl Verifier {
     async fn genuine(&self, question: &Question<'_>) -> Result<Genuine, Outcome> {
         let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
         let stored = self.store.token(&id).await.map_err(|fault| Outcome::from(fault).of(id))?;
-        let Some((key, sealed)) = stored.and_then(|token| token.key) else {
-            return self.elsewhere(&otp, id).await.map_err(|outcome| outcome.of(id));
+        // A token without a public id may have been pressed twice: an id that long is told only of a token that is known.
+        let name = |outcome: Outcome| {
+            if stored.is_some() || id.as_bytes().len() <= USUAL { outcome.of(id) } else { outcome }
         };
-        let credential = self.store_key.open(&sealed, &id).map_err(|_| {
+        let stands = stored.as_ref().and_then(|token| token.position);
+        let used = |position| stands.is_some_and(|stands| position <= stands);
+        let Some((key, sealed)) = stored.as_ref().and_then(|token| token.key.as_ref()) else {
+            let (position, timestamp) = self.elsewhere(&otp, id).await.map_err(name)?;
+            return Ok(Genuine {
+                token: id,
+                key: Fingerprint::ELSEWHERE,
+                position,
+                timestamp,
+                used: used(position),
+            });
+        };
+        let credential = self.store_key.open(sealed, &id).map_err(|_| {
             let why = "its key cannot be opened: sealed under another store key, or damaged";
             Outcome::new(Status::BackendError, why).of(id)
         })?;
         let plain = otp.block.decrypt(&credential.aes_key).ok();
         let plain = plain.filter(|plain| plain.private_id.matches(&credential.private_id));
         let plain = plain.ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE).of(id))?;
-        Ok(Genuine { token: id, key, position: plain.position(), timestamp: plain.timestamp })
+        let (position, timestamp) = (plain.position(), plain.timestamp);
+        Ok(Genuine { token: id, key: *key, position, timestamp, used: used(position) })
     }
 
     /// The same, by the key storage modules.
-    async fn elsewhere(&self, otp: &Otp<'_>, id: PublicId) -> Result<Genuine, Outcome> {
+    async fn elsewhere(&self, otp: &Otp<'_>, id: PublicId) -> Result<(Position, u32), Outcome> {
         let unknown = || Outcome::new(Status::BadOtp, "the token is unknown");
         match self.ksm.as_ref().ok_or_else(unknown)?.decrypt(&otp.modhex(&id)).await? {
-            ksm::Said::Genuine { position, timestamp } => {
-                Ok(Genuine { token: id, key: Fingerprint::ELSEWHERE, position, timestamp })
-            }
+            ksm::Said::Genuine { position, timestamp } => Ok((position, timestamp)),
             ksm::Said::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
             ksm::Said::Unknown => Err(unknown()),
         }
     }
 }
+
+/// Bytes of a public id as factories and sites make them.
+pub(crate) const USUAL: usize = 6;
 
 const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key than the one stored";
 

@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context) -> Done {
         // Its client of HTTP needs a runtime.
         if let Some(settings) = &config.ksm {
             match Ksm::new(settings) {
-                Ok(_) => report.ok("ksm", settings.urls.join(", ")),
+                Ok(ksm) => report.ok("ksm", ksm.names()),
                 Err(fault) => report.error("ksm", fault.to_string()),
             }
         }

@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let made = wait(plan.make())?;
 
     // How the commands go on, if not by the usual settings.
-    let named = (place::settings().as_deref() != Some(&plan.config)).then(|| plan.config.clone());
+    let named = (place::settings()?.as_deref() != Some(&plan.config)).then(|| plan.config.clone());
     let context = Context { config: named, json: context.json };
     tell(&context, &plan, &made);
     Ok(())

@@ -25,10 +25,18 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     Some(share?.join(SERVICE))
 }
 
-/// The settings file that holds if none is named, if there is one.
-pub(crate) fn settings() -> Option<PathBuf> {
+/// The settings file that holds if none is named, if there is one. One that may be there and cannot be looked at is a
+/// fault: a server that took others instead would know nobody.
+pub(crate) fn settings() -> Result<Option<PathBuf>, Failure> {
     let of_data = data_folder().map(|folder| folder.join("config.toml"));
-    [Some(PathBuf::from(CONFIG)), of_data].into_iter().flatten().find(|path| path.exists())
+    for path in [Some(PathBuf::from(CONFIG)), of_data].into_iter().flatten() {
+        match path.try_exists() {
+            Ok(true) => return Ok(Some(path)),
+            Ok(false) => {}
+            Err(why) => return Err(Failure::Fault(format!("{}: cannot look at it: {why}", path.display()))),
+        }
+    }
+    Ok(None)
 }
 
 /// There is none.

@@ -18,7 +18,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
     runtime.block_on(async {
-        if context.config.is_none() && place::settings().is_none() {
+        if context.config.is_none() && place::settings()?.is_none() {
             make().await?;
         }
         let config = context.settings(&args.listen)?;

@@ -68,6 +68,8 @@ fn a_password_in_the_url_makes_the_file_a_secret() {
     for (url, secret) in [
         ("postgres://u:pw@db/x", true),
         ("postgres://u@db/x?password=pw", true),
+        ("postgres://u:p?w@db/x", true),
+        ("http://u:pw@ksm/wsapi/decrypt", true),
         ("postgres://u@db/x?sslmode=require", false),
         ("postgres://db:5432/x", false),
     ] {

@@ -1,5 +1,6 @@
 //! One connection: handshake, HTTP/1.1 or h2, its time limits, and its end.
 
+use super::log::Event;
 use super::pace::{Pace, Paced};
 use super::peer::Peer;
 use super::stop::{self, Phase};
@@ -60,11 +61,20 @@ where
 {
     let io = Paced { io, pace: Arc::clone(&connection.pace) };
     let Some(tls) = tls else { return speak(connection, io).await };
-    let (limits, metrics) = (&connection.shared.limits, &connection.shared.metrics);
+    let shared = &connection.shared;
     // The key's arithmetic is done here too: what a handshake costs is why connections are limited.
-    let Ok(Ok(io)) = tokio::time::timeout(limits.read, tls.acceptor().accept(io)).await else {
-        metrics.handshakes_failed.inc();
-        return;
+    let io = match tokio::time::timeout(shared.limits.read, tls.acceptor().accept(io)).await {
+        Ok(Ok(io)) => io,
+        failed => {
+            let why = match failed {
+                Ok(Err(why)) => why.to_string(),
+                _ => "it took too long (limits.read_ms)".to_owned(),
+            };
+            shared.metrics.handshakes_failed.inc();
+            let peer = connection.peer.from;
+            shared.tell_seldom(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
+            return;
+        }
     };
     let mut connection = connection;
     connection.peer.certificate = tls::shown(&io);

@@ -237,14 +237,14 @@ fn is_of_the_client(why: &io::Error) -> bool {
 
 /// Says something seldom, however often it is to be said.
 #[derive(Default)]
-struct Seldom {
+pub(super) struct Seldom {
     last: Option<Instant>,
     kept: u64,
 }
 
 impl Seldom {
     /// How often it was to be said since it was said last, if it may be now.
-    fn may(&mut self) -> Option<u64> {
+    pub(super) fn may(&mut self) -> Option<u64> {
         self.kept = self.kept.saturating_add(1);
         if self.last.is_some_and(|last| last.elapsed() < SELDOM) {
             return None;

@@ -56,6 +56,8 @@ pub(super) enum Event {
     NotReloaded { why: String },
     ConnectionLimit { limit: usize, refused: u64 },
     NotAccepted { why: io::Error },
+    OverCapacity { limit: usize, refused: u64 },
+    NoHandshake { peer: From, why: String, times: u64 },
 }
 
 /// How bad it is.
@@ -300,6 +302,20 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
             line.number("refused", *refused);
             line.text("reason", "limits.connections is reached: more are closed at once");
+            (level, line)
+        }
+        Event::OverCapacity { limit, refused } => {
+            let (level, mut line) = begin(Error, "over-capacity");
+            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("refused", *refused);
+            line.text("reason", "limits.in_flight is reached: more are refused at once (503)");
+            (level, line)
+        }
+        Event::NoHandshake { peer, why, times } => {
+            let (level, mut line) = begin(Warning, "handshake-failed");
+            line.display("peer", peer);
+            line.number("times", *times);
+            line.text("reason", why);
             (level, line)
         }
         Event::NotAccepted { why } => with(Error, "accept-failed", &[("reason", &why.to_string())]),

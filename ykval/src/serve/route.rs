@@ -85,7 +85,7 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
     };
     // Not before the form is here: those who send slowly take no place from others.
     let Ok(_place) = shared.in_flight.try_acquire() else {
-        shared.metrics.over_capacity.inc();
+        over_capacity(shared);
         return busy();
     };
     let parameters = parameters::parameters(head.uri.query(), &form);
@@ -134,7 +134,7 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
         return wrong_method("GET");
     }
     let Ok(_place) = shared.in_flight.try_acquire() else {
-        shared.metrics.over_capacity.inc();
+        over_capacity(shared);
         return with(
             says(StatusCode::SERVICE_UNAVAILABLE, "ERR Database error\n"),
             StatusCode::SERVICE_UNAVAILABLE,
@@ -155,6 +155,12 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
     });
     let reply = Response::new(Full::new(Bytes::from_owner(line)));
     with(reply, StatusCode::OK, [(header::CONTENT_TYPE, TEXT)])
+}
+
+fn over_capacity(shared: &Shared) {
+    shared.metrics.over_capacity.inc();
+    let limit = shared.limits.in_flight;
+    shared.tell_seldom(&shared.busy, |refused| Event::OverCapacity { limit, refused });
 }
 
 const RETRY: [(HeaderName, HeaderValue); 1] = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];

@@ -49,7 +49,7 @@ const TABLES: &str = "\n\
 # head_bytes = 16384
 # body_bytes = 4096
 # client_rate = 0              # questions a second of one client, 0: no limit; clients may differ
-# token_rate = 10              # questions a second of one client about one token, 0: no limit
+# token_rate = 10              # used OTPs a second of one client and one token, 0: no limit; fresh ones do not count
 
 # One line a decision, without OTP or key.
 # [log]
