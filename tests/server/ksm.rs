@@ -103,7 +103,7 @@ fn asks_one(site: &Site) {
     let keeper = Site::sqlite();
     let socket = keeper.path().join("decrypt");
     keeper.settings("[decrypt]\nlisten = \"unix:decrypt\"\n");
-    let mut keys = keeper.keys(2800..2803);
+    let mut keys = keeper.keys(2801..2804); // the id of the first, typed on Dvorak, is not modhex
     let _keeper = keeper.start();
     let module = Module::start(Manner::Of(socket.clone()));
     let settings = |urls: &[String]| site.settings(&format!("[ksm]\nurls = {urls:?}\ndeadline_ms = 700\n"));

@@ -108,7 +108,7 @@ fn ykclient(site: &Site) {
         }
         for case in &cases {
             let id = case.client.id.to_string();
-            let args = ["--url", &url, "--apikey", &case.client.key, &id, &case.otp];
+            let args = ["--debug", "--url", &url, "--apikey", &case.client.key, &id, &case.otp];
             let output = Command::new("ykclient").args(args).output().unwrap();
             let code = output.status.code();
             transcript.note(
@@ -147,6 +147,7 @@ fn pam_yubico(site: &Site) {
     let mapping = folder.path().join("mapping");
     let ids = [2610, 2611, 2612].map(|number| SoftYubiKey::numbered(number).public_id());
     fs::write(&mapping, format!("alice:{}\n", ids.join(":"))).unwrap();
+    let debug = folder.path().join("debug");
     let mut transcript = Transcript::new("pam_yubico", site);
     for case in &cases {
         let line = format!(
@@ -156,7 +157,8 @@ fn pam_yubico(site: &Site) {
             server.url(),
             mapping.display()
         );
-        services.write("otp", &format!("{line}\n"));
+        fs::write(&debug, "").unwrap();
+        services.write("otp", &format!("{line} debug_file={}\n", debug.display()));
         let mut drive = Command::new(built::program("pam-drive"));
         drive.arg("--confdir").arg(services.path()).args([
             "--service",
@@ -168,12 +170,13 @@ fn pam_yubico(site: &Site) {
         ]);
         let output = drive.output().unwrap();
         let said = whole(&output);
-        let told: Vec<_> = said
+        let debug = fs::read_to_string(&debug).unwrap();
+        let told: Vec<_> = debug
             .lines()
-            .filter(|line| {
-                line.starts_with("authenticate") || line.contains("ykclient") || line.contains("prompt")
-            })
+            .filter(|line| line.contains("ykclient return value"))
+            .chain(said.lines().filter(|line| line.starts_with("authenticate")))
             .collect();
+        assert_eq!(told.len(), 2, "{debug}{said}");
         transcript.note(case.what, &line, &told.join("\n"));
         let code = match case.status {
             "OK" => "PAM_SUCCESS",

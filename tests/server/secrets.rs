@@ -219,7 +219,8 @@ fn postgres() {
         Err(why) => return tests::skip(&why),
     };
     let site = Site::on(&cluster);
-    site.settings(&log_settings("logfmt", ""));
+    // Many wait in vain.
+    site.settings(&log_settings("logfmt", "").replace("deadline_ms = 800", "deadline_ms = 120"));
     let mut told = Told::new(site, 3310);
     let server = told.site.run(noisy(told.site.serve()), told.site.address());
     told.ask_everything(&server);

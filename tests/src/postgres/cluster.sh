@@ -7,8 +7,8 @@ PATH=$bin:$PATH
 cd "$folder"
 umask 077
 printf '%s\n' "$4" >password
-initdb --no-sync --no-locale --encoding=UTF8 --auth=scram-sha-256 --username=ykvald --pwfile=password --pgdata=data >initdb 2>&1 || {
-	cat initdb >&2
+initdb --no-sync --no-locale --encoding=UTF8 --auth=scram-sha-256 --username=ykvald --pwfile=password --pgdata=data >made 2>&1 || {
+	cat made >&2
 	exit 1
 }
 cat >>data/postgresql.conf <<END
@@ -19,17 +19,19 @@ max_connections = 200
 log_min_messages = log
 END
 server=
-thaw() {
+# To the server and its processes.
+signal() {
 	# shellcheck disable=SC2046 # numbers
-	kill -CONT $(cat "/proc/$server/task/$server/children") "$server"
+	kill "-$1" "$server" $(cat "/proc/$server/task/$server/children")
 }
 finish() {
-	[ -z "$server" ] || thaw 2>/dev/null || true
+	[ -z "$server" ] || signal CONT 2>/dev/null || true
 	[ -z "$server" ] || kill -QUIT "$server" 2>/dev/null || true
 	[ -z "$server" ] || wait "$server" || true
 	server=
 }
 trap 'finish; rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM # the terminal's, which reach the test and us
 while read -r word; do
 	case $word in
 		start)
@@ -44,9 +46,8 @@ while read -r word; do
 			done
 			;;
 		immediate) finish ;;
-		# shellcheck disable=SC2046 # numbers
-		freeze) kill -STOP "$server" $(cat "/proc/$server/task/$server/children") ;;
-		thaw) thaw ;;
+		freeze) signal STOP ;;
+		thaw) signal CONT ;;
 		database*) PGPASSWORD=$4 psql -q -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "CREATE DATABASE ${word#database:}" >/dev/null ;;
 	esac
 	echo "done"
