@@ -1,7 +1,7 @@
 //! The server: sockets, connections, and what is answered on them.
 //!
-//! In the order of one request: [`listen`] takes a connection, [`connection`] speaks HTTP on it and keeps its time
-//! ([`pace`]), [`route`] answers by path, [`crate::verify`] decides, [`log`] and [`metrics`] hear of it.
+//! In the order of one request: `listen` takes a connection, `connection` speaks HTTP on it and keeps its time
+//! (`pace`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
 
 mod connection;
 mod health;

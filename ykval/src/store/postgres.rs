@@ -1,6 +1,6 @@
 //! The store in PostgreSQL, which several servers may share.
 //!
-//! Every statement runs in READ COMMITTED ([`session`]): one that finds a row locked waits for it, and then judges the
+//! Every statement runs in READ COMMITTED (`session`): one that finds a row locked waits for it, and then judges the
 //! newest version of that row, which is what makes one conditional statement enough:
 //!
 //! - **Two servers with one OTP**: one `UPDATE` has the row, the other waits, finds `position < $3` no longer true, and
@@ -16,7 +16,7 @@
 //!   by an advisory lock that no OTP waits for. An OTP holds one row and waits for no other, so nothing can wait in a
 //!   circle.
 //!
-//! A commit is answered when it is durable ([`session`]), and the answer taken is the last one, *ready for the next
+//! A commit is answered when it is durable (`session`), and the answer taken is the last one, *ready for the next
 //! query*: the count of rows comes before the commit. A connection that is lost before that is a fault, and nothing is
 //! tried again: a second try would find the position that the first one stored, and call a good OTP replayed. The one
 //! thing that goes on by itself is the next caller, on a new connection.
