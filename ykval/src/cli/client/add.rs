@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Whether its questions must be signed, or come with its certificate [default: require_signature]
     #[arg(long, value_name = "YES|NO", value_enum)]
     require_signature: Option<YesNo>,
-    /// A DNS name in its certificate that proves it as well as its key does ([tls] client_ca)
+    /// A DNS name in its certificate that proves it as well as its key does (tls.client_ca)
     #[arg(long, value_name = "DNS", value_parser = parse_dns, value_hint = ValueHint::Hostname)]
     certificate_name: Option<String>,
 }
