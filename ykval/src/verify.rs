@@ -39,7 +39,7 @@ pub struct Rules {
     pub require_signature: bool,
     /// Questions a second of clients that have no rate of their own; 0: no limit.
     pub client_rate: u32,
-    /// Questions a second of one client about one token; 0: no limit.
+    /// Questions a second of one client about used OTPs of one token; 0: no limit.
     pub token_rate: u32,
     /// How long a verification may take.
     pub deadline: Duration,
@@ -270,15 +270,16 @@ impl Verifier {
     /// Whether the token that the OTP names made it: decryption proves it. `Err` is a decision.
     async fn genuine(&self, question: &Question<'_>) -> Result<Genuine, Outcome> {
         let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
-        let stored = self.store.token(&id).await.map_err(|fault| Outcome::from(fault).of(id))?;
         // A token without a public id may have been pressed twice: an id that long is told only of a token that is known.
-        let name = |outcome: Outcome| {
-            if stored.is_some() || id.as_bytes().len() <= USUAL { outcome.of(id) } else { outcome }
+        let name = |outcome: Outcome, known: bool| {
+            if known || id.as_bytes().len() <= USUAL { outcome.of(id) } else { outcome }
         };
+        let stored = self.store.token(&id).await.map_err(|fault| name(fault.into(), false))?;
         let stands = stored.as_ref().and_then(|token| token.position);
         let used = |position| stands.is_some_and(|stands| position <= stands);
         let Some((key, sealed)) = stored.as_ref().and_then(|token| token.key.as_ref()) else {
-            let (position, timestamp) = self.elsewhere(&otp, id).await.map_err(name)?;
+            let elsewhere = self.elsewhere(&otp, id).await;
+            let (position, timestamp) = elsewhere.map_err(|outcome| name(outcome, stored.is_some()))?;
             return Ok(Genuine {
                 token: id,
                 key: Fingerprint::ELSEWHERE,

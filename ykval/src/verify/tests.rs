@@ -305,6 +305,31 @@ async fn who_asks_too_often_is_told_so() {
     assert_eq!(server.plain(OTP, NONCE).await.decision.status, Status::Ok, "another token has its own rate");
 }
 
+/// A token without a public id, pressed twice: the first OTP would be the id of the second, and may still be good.
+#[tokio::test]
+async fn no_otp_stands_in_the_log_as_an_id() {
+    let server = server(RULES).await;
+    let pressed_twice =
+        format!("{}{}", "dvgtiblfkbgturecfllberrvkinnctnn", "rnibcnfhdninbrdebccrndfhjgnhftee");
+    let answered = server.plain(&pressed_twice, NONCE).await;
+    assert_eq!((answered.decision.status, answered.decision.token), (Status::BadOtp, None));
+    let usual = server.plain("vvvvvvvvvvvvdvgtiblfkbgturecfllberrvkinnctnn", NONCE).await;
+    assert_eq!(usual.decision.token.map(|token| token.to_string()).as_deref(), Some("vvvvvvvvvvvv"));
+}
+
+/// A used OTP that is sent again and again does not keep its owner out.
+#[tokio::test]
+async fn fresh_otps_have_no_limit() {
+    let server = server(Rules { token_rate: 1, ..RULES }).await;
+    assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::Ok);
+    let mut too_many = false;
+    for _ in 0..20 {
+        too_many |= server.plain(FIRST, NONCE).await.decision.too_many;
+    }
+    assert!(too_many);
+    assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::Ok);
+}
+
 /// The echo is what was sent.
 #[tokio::test]
 async fn typed_on_other_keyboards() {
