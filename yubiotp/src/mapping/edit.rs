@@ -49,7 +49,8 @@ pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, BadUse
             let end: &[u8] =
                 if lines.first().is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
             if let Some(last) = lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
-                last.extend_from_slice(end);
+                // A carriage return at the very end is half of a line end already.
+                last.extend_from_slice(if last.ends_with(b"\r") { b"\n" } else { end });
             }
             lines.push([user, &field, end].concat());
         }
@@ -126,6 +127,8 @@ mod tests {
             ("alice:vvcb:\r\n", "alice:vvcb:vvcd\r\n"),
             ("bob:vvcb", "bob:vvcb\nalice:vvcd\n"),
             ("bob:vvcb\r\n", "bob:vvcb\r\nalice:vvcd\r\n"),
+            ("#\nbob:vvcb\r", "#\nbob:vvcb\r\nalice:vvcd\n"),
+            ("#\r\nbob:vvcb\r", "#\r\nbob:vvcb\r\nalice:vvcd\r\n"), // found by fuzzing
         ] {
             let text = add(before.as_bytes(), b"alice", &[id("vvcd")]).unwrap();
             assert_eq!(String::from_utf8(text).unwrap(), after);
