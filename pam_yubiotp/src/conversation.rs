@@ -4,13 +4,23 @@ use crate::handle::{Answer, Handle, Item};
 use pam::constants::PamResultCode;
 use ykmap::settings::Settings;
 
-/// Where an answer came from.
+/// Where an answer came from, and so what becomes of the password in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The user was asked here.
+    /// The user was asked here, and no earlier module obtained a password.
     Asked,
-    /// A module before this one had asked, and left it in PAM_AUTHTOK.
+    /// The user was asked here, after an earlier module obtained a password (PAM_AUTHTOK).
+    AskedAgain,
+    /// An earlier module asked, and left the answer in PAM_AUTHTOK.
     Stacked,
+}
+
+impl Source {
+    /// That of an answer to our own question. Decided before the first of them: what a try leaves is ours, and the next
+    /// try replaces it.
+    pub(crate) fn of_our_question(host: &impl Handle) -> Self {
+        if host.stacked().is_some() { Self::AskedAgain } else { Self::Asked }
+    }
 }
 
 /// Asks once, with all there is to say in one prompt: text before it would be shown late, or never. An answer counts
@@ -30,14 +40,14 @@ pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Resul
     if still { Ok(answer) } else { Err(PamResultCode::PAM_BAD_ITEM) }
 }
 
-/// Leaves the password to the modules behind.
+/// Leaves the password of an answer to the modules behind.
 ///
-/// From an answer to our own question nothing is left if there was no password: what a module before us left is not
-/// ours to take away. Of a stacked answer the OTP is always taken away.
+/// A password that an earlier module obtained is never replaced: a stray character before the OTP must not become the
+/// password that keyrings and encrypted homes are opened with. Of a stacked answer the OTP is always taken away. Of
+/// several answers to our own question, only the last counts.
 pub(crate) fn hand_on(host: &mut impl Handle, source: Source, password: &[u8]) -> Result<(), PamResultCode> {
-    match (source, password.is_empty()) {
-        (Source::Asked, true) => Ok(()),
-        (Source::Stacked, true) => host.hand_on(None),
-        (Source::Asked | Source::Stacked, false) => host.hand_on(Some(password)),
+    match source {
+        Source::AskedAgain => Ok(()),
+        Source::Asked | Source::Stacked => host.hand_on((!password.is_empty()).then_some(password)),
     }
 }

@@ -167,6 +167,7 @@ impl Login {
             }
         }
         let mut tries_left = self.settings.tries;
+        let source = Source::of_our_question(host);
         loop {
             tries_left = tries_left.saturating_sub(1);
             let answer = match conversation::ask(host, &self.settings, &self.user) {
@@ -177,7 +178,7 @@ impl Login {
                 Ok(enrolment) => enrolment,
                 Err(fault) => return self.ask_in_vain(host, tries_left, fault),
             };
-            let outcome = self.judge(host, &enrolment, &answer, Source::Asked)?;
+            let outcome = self.judge(host, &enrolment, &answer, source)?;
             tokens = Tokens::Settled(enrolment);
             match (tries_left, self.settings.tries) {
                 _ if !outcome.is_a_no() => return Ok(outcome),
@@ -188,12 +189,13 @@ impl Login {
         }
     }
 
-    /// Lets somebody pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and
-    /// all of their answer is for the modules behind.
+    /// Lets somebody pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and all of
+    /// their answer is a password for the modules behind.
     fn excuse(&self, host: &mut impl Handle) -> Outcome {
         if self.always_prompt && self.first_pass != FirstPass::Use {
+            let source = Source::of_our_question(host);
             let handed_on = conversation::ask(host, &self.settings, &self.user)
-                .and_then(|answer| conversation::hand_on(host, Source::Asked, &answer));
+                .and_then(|answer| conversation::hand_on(host, source, &answer));
             if let Err(code) = handed_on {
                 return Outcome::ConversationFailed(code);
             }
@@ -231,7 +233,9 @@ impl Login {
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
         }
-        if let Some(password) = judgement.password
+        // An answer without an OTP is no password, and takes away what an earlier try of ours left. A stacked one stays.
+        let password = judgement.password.or((source == Source::Asked).then_some(&[]));
+        if let Some(password) = password
             && let Err(code) = conversation::hand_on(host, source, password)
         {
             return Ok(Outcome::ConversationFailed(code));

@@ -67,6 +67,27 @@ fn the_password_before_the_otp_goes_to_the_next_module() {
     assert_eq!(code(&place, &[format!("hunter3{}", key.press())]), "PAM_SYSTEM_ERR");
 }
 
+/// Keyrings and encrypted homes behind the module open with the password that `pam_unix` obtained, not with a stray
+/// character that was typed before the OTP. `Password: ` is answered first.
+#[test]
+fn a_password_that_a_module_before_us_obtained_is_not_replaced() {
+    for arguments in ["", "try_first_pass", "nullok always_prompt", "tries=2"] {
+        let (place, mut key) =
+            place(&format!("auth optional pam_unix.so\nauth required pam_yubiotp.so {arguments}\nHUNTER2"));
+        let answers = ["hunter2".to_owned(), format!("junk{}", key.press())];
+        let login = place.login("stack", "alice", &answers);
+        assert_eq!(login.code("authenticate"), "PAM_SUCCESS", "{arguments}: {:?}", login.log);
+        // In the other order of the two: then it is the password that was typed first which the module behind reads.
+        let answers = ["junk".to_owned(), format!("hunter2{}", key.press())];
+        let login = place.login("stack", "alice", &answers);
+        assert_eq!(login.code("authenticate"), "PAM_SYSTEM_ERR", "{arguments}: {:?}", login.log);
+    }
+    let (place, _) =
+        place("auth optional pam_unix.so\nauth required pam_yubiotp.so nullok always_prompt\nHUNTER2");
+    let login = place.login("stack", "bob", &["hunter2", "junk"]);
+    assert_eq!(login.code("authenticate"), "PAM_SUCCESS", "excused: {:?}", login.log);
+}
+
 #[test]
 fn one_prompt_of_the_module_before_us_serves_both() {
     // pam_unix asks, cannot check a user that is nobody, and leaves what was typed.

@@ -183,9 +183,22 @@ fn an_otp_opens_once() {
 
 #[test]
 fn the_password_is_handed_on() {
-    let rows: [HandOn; 6] = [
+    let rows: [HandOn; 12] = [
         // Typed before the OTP here: for the modules behind.
         (&[], None, &["hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"], Some("hunter2")),
+        // An earlier module obtained a password: what is typed here does not replace it, even an empty one.
+        (&[], Some("left"), &["junkvvcbdvgtiblfkbgturecfllberrvkinnctnn"], Some("left")),
+        (&[], Some(""), &["junkvvcbdvgtiblfkbgturecfllberrvkinnctnn"], Some("")),
+        (&["try_first_pass"], Some("left"), &["junkvvcbdvgtiblfkbgturecfllberrvkinnctnn"], Some("left")),
+        // Of several tries, the last says what the password is: what an earlier one held is not kept.
+        (
+            &["tries=2"],
+            None,
+            &["junkvvcbdvgtiblfkbgturecfllberrvkinnctnc", "hunter2vvcbdvgtiblfkbgturecfllberrvkinnctnn"],
+            Some("hunter2"),
+        ),
+        (&["tries=2"], None, &["junkvvcbdvgtiblfkbgturecfllberrvkinnctnc", OTPS[0]], None),
+        (&["tries=2"], Some("left"), &["junkvvcbdvgtiblfkbgturecfllberrvkinnctnc", OTPS[0]], Some("left")),
         // Nothing typed before it: what another module left stays.
         (&[], Some("left"), &[OTPS[0]], Some("left")),
         // A stacked answer loses its OTP.
@@ -202,6 +215,41 @@ fn the_password_is_handed_on() {
         assert_eq!(place.login(&mut host, args), PamResultCode::PAM_SUCCESS, "{args:?} {stacked:?}");
         assert_eq!(host.asked(), answers.len(), "{args:?} {stacked:?}");
         assert_eq!(host.authtok.as_deref(), left.map(str::as_bytes), "{args:?} {stacked:?}");
+    }
+}
+
+/// An OTP of a stacked answer is always taken away, and what is typed afterwards replaces the password before it as
+/// little as any other that was obtained.
+#[test]
+fn after_a_refused_stacked_otp_the_stacked_password_is_kept() {
+    for (stacked, typed, left) in
+        [("hunter2", "junk", Some("hunter2")), ("", "hunter2", Some("hunter2")), ("", "", None)]
+    {
+        let place = Place::new();
+        let mut host = Scripted::new("alice", &[&format!("{typed}{}", OTPS[0])]);
+        host.authtok = Some(format!("{stacked}vvcbdvgtiblfkbgturecfllberrvkinnctnc").into());
+        assert_eq!(
+            place.login(&mut host, &["try_first_pass"]),
+            PamResultCode::PAM_SUCCESS,
+            "{stacked:?} {typed:?}"
+        );
+        assert_eq!(host.authtok.as_deref(), left.map(str::as_bytes), "{stacked:?} {typed:?}");
+    }
+}
+
+/// Who is excused with always_prompt answers for the modules behind, unless an earlier one has a password already.
+#[test]
+fn an_excused_users_answer_replaces_no_password() {
+    for (stacked, left) in [(None, "typed"), (Some("left"), "left"), (Some(""), "")] {
+        let place = Place::new();
+        let mut host = Scripted::new("bob", &["typed"]);
+        host.authtok = stacked.map(|text: &str| text.as_bytes().to_vec());
+        assert_eq!(
+            place.login(&mut host, &["nullok", "always_prompt"]),
+            PamResultCode::PAM_IGNORE,
+            "{stacked:?}"
+        );
+        assert_eq!(host.authtok.as_deref(), Some(left.as_bytes()), "{stacked:?}");
     }
 }
 
