@@ -2,7 +2,49 @@
 
 use crate::handle::{Answer, Handle, Item};
 use pam::constants::PamResultCode;
+use std::time::{Duration, Instant};
+use ykmap::random;
 use ykmap::settings::Settings;
+
+/// How long a refusal takes: libpam waits for that before the application says no, and varies it; between the tries of
+/// one call the module does. It hides what a refusal has cost, and slows down guessing.
+pub(crate) const REFUSAL_DELAY: Duration = Duration::from_secs(2);
+
+/// The refusal delay, varied by up to half of it, as libpam varies its own.
+pub(crate) fn varied_delay() -> Duration {
+    // Without a random source it is the plain one.
+    let random = random::bytes().map_or(u32::MAX / 2, u32::from_le_bytes);
+    REFUSAL_DELAY / 2 + REFUSAL_DELAY.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+/// The questions of one call. Each but the first follows a refusal, and waits: since the answer that was refused came, so
+/// that how long it took to decide does not show.
+#[derive(Default)]
+pub(crate) struct Questions {
+    answered: Option<Instant>,
+}
+
+impl Questions {
+    /// Asks, after the wait that the refusal before it demands.
+    pub(crate) fn ask(
+        &mut self,
+        host: &impl Handle,
+        settings: &Settings,
+        user: &[u8],
+    ) -> Result<Answer, PamResultCode> {
+        if let Some(answered) = self.answered.take() {
+            host.wait(answered, varied_delay());
+        }
+        let answer = ask(host, settings, user)?;
+        self.answered = Some(Instant::now());
+        Ok(answer)
+    }
+
+    /// An answer that was not asked for here is looked at from now on.
+    pub(crate) fn answered_elsewhere(&mut self) {
+        self.answered = Some(Instant::now());
+    }
+}
 
 /// Where an answer came from, and so what becomes of the password in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What a login needs of its PAM handle: libpam in `sys`, a script in the tests.
 
 use pam::constants::PamResultCode;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// What somebody typed. Wiped on drop.
@@ -63,6 +64,8 @@ pub(crate) trait Handle {
     fn log(&self, priority: Priority, line: &str);
     /// Has the application wait about so long before it says no.
     fn delay_refusal(&mut self, microseconds: u32);
+    /// Blocks until `delay` has passed since `since`.
+    fn wait(&self, since: Instant, delay: Duration);
     /// Keeps something on the handle until `pam_end`, in place of what was kept before.
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode>;
     /// What was kept.

@@ -6,7 +6,7 @@ mod scripted;
 mod tests;
 
 use crate::code::{Decided, Outcome};
-use crate::conversation::{self, Source};
+use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::log::Log;
 use pam::constants::PamResultCode;
@@ -20,16 +20,12 @@ use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
 
-/// How long the application is asked to wait before it says no; libpam varies it. Hides what a no has cost, and slows
-/// down who tries many.
-const REFUSAL_DELAY: u32 = 2_000_000;
-
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = login(host, args);
     // Nothing was decided for who gave up, and nothing is hidden by making them wait.
     if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
-        host.delay_refusal(REFUSAL_DELAY);
+        host.delay_refusal(u32::try_from(REFUSAL_DELAY.as_micros()).unwrap_or(u32::MAX));
     }
     outcome.code()
 }
@@ -138,10 +134,11 @@ struct Login {
 impl Login {
     /// Everything up to the outcome that this call ends with; the ones before it are logged here.
     fn run(&self, host: &mut impl Handle, mut tokens: Tokens) -> Result<Outcome, Fault> {
+        let mut questions = Questions::default();
         if self.nullok {
             let enrolment = match tokens.settled() {
                 Ok(enrolment) => enrolment,
-                Err(fault) => return self.ask_in_vain(host, self.settings.tries, fault),
+                Err(fault) => return self.ask_in_vain(host, &mut questions, self.settings.tries, fault),
             };
             // Not listed, read without fault, and nullok: the one way past this module without a token.
             if enrolment == Enrolment::NotListed {
@@ -155,8 +152,17 @@ impl Login {
                 None if only => return Ok(Outcome::NothingStacked),
                 // A password and no OTP: nothing is decided by it.
                 Some(answer) if only || otp::readings(&answer).is_ok() => {
-                    let enrolment = tokens.settled()?;
-                    let outcome = self.judge(host, &enrolment, &answer, Source::Stacked)?;
+                    questions.answered_elsewhere();
+                    let judged = tokens.settled().and_then(|enrolment| {
+                        let outcome = self.judge(host, &enrolment, &answer, Source::Stacked)?;
+                        Ok((outcome, enrolment))
+                    });
+                    let (outcome, enrolment) = match judged {
+                        Ok(judged) => judged,
+                        Err(fault) => {
+                            return self.ask_in_vain(host, &mut questions, self.settings.tries, fault);
+                        }
+                    };
                     if only || !matches!(outcome, Outcome::Rejected(_) | Outcome::NotEnrolled) {
                         return Ok(outcome);
                     }
@@ -170,15 +176,18 @@ impl Login {
         let source = Source::of_our_question(host);
         loop {
             tries_left = tries_left.saturating_sub(1);
-            let answer = match conversation::ask(host, &self.settings, &self.user) {
+            let answer = match questions.ask(host, &self.settings, &self.user) {
                 Ok(answer) => answer,
                 Err(code) => return Ok(Outcome::ConversationFailed(code)),
             };
-            let enrolment = match tokens.settled() {
-                Ok(enrolment) => enrolment,
-                Err(fault) => return self.ask_in_vain(host, tries_left, fault),
+            let judged = tokens.settled().and_then(|enrolment| {
+                let outcome = self.judge(host, &enrolment, &answer, source)?;
+                Ok((outcome, enrolment))
+            });
+            let (outcome, enrolment) = match judged {
+                Ok(judged) => judged,
+                Err(fault) => return self.ask_in_vain(host, &mut questions, tries_left, fault),
             };
-            let outcome = self.judge(host, &enrolment, &answer, source)?;
             tokens = Tokens::Settled(enrolment);
             match (tries_left, self.settings.tries) {
                 _ if !outcome.is_a_no() => return Ok(outcome),
@@ -203,12 +212,18 @@ impl Login {
         Outcome::Excused
     }
 
-    /// The mapping could not be read. The user is asked all the same, as often as others: that they were not would tell
-    /// who is listed.
-    fn ask_in_vain(&self, host: &mut impl Handle, times: u8, fault: Fault) -> Result<Outcome, Fault> {
+    /// Nothing can be decided. The user is asked all the same, as often as others and after the same waits: fewer prompts
+    /// would tell who is listed, since most faults concern only users with a token.
+    fn ask_in_vain(
+        &self,
+        host: &mut impl Handle,
+        questions: &mut Questions,
+        times: u8,
+        fault: Fault,
+    ) -> Result<Outcome, Fault> {
         if self.first_pass != FirstPass::Use {
             for _ in 0..times {
-                if conversation::ask(host, &self.settings, &self.user).is_err() {
+                if questions.ask(host, &self.settings, &self.user).is_err() {
                     break;
                 }
             }

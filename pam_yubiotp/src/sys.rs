@@ -13,6 +13,7 @@ use pam::module::{PamHandle, PamHooks};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::Once;
+use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 #[link(name = "pam")]
@@ -147,6 +148,10 @@ impl Handle for PamHandle {
     fn delay_refusal(&mut self, microseconds: u32) {
         // SAFETY: `self` is a live handle. That a delay cannot be had changes nothing.
         let _ = unsafe { pam_fail_delay(self, microseconds) };
+    }
+
+    fn wait(&self, since: Instant, delay: Duration) {
+        std::thread::sleep(delay.saturating_sub(since.elapsed()));
     }
 
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {

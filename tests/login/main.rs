@@ -7,3 +7,4 @@ mod log;
 mod neighbours;
 mod table;
 mod vectors;
+mod waits;

@@ -4,6 +4,7 @@ use crate::handle::{Answer, Handle, Item, Priority, Remembered};
 use pam::constants::PamResultCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// What is answered, and what was said and done.
@@ -14,7 +15,13 @@ pub(crate) struct Scripted {
     pub(crate) prompts: RefCell<Vec<String>>,
     pub(crate) authtok: Option<Vec<u8>>,
     pub(crate) log: RefCell<Vec<String>>,
+    /// When each line of that was written.
+    pub(crate) logged: RefCell<Vec<Instant>>,
     pub(crate) delayed: bool,
+    /// When each answer was given.
+    pub(crate) answered: RefCell<Vec<Instant>>,
+    /// Since when, how long, and after how many prompts it was to wait.
+    pub(crate) waits: RefCell<Vec<(Instant, Duration, usize)>>,
     pub(crate) remembered: Option<Remembered>,
 }
 
@@ -39,13 +46,18 @@ impl Handle for Scripted {
     fn ask(&self, prompt: &str, _echo: bool) -> Result<Option<Answer>, PamResultCode> {
         self.prompts.borrow_mut().push(prompt.to_owned());
         let answer = self.answers.borrow_mut().pop_front().ok_or(PamResultCode::PAM_CONV_ERR)?;
+        self.answered.borrow_mut().push(Instant::now());
         Ok(Some(Zeroizing::new(answer)))
     }
     fn log(&self, _priority: Priority, line: &str) {
         self.log.borrow_mut().push(line.to_owned());
+        self.logged.borrow_mut().push(Instant::now());
     }
     fn delay_refusal(&mut self, _microseconds: u32) {
         self.delayed = true;
+    }
+    fn wait(&self, since: Instant, delay: Duration) {
+        self.waits.borrow_mut().push((since, delay, self.prompts.borrow().len()));
     }
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
         self.remembered = Some(what);

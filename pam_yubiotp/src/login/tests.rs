@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 use ykmap::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, PrivateId, PublicId};
@@ -265,6 +266,110 @@ fn a_replayed_stacked_otp_is_logged_and_the_user_asked() {
         matches!(&log[..], [no, yes] if no.starts_with("refused") && yes.starts_with("accepted")),
         "{log:?}"
     );
+}
+
+/// Who logs in to what → code.
+type Refused = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], PamResultCode);
+
+/// The time to the second prompt must not tell who is listed, nor why somebody is refused: before each prompt but the first,
+/// it waits for the same time since the answer came.
+#[test]
+fn each_try_after_a_refusal_waits_for_everybody_alike() {
+    use PamResultCode::*;
+    let x = &["x", "x", "x"];
+    let rows: [Refused; 8] = [
+        ("fine", "alice", &[], x, PAM_MAXTRIES),
+        ("fine", "bob", &[], x, PAM_MAXTRIES),
+        ("fine", "carol", &[], x, PAM_MAXTRIES),
+        ("fine", "alice", &[], &[OTPS[0], OTPS[0], OTPS[0]], PAM_MAXTRIES),
+        ("bad line", "alice", &[], x, PAM_AUTHINFO_UNAVAIL),
+        ("bad line", "bob", &["nullok"], x, PAM_AUTHINFO_UNAVAIL),
+        // Of a fault of the store only who has a token hears, and asked less often they would be known for listed.
+        ("no key", "alice", &[], &[OTPS[1], "x", "x"], PAM_AUTHINFO_UNAVAIL),
+        ("no key", "bob", &[], &[OTPS[1], "x", "x"], PAM_MAXTRIES),
+    ];
+    for (world, user, args, answers, code) in rows {
+        let row = format!("{world} {user} {args:?} {answers:?}");
+        let place = Place::new();
+        assert_eq!(place.login(&mut Scripted::new("alice", &[OTPS[0]]), &[]), PAM_SUCCESS, "used up");
+        match world {
+            "bad line" => place.write("mapping", "bob vvcd\n"),
+            "no key" => std::fs::remove_file(place.path("keys/vvcb")).unwrap(),
+            _ => {}
+        }
+        let mut host = Scripted::new(user, answers);
+        assert_eq!(place.login(&mut host, &[args, &["tries=3"]].concat()), code, "{row}");
+        waits_between(&host, 3, &row);
+        assert!(host.delayed, "{row}: the last refusal is libpam's to delay");
+    }
+}
+
+/// One wait before each prompt but the first, since the answer before it.
+fn waits_between(host: &Scripted, prompts: usize, row: &str) {
+    assert_eq!(host.asked(), prompts, "{row}");
+    let waits = host.waits.borrow();
+    let after: Vec<_> = waits.iter().map(|(.., prompts)| *prompts).collect();
+    assert_eq!(after, (1..prompts).collect::<Vec<_>>(), "{row}");
+    for (index, (since, delay, _)) in waits.iter().enumerate() {
+        // Between the answer and the line of its refusal: deciding is part of the wait.
+        let (answered, decided) =
+            (host.answered.borrow()[index], host.logged.borrow()[index.min(host.log.borrow().len() - 1)]);
+        assert!(answered <= *since && *since <= decided, "{row}: measured from another moment");
+        assert!((1..3).contains(&delay.as_secs()), "{row}: {delay:?}");
+    }
+}
+
+#[test]
+fn nobody_waits_who_was_not_refused() {
+    use PamResultCode::*;
+    let place = Place::new();
+    for (user, args, answers, code, waits) in [
+        ("alice", &["tries=3"][..], &[OTPS[0]][..], PAM_SUCCESS, 0),
+        ("alice", &["tries=3"], &["x", OTPS[1]], PAM_SUCCESS, 1),
+        ("alice", &["tries=3"], &[], PAM_CONV_ERR, 0),
+        ("bob", &["tries=3", "nullok", "always_prompt"], &["x"], PAM_IGNORE, 0),
+        ("alice", &[], &["x"], PAM_AUTH_ERR, 0),
+    ] {
+        let mut host = Scripted::new(user, answers);
+        assert_eq!(place.login(&mut host, args), code, "{user} {args:?}");
+        assert_eq!(host.waits.borrow().len(), waits, "{user} {args:?}");
+    }
+}
+
+/// A stacked answer that holds an OTP and is refused is a try like another.
+#[test]
+fn a_refused_stacked_otp_waits_before_the_prompt() {
+    for (user, stacked, world, waits) in [
+        ("alice", OTPS[0], "fine", 1),
+        ("bob", OTPS[0], "fine", 1),
+        ("alice", OTPS[0], "no key", 1),
+        ("alice", OTPS[0], "bad line", 1),
+        ("alice", "hunter2", "fine", 0),
+        ("bob", "hunter2", "fine", 0),
+    ] {
+        let row = format!("{user} {stacked} {world}");
+        let place = Place::new();
+        assert_eq!(place.login(&mut Scripted::new("alice", &[OTPS[0]]), &[]), PamResultCode::PAM_SUCCESS);
+        match world {
+            "bad line" => place.write("mapping", "bob vvcd\n"),
+            "no key" => std::fs::remove_file(place.path("keys/vvcb")).unwrap(),
+            _ => {}
+        }
+        let mut host = Scripted::new(user, &["x"]);
+        host.authtok = Some(stacked.into());
+        place.login(&mut host, &["try_first_pass"]);
+        assert_eq!((host.asked(), host.waits.borrow().len()), (1, waits), "{row}");
+    }
+}
+
+/// Half of the delay to half as much again, and not always the same.
+#[test]
+fn the_wait_varies() {
+    let delays: std::collections::BTreeSet<_> = (0..50).map(|_| conversation::varied_delay()).collect();
+    assert!(delays.len() > 40, "{delays:?}");
+    let (first, last) = (delays.first().unwrap(), delays.last().unwrap());
+    assert!(*first >= Duration::from_secs(1) && *last <= Duration::from_secs(3), "{delays:?}");
+    assert!(*first < Duration::from_millis(1500) && *last > Duration::from_millis(2500), "{delays:?}");
 }
 
 #[test]
