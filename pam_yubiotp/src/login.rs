@@ -245,6 +245,9 @@ impl Login {
             }
         });
         let judgement = decide::judge(&self.settings, answer, enrolment)?;
+        if judgement.despite_answers {
+            self.log.warning(host, decide::DESPITE_ANSWERS);
+        }
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
         }

@@ -32,7 +32,7 @@ pub(crate) fn login(command: &Command) -> Option<u64> {
 /// killed as soon as that was read.
 pub(crate) fn ask(program: &Path, url: &str) -> Option<u64> {
     let (mut socket, theirs) = UnixStream::pair().unwrap();
-    let question = format!("yubiotp-ask 1\ndeadline 600000\nhedge 300000\nurl {url}\n\n");
+    let question = format!("yubiotp-ask 2\ndeadline 600000\nhedge 300000\nurl {url}\n\n");
     socket.write_all(question.as_bytes()).unwrap();
     let gate = Gate::new();
     let mut ask = gate.before(program);

@@ -121,6 +121,7 @@ fn defaults_are_told_as_they_are() {
         ("deadline", (online.deadline.get() / 1000).to_string()),
         ("hedge", online.hedge.to_string()),
         ("plain_http", "false".to_owned()),
+        ("accept_replays_while_servers_fail", online.accept_replays_while_servers_fail.to_string()),
         ("ask", quoted(&online.ask)),
     ];
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

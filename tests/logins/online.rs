@@ -63,7 +63,7 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     drop(server);
     let second = token.press();
     site.assert_in(ssh(&site, &sshd, &second), "alice");
-    let fell = format!("decided offline, for no server did: {base}: connection refused (* ms)");
+    let fell = format!("decided offline, as no server answered: {base}: connection refused (* ms)");
     site.assert_decided(&[&line(
         "accepted",
         &token,

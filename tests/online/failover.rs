@@ -29,7 +29,7 @@ const ROWS: [(&str, &str, [&str; 3]); 15] = [
     ("online", "hangs", [FAULT, FAULT, FAULT]),
     ("online-then-offline", "is honest", [YES, NO, YES]),
     ("online-then-offline", "says no", [NO, NO, NO]),
-    ("online-then-offline", "lies", [YES, NO, FAULT]),
+    ("online-then-offline", "lies", [FAULT, FAULT, FAULT]),
     ("online-then-offline", "is dead", [YES, NO, FAULT]),
     ("online-then-offline", "hangs", [YES, NO, FAULT]),
     ("offline-then-online", "is honest", [YES, NO, YES]),

@@ -14,6 +14,7 @@ mod arguments;
 mod cut_off;
 mod environment;
 mod failover;
+mod fallback;
 mod hosts;
 mod lies;
 mod once;

@@ -90,10 +90,12 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
         "printf 'asked 0\\nreply 0 3 16\\nstatus=BAD_OTP\\r\\n'",
         "has no signature",
     ),
-    ("says that it failed", "printf 'asked 0\\nfailed 0 3 5\\nhello'", "hello"),
+    ("says that it failed, and no kind", "printf 'asked 0\\nfailed 0 3 5\\nhello'", "no event"),
+    ("says that it failed, of a kind to come", "printf 'asked 0\\nfailed 0 teapot 3 5\\nhello'", "hello"),
+    ("says that it failed", "printf 'asked 0\\nfailed 0 http 3 5\\nhello'", "hello"),
     (
         "lines and colours for the log",
-        "printf 'asked 0\\nfailed 0 3 16\\nx\\nuser=root \\033[1m'",
+        "printf 'asked 0\\nfailed 0 http 3 16\\nx\\nuser=root \\033[1m'",
         "no event",
     ),
     ("says that it is unable", "printf 'unable 5\\nhello'", "hello"),
@@ -133,7 +135,7 @@ fn one_that_reads_the_question_learns_no_key() {
     assert_eq!(said.code("authenticate"), "PAM_AUTHINFO_UNAVAIL", "{:?}", said.log);
     let seen = fs::read_to_string(place.path("curious.seen")).unwrap();
     println!("{seen}");
-    assert!(seen.starts_with("yubiotp-ask 1\n") && seen.contains(&otp), "{seen}");
+    assert!(seen.starts_with("yubiotp-ask 2\n") && seen.contains(&otp), "{seen}");
     for secret in
         ["hunter", "SECRET_OF_THE_HOST", tests::validation::KEY, "alice", &key.aes_key_hex(), "LD_PRELOAD"]
     {

@@ -366,7 +366,7 @@ fn with(capabilities: &[&str]) -> (bool, bool) {
     let mut child = child.stdin(OwnedFd::from(theirs)).stdout(output).stderr(Stdio::null()).spawn().unwrap();
     let url = server.url();
     (&ours)
-        .write_all(format!("yubiotp-ask 1\ndeadline 5000\nhedge 300\nurl {url}?id=1\n\n").as_bytes())
+        .write_all(format!("yubiotp-ask 2\ndeadline 5000\nhedge 300\nurl {url}?id=1\n\n").as_bytes())
         .unwrap();
     let nobody = until(&child, "status", "Uid:\t65534\t65534\t65534\t65534");
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();

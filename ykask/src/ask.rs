@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use yubiotp::ask::{Event, Question};
+use yubiotp::ask::{Event, FailureKind, Question};
 use zeroize::Zeroizing;
 
 /// How long before the deadline the last words are said, so that they arrive.
@@ -153,7 +153,8 @@ impl Round {
         let thread = thread::Builder::new().spawn(move || {
             // What came from the network may not end in silence. It is that server's doing, so others are asked.
             let reply = catch_unwind(AssertUnwindSafe(|| round.fetch(server, &way)));
-            let panicked = |_| Err(Failure::Theirs("what it said broke yubiotp-ask: report this".into()));
+            let broke = "what it said broke yubiotp-ask: report this";
+            let panicked = |_| Err(Failure::Theirs(FailureKind::Other, broke.into()));
             round.end(server, reply.unwrap_or_else(panicked));
         });
         if let Err(error) = thread {
@@ -162,7 +163,7 @@ impl Round {
     }
 
     fn fetch(&self, server: usize, way: &Arc<Way>) -> Result<Vec<u8>, Failure> {
-        self.client.fetch(self.urls.get(server).map_or("", |url| url.as_str()), way)
+        self.client.fetch(self.urls.get(server).map_or("", |url| url.as_str()), way, None)
     }
 
     fn end(self: &Arc<Self>, server: usize, reply: Result<Vec<u8>, Failure>) {
@@ -180,7 +181,7 @@ impl Round {
         }
         tell(&match reply {
             Ok(body) => Event::Reply { server, ms, body: body.into() },
-            Err(Failure::Theirs(why)) => Event::Failed { server, ms, why },
+            Err(Failure::Theirs(kind, why)) => Event::Failed { server, kind, ms, why },
             Err(Failure::Own(why)) => unable(servers, &why),
         });
         if failed {
@@ -204,7 +205,8 @@ impl Round {
         self.unless_held_up(&mut servers);
         for (server, asked) in servers.asked.iter_mut().enumerate() {
             if !asked.ended {
-                tell(&Event::Failed { server, ms: asked.end(), why: self.client.no_answer(&asked.way) });
+                let (kind, why) = self.client.no_answer(&asked.way);
+                tell(&Event::Failed { server, kind, ms: asked.end(), why });
             }
         }
         servers.over = true;

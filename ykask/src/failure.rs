@@ -5,11 +5,12 @@
 
 use nix::errno::Errno;
 use std::io;
+use yubiotp::ask::FailureKind;
 
 /// Why a server gave no reply, in words for the log.
 pub(crate) enum Failure {
     /// It was tried, and failed, or the network did.
-    Theirs(String),
+    Theirs(FailureKind, String),
     /// This host lacks what it takes to try.
     Own(String),
 }

@@ -21,7 +21,7 @@ use ureq::config::Config;
 use ureq::http::{StatusCode, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, Proxy, ProxyProtocol};
-use yubiotp::ask::{MAX_REPLY, Question};
+use yubiotp::ask::{FailureKind, MAX_REPLY, Question};
 use zeroize::Zeroizing;
 
 /// The longest header of a reply that is read, in bytes.
@@ -93,8 +93,10 @@ impl Client {
     }
 
     /// Why there was no answer from a server in time.
-    pub(crate) fn no_answer(&self, way: &Way) -> String {
-        text::no_answer(way.step(), &self.about)
+    pub(crate) fn no_answer(&self, way: &Way) -> (FailureKind, String) {
+        // What has begun is an answer, and not a whole one.
+        let kind = if way.step() == Step::Reply { FailureKind::Http } else { FailureKind::Silence };
+        (kind, text::no_answer(way.step(), &self.about))
     }
 
     /// An agent of ureq's whose parts know which way they are on.
@@ -109,19 +111,30 @@ impl Client {
         Agent::with_parts(self.config.clone(), connector, resolve::Names(way()))
     }
 
-    /// Asks one server; the body of its reply, or why there is none.
-    pub(crate) fn fetch(&self, url: &str, way: &Arc<Way>) -> Result<Vec<u8>, Failure> {
-        let theirs = |why: &str| Failure::Theirs(why.into());
-        let uri: Uri = url.parse().map_err(|_| theirs("this is not a URL"))?;
+    /// Asks one server; the body of its reply, or why there is none. Name resolution may take longer than the limit.
+    pub(crate) fn fetch(
+        &self,
+        url: &str,
+        way: &Arc<Way>,
+        limit: Option<Duration>,
+    ) -> Result<Vec<u8>, Failure> {
+        let other = |why: &str| Failure::Theirs(FailureKind::Other, why.into());
+        let http = |why: &str| Failure::Theirs(FailureKind::Http, why.into());
+        let uri: Uri = url.parse().map_err(|_| other("this is not a URL"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || text::port(&uri).is_none() {
-            return Err(theirs(
-                "this is not a URL of the form http://host[:port]/… or https://host[:port]/…",
-            ));
+            return Err(other("this is not a URL of the form http://host[:port]/… or https://host[:port]/…"));
         }
-        let told = |error: ureq::Error| text::why(&error, &uri, way.step(), &self.about);
-        let mut response = self.agent(way).get(&uri).header("connection", "close").call().map_err(told)?;
+        let told = |error: ureq::Error| match error {
+            ureq::Error::Timeout(_) if limit.is_some() => {
+                let (kind, why) = self.no_answer(way);
+                Failure::Theirs(kind, why)
+            }
+            error => text::why(&error, &uri, way, &self.about),
+        };
+        let request = self.agent(way).get(&uri).header("connection", "close");
+        let mut response = request.config().timeout_global(limit).build().call().map_err(told)?;
         if response.status() != StatusCode::OK {
-            return Err(theirs(&text::status(response.status(), uri.scheme_str() == Some("https"))));
+            return Err(http(&text::status(response.status(), uri.scheme_str() == Some("https"))));
         }
         let mut body = Vec::new();
         // One byte more than is handed on. The end is read too: ureq then knows whether the reply is whole.
@@ -129,7 +142,7 @@ impl Client {
         let read = response.body_mut().as_reader().take(most).read_to_end(&mut body);
         read.map_err(|error| told(error.into()))?;
         if body.len() > MAX_REPLY {
-            return Err(theirs(&format!("the reply is longer than {MAX_REPLY} bytes")));
+            return Err(http(&format!("the reply is longer than {MAX_REPLY} bytes")));
         }
         Ok(body)
     }

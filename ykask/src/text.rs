@@ -6,7 +6,7 @@ mod tls;
 
 use crate::failure::{self, Failure};
 use crate::files::words;
-use crate::net::{Step, Unresolved};
+use crate::net::{Step, Unresolved, Way};
 use crate::tls::AtProxy;
 use rustls::Error as Tls;
 use std::error::Error;
@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind};
 use tls::Peer;
 use ureq::http::{StatusCode, Uri};
 use ureq::{Error as Http, Timeout};
+use yubiotp::ask::FailureKind;
 
 /// What the words need to know.
 pub(crate) struct About {
@@ -91,7 +92,8 @@ pub(crate) fn no_answer(step: Step, about: &About) -> String {
 }
 
 /// Why a server could not be asked.
-pub(crate) fn why(error: &Http, uri: &Uri, step: Step, about: &About) -> Failure {
+pub(crate) fn why(error: &Http, uri: &Uri, way: &Way, about: &About) -> Failure {
+    let step = way.step();
     let text = match (find::<AtProxy>(error), &about.proxy) {
         (Some(at), Some(proxy)) => {
             let peer = Peer { host: &at.host, is_proxy: true, about };
@@ -113,7 +115,32 @@ pub(crate) fn why(error: &Http, uri: &Uri, step: Step, about: &About) -> Failure
         None => text,
     };
     let own = find::<io::Error>(error).is_some_and(failure::is_own);
-    if own { Failure::Own(text) } else { Failure::Theirs(text) }
+    if own { Failure::Own(text) } else { Failure::Theirs(kind(error, way), text) }
+}
+
+/// What kind of failure it is. In doubt it is one that counts as an answer.
+fn kind(error: &Http, way: &Way) -> FailureKind {
+    if let Some(at) = find::<AtProxy>(error) {
+        let is_tls = find::<Tls>(&at.why).is_some();
+        return if is_tls { FailureKind::ProxyTls } else { FailureKind::Proxy };
+    }
+    if find::<Tls>(error).is_some() {
+        return FailureKind::Tls;
+    }
+    if find::<Unresolved>(error).is_some() || matches!(error, Http::HostNotFound) {
+        return FailureKind::Dns;
+    }
+    match (way.step(), error) {
+        // It has answered, whatever went wrong then.
+        (Step::Reply, _) => FailureKind::Http,
+        (Step::Handshake, _) if way.is_shaking() => FailureKind::Tls,
+        // An http or https proxy; SOCKS, and the connection to any proxy.
+        (Step::Tunnel | Step::ProxyHandshake, _) | (_, Http::ConnectProxyFailed(_)) => FailureKind::Proxy,
+        (Step::Name | Step::Connect, _) if way.has_proxy() => FailureKind::Proxy,
+        (_, Http::Timeout(_)) => FailureKind::Silence,
+        (_, error) if find::<io::Error>(error).is_some() => FailureKind::Connect,
+        _ => FailureKind::Other,
+    }
 }
 
 /// Whether a proxy can have to do with it.
@@ -237,8 +264,10 @@ mod tests {
     /// An error is this host's own.
     fn said_at(error: &Http, scheme: &str, step: Step, proxy: Option<&str>) -> Result<String, String> {
         let uri = format!("{scheme}://host/path?id=1&otp=vvccccccccbd").parse().unwrap();
-        match why(error, &uri, step, &about(proxy)) {
-            Failure::Theirs(why) => Ok(why),
+        let way = Way::new(proxy.is_some());
+        way.at(step);
+        match why(error, &uri, &way, &about(proxy)) {
+            Failure::Theirs(_, why) => Ok(why),
             Failure::Own(why) => Err(why),
         }
     }

@@ -7,6 +7,9 @@ use crate::store::Store;
 use yubiotp::mapping::Enrolment;
 use yubiotp::verdict::{self, Judgement};
 
+/// The warning of a judgement that was made [despite answers](Judgement::despite_answers).
+pub const DESPITE_ANSWERS: &str = "a validation server answered without deciding, and this host decided: an OTP that was used on another host is accepted here (accept_replays_while_servers_fail)";
+
 /// Decides about an answer, by the store or the validation servers, in the order of the settings' mode. The settings
 /// are [prepared](Settings::prepare).
 ///

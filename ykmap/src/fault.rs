@@ -213,6 +213,14 @@ pub enum Fault {
         /// What each said or did.
         trail: String,
     },
+    /// A server answered and none decided, and so this host, which has the key, does not decide either.
+    #[error("a validation server answered without deciding, so this host does not decide: {trail}")]
+    Withheld {
+        /// About which token.
+        token: PublicId,
+        /// What each said or did.
+        trail: String,
+    },
     /// The process may write less than a position file.
     #[error("{path}: this process may not write files that long (ulimit -f)")]
     FileSizeLimit {
@@ -230,7 +238,8 @@ impl Fault {
             | Self::KeyIsHere { token, .. }
             | Self::NoPosition { token, .. }
             | Self::OtherKeysPosition { token, .. }
-            | Self::Undecided { token, .. } => Some(*token),
+            | Self::Undecided { token, .. }
+            | Self::Withheld { token, .. } => Some(*token),
             _ => None,
         }
     }
@@ -260,9 +269,11 @@ impl Fault {
             | Self::NoProgram { path }
             | Self::Program { path, .. }
             | Self::FileSizeLimit { path } => Some(path),
-            Self::UserInPath { .. } | Self::NoServers | Self::CannotAsk { .. } | Self::Undecided { .. } => {
-                None
-            }
+            Self::UserInPath { .. }
+            | Self::NoServers
+            | Self::CannotAsk { .. }
+            | Self::Undecided { .. }
+            | Self::Withheld { .. } => None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{Fault, random};
 use program::{Heard, Program};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use yubiotp::ask::{Event, Question};
+use yubiotp::ask::{Event, FailureKind, Question};
 use yubiotp::verdict::{Answer, Servers};
 use yubiotp::ykval::{Asked, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
 use yubiotp::{Position, PublicId};
@@ -37,7 +37,8 @@ impl Servers for ByProgram<'_> {
                 // Only what the program has told counts as the servers' doing. One that was kept from telling it, by
                 // whoever freezes or starves it, leaves nothing to anybody else.
                 Heard::End | Heard::Deadline if round.is_told() => {
-                    return Ok(Answer::Undecided { trail: round.all(program.waited()) });
+                    let answered = round.is_answered();
+                    return Ok(Answer::Undecided { answered, trail: round.all(program.waited()) });
                 }
                 Heard::End => {
                     return Err(program.fault(format!("ended early; {}", round.all(program.waited()))));
@@ -64,8 +65,13 @@ impl Servers for ByProgram<'_> {
         }
     }
 
-    fn undecided(&self, token: &PublicId, trail: String) -> Fault {
-        Fault::Undecided { token: *token, trail }
+    fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Fault {
+        let token = *token;
+        if withheld { Fault::Withheld { token, trail } } else { Fault::Undecided { token, trail } }
+    }
+
+    fn accept_replays(&self) -> bool {
+        self.0.is_some_and(|online| online.accept_replays_while_servers_fail)
     }
 }
 
@@ -82,6 +88,8 @@ pub enum Probed {
     },
     /// It could not be reached, or sent no whole reply.
     Failed {
+        /// What kind of failure.
+        kind: FailureKind,
         /// After how long, in milliseconds.
         ms: u32,
         /// Why.
@@ -109,7 +117,9 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
             Heard::Event(Event::Reply { server: 0, ms, body }) => {
                 return Ok(Probed::Reply { ms, said: asked.judge(&body), time: time_of(&body) });
             }
-            Heard::Event(Event::Failed { server: 0, ms, why }) => return Ok(Probed::Failed { ms, why }),
+            Heard::Event(Event::Failed { server: 0, kind, ms, why }) => {
+                return Ok(Probed::Failed { kind, ms, why });
+            }
             Heard::Event(Event::Unable { why }) => return Err(Fault::CannotAsk { why }),
             Heard::Event(_) => return Err(program.fault("told of something that cannot be".to_owned())),
             Heard::End => return Err(program.fault("ended early".to_owned())),

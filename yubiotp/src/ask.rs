@@ -13,7 +13,7 @@ use core::num::NonZeroU32;
 use zeroize::Zeroizing;
 
 /// The first line of a question.
-const HEAD: &str = "yubiotp-ask 1";
+const HEAD: &str = "yubiotp-ask 2";
 
 /// What the login process writes after the question to have the next server asked.
 pub const NEXT: &[u8] = b"next\n";
@@ -173,6 +173,8 @@ pub enum Event {
     Failed {
         /// Which.
         server: usize,
+        /// What kind of failure.
+        kind: FailureKind,
         /// After how long.
         ms: u32,
         /// Why, in words for the log.
@@ -183,6 +185,74 @@ pub enum Event {
         /// Why, in words for the log.
         why: String,
     },
+}
+
+/// What kind of failure kept a server from a whole reply. Who may decide instead depends on it, so it is never read out
+/// of the words for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The name of the server, or of the proxy, does not resolve.
+    Dns,
+    /// No connection: refused, no route, or closed before the server sent a byte.
+    Connect,
+    /// The proxy does not connect to the server: nothing came from the server.
+    Proxy,
+    /// The TLS handshake with the proxy failed: nothing came from the server.
+    ProxyTls,
+    /// Nothing came before the deadline.
+    Silence,
+    /// The server answered the TLS handshake, and it failed.
+    Tls,
+    /// The server replied with another HTTP status than 200, or sent a part of a reply, or no HTTP.
+    Http,
+    /// Anything else, and every kind that is not known here.
+    Other,
+}
+
+impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Proxy,
+        Self::ProxyTls,
+        Self::Silence,
+        Self::Tls,
+        Self::Http,
+        Self::Other,
+    ];
+
+    /// The word for it in an event.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Proxy => "proxy",
+            Self::ProxyTls => "proxy-tls",
+            Self::Silence => "silence",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether the server answered, or may have: it was reached, and no other host should decide in its place.
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        match self {
+            Self::Dns | Self::Connect | Self::Proxy | Self::ProxyTls | Self::Silence => false,
+            Self::Tls | Self::Http | Self::Other => true,
+        }
+    }
+
+    /// Reads the word. `None` if it cannot be one of any version.
+    fn read(word: &str) -> Option<Self> {
+        let is_word = (1..=16).contains(&word.len())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let known = || Self::ALL.into_iter().find(|kind| kind.name() == word).unwrap_or(Self::Other);
+        is_word.then(known)
+    }
 }
 
 /// The program said something that is no event.
@@ -197,7 +267,9 @@ impl Event {
         let (head, rest): (_, &[u8]) = match self {
             Self::Asked { server } => return format!("asked {server}\n").into_bytes(),
             Self::Reply { server, ms, body } => (format!("reply {server} {ms}"), body),
-            Self::Failed { server, ms, why } => (format!("failed {server} {ms}"), cut(why).as_bytes()),
+            Self::Failed { server, kind, ms, why } => {
+                (format!("failed {server} {} {ms}", kind.name()), cut(why).as_bytes())
+            }
             Self::Unable { why } => ("unable".into(), cut(why).as_bytes()),
         };
         let mut text = format!("{head} {}\n", rest.len()).into_bytes();
@@ -254,7 +326,7 @@ impl Events {
 
 /// The event at the start of a text, and how long it is.
 fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
-    /// The longest head: a word and three numbers.
+    /// The longest head: two words and three numbers.
     const MAX_HEAD: usize = 64;
     let Some(end) = text.iter().take(MAX_HEAD).position(|byte| *byte == b'\n') else {
         return if text.len() < MAX_HEAD { Ok(None) } else { Err(BadEvent) };
@@ -263,7 +335,10 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let begins = end.saturating_add(1);
     let mut words = head.split(' ');
     let word = words.next().unwrap_or_default();
-    let numbers = words.map(number).collect::<Result<Vec<_>, _>>()?;
+    let mut rest: Vec<_> = words.collect();
+    let kind = if word == "failed" && rest.len() > 1 { Some(rest.remove(1)) } else { None };
+    let kind = kind.map(|kind| FailureKind::read(kind).ok_or(BadEvent)).transpose()?;
+    let numbers = rest.into_iter().map(number).collect::<Result<Vec<_>, _>>()?;
     let (server, ms, length) = match (word, numbers.as_slice()) {
         ("asked", [server]) => return Ok(Some((Event::Asked { server: index(*server)? }, begins))),
         ("reply" | "failed", [server, ms, length]) => (index(*server)?, *ms, *length),
@@ -279,9 +354,9 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
         let words = str::from_utf8(rest).ok().filter(|words| !words.contains(char::is_control));
         words.map(String::from).ok_or(BadEvent)
     };
-    let event = match word {
-        "reply" => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
-        "failed" => Event::Failed { server, ms, why: words()? },
+    let event = match (word, kind) {
+        ("reply", _) => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
+        ("failed", Some(kind)) => Event::Failed { server, kind, ms, why: words()? },
         _ => Event::Unable { why: words()? },
     };
     Ok(Some((event, ends)))
@@ -317,7 +392,7 @@ mod tests {
         }
     }
 
-    const WRITTEN: &str = "yubiotp-ask 1\ndeadline 5000\nhedge 1000\nca /etc/a b.pem\nclient_key /k\n\
+    const WRITTEN: &str = "yubiotp-ask 2\ndeadline 5000\nhedge 1000\nca /etc/a b.pem\nclient_key /k\n\
                            proxy socks5://p:1080\nurl https://a/?x=1\nurl http://b/\n\n";
 
     #[test]
@@ -332,7 +407,7 @@ mod tests {
         let why = |text: &str| Question::read(text.as_bytes()).err().map(|BadQuestion(why)| why);
         assert_eq!(why(""), Some("it has no end"));
         assert_eq!(why(&WRITTEN[..WRITTEN.len() - 1]), Some("it has no end"));
-        assert!(why(&WRITTEN.replace("ask 1", "ask 2")).unwrap().contains("another version"));
+        assert!(why(&WRITTEN.replace("ask 2", "ask 1")).unwrap().contains("another version"));
         assert_eq!(why(&WRITTEN.replace("deadline 5000", "deadline 0")), Some("a time that is no number"));
         assert_eq!(why(&WRITTEN.replace("hedge 1000\n", "")), Some("no deadline or no hedge"));
         assert_eq!(why(&WRITTEN.replace("proxy ", "proxies ")), Some("an unknown line"));
@@ -359,7 +434,12 @@ mod tests {
             "asked 01\n",
             "reply 0 1\n",
             "reply 0 1 4097\n",
-            "failed 0 1 1\n\u{0}\u{0}x\n",
+            "failed 0 tls 1 1\n\u{0}\u{0}x\n",
+            "failed 0 1 1\nx",
+            "failed 0 TLS 1 1\nx",
+            "failed 0  1 1\nx",
+            "failed 0 a-word-that-is-too-long 1 1\nx",
+            "failed\n",
             "unable 513\n",
             "\n",
             "unable 99999999999\n",
@@ -378,8 +458,17 @@ mod tests {
         events.feed(&[b'1'; 64]);
         assert_eq!(events.next(), Some(Err(BadEvent)), "a head without an end");
         let mut events = Events::default();
-        events.feed(b"failed 0 1 4\n\x1b[2J");
+        events.feed(b"failed 0 tls 1 4\n\x1b[2J");
         assert_eq!(events.next(), Some(Err(BadEvent)), "what moves a cursor");
+    }
+
+    /// What this version does not know may have been an answer.
+    #[test]
+    fn a_kind_that_is_not_known_counts_as_an_answer() {
+        let mut events = Events::default();
+        events.feed(b"failed 0 teapot 1 1\nx");
+        let Some(Ok(Event::Failed { kind, .. })) = events.next() else { panic!("it is an event") };
+        assert_eq!((kind, kind.is_answer()), (FailureKind::Other, true));
     }
 
     fn event() -> impl Strategy<Value = Event> {
@@ -388,11 +477,8 @@ mod tests {
             server.clone().prop_map(|server| Event::Asked { server }),
             (server.clone(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..=MAX_REPLY))
                 .prop_map(|(server, ms, body)| Event::Reply { server, ms, body: body.into() }),
-            (server, any::<u32>(), "\\PC{0,80}").prop_map(|(server, ms, why)| Event::Failed {
-                server,
-                ms,
-                why
-            }),
+            (server, proptest::sample::select(&FailureKind::ALL[..]), any::<u32>(), "\\PC{0,80}")
+                .prop_map(|(server, kind, ms, why)| Event::Failed { server, kind, ms, why }),
             "\\PC{0,80}".prop_map(|why| Event::Unable { why }),
         ]
     }

@@ -53,8 +53,8 @@ pub enum Reason {
         /// What the ledger has.
         stored: Position,
     },
-    /// A validation server does not know the token, or holds the OTP for forged.
-    #[error("a validation server does not know the token, or holds the OTP for forged")]
+    /// A validation server does not know the token, or considers the OTP forged.
+    #[error("a validation server does not know the token, or considers the OTP forged")]
     BadSaysServer(PublicId),
     /// A validation server has seen the OTP, or a later one.
     #[error("a validation server has seen this OTP, or a later one")]
@@ -115,8 +115,14 @@ pub trait Servers {
     /// about, so nobody else decides instead.
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Self::Fault>;
 
-    /// The fault that no server decided about a token.
-    fn undecided(&self, token: &PublicId, trail: String) -> Self::Fault;
+    /// The fault that no server decided about a token. `withheld` is whether this host has the key, and does not decide
+    /// because a server answered.
+    fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Self::Fault;
+
+    /// Whether a site accepts that this host decides also where servers answered without deciding.
+    fn accept_replays(&self) -> bool {
+        false
+    }
 }
 
 /// What asking validation servers came to. The trail says which server said or did what, and in how many milliseconds,
@@ -131,6 +137,8 @@ pub enum Answer {
     },
     /// They were asked, and none of them decided. One may have taken the OTP for used all the same.
     Undecided {
+        /// Whether one of them answered anything: it is alive, and may know that the OTP was used elsewhere.
+        answered: bool,
         /// What there is to tell.
         trail: String,
     },
@@ -143,7 +151,7 @@ pub enum Mode {
     Offline,
     /// The validation servers.
     Online,
-    /// The validation servers; if they were asked and none decided, the keys of this host.
+    /// The validation servers; if all were asked and none of them answered, the keys of this host.
     OnlineThenOffline,
     /// The keys of this host; for tokens whose key is not here, the validation servers.
     OfflineThenOnline,
@@ -183,11 +191,19 @@ pub struct Judgement<'a> {
     pub layout: Option<&'static str>,
     /// What validation servers had to do with it, for the log.
     pub trail: Option<String>,
+    /// Whether this host decided although a server answered, as the site has it: worth a warning.
+    pub despite_answers: bool,
 }
 
 impl Judgement<'_> {
     const fn rejected(reason: Reason) -> Self {
-        Self { verdict: Verdict::Rejected(reason), password: None, layout: None, trail: None }
+        Self {
+            verdict: Verdict::Rejected(reason),
+            password: None,
+            layout: None,
+            trail: None,
+            despite_answers: false,
+        }
     }
 }
 
@@ -214,6 +230,7 @@ pub fn judge<'a, V: Vault>(
                 password: None,
                 layout: None,
                 trail: None,
+                despite_answers: false,
             });
         }
         Enrolment::Listed(tokens) => tokens,
@@ -265,7 +282,13 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn judged(self, verdict: Verdict, trail: Option<String>) -> Judgement<'a> {
-        Judgement { verdict, password: Some(self.otp.password), layout: Some(self.otp.layout.name), trail }
+        Judgement {
+            verdict,
+            password: Some(self.otp.password),
+            layout: Some(self.otp.layout.name),
+            trail,
+            despite_answers: false,
+        }
     }
 }
 
@@ -305,12 +328,22 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
         }
         let (said, trail) = match (self.servers.ask(&found.otp.modhex(&token), position)?, position) {
             (Answer::Decided { said, trail }, _) => (said, trail),
-            // Only where servers were asked and none decided, and never after a no.
-            (Answer::Undecided { trail }, Some(position)) if self.mode == Mode::OnlineThenOffline => {
-                let trail = format!("decided offline, for no server did: {trail}");
-                return self.by_this_host(found, position, Some(trail));
+            // Never after a no.
+            (Answer::Undecided { answered, trail }, Some(position))
+                if self.mode == Mode::OnlineThenOffline =>
+            {
+                if answered && !self.servers.accept_replays() {
+                    return Err(self.servers.undecided(&token, true, trail));
+                }
+                let trail = if answered {
+                    format!("decided offline although a server answered: {trail}")
+                } else {
+                    format!("decided offline, as no server answered: {trail}")
+                };
+                let judged = self.by_this_host(found, position, Some(trail))?;
+                return Ok(Judgement { despite_answers: answered, ..judged });
             }
-            (Answer::Undecided { trail }, _) => return Err(self.servers.undecided(&token, trail)),
+            (Answer::Undecided { trail, .. }, _) => return Err(self.servers.undecided(&token, false, trail)),
         };
         let reason = match said {
             // What the servers accept is accepted here only once.

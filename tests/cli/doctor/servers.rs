@@ -33,6 +33,39 @@ fn servers_that_are_well() {
     assert!(!visit.findings.iter().any(|it| it["room"] == "servers"));
 }
 
+/// By what failed, not by what its text happens to hold: "LOCALHOST" has a "CA" in it.
+#[test]
+fn advice_is_about_what_failed() {
+    let (well, busy) = (Server::start(&[]), Server::start(&[]));
+    busy.will(|x| x.honest().status("404 Not Found"));
+    for (url, settings, has) in [
+        (well.url(), "proxy = \"http://LOCALHOST:1\"", "proxy in [online]"),
+        ("http://CA.invalid".to_owned(), "", "/etc/resolv.conf"),
+        (busy.base() + "/TLS/CA", "", "the log of the server"),
+        (well.url().replace("http:", "https:"), "", "the certificate of the server"),
+    ] {
+        let visit = host(std::slice::from_ref(&url), settings).doctor(&[]);
+        let errors = visit.of("error");
+        let [found] = &errors[..] else { panic!("{url}: {errors:?}") };
+        let change = found["change"].as_str().unwrap();
+        assert!(change.contains(has), "{url}: {change}");
+        assert_eq!(change.contains("certificate"), has.contains("certificate"), "{url}: {change}");
+    }
+}
+
+/// A risk that the site takes is told each time.
+#[test]
+fn a_site_that_accepts_replays() {
+    let server = Server::start(&[]);
+    for (mode, warns) in [("online-then-offline", true), ("online", false)] {
+        let host = Host::new();
+        host.place.online(mode, &[server.url()], "accept_replays_while_servers_fail = true");
+        let visit = host.doctor(&[]);
+        let found = visit.of("warning").iter().any(|it| it.to_string().contains("accept_replays"));
+        assert_eq!(found, warns, "{mode}");
+    }
+}
+
 /// A dead one is found behind one that is well: a login would not notice until both are dead.
 #[test]
 fn a_dead_one_among_good_ones() {

@@ -5,7 +5,7 @@ use crate::source::{Which, sentences};
 use std::collections::BTreeSet;
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 23] = [
+pub(super) const SAY: [(&str, Which); 24] = [
     ("pam_yubiotp/src/log.rs", Which::All),
     ("pam_yubiotp/src/login.rs", Which::All),
     ("pam_yubiotp/src/conversation.rs", Which::All),
@@ -20,6 +20,7 @@ pub(super) const SAY: [(&str, Which); 23] = [
     ("yubiotp/src/ykval/request.rs", Which::All),
     ("yubiotp/src/ykval/round.rs", Which::All),
     ("yubiotp/src/ykval/server.rs", Which::Errors),
+    ("ykmap/src/decide.rs", Which::All),
     ("ykmap/src/fault.rs", Which::All),
     ("ykmap/src/file.rs", Which::Errors),
     ("ykmap/src/online.rs", Which::All),
@@ -69,7 +70,7 @@ const TOGETHER: [(&str, &[&str]); 36] = [
         "REPLAYED_REQUEST: it has this very question from another server",
         &[": it has this very question from another server"],
     ),
-    ("BACKEND_ERROR: it is in trouble itself", &[": it is in trouble itself"]),
+    ("BACKEND_ERROR: it reported an internal error", &[": it reported an internal error"]),
     ("its reply ({}) has no signature", &["its reply ({}) {}", "has no signature"]),
     (
         "its reply ({}) has a wrong signature: forged, or api_key (key=) is not that of client_id",
@@ -141,9 +142,10 @@ const TOGETHER: [(&str, &[&str]); 36] = [
 const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 19] = [
+const NO_REASON: [&str; 20] = [
     "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
-    "decided offline, for no server did: {}",                           // told where it belongs, in the text
+    "decided offline, as no server answered: {}",                       // told where they belong, in the text
+    "decided offline although a server answered: {}",
     "YubiKey for %u:",
     "look at it", // what could not be done to a file
     "a folder",   // what is there

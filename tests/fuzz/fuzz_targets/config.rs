@@ -42,6 +42,7 @@ const ONLINE: [&str; 15] = [
     "sync_level",
     "timeout",
     "plain_http",
+    "accept_replays_while_servers_fail",
     "ask",
 ];
 

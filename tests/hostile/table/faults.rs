@@ -297,7 +297,7 @@ pub(super) const FAULTS: &[Fault] = &[
     of_token("program: an OK without a signature", |place, _| {
         script(place, "printf 'asked 0\\nreply 0 3 11\\nstatus=OK\\r\\n'");
     })
-    .in_modes(ONLINE),
+    .in_modes(ASKED),
     of_all("settings: a client's key without a certificate", |place, _| {
         change(place, CONFIG, |text| format!("{text}\n[online]\nclient_key = \"client.key\"\n"))
     })
@@ -305,22 +305,22 @@ pub(super) const FAULTS: &[Fault] = &[
     // The servers
     of_token("server: closes", |_, _| {}).in_modes(ONLINE).by_server(|x| x.honest().by(Wire::Close)),
     of_token("server: an error of HTTP", |_, _| {})
-        .in_modes(ONLINE)
+        .in_modes(ASKED)
         .by_server(|x| x.honest().status("500 Oops")),
     of_token("server: an OK without a signature", |_, _| {})
-        .in_modes(ONLINE)
+        .in_modes(ASKED)
         .by_server(|x| x.unsigned(&x.fields)),
     of_token("server: an OK for another OTP", |_, _| {})
-        .in_modes(ONLINE)
+        .in_modes(ASKED)
         .by_server(|x| x.signed(&x.but("otp", "vvcb"))),
     of_token("server: an OK for another question", |_, _| {})
-        .in_modes(ONLINE)
+        .in_modes(ASKED)
         .by_server(|x| x.signed(&x.but("nonce", "x"))),
     of_token("server: an OK without a position", |_, _| {})
-        .in_modes(ONLINE)
+        .in_modes(ASKED)
         .by_server(|x| x.signed(&x.without(&["sessioncounter"]))),
     of_token("server: cannot tell", |_, _| {})
-        .in_modes(ONLINE)
+        .in_modes(ASKED)
         .by_server(|x| x.signed(&x.but("status", "BACKEND_ERROR"))),
     of_token("server: says no", |_, _| {})
         .in_modes(ASKED)

@@ -1,7 +1,7 @@
 //! How far it has come with a server, for the log of one that did not answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use ureq::unversioned::transport::ConnectionDetails;
 
 /// What is being done.
@@ -39,12 +39,31 @@ const STEPS: [Step; 7] = [
 #[derive(Debug)]
 pub(crate) struct Way {
     step: AtomicU8,
+    /// Whether the server has sent a byte of its handshake.
+    is_shaking: AtomicBool,
     has_proxy: bool,
 }
 
 impl Way {
-    pub(super) fn new(has_proxy: bool) -> Arc<Self> {
-        Arc::new(Self { step: AtomicU8::new(Step::Name as u8), has_proxy })
+    pub(crate) fn new(has_proxy: bool) -> Arc<Self> {
+        Arc::new(Self {
+            step: AtomicU8::new(Step::Name as u8),
+            is_shaking: AtomicBool::new(false),
+            has_proxy,
+        })
+    }
+
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.has_proxy
+    }
+
+    /// The server has sent a byte of its handshake.
+    pub(crate) fn shakes(&self) {
+        self.is_shaking.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shaking(&self) -> bool {
+        self.is_shaking.load(Ordering::Relaxed)
     }
 
     pub(crate) fn at(&self, step: Step) {

@@ -79,12 +79,39 @@ impl Tls {
             ClientConnection::new(Arc::clone(config), name).map_err(|error| Error::Other(error.into()))?;
         let mut socket = TransportAdapter::new(plain.boxed(), details.current_time.clone());
         socket.set_timeout(details.timeout);
-        let shaken = connection.complete_io(&mut socket);
-        shaken.map_err(|error| refusal(&mut connection, &mut socket, error))?;
+        let mut listened = Listened { socket: &mut socket, way: (proxy.is_none()).then_some(&self.way) };
+        let shaken = connection.complete_io(&mut listened);
+        shaken.map_err(|error| refusal(&mut connection, &mut listened, error))?;
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         let stream = StreamOwned::new(connection, socket);
         Ok(Secured { buffers, stream, proxy: proxy.map(String::from) })
+    }
+}
+
+/// The connection during a handshake: notes that the server has sent something.
+struct Listened<'a> {
+    socket: &'a mut TransportAdapter,
+    way: Option<&'a Arc<Way>>,
+}
+
+impl Read for Listened<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.socket.read(buffer)?;
+        if let (1.., Some(way)) = (length, self.way) {
+            way.shakes();
+        }
+        Ok(length)
+    }
+}
+
+impl Write for Listened<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 

@@ -157,7 +157,7 @@ fn what_is_no_order_ends_it() {
 #[test]
 fn it_does_not_wait_for_ever() {
     let mut asker = start();
-    asker.socket.write_all(b"yubiotp-ask 1\n").unwrap();
+    asker.socket.write_all(b"yubiotp-ask 2\n").unwrap();
     assert!(asker.ends_within(Duration::from_secs(7)));
 }
 

@@ -29,7 +29,7 @@ const SYSTEM: &str = "\
 # All there are, with what holds if they are not given:
 
 # mode = \"offline\"            # who decides about OTPs: \"offline\", the keys in this host's store; \"online\", the servers
-#                             # below; \"online-then-offline\", the keys if no server decides; \"offline-then-online\",
+#                             # below; \"online-then-offline\", the keys if no server answers; \"offline-then-online\",
 #                             # the servers for tokens whose key is not here. Not given: \"online\" if there is [online]
 # mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u stands for the user
 # store = \"/var/lib/yubiotp\"  # holds keys/ and positions/
@@ -44,7 +44,8 @@ const SYSTEM: &str = "\
 
 const ONLINE: &str = "\n\
 # Validation servers, asked by yubiotp-ask, a program of its own. Needed are urls and client_id, and api_key_file but for
-# https; the values of deadline, hedge, plain_http and ask hold if they are not given, the others are examples.
+# https; the values of deadline, hedge, plain_http, accept_replays_while_servers_fail and ask hold if they are not given, the
+# others are examples.
 # [online]
 # urls = [\"https://val1.example.org\", \"https://val2.example.org/wsapi/2.0/verify\"]   # or one
 # client_id = 1               # as the servers know this host
@@ -59,6 +60,8 @@ const ONLINE: &str = "\n\
 # sync_level = \"secure\"       # how many of a server's peers must confirm: 0 to 100 percent, \"fast\" or \"secure\"
 # timeout = 3                 # seconds that a server may wait for them
 # plain_http = false          # believe unsigned answers over http; warned about at each login
+# accept_replays_while_servers_fail = false   # in online-then-offline: let this host decide also while a server answers
+#                             # without deciding. OTPs that were used on other hosts are then accepted here
 # ask = \"/usr/libexec/yubiotp/yubiotp-ask\"
 ";
 
@@ -202,7 +205,7 @@ mod tests {
             .filter(|line| line.starts_with('[') || line.contains(" = "))
             .collect();
         // All but api_key, which is named beside api_key_file.
-        assert_eq!(lines.len(), 10 + 1 + 14, "{lines:#?}");
+        assert_eq!(lines.len(), 10 + 1 + 15, "{lines:#?}");
         std::fs::write(&path, lines.join("\n")).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let settings = Settings::load(Some(&path), Given::default()).map_err(|fault| fault.to_string());

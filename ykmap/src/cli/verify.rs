@@ -28,6 +28,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     };
     let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
     let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment)?;
+    if judgement.despite_answers {
+        out::note(decide::DESPITE_ANSWERS);
+    }
     let accepted = matches!(judgement.verdict, Verdict::Accepted(_));
     let (verdict, token, reason) = match judgement.verdict {
         Verdict::Accepted(receipt) => ("accepted", Some(receipt.token()), receipt.position().to_string()),

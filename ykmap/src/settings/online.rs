@@ -44,6 +44,8 @@ pub struct Online {
     pub sync_level: Option<SyncLevel>,
     /// How many seconds a server may wait for its peers.
     pub timeout: Option<u8>,
+    /// Whether this host decides in mode `online-then-offline` also where servers answered without deciding.
+    pub accept_replays_while_servers_fail: bool,
     /// The program that asks.
     pub ask: PathBuf,
 }
@@ -88,6 +90,8 @@ pub struct GivenOnline {
     pub timeout: Option<u8>,
     /// `plain_http`
     pub plain_http: Option<bool>,
+    /// `accept_replays_while_servers_fail`
+    pub accept_replays_while_servers_fail: Option<bool>,
     /// `ask`
     pub ask: Option<PathBuf>,
 }
@@ -116,6 +120,9 @@ impl GivenOnline {
             sync_level: self.sync_level.or(other.sync_level),
             timeout: self.timeout.or(other.timeout),
             plain_http: self.plain_http.or(other.plain_http),
+            accept_replays_while_servers_fail: self
+                .accept_replays_while_servers_fail
+                .or(other.accept_replays_while_servers_fail),
             ask: self.ask.or(other.ask),
         }
     }
@@ -199,6 +206,7 @@ impl GivenOnline {
             proxy: self.proxy,
             sync_level: self.sync_level,
             timeout: self.timeout,
+            accept_replays_while_servers_fail: self.accept_replays_while_servers_fail.unwrap_or(false),
             ask: self.ask.unwrap_or_else(|| ASK.into()),
         };
         Ok((online, warnings))

@@ -66,16 +66,25 @@ fn listed(ids: &[&str]) -> Enrolment {
 struct Told {
     says: Option<Said>,
     can_be_asked: bool,
+    /// Whether one that decides nothing answers, and whether the site accepts replays then.
+    answers: bool,
+    accepts_replays: bool,
     asked: RefCell<Vec<(String, Option<Position>)>>,
 }
 
 impl Told {
     fn says(said: Said) -> Self {
-        Self { says: Some(said), can_be_asked: true, asked: RefCell::default() }
+        Self { says: Some(said), ..Self::nothing() }
     }
 
     fn nothing() -> Self {
-        Self { says: None, can_be_asked: true, asked: RefCell::default() }
+        Self {
+            says: None,
+            can_be_asked: true,
+            answers: false,
+            accepts_replays: false,
+            asked: RefCell::default(),
+        }
     }
 
     fn out_of_reach() -> Self {
@@ -91,13 +100,18 @@ impl Servers for Told {
             return Err(Unknown(id("nnnn")));
         }
         let trail = "https://a: told".into();
-        Ok(self
-            .says
-            .map_or(Answer::Undecided { trail: String::new() }, |said| Answer::Decided { said, trail }))
+        Ok(match self.says {
+            Some(said) => Answer::Decided { said, trail },
+            None => Answer::Undecided { answered: self.answers, trail: String::new() },
+        })
     }
 
-    fn undecided(&self, _: &PublicId, _: String) -> Unknown {
-        Unknown(id("nnnn"))
+    fn undecided(&self, _: &PublicId, withheld: bool, _: String) -> Unknown {
+        Unknown(id(if withheld { "vvvv" } else { "nnnn" }))
+    }
+
+    fn accept_replays(&self) -> bool {
+        self.accepts_replays
     }
 }
 
@@ -298,6 +312,29 @@ fn who_decides_in_each_mode() {
                 let again = outcome(&by(mode, &vault, token, &servers).0);
                 assert!(expected != Yes || again != Yes, "{row}, then {}", mode.name());
             }
+        }
+    }
+}
+
+/// A server that answers is alive, and may know of a replay; only a site that says so has this host decide then.
+#[test]
+fn answers_that_decide_nothing_are_not_left_to_this_host() {
+    for mode in Mode::ALL {
+        for (answers, accepts_replays, decides) in
+            [(false, false, true), (false, true, true), (true, false, false), (true, true, true)]
+        {
+            let vault = tokens(&["vvcb"]);
+            let servers = Told { answers, accepts_replays, ..Told::nothing() };
+            let otp = ["vvcb", FIRST].concat();
+            let judged = judge(otp.as_bytes(), &listed(&["vvcb"]), mode, &vault, &servers);
+            let judged = judged.map(|it| (matches!(it.verdict, Verdict::Accepted(_)), it.despite_answers));
+            let expected = match mode {
+                Mode::Offline | Mode::OfflineThenOnline => Ok((true, false)),
+                Mode::Online => Err(Unknown(id("nnnn"))),
+                Mode::OnlineThenOffline if decides => Ok((true, answers)),
+                Mode::OnlineThenOffline => Err(Unknown(id("vvvv"))),
+            };
+            assert_eq!(judged, expected, "{}, {answers}, {accepts_replays}", mode.name());
         }
     }
 }

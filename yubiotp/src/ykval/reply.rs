@@ -89,7 +89,7 @@ impl Status {
             }
             Self::NotEnoughAnswers => ": its peers did not confirm; a lower sync_level needs fewer of them",
             Self::ReplayedRequest => ": it has this very question from another server",
-            Self::BackendError => ": it is in trouble itself",
+            Self::BackendError => ": it reported an internal error",
             Self::Ok | Self::BadOtp | Self::ReplayedOtp => "",
         }
     }

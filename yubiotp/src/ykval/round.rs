@@ -22,7 +22,12 @@ pub struct Round<'a> {
 enum Fate {
     NotAsked,
     Waiting,
-    Ended { ms: u32, what: String },
+    Ended {
+        ms: u32,
+        what: String,
+        /// Whether it answered anything.
+        answered: bool,
+    },
 }
 
 /// What to do after an event.
@@ -60,8 +65,8 @@ impl<'a> Round<'a> {
                 Step::Wait
             }
             // The program goes on to the next by itself.
-            (Fate::Waiting, Event::Failed { ms, why, .. }) => {
-                *fate = Fate::Ended { ms, what: why };
+            (Fate::Waiting, Event::Failed { kind, ms, why, .. }) => {
+                *fate = Fate::Ended { ms, what: why, answered: kind.is_answer() };
                 Step::Wait
             }
             (Fate::Waiting, Event::Reply { ms, body, .. }) => {
@@ -69,7 +74,7 @@ impl<'a> Round<'a> {
                     Ok(said) => (said.status().name().to_string(), Step::Decided(said)),
                     Err(why) => (why.to_string(), Step::Next),
                 };
-                *fate = Fate::Ended { ms, what };
+                *fate = Fate::Ended { ms, what, answered: true };
                 step
             }
             _ => Step::Nonsense,
@@ -82,12 +87,18 @@ impl<'a> Round<'a> {
         self.fates.iter().all(|fate| matches!(fate, Fate::Ended { .. }))
     }
 
+    /// Whether a server answered anything, decisive or not: it was reached, and may know what this host does not.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.fates.iter().any(|fate| matches!(fate, Fate::Ended { answered: true, .. }))
+    }
+
     /// What each server that was asked said or did in so many milliseconds, for the log of a decision. One that was
     /// silent before another decided is what makes logins slow.
     #[must_use]
     pub fn asked(&self, waited: u32) -> String {
         self.told(|name, fate| match fate {
-            Fate::Ended { ms, what } => Some(format!("{name}: {what} ({ms} ms)")),
+            Fate::Ended { ms, what, .. } => Some(format!("{name}: {what} ({ms} ms)")),
             Fate::Waiting => Some(format!("{name}: no answer yet ({waited} ms)")),
             Fate::NotAsked => None,
         })
@@ -98,7 +109,7 @@ impl<'a> Round<'a> {
     pub fn all(&self, waited: u32) -> String {
         self.told(|name, fate| {
             Some(match fate {
-                Fate::Ended { ms, what } => format!("{name}: {what} ({ms} ms)"),
+                Fate::Ended { ms, what, .. } => format!("{name}: {what} ({ms} ms)"),
                 Fate::Waiting => format!("{name}: no answer ({waited} ms)"),
                 Fate::NotAsked => format!("{name}: not asked"),
             })
@@ -115,6 +126,7 @@ impl<'a> Round<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::FailureKind;
     use crate::ykval::Nonce;
 
     fn servers() -> Vec<Server> {
@@ -122,6 +134,10 @@ mod tests {
     }
 
     const OK: &str = "nonce=N\notp=O\nsessioncounter=5\nsessionuse=6\nstatus=OK\n";
+
+    fn failed(server: usize, kind: FailureKind) -> Event {
+        Event::Failed { server, kind, ms: 1, why: "connection refused".into() }
+    }
 
     fn reply(server: usize, body: &str) -> Event {
         Event::Reply { server, ms: 7, body: body.as_bytes().to_vec().into() }
@@ -137,13 +153,13 @@ mod tests {
         assert_eq!(round.take(Event::Asked { server: 1 }), Step::Wait);
         assert_eq!(
             round.all(300),
-            "https://a: BACKEND_ERROR: it is in trouble itself (7 ms); https://b:8443: no answer (300 ms)"
+            "https://a: BACKEND_ERROR: it reported an internal error (7 ms); https://b:8443: no answer (300 ms)"
         );
         let ok = Said::Ok(crate::Position::yubikey(5, 6));
         assert_eq!(round.take(reply(1, OK)), Step::Decided(ok));
         assert_eq!(
             round.asked(400),
-            "https://a: BACKEND_ERROR: it is in trouble itself (7 ms); https://b:8443: OK (7 ms)"
+            "https://a: BACKEND_ERROR: it reported an internal error (7 ms); https://b:8443: OK (7 ms)"
         );
     }
 
@@ -169,10 +185,7 @@ mod tests {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
         let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
         round.take(Event::Asked { server: 0 });
-        assert_eq!(
-            round.take(Event::Failed { server: 0, ms: 1, why: "connection refused".into() }),
-            Step::Wait
-        );
+        assert_eq!(round.take(failed(0, FailureKind::Connect)), Step::Wait);
         assert_eq!(round.all(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
         assert_eq!(round.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
     }
@@ -193,15 +206,47 @@ mod tests {
     fn told_is_when_every_server_was_asked_and_ended() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
         let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
-        let failed = |server| Event::Failed { server, ms: 1, why: "connection refused".into() };
         for (event, told) in [
             (Event::Asked { server: 0 }, false),
-            (failed(0), false),
+            (failed(0, FailureKind::Connect), false),
             (Event::Asked { server: 1 }, false),
             (reply(1, "status=BACKEND_ERROR\n"), true),
         ] {
             round.take(event.clone());
             assert_eq!(round.is_told(), told, "{event:?}");
+        }
+    }
+
+    /// One that is alive may know of a replay, whatever it answered.
+    #[test]
+    fn answered_is_when_any_server_answered_anything() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let answers = |events: [Event; 2]| {
+            let mut round =
+                Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+            for (server, event) in events.into_iter().enumerate() {
+                round.take(Event::Asked { server });
+                round.take(event);
+            }
+            assert!(round.is_told());
+            round.is_answered()
+        };
+        for (kind, answer) in [
+            (FailureKind::Dns, false),
+            (FailureKind::Connect, false),
+            (FailureKind::Proxy, false),
+            (FailureKind::ProxyTls, false),
+            (FailureKind::Silence, false),
+            (FailureKind::Tls, true),
+            (FailureKind::Http, true),
+            (FailureKind::Other, true),
+        ] {
+            let silent = |server| failed(server, FailureKind::Silence);
+            assert_eq!(answers([failed(0, kind), silent(1)]), answer, "{kind:?}, silence");
+            assert_eq!(answers([silent(0), failed(1, kind)]), answer, "silence, {kind:?}");
+            for body in ["status=BACKEND_ERROR\n", "<html>", ""] {
+                assert!(answers([failed(0, kind), reply(1, body)]), "{kind:?}, {body:?}");
+            }
         }
     }
 }

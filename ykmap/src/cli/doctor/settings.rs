@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykmap::file::{self, Audience, FileFault};
 use ykmap::mapping;
-use ykmap::settings::{CONFIG, Given, MAPPING, STORE, STORE_KEY, Settings};
+use ykmap::settings::{CONFIG, Given, MAPPING, Mode, STORE, STORE_KEY, Settings};
 use ykmap::store::{KEYS, POSITIONS};
 
 /// Settings, and who logs in by them.
@@ -143,6 +143,13 @@ fn load(report: &mut Report, group: Group) -> Option<Settings> {
             Some((what, change)) => (what, format!("move{change}")),
             None => (own, "give api_key_file, and https URLs".to_owned()),
         };
+        report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
+    }
+    if settings.mode == Mode::OnlineThenOffline
+        && settings.online().is_some_and(|online| online.accept_replays_while_servers_fail)
+    {
+        let what = "accept_replays_while_servers_fail: an OTP that was used on another host is accepted here while a validation server answers without deciding";
+        let change = "remove it, and fix the server";
         report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
     }
     let mode = settings.mode.name();
