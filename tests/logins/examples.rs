@@ -1,6 +1,8 @@
 //! Every file of pam.d-examples, as it stands there, lets the right one in and the wrong one not.
 
 mod check;
+mod ftp;
+mod recipes;
 
 use crate::site::{PASSWORD, Site};
 use std::collections::BTreeSet;
@@ -11,13 +13,13 @@ use tests::terminal::Terminal;
 
 /// A test for each file, and the list of the files that have one.
 macro_rules! examples {
-    ($($file:literal => $test:ident: $tools:expr),* $(,)?) => {
+    ($($file:literal => $module:ident::$test:ident: $tools:expr),* $(,)?) => {
         const TESTED: &[&str] = &[$($file),*];
         $(
             #[test]
             fn $test() {
                 let Some(site) = Site::start($tools) else { return };
-                check::$test(&site, &example($file));
+                $module::$test(&site, &example($file));
                 assert_eq!(site.complaints(), Vec::<String>::new());
             }
         )*
@@ -27,13 +29,16 @@ macro_rules! examples {
 const SSH: &[&str] = &["sshd", "ssh", "ssh-keygen"];
 
 examples! {
-    "sshd-key-and-otp" => sshd_key_and_otp: SSH,
-    "sshd-password-and-otp" => sshd_password_and_otp: SSH,
-    "roll-out" => roll_out: SSH,
-    "sudo" => sudo: &["sudo"],
-    "su" => su: &["su"],
-    "login" => login: &["login"],
-    "console-otp-only" => console_otp_only: &["login"],
+    "sshd-key-and-otp" => check::sshd_key_and_otp: SSH,
+    "sshd-password-and-otp" => check::sshd_password_and_otp: SSH,
+    "roll-out" => check::roll_out: SSH,
+    "sudo" => check::sudo: &["sudo"],
+    "su" => check::su: &["su"],
+    "login" => check::login: &["login"],
+    "console-otp-only" => check::console_otp_only: &["login"],
+    "exempt-group" => recipes::exempt_group: SSH,
+    "roll-out-key-and-otp" => recipes::roll_out_key_and_otp: SSH,
+    "one-field" => recipes::one_field: &["vsftpd"],
 }
 
 fn folder() -> PathBuf {
@@ -96,6 +101,12 @@ fn variant(example: &str) -> String {
     let swapped: String = swapped.collect();
     assert_ne!(swapped, example);
     swapped
+}
+
+/// The lines that the file gives for sshd_config.
+fn sshd_config(example: &str) -> String {
+    let (_, lines) = example.split_once("comes early:\n").unwrap();
+    lines.lines().map_while(|line| line.strip_prefix("#     ")).map(|line| format!("{line}\n")).collect()
 }
 
 impl Site {

@@ -11,18 +11,28 @@ pub(crate) const KEY_THEN_PRESS: &str =
 
 /// Gives alice a key; the file of its secret half.
 pub(crate) fn key_of_alice(site: &Site) -> String {
-    let key = site.host.path().join("key_of_alice").to_str().unwrap().to_owned();
+    key_of(site, "alice")
+}
+
+/// Gives a user a key; the file of its secret half.
+pub(crate) fn key_of(site: &Site, user: &str) -> String {
+    let key = site.host.path().join(format!("key_of_{user}")).to_str().unwrap().to_owned();
     let made = site.host.run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &key]);
     assert!(made.status.success(), "{made:?}");
     let public = std::fs::read(format!("{key}.pub")).unwrap();
-    site.host.write("/home/alice/.ssh/authorized_keys", public, 0o644);
+    site.host.write(&format!("/home/{user}/.ssh/authorized_keys"), public, 0o644);
     key
 }
 
 /// The ssh client with a key.
 pub(crate) fn ssh_with(site: &Site, sshd: &Sshd, key: &str) -> Terminal {
+    ssh_as(site, sshd, "alice", key)
+}
+
+/// The same, as another user than alice.
+pub(crate) fn ssh_as(site: &Site, sshd: &Sshd, user: &str, key: &str) -> Terminal {
     let methods = "PreferredAuthentications=publickey,keyboard-interactive";
-    site.ssh(sshd, "alice", &["-o", methods, "-o", "IdentitiesOnly=yes", "-i", key])
+    site.ssh(sshd, user, &["-o", methods, "-o", "IdentitiesOnly=yes", "-i", key])
 }
 
 #[test]
