@@ -195,7 +195,7 @@ uninstall:
 		packaging/scripts/prerm remove; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(DESTDIR)$(askdir)/yubiotp-ask
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
-	[ -z '$(pamconfigdir)' ] || rm -f $(DESTDIR)$(pamconfigdir)/yubiotp $(DESTDIR)$(pamconfigdir)/yubiotp-rollout
+	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))
 	rm -rf $(DESTDIR)$(docdir)
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(askdir) 2>/dev/null

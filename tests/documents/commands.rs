@@ -70,6 +70,10 @@ const RUN: &[(&str, Run)] = &[
         "pam-auth-update --disable yubiotp",
         Run::Life("tests/packages/deb/life.rs", "pam-auth-update --disable yubiotp"),
     ),
+    (
+        "pam-auth-update --disable yubiotp --enable yubiotp-one-field",
+        Run::Test("tests/logins/profiles.rs", "one_of_them_at_a_time"),
+    ),
     // The validation server
     ("make build-server", Run::Ci("make test-packages")),
     ("make install-server", Run::Ci("make install-server DESTDIR=\"$folder\" >/dev/null")),

@@ -1,7 +1,7 @@
 //! Every file of pam.d-examples, as it stands there, lets the right one in and the wrong one not.
 
 mod check;
-mod ftp;
+pub(crate) mod ftp;
 mod recipes;
 
 use crate::site::{PASSWORD, Site};

@@ -11,6 +11,7 @@ mod examples;
 mod login;
 mod online;
 mod pattern;
+mod profiles;
 mod site;
 mod sshd;
 mod sshd_key;

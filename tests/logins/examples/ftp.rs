@@ -8,14 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tests::host::Host;
 
-pub(super) struct Ftp {
+pub(crate) struct Ftp {
     port: u16,
     server: Child,
 }
 
 impl Ftp {
     /// Starts vsftpd on a free port of 127.0.0.1.
-    pub(super) fn start(host: &Host) -> Self {
+    pub(crate) fn start(host: &Host) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let empty = host.path().join("empty");
         std::fs::create_dir(&empty).unwrap();
@@ -38,7 +38,7 @@ impl Ftp {
     }
 
     /// Whether a user gets in with this in the one field that FTP has.
-    pub(super) fn login(&self, user: &str, password: &str) -> bool {
+    pub(crate) fn login(&self, user: &str, password: &str) -> bool {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut replies = BufReader::new(stream.try_clone().unwrap()).lines();

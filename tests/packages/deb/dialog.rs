@@ -7,9 +7,10 @@ use crate::ways::SOON;
 use tests::terminal::Terminal;
 
 /// The profiles, and what each writes.
-const PROFILES: [(&str, &str); 2] = [
+const PROFILES: [(&str, &str); 3] = [
     ("yubiotp", "auth\trequired\tpam_yubiotp.so"),
     ("yubiotp-rollout", "auth\trequired\tpam_yubiotp.so nullok"),
+    ("yubiotp-one-field", "auth\trequired\tpam_yubiotp.so [prompt=Password, then YubiKey: ]"),
 ];
 /// Debian's own, without which nobody logs in.
 const UNIX: &str = "Unix authentication";
