@@ -5,6 +5,7 @@ mod blind;
 mod examples;
 mod servers;
 mod spoiled;
+mod sshd_config;
 mod stacks;
 mod strangers;
 mod untouched;
