@@ -267,8 +267,14 @@ impl Settings {
     /// Whether a public id is of the length that the settings allow.
     #[must_use]
     pub fn allows(&self, id: &PublicId) -> bool {
-        self.token_id_length.is_none_or(|length| id.as_bytes().len() * 2 == usize::from(length))
+        allows(self.token_id_length, id)
     }
+}
+
+/// Whether a `token_id_length` allows a public id; without one, all are allowed.
+#[must_use]
+pub fn allows(token_id_length: Option<u8>, id: &PublicId) -> bool {
+    token_id_length.is_none_or(|length| id.as_bytes().len() * 2 == usize::from(length))
 }
 
 /// Whether there is no such file in its folder, or no such folder. A link that leads nowhere is not that: the settings

@@ -1,9 +1,10 @@
 //! Validation servers, each by itself, and the program that asks them.
 
-use super::Host;
+use super::{Host, SUDO};
 use crate::desk::chmod;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tests::soft_yubikey::SoftYubiKey;
 use tests::tls::{Authority, Kind};
 use tests::validation::{BlackHole, CLIENT, KEY, Server, dead};
 
@@ -244,4 +245,48 @@ fn a_token_that_only_servers_know() {
     let mapping = host.place.path("authorized_yubikeys");
     host.doctor(&["alice"]).finds("error", "mapping", &mapping, &["no key for token", "key import"]);
     assert_eq!(host.place.ykmap(&["check"]).status.code(), Some(1));
+}
+
+/// A token that was added while servers were asked, and a mode that asks none: each login is a fault. Where a line in
+/// pam.d says so by its own `mode=`, too.
+#[test]
+fn gone_offline() {
+    let mut key = SoftYubiKey::numbered(2);
+    let server = Server::start(&[&key]);
+    let host = host(&[server.url()], "");
+    let (id, mapping) = (key.public_id(), host.place.path("authorized_yubikeys"));
+    assert!(host.place.ykmap(&["add", "carol", &key.press()]).status.success());
+    host.doctor(&["carol"]).is_well();
+    let finds = |host: &Host| {
+        let visit = host.doctor(&["carol"]);
+        let line = PathBuf::from(format!("{}:3", mapping.display()));
+        visit.finds(
+            "error",
+            "mapping",
+            &line,
+            &[&id, "mode offline", "carol", "key import", "offline-then-online"],
+        );
+        visit.finds("error", "user", &mapping, &[&id, "key import", "offline-then-online"]);
+    };
+    // By an argument of one line: the settings file asks servers.
+    host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so mode=offline"));
+    finds(&host);
+    host.service("sudo", SUDO);
+    for (mode, code) in [("offline", 1), ("offline-then-online", 0), ("online-then-offline", 0)] {
+        host.place.online(mode, &[server.url()], "");
+        assert_eq!(host.place.ykmap(&["check"]).status.code(), Some(code), "{mode}");
+        let listed = host.place.ykmap(&["--json", "list", "carol"]);
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let state = if code == 1 { "no key, and no server is asked" } else { "at validation servers" };
+        assert_eq!(listed[0]["tokens"][0]["state"], state, "{mode}");
+        if code == 1 {
+            finds(&host);
+        }
+    }
+    // What the mapping gives, and the settings rule out.
+    let config = fs::read_to_string(host.place.config()).unwrap();
+    host.place.write("config.toml", format!("token_id_length = 4\n{config}"), 0o600);
+    let listed = host.place.ykmap(&["--json", "list", "carol"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("ruled out by token_id_length"));
+    host.doctor(&["carol"]).finds("error", "mapping", &mapping, &[&id, "token_id_length", "carol"]);
 }

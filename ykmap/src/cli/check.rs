@@ -10,6 +10,9 @@ use ykmap::settings::Settings;
 use yubiotp::PublicId;
 use yubiotp::mapping::{Line, entries};
 
+/// The other way out for a token whose key is not here.
+pub(crate) const OTHER_MODE: &str = "a mode that asks validation servers, such as offline-then-online";
+
 /// One remark about one line.
 pub(crate) struct Finding {
     pub(crate) path: String,
@@ -76,10 +79,10 @@ pub(crate) fn examine(
         }
         for id in ids {
             if !settings.allows(&id) {
-                say(true, format!("token_id_length in the settings rules {id} out"));
+                say(true, format!("token_id_length in the settings rules {id} out, a token of {user}"));
             }
             match states.map_or(State::Enabled, |states| states.of(&id)) {
-                State::Enabled | State::Elsewhere => {}
+                State::Enabled | State::Elsewhere | State::RuledOut => {}
                 State::NoKey if settings.mode.asks_servers() => {}
                 State::Disabled => say(
                     false,
@@ -89,9 +92,13 @@ pub(crate) fn examine(
                     false,
                     format!("one slot of the position of token {id} is damaged (ykmap key show {id})"),
                 ),
-                State::NoKey => {
-                    say(true, format!("no key for token {id} in the store (ykmap key import FILE)"));
-                }
+                State::NoKey | State::Unasked => say(
+                    true,
+                    format!(
+                        "no key for token {id} in the store, and mode {} asks no server: a login of {user} with it is a fault (ykmap key import FILE, or {OTHER_MODE})",
+                        settings.mode.name()
+                    ),
+                ),
                 why @ (State::NoPosition | State::NoStoreKey | State::OtherStoreKey | State::Fault) => {
                     say(true, format!("the store cannot use token {id}: {why} (ykmap key show {id})"))
                 }

@@ -5,7 +5,7 @@ use super::{Context, Done, files};
 use clap::ValueHint;
 use serde_json::json;
 use std::fmt;
-use ykmap::settings::Settings;
+use ykmap::settings::{self, Settings};
 use ykmap::store::{Record, Slots, Store, Survey};
 use ykmap::{Fault, mapping};
 use yubiotp::PublicId;
@@ -27,6 +27,10 @@ pub(crate) struct States {
     key: Option<StoreKeyId>,
     /// Its folders, opened once for very many tokens.
     survey: Option<Survey>,
+    /// Whether the mode asks validation servers about a token whose key is not here.
+    asks_servers: bool,
+    /// `token_id_length`, if it is set.
+    length: Option<u8>,
 }
 
 impl States {
@@ -39,12 +43,13 @@ impl States {
                 None
             }
         };
-        Self { survey: None, store, key }
+        Self { survey: None, store, key, asks_servers: settings.mode.asks_servers(), length: settings.token_id_length }
     }
 
     /// For a caller that has told of store and store key, and asks about very many tokens.
-    pub(crate) const fn with(store: Store, survey: Survey, key: Option<StoreKeyId>) -> Self {
-        Self { store, key, survey: Some(survey) }
+    pub(crate) fn with(settings: &Settings, store: Store, survey: Survey, key: Option<StoreKeyId>) -> Self {
+        let (asks_servers, length) = (settings.mode.asks_servers(), settings.token_id_length);
+        Self { store, key, survey: Some(survey), asks_servers, length }
     }
 
     fn record(&self, token: &PublicId) -> Result<Record, Fault> {
@@ -55,14 +60,18 @@ impl States {
         self.survey.as_ref().map_or_else(|| self.store.slots(token), |survey| survey.slots(token))
     }
 
-    /// How a token stands.
+    /// How a token stands, by the settings that these are for.
     pub(crate) fn of(&self, token: &PublicId) -> State {
+        if !settings::allows(self.length, token) {
+            return State::RuledOut;
+        }
         let record = match self.record(token) {
             Ok(record) => record,
             Err(Fault::NoKey { .. }) => {
                 return match self.slots(token) {
                     Ok(Some(slots)) if slots.state.key != Fingerprint::ELSEWHERE => State::NoKey,
                     Ok(Some(slots)) if !slots.state.enabled => State::Disabled,
+                    Ok(Some(_)) if !self.asks_servers => State::Unasked,
                     Ok(Some(slots)) if slots.damaged => State::SlotDamaged,
                     Ok(Some(_)) => State::Elsewhere,
                     Ok(None) => State::NoKey,
@@ -99,6 +108,10 @@ pub(crate) enum State {
     Enabled,
     /// Its key is not here, and validation servers have accepted it.
     Elsewhere,
+    /// The same, and the mode asks no server: every login with it is a fault.
+    Unasked,
+    /// `token_id_length` does not allow it.
+    RuledOut,
     Disabled,
     SlotDamaged,
     NoKey,
@@ -113,6 +126,8 @@ impl fmt::Display for State {
         f.write_str(match self {
             Self::Enabled => "enabled",
             Self::Elsewhere => "at validation servers",
+            Self::Unasked => "no key, and no server is asked",
+            Self::RuledOut => "ruled out by token_id_length",
             Self::Disabled => "disabled",
             Self::SlotDamaged => "slot damaged",
             Self::NoKey => "no key",

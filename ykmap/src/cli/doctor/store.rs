@@ -64,7 +64,7 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     positions(report, &survey, &tokens);
     report.good(Room::Store, settings.store.display(), out::count(tokens.len(), "key"));
     let id = key.map(|key| key.id());
-    Some(Seen { states: States::with(store, survey, id), refused })
+    Some(Seen { states: States::with(settings, store, survey, id), refused })
 }
 
 fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId], refused: &mut Refused) {

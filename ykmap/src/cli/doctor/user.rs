@@ -3,6 +3,7 @@
 use super::report::{Level, Report, Room};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
+use crate::cli::check::OTHER_MODE;
 use crate::cli::list::State;
 use ykmap::settings::Mode;
 use ykmap::{Fault, mapping};
@@ -157,7 +158,8 @@ impl Who<'_> {
 fn remedy(state: State, token: &PublicId) -> String {
     match state {
         State::Disabled => format!("if it is in its owner's hands: ykmap key enable {token}"),
-        State::NoKey => "ykmap key import FILE".to_owned(),
+        State::NoKey | State::Unasked => format!("ykmap key import FILE, or {OTHER_MODE}"),
+        State::RuledOut => "change token_id_length, or give the user a token that it allows".to_owned(),
         State::NoPosition => bring_back(token),
         State::OtherStoreKey | State::NoStoreKey => "bring that store key back (see store)".to_owned(),
         _ => format!("ykmap key show {token} says more (see store)"),
