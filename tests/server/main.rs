@@ -36,6 +36,7 @@ mod malformed;
 mod peers;
 mod race;
 mod radius;
+mod replays;
 mod secrets;
 mod stop;
 mod systemd;

@@ -90,9 +90,9 @@ pub struct Tls {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at a time; more are closed at once.
+    /// Connections that are kept at a time; more are closed after one request each.
     pub connections: usize,
-    /// Verifications at a time; more are refused at once (503, BACKEND_ERROR).
+    /// Verifications at a time; more are refused at once (BACKEND_ERROR), unless reading the store decides them.
     pub in_flight: usize,
     /// Milliseconds that a verification may take; then it is BACKEND_ERROR.
     #[serde(rename = "deadline_ms", deserialize_with = "milliseconds")]
@@ -107,9 +107,10 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
-    /// Questions a second of one client; 0: no limit. A client can have its own.
+    /// Tokens that one client may have advanced a second, and OTPs that it may have key storage modules asked about;
+    /// 0: no limit. A client can have its own.
     pub client_rate: u32,
-    /// Questions a second of one client about used OTPs of one token; 0: no limit. Fresh ones do not count.
+    /// Refusals a second of one client about one token that are logged one by one; 0: all.
     pub token_rate: u32,
 }
 

@@ -1,4 +1,4 @@
-//! How often a client may ask, and how often about one token.
+//! How much a client may cause a second, and how many refusals about one token the log has one by one.
 
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
@@ -10,15 +10,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 use yubiotp::PublicId;
 use yubiotp::ykval::ClientId;
 
+/// What costs more than a read. Each is counted by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// Advancing a token: one write that is synced.
+    Advance,
+    /// Asking a key storage module: a request to another host.
+    AskElsewhere,
+}
+
 /// A client, and whether it proved to be it: whoever knows its id, and cannot sign, uses up nothing of it.
 type Asking = (ClientId, bool);
+
+/// A client, and what is to be done for it.
+type Causing = (Asking, Work);
 
 type Rates<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
 
 /// The limits of all clients. Who asks steadily may ask so often a second, and as many at once.
 pub struct Limits {
     /// One limiter a rate, for clients may have rates of their own.
-    clients: RwLock<HashMap<NonZeroU32, Arc<Rates<Asking>>>>,
+    clients: RwLock<HashMap<NonZeroU32, Arc<Rates<Causing>>>>,
     tokens: Option<Rates<(Asking, PublicId)>>,
 }
 
@@ -29,19 +41,20 @@ impl Limits {
         Self { clients: RwLock::default(), tokens: NonZeroU32::new(token_rate).map(rates) }
     }
 
-    /// Whether a client may ask now; asking counts. A rate of 0 is no limit.
-    pub fn client(&self, id: ClientId, proven: bool, rate: u32) -> bool {
+    /// Whether this may be done for a client now; trying counts. A rate of 0 is no limit. What reading the store decides
+    /// is not counted: so nobody who has only used or forged OTPs uses up a client's rate.
+    pub fn client(&self, id: ClientId, proven: bool, work: Work, rate: u32) -> bool {
         let Some(rate) = NonZeroU32::new(rate) else { return true };
         let known = self.clients.read().unwrap_or_else(PoisonError::into_inner).get(&rate).cloned();
         let rates = known.unwrap_or_else(|| {
             let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(clients.entry(rate).or_insert_with(|| Arc::new(rates(rate))))
         });
-        rates.check_key(&(id, proven)).is_ok()
+        rates.check_key(&((id, proven), work)).is_ok()
     }
 
-    /// Whether a client may ask about a used OTP of a token now; asking counts. Of this client alone, so that nobody can
-    /// use up what others may ask.
+    /// Whether the log is to have one more refusal of this client about this token; asking counts. By client, so that
+    /// nobody keeps the refusals of others out of the log.
     pub fn token(&self, client: ClientId, proven: bool, token: PublicId) -> bool {
         self.tokens.as_ref().is_none_or(|rates| rates.check_key(&((client, proven), token)).is_ok())
     }
@@ -74,10 +87,13 @@ mod tests {
         let [one, two] = [1, 2].map(|id| ClientId::new(id).unwrap());
         let token = PublicId::from_bytes(&[1]).unwrap();
         let granted = |asks: &dyn Fn() -> bool| (0..9).filter(|_| asks()).count();
-        assert_eq!(granted(&|| limits.client(one, true, 3)), 3);
-        assert_eq!(granted(&|| limits.client(one, false, 3)), 3, "who cannot sign uses up nothing");
-        assert_eq!(granted(&|| limits.client(two, true, 3)), 3);
-        assert_eq!(granted(&|| limits.client(one, true, 0)), 9);
+        let client = |id, proven, rate| granted(&|| limits.client(id, proven, Work::Advance, rate));
+        assert_eq!(client(one, true, 3), 3);
+        assert_eq!(client(one, false, 3), 3, "who cannot sign uses up nothing");
+        assert_eq!(client(two, true, 3), 3);
+        assert_eq!(client(one, true, 0), 9);
+        let elsewhere = || limits.client(one, true, Work::AskElsewhere, 3);
+        assert_eq!(granted(&elsewhere), 3, "a key storage module that is asked much stops no other token");
         assert_eq!(granted(&|| limits.token(one, true, token)), 2);
         assert_eq!(granted(&|| limits.token(two, true, token)), 2);
         assert_eq!(granted(&|| Limits::new(0).token(one, true, token)), 9);

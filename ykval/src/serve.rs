@@ -75,20 +75,30 @@ pub enum ServeFault {
     Signals(io::Error),
 }
 
+/// Brief connections at a time ([`connection::Stay`]).
+const BRIEF: usize = 512;
+
 /// What all connections share.
 struct Shared {
     verifier: Verifier,
     limits: Limits,
     http: Builder<TokioExecutor>,
+    http_once: Builder<TokioExecutor>,
     status_from: Vec<IpNet>,
     connections: Arc<Semaphore>,
+    /// Those beyond them: see [`connection::Stay`].
+    brief: Arc<Semaphore>,
     in_flight: Semaphore,
+    /// As many again may be read for when those are all taken: see [`Depth::Read`](crate::verify::Depth).
+    reading: Semaphore,
     metrics: Metrics,
     log: Log,
     health: health::Health,
     recent: health::Recent,
-    /// What is told seldom, however often it happens: too many verifications, handshakes that fail.
+    /// What is told seldom, however often it happens: too many verifications, refusals of one token, handshakes that
+    /// fail.
     busy: Mutex<Seldom>,
+    refusals: Mutex<Seldom>,
     handshakes: Mutex<Seldom>,
     about: page::About,
     phase: watch::Receiver<Phase>,
@@ -98,7 +108,15 @@ struct Shared {
 
 impl Shared {
     fn connections_open(&self) -> usize {
-        self.limits.connections.saturating_sub(self.connections.available_permits())
+        let brief = BRIEF.saturating_sub(self.brief.available_permits());
+        self.limits.connections.saturating_sub(self.connections.available_permits()).saturating_add(brief)
+    }
+
+    /// Once no connection is open any more.
+    async fn all_closed(&self) {
+        let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
+        let brief = u32::try_from(BRIEF).unwrap_or(u32::MAX);
+        let _ = tokio::join!(self.connections.acquire_many(all), self.brief.acquire_many(brief));
     }
 
     /// Tells of what may happen often.
@@ -205,15 +223,19 @@ impl Server {
         let shared = Shared {
             verifier: Verifier::new(store, store_key, ksm, rules),
             http: connection::http(&limits),
+            http_once: connection::http_once(&limits),
             status_from: config.status_from,
             connections: Arc::new(places(limits.connections)),
+            brief: Arc::new(Semaphore::new(BRIEF)),
             in_flight: places(limits.in_flight),
+            reading: places(limits.in_flight),
             limits,
             metrics,
             log,
             health: health::Health::default(),
             recent: health::Recent::default(),
             busy: Mutex::default(),
+            refusals: Mutex::default(),
             handshakes: Mutex::default(),
             about: page::About::default(),
             phase: of_phase,
@@ -241,7 +263,6 @@ impl Server {
         systemd::stopping();
         shared.log.tell(Event::Stopping);
         let _ = phase.send(Phase::Finishing);
-        let all = u32::try_from(shared.limits.connections).unwrap_or(u32::MAX);
         // A little more than the last verification may take, for its answer to be written.
         let patience = shared.limits.deadline.saturating_add(Duration::from_secs(1));
         let hurry = async {
@@ -252,7 +273,7 @@ impl Server {
             }
         };
         tokio::select! {
-            _ = tokio::time::timeout(patience, shared.connections.acquire_many(all)) => {}
+            _ = tokio::time::timeout(patience, shared.all_closed()) => {}
             () = hurry => {}
         }
         let unfinished = shared.verifications_now();
@@ -260,7 +281,7 @@ impl Server {
         keeping.abort();
         watchdog.abort();
         // Those that were cut say so in the log.
-        let _ = tokio::time::timeout(Duration::from_millis(500), shared.connections.acquire_many(all)).await;
+        let _ = tokio::time::timeout(Duration::from_millis(500), shared.all_closed()).await;
         let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
         shared.log.tell(Event::Stopped { unfinished });
         // It waits for a thread.

@@ -110,6 +110,8 @@ pub struct Token {
     pub enabled: bool,
     /// How far it has come, with this key; `None`: not used yet.
     pub position: Option<Position>,
+    /// The nonce of the question that brought it there; empty if it had none.
+    pub nonce: String,
     /// When that was stored, in seconds since 1970.
     pub modified: Option<i64>,
 }

@@ -2,6 +2,24 @@
 //!
 //! The order of the checks is that of yubikey-val 2.41, which clients rely on. What the world did wrong is
 //! BACKEND_ERROR, here and in no other place; OK comes from a [`Receipt`] alone.
+//!
+//! A host may decide by itself when no server answers. So a server that knows an OTP to be used, forged or disabled
+//! says so, whatever else it lacks: one read of the token decides it, and limits apply only to what comes after that
+//! read (advancing the token, or asking a key storage module). What is answered about such an OTP:
+//!
+//! | state of the server | used | forged | token disabled |
+//! |---|---|---|---|
+//! | nothing is wrong | REPLAYED_OTP, REPLAYED_REQUEST | BAD_OTP | BAD_OTP |
+//! | the client is above its rate | the same | the same | the same |
+//! | one client asks above `token_rate` | the same | the same | the same |
+//! | `in_flight` is reached | the same | the same | the same |
+//! | the store cannot be written, or the writer is late | the same | the same | the same |
+//! | the token's key cannot be opened | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
+//! | the key is with a key storage module that does not answer, or may not be asked now | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
+//! | the store cannot be read, or not before the deadline | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
+//! | twice `in_flight` is reached | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
+//!
+//! BACKEND_ERROR is an answer, too: the server lives, and does not know.
 
 mod clients;
 #[cfg(test)]
@@ -9,15 +27,15 @@ mod tests;
 
 use crate::clock;
 use crate::ksm::{self, Ksm, KsmFault};
-use crate::limit::Limits;
-use crate::store::{Advanced, Step, Store, StoreFault};
+use crate::limit::{Limits, Work};
+use crate::store::{Advanced, Step, Store, StoreFault, Token};
 use clients::{ClientFault, Clients, Known};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::otp::Otp;
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::{Sealed, StoreKey};
 use yubiotp::ykval::{Answer, ClientId, ClientKey, Malformed, Question, Status, Version};
 use yubiotp::{Position, PublicId};
 use zeroize::Zeroizing;
@@ -37,9 +55,9 @@ pub struct Verifier {
 pub struct Rules {
     /// Whether questions must be signed, of clients that say nothing themselves.
     pub require_signature: bool,
-    /// Questions a second of clients that have no rate of their own; 0: no limit.
+    /// What clients that have no rate of their own may cause a second; 0: no limit. See [`Limits::client`].
     pub client_rate: u32,
-    /// Questions a second of one client about used OTPs of one token; 0: no limit.
+    /// Refusals a second of one client about one token that are logged one by one; 0: all.
     pub token_rate: u32,
     /// How long a verification may take.
     pub deadline: Duration,
@@ -59,6 +77,24 @@ impl Certified for () {
     }
 }
 
+/// How far a question may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All the way.
+    Whole,
+    /// Only as far as reading the store decides it: the server has no place for what takes longer.
+    Read,
+}
+
+/// Too much was asked, so nothing was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// Of this client.
+    Rate,
+    /// Of this server.
+    Capacity,
+}
+
 /// What was decided about one question, for the log and for counting. No part of it is a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -72,8 +108,10 @@ pub struct Decision {
     pub position: Option<Position>,
     /// Why, in words.
     pub reason: Cow<'static, str>,
-    /// Too many questions: say so by the HTTP status too.
-    pub too_many: bool,
+    /// Whether too much was asked.
+    pub overload: Option<Overload>,
+    /// A refusal above `token_rate`: to be counted in the log, not written there by itself.
+    pub is_one_of_many: bool,
 }
 
 /// A decision, and the body that tells it.
@@ -103,7 +141,8 @@ impl Outcome {
             token: None,
             position: None,
             reason: reason.into(),
-            too_many: false,
+            overload: None,
+            is_one_of_many: false,
         };
         Self { decision, echo: false, timestamp: 0, advance: None }
     }
@@ -126,9 +165,10 @@ impl Outcome {
         Self { advance: Some(advance), ..self }
     }
 
-    fn too_many(mut self) -> Self {
-        self.decision.too_many = true;
-        self
+    fn overload(of: Overload, why: impl Into<Cow<'static, str>>) -> Self {
+        let mut outcome = Self::new(Status::BackendError, why);
+        outcome.decision.overload = Some(of);
+        outcome
     }
 }
 
@@ -150,14 +190,19 @@ impl From<Malformed> for Outcome {
     }
 }
 
-/// A genuine OTP.
+/// What decryption says of a genuine OTP.
 struct Genuine {
-    token: PublicId,
-    key: Fingerprint,
     position: Position,
     timestamp: u32,
-    /// Not above what was stored a moment ago.
-    used: bool,
+}
+
+/// Who asks, and what may be done for them.
+struct Asking<'a> {
+    client: &'a Known,
+    id: ClientId,
+    /// Signed, or shown the client's certificate.
+    proven: bool,
+    depth: Depth,
 }
 
 impl Verifier {
@@ -192,6 +237,7 @@ impl Verifier {
         version: Version,
         parameters: &[(Cow<'_, str>, Cow<'_, str>)],
         certified: &dyn Certified,
+        depth: Depth,
     ) -> Answered {
         let question = match Question::read(version, parameters) {
             Ok(question) => question,
@@ -203,7 +249,8 @@ impl Verifier {
         let known = self.clients.known(&self.store, &self.store_key, question.client_id);
         let (mut outcome, known) = match tokio::time::timeout_at(until, known).await {
             Ok(Ok(known)) => {
-                let decided = tokio::time::timeout_at(until, self.decide(&question, &known, certified)).await;
+                let decided =
+                    tokio::time::timeout_at(until, self.decide(&question, &known, certified, depth)).await;
                 let outcome = match decided.unwrap_or_else(|_| Err(late())) {
                     Ok(outcome) | Err(outcome) => outcome,
                 };
@@ -223,6 +270,7 @@ impl Verifier {
         question: &Question<'_>,
         client: &Known,
         certified: &dyn Certified,
+        depth: Depth,
     ) -> Result<Outcome, Outcome> {
         let proven = match question.is_signed_with(&client.key) {
             Some(true) => true,
@@ -233,77 +281,113 @@ impl Verifier {
             let why = "neither signed nor by the client's certificate, and this client's questions must be";
             return Err(Outcome::new(Status::BadSignature, why));
         }
-        let rate = client.rate.unwrap_or(self.rules.client_rate);
-        if !self.limits.client(question.client_id, proven, rate) {
-            let why = format!("more than {rate} questions a second by this client");
-            return Err(Outcome::new(Status::BackendError, why).too_many());
-        }
-
-        let genuine = self.genuine(question).await?;
-        let Genuine { token, key, position, timestamp, used } = genuine;
-        // Of what may be fresh nobody is kept waiting: an old OTP must not be able to keep its owner out.
-        if used && !self.limits.token(question.client_id, proven, token) {
-            let why = format!("more than {} questions a second about this token", self.rules.token_rate);
-            return Err(Outcome::new(Status::BackendError, why).of(token).too_many());
-        }
-        let nonce = question.nonce.unwrap_or_default().to_owned();
-        let step = Step { token, key, to: position, nonce, at: clock::now() };
-        let begun = Instant::now();
-        let advanced = self.store.advance(step).await;
-        let took = begun.elapsed();
-        let advanced = advanced.map_err(|fault| Outcome::from(fault).of(token).after(took))?;
-        Ok(match advanced {
-            Advanced::Fresh(receipt) => accepted(&receipt, timestamp),
-            Advanced::SameRequest => {
-                Outcome::new(Status::ReplayedRequest, "this very question was answered before").echoing()
-            }
-            Advanced::Replayed { stored } => {
-                Outcome::new(Status::ReplayedOtp, format!("not above {stored}")).echoing()
-            }
-            Advanced::Disabled => Outcome::new(Status::BadOtp, "the token is switched off"),
-        }
-        .of(token)
-        .at(position)
-        .after(took))
-    }
-
-    /// Whether the token that the OTP names made it: decryption proves it. `Err` is a decision.
-    async fn genuine(&self, question: &Question<'_>) -> Result<Genuine, Outcome> {
+        let asking = Asking { client, id: question.client_id, proven, depth };
         let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
         // A token without a public id may have been pressed twice: an id that long is told only of a token that is known.
         let name = |outcome: Outcome, known: bool| {
             if known || id.as_bytes().len() <= USUAL { outcome.of(id) } else { outcome }
         };
         let stored = self.store.token(&id).await.map_err(|fault| name(fault.into(), false))?;
-        let stands = stored.as_ref().and_then(|token| token.position);
-        let used = |position| stands.is_some_and(|stands| position <= stands);
-        let Some((key, sealed)) = stored.as_ref().and_then(|token| token.key.as_ref()) else {
-            let elsewhere = self.elsewhere(&otp, id).await;
-            let (position, timestamp) = elsewhere.map_err(|outcome| name(outcome, stored.is_some()))?;
-            return Ok(Genuine {
-                token: id,
-                key: Fingerprint::ELSEWHERE,
-                position,
-                timestamp,
-                used: used(position),
-            });
+        let decided = self.by_token(question, &asking, id, &otp, stored.as_ref()).await;
+        let of_token = |outcome| name(outcome, stored.is_some());
+        let mut decided = decided.map(of_token).map_err(of_token);
+        if let (Ok(outcome) | Err(outcome), Some(_)) = (&mut decided, &stored) {
+            let refused = matches!(
+                outcome.decision.status,
+                Status::BadOtp | Status::ReplayedOtp | Status::ReplayedRequest
+            );
+            outcome.decision.is_one_of_many = refused && !self.limits.token(asking.id, proven, id);
+        }
+        decided
+    }
+
+    /// Goes on with what is stored of the token.
+    async fn by_token(
+        &self,
+        question: &Question<'_>,
+        asking: &Asking<'_>,
+        token: PublicId,
+        otp: &Otp<'_>,
+        stored: Option<&Token>,
+    ) -> Result<Outcome, Outcome> {
+        let disabled = || Outcome::new(Status::BadOtp, "the token is switched off");
+        let is_disabled = stored.is_some_and(|token| !token.enabled);
+        let (key, genuine) = match stored.and_then(|token| token.key.as_ref()) {
+            Some((key, sealed)) => match self.opened(sealed, &token, otp) {
+                Err(fault) if is_disabled && fault.decision.status == Status::BackendError => {
+                    return Err(disabled());
+                }
+                opened => (*key, opened?),
+            },
+            None if is_disabled => return Err(disabled()),
+            None => (Fingerprint::ELSEWHERE, self.elsewhere(asking, &token, otp).await?),
         };
-        let credential = self.store_key.open(sealed, &id).map_err(|_| {
+        let Genuine { position, timestamp } = genuine;
+        if is_disabled {
+            return Err(disabled().at(position));
+        }
+        // Positions only grow: what was used a moment ago is used, and no limit is in the way of saying so.
+        if let Some(stored) = stored
+            && let Some(last) = stored.position.filter(|last| position <= *last)
+        {
+            let nonce = question.nonce.unwrap_or_default();
+            let same = position == last && !nonce.is_empty() && nonce == stored.nonce;
+            return Err(if same { same_request() } else { replayed(last) }.at(position));
+        }
+        self.may(asking, Work::Advance).map_err(|outcome| outcome.at(position))?;
+        let nonce = question.nonce.unwrap_or_default().to_owned();
+        let step = Step { token, key, to: position, nonce, at: clock::now() };
+        let begun = Instant::now();
+        let advanced = self.store.advance(step).await;
+        let took = begun.elapsed();
+        let advanced = advanced.map_err(|fault| Outcome::from(fault).after(took))?;
+        Ok(match advanced {
+            Advanced::Fresh(receipt) => accepted(&receipt, timestamp),
+            Advanced::SameRequest => same_request(),
+            Advanced::Replayed { stored } => replayed(stored),
+            Advanced::Disabled => disabled(),
+        }
+        .at(position)
+        .after(took))
+    }
+
+    /// Whether this may be done for a client now; trying counts. `Err` is a decision.
+    fn may(&self, asking: &Asking<'_>, work: Work) -> Result<(), Outcome> {
+        if asking.depth == Depth::Read {
+            return Err(Outcome::overload(Overload::Capacity, "limits.in_flight is reached"));
+        }
+        let rate = asking.client.rate.unwrap_or(self.rules.client_rate);
+        if !self.limits.client(asking.id, asking.proven, work, rate) {
+            let why = format!("more than {rate} questions a second by this client");
+            return Err(Outcome::overload(Overload::Rate, why));
+        }
+        Ok(())
+    }
+
+    /// What an OTP holds whose key is here: decryption proves that its token made it. `Err` is a decision.
+    fn opened(&self, sealed: &Sealed, token: &PublicId, otp: &Otp<'_>) -> Result<Genuine, Outcome> {
+        let credential = self.store_key.open(sealed, token).map_err(|_| {
             let why = "its key cannot be opened: sealed under another store key, or damaged";
-            Outcome::new(Status::BackendError, why).of(id)
+            Outcome::new(Status::BackendError, why)
         })?;
         let plain = otp.block.decrypt(&credential.aes_key).ok();
         let plain = plain.filter(|plain| plain.private_id.matches(&credential.private_id));
-        let plain = plain.ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE).of(id))?;
-        let (position, timestamp) = (plain.position(), plain.timestamp);
-        Ok(Genuine { token: id, key: *key, position, timestamp, used: used(position) })
+        let plain = plain.ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
+        Ok(Genuine { position: plain.position(), timestamp: plain.timestamp })
     }
 
     /// The same, by the key storage modules.
-    async fn elsewhere(&self, otp: &Otp<'_>, id: PublicId) -> Result<(Position, u32), Outcome> {
+    async fn elsewhere(
+        &self,
+        asking: &Asking<'_>,
+        token: &PublicId,
+        otp: &Otp<'_>,
+    ) -> Result<Genuine, Outcome> {
         let unknown = || Outcome::new(Status::BadOtp, "the token is unknown");
-        match self.ksm.as_ref().ok_or_else(unknown)?.decrypt(&otp.modhex(&id)).await? {
-            ksm::Said::Genuine { position, timestamp } => Ok((position, timestamp)),
+        let ksm = self.ksm.as_ref().ok_or_else(unknown)?;
+        self.may(asking, Work::AskElsewhere)?;
+        match ksm.decrypt(&otp.modhex(token)).await? {
+            ksm::Said::Genuine { position, timestamp } => Ok(Genuine { position, timestamp }),
             ksm::Said::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
             ksm::Said::Unknown => Err(unknown()),
         }
@@ -314,6 +398,14 @@ impl Verifier {
 pub(crate) const USUAL: usize = 6;
 
 const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key than the one stored";
+
+fn same_request() -> Outcome {
+    Outcome::new(Status::ReplayedRequest, "this very question was answered before").echoing()
+}
+
+fn replayed(stored: Position) -> Outcome {
+    Outcome::new(Status::ReplayedOtp, format!("not above {stored}")).echoing()
+}
 
 /// The one way to OK.
 fn accepted(receipt: &Receipt, timestamp: u32) -> Outcome {

@@ -29,9 +29,31 @@ pub(super) struct Connection {
     pub(super) role: Role,
     pub(super) peer: Peer,
     pub(super) pace: Arc<Pace>,
+    pub(super) stay: Stay,
 }
 
-/// How HTTP is spoken on every connection.
+/// How long a connection may stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// As long as it is not idle for too long.
+    Kept,
+    /// Beyond `limits.connections`: for one request, which has to come at once. A client that is closed without a word
+    /// would take this server for a dead one.
+    Brief,
+}
+
+/// How long a brief connection may take for the handshake, and for its request.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// How HTTP is spoken on brief connections: a connection is closed behind its first answer.
+pub(super) fn http_once(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
+    let mut http = http(limits);
+    http.http1().keep_alive(false);
+    http.http2().max_concurrent_streams(1);
+    http
+}
+
+/// How HTTP is spoken on connections that are kept.
 pub(super) fn http(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
     // Less than its first buffer cannot be said to hyper.
     const LEAST_HEAD: usize = 8192;
@@ -63,7 +85,11 @@ where
     let Some(tls) = tls else { return speak(connection, io).await };
     let shared = &connection.shared;
     // The key's arithmetic is done here too: what a handshake costs is why connections are limited.
-    let io = match tokio::time::timeout(shared.limits.read, tls.acceptor().accept(io)).await {
+    let patience = match connection.stay {
+        Stay::Kept => shared.limits.read,
+        Stay::Brief => shared.limits.read.min(AT_ONCE),
+    };
+    let io = match tokio::time::timeout(patience, tls.acceptor().accept(io)).await {
         Ok(Ok(io)) => io,
         failed => {
             let why = match failed {
@@ -88,12 +114,17 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(connection);
-    let Connection { shared, pace, .. } = &*connection;
+    let Connection { shared, pace, stay, .. } = &*connection;
     let service = service_fn(|request| route::answer(Arc::clone(&connection), request));
-    let mut http = pin!(shared.http.serve_connection(TokioIo::new(io), service));
+    let (builder, first_look) = match stay {
+        Stay::Kept => (&shared.http, shared.limits.read.min(shared.limits.idle)),
+        Stay::Brief => (&shared.http_once, shared.limits.read.min(AT_ONCE)),
+    };
+    let mut http = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
-    let mut look = pin!(sleep(shared.limits.read.min(shared.limits.idle)));
+    let mut look = pin!(sleep(first_look));
     let mut stopping = false;
+    let mut may_finish = *stay == Stay::Brief;
     loop {
         tokio::select! {
             biased;
@@ -107,12 +138,22 @@ where
                 http.as_mut().graceful_shutdown();
                 stop.set(stop::until(shared.phase.clone(), Phase::Cut));
             }
-            () = &mut look => match pace.look(&shared.limits) {
-                Some(wait) => look.as_mut().reset(Instant::now() + wait),
-                None => {
+            () = &mut look => {
+                let wait = match stay {
+                    Stay::Kept => pace.look(&shared.limits),
+                    // Its one request is being answered.
+                    Stay::Brief if may_finish && pace.is_busy() => {
+                        may_finish = false;
+                        http.as_mut().graceful_shutdown();
+                        Some(shared.limits.deadline.saturating_add(AT_ONCE))
+                    }
+                    Stay::Brief => None,
+                };
+                let Some(wait) = wait else {
                     shared.metrics.connections_cut.inc();
                     break;
-                }
+                };
+                look.as_mut().reset(Instant::now() + wait);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The sockets, and the connections that come over them.
 
-use super::connection::{self, Connection, Role};
+use super::connection::{self, Connection, Role, Stay};
 use super::log::Event;
 use super::pace::Pace;
 use super::peer::Peer;
@@ -199,12 +199,20 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&shared.connections).try_acquire_owned() else {
+            let kept = Arc::clone(&shared.connections).try_acquire_owned().map(|place| (place, Stay::Kept));
+            let place = kept.or_else(|_| {
+                let brief = Arc::clone(&shared.brief).try_acquire_owned();
+                shared.metrics.connections_brief.inc_by(brief.is_ok().into());
+                brief.map(|place| (place, Stay::Brief))
+            });
+            if !matches!(place, Ok((_, Stay::Kept)))
+                && let Some(refused) = limit.may()
+            {
+                shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
+            }
+            let Ok((place, stay)) = place else {
                 drop(stream);
                 shared.metrics.connections_refused.inc();
-                if let Some(refused) = limit.may() {
-                    shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
-                }
                 continue;
             };
             shared.metrics.connections.inc();
@@ -213,6 +221,7 @@ impl Listener {
                 role: self.role,
                 peer,
                 pace: Arc::new(Pace::new()),
+                stay,
             };
             let tls = self.tls.clone();
             match stream {

@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use yubiotp::PublicId;
-use yubiotp::ykval::Status;
+use yubiotp::ykval::{ClientId, Status};
 
 /// Lines that may wait. A second of a busy server.
 const QUEUE: usize = 16 * 1024;
@@ -45,19 +45,54 @@ pub(super) struct Decided {
 /// What is logged. No part of it holds an OTP, a nonce, a key or a URL.
 pub(super) enum Event {
     Decided(Decided),
-    Abandoned { peer: From, took: Duration },
-    Decrypted { peer: From, token: Option<PublicId>, said: &'static str },
-    Started { at: String },
+    Abandoned {
+        peer: From,
+        took: Duration,
+    },
+    Decrypted {
+        peer: From,
+        token: Option<PublicId>,
+        said: &'static str,
+    },
+    Started {
+        at: String,
+    },
     Stopping,
-    Stopped { unfinished: usize },
+    Stopped {
+        unfinished: usize,
+    },
     StoreUp,
-    StoreDown { why: Arc<str> },
-    Reloaded { certificate: PathBuf },
-    NotReloaded { why: String },
-    ConnectionLimit { limit: usize, refused: u64 },
-    NotAccepted { why: io::Error },
-    OverCapacity { limit: usize, refused: u64 },
-    NoHandshake { peer: From, why: String, times: u64 },
+    StoreDown {
+        why: Arc<str>,
+    },
+    Reloaded {
+        certificate: PathBuf,
+    },
+    NotReloaded {
+        why: String,
+    },
+    ConnectionLimit {
+        limit: usize,
+        refused: u64,
+    },
+    NotAccepted {
+        why: io::Error,
+    },
+    OverCapacity {
+        limit: usize,
+        refused: u64,
+    },
+    /// Of this token by this client, as of others: so many that they are not logged one by one.
+    Refusals {
+        client: Option<ClientId>,
+        token: Option<PublicId>,
+        times: u64,
+    },
+    NoHandshake {
+        peer: From,
+        why: String,
+        times: u64,
+    },
 }
 
 /// How bad it is.
@@ -258,7 +293,7 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
         Event::Decided(decided) => {
             let level = match decided.decision.status {
                 Status::Ok => Info,
-                Status::BackendError if !decided.decision.too_many => Error,
+                Status::BackendError if decided.decision.overload.is_none() => Error,
                 _ => Warning,
             };
             let (level, mut line) = begin(level, "verify");
@@ -301,14 +336,32 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             let (level, mut line) = begin(Warning, "connection-limit");
             line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
             line.number("refused", *refused);
-            line.text("reason", "limits.connections is reached: more are closed at once");
+            line.text("reason", "limits.connections is reached: more are closed after one request each");
             (level, line)
         }
         Event::OverCapacity { limit, refused } => {
             let (level, mut line) = begin(Error, "over-capacity");
             line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
             line.number("refused", *refused);
-            line.text("reason", "limits.in_flight is reached: more are refused at once (503)");
+            line.text(
+                "reason",
+                "limits.in_flight is reached: what reading the store does not decide is refused at once",
+            );
+            (level, line)
+        }
+        Event::Refusals { client, token, times } => {
+            let (level, mut line) = begin(Warning, "many-refusals");
+            if let Some(client) = client {
+                line.number("client", client.number());
+            }
+            if let Some(token) = token {
+                line.display("token", token);
+            }
+            line.number("times", *times);
+            line.text(
+                "reason",
+                "limits.token_rate is reached: refusals are answered as ever, and not logged one by one",
+            );
             (level, line)
         }
         Event::NoHandshake { peer, why, times } => {

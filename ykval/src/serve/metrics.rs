@@ -56,7 +56,9 @@ pub(super) struct Metrics {
     replays: Counter,
     pub(super) abandoned: Counter,
     pub(super) over_capacity: Counter,
+    pub(super) rate_limited: Counter,
     pub(super) connections: Counter,
+    pub(super) connections_brief: Counter,
     pub(super) connections_refused: Counter,
     pub(super) connections_cut: Counter,
     pub(super) handshakes_failed: Counter,
@@ -107,8 +109,12 @@ impl Metrics {
         let abandoned = counter("abandoned", "Verifications whose client went away before they were decided");
         let over_capacity =
             counter("over_capacity", "Verifications refused because limits.in_flight was reached");
+        let rate_limited =
+            counter("rate_limited", "Verifications refused because a client was above its rate");
         let connections = counter("connections_accepted", "Connections that were taken");
-        let connections_refused = counter("connections_refused", "Connections beyond limits.connections");
+        let connections_brief =
+            counter("connections_brief", "Connections beyond limits.connections, for one request each");
+        let connections_refused = counter("connections_refused", "Connections beyond those, closed at once");
         let connections_cut = counter("connections_cut", "Connections that were idle, or slow, for too long");
         let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
         let log_lines_lost = counter("log_lines_lost", "Decisions that could not be logged");
@@ -138,7 +144,9 @@ impl Metrics {
             replays,
             abandoned,
             over_capacity,
+            rate_limited,
             connections,
+            connections_brief,
             connections_refused,
             connections_cut,
             handshakes_failed,
@@ -160,9 +168,7 @@ impl Metrics {
     }
 
     pub(super) fn decision(&self, decision: &Decision, took: Duration, advance: Option<Duration>) {
-        if let Some((_, counter)) = self.decisions.iter().find(|(status, _)| *status == decision.status) {
-            counter.inc();
-        }
+        self.answered(decision.status);
         self.verify_seconds.observe(took.as_secs_f64());
         if let Some(advance) = advance {
             self.advance_seconds.observe(advance.as_secs_f64());
@@ -173,6 +179,13 @@ impl Metrics {
             _ => {}
         }
         self.window.add(took);
+    }
+
+    /// Counts an answer by its status.
+    pub(super) fn answered(&self, answer: Status) {
+        if let Some((_, counter)) = self.decisions.iter().find(|(status, _)| *status == answer) {
+            counter.inc();
+        }
     }
 
     /// How often each status was answered.

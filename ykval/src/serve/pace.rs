@@ -60,6 +60,11 @@ impl Pace {
         Busy(self)
     }
 
+    /// Whether a request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Relaxed) > 0
+    }
+
     /// When to look again; `None`: it took too long, and is to be cut.
     pub(super) fn look(&self, limits: &Limits) -> Option<Duration> {
         let now = self.now();

@@ -7,14 +7,14 @@ use super::parameters::{self, NoForm};
 use super::peer::From;
 use super::{Shared, page};
 use crate::clock;
-use crate::verify::Answered;
+use crate::verify::{Answered, Decision, Depth, Overload};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version as Http};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use yubiotp::ykval::{Answer, Status, Version};
 use zeroize::Zeroizing;
 
@@ -84,13 +84,15 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
         _ => return wrong_method(ASKS),
     };
     // Not before the form is here: those who send slowly take no place from others.
-    let Ok(_place) = shared.in_flight.try_acquire() else {
-        over_capacity(shared);
-        return busy();
+    let whole = shared.in_flight.try_acquire().map(|place| (place, Depth::Whole));
+    let Ok((_place, depth)) =
+        whole.or_else(|_| shared.reading.try_acquire().map(|place| (place, Depth::Read)))
+    else {
+        return busy(shared);
     };
     let parameters = parameters::parameters(head.uri.query(), &form);
     let asked = Asked { connection, begun: Instant::now(), decided: false };
-    let answered = shared.verifier.verify(version, &parameters, &connection.peer).await;
+    let answered = shared.verifier.verify(version, &parameters, &connection.peer, depth).await;
     asked.decided(answered)
 }
 
@@ -109,12 +111,25 @@ impl Asked<'_> {
         let shared = &self.connection.shared;
         let Answered { decision, body, advance } = answered;
         shared.metrics.decision(&decision, took, advance);
-        let status = if decision.too_many { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
-        let decided =
-            Decided { at: clock::now_in_milliseconds(), peer: self.connection.peer.from, took, decision };
+        self.tell(took, decision);
+        protocol(body)
+    }
+
+    fn tell(&self, took: Duration, decision: Decision) {
+        let shared = &self.connection.shared;
+        match decision.overload {
+            Some(Overload::Capacity) => return over_capacity(shared),
+            Some(Overload::Rate) => _ = shared.metrics.rate_limited.inc(),
+            None => {}
+        }
+        if decision.is_one_of_many {
+            let Decision { client, token, .. } = decision;
+            return shared.tell_seldom(&shared.refusals, |times| Event::Refusals { client, token, times });
+        }
+        let peer = self.connection.peer.from;
+        let decided = Decided { at: clock::now_in_milliseconds(), peer, took, decision };
         shared.recent.remember(&decided);
         shared.log.tell(Event::Decided(decided));
-        with(Response::new(Full::new(Bytes::from_owner(body))), status, [(header::CONTENT_TYPE, TEXT)])
     }
 }
 
@@ -135,11 +150,7 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
     }
     let Ok(_place) = shared.in_flight.try_acquire() else {
         over_capacity(shared);
-        return with(
-            says(StatusCode::SERVICE_UNAVAILABLE, "ERR Database error\n"),
-            StatusCode::SERVICE_UNAVAILABLE,
-            RETRY,
-        );
+        return text("ERR Database error\n");
     };
     let parameters = parameters::parameters(request.uri().query(), b"");
     let otp = parameters.iter().find(|(name, _)| name == "otp").map(|(_, otp)| otp.as_ref());
@@ -153,8 +164,7 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
         token: decrypted.token,
         said: decrypted.said(),
     });
-    let reply = Response::new(Full::new(Bytes::from_owner(line)));
-    with(reply, StatusCode::OK, [(header::CONTENT_TYPE, TEXT)])
+    protocol(line)
 }
 
 fn over_capacity(shared: &Shared) {
@@ -163,16 +173,20 @@ fn over_capacity(shared: &Shared) {
     shared.tell_seldom(&shared.busy, |refused| Event::OverCapacity { limit, refused });
 }
 
-const RETRY: [(HeaderName, HeaderValue); 1] = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-
-/// Over capacity: said in the protocol too, for clients that read nothing else. Signed with no key: whose it is was not
-/// read.
-fn busy() -> Reply {
+/// Far over capacity: nothing was read. Signed with no key, for nobody looked whose question it is.
+fn busy(shared: &Shared) -> Reply {
+    over_capacity(shared);
+    shared.metrics.answered(Status::BackendError);
     let t = clock::t();
     let answer = Answer { status: Status::BackendError, t: &t, echo: None, sync_level: None, position: None };
-    let body = Bytes::from_owner(answer.write(None));
-    let reply = with(Response::new(Full::new(body)), StatusCode::SERVICE_UNAVAILABLE, RETRY);
-    with(reply, StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, TEXT)])
+    protocol(answer.write(None))
+}
+
+/// An answer of the protocol. Always HTTP 200, as YK-VAL has it: clients look at the body, and one that finds another
+/// status may take its last body for this one.
+fn protocol(body: Zeroizing<String>) -> Reply {
+    let reply = Response::new(Full::new(Bytes::from_owner(body)));
+    with(reply, StatusCode::OK, [(header::CONTENT_TYPE, TEXT)])
 }
 
 fn no_form(why: NoForm) -> Reply {

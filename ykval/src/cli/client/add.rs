@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The id to give it [default: the lowest above all that are there]
     #[arg(long, value_name = "N", value_parser = parse_client, value_hint = ValueHint::Other)]
     id: Option<ClientId>,
-    /// Questions a second that it may ask, 0 for any number [default: limits.client_rate]
+    /// Fresh OTPs a second that it may ask about, 0 for any number [default: limits.client_rate]
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     rate: Option<u32>,
     /// Whether its questions must be signed, or come with its certificate [default: require_signature]

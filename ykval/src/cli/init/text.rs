@@ -41,15 +41,15 @@ const TABLES: &str = "\n\
 
 # What is too much.
 # [limits]
-# connections = 16384          # at a time; more are closed at once
-# in_flight = 1024             # verifications at a time; more are refused at once (503)
+# connections = 16384          # kept at a time; more are closed after one request each
+# in_flight = 1024             # verifications at a time; more get BACKEND_ERROR at once, if reading the store does not decide
 # deadline_ms = 4000           # that a verification may take; then it is BACKEND_ERROR
 # read_ms = 10000              # that a client may take for the TLS handshake, for a request's head, and for its body
 # idle_ms = 75000              # that a connection may be idle between two requests
 # head_bytes = 16384
 # body_bytes = 4096
-# client_rate = 0              # questions a second of one client, 0: no limit; clients may differ
-# token_rate = 10              # used OTPs a second of one client and one token, 0: no limit; fresh ones do not count
+# client_rate = 0              # fresh OTPs a second of one client, 0: no limit; clients may differ
+# token_rate = 10              # refusals a second of one client and one token that are logged one by one, 0: all
 
 # One line a decision, without OTP or key.
 # [log]

@@ -65,7 +65,7 @@ async fn what_is_counted() {
         "ykvald_positions_advanced_total 2\n",
         "ykvald_replays_total 1\n",
         "ykvald_verify_seconds_count 3\n",
-        "ykvald_store_advance_seconds_count 3\n",
+        "ykvald_store_advance_seconds_count 2\n",
         "ykvald_connections_open 1\n",
         "ykvald_connections_refused_total 0\n",
         "ykvald_log_lines_lost_total 0\n",

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 10_000;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT public_id, fingerprint, sealed, enabled, position, modified FROM ykvald.tokens WHERE ",
+            "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified FROM ykvald.tokens WHERE ",
             $rest
         )
     };
@@ -33,7 +33,8 @@ fn read(row: &Row) -> Result<Token, Trouble> {
         key: sealed.map(|sealed| (fingerprint, sealed)),
         enabled: row.try_get(3)?,
         position: position(row.try_get(4)?, id)?,
-        modified: row.try_get(5)?,
+        nonce: row.try_get(5)?,
+        modified: row.try_get(6)?,
     })
 }
 
