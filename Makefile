@@ -139,6 +139,7 @@ install:
 	$(call completed,ykmap)
 	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
+	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
 	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	sed -i 's|(packaging/selinux/|(selinux/|' $(DESTDIR)$(docdir)/README.md # where it leads to there
@@ -194,6 +195,7 @@ uninstall:
 			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
 		packaging/scripts/prerm remove; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(DESTDIR)$(askdir)/yubiotp-ask
+	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))

@@ -145,8 +145,10 @@ impl Visit {
 
     #[track_caller]
     pub(crate) fn is_well(&self) {
-        let bad: Vec<_> =
-            self.findings.iter().filter(|it| it["level"] != "ok" && it["room"] != "rights").collect();
+        // The machine of the tests need not have that user.
+        let no_user = |it: &Value| it["what"].to_string().contains("has no user of its own");
+        let bad = self.findings.iter().filter(|it| it["level"] != "ok" && it["room"] != "rights");
+        let bad: Vec<_> = bad.filter(|it| !no_user(it)).collect();
         assert!(bad.is_empty() && self.said.code == Some(well()) && self.said.err.is_empty(), "{self:#?}");
     }
 }

@@ -26,6 +26,7 @@ const RUN: &[(&str, Run)] = &[
     ("make test", Run::Ci("make test")),
     ("make build", Run::Test(BY_README, "from_source")),
     ("make install", Run::Test(BY_README, "from_source")),
+    ("systemd-sysusers yubiotp-ask.conf", Run::Test(BY_README, "from_source")),
     ("ykmap init", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap key new", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap add alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),

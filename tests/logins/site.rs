@@ -53,6 +53,8 @@ impl Site {
         let ask = install(built::program("yubiotp-ask"), 0o755);
         host.add_user("alice", Some(PASSWORD));
         host.add_user("bob", Some(PASSWORD));
+        // As the packages do; the machine may have it.
+        let _made = host.run(&["useradd", "--system", "--no-create-home", "yubiotp-ask"]);
         host.write("/etc/sudoers.d/site", "alice,bob ALL=(ALL:ALL) ALL\nDefaults passwd_tries=1\n", 0o440);
         let secrets = RefCell::new(vec![PASSWORD.to_owned()]);
         let site = Self { host, module, ykmap, ask, secrets, lines_told: Cell::new(0) };

@@ -56,6 +56,7 @@ fn the_life_of_a_host_by_rpm() {
         assert!(came.iter().any(|came| came == line), "{line} is not among {came:#?}");
     }
     root.rpm("--verify --nodeps", None).ok();
+    root.run("getent passwd yubiotp-ask").ok();
     root.assert_password_suffices();
 
     root.story.step("a line in pam.d by hand");
@@ -82,6 +83,7 @@ fn the_life_of_a_host_by_rpm() {
     let refused = root.rpm("--erase --nodeps", None).fails();
     refused.says("/etc/pam.d/su:").says("/etc/pam.d/sudo:").says(MODULE);
     root.rpm("--verify --nodeps", None).ok();
+    root.run("getent passwd yubiotp-ask").ok();
     root.assert_press_needed(&mut token);
 
     root.story.step("without the lines it goes, and the store stays");

@@ -54,6 +54,7 @@ fn the_life_of_a_host_from_source() {
     root.tree().assert_same(&installed, &[]);
 
     root.story.step("set up, and a line in pam.d by hand");
+    root.run("systemd-sysusers yubiotp-ask.conf && getent passwd yubiotp-ask").ok();
     root.run("ykmap init").ok();
     let set_up = root.tree();
     root.run("ykmap init").ok();

@@ -3,9 +3,11 @@
 use crate::root::Root;
 use std::collections::BTreeMap;
 
-/// Where the machine's and the run's own things are, and what package managers write of every action.
+/// Where the machine's and the run's own things are, what package managers write of every action, and who there is: users
+/// of packages stay.
 const NOT_LOOKED_AT: &str = "-path /proc -o -path /dev -o -path /run -o -path /sys -o -path /mnt -o -path /tmp \
     -o -path /home -o -path /root/.bash_history -o -path /var/log -o -path /var/cache/apt -o -path /var/cache/man -o -path /var/cache/debconf -o -path /var/lib/apt \
+    -o -path /etc/passwd -o -path /etc/group -o -path /etc/shadow -o -path /etc/gshadow -o -path '/etc/*-' -o -path /etc/.pwd.lock \
     -o -path '/var/lib/dpkg/*-old' -o -path /var/lib/dpkg/lock -o -path /var/lib/dpkg/status -o -path /var/lib/dpkg/available";
 
 /// Path to type, mode, owner, and what is in it; the last for what is in /etc, /usr and /var/lib, but folders.

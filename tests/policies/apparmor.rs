@@ -280,7 +280,7 @@ fn nothing_else_is_allowed() {
         "/var/lib/yubiotp/keys/vvcccccccccb",
         "/var/lib/yubiotp/positions/vvcccccccccb",
         "/etc/shadow",
-        "/etc/passwd",
+        "/etc/group",
         "/root/.ssh/id_ed25519",
         "/home/alice/file",
         "/tmp/file",
@@ -368,7 +368,9 @@ fn with(capabilities: &[&str]) -> (bool, bool) {
     (&ours)
         .write_all(format!("yubiotp-ask 2\ndeadline 5000\nhedge 300\nurl {url}?id=1\n\n").as_bytes())
         .unwrap();
-    let nobody = until(&child, "status", "Uid:\t65534\t65534\t65534\t65534");
+    let passwd = fs::read("/etc/passwd").unwrap();
+    let uid = yubiotp::account::find(&passwd).map_or(65534, |account| account.uid);
+    let nobody = until(&child, "status", &format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"));
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     // The 19th field, counted behind the name, which is the second.
     let nice = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16) == Some("0");

@@ -1,12 +1,14 @@
 //! The round: whom to ask when, and telling what came of it.
 //!
 //! One thread a server, and this one for what the login process says. Dead, silent and lying servers together cost at
-//! most one hedge interval: then everybody is asked.
+//! most one hedge interval: then everybody is asked. Where no thread can be made, this one asks as well, one server after
+//! another; nothing keeps the time meanwhile, so a server is never called silent then.
 
 use crate::failure::Failure;
 use crate::files::words;
 use crate::net::{Client, Way};
 use crate::talk::{Order, Orders, tell};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -77,6 +79,14 @@ struct Servers {
     ticked: Instant,
     /// The time that it did not get to run, as far as it was noticed.
     lost: Duration,
+    /// Told as asked, and for want of a thread not yet.
+    waiting: VecDeque<(usize, Arc<Way>)>,
+    /// Why a thread could not be made, if one was missed.
+    no_thread: Option<String>,
+    /// This thread asks a server: nothing keeps the time.
+    is_timeless: bool,
+    /// A server was silent, or failed late, while nothing kept the time: that may not be its doing.
+    unsure: bool,
 }
 
 impl Servers {
@@ -104,7 +114,16 @@ struct Asked {
 
 /// Asks until there is nothing more to tell, the deadline has come, or the login process has left.
 pub(crate) fn round(client: Client, urls: Vec<Zeroizing<String>>, clock: Clock, mut orders: Orders) {
-    let servers = Servers { asked: Vec::new(), over: false, ticked: clock.began, lost: Duration::ZERO };
+    let servers = Servers {
+        asked: Vec::new(),
+        over: false,
+        ticked: clock.began,
+        lost: Duration::ZERO,
+        waiting: VecDeque::new(),
+        no_thread: None,
+        is_timeless: false,
+        unsure: false,
+    };
     let round = Arc::new(Round { client, urls, clock, servers: Mutex::new(servers) });
     {
         let mut servers = round.servers();
@@ -131,6 +150,11 @@ pub(crate) fn round(client: Client, urls: Vec<Zeroizing<String>>, clock: Clock, 
                 round.ask_next(&mut servers);
             }
         }
+        if let Some((server, way)) = servers.waiting.pop_front() {
+            servers.is_timeless = true;
+            drop(servers);
+            round.ask_here(server, &way);
+        }
     }
 }
 
@@ -148,26 +172,39 @@ impl Round {
         let way = self.client.way();
         servers.asked.push(Asked { at: Instant::now(), ended: false, way: Arc::clone(&way) });
         tell(&Event::Asked { server });
-        let round = Arc::clone(self);
+        let (round, its_way) = (Arc::clone(self), Arc::clone(&way));
         // It ends with the process, at the latest: nothing joins it.
         let thread = thread::Builder::new().spawn(move || {
-            // What came from the network may not end in silence. It is that server's doing, so others are asked.
-            let reply = catch_unwind(AssertUnwindSafe(|| round.fetch(server, &way)));
-            let broke = "what it said broke yubiotp-ask: report this";
-            let panicked = |_| Err(Failure::Theirs(FailureKind::Other, broke.into()));
-            round.end(server, reply.unwrap_or_else(panicked));
+            let reply = round.fetch(server, &its_way, None);
+            round.ended(&mut round.servers(), server, reply);
         });
         if let Err(error) = thread {
-            unable(servers, &format!("no thread: {}", words(&error)));
+            servers.no_thread = Some(words(&error));
+            servers.waiting.push_back((server, way));
         }
     }
 
-    fn fetch(&self, server: usize, way: &Arc<Way>) -> Result<Vec<u8>, Failure> {
-        self.client.fetch(self.urls.get(server).map_or("", |url| url.as_str()), way, None)
+    /// Asks a server in this thread, and leaves time for those that nobody has asked yet.
+    fn ask_here(self: &Arc<Self>, server: usize, way: &Arc<Way>) {
+        let others = self.urls.len().saturating_sub(server);
+        let left = self.clock.until(self.clock.last_words());
+        let share = left / u32::try_from(others).unwrap_or(u32::MAX).max(1);
+        let reply = self.fetch(server, way, Some(share));
+        let mut servers = self.servers();
+        // Whoever stopped this process for a while may have made it silent.
+        servers.unsure |= matches!(reply, Err(Failure::Theirs(FailureKind::Silence, _)));
+        self.ended(&mut servers, server, reply);
+        servers.is_timeless = false;
+        servers.ticked = Instant::now();
     }
 
-    fn end(self: &Arc<Self>, server: usize, reply: Result<Vec<u8>, Failure>) {
-        self.ended(&mut self.servers(), server, reply);
+    fn fetch(&self, server: usize, way: &Arc<Way>, limit: Option<Duration>) -> Result<Vec<u8>, Failure> {
+        let url = self.urls.get(server).map_or("", |url| url.as_str());
+        // What came from the network may not end in silence. It is that server's doing, so others are asked.
+        let reply = catch_unwind(AssertUnwindSafe(|| self.client.fetch(url, way, limit)));
+        let broke =
+            || Failure::Theirs(FailureKind::Other, "what it said broke yubiotp-ask: report this".into());
+        reply.unwrap_or_else(|_| Err(broke()))
     }
 
     fn ended(self: &Arc<Self>, servers: &mut Servers, server: usize, reply: Result<Vec<u8>, Failure>) {
@@ -188,6 +225,7 @@ impl Round {
             self.ask_next(servers);
         }
         if servers.asked.len() == self.urls.len() && servers.asked.iter().all(|asked| asked.ended) {
+            unless_unsure(servers);
             // Nothing more to tell: the closed socket says so. Still held, so nobody is within an event.
             std::process::exit(0);
         }
@@ -195,14 +233,19 @@ impl Round {
 
     /// That a server failed is told only if there was time to hear it, before the deadline.
     fn unless_held_up(&self, servers: &mut Servers) {
-        if servers.held_up() || self.clock.until(self.clock.deadline).is_zero() {
+        if !servers.held_up() && !self.clock.until(self.clock.deadline).is_zero() {
+            return;
+        }
+        if !servers.is_timeless {
             unable(servers, "it was stopped, or got no processor");
         }
+        servers.unsure = true;
     }
 
     /// The deadline: says who is silent still.
     fn last_words(&self, mut servers: MutexGuard<'_, Servers>) {
         self.unless_held_up(&mut servers);
+        unless_unsure(&mut servers);
         for (server, asked) in servers.asked.iter_mut().enumerate() {
             if !asked.ended {
                 let (kind, why) = self.client.no_answer(&asked.way);
@@ -221,9 +264,17 @@ impl Asked {
     }
 }
 
+/// Servers that nobody could ask in time are not called silent, nor those that nothing kept the time for.
+fn unless_unsure(servers: &mut Servers) {
+    if servers.unsure || !servers.waiting.is_empty() {
+        let why = servers.no_thread.take().unwrap_or_default();
+        unable(servers, &format!("no thread: {why}"));
+    }
+}
+
 /// The end: what this host lacks may not look like servers that failed. They are still held, so nobody is within an
 /// event.
 fn unable(_held: &mut Servers, why: &str) -> ! {
-    tell(&Event::Unable { why: format!("this host has not what it takes to ask: {why}") });
+    tell(&Event::Unable { why: format!("this host lacks the resources to ask: {why}") });
     std::process::exit(1)
 }

@@ -54,7 +54,9 @@ fn run() -> Result<(), String> {
 
     // What only root may read is read as root, and nothing of it comes from the network.
     let client = net::Client::prepare(&question)?;
-    root::give_up()?;
+    if let Some(what) = root::give_up()? {
+        talk::tell(&Event::Note { what });
+    }
     confine::confine(client.ports())?;
 
     ask::round(client, question.urls, clock, rest);

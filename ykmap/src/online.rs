@@ -113,7 +113,8 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     program.say(question.write().as_bytes())?;
     loop {
         match program.listen()? {
-            Heard::Event(Event::Asked { server: 0 }) => {}
+            // Whoever asks looks at the program by itself.
+            Heard::Event(Event::Asked { server: 0 } | Event::Note { .. }) => {}
             Heard::Event(Event::Reply { server: 0, ms, body }) => {
                 return Ok(Probed::Reply { ms, said: asked.judge(&body), time: time_of(&body) });
             }

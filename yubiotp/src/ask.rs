@@ -180,6 +180,11 @@ pub enum Event {
         /// Why, in words for the log.
         why: String,
     },
+    /// Something that the administrator should know. It changes nothing.
+    Note {
+        /// What, in words for the log.
+        what: String,
+    },
     /// Nobody can be asked: a file that the question names cannot be used, or the host lacks what it takes.
     Unable {
         /// Why, in words for the log.
@@ -270,6 +275,7 @@ impl Event {
             Self::Failed { server, kind, ms, why } => {
                 (format!("failed {server} {} {ms}", kind.name()), cut(why).as_bytes())
             }
+            Self::Note { what } => ("note".into(), cut(what).as_bytes()),
             Self::Unable { why } => ("unable".into(), cut(why).as_bytes()),
         };
         let mut text = format!("{head} {}\n", rest.len()).into_bytes();
@@ -342,7 +348,7 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let (server, ms, length) = match (word, numbers.as_slice()) {
         ("asked", [server]) => return Ok(Some((Event::Asked { server: index(*server)? }, begins))),
         ("reply" | "failed", [server, ms, length]) => (index(*server)?, *ms, *length),
-        ("unable", [length]) => (0, 0, *length),
+        ("note" | "unable", [length]) => (0, 0, *length),
         _ => return Err(BadEvent),
     };
     let limit = if word == "reply" { MAX_REPLY } else { MAX_WHY };
@@ -357,6 +363,7 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let event = match (word, kind) {
         ("reply", _) => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
         ("failed", Some(kind)) => Event::Failed { server, kind, ms, why: words()? },
+        ("note", _) => Event::Note { what: words()? },
         _ => Event::Unable { why: words()? },
     };
     Ok(Some((event, ends)))
@@ -479,6 +486,7 @@ mod tests {
                 .prop_map(|(server, ms, body)| Event::Reply { server, ms, body: body.into() }),
             (server, proptest::sample::select(&FailureKind::ALL[..]), any::<u32>(), "\\PC{0,80}")
                 .prop_map(|(server, kind, ms, why)| Event::Failed { server, kind, ms, why }),
+            "\\PC{0,80}".prop_map(|what| Event::Note { what }),
             "\\PC{0,80}".prop_map(|why| Event::Unable { why }),
         ]
     }

@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+pub mod account;
 pub mod ask;
 pub mod block;
 pub mod id;

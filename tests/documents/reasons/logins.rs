@@ -5,7 +5,7 @@ use crate::source::{Which, sentences};
 use std::collections::BTreeSet;
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 24] = [
+pub(super) const SAY: [(&str, Which); 25] = [
     ("pam_yubiotp/src/log.rs", Which::All),
     ("pam_yubiotp/src/login.rs", Which::All),
     ("pam_yubiotp/src/conversation.rs", Which::All),
@@ -14,6 +14,7 @@ pub(super) const SAY: [(&str, Which); 24] = [
     ("yubiotp/src/mapping.rs", Which::Errors),
     ("yubiotp/src/id.rs", Which::Errors),
     ("yubiotp/src/modhex.rs", Which::Errors),
+    ("yubiotp/src/account.rs", Which::Errors),
     ("yubiotp/src/ask.rs", Which::Errors),
     ("yubiotp/src/ykval.rs", Which::Errors),
     ("yubiotp/src/ykval/reply.rs", Which::All),

@@ -18,6 +18,7 @@ fn the_life_of_a_host() {
     let installed = root.tree();
     root.story.did("(what came)", &installed.brought(&before).join("\n"));
     assert_eq!(root.status(), "install ok installed");
+    root.run("getent passwd yubiotp-ask").ok().says("/nologin");
     let modes = "stat -c '%A %U:%G %n' /etc/yubiotp /etc/yubiotp/* /var/lib/yubiotp /var/lib/yubiotp/*";
     assert_eq!(
         root.run(modes).ok().said.lines().collect::<Vec<_>>(),

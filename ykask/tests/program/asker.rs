@@ -20,6 +20,8 @@ pub(crate) struct Asker {
     pub(crate) socket: UnixStream,
     events: Events,
     began: Instant,
+    /// What it noted beside, which `next` leaves out.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A question of nothing special.
@@ -60,7 +62,7 @@ pub(crate) fn start_as(command: &mut Command) -> Asker {
     let child = command.stdin(input).stdout(output).stderr(Stdio::null()).spawn().unwrap();
     // The command keeps its ends of the socket.
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    Asker { child, socket, events: Events::default(), began: Instant::now() }
+    Asker { child, socket, events: Events::default(), began: Instant::now(), notes: Vec::new() }
 }
 
 /// Asks, and reads to the end.
@@ -96,6 +98,10 @@ impl Asker {
         loop {
             if let Some(event) = self.events.next() {
                 let event = event.unwrap();
+                if let Event::Note { what } = event {
+                    self.notes.push(what);
+                    continue;
+                }
                 if let Event::Failed { why, .. } | Event::Unable { why } = &event {
                     assert!(!why.contains(&OTP[..20]), "{why}");
                 }

@@ -17,5 +17,6 @@ mod proxies;
 mod replies;
 mod round;
 mod server;
+mod threads;
 mod tls;
 mod usage;

@@ -15,6 +15,8 @@ pub struct Round<'a> {
     servers: &'a [Server],
     question: Asked<'a>,
     fates: Vec<Fate>,
+    /// What the program has to say beside: the last thing.
+    note: Option<String>,
 }
 
 /// What became of a server.
@@ -49,13 +51,17 @@ impl<'a> Round<'a> {
     /// A round that begins. The servers stand in the order of the question's URLs.
     #[must_use]
     pub fn new(servers: &'a [Server], question: Asked<'a>) -> Self {
-        Self { servers, question, fates: vec![Fate::NotAsked; servers.len()] }
+        Self { servers, question, fates: vec![Fate::NotAsked; servers.len()], note: None }
     }
 
     /// Takes what the program tells.
     pub fn take(&mut self, event: Event) -> Step {
         let server = match &event {
             Event::Unable { why } => return Step::Unable(why.clone()),
+            Event::Note { what } => {
+                self.note = Some(what.clone());
+                return Step::Wait;
+            }
             Event::Asked { server } | Event::Reply { server, .. } | Event::Failed { server, .. } => *server,
         };
         let Some(fate) = self.fates.get_mut(server) else { return Step::Nonsense };
@@ -117,8 +123,8 @@ impl<'a> Round<'a> {
     }
 
     fn told(&self, tell: impl Fn(&Server, &Fate) -> Option<String>) -> String {
-        let told: Vec<_> =
-            self.servers.iter().zip(&self.fates).filter_map(|(name, fate)| tell(name, fate)).collect();
+        let told = self.servers.iter().zip(&self.fates).filter_map(|(name, fate)| tell(name, fate));
+        let told: Vec<_> = told.chain(self.note.clone()).collect();
         told.join("; ")
     }
 }
@@ -188,6 +194,16 @@ mod tests {
         assert_eq!(round.take(failed(0, FailureKind::Connect)), Step::Wait);
         assert_eq!(round.all(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
         assert_eq!(round.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
+    }
+
+    #[test]
+    fn a_note_is_told_and_changes_nothing() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+        assert_eq!(round.take(Event::Note { what: "as nobody".into() }), Step::Wait);
+        round.take(Event::Asked { server: 0 });
+        assert!(matches!(round.take(reply(0, OK)), Step::Decided(_)));
+        assert_eq!(round.asked(7), "https://a: OK (7 ms); as nobody");
     }
 
     /// The hedge was paid for a server that is named.

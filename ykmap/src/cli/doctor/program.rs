@@ -10,9 +10,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use ykmap::Fault;
 use ykmap::file::{self, Audience, FileFault};
+use yubiotp::account::{self, NOBODY, PASSWD};
 
 /// How long it may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest `/etc/passwd` that is read, in bytes, as `yubiotp-ask` has it.
+const MOST_PASSWD: u64 = 8 << 20;
 
 pub(super) fn look(report: &mut Report, cases: &[Case]) {
     let programs: BTreeSet<_> = cases.iter().filter_map(|case| Some(&case.settings.online()?.ask)).collect();
@@ -36,6 +40,13 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
         } else {
             elf::objection(path, "the program")
         };
+        if let Err(why) = file::read(Path::new(PASSWD), MOST_PASSWD, Audience::Everyone)
+            .map_err(|fault| fault.to_string())
+            .and_then(|passwd| account::find(&passwd).map_err(|why| why.to_string()))
+        {
+            let what = format!("has no user of its own, and runs as uid {NOBODY}, which others may share");
+            report.add(Room::Program, Level::Note, path.display(), what, why);
+        }
         match objection.map_or_else(|| version(path), |(what, change)| Err((Level::Error, what, change))) {
             Ok(version) => report.good(Room::Program, path.display(), version),
             Err((level, what, change)) => report.add(Room::Program, level, path.display(), what, change),
