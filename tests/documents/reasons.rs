@@ -47,7 +47,7 @@ fn logs() -> [Log; 2] {
 }
 
 /// Every source file of a folder, by its path in the checkout.
-fn sources(folder: &str) -> Vec<String> {
+pub(crate) fn sources(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(crate::root().join(folder)).unwrap() {
         let path = entry.unwrap().path();

@@ -115,3 +115,13 @@ fn sentences_are_found() {
     let constants = BTreeMap::from([("WHY", "for this")]);
     assert_eq!(template("{a}{b}: {why:?} {WHY}", &constants), "{}: {} for this");
 }
+
+/// Two lists of the same files would come to differ.
+#[test]
+fn the_systems_bundles_are_listed_in_one_place() {
+    let packages = ["yubiotp", "ykmap", "ykask", "ykval", "pam_yubiotp"];
+    let sources = packages.iter().flat_map(|package| crate::reasons::sources(&format!("{package}/src")));
+    let listed: Vec<_> =
+        sources.filter(|path| text_of(path).contains("/etc/ssl/certs/ca-certificates.crt\"")).collect();
+    assert_eq!(listed, ["yubiotp/src/authorities.rs"]);
+}

@@ -15,14 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use yubiotp::Position;
-
-/// Where systems keep the certificate authorities that they trust, in one file.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Arch
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
-    "/etc/ssl/ca-bundle.pem",                            // openSUSE
-    "/etc/ssl/cert.pem",                                 // Alpine
-];
+use yubiotp::authorities::BUNDLES;
 
 /// More than any answer has.
 const MOST_ANSWER: usize = 512;

@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod account;
 pub mod ask;
+pub mod authorities;
 pub mod block;
 pub mod id;
 pub mod key;

@@ -7,16 +7,7 @@ use rustls::pki_types::CertificateDer;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// Where systems keep their bundle. Never what the environment says, and none that is compiled in: a site that takes an
-/// authority out of its system means it.
-const SYSTEM: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Arch
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
-    "/etc/pki/tls/certs/ca-bundle.crt",                  // RHEL, older
-    "/etc/ssl/ca-bundle.pem",                            // SUSE
-    "/etc/ssl/cert.pem",                                 // Alpine
-];
+use yubiotp::authorities::BUNDLES;
 
 /// The most entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 4096;
@@ -40,8 +31,8 @@ struct Found {
 pub(crate) fn read(named: Option<&str>) -> Result<(RootCertStore, String), String> {
     let mut found = Found { store: RootCertStore::empty(), seen: BTreeSet::new() };
     let Some(named) = named else {
-        let from = SYSTEM.iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
-            format!("no certificate authorities: none of {} exists: set ca", SYSTEM.join(", "))
+        let from = BUNDLES.iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
+            format!("no certificate authorities: none of {} exists: set ca", BUNDLES.join(", "))
         })?;
         let text = files::read(Path::new(from), Kind::Found)?;
         found.add(from, &text, Bad::Skip)?;

@@ -7,17 +7,9 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use std::path::Path;
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use yubiotp::authorities::BUNDLES;
 
 const MOST_AUTHORITIES: u64 = 16 << 20;
-
-/// Where systems keep their bundle. None is compiled in: a site that takes an authority out of its system means it.
-const SYSTEM: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Arch
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
-    "/etc/pki/tls/certs/ca-bundle.crt",                  // RHEL, older
-    "/etc/ssl/ca-bundle.pem",                            // SUSE
-    "/etc/ssl/cert.pem",                                 // Alpine
-];
 
 /// What connects; where TLS is not used it trusts nobody, and is not asked.
 pub(super) fn connector(used: bool, ca: Option<&Path>) -> Result<MakeRustlsConnect, String> {
@@ -33,8 +25,8 @@ pub(super) fn connector(used: bool, ca: Option<&Path>) -> Result<MakeRustlsConne
 fn roots(named: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let path =
-        named.or_else(|| SYSTEM.iter().map(Path::new).find(|path| path.exists())).ok_or_else(|| {
-            format!("no certificate authorities: none of {} exists: set postgres.ca", SYSTEM.join(", "))
+        named.or_else(|| BUNDLES.iter().map(Path::new).find(|path| path.exists())).ok_or_else(|| {
+            format!("no certificate authorities: none of {} exists: set postgres.ca", BUNDLES.join(", "))
         })?;
     let text = file::read(path, Audience::Everyone, MOST_AUTHORITIES).map_err(|why| why.to_string())?;
     for certificate in CertificateDer::pem_slice_iter(&text) {
