@@ -222,7 +222,7 @@ impl Settings {
         let mut warnings = Vec::new();
         if open_key {
             warnings.push(format!(
-                "{}: others may read it, and it holds api_key: move that into a file of root's alone (api_key_file)",
+                "{}: others may read it, and it holds api_key: move the key to a file that only root can read (api_key_file)",
                 path.display()
             ));
         }

@@ -54,6 +54,26 @@ fn advice_is_about_what_failed() {
     }
 }
 
+/// The key signs an answer, and hides nothing.
+#[test]
+fn http_to_another_host() {
+    for (url, settings, warns) in [
+        ("http://192.0.2.1", "", true),
+        ("http://127.0.0.1:1", "proxy = \"http://127.0.0.1:1\"", true),
+        ("http://127.0.0.1:1", "", false),
+        ("https://192.0.2.1", "", false),
+    ] {
+        let host = host(&[url.to_owned()], settings);
+        let visit = host.doctor(&["--no-servers"]);
+        let warnings = visit.of("warning");
+        assert_eq!(!warnings.is_empty(), warns, "{url} {settings}: {warnings:?}");
+        if warns {
+            let words = [url, "hold it back", "use an https URL"];
+            visit.finds("warning", "settings", &host.place.config(), &words);
+        }
+    }
+}
+
 /// A risk that the site takes is told each time.
 #[test]
 fn a_site_that_accepts_replays() {

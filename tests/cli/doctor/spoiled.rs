@@ -280,7 +280,7 @@ fn settings() {
     spoiled(|host| {
         host.place.online("online", &["http://127.0.0.1:1".into()], "");
         chmod(&host.place.config(), 0o644);
-        ("warning", "settings", host.place.config(), &["it holds api_key", "move that into a file of root's"])
+        ("warning", "settings", host.place.config(), &["it holds api_key", "move the key to a file"])
     });
     // By arguments, the line is to be known.
     spoiled(|host| {

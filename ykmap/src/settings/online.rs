@@ -166,29 +166,29 @@ impl GivenOnline {
             (None, None) => None,
         };
         let mut warnings = Vec::new();
-        if key.is_none() {
-            // Through a proxy, even what goes to this host leaves it.
-            let open =
-                |server: &&Server| !server.is_https() && (self.proxy.is_some() || !server.is_loopback());
-            match servers.iter().find(open) {
-                Some(server) if self.plain_http == Some(true) => warnings.push(format!(
-                    "{server} is asked over plain http and without api_key: whoever is on the way can say yes (plain_http)"
-                )),
-                Some(server) => {
-                    let way = if self.proxy.is_some() { " (through the proxy, even what is on this host)" } else { "" };
-                    return Err(fault(format!(
-                        "{server} would be believed unsigned and unencrypted{way}: give api_key_file, or an https URL, or allow it (plain_http)"
-                    )));
-                }
-                None => {}
+        // Through a proxy, even what goes to this host leaves it.
+        let open = |server: &&Server| !server.is_https() && (self.proxy.is_some() || !server.is_loopback());
+        match servers.iter().find(open) {
+            Some(server) if key.is_some() => warnings.push(format!(
+                "{server} is asked over plain http, so whoever is on the way can read an OTP, hold it back and use it: use an https URL"
+            )),
+            Some(server) if self.plain_http == Some(true) => warnings.push(format!(
+                "{server} is asked over plain http and without api_key, so whoever is on the way can say yes, and read, hold back and use an OTP (plain_http): use an https URL"
+            )),
+            Some(server) => {
+                let way = if self.proxy.is_some() { " (through the proxy, even what is on this host)" } else { "" };
+                return Err(fault(format!(
+                    "{server} would be believed unsigned and unencrypted{way}: give api_key_file, or an https URL, or allow it (plain_http)"
+                )));
             }
-            // A port below 1024 is root's to give away.
-            let taken = |server: &&Server| !server.is_https() && !server.has_root_port();
-            if let Some(server) = servers.iter().find(taken).filter(|_| warnings.is_empty()) {
-                warnings.push(format!(
-                    "{server} is believed without api_key: whoever on this host takes that port while the server is down can say yes"
-                ));
-            }
+            None => {}
+        }
+        // A port below 1024 is root's to give away.
+        let taken = |server: &&Server| !server.is_https() && !server.has_root_port();
+        if let Some(server) = servers.iter().find(taken).filter(|_| key.is_none() && warnings.is_empty()) {
+            warnings.push(format!(
+                "{server} is believed without api_key, so whoever on this host takes that port while the server is down can say yes: give api_key_file"
+            ));
         }
         let milliseconds = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let deadline = self.deadline.unwrap_or(5).saturating_mul(1000);

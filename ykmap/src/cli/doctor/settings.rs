@@ -139,10 +139,8 @@ fn load(report: &mut Report, group: Group) -> Option<Settings> {
     }
     for warning in &settings.warnings {
         let own = warning.strip_prefix(&format!("{}: ", path.display())).unwrap_or(warning);
-        let (what, change) = match own.rsplit_once(": move") {
-            Some((what, change)) => (what, format!("move{change}")),
-            None => (own, "give api_key_file, and https URLs".to_owned()),
-        };
+        // Each ends with what to change.
+        let (what, change) = own.rsplit_once(": ").unwrap_or((own, ""));
         report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
     }
     if settings.mode == Mode::OnlineThenOffline
