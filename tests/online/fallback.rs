@@ -8,8 +8,8 @@ use std::sync::Barrier;
 use std::thread;
 use tests::place::Place;
 use tests::tls::{Authority, Kind};
-use tests::validation::manners::{LIES, SLOW};
-use tests::validation::{BlackHole, Exchange, Server, Wire, dead};
+use tests::validation::manners::{LIES, Named, SLOW};
+use tests::validation::{BlackHole, Server, Wire, dead};
 
 const MODE: &str = "online-then-offline";
 const YES: &str = "PAM_SUCCESS";
@@ -196,7 +196,7 @@ fn of_several() {
 #[test]
 fn fourteen_at_once() {
     let World { place, mut key, server } = world(274);
-    let busy: [(&str, fn(&Exchange) -> tests::validation::Answer); 3] = [
+    let busy: [Named; 3] = [
         ("429", |x| x.signed(&x.but("status", "BACKEND_ERROR")).status("429 Too Many Requests")),
         ("503", |x| x.signed(&x.but("status", "BACKEND_ERROR")).status("503 Service Unavailable")),
         ("BACKEND_ERROR", |x| x.signed(&x.but("status", "BACKEND_ERROR"))),
