@@ -300,8 +300,8 @@ fn flood(
     told
 }
 
-/// One client too often: BACKEND_ERROR, which no client takes for a no. A used OTP is used however often it is asked about,
-/// and uses up nothing; nor does one who cannot sign.
+/// A client above its rate gets BACKEND_ERROR, which no client takes for a refusal. Questions about a used OTP do not
+/// count, and neither do unsigned ones against the rate of those that sign.
 #[test]
 fn too_often() {
     let site = Site::sqlite();
@@ -327,7 +327,7 @@ fn too_often() {
     let mut anybody = |key: &mut SoftYubiKey| {
         unsigned.ask(&Question::new(&limited, &key.press())).unwrap().says() == "BACKEND_ERROR"
     };
-    assert!(keys[20..].iter_mut().any(&mut anybody), "who cannot sign has no limit");
+    assert!(keys[20..].iter_mut().any(&mut anybody), "unsigned questions have no limit");
     let said: Vec<_> = keys[2..19].iter_mut().map(|key| ask(&limited, &key.press())).collect();
     assert_eq!(said.iter().filter(|said| *said == "200 OK").count(), 3, "{said:?}");
     assert_eq!(said[16], "200 BACKEND_ERROR", "{said:?}");

@@ -1,4 +1,4 @@
-//! A used OTP stays used: whatever is asked beside it, above every rate and at capacity, the server that knows it says so.
+//! A used OTP stays used: above every rate, beside a flood and at capacity the server answers that it was used.
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::soft_yubikey::SoftYubiKey;
-use tests::ykvald::{Client, Connection, Question, Site, Ykvald};
+use tests::ykvald::{Client, Connection, Question, Site, Ykvald, get};
 
 on_both_stores!(above_every_rate, beside_a_flood_of_strangers, at_capacity);
 
 const CLIENTS: usize = 16;
 
-/// What these threads are told, who all ask at once about this OTP.
+/// The answers to as many questions about this OTP, all sent at once, and how often each came.
 fn at_once(server: &Ykvald, client: &Client, otp: &str, signed: bool) -> BTreeMap<String, usize> {
     let start = Barrier::new(CLIENTS);
     let mut counts = BTreeMap::new();
@@ -68,10 +68,10 @@ fn above_every_rate(site: &Site) {
     let log = server.log();
     assert!(log.contains("event=many-refusals"), "{log}");
     let lines = log.lines().filter(|line| line.contains("status=REPLAYED_OTP")).count();
-    assert!((5..100).contains(&lines), "{lines} of 160 refusals are in the log");
+    assert!((2..100).contains(&lines), "{lines} of 160 refusals are in the log");
 }
 
-/// Who knows a client's id and a used OTP keeps nobody out, and gets no other answer by asking often.
+/// A stranger who knows a client's id and a used OTP neither keeps anybody out nor gets another answer by asking often.
 fn beside_a_flood_of_strangers(site: &Site) {
     site.settings("[limits]\ntoken_rate = 3\nclient_rate = 20\n");
     let mut keys = site.keys(2510..2512);
@@ -117,7 +117,8 @@ fn beside_a_flood_of_strangers(site: &Site) {
     });
 }
 
-/// Key storage modules that are silent hold every place that there is; what the store alone decides is decided.
+/// Questions to a silent key storage module take up all of `in_flight`; what a read of the store decides is still
+/// answered.
 fn at_capacity(site: &Site) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());
@@ -137,16 +138,14 @@ fn at_capacity(site: &Site) {
         })
         .collect();
     let begun = Instant::now();
+    while !get(server.address(), "/metrics").unwrap().body.contains("\nykvald_in_flight 3\n") {
+        assert!(begun.elapsed() < Duration::from_secs(1), "there is room");
+    }
     let mut ask = |otp: &str| {
         let reply = connection.ask(&Question::new(client, otp).signed(&client.key)).unwrap();
         assert!(reply.is_signed_with(&client.key), "{reply:?}");
         format!("{} {}", reply.status, reply.says())
     };
-    while ask(&SoftYubiKey::numbered(2540).press()) != "200 BACKEND_ERROR"
-        || begun.elapsed().as_millis() < 100
-    {
-        assert!(begun.elapsed() < Duration::from_secs(1), "there is room");
-    }
     assert_eq!(ask(&used), "200 REPLAYED_OTP");
     assert_eq!(ask(&keys[1].press()), "200 BAD_OTP");
     assert_eq!(ask(&keys[0].press()), "200 BACKEND_ERROR", "a fresh one has to be written");

@@ -42,7 +42,7 @@ impl Limits {
     }
 
     /// Whether this may be done for a client now; trying counts. A rate of 0 is no limit. What reading the store decides
-    /// is not counted: so nobody who has only used or forged OTPs uses up a client's rate.
+    /// is not counted: used and forged OTPs use up nothing of a client's rate.
     pub fn client(&self, id: ClientId, proven: bool, work: Work, rate: u32) -> bool {
         let Some(rate) = NonZeroU32::new(rate) else { return true };
         let known = self.clients.read().unwrap_or_else(PoisonError::into_inner).get(&rate).cloned();
@@ -53,8 +53,8 @@ impl Limits {
         rates.check_key(&((id, proven), work)).is_ok()
     }
 
-    /// Whether the log is to have one more refusal of this client about this token; asking counts. By client, so that
-    /// nobody keeps the refusals of others out of the log.
+    /// Whether to log one more refusal of this client about this token; asking counts. Each client has its own count, so
+    /// that none keeps the refusals of others out of the log.
     pub fn token(&self, client: ClientId, proven: bool, token: PublicId) -> bool {
         self.tokens.as_ref().is_none_or(|rates| rates.check_key(&((client, proven), token)).is_ok())
     }

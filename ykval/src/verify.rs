@@ -7,7 +7,7 @@
 //! says so, whatever else it lacks: one read of the token decides it, and limits apply only to what comes after that
 //! read (advancing the token, or asking a key storage module). What is answered about such an OTP:
 //!
-//! | state of the server | used | forged | token disabled |
+//! | state of the server | used OTP | forged OTP | disabled token |
 //! |---|---|---|---|
 //! | nothing is wrong | REPLAYED_OTP, REPLAYED_REQUEST | BAD_OTP | BAD_OTP |
 //! | the client is above its rate | the same | the same | the same |
@@ -196,7 +196,7 @@ struct Genuine {
     timestamp: u32,
 }
 
-/// Who asks, and what may be done for them.
+/// A client, and what may be done for it.
 struct Asking<'a> {
     client: &'a Known,
     id: ClientId,

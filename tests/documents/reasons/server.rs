@@ -113,14 +113,13 @@ pub(super) fn log() -> Log {
     }
 }
 
-/// SQL, and the lines of a key storage module.
+/// SQL, the lines of a key storage module, and HTTP.
 fn is_for_a_machine(text: &str) -> bool {
     const SQL: [&str; 14] = [
         "SELECT", "INSERT", "UPDATE", "DELETE", "SET", "WHERE", "VALUES", "FROM", "SHOW", "CREATE", "PRAGMA",
         "ORDER", "ON", "BEGIN",
     ];
-    let begins =
-        |text: &str| text.starts_with("PRAGMA ") || text.starts_with("OK ") || text.starts_with("ERR ");
+    let begins = |text: &str| ["PRAGMA ", "OK ", "ERR ", "HTTP/"].iter().any(|head| text.starts_with(head));
     begins(text) || text.split_whitespace().any(|word| SQL.contains(&word))
 }
 

@@ -8,6 +8,7 @@ use super::stop::{self, Phase};
 use super::tls::Certificate;
 use super::{ServeFault, Shared};
 use listenfd::ListenFd;
+use rustix::net::{SendFlags, send};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
@@ -170,6 +171,27 @@ enum Stream {
     Unix(UnixStream),
 }
 
+/// Sent where there is no place for a connection: a client that gets no byte takes the server for a dead one.
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 21\r\n\
+    connection: close\r\n\r\ntoo many connections\n";
+
+/// The same on a listener with TLS: the fatal alert `internal_error`.
+const NO_PLACE_BY_TLS: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
+
+impl Stream {
+    /// Sends that there is no place, and closes.
+    fn turn_away(self, tls: bool) {
+        let words = if tls { NO_PLACE_BY_TLS } else { NO_PLACE };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        // A client that has gone away misses nothing.
+        let _ = match &self {
+            Self::Tcp(stream) => send(stream, words, flags),
+            Self::Unix(stream) => send(stream, words, flags),
+        };
+    }
+}
+
 /// A socket, and what is answered there.
 pub(super) struct Listener {
     pub(super) socket: Socket,
@@ -211,7 +233,7 @@ impl Listener {
                 shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
             }
             let Ok((place, stay)) = place else {
-                drop(stream);
+                stream.turn_away(self.tls.is_some());
                 shared.metrics.connections_refused.inc();
                 continue;
             };

@@ -114,7 +114,7 @@ impl Metrics {
         let connections = counter("connections_accepted", "Connections that were taken");
         let connections_brief =
             counter("connections_brief", "Connections beyond limits.connections, for one request each");
-        let connections_refused = counter("connections_refused", "Connections beyond those, closed at once");
+        let connections_refused = counter("connections_refused", "Connections beyond those, turned away");
         let connections_cut = counter("connections_cut", "Connections that were idle, or slow, for too long");
         let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
         let log_lines_lost = counter("log_lines_lost", "Decisions that could not be logged");

@@ -153,6 +153,29 @@ async fn a_handshake_that_does_not_come_is_cut() {
     }
 }
 
+/// Beyond the limit of connections a client gets one answer, by TLS; far beyond it, an alert of TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit() {
+    let server = Authority::new();
+    let files = |config: &mut Config, at: &Path| config.tls = Some(server.files(at, None));
+    let site = Site::with("[limits]\nconnections = 0", 1, files).await;
+    let mut wire = server.connect(site.address(), None).await.unwrap();
+    assert_eq!(wire.get(&verify(&otp(0, 0))).await.status(), "OK");
+    assert_eq!(wire.closed_within(Duration::from_secs(5)).await.as_deref(), Some(""));
+    let mut silent = Vec::new();
+    for _ in 0..super::super::BRIEF {
+        silent.push(site.connect().await);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = std::time::Instant::now();
+    let refused = server.connect(site.address(), None).await.err();
+    // On a slow machine the first ones are over by now.
+    if begun.elapsed() < Duration::from_millis(500) {
+        let why = refused.unwrap().to_string();
+        assert!(why.contains("InternalError"), "{why}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_decryption_wants_a_certificate() {
     let (server, clients) = (Authority::new(), Authority::new());
