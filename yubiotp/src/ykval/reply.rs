@@ -116,11 +116,15 @@ pub enum NoAnswer {
     /// It answers another question, or does not say which.
     #[error("its reply ({}) is not to this question (another nonce)", .0.name())]
     OtherNonce(Status),
-    /// OK, and no sessioncounter and sessionuse.
-    #[error("its OK does not say how far the token has come (sessioncounter, sessionuse)")]
+    /// OK, and no sessioncounter and sessionuse, or some that no YubiKey has.
+    #[error(
+        "its OK does not say how far the token has come: sessioncounter and sessionuse are missing or impossible"
+    )]
     NoPosition,
-    /// OK, and it names another position than the OTP has.
-    #[error("its OK is about another OTP: it says {said}, and the OTP has {has}")]
+    /// OK, and it names another position than the OTP has: the server is wrong, for the host has decrypted the OTP.
+    #[error(
+        "the server is wrong, not the OTP: its OK (sessioncounter, sessionuse) says {said}, and the OTP has {has}"
+    )]
     OtherPosition {
         /// What the reply says.
         said: Position,

@@ -164,6 +164,25 @@ fn an_ok_says_how_far_the_token_has_come() {
     assert_eq!(judge_by(signed(&ok_lines()).as_bytes(), Some(AT), Some(&key())), Ok(Said::Ok(AT)));
 }
 
+/// yubival 0.2.0 has the two counters the other way round. It is not the OTP that is wrong.
+#[test]
+fn swapped_counters_are_the_servers_fault() {
+    for (counter, session_use) in [(18, 3), (300, 3)] {
+        let has = Position::yubikey(counter, session_use);
+        let swapped = ok_lines()
+            .replace("sessioncounter=1", &format!("sessioncounter={session_use}"))
+            .replace("sessionuse=0", &format!("sessionuse={counter}"));
+        let why = judge_by(signed(&swapped).as_bytes(), Some(has), Some(&key())).unwrap_err();
+        match why {
+            NoAnswer::OtherPosition { said, has: it } => {
+                assert_eq!((said, it), (Position::yubikey(3, 18), has));
+                assert!(why.to_string().starts_with("the server is wrong"), "{why}");
+            }
+            why => assert_eq!((why, counter), (NoAnswer::NoPosition, 300), "no session has used 300 OTPs"),
+        }
+    }
+}
+
 #[test]
 fn without_a_key_a_signature_is_not_looked_at() {
     assert_eq!(judge_by(ok_lines().as_bytes(), None, None), Ok(Said::Ok(AT)));
