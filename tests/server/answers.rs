@@ -65,12 +65,7 @@ fn the_first_thing_that_is_wrong_decides(site: &Site) {
     for (what, question, status, signed) in [
         ("no nonce, and no otp", right.clone().without("nonce").without("otp"), "MISSING_PARAMETER", none),
         ("an empty nonce", right.clone().with("nonce", ""), "MISSING_PARAMETER", none),
-        (
-            "sl=101, and a bad otp",
-            right.clone().with("sl", "101").with("otp", "x"),
-            "MISSING_PARAMETER",
-            none,
-        ),
+        ("sl=-5, and a bad otp", right.clone().with("sl", "-5").with("otp", "x"), "MISSING_PARAMETER", none),
         ("sl=-1", right.clone().with("sl", "-1"), "MISSING_PARAMETER", none),
         ("sl=slow", right.clone().with("sl", "slow"), "MISSING_PARAMETER", none),
         ("timeout=soon", right.clone().with("timeout", "soon"), "MISSING_PARAMETER", none),
@@ -80,7 +75,7 @@ fn the_first_thing_that_is_wrong_decides(site: &Site) {
         ("an otp of 65 characters", right.clone().with("otp", &"c".repeat(65)), "BAD_OTP", none),
         (
             "an otp with a blank",
-            right.clone().with("otp", &format!(" {}", right.value("otp"))),
+            right.clone().with("otp", &format!("x {}", right.value("otp"))),
             "BAD_OTP",
             none,
         ),
@@ -106,7 +101,6 @@ fn the_first_thing_that_is_wrong_decides(site: &Site) {
         ),
         ("a wrong h", right.clone().with("h", wrong_h), "BAD_SIGNATURE", signing),
         ("an h that is no base64", right.clone().with("h", "%%%"), "BAD_SIGNATURE", signing),
-        ("an empty h", right.clone().with("h", ""), "BAD_SIGNATURE", signing),
         ("the key of another client", right.clone().signed(&off.key), "BAD_SIGNATURE", signing),
         (
             "something beside the signature",
@@ -182,7 +176,12 @@ fn ways_to_ask(site: &Site) {
         ("sl", "fast"),
         ("sl", "secure"),
         ("sl", ""),
+        ("sl", "101"),
+        ("sl", "50%"),
+        ("sl", "1.5"),
+        ("sl", "0"),
         ("timeout", "8"),
+        ("timeout", "12345678901"),
         ("timeout", ""),
         ("timestamp", "0"),
         ("timestamp", ""),
@@ -204,7 +203,48 @@ fn ways_to_ask(site: &Site) {
     let form = next().signed(signing);
     let path = "/wsapi/2.0/verify?timestamp=1";
     let reply = connection.post(path, &form.query()).unwrap();
-    assert_ne!(reply.says(), "OK", "what stands beside the form is not under its signature");
+    assert_exact(&reply, &[("status", "MISSING_PARAMETER")], "", "a form beside a query");
+    let query = next().signed(signing);
+    let target = format!("/wsapi/2.0/verify?{}", query.query());
+    assert_exact(&connection.post(&target, "").unwrap(), &ok(&query), signing, "POST with a query");
+    let query = next().signed(signing);
+    let head = format!("POST /wsapi/2.0/verify?{} HTTP/1.1\r\nHost: a\r\n", query.query());
+    connection.send(head + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+    assert_exact(&connection.read().unwrap(), &ok(&query), signing, "something posted beside a query");
+    let parts = next().with("app", "a b\r\nc").signed(signing);
+    let part = |(name, value): &(String, String)| {
+        format!("--x-1\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let body = parts.parameters.iter().map(part).collect::<String>() + "--x-1--\r\n";
+    let head =
+        "POST /wsapi/2.0/verify HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=x-1\r\n";
+    connection.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).unwrap();
+    assert_exact(&connection.read().unwrap(), &ok(&parts), signing, "multipart");
+
+    // Blanks and newlines around values do not count, but are signed; they do not come back. An empty h is none.
+    let right = next();
+    let [id, otp, nonce] = ["id", "otp", "nonce"].map(|name| right.value(name).to_owned());
+    let blanks = right.clone().with("id", &format!(" {id}")).with("otp", &format!("{otp}\r\n"));
+    let blanks = blanks.with("nonce", &format!("\t{nonce}\n\0")).with("sl", " 7 ");
+    let h = blanks.clone().signed(signing).value("h").to_owned();
+    let stripped = right.clone().with("h", &h);
+    assert_exact(
+        &connection.ask(&stripped).unwrap(),
+        &[("status", "BAD_SIGNATURE")],
+        signing,
+        "blanks are signed",
+    );
+    let reply = connection.ask(&blanks.clone().with("h", &format!("{h}\n"))).unwrap();
+    assert_exact(&reply, &ok(&right), signing, "blanks");
+    for empty in ["", " ", "\r\n"] {
+        let unsigned = next().with("h", empty);
+        assert_exact(&connection.ask(&unsigned).unwrap(), &ok(&unsigned), signing, "an empty h");
+    }
+    for file in ["/wsapi/2.0/verify.php", "/wsapi/2.0/verify"] {
+        let question = next().signed(signing);
+        let reply = connection.get(&format!("{file}?{}", question.query())).unwrap();
+        assert_exact(&reply, &ok(&question), signing, file);
+    }
     // As browsers and old libraries write it.
     let plus = next().with("app", "a b").signed(signing);
     let query = plus.query().replace("%20", "+");
@@ -225,7 +265,7 @@ fn ways_to_ask(site: &Site) {
     let reply = connection.get(&format!("/wsapi/verify?{}", first.query())).unwrap();
     assert_exact(&reply, &[("status", "REPLAYED_OTP")], signing, "version 1, again");
     let form = next().without("nonce");
-    let reply = connection.post("/wsapi/verify", &form.query()).unwrap();
+    let reply = connection.post("/wsapi/verify.php", &form.query()).unwrap();
     assert_exact(&reply, &[("status", "OK")], signing, "version 1, POST");
 
     // A keyboard of another layout, or caps lock: read, and echoed as it was sent.

@@ -179,6 +179,10 @@ fn fuzz(address: std::net::SocketAddr, client: &Client, mut key: SoftYubiKey, se
             continue;
         };
         let [mut sent, mut meant] = [decode(&query), right.parameters.clone()];
+        // All but the signature is under it; blanks around it do not count, as at YK-VAL.
+        for (_, h) in sent.iter_mut().filter(|(name, _)| name == "h") {
+            *h = h.trim_matches([' ', '\t', '\n', '\r', '\0', '\x0b']).to_owned();
+        }
         sent.sort();
         meant.sort();
         assert_eq!(reply.says() == "OK", sent == meant, "{query}\n{reply:?}\n{right:?}");

@@ -8,6 +8,7 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+mod multipart;
 mod pace;
 mod page;
 mod parameters;

@@ -186,7 +186,9 @@ impl From<KsmFault> for Outcome {
 
 impl From<Malformed> for Outcome {
     fn from(malformed: Malformed) -> Self {
-        Self::new(malformed.status, malformed.why)
+        let mut outcome = Self::new(malformed.status, malformed.why);
+        outcome.decision.client = malformed.client_id;
+        outcome
     }
 }
 
@@ -241,7 +243,7 @@ impl Verifier {
     ) -> Answered {
         let question = match Question::read(version, parameters) {
             Ok(question) => question,
-            Err(malformed) => return write(malformed.into(), None, None),
+            Err(malformed) => return refuse(malformed),
         };
         // What is dropped when the time is over may still advance the token; nobody is told yes of it.
         let until = tokio::time::Instant::now() + self.rules.deadline;
@@ -411,6 +413,12 @@ fn replayed(stored: Position) -> Outcome {
 fn accepted(receipt: &Receipt, timestamp: u32) -> Outcome {
     let position = receipt.position();
     Outcome { timestamp, ..Outcome::new(Status::Ok, "fresh").of(receipt.token()).at(position).echoing() }
+}
+
+/// The answer to a question that cannot be answered.
+#[must_use]
+pub fn refuse(malformed: Malformed) -> Answered {
+    write(malformed.into(), None, None)
 }
 
 /// Version 1 knows no echo: it has no nonce.

@@ -20,7 +20,7 @@ pub use server::{BadUrl, Server};
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64_NOPAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use zeroize::Zeroizing;
@@ -34,13 +34,15 @@ pub struct ClientKey(Zeroizing<Vec<u8>>);
 pub struct BadClientKey;
 
 impl ClientKey {
-    /// A key in base64, as servers give it out; blanks around it do not count. YubiCloud's have 20 bytes.
+    /// A key in base64, as servers give it out, with or without the `=` at its end; blanks around it do not count.
+    /// YubiCloud's have 20 bytes.
     ///
     /// # Errors
     /// It is not base64, or has less than 8 or more than 64 bytes.
     pub fn parse(text: &[u8]) -> Result<Self, BadClientKey> {
-        let key = Zeroizing::new(BASE64.decode(text.trim_ascii()).map_err(|_| BadClientKey)?);
-        Self::from_bytes(key).ok_or(BadClientKey)
+        let text = text.trim_ascii();
+        let key = BASE64.decode(text).or_else(|_| BASE64_NOPAD.decode(text));
+        Self::from_bytes(Zeroizing::new(key.map_err(|_| BadClientKey)?)).ok_or(BadClientKey)
     }
 
     /// A key from its bytes; `None` if they are less than 8 or more than 64.
@@ -106,10 +108,20 @@ mod tests {
     #[test]
     fn a_client_key_is_base64() {
         for good in ["EHmo8FMxuhumBlTinC4uYL0Mgwg=", " EHmo8FMxuhumBlTinC4uYL0Mgwg=\n", "AAAAAAAAAAA="] {
-            assert!(ClientKey::parse(good.as_bytes()).is_ok(), "{good}");
+            let key = ClientKey::parse(good.as_bytes()).ok().unwrap();
+            // Copied without its end, as some clients want it.
+            let bare = ClientKey::parse(good.trim().trim_end_matches('=').as_bytes()).ok().unwrap();
+            assert_eq!(key.expose(), bare.expose(), "{good}");
         }
-        for bad in ["", "AAAA", "EHmo8FMxuhumBlTinC4uYL0Mgwg", "EHmo8FMx uhumBlTinC4uYL0Mgwg=", "not base64!"]
-        {
+        for bad in [
+            "",
+            "AAAA",
+            "EHmo8FMxuhumBlTinC4uYL0Mgwh",
+            "EHmo8FMxuhumBlTinC4uYL0Mgwg==",
+            "EHmo8FMx uhumBlTinC4uYL0Mgwg=",
+            "EHmo8FMxuhumBlTinC4uYL0Mgw_=",
+            "not base64!",
+        ] {
             assert!(ClientKey::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -4,7 +4,7 @@ use super::Log;
 use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 35] = [
+pub(super) const SAY: [(&str, Which); 36] = [
     ("yubiotp/src/ykval/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
     ("ykval/src/file.rs", Which::Errors),
@@ -15,6 +15,7 @@ pub(super) const SAY: [(&str, Which); 35] = [
     ("ykval/src/serve/health.rs", Which::All),
     ("ykval/src/serve/listen.rs", Which::All),
     ("ykval/src/serve/log.rs", Which::All),
+    ("ykval/src/serve/parameters.rs", Which::All),
     ("ykval/src/serve/stop.rs", Which::All),
     ("ykval/src/serve/tls.rs", Which::All),
     ("ykval/src/store.rs", Which::Errors),
@@ -89,9 +90,9 @@ pub(super) const OTHERS: [&str; 17] = [
     "ykval/src/serve/connection.rs",
     "ykval/src/serve/log/line.rs",
     "ykval/src/serve/metrics.rs",
+    "ykval/src/serve/multipart.rs",
     "ykval/src/serve/pace.rs",
     "ykval/src/serve/page.rs",
-    "ykval/src/serve/parameters.rs",
     "ykval/src/serve/peer.rs",
     "ykval/src/serve/route.rs",
     "ykval/src/serve/systemd.rs",

@@ -64,7 +64,7 @@ fn load(text: &str, mode: u32) -> Result<Settings, String> {
     let path = folder.path().join("config.toml");
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-    std::fs::write(folder.path().join("client.key"), "EHmo8FMxuhumBlTinC4uYL0Mgwg=\n").unwrap();
+    std::fs::write(folder.path().join("client.key"), "EHmo8FMxuhumBlTinC4uYL0Mgwg\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(folder.path().join("client.key"), mode).unwrap();
     let prepared = Settings::load(Some(&path), Given::default()).and_then(|mut settings| {
@@ -131,6 +131,19 @@ fn an_api_key_that_others_may_read_is_warned_about() {
     assert_eq!(load(&text, 0o600).unwrap().warnings.len(), 0);
     let warned = load(&text, 0o644).unwrap().warnings;
     assert!(warned.concat().contains("api_key_file"), "{warned:?}");
+}
+
+/// In the settings, and in a file of its own.
+#[test]
+fn an_api_key_may_lack_its_end() {
+    let online = "[online]\nclient_id = 1\nurls = 'https://a'\n";
+    let key = |line: &str| {
+        let settings = load(&format!("{online}{line}"), 0o600).unwrap();
+        settings.online().unwrap().key.as_ref().unwrap().expose().to_vec()
+    };
+    let whole = key(KEY);
+    assert_eq!(key("api_key = 'EHmo8FMxuhumBlTinC4uYL0Mgwg'\n"), whole);
+    assert_eq!(key("api_key_file = 'client.key'\n"), whole);
 }
 
 #[test]

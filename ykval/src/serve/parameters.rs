@@ -1,18 +1,17 @@
 //! The parameters of a request, from its query and its form.
 
+use super::multipart;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use std::borrow::Cow;
 use std::time::Duration;
-use yubiotp::ykval::MOST_PARAMETERS;
+use yubiotp::ykval::{MOST_PARAMETERS, Malformed};
 use zeroize::Zeroizing;
 
-/// A form that is not read.
+/// A body that is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoForm {
-    /// It is something else.
-    Kind,
     /// It has too many bytes.
     TooLarge,
     /// It did not come in time.
@@ -21,18 +20,11 @@ pub(super) enum NoForm {
     Broken,
 }
 
-/// Reads the body of a request that has a form. Wiped on drop.
-pub(super) async fn form(
-    headers: &HeaderMap,
-    body: Incoming,
-    most: usize,
-    time: Duration,
-) -> Result<Zeroizing<Vec<u8>>, NoForm> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
-        return Err(NoForm::Kind);
-    }
+/// Names and values, unescaped.
+pub(super) type Parameters<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// Reads the body of a request. Wiped on drop.
+pub(super) async fn body(body: Incoming, most: usize, time: Duration) -> Result<Zeroizing<Vec<u8>>, NoForm> {
     let said = body.size_hint();
     if said.lower() > u64::try_from(most).unwrap_or(u64::MAX) {
         return Err(NoForm::TooLarge);
@@ -57,29 +49,73 @@ pub(super) async fn form(
     Ok(form)
 }
 
-/// The parameters of a query and of a form, unescaped; no more than tell that there are too many.
-pub(super) fn parameters<'a>(query: Option<&'a str>, form: &'a [u8]) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-    let query = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let mut all = Vec::with_capacity(8);
-    all.extend(query.chain(form_urlencoded::parse(form)).take(MOST_PARAMETERS.saturating_add(1)));
-    all
+/// The parameters of a request: of its query or, where that has none, of its form. So reads PHP, and so YK-VAL: what is
+/// posted beside a query says nothing. No more than tell that there are too many.
+pub(super) fn parameters<'a>(
+    query: Option<&'a str>,
+    headers: &HeaderMap,
+    form: &'a [u8],
+) -> Result<Parameters<'a>, Malformed> {
+    let escaped = |text| form_urlencoded::parse(text).take(MOST_PARAMETERS.saturating_add(1)).collect();
+    let of_query: Parameters<'_> = escaped(query.unwrap_or_default().as_bytes());
+    if !of_query.is_empty() || form.is_empty() {
+        return Ok(of_query);
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if let Some(boundary) = multipart::boundary(kind) {
+        return multipart::fields(form, boundary)
+            .ok_or(Malformed::missing("the form cannot be read (multipart/form-data)"));
+    }
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(escaped(form))
+    } else {
+        Err(Malformed::missing(
+            "what was posted is neither application/x-www-form-urlencoded nor multipart/form-data",
+        ))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::HeaderValue;
+
+    fn read(query: Option<&str>, kind: &str, form: &str) -> Result<Vec<(String, String)>, &'static str> {
+        let mut headers = HeaderMap::new();
+        if !kind.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap());
+        }
+        let all = parameters(query, &headers, form.as_bytes()).map_err(|malformed| malformed.why)?;
+        Ok(all.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    const FORM: &str = "application/x-www-form-urlencoded";
 
     #[test]
-    fn query_and_form_together() {
-        let all = parameters(Some("id=1&otp=a%2Bb+c"), b"nonce=%C3%A9&h");
-        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (&**name, &**value)).collect();
-        assert_eq!(all, [("id", "1"), ("otp", "a+b c"), ("nonce", "é"), ("h", "")]);
-        assert!(parameters(None, b"").is_empty());
+    fn a_query_or_a_form() {
+        let pairs = |list: &[(&str, &str)]| {
+            Ok(list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        let query = pairs(&[("id", "1"), ("otp", "a+b c"), ("h", "")]);
+        for (kind, form) in [("", ""), (FORM, "id=2&x=y"), ("application/json", "{}"), ("", "x")] {
+            assert_eq!(read(Some("id=1&otp=a%2Bb+c&h"), kind, form), query, "{kind} {form}");
+        }
+        for empty in [None, Some(""), Some("&&")] {
+            assert_eq!(read(empty, FORM, "nonce=%C3%A9&h"), pairs(&[("nonce", "é"), ("h", "")]));
+            assert_eq!(read(empty, "", ""), pairs(&[]));
+            assert!(read(empty, "application/json", "{}").unwrap_err().contains("neither"));
+        }
+        let kind = "Application/X-WWW-Form-URLencoded; charset=utf-8";
+        assert_eq!(read(None, kind, "id=1"), pairs(&[("id", "1")]));
+        let part = "--b\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n1\r\n--b--\r\n";
+        assert_eq!(read(None, "multipart/form-data; boundary=b", part), pairs(&[("id", "1")]));
+        assert!(read(None, "multipart/form-data; boundary=c", part).is_err());
     }
 
     #[test]
     fn no_more_than_tell_that_there_are_too_many() {
         let query = "a&".repeat(5000);
-        assert_eq!(parameters(Some(&query), b"").len(), MOST_PARAMETERS + 1);
+        assert_eq!(read(Some(&query), "", "").map(|all| all.len()), Ok(MOST_PARAMETERS + 1));
     }
 }

@@ -34,10 +34,10 @@ pub(super) async fn answer(
     let _busy = connection.pace.busy(request.version() == Http::HTTP_2);
     let shared = &connection.shared;
     let (endpoint, reply) = match (connection.role, request.uri().path()) {
-        (Role::Main, "/wsapi/2.0/verify") => {
+        (Role::Main, "/wsapi/2.0/verify" | "/wsapi/2.0/verify.php") => {
             (Endpoint::Verify, Box::pin(verify(&connection, Version::Two, request)).await)
         }
-        (Role::Main, "/wsapi/verify") => {
+        (Role::Main, "/wsapi/verify" | "/wsapi/verify.php") => {
             (Endpoint::Verify, Box::pin(verify(&connection, Version::One, request)).await)
         }
         (Role::Decrypt, "/wsapi/decrypt") => {
@@ -76,7 +76,7 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
         Method::GET => Zeroizing::default(),
         Method::POST => {
             let limits = &shared.limits;
-            match parameters::form(&head.headers, body, limits.body_bytes, limits.read).await {
+            match parameters::body(body, limits.body_bytes, limits.read).await {
                 Ok(form) => form,
                 Err(why) => return no_form(why),
             }
@@ -90,9 +90,11 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
     else {
         return busy(shared);
     };
-    let parameters = parameters::parameters(head.uri.query(), &form);
     let asked = Asked { connection, begun: Instant::now(), decided: false };
-    let answered = shared.verifier.verify(version, &parameters, &connection.peer, depth).await;
+    let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
+        Ok(parameters) => shared.verifier.verify(version, &parameters, &connection.peer, depth).await,
+        Err(malformed) => crate::verify::refuse(malformed),
+    };
     asked.decided(answered)
 }
 
@@ -152,10 +154,10 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
         over_capacity(shared);
         return text("ERR Database error\n");
     };
-    let parameters = parameters::parameters(request.uri().query(), b"");
-    let otp = parameters.iter().find(|(name, _)| name == "otp").map(|(_, otp)| otp.as_ref());
+    let mut parameters = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let otp = parameters.find(|(name, _)| name == "otp").map(|(_, otp)| otp);
     let (store, key) = (shared.verifier.store(), shared.verifier.store_key());
-    let decrypting = crate::decrypt::decrypt(store, key, otp.unwrap_or_default());
+    let decrypting = crate::decrypt::decrypt(store, key, otp.as_deref().unwrap_or_default());
     let decrypted = tokio::time::timeout(shared.limits.deadline, decrypting).await;
     let decrypted = decrypted.unwrap_or_else(|_| crate::decrypt::Decrypted::late());
     let line = decrypted.line();
@@ -191,9 +193,6 @@ fn protocol(body: Zeroizing<String>) -> Reply {
 
 fn no_form(why: NoForm) -> Reply {
     let (status, why) = match why {
-        NoForm::Kind => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type is not application/x-www-form-urlencoded\n")
-        }
         NoForm::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the form is too large\n"),
         NoForm::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the form did not come in time\n"),
         NoForm::Broken => (StatusCode::BAD_REQUEST, "the form did not come whole\n"),

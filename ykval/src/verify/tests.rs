@@ -167,7 +167,7 @@ async fn refused_before_the_position_is_asked() {
     let not_genuine = ("otp", "idkfefrdhtrudvgtiblfkbgturecfllberrvkinnctnn");
     let rows = [
         (&[id, otp][..], "MISSING_PARAMETER", By::Nobody),
-        (&[id, nonce, otp, ("sl", "101")], "MISSING_PARAMETER", By::Nobody),
+        (&[id, nonce, otp, ("sl", "-1")], "MISSING_PARAMETER", By::Nobody),
         (&[id, nonce, otp, ("timeout", "soon")], "MISSING_PARAMETER", By::Nobody),
         (&[id, nonce], "BAD_OTP", By::Nobody),
         (&[id, nonce, ("otp", &OTP[13..])], "BAD_OTP", By::Nobody),
@@ -178,13 +178,17 @@ async fn refused_before_the_position_is_asked() {
         (&[("id", "99"), nonce, otp], "NO_SUCH_CLIENT", By::Nobody),
         (&[("id", "2"), nonce, otp], "NO_SUCH_CLIENT", By::Nobody),
         (&[id, nonce, otp, ("h", H)], "BAD_SIGNATURE", By::Client),
-        (&[id, nonce, otp, ("h", "")], "BAD_SIGNATURE", By::Client),
+        (&[("id", "3"), nonce, otp, ("h", "")], "BAD_SIGNATURE", By::Client),
         (&[("id", "3"), nonce, otp], "BAD_SIGNATURE", By::Client),
         (&[id, nonce, unknown], "BAD_OTP", By::Client),
         (&[id, nonce, not_genuine], "BAD_OTP", By::Client),
     ];
     for (parameters, status, by) in rows {
-        assert_body(&server.ask(Version::Two, parameters).await, by, &[("status", status)]);
+        let answered = server.ask(Version::Two, parameters).await;
+        assert_body(&answered, by, &[("status", status)]);
+        // The log has whom the question names, whatever else is wrong with it.
+        let named = parameters.iter().find(|(name, _)| *name == "id").and_then(|(_, id)| id.parse().ok());
+        assert_eq!(answered.decision.client.map(ClientId::number), named, "{parameters:?}");
     }
     assert_eq!(server.plain(OTP, NONCE).await.decision.status, Status::Ok, "a refused OTP was used up");
 }
@@ -250,6 +254,24 @@ impl Certified for For {
     }
 }
 
+/// Values are looked at without the blanks around them, and echoed so: no answer has a line that was sent. A signature
+/// is over what was sent; one that is empty is none.
+#[tokio::test]
+async fn blanks_around_values() {
+    let server = server(RULES).await;
+    let key = BASE64.decode(CLIENT_KEY.as_bytes()).unwrap();
+    let (otp, nonce) = (format!("{FIRST}\r\n"), format!(" {NONCE}\n"));
+    let asked = [("id", "1\n"), ("nonce", nonce.as_str()), ("otp", otp.as_str())];
+    let h = format!("\t{}\n", signature(&key, &asked));
+    let stripped = [("id", "1"), ("nonce", NONCE), ("otp", FIRST), ("h", &h)];
+    assert_eq!(server.status(&stripped).await, Status::BadSignature);
+    let echo = [("otp", FIRST), ("nonce", NONCE)];
+    let signed = server.ask(Version::Two, &[&asked[..], &[("h", &h)]].concat()).await;
+    assert_body(&signed, By::Client, &[&echo[..], &[("sl", "0"), ("status", "OK")]].concat());
+    let again = server.ask(Version::Two, &[&asked[..], &[("h", " ")]].concat()).await;
+    assert_body(&again, By::Client, &[&echo[..], &[("status", "REPLAYED_REQUEST")]].concat());
+}
+
 #[tokio::test]
 async fn who_must_prove_itself() {
     let server = server(RULES).await;
@@ -277,7 +299,7 @@ async fn who_must_prove_itself() {
     assert_eq!(strict.status(&[&asked[..], &[("h", &h)]].concat()).await, Status::Ok);
 }
 
-/// A rate is of what the store has to write down; who has only used and forged OTPs uses up nothing of it.
+/// The rate counts what the store has to write; used and forged OTPs use up nothing of it.
 #[tokio::test]
 async fn who_causes_too_much_is_told_so() {
     let server = server(RULES).await;

@@ -2,7 +2,7 @@
 //!
 //! The checks and their order are those of yubikey-val 2.41, whose clients rely on them.
 
-use super::{ClientId, ClientKey, Status, SyncLevel, sort};
+use super::{ClientId, ClientKey, Status, sort};
 use crate::otp::{self, Otp, Reading};
 use crate::{PublicId, modhex};
 use alloc::borrow::Cow;
@@ -44,26 +44,45 @@ pub struct Malformed {
     pub status: Status,
     /// What is wrong with it.
     pub why: &'static str,
+    /// The client that the question names, where an id could be read. Unproven.
+    pub client_id: Option<ClientId>,
+}
+
+impl Malformed {
+    /// MISSING_PARAMETER, of nobody who is known.
+    #[must_use]
+    pub const fn missing(why: &'static str) -> Self {
+        Self { status: Status::MissingParameter, why, client_id: None }
+    }
 }
 
 const fn missing(why: &'static str) -> Malformed {
-    Malformed { status: Status::MissingParameter, why }
+    Malformed::missing(why)
 }
 
 const fn bad_otp(why: &'static str) -> Malformed {
-    Malformed { status: Status::BadOtp, why }
+    Malformed { status: Status::BadOtp, why, client_id: None }
 }
 
 /// The most parameters that a question may have. The protocol has eight.
 pub const MOST_PARAMETERS: usize = 32;
 
+/// What PHP's `trim` takes off, and so YK-VAL off every value before it looks at it.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\0', '\x0b'];
+
 impl<'a> Question<'a> {
-    /// Reads the parameters of a request, their names and values unescaped.
+    /// Reads the parameters of a request, their names and values unescaped. Blanks and newlines around a value do not
+    /// count, but are signed.
     ///
     /// # Errors
     /// What is missing or malformed. A parameter that stands there twice is malformed: which of the two was meant, and
     /// which was signed, would be a guess.
     pub fn read(version: Version, parameters: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Result<Self, Malformed> {
+        let of = |malformed| Malformed { client_id: asking(parameters), ..malformed };
+        Self::checked(version, parameters).map_err(of)
+    }
+
+    fn checked(version: Version, parameters: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Result<Self, Malformed> {
         if parameters.len() > MOST_PARAMETERS {
             return Err(missing("the request has too many parameters"));
         }
@@ -73,12 +92,13 @@ impl<'a> Question<'a> {
         if signed.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
             return Err(missing("a parameter stands there twice"));
         }
-        let h = signed.iter().find(|(name, _)| *name == "h").map(|(_, value)| *value);
-        signed.retain(|(name, _)| *name != "h");
         let value = |of: &str| {
-            let found = signed.iter().find(|(name, _)| *name == of).map(|(_, value)| *value);
+            let found =
+                signed.iter().find(|(name, _)| *name == of).map(|(_, value)| value.trim_matches(BLANKS));
             found.filter(|value| !value.is_empty())
         };
+        // One that is empty is none.
+        let h = value("h");
 
         let nonce = match version {
             Version::One => None,
@@ -86,24 +106,22 @@ impl<'a> Question<'a> {
         };
         // Version 1 has neither.
         if version == Version::Two {
-            if value("sl").is_some_and(|level| SyncLevel::parse(&level.to_ascii_lowercase()).is_err()) {
-                return Err(missing("sl is none of 0 to 100, fast, secure"));
+            if value("sl").is_some_and(|level| !is_sync_level(level)) {
+                return Err(missing("sl is no number above 0, and neither fast nor secure"));
             }
-            if value("timeout").is_some_and(|seconds| !is_number(seconds, 10)) {
+            if value("timeout").is_some_and(|seconds| !is_number(seconds, usize::MAX)) {
                 return Err(missing("timeout is not a number of seconds"));
             }
         }
         let otp = value("otp").ok_or(bad_otp("otp is missing"))?;
         reading(otp).ok_or(bad_otp("otp is not one OTP and nothing beside it"))?;
         let id = value("id").ok_or(missing("id is missing"))?;
-        let client_id =
-            Some(id).filter(|id| is_number(id, 10)).and_then(|id| ClientId::new(id.parse().ok()?));
-        let client_id = client_id.filter(|id| id.number() > 0);
-        let client_id = client_id.ok_or(missing("id is not a number of 1 to 10 digits above 0"))?;
+        let client_id = to_client(id).ok_or(missing("id is not a number of 1 to 10 digits above 0"))?;
         if nonce.is_some_and(|nonce| !is_nonce(nonce)) {
             return Err(missing("nonce is not 16 to 40 letters and digits"));
         }
         let wants_position = value("timestamp") == Some("1");
+        signed.retain(|(name, _)| *name != "h");
         Ok(Self { client_id, otp, nonce, wants_position, signed, h })
     }
 
@@ -142,6 +160,28 @@ fn reading(otp: &str) -> Option<Reading<'_>> {
 /// Characters of the block; each is one byte in both alphabets.
 const BLOCK: usize = 32;
 
+/// The client that one `id` names.
+fn asking(parameters: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<ClientId> {
+    let mut ids = parameters.iter().filter(|(name, _)| name == "id");
+    let (_, id) = ids.next()?;
+    if ids.next().is_some() { None } else { to_client(id.trim_matches(BLANKS)) }
+}
+
+fn to_client(id: &str) -> Option<ClientId> {
+    let number = Some(id).filter(|id| is_number(id, 10)).and_then(|id| id.parse().ok());
+    number.and_then(ClientId::new).filter(|id| id.number() > 0)
+}
+
+/// As YK-VAL reads it: the digits that it begins with are what counts (`50%`, `1.5`), and may say more than 100. 0, which
+/// YK-VAL refuses, is what its protocol has it for: no other server has to confirm.
+fn is_sync_level(level: &str) -> bool {
+    let number = level.strip_prefix('+').unwrap_or(level);
+    let digits = number.bytes().take_while(u8::is_ascii_digit);
+    level == "0"
+        || digits.clone().any(|digit| digit != b'0')
+        || ["fast", "secure"].iter().any(|word| level.eq_ignore_ascii_case(word))
+}
+
 fn is_number(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -179,7 +219,7 @@ mod tests {
         assert_eq!(question(&sent), Ok(Some(true)));
         assert_eq!(question(&[&sent[..], &[("app", "x")]].concat()), Ok(Some(false)), "something was added");
         assert_eq!(question(&[&sent[..1], &sent[2..]].concat()), Ok(None));
-        for wrong in ["Ewqt0nZBWlwU+9E5yqzwUYpJ97Q=", "Ewqt0nZBWlwU+9E5yqzwUYpJ97U", "Ewqt", ""] {
+        for wrong in ["Ewqt0nZBWlwU+9E5yqzwUYpJ97Q=", "Ewqt0nZBWlwU+9E5yqzwUYpJ97U", "Ewqt", "="] {
             assert_eq!(
                 question(&[&[("h", wrong)], &sent[..1], &sent[2..]].concat()),
                 Ok(Some(false)),
@@ -203,7 +243,10 @@ mod tests {
         for (sent, status) in [
             (&[][..], MissingParameter),
             (&[all[0], all[2]], MissingParameter),
-            (&[("nonce", NONCE), ("sl", "101"), ("otp", "x")], MissingParameter),
+            (&[("nonce", NONCE), ("sl", "-1"), ("otp", "x")], MissingParameter),
+            (&[all[0], all[1], all[2], ("sl", "slow")], MissingParameter),
+            (&[all[0], all[1], all[2], ("sl", "%50")], MissingParameter),
+            (&[all[0], all[1], all[2], ("timeout", "1.5")], MissingParameter),
             (&[("nonce", NONCE), ("timeout", "-1")], MissingParameter),
             (&[("nonce", "short")], BadOtp),
             (&[("nonce", NONCE), ("otp", ""), ("id", "")], BadOtp),
@@ -213,7 +256,12 @@ mod tests {
                 &[("nonce", NONCE), ("otp", "password idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku"), all[0]],
                 BadOtp,
             ),
-            (&[("nonce", NONCE), ("otp", "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku\r"), all[0]], BadOtp),
+            (&[("nonce", NONCE), ("otp", "idkfefrdhtru\rtjduvtcjbfeuvhehdvjjlbchtlenfgku"), all[0]], BadOtp),
+            (
+                &[("nonce", NONCE), ("otp", "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku\u{a0}"), all[0]],
+                BadOtp,
+            ),
+            (&[("nonce", " \n"), all[2], all[0]], MissingParameter),
             (&[("nonce", NONCE), all[2]], MissingParameter),
             (&[("nonce", NONCE), all[2], ("id", "12345678901")], MissingParameter),
             (&[("nonce", NONCE), all[2], ("id", "1x")], MissingParameter),
@@ -224,6 +272,53 @@ mod tests {
             (&[all[0], all[0], all[1], all[2]], MissingParameter),
         ] {
             assert_eq!(refused(Version::Two, sent), Some(status), "{sent:?}");
+        }
+    }
+
+    /// Byte by byte what YK-VAL takes, which reads numbers with PHP's `intval` and everything else behind its `trim`.
+    #[test]
+    fn taken_as_yk_val_takes_it() {
+        for (name, values) in [
+            ("sl", &["101", "50%", "1.5", "+5", " 7\n", "9x", "99999999999999999999", "SECURE", "0"][..]),
+            ("timeout", &["12345678901", "0", " 8 "]),
+            ("h", &["", " ", "\r\n"]),
+        ] {
+            for value in values {
+                let sent = [("id", "1"), ("nonce", NONCE), ("otp", OTP), (name, *value)];
+                assert_eq!(refused(Version::Two, &sent), None, "{name}={value:?}");
+            }
+        }
+        let key = ClientKey::parse(b"EHmo8FMxuhumBlTinC4uYL0Mgwg=").ok().unwrap();
+        let otp = alloc::format!(" {OTP}\n");
+        let nonce = alloc::format!("\t{NONCE}\0");
+        let mut sent =
+            [("id", " 1\x0b"), ("nonce", nonce.as_str()), ("otp", otp.as_str()), ("timestamp", "1 ")]
+                .to_vec();
+        let read = pairs(&sent);
+        let question = Question::read(Version::Two, &read).ok().unwrap();
+        assert_eq!((question.client_id.number(), question.otp, question.nonce), (1, OTP, Some(NONCE)));
+        assert!(question.wants_position);
+        assert_eq!(question.is_signed_with(&key), None);
+        // What was sent is signed, with its blanks.
+        let h = alloc::format!("{} ", crate::ykval::signature(Some(&key), &sent));
+        sent.push(("h", &h));
+        let read = pairs(&sent);
+        assert_eq!(Question::read(Version::Two, &read).ok().unwrap().is_signed_with(&key), Some(true));
+        let stripped = [("id", "1"), ("nonce", NONCE), ("otp", OTP), ("timestamp", "1"), ("h", &h)];
+        let read = pairs(&stripped);
+        assert_eq!(Question::read(Version::Two, &read).ok().unwrap().is_signed_with(&key), Some(false));
+    }
+
+    #[test]
+    fn a_malformed_question_has_the_client_that_it_names() {
+        let of = |sent: &[(&str, &str)]| {
+            Question::read(Version::Two, &pairs(sent)).err().unwrap().client_id.map(ClientId::number)
+        };
+        assert_eq!(of(&[("id", "7")]), Some(7));
+        assert_eq!(of(&[("id", " 7"), ("nonce", NONCE), ("otp", "x")]), Some(7));
+        assert_eq!(of(&[("id", "7"), ("otp", OTP), ("otp", OTP)]), Some(7));
+        for sent in [&[][..], &[("id", "x")], &[("id", "0")], &[("id", "7"), ("id", "7")]] {
+            assert_eq!(of(sent), None, "{sent:?}");
         }
     }
 

@@ -23,6 +23,11 @@ async fn one_question_after_another_on_one_connection() {
     }
     let one = wire.get(&format!("/wsapi/verify?id=1&otp={}", otp(2, 0))).await;
     assert_eq!(one.status(), "OK");
+    // As YK-VAL's own files are called.
+    let php = wire.get(&verify(&otp(3, 0)).replace("verify", "verify.php")).await;
+    assert_eq!((php.status(), php.body.contains("nonce=")), ("OK", true));
+    let php = wire.get(&format!("/wsapi/verify.php?id=1&otp={}", otp(3, 1))).await;
+    assert_eq!((php.status(), php.body.contains("nonce=")), ("OK", false));
     assert!(!one.body.contains("nonce="), "version 1 has no nonce: {}", one.body);
 }
 
@@ -40,23 +45,38 @@ async fn pipelined_questions_are_answered_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_and_a_query_are_read_together() {
+async fn a_query_or_a_form() {
     let site = Site::new("").await;
     let mut wire = site.connect().await;
     let whole = wire.post("/wsapi/2.0/verify", FORM, &question(&otp(1, 0))).await;
     assert_eq!(whole.status(), "OK");
-    let kind = "Application/X-WWW-Form-URLencoded; charset=utf-8";
-    let split = wire.post("/wsapi/2.0/verify?id=1", kind, &format!("nonce={NONCE}&otp={}", otp(1, 1))).await;
-    assert_eq!(split.status(), "OK");
-    let twice = wire.post("/wsapi/2.0/verify?id=1", FORM, &question(&otp(1, 2))).await;
-    assert_eq!(twice.status(), "MISSING_PARAMETER", "id stands there twice");
+    // As YK-VAL reads it: beside a query, what is posted says nothing.
+    let beside = wire.post("/wsapi/2.0/verify?id=1", FORM, &question(&otp(1, 1))).await;
+    assert_eq!(beside.status(), "MISSING_PARAMETER");
+    for (press, kind, body) in [(1, "application/json", "{}"), (2, FORM, "id=7&otp=x")] {
+        assert_eq!(wire.post(&verify(&otp(1, press)), kind, body).await.status(), "OK", "{kind}");
+    }
+    wire.send(&format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", verify(&otp(2, 0)))).await;
+    assert_eq!(wire.reply().await.status(), "OK", "without a body");
+    let part = |(name, value): (&str, &str)| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let parts = [("id", "1"), ("nonce", NONCE), ("otp", &otp(3, 0))].map(part).concat() + "--b--\r\n";
+    let kind = "multipart/form-data; boundary=b";
+    assert_eq!(wire.post("/wsapi/2.0/verify", kind, &parts).await.status(), "OK");
+    // What is no form asks nothing; the log has why.
+    for (kind, body, why) in
+        [("application/json", "{}", "posted is neither"), (kind, "--c", "cannot be read")]
+    {
+        let reply = wire.post("/wsapi/2.0/verify", kind, body).await;
+        assert_eq!((reply.code, reply.status()), (200, "MISSING_PARAMETER"));
+        site.logged(why).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_form_is_refused() {
+async fn a_form_that_does_not_come_whole_is_refused() {
     let site = Site::new("[limits]\nbody_bytes = 200").await;
-    let json = site.connect().await.post("/wsapi/2.0/verify", "application/json", "{}").await;
-    assert_eq!(json.code, 415);
     let large = site.connect().await.post("/wsapi/2.0/verify", FORM, &"x=y&".repeat(60)).await;
     assert_eq!(large.code, 413);
     // Of a length that nobody said before.
