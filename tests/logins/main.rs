@@ -9,6 +9,7 @@
 
 mod examples;
 mod login;
+mod migration;
 mod online;
 mod pattern;
 mod profiles;

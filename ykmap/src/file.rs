@@ -5,6 +5,7 @@
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
+mod advice;
 mod folder;
 #[cfg(test)]
 mod tests;
@@ -50,25 +51,29 @@ pub enum FileFault {
         wanted: &'static str,
     },
     /// Somebody else's.
-    #[error("{path}: belongs to uid {owner}: chown it to root{}", or_runner(*.me))]
+    #[error("{path}: belongs to uid {owner}: {}", advice::owner(.path, *.folder, *.me))]
     Owner {
         /// Which.
         path: PathBuf,
+        /// Whether it is a folder.
+        folder: bool,
         /// Whose it is.
         owner: u32,
         /// Who asks.
         me: u32,
     },
     /// Group or others may write.
-    #[error("{path}: group or others may write to it (mode {mode:04o}): chmod go-w it")]
+    #[error("{path}: group or others may write to it (mode {mode:04o}): {}", advice::writable(.path, *.folder))]
     Writable {
         /// Which.
         path: PathBuf,
+        /// Whether it is a folder.
+        folder: bool,
         /// Its permission bits.
         mode: u32,
     },
     /// Group or others may read what is the owner's.
-    #[error("{path}: nobody but its owner should read it (mode {mode:04o}): chmod go= it")]
+    #[error("{path}: nobody but its owner should read it (mode {mode:04o}): {}", advice::readable(.path))]
     Readable {
         /// Which.
         path: PathBuf,
@@ -101,11 +106,6 @@ pub enum FileFault {
         /// What the system said.
         why: std::io::Error,
     },
-}
-
-/// Whoever runs this may own it, too.
-fn or_runner(me: u32) -> String {
-    if me == 0 { String::new() } else { format!(" (or to uid {me}, who is running this)") }
 }
 
 impl FileFault {
@@ -325,7 +325,7 @@ fn objections(stat: &Stat, path: &Path, audience: Audience) -> Vec<FileFault> {
     let mut found = Vec::new();
     found.extend(owned(stat, path).err());
     if mode & 0o022 != 0 {
-        found.push(FileFault::Writable { path: path.to_owned(), mode });
+        found.push(FileFault::Writable { path: path.to_owned(), folder: false, mode });
     }
     if audience == Audience::Owner && mode & 0o077 != 0 {
         found.push(FileFault::Readable { path: path.to_owned(), mode });
@@ -342,7 +342,8 @@ fn owned(stat: &Stat, path: &Path) -> Result<(), FileFault> {
     if stat.st_uid == 0 || stat.st_uid == me {
         return Ok(());
     }
-    Err(FileFault::Owner { path: path.to_owned(), owner: stat.st_uid, me })
+    let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    Err(FileFault::Owner { path: path.to_owned(), folder, owner: stat.st_uid, me })
 }
 
 const fn kind(found: FileType) -> &'static str {

@@ -174,14 +174,52 @@ fn unknown(name: &str) -> String {
         let rule = if near.ends_with('=') { "takes a value" } else { "takes no value" };
         return format!("{name} {rule}: write {near}");
     }
-    if name == "alwaysok" {
-        return "there is no alwaysok: it would let everybody in".to_owned();
+    if let Some(instead) = of_pam_yubico(name) {
+        return instead.to_owned();
     }
-    if let Some(near) = nearest(name, NAMES) {
+    let lowercase = name.to_ascii_lowercase();
+    let misspelt =
+        if NAMES.iter().any(|known| known.trim_end_matches('=') == lowercase) { &lowercase } else { name };
+    if let Some(near) = nearest(misspelt, NAMES) {
         let value = if near.ends_with('=') { "?" } else { "" };
         return format!("unknown; did you mean {near}{value}");
     }
     format!("unknown (with blanks: [prompt=two words]); known are {}", NAMES.join(" "))
+}
+
+/// What to do about an argument that pam_yubico has and this module has not.
+fn of_pam_yubico(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "alwaysok" => "there is no alwaysok: it would let everybody in",
+        "debug_file" => {
+            "debug of this module goes to the system log (journalctl): write debug, without a file"
+        }
+        "chalresp_path" => {
+            "there is no challenge-response: program a slot with Yubico OTP (ykmap key new), and take chalresp_path and mode=challenge-response out"
+        }
+        "ldap_uri"
+        | "ldap_server"
+        | "ldapserver"
+        | "ldapdn"
+        | "ldap_dn"
+        | "ldap_filter"
+        | "ldap_bind_user"
+        | "ldap_bind_password"
+        | "ldap_bind_no_anonymous"
+        | "ldap_cacertfile"
+        | "ldap_clientcertfile"
+        | "ldap_clientkeyfile"
+        | "ldap_starttls"
+        | "user_attr"
+        | "yubi_attr"
+        | "yubi_attr_prefix" => {
+            "no directory is asked: export USER:ID lines from it into the file that mapping= names, and take the arguments of LDAP out"
+        }
+        "mysql_server" | "mysql_port" | "mysql_user" | "mysql_password" | "mysql_database" => {
+            "no database is asked: export USER:ID lines from it into the file that mapping= names, and take the arguments of MySQL out"
+        }
+        _ => return None,
+    })
 }
 
 /// Which of these names is meant by one that is misspelt: the nearest, if no more than two letters are wrong, and not
@@ -283,6 +321,60 @@ mod tests {
         assert_eq!((template.given.online.unwrap().urls.unwrap().len(), template.given.mode), (1, None));
     }
 
+    /// Every argument of pam_yubico's manual, and of its later versions', is taken, or says what to do in its place.
+    #[test]
+    fn no_argument_of_pam_yubico_is_unknown() {
+        let taken = [
+            "debug",
+            "mode=client",
+            "authfile=/x",
+            "id=1",
+            "key=EHmo8FMxuhumBlTinC4uYL0Mgwg=",
+            "try_first_pass",
+            "use_first_pass",
+            "nullok",
+            "urllist=https://a",
+            "url=https://a",
+            "capath=/x",
+            "cainfo=/x",
+            "proxy=http://p:1",
+            "verbose_otp",
+            "token_id_length=12",
+        ];
+        for arg in taken {
+            assert!(read(&[arg]).is_ok(), "{arg}");
+        }
+        for (arg, instead) in [
+            ("alwaysok", "let everybody in"),
+            ("debug_file=/x", "write debug"),
+            ("debug_file=stdout", "write debug"),
+            ("chalresp_path=/x", "ykmap key new"),
+            ("ldap_uri=ldap://x", "mapping="),
+            ("ldap_server=x", "mapping="),
+            ("ldapserver=x", "mapping="),
+            ("ldapdn=x", "mapping="),
+            ("user_attr=x", "mapping="),
+            ("yubi_attr=x", "mapping="),
+            ("yubi_attr_prefix=x", "mapping="),
+            ("ldap_bind_user=x", "mapping="),
+            ("ldap_bind_password=hunter2", "mapping="),
+            ("ldap_filter=(uid=%u)", "mapping="),
+            ("ldap_cacertfile=/x", "mapping="),
+            ("ldap_clientcertfile=/x", "mapping="),
+            ("ldap_clientkeyfile=/x", "mapping="),
+            ("ldap_starttls", "mapping="),
+            ("mysql_server=x", "mapping="),
+            ("mysql_port=1", "mapping="),
+            ("mysql_user=x", "mapping="),
+            ("mysql_password=hunter2", "mapping="),
+            ("mysql_database=x", "mapping="),
+        ] {
+            let error = read(&[arg]).err().unwrap();
+            assert!(error.contains(instead) && !error.contains("unknown"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
     #[test]
     fn a_secret_that_is_none_is_not_shown() {
         for arg in [
@@ -306,7 +398,9 @@ mod tests {
             ("confg=/x", "unknown; did you mean config=?"),
             ("lock_wait=3", "unknown (with blanks: [prompt=two words]); known are config= mapping="),
             ("nullok=yes", "nullok takes no value: write nullok"),
-            ("NULLOK", "unknown"),
+            ("NULLOK", "unknown; did you mean nullok"),
+            ("KEY=x", "unknown; did you mean key=?"),
+            ("Id=1", "unknown; did you mean id=?"),
             ("tries", "tries takes a value: write tries="),
             ("tries=", "tries is a number from 1 to 10"),
             ("tries=0", "tries is a number from 1 to 10"),

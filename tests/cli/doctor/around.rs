@@ -10,7 +10,7 @@ const OURS: &str = "auth required pam_yubiotp.so\naccount required pam_yubiotp.s
 #[test]
 fn ways_around() {
     #[rustfmt::skip] // a table
-    let rows: [Row; 10] = [
+    let rows: [Row; 11] = [
         ("account: a gate before it", "warning", &["sufficient pam_localuser leads past the account line"],
          "auth required pam_unix.so\nauth required pam_yubiotp.so\naccount sufficient pam_localuser.so\naccount required pam_yubiotp.so\n"),
         ("account: it does not count", "warning", &["its no does not count (optional)", "ssh key"],
@@ -25,6 +25,8 @@ fn ways_around() {
          "auth required pam_yubiotp.so nullok\nauth required pam_permit.so\naccount required pam_unix.so\n"),
         ("a guard that excuses", "warning", &["sufficient pam_unix leads past pam_yubiotp", "gets in without a YubiKey"],
          "auth sufficient pam_unix.so\nauth required pam_yubiotp.so nullok\naccount required pam_yubiotp.so nullok\naccount required pam_unix.so\n"),
+        ("pam_yubico, too", "note", &["pam_yubico asks for a YubiKey, too", "pam-auth-update --disable yubico"],
+         "auth required pam_yubico.so id=1\nauth required pam_yubiotp.so\naccount required pam_unix.so\n"),
         ("asked twice", "warning", &["asks again, after", "sudo:2", "a second press"],
          "auth required pam_unix.so\nauth required pam_yubiotp.so\nauth required pam_yubiotp.so\naccount required pam_unix.so\n"),
         ("a long line", "error", &["longer than 1,022 bytes"], "LONG"),

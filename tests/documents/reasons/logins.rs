@@ -24,6 +24,7 @@ pub(super) const SAY: [(&str, Which); 25] = [
     ("ykmap/src/decide.rs", Which::All),
     ("ykmap/src/fault.rs", Which::All),
     ("ykmap/src/file.rs", Which::Errors),
+    ("ykmap/src/file/advice.rs", Which::All),
     ("ykmap/src/online.rs", Which::All),
     ("ykmap/src/online/program.rs", Which::All),
     ("ykmap/src/options.rs", Which::All),
@@ -34,16 +35,28 @@ pub(super) const SAY: [(&str, Which); 25] = [
 ];
 
 /// What is put together of several sentences: the head, and its parts.
-const TOGETHER: [(&str, &[&str]); 36] = [
+const TOGETHER: [(&str, &[&str]); 39] = [
     (
         "the OTP is not from a token of this user: it begins with the public id {}",
         &["the OTP is not from a token of this user{}", ": it begins with the public id {}"],
     ),
     ("the OTP is not from a token of this user", &["the OTP is not from a token of this user{}"]),
-    ("{}: belongs to uid {}: chown it to root", &["{}: belongs to uid {}: chown it to root{}"]),
+    ("{}: belongs to uid {}: chown it to root", &["{}: belongs to uid {}: {}", "chown it to root{}"]),
     (
         "{}: belongs to uid {}: chown it to root (or to uid {}, who is running this)",
-        &["{}: belongs to uid {}: chown it to root{}"],
+        &["{}: belongs to uid {}: {}", "chown it to root{}", "(or to uid {}, who is running this)"],
+    ),
+    (
+        "{}: group or others may write to it (mode {}): chmod go-w it",
+        &["{}: group or others may write to it (mode {}): {}", "chmod go-w it"],
+    ),
+    (
+        "{}: group or others may write to it (mode {}): chmod +t it, as such a folder should be",
+        &["{}: group or others may write to it (mode {}): {}", "chmod +t it, as such a folder should be"],
+    ),
+    (
+        "{}: nobody but its owner should read it (mode {}): chmod go= it",
+        &["{}: nobody but its owner should read it (mode {}): {}", "chmod go= it"],
     ),
     ("{} takes a value: write {}=", &["{} {}: write {}", "takes a value"]),
     ("{} takes no value: write {}", &["{} {}: write {}", "takes no value"]),

@@ -75,7 +75,8 @@ impl Walk {
                 // In a sticky folder such as /tmp others may add names but not change ours.
                 let sticky = stat.st_mode & 0o1000 != 0;
                 if stat.st_mode & 0o022 != 0 && !sticky {
-                    self.object(FileFault::Writable { path: path.clone(), mode: stat.st_mode & 0o7777 })?;
+                    let mode = stat.st_mode & 0o7777;
+                    self.object(FileFault::Writable { path: path.clone(), folder: true, mode })?;
                 }
                 self.here =
                     if name == ".." { self.here.parent().map(Path::to_owned).unwrap_or(path) } else { path };

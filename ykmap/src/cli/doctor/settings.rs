@@ -220,7 +220,13 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
     }
     if let Some(path) = mine {
         let what = "belongs to you, and you are not root: a login by sudo, su or sshd needs root as the owner of all this";
-        report.add(Room::Rights, Level::Warning, path, what, "chown it to root; and run it in a root shell");
+        report.add(
+            Room::Rights,
+            Level::Warning,
+            path,
+            what,
+            "run it in a root shell, and keep what the settings name in a folder that root owns",
+        );
     }
 }
 

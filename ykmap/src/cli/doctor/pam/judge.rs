@@ -124,6 +124,17 @@ impl Judge<'_> {
             let asks_anew = options(entry).is_none_or(|options| options.first_pass == FirstPass::Never);
             entry.is_ours() && asks_anew && matches!(entry.control().as_str(), "required" | "requisite")
         };
+        let other = auth.iter().find(|entry| entry.module() == "pam_yubico");
+        if let (Some(other), true) = (other, auth.iter().any(|entry| asks(&entry))) {
+            let what = "pam_yubico asks for a YubiKey, too: that takes two touches, and each module accepts OTPs that the other has accepted";
+            self.say(
+                Level::Note,
+                Kind::Auth,
+                &other.place,
+                what,
+                "take one of the two lines out (pam-auth-update --disable yubico)",
+            );
+        }
         let mut lines = auth.iter().filter(asks);
         if let (Some(first), Some(second)) = (lines.next(), lines.next()) {
             let what = format!("asks again, after {}: that takes a second press", first.place);
