@@ -11,10 +11,10 @@ use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::log::Log;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use ykmap::mapping::LookUp;
 use ykmap::options::{FirstPass, Options};
-use ykmap::settings::{Given, Settings};
+use ykmap::settings::{Given, Settings, config_of, is_per_user};
 use ykmap::{Fault, decide, mapping};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
@@ -56,7 +56,9 @@ fn without_auth(options: Options, user: &[u8]) -> Outcome {
     if !options.nullok {
         return Outcome::NotAcceptedHere;
     }
-    let listed = settings(options.config.as_deref(), options.given)
+    let config = options.config.map(|config| config_of(config, user)).transpose();
+    let listed = config
+        .and_then(|config| settings(config.as_deref(), options.given))
         .and_then(|settings| mapping::enrolment(&settings, user));
     match listed {
         Ok(Enrolment::NotListed) => Outcome::Excused,
@@ -70,6 +72,18 @@ fn settings(config: Option<&Path>, given: Given) -> Result<Settings, Fault> {
     let mut settings = Settings::load(config, given)?;
     settings.prepare()?;
     Ok(settings)
+}
+
+/// The settings of a login. Only where each user has a settings file of their own, the user is needed for that.
+fn settings_of(host: &mut impl Handle, config: Option<PathBuf>, given: Given) -> Result<Settings, Outcome> {
+    let config = match config {
+        Some(config) if is_per_user(&config) => {
+            let user = host.user().map_err(Outcome::ConversationFailed)?;
+            Some(config_of(config, &user).map_err(Outcome::Unusable)?)
+        }
+        config => config,
+    };
+    settings(config.as_deref(), given).map_err(Outcome::Unusable)
 }
 
 /// The line of what was decided before it was known who is asked for what.
@@ -88,9 +102,9 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     };
     let warnings: Vec<_> = options.warnings().collect();
     let Options { config, given, nullok, first_pass, always_prompt } = options;
-    let settings = match settings(config.as_deref(), given) {
+    let settings = match settings_of(host, config, given) {
         Ok(settings) => settings,
-        Err(fault) => return early(host, Outcome::Unusable(fault)),
+        Err(outcome) => return early(host, outcome),
     };
     let user = match host.user() {
         Ok(user) => user,

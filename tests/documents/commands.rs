@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 enum Run {
     /// A test: its file and its name.
     Test(&'static str, &'static str),
+    /// The test of a file of pam.d-examples.
+    Example(&'static str, &'static str),
     /// What must hold for a change to land: a line of `.ci/run`.
     Ci(&'static str),
     /// The life of a host in a root of its own: a file of `tests/packages`, which has this text.
@@ -75,6 +77,13 @@ const RUN: &[(&str, Run)] = &[
     (
         "pam-auth-update --disable yubiotp --enable yubiotp-one-field",
         Run::Test("tests/logins/profiles.rs", "one_of_them_at_a_time"),
+    ),
+    ("ykmap init --dir ~/.yubiotp", Run::Example("screen-locker", "own::screen_locker")),
+    ("ykmap --config ~/.yubiotp/config.toml key new", Run::Example("screen-locker", "own::screen_locker")),
+    ("ykmap --config ~/.yubiotp/config.toml add alice", Run::Example("screen-locker", "own::screen_locker")),
+    (
+        "ykmap --config ~/.yubiotp/config.toml verify alice",
+        Run::Example("screen-locker", "own::screen_locker"),
     ),
     // The validation server
     ("make build-server", Run::Ci("make test-packages")),
@@ -160,6 +169,10 @@ fn whoever_runs_one_is_there() {
             Run::Test(file, name) => {
                 let test = format!("#[test]\nfn {name}() {{");
                 assert!(text_of(file).contains(&test), "{command}: {file} has no test {name}");
+            }
+            Run::Example(file, name) => {
+                let line = format!("\"{file}\" => {name}: ");
+                assert!(text_of("tests/logins/examples.rs").contains(&line), "{command}: no test of {file}");
             }
             Run::Ci(line) => assert!(ci.contains(line), "{command}: .ci/run has no line {line}"),
             Run::Life(file, text) => {

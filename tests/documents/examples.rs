@@ -206,7 +206,9 @@ fn what_the_other_pages_show() {
         let Some(page) = Page::read(name) else { return };
         let displays = page.displays();
         let lines = displays.iter().flat_map(|display| display.lines()).filter_map(prompted);
-        ran.extend(lines.filter(|command| command.starts_with("ykmap ")).map(str::to_owned));
+        // Where a store of the user's own is made, by the test of the locker.
+        let here = |command: &&str| command.starts_with("ykmap ") && !command.contains("~/.yubiotp");
+        ran.extend(lines.filter(here).map(str::to_owned));
     }
     ran.extend(of_readme(None).into_iter().filter(|command| command.contains(" doctor")));
     assert!(ran.len() > 3, "{ran:?}");

@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod ftp;
+mod own;
 mod recipes;
 
 use crate::site::{PASSWORD, Site};
@@ -38,6 +39,7 @@ examples! {
     "console-otp-only" => check::console_otp_only: &["login"],
     "exempt-group" => recipes::exempt_group: SSH,
     "roll-out-key-and-otp" => recipes::roll_out_key_and_otp: SSH,
+    "screen-locker" => own::screen_locker: &[],
     "one-field" => recipes::one_field: &["vsftpd"],
 }
 

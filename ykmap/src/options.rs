@@ -23,7 +23,7 @@ pub enum FirstPass {
 /// The arguments of one line in pam.d.
 #[derive(Default)]
 pub struct Options {
-    /// `config=`
+    /// `config=`; `%u` stands for the user, see [`crate::settings::config_of`]
     pub config: Option<PathBuf>,
     /// Settings that stand before those of the file.
     pub given: Given,

@@ -25,6 +25,27 @@ pub const STORE_KEY: &str = "/etc/yubiotp/store.key";
 /// The prompt when nobody says otherwise; `%u` stands for the user.
 pub const PROMPT: &str = "YubiKey for %u: ";
 
+/// Whether a settings file is one of each user's: whether `%u` is in its path.
+#[must_use]
+pub fn is_per_user(config: &Path) -> bool {
+    config.to_string_lossy().contains("%u")
+}
+
+/// The settings file of `user`: `%u` in the path stands for the name, by the same rule as in the mapping's.
+///
+/// # Errors
+/// The name would change the path, or is not UTF-8.
+pub fn config_of(config: PathBuf, user: &[u8]) -> Result<PathBuf, Fault> {
+    if !is_per_user(&config) {
+        return Ok(config);
+    }
+    let template = config.to_string_lossy();
+    match str::from_utf8(user) {
+        Ok(user) => crate::mapping::path_of(&template, user),
+        Err(_) => Err(Fault::UserInPath { template: template.into_owned() }),
+    }
+}
+
 /// A mode by its name.
 ///
 /// # Errors

@@ -20,9 +20,16 @@ fn nothing_is_wrong_with_them() {
             "exempt-group" | "roll-out" | "roll-out-key-and-otp" => "sshd",
             "sshd-key-and-otp" | "sshd-password-and-otp" => "sshd",
             "one-field" => "vsftpd",
+            "screen-locker" => "swaylock",
             name => name,
         };
-        host.service(service, &fs::read_to_string(path).unwrap());
+        let lines = fs::read_to_string(path).unwrap();
+        if lines.contains(" config=") {
+            let module = host.place.path("pam_yubiotp.so");
+            host.raw_service(service, &lines.replace(" pam_yubiotp.so", &format!(" {}", module.display())));
+        } else {
+            host.service(service, &lines);
+        }
         let visit = host.doctor(&[]);
         // The jump before its account line is meant, and warned of.
         let code = if name == "exempt-group" { 1 } else { well() };
@@ -47,6 +54,7 @@ fn nothing_is_wrong_with_them() {
             "roll-out-key-and-otp",
             "sshd: auth: nullok: users whom the mapping does not list pass this line without a token",
         ),
+        ("screen-locker", "each user has settings of their own (%u in config=), which were not looked at"),
         ("sshd-key-and-otp", "sshd: auth: the OTP alone lets in: no other line asks for anything"),
         ("sshd-password-and-otp", ""),
         (

@@ -6,6 +6,7 @@ mod clock;
 mod elf;
 mod mapping;
 mod module;
+mod own;
 mod pam;
 mod program;
 mod report;
@@ -58,37 +59,47 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let mut report = Report::default();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
     let (lines, services) = pam::look(&mut report, &pam_dirs, sshd::key_first(&sshd_config));
+    if let Some(user) = own::asked_for() {
+        return own::run(context, lines, &user);
+    }
     if services.iter().any(|service| service == "sshd") {
         sshd::look(&mut report, &sshd_config, args.sshd_config.is_some());
     }
     module::look(&mut report, &lines);
-    let Found { cases, lost } =
-        settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
-    settings::files(&mut report, &cases);
+    let (own, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(own::is_own);
+    let found = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
+    settings::files(&mut report, &found.cases);
+    program::look(&mut report, &found.cases);
+    if !args.no_servers {
+        servers::look(&mut report, &found.cases);
+    }
+    clock::look(&mut report, &found.cases);
+    let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
+    follow(&mut report, found, &args.users);
+    own::look(&mut report, &own, &pam_dirs, &args.users);
+    for user in args.users.iter().filter(|_| !asked) {
+        user::not_asked(&mut report, user);
+    }
+    report.tell(context.json, &services, !args.users.is_empty())
+}
+
+/// Stores, mappings and users by these settings.
+fn follow(report: &mut Report, Found { cases, lost }: Found, users: &[String]) {
     let mut stores = Vec::new();
     for case in &cases {
         report.commands_with(case.config.as_deref());
-        let seen = store::look(&mut report, &case.settings);
-        mapping::look(&mut report, &case.settings, seen.as_ref().map(|seen| &seen.states));
+        let seen = store::look(report, &case.settings);
+        mapping::look(report, &case.settings, seen.as_ref().map(|seen| &seen.states));
         stores.push(seen);
     }
-    report.commands_with(None);
-    program::look(&mut report, &cases);
-    if !args.no_servers {
-        servers::look(&mut report, &cases);
-    }
-    clock::look(&mut report, &cases);
-    for user in &args.users {
+    for user in users {
         for (case, seen) in cases.iter().zip(&stores) {
             report.commands_with(case.config.as_deref());
-            user::look(&mut report, case, seen.as_ref(), user);
+            user::look(report, case, seen.as_ref(), user);
         }
         for why in &lost {
-            user::lost(&mut report, user, why);
-        }
-        if cases.is_empty() && lost.is_empty() {
-            user::not_asked(&mut report, user);
+            user::lost(report, user, why);
         }
     }
-    report.tell(context.json, &services, !args.users.is_empty())
+    report.commands_with(None);
 }

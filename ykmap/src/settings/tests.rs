@@ -185,3 +185,13 @@ fn an_argument_stands_before_either_form_of_a_key() {
     let both = given.or(file);
     assert!(both.api_key.is_some() && both.api_key_file.is_none() && both.deadline == Some(9));
 }
+
+#[test]
+fn a_settings_file_of_each_user() {
+    let of = |user: &[u8]| config_of("/home/%u/.yubiotp/%u.toml".into(), user);
+    assert_eq!(of(b"alice").unwrap(), Path::new("/home/alice/.yubiotp/alice.toml"));
+    for user in [&b""[..], b".", b"..", b"../root", b"a/b", b"al\xffice", b"a\0b"] {
+        assert!(matches!(of(user), Err(Fault::UserInPath { .. })), "{user:?}");
+    }
+    assert_eq!(config_of("/etc/x".into(), b"..").unwrap(), Path::new("/etc/x"));
+}

@@ -49,7 +49,7 @@ pub(super) enum Room {
 }
 
 impl Room {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Pam => "pam.d",
             Self::Sshd => "sshd",
