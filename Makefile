@@ -140,6 +140,7 @@ install:
 	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
+	install -D -m 644 -t $(DESTDIR)$(unitdir)/$(notdir $(helper)) $(helper)/*
 	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	sed -i 's|(packaging/selinux/|(selinux/|' $(DESTDIR)$(docdir)/README.md # where it leads to there
@@ -149,6 +150,8 @@ install:
 	install -m 644 packaging/selinux/* $(DESTDIR)$(docdir)/selinux
 
 pages := $(wildcard packaging/man/*.[0-9])
+# What polkit's helper needs to write to the store.
+helper := packaging/systemd/polkit-agent-helper@.service.d
 define manual
 for page in $(1); do \
 	install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
@@ -199,8 +202,9 @@ uninstall:
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(patsubst packaging/systemd/%,%,$(wildcard $(helper)/*)))
 	rm -rf $(DESTDIR)$(docdir)
-	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(askdir) 2>/dev/null
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(askdir) $(DESTDIR)$(unitdir)/$(notdir $(helper)) 2>/dev/null
 
 clean:
 	$(CARGO) clean

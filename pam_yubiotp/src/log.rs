@@ -7,6 +7,7 @@ use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
 use pam::constants::PamResultCode;
 use std::fmt::{Display, Write};
+use ykmap::sandbox;
 use yubiotp::{PublicId, otp};
 
 /// Who logs in where, for every line of one login.
@@ -112,7 +113,7 @@ fn reason(outcome: &Outcome) -> String {
             "no auth line of this module accepted the user in this login (sshd asks none after a key that it takes for enough)"
                 .to_owned()
         }
-        Outcome::Unusable(fault) => fault.to_string(),
+        Outcome::Unusable(fault) => with_trail(fault, sandbox::hint(fault).as_ref()),
         Outcome::BadArgument(why) => format!("{why} (in pam.d)"),
         Outcome::ConversationFailed(PamResultCode::PAM_BAD_ITEM) => {
             "the application set another user while it asked".to_owned()

@@ -13,6 +13,7 @@ mod migration;
 mod online;
 mod pattern;
 mod profiles;
+mod sandbox;
 mod site;
 mod sshd;
 mod sshd_key;

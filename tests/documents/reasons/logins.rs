@@ -5,7 +5,7 @@ use crate::source::{Which, sentences};
 use std::collections::BTreeSet;
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 25] = [
+pub(super) const SAY: [(&str, Which); 26] = [
     ("pam_yubiotp/src/log.rs", Which::All),
     ("pam_yubiotp/src/login.rs", Which::All),
     ("pam_yubiotp/src/conversation.rs", Which::All),
@@ -28,14 +28,17 @@ pub(super) const SAY: [(&str, Which); 25] = [
     ("ykmap/src/online.rs", Which::All),
     ("ykmap/src/online/program.rs", Which::All),
     ("ykmap/src/options.rs", Which::All),
+    ("ykmap/src/sandbox.rs", Which::All),
     ("ykmap/src/settings.rs", Which::All),
     ("ykmap/src/settings/online.rs", Which::All),
     ("yubiotp/src/record.rs", Which::Errors),
     ("ykmap/src/store/slots.rs", Which::Errors),
 ];
 
+const SANDBOXED: &str = "a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={} to [Service] (systemctl edit {})";
+
 /// What is put together of several sentences: the head, and its parts.
-const TOGETHER: [(&str, &[&str]); 39] = [
+const TOGETHER: [(&str, &[&str]); 41] = [
     (
         "the OTP is not from a token of this user: it begins with the public id {}",
         &["the OTP is not from a token of this user{}", ": it begins with the public id {}"],
@@ -150,6 +153,14 @@ const TOGETHER: [(&str, &[&str]); 39] = [
     ),
     ("{} (does it speak {}?)", &["(does it speak {}?)"]),
     ("no answer ({})", &["no answer ({})"]),
+    (
+        "it is read-only for this process only, not on this host: a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={} to [Service] (systemctl edit {})",
+        &["it is read-only for this process only, not on this host: {}", SANDBOXED],
+    ),
+    (
+        "either the file system is mounted read-only, or a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={} to [Service] (systemctl edit {})",
+        &["either the file system is mounted read-only, or {}", SANDBOXED],
+    ),
 ];
 
 /// Behind the path of yubiotp-ask.
