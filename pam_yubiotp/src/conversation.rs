@@ -5,6 +5,7 @@ use pam::constants::PamResultCode;
 use std::time::{Duration, Instant};
 use ykmap::random;
 use ykmap::settings::Settings;
+use yubiotp::shown;
 
 /// How long a refusal takes: libpam waits for that before the application says no, and varies it; between the tries of
 /// one call the module does. It hides what a refusal has cost, and slows down guessing.
@@ -68,9 +69,7 @@ impl Source {
 /// Asks once, with all there is to say in one prompt: text before it would be shown late, or never. An answer counts
 /// only while the login is still this user's.
 pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Result<Answer, PamResultCode> {
-    let shown: String =
-        String::from_utf8_lossy(user).chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    let prompt = settings.prompt.replace("%u", &shown);
+    let prompt = settings.prompt.replace("%u", &shown::text(user).to_string());
     let answer = match host.ask(&prompt, settings.echo) {
         // That code has a meaning of its own below.
         Ok(None) | Err(PamResultCode::PAM_BAD_ITEM) => return Err(PamResultCode::PAM_CONV_ERR),

@@ -1,14 +1,14 @@
 //! One line of syslog a decision: `outcome user=… token=… mode=… service=… rhost=… reason="…"`.
 //!
-//! Never a password, an OTP or a key: none of them is in an [`Outcome`]. Names come from strangers, so anything in
-//! them that could end a field or a line is escaped.
+//! Never a password, an OTP or a key: none of them is in an [`Outcome`]. Names come from strangers, and are escaped by the
+//! rule of [`shown`].
 
 use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
 use pam::constants::PamResultCode;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use ykmap::sandbox;
-use yubiotp::{PublicId, otp};
+use yubiotp::{PublicId, otp, shown};
 
 /// Who logs in where, for every line of one login.
 pub(crate) struct Log {
@@ -21,7 +21,8 @@ impl Log {
     /// For the user of one login. `debug`: whether steps are logged.
     pub(crate) fn new(user: &[u8], mode: &'static str, debug: bool) -> Self {
         // A key touched at `login:` types its OTP as the name.
-        let user = if otp::readings(user).is_ok() { "(an-OTP)".to_owned() } else { field(user) };
+        let user =
+            if otp::readings(user).is_ok() { "(an-OTP)".to_owned() } else { shown::field(user).to_string() };
         Self { user, mode, debug }
     }
 
@@ -68,7 +69,9 @@ impl Log {
     ) {
         let token = token.map_or_else(|| "none".to_owned(), |token| token.to_string());
         let item = |item| {
-            host.item(item).filter(|value| !value.is_empty()).map_or("none".into(), |value| field(&value))
+            host.item(item)
+                .filter(|value| !value.is_empty())
+                .map_or("none".into(), |value| shown::field(&value).to_string())
         };
         let line = format!(
             "{name} user={} token={token} mode={} service={} rhost={} tty={} reason={}",
@@ -77,7 +80,7 @@ impl Log {
             item(Item::Service),
             item(Item::RemoteHost),
             item(Item::Terminal),
-            quoted(reason.as_bytes()),
+            shown::quoted(reason),
         );
         host.log(priority, &line);
     }
@@ -85,7 +88,7 @@ impl Log {
     /// A step, if the settings say `debug`.
     pub(crate) fn step(&self, host: &impl Handle, what: impl FnOnce() -> String) {
         if self.debug {
-            host.log(Priority::Debug, &format!("user={} {}", self.user, escaped(what().as_bytes())));
+            host.log(Priority::Debug, &format!("user={} {}", self.user, shown::text(&what())));
         }
     }
 }
@@ -120,57 +123,6 @@ fn reason(outcome: &Outcome) -> String {
         }
         Outcome::ConversationFailed(code) => {
             format!("the question was not answered: the user gave up, or the application cannot ask ({code:?})")
-        }
-    }
-}
-
-/// A name as the value of a field.
-fn field(name: &[u8]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-    if !name.is_empty() && name.iter().all(plain) { escaped(name) } else { quoted(name) }
-}
-
-fn quoted(text: &[u8]) -> String {
-    format!("\"{}\"", escaped(text).replace('"', "\\\""))
-}
-
-/// Text in which nothing ends a line or moves a cursor. What is neither control nor broken stays as it is.
-fn escaped(text: &[u8]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for chunk in text.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\\' => out.push_str("\\\\"),
-                control if control.is_control() => out.extend(control.escape_unicode()),
-                other => out.push(other),
-            }
-        }
-        for byte in chunk.invalid() {
-            // Writing to a String does not fail.
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_stays_in_its_field() {
-        for (name, expected) in [
-            (&b"alice"[..], "alice"),
-            (b"", "\"\""),
-            (b"al ice", "\"al ice\""),
-            (b"a\"b", "\"a\\\"b\""),
-            (b"x reason=accepted", "\"x reason=accepted\""),
-            (b"a\nb", "\"a\\u{a}b\""),
-            (b"a\xffb", "\"a\\xffb\""),
-            ("é".as_bytes(), "\"é\""),
-            (b"\x1b[2J", "\"\\u{1b}[2J\""),
-        ] {
-            assert_eq!(field(name), expected);
         }
     }
 }

@@ -58,7 +58,7 @@ fn what_cannot_be_is_refused() {
     let desk = Desk::new();
     for (arguments, why) in [
         (&["--name", ""][..], "a name has 1 to 100 characters"),
-        (&["--name", "a\u{1b}[2Jb"], "none that moves a cursor"),
+        (&["--name", "a\u{1b}[2Jb"], "all of them printable"),
         (&["--name", "a", "--id", "0"], "not a client's id"),
         (&["--name", "a", "--id", "12345678901"], "not a client's id"),
         (&["--name", "a", "--certificate-name", "*.example.org"], "not a DNS name"),

@@ -15,6 +15,7 @@ use tls::Peer;
 use ureq::http::{StatusCode, Uri};
 use ureq::{Error as Http, Timeout};
 use yubiotp::ask::FailureKind;
+use yubiotp::shown;
 
 /// What the words need to know.
 pub(crate) struct About {
@@ -109,7 +110,7 @@ pub(crate) fn why(error: &Http, uri: &Uri, way: &Way, about: &About) -> Failure 
         }
     };
     // Whatever a library or a server put in: one line, and no OTP.
-    let text: String = text.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
+    let text = shown::line(&text).to_string();
     let text = match uri.query().filter(|query| !query.is_empty() && text.contains(*query)) {
         Some(query) => text.replace(query, "…"),
         None => text,
@@ -384,7 +385,7 @@ mod tests {
     #[test]
     fn no_text_has_the_query_or_a_second_line() {
         let error = Http::Other("cannot ask /path?id=1&otp=vvccccccccbd\n\u{1b}[2J".into());
-        assert_eq!(said(&error, None), "other: cannot ask /path?…??[2J");
+        assert_eq!(said(&error, None), "other: cannot ask /path?…\\u{a}\\u{1b}[2J");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use ykmap::Fault;
 use ykmap::file::FileFault;
 use ykmap::settings::{Given, Settings};
 use ykmap::store::Store;
-use yubiotp::PublicId;
+use yubiotp::{PublicId, shown};
 
 /// Who owns which YubiKey on this host: the mapping and the token store of pam_yubiotp.
 #[derive(Parser)]
@@ -120,7 +120,7 @@ impl Context {
     /// The command as it goes on with these settings.
     fn ykmap(&self) -> String {
         match &self.config {
-            Some(config) => format!("ykmap --config {}", config.display()),
+            Some(config) => format!("ykmap --config {}", shown::text(config.as_os_str().as_encoded_bytes())),
             None => "ykmap".to_owned(),
         }
     }

@@ -6,6 +6,7 @@ use crate::settings::{
 };
 use std::ffi::CStr;
 use std::path::PathBuf;
+use yubiotp::shown;
 use yubiotp::ykval::ClientKey;
 
 /// What is done with a password that a module before this one asked for.
@@ -70,8 +71,12 @@ impl Options {
     pub fn read(args: &[&CStr]) -> Result<Self, String> {
         let mut options = Self::default();
         for arg in args {
-            let arg = arg.to_str().map_err(|_| format!("argument {arg:?} is not UTF-8"))?;
-            options.take(arg).map_err(|why| format!("argument {:?}: {why}", shown(arg)))?;
+            let arg = arg
+                .to_str()
+                .map_err(|_| format!("argument {} is not UTF-8", shown::quoted(arg.to_bytes())))?;
+            options
+                .take(arg)
+                .map_err(|why| format!("argument {}: {why}", shown::quoted(without_secret(arg))))?;
         }
         Ok(options)
     }
@@ -143,7 +148,7 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), String> {
 }
 
 /// An argument as it may stand in a log: of those that hold secrets, or may be misspelt ones that do, the name.
-fn shown(arg: &str) -> &str {
+fn without_secret(arg: &str) -> &str {
     match arg.split_once('=') {
         Some((name @ ("key" | "proxy" | "url" | "urllist"), _)) => name,
         Some((name, _)) if !NAMES.iter().any(|known| known.trim_end_matches('=') == name) => name,
@@ -420,7 +425,7 @@ mod tests {
             ("", "unknown"),
         ] {
             let error = read(&[arg]).err().unwrap();
-            assert!(error.starts_with(&format!("argument {:?}: {why}", shown(arg))), "{error}");
+            assert!(error.starts_with(&format!("argument {:?}: {why}", without_secret(arg))), "{error}");
         }
         for twice in [
             &["debug", "debug"][..],

@@ -11,7 +11,7 @@ use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use yubiotp::PublicId;
+use yubiotp::{PublicId, shown};
 use zeroize::Zeroizing;
 
 /// Where the settings are when nobody says otherwise.
@@ -58,7 +58,7 @@ pub fn parse_mode(name: &str) -> Result<Mode, String> {
         "challenge-response" => Err(format!("mode challenge-response is not supported; there are {all}")),
         _ => {
             let named = Mode::ALL.into_iter().find(|mode| mode.name() == name);
-            named.ok_or_else(|| format!("unknown mode {name:?}: there are {all}"))
+            named.ok_or_else(|| format!("unknown mode {}: there are {all}", shown::quoted(name)))
         }
     }
 }

@@ -22,6 +22,7 @@ use ykval::random::NoRandom;
 use ykval::store::{Store, StoreFault};
 use yubiotp::PublicId;
 use yubiotp::seal::StoreKey;
+use yubiotp::shown;
 
 /// A validation server for the one-time passwords of YubiKeys.
 #[derive(Parser)]
@@ -123,7 +124,7 @@ impl Context {
     /// The command as it goes on with these settings.
     fn ykvald(&self) -> String {
         match &self.config {
-            Some(config) => format!("ykvald --config {}", config.display()),
+            Some(config) => format!("ykvald --config {}", shown::text(config.as_os_str().as_encoded_bytes())),
             None => "ykvald".to_owned(),
         }
     }

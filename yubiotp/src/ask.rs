@@ -6,6 +6,7 @@
 //! passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply was no
 //! answer, ask the next server now.
 
+use crate::shown;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -269,14 +270,22 @@ impl Event {
     /// The event as it is written: a line, and after it the body or text, if there is one.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
+        let words;
         let (head, rest): (_, &[u8]) = match self {
             Self::Asked { server } => return format!("asked {server}\n").into_bytes(),
             Self::Reply { server, ms, body } => (format!("reply {server} {ms}"), body),
             Self::Failed { server, kind, ms, why } => {
-                (format!("failed {server} {} {ms}", kind.name()), cut(why).as_bytes())
+                words = shown::line(why).to_string();
+                (format!("failed {server} {} {ms}", kind.name()), cut(&words).as_bytes())
             }
-            Self::Note { what } => ("note".into(), cut(what).as_bytes()),
-            Self::Unable { why } => ("unable".into(), cut(why).as_bytes()),
+            Self::Unable { why } => {
+                words = shown::line(why).to_string();
+                ("unable".into(), cut(&words).as_bytes())
+            }
+            Self::Note { what } => {
+                words = shown::line(what).to_string();
+                ("note".into(), cut(&words).as_bytes())
+            }
         };
         let mut text = format!("{head} {}\n", rest.len()).into_bytes();
         text.extend_from_slice(rest);
@@ -357,7 +366,7 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let Some(rest) = text.get(begins..ends) else { return Ok(None) };
     // They go to logs and terminals, and whoever took the program over may have written them.
     let words = || {
-        let words = str::from_utf8(rest).ok().filter(|words| !words.contains(char::is_control));
+        let words = str::from_utf8(rest).ok().filter(|words| words.chars().all(shown::is_printable));
         words.map(String::from).ok_or(BadEvent)
     };
     let event = match (word, kind) {
@@ -478,16 +487,20 @@ mod tests {
         assert_eq!((kind, kind.is_answer()), (FailureKind::Other, true));
     }
 
+    fn words() -> impl Strategy<Value = String> {
+        "\\PC{0,80}".prop_map(|why| cut(&shown::line(&why).to_string()).into())
+    }
+
     fn event() -> impl Strategy<Value = Event> {
         let server = 0..MAX_SERVERS;
         prop_oneof![
             server.clone().prop_map(|server| Event::Asked { server }),
             (server.clone(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..=MAX_REPLY))
                 .prop_map(|(server, ms, body)| Event::Reply { server, ms, body: body.into() }),
-            (server, proptest::sample::select(&FailureKind::ALL[..]), any::<u32>(), "\\PC{0,80}")
+            (server, proptest::sample::select(&FailureKind::ALL[..]), any::<u32>(), words())
                 .prop_map(|(server, kind, ms, why)| Event::Failed { server, kind, ms, why }),
-            "\\PC{0,80}".prop_map(|what| Event::Note { what }),
-            "\\PC{0,80}".prop_map(|why| Event::Unable { why }),
+            words().prop_map(|what| Event::Note { what }),
+            words().prop_map(|why| Event::Unable { why }),
         ]
     }
 

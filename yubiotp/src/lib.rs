@@ -11,7 +11,7 @@
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
 //! encrypted at rest and [`record`] writes them down, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
-//! the network say to each other.
+//! the network say to each other, and [`shown`] is how text that others wrote is shown.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod otp;
 pub mod position;
 pub mod record;
 pub mod seal;
+pub mod shown;
 pub mod verdict;
 pub mod ykval;
 

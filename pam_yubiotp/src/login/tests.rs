@@ -424,7 +424,27 @@ fn the_prompt_says_all_there_is() {
     assert_eq!(prompt(b"alice", &[]), "YubiKey for alice: ");
     assert_eq!(prompt(b"bob", &[]), "YubiKey for bob: ");
     assert_eq!(prompt(b"alice", &["prompt=Password and press (%u): "]), "Password and press (alice): ");
-    assert_eq!(prompt(b"a\x1b[2Jb\xff", &[]), "YubiKey for a?[2Jb\u{fffd}: ");
+    assert_eq!(prompt(b"a\x1b[2Jb\xff", &[]), "YubiKey for a\\u{1b}[2Jb\\xff: ");
+}
+
+/// What a terminal would obey, or not show, reaches neither log nor prompt.
+#[test]
+fn a_name_that_is_not_printable_is_escaped() {
+    let place = Place::new();
+    for (name, in_log, in_prompt) in [
+        ("a\u{202e}b", "\"a\\u{202e}b\"", "a\\u{202e}b"),
+        ("a\u{2028}b", "\"a\\u{2028}b\"", "a\\u{2028}b"),
+        ("a\u{200b}b", "\"a\\u{200b}b\"", "a\\u{200b}b"),
+        ("jürgen", "\"jürgen\"", "jürgen"),
+    ] {
+        let mut host = Scripted::new(name, &["x"]);
+        place.login(&mut host, &["debug"]);
+        assert!(host.last_line().contains(&format!(" user={in_log} ")), "{}", host.last_line());
+        assert_eq!(*host.prompts.borrow(), [format!("YubiKey for {in_prompt}: ")]);
+        for line in host.log.borrow().iter() {
+            assert!(line.chars().all(yubiotp::shown::is_printable), "{line}");
+        }
+    }
 }
 
 /// A key touched at `login:`.

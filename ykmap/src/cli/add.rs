@@ -9,7 +9,7 @@ use ykmap::store::Store;
 use yubiotp::mapping::{self, Enrolment, Line};
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
-use yubiotp::{PublicId, Reason};
+use yubiotp::{PublicId, Reason, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,21 +27,23 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let store = Store::new(&settings);
     // Before anybody presses anything for nothing.
     mapping::add(b"", args.user.as_bytes(), &[])
-        .map_err(|why| Failure::Fault(format!("{:?}: {why}", args.user)))?;
+        .map_err(|why| Failure::Fault(format!("{}: {why}", shown::quoted(&args.user))))?;
     let path = ykmap::mapping::path_of(&settings.mapping, &args.user)?;
     files::tokens_in(&settings, &files::text_of(&path)?, &args.user)?;
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
         // Before anybody presses anything for nothing.
         settings.prepare()?;
-        let press = files::input_line(&format!("Press the YubiKey of {}: ", args.user))?;
+        let press = files::input_line(&format!("Press the YubiKey of {}: ", shown::text(&args.user)))?;
         ids.push(pressed(&settings, &store, press.trim())?);
     }
     for token in &args.tokens {
         let id = match PublicId::parse(token.as_bytes()) {
             // 32 modhex characters are the longest id and the OTP of a token without one; a press is likelier.
             Ok(id) if token.len() < 32 => id,
-            Err(why) if token.trim().len() < 32 => return Err(Failure::Fault(format!("{token:?}: {why}"))),
+            Err(why) if token.trim().len() < 32 => {
+                return Err(Failure::Fault(format!("{}: {why}", shown::quoted(token))));
+            }
             _ => {
                 settings.prepare()?;
                 pressed(&settings, &store, token)?
@@ -62,7 +64,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let new: Vec<_> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
         let others = owned_by_others(text, &args.user, &new);
         let text = mapping::add(text, args.user.as_bytes(), &new)
-            .map_err(|why| Failure::Fault(format!("{:?}: {why}", args.user)))?;
+            .map_err(|why| Failure::Fault(format!("{}: {why}", shown::quoted(&args.user))))?;
         Ok((text, (new, others)))
     })?;
     if context.json {
@@ -71,7 +73,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     } else {
         for id in &ids {
             let did = if new.contains(id) { "now has" } else { "already has" };
-            out::line(&format!("{} {did} token {id}", args.user));
+            out::line(&format!("{} {did} token {id}", shown::text(&args.user)));
         }
     }
     for note in others {
@@ -94,7 +96,7 @@ fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
         if let Ok(Line::Entry { user: owner, fields }) = line
             && owner != user.as_bytes()
         {
-            let owner = String::from_utf8_lossy(owner);
+            let owner = shown::text(owner);
             let shared = fields.ids().filter(|id| ids.contains(id));
             notes.extend(shared.map(|id| format!("token {id} is {owner}'s, too")));
         }

@@ -9,6 +9,7 @@ use ykmap::mapping;
 use ykmap::settings::Settings;
 use yubiotp::PublicId;
 use yubiotp::mapping::{Line, entries};
+use yubiotp::shown;
 
 /// The other way out for a token whose key is not here.
 pub(crate) const OTHER_MODE: &str = "a mode that asks validation servers, such as offline-then-online";
@@ -70,7 +71,7 @@ pub(crate) fn examine(
                 continue;
             }
             Ok(Line::Entry { user, fields }) => {
-                (String::from_utf8_lossy(user).into_owned(), fields.ids().collect::<Vec<_>>())
+                (shown::text(user).to_string(), fields.ids().collect::<Vec<_>>())
             }
         };
         users = users.saturating_add(1);

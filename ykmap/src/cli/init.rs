@@ -141,7 +141,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
-    out::line(&format!(
+    out::lines(&format!(
         "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new    or, with validation servers: [online] in {config}\n  \
          {ykmap} add USER\n  {ykmap} verify USER\nthen switch it on, with a root shell kept open: pam_yubiotp(8), EXAMPLES."
     ));

@@ -12,6 +12,7 @@ use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKeyId;
+use yubiotp::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -43,7 +44,13 @@ impl States {
                 None
             }
         };
-        Self { survey: None, store, key, asks_servers: settings.mode.asks_servers(), length: settings.token_id_length }
+        Self {
+            survey: None,
+            store,
+            key,
+            asks_servers: settings.mode.asks_servers(),
+            length: settings.token_id_length,
+        }
     }
 
     /// For a caller that has told of store and store key, and asks about very many tokens.
@@ -154,9 +161,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             match line {
                 Ok(Line::Nothing) => {}
                 Ok(Line::Entry { user, fields }) => {
-                    let user = String::from_utf8_lossy(user).into_owned();
-                    if args.user.as_ref().is_none_or(|wanted| *wanted == user) {
-                        listed.push((user, fields.ids().collect::<Vec<_>>()));
+                    if args.user.as_ref().is_none_or(|wanted| wanted.as_bytes() == user) {
+                        listed.push((user.to_vec(), fields.ids().collect::<Vec<_>>()));
                     }
                 }
                 Err(why) => out::note(&format!("{}: line {number}: {why}", path.display())),
@@ -171,7 +177,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                     .iter()
                     .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": states.of(id).to_string() }))
                     .collect();
-                json!({ "user": user, "tokens": tokens })
+                json!({ "user": String::from_utf8_lossy(user), "tokens": tokens })
             })
             .collect();
         out::json(&json!(users));
@@ -179,6 +185,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     let mut rows = Vec::new();
     for (user, ids) in &listed {
+        let user = shown::text(user).to_string();
         if ids.is_empty() {
             rows.push(vec![
                 Field::Plain(user.clone()),
@@ -192,7 +199,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     if rows.is_empty() {
         match &args.user {
-            Some(user) => out::note(&format!("{user} is not in the mapping: {} add {user}", context.ykmap())),
+            Some(user) => {
+                let user = shown::text(user);
+                out::note(&format!("{user} is not in the mapping: {} add {user}", context.ykmap()));
+            }
             None => out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap())),
         }
     } else {

@@ -3,6 +3,7 @@
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
+use yubiotp::shown;
 
 static FAILED: OnceLock<String> = OnceLock::new();
 
@@ -11,9 +12,14 @@ pub(crate) fn failed() -> Option<&'static str> {
     FAILED.get().map(String::as_str)
 }
 
-/// A line for whoever asked.
+/// A line for whoever asked. What is not printable in it is escaped.
 pub(crate) fn line(text: &str) {
-    raw(&format!("{text}\n"));
+    raw(&format!("{}\n", shown::line(text)));
+}
+
+/// Several lines, whose ends are our own.
+pub(crate) fn lines(text: &str) {
+    text.split('\n').for_each(line);
 }
 
 /// Text as it is.
@@ -28,19 +34,19 @@ pub(crate) fn raw(text: &str) {
 
 /// A remark, beside the answer.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown::line(text));
 }
 
 /// A question: without a newline, where the one who is to answer sees it.
 pub(crate) fn question(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "{text}");
+    let _ = write!(stderr, "{}", shown::line(text));
     let _ = stderr.flush();
 }
 
 /// A value for a script.
 pub(crate) fn json(value: &serde_json::Value) {
-    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    raw(&format!("{}\n", shown::json(&serde_json::to_string_pretty(value).unwrap_or_default())));
 }
 
 /// A field of a table.
@@ -62,12 +68,12 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     table.set_header(header.iter().map(Cell::new));
     for row in rows {
         table.add_row(row.into_iter().map(|field| match field {
-            Field::Plain(text) => Cell::new(text),
-            Field::Loud(text) if colour => Cell::new(text).fg(Color::Yellow),
-            Field::Loud(text) => Cell::new(text),
+            Field::Plain(text) => Cell::new(shown::line(&text)),
+            Field::Loud(text) if colour => Cell::new(shown::line(&text)).fg(Color::Yellow),
+            Field::Loud(text) => Cell::new(shown::line(&text)),
         }));
     }
-    line(&table.trim_fmt());
+    raw(&format!("{}\n", table.trim_fmt()));
 }
 
 #[expect(clippy::disallowed_methods, reason = "colour decides nothing")]

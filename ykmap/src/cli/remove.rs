@@ -3,7 +3,7 @@
 use super::{Context, Done, Failure, files, out, parse_id};
 use clap::ValueHint;
 use serde_json::json;
-use yubiotp::{PublicId, mapping};
+use yubiotp::{PublicId, mapping, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -18,12 +18,13 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let user = args.user.as_bytes();
+    let name = shown::text(user);
     let listed_without = files::edit(&settings, &args.user, |text| {
         files::tokens_in(&settings, text, &args.user)?;
         if args.ids.is_empty() {
             let removed = mapping::remove(text, user, None);
             if removed.count == 0 {
-                return Err(Failure::Fault(format!("{}: not in the mapping", args.user)));
+                return Err(Failure::Fault(format!("{name}: not in the mapping")));
             }
             return Ok((removed.text, false));
         }
@@ -31,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         for id in &args.ids {
             let removed = mapping::remove(&text, user, Some(id));
             if removed.count == 0 {
-                return Err(Failure::Fault(format!("{} does not have token {id}", args.user)));
+                return Err(Failure::Fault(format!("{name} does not have token {id}")));
             }
             (text, listed_without) = (removed.text, removed.listed_without);
         }
@@ -41,14 +42,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if context.json {
         out::json(&json!({ "user": args.user, "removed": ids, "listed_without_tokens": listed_without }));
     } else if ids.is_empty() {
-        out::line(&format!("{} is not in the mapping any more", args.user));
+        out::line(&format!("{name} is not in the mapping any more"));
         out::note("where nullok stands in pam.d they now log in without a token");
     } else {
-        out::line(&format!("{} no longer has {}", args.user, ids.join(", ")));
+        out::line(&format!("{name} no longer has {}", ids.join(", ")));
         if listed_without {
             out::note(&format!(
-                "{0} has no token left, stays listed and is refused; ykmap remove {0} takes them out",
-                args.user
+                "{name} has no token left, stays listed and is refused; ykmap remove {name} takes them out"
             ));
         }
     }

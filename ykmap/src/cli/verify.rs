@@ -4,6 +4,7 @@ use super::{Context, Done, Failure, files, out};
 use clap::ValueHint;
 use serde_json::json;
 use ykmap::{decide, mapping};
+use yubiotp::shown;
 use yubiotp::verdict::Verdict;
 use zeroize::Zeroizing;
 
@@ -24,7 +25,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     let answer = match args.otp {
         Some(otp) => Zeroizing::new(otp),
-        None => files::input_line(&settings.prompt.replace("%u", &args.user))?,
+        None => files::input_line(&settings.prompt.replace("%u", &shown::text(&args.user).to_string()))?,
     };
     let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
     let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment)?;
@@ -51,7 +52,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         let token = token.map_or_else(String::new, |token| format!(" token {token}:"));
         let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
         let trail = judgement.trail.map_or_else(String::new, |trail| format!("; {trail}"));
-        out::line(&format!("{verdict}: {}:{token} {reason}{trail}{layout}", args.user));
+        out::line(&format!("{verdict}: {}:{token} {reason}{trail}{layout}", shown::text(&args.user)));
     }
     if accepted { Ok(()) } else { Err(Failure::No) }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::MAX_SERVERS;
+use yubiotp::shown;
 use yubiotp::verdict::Mode;
 use yubiotp::ykval::{ClientId, ClientKey, Server, SyncLevel};
 use zeroize::Zeroizing;
@@ -236,7 +237,7 @@ fn parse_url(url: &str) -> Result<Server, String> {
     Server::parse(url).map_err(|why| match why {
         // What stands before an @ may be a password.
         _ if url.contains('@') => format!("a URL {why}"),
-        _ => format!("URL {url:?} {why}"),
+        _ => format!("URL {} {why}", shown::quoted(url)),
     })
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             } else {
                 "  (if the serial numbers are those of the ids: --serials)"
             };
-            out::line(&format!("keys    {count}\nsha256  {sha256}\nykksm   {ykksm}{how}"));
+            out::lines(&format!("keys    {count}\nsha256  {sha256}\nykksm   {ykksm}{how}"));
         }
         Ok(())
     })

@@ -106,6 +106,6 @@ fn tell(context: &Context, plan: &Plan, made: &Made) {
         let system = plan.layout == Layout::System && Path::new("/run/systemd/system").exists();
         let serve =
             if system { "systemctl enable --now ykvald".to_owned() } else { format!("{ykvald} serve") };
-        out::line(&format!("\nNext:\n  {ykvald} key import FILE\n  {serve}"));
+        out::lines(&format!("\nNext:\n  {ykvald} key import FILE\n  {serve}"));
     }
 }

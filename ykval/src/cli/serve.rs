@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 out::note(&format!("ykvald answers at {scheme}://{address}/wsapi/2.0/verify"));
             }
             if let Some(address) = started.addresses.first().filter(|_| nobody) {
-                out::note(&format!(
+                out::notes(&format!(
                     "\nNext:\n  {ykvald} client add --name NAME\n  {ykvald} key import FILE\n  \
                      curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # OTP: press the \
                      key; status=OK\n"

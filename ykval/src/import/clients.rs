@@ -3,6 +3,7 @@
 use super::fields::{active, bad, each_line, first, separator, take, time};
 use super::{BadLine, Problem};
 use std::collections::HashMap;
+use yubiotp::shown;
 use yubiotp::ykval::{ClientId, ClientKey};
 use zeroize::Zeroizing;
 
@@ -69,6 +70,6 @@ fn read(line: usize, text: &str) -> Result<ClientEntry, BadLine> {
     let (email, rest) = rest.and_then(|rest| first(rest, between)).unwrap_or_default();
     let notes = rest.and_then(|rest| rest.rsplit_once(between)).map_or("", |(notes, _)| notes);
     let name = if email.is_empty() { notes.trim_matches(['"', ' ']) } else { &email };
-    let name = name.chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect();
+    let name = shown::line(name).to_string().chars().take(LONGEST_NAME).collect();
     Ok(ClientEntry { line, id, enabled, created, key, name })
 }

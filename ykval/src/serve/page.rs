@@ -5,6 +5,7 @@ use crate::clock;
 use std::fmt::{self, Display, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use yubiotp::shown;
 
 /// How long what the store says of itself is good for: counting a million tokens costs something.
 const FRESH: Duration = Duration::from_secs(10);
@@ -14,6 +15,7 @@ const FRESH: Duration = Duration::from_secs(10);
 pub(super) struct About(Mutex<Option<(Instant, String)>>);
 
 impl About {
+    /// As HTML.
     async fn store(&self, shared: &Shared) -> String {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, said)) = said.filter(|(at, _)| at.elapsed() < FRESH) {
@@ -25,12 +27,13 @@ impl About {
         let said = match tokio::time::timeout(Duration::from_secs(2), asked).await {
             Ok(Ok((version, count))) => {
                 format!(
-                    "{version} · {} · {}",
+                    "{} · {} · {}",
+                    Text(&version),
                     counted(count.clients, "client"),
                     counted(count.tokens, "token")
                 )
             }
-            Ok(Err(fault)) => format!("cannot be used: {fault}"),
+            Ok(Err(fault)) => format!("cannot be used: {}", Text(&fault.to_string())),
             Err(_) => "does not answer".to_owned(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), said.clone()));
@@ -70,7 +73,8 @@ fn write(page: &mut String, shared: &Shared, ready: bool, store: &str) -> fmt::R
     let state =
         if ready { "<span class=\"good\">ready</span>" } else { "<span class=\"bad\">not ready</span>" };
     write!(page, "<dt>State</dt><dd>{state}</dd>")?;
-    let mut row = |name: &str, value: &str| write!(page, "<dt>{name}</dt><dd>{}</dd>", Text(value));
+    // Of the values, strangers' words are in none but the store's, which is HTML already.
+    let mut row = |name: &str, value: &str| write!(page, "<dt>{name}</dt><dd>{value}</dd>");
     row("Up", &up(shared.started.elapsed()))?;
     row("Store", store)?;
     row("TLS", if shared.tls { "yes" } else { "no: plain HTTP" })?;
@@ -115,19 +119,18 @@ fn write(page: &mut String, shared: &Shared, ready: bool, store: &str) -> fmt::R
     Ok(())
 }
 
-/// Text, with nothing in it that HTML takes for more.
+/// Text in which nothing is taken for HTML, and what is not printable is escaped.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        for c in shown::line(self.0).to_string().chars() {
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                c if c.is_control() => f.write_str("\u{fffd}")?,
                 c => f.write_char(c)?,
             }
         }
@@ -174,8 +177,8 @@ mod tests {
     #[test]
     fn nothing_is_taken_for_html() {
         assert_eq!(
-            Text("<script>alert('x')</script>&\"\r").to_string(),
-            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;\u{fffd}"
+            Text("<script>alert('x')</script>&\"\r\u{202e}").to_string(),
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;\\u{d}\\u{202e}"
         );
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ykmap::Fault;
 use ykmap::file::{self, Audience, FileFault};
 use yubiotp::account::{self, NOBODY, PASSWD};
+use yubiotp::shown;
 
 /// How long it may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -94,7 +95,8 @@ fn version(path: &Path) -> Result<String, (Level, String, String)> {
         _ if !status.success() => Err(error(format!("cannot say its version: {status}"))),
         version if version == ours => Ok(said),
         version if version.starts_with("yubiotp-ask ") => {
-            let what = format!("says {version:?}, and this ykmap is {}", env!("CARGO_PKG_VERSION"));
+            let what =
+                format!("says {}, and this ykmap is {}", shown::quoted(version), env!("CARGO_PKG_VERSION"));
             Err((Level::Warning, what, change()))
         }
         _ => Err(error("is not yubiotp-ask".to_owned())),

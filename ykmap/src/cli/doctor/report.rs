@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use ykmap::Fault;
 use ykmap::file::FileFault;
+use yubiotp::shown;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,18 +81,6 @@ struct Finding {
     stays: bool,
 }
 
-/// Nothing that moves a cursor or ends a line: names of files and users, and words of programs, are a stranger's.
-fn plain(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let escaped = |letter: char| {
-        let escape = letter.is_control().then(|| letter.escape_unicode());
-        escape.into_iter().flatten().chain((!letter.is_control()).then_some(letter))
-    };
-    text.chars().flat_map(escaped).collect()
-}
-
 /// How many services are named in a command; more are meant by what they have in common.
 const MOST_TAGS: usize = 4;
 
@@ -138,7 +127,8 @@ impl Report {
         change: impl Into<String>,
     ) {
         let [what, change] = [what.into(), change.into()].map(|text| self.command(text));
-        let [place, what, change] = [place.to_string(), what, change].map(plain);
+        let [place, what, change] =
+            [place.to_string(), what, change].map(|text| shown::line(&text).to_string());
         if self.said.insert((place.clone(), what.clone())) {
             let found = Finding { level, place, what, change, stays: true };
             self.rooms.entry(room).or_default().push(found);
@@ -162,7 +152,7 @@ impl Report {
 
     /// What was looked at and is good; told if nothing in the room is worse.
     pub(super) fn good(&mut self, room: Room, place: impl ToString, what: impl Into<String>) {
-        let (place, what) = (place.to_string(), what.into());
+        let [place, what] = [place.to_string(), what.into()].map(|text| shown::line(&text).to_string());
         if self.said.insert((place.clone(), what.clone())) {
             let found = Finding { level: Level::Ok, place, what, change: String::new(), stays: false };
             self.rooms.entry(room).or_default().push(found);

@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     };
     let ykman = zeroize::Zeroizing::new(ykman);
     let by = if ykman.is_empty() { "by this. It holds" } else { "by one of these. They hold" };
-    out::line(&format!(
+    out::lines(&format!(
         "made a key for token {id}, and stored it\n\n\
          Program it into slot 2 of the YubiKey, {by} its secrets: clear the screen afterwards.\n\n{ykman}  \
          ykpersonalize -2 -ofixed={public} -ouid={private_id} -a{aes_key} \\\n    \

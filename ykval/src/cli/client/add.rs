@@ -5,6 +5,7 @@ use crate::cli::{Context, Done, Failure, Opened, wait};
 use clap::ValueHint;
 use std::sync::Arc;
 use ykval::store::Client;
+use yubiotp::shown;
 use yubiotp::ykval::ClientId;
 
 #[derive(clap::Args)]
@@ -35,8 +36,8 @@ enum YesNo {
 /// A name that logs and tables can show.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     let name = text.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        return Err("a name has 1 to 100 characters, and none that moves a cursor".to_owned());
+    if name.is_empty() || name.chars().count() > 100 || !name.chars().all(shown::is_printable) {
+        return Err("a name has 1 to 100 characters, all of them printable".to_owned());
     }
     Ok(name.to_owned())
 }

@@ -4,6 +4,7 @@ use crate::cli::{Context, out};
 use serde_json::json;
 use std::net::IpAddr;
 use ykval::config::Config;
+use yubiotp::shown;
 use yubiotp::ykval::{ClientId, ClientKey};
 use zeroize::Zeroizing;
 
@@ -13,7 +14,7 @@ pub(crate) fn tell(context: &Context, config: &Config, id: ClientId, name: &str,
     if context.json {
         out::json(&json!({ "id": id.number(), "name": name, "key": *key, "url": url(config) }));
     } else {
-        out::line(&lines(config, id, name, &key));
+        out::lines(&lines(config, id, name, &key));
     }
 }
 
@@ -21,11 +22,12 @@ pub(crate) fn tell(context: &Context, config: &Config, id: ClientId, name: &str,
 fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<String> {
     let url = url(config);
     Zeroizing::new(format!(
-        "client {id} ({name}) has the key {key}\nwhich is shown this once.\n\n\
+        "client {id} ({}) has the key {key}\nwhich is shown this once.\n\n\
          For pam_yubiotp: the key in /etc/yubiotp/client.key (chmod 600), and in /etc/yubiotp/config.toml\n\n  \
          [online]\n  urls = [\"{url}\"]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
          For pam_yubico, in a file of /etc/pam.d that only root can read\n\n  \
          auth required pam_yubico.so id={id} key={key} urllist={url} mode=client",
+        shown::text(name),
     ))
 }
 

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::config::LogFormat;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
+use yubiotp::shown;
 
 /// A line that is being written.
 pub(super) struct Line {
@@ -61,21 +62,12 @@ impl Line {
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
         self.name(name);
         match self.format {
-            LogFormat::Logfmt if is_bare(value) => self.text.push_str(value),
             LogFormat::Logfmt => {
-                self.text.push('"');
-                for c in value.chars() {
-                    match c {
-                        // Of what `escape_debug` escapes, the one that needs none between double quotes.
-                        '\'' => self.text.push(c),
-                        // Quotes, line ends, control characters, and what turns the reading direction round.
-                        _ => self.text.extend(c.escape_debug()),
-                    }
-                }
-                self.text.push('"');
+                let _ = write!(self.text, "{}", shown::field(value));
             }
             LogFormat::Json => {
-                let _ = write!(self.text, "{}", serde_json::Value::from(value));
+                let json = serde_json::Value::from(value).to_string();
+                let _ = write!(self.text, "{}", shown::json(&json));
             }
         }
     }
@@ -87,11 +79,6 @@ impl Line {
         }
         self.text
     }
-}
-
-fn is_bare(value: &str) -> bool {
-    !value.is_empty()
-        && value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\'))
 }
 
 #[cfg(test)]
@@ -124,14 +111,16 @@ mod tests {
         let evil = "x\" status=OK\r\ntime=0 level=info\u{1b}[2J\u{202e}\\ isn't\u{0}";
         let logfmt = line(LogFormat::Logfmt, evil);
         assert!(
-            logfmt.ends_with(r#" reason="x\" status=OK\r\ntime=0 level=info\u{1b}[2J\u{202e}\\ isn't\0""#),
+            logfmt.ends_with(
+                r#" reason="x\" status=OK\u{d}\u{a}time=0 level=info\u{1b}[2J\u{202e}\\ isn't\u{0}""#
+            ),
             "{logfmt}"
         );
         for empty in ["", " ", "a=b", "=", "\\"] {
             assert!(line(LogFormat::Logfmt, empty).ends_with('"'), "{empty:?}");
         }
         let json = line(LogFormat::Json, evil);
-        assert!(!json.contains(['\n', '\r', '\u{1b}', '\0']), "{json}");
+        assert!(json.chars().all(shown::is_printable), "{json}");
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["reason"], evil);
     }

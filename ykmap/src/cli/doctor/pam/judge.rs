@@ -7,6 +7,7 @@ use super::stack::{self, End};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use ykmap::options::{FirstPass, Options, nearest};
+use yubiotp::shown;
 
 /// Modules that ask for nothing that somebody knows or has: they say yes or no by who, where and when.
 const GATES: [&str; 32] = [
@@ -158,7 +159,8 @@ impl Judge<'_> {
                 let control = &entry.control_text;
                 let end = if hopeless { ": nobody who is asked gets in" } else { "" };
                 let what = format!(
-                    "libpam does not understand {control:?} ({why}), and takes every answer for a no{end}"
+                    "libpam does not understand {} ({why}), and takes every answer for a no{end}",
+                    shown::quoted(control)
                 );
                 let words = ["required", "requisite", "sufficient", "optional", "include", "substack"];
                 let change = nearest(control, words).map_or_else(
@@ -182,11 +184,13 @@ impl Judge<'_> {
             let what = format!("loads {path}, and the name of the module is pam_yubiotp.so");
             (what, "write pam_yubiotp.so: until then libpam takes the line for a no".to_owned())
         } else if names_us(&entry.control_text) {
-            let what = format!("has no control field before pam_yubiotp, and loads {path:?} instead");
+            let what =
+                format!("has no control field before pam_yubiotp, and loads {} instead", shown::quoted(path));
             (what, format!("write {} required {} …", kind.name(), entry.control_text))
         } else {
-            let what = format!("names pam_yubiotp, and loads {path:?} instead: one word too many");
-            (what, format!("take {path:?} out"))
+            let what =
+                format!("names pam_yubiotp, and loads {} instead: one word too many", shown::quoted(path));
+            (what, format!("take {} out", shown::quoted(path)))
         };
         self.say(Level::Error, kind, place, what, &change);
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use ykmap::file::{self, Audience, FileFault};
 use ykmap::options::nearest;
+use yubiotp::shown;
 
 /// How deep files may include each other.
 const MOST_LEVELS: usize = 16;
@@ -285,7 +286,10 @@ impl Folders {
                 continue;
             }
             let what = match (&known, &control_text, target) {
-                (None, ..) => What::MustFail(format!("{word:?} is not auth, account, password or session")),
+                (None, ..) => What::MustFail(format!(
+                    "{} is not auth, account, password or session",
+                    shown::quoted(word)
+                )),
                 (_, None, _) => What::MustFail("has no control field".to_owned()),
                 (_, _, None) => What::MustFail("names no module".to_owned()),
                 (Some(_), Some(_), Some(path)) => {
