@@ -37,6 +37,8 @@ pub(crate) enum Outcome {
     BadArgument(String),
     /// The application could not ask, or gave no answer.
     ConversationFailed(PamResultCode),
+    /// A panic, and where in the source.
+    InternalError(String),
 }
 
 impl Outcome {
@@ -51,7 +53,8 @@ impl Outcome {
             | Self::NotAcceptedHere
             | Self::Unusable(_)
             | Self::BadArgument(_)
-            | Self::ConversationFailed(_) => false,
+            | Self::ConversationFailed(_)
+            | Self::InternalError(_) => false,
         }
     }
 
@@ -67,7 +70,8 @@ impl Outcome {
             | Self::NotAcceptedHere
             | Self::Unusable(_)
             | Self::BadArgument(_)
-            | Self::ConversationFailed(_) => self,
+            | Self::ConversationFailed(_)
+            | Self::InternalError(_) => self,
         }
     }
 
@@ -82,6 +86,7 @@ impl Outcome {
             Self::Unusable(_) => PamResultCode::PAM_AUTHINFO_UNAVAIL,
             Self::BadArgument(_) => PamResultCode::PAM_SERVICE_ERR,
             Self::ConversationFailed(_) => PamResultCode::PAM_CONV_ERR,
+            Self::InternalError(_) => PamResultCode::PAM_ABORT,
         }
     }
 }
@@ -115,6 +120,7 @@ mod tests {
             ),
             (Outcome::BadArgument(String::new()), "an argument in pam.d is unknown or malformed"),
             (Outcome::ConversationFailed(PamResultCode::PAM_CONV_ERR), "the question was not answered"),
+            (Outcome::InternalError(String::new()), "an internal error of the module"),
         ];
         let readme = include_str!("../../README.md");
         for (outcome, words) in rows {

@@ -37,7 +37,9 @@ impl Log {
             | Outcome::NotEnrolled => (Priority::Notice, "refused"),
             Outcome::Excused => (Priority::Info, "excused"),
             Outcome::ConversationFailed(_) => (Priority::Notice, "abandoned"),
-            Outcome::Unusable(_) | Outcome::BadArgument(_) => (Priority::Error, "fault"),
+            Outcome::Unusable(_) | Outcome::BadArgument(_) | Outcome::InternalError(_) => {
+                (Priority::Error, "fault")
+            }
         };
         let token = match outcome {
             Outcome::Accepted(accepted) => Some(accepted.what.token()),
@@ -49,7 +51,8 @@ impl Log {
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
             | Outcome::BadArgument(_)
-            | Outcome::ConversationFailed(_) => None,
+            | Outcome::ConversationFailed(_)
+            | Outcome::InternalError(_) => None,
         };
         self.line(host, priority, name, token, &reason(outcome));
     }
@@ -118,6 +121,7 @@ fn reason(outcome: &Outcome) -> String {
         }
         Outcome::Unusable(fault) => with_trail(fault, sandbox::hint(fault).as_ref()),
         Outcome::BadArgument(why) => format!("{why} (in pam.d)"),
+        Outcome::InternalError(place) => format!("internal error at {place}: please report it"),
         Outcome::ConversationFailed(PamResultCode::PAM_BAD_ITEM) => {
             "the application set another user while it asked".to_owned()
         }

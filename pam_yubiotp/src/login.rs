@@ -8,6 +8,7 @@ mod tests;
 use crate::code::{Decided, Outcome};
 use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
+use crate::internal_error::caught;
 use crate::log::Log;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
@@ -22,7 +23,11 @@ use yubiotp::verdict::Verdict;
 
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
-    let outcome = login(host, args);
+    let outcome = caught(|| login(host, args)).unwrap_or_else(|place| {
+        // Whatever was decided before it: who was refused here is not let in by an account line.
+        let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
+        early(host, Outcome::InternalError(place))
+    });
     // Nothing was decided for who gave up, and nothing is hidden by making them wait.
     if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
         host.delay_refusal(u32::try_from(REFUSAL_DELAY.as_micros()).unwrap_or(u32::MAX));
@@ -32,6 +37,13 @@ pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultC
 
 /// `pam_sm_acct_mgmt`: whoever was accepted on this handle may come in, and whom `nullok` excuses.
 pub(crate) fn account(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
+    match caught(|| account_outcome(host, args)) {
+        Ok(code) => code,
+        Err(place) => early(host, Outcome::InternalError(place)).code(),
+    }
+}
+
+fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = match Options::read(args) {
         Err(why) => early(host, Outcome::BadArgument(why)),
         Ok(options) => match host.user() {
@@ -291,7 +303,8 @@ impl Login {
             | Outcome::NotAcceptedHere
             | Outcome::Unusable(_)
             | Outcome::BadArgument(_)
-            | Outcome::ConversationFailed(_) => Standing::Refused,
+            | Outcome::ConversationFailed(_)
+            | Outcome::InternalError(_) => Standing::Refused,
         };
         if let Err(code) = host.remember(Remembered { user: self.user.clone(), standing }) {
             self.log.step(host, || format!("pam_set_data: {code:?}"));

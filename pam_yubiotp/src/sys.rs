@@ -5,6 +5,7 @@
 //! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3).
 
 use crate::handle::{Answer, Handle, Item, Priority, Remembered};
+use crate::internal_error;
 use crate::login;
 use pam::constants::{PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PamFlag, PamResultCode};
 use pam::conv::Conv;
@@ -33,11 +34,11 @@ struct Module;
 
 pam::pam_hooks!(Module);
 
-/// Panics are stopped by `pam_hooks!`; this keeps their text off the stderr of sshd and sudo. The hook is of the
-/// module's own copy of the standard library, not the host's.
+/// Panics are caught in `login`, and at the latest by `pam_hooks!`; this keeps their text off the stderr of sshd and sudo.
+/// The hook is of the module's own copy of the standard library, not the host's.
 fn quiet() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    ONCE.call_once(|| std::panic::set_hook(Box::new(internal_error::note)));
 }
 
 /// More than a login has on the stack.

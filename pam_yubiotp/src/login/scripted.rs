@@ -1,11 +1,24 @@
 //! One handle of a libpam that follows a script.
 
-use crate::handle::{Answer, Handle, Item, Priority, Remembered};
+use crate::handle::{Answer, Handle, Item, Priority, Remembered, Standing};
 use pam::constants::PamResultCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// The call that panics, with a secret in the message.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Panics {
+    #[default]
+    Never,
+    User,
+    Ask,
+    HandOn,
+    /// What the account line is to read.
+    Remember,
+    Remembered,
+}
 
 /// What is answered, and what was said and done.
 #[derive(Default)]
@@ -23,10 +36,18 @@ pub(crate) struct Scripted {
     /// Since when, how long, and after how many prompts it was to wait.
     pub(crate) waits: RefCell<Vec<(Instant, Duration, usize)>>,
     pub(crate) remembered: Option<Remembered>,
+    pub(crate) panics: Panics,
+}
+
+impl Scripted {
+    fn panics_at(&self, call: Panics) {
+        assert!(self.panics != call, "hunter2");
+    }
 }
 
 impl Handle for Scripted {
     fn user(&mut self) -> Result<Vec<u8>, PamResultCode> {
+        self.panics_at(Panics::User);
         Ok(self.user.clone())
     }
     fn item(&self, item: Item) -> Option<Vec<u8>> {
@@ -40,11 +61,13 @@ impl Handle for Scripted {
         self.authtok.clone().map(Zeroizing::new)
     }
     fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
+        self.panics_at(Panics::HandOn);
         self.authtok = password.map(<[u8]>::to_vec);
         Ok(())
     }
     fn ask(&self, prompt: &str, _echo: bool) -> Result<Option<Answer>, PamResultCode> {
         self.prompts.borrow_mut().push(prompt.to_owned());
+        self.panics_at(Panics::Ask);
         let answer = self.answers.borrow_mut().pop_front().ok_or(PamResultCode::PAM_CONV_ERR)?;
         self.answered.borrow_mut().push(Instant::now());
         Ok(Some(Zeroizing::new(answer)))
@@ -60,10 +83,16 @@ impl Handle for Scripted {
         self.waits.borrow_mut().push((since, delay, self.prompts.borrow().len()));
     }
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
+        let is_yes = matches!(what.standing, Standing::Accepted);
         self.remembered = Some(what);
+        // After it was kept.
+        if is_yes {
+            self.panics_at(Panics::Remember);
+        }
         Ok(())
     }
     fn remembered(&self) -> Option<&Remembered> {
+        self.panics_at(Panics::Remembered);
         self.remembered.as_ref()
     }
 }

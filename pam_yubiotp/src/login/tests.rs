@@ -1,6 +1,6 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
-use super::scripted::Scripted;
+use super::scripted::{Panics, Scripted};
 use super::*;
 use crate::handle::Standing;
 use std::cell::RefCell;
@@ -445,6 +445,43 @@ fn a_name_that_is_not_printable_is_escaped() {
             assert!(line.chars().all(yubiotp::shown::is_printable), "{line}");
         }
     }
+}
+
+/// A mistake of ours lets nobody in, is found in the log by its place in the source, and tells nothing that somebody typed.
+#[test]
+fn a_panic_is_logged_with_its_place_and_refuses() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        crate::internal_error::note(info);
+        before(info);
+    }));
+    let place = Place::new();
+    let typed = format!("hunter2{}", OTPS[0]);
+    for panics in [Panics::User, Panics::Ask, Panics::HandOn, Panics::Remember] {
+        let place = Place::new();
+        let mut host = Scripted { panics, ..Scripted::new("alice", &[&typed]) };
+        assert_eq!(place.login(&mut host, &["debug"]), PamResultCode::PAM_ABORT);
+        is_internal_error(&host);
+        assert!(host.delayed);
+        assert!(host.remembered.as_ref().is_some_and(|it| it.standing == Standing::Refused));
+        host.panics = Panics::Never;
+        assert_eq!(place.account(&mut host, &[]), PamResultCode::PAM_AUTH_ERR);
+    }
+    for (panics, args) in [(Panics::User, &[][..]), (Panics::Remembered, &[])] {
+        let mut host = Scripted { panics, ..Scripted::new("alice", &[]) };
+        assert_eq!(place.account(&mut host, args), PamResultCode::PAM_ABORT);
+        is_internal_error(&host);
+    }
+}
+
+fn is_internal_error(host: &Scripted) {
+    let line = host.last_line();
+    assert!(line.starts_with("fault user=alice token=none mode=none service=test "), "{line}");
+    let (_, at) = line.split_once("reason=\"internal error at ").unwrap();
+    let (file, rest) = at.split_once(':').unwrap();
+    assert!(file.ends_with("login/scripted.rs"), "{line}");
+    assert!(rest.bytes().take_while(u8::is_ascii_digit).count() > 0, "{line}");
+    assert!(host.log.borrow().iter().all(|line| !line.contains("hunter2")), "{line}");
 }
 
 /// A key touched at `login:`.
