@@ -47,7 +47,10 @@ fn what_is_not_printable_in_a_name_is_escaped_by_every_verb() {
             }
             let names_it = said.out.contains(shown) || said.err.contains(shown);
             let is_json = arguments.contains(&"--json");
-            assert!(names_it || is_json || arguments[1..].is_empty() || arguments[1] == "bob", "{arguments:?}: {said:?}");
+            assert!(
+                names_it || is_json || arguments[1..].is_empty() || arguments[1] == "bob",
+                "{arguments:?}: {said:?}"
+            );
             // JSON means the name itself.
             if arguments == ["list", "--json"] {
                 let users: Value = serde_json::from_str(&said.out).unwrap();

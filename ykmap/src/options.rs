@@ -151,8 +151,13 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), String> {
 fn without_secret(arg: &str) -> &str {
     match arg.split_once('=') {
         Some((name @ ("key" | "proxy" | "url" | "urllist"), _)) => name,
-        Some((name, _)) if !NAMES.iter().any(|known| known.trim_end_matches('=') == name) => name,
-        _ => arg,
+        Some((name, _)) if NAMES.iter().any(|known| known.trim_end_matches('=') == name) => arg,
+        other => {
+            let name = other.map_or(arg, |(name, _)| name);
+            // A key that stands there by itself, after a blank or without its =, is no name.
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            if name.len() < 20 && name.bytes().all(is_name) { name } else { "(not shown)" }
+        }
     }
 }
 
@@ -389,6 +394,10 @@ mod tests {
             "api_key=hunter2",
             "url=ftp://user:hunter2@host",
             "urllist=https://a;https://user:hunter2@b",
+            "keyEHmo8FMxuhumBlhunter2YL0Mgwg=",
+            "EHmo8FMxuhumBlhunter2YL0Mgwg=",
+            "key:hunter2",
+            "https://user:hunter2@host",
         ] {
             let why = read(&[arg]).err().unwrap();
             assert!(!why.contains("hunter2"), "{why}");

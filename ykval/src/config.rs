@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use yubiotp::shown;
 use zeroize::Zeroizing;
 
 /// Where the settings are on a host that was set up by root.
@@ -224,6 +225,20 @@ fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D
     }
 }
 
+/// The text of a setting that holds a secret, or may be taken to: what serde says of another type quotes the value.
+fn secret<'de, D: serde::Deserializer<'de>>(from: D, wanted: &str) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some).map_err(|_| serde::de::Error::custom(wanted))
+}
+
+fn store<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    secret(from, "store is text in quotes: a file (SQLite), or postgres://USER@HOST:PORT/DATABASE")
+}
+
+fn password_file<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = secret(from, "password_file is the path of a file, in quotes")?;
+    Ok(path.map(PathBuf::from))
+}
+
 /// The file as it is written.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -231,6 +246,7 @@ struct Raw {
     listen: Option<OneOrMore>,
     plain_http: bool,
     require_signature: bool,
+    #[serde(deserialize_with = "store")]
     store: Option<String>,
     store_key: Option<PathBuf>,
     status_from: Option<Vec<String>>,
@@ -261,6 +277,7 @@ impl OneOrMore {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct RawPostgres {
+    #[serde(deserialize_with = "password_file")]
     password_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     pool: Option<usize>,
@@ -356,8 +373,12 @@ impl Config {
                 ca: raw.postgres.ca.as_deref().map(beside),
                 pool: raw.postgres.pool.unwrap_or(16).max(1),
             })
-        } else if store.contains("://") {
-            return Err(value("store", "is neither a file (SQLite) nor postgres://…".to_owned()));
+        } else if store.contains("://") || is_like_a_url(&store) {
+            return Err(value(
+                "store",
+                "is neither a file (SQLite) nor postgres://… (a file with an @ in its name: write ./NAME)"
+                    .to_owned(),
+            ));
         } else {
             StoreAt::Sqlite(beside(Path::new(store.strip_prefix("sqlite:").unwrap_or(&store))))
         };
@@ -366,7 +387,8 @@ impl Config {
             raw.status_from.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
         let network = |text: &String| {
             let one = text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
-            let why = || format!("{text:?} is no network: write ADDRESS/BITS, such as 10.0.0.0/8");
+            let why =
+                || format!("{} is no network: write ADDRESS/BITS, such as 10.0.0.0/8", shown::quoted(text));
             text.parse().ok().or(one).ok_or_else(|| value("status_from", why()))
         };
         let status_from = status_from.iter().map(network).collect::<Result<_, _>>()?;
@@ -386,9 +408,14 @@ impl Config {
         });
         let ksm = raw.ksm.map(|raw| {
             let urls = raw.urls.list();
-            let http = |url: &&String| !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-            if let Some(url) = urls.iter().find(http) {
-                return Err(value("ksm.urls", format!("{url:?} begins with neither https:// nor http://")));
+            let http = |url: &String| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+            if let Some(at) = urls.iter().position(|url| !http(url)) {
+                // Not quoted: it may hold a password.
+                let number = at.saturating_add(1);
+                return Err(value(
+                    "ksm.urls",
+                    format!("URL {number} begins with neither https:// nor http://"),
+                ));
             }
             if urls.is_empty() {
                 return Err(value("ksm.urls", "names no key storage module: leave [ksm] out".to_owned()));
@@ -413,7 +440,14 @@ impl Config {
 }
 
 fn not_an_address(text: &str) -> String {
-    format!("{text:?} is no address: write IP:PORT, such as 127.0.0.1:8000 or [::]:443")
+    format!("{} is no address: write IP:PORT, such as 127.0.0.1:8000 or [::]:443", shown::quoted(text))
+}
+
+/// Whether what names no store by its beginning may be the URL of a database that is written wrong, such as
+/// `postgres:/user:password@host/database`: as a file it would be shown.
+fn is_like_a_url(store: &str) -> bool {
+    let is_path = ["/", "./", "../", "sqlite:"].iter().any(|begin| store.starts_with(begin));
+    !is_path && (store.contains('@') || store.contains("password="))
 }
 
 /// Whether the URL of a database holds a password.

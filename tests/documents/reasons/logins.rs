@@ -167,7 +167,8 @@ const TOGETHER: [(&str, &[&str]); 41] = [
 const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 20] = [
+const NO_REASON: [&str; 21] = [
+    "(not shown)",                                                      // in place of an argument
     "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
     "decided offline, as no server answered: {}",                       // told where they belong, in the text
     "decided offline although a server answered: {}",

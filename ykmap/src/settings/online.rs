@@ -65,6 +65,7 @@ pub struct GivenOnline {
     #[serde(deserialize_with = "api_key")]
     pub api_key: Option<ClientKey>,
     /// `api_key_file`
+    #[serde(deserialize_with = "api_key_file")]
     pub api_key_file: Option<PathBuf>,
     /// `deadline`, in seconds
     #[serde(deserialize_with = "deadline")]
@@ -79,6 +80,7 @@ pub struct GivenOnline {
     /// `client_key`
     pub client_key: Option<PathBuf>,
     /// `client_key_passphrase_file`
+    #[serde(deserialize_with = "client_key_passphrase_file")]
     pub client_key_passphrase_file: Option<PathBuf>,
     /// `proxy`
     #[serde(deserialize_with = "proxy")]
@@ -298,17 +300,41 @@ fn timeout<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error>
     })
 }
 
+/// The text of a setting that is, or may be taken for, a secret: what serde says of another type quotes the value.
+fn secret<'de, D: Deserializer<'de>>(text: D, wanted: &str) -> Result<Zeroizing<String>, D::Error> {
+    <String as serde::Deserialize>::deserialize(text).map(Zeroizing::new).map_err(|_| Error::custom(wanted))
+}
+
 fn api_key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<ClientKey>, D::Error> {
-    let text = Zeroizing::new(<String as serde::Deserialize>::deserialize(text)?);
+    let text =
+        secret(text, "api_key is text in quotes: the key in base64, as the validation server gave it out")?;
     ClientKey::parse(text.as_bytes()).map(Some).map_err(|why| Error::custom(format!("api_key {why}")))
 }
 
+fn api_key_file<'de, D: Deserializer<'de>>(path: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = secret(path, "api_key_file is the path of a file, in quotes")?;
+    // No name of a file ends so, and the key of most servers does.
+    if path.ends_with('=') && ClientKey::parse(path.as_bytes()).is_ok() {
+        let why = "api_key_file is the path of a file, and this looks like the key itself: write that into a file (chmod 600)";
+        return Err(Error::custom(why));
+    }
+    Ok(Some(PathBuf::from(path.as_str())))
+}
+
+fn client_key_passphrase_file<'de, D: Deserializer<'de>>(path: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = secret(path, "client_key_passphrase_file is the path of a file, in quotes")?;
+    Ok(Some(PathBuf::from(path.as_str())))
+}
+
 fn proxy<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Zeroizing<String>>, D::Error> {
-    let text = Zeroizing::new(<String as serde::Deserialize>::deserialize(text)?);
+    let text = secret(text, NO_PROXY)?;
     parse_proxy(&text).map(Some).map_err(Error::custom)
 }
 
+const NO_URLS: &str = "urls: expected a URL or a list of URLs, in quotes";
+
 fn urls<'de, D: Deserializer<'de>>(urls: D) -> Result<Option<Vec<Server>>, D::Error> {
+    /// Its own word for what is no text: serde's quotes the value.
     struct OneOrMany;
     impl<'de> Visitor<'de> for OneOrMany {
         type Value = Vec<Server>;
@@ -318,9 +344,27 @@ fn urls<'de, D: Deserializer<'de>>(urls: D) -> Result<Option<Vec<Server>>, D::Er
         fn visit_str<E: Error>(self, url: &str) -> Result<Vec<Server>, E> {
             Ok(vec![parse_url(url).map_err(E::custom)?])
         }
+        fn visit_bool<E: Error>(self, _: bool) -> Result<Vec<Server>, E> {
+            Err(E::custom(NO_URLS))
+        }
+        fn visit_i64<E: Error>(self, _: i64) -> Result<Vec<Server>, E> {
+            Err(E::custom(NO_URLS))
+        }
+        fn visit_u64<E: Error>(self, _: u64) -> Result<Vec<Server>, E> {
+            Err(E::custom(NO_URLS))
+        }
+        fn visit_i128<E: Error>(self, _: i128) -> Result<Vec<Server>, E> {
+            Err(E::custom(NO_URLS))
+        }
+        fn visit_u128<E: Error>(self, _: u128) -> Result<Vec<Server>, E> {
+            Err(E::custom(NO_URLS))
+        }
+        fn visit_f64<E: Error>(self, _: f64) -> Result<Vec<Server>, E> {
+            Err(E::custom(NO_URLS))
+        }
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Server>, A::Error> {
             let mut servers = Vec::new();
-            while let Some(url) = list.next_element::<String>()? {
+            while let Some(url) = list.next_element::<String>().map_err(|_| A::Error::custom(NO_URLS))? {
                 servers.push(parse_url(&url).map_err(A::Error::custom)?);
             }
             checked(servers).map_err(A::Error::custom)

@@ -195,3 +195,62 @@ fn a_settings_file_of_each_user() {
     }
     assert_eq!(config_of("/etc/x".into(), b"..").unwrap(), Path::new("/etc/x"));
 }
+
+/// What stands in place of a secret, and whether any of it is in a text.
+const SECRET_FORMS: [&str; 24] = [
+    "73501928",
+    "-73501928",
+    "7350192.8",
+    "73501928e2",
+    "0x73501928",
+    "073501928",
+    "99999999973501928999",
+    "true",
+    "[73501928]",
+    "['user:73501928@x']",
+    "[['73501928']]",
+    "{ a = 73501928 }",
+    "{ 'k73501928' = 'v' }",
+    "7350-19-28",
+    "1973-05-01T07:35:01.928Z",
+    "07:35:01.928",
+    "EHmo73501928MxuhumBlTinC4uYL0Mgwg=",
+    "hunter73501928",
+    "'73501928",
+    "\"73501928",
+    "\"73501928\\q\"",
+    "\x27\x27\x2773501928",
+    "'73501928' '73501928'",
+    "'user:73501928@'",
+];
+
+/// The digits of these are in no other text here.
+fn tells_secret(text: &str) -> bool {
+    ["73501928", "7350192", "07:35:01", "7350-19", "1973-05-01", "735019280"]
+        .iter()
+        .any(|part| text.contains(part))
+}
+
+#[test]
+fn no_secret_of_the_settings_is_quoted_in_an_error() {
+    for setting in ["api_key", "proxy", "urls", "api_key_file", "client_key_passphrase_file", "api_key.x"] {
+        for form in SECRET_FORMS {
+            // As a path, text is shown: that a file is missing cannot be told otherwise.
+            let is_path = setting.ends_with("_file") && form.starts_with('\'');
+            let text = format!("[online]\nclient_id = 1\nurls = 'https://a'\n{setting} = {form}\n");
+            let text = if setting == "urls" { text.replacen("urls = 'https://a'\n", "", 1) } else { text };
+            for text in [text.clone(), text.replace("\n", "\r\n")] {
+                let error = load(&text, 0o600).err().unwrap_or_default();
+                assert!(!error.is_empty() || form.starts_with('\''), "{text}");
+                assert!(is_path || !tells_secret(&error), "{text}: {error}");
+            }
+        }
+    }
+    // The key itself, where the path of its file should be.
+    let error = load(
+        "[online]\nurls = 'https://a'\nclient_id = 1\napi_key_file = 'EHmo8FMxuhumBlTinC4uYL0Mgwg='",
+        0o600,
+    );
+    let error = error.err().unwrap();
+    assert!(error.contains("line 4: api_key_file is the path") && !error.contains("EHmo"), "{error}");
+}

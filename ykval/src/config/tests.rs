@@ -53,7 +53,7 @@ fn what_cannot_be_is_named() {
             "[decrypt]\nlisten = \"127.0.0.1:8001\"",
             "decrypt: by an address it is reached with certificates alone",
         ),
-        ("[ksm]\nurls = \"ftp://x\"", "ksm.urls: \"ftp://x\" begins with neither"),
+        ("[ksm]\nurls = \"ftp://x\"", "ksm.urls: URL 1 begins with neither"),
         ("[ksm]\nurls = []", "ksm.urls: names no key storage module"),
         ("[log]\nformat = \"xml\"", "line 2: unknown variant `xml`"),
     ] {
@@ -77,4 +77,51 @@ fn a_password_in_the_url_makes_the_file_a_secret() {
     }
     let why = read("store = \"postgres://u:hunter2@db\"\nlisten = 7").unwrap_err();
     assert!(!why.contains("hunter2"), "{why}");
+}
+
+/// Whatever is written in place of a secret, no error quotes it.
+#[test]
+fn no_secret_is_quoted_in_an_error() {
+    for setting in
+        ["store", "store.x", "postgres.password_file", "ksm.urls", "postgres.password", "ksm.password"]
+    {
+        for form in [
+            "73501928",
+            "-73501928",
+            "7350192.8",
+            "0x73501928",
+            "073501928",
+            "99999999973501928999",
+            "[73501928]",
+            "[['73501928']]",
+            "['73501928']",
+            "{ a = 73501928 }",
+            "7350-19-28",
+            "1973-05-01T07:35:01.928Z",
+            "07:35:01.928",
+            "hunter73501928",
+            "'73501928",
+            "\"73501928\\q\"",
+            "'x' '73501928'",
+            "'user:73501928@host'",
+            "'postgres:/user:73501928@host/db'",
+            "'postgresql//user:73501928@host/db'",
+            "'POSTGRES://user:73501928@host/db'",
+            "'http//user:73501928@host/db'",
+            "'ftp://user:73501928@host/db'",
+        ] {
+            // As a path, text is shown.
+            if setting.ends_with("_file") && form.starts_with('\'') {
+                continue;
+            }
+            for text in [format!("{setting} = {form}"), format!("{setting} = {form}\r\nlisten = 7\n")] {
+                let why = read(&text).unwrap_err();
+                let parts = ["73501928", "7350192", "07:35:01", "7350-19", "1973-05-01"];
+                assert!(!parts.iter().any(|part| why.contains(part)), "{text}: {why}");
+            }
+        }
+    }
+    for path in ["/srv/user:x@host.db", "./a@b", "sqlite:a@b", "postgres.db"] {
+        assert!(read(&format!("store = '{path}'")).is_ok(), "{path}");
+    }
 }
