@@ -109,7 +109,8 @@ fn files_are_those_of_the_code() {
             let rest = rest.replace("/extra-profiles/", "/");
             root().join("packaging").join(rest).is_file()
         });
-        let of_systemd = path.strip_prefix("/usr/lib/sysusers.d/").and_then(|name| name.strip_suffix(".conf"));
+        let of_systemd =
+            path.strip_prefix("/usr/lib/sysusers.d/").and_then(|name| name.strip_suffix(".conf"));
         let of_systemd = of_systemd.map(|name| format!("{name}.sysusers"));
         let unit = path.strip_prefix("/usr/lib/systemd/system/").map(str::to_owned);
         let of_systemd =

@@ -12,7 +12,8 @@ use std::path::Path;
 pub(super) fn key_first(path: &Path) -> bool {
     let asks = |list: &String| has(list, "publickey") && has(list, "keyboard-interactive");
     Config::read(path).is_ok_and(|config| {
-        config.variants().next().is_none() && config.values.methods.is_some_and(|set| set.value.iter().all(asks))
+        config.variants().next().is_none()
+            && config.values.methods.is_some_and(|set| set.value.iter().all(asks))
     })
 }
 

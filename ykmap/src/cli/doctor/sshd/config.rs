@@ -35,9 +35,9 @@ impl Values {
             "usepam" => &mut self.use_pam,
             "pubkeyauthentication" => &mut self.public_key,
             "passwordauthentication" => &mut self.password,
-            "kbdinteractiveauthentication"
-            | "challengeresponseauthentication"
-            | "skeyauthentication" => &mut self.keyboard_interactive,
+            "kbdinteractiveauthentication" | "challengeresponseauthentication" | "skeyauthentication" => {
+                &mut self.keyboard_interactive
+            }
             "gssapiauthentication" => &mut self.kerberos,
             "hostbasedauthentication" => &mut self.host_based,
             _ => return None,
@@ -219,7 +219,8 @@ mod tests {
     fn match_holds_to_the_end_of_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
-        fs::write(&inner, "PasswordAuthentication no\nMatch Group g\nAuthenticationMethods publickey\n").unwrap();
+        fs::write(&inner, "PasswordAuthentication no\nMatch Group g\nAuthenticationMethods publickey\n")
+            .unwrap();
         let path = folder.path().join("sshd_config");
         let text = format!(
             "UsePAM yes\nMatch User u\nInclude {0}\nKbdInteractiveAuthentication no\nMatch all\nPubkeyAuthentication no\n",

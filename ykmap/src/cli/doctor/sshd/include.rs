@@ -38,7 +38,8 @@ fn translated(pattern: &str) -> String {
         ("[:space:]", " \t"),
     ];
     let mut out = String::new();
-    let mut letters = CLASSES.iter().fold(pattern.to_owned(), |text, (class, range)| text.replace(class, range));
+    let mut letters =
+        CLASSES.iter().fold(pattern.to_owned(), |text, (class, range)| text.replace(class, range));
     while letters.contains("**") {
         letters = letters.replace("**", "*");
     }
