@@ -5,7 +5,7 @@ use crate::source::{Which, sentences};
 use std::collections::BTreeSet;
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 26] = [
+pub(super) const SAY: &[(&str, Which)] = &[
     ("pam_yubiotp/src/log.rs", Which::All),
     ("pam_yubiotp/src/login.rs", Which::All),
     ("pam_yubiotp/src/conversation.rs", Which::All),
@@ -216,7 +216,7 @@ pub(super) fn log() -> Log {
 
 fn said() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (path, which) in SAY {
+    for (path, which) in SAY.iter().copied() {
         let sentences = sentences(path, which).into_iter();
         if path == OF_THE_PROGRAM {
             found.extend(
