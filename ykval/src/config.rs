@@ -234,6 +234,11 @@ fn store<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D:
     secret(from, "store is text in quotes: a file (SQLite), or postgres://USER@HOST:PORT/DATABASE")
 }
 
+fn ksm_urls<'de, D: serde::Deserializer<'de>>(from: D) -> Result<OneOrMore, D::Error> {
+    OneOrMore::deserialize(from)
+        .map_err(|_| serde::de::Error::custom("urls: expected a URL or a list of URLs, in quotes"))
+}
+
 fn password_file<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
     let path = secret(from, "password_file is the path of a file, in quotes")?;
     Ok(path.map(PathBuf::from))
@@ -295,6 +300,7 @@ struct RawDecrypt {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawKsm {
+    #[serde(deserialize_with = "ksm_urls")]
     urls: OneOrMore,
     #[serde(default = "ksm_deadline", deserialize_with = "milliseconds")]
     deadline_ms: Duration,
