@@ -192,3 +192,50 @@ fn two_at_once_do_not_replace_each_others_keys() {
     let codes = imports.map(|mut import| import.wait().unwrap().code());
     assert!(codes == [Some(0), Some(2)] || codes == [Some(2), Some(0)], "{codes:?}");
 }
+
+/// One AES key under two public ids would be two tokens, each with a position of its own.
+#[test]
+fn one_key_under_two_ids() {
+    let key = SoftYubiKey::numbered(1);
+    let twin = key.under(&[0xff, 0, 0, 0, 0, 9]);
+    let desk = Desk::new();
+    let before = desk.snapshot();
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let log = desk.log(&[&key, &twin]);
+        let arguments = [&["key", "import"], dry_run, &[log.to_str().unwrap()]].concat();
+        let said = desk.ykmap(&arguments).exits(2);
+        assert!(said.err.contains(&key.public_id()) && said.err.contains(&twin.public_id()), "{said:?}");
+        assert!(!said.err.contains(&key.aes_key_hex()), "{said:?}");
+    }
+    assert_eq!(desk.snapshot(), before);
+    // In two files.
+    desk.import(&[&key]).exits(0);
+    let before = desk.snapshot();
+    let said = desk.import(&[&twin]).exits(2);
+    assert!(said.err.contains(&key.public_id()) && said.err.contains(&twin.public_id()), "{said:?}");
+    assert_eq!(desk.snapshot(), before);
+}
+
+/// A store that an earlier version made has both. One is removed, and no used OTP is good again.
+#[test]
+fn a_store_that_has_one_key_under_two_ids() {
+    let mut key = SoftYubiKey::numbered(1);
+    let twin = key.under(&[0xff, 0, 0, 0, 0, 9]);
+    let (desk, other) = (Desk::with(&[&key]), Desk::new());
+    fs::copy(desk.file("store.key"), other.file("store.key")).unwrap();
+    other.import(&[&twin]).exits(0);
+    fs::copy(other.key_file(&twin), desk.key_file(&twin)).unwrap();
+    fs::copy(other.position_file(&twin), desk.position_file(&twin)).unwrap();
+    desk.ykmap(&["add", "alice", &twin.public_id()]).exits(0);
+    let said = desk.ykmap(&["check"]).exits(1);
+    assert!(said.out.contains(&key.public_id()) && said.out.contains(&twin.public_id()), "{said:?}");
+
+    let used = key.press();
+    desk.verify("alice", &used).exits(0);
+    desk.ykmap(&["key", "remove", &key.public_id()]).exits(0);
+    let again = used.replace(&key.public_id(), &twin.public_id());
+    desk.verify("alice", &again).exits(1);
+    desk.ykmap(&["check"]).exits(1); // no key for the id that was removed
+    desk.ykmap(&["remove", "alice", &key.public_id()]).exits(0);
+    desk.ykmap(&["check"]).exits(0);
+}

@@ -3,6 +3,7 @@
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
+use std::time::Instant;
 
 const MODHEX: &[u8; 16] = b"cbdefghijklnrtuv";
 /// What a US-Dvorak keyboard types for the keys of `MODHEX`.
@@ -21,6 +22,8 @@ pub struct SoftYubiKey {
     counter: u16,
     session_use: u8,
     clock: u32,
+    /// Since when the clock goes as fast as a real one does; `None`: it goes on at each press only.
+    powered: Option<Instant>,
     noise: u32,
 }
 
@@ -37,6 +40,7 @@ impl SoftYubiKey {
             counter: 1,
             session_use: 0,
             clock: 0x00c0_ffee,
+            powered: None,
             noise: 0x2545_f491,
         }
     }
@@ -55,6 +59,18 @@ impl SoftYubiKey {
         let mut private_id = [0; 6];
         private_id.copy_from_slice(&secret(1)[..6]);
         Self::new(&public_id, private_id, secret(2))
+    }
+
+    /// The same secrets under another public id.
+    #[must_use]
+    pub fn under(&self, public_id: &[u8]) -> Self {
+        Self { public_id: public_id.to_vec(), ..self.clone() }
+    }
+
+    /// The same key, plugged in now, with a clock that goes on by itself, at 8 Hz.
+    #[must_use]
+    pub fn with_real_clock(self) -> Self {
+        Self { powered: Some(Instant::now()), ..self }
     }
 
     /// Presses the button: the one-time password as typed on a US keyboard, without a newline.
@@ -79,6 +95,7 @@ impl SoftYubiKey {
         self.counter = self.counter.saturating_add(1).min(LAST_COUNTER);
         self.session_use = 0;
         self.clock = self.noise; // each power-up starts the clock somewhere
+        self.powered = self.powered.map(|_| Instant::now());
     }
 
     /// Sets the usage counter, as if the key had seen that many power-ups. The session use stays.
@@ -123,8 +140,14 @@ impl SoftYubiKey {
         self.noise ^= self.noise << 13;
         self.noise ^= self.noise >> 17;
         self.noise ^= self.noise << 5;
-        self.clock = self.clock.wrapping_add(8 + self.noise % 64) & 0x00ff_ffff; // about 8 ticks a second
-        let [low, high, top, _] = self.clock.to_le_bytes();
+        let clock = match self.powered {
+            Some(since) => self.clock.wrapping_add(u32::try_from(since.elapsed().as_millis() / 125).unwrap()),
+            None => {
+                self.clock = self.clock.wrapping_add(8 + self.noise % 64) & 0x00ff_ffff; // about 8 ticks a second
+                self.clock
+            }
+        };
+        let [low, high, top, _] = clock.to_le_bytes();
         let [random, more_random, ..] = self.noise.to_le_bytes();
         let block = Block {
             private_id: self.private_id,

@@ -3,6 +3,8 @@
 //! None of these types can be printed or copied, and each is wiped when it is dropped.
 
 use crate::PublicId;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -22,6 +24,49 @@ impl AesKey {
     #[must_use]
     pub const fn expose(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// What this key has in common with no other, whatever the public id.
+    #[must_use]
+    pub fn digest(&self) -> KeyDigest {
+        KeyDigest(leading(Sha256::new().chain_update(b"yubiotp AES key 1\0").chain_update(self.0)))
+    }
+}
+
+/// Tells whether two AES keys are the same, without showing either: the first 16 bytes of SHA-256 over a label and the
+/// key. Only for comparing keys while a program runs: it is never printed, and never stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyDigest([u8; 16]);
+
+/// Which token holds which AES key.
+///
+/// Two tokens with one AES key have a position each: an OTP that was used as one's is unused as the other's. So no key
+/// may be held twice.
+#[derive(Default)]
+pub struct Holders(BTreeMap<KeyDigest, PublicId>);
+
+impl Holders {
+    /// Notes that `token` holds a key. Returns the token that was noted with it before, if that is another one; then
+    /// that one stays noted.
+    pub fn note(&mut self, key: KeyDigest, token: PublicId) -> Option<PublicId> {
+        match self.0.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(token);
+                None
+            }
+            Entry::Occupied(held) => Some(*held.get()).filter(|holder| *holder != token),
+        }
+    }
+
+    /// The token that was noted with this key.
+    #[must_use]
+    pub fn of(&self, key: KeyDigest) -> Option<PublicId> {
+        self.0.get(&key).copied()
+    }
+
+    /// Every key that was noted, with its token.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyDigest, PublicId)> {
+        self.0.iter().map(|(key, token)| (*key, *token))
     }
 }
 
@@ -81,12 +126,43 @@ impl Credential {
         hash.update(id.as_bytes());
         hash.update(self.private_id.expose());
         hash.update(self.aes_key.expose());
-        let mut digest: [u8; 32] = hash.finalize().into();
-        let mut first = [0; 8];
-        for (to, from) in first.iter_mut().zip(&digest) {
-            *to = *from;
-        }
-        digest.zeroize();
-        Fingerprint(first)
+        Fingerprint(leading(hash))
+    }
+}
+
+/// The first bytes of a digest; the rest is wiped.
+fn leading<const N: usize>(hash: Sha256) -> [u8; N] {
+    let mut digest: [u8; 32] = hash.finalize().into();
+    let mut first = [0; N];
+    for (to, from) in first.iter_mut().zip(&digest) {
+        *to = *from;
+    }
+    digest.zeroize();
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_is_held_once() {
+        let [a, b] = [1, 2].map(|byte| PublicId::from_bytes(&[byte]).unwrap());
+        let [seven, eight] = [7, 8].map(|byte| AesKey::new([byte; 16]).digest());
+        let mut holders = Holders::default();
+        assert_eq!(holders.note(seven, a), None);
+        assert_eq!(holders.note(seven, a), None, "the same token again");
+        assert_eq!(holders.note(eight, b), None);
+        assert_eq!(holders.note(seven, b), Some(a));
+        assert_eq!((holders.of(seven), holders.of(eight)), (Some(a), Some(b)));
+    }
+
+    /// A private id does not tell keys apart: the AES key does.
+    #[test]
+    fn the_digest_is_of_the_key_only() {
+        assert!(AesKey::new([7; 16]).digest() == AesKey::new([7; 16]).digest());
+        let mut other = [7; 16];
+        other[15] = 6;
+        assert!(AesKey::new([7; 16]).digest() != AesKey::new(other).digest());
     }
 }

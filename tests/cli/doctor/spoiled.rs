@@ -502,13 +502,59 @@ fn the_store() {
         fs::remove_dir_all(host.place.path("positions")).unwrap();
         ("error", "store", host.place.path("positions"), &["bring the store back"])
     });
+    // As an earlier version imported them: no import brings a key twice now.
     spoiled(|host| {
-        let twin = SoftYubiKey::new(&[0xff, 0, 0, 0, 0, 9], [1; 6], [2; 16]);
-        host.place.enrol("bob", &twin);
-        let other = SoftYubiKey::new(&[0xff, 0, 0, 0, 0, 8], [1; 6], [2; 16]);
-        host.place.enrol("carol", &other);
-        ("warning", "store", host.place.path("keys"), &["holds the same key as", "key remove"])
+        let second = two_ids_for_one_key(host);
+        ("error", "store", second, &["same AES key as token", "key remove"])
     });
+}
+
+/// The key of alice's YubiKey under a second public id. Gives its key file.
+fn two_ids_for_one_key(host: &Host) -> PathBuf {
+    let place = tests::place::Place::new();
+    fs::copy(host.place.path("store.key"), place.path("store.key")).unwrap();
+    let twin = host.key.under(&[0xff, 0, 0, 0, 0, 9]);
+    place.enrol("bob", &twin);
+    for folder in ["keys", "positions"] {
+        let file = format!("{folder}/{}", twin.public_id());
+        let contents = fs::read(place.path(&file)).unwrap();
+        host.place.write(&file, contents, 0o600);
+    }
+    host.place.path("keys").join(twin.public_id())
+}
+
+/// Two services, each with a store of its own, and one YubiKey in both.
+#[test]
+fn two_stores_with_one_key() {
+    let other = tests::place::Place::new();
+    other.enrol("alice", &Host::new().key);
+    let host = Host::new();
+    let own = host.pam("su");
+    fs::write(
+        &own,
+        SUDO.replace(
+            "pam_yubiotp.so",
+            &format!("{} config={}", host.place.path("pam_yubiotp.so").display(), other.config().display()),
+        ),
+    )
+    .unwrap();
+    chmod(&own, 0o644);
+    let visit = host.doctor(&[]);
+    let there = other.path("").display().to_string();
+    let here = host.place.path("").display().to_string();
+    let found =
+        visit.findings.iter().find(|it| it["what"].as_str().unwrap().contains("good again at the other"));
+    let found = found.unwrap_or_else(|| panic!("{visit:#?}")).to_string();
+    assert!(
+        found.contains(there.trim_end_matches('/')) && found.contains(here.trim_end_matches('/')),
+        "{found}"
+    );
+    assert_eq!(visit.said.code, Some(2));
+
+    // One store that two services share is one store.
+    host.service("su", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so prompt=x"));
+    let visit = host.doctor(&[]);
+    assert!(!format!("{visit:?}").contains("good again at the other"), "{visit:#?}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use ykmap::mapping;
 use ykmap::settings::Settings;
+use ykmap::store::{Store, Survey};
 use yubiotp::PublicId;
+use yubiotp::key::Holders;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::shown;
 
@@ -32,11 +34,17 @@ pub(crate) fn run(context: &Context) -> Done {
         let text = mapping::text(&path)?;
         users = users.saturating_add(examine(&settings, Some(&states), &path, &text, &mut found));
     }
-    let errors = found.iter().filter(|finding| finding.error).count();
+    let twins = twins(&states.store);
+    let errors = found.iter().filter(|finding| finding.error).count().saturating_add(twins.len());
     if context.json {
         let findings: Vec<_> = found
             .iter()
             .map(|it| json!({ "file": it.path, "line": it.line, "error": it.error, "what": it.what }))
+            .chain(
+                twins
+                    .iter()
+                    .map(|(path, what)| json!({ "file": path, "line": null, "error": true, "what": what })),
+            )
             .collect();
         out::json(&json!({ "lines": users, "findings": findings }));
     } else {
@@ -44,10 +52,48 @@ pub(crate) fn run(context: &Context) -> Done {
             let kind = if it.error { "error" } else { "note" };
             out::line(&format!("{}: line {}: {kind}: {}", it.path, it.line, it.what));
         }
+        for (path, what) in &twins {
+            out::line(&format!("{path}: error: {what}"));
+        }
         let (lines, errors) = (out::count(users, "line"), out::count(errors, "error"));
         out::line(&format!("{lines} with a user, {errors}"));
     }
     if errors > 0 { Err(Failure::No) } else { Ok(()) }
+}
+
+/// Key files of tokens whose AES key another token in the store has, with what is wrong and what to change. A key that
+/// does not open is told with the line of the mapping that names it.
+fn twins(store: &Store) -> Vec<(String, String)> {
+    let (Ok(survey), Ok(key), Ok((tokens, _))) =
+        (Survey::open(store.clone()), store.store_key(), store.tokens())
+    else {
+        return Vec::new();
+    };
+    let mut holders = Holders::default();
+    let mut twins = Vec::new();
+    for token in &tokens {
+        let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, &key));
+        if let Ok(credential) = opened
+            && let Some(first) = holders.note(credential.aes_key.digest(), *token)
+        {
+            let (what, change) = twin(token, &first);
+            twins.push((survey.key_file(token).display().to_string(), format!("{what}: {change}")));
+        }
+    }
+    twins
+}
+
+/// What to say of a token whose AES key another one in the store has, and what to change. Removing one sets the other's
+/// position forward, so that no used OTP is good again.
+pub(crate) fn twin(token: &PublicId, first: &PublicId) -> (String, String) {
+    (
+        format!(
+            "token {token} has the same AES key as token {first}: an OTP used as one is good again as the other"
+        ),
+        format!(
+            "remove the one whose id the YubiKey does not type: ykmap key remove {token}, or ykmap key remove {first}"
+        ),
+    )
 }
 
 /// Looks for mistakes in one mapping, and at how its tokens stand if that can be told. Says how many lines have a user.

@@ -92,6 +92,8 @@ fn follow(report: &mut Report, Found { cases, lost }: Found, users: &[String]) {
         mapping::look(report, &case.settings, seen.as_ref().map(|seen| &seen.states));
         stores.push(seen);
     }
+    report.commands_with(None);
+    store::across(report, &cases, &stores);
     for user in users {
         for (case, seen) in cases.iter().zip(&stores) {
             report.commands_with(case.config.as_deref());

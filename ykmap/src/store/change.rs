@@ -6,6 +6,7 @@
 //! back with it. What validation servers said of a token without a key counts for every key that comes (`elsewhere`).
 
 mod elsewhere;
+mod twins;
 
 use super::advance::Held;
 use super::slots::{BadSlots, State, new_file};
@@ -15,7 +16,7 @@ use crate::{Fault, random};
 use data_encoding::HEXLOWER;
 use rustix::fs::Mode;
 use std::cell::OnceCell;
-use yubiotp::key::Fingerprint;
+use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, PublicId};
 
@@ -55,6 +56,16 @@ pub enum EnrolError {
         "token {0} is in the store with another key: if it was programmed anew, first remove the old one (ykmap key remove {0})"
     )]
     OtherCredential(PublicId),
+    /// Another token has this AES key.
+    #[error(
+        "token {token} has the same AES key as token {holder}: an OTP used as one would be good again as the other; if the YubiKey now types {token}, remove the other one first (ykmap key remove {holder})"
+    )]
+    SameKey {
+        /// The token that would be added.
+        token: PublicId,
+        /// The token that has the key.
+        holder: PublicId,
+    },
     /// The store cannot be read.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -68,6 +79,8 @@ pub struct Change<'s> {
     keys: Folder,
     positions: Folder,
     store_key: OnceCell<StoreKey>,
+    holders: OnceCell<Holders>,
+    retired: OnceCell<Vec<twins::Retired>>,
     _changing: Changing,
 }
 
@@ -79,7 +92,15 @@ impl Store {
     pub fn change(&self) -> Result<Change<'_>, Fault> {
         let keys = self.keys()?;
         let _changing = keys.lock(self.lock_wait)?;
-        Ok(Change { store: self, positions: self.positions()?, keys, store_key: OnceCell::new(), _changing })
+        Ok(Change {
+            store: self,
+            positions: self.positions()?,
+            keys,
+            store_key: OnceCell::new(),
+            holders: OnceCell::new(),
+            retired: OnceCell::new(),
+            _changing,
+        })
     }
 
     /// Begins to keep the position of a token whose key is not here, if it is not kept yet.
@@ -115,9 +136,12 @@ impl Change<'_> {
     /// What becomes of a token with this credential if it is enrolled now.
     ///
     /// # Errors
-    /// The store has another credential for it, or cannot be read.
+    /// The store has another credential for it, or another token with its AES key, or cannot be read.
     pub fn would_enrol(&self, token: &PublicId, credential: &Credential) -> Result<Enrolled, EnrolError> {
         let key = credential.fingerprint(token);
+        if let Some(holder) = self.holders()?.of(credential.aes_key.digest()).filter(|it| it != token) {
+            return Err(EnrolError::SameKey { token: *token, holder });
+        }
         let stored = self
             .store
             .record_in(&self.keys, token)
@@ -142,25 +166,28 @@ impl Change<'_> {
                 let here = self.state(token)?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key));
                 let known =
                     [here, self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
-                let used = known.iter().flatten().any(|state| state.position.is_some());
+                let others = self.as_others(token, credential)?;
+                let used = known.iter().flatten().chain(&others).any(|state| state.position.is_some());
                 Ok(if used { Enrolled::Returned } else { Enrolled::Added })
             }
             Err(fault) => Err(EnrolError::Fault(fault)),
         }
     }
 
-    /// Adds tokens, none of which [`Change::would_enrol`] refused.
+    /// Adds tokens, none of which [`Change::would_enrol`] refused. Each AES key may come once.
     ///
     /// First every position is made, then every key, each step durable before the next begins: a few waits for the
     /// disk in all, however many tokens.
     ///
     /// # Errors
-    /// The store cannot be written. Tokens without a key by then are not there; the call can be made again.
-    pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), Fault> {
+    /// Two tokens would have one AES key: then nothing is added. Or the store cannot be written: tokens without a key
+    /// by then are not there, and the call can be made again.
+    pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), EnrolError> {
         let store_key = self.store_key()?;
+        self.are_no_twins(tokens)?;
         let mut positions = Batch::new(&self.positions);
         for (token, credential) in tokens {
-            self.place(token, credential.fingerprint(token), &mut positions)?;
+            self.place(token, credential, &mut positions)?;
             progress();
         }
         positions.finish()?;
@@ -171,27 +198,31 @@ impl Change<'_> {
             keys.add(token, record.write(token).as_bytes())?;
             progress();
         }
-        keys.finish()
+        Ok(keys.finish()?)
     }
 
     /// Makes the position of a token whose key came here by other ways, or brings back the one it had.
     ///
     /// # Errors
-    /// There is no such key, or the store cannot be written.
-    pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, Fault> {
-        let key = self.fingerprint(token)?;
+    /// There is no such key, another token has its AES key, or the store cannot be written.
+    pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, EnrolError> {
+        let credential = self.credential(token)?;
+        let key = credential.fingerprint(token);
         if self.state(token)?.is_some_and(|state| state.key == key) {
             return Ok(Enrolled::Unchanged);
         }
+        if let Some(twin) = self.twins(token, &credential)?.first() {
+            return Err(EnrolError::SameKey { token: *token, holder: *twin });
+        }
         let mut batch = Batch::new(&self.positions);
-        self.place(token, key, &mut batch)?;
+        self.place(token, &credential, &mut batch)?;
         batch.finish()?;
         let used = self.state(token)?.is_some_and(|state| state.position.is_some());
         Ok(if used { Enrolled::Returned } else { Enrolled::Added })
     }
 
-    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new. Of a token
-    /// that servers validate there is only the position.
+    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new; another token
+    /// that has the same AES key goes on from there, too. Of a token that servers validate there is only the position.
     ///
     /// # Errors
     /// There is neither, it cannot be told whose position would be set aside, or the store cannot be written.
@@ -205,7 +236,7 @@ impl Change<'_> {
             let key = match self.state(token) {
                 // It says nothing, and stays with the key that is here.
                 Err(Fault::Position { why: BadSlots::BothDamaged | BadSlots::Length(_), .. }) => {
-                    self.fingerprint(token)?
+                    self.credential(token)?.fingerprint(token)
                 }
                 state => state?.ok_or_else(|| self.no_position(token))?.key,
             };
@@ -214,22 +245,30 @@ impl Change<'_> {
         if !has_key {
             return Ok(Removed::Position);
         }
+        self.leave_to_twins(token)?;
         self.keys.remove(&name)?;
         self.keys.sync()?;
         Ok(Removed::Key)
     }
 
-    /// Sees to it that `positions/ID` will be the one of `key`.
-    fn place(&self, token: &PublicId, key: Fingerprint, new: &mut Batch<'_>) -> Result<(), Fault> {
-        let name = token.to_string();
+    /// Sees to it that `positions/ID` will be the one of this credential.
+    fn place(&self, token: &PublicId, credential: &Credential, new: &mut Batch<'_>) -> Result<(), Fault> {
+        let (name, key) = (token.to_string(), credential.fingerprint(token));
+        let others = self.as_others(token, credential)?;
         match self.state(token)? {
-            Some(state) if state.key == key => return Ok(()),
-            Some(state) if state.key == Fingerprint::ELSEWHERE => return self.take_over(token, key),
+            Some(state) if state.key == key => {
+                let others = State::follow(*token, key, others.into_iter().map(Some));
+                return self.raise(token, key, others.position);
+            }
+            Some(state) if state.key == Fingerprint::ELSEWHERE => {
+                return self.take_over(token, key, &others);
+            }
             Some(other) => self.put_aside(token, other.key)?,
             None => {}
         }
         let own = self.last_said(token, key)?;
-        let state = State::follow(*token, key, [own, self.last_said(token, Fingerprint::ELSEWHERE)?]);
+        let known = [own, self.last_said(token, Fingerprint::ELSEWHERE)?];
+        let state = State::follow(*token, key, known.into_iter().chain(others.into_iter().map(Some)));
         match own {
             None if state.position.is_none() => new.add(token, &new_file(&state)),
             Some(own) if own == state => Ok(self.positions.rename_new(&aside(token, key), &name)?),
@@ -250,9 +289,9 @@ impl Change<'_> {
         Ok(self.positions.sync()?)
     }
 
-    fn fingerprint(&self, token: &PublicId) -> Result<Fingerprint, Fault> {
+    fn credential(&self, token: &PublicId) -> Result<Credential, Fault> {
         let record = self.store.record_in(&self.keys, token)?;
-        Ok(self.store.open_record(&record, token, self.store_key()?)?.fingerprint(token))
+        self.store.open_record(&record, token, self.store_key()?)
     }
 
     fn state(&self, token: &PublicId) -> Result<Option<State>, Fault> {

@@ -1,19 +1,22 @@
 //! The token store: every key opens, and every key has a position that can be trusted.
 
 use super::report::{Level, Report, Room, told};
+use super::settings::Case;
 use super::user::bring_back;
+use crate::cli::check::twin;
 use crate::cli::list::States;
 use crate::cli::out;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use ykmap::Fault;
 use ykmap::file::FileFault;
 use ykmap::settings::Settings;
-use ykmap::store::{Slots, Store, Stray, Survey};
-use yubiotp::key::Fingerprint;
+use ykmap::store::{POSITIONS, Slots, Store, Stray, Survey};
+use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
+use yubiotp::verdict::Mode;
 use yubiotp::{Credential, PublicId};
-use zeroize::Zeroize;
 
 const SEE_STORE: &str = "see store";
 const KEY_SHOW: &str = "ykmap key show ID says more";
@@ -23,6 +26,8 @@ pub(super) struct Seen {
     pub(super) states: States,
     /// Tokens whose files are there and cannot be used: why, and what to change.
     pub(super) refused: Refused,
+    /// Which tokens have which AES keys.
+    holders: Holders,
 }
 
 type Refused = HashMap<PublicId, (String, String)>;
@@ -58,28 +63,32 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
         }
     };
     let mut refused = Refused::new();
+    let mut holders = Holders::default();
     if let Some(key) = &key {
-        each(report, &survey, key, &tokens, &mut refused);
+        holders = each(report, &survey, key, &tokens, &mut refused);
     }
     positions(report, &survey, &tokens);
     report.good(Room::Store, settings.store.display(), out::count(tokens.len(), "key"));
     let id = key.map(|key| key.id());
-    Some(Seen { states: States::with(settings, store, survey, id), refused })
+    Some(Seen { states: States::with(settings, store, survey, id), refused, holders })
 }
 
-fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId], refused: &mut Refused) {
-    let mut credentials = HashMap::with_capacity(tokens.len());
+fn each(
+    report: &mut Report,
+    survey: &Survey,
+    key: &StoreKey,
+    tokens: &[PublicId],
+    refused: &mut Refused,
+) -> Holders {
+    let mut holders = Holders::default();
     for token in tokens {
         let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, key));
         match &opened {
             Ok(credential) => {
-                if let Some(first) = credentials.insert(same(credential), *token) {
-                    let what = format!(
-                        "holds the same key as {first}: an OTP of one, used, is good again as the other's"
-                    );
+                if let Some(first) = holders.note(credential.aes_key.digest(), *token) {
                     let place = survey.key_file(token).display().to_string();
-                    let change = format!("program one of them anew, or remove it (ykmap key remove {token})");
-                    report.one_of_many(Room::Store, "twice", Level::Warning, (place, what, change));
+                    let (what, change) = twin(token, &first);
+                    report.one_of_many(Room::Store, "twice", Level::Error, (place, what, change));
                 }
             }
             Err(fault) => {
@@ -102,22 +111,45 @@ fn each(report: &mut Report, survey: &Survey, key: &StoreKey, tokens: &[PublicId
             refused.entry(*token).or_insert(why);
         }
     }
+    holders
 }
 
-/// What two keys have in common if they make the same OTPs, whatever their public ids are: half a hash of the private id
-/// and the AES key, so that no secret of a whole store is held at once.
-fn same(credential: &Credential) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(b"ykmap doctor\0");
-    hash.update(credential.private_id.expose());
-    hash.update(credential.aes_key.expose());
-    let mut digest: [u8; 32] = hash.finalize().into();
-    let mut first = [0; 16];
-    for (to, from) in first.iter_mut().zip(&digest) {
-        *to = *from;
+/// Compares the keys of stores that different services use. Each has positions of its own, so an OTP of a key that is in
+/// two of them is accepted once in each.
+pub(super) fn across(report: &mut Report, cases: &[Case], stores: &[Option<Seen>]) {
+    let seen: Vec<_> = cases
+        .iter()
+        .zip(stores)
+        .filter_map(|(case, seen)| Some((&case.settings, seen.as_ref()?, identity(&case.settings.store)?)))
+        .collect();
+    for (at, (settings, store, identity)) in seen.iter().enumerate() {
+        for (others, other, same) in seen.iter().take(at) {
+            // Where servers decide in both, the servers know what was used.
+            let by_servers = settings.mode == Mode::Online && others.mode == Mode::Online;
+            if identity == same || by_servers {
+                continue;
+            }
+            let [here, there] = [&settings.store, &others.store].map(|folder| folder.display());
+            for (key, token) in store.holders.iter() {
+                let Some(twin) = other.holders.of(key) else { continue };
+                let named = if twin == token { String::new() } else { format!(", there as token {twin}") };
+                let what = format!(
+                    "the AES key of token {token} is also in {there}{named}: an OTP that one service accepted is good again at the other"
+                );
+                let change = format!(
+                    "use one store for these services (store = in both configuration files), or program a YubiKey of its own for {here}"
+                );
+                let place = settings.store.join("keys").join(token.to_string()).display().to_string();
+                report.one_of_many(Room::Store, "two stores", Level::Error, (place, what, change));
+            }
+        }
     }
-    digest.zeroize();
-    first
+}
+
+/// Which folder of positions it is, by whatever path it is named.
+fn identity(store: &Path) -> Option<(u64, u64)> {
+    let positions: PathBuf = store.join(POSITIONS);
+    positions.metadata().ok().map(|folder| (folder.dev(), folder.ino()))
 }
 
 /// Gives why the token is refused, if it is.

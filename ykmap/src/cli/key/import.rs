@@ -7,6 +7,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use ykmap::Fault;
 use ykmap::store::{Change, Enrolled, STEPS, Store};
+use yubiotp::key::Holders;
 use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
 use yubiotp::{Credential, PublicId};
 
@@ -68,8 +69,12 @@ struct Checked {
 
 fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, bar: &ProgressBar) -> Checked {
     let mut checked = Checked { new: Vec::with_capacity(entries.len()), ..Checked::default() };
+    let mut holders = Holders::default();
     for Entry { line, public_id, secret } in entries {
         let found = credential(store, &public_id, secret).and_then(|credential| {
+            if let Some(holder) = holders.note(credential.aes_key.digest(), public_id) {
+                return Err(format!("token {public_id} has the same AES key as token {holder} in this file: an OTP used as one would be good again as the other; keep the line of the id that the YubiKey types"));
+            }
             let enrolled = change.would_enrol(&public_id, &credential).map_err(|error| error.to_string())?;
             Ok((credential, enrolled))
         });

@@ -37,7 +37,13 @@ impl Change<'_> {
     ///
     /// The number is copied. So no login may be writing the old file from when it is read until it has lost its name;
     /// whoever waited for it sees that, and reads the new one.
-    pub(super) fn take_over(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+    /// So it does from `others`, where its key was known under other public ids.
+    pub(super) fn take_over(
+        &self,
+        token: &PublicId,
+        key: Fingerprint,
+        others: &[State],
+    ) -> Result<(), Fault> {
         let held = Held::lock(&self.positions, token, self.store.lock_wait)?;
         let now = held.slots.state;
         let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
@@ -48,7 +54,8 @@ impl Change<'_> {
             self.positions.replace(&aside(token, Fingerprint::ELSEWHERE), &new_file(&elsewhere), SECRET)?;
         }
         let own = self.last_said(token, key)?;
-        let begun = State::follow(*token, key, [Some(elsewhere), own]);
+        let known = [Some(elsewhere), own].into_iter().chain(others.iter().copied().map(Some));
+        let begun = State::follow(*token, key, known);
         self.begin(&State { enabled: now.enabled, ..begun })?;
         drop(held);
         Ok(())
@@ -68,7 +75,7 @@ impl Change<'_> {
         self.set_aside(token, key)?.map(|_| self.last_of(&aside(token, key), token)).transpose()
     }
 
-    fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
+    pub(super) fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
         Ok(Held::named(&self.positions, name, token, self.store.lock_wait)?.slots.state)
     }
 }

@@ -1,0 +1,125 @@
+//! One AES key under several public ids.
+
+use super::*;
+
+fn other() -> PublicId {
+    PublicId::parse(b"vvcd").unwrap()
+}
+
+impl Host {
+    fn advance_other(&self, to: u64) -> Result<Advance, Fault> {
+        self.store.advance(&other(), credential(7).fingerprint(&other()), at(to))
+    }
+
+    /// A key file that came by other ways than import.
+    fn bring(&self, id: &PublicId, aes_key: u8) {
+        let key = StoreKey::new([1; 32]);
+        let sealed = key.seal(&credential(aes_key), id, [aes_key; 24]);
+        self.write(&format!("keys/{id}"), Record { under: key.id(), sealed }.write(id).as_bytes());
+    }
+
+    fn enrol_both(&self, tokens: &[(PublicId, Credential)]) -> Result<(), EnrolError> {
+        self.store.change().unwrap().enrol(tokens, &|| {})
+    }
+
+    fn files(&self) -> usize {
+        [KEYS, POSITIONS].map(|folder| self.store_files(folder)).iter().sum()
+    }
+
+    fn store_files(&self, folder: &str) -> usize {
+        let files = fs::read_dir(self.path(folder)).unwrap();
+        files.filter(|file| file.as_ref().unwrap().file_name() != ".yubiotp.lock").count()
+    }
+}
+
+fn is_refused(done: Result<impl Sized, EnrolError>, it: PublicId, than: PublicId) -> bool {
+    matches!(done, Err(EnrolError::SameKey { token, holder }) if (token, holder) == (it, than))
+}
+
+#[test]
+fn a_second_id_for_a_key_is_refused() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    let would = host.store.change().unwrap().would_enrol(&other(), &credential(7));
+    assert!(is_refused(would, other(), token()));
+    // Another private id does not make another key.
+    let same = Credential { private_id: PrivateId::new([9; 6]), aes_key: AesKey::new([7; 16]) };
+    assert!(is_refused(host.enrol_both(&[(other(), same)]), other(), token()));
+    assert_eq!(host.files(), 2, "something was imported");
+    host.enrol(&other(), 8);
+}
+
+#[test]
+fn two_ids_for_a_key_in_one_import_are_refused() {
+    let host = Host::new();
+    let both = host.enrol_both(&[(token(), credential(7)), (other(), credential(7))]);
+    assert!(is_refused(both, other(), token()));
+    assert_eq!(host.files(), 0, "something was imported");
+}
+
+#[test]
+fn a_key_that_was_brought_is_not_adopted_beside_its_twin() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    host.bring(&other(), 7);
+    assert!(is_refused(host.store.change().unwrap().adopt(&other()), other(), token()));
+}
+
+/// Whichever of the two an administrator removes, an OTP that was used as either stays used.
+#[test]
+fn removing_one_of_two_leaves_no_used_otp_good() {
+    for (used, removed) in [(token(), token()), (token(), other()), (other(), token()), (other(), other())] {
+        let host = Host::new();
+        // As an earlier version left them.
+        host.enrol(&token(), 7);
+        host.enrol(&other(), 8);
+        fs::remove_file(host.path("positions/vvcd")).unwrap();
+        host.bring(&other(), 7);
+        let key = credential(7).fingerprint(&other());
+        let state = State { token: other(), key, enabled: true, position: None };
+        host.write("positions/vvcd", &new_file(&state));
+        let advance = |id: PublicId, to| {
+            if id == token() { host.advance(at(to)) } else { host.advance_other(to) }
+        };
+        assert!(is_fresh(advance(used, 9)));
+        host.store.change().unwrap().remove(&removed).unwrap();
+        let kept = if removed == token() { other() } else { token() };
+        assert!(!is_fresh(advance(kept, 9)), "used as {used}, and {removed} was removed");
+        assert!(is_fresh(advance(kept, 10)));
+        // And back again under the other id.
+        host.store.change().unwrap().remove(&kept).unwrap();
+        host.enrol(&removed, 7);
+        assert!(!is_fresh(advance(removed, 10)), "{kept} was used last, and {removed} came back");
+        assert!(is_fresh(advance(removed, 11)));
+    }
+}
+
+/// A key that comes under a new public id goes on from where it was under the old one.
+#[test]
+fn a_key_that_changes_its_id_goes_on() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(9))));
+    host.store.change().unwrap().remove(&token()).unwrap();
+    let would = host.store.change().unwrap().would_enrol(&other(), &credential(7)).unwrap();
+    assert_eq!(would, Enrolled::Returned);
+    host.enrol(&other(), 7);
+    assert!(!is_fresh(host.advance_other(9)));
+    assert!(is_fresh(host.advance_other(10)));
+}
+
+/// Its key file was taken away by hand: the position is still there.
+#[test]
+fn a_key_whose_file_is_gone_is_known_by_its_position() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(at(9))));
+    fs::remove_file(host.path("keys/vvcb")).unwrap();
+    host.enrol(&other(), 7);
+    assert!(!is_fresh(host.advance_other(9)));
+    assert!(is_fresh(host.advance_other(10)));
+    host.store.change().unwrap().remove(&other()).unwrap();
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(at(10))));
+    assert!(is_fresh(host.advance(at(11))));
+}
