@@ -77,15 +77,6 @@ fn missing_key_is_imported() {
     desk.verify("alice", &key.press()).exits(0);
 }
 
-#[test]
-fn missing_position_is_adopted() {
-    let (desk, mut key, _) = used();
-    fs::remove_file(desk.position_file(&key)).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("ykmap key adopt vvcccccccccb");
-    desk.ykmap(&["key", "adopt", "vvcccccccccb"]).exits(0).says("vvcccccccccb: adopted");
-    desk.verify("alice", &key.press()).exits(0);
-}
-
 /// `check` is what one runs to learn whether people can log in: what a login cannot open, it must not call fine.
 #[test]
 fn check_sees_a_store_key_that_nothing_is_sealed_under() {

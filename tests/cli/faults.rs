@@ -131,8 +131,8 @@ fn sealed_under_another_store_key() {
 
 #[test]
 fn position_gone() {
-    let why = "no position for token vvcccccccccb: it says how far the token has come on this host; if the token is \
-               new here, make it (ykmap key adopt vvcccccccccb)";
+    let why = "no position for token vvcccccccccb: it says how far the token has come on this host; make it with two \
+               touches of the YubiKey (ykmap key adopt vvcccccccccb)";
     broken_file(Desk::position_file, |path| fs::remove_file(path).unwrap(), why);
 }
 
@@ -140,8 +140,8 @@ fn position_gone() {
 fn position_truncated() {
     for length in [0, 100, 4096, 8191, 8193] {
         let why = format!(
-            "has {length} bytes instead of 8192: nobody can tell how far the token has come; bring the file back, or \
-             program the token anew, remove the old key (ykmap key remove) and import the new one"
+            "has {length} bytes instead of 8192: nobody can tell how far the token has come; show it with two touches of \
+             the YubiKey (ykmap token resync), or program the token anew, remove the old key (ykmap key remove) and import the new one"
         );
         let cut = |path: &Path| File::options().write(true).open(path).unwrap().set_len(length).unwrap();
         broken_file(Desk::position_file, cut, &why);

@@ -21,6 +21,7 @@ mod killed;
 mod life;
 mod shown;
 mod terminal;
+mod touches;
 mod unprivileged;
 mod usage;
 mod vectors;

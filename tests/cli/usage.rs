@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 25] = [
+const VERBS: [&[&str]; 27] = [
     &[],
     &["init"],
     &["add"],
@@ -27,6 +27,8 @@ const VERBS: [&[&str]; 25] = [
     &["key", "enable"],
     &["key", "remove"],
     &["key", "adopt"],
+    &["token"],
+    &["token", "resync"],
     &["help"],
 ];
 

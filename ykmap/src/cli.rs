@@ -12,6 +12,8 @@ mod modhex;
 mod otp;
 mod out;
 mod remove;
+mod token;
+mod touches;
 mod verify;
 
 use clap::{Parser, Subcommand, ValueHint};
@@ -61,6 +63,9 @@ enum Verb {
     /// The keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
+    /// Tokens of any kind, with a key here or without
+    #[command(subcommand)]
+    Token(token::Verb),
     /// Convert to and from modhex
     #[command(subcommand)]
     Modhex(modhex::Verb),
@@ -157,6 +162,7 @@ fn dispatch(command: Command) -> Done {
         Verb::Doctor(args) => doctor::run(&context, &args),
         Verb::Verify(args) => verify::run(&context, args),
         Verb::Key(verb) => key::run(&context, verb),
+        Verb::Token(verb) => token::run(&context, &verb),
         Verb::Modhex(verb) => modhex::run(&context, &verb),
         Verb::Otp(args) => otp::run(&context, args),
         Verb::Completions(args) => {

@@ -3,10 +3,10 @@
 use crate::file::FileFault;
 use crate::store::{BadRecord, BadSlots};
 use std::path::{Path, PathBuf};
-use yubiotp::PublicId;
 use yubiotp::mapping::BadLine;
 use yubiotp::seal::StoreKeyId;
 use yubiotp::ykval::BadClientKey;
+use yubiotp::{Position, PublicId};
 
 /// What stood in the way of deciding.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,9 @@ pub enum Fault {
         path: PathBuf,
     },
     /// A folder of the store is not there.
-    #[error("{path}: no such file or folder: bring the store back, or begin one (ykmap init)")]
+    #[error(
+        "{path}: no such file or folder: if no token was used on this host yet, make the store (ykmap init); if one is lost, make it, import the keys again, and run ykmap token resync for each token before it is used"
+    )]
     NoStore {
         /// What is missing.
         path: PathBuf,
@@ -118,7 +120,7 @@ pub enum Fault {
     },
     /// A key without a position.
     #[error(
-        "{path}: no position for token {token}: it says how far the token has come on this host; if the token is new here, make it (ykmap key adopt {token})"
+        "{path}: no position for token {token}: it says how far the token has come on this host; make it with two touches of the YubiKey (ykmap key adopt {token})"
     )]
     NoPosition {
         /// Where it would be.
@@ -128,7 +130,7 @@ pub enum Fault {
     },
     /// A position of another key than the store has for this token, or of none that is here.
     #[error(
-        "{path}: is not the position of the key that keys/{token} has: if that key came here by other ways than import, say so (ykmap key adopt {token})"
+        "{path}: is not the position of the key that keys/{token} has: if that key came here by other ways than import, make its own with two touches of the YubiKey (ykmap key adopt {token})"
     )]
     OtherKeysPosition {
         /// Which file.
@@ -148,13 +150,27 @@ pub enum Fault {
     },
     /// A position that cannot be trusted.
     #[error(
-        "{path}: {why}: nobody can tell how far the token has come; bring the file back, or program the token anew, remove the old key (ykmap key remove) and import the new one"
+        "{path}: {why}: nobody can tell how far the token has come; show it with two touches of the YubiKey (ykmap token resync), or program the token anew, remove the old key (ykmap key remove) and import the new one"
     )]
     Position {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: BadSlots,
+    },
+    /// A validation server names a position that one OK is not enough for.
+    #[error(
+        "{path}: a validation server says that token {token} is at {said}, and here it is at {}: that is farther than one answer may take it, and nothing was changed; if the server is right, show it with two touches of the YubiKey (ykmap token resync {token}), else its administrator has to know", .stored.map_or_else(|| "no position yet".to_owned(), |stored| stored.to_string())
+    )]
+    FalsePosition {
+        /// The position file.
+        path: PathBuf,
+        /// Whose.
+        token: PublicId,
+        /// What the server said.
+        said: Position,
+        /// What is stored.
+        stored: Option<Position>,
     },
     /// A mapping without a single byte: cut off, or being written.
     #[error(
@@ -238,6 +254,7 @@ impl Fault {
             | Self::KeyIsHere { token, .. }
             | Self::NoPosition { token, .. }
             | Self::OtherKeysPosition { token, .. }
+            | Self::FalsePosition { token, .. }
             | Self::Undecided { token, .. }
             | Self::Withheld { token, .. } => Some(*token),
             _ => None,
@@ -264,6 +281,7 @@ impl Fault {
             | Self::OtherKeysPosition { path, .. }
             | Self::KeyIsHere { path, .. }
             | Self::Position { path, .. }
+            | Self::FalsePosition { path, .. }
             | Self::EmptyMapping { path }
             | Self::ClientKey { path, .. }
             | Self::NoProgram { path }

@@ -24,6 +24,29 @@ impl Servers for ByProgram<'_> {
     type Fault = Fault;
 
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Fault> {
+        self.ask_for_clock(otp, position).map(|(answer, _)| answer)
+    }
+
+    fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Fault {
+        let token = *token;
+        if withheld { Fault::Withheld { token, trail } } else { Fault::Undecided { token, trail } }
+    }
+
+    fn accept_replays(&self) -> bool {
+        self.0.is_some_and(|online| online.accept_replays_while_servers_fail)
+    }
+}
+
+impl ByProgram<'_> {
+    /// As [`Servers::ask`], with what the server that decided says of the token's clock.
+    ///
+    /// # Errors
+    /// As [`Servers::ask`].
+    pub fn ask_for_clock(
+        &self,
+        otp: &str,
+        position: Option<Position>,
+    ) -> Result<(Answer, Option<u32>), Fault> {
         let online = self.0.ok_or(Fault::NoServers)?;
         let nonce = Nonce::from_random(random::bytes()?);
         let question = question(online, &online.servers, otp, &nonce)?;
@@ -38,7 +61,7 @@ impl Servers for ByProgram<'_> {
                 // whoever freezes or starves it, leaves nothing to anybody else.
                 Heard::End | Heard::Deadline if round.is_told() => {
                     let answered = round.is_answered();
-                    return Ok(Answer::Undecided { answered, trail: round.all(program.waited()) });
+                    return Ok((Answer::Undecided { answered, trail: round.all(program.waited()) }, None));
                 }
                 Heard::End => {
                     return Err(program.fault(format!("ended early; {}", round.all(program.waited()))));
@@ -53,7 +76,8 @@ impl Servers for ByProgram<'_> {
                 Step::Wait => {}
                 Step::Next => program.say_next(),
                 Step::Decided(said) => {
-                    return Ok(Answer::Decided { said, trail: round.asked(program.waited()) });
+                    let answer = Answer::Decided { said, trail: round.asked(program.waited()) };
+                    return Ok((answer, round.timestamp()));
                 }
                 Step::Unable(why) => {
                     let told = round.asked(program.waited());
@@ -63,15 +87,6 @@ impl Servers for ByProgram<'_> {
                 Step::Nonsense => return Err(program.fault("told of something that cannot be".to_owned())),
             }
         }
-    }
-
-    fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Fault {
-        let token = *token;
-        if withheld { Fault::Withheld { token, trail } } else { Fault::Undecided { token, trail } }
-    }
-
-    fn accept_replays(&self) -> bool {
-        self.0.is_some_and(|online| online.accept_replays_while_servers_fail)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: Yubico, "YubiKey Manual", sections on OTP generation and the CRC-16; figures checked against `ykparse`.
 
+use crate::freshness::Touch;
 use crate::{AesKey, Position, PrivateId};
 use aes::Aes128;
 use aes::cipher::{Array, BlockCipherDecrypt, KeyInit};
@@ -76,6 +77,12 @@ impl Plain {
     #[must_use]
     pub const fn position(&self) -> Position {
         Position::yubikey(self.usage_counter, self.session_use)
+    }
+
+    /// What this OTP says of when it was made.
+    #[must_use]
+    pub const fn touch(&self) -> Touch {
+        Touch { position: self.position(), timestamp: self.timestamp }
     }
 }
 

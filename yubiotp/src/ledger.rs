@@ -23,7 +23,8 @@ pub trait Ledger {
     ///
     /// [`Fingerprint::ELSEWHERE`] says that validation servers proved the OTP. It is for a host's ledger, and for a
     /// token without a key there, which need not be known yet: then the token goes on from the highest position that
-    /// this host knows of it, whichever key made it; and a key that comes later goes on from there.
+    /// this host knows of it, whichever key made it; and a key that comes later goes on from there. A server's word goes
+    /// no farther than [`Position::may_follow`]: beyond that it is a fault, and nothing changes.
     ///
     /// # Errors
     /// A fault if the token is not known with this key, or has a key here although it is said to have none, or its

@@ -10,7 +10,7 @@
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
-//! encrypted at rest and [`record`] writes them down, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
+//! encrypted at rest and [`record`] writes them down, [`freshness`] tells whether a token is here now, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
 //! the network say to each other, and [`shown`] is how text that others wrote is shown.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -21,6 +21,7 @@ pub mod account;
 pub mod ask;
 pub mod authorities;
 pub mod block;
+pub mod freshness;
 pub mod id;
 pub mod key;
 pub mod keyfile;

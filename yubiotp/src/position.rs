@@ -9,7 +9,35 @@ use core::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
+/// How many power-ups one OK of a validation server may add to a position, where the key is not here: more than ten a day
+/// for a year.
+pub const MOST_RISE: u64 = 4000;
+
+/// The usage counter at which a YubiKey stays.
+const LAST_COUNTER: u64 = 0x7fff;
+
 impl Position {
+    /// The last of all positions: above it nothing is fresh.
+    pub const LAST: Self = Self::yubikey(0x7fff, 0xff);
+
+    /// Whether a validation server's word is enough for going from `stored` to this position: at most [`MOST_RISE`]
+    /// power-ups on, and at most half of the way that is left to the last usage counter. So no single OK, however false,
+    /// leaves a token without a position that it can still reach. Where nothing is stored yet it is at most half of the
+    /// whole way.
+    #[must_use]
+    pub fn may_follow(self, stored: Option<Self>) -> bool {
+        let from = stored.map_or(0, Self::usage_counter);
+        let half = LAST_COUNTER.saturating_sub(from).div_ceil(2);
+        let most = if stored.is_some() { half.min(MOST_RISE) } else { half.saturating_sub(1) };
+        self.usage_counter().saturating_sub(from) <= most
+    }
+
+    /// Whether `other` is so many power-ups above this one that no use explains it ([`MOST_RISE`]).
+    #[must_use]
+    pub const fn is_far_below(self, other: Self) -> bool {
+        other.usage_counter().saturating_sub(self.usage_counter()) > MOST_RISE
+    }
+
     /// The position of a YubiKey's OTP: `usage_counter` counts power-ups, `session_use` presses since then.
     #[must_use]
     pub const fn yubikey(usage_counter: u16, session_use: u8) -> Self {
@@ -51,6 +79,30 @@ impl fmt::Display for Position {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn how_far_one_ok_may_go() {
+        for (stored, to, may) in [
+            (None, 0, true),
+            (None, 16_383, true),
+            (None, 16_384, false),
+            (None, 0x7fff, false),
+            (Some(0), 4000, true),
+            (Some(0), 4001, false),
+            (Some(5), 0x7fff, false),
+            (Some(20_000), 24_000, true),
+            (Some(20_000), 24_001, false),
+            // Half of what is left.
+            (Some(30_000), 31_384, true),
+            (Some(30_000), 31_385, false),
+            (Some(0x7ffe), 0x7fff, true),
+            (Some(0x7fff), 0x7fff, true),
+            (Some(9), 3, true), // not above what is stored: refused for that
+        ] {
+            let stored = stored.map(|counter| Position::yubikey(counter, 255));
+            assert_eq!(Position::yubikey(to, 0).may_follow(stored), may, "{stored:?} {to}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -53,6 +53,19 @@ pub enum Reason {
         /// What the ledger has.
         stored: Position,
     },
+    /// Genuine, or a validation server accepts it; and far below what this host has, or below although a server has not
+    /// seen it yet.
+    #[error(
+        "the OTP was used before, or the position here is false (the YubiKey was programmed anew, or a validation server named a false one): {offered} is below {stored}; if the YubiKey is here, ykmap token resync {token}"
+    )]
+    Behind {
+        /// The token.
+        token: PublicId,
+        /// The position of this OTP.
+        offered: Position,
+        /// What the ledger has.
+        stored: Position,
+    },
     /// A validation server does not know the token, or considers the OTP forged.
     #[error("a validation server does not know the token, or considers the OTP forged")]
     BadSaysServer(PublicId),
@@ -73,7 +86,8 @@ impl Reason {
             | Self::Disabled(token)
             | Self::BadSaysServer(token)
             | Self::ReplayedSaysServer(token)
-            | Self::Replayed { token, .. } => Some(*token),
+            | Self::Replayed { token, .. }
+            | Self::Behind { token, .. } => Some(*token),
             Self::NotTheirToken(token) => *token,
             Self::NoOtp(_) | Self::NoTokens => None,
         }
@@ -311,7 +325,7 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
     /// Decides about an OTP that is genuine by the key that is here.
     fn decide<'a>(&self, found: Found<'a>, position: Position) -> Result<Judgement<'a>, V::Fault> {
         match self.mode {
-            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(found, position, None),
+            Mode::Offline | Mode::OfflineThenOnline => self.by_this_host(found, position, None, false),
             Mode::Online | Mode::OnlineThenOffline => self.by_servers(found, Some(position)),
         }
     }
@@ -340,29 +354,34 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
                 } else {
                     format!("decided offline, as no server answered: {trail}")
                 };
-                let judged = self.by_this_host(found, position, Some(trail))?;
+                let judged = self.by_this_host(found, position, Some(trail), false)?;
                 return Ok(Judgement { despite_answers: answered, ..judged });
             }
             (Answer::Undecided { trail, .. }, _) => return Err(self.servers.undecided(&token, false, trail)),
         };
         let reason = match said {
             // What the servers accept is accepted here only once.
-            Said::Ok(position) => return self.by_this_host(found, position, Some(trail)),
+            Said::Ok(position) => return self.by_this_host(found, position, Some(trail), true),
             Said::BadOtp => Reason::BadSaysServer(token),
             Said::ReplayedOtp => Reason::ReplayedSaysServer(token),
         };
         Ok(found.judged(Verdict::Rejected(reason), Some(trail)))
     }
 
+    /// `is_ok`: a validation server says that it has not seen the OTP, nor a later one.
     fn by_this_host<'a>(
         &self,
         found: Found<'a>,
         position: Position,
         trail: Option<String>,
+        is_ok: bool,
     ) -> Result<Judgement<'a>, V::Fault> {
         let token = found.token;
         let verdict = match self.vault.advance(&token, found.key, position)? {
             Advance::Fresh(receipt) => Verdict::Accepted(receipt),
+            Advance::Replayed { stored } if position.is_far_below(stored) || is_ok && position < stored => {
+                Verdict::Rejected(Reason::Behind { token, offered: position, stored })
+            }
             Advance::Replayed { stored } => {
                 Verdict::Rejected(Reason::Replayed { token, offered: position, stored })
             }

@@ -13,7 +13,7 @@ mod server;
 
 pub use answer::Answer;
 pub use question::{MOST_PARAMETERS, Malformed, Question, Version};
-pub use reply::{Asked, NoAnswer, Said, Status, time_of};
+pub use reply::{Asked, NoAnswer, Said, Status, time_of, timestamp_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};
 pub use round::{Round, Step};
 pub use server::{BadUrl, Server};

@@ -447,12 +447,7 @@ fn the_store() {
         let words = ["no position for token", "back from a copy; only if this token was never used here: "];
         let visit = host.doctor(&["alice"]);
         visit.finds("error", "user", Path::new(""), &["alice's token", words[1]]);
-        (
-            "error",
-            "store",
-            position_file(host),
-            &["no position for token", "back from a copy; only if", "key adopt"],
-        )
+        ("error", "store", position_file(host), &["no position for token", "two touches", "key adopt"])
     });
     spoiled(|host| {
         File::options().write(true).open(position_file(host)).unwrap().set_len(100).unwrap();
@@ -483,7 +478,7 @@ fn the_store() {
             "error",
             "store",
             position_file(host),
-            &["is not the position of the key", "only if the key that is here", "key adopt"],
+            &["is not the position of the key", "two touches", "key adopt"],
         )
     });
     spoiled(|host| {
@@ -500,7 +495,7 @@ fn the_store() {
     });
     spoiled(|host| {
         fs::remove_dir_all(host.place.path("positions")).unwrap();
-        ("error", "store", host.place.path("positions"), &["bring the store back"])
+        ("error", "store", host.place.path("positions"), &["ykmap token resync"])
     });
     // As an earlier version imported them: no import brings a key twice now.
     spoiled(|host| {

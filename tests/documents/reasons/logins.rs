@@ -167,11 +167,12 @@ const TOGETHER: [(&str, &[&str]); 41] = [
 const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 21] = [
+const NO_REASON: [&str; 22] = [
     "(not shown)",                                                      // in place of an argument
     "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
     "decided offline, as no server answered: {}",                       // told where they belong, in the text
     "decided offline although a server answered: {}",
+    "no position yet", // in the place of a position
     "YubiKey for %u:",
     "look at it", // what could not be done to a file
     "a folder",   // what is there
@@ -194,8 +195,9 @@ const NO_REASON: [&str; 21] = [
     "hide from debuggers",
 ];
 
-/// Errors that no login meets: of the files that `ykmap` takes and changes, of a test, and of the server.
-pub(super) const OTHERS: [&str; 5] = [
+/// Errors that no login meets: of two touches that prove nothing, of the files that `ykmap` takes and changes, of a test, and of the server.
+pub(super) const OTHERS: [&str; 6] = [
+    "yubiotp/src/freshness.rs",
     "yubiotp/src/keyfile/problem.rs",
     "yubiotp/src/mapping/edit.rs",
     "yubiotp/src/ledger/contract.rs",

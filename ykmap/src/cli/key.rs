@@ -5,6 +5,7 @@ mod import;
 mod new;
 mod show;
 
+use super::touches::{self, Prover};
 use super::{Context, Done, Failure, files, out, parse_id};
 use serde_json::json;
 use ykmap::Fault;
@@ -12,6 +13,7 @@ use ykmap::settings::Settings;
 use ykmap::store::{Enrolled, Removed, Store};
 use yubiotp::PublicId;
 use yubiotp::mapping::{self, Line};
+use yubiotp::verdict::Vault;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
@@ -31,12 +33,22 @@ pub(crate) enum Verb {
     Enable(Ids),
     /// Forget a key. How far the token had come is kept, so that it cannot come back as new
     Remove(Ids),
-    /// Make the positions of keys that came here by other ways than import
+    /// Make the positions of keys that came here by other ways than import, or whose position was lost
     ///
-    /// Only for tokens that were never used here: the position says how far a token has come, and in a new one nothing of
-    /// that is left, so that every OTP is good again that somebody has seen. If a position is lost, bring positions/ID back
-    /// from a copy.
-    Adopt(Ids),
+    /// A token that is known here goes on from where it was. Of any other nobody knows which OTPs were used: two touches of
+    /// the YubiKey show how far it has come. The second is asked for after a pause of 5 to 15 seconds.
+    Adopt(Adopt),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Adopt {
+    /// Ask for no touch: the token was never used on this host. If it was, every OTP that it ever typed becomes valid once
+    /// more
+    #[arg(long)]
+    new: bool,
+    /// Public ids
+    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
+    ids: Vec<PublicId>,
 }
 
 #[derive(clap::Args)]
@@ -79,14 +91,44 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
                 }
             })
         }),
-        Verb::Adopt(ids) => each(context, &ids, |_, store, id| {
-            Ok(match store.change()?.adopt(id)? {
-                Enrolled::Added => "adopted",
+        Verb::Adopt(args) => adopt(context, args),
+    }
+}
+
+fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
+    let store = context.store()?;
+    if !new {
+        // Before anything changes.
+        for id in &ids {
+            if !store.change()?.is_known(id)? {
+                touches::needs_terminal(id).map_err(|_| {
+                    Failure::Fault(format!(
+                        "token {id}: nobody knows which of its OTPs were used: run this at a terminal, where two touches of the YubiKey show it; or with --new if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more). Nothing was changed"
+                    ))
+                })?;
+            }
+        }
+    }
+    each(context, &Ids { ids }, |_, store, id| {
+        let known = store.change()?.is_known(id)?;
+        if known || new {
+            return Ok(match store.change()?.adopt(id)? {
+                Enrolled::Added if known => "adopted",
+                Enrolled::Added => {
+                    "adopted as new: if it was used on this host before, every OTP that it ever typed is valid once more"
+                }
                 Enrolled::Returned => "adopted, and goes on from where it was",
                 Enrolled::Unchanged | Enrolled::Mended => "has its position already",
-            })
-        }),
-    }
+            });
+        }
+        let credential = store.credential(id)?;
+        let position = touches::prove(id, &Prover::Key(&credential))?;
+        let change = store.change()?;
+        change.is_only_holder(id, &credential)?;
+        // What its position says, if there is one, was never proved.
+        change.prove(id, credential.fingerprint(id), position, None)?;
+        Ok("adopted, and goes on from the second touch")
+    })
 }
 
 /// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the arguments

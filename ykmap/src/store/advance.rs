@@ -33,6 +33,14 @@ pub(super) fn advance(
     if let Some(stored) = state.position.filter(|stored| *stored >= to) {
         return Ok(Advance::Replayed { stored });
     }
+    if key == Fingerprint::ELSEWHERE && !to.may_follow(state.position) {
+        return Err(Fault::FalsePosition {
+            path: held.path,
+            token: *token,
+            said: to,
+            stored: state.position,
+        });
+    }
     held.write(&State { position: Some(to), ..state })?;
     #[expect(
         clippy::disallowed_methods,

@@ -6,6 +6,7 @@
 //! back with it. What validation servers said of a token without a key counts for every key that comes (`elsewhere`).
 
 mod elsewhere;
+mod proved;
 mod twins;
 
 use super::advance::Held;
@@ -18,7 +19,7 @@ use rustix::fs::Mode;
 use std::cell::OnceCell;
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
-use yubiotp::{Credential, PublicId};
+use yubiotp::{Credential, Position, PublicId};
 
 /// How a long change goes on: called once a token in each of its [`STEPS`].
 pub type Progress<'a> = &'a dyn Fn();
@@ -48,7 +49,7 @@ pub enum Removed {
     Position,
 }
 
-/// Why a token cannot be added.
+/// Why a token cannot be added, or its position not be set.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// The store has this public id with another AES key or private id, or with one that cannot be opened.
@@ -65,6 +66,16 @@ pub enum EnrolError {
         token: PublicId,
         /// The token that has the key.
         holder: PublicId,
+    },
+    /// The token was used while two touches were to show where it is.
+    #[error(
+        "token {token} was used in the meantime, and is at {stored} now: nothing was changed; if its OTPs are still refused, run it again"
+    )]
+    UsedMeanwhile {
+        /// The token.
+        token: PublicId,
+        /// Where it is.
+        stored: Position,
     },
     /// The store cannot be read.
     #[error(transparent)]
@@ -164,8 +175,7 @@ impl Change<'_> {
             }
             Err(Fault::NoKey { .. }) => {
                 let here = self.state(token)?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key));
-                let known =
-                    [here, self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
+                let known = [here, self.set_aside(token, key)?, self.floor(token, key)?];
                 let others = self.as_others(token, credential)?;
                 let used = known.iter().flatten().chain(&others).any(|state| state.position.is_some());
                 Ok(if used { Enrolled::Returned } else { Enrolled::Added })
@@ -211,9 +221,7 @@ impl Change<'_> {
         if self.state(token)?.is_some_and(|state| state.key == key) {
             return Ok(Enrolled::Unchanged);
         }
-        if let Some(twin) = self.twins(token, &credential)?.first() {
-            return Err(EnrolError::SameKey { token: *token, holder: *twin });
-        }
+        self.is_only_holder(token, &credential)?;
         let mut batch = Batch::new(&self.positions);
         self.place(token, &credential, &mut batch)?;
         batch.finish()?;
@@ -241,6 +249,8 @@ impl Change<'_> {
                 state => state?.ok_or_else(|| self.no_position(token))?.key,
             };
             self.put_aside(token, key)?;
+        } else {
+            self.note_lost(token)?;
         }
         if !has_key {
             return Ok(Removed::Position);
@@ -267,7 +277,7 @@ impl Change<'_> {
             None => {}
         }
         let own = self.last_said(token, key)?;
-        let known = [own, self.last_said(token, Fingerprint::ELSEWHERE)?];
+        let known = [own, self.floor(token, key)?];
         let state = State::follow(*token, key, known.into_iter().chain(others.into_iter().map(Some)));
         match own {
             None if state.position.is_none() => new.add(token, &new_file(&state)),
@@ -281,6 +291,13 @@ impl Change<'_> {
     fn put_aside(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
         let (name, aside) = (token.to_string(), aside(token, key));
         match self.set_aside(token, key)? {
+            // Set aside already is what was proved to be false. This goes on where it is.
+            Some(left)
+                if key == Fingerprint::ELSEWHERE
+                    && self.state(token)?.is_some_and(|state| state.position < left.position) =>
+            {
+                return Ok(());
+            }
             Some(left) if self.state(token)?.is_some_and(|state| state.position >= left.position) => {
                 self.positions.rename(&name, &aside)?;
             }

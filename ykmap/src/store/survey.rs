@@ -1,6 +1,6 @@
 //! Looking at the whole store, token by token, without changing or locking anything in it.
 
-use super::{Record, Slots, Store, slots_in};
+use super::{Record, Slots, State, Store, slots_in};
 use crate::Fault;
 use crate::file::Folder;
 use std::path::PathBuf;
@@ -59,6 +59,14 @@ impl Survey {
     /// It is there and cannot be used.
     pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
         slots_in(&self.positions, &token.to_string(), token)
+    }
+
+    /// As [`Store::is_servers_word`].
+    ///
+    /// # Errors
+    /// What servers said cannot be read.
+    pub fn is_servers_word(&self, state: &State) -> Result<bool, Fault> {
+        self.store.is_servers_word(state)
     }
 
     /// Where the key file of a token is, or would be.

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "looks at and spoils files as others would")]
 
 mod elsewhere;
+mod proved;
 mod torn;
 mod twins;
 
@@ -123,6 +124,7 @@ fn the_hosts_store_keeps_the_contract() {
     }
     contract::check(&Waiting(Host::new()));
     contract::check_elsewhere(&Waiting(Host::new()));
+    contract::a_servers_word_goes_only_so_far(&Waiting(Host::new()));
 }
 
 #[test]

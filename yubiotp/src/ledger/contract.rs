@@ -169,7 +169,7 @@ fn winners(subject: &impl Subject, token: PublicId, key: Fingerprint, to: Positi
 }
 
 fn without_a_key_only_growing_positions_are_fresh(subject: &impl HostSubject) {
-    for (name, first) in [(20, Position::yubikey(0, 0)), (21, Position::yubikey(0x7fff, 254))] {
+    for (name, first) in [(20, Position::yubikey(0, 0)), (21, Position::yubikey(0x3fff, 254))] {
         let [before, after] =
             [first.to_stored().saturating_sub(1), first.to_stored() + 1].map(Position::from_stored);
         assert!(is_fresh(&subject.open(), token(name), ELSEWHERE, first));
@@ -177,6 +177,21 @@ fn without_a_key_only_growing_positions_are_fresh(subject: &impl HostSubject) {
         assert!(!is_fresh(&subject.open(), token(name), ELSEWHERE, before));
         assert!(is_fresh(&subject.open(), token(name), ELSEWHERE, after));
     }
+}
+
+/// Runs what concerns the word of other people's servers: one false OK does not use up every OTP that is to come.
+///
+/// # Panics
+/// If the ledger breaks the contract.
+pub fn a_servers_word_goes_only_so_far(subject: &impl HostSubject) {
+    let (it, at) = (token(25), |counter| Position::yubikey(counter, 0));
+    let is_fault = |to| assert!(subject.open().advance(&it, ELSEWHERE, to).is_err(), "{to}");
+    is_fault(at(0x7fff));
+    assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(9)));
+    is_fault(at(0x7fff));
+    is_fault(at(4010));
+    assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(10)), "a claim that was refused was stored");
+    assert!(is_fresh(&subject.open(), it, ELSEWHERE, at(4010)));
 }
 
 /// The key decides about an OTP, and a server's word neither lets in nor uses up what it would.
@@ -245,7 +260,7 @@ struct Entry {
     disabled: bool,
 }
 
-/// The token is not known to a [`Memory`], or not with this key.
+/// The token is not known to a [`Memory`], or not with this key, or a server's word is not enough.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is unknown")]
 pub struct Unknown(pub PublicId);
@@ -295,6 +310,9 @@ impl Ledger for &Memory {
         if let Some(stored) = stored.filter(|stored| *stored >= to) {
             return Ok(Advance::Replayed { stored });
         }
+        if key == ELSEWHERE && !to.may_follow(stored) {
+            return Err(Unknown(*token));
+        }
         entry.accepted.push((key, to));
         #[expect(clippy::disallowed_methods, reason = "memory is as durable as this double gets")]
         Ok(Advance::Fresh(Receipt::after_durable_advance(*token, to)))
@@ -332,5 +350,6 @@ mod tests {
     fn the_memory_ledger_keeps_the_contract() {
         check(&&InMemory(Memory::default()));
         check_elsewhere(&&InMemory(Memory::default()));
+        a_servers_word_goes_only_so_far(&&InMemory(Memory::default()));
     }
 }

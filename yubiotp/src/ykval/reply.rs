@@ -203,6 +203,14 @@ impl Asked<'_> {
     }
 }
 
+/// The token's clock that a body names (`timestamp`), for a body that [`Asked::judge`] believed; `None` if it names none.
+#[must_use]
+pub fn timestamp_of(body: &[u8]) -> Option<u32> {
+    let reply = Reply::read(body).ok()?;
+    let digits = reply.field("timestamp").filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok().filter(|clock| *clock <= 0x00ff_ffff)
+}
+
 /// What the clock of the server said that sent this body (`t`), in seconds since 1970; `None` if it does not say.
 #[must_use]
 pub fn time_of(body: &[u8]) -> Option<u64> {

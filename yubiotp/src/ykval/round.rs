@@ -1,6 +1,6 @@
 //! One question to several servers: what their answers come to.
 
-use super::{Asked, Said, Server};
+use super::{Asked, Said, Server, timestamp_of};
 use crate::ask::Event;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -17,6 +17,7 @@ pub struct Round<'a> {
     fates: Vec<Fate>,
     /// What the program has to say beside: the last thing.
     note: Option<String>,
+    timestamp: Option<u32>,
 }
 
 /// What became of a server.
@@ -51,7 +52,7 @@ impl<'a> Round<'a> {
     /// A round that begins. The servers stand in the order of the question's URLs.
     #[must_use]
     pub fn new(servers: &'a [Server], question: Asked<'a>) -> Self {
-        Self { servers, question, fates: vec![Fate::NotAsked; servers.len()], note: None }
+        Self { servers, question, fates: vec![Fate::NotAsked; servers.len()], note: None, timestamp: None }
     }
 
     /// Takes what the program tells.
@@ -77,7 +78,10 @@ impl<'a> Round<'a> {
             }
             (Fate::Waiting, Event::Reply { ms, body, .. }) => {
                 let (what, step) = match self.question.judge(&body) {
-                    Ok(said) => (said.status().name().to_string(), Step::Decided(said)),
+                    Ok(said) => {
+                        self.timestamp = timestamp_of(&body);
+                        (said.status().name().to_string(), Step::Decided(said))
+                    }
                     Err(why) => (why.to_string(), Step::Next),
                 };
                 *fate = Fate::Ended { ms, what, answered: true };
@@ -85,6 +89,12 @@ impl<'a> Round<'a> {
             }
             _ => Step::Nonsense,
         }
+    }
+
+    /// The token's clock as the server that decided names it.
+    #[must_use]
+    pub const fn timestamp(&self) -> Option<u32> {
+        self.timestamp
     }
 
     /// Whether every server was asked, and the program has told what became of each.

@@ -101,7 +101,7 @@ pub(super) struct Report {
 }
 
 /// The verbs that advice may name.
-const VERBS: [&str; 8] = ["add", "check", "doctor", "init", "key", "list", "remove", "verify"];
+const VERBS: [&str; 9] = ["add", "check", "doctor", "init", "key", "list", "remove", "token", "verify"];
 
 impl Report {
     /// From here on, commands that are advised go on with these settings; `None` for the usual ones.

@@ -38,7 +38,7 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     let survey = match Survey::open(store.clone()) {
         Ok(survey) => survey,
         Err(fault) => {
-            report.fault(Room::Store, &fault, "bring the store back, or begin one (ykmap init)");
+            report.fault(Room::Store, &fault, "make it (ykmap init)");
             return None;
         }
     };
@@ -169,7 +169,7 @@ fn position(
                 format!("ykmap key adopt {token}: it goes on from what validation servers accepted here")
             } else {
                 format!(
-                    "bring that key back; only if the key that is here came by other ways than import, and was never used here: ykmap key adopt {token}"
+                    "if the key that is here came by other ways than import, make its position with two touches of the YubiKey (ykmap key adopt {token}); else bring that key back"
                 )
             };
             ("other position", Fault::OtherKeysPosition { path, token: *token }, Some(change))
@@ -197,9 +197,24 @@ fn position(
 /// What may be so, and wants to be known.
 fn condition(report: &mut Report, survey: &Survey, token: &PublicId, slots: &Slots) {
     let place = survey.position_file(token).display().to_string();
+    if let Some(position) = slots.state.position
+        && !position.may_follow(None)
+    {
+        let said = if survey.is_servers_word(&slots.state).unwrap_or_default() {
+            "as a validation server named it; no key on this host proved it"
+        } else {
+            "farther than YubiKeys come in years"
+        };
+        let what = format!("token {token} is at {position}, {said}");
+        let change =
+            format!("if its OTPs are refused as below that, it is false: ykmap token resync {token}");
+        report.one_of_many(Room::Store, "far", Level::Warning, (&place, what, change));
+    }
     if slots.damaged {
         let what = "one of its two slots is damaged: a write was cut off, or the disk is failing";
-        let change = "the next login writes over it; if it comes again, look at the disk";
+        let change = format!(
+            "ykmap token resync {token}: until the next login or that, the last OTP may be good once more; if it comes again, look at the disk"
+        );
         report.one_of_many(Room::Store, "damaged", Level::Warning, (&place, what, change));
     }
     if !slots.state.enabled {

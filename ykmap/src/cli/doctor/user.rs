@@ -166,9 +166,7 @@ fn remedy(state: State, token: &PublicId) -> String {
     }
 }
 
-/// What to do about a position that is missing. To adopt the key would make every OTP good again that was ever seen.
+/// What to do about a position that is missing. A copy of it, or a new one, would make used OTPs good again.
 pub(super) fn bring_back(token: &PublicId) -> String {
-    format!(
-        "bring positions/{token} back from a copy; only if this token was never used here: ykmap key adopt {token}"
-    )
+    format!("make it with two touches of the YubiKey: ykmap key adopt {token}")
 }

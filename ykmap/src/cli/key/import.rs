@@ -126,6 +126,12 @@ fn report(name: &str, problems: impl ExactSizeIterator<Item = String>) {
 fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store: &Store) {
     let is_disabled =
         |id: &PublicId| store.slots(id).is_ok_and(|slots| slots.is_some_and(|slots| !slots.state.enabled));
+    let servers_word = |id: &PublicId| {
+        let slots = store.slots(id).ok().flatten();
+        slots.is_some_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default())
+    };
+    let named: Vec<_> =
+        checked.new.iter().map(|(id, _)| id).filter(|id| servers_word(id)).map(ToString::to_string).collect();
     let disabled: Vec<_> =
         checked.new.iter().map(|(id, _)| id).filter(|id| is_disabled(id)).map(ToString::to_string).collect();
     if context.json {
@@ -139,6 +145,7 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
             "returned": checked.returned,
             "mended": checked.mended,
             "disabled": disabled,
+            "named_by_servers": named,
             "passed_over": passed_over.collect::<Vec<_>>(),
         }));
         return;
@@ -161,6 +168,12 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
         if count > 0 {
             out::line(&format!("{} {what}", out::count(count, "key")));
         }
+    }
+    for id in named.iter().take(SHOWN) {
+        out::note(&format!(
+            "token {id} goes on from where a validation server said it is; if its OTPs are refused as below that: {} token resync {id}",
+            context.ykmap()
+        ));
     }
     for id in disabled {
         out::note(&format!("token {id} is disabled, as it was ({} key enable {id})", context.ykmap()));

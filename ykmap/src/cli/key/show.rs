@@ -81,6 +81,8 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             Ok(Some(slots)) => Ok(slots),
             Err(fault) => Err(fault.to_string()),
         };
+        let servers_word =
+            position.as_ref().is_ok_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default());
         faults |= key.is_err() || position.is_err();
         let file = |folder: &str| settings.store.join(folder).join(id.to_string());
         if context.json {
@@ -97,6 +99,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 "enabled": state.map(|state| state.enabled),
                 "usage_counter": state.and_then(|state| state.position).map(|position| position.usage_counter()),
                 "session_use": state.and_then(|state| state.position).map(|position| position.session_use()),
+                "position_from": state.and_then(|state| state.position).map(|_| if servers_word { "server" } else { "key" }),
             }));
             continue;
         }
@@ -117,12 +120,13 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 let state = slots.state;
                 let said =
                     state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
-                out::line(&format!("position       {}: {said}", file(POSITIONS).display()));
+                let by = if servers_word { ", as a validation server named it" } else { "" };
+                out::line(&format!("position       {}: {said}{by}", file(POSITIONS).display()));
                 out::line(&format!("state          {}", if state.enabled { "enabled" } else { "disabled" }));
                 if slots.damaged {
-                    out::line(
-                        "damage         one of its two slots: a write was cut off, or the disk is failing",
-                    );
+                    out::line(&format!(
+                        "damage         one of its two slots: a write was cut off, or the disk is failing; until the next login the last OTP may be good once more (ykmap token resync {id})"
+                    ));
                 }
             }
         }

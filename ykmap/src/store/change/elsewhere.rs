@@ -24,11 +24,12 @@ impl Change<'_> {
             Some(state) => self.put_aside(token, state.key)?,
             None => {}
         }
-        let prefix = format!("{token}.");
+        let (floor, proved) = (aside(token, Fingerprint::ELSEWHERE), self.proved_above(token)?);
         let mut known = Vec::new();
-        for name in self.positions.names()?.iter().filter(|name| name.starts_with(&prefix)) {
+        for name in self.asides(token)? {
             // Whatever its name says: what it says counts.
-            known.push(Some(self.last_of(name, token)?));
+            let said = self.last_of(&name, token)?;
+            known.push(Some(if name == floor { said.above(proved) } else { said }));
         }
         self.begin(&State::follow(*token, Fingerprint::ELSEWHERE, known))
     }
@@ -54,7 +55,10 @@ impl Change<'_> {
             self.positions.replace(&aside(token, Fingerprint::ELSEWHERE), &new_file(&elsewhere), SECRET)?;
         }
         let own = self.last_said(token, key)?;
-        let known = [Some(elsewhere), own].into_iter().chain(others.iter().copied().map(Some));
+        // What was said before counts for the keys to come, and not for this one where it was proved to be false.
+        let counts = self.floor(token, key)?.and_then(|floor| floor.position);
+        let counted = State { position: now.position.max(counts), ..elsewhere };
+        let known = [Some(counted), own].into_iter().chain(others.iter().copied().map(Some));
         let begun = State::follow(*token, key, known);
         self.begin(&State { enabled: now.enabled, ..begun })?;
         drop(held);
@@ -66,8 +70,15 @@ impl Change<'_> {
         let name = state.token.to_string();
         may_write(&self.positions.path().join(&name))?;
         self.positions.replace(&name, &new_file(state), SECRET)?;
-        // Should it outlive a power cut, it says no more than the new one.
-        Ok(self.positions.remove(&aside(&state.token, state.key))?)
+        let left = aside(&state.token, state.key);
+        if state.key == Fingerprint::ELSEWHERE
+            && self.set_aside(&state.token, state.key)?.is_some_and(|left| left.position > state.position)
+        {
+            // What was proved to be false goes on counting for keys that come.
+            return Ok(());
+        }
+        // Should it outlive a power cut, it says no more than the new one, or something that is false.
+        Ok(self.positions.remove(&left)?)
     }
 
     /// What the position says that was set aside for a key, once no login is writing it any more.

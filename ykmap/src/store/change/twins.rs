@@ -35,6 +35,17 @@ impl Change<'_> {
         self.holders.get().ok_or_else(|| Fault::NoStore { path: self.keys.path().to_owned() })
     }
 
+    /// That no other token in the store has the AES key of this one.
+    ///
+    /// # Errors
+    /// One has; or the store cannot be read.
+    pub fn is_only_holder(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
+        match self.twins(token, credential)?.first() {
+            Some(holder) => Err(EnrolError::SameKey { token: *token, holder: *holder }),
+            None => Ok(()),
+        }
+    }
+
     /// The other tokens in the store that have the AES key of this one.
     pub(super) fn twins(&self, token: &PublicId, credential: &Credential) -> Result<Vec<PublicId>, Fault> {
         let (digest, mut twins) = (credential.aes_key.digest(), Vec::new());

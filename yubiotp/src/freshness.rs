@@ -1,0 +1,176 @@
+//! Whether two touches show that a token is in somebody's hand now.
+//!
+//! An OTP by itself may have been recorded at any time. Two of one power-up, with a pause between them that nobody knew
+//! beforehand and that the token's own clock confirms, were made now. Then every OTP up to the second is older than this
+//! moment, and none beyond it has been made yet: the position of the second is how far the token has come.
+
+use crate::Position;
+use core::time::Duration;
+
+/// What an OTP says of the moment when it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Touch {
+    /// Where it is among all of its token.
+    pub position: Position,
+    /// The token's clock: 24 bits, about 8 a second since power-up, from a random start; it wraps.
+    pub timestamp: u32,
+}
+
+/// Why two touches do not show where a token is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stale {
+    /// The second is the first, or an older one.
+    #[error("the second OTP is not later than the first")]
+    NotLater,
+    /// Between them the token lost power, so its clock began anew. The second can be the first of two more.
+    #[error("the YubiKey was unplugged between the two touches")]
+    Replugged,
+    /// The usage counter is at its end, where positions repeat.
+    #[error(
+        "the usage counter of the YubiKey is at its end ({LAST_COUNTER}): it makes the same positions again at each power-up; program it anew"
+    )]
+    WornOut,
+    /// The second came before it was asked for.
+    #[error("the second touch came before it was asked for")]
+    Early,
+    /// The second came long after it was asked for.
+    #[error("the second touch came more than {} seconds after it was asked for", WITHIN.as_secs())]
+    Late,
+    /// The token counted another time than passed.
+    #[error(
+        "between the two touches the YubiKey counted {token} ms and this host {host} ms: the OTPs were not both made when they were asked for"
+    )]
+    OtherTime {
+        /// By the token's clock.
+        token: u64,
+        /// By this host's.
+        host: u64,
+    },
+}
+
+/// The usage counter at which a YubiKey stays.
+const LAST_COUNTER: u64 = 0x7fff;
+/// How long the second touch may take once it is asked for: a slow touch, and the typing of 44 characters.
+const WITHIN: Duration = Duration::from_secs(5);
+/// The shortest pause, and by how much the longest is longer.
+const SHORTEST: Duration = Duration::from_secs(5);
+const SPREAD_MS: u64 = 10_000;
+/// Milliseconds of one tick of the token's clock.
+const TICK_MS: u64 = 125;
+/// What typing, terminals and networks may add to one touch and not to the other.
+const SLACK_MS: u64 = 1000;
+/// The token's clock may be wrong by one part in so many.
+const DRIFT: u64 = 10;
+
+/// The pause before the second touch is asked for: 5 to 15 seconds, of random bytes.
+#[must_use]
+pub fn pause(random: [u8; 4]) -> Duration {
+    let part = u64::from(u32::from_le_bytes(random));
+    SHORTEST.saturating_add(Duration::from_millis((part * SPREAD_MS) >> 32))
+}
+
+/// Decides about two touches, of which the second came `elapsed` after the first and was asked for `pause` after it.
+/// Returns how far the token has come: the position of the second.
+///
+/// # Errors
+/// Why they do not show it.
+pub fn decide(first: Touch, second: Touch, elapsed: Duration, pause: Duration) -> Result<Position, Stale> {
+    if second.position <= first.position {
+        return Err(Stale::NotLater);
+    }
+    if second.position.usage_counter() >= LAST_COUNTER {
+        return Err(Stale::WornOut);
+    }
+    if second.position.usage_counter() != first.position.usage_counter() {
+        return Err(Stale::Replugged);
+    }
+    if elapsed < pause {
+        return Err(Stale::Early);
+    }
+    if elapsed > pause.saturating_add(WITHIN) {
+        return Err(Stale::Late);
+    }
+    let ticks = second.timestamp.wrapping_sub(first.timestamp) & 0x00ff_ffff;
+    let token = u64::from(ticks).saturating_mul(TICK_MS);
+    let host = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    if token.abs_diff(host) > SLACK_MS.saturating_add(host / DRIFT) {
+        return Err(Stale::OtherTime { token, host });
+    }
+    Ok(second.position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn touch(counter: u16, session_use: u8, timestamp: u32) -> Touch {
+        Touch { position: Position::yubikey(counter, session_use), timestamp }
+    }
+
+    #[rustfmt::skip] // a table
+    #[test]
+    fn two_touches() {
+        let (other, early) = (|token, host| Err(Stale::OtherTime { token, host }), Err(Stale::Early));
+        // Counter, use and clock of both; milliseconds that passed, and of the pause.
+        for (first, second, elapsed, pause, expected) in [
+            ((5, 1, 1000), (5, 2, 1080), 10_000, 9_000, Ok(())),
+            // Used in between, by whoever: the second still is the last.
+            ((5, 1, 1000), (5, 9, 1080), 10_000, 9_000, Ok(())),
+            // The clock wraps.
+            ((5, 1, 0x00ff_fff0), (5, 2, 0x40), 10_000, 9_000, Ok(())),
+            // Slack of a second and a tenth, both ways.
+            ((5, 1, 0), (5, 2, 96), 10_000, 9_000, Ok(())),
+            ((5, 1, 0), (5, 2, 97), 10_000, 9_000, other(12_125, 10_000)),
+            ((5, 1, 0), (5, 2, 64), 10_000, 9_000, Ok(())),
+            ((5, 1, 0), (5, 2, 63), 10_000, 9_000, other(7_875, 10_000)),
+            // Recorded in a row, or before the pause was known.
+            ((5, 1, 0), (5, 2, 8), 10_000, 9_000, other(1_000, 10_000)),
+            // A clock that stands still, or goes backwards.
+            ((5, 1, 7), (5, 2, 7), 10_000, 9_000, other(0, 10_000)),
+            ((5, 1, 80), (5, 2, 0), 10_000, 9_000, other(0x00ff_ffb0 * 125, 10_000)),
+            // In time, just so; too soon; too late.
+            ((5, 1, 0), (5, 2, 72), 9_000, 9_000, Ok(())),
+            ((5, 1, 0), (5, 2, 72), 8_999, 9_000, early),
+            ((5, 1, 0), (5, 2, 112), 14_000, 9_000, Ok(())),
+            ((5, 1, 0), (5, 2, 112), 14_001, 9_000, Err(Stale::Late)),
+            // The same, an older one, one of an earlier power-up.
+            ((5, 1, 0), (5, 1, 0), 10_000, 9_000, Err(Stale::NotLater)),
+            ((5, 2, 0), (5, 1, 80), 10_000, 9_000, Err(Stale::NotLater)),
+            ((5, 2, 0), (4, 9, 80), 10_000, 9_000, Err(Stale::NotLater)),
+            // Plugged in again, however well the clock fits.
+            ((5, 2, 0), (6, 1, 80), 10_000, 9_000, Err(Stale::Replugged)),
+            // At the end of the counter each power-up makes the same positions.
+            ((0x7fff, 1, 0), (0x7fff, 2, 80), 10_000, 9_000, Err(Stale::WornOut)),
+            ((0x7ffe, 1, 0), (0x7ffe, 2, 80), 10_000, 9_000, Ok(())),
+        ] {
+            let [first, second] = [first, second].map(|(counter, uses, clock)| touch(counter, uses, clock));
+            let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+            let decided = decide(first, second, elapsed, pause);
+            assert_eq!(decided, expected.map(|()| second.position), "{first:?} {second:?} {elapsed:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause() {
+        assert_eq!(pause([0; 4]), Duration::from_secs(5));
+        assert_eq!(pause([0xff; 4]), Duration::from_millis(14_999));
+        assert_eq!(pause([0, 0, 0, 0x80]), Duration::from_secs(10));
+    }
+
+    proptest! {
+        /// Whatever was recorded, only a later OTP of the same power-up is ever taken, and its position is what is
+        /// stored.
+        #[test]
+        fn never_an_older_one(a: (u16, u8, u32), b: (u16, u8, u32), elapsed in 0..40_000u64, pause in 0..20_000u64) {
+            let [first, second] = [a, b].map(|(counter, uses, clock)| touch(counter & 0x7fff, uses, clock & 0x00ff_ffff));
+            let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+            if let Ok(position) = decide(first, second, elapsed, pause) {
+                prop_assert_eq!(position, second.position);
+                prop_assert!(second.position > first.position);
+                prop_assert_eq!(second.position.usage_counter(), first.position.usage_counter());
+                prop_assert!(elapsed >= pause && elapsed <= pause + WITHIN);
+            }
+        }
+    }
+}
