@@ -15,7 +15,7 @@ fn names(value: &Value, wanted: &[&str]) {
     assert_eq!(found, wanted, "{value}");
 }
 
-const KEY: [&str; 11] = [
+const KEY: [&str; 12] = [
     "id",
     "serial",
     "key_file",
@@ -27,6 +27,7 @@ const KEY: [&str; 11] = [
     "enabled",
     "usage_counter",
     "session_use",
+    "position_from",
 ];
 
 fn desk() -> (Desk, SoftYubiKey) {
@@ -145,8 +146,17 @@ fn import() {
     let desk = Desk::new();
     let log = desk.log(&[&SoftYubiKey::numbered(1)]);
     let log = log.to_str().unwrap();
-    let fields =
-        ["format", "dry_run", "imported", "unchanged", "returned", "mended", "disabled", "passed_over"];
+    let fields = [
+        "format",
+        "dry_run",
+        "imported",
+        "unchanged",
+        "returned",
+        "mended",
+        "disabled",
+        "named_by_servers",
+        "passed_over",
+    ];
     let dry = desk.ykmap(&["--json", "key", "import", "--dry-run", log]).exits(0).json();
     names(&dry, &fields);
     assert_eq!(dry["dry_run"], true);

@@ -138,3 +138,31 @@ fn keys_as_ykksm_has_them() {
         .notes("key import");
     assert!(desk.tokens().is_empty());
 }
+
+/// One AES key under two public ids would be two tokens, each with a position of its own.
+#[test]
+fn one_key_under_two_ids() {
+    let key = tests::soft_yubikey::SoftYubiKey::numbered(1);
+    let twin = key.under(&[0xff, 0, 0, 0, 0, 9]);
+    let desk = Desk::new();
+    let file = |keys: &[&tests::soft_yubikey::SoftYubiKey]| {
+        let lines: String = keys.iter().map(|key| key.traditional_log_line() + "\n").collect();
+        desk.write_beside("log.csv", lines)
+    };
+    let names_both = |said: &str| said.contains(&key.public_id()) && said.contains(&twin.public_id());
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let both = file(&[&key, &twin]);
+        let said = desk.ykvald(&[&["key", "import"], dry_run, &[both.as_str()]].concat()).exits(2);
+        assert!(names_both(&said.err) && !said.err.contains(&key.aes_key_hex()), "{said:?}");
+    }
+    assert!(desk.tokens().is_empty(), "something was imported");
+    // In two files.
+    desk.ykvald(&["key", "import", &file(&[&key])]).exits(0);
+    let before = desk.told();
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let second = file(&[&twin]);
+        let said = desk.ykvald(&[&["key", "import"], dry_run, &[second.as_str()]].concat()).exits(2);
+        assert!(names_both(&said.err), "{said:?}");
+    }
+    assert_eq!(desk.told(), before);
+}

@@ -2,8 +2,11 @@
 
 #[cfg(test)]
 mod contract;
+mod distinct;
 pub mod postgres;
 pub mod sqlite;
+
+pub use distinct::{Distinct, SameKey};
 
 use crate::config::StoreAt;
 use yubiotp::key::Fingerprint;
@@ -58,6 +61,9 @@ pub enum StoreFault {
     /// [`Store::advance`] of a token that is not here, or not with this key.
     #[error("token {0} is not here, or its key was changed just now")]
     NotThisKey(PublicId),
+    /// [`Store::enrol`] of an AES key that another token has.
+    #[error(transparent)]
+    SameKey(#[from] SameKey),
     /// What is stored cannot be.
     #[error("{at}: {what} is damaged")]
     Damaged {
@@ -319,12 +325,13 @@ impl Store {
     }
 
     /// Enrols keys, all or none. A token goes on from the highest position that its key, or one elsewhere, came to
-    /// before; what another key of it made does not count against this one, and is remembered.
+    /// before; what another key of it made does not count against this one, and is remembered. `distinct` has heard of
+    /// each of these AES keys ([`Distinct::comes`]), and looks at every key in the store in the same transaction.
     ///
     /// # Errors
-    /// They could not be stored.
-    pub async fn enrol(&self, keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
-        each!(self, it => it.enrol(keys).await)
+    /// Another token has one of the AES keys; or they could not be stored.
+    pub async fn enrol(&self, keys: Vec<Enrolment>, distinct: Distinct) -> Result<Enrolled, StoreFault> {
+        each!(self, it => it.enrol(keys, distinct).await)
     }
 
     /// Removes the key of a token, and nothing else: what it came to stays known. `false` if there is no such key.

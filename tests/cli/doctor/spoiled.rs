@@ -444,7 +444,7 @@ fn the_store() {
     });
     spoiled(|host| {
         fs::remove_file(position_file(host)).unwrap();
-        let words = ["no position for token", "back from a copy; only if this token was never used here: "];
+        let words = ["no position for token", "two touches of the YubiKey: "];
         let visit = host.doctor(&["alice"]);
         visit.finds("error", "user", Path::new(""), &["alice's token", words[1]]);
         ("error", "store", position_file(host), &["no position for token", "two touches", "key adopt"])

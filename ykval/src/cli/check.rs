@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use ykval::config::{Config, DecryptAt, StoreAt};
 use ykval::ksm::Ksm;
 use ykval::store::Store;
+use yubiotp::key::Holders;
 use yubiotp::seal::StoreKey;
 
 pub(crate) fn run(context: &Context) -> Done {
@@ -135,6 +136,7 @@ async fn look(
     }
 
     let (mut keys, mut disabled) = (0_u64, 0_u64);
+    let mut holders = Holders::default();
     let mut pages = Pages::of(store);
     loop {
         let page = pages.next().await?;
@@ -145,12 +147,24 @@ async fn look(
             let Some((_, sealed)) = &token.key else { continue };
             keys = keys.saturating_add(1);
             disabled = disabled.saturating_add(u64::from(!token.enabled));
-            if key.open(sealed, &token.id).is_err() {
-                let id = token.id;
-                report.error(
+            let id = token.id;
+            match key.open(sealed, &id) {
+                Ok(credential) => {
+                    if let Some(first) = holders.note(credential.aes_key.digest(), id) {
+                        report.error(
+                            "keys",
+                            format!(
+                                "token {id}: has the same AES key as token {first}: an OTP used as one is good again as the \
+                                 other: remove the one whose id the YubiKey does not type: {ykvald} key remove {id}, or \
+                                 {ykvald} key remove {first}"
+                            ),
+                        );
+                    }
+                }
+                Err(_) => report.error(
                     "keys",
                     format!("token {id}: its key cannot be opened: remove it, and import it again"),
-                );
+                ),
             }
         }
     }

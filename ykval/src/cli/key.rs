@@ -79,12 +79,51 @@ fn each(context: &Context, ids: &[PublicId], act: Act) -> Done {
     })
 }
 
+/// Before the key of a token goes: other tokens that have the same AES key go on from where it is, so that no OTP that was
+/// used as this one is good again as theirs. It is switched off meanwhile, so that it stays there.
+async fn leave_to_twins(Opened { store, key, .. }: &Opened, id: &PublicId) -> Result<(), Failure> {
+    let open = |token: &Token| token.key.as_ref().and_then(|(_, sealed)| key.open(sealed, &token.id).ok());
+    let Some(digest) = store.token(id).await?.as_ref().and_then(open).map(|it| it.aes_key.digest()) else {
+        return Ok(());
+    };
+    let mut twins = Vec::new();
+    let mut pages = Pages::of(store);
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() {
+            break;
+        }
+        let same = |token: &&Token| {
+            token.id != *id && open(token).is_some_and(|held| held.aes_key.digest() == digest)
+        };
+        twins.extend(page.iter().filter(same).map(|token| token.id));
+    }
+    if twins.is_empty() {
+        return Ok(());
+    }
+    let enabled = store.token(id).await?.is_some_and(|token| token.enabled);
+    store.set_enabled(id, false).await?;
+    let position = store.token(id).await?.and_then(|token| token.position);
+    let known = |id| Known { id, position, nonce: String::new(), enabled: true, modified: None };
+    store.raise(twins.into_iter().map(known).collect()).await?;
+    store.remove_key(id).await?;
+    if enabled {
+        store.set_enabled(id, true).await?;
+    }
+    Ok(())
+}
+
 async fn one(
-    Opened { config, store, .. }: &Opened,
+    opened @ Opened { config, store, .. }: &Opened,
     id: &PublicId,
     act: Act,
 ) -> Result<&'static str, Failure> {
     let unknown = || Failure::Fault(format!("token {id}: nothing is known of it here"));
+    let had_key =
+        matches!(act, Act::Remove) && store.token(id).await?.is_some_and(|token| token.key.is_some());
+    if had_key {
+        leave_to_twins(opened, id).await?;
+    }
     match act {
         Act::Disable if store.set_enabled(id, false).await? => Ok("disabled"),
         // What was never asked about may still have its key elsewhere.
@@ -95,7 +134,7 @@ async fn one(
             Ok("disabled (no key here, and no OTP of it was accepted here yet)")
         }
         Act::Enable if store.set_enabled(id, true).await? => Ok("enabled"),
-        Act::Remove if store.remove_key(id).await? => Ok(if config.ksm.is_some() {
+        Act::Remove if store.remove_key(id).await? || had_key => Ok(if config.ksm.is_some() {
             "removed: the key storage module decides about it now; to keep it out, disable it (ykvald key disable)"
         } else {
             "removed"

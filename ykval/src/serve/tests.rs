@@ -14,7 +14,7 @@ use super::stop::Order;
 use super::{Server, Started, listen};
 use crate::clock;
 use crate::config::Config;
-use crate::store::{Client, Enrolment, Store};
+use crate::store::{Client, Distinct, Enrolment, Store};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -114,7 +114,10 @@ impl Site {
             created: clock::now(),
         };
         assert!(store.add_client(None, client).await.unwrap().is_some());
-        store.enrol((0..tokens).map(|number| enrolment(token(number))).collect()).await.unwrap();
+        store
+            .enrol((0..tokens).map(|number| enrolment(token(number))).collect(), Distinct::default())
+            .await
+            .unwrap();
         let lines = Lines::default();
         let given = listen::Given::default();
         let server = Server::bind(config, store, store_key(), sink(lines.clone()), given).unwrap();

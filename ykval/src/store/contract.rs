@@ -5,9 +5,11 @@ use std::future::Future;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Runtime;
-use yubiotp::Ledger;
+use yubiotp::key::AesKey;
 use yubiotp::ledger::Advance;
 use yubiotp::ledger::contract::{HostSubject, Subject, check, check_elsewhere};
+use yubiotp::seal::StoreKey;
+use yubiotp::{Credential, Ledger, PrivateId};
 
 /// A place for a store that is not made yet, gone once dropped.
 pub(super) trait Fresh {
@@ -20,6 +22,7 @@ macro_rules! contract {
     ($fresh:expr) => {
         $crate::store::contract::contract!($fresh;
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
+            one_aes_key_is_enrolled_once,
             what_another_server_knows, clients_are_added_and_changed, tokens_in_pages, another_store_key,
             of_many_callers_one_is_told_yes, what_was_fresh_stays_used);
     };
@@ -77,7 +80,7 @@ pub(super) fn key(name: &[u8], fingerprint: Fingerprint) -> Enrolment {
 }
 
 pub(super) fn enrol(store: &Store, keys: Vec<Enrolment>) -> Enrolled {
-    wait(store.enrol(keys)).unwrap()
+    wait(store.enrol(keys, Distinct::default())).unwrap()
 }
 
 pub(super) fn step(name: &[u8], key: Fingerprint, to: Position, nonce: &str) -> Step {
@@ -252,7 +255,8 @@ pub(super) fn all_or_none_are_enrolled(place: &StoreAt) {
     enrol(&store, vec![key(b"b", ONE)]);
     assert_eq!(advance(&store, b"b", ONE, at(9, 0)), None);
     // The fingerprint of no key is none.
-    let refused = wait(store.enrol(vec![key(b"a", ONE), key(b"b", TWO), key(b"c", ELSEWHERE)]));
+    let refused =
+        wait(store.enrol(vec![key(b"a", ONE), key(b"b", TWO), key(b"c", ELSEWHERE)], Distinct::default()));
     assert!(refused.is_err());
     let count = wait(open(place).count()).unwrap();
     assert_eq!(count, Count { clients: 0, tokens: 1 }, "some were enrolled");
@@ -260,6 +264,51 @@ pub(super) fn all_or_none_are_enrolled(place: &StoreAt) {
     let many = (0..5000_u32).map(|n| key(&n.to_be_bytes(), ONE)).collect();
     assert_eq!(enrol(&store, many).added, 5000);
     assert_eq!(wait(open(place).count()).unwrap().tokens, 5001);
+}
+
+/// Looked at in the transaction that enrols: what was enrolled since the caller looked counts.
+pub(super) fn one_aes_key_is_enrolled_once(place: &StoreAt) {
+    let (store, under) = (create(place), StoreKey::new([9; 32]));
+    let credential =
+        |byte| Credential { private_id: PrivateId::new([byte; 6]), aes_key: AesKey::new([byte; 16]) };
+    let of = |name: &[u8], byte| {
+        let (id, credential) = (id(name), credential(byte));
+        let (fingerprint, sealed) = (credential.fingerprint(&id), under.seal(&credential, &id, [byte; 24]));
+        (Enrolment { id, fingerprint, sealed }, credential.aes_key)
+    };
+    let enrol = |keys: Vec<(Enrolment, AesKey)>| {
+        let mut distinct = Distinct::under(&under);
+        keys.iter().for_each(|(key, aes)| distinct.comes(key.id, aes).unwrap());
+        wait(store.enrol(keys.into_iter().map(|(key, _)| key).collect(), distinct))
+    };
+    enrol(vec![of(b"a", 1)]).unwrap();
+    let refused = enrol(vec![of(b"c", 3), of(b"b", 1)]);
+    let Err(StoreFault::SameKey(same)) = refused else { panic!("{refused:?}") };
+    assert_eq!(same, SameKey { token: id(b"b"), holder: id(b"a") });
+    assert_eq!(wait(open(place).count()).unwrap().tokens, 1, "some were enrolled");
+    // Again under its own id, and once it is free.
+    assert_eq!(enrol(vec![of(b"a", 1), of(b"c", 3)]).unwrap().added, 1);
+    assert!(wait(store.remove_key(&id(b"a"))).unwrap());
+    assert_eq!(enrol(vec![of(b"b", 1)]).unwrap().added, 1);
+
+    // Of many at once that bring one key under ids of their own, one is told yes.
+    let start = std::sync::Barrier::new(8);
+    let told: Vec<_> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..8_u8)
+            .map(|name| {
+                let (store, start, under) = (open(place), &start, &under);
+                let (key, aes) = of(&[b'r', name], 5);
+                scope.spawn(move || {
+                    let mut distinct = Distinct::under(under);
+                    distinct.comes(key.id, &aes).unwrap();
+                    start.wait();
+                    wait(store.enrol(vec![key], distinct)).is_ok()
+                })
+            })
+            .collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    assert_eq!(told.iter().filter(|yes| **yes).count(), 1, "{told:?}");
 }
 
 pub(super) fn what_another_server_knows(place: &StoreAt) {

@@ -152,8 +152,8 @@ impl Postgres {
         self.run(SHORT, move |db| Box::pin(clients::change(db, id, change))).await
     }
 
-    pub async fn enrol(&self, keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
-        self.run(LONG, move |db| Box::pin(tokens::enrol(db, keys))).await
+    pub async fn enrol(&self, keys: Vec<Enrolment>, distinct: Distinct) -> Result<Enrolled, StoreFault> {
+        self.run(LONG, move |db| Box::pin(tokens::enrol(db, keys, distinct))).await
     }
 
     pub async fn remove_key(&self, id: PublicId) -> Result<bool, StoreFault> {

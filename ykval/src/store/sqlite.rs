@@ -115,8 +115,15 @@ impl Sqlite {
         self.change(move |transaction| admin::change_client(transaction, id, &change)).await
     }
 
-    pub async fn enrol(&self, keys: Vec<Enrolment>) -> Result<Enrolled, StoreFault> {
-        self.change(move |transaction| admin::enrol(transaction, keys)).await
+    pub async fn enrol(&self, keys: Vec<Enrolment>, mut distinct: Distinct) -> Result<Enrolled, StoreFault> {
+        let enrolled = self.change(move |transaction| {
+            // Before anything is written: a transaction of nothing is what is committed then.
+            match admin::compare(transaction, &mut distinct)? {
+                Ok(()) => admin::enrol(transaction, keys).map(Ok),
+                Err(same) => Ok(Err(same)),
+            }
+        });
+        Ok(enrolled.await??)
     }
 
     pub async fn remove_key(&self, id: PublicId) -> Result<bool, StoreFault> {

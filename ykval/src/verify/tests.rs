@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::StoreAt;
-use crate::store::{Client, ClientChange, Enrolment};
+use crate::store::{Client, ClientChange, Distinct, Enrolment};
 use data_encoding::{BASE64, HEXLOWER};
 use sha1::{Digest as _, Sha1};
 use std::path::PathBuf;
@@ -73,7 +73,7 @@ async fn server(rules: Rules) -> Server {
         enrolment("idkfefrdhtru", "c68c9df8cbfe7d2f994cb904046c7218", "609963eae7b5", &store_key()),
         enrolment("vvccccccccbd", "000102030405060708090a0b0c0d0e0f", "010203040506", &store_key()),
     ];
-    store.enrol(keys).await.unwrap();
+    store.enrol(keys, Distinct::default()).await.unwrap();
     let certificate_name = Some("radius.example".to_owned());
     let clients = [
         client(id(1)),
@@ -367,7 +367,10 @@ async fn what_is_known_of_an_otp_is_said() {
         }
         let disabled = PublicId::parse(b"vvcccccccccb").unwrap();
         let key = ("000102030405060708090a0b0c0d0e0f", "010203040506");
-        store.enrol(vec![enrolment("vvcccccccccb", key.0, key.1, &store_key())]).await.unwrap();
+        store
+            .enrol(vec![enrolment("vvcccccccccb", key.0, key.1, &store_key())], Distinct::default())
+            .await
+            .unwrap();
         assert!(store.set_enabled(&disabled, false).await.unwrap());
         let mut depth = Depth::Whole;
         let mut other_process = rusqlite::Connection::open(server.database()).unwrap();
@@ -502,7 +505,7 @@ async fn an_otp_is_of_the_token_that_its_letters_name() {
     };
     let key = ("000102030405060708090a0b0c0d0e0f", "010203040506");
     let of = enrolment("vvccccccccce", key.0, key.1, &store_key());
-    server.verifier.store().enrol(vec![of]).await.unwrap();
+    server.verifier.store().enrol(vec![of], Distinct::default()).await.unwrap();
     let otp = format!("vvccccccccce{}", "dvgtiblfkbgturecfllberrvkinnctnn");
     assert!(colemak(&otp).starts_with("vvcccccccccf"));
     assert_eq!(server.plain(&colemak(&otp), NONCE).await.decision.status, Status::BadOtp);
@@ -516,7 +519,7 @@ async fn what_the_world_does_wrong_is_backend_error() {
     let sealed_elsewhere = server(RULES).await;
     let other = StoreKey::new([6; 32]);
     let it = enrolment("vvcccccccccb", "000102030405060708090a0b0c0d0e0f", "010203040506", &other);
-    sealed_elsewhere.verifier.store().enrol(vec![it]).await.unwrap();
+    sealed_elsewhere.verifier.store().enrol(vec![it], Distinct::default()).await.unwrap();
     let answered = sealed_elsewhere.plain("vvcccccccccbdvgtiblfkbgturecfllberrvkinnctnn", NONCE).await;
     assert_body(&answered, By::Client, &[("status", "BACKEND_ERROR")]);
     let other_client = ClientChange { sealed_key: Some(vec![1; 60]), ..ClientChange::default() };

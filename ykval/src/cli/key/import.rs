@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ykval::random;
-use ykval::store::{Enrolled, Enrolment, PAGE, Store};
+use ykval::store::{Distinct, Enrolled, Enrolment, SameKey, Store};
 use yubiotp::key::Fingerprint;
 use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
 use yubiotp::seal::StoreKey;
@@ -43,25 +43,39 @@ pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: b
     wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let entries = std::mem::take(&mut file.entries);
-        let count = entries.len();
-        let bar = bar(count);
-        let there = Stored::of(&store, &entries).await?;
-        let (keys, problems) = check(entries, &key, &there, &bar)?;
+        let bar = bar(entries.len());
+        let mut distinct = Distinct::under(&key);
+        let mut problems = Vec::new();
+        let coming = open_all(entries, &key, &mut distinct, &mut problems, &bar);
+        let there = Stored::of(&store, &coming, &mut distinct, &mut problems).await?;
+        let keys = seal_all(coming, &key, &there, &mut problems)?;
         if !problems.is_empty() {
             bar.finish_and_clear();
+            problems.sort_by_key(|problem| problem.0);
+            let problems: Vec<_> = problems.iter().map(|(line, why)| format!("line {line}: {why}")).collect();
             return Err(files::refuse(path, problems.into_iter()));
         }
         let disabled: Vec<_> =
             keys.iter().filter(|key| there.is_disabled(&key.id)).map(|key| key.id).collect();
         bar.set_message("writing");
         bar.enable_steady_tick(Duration::from_millis(100));
-        let enrolled = if dry_run { there.foreseen(&keys) } else { store.enrol(keys).await? };
+        let enrolled = if dry_run { there.foreseen(&keys) } else { store.enrol(keys, distinct).await? };
         bar.finish_and_clear();
         store.close().await;
         say(context, path, &file, (enrolled, dry_run), &disabled);
         Ok(())
     })
 }
+
+/// A key of the file, with its line.
+struct Coming {
+    line: usize,
+    id: PublicId,
+    credential: Credential,
+}
+
+/// Lines that cannot be taken, and why.
+type Problems = Vec<(usize, String)>;
 
 /// Drawn on standard error, and only if that is a terminal.
 fn bar(count: usize) -> ProgressBar {
@@ -76,27 +90,36 @@ fn bar(count: usize) -> ProgressBar {
 struct Stored(HashMap<PublicId, (Option<Fingerprint>, bool)>);
 
 impl Stored {
-    async fn of(store: &Store, entries: &[Entry]) -> Result<Self, Failure> {
+    /// Reads the whole store: each key in it is compared with those that are to come.
+    async fn of(
+        store: &Store,
+        coming: &[Coming],
+        distinct: &mut Distinct,
+        problems: &mut Problems,
+    ) -> Result<Self, Failure> {
+        let lines: HashMap<_, _> = coming.iter().map(|it| (it.id, it.line)).collect();
         let mut known = HashMap::new();
-        let ids: HashMap<_, ()> = entries.iter().map(|entry| (entry.public_id, ())).collect();
-        let mut note = |token: ykval::store::Token| {
-            known.insert(token.id, (token.key.map(|(fingerprint, _)| fingerprint), token.enabled));
-        };
-        if entries.len() <= PAGE {
-            for entry in entries {
-                store.token(&entry.public_id).await?.map(&mut note);
+        let mut pages = Pages::of(store);
+        loop {
+            let page = pages.next().await?;
+            if page.is_empty() {
+                return Ok(Self(known));
             }
-        } else {
-            let mut pages = Pages::of(store);
-            loop {
-                let page = pages.next().await?;
-                if page.is_empty() {
-                    break;
+            for token in page {
+                if let Err(same @ SameKey { token, .. }) = distinct.is_here(&token) {
+                    let line = lines.get(&token).copied().unwrap_or_default();
+                    problems.push((
+                        line,
+                        format!(
+                            "{same}, which is in the store: program the YubiKey anew, with a key of its own"
+                        ),
+                    ));
                 }
-                page.into_iter().filter(|token| ids.contains_key(&token.id)).for_each(&mut note);
+                if lines.contains_key(&token.id) {
+                    known.insert(token.id, (token.key.map(|(fingerprint, _)| fingerprint), token.enabled));
+                }
             }
         }
-        Ok(Self(known))
     }
 
     fn is_disabled(&self, id: &PublicId) -> bool {
@@ -118,37 +141,59 @@ impl Stored {
     }
 }
 
-fn check(
+/// The keys of the file, no two of them the same.
+fn open_all(
     entries: Vec<Entry>,
     key: &StoreKey,
-    there: &Stored,
+    distinct: &mut Distinct,
+    problems: &mut Problems,
     bar: &ProgressBar,
-) -> Result<(Vec<Enrolment>, Vec<String>), Failure> {
-    let mut keys = Vec::with_capacity(entries.len());
-    let mut problems = Vec::new();
+) -> Vec<Coming> {
+    // Room for all at once: a vector that grows leaves copies of the secrets behind.
+    let mut coming = Vec::with_capacity(entries.len());
     for Entry { line, public_id: id, secret } in entries {
         bar.inc(1);
-        let credential = match opened(key, &id, secret) {
-            Ok(credential) => credential,
-            Err(why) => {
-                problems.push(format!("line {line}: {why}"));
-                continue;
+        match opened(key, &id, secret) {
+            Ok(credential) => {
+                if let Err(same) = distinct.comes(id, &credential.aes_key) {
+                    problems.push((
+                        line,
+                        format!("{same}, which is in this file, too: keep the line of the id that the YubiKey types"),
+                    ));
+                }
+                coming.push(Coming { line, id, credential });
             }
-        };
+            Err(why) => problems.push((line, why)),
+        }
+    }
+    coming
+}
+
+fn seal_all(
+    coming: Vec<Coming>,
+    key: &StoreKey,
+    there: &Stored,
+    problems: &mut Problems,
+) -> Result<Vec<Enrolment>, Failure> {
+    let mut keys = Vec::with_capacity(coming.len());
+    for Coming { line, id, credential } in coming {
         let fingerprint = credential.fingerprint(&id);
         if let Some((Some(other), _)) = there.0.get(&id)
             && *other != fingerprint
         {
-            problems.push(format!(
-                "line {line}: token {id} is in the store with another key: if it was programmed anew, first remove the old \
-                 one (ykvald key remove {id})"
+            problems.push((
+                line,
+                format!(
+                    "token {id} is in the store with another key: if it was programmed anew, first remove the old one \
+                     (ykvald key remove {id})"
+                ),
             ));
             continue;
         }
         let sealed = key.seal(&credential, &id, random::bytes()?);
         keys.push(Enrolment { id, fingerprint, sealed });
     }
-    Ok((keys, problems))
+    Ok(keys)
 }
 
 fn opened(key: &StoreKey, id: &PublicId, secret: Secret) -> Result<Credential, String> {

@@ -1,7 +1,7 @@
 //! Tokens, and changes of them. The races are thought through in `postgres.rs`.
 
 use super::{Change, Trouble, position, stored};
-use crate::store::{Count, Enrolled, Enrolment, Known, PAGE, Raised, Token};
+use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Token};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::{HashSet, VecDeque};
 use tokio_postgres::Row;
@@ -114,9 +114,40 @@ const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, 
         FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS n (id, fingerprint, sealed)) k
     WHERE t.public_id = k.id AND t.fingerprint <> k.fingerprint";
 
-pub(super) async fn enrol(db: &mut ClientWrapper, keys: Vec<Enrolment>) -> Result<Enrolled, Trouble> {
+/// Looks at every key that is here. Nobody else changes keys until this change is over.
+async fn compare(change: &Transaction<'_>, distinct: &mut Distinct) -> Result<(), Trouble> {
+    if distinct.is_idle() {
+        return Ok(());
+    }
+    let first = change.prepare_cached(select!("public_id >= $1 ORDER BY public_id LIMIT $2")).await?;
+    let next = change.prepare_cached(select!("public_id > $1 ORDER BY public_id LIMIT $2")).await?;
+    let most = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+    let mut after: Option<PublicId> = None;
+    loop {
+        let (page, from) = match &after {
+            Some(after) => (&next, after.as_bytes()),
+            None => (&first, [].as_slice()),
+        };
+        let rows = change.query(page, &[&from, &most]).await?;
+        for row in &rows {
+            let token = read(row)?;
+            distinct.is_here(&token).map_err(|same| Trouble::Told(same.into()))?;
+            after = Some(token.id);
+        }
+        if rows.len() < AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+pub(super) async fn enrol(
+    db: &mut ClientWrapper,
+    keys: Vec<Enrolment>,
+    mut distinct: Distinct,
+) -> Result<Enrolled, Trouble> {
     let mut keys = VecDeque::from(keys);
     let change = Change::begin(db).await?;
+    compare(&change, &mut distinct).await?;
     let mut enrolled = Enrolled::default();
     while !keys.is_empty() {
         let some = some(&mut keys, |key| key.id);

@@ -68,6 +68,26 @@ fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<
     found.optional()
 }
 
+/// Looks at every key that is here. Nobody else writes until this transaction is over.
+pub(super) fn compare(
+    transaction: &Connection,
+    distinct: &mut Distinct,
+) -> rusqlite::Result<Result<(), SameKey>> {
+    if distinct.is_idle() {
+        return Ok(Ok(()));
+    }
+    let keys = "SELECT public_id, fingerprint, sealed FROM tokens WHERE sealed IS NOT NULL";
+    let mut keys = transaction.prepare(keys)?;
+    let mut rows = keys.query([])?;
+    while let Some(row) = rows.next()? {
+        let (Column(id), Column(fingerprint), Column(sealed)) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if let Err(same) = distinct.holds(id, fingerprint, &sealed) {
+            return Ok(Err(same));
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// All in one transaction, for which positions wait: with a million keys, 2 s of processor time (4.6 s on a machine that had
 /// much else to do, 64 callers asking all the while). Some verifications may be BACKEND_ERROR by their deadline then, and
 /// none is wrong. Filled beside the tokens and copied over, the transaction would still have the same tree to fill.

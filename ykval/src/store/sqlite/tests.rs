@@ -192,7 +192,10 @@ fn a_file_that_is_gone_is_noticed_before_anybody_is_told_yes() {
         std::fs::rename(&path, &aside).unwrap();
         assert!(advance(2).is_err(), "{name} was removed");
         assert!(wait(store.ready()).is_err(), "{name} was removed");
-        assert!(wait(store.enrol(vec![key(b"other", ONE)])).is_err(), "{name} was removed");
+        assert!(
+            wait(store.enrol(vec![key(b"other", ONE)], Distinct::default())).is_err(),
+            "{name} was removed"
+        );
         std::fs::copy(&aside, &path).unwrap();
         let fault = advance(3).unwrap_err().to_string();
         assert!(fault.contains(name) && fault.contains("was removed or replaced"), "{fault}");

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 #[test]
 fn a_commit_that_fails_is_no_yes() {
     with_store(async |cluster, store, at| {
-        store.enrol(vec![key(1, ONE)]).await.unwrap();
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
         let client = cluster.connect(name(&at)).await;
         // Changes one row, says so, and fails when it is committed.
         let trigger = "CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS
@@ -56,7 +56,7 @@ async fn cut_off(listener: TcpListener, server: u16) {
 #[test]
 fn a_connection_lost_before_the_end_is_no_yes() {
     with_store(async |cluster, store, at| {
-        store.enrol(vec![key(1, ONE)]).await.unwrap();
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
         let database = name(&at);
         let owner = cluster.connect(database).await;
         let user = format!("cut_{database}");

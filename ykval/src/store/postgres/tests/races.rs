@@ -12,7 +12,7 @@ fn whatever_happens_meanwhile_nothing_is_accepted_twice() {
     const TOKENS: u16 = 3;
     with_store(async |_, store, at| {
         let other = Postgres::open(&at, KEY).await.unwrap();
-        store.enrol((0..TOKENS).map(|name| key(name, ONE)).collect()).await.unwrap();
+        store.enrol((0..TOKENS).map(|name| key(name, ONE)).collect(), Distinct::default()).await.unwrap();
         let actors = (0..12_u8).map(|actor| {
             let store = if actor % 2 == 0 { &store } else { &other }.clone();
             tokio::spawn(async move {
@@ -37,7 +37,13 @@ fn whatever_happens_meanwhile_nothing_is_accepted_twice() {
                     }
                     match what % 4 {
                         0 => {
-                            store.enrol(vec![key(name, [ONE, TWO][usize::from(which % 2)])]).await.unwrap();
+                            store
+                                .enrol(
+                                    vec![key(name, [ONE, TWO][usize::from(which % 2)])],
+                                    Distinct::default(),
+                                )
+                                .await
+                                .unwrap();
                         }
                         1 => {
                             store.remove_key(id(name)).await.unwrap();
@@ -73,7 +79,7 @@ fn whatever_happens_meanwhile_nothing_is_accepted_twice() {
             if fingerprint == Fingerprint::ELSEWHERE {
                 store.remove_key(id(name)).await.unwrap();
             } else {
-                store.enrol(vec![key(name, fingerprint)]).await.unwrap();
+                store.enrol(vec![key(name, fingerprint)], Distinct::default()).await.unwrap();
             }
             assert!(!fresh(&store, name, fingerprint, to).await, "{to} of {fingerprint:?} was forgotten");
         }
@@ -98,7 +104,7 @@ fn a_change_of_keys_sees_what_was_before_it() {
         for (name, otp_first, replace) in
             [(1, true, true), (2, true, false), (3, false, true), (4, false, false)]
         {
-            store.enrol(vec![key(name, ONE)]).await.unwrap();
+            store.enrol(vec![key(name, ONE)], Distinct::default()).await.unwrap();
             assert!(fresh(&store, name, ONE, 5).await);
             holder.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
             let otp = || {
@@ -109,7 +115,7 @@ fn a_change_of_keys_sees_what_was_before_it() {
                 let store = store.clone();
                 tokio::spawn(async move {
                     if replace {
-                        store.enrol(vec![key(name, TWO)]).await.map(|_| ())
+                        store.enrol(vec![key(name, TWO)], Distinct::default()).await.map(|_| ())
                     } else {
                         store.remove_key(id(name)).await.map(|_| ())
                     }
@@ -134,7 +140,7 @@ fn a_change_of_keys_sees_what_was_before_it() {
                 matches!(told, Err(StoreFault::NotThisKey(_)))
             };
             assert!(as_it_was, "{told:?}");
-            store.enrol(vec![key(name, ONE)]).await.unwrap();
+            store.enrol(vec![key(name, ONE)], Distinct::default()).await.unwrap();
             let position = store.token(id(name)).await.unwrap().unwrap().position;
             assert_eq!(position.map(Position::to_stored), Some(if otp_first { 6 } else { 5 }));
         }
@@ -147,7 +153,7 @@ fn callers_that_go_away_harm_nobody() {
     with_store(async |cluster, store, at| {
         let at = config::Postgres { pool: 2, ..at };
         let small = Postgres::open(&at, KEY).await.unwrap();
-        small.enrol(vec![key(1, ONE), key(2, ONE)]).await.unwrap();
+        small.enrol(vec![key(1, ONE), key(2, ONE)], Distinct::default()).await.unwrap();
         let holder = cluster.connect(name(&at)).await;
         holder.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
         let gone: Vec<_> = (0..10)
@@ -177,7 +183,7 @@ fn callers_that_go_away_harm_nobody() {
 #[test]
 fn a_row_that_is_held_is_a_fault() {
     with_store(async |cluster, store, at| {
-        store.enrol(vec![key(1, ONE)]).await.unwrap();
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
         let holder = cluster.connect(name(&at)).await;
         holder.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
         let refused = store.advance(step(1, ONE, 5)).await.unwrap_err().to_string();

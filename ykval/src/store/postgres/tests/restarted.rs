@@ -13,7 +13,7 @@ fn what_was_told_before_a_crash_holds_after_it() {
     let Some(mut cluster) = Cluster::start() else { return };
     let at = wait(cluster.database("owner"));
     let store = wait(Postgres::create(&at, KEY)).unwrap();
-    wait(store.enrol((0..CALLERS).map(|name| key(name, ONE)).collect())).unwrap();
+    wait(store.enrol((0..CALLERS).map(|name| key(name, ONE)).collect(), Distinct::default())).unwrap();
     let (stop, yes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers = (0..CALLERS).map(|name| {
         let (store, stop, yes) = (store.clone(), Arc::clone(&stop), Arc::clone(&yes));
@@ -73,7 +73,7 @@ fn a_server_that_does_not_answer_is_a_fault() {
     let Some(cluster) = Cluster::start() else { return };
     wait(async {
         let store = Postgres::create(&cluster.database("owner").await, KEY).await.unwrap();
-        store.enrol(vec![key(1, ONE)]).await.unwrap();
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
         cluster.signal_all(Signal::STOP);
         let begun = Instant::now();
         let [held, new] = [1, 2].map(|to| {

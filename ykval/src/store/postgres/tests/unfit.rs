@@ -83,7 +83,7 @@ fn a_commit_that_no_standby_has_is_no_yes() {
     wait(async {
         let at = cluster.database("owner").await;
         let store = Postgres::create(&at, KEY).await.unwrap();
-        store.enrol(vec![key(1, ONE)]).await.unwrap();
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
         set(&cluster, "synchronous_standby_names", "'nobody'").await;
         let asked = tokio::spawn({
             let store = store.clone();
