@@ -2,7 +2,8 @@
 //!
 //! In the order of a login: `sys` is entered by libpam and holds all unsafe code; `handle` is what a login needs of
 //! it; `login` is the login; `conversation` asks and hands on, `code` turns the outcome into what libpam is told, `log`
-//! into a line of syslog; `internal_error` catches panics. The arguments are read by `ykmap`, whose doctor reads them too.
+//! into a line of syslog; `internal_error` catches panics; `undisturbed` keeps the caller from stopping a login that holds
+//! a lock. The arguments are read by `ykmap`, whose doctor reads them too.
 // A new outcome must be thought about wherever one is looked at.
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -13,3 +14,4 @@ mod internal_error;
 mod log;
 mod login;
 mod sys;
+mod undisturbed;

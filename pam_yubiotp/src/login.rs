@@ -10,6 +10,7 @@ use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::internal_error::caught;
 use crate::log::Log;
+use crate::undisturbed::undisturbed;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -270,7 +271,7 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let judgement = decide::judge(&self.settings, answer, enrolment)?;
+        let judgement = decide::judge(&self.settings, answer, enrolment, undisturbed)?;
         if judgement.despite_answers {
             self.log.warning(host, decide::DESPITE_ANSWERS);
         }

@@ -2,7 +2,7 @@
 //!
 //! `pam_hooks!` of pam-bindings makes the `pam_sm_*` functions, checks their arguments and stops panics; its handle
 //! gives the conversation and module data. What it lacks is called here directly: users that are not UTF-8, setting
-//! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3).
+//! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3). At the end is what `undisturbed` needs of the C library.
 
 use crate::handle::{Answer, Handle, Item, Priority, Remembered};
 use crate::internal_error;
@@ -12,6 +12,7 @@ use pam::conv::Conv;
 use pam::items::AuthTok;
 use pam::module::{PamHandle, PamHooks};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -163,4 +164,40 @@ impl Handle for PamHandle {
         // SAFETY: under this name `remember` above stores a `Remembered`, and nobody else stores anything.
         unsafe { self.get_data::<Remembered>(REMEMBERED) }.ok()
     }
+}
+
+/// The signals by which a terminal stops a process, blocked in this thread until dropped. One that comes meanwhile is
+/// delivered then.
+pub(crate) struct StopsBlocked(Option<libc::sigset_t>);
+
+impl StopsBlocked {
+    pub(crate) fn new() -> Self {
+        let mut stops = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset(3) writes the whole of `stops`, which the others change; the signals are valid; on success
+        // pthread_sigmask(3) has written the whole of `before`.
+        Self(unsafe {
+            libc::sigemptyset(stops.as_mut_ptr());
+            for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+                libc::sigaddset(stops.as_mut_ptr(), signal);
+            }
+            let code = libc::pthread_sigmask(libc::SIG_BLOCK, stops.as_ptr(), before.as_mut_ptr());
+            (code == 0).then(|| before.assume_init())
+        })
+    }
+}
+
+impl Drop for StopsBlocked {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // SAFETY: `before` is a mask that the kernel gave out; nothing is written.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
+        }
+    }
+}
+
+/// By which uid this thread opens files.
+pub(crate) fn file_system_uid() -> u32 {
+    // SAFETY: takes and gives numbers; one that is no uid changes nothing.
+    unsafe { libc::setfsuid(libc::uid_t::MAX) }.cast_unsigned()
 }

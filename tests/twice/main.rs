@@ -16,6 +16,8 @@ mod changes;
 mod crash;
 mod disk;
 mod files;
+#[cfg(target_arch = "x86_64")]
+mod held;
 mod login;
 mod order;
 mod position;

@@ -3,7 +3,7 @@
 use crate::Fault;
 use crate::online::ByProgram;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Store, Undisturbed};
 use yubiotp::mapping::Enrolment;
 use yubiotp::verdict::{self, Judgement};
 
@@ -11,7 +11,7 @@ use yubiotp::verdict::{self, Judgement};
 pub const DESPITE_ANSWERS: &str = "a validation server answered without deciding, and this host decided: an OTP that was used on another host is accepted here (accept_replays_while_servers_fail)";
 
 /// Decides about an answer, by the store or the validation servers, in the order of the settings' mode. The settings
-/// are [prepared](Settings::prepare).
+/// are [prepared](Settings::prepare). What holds a lock is done [`undisturbed`](Undisturbed).
 ///
 /// # Errors
 /// Nothing was decided.
@@ -19,7 +19,9 @@ pub fn judge<'a>(
     settings: &Settings,
     answer: &'a [u8],
     enrolment: &Enrolment,
+    undisturbed: Undisturbed,
 ) -> Result<Judgement<'a>, Fault> {
     let servers = ByProgram(settings.online());
-    verdict::judge(answer, enrolment, settings.mode, &Store::new(settings), &servers)
+    let store = Store::new(settings).undisturbed(undisturbed);
+    verdict::judge(answer, enrolment, settings.mode, &store, &servers)
 }

@@ -11,8 +11,8 @@ mod folder;
 mod tests;
 mod walk;
 
-pub(crate) use folder::lock_within;
 pub use folder::{Changing, Folder};
+pub(crate) use folder::{LOCK_POLL, lock_within};
 
 use walk::Walk;
 
@@ -200,7 +200,7 @@ pub fn open(path: &Path, audience: Audience) -> Result<File, FileFault> {
         let here = walk.here.join(&name);
         if walk.ahead.is_empty() {
             match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
-                Ok(fd) => return checked(fd, &here, audience),
+                Ok(fd) => return checked(fd, &here, audience).map(|(file, _)| file),
                 Err(FileFault::Link(_)) => {}
                 Err(fault) => return Err(fault),
             }
@@ -307,7 +307,7 @@ fn open_at(folder: &OwnedFd, name: &OsStr, access: OFlags, path: &Path) -> Resul
     })
 }
 
-fn checked(fd: OwnedFd, path: &Path, audience: Audience) -> Result<File, FileFault> {
+fn checked(fd: OwnedFd, path: &Path, audience: Audience) -> Result<(File, Stat), FileFault> {
     let stat = stat(&fd, path)?;
     let found = FileType::from_raw_mode(stat.st_mode);
     if found != FileType::RegularFile {
@@ -315,7 +315,7 @@ fn checked(fd: OwnedFd, path: &Path, audience: Audience) -> Result<File, FileFau
     }
     match objections(&stat, path, audience).into_iter().next() {
         Some(fault) => Err(fault),
-        None => Ok(File::from(fd)),
+        None => Ok((File::from(fd), stat)),
     }
 }
 

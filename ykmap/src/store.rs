@@ -10,6 +10,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use advance::{Undisturbed, plainly};
 pub use change::{Change, EnrolError, Enrolled, Progress, Removed, STEPS};
 pub use slots::{BadSlots, Slots, State};
 pub use survey::{Stray, Survey};
@@ -18,9 +19,9 @@ pub use yubiotp::record::{BadRecord, Record, read_store_key, write_store_key};
 use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder};
 use crate::settings::Settings;
+use advance::Locking;
 use rustix::fs::OFlags;
 use std::path::PathBuf;
-use std::time::Duration;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Ledger};
 use yubiotp::seal::StoreKey;
@@ -40,7 +41,7 @@ const MOST_KEY_FILE: u64 = 4096;
 pub struct Store {
     folder: PathBuf,
     store_key: PathBuf,
-    lock_wait: Duration,
+    locking: Locking,
 }
 
 impl Store {
@@ -50,8 +51,14 @@ impl Store {
         Self {
             folder: settings.store.clone(),
             store_key: settings.store_key.clone(),
-            lock_wait: settings.lock_wait,
+            locking: Locking { wait: settings.lock_wait, undisturbed: plainly },
         }
+    }
+
+    /// The same store, in a process that somebody may want to stop: each call that holds a lock is made through this.
+    #[must_use]
+    pub fn undisturbed(self, undisturbed: Undisturbed) -> Self {
+        Self { locking: Locking { undisturbed, ..self.locking }, ..self }
     }
 
     /// The folder of sealed keys.
@@ -165,13 +172,13 @@ impl Ledger for Store {
 
     fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
         let positions = self.positions()?;
-        match advance::advance(&positions, token, key, to, self.lock_wait) {
+        match advance::advance(&positions, token, key, to, self.locking) {
             // The first time that a server's word is all there is about this token.
             Err(Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. })
                 if key == Fingerprint::ELSEWHERE =>
             {
                 self.follow(token)?;
-                advance::advance(&positions, token, key, to, self.lock_wait)
+                advance::advance(&positions, token, key, to, self.locking)
             }
             advanced => advanced,
         }

@@ -5,7 +5,7 @@ use clap::ValueHint;
 use serde_json::json;
 use ykmap::decide;
 use ykmap::settings::Settings;
-use ykmap::store::Store;
+use ykmap::store::{Store, plainly};
 use yubiotp::mapping::{self, Enrolment, Line};
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
@@ -126,7 +126,7 @@ fn pressed(settings: &Settings, store: &Store, typed: &str) -> Result<PublicId, 
              give the id alone"
         )));
     }
-    match decide::judge(settings, typed.as_bytes(), &Enrolment::Listed(known))?.verdict {
+    match decide::judge(settings, typed.as_bytes(), &Enrolment::Listed(known), plainly)?.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),
         Verdict::Rejected(reason @ Reason::Replayed { .. }) => {
             Err(Failure::Fault(format!("{reason}: press again")))

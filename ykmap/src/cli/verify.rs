@@ -3,6 +3,7 @@
 use super::{Context, Done, Failure, files, out};
 use clap::ValueHint;
 use serde_json::json;
+use ykmap::store::plainly;
 use ykmap::{decide, mapping};
 use yubiotp::shown;
 use yubiotp::verdict::Verdict;
@@ -28,7 +29,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         None => files::input_line(&settings.prompt.replace("%u", &shown::text(&args.user).to_string()))?,
     };
     let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
-    let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment)?;
+    let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment, plainly)?;
     if judgement.despite_answers {
         out::note(decide::DESPITE_ANSWERS);
     }

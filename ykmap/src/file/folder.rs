@@ -2,7 +2,7 @@
 
 use super::walk::Walk;
 use super::{ALWAYS, Audience, FileFault, checked, kind, open_at, read_all};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] 
 const LOCK: &str = ".yubiotp.lock";
 
 /// How long to sleep between two tries for a lock. A login holds one for about a tenth of it.
-const LOCK_POLL: Duration = Duration::from_millis(1);
+pub(crate) const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// Locks a file against other processes that do the same. `false` if somebody kept it for so long.
 ///
@@ -106,9 +106,31 @@ impl Folder {
     /// # Errors
     /// It is missing, not a file, not ours, or open to others.
     pub fn file(&self, name: &str, access: OFlags, audience: Audience) -> Result<File, FileFault> {
+        self.file_and_stat(name, access, audience).map(|(file, _)| file)
+    }
+
+    /// The same, with what was found on its descriptor.
+    pub(crate) fn file_and_stat(
+        &self,
+        name: &str,
+        access: OFlags,
+        audience: Audience,
+    ) -> Result<(File, Stat), FileFault> {
         let path = self.path.join(name);
         let fd = open_at(&self.fd, OsStr::new(name), access, &path)?;
         checked(fd, &path, audience)
+    }
+
+    /// Whether the file of this name is the one that was opened.
+    pub(crate) fn is_named(&self, name: &str, opened: &Stat) -> bool {
+        let named = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        named.is_ok_and(|named| (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
+    }
+
+    /// Gives a file a second name in this folder, which nothing has.
+    pub(crate) fn link(&self, name: &str, second: &str) -> Result<(), FileFault> {
+        rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty())
+            .map_err(|errno| FileFault::system(&self.path.join(second), "link it", errno))
     }
 
     /// Reads the whole of the file `name`, at most `limit` bytes.

@@ -1,18 +1,50 @@
-//! One login's write: lock, read, compare, write in place and synced, and only then say yes.
+//! One login's write: compare, lock, compare again, write in place and synced, and only then say yes.
+//!
+//! A process that holds a lock can be stopped, by whoever started it under su: so a lock is held for as short a time as
+//! possible, and never for an OTP that would be refused anyway. And the lock does not decide alone: after its write a
+//! login looks whether the file still has its name. `ykmap key disable` replaces a file that somebody keeps locked, and
+//! from then on what is written to the old one counts for nothing (`change/held`).
 
 use super::slots::{FILE, SLOT, Slots, State};
 use crate::Fault;
-use crate::file::{self, Audience, FileFault, Folder};
-use rustix::fs::{AtFlags, OFlags};
+use crate::file::{self, Audience, FileFault, Folder, LOCK_POLL};
+use rustix::fs::{FlockOperation, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::IoSlice;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Receipt};
 use yubiotp::{Position, PublicId};
+
+/// Makes a call that holds a lock which other logins wait for, and keeps whoever started this process from stopping it
+/// until the call has returned. Makes it once.
+pub type Undisturbed = fn(&mut dyn FnMut());
+
+/// Makes the call and nothing else: for a process that only root can stop.
+pub fn plainly(call: &mut dyn FnMut()) {
+    call();
+}
+
+/// How a lock is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Locking {
+    /// How long it is waited for.
+    pub(super) wait: Duration,
+    /// How the calls are made that hold it.
+    pub(super) undisturbed: Undisturbed,
+}
+
+/// What one try at a lock came to.
+enum Try<T> {
+    Done(T),
+    /// Somebody else has it.
+    Locked,
+    /// The file was replaced: what was read or written is not the token's position any more.
+    Replaced,
+}
 
 /// Compares and stores, durably. See [`yubiotp::Ledger::advance`].
 pub(super) fn advance(
@@ -20,40 +52,120 @@ pub(super) fn advance(
     token: &PublicId,
     key: Fingerprint,
     to: Position,
-    lock_wait: Duration,
+    locking: Locking,
 ) -> Result<Advance, Fault> {
-    let mut held = Held::lock(positions, token, lock_wait)?;
-    let state = held.slots.state;
-    if state.key != key {
-        return Err(Fault::OtherKeysPosition { path: held.path, token: *token });
-    }
-    if !state.enabled {
-        return Ok(Advance::Disabled);
-    }
-    if let Some(stored) = state.position.filter(|stored| *stored >= to) {
-        return Ok(Advance::Replayed { stored });
-    }
-    if key == Fingerprint::ELSEWHERE && !to.may_follow(state.position) {
-        return Err(Fault::FalsePosition {
-            path: held.path,
-            token: *token,
-            said: to,
-            stored: state.position,
+    let since = Instant::now();
+    let name = token.to_string();
+    loop {
+        let opened = Opened::open(positions, &name, token)?;
+        // Positions only grow, and a whole slot was written by somebody who held the lock: what it refuses stays
+        // refused, whatever is being written now. What cannot be read is decided under the lock.
+        if let Ok(slots) = opened.read(token)
+            && let Some(refused) = refused(&slots.state, key, to, &opened.path)?
+        {
+            return Ok(refused);
+        }
+        let path = opened.path.clone();
+        let (mut opened, mut tried) = (Some(opened), Ok(Try::Replaced));
+        (locking.undisturbed)(&mut || {
+            if let Some(opened) = opened.take() {
+                tried = advance_locked(opened, token, key, to);
+            }
         });
+        match tried? {
+            Try::Done(advance) => return Ok(advance),
+            Try::Replaced => {}
+            Try::Locked if since.elapsed() < locking.wait => std::thread::sleep(LOCK_POLL),
+            Try::Locked => return Err(FileFault::Locked { path, waited: locking.wait }.into()),
+        }
     }
-    held.write(&State { position: Some(to), ..state })?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the line above returned after the position was on stable storage"
-    )]
-    Ok(Advance::Fresh(Receipt::after_durable_advance(*token, to)))
 }
 
-/// A position file, locked by this process until dropped.
-pub(super) struct Held<'p> {
+/// The part of [`advance`] that holds the lock, if nobody else has it.
+fn advance_locked(
+    opened: Opened<'_>,
+    token: &PublicId,
+    key: Fingerprint,
+    to: Position,
+) -> Result<Try<Advance>, Fault> {
+    let mut held = match Held::try_lock(opened, token)? {
+        Try::Done(held) => held,
+        Try::Locked => return Ok(Try::Locked),
+        Try::Replaced => return Ok(Try::Replaced),
+    };
+    let state = held.slots.state;
+    if let Some(refused) = refused(&state, key, to, &held.opened().path)? {
+        return Ok(Try::Done(refused));
+    }
+    if key == Fingerprint::ELSEWHERE && !to.may_follow(state.position) {
+        let path = held.opened().path.clone();
+        return Err(Fault::FalsePosition { path, token: *token, said: to, stored: state.position });
+    }
+    held.write(&State { position: Some(to), ..state })?;
+    // Whoever replaced the file has read it after that, and so has this position if it finds the name here; if it
+    // does not, nobody is told yes.
+    if !held.has_its_name() {
+        return Ok(Try::Replaced);
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "`write` returned after the position was on stable storage, in the file that has the name"
+    )]
+    Ok(Try::Done(Advance::Fresh(Receipt::after_durable_advance(*token, to))))
+}
+
+/// Why a position file refuses an OTP; `None` if it does not.
+fn refused(state: &State, key: Fingerprint, to: Position, path: &Path) -> Result<Option<Advance>, Fault> {
+    if state.key != key {
+        return Err(Fault::OtherKeysPosition { path: path.to_owned(), token: state.token });
+    }
+    if !state.enabled {
+        return Ok(Some(Advance::Disabled));
+    }
+    Ok(state.position.filter(|stored| *stored >= to).map(|stored| Advance::Replayed { stored }))
+}
+
+/// A position file that is open, and not locked.
+pub(super) struct Opened<'p> {
     positions: &'p Folder,
+    name: String,
     file: File,
+    stat: Stat,
     path: PathBuf,
+}
+
+impl<'p> Opened<'p> {
+    pub(super) fn open(positions: &'p Folder, name: &str, token: &PublicId) -> Result<Self, Fault> {
+        let opened = positions.file_and_stat(name, OFlags::RDWR, Audience::Owner);
+        let (file, stat) = opened
+            .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoPosition { path, token: *token }))?;
+        Ok(Self { positions, name: name.to_owned(), file, stat, path: positions.path().join(name) })
+    }
+
+    /// What it says; see [`read`].
+    pub(super) fn read(&self, token: &PublicId) -> Result<Slots, Fault> {
+        read(&self.file, &self.path, token)
+    }
+
+    /// Whether a name in the folder is that of this very file.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.positions.is_named(name, &self.stat)
+    }
+}
+
+/// Unlocks it when dropped. Closing it would leave the lock with a child that the host started meanwhile, and that has a
+/// copy of the descriptor.
+struct Locked<'p>(Opened<'p>);
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0.file, FlockOperation::Unlock);
+    }
+}
+
+/// A position file, locked by this process until dropped, and what it says.
+pub(super) struct Held<'p> {
+    locked: Locked<'p>,
     pub(super) slots: Slots,
 }
 
@@ -64,35 +176,47 @@ impl<'p> Held<'p> {
         Self::named(positions, &token.to_string(), token, wait)
     }
 
-    /// The same for the position of that token that has this name. Of one that was set aside, a login may still be
-    /// writing: whoever has locked it once under [`Folder::lock`] has seen the last of them.
+    /// The same for the position of that token that has this name.
     pub(super) fn named(
         positions: &'p Folder,
         name: &str,
         token: &PublicId,
         wait: Duration,
     ) -> Result<Self, Fault> {
-        let path = positions.path().join(name);
         let since = Instant::now();
         loop {
-            let file = positions.file(name, OFlags::RDWR, Audience::Owner).map_err(|fault| {
-                Fault::if_missing(fault, |path| Fault::NoPosition { path, token: *token })
-            })?;
-            let left = wait.saturating_sub(since.elapsed());
-            if !file::lock_within(&file, left).map_err(|errno| FileFault::system(&path, "lock", errno))? {
-                return Err(FileFault::Locked { path, waited: wait }.into());
-            }
-            // While we waited the file may have been replaced: a lock on what has no name any more locks nothing.
-            let named = rustix::fs::statat(positions.fd(), name, AtFlags::SYMLINK_NOFOLLOW);
-            let opened = file.metadata().map_err(|why| FileFault::system(&path, "look at it", why))?;
-            if named.is_ok_and(|named| (named.st_dev, named.st_ino) == (opened.dev(), opened.ino())) {
-                let slots = read(&file, &path, token)?;
-                return Ok(Self { positions, file, path, slots });
-            }
-            if since.elapsed() >= wait {
-                return Err(FileFault::Locked { path, waited: wait }.into());
+            let opened = Opened::open(positions, name, token)?;
+            let path = opened.path.clone();
+            match Self::try_lock(opened, token)? {
+                Try::Done(held) => return Ok(held),
+                Try::Replaced => {}
+                Try::Locked if since.elapsed() < wait => std::thread::sleep(LOCK_POLL),
+                Try::Locked => return Err(FileFault::Locked { path, waited: wait }.into()),
             }
         }
+    }
+
+    fn try_lock(opened: Opened<'p>, token: &PublicId) -> Result<Try<Self>, Fault> {
+        let locked = file::lock_within(&opened.file, Duration::ZERO);
+        if !locked.map_err(|errno| FileFault::system(&opened.path, "lock", errno))? {
+            return Ok(Try::Locked);
+        }
+        let locked = Locked(opened);
+        // Before this it may have been replaced: a lock on what has no name any more locks nothing.
+        if !locked.0.has_name(&locked.0.name) {
+            return Ok(Try::Replaced);
+        }
+        let slots = locked.0.read(token)?;
+        Ok(Try::Done(Self { locked, slots }))
+    }
+
+    const fn opened(&self) -> &Opened<'p> {
+        &self.locked.0
+    }
+
+    /// Whether what was written here is the token's position still.
+    pub(super) fn has_its_name(&self) -> bool {
+        self.opened().has_name(&self.opened().name)
     }
 
     /// Writes the next state over the older slot and waits until it is on stable storage. The file keeps its length,
@@ -101,25 +225,26 @@ impl<'p> Held<'p> {
     /// Writing and syncing are one system call, so that a process that is killed never leaves a slot that only looks
     /// written: the next login would take it for whole, and write over the one that is.
     pub(super) fn write(&mut self, state: &State) -> Result<(), Fault> {
-        may_write(&self.path)?;
+        may_write(&self.opened().path)?;
         if self.slots.are_new() {
             // Whoever made the file may not have come to syncing its name, and a number in a file that a power cut
             // takes the name from is lost.
-            self.positions.sync()?;
+            self.opened().positions.sync()?;
         }
         let next = self.slots.next(state);
         if let Err(errno) = self.write_synced(next.offset, &next.slot) {
             // What the disk has of it is not known. In memory, where the next login reads, it must not look whole.
-            let _ = self.file.write_all_at(&[b'#'; SLOT], next.offset);
-            return Err(FileFault::system(&self.path, "write and sync", errno).into());
+            let _ = self.opened().file.write_all_at(&[b'#'; SLOT], next.offset);
+            return Err(FileFault::system(&self.opened().path, "write and sync", errno).into());
         }
         self.slots = next.slots;
         Ok(())
     }
 
     fn write_synced(&self, offset: u64, slot: &[u8; SLOT]) -> Result<(), Errno> {
+        let file = &self.opened().file;
         loop {
-            match rustix::io::pwritev2(&self.file, &[IoSlice::new(slot)], offset, ReadWriteFlags::DSYNC) {
+            match rustix::io::pwritev2(file, &[IoSlice::new(slot)], offset, ReadWriteFlags::DSYNC) {
                 Ok(SLOT) => return Ok(()),
                 // Less than a slot is a disk that is failing, or full where it copies on write.
                 Ok(_) => return Err(Errno::IO),

@@ -6,17 +6,18 @@
 //! back with it. What validation servers said of a token without a key counts for every key that comes (`elsewhere`).
 
 mod elsewhere;
+mod held;
 mod proved;
 mod twins;
 
-use super::advance::Held;
 use super::slots::{BadSlots, State, new_file};
 use super::{Record, Store, slots_in};
-use crate::file::{Changing, Folder};
+use crate::file::{Changing, FileFault, Folder, LOCK_POLL};
 use crate::{Fault, random};
 use data_encoding::HEXLOWER;
 use rustix::fs::Mode;
 use std::cell::OnceCell;
+use std::time::{Duration, Instant};
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, Position, PublicId};
@@ -101,8 +102,12 @@ impl Store {
     /// # Errors
     /// The store cannot be used.
     pub fn change(&self) -> Result<Change<'_>, Fault> {
+        self.change_within(self.locking.wait)
+    }
+
+    fn change_within(&self, wait: Duration) -> Result<Change<'_>, Fault> {
         let keys = self.keys()?;
-        let _changing = keys.lock(self.lock_wait)?;
+        let _changing = keys.lock(wait)?;
         Ok(Change {
             store: self,
             positions: self.positions()?,
@@ -119,27 +124,23 @@ impl Store {
     /// # Errors
     /// There is a key, something known of the token cannot be read, or the store cannot be written.
     pub fn follow(&self, token: &PublicId) -> Result<(), Fault> {
-        self.change()?.begin_elsewhere(token)
-    }
-
-    /// Switches a token off or on. It stays where it is, and so do the mapping and the key.
-    ///
-    /// # Errors
-    /// There is no position, or it cannot be written.
-    pub fn set_enabled(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
-        let positions = self.positions()?;
-        let mut held = match Held::lock(&positions, token, self.lock_wait) {
-            // A name that nothing has here is told as such, not as a lost position.
-            Err(Fault::NoPosition { path, token }) => {
-                self.record(&token)?;
-                return Err(Fault::NoPosition { path, token });
+        let since = Instant::now();
+        loop {
+            let mut followed = Ok(());
+            // One try at the lock a call: while a login only waits, it may be stopped.
+            (self.locking.undisturbed)(&mut || {
+                followed = self.change_within(Duration::ZERO).and_then(|it| it.begin_elsewhere(token));
+            });
+            match followed {
+                Err(Fault::File(FileFault::Locked { .. })) if since.elapsed() < self.locking.wait => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                Err(Fault::File(FileFault::Locked { path, .. })) => {
+                    return Err(FileFault::Locked { path, waited: self.locking.wait }.into());
+                }
+                followed => return followed,
             }
-            held => held?,
-        };
-        let state = State { enabled, ..held.slots.state };
-        // Both slots: were one lost later, the other must not say what is not so any more.
-        held.write(&state)?;
-        held.write(&state)
+        }
     }
 }
 
@@ -312,6 +313,7 @@ impl Change<'_> {
     }
 
     fn state(&self, token: &PublicId) -> Result<Option<State>, Fault> {
+        self.finish_disabling(token)?;
         Ok(slots_in(&self.positions, &token.to_string(), token)?.map(|slots| slots.state))
     }
 

@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::contract::{self, HostSubject, Subject};
 use yubiotp::{AesKey, PrivateId};
@@ -80,7 +81,12 @@ impl Host {
 
 fn open(folder: &Path) -> Store {
     let (folder, store_key) = (folder.to_owned(), folder.join("store.key"));
-    Store { folder, store_key, lock_wait: Duration::ZERO }
+    Store { folder, store_key, locking: Locking { wait: Duration::ZERO, undisturbed: plainly } }
+}
+
+/// The same, with patience.
+fn waiting(store: Store) -> Store {
+    Store { locking: Locking { wait: Duration::from_secs(10), ..store.locking }, ..store }
 }
 
 fn token() -> PublicId {
@@ -105,7 +111,7 @@ fn the_hosts_store_keeps_the_contract() {
     impl Subject for Waiting {
         type Ledger = Store;
         fn open(&self) -> Store {
-            Store { lock_wait: Duration::from_secs(10), ..open(self.0.folder.path()) }
+            waiting(open(self.0.folder.path()))
         }
         fn enrol(&self, token: &PublicId) -> Fingerprint {
             // No two tokens have one AES key.
@@ -115,6 +121,11 @@ fn the_hosts_store_keeps_the_contract() {
         }
         fn set_enabled(&self, token: &PublicId, enabled: bool) {
             self.open().set_enabled(token, enabled).unwrap();
+        }
+        fn while_locked(&self, token: &PublicId, call: impl FnOnce()) {
+            let file = fs::File::open(self.0.path("positions").join(token.to_string())).unwrap();
+            flock(&file, FlockOperation::LockExclusive).unwrap();
+            call();
         }
     }
     impl HostSubject for Waiting {
@@ -203,7 +214,7 @@ fn a_lock_that_is_not_let_go_is_a_fault_and_not_a_hang() {
 fn a_position_replaced_while_it_was_waited_for_is_read_anew() {
     let host = Host::new();
     host.enrol(&token(), 7);
-    let waiting = Store { lock_wait: Duration::from_secs(10), ..host.store.clone() };
+    let waiting = waiting(host.store.clone());
     let held = fs::File::open(host.path("positions/vvcb")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
     let login = std::thread::scope(|scope| {
@@ -374,7 +385,7 @@ fn disabled_in_both_slots() {
 fn of_two_changes_one_waits_for_the_other() {
     let host = Host::new();
     let change = host.store.change().unwrap();
-    let waiting = Store { lock_wait: Duration::from_secs(10), ..host.store.clone() };
+    let waiting = waiting(host.store.clone());
     std::thread::scope(|scope| {
         let other = scope.spawn(|| waiting.change().unwrap().would_enrol(&token(), &credential(8)));
         std::thread::sleep(Duration::from_millis(50));

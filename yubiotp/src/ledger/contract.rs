@@ -22,6 +22,8 @@ pub trait Subject: Sync {
     fn enrol(&self, token: &PublicId) -> Fingerprint;
     /// Switches a token off or on.
     fn set_enabled(&self, token: &PublicId, enabled: bool);
+    /// Makes a call while another process keeps whatever lock `advance` takes for this token.
+    fn while_locked(&self, token: &PublicId, call: impl FnOnce());
 }
 
 /// The store of a host, which also keeps positions of tokens without a key here.
@@ -42,6 +44,7 @@ pub fn check(subject: &impl Subject) {
     another_key_of_a_token_is_a_fault(subject);
     a_disabled_token_does_not_advance(subject);
     one_of_many_callers_wins(subject);
+    what_is_refused_waits_for_no_lock(subject);
 }
 
 /// Runs what concerns [`Fingerprint::ELSEWHERE`], which is for the ledgers of hosts alone.
@@ -144,6 +147,38 @@ fn one_of_many_callers_wins(subject: &impl Subject) {
     for round in 1..=20 {
         assert_eq!(winners(subject, token(7), key, Position::yubikey(round, 0)), 1, "round {round}");
     }
+}
+
+/// Whoever holds the lock may be stopped, by somebody who has no more than a used OTP.
+fn what_is_refused_waits_for_no_lock(subject: &impl Subject) {
+    let key = subject.enrol(&token(9));
+    assert!(is_fresh(&subject.open(), token(9), key, Position::yubikey(5, 5)));
+    subject.while_locked(&token(9), || {
+        for to in [Position::yubikey(5, 5), Position::yubikey(5, 4), Position::yubikey(0, 0)] {
+            let refused = subject.open().advance(&token(9), key, to);
+            let stored = Position::yubikey(5, 5);
+            assert!(
+                matches!(refused, Ok(Advance::Replayed { stored: said }) if said == stored),
+                "{refused:?}"
+            );
+        }
+    });
+    subject.set_enabled(&token(9), false);
+    subject.while_locked(&token(9), || {
+        let refused = subject.open().advance(&token(9), key, Position::yubikey(6, 0));
+        assert!(matches!(refused, Ok(Advance::Disabled)), "{refused:?}");
+    });
+    subject.set_enabled(&token(9), true);
+    // And a disable waits for it no longer than that, whoever comes back later.
+    subject.while_locked(&token(9), || subject.set_enabled(&token(9), false));
+    let refused = subject.open().advance(&token(9), key, Position::yubikey(6, 0));
+    assert!(matches!(refused, Ok(Advance::Disabled)), "{refused:?}");
+    subject.set_enabled(&token(9), true);
+    assert!(
+        !is_fresh(&subject.open(), token(9), key, Position::yubikey(5, 5)),
+        "disabling forgot the position"
+    );
+    assert!(is_fresh(&subject.open(), token(9), key, Position::yubikey(6, 0)));
 }
 
 /// Of eight callers with the same position, how many were told yes.
@@ -337,6 +372,10 @@ mod tests {
         }
         fn set_enabled(&self, token: &PublicId, enabled: bool) {
             self.0.set_enabled(token, enabled);
+        }
+        /// What it locks is not held between two calls.
+        fn while_locked(&self, _: &PublicId, call: impl FnOnce()) {
+            call();
         }
     }
 

@@ -5,10 +5,15 @@
 
 use super::{Change, SECRET, aside};
 use crate::Fault;
-use crate::store::advance::{Held, may_write};
+use crate::file::FileFault;
+use crate::store::advance::{Held, Opened, may_write};
 use crate::store::slots::{State, new_file};
+use std::time::Duration;
 use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
+
+/// How long a login that is writing a position that was set aside is waited for: it takes a thousandth of it.
+const ASIDE_WAIT: Duration = Duration::from_millis(100);
 
 impl Change<'_> {
     /// Makes the position of a token without a key here, unless it has one: [`Store::follow`](crate::store::Store::follow).
@@ -45,7 +50,7 @@ impl Change<'_> {
         key: Fingerprint,
         others: &[State],
     ) -> Result<(), Fault> {
-        let held = Held::lock(&self.positions, token, self.store.lock_wait)?;
+        let held = Held::lock(&self.positions, token, self.store.locking.wait)?;
         let now = held.slots.state;
         let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
         // Switched off and on is now the key's. What was said without it also counts for the key after it.
@@ -81,12 +86,19 @@ impl Change<'_> {
         Ok(self.positions.remove(&left)?)
     }
 
-    /// What the position says that was set aside for a key, once no login is writing it any more.
+    /// What the position says that was set aside for a key.
     pub(super) fn last_said(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
         self.set_aside(token, key)?.map(|_| self.last_of(&aside(token, key), token)).transpose()
     }
 
     pub(super) fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
-        Ok(Held::named(&self.positions, name, token, self.store.lock_wait)?.slots.state)
+        // A login that has locked it and not written yet tells nobody yes any more, for it has lost its name. Waited for
+        // is one that loaded this module before an upgrade.
+        match Held::named(&self.positions, name, token, self.store.locking.wait.min(ASIDE_WAIT)) {
+            Err(Fault::File(FileFault::Locked { .. })) => {
+                Ok(Opened::open(&self.positions, name, token)?.read(token)?.state)
+            }
+            held => Ok(held?.slots.state),
+        }
     }
 }

@@ -40,7 +40,8 @@ impl Change<'_> {
         to: Position,
         before: Option<Position>,
     ) -> Result<(), EnrolError> {
-        let mut held = match Held::lock(&self.positions, token, self.store.lock_wait) {
+        self.finish_disabling(token)?;
+        let mut held = match Held::lock(&self.positions, token, self.store.locking.wait) {
             Ok(held) => Some(held),
             // Nobody can be let in by it meanwhile.
             Err(Fault::NoPosition { .. }) => None,

@@ -130,7 +130,7 @@ impl Change<'_> {
         if to.is_none() {
             return Ok(());
         }
-        let mut held = Held::lock(&self.positions, token, self.store.lock_wait)?;
+        let mut held = Held::lock(&self.positions, token, self.store.locking.wait)?;
         let state = held.slots.state;
         if state.key == key && to > state.position {
             held.write(&State { position: to, ..state })?;

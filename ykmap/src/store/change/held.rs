@@ -1,0 +1,121 @@
+//! Switching a token off and on, also while another process keeps its position file locked.
+//!
+//! Whoever holds that lock may be stopped, for as long as somebody likes. So `disable` does not insist on it: it replaces
+//! the file by one that is disabled. Why no position is lost by that, and no login that goes on later says yes:
+//!
+//! - A login says yes only if the file that it has written still has its name *after* the write (`advance`). If it found
+//!   the name, then it had written before the file was replaced.
+//! - The old file keeps a second name, `.ID.left`, which is durable before it is replaced. It is read once more after
+//!   that, and the new file raised to what it says: so every position that led to a yes is in the new one. A position
+//!   that is written later led to no yes.
+//! - Until then the new file is disabled. `.ID.left` goes last. Where it is found, a disable was cut off, and whoever
+//!   reads or enables the token under [`Folder::lock`](crate::file::Folder::lock) finishes it first.
+//! - At most one process writes to the old file after it has lost its name, the one that holds the lock; and it writes
+//!   over the older slot. So the newer one, which counts, is whole when it is read.
+//! - Whoever enables has looked for `.ID.left` while they held the lock of the file that they write to. A disable that
+//!   begins later replaces that file, and what they wrote counts for nothing.
+
+use super::{Change, SECRET, Store};
+use crate::Fault;
+use crate::file::FileFault;
+use crate::store::advance::{Held, Opened, may_write};
+use crate::store::slots::{BadSlots, State, new_file};
+use rustix::io::Errno;
+use std::time::Duration;
+use yubiotp::PublicId;
+
+/// How long `disable` waits for the lock before it does without. A login holds it for a few milliseconds.
+const DISABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// The second name of a position file that is being replaced.
+fn left(token: &PublicId) -> String {
+    format!(".{token}.left")
+}
+
+impl Store {
+    /// Switches a token off or on. It stays where it is, and so do the mapping and the key. Switching off does not wait
+    /// for a process that keeps the position locked.
+    ///
+    /// # Errors
+    /// There is no position, or it cannot be written; or a token that was to be switched on was switched off meanwhile.
+    pub fn set_enabled(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
+        let positions = self.positions()?;
+        let wait = if enabled { self.locking.wait } else { self.locking.wait.min(DISABLE_WAIT) };
+        loop {
+            if positions.has(&left(token))? {
+                self.change()?.finish_disabling(token)?;
+            }
+            let mut held = match Held::lock(&positions, token, wait) {
+                // A name that nothing has here is told as such, not as a lost position.
+                Err(Fault::NoPosition { path, token }) => {
+                    self.record(&token)?;
+                    return Err(Fault::NoPosition { path, token });
+                }
+                Err(Fault::File(FileFault::Locked { .. })) if !enabled => {
+                    return self.change()?.disable_locked(token);
+                }
+                held => held?,
+            };
+            if positions.has(&left(token))? {
+                continue;
+            }
+            let state = State { enabled, ..held.slots.state };
+            // Both slots: were one lost later, the other must not say what is not so any more.
+            held.write(&state)?;
+            held.write(&state)?;
+            if held.has_its_name() {
+                return Ok(());
+            }
+            if enabled {
+                let doing = "enable the token, which another process has disabled meanwhile";
+                let path = positions.path().join(token.to_string());
+                return Err(FileFault::system(&path, doing, Errno::STALE).into());
+            }
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Switches a token off whose position file another process keeps locked.
+    fn disable_locked(&self, token: &PublicId) -> Result<(), Fault> {
+        self.finish_disabling(token)?;
+        let name = token.to_string();
+        may_write(&self.positions.path().join(&name))?;
+        let old = Opened::open(&self.positions, &name, token)?;
+        self.positions.link(&name, &left(token))?;
+        self.positions.sync()?;
+        let state = State { enabled: false, ..old.read(token)?.state };
+        self.positions.replace(&name, &new_file(&state), SECRET)?;
+        self.finish_disabling(token)
+    }
+
+    /// Brings what the old file of a token says that was switched off in spite of a lock into the new one, if that was
+    /// not done yet.
+    pub(super) fn finish_disabling(&self, token: &PublicId) -> Result<(), Fault> {
+        let (name, left) = (token.to_string(), left(token));
+        if !self.positions.has(&left)? {
+            return Ok(());
+        }
+        let old = Opened::open(&self.positions, &left, token)?;
+        // Else it was cut off before the file was replaced.
+        if !old.has_name(&name) {
+            let said = State { enabled: false, ..old.read(token)?.state };
+            match Held::lock(&self.positions, token, self.store.locking.wait) {
+                Ok(held) if held.slots.state.key != said.key => {
+                    let path = self.positions.path().join(left);
+                    return Err(Fault::Position { path, why: BadSlots::Contradiction });
+                }
+                Ok(mut held) if held.slots.state.position < said.position => {
+                    held.write(&said)?;
+                    held.write(&said)?;
+                }
+                Ok(_) => {}
+                // Somebody has taken the new one away: what is left says the most that is known.
+                Err(Fault::NoPosition { .. }) => self.positions.replace(&name, &new_file(&said), SECRET)?,
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.positions.remove(&left)?;
+        Ok(self.positions.sync()?)
+    }
+}
