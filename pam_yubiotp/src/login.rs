@@ -14,6 +14,7 @@ use crate::undisturbed::undisturbed;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use ykmap::file::Folders;
 use ykmap::mapping::LookUp;
 use ykmap::options::{FirstPass, Options};
 use ykmap::settings::{Given, Settings, config_of, is_per_user};
@@ -82,8 +83,10 @@ fn without_auth(options: Options, user: &[u8]) -> Outcome {
 
 /// All of the settings, also of servers that will not be asked: what is wrong in them is wrong for everybody.
 fn settings(config: Option<&Path>, given: Given) -> Result<Settings, Fault> {
-    let mut settings = Settings::load(config, given)?;
+    let mut settings = Settings::load_in(Folders::of_one_login(), config, given)?;
     settings.prepare()?;
+    // Whoever is asked next may close descriptors that they do not know.
+    settings.folders.close();
     Ok(settings)
 }
 
@@ -128,6 +131,7 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
         log.warning(host, warning);
     }
     let tokens = Tokens::Found(mapping::look_up(&settings, &user));
+    settings.folders.close();
     let login = Login { nullok, first_pass, always_prompt, settings, user, log };
     let outcome = login.run(host, tokens).unwrap_or_else(Outcome::Unusable);
     login.decided(host, outcome)

@@ -150,6 +150,38 @@ fn an_offline_login_asks_no_user_database_and_no_network() {
     }
 }
 
+/// Everything that one login of alice asks of the system, from the start of the process to its end. Left out is what is
+/// not of each login: that the C library reads the time zone for the log, once a process; and that a build for debugging
+/// looks at each descriptor before it is closed.
+fn all_calls(dir: &Path, lines: &str, answer: &str, expected: &str) -> Vec<String> {
+    let services = Services::new(&dir.join("pam.d"));
+    services.write("demo", lines);
+    let file = dir.join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(&file).arg(built::program("pam-drive")).env("TZ", "UTC0");
+    strace.args(["--service", "demo", "--user", "alice", "--confdir"]).arg(services.path()).arg(answer);
+    let output = strace.output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.ends_with(&format!("authenticate {expected}\n")), "{printed}");
+    let calls = fs::read_to_string(file).unwrap();
+    calls.lines().map(call).filter(|call| !call.contains(", F_GETFD)")).collect()
+}
+
+/// The second login: the first also syncs the folder of positions.
+#[test]
+fn an_offline_login_makes_few_system_calls() {
+    let Some((dir, mut token)) = folder() else { return };
+    let (module, config) = (built::module(), dir.path().join("y/config.toml"));
+    let lines = format!("auth required {} config={}\n", module.display(), config.display());
+    all_calls(dir.path(), &lines, &token.press(), "PAM_SUCCESS");
+    let ours = all_calls(dir.path(), &lines, &token.press(), "PAM_SUCCESS");
+    let permit = all_calls(dir.path(), "auth required pam_permit.so\n", "", "PAM_SUCCESS");
+    let more = ours.len() - permit.len();
+    println!("{} system calls, {more} more than with pam_permit", ours.len());
+    assert_eq!(named(&ours, &["geteuid"]).len() - named(&permit, &["geteuid"]).len(), 1, "{ours:#?}");
+    assert!(more <= 60, "{more}: {ours:#?}");
+}
+
 /// The same eyes on a module that does ask: else the counts above would say nothing.
 #[test]
 fn a_module_that_asks_nss_is_seen() {

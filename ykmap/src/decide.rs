@@ -1,11 +1,13 @@
 //! Deciding about an answer as the settings say: what a login and `ykmap verify` both do.
 
 use crate::Fault;
+use crate::file::Folders;
 use crate::online::ByProgram;
 use crate::settings::Settings;
 use crate::store::{Store, Undisturbed};
 use yubiotp::mapping::Enrolment;
-use yubiotp::verdict::{self, Judgement};
+use yubiotp::verdict::{self, Answer, Judgement, Servers};
+use yubiotp::{Position, PublicId};
 
 /// The warning of a judgement that was made [despite answers](Judgement::despite_answers).
 pub const DESPITE_ANSWERS: &str = "a validation server answered without deciding, and this host decided: an OTP that was used on another host is accepted here (accept_replays_while_servers_fail)";
@@ -21,7 +23,27 @@ pub fn judge<'a>(
     enrolment: &Enrolment,
     undisturbed: Undisturbed,
 ) -> Result<Judgement<'a>, Fault> {
-    let servers = ByProgram(settings.online());
+    let servers = TakingTheirTime(ByProgram(settings.online()), &settings.folders);
     let store = Store::new(settings).undisturbed(undisturbed);
-    verdict::judge(answer, enrolment, settings.mode, &store, &servers)
+    let judged = verdict::judge(answer, enrolment, settings.mode, &store, &servers);
+    // The next question may be asked now.
+    settings.folders.close();
+    judged
+}
+
+/// The servers, after whom every folder is looked at again.
+struct TakingTheirTime<'a>(ByProgram<'a>, &'a Folders);
+
+impl Servers for TakingTheirTime<'_> {
+    type Fault = Fault;
+
+    fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Fault> {
+        let answer = self.0.ask(otp, position);
+        self.1.close();
+        answer
+    }
+
+    fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Fault {
+        self.0.undecided(token, withheld, trail)
+    }
 }

@@ -7,12 +7,14 @@
 
 mod advice;
 mod folder;
+mod folders;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 pub use folder::{Changing, Folder};
 pub(crate) use folder::{LOCK_POLL, lock_within};
+pub use folders::Folders;
 
 use walk::Walk;
 
@@ -149,7 +151,8 @@ pub enum Audience {
 /// # Errors
 /// A folder on the way is missing or may be changed by others.
 pub fn locate(path: &Path) -> Result<(Folder, String), FileFault> {
-    let mut walk = Walk::begin(path)?;
+    let folders = Folders::forgotten();
+    let mut walk = Walk::begin(&folders, path)?;
     while let Some(name) = walk.next_name() {
         let here = walk.here.join(&name);
         let entry = match open_at(&walk.fd, &name, OFlags::PATH, &here) {
@@ -195,20 +198,7 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
 /// # Errors
 /// It is missing, not a file, not ours, open to others, or reached through a folder that others may change.
 pub fn open(path: &Path, audience: Audience) -> Result<File, FileFault> {
-    let mut walk = Walk::begin(path)?;
-    while let Some(name) = walk.next_name() {
-        let here = walk.here.join(&name);
-        if walk.ahead.is_empty() {
-            match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
-                Ok(fd) => return checked(fd, &here, audience).map(|(file, _)| file),
-                Err(FileFault::Link(_)) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
-        walk.step(name, entry)?;
-    }
-    Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
+    Folders::forgotten().file(path, audience)
 }
 
 /// Reads a regular file whoever it belongs to and whatever links lead there, for whoever only tells what stands in it.
@@ -223,18 +213,20 @@ pub fn read_untrusted(path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
         Errno::NOENT => FileFault::Missing(path.to_owned()),
         errno => FileFault::system(path, "open", errno),
     })?;
-    let found = FileType::from_raw_mode(stat(&fd, path)?.st_mode);
+    let stat = stat(&fd, path)?;
+    let found = FileType::from_raw_mode(stat.st_mode);
     if found != FileType::RegularFile {
         return Err(FileFault::Kind { path: path.to_owned(), found: kind(found), wanted: "a file" });
     }
-    read_all(File::from(fd), path, limit)
+    read_all(File::from(fd), &stat, path, limit)
 }
 
 /// Everything that is wrong with the file or folder at `path`, and with each folder and link on the way: where [`open`]
 /// stops at the first, this goes on as far as it can.
 #[must_use]
 pub fn faults(path: &Path, audience: Audience) -> Vec<FileFault> {
-    let mut walk = match Walk::begin(path) {
+    let folders = Folders::forgotten();
+    let mut walk = match Walk::begin(&folders, path) {
         Ok(walk) => walk,
         Err(fault) => return vec![fault],
     };
@@ -245,7 +237,7 @@ pub fn faults(path: &Path, audience: Audience) -> Vec<FileFault> {
     faults
 }
 
-fn walk_to_the_end(walk: &mut Walk, audience: Audience) -> Result<(), FileFault> {
+fn walk_to_the_end(walk: &mut Walk<'_>, audience: Audience) -> Result<(), FileFault> {
     while let Some(name) = walk.next_name() {
         let here = walk.here.join(&name);
         let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
@@ -254,7 +246,7 @@ fn walk_to_the_end(walk: &mut Walk, audience: Audience) -> Result<(), FileFault>
             FileType::Directory | FileType::Symlink => walk.step(name, entry)?,
             _ if !walk.ahead.is_empty() => walk.step(name, entry)?,
             FileType::RegularFile => {
-                for fault in objections(&stat, &here, audience) {
+                for fault in objections(&stat, &here, audience, walk.folders.me()) {
                     walk.object(fault)?;
                 }
                 // Whether it can be read at all.
@@ -271,18 +263,42 @@ fn walk_to_the_end(walk: &mut Walk, audience: Audience) -> Result<(), FileFault>
 /// # Errors
 /// As [`open`]; or it is longer, or cannot be read.
 pub fn read(path: &Path, limit: u64, audience: Audience) -> Result<Vec<u8>, FileFault> {
-    read_all(open(path, audience)?, path, limit)
+    Folders::forgotten().read(path, limit, audience)
 }
 
-fn read_all(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
-    let mut contents = Vec::with_capacity(4096);
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut contents)
-        .map_err(|why| FileFault::system(path, "read", why))?;
-    if u64::try_from(contents.len()).is_ok_and(|length| length > limit) {
-        return Err(FileFault::TooLarge { path: path.to_owned(), limit });
+/// Reads the whole of a file that was as long as `stat` says when it was opened.
+fn read_all(mut file: File, stat: &Stat, path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+    // A buffer that need not grow: growing leaves copies behind.
+    let mut contents = vec![0; size.saturating_add(1).max(4096).min(most)];
+    let mut length = 0_usize;
+    loop {
+        let rest = contents.get_mut(length..).unwrap_or_default();
+        let asked = rest.len();
+        let count = match file.read(rest) {
+            Ok(count) => count,
+            Err(why) if why.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(why) => return Err(FileFault::system(path, "read", why)),
+        };
+        length = length.saturating_add(count);
+        if is_the_end(count, asked, length, size) {
+            contents.truncate(length);
+            return Ok(contents);
+        }
+        if length >= most {
+            return Err(FileFault::TooLarge { path: path.to_owned(), limit });
+        }
+        if length == contents.len() {
+            contents.resize(length.saturating_mul(2).min(most), 0);
+        }
     }
-    Ok(contents)
+}
+
+/// Whether a read was the last: it gave nothing; or less than it was asked for, and with it the file is as long as it was
+/// when it was opened, which spares asking once more for nothing.
+pub(crate) const fn is_the_end(count: usize, asked: usize, length: usize, size: usize) -> bool {
+    count == 0 && asked != 0 || count < asked && length == size
 }
 
 /// On every descriptor: never inherited, never a terminal, never a wait for the other end of a FIFO.
@@ -307,23 +323,23 @@ fn open_at(folder: &OwnedFd, name: &OsStr, access: OFlags, path: &Path) -> Resul
     })
 }
 
-fn checked(fd: OwnedFd, path: &Path, audience: Audience) -> Result<(File, Stat), FileFault> {
+fn checked(fd: OwnedFd, path: &Path, audience: Audience, me: u32) -> Result<(File, Stat), FileFault> {
     let stat = stat(&fd, path)?;
     let found = FileType::from_raw_mode(stat.st_mode);
     if found != FileType::RegularFile {
         return Err(FileFault::Kind { path: path.to_owned(), found: kind(found), wanted: "a file" });
     }
-    match objections(&stat, path, audience).into_iter().next() {
+    match objections(&stat, path, audience, me).into_iter().next() {
         Some(fault) => Err(fault),
         None => Ok((File::from(fd), stat)),
     }
 }
 
 /// What a regular file's owner and mode have against it.
-fn objections(stat: &Stat, path: &Path, audience: Audience) -> Vec<FileFault> {
+fn objections(stat: &Stat, path: &Path, audience: Audience, me: u32) -> Vec<FileFault> {
     let mode = stat.st_mode & 0o7777;
     let mut found = Vec::new();
-    found.extend(owned(stat, path).err());
+    found.extend(owned(stat, path, me).err());
     if mode & 0o022 != 0 {
         found.push(FileFault::Writable { path: path.to_owned(), folder: false, mode });
     }
@@ -337,8 +353,7 @@ fn stat(fd: &OwnedFd, path: &Path) -> Result<Stat, FileFault> {
     rustix::fs::fstat(fd).map_err(|errno| FileFault::system(path, "look at it", errno))
 }
 
-fn owned(stat: &Stat, path: &Path) -> Result<(), FileFault> {
-    let me = rustix::process::geteuid().as_raw();
+fn owned(stat: &Stat, path: &Path, me: u32) -> Result<(), FileFault> {
     if stat.st_uid == 0 || stat.st_uid == me {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Reading the mapping of this host, without NSS.
 
 use crate::Fault;
-use crate::file::{self, Audience, FileFault};
+use crate::file::{self, Audience, FileFault, is_the_end};
 use crate::settings::Settings;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -41,8 +41,8 @@ pub fn enrolment(settings: &Settings, user: &[u8]) -> Result<Enrolment, Fault> {
 /// What a quick look found; whoever was not found is not known to be missing yet.
 pub struct LookUp {
     found: Enrolment,
-    /// The file and the user, if every line must be read to know that nothing is theirs.
-    unsettled: Option<(File, PathBuf, Vec<u8>)>,
+    /// The file, its length and the user, if every line must be read to know that nothing is theirs.
+    unsettled: Option<(File, usize, PathBuf, Vec<u8>)>,
 }
 
 /// The first half of [`enrolment`]. It takes the same time whether the user is listed or not, so it is what a login
@@ -58,14 +58,15 @@ pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
         Err(_) if per_user => return Err(Fault::UserInPath { template: setting.to_owned() }),
         Err(_) => PathBuf::from(setting),
     };
-    let mut file = match file::open(&path, Audience::Everyone) {
+    let (mut file, stat) = match settings.folders.file_and_stat(&path, Audience::Everyone) {
         Err(FileFault::Missing(missing)) if per_user && missing == path => {
             return Ok(LookUp { found: Enrolment::NotListed, unsettled: None });
         }
         opened => opened.map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))?,
     };
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     let mut search = Search::new(user);
-    if whole_lines(&mut file, &path, |text| search.lines(text))? == 0 {
+    if whole_lines(&mut file, size, &path, |text| search.lines(text))? == 0 {
         return Err(Fault::EmptyMapping { path });
     }
     match search.finish() {
@@ -75,7 +76,7 @@ pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
             Ok(LookUp { found: Enrolment::Listed(allowed), unsettled: None })
         }
         Ok(Enrolment::NotListed) => {
-            Ok(LookUp { found: Enrolment::NotListed, unsettled: Some((file, path, user.to_vec())) })
+            Ok(LookUp { found: Enrolment::NotListed, unsettled: Some((file, size, path, user.to_vec())) })
         }
     }
 }
@@ -86,10 +87,10 @@ impl LookUp {
     /// # Errors
     /// Some line has an error, or another spelling of the user's name.
     pub fn settle(self) -> Result<Enrolment, Fault> {
-        if let Some((mut file, path, user)) = self.unsettled {
+        if let Some((mut file, size, path, user)) = self.unsettled {
             file.rewind().map_err(|why| FileFault::system(&path, "read it again", why))?;
             let mut check = Check::not_found(&user);
-            whole_lines(&mut file, &path, |text| check.lines(text))?;
+            whole_lines(&mut file, size, &path, |text| check.lines(text))?;
             check.finish().map_err(|problem| Fault::Mapping {
                 path,
                 line: problem.line,
@@ -111,16 +112,25 @@ pub fn text(path: &Path) -> Result<Vec<u8>, Fault> {
 
 /// Hands out the file piece by piece, each piece of whole lines; a line longer than any that is read comes in pieces,
 /// each too long to be read. Says how many bytes there were.
-fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) -> Result<u64, FileFault> {
+///
+/// `size` is how long it was when it was opened.
+fn whole_lines(
+    file: &mut File,
+    size: usize,
+    path: &Path,
+    mut hand_out: impl FnMut(&[u8]),
+) -> Result<u64, FileFault> {
     let too_large = || FileFault::TooLarge { path: path.to_owned(), limit: LIMIT };
     // Not read for seconds to find that out; it may grow all the same.
-    if file.metadata().is_ok_and(|metadata| metadata.len() > LIMIT) {
+    if size as u64 > LIMIT {
         return Err(too_large());
     }
-    let mut buffer = vec![0; CHUNK];
+    // As large as a small file, and always larger than the longest line.
+    let mut buffer = vec![0; CHUNK.min(size.max(4 * MAX_LINE).saturating_add(1))];
     let (mut held, mut total) = (0_usize, 0_u64);
     loop {
         let free = buffer.get_mut(held..).unwrap_or_default();
+        let asked = free.len();
         let count = match file.read(free) {
             Ok(count) => count,
             Err(why) if why.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -132,7 +142,7 @@ fn whole_lines(file: &mut File, path: &Path, mut hand_out: impl FnMut(&[u8])) ->
         }
         held = held.saturating_add(count);
         let text = buffer.get(..held).unwrap_or_default();
-        if count == 0 {
+        if is_the_end(count, asked, usize::try_from(total).unwrap_or(usize::MAX), size) {
             hand_out(text);
             return Ok(total);
         }

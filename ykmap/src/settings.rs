@@ -8,8 +8,9 @@ pub use online::{ASK, GivenOnline, Online, check_client_id, parse_proxy, parse_u
 pub use yubiotp::verdict::Mode;
 
 use crate::Fault;
-use crate::file::{self, Audience, FileFault, Folder};
+use crate::file::{Audience, FileFault, Folder, Folders};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use yubiotp::{PublicId, shown};
 use zeroize::Zeroizing;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub lock_wait: Duration,
     /// Whether each step is logged.
     pub debug: bool,
+    /// What opens the mapping and the store.
+    pub folders: Arc<Folders>,
 }
 
 /// What stands in `config.toml`, or in place of it.
@@ -223,16 +226,24 @@ impl Settings {
     /// # Errors
     /// The file cannot be used, or something in it is not a setting; nothing of it counts then.
     pub fn load(config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
+        Self::load_in(Folders::forgotten(), config, overrides)
+    }
+
+    /// The same for one login, which opens the mapping and the store through these folders, too.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load_in(folders: Folders, config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
-        let (given, open_key) = match file::read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
+        let (given, open_key) = match folders.read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
             Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => (Given::default(), false),
             Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
             contents => {
                 let given =
                     parse(&contents?).map_err(|why| Fault::Settings { path: path.to_owned(), why })?;
                 let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
-                let open_key =
-                    holds_key && matches!(file::open(path, Audience::Owner), Err(FileFault::Readable { .. }));
+                let open_key = holds_key
+                    && matches!(folders.file(path, Audience::Owner), Err(FileFault::Readable { .. }));
                 (given.relative_to(path.parent().unwrap_or(Path::new("/"))), open_key)
             }
         };
@@ -262,6 +273,7 @@ impl Settings {
             token_id_length: given.token_id_length,
             lock_wait: Duration::from_secs(given.lock_wait.unwrap_or(5).into()),
             debug: given.debug.unwrap_or(false),
+            folders: Arc::new(folders),
         })
     }
 

@@ -17,11 +17,12 @@ pub use survey::{Stray, Survey};
 pub use yubiotp::record::{BadRecord, Record, read_store_key, write_store_key};
 
 use crate::Fault;
-use crate::file::{self, Audience, FileFault, Folder};
+use crate::file::{Audience, FileFault, Folder, Folders};
 use crate::settings::Settings;
 use advance::Locking;
 use rustix::fs::OFlags;
 use std::path::PathBuf;
+use std::sync::Arc;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Ledger};
 use yubiotp::seal::StoreKey;
@@ -42,6 +43,7 @@ pub struct Store {
     folder: PathBuf,
     store_key: PathBuf,
     locking: Locking,
+    folders: Arc<Folders>,
 }
 
 impl Store {
@@ -52,6 +54,7 @@ impl Store {
             folder: settings.store.clone(),
             store_key: settings.store_key.clone(),
             locking: Locking { wait: settings.lock_wait, undisturbed: plainly },
+            folders: Arc::clone(&settings.folders),
         }
     }
 
@@ -78,7 +81,8 @@ impl Store {
     }
 
     fn part(&self, name: &str) -> Result<Folder, Fault> {
-        Folder::open(&self.folder.join(name))
+        self.folders
+            .folder(&self.folder.join(name))
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoStore { path }))
     }
 
@@ -87,7 +91,9 @@ impl Store {
     /// # Errors
     /// Its file cannot be used.
     pub fn store_key(&self) -> Result<StoreKey, Fault> {
-        let text = file::read(&self.store_key, MOST_KEY_FILE, Audience::Owner)
+        let text = self
+            .folders
+            .read(&self.store_key, MOST_KEY_FILE, Audience::Owner)
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoStoreKey { path }))?;
         let text = zeroize::Zeroizing::new(text);
         read_store_key(&text).map_err(|why| Fault::StoreKey { path: self.store_key.clone(), why })

@@ -1,7 +1,6 @@
 //! A folder that is open: the files in it, their names, and the lock that one change of them holds against another.
 
-use super::walk::Walk;
-use super::{ALWAYS, Audience, FileFault, checked, kind, open_at, read_all};
+use super::{ALWAYS, Audience, FileFault, Folders, checked, kind, open_at, read_all};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -9,13 +8,17 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A folder whose every parent is safe.
 #[derive(Debug)]
 pub struct Folder {
-    fd: OwnedFd,
+    /// May be one of O_PATH, which can be neither listed, locked nor synced.
+    fd: Arc<OwnedFd>,
     path: PathBuf,
+    /// Who runs this.
+    me: u32,
 }
 
 /// The lock on a folder, see [`Folder::lock`].
@@ -45,8 +48,13 @@ pub(crate) fn lock_within(file: &File, wait: Duration) -> Result<bool, Errno> {
 }
 
 impl Folder {
-    pub(super) const fn opened(fd: OwnedFd, path: PathBuf) -> Self {
-        Self { fd, path }
+    pub(super) const fn opened(fd: Arc<OwnedFd>, path: PathBuf, me: u32) -> Self {
+        Self { fd, path, me }
+    }
+
+    /// For listing and syncing.
+    fn readable(&self) -> Result<OwnedFd, FileFault> {
+        open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.path)
     }
 
     /// Opens the folder at `path`.
@@ -54,12 +62,7 @@ impl Folder {
     /// # Errors
     /// It is missing, or it or a folder on the way may be changed by others.
     pub fn open(path: &Path) -> Result<Self, FileFault> {
-        let mut walk = Walk::begin(path)?;
-        while let Some(name) = walk.next_name() {
-            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.here.join(&name))?;
-            walk.step(name, entry)?;
-        }
-        walk.arrive()
+        Folders::forgotten().folder(path)
     }
 
     /// Where it is.
@@ -68,7 +71,7 @@ impl Folder {
         &self.path
     }
 
-    pub(crate) const fn fd(&self) -> &OwnedFd {
+    pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
@@ -86,7 +89,7 @@ impl Folder {
             // Left by a process of the same number that was cut off here.
             self.remove(&hidden)?;
             self.create(&hidden, b"", Mode::RUSR | Mode::WUSR)?;
-            let linked = rustix::fs::linkat(&self.fd, &hidden, &self.fd, LOCK, AtFlags::empty());
+            let linked = rustix::fs::linkat(&*self.fd, &hidden, &*self.fd, LOCK, AtFlags::empty());
             self.remove(&hidden)?;
             match linked {
                 // Or somebody else made it at the same moment.
@@ -118,18 +121,18 @@ impl Folder {
     ) -> Result<(File, Stat), FileFault> {
         let path = self.path.join(name);
         let fd = open_at(&self.fd, OsStr::new(name), access, &path)?;
-        checked(fd, &path, audience)
+        checked(fd, &path, audience, self.me)
     }
 
     /// Whether the file of this name is the one that was opened.
     pub(crate) fn is_named(&self, name: &str, opened: &Stat) -> bool {
-        let named = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        let named = rustix::fs::statat(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
         named.is_ok_and(|named| (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
     }
 
     /// Gives a file a second name in this folder, which nothing has.
     pub(crate) fn link(&self, name: &str, second: &str) -> Result<(), FileFault> {
-        rustix::fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty())
+        rustix::fs::linkat(&*self.fd, name, &*self.fd, second, AtFlags::empty())
             .map_err(|errno| FileFault::system(&self.path.join(second), "link it", errno))
     }
 
@@ -138,7 +141,8 @@ impl Folder {
     /// # Errors
     /// As [`Folder::file`]; or it is longer, or cannot be read.
     pub fn read(&self, name: &str, limit: u64, audience: Audience) -> Result<Vec<u8>, FileFault> {
-        read_all(self.file(name, OFlags::RDONLY, audience)?, &self.path.join(name), limit)
+        let (file, stat) = self.file_and_stat(name, OFlags::RDONLY, audience)?;
+        read_all(file, &stat, &self.path.join(name), limit)
     }
 
     /// Whether something of this name is there.
@@ -146,7 +150,7 @@ impl Folder {
     /// # Errors
     /// The system cannot tell.
     pub fn has(&self, name: &str) -> Result<bool, FileFault> {
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(FileFault::system(&self.path.join(name), "look", errno)),
@@ -164,7 +168,7 @@ impl Folder {
     pub(crate) fn all_names(&self) -> Result<Vec<String>, FileFault> {
         let fault = |errno: Errno| FileFault::system(&self.path, "list it", errno);
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(fault)? {
+        for entry in rustix::fs::Dir::new(self.readable()?).map_err(fault)? {
             let name = entry.map_err(fault)?.file_name().to_string_lossy().into_owned();
             if name != "." && name != ".." {
                 names.push(name);
@@ -181,7 +185,7 @@ impl Folder {
     pub fn create(&self, name: &str, contents: &[u8], mode: Mode) -> Result<File, FileFault> {
         let path = self.path.join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let fd = rustix::fs::openat(&self.fd, name, flags | ALWAYS, Mode::RUSR | Mode::WUSR)
+        let fd = rustix::fs::openat(&*self.fd, name, flags | ALWAYS, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| FileFault::system(&path, "make the file", errno))?;
         // The mode is set on the descriptor: the caller's umask has no say.
         rustix::fs::fchmod(&fd, mode).map_err(|errno| FileFault::system(&path, "set its mode", errno))?;
@@ -195,7 +199,7 @@ impl Folder {
     /// # Errors
     /// The system says no.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
-        rustix::fs::renameat(&self.fd, from, &self.fd, to)
+        rustix::fs::renameat(&*self.fd, from, &*self.fd, to)
             .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
     }
 
@@ -216,7 +220,7 @@ impl Folder {
     /// # Errors
     /// The system says no.
     pub fn remove(&self, name: &str) -> Result<(), FileFault> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(&*self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(FileFault::system(&self.path.join(name), "remove it", errno)),
         }
@@ -234,7 +238,7 @@ impl Folder {
         let written = (|| {
             let file = self.create(&temporary, contents, mode)?;
             let path = self.path.join(&temporary);
-            if let Ok(old) = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            if let Ok(old) = rustix::fs::statat(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 let found = FileType::from_raw_mode(old.st_mode);
                 if found != FileType::RegularFile {
                     return Err(FileFault::Kind {
@@ -266,7 +270,8 @@ impl Folder {
     /// # Errors
     /// The disk failed.
     pub fn sync(&self) -> Result<(), FileFault> {
-        rustix::fs::fsync(&self.fd).map_err(|errno| FileFault::system(&self.path, "sync the folder", errno))
+        rustix::fs::fsync(&self.readable()?)
+            .map_err(|errno| FileFault::system(&self.path, "sync the folder", errno))
     }
 
     /// Makes everything on this folder's file system durable: one wait for many files.
@@ -274,6 +279,7 @@ impl Folder {
     /// # Errors
     /// The disk failed.
     pub fn sync_all(&self) -> Result<(), FileFault> {
-        rustix::fs::syncfs(&self.fd).map_err(|errno| FileFault::system(&self.path, "sync the disk", errno))
+        rustix::fs::syncfs(&self.readable()?)
+            .map_err(|errno| FileFault::system(&self.path, "sync the disk", errno))
     }
 }

@@ -130,3 +130,57 @@ fn replaced_whole_with_mode_kept() {
     }
     assert_eq!(opened.all_names().unwrap().len(), 2, "no leftover");
 }
+
+/// One login's folders: one that somebody put in the place of another, or opened to others, is seen after they were
+/// closed; until then, whatever happens to a name, what was checked is used.
+#[test]
+fn a_login_looks_again_at_folders_that_it_has_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for (folder, contents) in [("here", "old"), ("new", "new")] {
+        fs::create_dir(path(folder)).unwrap();
+        fs::write(path(folder).join("file"), contents).unwrap();
+    }
+    symlink(path("here"), path("link")).unwrap();
+    let folders = Folders::of_one_login();
+    let read = |name: &str| folders.read(&path(name), 100, Audience::Everyone).map_err(|why| why.to_string());
+    assert_eq!(read("here/file").unwrap(), b"old");
+    assert_eq!(read("link/../here/./file").unwrap(), b"old");
+    assert_eq!(folders.folder(&path("here")).unwrap().names().unwrap(), ["file"]);
+    folders.close();
+    assert_eq!(read("here/file").unwrap(), b"old");
+
+    fs::rename(path("here"), path("old")).unwrap();
+    fs::rename(path("new"), path("here")).unwrap();
+    assert_eq!(read("here/file").unwrap(), b"old");
+    folders.close();
+    assert_eq!(read("here/file").unwrap(), b"new");
+    assert_eq!(read("link/file").unwrap(), b"new");
+
+    fs::set_permissions(path("here"), Permissions::from_mode(0o777)).unwrap();
+    folders.close();
+    assert!(read("here/file").unwrap_err().contains("group or others may write"));
+    fs::set_permissions(path("here"), Permissions::from_mode(0o755)).unwrap();
+    fs::remove_dir_all(path("here")).unwrap();
+    folders.close();
+    assert!(read("here/file").unwrap_err().contains("no such file"));
+    symlink(path("old"), path("here")).unwrap();
+    assert_eq!(read("here/file").unwrap(), b"old", "a link in the place of a folder is followed");
+}
+
+/// A file that is not as long as it said when it was opened is read to its end all the same.
+#[test]
+fn a_file_is_read_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    for length in [0, 1, 4095, 4096, 4097, 20_000] {
+        fs::write(&path, vec![b'x'; length]).unwrap();
+        assert_eq!(read(&path, 20_000, Audience::Everyone).unwrap().len(), length);
+        for said in [0, 1, 4096, 30_000] {
+            let (file, mut stat) = Folders::forgotten().file_and_stat(&path, Audience::Everyone).unwrap();
+            stat.st_size = said;
+            assert_eq!(read_all(file, &stat, &path, 20_000).unwrap().len(), length, "{said}");
+        }
+    }
+    assert!(matches!(read(&path, 19_999, Audience::Everyone), Err(FileFault::TooLarge { .. })));
+}

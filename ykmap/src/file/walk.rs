@@ -1,19 +1,23 @@
 //! Following a path on open descriptors, every folder and link on the way checked.
 
+use super::folders::Folders;
 use super::{FileFault, Folder, kind, open_at, owned, root, stat};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, OFlags, Stat};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Links followed on one path before it is called a loop, as the kernel does.
 const MOST_LINKS: usize = 40;
 
 /// A path being followed, one name at a time.
-pub(super) struct Walk {
+pub(super) struct Walk<'f> {
+    /// Where folders are remembered.
+    pub(super) folders: &'f Folders,
     /// The folder reached so far, and where that is.
-    pub(super) fd: OwnedFd,
+    pub(super) fd: Arc<OwnedFd>,
     pub(super) here: PathBuf,
     /// Names still to go, the last first.
     pub(super) ahead: Vec<OsString>,
@@ -22,14 +26,18 @@ pub(super) struct Walk {
     pub(super) passed_over: Option<Vec<FileFault>>,
 }
 
-impl Walk {
-    pub(super) fn begin(path: &Path) -> Result<Self, FileFault> {
+impl<'f> Walk<'f> {
+    pub(super) fn begin(folders: &'f Folders, path: &Path) -> Result<Self, FileFault> {
         if !path.is_absolute() {
             return Err(FileFault::NotAbsolute(path.to_owned()));
         }
-        let mut walk =
-            Self { fd: root()?, here: PathBuf::from("/"), ahead: Vec::new(), links: 0, passed_over: None };
-        walk.push(path);
+        let (fd, here) = match folders.nearest(path) {
+            Some(nearest) => nearest,
+            None => (Arc::new(root()?), PathBuf::from("/")),
+        };
+        let ahead = path.strip_prefix(&here).unwrap_or(path).to_owned();
+        let mut walk = Self { folders, fd, here, ahead: Vec::new(), links: 0, passed_over: None };
+        walk.push(&ahead);
         Ok(walk)
     }
 
@@ -41,11 +49,14 @@ impl Walk {
         }));
     }
 
-    /// The folder that was reached, opened for reading: a descriptor of O_PATH can be neither listed, locked nor
-    /// synced.
+    /// The folder that was reached. One that may be remembered is opened for reading when somebody does that.
     pub(super) fn arrive(self) -> Result<Folder, FileFault> {
-        let fd = open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.here)?;
-        Ok(Folder::opened(fd, self.here))
+        let fd = if self.folders.remembers() {
+            self.fd
+        } else {
+            Arc::new(open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.here)?)
+        };
+        Ok(Folder::opened(fd, self.here, self.folders.me()))
     }
 
     /// Ends the walk, or goes on and remembers why it should not.
@@ -69,30 +80,27 @@ impl Walk {
         let stat = stat(&entry, &path)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                if let Err(fault) = owned(&stat, &path) {
+                for fault in unsafe_folder(&stat, &path, self.folders.me()) {
                     self.object(fault)?;
                 }
-                // In a sticky folder such as /tmp others may add names but not change ours.
-                let sticky = stat.st_mode & 0o1000 != 0;
-                if stat.st_mode & 0o022 != 0 && !sticky {
-                    let mode = stat.st_mode & 0o7777;
-                    self.object(FileFault::Writable { path: path.clone(), folder: true, mode })?;
+                let up = name == "..";
+                self.here = if up { self.here.parent().map(Path::to_owned).unwrap_or(path) } else { path };
+                self.fd = Arc::new(entry);
+                if !up {
+                    self.folders.remember(&self.here, &self.fd, &stat);
                 }
-                self.here =
-                    if name == ".." { self.here.parent().map(Path::to_owned).unwrap_or(path) } else { path };
-                self.fd = entry;
                 Ok(())
             }
             FileType::Symlink => {
                 self.links = self.links.saturating_add(1);
-                if self.links > MOST_LINKS || owned(&stat, &path).is_err() {
+                if self.links > MOST_LINKS || owned(&stat, &path, self.folders.me()).is_err() {
                     return Err(FileFault::Link(path));
                 }
                 let target = rustix::fs::readlinkat(&entry, "", Vec::new())
                     .map_err(|errno| FileFault::system(&path, "read the link", errno))?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                 if target.is_absolute() {
-                    (self.fd, self.here) = (root()?, PathBuf::from("/"));
+                    (self.fd, self.here) = (Arc::new(root()?), PathBuf::from("/"));
                 }
                 self.push(&target);
                 Ok(())
@@ -100,4 +108,13 @@ impl Walk {
             other => Err(FileFault::Kind { path, found: kind(other), wanted: "a folder" }),
         }
     }
+}
+
+/// What the owner and mode of a folder have against it: somebody else could change what is in it.
+pub(super) fn unsafe_folder(stat: &Stat, path: &Path, me: u32) -> impl Iterator<Item = FileFault> {
+    let mode = stat.st_mode & 0o7777;
+    // In a sticky folder such as /tmp others may add names but not change ours.
+    let writable = mode & 0o022 != 0 && mode & 0o1000 == 0;
+    let writable = writable.then(|| FileFault::Writable { path: path.to_owned(), folder: true, mode });
+    owned(stat, path, me).err().into_iter().chain(writable)
 }

@@ -7,7 +7,7 @@
 
 use super::slots::{FILE, SLOT, Slots, State};
 use crate::Fault;
-use crate::file::{self, Audience, FileFault, Folder, LOCK_POLL};
+use crate::file::{self, Audience, FileFault, Folder, LOCK_POLL, is_the_end};
 use rustix::fs::{FlockOperation, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
@@ -274,7 +274,13 @@ pub(super) fn read(file: &File, path: &Path, token: &PublicId) -> Result<Slots, 
     while let Some(rest) = contents.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, length as u64) {
             Ok(0) => break,
-            Ok(count) => length = length.saturating_add(count),
+            Ok(count) => {
+                let asked = rest.len();
+                length = length.saturating_add(count);
+                if is_the_end(count, asked, length, FILE) {
+                    break;
+                }
+            }
             Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
             Err(why) => return Err(FileFault::system(path, "read", why).into()),
         }

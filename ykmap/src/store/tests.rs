@@ -9,6 +9,7 @@ mod twins;
 
 use super::slots::{BLOCK, SLOT, new_file};
 use super::*;
+use crate::file;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -81,7 +82,12 @@ impl Host {
 
 fn open(folder: &Path) -> Store {
     let (folder, store_key) = (folder.to_owned(), folder.join("store.key"));
-    Store { folder, store_key, locking: Locking { wait: Duration::ZERO, undisturbed: plainly } }
+    Store {
+        folder,
+        store_key,
+        locking: Locking { wait: Duration::ZERO, undisturbed: plainly },
+        folders: Arc::new(Folders::forgotten()),
+    }
 }
 
 /// The same, with patience.
