@@ -1,5 +1,6 @@
 //! `ykmap doctor`: what it says of a host that is well, and of one thing wrong at a time. One topic a file.
 
+mod access;
 mod around;
 mod blind;
 mod examples;

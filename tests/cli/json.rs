@@ -97,7 +97,7 @@ fn doctor() {
     fs::create_dir(&pam).unwrap();
     let pam = pam.to_str().unwrap();
     let said = desk.ykmap(&["--json", "doctor", "--pam-dir", pam, "bob"]).exits(2).json();
-    names(&said, &["errors", "warnings", "findings"]);
+    names(&said, &["errors", "warnings", "findings", "access"]);
     let findings = said["findings"].as_array().unwrap();
     let count = |level: &str| Value::from(findings.iter().filter(|it| it["level"] == level).count());
     assert_eq!((&said["errors"], &said["warnings"]), (&1.into(), &count("warning")));

@@ -58,13 +58,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     let mut report = Report::default();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
-    let (lines, services) = pam::look(&mut report, &pam_dirs, sshd::key_first(&sshd_config));
+    let (lines, looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
     if let Some(user) = own::asked_for() {
-        return own::run(context, lines, &user);
+        return own::run(context, lines, &looked, &user);
     }
-    if services.iter().any(|service| service == "sshd") {
-        sshd::look(&mut report, &sshd_config, args.sshd_config.is_some());
+    if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
+        sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service);
     }
+    let services: Vec<_> = looked.iter().map(|service| service.name.clone()).collect();
     module::look(&mut report, &lines);
     let (own, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(own::is_own);
     let found = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
@@ -75,7 +76,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     clock::look(&mut report, &found.cases);
     let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
-    follow(&mut report, found, &args.users);
+    follow(&mut report, found, &args.users, &looked);
     own::look(&mut report, &own, &pam_dirs, &args.users);
     for user in args.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
@@ -84,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 }
 
 /// Stores, mappings and users by these settings.
-fn follow(report: &mut Report, Found { cases, lost }: Found, users: &[String]) {
+fn follow(report: &mut Report, Found { cases, lost }: Found, users: &[String], services: &[pam::Looked]) {
     let mut stores = Vec::new();
     for case in &cases {
         report.commands_with(case.config.as_deref());
@@ -97,7 +98,7 @@ fn follow(report: &mut Report, Found { cases, lost }: Found, users: &[String]) {
     for user in users {
         for (case, seen) in cases.iter().zip(&stores) {
             report.commands_with(case.config.as_deref());
-            user::look(report, case, seen.as_ref(), user);
+            user::look(report, case, seen.as_ref(), user, services);
         }
         for why in &lost {
             user::lost(report, user, why);

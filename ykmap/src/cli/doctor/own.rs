@@ -1,7 +1,7 @@
 //! Lines whose `config=` has `%u`: each user has settings of their own, and the application runs as that user. They are
 //! judged by a doctor that runs as that user, too: who may read and own what depends on it.
 
-use super::pam::Line;
+use super::pam::{Line, Looked};
 use super::report::{Level, Report, Room};
 use crate::cli::Context;
 use serde_json::Value;
@@ -146,10 +146,10 @@ fn owner(config: &Path) -> Option<(u32, u32)> {
 }
 
 /// That nothing but the lines of each user's own is to be looked at, as that user.
-pub(super) fn run(context: &Context, lines: Vec<Line>, user: &str) -> crate::cli::Done {
+pub(super) fn run(context: &Context, lines: Vec<Line>, services: &[Looked], user: &str) -> crate::cli::Done {
     let mut report = Report::default();
     let found = super::settings::look(&mut report, None, of_user(lines, user), true);
     super::settings::files(&mut report, &found.cases);
-    super::follow(&mut report, found, &[user.to_owned()]);
+    super::follow(&mut report, found, &[user.to_owned()], services);
     report.tell(context.json, &[], false)
 }

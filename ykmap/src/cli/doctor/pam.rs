@@ -1,19 +1,26 @@
 //! pam.d: which services ask for a YubiKey, whether it counts, and what their lines say to the module.
 
+mod access;
+mod account;
 mod control;
-mod judge;
+mod findings;
+mod lines;
+mod role;
 mod service;
-mod stack;
+mod walk;
 mod words;
 
 use super::report::{Level, Report, Room};
 use crate::cli::out;
-use judge::{Judge, Remarks};
+pub(super) use access::{Access, Front, Methods, Row, Step, in_words};
+use findings::{Findings, StackAnalysis};
+pub(super) use role::Factors;
 use service::{Entry, Folders, Kind, Place, What};
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::rc::Rc;
+pub(super) use walk::Listing;
 use ykmap::file::{self, Audience};
 use ykmap::options::{Options, nearest};
 
@@ -40,12 +47,43 @@ impl Line {
     }
 }
 
-/// Looks at all services. `key_first` is whether sshd lets nobody come to its service without an ssh key. Gives the lines that load the module.
-pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) -> (Vec<Line>, Vec<String>) {
+/// A service that asks for a YubiKey, and who can get in by it with what.
+pub(super) struct Looked {
+    pub(super) name: String,
+    pub(super) access: Access,
+    /// For whom something is asked before, and the classes of users.
+    pub(super) fronts: Vec<(Front, Vec<Row>)>,
+    /// The lines that load the module.
+    ours: Vec<String>,
+}
+
+impl Looked {
+    /// The ways in for users who are not listed, if this service has this line and lets some of them in.
+    pub(super) fn ways_of_unlisted(&self, line: &str) -> Option<String> {
+        if !self.ours.iter().any(|own| own == line) {
+            return None;
+        }
+        let rows = self.fronts.iter().flat_map(|(front, rows)| {
+            let unlisted = rows.iter().filter(|row| row.listing == Listing::NotListed);
+            let shown = self.access.shown(&unlisted.cloned().collect::<Vec<_>>());
+            let whom = front.condition.as_ref().map(|it| format!("Match {it}, ")).unwrap_or_default();
+            let open = shown.into_iter().filter(|row| !row.ways.is_empty());
+            open.map(move |row| format!("{whom}{}: {}", row.who, in_words(&row.ways)))
+        });
+        let rows = rows.collect::<Vec<_>>().join("; ");
+        (!rows.is_empty()).then(|| format!("{} ({rows})", self.name))
+    }
+}
+
+/// Looks at all services. `sshd` is what sshd asks for before its lines. Gives the lines that load the module, and the
+/// services that do.
+pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> (Vec<Line>, Vec<Looked>) {
     let usual = || FOLDERS.iter().map(PathBuf::from).collect();
     let folders = Folders(if folders.is_empty() { usual() } else { folders.to_vec() });
     let all: Vec<_> = folders.names().iter().map(|name| folders.service(name)).collect();
-    let (mut lines, mut remarks, mut names) = (Vec::new(), Remarks::new(), Vec::new());
+    let (mut lines, mut found, mut looked) = (Vec::new(), Findings::new(), Vec::<Looked>::new());
+    let other = all.iter().find(|service| service.name == "other");
+    let plain = [Front::plain()];
     let mut files = HashSet::new();
     let mut unread = false;
     for service in all.iter().filter(|service| service.concerns_us()) {
@@ -65,15 +103,23 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) ->
         if !service.unread.is_empty() || (whole && included && !(has(Kind::Auth) && has(Kind::Account))) {
             continue;
         }
+        let access = Access::new(service, other);
+        let fronts = if service.name == "sshd" { sshd } else { &plain };
+        let rows = |front: &Front| Some((front.clone(), access.rows(front)?));
+        let fronts: Vec<_> = fronts.iter().filter_map(rows).collect();
+        let findings = &mut found;
+        StackAnalysis { service, access: &access, fronts: &fronts, always_fails: false, findings }.all();
         if whole && service.entries.iter().any(Entry::is_ours) {
-            names.push(service.name.clone());
+            let ours = service.entries.iter().filter(|entry| entry.is_ours());
+            let ours = ours.map(|entry| entry.place.to_string()).collect();
+            looked.push(Looked { name: service.name.clone(), access, fronts, ours });
         }
-        Judge { service, key_first, hopeless: false, remarks: &mut remarks }.all();
     }
-    for ((kind, place, what, change, level), services) in remarks {
+    for ((kind, place, what, change, level), services) in found {
         let what = format!("{}: {kind}: {what}", shortened(&services, "service"));
         report.add(Room::Pam, level, place, what, change);
     }
+    let names: Vec<_> = looked.iter().map(|service| service.name.clone()).collect();
     let mut files: Vec<Rc<_>> = files.into_iter().collect();
     files.sort_unstable();
     for file in files {
@@ -115,7 +161,27 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], key_first: bool) ->
     } else {
         report.good(Room::Pam, "", format!("asked for a YubiKey: {}", shortened(&names, "service")));
     }
-    (lines, names)
+    shown(report, &looked);
+    (lines, looked)
+}
+
+/// Leaves in the report who can get in with what; services of which the same holds are one.
+fn shown(report: &mut Report, looked: &[Looked]) {
+    let mut tables = Vec::<(Vec<String>, Option<String>, Vec<_>)>::new();
+    for service in looked {
+        for (front, rows) in &service.fronts {
+            let shown = service.access.shown(rows);
+            let same =
+                tables.iter_mut().find(|(_, condition, own)| *condition == front.condition && *own == shown);
+            match same {
+                Some((names, ..)) => names.push(service.name.clone()),
+                None => tables.push((vec![service.name.clone()], front.condition.clone(), shown)),
+            }
+        }
+    }
+    for (names, condition, rows) in tables {
+        report.access(names, condition, rows.into_iter().map(|row| (row.who, row.ways)).collect());
+    }
 }
 
 pub(super) fn shortened(names: &[String], of: &str) -> String {

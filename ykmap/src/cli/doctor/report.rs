@@ -1,5 +1,6 @@
 //! What the doctor found, and how it is told.
 
+use super::pam::{in_words, shortened};
 use crate::cli::{Context, Done, Failure, out};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
@@ -98,6 +99,16 @@ pub(super) struct Report {
     unread: Vec<String>,
     /// How the command is called for the settings that are looked at, if these are not the usual ones.
     command: Option<String>,
+    access: Vec<Table>,
+}
+
+/// Who can get in with what, by services that are alike.
+struct Table {
+    services: Vec<String>,
+    /// For whom, of the users of sshd.
+    condition: Option<String>,
+    /// Classes of users, and their ways in: what they show together.
+    rows: Vec<(String, Vec<Vec<String>>)>,
 }
 
 /// The verbs that advice may name.
@@ -156,6 +167,35 @@ impl Report {
         if self.said.insert((place.clone(), what.clone())) {
             let found = Finding { level: Level::Ok, place, what, change: String::new(), stays: false };
             self.rooms.entry(room).or_default().push(found);
+        }
+    }
+
+    /// Who can get in with what, by these services.
+    pub(super) fn access(
+        &mut self,
+        services: Vec<String>,
+        condition: Option<String>,
+        rows: Vec<(String, Vec<Vec<String>>)>,
+    ) {
+        let plain = |text: String| shown::line(&text).to_string();
+        let way = |way: Vec<String>| way.into_iter().map(plain).collect::<Vec<_>>();
+        let rows = rows.into_iter().map(|(who, ways)| (plain(who), ways.into_iter().map(way).collect()));
+        let services = services.into_iter().map(plain).collect();
+        self.access.push(Table { services, condition: condition.map(plain), rows: rows.collect() });
+    }
+
+    fn show_access(&self) {
+        if self.access.is_empty() {
+            return;
+        }
+        out::line("who gets in, and with what");
+        for Table { services, condition, rows } in &self.access {
+            let condition = condition.as_ref().map(|it| format!(" (Match {it})")).unwrap_or_default();
+            out::line(&format!("  {}{condition}", shortened(services, "service")));
+            let longest = rows.iter().map(|(who, _)| who.chars().count()).max().unwrap_or_default();
+            for (who, ways) in rows {
+                out::line(&format!("    {who:longest$}  {}", in_words(ways)));
+            }
         }
     }
 
@@ -236,7 +276,21 @@ impl Report {
                     })
                 })
                 .collect();
-            out::json(&json!({ "errors": errors, "warnings": warnings, "findings": findings }));
+            let access: Vec<_> = self
+                .access
+                .iter()
+                .map(|Table { services, condition, rows }| {
+                    let rows: Vec<_> =
+                        rows.iter().map(|(who, ways)| json!({ "who": who, "with": ways })).collect();
+                    json!({ "services": services, "match": condition, "rows": rows })
+                })
+                .collect();
+            out::json(&json!({
+                "errors": errors,
+                "warnings": warnings,
+                "findings": findings,
+                "access": access,
+            }));
         } else {
             for (room, findings) in &self.rooms {
                 out::line(room.name());
@@ -247,6 +301,7 @@ impl Report {
                     out::line(&format!("  {:8} {}", it.level.name(), parts.join(": ")));
                 }
             }
+            self.show_access();
             if !services.is_empty() && (errors > 0 || asked_about) {
                 let which: String = if services.len() > MOST_TAGS {
                     " SYSLOG_FACILITY=10".to_owned() // authpriv

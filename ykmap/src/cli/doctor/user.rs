@@ -1,5 +1,6 @@
 //! One user: whether they are listed, with which tokens, and how each of these stands.
 
+use super::pam::Looked;
 use super::report::{Level, Report, Room};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
@@ -22,8 +23,8 @@ pub(super) fn not_asked(report: &mut Report, user: &str) {
 }
 
 /// One user by one case. Whatever is found, there is a row with their name. To be looked at last.
-pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str) {
-    let who = Who { user, place: mapping_of(&case.settings, user), case };
+pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str, services: &[Looked]) {
+    let who = Who { user, place: mapping_of(&case.settings, user), case, services };
     let tokens = match mapping::enrolment(&case.settings, user.as_bytes()) {
         Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {
             return who.unknown(report);
@@ -68,6 +69,7 @@ struct Who<'a> {
     user: &'a str,
     place: String,
     case: &'a Case,
+    services: &'a [Looked],
 }
 
 impl Who<'_> {
@@ -90,16 +92,30 @@ impl Who<'_> {
         let user = self.user;
         let by = |nullok: bool| {
             let lines = self.case.lines.iter().filter(|(_, own)| *own == nullok);
-            lines.map(|(line, _)| line.as_str()).collect::<Vec<_>>().join(", ")
+            lines.map(|(line, _)| line.as_str()).collect::<Vec<_>>()
         };
-        let (excusing, refusing) = (by(true), by(false));
+        let (excusing, refusing) = (by(true).join(", "), by(false));
         let change = format!("ykmap add {user}");
         if refusing.is_empty() && excusing.is_empty() {
             self.refused(report, &self.place, format!("{user} is not listed, and refused"), &change);
         }
+        // Other lines may let in whom these refuse.
+        let ways = |line: &str| {
+            let ways = self.services.iter().filter_map(|service| service.ways_of_unlisted(line));
+            ways.collect::<Vec<_>>().join(", ")
+        };
+        let (passable, refusing): (Vec<&str>, Vec<_>) =
+            refusing.into_iter().partition(|line| !ways(line).is_empty());
         if !refusing.is_empty() {
-            let what = format!("{user} is not listed, and refused by {refusing}");
+            let what = format!("{user} is not listed, and refused by {}", refusing.join(", "));
             self.refused(report, &self.place, what, &change);
+        }
+        for line in passable {
+            let what = format!(
+                "{user} is not listed: {line} refuses them, and other lines may let them in: by {}",
+                ways(line)
+            );
+            report.add(Room::User, Level::Note, &self.place, what, &change);
         }
         if !excusing.is_empty() {
             let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");

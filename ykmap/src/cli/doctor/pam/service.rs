@@ -97,6 +97,20 @@ impl Entry {
         name.strip_suffix(".so").unwrap_or(name)
     }
 
+    /// The module and its arguments as a line names them.
+    pub(crate) fn module_with_arguments(&self) -> String {
+        let What::Module { path, args } = &self.what else { return String::new() };
+        args.iter().fold(path.clone(), |text, arg| {
+            let arg = arg.to_string_lossy();
+            let arg = if arg.contains([' ', '\t']) {
+                format!("[{}]", arg.replace(']', "\\]"))
+            } else {
+                arg.into_owned()
+            };
+            format!("{text} {arg}")
+        })
+    }
+
     pub(crate) fn is_ours(&self) -> bool {
         self.module() == "pam_yubiotp"
     }

@@ -1,0 +1,337 @@
+//! Who can get in with what: one service, each class of user, every way through what the application asks before PAM,
+//! the auth lines and the account lines.
+
+use super::control::Answer;
+use super::role::{Factors, MOST_OTHERS, Role, role};
+use super::service::{Entry, Kind, Service};
+use super::walk::{self, End, Listing, Stack, Typed, Visit};
+use std::collections::HashSet;
+
+/// Of more questions that deliberate gates ask, the answers are left open.
+const MOST_QUESTIONS: usize = 4;
+
+/// How an application runs the auth lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Each prompt is shown, and gets an answer of its own.
+    Prompts,
+    /// One answer is given to every prompt: sshd's method `password`.
+    OneAnswer,
+}
+
+/// What an application asks for, one after another.
+#[derive(Debug, Clone)]
+pub(crate) struct Methods {
+    /// As it is written in its settings.
+    pub(crate) written: String,
+    /// What it proves by itself.
+    pub(crate) proofs: Factors,
+    /// How often it runs the auth lines, and how.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What stands in front of the lines in pam.d.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    /// For whom it is, as the settings of sshd say it; `None` for everybody else.
+    pub(crate) condition: Option<String>,
+    /// Where that is set.
+    pub(crate) place: String,
+    /// Any of these is enough.
+    pub(crate) methods: Vec<Methods>,
+    /// Somebody wrote these, rather than leaving it to the defaults.
+    pub(crate) explicit: bool,
+    /// The account lines are looked at.
+    pub(crate) use_pam: bool,
+    /// What gates are told of everybody whom this is for: a `Match Group` means the group that a gate asks about.
+    pub(crate) known: Vec<(String, bool)>,
+}
+
+impl Front {
+    /// Of applications that leave it all to the lines in pam.d.
+    pub(crate) fn plain() -> Self {
+        let methods = Methods { written: String::new(), proofs: Factors::NONE, steps: vec![Step::Prompts] };
+        Self {
+            condition: None,
+            place: String::new(),
+            methods: vec![methods],
+            explicit: false,
+            use_pam: true,
+            known: Vec::new(),
+        }
+    }
+}
+
+/// A class of users, and the ways in: each a smallest set of things to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) listing: Listing,
+    /// What the gates are told, in the order of [`Access::questions`].
+    pub(crate) gates: Vec<bool>,
+    pub(crate) ways: Vec<Factors>,
+}
+
+/// A row as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) who: String,
+    pub(crate) ways: Vec<Vec<String>>,
+}
+
+/// How one login differs from the usual.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Unusual {
+    pub(crate) one_answer: Option<Typed>,
+    pub(crate) ours: Option<Answer>,
+    pub(crate) strict: bool,
+    pub(crate) skips_auth: bool,
+}
+
+/// One service.
+pub(crate) struct Access {
+    pub(crate) auth: Stack,
+    pub(crate) account: Stack,
+    /// Modules that have a factor of their own.
+    others: Vec<String>,
+    /// What deliberate gates ask.
+    pub(crate) questions: Vec<String>,
+}
+
+impl Access {
+    /// `other` is the service that libpam takes kinds of lines from that this one has none of.
+    pub(crate) fn new(service: &Service, other: Option<&Service>) -> Self {
+        let (mut others, mut questions) = (Vec::new(), Vec::new());
+        let mut stack = |kind: Kind| {
+            let of = |service: &Service| {
+                service.entries.iter().filter(|entry| entry.kind == kind).cloned().collect::<Vec<Entry>>()
+            };
+            let mut entries = of(service);
+            if let (true, Some(other)) = (entries.is_empty(), other) {
+                entries = of(other);
+            }
+            let roles: Vec<_> = entries.iter().map(|entry| role(entry, &mut others)).collect();
+            for role in &roles {
+                if let Role::Gate { question, .. } = role
+                    && !questions.contains(&question.text)
+                    && questions.len() < MOST_QUESTIONS
+                {
+                    questions.push(question.text.clone());
+                }
+            }
+            Stack { entries, roles }
+        };
+        let (auth, account) = (stack(Kind::Auth), stack(Kind::Account));
+        Self { auth, account, others, questions }
+    }
+
+    /// Everything that somebody can show to the auth lines.
+    pub(crate) fn all(&self) -> Factors {
+        self.auth.roles.iter().fold(Factors::NONE, |all, role| {
+            all.and(match role {
+                Role::Ours { .. } => Factors::OTP,
+                Role::Password { .. } => Factors::PASSWORD,
+                Role::Other { factor, .. } => *factor,
+                _ => Factors::NONE,
+            })
+        })
+    }
+
+    /// Every way to answer the deliberate gates; all of them no, first.
+    pub(crate) fn assignments(&self) -> Vec<Vec<bool>> {
+        let count = u32::try_from(self.questions.len()).unwrap_or_default();
+        (0..1_u32 << count).map(|bits| (0..count).map(|bit| bits & (1 << bit) != 0).collect()).collect()
+    }
+
+    /// Those of them that are possible for whom this is for.
+    pub(crate) fn assignments_behind(&self, front: &Front) -> Vec<Vec<bool>> {
+        let mut all = self.assignments();
+        for (text, is_so) in &front.known {
+            if let Some(at) = self.questions.iter().position(|own| own == text) {
+                all.retain(|gates| gates.get(at) == Some(is_so));
+            }
+        }
+        all
+    }
+
+    /// Every end of a login. `None` if there are too many ways.
+    pub(crate) fn ends(
+        &self,
+        listing: Listing,
+        gates: &[bool],
+        has: Factors,
+        unusual: Unusual,
+    ) -> Option<HashSet<End>> {
+        let gate = |text: &str| {
+            let at = self.questions.iter().position(|own| own == text)?;
+            gates.get(at).copied()
+        };
+        let Unusual { one_answer, ours, strict, skips_auth } = unusual;
+        let visit = Visit { listing, has, gate: &gate, one_answer, ours, strict, skips_auth };
+        walk::ends(&self.auth, &self.account, &visit)
+    }
+
+    /// The same, for each answer of the gates.
+    pub(crate) fn any_ends(&self, listing: Listing, has: Factors, unusual: Unusual) -> Option<HashSet<End>> {
+        let mut all = HashSet::new();
+        for gates in self.assignments() {
+            all.extend(self.ends(listing, &gates, has, unusual)?);
+        }
+        Some(all)
+    }
+
+    fn step(&self, listing: Listing, gates: &[bool], has: Factors, step: Step) -> Option<HashSet<End>> {
+        let answers = match step {
+            Step::Prompts => vec![None],
+            Step::OneAnswer => {
+                [Typed::Wrong, Typed::Password, Typed::Otp, Typed::Both].map(Some).into_iter().collect()
+            }
+        };
+        let can = |typed: &Option<Typed>| match typed {
+            None | Some(Typed::Wrong) => true,
+            Some(Typed::Password) => has.has(Factors::PASSWORD),
+            Some(Typed::Otp) => has.has(Factors::OTP),
+            Some(Typed::Both) => has.has(Factors::PASSWORD.and(Factors::OTP)),
+        };
+        let mut all = HashSet::new();
+        for one_answer in answers.into_iter().filter(can) {
+            all.extend(self.ends(listing, gates, has, Unusual { one_answer, ..Unusual::default() })?);
+        }
+        Some(all)
+    }
+
+    /// Whether somebody who has this gets in by these methods.
+    fn lets_in(&self, listing: Listing, gates: &[bool], has: Factors, methods: &Methods) -> Option<bool> {
+        let Some((last, before)) = methods.steps.split_last() else {
+            let unusual = Unusual { skips_auth: true, ..Unusual::default() };
+            return Some(self.ends(listing, gates, has, unusual)?.iter().any(|end| end.yes));
+        };
+        for step in before {
+            if !self.step(listing, gates, has, *step)?.iter().any(|end| end.auth) {
+                return Some(false);
+            }
+        }
+        Some(self.step(listing, gates, has, *last)?.iter().any(|end| end.yes))
+    }
+
+    /// The ways in by these methods, for one class.
+    pub(crate) fn ways(
+        &self,
+        listing: Listing,
+        gates: &[bool],
+        front: &Front,
+        methods: &[Methods],
+    ) -> Option<Vec<Factors>> {
+        let mut ways = Vec::new();
+        for methods in methods {
+            if !front.use_pam {
+                ways.push(methods.proofs);
+                continue;
+            }
+            // What sshd itself wants proved, no module can be shown.
+            let all = if methods.steps.is_empty() { Factors::NONE } else { self.all() };
+            for has in all.without(Factors::PROOFS).subsets() {
+                let way = methods.proofs.and(has);
+                let known = |other: &Factors| way.has(*other);
+                if !ways.iter().any(known) && self.lets_in(listing, gates, way, methods)? {
+                    ways.push(way);
+                }
+            }
+        }
+        let smallest = |way: &Factors| !ways.iter().any(|other| other != way && way.has(*other));
+        let mut smallest: Vec<_> = ways.iter().copied().filter(smallest).collect();
+        smallest.sort_unstable_by_key(|way| (way.0.count_ones(), *way));
+        smallest.dedup();
+        Some(smallest)
+    }
+
+    /// Every class of users, and their ways in. `None` if there are too many to look at.
+    pub(crate) fn rows(&self, front: &Front) -> Option<Vec<Row>> {
+        let mut rows = Vec::new();
+        for listing in [Listing::Token, Listing::NoToken, Listing::NotListed] {
+            for gates in self.assignments_behind(front) {
+                let ways = self.ways(listing, &gates, front, &front.methods)?;
+                rows.push(Row { listing, gates, ways });
+            }
+        }
+        Some(rows)
+    }
+
+    fn names(&self, way: Factors) -> Vec<String> {
+        let fixed = Factors::NAMES.iter().map(|name| (*name).to_owned());
+        let others = self.others.iter().enumerate().filter_map(|(at, name)| {
+            let last = usize::try_from(MOST_OTHERS).ok()?.checked_sub(1)?;
+            match at.cmp(&last) {
+                std::cmp::Ordering::Less => Some(name.clone()),
+                std::cmp::Ordering::Equal if self.others.len() > at.saturating_add(1) => {
+                    Some("another module".to_owned())
+                }
+                std::cmp::Ordering::Equal => Some(name.clone()),
+                std::cmp::Ordering::Greater => None,
+            }
+        });
+        let named = fixed.chain(others).zip(0_u32..);
+        named.filter(|(_, bit)| way.has(Factors(1 << bit))).map(|(name, _)| name).collect()
+    }
+
+    /// The rows as they are shown: classes that have the same ways in are one, and gates that change nothing are not
+    /// named.
+    pub(crate) fn shown(&self, rows: &[Row]) -> Vec<Shown> {
+        let ways_of = |listing: Listing, gates: &[bool]| {
+            rows.iter().find(|row| row.listing == listing && row.gates == gates).map(|row| &row.ways)
+        };
+        let matters = |at: usize| {
+            rows.iter().any(|row| {
+                let mut flipped = row.gates.clone();
+                flipped.get_mut(at).into_iter().for_each(|gate| *gate = !*gate);
+                ways_of(row.listing, &flipped).is_some_and(|ways| *ways != row.ways)
+            })
+        };
+        let relevant: Vec<_> = (0..self.questions.len()).filter(|at| matters(*at)).collect();
+        let mut shown = Vec::<(Vec<Listing>, Vec<bool>, &Vec<Factors>)>::new();
+        let mut seen = HashSet::new();
+        for row in rows {
+            let gates = row.gates.iter().enumerate().map(|(at, gate)| *gate && relevant.contains(&at));
+            let gates: Vec<_> = gates.collect();
+            if !seen.insert((row.listing, gates.clone())) {
+                continue;
+            }
+            match shown.iter_mut().find(|(_, own, ways)| *own == gates && *ways == &row.ways) {
+                Some((listings, ..)) => listings.push(row.listing),
+                None => shown.push((vec![row.listing], gates, &row.ways)),
+            }
+        }
+        shown.sort_by_key(|(listings, gates, _)| (gates.clone(), listings.clone()));
+        let shown = shown.into_iter().map(|(listings, gates, ways)| {
+            let asked = relevant.iter().filter_map(|at| {
+                let when = if *gates.get(*at)? { "if" } else { "unless" };
+                Some(format!("{when} {}", self.questions.get(*at)?))
+            });
+            let listing = match listings.as_slice() {
+                [Listing::Token] => "has a usable token",
+                [Listing::NoToken] => "listed without a usable token",
+                [Listing::NotListed] => "not listed",
+                [Listing::NoToken, Listing::NotListed] => "no usable token, or not listed",
+                [Listing::Token, Listing::NoToken] => "listed",
+                [Listing::Token, Listing::NotListed] => "has a usable token, or not listed",
+                _ => "everybody",
+            };
+            let who = std::iter::once(listing.to_owned()).chain(asked).collect::<Vec<_>>().join(", ");
+            Shown { who, ways: ways.iter().map(|way| self.names(*way)).collect() }
+        });
+        shown.collect()
+    }
+
+    /// Ways in, in words.
+    pub(crate) fn in_words(&self, ways: &[Factors]) -> String {
+        in_words(&ways.iter().map(|way| self.names(*way)).collect::<Vec<_>>())
+    }
+}
+
+/// Ways in, in words.
+pub(crate) fn in_words(ways: &[Vec<String>]) -> String {
+    if ways.is_empty() {
+        return "no way in".to_owned();
+    }
+    let way = |names: &Vec<String>| if names.is_empty() { "nothing".to_owned() } else { names.join(" + ") };
+    ways.iter().map(way).collect::<Vec<_>>().join(", or ")
+}
