@@ -73,7 +73,7 @@ fn without_auth(options: Options, user: &[u8]) -> Outcome {
     let config = options.config.map(|config| config_of(config, user)).transpose();
     let listed = config
         .and_then(|config| settings(config.as_deref(), options.given))
-        .and_then(|settings| mapping::enrolment(&settings, user));
+        .and_then(|settings| mapping::enrolment(&settings, user, options.nullok));
     match listed {
         Ok(Enrolment::NotListed) => Outcome::Excused,
         Ok(Enrolment::Listed(_)) => Outcome::NotAcceptedHere,
@@ -145,9 +145,9 @@ enum Tokens {
 }
 
 impl Tokens {
-    fn settled(self) -> Result<Enrolment, Fault> {
+    fn settled(self, nullok: bool) -> Result<Enrolment, Fault> {
         match self {
-            Self::Found(found) => found?.settle(),
+            Self::Found(found) => found?.settle(nullok),
             Self::Settled(enrolment) => Ok(enrolment),
         }
     }
@@ -167,7 +167,7 @@ impl Login {
     fn run(&self, host: &mut impl Handle, mut tokens: Tokens) -> Result<Outcome, Fault> {
         let mut questions = Questions::default();
         if self.nullok {
-            let enrolment = match tokens.settled() {
+            let enrolment = match tokens.settled(self.nullok) {
                 Ok(enrolment) => enrolment,
                 Err(fault) => return self.ask_in_vain(host, &mut questions, self.settings.tries, fault),
             };
@@ -184,7 +184,7 @@ impl Login {
                 // A password and no OTP: nothing is decided by it.
                 Some(answer) if only || otp::readings(&answer).is_ok() => {
                     questions.answered_elsewhere();
-                    let judged = tokens.settled().and_then(|enrolment| {
+                    let judged = tokens.settled(self.nullok).and_then(|enrolment| {
                         let outcome = self.judge(host, &enrolment, &answer, Source::Stacked)?;
                         Ok((outcome, enrolment))
                     });
@@ -211,7 +211,7 @@ impl Login {
                 Ok(answer) => answer,
                 Err(code) => return Ok(Outcome::ConversationFailed(code)),
             };
-            let judged = tokens.settled().and_then(|enrolment| {
+            let judged = tokens.settled(self.nullok).and_then(|enrolment| {
                 let outcome = self.judge(host, &enrolment, &answer, source)?;
                 Ok((outcome, enrolment))
             });

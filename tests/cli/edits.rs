@@ -231,3 +231,20 @@ fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
     desk.map("");
     desk.verify("alice", &key.press()).exits(2).notes("is empty");
 }
+
+/// Whoever adds, looks for or removes a user hears of another spelling that is listed.
+#[test]
+fn other_spellings_are_named() {
+    let desk = Desk::new();
+    desk.map("# people\nalice:vvcb\nJ\u{fc}rgen:vvcd\n");
+    let place = |line| format!("authorized_yubikeys: line {line}: may list this user in another spelling");
+    desk.ykmap(&["list", "Alice"]).exits(0).notes(&place(2));
+    desk.ykmap(&["list", "EX+alice"]).exits(0).notes(&place(2));
+    desk.ykmap(&["remove", "Alice"]).exits(2).notes(&place(2));
+    desk.ykmap(&["add", "jurgen", "vvce"]).exits(0).notes(&place(3));
+    desk.ykmap(&["add", "Alice", "vvcf"]).exits(0).notes(&place(2));
+    assert_eq!(desk.mapping(), "# people\nalice:vvcb\nJ\u{fc}rgen:vvcd\njurgen:vvce\nAlice:vvcf\n");
+    desk.ykmap(&["check"]).says("line 5: note: Alice may be alice of line 2");
+    let again = desk.ykmap(&["add", "Alice", "vvcf"]).exits(0);
+    assert!(!again.err.contains("another spelling"), "listed as spelt: {again:?}");
+}

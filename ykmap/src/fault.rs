@@ -68,6 +68,22 @@ pub enum Fault {
         /// What is wrong with it.
         why: BadLine,
     },
+    /// With one file a user: another user's, who may be this one in another spelling.
+    #[error(
+        "{path}: may be this user's in another spelling: if it is, name it as the login spells the user (user= in the log); if not, add a file for that spelling"
+    )]
+    OtherFile {
+        /// The file, or a folder above it.
+        path: PathBuf,
+    },
+    /// `nullok`, and a name that it cannot excuse.
+    #[error(
+        "{path}: does not list the user, and nullok excuses only names of plain ASCII without blanks: list the user in this spelling, with a token or without one"
+    )]
+    NotPlain {
+        /// The mapping.
+        path: PathBuf,
+    },
     /// The mapping names a token that the store has no key for.
     #[error(
         "{path}: no key for token {token} in the store: import it (ykmap key import FILE); if the id is wrong, mend it where it stands"
@@ -272,6 +288,8 @@ impl Fault {
             | Self::NoStoreKey { path }
             | Self::NoStore { path }
             | Self::Mapping { path, .. }
+            | Self::OtherFile { path }
+            | Self::NotPlain { path }
             | Self::NoKey { path, .. }
             | Self::Key { path, .. }
             | Self::StoreKey { path, .. }

@@ -1,12 +1,13 @@
 //! Reading the mapping of this host, without NSS.
 
 use crate::Fault;
-use crate::file::{self, Audience, FileFault, is_the_end};
+use crate::file::{self, Audience, FileFault, Folder, is_the_end};
 use crate::settings::Settings;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Search};
+use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Search, Unlisted};
 
 /// The longest mapping that is read: some ten million users.
 const LIMIT: u64 = 512 << 20;
@@ -27,22 +28,31 @@ pub fn path_of(setting: &str, user: &str) -> Result<PathBuf, Fault> {
     Ok(PathBuf::from(setting.replace("%u", user)))
 }
 
-/// Which tokens `user` has, of those whose length the settings allow.
+/// Which tokens `user` has, of those whose length the settings allow. [`Enrolment::NotListed`] with `nullok` excuses
+/// the user.
 ///
 /// With `%u` in the setting, a user without a file of their own is not listed.
 ///
 /// # Errors
-/// The file cannot be used, a line of the user's has an error, or nothing is theirs and some line has an error, or
-/// another spelling of their name: it might be the one that they are looked for in.
-pub fn enrolment(settings: &Settings, user: &[u8]) -> Result<Enrolment, Fault> {
-    look_up(settings, user)?.settle()
+/// The file cannot be used, or a line of the user's has an error. Or nothing is theirs, and something keeps that from
+/// being known: see [`LookUp::settle`].
+pub fn enrolment(settings: &Settings, user: &[u8], nullok: bool) -> Result<Enrolment, Fault> {
+    look_up(settings, user)?.settle(nullok)
 }
 
 /// What a quick look found; whoever was not found is not known to be missing yet.
 pub struct LookUp {
     found: Enrolment,
-    /// The file, its length and the user, if every line must be read to know that nothing is theirs.
-    unsettled: Option<(File, usize, PathBuf, Vec<u8>)>,
+    unsettled: Option<Unsettled>,
+}
+
+/// What must be read to know that nothing is the user's.
+struct Unsettled {
+    user: Vec<u8>,
+    /// The setting.
+    mapping: String,
+    /// What was searched, with its length; `None` if the user has no file of their own.
+    searched: Option<(File, usize, PathBuf)>,
 }
 
 /// The first half of [`enrolment`]. It takes the same time whether the user is listed or not, so it is what a login
@@ -58,10 +68,12 @@ pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
         Err(_) if per_user => return Err(Fault::UserInPath { template: setting.to_owned() }),
         Err(_) => PathBuf::from(setting),
     };
+    let unsettled = |searched| {
+        let unsettled = Unsettled { user: user.to_vec(), mapping: setting.to_owned(), searched };
+        LookUp { found: Enrolment::NotListed, unsettled: Some(unsettled) }
+    };
     let (mut file, stat) = match settings.folders.file_and_stat(&path, Audience::Everyone) {
-        Err(FileFault::Missing(missing)) if per_user && missing == path => {
-            return Ok(LookUp { found: Enrolment::NotListed, unsettled: None });
-        }
+        Err(FileFault::Missing(missing)) if per_user && missing == path => return Ok(unsettled(None)),
         opened => opened.map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))?,
     };
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
@@ -75,30 +87,64 @@ pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
             let allowed = tokens.into_iter().filter(|id| settings.allows(id)).collect();
             Ok(LookUp { found: Enrolment::Listed(allowed), unsettled: None })
         }
-        Ok(Enrolment::NotListed) => {
-            Ok(LookUp { found: Enrolment::NotListed, unsettled: Some((file, size, path, user.to_vec())) })
-        }
+        Ok(Enrolment::NotListed) => Ok(unsettled(Some((file, size, path)))),
     }
 }
 
 impl LookUp {
-    /// The second half: for whoever was not found, every line is read.
+    /// The second half: of a user who was not found, everything is read that may mean them. With `nullok` they are
+    /// excused by it, by the rule of [`Unlisted`].
     ///
     /// # Errors
-    /// Some line has an error, or another spelling of the user's name.
-    pub fn settle(self) -> Result<Enrolment, Fault> {
-        if let Some((mut file, size, path, user)) = self.unsettled {
-            file.rewind().map_err(|why| FileFault::system(&path, "read it again", why))?;
-            let mut check = Check::not_found(&user);
-            whole_lines(&mut file, size, &path, |text| check.lines(text))?;
-            check.finish().map_err(|problem| Fault::Mapping {
-                path,
-                line: problem.line,
-                why: problem.why,
-            })?;
+    /// Some line has an error; a line or a file may mean the user in another spelling; the folder of the files cannot
+    /// be listed; or, with `nullok`, the name is not plain.
+    pub fn settle(self, nullok: bool) -> Result<Enrolment, Fault> {
+        if let Some(Unsettled { user, mapping, searched }) = self.unsettled {
+            if let Some((mut file, size, path)) = searched {
+                file.rewind().map_err(|why| FileFault::system(&path, "read it again", why))?;
+                let mut check = Check::not_found(&user);
+                whole_lines(&mut file, size, &path, |text| check.lines(text))?;
+                check.finish().map_err(|problem| Fault::Mapping {
+                    path,
+                    line: problem.line,
+                    why: problem.why,
+                })?;
+            }
+            check_others_files(&mapping, &user)?;
+            if nullok && !Unlisted::new(&user).is_plain() {
+                return Err(Fault::NotPlain { path: mapping.into() });
+            }
         }
         Ok(self.found)
     }
+}
+
+/// Where each user has a file, or a folder, of their own: that none of another name may mean `user`.
+fn check_others_files(setting: &str, user: &[u8]) -> Result<(), Fault> {
+    let names_users = |path: &&Path| path.to_str().is_some_and(|path| path.contains("%u"));
+    let Some(path) = Path::new(setting).ancestors().filter(names_users).last() else { return Ok(()) };
+    let (Some(folder), Some(template)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        return Ok(());
+    };
+    let folder = Folder::open(folder)?;
+    for name in folder.all_names()? {
+        let other = user_in(template, &name).filter(|other| other.as_bytes() != user);
+        if other.is_some_and(|other| Unlisted::new(user).may_mean(other.as_bytes())) {
+            return Err(Fault::OtherFile { path: folder.path().join(name) });
+        }
+    }
+    Ok(())
+}
+
+/// Which user the file `name` is of, where `template` names their files.
+fn user_in<'n>(template: &str, name: &'n str) -> Option<&'n str> {
+    let (before, _) = template.split_once("%u")?;
+    // It may be in there twice.
+    let users = template.matches("%u").count();
+    let others = template.len().checked_sub(users.checked_mul("%u".len())?)?;
+    let length = name.len().checked_sub(others)?.checked_div(users)?;
+    let user = name.strip_prefix(before)?.get(..length)?;
+    (template.replace("%u", user) == name).then_some(user)
 }
 
 /// The whole text of a mapping, for those who edit or list it.

@@ -117,7 +117,7 @@ fn every_row_of_the_table() {
     ];
     use PamResultCode::*;
     #[rustfmt::skip] // a table
-    let rows: [Row; 22] = [
+    let rows: [Row; 25] = [
         ("fine", "alice", &[], &[OTPS[0]], PAM_SUCCESS, 1, "accepted user=alice token=vvcb mode=offline service=test"),
         ("fine", "alice", &["nullok"], &[OTPS[0]], PAM_SUCCESS, 1, "accepted"),
         ("fine", "alice", &[], &["guess"], PAM_AUTH_ERR, 1, "too short to hold an OTP"),
@@ -128,7 +128,10 @@ fn every_row_of_the_table() {
         ("fine", "bob", &["nullok"], &[], PAM_IGNORE, 0, "excused user=bob"),
         ("fine", "bob", &["nullok", "always_prompt"], &["pw"], PAM_IGNORE, 1, "excused user=bob"),
         ("fine", "bob", &["nullok", "always_prompt", "use_first_pass"], &[], PAM_IGNORE, 0, "excused user=bob"),
-        ("fine", "Alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "line 1: lists this user in another spelling"),
+        ("fine", "Alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "line 1: may list this user in another spelling"),
+        ("fine", "EX+alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "line 1: may list this user in another spelling"),
+        ("fine", "bób", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "mapping: does not list the user, and nullok"),
+        ("fine", "bób", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "the mapping does not list the user"),
         ("fine", "alice", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "no tries left"),
         ("fine", "alice", &["tries=2"], &["x", OTPS[0]], PAM_SUCCESS, 2, "accepted"),
         ("fine", "bob", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "does not list the user (ykmap add); no tries left"),
@@ -404,6 +407,10 @@ fn account_excuses_with_nullok_whom_the_mapping_does_not_list() {
         ("bob", &[], PAM_AUTH_ERR),
         ("alice", &["nullok"], PAM_AUTH_ERR),
         ("carol", &["nullok"], PAM_AUTH_ERR),
+        ("Alice", &["nullok"], PAM_AUTHINFO_UNAVAIL),
+        ("EX/carol", &["nullok"], PAM_AUTHINFO_UNAVAIL),
+        ("bób", &["nullok"], PAM_AUTHINFO_UNAVAIL),
+        ("bób", &[], PAM_AUTH_ERR),
     ] {
         let mut host = Scripted::new(user, &[]);
         assert_eq!(place.account(&mut host, args), code, "{user} {args:?}");

@@ -52,7 +52,17 @@ fn whom_nullok_excuses() {
 fn another_spelling() {
     let host = Host::new();
     let mapping = host.place.path("authorized_yubikeys");
-    host.doctor(&["Alice"]).finds("error", "user", &mapping, &["another spelling"]);
+    for user in ["Alice", "EX+alice", "alice@ex.org"] {
+        host.doctor(&[user]).finds("error", "user", &mapping, &[user, "another spelling"]);
+    }
+    host.place.write("authorized_yubikeys", format!("alice:{}\n", host.key.public_id()), 0o644);
+    host.service("login", "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\n");
+    let visit = host.doctor(&["ren\u{e9}"]);
+    visit.finds("error", "user", &mapping, &["not listed, and refused by", "login:2", "plain ASCII"]);
+    assert!(
+        visit.findings.iter().all(|it| !it.to_string().contains("without a token (nullok)")),
+        "{visit:#?}"
+    );
 }
 
 #[test]
@@ -69,6 +79,13 @@ fn a_mapping_of_her_own() {
     let visit = host.doctor(&["alice", "bob"]);
     visit.finds("ok", "user", &host.place.path("users/alice"), &["enabled"]);
     visit.finds("error", "user", &host.place.path("users/bob"), &["bob is not listed"]);
+    let other = host.place.path("users/alice");
+    host.doctor(&["Alice"]).finds(
+        "error",
+        "user",
+        &host.place.path("users/Alice"),
+        &[&other.display().to_string()],
+    );
     host.doctor(&["../alice"]).finds("error", "user", Path::new(""), &["cannot be part of a path"]);
 }
 

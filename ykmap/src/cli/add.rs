@@ -56,6 +56,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if let Some(id) = ids.iter().find(|id| !settings.allows(id)) {
         return Err(Failure::Fault(format!("{id}: token_id_length in the settings rules it out")));
     }
+    let other_spelling = files::other_spelling(&settings, &args.user);
     let (new, others) = files::edit(&settings, &args.user, |text| {
         let known = match files::tokens_in(&settings, text, &args.user)? {
             Enrolment::Listed(known) => known,
@@ -76,7 +77,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             out::line(&format!("{} {did} token {id}", shown::text(&args.user)));
         }
     }
-    for note in others {
+    for note in others.into_iter().chain(other_spelling) {
         out::note(&note);
     }
     for id in &ids {

@@ -105,6 +105,7 @@ pub(crate) fn examine(
     found: &mut Vec<Finding>,
 ) -> usize {
     let mut owners: BTreeMap<PublicId, (String, usize)> = BTreeMap::new();
+    let mut spellings: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut users = 0_usize;
     for (number, line) in entries(text) {
         let mut say = |error, what| {
@@ -121,6 +122,15 @@ pub(crate) fn examine(
             }
         };
         users = users.saturating_add(1);
+        let (other, line) = spellings.entry(user.to_lowercase()).or_insert_with(|| (user.clone(), number));
+        if *other != user {
+            say(
+                false,
+                format!(
+                    "{user} may be {other} of line {line}: a login reads only the lines in its own spelling"
+                ),
+            );
+        }
         if ids.is_empty() {
             say(false, format!("{user} is listed without a token, and refused"));
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ykmap::file::{self, Folder};
 use ykmap::settings::Settings;
 use ykmap::{Fault, mapping};
-use yubiotp::mapping::{Enrolment, Search};
+use yubiotp::mapping::{BadLine, Enrolment, Search};
 use zeroize::Zeroizing;
 
 /// Permissions of a mapping that is new: everybody may read who owns which token.
@@ -54,6 +54,16 @@ pub(crate) fn tokens_in(settings: &Settings, text: &[u8], user: &str) -> Result<
         let path = mapping::path_of(&settings.mapping, user)?;
         Err(Fault::Mapping { path, line: problem.line, why: problem.why })
     })?)
+}
+
+/// The fault of a user who is listed in another spelling only, in words. `None` for everybody else.
+pub(crate) fn other_spelling(settings: &Settings, user: &str) -> Option<String> {
+    match mapping::enrolment(settings, user.as_bytes(), false) {
+        Err(fault @ (Fault::OtherFile { .. } | Fault::Mapping { why: BadLine::OtherSpelling, .. })) => {
+            Some(fault.to_string())
+        }
+        _ => None,
+    }
 }
 
 /// Every mapping there is: one, or with `%u` in the file's name one a user.

@@ -200,8 +200,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if rows.is_empty() {
         match &args.user {
             Some(user) => {
-                let user = shown::text(user);
-                out::note(&format!("{user} is not in the mapping: {} add {user}", context.ykmap()));
+                let name = shown::text(user);
+                out::note(&format!("{name} is not in the mapping: {} add {name}", context.ykmap()));
+                if let Some(other) = files::other_spelling(&settings, user) {
+                    out::note(&other);
+                }
             }
             None => out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap())),
         }

@@ -24,7 +24,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         if args.ids.is_empty() {
             let removed = mapping::remove(text, user, None);
             if removed.count == 0 {
-                return Err(Failure::Fault(format!("{name}: not in the mapping")));
+                let other = files::other_spelling(&settings, &args.user);
+                let other = other.map_or_else(String::new, |other| format!("; {other}"));
+                return Err(Failure::Fault(format!("{name}: not in the mapping{other}")));
             }
             return Ok((removed.text, false));
         }
@@ -43,7 +45,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::json(&json!({ "user": args.user, "removed": ids, "listed_without_tokens": listed_without }));
     } else if ids.is_empty() {
         out::line(&format!("{name} is not in the mapping any more"));
-        out::note("where nullok stands in pam.d they now log in without a token");
+        match ykmap::mapping::enrolment(&settings, user, true) {
+            Err(fault) => out::note(&format!("they are refused, with nullok too: {fault}")),
+            Ok(_) => out::note("with nullok in pam.d they now log in without a token"),
+        }
     } else {
         out::line(&format!("{name} no longer has {}", ids.join(", ")));
         if listed_without {

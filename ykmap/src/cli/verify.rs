@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         Some(otp) => Zeroizing::new(otp),
         None => files::input_line(&settings.prompt.replace("%u", &shown::text(&args.user).to_string()))?,
     };
-    let enrolment = mapping::enrolment(&settings, args.user.as_bytes())?;
+    let enrolment = mapping::enrolment(&settings, args.user.as_bytes(), false)?;
     let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment, plainly)?;
     if judgement.despite_answers {
         out::note(decide::DESPITE_ANSWERS);

@@ -89,18 +89,71 @@ pub(crate) fn in_the_way(lines: &[(&[u8], Line)], absent: &[u8]) -> Option<usize
     let in_the_way = |line: &Line| match line {
         Line::Nothing => false,
         Line::Bad => true,
-        Line::Entry { user, .. } => !absent.is_empty() && are_one(user, absent),
+        Line::Entry { user, .. } => are_one(user, absent),
     };
     lines.iter().position(|(_, line)| in_the_way(line)).map(|at| at + 1)
 }
 
-/// The same but for capitals, or but for a domain that one of the two has: `alice@domain`, `DOMAIN\alice`.
+/// Whether `nullok` can excuse this name at all.
+pub(crate) fn is_plain(name: &[u8]) -> bool {
+    !name.is_empty() && is_printable(name)
+}
+
+fn is_printable(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Whether two names may be one account's, with or without a domain.
 fn are_one(one: &[u8], other: &[u8]) -> bool {
-    let small = |name: &[u8]| name.to_ascii_lowercase();
-    let bare = |name: &[u8]| {
-        let name = name.rsplit(|byte| *byte == b'\\').next().unwrap_or_default();
-        small(name.split(|byte| *byte == b'@').next().unwrap_or_default())
+    let is_sign = |byte: &u8| b"!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~".contains(byte);
+    let parts = |name: &[u8]| name.split(is_sign).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    match (&parts(one)[..], &parts(other)[..]) {
+        ([name], parts) | (parts, [name]) => parts.iter().any(|part| are_alike(name, part)),
+        _ => {
+            let account = |name: &[u8]| {
+                let at = name.iter().position(|byte| *byte == b'@').unwrap_or(name.len());
+                parts(&name[..at]).pop().unwrap()
+            };
+            are_alike(&account(one), &account(other))
+        }
+    }
+}
+
+fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    let folded = |name: &[u8]| -> Vec<char> {
+        let text = String::from_utf8_lossy(name).to_lowercase().to_uppercase();
+        // Not of the whole text: where a word ends would decide about sigma.
+        text.chars().flat_map(char::to_lowercase).collect()
     };
-    let has_domain = |name: &[u8]| bare(name) != small(name);
-    small(one) == small(other) || (!(has_domain(one) && has_domain(other)) && bare(one) == bare(other))
+    match (is_printable(one), is_printable(other)) {
+        (true, true) => one.to_ascii_lowercase() == other.to_ascii_lowercase(),
+        (false, false) => folded(one) == folded(other),
+        (true, false) => becomes(&folded(other), one),
+        (false, true) => becomes(&folded(one), other),
+    }
+}
+
+/// Whether the second can be made of the first: each character that cannot be printed in ASCII stands for up to two.
+fn becomes(name: &[char], plain: &[u8]) -> bool {
+    // From the end: of which ends of `plain` the rest of the name can be made.
+    let mut fits: Vec<bool> = (0..=plain.len()).map(|at| at == plain.len()).collect();
+    for letter in name.iter().rev() {
+        fits = (0..=plain.len())
+            .map(|at| match letter {
+                '!'..='~' => {
+                    at < plain.len() && plain[at].to_ascii_lowercase() == *letter as u8 && fits[at + 1]
+                }
+                '\u{370}'..='\u{1cff}'
+                | '\u{2e80}'..='\u{a71f}'
+                | '\u{ac00}'..='\u{d7ff}'
+                | '\u{20000}'..
+                    if letter.is_alphabetic() =>
+                {
+                    false
+                }
+                _ => (at..=at + 2).any(|next| fits.get(next) == Some(&true)),
+            })
+            .collect();
+    }
+    fits[0]
 }

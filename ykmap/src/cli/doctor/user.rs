@@ -9,7 +9,7 @@ use crate::cli::list::State;
 use ykmap::settings::Mode;
 use ykmap::{Fault, mapping};
 use yubiotp::PublicId;
-use yubiotp::mapping::Enrolment;
+use yubiotp::mapping::{BadLine, Enrolment};
 
 /// Users who come by lines whose settings are not known.
 pub(super) fn lost(report: &mut Report, user: &str, why: &str) {
@@ -25,14 +25,18 @@ pub(super) fn not_asked(report: &mut Report, user: &str) {
 /// One user by one case. Whatever is found, there is a row with their name. To be looked at last.
 pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str, services: &[Looked]) {
     let who = Who { user, place: mapping_of(&case.settings, user), case, services };
-    let tokens = match mapping::enrolment(&case.settings, user.as_bytes()) {
+    let tokens = match mapping::enrolment(&case.settings, user.as_bytes(), false) {
         Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {
             return who.unknown(report);
         }
         Err(Fault::Mapping { path, line, why }) => {
             let what = format!("{user} is refused: {why}");
             let place = format!("{}:{line}", path.display());
-            return who.refused(report, &place, what, "mend the line (ykmap check finds all of them)");
+            let change = match why {
+                BadLine::OtherSpelling => format!("ykmap add {user}"),
+                _ => "mend the line (ykmap check finds all of them)".to_owned(),
+            };
+            return who.refused(report, &place, what, &change);
         }
         Err(Fault::File(_)) if report.has_errors(Room::Files) => {
             let what = format!("{user} is refused until that is mended (see files)");
@@ -43,9 +47,12 @@ pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: 
             return who.refused(report, &who.place, what, "");
         }
         Err(fault) => {
-            let why = fault.to_string();
-            let own = why.strip_prefix(&format!("{}: ", who.place)).unwrap_or(&why);
-            return who.refused(report, &who.place, format!("{user} is refused: {own}"), "mend that first");
+            let what = format!("{user} is refused: {}", who.own(&fault));
+            let change = match fault {
+                Fault::OtherFile { .. } => format!("ykmap add {user}"),
+                _ => "mend that first".to_owned(),
+            };
+            return who.refused(report, &who.place, what, &change);
         }
         Ok(Enrolment::NotListed) => return who.not_listed(report),
         Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
@@ -83,6 +90,12 @@ impl Who<'_> {
         }
     }
 
+    /// What a fault says, without the path if that is the user's mapping.
+    fn own(&self, fault: &Fault) -> String {
+        let why = fault.to_string();
+        why.strip_prefix(&format!("{}: ", self.place)).unwrap_or(&why).to_owned()
+    }
+
     fn unknown(&self, report: &mut Report) {
         let what = format!("{}: not known: not all was read (see rights)", self.user);
         report.add(Room::User, Level::Note, &self.place, what, "");
@@ -117,7 +130,13 @@ impl Who<'_> {
             );
             report.add(Room::User, Level::Note, &self.place, what, &change);
         }
-        if !excusing.is_empty() {
+        if excusing.is_empty() {
+            return;
+        }
+        if let Err(fault) = mapping::enrolment(&self.case.settings, user.as_bytes(), true) {
+            let what = format!("{user} is not listed, and refused by {excusing}: {}", self.own(&fault));
+            self.refused(report, &self.place, what, &change);
+        } else {
             let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");
             report.add(Room::User, Level::Note, &self.place, what, change);
         }
