@@ -302,25 +302,25 @@ fn links_in_the_store() {
 #[test]
 fn settings_that_are_none() {
     let with = |line: &'static str| {
-        move |path: &Path| fs::write(path, fs::read_to_string(path).unwrap() + line).unwrap()
+        move |path: &Path| fs::write(path, line.to_owned() + &fs::read_to_string(path).unwrap()).unwrap()
     };
     broken_file(
         config,
         with("nullok = true\n"),
-        "line 24: unknown field `nullok`, expected one of `mode`, `mapping`",
+        "line 1: unknown field `nullok`, expected one of `mode`, `mapping`",
     );
-    broken_file(config, with("tries = 0\n"), "line 24: tries is a number from 1 to 10");
+    broken_file(config, with("tries = 0\n"), "line 1: tries is a number from 1 to 10");
     broken_file(
         config,
         with("token_id_length = 13\n"),
-        "line 24: token_id_length is an even number of modhex characters",
+        "line 1: token_id_length is an even number of modhex characters",
     );
     broken_file(
         config,
         with("echo = \"yes\"\n"),
-        "line 24: invalid type: string \"yes\", expected a boolean",
+        "line 1: invalid type: string \"yes\", expected a boolean",
     );
-    broken_file(config, with("tries\n"), "line 24: ");
+    broken_file(config, with("tries\n"), "line 1: ");
     broken_file(config, |path| fs::remove_file(path).unwrap(), "no such file or folder");
 }
 

@@ -27,7 +27,7 @@ const TOP: [&str; 11] = [
     "debug",
     "online",
 ];
-const ONLINE: [&str; 15] = [
+const ONLINE: [&str; 16] = [
     "urls",
     "client_id",
     "api_key",
