@@ -46,4 +46,8 @@ impl Servers for TakingTheirTime<'_> {
     fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Fault {
         self.0.undecided(token, withheld, trail)
     }
+
+    fn accept_replays(&self) -> bool {
+        self.0.accept_replays()
+    }
 }

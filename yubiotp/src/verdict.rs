@@ -134,9 +134,7 @@ pub trait Servers {
     fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Self::Fault;
 
     /// Whether a site accepts that this host decides also where servers answered without deciding.
-    fn accept_replays(&self) -> bool {
-        false
-    }
+    fn accept_replays(&self) -> bool;
 }
 
 /// What asking validation servers came to. The trail says which server said or did what, and in how many milliseconds,
