@@ -227,10 +227,14 @@ impl Listener {
                 shared.metrics.connections_brief.inc_by(brief.is_ok().into());
                 brief.map(|place| (place, Stay::Brief))
             });
-            if !matches!(place, Ok((_, Stay::Kept)))
-                && let Some(refused) = limit.may()
-            {
-                shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
+            if !matches!(place, Ok((_, Stay::Kept))) {
+                // A server that stops takes every place, to see the last connection go: the limit is not what is short.
+                if *shared.phase.borrow() >= Phase::Finishing {
+                    return;
+                }
+                if let Some(refused) = limit.may() {
+                    shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
+                }
             }
             let Ok((place, stay)) = place else {
                 stream.turn_away(self.tls.is_some());
