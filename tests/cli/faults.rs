@@ -315,11 +315,7 @@ fn settings_that_are_none() {
         with("token_id_length = 13\n"),
         "line 1: token_id_length is an even number of modhex characters",
     );
-    broken_file(
-        config,
-        with("echo = \"yes\"\n"),
-        "line 1: invalid type: string \"yes\", expected a boolean",
-    );
+    broken_file(config, with("echo = \"yes\"\n"), "line 1: invalid type: string \"yes\", expected a boolean");
     broken_file(config, with("tries\n"), "line 1: ");
     broken_file(config, |path| fs::remove_file(path).unwrap(), "no such file or folder");
 }

@@ -121,6 +121,10 @@ fn accepted_elsewhere() -> Vec<u8> {
 fn with_a_token_elsewhere() -> Desk {
     let desk = Desk::new();
     desk.map(format!("alice:{ID}\n"));
+    let config = fs::read_to_string(desk.file("config.toml")).unwrap();
+    let online = "[online]\nurls = \"https://val.example.org\"\nclient_id = 1\n";
+    let config = config.replace("mode = \"offline\"", "mode = \"offline-then-online\"");
+    fs::write(desk.file("config.toml"), config + online).unwrap();
     let file = desk.write_beside("position", &accepted_elsewhere());
     fs::rename(file, desk.file("positions").join(ID)).unwrap();
     desk

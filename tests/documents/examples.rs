@@ -137,8 +137,11 @@ fn key_files_as_shown_are_read() {
     let Some(page) = Page::read("ykmap.1") else { return };
     let shown = page.section("KEY FILES").displays();
     let [traditional, yubico] = &shown[..] else { panic!("{shown:#?}") };
-    // "has the same fields"; of another token, for the store has that one then
-    let ksm = format!("# ykksm 1\n{}", yubico.replace("ccccccdbjrgf", "ccccccdbjrgg"));
+    // "has the same fields"; of another token with another key, for the store has these then
+    let fields: Vec<_> = yubico.split(',').collect();
+    let other_key = fields[3].chars().rev().collect::<String>();
+    let ksm = yubico.replace("ccccccdbjrgf", "ccccccdbjrgg").replace(fields[3], &other_key);
+    let ksm = format!("# ykksm 1\n{ksm}");
     let mut desk = Desk::new();
     desk.run("ykmap init");
     for (file, format) in

@@ -276,8 +276,7 @@ fn ways_to_ask(site: &Site) {
         assert_exact(&connection.ask(&question).unwrap(), &ok(&question), signing, &otp);
     }
     // The one that YK-VAL takes for Dvorak.
-    let mut ids =
-        [[0, 0, 0, 0, 0, 0, 0, 0], [1; 8], [2; 8]].map(|id| SoftYubiKey::new(&id[..6], [7; 6], [9; 16]));
+    let mut ids = [0, 1, 2].map(|number| SoftYubiKey::new(&[number; 6], [7; 6], [9 + number; 16]));
     site.import(&ids);
     for key in &mut ids {
         let question = Question::new(&client, &key.press());

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 use tests::built;
 use tests::libpam::Services;
 use tests::place::Place;
@@ -74,11 +76,17 @@ fn cases(site: &Site, number: u32) -> Vec<Case> {
     ]
 }
 
-/// The statuses of the decisions in the server's log, in order.
-fn logged(server: &Ykvald) -> Vec<String> {
-    let log = server.log();
+/// The status of each decision in the log, once there are so many: a line is written a moment after its answer.
+fn logged(server: &Ykvald, count: usize) -> Vec<String> {
     let status = |line: &str| Some(line.split_once(" status=")?.1.split(' ').next()?.to_owned());
-    log.lines().filter_map(status).collect()
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        let statuses: Vec<_> = server.log().lines().filter_map(status).collect();
+        if statuses.len() >= count || Instant::now() > until {
+            return statuses;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn whole(output: &Output) -> String {
@@ -131,7 +139,7 @@ fn ykclient(site: &Site) {
         }
     }
     let expected: Vec<_> = cases.iter().map(|case| case.status).chain(["OK"]).collect();
-    assert_eq!(logged(&server), expected);
+    assert_eq!(logged(&server, expected.len()), expected);
 }
 
 fn pam_yubico(site: &Site) {
@@ -186,7 +194,7 @@ fn pam_yubico(site: &Site) {
         assert!(said.contains(&format!("authenticate {code}")), "{}: {said}", case.what);
     }
     let expected: Vec<_> = cases.iter().map(|case| case.status).collect();
-    assert_eq!(logged(&server), expected);
+    assert_eq!(logged(&server, expected.len()), expected);
 }
 
 /// Through the real libpam and the real yubiotp-ask.
@@ -220,7 +228,7 @@ fn our_own_module(site: &Site) {
         assert_eq!(login.code("authenticate"), code, "{}: {decision}", case.what);
     }
     let expected: Vec<_> = cases.iter().map(|case| case.status).collect();
-    assert_eq!(logged(&servers[0]), expected);
+    assert_eq!(logged(&servers[0], expected.len()), expected);
     // Two servers on one store: whichever is asked.
     let mut key = SoftYubiKey::numbered(2620);
     key.set_counter(3);

@@ -495,7 +495,7 @@ fn the_store() {
     });
     spoiled(|host| {
         fs::remove_dir_all(host.place.path("positions")).unwrap();
-        ("error", "store", host.place.path("positions"), &["ykmap token resync"])
+        ("error", "store", host.place.path("positions"), &["token resync", "for each token"])
     });
     // As an earlier version imported them: no import brings a key twice now.
     spoiled(|host| {
