@@ -102,7 +102,7 @@ fn write(f: &mut fmt::Formatter<'_>, value: &[u8], escapes: Escapes) -> fmt::Res
     Ok(())
 }
 
-/// See [`text`] and [`line`].
+/// See [`text`] and [`line()`].
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     value: &'a [u8],
