@@ -17,6 +17,7 @@ mod sandbox;
 mod site;
 mod sshd;
 mod sshd_key;
+mod sshd_methods;
 mod sshd_password;
 mod strace;
 mod su;

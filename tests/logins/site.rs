@@ -74,6 +74,12 @@ impl Site {
         assert!(output.status.success(), "ykmap {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// What `ykmap doctor` says in JSON, whatever it finds.
+    pub(crate) fn doctor(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.host.run(&[&[self.ykmap.to_str().unwrap(), "doctor"], arguments].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// The `n`th token, its key in the store and listed for `user`.
     pub(crate) fn token(&self, n: u32, user: &str) -> SoftYubiKey {
         let token = SoftYubiKey::numbered(n);

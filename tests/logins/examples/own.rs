@@ -31,10 +31,8 @@ impl Site {
     }
 
     /// The doctor's findings about a user, by level.
-    fn doctor(&self, user: &[&str], level: &str) -> Vec<Value> {
-        let mut doctor = self.host.command(self.host.path().join("ykmap").to_str().unwrap());
-        let output = doctor.args(["--json", "doctor"]).args(user).output().unwrap();
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    fn findings(&self, user: &[&str], level: &str) -> Vec<Value> {
+        let said = self.doctor(&[&["--json"], user].concat());
         let findings = said.get("findings").and_then(Value::as_array).unwrap().clone();
         findings.into_iter().filter(|it| it["level"] == level).collect()
     }
@@ -64,15 +62,15 @@ pub(super) fn screen_locker(site: &Site, example: &str) {
     site.assert_decided(&["fault user=bob token=none mode=none service=swaylock * reason=\"/home/bob/.yubiotp*: no such file or folder: *\""]);
 
     // The doctor judges as the user.
-    let errors = site.doctor(&["alice"], "error");
+    let errors = site.findings(&["alice"], "error");
     assert!(errors.iter().all(|it| it["room"] != "settings" && it["room"] != "files"), "{errors:#?}");
     assert!(errors.iter().all(|it| it["room"] != "user"), "{errors:#?}");
-    let notes = site.doctor(&[], "note");
+    let notes = site.findings(&[], "note");
     assert!(
         notes.iter().any(|it| it["room"] == "settings" && it["change"] == "ykmap doctor USER"),
         "{notes:#?}"
     );
-    let errors = site.doctor(&["bob"], "error");
+    let errors = site.findings(&["bob"], "error");
     assert!(
         errors.iter().any(|it| it["room"] == "user" && it["what"].as_str().unwrap().starts_with("bob ")),
         "{errors:#?}"
@@ -86,7 +84,7 @@ pub(super) fn screen_locker(site: &Site, example: &str) {
         ),
     ] {
         assert!(site.host.run(&["sh", "-c", spoil]).status.success());
-        let errors = site.doctor(&["alice"], "error");
+        let errors = site.findings(&["alice"], "error");
         assert!(errors.iter().any(|it| it["where"] == place), "{spoil}: {errors:#?}");
         assert!(!site.unlock("alice", &[PASSWORD, &token.press()]));
     }
