@@ -79,6 +79,33 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     site.assert_nothing_leaked(&sshd);
 }
 
+/// An OTP that was used on another host, tried many times at once while the server is busy.
+#[test]
+fn a_busy_server_leaves_no_used_otp_to_this_host() {
+    const MODE: &str = "online-then-offline";
+    let mut token = SoftYubiKey::numbered(1);
+    let server = Server::start(&[&token]);
+    let Some(site) = site(MODE, &server) else { return };
+    let _its_key_is_here = site.token(1, "alice");
+    let used_elsewhere = token.press();
+    server.will(|x| x.honest().status("429 Too Many Requests"));
+    let sshd = site.host.sshd(&[TALKATIVE, "MaxStartups 30\n"].concat());
+    let attempts: Vec<_> = (0..14).map(|_| site.ssh(&sshd, "alice", &[])).collect();
+    let answered: Vec<_> = attempts
+        .into_iter()
+        .map(|mut terminal| {
+            site.answer(&mut terminal, "YubiKey for alice: ", &[&used_elsewhere]);
+            terminal
+        })
+        .collect();
+    for terminal in answered {
+        site.assert_out(terminal);
+    }
+    let reason =
+        "a validation server answered without deciding, so this host does not decide: *HTTP status 429 *";
+    site.assert_decided(&vec![line("fault", &token, MODE, reason).as_str(); 14]);
+}
+
 /// Used offline, and then tried where a server has not heard of it.
 #[test]
 fn what_was_used_offline_is_refused_though_a_server_says_ok() {
