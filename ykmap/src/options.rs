@@ -5,6 +5,7 @@ use crate::settings::{
     parse_urls,
 };
 use std::ffi::CStr;
+use std::fmt::Write;
 use std::path::PathBuf;
 use yubiotp::shown;
 use yubiotp::ykval::ClientKey;
@@ -67,18 +68,40 @@ impl Options {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// Names the first argument that is unknown, has a wrong value, or stands there twice.
+    /// Names every argument that is unknown, has a wrong value, or is given twice.
     pub fn read(args: &[&CStr]) -> Result<Self, String> {
         let mut options = Self::default();
-        for arg in args {
-            let arg = arg
-                .to_str()
-                .map_err(|_| format!("argument {} is not UTF-8", shown::quoted(arg.to_bytes())))?;
-            options
-                .take(arg)
-                .map_err(|why| format!("argument {}: {why}", shown::quoted(without_secret(arg))))?;
+        let (mut wrong, mut any_unknown) = (Vec::new(), false);
+        for (at, arg) in args.iter().enumerate() {
+            let name = || Self::shown(arg, at.saturating_add(1));
+            let Ok(arg) = arg.to_str() else {
+                wrong.push(format!("{} is not UTF-8", name()));
+                continue;
+            };
+            if let Err(why) = options.take(arg) {
+                any_unknown |= why == UNKNOWN;
+                wrong.push(format!("{}: {why}", name()));
+            }
         }
-        Ok(options)
+        if wrong.is_empty() {
+            return Ok(options);
+        }
+        let mut wrong = wrong.join("; ");
+        if any_unknown {
+            let known = NAMES.join(" ");
+            let _ = write!(wrong, "; known are {known} (quote blanks: [prompt=two words])");
+        }
+        Err(wrong)
+    }
+
+    /// How an error names an argument: as it is, or without what may be a secret; `number` is its place on the line.
+    fn shown(arg: &CStr, number: usize) -> String {
+        let text = arg.to_string_lossy();
+        match without_secret(&text) {
+            Some(whole) if whole == text => format!("argument {}", shown::quoted(arg.to_bytes())),
+            Some(name) => format!("argument {}", shown::quoted(name)),
+            None => format!("argument {number} (not shown, as it may be a secret)"),
+        }
     }
 
     fn take(&mut self, arg: &str) -> Result<(), String> {
@@ -112,7 +135,7 @@ impl Options {
     /// What these arguments do that is unwise, for the log.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let key = self.given.online.as_ref().is_some_and(|online| online.api_key.is_some());
-        key.then(|| "key= in pam.d can be read by everybody on this host: move it into a file of root's alone, and name that as api_key_file in [online] of config.toml".to_owned())
+        key.then(|| "key= in pam.d can be read by everybody on this host: move the key to a file that only root can read, and name that file as api_key_file in [online] of config.toml".to_owned())
             .into_iter()
     }
 
@@ -147,16 +170,19 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), String> {
     }
 }
 
-/// An argument as it may stand in a log: of those that hold secrets, or may be misspelt ones that do, the name.
-fn without_secret(arg: &str) -> &str {
+/// What an error may show of an argument: of those that hold secrets, or may be misspelt ones that do, the name. `None`
+/// if even the name may be a secret.
+fn without_secret(arg: &str) -> Option<&str> {
     match arg.split_once('=') {
-        Some((name @ ("key" | "proxy" | "url" | "urllist"), _)) => name,
-        Some((name, _)) if NAMES.iter().any(|known| known.trim_end_matches('=') == name) => arg,
+        Some((name @ ("key" | "proxy" | "url" | "urllist"), _)) => Some(name),
+        Some((name, _)) if NAMES.iter().any(|known| known.trim_end_matches('=') == name) => Some(arg),
         other => {
             let name = other.map_or(arg, |(name, _)| name);
-            // A key that stands there by itself, after a blank or without its =, is no name.
-            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-            if name.len() < 20 && name.bytes().all(is_name) { name } else { "(not shown)" }
+            // A key or a URL that stands there by itself, after a blank or without its =, is no name.
+            let is_name = |c: char| {
+                c.is_ascii_alphanumeric() || matches!(c, '_' | '-') || !c.is_ascii() || c.is_control()
+            };
+            (name.chars().count() < 20 && name.chars().all(is_name)).then_some(name)
         }
     }
 }
@@ -191,11 +217,13 @@ fn unknown(name: &str) -> String {
     let misspelt =
         if NAMES.iter().any(|known| known.trim_end_matches('=') == lowercase) { &lowercase } else { name };
     if let Some(near) = nearest(misspelt, NAMES) {
-        let value = if near.ends_with('=') { "?" } else { "" };
-        return format!("unknown; did you mean {near}{value}");
+        return format!("unknown (did you mean {near}?)");
     }
-    format!("unknown (with blanks: [prompt=two words]); known are {}", NAMES.join(" "))
+    UNKNOWN.to_owned()
 }
+
+/// Of an argument that is near to no other; the names that are known follow once, after all arguments.
+const UNKNOWN: &str = "unknown";
 
 /// What to do about an argument that pam_yubico has and this module has not.
 fn of_pam_yubico(name: &str) -> Option<&'static str> {
@@ -404,17 +432,39 @@ mod tests {
         }
     }
 
+    /// Nobody can find an argument that an error names by nothing.
+    #[test]
+    fn every_wrong_argument_is_named() {
+        let wrong = |args: &[&str]| read(args).err().unwrap();
+        let error = wrong(&["tires=3", "nullok", "tries=0", "nullok", "blue", "words"]);
+        assert!(
+            error.starts_with(
+                "argument \"tires\": unknown (did you mean tries=?); argument \"tries=0\": tries is a number from 1 to 10; \
+                 argument \"nullok\": given twice; argument \"blue\": unknown; argument \"words\": unknown; known are "
+            ),
+            "{error}"
+        );
+        assert_eq!(error.matches("known are").count(), 1, "{error}");
+        assert!(wrong(&["nul\u{202e}ok"]).starts_with("argument \"nul\\u{202e}ok\": unknown"), "escaped");
+        for secret in ["EHmo8FMxuhumBlTinC4uYL0Mgwg=", "https://user:hunter2@host"] {
+            assert!(wrong(&["debug", secret]).starts_with("argument 2 (not shown, as it may be a secret): "));
+        }
+        let error = Options::read(&[c"key=hunter2\xff"]).err().unwrap();
+        assert_eq!(error, "argument \"key\" is not UTF-8");
+        assert_eq!(Options::read(&[c"x\xff"]).err().unwrap(), "argument \"x\\xff\" is not UTF-8");
+    }
+
     #[test]
     fn what_is_not_understood_is_an_error() {
         for (arg, why) in [
-            ("nulok", "unknown; did you mean nullok"),
-            ("tires=3", "unknown; did you mean tries=?"),
-            ("confg=/x", "unknown; did you mean config=?"),
-            ("lock_wait=3", "unknown (with blanks: [prompt=two words]); known are config= mapping="),
+            ("nulok", "unknown (did you mean nullok?)"),
+            ("tires=3", "unknown (did you mean tries=?)"),
+            ("confg=/x", "unknown (did you mean config=?)"),
+            ("lock_wait=3", "unknown; known are config= mapping="),
             ("nullok=yes", "nullok takes no value: write nullok"),
-            ("NULLOK", "unknown; did you mean nullok"),
-            ("KEY=x", "unknown; did you mean key=?"),
-            ("Id=1", "unknown; did you mean id=?"),
+            ("NULLOK", "unknown (did you mean nullok?)"),
+            ("KEY=x", "unknown (did you mean key=?)"),
+            ("Id=1", "unknown (did you mean id=?)"),
             ("tries", "tries takes a value: write tries="),
             ("tries=", "tries is a number from 1 to 10"),
             ("tries=0", "tries is a number from 1 to 10"),
@@ -434,7 +484,10 @@ mod tests {
             ("", "unknown"),
         ] {
             let error = read(&[arg]).err().unwrap();
-            assert!(error.starts_with(&format!("argument {:?}: {why}", without_secret(arg))), "{error}");
+            assert!(
+                error.starts_with(&format!("argument {:?}: {why}", without_secret(arg).unwrap())),
+                "{error}"
+            );
         }
         for twice in [
             &["debug", "debug"][..],

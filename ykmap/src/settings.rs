@@ -278,7 +278,7 @@ impl Settings {
     }
 
     /// Makes ready to ask the validation servers, if they have a say. Whoever only changes the mapping or the store can
-    /// do that while `[online]` is being mended.
+    /// do that while `[online]` is being fixed.
     ///
     /// # Errors
     /// Something is missing in `[online]`, or cannot be used.
@@ -326,7 +326,64 @@ fn parse(contents: &[u8]) -> Result<Given, String> {
     let text = str::from_utf8(contents).map_err(|_| "not a text in UTF-8".to_owned())?;
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count().saturating_add(1);
-        format!("line {line}: {}", error.message())
+        let line = before.matches('\n').count();
+        let source = text.lines().nth(line).unwrap_or_default();
+        let why = without_quotes(source).or_else(|| misplaced(error.message()));
+        let line = line.saturating_add(1);
+        format!("line {line}: {}", why.as_deref().unwrap_or(error.message()))
     })
+}
+
+/// The settings that stand above `[online]` in `config.toml`.
+const TOP: [&str; 11] = [
+    "mode",
+    "mapping",
+    "store",
+    "store_key",
+    "prompt",
+    "echo",
+    "tries",
+    "token_id_length",
+    "lock_wait",
+    "debug",
+    "online",
+];
+
+/// What to say of a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the parser
+/// says of a key in base64, which ends with `=`, misleads.
+fn without_quotes(line: &str) -> Option<String> {
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim();
+    let quoted = value.trim_start().starts_with(['"', '\'', '[', '{']);
+    match name {
+        _ if quoted => None,
+        "api_key" => Some(online::NO_API_KEY.to_owned()),
+        "api_key_file"
+        | "client_key_passphrase_file"
+        | "mapping"
+        | "store"
+        | "store_key"
+        | "ca"
+        | "client_cert"
+        | "client_key"
+        | "ask" => Some(format!("{name} is the path of a file, in quotes")),
+        "urls" => Some(online::NO_URLS.to_owned()),
+        "proxy" => Some(format!("{}, in quotes", online::NO_PROXY)),
+        "mode" | "prompt" => Some(format!("{name} is text in quotes")),
+        _ => None,
+    }
+}
+
+/// What to say of a setting that is misspelt, or on the wrong side of `[online]`, by what the parser says of it.
+fn misplaced(message: &str) -> Option<String> {
+    let (name, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
+    let at_top = expected.contains("`mode`");
+    let (here, there, place): (&[&str], &[&str], _) =
+        if at_top { (&TOP, &online::NAMES, "below") } else { (&online::NAMES, &TOP, "above") };
+    if there.contains(&name) && name != "online" {
+        return Some(format!("{name} belongs {place} the line [online]"));
+    }
+    let spelt = name.to_ascii_lowercase().replace('-', "_");
+    let near = crate::options::nearest(&spelt, here.iter().copied())?;
+    Some(format!("unknown field `{name}` (did you mean {near}?)"))
 }

@@ -146,7 +146,7 @@ fn settings_that_nobody_can_tell() {
         );
         let visit = host.doctor(&["alice"]);
         let place = host.pam("sudo:2");
-        visit.finds("note", "settings", &place, &["were not looked at", "mend the line first"]);
+        visit.finds("note", "settings", &place, &["were not looked at", "fix the line first"]);
         visit.finds("error", "user", Path::new(""), &["alice is refused", "see pam.d"]);
         assert_eq!(visit.of("error").len(), 2, "the line and who is refused by it: {visit:#?}");
     }

@@ -40,7 +40,7 @@ fn lines_in_pam_d() {
     for (lines, expected) in [
         (
             "auth required pam_yubiotp.so nulok\n",
-            ("error", 1, &["argument \"nulok\": unknown", "mend it"][..]),
+            ("error", 1, &["argument \"nulok\": unknown (did you mean nullok?)", "fix it"][..]),
         ),
         (
             "auth required pam_yubiotp.so tries=0\n",

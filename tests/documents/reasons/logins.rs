@@ -38,7 +38,7 @@ pub(super) const SAY: &[(&str, Which)] = &[
 const SANDBOXED: &str = "a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={} to [Service] (systemctl edit {})";
 
 /// What is put together of several sentences: the head, and its parts.
-const TOGETHER: [(&str, &[&str]); 41] = [
+const TOGETHER: [(&str, &[&str]); 48] = [
     (
         "the OTP is not from a token of this user: it begins with the public id {}",
         &["the OTP is not from a token of this user{}", ": it begins with the public id {}"],
@@ -61,6 +61,22 @@ const TOGETHER: [(&str, &[&str]); 41] = [
         "{}: nobody but its owner should read it (mode {}): chmod go= it",
         &["{}: nobody but its owner should read it (mode {}): {}", "chmod go= it"],
     ),
+    (
+        "proxy is the URL of a proxy: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, in quotes",
+        &["{}, in quotes"],
+    ),
+    ("argument {}: {}", &["argument {}"]),
+    ("argument {} is not UTF-8", &["{} is not UTF-8", "argument {}"]),
+    (
+        "argument {} (not shown, as it may be a secret): {}",
+        &["argument {} (not shown, as it may be a secret)"],
+    ),
+    (
+        "unknown; known are {} (quote blanks: [prompt=two words])",
+        &["; known are {} (quote blanks: [prompt=two words])"],
+    ),
+    ("{} belongs below the line [online]", &["{} belongs {} the line [online]"]),
+    ("{} belongs above the line [online]", &["{} belongs {} the line [online]"]),
     ("{} takes a value: write {}=", &["{} {}: write {}", "takes a value"]),
     ("{} takes no value: write {}", &["{} {}: write {}", "takes no value"]),
     (
@@ -167,12 +183,13 @@ const TOGETHER: [(&str, &[&str]); 41] = [
 const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 22] = [
-    "(not shown)",                                                      // in place of an argument
+const NO_REASON: [&str; 23] = [
     "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
     "decided offline, as no server answered: {}",                       // told where they belong, in the text
     "decided offline although a server answered: {}",
     "no position yet", // in the place of a position
+    "unknown field `", // what the TOML parser says, taken apart
+    "`, expected",
     "YubiKey for %u:",
     "look at it", // what could not be done to a file
     "a folder",   // what is there

@@ -51,6 +51,26 @@ pub struct Online {
     pub ask: PathBuf,
 }
 
+/// The settings of `[online]`.
+pub(super) const NAMES: [&str; 16] = [
+    "urls",
+    "client_id",
+    "api_key",
+    "api_key_file",
+    "deadline",
+    "hedge",
+    "ca",
+    "client_cert",
+    "client_key",
+    "client_key_passphrase_file",
+    "proxy",
+    "sync_level",
+    "timeout",
+    "plain_http",
+    "accept_replays_while_servers_fail",
+    "ask",
+];
+
 /// What stands in `[online]`, or in place of it.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,7 +165,7 @@ impl GivenOnline {
         self
     }
 
-    /// Everything that asking needs, and what the log should warn of. `config` is the file to mend.
+    /// Everything that asking needs, and what the log should warn of. `config` is the file to fix.
     pub(super) fn settle(self, mode: Mode, config: &Path) -> Result<(Online, Vec<String>), Fault> {
         let fault =
             |why: String| Fault::Settings { path: config.to_owned(), why: format!("[online]: {why}") };
@@ -261,7 +281,7 @@ pub fn parse_proxy(url: &str) -> Result<Zeroizing<String>, String> {
     if known && plain { Ok(Zeroizing::new(url.to_owned())) } else { Err(NO_PROXY.to_owned()) }
 }
 
-const NO_PROXY: &str =
+pub(super) const NO_PROXY: &str =
     "proxy is the URL of a proxy: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
 
 /// Whether a number is a client id.
@@ -305,9 +325,11 @@ fn secret<'de, D: Deserializer<'de>>(text: D, wanted: &str) -> Result<Zeroizing<
     <String as serde::Deserialize>::deserialize(text).map(Zeroizing::new).map_err(|_| Error::custom(wanted))
 }
 
+pub(super) const NO_API_KEY: &str =
+    "api_key is text in quotes: the key in base64, as the validation server gave it out";
+
 fn api_key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<ClientKey>, D::Error> {
-    let text =
-        secret(text, "api_key is text in quotes: the key in base64, as the validation server gave it out")?;
+    let text = secret(text, NO_API_KEY)?;
     ClientKey::parse(text.as_bytes()).map(Some).map_err(|why| Error::custom(format!("api_key {why}")))
 }
 
@@ -331,7 +353,7 @@ fn proxy<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Zeroizing<String>>
     parse_proxy(&text).map(Some).map_err(Error::custom)
 }
 
-const NO_URLS: &str = "urls: expected a URL or a list of URLs, in quotes";
+pub(super) const NO_URLS: &str = "urls: expected a URL or a list of URLs, in quotes";
 
 fn urls<'de, D: Deserializer<'de>>(urls: D) -> Result<Option<Vec<Server>>, D::Error> {
     /// Its own word for what is no text: serde's quotes the value.

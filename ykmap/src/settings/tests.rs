@@ -176,6 +176,41 @@ fn what_is_missing_or_too_much_is_named() {
     }
 }
 
+/// The likeliest mistakes: no quotes, a dash, and the wrong side of `[online]`.
+#[test]
+fn what_was_meant_is_named() {
+    let why = |text: &str| parse(text.as_bytes()).err().unwrap();
+    let key = "api_key is text in quotes: the key in base64, as the validation server gave it out";
+    for value in ["c2VjcmV0c2VjcmV0c2VjcmV0=", "c2VjcmV0+/c2VjcmV0==", "16", "# key", ""] {
+        assert_eq!(why(&format!("[online]\napi_key = {value}\n")), format!("line 2: {key}"));
+    }
+    for (text, expected) in [
+        ("mapping = /etc/yubikeys", "line 1: mapping is the path of a file, in quotes"),
+        ("mode = online", "line 1: mode is text in quotes"),
+        ("[online]\nurls = https://a", "line 2: urls: expected a URL or a list of URLs, in quotes"),
+        ("[online]\nproxy = http://p:1", "line 2: proxy is the URL of a proxy: http"),
+        ("[online]\napi-key = 'x'", "line 2: unknown field `api-key` (did you mean api_key?)"),
+        ("[online]\nAPI_KEY = 'x'", "line 2: unknown field `API_KEY` (did you mean api_key?)"),
+        ("trise = 3", "line 1: unknown field `trise` (did you mean tries?)"),
+        ("[onlien]\n", "line 1: unknown field `onlien` (did you mean online?)"),
+    ] {
+        let error = why(text);
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+    for name in online::NAMES {
+        assert_eq!(why(&format!("{name} = 'x'")), format!("line 1: {name} belongs below the line [online]"));
+    }
+    for name in TOP.into_iter().filter(|name| *name != "online") {
+        let error = why(&format!("[online]\n{name} = 'x'"));
+        assert_eq!(error, format!("line 2: {name} belongs above the line [online]"));
+    }
+    // The two lists are all that the parser knows.
+    for (text, names) in [("zzz = 1", &TOP[..]), ("[online]\nzzz = 1", &online::NAMES)] {
+        let listed = why(text).matches('`').count() / 2 - 1;
+        assert_eq!(listed, names.len(), "{}", why(text));
+    }
+}
+
 /// `key=` in pam.d stands for both ways to give one.
 #[test]
 fn an_argument_stands_before_either_form_of_a_key() {

@@ -209,17 +209,11 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
     let options = match Options::read(&args) {
         Ok(options) => options,
         Err(why) => {
-            let change = "mend it: until then the module refuses everybody (PAM_SERVICE_ERR)";
+            let change = "fix it; until then the module refuses everybody (PAM_SERVICE_ERR)";
             report.add(Room::Pam, Level::Error, &entry.place, why, change);
             let Some(rest) = understood(&args) else {
                 let what = "the settings of this line were not looked at";
-                report.add(
-                    Room::Settings,
-                    Level::Note,
-                    &entry.place,
-                    what,
-                    "mend the line first (see pam.d)",
-                );
+                report.add(Room::Settings, Level::Note, &entry.place, what, "fix the line first (see pam.d)");
                 let line = Line::without_settings(entry);
                 return lines.push(line);
             };
