@@ -41,7 +41,6 @@ const RUN: &[(&str, Run)] = &[
     ),
     ("install -b -m 644 pam.d-examples/sudo /etc/pam.d/sudo", Run::Test(BY_README, "from_source")),
     ("man 8 pam_yubiotp", Run::Test(BY_README, "debian")),
-    ("install -d -m 755 /etc/yubiotp/users", Run::Test("tests/logins/migration.rs", "homes_are_copied")),
     ("sudo -i", Run::Test(BY_README, "debian")),
     ("sudo -k true", Run::Test(BY_README, "debian")),
     (

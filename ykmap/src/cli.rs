@@ -47,7 +47,7 @@ pub(crate) struct Command {
 enum Verb {
     /// Make the settings, the mapping, the store key and the store, with the right modes
     Init(init::Args),
-    /// Give a user tokens: by a press, which is checked, or by their public ids
+    /// Give a user tokens: by a touch, which is checked, or by their public ids
     Add(add::Args),
     /// Take tokens, or all of them, from a user
     Remove(remove::Args),

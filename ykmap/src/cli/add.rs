@@ -17,7 +17,7 @@ pub(crate) struct Args {
     #[arg(value_hint = ValueHint::Username)]
     user: String,
     /// OTPs, which are checked as at a login and used up, or public ids, which are taken as they are [default:
-    /// ask for a press]
+    /// ask for a touch]
     #[arg(value_name = "OTP|ID")]
     tokens: Vec<String>,
 }
