@@ -143,6 +143,13 @@ pub(super) fn roll_out_key_and_otp(site: &Site, example: &str) {
     site.answer(&mut terminal, PROMPT, &[&token.press()]);
     site.assert_out(terminal);
     site.assert_out(ssh_with(site, &forgetful, &alice));
+    // Programs that answer no prompt, unless sshd_config wants only their key.
+    let methods = "PreferredAuthentications=publickey,keyboard-interactive";
+    let options = ["-o", "BatchMode=yes", "-o", methods, "-o", "IdentitiesOnly=yes", "-i", &bob];
+    let batch = |sshd| site.ssh(sshd, "bob", &options);
+    site.assert_out(batch(&sshd));
+    let exempt = site.sshd_with(&format!("{config}Match User bob\nAuthenticationMethods publickey\n"));
+    site.assert_in(batch(&exempt), "bob");
     // A mapping with a fault excuses nobody.
     site.skip_decisions();
     let mapping = site.host.read("/etc/yubiotp/authorized_yubikeys");
