@@ -1,6 +1,9 @@
 //! `ykvald import`: what YK-VAL and YK-KSM know, taken over.
 
-use crate::desk::{Desk, vector, vector_path};
+use crate::desk::{Desk, chmod, run, vector, vector_path};
+use std::fs;
+use tests::soft_yubikey::SoftYubiKey;
+use tests::ykvald::{Question, Site};
 
 fn counters(desk: &Desk, id: &str) -> (Option<u64>, Option<u64>, bool) {
     let token = &desk.tokens()[id];
@@ -131,8 +134,7 @@ fn keys_as_ykksm_has_them() {
     said.refuses("is encrypted or signed with OpenPGP").notes(&command);
     let binary = desk.write_beside("keys.gpg", b"\x85\x01\x0c\x03\x95");
     desk.ykvald(&["import", "ykksm", &binary]).refuses("is encrypted or signed with OpenPGP");
-    let log =
-        desk.write_beside("log.csv", tests::soft_yubikey::SoftYubiKey::numbered(1).traditional_log_line());
+    let log = desk.write_beside("log.csv", SoftYubiKey::numbered(1).traditional_log_line());
     desk.ykvald(&["import", "ykksm", &log])
         .refuses("is a Yubico traditional log, not a YK-KSM key file")
         .notes("key import");
@@ -142,10 +144,10 @@ fn keys_as_ykksm_has_them() {
 /// One AES key under two public ids would be two tokens, each with a position of its own.
 #[test]
 fn one_key_under_two_ids() {
-    let key = tests::soft_yubikey::SoftYubiKey::numbered(1);
+    let key = SoftYubiKey::numbered(1);
     let twin = key.under(&[0xff, 0, 0, 0, 0, 9]);
     let desk = Desk::new();
-    let file = |keys: &[&tests::soft_yubikey::SoftYubiKey]| {
+    let file = |keys: &[&SoftYubiKey]| {
         let lines: String = keys.iter().map(|key| key.traditional_log_line() + "\n").collect();
         desk.write_beside("log.csv", lines)
     };
@@ -165,4 +167,40 @@ fn one_key_under_two_ids() {
         assert!(names_both(&said.err), "{said:?}");
     }
     assert_eq!(desk.told(), before);
+}
+
+/// A used OTP does not become good again because its key was removed and comes back under another id.
+#[test]
+fn one_key_under_another_id_later() {
+    let site = Site::sqlite();
+    let mut key = site.keys(7..8).remove(0);
+    let twin = key.under(&[0xff, 0, 0, 0, 0, 9]);
+    let server = site.start();
+    let asked = |otp: &str| server.connect().ask(&Question::new(site.client(), otp)).unwrap().says();
+    let otp = key.press();
+    let rewritten = otp.replace(&key.public_id(), &twin.public_id());
+    assert_eq!((asked(&otp), asked(&otp)), ("OK".to_owned(), "REPLAYED_OTP".to_owned()));
+    site.must(&["key", "remove", &key.public_id()]);
+
+    let file = site.path().join("log.csv");
+    let other = SoftYubiKey::numbered(8);
+    fs::write(&file, [&other, &twin].map(SoftYubiKey::traditional_log_line).join("\n")).unwrap();
+    chmod(&file, 0o600);
+    let file = file.to_str().unwrap();
+    let told =
+        || ["key list", "checksum"].map(|verb| site.must(&verb.split(' ').collect::<Vec<_>>())).concat();
+    let before = told();
+    for arguments in [&["key", "import", file][..], &["key", "import", "--dry-run", file]] {
+        let said = run(&mut site.command(arguments)).exits(2).notes("line 2: ");
+        assert!(said.err.contains(&key.public_id()) && said.err.contains(&twin.public_id()), "{said:?}");
+        assert!(!said.err.contains(&key.aes_key_hex()), "{said:?}");
+        assert_eq!(told(), before, "something was imported");
+    }
+    assert_ne!(asked(&rewritten), "OK", "the used OTP, as the other token's");
+
+    // Under the old id it goes on.
+    site.import(std::slice::from_ref(&key));
+    assert_eq!(asked(&otp), "REPLAYED_OTP");
+    assert_ne!(asked(&rewritten), "OK");
+    assert_eq!(asked(&key.press()), "OK");
 }

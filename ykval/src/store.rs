@@ -61,7 +61,7 @@ pub enum StoreFault {
     /// [`Store::advance`] of a token that is not here, or not with this key.
     #[error("token {0} is not here, or its key was changed just now")]
     NotThisKey(PublicId),
-    /// [`Store::enrol`] of an AES key that another token has.
+    /// [`Store::enrol`] of an AES key that another token has or had.
     #[error(transparent)]
     SameKey(#[from] SameKey),
     /// What is stored cannot be.
@@ -186,6 +186,17 @@ pub struct Known {
     pub enabled: bool,
     /// When it was used last, in seconds since 1970.
     pub modified: Option<i64>,
+}
+
+/// How far a token had come with a key that it does not have now, or had before it came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Its id.
+    pub id: PublicId,
+    /// The fingerprint of the key; [`Fingerprint::ELSEWHERE`]: without one.
+    pub key: Fingerprint,
+    /// How far.
+    pub position: Position,
 }
 
 /// What taking over positions came to.
@@ -326,10 +337,11 @@ impl Store {
 
     /// Enrols keys, all or none. A token goes on from the highest position that its key, or one elsewhere, came to
     /// before; what another key of it made does not count against this one, and is remembered. `distinct` has heard of
-    /// each of these AES keys ([`Distinct::comes`]), and looks at every key in the store in the same transaction.
+    /// each of these AES keys ([`Distinct::comes`]), and looks in the same transaction at every key that the store has or
+    /// had.
     ///
     /// # Errors
-    /// Another token has one of the AES keys; or they could not be stored.
+    /// Another token has or had one of the AES keys; or they could not be stored.
     pub async fn enrol(&self, keys: Vec<Enrolment>, distinct: Distinct) -> Result<Enrolled, StoreFault> {
         each!(self, it => it.enrol(keys, distinct).await)
     }
@@ -365,6 +377,14 @@ impl Store {
     /// They could not be read.
     pub async fn tokens(&self, after: Option<&PublicId>) -> Result<Vec<Token>, StoreFault> {
         each!(self, it => it.tokens(after.copied()).await)
+    }
+
+    /// How far tokens had come with keys that were removed or replaced. Few: keys that were never used are not among them.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn retired(&self) -> Result<Vec<Retired>, StoreFault> {
+        each!(self, it => it.retired().await)
     }
 
     /// How many clients and tokens there are.

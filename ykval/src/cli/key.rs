@@ -7,7 +7,7 @@ mod list;
 use super::{Context, Done, Failure, Opened, out, parse_id, wait};
 use serde_json::json;
 use ykval::store::{Known, PAGE, Store, Token};
-use yubiotp::PublicId;
+use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
@@ -83,8 +83,13 @@ fn each(context: &Context, ids: &[PublicId], act: Act) -> Done {
 /// used as this one is good again as theirs. It is switched off meanwhile, so that it stays there.
 async fn leave_to_twins(Opened { store, key, .. }: &Opened, id: &PublicId) -> Result<(), Failure> {
     let open = |token: &Token| token.key.as_ref().and_then(|(_, sealed)| key.open(sealed, &token.id).ok());
-    let Some(digest) = store.token(id).await?.as_ref().and_then(open).map(|it| it.aes_key.digest()) else {
-        return Ok(());
+    let Some(leaving) = store.token(id).await? else { return Ok(()) };
+    let Some((fingerprint, _)) = &leaving.key else { return Ok(()) };
+    let digest = open(&leaving).map(|it| it.aes_key.digest());
+    // One that does not open is known by its fingerprint only.
+    let is_twin = |held: Credential| match digest {
+        Some(digest) => held.aes_key.digest() == digest,
+        None => held.fingerprint(id) == *fingerprint,
     };
     let mut twins = Vec::new();
     let mut pages = Pages::of(store);
@@ -93,9 +98,7 @@ async fn leave_to_twins(Opened { store, key, .. }: &Opened, id: &PublicId) -> Re
         if page.is_empty() {
             break;
         }
-        let same = |token: &&Token| {
-            token.id != *id && open(token).is_some_and(|held| held.aes_key.digest() == digest)
-        };
+        let same = |token: &&Token| token.id != *id && open(token).is_some_and(is_twin);
         twins.extend(page.iter().filter(same).map(|token| token.id));
     }
     if twins.is_empty() {

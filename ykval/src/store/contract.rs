@@ -22,7 +22,7 @@ macro_rules! contract {
     ($fresh:expr) => {
         $crate::store::contract::contract!($fresh;
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
-            one_aes_key_is_enrolled_once,
+            one_aes_key_is_enrolled_once, a_key_that_was_here_does_not_come_back_as_another,
             what_another_server_knows, clients_are_added_and_changed, tokens_in_pages, another_store_key,
             of_many_callers_one_is_told_yes, what_was_fresh_stays_used);
     };
@@ -270,49 +270,105 @@ pub(super) fn all_or_none_are_enrolled(place: &StoreAt) {
     assert_eq!(wait(open(place).count()).unwrap().tokens, 5001);
 }
 
+const UNDER: [u8; 32] = [9; 32];
+
+/// A key that opens under [`UNDER`]; the same byte is the same credential.
+fn real(name: &[u8], byte: u8) -> (Enrolment, Credential) {
+    let id = id(name);
+    let credential = Credential { private_id: PrivateId::new([byte; 6]), aes_key: AesKey::new([byte; 16]) };
+    let sealed = StoreKey::new(UNDER).seal(&credential, &id, [byte; 24]);
+    (Enrolment { id, fingerprint: credential.fingerprint(&id), sealed }, credential)
+}
+
+/// Enrols keys that are compared with what the store has and had.
+fn enrol_real(store: &Store, keys: Vec<(Enrolment, Credential)>) -> Result<Enrolled, StoreFault> {
+    let mut distinct = Distinct::under(&StoreKey::new(UNDER));
+    keys.iter().for_each(|(key, credential)| distinct.comes(key.id, credential).unwrap());
+    wait(store.enrol(keys.into_iter().map(|(key, _)| key).collect(), distinct))
+}
+
 /// Looked at in the transaction that enrols: what was enrolled since the caller looked counts.
 pub(super) fn one_aes_key_is_enrolled_once(place: &StoreAt) {
-    let (store, under) = (create(place), StoreKey::new([9; 32]));
-    let credential =
-        |byte| Credential { private_id: PrivateId::new([byte; 6]), aes_key: AesKey::new([byte; 16]) };
-    let of = |name: &[u8], byte| {
-        let (id, credential) = (id(name), credential(byte));
-        let (fingerprint, sealed) = (credential.fingerprint(&id), under.seal(&credential, &id, [byte; 24]));
-        (Enrolment { id, fingerprint, sealed }, credential.aes_key)
-    };
-    let enrol = |keys: Vec<(Enrolment, AesKey)>| {
-        let mut distinct = Distinct::under(&under);
-        keys.iter().for_each(|(key, aes)| distinct.comes(key.id, aes).unwrap());
-        wait(store.enrol(keys.into_iter().map(|(key, _)| key).collect(), distinct))
-    };
-    enrol(vec![of(b"a", 1)]).unwrap();
-    let refused = enrol(vec![of(b"c", 3), of(b"b", 1)]);
+    let store = create(place);
+    enrol_real(&store, vec![real(b"a", 1)]).unwrap();
+    let refused = enrol_real(&store, vec![real(b"c", 3), real(b"b", 1)]);
     let Err(StoreFault::SameKey(same)) = refused else { panic!("{refused:?}") };
-    assert_eq!(same, SameKey { token: id(b"b"), holder: id(b"a") });
+    assert_eq!(same, SameKey::Held { token: id(b"b"), holder: id(b"a") });
     assert_eq!(wait(open(place).count()).unwrap().tokens, 1, "some were enrolled");
-    // Again under its own id, and once it is free.
-    assert_eq!(enrol(vec![of(b"a", 1), of(b"c", 3)]).unwrap().added, 1);
+    // Again under its own id, and, as it was never used, once it is free.
+    assert_eq!(enrol_real(&store, vec![real(b"a", 1), real(b"c", 3)]).unwrap().added, 1);
     assert!(wait(store.remove_key(&id(b"a"))).unwrap());
-    assert_eq!(enrol(vec![of(b"b", 1)]).unwrap().added, 1);
+    assert_eq!(enrol_real(&store, vec![real(b"b", 1)]).unwrap().added, 1);
 
     // Of many at once that bring one key under ids of their own, one is told yes.
     let start = std::sync::Barrier::new(8);
     let told: Vec<_> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..8_u8)
             .map(|name| {
-                let (store, start, under) = (open(place), &start, &under);
-                let (key, aes) = of(&[b'r', name], 5);
+                let (store, start, key) = (open(place), &start, real(&[b'r', name], 5));
                 scope.spawn(move || {
-                    let mut distinct = Distinct::under(under);
-                    distinct.comes(key.id, &aes).unwrap();
                     start.wait();
-                    wait(store.enrol(vec![key], distinct)).is_ok()
+                    enrol_real(&store, vec![key]).is_ok()
                 })
             })
             .collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect()
     });
     assert_eq!(told.iter().filter(|yes| **yes).count(), 1, "{told:?}");
+}
+
+/// What was used as one token's would be good again as the other's, whatever became of the first one's key.
+pub(super) fn a_key_that_was_here_does_not_come_back_as_another(place: &StoreAt) {
+    let store = create(place);
+    let refused = |keys, token: &[u8], holder: &[u8]| {
+        let count = wait(store.count()).unwrap();
+        let told = enrol_real(&store, keys);
+        let Err(StoreFault::SameKey(same)) = told else { panic!("{told:?}") };
+        assert_eq!(same, SameKey::Known { token: id(token), holder: id(holder) });
+        assert_eq!(wait(store.count()).unwrap(), count, "some were enrolled");
+    };
+    let remove = |name: &[u8]| assert!(wait(store.remove_key(&id(name))).unwrap());
+    let fingerprint = |name: &[u8], byte| real(name, byte).0.fingerprint;
+
+    // Removed.
+    enrol_real(&store, vec![real(b"a", 1)]).unwrap();
+    assert_eq!(advance(&store, b"a", fingerprint(b"a", 1), at(5, 9)), None);
+    remove(b"a");
+    refused(vec![real(b"c", 3), real(b"b", 1)], b"b", b"a");
+    // The same AES key with another private id accepts none of those OTPs.
+    let (_, mut other) = real(b"d", 1);
+    other.private_id = PrivateId::new([8; 6]);
+    let key = Enrolment {
+        id: id(b"d"),
+        fingerprint: other.fingerprint(&id(b"d")),
+        sealed: StoreKey::new(UNDER).seal(&other, &id(b"d"), [1; 24]),
+    };
+    assert_eq!(enrol_real(&store, vec![(key, other)]).unwrap().added, 1);
+    remove(b"d");
+    // Replaced.
+    assert_eq!(enrol_real(&store, vec![real(b"a", 2)]).unwrap().changed, 1);
+    refused(vec![real(b"b", 1)], b"b", b"a");
+    // Under the old id it goes on.
+    assert_eq!(enrol_real(&store, vec![real(b"a", 1)]).unwrap().changed, 1);
+    assert_eq!(advance(&store, b"a", fingerprint(b"a", 1), at(5, 9)), Some(at(5, 9)));
+
+    // Here, and does not open: used or not.
+    let (broken, _) = real(b"e", 4);
+    enrol(&store, vec![Enrolment { sealed: sealed(0), ..broken }]);
+    refused(vec![real(b"f", 4)], b"f", b"e");
+    remove(b"e");
+    assert_eq!(enrol_real(&store, vec![real(b"f", 4)]).unwrap().added, 1);
+
+    // Two that had one key before this was compared: the one that came farther may come back, or stay.
+    enrol(&store, vec![real(b"x", 6).0, real(b"y", 6).0]);
+    assert_eq!(advance(&store, b"x", fingerprint(b"x", 6), at(1, 0)), None);
+    assert_eq!(advance(&store, b"y", fingerprint(b"y", 6), at(2, 0)), None);
+    remove(b"x");
+    assert_eq!(enrol_real(&store, vec![real(b"y", 6)]).unwrap().unchanged, 1);
+    remove(b"y");
+    refused(vec![real(b"x", 6)], b"x", b"y");
+    assert_eq!(enrol_real(&store, vec![real(b"y", 6)]).unwrap().changed, 1);
+    assert_eq!(advance(&store, b"y", fingerprint(b"y", 6), at(2, 0)), Some(at(2, 0)));
 }
 
 pub(super) fn what_another_server_knows(place: &StoreAt) {

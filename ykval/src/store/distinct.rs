@@ -1,32 +1,82 @@
 //! No AES key is held by two tokens: each has a position of its own, and an OTP that was used as one's would be unused as
-//! the other's.
+//! the other's. So a key that a token had before does not come back as another token's either.
 
-use super::Token;
-use std::collections::HashMap;
-use yubiotp::PublicId;
+use super::{Retired, Token};
+use std::collections::{HashMap, HashSet};
 use yubiotp::key::{AesKey, Fingerprint, Holders, KeyDigest};
 use yubiotp::seal::{Sealed, StoreKey};
+use yubiotp::{Credential, Position, PrivateId, PublicId};
 
 /// Two tokens with one AES key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "token {token} has the same AES key as token {holder}: an OTP used as one would be good again as the other"
-)]
-pub struct SameKey {
-    /// The token that would be enrolled.
-    pub token: PublicId,
-    /// The token that has the key.
-    pub holder: PublicId,
+pub enum SameKey {
+    /// Both would have it now.
+    #[error(
+        "token {token} has the same AES key as token {holder}: an OTP used as one would be good again as the other"
+    )]
+    Held {
+        /// The token that would be enrolled.
+        token: PublicId,
+        /// The token that has the key.
+        holder: PublicId,
+    },
+    /// Another had it before.
+    #[error(
+        "token {token} has the AES key that this server knew as token {holder}: an OTP used as {holder} would be good again"
+    )]
+    Known {
+        /// The token that would be enrolled.
+        token: PublicId,
+        /// The token whose key was removed or replaced, or does not open.
+        holder: PublicId,
+    },
 }
 
-/// Compares the AES keys that are to be enrolled with each other and with those in the store. By default nothing is to be
-/// enrolled, and nothing compared.
+impl SameKey {
+    /// The token that would be enrolled.
+    #[must_use]
+    pub const fn token(&self) -> PublicId {
+        match self {
+            Self::Held { token, .. } | Self::Known { token, .. } => *token,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Held { .. } => "program the YubiKey anew, with a key of its own".to_owned(),
+            Self::Known { holder, .. } => {
+                format!("program the YubiKey anew, with a key of its own, or import this key as {holder}")
+            }
+        }
+    }
+}
+
+/// A key that is to be enrolled.
+struct Coming {
+    token: PublicId,
+    /// Boxed: a vector that grows leaves copies of the secrets behind.
+    credential: Box<Credential>,
+    /// Of this credential, for this token.
+    fingerprint: Fingerprint,
+    /// How far the token has come with it, as far as the store was read.
+    position: Option<Position>,
+}
+
+/// Compares the AES keys that are to be enrolled with each other and with those that the store has or had. By default
+/// nothing is to be enrolled, and nothing compared.
 #[derive(Default)]
 pub struct Distinct {
     key: Option<StoreKey>,
-    coming: Holders,
+    holders: Holders,
+    coming: Vec<Coming>,
+    /// Where each token is in `coming`.
+    places: HashMap<PublicId, usize>,
     /// What was opened already, so that it is not opened a second time while a transaction waits.
     opened: HashMap<PublicId, (Fingerprint, KeyDigest)>,
+    /// Fingerprints that no coming key has, so that they are not compared a second time either.
+    others: HashSet<(PublicId, [u8; 8])>,
 }
 
 impl Distinct {
@@ -36,51 +86,95 @@ impl Distinct {
         Self { key: Some(StoreKey::new(*key.expose())), ..Self::default() }
     }
 
-    /// Notes a key that is to be enrolled.
+    /// Notes a key that is to be enrolled. All are noted before the store is looked at.
     ///
     /// # Errors
     /// Another token is to be enrolled with the same one.
-    pub fn comes(&mut self, token: PublicId, key: &AesKey) -> Result<(), SameKey> {
-        match self.coming.note(key.digest(), token) {
-            Some(holder) => Err(SameKey { token, holder }),
-            None => Ok(()),
+    pub fn comes(&mut self, token: PublicId, credential: &Credential) -> Result<(), SameKey> {
+        if let Some(holder) = self.holders.note(credential.aes_key.digest(), token) {
+            return Err(SameKey::Held { token, holder });
         }
+        let copy = Box::new(Credential {
+            aes_key: AesKey::new(*credential.aes_key.expose()),
+            private_id: PrivateId::new(*credential.private_id.expose()),
+        });
+        let fingerprint = credential.fingerprint(&token);
+        self.places.insert(token, self.coming.len());
+        self.coming.push(Coming { token, credential: copy, fingerprint, position: None });
+        Ok(())
     }
 
-    /// Compares with a token in the store. A key that does not open there decrypts nothing, and is not compared.
+    /// Compares with a token in the store.
     ///
     /// # Errors
     /// Another token is to be enrolled with its key.
     pub fn is_here(&mut self, token: &Token) -> Result<(), SameKey> {
-        match &token.key {
-            Some((fingerprint, sealed)) => self.holds(token.id, *fingerprint, sealed),
-            None => Ok(()),
+        let Some((fingerprint, sealed)) = &token.key else { return Ok(()) };
+        self.came_to(token.id, *fingerprint, token.position);
+        let Some(digest) = self.digest(token.id, *fingerprint, sealed) else {
+            // Nobody knows its AES key. It may open again, and its OTPs were accepted while it did.
+            return match self.known_as(token.id, *fingerprint) {
+                Some(coming) => Err(SameKey::Known { token: coming.token, holder: token.id }),
+                None => Ok(()),
+            };
+        };
+        match self.holders.of(digest) {
+            Some(coming) if coming != token.id => Err(SameKey::Held { token: coming, holder: token.id }),
+            _ => Ok(()),
         }
     }
 
-    /// The same of a token's key.
-    ///
-    /// # Errors
-    /// As [`Distinct::is_here`].
-    pub fn holds(
-        &mut self,
-        holder: PublicId,
-        fingerprint: Fingerprint,
-        sealed: &Sealed,
-    ) -> Result<(), SameKey> {
-        let digest = match self.opened.get(&holder) {
-            Some((same, digest)) if *same == fingerprint => *digest,
+    /// Compares with all keys that tokens had before, after every token in the store was compared. A coming key passes
+    /// if its token has itself come at least as far with it: then nothing that was used is good again.
+    pub fn were_here(&mut self, retired: &[Retired]) -> Vec<SameKey> {
+        for Retired { id, key, position } in retired {
+            self.came_to(*id, *key, Some(*position));
+        }
+        let mut same = Vec::new();
+        for Retired { id, key, position } in retired {
+            if *key != Fingerprint::ELSEWHERE
+                && let Some(coming) = self.known_as(*id, *key)
+                && coming.position.is_none_or(|own| own < *position)
+            {
+                same.push(SameKey::Known { token: coming.token, holder: *id });
+            }
+        }
+        same
+    }
+
+    /// Notes how far a coming token has come with its key.
+    fn came_to(&mut self, token: PublicId, key: Fingerprint, position: Option<Position>) {
+        let place = self.places.get(&token).and_then(|place| self.coming.get_mut(*place));
+        if let Some(coming) = place.filter(|coming| coming.fingerprint == key) {
+            coming.position = coming.position.max(position);
+        }
+    }
+
+    /// The coming key that had this fingerprint as `holder`, another token's.
+    fn known_as(&mut self, holder: PublicId, key: Fingerprint) -> Option<&Coming> {
+        if self.others.contains(&(holder, key.0)) {
+            return None;
+        }
+        let found = self
+            .coming
+            .iter()
+            .find(|coming| coming.token != holder && coming.credential.fingerprint(&holder) == key);
+        if found.is_none() {
+            self.others.insert((holder, key.0));
+        }
+        found
+    }
+
+    /// Of a key in the store; `None` if it does not open.
+    fn digest(&mut self, holder: PublicId, fingerprint: Fingerprint, sealed: &Sealed) -> Option<KeyDigest> {
+        match self.opened.get(&holder) {
+            Some((same, digest)) if *same == fingerprint => Some(*digest),
             _ => {
-                let opened = self.key.as_ref().and_then(|key| key.open(sealed, &holder).ok());
-                let Some(credential) = opened else { return Ok(()) };
+                let credential = self.key.as_ref()?.open(sealed, &holder).ok()?;
                 let digest = credential.aes_key.digest();
                 self.opened.insert(holder, (fingerprint, digest));
-                digest
+                Some(digest)
             }
-        };
-        match self.coming.of(digest) {
-            Some(token) if token != holder => Err(SameKey { token, holder }),
-            _ => Ok(()),
         }
     }
 

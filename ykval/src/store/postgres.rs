@@ -172,6 +172,10 @@ impl Postgres {
         self.run(SHORT, move |db| Box::pin(tokens::page(db, after))).await
     }
 
+    pub async fn retired(&self) -> Result<Vec<Retired>, StoreFault> {
+        self.run(LONG, move |db| Box::pin(tokens::retired(db))).await
+    }
+
     pub async fn count(&self) -> Result<Count, StoreFault> {
         self.run(SHORT, |db| Box::pin(tokens::count(db))).await
     }

@@ -142,6 +142,10 @@ impl Sqlite {
         self.look("a token", move |connection| rows::tokens(connection, after)).await
     }
 
+    pub async fn retired(&self) -> Result<Vec<Retired>, StoreFault> {
+        self.look("a token", rows::retired).await
+    }
+
     pub async fn count(&self) -> Result<Count, StoreFault> {
         self.look("a table", rows::count).await
     }

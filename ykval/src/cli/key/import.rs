@@ -90,7 +90,7 @@ fn bar(count: usize) -> ProgressBar {
 struct Stored(HashMap<PublicId, (Option<Fingerprint>, bool)>);
 
 impl Stored {
-    /// Reads the whole store: each key in it is compared with those that are to come.
+    /// Reads the whole store: each key that it has or had is compared with those that are to come.
     async fn of(
         store: &Store,
         coming: &[Coming],
@@ -98,28 +98,28 @@ impl Stored {
         problems: &mut Problems,
     ) -> Result<Self, Failure> {
         let lines: HashMap<_, _> = coming.iter().map(|it| (it.id, it.line)).collect();
+        let mut refuse = |same: &SameKey| {
+            let line = lines.get(&same.token()).copied().unwrap_or_default();
+            problems.push((line, format!("{same}: {}", same.remedy())));
+        };
         let mut known = HashMap::new();
         let mut pages = Pages::of(store);
         loop {
             let page = pages.next().await?;
             if page.is_empty() {
-                return Ok(Self(known));
+                break;
             }
             for token in page {
-                if let Err(same @ SameKey { token, .. }) = distinct.is_here(&token) {
-                    let line = lines.get(&token).copied().unwrap_or_default();
-                    problems.push((
-                        line,
-                        format!(
-                            "{same}, which is in the store: program the YubiKey anew, with a key of its own"
-                        ),
-                    ));
+                if let Err(same) = distinct.is_here(&token) {
+                    refuse(&same);
                 }
                 if lines.contains_key(&token.id) {
                     known.insert(token.id, (token.key.map(|(fingerprint, _)| fingerprint), token.enabled));
                 }
             }
         }
+        distinct.were_here(&store.retired().await?).iter().for_each(&mut refuse);
+        Ok(Self(known))
     }
 
     fn is_disabled(&self, id: &PublicId) -> bool {
@@ -155,7 +155,7 @@ fn open_all(
         bar.inc(1);
         match opened(key, &id, secret) {
             Ok(credential) => {
-                if let Err(same) = distinct.comes(id, &credential.aes_key) {
+                if let Err(same) = distinct.comes(id, &credential) {
                     problems.push((
                         line,
                         format!("{same}, which is in this file, too: keep the line of the id that the YubiKey types"),

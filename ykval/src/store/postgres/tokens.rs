@@ -1,7 +1,7 @@
 //! Tokens, and changes of them. The races are thought through in `postgres.rs`.
 
 use super::{Change, Trouble, position, stored};
-use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Token};
+use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Retired, Token};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::{HashSet, VecDeque};
 use tokio_postgres::Row;
@@ -52,6 +52,21 @@ pub(super) async fn page(db: &mut ClientWrapper, after: Option<PublicId>) -> Res
     let page = db.prepare_cached(page).await?;
     let most = i64::try_from(PAGE).unwrap_or(i64::MAX);
     db.query(&page, &[&from, &most]).await?.iter().map(read).collect()
+}
+
+const RETIRED: &str = "SELECT public_id, fingerprint, position FROM ykvald.retired";
+
+fn read_retired(row: &Row) -> Result<Retired, Trouble> {
+    let id: &[u8] = row.try_get(0)?;
+    let id = PublicId::from_bytes(id).ok_or_else(|| Trouble::Damaged("a public id".to_owned()))?;
+    let damaged = || Trouble::Damaged(format!("token {id}"));
+    let key = Fingerprint(row.try_get::<_, &[u8]>(1)?.try_into().map_err(|_| damaged())?);
+    let position = position(Some(row.try_get(2)?), id)?.ok_or_else(damaged)?;
+    Ok(Retired { id, key, position })
+}
+
+pub(super) async fn retired(db: &mut ClientWrapper) -> Result<Vec<Retired>, Trouble> {
+    db.query(RETIRED, &[]).await?.iter().map(read_retired).collect()
 }
 
 pub(super) async fn count(db: &mut ClientWrapper) -> Result<Count, Trouble> {
@@ -114,7 +129,7 @@ const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, 
         FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS n (id, fingerprint, sealed)) k
     WHERE t.public_id = k.id AND t.fingerprint <> k.fingerprint";
 
-/// Looks at every key that is here. Nobody else changes keys until this change is over.
+/// Looks at every key that is or was here. Nobody else changes keys until this change is over.
 async fn compare(change: &Transaction<'_>, distinct: &mut Distinct) -> Result<(), Trouble> {
     if distinct.is_idle() {
         return Ok(());
@@ -135,8 +150,14 @@ async fn compare(change: &Transaction<'_>, distinct: &mut Distinct) -> Result<()
             after = Some(token.id);
         }
         if rows.len() < AT_ONCE {
-            return Ok(());
+            break;
         }
+    }
+    let rows = change.query(RETIRED, &[]).await?;
+    let retired: Vec<_> = rows.iter().map(read_retired).collect::<Result<_, _>>()?;
+    match distinct.were_here(&retired).first() {
+        Some(same) => Err(Trouble::Told((*same).into())),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an administrator changes, each in a transaction that is committed by the caller.
 
-use super::rows::{Column, unstorable};
+use super::rows::{Column, retired, to_token, unstorable};
 use super::*;
 use rusqlite::{OptionalExtension as _, params};
 
@@ -68,7 +68,7 @@ fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<
     found.optional()
 }
 
-/// Looks at every key that is here. Nobody else writes until this transaction is over.
+/// Looks at every key that is or was here. Nobody else writes until this transaction is over.
 pub(super) fn compare(
     transaction: &Connection,
     distinct: &mut Distinct,
@@ -76,16 +76,17 @@ pub(super) fn compare(
     if distinct.is_idle() {
         return Ok(Ok(()));
     }
-    let keys = "SELECT public_id, fingerprint, sealed FROM tokens WHERE sealed IS NOT NULL";
+    let keys = "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified FROM tokens \
+                WHERE sealed IS NOT NULL";
     let mut keys = transaction.prepare(keys)?;
     let mut rows = keys.query([])?;
     while let Some(row) = rows.next()? {
-        let (Column(id), Column(fingerprint), Column(sealed)) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if let Err(same) = distinct.holds(id, fingerprint, &sealed) {
+        if let Err(same) = distinct.is_here(&to_token(row)?) {
             return Ok(Err(same));
         }
     }
-    Ok(Ok(()))
+    let before = distinct.were_here(&retired(transaction)?);
+    Ok(before.first().map_or(Ok(()), |same| Err(*same)))
 }
 
 /// All in one transaction, for which positions wait: with a million keys, 2 s of processor time (4.6 s on a machine that had

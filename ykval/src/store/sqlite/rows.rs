@@ -108,7 +108,7 @@ pub(super) fn clients(connection: &Connection) -> rusqlite::Result<Vec<Client>> 
     connection.prepare(&format!("{CLIENT} ORDER BY id"))?.query_map([], to_client)?.collect()
 }
 
-fn to_token(row: &Row<'_>) -> rusqlite::Result<Token> {
+pub(super) fn to_token(row: &Row<'_>) -> rusqlite::Result<Token> {
     let Column(fingerprint) = row.get(1)?;
     let sealed: Option<Column<Sealed>> = row.get(2)?;
     Ok(Token {
@@ -139,6 +139,17 @@ pub(super) fn tokens(connection: &Connection, after: Option<PublicId>) -> rusqli
              WHERE public_id {from} ?1 ORDER BY public_id LIMIT {PAGE}"
         ))?
         .query_map([after], to_token)?
+        .collect()
+}
+
+pub(super) fn retired(connection: &Connection) -> rusqlite::Result<Vec<Retired>> {
+    let all = "SELECT public_id, fingerprint, position FROM retired";
+    connection
+        .prepare(all)?
+        .query_map([], |row| {
+            let (Column(id), Column(key), Column(position)) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Retired { id, key, position })
+        })?
         .collect()
 }
 
