@@ -4,6 +4,7 @@ use crate::load::deal;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -234,6 +235,32 @@ fn no_more_connections_than_set() {
         assert!(begun.elapsed() < millis(3000), "there is room again");
         thread::sleep(millis(10));
     }
+}
+
+/// As many as there are descriptors for, and the next one still gets an answer.
+#[test]
+fn more_connections_than_descriptors() {
+    let site = Site::sqlite();
+    let mut key = site.keys(1816..1817).remove(0);
+    let serve = site.serve();
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nofile=64:256").arg(serve.get_program()).args(serve.get_args());
+    let server = site.run(limited, site.address());
+    assert!(server.log().contains("event=few-descriptors limit=64 open_files=256"), "{}", server.log());
+    let answers = |path: &str| get(server.address(), path).unwrap().status;
+    let begun = Instant::now();
+    while metric(server.address(), "connections_open") > 1.0 {
+        assert!(begun.elapsed() < millis(3000), "who asked whether it is ready is still there");
+    }
+    // Silent ones, until there is no place for one more: far fewer than limits.connections.
+    let mut silent: Vec<_> = (0..128).map(|_| server.connect()).collect();
+    let refused = server.connect().read().expect("a full server answers");
+    assert_eq!(refused.status, 503);
+    assert_eq!(silent[0].ask(&Question::new(site.client(), &key.press())).unwrap().says(), "OK");
+    // Half of them wait for one request only, and are closed soon.
+    thread::sleep(millis(2500));
+    assert_eq!(answers("/healthz"), 200);
+    assert!(!server.log().contains("event=accept-failed"), "{}", server.log());
 }
 
 const FLOOD: usize = 400;

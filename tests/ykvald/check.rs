@@ -1,7 +1,8 @@
 //! `ykvald check`
 
-use crate::desk::{Desk, chmod};
+use crate::desk::{Desk, chmod, run};
 use std::fs;
+use std::process::Command;
 use tests::soft_yubikey::SoftYubiKey;
 use tests::tls::{Authority, Kind};
 
@@ -74,4 +75,22 @@ fn files_of_tls() {
     desk.ykvald(&["check"]).exits(2).says("server.key: others may read it");
     put("nothing\n", 0o600);
     desk.ykvald(&["check"]).exits(2).says("server.key: holds no private key");
+}
+
+/// Where the system lets it have too few files for the connections that the settings want.
+#[test]
+fn few_open_files() {
+    let limited = |lines: &str| {
+        let desk = with(lines);
+        let mut command = Command::new("prlimit");
+        command.args(["--nofile=256:1024", "--"]);
+        let check = desk.command();
+        command.arg(check.get_program()).args(check.get_args()).args(["check", "--json"]);
+        run(&mut command)
+    };
+    limited("[limits]\nconnections = 383\n").exits(0);
+    let found = limited("").exits(1).json();
+    let about: Vec<_> =
+        found["findings"].as_array().unwrap().iter().map(|it| (&it["level"], &it["about"])).collect();
+    assert!(about.contains(&(&"warning".into(), &"limits".into())), "{found}");
 }

@@ -4,6 +4,7 @@
 //! (`pace`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
 
 mod connection;
+mod descriptors;
 mod health;
 mod listen;
 mod log;
@@ -25,6 +26,7 @@ use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
 use crate::verify::{Rules, Verifier};
 use connection::Role;
+pub use descriptors::{LOWERED, Room};
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use ipnet::IpNet;
@@ -76,7 +78,7 @@ pub enum ServeFault {
     Signals(io::Error),
 }
 
-/// Brief connections at a time ([`connection::Stay`]).
+/// Brief connections at a time ([`connection::Stay`]), where there are descriptors for them.
 const BRIEF: usize = 512;
 
 /// What all connections share.
@@ -89,6 +91,7 @@ struct Shared {
     connections: Arc<Semaphore>,
     /// Those beyond them: see [`connection::Stay`].
     brief: Arc<Semaphore>,
+    room: Room,
     in_flight: Semaphore,
     /// As many again may be read for when those are all taken: see [`Depth::Read`](crate::verify::Depth).
     reading: Semaphore,
@@ -109,14 +112,14 @@ struct Shared {
 
 impl Shared {
     fn connections_open(&self) -> usize {
-        let brief = BRIEF.saturating_sub(self.brief.available_permits());
-        self.limits.connections.saturating_sub(self.connections.available_permits()).saturating_add(brief)
+        let brief = self.room.brief.saturating_sub(self.brief.available_permits());
+        self.room.connections.saturating_sub(self.connections.available_permits()).saturating_add(brief)
     }
 
     /// Once no connection is open any more.
     async fn all_closed(&self) {
-        let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
-        let brief = u32::try_from(BRIEF).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.room.connections).unwrap_or(u32::MAX);
+        let brief = u32::try_from(self.room.brief).unwrap_or(u32::MAX);
         let _ = tokio::join!(self.connections.acquire_many(all), self.brief.acquire_many(brief));
     }
 
@@ -170,7 +173,7 @@ impl Server {
         sink: Sink,
         given: listen::Given,
     ) -> Result<Self, ServeFault> {
-        listen::raise_descriptors();
+        let room = Room::raised(&config);
         let tls = config
             .tls
             .as_ref()
@@ -207,9 +210,7 @@ impl Server {
         });
         let started = Started { addresses, tls: tls.is_some(), decrypt: decrypt.transpose()? };
 
-        let mut limits = config.limits;
-        // As many as can be waited for in one.
-        limits.connections = limits.connections.min(u32::MAX as usize);
+        let limits = config.limits;
         let rules = Rules {
             require_signature: config.require_signature,
             client_rate: limits.client_rate,
@@ -219,6 +220,9 @@ impl Server {
         let ksm = config.ksm.as_ref().map(Ksm::new).transpose()?;
         let metrics = Metrics::new();
         let log = Log::start(config.log, sink, &metrics).map_err(ServeFault::Log)?;
+        if room.is_lowered {
+            log.tell(Event::FewDescriptors { limit: room.connections, open_files: room.open_files });
+        }
         let (phase, of_phase) = watch::channel(Phase::Running);
         let places = |most: usize| Semaphore::new(most.min(Semaphore::MAX_PERMITS));
         let shared = Shared {
@@ -226,8 +230,9 @@ impl Server {
             http: connection::http(&limits),
             http_once: connection::http_once(&limits),
             status_from: config.status_from,
-            connections: Arc::new(places(limits.connections)),
-            brief: Arc::new(Semaphore::new(BRIEF)),
+            connections: Arc::new(places(room.connections)),
+            brief: Arc::new(places(room.brief)),
+            room,
             in_flight: places(limits.in_flight),
             reading: places(limits.in_flight),
             limits,

@@ -4,7 +4,7 @@ use super::Log;
 use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 36] = [
+pub(super) const SAY: [(&str, Which); 37] = [
     ("yubiotp/src/ykval/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
     ("ykval/src/file.rs", Which::Errors),
@@ -12,6 +12,7 @@ pub(super) const SAY: [(&str, Which); 36] = [
     ("ykval/src/ksm/said.rs", Which::All),
     ("ykval/src/random.rs", Which::Errors),
     ("ykval/src/serve.rs", Which::All),
+    ("ykval/src/serve/descriptors.rs", Which::All),
     ("ykval/src/serve/health.rs", Which::All),
     ("ykval/src/serve/listen.rs", Which::All),
     ("ykval/src/serve/log.rs", Which::All),

@@ -9,6 +9,7 @@ use report::Report;
 use std::os::unix::fs::MetadataExt as _;
 use ykval::config::{Config, DecryptAt, StoreAt};
 use ykval::ksm::Ksm;
+use ykval::serve::{LOWERED, Room};
 use ykval::store::Store;
 use yubiotp::key::Holders;
 use yubiotp::seal::StoreKey;
@@ -90,6 +91,16 @@ fn settings(report: &mut Report, config: &Config) {
         report.warning(
             "settings",
             format!("{path}: others than this host may ask without a signature: require_signature = true, or by client"),
+        );
+    }
+    let room = Room::foreseen(config);
+    if let Some(open_files) = room.open_files.filter(|_| room.is_lowered) {
+        report.warning(
+            "limits",
+            format!(
+                "{path}: with {open_files} open files, as here, {} of {} connections fit: {LOWERED}",
+                room.connections, config.limits.connections
+            ),
         );
     }
 }

@@ -9,7 +9,6 @@ use super::tls::Certificate;
 use super::{ServeFault, Shared};
 use listenfd::ListenFd;
 use rustix::net::{SendFlags, send};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
@@ -233,7 +232,7 @@ impl Listener {
                     return;
                 }
                 if let Some(refused) = limit.may() {
-                    shared.log.tell(Event::ConnectionLimit { limit: shared.limits.connections, refused });
+                    shared.log.tell(Event::ConnectionLimit { limit: shared.room.connections, refused });
                 }
             }
             let Ok((place, stay)) = place else {
@@ -287,12 +286,4 @@ impl Seldom {
         self.last = Some(Instant::now());
         Some(std::mem::take(&mut self.kept))
     }
-}
-
-/// Takes as many descriptors as the system lets us have: a connection needs one.
-pub(super) fn raise_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Then it stays as it was, and accept(2) says so when they are used up.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

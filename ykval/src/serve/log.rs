@@ -5,6 +5,7 @@
 
 mod line;
 
+use super::descriptors::LOWERED;
 use super::metrics::Metrics;
 use super::peer::From;
 use crate::clock;
@@ -74,6 +75,11 @@ pub(super) enum Event {
     ConnectionLimit {
         limit: usize,
         refused: u64,
+    },
+    /// Fewer connections than the settings want.
+    FewDescriptors {
+        limit: usize,
+        open_files: Option<u64>,
     },
     NotAccepted {
         why: io::Error,
@@ -337,6 +343,13 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
             line.number("refused", *refused);
             line.text("reason", "limits.connections is reached: more are closed after one request each");
+            (level, line)
+        }
+        Event::FewDescriptors { limit, open_files } => {
+            let (level, mut line) = begin(Warning, "few-descriptors");
+            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("open_files", open_files.unwrap_or(u64::MAX));
+            line.text("reason", LOWERED);
             (level, line)
         }
         Event::OverCapacity { limit, refused } => {
