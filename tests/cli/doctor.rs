@@ -4,6 +4,7 @@ mod access;
 mod around;
 mod blind;
 mod examples;
+mod followed;
 mod servers;
 mod spoiled;
 mod sshd_config;

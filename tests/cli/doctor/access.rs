@@ -282,7 +282,7 @@ fn stacks_that_nobody_would_write() {
 
 /// What a class can get in with, by the words of its row.
 #[track_caller]
-fn row(visit: &Visit, service: &str, condition: Option<&str>, who: &str) -> String {
+pub(super) fn row(visit: &Visit, service: &str, condition: Option<&str>, who: &str) -> String {
     let said = visit.said.json();
     let tables = said["access"].as_array().unwrap().clone();
     let table = tables.iter().find(|it| {

@@ -83,7 +83,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
     let all: Vec<_> = folders.names().iter().map(|name| folders.service(name)).collect();
     let (mut lines, mut found, mut looked) = (Vec::new(), Findings::new(), Vec::<Looked>::new());
     let other = all.iter().find(|service| service.name == "other");
-    let plain = [Front::plain()];
+    let (plain, no_auth) = ([Front::plain()], [Front::without_auth()]);
     let mut files = HashSet::new();
     let mut unread = false;
     for service in all.iter().filter(|service| service.concerns_us()) {
@@ -104,11 +104,23 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
             continue;
         }
         let access = Access::new(service, other);
-        let fronts = if service.name == "sshd" { sshd } else { &plain };
+        let fronts = match service.name.as_str() {
+            "sshd" => sshd,
+            _ if access.runs_no_auth() => &no_auth,
+            _ => &plain,
+        };
         let rows = |front: &Front| Some((front.clone(), access.rows(front)?));
         let fronts: Vec<_> = fronts.iter().filter_map(rows).collect();
         let findings = &mut found;
-        StackAnalysis { service, access: &access, fronts: &fronts, always_fails: false, findings }.all();
+        StackAnalysis {
+            service,
+            services: &all,
+            access: &access,
+            fronts: &fronts,
+            always_fails: false,
+            findings,
+        }
+        .all();
         if whole && service.entries.iter().any(Entry::is_ours) {
             let ours = service.entries.iter().filter(|entry| entry.is_ours());
             let ours = ours.map(|entry| entry.place.to_string()).collect();

@@ -2,10 +2,32 @@
 //! the auth lines and the account lines.
 
 use super::control::Answer;
-use super::role::{Factors, MOST_OTHERS, Role, role};
+use super::role::{CALLED_BY_ROOT, Factors, MOST_OTHERS, Role, role};
 use super::service::{Entry, Kind, Service};
 use super::walk::{self, End, Listing, Stack, Typed, Visit};
 use std::collections::HashSet;
+
+/// Services whose application runs as root, whoever logs in: `pam_rootok` says yes to everybody there.
+const RUN_BY_ROOT: [&str; 12] = [
+    "atd",
+    "cron",
+    "crond",
+    "gdm-password",
+    "lightdm",
+    "login",
+    "remote",
+    "sddm",
+    "sshd",
+    "systemd-user",
+    "vsftpd",
+    "xrdp-sesman",
+];
+
+/// Services whose program runs with the uid of its caller, which is what `pam_rootok` looks at.
+const RUN_BY_THEIR_CALLER: [&str; 7] = ["chfn", "chsh", "passwd", "su", "su-l", "sudo", "sudo-i"];
+
+/// Services that run account lines and never any auth line.
+const RUN_NO_AUTH: [&str; 4] = ["atd", "cron", "crond", "systemd-user"];
 
 /// Of more questions that deliberate gates ask, the answers are left open.
 const MOST_QUESTIONS: usize = 4;
@@ -60,6 +82,12 @@ impl Front {
             known: Vec::new(),
         }
     }
+
+    /// Of applications that run no auth line.
+    pub(crate) fn without_auth() -> Self {
+        let methods = Methods { written: String::new(), proofs: Factors::NONE, steps: Vec::new() };
+        Self { methods: vec![methods], ..Self::plain() }
+    }
 }
 
 /// A class of users, and the ways in: each a smallest set of things to show.
@@ -89,6 +117,7 @@ pub(crate) struct Unusual {
 
 /// One service.
 pub(crate) struct Access {
+    service: String,
     pub(crate) auth: Stack,
     pub(crate) account: Stack,
     /// Modules that have a factor of their own.
@@ -100,16 +129,28 @@ pub(crate) struct Access {
 impl Access {
     /// `other` is the service that libpam takes kinds of lines from that this one has none of.
     pub(crate) fn new(service: &Service, other: Option<&Service>) -> Self {
-        let (mut others, mut questions) = (Vec::new(), Vec::new());
-        let mut stack = |kind: Kind| {
-            let of = |service: &Service| {
-                service.entries.iter().filter(|entry| entry.kind == kind).cloned().collect::<Vec<Entry>>()
-            };
-            let mut entries = of(service);
-            if let (true, Some(other)) = (entries.is_empty(), other) {
-                entries = of(other);
+        let of = |service: &Service, kind: Kind| {
+            service.entries.iter().filter(|entry| entry.kind == kind).cloned().collect::<Vec<Entry>>()
+        };
+        let lines = |kind: Kind| {
+            let own = of(service, kind);
+            match other {
+                Some(other) if own.is_empty() => of(other, kind),
+                _ => own,
             }
-            let roles: Vec<_> = entries.iter().map(|entry| role(entry, &mut others)).collect();
+        };
+        Self::of(&service.name, lines(Kind::Auth), lines(Kind::Account))
+    }
+
+    fn of(service: &str, auth: Vec<Entry>, account: Vec<Entry>) -> Self {
+        let (mut others, mut questions) = (Vec::new(), Vec::new());
+        let run_by_root = RUN_BY_ROOT.contains(&service);
+        let mut stack = |entries: Vec<Entry>| {
+            let mut role = |entry: &Entry| match entry.module() {
+                "pam_rootok" if run_by_root => Role::Permit,
+                _ => role(entry, &mut others),
+            };
+            let roles: Vec<_> = entries.iter().map(&mut role).collect();
             for role in &roles {
                 if let Role::Gate { question, .. } = role
                     && !questions.contains(&question.text)
@@ -120,8 +161,49 @@ impl Access {
             }
             Stack { entries, roles }
         };
-        let (auth, account) = (stack(Kind::Auth), stack(Kind::Account));
-        Self { auth, account, others, questions }
+        let (auth, account) = (stack(auth), stack(account));
+        Self { service: service.to_owned(), auth, account, others, questions }
+    }
+
+    /// The same service with other auth and account lines: what an advice would come to.
+    pub(crate) fn edited(&self, edit: impl FnOnce(&mut Vec<Entry>, &mut Vec<Entry>)) -> Self {
+        let (mut auth, mut account) = (self.auth.entries.clone(), self.account.entries.clone());
+        edit(&mut auth, &mut account);
+        Self::of(&self.service, auth, account)
+    }
+
+    /// Whether `pam_rootok` asks who calls the program, rather than who runs the application.
+    pub(crate) fn runs_by_its_caller(&self) -> bool {
+        RUN_BY_THEIR_CALLER.contains(&self.service.as_str())
+    }
+
+    /// Whether the application never runs an auth line.
+    pub(crate) fn runs_no_auth(&self) -> bool {
+        RUN_NO_AUTH.contains(&self.service.as_str())
+    }
+
+    /// Whether the same people get in by the same ways as before, in all classes. Callers that are root may get in in more
+    /// ways, and must not be kept out.
+    pub(crate) fn is_the_same_as(&self, before: &Self, front: &Front) -> Option<bool> {
+        for listing in [Listing::Token, Listing::NoToken, Listing::NotListed] {
+            for gates in before.assignments_behind(front) {
+                let told = |text: &String| {
+                    let at = before.questions.iter().position(|own| own == text);
+                    at.and_then(|at| gates.get(at)).copied().unwrap_or_default()
+                };
+                let own: Vec<_> = self.questions.iter().map(told).collect();
+                let (ways, was) = (
+                    self.ways(listing, &own, front, &front.methods)?,
+                    before.ways(listing, &gates, front, &front.methods)?,
+                );
+                let by_root = told(&CALLED_BY_ROOT.to_owned());
+                let good = if by_root { was.is_empty() || !ways.is_empty() } else { ways == was };
+                if !good {
+                    return Some(false);
+                }
+            }
+        }
+        Some(true)
     }
 
     /// Everything that somebody can show to the auth lines.

@@ -1,11 +1,15 @@
 //! What follows from the account lines: whom they refuse, and who gets around ours.
 
 use super::super::report::Level;
-use super::access::{Front, Row, Unusual};
+use super::access::{Access, Front, Row, Unusual};
+use super::control::{Action, Answer};
 use super::findings::StackAnalysis;
 use super::role::{self, Factors};
 use super::service::{Entry, Kind};
 use super::walk::Listing;
+
+/// Where the manual says how some people are exempt.
+const SEE_EXEMPT: &str = "pam_yubiotp(8) says how to exempt a group (EXAMPLES): the account line of pam_yubiotp in /etc/pam.d/sshd only, below the line that exempts";
 
 impl StackAnalysis<'_> {
     /// Everything about the account lines.
@@ -75,9 +79,14 @@ impl StackAnalysis<'_> {
         let mut culprits: Vec<_> = lets_in().filter_map(|end| end.account_past).collect();
         culprits.sort_unstable();
         culprits.dedup();
-        for culprit in culprits.into_iter().filter_map(|at| access.account.entries.get(at)) {
+        for (at, culprit) in culprits.into_iter().filter_map(|at| Some((at, access.account.entries.get(at)?)))
+        {
             let (control, name) = (culprit.control(), culprit.module());
-            if role::is_deliberate(culprit) {
+            if name == "pam_rootok" && !access.account.is_deliberate(at) {
+                self.root_is_everybody(culprit);
+                continue;
+            }
+            if access.account.is_deliberate(at) {
                 let what = format!(
                     "{control} {name} leads past the account line of pam_yubiotp: users it matches need no OTP"
                 );
@@ -94,5 +103,84 @@ impl StackAnalysis<'_> {
             let what = format!("its no does not count ({}): it lets in {who}", guard.control());
             self.say(Level::Warning, Kind::Account, &guard.place, what, "write required");
         }
+    }
+
+    /// `pam_rootok` in a service whose application is root.
+    fn root_is_everybody(&mut self, culprit: &Entry) {
+        if self.service.name != "sshd" {
+            return;
+        }
+        let what = format!(
+            "{} pam_rootok says yes to everybody here, for sshd runs as root: an ssh key that sshd takes for enough is enough",
+            culprit.control()
+        );
+        let change = format!(
+            "put the account line of pam_yubiotp into {}, above its other account lines",
+            self.file()
+        );
+        self.say(Level::Warning, Kind::Account, &culprit.place, what, &change);
+    }
+
+    /// The file of this service.
+    pub(super) fn file(&self) -> String {
+        self.service.files.first().map(|file| file.display().to_string()).unwrap_or_default()
+    }
+
+    /// Whether a line is in the file of this service, and no other service includes that.
+    pub(super) fn is_its_own(&self, entry: &Entry) -> bool {
+        let own = self.service.files.first() == Some(&entry.place.file);
+        let others = self.services.iter().filter(|other| other.name != self.service.name);
+        own && !others.into_iter().any(|other| other.files.contains(&entry.place.file))
+    }
+
+    /// How whom an auth line exempts is let in by the account lines, too: an edit only where it changes nothing for
+    /// anybody else.
+    pub(super) fn exempt_in_account(&self, culprit: &Entry, guard: &Entry) -> String {
+        let root = culprit.module() == "pam_rootok";
+        if root && let Some(change) = self.move_to_sshd(guard) {
+            return change;
+        }
+        if !self.is_its_own(guard) || (root && !self.access.runs_by_its_caller()) {
+            return SEE_EXEMPT.to_owned();
+        }
+        let by_a_yes = matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
+        let control = if by_a_yes { "[success=1 default=ignore]" } else { "[success=ignore default=1]" };
+        let same = format!("account {control} {}", culprit.module_with_arguments());
+        format!(
+            "to let them in without a YubiKey: {same} just above that account line; to ask them for one: take this line out"
+        )
+    }
+
+    /// The advice to have an account line that others include in sshd only, where that changes nothing for anybody whom it
+    /// does not refuse for want of auth lines.
+    pub(super) fn move_to_sshd(&self, guard: &Entry) -> Option<String> {
+        let sshd = self.services.iter().find(|service| service.name == "sshd")?;
+        let file = sshd.files.first().filter(|file| **file != guard.place.file)?;
+        let is_guard = |entry: &Entry| entry.kind == Kind::Account && entry.place == guard.place;
+        let take_out = |account: &mut Vec<Entry>| account.retain(|entry| !is_guard(entry));
+        for service in self.services.iter().filter(|service| service.entries.iter().any(is_guard)) {
+            let before = Access::new(service, None);
+            let after = before.edited(|_, account| {
+                take_out(account);
+                if service.name == "sshd" {
+                    account.insert(0, Entry { level: 0, ..guard.clone() });
+                }
+            });
+            let same = |front: &Front| after.is_the_same_as(&before, front) == Some(true);
+            let is_good = match service.name.as_str() {
+                "sshd" => same(&Front::plain()) && same(&Front::without_auth()),
+                _ => before.runs_no_auth() || same(&Front::plain()),
+            };
+            if !is_good {
+                return None;
+            }
+        }
+        sshd.entries.iter().any(is_guard).then(|| {
+            format!(
+                "move the account line of pam_yubiotp out of {} into {}, above its other account lines",
+                guard.place.file.display(),
+                file.display()
+            )
+        })
     }
 }

@@ -19,6 +19,8 @@ const BELOW_THE_JUMP: &str = "put the line of pam_yubiotp below the one that it 
 /// One service, and who can get in by it with what.
 pub(super) struct StackAnalysis<'a> {
     pub(super) service: &'a Service,
+    /// All services of the host.
+    pub(super) services: &'a [Service],
     pub(super) access: &'a Access,
     /// For whom what is asked before, and what that comes to.
     pub(super) fronts: &'a [(Front, Vec<Row>)],
@@ -193,7 +195,7 @@ impl StackAnalysis<'_> {
             let own = |end: &&&End| end.past == Some(at);
             let guard = around.iter().filter(own).find_map(|end| end.refused_by);
             let guard = guard.and_then(|at| access.account.entries.get(at));
-            let deliberate = role::is_deliberate(culprit);
+            let deliberate = access.auth.is_deliberate(at);
             if !around.iter().filter(own).any(|end| ends.gets_in(end)) {
                 let Some(guard) = guard else { continue };
                 if ends.all_unlisted.iter().any(|end| end.yes && end.past == Some(at)) && !deliberate {
@@ -207,10 +209,7 @@ impl StackAnalysis<'_> {
                 }
                 let what = format!("{by}, and whoever comes that way is refused by {}", guard.place);
                 let change = if deliberate {
-                    let same = same_in_account(culprit);
-                    format!(
-                        "to let them in without a YubiKey: {same} just above that account line; to ask them for one: take this line out"
-                    )
+                    self.exempt_in_account(culprit, guard)
                 } else if culprit.control.jumps() {
                     BELOW_THE_JUMP.to_owned()
                 } else {
@@ -399,13 +398,6 @@ impl StackAnalysis<'_> {
             self.say(Level::Warning, Kind::Auth, &second.place, what, "take one of the two lines out");
         }
     }
-}
-
-/// The account line that exempts whom an auth line exempts.
-fn same_in_account(culprit: &Entry) -> String {
-    let by_a_yes = matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
-    let control = if by_a_yes { "[success=1 default=ignore]" } else { "[success=ignore default=1]" };
-    format!("account {control} {}", culprit.module_with_arguments())
 }
 
 /// The line that jumps over the module onto one that always says no, and that one: the module's line was put between a

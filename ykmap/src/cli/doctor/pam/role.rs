@@ -110,6 +110,9 @@ pub(crate) struct Question {
     pub(crate) reversed: bool,
 }
 
+/// What `pam_rootok` asks.
+pub(crate) const CALLED_BY_ROOT: &str = "called by root";
+
 /// How many modules have a factor of their own.
 pub(crate) const MOST_OTHERS: u32 = 4;
 
@@ -203,7 +206,7 @@ fn question(module: &str, args: &[String]) -> Question {
     let mut args: Vec<_> = args.iter().filter(|arg| !noise.contains(&arg.as_str())).cloned().collect();
     let mut reversed = false;
     match (module, args.as_mut_slice()) {
-        ("pam_rootok", _) => return Question { text: "called by root".to_owned(), reversed },
+        ("pam_rootok", _) => return Question { text: CALLED_BY_ROOT.to_owned(), reversed },
         ("pam_succeed_if", [_, verb, _]) => {
             for (no, yes) in [("notingroup", "ingroup"), ("notin", "in"), ("!=", "="), ("ne", "eq")] {
                 if verb == no {
@@ -224,11 +227,6 @@ fn question(module: &str, args: &[String]) -> Question {
         _ => [vec![module.to_owned()], args].concat().join(" "),
     };
     Question { text, reversed }
-}
-
-/// Whether a line leaves somebody out on purpose.
-pub(crate) fn is_deliberate(entry: &Entry) -> bool {
-    matches!(role(entry, &mut Vec::new()), Role::Gate { .. })
 }
 
 /// Whether a line asks for something that somebody knows or has, other than an OTP.

@@ -18,6 +18,11 @@ impl Stack {
     pub(crate) fn ours(&self) -> Option<usize> {
         self.entries.iter().position(Entry::is_ours)
     }
+
+    /// Whether a line leaves somebody out on purpose.
+    pub(crate) fn is_deliberate(&self, at: usize) -> bool {
+        matches!(self.roles.get(at), Some(Role::Gate { .. }))
+    }
 }
 
 /// What the mapping and the store say of a user.

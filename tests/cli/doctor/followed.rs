@@ -1,0 +1,90 @@
+//! Advice that somebody follows to the letter: it lets in nobody more, and keeps out nobody who is to get in.
+
+use super::access::row;
+use super::{Host, Visit};
+use std::fs;
+
+/// Replaces one line of a service file by others.
+fn edit(host: &Host, name: &str, line: &str, by: &str) {
+    let text = fs::read_to_string(host.pam(name)).unwrap();
+    let is_meant = |own: &str| own.split('#').next().is_some_and(|own| own.starts_with(line));
+    assert_eq!(text.lines().filter(|own| is_meant(own)).count(), 1, "{line} in {text}");
+    let text: String = text
+        .lines()
+        .map(|own| if is_meant(own) { by.replace("SAME", own) } else { format!("{own}\n") })
+        .collect();
+    fs::write(host.pam(name), text).unwrap();
+}
+
+fn changes(visit: &Visit) -> Vec<String> {
+    let bad = visit.of("warning").into_iter().chain(visit.of("error")).chain(visit.of("note"));
+    bad.filter_map(|it| Some(it["change"].as_str()?.to_owned())).collect()
+}
+
+/// As Debian has them, with lines of ours in what all services include.
+fn debian() -> Host {
+    let host = Host::new();
+    fs::remove_file(host.pam("sudo")).unwrap();
+    host.service("common-auth", "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\nauth required pam_yubiotp.so\n");
+    host.service("common-account", "account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so\naccount requisite pam_deny.so\naccount required pam_permit.so\naccount required pam_yubiotp.so\n");
+    host.raw_service(
+        "sshd",
+        "@include common-auth\naccount required pam_nologin.so\n@include common-account\n",
+    );
+    for name in ["su", "chsh"] {
+        let lines = "auth sufficient pam_rootok.so\n@include common-auth\n@include common-account\n";
+        host.raw_service(name, lines);
+    }
+    host
+}
+
+#[test]
+fn root_and_the_account_line_of_all_services() {
+    let host = debian();
+    let ours = |host: &Host| format!("account required {}", host.place.path("pam_yubiotp.so").display());
+    let visit = host.doctor(&[]);
+    let found = visit.finds("warning", "pam.d", &host.pam("su"), &["refused by", "common-account:4"]);
+    let change = found["change"].as_str().unwrap();
+    let places = ["common-account", "sshd"].map(|name| host.pam(name).display().to_string());
+    assert!(change.contains("move") && places.iter().all(|place| change.contains(place)), "{change}");
+    assert!(changes(&visit).iter().all(|it| !it.contains("pam_rootok.so just above")), "{visit:#?}");
+    let before = row(&visit, "sshd", None, "has a usable token");
+    assert_eq!(before, "password+OTP");
+    // As it says.
+    let text = fs::read_to_string(host.pam("common-account")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(&ours(&host))).unwrap().to_owned();
+    edit(&host, "common-account", &ours(&host), "");
+    edit(&host, "sshd", "account required pam_nologin", &format!("{line}\nSAME\n"));
+    let visit = host.doctor(&[]);
+    assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
+    assert_eq!(row(&visit, "sshd", None, "has a usable token"), before);
+    assert_eq!(row(&visit, "sshd", None, "no usable token, or not listed"), "");
+    assert_eq!(row(&visit, "su", None, "everybody, if called by root"), "");
+    assert_eq!(row(&visit, "su", None, "has a usable token, unless called by root"), "password+OTP");
+    // What would open ssh: there, everybody is called by root.
+    let host = debian();
+    edit(&host, "common-account", &ours(&host), "account [success=1 default=ignore] pam_rootok.so\nSAME\n");
+    let visit = host.doctor(&[]);
+    visit.finds("warning", "pam.d", &host.pam("common-account:4"), &["says yes to everybody", "sshd"]);
+    assert_eq!(row(&visit, "sshd", None, "no usable token, or not listed"), "ssh key");
+}
+
+/// Where the file is `su`'s own, an exemption there is for its callers only.
+#[test]
+fn root_and_the_account_line_of_su() {
+    let host = Host::new();
+    let lines = "auth sufficient pam_rootok.so\nauth required pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n";
+    host.service("su", lines);
+    let jump = "account [success=1 default=ignore] pam_rootok.so";
+    host.doctor(&[]).finds("warning", "pam.d", &host.pam("su:1"), &[jump, "just above"]);
+    host.service("su", &lines.replacen("account", &format!("{jump}\naccount"), 1));
+    let visit = host.doctor(&[]);
+    assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
+    assert_eq!(row(&visit, "su", None, "has a usable token, unless called by root"), "password+OTP");
+    // Others include it.
+    host.service("su", lines);
+    host.raw_service("sshd", "auth include su\naccount include su\n");
+    for change in changes(&host.doctor(&[])) {
+        assert!(!change.contains("pam_rootok.so just above"), "{change}");
+    }
+}
