@@ -88,3 +88,116 @@ fn root_and_the_account_line_of_su() {
         assert!(!change.contains("pam_rootok.so just above"), "{change}");
     }
 }
+
+/// Does what the advice says: `write required in MODULE (FILE:LINE), and take out MODULE (FILE:LINE)`.
+fn follow(change: &str) {
+    for part in change.split(", and ") {
+        let (what, place) = part.split_once(" (").unwrap_or_else(|| panic!("no edit: {part}"));
+        let (file, line) = place.trim_end_matches(')').rsplit_once(':').unwrap();
+        let at = line.parse::<usize>().unwrap() - 1;
+        let text = fs::read_to_string(file).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let (control, rest) = lines[at].split_once(' ').unwrap().1.split_once(' ').unwrap();
+        assert!(
+            what.ends_with(
+                rest.split(' ').next().unwrap().rsplit('/').next().unwrap().trim_end_matches(".so")
+            )
+        );
+        lines[at] = match what.split(' ').next() {
+            Some("write") => lines[at].replacen(control, "required", 1),
+            // Lines keep their numbers.
+            _ => "#".to_owned(),
+        };
+        fs::write(file, lines.join("\n") + "\n").unwrap();
+    }
+}
+
+/// Every warning and error that has an edit, all of them followed at once.
+#[test]
+fn lines_whose_no_does_not_count() {
+    for lines in [
+        "auth sufficient pam_unix.so\nauth sufficient pam_yubiotp.so\nauth required pam_deny.so\n",
+        "auth sufficient pam_yubiotp.so\nauth sufficient pam_unix.so\nauth required pam_deny.so\n",
+        "auth sufficient pam_yubiotp.so\nauth required pam_unix.so\n",
+        "auth required pam_unix.so\nauth required pam_yubiotp.so\nauth required pam_deny.so\n",
+        "auth sufficient pam_unix.so\nauth required pam_yubiotp.so\n",
+        "auth required pam_unix.so\nauth optional pam_yubiotp.so\n",
+        "auth sufficient pam_unix.so\nauth optional pam_yubiotp.so\nauth required pam_permit.so\n",
+        "auth required pam_unix.so\nauth [success=ok authinfo_unavail=ignore default=bad] pam_yubiotp.so\n",
+    ] {
+        let host = Host::new();
+        host.service("sudo", &format!("{lines}account required pam_nologin.so\n"));
+        let visit = host.doctor(&[]);
+        let found = [visit.of("warning"), visit.of("error")].concat();
+        assert!(!found.is_empty(), "{lines}: {visit:#?}");
+        for it in found {
+            let change = it["change"].as_str().unwrap();
+            println!("{lines}{change}");
+            if !lines.contains("default=bad") {
+                follow(change);
+            } else {
+                assert!(change.starts_with("write required in pam_yubiotp ("), "{change}");
+                let required = lines.replace("[success=ok authinfo_unavail=ignore default=bad]", "required");
+                host.service("sudo", &format!("{required}account required pam_nologin.so\n"));
+            }
+        }
+        let visit = host.doctor(&[]);
+        assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{lines}: {visit:#?}");
+        assert_eq!(row(&visit, "sudo", None, "has a usable token"), "password+OTP", "{lines}");
+        assert_eq!(row(&visit, "sudo", None, "no usable token, or not listed"), "", "{lines}");
+    }
+}
+
+/// Where no edit does it for everybody, there is none: each line may be for other people, or for other services.
+#[test]
+fn no_edit_where_none_is_enough() {
+    let two = "auth sufficient pam_unix.so\nauth sufficient pam_sss.so\nauth sufficient pam_yubiotp.so\nauth required pam_deny.so\n";
+    let other = "auth sufficient pam_google_authenticator.so\nauth sufficient pam_yubiotp.so\nauth required pam_deny.so\n";
+    let host = Host::new();
+    for lines in [two, other] {
+        host.service("sudo", &format!("{lines}account required pam_nologin.so\n"));
+        let visit = host.doctor(&[]);
+        let bad = [visit.of("warning"), visit.of("error")].concat();
+        assert!(!bad.is_empty(), "{visit:#?}");
+        for it in bad {
+            let change = it["change"].as_str().unwrap();
+            assert!(!change.contains("write required") && change.contains("pam_yubiotp(8)"), "{change}");
+        }
+    }
+    // Fedora's system-auth: other services have it, too.
+    host.raw_service("system-auth", "auth sufficient pam_unix.so\nauth required pam_deny.so\n");
+    host.service(
+        "sudo",
+        "auth include system-auth\nauth required pam_yubiotp.so\naccount required pam_nologin.so\n",
+    );
+    let visit = host.doctor(&[]);
+    assert!(changes(&visit).iter().all(|it| !it.contains("write required")), "{visit:#?}");
+    visit.finds("warning", "pam.d", &host.pam("system-auth:1"), &["substack in place of include"]);
+    host.service(
+        "sudo",
+        "auth substack system-auth\nauth required pam_yubiotp.so\naccount required pam_nologin.so\n",
+    );
+    let visit = host.doctor(&[]);
+    assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
+    assert_eq!(row(&visit, "sudo", None, "has a usable token"), "password+OTP");
+}
+
+/// The account line that is advised excuses whom the auth line excuses.
+#[test]
+fn an_account_line_for_a_roll_out() {
+    let host = Host::new();
+    fs::remove_file(host.pam("sudo")).unwrap();
+    let lines =
+        "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\naccount required pam_unix.so\n";
+    host.service("sshd", lines);
+    host.place.write("sshd_config", "UsePAM yes\nPasswordAuthentication no\n", 0o644);
+    let visit = host.doctor(&[]);
+    let found = visit.finds("note", "pam.d", &host.pam("sshd:2"), &["no account line"]);
+    let change = found["change"].as_str().unwrap().strip_prefix("if that is not meant: ").unwrap();
+    let (line, _) = change.split_once(", above").unwrap();
+    edit(&host, "sshd", "account", &format!("{line}\nSAME\n"));
+    let visit = host.doctor(&[]);
+    assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
+    assert_eq!(row(&visit, "sshd", None, "has a usable token"), "password+OTP");
+    assert_eq!(row(&visit, "sshd", None, "not listed"), "ssh key password");
+}

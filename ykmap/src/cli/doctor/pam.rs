@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod advice;
 mod control;
 mod findings;
 mod lines;

@@ -5,7 +5,7 @@ use super::access::{Access, Front, Row, Unusual};
 use super::control::{Action, Answer};
 use super::findings::StackAnalysis;
 use super::role::{self, Factors};
-use super::service::{Entry, Kind};
+use super::service::{Entry, Kind, What};
 use super::walk::Listing;
 
 /// Where the manual says how some people are exempt.
@@ -42,8 +42,8 @@ impl StackAnalysis<'_> {
                     .any(|(front, rows)| front.condition.is_none() && rows.iter().any(by_key))
                 {
                     let what = "no account line of this module: who comes by an ssh key that sshd takes for enough is not asked";
-                    let change = "if that is not meant: account required pam_yubiotp.so";
-                    self.say(Level::Note, Kind::Account, &asking.place, what, change);
+                    let change = self.account_line_like(asking);
+                    self.say(Level::Note, Kind::Account, &asking.place, what, &change);
                 }
             }
             _ => {}
@@ -182,5 +182,27 @@ impl StackAnalysis<'_> {
                 file.display()
             )
         })
+    }
+
+    /// The advice to add the account line: one that excuses whom the auth line excuses.
+    fn account_line_like(&self, asking: &Entry) -> String {
+        let exempts = (0..self.access.auth.entries.len()).any(|at| self.access.auth.is_deliberate(at));
+        let by_match = |(front, _): &(Front, Vec<Row>)| {
+            front.condition.is_some() && front.methods.iter().any(|list| list.steps.is_empty())
+        };
+        if exempts || self.fronts.iter().any(by_match) {
+            return format!("if that is not meant: {SEE_EXEMPT}");
+        }
+        let What::Module { path, args } = &asking.what else { return String::new() };
+        let mut line = format!("account required {path}");
+        let excuses = |arg: &str| {
+            let name = arg.split('=').next().unwrap_or_default();
+            ["nullok", "config", "mapping", "authfile"].contains(&name)
+        };
+        for arg in args.iter().filter_map(|arg| arg.to_str().ok()).filter(|arg| excuses(arg)) {
+            line += " ";
+            line += arg;
+        }
+        format!("if that is not meant: {line}, above the other account lines of {}", self.file())
     }
 }

@@ -127,8 +127,7 @@ impl StackAnalysis<'_> {
         }
         if ends.nobody.iter().any(|end| ends.gets_in(end)) {
             let what = "lets in everybody: neither an OTP nor anything else is needed for a yes";
-            let change = "write required in the lines that ask, this one among them";
-            self.say(Level::Error, Kind::Auth, &ours.place, what, change);
+            self.say(Level::Error, Kind::Auth, &ours.place, what, &self.fix());
         }
         self.past(ends);
         self.excused(ends);
@@ -177,8 +176,12 @@ impl StackAnalysis<'_> {
             // Told of the line itself.
             self.always_fails = true;
         } else {
-            let change = "look at the lines that say no whatever happens";
-            self.say(Level::Error, Kind::Auth, &ours.place, what, change);
+            let blame: Vec<_> = self.always_no().into_iter().map(named).collect();
+            let what = match blame.as_slice() {
+                [] => what.to_owned(),
+                names => format!("{what}: {} says no whatever happens", names.join(" and ")),
+            };
+            self.say(Level::Error, Kind::Auth, &ours.place, what, &self.fix());
         }
     }
 
@@ -203,8 +206,7 @@ impl StackAnalysis<'_> {
                         "{by}: whoever it says yes to gets in without a YubiKey if the mapping does not list them, and is refused by {} if it does",
                         guard.place
                     );
-                    let change = "write required here (for include: substack)";
-                    self.say(Level::Warning, Kind::Auth, &culprit.place, what, change);
+                    self.say(Level::Warning, Kind::Auth, &culprit.place, what, &self.fix());
                     continue;
                 }
                 let what = format!("{by}, and whoever comes that way is refused by {}", guard.place);
@@ -213,7 +215,7 @@ impl StackAnalysis<'_> {
                 } else if culprit.control.jumps() {
                     BELOW_THE_JUMP.to_owned()
                 } else {
-                    "write required here (for include: substack)".to_owned()
+                    self.fix()
                 };
                 self.say(Level::Warning, Kind::Auth, &culprit.place, what, &change);
             } else if ends.unasked.iter().any(|end| ends.gets_in(end) && end.past == Some(at)) {
@@ -233,12 +235,8 @@ impl StackAnalysis<'_> {
                     matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
                 let who = if by_a_yes { "whoever it says yes to" } else { "whoever comes that way" };
                 let what = format!("{by}: {who} gets in without a YubiKey");
-                let change = if culprit.control.jumps() {
-                    BELOW_THE_JUMP
-                } else {
-                    "write required in place of it, or put the line of pam_yubiotp above it; if it is included, substack in place of include"
-                };
-                self.say(Level::Warning, Kind::Auth, &culprit.place, what, change);
+                let change = if culprit.control.jumps() { BELOW_THE_JUMP.to_owned() } else { self.fix() };
+                self.say(Level::Warning, Kind::Auth, &culprit.place, what, &change);
             }
         }
     }
@@ -282,11 +280,10 @@ impl StackAnalysis<'_> {
                 "its no does not count ({control}), and users who pass the other lines without it are refused by {}",
                 guard.place
             );
-            let change = "write required; or, if the other lines are to be enough without a YubiKey, take that account line out";
-            return self.say(Level::Warning, Kind::Auth, &ours.place, what, change);
+            return self.say(Level::Warning, Kind::Auth, &ours.place, what, &self.fix());
         }
         let what = format!("its no does not count ({control}): who passes the other lines needs no YubiKey");
-        self.say(Level::Warning, Kind::Auth, &ours.place, what, "write required");
+        self.say(Level::Warning, Kind::Auth, &ours.place, what, &self.fix());
     }
 
     /// Other modules that are enough in place of ours: every way in without an OTP needs another factor in its place. `None`
@@ -337,7 +334,7 @@ impl StackAnalysis<'_> {
                 "{control} passes over {} of the module: who brings that about needs no YubiKey",
                 names.join(", ")
             );
-            self.say(Level::Warning, Kind::Auth, &ours.place, what, "write required");
+            self.say(Level::Warning, Kind::Auth, &ours.place, what, &self.fix());
         }
         if passed_over(Answer::USER_UNKNOWN) {
             let what = format!(
@@ -361,22 +358,18 @@ impl StackAnalysis<'_> {
             return;
         }
         let (level, what, change) = match others {
-            true => (
-                Level::Warning,
-                "the OTP alone lets in, whatever the other lines ask for",
-                "write required, here and in the line that asks for the password",
-            ),
+            true => (Level::Warning, "the OTP alone lets in, whatever the other lines ask for", self.fix()),
             false => (
                 Level::Note,
                 "the OTP alone lets in: no other line asks for anything",
                 if ssh {
-                    "if a key is to be needed, too: AuthenticationMethods publickey,keyboard-interactive in sshd_config"
+                    "if a key is to be needed, too: AuthenticationMethods publickey,keyboard-interactive in sshd_config".to_owned()
                 } else {
-                    ""
+                    String::new()
                 },
             ),
         };
-        self.say(level, Kind::Auth, &ours.place, what, change);
+        self.say(level, Kind::Auth, &ours.place, what, &change);
     }
 
     /// A line of the service's own below a profile that has it already.
@@ -398,6 +391,10 @@ impl StackAnalysis<'_> {
             self.say(Level::Warning, Kind::Auth, &second.place, what, "take one of the two lines out");
         }
     }
+}
+
+fn named(entry: &Entry) -> String {
+    format!("{} ({})", entry.module(), entry.place)
 }
 
 /// The line that jumps over the module onto one that always says no, and that one: the module's line was put between a
