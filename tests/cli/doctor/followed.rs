@@ -1,8 +1,9 @@
 //! Advice that somebody follows to the letter: it lets in nobody more, and keeps out nobody who is to get in.
 
 use super::access::row;
-use super::{Host, Visit};
+use super::{Host, SUDO, Visit};
 use std::fs;
+use std::path::Path;
 
 /// Replaces one line of a service file by others.
 fn edit(host: &Host, name: &str, line: &str, by: &str) {
@@ -200,4 +201,102 @@ fn an_account_line_for_a_roll_out() {
     assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
     assert_eq!(row(&visit, "sshd", None, "has a usable token"), "password+OTP");
     assert_eq!(row(&visit, "sshd", None, "not listed"), "ssh key password");
+}
+
+/// cron, at and systemd's user manager run no auth line, and sudo none where it asks nothing: an account line of ours
+/// refuses them, and an auth line changes nothing about it.
+#[test]
+fn account_lines_where_nobody_is_asked() {
+    let host = debian();
+    let account = "account required pam_nologin.so\n@include common-account\n";
+    for name in ["sudo", "cron", "systemd-user"] {
+        host.raw_service(name, &format!("@include common-auth\n{account}"));
+    }
+    host.raw_service("atd", account);
+    let visit = host.doctor(&["bob"]);
+    let line = host.pam("common-account:4");
+    for name in ["atd", "cron", "systemd-user"] {
+        let words = [name, "no auth lines", "everybody who was not asked", "move the account line"];
+        let found = visit.finds("error", "pam.d", &line, &words);
+        assert!(!found.to_string().contains("add the auth line"), "{found}");
+        assert_eq!(row(&visit, name, None, "everybody"), "");
+    }
+    let found = visit.finds("warning", "pam.d", &line, &["where sudo asks nothing", "NOPASSWD"]);
+    assert!(found["change"].as_str().unwrap().contains("move the account line"), "{found}");
+    // As it says.
+    let text = fs::read_to_string(host.pam("common-account")).unwrap();
+    let ours = text.lines().last().unwrap().to_owned();
+    edit(&host, "common-account", &ours, "");
+    edit(&host, "sshd", "account required pam_nologin", &format!("{ours}\nSAME\n"));
+    let visit = host.doctor(&["bob"]);
+    assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
+    let names: String = visit.findings.iter().map(ToString::to_string).collect();
+    assert!(!names.contains("YubiKey: atd") && !names.contains("cron"), "not asked: {visit:#?}");
+    // One way, with nothing: they are not asked.
+    let said = visit.said.json();
+    let cron =
+        said["access"].as_array().unwrap().iter().find(|it| it["services"].to_string().contains("cron"));
+    assert_eq!(cron.unwrap()["rows"][0]["with"], serde_json::json!([[]]), "{said}");
+    visit.finds("note", "user", Path::new(""), &["bob is not listed", "refuses them"]);
+    // In their own files.
+    let host = Host::new();
+    host.service("cron", "account required pam_yubiotp.so\naccount required pam_unix.so\n");
+    host.service("sudo", &(SUDO.to_owned() + "account required pam_yubiotp.so\n"));
+    let visit = host.doctor(&[]);
+    visit.finds("error", "pam.d", &host.pam("cron:1"), &["take this line out"]);
+    visit.finds("warning", "pam.d", &host.pam("sudo:4"), &["take this line out"]);
+    // Without it, somebody would get in, or nobody.
+    host.service("cron", "account required pam_yubiotp.so\n");
+    host.service("sudo", "auth sufficient pam_localuser.so\nauth required pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_yubiotp.so\n");
+    let visit = host.doctor(&[]);
+    assert!(changes(&visit).iter().all(|it| !it.contains("take this line out")), "{visit:#?}");
+    // Members of a group are exempt, and root is.
+    host.service("sudo", SUDO);
+    host.service("cron", "account [success=1 default=ignore] pam_rootok.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n");
+    host.doctor(&[]).is_well();
+}
+
+/// Whom a jump exempts and no line says yes to.
+#[test]
+fn exempt_with_no_way_in() {
+    let host = Host::new();
+    let auth = "auth [success=2 default=ignore] pam_access.so accessfile=/etc/exempt\nauth required pam_unix.so\nauth required pam_yubiotp.so\n";
+    host.service("sudo", &format!("{auth}account required pam_unix.so\n"));
+    host.doctor(&[]).finds("warning", "pam.d", &host.pam("sudo:1"), &["no line says yes", "EXAMPLES"]);
+    let one = auth.replace("success=2", "success=1").replacen("pam_unix", "pam_XX", 1);
+    let one = one.replace("pam_yubiotp", "pam_unix").replace("pam_XX", "pam_yubiotp");
+    host.service("sudo", &format!("{one}account required pam_unix.so\n"));
+    assert_eq!(host.doctor(&[]).of("warning").len(), 0);
+}
+
+/// What is said of a user agrees with the table.
+#[test]
+fn users_and_the_table() {
+    let host = Host::new();
+    let auth = "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\n";
+    host.service("sudo", &format!("{auth}account required pam_yubiotp.so\naccount required pam_unix.so\n"));
+    let visit = host.doctor(&["dave"]);
+    visit.finds(
+        "error",
+        "user",
+        Path::new(""),
+        &["dave is not listed, and refused by sudo", "nullok", "add dave"],
+    );
+    assert!(!visit.findings.iter().any(|it| it.to_string().contains("passes")), "{visit:#?}");
+    // Behind a no: others get in.
+    host.service("sudo", "auth sufficient pam_fprintd.so\nauth sufficient pam_unix.so\nauth required pam_deny.so\nauth required pam_yubiotp.so\naccount required pam_unix.so\n");
+    host.doctor(&[]).finds(
+        "error",
+        "pam.d",
+        &host.pam("sudo:4"),
+        &["nobody who is asked", "pam_deny", "sudo:3", "others get in"],
+    );
+    // An exemption that the account lines do not know.
+    host.service("sudo", "auth [success=1 default=ignore] pam_succeed_if.so quiet user ingroup robots\nauth required pam_yubiotp.so\nauth required pam_unix.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n");
+    host.doctor(&["dave"]).finds(
+        "error",
+        "user",
+        Path::new(""),
+        &["dave is not listed", "user ingroup robots", "a token does not help"],
+    );
 }

@@ -15,6 +15,7 @@ use super::report::{Level, Report, Room};
 use crate::cli::out;
 pub(super) use access::{Access, Front, Methods, Row, Step, in_words};
 use findings::{Findings, StackAnalysis};
+use role::CALLED_BY_ROOT;
 pub(super) use role::Factors;
 use service::{Entry, Folders, Kind, Place, What};
 use std::collections::HashSet;
@@ -59,9 +60,33 @@ pub(super) struct Looked {
 }
 
 impl Looked {
+    /// Whether its users come by this auth line.
+    pub(super) fn asks_by(&self, line: &str) -> bool {
+        self.ours.iter().any(|own| own == line) && !self.access.runs_no_auth()
+    }
+
+    /// What exempts users from this line, whom the account lines then refuse: a token is of no use to them.
+    pub(super) fn exempt_and_refused(&self, line: &str) -> Option<String> {
+        let rows =
+            || self.fronts.iter().flat_map(|(_, rows)| rows).filter(|row| row.listing == Listing::Token);
+        let is_open = |row: &&Row| !row.ways.is_empty();
+        let is_out = |row: &&Row| row.gates.contains(&true) && row.ways.is_empty();
+        if !self.asks_by(line) || !rows().any(|row| is_open(&row)) {
+            return None;
+        }
+        let out = rows().find(is_out)?;
+        if rows().any(|row| row.gates == out.gates && is_open(&row)) {
+            return None;
+        }
+        let told = self.access.questions.iter().zip(&out.gates).filter(|(_, is_so)| **is_so);
+        let told: Vec<_> = told.map(|(text, _)| text.as_str()).collect();
+        // Who is named comes as a user.
+        (!told.contains(&CALLED_BY_ROOT)).then(|| told.join(", "))
+    }
+
     /// The ways in for users who are not listed, if this service has this line and lets some of them in.
     pub(super) fn ways_of_unlisted(&self, line: &str) -> Option<String> {
-        if !self.ours.iter().any(|own| own == line) {
+        if !self.asks_by(line) {
             return None;
         }
         let rows = self.fronts.iter().flat_map(|(front, rows)| {
@@ -132,7 +157,8 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
         let what = format!("{}: {kind}: {what}", shortened(&services, "service"));
         report.add(Room::Pam, level, place, what, change);
     }
-    let names: Vec<_> = looked.iter().map(|service| service.name.clone()).collect();
+    let asking = looked.iter().filter(|service| !service.access.runs_no_auth());
+    let names: Vec<_> = asking.map(|service| service.name.clone()).collect();
     let mut files: Vec<Rc<_>> = files.into_iter().collect();
     files.sort_unstable();
     for file in files {

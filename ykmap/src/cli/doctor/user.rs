@@ -120,7 +120,15 @@ impl Who<'_> {
         let (passable, refusing): (Vec<&str>, Vec<_>) =
             refusing.into_iter().partition(|line| !ways(line).is_empty());
         if !refusing.is_empty() {
-            let what = format!("{user} is not listed, and refused by {}", refusing.join(", "));
+            let mut what = format!("{user} is not listed, and refused by {}", refusing.join(", "));
+            let exempt = refusing
+                .iter()
+                .find_map(|line| self.services.iter().find_map(|service| service.exempt_and_refused(line)));
+            if let Some(whom) = exempt {
+                what += &format!(
+                    "; with \"{whom}\", not asked and refused by other lines (see pam.d): a token does not help then"
+                );
+            }
             self.refused(report, &self.place, what, &change);
         }
         for line in passable {
@@ -136,9 +144,27 @@ impl Who<'_> {
         if let Err(fault) = mapping::enrolment(&self.case.settings, user.as_bytes(), true) {
             let what = format!("{user} is not listed, and refused by {excusing}: {}", self.own(&fault));
             self.refused(report, &self.place, what, &change);
-        } else {
-            let what = format!("{user} is not listed, and passes {excusing} without a token (nullok)");
-            report.add(Room::User, Level::Note, &self.place, what, change);
+            return;
+        }
+        // Another line may refuse whom this one excuses.
+        for (line, _) in self.case.lines.iter().filter(|(_, nullok)| *nullok) {
+            let by = || self.services.iter().filter(|service| service.asks_by(line));
+            let names = |open: bool| {
+                let own = by().filter(|service| service.ways_of_unlisted(line).is_some() == open);
+                own.map(|service| service.name.clone()).collect::<Vec<_>>()
+            };
+            let (open, closed) = (names(true), names(false));
+            if !open.is_empty() || closed.is_empty() {
+                let what = format!("{user} is not listed, and passes {line} without a token (nullok)");
+                report.add(Room::User, Level::Note, &self.place, what, &change);
+            }
+            if !closed.is_empty() {
+                let what = format!(
+                    "{user} is not listed, and refused by {}: {line} excuses them (nullok), and no other line lets them in",
+                    closed.join(", ")
+                );
+                self.refused(report, &self.place, what, &change);
+            }
         }
     }
 

@@ -17,16 +17,20 @@ impl StackAnalysis<'_> {
         let access = self.access;
         let asking = access.auth.entries.iter().find(|entry| entry.is_ours());
         let guard = access.account.entries.iter().find(|entry| entry.is_ours());
+        if access.runs_no_auth() {
+            return guard.into_iter().for_each(|guard| self.refuses_jobs(guard));
+        }
         match (asking, guard) {
             (None, Some(guard)) => {
                 let nullok = role::has_nullok(guard);
                 let who = if nullok { "everybody whom the mapping lists" } else { "everybody" };
                 let what = format!("an account line, and no auth line of this module: {who} is refused");
-                let change = "add the auth line, or take this one out";
+                let change = "add the auth line (pam_yubiotp(8), EXAMPLES); if no YubiKey is to be asked for here, take this line out of what this service reads";
                 self.say(Level::Error, Kind::Account, &guard.place, what, change);
             }
             (Some(asking), Some(guard)) => {
                 self.refuses_the_excused(asking, guard);
+                self.refuses_without_a_question(guard);
                 self.around(guard);
             }
             (Some(asking), None) if self.service.name == "sshd" => {
@@ -48,6 +52,52 @@ impl StackAnalysis<'_> {
             }
             _ => {}
         }
+    }
+
+    /// An application that never runs an auth line.
+    fn refuses_jobs(&mut self, guard: &Entry) {
+        if !self.refuses_the_unasked() {
+            return;
+        }
+        let who = if role::has_nullok(guard) { "everybody whom the mapping lists" } else { "everybody" };
+        let what = format!(
+            "this application runs account lines and no auth lines, and this line refuses {who} who was not asked: no job or session of theirs starts"
+        );
+        self.say(Level::Error, Kind::Account, &guard.place, what, &self.without_account_line(guard));
+    }
+
+    /// sudo runs no auth line where it asks nothing.
+    fn refuses_without_a_question(&mut self, guard: &Entry) {
+        if !["sudo", "sudo-i"].contains(&self.service.name.as_str()) || !self.refuses_the_unasked() {
+            return;
+        }
+        let what = "where sudo asks nothing (NOPASSWD, or some minutes after a question), it runs account lines and no auth lines, and this line refuses the call";
+        self.say(Level::Warning, Kind::Account, &guard.place, what, &self.without_account_line(guard));
+    }
+
+    /// Whether the account lines refuse somebody who has a token and was not asked for it.
+    fn refuses_the_unasked(&self) -> bool {
+        let rows = self.access.rows(&Front::without_auth()).unwrap_or_default();
+        rows.iter().any(|row| row.listing == Listing::Token && row.ways.is_empty())
+    }
+
+    fn without_account_line(&self, guard: &Entry) -> String {
+        let change = self.move_to_sshd(guard).or_else(|| self.take_out(guard));
+        change.unwrap_or_else(|| {
+            "keep account lines of pam_yubiotp in /etc/pam.d/sshd only (pam_yubiotp(8), EXAMPLES)".to_owned()
+        })
+    }
+
+    /// The advice to take an account line out, where that changes nothing for anybody who is asked.
+    fn take_out(&self, guard: &Entry) -> Option<String> {
+        let is_guard = |entry: &Entry| entry.kind == Kind::Account && entry.place == guard.place;
+        let mut with = self.services.iter().filter(|service| service.entries.iter().any(is_guard));
+        let is_good = with.all(|service| {
+            let before = Access::new(service, None);
+            let after = before.edited(|_, account| account.retain(|entry| !is_guard(entry)));
+            service.name != "sshd" && changes_nothing(&before, &after)
+        });
+        is_good.then(|| "take this line out".to_owned())
     }
 
     /// `nullok` in the auth line, and an account line that refuses whom that excuses.
@@ -169,7 +219,7 @@ impl StackAnalysis<'_> {
             let same = |front: &Front| after.is_the_same_as(&before, front) == Some(true);
             let is_good = match service.name.as_str() {
                 "sshd" => same(&Front::plain()) && same(&Front::without_auth()),
-                _ => before.runs_no_auth() || same(&Front::plain()),
+                _ => changes_nothing(&before, &after),
             };
             if !is_good {
                 return None;
@@ -205,4 +255,14 @@ impl StackAnalysis<'_> {
         }
         format!("if that is not meant: {line}, above the other account lines of {}", self.file())
     }
+}
+
+/// Whether an account line that was taken out changes nothing for anybody who is asked; where nobody is, they are to get
+/// in.
+fn changes_nothing(before: &Access, after: &Access) -> bool {
+    if before.runs_no_auth() {
+        let rows = after.rows(&Front::without_auth()).unwrap_or_default();
+        return !rows.is_empty() && rows.iter().all(|row| !row.ways.is_empty());
+    }
+    after.is_the_same_as(before, &Front::plain()) == Some(true)
 }

@@ -103,6 +103,8 @@ impl StackAnalysis<'_> {
         let access = self.access;
         let ours = access.auth.entries.iter().find(|entry| entry.is_ours());
         match (ours, Ends::of(access)) {
+            // Nothing of the auth lines matters.
+            _ if access.runs_no_auth() => {}
             (Some(ours), Some(ends)) => self.auth(ours, &ends),
             (Some(ours), None) => {
                 let what = "there are too many ways through these lines to look at";
@@ -130,6 +132,7 @@ impl StackAnalysis<'_> {
             self.say(Level::Error, Kind::Auth, &ours.place, what, &self.fix());
         }
         self.past(ends);
+        self.exempt_and_out();
         self.excused(ends);
         self.no_is_ignored(ours, ends);
         self.otp_only(ours, ends);
@@ -157,7 +160,7 @@ impl StackAnalysis<'_> {
             // Told of the arguments.
             return;
         }
-        let what = "nobody who is asked gets in, not even with an OTP that the module accepts";
+        let mut what = "nobody who is asked gets in, not even with an OTP that the module accepts".to_owned();
         if let Some((jump, target)) = onto_deny(&self.access.auth.entries) {
             let line = |entry: &Entry| {
                 let place = &entry.place;
@@ -177,10 +180,13 @@ impl StackAnalysis<'_> {
             self.always_fails = true;
         } else {
             let blame: Vec<_> = self.always_no().into_iter().map(named).collect();
-            let what = match blame.as_slice() {
-                [] => what.to_owned(),
-                names => format!("{what}: {} says no whatever happens", names.join(" and ")),
-            };
+            if !blame.is_empty() {
+                what += &format!(": {} says no whatever happens", blame.join(" and "));
+            }
+            let open = |row: &Row| !row.ways.is_empty();
+            if self.fronts.iter().any(|(front, rows)| front.use_pam && rows.iter().any(open)) {
+                what += "; others get in without being asked (see who gets in)";
+            }
             self.say(Level::Error, Kind::Auth, &ours.place, what, &self.fix());
         }
     }
@@ -238,6 +244,44 @@ impl StackAnalysis<'_> {
                 let change = if culprit.control.jumps() { BELOW_THE_JUMP.to_owned() } else { self.fix() };
                 self.say(Level::Warning, Kind::Auth, &culprit.place, what, &change);
             }
+        }
+    }
+
+    /// Users whom a jump exempts, and to whom no line says yes then.
+    fn exempt_and_out(&mut self) {
+        let access = self.access;
+        for (at, (entry, role)) in access.auth.entries.iter().zip(&access.auth.roles).enumerate() {
+            let Role::Gate { question, yes, no } = role else { continue };
+            let jumps = |gates: &Vec<bool>| {
+                let asked = access.questions.iter().position(|own| *own == question.text);
+                let is_so = asked.and_then(|at| gates.get(at)).copied().unwrap_or_default();
+                let answer = if is_so == question.reversed { *no } else { *yes };
+                matches!(entry.control.action(answer), Action::Jump(_))
+            };
+            // With everything that there is to show.
+            let ends = |gates: &Vec<bool>| {
+                access.ends(Listing::Token, gates, access.all(), Unusual::default()).unwrap_or_default()
+            };
+            let is_out = |gates: &Vec<bool>| {
+                let ends = ends(gates);
+                ends.iter().any(|end| end.past == Some(at)) && !ends.iter().any(|end| end.auth)
+            };
+            let mut exempt = access.assignments();
+            exempt.retain(jumps);
+            let has_a_way = |gates: &Vec<bool>| {
+                let rows = self.fronts.iter().flat_map(|(_, rows)| rows);
+                rows.filter(|row| row.gates == *gates).any(|row| !row.ways.is_empty())
+            };
+            if exempt.is_empty() || !exempt.iter().all(|gates| is_out(gates) && !has_a_way(gates)) {
+                continue;
+            }
+            let what = format!(
+                "{} {} skips pam_yubiotp for users it matches, and no line says yes to them: they do not get in",
+                entry.control(),
+                entry.module()
+            );
+            let change = "pam_yubiotp(8) says how to exempt a group (EXAMPLES)";
+            self.say(Level::Warning, Kind::Auth, &entry.place, what, change);
         }
     }
 
