@@ -438,7 +438,7 @@ fn users_whom_a_line_may_skip() {
         "note",
         "user",
         Path::new(""),
-        &["bob is not listed", "sudo:3 refuses", "if called by root: nothing"],
+        &["bob is not listed", "sudo:3 refuses", "if called by root: without being asked"],
     );
 }
 
@@ -449,4 +449,34 @@ fn in_words() {
     let said = host.words(&[]);
     let table = "who gets in, and with what\n  sudo\n    has a usable token              password + OTP\n    no usable token, or not listed  no way in\n";
     assert!(said.out.contains(table), "{said:?}");
+    // What deliberate gates ask is a heading, and fits 80 columns.
+    let jump = "[success=1 default=ignore] pam_access.so accessfile=/etc/yubiotp/exempt-access.conf\n";
+    host.service(
+        "sudo",
+        &format!(
+            "auth required pam_unix.so\nauth {jump}{}",
+            SUDO.replacen("auth required pam_unix.so\n", "", 1)
+        ),
+    );
+    let said = host.words(&[]);
+    let table = "  sudo\n    unless pam_access accessfile=/etc/yubiotp/exempt-access.conf:\n      has a usable token              password + OTP\n      no usable token, or not listed  no way in\n    if pam_access accessfile=/etc/yubiotp/exempt-access.conf:\n      everybody                       password\n";
+    assert!(said.out.contains(table), "{said:?}");
+}
+
+/// A method that sshd does not have, or that is off, is named.
+#[test]
+fn methods_that_cannot_be_used() {
+    for (config, words) in [
+        (
+            "AuthenticationMethods publickey,keyboard-interactve\n",
+            ["\"keyboard-interactve\"", "did you mean keyboard-interactive"],
+        ),
+        (
+            "KbdInteractiveAuthentication no\nAuthenticationMethods publickey,keyboard-interactive\n",
+            ["keyboard-interactive is off", "EXAMPLES"],
+        ),
+    ] {
+        let (host, visit) = sshd(&format!("UsePAM yes\n{config}"), SUDO);
+        visit.finds("error", "sshd", &host.place.path("sshd_config"), &words);
+    }
 }

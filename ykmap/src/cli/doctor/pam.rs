@@ -13,7 +13,7 @@ mod words;
 
 use super::report::{Level, Report, Room};
 use crate::cli::out;
-pub(super) use access::{Access, Front, Methods, Row, Step, in_words};
+pub(super) use access::{Access, Front, Methods, Row, Shown, Step, in_words};
 use findings::{Findings, StackAnalysis};
 use role::CALLED_BY_ROOT;
 pub(super) use role::Factors;
@@ -219,7 +219,7 @@ fn shown(report: &mut Report, looked: &[Looked]) {
         }
     }
     for (names, condition, rows) in tables {
-        report.access(names, condition, rows.into_iter().map(|row| (row.who, row.ways)).collect());
+        report.access(names, condition, rows);
     }
 }
 

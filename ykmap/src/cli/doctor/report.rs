@@ -1,6 +1,6 @@
 //! What the doctor found, and how it is told.
 
-use super::pam::{in_words, shortened};
+use super::pam::{Shown, in_words, shortened};
 use crate::cli::{Context, Done, Failure, out};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
@@ -108,7 +108,7 @@ struct Table {
     /// For whom, of the users of sshd.
     condition: Option<String>,
     /// Classes of users, and their ways in: what they show together.
-    rows: Vec<(String, Vec<Vec<String>>)>,
+    rows: Vec<Shown>,
 }
 
 /// The verbs that advice may name.
@@ -171,15 +171,15 @@ impl Report {
     }
 
     /// Who can get in with what, by these services.
-    pub(super) fn access(
-        &mut self,
-        services: Vec<String>,
-        condition: Option<String>,
-        rows: Vec<(String, Vec<Vec<String>>)>,
-    ) {
+    pub(super) fn access(&mut self, services: Vec<String>, condition: Option<String>, rows: Vec<Shown>) {
         let plain = |text: String| shown::line(&text).to_string();
         let way = |way: Vec<String>| way.into_iter().map(plain).collect::<Vec<_>>();
-        let rows = rows.into_iter().map(|(who, ways)| (plain(who), ways.into_iter().map(way).collect()));
+        let rows = rows.into_iter().map(|Shown { who, class, condition, ways }| Shown {
+            who: plain(who),
+            class: plain(class),
+            condition: plain(condition),
+            ways: ways.into_iter().map(way).collect(),
+        });
         let services = services.into_iter().map(plain).collect();
         self.access.push(Table { services, condition: condition.map(plain), rows: rows.collect() });
     }
@@ -192,9 +192,15 @@ impl Report {
         for Table { services, condition, rows } in &self.access {
             let condition = condition.as_ref().map(|it| format!(" (Match {it})")).unwrap_or_default();
             out::line(&format!("  {}{condition}", shortened(services, "service")));
-            let longest = rows.iter().map(|(who, _)| who.chars().count()).max().unwrap_or_default();
-            for (who, ways) in rows {
-                out::line(&format!("    {who:longest$}  {}", in_words(ways)));
+            let longest = rows.iter().map(|row| row.class.chars().count()).max().unwrap_or_default();
+            let mut heading = "";
+            for Shown { class, condition, ways, .. } in rows {
+                if condition != heading {
+                    heading = condition;
+                    out::line(&format!("    {condition}:"));
+                }
+                let indent = if condition.is_empty() { "    " } else { "      " };
+                out::line(&format!("{indent}{class:longest$}  {}", in_words(ways)));
             }
         }
     }
@@ -281,7 +287,7 @@ impl Report {
                 .iter()
                 .map(|Table { services, condition, rows }| {
                     let rows: Vec<_> =
-                        rows.iter().map(|(who, ways)| json!({ "who": who, "with": ways })).collect();
+                        rows.iter().map(|row| json!({ "who": row.who, "with": row.ways })).collect();
                     json!({ "services": services, "match": condition, "rows": rows })
                 })
                 .collect();

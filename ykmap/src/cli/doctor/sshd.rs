@@ -7,6 +7,8 @@ use super::pam::{Access, Factors, Front, Listing, Looked, Methods, Row, Step};
 use super::report::{Level, Report, Room};
 use config::{Config, Set, Values};
 use std::path::Path;
+use ykmap::options::nearest;
+use yubiotp::shown;
 
 /// What sshd asks for: for whom no `Match` means first, then by each `Match` that changes it. The defaults, where the
 /// file cannot be read.
@@ -70,8 +72,21 @@ fn front(condition: Option<String>, place: String, values: &Values) -> Front {
         Some(set) => set.value.iter().map(String::as_str).collect(),
         None => known.iter().map(|(name, ..)| *name).collect(),
     };
+    let names = explicit.into_iter().flat_map(|set| set.value.iter().flat_map(|list| list.split(',')));
+    let off = names.map(|name| name.split(':').next().unwrap_or_default()).filter_map(|name| {
+        let own = known.iter().find(|(own, ..)| own.eq_ignore_ascii_case(name));
+        match own {
+            Some((_, allowed, _)) => (!allowed).then(|| format!("the method {name} is off")),
+            None => {
+                let meant = nearest(name, known.map(|(own, ..)| own));
+                let meant = meant.map(|own| format!(" (did you mean {own}?)")).unwrap_or_default();
+                Some(format!("sshd has no method {}{meant}", shown::quoted(name)))
+            }
+        }
+    });
+    let off = off.collect();
     let methods = lists.into_iter().filter_map(methods).collect();
-    Front { condition, place, methods, explicit: explicit.is_some(), use_pam, known: Vec::new() }
+    Front { condition, place, methods, off, explicit: explicit.is_some(), use_pam, known: Vec::new() }
 }
 
 /// `named` is whether somebody said that this is the file.
@@ -171,6 +186,7 @@ fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[R
         access.assignments_behind(front).iter().any(any)
     };
     let stack_works = works(&Front::plain().methods);
+    let off = front.off.join(", ");
     let (why, change) = if works(&prompted) {
         (
             "sshd's method password gives one answer to every question, and the lines in pam.d ask more than one",
@@ -179,8 +195,10 @@ fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[R
     } else if !front.methods.is_empty() && front.methods.iter().all(|list| list.steps.is_empty()) {
         (
             "sshd skips the auth lines, and the account lines refuse users who were not asked",
-            "exempt these users in the account lines, too (they then need no YubiKey), or add keyboard-interactive to AuthenticationMethods",
+            "exempt these users in the account lines, too (they then need no YubiKey; pam_yubiotp(8), EXAMPLES), or ask them: AuthenticationMethods publickey,keyboard-interactive",
         )
+    } else if stack_works && !off.is_empty() {
+        (off.as_str(), "pam_yubiotp(8) has the lines of sshd_config (EXAMPLES)")
     } else if stack_works {
         (
             "these methods are off in sshd_config, or cannot answer the lines in pam.d",

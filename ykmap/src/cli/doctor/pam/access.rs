@@ -61,6 +61,8 @@ pub(crate) struct Front {
     pub(crate) place: String,
     /// Any of these is enough.
     pub(crate) methods: Vec<Methods>,
+    /// Why methods that somebody wrote cannot be used.
+    pub(crate) off: Vec<String>,
     /// Somebody wrote these, rather than leaving it to the defaults.
     pub(crate) explicit: bool,
     /// The account lines are looked at.
@@ -77,6 +79,7 @@ impl Front {
             condition: None,
             place: String::new(),
             methods: vec![methods],
+            off: Vec::new(),
             explicit: false,
             use_pam: true,
             known: Vec::new(),
@@ -102,7 +105,12 @@ pub(crate) struct Row {
 /// A row as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
+    /// The whole of it, in words.
     pub(crate) who: String,
+    /// What of it the mapping and the store say.
+    pub(crate) class: String,
+    /// What deliberate gates say; empty if they do not matter.
+    pub(crate) condition: String,
     pub(crate) ways: Vec<Vec<String>>,
 }
 
@@ -397,8 +405,10 @@ impl Access {
                 [Listing::Token, Listing::NotListed] => "has a usable token, or not listed",
                 _ => "everybody",
             };
-            let who = std::iter::once(listing.to_owned()).chain(asked).collect::<Vec<_>>().join(", ");
-            Shown { who, ways: ways.iter().map(|way| self.names(*way)).collect() }
+            let condition = asked.collect::<Vec<_>>().join(", ");
+            let class = listing.to_owned();
+            let who = if condition.is_empty() { class.clone() } else { format!("{class}, {condition}") };
+            Shown { who, class, condition, ways: ways.iter().map(|way| self.names(*way)).collect() }
         });
         shown.collect()
     }
@@ -414,6 +424,8 @@ pub(crate) fn in_words(ways: &[Vec<String>]) -> String {
     if ways.is_empty() {
         return "no way in".to_owned();
     }
-    let way = |names: &Vec<String>| if names.is_empty() { "nothing".to_owned() } else { names.join(" + ") };
+    let way = |names: &Vec<String>| {
+        if names.is_empty() { "without being asked".to_owned() } else { names.join(" + ") }
+    };
     ways.iter().map(way).collect::<Vec<_>>().join(", or ")
 }
