@@ -133,7 +133,7 @@ impl Who<'_> {
         }
         for line in passable {
             let what = format!(
-                "{user} is not listed: {line} refuses them, and other lines may let them in: by {}",
+                "{user} is not listed: without a token, {line} refuses them; other lines let in some: by {}",
                 ways(line)
             );
             report.add(Room::User, Level::Note, &self.place, what, &change);

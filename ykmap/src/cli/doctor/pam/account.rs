@@ -110,7 +110,13 @@ impl StackAnalysis<'_> {
         let mismatch = role::has_nullok(asking) && !role::has_nullok(guard);
         if mismatch && (refused || excused().next().is_none()) && !excused().any(|end| end.yes) {
             let what = format!("whom nullok excuses in {} is refused here", asking.place);
-            self.say(Level::Warning, Kind::Account, &guard.place, what, "write nullok here, too");
+            let change = match self.service.name.as_str() {
+                "sshd" => {
+                    "write nullok here, too (who is not listed then also gets in with what sshd takes for enough, such as an ssh key)"
+                }
+                _ => "write nullok here, too",
+            };
+            self.say(Level::Warning, Kind::Account, &guard.place, what, change);
         }
     }
 
@@ -143,15 +149,20 @@ impl StackAnalysis<'_> {
                 self.say(Level::Note, Kind::Account, &culprit.place, what, "");
                 continue;
             }
+            if self.service.name != "sshd" {
+                continue;
+            }
             let what =
                 format!("{control} {name} leads past the account line of pam_yubiotp, and lets in {who}");
-            let change =
-                "put the account line of pam_yubiotp above it (users with only an ssh key are then refused)";
-            self.say(Level::Warning, Kind::Account, &culprit.place, what, change);
+            let change = self.one_more_above();
+            self.say(Level::Warning, Kind::Account, &culprit.place, what, &change);
         }
-        if guard_at.is_some() && lets_in().any(|end| end.refused_by == guard_at) {
+        let is_sshd = self.service.name == "sshd";
+        if is_sshd && guard_at.is_some() && lets_in().any(|end| end.refused_by == guard_at) {
             let what = format!("its no does not count ({}): it lets in {who}", guard.control());
-            self.say(Level::Warning, Kind::Account, &guard.place, what, "write required");
+            let own = || "write required".to_owned();
+            let change = if self.is_its_own(guard) { own() } else { self.one_more_above() };
+            self.say(Level::Warning, Kind::Account, &guard.place, what, &change);
         }
     }
 
@@ -164,11 +175,17 @@ impl StackAnalysis<'_> {
             "{} pam_rootok says yes to everybody here, for sshd runs as root: an ssh key that sshd takes for enough is enough",
             culprit.control()
         );
-        let change = format!(
-            "put the account line of pam_yubiotp into {}, above its other account lines",
-            self.file()
-        );
+        let change = self.one_more_above();
         self.say(Level::Warning, Kind::Account, &culprit.place, what, &change);
+    }
+
+    /// The advice to have one more account line in sshd's own file: what it includes stays as it is for other services,
+    /// and no jump counts other lines.
+    fn one_more_above(&self) -> String {
+        format!(
+            "add an account line of pam_yubiotp to {}, above its other account lines (users with only an ssh key are then refused)",
+            self.file()
+        )
     }
 
     /// The file of this service.
@@ -190,7 +207,12 @@ impl StackAnalysis<'_> {
         if root && let Some(change) = self.move_to_sshd(guard) {
             return change;
         }
-        if !self.is_its_own(guard) || (root && !self.access.runs_by_its_caller()) {
+        // A line more, or less, would change what other jumps skip.
+        let jumps = |entries: &[Entry]| {
+            entries.iter().any(|entry| entry.place != culprit.place && entry.control.jumps())
+        };
+        let counted = jumps(&self.access.auth.entries) || jumps(&self.access.account.entries);
+        if counted || !self.is_its_own(guard) || (root && !self.access.runs_by_its_caller()) {
             return SEE_EXEMPT.to_owned();
         }
         let by_a_yes = matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);

@@ -3,6 +3,7 @@
 
 use super::super::report::Level;
 use super::access::{Access, Front, Row, Unusual};
+use super::advice::SEE_EXAMPLES;
 use super::control::{Action, Answer};
 use super::role::{self, Factors, Role};
 use super::service::{Entry, Kind, Service};
@@ -226,7 +227,12 @@ impl StackAnalysis<'_> {
                 self.say(Level::Warning, Kind::Auth, &culprit.place, what, &change);
             } else if ends.unasked.iter().any(|end| ends.gets_in(end) && end.past == Some(at)) {
                 let what = format!("{by}: who it says yes to gets in, and is asked for nothing at all");
-                let change = "take it out, or put the lines that ask above it";
+                let counted = access.auth.entries.iter().any(|entry| entry.control.jumps());
+                let change = match !counted && self.is_its_own(culprit) {
+                    true => "take it out, or put the lines that ask above it",
+                    // A line less would change what jumps skip, and other services have it, too.
+                    false => SEE_EXAMPLES,
+                };
                 self.say(Level::Error, Kind::Auth, &culprit.place, what, change);
             } else if deliberate {
                 let what = format!("{by}: who it means is not asked for a YubiKey");
