@@ -300,3 +300,29 @@ fn users_and_the_table() {
         &["dave is not listed", "user ingroup robots", "a token does not help"],
     );
 }
+
+/// Ways around an account line that other services read as well: one more line in sshd's own file.
+#[test]
+fn ways_around_the_account_line() {
+    for account in [
+        "account sufficient pam_localuser.so\naccount required pam_yubiotp.so\n",
+        "account [success=1 default=ignore] pam_localuser.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n",
+        "account [success=1 default=ignore] pam_rootok.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n",
+        "account optional pam_yubiotp.so\naccount required pam_unix.so\n",
+    ] {
+        let host = Host::new();
+        fs::remove_file(host.pam("sudo")).unwrap();
+        host.service("common-account", account);
+        let sshd = "auth required pam_unix.so\nauth required pam_yubiotp.so\n@include common-account\n";
+        host.service("sshd", sshd);
+        let visit = host.doctor(&[]);
+        let file = host.pam("sshd").display().to_string();
+        let words = ["add an account line", "above its other account lines", &file];
+        visit.finds("warning", "pam.d", &host.pam("common-account"), &words);
+        host.service("sshd", &sshd.replace("@include", "account required pam_yubiotp.so\n@include"));
+        let visit = host.doctor(&[]);
+        assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{account}: {visit:#?}");
+        assert_eq!(row(&visit, "sshd", None, "has a usable token"), "password+OTP", "{account}");
+        assert_eq!(row(&visit, "sshd", None, "no usable token, or not listed"), "", "{account}");
+    }
+}

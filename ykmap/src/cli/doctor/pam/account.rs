@@ -249,9 +249,9 @@ impl StackAnalysis<'_> {
         }
         sshd.entries.iter().any(is_guard).then(|| {
             format!(
-                "move the account line of pam_yubiotp out of {} into {}, above its other account lines",
-                guard.place.file.display(),
-                file.display()
+                "move the account line of pam_yubiotp: first write it into {}, above its other account lines, then take it out of {}",
+                file.display(),
+                guard.place.file.display()
             )
         })
     }
