@@ -1,7 +1,9 @@
 //! Messages say what to do about it. Here somebody does just that, and it has to work.
 
 use crate::desk::{Desk, programmed_anew, run};
+use crate::touches::touched;
 use std::fs;
+use std::process::Command;
 use tests::soft_yubikey::SoftYubiKey;
 
 /// Used twice, so that it is at (1, 1).
@@ -71,7 +73,7 @@ fn damaged_position_the_token_is_programmed_anew_and_imported() {
 fn missing_key_is_imported() {
     let (desk, mut key, last) = used();
     fs::remove_file(desk.key_file(&key)).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("import it (ykmap key import FILE)");
+    desk.verify("alice", &key.press()).exits(2).notes("import it (ykmap key import FILE;");
     desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
     desk.verify("alice", &last).exits(1).says("was used before");
     desk.verify("alice", &key.press()).exits(0);
@@ -123,4 +125,82 @@ fn a_new_store_key_beside_old_keys_is_remarked_on() {
     fs::remove_file(desk.file("store.key")).unwrap();
     let said = run(desk.command().arg("init"));
     assert!(said.err.contains("store.key"), "{said:?}");
+}
+
+/// A key that was used once, and its used OTP.
+fn used_by_hand(n: u32) -> (Desk, SoftYubiKey, String) {
+    let mut key = SoftYubiKey::numbered(n).with_real_clock();
+    let desk = Desk::with(&[&key]);
+    let used = key.press();
+    desk.verify("alice", &used).exits(0);
+    (desk, key, used)
+}
+
+/// Runs the commands that a message advises, in their order, and sees that none lets the used OTP in.
+fn followed(desk: &Desk, key: &mut SoftYubiKey, used: &str, advised: &[&[&str]], (verb, asks): (&str, &str)) {
+    let refused = || assert_ne!(desk.verify("alice", used).code, Some(0), "a used OTP is good again");
+    refused();
+    for arguments in advised {
+        desk.ykmap(arguments).exits(0);
+        refused();
+    }
+    let mut command: Command = desk.command();
+    command.args([verb, asks, &key.public_id()]);
+    let first = key.press();
+    let (code, shown) = touched(command, &first, || key.press());
+    assert_eq!(code, Some(0), "{shown}");
+    refused();
+    assert_eq!(desk.verify("alice", &first).code, Some(1));
+    desk.verify("alice", &key.press()).exits(0);
+    desk.ykmap(&["doctor", "alice", "--no-servers", "--pam-dir", &desk.empty_pam_dir()]).exits(0);
+}
+
+#[test]
+fn a_lost_store_is_made_anew_without_a_gap() {
+    let (desk, mut key, used) = used_by_hand(41);
+    let log = desk.log(&[&key]).display().to_string();
+    for folder in ["keys", "positions"] {
+        fs::remove_dir_all(desk.file(folder)).unwrap();
+    }
+    desk.verify("alice", &key.press()).exits(2).notes("ykmap init, then ykmap key import --used FILE, then");
+    let dry = desk.ykmap(&["key", "import", "--used", "--dry-run", &log]);
+    dry.exits(2);
+    let advised: [&[&str]; 2] = [&["init"], &["key", "import", "--used", &log]];
+    followed(&desk, &mut key, &used, &advised, ("token", "resync"));
+    // Again, it takes nothing back.
+    desk.ykmap(&["key", "import", "--used", &log]).exits(0).says("1 key in the store already");
+    desk.verify("alice", &key.press()).exits(0);
+}
+
+/// Imported as if it were new, and then as it should have been.
+#[test]
+fn used_also_counts_for_what_was_imported_without_it() {
+    let mut key = SoftYubiKey::numbered(42);
+    let desk = Desk::with(&[&key]);
+    let log = desk.log(&[&key]).display().to_string();
+    let said = desk.ykmap(&["key", "import", "--used", "--json", &log]).exits(0).json();
+    assert_eq!(said["to_resync"], serde_json::json!([key.public_id()]));
+    desk.verify("alice", &key.press()).exits(1).says("ykmap token resync");
+}
+
+#[test]
+fn lost_positions_are_adopted_without_a_gap() {
+    let (desk, mut key, used) = used_by_hand(43);
+    fs::remove_dir_all(desk.file("positions")).unwrap();
+    desk.verify("alice", &key.press()).exits(2).notes("ykmap init, then ykmap key adopt ID");
+    followed(&desk, &mut key, &used, &[&["init"]], ("key", "adopt"));
+}
+
+/// Only the keys are gone: nobody has to touch anything.
+#[test]
+fn lost_keys_go_on_from_their_positions() {
+    let (desk, mut key, used) = used_by_hand(44);
+    let log = desk.log(&[&key]).display().to_string();
+    fs::remove_dir_all(desk.file("keys")).unwrap();
+    desk.verify("alice", &key.press()).exits(2).notes("ykmap key import --used FILE");
+    for arguments in [&["init"][..], &["key", "import", "--used", &log]] {
+        desk.ykmap(arguments).exits(0);
+        assert_ne!(desk.verify("alice", &used).code, Some(0));
+    }
+    desk.verify("alice", &key.press()).exits(0);
 }

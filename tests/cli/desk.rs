@@ -121,6 +121,13 @@ impl Desk {
         path
     }
 
+    /// A folder of service files, without one.
+    pub(crate) fn empty_pam_dir(&self) -> String {
+        let folder = self.beside("pam.d");
+        fs::create_dir_all(&folder).unwrap();
+        folder.display().to_string()
+    }
+
     pub(crate) fn map(&self, text: impl AsRef<[u8]>) {
         fs::write(self.file("authorized_yubikeys"), text).unwrap();
     }

@@ -154,6 +154,7 @@ fn import() {
         "returned",
         "mended",
         "disabled",
+        "to_resync",
         "named_by_servers",
         "passed_over",
     ];

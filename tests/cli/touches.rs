@@ -13,7 +13,11 @@ use tests::validation::{Exchange, Server};
 const SOON: Duration = Duration::from_secs(30);
 
 /// Runs a command that asks for two touches, and gives it these two: the second when it is asked for.
-fn touched(command: Command, first: &str, second: impl FnOnce() -> String) -> (Option<i32>, String) {
+pub(crate) fn touched(
+    command: Command,
+    first: &str,
+    second: impl FnOnce() -> String,
+) -> (Option<i32>, String) {
     let mut terminal = Terminal::spawn(command);
     terminal.wait_for("Touch the YubiKey ", SOON);
     terminal.type_line(first);

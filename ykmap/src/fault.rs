@@ -46,9 +46,17 @@ pub enum Fault {
     },
     /// A folder of the store is not there.
     #[error(
-        "{path}: no such file or folder: if no token was used on this host yet, make the store (ykmap init); if one is lost, make it, import the keys again, and run ykmap token resync for each token before it is used"
+        "{path}: no such file or folder: if no token was used on this host yet, make the store (ykmap init); if the store was lost, run ykmap init, then ykmap key import --used FILE, then ykmap token resync ID for each token"
     )]
     NoStore {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// The folder of positions is not there, and that of keys is.
+    #[error(
+        "{path}: no such file or folder: run ykmap init, then ykmap key adopt ID for each token, which asks for two touches of the YubiKey"
+    )]
+    NoPositions {
         /// What is missing.
         path: PathBuf,
     },
@@ -86,7 +94,7 @@ pub enum Fault {
     },
     /// The mapping names a token that the store has no key for.
     #[error(
-        "{path}: no key for token {token} in the store: import it (ykmap key import FILE); if the id is wrong, mend it where it stands"
+        "{path}: no key for token {token} in the store: import it (ykmap key import FILE; with --used if the store was lost and the token was used before); if the id is wrong, fix it in the mapping"
     )]
     NoKey {
         /// Where it would be.
@@ -287,6 +295,7 @@ impl Fault {
             | Self::NoMapping { path }
             | Self::NoStoreKey { path }
             | Self::NoStore { path }
+            | Self::NoPositions { path }
             | Self::Mapping { path, .. }
             | Self::OtherFile { path }
             | Self::NotPlain { path }

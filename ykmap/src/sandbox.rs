@@ -27,6 +27,7 @@ pub fn hint(fault: &Fault) -> Option<String> {
         Fault::NoSettings { path }
         | Fault::NoMapping { path }
         | Fault::NoStore { path }
+        | Fault::NoPositions { path }
         | Fault::NoStoreKey { path }
         | Fault::NoProgram { path } => hidden(path),
         Fault::Undecided { .. } => without_network(),

@@ -81,9 +81,12 @@ impl Store {
     }
 
     fn part(&self, name: &str) -> Result<Folder, Fault> {
-        self.folders
-            .folder(&self.folder.join(name))
-            .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoStore { path }))
+        self.folders.folder(&self.folder.join(name)).map_err(|fault| {
+            Fault::if_missing(fault, |path| {
+                let only_positions = name == POSITIONS && self.keys().is_ok();
+                if only_positions { Fault::NoPositions { path } } else { Fault::NoStore { path } }
+            })
+        })
     }
 
     /// The host's store key.

@@ -194,11 +194,34 @@ impl Change<'_> {
     /// Two tokens would have one AES key: then nothing is added. Or the store cannot be written: tokens without a key
     /// by then are not there, and the call can be made again.
     pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), EnrolError> {
+        self.enrol_from(tokens, None, progress)
+    }
+
+    /// As [`Change::enrol`], for tokens that were used on this host and whose positions are lost: no OTP of one whose
+    /// position is not known is accepted until [`Change::prove`].
+    ///
+    /// # Errors
+    /// As [`Change::enrol`].
+    pub fn enrol_used(
+        &self,
+        tokens: &[(PublicId, Credential)],
+        progress: Progress<'_>,
+    ) -> Result<(), EnrolError> {
+        self.enrol_from(tokens, Some(Position::LAST), progress)
+    }
+
+    /// `unknown` is the position of a token of which none is known.
+    fn enrol_from(
+        &self,
+        tokens: &[(PublicId, Credential)],
+        unknown: Option<Position>,
+        progress: Progress<'_>,
+    ) -> Result<(), EnrolError> {
         let store_key = self.store_key()?;
         self.are_no_twins(tokens)?;
         let mut positions = Batch::new(&self.positions);
         for (token, credential) in tokens {
-            self.place(token, credential, &mut positions)?;
+            self.place(token, credential, unknown, &mut positions)?;
             progress();
         }
         positions.finish()?;
@@ -224,7 +247,7 @@ impl Change<'_> {
         }
         self.is_only_holder(token, &credential)?;
         let mut batch = Batch::new(&self.positions);
-        self.place(token, &credential, &mut batch)?;
+        self.place(token, &credential, None, &mut batch)?;
         batch.finish()?;
         let used = self.state(token)?.is_some_and(|state| state.position.is_some());
         Ok(if used { Enrolled::Returned } else { Enrolled::Added })
@@ -262,17 +285,26 @@ impl Change<'_> {
         Ok(Removed::Key)
     }
 
-    /// Sees to it that `positions/ID` will be the one of this credential.
-    fn place(&self, token: &PublicId, credential: &Credential, new: &mut Batch<'_>) -> Result<(), Fault> {
+    /// Sees to it that `positions/ID` will be the one of this credential, at `unknown` if nothing says how far it came.
+    fn place(
+        &self,
+        token: &PublicId,
+        credential: &Credential,
+        unknown: Option<Position>,
+        new: &mut Batch<'_>,
+    ) -> Result<(), Fault> {
         let (name, key) = (token.to_string(), credential.fingerprint(token));
         let others = self.as_others(token, credential)?;
         match self.state(token)? {
             Some(state) if state.key == key => {
                 let others = State::follow(*token, key, others.into_iter().map(Some));
-                return self.raise(token, key, others.position);
+                let known = others.position.max(state.position);
+                return self.raise(token, key, known.or(unknown));
             }
             Some(state) if state.key == Fingerprint::ELSEWHERE => {
-                return self.take_over(token, key, &others);
+                self.take_over(token, key, &others)?;
+                let known = self.state(token)?.and_then(|state| state.position);
+                return self.raise(token, key, known.or(unknown));
             }
             Some(other) => self.put_aside(token, other.key)?,
             None => {}
@@ -280,8 +312,10 @@ impl Change<'_> {
         let own = self.last_said(token, key)?;
         let known = [own, self.floor(token, key)?];
         let state = State::follow(*token, key, known.into_iter().chain(others.into_iter().map(Some)));
+        let is_unknown = state.position.is_none();
+        let state = State { position: state.position.or(unknown), ..state };
         match own {
-            None if state.position.is_none() => new.add(token, &new_file(&state)),
+            None if is_unknown => new.add(token, &new_file(&state)),
             Some(own) if own == state => Ok(self.positions.rename_new(&aside(token, key), &name)?),
             _ => self.begin(&state),
         }

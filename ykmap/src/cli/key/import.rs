@@ -20,6 +20,11 @@ pub(crate) struct Args {
     /// Read and check everything, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// The tokens were used on this host, and the store was lost: accept no OTP of them until `ykmap token resync`
+    ///
+    /// Tokens whose position is still known here go on from there.
+    #[arg(long)]
+    used: bool,
 }
 
 /// Problems shown before it is said how many more there are.
@@ -43,14 +48,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %") {
         bar.set_style(style);
     }
-    let checked = check(&store, &change, entries, &bar);
+    let checked = check(&store, &change, entries, args.used, &bar);
     if !checked.problems.is_empty() {
         bar.finish_and_clear();
         report(&name, checked.problems.into_iter());
         return Err(Failure::Fault(format!("{name}: nothing was imported")));
     }
     if !args.dry_run && !checked.new.is_empty() {
-        change.enrol(&checked.new, &|| bar.inc(1))?;
+        match args.used {
+            true => change.enrol_used(&checked.new, &|| bar.inc(1))?,
+            false => change.enrol(&checked.new, &|| bar.inc(1))?,
+        }
     }
     bar.finish_and_clear();
     say(context, args, &file, &checked, &store);
@@ -65,9 +73,11 @@ struct Checked {
     returned: usize,
     mended: usize,
     problems: Vec<String>,
+    /// Those of the new ones that two touches have to show: it is not known how far they came.
+    to_resync: Vec<PublicId>,
 }
 
-fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, bar: &ProgressBar) -> Checked {
+fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, used: bool, bar: &ProgressBar) -> Checked {
     let mut checked = Checked { new: Vec::with_capacity(entries.len()), ..Checked::default() };
     let mut holders = Holders::default();
     for Entry { line, public_id, secret } in entries {
@@ -86,7 +96,11 @@ fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, bar: &Progress
                 continue;
             }
         };
+        let position = || store.slots(&public_id).ok().flatten().and_then(|slots| slots.state.position);
         match enrolled {
+            Enrolled::Added if used => checked.to_resync.push(public_id),
+            // Imported before without --used.
+            Enrolled::Unchanged if used && position().is_none() => checked.to_resync.push(public_id),
             Enrolled::Unchanged => {
                 checked.unchanged += 1;
                 continue;
@@ -145,6 +159,7 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
             "returned": checked.returned,
             "mended": checked.mended,
             "disabled": disabled,
+            "to_resync": checked.to_resync.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "named_by_servers": named,
             "passed_over": passed_over.collect::<Vec<_>>(),
         }));
@@ -174,6 +189,15 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
             "token {id} goes on from where a validation server said it is; if its OTPs are refused as below that: {} token resync {id}",
             context.ykmap()
         ));
+    }
+    for id in checked.to_resync.iter().take(SHOWN) {
+        out::note(&format!(
+            "token {id}: no OTP is accepted yet. Next: {} token resync {id}",
+            context.ykmap()
+        ));
+    }
+    if let Some(more) = checked.to_resync.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        out::note(&format!("and {} more like that", out::count(more, "token")));
     }
     for id in disabled {
         out::note(&format!("token {id} is disabled, as it was ({} key enable {id})", context.ykmap()));
