@@ -89,8 +89,8 @@ fn store_key_damaged() {
 
 #[test]
 fn key_gone() {
-    let why = "no key for token vvcccccccccb in the store: import it (ykmap key import FILE); if the id \
-               is wrong, mend it where it stands";
+    let why = "no key for token vvcccccccccb in the store: import it (ykmap key import FILE; with --used if the store was lost and the token was used before); if the id \
+               is wrong, fix it in the mapping";
     broken_file(Desk::key_file, |path| fs::remove_file(path).unwrap(), why);
 }
 
