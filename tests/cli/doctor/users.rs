@@ -168,3 +168,62 @@ fn the_log_says_more() {
     }
     host.words(&[]).exits(2).says("journalctl SYSLOG_FACILITY=10 | grep 'pam_yubiotp(' | tail -n 1");
 }
+
+/// `%u` in `config=`: of whom the files have to be depends on who runs the application.
+#[test]
+fn settings_of_each_user() {
+    if !crate::desk::is_root() {
+        return;
+    }
+    let host = Host::new();
+    let ykmap = host.shown_to_others();
+    let home = host.place.path("homes/nobody");
+    fs::create_dir_all(&home).unwrap();
+    let module = host.place.path("pam_yubiotp.so");
+    let config = host.place.path("homes/%u/config.toml");
+    let line = format!("auth required {} config={}\n", module.display(), config.display());
+    fs::remove_file(host.pam("sudo")).unwrap();
+    let doctor = || {
+        let mut command = std::process::Command::new(&ykmap);
+        command.arg("--json").arg("doctor").arg("--pam-dir").arg(host.place.confdir()).arg("nobody");
+        super::Visit::new(&mut command)
+    };
+    let chown = |path: &Path| std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    for folder in ["", "homes", "homes/nobody"] {
+        chmod(&host.place.path(folder), 0o755);
+    }
+    chown(&home);
+    host.raw_service("vlock", &line);
+    // Root is not told to make what is to be the user's.
+    let visit = doctor();
+    let missing = visit.finds("error", "settings", &home.join("config.toml"), &["no such file"]);
+    let change = format!("nobody runs: ykmap init --dir {}", home.display());
+    assert!(missing["change"].as_str().unwrap().ends_with(&change), "{visit:#?}");
+
+    fs::write(
+        home.join("config.toml"),
+        "mapping = \"authorized_yubikeys\"\nstore = \".\"\nstore_key = \"store.key\"\n",
+    )
+    .unwrap();
+    chown(&home.join("config.toml"));
+    let of_another = |visit: &super::Visit| {
+        visit
+            .findings
+            .iter()
+            .any(|it| it["level"] == "error" && it["what"].as_str().unwrap().contains("belongs to uid 65534"))
+    };
+    let visit = doctor();
+    assert!(!of_another(&visit), "{visit:#?}");
+    fs::rename(host.pam("vlock"), host.pam("sudo")).unwrap();
+    let visit = doctor();
+    assert!(of_another(&visit), "{visit:#?}");
+    visit.exits_by_the_worst();
+    assert_eq!(visit.said.code, Some(2));
+
+    // A user who cannot run the command.
+    fs::rename(host.pam("sudo"), host.pam("vlock")).unwrap();
+    chmod(&ykmap, 0o700);
+    let visit = doctor();
+    let said = format!("{} cannot be run as uid 65534", ykmap.display());
+    visit.finds("warning", "user", Path::new(""), &[&said]);
+}

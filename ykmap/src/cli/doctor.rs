@@ -59,8 +59,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let mut report = Report::default();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
     let (lines, looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
-    if let Some(user) = own::asked_for() {
-        return own::run(context, lines, &looked, &user);
+    if let Some(asked) = own::asked_for() {
+        return own::run(context, lines, &looked, &asked);
     }
     if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
         sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service);
@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     clock::look(&mut report, &found.cases);
     let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
     follow(&mut report, found, &args.users, &looked);
-    own::look(&mut report, &own, &pam_dirs, &args.users);
+    own::look(&mut report, &own, &looked, &pam_dirs, &args.users);
     for user in args.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
     }

@@ -84,6 +84,11 @@ impl Looked {
         (!told.contains(&CALLED_BY_ROOT)).then(|| told.join(", "))
     }
 
+    /// Whether one of its lines that load the module is at this place.
+    pub(super) fn has(&self, place: &str) -> bool {
+        self.ours.iter().any(|own| own == place)
+    }
+
     /// The ways in for users who are not listed, if this service has this line and lets some of them in.
     pub(super) fn ways_of_unlisted(&self, line: &str) -> Option<String> {
         if !self.asks_by(line) {
