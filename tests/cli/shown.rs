@@ -1,6 +1,6 @@
 //! Names in a mapping that a terminal would obey, or not show.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, run};
 use serde_json::Value;
 use std::fs;
 use tests::soft_yubikey::SoftYubiKey;
@@ -72,4 +72,25 @@ fn bytes_that_are_not_utf8_are_told_apart() {
     assert!(said.out.contains("eve\\xfe") && said.out.contains("eve\\xff"), "{said:?}");
     let said = desk.ykmap(&["check"]);
     assert!(said.out.contains("eve\\xfe's too, by line 1"), "{said:?}");
+}
+
+/// What a message quotes of the command line.
+#[test]
+fn what_is_not_understood_is_escaped() {
+    for name in ["ykmap", "ykvald"] {
+        let disable: &[&str] = if name == "ykmap" { &["key", "disable"] } else { &["client", "disable"] };
+        for (verb, word) in
+            [(disable, "a\u{202e}b"), (&[][..], "l\u{202e}x"), (&["check"][..], "--x\u{1b}[2J")]
+        {
+            let mut command = std::process::Command::new(tests::built::program(name));
+            let said = run(command.args(verb).arg(word)).exits(2);
+            assert_eq!(said.out, "");
+            assert!(said.err.lines().all(|line| line.chars().all(is_printable)), "{said:?}");
+            assert!(word.contains('\u{1b}') || said.err.contains("\\u{202e}"), "{said:?}");
+        }
+        let mut command = std::process::Command::new(tests::built::program(name));
+        run(command.arg("--help")).exits(0).says("Usage: ");
+    }
+    let desk = Desk::new();
+    desk.ykmap(&["key", "adopt", "alice"]).exits(2).notes("ykmap list USER");
 }

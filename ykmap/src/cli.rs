@@ -131,6 +131,16 @@ impl Context {
     }
 }
 
+/// Says why a command line is not understood. What it quotes of that line may be anybody's words, so what is not
+/// printable in them is escaped. Help goes out as it is.
+pub(crate) fn not_understood(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    error.render().to_string().trim_end_matches('\n').split('\n').for_each(out::note);
+    ExitCode::from(2)
+}
+
 /// Runs one command and says how it went.
 pub(crate) fn run(command: Command) -> ExitCode {
     // A decision stays what it is, whoever could not read it.
@@ -178,5 +188,6 @@ fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
 
 /// A public id on the command line.
 fn parse_id(text: &str) -> Result<PublicId, String> {
-    PublicId::parse(text.as_bytes()).map_err(|why| why.to_string())
+    PublicId::parse(text.as_bytes())
+        .map_err(|why| format!("{why}; ykmap list USER shows the public ids of a user's tokens"))
 }

@@ -7,5 +7,8 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run(cli::Command::parse())
+    match cli::Command::try_parse() {
+        Ok(command) => cli::run(command),
+        Err(error) => cli::not_understood(&error),
+    }
 }

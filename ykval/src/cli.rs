@@ -137,6 +137,16 @@ fn wait<T>(doing: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure
     runtime.block_on(doing)
 }
 
+/// Says why a command line is not understood. What it quotes of that line may be anybody's words, so what is not
+/// printable in them is escaped. Help goes out as it is.
+pub(crate) fn not_understood(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    error.render().to_string().trim_end_matches('\n').split('\n').for_each(out::note);
+    ExitCode::from(2)
+}
+
 /// Runs one command and says how it went.
 pub(crate) fn run(command: Command) -> ExitCode {
     let done = dispatch(command).and_then(|()| match out::failed() {
