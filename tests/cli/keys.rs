@@ -42,6 +42,23 @@ fn programmed_anew_it_starts_anew_after_the_old_was_removed() {
     desk.verify("alice", &old.press()).exits(1).says("not genuine");
 }
 
+/// One that is unknown is no reason to do a part, or to keep silent about the rest.
+#[test]
+fn what_was_not_done_is_said() {
+    let keys = [1, 2].map(SoftYubiKey::numbered);
+    let desk = Desk::with(&[&keys[0], &keys[1]]);
+    let [first, last] = [&keys[0], &keys[1]].map(SoftYubiKey::public_id);
+    for key in &keys {
+        fs::remove_file(desk.position_file(key)).unwrap();
+    }
+    let before = desk.snapshot();
+    desk.ykmap(&["key", "adopt", "--new", &first, "vvcd", &last]).exits(2).notes("no key for token vvcd");
+    assert_eq!(desk.snapshot(), before);
+    desk.ykmap(&["key", "adopt", "--new", &first, &last]).exits(0);
+    let said = desk.ykmap(&["key", "disable", &first, "vvcd", &last]).exits(2);
+    said.says(&format!("{first}: disabled")).notes(&format!("not done: vvcd, {last}"));
+}
+
 #[test]
 fn the_same_again_changes_nothing() {
     let mut key = SoftYubiKey::numbered(1);
@@ -141,6 +158,12 @@ fn without_a_key_here_a_token_is_shown_and_switched() {
     let shown = desk.ykmap(&["key", "show", ID, "--json"]).exits(0).json();
     assert_eq!((&shown[0]["key_fault"], &shown[0]["sealed_under"]), (&().into(), &().into()));
     assert_eq!(shown[0]["usage_counter"], 1);
+    let config = fs::read_to_string(desk.file("config.toml")).unwrap();
+    fs::write(desk.file("config.toml"), config.replace("offline-then-online", "offline")).unwrap();
+    desk.ykmap(&["key", "show", ID])
+        .exits(0)
+        .says("key            none here, and mode offline asks no server");
+    fs::write(desk.file("config.toml"), config).unwrap();
     assert_eq!(desk.ykmap(&["key", "list", "--json"]).exits(0).json(), serde_json::json!([]));
     desk.ykmap(&["key", "disable", ID]).exits(0).says("vvcccccccccb: disabled");
     desk.ykmap(&["check"]).exits(0).says("token vvcccccccccb is disabled");

@@ -97,10 +97,11 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
 
 fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
     let store = context.store()?;
-    if !new {
-        // Before anything changes.
-        for id in &ids {
-            if !store.change()?.is_known(id)? {
+    // Before anything changes.
+    for id in &ids {
+        let known = store.change()?.is_known(id)?;
+        if !new {
+            if !known {
                 touches::needs_terminal(id).map_err(|_| {
                     Failure::Fault(format!(
                         "token {id}: nobody knows which of its OTPs were used: run this at a terminal, where two touches of the YubiKey show it; or with --new if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more). Nothing was changed"
@@ -160,8 +161,13 @@ fn each(
     let settings = context.settings()?;
     let store = Store::new(&settings);
     let mut done = Vec::new();
-    let all = ids.ids.iter().try_for_each(|id| {
-        let did = act(&settings, &store, id)?;
+    let all = ids.ids.iter().enumerate().try_for_each(|(at, id)| {
+        let did = act(&settings, &store, id).inspect_err(|_| {
+            let left: Vec<_> = ids.ids.iter().skip(at).map(ToString::to_string).collect();
+            if ids.ids.len() > 1 {
+                out::note(&format!("not done: {}", left.join(", ")));
+            }
+        })?;
         done.push(json!({ "id": id.to_string(), "done": did }));
         if !context.json {
             out::line(&format!("{id}: {did}"));

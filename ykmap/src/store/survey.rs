@@ -69,6 +69,14 @@ impl Survey {
         self.store.is_servers_word(state)
     }
 
+    /// As [`Store::is_doubtful`].
+    ///
+    /// # Errors
+    /// What is known of touches cannot be read.
+    pub fn is_doubtful(&self, state: &State) -> Result<bool, Fault> {
+        self.store.is_doubtful(state)
+    }
+
     /// Where the key file of a token is, or would be.
     #[must_use]
     pub fn key_file(&self, token: &PublicId) -> PathBuf {

@@ -5,18 +5,18 @@ use super::settings::Case;
 use super::user::bring_back;
 use crate::cli::check::twin;
 use crate::cli::list::States;
-use crate::cli::out;
+use crate::cli::{Context, out};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykmap::Fault;
 use ykmap::file::FileFault;
-use ykmap::settings::Settings;
+use ykmap::settings::{CONFIG, Settings};
 use ykmap::store::{POSITIONS, Slots, Store, Stray, Survey};
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Mode;
-use yubiotp::{Credential, PublicId};
+use yubiotp::{Credential, Position, PublicId};
 
 const SEE_STORE: &str = "see store";
 const KEY_SHOW: &str = "ykmap key show ID says more";
@@ -120,10 +120,12 @@ pub(super) fn across(report: &mut Report, cases: &[Case], stores: &[Option<Seen>
     let seen: Vec<_> = cases
         .iter()
         .zip(stores)
-        .filter_map(|(case, seen)| Some((&case.settings, seen.as_ref()?, identity(&case.settings.store)?)))
+        .filter_map(|(case, seen)| Some((case, seen.as_ref()?, identity(&case.settings.store)?)))
         .collect();
-    for (at, (settings, store, identity)) in seen.iter().enumerate() {
-        for (others, other, same) in seen.iter().take(at) {
+    for (at, (case, store, identity)) in seen.iter().enumerate() {
+        let settings = &case.settings;
+        for (kept, other, same) in seen.iter().take(at) {
+            let others = &kept.settings;
             // Where servers decide in both, the servers know what was used.
             let by_servers = settings.mode == Mode::Online && others.mode == Mode::Online;
             if identity == same || by_servers {
@@ -136,8 +138,12 @@ pub(super) fn across(report: &mut Report, cases: &[Case], stores: &[Option<Seen>
                 let what = format!(
                     "the AES key of token {token} is also in {there}{named}: an OTP that one service accepted is good again at the other"
                 );
+                // The store that is kept may be behind. So the token is refused there until two touches show how far it
+                // has come.
+                let ykmap = Context { config: kept.config.clone(), json: false }.ykmap();
+                let file = case.config.as_deref().unwrap_or(Path::new(CONFIG)).display();
                 let change = format!(
-                    "use one store for these services (store = in both configuration files), or program a YubiKey of its own for {here}"
+                    "use one store, in this order: {ykmap} key disable {twin}; in {file} set store and store_key to those of {there}; {ykmap} token resync {twin}; {ykmap} key enable {twin}. Or program a YubiKey of its own for {here}"
                 );
                 let place = settings.store.join("keys").join(token.to_string()).display().to_string();
                 report.one_of_many(Room::Store, "two stores", Level::Error, (place, what, change));
@@ -197,11 +203,15 @@ fn position(
 /// What may be so, and wants to be known.
 fn condition(report: &mut Report, survey: &Survey, token: &PublicId, slots: &Slots) {
     let place = survey.position_file(token).display().to_string();
-    if let Some(position) = slots.state.position
-        && !position.may_follow(None)
+    if slots.state.position == Some(Position::LAST) {
+        let what = format!("no OTP of token {token} is accepted: nobody knows which of them were used");
+        let change = format!("ykmap token resync {token}");
+        report.one_of_many(Room::Store, "lost", Level::Warning, (&place, what, change));
+    } else if let Some(position) = slots.state.position
+        && survey.is_doubtful(&slots.state).unwrap_or(true)
     {
         let said = if survey.is_servers_word(&slots.state).unwrap_or_default() {
-            "as a validation server named it; no key on this host proved it"
+            "as a validation server named it; neither a key on this host nor two touches proved it"
         } else {
             "farther than YubiKeys come in years"
         };

@@ -83,6 +83,10 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
         };
         let servers_word =
             position.as_ref().is_ok_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default());
+        let touched = position.as_ref().is_ok_and(|slots| {
+            slots.state.position.is_some()
+                && store.touched(&slots.state).unwrap_or_default() == slots.state.position
+        });
         faults |= key.is_err() || position.is_err();
         let file = |folder: &str| settings.store.join(folder).join(id.to_string());
         if context.json {
@@ -99,7 +103,11 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 "enabled": state.map(|state| state.enabled),
                 "usage_counter": state.and_then(|state| state.position).map(|position| position.usage_counter()),
                 "session_use": state.and_then(|state| state.position).map(|position| position.session_use()),
-                "position_from": state.and_then(|state| state.position).map(|_| if servers_word { "server" } else { "key" }),
+                "position_from": state.and_then(|state| state.position).map(|_| match (servers_word, touched) {
+                    (true, _) => "server",
+                    (false, true) => "touches",
+                    (false, false) => "key",
+                }),
             }));
             continue;
         }
@@ -111,7 +119,13 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             Ok(Some(under)) => {
                 format!("key            {}, opens under store key {under}", file(KEYS).display())
             }
-            Ok(None) => "key            none here: validation servers decide".to_owned(),
+            Ok(None) if settings.mode.asks_servers() => {
+                "key            none here: validation servers decide".to_owned()
+            }
+            Ok(None) => format!(
+                "key            none here, and mode {} asks no server: every login with it fails (ykmap key import FILE, or another mode)",
+                settings.mode.name()
+            ),
             Err(fault) => format!("key            FAULT: {fault}"),
         });
         match position {
@@ -120,7 +134,11 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 let state = slots.state;
                 let said =
                     state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
-                let by = if servers_word { ", as a validation server named it" } else { "" };
+                let by = match (servers_word, touched) {
+                    (true, _) => ", as a validation server named it",
+                    (false, true) => ", as two touches showed",
+                    (false, false) => "",
+                };
                 out::line(&format!("position       {}: {said}{by}", file(POSITIONS).display()));
                 out::line(&format!("state          {}", if state.enabled { "enabled" } else { "disabled" }));
                 if slots.damaged {

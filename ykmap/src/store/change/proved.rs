@@ -15,6 +15,12 @@ use yubiotp::{Position, PublicId};
 
 /// How the name of a position ends that says what does not count for a key.
 const PROVED: &str = ".proved";
+/// How the name of a position ends that two touches showed last. Nothing is decided by it; it says what needs no doubt.
+const TOUCHED: &str = ".touched";
+
+fn touched_name(token: &PublicId, key: Fingerprint) -> String {
+    aside(token, key) + TOUCHED
+}
 
 fn proved_name(token: &PublicId, key: Fingerprint) -> String {
     aside(token, key) + PROVED
@@ -80,7 +86,11 @@ impl Change<'_> {
             }
             None => true,
         };
-        self.begin(&State { token: *token, key, enabled, position: Some(to) })?;
+        let touched = State { token: *token, key, enabled: true, position: Some(to) };
+        self.positions
+            .replace(&touched_name(token, key), &new_file(&touched), SECRET)
+            .map_err(Fault::from)?;
+        self.begin(&State { enabled, ..touched })?;
         drop(held);
         Ok(())
     }
@@ -106,7 +116,8 @@ impl Change<'_> {
 
     /// The names of this token's positions whose key is not here now.
     pub(super) fn asides(&self, token: &PublicId) -> Result<Vec<String>, Fault> {
-        Ok(self.names_of(token)?.into_iter().filter(|name| !name.ends_with(PROVED)).collect())
+        let is_aside = |name: &String| !name.ends_with(PROVED) && !name.ends_with(TOUCHED);
+        Ok(self.names_of(token)?.into_iter().filter(is_aside).collect())
     }
 
     fn names_of(&self, token: &PublicId) -> Result<Vec<String>, Fault> {
@@ -153,13 +164,34 @@ impl Change<'_> {
 }
 
 impl Store {
-    /// Whether a position is what a validation server named, and no key of this host proved it.
+    /// The position that two touches showed last, of the key that a position is of.
+    ///
+    /// # Errors
+    /// What is known of them cannot be read.
+    pub fn touched(&self, state: &State) -> Result<Option<Position>, Fault> {
+        let name = touched_name(&state.token, state.key);
+        Ok(slots_in(&self.positions()?, &name, &state.token)?.and_then(|slots| slots.state.position))
+    }
+
+    /// Whether a position is farther than a token comes by use, from the start or from where two touches showed it.
+    ///
+    /// # Errors
+    /// What is known of touches cannot be read.
+    pub fn is_doubtful(&self, state: &State) -> Result<bool, Fault> {
+        let Some(position) = state.position.filter(|position| !position.may_follow(None)) else {
+            return Ok(false);
+        };
+        let shown = self.touched(state)?.filter(|touched| *touched <= position);
+        Ok(shown.is_none_or(|touched| !position.may_follow(Some(touched))))
+    }
+
+    /// Whether a position is what a validation server named, and neither a key of this host nor two touches proved it.
     ///
     /// # Errors
     /// What servers said cannot be read.
     pub fn is_servers_word(&self, state: &State) -> Result<bool, Fault> {
         if state.key == Fingerprint::ELSEWHERE || state.position.is_none() {
-            return Ok(state.position.is_some());
+            return Ok(state.position.is_some() && state.position != self.touched(state)?);
         }
         let positions = self.positions()?;
         let said = |name: &str| -> Result<_, Fault> {

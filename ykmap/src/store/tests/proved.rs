@@ -120,9 +120,10 @@ fn a_false_position_goes_without_a_key() {
     let host = Host::with_false_position();
     assert!(matches!(host.said(counter(5, 1)), Ok(Advance::Replayed { .. })));
     host.prove(ELSEWHERE, counter(5, 3));
-    assert!(host.is_servers_word());
+    assert!(!host.is_servers_word(), "two touches proved it");
     assert!(!is_fresh(host.said(counter(5, 3))));
     assert!(is_fresh(host.said(counter(5, 4))));
+    assert!(host.is_servers_word());
     // To remove what has no key changes nothing of that.
     host.remove();
     assert!(!is_fresh(host.said(counter(5, 4))));
@@ -244,4 +245,32 @@ fn what_is_known_needs_no_touch() {
     host.store.change().unwrap().adopt(&token()).unwrap();
     fs::remove_file(host.path("positions/vvcb")).unwrap();
     assert!(!is_known());
+}
+
+/// A token that really has come so far: two touches end the doubt, for as long as it goes on by use.
+#[test]
+fn what_two_touches_showed_is_not_doubtful() {
+    for (by, enrolled) in [(ELSEWHERE, false), (key(7), true)] {
+        let host = Host::with_false_position();
+        if enrolled {
+            host.enrol(&token(), 7);
+        }
+        let is_doubtful =
+            || host.store.is_doubtful(&host.store.slots(&token()).unwrap().unwrap().state).unwrap();
+        assert!(is_doubtful());
+        host.prove(by, counter(20_000, 3));
+        assert!(!is_doubtful());
+        assert!(is_fresh(host.store.advance(&token(), by, counter(23_000, 0))));
+        assert!(!is_doubtful());
+        assert!(is_fresh(host.store.advance(&token(), by, counter(26_000, 0))));
+        assert!(is_doubtful());
+        assert!(!is_fresh(host.store.advance(&token(), by, counter(26_000, 0))));
+        // What was noted goes for nothing else: removed and brought back, it goes on.
+        host.remove();
+        if enrolled {
+            host.enrol(&token(), 7);
+        }
+        assert!(!is_fresh(host.store.advance(&token(), by, counter(26_000, 0))));
+        assert!(is_fresh(host.store.advance(&token(), by, counter(26_000, 1))));
+    }
 }
