@@ -204,3 +204,61 @@ fn lost_keys_go_on_from_their_positions() {
     }
     desk.verify("alice", &key.press()).exits(0);
 }
+
+/// One YubiKey in two stores, and the one that is kept is behind.
+#[test]
+fn two_stores_become_one_without_a_gap() {
+    let (kept, mut key, used_there) = used_by_hand(45);
+    let other = Desk::with(&[&key]);
+    let used = key.press();
+    other.verify("alice", &used).exits(0);
+    let folder = kept.empty_pam_dir();
+    for (service, desk) in [("su", &kept), ("sudo", &other)] {
+        let line = format!("auth required pam_yubiotp.so config={}\n", desk.file("config.toml").display());
+        fs::write(format!("{folder}/{service}"), line).unwrap();
+    }
+    let doctor = || kept.ykmap(&["doctor", "--json", "--no-servers", "--pam-dir", &folder]).json();
+    let of_two_stores = |said: &serde_json::Value| {
+        let findings = said["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|it| it["what"].as_str().unwrap().contains("good again at the other"))
+    };
+    let advice = of_two_stores(&doctor()).unwrap()["change"].as_str().unwrap().to_owned();
+    let ykmap = format!("ykmap --config {}", kept.file("config.toml").display());
+    let id = key.public_id();
+    let steps = [
+        format!("{ykmap} key disable {id}"),
+        format!("in {} set store and store_key", other.file("config.toml").display()),
+        format!("{ykmap} token resync {id}"),
+        format!("{ykmap} key enable {id}"),
+    ];
+    let found: Vec<_> = steps.iter().map(|step| advice.find(step.as_str())).collect();
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{advice}");
+
+    let refused = |otp: &str| {
+        for desk in [&kept, &other] {
+            // The other store is nobody's any more: what is refused there does not matter, and what is taken does.
+            assert_ne!(desk.verify("alice", otp).code, Some(0), "a used OTP is good again");
+        }
+    };
+    kept.ykmap(&["key", "disable", &id]).exits(0);
+    refused(&used);
+    let config = fs::read_to_string(other.file("config.toml")).unwrap();
+    let config = config.replace("store = \".\"", &format!("store = {:?}", kept.dir()));
+    let config = config.replace("\"store.key\"", &format!("{:?}", kept.file("store.key")));
+    fs::write(other.file("config.toml"), config).unwrap();
+    refused(&used);
+    let mut command = kept.command();
+    command.args(["token", "resync", &id]);
+    let first = key.press();
+    let (code, shown) = touched(command, &first, || key.press());
+    assert_eq!(code, Some(0), "{shown}");
+    refused(&used);
+    kept.ykmap(&["key", "enable", &id]).exits(0);
+    for otp in [&used, &used_there, &first] {
+        refused(otp);
+    }
+    let fresh = key.press();
+    other.verify("alice", &fresh).exits(0);
+    kept.verify("alice", &fresh).exits(1);
+    assert!(of_two_stores(&doctor()).is_none());
+}

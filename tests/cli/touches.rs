@@ -76,6 +76,7 @@ fn recorded_otps_prove_nothing() {
     let before = desk.snapshot();
     let (code, shown) = touched(resync(&desk, &key), &first, || second);
     assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("wait for each prompt"), "{shown}");
     assert_eq!(desk.snapshot(), before);
     verify(&desk, &key.press(), 1);
 }
@@ -188,11 +189,21 @@ fn a_server_that_names_a_false_position() {
     terminal.wait_for("Touch the YubiKey ", SOON);
     terminal.type_line(&key.press());
     assert_eq!(terminal.finish(SOON).0, Some(2));
+    // Nor does one that does not know it; the log of a login says the same.
+    server.will(|x: &Exchange| x.signed(&x.but("status", "BAD_OTP")));
+    let mut terminal = Terminal::spawn(resync());
+    terminal.wait_for("Touch the YubiKey ", SOON);
+    terminal.type_line(&key.press());
+    let (refused, shown) = terminal.finish(SOON);
+    assert_eq!(refused, Some(1));
+    assert!(shown.contains("does not know the token"), "{shown}");
     server.will_be_honest();
 
     let first = key.press();
     let (done, shown) = touched(resync(), &first, || key.press());
     assert_eq!(done, Some(0), "{shown}");
+    let shown = place.ykmap(&["key", "show", &id]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(", as two touches showed"), "{shown:?}");
     assert_eq!(code(&place.login("otp", "alice", &[&first])), "PAM_AUTH_ERR");
     assert_eq!(code(&place.login("otp", "alice", &[key.press()])), "PAM_SUCCESS");
 }

@@ -184,7 +184,7 @@ pub enum Fault {
     },
     /// A validation server names a position that one OK is not enough for.
     #[error(
-        "{path}: a validation server says that token {token} is at {said}, and here it is at {}: that is farther than one answer may take it, and nothing was changed; if the server is right, show it with two touches of the YubiKey (ykmap token resync {token}), else its administrator has to know", .stored.map_or_else(|| "no position yet".to_owned(), |stored| stored.to_string())
+        "{path}: a validation server says that token {token} is at {said}, and this host has {}: one answer may not raise it that far, so nothing was changed; if the YubiKey is here, run ykmap token resync {token}; if not, tell the administrator of the server", .stored.map_or_else(|| "none".to_owned(), |stored| stored.to_string())
     )]
     FalsePosition {
         /// The position file.

@@ -31,14 +31,14 @@ pub enum Stale {
     )]
     WornOut,
     /// The second came before it was asked for.
-    #[error("the second touch came before it was asked for")]
+    #[error("you touched the YubiKey before you were asked: wait for each prompt")]
     Early,
     /// The second came long after it was asked for.
     #[error("the second touch came more than {} seconds after it was asked for", WITHIN.as_secs())]
     Late,
     /// The token counted another time than passed.
     #[error(
-        "between the two touches the YubiKey counted {token} ms and this host {host} ms: the OTPs were not both made when they were asked for"
+        "you touched the YubiKey before you were asked, or the OTPs were recorded (it counted {token} ms between them, this host {host} ms): wait for each prompt"
     )]
     OtherTime {
         /// By the token's clock.

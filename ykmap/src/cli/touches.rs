@@ -8,7 +8,7 @@ use ykmap::random;
 use ykmap::settings::Settings;
 use yubiotp::freshness::{self, Stale, Touch};
 use yubiotp::otp::{self, Otp};
-use yubiotp::verdict::{Answer, Servers};
+use yubiotp::verdict::{Answer, Reason, Servers};
 use yubiotp::ykval::Said;
 use yubiotp::{Credential, Position, PublicId};
 
@@ -35,11 +35,12 @@ pub(crate) fn needs_terminal(id: &PublicId) -> Result<(), Failure> {
 
 /// Asks for the two touches. Returns the position of the second.
 pub(crate) fn prove(id: &PublicId, prover: &Prover<'_>) -> Result<Position, Failure> {
+    out::note("Nothing changes before the second touch; Ctrl-C stops.");
     let mut question = format!("Touch the YubiKey {id}: ");
     let mut first = ask(id, prover, &question)?;
     for _ in 0..ROUNDS {
         let pause = freshness::pause(random::bytes()?);
-        out::note("Leave it plugged in, and wait: it will be asked for once more.");
+        out::note("Leave it plugged in. Wait 5 to 15 seconds for the next prompt.");
         std::thread::sleep(pause.saturating_sub(first.at.elapsed()));
         let announced = first.at.elapsed();
         question = "Touch it again now: ".to_owned();
@@ -111,10 +112,13 @@ fn decide(id: &PublicId, prover: &Prover<'_>, otp: &Otp<'_>) -> Result<Option<To
             "the validation server does not name the YubiKey's clock (timestamp), which shows that it is here: import the key (ykmap key import FILE), or ask the server's administrator; {trail}"
         ))),
         (Answer::Decided { said, trail }, _) => {
-            out::note(&format!(
-                "{id}: a validation server says {}; nothing was changed; {trail}",
-                said.status().name()
-            ));
+            // As the log of a login has it.
+            let why = match said {
+                Said::BadOtp => Reason::BadSaysServer(*id).to_string(),
+                Said::ReplayedOtp => Reason::ReplayedSaysServer(*id).to_string(),
+                Said::Ok(_) => said.status().name().to_owned(),
+            };
+            out::note(&format!("{id}: {why}; nothing was changed; {trail}"));
             Err(Failure::No)
         }
         (Answer::Undecided { trail, .. }, _) => Err(servers.undecided(id, false, trail).into()),
