@@ -183,11 +183,10 @@ const TOGETHER: [(&str, &[&str]); 48] = [
 const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 23] = [
+const NO_REASON: [&str; 22] = [
     "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
     "decided offline, as no server answered: {}",                       // told where they belong, in the text
     "decided offline although a server answered: {}",
-    "no position yet", // in the place of a position
     "unknown field `", // what the TOML parser says, taken apart
     "`, expected",
     "YubiKey for %u:",

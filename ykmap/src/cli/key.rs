@@ -100,14 +100,12 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
     // Before anything changes.
     for id in &ids {
         let known = store.change()?.is_known(id)?;
-        if !new {
-            if !known {
-                touches::needs_terminal(id).map_err(|_| {
-                    Failure::Fault(format!(
-                        "token {id}: nobody knows which of its OTPs were used: run this at a terminal, where two touches of the YubiKey show it; or with --new if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more). Nothing was changed"
-                    ))
-                })?;
-            }
+        if !new && !known {
+            touches::needs_terminal(id).map_err(|_| {
+                Failure::Fault(format!(
+                    "token {id}: nobody knows which of its OTPs were used: run this at a terminal, where two touches of the YubiKey show it; or with --new if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more). Nothing was changed"
+                ))
+            })?;
         }
     }
     each(context, &Ids { ids }, |_, store, id| {
