@@ -495,7 +495,12 @@ fn the_store() {
     });
     spoiled(|host| {
         fs::remove_dir_all(host.place.path("positions")).unwrap();
-        ("error", "store", host.place.path("positions"), &["token resync", "for each token"])
+        ("error", "store", host.place.path("positions"), &["key adopt", "for each token"])
+    });
+    spoiled(|host| {
+        fs::remove_dir_all(host.place.path("keys")).unwrap();
+        fs::remove_dir_all(host.place.path("positions")).unwrap();
+        ("error", "store", host.place.path("keys"), &["key import --used", "token resync", "for each token"])
     });
     // As an earlier version imported them: no import brings a key twice now.
     spoiled(|host| {
