@@ -123,7 +123,7 @@ fn pressed(settings: &Settings, store: &Store, typed: &str) -> Result<PublicId, 
     }
     if known.is_empty() {
         return Err(Failure::Fault(format!(
-            "no key for token {first} in the store: import it first (ykmap key import FILE); or, to go without the check, \
+            "no key for token {first} in the store: import it first (ykmap key import FILE; with --used if the store was lost); or, to go without the check, \
              give the id alone"
         )));
     }

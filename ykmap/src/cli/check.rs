@@ -152,7 +152,7 @@ pub(crate) fn examine(
                 State::NoKey | State::Unasked => say(
                     true,
                     format!(
-                        "no key for token {id} in the store, and mode {} asks no server: a login of {user} with it is a fault (ykmap key import FILE, or {OTHER_MODE})",
+                        "no key for token {id} in the store, and mode {} asks no server: a login of {user} with it is a fault (ykmap key import FILE, with --used if the store was lost; or {OTHER_MODE})",
                         settings.mode.name()
                     ),
                 ),

@@ -219,7 +219,9 @@ impl Who<'_> {
 fn remedy(state: State, token: &PublicId) -> String {
     match state {
         State::Disabled => format!("if it is in its owner's hands: ykmap key enable {token}"),
-        State::NoKey | State::Unasked => format!("ykmap key import FILE, or {OTHER_MODE}"),
+        State::NoKey | State::Unasked => {
+            format!("ykmap key import FILE (with --used if the store was lost), or {OTHER_MODE}")
+        }
         State::RuledOut => "change token_id_length, or give the user a token that it allows".to_owned(),
         State::NoPosition => bring_back(token),
         State::OtherStoreKey | State::NoStoreKey => "bring that store key back (see store)".to_owned(),
