@@ -1,7 +1,7 @@
 //! Whether two touches show that a token is in somebody's hand now.
 //!
 //! An OTP by itself may have been recorded at any time. Two of one power-up, with a pause between them that nobody knew
-//! beforehand and that the token's own clock confirms, were made now. Then every OTP up to the second is older than this
+//! beforehand and that the token's own clock confirms, and with no other use between them, were made now. Then every OTP up to the second is older than this
 //! moment, and none beyond it has been made yet: the position of the second is how far the token has come.
 
 use crate::Position;
@@ -25,6 +25,9 @@ pub enum Stale {
     /// Between them the token lost power, so its clock began anew. The second can be the first of two more.
     #[error("the YubiKey was unplugged between the two touches")]
     Replugged,
+    /// There was another use between them. The second can be the first of two more.
+    #[error("the YubiKey was used between the two touches")]
+    UsedBetween,
     /// The usage counter is at its end, where positions repeat.
     #[error(
         "the usage counter of the YubiKey is at its end ({LAST_COUNTER}): it makes the same positions again at each power-up; program it anew"
@@ -84,6 +87,9 @@ pub fn decide(first: Touch, second: Touch, elapsed: Duration, pause: Duration) -
     if second.position.usage_counter() != first.position.usage_counter() {
         return Err(Stale::Replugged);
     }
+    if second.position.session_use() != first.position.session_use().saturating_add(1) {
+        return Err(Stale::UsedBetween);
+    }
     if elapsed < pause {
         return Err(Stale::Early);
     }
@@ -115,8 +121,10 @@ mod tests {
         // Counter, use and clock of both; milliseconds that passed, and of the pause.
         for (first, second, elapsed, pause, expected) in [
             ((5, 1, 1000), (5, 2, 1080), 10_000, 9_000, Ok(())),
-            // Used in between, by whoever: the second still is the last.
-            ((5, 1, 1000), (5, 9, 1080), 10_000, 9_000, Ok(())),
+            // Used in between, by whoever: two recorded OTPs that happen to fit need not be neighbours.
+            ((5, 1, 1000), (5, 3, 1080), 10_000, 9_000, Err(Stale::UsedBetween)),
+            ((5, 1, 1000), (5, 9, 1080), 10_000, 9_000, Err(Stale::UsedBetween)),
+            ((5, 254, 1000), (5, 255, 1080), 10_000, 9_000, Ok(())),
             // The clock wraps.
             ((5, 1, 0x00ff_fff0), (5, 2, 0x40), 10_000, 9_000, Ok(())),
             // Slack of a second and a tenth, both ways.
@@ -167,7 +175,7 @@ mod tests {
             let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
             if let Ok(position) = decide(first, second, elapsed, pause) {
                 prop_assert_eq!(position, second.position);
-                prop_assert!(second.position > first.position);
+                prop_assert_eq!(second.position.to_stored(), first.position.to_stored() + 1);
                 prop_assert_eq!(second.position.usage_counter(), first.position.usage_counter());
                 prop_assert!(elapsed >= pause && elapsed <= pause + WITHIN);
             }

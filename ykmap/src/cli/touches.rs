@@ -20,7 +20,7 @@ pub(crate) enum Prover<'a> {
     Servers(&'a Settings),
 }
 
-/// How often the second touch may turn out to be the first after the YubiKey was unplugged.
+/// How often the second touch may turn out to be the first of two more: the YubiKey was unplugged or used meanwhile.
 const ROUNDS: usize = 3;
 
 /// That there is somebody to ask for touches.
@@ -38,6 +38,7 @@ pub(crate) fn prove(id: &PublicId, prover: &Prover<'_>) -> Result<Position, Fail
     out::note("Nothing changes before the second touch; Ctrl-C stops.");
     let mut question = format!("Touch the YubiKey {id}: ");
     let mut first = ask(id, prover, &question)?;
+    let mut last = Stale::Replugged;
     for _ in 0..ROUNDS {
         let pause = freshness::pause(random::bytes()?);
         out::note("Leave it plugged in. Wait 5 to 15 seconds for the next prompt.");
@@ -48,7 +49,8 @@ pub(crate) fn prove(id: &PublicId, prover: &Prover<'_>) -> Result<Position, Fail
         let elapsed = second.at.saturating_duration_since(first.at);
         match freshness::decide(first.touch, second.touch, elapsed, announced) {
             Ok(position) => return Ok(position),
-            Err(why @ Stale::Replugged) => {
+            Err(why @ (Stale::Replugged | Stale::UsedBetween)) => {
+                last = why;
                 out::note(&format!("{why}: once more"));
                 first = second;
             }
@@ -58,7 +60,7 @@ pub(crate) fn prove(id: &PublicId, prover: &Prover<'_>) -> Result<Position, Fail
             }
         }
     }
-    out::note(&format!("{id}: {}; nothing was changed, run it again", Stale::Replugged));
+    out::note(&format!("{id}: {last}; nothing was changed, run it again"));
     Err(Failure::No)
 }
 
