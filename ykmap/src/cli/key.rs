@@ -35,8 +35,8 @@ pub(crate) enum Verb {
     Remove(Ids),
     /// Make the positions of keys that came here by other ways than import, or whose position was lost
     ///
-    /// A token that is known here goes on from where it was. Of any other nobody knows which OTPs were used: two touches of
-    /// the YubiKey show how far it has come. The second is asked for after a pause of 5 to 15 seconds.
+    /// A token that has a position here, of this key or by validation servers, goes on from there. Of any other nobody knows
+    /// which OTPs were used: two touches of the YubiKey show how far it has come. The second is asked for after a pause of 5 to 15 seconds.
     Adopt(Adopt),
 }
 
@@ -123,7 +123,7 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
         let credential = store.credential(id)?;
         let position = touches::prove(id, &Prover::Key(&credential))?;
         let change = store.change()?;
-        change.is_only_holder(id, &credential)?;
+        change.is_known_as_no_other(id, &credential)?;
         // What its position says, if there is one, was never proved.
         change.prove(id, credential.fingerprint(id), position, None)?;
         Ok("adopted, and goes on from the second touch")

@@ -65,14 +65,22 @@ fn resync(context: &Context, id: &PublicId) -> Done {
         touches::prove(id, &Prover::Servers(&settings))?
     };
     store.change()?.prove(id, key, position, before)?;
+    let enabled = store.slots(id)?.is_some_and(|slots| slots.state.enabled);
     if context.json {
         out::json(&json!({
             "id": id.to_string(),
             "usage_counter": position.usage_counter(),
             "session_use": position.session_use(),
+            "enabled": enabled,
         }));
     } else {
         out::line(&format!("{id}: resynchronized: {position}"));
+        if !enabled {
+            out::note(&format!(
+                "token {id} is disabled: it was, or its position file could not be read ({} key enable {id})",
+                context.ykmap()
+            ));
+        }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use data_encoding::HEXLOWER;
 use rustix::fs::Mode;
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
-use yubiotp::key::{Fingerprint, Holders};
+use yubiotp::key::Fingerprint;
 use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, Position, PublicId};
 
@@ -58,14 +58,14 @@ pub enum EnrolError {
         "token {0} is in the store with another key: if it was programmed anew, first remove the old one (ykmap key remove {0})"
     )]
     OtherCredential(PublicId),
-    /// Another token has this AES key.
+    /// Another token has, or had, this AES key.
     #[error(
-        "token {token} has the same AES key as token {holder}: an OTP used as one would be good again as the other; if the YubiKey now types {token}, remove the other one first (ykmap key remove {holder})"
+        "token {token} has the same AES key as token {holder}, which this host knows: an OTP used as one would be good again as the other; program the YubiKey anew, with a key of its own, or import it as {holder}"
     )]
     SameKey {
         /// The token that would be added.
         token: PublicId,
-        /// The token that has the key.
+        /// The token that has the key, or had it.
         holder: PublicId,
     },
     /// The token was used while two touches were to show where it is.
@@ -73,6 +73,16 @@ pub enum EnrolError {
         "token {token} was used in the meantime, and is at {stored} now: nothing was changed; if its OTPs are still refused, run it again"
     )]
     UsedMeanwhile {
+        /// The token.
+        token: PublicId,
+        /// Where it is.
+        stored: Position,
+    },
+    /// Two touches would make the position lower than one that their key made here itself.
+    #[error(
+        "token {token}: this host has accepted a later OTP of this key ({stored}): nothing was changed; if the YubiKey was programmed anew with the same key, program it with a key of its own"
+    )]
+    LaterAccepted {
         /// The token.
         token: PublicId,
         /// Where it is.
@@ -91,8 +101,7 @@ pub struct Change<'s> {
     keys: Folder,
     positions: Folder,
     store_key: OnceCell<StoreKey>,
-    holders: OnceCell<Holders>,
-    retired: OnceCell<Vec<twins::Retired>>,
+    known: OnceCell<twins::Known>,
     _changing: Changing,
 }
 
@@ -113,8 +122,7 @@ impl Store {
             positions: self.positions()?,
             keys,
             store_key: OnceCell::new(),
-            holders: OnceCell::new(),
-            retired: OnceCell::new(),
+            known: OnceCell::new(),
             _changing,
         })
     }
@@ -151,9 +159,7 @@ impl Change<'_> {
     /// The store has another credential for it, or another token with its AES key, or cannot be read.
     pub fn would_enrol(&self, token: &PublicId, credential: &Credential) -> Result<Enrolled, EnrolError> {
         let key = credential.fingerprint(token);
-        if let Some(holder) = self.holders()?.of(credential.aes_key.digest()).filter(|it| it != token) {
-            return Err(EnrolError::SameKey { token: *token, holder });
-        }
+        self.is_only_holder(token, credential)?;
         let stored = self
             .store
             .record_in(&self.keys, token)
@@ -169,16 +175,23 @@ impl Change<'_> {
                 None => Err(EnrolError::Fault(self.no_position(token))),
             },
             Err(Fault::Key { .. } | Fault::OtherStoreKey { .. } | Fault::BrokenSeal { .. }) => {
-                match self.state(token)? {
-                    Some(state) if state.key == key => Ok(Enrolled::Mended),
+                match self.state(token) {
+                    Ok(Some(state)) if state.key == key => Ok(Enrolled::Mended),
+                    Err(fault) if !fault.is_damage() => Err(EnrolError::Fault(fault)),
+                    // Once it is removed, any key may come.
                     _ => Err(EnrolError::OtherCredential(*token)),
                 }
             }
             Err(Fault::NoKey { .. }) => {
-                let here = self.state(token)?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key));
-                let known = [here, self.set_aside(token, key)?, self.floor(token, key)?];
-                let others = self.as_others(token, credential)?;
-                let used = known.iter().flatten().chain(&others).any(|state| state.position.is_some());
+                self.was_no_other(token, credential)?;
+                let here = match self.state(token) {
+                    // Nobody can tell whose it was, nor how far that came.
+                    Err(fault) if fault.is_damage() => Some(State::lost(*token, Fingerprint::ELSEWHERE)),
+                    state => state?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key)),
+                };
+                let known =
+                    [here, self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
+                let used = known.iter().flatten().any(|state| state.position.is_some());
                 Ok(if used { Enrolled::Returned } else { Enrolled::Added })
             }
             Err(fault) => Err(EnrolError::Fault(fault)),
@@ -245,7 +258,7 @@ impl Change<'_> {
         if self.state(token)?.is_some_and(|state| state.key == key) {
             return Ok(Enrolled::Unchanged);
         }
-        self.is_only_holder(token, &credential)?;
+        self.is_known_as_no_other(token, &credential)?;
         let mut batch = Batch::new(&self.positions);
         self.place(token, &credential, None, &mut batch)?;
         batch.finish()?;
@@ -259,22 +272,19 @@ impl Change<'_> {
     /// # Errors
     /// There is neither, it cannot be told whose position would be set aside, or the store cannot be written.
     pub fn remove(&self, token: &PublicId) -> Result<Removed, Fault> {
+        self.finish_disabling(token)?;
         let name = token.to_string();
         let has_key = self.keys.has(&name)?;
-        if !has_key && self.state(token)?.is_none_or(|state| state.key != Fingerprint::ELSEWHERE) {
-            return Err(Fault::NoKey { path: self.keys.path().join(name), token: *token });
-        }
-        if self.positions.has(&name)? {
-            let key = match self.state(token) {
-                // It says nothing, and stays with the key that is here.
-                Err(Fault::Position { why: BadSlots::BothDamaged | BadSlots::Length(_), .. }) => {
-                    self.credential(token)?.fingerprint(token)
-                }
-                state => state?.ok_or_else(|| self.no_position(token))?.key,
-            };
-            self.put_aside(token, key)?;
-        } else {
-            self.note_lost(token)?;
+        match self.state(token) {
+            Ok(Some(state)) if has_key || state.key == Fingerprint::ELSEWHERE => {
+                self.put_aside(token, state.key)?;
+            }
+            Err(fault) if fault.is_damage() => self.give_up(token)?,
+            Ok(_) if !has_key => {
+                return Err(Fault::NoKey { path: self.keys.path().join(name), token: *token });
+            }
+            Ok(_) => self.note_lost(token, true)?,
+            Err(fault) => return Err(fault),
         }
         if !has_key {
             return Ok(Removed::Position);
@@ -283,6 +293,13 @@ impl Change<'_> {
         self.keys.remove(&name)?;
         self.keys.sync()?;
         Ok(Removed::Key)
+    }
+
+    /// Takes away a damaged position, which says nothing, once it is noted that nobody knows how far its key came.
+    fn give_up(&self, token: &PublicId) -> Result<(), Fault> {
+        self.note_lost(token, false)?;
+        self.positions.remove(&token.to_string())?;
+        Ok(self.positions.sync()?)
     }
 
     /// Sees to it that `positions/ID` will be the one of this credential, at `unknown` if nothing says how far it came.
@@ -294,29 +311,32 @@ impl Change<'_> {
         new: &mut Batch<'_>,
     ) -> Result<(), Fault> {
         let (name, key) = (token.to_string(), credential.fingerprint(token));
-        let others = self.as_others(token, credential)?;
-        match self.state(token)? {
-            Some(state) if state.key == key => {
-                let others = State::follow(*token, key, others.into_iter().map(Some));
-                let known = others.position.max(state.position);
-                return self.raise(token, key, known.or(unknown));
+        match self.state(token) {
+            Ok(Some(state)) if state.key == key => {
+                return self.raise(token, key, state.position.or(unknown));
             }
-            Some(state) if state.key == Fingerprint::ELSEWHERE => {
-                self.take_over(token, key, &others)?;
+            Ok(Some(state)) if state.key == Fingerprint::ELSEWHERE => {
+                self.take_over(token, key)?;
                 let known = self.state(token)?.and_then(|state| state.position);
                 return self.raise(token, key, known.or(unknown));
             }
-            Some(other) => self.put_aside(token, other.key)?,
-            None => {}
+            Ok(Some(other)) => self.put_aside(token, other.key)?,
+            Ok(None) => {}
+            Err(fault) if fault.is_damage() => self.give_up(token)?,
+            Err(fault) => return Err(fault),
         }
+        // It was written with a position that this key does not have now.
+        self.forget_proof(token, key)?;
         let own = self.last_said(token, key)?;
-        let known = [own, self.floor(token, key)?];
-        let state = State::follow(*token, key, known.into_iter().chain(others.into_iter().map(Some)));
+        let state = State::follow(*token, key, [own, self.last_said(token, Fingerprint::ELSEWHERE)?]);
         let is_unknown = state.position.is_none();
         let state = State { position: state.position.or(unknown), ..state };
+        let is_whole = || Ok::<_, Fault>(slots_in(&self.positions, &aside(token, key), token).is_ok());
         match own {
             None if is_unknown => new.add(token, &new_file(&state)),
-            Some(own) if own == state => Ok(self.positions.rename_new(&aside(token, key), &name)?),
+            Some(own) if own == state && is_whole()? => {
+                Ok(self.positions.rename_new(&aside(token, key), &name)?)
+            }
             _ => self.begin(&state),
         }
     }
@@ -325,18 +345,21 @@ impl Change<'_> {
     /// a change that was cut off goes, unless it says more.
     fn put_aside(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
         let (name, aside) = (token.to_string(), aside(token, key));
-        match self.set_aside(token, key)? {
-            // Set aside already is what was proved to be false. This goes on where it is.
-            Some(left)
-                if key == Fingerprint::ELSEWHERE
-                    && self.state(token)?.is_some_and(|state| state.position < left.position) =>
-            {
-                return Ok(());
-            }
-            Some(left) if self.state(token)?.is_some_and(|state| state.position >= left.position) => {
+        let left = self.set_aside(token, key)?;
+        let position = self.state(token)?.and_then(|state| state.position);
+        match left {
+            // Set aside already is what was proved to be false for what servers say. This stays in its place, and what was
+            // proved with it.
+            Some(left) if key == Fingerprint::ELSEWHERE && position < left.position => return Ok(()),
+            // What is left that says no more than that nobody knew is older than this, too.
+            Some(left) if position >= left.position || left.position == Some(Position::LAST) => {
+                self.forget_proof(token, key)?;
                 self.positions.rename(&name, &aside)?;
             }
-            _ => self.positions.rename_new(&name, &aside)?,
+            _ => {
+                self.forget_proof(token, key)?;
+                self.positions.rename_new(&name, &aside)?;
+            }
         }
         Ok(self.positions.sync()?)
     }
@@ -353,12 +376,13 @@ impl Change<'_> {
 
     fn set_aside(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
         let name = aside(token, key);
-        match slots_in(&self.positions, &name, token)?.map(|slots| slots.state) {
-            Some(state) if state.key != key => {
+        match slots_in(&self.positions, &name, token) {
+            Ok(Some(slots)) if slots.state.key != key => {
                 let path = self.positions.path().join(name);
                 Err(Fault::Position { path, why: BadSlots::Contradiction })
             }
-            state => Ok(state),
+            Err(fault) if fault.is_damage() => Ok(Some(State::lost(*token, key))),
+            slots => Ok(slots?.map(|slots| slots.state)),
         }
     }
 

@@ -340,12 +340,16 @@ fn a_damaged_position_stays_with_its_key() {
     host.enrol(&token(), 7);
     host.write("positions/vvcb", b"");
     assert!(matches!(would(&host, 7), Err(EnrolError::Fault(Fault::Position { .. }))));
-    // Programmed anew, another key may come; the old one may not, for nobody can tell where it was.
+    // Programmed anew, another key may come. No OTP of the old one is good, for nobody can tell where it was.
     remove(&host).unwrap();
-    assert!(matches!(would(&host, 7), Err(EnrolError::Fault(Fault::Position { .. }))));
     assert_eq!(would(&host, 8).unwrap(), Enrolled::Added);
     host.enrol(&token(), 8);
     assert!(is_fresh(host.advance_with(8, at(1))));
+    remove(&host).unwrap();
+    assert_eq!(would(&host, 7).unwrap(), Enrolled::Returned);
+    host.enrol(&token(), 7);
+    host.store.set_enabled(&token(), true).unwrap();
+    assert!(!is_fresh(host.advance(at(200))));
 }
 
 /// Configuration management put another key in place of the one that the position belongs to.

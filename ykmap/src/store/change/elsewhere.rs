@@ -29,12 +29,12 @@ impl Change<'_> {
             Some(state) => self.put_aside(token, state.key)?,
             None => {}
         }
-        let (floor, proved) = (aside(token, Fingerprint::ELSEWHERE), self.proved_above(token)?);
+        // It was written with a position that is not here now.
+        self.forget_proof(token, Fingerprint::ELSEWHERE)?;
         let mut known = Vec::new();
         for name in self.asides(token)? {
             // Whatever its name says: what it says counts.
-            let said = self.last_of(&name, token)?;
-            known.push(Some(if name == floor { said.above(proved) } else { said }));
+            known.push(Some(self.last_of(&name, token)?));
         }
         self.begin(&State::follow(*token, Fingerprint::ELSEWHERE, known))
     }
@@ -43,28 +43,22 @@ impl Change<'_> {
     ///
     /// The number is copied. So no login may be writing the old file from when it is read until it has lost its name;
     /// whoever waited for it sees that, and reads the new one.
-    /// So it does from `others`, where its key was known under other public ids.
-    pub(super) fn take_over(
-        &self,
-        token: &PublicId,
-        key: Fingerprint,
-        others: &[State],
-    ) -> Result<(), Fault> {
+    pub(super) fn take_over(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
         let held = Held::lock(&self.positions, token, self.store.locking.wait)?;
         let now = held.slots.state;
         let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
-        // Switched off and on is now the key's. What was said without it also counts for the key after it.
+        // What was proved of either holds no longer: the one position goes now, and the other is not here.
+        self.forget_proof(token, Fingerprint::ELSEWHERE)?;
+        self.forget_proof(token, key)?;
+        // Switched off and on is now the key's. What was said without it also counts for the key after it. Where that is
+        // less than what was said before, which was proved to be false for it, the higher one counts for both: nothing is
+        // lost of either, and `begun` is no lower.
         let elsewhere =
             State { enabled: true, position: now.position.max(before.and_then(|it| it.position)), ..now };
         if elsewhere.position.is_some() {
             self.positions.replace(&aside(token, Fingerprint::ELSEWHERE), &new_file(&elsewhere), SECRET)?;
         }
-        let own = self.last_said(token, key)?;
-        // What was said before counts for the keys to come, and not for this one where it was proved to be false.
-        let counts = self.floor(token, key)?.and_then(|floor| floor.position);
-        let counted = State { position: now.position.max(counts), ..elsewhere };
-        let known = [Some(counted), own].into_iter().chain(others.iter().copied().map(Some));
-        let begun = State::follow(*token, key, known);
+        let begun = State::follow(*token, key, [Some(elsewhere), self.last_said(token, key)?]);
         self.begin(&State { enabled: now.enabled, ..begun })?;
         drop(held);
         Ok(())
@@ -82,13 +76,24 @@ impl Change<'_> {
             // What was proved to be false goes on counting for keys that come.
             return Ok(());
         }
-        // Should it outlive a power cut, it says no more than the new one, or something that is false.
-        Ok(self.positions.remove(&left)?)
+        // Should it outlive a power cut, it says no more than the new one, or something that is false. Nobody is to take it
+        // for what is known once the new one was lost.
+        if self.positions.has(&left)? {
+            self.positions.remove(&left)?;
+            self.positions.sync()?;
+        }
+        Ok(())
     }
 
     /// What the position says that was set aside for a key.
     pub(super) fn last_said(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
-        self.set_aside(token, key)?.map(|_| self.last_of(&aside(token, key), token)).transpose()
+        match self.set_aside(token, key)? {
+            Some(_) => match self.last_of(&aside(token, key), token) {
+                Err(fault) if fault.is_damage() => Ok(Some(State::lost(*token, key))),
+                last => last.map(Some),
+            },
+            None => Ok(None),
+        }
     }
 
     pub(super) fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {

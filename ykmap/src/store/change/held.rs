@@ -112,6 +112,8 @@ impl Change<'_> {
                 Ok(_) => {}
                 // Somebody has taken the new one away: what is left says the most that is known.
                 Err(Fault::NoPosition { .. }) => self.positions.replace(&name, &new_file(&said), SECRET)?,
+                // The same of one that is damaged: nobody was let in by it.
+                Err(fault) if fault.is_damage() => self.positions.replace(&name, &new_file(&said), SECRET)?,
                 Err(fault) => return Err(fault),
             }
         }

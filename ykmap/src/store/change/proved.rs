@@ -3,7 +3,9 @@
 //! A position only grows, with this one exception: where the token itself shows that it has not come so far. Then nothing
 //! is lost that was used: of what this key made, everything up to the proved position is refused, and nothing beyond it
 //! exists yet. For other keys of the token, what was known before goes on counting: it stays in `positions/ID.000…`, and
-//! `positions/ID.KEY.proved` says up to where that does not count for this key.
+//! `positions/ID.KEY.proved` says up to where that does not count for this key. That holds as long as the position stays
+//! that was written with it: it goes before that is set aside or replaced, and what servers said counts again for a key
+//! that comes back, until two touches show once more where it is. Nobody knows what it was used for in the meantime.
 
 use super::{Change, EnrolError, SECRET, aside};
 use crate::Fault;
@@ -26,19 +28,43 @@ fn proved_name(token: &PublicId, key: Fingerprint) -> String {
     aside(token, key) + PROVED
 }
 
+/// Whether a name is that of what two touches showed, and no position.
+pub(super) fn is_proof(name: &str) -> bool {
+    name.ends_with(PROVED) || name.ends_with(TOUCHED)
+}
+
 impl State {
-    /// This, but no position if that is not above `limit`.
-    pub(super) fn above(self, limit: Option<Position>) -> Self {
-        Self { position: self.position.filter(|position| Some(*position) > limit), ..self }
+    /// What is known of a key whose position was lost or damaged: it may have used any OTP, and may be switched off.
+    pub(super) const fn lost(token: PublicId, key: Fingerprint) -> Self {
+        Self { token, key, enabled: false, position: Some(Position::LAST) }
+    }
+}
+
+impl Fault {
+    /// Whether a position file says nothing that could be lost.
+    pub(in crate::store) const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Position {
+                why: BadSlots::Length(_)
+                    | BadSlots::BothDamaged
+                    | BadSlots::Contradiction
+                    | BadSlots::OtherToken(_),
+                ..
+            }
+        )
     }
 }
 
 impl Change<'_> {
     /// Makes the position of this key (or of none, [`Fingerprint::ELSEWHERE`]) the one that two touches have just proved,
-    /// whatever it was. The token stays enabled or disabled. `before` is the position as it was before the first touch.
+    /// whatever it was, but for one that this key itself made on this host: that stays. The token stays enabled or
+    /// disabled; where the file is damaged that said it, it becomes disabled. `before` is the position as it was before the
+    /// first touch.
     ///
     /// # Errors
-    /// The token was used meanwhile; or the store cannot be read or written.
+    /// The token was used meanwhile, or a later OTP of this key was accepted here before; or the store cannot be read or
+    /// written.
     pub fn prove(
         &self,
         token: &PublicId,
@@ -47,11 +73,15 @@ impl Change<'_> {
         before: Option<Position>,
     ) -> Result<(), EnrolError> {
         self.finish_disabling(token)?;
+        let mut damaged = false;
         let mut held = match Held::lock(&self.positions, token, self.store.locking.wait) {
             Ok(held) => Some(held),
             // Nobody can be let in by it meanwhile.
             Err(Fault::NoPosition { .. }) => None,
-            Err(Fault::Position { why, .. }) if is_damage(&why) => None,
+            Err(fault) if fault.is_damage() => {
+                damaged = true;
+                None
+            }
             Err(fault) => return Err(fault.into()),
         };
         let now = held.as_ref().map(|held| held.slots.state);
@@ -62,104 +92,129 @@ impl Change<'_> {
         {
             return Err(EnrolError::UsedMeanwhile { token: *token, stored });
         }
+        // What this key made itself was not named falsely by anybody: these touches were recorded.
+        let made = match own {
+            Some(own) => Some(own),
+            None => {
+                self.forget_proof(token, key)?;
+                self.last_said(token, key)?
+            }
+        };
+        if let Some(made) = made.filter(|_| key != Fingerprint::ELSEWHERE)
+            && let Some(stored) = made.position.filter(|stored| *stored > to && *stored != Position::LAST)
+            && !self.store.is_servers_word(&made)?
+        {
+            return Err(EnrolError::LaterAccepted { token: *token, stored });
+        }
         may_write(&self.positions.path().join(token.to_string()))?;
         // What servers said goes on counting for other keys.
         let said = now.filter(|now| now.key == Fingerprint::ELSEWHERE).and_then(|now| now.position);
-        let floor = self.set_aside(token, Fingerprint::ELSEWHERE)?;
-        let before = said.max(floor.and_then(|floor| floor.position));
-        if before > Some(to) {
-            let floor = State { token: *token, key: Fingerprint::ELSEWHERE, enabled: true, position: before };
+        let floor = self.last_said(token, Fingerprint::ELSEWHERE)?.and_then(|floor| floor.position);
+        if said > floor {
+            let floor = State { token: *token, key: Fingerprint::ELSEWHERE, enabled: true, position: said };
             self.positions
                 .replace(&aside(token, Fingerprint::ELSEWHERE), &new_file(&floor), SECRET)
                 .map_err(Fault::from)?;
-            let proved = State { key, ..floor };
-            self.positions
-                .replace(&proved_name(token, key), &new_file(&proved), SECRET)
-                .map_err(Fault::from)?;
         }
         let enabled = match now {
-            Some(now) if now.key == key || now.key == Fingerprint::ELSEWHERE => now.enabled,
+            Some(now) if now.key == key => now.enabled,
+            Some(now) if now.key == Fingerprint::ELSEWHERE => {
+                self.forget_proof(token, now.key)?;
+                now.enabled
+            }
             Some(other) => {
                 drop(held.take());
                 self.put_aside(token, other.key)?;
-                true
+                self.is_enabled_aside(token, key)?
             }
-            None => true,
+            None => !damaged && self.is_enabled_aside(token, key)?,
         };
         let touched = State { token: *token, key, enabled: true, position: Some(to) };
         self.positions
             .replace(&touched_name(token, key), &new_file(&touched), SECRET)
             .map_err(Fault::from)?;
         self.begin(&State { enabled, ..touched })?;
+        // Last: without it the touches are asked for once more at the worst, and with it but without the position it would
+        // say that this key made what was proved to be false.
+        let before = said.max(floor);
+        if before >= Some(to) {
+            let proved = State { token: *token, key, enabled: true, position: before };
+            self.positions
+                .replace(&proved_name(token, key), &new_file(&proved), SECRET)
+                .map_err(Fault::from)?;
+        } else {
+            self.forget_proof(token, key)?;
+        }
         drop(held);
         Ok(())
     }
 
-    /// What servers said of this token that counts for a key that comes.
-    pub(super) fn floor(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
-        let proved = self.proved(&proved_name(token, key), token)?;
-        Ok(self.last_said(token, Fingerprint::ELSEWHERE)?.map(|floor| floor.above(proved)))
-    }
-
-    /// The highest position that was proved to be false for some key of this token.
-    pub(super) fn proved_above(&self, token: &PublicId) -> Result<Option<Position>, Fault> {
-        let mut highest = None;
-        for name in self.names_of(token)?.iter().filter(|name| name.ends_with(PROVED)) {
-            highest = highest.max(self.proved(name, token)?);
+    /// Whether nothing that was set aside and counts for this key says that the token is disabled.
+    fn is_enabled_aside(&self, token: &PublicId, key: Fingerprint) -> Result<bool, Fault> {
+        if key == Fingerprint::ELSEWHERE {
+            for name in self.asides(token)? {
+                match slots_in(&self.positions, &name, token) {
+                    Ok(Some(slots)) if !slots.state.enabled => return Ok(false),
+                    Err(fault) if fault.is_damage() => return Ok(false),
+                    slots => drop(slots?),
+                }
+            }
         }
-        Ok(highest)
+        let known = [self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
+        Ok(known.into_iter().flatten().all(|it| it.enabled))
     }
 
-    fn proved(&self, name: &str, token: &PublicId) -> Result<Option<Position>, Fault> {
-        Ok(slots_in(&self.positions, name, token)?.and_then(|slots| slots.state.position))
+    /// Before the position of this key goes from `positions/ID`, or comes there anew: what two touches proved with the one
+    /// that was there does not hold for another.
+    pub(super) fn forget_proof(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+        let name = proved_name(token, key);
+        if self.positions.has(&name)? {
+            self.positions.remove(&name)?;
+            self.positions.sync()?;
+        }
+        Ok(())
     }
 
     /// The names of this token's positions whose key is not here now.
     pub(super) fn asides(&self, token: &PublicId) -> Result<Vec<String>, Fault> {
-        let is_aside = |name: &String| !name.ends_with(PROVED) && !name.ends_with(TOUCHED);
-        Ok(self.names_of(token)?.into_iter().filter(is_aside).collect())
-    }
-
-    fn names_of(&self, token: &PublicId) -> Result<Vec<String>, Fault> {
         let prefix = format!("{token}.");
-        Ok(self.positions.names()?.into_iter().filter(|name| name.starts_with(&prefix)).collect())
+        let mut names = self.positions.names()?;
+        names.retain(|name| name.starts_with(&prefix) && !is_proof(name));
+        Ok(names)
     }
 
     /// Before a key goes that has no position: it was lost, so nobody can tell which of its OTPs were used. None is good
     /// if it comes back, until two touches show where it is. A key that does not open cannot be told from others: then
-    /// that holds for every key of this token.
-    pub(super) fn note_lost(&self, token: &PublicId) -> Result<(), Fault> {
+    /// that holds for every key of this token. What was set aside of it before is older, and counts for nothing.
+    pub(super) fn note_lost(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
         let key = match self.credential(token) {
             Ok(credential) => credential.fingerprint(token),
-            Err(Fault::Key { .. } | Fault::OtherStoreKey { .. } | Fault::BrokenSeal { .. }) => {
-                Fingerprint::ELSEWHERE
-            }
+            Err(
+                Fault::NoKey { .. }
+                | Fault::Key { .. }
+                | Fault::OtherStoreKey { .. }
+                | Fault::BrokenSeal { .. },
+            ) => Fingerprint::ELSEWHERE,
             Err(fault) => return Err(fault),
         };
-        let known = self.set_aside(token, key)?;
-        // What is known of a key is where it goes on; what servers said is no more than a part.
-        if known.is_some() && key != Fingerprint::ELSEWHERE {
-            return Ok(());
-        }
-        let enabled = known.is_none_or(|known| known.enabled);
-        let lost = State { token: *token, key, enabled, position: Some(Position::LAST) };
+        let enabled = enabled && self.set_aside(token, key)?.is_none_or(|known| known.enabled);
+        let lost = State { enabled, ..State::lost(*token, key) };
+        self.forget_proof(token, key)?;
         Ok(self.positions.replace(&aside(token, key), &new_file(&lost), SECRET)?)
     }
 
-    /// Whether [`Change::adopt`] goes on from where this token is known to be: servers said so, or its key was removed
-    /// here. Else nobody knows which of its OTPs were used.
+    /// Whether [`Change::adopt`] goes on from a position that is there: of this key, or what servers said. Else nobody
+    /// knows which of its OTPs were used: what was set aside may be older than what was lost.
     ///
     /// # Errors
     /// There is no such key, or the store cannot be read.
     pub fn is_known(&self, token: &PublicId) -> Result<bool, Fault> {
         let key = self.credential(token)?.fingerprint(token);
-        let here = slots_in(&self.positions, &token.to_string(), token);
-        Ok(match here {
-            Ok(Some(slots)) if slots.state.key == key || slots.state.key == Fingerprint::ELSEWHERE => true,
-            Ok(_) => self.set_aside(token, key)?.is_some(),
-            Err(Fault::Position { why, .. }) if is_damage(&why) => false,
-            Err(fault) => return Err(fault),
-        })
+        match self.state(token) {
+            Ok(here) => Ok(here.is_some_and(|it| it.key == key || it.key == Fingerprint::ELSEWHERE)),
+            Err(fault) if fault.is_damage() => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 }
 
@@ -194,20 +249,11 @@ impl Store {
             return Ok(state.position.is_some() && state.position != self.touched(state)?);
         }
         let positions = self.positions()?;
-        let said = |name: &str| -> Result<_, Fault> {
-            Ok(slots_in(&positions, name, &state.token)?.and_then(|slots| slots.state.position))
+        let said = |name: &str, damaged| match slots_in(&positions, name, &state.token) {
+            Err(fault) if fault.is_damage() => Ok(damaged),
+            slots => Ok::<_, Fault>(slots?.and_then(|slots| slots.state.position)),
         };
-        let floor = said(&aside(&state.token, Fingerprint::ELSEWHERE))?;
-        Ok(floor >= state.position && floor > said(&proved_name(&state.token, state.key))?)
-    }
-}
-
-/// Whether a position file says nothing that could be lost.
-const fn is_damage(why: &BadSlots) -> bool {
-    match why {
-        BadSlots::Length(_) | BadSlots::BothDamaged | BadSlots::Contradiction | BadSlots::OtherToken(_) => {
-            true
-        }
-        BadSlots::LaterVersion(_) => false,
+        let floor = said(&aside(&state.token, Fingerprint::ELSEWHERE), Some(Position::LAST))?;
+        Ok(floor >= state.position && floor > said(&proved_name(&state.token, state.key), None)?)
     }
 }

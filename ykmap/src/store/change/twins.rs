@@ -1,8 +1,9 @@
 //! One AES key under several public ids.
 //!
 //! Each public id has a position of its own, so an OTP that was used as one token's is unused as the other's. No change
-//! brings a second token with the same key; and where a key was known under another public id, it goes on from there.
+//! brings a second token with the same key, nor a key that this host knew under another public id.
 
+use super::proved::is_proof;
 use super::{Change, EnrolError};
 use crate::Fault;
 use crate::file::FileFault;
@@ -10,38 +11,85 @@ use crate::store::advance::Held;
 use crate::store::slots::State;
 use crate::store::slots_in;
 use data_encoding::HEXLOWER;
+use std::collections::HashMap;
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::{Credential, Position, PublicId};
 
-/// The position of a key that is not in the store now.
-pub(super) struct Retired {
-    token: PublicId,
-    key: Fingerprint,
-    name: String,
+/// The keys that this host knows, each under one public id.
+pub(super) struct Known {
+    /// The AES keys of those that are there and open.
+    holders: Holders,
+    /// Whose positions are here although their key is not, or does not open, or is another one.
+    left: Vec<(PublicId, Fingerprint)>,
 }
 
 impl Change<'_> {
-    /// Which tokens in the store hold which AES keys.
-    pub(super) fn holders(&self) -> Result<&Holders, Fault> {
-        if self.holders.get().is_none() {
-            let mut holders = Holders::default();
+    /// Which keys this host knows.
+    fn known(&self) -> Result<&Known, Fault> {
+        if self.known.get().is_none() {
+            let (mut holders, mut open) = (Holders::default(), HashMap::new());
             self.each_key(|token, credential| {
                 // Of two that are here already, either names what is wrong.
                 let _ = holders.note(credential.aes_key.digest(), *token);
+                open.insert(*token, credential.fingerprint(token));
             })?;
+            let left = self.left(&open)?;
             // Only this thread has it: nobody set it in between.
-            let _ = self.holders.set(holders);
+            let _ = self.known.set(Known { holders, left });
         }
-        self.holders.get().ok_or_else(|| Fault::NoStore { path: self.keys.path().to_owned() })
+        self.known.get().ok_or_else(|| Fault::NoStore { path: self.keys.path().to_owned() })
+    }
+
+    /// Of which tokens and keys there is a position, but for those whose own key is there and opens.
+    fn left(&self, open: &HashMap<PublicId, Fingerprint>) -> Result<Vec<(PublicId, Fingerprint)>, Fault> {
+        let mut left = Vec::new();
+        // A limit that was proved is no position.
+        for name in self.positions.names()?.into_iter().filter(|name| !is_proof(name)) {
+            let (id, key) = name.split_once('.').map_or((name.as_str(), None), |(id, key)| (id, Some(key)));
+            let Ok(token) = PublicId::parse(id.as_bytes()) else { continue };
+            let key = match slots_in(&self.positions, &name, &token) {
+                Ok(slots) => slots.map(|slots| slots.state.key),
+                // Whose it is, is in its name, too.
+                Err(_) => key
+                    .and_then(|key| HEXLOWER.decode(key.as_bytes()).ok())
+                    .and_then(|key| key.try_into().ok())
+                    .map(Fingerprint),
+            };
+            if let Some(key) = key
+                && key != Fingerprint::ELSEWHERE
+                && open.get(&token) != Some(&key)
+            {
+                left.push((token, key));
+            }
+        }
+        Ok(left)
     }
 
     /// That no other token in the store has the AES key of this one.
+    pub(super) fn is_only_holder(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
+        let holder = self.known()?.holders.of(credential.aes_key.digest()).filter(|it| it != token);
+        holder.map_or(Ok(()), |holder| Err(EnrolError::SameKey { token: *token, holder }))
+    }
+
+    /// That this host knows the key of this token under no other public id: neither has another token its AES key, nor is
+    /// there a position of it as another token, whose OTPs would be good again.
     ///
     /// # Errors
-    /// One has; or the store cannot be read.
-    pub fn is_only_holder(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
-        match self.twins(token, credential)?.first() {
-            Some(holder) => Err(EnrolError::SameKey { token: *token, holder: *holder }),
+    /// It does; or the store cannot be read.
+    pub fn is_known_as_no_other(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
+        self.is_only_holder(token, credential)?;
+        // Of two that an earlier version let in, one may be `holders`' and the other this one.
+        if let Some(holder) = self.twins(token, credential)?.first() {
+            return Err(EnrolError::SameKey { token: *token, holder: *holder });
+        }
+        self.was_no_other(token, credential)
+    }
+
+    /// That there is no position of this key under another public id.
+    pub(super) fn was_no_other(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
+        let left = &self.known()?.left;
+        match left.iter().find(|(other, key)| other != token && credential.fingerprint(other) == *key) {
+            Some((holder, _)) => Err(EnrolError::SameKey { token: *token, holder: *holder }),
             None => Ok(()),
         }
     }
@@ -70,54 +118,20 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// That none of these has the AES key of another one, here or among them.
+    /// That none of these has the AES key of another one, here or among them, or was here under another public id.
     pub(super) fn are_no_twins(&self, tokens: &[(PublicId, Credential)]) -> Result<(), EnrolError> {
         let mut coming = Holders::default();
         for (token, credential) in tokens {
-            let digest = credential.aes_key.digest();
-            let stored = self.holders()?.of(digest).filter(|holder| holder != token);
-            if let Some(holder) = stored.or_else(|| coming.note(digest, *token)) {
+            self.is_only_holder(token, credential)?;
+            if let Some(holder) = coming.note(credential.aes_key.digest(), *token) {
                 return Err(EnrolError::SameKey { token: *token, holder });
+            }
+            // A key file that is there and does not open is written anew for the key that its position is of.
+            if !self.keys.has(&token.to_string()).map_err(Fault::from)? {
+                self.was_no_other(token, credential)?;
             }
         }
         Ok(())
-    }
-
-    /// How far this key came under other public ids that do not have it now.
-    pub(super) fn as_others(&self, token: &PublicId, credential: &Credential) -> Result<Vec<State>, Fault> {
-        let of_this_key = |it: &&Retired| it.token != *token && credential.fingerprint(&it.token) == it.key;
-        let retired = self.retired()?.iter().filter(of_this_key);
-        retired.map(|it| self.last_of(&it.name, &it.token)).collect()
-    }
-
-    /// Positions of keys that are not in the store now and were used: those that were set aside, and those whose key
-    /// file was taken away by other ways.
-    fn retired(&self) -> Result<&[Retired], Fault> {
-        if self.retired.get().is_none() {
-            let mut retired = Vec::new();
-            for name in self.positions.names()? {
-                let (id, key) =
-                    name.split_once('.').map_or((name.as_str(), None), |(id, key)| (id, Some(key)));
-                let Ok(token) = PublicId::parse(id.as_bytes()) else { continue };
-                if key.is_none() && self.keys.has(id)? {
-                    continue;
-                }
-                let key = match slots_in(&self.positions, &name, &token) {
-                    Ok(Some(slots)) => slots.state.position.map(|_| slots.state.key.0),
-                    Ok(None) => None,
-                    // Whether that is in the way is known by its name.
-                    Err(_) => key
-                        .and_then(|key| HEXLOWER.decode(key.as_bytes()).ok())
-                        .and_then(|key| key.try_into().ok()),
-                };
-                if let Some(key) = key.map(Fingerprint).filter(|key| *key != Fingerprint::ELSEWHERE) {
-                    retired.push(Retired { token, key, name });
-                }
-            }
-            // As above.
-            let _ = self.retired.set(retired);
-        }
-        Ok(self.retired.get().map_or(&[], Vec::as_slice))
     }
 
     /// Sees to it that the position of this key, which is there, is at least `to`.
@@ -153,6 +167,7 @@ impl Change<'_> {
             match self.raise(&twin, key, last.and_then(|last| last.position)) {
                 // It lets nobody in as it is.
                 Err(Fault::NoPosition { .. } | Fault::File(FileFault::Missing(_))) => {}
+                Err(fault) if fault.is_damage() => {}
                 raised => raised?,
             }
         }

@@ -68,7 +68,7 @@ fn a_key_here_may_come_from_far() {
 }
 
 #[test]
-fn a_false_position_goes_and_stays_away_with_the_key() {
+fn a_false_position_goes_as_long_as_its_key_stays() {
     let host = Host::with_false_position();
     host.enrol(&token(), 7);
     assert!(host.is_servers_word());
@@ -80,20 +80,21 @@ fn a_false_position_goes_and_stays_away_with_the_key() {
         assert!(!is_fresh(host.advance(counter(5, used))), "{used}");
     }
     assert!(is_fresh(host.advance(counter(5, 4))));
-    // Removed and imported again.
-    for round in 5..8 {
-        host.remove();
-        host.enrol(&token(), 7);
-        assert!(!is_fresh(host.advance(counter(5, round - 1))));
-        assert!(is_fresh(host.advance(counter(5, round))), "the false position came back");
-    }
+    // Removed and imported again, it has to be shown again: nobody knows what was used in the meantime.
+    host.remove();
+    host.enrol(&token(), 7);
+    assert!(!is_fresh(host.advance(counter(5, 5))) && host.is_servers_word());
+    host.prove(key(7), counter(5, 7));
+    assert!(!is_fresh(host.advance(counter(5, 7))) && is_fresh(host.advance(counter(5, 8))));
     // With servers, and back.
     host.remove();
-    assert!(!is_fresh(host.said(counter(5, 7))));
-    assert!(is_fresh(host.said(counter(5, 8))), "the false position came back");
+    assert!(!is_fresh(host.said(counter(5, 9))));
+    host.prove(ELSEWHERE, counter(5, 11));
+    assert!(is_fresh(host.said(counter(5, 12))));
     host.enrol(&token(), 7);
-    assert!(!is_fresh(host.advance(counter(5, 8))));
-    assert!(is_fresh(host.advance(counter(5, 9))), "the false position came back");
+    assert!(!is_fresh(host.advance(counter(5, 13))) && host.is_servers_word());
+    host.prove(key(7), counter(5, 15));
+    assert!(!is_fresh(host.advance(counter(5, 15))) && is_fresh(host.advance(counter(5, 16))));
 }
 
 /// Another key of the token may have made what servers accepted.
@@ -111,8 +112,166 @@ fn what_servers_said_goes_on_counting_for_other_keys() {
     assert!(is_fresh(host.advance_with(8, counter(500, 1))));
     host.remove();
     host.enrol(&token(), 7);
-    assert!(!is_fresh(host.advance(counter(1, 6))));
-    assert!(is_fresh(host.advance(counter(1, 7))));
+    assert!(!is_fresh(host.advance(counter(1, 7))) && host.is_servers_word());
+    host.prove(key(7), counter(1, 9));
+    assert!(!is_fresh(host.advance(counter(1, 9))) && is_fresh(host.advance(counter(1, 10))));
+}
+
+/// What servers accepted after it was removed is used, whatever was proved before and whichever key was here since.
+#[test]
+fn what_was_proved_holds_no_longer_than_its_position() {
+    let false_position = (counter(0x7fff, 9), counter(5, 3));
+    for (named, proved) in [(counter(500, 0), counter(1, 5)), false_position] {
+        let host = Host::new();
+        let state = State { token: token(), key: ELSEWHERE, enabled: true, position: Some(named) };
+        host.write("positions/vvcb", &new_file(&state));
+        host.enrol(&token(), 7);
+        host.prove(key(7), proved);
+        host.remove();
+        let next = |more| at(proved.to_stored() + more);
+        host.prove(ELSEWHERE, next(2));
+        assert!(is_fresh(host.said(next(9))));
+        host.enrol(&token(), 8);
+        host.remove();
+        host.enrol(&token(), 7);
+        assert!(!is_fresh(host.advance(next(9))), "used by servers' word, and good again");
+        host.prove(key(7), next(11));
+        assert!(!is_fresh(host.advance(next(11))) && is_fresh(host.advance(next(12))));
+    }
+}
+
+/// What servers accepted lies below what the key here proves: it is used for other keys, too.
+#[test]
+fn what_servers_said_is_not_lost_below_a_proof() {
+    let host = Host::new();
+    assert!(is_fresh(host.said(counter(5, 9))));
+    host.prove(key(7), counter(6, 1));
+    host.bring_key(7);
+    host.remove();
+    host.enrol(&token(), 8);
+    assert!(!is_fresh(host.advance_with(8, counter(5, 9))) && is_fresh(host.advance_with(8, counter(5, 10))));
+}
+
+/// Two OTPs that were recorded may pass for two touches; they make no later one good that this host accepted.
+#[test]
+fn no_proof_goes_below_what_the_key_itself_made_here() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    assert!(is_fresh(host.advance(counter(5, 9))));
+    let is_refused = |before| {
+        let proved = host.store.change().unwrap().prove(&token(), key(7), counter(5, 2), before);
+        matches!(proved, Err(EnrolError::LaterAccepted { stored, .. }) if stored == counter(5, 9))
+    };
+    assert!(is_refused(Some(counter(5, 9))));
+    assert_eq!(host.position(), Some(counter(5, 9)));
+    let brought = fs::read(host.path("keys/vvcb")).unwrap();
+    host.remove();
+    host.write("keys/vvcb", &brought);
+    assert!(is_refused(None), "it was set aside, and counts");
+    host.store.change().unwrap().adopt(&token()).unwrap();
+    assert!(!is_fresh(host.advance(counter(5, 9))) && is_fresh(host.advance(counter(5, 10))));
+}
+
+/// Removed and imported again, its OTPs are refused until two touches show where it is; then it can be enabled.
+#[test]
+fn a_damaged_position_is_no_dead_end() {
+    for damage in [&b""[..], &[0; 2 * BLOCK]] {
+        for without_key in [false, true] {
+            let host = Host::new();
+            host.enrol(&token(), 7);
+            assert!(is_fresh(host.advance(counter(5, 0))));
+            host.write("positions/vvcb", damage);
+            if without_key {
+                fs::remove_file(host.path("keys/vvcb")).unwrap();
+            } else {
+                host.remove();
+            }
+            assert_eq!(would(&host, 7).unwrap(), Enrolled::Returned);
+            host.enrol(&token(), 7);
+            host.store.set_enabled(&token(), true).unwrap();
+            assert!(!is_fresh(host.advance(counter(5, 0))) && !is_fresh(host.advance(counter(9, 0))));
+            host.prove(key(7), counter(6, 1));
+            assert!(!is_fresh(host.advance(counter(6, 1))) && is_fresh(host.advance(counter(6, 2))));
+        }
+    }
+    // What was set aside is damaged.
+    for aside in [key(7), ELSEWHERE] {
+        let host = Host::new();
+        let name = format!("positions/vvcb.{}", data_encoding::HEXLOWER.encode(&aside.0));
+        host.write(&name, b"");
+        assert_eq!(would(&host, 7).unwrap(), Enrolled::Returned);
+        host.enrol(&token(), 7);
+        host.store.set_enabled(&token(), true).unwrap();
+        assert!(!is_fresh(host.advance(counter(9, 0))));
+        host.prove(key(7), counter(6, 1));
+        assert!(!is_fresh(host.advance(counter(6, 1))) && is_fresh(host.advance(counter(6, 2))));
+    }
+}
+
+/// What a change that was cut off left is older than a position that was lost, or damaged.
+#[test]
+fn what_was_set_aside_before_is_not_believed_once_the_position_is_lost() {
+    for (damage, by_remove) in [(false, false), (false, true), (true, false), (true, true)] {
+        let host = Host::new();
+        host.enrol(&token(), 7);
+        assert!(is_fresh(host.advance(counter(5, 0))));
+        host.remove();
+        let name = format!("positions/vvcb.{}", data_encoding::HEXLOWER.encode(&key(7).0));
+        let aside = fs::read(host.path(&name)).unwrap();
+        host.enrol(&token(), 7);
+        host.write(&name, &aside);
+        assert!(is_fresh(host.advance(counter(5, 9))));
+        if damage {
+            host.write("positions/vvcb", b"");
+        } else {
+            fs::remove_file(host.path("positions/vvcb")).unwrap();
+        }
+        if by_remove {
+            host.remove();
+            host.enrol(&token(), 7);
+            assert!(!is_fresh(host.advance(counter(5, 9))));
+        } else {
+            assert!(!host.store.change().unwrap().is_known(&token()).unwrap());
+        }
+    }
+}
+
+/// Whether it was disabled, nobody can tell.
+#[test]
+fn what_a_damaged_position_belongs_to_stays_disabled() {
+    let host = Host::new();
+    host.enrol(&token(), 7);
+    host.store.set_enabled(&token(), false).unwrap();
+    host.write("positions/vvcb", &[0; 2 * BLOCK]);
+    host.store.change().unwrap().prove(&token(), key(7), counter(5, 4), None).unwrap();
+    assert!(matches!(host.advance(counter(5, 5)), Ok(Advance::Disabled)));
+    // Nor do two touches enable what was set aside disabled.
+    let host = Host::new();
+    assert!(is_fresh(host.said(counter(5, 0))));
+    host.store.set_enabled(&token(), false).unwrap();
+    host.remove();
+    host.store.change().unwrap().prove(&token(), ELSEWHERE, counter(5, 4), None).unwrap();
+    assert!(matches!(host.said(counter(5, 5)), Ok(Advance::Disabled)));
+}
+
+/// A disable was cut off, and the new file was lost or damaged since.
+#[test]
+fn a_disable_that_was_cut_off_is_finished_before_a_removal() {
+    for damage in [false, true] {
+        let host = Host::new();
+        host.enrol(&token(), 7);
+        assert!(is_fresh(host.advance(counter(5, 0))));
+        fs::rename(host.path("positions/vvcb"), host.path("positions/.vvcb.left")).unwrap();
+        if damage {
+            host.write("positions/vvcb", b"");
+        }
+        host.remove();
+        assert!(!host.path("positions/.vvcb.left").exists());
+        host.enrol(&token(), 7);
+        assert!(matches!(host.advance(counter(5, 1)), Ok(Advance::Disabled)));
+        host.store.set_enabled(&token(), true).unwrap();
+        assert!(!is_fresh(host.advance(counter(5, 0))) && is_fresh(host.advance(counter(5, 1))));
+    }
 }
 
 #[test]
@@ -134,8 +293,9 @@ fn a_false_position_goes_without_a_key() {
     host.prove(key(7), counter(5, 8));
     assert!(is_fresh(host.advance(counter(5, 9))));
     host.remove();
-    assert!(!is_fresh(host.said(counter(5, 9))));
-    assert!(is_fresh(host.said(counter(5, 10))));
+    assert!(!is_fresh(host.said(counter(5, 10))));
+    host.prove(ELSEWHERE, counter(5, 12));
+    assert!(!is_fresh(host.said(counter(5, 12))) && is_fresh(host.said(counter(5, 13))));
 }
 
 #[test]
@@ -195,6 +355,7 @@ fn a_damaged_position_is_made_anew() {
         assert!(is_fresh(host.advance(counter(5, 0))));
         host.write("positions/vvcb", damage);
         host.store.change().unwrap().prove(&token(), key(7), counter(5, 4), None).unwrap();
+        host.store.set_enabled(&token(), true).unwrap();
         assert!(!is_fresh(host.advance(counter(5, 4))) && is_fresh(host.advance(counter(5, 5))));
     }
     let host = Host::new();
@@ -228,7 +389,10 @@ fn a_lost_position_is_not_a_new_one() {
         assert!(!is_fresh(host.advance(counter(6, 3))) && is_fresh(host.advance(counter(6, 4))));
         host.remove();
         host.enrol(&token(), 7);
-        assert!(is_fresh(host.advance(counter(6, 5))));
+        // Which of the keys was lost nobody knows where its file was damaged: what was noted counts for each.
+        assert_eq!(is_fresh(host.advance(counter(6, 5))), !spoil);
+        host.prove(key(7), counter(6, 7));
+        assert!(!is_fresh(host.advance(counter(6, 7))) && is_fresh(host.advance(counter(6, 8))));
     }
 }
 
@@ -241,8 +405,9 @@ fn what_is_known_needs_no_touch() {
     let brought = fs::read(host.path("keys/vvcb")).unwrap();
     host.remove();
     host.write("keys/vvcb", &brought);
-    assert!(is_known(), "set aside when it was removed");
+    assert!(!is_known(), "what was set aside may be older than what was lost");
     host.store.change().unwrap().adopt(&token()).unwrap();
+    assert!(is_known());
     fs::remove_file(host.path("positions/vvcb")).unwrap();
     assert!(!is_known());
 }

@@ -86,40 +86,75 @@ fn removing_one_of_two_leaves_no_used_otp_good() {
         let kept = if removed == token() { other() } else { token() };
         assert!(!is_fresh(advance(kept, 9)), "used as {used}, and {removed} was removed");
         assert!(is_fresh(advance(kept, 10)));
-        // And back again under the other id.
+        // Not back again under the other id.
         host.store.change().unwrap().remove(&kept).unwrap();
-        host.enrol(&removed, 7);
-        assert!(!is_fresh(advance(removed, 10)), "{kept} was used last, and {removed} came back");
-        assert!(is_fresh(advance(removed, 11)));
+        assert!(is_refused(host.enrol_both(&[(removed, credential(7))]), removed, kept));
     }
 }
 
-/// A key that comes under a new public id goes on from where it was under the old one.
+/// Neither may a key that was here under another public id come as this one, however it went: what was used as the one
+/// would be good again as the other.
 #[test]
-fn a_key_that_changes_its_id_goes_on() {
-    let host = Host::new();
-    host.enrol(&token(), 7);
-    assert!(is_fresh(host.advance(at(9))));
-    host.store.change().unwrap().remove(&token()).unwrap();
-    let would = host.store.change().unwrap().would_enrol(&other(), &credential(7)).unwrap();
-    assert_eq!(would, Enrolled::Returned);
-    host.enrol(&other(), 7);
-    assert!(!is_fresh(host.advance_other(9)));
-    assert!(is_fresh(host.advance_other(10)));
+fn a_key_does_not_change_its_id() {
+    type Way = fn(&Host);
+    let ways: [(&str, Way); 7] = [
+        ("removed", |host| {
+            host.store.change().unwrap().remove(&token()).unwrap();
+        }),
+        ("removed, and servers went on", |host| {
+            host.store.change().unwrap().remove(&token()).unwrap();
+            assert!(is_fresh(host.store.advance(&token(), Fingerprint::ELSEWHERE, at(12))));
+        }),
+        ("removed after its position was lost", |host| {
+            fs::remove_file(host.path("positions/vvcb")).unwrap();
+            host.store.change().unwrap().remove(&token()).unwrap();
+        }),
+        ("its key file is gone", |host| fs::remove_file(host.path("keys/vvcb")).unwrap()),
+        ("its key file is damaged", |host| host.write("keys/vvcb", b"# damaged")),
+        ("the store key is another", |host| {
+            host.write("store.key", write_store_key(&StoreKey::new([2; 32])).as_bytes());
+        }),
+        ("its key file is another's", |host| host.bring_key(8)),
+    ];
+    for (way, gone) in ways {
+        let host = Host::new();
+        host.enrol(&token(), 7);
+        assert!(is_fresh(host.advance(at(9))));
+        host.store.set_enabled(&token(), false).unwrap();
+        host.store.set_enabled(&token(), true).unwrap();
+        gone(&host);
+        let would = host.store.change().unwrap().would_enrol(&other(), &credential(7));
+        assert!(is_refused(would, other(), token()), "{way}");
+        assert!(is_refused(host.enrol_both(&[(other(), credential(7))]), other(), token()), "{way}");
+        if !way.starts_with("the store key") {
+            host.bring(&other(), 7);
+            assert!(is_refused(host.store.change().unwrap().adopt(&other()), other(), token()), "{way}");
+        }
+    }
 }
 
-/// Its key file was taken away by hand: the position is still there.
+/// Never used, and disabled: it does not become enabled by another id.
 #[test]
-fn a_key_whose_file_is_gone_is_known_by_its_position() {
+fn an_unused_key_does_not_change_its_id() {
     let host = Host::new();
     host.enrol(&token(), 7);
-    assert!(is_fresh(host.advance(at(9))));
-    fs::remove_file(host.path("keys/vvcb")).unwrap();
-    host.enrol(&other(), 7);
-    assert!(!is_fresh(host.advance_other(9)));
-    assert!(is_fresh(host.advance_other(10)));
-    host.store.change().unwrap().remove(&other()).unwrap();
+    host.store.set_enabled(&token(), false).unwrap();
+    host.store.change().unwrap().remove(&token()).unwrap();
+    let both = [(token(), credential(8)), (other(), credential(7))];
+    assert!(
+        is_refused(host.enrol_both(&both), other(), token()),
+        "in one import that gives its id to another"
+    );
     host.enrol(&token(), 7);
-    assert!(!is_fresh(host.advance(at(10))));
-    assert!(is_fresh(host.advance(at(11))));
+    assert!(matches!(host.advance(at(1)), Ok(Advance::Disabled)));
+}
+
+/// A limit that two touches proved is no position.
+#[test]
+fn what_was_proved_is_no_position_under_another_id() {
+    let host = Host::new();
+    let key = credential(7).fingerprint(&token());
+    let name = format!("positions/vvcb.{}.proved", data_encoding::HEXLOWER.encode(&key.0));
+    host.write(&name, &new_file(&State { token: token(), key, enabled: true, position: Some(at(9)) }));
+    host.enrol(&other(), 7);
 }
