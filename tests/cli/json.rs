@@ -156,6 +156,7 @@ fn import() {
         "disabled",
         "to_resync",
         "named_by_servers",
+        "lost",
         "passed_over",
     ];
     let dry = desk.ykmap(&["--json", "key", "import", "--dry-run", log]).exits(0).json();

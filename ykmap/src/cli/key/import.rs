@@ -9,7 +9,7 @@ use ykmap::Fault;
 use ykmap::store::{Change, Enrolled, STEPS, Store};
 use yubiotp::key::Holders;
 use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
-use yubiotp::{Credential, PublicId};
+use yubiotp::{Credential, Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -144,8 +144,13 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
         let slots = store.slots(id).ok().flatten();
         slots.is_some_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default())
     };
-    let named: Vec<_> =
-        checked.new.iter().map(|(id, _)| id).filter(|id| servers_word(id)).map(ToString::to_string).collect();
+    let is_lost = |id: &PublicId| {
+        let slots = store.slots(id).ok().flatten();
+        slots.is_some_and(|slots| slots.state.position == Some(Position::LAST))
+    };
+    let (lost, known): (Vec<_>, Vec<_>) = checked.new.iter().map(|(id, _)| id).partition(|id| is_lost(id));
+    let lost: Vec<_> = lost.into_iter().map(ToString::to_string).collect();
+    let named: Vec<_> = known.into_iter().filter(|id| servers_word(id)).map(ToString::to_string).collect();
     let disabled: Vec<_> =
         checked.new.iter().map(|(id, _)| id).filter(|id| is_disabled(id)).map(ToString::to_string).collect();
     if context.json {
@@ -161,6 +166,7 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
             "disabled": disabled,
             "to_resync": checked.to_resync.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "named_by_servers": named,
+            "lost": lost,
             "passed_over": passed_over.collect::<Vec<_>>(),
         }));
         return;
@@ -184,6 +190,12 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
             out::line(&format!("{} {what}", out::count(count, "key")));
         }
     }
+    for id in lost.iter().take(SHOWN) {
+        out::note(&format!(
+            "token {id}: its position was lost or damaged, so its OTPs are refused until two touches show how far it has come: {} token resync {id}",
+            context.ykmap()
+        ));
+    }
     for id in named.iter().take(SHOWN) {
         out::note(&format!(
             "token {id} goes on from where a validation server said it is; if its OTPs are refused as below that: {} token resync {id}",
@@ -200,6 +212,9 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
         out::note(&format!("and {} more like that", out::count(more, "token")));
     }
     for id in disabled {
-        out::note(&format!("token {id} is disabled, as it was ({} key enable {id})", context.ykmap()));
+        out::note(&format!(
+            "token {id} is disabled, as it was, or its position was damaged ({} key enable {id})",
+            context.ykmap()
+        ));
     }
 }
