@@ -32,13 +32,13 @@ fn verify(desk: &Desk, otp: &str, code: i32) -> Said {
     desk.verify("alice", otp).exits(code)
 }
 
-/// A key that is at usage counter 1, on a host where the token is at 20,000: as one false answer of a server left it.
+/// A key that is at usage counter 1, on a host that refuses all its OTPs, for its position was lost.
 fn far_behind(n: u32) -> (Desk, SoftYubiKey) {
     let key = SoftYubiKey::numbered(n);
     let desk = Desk::with(&[&key]);
-    let mut far = key.clone();
-    far.set_counter(20_000);
-    verify(&desk, &far.press(), 0);
+    fs::remove_file(desk.position_file(&key)).unwrap();
+    desk.ykmap(&["key", "remove", &key.public_id()]).exits(0);
+    desk.import(&[&key]).exits(0).notes(&format!("token resync {}", key.public_id()));
     (desk, key.with_real_clock())
 }
 
@@ -49,7 +49,7 @@ fn resync(desk: &Desk, key: &SoftYubiKey) -> Command {
 }
 
 #[test]
-fn a_false_position_goes_and_does_not_come_back() {
+fn a_position_is_set_by_two_touches_and_stays() {
     let (desk, mut key) = far_behind(1);
     verify(&desk, &key.press(), 1).says("ykmap token resync vvcccccccccb");
     let first = key.press();
@@ -66,6 +66,24 @@ fn a_false_position_goes_and_does_not_come_back() {
     desk.ykmap(&["key", "remove", &key.public_id()]).exits(0);
     desk.import(&[&key]).exits(0);
     verify(&desk, &key.press(), 0);
+}
+
+/// As if two OTPs had been recorded that fit: this host accepted a later one of the same key, and goes on from there.
+#[test]
+fn no_touches_go_below_an_otp_of_the_same_key() {
+    let mut key = SoftYubiKey::numbered(8).with_real_clock();
+    let desk = Desk::with(&[&key]);
+    let mut far = key.clone();
+    far.set_counter(20_000);
+    let used = far.press();
+    verify(&desk, &used, 0);
+    let before = desk.snapshot();
+    let first = key.press();
+    let (code, shown) = touched(resync(&desk, &key), &first, || key.press());
+    assert_eq!(code, Some(2), "{shown}");
+    assert_eq!(desk.snapshot(), before);
+    verify(&desk, &used, 1);
+    verify(&desk, &far.press(), 0);
 }
 
 /// Two OTPs that were made in a row, the second of them typed when it is asked for.
