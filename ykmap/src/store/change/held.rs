@@ -20,6 +20,7 @@ use crate::Fault;
 use crate::file::FileFault;
 use crate::store::advance::{Held, Opened, may_write};
 use crate::store::slots::{BadSlots, State, new_file};
+use crate::store::slots_in;
 use rustix::io::Errno;
 use std::time::Duration;
 use yubiotp::PublicId;
@@ -82,6 +83,8 @@ impl Change<'_> {
         let name = token.to_string();
         may_write(&self.positions.path().join(&name))?;
         let old = Opened::open(&self.positions, &name, token)?;
+        // What is damaged is not replaced.
+        old.read(token)?;
         self.positions.link(&name, &left(token))?;
         self.positions.sync()?;
         let state = State { enabled: false, ..old.read(token)?.state };
@@ -99,25 +102,41 @@ impl Change<'_> {
         let old = Opened::open(&self.positions, &left, token)?;
         // Else it was cut off before the file was replaced.
         if !old.has_name(&name) {
-            let said = State { enabled: false, ..old.read(token)?.state };
-            match Held::lock(&self.positions, token, self.store.locking.wait) {
-                Ok(held) if held.slots.state.key != said.key => {
-                    let path = self.positions.path().join(left);
-                    return Err(Fault::Position { path, why: BadSlots::Contradiction });
-                }
-                Ok(mut held) if held.slots.state.position < said.position => {
-                    held.write(&said)?;
-                    held.write(&said)?;
-                }
-                Ok(_) => {}
-                // Somebody has taken the new one away: what is left says the most that is known.
-                Err(Fault::NoPosition { .. }) => self.positions.replace(&name, &new_file(&said), SECRET)?,
-                // The same of one that is damaged: nobody was let in by it.
-                Err(fault) if fault.is_damage() => self.positions.replace(&name, &new_file(&said), SECRET)?,
-                Err(fault) => return Err(fault),
+            let said = match old.read(token) {
+                // What was written to it last nobody knows. Where the new one is damaged, too, that is all there is to say.
+                Err(fault) if fault.is_damage() => match slots_in(&self.positions, &name, token) {
+                    Ok(Some(new)) => Some(State::lost(*token, new.state.key)),
+                    Err(fault) if !fault.is_damage() => return Err(fault),
+                    _ => None,
+                },
+                old => Some(State { enabled: false, ..old?.state }),
+            };
+            if let Some(said) = said {
+                self.bring_in(token, &said)?;
             }
         }
         self.positions.remove(&left)?;
         Ok(self.positions.sync()?)
+    }
+
+    /// Sees to it that the new file of a token says at least this.
+    fn bring_in(&self, token: &PublicId, said: &State) -> Result<(), Fault> {
+        let name = token.to_string();
+        match Held::lock(&self.positions, token, self.store.locking.wait) {
+            Ok(held) if held.slots.state.key != said.key => {
+                let path = self.positions.path().join(left(token));
+                Err(Fault::Position { path, why: BadSlots::Contradiction })
+            }
+            Ok(mut held) if held.slots.state.position < said.position => {
+                held.write(said)?;
+                held.write(said)
+            }
+            Ok(_) => Ok(()),
+            // Somebody has taken the new one away: what is left says the most that is known.
+            Err(Fault::NoPosition { .. }) => Ok(self.positions.replace(&name, &new_file(said), SECRET)?),
+            // The same of one that is damaged: nobody was let in by it.
+            Err(fault) if fault.is_damage() => Ok(self.positions.replace(&name, &new_file(said), SECRET)?),
+            Err(fault) => Err(fault),
+        }
     }
 }

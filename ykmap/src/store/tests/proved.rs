@@ -254,6 +254,28 @@ fn what_a_damaged_position_belongs_to_stays_disabled() {
     assert!(matches!(host.said(counter(5, 5)), Ok(Advance::Disabled)));
 }
 
+/// A disable was cut off, and what it left is damaged: that keeps nobody out for good.
+#[test]
+fn a_damaged_file_that_a_disable_left_is_no_dead_end() {
+    for new in ["whole", "damaged", "lost"] {
+        let host = Host::new();
+        host.enrol(&token(), 7);
+        assert!(is_fresh(host.advance(counter(5, 0))));
+        host.write("positions/.vvcb.left", b"");
+        match new {
+            "damaged" => host.write("positions/vvcb", b""),
+            "lost" => fs::remove_file(host.path("positions/vvcb")).unwrap(),
+            _ => {}
+        }
+        host.remove();
+        host.enrol(&token(), 7);
+        host.store.set_enabled(&token(), true).unwrap();
+        assert!(!is_fresh(host.advance(counter(5, 0))) && !is_fresh(host.advance(counter(9, 0))), "{new}");
+        host.prove(key(7), counter(5, 4));
+        assert!(!is_fresh(host.advance(counter(5, 4))) && is_fresh(host.advance(counter(5, 5))), "{new}");
+    }
+}
+
 /// A disable was cut off, and the new file was lost or damaged since.
 #[test]
 fn a_disable_that_was_cut_off_is_finished_before_a_removal() {
