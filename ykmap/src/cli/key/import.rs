@@ -147,6 +147,7 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
     let is_lost = |id: &PublicId| {
         let slots = store.slots(id).ok().flatten();
         slots.is_some_and(|slots| slots.state.position == Some(Position::LAST))
+            && !checked.to_resync.contains(id)
     };
     let (lost, known): (Vec<_>, Vec<_>) = checked.new.iter().map(|(id, _)| id).partition(|id| is_lost(id));
     let lost: Vec<_> = lost.into_iter().map(ToString::to_string).collect();

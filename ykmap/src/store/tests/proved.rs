@@ -452,10 +452,12 @@ fn what_two_touches_showed_is_not_doubtful() {
         assert!(is_fresh(host.store.advance(&token(), by, counter(26_000, 0))));
         assert!(is_doubtful());
         assert!(!is_fresh(host.store.advance(&token(), by, counter(26_000, 0))));
-        // What was noted goes for nothing else: removed and brought back, it goes on.
+        // What was noted goes for nothing else: without a key it goes on, and a key that is brought back shows itself again.
         host.remove();
         if enrolled {
             host.enrol(&token(), 7);
+            assert!(!is_fresh(host.store.advance(&token(), by, counter(26_000, 1))));
+            host.prove(by, counter(26_000, 0));
         }
         assert!(!is_fresh(host.store.advance(&token(), by, counter(26_000, 0))));
         assert!(is_fresh(host.store.advance(&token(), by, counter(26_000, 1))));
