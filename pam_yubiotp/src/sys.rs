@@ -55,8 +55,19 @@ fn leaving_nothing(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
     }
     #[inline(never)]
     fn overwrite() {
+        use std::hint::black_box;
+        // What was copied last is still in the registers by which the C library copies, and the dynamic linker writes
+        // all of these to the stack when a function is called for the first time. So zeroes are copied: each length
+        // goes by other registers.
+        let (zeroes, mut copy) = ([0_u8; 512], [0_u8; 512]);
+        for length in [4, 8, 16, 32, 64, 128, 256, 512].map(black_box) {
+            if let (Some(from), Some(to)) = (black_box(&zeroes).get(..length), copy.get_mut(..length)) {
+                to.copy_from_slice(from);
+                black_box(to);
+            }
+        }
         // The compiler must believe that somebody reads it.
-        std::hint::black_box(&mut [0_u8; STACK]);
+        black_box(&mut [0_u8; STACK]);
     }
     /// Also where a panic ends the call.
     struct Leaving;
