@@ -275,24 +275,40 @@ impl Change<'_> {
         self.finish_disabling(token)?;
         let name = token.to_string();
         let has_key = self.keys.has(&name)?;
-        match self.state(token) {
-            Ok(Some(state)) if has_key || state.key == Fingerprint::ELSEWHERE => {
-                self.put_aside(token, state.key)?;
+        // A key that does not open let nobody in that could not be let in as another token.
+        let credential = if has_key { self.credential(token).ok() } else { None };
+        let twins = credential.as_ref().map(|it| self.twins(token, it)).transpose()?.unwrap_or_default();
+        let state = match self.state(token) {
+            Ok(Some(state)) if has_key || state.key == Fingerprint::ELSEWHERE => Some(state),
+            Err(fault) if fault.is_damage() => {
+                self.give_up(token)?;
+                None
             }
-            Err(fault) if fault.is_damage() => self.give_up(token)?,
             Ok(_) if !has_key => {
                 return Err(Fault::NoKey { path: self.keys.path().join(name), token: *token });
             }
-            Ok(_) => self.note_lost(token, true)?,
+            Ok(_) => {
+                self.note_lost(token, true)?;
+                None
+            }
             Err(fault) => return Err(fault),
+        };
+        // Before the key goes, for what is cut off here; and once more when no login can use it.
+        if let Some(credential) = &credential {
+            let own = state.filter(|state| state.key == credential.fingerprint(token));
+            self.leave_to_twins(&twins, credential, own)?;
         }
-        if !has_key {
-            return Ok(Removed::Position);
-        }
-        self.leave_to_twins(token)?;
+        // First the key: a key without a position is one whose position was lost.
         self.keys.remove(&name)?;
         self.keys.sync()?;
-        Ok(Removed::Key)
+        if let Some(state) = state {
+            self.put_aside(token, state.key)?;
+        }
+        if let Some(credential) = &credential {
+            let last = self.last_said(token, credential.fingerprint(token))?;
+            self.leave_to_twins(&twins, credential, last)?;
+        }
+        Ok(if has_key { Removed::Key } else { Removed::Position })
     }
 
     /// Takes away a damaged position, which says nothing, once it is noted that nobody knows how far its key came.

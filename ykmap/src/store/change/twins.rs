@@ -152,19 +152,16 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Before the key of a token goes, whose position was set aside: other tokens with the same AES key go on from that
-    /// position if they were not as far.
-    pub(super) fn leave_to_twins(&self, token: &PublicId) -> Result<(), Fault> {
-        // A key that does not open let nobody in that could not be let in as another token.
-        let Ok(credential) = self.credential(token) else { return Ok(()) };
-        let twins = self.twins(token, &credential)?;
-        if twins.is_empty() {
-            return Ok(());
-        }
-        let last = self.last_said(token, credential.fingerprint(token))?;
+    /// When a key goes that came as far as `last`: these other tokens with the same AES key go on from there if they were
+    /// not as far.
+    pub(super) fn leave_to_twins(
+        &self,
+        twins: &[PublicId],
+        credential: &Credential,
+        last: Option<State>,
+    ) -> Result<(), Fault> {
         for twin in twins {
-            let key = credential.fingerprint(&twin);
-            match self.raise(&twin, key, last.and_then(|last| last.position)) {
+            match self.raise(twin, credential.fingerprint(twin), last.and_then(|last| last.position)) {
                 // It lets nobody in as it is.
                 Err(Fault::NoPosition { .. } | Fault::File(FileFault::Missing(_))) => {}
                 Err(fault) if fault.is_damage() => {}
