@@ -46,9 +46,8 @@ help:
 
 demo:
 	@packaging/need build
-	$(CARGO) build -q -p pam_yubiotp
+	$(CARGO) build -q -p pam_yubiotp -p ykmap
 	$(CARGO) build -q -p ykask
-	$(CARGO) build -q -p ykmap
 	@$(CARGO) run -q -p tests --bin demo
 
 test:
@@ -82,17 +81,17 @@ fuzz:
 	@packaging/need test
 	packaging/fuzz $(FUZZ_SECONDS)
 
-# One package at a time: built together, the module would be linked with the command's features. Paths of this machine
-# are left out, so that two machines build the same bytes.
+# yubiotp-ask is built by a call of its own: in one call with the module, its decryption of a client's private key would
+# switch on parts of crates that both use, and bring a login a crate that packaging/login-dependencies.txt does not list.
+# Paths of this machine are left out, so that two machines build the same bytes.
 folders := $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo) $(target)
 folders := $(foreach folder,$(folders),$(abspath $(folder)) $(realpath $(folder)))
 build build-server: override export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
 build build-server: override export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
 build:
 	@packaging/need build
-	$(CARGO) build --release --locked -p pam_yubiotp
+	$(CARGO) build --release --locked -p pam_yubiotp -p ykmap
 	$(CARGO) build --release --locked -p ykask
-	$(CARGO) build --release --locked -p ykmap
 	packaging/copyright pam_yubiotp ykask ykmap >$(target)/release/copyright.new
 	mv $(target)/release/copyright.new $(target)/release/copyright
 	$(call completions,ykmap)

@@ -1,7 +1,7 @@
 //! What a login came to, and what libpam is told: one total table.
 
 use pam::constants::PamResultCode;
-use ykmap::Fault;
+use ykhost::Fault;
 use yubiotp::{Reason, Receipt};
 
 /// What was decided, and what validation servers had to do with it.

@@ -3,8 +3,8 @@
 use crate::handle::{Answer, Handle, Item};
 use pam::constants::PamResultCode;
 use std::time::{Duration, Instant};
-use ykmap::random;
-use ykmap::settings::Settings;
+use ykhost::random;
+use ykhost::settings::Settings;
 use yubiotp::shown;
 
 /// How long a refusal takes: libpam waits for that before the application says no, and varies it; between the tries of

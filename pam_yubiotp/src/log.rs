@@ -7,7 +7,7 @@ use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
 use pam::constants::PamResultCode;
 use std::fmt::Display;
-use ykmap::sandbox;
+use ykhost::sandbox;
 use yubiotp::{PublicId, otp, shown};
 
 /// Who logs in where, for every line of one login.

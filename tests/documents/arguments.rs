@@ -3,7 +3,7 @@
 use crate::page::Page;
 use crate::{readme, same, text_of};
 use std::collections::BTreeSet;
-use ykmap::options;
+use ykhost::options;
 
 fn in_code() -> BTreeSet<String> {
     options::NAMES.iter().map(ToString::to_string).collect()

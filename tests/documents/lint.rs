@@ -4,7 +4,7 @@ use crate::page::{PAGES, Page};
 use crate::root;
 use std::collections::BTreeSet;
 use std::process::Command;
-use ykmap::settings::{ASK, CONFIG, MAPPING, STORE, STORE_KEY};
+use ykhost::settings::{ASK, CONFIG, MAPPING, STORE, STORE_KEY};
 
 fn source(name: &str) -> String {
     crate::text_of(&format!("packaging/man/{name}"))

@@ -12,7 +12,7 @@ fn security_md_names_files_that_exist() {
     assert!(missing.is_empty(), "SECURITY.md names what is not there: {missing:?}");
 }
 
-/// As `ykmap/src/file.rs` and `clippy.toml`; not as `/etc/yubiotp/store.key`.
+/// As `ykhost/src/file.rs` and `clippy.toml`; not as `/etc/yubiotp/store.key`.
 fn is_path_of_ours(word: &str) -> bool {
     let is_file = [".rs", ".toml", ".md"].iter().any(|end| word.ends_with(end));
     is_file && !word.starts_with('/')

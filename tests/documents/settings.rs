@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use tests::built;
-use ykmap::settings::{Given, Settings};
+use ykhost::settings::{Given, Settings};
 
 /// Names that the code takes, by its own word: it lists them where one is unknown.
 fn in_code(table: &str) -> BTreeSet<String> {
@@ -21,7 +21,7 @@ fn in_code(table: &str) -> BTreeSet<String> {
 
 /// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]`.
 fn in_file() -> [BTreeMap<String, String>; 2] {
-    let source = crate::text_of("ykmap/src/cli/init.rs");
+    let source = crate::text_of("ykmap/src/init.rs");
     let text = |name: &str| {
         let (_, behind) = source.split_once(&format!("const {name}: &str = \"")).unwrap();
         let (text, _) = behind.split_once("\n\";").unwrap();
@@ -64,7 +64,7 @@ fn the_file_of_init_has_every_setting_and_no_other() {
     same(("the code", &code), ("the file of ykmap init", &file));
     let mut code = in_code("[online]");
     // Beside api_key_file, in the same line.
-    assert!(code.remove("api_key") && crate::text_of("ykmap/src/cli/init.rs").contains("or api_key = "));
+    assert!(code.remove("api_key") && crate::text_of("ykmap/src/init.rs").contains("or api_key = "));
     same(("the code", &code), ("[online] of the file of ykmap init", &online));
 }
 

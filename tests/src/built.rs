@@ -14,7 +14,7 @@ use std::{env, fs};
 pub fn module() -> PathBuf {
     static NAMED: OnceLock<PathBuf> = OnceLock::new();
     let named = NAMED.get_or_init(|| {
-        let folder = build("pam_yubiotp");
+        let folder = build(&HOST);
         // renamed, so that a test in another process never loads half a file
         let copy = folder.join(format!(".pam_yubiotp.so.{}", process::id()));
         fs::copy(folder.join("libpam_yubiotp.so"), &copy).unwrap();
@@ -31,13 +31,14 @@ pub fn module() -> PathBuf {
 /// Where it does not build, or there is no such program.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let package = match name {
-        "pam-drive" => "tests",
-        "yubiotp-ask" => "ykask",
-        "ykvald" => "ykval",
-        name => name,
+    let packages: &[_] = match name {
+        "ykmap" => &HOST,
+        "pam-drive" => &["tests"],
+        "yubiotp-ask" => &["ykask"],
+        "ykvald" => &["ykval"],
+        name => &[name],
     };
-    build(package).join(name)
+    build(packages).join(name)
 }
 
 /// A library of C in this folder, to be preloaded into a program: compiled once a process. Here and not in a build
@@ -82,16 +83,19 @@ fn compiled(source: &str, flags: &[&str], libraries: &[&str]) -> PathBuf {
     out
 }
 
-/// Builds a package, once a process, and gives the folder that it lands in. One package at a time: built together
-/// with `ykmap`, the module would be linked with the command's features.
-fn build(package: &str) -> PathBuf {
-    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// What `make build` builds together: each would be built twice if the tests built it alone.
+const HOST: [&str; 2] = ["pam_yubiotp", "ykmap"];
+
+/// Builds packages, once a process, and gives the folder that they land in.
+fn build(packages: &[&str]) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<Vec<String>>> = Mutex::new(BTreeSet::new());
+    let key = packages.iter().map(ToString::to_string).collect();
     let folder = folder();
     // a build that failed stops its own test, and the next one tells its own story
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if !built.contains(package) {
-        cargo_build(package, &folder);
-        built.insert(package.to_owned());
+    if !built.contains(&key) {
+        cargo_build(packages, &folder);
+        built.insert(key);
     }
     folder
 }
@@ -103,7 +107,7 @@ fn folder() -> PathBuf {
     if parent.ends_with("deps") { parent.parent().unwrap().to_path_buf() } else { parent.to_path_buf() }
 }
 
-fn cargo_build(package: &str, folder: &Path) {
+fn cargo_build(packages: &[&str], folder: &Path) {
     let profile = match folder.file_name().unwrap().to_str().unwrap() {
         "debug" => "dev",
         other => other,
@@ -119,12 +123,18 @@ fn cargo_build(package: &str, folder: &Path) {
         }
     }
     let output = build
-        .args(["build", "--quiet", "--package", package, "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--profile", profile])
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .arg("--target-dir")
         .arg(folder.parent().unwrap())
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .unwrap();
-    assert!(output.status.success(), "cargo build of {package}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "cargo build of {packages:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[cfg(test)]

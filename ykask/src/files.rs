@@ -1,7 +1,7 @@
 //! Reading what the question names, as root.
 //!
 //! The login process has looked at the path of each named file or folder: owner and mode of it, and of every folder on
-//! the way (`ykmap::file`). Here it is seen that it is a file, not endless, and a secret no secret of everybody's; and
+//! the way (`ykhost::file`). Here it is seen that it is a file, not endless, and a secret no secret of everybody's; and
 //! what only this program finds is checked here, on the open descriptor.
 
 use nix::fcntl::OFlag;

@@ -1,14 +1,202 @@
-//! `ykmap`: the administrator's command over mapping and store.
+//! `ykmap`: the administrator's command over a host's mapping and token store. Its verbs, one file each, and what they
+//! have in common. What it decides, it decides as a login does: through [`ykhost`].
 #![forbid(unsafe_code)]
 
-mod cli;
+mod add;
+mod check;
+mod completions;
+mod doctor;
+mod files;
+mod init;
+mod key;
+mod list;
+mod modhex;
+mod otp;
+mod out;
+mod remove;
+mod token;
+mod touches;
+mod verify;
 
-use clap::Parser;
+use clap::{Parser, Subcommand, ValueHint};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use ykhost::Fault;
+use ykhost::file::FileFault;
+use ykhost::settings::{Given, Settings};
+use ykhost::store::Store;
+use yubiotp::{PublicId, shown};
+
+/// Who owns which YubiKey on this host: the mapping and the token store of pam_yubiotp.
+#[derive(Parser)]
+#[command(name = "ykmap", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used (doctor: 1 \
+                  warnings, 2 errors)."
+)]
+struct Command {
+    /// Settings file [default: /etc/yubiotp/config.toml]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// For scripts: JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make the settings, the mapping, the store key and the store, with the right modes
+    Init(init::Args),
+    /// Give a user tokens: by a touch, which is checked, or by their public ids
+    Add(add::Args),
+    /// Take tokens, or all of them, from a user
+    Remove(remove::Args),
+    /// List users and their tokens
+    List(list::Args),
+    /// Look for mistakes in the mapping
+    Check,
+    /// Find out why logins are refused, or let in who should not: all that they depend on, from pam.d to the validation
+    /// servers. Changes nothing
+    Doctor(doctor::Args),
+    /// Decide about an OTP exactly as a login would, and say why. The OTP is used up
+    Verify(verify::Args),
+    /// The keys of tokens in the store
+    #[command(subcommand)]
+    Key(key::Verb),
+    /// Tokens of any kind, with a key here or without
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Convert to and from modhex
+    #[command(subcommand)]
+    Modhex(modhex::Verb),
+    /// Say what an OTP holds, without using it up
+    Otp(otp::Args),
+    /// Write what a shell needs to complete verbs and options
+    Completions(completions::Args),
+}
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Decided, and the answer is no; or problems were found. Already said. Exit status 1.
+    No,
+    /// Errors were found. Already said. Exit status 2.
+    Bad,
+    /// Something cannot be used, or the command does not make sense. Exit status 2.
+    Fault(String),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
+
+impl From<FileFault> for Failure {
+    fn from(fault: FileFault) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
+
+impl From<ykhost::store::EnrolError> for Failure {
+    fn from(error: ykhost::store::EnrolError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+type Done = Result<(), Failure>;
+
+/// What every verb has.
+struct Context {
+    /// The settings file, absolute, if one was named.
+    config: Option<PathBuf>,
+    json: bool,
+}
+
+impl Context {
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(self.config.as_deref(), Given::default())?)
+    }
+
+    fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::new(&self.settings()?))
+    }
+
+    /// The command as it goes on with these settings.
+    fn ykmap(&self) -> String {
+        match &self.config {
+            Some(config) => format!("ykmap --config {}", shown::text(config.as_os_str().as_encoded_bytes())),
+            None => "ykmap".to_owned(),
+        }
+    }
+}
 
 fn main() -> ExitCode {
-    match cli::Command::try_parse() {
-        Ok(command) => cli::run(command),
-        Err(error) => cli::not_understood(&error),
+    match Command::try_parse() {
+        Ok(command) => run(command),
+        Err(error) => not_understood(&error),
     }
+}
+
+/// Says why a command line is not understood. What it quotes of that line may be anybody's words, so what is not
+/// printable in them is escaped. Help goes out as it is.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    error.render().to_string().trim_end_matches('\n').split('\n').for_each(out::note);
+    ExitCode::from(2)
+}
+
+/// Runs one command and says how it went.
+fn run(command: Command) -> ExitCode {
+    // A decision stays what it is, whoever could not read it.
+    let decides = matches!(command.verb, Verb::Verify(_));
+    let done = dispatch(command).and_then(|()| match out::failed() {
+        Some(why) if !decides => Err(Failure::Fault(why.to_owned())),
+        _ => Ok(()),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::Bad) => ExitCode::from(2),
+        Err(Failure::Fault(why)) => {
+            out::note(&format!("ykmap: {why}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Done {
+    let config = command.config.map(absolute).transpose()?;
+    let context = Context { config, json: command.json };
+    match command.verb {
+        Verb::Init(args) => init::run(&context, args),
+        Verb::Add(args) => add::run(&context, &args),
+        Verb::Remove(args) => remove::run(&context, &args),
+        Verb::List(args) => list::run(&context, &args),
+        Verb::Check => check::run(&context),
+        Verb::Doctor(args) => doctor::run(&context, &args),
+        Verb::Verify(args) => verify::run(&context, args),
+        Verb::Key(verb) => key::run(&context, verb),
+        Verb::Token(verb) => token::run(&context, &verb),
+        Verb::Modhex(verb) => modhex::run(&context, &verb),
+        Verb::Otp(args) => otp::run(&context, args),
+        Verb::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&path).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+}
+
+/// A public id on the command line.
+fn parse_id(text: &str) -> Result<PublicId, String> {
+    PublicId::parse(text.as_bytes())
+        .map_err(|why| format!("{why}; ykmap list USER shows the public ids of a user's tokens"))
 }

@@ -9,7 +9,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
-use ykmap::store::{KEYS, POSITIONS, Store, write_store_key};
+use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, PrivateId, PublicId};
 
@@ -27,7 +27,7 @@ impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for name in [KEYS, POSITIONS] {
-            ykmap::file::make_folder(&place.path(name), 0o700).unwrap();
+            ykhost::file::make_folder(&place.path(name), 0o700).unwrap();
         }
         place.write("store.key", &write_store_key(&StoreKey::new([1; 32])));
         place.write("mapping", "alice:vvcb\ncarol:\n");

@@ -21,18 +21,18 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("yubiotp/src/ykval/request.rs", Which::All),
     ("yubiotp/src/ykval/round.rs", Which::All),
     ("yubiotp/src/ykval/server.rs", Which::Errors),
-    ("ykmap/src/decide.rs", Which::All),
-    ("ykmap/src/fault.rs", Which::All),
-    ("ykmap/src/file.rs", Which::Errors),
-    ("ykmap/src/file/advice.rs", Which::All),
-    ("ykmap/src/online.rs", Which::All),
-    ("ykmap/src/online/program.rs", Which::All),
-    ("ykmap/src/options.rs", Which::All),
-    ("ykmap/src/sandbox.rs", Which::All),
-    ("ykmap/src/settings.rs", Which::All),
-    ("ykmap/src/settings/online.rs", Which::All),
+    ("ykhost/src/decide.rs", Which::All),
+    ("ykhost/src/fault.rs", Which::All),
+    ("ykhost/src/file.rs", Which::Errors),
+    ("ykhost/src/file/advice.rs", Which::All),
+    ("ykhost/src/online.rs", Which::All),
+    ("ykhost/src/online/program.rs", Which::All),
+    ("ykhost/src/options.rs", Which::All),
+    ("ykhost/src/sandbox.rs", Which::All),
+    ("ykhost/src/settings.rs", Which::All),
+    ("ykhost/src/settings/online.rs", Which::All),
     ("yubiotp/src/record.rs", Which::Errors),
-    ("ykmap/src/store/slots.rs", Which::Errors),
+    ("ykhost/src/store/slots.rs", Which::Errors),
 ];
 
 const SANDBOXED: &str = "a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={} to [Service] (systemctl edit {})";
@@ -180,7 +180,7 @@ const TOGETHER: [(&str, &[&str]); 48] = [
 ];
 
 /// Behind the path of yubiotp-ask.
-const OF_THE_PROGRAM: &str = "ykmap/src/online/program.rs";
+const OF_THE_PROGRAM: &str = "ykhost/src/online/program.rs";
 
 /// What is in those files and no reason of its own.
 const NO_REASON: [&str; 22] = [
@@ -218,7 +218,7 @@ pub(super) const OTHERS: [&str; 6] = [
     "yubiotp/src/mapping/edit.rs",
     "yubiotp/src/ledger/contract.rs",
     "yubiotp/src/ykval/question.rs",
-    "ykmap/src/store/change.rs",
+    "ykhost/src/store/change.rs",
 ];
 
 pub(super) fn log() -> Log {

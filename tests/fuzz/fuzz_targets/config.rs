@@ -11,8 +11,8 @@ use std::ffi::{CStr, CString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use ykmap::options::{NAMES, Options};
-use ykmap::settings::{Given, Settings};
+use ykhost::options::{NAMES, Options};
+use ykhost::settings::{Given, Settings};
 
 const TOP: [&str; 11] = [
     "mode",

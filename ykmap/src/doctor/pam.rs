@@ -1,0 +1,310 @@
+//! pam.d: which services ask for a YubiKey, whether it counts, and what their lines say to the module.
+
+mod access;
+mod account;
+mod advice;
+mod control;
+mod findings;
+mod lines;
+mod role;
+mod service;
+mod walk;
+mod words;
+
+use super::report::{Level, Report, Room};
+use crate::out;
+pub(super) use access::{Access, Front, Methods, Row, Shown, Step, in_words};
+use findings::{Findings, StackAnalysis};
+use role::CALLED_BY_ROOT;
+pub(super) use role::Factors;
+use service::{Entry, Folders, Kind, Place, What};
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::path::PathBuf;
+use std::rc::Rc;
+pub(super) use walk::Listing;
+use ykhost::file::{self, Audience};
+use ykhost::options::{Options, nearest};
+
+/// Where libpam looks for service files: the host's own, and those of its distributor.
+const FOLDERS: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d", "/usr/etc/pam.d"];
+
+/// Services that are meant by one word, and read two files.
+const PAIRS: [(&str, &str); 4] = [("sudo", "sudo-i"), ("sudo-i", "sudo"), ("su", "su-l"), ("su-l", "su")];
+
+/// A line that loads the module.
+pub(super) struct Line {
+    pub(super) place: Place,
+    pub(super) is_auth: bool,
+    /// Its module, as the line names it.
+    pub(super) module: String,
+    /// Its arguments, and those of them that make up the settings, for telling lines apart; `None` if it cannot be told
+    /// which settings are meant.
+    pub(super) settings: Option<(Options, Vec<String>)>,
+}
+
+impl Line {
+    fn without_settings(entry: &Entry) -> Self {
+        Self { place: entry.place.clone(), is_auth: false, module: path_of(entry), settings: None }
+    }
+}
+
+/// A service that asks for a YubiKey, and who can get in by it with what.
+pub(super) struct Looked {
+    pub(super) name: String,
+    pub(super) access: Access,
+    /// For whom something is asked before, and the classes of users.
+    pub(super) fronts: Vec<(Front, Vec<Row>)>,
+    /// The lines that load the module.
+    ours: Vec<String>,
+}
+
+impl Looked {
+    /// Whether its users come by this auth line.
+    pub(super) fn asks_by(&self, line: &str) -> bool {
+        self.ours.iter().any(|own| own == line) && !self.access.runs_no_auth()
+    }
+
+    /// What exempts users from this line, whom the account lines then refuse: a token is of no use to them.
+    pub(super) fn exempt_and_refused(&self, line: &str) -> Option<String> {
+        let rows =
+            || self.fronts.iter().flat_map(|(_, rows)| rows).filter(|row| row.listing == Listing::Token);
+        let is_open = |row: &&Row| !row.ways.is_empty();
+        let is_out = |row: &&Row| row.gates.contains(&true) && row.ways.is_empty();
+        if !self.asks_by(line) || !rows().any(|row| is_open(&row)) {
+            return None;
+        }
+        let out = rows().find(is_out)?;
+        if rows().any(|row| row.gates == out.gates && is_open(&row)) {
+            return None;
+        }
+        let told = self.access.questions.iter().zip(&out.gates).filter(|(_, is_so)| **is_so);
+        let told: Vec<_> = told.map(|(text, _)| text.as_str()).collect();
+        // Who is named comes as a user.
+        (!told.contains(&CALLED_BY_ROOT)).then(|| told.join(", "))
+    }
+
+    /// Whether one of its lines that load the module is at this place.
+    pub(super) fn has(&self, place: &str) -> bool {
+        self.ours.iter().any(|own| own == place)
+    }
+
+    /// The ways in for users who are not listed, if this service has this line and lets some of them in.
+    pub(super) fn ways_of_unlisted(&self, line: &str) -> Option<String> {
+        if !self.asks_by(line) {
+            return None;
+        }
+        let rows = self.fronts.iter().flat_map(|(front, rows)| {
+            let unlisted = rows.iter().filter(|row| row.listing == Listing::NotListed);
+            let shown = self.access.shown(&unlisted.cloned().collect::<Vec<_>>());
+            let whom = front.condition.as_ref().map(|it| format!("Match {it}, ")).unwrap_or_default();
+            let open = shown.into_iter().filter(|row| !row.ways.is_empty());
+            open.map(move |row| format!("{whom}{}: {}", row.who, in_words(&row.ways)))
+        });
+        let rows = rows.collect::<Vec<_>>().join("; ");
+        (!rows.is_empty()).then(|| format!("{} ({rows})", self.name))
+    }
+}
+
+/// Looks at all services. `sshd` is what sshd asks for before its lines. Gives the lines that load the module, and the
+/// services that do.
+pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> (Vec<Line>, Vec<Looked>) {
+    let usual = || FOLDERS.iter().map(PathBuf::from).collect();
+    let folders = Folders(if folders.is_empty() { usual() } else { folders.to_vec() });
+    let all: Vec<_> = folders.names().iter().map(|name| folders.service(name)).collect();
+    let (mut lines, mut found, mut looked) = (Vec::new(), Findings::new(), Vec::<Looked>::new());
+    let other = all.iter().find(|service| service.name == "other");
+    let (plain, no_auth) = ([Front::plain()], [Front::without_auth()]);
+    let mut files = HashSet::new();
+    let mut unread = false;
+    for service in all.iter().filter(|service| service.concerns_us()) {
+        for fault in &service.unread {
+            unread |= report.is_unread(fault);
+        }
+        files.extend(service.files.iter().cloned());
+        for entry in service.entries.iter().filter(|entry| entry.is_ours()) {
+            arguments(report, &mut lines, entry);
+        }
+        // What others include and no application asks for has not all the kinds of lines.
+        let has = |kind| service.entries.iter().any(|entry| entry.kind == kind);
+        let file = service.files.first();
+        let from_here = |entry: &Entry| entry.is_ours() && Some(&entry.place.file) == file;
+        let included = all.iter().any(|it| it.name != service.name && it.entries.iter().any(from_here));
+        let whole = service.broken.is_none() && service.unread.is_empty();
+        if !service.unread.is_empty() || (whole && included && !(has(Kind::Auth) && has(Kind::Account))) {
+            continue;
+        }
+        let access = Access::new(service, other);
+        let fronts = match service.name.as_str() {
+            "sshd" => sshd,
+            _ if access.runs_no_auth() => &no_auth,
+            _ => &plain,
+        };
+        let rows = |front: &Front| Some((front.clone(), access.rows(front)?));
+        let fronts: Vec<_> = fronts.iter().filter_map(rows).collect();
+        let findings = &mut found;
+        StackAnalysis {
+            service,
+            services: &all,
+            access: &access,
+            fronts: &fronts,
+            always_fails: false,
+            findings,
+        }
+        .all();
+        if whole && service.entries.iter().any(Entry::is_ours) {
+            let ours = service.entries.iter().filter(|entry| entry.is_ours());
+            let ours = ours.map(|entry| entry.place.to_string()).collect();
+            looked.push(Looked { name: service.name.clone(), access, fronts, ours });
+        }
+    }
+    for ((kind, place, what, change, level), services) in found {
+        let what = format!("{}: {kind}: {what}", shortened(&services, "service"));
+        report.add(Room::Pam, level, place, what, change);
+    }
+    let asking = looked.iter().filter(|service| !service.access.runs_no_auth());
+    let names: Vec<_> = asking.map(|service| service.name.clone()).collect();
+    let mut files: Vec<Rc<_>> = files.into_iter().collect();
+    files.sort_unstable();
+    for file in files {
+        let text = file::read_untrusted(&file, service::LONGEST).unwrap_or_default();
+        if let Some(line) = words::cut_off(&text) {
+            let place = Place { file: file.clone(), line };
+            let what =
+                "is longer than 1,022 bytes: libpam before 1.6 takes what is past them for a line of its own";
+            report.add(Room::Pam, Level::Error, place, what, "make it shorter (settings: config.toml)");
+        }
+        for fault in file::faults(&file, Audience::Everyone) {
+            report.file_fault(Room::Files, fault, "put the service file back in its place");
+        }
+    }
+    for (one, other) in PAIRS {
+        let asks = |name: &str| names.iter().any(|own| own == name);
+        let file = all.iter().find(|service| service.name == other).and_then(|service| service.files.first());
+        if let (true, false, Some(file)) = (asks(one), asks(other), file) {
+            let what = format!("asks for no YubiKey, and {one} does");
+            report.add(
+                Room::Pam,
+                Level::Note,
+                file.display(),
+                what,
+                "if that is not meant, the same line there",
+            );
+        }
+    }
+    if names.is_empty() {
+        let (what, change) = if report.has_errors(Room::Pam) {
+            ("no service loads pam_yubiotp.so as it stands", "")
+        } else if unread {
+            ("no service that you can read loads pam_yubiotp.so", "")
+        } else {
+            let what = "no service loads pam_yubiotp.so: no login asks for a YubiKey";
+            (what, "pam_yubiotp(8) says how to switch it on")
+        };
+        report.add(Room::Pam, Level::Note, "", what, change);
+    } else {
+        report.good(Room::Pam, "", format!("asked for a YubiKey: {}", shortened(&names, "service")));
+    }
+    shown(report, &looked);
+    (lines, looked)
+}
+
+/// Leaves in the report who can get in with what; services of which the same holds are one.
+fn shown(report: &mut Report, looked: &[Looked]) {
+    let mut tables = Vec::<(Vec<String>, Option<String>, Vec<_>)>::new();
+    for service in looked {
+        for (front, rows) in &service.fronts {
+            let shown = service.access.shown(rows);
+            let same =
+                tables.iter_mut().find(|(_, condition, own)| *condition == front.condition && *own == shown);
+            match same {
+                Some((names, ..)) => names.push(service.name.clone()),
+                None => tables.push((vec![service.name.clone()], front.condition.clone(), shown)),
+            }
+        }
+    }
+    for (names, condition, rows) in tables {
+        report.access(names, condition, rows);
+    }
+}
+
+pub(super) fn shortened(names: &[String], of: &str) -> String {
+    const MOST: usize = 6;
+    match names.len().checked_sub(MOST) {
+        Some(more @ 1..) => {
+            format!(
+                "{} and {}",
+                names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", "),
+                out::count(more, &format!("more {of}"))
+            )
+        }
+        _ => names.join(", "),
+    }
+}
+
+/// What a line says to the module, in the module's own words.
+fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
+    let What::Module { args, .. } = &entry.what else { return };
+    if lines.iter().any(|line| line.place == entry.place) {
+        return;
+    }
+    let args: Vec<_> = args.iter().map(|arg| arg.as_c_str()).collect();
+    let mut args = args;
+    let options = match Options::read(&args) {
+        Ok(options) => options,
+        Err(why) => {
+            let change = "fix it; until then the module refuses everybody (PAM_SERVICE_ERR)";
+            report.add(Room::Pam, Level::Error, &entry.place, why, change);
+            let Some(rest) = understood(&args) else {
+                let what = "the settings of this line were not looked at";
+                report.add(Room::Settings, Level::Note, &entry.place, what, "fix the line first (see pam.d)");
+                let line = Line::without_settings(entry);
+                return lines.push(line);
+            };
+            // What the other arguments name is looked at all the same.
+            args = rest;
+            Options::read(&args).unwrap_or_default()
+        }
+    };
+    for warning in options.warnings() {
+        let (what, change) = warning.split_once(": ").unwrap_or((&warning, ""));
+        report.add(Room::Pam, Level::Warning, &entry.place, what, change);
+    }
+    let settings = |arg: &&str| {
+        let own = ["nullok", "always_prompt", "prompt", "echo", "verbose_otp", "tries", "debug"];
+        let name = arg.split('=').next().unwrap_or_default();
+        !own.contains(&name) && !name.ends_with("_first_pass")
+    };
+    let mut key: Vec<_> =
+        args.iter().filter_map(|arg| arg.to_str().ok()).filter(settings).map(str::to_owned).collect();
+    key.sort_unstable();
+    let is_auth = entry.kind == Kind::Auth;
+    let settings = Some((options, key));
+    lines.push(Line { place: entry.place.clone(), is_auth, module: path_of(entry), settings });
+}
+
+/// The arguments but for those that are not understood; `None` if one of these may have said where the settings are, or
+/// what is in them.
+fn understood<'a>(args: &[&'a CStr]) -> Option<Vec<&'a CStr>> {
+    let mut rest = Vec::new();
+    for arg in args {
+        rest.push(*arg);
+        if Options::read(&rest).is_err() {
+            rest.pop();
+            let arg = arg.to_str().ok().filter(|arg| !arg.contains('/'))?;
+            let name = arg.split('=').next().unwrap_or_default();
+            if nearest(name, ["config", "mapping", "authfile", "mode", "store", "ask"]).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(rest)
+}
+
+/// The module of an entry, as its line names it.
+fn path_of(entry: &Entry) -> String {
+    match &entry.what {
+        What::Module { path, .. } => path.clone(),
+        What::MustFail(_) | What::Substack => String::new(),
+    }
+}

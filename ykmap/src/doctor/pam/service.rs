@@ -1,0 +1,360 @@
+//! Reading service files as libpam does (`pam_handlers.c`, with Debian's `@include`).
+
+use super::control::Control;
+use super::words::{Words, lines, lossy};
+use std::ffi::CString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use ykhost::file::{self, Audience, FileFault};
+use ykhost::options::nearest;
+use yubiotp::shown;
+
+/// How deep files may include each other.
+const MOST_LEVELS: usize = 16;
+/// No service file is that long.
+pub(super) const LONGEST: u64 = 1 << 20;
+
+/// What a line is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Auth,
+    Account,
+    Session,
+    Password,
+}
+
+impl Kind {
+    fn read(word: &str) -> Option<Self> {
+        let kinds = [
+            ("auth", Self::Auth),
+            ("account", Self::Account),
+            ("session", Self::Session),
+            ("password", Self::Password),
+        ];
+        kinds.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, kind)| kind)
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Account => "account",
+            Self::Session => "session",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// A line of a file. Displays as `file:line`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: Rc<Path>,
+    pub(crate) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// What stands in one place of a stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    /// How many substacks it is in.
+    pub(crate) level: usize,
+    pub(crate) what: What,
+    pub(crate) control: Control,
+    /// As it is written, without brackets.
+    pub(crate) control_text: String,
+    /// It names the module, or something that is spelt nearly so; or it includes what cannot be included, and nobody
+    /// knows what that said.
+    pub(crate) suspect: bool,
+}
+
+/// What an entry does.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    /// Asks a module.
+    Module { path: String, args: Vec<CString> },
+    /// Always a no: libpam does not understand the line, and why.
+    MustFail(String),
+    /// Begins a substack.
+    Substack,
+}
+
+impl Entry {
+    pub(crate) const fn is_substack(&self) -> bool {
+        matches!(self.what, What::Substack)
+    }
+
+    /// The module's name without folder and `.so`; empty if there is none.
+    pub(crate) fn module(&self) -> &str {
+        let What::Module { path, .. } = &self.what else { return "" };
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(".so").unwrap_or(name)
+    }
+
+    /// The module and its arguments as a line names them.
+    pub(crate) fn module_with_arguments(&self) -> String {
+        let What::Module { path, args } = &self.what else { return String::new() };
+        args.iter().fold(path.clone(), |text, arg| {
+            let arg = arg.to_string_lossy();
+            let arg = if arg.contains([' ', '\t']) {
+                format!("[{}]", arg.replace(']', "\\]"))
+            } else {
+                arg.into_owned()
+            };
+            format!("{text} {arg}")
+        })
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.module() == "pam_yubiotp"
+    }
+
+    /// libpam does not understand it, and takes it for a no.
+    pub(crate) const fn is_misread(&self) -> bool {
+        matches!(self.what, What::MustFail(_)) || (self.control.misread.is_some() && !self.is_substack())
+    }
+
+    /// The control field as it is to be written.
+    pub(crate) fn control(&self) -> String {
+        if self.control_text.contains('=') {
+            format!("[{}]", self.control_text)
+        } else {
+            self.control_text.clone()
+        }
+    }
+
+    /// What to do about a line that libpam does not understand.
+    pub(crate) fn mend(&self) -> String {
+        let kinds = ["auth", "account", "password", "session"];
+        let meant = match &self.what {
+            What::MustFail(why) => {
+                why.split('"').nth(1).and_then(|word| nearest(&word.to_ascii_lowercase(), kinds))
+            }
+            _ => None,
+        };
+        meant.map_or_else(|| "mend the line".to_owned(), |kind| format!("write {kind}"))
+    }
+}
+
+/// One service, everything that it includes included.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) entries: Vec<Entry>,
+    /// libpam does not take it as it is written.
+    pub(crate) broken: Option<Broken>,
+    /// Files of it that only root can read: what it says is not known.
+    pub(crate) unread: Vec<FileFault>,
+    /// The files that it is made of.
+    pub(crate) files: Vec<Rc<Path>>,
+}
+
+/// Why libpam does not take a service as it is written.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// A file, or a line of it.
+    pub(crate) place: String,
+    pub(crate) what: String,
+    pub(crate) change: String,
+}
+
+impl Service {
+    /// Whether it loads the module, or may have been meant to.
+    pub(crate) fn concerns_us(&self) -> bool {
+        let ours = |entry: &Entry| entry.is_ours() || entry.suspect;
+        self.broken.is_some() || !self.unread.is_empty() || self.entries.iter().any(ours)
+    }
+}
+
+/// Whether a word of a line is the module's name, or nearly: misspelt, in quotes, without `.so`.
+pub(crate) fn names_us(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let name = word.trim_matches(['"', '\'']).rsplit('/').next().unwrap_or_default();
+    let bare = name.strip_suffix(".so").unwrap_or(name);
+    nearest(bare, ["pam_yubiotp"]).is_some() || (bare != name && bare.contains("yubiotp"))
+}
+
+/// The folders that libpam looks for service files in, the first one first.
+pub(crate) struct Folders(pub(crate) Vec<PathBuf>);
+
+impl Folders {
+    /// Every name that is a service's: those of the applications are in lower case, and copies and leftovers are none.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.0.iter().filter_map(|folder| folder.read_dir().ok()).flatten().collect();
+        names.retain(|entry| entry.as_ref().is_ok_and(|entry| !entry.path().is_dir()));
+        let mut names: Vec<_> =
+            names.into_iter().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let leftover = |name: &str| {
+            let ends = ["~", ".bak", ".old", ".orig", ".save", ".rpmnew", ".rpmsave", ".pam-old"];
+            name.starts_with('.')
+                || name.chars().any(char::is_uppercase)
+                || ends.iter().any(|end| name.ends_with(end))
+                || name.contains(".dpkg-")
+                || name.contains(".ucf-")
+        };
+        names.retain(|name| !leftover(name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The file that a service, or an include, is read from.
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        let found = |path: PathBuf| path.exists().then_some(path);
+        if name.starts_with('/') {
+            return found(name.into());
+        }
+        self.0.iter().find_map(|folder| found(folder.join(name)))
+    }
+
+    /// Reads a service.
+    pub(crate) fn service(&self, name: &str) -> Service {
+        let mut service = Service { name: name.to_owned(), ..Service::default() };
+        service.broken = match self.find(name) {
+            Some(path) => {
+                let loaded = self.load(&mut service, &path, None, 0, 0);
+                loaded.err().map(|(place, why)| Broken {
+                    place: place.map_or_else(|| path.display().to_string(), |place| place.to_string()),
+                    what: format!("{why}: libpam refuses the whole service"),
+                    change: "mend it: until then nobody gets in by this service".to_owned(),
+                })
+            }
+            None => self.0.first().map(|folder| Broken {
+                place: folder.join(name).display().to_string(),
+                what: "is a link that leads nowhere: libpam takes the service other in place of it"
+                    .to_owned(),
+                change: "bring back what it leads to".to_owned(),
+            }),
+        };
+        service
+    }
+
+    /// Adds the lines of a file, or those of one kind. An error is that libpam refuses the file.
+    fn load(
+        &self,
+        service: &mut Service,
+        path: &Path,
+        only: Option<Kind>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), (Option<Place>, String)> {
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(why) if why.is_denied() && !rustix::process::geteuid().is_root() => {
+                service.unread.push(why);
+                return Ok(());
+            }
+            Err(why) => return Err((None, told(&why, path))),
+        };
+        let file: Rc<Path> = path.into();
+        if !service.files.contains(&file) {
+            service.files.push(Rc::clone(&file));
+        }
+        for (line, text) in lines(&text) {
+            let place = Place { file: Rc::clone(&file), line };
+            let Some(text) = text else {
+                return Err((Some(place), "the file ends with a backslash".to_owned()));
+            };
+            let suspect = Words(&text).any(|word| names_us(&lossy(word)));
+            let mut words = Words(&text);
+            let first = lossy(words.next().unwrap_or_default());
+            let word = first.strip_prefix('-').unwrap_or(&first);
+            if word.eq_ignore_ascii_case("@include") {
+                let name = words.next().map(lossy);
+                let included = self.include(service, name.as_deref(), only, depth, level);
+                match (included, only) {
+                    (Ok(()), _) => {}
+                    (Err(why), Some(kind)) => {
+                        service.entries.push(Entry { suspect: true, ..must_fail(place, kind, level, why) });
+                    }
+                    (Err(why), None) => return Err((Some(place), why)),
+                }
+                continue;
+            }
+            let known = Kind::read(word);
+            let kind = known.or(only).unwrap_or(Kind::Auth);
+            if only.is_some_and(|only| only != kind) {
+                continue;
+            }
+            let control_text = words.next().map(lossy);
+            let target = words.next().map(lossy);
+            let includes = control_text.as_deref().map(str::to_ascii_lowercase);
+            if let Some(substack @ ("include" | "substack")) = includes.as_deref() {
+                let deeper = usize::from(substack == "substack");
+                let entry = Entry { what: What::Substack, ..must_fail(place, kind, level, String::new()) };
+                if deeper == 1 {
+                    service.entries.push(entry.clone());
+                }
+                let level = level.saturating_add(deeper);
+                if let Err(why) = self.include(service, target.as_deref(), Some(kind), depth, level) {
+                    let level = entry.level;
+                    let failed = must_fail(entry.place, kind, level, why);
+                    service.entries.push(Entry { suspect: true, ..failed });
+                }
+                continue;
+            }
+            let what = match (&known, &control_text, target) {
+                (None, ..) => What::MustFail(format!(
+                    "{} is not auth, account, password or session",
+                    shown::quoted(word)
+                )),
+                (_, None, _) => What::MustFail("has no control field".to_owned()),
+                (_, _, None) => What::MustFail("names no module".to_owned()),
+                (Some(_), Some(_), Some(path)) => {
+                    // A NUL would have ended the line.
+                    What::Module { path, args: words.filter_map(|word| CString::new(word).ok()).collect() }
+                }
+            };
+            let control = control_text.as_deref().map_or_else(Control::missing, Control::read);
+            let control_text = control_text.unwrap_or_default();
+            service.entries.push(Entry { place, kind, level, what, control, control_text, suspect });
+        }
+        Ok(())
+    }
+
+    fn include(
+        &self,
+        service: &mut Service,
+        name: Option<&str>,
+        only: Option<Kind>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), String> {
+        let name = name.ok_or("names no file to include")?;
+        let depth = depth.saturating_add(1);
+        if depth >= MOST_LEVELS {
+            return Err(format!("includes {name}, {MOST_LEVELS} files deep, and libpam stops there"));
+        }
+        let path = self.find(name).ok_or_else(|| format!("includes {name}, and there is no such file"))?;
+        let loaded = self.load(service, &path, only, depth, level);
+        loaded.map_err(|(_, why)| format!("includes {}: {why}", path.display()))
+    }
+}
+
+fn must_fail(place: Place, kind: Kind, level: usize, why: String) -> Entry {
+    let control = Control::missing();
+    let what = What::MustFail(why);
+    Entry { place, kind, level, what, control, control_text: String::new(), suspect: false }
+}
+
+/// Why a file cannot be read, without its path if the caller tells that.
+fn told(fault: &FileFault, path: &Path) -> String {
+    let why = fault.to_string();
+    why.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&why).to_owned()
+}
+
+/// The text of a service file. libpam reads it whoever may change it; that is told elsewhere.
+fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
+    match file::read(path, LONGEST, Audience::Everyone) {
+        Err(FileFault::Owner { .. } | FileFault::Writable { .. } | FileFault::Link(_)) => {}
+        text => return text,
+    }
+    // What is unsafe about it is told, and no login reads it here.
+    file::read_untrusted(path, LONGEST)
+}

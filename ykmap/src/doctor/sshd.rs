@@ -1,0 +1,213 @@
+//! `sshd_config`: what sshd asks for before the lines in pam.d, and how it runs them.
+
+mod config;
+mod include;
+
+use super::pam::{Access, Factors, Front, Listing, Looked, Methods, Row, Step};
+use super::report::{Level, Report, Room};
+use config::{Config, Set, Values};
+use std::path::Path;
+use ykhost::options::nearest;
+use yubiotp::shown;
+
+/// What sshd asks for: for whom no `Match` means first, then by each `Match` that changes it. The defaults, where the
+/// file cannot be read.
+pub(super) fn fronts(path: &Path) -> Vec<Front> {
+    let Ok(config) = Config::read(path) else {
+        return vec![Front { use_pam: true, ..front(None, String::new(), &Values::default()) }];
+    };
+    let own = config.variants().map(|(block, values)| {
+        let place = values.methods.as_ref().map_or(&block.place, |set| &set.place).clone();
+        let known = known(&block.condition).map(|text| (text, true));
+        Front { known: known.into_iter().collect(), ..front(Some(block.condition.clone()), place, &values) }
+    });
+    let methods = config.values.methods.as_ref();
+    let place = methods.map_or_else(|| path.display().to_string(), |set| set.place.clone());
+    // Whom a Match means, the rest does not hold for.
+    let meant = config.variants().filter_map(|(block, _)| Some((known(&block.condition)?, false)));
+    let base = Front { known: meant.collect(), ..front(None, place, &config.values) };
+    std::iter::once(base).chain(own).collect()
+}
+
+/// What a gate asks that asks the same as a `Match`; only one group or one user can be told.
+fn known(condition: &str) -> Option<String> {
+    let (word, name) = condition.split_once(' ')?;
+    let plain = !name.contains([' ', ',', '*', '?', '!']);
+    match word.to_ascii_lowercase().as_str() {
+        "group" if plain => Some(format!("user ingroup {name}")),
+        "user" if plain => Some(format!("user = {name}")),
+        _ => None,
+    }
+}
+
+fn front(condition: Option<String>, place: String, values: &Values) -> Front {
+    let is = |set: &Option<Set<bool>>, usual: bool| set.as_ref().map_or(usual, |set| set.value);
+    let use_pam = is(&values.use_pam, false);
+    // Each method of sshd, whether it is allowed, what it proves, and how it runs the auth lines.
+    let password = if use_pam { (Factors::NONE, Some(Step::OneAnswer)) } else { (Factors::PASSWORD, None) };
+    let known = [
+        ("publickey", is(&values.public_key, true), (Factors::SSH_KEY, None)),
+        ("gssapi-with-mic", is(&values.kerberos, false), (Factors::KERBEROS, None)),
+        ("hostbased", is(&values.host_based, false), (Factors::HOST_KEY, None)),
+        ("password", is(&values.password, true), password),
+        (
+            "keyboard-interactive",
+            use_pam && is(&values.keyboard_interactive, true),
+            (Factors::NONE, Some(Step::Prompts)),
+        ),
+    ];
+    let methods = |written: &str| {
+        let mut methods = Methods { written: written.to_owned(), proofs: Factors::NONE, steps: Vec::new() };
+        for name in written.split(',') {
+            let name = name.split(':').next().unwrap_or_default();
+            let (_, _, (proof, step)) =
+                known.iter().find(|(own, allowed, _)| *allowed && own.eq_ignore_ascii_case(name))?;
+            methods.proofs = methods.proofs.and(*proof);
+            methods.steps.extend(*step);
+        }
+        Some(methods)
+    };
+    let explicit = values.methods.as_ref().filter(|set| set.value.iter().all(|list| list != "any"));
+    let lists: Vec<&str> = match explicit {
+        Some(set) => set.value.iter().map(String::as_str).collect(),
+        None => known.iter().map(|(name, ..)| *name).collect(),
+    };
+    let names = explicit.into_iter().flat_map(|set| set.value.iter().flat_map(|list| list.split(',')));
+    let off = names.map(|name| name.split(':').next().unwrap_or_default()).filter_map(|name| {
+        let own = known.iter().find(|(own, ..)| own.eq_ignore_ascii_case(name));
+        match own {
+            Some((_, allowed, _)) => (!allowed).then(|| format!("the method {name} is off")),
+            None => {
+                let meant = nearest(name, known.map(|(own, ..)| own));
+                let meant = meant.map(|own| format!(" (did you mean {own}?)")).unwrap_or_default();
+                Some(format!("sshd has no method {}{meant}", shown::quoted(name)))
+            }
+        }
+    });
+    let off = off.collect();
+    let methods = lists.into_iter().filter_map(methods).collect();
+    Front { condition, place, methods, off, explicit: explicit.is_some(), use_pam, known: Vec::new() }
+}
+
+/// `named` is whether somebody said that this is the file.
+pub(super) fn look(report: &mut Report, path: &Path, named: bool, service: &Looked) {
+    if !path.exists() {
+        if named {
+            report.add(Room::Sshd, Level::Error, path.display(), "no such file", "mend --sshd-config");
+        }
+        return;
+    }
+    let config = match Config::read(path) {
+        Ok(config) => config,
+        Err((path, why)) => {
+            let what = format!("cannot be read, and whether sshd asks is not known: {why}");
+            let change = "run it in a root shell, or mend the file";
+            return report.add(Room::Sshd, Level::Warning, path.display(), what, change);
+        }
+    };
+    let no = |set: &Option<Set<bool>>, usual: bool| match set {
+        Some(set) => (!set.value).then(|| set.place.clone()),
+        None => (!usual).then(|| path.display().to_string()),
+    };
+    if let Some(place) = no(&config.values.use_pam, false) {
+        let what = "UsePAM is not yes: sshd does not look at pam.d";
+        report.add(Room::Sshd, Level::Error, place, what, "UsePAM yes, before any other line that sets it");
+    }
+    let by_otp =
+        |row: &Row| row.listing == Listing::Token && row.ways.iter().any(|way| way.has(Factors::OTP));
+    let base = service.fronts.iter().find(|(front, _)| front.condition.is_none());
+    let otp_works = base.is_some_and(|(_, rows)| rows.iter().any(by_otp));
+    if let Some(place) = no(&config.values.keyboard_interactive, true).filter(|_| !otp_works) {
+        let what = "KbdInteractiveAuthentication is not yes: sshd asks no question of a module";
+        let change = "KbdInteractiveAuthentication yes, before any other line that sets it";
+        report.add(Room::Sshd, Level::Warning, place, what, change);
+    }
+    for (front, rows) in service.fronts.iter().filter(|(front, _)| front.use_pam) {
+        if front.condition.is_some() {
+            let change = "sshd -T -C user=NAME tells what holds for one";
+            let what = format!("{}holds for some users only (see who gets in)", whom(front));
+            report.add(Room::Sshd, Level::Note, &front.place, what, change);
+        }
+        enough_without_asking(report, service, front);
+        nobody_gets_in(report, &service.access, front, rows);
+    }
+    let what = match no(&config.values.keyboard_interactive, true) {
+        None => "UsePAM and KbdInteractiveAuthentication are yes",
+        Some(_) => "UsePAM is yes, and the method password reaches the lines in pam.d",
+    };
+    report.good(Room::Sshd, path.display(), what);
+}
+
+/// Whom the settings are for, to begin a sentence with.
+fn whom(front: &Front) -> String {
+    front.condition.as_ref().map(|condition| format!("Match {condition}: ")).unwrap_or_default()
+}
+
+/// Methods that somebody wrote, and that ask no auth line.
+fn enough_without_asking(report: &mut Report, service: &Looked, front: &Front) {
+    for list in front.methods.iter().filter(|list| front.explicit && list.steps.is_empty()) {
+        let by_list = |gates: &Vec<bool>| {
+            let ways = service.access.ways(Listing::Token, gates, front, std::slice::from_ref(list));
+            ways.is_some_and(|ways| !ways.is_empty())
+        };
+        let lets_in = service.access.assignments_behind(front).iter().any(by_list);
+        let (whom, written) = (whom(front), &list.written);
+        let what = format!(
+            "{whom}AuthenticationMethods: {written} is enough: who comes that way is never asked for a YubiKey"
+        );
+        match (&front.condition, lets_in) {
+            // By a Match, it is meant.
+            (Some(_), true) => report.add(Room::Sshd, Level::Note, &front.place, what, ""),
+            // That nobody gets in is told below.
+            (Some(_), false) => {}
+            (None, lets_in) => {
+                let refused = if lets_in { "" } else { ", and the account line of pam_yubiotp refuses them" };
+                let change = "AuthenticationMethods publickey,keyboard-interactive";
+                report.add(Room::Sshd, Level::Warning, &front.place, what + refused, change);
+            }
+        }
+    }
+}
+
+/// Methods by which nobody gets in who has all that the lines in pam.d want.
+fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[Row]) {
+    if rows.iter().any(|row| row.listing == Listing::Token && !row.ways.is_empty()) {
+        return;
+    }
+    let prompts = |methods: &Methods| {
+        let steps = methods.steps.iter().map(|_| Step::Prompts).collect();
+        Methods { steps, ..methods.clone() }
+    };
+    let prompted: Vec<_> = front.methods.iter().map(prompts).collect();
+    let works = |methods: &[Methods]| {
+        let any = |gates: &Vec<bool>| {
+            access.ways(Listing::Token, gates, front, methods).is_some_and(|ways| !ways.is_empty())
+        };
+        access.assignments_behind(front).iter().any(any)
+    };
+    let stack_works = works(&Front::plain().methods);
+    let off = front.off.join(", ");
+    let (why, change) = if works(&prompted) {
+        (
+            "sshd's method password gives one answer to every question, and the lines in pam.d ask more than one",
+            "write keyboard-interactive in place of password (with KbdInteractiveAuthentication yes)",
+        )
+    } else if !front.methods.is_empty() && front.methods.iter().all(|list| list.steps.is_empty()) {
+        (
+            "sshd skips the auth lines, and the account lines refuse users who were not asked",
+            "exempt these users in the account lines, too (they then need no YubiKey; pam_yubiotp(8), EXAMPLES), or ask them: AuthenticationMethods publickey,keyboard-interactive",
+        )
+    } else if stack_works && !off.is_empty() {
+        (off.as_str(), "pam_yubiotp(8) has the lines of sshd_config (EXAMPLES)")
+    } else if stack_works {
+        (
+            "these methods are off in sshd_config, or cannot answer the lines in pam.d",
+            "AuthenticationMethods publickey,keyboard-interactive",
+        )
+    } else {
+        // Told of the lines in pam.d.
+        return;
+    };
+    let level = if front.condition.is_some() { Level::Warning } else { Level::Error };
+    report.add(Room::Sshd, level, &front.place, format!("{}nobody gets in: {why}", whom(front)), change);
+}

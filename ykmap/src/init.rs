@@ -1,0 +1,214 @@
+//! `ykmap init`
+
+use super::files::HEAD;
+use super::{Context, Done, Failure, absolute, out};
+use clap::ValueHint;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use ykhost::file::{self, Audience, FileFault, Folder};
+use ykhost::settings::{CONFIG, Given, Settings};
+use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
+use yubiotp::seal::StoreKey;
+use zeroize::Zeroizing;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep all of it in this one folder, and touch nothing else
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+    /// Make nothing that is missing: carry forward what an older version made, and look at it
+    #[arg(long)]
+    upgrade: bool,
+}
+
+/// How long one init waits for another.
+const INIT_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+const SYSTEM: &str = "\
+# Settings of pam_yubiotp, read at every login. Paths may be relative to this file's folder.
+# All there are, with what holds if they are not given:
+
+# mode = \"offline\"            # who decides about OTPs: \"offline\", the keys in this host's store; \"online\", the servers
+#                             # below; \"online-then-offline\", the keys if no server answers; \"offline-then-online\",
+#                             # the servers for tokens whose key is not here. Not given: \"online\" if there is [online]
+# mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u stands for the user
+# store = \"/var/lib/yubiotp\"  # holds keys/ and positions/
+# store_key = \"/etc/yubiotp/store.key\"
+# prompt = \"YubiKey for %u: \"
+# echo = false                # show what is typed
+# tries = 1                   # how often a user may try in one login
+# token_id_length = 12        # count only public ids of so many characters
+# lock_wait = 5               # seconds to wait for another login of the same token
+# debug = false               # log each step
+";
+
+const ONLINE: &str = "\n\
+# Validation servers, asked by yubiotp-ask, a program of its own. Needed are urls and client_id, and api_key_file but for
+# https; the values of deadline, hedge, plain_http, accept_replays_while_servers_fail and ask hold if they are not given, the
+# others are examples.
+# [online]
+# urls = [\"https://val1.example.org\", \"https://val2.example.org/wsapi/2.0/verify\"]   # or one
+# client_id = 1               # as the servers know this host
+# api_key_file = \"client.key\"    # base64, in a file of root's alone (chmod 600); or api_key = \"...\"
+# deadline = 5                # seconds that all of it may take
+# hedge = 300                 # milliseconds that the first server may be silent before all are asked
+# ca = \"ca.pem\"               # file or folder of certificate authorities, instead of the system's
+# client_cert = \"host.pem\"    # for servers that want to know their clients by a certificate (PEM)
+# client_key = \"host.key\"     # its private key (PEM)
+# client_key_passphrase_file = \"host.pass\"   # if that is encrypted
+# proxy = \"http://proxy.example.org:3128\"   # http, https or socks5
+# sync_level = \"secure\"       # how many of a server's peers must confirm: 0 to 100 percent, \"fast\" or \"secure\"
+# timeout = 3                 # seconds that a server may wait for them
+# plain_http = false          # believe unsigned answers over http; warned about at each login
+# accept_replays_while_servers_fail = false   # in online-then-offline: let this host decide also while a server answers
+#                             # without deciding. OTPs that were used on other hosts are then accepted here
+# ask = \"/usr/libexec/yubiotp/yubiotp-ask\"
+";
+
+const SELF_CONTAINED: &str = "\
+# Settings of pam_yubiotp, read at every login. Everything is in this folder, which can be moved.
+mode = \"offline\"
+mapping = \"authorized_yubikeys\"
+store = \".\"
+store_key = \"store.key\"
+";
+
+pub(crate) fn run(context: &Context, args: Args) -> Done {
+    let named = match (args.dir, &context.config) {
+        // Not left to clap, which does not look at options before the verb.
+        (Some(_), Some(_)) => return Err(Failure::Fault("--dir cannot be used with --config".to_owned())),
+        (Some(dir), None) => Some(absolute(dir)?.join("config.toml")),
+        (None, config) => config.clone().filter(|config| config != Path::new(CONFIG)),
+    };
+    let mut made = Made { only_look: args.upgrade, ..Made::default() };
+    let config = named.clone().unwrap_or_else(|| CONFIG.into());
+    let folder = config.parent().unwrap_or(Path::new("/"));
+    made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
+    let beside = folder.join("config.toml");
+    if !config.exists() && beside.exists() {
+        return Err(Failure::Fault(format!(
+            "{}: would be a second settings file beside {}, with a store of its own in the same folder",
+            config.display(),
+            beside.display()
+        )));
+    }
+    // One init at a time: of two, the second finds what the first made.
+    let _changing = Folder::open(folder)?.lock(INIT_WAIT)?;
+    // It need not be there.
+    if !args.upgrade || named.is_some() || config.exists() {
+        made.file(&config, 0o644, || {
+            Ok(Zeroizing::new([if named.is_some() { SELF_CONTAINED } else { SYSTEM }, ONLINE].concat()))
+        })?;
+    }
+
+    let settings = Settings::load(Some(&config), Given::default())?;
+    let mapping = Path::new(&settings.mapping);
+    match mapping.parent() {
+        Some(folder) if settings.mapping.contains("%u") => made.folder(folder, 0o755)?,
+        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(HEAD.into())))?,
+    }
+    made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykhost::random::bytes()?))))?;
+    made.folder(&settings.store, 0o700)?;
+    for folder in [KEYS, POSITIONS] {
+        made.folder(&settings.store.join(folder), 0o700)?;
+    }
+    // What was there already must be as good as what is new.
+    let store = Store::new(&settings);
+    store.keys()?;
+    store.positions()?;
+    store.store_key()?;
+    let (keys, _) = store.tokens()?;
+    if made.new.contains(&settings.store_key) && !keys.is_empty() {
+        out::note(&format!(
+            "{}: new, and {} in the store under another: bring that store key back in its place, or import every key again",
+            settings.store_key.display(),
+            out::count(keys.len(), "key"),
+        ));
+    }
+
+    if context.json {
+        out::json(&json!({ "config": config, "made": made.new, "kept": made.kept }));
+        return Ok(());
+    }
+    for path in &made.new {
+        out::line(&format!("made {}", path.display()));
+    }
+    for path in &made.kept {
+        out::line(&format!("kept {}", path.display()));
+    }
+    if args.upgrade {
+        return Ok(());
+    }
+    let config = config.display();
+    let ykmap = Context { config: named, json: false }.ykmap();
+    out::lines(&format!(
+        "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new    or, with validation servers: [online] in {config}\n  \
+         {ykmap} add USER\n  {ykmap} verify USER\nthen switch it on, with a root shell kept open: pam_yubiotp(8), EXAMPLES."
+    ));
+    Ok(())
+}
+
+/// What was made, and what was there.
+#[derive(Default)]
+struct Made {
+    new: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
+    /// What is missing is a fault.
+    only_look: bool,
+}
+
+impl Made {
+    fn folder(&mut self, path: &Path, mode: u32) -> Done {
+        if self.only_look {
+            Folder::open(path)?;
+        } else if file::make_folder(path, mode)? {
+            self.new.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        contents: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
+    ) -> Done {
+        let audience = if mode & 0o077 == 0 { Audience::Owner } else { Audience::Everyone };
+        match file::open(path, audience) {
+            Ok(_) => self.kept.push(path.to_owned()),
+            Err(FileFault::Missing(missing)) if missing == path && !self.only_look => {
+                let (folder, name) = file::locate(path)?;
+                folder.replace(&name, contents()?.as_bytes(), rustix::fs::Mode::from_raw_mode(mode))?;
+                self.new.push(path.to_owned());
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the file offers to be switched on is what the settings take, all of it.
+    #[test]
+    fn every_setting_that_is_explained_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let is_setting =
+            |line: &str| line.starts_with('[') || line.starts_with(|c: char| c.is_ascii_lowercase());
+        let text = [SYSTEM, ONLINE].concat();
+        let lines: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)))
+            .filter(|line| line.starts_with('[') || line.contains(" = "))
+            .collect();
+        // All but api_key, which is named beside api_key_file.
+        assert_eq!(lines.len(), 10 + 1 + 15, "{lines:#?}");
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let settings = Settings::load(Some(&path), Given::default()).map_err(|fault| fault.to_string());
+        assert_eq!(settings.map(|settings| settings.tries), Ok(1));
+    }
+}

@@ -1,0 +1,188 @@
+//! `ykmap key`
+
+mod export;
+mod import;
+mod new;
+mod show;
+
+use super::touches::{self, Prover};
+use super::{Context, Done, Failure, files, out, parse_id};
+use serde_json::json;
+use ykhost::Fault;
+use ykhost::settings::Settings;
+use ykhost::store::{Enrolled, Removed, Store};
+use yubiotp::PublicId;
+use yubiotp::mapping::{self, Line};
+use yubiotp::verdict::Vault;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Bring keys in from a file that a programming tool, YK-KSM or `key export` wrote
+    Import(import::Args),
+    /// Write keys out, sealed under the store key
+    Export(export::Args),
+    /// Make a key for a YubiKey's second slot, and say how to program it
+    New(new::Args),
+    /// List the keys in the store
+    List,
+    /// Say all there is to know of a key, but for its secrets
+    Show(Ids),
+    /// Refuse a token's OTPs until it is enabled again
+    Disable(Ids),
+    /// Accept a token's OTPs again
+    Enable(Ids),
+    /// Forget a key. How far the token had come is kept, so that it cannot come back as new
+    Remove(Ids),
+    /// Make the positions of keys that came here by other ways than import, or whose position was lost
+    ///
+    /// A token that has a position here, of this key or by validation servers, goes on from there. Of any other nobody knows
+    /// which OTPs were used: two touches of the YubiKey show how far it has come. The second is asked for after a pause of 5 to 15 seconds.
+    Adopt(Adopt),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Adopt {
+    /// Ask for no touch: the token was never used on this host. If it was, every OTP that it ever typed becomes valid once
+    /// more
+    #[arg(long)]
+    new: bool,
+    /// Public ids
+    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
+    ids: Vec<PublicId>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Ids {
+    /// Public ids
+    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
+    ids: Vec<PublicId>,
+}
+
+pub(crate) fn run(context: &Context, verb: Verb) -> Done {
+    match verb {
+        Verb::Import(args) => import::run(context, &args),
+        Verb::Export(args) => export::run(context, &args),
+        Verb::New(args) => new::run(context, &args),
+        Verb::List => show::list(context),
+        Verb::Show(ids) => show::show(context, &ids.ids),
+        Verb::Disable(ids) => each(context, &ids, |settings, store, id| {
+            match store.set_enabled(id, false) {
+                // What this host has never seen may still be accepted by servers.
+                Err(Fault::NoKey { .. }) if servers_may_decide(settings, id)? => {
+                    store.follow(id)?;
+                    store.set_enabled(id, false)?;
+                    Ok("disabled (no key here, and no OTP of it was accepted here yet)")
+                }
+                done => done.map(|()| "disabled").map_err(Failure::from),
+            }
+        }),
+        Verb::Enable(ids) => each(context, &ids, |_, store, id| {
+            store.set_enabled(id, true)?;
+            Ok("enabled")
+        }),
+        Verb::Remove(ids) => each(context, &ids, |settings, store, id| {
+            Ok(match store.change()?.remove(id)? {
+                Removed::Key if settings.mode.asks_servers() => {
+                    "removed: validation servers decide about it now; to keep it out, disable it (ykmap key disable) or take it from its user (ykmap remove)"
+                }
+                Removed::Key => "removed",
+                Removed::Position => {
+                    "no key here; its position is set aside, and goes on when a validation server accepts its OTP"
+                }
+            })
+        }),
+        Verb::Adopt(args) => adopt(context, args),
+    }
+}
+
+fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
+    let store = context.store()?;
+    // Before anything changes.
+    for id in &ids {
+        let known = store.change()?.is_known(id)?;
+        if !new && !known {
+            touches::needs_terminal(id).map_err(|_| {
+                Failure::Fault(format!(
+                    "token {id}: nobody knows which of its OTPs were used: run this at a terminal, where two touches of the YubiKey show it; or with --new if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more). Nothing was changed"
+                ))
+            })?;
+        }
+    }
+    each(context, &Ids { ids }, |_, store, id| {
+        let known = store.change()?.is_known(id)?;
+        if known || new {
+            return Ok(match store.change()?.adopt(id)? {
+                Enrolled::Added if known => "adopted",
+                Enrolled::Added => {
+                    "adopted as new: if it was used on this host before, every OTP that it ever typed is valid once more"
+                }
+                Enrolled::Returned => "adopted, and goes on from where it was",
+                Enrolled::Unchanged | Enrolled::Mended => "has its position already",
+            });
+        }
+        let credential = store.credential(id)?;
+        let position = touches::prove(id, &Prover::Key(&credential))?;
+        let change = store.change()?;
+        change.is_known_as_no_other(id, &credential)?;
+        // What its position says, if there is one, was never proved.
+        change.prove(id, credential.fingerprint(id), position, None)?;
+        Ok("adopted, and goes on from the second touch")
+    })
+}
+
+/// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the arguments
+/// in pam.d, if it is somebody's.
+fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failure> {
+    if settings.mode.asks_servers() {
+        return Ok(true);
+    }
+    for path in files::mappings(settings)? {
+        let text = files::text_of(&path)?;
+        let lines = mapping::entries(&text).filter_map(|(_, line)| line.ok());
+        for line in lines {
+            if let Line::Entry { fields, .. } = line
+                && fields.ids().any(|own| own == *id)
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Does something to each token, and stops at the first that it cannot be done to.
+fn each(
+    context: &Context,
+    ids: &Ids,
+    act: impl Fn(&Settings, &Store, &PublicId) -> Result<&'static str, Failure>,
+) -> Done {
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
+    let mut done = Vec::new();
+    let all = ids.ids.iter().enumerate().try_for_each(|(at, id)| {
+        let did = act(&settings, &store, id).inspect_err(|_| {
+            let left: Vec<_> = ids.ids.iter().skip(at).map(ToString::to_string).collect();
+            if ids.ids.len() > 1 {
+                out::note(&format!("not done: {}", left.join(", ")));
+            }
+        })?;
+        done.push(json!({ "id": id.to_string(), "done": did }));
+        if !context.json {
+            out::line(&format!("{id}: {did}"));
+        }
+        Ok(())
+    });
+    if context.json {
+        out::json(&json!(done));
+    }
+    all
+}
+
+/// Every token that has a key. What else lies among the keys is remarked on.
+fn tokens(store: &Store) -> Result<Vec<PublicId>, Failure> {
+    let (tokens, strays) = store.tokens()?;
+    for stray in strays {
+        out::note(&format!("{}: not a key: nothing reads it", stray.display()));
+    }
+    Ok(tokens)
+}

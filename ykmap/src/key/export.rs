@@ -1,0 +1,35 @@
+//! `ykmap key export`
+
+use crate::{Context, Done, Failure, out, parse_id};
+use yubiotp::verdict::Vault;
+use yubiotp::{PublicId, keyfile};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Public ids [default: every key]
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    ids: Vec<PublicId>,
+    /// Write the secrets in the clear, for a host with another store key
+    #[arg(long)]
+    in_the_clear: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let store = context.store()?;
+    let ids = if args.ids.is_empty() { super::tokens(&store)? } else { args.ids.clone() };
+    if args.in_the_clear {
+        let keys =
+            ids.iter().map(|id| Ok((*id, store.credential(id)?))).collect::<Result<Vec<_>, Failure>>()?;
+        out::raw(&keyfile::write_plain(keys));
+    } else {
+        let keys = ids
+            .iter()
+            .map(|id| {
+                let record = store.record(id)?;
+                Ok((*id, record.under, record.sealed))
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        out::raw(&keyfile::write_sealed(keys));
+    }
+    Ok(())
+}

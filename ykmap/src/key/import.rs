@@ -1,0 +1,221 @@
+//! `ykmap key import`
+
+use crate::{Context, Done, Failure, files, out};
+use clap::ValueHint;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::path::PathBuf;
+use ykhost::Fault;
+use ykhost::store::{Change, Enrolled, STEPS, Store};
+use yubiotp::key::Holders;
+use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
+use yubiotp::{Credential, Position, PublicId};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or what `ykmap key export` wrote; - for standard
+    /// input
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Read and check everything, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The tokens were used on this host, and the store was lost: accept no OTP of them until `ykmap token resync`
+    ///
+    /// Tokens whose position is still known here go on from there.
+    #[arg(long)]
+    used: bool,
+}
+
+/// Problems shown before it is said how many more there are.
+const SHOWN: usize = 20;
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let name = args.file.display().to_string();
+    let (text, readable) = files::named(&args.file)?;
+    let mut file = keyfile::read(&text).map_err(|problems| {
+        report(&name, problems.iter().map(ToString::to_string));
+        Failure::Fault(format!("{name}: nothing was imported"))
+    })?;
+    if readable {
+        out::note(&format!("{name}: holds AES keys, and others may read it: remove it soon"));
+    }
+    let store = context.store()?;
+    let change = store.change()?;
+    let entries = std::mem::take(&mut file.entries);
+    // Drawn on standard error, and only if that is a terminal. A step a token for checking, the others for writing.
+    let bar = ProgressBar::new((entries.len() * (STEPS + 1)) as u64);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %") {
+        bar.set_style(style);
+    }
+    let checked = check(&store, &change, entries, args.used, &bar);
+    if !checked.problems.is_empty() {
+        bar.finish_and_clear();
+        report(&name, checked.problems.into_iter());
+        return Err(Failure::Fault(format!("{name}: nothing was imported")));
+    }
+    if !args.dry_run && !checked.new.is_empty() {
+        match args.used {
+            true => change.enrol_used(&checked.new, &|| bar.inc(1))?,
+            false => change.enrol(&checked.new, &|| bar.inc(1))?,
+        }
+    }
+    bar.finish_and_clear();
+    say(context, args, &file, &checked, &store);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Checked {
+    /// What is to be written.
+    new: Vec<(PublicId, Credential)>,
+    unchanged: usize,
+    returned: usize,
+    mended: usize,
+    problems: Vec<String>,
+    /// Those of the new ones that two touches have to show: it is not known how far they came.
+    to_resync: Vec<PublicId>,
+}
+
+fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, used: bool, bar: &ProgressBar) -> Checked {
+    let mut checked = Checked { new: Vec::with_capacity(entries.len()), ..Checked::default() };
+    let mut holders = Holders::default();
+    for Entry { line, public_id, secret } in entries {
+        let found = credential(store, &public_id, secret).and_then(|credential| {
+            if let Some(holder) = holders.note(credential.aes_key.digest(), public_id) {
+                return Err(format!("token {public_id} has the same AES key as token {holder} in this file: an OTP used as one would be good again as the other; keep the line of the id that the YubiKey types"));
+            }
+            let enrolled = change.would_enrol(&public_id, &credential).map_err(|error| error.to_string())?;
+            Ok((credential, enrolled))
+        });
+        bar.inc(1);
+        let (credential, enrolled) = match found {
+            Ok(found) => found,
+            Err(why) => {
+                checked.problems.push(format!("line {line}: {why}"));
+                continue;
+            }
+        };
+        let position = || store.slots(&public_id).ok().flatten().and_then(|slots| slots.state.position);
+        match enrolled {
+            Enrolled::Added if used => checked.to_resync.push(public_id),
+            // Imported before without --used.
+            Enrolled::Unchanged if used && position().is_none() => checked.to_resync.push(public_id),
+            Enrolled::Unchanged => {
+                checked.unchanged += 1;
+                continue;
+            }
+            Enrolled::Added => {}
+            Enrolled::Returned => checked.returned += 1,
+            Enrolled::Mended => checked.mended += 1,
+        }
+        checked.new.push((public_id, credential));
+    }
+    checked
+}
+
+fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential, String> {
+    match secret {
+        Secret::Plain(credential) => Ok(credential),
+        Secret::Sealed { under, sealed } => {
+            let key = store.store_key().map_err(|fault: Fault| fault.to_string())?;
+            if under != key.id() {
+                return Err(format!("sealed under store key {under}, and this host's is {}", key.id()));
+            }
+            key.open(&sealed, id).map_err(|_| "does not open under the store key it names".to_owned())
+        }
+    }
+}
+
+fn report(name: &str, problems: impl ExactSizeIterator<Item = String>) {
+    let count = problems.len();
+    for problem in problems.take(SHOWN) {
+        out::note(&format!("{name}: {problem}"));
+    }
+    if count > SHOWN {
+        out::note(&format!("{name}: {} more like these", count - SHOWN));
+    }
+}
+
+fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store: &Store) {
+    let is_disabled =
+        |id: &PublicId| store.slots(id).is_ok_and(|slots| slots.is_some_and(|slots| !slots.state.enabled));
+    let servers_word = |id: &PublicId| {
+        let slots = store.slots(id).ok().flatten();
+        slots.is_some_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default())
+    };
+    let is_lost = |id: &PublicId| {
+        let slots = store.slots(id).ok().flatten();
+        slots.is_some_and(|slots| slots.state.position == Some(Position::LAST))
+            && !checked.to_resync.contains(id)
+    };
+    let (lost, known): (Vec<_>, Vec<_>) = checked.new.iter().map(|(id, _)| id).partition(|id| is_lost(id));
+    let lost: Vec<_> = lost.into_iter().map(ToString::to_string).collect();
+    let named: Vec<_> = known.into_iter().filter(|id| servers_word(id)).map(ToString::to_string).collect();
+    let disabled: Vec<_> =
+        checked.new.iter().map(|(id, _)| id).filter(|id| is_disabled(id)).map(ToString::to_string).collect();
+    if context.json {
+        let passed_over =
+            file.passed_over.iter().map(|(line, why)| json!({ "line": line, "why": why.to_string() }));
+        out::json(&json!({
+            "format": file.format.to_string(),
+            "dry_run": args.dry_run,
+            "imported": checked.new.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
+            "unchanged": checked.unchanged,
+            "returned": checked.returned,
+            "mended": checked.mended,
+            "disabled": disabled,
+            "to_resync": checked.to_resync.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "named_by_servers": named,
+            "lost": lost,
+            "passed_over": passed_over.collect::<Vec<_>>(),
+        }));
+        return;
+    }
+    let name = args.file.display();
+    for (line, why) in file.passed_over.iter().take(SHOWN) {
+        out::note(&format!("{name}: line {line}: passed over: {why}"));
+    }
+    if file.passed_over.len() > SHOWN {
+        let more = out::count(file.passed_over.len() - SHOWN, "line");
+        out::note(&format!("{name}: {more} more passed over"));
+    }
+    let did = if args.dry_run { "would import" } else { "imported" };
+    out::line(&format!("{did} {} ({})", out::count(checked.new.len(), "key"), file.format));
+    for (count, what) in [
+        (checked.unchanged, "in the store already"),
+        (checked.returned, "used here before: going on from there"),
+        (checked.mended, "that could not be opened: written anew"),
+    ] {
+        if count > 0 {
+            out::line(&format!("{} {what}", out::count(count, "key")));
+        }
+    }
+    for id in lost.iter().take(SHOWN) {
+        out::note(&format!(
+            "token {id}: its position was lost or damaged, so its OTPs are refused until two touches show how far it has come: {} token resync {id}",
+            context.ykmap()
+        ));
+    }
+    for id in named.iter().take(SHOWN) {
+        out::note(&format!(
+            "token {id} goes on from where a validation server said it is; if its OTPs are refused as below that: {} token resync {id}",
+            context.ykmap()
+        ));
+    }
+    for id in checked.to_resync.iter().take(SHOWN) {
+        out::note(&format!(
+            "token {id}: no OTP is accepted yet. Next: {} token resync {id}",
+            context.ykmap()
+        ));
+    }
+    if let Some(more) = checked.to_resync.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        out::note(&format!("and {} more like that", out::count(more, "token")));
+    }
+    for id in disabled {
+        out::note(&format!(
+            "token {id} is disabled, as it was, or its position was damaged ({} key enable {id})",
+            context.ykmap()
+        ));
+    }
+}

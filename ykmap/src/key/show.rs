@@ -1,0 +1,156 @@
+//! `ykmap key list`, `ykmap key show`
+
+use crate::list::States;
+use crate::out::{self, Field};
+use crate::{Context, Done, Failure};
+use serde_json::json;
+use ykhost::Fault;
+use ykhost::store::{KEYS, POSITIONS, Store};
+use yubiotp::key::Fingerprint;
+use yubiotp::verdict::Vault;
+use yubiotp::{Position, PublicId};
+
+pub(crate) fn list(context: &Context) -> Done {
+    let states = States::new(&context.settings()?);
+    let store = &states.store;
+    let tokens = super::tokens(store)?;
+    if context.json {
+        let keys: Vec<_> = tokens
+            .iter()
+            .map(|id| {
+                let position = position(store, id);
+                json!({
+                    "id": id.to_string(),
+                    "serial": id.serial(),
+                    "state": states.of(id).to_string(),
+                    "usage_counter": position.map(|position| position.usage_counter()),
+                    "session_use": position.map(|position| position.session_use()),
+                })
+            })
+            .collect();
+        out::json(&json!(keys));
+        return Ok(());
+    }
+    if tokens.is_empty() {
+        let ykmap = context.ykmap();
+        out::note(&format!("no keys in the store: {ykmap} key import FILE, or {ykmap} key new"));
+        return Ok(());
+    }
+    let rows = tokens.iter().map(|id| {
+        let position = position(store, id);
+        let number =
+            |part: Option<u64>| Field::Plain(part.map_or_else(|| "-".to_owned(), |part| part.to_string()));
+        vec![
+            Field::Plain(id.to_string()),
+            number(id.serial()),
+            states.field(id),
+            number(position.map(|position| position.usage_counter())),
+            number(position.map(|position| position.session_use())),
+        ]
+    });
+    out::table(&["Token", "Serial", "State", "Usage counter", "Session use"], rows.collect());
+    Ok(())
+}
+
+fn position(store: &Store, id: &PublicId) -> Option<Position> {
+    store.slots(id).ok().flatten()?.state.position
+}
+
+/// Prints what there is of each; a fault of one is part of its answer, and exit status 1.
+pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
+    let settings = context.settings()?;
+    let store = context.store()?;
+    let mut faults = false;
+    let mut shown = Vec::new();
+    for id in ids {
+        let slots = store.slots(id);
+        let elsewhere =
+            slots.as_ref().is_ok_and(|it| it.is_some_and(|it| it.state.key == Fingerprint::ELSEWHERE));
+        let key = match store
+            .record(id)
+            .and_then(|record| store.credential(id).map(|_| record.under.to_string()))
+        {
+            Err(Fault::NoKey { .. }) if elsewhere => Ok(None),
+            key => key.map(Some),
+        };
+        let position = match slots {
+            Ok(Some(_)) if elsewhere && !matches!(key, Ok(None)) => {
+                Err(format!("it is of the time when no key was here (ykmap key adopt {id})"))
+            }
+            Ok(None) => Err(format!("there is none (ykmap key adopt {id})")),
+            Ok(Some(slots)) => Ok(slots),
+            Err(fault) => Err(fault.to_string()),
+        };
+        let servers_word =
+            position.as_ref().is_ok_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default());
+        let touched = position.as_ref().is_ok_and(|slots| {
+            slots.state.position.is_some()
+                && store.touched(&slots.state).unwrap_or_default() == slots.state.position
+        });
+        faults |= key.is_err() || position.is_err();
+        let file = |folder: &str| settings.store.join(folder).join(id.to_string());
+        if context.json {
+            let state = position.as_ref().ok().map(|slots| slots.state);
+            shown.push(json!({
+                "id": id.to_string(),
+                "serial": id.serial(),
+                "key_file": file(KEYS),
+                "key_fault": key.as_ref().err().map(ToString::to_string),
+                "sealed_under": key.as_ref().ok().and_then(Option::as_ref),
+                "position_file": file(POSITIONS),
+                "position_fault": position.as_ref().err(),
+                "slot_damaged": position.as_ref().ok().map(|slots| slots.damaged),
+                "enabled": state.map(|state| state.enabled),
+                "usage_counter": state.and_then(|state| state.position).map(|position| position.usage_counter()),
+                "session_use": state.and_then(|state| state.position).map(|position| position.session_use()),
+                "position_from": state.and_then(|state| state.position).map(|_| match (servers_word, touched) {
+                    (true, _) => "server",
+                    (false, true) => "touches",
+                    (false, false) => "key",
+                }),
+            }));
+            continue;
+        }
+        out::line(&format!("token          {id}"));
+        if let Some(serial) = id.serial() {
+            out::line(&format!("serial         {serial}, if the id was made by the factory"));
+        }
+        out::line(&match key {
+            Ok(Some(under)) => {
+                format!("key            {}, opens under store key {under}", file(KEYS).display())
+            }
+            Ok(None) if settings.mode.asks_servers() => {
+                "key            none here: validation servers decide".to_owned()
+            }
+            Ok(None) => format!(
+                "key            none here, and mode {} asks no server: every login with it fails (ykmap key import FILE, or another mode)",
+                settings.mode.name()
+            ),
+            Err(fault) => format!("key            FAULT: {fault}"),
+        });
+        match position {
+            Err(why) => out::line(&format!("position       FAULT: {why}")),
+            Ok(slots) => {
+                let state = slots.state;
+                let said =
+                    state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
+                let by = match (servers_word, touched) {
+                    (true, _) => ", as a validation server named it",
+                    (false, true) => ", as two touches showed",
+                    (false, false) => "",
+                };
+                out::line(&format!("position       {}: {said}{by}", file(POSITIONS).display()));
+                out::line(&format!("state          {}", if state.enabled { "enabled" } else { "disabled" }));
+                if slots.damaged {
+                    out::line(&format!(
+                        "damage         one of its two slots: a write was cut off, or the disk is failing; until the next login the last OTP may be good once more (ykmap token resync {id})"
+                    ));
+                }
+            }
+        }
+    }
+    if context.json {
+        out::json(&json!(shown));
+    }
+    if faults { Err(Failure::No) } else { Ok(()) }
+}

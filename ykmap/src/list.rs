@@ -1,0 +1,215 @@
+//! `ykmap list`
+
+use super::out::{self, Field};
+use super::{Context, Done, files};
+use clap::ValueHint;
+use serde_json::json;
+use std::fmt;
+use ykhost::settings::{self, Settings};
+use ykhost::store::{Record, Slots, Store, Survey};
+use ykhost::{Fault, mapping};
+use yubiotp::PublicId;
+use yubiotp::key::Fingerprint;
+use yubiotp::mapping::{Line, entries};
+use yubiotp::seal::StoreKeyId;
+use yubiotp::shown;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this user
+    #[arg(value_hint = ValueHint::Username)]
+    user: Option<String>,
+}
+
+/// The store, and the id of its store key, for telling how tokens stand.
+pub(crate) struct States {
+    pub(crate) store: Store,
+    /// `None` if it cannot be used; then no key can be opened.
+    key: Option<StoreKeyId>,
+    /// Its folders, opened once for very many tokens.
+    survey: Option<Survey>,
+    /// Whether the mode asks validation servers about a token whose key is not here.
+    asks_servers: bool,
+    /// `token_id_length`, if it is set.
+    length: Option<u8>,
+}
+
+impl States {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let store = Store::new(settings);
+        let key = match store.store_key() {
+            Ok(key) => Some(key.id()),
+            Err(fault) => {
+                out::note(&fault.to_string());
+                None
+            }
+        };
+        Self {
+            survey: None,
+            store,
+            key,
+            asks_servers: settings.mode.asks_servers(),
+            length: settings.token_id_length,
+        }
+    }
+
+    /// For a caller that has told of store and store key, and asks about very many tokens.
+    pub(crate) fn with(settings: &Settings, store: Store, survey: Survey, key: Option<StoreKeyId>) -> Self {
+        let (asks_servers, length) = (settings.mode.asks_servers(), settings.token_id_length);
+        Self { store, key, survey: Some(survey), asks_servers, length }
+    }
+
+    fn record(&self, token: &PublicId) -> Result<Record, Fault> {
+        self.survey.as_ref().map_or_else(|| self.store.record(token), |survey| survey.record(token))
+    }
+
+    fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+        self.survey.as_ref().map_or_else(|| self.store.slots(token), |survey| survey.slots(token))
+    }
+
+    /// How a token stands, by the settings that these are for.
+    pub(crate) fn of(&self, token: &PublicId) -> State {
+        if !settings::allows(self.length, token) {
+            return State::RuledOut;
+        }
+        let record = match self.record(token) {
+            Ok(record) => record,
+            Err(Fault::NoKey { .. }) => {
+                return match self.slots(token) {
+                    Ok(Some(slots)) if slots.state.key != Fingerprint::ELSEWHERE => State::NoKey,
+                    Ok(Some(slots)) if !slots.state.enabled => State::Disabled,
+                    Ok(Some(_)) if !self.asks_servers => State::Unasked,
+                    Ok(Some(slots)) if slots.damaged => State::SlotDamaged,
+                    Ok(Some(_)) => State::Elsewhere,
+                    Ok(None) => State::NoKey,
+                    Err(_) => State::Fault,
+                };
+            }
+            Err(_) => return State::Fault,
+        };
+        match (self.key, self.slots(token)) {
+            (None, _) => State::NoStoreKey,
+            (Some(key), _) if key != record.under => State::OtherStoreKey,
+            (Some(_), Err(_)) => State::Fault,
+            (Some(_), Ok(None)) => State::NoPosition,
+            // Its own is made by `ykmap key adopt`.
+            (Some(_), Ok(Some(slots))) if slots.state.key == Fingerprint::ELSEWHERE => State::NoPosition,
+            (Some(_), Ok(Some(slots))) if !slots.state.enabled => State::Disabled,
+            (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
+            (Some(_), Ok(Some(_))) => State::Enabled,
+        }
+    }
+
+    /// The same as a field of a table.
+    pub(crate) fn field(&self, token: &PublicId) -> Field {
+        match self.of(token) {
+            state @ (State::Enabled | State::Elsewhere) => Field::Plain(state.to_string()),
+            other => Field::Loud(other.to_string()),
+        }
+    }
+}
+
+/// How a token stands. Whatever is neither enabled nor elsewhere wants attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Enabled,
+    /// Its key is not here, and validation servers have accepted it.
+    Elsewhere,
+    /// The same, and the mode asks no server: every login with it is a fault.
+    Unasked,
+    /// `token_id_length` does not allow it.
+    RuledOut,
+    Disabled,
+    SlotDamaged,
+    NoKey,
+    NoPosition,
+    NoStoreKey,
+    OtherStoreKey,
+    Fault,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enabled => "enabled",
+            Self::Elsewhere => "at validation servers",
+            Self::Unasked => "no key, and no server is asked",
+            Self::RuledOut => "ruled out by token_id_length",
+            Self::Disabled => "disabled",
+            Self::SlotDamaged => "slot damaged",
+            Self::NoKey => "no key",
+            Self::NoPosition => "no position",
+            Self::NoStoreKey => "no store key",
+            Self::OtherStoreKey => "other store key",
+            Self::Fault => "fault",
+        })
+    }
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let settings = context.settings()?;
+    let states = States::new(&settings);
+    let paths = match &args.user {
+        Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
+        None => files::mappings(&settings)?,
+    };
+    let mut listed = Vec::new();
+    for path in paths {
+        // With %u, who has no file is not listed.
+        let text = if args.user.is_some() { files::text_of(&path)? } else { mapping::text(&path)? };
+        for (number, line) in entries(&text) {
+            match line {
+                Ok(Line::Nothing) => {}
+                Ok(Line::Entry { user, fields }) => {
+                    if args.user.as_ref().is_none_or(|wanted| wanted.as_bytes() == user) {
+                        listed.push((user.to_vec(), fields.ids().collect::<Vec<_>>()));
+                    }
+                }
+                Err(why) => out::note(&format!("{}: line {number}: {why}", path.display())),
+            }
+        }
+    }
+    if context.json {
+        let users: Vec<_> = listed
+            .iter()
+            .map(|(user, ids)| {
+                let tokens: Vec<_> = ids
+                    .iter()
+                    .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": states.of(id).to_string() }))
+                    .collect();
+                json!({ "user": String::from_utf8_lossy(user), "tokens": tokens })
+            })
+            .collect();
+        out::json(&json!(users));
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for (user, ids) in &listed {
+        let user = shown::text(user).to_string();
+        if ids.is_empty() {
+            rows.push(vec![
+                Field::Plain(user.clone()),
+                Field::Loud("none".into()),
+                Field::Plain(String::new()),
+            ]);
+        }
+        for id in ids {
+            rows.push(vec![Field::Plain(user.clone()), Field::Plain(id.to_string()), states.field(id)]);
+        }
+    }
+    if rows.is_empty() {
+        match &args.user {
+            Some(user) => {
+                let name = shown::text(user);
+                out::note(&format!("{name} is not in the mapping: {} add {name}", context.ykmap()));
+                if let Some(other) = files::other_spelling(&settings, user) {
+                    out::note(&other);
+                }
+            }
+            None => out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap())),
+        }
+    } else {
+        out::table(&["User", "Token", "Key"], rows);
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `ykmap remove`
+
+use super::{Context, Done, Failure, files, out, parse_id};
+use clap::ValueHint;
+use serde_json::json;
+use yubiotp::{PublicId, mapping, shown};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Whose tokens
+    #[arg(value_hint = ValueHint::Username)]
+    user: String,
+    /// Public ids to take away; without any, the user is taken out of the mapping
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    ids: Vec<PublicId>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let settings = context.settings()?;
+    let user = args.user.as_bytes();
+    let name = shown::text(user);
+    let listed_without = files::edit(&settings, &args.user, |text| {
+        files::tokens_in(&settings, text, &args.user)?;
+        if args.ids.is_empty() {
+            let removed = mapping::remove(text, user, None);
+            if removed.count == 0 {
+                let other = files::other_spelling(&settings, &args.user);
+                let other = other.map_or_else(String::new, |other| format!("; {other}"));
+                return Err(Failure::Fault(format!("{name}: not in the mapping{other}")));
+            }
+            return Ok((removed.text, false));
+        }
+        let (mut text, mut listed_without) = (text.to_vec(), false);
+        for id in &args.ids {
+            let removed = mapping::remove(&text, user, Some(id));
+            if removed.count == 0 {
+                return Err(Failure::Fault(format!("{name} does not have token {id}")));
+            }
+            (text, listed_without) = (removed.text, removed.listed_without);
+        }
+        Ok((text, listed_without))
+    })?;
+    let ids: Vec<_> = args.ids.iter().map(ToString::to_string).collect();
+    if context.json {
+        out::json(&json!({ "user": args.user, "removed": ids, "listed_without_tokens": listed_without }));
+    } else if ids.is_empty() {
+        out::line(&format!("{name} is not in the mapping any more"));
+        match ykhost::mapping::enrolment(&settings, user, true) {
+            Err(fault) => out::note(&format!("they are refused, with nullok too: {fault}")),
+            Ok(_) => out::note("with nullok in pam.d they now log in without a token"),
+        }
+    } else {
+        out::line(&format!("{name} no longer has {}", ids.join(", ")));
+        if listed_without {
+            out::note(&format!(
+                "{name} has no token left, stays listed and is refused; ykmap remove {name} takes them out"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! `ykmap token`
+
+use super::touches::{self, Prover};
+use super::{Context, Done, out, parse_id};
+use serde_json::json;
+use ykhost::Fault;
+use ykhost::store::Store;
+use yubiotp::PublicId;
+use yubiotp::key::Fingerprint;
+use yubiotp::verdict::Vault;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Set how far a token has come on this host, by two touches of it
+    ///
+    /// For a token whose OTPs are refused as used before although they are new: a validation server named a false position,
+    /// the YubiKey was programmed anew, or the position was lost. The second touch is asked for after a pause of 5 to 15
+    /// seconds. Together they show that the YubiKey is here now, so no used OTP becomes valid again. Where its key is not on
+    /// this host, validation servers are asked about both.
+    Resync(Args),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Public id
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: PublicId,
+}
+
+pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::Resync(args) => resync(context, &args.id),
+    }
+}
+
+fn resync(context: &Context, id: &PublicId) -> Done {
+    let mut settings = context.settings()?;
+    let store = Store::new(&settings);
+    let has_key = store.holds(id)?;
+    let key = if has_key { store.credential(id)?.fingerprint(id) } else { Fingerprint::ELSEWHERE };
+    let before = match store.slots(id) {
+        Ok(Some(slots)) if slots.state.key == key => slots.state.position,
+        Ok(Some(_)) if has_key => {
+            let path = store.positions()?.path().join(id.to_string());
+            return Err(Fault::OtherKeysPosition { path, token: *id }.into());
+        }
+        Ok(None) if has_key => {
+            let path = store.positions()?.path().join(id.to_string());
+            return Err(Fault::NoPosition { path, token: *id }.into());
+        }
+        // Servers have not accepted it here yet, or its key went by other ways than `ykmap key remove`.
+        Ok(Some(_) | None) => None,
+        // To be made anew.
+        Err(Fault::Position { .. }) => None,
+        Err(fault) => return Err(fault.into()),
+    };
+    touches::needs_terminal(id)?;
+    let position = if has_key {
+        touches::prove(id, &Prover::Key(&store.credential(id)?))?
+    } else {
+        if !settings.mode.asks_servers() {
+            store.record(id)?;
+        }
+        settings.prepare()?;
+        touches::prove(id, &Prover::Servers(&settings))?
+    };
+    store.change()?.prove(id, key, position, before)?;
+    let enabled = store.slots(id)?.is_some_and(|slots| slots.state.enabled);
+    if context.json {
+        out::json(&json!({
+            "id": id.to_string(),
+            "usage_counter": position.usage_counter(),
+            "session_use": position.session_use(),
+            "enabled": enabled,
+        }));
+    } else {
+        out::line(&format!("{id}: resynchronized: {position}"));
+        if !enabled {
+            out::note(&format!(
+                "token {id} is disabled: it was, or its position file could not be read ({} key enable {id})",
+                context.ykmap()
+            ));
+        }
+    }
+    Ok(())
+}
