@@ -4,7 +4,8 @@ mod online;
 #[cfg(test)]
 mod tests;
 
-pub use online::{ASK, GivenOnline, Online, check_client_id, parse_proxy, parse_urls};
+pub use online::{ASK, GivenOnline, Online};
+pub(crate) use online::{check_client_id, parse_proxy, parse_urls};
 pub use yubiotp::verdict::Mode;
 
 use crate::Fault;
@@ -51,7 +52,7 @@ pub fn config_of(config: PathBuf, user: &[u8]) -> Result<PathBuf, Fault> {
 ///
 /// # Errors
 /// Names the modes there are.
-pub fn parse_mode(name: &str) -> Result<Mode, String> {
+pub(crate) fn parse_mode(name: &str) -> Result<Mode, String> {
     let all = Mode::ALL.map(Mode::name).join(", ");
     match name {
         // pam_yubico's name for the same.
@@ -188,7 +189,7 @@ fn joined(folder: &Path, path: PathBuf) -> PathBuf {
 ///
 /// # Errors
 /// Says which are.
-pub fn check_tries(tries: i64) -> Result<u8, String> {
+pub(crate) fn check_tries(tries: i64) -> Result<u8, String> {
     let tries = u8::try_from(tries).ok().filter(|tries| (1..=10).contains(tries));
     tries.ok_or_else(|| "tries is a number from 1 to 10".to_owned())
 }
@@ -201,7 +202,7 @@ fn check_lock_wait(seconds: i64) -> Result<u8, String> {
 ///
 /// # Errors
 /// Says which are.
-pub fn check_token_id_length(length: i64) -> Result<u8, String> {
+pub(crate) fn check_token_id_length(length: i64) -> Result<u8, String> {
     let even = |length: &u8| usize::from(*length) <= 2 * PublicId::MAX && length.is_multiple_of(2);
     u8::try_from(length).ok().filter(even).ok_or_else(|| {
         "token_id_length is an even number of modhex characters from 0 to 32 (most YubiKeys: 12)".to_owned()

@@ -108,7 +108,7 @@ impl Folder {
     ///
     /// # Errors
     /// It is missing, not a file, not ours, or open to others.
-    pub fn file(&self, name: &str, access: OFlags, audience: Audience) -> Result<File, FileFault> {
+    pub(crate) fn file(&self, name: &str, access: OFlags, audience: Audience) -> Result<File, FileFault> {
         self.file_and_stat(name, access, audience).map(|(file, _)| file)
     }
 
@@ -139,7 +139,7 @@ impl Folder {
     /// Reads the whole of the file `name`, at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`Folder::file`]; or it is longer, or cannot be read.
+    /// It is missing, not a file, not ours, or open to others; or it is longer, or cannot be read.
     pub fn read(&self, name: &str, limit: u64, audience: Audience) -> Result<Vec<u8>, FileFault> {
         let (file, stat) = self.file_and_stat(name, OFlags::RDONLY, audience)?;
         read_all(file, &stat, &self.path.join(name), limit)
@@ -182,7 +182,7 @@ impl Folder {
     ///
     /// # Errors
     /// It is there already, or cannot be written.
-    pub fn create(&self, name: &str, contents: &[u8], mode: Mode) -> Result<File, FileFault> {
+    pub(crate) fn create(&self, name: &str, contents: &[u8], mode: Mode) -> Result<File, FileFault> {
         let path = self.path.join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let fd = rustix::fs::openat(&*self.fd, name, flags | ALWAYS, Mode::RUSR | Mode::WUSR)
@@ -198,7 +198,7 @@ impl Folder {
     ///
     /// # Errors
     /// The system says no.
-    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
         rustix::fs::renameat(&*self.fd, from, &*self.fd, to)
             .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
     }
@@ -208,7 +208,7 @@ impl Folder {
     ///
     /// # Errors
     /// Something has it, or the system says no.
-    pub fn rename_new(&self, from: &str, to: &str) -> Result<(), FileFault> {
+    pub(crate) fn rename_new(&self, from: &str, to: &str) -> Result<(), FileFault> {
         if self.has(to)? {
             return Err(FileFault::system(&self.path.join(to), "make the file", Errno::EXIST));
         }
@@ -219,7 +219,7 @@ impl Folder {
     ///
     /// # Errors
     /// The system says no.
-    pub fn remove(&self, name: &str) -> Result<(), FileFault> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), FileFault> {
         match rustix::fs::unlinkat(&*self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(FileFault::system(&self.path.join(name), "remove it", errno)),
@@ -269,7 +269,7 @@ impl Folder {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn sync(&self) -> Result<(), FileFault> {
+    pub(crate) fn sync(&self) -> Result<(), FileFault> {
         rustix::fs::fsync(&self.readable()?)
             .map_err(|errno| FileFault::system(&self.path, "sync the folder", errno))
     }
@@ -278,7 +278,7 @@ impl Folder {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn sync_all(&self) -> Result<(), FileFault> {
+    pub(crate) fn sync_all(&self) -> Result<(), FileFault> {
         rustix::fs::syncfs(&self.readable()?)
             .map_err(|errno| FileFault::system(&self.path, "sync the disk", errno))
     }

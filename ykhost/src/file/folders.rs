@@ -32,7 +32,7 @@ struct Walked {
 impl Folders {
     /// Walks from `/` each time.
     #[must_use]
-    pub fn forgotten() -> Self {
+    pub(crate) fn forgotten() -> Self {
         Self { me: rustix::process::geteuid().as_raw(), walked: None }
     }
 
@@ -52,7 +52,7 @@ impl Folders {
     ///
     /// # Errors
     /// As there.
-    pub fn folder(&self, path: &Path) -> Result<Folder, FileFault> {
+    pub(crate) fn folder(&self, path: &Path) -> Result<Folder, FileFault> {
         let mut walk = Walk::begin(self, path)?;
         while let Some(name) = walk.next_name() {
             let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.here.join(&name))?;
@@ -65,7 +65,7 @@ impl Folders {
     ///
     /// # Errors
     /// As there.
-    pub fn file(&self, path: &Path, audience: Audience) -> Result<File, FileFault> {
+    pub(crate) fn file(&self, path: &Path, audience: Audience) -> Result<File, FileFault> {
         self.file_and_stat(path, audience).map(|(file, _)| file)
     }
 

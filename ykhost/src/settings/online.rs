@@ -247,7 +247,7 @@ fn key_in(path: &Path) -> Result<ClientKey, Fault> {
 ///
 /// # Errors
 /// Names the one that is none.
-pub fn parse_urls(list: &str) -> Result<Vec<Server>, String> {
+pub(crate) fn parse_urls(list: &str) -> Result<Vec<Server>, String> {
     let urls = list.split(';').map(str::trim).filter(|url| !url.is_empty());
     checked(urls.map(parse_url).collect::<Result<_, _>>()?)
 }
@@ -274,7 +274,7 @@ fn checked(servers: Vec<Server>) -> Result<Vec<Server>, String> {
 ///
 /// # Errors
 /// It is none.
-pub fn parse_proxy(url: &str) -> Result<Zeroizing<String>, String> {
+pub(crate) fn parse_proxy(url: &str) -> Result<Zeroizing<String>, String> {
     let known = ["http://", "https://", "socks5://"].iter().any(|scheme| url.starts_with(scheme));
     let plain = url.bytes().all(|byte| byte.is_ascii_graphic()) && url.len() <= MAX_URL;
     // Never shown: it may hold a password.
@@ -288,7 +288,7 @@ pub(super) const NO_PROXY: &str =
 ///
 /// # Errors
 /// Says which are.
-pub fn check_client_id(id: i64) -> Result<ClientId, String> {
+pub(crate) fn check_client_id(id: i64) -> Result<ClientId, String> {
     let id = u64::try_from(id).ok().and_then(ClientId::new);
     id.ok_or_else(|| {
         "client_id is a number of 1 to 10 digits, as the validation server gave it out".to_owned()
