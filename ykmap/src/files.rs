@@ -1,7 +1,7 @@
-//! The files that the verbs read and change: mappings, a line of input, a file that somebody names.
+//! What the verbs read and change: mappings, and a line of input.
 
 use super::{Failure, out};
-use std::io::{BufRead, Read};
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Folder};
 use ykhost::settings::Settings;
@@ -100,24 +100,4 @@ pub(crate) fn input_line(question: &str) -> Result<Zeroizing<String>, Failure> {
         .read_line(&mut line)
         .map_err(|why| Failure::Fault(format!("standard input: {why}")))?;
     Ok(line)
-}
-
-/// A key file that the administrator names, `-` for standard input. Whoever made it: what it says is checked, and
-/// nobody else decides by it. Whether others may read it comes along.
-pub(crate) fn named(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), Failure> {
-    let mut readable = false;
-    let fault = |why: std::io::Error| Failure::Fault(format!("{}: {why}", path.display()));
-    let mut text = Zeroizing::new(Vec::new());
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut text).map_err(fault)?;
-    } else {
-        #[expect(clippy::disallowed_methods, reason = "no login reads this file")]
-        let mut file = std::fs::File::open(path).map_err(fault)?;
-        let metadata = file.metadata().map_err(fault)?;
-        // Read into a buffer that does not grow: growing would leave copies of keys behind.
-        text.reserve_exact(usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1));
-        file.read_to_end(&mut text).map_err(fault)?;
-        readable = std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0;
-    }
-    Ok((text, readable))
 }

@@ -4,7 +4,6 @@
 
 mod add;
 mod check;
-mod completions;
 mod doctor;
 mod files;
 mod init;
@@ -12,15 +11,15 @@ mod key;
 mod list;
 mod modhex;
 mod otp;
-mod out;
 mod remove;
 mod token;
 mod touches;
 mod verify;
 
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use ykcli::{completions, line, out};
 use ykhost::Fault;
 use ykhost::file::FileFault;
 use ykhost::settings::{Given, Settings};
@@ -136,18 +135,8 @@ impl Context {
 fn main() -> ExitCode {
     match Command::try_parse() {
         Ok(command) => run(command),
-        Err(error) => not_understood(&error),
+        Err(error) => line::not_understood(&error),
     }
-}
-
-/// Says why a command line is not understood. What it quotes of that line may be anybody's words, so what is not
-/// printable in them is escaped. Help goes out as it is.
-fn not_understood(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    error.render().to_string().trim_end_matches('\n').split('\n').for_each(out::note);
-    ExitCode::from(2)
 }
 
 /// Runs one command and says how it went.
@@ -185,14 +174,14 @@ fn dispatch(command: Command) -> Done {
         Verb::Modhex(verb) => modhex::run(&context, &verb),
         Verb::Otp(args) => otp::run(&context, args),
         Verb::Completions(args) => {
-            completions::run(&args);
+            completions::print(&args, &mut Command::command(), "ykmap");
             Ok(())
         }
     }
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    std::path::absolute(&path).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+    line::absolute(path).map_err(Failure::Fault)
 }
 
 /// A public id on the command line.

@@ -137,14 +137,9 @@ fn wait<T>(doing: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure
     runtime.block_on(doing)
 }
 
-/// Says why a command line is not understood. What it quotes of that line may be anybody's words, so what is not
-/// printable in them is escaped. Help goes out as it is.
+/// Says why a command line is not understood.
 pub(crate) fn not_understood(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    error.render().to_string().trim_end_matches('\n').split('\n').for_each(out::note);
-    ExitCode::from(2)
+    ykcli::line::not_understood(error)
 }
 
 /// Runs one command and says how it went.
@@ -183,7 +178,7 @@ fn dispatch(command: Command) -> Done {
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    std::path::absolute(&path).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+    ykcli::line::absolute(path).map_err(Failure::Fault)
 }
 
 /// A public id on the command line.

@@ -1,10 +1,11 @@
 //! `ykmap key import`
 
-use crate::{Context, Done, Failure, files, out};
+use crate::{Context, Done, Failure, out};
 use clap::ValueHint;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::PathBuf;
+use ykcli::input::{self, Named, SHOWN};
 use ykhost::Fault;
 use ykhost::store::{Change, Enrolled, STEPS, Store};
 use yubiotp::key::Holders;
@@ -27,18 +28,12 @@ pub(crate) struct Args {
     used: bool,
 }
 
-/// Problems shown before it is said how many more there are.
-const SHOWN: usize = 20;
-
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let name = args.file.display().to_string();
-    let (text, readable) = files::named(&args.file)?;
-    let mut file = keyfile::read(&text).map_err(|problems| {
-        report(&name, problems.iter().map(ToString::to_string));
-        Failure::Fault(format!("{name}: nothing was imported"))
-    })?;
-    if readable {
-        out::note(&format!("{name}: holds AES keys, and others may read it: remove it soon"));
+    let Named { text, is_open } = input::named(&args.file).map_err(Failure::Fault)?;
+    let mut file =
+        keyfile::read(&text).map_err(|problems| refuse(args, problems.iter().map(ToString::to_string)))?;
+    if is_open {
+        input::note_open(&args.file, "AES keys");
     }
     let store = context.store()?;
     let change = store.change()?;
@@ -51,8 +46,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let checked = check(&store, &change, entries, args.used, &bar);
     if !checked.problems.is_empty() {
         bar.finish_and_clear();
-        report(&name, checked.problems.into_iter());
-        return Err(Failure::Fault(format!("{name}: nothing was imported")));
+        return Err(refuse(args, checked.problems.into_iter()));
     }
     if !args.dry_run && !checked.new.is_empty() {
         match args.used {
@@ -127,14 +121,8 @@ fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential
     }
 }
 
-fn report(name: &str, problems: impl ExactSizeIterator<Item = String>) {
-    let count = problems.len();
-    for problem in problems.take(SHOWN) {
-        out::note(&format!("{name}: {problem}"));
-    }
-    if count > SHOWN {
-        out::note(&format!("{name}: {} more like these", count - SHOWN));
-    }
+fn refuse(args: &Args, problems: impl ExactSizeIterator<Item = String>) -> Failure {
+    Failure::Fault(input::refuse(&args.file, problems))
 }
 
 fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store: &Store) {

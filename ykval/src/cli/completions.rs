@@ -1,33 +1,9 @@
 //! `ykvald completions`
-//!
-//! Arguments that are ids have no value hint: where they had `Other`, zsh would complete no option before them.
 
-use super::{Command, out};
-use clap::CommandFactory;
-use clap_complete::Shell;
-
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Which shell
-    #[arg(value_enum)]
-    shell: Known,
-}
-
-/// The shells that packages install a completion for.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Known {
-    Bash,
-    Zsh,
-    Fish,
-}
+use super::Command;
+use clap::CommandFactory as _;
+pub(crate) use ykcli::completions::Args;
 
 pub(crate) fn run(args: &Args) {
-    let shell = match args.shell {
-        Known::Bash => Shell::Bash,
-        Known::Zsh => Shell::Zsh,
-        Known::Fish => Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Command::command(), "ykvald", &mut script);
-    out::raw(&String::from_utf8_lossy(&script));
+    ykcli::completions::print(args, &mut Command::command(), "ykvald");
 }

@@ -1,4 +1,5 @@
-//! Where the command prints. A reader that went away is not an error; a disk that is full is.
+//! Where a command prints: answers on standard output, remarks and questions on standard error. A reader that went away
+//! is not an error; a disk that is full is, and [`failed`] says so at the end.
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -7,23 +8,24 @@ use yubiotp::shown;
 
 static FAILED: OnceLock<String> = OnceLock::new();
 
-/// Why some of what was printed did not get to whoever asked.
-pub(crate) fn failed() -> Option<&'static str> {
+/// Why some of what was printed did not get to whoever asked: the first fault of standard output in this process.
+#[must_use]
+pub fn failed() -> Option<&'static str> {
     FAILED.get().map(String::as_str)
 }
 
 /// A line for whoever asked. What is not printable in it is escaped.
-pub(crate) fn line(text: &str) {
+pub fn line(text: &str) {
     raw(&format!("{}\n", shown::line(text)));
 }
 
 /// Several lines, whose ends are our own.
-pub(crate) fn lines(text: &str) {
+pub fn lines(text: &str) {
     text.split('\n').for_each(line);
 }
 
-/// Text as it is.
-pub(crate) fn raw(text: &str) {
+/// Text as it is: escaped already, or secret on purpose.
+pub fn raw(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if let Err(why) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         && why.kind() != ErrorKind::BrokenPipe
@@ -33,31 +35,37 @@ pub(crate) fn raw(text: &str) {
 }
 
 /// A remark, beside the answer.
-pub(crate) fn note(text: &str) {
+pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", shown::line(text));
 }
 
+/// Several remarks, whose line ends are our own.
+pub fn notes(text: &str) {
+    text.split('\n').for_each(note);
+}
+
 /// A question: without a newline, where the one who is to answer sees it.
-pub(crate) fn question(text: &str) {
+pub fn question(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = write!(stderr, "{}", shown::line(text));
     let _ = stderr.flush();
 }
 
-/// A value for a script.
-pub(crate) fn json(value: &serde_json::Value) {
+/// A value for a script, over several lines.
+pub fn json(value: &serde_json::Value) {
     raw(&format!("{}\n", shown::json(&serde_json::to_string_pretty(value).unwrap_or_default())));
 }
 
-/// A field of a table.
-pub(crate) enum Field {
+/// A field of a table. What is not printable in it is escaped.
+pub enum Field {
+    /// As everything else.
     Plain(String),
     /// Something that wants attention.
     Loud(String),
 }
 
 /// A table: with lines and colour for a person, bare columns for a pipe.
-pub(crate) fn table(header: &[&str], rows: Vec<Vec<Field>>) {
+pub fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     let person = std::io::stdout().is_terminal();
     let colour = person && colours_are_wanted();
     let mut table = Table::new();
@@ -83,6 +91,8 @@ fn colours_are_wanted() -> bool {
 }
 
 /// `1 key`, `2 keys`.
-pub(crate) fn count(number: usize, what: &str) -> String {
+#[must_use]
+pub fn count(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,13 +1,13 @@
-//! `ykmap completions`
+//! What shells complete: the verb `completions` of every command.
 //!
 //! Arguments that are ids or OTPs have no value hint: where they had `Other`, zsh would complete no option before them.
 
-use super::{Command, out};
-use clap::CommandFactory;
+use crate::out;
 use clap_complete::Shell;
 
+/// The arguments of the verb.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Which shell
     #[arg(value_enum)]
     shell: Known,
@@ -21,13 +21,14 @@ enum Known {
     Fish,
 }
 
-pub(crate) fn run(args: &Args) {
+/// Prints the script that completes `command`, which is installed as `name`.
+pub fn print(args: &Args, command: &mut clap::Command, name: &str) {
     let shell = match args.shell {
         Known::Bash => Shell::Bash,
         Known::Zsh => Shell::Zsh,
         Known::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Command::command(), "ykmap", &mut script);
+    clap_complete::generate(shell, command, name, &mut script);
     out::raw(&String::from_utf8_lossy(&script));
 }

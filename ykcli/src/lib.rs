@@ -1,0 +1,8 @@
+//! What the commands `ykmap` and `ykvald` share: where they [print](out), what shells [complete](completions), and how
+//! they read what an administrator types ([`mod@line`]) or [names](input). No login loads it.
+#![forbid(unsafe_code)]
+
+pub mod completions;
+pub mod input;
+pub mod line;
+pub mod out;
