@@ -99,9 +99,7 @@ fn ask(id: &PublicId, prover: &Prover<'_>, question: &str) -> Result<Timed, Fail
 fn decide(id: &PublicId, prover: &Prover<'_>, otp: &Otp<'_>) -> Result<Option<Touch>, Failure> {
     let settings = match prover {
         Prover::Key(credential) => {
-            let plain = otp.block.decrypt(&credential.aes_key).ok();
-            let plain = plain.filter(|plain| plain.private_id.matches(&credential.private_id));
-            return Ok(plain.map(|plain| plain.touch()));
+            return Ok(credential.open(&otp.block).map(|plain| plain.touch()));
         }
         Prover::Servers(settings) => settings,
     };

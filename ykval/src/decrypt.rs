@@ -96,10 +96,7 @@ async fn open(store: &Store, key: &StoreKey, id: &PublicId, block: &Block) -> Re
     let token = store.token(id).await?.filter(|token| token.enabled).ok_or(Refused::Unknown)?;
     let (_, sealed) = token.key.ok_or(Refused::Unknown)?;
     let credential = key.open(&sealed, id).map_err(|_| Refused::Fault)?;
-    let plain = block.decrypt(&credential.aes_key).map_err(|_| Refused::Corrupt)?;
-    if !plain.private_id.matches(&credential.private_id) {
-        return Err(Refused::Corrupt);
-    }
+    let plain = credential.open(block).ok_or(Refused::Corrupt)?;
     Ok(Fields { counter: plain.usage_counter, timestamp: plain.timestamp, session_use: plain.session_use })
 }
 

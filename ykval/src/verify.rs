@@ -372,8 +372,7 @@ impl Verifier {
             let why = "its key cannot be opened: sealed under another store key, or damaged";
             Outcome::new(Status::BackendError, why)
         })?;
-        let plain = otp.block.decrypt(&credential.aes_key).ok();
-        let plain = plain.filter(|plain| plain.private_id.matches(&credential.private_id));
+        let plain = credential.open(&otp.block);
         let plain = plain.ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
         Ok(Genuine { position: plain.position(), timestamp: plain.timestamp })
     }

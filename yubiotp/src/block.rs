@@ -3,7 +3,7 @@
 //! Source: Yubico, "YubiKey Manual", sections on OTP generation and the CRC-16; figures checked against `ykparse`.
 
 use crate::freshness::Touch;
-use crate::{AesKey, Position, PrivateId};
+use crate::{AesKey, Credential, Position, PrivateId};
 use aes::Aes128;
 use aes::cipher::{Array, BlockCipherDecrypt, KeyInit};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -48,8 +48,8 @@ impl Block {
     /// Decrypts with AES-128 and checks the CRC.
     ///
     /// # Errors
-    /// [`BadCrc`]: another key, or a typing error. One wrong key in 65,536 passes, so a right CRC proves nothing;
-    /// the private id does.
+    /// [`BadCrc`]: another key, or a typing error. One wrong key in 65,536 passes, so a right CRC proves nothing:
+    /// [`Credential::open`] says whether the token made it.
     pub fn decrypt(&self, key: &AesKey) -> Result<Plain, BadCrc> {
         let cipher = Aes128::new(key.expose().into());
         let mut block = Array::from(self.0);
@@ -69,6 +69,16 @@ impl Block {
             session_use,
             random: u16::from_le_bytes([r0, r1]),
         })
+    }
+}
+
+impl Credential {
+    /// What a block says, if the token with this credential made it: the block decrypts under the AES key, and holds the
+    /// private id, which is compared in constant time. Everything that decides about an OTP by its key decides by this.
+    /// `None`: a typing error, another token's block, or a forged one.
+    #[must_use]
+    pub fn open(&self, block: &Block) -> Option<Plain> {
+        block.decrypt(&self.aes_key).ok().filter(|plain| plain.private_id.matches(&self.private_id))
     }
 }
 
@@ -138,5 +148,20 @@ mod tests {
         let block =
             Block::new(modhex::decode(b"dvgtiblfkbgturecfllberrvkinnctnn").unwrap().try_into().unwrap());
         assert!(block.decrypt(&AesKey::new([7; 16])).is_err());
+    }
+
+    /// One of Yubico's vectors.
+    #[test]
+    fn a_block_opens_with_its_tokens_key_and_private_id_only() {
+        let key = core::array::from_fn(|at| at as u8);
+        let block =
+            Block::new(modhex::decode(b"dvgtiblfkbgturecfllberrvkinnctnn").unwrap().try_into().unwrap());
+        let open = |private_id, key| {
+            let credential = Credential { private_id: PrivateId::new(private_id), aes_key: AesKey::new(key) };
+            credential.open(&block).map(|plain| plain.usage_counter)
+        };
+        assert_eq!(open([1, 2, 3, 4, 5, 6], key), Some(1));
+        assert_eq!(open([1, 2, 3, 4, 5, 7], key), None, "the block decrypts, and is another token's");
+        assert_eq!(open([1, 2, 3, 4, 5, 6], [7; 16]), None, "another key");
     }
 }

@@ -10,7 +10,7 @@ use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
 use crate::otp::{self, NoOtp, Otp};
 use crate::ykval::Said;
-use crate::{Advance, Credential, Ledger, Plain, Position, PublicId, Receipt};
+use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
 
 /// What was decided about an answer. If the world failed there is no verdict but a fault, which is another type:
 /// neither can turn into the other.
@@ -266,7 +266,7 @@ pub fn judge<'a, V: Vault>(
                 Ok(None) => {
                     unknown.get_or_insert((token, otp));
                 }
-                Ok(Some(credential)) => match genuine(&otp, &credential) {
+                Ok(Some(credential)) => match credential.open(&otp.block) {
                     Some(plain) => {
                         let found = Found { token, key: credential.fingerprint(&token), otp };
                         return deciders.decide(found, plain.position());
@@ -397,9 +397,4 @@ fn longest_first(tokens: &[PublicId]) -> impl Iterator<Item = PublicId> {
     (0..=PublicId::MAX)
         .rev()
         .flat_map(|length| tokens.iter().copied().filter(move |token| token.as_bytes().len() == length))
-}
-
-fn genuine(otp: &Otp<'_>, credential: &Credential) -> Option<Plain> {
-    let plain = otp.block.decrypt(&credential.aes_key).ok()?;
-    plain.private_id.matches(&credential.private_id).then_some(plain)
 }
