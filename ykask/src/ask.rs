@@ -6,8 +6,9 @@
 
 use crate::failure::Failure;
 use crate::files::words;
-use crate::net::{Client, Way};
+use crate::net::Client;
 use crate::talk::{Order, Orders, tell};
+use crate::way::Way;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,7 +4,7 @@
 //! by using up what this host has, is never called a server's failure.
 
 use nix::errno::Errno;
-use std::io;
+use std::{fmt, io};
 use yubiotp::ask::FailureKind;
 
 /// Why a server gave no reply, in words for the log.
@@ -14,6 +14,23 @@ pub(crate) enum Failure {
     /// This host lacks what it takes to try.
     Own(String),
 }
+
+/// A name that is not known.
+#[derive(Debug)]
+pub(crate) struct Unresolved {
+    /// Which.
+    pub host: String,
+    /// What the C library says.
+    pub why: String,
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the name {} cannot be resolved: {}", self.host, self.why)
+    }
+}
+
+impl std::error::Error for Unresolved {}
 
 /// Whether an error of the system's is this host's own. EACCES is not: a firewall on the way causes it, by ICMPv6.
 pub(crate) fn is_own(error: &io::Error) -> bool {

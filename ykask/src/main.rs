@@ -17,6 +17,7 @@ mod talk;
 mod text;
 mod tls;
 mod watchdog;
+mod way;
 
 use std::process::ExitCode;
 use std::time::Duration;

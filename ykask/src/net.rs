@@ -3,17 +3,16 @@
 //! GET, HTTP/1.1, one connection, no redirect, no cookie, no compression, no second try: a request that is sent again
 //! is a REPLAYED_REQUEST. The parts of ureq that it is put together from may change in its minor versions.
 
+mod port;
 mod resolve;
 mod tcp;
-mod way;
 mod whole;
-
-pub(crate) use resolve::Unresolved;
-pub(crate) use way::{Step, Way};
 
 use crate::failure::Failure;
 use crate::text::{self, About, Through};
 use crate::tls;
+use crate::way::{Step, Way};
+use port::port;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +51,7 @@ impl Client {
             if https || proxy.as_ref().is_some_and(over_tls) { Some(tls::prepare(question)?) } else { None };
         let ports = match &proxy {
             Some(proxy) => vec![proxy.port()],
-            None => uris.iter().filter_map(text::port).collect(),
+            None => uris.iter().filter_map(port).collect(),
         };
         let about = About {
             ca: trust.as_ref().map(|trust| trust.from.clone()).unwrap_or_default(),
@@ -121,7 +120,7 @@ impl Client {
         let other = |why: &str| Failure::Theirs(FailureKind::Other, why.into());
         let http = |why: &str| Failure::Theirs(FailureKind::Http, why.into());
         let uri: Uri = url.parse().map_err(|_| other("this is not a URL"))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || text::port(&uri).is_none() {
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || port(&uri).is_none() {
             return Err(other("this is not a URL of the form http://host[:port]/… or https://host[:port]/…"));
         }
         let told = |error: ureq::Error| match error {
@@ -158,7 +157,7 @@ fn proxy(url: &str) -> Result<Proxy, String> {
     let proxy = Proxy::new(socks.as_deref().map_or(url, |url| url)).map_err(|_| why())?;
     let known =
         matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https | ProxyProtocol::Socks5h);
-    if known && url.contains("://") && text::port(proxy.uri()).is_some() { Ok(proxy) } else { Err(why()) }
+    if known && url.contains("://") && port(proxy.uri()).is_some() { Ok(proxy) } else { Err(why()) }
 }
 
 #[cfg(test)]

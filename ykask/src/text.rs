@@ -4,10 +4,10 @@
 
 mod tls;
 
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, Unresolved};
 use crate::files::words;
-use crate::net::{Step, Unresolved, Way};
 use crate::tls::AtProxy;
+use crate::way::{Step, Way};
 use rustls::Error as Tls;
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -40,22 +40,6 @@ pub(crate) struct Through {
 impl About {
     fn place(&self) -> &str {
         self.proxy.as_ref().map_or("", |proxy| &proxy.place)
-    }
-}
-
-/// The port of a URL; `None` if it has a bad one, or no host.
-pub(crate) fn port(uri: &Uri) -> Option<u16> {
-    let authority = uri.authority()?;
-    let behind = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
-    match behind.strip_prefix(authority.host())? {
-        _ if authority.host().is_empty() => None,
-        "" => match uri.scheme_str()? {
-            "http" => Some(80),
-            "https" => Some(443),
-            "socks5" | "socks5h" => Some(1080),
-            _ => None,
-        },
-        port => port.strip_prefix(':')?.parse().ok().filter(|port| *port > 0),
     }
 }
 
@@ -270,24 +254,6 @@ mod tests {
         match why(error, &uri, &way, &about(proxy)) {
             Failure::Theirs(_, why) => Ok(why),
             Failure::Own(why) => Err(why),
-        }
-    }
-
-    #[test]
-    fn ports() {
-        for (url, expected) in [
-            ("http://host", Some(80)),
-            ("https://host/x?y", Some(443)),
-            ("http://user:1234@host:8080/", Some(8080)),
-            ("http://[::1]/", Some(80)),
-            ("http://[::1]:81/", Some(81)),
-            ("http://host:0/", None),
-            ("http://host:99999/", None),
-            ("http://host:/", None),
-            ("ftp://host/", None),
-            ("/path", None),
-        ] {
-            assert_eq!(url.parse().ok().as_ref().and_then(port), expected, "{url}");
         }
     }
 

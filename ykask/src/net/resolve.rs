@@ -1,8 +1,8 @@
 //! Names to addresses, by getaddrinfo(3). ureq's own resolver would do it in yet another thread.
 
-use super::way::{Step, Way};
-use crate::failure;
-use std::fmt;
+use super::port::port;
+use crate::failure::{self, Unresolved};
+use crate::way::{Step, Way};
 use std::io;
 use std::net::{Ipv4Addr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
@@ -18,26 +18,11 @@ const MAX_ADDRESSES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Names(pub(crate) Arc<Way>);
 
-/// A name that is not known.
-#[derive(Debug)]
-pub(crate) struct Unresolved {
-    host: String,
-    why: String,
-}
-
-impl fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the name {} cannot be resolved: {}", self.host, self.why)
-    }
-}
-
-impl std::error::Error for Unresolved {}
-
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         self.0.at(Step::Name);
         let host = uri.host().unwrap_or_default();
-        let port = crate::text::port(uri).unwrap_or_default();
+        let port = port(uri).unwrap_or_default();
         let unresolved = |error: io::Error| {
             if let Some(lack) = lack(&error) {
                 return ureq::Error::Io(lack);

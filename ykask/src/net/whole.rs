@@ -2,7 +2,7 @@
 //!
 //! ureq takes a reset for the end of a reply that has no length, as old browsers did. That reply would be a part of one.
 
-use super::way::{Step, Way};
+use crate::way::{Step, Way};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use ureq::Error;

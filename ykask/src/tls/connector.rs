@@ -4,7 +4,7 @@
 //! again, and panics where it cannot; this one takes what was made and checked as root.
 
 use super::Configs;
-use crate::net::{Step, Way};
+use crate::way::{Step, Way};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
