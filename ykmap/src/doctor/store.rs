@@ -2,7 +2,6 @@
 
 use super::report::{Level, Report, Room, told};
 use super::settings::Case;
-use super::user::bring_back;
 use crate::check::twin;
 use crate::list::States;
 use crate::{Context, out};
@@ -276,4 +275,9 @@ fn many(report: &mut Report, kind: &'static str, fault: &Fault) {
         return;
     }
     report.one_of_many(Room::Store, kind, Level::Error, told(fault, KEY_SHOW));
+}
+
+/// What to do about a position that is missing. A copy of it, or a new one, would make used OTPs good again.
+pub(super) fn bring_back(token: &PublicId) -> String {
+    format!("make it with two touches of the YubiKey: ykmap key adopt {token}")
 }

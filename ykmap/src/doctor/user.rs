@@ -3,7 +3,7 @@
 use super::pam::Looked;
 use super::report::{Level, Report, Room};
 use super::settings::{Case, mapping_of};
-use super::store::Seen;
+use super::store::{Seen, bring_back};
 use crate::check::OTHER_MODE;
 use crate::list::State;
 use ykhost::settings::Mode;
@@ -227,9 +227,4 @@ fn remedy(state: State, token: &PublicId) -> String {
         State::OtherStoreKey | State::NoStoreKey => "bring that store key back (see store)".to_owned(),
         _ => format!("ykmap key show {token} says more (see store)"),
     }
-}
-
-/// What to do about a position that is missing. A copy of it, or a new one, would make used OTPs good again.
-pub(super) fn bring_back(token: &PublicId) -> String {
-    format!("make it with two touches of the YubiKey: ykmap key adopt {token}")
 }
