@@ -2,28 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tests::built;
+pub(crate) use tests::said::{Said, chmod, is_root, mode, run, said};
 use tests::soft_yubikey::SoftYubiKey;
 
 /// What `ykmap init --dir` makes, and the folder around it.
 pub(crate) struct Desk {
     outside: TempDir,
-}
-
-/// What a run of the command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-    #[expect(dead_code, reason = "printed where an expectation fails")]
-    arguments: String,
 }
 
 /// Path, mode, owner and contents of everything in a folder.
@@ -167,79 +158,12 @@ pub(crate) fn ykmap() -> Command {
     command
 }
 
-pub(crate) fn run(command: &mut Command) -> Said {
-    let output = command.output().unwrap();
-    said(command, output)
-}
-
-pub(crate) fn said(command: &Command, output: Output) -> Said {
-    Said {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-        arguments: format!("{:.300}", format!("{:?}", command.get_args().collect::<Vec<_>>())),
-    }
-}
-
-impl Said {
-    #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        self
-    }
-
-    /// On standard output.
-    #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.out.contains(text), "{text:?} is not in {self:#?}");
-        self
-    }
-
-    /// On standard error.
-    #[track_caller]
-    pub(crate) fn notes(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "{text:?} is not in {self:#?}");
-        self
-    }
-
-    /// Exit status 2, nothing on standard output, and one line on standard error that names a file first.
-    #[track_caller]
-    pub(crate) fn faults(self, path: &Path, why: &str) -> Self {
-        let line = format!("ykmap: {}: {why}", path.display());
-        assert!(self.err.contains(&line), "{line:?} is not in {self:#?}");
-        assert_eq!(self.out, "", "{self:#?}");
-        self.exits(2)
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
-        match serde_json::from_str(&self.out) {
-            Ok(value) => value,
-            Err(why) => panic!("not one JSON value, {why}: {self:#?}"),
-        }
-    }
-}
-
-pub(crate) fn chmod(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-}
-
-/// Permission bits.
-#[track_caller]
-pub(crate) fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
-
 /// Names in a folder that begin with a dot: what a change that was cut off left.
 pub(crate) fn hidden(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
     // What one change locks against another stays.
     names.filter(|name| name.starts_with('.') && name != ".yubiotp.lock").collect()
-}
-
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 /// The `n`th token that no test imports: the same public id as [`SoftYubiKey::numbered`], other secrets.

@@ -28,6 +28,7 @@ pub mod libpam;
 pub mod network;
 pub mod place;
 pub mod postgres;
+pub mod said;
 pub mod soft_yubikey;
 pub mod syslog;
 pub mod terminal;

@@ -2,28 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tests::built;
+pub(crate) use tests::said::{Said, chmod, is_root, mode, run, said};
 use tests::soft_yubikey::SoftYubiKey;
 
 /// What `ykvald init --dir` makes, and the folder around it.
 pub(crate) struct Desk {
     outside: TempDir,
-}
-
-/// What a run of the command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-    #[expect(dead_code, reason = "printed where an expectation fails")]
-    arguments: String,
 }
 
 impl Desk {
@@ -76,8 +66,7 @@ impl Desk {
         let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        let output = child.wait_with_output().unwrap();
-        said(&command, output.status.code(), output.stdout, output.stderr)
+        said(&command, child.wait_with_output().unwrap())
     }
 
     pub(crate) fn import(&self, keys: &[SoftYubiKey]) -> Said {
@@ -124,69 +113,4 @@ pub(crate) fn ykvald() -> Command {
     }
     command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
     command
-}
-
-pub(crate) fn run(command: &mut Command) -> Said {
-    let output = command.output().unwrap();
-    said(command, output.status.code(), output.stdout, output.stderr)
-}
-
-fn said(command: &Command, code: Option<i32>, out: Vec<u8>, err: Vec<u8>) -> Said {
-    Said {
-        code,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
-        arguments: format!("{:.300}", format!("{:?}", command.get_args().collect::<Vec<_>>())),
-    }
-}
-
-impl Said {
-    #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        self
-    }
-
-    /// On standard output.
-    #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.out.contains(text), "{text:?} is not in {self:#?}");
-        self
-    }
-
-    /// On standard error.
-    #[track_caller]
-    pub(crate) fn notes(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "{text:?} is not in {self:#?}");
-        self
-    }
-
-    /// Exit status 2, and nothing on standard output.
-    #[track_caller]
-    pub(crate) fn refuses(self, why: &str) -> Self {
-        assert_eq!(self.out, "", "{self:#?}");
-        self.notes(why).exits(2)
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
-        match serde_json::from_str(&self.out) {
-            Ok(value) => value,
-            Err(why) => panic!("not one JSON value, {why}: {self:#?}"),
-        }
-    }
-}
-
-pub(crate) fn chmod(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-}
-
-/// Permission bits.
-#[track_caller]
-pub(crate) fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
-
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
