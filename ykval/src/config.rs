@@ -1,5 +1,6 @@
 //! The settings of the server: one TOML file, of which every part has a value that holds without it.
 
+mod listen;
 #[cfg(test)]
 mod tests;
 
@@ -92,8 +93,10 @@ pub struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Connections that are kept at a time; more are closed after one request each.
+    #[serde(deserialize_with = "at_a_time")]
     pub connections: usize,
     /// Verifications at a time; more are refused at once (BACKEND_ERROR), unless reading the store decides them.
+    #[serde(deserialize_with = "at_a_time")]
     pub in_flight: usize,
     /// Milliseconds that a verification may take; then it is BACKEND_ERROR.
     #[serde(rename = "deadline_ms", deserialize_with = "milliseconds")]
@@ -105,8 +108,10 @@ pub struct Limits {
     #[serde(rename = "idle_ms", deserialize_with = "milliseconds")]
     pub idle: Duration,
     /// Bytes of a request's head.
+    #[serde(deserialize_with = "head_bytes")]
     pub head_bytes: usize,
     /// Bytes of a request's body.
+    #[serde(deserialize_with = "body_bytes")]
     pub body_bytes: usize,
     /// Tokens that one client may have advanced a second, and OTPs that it may have key storage modules asked about;
     /// 0: no limit. A client can have its own.
@@ -217,12 +222,41 @@ pub enum ConfigFault {
 }
 
 fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let number = u32::deserialize(from)?;
-    if number == 0 {
-        Err(serde::de::Error::custom("must be above 0"))
-    } else {
-        Ok(Duration::from_millis(number.into()))
+    const HOUR: u32 = 3_600_000;
+    match u32::deserialize(from)? {
+        0 => Err(serde::de::Error::custom("must be above 0")),
+        number if number > HOUR => Err(serde::de::Error::custom("must be at most 3600000, which is an hour")),
+        number => Ok(Duration::from_millis(number.into())),
     }
+}
+
+/// How many of something there may be at a time: none would refuse everybody.
+fn at_a_time<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, 1, 1_000_000)
+}
+
+/// Room for the shortest head that a client sends, and no more than the memory of many connections can hold.
+fn head_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, 1024, 1 << 20)
+}
+
+/// Room for the shortest question that is signed.
+fn body_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, 128, 1 << 20)
+}
+
+fn pool<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    within(from, 1, 10_000).map(Some)
+}
+
+fn within<'de, D: serde::Deserializer<'de>>(from: D, least: usize, most: usize) -> Result<usize, D::Error> {
+    let number = usize::deserialize(from)?;
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(serde::de::Error::custom(format!(
+        "must be {least} to {most}: for the default, leave it out (0 means no limit for client_rate and token_rate only)"
+    )))
 }
 
 /// The text of a setting that holds a secret, or may be taken to: what serde says of another type quotes the value.
@@ -285,6 +319,7 @@ struct RawPostgres {
     #[serde(deserialize_with = "password_file")]
     password_file: Option<PathBuf>,
     ca: Option<PathBuf>,
+    #[serde(deserialize_with = "pool")]
     pool: Option<usize>,
 }
 
@@ -360,6 +395,14 @@ impl Config {
         } else {
             listen.to_vec()
         };
+        if listen.is_empty() {
+            let why =
+                format!("names no address: nobody could ask. Leave the line out for {LISTEN}, or name one");
+            return Err(value("listen", why));
+        }
+        if let Some((one, other)) = listen::clash(&listen) {
+            return Err(value("listen", listen::both(one, other)));
+        }
         let tls = raw.tls.map(tls_beside);
         if let Some(open) = listen.iter().find(|at| !at.ip().is_loopback())
             && tls.is_none()
@@ -377,7 +420,7 @@ impl Config {
                 url: store,
                 password_file: raw.postgres.password_file.as_deref().map(beside),
                 ca: raw.postgres.ca.as_deref().map(beside),
-                pool: raw.postgres.pool.unwrap_or(16).max(1),
+                pool: raw.postgres.pool.unwrap_or(16),
             })
         } else if store.contains("://") || is_like_a_url(&store) {
             return Err(value(
@@ -409,6 +452,9 @@ impl Config {
                 return Err(value("decrypt", why.to_owned()));
             };
             let at = raw.listen.parse().map_err(|_| value("decrypt.listen", not_an_address(&raw.listen)))?;
+            if let Some(other) = listen::taken(at, &listen) {
+                return Err(value("decrypt.listen", listen::both(at, other)));
+            }
             let tls = tls_beside(Tls { certificate, key, client_ca: Some(client_ca) });
             Ok(Decrypt { listen: DecryptAt::Tls(at, tls) })
         });

@@ -4,9 +4,10 @@ use super::Log;
 use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 37] = [
+pub(super) const SAY: [(&str, Which); 38] = [
     ("yubiotp/src/ykval/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
+    ("ykval/src/config/listen.rs", Which::All),
     ("ykval/src/file.rs", Which::Errors),
     ("ykval/src/ksm.rs", Which::All),
     ("ykval/src/ksm/said.rs", Which::All),

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(of("", Some(256)), (64, 64, true));
         assert_eq!(of("", Some(0)), (0, 0, true));
         assert_eq!(of("[limits]\nconnections = 100\n", Some(1024)), (100, 512, false));
-        assert_eq!(of("[limits]\nconnections = 0\n", Some(641)), (0, 512, false));
+        assert_eq!(of("[limits]\nconnections = 1\n", Some(642)), (1, 512, false));
         let ksm = "[limits]\nconnections = 100\nin_flight = 200\n[ksm]\nurls = \"http://127.0.0.1:1/wsapi/decrypt\"\n";
         assert_eq!(of(ksm, Some(941)), (100, 512, false));
         assert_eq!(of(ksm, Some(940)), (100, 511, true));

@@ -157,8 +157,11 @@ async fn a_handshake_that_does_not_come_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit() {
     let server = Authority::new();
-    let files = |config: &mut Config, at: &Path| config.tls = Some(server.files(at, None));
-    let site = Site::with("[limits]\nconnections = 0", 1, files).await;
+    let files = |config: &mut Config, at: &Path| {
+        config.tls = Some(server.files(at, None));
+        config.limits.connections = 0;
+    };
+    let site = Site::with("", 1, files).await;
     let mut wire = server.connect(site.address(), None).await.unwrap();
     assert_eq!(wire.get(&verify(&otp(0, 0))).await.status(), "OK");
     assert_eq!(wire.closed_within(Duration::from_secs(5)).await.as_deref(), Some(""));
