@@ -25,7 +25,7 @@ pub enum Store {
 }
 
 /// The world failed, and nothing was decided; or what was asked of the store cannot be. No text holds a secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreFault {
     /// The database, as it says it, with where it is.
     #[error("{at}: {why}")]
@@ -71,6 +71,21 @@ pub enum StoreFault {
         at: String,
         /// Which row.
         what: String,
+    },
+}
+
+/// What [`Store::look`] found.
+pub enum Looked {
+    /// A store of this program's schema, which can be read.
+    Current(Store),
+    /// A store of an earlier schema, which this program does not read before it is carried forward.
+    Earlier {
+        /// Where.
+        at: String,
+        /// Its schema.
+        found: i64,
+        /// The one that [`Store::open`] carries it to.
+        known: i64,
     },
 }
 
@@ -257,6 +272,17 @@ impl Store {
         }
     }
 
+    /// Opens a store to read it. This changes nothing: neither the schema nor any file beside the store.
+    ///
+    /// # Errors
+    /// It is not there, cannot be reached, was made by a later version, or is tied to another store key.
+    pub async fn look(at: &StoreAt, key: StoreKeyId) -> Result<Looked, StoreFault> {
+        match at {
+            StoreAt::Sqlite(path) => sqlite::Sqlite::look_at(path, key).await,
+            StoreAt::Postgres(at) => postgres::Postgres::look_at(at, key).await,
+        }
+    }
+
     /// Where it is, for people: file, or host and name; never a password.
     #[must_use]
     pub fn at(&self) -> &str {
@@ -304,6 +330,14 @@ impl Store {
     /// It cannot.
     pub async fn ready(&self) -> Result<(), StoreFault> {
         each!(self, it => it.ready().await)
+    }
+
+    /// Whether it can be read and, as far as that is seen without writing, written.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn seems_fit(&self) -> Result<(), StoreFault> {
+        each!(self, it => it.seems_fit().await)
     }
 
     /// Adds a client. Its id is the one given or, if that is `None`, the lowest above all that are there (the first is

@@ -4,7 +4,7 @@ use super::Log;
 use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 38] = [
+pub(super) const SAY: [(&str, Which); 39] = [
     ("yubiotp/src/ykval/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
     ("ykval/src/config/listen.rs", Which::All),
@@ -36,6 +36,7 @@ pub(super) const SAY: [(&str, Which); 38] = [
     ("ykval/src/store/sqlite/advance.rs", Which::All),
     ("ykval/src/store/sqlite/checkpoint.rs", Which::All),
     ("ykval/src/store/sqlite/connect.rs", Which::All),
+    ("ykval/src/store/sqlite/look.rs", Which::All),
     ("ykval/src/store/sqlite/place.rs", Which::All),
     ("ykval/src/store/sqlite/readers.rs", Which::All),
     ("ykval/src/store/sqlite/rows.rs", Which::All),

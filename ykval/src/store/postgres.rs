@@ -108,6 +108,17 @@ impl Postgres {
         Ok(store)
     }
 
+    pub async fn look_at(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Looked, StoreFault> {
+        let store = Self::connect(at)?;
+        let name = Arc::clone(&store.at);
+        let found = store.run(SHORT, move |db| Box::pin(async move { schema::look(db, &name, key).await }));
+        let (found, known) = (found.await?, schema::KNOWN);
+        if found < known {
+            return Ok(Looked::Earlier { at: store.at.to_string(), found, known });
+        }
+        Ok(Looked::Current(Store::Postgres(store)))
+    }
+
     #[must_use]
     pub fn at(&self) -> &str {
         &self.at
@@ -129,11 +140,17 @@ impl Postgres {
     }
 
     pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
-        self.run(SHORT, move |db| Box::pin(advance::advance(db, step))).await
+        let name = Arc::clone(&self.at);
+        self.run(SHORT, move |db| Box::pin(async move { advance::advance(db, &name, step).await })).await
     }
 
     pub async fn ready(&self) -> Result<(), StoreFault> {
-        self.run(SHORT, |db| Box::pin(ready(db))).await
+        let name = Arc::clone(&self.at);
+        self.run(SHORT, move |db| Box::pin(async move { ready(db, &name).await })).await
+    }
+
+    pub async fn seems_fit(&self) -> Result<(), StoreFault> {
+        self.run(SHORT, |db| Box::pin(seems_fit(db))).await
     }
 
     pub async fn add_client(
@@ -256,13 +273,29 @@ impl Postgres {
 }
 
 /// Whether it can be written to now: takes a lock that has to be written down, and waits until that is durable.
-async fn ready(db: &mut ClientWrapper) -> Result<(), Trouble> {
+async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
     if let Some(why) = session::unfit(db).await? {
         return Err(Trouble::Unfit(why));
     }
-    let row = db.prepare_cached("SELECT one FROM ykvald.meta FOR NO KEY UPDATE").await?;
-    db.query_one(&row, &[]).await?;
-    Ok(())
+    let row = db.prepare_cached("SELECT schema_number FROM ykvald.meta FOR NO KEY UPDATE").await?;
+    schema::not_later(db.query_one(&row, &[]).await?.try_get(0)?, at)
+}
+
+/// Whether a question could be answered, as far as that is known without a lock: the server, and the rights of our role.
+async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
+    if let Some(why) = session::unfit(db).await? {
+        return Err(Trouble::Unfit(why));
+    }
+    let rights = "SELECT has_table_privilege('ykvald.meta', 'UPDATE') AND has_table_privilege('ykvald.clients', 'SELECT')
+        AND has_table_privilege('ykvald.tokens', 'SELECT') AND has_table_privilege('ykvald.tokens', 'INSERT')
+        AND has_table_privilege('ykvald.tokens', 'UPDATE')";
+    if db.query_one(rights, &[]).await?.try_get(0)? {
+        Ok(())
+    } else {
+        Err(Trouble::Cannot(
+            "the role may not write to the tables in the schema ykvald: connect as their owner",
+        ))
+    }
 }
 
 /// Why there is no connection.

@@ -2,12 +2,14 @@
 //!
 //! Positions advance on a thread of their own (`writer`), many in one transaction with one sync, and none is told before. Reads
 //! have connections of their own (`readers`), which wait for no writer. What an administrator changes is `admin`: a
-//! connection and a transaction each, in this process or in another one while the server runs.
+//! connection and a transaction each, in this process or in another one while the server runs. Who only looks (`look`)
+//! changes nothing.
 
 mod admin;
 mod advance;
 mod checkpoint;
 mod connect;
+mod look;
 mod place;
 mod readers;
 mod rows;
@@ -31,10 +33,15 @@ pub struct Sqlite(Arc<Inner>);
 struct Inner {
     place: Arc<Place>,
     readers: Readers,
-    writer: Writer,
+    /// None where it was opened to look at it.
+    writer: Option<Writer>,
 }
 
 impl Inner {
+    fn writer(&self) -> Result<&Writer, StoreFault> {
+        self.writer.as_ref().ok_or_else(|| self.place.says(look::ONLY_LOOKED_AT))
+    }
+
     /// Where it is, unless it was closed.
     fn open_place(&self) -> Result<Arc<Place>, StoreFault> {
         if self.readers.are_closed() { Err(self.place.closed()) } else { Ok(Arc::clone(&self.place)) }
@@ -66,8 +73,23 @@ impl Sqlite {
         // The first read of it opens the log, too.
         let place = Arc::new(place.hold()?);
         let readers = Readers::new(Arc::clone(&place));
-        let writer = Writer::start(Arc::clone(&place), first)?;
+        let writer = Some(Writer::start(Arc::clone(&place), first)?);
         Ok(Self(Arc::new(Inner { place, readers, writer })))
+    }
+
+    pub async fn look_at(path: &Path, key: StoreKeyId) -> Result<Looked, StoreFault> {
+        let path = path.to_owned();
+        off_the_runtime(move || {
+            let place = Arc::new(Place::find(&path)?.only_looked_at());
+            let first = connect::open(&place, Use::Read)?;
+            let found = connect::recognize(&first, &place, key)?;
+            if found < connect::KNOWN {
+                return Ok(Looked::Earlier { at: place.at.clone(), found, known: connect::KNOWN });
+            }
+            let readers = Readers::new(Arc::clone(&place));
+            Ok(Looked::Current(Store::Sqlite(Self(Arc::new(Inner { place, readers, writer: None })))))
+        })
+        .await
     }
 
     #[must_use]
@@ -91,12 +113,17 @@ impl Sqlite {
     }
 
     pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
-        self.0.writer.advance(step).await
+        self.0.writer()?.advance(step).await
     }
 
     pub async fn ready(&self) -> Result<(), StoreFault> {
         self.0.readers.read("meta", rows::is_readable)?;
-        self.0.writer.ready().await
+        self.0.writer()?.ready().await
+    }
+
+    #[expect(clippy::unused_async, reason = "where it is another process, it has to be asked")]
+    pub async fn seems_fit(&self) -> Result<(), StoreFault> {
+        self.0.readers.read("meta", rows::is_readable)
     }
 
     pub async fn add_client(
@@ -154,7 +181,7 @@ impl Sqlite {
         let inner = Arc::clone(&self.0);
         let closed = off_the_runtime(move || {
             inner.readers.close();
-            inner.writer.close();
+            inner.writer.as_ref().map(Writer::close);
             Ok(())
         });
         // Only a runtime that ends cuts it off, and then SQLite finds everything in its log.
@@ -179,18 +206,22 @@ impl Sqlite {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
+        self.0.writer()?;
         let place = self.0.open_place()?;
         off_the_runtime(move || {
             let mut connection = connect::open(&place, Use::Change)?;
             let in_one_transaction = || {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                if let Some(later) = connect::later(&transaction, &place)? {
+                    return Ok(Err(later));
+                }
                 let changed = change(&transaction)?;
                 transaction.commit()?;
-                Ok(changed)
+                Ok(Ok(changed))
             };
             let changed = in_one_transaction().map_err(|why| place.fault(&why, &"a row"))?;
             place.still_there()?;
-            Ok(changed)
+            changed
         })
         .await
     }

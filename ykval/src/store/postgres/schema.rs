@@ -12,7 +12,7 @@ use yubiotp::seal::StoreKeyId;
 /// What makes each schema of the one before it; the first is number 1.
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.postgres.sql")];
 
-const KNOWN: i64 = MIGRATIONS.len() as i64;
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 /// Makes what is missing.
 pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
@@ -40,12 +40,24 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
 
 /// Sees that everything is there.
 pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+    if look(db, at, key).await? < KNOWN { create(db, at, key).await } else { Ok(()) }
+}
+
+/// The number of the schema that is there, of a store of ours and of this key's. Changes nothing.
+pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<i64, Trouble> {
     let here = db.query_one("SELECT to_regclass('ykvald.meta') IS NOT NULL", &[]).await?;
     if !here.try_get::<_, bool>(0)? {
         return Err(StoreFault::Missing(at.to_owned()).into());
     }
-    let found = found(&db.query_one(META, &[]).await?, at, key)?;
-    if found < KNOWN { create(db, at, key).await } else { Ok(()) }
+    found(&db.query_one(META, &[]).await?, at, key)
+}
+
+/// Refuses a store that a later program has carried forward, perhaps while this one had it open.
+pub(super) fn not_later(found: i64, at: &str) -> Result<(), Trouble> {
+    if found > KNOWN {
+        return Err(StoreFault::Later { at: at.to_owned(), found, known: KNOWN }.into());
+    }
+    Ok(())
 }
 
 const META: &str = "SELECT schema_number, store_key FROM ykvald.meta";
@@ -53,9 +65,7 @@ const META: &str = "SELECT schema_number, store_key FROM ykvald.meta";
 /// The number of the schema, once the store is found to be one of ours, and this key's.
 fn found(row: &tokio_postgres::Row, at: &str, given: StoreKeyId) -> Result<i64, Trouble> {
     let (found, wanted): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-    if found > KNOWN {
-        return Err(StoreFault::Later { at: at.to_owned(), found, known: KNOWN }.into());
-    }
+    not_later(found, at)?;
     let wanted = wanted.try_into().map(StoreKeyId).map_err(|_| Trouble::Damaged("ykvald.meta".to_owned()))?;
     if wanted != given {
         return Err(StoreFault::OtherStoreKey { at: at.to_owned(), wanted, given }.into());

@@ -1,6 +1,6 @@
 //! Connections, and the schema behind them.
 
-use super::place::{NO_STORE, Place, folder, said, with};
+use super::place::{Access, NO_STORE, Place, folder, said, with};
 use super::*;
 use rusqlite::OpenFlags;
 use rustix::fs::{Mode, OFlags};
@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Schema 1 and what came after it, each step in one transaction. The position in this list, from 1, is the number that a
 /// store has in its `user_version`; PostgreSQL's have the same numbers.
 const SCHEMAS: &[&str] = &[include_str!("../migrations/0001.sqlite.sql")];
+
+/// The number of the last of them.
+pub(super) const KNOWN: i64 = SCHEMAS.len() as i64;
 
 /// `ykvd`, in the header of the file.
 const APPLICATION: i64 = 0x796b_7664;
@@ -29,7 +32,10 @@ pub(super) enum Use {
 pub(super) fn open(place: &Place, purpose: Use) -> Result<Connection, StoreFault> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&place.path, flags)?;
+        let connection = match place.access {
+            Access::Full => Connection::open_with_flags(&place.path, flags)?,
+            Access::Look => return look::open(&place.path),
+        };
         connection.busy_timeout(match purpose {
             // While an administrator enrols a million keys.
             Use::Write => Duration::from_secs(10),
@@ -54,12 +60,27 @@ pub(super) fn open(place: &Place, purpose: Use) -> Result<Connection, StoreFault
 /// Refuses what this program or this store key must not touch, and carries an earlier schema forward.
 pub(super) fn check(connection: &mut Connection, place: &Place, key: StoreKeyId) -> Result<(), StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
+    recognize(connection, place, key)?;
+    carry_forward(connection, place, SCHEMAS)?;
+    // Without the log there is no durable commit of one sync, and no reading beside it.
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(fault)?;
+    if mode != "wal" {
+        return Err(place.says("no write-ahead log is possible on this file system"));
+    }
+    Ok(())
+}
+
+/// Refuses what this program or this store key must not touch; else the number of the store's schema. Changes nothing.
+pub(super) fn recognize(connection: &Connection, place: &Place, key: StoreKeyId) -> Result<i64, StoreFault> {
+    let fault = |why| place.fault(&why, &"the file");
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     if number("application_id").map_err(fault)? != APPLICATION {
         return Err(place.says(NO_STORE));
     }
-    carry_forward(connection, place, SCHEMAS)?;
-
+    if let Some(later) = later(connection, place).map_err(fault)? {
+        return Err(later);
+    }
     let read = "SELECT value FROM meta WHERE name = 'store_key'";
     let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
     let wanted = stored.try_into().map(StoreKeyId);
@@ -70,13 +91,15 @@ pub(super) fn check(connection: &mut Connection, place: &Place, key: StoreKeyId)
     if wanted != key {
         return Err(StoreFault::OtherStoreKey { at: place.at.clone(), wanted, given: key });
     }
-    // Without the log there is no durable commit of one sync, and no reading beside it.
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(fault)?;
-    if mode != "wal" {
-        return Err(place.says("no write-ahead log is possible on this file system"));
-    }
-    Ok(())
+    number("user_version").map_err(fault)
+}
+
+/// Why this program must not write: a later one has carried the store forward, perhaps while this one had it open. In a
+/// transaction it is one look at a page that is in memory.
+pub(super) fn later(connection: &Connection, place: &Place) -> rusqlite::Result<Option<StoreFault>> {
+    let mut number = connection.prepare_cached("PRAGMA user_version")?;
+    let found: i64 = number.query_row([], |row| row.get(0))?;
+    Ok((found > KNOWN).then(|| StoreFault::Later { at: place.at.clone(), found, known: KNOWN }))
 }
 
 /// One transaction: schemas that this program knows, from the one that is there to the last.

@@ -13,8 +13,19 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
     /// The same, for people.
     pub(super) at: String,
+    /// What for.
+    pub(super) access: Access,
     /// What goes on being used: the file, its log, and the index of that log, by which processes see each other.
     held: Vec<(PathBuf, Identity)>,
+}
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everything.
+    Full,
+    /// To read it and change nothing.
+    Look,
 }
 
 /// Something else is there.
@@ -53,7 +64,12 @@ impl Place {
         }
         only_the_owner_writes(&path, &stat)?;
         let held = vec![(path.clone(), identity(&stat))];
-        Ok(Self { at: path.display().to_string(), path, held })
+        Ok(Self { at: path.display().to_string(), path, access: Access::Full, held })
+    }
+
+    /// The same, for somebody who changes nothing.
+    pub(super) fn only_looked_at(self) -> Self {
+        Self { access: Access::Look, ..self }
     }
 
     /// To be called with a connection that has read: what it opened is what has to stay.
@@ -93,7 +109,13 @@ impl Place {
             why if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                 StoreFault::Database { at, why: "another process has been writing for too long".to_owned() }
             }
-            why => StoreFault::Database { at, why: why.to_string() },
+            why => {
+                let mut why = why.to_string();
+                // Of a file that cannot be opened, SQLite's binding has the path in its words.
+                let without_path = why.strip_suffix(&at).and_then(|why| why.strip_suffix(": ")).map(str::len);
+                why.truncate(without_path.unwrap_or(why.len()));
+                StoreFault::Database { at, why }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The contract on real files, and what only files can do.
 
 mod cut_off;
+mod looked;
 
 use super::super::contract::{Fresh, KEY, contract, create, enrol, id, key, open, step, wait};
 use super::*;

@@ -127,9 +127,8 @@ impl Desk {
                     }
                 }
                 Err(fault) => {
-                    let why = fault.to_string();
                     for job in batch.drain(..) {
-                        job.fail(StoreFault::Database { at: self.place.at.clone(), why: why.clone() });
+                        job.fail(fault.clone());
                     }
                 }
             }
@@ -158,11 +157,19 @@ impl Desk {
         }
         let found = found.map_err(|why| self.place.fault(&why, &"a token"))?;
         self.place.still_there()?;
-        Ok(found)
+        found
     }
 
-    fn transact(&self, connection: &mut Connection, batch: &[Job]) -> rusqlite::Result<Vec<Option<Found>>> {
+    /// What each came to; or why this program must not write there any more.
+    fn transact(
+        &self,
+        connection: &mut Connection,
+        batch: &[Job],
+    ) -> rusqlite::Result<Result<Vec<Option<Found>>, StoreFault>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(later) = connect::later(&transaction, &self.place)? {
+            return Ok(Err(later));
+        }
         let mut steps = Steps::new(&transaction)?;
         let found = batch.iter().map(|job| match job {
             // Perhaps this waited for long: what nobody will be told need not be used up.
@@ -173,7 +180,7 @@ impl Desk {
         let found = found.collect::<rusqlite::Result<_>>()?;
         drop(steps);
         transaction.commit()?;
-        Ok(found)
+        Ok(Ok(found))
     }
 
     /// That something can be stored is known once something was.
