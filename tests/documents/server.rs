@@ -4,6 +4,8 @@ use crate::page::Page;
 use crate::source::literals;
 use crate::{same, text_of};
 use std::collections::BTreeSet;
+use std::fs;
+use tests::tls::{Authority, Kind};
 use tests::ykvald::{Site, get};
 
 /// Heads of a part of the page, one by one where several stand in one line.
@@ -89,6 +91,12 @@ fn paths_and_http_statuses() {
 fn metrics() {
     let Some(manual) = heads("METRICS") else { return };
     let site = Site::sqlite();
+    // Certificates are counted where there is one.
+    let authority = Authority::new("ours");
+    authority.identity(Kind::Right).write(site.path(), "server");
+    fs::write(site.path().join("clients.pem"), authority.pem()).unwrap();
+    let decrypt = "certificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"clients.pem\"";
+    site.settings(&format!("[decrypt]\nlisten = \"127.0.0.1:0\"\n{decrypt}"));
     let server = site.start();
     let reply = get(server.address(), "/metrics").unwrap();
     let counted = reply.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| {

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
 use tests::tls::{Authority, Identity, Kind};
@@ -216,6 +216,104 @@ fn clients_with_certificates() {
     let reply =
         open(site.address(), &with(Some(&forged))).and_then(|mut tls| say(&mut tls, &question.request()));
     assert!(!reply.as_ref().is_ok_and(|reply| reply.contains("status=OK")), "forged: {reply:?}");
+}
+
+/// The value of a metric, by TLS.
+fn metric(server: &Ykvald, config: &Arc<ClientConfig>, name: &str) -> Option<i64> {
+    let reply = say(&mut open(server.address(), config).unwrap(), "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let line = reply.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
+}
+
+/// Until when the certificate holds is a number for a monitor, and a line in the log where that is near or past.
+#[test]
+fn a_certificate_that_ends() {
+    let (site, authority) = (Site::sqlite(), Authority::new("ours"));
+    site.settings(SETTINGS);
+    authority.identity(Kind::Ending).write(site.path(), "server");
+    let config = authority.trusting(None);
+    let server = start(&site, &config);
+    let until =
+        |server: &Ykvald| metric(server, &config, "ykvald_certificate_expiry_seconds{listener=\"listen\"}");
+    let now: i64 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap();
+    let first = until(&server).unwrap();
+    assert!((now + 169_000..now + 173_000).contains(&first), "{first} at {now}");
+    let told = |server: &Ykvald| server.log().matches("event=certificate-expires").count();
+    assert_eq!(told(&server), 1, "{}", server.log());
+    assert!(
+        server.log().contains("level=warning event=certificate-expires certificate="),
+        "{}",
+        server.log()
+    );
+
+    authority.identity(Kind::Right).write(site.path(), "server");
+    server.signal(Signal::HUP);
+    let begun = Instant::now();
+    while until(&server) == Some(first) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{}", server.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(told(&server), 1, "{}", server.log());
+    drop(server);
+
+    authority.identity(Kind::Expired).write(site.path(), "server");
+    let server = site.spawn(site.serve(), site.address());
+    let begun = Instant::now();
+    while !server.log().contains("level=error event=certificate-expires certificate=") {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{}", server.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A client whose authority is gone does not go on over the connection that it has.
+#[test]
+fn an_authority_that_is_withdrawn() {
+    let (site, ours, theirs) = (Site::sqlite(), Authority::new("ours"), Authority::new("theirs"));
+    ours.identity(Kind::Right).write(site.path(), "server");
+    let trust = |pem: &str| fs::write(site.path().join("clients.pem"), pem).unwrap();
+    trust(&(ours.pem().to_owned() + theirs.pem()));
+    site.settings(&format!("require_signature = true\n{SETTINGS}client_ca = \"clients.pem\"\n"));
+    let client = site.add_client(&["--certificate-name", "radius.example.org"]);
+    let mut key = site.keys(2740..2741).remove(0);
+    let with = |identity: Option<&Identity>| ours.trusting(identity);
+    let server = start(&site, &with(None));
+    let [good, gone] = [ours.client("radius.example.org"), theirs.client("radius.example.org")];
+    let [mut good, mut gone, mut plain] =
+        [Some(&good), Some(&gone), None].map(|own| open(server.address(), &with(own)).unwrap());
+    let mut asks = |tls: &mut Tls| say(tls, &Question::new(&client, &key.press()).request());
+    for tls in [&mut good, &mut gone] {
+        assert!(asks(tls).unwrap().contains("status=OK\r\n"));
+    }
+    assert!(asks(&mut plain).unwrap().contains("status=BAD_SIGNATURE\r\n"));
+    let reload = || {
+        let before = server.log().matches("event=certificate-reloaded").count();
+        server.signal(Signal::HUP);
+        let begun = Instant::now();
+        while server.log().matches("event=certificate-reloaded").count() == before {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{}", server.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    // One more is no reason to end anything.
+    trust(&(ours.pem().to_owned() + theirs.pem() + Authority::new("more").pem()));
+    reload();
+    for tls in [&mut good, &mut gone] {
+        assert!(asks(tls).unwrap().contains("status=OK\r\n"));
+    }
+    trust(ours.pem());
+    reload();
+    let after = asks(&mut gone);
+    assert!(after.is_err(), "{after:?}");
+    assert!(asks(&mut plain).unwrap().contains("status=BAD_SIGNATURE\r\n"), "it showed none");
+    // The others come back, and are as good as before.
+    assert!(asks(&mut good).is_err(), "every connection with a certificate ends");
+    assert!(
+        asks(&mut open(server.address(), &with(Some(&ours.client("radius.example.org")))).unwrap())
+            .unwrap()
+            .contains("status=OK\r\n")
+    );
 }
 
 /// Our own module, by TLS, with a certificate in place of a key, and with both.

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Who signs.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub enum Kind {
     Expired,
     /// From 2100 on.
     NotYetValid,
+    /// For two more days.
+    Ending,
     /// Signed by itself.
     SelfSigned,
     /// For clients.
@@ -119,6 +122,10 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         match kind {
             Kind::Expired => params.not_after = date_time_ymd(2020, 1, 1),
+            Kind::Ending => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                params.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(2 * 24 * 3600);
+            }
             Kind::NotYetValid => params.not_before = date_time_ymd(2100, 1, 1),
             _ => {}
         }

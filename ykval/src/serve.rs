@@ -19,8 +19,10 @@ mod stop;
 mod systemd;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tls;
+pub mod tls;
+mod validity;
 
+use crate::clock;
 use crate::config::{Config, DecryptAt, Limits};
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
@@ -31,6 +33,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use ipnet::IpNet;
 use listen::{Listener, Seldom, Socket};
+pub use log::syslog_answers;
 use log::{Event, Log, Sink};
 use metrics::Metrics;
 use std::io;
@@ -40,6 +43,7 @@ use std::time::{Duration, Instant};
 use stop::{Orders, Phase};
 use tls::{Certificate, Clients, TlsFault};
 use tokio::sync::{Semaphore, watch};
+pub use validity::{Stage, Validity};
 use yubiotp::seal::StoreKey;
 
 /// What is told once everything is ready to be asked.
@@ -220,6 +224,7 @@ impl Server {
         let ksm = config.ksm.as_ref().map(Ksm::new).transpose()?;
         let metrics = Metrics::new();
         let log = Log::start(config.log, sink, &metrics).map_err(ServeFault::Log)?;
+        certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
         if room.is_lowered {
             log.tell(Event::FewDescriptors { limit: room.connections, open_files: room.open_files });
         }
@@ -318,8 +323,20 @@ async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
         let event = match read.await {
             Ok(Some(Ok(()))) => Event::Reloaded { certificate: certificate.path().to_owned() },
             Ok(Some(Err(fault))) => Event::NotReloaded { why: fault.to_string() },
-            Ok(None) | Err(_) => continue,
+            Ok(None) | Err(_) => {
+                look_at_validity(certificate, &shared.metrics, &shared.log);
+                continue;
+            }
         };
         shared.log.tell(event);
+        look_at_validity(certificate, &shared.metrics, &shared.log);
+    }
+}
+
+/// Notes until when a certificate is valid, and logs that it is not any more, not yet, or not for long.
+fn look_at_validity(certificate: &Certificate, metrics: &Metrics, log: &Log) {
+    metrics.certificate(certificate.listener(), certificate.until());
+    if let Some((validity, stage)) = certificate.concern(clock::now()) {
+        log.tell(Event::Validity { certificate: certificate.path().to_owned(), validity, stage });
     }
 }

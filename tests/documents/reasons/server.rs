@@ -85,7 +85,7 @@ const NO_REASON: [&str; 24] = [
 ];
 
 /// Files that say nothing in the log: commands, and what is sent to whoever asks.
-pub(super) const OTHERS: [&str; 18] = [
+pub(super) const OTHERS: [&str; 19] = [
     "ykval/src/clock.rs",
     "ykval/src/decrypt.rs",
     "ykval/src/lib.rs",
@@ -99,6 +99,7 @@ pub(super) const OTHERS: [&str; 18] = [
     "ykval/src/serve/peer.rs",
     "ykval/src/serve/route.rs",
     "ykval/src/serve/systemd.rs",
+    "ykval/src/serve/validity.rs",
     "ykval/src/store/contract.rs",
     "ykval/src/store/distinct.rs",
     "ykval/src/store/postgres/cluster.rs",

@@ -4,7 +4,9 @@ use super::log::Event;
 use super::pace::{Pace, Paced};
 use super::peer::Peer;
 use super::stop::{self, Phase};
+use super::validity::Validity;
 use super::{Shared, route, tls};
+use crate::clock;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -82,7 +84,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = Paced { io, pace: Arc::clone(&connection.pace) };
-    let Some(tls) = tls else { return speak(connection, io).await };
+    let Some(tls) = tls else { return speak(connection, io, std::future::pending()).await };
+    // Before the handshake: what is withdrawn during it counts.
+    let mut withdrawn = tls.withdrawn();
     let shared = &connection.shared;
     // The key's arithmetic is done here too: what a handshake costs is why connections are limited.
     let patience = match connection.stay {
@@ -105,11 +109,20 @@ where
     let mut connection = connection;
     connection.peer.certificate = tls::shown(&io);
     connection.pace.open();
+    // What a client showed proves who it is for as long as it is valid and an authority of now has signed it.
+    let until = connection.peer.certificate.as_ref().map(Validity::of);
+    let disproved = async move {
+        let Some(until) = until else { return std::future::pending().await };
+        let left = until.map(|validity| validity.until.saturating_sub(clock::now()));
+        let left = left.and_then(|left| u64::try_from(left).ok()).map_or(Duration::MAX, Duration::from_secs);
+        let _ = tokio::time::timeout(left, withdrawn.changed()).await;
+    };
     // Apart, so that the tasks of connections without TLS stay small.
-    Box::pin(speak(connection, io)).await;
+    Box::pin(speak(connection, io, disproved)).await;
 }
 
-async fn speak<T>(connection: Connection, io: T)
+/// Until either side ends it, or what the client proved about itself is `disproved`.
+async fn speak<T>(connection: Connection, io: T, disproved: impl Future<Output = ()>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -123,6 +136,8 @@ where
     let mut http = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
     let mut look = pin!(sleep(first_look));
+    let mut disproved = pin!(disproved);
+    let mut is_disproved = false;
     let mut stopping = false;
     let mut may_finish = *stay == Stay::Brief;
     loop {
@@ -137,6 +152,11 @@ where
                 stopping = true;
                 http.as_mut().graceful_shutdown();
                 stop.set(stop::until(shared.phase.clone(), Phase::Cut));
+            }
+            // What is being answered is finished, and nothing is taken any more.
+            () = &mut disproved, if !is_disproved => {
+                is_disproved = true;
+                http.as_mut().graceful_shutdown();
             }
             () = &mut look => {
                 let wait = match stay {

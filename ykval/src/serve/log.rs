@@ -8,6 +8,7 @@ mod line;
 use super::descriptors::LOWERED;
 use super::metrics::Metrics;
 use super::peer::From;
+use super::validity::{Stage, Validity};
 use crate::clock;
 use crate::config::{self, LogFormat, LogTo};
 use crate::verify::Decision;
@@ -71,6 +72,12 @@ pub(super) enum Event {
     },
     NotReloaded {
         why: String,
+    },
+    /// Not valid, or not for long.
+    Validity {
+        certificate: PathBuf,
+        validity: Validity,
+        stage: Stage,
     },
     ConnectionLimit {
         limit: usize,
@@ -138,6 +145,14 @@ impl Sink {
             LogTo::Syslog => Self::Syslog(syslog()?),
         })
     }
+}
+
+/// Whether syslog(3) takes lines now.
+///
+/// # Errors
+/// It does not.
+pub fn syslog_answers() -> io::Result<()> {
+    syslog().map(drop)
 }
 
 fn syslog() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
@@ -337,6 +352,21 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
         }
         Event::NotReloaded { why } => {
             with(Error, "certificate-refused", &[("reason", why), ("stays", "the one that was read before")])
+        }
+        Event::Validity { certificate, validity, stage } => {
+            let reason = match stage {
+                Stage::Expired => "the certificate has expired, and clients refuse it: renew it",
+                Stage::NotYet => "the certificate is not valid yet, and clients refuse it: look at the clock",
+                Stage::Ending | Stage::Valid => "the certificate expires soon: renew it",
+            };
+            let is_refused = matches!(stage, Stage::Expired | Stage::NotYet);
+            let level = if is_refused { Error } else { Warning };
+            let (level, mut line) = begin(level, "certificate-expires");
+            line.text("certificate", &certificate.to_string_lossy());
+            line.text("from", &clock::written(validity.from));
+            line.text("until", &clock::written(validity.until));
+            line.text("reason", reason);
+            (level, line)
         }
         Event::ConnectionLimit { limit, refused } => {
             let (level, mut line) = begin(Warning, "connection-limit");

@@ -63,6 +63,7 @@ pub(super) struct Metrics {
     pub(super) connections_cut: Counter,
     pub(super) handshakes_failed: Counter,
     pub(super) log_lines_lost: Counter,
+    certificates: Family<Labels<1>, Gauge>,
     connections_open: Gauge,
     in_flight: Gauge,
     ready: Gauge,
@@ -126,6 +127,9 @@ impl Metrics {
         let connections_open = gauge("connections_open", "Connections now");
         let in_flight = gauge("in_flight", "Verifications now");
         let ready = gauge("ready", "Whether the store can be read and written");
+        let certificates = Family::<Labels<1>, Gauge>::default();
+        let help = "When the certificate of a listener ends, in seconds since 1970";
+        registry.register_with_unit("certificate_expiry", help, Unit::Seconds, certificates.clone());
         let mut histogram = |name: &str, help: &str| {
             let histogram = seconds();
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -151,6 +155,7 @@ impl Metrics {
             connections_cut,
             handshakes_failed,
             log_lines_lost,
+            certificates,
             connections_open,
             in_flight,
             ready,
@@ -179,6 +184,15 @@ impl Metrics {
             _ => {}
         }
         self.window.add(took);
+    }
+
+    /// Until when the certificate of a listener is valid, in seconds since 1970; `None`: that is not known.
+    pub(super) fn certificate(&self, listener: &'static str, until: Option<i64>) {
+        let labels = [("listener", listener)];
+        match until {
+            Some(until) => _ = self.certificates.get_or_create(&labels).set(until),
+            None => _ = self.certificates.remove(&labels),
+        }
     }
 
     /// Counts an answer by its status.

@@ -1,6 +1,7 @@
 //! TLS of a listener, and its files read anew when they change.
 
 use super::pace::Paced;
+use super::validity::{Stage, Validity};
 use crate::config::Tls;
 use crate::file::{self, Audience, FileFault};
 use rustls::crypto::ring;
@@ -12,6 +13,7 @@ use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -45,19 +47,67 @@ pub enum TlsFault {
 
 /// Whether clients must show certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Clients {
-    /// Those who have one.
+pub enum Clients {
+    /// Those who have one: on the listener of questions.
     May,
-    /// All.
+    /// All: on that of the decryption.
     Must,
+}
+
+impl Clients {
+    /// The listener, as metrics name it.
+    pub(super) const fn listener(self) -> &'static str {
+        match self {
+            Self::May => "listen",
+            Self::Must => "decrypt",
+        }
+    }
 }
 
 /// The certificate of a listener, as it was read last.
 pub(super) struct Certificate {
     files: Tls,
     clients: Clients,
-    now: RwLock<Arc<ServerConfig>>,
+    now: RwLock<Arc<Read>>,
+    /// Told anew when an authority is gone that certified clients.
+    withdrawn: watch::Sender<()>,
     seen: Mutex<Vec<Stamp>>,
+    /// What was logged last of its validity, and when.
+    logged: Mutex<Option<(Validity, Stage, i64)>>,
+}
+
+/// The files of a listener, read and found to go together.
+pub struct Read {
+    config: Arc<ServerConfig>,
+    chain: Vec<CertificateDer<'static>>,
+    /// Who may certify clients.
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+impl Read {
+    /// Reads them, as a server does when it starts.
+    ///
+    /// # Errors
+    /// One of them cannot be used, or they do not go together.
+    pub fn all(files: &Tls, clients: Clients) -> Result<Self, TlsFault> {
+        config(files, clients)
+    }
+
+    /// The certificates that clients are shown, the server's own first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Those of who may certify clients.
+    #[must_use]
+    pub fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.authorities
+    }
+
+    fn validity(&self) -> Option<Validity> {
+        self.chain.first().and_then(Validity::of)
+    }
 }
 
 /// By what a file that was replaced or written is told from what it was.
@@ -67,11 +117,48 @@ impl Certificate {
     pub(super) fn read(files: &Tls, clients: Clients) -> Result<Self, TlsFault> {
         let seen = Mutex::new(stamps(files));
         let now = RwLock::new(Arc::new(config(files, clients)?));
-        Ok(Self { files: files.clone(), clients, now, seen })
+        let (withdrawn, _) = watch::channel(());
+        Ok(Self { files: files.clone(), clients, now, withdrawn, seen, logged: Mutex::default() })
+    }
+
+    fn now(&self) -> Arc<Read> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner)).into()
+        Arc::clone(&self.now().config).into()
+    }
+
+    /// Hears when an authority is withdrawn, from now on.
+    pub(super) fn withdrawn(&self) -> watch::Receiver<()> {
+        self.withdrawn.subscribe()
+    }
+
+    /// Until when the server's own is valid, in seconds since 1970.
+    pub(super) fn until(&self) -> Option<i64> {
+        self.now().validity().map(|validity| validity.until)
+    }
+
+    pub(super) fn listener(&self) -> &'static str {
+        self.clients.listener()
+    }
+
+    /// What is to be logged of its validity: what is not as it should be, once, and then once a day.
+    pub(super) fn concern(&self, now: i64) -> Option<(Validity, Stage)> {
+        const DAY: i64 = 24 * 3600;
+        let validity = self.now().validity()?;
+        let stage = validity.stage(now);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if stage == Stage::Valid {
+            *logged = None;
+            return None;
+        }
+        if logged.is_some_and(|(of, was, at)| (of, was) == (validity, stage) && now.saturating_sub(at) < DAY)
+        {
+            return None;
+        }
+        *logged = Some((validity, stage, now));
+        Some((validity, stage))
     }
 
     /// Whether the files are others than those that were read last, well or badly.
@@ -79,12 +166,19 @@ impl Certificate {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.files)
     }
 
-    /// Reads the files anew, for connections to come. If they cannot be used, the old ones stay.
+    /// Reads the files anew, for connections to come; those of clients end if one who may have certified them is gone. If
+    /// the files cannot be used, the old ones stay.
     pub(super) fn reload(&self) -> Result<(), TlsFault> {
         // Before they are read: a change in between is seen the next time.
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
         let new = Arc::new(config(&self.files, self.clients)?);
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+        let old = std::mem::replace(
+            &mut *self.now.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::clone(&new),
+        );
+        if old.authorities.iter().any(|old| !new.authorities.contains(old)) {
+            self.withdrawn.send_replace(());
+        }
         Ok(())
     }
 
@@ -107,7 +201,7 @@ fn stamps(files: &Tls) -> Vec<Stamp> {
     [&files.certificate, &files.key].into_iter().chain(&files.client_ca).map(stamp).collect()
 }
 
-fn config(files: &Tls, clients: Clients) -> Result<ServerConfig, TlsFault> {
+fn config(files: &Tls, clients: Clients) -> Result<Read, TlsFault> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(&files.certificate)?;
     let key = file::read(&files.key, Audience::Group, MOST_PEM)?;
@@ -120,25 +214,30 @@ fn config(files: &Tls, clients: Clients) -> Result<ServerConfig, TlsFault> {
     let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(together)?;
+    let mut authorities = Vec::new();
     let config = match &files.client_ca {
         None => config.with_no_client_auth(),
-        Some(ca) => config.with_client_cert_verifier(verifier(ca, clients, provider)?),
+        Some(ca) => {
+            authorities = certificates(ca)?;
+            config.with_client_cert_verifier(verifier(ca, &authorities, clients, provider)?)
+        }
     };
-    let mut config = config.with_single_cert(chain, key).map_err(together)?;
+    let mut config = config.with_single_cert(chain.clone(), key).map_err(together)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = ring::Ticketer::new().map_err(together)?;
-    Ok(config)
+    Ok(Read { config: Arc::new(config), chain, authorities })
 }
 
 fn verifier(
     ca: &Path,
+    authorities: &[CertificateDer<'static>],
     clients: Clients,
     provider: Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
     let fault = |why: String| TlsFault::Content { path: ca.to_owned(), why };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca)? {
-        roots.add(certificate).map_err(|why| fault(why.to_string()))?;
+    for certificate in authorities {
+        roots.add(certificate.clone()).map_err(|why| fault(why.to_string()))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier = match clients {
@@ -149,7 +248,10 @@ fn verifier(
 }
 
 /// The certificates of a file: at least one.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let fault = |why: String| TlsFault::Content { path: path.to_owned(), why };
     let text = file::read(path, Audience::Everyone, MOST_PEM)?;
     let read = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
