@@ -70,7 +70,7 @@ fn files_of_tls() {
         chmod(&desk.file("server.key"), mode);
     };
     put(&other, 0o600);
-    desk.ykvald(&["check"]).exits(2).says("server.key: does not go with ");
+    desk.ykvald(&["check"]).exits(2).says("server.pem and ").says("server.key: ");
     put(&own, 0o644);
     desk.ykvald(&["check"]).exits(2).says("server.key: others may read it");
     put("nothing\n", 0o600);

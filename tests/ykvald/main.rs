@@ -7,6 +7,7 @@
     reason = "a test that fails must stop"
 )]
 
+mod agrees;
 mod alive;
 mod check;
 mod checksum;

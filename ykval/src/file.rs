@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use zeroize::Zeroizing;
 
 /// Who may read a file.
@@ -68,6 +69,14 @@ pub enum FileFault {
     },
 }
 
+/// Beside root and the running user, whose files [`read`] takes; 0 is nobody else.
+static TRUSTED: AtomicU32 = AtomicU32::new(0);
+
+/// Lets this process read files of the user who runs the server, as the server does: for who judges in its place.
+pub fn trust(server: u32) {
+    TRUSTED.store(server, Ordering::Relaxed);
+}
+
 impl FileFault {
     fn system(path: &Path, doing: &'static str, why: impl Into<std::io::Error>) -> Self {
         Self::System { path: path.to_owned(), doing, why: why.into() }
@@ -93,7 +102,7 @@ pub fn read(path: &Path, audience: Audience, limit: u64) -> Result<Zeroizing<Vec
         return Err(FileFault::Kind(path.to_owned()));
     }
     let (me, mode) = (rustix::process::geteuid().as_raw(), stat.st_mode & 0o7777);
-    if stat.st_uid != 0 && stat.st_uid != me {
+    if ![0, me, TRUSTED.load(Ordering::Relaxed)].contains(&stat.st_uid) {
         return Err(FileFault::Owner { path: path.to_owned(), owner: stat.st_uid, me });
     }
     if mode & 0o022 != 0 {

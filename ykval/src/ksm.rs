@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,6 +88,17 @@ impl Ksm {
     #[must_use]
     pub fn names(&self) -> String {
         self.0.list.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Those of them on other hosts that are asked without TLS.
+    #[must_use]
+    pub fn in_the_clear(&self) -> Vec<&str> {
+        let is_here = |host: &str| {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        };
+        let open = |url: &Url| url.scheme() == "http" && !url.host_str().is_some_and(is_here);
+        self.0.list.iter().filter(|(url, _)| open(url)).map(|(_, name)| name.as_str()).collect()
     }
 
     /// Asks about an OTP in modhex: each module in its turn, until one decides; the next one too where one takes a third

@@ -48,8 +48,12 @@ pub(crate) fn no_settings() -> Failure {
 /// The store key: the one that systemd hands over (`LoadCredential=store.key:…`), or else the settings' one.
 pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
     let handed = variable("CREDENTIALS_DIRECTORY").map(|folder| folder.join("store.key"));
-    let path = handed.filter(|path| path.exists()).unwrap_or_else(|| config.store_key.clone());
-    let text = file::read(&path, Audience::Group, MOST_KEY)?;
+    read_key(&handed.filter(|path| path.exists()).unwrap_or_else(|| config.store_key.clone()))
+}
+
+/// A store key in this file.
+pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
+    let text = file::read(path, Audience::Group, MOST_KEY)?;
     read_store_key(&text).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
 }
 
@@ -65,10 +69,20 @@ fn variable(name: &str) -> Option<PathBuf> {
 /// Numbers of the server's user and group. Of this host's own files: whoever else knows users may not be there yet.
 pub(crate) fn service() -> (Option<u32>, Option<u32>) {
     let numbered = |path: &str| {
-        let text = file::read(Path::new(path), Audience::Everyone, MOST_ACCOUNTS).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|line| line.split(':').next() == Some(SERVICE))?;
-        line.split(':').nth(2)?.parse().ok()
+        let accounts = accounts(path);
+        accounts
+            .iter()
+            .find(|fields| fields.first().is_some_and(|name| name == SERVICE))?
+            .get(2)?
+            .parse()
+            .ok()
     };
     (numbered("/etc/passwd"), numbered("/etc/group"))
+}
+
+/// The fields of each line of a file of users or groups.
+pub(crate) fn accounts(path: &str) -> Vec<Vec<String>> {
+    let Ok(text) = file::read(Path::new(path), Audience::Everyone, MOST_ACCOUNTS) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
 }

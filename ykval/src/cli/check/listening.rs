@@ -1,0 +1,86 @@
+//! Whether the addresses can be had: an address of this host, with nobody else there.
+
+use super::Site;
+use super::report::Report;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, bind, ipproto, socket, sockopt};
+use std::net::SocketAddr;
+use std::path::Path;
+use ykval::config::DecryptAt;
+
+/// Who may listen there: the server, or systemd for it.
+const OURS: [&str; 2] = ["ykvald", "systemd"];
+
+pub(super) fn look(report: &mut Report, site: &Site<'_>) {
+    let decrypt = site.config.decrypt.as_ref().and_then(|decrypt| match &decrypt.listen {
+        DecryptAt::Tls(at, _) => Some(*at),
+        DecryptAt::Unix(_) => None,
+    });
+    for at in site.config.listen.iter().copied().chain(decrypt) {
+        match claim(at) {
+            Ok(()) => {}
+            Err(Errno::ADDRINUSE) => match holder(at) {
+                Some(name) if OURS.contains(&name.as_str()) => {
+                    report.ok("listen", format!("{at}: {name} listens there"));
+                }
+                Some(name) => report.error(
+                    "listen",
+                    format!("{at}: {name} listens there already: stop it, or change listen"),
+                ),
+                None => report.ok("listen", format!("{at}: in use, by this server if it runs")),
+            },
+            Err(Errno::ADDRNOTAVAIL) => {
+                report
+                    .error("listen", format!("{at}: is no address of this host (ip address): change listen"));
+            }
+            // Its unit may use low ports.
+            Err(Errno::ACCESS) if site.server.is_some() => {}
+            Err(why) => report.error("listen", format!("{at}: cannot listen there: {why}")),
+        }
+    }
+}
+
+/// Takes the address for a moment, in a way that keeps nobody from listening there.
+fn claim(at: SocketAddr) -> Result<(), Errno> {
+    let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    bind(&socket, &at)
+}
+
+/// The name of a process that listens on this port, ours before others, if it is seen: only root sees those of others.
+fn holder(at: SocketAddr) -> Option<String> {
+    let inodes: Vec<String> =
+        ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|path| listeners(path, at.port())).collect();
+    let processes = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let names = processes.filter_map(|process| {
+        let path = process.path();
+        let files = std::fs::read_dir(path.join("fd")).ok()?.filter_map(Result::ok);
+        let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        links
+            .any(|link| inodes.iter().any(|inode| link == Path::new(&format!("socket:[{inode}]"))))
+            .then(|| read(&path.join("comm")).trim().to_owned())
+    });
+    let names: Vec<_> = names.collect();
+    names.iter().find(|name| OURS.contains(&name.as_str())).or(names.first()).cloned()
+}
+
+/// The inodes of sockets that listen on a port.
+fn listeners(path: &str, port: u16) -> Vec<String> {
+    const LISTENS: &str = "0A";
+    let text = read(Path::new(path));
+    let lines = text.lines().skip(1).filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let own = fields.get(1)?.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok())?;
+        (own == port && *fields.get(3)? == LISTENS).then(|| fields.get(9).map(ToString::to_string))?
+    });
+    lines.collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}

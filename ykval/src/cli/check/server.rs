@@ -1,0 +1,82 @@
+//! Who runs the server, where root looks in their place: by the unit of systemd that serves these settings, or else by
+//! whose the store is.
+
+mod unit;
+
+use crate::cli::place;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use unit::Unit;
+use ykval::config::{Config, StoreAt};
+
+/// The user of the server, other than root, as the kernel will see it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    /// For people.
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) groups: Vec<u32>,
+    /// The name or number of the first of its groups.
+    pub(super) group: String,
+    /// The store key that systemd hands over.
+    pub(super) credential: Option<PathBuf>,
+}
+
+impl Server {
+    /// `None`: the user who runs this, or root.
+    pub(super) fn of(config: &Config) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        match Unit::installed().filter(|unit| unit.serves(&config.path)) {
+            Some(unit) => Self::named(unit.user.as_deref()?, &unit),
+            None => {
+                let StoreAt::Sqlite(path) = &config.store else { return None };
+                let owner = |path: &Path| std::fs::metadata(path).map_or(0, |is| is.uid());
+                let owner = [path.parent()?, path].map(owner).into_iter().find(|owner| *owner != 0)?;
+                Some(Self::numbered(owner, &Unit::default()))
+            }
+        }
+    }
+
+    fn named(user: &str, unit: &Unit) -> Option<Self> {
+        let accounts = place::accounts("/etc/passwd");
+        let account = accounts.iter().find(|fields| fields.first().is_some_and(|name| name == user));
+        let uid = user.parse().ok().or_else(|| account?.get(2)?.parse().ok())?;
+        (uid != 0).then(|| Self::numbered(uid, unit))
+    }
+
+    fn numbered(uid: u32, unit: &Unit) -> Self {
+        let users = place::accounts("/etc/passwd");
+        let user =
+            users.iter().find(|fields| fields.get(2).and_then(|number| number.parse().ok()) == Some(uid));
+        let name = user.and_then(|user| user.first());
+        let (mut groups, mut first) = (Vec::new(), unit.group.clone());
+        let own = user.and_then(|user| user.get(3)?.parse::<u32>().ok());
+        let wanted: Vec<_> = unit.group.iter().chain(&unit.groups).collect();
+        for fields in place::accounts("/etc/group") {
+            let [group, _, number, members] = fields.as_slice() else { continue };
+            let Ok(number) = number.parse() else { continue };
+            let is_member = members.split(',').any(|member| Some(member) == name.map(String::as_str));
+            if own == Some(number) {
+                first.get_or_insert_with(|| group.clone());
+            }
+            if is_member || wanted.contains(&group) {
+                groups.push(number);
+            }
+        }
+        groups.extend(wanted.iter().filter_map(|wanted| wanted.parse::<u32>().ok()));
+        if unit.group.is_none() {
+            groups.extend(own);
+        }
+        let name = name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"));
+        let group = first.unwrap_or_else(|| own.unwrap_or(uid).to_string());
+        Self { name, uid, groups, group, credential: unit.store_key.clone() }
+    }
+}
+
+/// Whether systemd makes the folder of this when it starts the server.
+pub(super) fn is_given(path: &Path) -> bool {
+    let unit = Unit::installed().unwrap_or_default();
+    unit.runtime_folders.iter().any(|name| path.parent() == Some(&Path::new("/run").join(name)))
+}
