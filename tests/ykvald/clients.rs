@@ -1,6 +1,7 @@
 //! `ykvald client`
 
 use crate::desk::{Desk, run};
+use tests::ykvald::Site;
 
 #[test]
 fn a_clients_life() {
@@ -51,6 +52,27 @@ fn a_clients_life() {
     for verb in ["disable", "enable", "rotate"] {
         desk.ykvald(&["client", verb, "7"]).refuses("there is no client 7");
     }
+}
+
+/// Clients are told to ask where the server runs, whatever the settings say.
+#[test]
+fn the_url_is_that_of_the_running_server() {
+    let site = Site::sqlite();
+    let url = |verb: &[&str]| {
+        let said: serde_json::Value =
+            serde_json::from_str(&site.must(&[verb, &["--json"]].concat())).unwrap();
+        said["url"].as_str().unwrap().to_owned()
+    };
+    let add = ["client", "add", "--name", "x"];
+    assert_eq!(url(&add), "http://127.0.0.1:8000/wsapi/2.0/verify");
+    let server = site.start();
+    assert_eq!(url(&add), server.url());
+    assert_eq!(url(&["client", "rotate", "1"]), server.url());
+    // Another one, with other settings.
+    let other = Site::sqlite();
+    assert!(other.must(&add).contains("http://127.0.0.1:8000/wsapi/2.0/verify"));
+    server.kill();
+    assert_eq!(url(&add), "http://127.0.0.1:8000/wsapi/2.0/verify");
 }
 
 #[test]

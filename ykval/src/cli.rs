@@ -10,6 +10,7 @@ mod init;
 mod key;
 mod out;
 mod place;
+mod running;
 mod serve;
 
 use clap::{Parser, Subcommand, ValueHint};

@@ -1,6 +1,6 @@
 //! What a client is told: its id, its key, and the lines of its settings.
 
-use crate::cli::{Context, out};
+use crate::cli::{Context, out, running};
 use serde_json::json;
 use std::net::IpAddr;
 use ykval::config::Config;
@@ -31,10 +31,10 @@ fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<Stri
     ))
 }
 
-/// Where clients ask, as far as the server knows.
+/// Where clients ask: at the server that runs, or else where the settings say.
 pub(crate) fn url(config: &Config) -> String {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let host = config.listen.first().map_or_else(
+    let host = running::listens_at(&config.path).or(config.listen.first().copied()).map_or_else(
         || "HOST".to_owned(),
         |at| match at.ip() {
             // A name that the certificate holds is for the administrator to know.
