@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 use tempfile::TempDir;
+use tests::built;
 use tests::network::Namespace;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
@@ -110,6 +111,12 @@ fn yubiserver() {
     let settings = format!("api_key = {:?}", server.api_key);
     place.online_without_key("online", std::slice::from_ref(&base), &settings);
     let otp = key.press();
+    // As the login that follows, and without one.
+    let mut doctor = Command::new(built::program("ykmap"));
+    doctor.arg("--config").arg(place.config()).args(["doctor", "--json"]);
+    let doctor = server.network.inside(&doctor).output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(said.contains("yubiserver 0.6") && said.contains("no login can succeed"), "{said}");
     server.login(&place, &otp, "OK").assert("PAM_AUTHINFO_UNAVAIL", &[&base, "(OK)", "signature"], "OK");
     server.login(&place, &otp, "the same").assert("PAM_AUTH_ERR", &[&base, "REPLAYED_OTP"], "again");
     let stranger = SoftYubiKey::numbered(271);

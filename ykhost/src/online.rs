@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::{Event, FailureKind, Question};
 use yubiotp::verdict::{Answer, Servers};
-use yubiotp::ykval::{Asked, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
+use yubiotp::ykval::{Asked, Flaw, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
 use yubiotp::{Position, PublicId};
 
 /// The validation servers that the settings name.
@@ -100,6 +100,8 @@ pub enum Probed {
         said: Result<Said, NoAnswer>,
         /// What its clock said, in seconds since 1970.
         time: Option<u64>,
+        /// Why no OK of it would decide, where its reply shows that.
+        flaw: Option<Flaw>,
     },
     /// It could not be reached, or sent no whole reply.
     Failed {
@@ -131,7 +133,8 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
             // Whoever asks looks at the program by itself.
             Heard::Event(Event::Asked { server: 0 } | Event::Note { .. }) => {}
             Heard::Event(Event::Reply { server: 0, ms, body }) => {
-                return Ok(Probed::Reply { ms, said: asked.judge(&body), time: time_of(&body) });
+                let flaw = Flaw::of(&body, online.key.is_some());
+                return Ok(Probed::Reply { ms, said: asked.judge(&body), time: time_of(&body), flaw });
             }
             Heard::Event(Event::Failed { server: 0, kind, ms, why }) => {
                 return Ok(Probed::Failed { kind, ms, why });

@@ -5,6 +5,7 @@
 //! [`Round`] is one question to several servers. A server reads a [`Question`] and writes an [`Answer`].
 
 mod answer;
+mod flaw;
 mod question;
 mod reply;
 mod request;
@@ -12,6 +13,7 @@ mod round;
 mod server;
 
 pub use answer::Answer;
+pub use flaw::Flaw;
 pub use question::{MOST_PARAMETERS, Malformed, Question, Version};
 pub use reply::{Asked, NoAnswer, Said, Status, time_of, timestamp_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};

@@ -24,7 +24,7 @@ fn servers_that_are_well() {
             "ok",
             "servers",
             Path::new(&server.base()),
-            &["answers in", "signed with the client's key"],
+            &["answers an OTP that nobody made in", "signed with the client's key"],
         );
         assert_eq!(server.requests().len(), 1, "each is asked once, alone");
     }
@@ -92,7 +92,7 @@ fn a_site_that_accepts_replays() {
 fn a_dead_one_among_good_ones() {
     let (well, gone, silent) = (Server::start(&[]), dead(), BlackHole::new());
     let visit = host(&[well.url(), gone.clone(), silent.base()], "deadline = 1").doctor(&[]);
-    visit.finds("ok", "servers", Path::new(&well.base()), &["answers in"]);
+    visit.finds("ok", "servers", Path::new(&well.base()), &["answers an OTP that nobody made in"]);
     visit.finds("error", "servers", Path::new(&gone), &["refused", "look at the server"]);
     visit.finds("error", "servers", Path::new(&silent.base()), &["ms)", "look at the server"]);
     assert_eq!(visit.of("error").len(), 2);
@@ -104,8 +104,8 @@ fn urls_that_differ_in_the_path() {
     let server = Server::start(&[]);
     let visit = host(&[server.base() + "/typo", server.url()], "").doctor(&[]);
     let typo = server.base() + "/typo";
-    visit.finds("ok", "servers", Path::new(&typo), &["answers in"]);
-    visit.finds("ok", "servers", Path::new(&server.url()), &["answers in"]);
+    visit.finds("ok", "servers", Path::new(&typo), &["answers an OTP that nobody made in"]);
+    visit.finds("ok", "servers", Path::new(&server.url()), &["answers an OTP that nobody made in"]);
     let visit = host(&[dead()], "").doctor(&["alice"]);
     let found = visit.finds("error", "servers", Path::new("http"), &["refused"]);
     assert!(!found["change"].as_str().unwrap().contains("ca,"), "{found}");
@@ -161,6 +161,46 @@ fn what_is_no_validation_server() {
     server.will(|x| x.signed(&vec![("status".to_owned(), "BACKEND_ERROR".to_owned())]));
     let visit = host(&[server.url()], "").doctor(&[]);
     visit.finds("error", "servers", Path::new(&server.base()), &["BACKEND_ERROR"]);
+}
+
+/// What they say to an OTP that nobody made is right, and signed; what they would say to a good one does not count.
+#[test]
+fn whose_ok_decides_nothing() {
+    let server = Server::start(&[]);
+    let found = |keyed: bool| {
+        let host = Host::new();
+        if keyed {
+            host.place.online("online", &[server.url()], "");
+        } else {
+            host.place.online_without_key("online", &[server.url()], "");
+        }
+        host.doctor(&[])
+    };
+    let reply = |own: &'static [(&str, &str)]| {
+        server.will(move |x| {
+            let get = |name: &str| (name.to_owned(), x.request.get(name).unwrap_or_default().to_owned());
+            let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            x.signed(&[get("otp"), get("nonce")].into_iter().chain(own).collect())
+        });
+    };
+    let place = server.base();
+    reply(&[("t", "2026-11-29T13:02:41.491Z"), ("sl", "100"), ("status", "BAD_OTP")]);
+    found(true).finds(
+        "error",
+        "servers",
+        Path::new(&place),
+        &["yubiserver 0.6", "no login can succeed", "ykvald(8)"],
+    );
+    found(false).finds("ok", "servers", Path::new(&place), &["not signed", "verify USER"]);
+    reply(&[("timestamp", "2026-11-29T13:02:41.491000+00:00"), ("status", "BAD_OTP")]);
+    for keyed in [true, false] {
+        found(keyed).finds(
+            "error",
+            "servers",
+            Path::new(&place),
+            &["privacyIDEA 3.14", "no login can succeed"],
+        );
+    }
 }
 
 #[test]

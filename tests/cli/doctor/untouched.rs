@@ -60,7 +60,12 @@ fn nothing_has_changed() {
 fn no_otp_is_used_up() {
     let (mut host, server) = host();
     let next = host.key.press();
-    host.doctor(&["alice"]).finds("ok", "servers", Path::new("http://127.0.0.1"), &["answers in"]);
+    host.doctor(&["alice"]).finds(
+        "ok",
+        "servers",
+        Path::new("http://127.0.0.1"),
+        &["answers an OTP that nobody made in"],
+    );
     let asked = server.requests()[0].get("otp").unwrap().to_owned();
     assert!(asked.len() == 44 && !asked.starts_with(&host.key.public_id()), "{asked}");
     let said = host.place.ykmap(&["verify", "alice", &next]);
@@ -81,7 +86,7 @@ fn no_call_that_changes_anything() {
                  sync,syncfs,flock,pwrite64,pwritev,pwritev2,utimensat,mknod,mknodat,setxattr,fsetxattr";
     strace.args(["-f", "-o"]).arg(&log).arg("-e").arg(format!("trace={calls}"));
     strace.arg(host.command().get_program()).args(host.command().get_args()).arg("alice");
-    run(&mut strace).exits(well()).says("answers in");
+    run(&mut strace).exits(well()).says("answers an OTP that nobody made in");
     let seen = fs::read_to_string(log).unwrap();
     assert!(seen.contains("authorized_yubikeys") && seen.contains("openat"), "{seen}");
     let opens = |line: &&str| {

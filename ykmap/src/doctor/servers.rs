@@ -36,8 +36,8 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
 /// Asks one server; `false` if nobody can be asked.
 fn ask(report: &mut Report, online: &Online, server: &Server) -> bool {
     let place = url(online, server);
-    let (ms, said, time) = match online::probe(online, server) {
-        Ok(Probed::Reply { ms, said, time }) => (ms, said, time),
+    let (ms, said, time, flaw) = match online::probe(online, server) {
+        Ok(Probed::Reply { ms, said, time, flaw }) => (ms, said, time, flaw),
         Ok(Probed::Failed { kind, ms, why }) => {
             report.add(Room::Servers, Level::Error, place, format!("{why} ({ms} ms)"), advice(kind));
             return true;
@@ -48,20 +48,30 @@ fn ask(report: &mut Report, online: &Online, server: &Server) -> bool {
         }
     };
     let trusted = matches!(said, Ok(_) | Err(NoAnswer::Undecided(_)));
-    match said {
-        Ok(Said::BadOtp) => {
+    match (said, flaw) {
+        // What it says to this OTP is as it should be. What it would say to a good one is not.
+        (Ok(Said::BadOtp), Some(flaw)) => {
+            let what = format!("{flaw}: with it no login can succeed ({ms} ms)");
+            let change = "use a server whose OK has the counters and signs them, such as ykvald(8)";
+            report.add(Room::Servers, Level::Error, &place, what, change);
+        }
+        (Ok(Said::BadOtp), None) => {
             let proof = if online.key.is_some() {
                 "signed with the client's key"
             } else {
                 "not signed, for there is no api_key"
             };
-            report.add(Room::Servers, Level::Ok, &place, format!("answers in {ms} ms, {proof}"), "");
+            let what = format!(
+                "answers an OTP that nobody made in {ms} ms, {proof}. Whether its OK has the counters, as a login \
+                 needs, shows only a good OTP: ykmap verify USER"
+            );
+            report.add(Room::Servers, Level::Ok, &place, what, "");
         }
-        Ok(said @ (Said::Ok(_) | Said::ReplayedOtp)) => {
+        (Ok(said @ (Said::Ok(_) | Said::ReplayedOtp)), _) => {
             let what = format!("says {} to an OTP that nobody made ({ms} ms)", said.status().name());
             report.add(Room::Servers, Level::Error, &place, what, "do not ask it: it does not look at OTPs");
         }
-        Err(why) => {
+        (Err(why), _) => {
             let text = why.to_string();
             let (what, change) = match text.split_once(": ") {
                 Some((what, change))

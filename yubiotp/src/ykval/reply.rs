@@ -238,13 +238,13 @@ pub fn time_of(body: &[u8]) -> Option<u64> {
 }
 
 /// The fields of a reply, sorted by name, none twice.
-struct Reply<'a> {
+pub(super) struct Reply<'a> {
     signed: Vec<(&'a str, &'a str)>,
     h: Option<&'a str>,
 }
 
 impl<'a> Reply<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, NoAnswer> {
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, NoAnswer> {
         let text = str::from_utf8(body).map_err(|_| NoAnswer::Unreadable("it is not text"))?;
         if text.chars().any(|c| c.is_control() && !matches!(c, '\r' | '\n')) {
             return Err(NoAnswer::Unreadable("it holds control characters"));
@@ -268,7 +268,7 @@ impl<'a> Reply<'a> {
         Ok(Self { signed: fields, h })
     }
 
-    fn field(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn field(&self, name: &str) -> Option<&'a str> {
         self.signed.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
     }
 
