@@ -134,6 +134,19 @@ fn aims(cells: &[Cell], setups: &[Setup], large: usize) -> Vec<Aim> {
             );
         }
     }
+    let postgres = |cell: &&Cell| cell.store == "PostgreSQL" && cell.connections == AT;
+    for cell in cells.iter().filter(postgres) {
+        let mut aim = |what: &str, limit, measured, unit| {
+            let what = format!("PostgreSQL, {AT} connections, {} tokens: {what}", thousands(cell.tokens));
+            let bound = format!(
+                "{:.0} µs of processor time each, PostgreSQL's {:.0} more, and who asks {:.0}",
+                cell.ours.processor, cell.ours.database, cell.ours.asking
+            );
+            aims.push(Aim { what, limit, measured, unit, bound });
+        };
+        aim("durable OK a second", Limit::AtLeast(15_000.0), cell.ours.rate, "");
+        aim("p99", Limit::AtMost(20.0), cell.ours.p99, " ms");
+    }
     let most = cells.iter().max_by(|one, other| one.ours.most.total_cmp(&other.ours.most));
     if let Some(cell) = most {
         aims.push(Aim {
