@@ -166,6 +166,42 @@ fn postgres_stops_and_starts() {
     assert_eq!(connection.ask(&Question::new(client, &hung)).unwrap().says(), "REPLAYED_OTP");
 }
 
+/// Settings with which the database would forget, switched on and off again while many ask: no OK in between.
+#[test]
+fn postgres_would_forget() {
+    let cluster = match Cluster::start() {
+        Ok(cluster) => cluster,
+        Err(why) => return tests::skip(&why),
+    };
+    let site = Site::on(&cluster);
+    let mut keys = deal(&site, 1620..1660, CLIENTS);
+    let mut own = site.keys(1660..1662);
+    let (server, client) = (site.start(), site.client());
+    let pressed = press(server.address(), client, &mut keys, |progress| progress.wait_for(200));
+    assert!(counts(&pressed).keys().eq(["OK"]), "{:?}", counts(&pressed));
+    for setting in ["fsync", "full_page_writes"] {
+        let set = |to: &str| {
+            cluster.sql(&format!("ALTER SYSTEM SET {setting} = {to}"));
+            cluster.sql("SELECT pg_reload_conf()");
+            thread::sleep(millis(300)); // until its processes have read it
+        };
+        set("off");
+        let refused = own[1].press();
+        let said = server.connect().ask(&Question::new(client, &refused)).unwrap().says();
+        assert_eq!(said, "BACKEND_ERROR", "{setting}");
+        let pressed = press(server.address(), client, &mut keys, |_| thread::sleep(millis(1000)));
+        assert!(counts(&pressed).keys().eq(["BACKEND_ERROR"]), "{setting}: {:?}", counts(&pressed));
+        assert!(server.log().contains(&format!("{setting} = off")), "{}", server.log());
+        is_not_ready(&server, setting);
+        set("on");
+        println!("{setting}: healed after {:?}", heals(&server, &site, &mut own[0], Duration::from_secs(5)));
+        let said = server.connect().ask(&Question::new(client, &refused)).unwrap().says();
+        assert_eq!(said, "OK", "{setting}: an OTP was used up without an OK");
+        let pressed = press(server.address(), client, &mut keys, |progress| progress.wait_for(200));
+        assert!(counts(&pressed).keys().eq(["OK"]), "{setting}: {:?}", counts(&pressed));
+    }
+}
+
 /// A server that starts before its database is there says so; it does not forget, and does not say no.
 #[test]
 fn postgres_comes_late() {

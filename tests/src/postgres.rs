@@ -115,6 +115,14 @@ impl Cluster {
         self.order("thaw");
     }
 
+    /// Runs one statement, on one line, as a superuser.
+    ///
+    /// # Panics
+    /// Where PostgreSQL refuses it.
+    pub fn sql(&self, statement: &str) {
+        self.order(&format!("sql:{statement}"));
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn port(&self) -> u16 {

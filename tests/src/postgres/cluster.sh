@@ -48,6 +48,7 @@ while read -r word; do
 		immediate) finish ;;
 		freeze) signal STOP ;;
 		thaw) signal CONT ;;
+		sql*) PGPASSWORD=$4 psql -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "${word#sql:}" >/dev/null ;;
 		database*) PGPASSWORD=$4 psql -q -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "CREATE DATABASE ${word#database:}" >/dev/null ;;
 	esac
 	echo "done"

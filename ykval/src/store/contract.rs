@@ -1,6 +1,7 @@
 //! What every store must do, as tests that each runs on its own database: `contract!(a place for a new store)`.
 
 use super::*;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,8 @@ macro_rules! contract {
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
             one_aes_key_is_enrolled_once, a_key_that_was_here_does_not_come_back_as_another,
             what_another_server_knows, clients_are_added_and_changed, tokens_in_pages, another_store_key,
-            of_many_callers_one_is_told_yes, what_was_fresh_stays_used);
+            of_many_callers_one_is_told_yes, what_was_fresh_stays_used,
+            few_tokens_of_many_callers);
     };
     ($fresh:expr; $($part:ident),+) => {
         $(
@@ -569,4 +571,56 @@ pub(super) fn what_was_fresh_stays_used(place: &StoreAt) {
     drop(store);
     assert_eq!(advance_all(&open(place), at(5, 0)), 0, "forgotten once it was closed");
     assert_eq!(advance_all(&open(place), at(5, 1)), usize::from(TOKENS));
+}
+
+/// More than ten thousand steps of a few tokens, through two handles, as many at a time as a busy server has: each is
+/// decided, once, and none waits for another in a circle.
+pub(super) fn few_tokens_of_many_callers(place: &StoreAt) {
+    const TOKENS: u64 = 7;
+    const CALLERS: u64 = 32;
+    const EACH: u64 = 320;
+    let stores = [create(place), open(place)];
+    // Those of an odd number are not known yet.
+    let name = |token: u64| [u8::try_from(token).unwrap()];
+    let key_of = |token: u64| if token.is_multiple_of(2) { ONE } else { ELSEWHERE };
+    enrol(&stores[0], (0..TOKENS).step_by(2).map(|token| key(&name(token), ONE)).collect());
+    let told = wait(async {
+        let callers = (0..CALLERS).map(|caller| {
+            let store = stores[usize::from(caller % 2 == 0)].clone();
+            tokio::spawn(async move {
+                let mut fresh = Vec::new();
+                for number in 0..EACH {
+                    // Each position comes up at several callers, at about the same time.
+                    let (token, to) = ((caller + number) % TOKENS, number + caller % 5);
+                    let step = step(&name(token), key_of(token), Position::from_stored(to), "");
+                    match store.advance(step).await.unwrap() {
+                        Advanced::Fresh(receipt) => {
+                            assert_eq!(receipt.position().to_stored(), to);
+                            fresh.push((token, to));
+                        }
+                        Advanced::Replayed { stored } => assert!(stored.to_stored() >= to),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                fresh
+            })
+        });
+        let mut told = Vec::new();
+        for caller in callers.collect::<Vec<_>>() {
+            told.extend(caller.await.unwrap());
+        }
+        told
+    });
+    let accepted = told.len();
+    let (mut once, mut highest) = (HashSet::new(), HashMap::new());
+    for (token, to) in told {
+        assert!(once.insert((token, to)), "{to} of {token} was accepted twice");
+        let highest = highest.entry(token).or_insert(to);
+        *highest = to.max(*highest);
+    }
+    assert!(accepted > 200, "{accepted} were accepted: nothing raced");
+    for (number, to) in highest {
+        let stored = token(&open(place), &name(number)).position;
+        assert_eq!(stored.map(Position::to_stored), Some(to), "token {number}");
+    }
 }

@@ -1,32 +1,44 @@
 //! The store in PostgreSQL, which several servers may share.
 //!
 //! Every statement runs in READ COMMITTED (`session`): one that finds a row locked waits for it, and then judges the
-//! newest version of that row, which is what makes one conditional statement enough:
+//! newest version of that row, which is what makes one conditional statement enough.
 //!
-//! - **Two servers with one OTP**: one `UPDATE` has the row, the other waits, finds `position < $3` no longer true, and
-//!   changes nothing. If the first comes to nothing (a crash, a rollback), the second one's condition still holds, and it
-//!   is the one. Only then is looked why nothing was changed; that reads, and decides nothing.
-//! - **Two servers with the first OTP of a token that nobody knew**: one `INSERT` has the place in the index, the other
-//!   waits there and goes on as the `UPDATE` above.
+//! Steps that wait at the same time are one statement with one commit, a *batch* (`batch`, `advance`). It has each token
+//! once, and leaves out a row that is locked: it waits for no row. The rows that it gives back are those that it changed,
+//! and only they are decided. A step that it did not change is then taken *alone*, by a statement that waits for its row
+//! and says why it changes nothing.
+//!
+//! - **Two servers with one OTP**: one statement has the row. A batch of the other leaves it out; a step alone waits, finds
+//!   `position < $3` no longer true, and changes nothing. If the first comes to nothing (a crash, a rollback), the second
+//!   one's condition still holds, and it is the one. Only then is looked why nothing was changed; that reads, and decides
+//!   nothing.
+//! - **Two OTPs of one token at one server**: one is in the batch. The other is taken alone when the batch is over.
+//! - **Two servers with the first OTP of a token that nobody knew**: batches find no row. Alone, one `INSERT` has the place
+//!   in the index, the other waits there and goes on as the `UPDATE` above.
 //! - **An OTP, while its key is replaced or removed**: the change locks the row first and reads its position then. An
 //!   `UPDATE` that was before it is in what the change sets aside; one that waits for it finds another fingerprint, and
-//!   is told [`StoreFault::NotThisKey`].
+//!   fails with [`StoreFault::NotThisKey`]. Only the steps of this token wait: each batch leaves the row out.
 //! - **An OTP, while its token is switched off, or its position raised**: the same row, the same wait.
 //! - **Two changes at a time** (of keys, of many positions, of the tables): the later waits for the whole of the former,
-//!   by an advisory lock that no OTP waits for. An OTP holds one row and waits for no other, so nothing can wait in a
-//!   circle.
+//!   by an advisory lock that no OTP waits for.
 //!
-//! A commit is answered when it is durable (`session`), and the answer taken is the last one, *ready for the next
-//! query*: the count of rows comes before the commit. A connection that is lost before that is a fault, and nothing is
-//! tried again: a second try would find the position that the first one stored, and call a good OTP replayed. The one
-//! thing that goes on by itself is the next caller, on a new connection.
+//! Nothing can wait in a circle: a batch holds many rows and waits for none, a step alone holds nothing while it waits for
+//! its one row, and of the changes, which hold rows and wait for more, one is at work at a time.
+//!
+//! A commit is answered when it is durable: each statement asks for that itself and changes nothing where it cannot have
+//! it (`durable`). The answer taken is the last one, *ready for the next query*: the rows and their count come before the
+//! commit. A statement that fails, or a connection that is lost before that, is a fault to each caller whose step was in
+//! it, and nothing is tried again: a second try would find the position that the first one stored, and call a good OTP
+//! replayed. The one thing that goes on by itself is the next caller, on a new connection.
 //!
 //! What this cannot know: a standby that takes over without having had every commit (asynchronous replication, a backup
 //! put back) makes the OTPs since then fresh again. With `synchronous_standby_names` on the primary it has had them.
 
 mod advance;
+mod batch;
 mod change;
 mod clients;
+mod durable;
 mod lease;
 mod place;
 mod schema;
@@ -40,24 +52,41 @@ mod cluster;
 mod tests;
 
 use super::*;
+use batch::Queue;
 use change::Change;
 use deadpool_postgres::{
     ClientWrapper, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use durable::{fit, fits};
 use lease::Lease;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
+use tokio::time::timeout;
 
 /// How long anything may take that a question waits for.
 const SHORT: Duration = Duration::from_secs(5);
 /// How long a change of many tokens may take.
 const LONG: Duration = Duration::from_secs(900);
 
+/// Statements at a time that read tokens, and that advance them. While one waits for its commit, the next one is made.
+const READS: usize = 1;
+const STEPS: usize = 2;
+
 /// A store in PostgreSQL.
 #[derive(Clone)]
 pub struct Postgres {
+    link: Link,
+    reads: Queue<PublicId>,
+    steps: Queue<Step>,
+    /// Turns of the steps that are taken alone: one that waits for a row keeps its connection, and others need some.
+    alone: Arc<Semaphore>,
+}
+
+/// The way to the database.
+#[derive(Clone)]
+struct Link {
     pool: Pool,
     at: Arc<str>,
     /// Held for reading by everything that is under way.
@@ -96,14 +125,14 @@ type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + Send + 'a>
 impl Postgres {
     pub async fn create(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
-        let name = Arc::clone(&store.at);
+        let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::create(db, &name, key).await })).await?;
         Ok(store)
     }
 
     pub async fn open(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
-        let name = Arc::clone(&store.at);
+        let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::open(db, &name, key).await })).await?;
         Ok(store)
     }
@@ -121,7 +150,7 @@ impl Postgres {
 
     #[must_use]
     pub fn at(&self) -> &str {
-        &self.at
+        &self.link.at
     }
 
     pub async fn version(&self) -> Result<String, StoreFault> {
@@ -136,16 +165,23 @@ impl Postgres {
     }
 
     pub async fn token(&self, id: PublicId) -> Result<Option<Token>, StoreFault> {
-        self.run(SHORT, move |db| Box::pin(tokens::one(db, id))).await
+        self.reads.ask(id).await?.map_err(|trouble| self.link.told(trouble))
     }
 
     pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
-        let name = Arc::clone(&self.at);
-        self.run(SHORT, move |db| Box::pin(async move { advance::advance(db, &name, step).await })).await
+        let step = match self.steps.ask(step).await? {
+            Ok(receipt) => return Ok(Advanced::Fresh(receipt)),
+            Err(step) => step,
+        };
+        let Ok(Ok(_turn)) = timeout(session::WAIT, self.alone.acquire()).await else {
+            return Err(self.link.fault(all_busy(self.link.pool.status().max_size)));
+        };
+        let name = Arc::clone(&self.link.at);
+        self.run(SHORT, move |db| Box::pin(async move { advance::alone(db, &name, step).await })).await
     }
 
     pub async fn ready(&self) -> Result<(), StoreFault> {
-        let name = Arc::clone(&self.at);
+        let name = Arc::clone(&self.link.at);
         self.run(SHORT, move |db| Box::pin(async move { ready(db, &name).await })).await
     }
 
@@ -198,14 +234,32 @@ impl Postgres {
     }
 
     pub async fn close(&self) {
-        drop(self.busy.write().await);
-        self.pool.close();
+        drop(self.link.busy.write().await);
+        self.link.pool.close();
     }
 }
 
 impl Postgres {
-    /// Reads what says how to connect. Connections are made when they are needed.
+    /// Connections are made when they are needed.
     fn connect(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
+        let link = Link::new(from)?;
+        let (reads, steps) = (Queue::start(&link, READS), Queue::start(&link, STEPS));
+        let alone = Arc::new(Semaphore::new((from.pool / 2).max(1)));
+        Ok(Self { link, reads, steps, alone })
+    }
+
+    async fn run<T>(
+        &self,
+        limit: Duration,
+        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
+    ) -> Result<T, StoreFault> {
+        self.link.run(limit, what).await
+    }
+}
+
+impl Link {
+    /// Reads what says how to connect.
+    fn new(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
         let place = place::read(from)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(place.config, session::Opener(place.tls), recycling);
@@ -234,36 +288,32 @@ impl Postgres {
             .map_err(|error| self.fault(unreached(&error, self.pool.status().max_size)))?;
         let mut lease = Lease::new(client, busy);
         let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
-        match tokio::time::timeout(limit, what(client)).await {
+        let trouble = match timeout(limit, what(client)).await {
             Ok(Ok(done)) => {
                 lease.give_back();
-                Ok(done)
+                return Ok(done);
             }
-            Ok(Err(Trouble::Told(fault))) => {
-                lease.give_back();
-                Err(fault)
-            }
-            Ok(Err(Trouble::Damaged(what))) => {
-                lease.give_back();
-                Err(StoreFault::Damaged { at: self.at.to_string(), what })
-            }
-            Ok(Err(Trouble::Cannot(why))) => {
-                lease.give_back();
-                Err(self.fault(why.to_owned()))
-            }
-            // A connection on which anything else went wrong is used for nothing more.
-            Ok(Err(Trouble::Unfit(why))) => {
-                lease.give_up();
-                Err(self.fault(why.to_owned()))
-            }
-            Ok(Err(Trouble::Database(error))) => {
-                lease.give_up();
-                Err(self.fault(words(&error)))
-            }
+            Ok(Err(trouble)) => trouble,
             Err(_) => {
                 lease.give_up();
-                Err(self.fault(format!("no answer within {} seconds", limit.as_secs())))
+                return Err(self.fault(format!("no answer within {} seconds", limit.as_secs())));
             }
+        };
+        match trouble {
+            Trouble::Told(_) | Trouble::Damaged(_) | Trouble::Cannot(_) => lease.give_back(),
+            // A connection on which anything else went wrong is used for nothing more.
+            Trouble::Unfit(_) | Trouble::Database(_) => lease.give_up(),
+        }
+        Err(self.told(trouble))
+    }
+
+    /// As callers hear it.
+    fn told(&self, trouble: Trouble) -> StoreFault {
+        match trouble {
+            Trouble::Told(fault) => fault,
+            Trouble::Damaged(what) => StoreFault::Damaged { at: self.at.to_string(), what },
+            Trouble::Cannot(why) | Trouble::Unfit(why) => self.fault(why.to_owned()),
+            Trouble::Database(error) => self.fault(words(&error)),
         }
     }
 
@@ -274,18 +324,17 @@ impl Postgres {
 
 /// Whether it can be written to now: takes a lock that has to be written down, and waits until that is durable.
 async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
-    if let Some(why) = session::unfit(db).await? {
-        return Err(Trouble::Unfit(why));
-    }
-    let row = db.prepare_cached("SELECT schema_number FROM ykvald.meta FOR NO KEY UPDATE").await?;
-    schema::not_later(db.query_one(&row, &[]).await?.try_get(0)?, at)
+    session::must_be_fit(db).await?;
+    schema::must_not_be_later(db, at).await?;
+    let row = concat!(fit!(), " SELECT one FROM ykvald.meta WHERE ", fits!(), " FOR NO KEY UPDATE");
+    let row = db.prepare_cached(row).await?;
+    db.query_one(&row, &[]).await?;
+    Ok(())
 }
 
 /// Whether a question could be answered, as far as that is known without a lock: the server, and the rights of our role.
 async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
-    if let Some(why) = session::unfit(db).await? {
-        return Err(Trouble::Unfit(why));
-    }
+    session::must_be_fit(db).await?;
     let rights = "SELECT has_table_privilege('ykvald.meta', 'UPDATE') AND has_table_privilege('ykvald.clients', 'SELECT')
         AND has_table_privilege('ykvald.tokens', 'SELECT') AND has_table_privilege('ykvald.tokens', 'INSERT')
         AND has_table_privilege('ykvald.tokens', 'UPDATE')";
@@ -301,18 +350,17 @@ async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
 /// Why there is no connection.
 fn unreached(error: &PoolError, most: usize) -> String {
     match error {
-        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => {
-            format!(
-                "all {most} connections were busy for {} seconds (postgres.pool)",
-                session::WAIT.as_secs()
-            )
-        }
+        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => all_busy(most),
         PoolError::Timeout(_) => format!("no connection within {} seconds", session::WAIT.as_secs()),
         PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => words(error),
         PoolError::PostCreateHook(HookError::Message(why)) => why.to_string(),
         PoolError::Closed => "is closed".to_owned(),
         PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
     }
+}
+
+fn all_busy(most: usize) -> String {
+    format!("all {most} connections were busy for {} seconds (postgres.pool)", session::WAIT.as_secs())
 }
 
 /// An error as people read it. Not the detail that a server gives: it quotes rows.

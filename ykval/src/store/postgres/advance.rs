@@ -1,49 +1,120 @@
 //! One step forward: what every accepted OTP goes through. The races are thought through in `postgres.rs`.
 
-use super::schema::{KNOWN, not_later};
-use super::{Trouble, position, stored};
+use super::batch::Batched;
+use super::durable::{self, fit, fits, unfit};
+use super::{Link, SHORT, Trouble, position, schema, stored};
 use crate::store::{Advanced, Step, StoreFault};
 use deadpool_postgres::ClientWrapper;
+use std::collections::HashSet;
+use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 
-/// The number of rows that it changes is the decision. A store that a later program has carried forward, of which this
-/// one does not know what has to hold, is not changed.
-const ADVANCE: &str = "UPDATE ykvald.tokens SET position = $3, nonce = $4, modified = $5
-    WHERE public_id = $1 AND fingerprint = $2 AND enabled AND (position IS NULL OR position < $3)
-        AND (SELECT schema_number FROM ykvald.meta) <= $6";
+/// Many steps, each of another token. A row that somebody has locked is left out, so that nobody waits here for anybody.
+/// The rows that it gives back are those it changed: they are the decision.
+const ADVANCE_MANY: &str = concat!(
+    fit!(),
+    ", held AS MATERIALIZED (
+        SELECT s.id, s.fingerprint, s.position, s.nonce, s.modified
+        FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::text[], $5::bigint[])
+            AS s (id, fingerprint, position, nonce, modified)
+        JOIN ykvald.tokens t ON t.public_id = s.id
+        WHERE ",
+    fits!(),
+    " FOR NO KEY UPDATE OF t SKIP LOCKED)
+    UPDATE ykvald.tokens t SET position = h.position, nonce = h.nonce, modified = h.modified
+    FROM held h
+    WHERE t.public_id = h.id AND t.fingerprint = h.fingerprint AND t.enabled
+        AND (t.position IS NULL OR t.position < h.position)
+    RETURNING t.public_id"
+);
+
+/// One step. It waits for the row. The number of rows that it changes is the decision.
+const ADVANCE: &str = concat!(
+    fit!(),
+    " UPDATE ykvald.tokens SET position = $3, nonce = $4, modified = $5
+    WHERE public_id = $1 AND fingerprint = $2 AND enabled AND (position IS NULL OR position < $3) AND ",
+    fits!()
+);
 
 /// As above, of a token whose key is elsewhere, and which need not be known yet.
-const ADVANCE_ELSEWHERE: &str =
-    "INSERT INTO ykvald.tokens AS t (public_id, fingerprint, enabled, position, nonce, modified)
-    SELECT $1::bytea, $2::bytea, true, $3::bigint, $4::text, $5::bigint
-    WHERE (SELECT schema_number FROM ykvald.meta) <= $6
-    ON CONFLICT (public_id) DO UPDATE
+const ADVANCE_ELSEWHERE: &str = concat!(
+    fit!(),
+    " INSERT INTO ykvald.tokens AS t (public_id, fingerprint, enabled, position, nonce, modified)
+    SELECT $1::bytea, $2::bytea, true, $3::bigint, $4::text, $5::bigint WHERE ",
+    fits!(),
+    " ON CONFLICT (public_id) DO UPDATE
     SET position = excluded.position, nonce = excluded.nonce, modified = excluded.modified
     WHERE t.fingerprint = excluded.fingerprint AND t.enabled
-        AND (t.position IS NULL OR t.position < excluded.position)";
+        AND (t.position IS NULL OR t.position < excluded.position)"
+);
 
-const LOOK: &str = "SELECT fingerprint, enabled, position, nonce FROM ykvald.tokens WHERE public_id = $1";
+/// Always one row.
+const LOOK: &str = concat!(
+    "SELECT f.unfit, t.fingerprint, t.enabled, t.position, t.nonce FROM (SELECT ",
+    unfit!(),
+    " AS unfit) f LEFT JOIN ykvald.tokens t ON t.public_id = $1"
+);
 
 /// How often is looked again, where between the step and the look something was changed that would have let it through.
 const TRIES: usize = 3;
 
-pub(super) async fn advance(db: &mut ClientWrapper, store: &str, step: Step) -> Result<Advanced, Trouble> {
+#[expect(clippy::disallowed_methods, reason = "only for a row whose commit was answered")]
+const fn receipt(step: &Step) -> Receipt {
+    Receipt::after_durable_advance(step.token, step.to)
+}
+
+/// Steps that wait together: in one statement, with one commit.
+impl Batched for Step {
+    /// A step that changed nothing comes back: [`alone`] says why, or waits for whoever has the row.
+    type Answer = Result<Receipt, Self>;
+
+    async fn ask(link: &Link, steps: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
+        let mut seen = HashSet::new();
+        // Of two steps of one token, the second comes after this batch.
+        let (now, later): (Vec<_>, Vec<_>) =
+            steps.into_iter().enumerate().partition(|(_, step)| seen.insert(step.token));
+        let (at, now): (Vec<_>, Vec<_>) = now.into_iter().unzip();
+        let taken = link.run(SHORT, move |db| Box::pin(many(db, now))).await?;
+        let later = later.into_iter().map(|(at, step)| (at, Err(step)));
+        let mut answers: Vec<_> = at.into_iter().zip(taken).chain(later).collect();
+        answers.sort_unstable_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+}
+
+/// No two are of one token.
+async fn many(db: &mut ClientWrapper, steps: Vec<Step>) -> Result<Vec<Result<Receipt, Step>>, Trouble> {
+    let statement = db.prepare_cached(ADVANCE_MANY).await?;
+    let ids: Vec<_> = steps.iter().map(|step| step.token.as_bytes()).collect();
+    let fingerprints: Vec<_> = steps.iter().map(|step| step.key.0.as_slice()).collect();
+    let positions = steps.iter().map(|step| stored(step.to)).collect::<Result<Vec<_>, _>>()?;
+    let nonces: Vec<_> = steps.iter().map(|step| step.nonce.as_str()).collect();
+    let modified: Vec<_> = steps.iter().map(|step| step.at).collect();
+    // All rows are here only once the commit was answered: they are on stable storage.
+    let rows = db.query(&statement, &[&ids, &fingerprints, &positions, &nonces, &modified]).await?;
+    let mut changed = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        changed.extend(PublicId::from_bytes(row.try_get(0)?));
+    }
+    let answer = |step: Step| if changed.contains(&step.token) { Ok(receipt(&step)) } else { Err(step) };
+    Ok(steps.into_iter().map(answer).collect())
+}
+
+/// One step by itself.
+pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Result<Advanced, Trouble> {
     let Step { token, key, to, nonce, at } = &step;
     let number = stored(*to)?;
     let one_step =
         db.prepare_cached(if *key == Fingerprint::ELSEWHERE { ADVANCE_ELSEWHERE } else { ADVANCE }).await?;
     for _ in 0..TRIES {
         // Answered after the commit, and so on stable storage.
-        let changed = db
-            .execute(&one_step, &[&token.as_bytes(), &key.0.as_slice(), &number, nonce, at, &KNOWN])
-            .await?;
+        let changed =
+            db.execute(&one_step, &[&token.as_bytes(), &key.0.as_slice(), &number, nonce, at]).await?;
         if changed == 1 {
-            #[expect(clippy::disallowed_methods, reason = "the commit of this very row was answered")]
-            return Ok(Advanced::Fresh(Receipt::after_durable_advance(*token, *to)));
+            return Ok(Advanced::Fresh(receipt(&step)));
         }
-        let number = "SELECT schema_number FROM ykvald.meta";
-        not_later(db.query_one(number, &[]).await?.try_get(0)?, store)?;
+        schema::must_not_be_later(db, store).await?;
         if let Some(found) = why_not(db, &step).await? {
             return Ok(found);
         }
@@ -56,16 +127,18 @@ pub(super) async fn advance(db: &mut ClientWrapper, store: &str, step: Step) -> 
 /// Why nothing was changed; `None` if it would be now.
 async fn why_not(db: &ClientWrapper, step: &Step) -> Result<Option<Advanced>, Trouble> {
     let look = db.prepare_cached(LOOK).await?;
-    let row = db.query_opt(&look, &[&step.token.as_bytes()]).await?;
-    let row = row.ok_or(StoreFault::NotThisKey(step.token))?;
-    if row.try_get::<_, &[u8]>(0)? != step.key.0.as_slice() {
-        return Err(StoreFault::NotThisKey(step.token).into());
+    let row = db.query_one(&look, &[&step.token.as_bytes()]).await?;
+    durable::judge(&row)?;
+    match row.try_get::<_, Option<&[u8]>>(1)? {
+        Some(key) if key == step.key.0.as_slice() => {}
+        None if step.key == Fingerprint::ELSEWHERE => return Ok(None),
+        _ => return Err(StoreFault::NotThisKey(step.token).into()),
     }
-    if !row.try_get::<_, bool>(1)? {
+    if !row.try_get::<_, bool>(2)? {
         return Ok(Some(Advanced::Disabled));
     }
-    let stored = position(row.try_get(2)?, step.token)?;
-    let nonce: &str = row.try_get(3)?;
+    let stored = position(row.try_get(3)?, step.token)?;
+    let nonce: &str = row.try_get(4)?;
     Ok(stored.filter(|stored| *stored >= step.to).map(|stored| {
         if stored == step.to && !nonce.is_empty() && nonce == step.nonce {
             Advanced::SameRequest

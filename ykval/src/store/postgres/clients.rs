@@ -87,7 +87,10 @@ pub(super) async fn change(
     id: ClientId,
     change: ClientChange,
 ) -> Result<bool, Trouble> {
+    let row = Change::of_one_row(db).await?;
     let changed = "UPDATE ykvald.clients
         SET enabled = coalesce($2, enabled), sealed_key = coalesce($3, sealed_key) WHERE id = $1";
-    Ok(db.execute(changed, &[&number(id), &change.enabled, &change.sealed_key]).await? == 1)
+    let changed = row.execute(changed, &[&number(id), &change.enabled, &change.sealed_key]).await?;
+    row.commit().await?;
+    Ok(changed == 1)
 }

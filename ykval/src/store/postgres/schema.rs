@@ -12,7 +12,16 @@ use yubiotp::seal::StoreKeyId;
 /// What makes each schema of the one before it; the first is number 1.
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.postgres.sql")];
 
-pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+/// The number of the newest schema that this program knows, for statements.
+macro_rules! known {
+    () => {
+        1
+    };
+}
+pub(super) use known;
+
+pub(super) const KNOWN: i64 = known!();
+const _: () = assert!(MIGRATIONS.len() as i64 == KNOWN);
 
 /// Makes what is missing.
 pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
@@ -35,7 +44,7 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
         forward(&change, found).await?;
         change.execute("UPDATE ykvald.meta SET schema_number = $1", &[&KNOWN]).await?;
     }
-    Ok(change.commit().await?)
+    change.commit().await
 }
 
 /// Sees that everything is there.
@@ -58,6 +67,12 @@ pub(super) fn not_later(found: i64, at: &str) -> Result<(), Trouble> {
         return Err(StoreFault::Later { at: at.to_owned(), found, known: KNOWN }.into());
     }
     Ok(())
+}
+
+/// The same, of what is there now.
+pub(super) async fn must_not_be_later(db: &ClientWrapper, at: &str) -> Result<(), Trouble> {
+    let number = db.prepare_cached("SELECT schema_number FROM ykvald.meta").await?;
+    not_later(db.query_one(&number, &[]).await?.try_get(0)?, at)
 }
 
 const META: &str = "SELECT schema_number, store_key FROM ykvald.meta";

@@ -1,5 +1,7 @@
 //! One connection: how it is opened, what is asked of the server before it is used, and when it is given up.
 
+use super::Trouble;
+use super::durable::{self, commits, unfit};
 use deadpool_postgres::{ClientWrapper, Connect, Hook, HookError};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a new connection may take, and how long one waits for another caller's.
@@ -17,33 +19,31 @@ pub(super) const WAIT: Duration = Duration::from_secs(3);
 /// What holds on every connection, whatever the server's or the role's defaults are:
 /// - every name is written with its schema, and nothing else is looked for elsewhere;
 /// - statements are READ COMMITTED: what they find locked they wait for, and then judge the newest version of it;
-/// - a commit is on the server's disk before it is answered. `on`, `remote_apply` and `remote_write` all wait for that,
-///   and differ in what they wait for on a synchronous standby (`remote_write`: written there but not synced, lost if
-///   that machine's power fails too), which is for the administrator to choose. `local` does not wait for the standby
-///   that was configured, and `off` for nothing: both become `on`;
+/// - a commit is on the disk before it is answered (each change asks for that itself: `durable`);
+/// - rows are found by their index, by a plan that is made once: statistics may be of a time before a large import;
 /// - no statement waits for ever; nor does a server for a client that is gone in the middle of a change;
 /// - warnings are sent: one of them says that a commit is not what it should be ([`is_doubt`]).
 const SESSION: &str = "
     SET search_path = '';
     SET default_transaction_isolation = 'read committed';
+    SET plan_cache_mode = 'force_generic_plan';
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;
     SET statement_timeout = '3s';
     SET lock_timeout = '2s';
     SET idle_in_transaction_session_timeout = '30s';
     SET client_min_messages = 'warning';";
 
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+const DURABLE: &str = concat!("SELECT ", commits!("false"));
 
-/// What makes a server unfit.
-const FIT: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
-    current_setting('fsync')::boolean, current_setting('full_page_writes')::boolean";
+/// What makes a server unfit, beside what [`durable`](super::durable) asks for at each change.
+const FIT: &str =
+    concat!("SELECT ", unfit!(), ", pg_is_in_recovery(), current_setting('transaction_read_only')::boolean");
 
-const UNFIT: [&str; 4] = [
-    "is a standby, which cannot be written to: name the primary",
-    "is read-only (default_transaction_read_only or transaction_read_only is on)",
-    "runs with fsync = off: after a crash it may forget which OTPs were used. Set it to on",
-    "runs with full_page_writes = off: after a crash it may forget which OTPs were used. Set it to on",
-];
+const STANDBY: &str = "is a standby, which cannot be written to: name the primary";
+const READ_ONLY: &str = "is read-only (default_transaction_read_only or transaction_read_only is on)";
 
 /// Prepares every connection before anybody gets it.
 pub(super) fn prepare() -> Hook {
@@ -52,30 +52,28 @@ pub(super) fn prepare() -> Hook {
             let settled = async {
                 client.batch_execute(SESSION).await?;
                 client.batch_execute(DURABLE).await?;
-                unfit(client).await
+                must_be_fit(client).await
             };
-            let told = |why: &'static str| Err(HookError::message(why));
             match timeout(WAIT, settled).await {
-                Ok(Ok(None)) => Ok(()),
-                Ok(Ok(Some(why))) => told(why),
-                Ok(Err(error)) => Err(HookError::Backend(error)),
-                Err(_) => told("gave no answer on a new connection"),
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(Trouble::Unfit(why))) => Err(HookError::message(why)),
+                Ok(Err(Trouble::Database(error))) => Err(HookError::Backend(error)),
+                Ok(Err(_)) | Err(_) => Err(HookError::message("gave no answer on a new connection")),
             }
         })
     })
 }
 
-/// Why this server cannot keep positions; `None` if it can.
-pub(super) async fn unfit(client: &Client) -> Result<Option<&'static str>, Error> {
-    let said = client.simple_query(FIT).await?;
-    let row = said.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let Some(row) = row else { return Ok(Some("gave no answer")) };
-    let is = ["t", "t", "f", "f"];
-    let wrong = is.iter().enumerate().position(|(at, bad)| row.get(at) == Some(*bad));
-    Ok(wrong.and_then(|at| UNFIT.get(at)).copied())
+/// Fails where this server cannot keep positions.
+pub(super) async fn must_be_fit(client: &Client) -> Result<(), Trouble> {
+    let row = client.query_one(FIT, &[]).await?;
+    if row.try_get(1)? {
+        return Err(Trouble::Unfit(STANDBY));
+    }
+    if row.try_get(2)? {
+        return Err(Trouble::Unfit(READ_ONLY));
+    }
+    durable::judge(&row)
 }
 
 /// Opens connections.

@@ -7,6 +7,7 @@ use crate::config;
 use crate::store::contract::{self, KEY, wait};
 
 mod cut;
+mod durable;
 mod looked;
 mod races;
 mod reached;

@@ -1,9 +1,10 @@
 //! Tokens, and changes of them. The races are thought through in `postgres.rs`.
 
-use super::{Change, Trouble, position, stored};
-use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Retired, Token};
+use super::batch::Batched;
+use super::{Change, Link, SHORT, Trouble, position, stored};
+use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Retired, StoreFault, Token};
 use deadpool_postgres::{ClientWrapper, Transaction};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use tokio_postgres::Row;
 use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
@@ -38,9 +39,28 @@ fn read(row: &Row) -> Result<Token, Trouble> {
     })
 }
 
-pub(super) async fn one(db: &mut ClientWrapper, id: PublicId) -> Result<Option<Token>, Trouble> {
-    let one = db.prepare_cached(select!("public_id = $1")).await?;
-    db.query_opt(&one, &[&id.as_bytes()]).await?.as_ref().map(read).transpose()
+/// Tokens that are asked for at the same time, in one statement.
+impl Batched for PublicId {
+    /// A token that is damaged is a fault to those who ask for it.
+    type Answer = Result<Option<Token>, Trouble>;
+
+    async fn ask(link: &Link, ids: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
+        link.run(SHORT, move |db| Box::pin(many(db, ids))).await
+    }
+}
+
+async fn many(
+    db: &mut ClientWrapper,
+    ids: Vec<PublicId>,
+) -> Result<Vec<Result<Option<Token>, Trouble>>, Trouble> {
+    let statement = db.prepare_cached(select!("public_id = ANY($1)")).await?;
+    let bytes: Vec<_> = ids.iter().map(PublicId::as_bytes).collect();
+    let rows = db.query(&statement, &[&bytes]).await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        found.insert(row.try_get::<_, &[u8]>(0)?, row);
+    }
+    Ok(ids.iter().map(|id| found.get(id.as_bytes()).map(|row| read(row)).transpose()).collect())
 }
 
 pub(super) async fn page(db: &mut ClientWrapper, after: Option<PublicId>) -> Result<Vec<Token>, Trouble> {
@@ -81,8 +101,11 @@ pub(super) async fn set_enabled(
     id: PublicId,
     enabled: bool,
 ) -> Result<bool, Trouble> {
+    let row = Change::of_one_row(db).await?;
     let switch = "UPDATE ykvald.tokens SET enabled = $2 WHERE public_id = $1";
-    Ok(db.execute(switch, &[&id.as_bytes(), &enabled]).await? == 1)
+    let switched = row.execute(switch, &[&id.as_bytes(), &enabled]).await?;
+    row.commit().await?;
+    Ok(switched == 1)
 }
 
 /// As many of `all` as one statement may have, no token twice: what comes again comes later, in its turn.

@@ -161,7 +161,7 @@ fn callers_that_go_away_harm_nobody() {
                 let small = small.clone();
                 tokio::spawn(async move {
                     let asked = small.advance(step(1, ONE, 10 + to));
-                    tokio::time::timeout(Duration::from_millis(100), asked).await.is_err()
+                    timeout(Duration::from_millis(100), asked).await.is_err()
                 })
             })
             .collect();
@@ -190,6 +190,69 @@ fn a_row_that_is_held_is_a_fault() {
         assert!(refused.contains("lock timeout"), "{refused}");
         holder.batch_execute("COMMIT").await.unwrap();
         assert!(fresh(&store, 1, ONE, 5).await, "it was used up");
+    });
+}
+
+/// What waits together is stored together: few transactions for many steps.
+#[test]
+fn steps_that_wait_share_a_commit() {
+    const TOKENS: u16 = 200;
+    with_store(async |cluster, store, at| {
+        store.enrol((0..TOKENS).map(|name| key(name, ONE)).collect(), Distinct::default()).await.unwrap();
+        let holder = cluster.connect(name(&at)).await;
+        holder.batch_execute("BEGIN; LOCK TABLE ykvald.tokens IN SHARE MODE").await.unwrap();
+        let callers = (0..TOKENS).map(|name| {
+            let store = store.clone();
+            tokio::spawn(async move { fresh(&store, name, ONE, 5).await })
+        });
+        let callers: Vec<_> = callers.collect();
+        let watch = cluster.connect(name(&at)).await;
+        waiting(&watch, 1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        holder.batch_execute("COMMIT").await.unwrap();
+        for caller in callers {
+            assert!(caller.await.unwrap(), "it was used");
+        }
+        // Each row names the transaction that wrote it.
+        let many = "SELECT count(DISTINCT xmin::text) FROM ykvald.tokens";
+        let many: i64 = watch.query_one(many, &[]).await.unwrap().get(0);
+        assert!(many <= 10, "{TOKENS} steps in {many} transactions");
+    });
+}
+
+/// A row that somebody holds is waited for by those who ask about that token, and by nobody else.
+#[test]
+fn a_row_that_is_held_holds_up_no_other_token() {
+    with_store(async |cluster, store, at| {
+        store.enrol((0..40).map(|name| key(name, ONE)).collect(), Distinct::default()).await.unwrap();
+        let holder = cluster.connect(name(&at)).await;
+        let hold = "BEGIN; SELECT FROM ykvald.tokens WHERE public_id = '\\x0000' FOR UPDATE";
+        holder.batch_execute(hold).await.unwrap();
+        // More than there are connections.
+        let held = (1..=30).map(|to| {
+            let store = store.clone();
+            tokio::spawn(async move { store.advance(step(0, ONE, to)).await })
+        });
+        let held: Vec<_> = held.collect();
+        let watch = cluster.connect(name(&at)).await;
+        waiting(&watch, 1).await;
+        let begun = Instant::now();
+        for name in 1..40 {
+            assert!(fresh(&store, name, ONE, 5).await);
+        }
+        let took = begun.elapsed();
+        assert!(held.iter().all(|held| !held.is_finished()), "nothing was held while the others went on");
+        assert!(took < Duration::from_millis(1500), "39 steps took {took:?}");
+        holder.batch_execute("COMMIT").await.unwrap();
+        let mut fresh = 0;
+        for held in held {
+            match held.await.unwrap() {
+                Ok(Advanced::Fresh(_)) => fresh += 1,
+                Ok(Advanced::Replayed { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(fresh > 0);
     });
 }
 

@@ -12,7 +12,7 @@ async fn refused(at: &config::Postgres, why: &str) {
 }
 
 /// Takes effect a moment later.
-async fn set(cluster: &Cluster, setting: &str, value: &str) {
+pub(super) async fn set(cluster: &Cluster, setting: &str, value: &str) {
     cluster.run(&format!("ALTER SYSTEM SET {setting} = {value}; SELECT pg_reload_conf()")).await;
     let begun = Instant::now();
     loop {
@@ -64,13 +64,13 @@ fn commits_are_durable_whatever_the_default_is() {
             ("off", "on"),
             ("local", "on"),
             ("on", "on"),
-            ("remote_write", "remote_write"),
+            ("remote_write", "on"),
             ("remote_apply", "remote_apply"),
         ] {
             cluster.run(&format!("ALTER ROLE {role} SET synchronous_commit = {default}")).await;
             let store = Postgres::open(&cluster.at(name(&at), &role), KEY).await.unwrap();
             let shown =
-                store.pool.get().await.unwrap().query_one("SHOW synchronous_commit", &[]).await.unwrap();
+                store.link.pool.get().await.unwrap().query_one("SHOW synchronous_commit", &[]).await.unwrap();
             assert_eq!(shown.get::<_, &str>(0), used);
         }
     });

@@ -1,0 +1,101 @@
+//! Questions that wait together go to the database together: one statement and one answer for all of them. A question
+//! that comes while a lane is free goes at once, by itself.
+
+use super::{Link, StoreFault};
+use std::sync::Arc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// The most that may wait; more are refused at once.
+const QUEUE: usize = 4096;
+
+/// The most in one statement.
+const BATCH: usize = 512;
+
+/// A question that can be asked with others.
+pub(super) trait Batched: Send + Sized + 'static {
+    /// What it comes to.
+    type Answer: Send;
+
+    /// Answers all of them, in their order.
+    ///
+    /// # Errors
+    /// Nobody knows what any of them came to. None of them is asked again.
+    fn ask(
+        link: &Link,
+        questions: Vec<Self>,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreFault>> + Send;
+}
+
+type Waiting<Q> = (Q, oneshot::Sender<Result<<Q as Batched>::Answer, StoreFault>>);
+
+/// Questions of one kind.
+pub(super) struct Queue<Q: Batched> {
+    link: Link,
+    /// One for each statement that may be under way at the same time.
+    lanes: Arc<Semaphore>,
+    waiting: mpsc::Sender<Waiting<Q>>,
+}
+
+impl<Q: Batched> Clone for Queue<Q> {
+    fn clone(&self) -> Self {
+        Self { link: self.link.clone(), lanes: Arc::clone(&self.lanes), waiting: self.waiting.clone() }
+    }
+}
+
+impl<Q: Batched> Queue<Q> {
+    /// At most `lanes` statements at a time.
+    pub(super) fn start(link: &Link, lanes: usize) -> Self {
+        let (waiting, to_ask) = mpsc::channel(QUEUE);
+        let lanes = Arc::new(Semaphore::new(lanes));
+        tokio::spawn(gather(link.clone(), Arc::clone(&lanes), to_ask));
+        Self { link: link.clone(), lanes, waiting }
+    }
+
+    /// A caller that goes away before its question was sent takes it back.
+    pub(super) async fn ask(&self, question: Q) -> Result<Q::Answer, StoreFault> {
+        let no = |why: &str| self.link.fault(why.to_owned());
+        if let Ok(_lane) = self.lanes.try_acquire() {
+            let mut said = Q::ask(&self.link, vec![question]).await?;
+            return said.pop().ok_or_else(|| no("gave no answer"));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.waiting.try_send((question, answer)).map_err(|refused| match refused {
+            TrySendError::Full(_) => no("overload: too many wait for the database"),
+            TrySendError::Closed(_) => no("is closed"),
+        })?;
+        answered.await.unwrap_or_else(|_| Err(no("gave no answer")))
+    }
+}
+
+/// Takes what has come together by the time that a lane is free. Ends with the last clone of the queue.
+async fn gather<Q: Batched>(link: Link, lanes: Arc<Semaphore>, mut to_ask: mpsc::Receiver<Waiting<Q>>) {
+    while let Some(first) = to_ask.recv().await {
+        let Ok(lane) = Arc::clone(&lanes).acquire_owned().await else { return };
+        let mut waiting = vec![first];
+        while waiting.len() < BATCH
+            && let Ok(next) = to_ask.try_recv()
+        {
+            waiting.push(next);
+        }
+        let link = link.clone();
+        tokio::spawn(async move {
+            answer(&link, waiting).await;
+            drop(lane);
+        });
+    }
+}
+
+async fn answer<Q: Batched>(link: &Link, mut waiting: Vec<Waiting<Q>>) {
+    // What nobody waits for any more need not be used up.
+    waiting.retain(|(_, answer)| !answer.is_closed());
+    if waiting.is_empty() {
+        return;
+    }
+    let (questions, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+    match Q::ask(link, questions).await {
+        // Whoever went away does not hear it.
+        Ok(said) => answers.into_iter().zip(said).for_each(|(answer, said)| drop(answer.send(Ok(said)))),
+        Err(fault) => answers.into_iter().for_each(|answer| drop(answer.send(Err(fault.clone())))),
+    }
+}

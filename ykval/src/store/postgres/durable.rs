@@ -1,0 +1,92 @@
+//! What every transaction that changes something needs, asked for in that transaction. What held when a connection was
+//! made may be otherwise by now: somebody reloaded PostgreSQL's settings, or a pooler gave the session to another program.
+//!
+//! - `synchronous_commit` is set for this transaction only, which nothing outside it can undo. It becomes `on`, which waits
+//!   until the commit is on the disk here and on that of every synchronous standby; `remote_apply` waits for more, and
+//!   stays. `remote_write` (lost if the standby's power fails too), `local` and `off` wait for less.
+//! - No session can set `fsync`, `full_page_writes` and `zero_damaged_pages`, and a table that is UNLOGGED is empty after a
+//!   crash. So each of these decides whether the statement changes anything.
+//!
+//! A statement sees a reload that came before it. One that comes while it runs is seen by the next.
+
+use super::Trouble;
+use tokio_postgres::{GenericClient, Row};
+
+/// What a transaction has to set.
+macro_rules! commits {
+    ($local:literal) => {
+        concat!(
+            "set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+                WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, ",
+            $local,
+            ")"
+        )
+    };
+}
+pub(super) use commits;
+
+/// Which of [`WHY`] forbids a change now; NULL: nothing does, and the commit of this transaction is durable.
+macro_rules! unfit {
+    () => {
+        concat!(
+            "CASE WHEN current_setting('fsync') <> 'on' THEN 'fsync'
+                WHEN current_setting('full_page_writes') <> 'on' THEN 'full_page_writes'
+                WHEN current_setting('zero_damaged_pages') <> 'off' THEN 'zero_damaged_pages'
+                WHEN EXISTS (SELECT FROM pg_class WHERE relpersistence <> 'p' AND oid IN (
+                    to_regclass('ykvald.tokens'), to_regclass('ykvald.retired'),
+                    to_regclass('ykvald.clients'), to_regclass('ykvald.meta'))) THEN 'unlogged'
+                WHEN ",
+            $crate::store::postgres::durable::commits!("true"),
+            " NOT IN ('on', 'remote_apply') THEN 'synchronous_commit' END"
+        )
+    };
+}
+pub(super) use unfit;
+
+/// A statement that begins with this, and has [`fits!`] in its condition, changes nothing where it would not be durable.
+macro_rules! fit {
+    () => {
+        concat!("WITH fit AS MATERIALIZED (SELECT ", $crate::store::postgres::durable::unfit!(), " AS unfit)")
+    };
+}
+pub(super) use fit;
+
+/// And nothing in a store that a later program has carried forward, of which this one does not know what has to hold.
+macro_rules! fits {
+    () => {
+        concat!(
+            "(SELECT unfit IS NULL FROM fit) AND (SELECT schema_number FROM ykvald.meta) <= ",
+            $crate::store::postgres::schema::known!()
+        )
+    };
+}
+pub(super) use fits;
+
+const WHY: [(&str, &str); 5] = [
+    ("fsync", "runs with fsync = off: after a crash it may forget which OTPs were used. Set it to on"),
+    (
+        "full_page_writes",
+        "runs with full_page_writes = off: after a crash it may forget which OTPs were used. Set it to on",
+    ),
+    (
+        "zero_damaged_pages",
+        "runs with zero_damaged_pages = on: it may forget which OTPs were used. Set it to off",
+    ),
+    (
+        "unlogged",
+        "has an UNLOGGED table in the schema ykvald: after a crash it is empty. ALTER TABLE … SET LOGGED",
+    ),
+    ("synchronous_commit", "does not let synchronous_commit be set: a commit may be lost in a crash"),
+];
+
+/// Nothing, if the first column of the row, which is [`unfit!`], is NULL.
+pub(super) fn judge(row: &Row) -> Result<(), Trouble> {
+    let Some(unfit) = row.try_get::<_, Option<&str>>(0)? else { return Ok(()) };
+    let why = WHY.iter().find(|(name, _)| *name == unfit).map(|(_, why)| *why);
+    Err(Trouble::Unfit(why.unwrap_or("gave no answer")))
+}
+
+/// Makes what this transaction commits durable; fails where that cannot be.
+pub(super) async fn must_be(transaction: &impl GenericClient) -> Result<(), Trouble> {
+    judge(&transaction.query_one(concat!("SELECT ", unfit!()), &[]).await?)
+}
