@@ -36,6 +36,18 @@ impl Cluster {
     /// # Errors
     /// Why this machine has none, to be printed.
     pub fn start() -> Result<Self, String> {
+        Self::begin(None)
+    }
+
+    /// A standby of this one, running, which has all that this one has and follows it.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn standby(&self) -> Result<Self, String> {
+        Self::begin(Some(self.port))
+    }
+
+    fn begin(primary: Option<u16>) -> Result<Self, String> {
         let bin = programs().ok_or("needs postgres and initdb (postgresql)")?;
         let folder = tempfile::Builder::new().prefix("postgres").tempdir_in("/tmp").unwrap().keep();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
@@ -52,6 +64,7 @@ impl Cluster {
             .arg(&folder)
             .arg(bin)
             .args([&port.to_string(), PASSWORD])
+            .args(primary.map(|primary| primary.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -121,6 +134,14 @@ impl Cluster {
     /// Where PostgreSQL refuses it.
     pub fn sql(&self, statement: &str) {
         self.order(&format!("sql:{statement}"));
+    }
+
+    /// Makes the standby a primary.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn promote(&self) {
+        self.order("promote");
     }
 
     /// Where it listens.

@@ -1,16 +1,24 @@
 # A cluster of PostgreSQL in the folder $1, with the programs in $2, on 127.0.0.1 port $3; the password of its one role
-# is $4. Does what is read, a word a line, and says "done" to each. Ends, with the cluster and the folder, when its input
-# does, also where the test was killed. Runs as nobody: postgres does not run as root.
+# is $4; with $5, a standby of the one on that port. Does what is read, a word a line, and says "done" to each. Ends, with
+# the cluster and the folder, when its input does, also where the test was killed. Runs as nobody: postgres does not run
+# as root.
 set -eu
 folder=$1 bin=$2 port=$3
 PATH=$bin:$PATH
 cd "$folder"
 umask 077
 printf '%s\n' "$4" >password
-initdb --no-sync --no-locale --encoding=UTF8 --auth=scram-sha-256 --username=ykvald --pwfile=password --pgdata=data >made 2>&1 || {
-	cat made >&2
-	exit 1
-}
+if [ -n "${5-}" ]; then
+	PGPASSWORD=$4 pg_basebackup --no-sync --write-recovery-conf --checkpoint=fast --host=127.0.0.1 --port="$5" --username=ykvald --pgdata=data >made 2>&1 || {
+		cat made >&2
+		exit 1
+	}
+else
+	initdb --no-sync --no-locale --encoding=UTF8 --auth=scram-sha-256 --username=ykvald --pwfile=password --pgdata=data >made 2>&1 || {
+		cat made >&2
+		exit 1
+	}
+fi
 cat >>data/postgresql.conf <<END
 listen_addresses = '127.0.0.1'
 port = $port
@@ -49,6 +57,7 @@ while read -r word; do
 		freeze) signal STOP ;;
 		thaw) signal CONT ;;
 		sql*) PGPASSWORD=$4 psql -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "${word#sql:}" >/dev/null ;;
+		promote) PGPASSWORD=$4 psql -q -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c 'SELECT pg_promote()' >/dev/null ;;
 		database*) PGPASSWORD=$4 psql -q -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "CREATE DATABASE ${word#database:}" >/dev/null ;;
 	esac
 	echo "done"
