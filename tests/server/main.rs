@@ -29,6 +29,7 @@ macro_rules! on_both_stores {
 mod answers;
 mod crash;
 mod crowd;
+mod failover;
 mod fuzz;
 mod ksm;
 mod load;

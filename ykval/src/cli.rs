@@ -1,5 +1,6 @@
 //! The command line: its verbs, and what they have in common.
 
+mod accept_database;
 mod check;
 mod checksum;
 mod client;
@@ -51,6 +52,8 @@ enum Verb {
     Serve(serve::Args),
     /// Look at all that serving depends on, without starting. Changes nothing
     Check,
+    /// Go on with a PostgreSQL that ykvald refuses: an older one than it has seen, or another one
+    AcceptDatabase(accept_database::Args),
     /// Who may ask: ids and keys of clients
     #[command(subcommand)]
     Client(client::Verb),
@@ -167,6 +170,7 @@ fn dispatch(command: Command) -> Done {
         Verb::Init(args) => init::run(&context, args),
         Verb::Serve(args) => serve::run(&context, &args),
         Verb::Check => check::run(&context),
+        Verb::AcceptDatabase(args) => accept_database::run(&context, &args),
         Verb::Client(verb) => client::run(&context, verb),
         Verb::Key(verb) => key::run(&context, verb),
         Verb::Import(verb) => import::run(&context, verb),

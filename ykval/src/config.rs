@@ -67,6 +67,21 @@ pub struct Postgres {
     pub ca: Option<PathBuf>,
     /// The most connections at a time.
     pub pool: usize,
+    /// Whether a standby must have every OTP before it is accepted.
+    pub standby: Standby,
+    /// Where is remembered which state of the database was seen last; `None`: nowhere.
+    pub seen: Option<PathBuf>,
+}
+
+/// Whether a synchronous standby must have every OTP before it is accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standby {
+    /// If the database waits for one.
+    #[default]
+    Optional,
+    /// In any case: without one nothing is accepted.
+    Required,
 }
 
 /// No password shows.
@@ -321,6 +336,7 @@ struct RawPostgres {
     ca: Option<PathBuf>,
     #[serde(deserialize_with = "pool")]
     pool: Option<usize>,
+    standby: Standby,
 }
 
 #[derive(Deserialize)]
@@ -421,6 +437,8 @@ impl Config {
                 password_file: raw.postgres.password_file.as_deref().map(beside),
                 ca: raw.postgres.ca.as_deref().map(beside),
                 pool: raw.postgres.pool.unwrap_or(16),
+                standby: raw.postgres.standby,
+                seen: Some(seen(path)),
             })
         } else if store.contains("://") || is_like_a_url(&store) {
             return Err(value(
@@ -489,6 +507,15 @@ impl Config {
             ksm: ksm.transpose()?,
         })
     }
+}
+
+/// Beside the settings, or in the data folder where those are in `/etc`.
+fn seen(config: &Path) -> PathBuf {
+    let folder = config.parent().unwrap_or(Path::new("/"));
+    let folder = if folder == Path::new("/etc/ykvald") { Path::new("/var/lib/ykvald") } else { folder };
+    let name = config.file_stem().unwrap_or_default().to_string_lossy();
+    let name = if name == "config" { "postgres.seen".to_owned() } else { format!("{name}.postgres.seen") };
+    folder.join(name)
 }
 
 fn not_an_address(text: &str) -> String {

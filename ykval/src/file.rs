@@ -2,6 +2,7 @@
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -95,6 +96,24 @@ impl FileFault {
 /// # Errors
 /// It cannot be used.
 pub fn read(path: &Path, audience: Audience, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+    read_of(path, audience, limit, None)
+}
+
+/// As [`read`], what [`replace`] wrote: it may also belong to whom its folder belongs to, when root runs a command.
+///
+/// # Errors
+/// It cannot be used.
+pub fn read_replaced(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+    let folder = rustix::fs::stat(folder_of(path)).map_err(|why| FileFault::system(path, "open", why))?;
+    read_of(path, Audience::Group, limit, Some(folder.st_uid))
+}
+
+fn read_of(
+    path: &Path,
+    audience: Audience,
+    limit: u64,
+    other: Option<u32>,
+) -> Result<Zeroizing<Vec<u8>>, FileFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = open(path, flags, Mode::empty()).map_err(|why| FileFault::system(path, "open", why))?;
     let stat = fstat(&file).map_err(|why| FileFault::system(path, "look at", why))?;
@@ -102,7 +121,8 @@ pub fn read(path: &Path, audience: Audience, limit: u64) -> Result<Zeroizing<Vec
         return Err(FileFault::Kind(path.to_owned()));
     }
     let (me, mode) = (rustix::process::geteuid().as_raw(), stat.st_mode & 0o7777);
-    if ![0, me, TRUSTED.load(Ordering::Relaxed)].contains(&stat.st_uid) {
+    let trusted = [Some(0), Some(me), Some(TRUSTED.load(Ordering::Relaxed)), other];
+    if !trusted.contains(&Some(stat.st_uid)) {
         return Err(FileFault::Owner { path: path.to_owned(), owner: stat.st_uid, me });
     }
     if mode & 0o022 != 0 {
@@ -128,25 +148,55 @@ pub fn read(path: &Path, audience: Audience, limit: u64) -> Result<Zeroizing<Vec
 /// # Errors
 /// It is there, or cannot be made.
 pub fn create(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
+    put(path, text, mode, None, |new| std::fs::hard_link(new, path))
+}
+
+/// Makes a file, or replaces the one that is there, whole and synced, or not at all. Made by root, it belongs to whom its
+/// folder belongs to.
+///
+/// # Errors
+/// It cannot be made.
+pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
+    let folder = folder_of(path);
+    let root = rustix::process::geteuid().is_root();
+    let owner = rustix::fs::stat(folder).map_err(|why| FileFault::system(folder, "look at", why))?;
+    let owner = root.then(|| (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid)));
+    put(path, text, mode, owner, |new| std::fs::rename(new, path))
+}
+
+fn put(
+    path: &Path,
+    text: &[u8],
+    mode: u32,
+    owner: Option<(Uid, Gid)>,
+    name: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), FileFault> {
     let fault = |doing| move |why: Errno| FileFault::system(path, doing, why);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let new = folder.join(name);
+    let folder = folder_of(path);
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    hidden.push(format!(".{}", std::process::id()));
+    let new = folder.join(hidden);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = open(&new, flags, Mode::from_raw_mode(0o600)).map_err(fault("create"))?;
     let mut file = File::from(file);
     let written = file.write_all(text).and_then(|()| {
+        if let Some((user, group)) = owner {
+            rustix::fs::fchown(&file, Some(user), Some(group))?;
+        }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         file.sync_all()?;
-        std::fs::hard_link(&new, path)
+        name(&new)
     });
     // The name alone goes; a file that was linked stays.
     let _ = std::fs::remove_file(&new);
     written.map_err(|why| FileFault::system(path, "create", why))?;
     let folder = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     folder.and_then(rustix::fs::fsync).map_err(fault("sync the folder of"))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a folder with this mode, whatever the umask, and the ones above it. `false` if it is there.
@@ -190,6 +240,24 @@ mod tests {
             read(&folder.path().join("none"), Audience::Everyone, 9).is_err_and(|fault| fault.is_missing())
         );
         assert!(matches!(read(folder.path(), Audience::Everyone, 9), Err(FileFault::Kind(_))));
+    }
+
+    #[test]
+    fn replaced_whole_and_given_to_whom_the_folder_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(65534), None).unwrap();
+        }
+        for text in ["one", "two, which is longer", ""] {
+            replace(&path, text.as_bytes(), 0o600).unwrap();
+            let found = std::fs::metadata(&path).unwrap();
+            let owner = std::os::unix::fs::MetadataExt::uid;
+            assert_eq!(owner(&found), owner(&std::fs::metadata(folder.path()).unwrap()));
+            assert_eq!(**read_replaced(&path, 99).unwrap(), *text.as_bytes());
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+        assert!(replace(&folder.path().join("none/state"), b"", 0o600).is_err());
     }
 
     #[test]

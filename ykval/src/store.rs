@@ -236,6 +236,25 @@ pub struct Count {
     pub tokens: u64,
 }
 
+/// What may go wrong with a store one day, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trap {
+    /// Whether it goes wrong now.
+    pub is_error: bool,
+    /// What it is, and what to change.
+    pub what: String,
+}
+
+impl Trap {
+    fn error(what: impl Into<String>) -> Self {
+        Self { is_error: true, what: what.into() }
+    }
+
+    fn warning(what: impl Into<String>) -> Self {
+        Self { is_error: false, what: what.into() }
+    }
+}
+
 /// The most tokens that [`Store::tokens`] gives at a time.
 pub const PAGE: usize = 1000;
 
@@ -338,6 +357,42 @@ impl Store {
     /// It cannot.
     pub async fn seems_fit(&self) -> Result<(), StoreFault> {
         each!(self, it => it.seems_fit().await)
+    }
+
+    /// What an administrator should know of how it is set up. Of PostgreSQL's: its hosts, standbys and poolers.
+    pub async fn traps(&self) -> Vec<Trap> {
+        match self {
+            Self::Sqlite(_) => Vec::new(),
+            Self::Postgres(postgres) => postgres.traps().await,
+        }
+    }
+
+    /// Remembers the state of this PostgreSQL as the newest, whatever was seen before, and whether a store is in it or not.
+    /// Says, for people, which it is. The administrator has said that it knows every OTP that was accepted.
+    ///
+    /// # Errors
+    /// It cannot be reached, or this cannot be remembered; or the store is SQLite's.
+    pub async fn accept_database(at: &StoreAt) -> Result<String, StoreFault> {
+        match at {
+            StoreAt::Sqlite(path) => Err(StoreFault::Database {
+                at: path.display().to_string(),
+                why: "is SQLite: only of PostgreSQL is remembered which was used".to_owned(),
+            }),
+            StoreAt::Postgres(at) => postgres::Postgres::accept_database(at).await,
+        }
+    }
+
+    /// From now on, remembers beyond the end of this process which state of PostgreSQL was seen, so that an older one is
+    /// refused, and looks at all of its hosts from time to time. For servers. Gives why it cannot be remembered: then an
+    /// older one is refused as long as this process runs.
+    ///
+    /// # Errors
+    /// The database cannot be used by a server.
+    pub async fn keep_watch(&self) -> Result<Option<String>, StoreFault> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(postgres) => postgres.keep_watch().await,
+        }
     }
 
     /// Adds a client. Its id is the one given or, if that is `None`, the lowest above all that are there (the first is

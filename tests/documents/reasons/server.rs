@@ -4,7 +4,7 @@ use super::Log;
 use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
-pub(super) const SAY: [(&str, Which); 39] = [
+pub(super) const SAY: &[(&str, Which)] = &[
     ("yubiotp/src/ykval/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
     ("ykval/src/config/listen.rs", Which::All),
@@ -23,11 +23,16 @@ pub(super) const SAY: [(&str, Which); 39] = [
     ("ykval/src/store.rs", Which::Errors),
     ("ykval/src/store/postgres.rs", Which::All),
     ("ykval/src/store/postgres/advance.rs", Which::All),
+    ("ykval/src/store/postgres/batch.rs", Which::All),
     ("ykval/src/store/postgres/change.rs", Which::All),
     ("ykval/src/store/postgres/clients.rs", Which::All),
+    ("ykval/src/store/postgres/durable.rs", Which::All),
+    ("ykval/src/store/postgres/hosts.rs", Which::All),
+    ("ykval/src/store/postgres/identity.rs", Which::All),
     ("ykval/src/store/postgres/lease.rs", Which::All),
     ("ykval/src/store/postgres/place.rs", Which::All),
     ("ykval/src/store/postgres/schema.rs", Which::All),
+    ("ykval/src/store/postgres/seen.rs", Which::All),
     ("ykval/src/store/postgres/session.rs", Which::All),
     ("ykval/src/store/postgres/tls.rs", Which::All),
     ("ykval/src/store/postgres/tokens.rs", Which::All),
@@ -50,7 +55,7 @@ pub(super) const SAY: [(&str, Which); 39] = [
 const TOGETHER: [(&str, &[&str]); 1] = [("fresh", &[])]; // one word is no sentence
 
 /// What is in those files and no reason of its own.
-const NO_REASON: [&str; 24] = [
+const NO_REASON: &[&str] = &[
     // what is damaged, or was looked at
     "a client",
     "a public id",
@@ -103,6 +108,7 @@ pub(super) const OTHERS: [&str; 19] = [
     "ykval/src/store/contract.rs",
     "ykval/src/store/distinct.rs",
     "ykval/src/store/postgres/cluster.rs",
+    "ykval/src/store/postgres/traps.rs",
     "ykval/src/cli.rs",
     "ykval/src/import.rs",
 ];

@@ -24,6 +24,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
         let store = Store::open(&config.store, key.id()).await?;
+        if let Some(why) = store.keep_watch().await? {
+            out::note(&format!(
+                "ykvald: {why}: an old primary of PostgreSQL that comes back while ykvald is restarted will not be noticed"
+            ));
+        }
         let nobody = store.count().await?.clients == 0;
         let ykvald = context.ykvald();
         let told = move |started: &Started| {

@@ -24,7 +24,7 @@ fn all_that_can_be_said() {
          store_key = \"/keys/store.key\"\nstatus_from = [\"10.0.0.0/8\", \"192.0.2.1\"]\n\
          [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"clients.pem\"\n\
          [limits]\ndeadline_ms = 50\nclient_rate = 7\n[log]\nformat = \"json\"\nto = \"syslog\"\n\
-         [postgres]\npassword_file = \"pw\"\npool = 3\n[decrypt]\nlisten = \"unix:/run/ykvald/decrypt\"\n\
+         [postgres]\npassword_file = \"pw\"\npool = 3\nstandby = \"required\"\n[decrypt]\nlisten = \"unix:/run/ykvald/decrypt\"\n\
          [ksm]\nurls = \"http://10.0.0.1/wsapi/decrypt\"\n",
     );
     let config = config.unwrap();
@@ -33,6 +33,10 @@ fn all_that_can_be_said() {
     assert_eq!(config.log, Log { format: LogFormat::Json, to: LogTo::Syslog });
     let StoreAt::Postgres(postgres) = &config.store else { panic!("{config:?}") };
     assert_eq!((postgres.pool, postgres.password_file.as_deref()), (3, Some(Path::new("/x/pw"))));
+    assert_eq!(postgres.standby, Standby::Required);
+    assert_eq!(postgres.seen.as_deref(), Some(Path::new("/x/postgres.seen")));
+    assert_eq!(seen(Path::new(CONFIG)), Path::new("/var/lib/ykvald/postgres.seen"));
+    assert_eq!(seen(Path::new("/etc/ykvald/b.toml")), Path::new("/var/lib/ykvald/b.postgres.seen"));
     assert_eq!(config.tls.unwrap().client_ca.as_deref(), Some(Path::new("/x/clients.pem")));
     assert!(
         matches!(config.decrypt.unwrap().listen, DecryptAt::Unix(path) if path == Path::new("/run/ykvald/decrypt"))
@@ -68,6 +72,7 @@ fn what_cannot_be_is_named() {
         ),
         ("[ksm]\nurls = \"ftp://x\"", "ksm.urls: URL 1 begins with neither"),
         ("[ksm]\nurls = []", "ksm.urls: names no key storage module"),
+        ("[postgres]\nstandby = \"maybe\"", "line 2: unknown variant `maybe`"),
         ("[log]\nformat = \"xml\"", "line 2: unknown variant `xml`"),
     ] {
         let why = read(text).unwrap_err();

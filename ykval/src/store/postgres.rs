@@ -31,6 +31,9 @@
 //! it, and nothing is tried again: a second try would find the position that the first one stored, and call a good OTP
 //! replayed. The one thing that goes on by itself is the next caller, on a new connection.
 //!
+//! Of several hosts (`hosts`), the one with the highest timeline that was ever seen is used (`seen`): an old primary does not
+//! know which OTPs were used since.
+//!
 //! What this cannot know: a standby that takes over without having had every commit (asynchronous replication, a backup
 //! put back) makes the OTPs since then fresh again. With `synchronous_standby_names` on the primary it has had them.
 
@@ -39,12 +42,16 @@ mod batch;
 mod change;
 mod clients;
 mod durable;
+mod hosts;
+mod identity;
 mod lease;
 mod place;
 mod schema;
+mod seen;
 mod session;
 mod tls;
 mod tokens;
+mod traps;
 
 #[cfg(test)]
 mod cluster;
@@ -54,11 +61,13 @@ mod tests;
 use super::*;
 use batch::Queue;
 use change::Change;
-use deadpool_postgres::{
-    ClientWrapper, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
-};
+use deadpool::Runtime;
+use deadpool::managed::{Pool, PoolError, TimeoutType};
+use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
+use hosts::{Hosts, Unreached};
 use lease::Lease;
+use seen::Seen;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +82,8 @@ const LONG: Duration = Duration::from_secs(900);
 /// Statements at a time that read tokens, and that advance them. While one waits for its commit, the next one is made.
 const READS: usize = 1;
 const STEPS: usize = 2;
+/// How often all hosts are looked at while a server runs.
+const EACH_LOOK: Duration = Duration::from_secs(2);
 
 /// A store in PostgreSQL.
 #[derive(Clone)]
@@ -87,7 +98,8 @@ pub struct Postgres {
 /// The way to the database.
 #[derive(Clone)]
 struct Link {
-    pool: Pool,
+    pool: Pool<Hosts>,
+    hosts: Hosts,
     at: Arc<str>,
     /// Held for reading by everything that is under way.
     busy: Arc<RwLock<()>>,
@@ -99,6 +111,8 @@ enum Trouble {
     Database(tokio_postgres::Error),
     /// The server cannot keep positions.
     Unfit(&'static str),
+    /// As above, in its own words.
+    Refused(String),
     /// What is stored cannot be.
     Damaged(String),
     /// What was asked for cannot be.
@@ -125,6 +139,7 @@ type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + Send + 'a>
 impl Postgres {
     pub async fn create(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
+        store.link.look().await;
         let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::create(db, &name, key).await })).await?;
         Ok(store)
@@ -132,6 +147,7 @@ impl Postgres {
 
     pub async fn open(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
+        store.link.look().await;
         let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::open(db, &name, key).await })).await?;
         Ok(store)
@@ -139,11 +155,12 @@ impl Postgres {
 
     pub async fn look_at(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Looked, StoreFault> {
         let store = Self::connect(at)?;
-        let name = Arc::clone(&store.at);
+        store.link.look().await;
+        let name = Arc::clone(&store.link.at);
         let found = store.run(SHORT, move |db| Box::pin(async move { schema::look(db, &name, key).await }));
         let (found, known) = (found.await?, schema::KNOWN);
         if found < known {
-            return Ok(Looked::Earlier { at: store.at.to_string(), found, known });
+            return Ok(Looked::Earlier { at: store.link.at.to_string(), found, known });
         }
         Ok(Looked::Current(Store::Postgres(store)))
     }
@@ -187,6 +204,40 @@ impl Postgres {
 
     pub async fn seems_fit(&self) -> Result<(), StoreFault> {
         self.run(SHORT, |db| Box::pin(seems_fit(db))).await
+    }
+
+    pub async fn traps(&self) -> Vec<Trap> {
+        traps::of(&self.link.hosts).await
+    }
+
+    pub async fn accept_database(at: &crate::config::Postgres) -> Result<String, StoreFault> {
+        let store = Self::connect(&crate::config::Postgres { seen: None, ..at.clone() })?;
+        store.link.look().await;
+        store.version().await?;
+        let seen = store.link.hosts.seen();
+        seen.replace(at.seen.as_deref()).map_err(|why| store.link.fault(why))?;
+        let accepted = seen.to_string();
+        store.close().await;
+        Ok(accepted)
+    }
+
+    pub async fn keep_watch(&self) -> Result<Option<String>, StoreFault> {
+        // Beside the connection that the pool has: a pooler gives both of them the same process.
+        let looked = self.link.hosts.look(hosts::LOOK).await;
+        let pooled = looked.into_iter().filter_map(|looked| looked.found.err()).find(|why| why.is_pooled);
+        if let Some(refused) = pooled {
+            return Err(self.link.fault(refused.why));
+        }
+        if self.link.hosts.several() {
+            let (hosts, pool) = (self.link.hosts.clone(), self.link.pool.clone());
+            tokio::spawn(async move {
+                while !pool.is_closed() {
+                    tokio::time::sleep(EACH_LOOK).await;
+                    drop(hosts.look(hosts::LOOK).await);
+                }
+            });
+        }
+        Ok(self.link.hosts.seen().remember().err())
     }
 
     pub async fn add_client(
@@ -261,17 +312,24 @@ impl Link {
     /// Reads what says how to connect.
     fn new(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
         let place = place::read(from)?;
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_connect(place.config, session::Opener(place.tls), recycling);
-        let pool = Pool::builder(manager)
+        let at = place.at.clone();
+        let fault = |why: String| StoreFault::Database { at: at.clone(), why };
+        let seen = Seen::read(from.seen.clone()).map_err(fault)?;
+        let hosts = Hosts::new(place, from.standby, seen);
+        let pool = Pool::builder(hosts.clone())
             .max_size(from.pool)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(session::WAIT))
-            .create_timeout(Some(session::WAIT))
-            .post_create(session::prepare())
             .build()
-            .map_err(|why| StoreFault::Database { at: place.at.clone(), why: why.to_string() })?;
-        Ok(Self { pool, at: place.at.into(), busy: Arc::default() })
+            .map_err(|why| fault(why.to_string()))?;
+        Ok(Self { pool, hosts, at: at.into(), busy: Arc::default() })
+    }
+
+    /// Looks at all hosts, where one may be an old primary that can still be written to: what is newest is known then.
+    async fn look(&self) {
+        if self.hosts.several() {
+            drop(self.hosts.look(hosts::LOOK).await);
+        }
     }
 
     /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`.
@@ -285,10 +343,18 @@ impl Link {
             .pool
             .get()
             .await
-            .map_err(|error| self.fault(unreached(&error, self.pool.status().max_size)))?;
+            .map_err(|error| self.fault(unreached(error, self.pool.status().max_size)))?;
         let mut lease = Lease::new(client, busy);
         let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
-        let trouble = match timeout(limit, what(client)).await {
+        let timeline = client.timeline;
+        let done = tokio::select! {
+            biased;
+            () = self.hosts.seen().passed(timeline) => Ok(Err(Trouble::Unfit(PASSED))),
+            done = timeout(limit, what(client)) => done,
+        };
+        let trouble = match done {
+            // What an old primary says is not what the new one knows.
+            Ok(Ok(_)) if self.hosts.seen().is_past(timeline) => Trouble::Unfit(PASSED),
             Ok(Ok(done)) => {
                 lease.give_back();
                 return Ok(done);
@@ -302,7 +368,7 @@ impl Link {
         match trouble {
             Trouble::Told(_) | Trouble::Damaged(_) | Trouble::Cannot(_) => lease.give_back(),
             // A connection on which anything else went wrong is used for nothing more.
-            Trouble::Unfit(_) | Trouble::Database(_) => lease.give_up(),
+            Trouble::Unfit(_) | Trouble::Refused(_) | Trouble::Database(_) => lease.give_up(),
         }
         Err(self.told(trouble))
     }
@@ -313,6 +379,7 @@ impl Link {
             Trouble::Told(fault) => fault,
             Trouble::Damaged(what) => StoreFault::Damaged { at: self.at.to_string(), what },
             Trouble::Cannot(why) | Trouble::Unfit(why) => self.fault(why.to_owned()),
+            Trouble::Refused(why) => self.fault(why),
             Trouble::Database(error) => self.fault(words(&error)),
         }
     }
@@ -321,6 +388,8 @@ impl Link {
         StoreFault::Database { at: self.at.to_string(), why }
     }
 }
+
+const PASSED: &str = "is an old primary: another host was promoted, and is on a later timeline";
 
 /// Whether it can be written to now: takes a lock that has to be written down, and waits until that is durable.
 async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
@@ -348,13 +417,13 @@ async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
 }
 
 /// Why there is no connection.
-fn unreached(error: &PoolError, most: usize) -> String {
+fn unreached(error: PoolError<Unreached>, most: usize) -> String {
     match error {
-        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => all_busy(most),
-        PoolError::Timeout(_) => format!("no connection within {} seconds", session::WAIT.as_secs()),
-        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => words(error),
-        PoolError::PostCreateHook(HookError::Message(why)) => why.to_string(),
+        PoolError::Timeout(TimeoutType::Wait) => all_busy(most),
+        PoolError::Backend(Unreached(why)) => why,
         PoolError::Closed => "is closed".to_owned(),
+        // Neither is set.
+        PoolError::Timeout(_) | PoolError::PostCreateHook(_) => "no connection".to_owned(),
         PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
     }
 }

@@ -1,12 +1,12 @@
 //! The store, its clients and its keys. Nothing of it is changed: what an earlier ykvald left is not carried forward here.
 
 use super::Site;
-use super::report::Report;
+use super::report::{Level, Report};
 use crate::cli::key::Pages;
 use crate::cli::{Done, Failure, out};
 use std::os::unix::fs::MetadataExt as _;
 use ykval::config::StoreAt;
-use ykval::store::{Looked, Store};
+use ykval::store::{Looked, Store, Trap};
 use yubiotp::key::Holders;
 use yubiotp::seal::StoreKey;
 
@@ -41,6 +41,9 @@ async fn itself(report: &mut Report, site: &Site<'_>, store: &Store) -> Done {
     let version = store.version().await?;
     store.seems_fit().await?;
     report.ok("store", format!("{at}: {version}"));
+    for Trap { is_error, what } in store.traps().await {
+        report.add("store", if is_error { Level::Error } else { Level::Warning }, format!("{at}: {what}"));
+    }
     if let StoreAt::Sqlite(path) = &site.config.store
         && let Ok(now) = std::fs::metadata(path)
         && now.mode() & 0o077 != 0

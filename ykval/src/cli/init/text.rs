@@ -61,6 +61,7 @@ const TABLES: &str = "\n\
 # password_file = \"postgres.password\"    # instead of a password in the URL
 # ca = \"postgres.pem\"          # certificate authorities; the system's if not given
 # pool = 16                    # connections at the most
+# standby = \"optional\"         # \"required\": an OTP is accepted only if a synchronous standby has it, too
 
 # /wsapi/decrypt, as YK-KSM has it. Whoever reaches it learns what any OTP holds. The values are examples.
 # [decrypt]
@@ -102,7 +103,7 @@ mod tests {
             .filter(is_setting)
             .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="))
             .collect();
-        assert_eq!(lines.len(), 6 + 4 + 10 + 3 + 4 + 5 + 4, "{lines:#?}");
+        assert_eq!(lines.len(), 6 + 4 + 10 + 3 + 5 + 5 + 4, "{lines:#?}");
         let config = load(&lines.join("\n"));
         let plain = load("");
         assert_eq!(config.listen, plain.listen);

@@ -128,7 +128,7 @@ pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Re
 async fn why_not(db: &ClientWrapper, step: &Step) -> Result<Option<Advanced>, Trouble> {
     let look = db.prepare_cached(LOOK).await?;
     let row = db.query_one(&look, &[&step.token.as_bytes()]).await?;
-    durable::judge(&row)?;
+    durable::judge(row.try_get(0)?)?;
     match row.try_get::<_, Option<&[u8]>>(1)? {
         Some(key) if key == step.key.0.as_slice() => {}
         None if step.key == Fingerprint::ELSEWHERE => return Ok(None),

@@ -30,6 +30,7 @@ default_transaction_isolation = 'serializable'
 
 const ACCESS: &str = "
 local all all trust
+local replication all trust
 hostssl all with_tls 127.0.0.1/32 scram-sha-256
 hostnossl all with_tls 127.0.0.1/32 reject
 host all all 127.0.0.1/32 scram-sha-256
@@ -87,6 +88,47 @@ impl Cluster {
         cluster.certify();
         cluster.again();
         Some(cluster)
+    }
+
+    /// A copy of this one, which is restarted, as its standby, not started. `name` is what the primary calls it.
+    pub(super) fn standby(&mut self, name: &str) -> Self {
+        self.stop(Signal::INT);
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let databases = AtomicUsize::new(1000);
+        let standby = Self { folder, port, user: self.user, keeper: None, databases };
+        if let Some((uid, gid)) = standby.user {
+            chown(standby.folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let copied = Command::new("cp").arg("-a").arg(self.data()).arg(standby.data()).status().unwrap();
+        assert!(copied.success());
+        standby.follow(self, name);
+        self.again();
+        standby
+    }
+
+    /// Makes one that does not run a standby of another.
+    pub(super) fn follow(&self, primary: &Self, name: &str) {
+        let settings = fs::read_to_string(self.data().join("postgresql.conf")).unwrap();
+        let (own, of) = (self.folder.path().display(), primary.folder.path().display());
+        let settings = format!(
+            "{settings}\nunix_socket_directories = '{own}'\n\
+             default_transaction_isolation = 'read committed'\nprimary_conninfo = 'host={of} port={} user=owner application_name={name}'\n",
+            primary.port
+        );
+        self.write("postgresql.conf", &settings);
+        self.write("standby.signal", "");
+    }
+
+    /// Waits until the standbys of this one have what it has now.
+    pub(super) async fn caught_up(&self) {
+        let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
+        let client = self.connect("postgres").await;
+        let begun = Instant::now();
+        while client.query_one(behind, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "no standby follows");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Starts the server that was stopped.
@@ -220,7 +262,8 @@ impl Drop for Cluster {
 }
 
 pub(super) const fn settings(url: String) -> config::Postgres {
-    config::Postgres { url, password_file: None, ca: None, pool: 16 }
+    let standby = config::Standby::Optional;
+    config::Postgres { url, password_file: None, ca: None, pool: 16, standby, seen: None }
 }
 
 /// PostgreSQL does not run as root.

@@ -4,13 +4,14 @@
 //! - `synchronous_commit` is set for this transaction only, which nothing outside it can undo. It becomes `on`, which waits
 //!   until the commit is on the disk here and on that of every synchronous standby; `remote_apply` waits for more, and
 //!   stays. `remote_write` (lost if the standby's power fails too), `local` and `off` wait for less.
+//! - Where the settings demand a standby (`ykvald.standby`, set in each session), there has to be one that commits wait for.
 //! - No session can set `fsync`, `full_page_writes` and `zero_damaged_pages`, and a table that is UNLOGGED is empty after a
 //!   crash. So each of these decides whether the statement changes anything.
 //!
 //! A statement sees a reload that came before it. One that comes while it runs is seen by the next.
 
 use super::Trouble;
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::GenericClient;
 
 /// What a transaction has to set.
 macro_rules! commits {
@@ -35,6 +36,8 @@ macro_rules! unfit {
                 WHEN EXISTS (SELECT FROM pg_class WHERE relpersistence <> 'p' AND oid IN (
                     to_regclass('ykvald.tokens'), to_regclass('ykvald.retired'),
                     to_regclass('ykvald.clients'), to_regclass('ykvald.meta'))) THEN 'unlogged'
+                WHEN coalesce(current_setting('ykvald.standby', true), '') = 'required'
+                    AND current_setting('synchronous_standby_names') = '' THEN 'standby'
                 WHEN ",
             $crate::store::postgres::durable::commits!("true"),
             " NOT IN ('on', 'remote_apply') THEN 'synchronous_commit' END"
@@ -62,7 +65,7 @@ macro_rules! fits {
 }
 pub(super) use fits;
 
-const WHY: [(&str, &str); 5] = [
+const WHY: [(&str, &str); 6] = [
     ("fsync", "runs with fsync = off: after a crash it may forget which OTPs were used. Set it to on"),
     (
         "full_page_writes",
@@ -76,17 +79,21 @@ const WHY: [(&str, &str); 5] = [
         "unlogged",
         "has an UNLOGGED table in the schema ykvald: after a crash it is empty. ALTER TABLE … SET LOGGED",
     ),
+    (
+        "standby",
+        "has no synchronous standby (synchronous_standby_names is empty), and the settings demand one (postgres.standby)",
+    ),
     ("synchronous_commit", "does not let synchronous_commit be set: a commit may be lost in a crash"),
 ];
 
-/// Nothing, if the first column of the row, which is [`unfit!`], is NULL.
-pub(super) fn judge(row: &Row) -> Result<(), Trouble> {
-    let Some(unfit) = row.try_get::<_, Option<&str>>(0)? else { return Ok(()) };
+/// What [`unfit!`] comes to: nothing, if it is NULL.
+pub(super) fn judge(unfit: Option<&str>) -> Result<(), Trouble> {
+    let Some(unfit) = unfit else { return Ok(()) };
     let why = WHY.iter().find(|(name, _)| *name == unfit).map(|(_, why)| *why);
     Err(Trouble::Unfit(why.unwrap_or("gave no answer")))
 }
 
 /// Makes what this transaction commits durable; fails where that cannot be.
 pub(super) async fn must_be(transaction: &impl GenericClient) -> Result<(), Trouble> {
-    judge(&transaction.query_one(concat!("SELECT ", unfit!()), &[]).await?)
+    judge(transaction.query_one(concat!("SELECT ", unfit!()), &[]).await?.try_get(0)?)
 }

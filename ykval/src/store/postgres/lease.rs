@@ -1,10 +1,13 @@
 //! A connection while somebody has it.
 
 use super::SHORT;
-use deadpool_postgres::{ClientWrapper, Object};
+use super::hosts::{Hosts, Session};
+use deadpool::managed;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedRwLockReadGuard;
 use tokio::time::timeout;
+
+type Object = managed::Object<Hosts>;
 
 /// Goes back into the pool only when nothing is left of what was done with it.
 pub(super) struct Lease(Option<(Object, OwnedRwLockReadGuard<()>)>);
@@ -14,7 +17,7 @@ impl Lease {
         Self(Some((client, busy)))
     }
 
-    pub(super) fn client(&mut self) -> Option<&mut ClientWrapper> {
+    pub(super) fn client(&mut self) -> Option<&mut Session> {
         self.0.as_mut().map(|(client, _)| &mut **client)
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::config::{Host as Named, SslMode, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 const MOST_PASSWORD: u64 = 4096;
@@ -16,10 +16,19 @@ const SOCKETS: &str = "/run/postgresql";
 
 /// A database, and how it is reached.
 pub(super) struct Place {
-    pub(super) config: Config,
+    /// In the order of the URL.
+    pub(super) hosts: Vec<Host>,
     pub(super) tls: MakeRustlsConnect,
     /// For people.
     pub(super) at: String,
+}
+
+/// One of the hosts that a URL names.
+pub(super) struct Host {
+    /// With its port, for people.
+    pub(super) name: String,
+    /// How it is reached: this host only.
+    pub(super) config: Config,
 }
 
 /// Reads the URL, and the files that go with it.
@@ -56,21 +65,11 @@ pub(super) fn read(from: &config::Postgres) -> Result<Place, StoreFault> {
     }
     let tls = tls::connector(tls, from.ca.as_deref()).map_err(|why| told(&why))?;
 
-    // With several hosts, the one that can be written to.
-    if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    }
     if config.get_application_name().is_none() {
         config.application_name("ykvald");
     }
-    // A database that is gone without a word: its host lost power, or a firewall forgot the connection.
-    config
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_user_timeout(Duration::from_secs(10))
-        .keepalives_idle(Duration::from_secs(10))
-        .keepalives_interval(Duration::from_secs(3))
-        .keepalives_retries(3);
-    Ok(Place { config, tls, at })
+    let hosts = hosts(&config).map_err(told)?;
+    Ok(Place { hosts, tls, at })
 }
 
 fn fault(at: &str, why: impl Into<String>) -> StoreFault {
@@ -107,14 +106,72 @@ fn without_ssl_mode(url: &str) -> Result<(String, Option<Mode>), &'static str> {
     Ok((format!("{user}{before}{question_mark}{}", rest.join("&")), mode))
 }
 
+/// Each host by itself. Whether it can be written to is looked at in any case, so `target_session_attrs` has no say, and
+/// they are tried side by side, so `load_balance_hosts` has none.
+fn hosts(all: &Config) -> Result<Vec<Host>, &'static str> {
+    let (names, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+    let count = names.len().max(addresses.len());
+    if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
+        return Err("host and hostaddr differ in how many there are: give an address for each host, or none");
+    }
+    if ports.len() > 1 && ports.len() != count {
+        return Err("port differs from host in how many there are: give one port, or one for each host");
+    }
+    let one = |at: usize| {
+        let mut one = without_hosts(all);
+        match names.get(at) {
+            Some(Named::Tcp(name)) => drop(one.host(name)),
+            Some(Named::Unix(folder)) => drop(one.host_path(folder)),
+            None => {}
+        }
+        if let Some(address) = addresses.get(at) {
+            one.hostaddr(*address);
+        }
+        one.port(ports.get(at).or(ports.first()).copied().unwrap_or(5432));
+        let name = names_of(&one).concat();
+        Host { name, config: one }
+    };
+    Ok((0..count).map(one).collect())
+}
+
+fn without_hosts(all: &Config) -> Config {
+    let mut one = Config::new();
+    if let Some(user) = all.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = all.get_password() {
+        one.password(password);
+    }
+    if let Some(database) = all.get_dbname() {
+        one.dbname(database);
+    }
+    if let Some(options) = all.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = all.get_application_name() {
+        one.application_name(name);
+    }
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .keepalives(all.get_keepalives())
+        // A database that is gone without a word: its host lost power, or a firewall forgot the connection.
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_user_timeout(Duration::from_secs(10))
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(3))
+        .keepalives_retries(3);
+    one
+}
+
 /// Whether nothing goes over a network. An address that is given goes before the name.
 fn is_here(config: &Config) -> bool {
     if !config.get_hostaddrs().is_empty() {
         return config.get_hostaddrs().iter().all(IpAddr::is_loopback);
     }
     config.get_hosts().iter().all(|host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => {
+        Named::Unix(_) => true,
+        Named::Tcp(name) => {
             let name = name.trim_start_matches('[').trim_end_matches(']');
             name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
         }
@@ -125,20 +182,25 @@ fn is_here(config: &Config) -> bool {
 fn at(config: &Config) -> String {
     let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
     let port = |at: usize| config.get_ports().get(at).or(config.get_ports().first()).copied().unwrap_or(5432);
-    if let [Host::Unix(folder)] = config.get_hosts() {
+    if let [Named::Unix(folder)] = config.get_hosts() {
         return at_socket(folder, port(0), database);
     }
+    format!("postgres://{}/{database}", names_of(config).join(","))
+}
+
+/// Hosts with their ports.
+fn names_of(config: &Config) -> Vec<String> {
+    let port = |at: usize| config.get_ports().get(at).or(config.get_ports().first()).copied().unwrap_or(5432);
     let names = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) if name.contains(':') && !name.starts_with('[') => format!("[{name}]"),
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(folder) => folder.display().to_string(),
+        Named::Tcp(name) if name.contains(':') && !name.starts_with('[') => format!("[{name}]"),
+        Named::Tcp(name) => name.clone(),
+        Named::Unix(folder) => folder.display().to_string(),
     });
     let mut names: Vec<_> = names.collect();
     if names.is_empty() {
         names = config.get_hostaddrs().iter().map(ToString::to_string).collect();
     }
-    let hosts: Vec<_> = names.iter().enumerate().map(|(at, name)| format!("{name}:{}", port(at))).collect();
-    format!("postgres://{}/{database}", hosts.join(","))
+    names.iter().enumerate().map(|(at, name)| format!("{name}:{}", port(at))).collect()
 }
 
 fn at_socket(folder: &Path, port: u16, database: &str) -> String {
@@ -148,11 +210,35 @@ fn at_socket(folder: &Path, port: u16, database: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cluster;
     use super::*;
 
+    fn place(url: &str) -> Result<Place, String> {
+        super::read(&cluster::settings(url.to_owned())).map_err(|why| why.to_string())
+    }
+
     fn read(url: &str) -> Result<(String, SslMode), String> {
-        let from = config::Postgres { url: url.to_owned(), password_file: None, ca: None, pool: 1 };
-        super::read(&from).map(|place| (place.at, place.config.get_ssl_mode())).map_err(|why| why.to_string())
+        place(url).map(|place| (place.at, place.hosts[0].config.get_ssl_mode()))
+    }
+
+    #[test]
+    fn each_host_by_itself() {
+        let url = "postgres://u:p@a,b:6000/d?options=-cx&application_name=n&keepalives=0&hostaddr=192.0.2.1,192.0.2.2";
+        let place = place(url).unwrap();
+        let names: Vec<_> = place.hosts.iter().map(|host| host.name.as_str()).collect();
+        assert_eq!(names, ["a:5432", "b:6000"]);
+        let b = &place.hosts[1].config;
+        assert_eq!((b.get_hosts(), b.get_ports()), (&[Named::Tcp("b".to_owned())][..], &[6000][..]));
+        assert_eq!(b.get_hostaddrs(), [IpAddr::from([192, 0, 2, 2])]);
+        assert_eq!((b.get_user(), b.get_password(), b.get_dbname()), (Some("u"), Some(&b"p"[..]), Some("d")));
+        assert_eq!((b.get_options(), b.get_application_name()), (Some("-cx"), Some("n")));
+        assert!(!b.get_keepalives() && b.get_connect_timeout().is_some());
+        for (url, why) in [
+            ("postgres://u@a,b,c/d?port=1,2", "how many"),
+            ("postgres://u@a,b/d?hostaddr=192.0.2.1", "how many"),
+        ] {
+            assert!(read(url).unwrap_err().contains(why), "{url}");
+        }
     }
 
     #[test]

@@ -2,16 +2,14 @@
 
 use super::Trouble;
 use super::durable::{self, commits, unfit};
-use deadpool_postgres::{ClientWrapper, Connect, Hook, HookError};
+use super::identity::text;
+use super::tls::MakeRustlsConnect;
+use crate::config::Standby;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Socket};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Connection, SimpleQueryMessage, Socket};
 
 /// How long a new connection may take, and how long one waits for another caller's.
 pub(super) const WAIT: Duration = Duration::from_secs(3);
@@ -38,64 +36,58 @@ const SESSION: &str = "
 
 const DURABLE: &str = concat!("SELECT ", commits!("false"));
 
+/// Where a standby must have each commit, it has it on its disk. Each change looks at what is set here
+/// ([`durable`](super::durable)).
+const WITH_STANDBY: &str = "SET ykvald.standby = 'required'";
+
 /// What makes a server unfit, beside what [`durable`](super::durable) asks for at each change.
 const FIT: &str =
     concat!("SELECT ", unfit!(), ", pg_is_in_recovery(), current_setting('transaction_read_only')::boolean");
 
-const STANDBY: &str = "is a standby, which cannot be written to: name the primary";
+pub(super) const STANDBY: &str = "is a standby, which cannot be written to: name the primary";
 const READ_ONLY: &str = "is read-only (default_transaction_read_only or transaction_read_only is on)";
 
-/// Prepares every connection before anybody gets it.
-pub(super) fn prepare() -> Hook {
-    Hook::async_fn(|client: &mut ClientWrapper, _| {
-        Box::pin(async move {
-            let settled = async {
-                client.batch_execute(SESSION).await?;
-                client.batch_execute(DURABLE).await?;
-                must_be_fit(client).await
-            };
-            match timeout(WAIT, settled).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(Trouble::Unfit(why))) => Err(HookError::message(why)),
-                Ok(Err(Trouble::Database(error))) => Err(HookError::Backend(error)),
-                Ok(Err(_)) | Err(_) => Err(HookError::message("gave no answer on a new connection")),
-            }
-        })
-    })
+/// Which process of the server answers, unlike any other that it ever had.
+pub(super) async fn backend(client: &Client) -> Result<String, Trouble> {
+    const BACKEND: &str = "SELECT pid || ' ' || backend_start || ' ' || pg_postmaster_start_time()
+        FROM pg_stat_get_activity(pg_backend_pid())";
+    Ok(text(client, BACKEND).await?.unwrap_or_default())
 }
 
-/// Fails where this server cannot keep positions.
+/// Prepares a connection before anybody gets it. Gives the [`backend`] that was prepared.
+pub(super) async fn settle(client: &Client, standby: Standby) -> Result<String, Trouble> {
+    client.batch_execute(SESSION).await?;
+    let backend = backend(client).await?;
+    client.batch_execute(DURABLE).await?;
+    if standby == Standby::Required {
+        client.batch_execute(WITH_STANDBY).await?;
+    }
+    must_be_fit(client).await?;
+    Ok(backend)
+}
+
+/// Fails where this server cannot keep positions. Prepares no statement: behind a pooler, it might be another session's.
 pub(super) async fn must_be_fit(client: &Client) -> Result<(), Trouble> {
-    let row = client.query_one(FIT, &[]).await?;
-    if row.try_get(1)? {
+    let said = client.simple_query(FIT).await?;
+    let row = said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let Some(row) = row else { return Err(Trouble::Unfit("gave no answer")) };
+    if row.get(1) != Some("f") {
         return Err(Trouble::Unfit(STANDBY));
     }
-    if row.try_get(2)? {
+    if row.get(2) != Some("f") {
         return Err(Trouble::Unfit(READ_ONLY));
     }
-    durable::judge(&row)
-}
-
-/// Opens connections.
-pub(super) struct Opener(pub(super) MakeRustlsConnect);
-
-type Opened = Result<(Client, JoinHandle<()>), Error>;
-
-impl Connect for Opener {
-    fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Opened> + Send + '_>> {
-        let (tls, config) = (self.0.clone(), config.clone());
-        Box::pin(async move {
-            let (client, connection) = config.connect(tls).await?;
-            Ok((client, tokio::spawn(carry(connection))))
-        })
-    }
+    durable::judge(row.get(0))
 }
 
 type Tls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type Stream = <Tls as TlsConnect<Socket>>::Stream;
 
 /// Carries questions and answers until either end has enough.
-async fn carry(mut connection: Connection<Socket, Stream>) {
+pub(super) async fn carry(mut connection: Connection<Socket, Stream>) {
     poll_fn(|cx| {
         loop {
             match std::task::ready!(connection.poll_message(cx)) {

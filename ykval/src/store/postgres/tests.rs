@@ -8,10 +8,14 @@ use crate::store::contract::{self, KEY, wait};
 
 mod cut;
 mod durable;
+mod hosts;
 mod looked;
+mod old_primary;
+mod pooler;
 mod races;
 mod reached;
 mod restarted;
+mod standby;
 mod unfit;
 
 /// A database that is not a store yet.

@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use std::path::Path;
 use std::sync::Arc;
-use tokio_postgres_rustls::MakeRustlsConnect;
+pub(super) use tokio_postgres_rustls::MakeRustlsConnect;
 use yubiotp::authorities::BUNDLES;
 
 const MOST_AUTHORITIES: u64 = 16 << 20;

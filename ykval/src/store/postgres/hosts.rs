@@ -1,0 +1,347 @@
+//! Connections to whichever host of a URL is fit. Hosts are tried side by side: one that is silent delays nobody.
+
+use super::identity::Identity;
+use super::place::{Host, Place};
+use super::seen::Seen;
+use super::session::{self, WAIT};
+use super::tls::MakeRustlsConnect;
+use super::{Trouble, words};
+use crate::config::Standby;
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::Config;
+use tokio_postgres::config::Host as Named;
+
+/// How long a host has before the next is tried as well.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// All are begun within this, however many there are: the last has a second of [`WAIT`] to itself.
+const ALL_BEGUN: Duration = Duration::from_secs(2);
+
+/// How long hosts may take when all of them are looked at while others wait.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// The hosts of one database, and what is known of them.
+#[derive(Clone)]
+pub(super) struct Hosts(Arc<Inner>);
+
+struct Inner {
+    hosts: Vec<Host>,
+    tls: MakeRustlsConnect,
+    standby: Standby,
+    seen: Seen,
+    backends: Backends,
+    /// Which was fit last: the first to be tried next. The others are tried in the order of the URL.
+    first: AtomicUsize,
+}
+
+/// A connection to a host that is fit.
+pub(super) struct Session {
+    client: ClientWrapper,
+    /// `None`: the server does not say.
+    pub(super) timeline: Option<u32>,
+    pub(super) server: String,
+    _backend: Registered,
+}
+
+/// Why a host was not taken.
+pub(super) struct Refused {
+    pub(super) is_standby: bool,
+    pub(super) is_pooled: bool,
+    pub(super) why: String,
+}
+
+/// Why there is no connection: every host, and what it said.
+#[derive(Debug)]
+pub(super) struct Unreached(pub(super) String);
+
+/// What looking at one address of one host came to.
+pub(super) struct Looked {
+    /// Which host of the URL.
+    pub(super) host: usize,
+    /// For people.
+    pub(super) name: String,
+    pub(super) found: Result<Session, Refused>,
+}
+
+impl Deref for Session {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.client
+    }
+}
+
+impl From<Trouble> for Refused {
+    fn from(trouble: Trouble) -> Self {
+        let is_standby = matches!(trouble, Trouble::Unfit(session::STANDBY));
+        let is_pooled = matches!(trouble, Trouble::Unfit(POOLED));
+        let why = match trouble {
+            Trouble::Database(error) => words(&error),
+            Trouble::Unfit(why) | Trouble::Cannot(why) => why.to_owned(),
+            Trouble::Refused(why) | Trouble::Damaged(why) => why,
+            Trouble::Told(fault) => fault.to_string(),
+        };
+        Self { is_standby, is_pooled, why }
+    }
+}
+
+impl Hosts {
+    pub(super) fn new(place: Place, standby: Standby, seen: Seen) -> Self {
+        let Place { hosts, tls, .. } = place;
+        Self(Arc::new(Inner {
+            hosts,
+            tls,
+            standby,
+            seen,
+            backends: Backends::default(),
+            first: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(super) fn seen(&self) -> &Seen {
+        &self.0.seen
+    }
+
+    /// Whether there may be more than one server.
+    pub(super) fn several(&self) -> bool {
+        let named = |host: &Host| match host.config.get_hosts() {
+            [Named::Tcp(name)] if host.config.get_hostaddrs().is_empty() => {
+                name != "localhost" && name.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+            }
+            _ => false,
+        };
+        self.0.hosts.len() > 1 || self.0.hosts.iter().any(named)
+    }
+
+    pub(super) fn standby(&self) -> Standby {
+        self.0.standby
+    }
+
+    /// A connection to the first host that is fit.
+    async fn connect(&self) -> Result<Session, Unreached> {
+        let until = Instant::now() + WAIT;
+        let count = self.0.hosts.len();
+        let first = self.0.first.load(Ordering::Relaxed);
+        let order: Vec<_> =
+            (0..count).filter(|at| *at == first).chain((0..count).filter(|at| *at != first)).collect();
+        let attempts = order.iter().map(|&at| {
+            let inner = Arc::clone(&self.0);
+            async move { inner.one(at, until).await.map(|session| (at, session)) }
+        });
+        match side_by_side(attempts.collect(), ALL_BEGUN, until).await {
+            Ok((at, session)) => {
+                self.0.first.store(at, Ordering::Relaxed);
+                Ok(session)
+            }
+            Err(said) => {
+                let said = order.iter().zip(said);
+                let mut said: Vec<_> =
+                    said.map(|(&at, said)| (at, said.unwrap_or_else(|| no_answer(WAIT)))).collect();
+                said.sort_unstable();
+                let name = |at: usize| self.0.hosts.get(at).map_or("", |host| &host.name);
+                let several = said.len() > 1;
+                let each = said.into_iter().map(|(at, why)| named(several, name(at), why));
+                Err(Unreached(each.collect::<Vec<_>>().join("; ")))
+            }
+        }
+    }
+
+    /// Looks at every address of every host at the same time, for so long. What has been seen is known afterwards.
+    pub(super) async fn look(&self, limit: Duration) -> Vec<Looked> {
+        let until = Instant::now() + limit;
+        let mut looks = JoinSet::new();
+        for at in 0..self.0.hosts.len() {
+            let inner = Arc::clone(&self.0);
+            looks.spawn(async move { (at, inner.look(at, until, limit).await) });
+        }
+        let mut looked: Vec<_> = looks.join_all().await;
+        looked.sort_unstable_by_key(|(at, _)| *at);
+        looked.into_iter().flat_map(|(_, looked)| looked).collect()
+    }
+}
+
+impl Manager for Hosts {
+    type Type = Session;
+    type Error = Unreached;
+
+    async fn create(&self) -> Result<Session, Unreached> {
+        self.connect().await
+    }
+
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Unreached> {
+        if session.client.is_closed() {
+            return Err(RecycleError::message("is closed"));
+        }
+        if self.0.seen.is_past(session.timeline) {
+            return Err(RecycleError::message("is an old primary's"));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// One host, at whichever of its addresses it is fit.
+    async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, String> {
+        let addresses = self.addresses(at).await?;
+        let several = addresses.len() > 1;
+        let names: Vec<_> = addresses.iter().map(|(address, _)| shown(*address)).collect();
+        let attempts = addresses.into_iter().map(|(_, config)| {
+            let inner = Arc::clone(&self);
+            async move { inner.open(&config).await.map_err(|refused| refused.why) }
+        });
+        side_by_side(attempts.collect(), ALL_BEGUN / 2, until).await.map_err(|said| {
+            let each = names.iter().zip(said);
+            let each = each.map(|(name, said)| named(several, name, said.unwrap_or_else(|| no_answer(WAIT))));
+            each.collect::<Vec<_>>().join(", ")
+        })
+    }
+
+    async fn look(self: Arc<Self>, at: usize, until: Instant, limit: Duration) -> Vec<Looked> {
+        let name = self.hosts.get(at).map_or("", |host| &host.name).to_owned();
+        let refused = |why: String| Err(Refused { is_standby: false, is_pooled: false, why });
+        let silent = || refused(no_answer(limit));
+        let addresses = match timeout_at(until, self.addresses(at)).await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(why)) => return vec![Looked { host: at, name, found: refused(why) }],
+            Err(_) => return vec![Looked { host: at, name, found: silent() }],
+        };
+        let several = addresses.len() > 1;
+        let mut looks = JoinSet::new();
+        for (address, config) in addresses {
+            let name = if several { format!("{name} ({})", shown(address)) } else { name.clone() };
+            let inner = Arc::clone(&self);
+            looks.spawn(async move {
+                let found = timeout_at(until, inner.open(&config)).await;
+                (name, found)
+            });
+        }
+        let looked = looks.join_all().await.into_iter();
+        let found = |(name, found): (_, Result<_, _>)| (name, found.unwrap_or_else(|_| silent()));
+        looked.map(found).map(|(name, found)| Looked { host: at, name, found }).collect()
+    }
+
+    /// The ways to one host: itself with each address that its name has, or just itself.
+    async fn addresses(&self, at: usize) -> Result<Vec<(Option<IpAddr>, Config)>, String> {
+        let Some(Host { config, .. }) = self.hosts.get(at) else { return Err("is no host".to_owned()) };
+        let ([Named::Tcp(name)], []) = (config.get_hosts(), config.get_hostaddrs()) else {
+            return Ok(vec![(None, config.clone())]);
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let found = tokio::net::lookup_host((name.trim_matches(['[', ']']), port)).await;
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for found in found.map_err(|why| format!("its address cannot be found: {why}"))? {
+            if !addresses.contains(&found.ip()) {
+                addresses.push(found.ip());
+            }
+        }
+        if addresses.is_empty() {
+            return Err("its name has no address".to_owned());
+        }
+        let with = |address: IpAddr| {
+            let mut config = config.clone();
+            config.hostaddr(address);
+            (Some(address), config)
+        };
+        Ok(addresses.into_iter().map(with).collect())
+    }
+
+    /// Opens a connection, and sees whether it is fit. What was opened in vain is closed.
+    async fn open(&self, config: &Config) -> Result<Session, Refused> {
+        let opened = config.connect(self.tls.clone()).await;
+        let (client, connection) = opened.map_err(Trouble::Database)?;
+        let client = ClientWrapper::new(client, tokio::spawn(session::carry(connection)));
+        let before = session::settle(&client, self.standby).await?;
+        let Identity { backend, server, timeline, system } = Identity::of(&client).await?;
+        let registered = self.backends.register(backend).filter(|registered| *registered.name == before);
+        let registered = registered.ok_or(Trouble::Unfit(POOLED))?;
+        self.seen.accept(timeline, system).map_err(Trouble::Refused)?;
+        Ok(Session { client, timeline, server, _backend: registered })
+    }
+}
+
+const POOLED: &str = "is a pooler that gives its connections to others between two transactions, and with them \
+    what was set for the session, durability included: connect to PostgreSQL itself, or set pool_mode = session \
+    (pgbouncer)";
+
+/// The processes of the server that connections have now. No two connections have one, if no pooler is between.
+#[derive(Default)]
+struct Backends(Arc<Mutex<HashSet<String>>>);
+
+struct Registered {
+    name: String,
+    of: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Backends {
+    /// `None`: another connection has it.
+    fn register(&self, name: String) -> Option<Registered> {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        is_new.then(|| Registered { name, of: Arc::clone(&self.0) })
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+fn shown(address: Option<IpAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
+fn named(several: bool, name: &str, why: String) -> String {
+    if several { format!("{name}: {why}") } else { why }
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("gave no answer within {} seconds", within.as_secs())
+}
+
+/// Begins one after the other, each when the one before it failed or had its head start, and gives the first that
+/// succeeds; the others are dropped. Else what each said; `None`: nothing until then.
+async fn side_by_side<T: Send + 'static>(
+    attempts: Vec<impl Future<Output = Result<T, String>> + Send + 'static>,
+    all_begun: Duration,
+    until: Instant,
+) -> Result<T, Vec<Option<String>>> {
+    let count = attempts.len();
+    let head_start = HEAD_START.min(all_begun / u32::try_from(count).unwrap_or(u32::MAX).max(1));
+    let mut said: Vec<Option<String>> = (0..count).map(|_| None).collect();
+    let mut waiting = attempts.into_iter().enumerate();
+    let mut under_way = JoinSet::new();
+    loop {
+        if let Some((at, next)) = waiting.next() {
+            under_way.spawn(async move { (at, next.await) });
+        } else if under_way.is_empty() || Instant::now() >= until {
+            return Err(said);
+        }
+        let patience = if waiting.len() == 0 { until } else { until.min(Instant::now() + head_start) };
+        let ended = timeout_at(patience, under_way.join_next()).await;
+        match ended {
+            Ok(Some(Ok((_, Ok(won))))) => return Ok(won),
+            Ok(Some(Ok((at, Err(why))))) => {
+                if let Some(said) = said.get_mut(at) {
+                    *said = Some(why);
+                }
+            }
+            // Its head start is over; or it panicked, and said nothing.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Which state of the database was written to last: an older one, or another database, has forgotten used OTPs.
+//!
+//! PostgreSQL numbers its timelines: each promotion of a standby begins the next one. A primary that was replaced and
+//! comes back is still in the one before. A cluster that was made anew (`initdb`, `pg_upgrade`) has another system
+//! identifier.
+
+use crate::file;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
+
+const MOST: u64 = 4096;
+
+/// What was seen, of one database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct State {
+    system: Option<u64>,
+    /// 0: none yet.
+    timeline: u32,
+}
+
+pub(super) struct Seen {
+    /// The highest timeline, for those who wait for it to change.
+    timeline: watch::Sender<u32>,
+    state: Mutex<State>,
+    file: Option<PathBuf>,
+    /// Whether the file is written. Commands only read it.
+    writes: watch::Sender<bool>,
+}
+
+impl Seen {
+    /// What the file says; nothing, if there is none.
+    pub(super) fn read(file: Option<PathBuf>) -> Result<Self, String> {
+        let state = file.as_deref().map_or_else(|| Ok(State::default()), load)?;
+        Ok(Self {
+            timeline: watch::Sender::new(state.timeline),
+            state: Mutex::new(state),
+            file,
+            writes: watch::Sender::new(false),
+        })
+    }
+
+    /// From now on, what is seen is remembered beyond the end of this process.
+    pub(super) fn remember(&self) -> Result<(), String> {
+        self.writes.send_replace(true);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(*state)
+    }
+
+    /// Replaces what a file says by what was seen now, older or not.
+    pub(super) fn replace(&self, path: Option<&Path>) -> Result<(), String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = path else { return Ok(()) };
+        file::replace(path, text(*state).as_bytes(), 0o600).map_err(|fault| fault.to_string())
+    }
+
+    /// Refuses a state that is older than the one seen, and another database; remembers a newer state.
+    pub(super) fn accept(&self, timeline: Option<u32>, system: Option<u64>) -> Result<(), String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(known), Some(system)) = (state.system, system)
+            && known != system
+        {
+            return Err(format!(
+                "is another PostgreSQL cluster (system identifier {system}) than the one that ykvald has stored in \
+                 ({known}): it may not know which OTPs were used. {WHAT_TO_DO}"
+            ));
+        }
+        if let Some(timeline) = timeline.filter(|timeline| *timeline < state.timeline) {
+            return Err(format!(
+                "is on timeline {timeline}, and ykvald has stored on timeline {}: an old primary came back, or an old copy, \
+                 and does not know which OTPs were used since. Stop it, and make it a standby of the new primary \
+                 (pg_rewind). {WHAT_TO_DO}",
+                state.timeline
+            ));
+        }
+        let now =
+            State { system: state.system.or(system), timeline: state.timeline.max(timeline.unwrap_or(0)) };
+        if now != *state {
+            if *self.writes.borrow() {
+                // Before anything is stored there. If that fails, it holds until this process ends; `remember` has said so.
+                let _ = self.write(now);
+            }
+            *state = now;
+            self.timeline.send_replace(now.timeline);
+        }
+        Ok(())
+    }
+
+    /// Whether a connection to this timeline is one to an old primary.
+    pub(super) fn is_past(&self, timeline: Option<u32>) -> bool {
+        timeline.is_some_and(|timeline| timeline < *self.timeline.borrow())
+    }
+
+    /// Waits until a connection to this timeline is one to an old primary.
+    pub(super) async fn passed(&self, timeline: Option<u32>) {
+        let mut seen = self.timeline.subscribe();
+        let Some(timeline) = timeline else { return std::future::pending().await };
+        // The sender lives as long as `self`.
+        let _ = seen.wait_for(|seen| timeline < *seen).await;
+    }
+
+    /// Another process with the same file may have seen more.
+    fn write(&self, now: State) -> Result<(), String> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let system = |why: rustix::io::Errno| format!("{}: cannot write it: {why}", path.display());
+        let folder = open(folder, flags, Mode::empty()).map_err(system)?;
+        flock(&folder, FlockOperation::LockExclusive).map_err(system)?;
+        let there = load(path)?;
+        let same = there.system.is_none() || now.system.is_none() || there.system == now.system;
+        let timeline = if same { now.timeline.max(there.timeline) } else { now.timeline };
+        let now = State { system: now.system.or(there.system), timeline };
+        if now == there {
+            return Ok(());
+        }
+        file::replace(path, text(now).as_bytes(), 0o600).map_err(|fault| fault.to_string())
+    }
+}
+
+/// For people.
+impl Display for Seen {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let State { system, timeline } = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "timeline {timeline}")?;
+        system.map_or(Ok(()), |system| write!(f, " of the cluster with the system identifier {system}"))
+    }
+}
+
+const WHAT_TO_DO: &str = "If it is meant to be used: ykvald accept-database";
+
+const HEAD: &str = "# The PostgreSQL that ykvald has stored in, version 1. Written by ykvald. Without it, an old primary that \
+                    comes back is not noticed, and used OTPs are good again.\n";
+
+fn text(state: State) -> String {
+    let system = state.system.map(|system| format!("system: {system}\n")).unwrap_or_default();
+    format!("{HEAD}{system}timeline: {}\n", state.timeline)
+}
+
+fn load(path: &Path) -> Result<State, String> {
+    let text = match file::read_replaced(path, MOST) {
+        Ok(text) => text,
+        Err(fault) if fault.is_missing() => return Ok(State::default()),
+        Err(fault) => return Err(fault.to_string()),
+    };
+    let damaged = || format!("{}: is damaged. {WHAT_TO_DO}", path.display());
+    let text = str::from_utf8(&text).map_err(|_| damaged())?;
+    let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let system = number("system: ").map(str::parse).transpose().map_err(|_| damaged())?;
+    let timeline = number("timeline: ").and_then(|number| number.parse().ok()).ok_or_else(damaged)?;
+    let state = State { system, timeline };
+    // There is one way to write it: whatever is not that is damage, or of a later version.
+    if self::text(state) == text { Ok(state) } else { Err(damaged()) }
+}

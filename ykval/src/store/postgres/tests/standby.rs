@@ -1,0 +1,95 @@
+//! Synchronous standbys: demanded, and looked at.
+
+use super::unfit::set;
+use super::*;
+use crate::config::Standby;
+use std::time::{Duration, Instant};
+
+/// Waits until PostgreSQL waits for a standby.
+async fn waits(cluster: &Cluster) {
+    let waits = "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')";
+    let client = cluster.connect("postgres").await;
+    let begun = Instant::now();
+    while client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no standby is waited for");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn about<'a>(traps: &'a [Trap], words: &str) -> Option<&'a Trap> {
+    traps.iter().find(|trap| trap.what.contains(words))
+}
+
+#[test]
+fn one_is_demanded() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let mut follower = cluster.standby("follower");
+    follower.again();
+    wait(async {
+        cluster.run("CREATE ROLE plain LOGIN; ALTER ROLE plain SET synchronous_commit = remote_write").await;
+        let optional = cluster.database("plain").await;
+        cluster.run(&format!("GRANT ALL ON DATABASE {} TO plain", name(&optional))).await;
+        let required = config::Postgres { standby: Standby::Required, ..optional.clone() };
+        let told = Postgres::create(&required, KEY).await.map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("has no synchronous standby"), "{told}");
+
+        set(&cluster, "synchronous_standby_names", "'follower'").await;
+        waits(&cluster).await;
+        let store = Postgres::create(&required, KEY).await.unwrap();
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
+        assert!(fresh(&store, 1, ONE, 1).await && fresh(&store, 2, Fingerprint::ELSEWHERE, 1).await);
+        let shown =
+            store.link.pool.get().await.unwrap().query_one("SHOW synchronous_commit", &[]).await.unwrap();
+        assert_eq!(shown.get::<_, &str>(0), "on");
+
+        // Taken away, as a failover manager does it that would rather go on: nothing is stored.
+        set(&cluster, "synchronous_standby_names", "''").await;
+        for (name, key) in [(1, ONE), (2, Fingerprint::ELSEWHERE)] {
+            let told = store.advance(step(name, key, 2)).await.unwrap_err().to_string();
+            assert!(told.contains("has no synchronous standby"), "{told}");
+        }
+        assert!(store.ready().await.is_err());
+        let store = Postgres::open(&optional, KEY).await.unwrap();
+        assert!(fresh(&store, 1, ONE, 2).await && fresh(&store, 2, Fingerprint::ELSEWHERE, 2).await);
+    });
+}
+
+#[test]
+fn what_standbys_do_not_have_is_named() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    wait(async {
+        // By itself, there is nothing to say.
+        let store = Postgres::create(&cluster.database("owner").await, KEY).await.unwrap();
+        assert_eq!(store.traps().await, []);
+        store.close().await;
+    });
+    let mut follower = cluster.standby("follower");
+    follower.again();
+    wait(async {
+        cluster.run("CREATE ROLE plain LOGIN").await;
+        let at = cluster.at("test0", "owner");
+        let store = Postgres::open(&at, KEY).await.unwrap();
+        cluster.caught_up().await;
+        let traps = store.traps().await;
+        assert!(about(&traps, "are asynchronous").is_some_and(|trap| !trap.is_error), "{traps:?}");
+        set(&cluster, "synchronous_standby_names", "'ANY 1 (follower, other)'").await;
+        waits(&cluster).await;
+        let traps = store.traps().await;
+        assert!(about(&traps, "no more are connected").is_some(), "{traps:?}");
+        assert!(about(&traps, "standby = \"required\"").is_some(), "{traps:?}");
+        let required = config::Postgres { standby: Standby::Required, ..at.clone() };
+        let traps = Postgres::open(&required, KEY).await.unwrap().traps().await;
+        assert_eq!(traps.len(), 1, "{traps:?}");
+
+        cluster.run("GRANT pg_read_all_data, pg_write_all_data TO plain").await;
+        let plain = Postgres::open(&cluster.at("test0", "plain"), KEY).await.unwrap();
+        let traps = plain.traps().await;
+        assert!(about(&traps, "GRANT pg_read_all_stats").is_some(), "{traps:?}");
+
+        set(&cluster, "synchronous_standby_names", "'other'").await;
+        let begun = Instant::now();
+        while about(&store.traps().await, "0 standbys are connected of 1").is_none_or(|trap| !trap.is_error) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", store.traps().await);
+        }
+    });
+}
