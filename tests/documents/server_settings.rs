@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use tests::built;
-use ykval::config::{Config, LISTEN, Limits, LogFormat, LogTo, StoreAt};
+use ykval::config::{Config, LISTEN, Limits, LogFormat, LogTo, Standby, StoreAt};
 
 /// The tables, and the part of the page that each has. The first is the file itself.
 const TABLES: [(&str, &str); 7] = [
@@ -154,6 +154,10 @@ fn defaults_are_told_as_they_are() {
         ),
         ("log.to", format!("{:?}", if plain.log.to == LogTo::Stdout { "stdout" } else { "syslog" })),
         ("postgres.pool", postgres.pool.to_string()),
+        (
+            "postgres.standby",
+            format!("{:?}", if postgres.standby == Standby::Optional { "optional" } else { "required" }),
+        ),
         ("ksm.deadline_ms", more.ksm.unwrap().deadline.as_millis().to_string()),
     ];
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -47,7 +47,7 @@ async fn connections_beyond_the_limit_get_one_answer() {
 /// Beyond those that get one answer, there is an end.
 #[tokio::test(flavor = "multi_thread")]
 async fn far_more_connections_are_turned_away() {
-    let site = Site::new("[limits]\nconnections = 0").await;
+    let site = Site::with("", 10, |config, _| config.limits.connections = 0).await;
     let mut all = Vec::new();
     for _ in 0..super::super::BRIEF {
         all.push(site.connect().await);
@@ -69,8 +69,8 @@ async fn far_more_connections_are_turned_away() {
 async fn a_slow_answer_on_a_brief_connection() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());
-    let site =
-        Site::with(&format!("[limits]\nconnections = 0\ndeadline_ms = 2700\n{ksm}"), 0, |_, _| {}).await;
+    let settings = format!("[limits]\ndeadline_ms = 2700\n{ksm}");
+    let site = Site::with(&settings, 0, |config, _| config.limits.connections = 0).await;
     let mut wire = site.connect().await;
     assert_eq!(wire.get(&verify(&otp(1, 0))).await.status(), "BACKEND_ERROR");
     assert_eq!(wire.closed_within(SOON).await.as_deref(), Some(""));

@@ -75,10 +75,7 @@ const WHY: [(&str, &str); 6] = [
         "zero_damaged_pages",
         "runs with zero_damaged_pages = on: it may forget which OTPs were used. Set it to off",
     ),
-    (
-        "unlogged",
-        "has an UNLOGGED table in the schema ykvald: after a crash it is empty. ALTER TABLE … SET LOGGED",
-    ),
+    ("unlogged", "has an UNLOGGED table in the schema ykvald, which is empty after a crash: set it LOGGED"),
     (
         "standby",
         "has no synchronous standby (synchronous_standby_names is empty), and the settings demand one (postgres.standby)",

@@ -5,7 +5,7 @@ use super::place::{Host, Place};
 use super::seen::Seen;
 use super::session::{self, WAIT};
 use super::tls::MakeRustlsConnect;
-use super::{Trouble, words};
+use super::{PASSED, Trouble, words};
 use crate::config::Standby;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
@@ -188,7 +188,7 @@ impl Manager for Hosts {
             return Err(RecycleError::message("is closed"));
         }
         if self.0.seen.is_past(session.timeline) {
-            return Err(RecycleError::message("is an old primary's"));
+            return Err(RecycleError::message(PASSED));
         }
         Ok(())
     }

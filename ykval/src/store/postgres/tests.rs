@@ -56,6 +56,19 @@ fn key(name: u16, key: Fingerprint) -> Enrolment {
     Enrolment { id: id(name), fingerprint: key, sealed: Sealed::from_bytes(&[3; 63]).unwrap() }
 }
 
+const fn client(id: ClientId) -> Client {
+    Client {
+        id,
+        name: String::new(),
+        enabled: true,
+        require_signature: None,
+        rate: None,
+        certificate_name: None,
+        sealed_key: Vec::new(),
+        created: 0,
+    }
+}
+
 fn step(name: u16, key: Fingerprint, to: u64) -> Step {
     Step { token: id(name), key, to: Position::from_stored(to), nonce: String::new(), at: 1_700_000_000 }
 }

@@ -106,17 +106,7 @@ fn what_cannot_be_set_in_a_session_gates_every_change() {
     wait(async {
         let at = cluster.database("owner").await;
         let store = Postgres::create(&at, KEY).await.unwrap();
-        let make = |id| Client {
-            id,
-            name: String::new(),
-            enabled: true,
-            require_signature: None,
-            rate: None,
-            certificate_name: None,
-            sealed_key: vec![1],
-            created: 0,
-        };
-        let client = store.add_client(None, make).await.unwrap().unwrap().id;
+        let client = store.add_client(None, client).await.unwrap().unwrap().id;
         store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
         let mut to = 1;
         for setting in ["fsync", "full_page_writes", "zero_damaged_pages"] {

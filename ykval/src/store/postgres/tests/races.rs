@@ -270,18 +270,8 @@ fn made_by_many_at_once() {
             stores.push(maker.await.unwrap());
         }
         // And clients, which all want the next id.
-        let make = |id| Client {
-            id,
-            name: String::new(),
-            enabled: true,
-            require_signature: None,
-            rate: None,
-            certificate_name: None,
-            sealed_key: vec![1],
-            created: 0,
-        };
         let added = stores.iter().cloned().map(|store| {
-            tokio::spawn(async move { store.add_client(None, make).await.unwrap().unwrap().id.number() })
+            tokio::spawn(async move { store.add_client(None, client).await.unwrap().unwrap().id.number() })
         });
         let mut ids = Vec::new();
         for added in added.collect::<Vec<_>>() {
