@@ -72,12 +72,56 @@ pub fn pause(random: [u8; 4]) -> Duration {
     SHORTEST.saturating_add(Duration::from_millis((part * SPREAD_MS) >> 32))
 }
 
+/// How long the second touch may take at a server, which cannot ask for it: an administrator reads the time in the log
+/// and says it to the owner, who then begins a login.
+pub const WITHIN_AT_A_SERVER: Duration = Duration::from_secs(10);
+/// The shortest pause at a server, and by how much the longest is longer at the first try: see [`pause_at_a_server`].
+pub const SHORTEST_AT_A_SERVER: Duration = Duration::from_secs(20);
+const SPREAD_AT_A_SERVER_MS: u64 = 100_000;
+/// The pause gets longer no more after so many failed tries.
+const MOST_DOUBLINGS: u32 = 5;
+
+/// The pause at a server, of random bytes: 20 to 120 seconds at the first try. With each failed try that came after
+/// [`SHORTEST_AT_A_SERVER`], and so could have been a guess, the spread is twice as long, up to 53 minutes.
+///
+/// Anybody who can ask a server can send it two recorded OTPs at the distance at which they were made. They have to guess
+/// the pause: 1 in 10 at the first try, and fewer than 1 in 5 over the first six tries together.
+#[must_use]
+pub fn pause_at_a_server(random: [u8; 4], failed: u32) -> Duration {
+    let part = u64::from(u32::from_le_bytes(random));
+    let spread = SPREAD_AT_A_SERVER_MS << failed.min(MOST_DOUBLINGS);
+    SHORTEST_AT_A_SERVER.saturating_add(Duration::from_millis((part * spread) >> 32))
+}
+
+/// As [`decide`], at a server: with a pause of [`pause_at_a_server`], and [`WITHIN_AT_A_SERVER`] for the second touch.
+///
+/// # Errors
+/// Why they do not show it.
+pub fn decide_at_a_server(
+    first: Touch,
+    second: Touch,
+    elapsed: Duration,
+    pause: Duration,
+) -> Result<Position, Stale> {
+    judge(first, second, elapsed, (pause, WITHIN_AT_A_SERVER))
+}
+
 /// Decides about two touches, of which the second came `elapsed` after the first and was asked for `pause` after it.
 /// Returns how far the token has come: the position of the second.
 ///
 /// # Errors
 /// Why they do not show it.
 pub fn decide(first: Touch, second: Touch, elapsed: Duration, pause: Duration) -> Result<Position, Stale> {
+    judge(first, second, elapsed, (pause, WITHIN))
+}
+
+/// The one rule.
+fn judge(
+    first: Touch,
+    second: Touch,
+    elapsed: Duration,
+    (pause, within): (Duration, Duration),
+) -> Result<Position, Stale> {
     if second.position <= first.position {
         return Err(Stale::NotLater);
     }
@@ -93,7 +137,7 @@ pub fn decide(first: Touch, second: Touch, elapsed: Duration, pause: Duration) -
     if elapsed < pause {
         return Err(Stale::Early);
     }
-    if elapsed > pause.saturating_add(WITHIN) {
+    if elapsed > pause.saturating_add(within) {
         return Err(Stale::Late);
     }
     let ticks = second.timestamp.wrapping_sub(first.timestamp) & 0x00ff_ffff;
@@ -164,6 +208,44 @@ mod tests {
         assert_eq!(pause([0; 4]), Duration::from_secs(5));
         assert_eq!(pause([0xff; 4]), Duration::from_millis(14_999));
         assert_eq!(pause([0, 0, 0, 0x80]), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn at_a_server() {
+        for (random, failed, wanted) in [
+            ([0; 4], 0, 20_000),
+            ([0; 4], 99, 20_000),
+            ([0, 0, 0, 0x80], 0, 70_000),
+            ([0, 0, 0, 0x80], 1, 120_000),
+            ([0, 0, 0, 0x80], 5, 1_620_000),
+            ([0, 0, 0, 0x80], 99, 1_620_000),
+        ] {
+            assert_eq!(
+                pause_at_a_server(random, failed),
+                Duration::from_millis(wanted),
+                "{random:?} {failed}"
+            );
+        }
+        let [first, second] = [touch(5, 1, 0), touch(5, 2, 320)];
+        let decided = |elapsed, pause| {
+            let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+            decide_at_a_server(first, second, elapsed, pause)
+        };
+        assert_eq!(decided(40_000, 30_000), Ok(second.position));
+        assert_eq!(decided(40_001, 30_000), Err(Stale::Late));
+        assert_eq!(decided(40_000, 40_001), Err(Stale::Early));
+        assert_eq!(decided(50_000, 45_000), Err(Stale::OtherTime { token: 40_000, host: 50_000 }));
+    }
+
+    /// All recorded OTPs in a row, each sent when it fits best, are not enough: the odds of a guess get smaller.
+    #[test]
+    fn the_odds_of_guessing() {
+        let odds = |failed: u32| {
+            let spread = pause_at_a_server([0xff; 4], failed) - SHORTEST_AT_A_SERVER;
+            WITHIN_AT_A_SERVER.as_secs_f64() / spread.as_secs_f64()
+        };
+        assert!(odds(0) < 0.101, "{}", odds(0));
+        assert!((0..6).map(odds).sum::<f64>() < 0.2);
     }
 
     proptest! {
