@@ -38,6 +38,7 @@ mod peers;
 mod race;
 mod radius;
 mod replays;
+mod restored;
 mod secrets;
 mod stop;
 mod systemd;

@@ -90,6 +90,12 @@ impl SoftYubiKey {
         self.press_with(CAPS).to_uppercase()
     }
 
+    /// So much time passes, in milliseconds: of a key that was plugged in [`with_real_clock`](Self::with_real_clock).
+    pub fn wait(&mut self, milliseconds: u64) {
+        let ticks = u32::try_from(milliseconds / 125).unwrap();
+        self.clock = self.clock.wrapping_add(ticks) & 0x00ff_ffff;
+    }
+
     /// Unplugs the key and plugs it in again: the usage counter grows, the session use starts at 0.
     pub fn replug(&mut self) {
         self.counter = self.counter.saturating_add(1).min(LAST_COUNTER);

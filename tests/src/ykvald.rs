@@ -112,6 +112,17 @@ impl Site {
         !self.store.contains("://")
     }
 
+    /// Where the store is: a file, or a URL with the password in it.
+    #[must_use]
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// The client that questions come from, from now on.
+    pub fn set_client(&mut self, client: Client) {
+        self.client = client;
+    }
+
     /// The first client.
     #[must_use]
     pub const fn client(&self) -> &Client {

@@ -49,7 +49,7 @@ fn warnings_are_1_and_errors_2() {
     desk.ykvald(&["check"]).exits(2).says("error    store key: ").says("others may read it");
     let desk = with("");
     fs::remove_file(desk.file("ykvald.db")).unwrap();
-    desk.ykvald(&["check"]).exits(2).says("error    store: ").says("ykvald init makes it");
+    desk.ykvald(&["check"]).exits(2).says("error    store: ").says("ykvald restore FILE");
     let desk = with("");
     fs::copy(Desk::new().file("store.key"), desk.file("store.key")).unwrap();
     desk.ykvald(&["check"]).exits(2).says("bring the right store key");

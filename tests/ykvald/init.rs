@@ -120,6 +120,27 @@ fn says_where_another_store_is() {
     assert!(config.contains("\n[postgres]\npassword_file = \"/etc/ykvald/password\"\n"), "{config}");
 }
 
+/// Cut off between key and store, init goes on. Once there was a store, it makes no second one.
+#[test]
+fn a_store_that_is_gone_was_lost() {
+    let desk = Desk::new();
+    fs::remove_file(desk.file("ykvald.db")).unwrap();
+    for arguments in [&["init"][..], &["init", "--no-client"]] {
+        run(desk.command().args(arguments)).refuses("ykvald init --start-anew");
+    }
+    assert!(!desk.file("ykvald.db").exists());
+
+    let unfinished = desk.file("store.key.init-unfinished");
+    fs::write(&unfinished, "").unwrap();
+    desk.ykvald(&["client", "list"]).refuses("run it again");
+    run(desk.command().args(["init", "--no-client"])).exits(0);
+    assert!(!unfinished.exists() && desk.file("ykvald.db").exists());
+    // It stays behind where init was killed after it had made the store: then the next command takes it away.
+    fs::write(&unfinished, "").unwrap();
+    desk.ykvald(&["client", "list"]).exits(0);
+    assert!(!unfinished.exists());
+}
+
 /// However many begin at once, one of them makes the store key, and one the client.
 #[test]
 fn at_once_one_makes_it() {

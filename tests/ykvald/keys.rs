@@ -127,7 +127,7 @@ fn what_was_exported_comes_back() {
     let same = Desk::bare();
     fs::create_dir(same.dir()).unwrap();
     fs::copy(desk.file("store.key"), same.file("store.key")).unwrap();
-    run(ykvald().args(["init", "--no-client", "--dir"]).arg(same.dir())).exits(0);
+    run(ykvald().args(["init", "--no-client", "--start-anew", "--dir"]).arg(same.dir())).exits(0);
     same.ykvald_reading(&["key", "import", "-"], sealed.as_bytes()).exits(0).says("imported 2499 keys");
     assert_eq!(sum(&same), sum(&desk));
     // An empty store is a file of no keys.

@@ -136,7 +136,7 @@ fn where_it_cannot() {
         .refuses("listen: 0.0.0.0:0 is not loopback, and without TLS others read every OTP");
     serve(&["--listen", "localhost"]).refuses("invalid value 'localhost'");
     fs::rename(desk.file("ykvald.db"), desk.beside("away.db")).unwrap();
-    serve(&[]).refuses("ykvald.db: no store there yet: ykvald init makes it");
+    serve(&[]).refuses("ykvald.db: the store is lost, or not mounted");
     fs::rename(desk.beside("away.db"), desk.file("ykvald.db")).unwrap();
     fs::remove_file(desk.file("store.key")).unwrap();
     serve(&[]).refuses("store.key: cannot open: No such file");

@@ -1,18 +1,22 @@
 //! The command line: its verbs, and what they have in common.
 
 mod accept_database;
+mod backup;
 mod check;
 mod checksum;
 mod client;
 mod completions;
+mod evidence;
 mod files;
 mod import;
 mod init;
 mod key;
 mod out;
 mod place;
+mod restore;
 mod running;
 mod serve;
+mod token;
 
 use clap::{Parser, Subcommand, ValueHint};
 use std::net::SocketAddr;
@@ -60,6 +64,13 @@ enum Verb {
     /// The keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
+    /// Restored tokens: those whose position may be behind what they did
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Write a copy of the store to a file, while the server runs. SQLite only
+    Backup(backup::Args),
+    /// Put a backup in the place of the store, with the server stopped. Used OTPs are not accepted again
+    Restore(restore::Args),
     /// Take over what YK-VAL and YK-KSM know. Counters are only ever raised
     #[command(subcommand)]
     Import(import::Verb),
@@ -121,7 +132,7 @@ impl Context {
     async fn open(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = Store::open(&config.store, key.id()).await?;
+        let store = place::store(&config, &key).await?;
         Ok(Opened { config, store, key })
     }
 
@@ -173,6 +184,9 @@ fn dispatch(command: Command) -> Done {
         Verb::AcceptDatabase(args) => accept_database::run(&context, &args),
         Verb::Client(verb) => client::run(&context, verb),
         Verb::Key(verb) => key::run(&context, verb),
+        Verb::Token(verb) => token::run(&context, &verb),
+        Verb::Backup(args) => backup::run(&context, &args),
+        Verb::Restore(args) => restore::run(&context, &args),
         Verb::Import(verb) => import::run(&context, verb),
         Verb::Checksum(args) => checksum::run(&context, &args),
         Verb::Completions(args) => {

@@ -21,6 +21,12 @@ pub fn written(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
+/// Reads a time as [`written`] or [`written_in_milliseconds`] writes it, in seconds since 1970.
+#[must_use]
+pub fn read(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
 /// Now, in milliseconds since 1970.
 #[must_use]
 pub fn now_in_milliseconds() -> i64 {

@@ -171,14 +171,14 @@ fn put(
     owner: Option<(Uid, Gid)>,
     name: impl FnOnce(&Path) -> std::io::Result<()>,
 ) -> Result<(), FileFault> {
-    let fault = |doing| move |why: Errno| FileFault::system(path, doing, why);
     let folder = folder_of(path);
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(path.file_name().unwrap_or_default());
     hidden.push(format!(".{}", std::process::id()));
     let new = folder.join(hidden);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = open(&new, flags, Mode::from_raw_mode(0o600)).map_err(fault("create"))?;
+    let file = open(&new, flags, Mode::from_raw_mode(0o600));
+    let file = file.map_err(|why| FileFault::system(path, "create", why))?;
     let mut file = File::from(file);
     let written = file.write_all(text).and_then(|()| {
         if let Some((user, group)) = owner {
@@ -191,8 +191,16 @@ fn put(
     // The name alone goes; a file that was linked stays.
     let _ = std::fs::remove_file(&new);
     written.map_err(|why| FileFault::system(path, "create", why))?;
-    let folder = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    folder.and_then(rustix::fs::fsync).map_err(fault("sync the folder of"))
+    sync_folder(path)
+}
+
+/// Names that were made in, or removed from, the folder of a file are so on the disk.
+///
+/// # Errors
+/// The system says that they may not be.
+pub fn sync_folder(path: &Path) -> Result<(), FileFault> {
+    let folder = open(folder_of(path), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    folder.and_then(rustix::fs::fsync).map_err(|why| FileFault::system(path, "sync the folder of", why))
 }
 
 fn folder_of(path: &Path) -> &Path {

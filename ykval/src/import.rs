@@ -1,4 +1,5 @@
-//! What YK-VAL's own tools write out: `ykval-export`, the counters, and `ykval-export-clients`, the clients.
+//! What YK-VAL's own tools write out: `ykval-export`, the counters, and `ykval-export-clients`, the clients. And our own
+//! log ([`LogReader`]).
 //!
 //! Source: yubikey-val, "Format of YubiKey Info Data" and "Format of Client Info Data", and what its tools print: fields
 //! with commas between, of which none is quoted. Its importing tool takes quoted ones, too, and so does this. A file is
@@ -6,11 +7,13 @@
 
 mod clients;
 mod fields;
+mod log;
 mod positions;
 #[cfg(test)]
 mod tests;
 
 pub use clients::{ClientEntry, clients};
+pub use log::LogReader;
 pub use positions::{PositionEntry, Positions, positions};
 
 /// The longest line, in bytes.

@@ -4,9 +4,11 @@
 mod contract;
 mod distinct;
 pub mod postgres;
+mod restored;
 pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};
+pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
 use yubiotp::key::Fingerprint;
@@ -35,9 +37,14 @@ pub enum StoreFault {
         /// What it said.
         why: String,
     },
-    /// Not made yet.
-    #[error("{0}: no store there yet: ykvald init makes it")]
+    /// Its store key is here, and it is not: `init` makes both.
+    #[error(
+        "{0}: the store is lost, or not mounted: its store key is here. Bring it back, or restore a backup (ykvald restore FILE; of PostgreSQL see STORES in ykvald(8)). Only if there is none: ykvald init --start-anew begins an empty store. Then clients need new keys, and each token that is imported has to prove by two touches that its OTPs are new"
+    )]
     Missing(String),
+    /// What `ykvald backup`, `VACUUM INTO` or a cut off copy made, in the place of a store.
+    #[error("{0}: is a backup and not a store in use: ykvald restore {0}")]
+    Backup(String),
     /// Made by a later version.
     #[error("{at}: was made by a later ykvald (schema {found}; this one knows {known})")]
     Later {
@@ -64,6 +71,9 @@ pub enum StoreFault {
     /// [`Store::enrol`] of an AES key that another token has or had.
     #[error(transparent)]
     SameKey(#[from] SameKey),
+    /// [`Store::start_anew`], and nothing was lost.
+    #[error("{0}: there is a store: nothing to start anew")]
+    NotLost(String),
     /// What is stored cannot be.
     #[error("{at}: {what} is damaged")]
     Damaged {
@@ -135,6 +145,9 @@ pub struct Token {
     pub nonce: String,
     /// When that was stored, in seconds since 1970.
     pub modified: Option<i64>,
+    /// The position may be behind what the token did after this time (seconds since 1970; 0: nothing is known of the time
+    /// before). Its OTPs are accepted only once two touches prove where it is ([`Store::prove`]).
+    pub restored: Option<i64>,
 }
 
 /// One step forward.
@@ -176,6 +189,8 @@ pub struct Enrolment {
     pub fingerprint: Fingerprint,
     /// The credential, sealed under the store key.
     pub sealed: Sealed,
+    /// The administrator says that no OTP of this key was ever used: it does not begin as restored.
+    pub never_used: bool,
 }
 
 /// What enrolling many keys came to.
@@ -277,6 +292,18 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::create(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::create(at, key).await?)),
+        }
+    }
+
+    /// Makes a store in the place of one that was lost: as [`create`](Self::create), but every token that comes begins as
+    /// restored ([`restored_since`](Self::restored_since)).
+    ///
+    /// # Errors
+    /// There is a store, or it cannot be made.
+    pub async fn start_anew(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
+        match at {
+            StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::start_anew(path, key).await?)),
+            StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::start_anew(at, key).await?)),
         }
     }
 
@@ -482,6 +509,73 @@ impl Store {
     /// They could not be counted.
     pub async fn count(&self) -> Result<Count, StoreFault> {
         each!(self, it => it.count().await)
+    }
+
+    /// Tokens that are not here begin as restored, with this time ([`Token::restored`]): the store was lost, or a backup
+    /// was put back. `None`: they begin as new.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn restored_since(&self) -> Result<Option<i64>, StoreFault> {
+        each!(self, it => it.restored_since().await)
+    }
+
+    /// How many tokens are restored.
+    ///
+    /// # Errors
+    /// They could not be counted.
+    pub async fn restored_count(&self) -> Result<u64, StoreFault> {
+        each!(self, it => it.restored_count().await)
+    }
+
+    /// Every token, here or not yet here, is restored since this time, or since an earlier one if it was already.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn mark_restored(&self, since: i64) -> Result<(), StoreFault> {
+        each!(self, it => it.mark_restored(since).await)
+    }
+
+    /// The touch of a restored token that the next one is compared with. It counts only while its position is that of
+    /// the token.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn last_touch(&self, id: &PublicId) -> Result<Option<LastTouch>, StoreFault> {
+        each!(self, it => it.last_touch(*id).await)
+    }
+
+    /// Remembers it, in place of the one before.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn set_last_touch(&self, id: &PublicId, touch: LastTouch) -> Result<(), StoreFault> {
+        each!(self, it => it.set_last_touch(*id, touch).await)
+    }
+
+    /// A token is restored no more: its position is known to be where it is. To be called after that position is stored.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn prove(&self, id: &PublicId) -> Result<(), StoreFault> {
+        each!(self, it => it.prove(*id).await)
+    }
+
+    /// No token is restored any more, nor will those be that are not here yet: the administrator accepts that OTPs which
+    /// were used may be accepted once more. Returns how many tokens were restored.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn accept_risk(&self) -> Result<u64, StoreFault> {
+        each!(self, it => it.accept_risk().await)
+    }
+
+    /// Whether what is stored is whole, as far as the database can tell. Reads all of it.
+    ///
+    /// # Errors
+    /// It is not, or could not be read.
+    pub async fn integrity(&self) -> Result<(), StoreFault> {
+        each!(self, it => it.integrity().await)
     }
 
     /// Writes back what is in memory and lets go of files and connections. Steps that were begun are finished.

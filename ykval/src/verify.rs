@@ -20,16 +20,21 @@
 //! | twice `in_flight` is reached | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //!
 //! BACKEND_ERROR is an answer, too: the server lives, and does not know.
+//!
+//! A token that is restored ([`restored`]) is refused by REPLAYED_OTP until two touches prove where it is: its OTPs may
+//! have been used.
 
 mod clients;
+mod restored;
 #[cfg(test)]
 mod tests;
 
 use crate::clock;
 use crate::ksm::{self, Ksm, KsmFault};
 use crate::limit::{Limits, Work};
-use crate::store::{Advanced, Step, Store, StoreFault, Token};
+use crate::store::{self, Advanced, Step, Store, StoreFault, Token};
 use clients::{ClientFault, Clients, Known};
+use restored::Restored;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
@@ -298,7 +303,9 @@ impl Verifier {
                 outcome.decision.status,
                 Status::BadOtp | Status::ReplayedOtp | Status::ReplayedRequest
             );
-            outcome.decision.is_one_of_many = refused && !self.limits.token(asking.id, proven, id);
+            // What raised a position is always logged: a backup that is put back goes on from there.
+            outcome.decision.is_one_of_many =
+                refused && outcome.advance.is_none() && !self.limits.token(asking.id, proven, id);
         }
         decided
     }
@@ -312,7 +319,6 @@ impl Verifier {
         otp: &Otp<'_>,
         stored: Option<&Token>,
     ) -> Result<Outcome, Outcome> {
-        let disabled = || Outcome::new(Status::BadOtp, "the token is switched off");
         let is_disabled = stored.is_some_and(|token| !token.enabled);
         let (key, genuine) = match stored.and_then(|token| token.key.as_ref()) {
             Some((key, sealed)) => match self.opened(sealed, &token, otp) {
@@ -336,9 +342,17 @@ impl Verifier {
             let same = position == last && !nonce.is_empty() && nonce == stored.nonce;
             return Err(if same { same_request() } else { replayed(last) }.at(position));
         }
-        self.may(asking, Work::Advance).map_err(|outcome| outcome.at(position))?;
         let nonce = question.nonce.unwrap_or_default().to_owned();
         let step = Step { token, key, to: position, nonce, at: clock::now() };
+        let restored = match stored {
+            Some(token) => token.restored,
+            None => self.begins_restored(token).await?,
+        };
+        if let Some(since) = restored {
+            let stored = stored.and_then(|token| token.position);
+            return Ok(self.restored(asking, Restored { step, timestamp, stored, since }).await);
+        }
+        self.may(asking, Work::Advance).map_err(|outcome| outcome.at(position))?;
         let begun = Instant::now();
         let advanced = self.store.advance(step).await;
         let took = begun.elapsed();
@@ -351,6 +365,19 @@ impl Verifier {
         }
         .at(position)
         .after(took))
+    }
+
+    /// Whether a token begins as restored that nothing is known of, and whose key is elsewhere. Then it is known from now
+    /// on.
+    async fn begins_restored(&self, id: PublicId) -> Result<Option<i64>, Outcome> {
+        let since = self.store.restored_since().await?;
+        if since.is_some() {
+            let nonce = String::new();
+            self.store
+                .raise(vec![store::Known { id, position: None, nonce, enabled: true, modified: None }])
+                .await?;
+        }
+        Ok(since)
     }
 
     /// Whether this may be done for a client now; trying counts. `Err` is a decision.
@@ -399,6 +426,10 @@ impl Verifier {
 pub(crate) const USUAL: usize = 6;
 
 const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key than the one stored";
+
+fn disabled() -> Outcome {
+    Outcome::new(Status::BadOtp, "the token is switched off")
+}
 
 fn same_request() -> Outcome {
     Outcome::new(Status::ReplayedRequest, "this very question was answered before").echoing()

@@ -31,6 +31,7 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("ykval/src/store/postgres/identity.rs", Which::All),
     ("ykval/src/store/postgres/lease.rs", Which::All),
     ("ykval/src/store/postgres/place.rs", Which::All),
+    ("ykval/src/store/postgres/restored.rs", Which::All),
     ("ykval/src/store/postgres/schema.rs", Which::All),
     ("ykval/src/store/postgres/seen.rs", Which::All),
     ("ykval/src/store/postgres/session.rs", Which::All),
@@ -42,12 +43,15 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("ykval/src/store/sqlite/checkpoint.rs", Which::All),
     ("ykval/src/store/sqlite/connect.rs", Which::All),
     ("ykval/src/store/sqlite/look.rs", Which::All),
+    ("ykval/src/store/sqlite/header.rs", Which::All),
     ("ykval/src/store/sqlite/place.rs", Which::All),
     ("ykval/src/store/sqlite/readers.rs", Which::All),
+    ("ykval/src/store/sqlite/restored.rs", Which::All),
     ("ykval/src/store/sqlite/rows.rs", Which::All),
     ("ykval/src/store/sqlite/writer.rs", Which::All),
     ("ykval/src/verify.rs", Which::All),
     ("ykval/src/verify/clients.rs", Which::All),
+    ("ykval/src/verify/restored.rs", Which::All),
     ("ykval/src/limit.rs", Which::All),
 ];
 
@@ -66,11 +70,16 @@ const NO_REASON: &[&str] = &[
     "its schema",
     "the file",
     "the id of its store key",
+    "the last touch of token {}",
     "the log",
     "token {}",
+    // what a file of SQLite's begins with
+    "SQLite format 30",
     // numbers that no store can have
     "a client id of more than 10 digits",
     "a key with the fingerprint of none",
+    "a pause",
+    "a pause without end",
     "a position beyond all YubiKeys",
     "a position is no number of PostgreSQL's",
     // to whoever adds a client
@@ -98,7 +107,7 @@ const NO_REASON: &[&str] = &[
 ];
 
 /// Files that say nothing in the log: commands, and what is sent to whoever asks.
-pub(super) const OTHERS: [&str; 19] = [
+pub(super) const OTHERS: &[&str] = &[
     "ykval/src/clock.rs",
     "ykval/src/decrypt.rs",
     "ykval/src/lib.rs",
@@ -117,6 +126,10 @@ pub(super) const OTHERS: [&str; 19] = [
     "ykval/src/store/distinct.rs",
     "ykval/src/store/postgres/cluster.rs",
     "ykval/src/store/postgres/traps.rs",
+    "ykval/src/store/restored.rs",
+    "ykval/src/store/sqlite/backup.rs",
+    "ykval/src/store/sqlite/restore.rs",
+    "ykval/src/store/sqlite/restore/merge.rs",
     "ykval/src/cli.rs",
     "ykval/src/import.rs",
 ];

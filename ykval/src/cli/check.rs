@@ -4,6 +4,7 @@ mod files;
 mod ksm;
 mod listening;
 mod report;
+mod restored;
 mod server;
 mod settings;
 mod store;

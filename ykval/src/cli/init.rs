@@ -30,6 +30,10 @@ pub(crate) struct Args {
     /// Make no client: nothing secret is printed
     #[arg(long)]
     no_client: bool,
+    /// Begin an empty store in place of one that was lost. Clients get new keys. Tokens that are imported are restored:
+    /// each proves that it is fresh before it is accepted
+    #[arg(long)]
+    start_anew: bool,
 }
 
 /// What is typed stays in histories and shows in lists of processes.
@@ -55,7 +59,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     };
     let password_file = args.password_file.map(absolute).transpose()?;
     let first = (!args.no_client).then_some(args.name);
-    let plan = Plan { config, layout, store, password_file, first };
+    let plan = Plan { config, layout, store, password_file, first, start_anew: args.start_anew };
     let made = wait(plan.make())?;
 
     // How the commands go on, if not by the usual settings.

@@ -4,6 +4,7 @@ use super::Failure;
 use std::path::{Path, PathBuf};
 use ykval::config::{CONFIG, Config};
 use ykval::file::{self, Audience};
+use ykval::store::{Store, StoreFault};
 use yubiotp::record::read_store_key;
 use yubiotp::seal::StoreKey;
 
@@ -55,6 +56,61 @@ pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
 pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
     let text = file::read(path, Audience::Group, MOST_KEY)?;
     read_store_key(&text).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+}
+
+/// The store, which has to be there.
+pub(crate) async fn store(config: &Config, key: &StoreKey) -> Result<Store, Failure> {
+    match Store::open(&config.store, key.id()).await {
+        Ok(store) => {
+            // A store that is there was made, whoever could not say so.
+            let _ = init_is_finished(config);
+            Ok(store)
+        }
+        Err(fault) => Err(Failure::Fault(why_not_there(config, fault))),
+    }
+}
+
+/// What is wrong with a store that cannot be opened.
+pub(crate) fn why_not_there(config: &Config, fault: StoreFault) -> String {
+    match fault {
+        StoreFault::Missing(at) if is_init_unfinished(config) => {
+            format!("{at}: ykvald init was cut off before it made the store: run it again")
+        }
+        fault => fault.to_string(),
+    }
+}
+
+/// While `init` has made a store key and no store yet, this file is beside the key. A store key without it, and without a
+/// store, means that the store was lost.
+fn unfinished(config: &Config) -> PathBuf {
+    let mut name = config.store_key.file_name().unwrap_or_default().to_owned();
+    name.push(".init-unfinished");
+    config.store_key.with_file_name(name)
+}
+
+pub(crate) fn is_init_unfinished(config: &Config) -> bool {
+    unfinished(config).exists()
+}
+
+/// To be called before the store key is made.
+pub(crate) fn init_begins(config: &Config) -> Result<(), Failure> {
+    let path = unfinished(config);
+    let text = "ykvald init makes a store key and then a store; it was cut off in between if this file stays. Run it again.\n";
+    match file::create(&path, text.as_bytes(), 0o600) {
+        // Another one may begin at the same time.
+        Err(fault) if !path.exists() => Err(fault.into()),
+        _ => Ok(()),
+    }
+}
+
+/// To be called once the store is there.
+pub(crate) fn init_is_finished(config: &Config) -> Result<(), Failure> {
+    let path = unfinished(config);
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(file::sync_folder(&path)?),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(why) => Err(Failure::Fault(format!("{}: remove it, the store is there: {why}", path.display()))),
+    }
 }
 
 /// An absolute path in the environment.

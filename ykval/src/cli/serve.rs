@@ -5,7 +5,6 @@ use super::{Context, Done, Failure, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
 use ykval::serve::{self, Started};
-use ykval::store::Store;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -23,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
-        let store = Store::open(&config.store, key.id()).await?;
+        let store = place::store(&config, &key).await?;
         if let Some(why) = store.keep_watch().await? {
             out::note(&format!(
                 "ykvald: {why}: an old primary of PostgreSQL that comes back while ykvald is restarted will not be noticed"
@@ -52,7 +51,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 async fn make() -> Done {
     let folder = place::data_folder().ok_or_else(place::no_settings)?;
     let config = folder.join("config.toml");
-    let plan = Plan { config, layout: Layout::OneFolder, store: None, password_file: None, first: None };
+    let layout = Layout::OneFolder;
+    let plan = Plan { config, layout, store: None, password_file: None, first: None, start_anew: false };
     plan.make().await?;
     out::note(&format!(
         "no settings yet: made some in {}, with a store and its key. Keep a copy of store.key elsewhere.",

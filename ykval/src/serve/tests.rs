@@ -165,7 +165,7 @@ fn enrolment(id: PublicId) -> Enrolment {
         private_id: PrivateId::new([1, 2, 3, 4, 5, 6]),
     };
     let fingerprint: Fingerprint = credential.fingerprint(&id);
-    Enrolment { id, fingerprint, sealed: store_key().seal(&credential, &id, [3; 24]) }
+    Enrolment { id, fingerprint, sealed: store_key().seal(&credential, &id, [3; 24]), never_used: false }
 }
 
 /// The query of a question.

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Runtime;
+use yubiotp::freshness::Touch;
 use yubiotp::key::AesKey;
 use yubiotp::ledger::Advance;
 use yubiotp::ledger::contract::{HostSubject, Subject, check, check_elsewhere};
@@ -24,9 +25,8 @@ macro_rules! contract {
         $crate::store::contract::contract!($fresh;
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
             one_aes_key_is_enrolled_once, a_key_that_was_here_does_not_come_back_as_another,
-            what_another_server_knows, clients_are_added_and_changed, tokens_in_pages, another_store_key,
-            of_many_callers_one_is_told_yes, what_was_fresh_stays_used,
-            few_tokens_of_many_callers);
+            what_another_server_knows, restored_tokens, a_store_that_was_lost, clients_are_added_and_changed, tokens_in_pages,
+            another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers);
     };
     ($fresh:expr; $($part:ident),+) => {
         $(
@@ -78,7 +78,7 @@ fn sealed(byte: u8) -> Sealed {
 }
 
 pub(super) fn key(name: &[u8], fingerprint: Fingerprint) -> Enrolment {
-    Enrolment { id: id(name), fingerprint, sealed: sealed(fingerprint.0[0]) }
+    Enrolment { id: id(name), fingerprint, sealed: sealed(fingerprint.0[0]), never_used: false }
 }
 
 pub(super) fn enrol(store: &Store, keys: Vec<Enrolment>) -> Enrolled {
@@ -140,7 +140,10 @@ impl Subject for Prepared<'_> {
         AsLedger(open(self.0))
     }
     fn enrol(&self, token: &PublicId) -> Fingerprint {
-        enrol(&open(self.0), vec![Enrolment { id: *token, fingerprint: ONE, sealed: sealed(1) }]);
+        enrol(
+            &open(self.0),
+            vec![Enrolment { id: *token, fingerprint: ONE, sealed: sealed(1), never_used: false }],
+        );
         ONE
     }
     fn set_enabled(&self, token: &PublicId, enabled: bool) {
@@ -279,7 +282,7 @@ fn real(name: &[u8], byte: u8) -> (Enrolment, Credential) {
     let id = id(name);
     let credential = Credential { private_id: PrivateId::new([byte; 6]), aes_key: AesKey::new([byte; 16]) };
     let sealed = StoreKey::new(UNDER).seal(&credential, &id, [byte; 24]);
-    (Enrolment { id, fingerprint: credential.fingerprint(&id), sealed }, credential)
+    (Enrolment { id, fingerprint: credential.fingerprint(&id), sealed, never_used: false }, credential)
 }
 
 /// Enrols keys that are compared with what the store has and had.
@@ -344,6 +347,7 @@ pub(super) fn a_key_that_was_here_does_not_come_back_as_another(place: &StoreAt)
         id: id(b"d"),
         fingerprint: other.fingerprint(&id(b"d")),
         sealed: StoreKey::new(UNDER).seal(&other, &id(b"d"), [1; 24]),
+        never_used: false,
     };
     assert_eq!(enrol_real(&store, vec![(key, other)]).unwrap().added, 1);
     remove(b"d");
@@ -371,6 +375,63 @@ pub(super) fn a_key_that_was_here_does_not_come_back_as_another(place: &StoreAt)
     refused(vec![real(b"x", 6)], b"x", b"y");
     assert_eq!(enrol_real(&store, vec![real(b"y", 6)]).unwrap().changed, 1);
     assert_eq!(advance(&store, b"y", fingerprint(b"y", 6), at(2, 0)), Some(at(2, 0)));
+}
+
+pub(super) fn restored_tokens(place: &StoreAt) {
+    let store = create(place);
+    enrol(&store, vec![key(b"a", ONE), key(b"b", ONE)]);
+    assert_eq!(advance(&store, b"a", ONE, at(5, 0)), None);
+    let counted = || wait(store.restored_count()).unwrap();
+    let since = || wait(store.restored_since()).unwrap();
+    assert_eq!((counted(), since(), token(&store, b"a").restored), (0, None, None));
+
+    // The earlier of two times counts.
+    for time in [1000, 2000] {
+        wait(store.mark_restored(time)).unwrap();
+        assert_eq!((counted(), since(), token(&store, b"a").restored), (2, Some(1000), Some(1000)));
+    }
+    // So does every token that comes, or gets another key, unless it was never used.
+    enrol(&store, vec![key(b"c", ONE), Enrolment { never_used: true, ..key(b"d", ONE) }]);
+    enrol(&store, vec![key(b"a", TWO), Enrolment { never_used: true, ..key(b"b", TWO) }]);
+    let known = Known { id: id(b"e"), position: None, nonce: String::new(), enabled: true, modified: None };
+    let _ = wait(store.raise(vec![known])).unwrap();
+    for (name, restored) in
+        [(b"a", Some(1000)), (b"b", None), (b"c", Some(1000)), (b"d", None), (b"e", Some(1000))]
+    {
+        assert_eq!(token(&store, name).restored, restored, "{name:?}");
+    }
+    // The same key again changes nothing, whatever is said of it.
+    enrol(&store, vec![Enrolment { never_used: true, ..key(b"c", ONE) }]);
+    assert_eq!(token(&store, b"c").restored, Some(1000));
+
+    let last = |id: &[u8]| wait(store.last_touch(&self::id(id))).unwrap();
+    assert_eq!(last(b"c"), None);
+    for session_use in 1..3 {
+        let touch = Touch { position: at(7, session_use), timestamp: 0x00ff_ffff };
+        let touch = LastTouch { touch, at: 1_795_307_401_284, pause: 53_000, failed: 2 };
+        wait(store.set_last_touch(&id(b"c"), touch)).unwrap();
+        assert_eq!(last(b"c"), Some(touch));
+    }
+    assert_eq!(advance(&store, b"c", ONE, at(7, 3)), None, "the store itself judges nothing");
+    wait(store.prove(&id(b"c"))).unwrap();
+    let proven = token(&store, b"c");
+    assert_eq!((proven.restored, proven.position, last(b"c")), (None, Some(at(7, 3)), None));
+    assert_eq!((counted(), token(&store, b"a").restored), (2, Some(1000)));
+
+    assert_eq!(wait(store.accept_risk()).unwrap(), 2);
+    enrol(&store, vec![key(b"f", ONE)]);
+    assert_eq!((counted(), since(), token(&store, b"f").restored), (0, None, None));
+    assert!(wait(store.integrity()).is_ok());
+}
+
+pub(super) fn a_store_that_was_lost(place: &StoreAt) {
+    assert!(matches!(wait(Store::open(place, KEY)), Err(StoreFault::Missing(_))));
+    let store = wait(Store::start_anew(place, KEY)).unwrap();
+    enrol(&store, vec![key(b"a", ONE)]);
+    assert_eq!((wait(store.restored_since()).unwrap(), token(&store, b"a").restored), (Some(0), Some(0)));
+    let store = create(place);
+    assert_eq!(token(&store, b"a").restored, Some(0), "made again, it was forgotten");
+    assert!(matches!(wait(Store::start_anew(place, KEY)), Err(StoreFault::NotLost(_))));
 }
 
 pub(super) fn what_another_server_knows(place: &StoreAt) {

@@ -46,6 +46,7 @@ mod hosts;
 mod identity;
 mod lease;
 mod place;
+mod restored;
 mod schema;
 mod seen;
 mod session;
@@ -137,6 +138,14 @@ type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + Send + 'a>
 
 #[expect(missing_docs, reason = "Store says it")]
 impl Postgres {
+    pub async fn start_anew(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let store = Self::connect(at)?;
+        store.link.look().await;
+        let name = Arc::clone(&store.link.at);
+        store.run(LONG, move |db| Box::pin(async move { schema::start_anew(db, &name, key).await })).await?;
+        Ok(store)
+    }
+
     pub async fn create(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
         store.link.look().await;
@@ -282,6 +291,40 @@ impl Postgres {
 
     pub async fn count(&self) -> Result<Count, StoreFault> {
         self.run(SHORT, |db| Box::pin(tokens::count(db))).await
+    }
+
+    pub async fn restored_since(&self) -> Result<Option<i64>, StoreFault> {
+        self.run(SHORT, |db| Box::pin(restored::since(db))).await
+    }
+
+    pub async fn restored_count(&self) -> Result<u64, StoreFault> {
+        self.run(LONG, |db| Box::pin(restored::count(db))).await
+    }
+
+    pub async fn mark_restored(&self, since: i64) -> Result<(), StoreFault> {
+        self.run(LONG, move |db| Box::pin(restored::mark_all(db, since))).await
+    }
+
+    pub async fn last_touch(&self, id: PublicId) -> Result<Option<LastTouch>, StoreFault> {
+        self.run(SHORT, move |db| Box::pin(restored::last_touch(db, id))).await
+    }
+
+    pub async fn set_last_touch(&self, id: PublicId, touch: LastTouch) -> Result<(), StoreFault> {
+        self.run(SHORT, move |db| Box::pin(restored::set_last_touch(db, id, touch))).await
+    }
+
+    pub async fn prove(&self, id: PublicId) -> Result<(), StoreFault> {
+        self.run(SHORT, move |db| Box::pin(restored::prove(db, id))).await
+    }
+
+    pub async fn accept_risk(&self) -> Result<u64, StoreFault> {
+        self.run(LONG, |db| Box::pin(restored::accept_risk(db))).await
+    }
+
+    /// PostgreSQL has no statement for it: pg_amcheck and checksums are the administrator's.
+    #[expect(clippy::unused_async, reason = "where it is a file, it is read")]
+    pub async fn integrity(&self) -> Result<(), StoreFault> {
+        Ok(())
     }
 
     pub async fn close(&self) {

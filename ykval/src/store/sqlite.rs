@@ -7,20 +7,26 @@
 
 mod admin;
 mod advance;
+mod backup;
 mod checkpoint;
 mod connect;
+mod header;
 mod look;
 mod place;
 mod readers;
+mod restore;
+mod restored;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use super::*;
+pub use backup::BackedUp;
 use connect::Use;
 use place::Place;
 use readers::Readers;
+pub use restore::{FormerStore, Restored, restore};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,8 +60,24 @@ impl Sqlite {
         let path = path.to_owned();
         off_the_runtime(move || {
             if !place::is_there(&path)? {
-                connect::make(&path, key)?;
+                connect::make(&path, key, None)?;
             }
+            Self::open_now(&path, key)
+        })
+        .await
+    }
+
+    pub async fn start_anew(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+        let path = path.to_owned();
+        off_the_runtime(move || {
+            if place::is_there(&path)? {
+                if !matches!(Place::find(&path), Err(StoreFault::Missing(_))) {
+                    return Err(StoreFault::NotLost(path.display().to_string()));
+                }
+                // An empty file.
+                std::fs::remove_file(&path).map_err(|why| place::said(&path, why))?;
+            }
+            connect::make(&path, key, Some(0))?;
             Self::open_now(&path, key)
         })
         .await
@@ -67,7 +89,9 @@ impl Sqlite {
     }
 
     fn open_now(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
-        let place = Place::find(path)?;
+        let mut place = Place::find(path)?;
+        place.keep_from_being_restored()?;
+        header::finish_restore(&mut place)?;
         let mut first = connect::open(&place, Use::Write)?;
         connect::check(&mut first, &place, key)?;
         // The first read of it opens the log, too.
@@ -81,6 +105,7 @@ impl Sqlite {
         let path = path.to_owned();
         off_the_runtime(move || {
             let place = Arc::new(Place::find(&path)?.only_looked_at());
+            header::only_looked_at(&place)?;
             let first = connect::open(&place, Use::Read)?;
             let found = connect::recognize(&first, &place, key)?;
             if found < connect::KNOWN {
@@ -175,6 +200,52 @@ impl Sqlite {
 
     pub async fn count(&self) -> Result<Count, StoreFault> {
         self.look("a table", rows::count).await
+    }
+
+    pub async fn restored_since(&self) -> Result<Option<i64>, StoreFault> {
+        self.look("meta", restored::since).await
+    }
+
+    pub async fn restored_count(&self) -> Result<u64, StoreFault> {
+        self.look("a token", restored::count).await
+    }
+
+    pub async fn mark_restored(&self, since: i64) -> Result<(), StoreFault> {
+        self.change(move |transaction| restored::mark_all(transaction, since)).await
+    }
+
+    #[expect(clippy::unused_async, reason = "a row that is in memory is read sooner than handed to a thread")]
+    pub async fn last_touch(&self, id: PublicId) -> Result<Option<LastTouch>, StoreFault> {
+        let what = format_args!("the last touch of token {id}");
+        self.0.readers.read(what, |connection| restored::last_touch(connection, id))
+    }
+
+    pub async fn set_last_touch(&self, id: PublicId, touch: LastTouch) -> Result<(), StoreFault> {
+        self.change(move |transaction| restored::set_last_touch(transaction, id, &touch)).await
+    }
+
+    pub async fn prove(&self, id: PublicId) -> Result<(), StoreFault> {
+        self.change(move |transaction| restored::prove(transaction, id)).await
+    }
+
+    pub async fn accept_risk(&self) -> Result<u64, StoreFault> {
+        self.change(restored::accept_risk).await
+    }
+
+    pub async fn integrity(&self) -> Result<(), StoreFault> {
+        let place = self.0.open_place()?;
+        off_the_runtime(move || restore::whole(&connect::open(&place, Use::Read)?, &place)).await
+    }
+
+    /// Writes a copy of all that is stored now to `file`, whole and synced, while others go on. What is there under that
+    /// name is replaced only if `replace` says so.
+    ///
+    /// # Errors
+    /// It cannot be written, or is there.
+    pub async fn backup(&self, file: &Path, replace: bool) -> Result<BackedUp, StoreFault> {
+        let place = self.0.open_place()?;
+        let file = file.to_owned();
+        off_the_runtime(move || backup::write(&place, &file, replace)).await
     }
 
     pub async fn close(&self) {

@@ -37,7 +37,7 @@ fn enrolment(id: &str, aes_key: &str, private_id: &str, sealed_under: &StoreKey)
     let credential =
         Credential { aes_key: AesKey::new(bytes(aes_key)), private_id: PrivateId::new(bytes(private_id)) };
     let sealed = sealed_under.seal(&credential, &id, [9; 24]);
-    Enrolment { id, fingerprint: credential.fingerprint(&id), sealed }
+    Enrolment { id, fingerprint: credential.fingerprint(&id), sealed, never_used: false }
 }
 
 fn client(id: ClientId) -> Client {
@@ -191,6 +191,36 @@ async fn refused_before_the_position_is_asked() {
         assert_eq!(answered.decision.client.map(ClientId::number), named, "{parameters:?}");
     }
     assert_eq!(server.plain(OTP, NONCE).await.decision.status, Status::Ok, "a refused OTP was used up");
+}
+
+/// What is refused of a restored token is a decided no, whatever else is in the way, and uses the OTP up.
+#[tokio::test]
+async fn a_restored_token() {
+    let server = server(RULES).await;
+    let store = server.verifier.store();
+    store.mark_restored(1_795_307_401).await.unwrap();
+    let token = PublicId::parse(b"vvccccccccbd").unwrap();
+    let read =
+        [("id", "1"), ("nonce", NONCE), ("otp", FIRST)].map(|(name, value)| (name.into(), value.into()));
+    let at_capacity = server.verifier.verify(Version::Two, &read, &(), Depth::Read).await.decision;
+    assert_eq!((at_capacity.status, at_capacity.overload), (Status::ReplayedOtp, None));
+    assert_eq!(store.token(&token).await.unwrap().unwrap().position, None);
+
+    // The same question twice, too: REPLAYED_REQUEST would leave it open.
+    for _ in 0..2 {
+        let first = server.plain(FIRST, NONCE).await;
+        assert_body(&first, By::Client, &[("otp", FIRST), ("nonce", NONCE), ("status", "REPLAYED_OTP")]);
+        assert_eq!(first.decision.position, Some(Position::yubikey(1, 1)));
+    }
+    assert_eq!(store.token(&token).await.unwrap().unwrap().position, Some(Position::yubikey(1, 1)));
+    // It has to come later than this.
+    let second = server.plain(SECOND, NONCE).await.decision;
+    assert_eq!(second.status, Status::ReplayedOtp);
+    assert!(second.reason.contains("backup of 2026-11-22T00:30:01Z"), "{}", second.reason);
+    assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::ReplayedOtp);
+    store.prove(&token).await.unwrap();
+    assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::ReplayedOtp);
+    assert_eq!(server.plain(LATE, NONCE).await.decision.status, Status::Ok);
 }
 
 /// Rows 7 to 12.

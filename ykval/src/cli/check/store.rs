@@ -2,8 +2,9 @@
 
 use super::Site;
 use super::report::{Level, Report};
+use super::restored;
 use crate::cli::key::Pages;
-use crate::cli::{Done, Failure, out};
+use crate::cli::{Done, Failure, out, place};
 use std::os::unix::fs::MetadataExt as _;
 use ykval::config::StoreAt;
 use ykval::store::{Looked, Store, Trap};
@@ -22,7 +23,10 @@ pub(super) async fn look(report: &mut Report, site: &Site<'_>, key: &StoreKey) {
                 ),
             );
         }
-        Err(fault) => return report.error("store", fault.to_string()),
+        Err(fault) => {
+            let why = place::why_not_there(&site.config, fault);
+            return report.error("store", why);
+        }
     };
     let looked = async {
         itself(report, site, &store).await?;
@@ -40,10 +44,12 @@ async fn itself(report: &mut Report, site: &Site<'_>, store: &Store) -> Done {
     let at = store.at();
     let version = store.version().await?;
     store.seems_fit().await?;
+    store.integrity().await?;
     report.ok("store", format!("{at}: {version}"));
     for Trap { is_error, what } in store.traps().await {
         report.add("store", if is_error { Level::Error } else { Level::Warning }, format!("{at}: {what}"));
     }
+    restored::look(report, site.context, store).await?;
     if let StoreAt::Sqlite(path) = &site.config.store
         && let Ok(now) = std::fs::metadata(path)
         && now.mode() & 0o077 != 0

@@ -38,5 +38,5 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             context.ykvald()
         )));
     }
-    import::take(context, &args.file, file, args.dry_run)
+    import::take(context, &args.file, file, (args.dry_run, false))
 }

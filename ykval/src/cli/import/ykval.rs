@@ -133,8 +133,8 @@ async fn plan(
                 }
             }
             Ok(_) => problems.push(format!(
-                "line {}: client {id} is here with another key ({}). A site that takes over clients begins without any: ykvald \
-                 init --no-client",
+                "line {}: client {id} is here with another key ({}): take the line out, and give its host the key that is here, \
+                 or a new one (ykvald client rotate {id})",
                 entry.line, old.name
             )),
             Err(_) => {

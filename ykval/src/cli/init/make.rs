@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) password_file: Option<PathBuf>,
     /// The name of the client to be made if there is none.
     pub(crate) first: Option<String>,
+    /// The administrator says that the store was lost.
+    pub(crate) start_anew: bool,
 }
 
 /// What was made, and what was there.
@@ -66,22 +68,30 @@ impl Plan {
                 give(folder, service)?;
             }
         }
-        let store = match Store::open(&config.store, key.id()).await {
-            Ok(store) => {
-                kept.push(store.at().to_owned());
-                Ok(store)
+        // A store key that was here before had a store.
+        let is_new = made_key || place::is_init_unfinished(&config);
+        let store = if self.start_anew {
+            Store::start_anew(&config.store, key.id()).await.inspect(|store| new.push(store.at().to_owned()))
+        } else {
+            match Store::open(&config.store, key.id()).await {
+                Ok(store) => {
+                    kept.push(store.at().to_owned());
+                    Ok(store)
+                }
+                Err(StoreFault::Missing(_)) if is_new => Store::create(&config.store, key.id())
+                    .await
+                    .inspect(|store| new.push(store.at().to_owned())),
+                Err(fault) => Err(fault),
             }
-            Err(StoreFault::Missing(_)) => Store::create(&config.store, key.id()).await.inspect(|store| {
-                new.push(store.at().to_owned());
-            }),
-            Err(fault) => Err(fault),
         };
         let store = store.inspect_err(|fault| {
             if made_key && matches!(fault, StoreFault::OtherStoreKey { .. }) {
                 // It was of no use, and must not stand where the right one is to be brought.
                 let _ = std::fs::remove_file(&config.store_key);
+                let _ = place::init_is_finished(&config);
             }
         })?;
+        place::init_is_finished(&config)?;
         let client = match &self.first {
             Some(name) => first_client(&store, &key, name).await?,
             None => None,
@@ -181,6 +191,7 @@ fn store_key(config: &Config, new: &mut Vec<String>, kept: &mut Vec<String>) -> 
         )));
     }
     let random = Zeroizing::new(random::bytes()?);
+    place::init_begins(config)?;
     create(path, write_store_key(&StoreKey::new(*random)).as_bytes(), 0o600, new, kept)
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
+    /// No OTP of these keys was ever used: where the store was lost or restored, they do not begin as restored
+    #[arg(long)]
+    never_used: bool,
     /// Read and check everything, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -30,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let text = files::named(&args.file, Some("AES keys"))?;
     let file = read(&args.file, &text)?;
     drop(text);
-    take(context, &args.file, file, args.dry_run)
+    take(context, &args.file, file, (args.dry_run, args.never_used))
 }
 
 /// The whole of a key file.
@@ -39,7 +42,12 @@ pub(crate) fn read(path: &Path, text: &[u8]) -> Result<KeyFile, Failure> {
 }
 
 /// Takes in all keys of a file, or none.
-pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: bool) -> Done {
+pub(crate) fn take(
+    context: &Context,
+    path: &Path,
+    mut file: KeyFile,
+    (dry_run, never_used): (bool, bool),
+) -> Done {
     wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let entries = std::mem::take(&mut file.entries);
@@ -48,7 +56,7 @@ pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: b
         let mut problems = Vec::new();
         let coming = open_all(entries, &key, &mut distinct, &mut problems, &bar);
         let there = Stored::of(&store, &coming, &mut distinct, &mut problems).await?;
-        let keys = seal_all(coming, &key, &there, &mut problems)?;
+        let keys = seal_all(coming, (&key, never_used), &there, &mut problems)?;
         if !problems.is_empty() {
             bar.finish_and_clear();
             problems.sort_by_key(|problem| problem.0);
@@ -60,9 +68,18 @@ pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: b
         bar.set_message("writing");
         bar.enable_steady_tick(Duration::from_millis(100));
         let enrolled = if dry_run { there.foreseen(&keys) } else { store.enrol(keys, distinct).await? };
+        let is_restored = !never_used && store.restored_since().await?.is_some();
         bar.finish_and_clear();
         store.close().await;
         say(context, path, &file, (enrolled, dry_run), &disabled);
+        let new = enrolled.added.saturating_add(enrolled.changed);
+        if is_restored && new > 0 && !context.json {
+            out::note(&format!(
+                "they begin as restored: the first touch of each is refused, and the log says when the second has to come \
+                 (RESTORED TOKENS in ykvald(8)). Of a key that was never used: {} token accept-risk ID",
+                context.ykvald()
+            ));
+        }
         Ok(())
     })
 }
@@ -171,7 +188,7 @@ fn open_all(
 
 fn seal_all(
     coming: Vec<Coming>,
-    key: &StoreKey,
+    (key, never_used): (&StoreKey, bool),
     there: &Stored,
     problems: &mut Problems,
 ) -> Result<Vec<Enrolment>, Failure> {
@@ -191,7 +208,7 @@ fn seal_all(
             continue;
         }
         let sealed = key.seal(&credential, &id, random::bytes()?);
-        keys.push(Enrolment { id, fingerprint, sealed });
+        keys.push(Enrolment { id, fingerprint, sealed, never_used });
     }
     Ok(keys)
 }

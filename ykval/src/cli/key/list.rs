@@ -37,10 +37,11 @@ pub(crate) fn run(context: &Context) -> Done {
 const HEADER: [&str; 6] = ["Token", "Serial", "State", "Usage counter", "Session use", "Used"];
 
 fn state(token: &Token) -> &'static str {
-    match (token.enabled, &token.key) {
-        (false, _) => "disabled",
-        (true, Some(_)) => "enabled",
-        (true, None) => "no key",
+    match (token.enabled, token.restored, &token.key) {
+        (false, ..) => "disabled",
+        (true, Some(_), _) => "restored",
+        (true, None, Some(_)) => "enabled",
+        (true, None, None) => "no key",
     }
 }
 
@@ -88,6 +89,7 @@ async fn json_of(first: Vec<Token>, mut pages: Pages<'_>) -> Done {
                 "id": token.id.to_string(),
                 "serial": token.id.serial(),
                 "enabled": token.enabled,
+                "restored": token.restored.map(clock::written),
                 "key": token.key.is_some(),
                 "usage_counter": token.position.map(|position| position.usage_counter()),
                 "session_use": token.position.map(|position| position.session_use()),

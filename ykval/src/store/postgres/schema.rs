@@ -10,12 +10,13 @@ use deadpool_postgres::{ClientWrapper, Transaction};
 use yubiotp::seal::StoreKeyId;
 
 /// What makes each schema of the one before it; the first is number 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.postgres.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001.postgres.sql"), include_str!("../migrations/0002.postgres.sql")];
 
 /// The number of the newest schema that this program knows, for statements.
 macro_rules! known {
     () => {
-        1
+        2
     };
 }
 pub(super) use known;
@@ -35,9 +36,7 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
         change.batch_execute("CREATE SCHEMA ykvald").await?;
     }
     if !here.try_get::<_, bool>(1)? {
-        forward(&change, 0).await?;
-        let is = "INSERT INTO ykvald.meta (schema_number, store_key) VALUES ($1, $2)";
-        change.execute(is, &[&KNOWN, &key.0.as_slice()]).await?;
+        make(&change, key, None).await?;
     }
     let found = found(&change.query_one(META, &[]).await?, at, key)?;
     if found < KNOWN {
@@ -45,6 +44,28 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
         change.execute("UPDATE ykvald.meta SET schema_number = $1", &[&KNOWN]).await?;
     }
     change.commit().await
+}
+
+/// Makes the tables in a database that has none, for tokens that begin as restored.
+pub(super) async fn start_anew(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+    let change = Change::begin(db).await?;
+    let here = "SELECT to_regnamespace('ykvald') IS NOT NULL, to_regclass('ykvald.meta') IS NOT NULL";
+    let here = change.query_one(here, &[]).await?;
+    if here.try_get::<_, bool>(1)? {
+        return Err(StoreFault::NotLost(at.to_owned()).into());
+    }
+    if !here.try_get::<_, bool>(0)? {
+        change.batch_execute("CREATE SCHEMA ykvald").await?;
+    }
+    make(&change, key, Some(0)).await?;
+    Ok(change.commit().await?)
+}
+
+async fn make(change: &Transaction<'_>, key: StoreKeyId, restored: Option<i64>) -> Result<(), Trouble> {
+    forward(change, 0).await?;
+    let is = "INSERT INTO ykvald.meta (schema_number, store_key, restored) VALUES ($1, $2, $3)";
+    change.execute(is, &[&KNOWN, &key.0.as_slice(), &restored]).await?;
+    Ok(())
 }
 
 /// Sees that everything is there.

@@ -53,7 +53,12 @@ fn id(name: u16) -> PublicId {
 }
 
 fn key(name: u16, key: Fingerprint) -> Enrolment {
-    Enrolment { id: id(name), fingerprint: key, sealed: Sealed::from_bytes(&[3; 63]).unwrap() }
+    Enrolment {
+        id: id(name),
+        fingerprint: key,
+        sealed: Sealed::from_bytes(&[3; 63]).unwrap(),
+        never_used: false,
+    }
 }
 
 const fn client(id: ClientId) -> Client {

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 10_000;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified FROM ykvald.tokens WHERE ",
+            "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified, restored FROM ykvald.tokens WHERE ",
             $rest
         )
     };
@@ -36,6 +36,7 @@ fn read(row: &Row) -> Result<Token, Trouble> {
         position: position(row.try_get(4)?, id)?,
         nonce: row.try_get(5)?,
         modified: row.try_get(6)?,
+        restored: row.try_get(7)?,
     })
 }
 
@@ -124,9 +125,10 @@ fn some<T>(all: &mut VecDeque<T>, id: impl Fn(&T) -> PublicId) -> Vec<T> {
 }
 
 /// What is not here yet.
-const ADD: &str = "INSERT INTO ykvald.tokens (public_id, fingerprint, sealed, enabled)
-    SELECT k.id, k.fingerprint, k.sealed, true
-    FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS k (id, fingerprint, sealed)
+const ADD: &str = "INSERT INTO ykvald.tokens (public_id, fingerprint, sealed, enabled, restored)
+    SELECT k.id, k.fingerprint, k.sealed, true, CASE WHEN NOT k.never_used THEN m.restored END
+    FROM ykvald.meta m,
+        unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[]) AS k (id, fingerprint, sealed, never_used)
     ON CONFLICT (public_id) DO NOTHING";
 
 /// From here on the positions of these stand still, and the statements after this one see them as they are.
@@ -146,10 +148,12 @@ const RETIRE: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, 
 
 /// A key goes on from what it, or one elsewhere, came to.
 const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, sealed = k.sealed,
-        position = k.position, nonce = '', modified = CASE WHEN k.position IS NOT NULL THEN t.modified END
-    FROM (SELECT n.id, n.fingerprint, n.sealed, (SELECT max(r.position) FROM ykvald.retired r
+        position = k.position, nonce = '', modified = CASE WHEN k.position IS NOT NULL THEN t.modified END,
+        restored = CASE WHEN NOT k.never_used THEN coalesce(t.restored, k.restored) END
+    FROM (SELECT n.id, n.fingerprint, n.sealed, n.never_used, m.restored, (SELECT max(r.position) FROM ykvald.retired r
             WHERE r.public_id = n.id AND r.fingerprint IN (n.fingerprint, '\x0000000000000000')) AS position
-        FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS n (id, fingerprint, sealed)) k
+        FROM ykvald.meta m,
+            unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[]) AS n (id, fingerprint, sealed, never_used)) k
     WHERE t.public_id = k.id AND t.fingerprint <> k.fingerprint";
 
 /// Looks at every key that is or was here. Nobody else changes keys until this change is over.
@@ -198,10 +202,11 @@ pub(super) async fn enrol(
         let ids: Vec<_> = some.iter().map(|key| key.id.as_bytes()).collect();
         let fingerprints: Vec<_> = some.iter().map(|key| key.fingerprint.0.as_slice()).collect();
         let sealed: Vec<_> = some.iter().map(|key| key.sealed.as_bytes().as_slice()).collect();
-        let added = run(&change, ADD, &[&ids, &fingerprints, &sealed]).await?;
+        let never_used: Vec<_> = some.iter().map(|key| key.never_used).collect();
+        let added = run(&change, ADD, &[&ids, &fingerprints, &sealed, &never_used]).await?;
         run(&change, HOLD, &[&ids, &fingerprints]).await?;
         run(&change, RETIRE, &[&ids, &fingerprints]).await?;
-        let changed = run(&change, REPLACE, &[&ids, &fingerprints, &sealed]).await?;
+        let changed = run(&change, REPLACE, &[&ids, &fingerprints, &sealed, &never_used]).await?;
         enrolled.added = enrolled.added.saturating_add(added);
         enrolled.changed = enrolled.changed.saturating_add(changed);
         let rest = (some.len() as u64).saturating_sub(added).saturating_sub(changed);
@@ -241,9 +246,9 @@ pub(super) async fn remove_key(db: &mut ClientWrapper, id: PublicId) -> Result<b
     Ok(true)
 }
 
-const ADD_KNOWN: &str = r"INSERT INTO ykvald.tokens (public_id, fingerprint, enabled, position, nonce, modified)
-    SELECT k.id, '\x0000000000000000', true, k.position, k.nonce, k.modified
-    FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[]) AS k (id, position, nonce, modified)
+const ADD_KNOWN: &str = r"INSERT INTO ykvald.tokens (public_id, fingerprint, enabled, position, nonce, modified, restored)
+    SELECT k.id, '\x0000000000000000', true, k.position, k.nonce, k.modified, m.restored
+    FROM ykvald.meta m, unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[]) AS k (id, position, nonce, modified)
     ON CONFLICT (public_id) DO NOTHING";
 
 const SWITCH_OFF: &str = "UPDATE ykvald.tokens t SET enabled = false

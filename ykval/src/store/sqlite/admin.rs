@@ -76,7 +76,7 @@ pub(super) fn compare(
     if distinct.is_idle() {
         return Ok(Ok(()));
     }
-    let keys = "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified FROM tokens \
+    let keys = "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified, restored FROM tokens \
                 WHERE sealed IS NOT NULL";
     let mut keys = transaction.prepare(keys)?;
     let mut rows = keys.query([])?;
@@ -96,15 +96,17 @@ pub(super) fn enrol(transaction: &Connection, mut keys: Vec<Enrolment>) -> rusql
     // In their order the tree grows at one place at a time. Of two for one token the later one counts.
     keys.sort_by_key(|key| key.id);
     let mut add = transaction.prepare_cached(
-        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified) \
-         VALUES (?1, ?2, ?3, 1, NULL, '', NULL) ON CONFLICT DO NOTHING",
+        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified, restored) \
+         VALUES (?1, ?2, ?3, 1, NULL, '', NULL, ?4) ON CONFLICT DO NOTHING",
     )?;
     let mut enrolled = Enrolled::default();
-    for Enrolment { id, fingerprint, sealed } in &keys {
+    let since = restored::since(transaction)?;
+    for Enrolment { id, fingerprint, sealed, never_used } in &keys {
+        let since = since.filter(|_| !never_used);
         if *fingerprint == ELSEWHERE {
             return Err(unstorable("a key with the fingerprint of none"));
         }
-        if add.execute(params![Column(id), Column(fingerprint), Column(sealed)])? == 1 {
+        if add.execute(params![Column(id), Column(fingerprint), Column(sealed), since])? == 1 {
             enrolled.added = enrolled.added.saturating_add(1);
             continue;
         }
@@ -114,6 +116,7 @@ pub(super) fn enrol(transaction: &Connection, mut keys: Vec<Enrolment>) -> rusql
             }
             Some(before) => {
                 change_key(transaction, id, before, *fingerprint, sealed)?;
+                restored::begin(transaction, id, since, *never_used)?;
                 enrolled.changed = enrolled.changed.saturating_add(1);
             }
             None => return Err(rusqlite::Error::StatementChangedRows(0)),
@@ -147,7 +150,7 @@ fn retire(transaction: &Connection, id: &PublicId, before: Standing) -> rusqlite
     remember(transaction, id, key, position)
 }
 
-fn remember(
+pub(super) fn remember(
     transaction: &Connection,
     id: &PublicId,
     key: Fingerprint,
@@ -193,8 +196,8 @@ pub(super) fn remove_key(transaction: &Connection, id: PublicId) -> rusqlite::Re
 pub(super) fn raise(transaction: &Connection, mut known: Vec<Known>) -> rusqlite::Result<Raised> {
     known.sort_by_key(|known| known.id);
     let mut add = transaction.prepare_cached(
-        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified) \
-         VALUES (?1, zeroblob(8), NULL, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified, restored) \
+         VALUES (?1, zeroblob(8), NULL, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
     )?;
     let mut raise = transaction.prepare_cached(
         "UPDATE tokens SET position = ?2, nonce = ?3, modified = ?4 \
@@ -203,11 +206,12 @@ pub(super) fn raise(transaction: &Connection, mut known: Vec<Known>) -> rusqlite
     let mut disable =
         transaction.prepare_cached("UPDATE tokens SET enabled = 0 WHERE public_id = ?1 AND enabled")?;
     let mut raised = Raised::default();
+    let since = restored::since(transaction)?;
     for Known { id, position, nonce, enabled, modified } in &known {
         let to = position.map(Column);
         let modified = modified.filter(|_| position.is_some());
         let nonce = if position.is_some() { nonce.as_str() } else { "" };
-        if add.execute(params![Column(id), enabled, to, nonce, modified])? == 1 {
+        if add.execute(params![Column(id), enabled, to, nonce, modified, since])? == 1 {
             raised.added = raised.added.saturating_add(1);
             raised.disabled = raised.disabled.saturating_add(u64::from(!enabled));
             continue;

@@ -1,6 +1,6 @@
 //! Connections, and the schema behind them.
 
-use super::place::{Access, NO_STORE, Place, folder, said, with};
+use super::place::{Access, NO_STORE, Place, folder, is_there, said, with};
 use super::*;
 use rusqlite::OpenFlags;
 use rustix::fs::{Mode, OFlags};
@@ -9,13 +9,14 @@ use std::time::Duration;
 
 /// Schema 1 and what came after it, each step in one transaction. The position in this list, from 1, is the number that a
 /// store has in its `user_version`; PostgreSQL's have the same numbers.
-const SCHEMAS: &[&str] = &[include_str!("../migrations/0001.sqlite.sql")];
+const SCHEMAS: &[&str] =
+    &[include_str!("../migrations/0001.sqlite.sql"), include_str!("../migrations/0002.sqlite.sql")];
 
 /// The number of the last of them.
 pub(super) const KNOWN: i64 = SCHEMAS.len() as i64;
 
 /// `ykvd`, in the header of the file.
-const APPLICATION: i64 = 0x796b_7664;
+pub(super) const APPLICATION: i64 = 0x796b_7664;
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,16 +82,7 @@ pub(super) fn recognize(connection: &Connection, place: &Place, key: StoreKeyId)
     if let Some(later) = later(connection, place).map_err(fault)? {
         return Err(later);
     }
-    let read = "SELECT value FROM meta WHERE name = 'store_key'";
-    let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
-    let wanted = stored.try_into().map(StoreKeyId);
-    let wanted = wanted.map_err(|_| StoreFault::Damaged {
-        at: place.at.clone(),
-        what: "the id of its store key".to_owned(),
-    })?;
-    if wanted != key {
-        return Err(StoreFault::OtherStoreKey { at: place.at.clone(), wanted, given: key });
-    }
+    is_of_key(connection, place, key)?;
     number("user_version").map_err(fault)
 }
 
@@ -100,6 +92,28 @@ pub(super) fn later(connection: &Connection, place: &Place) -> rusqlite::Result<
     let mut number = connection.prepare_cached("PRAGMA user_version")?;
     let found: i64 = number.query_row([], |row| row.get(0))?;
     Ok((found > KNOWN).then(|| StoreFault::Later { at: place.at.clone(), found, known: KNOWN }))
+}
+
+/// Carries a backup forward to the schema of this program.
+pub(super) fn carry_to_latest(connection: &mut Connection, place: &Place) -> Result<(), StoreFault> {
+    carry_forward(connection, place, SCHEMAS)
+}
+
+/// Refuses a store that is tied to another key.
+pub(super) fn is_of_key(connection: &Connection, place: &Place, key: StoreKeyId) -> Result<(), StoreFault> {
+    let fault = |why| place.fault(&why, &"the file");
+    let read = "SELECT value FROM meta WHERE name = 'store_key'";
+    let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
+    let wanted = stored.try_into().map(StoreKeyId);
+    let wanted = wanted.map_err(|_| StoreFault::Damaged {
+        at: place.at.clone(),
+        what: "the id of its store key".to_owned(),
+    })?;
+    if wanted == key {
+        Ok(())
+    } else {
+        Err(StoreFault::OtherStoreKey { at: place.at.clone(), wanted, given: key })
+    }
 }
 
 /// One transaction: schemas that this program knows, from the one that is there to the last.
@@ -135,33 +149,58 @@ pub(super) fn carry_forward(
 
 /// Makes a store: whole, under another name, and then linked, so that there is none or a finished one, and that of two
 /// processes one makes it.
-pub(super) fn make(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
+pub(super) fn make(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), StoreFault> {
     let path = std::path::absolute(path).map_err(|why| said(path, why))?;
     folder(&path)?;
+    for suffix in BESIDE {
+        let left = with(&path, suffix);
+        // Whoever is making the store just now has one beside it.
+        if is_there(&left)? && !is_there(&path)? {
+            let why =
+                "is there without its store, and would mix with a new one: move it away, with what is of use";
+            return Err(said(&left, why));
+        }
+    }
     let new = beside(&path)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let cannot = |why| said(&path, format!("cannot create: {}", std::io::Error::from(why)));
-    let file = rustix::fs::open(&new, flags, Mode::from_raw_mode(0o600)).map_err(cannot)?;
-    // The caller's umask has no say.
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600)).map_err(cannot)?;
-    drop(file);
-    let made = fill(&new, key).and_then(|()| match rustix::fs::link(&new, &path) {
+    drop(create(&new).map_err(cannot)?);
+    let made = fill(&new, key, restored).and_then(|()| match rustix::fs::link(&new, &path) {
         Err(rustix::io::Errno::EXIST) => Ok(()),
         linked => linked.map_err(cannot),
     });
     // The name alone goes; a file that was linked stays.
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(with(&new, suffix));
-    }
+    remove(&new);
     made?;
-    let folder = path.parent().unwrap_or(&path);
-    let folder =
-        rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    folder.and_then(rustix::fs::fsync).map_err(cannot)
+    sync_folder(&path).map_err(cannot)
 }
 
-fn fill(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
-    let place = Place::find(path)?;
+/// What SQLite may have beside a file.
+pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Removes a file that only this process knows, with what SQLite has beside it.
+pub(super) fn remove(path: &Path) {
+    for suffix in [""].iter().chain(&BESIDE) {
+        let _ = std::fs::remove_file(with(path, suffix));
+    }
+}
+
+/// A new file of mode 0600, whatever the caller's umask.
+pub(super) fn create(path: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600))?;
+    Ok(file)
+}
+
+/// The names in the folder of a file are on the disk.
+pub(super) fn sync_folder(path: &Path) -> rustix::io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::fsync(rustix::fs::open(folder, flags, Mode::empty())?)
+}
+
+fn fill(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), StoreFault> {
+    let place = Place::of(path);
     let mut connection = open(&place, Use::Change)?;
     let prepare = || {
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;
@@ -172,6 +211,7 @@ fn fill(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
     carry_forward(&mut connection, &place, SCHEMAS)?;
     let tie = "INSERT INTO meta (name, value) VALUES ('store_key', ?1)";
     connection.execute(tie, [key.0]).map_err(|why| place.fault(&why, &"meta"))?;
+    restored::set_since(&connection, restored).map_err(|why| place.fault(&why, &"meta"))?;
     connection.close().map_err(|(_, why)| place.fault(&why, &"the file"))
 }
 
@@ -179,7 +219,7 @@ fn fill(path: &Path, key: StoreKeyId) -> Result<(), StoreFault> {
 /// tokens WITHOUT ROWID.
 const PAGE_SIZE: u32 = 4096;
 
-fn beside(path: &Path) -> Result<PathBuf, StoreFault> {
+pub(super) fn beside(path: &Path) -> Result<PathBuf, StoreFault> {
     let unlike_any = crate::random::bytes::<8>().map_err(|why| said(path, why))?;
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

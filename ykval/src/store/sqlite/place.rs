@@ -2,9 +2,10 @@
 
 use super::super::StoreFault;
 use rusqlite::{Error, ErrorCode};
-use rustix::fs::{AtFlags, CWD, FileType, Stat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, open, statat};
 use rustix::io::Errno;
 use std::fmt::Display;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Where a store is.
@@ -15,6 +16,8 @@ pub(super) struct Place {
     pub(super) at: String,
     /// What for.
     pub(super) access: Access,
+    /// Held for as long as the store is open: [`restore`](super::restore) waits for nobody who has it.
+    lock: Option<OwnedFd>,
     /// What goes on being used: the file, its log, and the index of that log, by which processes see each other.
     held: Vec<(PathBuf, Identity)>,
 }
@@ -57,6 +60,10 @@ impl Place {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(said(&path, "not a regular file"));
         }
+        // As a database that was made anew.
+        if stat.st_size == 0 {
+            return Err(StoreFault::Missing(path.display().to_string()));
+        }
         // Root manages the store of whoever runs the server, who has the folder, too.
         let theirs = me == 0 && stat.st_uid == folder.st_uid;
         if stat.st_uid != 0 && stat.st_uid != me && !theirs {
@@ -64,12 +71,54 @@ impl Place {
         }
         only_the_owner_writes(&path, &stat)?;
         let held = vec![(path.clone(), identity(&stat))];
-        Ok(Self { at: path.display().to_string(), path, access: Access::Full, held })
+        Ok(Self { at: path.display().to_string(), path, access: Access::Full, lock: None, held })
     }
 
     /// The same, for somebody who changes nothing.
     pub(super) fn only_looked_at(self) -> Self {
         Self { access: Access::Look, ..self }
+    }
+
+    /// A file that only this process knows, as an absolute path.
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
+            at: path.display().to_string(),
+            path: path.to_owned(),
+            access: Access::Full,
+            lock: None,
+            held: Vec::new(),
+        }
+    }
+
+    /// Nobody restores a backup to this place before this is dropped.
+    pub(super) fn keep_from_being_restored(&mut self) -> Result<(), StoreFault> {
+        self.lock = Some(lock(&self.path, FlockOperation::NonBlockingLockShared)?);
+        Ok(())
+    }
+
+    /// Under the name of what it was copied from, for people.
+    pub(super) fn called(self, from: &Path) -> Self {
+        Self { at: from.display().to_string(), ..self }
+    }
+
+    /// The lock is given up, so that it can be taken alone.
+    pub(super) fn let_it_be_restored(&mut self) {
+        self.lock = None;
+    }
+
+    /// Whether a name leads to what is held, or would once SQLite makes it.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        let names = ["", "-wal", "-shm", "-journal"].map(|suffix| with(&self.path, suffix));
+        let found = statat(CWD, path, AtFlags::empty()).map(|stat| identity(&stat));
+        names.iter().any(|name| name == path)
+            || found.is_ok_and(|found| self.held.iter().any(|(_, held)| *held == found))
+    }
+
+    /// What was found under the name is what is opened: it was replaced.
+    pub(super) fn find_again(&mut self) -> Result<(), StoreFault> {
+        let lock = self.lock.take();
+        *self = Self { lock, ..Self::find(&self.path)? };
+        Ok(())
     }
 
     /// To be called with a connection that has read: what it opened is what has to stay.
@@ -125,6 +174,24 @@ impl Place {
 
     pub(super) fn closed(&self) -> StoreFault {
         self.says("was closed")
+    }
+}
+
+/// Locks the folder of a store: shared by all who have it open, or by one who replaces it.
+pub(super) fn lock(path: &Path, how: FlockOperation) -> Result<OwnedFd, StoreFault> {
+    let folder = path.parent().unwrap_or(path);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = open(folder, flags, Mode::empty()).map_err(|why| said(folder, why))?;
+    match flock(&opened, how) {
+        Ok(()) => Ok(opened),
+        Err(Errno::WOULDBLOCK) if how == FlockOperation::NonBlockingLockShared => {
+            Err(said(path, "a backup is being restored to it: try again in a moment"))
+        }
+        Err(Errno::WOULDBLOCK) => Err(said(
+            path,
+            "is open: stop the server (systemctl stop ykvald) and every command that uses the store",
+        )),
+        Err(why) => Err(said(folder, why)),
     }
 }
 

@@ -118,12 +118,13 @@ pub(super) fn to_token(row: &Row<'_>) -> rusqlite::Result<Token> {
         position: row.get::<_, Option<Column<Position>>>(4)?.map(|Column(position)| position),
         nonce: row.get(5)?,
         modified: row.get(6)?,
+        restored: row.get(7)?,
     })
 }
 
 pub(super) fn token(connection: &Connection, id: PublicId) -> rusqlite::Result<Option<Token>> {
     let mut find = connection.prepare_cached(
-        "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified FROM tokens \
+        "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified, restored FROM tokens \
          WHERE public_id = ?1",
     )?;
     find.query_row([Column(&id)], to_token).optional()
@@ -135,7 +136,7 @@ pub(super) fn tokens(connection: &Connection, after: Option<PublicId>) -> rusqli
     let after = after.as_ref().map_or(&[][..], PublicId::as_bytes);
     connection
         .prepare(&format!(
-            "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified FROM tokens \
+            "SELECT public_id, fingerprint, sealed, enabled, position, nonce, modified, restored FROM tokens \
              WHERE public_id {from} ?1 ORDER BY public_id LIMIT {PAGE}"
         ))?
         .query_map([after], to_token)?

@@ -2,6 +2,7 @@
 
 mod cut_off;
 mod looked;
+mod restore;
 
 use super::super::contract::{Fresh, KEY, contract, create, enrol, id, key, open, step, wait};
 use super::*;
@@ -124,7 +125,7 @@ fn what_is_no_store_is_left_as_it_is() {
     other.execute_batch("CREATE TABLE theirs (it); PRAGMA user_version = 1").unwrap();
     drop(other);
     let foreign = std::fs::read(folder.path()).unwrap();
-    for content in [&b""[..], b"x", &[0x55; 5000], &foreign] {
+    for content in [&b"x"[..], &[0x55; 5000], &foreign] {
         std::fs::write(folder.path(), content).unwrap();
         chmod(&folder.path(), 0o600);
         assert!(refused(wait(Store::open(&folder.at(), KEY))).contains("is not a store of ykvald"));
@@ -154,7 +155,7 @@ fn a_later_schema_is_refused() {
     later.execute_batch("PRAGMA user_version = 99").unwrap();
     drop(later);
     for opened in [wait(Store::open(&folder.at(), KEY)), wait(Store::create(&folder.at(), KEY))] {
-        let known = 1;
+        let known = 2;
         assert!(matches!(opened, Err(StoreFault::Later { found: 99, known: k, .. }) if k == known));
     }
 }
@@ -169,15 +170,63 @@ fn an_earlier_schema_is_carried_forward() {
     let number = |connection: &Connection| -> i64 {
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
     };
-    let first = "this one is there already";
-    let cut_off = [first, "CREATE TABLE two (it)", "CREATE TABLE three"];
+    let there = "this one is there already";
+    let cut_off = [there, there, "CREATE TABLE three (it)", "CREATE TABLE four"];
     assert!(connect::carry_forward(&mut connection, &place, &cut_off).is_err());
-    assert_eq!(number(&connection), 1);
-    let three = [first, "CREATE TABLE two (it)", "CREATE TABLE three (it)"];
-    connect::carry_forward(&mut connection, &place, &three).unwrap();
-    connect::carry_forward(&mut connection, &place, &three).unwrap();
-    assert_eq!(number(&connection), 3);
+    assert_eq!(number(&connection), 2);
+    let four = [there, there, "CREATE TABLE three (it)", "CREATE TABLE four (it)"];
+    connect::carry_forward(&mut connection, &place, &four).unwrap();
+    connect::carry_forward(&mut connection, &place, &four).unwrap();
+    assert_eq!(number(&connection), 4);
     assert_eq!(rows::count(&connection).unwrap().tokens, 1);
+}
+
+/// A store as the first version made it.
+#[test]
+fn schema_1_is_carried_forward() {
+    let folder = InAFolder::new();
+    let old = Connection::open(folder.path()).unwrap();
+    old.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+    old.execute_batch(include_str!("../migrations/0001.sqlite.sql")).unwrap();
+    old.execute_batch(
+        "PRAGMA application_id = 0x796b7664; PRAGMA user_version = 1;
+         INSERT INTO meta VALUES ('store_key', x'0707070707070707');
+         INSERT INTO tokens VALUES (x'6974', x'0101010101010101', zeroblob(63), 1, 1280, 'nonce', 1600000000);",
+    )
+    .unwrap();
+    drop(old);
+    chmod(&folder.path(), 0o600);
+    let store = open(&folder.at());
+    let token = wait(store.token(&id(b"it"))).unwrap().unwrap();
+    assert_eq!((token.position, token.restored), (Some(Position::yubikey(5, 0)), None));
+    assert_eq!(wait(store.restored_since()).unwrap(), None);
+    assert!(wait(store.integrity()).is_ok());
+}
+
+/// As where somebody made the database anew: nothing is in it, and that is no store that was never used.
+#[test]
+fn an_empty_file_is_a_store_that_was_lost() {
+    let folder = InAFolder::new();
+    std::fs::write(folder.path(), "").unwrap();
+    chmod(&folder.path(), 0o600);
+    for opened in [wait(Store::open(&folder.at(), KEY)), wait(Store::create(&folder.at(), KEY))] {
+        assert!(matches!(opened, Err(StoreFault::Missing(_))));
+    }
+    wait(wait(Store::start_anew(&folder.at(), KEY)).unwrap().close());
+    assert_eq!(wait(open(&folder.at()).restored_since()).unwrap(), Some(0));
+}
+
+/// The log of a store that is gone would mix with the new one.
+#[test]
+fn a_log_without_its_store_is_in_the_way() {
+    for suffix in ["-wal", "-journal"] {
+        let folder = InAFolder::new();
+        std::fs::write(place::with(&folder.path(), suffix), "a log").unwrap();
+        for made in [wait(Store::create(&folder.at(), KEY)), wait(Store::start_anew(&folder.at(), KEY))] {
+            assert!(refused(made).contains("move it away"), "{suffix}");
+        }
+        assert!(!folder.path().exists());
+    }
 }
 
 /// A server that writes on where nobody will look forgets every position at its next start.

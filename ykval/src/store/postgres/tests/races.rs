@@ -282,13 +282,33 @@ fn made_by_many_at_once() {
     });
 }
 
+/// A store as the first version made it.
+#[test]
+fn schema_1_is_carried_forward() {
+    let Some(cluster) = shared() else { return };
+    wait(async {
+        let at = cluster.database("owner").await;
+        let client = cluster.connect(name(&at)).await;
+        client.batch_execute("CREATE SCHEMA ykvald").await.unwrap();
+        client.batch_execute(include_str!("../../migrations/0001.postgres.sql")).await.unwrap();
+        let rows = r"INSERT INTO ykvald.meta (schema_number, store_key) VALUES (1, '\x0707070707070707');
+            INSERT INTO ykvald.tokens VALUES ('\x0001', '\x0101010101010101', decode(repeat('00', 63), 'hex'), true, 9)";
+        client.batch_execute(rows).await.unwrap();
+        let store = Postgres::open(&at, KEY).await.unwrap();
+        let token = store.token(id(1)).await.unwrap().unwrap();
+        assert_eq!((token.position, token.restored), (Some(Position::from_stored(9)), None));
+        assert_eq!(store.restored_since().await.unwrap(), None);
+        assert!(!fresh(&store, 1, ONE, 9).await && fresh(&store, 1, ONE, 10).await);
+    });
+}
+
 #[test]
 fn a_later_schema_is_left_alone() {
     with_store(async |cluster, _, at| {
         let client = cluster.connect(name(&at)).await;
-        client.batch_execute("UPDATE ykvald.meta SET schema_number = 2").await.unwrap();
+        client.batch_execute("UPDATE ykvald.meta SET schema_number = 3").await.unwrap();
         for opened in [Postgres::open(&at, KEY).await, Postgres::create(&at, KEY).await] {
-            assert!(matches!(opened, Err(StoreFault::Later { found: 2, known: 1, .. })));
+            assert!(matches!(opened, Err(StoreFault::Later { found: 3, known: 2, .. })));
         }
     });
 }

@@ -1,0 +1,386 @@
+//! A store that was lost, and a backup that was put back: no OTP that was used is accepted again, and whoever has the YubiKey
+//! gets in after two touches.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Output};
+use tests::soft_yubikey::SoftYubiKey;
+use tests::ykvald::{Question, Site, Ykvald};
+use tokio::runtime::Runtime;
+use ykval::clock;
+use ykval::config::Config;
+use ykval::store::{LastTouch, Store};
+use yubiotp::PublicId;
+use yubiotp::record::read_store_key;
+
+/// So many OTPs are used, as in the report of the fault.
+const USED: usize = 573;
+const TOKENS: u32 = 20;
+
+fn use_otps(site: &Site, server: &Ykvald, keys: &mut [SoftYubiKey], count: usize) -> Vec<String> {
+    let mut connection = server.connect();
+    let tokens = keys.len();
+    (0..count)
+        .map(|n| {
+            let otp = keys[n % tokens].press();
+            let question = Question::new(site.client(), &otp).signed(&site.client().key);
+            assert_eq!(connection.ask(&question).unwrap().says(), "OK");
+            otp
+        })
+        .collect()
+}
+
+/// What is answered about these OTPs, and how often.
+fn answers(site: &Site, server: &Ykvald, otps: &[String]) -> BTreeMap<String, usize> {
+    let mut connection = server.connect();
+    let mut counts = BTreeMap::new();
+    for otp in otps {
+        let said =
+            connection.ask(&Question::new(site.client(), otp).signed(&site.client().key)).unwrap().says();
+        *counts.entry(said).or_default() += 1;
+    }
+    counts
+}
+
+#[track_caller]
+fn assert_used(site: &Site, server: &Ykvald, otps: &[String]) {
+    let all = BTreeMap::from([("REPLAYED_OTP".to_owned(), otps.len())]);
+    assert_eq!(answers(site, server, otps), all);
+    // The same again: a client that asks twice hears the same.
+    assert_eq!(answers(site, server, otps), all);
+}
+
+fn asked(site: &Site, server: &Ykvald, otp: &str) -> String {
+    let question = Question::new(site.client(), otp).signed(&site.client().key);
+    server.connect().ask(&question).unwrap().says()
+}
+
+fn ran(site: &Site, args: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = site.command(args).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+}
+
+#[track_caller]
+fn refused(site: &Site, args: &[&str]) -> String {
+    let (code, said) = ran(site, args);
+    assert_eq!(code, Some(2), "{args:?}: {said}");
+    said
+}
+
+/// The last touch of a token, as the store has it, some seconds later: as if the pause was over.
+fn let_pass(site: &Site, key: &mut SoftYubiKey, after: impl Fn(&LastTouch) -> u64) {
+    let config = Config::load(&site.path().join("config.toml"), &[]).unwrap();
+    let store_key = read_store_key(&fs::read(&config.store_key).unwrap()).unwrap();
+    let id = PublicId::parse(key.public_id().as_bytes()).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let store = Store::open(&config.store, store_key.id()).await.unwrap();
+        let last = store.last_touch(&id).await.unwrap().unwrap();
+        let passed = after(&last);
+        let since = u64::try_from(clock::now_in_milliseconds() - last.at).unwrap();
+        let at = last.at - i64::try_from(passed.saturating_sub(since)).unwrap();
+        store.set_last_touch(&id, LastTouch { at, ..last }).await.unwrap();
+        key.wait(passed.saturating_sub(since));
+        store.close().await;
+    });
+}
+
+/// Whoever has the YubiKey gets in.
+fn proves(site: &Site, server: &Ykvald, key: &mut SoftYubiKey) {
+    assert_eq!(asked(site, server, &key.press()), "REPLAYED_OTP");
+    let_pass(site, key, |last| last.pause + 2000);
+    let second = key.press();
+    assert_eq!(asked(site, server, &second), "OK", "{}", server.log());
+    assert_eq!(asked(site, server, &second), "REPLAYED_OTP");
+    assert_eq!(asked(site, server, &key.press()), "OK");
+}
+
+fn keys(site: &Site, first: u32) -> Vec<SoftYubiKey> {
+    let keys: Vec<_> = (first..first + TOKENS).map(|n| SoftYubiKey::numbered(n).with_real_clock()).collect();
+    site.import(&keys);
+    keys
+}
+
+fn lose(site: &Site) {
+    if site.is_sqlite() {
+        for suffix in ["", "-wal", "-shm"] {
+            let _may_not_be_there = fs::remove_file(site.path().join(format!("ykvald.db{suffix}")));
+        }
+    } else {
+        let mut psql = Command::new("psql");
+        psql.args(["-q", "-c", "DROP SCHEMA ykvald CASCADE", site.store()]);
+        assert!(psql.status().unwrap().success());
+    }
+}
+
+mod sqlite {
+    #[test]
+    fn a_lost_store() {
+        super::a_lost_store(tests::ykvald::Site::sqlite());
+    }
+}
+
+mod postgres {
+    #[test]
+    fn a_lost_store() {
+        match tests::ykvald::Site::postgres() {
+            Ok(site) => super::a_lost_store(site),
+            Err(why) => tests::skip(&why),
+        }
+    }
+}
+
+/// Follows what the messages advise. It was: `ykvald init`, import again, and 573 of 573 were accepted.
+fn a_lost_store(mut site: Site) {
+    let mut keys = keys(&site, 4000);
+    let server = site.start();
+    let used = use_otps(&site, &server, &mut keys, USED);
+    server.kill();
+    lose(&site);
+
+    let lines: String = keys.iter().map(|key| key.traditional_log_line() + "\n").collect();
+    let file = site.path().join("keys.csv");
+    fs::write(&file, &lines).unwrap();
+    let file = file.to_str().unwrap();
+    for args in [
+        &["serve"][..],
+        &["init"],
+        &["init", "--no-client"],
+        &["check"],
+        &["key", "import", file],
+        &["client", "add", "--name", "x"],
+    ] {
+        let said = refused(&site, args);
+        assert!(
+            said.contains("ykvald restore FILE") && said.contains("init --start-anew"),
+            "{args:?}: {said}"
+        );
+    }
+
+    site.must(&["init", "--no-client", "--start-anew"]);
+    assert!(refused(&site, &["init", "--start-anew"]).contains("nothing to start anew"));
+    let client = site.add_client(&[]);
+    site.set_client(client);
+    site.must(&["key", "import", file]);
+    let server = site.start();
+    assert_used(&site, &server, &used);
+    for key in keys.iter_mut().take(3) {
+        proves(&site, &server, key);
+    }
+    assert_used(&site, &server, &used);
+    assert_eq!(ran(&site, &["check"]).0, Some(1), "restored tokens are a warning");
+
+    // A YubiKey that comes fresh from programming needs no proof.
+    let mut new = SoftYubiKey::numbered(4100);
+    site.must_read(&["key", "import", "--never-used", "-"], &(new.traditional_log_line() + "\n"));
+    assert_eq!(asked(&site, &server, &new.press()), "OK");
+    // And the risk can be accepted in words.
+    site.must(&["token", "accept-risk", &keys[5].public_id()]);
+    assert_eq!(asked(&site, &server, &keys[5].press()), "OK");
+    assert_eq!(asked(&site, &server, &keys[6].press()), "REPLAYED_OTP");
+    site.must(&["token", "accept-risk"]);
+    assert_eq!(asked(&site, &server, &keys[6].press()), "OK");
+}
+
+/// The pause counts, the clock counts, and what is in between counts.
+#[test]
+fn what_proves_nothing() {
+    let site = Site::sqlite();
+    let mut keys = keys(&site, 4200);
+    site.must(&["token", "mark-restored", "--since", "2026-01-01T00:00:00Z"]);
+    let server = site.start();
+    let ask = |key: &mut SoftYubiKey| asked(&site, &server, &key.press());
+    let [early, late, clock, replugged, between, again] = &mut keys[..6] else { panic!("six") };
+    assert_eq!(ask(early), "REPLAYED_OTP");
+    let_pass(&site, early, |last| last.pause - 1000);
+    assert_eq!(ask(early), "REPLAYED_OTP");
+    assert_eq!(ask(late), "REPLAYED_OTP");
+    let_pass(&site, late, |last| last.pause + 11_000);
+    assert_eq!(ask(late), "REPLAYED_OTP");
+    assert_eq!(ask(clock), "REPLAYED_OTP");
+    let_pass(&site, clock, |last| last.pause + 2000);
+    clock.wait(20_000);
+    assert_eq!(ask(clock), "REPLAYED_OTP");
+    assert_eq!(ask(replugged), "REPLAYED_OTP");
+    let_pass(&site, replugged, |last| last.pause + 2000);
+    replugged.replug();
+    assert_eq!(ask(replugged), "REPLAYED_OTP");
+    assert_eq!(ask(between), "REPLAYED_OTP");
+    let_pass(&site, between, |last| last.pause + 2000);
+    let _elsewhere = between.press();
+    assert_eq!(ask(between), "REPLAYED_OTP");
+    // The second is the first of two more.
+    assert_eq!(ask(again), "REPLAYED_OTP");
+    let_pass(&site, again, |last| last.pause + 11_000);
+    assert_eq!(ask(again), "REPLAYED_OTP");
+    let_pass(&site, again, |last| last.pause + 1000);
+    assert_eq!(ask(again), "OK");
+    let log = server.log();
+    for why in ["too early", "too late", "clock", "unplugged", "used elsewhere"] {
+        assert!(log.contains(why), "{why}: {log}");
+    }
+}
+
+/// A backup that is made while the server runs, and comes back after everything else is gone.
+#[test]
+fn a_backup() {
+    let site = Site::sqlite();
+    let mut keys = keys(&site, 4300);
+    let server = site.start();
+    let mut used = use_otps(&site, &server, &mut keys, 40);
+    let backup = site.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    site.must(&["backup", backup]);
+    let late = site.keys(4350..4351);
+    used.extend(use_otps(&site, &server, &mut keys, USED));
+    assert!(refused(&site, &["restore", backup]).contains("is open: stop the server"));
+    server.kill();
+    lose(&site);
+
+    let said: serde_json::Value = serde_json::from_str(&site.must(&["restore", backup, "--json"])).unwrap();
+    assert_eq!(
+        (&said["tokens"], &said["restored"], &said["kept"]),
+        (&20.into(), &20.into(), &serde_json::Value::Null)
+    );
+    let server = site.start(); // the first time
+    assert_used(&site, &server, &used);
+    proves(&site, &server, &mut keys[0]);
+    assert_used(&site, &server, &used);
+    // What was imported since the backup comes back as restored, too.
+    site.import(&late);
+    let mut late = late;
+    assert_eq!(asked(&site, &server, &late[0].press()), "REPLAYED_OTP");
+}
+
+/// With the log of a server that was stopped in order nobody has to touch twice. One that was killed may lack lines.
+#[test]
+fn with_the_log() {
+    for killed in [false, true] {
+        let site = Site::sqlite();
+        let mut keys = keys(&site, 4400);
+        let mut server = site.start();
+        let backup = site.path().join("backup");
+        let backup = backup.to_str().unwrap();
+        site.must(&["backup", backup]);
+        let used = use_otps(&site, &server, &mut keys, USED);
+        let log = site.path().join(format!("log-{}", site.address().port()));
+        let copy = site.path().join("the-log");
+        if killed {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            fs::copy(&log, &copy).unwrap();
+            server.kill();
+        } else {
+            server.signal(rustix::process::Signal::TERM);
+            server.wait(std::time::Duration::from_secs(10));
+            fs::copy(&log, &copy).unwrap();
+        }
+        lose(&site);
+        let said = site.must(&["restore", backup, "--json", "--log", copy.to_str().unwrap()]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let restored = if killed { TOKENS } else { 0 };
+        assert_eq!((&said["raised"], &said["restored"]), (&TOKENS.into(), &restored.into()));
+        let server = site.start();
+        assert_used(&site, &server, &used);
+        if !killed {
+            assert_eq!(use_otps(&site, &server, &mut keys, 40).len(), 40);
+        }
+    }
+}
+
+/// A copy as the manual had it once, put where the store was, beside the log of that: 47 used OTPs were accepted.
+#[test]
+fn a_copy_beside_the_log_of_another() {
+    let site = Site::sqlite();
+    let mut keys = keys(&site, 4500);
+    let server = site.start();
+    let mut used = use_otps(&site, &server, &mut keys, 60);
+    let [store, copy] = ["ykvald.db", "copy.db"].map(|name| site.path().join(name));
+    let vacuum = format!("VACUUM INTO '{}'", copy.display());
+    let made = Command::new("sqlite3").arg(&store).arg(vacuum).status();
+    match made {
+        Ok(status) => assert!(status.success()),
+        Err(why) => return tests::skip(&format!("needs sqlite3: {why}")),
+    }
+    used.extend(use_otps(&site, &server, &mut keys, USED));
+    server.kill();
+    assert!(site.path().join("ykvald.db-wal").exists(), "nothing to mix");
+    fs::copy(&copy, &store).unwrap();
+    fs::set_permissions(&store, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = refused(&site, &["serve"]);
+    let advice = format!("ykvald restore {}", store.display());
+    assert!(said.contains(&advice), "{said}");
+    assert_eq!(ran(&site, &["check"]).0, Some(2));
+    site.must(&["restore", store.to_str().unwrap()]);
+    let server = site.start();
+    assert_eq!(ran(&site, &["check"]).0, Some(1));
+    assert_used(&site, &server, &used);
+    let list = site.must(&["--json", "key", "list"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&list).unwrap().as_array().unwrap().len(), 20);
+}
+
+/// Killed at every system call that changes names or is durable: the old store is there, whole, or the new one.
+#[test]
+fn killed_while_it_restores() {
+    let strace = Command::new("strace").arg("-V").output();
+    if !strace.is_ok_and(|said| said.status.success()) {
+        return tests::skip("needs strace");
+    }
+    let site = Site::sqlite();
+    let mut keys = keys(&site, 4600);
+    let mut server = site.start();
+    let mut used = use_otps(&site, &server, &mut keys, 40);
+    let backup = site.path().join("backup");
+    site.must(&["backup", backup.to_str().unwrap()]);
+    used.extend(use_otps(&site, &server, &mut keys, 40));
+    // A log stays beside it.
+    let saved = site.path().join("saved");
+    fs::create_dir(&saved).unwrap();
+    let names = ["ykvald.db", "ykvald.db-wal"];
+    for name in names {
+        fs::copy(site.path().join(name), saved.join(name)).unwrap();
+    }
+    server.signal(rustix::process::Signal::KILL);
+    server.wait(std::time::Duration::from_secs(10));
+    let (mut kills, mut outcomes) = (0, [0, 0]);
+    for call in ["linkat", "rename", "renameat2", "unlink", "fsync", "fdatasync", "ftruncate", "pwrite64"] {
+        for when in 1..=6 {
+            let when = if call == "pwrite64" { when * 7 } else { when };
+            for entry in fs::read_dir(site.path()).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_name().to_string_lossy().contains("ykvald.db") {
+                    fs::remove_file(entry.path()).unwrap();
+                }
+            }
+            for name in names {
+                fs::copy(saved.join(name), site.path().join(name)).unwrap();
+            }
+            let restore = site.command(&["restore", backup.to_str().unwrap()]);
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:signal=KILL:when={when}")]);
+            strace.arg(restore.get_program()).args(restore.get_args());
+            let ended = strace.output().unwrap();
+            if ended.status.success() {
+                break;
+            }
+            kills += 1;
+            let check = ran(&site, &["check"]);
+            let list: serde_json::Value =
+                serde_json::from_str(&site.must(&["--json", "key", "list"])).unwrap();
+            let restored =
+                list.as_array().unwrap().iter().filter(|token| !token["restored"].is_null()).count();
+            assert!(list.as_array().unwrap().len() == 20 && check.0 != Some(2), "{call} {when}: {check:?}");
+            assert_eq!(
+                restored, 0,
+                "{call} {when}: the positions of the store that was here were not taken over"
+            );
+            let is_new = fs::read_dir(site.path())
+                .unwrap()
+                .any(|entry| entry.unwrap().file_name().to_string_lossy().contains("before-restore"));
+            outcomes[usize::from(is_new)] += 1;
+            let server = site.start();
+            assert_used(&site, &server, &used);
+            server.kill();
+        }
+    }
+    assert!(kills > 10 && outcomes.iter().all(|count| *count > 0), "{kills} {outcomes:?}");
+}

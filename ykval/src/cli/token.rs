@@ -1,0 +1,100 @@
+//! `ykvald token`
+
+use super::{Context, Done, Failure, Opened, evidence, out, parse_id, restore, wait};
+use serde_json::json;
+use ykval::clock;
+use ykval::store::Known;
+use yubiotp::PublicId;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Keep tokens restored until each proves that it is fresh: a backup or snapshot was put back by other means
+    MarkRestored(Mark),
+    /// Accept restored tokens as before, though OTPs that they used may be accepted once more
+    AcceptRisk(Accept),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Mark {
+    /// When the backup was made, as 2026-11-22T00:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: i64,
+    #[command(flatten)]
+    evidence: evidence::Sources,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Accept {
+    /// Public ids [default: all tokens, and those that will be imported]
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    ids: Vec<PublicId>,
+}
+
+fn parse_time(text: &str) -> Result<i64, String> {
+    let time = clock::read(text).filter(|time| *time <= clock::now());
+    time.ok_or_else(|| "not a time before now, such as 2026-11-22T00:30:00Z".to_owned())
+}
+
+pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::MarkRestored(args) => mark(context, args),
+        Verb::AcceptRisk(args) => accept(context, args),
+    }
+}
+
+fn mark(context: &Context, args: &Mark) -> Done {
+    let evidence = args.evidence.read()?;
+    let stays = !evidence.is_complete_since(args.since) && !args.evidence.accept_risk;
+    let (raised, restored) = wait(async {
+        let Opened { store, .. } = context.open().await?;
+        // Cut off after this, they are restored and not raised: the same command goes on.
+        if stays {
+            store.mark_restored(args.since).await?;
+        }
+        let known = evidence.positions.iter().map(|(id, position)| Known {
+            id: *id,
+            position: Some(*position),
+            nonce: String::new(),
+            enabled: true,
+            modified: None,
+        });
+        let raised = store.raise(known.collect()).await?;
+        let restored = store.restored_count().await?;
+        store.close().await;
+        Ok((raised.added.saturating_add(raised.raised), restored))
+    })?;
+    if context.json {
+        out::json(&json!({ "raised": raised, "restored": restored }));
+        return Ok(());
+    }
+    out::line(&format!("{} raised", out::count(raised, "position")));
+    restore::tell_restored(context, restored);
+    Ok(())
+}
+
+fn accept(context: &Context, args: &Accept) -> Done {
+    let accepted = wait(async {
+        let Opened { store, .. } = context.open().await?;
+        let mut accepted = 0_u64;
+        for id in &args.ids {
+            let token = store.token(id).await?;
+            let token =
+                token.ok_or_else(|| Failure::Fault(format!("token {id}: nothing is known of it here")))?;
+            if token.restored.is_some() {
+                store.prove(id).await?;
+                accepted = accepted.saturating_add(1);
+            }
+        }
+        if args.ids.is_empty() {
+            accepted = store.accept_risk().await?;
+        }
+        store.close().await;
+        Ok(accepted)
+    })?;
+    if context.json {
+        out::json(&json!({ "accepted": accepted }));
+    } else {
+        out::line(&format!("{} no longer restored", out::count(accepted, "token")));
+    }
+    Ok(())
+}

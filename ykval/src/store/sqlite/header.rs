@@ -1,0 +1,99 @@
+//! What the first page of a file says, read without SQLite: a log that lies beside a file of another time is mixed into
+//! it as soon as SQLite opens both, and no statement tells.
+
+use super::connect::{self, APPLICATION, BESIDE, Use};
+use super::place::{Place, lock, said, with};
+use super::{Path, StoreFault};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::fs::File;
+use std::io::Read as _;
+
+/// `ykvb`: [`backup`](super::backup) made it.
+pub(super) const BACKUP: i64 = 0x796b_7662;
+/// `ykvr`: [`restore`](super::restore) put it in its place, and what lies beside it is of the store before.
+pub(super) const RESTORED: i64 = 0x796b_7672;
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A store that is in use, or was.
+    Store,
+    /// A copy that SQLite or this program made of one. A store in use has a log, and its header says so.
+    Backup,
+    /// A backup in the place of a store, not opened yet.
+    Restored,
+    /// Nothing of ours.
+    Other,
+}
+
+const LENGTH: usize = 100;
+
+/// To be called only before SQLite has the file open in this process: closing a descriptor of it drops SQLite's locks.
+pub(super) fn kind(path: &Path) -> Result<Kind, StoreFault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|why| said(path, why))?;
+    let mut head = Vec::with_capacity(LENGTH);
+    let read = File::from(file).take(LENGTH as u64).read_to_end(&mut head);
+    read.map_err(|why| said(path, why))?;
+    let application = head.get(68..72).and_then(|four| four.try_into().ok()).map(i32::from_be_bytes);
+    let application = application.filter(|_| head.starts_with(b"SQLite format 3\0")).map(i64::from);
+    Ok(match application {
+        Some(RESTORED) => Kind::Restored,
+        Some(BACKUP) => Kind::Backup,
+        // 2, 2: with a write-ahead log.
+        Some(APPLICATION) if head.get(18..20) == Some(&[2, 2]) => Kind::Store,
+        Some(APPLICATION) => Kind::Backup,
+        _ => Kind::Other,
+    })
+}
+
+/// Before a store is opened: refuses a backup that somebody copied to its place, and ends a restore that was cut off.
+pub(super) fn finish_restore(place: &mut Place) -> Result<(), StoreFault> {
+    match kind(&place.path)? {
+        Kind::Store | Kind::Other => Ok(()),
+        Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
+        Kind::Restored => {
+            let path = place.path.clone();
+            place.let_it_be_restored();
+            let alone = lock(&path, FlockOperation::NonBlockingLockExclusive)?;
+            // Another process may have been sooner.
+            if kind(&path)? == Kind::Restored {
+                finish(&path)?;
+            }
+            drop(alone);
+            place.keep_from_being_restored()?;
+            place.find_again()
+        }
+    }
+}
+
+/// The same, for somebody who changes nothing.
+pub(super) fn only_looked_at(place: &Place) -> Result<(), StoreFault> {
+    match kind(&place.path)? {
+        Kind::Store | Kind::Other => Ok(()),
+        Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
+        Kind::Restored => Err(place.says(UNFINISHED)),
+    }
+}
+
+const UNFINISHED: &str = "was restored, and the next command or server that opens it finishes that";
+
+/// Makes a store in use of a backup that was put in its place. The caller holds the lock exclusively.
+pub(super) fn finish(path: &Path) -> Result<(), StoreFault> {
+    // They have other names by now, beside the store that they belong to.
+    for suffix in BESIDE {
+        match std::fs::remove_file(with(path, suffix)) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(said(path, why)),
+            _ => {}
+        }
+    }
+    connect::sync_folder(path).map_err(|why| said(path, why))?;
+    let place = Place::of(path);
+    let connection = connect::open(&place, Use::Change)?;
+    let finish = || {
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
+        connection.pragma_update(None, "application_id", APPLICATION)
+    };
+    finish().map_err(|why| place.fault(&why, &"the file"))?;
+    connection.close().map_err(|(_, why)| place.fault(&why, &"the file"))
+}

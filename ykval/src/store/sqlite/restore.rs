@@ -1,0 +1,271 @@
+//! A backup is put in the place of a store, and every position is raised as far as anything knows.
+//!
+//! All is done to a copy of the backup beside the store. That the copy gets the store's name is the one moment before
+//! which the old store is whole and in its place, and after which the new one is: until SQLite opens it, its header says
+//! that what lies beside it (the log of the old one) is not its own (`header`).
+
+use super::connect::{self, BESIDE, Use};
+use super::header::{self, Kind, RESTORED};
+use super::place::{NO_STORE, Place, folder, is_there, lock, said, with};
+use super::{Evidence, Path, StoreFault, StoreKeyId, admin, restored, rows};
+use crate::clock;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::fs::File;
+use std::path::PathBuf;
+use yubiotp::Position;
+
+mod merge;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Restored {
+    /// When the backup was made, in seconds since 1970.
+    pub taken: i64,
+    /// How much was in it.
+    pub count: super::Count,
+    /// Tokens whose position was raised above that of the backup, or that it did not have.
+    pub raised: u64,
+    /// Tokens that are restored now.
+    pub restored: u64,
+    /// Where the store is that was here before.
+    pub kept: Option<PathBuf>,
+    /// What it was good for.
+    pub former: FormerStore,
+}
+
+/// The store that was here before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FormerStore {
+    /// There was none.
+    None,
+    /// Whole: its positions were taken over.
+    Read,
+    /// Not read, and why.
+    NotRead(String),
+}
+
+/// Puts a backup in the place of a store, all or nothing. The former store is kept under another name.
+///
+/// # Errors
+/// The backup cannot be used, the store is open, or something could not be written.
+pub fn restore(
+    from: &Path,
+    to: &Path,
+    key: StoreKeyId,
+    evidence: &Evidence,
+    accept_risk: bool,
+) -> Result<Restored, StoreFault> {
+    let to = std::path::absolute(to).map_err(|why| said(to, why))?;
+    if to.is_symlink() {
+        return Err(said(&to, "is a link: name in the settings where it leads"));
+    }
+    let owner = folder(&to)?;
+    let _alone = lock(&to, FlockOperation::NonBlockingLockExclusive)?;
+    is_backup(from)?;
+    let there = is_there(&to)? && std::fs::metadata(&to).is_ok_and(|file| file.len() > 0);
+    // One that was cut off.
+    if there && header::kind(&to)? == Kind::Restored {
+        header::finish(&to)?;
+    }
+    let new = connect::beside(&to)?;
+    let done = copy(from, &new).and_then(|()| {
+        // Faults name the backup.
+        let place = Place::of(&new).called(from);
+        let mut backup = checked(&place, key)?;
+        // Only then: SQLite may make an empty log beside it.
+        let former = if there { Former::open(&to, key) } else { Former::None };
+        let done = build(&mut backup, &place, (former, evidence), accept_risk)?;
+        backup.close().map_err(|(_, why)| place.fault(&why, &"the file"))?;
+        let owner = std::os::unix::fs::lchown(&new, Some(owner.st_uid), Some(owner.st_gid));
+        owner.map_err(|why| said(&to, format!("cannot chown: {why}")))?;
+        sync(&new)?;
+        let kept = if there { Some(keep(&to)?) } else { None };
+        // From here on the new one is there.
+        rustix::fs::rename(&new, &to)
+            .and_then(|()| connect::sync_folder(&to))
+            .map_err(|why| said(&to, why))?;
+        header::finish(&to)?;
+        Ok(Restored { kept, ..done })
+    });
+    connect::remove(&new);
+    done
+}
+
+/// Refuses what is no copy of a store, or not a whole one.
+fn is_backup(from: &Path) -> Result<(), StoreFault> {
+    if !std::fs::metadata(from).map_err(|why| said(from, why))?.is_file() {
+        return Err(said(from, "not a regular file"));
+    }
+    match header::kind(from)? {
+        Kind::Other => Err(said(from, NO_STORE)),
+        Kind::Store if std::fs::metadata(with(from, "-wal")).is_ok_and(|log| log.len() > 0) => {
+            let why = "is a store with a log beside it (-wal), and not whole without that: make a backup of it with \
+                       ykvald backup";
+            Err(said(from, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy(from: &Path, new: &Path) -> Result<(), StoreFault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let source = rustix::fs::open(from, flags, Mode::empty()).map_err(|why| said(from, why))?;
+    let target = connect::create(new).map_err(|why| said(new, format!("cannot create: {why}")))?;
+    std::io::copy(&mut File::from(source), &mut File::from(target)).map_err(|why| said(new, why))?;
+    Ok(())
+}
+
+/// What was written to a file is on the disk.
+pub(super) fn sync(path: &Path) -> Result<(), StoreFault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty());
+    file.and_then(rustix::fs::fsync).map_err(|why| said(path, why))
+}
+
+/// Whether SQLite finds all of it whole.
+pub(super) fn whole(connection: &Connection, place: &Place) -> Result<(), StoreFault> {
+    let first = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    match first {
+        Ok(said) if said == "ok" => Ok(()),
+        Ok(why) => Err(place.says(&format!("is damaged ({why}): restore a backup (ykvald restore FILE)"))),
+        Err(why) => Err(place.fault(&why, &"the file")),
+    }
+}
+
+/// The store that is replaced, under the name that it had.
+enum Former {
+    None,
+    Read(Connection),
+    NotRead(String),
+}
+
+impl Former {
+    /// Reads only: it is kept as it is, with its log.
+    fn open(path: &Path, key: StoreKeyId) -> Self {
+        let place = Place::of(path);
+        let open = || {
+            if header::kind(path)? != Kind::Store {
+                return Err(place.says("is not a store that was in use"));
+            }
+            let flags =
+                rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags);
+            let connection = connection.map_err(|why| place.fault(&why, &"the file"))?;
+            whole(&connection, &place)?;
+            connect::is_of_key(&connection, &place, key)?;
+            Ok(connection)
+        };
+        match open() {
+            Ok(connection) => Self::Read(connection),
+            Err(why) => Self::NotRead(why.to_string()),
+        }
+    }
+}
+
+/// A backup that is whole, of this store key, and of the latest schema.
+fn checked(place: &Place, key: StoreKeyId) -> Result<Connection, StoreFault> {
+    let mut connection = connect::open(place, Use::Change)?;
+    whole(&connection, place)?;
+    connect::is_of_key(&connection, place, key)?;
+    connect::carry_to_latest(&mut connection, place)?;
+    Ok(connection)
+}
+
+/// Makes of a copy of the backup what is to be the store.
+fn build(
+    connection: &mut Connection,
+    place: &Place,
+    (former, evidence): (Former, &Evidence),
+    accept_risk: bool,
+) -> Result<Restored, StoreFault> {
+    let fault = |why| place.fault(&why, &"a row");
+    let taken = taken(connection).map_err(fault)?;
+    let count = rows::count(connection).map_err(fault)?;
+    let is_complete = evidence.is_complete_since(taken);
+    let mut merge = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !is_complete {
+            restored::mark_all(&transaction, taken)?;
+        }
+        let mut raised = match &former {
+            Former::Read(former) => {
+                let merged = merge::former(&transaction, former)?;
+                if merged.covers_all && !is_complete {
+                    restored::set_since(&transaction, restored::since(former)?)?;
+                }
+                merged.raised
+            }
+            Former::None | Former::NotRead(_) => 0,
+        };
+        let since = restored::since(&transaction)?;
+        for (id, position) in &evidence.positions {
+            raised += u64::from(merge::raise(&transaction, id, *position, since)?);
+        }
+        if accept_risk {
+            restored::accept_risk(&transaction)?;
+        }
+        transaction.execute("DELETE FROM meta WHERE name = 'backup'", [])?;
+        let restored = restored::count(&transaction)?;
+        transaction.commit()?;
+        connection.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get::<_, String>(0))?;
+        connection.pragma_update(None, "application_id", RESTORED)?;
+        Ok((raised, restored))
+    };
+    let (raised, restored) = merge().map_err(fault)?;
+    let former = match former {
+        Former::None => FormerStore::None,
+        Former::Read(_) => FormerStore::Read,
+        Former::NotRead(why) => FormerStore::NotRead(why),
+    };
+    Ok(Restored { taken, count, raised, restored, kept: None, former })
+}
+
+/// When what is in it was last known to be true. A copy that another program made does not say when that was: the last
+/// thing that was written to it is no later.
+fn taken(connection: &Connection) -> rusqlite::Result<i64> {
+    let named = |name| {
+        let find = "SELECT value FROM meta WHERE name = ?1";
+        connection.query_row(find, [name], restored::big_endian).optional()
+    };
+    if let Some(taken) = named("backup")? {
+        return Ok(taken);
+    }
+    let used = connection.query_row("SELECT max(modified) FROM tokens", [], |row| {
+        Ok(match row.get_ref(0)? {
+            ValueRef::Integer(at) => at,
+            _ => 0,
+        })
+    })?;
+    Ok(named("written")?.unwrap_or(0).max(used).clamp(0, clock::now()))
+}
+
+/// Gives the store another name as well, with its log.
+fn keep(to: &Path) -> Result<PathBuf, StoreFault> {
+    let now = clock::written(clock::now()).replace(['-', ':'], "");
+    for number in 0..100_u32 {
+        let again = if number == 0 { String::new() } else { format!("-{number}") };
+        let kept = with(to, &format!(".before-restore-{now}{again}"));
+        match rustix::fs::link(to, &kept) {
+            Ok(()) => {
+                for suffix in BESIDE.iter().filter(|suffix| **suffix != "-shm") {
+                    match rustix::fs::link(with(to, suffix), with(&kept, suffix)) {
+                        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                        Err(why) => return Err(said(&kept, why)),
+                    }
+                }
+                connect::sync_folder(to).map_err(|why| said(&kept, why))?;
+                return Ok(kept);
+            }
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(why) => return Err(said(&kept, format!("cannot keep the store that is here: {why}"))),
+        }
+    }
+    Err(said(to, "too many stores are kept beside it"))
+}
+
+/// The higher of two, of which either may be nothing.
+fn higher(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+    one.max(other)
+}
