@@ -30,6 +30,7 @@ mod answers;
 mod crash;
 mod crowd;
 mod failover;
+mod forgot;
 mod fuzz;
 mod ksm;
 mod load;

@@ -112,6 +112,23 @@ impl Cluster {
         self.order("immediate");
     }
 
+    /// Copies its data, once it was [stopped](Self::stop).
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn keep(&self) {
+        self.order("keep");
+    }
+
+    /// Puts what was [kept](Self::keep) in the place of its data, once it was [stopped](Self::stop): when it runs
+    /// again, it is as a primary that was away.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn bring_back(&self) {
+        self.order("bring");
+    }
+
     /// Lets it hang, with every connection that it has, until [`thaw`](Self::thaw).
     ///
     /// # Panics

@@ -174,6 +174,26 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Changes the database by SQL, as its superuser can. Tables are in `SCHEMA`, which is PostgreSQL's schema or nothing.
+    ///
+    /// # Errors
+    /// What this machine lacks for it.
+    ///
+    /// # Panics
+    /// Where the database refuses.
+    pub fn sql(&self, statement: &str) -> Result<(), String> {
+        let program = if self.is_sqlite() { "sqlite3" } else { "psql" };
+        let mut command = Command::new(program);
+        if self.is_sqlite() {
+            command.arg(self.folder.path().join(&self.store)).arg(statement.replace("SCHEMA.", ""));
+        } else {
+            command.args([&self.store, "-qc", &statement.replace("SCHEMA.", "ykvald.")]);
+        }
+        let output = command.output().map_err(|why| format!("needs {program}: {why}"))?;
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// Adds a client, with further arguments of `client add`.
     ///
     /// # Panics

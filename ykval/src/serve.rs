@@ -3,6 +3,7 @@
 //! In the order of one request: `listen` takes a connection, `connection` speaks HTTP on it and keeps its time
 //! (`pace`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
 
+mod compare;
 mod connection;
 mod descriptors;
 mod health;
@@ -265,6 +266,7 @@ impl Server {
         shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
         systemd::ready(&started.addresses);
         let keeping = tokio::spawn(keep(Arc::clone(&shared), certificates.clone()));
+        let watching = tokio::spawn(compare::compare(Arc::clone(&shared)));
         let watchdog = tokio::spawn(systemd::watchdog());
         while let Some(stop::Order::Reload) = orders.recv().await {
             systemd::reloading();
@@ -290,6 +292,7 @@ impl Server {
         let unfinished = shared.verifications_now();
         let _ = phase.send(Phase::Cut);
         keeping.abort();
+        watching.abort();
         watchdog.abort();
         // Those that were cut say so in the log.
         let _ = tokio::time::timeout(Duration::from_millis(500), shared.all_closed()).await;

@@ -11,6 +11,7 @@ pub use distinct::{Distinct, SameKey};
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
+use crate::guard::{Accepted, Forgotten, Guard};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::seal::{Sealed, StoreKeyId};
@@ -333,6 +334,30 @@ impl Store {
     #[must_use]
     pub fn at(&self) -> &str {
         each!(self, it => it.at())
+    }
+
+    /// What this process remembers of the OTPs that it accepted. All clones of a store have one.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        each!(self, it => it.guard())
+    }
+
+    /// Which of these OTPs, which were accepted, the store does not know any more: of the token with this key it has a
+    /// lower position or none, or, if the token has another key now, of what is kept for the key that it had.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    pub async fn forgotten(&self, accepted: Vec<Accepted>) -> Result<Vec<Forgotten>, StoreFault> {
+        each!(self, it => it.forgotten(accepted).await)
+    }
+
+    /// Tells the store of OTPs that were accepted, all or nothing, each key of a token once; afterwards it has
+    /// [forgotten](Self::forgotten) none of them. Positions only grow. How many tokens it changed.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn raise_accepted(&self, accepted: Vec<Accepted>) -> Result<u64, StoreFault> {
+        each!(self, it => it.raise_accepted(accepted).await)
     }
 
     /// Which database it is, with its version, for people.

@@ -18,6 +18,8 @@
 //! | the key is with a key storage module that does not answer, or may not be asked now | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
 //! | the store cannot be read, or not before the deadline | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | twice `in_flight` is reached | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
+//! | the store forgot, what this server accepted | REPLAYED_OTP | BAD_OTP | BAD_OTP |
+//! | the store forgot, what only others accepted | BACKEND_ERROR until it is raised | BAD_OTP | BAD_OTP |
 //!
 //! BACKEND_ERROR is an answer, too: the server lives, and does not know.
 //!
@@ -30,6 +32,7 @@ mod restored;
 mod tests;
 
 use crate::clock;
+use crate::guard::{Accepted, Forgotten, Obstacle};
 use crate::ksm::{self, Ksm, KsmFault};
 use crate::limit::{Limits, Work};
 use crate::store::{self, Advanced, Step, Store, StoreFault, Token};
@@ -180,6 +183,12 @@ impl Outcome {
 impl From<StoreFault> for Outcome {
     fn from(fault: StoreFault) -> Self {
         Self::new(Status::BackendError, fault.to_string())
+    }
+}
+
+impl From<Obstacle> for Outcome {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::new(Status::BackendError, obstacle.to_string())
     }
 }
 
@@ -335,13 +344,10 @@ impl Verifier {
             return Err(disabled().at(position));
         }
         // Positions only grow: what was used a moment ago is used, and no limit is in the way of saying so.
-        if let Some(stored) = stored
-            && let Some(last) = stored.position.filter(|last| position <= *last)
-        {
-            let nonce = question.nonce.unwrap_or_default();
-            let same = position == last && !nonce.is_empty() && nonce == stored.nonce;
-            return Err(if same { same_request() } else { replayed(last) }.at(position));
-        }
+        not_used(question, stored, position)?;
+        let last = stored.and_then(|stored| stored.position);
+        let asked = Accepted { token, key, position };
+        self.not_accepted(question, asked, last).await.map_err(|outcome| outcome.at(position))?;
         let nonce = question.nonce.unwrap_or_default().to_owned();
         let step = Step { token, key, to: position, nonce, at: clock::now() };
         let restored = match stored {
@@ -349,8 +355,7 @@ impl Verifier {
             None => self.begins_restored(token).await?,
         };
         if let Some(since) = restored {
-            let stored = stored.and_then(|token| token.position);
-            return Ok(self.restored(asking, Restored { step, timestamp, stored, since }).await);
+            return Ok(self.restored(asking, Restored { step, timestamp, stored: last, since }).await);
         }
         self.may(asking, Work::Advance).map_err(|outcome| outcome.at(position))?;
         let begun = Instant::now();
@@ -358,7 +363,9 @@ impl Verifier {
         let took = begun.elapsed();
         let advanced = advanced.map_err(|fault| Outcome::from(fault).after(took))?;
         Ok(match advanced {
-            Advanced::Fresh(receipt) => accepted(&receipt, timestamp),
+            Advanced::Fresh(receipt) => self
+                .remembered(receipt, key, last)
+                .map_or_else(|no| no, |receipt| accepted(&receipt, timestamp)),
             Advanced::SameRequest => same_request(),
             Advanced::Replayed { stored } => replayed(stored),
             Advanced::Disabled => disabled(),
@@ -378,6 +385,47 @@ impl Verifier {
                 .await?;
         }
         Ok(since)
+    }
+
+    /// Asks the guard, whatever the store said: it may have forgotten. `Err` is a decision.
+    async fn not_accepted(
+        &self,
+        question: &Question<'_>,
+        asked: Accepted,
+        stored: Option<Position>,
+    ) -> Result<(), Outcome> {
+        let guard = self.store.guard();
+        if let Some(known) = guard.known(&asked.token, asked.key).filter(|known| Some(*known) > stored) {
+            let forgotten = self.store.forgotten(vec![Accepted { position: known, ..asked }]).await?;
+            guard.found(&forgotten);
+            if forgotten.is_empty() {
+                // Another question was answered since the store was read: perhaps this very one.
+                not_used(question, self.store.token(&asked.token).await?.as_ref(), asked.position)?;
+            }
+            if asked.position <= known {
+                return Err(replayed(known));
+            }
+        }
+        guard.obstacle().map_or(Ok(()), |obstacle| Err(obstacle.into()))
+    }
+
+    /// The guard hears of it before anybody else. `Err` is a decision: while the token was advanced, the OTP was accepted
+    /// by way of another database, or this database was found to have forgotten.
+    fn remembered(
+        &self,
+        receipt: Receipt,
+        key: Fingerprint,
+        stored: Option<Position>,
+    ) -> Result<Receipt, Outcome> {
+        let guard = self.store.guard();
+        let accepted = Accepted { token: receipt.token(), key, position: receipt.position() };
+        let receipt = guard.admit(receipt, key).map_err(|known| {
+            if known == accepted.position {
+                guard.found(&[Forgotten { accepted, stored }]);
+            }
+            replayed(known)
+        })?;
+        guard.obstacle().map_or(Ok(receipt), |obstacle| Err(obstacle.into()))
     }
 
     /// Whether this may be done for a client now; trying counts. `Err` is a decision.
@@ -429,6 +477,15 @@ const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key t
 
 fn disabled() -> Outcome {
     Outcome::new(Status::BadOtp, "the token is switched off")
+}
+
+/// By what was read of the token. `Err` is a decision.
+fn not_used(question: &Question<'_>, stored: Option<&Token>, position: Position) -> Result<(), Outcome> {
+    let Some(stored) = stored else { return Ok(()) };
+    let Some(last) = stored.position.filter(|last| position <= *last) else { return Ok(()) };
+    let nonce = question.nonce.unwrap_or_default();
+    let same = position == last && !nonce.is_empty() && nonce == stored.nonce;
+    Err(if same { same_request() } else { replayed(last) }.at(position))
 }
 
 fn same_request() -> Outcome {

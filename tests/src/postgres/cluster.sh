@@ -54,6 +54,11 @@ while read -r word; do
 			done
 			;;
 		immediate) finish ;;
+		keep) cp -a data kept ;;
+		bring)
+			rm -rf data
+			cp -a kept data
+			;;
 		freeze) signal STOP ;;
 		thaw) signal CONT ;;
 		sql*) PGPASSWORD=$4 psql -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U ykvald -d postgres -c "${word#sql:}" >/dev/null ;;

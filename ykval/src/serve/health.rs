@@ -22,8 +22,14 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Whether the store can be read and written; else why not.
+    /// Whether OTPs can be accepted: the store can be read and written, and has not forgotten any. Else why not.
     pub(super) async fn ready(&self, shared: &Shared) -> Result<(), Arc<str>> {
+        self.store(shared).await?;
+        let obstacle = shared.verifier.store().guard().obstacle();
+        obstacle.map_or(Ok(()), |obstacle| Err(obstacle.to_string().into()))
+    }
+
+    async fn store(&self, shared: &Shared) -> Result<(), Arc<str>> {
         let mut asked = self.asked.lock().await;
         if let (Some(asked), Some(said)) = (*asked, self.said())
             && asked.elapsed() < FRESH
@@ -51,8 +57,8 @@ impl Health {
     }
 
     /// What was said last, without asking.
-    pub(super) fn was_ready(&self) -> bool {
-        self.said().is_some_and(|said| said.is_ok())
+    pub(super) fn was_ready(&self, shared: &Shared) -> bool {
+        self.said().is_some_and(|said| said.is_ok()) && shared.verifier.store().guard().obstacle().is_none()
     }
 }
 

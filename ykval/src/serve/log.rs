@@ -11,6 +11,7 @@ use super::peer::From;
 use super::validity::{Stage, Validity};
 use crate::clock;
 use crate::config::{self, LogFormat, LogTo};
+use crate::guard::Forgotten;
 use crate::verify::Decision;
 use line::Line;
 use prometheus_client::metrics::counter::Counter;
@@ -66,6 +67,11 @@ pub(super) enum Event {
     StoreUp,
     StoreDown {
         why: Arc<str>,
+    },
+    /// Nothing is accepted before it is raised.
+    StoreForgot(Forgotten),
+    StoreRaised {
+        raised: u64,
     },
     Reloaded {
         certificate: PathBuf,
@@ -347,6 +353,30 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
         }
         Event::StoreUp => begin(Info, "store-up"),
         Event::StoreDown { why } => with(Error, "store-down", &[("reason", why)]),
+        Event::StoreForgot(Forgotten { accepted, stored }) => {
+            let (level, mut line) = begin(Error, "store-forgot");
+            line.display("token", accepted.token);
+            match stored {
+                Some(stored) => line.number("stored", stored.to_stored()),
+                None => line.text("stored", "none"),
+            }
+            line.number("known", accepted.position.to_stored());
+            line.text(
+                "reason",
+                "the store lost OTPs that were accepted: was a backup put back, or an old primary started? \
+                 None is accepted until it has them again",
+            );
+            (level, line)
+        }
+        Event::StoreRaised { raised } => {
+            let (level, mut line) = begin(Warning, "store-raised");
+            line.number("tokens", *raised);
+            line.text(
+                "reason",
+                "the store has again what this server accepted since its start; other servers raise what they accepted",
+            );
+            (level, line)
+        }
         Event::Reloaded { certificate } => {
             with(Info, "certificate-reloaded", &[("certificate", &certificate.to_string_lossy())])
         }

@@ -63,10 +63,13 @@ pub(super) struct Metrics {
     pub(super) connections_cut: Counter,
     pub(super) handshakes_failed: Counter,
     pub(super) log_lines_lost: Counter,
+    pub(super) store_forgot: Counter,
+    pub(super) positions_raised: Counter,
     certificates: Family<Labels<1>, Gauge>,
     connections_open: Gauge,
     in_flight: Gauge,
     ready: Gauge,
+    tokens_remembered: Gauge,
     pub(super) window: Window,
 }
 
@@ -119,6 +122,9 @@ impl Metrics {
         let connections_cut = counter("connections_cut", "Connections that were idle, or slow, for too long");
         let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
         let log_lines_lost = counter("log_lines_lost", "Decisions that could not be logged");
+        let store_forgot =
+            counter("store_forgot", "Times that the store was found to have forgotten accepted OTPs");
+        let positions_raised = counter("positions_raised", "Tokens whose position the store had forgotten");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -126,7 +132,12 @@ impl Metrics {
         };
         let connections_open = gauge("connections_open", "Connections now");
         let in_flight = gauge("in_flight", "Verifications now");
-        let ready = gauge("ready", "Whether the store can be read and written");
+        let ready = gauge(
+            "ready",
+            "Whether OTPs can be accepted: the store can be read and written, and forgot nothing",
+        );
+        let tokens_remembered =
+            gauge("tokens_remembered", "Tokens whose last accepted OTP this server remembers");
         let certificates = Family::<Labels<1>, Gauge>::default();
         let help = "When the certificate of a listener ends, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, certificates.clone());
@@ -155,10 +166,13 @@ impl Metrics {
             connections_cut,
             handshakes_failed,
             log_lines_lost,
+            store_forgot,
+            positions_raised,
             certificates,
             connections_open,
             in_flight,
             ready,
+            tokens_remembered,
             window: Window::default(),
         }
     }
@@ -212,7 +226,8 @@ impl Metrics {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.connections_open.set(number(shared.connections_open()));
         self.in_flight.set(number(shared.verifications_now()));
-        self.ready.set(shared.health.was_ready().into());
+        self.ready.set(shared.health.was_ready(shared).into());
+        self.tokens_remembered.set(number(shared.verifier.store().guard().tokens()));
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -3,7 +3,7 @@
 use super::Shared;
 use crate::clock;
 use std::fmt::{self, Display, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use yubiotp::shown;
 
@@ -59,20 +59,22 @@ pub(super) async fn render(shared: &Shared) -> String {
     let store = shared.about.store(shared).await;
     let mut page = String::with_capacity(16 * 1024);
     // Writing to a string does not fail.
-    let _ = write(&mut page, shared, ready.is_ok(), &store);
+    let _ = write(&mut page, shared, ready.as_ref().err(), &store);
     page
 }
 
-fn write(page: &mut String, shared: &Shared, ready: bool, store: &str) -> fmt::Result {
+fn write(page: &mut String, shared: &Shared, not_ready: Option<&Arc<str>>, store: &str) -> fmt::Result {
     let version = env!("CARGO_PKG_VERSION");
     write!(
         page,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>ykvald</title><style>{STYLE}</style><main><h1>ykvald <small>{version}</small></h1><h2>Now</h2><section><dl>"
     )?;
-    let state =
-        if ready { "<span class=\"good\">ready</span>" } else { "<span class=\"bad\">not ready</span>" };
-    write!(page, "<dt>State</dt><dd>{state}</dd>")?;
+    page.push_str("<dt>State</dt><dd>");
+    match not_ready {
+        None => page.push_str("<span class=\"good\">ready</span></dd>"),
+        Some(why) => write!(page, "<span class=\"bad\">not ready</span>: {}</dd>", Text(why))?,
+    }
     // Of the values, strangers' words are in none but the store's, which is HTML already.
     let mut row = |name: &str, value: &str| write!(page, "<dt>{name}</dt><dd>{value}</dd>");
     row("Up", &up(shared.started.elapsed()))?;

@@ -1,6 +1,7 @@
 //! What every store must do, as tests that each runs on its own database: `contract!(a place for a new store)`.
 
 use super::*;
+use crate::guard;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::LazyLock;
@@ -26,7 +27,8 @@ macro_rules! contract {
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
             one_aes_key_is_enrolled_once, a_key_that_was_here_does_not_come_back_as_another,
             what_another_server_knows, restored_tokens, a_store_that_was_lost, clients_are_added_and_changed, tokens_in_pages,
-            another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers);
+            another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers,
+            what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm);
     };
     ($fresh:expr; $($part:ident),+) => {
         $(
@@ -684,4 +686,100 @@ pub(super) fn few_tokens_of_many_callers(place: &StoreAt) {
         let stored = token(&open(place), &name(number)).position;
         assert_eq!(stored.map(Position::to_stored), Some(to), "token {number}");
     }
+}
+
+fn accepted(name: &[u8], key: Fingerprint, position: Position) -> Accepted {
+    Accepted { token: id(name), key, position }
+}
+
+/// Of these, what is forgotten, with what is stored.
+fn forgotten(store: &Store, all: &[Accepted]) -> Vec<(Accepted, Option<Position>)> {
+    let forgotten = wait(store.forgotten(all.to_vec())).unwrap();
+    forgotten.into_iter().map(|one| (one.accepted, one.stored)).collect()
+}
+
+/// Positions that a store has not: of keys that are here, were here, and never were.
+pub(super) fn what_was_accepted_is_known_again(place: &StoreAt) {
+    let store = create(place);
+    enrol(&store, vec![key(b"here", ONE), key(b"changed", ONE), key(b"removed", ONE)]);
+    for name in [&b"here"[..], b"changed", b"removed"] {
+        assert_eq!(advance(&store, name, ONE, at(5, 0)), None);
+    }
+    enrol(&store, vec![key(b"changed", TWO)]);
+    assert!(wait(store.remove_key(&id(b"removed"))).unwrap());
+    assert_eq!(advance(&store, b"elsewhere", ELSEWHERE, at(5, 0)), None);
+    let before = [
+        accepted(b"here", ONE, at(5, 0)),
+        accepted(b"changed", ONE, at(5, 0)),
+        accepted(b"removed", ONE, at(4, 0)),
+        accepted(b"removed", ONE, at(5, 0)),
+        accepted(b"elsewhere", ELSEWHERE, at(5, 0)),
+    ];
+    assert_eq!(forgotten(&store, &before), []);
+    assert_eq!(forgotten(&store, &[]), []);
+    assert_eq!(wait(store.raise_accepted(before.to_vec())).unwrap(), 0, "it forgot nothing");
+
+    let lost = [
+        accepted(b"here", ONE, at(9, 1)),
+        accepted(b"changed", ONE, at(9, 2)),
+        accepted(b"changed", TWO, at(7, 0)),
+        accepted(b"removed", ONE, at(9, 3)),
+        accepted(b"elsewhere", ELSEWHERE, at(9, 4)),
+        accepted(b"unknown", ONE, at(9, 5)),
+        accepted(b"unknown", TWO, at(8, 5)),
+    ];
+    let has = [Some(at(5, 0)), Some(at(5, 0)), None, Some(at(5, 0)), Some(at(5, 0)), None, None];
+    assert_eq!(forgotten(&store, &lost), lost.into_iter().zip(has).collect::<Vec<_>>());
+    wait(store.raise_accepted(lost.to_vec())).unwrap();
+    assert_eq!(forgotten(&store, &lost), []);
+    // Another process finds it, too, and no key is held for what another one did.
+    let store = open(place);
+    assert_eq!(forgotten(&store, &lost), []);
+    assert_eq!(token(&store, b"here").position, Some(at(9, 1)));
+    assert_eq!(token(&store, b"changed").position, Some(at(7, 0)));
+    assert_eq!(token(&store, b"removed").position, Some(at(9, 3)));
+    assert_eq!(token(&store, b"elsewhere").position, Some(at(9, 4)));
+    assert!(token(&store, b"unknown").key.is_none());
+    enrol(&store, vec![key(b"changed", ONE), key(b"removed", TWO), key(b"elsewhere", ONE)]);
+    assert_eq!(token(&store, b"changed").position, Some(at(9, 2)));
+    assert_eq!(token(&store, b"removed").position, None);
+    assert_eq!(token(&store, b"elsewhere").position, Some(at(9, 4)));
+    enrol(&store, vec![key(b"unknown", ONE)]);
+    assert_eq!(token(&store, b"unknown").position, Some(at(9, 5)));
+    enrol(&store, vec![key(b"unknown", TWO)]);
+    assert_eq!(token(&store, b"unknown").position, Some(at(8, 5)));
+    wait(store.raise_accepted(lost.to_vec())).unwrap();
+    assert_eq!(token(&store, b"unknown").position, Some(at(8, 5)), "positions of the other key");
+}
+
+pub(super) fn no_false_alarm(place: &StoreAt) {
+    guard::tests::no_false_alarm(&create(place));
+}
+
+/// A store that is given what it never had finds a guard that was there before, as an old copy does.
+pub(super) fn a_store_that_forgot_is_noticed_and_raised(place: &StoreAt) {
+    let store = create(place);
+    let names: Vec<_> = (0..1500_u16).map(u16::to_be_bytes).collect();
+    enrol(&store, names.iter().map(|name| key(name, ONE)).collect());
+    let guard = store.guard();
+    for name in &names {
+        #[expect(clippy::disallowed_methods, reason = "the store is one that forgot it")]
+        let receipt = Receipt::after_durable_advance(id(name), at(3, 0));
+        guard.admit(receipt, ONE).unwrap();
+    }
+    assert_eq!(guard.obstacle(), None);
+    wait(guard::look(&store)).unwrap();
+    assert_eq!(guard.obstacle(), Some(guard::Obstacle::Forgot));
+    let newest = accepted(&names[1499], ONE, at(3, 0));
+    assert_eq!(guard.untold(), Some(Forgotten { accepted: newest, stored: None }));
+    let mut raised = 0;
+    assert!(wait(guard::raise(&store, &mut raised)).unwrap());
+    assert_eq!(raised, 1500);
+    assert!(!guard.is_raising());
+    assert_eq!(guard.obstacle(), Some(guard::Obstacle::Settling), "others may have more to tell");
+    for name in &names {
+        assert_eq!(token(&store, name).position, Some(at(3, 0)));
+    }
+    wait(guard::look(&store)).unwrap();
+    assert_eq!((guard.is_raising(), guard.untold()), (false, None));
 }

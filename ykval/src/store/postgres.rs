@@ -34,9 +34,11 @@
 //! Of several hosts (`hosts`), the one with the highest timeline that was ever seen is used (`seen`): an old primary does not
 //! know which OTPs were used since.
 //!
-//! What this cannot know: a standby that takes over without having had every commit (asynchronous replication, a backup
-//! put back) makes the OTPs since then fresh again. With `synchronous_standby_names` on the primary it has had them.
+//! A standby that takes over without having had every commit (asynchronous replication), or a backup that is put back,
+//! makes the OTPs since then fresh again. With `synchronous_standby_names` on the primary it has had them. What this
+//! server accepted itself it compares on each connection that is new or was idle (`accepted`).
 
+mod accepted;
 mod advance;
 mod batch;
 mod change;
@@ -102,6 +104,7 @@ struct Link {
     pool: Pool<Hosts>,
     hosts: Hosts,
     at: Arc<str>,
+    guard: Arc<Guard>,
     /// Held for reading by everything that is under way.
     busy: Arc<RwLock<()>>,
 }
@@ -177,6 +180,23 @@ impl Postgres {
     #[must_use]
     pub fn at(&self) -> &str {
         &self.link.at
+    }
+
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.link.guard
+    }
+
+    pub async fn forgotten(&self, accepted: Vec<Accepted>) -> Result<Vec<Forgotten>, StoreFault> {
+        if accepted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.run(SHORT, move |db| Box::pin(async move { Ok(accepted::forgotten(db, &accepted).await?) }))
+            .await
+    }
+
+    pub async fn raise_accepted(&self, accepted: Vec<Accepted>) -> Result<u64, StoreFault> {
+        self.run(LONG, move |db| Box::pin(accepted::raise(db, accepted))).await
     }
 
     pub async fn version(&self) -> Result<String, StoreFault> {
@@ -358,14 +378,15 @@ impl Link {
         let at = place.at.clone();
         let fault = |why: String| StoreFault::Database { at: at.clone(), why };
         let seen = Seen::read(from.seen.clone()).map_err(fault)?;
-        let hosts = Hosts::new(place, from.standby, seen);
+        let guard = Arc::new(Guard::default());
+        let hosts = Hosts::new(place, from.standby, seen, Arc::clone(&guard));
         let pool = Pool::builder(hosts.clone())
             .max_size(from.pool)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(session::WAIT))
             .build()
             .map_err(|why| fault(why.to_string()))?;
-        Ok(Self { pool, hosts, at: at.into(), busy: Arc::default() })
+        Ok(Self { pool, hosts, at: at.into(), guard, busy: Arc::default() })
     }
 
     /// Looks at all hosts, where one may be an old primary that can still be written to: what is newest is known then.

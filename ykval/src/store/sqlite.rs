@@ -5,6 +5,7 @@
 //! connection and a transaction each, in this process or in another one while the server runs. Who only looks (`look`)
 //! changes nothing.
 
+mod accepted;
 mod admin;
 mod advance;
 mod backup;
@@ -41,6 +42,7 @@ struct Inner {
     readers: Readers,
     /// None where it was opened to look at it.
     writer: Option<Writer>,
+    guard: Guard,
 }
 
 impl Inner {
@@ -98,7 +100,7 @@ impl Sqlite {
         let place = Arc::new(place.hold()?);
         let readers = Readers::new(Arc::clone(&place));
         let writer = Some(Writer::start(Arc::clone(&place), first)?);
-        Ok(Self(Arc::new(Inner { place, readers, writer })))
+        Ok(Self(Arc::new(Inner { place, readers, writer, guard: Guard::default() })))
     }
 
     pub async fn look_at(path: &Path, key: StoreKeyId) -> Result<Looked, StoreFault> {
@@ -112,7 +114,8 @@ impl Sqlite {
                 return Ok(Looked::Earlier { at: place.at.clone(), found, known: connect::KNOWN });
             }
             let readers = Readers::new(Arc::clone(&place));
-            Ok(Looked::Current(Store::Sqlite(Self(Arc::new(Inner { place, readers, writer: None })))))
+            let inner = Inner { place, readers, writer: None, guard: Guard::default() };
+            Ok(Looked::Current(Store::Sqlite(Self(Arc::new(inner)))))
         })
         .await
     }
@@ -120,6 +123,26 @@ impl Sqlite {
     #[must_use]
     pub fn at(&self) -> &str {
         &self.0.place.at
+    }
+
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
+    /// On a connection of its own: it sees the file as it is now, and not what another one has of it in memory.
+    pub async fn forgotten(&self, accepted: Vec<Accepted>) -> Result<Vec<Forgotten>, StoreFault> {
+        let place = self.0.open_place()?;
+        off_the_runtime(move || {
+            place.still_there()?;
+            let connection = connect::open(&place, Use::Read)?;
+            accepted::forgotten(&connection, &accepted).map_err(|why| place.fault(&why, &"a token"))
+        })
+        .await
+    }
+
+    pub async fn raise_accepted(&self, accepted: Vec<Accepted>) -> Result<u64, StoreFault> {
+        self.change(move |transaction| accepted::raise(transaction, &accepted)).await
     }
 
     #[expect(clippy::unused_async, reason = "where it is another process, it has to be asked")]

@@ -50,7 +50,7 @@ impl Verifier {
         let last = last.filter(|last| Some(last.touch.position) == stored);
         let judged = last.map(|last| judge(&last, touch, now));
         if let Some(Ok(_)) = judged {
-            return self.proven(step, timestamp, refused).await;
+            return self.proven(step, stored, timestamp, refused).await;
         }
         let was_guess = last.is_some_and(|last| could_be_a_guess(&last, now));
         let failed = failed.saturating_add(u32::from(was_guess));
@@ -85,13 +85,21 @@ impl Verifier {
     }
 
     /// The position is stored first, and then the token is restored no more: cut off in between, it has to prove it again.
-    async fn proven(&self, step: Step, timestamp: u32, refused: impl Fn(String) -> Outcome) -> Outcome {
-        let (token, position) = (step.token, step.to);
+    async fn proven(
+        &self,
+        step: Step,
+        stored: Option<Position>,
+        timestamp: u32,
+        refused: impl Fn(String) -> Outcome,
+    ) -> Outcome {
+        let (token, key, position) = (step.token, step.key, step.to);
         let begun = Instant::now();
         let advanced = self.store.advance(step).await;
         let outcome = match advanced {
             Ok(Advanced::Fresh(receipt)) => match self.store.prove(&token).await {
-                Ok(()) => accepted(&receipt, timestamp),
+                Ok(()) => self
+                    .remembered(receipt, key, stored)
+                    .map_or_else(|no| no, |receipt| accepted(&receipt, timestamp)),
                 Err(fault) => refused(fault.to_string()),
             },
             Ok(Advanced::SameRequest) => same_request(),

@@ -617,3 +617,47 @@ async fn of_many_with_one_otp_one_is_told_ok() {
         assert_eq!(told.iter().filter(|status| **status == Status::ReplayedOtp).count(), 63);
     }
 }
+
+/// Rows are set back while the server runs. It has what it accepted in memory, and accepts nothing more before the store
+/// has it, too: what the store says of other tokens may be old as well.
+#[tokio::test]
+async fn a_store_that_forgot() {
+    let server = server(RULES).await;
+    assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::Ok);
+    let other_process = rusqlite::Connection::open(server.database()).unwrap();
+    other_process.execute("UPDATE tokens SET position = NULL, nonce = ''", []).unwrap();
+    for _ in 0..3 {
+        assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::ReplayedOtp);
+    }
+    for fresh in [SECOND, OTP] {
+        let decision = server.plain(fresh, NONCE).await.decision;
+        assert_eq!(decision.status, Status::BackendError, "{}", decision.reason);
+    }
+    let store = server.verifier.store();
+    let forgotten = store.guard().untold().unwrap();
+    let known = forgotten.accepted.position;
+    assert_eq!((known.usage_counter(), known.session_use(), forgotten.stored), (1, 1, None));
+    let mut raised = 0;
+    assert!(crate::guard::raise(store, &mut raised).await.unwrap());
+    assert_eq!(raised, 1);
+    assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::BackendError);
+    tokio::time::sleep(crate::guard::SETTLE).await;
+    assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::ReplayedOtp);
+    for fresh in [SECOND, OTP] {
+        assert_eq!(server.plain(fresh, NONCE).await.decision.status, Status::Ok, "it was not used up");
+    }
+}
+
+/// The database was restarted, or is another one: other servers may find that it forgot what they accepted.
+#[tokio::test]
+async fn a_database_that_changed() {
+    let server = server(RULES).await;
+    let guard = server.verifier.store().guard();
+    guard.met("one".to_owned());
+    assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::Ok);
+    guard.met("another".to_owned());
+    assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::BackendError);
+    assert_eq!(server.plain(FIRST, NONCE).await.decision.status, Status::ReplayedRequest);
+    tokio::time::sleep(crate::guard::SETTLE).await;
+    assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::Ok, "it was not used up");
+}

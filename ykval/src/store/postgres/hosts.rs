@@ -5,8 +5,9 @@ use super::place::{Host, Place};
 use super::seen::Seen;
 use super::session::{self, WAIT};
 use super::tls::MakeRustlsConnect;
-use super::{PASSED, Trouble, words};
+use super::{PASSED, Trouble, accepted, words};
 use crate::config::Standby;
+use crate::guard::Guard;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host as Named;
 
@@ -38,6 +39,7 @@ struct Inner {
     tls: MakeRustlsConnect,
     standby: Standby,
     seen: Seen,
+    guard: Arc<Guard>,
     backends: Backends,
     /// Which was fit last: the first to be tried next. The others are tried in the order of the URL.
     first: AtomicUsize,
@@ -101,13 +103,14 @@ impl From<Trouble> for Refused {
 }
 
 impl Hosts {
-    pub(super) fn new(place: Place, standby: Standby, seen: Seen) -> Self {
+    pub(super) fn new(place: Place, standby: Standby, seen: Seen, guard: Arc<Guard>) -> Self {
         let Place { hosts, tls, .. } = place;
         Self(Arc::new(Inner {
             hosts,
             tls,
             standby,
             seen,
+            guard,
             backends: Backends::default(),
             first: AtomicUsize::new(0),
         }))
@@ -161,6 +164,14 @@ impl Hosts {
         }
     }
 
+    /// Whether this is the database that it was, and knows what was accepted.
+    async fn compare(&self, session: &Session) -> Result<(), String> {
+        match timeout(WAIT, accepted::compare(session, &self.0.guard)).await {
+            Ok(compared) => compared.map_err(|error| words(&error)),
+            Err(_) => Err("gave no answer".to_owned()),
+        }
+    }
+
     /// Looks at every address of every host at the same time, for so long. What has been seen is known afterwards.
     pub(super) async fn look(&self, limit: Duration) -> Vec<Looked> {
         let until = Instant::now() + limit;
@@ -180,15 +191,20 @@ impl Manager for Hosts {
     type Error = Unreached;
 
     async fn create(&self) -> Result<Session, Unreached> {
-        self.connect().await
+        let session = self.connect().await?;
+        self.compare(&session).await.map_err(Unreached)?;
+        Ok(session)
     }
 
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Unreached> {
+    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Unreached> {
         if session.client.is_closed() {
             return Err(RecycleError::message("is closed"));
         }
         if self.0.seen.is_past(session.timeline) {
             return Err(RecycleError::message(PASSED));
+        }
+        if metrics.last_used() > accepted::IDLE {
+            self.compare(session).await.map_err(|why| RecycleError::Backend(Unreached(why)))?;
         }
         Ok(())
     }

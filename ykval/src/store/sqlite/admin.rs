@@ -4,7 +4,7 @@ use super::rows::{Column, retired, to_token, unstorable};
 use super::*;
 use rusqlite::{OptionalExtension as _, params};
 
-const ELSEWHERE: Fingerprint = Fingerprint::ELSEWHERE;
+pub(super) const ELSEWHERE: Fingerprint = Fingerprint::ELSEWHERE;
 
 pub(super) fn add_client(
     transaction: &Connection,
@@ -56,9 +56,9 @@ pub(super) fn set_enabled(transaction: &Connection, id: PublicId, enabled: bool)
 }
 
 /// The key of a token, and how far it has come with it.
-type Standing = (Fingerprint, Option<Position>);
+pub(super) type Standing = (Fingerprint, Option<Position>);
 
-fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<Standing>> {
+pub(super) fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<Standing>> {
     let mut find =
         transaction.prepare_cached("SELECT fingerprint, position FROM tokens WHERE public_id = ?1")?;
     let found = find.query_row([Column(id)], |row| {

@@ -1,0 +1,236 @@
+//! What this server said OK to, kept in memory, so that a store that forgot it is noticed.
+//!
+//! A database can lose what it had stored durably: an old primary comes back, a backup is put back, somebody sets rows
+//! back. Then used OTPs look fresh. So for each token and key the guard remembers the highest position that was answered
+//! OK:
+//!
+//! - It is asked before an OTP is accepted, and it takes each OK before that is sent ([`Guard::admit`]): whatever the
+//!   store says, this process does not accept an OTP twice.
+//! - What it knows is compared with the store on each new connection to PostgreSQL, on one that was idle for a second,
+//!   and every second, whether anybody asks or not ([`look`]).
+//! - A store that forgot is raised ([`raise`]). Until that is done nothing is accepted: what the store says of tokens
+//!   that this server does not remember may be old as well. The server is not ready meanwhile. Each server of a
+//!   database raises what it accepted itself.
+//! - After that, and on a connection to another database than the last one, or to one that was started again, nothing is
+//!   accepted for [`SETTLE`]: the other servers find their own OKs missing within that time.
+//!
+//! What it cannot know: OKs of servers that do not run any more, and its own from before its start.
+
+mod memory;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::store::{Store, StoreFault};
+use memory::Memory;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use yubiotp::key::Fingerprint;
+use yubiotp::ledger::Receipt;
+use yubiotp::{Position, PublicId};
+
+/// How long nothing is accepted after the database was restarted or changed, or was found to have forgotten: three times
+/// what the others need to notice.
+pub const SETTLE: Duration = Duration::from_secs(3);
+
+/// The newest OKs: these are compared each time.
+const NEWEST: usize = 64;
+
+/// Of the others, so many a second, in turn.
+const IN_TURN: usize = 256;
+
+/// So many are raised in one transaction.
+const CHUNK: usize = 1000;
+
+/// An OTP that was answered OK, or the last of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// Whose.
+    pub token: PublicId,
+    /// The key that made it; [`Fingerprint::ELSEWHERE`] if a key storage module has it.
+    pub key: Fingerprint,
+    /// Its position.
+    pub position: Position,
+}
+
+/// An accepted OTP that the store does not know any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// What was accepted.
+    pub accepted: Accepted,
+    /// What the store has of this token and key: lower, or nothing.
+    pub stored: Option<Position>,
+}
+
+/// Why nothing is accepted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The store forgot accepted OTPs, and was not raised yet.
+    #[error("the store forgot accepted OTPs: none is accepted until it has them again")]
+    Forgot,
+    /// Other servers may find that it did.
+    #[error("the database was restarted, was replaced, or forgot OTPs: none is accepted for 3 seconds")]
+    Settling,
+}
+
+/// What this server remembers, and what it thinks of its store.
+#[derive(Default)]
+pub struct Guard {
+    memory: Memory,
+    newest: Mutex<VecDeque<Accepted>>,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    forgotten: Option<Forgotten>,
+    /// The same, until it was logged.
+    untold: Option<Forgotten>,
+    /// How often something was found.
+    found: u64,
+    /// Which database it was last.
+    database: Option<String>,
+    settles: Option<Instant>,
+}
+
+impl Guard {
+    /// Up to where this server accepted OTPs of this key. A key begins no lower than what was accepted while the
+    /// token's key was elsewhere.
+    #[must_use]
+    pub fn known(&self, token: &PublicId, key: Fingerprint) -> Option<Position> {
+        self.memory.highest(token, key)
+    }
+
+    /// Remembers an OTP that is about to be answered OK. `Err`, with what is known, for one that must not be: it, or a
+    /// later one, was accepted meanwhile.
+    ///
+    /// # Errors
+    /// Not above what is known.
+    pub fn admit(&self, receipt: Receipt, key: Fingerprint) -> Result<Receipt, Position> {
+        let accepted = Accepted { token: receipt.token(), key, position: receipt.position() };
+        self.memory.raise(&accepted)?;
+        let mut newest = locked(&self.newest);
+        newest.truncate(NEWEST - 1);
+        newest.push_front(accepted);
+        Ok(receipt)
+    }
+
+    /// Why nothing is accepted now, if so.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let state = locked(&self.state);
+        if state.forgotten.is_some() {
+            return Some(Obstacle::Forgot);
+        }
+        state.settles.filter(|until| Instant::now() < *until).map(|_| Obstacle::Settling)
+    }
+
+    /// To be called with what a store said of the OTPs that it was asked about: none of them may be forgotten.
+    pub fn found(&self, forgotten: &[Forgotten]) {
+        let Some(first) = forgotten.first() else { return };
+        let mut state = locked(&self.state);
+        state.found = state.found.wrapping_add(1);
+        if state.forgotten.is_none() {
+            state.forgotten = Some(*first);
+            state.untold = Some(*first);
+            state.settles = Instant::now().checked_add(SETTLE);
+            self.wake.notify_one();
+        }
+    }
+
+    /// To be called with what tells this database from any other, and from itself before it was started again.
+    pub fn met(&self, database: String) {
+        let mut state = locked(&self.state);
+        if state.database.as_ref() == Some(&database) {
+            return;
+        }
+        if state.database.replace(database).is_some() {
+            state.settles = Instant::now().checked_add(SETTLE);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The last OKs, the newest first.
+    #[must_use]
+    pub fn newest(&self) -> Vec<Accepted> {
+        locked(&self.newest).iter().copied().collect()
+    }
+
+    /// How many tokens are remembered.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// What was found, once, for the log.
+    #[must_use]
+    pub fn untold(&self) -> Option<Forgotten> {
+        locked(&self.state).untold.take()
+    }
+
+    /// Whether the store forgot, and was not raised yet.
+    #[must_use]
+    pub fn is_raising(&self) -> bool {
+        locked(&self.state).forgotten.is_some()
+    }
+
+    /// Until there is a reason to look at the store now.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    fn finds(&self) -> u64 {
+        locked(&self.state).found
+    }
+
+    /// `false` if something more was found since `finds`.
+    fn is_raised(&self, finds: u64) -> bool {
+        let mut state = locked(&self.state);
+        let is_raised = state.found == finds;
+        if is_raised {
+            state.forgotten = None;
+        }
+        is_raised
+    }
+}
+
+/// Compares the store with what is known: the newest OKs, and some of all, in turn.
+///
+/// # Errors
+/// It could not be asked.
+pub async fn look(store: &Store) -> Result<(), StoreFault> {
+    let guard = store.guard();
+    let mut some = guard.newest();
+    some.extend(guard.memory.next(IN_TURN));
+    guard.found(&store.forgotten(some).await?);
+    Ok(())
+}
+
+/// Tells the store all that is known, the newest first, some at a time, and counts the tokens that it raises. Afterwards
+/// OTPs are accepted again, unless more was found to be forgotten meanwhile: then it is `false`, and has to be done
+/// again.
+///
+/// # Errors
+/// It could not be stored, and nothing is accepted before it is.
+pub async fn raise(store: &Store, raised: &mut u64) -> Result<bool, StoreFault> {
+    let guard = store.guard();
+    let finds = guard.finds();
+    let mut tell = async |some: Vec<Accepted>| {
+        *raised = raised.saturating_add(store.raise_accepted(some).await?);
+        Ok::<_, StoreFault>(())
+    };
+    tell(guard.newest()).await?;
+    for shard in 0..memory::SHARDS {
+        for chunk in guard.memory.shard(shard).chunks(CHUNK) {
+            tell(chunk.to_vec()).await?;
+        }
+    }
+    guard.found(&store.forgotten(guard.newest()).await?);
+    Ok(guard.is_raised(finds))
+}
+
+fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,55 @@
+//! What was accepted, held against what is stored.
+
+use super::admin::{ELSEWHERE, remember, standing};
+use super::rows::Column;
+use super::*;
+use rusqlite::params;
+
+/// One statement for each, so that it sees a key and its position as they are at one moment.
+pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusqlite::Result<Vec<Forgotten>> {
+    let mut find = connection.prepare(
+        "SELECT (SELECT fingerprint FROM tokens WHERE public_id = ?1), \
+         (SELECT position FROM tokens WHERE public_id = ?1), \
+         (SELECT position FROM retired WHERE public_id = ?1 AND fingerprint = ?2)",
+    )?;
+    let mut forgotten = Vec::new();
+    for one in accepted {
+        let stored = find.query_row(params![Column(&one.token), Column(&one.key)], |row| {
+            let key: Option<Column<Fingerprint>> = row.get(0)?;
+            let is_here = key.is_some_and(|Column(key)| key == one.key);
+            let position: Option<Column<Position>> = row.get(if is_here { 1 } else { 2 })?;
+            Ok(position.map(|Column(position)| position))
+        })?;
+        if stored < Some(one.position) {
+            forgotten.push(Forgotten { accepted: *one, stored });
+        }
+    }
+    Ok(forgotten)
+}
+
+pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite::Result<u64> {
+    let now = crate::clock::now();
+    // With no key, as long as nobody imports it again.
+    let mut add = transaction.prepare_cached(
+        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified) \
+         VALUES (?1, zeroblob(8), NULL, 1, ?2, '', ?3) ON CONFLICT DO NOTHING",
+    )?;
+    let mut raise = transaction.prepare_cached(
+        "UPDATE tokens SET position = ?2, nonce = '', modified = coalesce(modified, ?3) \
+         WHERE public_id = ?1 AND (position IS NULL OR position < ?2)",
+    )?;
+    let mut raised = 0_u64;
+    for Accepted { token, key, position } in accepted {
+        let values = params![Column(token), Column(*position), now];
+        let added = add.execute(values)?;
+        let here = standing(transaction, token)?.map_or(ELSEWHERE, |(here, _)| here);
+        if here != *key {
+            remember(transaction, token, *key, *position)?;
+        }
+        // Any key goes on from what was accepted elsewhere, and a token without a key from all that its keys came to.
+        let counts = here == *key || *key == ELSEWHERE || here == ELSEWHERE;
+        let changed = if added == 0 && counts { raise.execute(values)? } else { added };
+        raised = raised.saturating_add(u64::from(changed > 0));
+    }
+    Ok(raised)
+}
