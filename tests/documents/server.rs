@@ -87,6 +87,16 @@ fn paths_and_http_statuses() {
 }
 
 /// What is counted, by the word of the running server.
+/// What the manual says of the unit.
+#[test]
+fn the_unit_keeps_every_line_and_ends_a_server_that_grows() {
+    let unit = text_of("packaging/systemd/ykvald.service");
+    let service = unit.split_once("[Service]").unwrap().1.split("\n[").next().unwrap();
+    for setting in ["LogRateLimitIntervalSec=0", "MemoryMax=2G"] {
+        assert!(service.lines().any(|line| line == setting), "{setting}");
+    }
+}
+
 #[test]
 fn metrics() {
     let Some(manual) = heads("METRICS") else { return };
