@@ -66,7 +66,7 @@ fn in_file() -> BTreeMap<String, String> {
             name.clone_into(&mut table);
         }
         let Some((name, value)) = line.split_once(" = ") else { continue };
-        if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+        if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             let value = value.split("  ").next().unwrap();
             let value = value.split(" # ").next().unwrap().trim();
             let twice = found.insert(of_table(&table, name), value.to_owned());
@@ -118,10 +118,13 @@ fn defaults_are_told_as_they_are() {
     let more = "store = \"postgres://u@db/x\"\n[ksm]\nurls = \"http://127.0.0.1/wsapi/decrypt\"\n";
     let more = load(folder.path(), more).unwrap();
     let StoreAt::Postgres(postgres) = &more.store else { panic!("{more:?}") };
+    let ksm = more.ksm.unwrap();
     let StoreAt::Sqlite(store) = &plain.store else { panic!("{plain:?}") };
     let name = |path: &Path| format!("{:?}", path.strip_prefix(folder.path()).unwrap().display().to_string());
     let Limits {
         connections,
+        connections_per_address,
+        unlimited_from,
         in_flight,
         deadline,
         read,
@@ -131,15 +134,17 @@ fn defaults_are_told_as_they_are() {
         client_rate,
         token_rate,
     } = plain.limits.clone();
-    let networks: Vec<_> = plain.status_from.iter().map(|net| format!("{:?}", net.to_string())).collect();
     let code = [
         ("listen", format!("{LISTEN:?}")),
         ("plain_http", plain.plain_http.to_string()),
+        ("plain_http2", plain.plain_http2.to_string()),
         ("require_signature", plain.require_signature.to_string()),
         ("store", name(store)),
         ("store_key", name(&plain.store_key)),
-        ("status_from", format!("[{}]", networks.join(", "))),
+        ("status_from", networks(&plain.status_from)),
         ("limits.connections", connections.to_string()),
+        ("limits.connections_per_address", connections_per_address.to_string()),
+        ("limits.unlimited_from", networks(&unlimited_from)),
         ("limits.in_flight", in_flight.to_string()),
         ("limits.deadline_ms", deadline.as_millis().to_string()),
         ("limits.read_ms", read.as_millis().to_string()),
@@ -153,12 +158,14 @@ fn defaults_are_told_as_they_are() {
             format!("{:?}", if plain.log.format == LogFormat::Logfmt { "logfmt" } else { "json" }),
         ),
         ("log.to", format!("{:?}", if plain.log.to == LogTo::Stdout { "stdout" } else { "syslog" })),
+        ("log.required", plain.log.required.to_string()),
         ("postgres.pool", postgres.pool.to_string()),
         (
             "postgres.standby",
             format!("{:?}", if postgres.standby == Standby::Optional { "optional" } else { "required" }),
         ),
-        ("ksm.deadline_ms", more.ksm.unwrap().deadline.as_millis().to_string()),
+        ("ksm.deadline_ms", ksm.deadline.as_millis().to_string()),
+        ("ksm.in_flight", ksm.in_flight.to_string()),
     ];
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(told, code, "ykvald-config.toml(5) and the code");
@@ -166,6 +173,11 @@ fn defaults_are_told_as_they_are() {
     for (name, value) in code {
         assert_eq!(file.get(&name), Some(&value), "{name} in the file of ykvald init");
     }
+}
+
+fn networks(list: &[impl ToString]) -> String {
+    let quoted: Vec<_> = list.iter().map(|net| format!("{:?}", net.to_string())).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// Each file that the manual shows is one that a server can start with.

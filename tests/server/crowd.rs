@@ -202,7 +202,7 @@ fn metric(address: SocketAddr, word: &str) -> f64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{word}: {body}"))
 }
 
-/// More than are kept get one answer each.
+/// More than are kept get an answer each.
 #[test]
 fn no_more_connections_than_set() {
     let site = Site::sqlite();
@@ -223,13 +223,11 @@ fn no_more_connections_than_set() {
         let mut one_more = server.connect();
         let reply = one_more.ask(&Question::new(site.client(), &key.press())).unwrap();
         assert_eq!((reply.status, reply.says().as_str()), (200, "OK"));
-        assert!(closes(&reply), "one more was kept");
-        assert!(cut_after(one_more.stream(), Instant::now(), millis(2000)).is_some());
     }
-    for connection in &mut open {
-        assert_eq!(connection.get("/healthz").unwrap().status, 200, "those who were there");
-    }
-    open.truncate(20);
+    // Those that were idle gave way to them; the others are there.
+    let there = open.iter_mut().filter_map(|connection| connection.get("/healthz").ok()).count();
+    assert!((20..40).contains(&there), "{there} of 40");
+    drop(open);
     let begun = Instant::now();
     while closes(&get(server.address(), "/healthz").unwrap()) {
         assert!(begun.elapsed() < millis(3000), "there is room again");
@@ -266,7 +264,12 @@ fn more_connections_than_descriptors() {
         }
     };
     assert_eq!(refused.status, 503);
-    assert_eq!(silent[0].ask(&Question::new(site.client(), &key.press())).unwrap().says(), "OK");
+    // The newest give way last; the last ones found no place.
+    let asked = silent.iter_mut().rev().find_map(|silent| {
+        let reply = silent.ask(&Question::new(site.client(), &key.press())).ok()?;
+        (reply.status == 200).then(|| reply.says())
+    });
+    assert_eq!(asked.as_deref(), Some("OK"));
     // Half of them wait for one request only, and are closed soon.
     thread::sleep(millis(2500));
     assert_eq!(answers("/healthz"), 200);

@@ -41,6 +41,7 @@ mod radius;
 mod replays;
 mod restored;
 mod secrets;
+mod siege;
 mod stop;
 mod systemd;
 mod tls;

@@ -153,6 +153,7 @@ fn http2() {
             .unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
+    site.settings("plain_http2 = true\n");
     let plain = site.start();
     let mut ask = |how: &[&str], scheme: &str, post: bool| {
         let query = Question::new(site.client(), &key.press()).signed(&site.client().key).query();

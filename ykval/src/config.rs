@@ -7,7 +7,7 @@ mod tests;
 use crate::file::{self, Audience, FileFault};
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use yubiotp::shown;
@@ -27,6 +27,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Whether addresses other than loopback are served without TLS.
     pub plain_http: bool,
+    /// Whether HTTP/2 is spoken without TLS, too.
+    pub plain_http2: bool,
     /// Whether a question must be signed, of clients that say nothing themselves.
     pub require_signature: bool,
     /// Where tokens and clients are kept.
@@ -110,6 +112,12 @@ pub struct Limits {
     /// Connections that are kept at a time; more are closed after one request each.
     #[serde(deserialize_with = "at_a_time")]
     pub connections: usize,
+    /// Connections that are kept of one address (a /64 of IPv6), and four times as many of its network (a /24, a /48);
+    /// 0: no limit.
+    pub connections_per_address: usize,
+    /// Networks whose connections are not counted so: of a proxy, or behind one address.
+    #[serde(deserialize_with = "networks")]
+    pub unlimited_from: Vec<IpNet>,
     /// Verifications at a time; more are refused at once (BACKEND_ERROR), unless reading the store decides them.
     #[serde(deserialize_with = "at_a_time")]
     pub in_flight: usize,
@@ -139,6 +147,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
+            connections_per_address: 1024,
+            unlimited_from: loopback(),
             in_flight: 1024,
             deadline: Duration::from_secs(4),
             read: Duration::from_secs(10),
@@ -159,6 +169,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Where it goes.
     pub to: LogTo,
+    /// Whether nothing is accepted while it cannot be written.
+    pub required: bool,
 }
 
 /// The form of a log line.
@@ -206,6 +218,8 @@ pub struct Ksm {
     pub urls: Vec<String>,
     /// How long all of it may take.
     pub deadline: Duration,
+    /// Questions at a time; more are refused at once (BACKEND_ERROR).
+    pub in_flight: usize,
     /// Certificate authorities, PEM; the system's if not given.
     pub ca: Option<PathBuf>,
 }
@@ -270,8 +284,28 @@ fn within<'de, D: serde::Deserializer<'de>>(from: D, least: usize, most: usize) 
         return Ok(number);
     }
     Err(serde::de::Error::custom(format!(
-        "must be {least} to {most}: for the default, leave it out (0 means no limit for client_rate and token_rate only)"
+        "must be {least} to {most}: for the default, leave it out (0 means no limit for client_rate, token_rate and connections_per_address only)"
     )))
+}
+
+/// A network as administrators write it; else what is wrong with it.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    let why = |_| format!("{} is no network: write ADDRESS/BITS, such as 10.0.0.0/8", shown::quoted(text));
+    text.parse().or_else(|_| one()).map_err(why)
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let list = Vec::<String>::deserialize(from)?;
+    list.iter().map(|text| network(text).map_err(serde::de::Error::custom)).collect()
+}
+
+/// This host.
+fn loopback() -> Vec<IpNet> {
+    [IpNet::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new(Ipv6Addr::LOCALHOST.into(), 128)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The text of a setting that holds a secret, or may be taken to: what serde says of another type quotes the value.
@@ -299,6 +333,7 @@ fn password_file<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Pat
 struct Raw {
     listen: Option<OneOrMore>,
     plain_http: bool,
+    plain_http2: bool,
     require_signature: bool,
     #[serde(deserialize_with = "store")]
     store: Option<String>,
@@ -355,11 +390,17 @@ struct RawKsm {
     urls: OneOrMore,
     #[serde(default = "ksm_deadline", deserialize_with = "milliseconds")]
     deadline_ms: Duration,
+    #[serde(default = "ksm_in_flight", deserialize_with = "at_a_time")]
+    in_flight: usize,
     ca: Option<PathBuf>,
 }
 
 const fn ksm_deadline() -> Duration {
     Duration::from_secs(3)
+}
+
+const fn ksm_in_flight() -> usize {
+    256
 }
 
 /// Where `ykvald serve` listens if nothing else is said.
@@ -450,15 +491,10 @@ impl Config {
             StoreAt::Sqlite(beside(Path::new(store.strip_prefix("sqlite:").unwrap_or(&store))))
         };
 
-        let status_from =
-            raw.status_from.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
-        let network = |text: &String| {
-            let one = text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
-            let why =
-                || format!("{} is no network: write ADDRESS/BITS, such as 10.0.0.0/8", shown::quoted(text));
-            text.parse().ok().or(one).ok_or_else(|| value("status_from", why()))
-        };
-        let status_from = status_from.iter().map(network).collect::<Result<_, _>>()?;
+        let status_from = raw.status_from.map_or_else(
+            || Ok(loopback()),
+            |list| list.iter().map(|text| network(text).map_err(|why| value("status_from", why))).collect(),
+        )?;
 
         let decrypt = raw.decrypt.map(|raw| {
             if let Some(socket) = raw.listen.strip_prefix("unix:") {
@@ -490,12 +526,18 @@ impl Config {
             if urls.is_empty() {
                 return Err(value("ksm.urls", "names no key storage module: leave [ksm] out".to_owned()));
             }
-            Ok(Ksm { urls, deadline: raw.deadline_ms, ca: raw.ca.as_deref().map(beside) })
+            Ok(Ksm {
+                urls,
+                deadline: raw.deadline_ms,
+                in_flight: raw.in_flight,
+                ca: raw.ca.as_deref().map(beside),
+            })
         });
         Ok(Self {
             path: path.to_owned(),
             listen,
             plain_http: raw.plain_http,
+            plain_http2: raw.plain_http2,
             require_signature: raw.require_signature,
             store,
             store_key: beside(raw.store_key.as_deref().unwrap_or(Path::new("store.key"))),

@@ -5,6 +5,7 @@
 //! the files that they name, [`guard`] notices a store that forgot, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one.
 #![forbid(unsafe_code)]
 
+pub mod capacity;
 pub mod clock;
 pub mod config;
 pub mod decrypt;
@@ -13,6 +14,7 @@ pub mod guard;
 pub mod import;
 pub mod ksm;
 pub mod limit;
+pub mod prefix;
 pub mod random;
 pub mod serve;
 pub mod store;

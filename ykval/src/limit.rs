@@ -3,6 +3,7 @@
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -19,11 +20,18 @@ pub enum Work {
     AskElsewhere,
 }
 
-/// A client, and whether it proved to be it: whoever knows its id, and cannot sign, uses up nothing of it.
-type Asking = (ClientId, bool);
+/// Who is counted for a question. Whoever knows a client's id, and cannot sign, uses up nothing of a client that signs,
+/// and nothing of one that does not and asks from another host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Account {
+    /// It signed, or showed the client's certificate.
+    Proven(ClientId),
+    /// It named the client, from this host (`None`: ours).
+    Claimed(ClientId, Option<IpNet>),
+}
 
-/// A client, and what is to be done for it.
-type Causing = (Asking, Work);
+/// Who, and what is to be done for it.
+type Causing = (Account, Work);
 
 type Rates<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
 
@@ -31,7 +39,7 @@ type Rates<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
 pub struct Limits {
     /// One limiter a rate, for clients may have rates of their own.
     clients: RwLock<HashMap<NonZeroU32, Arc<Rates<Causing>>>>,
-    tokens: Option<Rates<(Asking, PublicId)>>,
+    tokens: Option<Rates<(Account, PublicId)>>,
 }
 
 impl Limits {
@@ -43,20 +51,20 @@ impl Limits {
 
     /// Whether this may be done for a client now; trying counts. A rate of 0 is no limit. What reading the store decides
     /// is not counted: used and forged OTPs use up nothing of a client's rate.
-    pub fn client(&self, id: ClientId, proven: bool, work: Work, rate: u32) -> bool {
+    pub fn client(&self, account: Account, work: Work, rate: u32) -> bool {
         let Some(rate) = NonZeroU32::new(rate) else { return true };
         let known = self.clients.read().unwrap_or_else(PoisonError::into_inner).get(&rate).cloned();
         let rates = known.unwrap_or_else(|| {
             let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(clients.entry(rate).or_insert_with(|| Arc::new(rates(rate))))
         });
-        rates.check_key(&((id, proven), work)).is_ok()
+        rates.check_key(&(account, work)).is_ok()
     }
 
-    /// Whether to log one more refusal of this client about this token; asking counts. Each client has its own count, so
-    /// that none keeps the refusals of others out of the log.
-    pub fn token(&self, client: ClientId, proven: bool, token: PublicId) -> bool {
-        self.tokens.as_ref().is_none_or(|rates| rates.check_key(&((client, proven), token)).is_ok())
+    /// Whether to log one more refusal of this client about this token; asking counts. Each has a count of its own, so that
+    /// none keeps the refusals of others out of the log.
+    pub fn token(&self, account: Account, token: PublicId) -> bool {
+        self.tokens.as_ref().is_none_or(|rates| rates.check_key(&(account, token)).is_ok())
     }
 
     /// Forgets those who have not asked for a while. To be called every few seconds: that is what bounds the memory.
@@ -87,15 +95,20 @@ mod tests {
         let [one, two] = [1, 2].map(|id| ClientId::new(id).unwrap());
         let token = PublicId::from_bytes(&[1]).unwrap();
         let granted = |asks: &dyn Fn() -> bool| (0..9).filter(|_| asks()).count();
-        let client = |id, proven, rate| granted(&|| limits.client(id, proven, Work::Advance, rate));
-        assert_eq!(client(one, true, 3), 3);
-        assert_eq!(client(one, false, 3), 3, "who cannot sign uses up nothing");
-        assert_eq!(client(two, true, 3), 3);
-        assert_eq!(client(one, true, 0), 9);
-        let elsewhere = || limits.client(one, true, Work::AskElsewhere, 3);
+        let [here, there] = [1, 2].map(|last| Some(IpNet::from(std::net::IpAddr::from([192, 0, 2, last]))));
+        let client = |account, rate| granted(&|| limits.client(account, Work::Advance, rate));
+        let one_signed = Account::Proven(one);
+        assert_eq!(client(one_signed, 3), 3);
+        assert_eq!(client(Account::Claimed(one, here), 3), 3, "who cannot sign uses up nothing");
+        assert_eq!(client(Account::Claimed(one, there), 3), 3, "nor does another host");
+        assert_eq!(client(Account::Claimed(one, here), 3), 0);
+        assert_eq!(client(Account::Proven(two), 3), 3);
+        assert_eq!(client(one_signed, 0), 9);
+        let elsewhere = || limits.client(one_signed, Work::AskElsewhere, 3);
         assert_eq!(granted(&elsewhere), 3, "a key storage module that is asked much stops no other token");
-        assert_eq!(granted(&|| limits.token(one, true, token)), 2);
-        assert_eq!(granted(&|| limits.token(two, true, token)), 2);
-        assert_eq!(granted(&|| Limits::new(0).token(one, true, token)), 9);
+        for account in [one_signed, Account::Proven(two), Account::Claimed(one, here)] {
+            assert_eq!(granted(&|| limits.token(account, token)), 2);
+        }
+        assert_eq!(granted(&|| Limits::new(0).token(one_signed, token)), 9);
     }
 }

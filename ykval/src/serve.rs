@@ -15,6 +15,7 @@ mod pace;
 mod page;
 mod parameters;
 mod peer;
+mod places;
 mod route;
 mod stop;
 mod systemd;
@@ -23,27 +24,29 @@ mod tests;
 pub mod tls;
 mod validity;
 
+use crate::capacity::Capacity;
 use crate::clock;
 use crate::config::{Config, DecryptAt, Limits};
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
 use crate::verify::{Rules, Verifier};
-use connection::Role;
+use connection::{Http, Role};
 pub use descriptors::{LOWERED, Room};
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto::Builder;
 use ipnet::IpNet;
 use listen::{Listener, Seldom, Socket};
 pub use log::syslog_answers;
 use log::{Event, Log, Sink};
 use metrics::Metrics;
+use parameters::Bodies;
+use peer::From;
+use places::Places;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use stop::{Orders, Phase};
 use tls::{Certificate, Clients, TlsFault};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 pub use validity::{Stage, Validity};
 use yubiotp::seal::StoreKey;
 
@@ -90,16 +93,17 @@ const BRIEF: usize = 512;
 struct Shared {
     verifier: Verifier,
     limits: Limits,
-    http: Builder<TokioExecutor>,
-    http_once: Builder<TokioExecutor>,
+    http_tls: Http,
+    http_plain: Http,
     status_from: Vec<IpNet>,
-    connections: Arc<Semaphore>,
-    /// Those beyond them: see [`connection::Stay`].
-    brief: Arc<Semaphore>,
+    places: Arc<Places>,
     room: Room,
-    in_flight: Semaphore,
-    /// As many again may be read for when those are all taken: see [`Depth::Read`](crate::verify::Depth).
-    reading: Semaphore,
+    capacity: Capacity,
+    /// Questions to key storage modules at a time.
+    ksm_in_flight: usize,
+    bodies: Bodies,
+    /// Whether nothing is accepted that cannot be logged.
+    log_is_required: bool,
     metrics: Metrics,
     log: Log,
     health: health::Health,
@@ -107,6 +111,7 @@ struct Shared {
     /// What is told seldom, however often it happens: too many verifications, refusals of one token, handshakes that
     /// fail.
     busy: Mutex<Seldom>,
+    ksm_busy: Mutex<Seldom>,
     refusals: Mutex<Seldom>,
     handshakes: Mutex<Seldom>,
     about: page::About,
@@ -116,16 +121,28 @@ struct Shared {
 }
 
 impl Shared {
-    fn connections_open(&self) -> usize {
-        let brief = self.room.brief.saturating_sub(self.brief.available_permits());
-        self.room.connections.saturating_sub(self.connections.available_permits()).saturating_add(brief)
+    /// Whether somebody may look how the server is.
+    fn may_look(&self, from: From) -> bool {
+        match from.address() {
+            Some(address) => self.status_from.iter().any(|net| net.contains(&address)),
+            None => true,
+        }
     }
 
-    /// Once no connection is open any more.
-    async fn all_closed(&self) {
-        let all = u32::try_from(self.room.connections).unwrap_or(u32::MAX);
-        let brief = u32::try_from(self.room.brief).unwrap_or(u32::MAX);
-        let _ = tokio::join!(self.connections.acquire_many(all), self.brief.acquire_many(brief));
+    /// Whether the store can be read and written, and the log written; else why not.
+    async fn ready(&self) -> Result<(), Arc<str>> {
+        let store = self.health.ready(self).await;
+        self.log.fault().map_or(store, Err)
+    }
+
+    /// Whether what is accepted now can be logged, or need not be.
+    fn may_accept(&self) -> bool {
+        !self.log_is_required || self.log.fault().is_none()
+    }
+
+    /// The same as it was a moment ago, without asking the store.
+    fn was_ready(&self) -> bool {
+        self.health.was_ready(self) && self.log.fault().is_none()
     }
 
     /// Tells of what may happen often.
@@ -133,10 +150,6 @@ impl Shared {
         if let Some(times) = of.lock().unwrap_or_else(PoisonError::into_inner).may() {
             self.log.tell(event(times));
         }
-    }
-
-    fn verifications_now(&self) -> usize {
-        self.limits.in_flight.saturating_sub(self.in_flight.available_permits())
     }
 }
 
@@ -230,23 +243,25 @@ impl Server {
             log.tell(Event::FewDescriptors { limit: room.connections, open_files: room.open_files });
         }
         let (phase, of_phase) = watch::channel(Phase::Running);
-        let places = |most: usize| Semaphore::new(most.min(Semaphore::MAX_PERMITS));
+        let ksm_in_flight = config.ksm.as_ref().map_or(0, |ksm| ksm.in_flight);
         let shared = Shared {
             verifier: Verifier::new(store, store_key, ksm, rules),
-            http: connection::http(&limits),
-            http_once: connection::http_once(&limits),
+            http_tls: Http::new(&limits, true),
+            http_plain: Http::new(&limits, config.plain_http2),
             status_from: config.status_from,
-            connections: Arc::new(places(room.connections)),
-            brief: Arc::new(places(room.brief)),
+            places: Places::new(room, &limits),
             room,
-            in_flight: places(limits.in_flight),
-            reading: places(limits.in_flight),
+            capacity: Capacity::new(limits.in_flight, ksm_in_flight),
+            ksm_in_flight,
+            bodies: Bodies::new(&limits),
+            log_is_required: config.log.required,
             limits,
             metrics,
             log,
             health: health::Health::default(),
             recent: health::Recent::default(),
             busy: Mutex::default(),
+            ksm_busy: Mutex::default(),
             refusals: Mutex::default(),
             handshakes: Mutex::default(),
             about: page::About::default(),
@@ -259,11 +274,14 @@ impl Server {
 
     async fn run(self, mut orders: Orders) {
         let Self { shared, started, listeners, certificates, phase } = self;
+        let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
+        shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
+        // Whether the log can be written is known before the first question.
+        let log = Arc::clone(&shared);
+        let _ = tokio::task::spawn_blocking(move || log.log.flush(Duration::from_secs(1))).await;
         for listener in listeners {
             tokio::spawn(listener.accept(Arc::clone(&shared)));
         }
-        let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
-        shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
         systemd::ready(&started.addresses);
         let keeping = tokio::spawn(keep(Arc::clone(&shared), certificates.clone()));
         let watching = tokio::spawn(compare::compare(Arc::clone(&shared)));
@@ -286,16 +304,16 @@ impl Server {
             }
         };
         tokio::select! {
-            _ = tokio::time::timeout(patience, shared.all_closed()) => {}
+            _ = tokio::time::timeout(patience, shared.places.all_closed()) => {}
             () = hurry => {}
         }
-        let unfinished = shared.verifications_now();
+        let unfinished = shared.capacity.taken();
         let _ = phase.send(Phase::Cut);
         keeping.abort();
         watching.abort();
         watchdog.abort();
         // Those that were cut say so in the log.
-        let _ = tokio::time::timeout(Duration::from_millis(500), shared.all_closed()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(500), shared.places.all_closed()).await;
         let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
         shared.log.tell(Event::Stopped { unfinished });
         // It waits for a thread.

@@ -16,8 +16,9 @@
 //! | the store cannot be written, or the writer is late | the same | the same | the same |
 //! | the token's key cannot be opened | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
 //! | the key is with a key storage module that does not answer, or may not be asked now | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
+//! | `log.required`, and the log cannot be written | the same | the same | the same |
 //! | the store cannot be read, or not before the deadline | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
-//! | twice `in_flight` is reached | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
+//! | twice `in_flight` is reached, or as many forms are being read as may be | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | the store forgot, what this server accepted | REPLAYED_OTP | BAD_OTP | BAD_OTP |
 //! | the store forgot, what only others accepted | BACKEND_ERROR until it is raised | BAD_OTP | BAD_OTP |
 //!
@@ -31,14 +32,17 @@ mod restored;
 #[cfg(test)]
 mod tests;
 
+use crate::capacity::{Depth, Place};
 use crate::clock;
 use crate::guard::{Accepted, Forgotten, Obstacle};
 use crate::ksm::{self, Ksm, KsmFault};
-use crate::limit::{Limits, Work};
+use crate::limit::{Account, Limits, Work};
+use crate::prefix;
 use crate::store::{self, Advanced, Step, Store, StoreFault, Token};
 use clients::{ClientFault, Clients, Known};
 use restored::Restored;
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
@@ -71,11 +75,12 @@ pub struct Rules {
     pub deadline: Duration,
 }
 
-/// What the connection proved, beside what is signed: whether the certificate that its client showed, if it showed
-/// one, holds for a DNS name.
+/// What the connection proved, beside what is signed.
 pub trait Certified: Sync {
-    /// Whether the certificate is for this name.
+    /// Whether the certificate that its client showed, if it showed one, is for this DNS name.
     fn is_for(&self, name: &str) -> bool;
+    /// The address it comes from; `None`: this host.
+    fn address(&self) -> Option<IpAddr>;
 }
 
 /// No certificate was shown.
@@ -83,15 +88,10 @@ impl Certified for () {
     fn is_for(&self, _: &str) -> bool {
         false
     }
-}
 
-/// How far a question may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// All the way.
-    Whole,
-    /// Only as far as reading the store decides it: the server has no place for what takes longer.
-    Read,
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// Too much was asked, so nothing was decided.
@@ -101,6 +101,8 @@ pub enum Overload {
     Rate,
     /// Of this server.
     Capacity,
+    /// Of the key storage modules.
+    KeyStorage,
 }
 
 /// What was decided about one question, for the log and for counting. No part of it is a secret.
@@ -213,12 +215,10 @@ struct Genuine {
 }
 
 /// A client, and what may be done for it.
-struct Asking<'a> {
+struct Asking<'a, 'p> {
     client: &'a Known,
-    id: ClientId,
-    /// Signed, or shown the client's certificate.
-    proven: bool,
-    depth: Depth,
+    account: Account,
+    place: &'a Place<'p>,
 }
 
 impl Verifier {
@@ -253,7 +253,7 @@ impl Verifier {
         version: Version,
         parameters: &[(Cow<'_, str>, Cow<'_, str>)],
         certified: &dyn Certified,
-        depth: Depth,
+        place: &Place<'_>,
     ) -> Answered {
         let question = match Question::read(version, parameters) {
             Ok(question) => question,
@@ -266,7 +266,7 @@ impl Verifier {
         let (mut outcome, known) = match tokio::time::timeout_at(until, known).await {
             Ok(Ok(known)) => {
                 let decided =
-                    tokio::time::timeout_at(until, self.decide(&question, &known, certified, depth)).await;
+                    tokio::time::timeout_at(until, self.decide(&question, &known, certified, place)).await;
                 let outcome = match decided.unwrap_or_else(|_| Err(late())) {
                     Ok(outcome) | Err(outcome) => outcome,
                 };
@@ -286,7 +286,7 @@ impl Verifier {
         question: &Question<'_>,
         client: &Known,
         certified: &dyn Certified,
-        depth: Depth,
+        place: &Place<'_>,
     ) -> Result<Outcome, Outcome> {
         let proven = match question.is_signed_with(&client.key) {
             Some(true) => true,
@@ -297,7 +297,12 @@ impl Verifier {
             let why = "neither signed nor by the client's certificate, and this client's questions must be";
             return Err(Outcome::new(Status::BadSignature, why));
         }
-        let asking = Asking { client, id: question.client_id, proven, depth };
+        let id = question.client_id;
+        let account = match proven {
+            true => Account::Proven(id),
+            false => Account::Claimed(id, certified.address().map(prefix::of_host)),
+        };
+        let asking = Asking { client, account, place };
         let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
         // A token without a public id may have been pressed twice: an id that long is told only of a token that is known.
         let name = |outcome: Outcome, known: bool| {
@@ -314,7 +319,7 @@ impl Verifier {
             );
             // What raised a position is always logged: a backup that is put back goes on from there.
             outcome.decision.is_one_of_many =
-                refused && outcome.advance.is_none() && !self.limits.token(asking.id, proven, id);
+                refused && outcome.advance.is_none() && !self.limits.token(asking.account, id);
         }
         decided
     }
@@ -323,7 +328,7 @@ impl Verifier {
     async fn by_token(
         &self,
         question: &Question<'_>,
-        asking: &Asking<'_>,
+        asking: &Asking<'_, '_>,
         token: PublicId,
         otp: &Otp<'_>,
         stored: Option<&Token>,
@@ -429,12 +434,19 @@ impl Verifier {
     }
 
     /// Whether this may be done for a client now; trying counts. `Err` is a decision.
-    fn may(&self, asking: &Asking<'_>, work: Work) -> Result<(), Outcome> {
-        if asking.depth == Depth::Read {
-            return Err(Outcome::overload(Overload::Capacity, "limits.in_flight is reached"));
+    fn may(&self, asking: &Asking<'_, '_>, work: Work) -> Result<(), Outcome> {
+        match asking.place.depth() {
+            Depth::Whole => {}
+            // Those have a limit of their own.
+            Depth::Read | Depth::Unlogged if work == Work::AskElsewhere => {}
+            Depth::Read => return Err(Outcome::overload(Overload::Capacity, "limits.in_flight is reached")),
+            Depth::Unlogged => {
+                let why = "the log cannot be written, and nothing is accepted without it (log.required)";
+                return Err(Outcome::new(Status::BackendError, why));
+            }
         }
         let rate = asking.client.rate.unwrap_or(self.rules.client_rate);
-        if !self.limits.client(asking.id, asking.proven, work, rate) {
+        if !self.limits.client(asking.account, work, rate) {
             let why = format!("more than {rate} questions a second by this client");
             return Err(Outcome::overload(Overload::Rate, why));
         }
@@ -455,14 +467,20 @@ impl Verifier {
     /// The same, by the key storage modules.
     async fn elsewhere(
         &self,
-        asking: &Asking<'_>,
+        asking: &Asking<'_, '_>,
         token: &PublicId,
         otp: &Otp<'_>,
     ) -> Result<Genuine, Outcome> {
         let unknown = || Outcome::new(Status::BadOtp, "the token is unknown");
         let ksm = self.ksm.as_ref().ok_or_else(unknown)?;
         self.may(asking, Work::AskElsewhere)?;
-        match ksm.decrypt(&otp.modhex(token)).await? {
+        // A module that is silent keeps no place from tokens whose keys are here.
+        if !asking.place.leave() {
+            return Err(Outcome::overload(Overload::KeyStorage, "ksm.in_flight is reached"));
+        }
+        let said = ksm.decrypt(&otp.modhex(token)).await;
+        asking.place.come_back();
+        match said? {
             ksm::Said::Genuine { position, timestamp } => Ok(Genuine { position, timestamp }),
             ksm::Said::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
             ksm::Said::Unknown => Err(unknown()),

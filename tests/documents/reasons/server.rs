@@ -18,6 +18,7 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("ykval/src/serve/health.rs", Which::All),
     ("ykval/src/serve/listen.rs", Which::All),
     ("ykval/src/serve/log.rs", Which::All),
+    ("ykval/src/serve/log/state.rs", Which::All),
     ("ykval/src/serve/parameters.rs", Which::All),
     ("ykval/src/serve/stop.rs", Which::All),
     ("ykval/src/serve/tls.rs", Which::All),
@@ -111,6 +112,7 @@ const NO_REASON: &[&str] = &[
 
 /// Files that say nothing in the log: commands, and what is sent to whoever asks.
 pub(super) const OTHERS: &[&str] = &[
+    "ykval/src/capacity.rs",
     "ykval/src/clock.rs",
     "ykval/src/decrypt.rs",
     "ykval/src/guard/memory.rs",
@@ -124,6 +126,8 @@ pub(super) const OTHERS: &[&str] = &[
     "ykval/src/serve/pace.rs",
     "ykval/src/serve/page.rs",
     "ykval/src/serve/peer.rs",
+    "ykval/src/serve/places.rs",
+    "ykval/src/prefix.rs",
     "ykval/src/serve/route.rs",
     "ykval/src/serve/systemd.rs",
     "ykval/src/serve/validity.rs",

@@ -14,7 +14,7 @@ fn an_empty_file_is_enough() {
     assert_eq!(config.store, StoreAt::Sqlite("/x/ykvald.db".into()));
     assert_eq!(config.store_key, Path::new("/x/store.key"));
     assert!(config.tls.is_none() && config.decrypt.is_none() && config.ksm.is_none());
-    assert!(config.status_from.iter().any(|net| net.contains(&std::net::IpAddr::from([127, 0, 0, 9]))));
+    assert!(config.status_from.iter().any(|net| net.contains(&IpAddr::from([127, 0, 0, 9]))));
 }
 
 #[test]
@@ -23,14 +23,16 @@ fn all_that_can_be_said() {
         "listen = [\"0.0.0.0:443\", \"[::]:443\"]\nrequire_signature = true\nstore = \"postgres://ykvald@db/ykvald\"\n\
          store_key = \"/keys/store.key\"\nstatus_from = [\"10.0.0.0/8\", \"192.0.2.1\"]\n\
          [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"clients.pem\"\n\
-         [limits]\ndeadline_ms = 50\nclient_rate = 7\n[log]\nformat = \"json\"\nto = \"syslog\"\n\
+         [limits]\ndeadline_ms = 50\nclient_rate = 7\nconnections_per_address = 9\nunlimited_from = [\"192.0.2.1\"]\n[log]\nformat = \"json\"\nto = \"syslog\"\nrequired = true\n\
          [postgres]\npassword_file = \"pw\"\npool = 3\nstandby = \"required\"\n[decrypt]\nlisten = \"unix:/run/ykvald/decrypt\"\n\
          [ksm]\nurls = \"http://10.0.0.1/wsapi/decrypt\"\n",
     );
     let config = config.unwrap();
     assert_eq!(config.limits.deadline, Duration::from_millis(50));
     assert_eq!((config.limits.client_rate, config.limits.in_flight), (7, Limits::default().in_flight));
-    assert_eq!(config.log, Log { format: LogFormat::Json, to: LogTo::Syslog });
+    assert_eq!(config.limits.connections_per_address, 9);
+    assert_eq!(config.limits.unlimited_from, ["192.0.2.1/32".parse().unwrap()]);
+    assert_eq!(config.log, Log { format: LogFormat::Json, to: LogTo::Syslog, required: true });
     let StoreAt::Postgres(postgres) = &config.store else { panic!("{config:?}") };
     assert_eq!((postgres.pool, postgres.password_file.as_deref()), (3, Some(Path::new("/x/pw"))));
     assert_eq!(postgres.standby, Standby::Required);
@@ -41,7 +43,8 @@ fn all_that_can_be_said() {
     assert!(
         matches!(config.decrypt.unwrap().listen, DecryptAt::Unix(path) if path == Path::new("/run/ykvald/decrypt"))
     );
-    assert_eq!(config.ksm.unwrap().deadline, Duration::from_secs(3));
+    let ksm = config.ksm.unwrap();
+    assert_eq!((ksm.deadline, ksm.in_flight), (Duration::from_secs(3), 256));
 }
 
 #[test]
@@ -66,11 +69,13 @@ fn what_cannot_be_is_named() {
         ("[postgres]\npool = 0", "line 2: must be 1 to 10000"),
         ("store = \"mysql://x\"", "store: is neither a file (SQLite) nor postgres://"),
         ("status_from = [\"x\"]", "status_from: \"x\" is no network"),
+        ("[limits]\nunlimited_from = [\"x\"]", "line 2: \"x\" is no network"),
         (
             "[decrypt]\nlisten = \"127.0.0.1:8001\"",
             "decrypt: by an address it is reached with certificates alone",
         ),
         ("[ksm]\nurls = \"ftp://x\"", "ksm.urls: URL 1 begins with neither"),
+        ("[ksm]\nin_flight = 0\nurls = \"http://x\"", "must be 1 to 1000000"),
         ("[ksm]\nurls = []", "ksm.urls: names no key storage module"),
         ("[postgres]\nstandby = \"maybe\"", "line 2: unknown variant `maybe`"),
         ("[log]\nformat = \"xml\"", "line 2: unknown variant `xml`"),

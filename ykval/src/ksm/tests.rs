@@ -59,7 +59,7 @@ async fn asked(modules: &[Does], deadline: u64) -> Result<Said, String> {
     for does in modules {
         urls.push(module(*does).await);
     }
-    let config = config::Ksm { urls, deadline: Duration::from_millis(deadline), ca: None };
+    let config = config::Ksm { urls, deadline: Duration::from_millis(deadline), in_flight: 256, ca: None };
     Ksm::new(&config).unwrap().decrypt(OTP).await.map_err(|fault| fault.to_string())
 }
 
@@ -113,6 +113,7 @@ async fn nobody_is_there() {
     let config = config::Ksm {
         urls: vec!["http://127.0.0.1:1/wsapi/decrypt".to_owned()],
         deadline: Duration::from_secs(2),
+        in_flight: 256,
         ca: None,
     };
     let why = Ksm::new(&config).unwrap().decrypt(OTP).await.unwrap_err().to_string();

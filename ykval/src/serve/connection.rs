@@ -7,6 +7,7 @@ use super::stop::{self, Phase};
 use super::validity::Validity;
 use super::{Shared, route, tls};
 use crate::clock;
+use crate::config::Limits;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -47,16 +48,33 @@ pub(super) enum Stay {
 /// How long a brief connection may take for the handshake, and for its request.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// How HTTP is spoken on brief connections: a connection is closed behind its first answer.
-pub(super) fn http_once(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
-    let mut http = http(limits);
-    http.http1().keep_alive(false);
-    http.http2().max_concurrent_streams(1);
-    http
+/// How HTTP is spoken on a listener.
+pub(super) struct Http {
+    /// On connections that are kept.
+    kept: Builder<TokioExecutor>,
+    /// On brief ones: they are closed behind their first answer.
+    once: Builder<TokioExecutor>,
 }
 
-/// How HTTP is spoken on connections that are kept.
-pub(super) fn http(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
+impl Http {
+    /// `http2`: whether that is spoken, too.
+    pub(super) fn new(limits: &Limits, http2: bool) -> Self {
+        let kept = http(limits);
+        let mut once = kept.clone();
+        once.http1().keep_alive(false);
+        once.http2().max_concurrent_streams(1);
+        let of = |http: Builder<TokioExecutor>| if http2 { http } else { http.http1_only() };
+        Self { kept: of(kept), once: of(once) }
+    }
+}
+
+/// Requests at a time on a connection of HTTP/2.
+const STREAMS: u32 = 32;
+
+/// Bytes that HTTP/2 lets a connection send ahead, at least.
+const LEAST_WINDOW: u32 = 65_535;
+
+fn http(limits: &Limits) -> Builder<TokioExecutor> {
     // Less than its first buffer cannot be said to hyper.
     const LEAST_HEAD: usize = 8192;
     let mut http = Builder::new(TokioExecutor::new());
@@ -69,10 +87,13 @@ pub(super) fn http(limits: &crate::config::Limits) -> Builder<TokioExecutor> {
         .header_read_timeout(None);
     http.http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
+        .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(256 * 1024)
+        // A request may send one body ahead, and a connection as much as HTTP/2 allows at least.
+        .initial_stream_window_size(
+            u32::try_from(limits.body_bytes).unwrap_or(LEAST_WINDOW).clamp(1024, LEAST_WINDOW),
+        )
+        .initial_connection_window_size(LEAST_WINDOW)
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(limits.read);
     http
@@ -84,7 +105,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = Paced { io, pace: Arc::clone(&connection.pace) };
-    let Some(tls) = tls else { return speak(connection, io, std::future::pending()).await };
+    let Some(tls) = tls else { return speak(connection, io, false, std::future::pending()).await };
     // Before the handshake: what is withdrawn during it counts.
     let mut withdrawn = tls.withdrawn();
     let shared = &connection.shared;
@@ -93,11 +114,20 @@ where
         Stay::Kept => shared.limits.read,
         Stay::Brief => shared.limits.read.min(AT_ONCE),
     };
-    let io = match tokio::time::timeout(patience, tls.acceptor().accept(io)).await {
-        Ok(Ok(io)) => io,
+    let pace = Arc::clone(&connection.pace);
+    let hurry = async {
+        pace.asked_to_leave().await;
+        sleep(AT_ONCE).await;
+    };
+    let handshake = tokio::select! {
+        shaken = tokio::time::timeout(patience, tls.acceptor().accept(io)) => shaken.ok(),
+        () = hurry => None,
+    };
+    let io = match handshake {
+        Some(Ok(io)) => io,
         failed => {
             let why = match failed {
-                Ok(Err(why)) => why.to_string(),
+                Some(Err(why)) => why.to_string(),
                 _ => "it took too long (limits.read_ms)".to_owned(),
             };
             shared.metrics.handshakes_failed.inc();
@@ -118,20 +148,22 @@ where
         let _ = tokio::time::timeout(left, withdrawn.changed()).await;
     };
     // Apart, so that the tasks of connections without TLS stay small.
-    Box::pin(speak(connection, io, disproved)).await;
+    Box::pin(speak(connection, io, true, disproved)).await;
 }
 
 /// Until either side ends it, or what the client proved about itself is `disproved`.
-async fn speak<T>(connection: Connection, io: T, disproved: impl Future<Output = ()>)
+async fn speak<T>(connection: Connection, io: T, is_tls: bool, disproved: impl Future<Output = ()>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(connection);
     let Connection { shared, pace, stay, .. } = &*connection;
+    let mut stay = *stay;
     let service = service_fn(|request| route::answer(Arc::clone(&connection), request));
+    let http = if is_tls { &shared.http_tls } else { &shared.http_plain };
     let (builder, first_look) = match stay {
-        Stay::Kept => (&shared.http, shared.limits.read.min(shared.limits.idle)),
-        Stay::Brief => (&shared.http_once, shared.limits.read.min(AT_ONCE)),
+        Stay::Kept => (&http.kept, shared.limits.read.min(shared.limits.idle)),
+        Stay::Brief => (&http.once, shared.limits.read.min(AT_ONCE)),
     };
     let mut http = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
@@ -139,7 +171,7 @@ where
     let mut disproved = pin!(disproved);
     let mut is_disproved = false;
     let mut stopping = false;
-    let mut may_finish = *stay == Stay::Brief;
+    let mut may_finish = true;
     loop {
         tokio::select! {
             biased;
@@ -157,6 +189,15 @@ where
             () = &mut disproved, if !is_disproved => {
                 is_disproved = true;
                 http.as_mut().graceful_shutdown();
+            }
+            () = pace.asked_to_leave(), if stay == Stay::Kept => {
+                // A request that is on its way is answered, if it comes as soon as on a brief connection.
+                stay = Stay::Brief;
+                shared.metrics.connections_displaced.inc();
+                if pace.is_idle() || pace.is_busy() {
+                    http.as_mut().graceful_shutdown();
+                }
+                look.as_mut().reset(Instant::now() + AT_ONCE);
             }
             () = &mut look => {
                 let wait = match stay {

@@ -59,8 +59,8 @@ fn others(config: &Config) -> usize {
         StoreAt::Sqlite(_) => 0,
         StoreAt::Postgres(at) => at.pool,
     };
-    // Each verification may ask each of them.
-    let ksm = config.ksm.as_ref().map_or(0, |ksm| ksm.urls.len().saturating_mul(config.limits.in_flight));
+    // Each question may go to each of them.
+    let ksm = config.ksm.as_ref().map_or(0, |ksm| ksm.urls.len().saturating_mul(ksm.in_flight));
     OTHERS.saturating_add(config.listen.len()).saturating_add(store).saturating_add(ksm)
 }
 
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(of("", Some(0)), (0, 0, true));
         assert_eq!(of("[limits]\nconnections = 100\n", Some(1024)), (100, 512, false));
         assert_eq!(of("[limits]\nconnections = 1\n", Some(642)), (1, 512, false));
-        let ksm = "[limits]\nconnections = 100\nin_flight = 200\n[ksm]\nurls = \"http://127.0.0.1:1/wsapi/decrypt\"\n";
+        let ksm = "[limits]\nconnections = 100\nin_flight = 9\n[ksm]\nin_flight = 200\nurls = \"http://127.0.0.1:1/wsapi/decrypt\"\n";
         assert_eq!(of(ksm, Some(941)), (100, 512, false));
         assert_eq!(of(ksm, Some(940)), (100, 511, true));
     }

@@ -1,9 +1,10 @@
 //! The sockets, and the connections that come over them.
 
-use super::connection::{self, Connection, Role, Stay};
+use super::connection::{self, Connection, Role};
 use super::log::Event;
 use super::pace::Pace;
 use super::peer::Peer;
+use super::places::Short;
 use super::stop::{self, Phase};
 use super::tls::Certificate;
 use super::{ServeFault, Shared};
@@ -202,7 +203,7 @@ impl Listener {
     /// Takes connections, until the server stops.
     pub(super) async fn accept(self, shared: Arc<Shared>) {
         let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
-        let (mut limit, mut fault) = (Seldom::default(), Seldom::default());
+        let (mut limit, mut share, mut fault) = (Seldom::default(), Seldom::default(), Seldom::default());
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => return,
@@ -220,34 +221,37 @@ impl Listener {
                     continue;
                 }
             };
-            let kept = Arc::clone(&shared.connections).try_acquire_owned().map(|place| (place, Stay::Kept));
-            let place = kept.or_else(|_| {
-                let brief = Arc::clone(&shared.brief).try_acquire_owned();
-                shared.metrics.connections_brief.inc_by(brief.is_ok().into());
-                brief.map(|place| (place, Stay::Brief))
-            });
-            if !matches!(place, Ok((_, Stay::Kept))) {
+            let pace = Arc::new(Pace::new());
+            let (place, short) = shared.places.take(peer.from, &pace, shared.may_look(peer.from));
+            if let Some(short) = short {
                 // A server that stops takes every place, to see the last connection go: the limit is not what is short.
                 if *shared.phase.borrow() >= Phase::Finishing {
                     return;
                 }
-                if let Some(refused) = limit.may() {
-                    shared.log.tell(Event::ConnectionLimit { limit: shared.room.connections, refused });
+                shared.metrics.connections_brief.inc_by(place.is_some().into());
+                match short {
+                    Short::Places => {
+                        if let Some(refused) = limit.may() {
+                            shared
+                                .log
+                                .tell(Event::ConnectionLimit { limit: shared.room.connections, refused });
+                        }
+                    }
+                    Short::Share => {
+                        if let Some(refused) = share.may() {
+                            shared.log.tell(Event::AddressLimit { peer: peer.from, refused });
+                        }
+                    }
                 }
             }
-            let Ok((place, stay)) = place else {
+            let Some(place) = place else {
                 stream.turn_away(self.tls.is_some());
                 shared.metrics.connections_refused.inc();
                 continue;
             };
             shared.metrics.connections.inc();
-            let connection = Connection {
-                shared: Arc::clone(&shared),
-                role: self.role,
-                peer,
-                pace: Arc::new(Pace::new()),
-                stay,
-            };
+            let connection =
+                Connection { shared: Arc::clone(&shared), role: self.role, peer, pace, stay: place.stay };
             let tls = self.tls.clone();
             match stream {
                 Stream::Tcp(stream) => tokio::spawn(async move {

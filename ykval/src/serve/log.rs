@@ -1,9 +1,10 @@
 //! Decisions and events, one line each, written by a thread of its own: no request waits for a slow log.
 //!
-//! Between the two is a queue with an end. What does not fit is counted, and the first line that fits again says how
-//! much it was.
+//! Between the two is a queue with an end. While a line cannot be written, it waits there with those behind it. What does
+//! not fit is counted, and the first line that fits again says how much it was.
 
 mod line;
+mod state;
 
 use super::descriptors::LOWERED;
 use super::metrics::Metrics;
@@ -15,7 +16,11 @@ use crate::guard::Forgotten;
 use crate::verify::Decision;
 use line::Line;
 use prometheus_client::metrics::counter::Counter;
+use rustix::fs::{OFlags, fcntl_getfl, fstat, makedev};
+use state::State;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -34,6 +39,9 @@ const BATCH: usize = 4096;
 /// How long the thread looks away after a write. Whoever tells it something meanwhile needs not wake it, which would cost
 /// more than the line.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long to wait before a line that could not be written is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// One decision.
 #[derive(Debug, Clone)]
@@ -89,6 +97,11 @@ pub(super) enum Event {
         limit: usize,
         refused: u64,
     },
+    /// Of an address, or of its network.
+    AddressLimit {
+        peer: From,
+        refused: u64,
+    },
     /// Fewer connections than the settings want.
     FewDescriptors {
         limit: usize,
@@ -98,6 +111,10 @@ pub(super) enum Event {
         why: io::Error,
     },
     OverCapacity {
+        limit: usize,
+        refused: u64,
+    },
+    KsmOverCapacity {
         limit: usize,
         refused: u64,
     },
@@ -133,6 +150,7 @@ pub(super) struct Log {
     queue: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
     lines_lost: Counter,
+    state: Arc<State>,
 }
 
 /// Where lines go.
@@ -147,7 +165,7 @@ impl Sink {
     /// What the settings name.
     pub(super) fn open(to: LogTo) -> io::Result<Self> {
         Ok(match to {
-            LogTo::Stdout => Self::Lines(Box::new(io::stdout())),
+            LogTo::Stdout => Self::Lines(standard_output()?),
             LogTo::Syslog => Self::Syslog(syslog()?),
         })
     }
@@ -159,6 +177,28 @@ impl Sink {
 /// It does not.
 pub fn syslog_answers() -> io::Result<()> {
     syslog().map(drop)
+}
+
+/// Standard output itself: what the library has for it takes a closed one for a good one.
+fn standard_output() -> io::Result<Box<dyn Write + Send>> {
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    // Where it was closed, this is what the library opened in its place. Who wants no lines opens it for writing only.
+    let is_null = fstat(&output)?.st_rdev == makedev(1, 3);
+    let was_closed = is_null && fcntl_getfl(&output)? & OFlags::RWMODE == OFlags::RDWR;
+    Ok(if was_closed { Box::new(Closed) } else { Box::new(File::from(output)) })
+}
+
+/// Standard output that was closed when this program began.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::other("standard output is closed"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn syslog() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
@@ -177,15 +217,16 @@ impl Log {
         let (queue, entries) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let lines_lost = metrics.log_lines_lost.clone();
+        let state = Arc::new(State::new(QUEUE / 2));
         let writer = Writer {
             format: config.format,
             sink,
             lost: Arc::clone(&lost),
-            lines_lost: lines_lost.clone(),
-            text: String::with_capacity(64 * 1024),
+            state: Arc::clone(&state),
+            text: Vec::with_capacity(64 * 1024),
         };
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&entries))?;
-        Ok(Self { queue, lost, lines_lost })
+        Ok(Self { queue, lost, lines_lost, state })
     }
 
     /// Logs an event, without waiting.
@@ -194,10 +235,18 @@ impl Log {
             Event::Decided(decided) => decided.at,
             _ => clock::now_in_milliseconds(),
         };
+        // Before it is written.
+        self.state.told();
         if self.queue.try_send(Entry::Event(at, event)).is_err() {
+            self.state.written(1);
             self.lost.fetch_add(1, Relaxed);
             self.lines_lost.inc();
         }
+    }
+
+    /// Why lines are not written, if they are not.
+    pub(super) fn fault(&self) -> Option<Arc<str>> {
+        self.state.fault()
     }
 
     /// Waits until all that was told is written, or for as long as is said.
@@ -222,14 +271,14 @@ struct Writer {
     format: LogFormat,
     sink: Sink,
     lost: Arc<AtomicU64>,
-    lines_lost: Counter,
-    text: String,
+    state: Arc<State>,
+    text: Vec<u8>,
 }
 
 impl Writer {
     fn run(mut self, entries: &Receiver<Entry>) {
         while let Ok(first) = entries.recv() {
-            let mut lines = 0;
+            let mut lines = 0_usize;
             let mut flush = None;
             for entry in std::iter::once(first).chain(entries.try_iter().take(BATCH)) {
                 match entry {
@@ -251,7 +300,8 @@ impl Writer {
                 line.text("reason", "so many log lines were lost: the log does not keep up");
                 self.put(Level::Error, line);
             }
-            self.write(lines);
+            self.write();
+            self.state.written(lines);
             match flush {
                 Some(done) => {
                     let _ = done.try_send(());
@@ -270,30 +320,51 @@ impl Writer {
         let line = line.end();
         match &mut self.sink {
             Sink::Lines(_) => {
-                self.text.push_str(&line);
-                self.text.push('\n');
+                self.text.extend_from_slice(line.as_bytes());
+                self.text.push(b'\n');
             }
             Sink::Syslog(logger) => {
-                let said = send(logger, level, &line).or_else(|_| {
-                    // Once anew: the daemon may have been started again.
-                    *logger = syslog()?;
-                    send(logger, level, &line)
+                let state = &self.state;
+                until_it_is_written(state, || {
+                    send(logger, level, &line).or_else(|_| {
+                        // Anew: the daemon may have been started again.
+                        *logger = syslog()?;
+                        send(logger, level, &line)
+                    })
                 });
-                if said.is_err() {
-                    self.lost.fetch_add(1, Relaxed);
-                    self.lines_lost.inc();
-                }
             }
         }
     }
 
-    fn write(&mut self, lines: u64) {
+    fn write(&mut self) {
         let Sink::Lines(to) = &mut self.sink else { return };
-        if to.write_all(self.text.as_bytes()).and_then(|()| to.flush()).is_err() {
-            self.lost.fetch_add(lines, Relaxed);
-            self.lines_lost.inc_by(lines);
-        }
+        let mut left = self.text.as_slice();
+        until_it_is_written(&self.state, || {
+            while !left.is_empty() {
+                match to.write(left) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => left = left.get(count..).unwrap_or_default(),
+                    Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                    Err(why) => return Err(why),
+                }
+            }
+            to.flush()
+        });
         self.text.clear();
+    }
+}
+
+/// Tries again and again: a disk that was full has room again, and a daemon that was stopped is started. Those who tell
+/// the log something do not wait for it.
+fn until_it_is_written(state: &State, mut write: impl FnMut() -> io::Result<()>) {
+    loop {
+        state.begins();
+        let outcome = write();
+        state.ends(&outcome);
+        if outcome.is_ok() {
+            return;
+        }
+        std::thread::sleep(AGAIN);
     }
 }
 
@@ -405,6 +476,17 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             line.text("reason", "limits.connections is reached: more are closed after one request each");
             (level, line)
         }
+        Event::AddressLimit { peer, refused } => {
+            let (level, mut line) = begin(Warning, "address-limit");
+            line.display("peer", peer);
+            line.number("refused", *refused);
+            line.text(
+                "reason",
+                "limits.connections_per_address is reached, or four times that by one network: more are closed after \
+                 one request each",
+            );
+            (level, line)
+        }
         Event::FewDescriptors { limit, open_files } => {
             let (level, mut line) = begin(Warning, "few-descriptors");
             line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
@@ -419,6 +501,16 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             line.text(
                 "reason",
                 "limits.in_flight is reached: what reading the store does not decide is refused at once",
+            );
+            (level, line)
+        }
+        Event::KsmOverCapacity { limit, refused } => {
+            let (level, mut line) = begin(Error, "ksm-over-capacity");
+            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("refused", *refused);
+            line.text(
+                "reason",
+                "ksm.in_flight is reached: more questions to key storage modules are refused at once",
             );
             (level, line)
         }

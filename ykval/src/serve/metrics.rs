@@ -61,6 +61,7 @@ pub(super) struct Metrics {
     pub(super) connections_brief: Counter,
     pub(super) connections_refused: Counter,
     pub(super) connections_cut: Counter,
+    pub(super) connections_displaced: Counter,
     pub(super) handshakes_failed: Counter,
     pub(super) log_lines_lost: Counter,
     pub(super) store_forgot: Counter,
@@ -70,6 +71,7 @@ pub(super) struct Metrics {
     in_flight: Gauge,
     ready: Gauge,
     tokens_remembered: Gauge,
+    log_failing: Gauge,
     pub(super) window: Window,
 }
 
@@ -120,6 +122,10 @@ impl Metrics {
             counter("connections_brief", "Connections beyond limits.connections, for one request each");
         let connections_refused = counter("connections_refused", "Connections beyond those, turned away");
         let connections_cut = counter("connections_cut", "Connections that were idle, or slow, for too long");
+        let connections_displaced = counter(
+            "connections_displaced",
+            "Idle connections that were closed because others needed their place",
+        );
         let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
         let log_lines_lost = counter("log_lines_lost", "Decisions that could not be logged");
         let store_forgot =
@@ -134,10 +140,11 @@ impl Metrics {
         let in_flight = gauge("in_flight", "Verifications now");
         let ready = gauge(
             "ready",
-            "Whether OTPs can be accepted: the store can be read and written, and forgot nothing",
+            "Whether OTPs can be accepted: the store can be read and written, and forgot nothing; the log can be written",
         );
         let tokens_remembered =
             gauge("tokens_remembered", "Tokens whose last accepted OTP this server remembers");
+        let log_failing = gauge("log_failing", "Whether the log cannot be written");
         let certificates = Family::<Labels<1>, Gauge>::default();
         let help = "When the certificate of a listener ends, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, certificates.clone());
@@ -164,6 +171,7 @@ impl Metrics {
             connections_brief,
             connections_refused,
             connections_cut,
+            connections_displaced,
             handshakes_failed,
             log_lines_lost,
             store_forgot,
@@ -173,6 +181,7 @@ impl Metrics {
             in_flight,
             ready,
             tokens_remembered,
+            log_failing,
             window: Window::default(),
         }
     }
@@ -224,9 +233,10 @@ impl Metrics {
     /// In the format of OpenMetrics.
     pub(super) fn written(&self, shared: &Shared) -> String {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.connections_open.set(number(shared.connections_open()));
-        self.in_flight.set(number(shared.verifications_now()));
-        self.ready.set(shared.health.was_ready(shared).into());
+        self.connections_open.set(number(shared.places.open()));
+        self.in_flight.set(number(shared.capacity.taken()));
+        self.log_failing.set(shared.log.fault().is_some().into());
+        self.ready.set(shared.was_ready().into());
         self.tokens_remembered.set(number(shared.verifier.store().guard().tokens()));
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a string does not fail.

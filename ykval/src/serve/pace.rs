@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 /// What a connection is waiting for, and since when.
 pub(super) struct Pace {
     opened: Instant,
     /// Requests that are being answered.
     busy: AtomicU32,
+    /// Whether there ever was one.
+    was_busy: AtomicBool,
     /// When there was none any more.
     quiet: AtomicU64,
     /// When the first byte after that came; 0: none did.
@@ -24,6 +27,9 @@ pub(super) struct Pace {
     stalled: AtomicU64,
     /// Several requests at a time, and bytes that belong to none.
     http2: AtomicBool,
+    /// Whether others need its place.
+    leaving: AtomicBool,
+    asked_to_leave: Notify,
 }
 
 /// A request is being answered.
@@ -34,10 +40,13 @@ impl Pace {
         Self {
             opened: Instant::now(),
             busy: AtomicU32::new(0),
+            was_busy: AtomicBool::new(false),
             quiet: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             http2: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            asked_to_leave: Notify::new(),
         }
     }
 
@@ -56,6 +65,7 @@ impl Pace {
         if http2 {
             self.http2.store(true, Relaxed);
         }
+        self.was_busy.store(true, Relaxed);
         self.busy.fetch_add(1, Relaxed);
         Busy(self)
     }
@@ -63,6 +73,35 @@ impl Pace {
     /// Whether a request is being answered.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Relaxed) > 0
+    }
+
+    /// Whether its client waits for nothing: its requests were answered, and no other one has begun to come.
+    pub(super) fn is_idle(&self) -> bool {
+        let has_begun = self.heard.load(Relaxed) != 0 && !self.http2.load(Relaxed);
+        self.was_busy.load(Relaxed) && !self.is_busy() && !has_begun
+    }
+
+    /// How long nothing was being answered; `None`: something is.
+    pub(super) fn quiet_for(&self) -> Option<Duration> {
+        let quiet = self.now().saturating_sub(self.quiet.load(Relaxed));
+        (!self.is_busy()).then_some(Duration::from_millis(quiet))
+    }
+
+    /// Asks the connection to end, for others need its place.
+    pub(super) fn ask_to_leave(&self) {
+        self.leaving.store(true, Relaxed);
+        self.asked_to_leave.notify_one();
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Once it was asked to.
+    pub(super) async fn asked_to_leave(&self) {
+        while !self.is_leaving() {
+            self.asked_to_leave.notified().await;
+        }
     }
 
     /// When to look again; `None`: it took too long, and is to be cut.

@@ -55,7 +55,7 @@ tr:last-child td{border-bottom:0}th{color:var(--soft);font-weight:500}td.n{text-
 
 /// The page.
 pub(super) async fn render(shared: &Shared) -> String {
-    let ready = shared.health.ready(shared).await;
+    let ready = shared.ready().await;
     let store = shared.about.store(shared).await;
     let mut page = String::with_capacity(16 * 1024);
     // Writing to a string does not fail.
@@ -80,7 +80,7 @@ fn write(page: &mut String, shared: &Shared, not_ready: Option<&Arc<str>>, store
     row("Up", &up(shared.started.elapsed()))?;
     row("Store", store)?;
     row("TLS", if shared.tls { "yes" } else { "no: plain HTTP" })?;
-    row("Connections", &grouped(u64::try_from(shared.connections_open()).unwrap_or(u64::MAX)))?;
+    row("Connections", &grouped(u64::try_from(shared.places.open()).unwrap_or(u64::MAX)))?;
     if let Some([half, most]) = shared.metrics.window.within([50, 99]) {
         row("Last verifications", &format!("half within {}, 99 % within {}", took(half), took(most)))?;
     }

@@ -1,13 +1,41 @@
 //! The parameters of a request, from its query and its form.
 
 use super::multipart;
+use super::peer::From;
+use super::places::{Share, Shares};
+use crate::config::Limits;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use yubiotp::ykval::{MOST_PARAMETERS, Malformed};
 use zeroize::Zeroizing;
+
+/// Bodies that are being read, of all connections: each holds memory, for as long as it takes to come.
+pub(super) struct Bodies {
+    places: Semaphore,
+    shares: Arc<Shares>,
+}
+
+impl Bodies {
+    /// As many as verifications: a body that is here is one, soon.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let most = limits.in_flight.clamp(LEAST_BODIES, Semaphore::MAX_PERMITS);
+        Self { places: Semaphore::new(most), shares: Shares::new(most / 8, &limits.unlimited_from) }
+    }
+
+    /// A place for one more, unless they are all taken, or the host has its share.
+    pub(super) fn take(&self, from: From) -> Option<(SemaphorePermit<'_>, Share)> {
+        let share = self.shares.take(from)?;
+        Some((self.places.try_acquire().ok()?, share))
+    }
+}
+
+/// Bodies that may always come at a time.
+const LEAST_BODIES: usize = 256;
 
 /// A body that is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,6 +35,16 @@ impl Peer {
     }
 }
 
+impl From {
+    /// The address; `None`: this host.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Local { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -46,6 +56,10 @@ impl fmt::Display for From {
 }
 
 impl Certified for Peer {
+    fn address(&self) -> Option<IpAddr> {
+        self.from.address()
+    }
+
     fn is_for(&self, name: &str) -> bool {
         let Some(certificate) = &self.certificate else { return false };
         let Ok(name) = ServerName::try_from(name) else { return false };

@@ -4,10 +4,9 @@ use super::connection::{Connection, Role};
 use super::log::{Decided, Event};
 use super::metrics::Endpoint;
 use super::parameters::{self, NoForm};
-use super::peer::From;
 use super::{Shared, page};
 use crate::clock;
-use crate::verify::{Answered, Decision, Depth, Overload};
+use crate::verify::{Answered, Decision, Overload};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -45,7 +44,7 @@ pub(super) async fn answer(
         }
         (_, "/healthz") => (Endpoint::Health, read(&request, || text("ok\n"))),
         (Role::Main, "/readyz") => {
-            let ready = shared.health.ready(shared).await;
+            let ready = shared.ready().await;
             let ready = ready.map_err(|why| Some(why).filter(|_| is_trusted(&connection)));
             (Endpoint::Ready, read(&request, || readiness(ready)))
         }
@@ -63,10 +62,7 @@ pub(super) async fn answer(
 }
 
 fn is_trusted(connection: &Connection) -> bool {
-    match connection.peer.from {
-        From::Address(address) => connection.shared.status_from.iter().any(|net| net.contains(&address)),
-        From::Local { .. } => true,
-    }
+    connection.shared.may_look(connection.peer.from)
 }
 
 async fn verify(connection: &Connection, version: Version, request: Request<Incoming>) -> Reply {
@@ -76,6 +72,7 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
         Method::GET => Zeroizing::default(),
         Method::POST => {
             let limits = &shared.limits;
+            let Some(_place) = shared.bodies.take(connection.peer.from) else { return busy(shared) };
             match parameters::body(body, limits.body_bytes, limits.read).await {
                 Ok(form) => form,
                 Err(why) => return no_form(why),
@@ -84,15 +81,10 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
         _ => return wrong_method(ASKS),
     };
     // Not before the form is here: those who send slowly take no place from others.
-    let whole = shared.in_flight.try_acquire().map(|place| (place, Depth::Whole));
-    let Ok((_place, depth)) =
-        whole.or_else(|_| shared.reading.try_acquire().map(|place| (place, Depth::Read)))
-    else {
-        return busy(shared);
-    };
+    let Some(place) = shared.capacity.enter(shared.may_accept()) else { return busy(shared) };
     let asked = Asked { connection, begun: Instant::now(), decided: false };
     let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
-        Ok(parameters) => shared.verifier.verify(version, &parameters, &connection.peer, depth).await,
+        Ok(parameters) => shared.verifier.verify(version, &parameters, &connection.peer, &place).await,
         Err(malformed) => crate::verify::refuse(malformed),
     };
     asked.decided(answered)
@@ -121,6 +113,7 @@ impl Asked<'_> {
         let shared = &self.connection.shared;
         match decision.overload {
             Some(Overload::Capacity) => return over_capacity(shared),
+            Some(Overload::KeyStorage) => return over_ksm(shared),
             Some(Overload::Rate) => _ = shared.metrics.rate_limited.inc(),
             None => {}
         }
@@ -150,7 +143,7 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
     if request.method() != Method::GET {
         return wrong_method("GET");
     }
-    let Ok(_place) = shared.in_flight.try_acquire() else {
+    let Some(_place) = shared.capacity.enter_whole() else {
         over_capacity(shared);
         return text("ERR Database error\n");
     };
@@ -173,6 +166,12 @@ fn over_capacity(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.limits.in_flight;
     shared.tell_seldom(&shared.busy, |refused| Event::OverCapacity { limit, refused });
+}
+
+fn over_ksm(shared: &Shared) {
+    shared.metrics.over_capacity.inc();
+    let limit = shared.ksm_in_flight;
+    shared.tell_seldom(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
 }
 
 /// Far over capacity: nothing was read. Signed with no key, for nobody looked whose question it is.

@@ -28,7 +28,7 @@ pub(super) struct Restored {
 
 impl Verifier {
     /// Accepts the second of two touches that prove where the token is; refuses all others.
-    pub(super) async fn restored(&self, asking: &Asking<'_>, restored: Restored) -> Outcome {
+    pub(super) async fn restored(&self, asking: &Asking<'_, '_>, restored: Restored) -> Outcome {
         let Restored { step, timestamp, stored, since } = restored;
         let (token, position) = (step.token, step.to);
         let what = match since {

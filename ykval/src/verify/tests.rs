@@ -1,6 +1,7 @@
 //! The status table of yubikey-val, row by row, over a store on a real disk.
 
 use super::*;
+use crate::capacity::Capacity;
 use crate::config::StoreAt;
 use crate::store::{Client, ClientChange, Distinct, Enrolment};
 use data_encoding::{BASE64, HEXLOWER};
@@ -100,7 +101,9 @@ impl Server {
     ) -> Answered {
         let parameters: Vec<_> =
             parameters.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value))).collect();
-        let answered = self.verifier.verify(version, &parameters, certified, Depth::Whole).await;
+        let capacity = Capacity::new(1, 1);
+        let place = capacity.enter(true).unwrap();
+        let answered = self.verifier.verify(version, &parameters, certified, &place).await;
         for (_, otp) in parameters.iter().filter(|(name, otp)| name == "otp" && otp.len() >= 32) {
             let block = &otp[otp.len() - 32..];
             assert!(!format!("{:?}", answered.decision).contains(block), "an OTP in what is logged");
@@ -202,7 +205,11 @@ async fn a_restored_token() {
     let token = PublicId::parse(b"vvccccccccbd").unwrap();
     let read =
         [("id", "1"), ("nonce", NONCE), ("otp", FIRST)].map(|(name, value)| (name.into(), value.into()));
-    let at_capacity = server.verifier.verify(Version::Two, &read, &(), Depth::Read).await.decision;
+    let capacity = Capacity::new(1, 1);
+    let first = capacity.enter(true);
+    let place = capacity.enter(true).unwrap();
+    let at_capacity = server.verifier.verify(Version::Two, &read, &(), &place).await.decision;
+    drop((first, place));
     assert_eq!((at_capacity.status, at_capacity.overload), (Status::ReplayedOtp, None));
     assert_eq!(store.token(&token).await.unwrap().unwrap().position, None);
 
@@ -281,6 +288,10 @@ struct For(&'static str);
 impl Certified for For {
     fn is_for(&self, name: &str) -> bool {
         self.0 == name
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        None
     }
 }
 
@@ -361,6 +372,7 @@ enum State {
     AboveClientRate,
     AboveTokenRate,
     AtCapacity,
+    CannotLog,
     CannotWrite,
     WriterIsLate,
     KeyDoesNotOpen,
@@ -378,6 +390,7 @@ async fn what_is_known_of_an_otp_is_said() {
         AboveClientRate,
         AboveTokenRate,
         AtCapacity,
+        CannotLog,
         CannotWrite,
         WriterIsLate,
         KeyDoesNotOpen,
@@ -402,7 +415,9 @@ async fn what_is_known_of_an_otp_is_said() {
             .await
             .unwrap();
         assert!(store.set_enabled(&disabled, false).await.unwrap());
-        let mut depth = Depth::Whole;
+        let capacity = Capacity::new(1, 1);
+        let first = (state == AtCapacity).then(|| capacity.enter(true));
+        let place = capacity.enter(state != CannotLog).unwrap();
         let mut other_process = rusqlite::Connection::open(server.database()).unwrap();
         match state {
             // Those two were all that this client may cause in a second.
@@ -412,7 +427,7 @@ async fn what_is_known_of_an_otp_is_said() {
                     drop(server.plain(OTP, NONCE).await);
                 }
             }
-            AtCapacity => depth = Depth::Read,
+            AtCapacity | CannotLog => {}
             CannotWrite => std::fs::remove_file(server.folder.path().join("ykvald.db-wal")).unwrap(),
             WriterIsLate => other_process.execute_batch("BEGIN IMMEDIATE").unwrap(),
             KeyDoesNotOpen => {
@@ -447,7 +462,7 @@ async fn what_is_known_of_an_otp_is_said() {
         for (what, otp, nonce, status) in rows {
             let parameters = [("id", "1"), ("nonce", nonce), ("otp", otp)]
                 .map(|(name, value)| (name.into(), value.into()));
-            let answered = server.verifier.verify(Version::Two, &parameters, &(), depth).await;
+            let answered = server.verifier.verify(Version::Two, &parameters, &(), &place).await;
             let said = answered.decision.status;
             // The first table of the module's documentation.
             let expected = match state {
@@ -465,7 +480,7 @@ async fn what_is_known_of_an_otp_is_said() {
         // What is not known is not said: a fresh OTP is not accepted, nor refused, by a server that cannot write it down.
         let fresh =
             [("id", "1"), ("nonce", NONCE), ("otp", LATE)].map(|(name, value)| (name.into(), value.into()));
-        let fresh = server.verifier.verify(Version::Two, &fresh, &(), depth).await.decision;
+        let fresh = server.verifier.verify(Version::Two, &fresh, &(), &place).await.decision;
         let expected = match state {
             Sound | AboveTokenRate => (Status::Ok, None),
             AtCapacity => (Status::BackendError, Some(Overload::Capacity)),
@@ -474,6 +489,7 @@ async fn what_is_known_of_an_otp_is_said() {
             _ => (Status::BackendError, None),
         };
         assert_eq!((fresh.status, fresh.overload), expected, "{state:?}: {}", fresh.reason);
+        drop(first);
     }
 }
 

@@ -28,6 +28,7 @@ const REST: &str = "\
 # store_key = \"store.key\"      # what they are sealed under. Keep a copy apart from the store: nothing opens it otherwise
 # listen = \"127.0.0.1:8000\"    # or [\"192.0.2.1:443\", \"[2001:db8::1]:443\"]; other than loopback with [tls]
 # plain_http = false           # serve others than loopback without TLS: whoever is on the way reads every OTP
+# plain_http2 = false          # HTTP/2 without TLS, too: for a proxy that speaks it
 # require_signature = false    # questions must be signed, or come with the client's certificate; clients may differ
 # status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read the status page / and /metrics
 ";
@@ -42,6 +43,8 @@ const TABLES: &str = "\n\
 # What is too much.
 # [limits]
 # connections = 16384          # kept at a time; more are closed after one request each
+# connections_per_address = 1024    # of one address, and four times as many of its network; 0: no limit
+# unlimited_from = [\"127.0.0.0/8\", \"::1/128\"]    # networks that this does not limit: proxies, NAT gateways
 # in_flight = 1024             # verifications at a time; more get BACKEND_ERROR at once, if reading the store does not decide
 # deadline_ms = 4000           # that a verification may take; then it is BACKEND_ERROR
 # read_ms = 10000              # that a client may take for the TLS handshake, for a request's head, and for its body
@@ -55,6 +58,7 @@ const TABLES: &str = "\n\
 # [log]
 # format = \"logfmt\"            # or \"json\"
 # to = \"stdout\"                # or \"syslog\"
+# required = false             # accept no OTP while the log cannot be written
 
 # With store = \"postgres://...\": the first two values are examples.
 # [postgres]
@@ -74,6 +78,7 @@ const TABLES: &str = "\n\
 # [ksm]
 # urls = [\"http://127.0.0.1:8002/wsapi/decrypt\"]    # or one; the first is asked first
 # deadline_ms = 3000           # that all of it may take
+# in_flight = 256              # questions at a time; more get BACKEND_ERROR at once
 # ca = \"ksm.pem\"               # certificate authorities, with https; the system's if not given
 ";
 
@@ -103,7 +108,7 @@ mod tests {
             .filter(is_setting)
             .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="))
             .collect();
-        assert_eq!(lines.len(), 6 + 4 + 10 + 3 + 5 + 5 + 4, "{lines:#?}");
+        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 5 + 5, "{lines:#?}");
         let config = load(&lines.join("\n"));
         let plain = load("");
         assert_eq!(config.listen, plain.listen);

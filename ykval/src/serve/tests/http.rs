@@ -128,7 +128,12 @@ async fn who_has_said_all_and_listens_on_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_without_tls() {
-    let site = Site::new("").await;
+    // Not before somebody asks for it.
+    let mut plain = Site::new("").await.connect().await;
+    plain.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let said = plain.closed_within(Duration::from_secs(5)).await.unwrap();
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 400 "), "{said}");
+    let site = Site::new("plain_http2 = true").await;
     let io = TokioIo::new(TcpStream::connect(site.address()).await.unwrap());
     let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);

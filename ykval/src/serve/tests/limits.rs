@@ -10,38 +10,69 @@ const SOON: Duration = Duration::from_secs(5);
 /// A host that is closed without an answer takes the server for a dead one, and may decide without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_get_one_answer() {
-    let site = Site::new("[limits]\nconnections = 2").await;
-    let (mut one, mut two) = (site.connect().await, site.connect().await);
-    assert_eq!((one.get("/healthz").await.code, two.get("/healthz").await.code), (200, 200));
+    // A question that waits keeps the one place.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());
+    let settings = format!("[limits]\nconnections = 1\ndeadline_ms = 4000\n{ksm}deadline_ms = 4000\n");
+    let site = Site::with(&settings, 3, |_, _| {}).await;
+    let mut one = kept(&site).await;
     assert_eq!(one.get(&verify(&otp(0, 0))).await.status(), "OK");
+    one.send(&format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", verify(&otp(7, 0)))).await;
+    sleep(Duration::from_millis(100)).await;
     for (path, status) in [(verify(&otp(0, 0)), "REPLAYED_REQUEST"), (verify(&otp(1, 0)), "OK")] {
-        let mut three = site.connect().await;
-        let reply = three.get(&path).await;
+        let mut two = site.connect().await;
+        let reply = two.get(&path).await;
         assert_eq!((reply.code, reply.status()), (200, status));
         assert!(reply.head.contains("connection: close"), "{}", reply.head);
-        assert_eq!(three.closed_within(SOON).await.as_deref(), Some(""));
+        assert_eq!(two.closed_within(SOON).await.as_deref(), Some(""));
     }
     assert_eq!(site.connect().await.get("/healthz").await.code, 200);
-    site.logged("event=connection-limit limit=2 refused=1").await;
+    site.logged("event=connection-limit limit=1 refused=1").await;
     // Silent and slow ones are closed soon.
     let (begun, mut silent, mut slow) = (Instant::now(), site.connect().await, site.connect().await);
     slow.send("GET /healthz HT").await;
     assert_eq!(silent.closed_within(SOON).await.as_deref(), Some(""));
     assert_eq!(slow.closed_within(SOON).await.as_deref(), Some(""));
     assert!((1900..4000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
-    assert_eq!(one.get(&verify(&otp(1, 1))).await.status(), "OK");
-    drop(two);
+    drop(one);
     // The place is free again, once the server has seen it.
+    assert_eq!(kept(&site).await.get("/healthz").await.code, 200);
+}
+
+/// A connection that is kept, once there is a place.
+async fn kept(site: &Site) -> Wire {
     let until = Instant::now() + SOON;
     loop {
         let mut wire = site.connect().await;
-        if wire.get("/healthz").await.head.contains("connection: close") {
-            assert!(Instant::now() < until, "the place of a connection that ended was not given to another");
-            continue;
+        if !wire.get("/healthz").await.head.contains("connection: close") {
+            return wire;
         }
-        assert_eq!(wire.get("/healthz").await.code, 200);
-        return;
+        assert!(Instant::now() < until, "the place of a connection that ended was not given to another");
     }
+}
+
+/// What nothing happens on gives way; a request that is being answered is, and so is one that has begun to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_give_way() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());
+    let settings = format!("[limits]\nconnections = 3\ndeadline_ms = 1000\n{ksm}");
+    let site = Site::with(&settings, 0, |_, _| {}).await;
+    let mut begun = kept(&site).await;
+    begun.send("GET /healthz HT").await;
+    let (mut busy, mut idle) = (kept(&site).await, kept(&site).await);
+    busy.send(&format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", verify(&otp(0, 0)))).await;
+    sleep(Duration::from_millis(200)).await;
+    // Each of these finds all places taken, and asks one to leave.
+    for _ in 0..3 {
+        assert_eq!(site.connect().await.get("/healthz").await.code, 200);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(idle.closed_within(SOON).await.is_some(), "it is idle");
+    begun.send("TP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(begun.reply().await.code, 200, "it had begun to ask");
+    assert_eq!(busy.reply().await.status(), "BACKEND_ERROR", "it is answered");
+    assert_eq!(busy.get("/healthz").await.code, 200, "and kept");
 }
 
 /// Beyond those that get one answer, there is an end.
@@ -166,7 +197,12 @@ async fn over_capacity_is_said_at_once() {
     // Keys are with somebody who does not answer.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());
-    let site = Site::with(&format!("[limits]\nin_flight = 2\ndeadline_ms = 1500\n{ksm}"), 0, |_, _| {}).await;
+    let site = Site::with(
+        &format!("[limits]\nin_flight = 9\ndeadline_ms = 1500\n{ksm}in_flight = 2\n"),
+        0,
+        |_, _| {},
+    )
+    .await;
     let mut waiting = Vec::new();
     for number in 0..2 {
         let mut wire = site.connect().await;

@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,10 +84,54 @@ async fn lost_lines_are_counted() {
     site.logged(&format!("level=error event=log lost={lost} reason=")).await;
 }
 
+/// A disk that is full, until it has room again.
+struct Fills(Arc<AtomicBool>, Lines);
+
+impl Write for Fills {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.load(Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { self.1.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The server is not ready, and accepts nothing if its log is required; no line is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk() {
+    for required in [false, true] {
+        let is_full = Arc::new(AtomicBool::new(false));
+        let sink = |lines| Sink::Lines(Box::new(Fills(Arc::clone(&is_full), lines)));
+        let site = Site::sinking(&format!("[log]\nrequired = {required}"), 3, |_, _| {}, sink).await;
+        let mut wire = site.connect().await;
+        assert_eq!(wire.get(&verify(&otp(0, 0))).await.status(), "OK");
+        site.logged("status=OK").await;
+        is_full.store(true, Relaxed);
+        assert_eq!(wire.get("/wsapi/verify").await.status(), "BAD_OTP");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let ready = wire.get("/readyz").await;
+        assert_eq!(ready.code, 503);
+        assert!(ready.body.starts_with("the log cannot be written: "), "{}", ready.body);
+        let metrics = wire.get("/metrics").await.body;
+        for line in ["ykvald_log_failing 1", "ykvald_ready 0", "ykvald_log_lines_lost_total 0"] {
+            assert!(metrics.contains(line), "{line}: {metrics}");
+        }
+        assert_eq!(wire.get(&verify(&otp(0, 0))).await.status(), "REPLAYED_REQUEST", "what is known is said");
+        let fresh = if required { "BACKEND_ERROR" } else { "OK" };
+        assert_eq!(wire.get(&verify(&otp(1, 0))).await.status(), fresh);
+        is_full.store(false, Relaxed);
+        let log = site.logged(&format!("status={fresh} client=1 token={}", token(1))).await;
+        assert!(log.contains("status=BAD_OTP") && log.contains("status=REPLAYED_REQUEST"), "{log}");
+        assert_eq!(wire.get("/readyz").await.code, 200);
+        assert_eq!(wire.get(&verify(&otp(2, 0))).await.status(), "OK");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_away_leaves_a_line() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let ksm = format!("[ksm]\nurls = \"http://{}/\"\n", silent.local_addr().unwrap());
+    let ksm = format!("plain_http2 = true\n[ksm]\nurls = \"http://{}/\"\n", silent.local_addr().unwrap());
     let site = Site::with(&ksm, 0, |_, _| {}).await;
     let io = TokioIo::new(tokio::net::TcpStream::connect(site.address()).await.unwrap());
     let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();

@@ -1,0 +1,134 @@
+//! How many questions are answered at a time, each kind by itself: what waits for another host takes no place from what
+//! is decided here.
+
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How far a question may go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All the way.
+    Whole,
+    /// Only as far as reading the store decides it: the server has no place for what takes longer.
+    Read,
+    /// The same, because its decision could not be logged.
+    Unlogged,
+}
+
+/// Places for questions.
+pub struct Capacity {
+    /// Those that may go all the way.
+    whole: Semaphore,
+    /// As many again may be read for when those are all taken: see [`Depth::Read`].
+    reading: Semaphore,
+    /// Those that wait for a key storage module. They hold none of the others meanwhile.
+    elsewhere: Semaphore,
+    all: usize,
+}
+
+/// The place of one question. Given back when dropped.
+pub struct Place<'a> {
+    of: &'a Capacity,
+    held: Mutex<Held<'a>>,
+    /// Whether its decision can be logged, or need not be.
+    is_logged: bool,
+}
+
+enum Held<'a> {
+    Whole(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
+    Read(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
+    Elsewhere(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
+    Nothing,
+}
+
+impl Capacity {
+    /// So many verifications, and so many questions to key storage modules.
+    #[must_use]
+    pub fn new(in_flight: usize, elsewhere: usize) -> Self {
+        let [in_flight, elsewhere] = [in_flight, elsewhere].map(|most| most.min(Semaphore::MAX_PERMITS));
+        let places = Semaphore::new;
+        Self {
+            whole: places(in_flight),
+            reading: places(in_flight),
+            elsewhere: places(elsewhere),
+            all: in_flight.saturating_mul(2).saturating_add(elsewhere),
+        }
+    }
+
+    /// A place for one more question, unless even those for reading are all taken.
+    pub fn enter(&self, is_logged: bool) -> Option<Place<'_>> {
+        let held = match self.whole.try_acquire() {
+            Ok(permit) => Held::Whole(permit),
+            Err(_) => Held::Read(self.reading.try_acquire().ok()?),
+        };
+        Some(Place { of: self, held: Mutex::new(held), is_logged })
+    }
+
+    /// A place for one more question that has to go all the way.
+    pub fn enter_whole(&self) -> Option<SemaphorePermit<'_>> {
+        self.whole.try_acquire().ok()
+    }
+
+    /// Questions that are being answered.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        [&self.whole, &self.reading, &self.elsewhere]
+            .iter()
+            .fold(self.all, |all, places| all.saturating_sub(places.available_permits()))
+    }
+}
+
+impl Place<'_> {
+    /// How far its question may go.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        match &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            Held::Whole(_) if !self.is_logged => Depth::Unlogged,
+            Held::Whole(_) => Depth::Whole,
+            Held::Read(_) | Held::Elsewhere(_) | Held::Nothing => Depth::Read,
+        }
+    }
+
+    /// Gives the place back for one among those that wait for a key storage module; whether there is one.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        let Ok(permit) = self.of.elsewhere.try_acquire() else { return false };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::Elsewhere(permit);
+        true
+    }
+
+    /// Comes back from there, to a place where the question may go all the way, if there is one.
+    pub fn come_back(&self) {
+        let held = self.of.whole.try_acquire().map_or(Held::Nothing, Held::Whole);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_elsewhere_take_no_place() {
+        let capacity = Capacity::new(1, 1);
+        let one = capacity.enter(true).unwrap();
+        assert_eq!((one.depth(), capacity.taken()), (Depth::Whole, 1));
+        assert!(one.leave());
+        let two = capacity.enter(true).unwrap();
+        assert_eq!((one.depth(), two.depth(), capacity.taken()), (Depth::Read, Depth::Whole, 2));
+        assert!(!two.leave(), "one may wait elsewhere");
+        assert_eq!(two.depth(), Depth::Whole, "it keeps its place");
+        let three = capacity.enter(true).unwrap();
+        assert_eq!(three.depth(), Depth::Read);
+        assert!(capacity.enter(true).is_none() && capacity.enter_whole().is_none());
+        one.come_back();
+        assert_eq!(one.depth(), Depth::Read, "two has the place");
+        drop((two, three));
+        assert!(one.leave());
+        one.come_back();
+        assert_eq!((one.depth(), capacity.taken()), (Depth::Whole, 1));
+        drop(one);
+        assert_eq!(capacity.enter(false).map(|place| place.depth()), Some(Depth::Unlogged));
+        assert_eq!(capacity.taken(), 0);
+    }
+}

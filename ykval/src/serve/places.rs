@@ -1,0 +1,317 @@
+//! Who may have how many connections, and who gives way when there are none left.
+//!
+//! One host, or one site, cannot take all places. Where they are all taken, the connections that nothing happens on are
+//! closed, those of whoever has most first; meanwhile the ones that come are brief ([`Stay::Brief`]).
+
+use super::connection::Stay;
+use super::descriptors::Room;
+use super::pace::Pace;
+use super::peer::From;
+use crate::config::Limits;
+use crate::prefix;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A site may have as much as so many hosts.
+const HOSTS_OF_A_SITE: usize = 4;
+
+/// How many connections are asked to leave at a time: one in so many. Looking for them costs more than that.
+const LEAVE: usize = 64;
+
+/// How often they are looked for, at most.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What is the most that hosts and sites may have of something at a time.
+pub(super) struct Shares {
+    of_host: usize,
+    of_site: usize,
+    unlimited_from: Vec<IpNet>,
+    held: Mutex<HashMap<IpNet, usize>>,
+}
+
+/// What one has of it. Given back when dropped.
+pub(super) struct Share {
+    of: Arc<Shares>,
+    counted: Option<IpAddr>,
+}
+
+impl Shares {
+    /// So much for each host; 0: no limit.
+    pub(super) fn new(of_host: usize, unlimited_from: &[IpNet]) -> Arc<Self> {
+        let of_host = if of_host == 0 { usize::MAX } else { of_host };
+        let of_site = of_host.saturating_mul(HOSTS_OF_A_SITE);
+        Arc::new(Self { of_host, of_site, unlimited_from: unlimited_from.to_vec(), held: Mutex::default() })
+    }
+
+    /// One more, unless the host or its site has its share.
+    pub(super) fn take(self: &Arc<Self>, from: From) -> Option<Share> {
+        let counted = from
+            .address()
+            .filter(|address| !self.unlimited_from.iter().any(|net| net.contains(address)))
+            .filter(|_| self.of_host != usize::MAX);
+        if let Some(address) = counted {
+            let mut held = locked(&self.held);
+            let has = |of: &IpNet| held.get(of).copied().unwrap_or(0);
+            let (host, site) = (prefix::of_host(address), prefix::of_site(address));
+            if has(&host) >= self.of_host || has(&site) >= self.of_site {
+                return None;
+            }
+            for of in [host, site] {
+                let has = held.entry(of).or_default();
+                *has = has.saturating_add(1);
+            }
+        }
+        Some(Share { of: Arc::clone(self), counted })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Some(address) = self.counted else { return };
+        let mut held = locked(&self.of.held);
+        for of in [prefix::of_host(address), prefix::of_site(address)] {
+            if let Some(has) = held.get_mut(&of) {
+                *has = has.saturating_sub(1);
+                if *has == 0 {
+                    held.remove(&of);
+                }
+            }
+        }
+    }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a connection is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Short {
+    /// All places are taken.
+    Places,
+    /// Its host, or its site, has its share.
+    Share,
+}
+
+/// Places for connections.
+pub(super) struct Places {
+    room: Room,
+    kept: Arc<Semaphore>,
+    /// Those beyond: see [`Stay`].
+    brief: Arc<Semaphore>,
+    kept_shares: Arc<Shares>,
+    brief_shares: Arc<Shares>,
+    /// Of the brief ones, so many are for those who look how the server is.
+    reserved: usize,
+    open: Mutex<Open>,
+}
+
+/// Connections that are kept.
+#[derive(Default)]
+struct Open {
+    next: u64,
+    all: HashMap<u64, Seat>,
+    looked: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Seat {
+    from: From,
+    pace: Arc<Pace>,
+}
+
+/// The place of one connection. Given back when dropped.
+pub(super) struct Place {
+    pub(super) stay: Stay,
+    seat: Option<(Arc<Places>, u64)>,
+    _permit: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((places, number)) = &self.seat {
+            locked(&places.open).all.remove(number);
+        }
+    }
+}
+
+impl Places {
+    pub(super) fn new(room: Room, limits: &Limits) -> Arc<Self> {
+        let of_host = match limits.connections_per_address {
+            0 => 0,
+            // A site has half of them at the most.
+            most => most.min((room.connections / HOSTS_OF_A_SITE / 2).max(1)),
+        };
+        let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let shares = |of_host| Shares::new(of_host, &limits.unlimited_from);
+        Arc::new(Self {
+            room,
+            kept: semaphore(room.connections),
+            brief: semaphore(room.brief),
+            kept_shares: shares(of_host),
+            brief_shares: shares((room.brief / 8).max(1)),
+            reserved: room.brief / 8,
+            open: Mutex::default(),
+        })
+    }
+
+    /// A place for one more connection, and what is short if it is not kept. `is_watching`: of those who may take the
+    /// places that are reserved.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        from: From,
+        pace: &Arc<Pace>,
+        is_watching: bool,
+    ) -> (Option<Place>, Option<Short>) {
+        let short = match self.kept_shares.take(from) {
+            None => Short::Share,
+            Some(share) => match Arc::clone(&self.kept).try_acquire_owned() {
+                Ok(permit) => return (Some(self.seated(from, pace, permit, share)), None),
+                Err(_) => Short::Places,
+            },
+        };
+        // Of its own site, where only that has too many.
+        let own = short == Short::Share && self.kept.available_permits() > 0;
+        self.make_room(from.address().filter(|_| own));
+        (self.briefly(from, is_watching), Some(short))
+    }
+
+    fn seated(
+        self: &Arc<Self>,
+        from: From,
+        pace: &Arc<Pace>,
+        permit: OwnedSemaphorePermit,
+        share: Share,
+    ) -> Place {
+        let mut open = locked(&self.open);
+        let number = open.next;
+        open.next = number.wrapping_add(1);
+        open.all.insert(number, Seat { from, pace: Arc::clone(pace) });
+        Place { stay: Stay::Kept, seat: Some((Arc::clone(self), number)), _permit: permit, _share: share }
+    }
+
+    fn briefly(&self, from: From, is_watching: bool) -> Option<Place> {
+        let share = self.brief_shares.take(from)?;
+        if !is_watching && self.brief.available_permits() <= self.reserved {
+            return None;
+        }
+        let permit = Arc::clone(&self.brief).try_acquire_owned().ok()?;
+        Some(Place { stay: Stay::Brief, seat: None, _permit: permit, _share: share })
+    }
+
+    /// Asks some of the connections that nothing happens on to leave; of one site only, or of all.
+    fn make_room(&self, of: Option<IpAddr>) {
+        let mut open = locked(&self.open);
+        if open.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        open.looked = Some(Instant::now());
+        let site = of.map(prefix::of_site);
+        let seats =
+            open.all.values().filter(|seat| site.is_none_or(|site| prefix::of_site(seat.address()) == site));
+        let seats: Vec<Seat> = seats.cloned().collect();
+        drop(open);
+        let most = seats.len().div_ceil(LEAVE);
+        for seat in giving_way(seats).into_iter().take(most) {
+            seat.pace.ask_to_leave();
+        }
+    }
+
+    /// Connections now.
+    pub(super) fn open(&self) -> usize {
+        let taken = |all: usize, places: &Semaphore| all.saturating_sub(places.available_permits());
+        taken(self.room.connections, &self.kept).saturating_add(taken(self.room.brief, &self.brief))
+    }
+
+    /// Once no connection is open any more. There is no place from then on.
+    pub(super) async fn all_closed(&self) {
+        let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
+        let (kept, brief) = (all(self.room.connections), all(self.room.brief));
+        let _ = tokio::join!(self.kept.acquire_many(kept), self.brief.acquire_many(brief));
+    }
+}
+
+impl Seat {
+    /// For sharing alone: all of this host is one.
+    fn address(&self) -> IpAddr {
+        self.from.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+}
+
+/// Those that nothing happens on, in the order in which they give way: of whoever has most, the one that is quiet longest.
+fn giving_way(seats: Vec<Seat>) -> Vec<Seat> {
+    // Busy ones, and those that are quiet for a short time, count first, so that the others are those above the share.
+    let mut seats: Vec<(Duration, Seat)> =
+        seats.into_iter().map(|seat| (seat.pace.quiet_for().unwrap_or_default(), seat)).collect();
+    seats.sort_by_key(|(quiet, _)| *quiet);
+    let mut counted = HashMap::<IpNet, usize>::new();
+    let mut count = |of: IpNet| {
+        let has = counted.entry(of).or_default();
+        *has = has.saturating_add(1);
+        *has
+    };
+    let mut ranked: Vec<_> = seats
+        .into_iter()
+        .filter_map(|(quiet, seat)| {
+            let of_host = count(prefix::of_host(seat.address())).saturating_mul(HOSTS_OF_A_SITE);
+            let has = of_host.max(count(prefix::of_site(seat.address())));
+            (!seat.pace.is_busy() && !seat.pace.is_leaving()).then_some(((has, quiet), seat))
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    ranked.into_iter().map(|(_, seat)| seat).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> From {
+        From::Address(address.parse().unwrap())
+    }
+
+    #[test]
+    fn hosts_and_sites_have_shares() {
+        let shares = Shares::new(2, &["10.0.0.0/8".parse().unwrap()]);
+        let take = |address: &str| shares.take(at(address));
+        let mut held: Vec<_> = ["192.0.2.1"; 2].into_iter().map(|address| take(address).unwrap()).collect();
+        assert!(take("192.0.2.1").is_none(), "it has its share");
+        held.extend(
+            ["192.0.2.2", "192.0.2.3", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]
+                .map(|address| take(address).unwrap()),
+        );
+        assert!(take("192.0.2.6").is_none(), "its site has");
+        held.push(take("192.0.3.1").unwrap());
+        held.extend((0..9).map(|_| take("10.1.1.1").unwrap()));
+        held.extend((0..9).map(|_| shares.take(From::Local { uid: None }).unwrap()));
+        held.extend(["2001:db8::1", "2001:db8::2"].map(|address| take(address).unwrap()));
+        assert!(take("2001:db8::3").is_none(), "a /64 is one host");
+        held.clear();
+        assert!(locked(&shares.held).is_empty(), "what is given back is not remembered");
+        assert!(take("192.0.2.1").is_some());
+    }
+
+    #[test]
+    fn whoever_has_most_gives_way_first() {
+        let seat = |address: &str| Seat { from: at(address), pace: Arc::new(Pace::new()) };
+        let many: Vec<_> = (0..5).map(|_| seat("192.0.2.1")).collect();
+        // The first one is the oldest; of the second, a request is being answered.
+        std::thread::sleep(Duration::from_millis(5));
+        for other in &many[1..] {
+            other.pace.open();
+        }
+        let _busy = many[1].pace.busy(false);
+        let few = [seat("198.51.100.1"), seat("2001:db8::1")];
+        let order = giving_way([many.clone(), few.to_vec()].concat());
+        assert_eq!(order.len(), 6, "the one that is busy stays");
+        assert!(Arc::ptr_eq(&order[0].pace, &many[0].pace), "quiet longest");
+        assert!(order[..3].iter().all(|seat| seat.from == at("192.0.2.1")));
+        order[0].pace.ask_to_leave();
+        assert_eq!(giving_way(many.clone()).len(), 3, "who was asked already is not asked again");
+    }
+}
