@@ -120,7 +120,8 @@ impl<'a> Question<'a> {
         if nonce.is_some_and(|nonce| !is_nonce(nonce)) {
             return Err(missing("nonce is not 16 to 40 letters and digits"));
         }
-        let wants_position = value("timestamp") == Some("1");
+        // Any spelling of the number, as PHP compares it.
+        let wants_position = value("timestamp").is_some_and(|number| number.parse::<f64>() == Ok(1.0));
         signed.retain(|(name, _)| *name != "h");
         Ok(Self { client_id, otp, nonce, wants_position, signed, h })
     }
@@ -307,6 +308,21 @@ mod tests {
         let stripped = [("id", "1"), ("nonce", NONCE), ("otp", OTP), ("timestamp", "1"), ("h", &h)];
         let read = pairs(&stripped);
         assert_eq!(Question::read(Version::Two, &read).ok().unwrap().is_signed_with(&key), Some(false));
+    }
+
+    /// What PHP finds equal to 1, and nothing else.
+    #[test]
+    fn a_timestamp_of_one_has_many_spellings() {
+        let wants = |value: &str| {
+            let sent = [("id", "1"), ("nonce", NONCE), ("otp", OTP), ("timestamp", value)];
+            Question::read(Version::Two, &pairs(&sent)).ok().unwrap().wants_position
+        };
+        for value in ["1", " 1", "1\n", "01", "1.0", "+1", "1e0", "10e-1"] {
+            assert!(wants(value), "{value:?}");
+        }
+        for value in ["", "0", "2", "-1", "1x", "1,0", "0x1", "true", "yes", "inf", "NaN", "1\\"] {
+            assert!(!wants(value), "{value:?}");
+        }
     }
 
     #[test]
