@@ -11,62 +11,7 @@ use tests::ykvald::{Client, Site, Ykvald};
 
 on_both_stores!(freeradius);
 
-/// All that it needs: users by their token, one client, and the module.
-const CONFIG: &str = r#"
-prefix = /usr
-libdir = LIBDIR
-name = radiusd
-logdir = FOLDER
-run_dir = FOLDER
-pidfile = FOLDER/pid
-max_request_time = 10
-security { allow_core_dumps = no }
-thread pool {
-  start_servers = 1
-  max_servers = 2
-  min_spare_servers = 1
-  max_spare_servers = 2
-}
-client here {
-  ipaddr = 127.0.0.1
-  secret = testing123
-}
-modules {
-  yubikey {
-    id_length = 12
-    split = yes
-    decrypt = no
-    validate = yes
-    validation {
-      servers {
-        uri = "URL?id=%d&otp=%s"
-      }
-      client_id = ID
-      api_key = "KEY"
-      pool {
-        start = 1
-        min = 1
-        max = 2
-      }
-    }
-  }
-}
-server default {
-  listen {
-    type = auth
-    ipaddr = 127.0.0.1
-    port = PORT
-  }
-  authorize {
-    yubikey
-  }
-  authenticate {
-    Auth-Type yubikey {
-      yubikey
-    }
-  }
-}
-"#;
+const CONFIG: &str = include_str!("../src/radiusd.conf");
 
 struct Radius {
     process: Child,
@@ -79,12 +24,12 @@ impl Radius {
         let folder = tempfile::tempdir().unwrap();
         let port = tests::ykvald::free_port();
         let config = [
-            ("LIBDIR", libdir),
-            ("FOLDER", folder.path().to_str().unwrap()),
-            ("URL", &server.url()),
-            ("ID", &client.id.to_string()),
-            ("KEY", &client.key),
-            ("PORT", &port.to_string()),
+            ("@LIBDIR@", libdir),
+            ("@FOLDER@", folder.path().to_str().unwrap()),
+            ("@URL@", &server.url()),
+            ("@ID@", &client.id.to_string()),
+            ("@KEY@", &client.key),
+            ("@PORT@", &port.to_string()),
         ]
         .into_iter()
         .fold(CONFIG.to_owned(), |text, (name, value)| text.replace(name, value));
