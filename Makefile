@@ -26,13 +26,14 @@ apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-p
 unitdir     ?= /usr/lib/systemd/system
 sysusersdir ?= /usr/lib/sysusers.d
 
-.PHONY: help demo test test-packages check bench bench-server fuzz build build-server deb rpm install install-server \
-	uninstall uninstall-server clean
+.PHONY: help demo test test-clients test-packages check bench bench-server fuzz build build-server deb rpm install \
+	install-server uninstall uninstall-server clean
 
 help:
 	@echo 'make demo           logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test           every test; sshd, sudo and login for real if run as root'
 	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
+	@echo 'make test-clients   clients and servers that others wrote, from apt, pip, npm and cargo, against ykvald and the module'
 	@echo 'make check          formatting, lints, and what a login process loads'
 	@echo 'make bench          beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
@@ -56,11 +57,11 @@ test:
 
 scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package scripts/postinst scripts/postrm scripts/prerm \
 	server/postinst server/postrm server/prerm) \
-	$(wildcard tests/packages/*.sh)
+	$(wildcard tests/packages/*.sh tests/clients/ask/*.sh)
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p tests --test packages -- -D warnings
+	$(CARGO) clippy -p tests --test packages --test clients -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps -q
 	packaging/login-dependencies --check
 	@if command -v shellcheck >/dev/null; then shellcheck $(scripts); \
@@ -122,6 +123,11 @@ rpm: build build-server
 test-packages: deb rpm
 	@packaging/need packages
 	$(CARGO) test -p tests --test packages -- --nocapture --test-threads=6 # logins that are refused wait
+
+# Fetches what others wrote, into $(target)/tmp/clients. What each client said is in the folder said there.
+test-clients:
+	@packaging/need clients
+	$(CARGO) test -p tests --test clients
 
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:

@@ -9,6 +9,7 @@
 )]
 
 mod arguments;
+mod clients;
 mod commands;
 mod examples;
 mod lint;

@@ -130,6 +130,10 @@ fn yubiserver() {
         &["so this host does not decide", "signature"],
         "then offline",
     );
+    // Without the client's key there is no signature to be wrong: what proves the server is the way to it.
+    place.online_without_key("online", &[format!("http://{ADDRESS}")], "");
+    place.list("alice", &key);
+    server.login(&place, &key.press(), "no api_key").assert("PAM_SUCCESS", &[], "no api_key");
     assert!(
         fs::read_to_string(server.folder.path().join("log")).unwrap().contains(" YUBIKEY OK"),
         "it was asked"

@@ -22,6 +22,7 @@ pub fn skip(why: &str) {
 }
 
 pub mod built;
+pub mod foreign;
 pub mod help;
 pub mod host;
 pub mod libpam;
