@@ -146,11 +146,12 @@ install:
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
 	install -D -m 644 -t $(DESTDIR)$(unitdir)/$(notdir $(helper)) $(helper)/*
-	install -d $(DESTDIR)$(docdir)/docs $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
+	install -d $(DESTDIR)$(docdir)/docs/reference $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	sed -i 's|(packaging/selinux/|(selinux/|' $(DESTDIR)$(docdir)/README.md # where it leads to there
 	install -m 644 $(target)/release/copyright $(DESTDIR)$(docdir)
-	install -m 644 docs/* $(DESTDIR)$(docdir)/docs
+	install -m 644 docs/*.* $(DESTDIR)$(docdir)/docs
+	install -m 644 docs/reference/* $(DESTDIR)$(docdir)/docs/reference
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
 	install -m 644 packaging/selinux/* $(DESTDIR)$(docdir)/selinux
 
@@ -182,10 +183,11 @@ install-server:
 	install -D -m 644 -t $(DESTDIR)$(unitdir) packaging/systemd/ykvald.service packaging/systemd/ykvald.socket
 	sed -i 's|/usr/bin/|$(bindir)/|' $(DESTDIR)$(unitdir)/ykvald.service
 	install -D -m 644 packaging/systemd/ykvald.sysusers $(DESTDIR)$(sysusersdir)/ykvald.conf
-	install -d $(DESTDIR)$(docdir)/docs
+	install -d $(DESTDIR)$(docdir)/docs/reference
 	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 	install -m 644 $(target)/release/copyright-server $(DESTDIR)$(docdir)/copyright
-	install -m 644 docs/* $(DESTDIR)$(docdir)/docs
+	install -m 644 docs/*.* $(DESTDIR)$(docdir)/docs
+	install -m 644 docs/reference/* $(DESTDIR)$(docdir)/docs/reference
 
 uninstall-server: docdir = $(datadir)/doc/ykvald
 uninstall-server:

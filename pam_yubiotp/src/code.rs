@@ -75,7 +75,7 @@ impl Outcome {
         }
     }
 
-    /// The table. README.md has it for people, and a test holds them together.
+    /// The table. docs/reference/module.md has it for people, and a test holds them together.
     pub(crate) const fn code(&self) -> PamResultCode {
         match self {
             Self::Accepted(_) => PamResultCode::PAM_SUCCESS,
@@ -96,9 +96,9 @@ mod tests {
     use super::*;
     use yubiotp::{Position, PublicId};
 
-    /// Every row of the table, in the words of README.md.
+    /// Every row of the table, in the words of docs/reference/module.md.
     #[test]
-    fn the_readme_has_this_table() {
+    fn the_reference_has_this_table() {
         #[expect(clippy::disallowed_methods, reason = "nobody logs in by this receipt")]
         let receipt =
             Receipt::after_durable_advance(PublicId::parse(b"vvcb").unwrap(), Position::from_stored(1));
@@ -122,10 +122,10 @@ mod tests {
             (Outcome::ConversationFailed(PamResultCode::PAM_CONV_ERR), "the question was not answered"),
             (Outcome::InternalError(String::new()), "an internal error of the module"),
         ];
-        let readme = include_str!("../../README.md");
+        let reference = include_str!("../../docs/reference/module.md");
         for (outcome, words) in rows {
             let row = format!("| {words} | {:?} |", outcome.code());
-            assert!(readme.contains(&row), "README.md lacks the row: {row}");
+            assert!(reference.contains(&row), "the reference lacks the row: {row}");
         }
     }
 }

@@ -1,19 +1,22 @@
-//! The arguments of the module: what it reads, the README's table and pam_yubiotp(8) are one list.
+//! The arguments of the module: what it reads, the table of docs/reference/module.md and pam_yubiotp(8) are one list.
 
 use crate::page::Page;
-use crate::{readme, same, text_of};
+use crate::{markdown, same, text_of};
 use std::collections::BTreeSet;
 use ykhost::options;
+
+/// The page with the tables.
+pub(crate) const REFERENCE: &str = "docs/reference/module.md";
 
 fn in_code() -> BTreeSet<String> {
     options::NAMES.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn the_readme_has_every_argument_and_no_other() {
-    let rows = readme::table("## Arguments in pam.d");
+fn the_reference_has_every_argument_and_no_other() {
+    let rows = markdown::table(REFERENCE, "## Arguments in pam.d");
     let names = rows.iter().flat_map(|row| row[0].split(", ")).map(str::to_owned).collect();
-    same(("options::NAMES", &in_code()), ("README.md", &names));
+    same(("options::NAMES", &in_code()), (REFERENCE, &names));
 }
 
 #[test]
@@ -27,7 +30,7 @@ fn pam_yubiotp_8_has_every_argument_and_no_other() {
     same(("options::NAMES", &in_code()), ("pam_yubiotp(8)", &names.collect()));
 }
 
-/// The lines that pam_yubiotp(8) shows stand in the files of pam.d-examples, which are logged in through.
+/// The lines that pam_yubiotp(8) and docs/ show are in the files of pam.d-examples, which a test logs in through.
 #[test]
 fn lines_of_pam_d_are_those_of_the_examples() {
     let words = |line: &str| line.trim_start_matches('#').split_whitespace().collect::<Vec<_>>().join(" ");
@@ -37,7 +40,10 @@ fn lines_of_pam_d_are_those_of_the_examples() {
         known.extend(text_of(&format!("pam.d-examples/{name}")).lines().map(words));
     }
     let Some(page) = Page::read("pam_yubiotp.8") else { return };
-    let displays = page.displays();
+    let mut displays = page.displays();
+    for page in markdown::pages() {
+        displays.extend(markdown::blocks(&page, None).into_iter().map(|(_, block)| block));
+    }
     let is_of_pam = |line: &&str| line.starts_with("auth ") || line.starts_with("account ");
     let shown: Vec<_> = displays.iter().flat_map(|display| display.lines()).filter(is_of_pam).collect();
     assert!(shown.len() > 5, "{shown:?}");

@@ -1,8 +1,8 @@
-//! Every command that the README and the manual show is run: all of them, taken from the text, against a table of who runs
+//! Every command that README, docs/ and the manual show is run: all of them, taken from the text, against a table of who runs
 //! which.
 
 use crate::page::{PAGES, Page};
-use crate::{readme, text_of};
+use crate::{markdown, text_of};
 use std::collections::BTreeSet;
 
 /// Who runs a command.
@@ -87,11 +87,11 @@ const RUN: &[(&str, Run)] = &[
     // The validation server
     ("make build-server", Run::Ci("make test-packages")),
     ("make install-server", Run::Ci("make install-server DESTDIR=\"$folder\" >/dev/null")),
-    ("systemd-sysusers", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
-    ("ykvald init", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
-    ("ykvald key import FILE", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
-    ("ykvald check", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
-    ("systemctl enable --now ykvald", Run::Test(BY_SERVER_EXAMPLES, "the_readmes_server")),
+    ("systemd-sysusers", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
+    ("ykvald init", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
+    ("ykvald key import FILE", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
+    ("ykvald check", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
+    ("systemctl enable --now ykvald", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     ("ykvald serve", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
 ];
 
@@ -111,10 +111,10 @@ pub(crate) fn prompted(line: &str) -> Option<&str> {
     (plain && begins).then_some(command)
 }
 
-/// The commands of the README, or of one section of it, one by one.
-pub(crate) fn of_readme(heading: Option<&str>) -> Vec<String> {
+/// The commands of README.md, a page in docs/, or one section of it, one by one.
+pub(crate) fn of_markdown(page: &str, heading: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
-    for (language, block) in readme::blocks(heading) {
+    for (language, block) in markdown::blocks(page, heading) {
         for line in block.lines() {
             let line = match language.as_str() {
                 "sh" => line.split("  #").next().filter(|line| !line.starts_with('#')),
@@ -148,14 +148,18 @@ fn one_by_one(line: &str) -> Vec<String> {
 
 #[test]
 fn every_command_has_somebody_who_runs_it() {
-    let mut shown: BTreeSet<String> = of_readme(None).into_iter().collect();
+    let is_run_as_a_whole = |name: &str| RUN_AS_A_WHOLE.iter().any(|(page, _)| name == *page);
+    let mut shown = BTreeSet::new();
+    for page in markdown::pages().iter().filter(|page| !is_run_as_a_whole(page)) {
+        shown.extend(of_markdown(page, None));
+    }
     assert!(shown.len() > 8, "{shown:?}");
-    for name in PAGES.into_iter().filter(|name| RUN_AS_A_WHOLE.iter().all(|(page, _)| name != page)) {
+    for name in PAGES.into_iter().filter(|name| !is_run_as_a_whole(name)) {
         let Some(page) = Page::read(name) else { return };
         shown.extend(of_page(&page));
     }
     let known: BTreeSet<_> = RUN.iter().copied().map(|(command, _)| command.to_owned()).collect();
-    crate::same(("README.md and the manual", &shown), ("the table of who runs which", &known));
+    crate::same(("README.md, docs/ and the manual", &shown), ("the table of who runs which", &known));
 }
 
 /// Whoever is to run a command is there.

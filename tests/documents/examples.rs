@@ -1,7 +1,8 @@
-//! The commands that the manual and the README show, run as they stand there, in a folder and with a YubiKey of software.
+//! The commands that the manual, README and docs/ show, run as they stand there, in a folder and with a YubiKey of software.
 //! Where the text shows what a command says, it says that.
 
-use crate::commands::{of_readme, prompted};
+use crate::commands::{of_markdown, prompted};
+use crate::markdown;
 use crate::page::{PAGES, Page};
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -158,7 +159,7 @@ fn key_files_as_shown_are_read() {
 fn the_readmes_first_login() {
     let mut desk = Desk::new();
     let mut last = String::new();
-    let commands = of_readme(Some("## First login"));
+    let commands = of_markdown("README.md", Some("## First login"));
     let commands: Vec<_> = commands.iter().filter(|command| command.starts_with("ykmap ")).collect();
     for needed in ["ykmap key new", "ykmap add alice", "ykmap verify alice"] {
         assert!(commands.contains(&&needed.to_owned()), "{needed}: {commands:?}");
@@ -197,7 +198,7 @@ fn programmed(said: &str) -> SoftYubiKey {
     key
 }
 
-/// `ykmap` in the other pages, and in the README where somebody is refused.
+/// `ykmap` in the other pages, and in README where somebody is rejected.
 #[test]
 fn what_the_other_pages_show() {
     let mut desk = Desk::new();
@@ -213,7 +214,7 @@ fn what_the_other_pages_show() {
         let here = |command: &&str| command.starts_with("ykmap ") && !command.contains("~/.yubiotp");
         ran.extend(lines.filter(here).map(str::to_owned));
     }
-    ran.extend(of_readme(None).into_iter().filter(|command| command.contains(" doctor")));
+    ran.extend(of_markdown("README.md", None).into_iter().filter(|command| command.contains(" doctor")));
     assert!(ran.len() > 3, "{ran:?}");
     for command in &ran {
         desk.run(command);
@@ -223,7 +224,7 @@ fn what_the_other_pages_show() {
 /// The last line of the module, and no other's.
 #[test]
 fn the_reason_is_found_in_the_log() {
-    let find = of_readme(None).into_iter().find(|command| command.starts_with("journalctl ")).unwrap();
+    let find = of_markdown("README.md", None).into_iter().find(|command| command.starts_with("journalctl ")).unwrap();
     let place = Place::new();
     let login = place.login("otp", "alice", &["no OTP at all, however long this answer is"]);
     let ours = login.auth_lines()[0].text.clone();
@@ -246,7 +247,9 @@ fn the_reason_is_found_in_the_log() {
 fn mappings_are_mappings() {
     let Some(page) = Page::read("authorized_yubikeys.5") else { return };
     let mut shown = page.section("EXAMPLES").displays();
-    shown.extend(crate::readme::blocks(None).into_iter().map(|(_, block)| block));
+    for page in markdown::pages() {
+        shown.extend(markdown::blocks(&page, None).into_iter().map(|(_, block)| block));
+    }
     shown.retain(|text| text.starts_with("# user:id"));
     assert_eq!(shown.len(), 2);
     for text in shown {

@@ -1,4 +1,4 @@
-//! The documents are true: what code, `--help`, manual and README say of one thing is the same, in both directions; what
+//! The documents are true: what code, `--help`, manual, README and docs/ say of one thing is the same, in both directions; what
 //! they name is there; and the commands that they show are run. One topic a file.
 #![expect(
     clippy::unwrap_used,
@@ -13,10 +13,10 @@ mod clients;
 mod commands;
 mod examples;
 mod lint;
+mod markdown;
 mod outcomes;
 mod page;
 mod profiles;
-mod readme;
 mod reasons;
 mod security;
 mod server;

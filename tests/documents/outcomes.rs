@@ -1,19 +1,20 @@
-//! What libpam is told: the table of pam_yubiotp(8) is the README's, which pam_yubiotp/src/code.rs holds itself to.
+//! What libpam gets: the table of pam_yubiotp(8) is that of docs/reference/module.md, which pam_yubiotp/src/code.rs holds itself to.
 
 use crate::page::Page;
-use crate::{readme, same};
+use crate::arguments::REFERENCE;
+use crate::{markdown, same};
 
 #[test]
-fn the_manual_has_the_readmes_table() {
-    let rows = readme::table("## What libpam is told");
-    let readme = rows.iter().map(|row| format!("{}: {}", row[1], row[0])).collect();
+fn the_manual_has_the_same_table() {
+    let rows = markdown::table(REFERENCE, "## What libpam gets");
+    let reference = rows.iter().map(|row| format!("{}: {}", row[1], row[0])).collect();
     let Some(page) = Page::read("pam_yubiotp.8") else { return };
     let rows = page.section("OUTCOMES").elements("tr", None);
     let manual = rows.iter().map(|row| {
         let cells = row.elements("td", None);
         format!("{}: {}", cells[0].text(), cells[1].text())
     });
-    same(("README.md", &readme), ("pam_yubiotp(8)", &manual.collect()));
+    same((REFERENCE, &reference), ("pam_yubiotp(8)", &manual.collect()));
 }
 
 /// Without this, a row that is gone from all three would not be missed.
@@ -22,6 +23,6 @@ fn every_outcome_of_the_code_has_a_row() {
     let code = crate::text_of("pam_yubiotp/src/code.rs");
     let (_, table) = code.split_once("pub(crate) const fn code(").unwrap();
     let (table, _) = table.split_once("#[cfg(test)]").unwrap();
-    let rows = readme::table("## What libpam is told");
+    let rows = markdown::table(REFERENCE, "## What libpam gets");
     assert_eq!(table.matches("Self::").count(), rows.len(), "{table}");
 }

@@ -1,7 +1,7 @@
-//! The commands that ykvald(8) and the README show of the validation server, run as they stand there, in a folder and with
+//! The commands that ykvald(8) and docs/running-ykvald.md show, run as they stand there, in a folder and with
 //! a YubiKey of software. Where the text shows what a command says, it says that.
 
-use crate::commands::{of_readme, prompted};
+use crate::commands::{of_markdown, prompted};
 use crate::page::Page;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -182,11 +182,11 @@ fn ykvald_8_is_run() {
     assert!(count == all && count > 15, "{count} of {all}");
 }
 
-/// From nothing to an OTP that is accepted, by the commands of the README and nothing else.
+/// From nothing to an OTP that is accepted, by the commands of docs/running-ykvald.md and nothing else.
 #[test]
-fn the_readmes_server() {
+fn the_pages_server() {
     let mut desk = Desk::new();
-    let commands = of_readme(Some("## ykvald: a validation server of your own"));
+    let commands = of_markdown("docs/running-ykvald.md", None);
     let (to_try, for_good): (Vec<_>, Vec<_>) =
         commands.into_iter().partition(|command| command.starts_with("make ") || command == "ykvald serve");
     assert!(to_try.iter().any(|command| command == "ykvald serve"), "{to_try:?}");

@@ -1,4 +1,4 @@
-//! The outcome table of the README, row by row.
+//! The outcome table of docs/reference/module.md, row by row.
 
 use std::process::Stdio;
 use tests::place::Place;

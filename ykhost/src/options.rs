@@ -517,7 +517,7 @@ mod tests {
                 _ => "",
             };
             assert!(read(&[&format!("{name}{value}")]).is_ok(), "{name}");
-            assert!(include_str!("../../README.md").contains(&format!("`{name}`")), "README.md lacks {name}");
+            assert!(include_str!("../../docs/reference/module.md").contains(&format!("`{name}`")), "the reference lacks {name}");
         }
     }
 }
