@@ -224,7 +224,10 @@ fn what_the_other_pages_show() {
 /// The last line of the module, and no other's.
 #[test]
 fn the_reason_is_found_in_the_log() {
-    let find = of_markdown("README.md", None).into_iter().find(|command| command.starts_with("journalctl ")).unwrap();
+    let find = of_markdown("README.md", None)
+        .into_iter()
+        .find(|command| command.starts_with("journalctl "))
+        .unwrap();
     let place = Place::new();
     let login = place.login("otp", "alice", &["no OTP at all, however long this answer is"]);
     let ours = login.auth_lines()[0].text.clone();

@@ -55,7 +55,9 @@ pub(crate) fn blocks(page: &str, heading: Option<&str>) -> Vec<(String, String)>
 /// What `(#…)` leads to: the headings as the usual renderers name them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let text = text_of(page);
-    let headings = text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let headings = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
     let slug = |heading: &str| {
         let kept = heading.to_lowercase();
         let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -1,7 +1,7 @@
 //! What libpam gets: the table of pam_yubiotp(8) is that of docs/reference/module.md, which pam_yubiotp/src/code.rs holds itself to.
 
-use crate::page::Page;
 use crate::arguments::REFERENCE;
+use crate::page::Page;
 use crate::{markdown, same};
 
 #[test]

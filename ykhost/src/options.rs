@@ -517,7 +517,10 @@ mod tests {
                 _ => "",
             };
             assert!(read(&[&format!("{name}{value}")]).is_ok(), "{name}");
-            assert!(include_str!("../../docs/reference/module.md").contains(&format!("`{name}`")), "the reference lacks {name}");
+            assert!(
+                include_str!("../../docs/reference/module.md").contains(&format!("`{name}`")),
+                "the reference lacks {name}"
+            );
         }
     }
 }

@@ -98,6 +98,11 @@ pub enum Looked {
         /// The one that [`Store::open`] carries it to.
         known: i64,
     },
+    /// A backup that was put in the place of a store. [`Store::open`] makes a store of it.
+    Restored {
+        /// Where.
+        at: String,
+    },
 }
 
 /// A client as it is stored.
@@ -420,17 +425,18 @@ impl Store {
     }
 
     /// Remembers the state of this PostgreSQL as the newest, whatever was seen before, and whether a store is in it or not.
-    /// Says, for people, which it is. The administrator has said that it knows every OTP that was accepted.
+    /// Says, for people, which it is. The administrator has said that it knows every OTP that was accepted; or lacks those
+    /// since a time: then every token is restored first ([`mark_restored`](Self::mark_restored)).
     ///
     /// # Errors
     /// It cannot be reached, or this cannot be remembered; or the store is SQLite's.
-    pub async fn accept_database(at: &StoreAt) -> Result<String, StoreFault> {
+    pub async fn accept_database(at: &StoreAt, lost_since: Option<i64>) -> Result<String, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => Err(StoreFault::Database {
                 at: path.display().to_string(),
                 why: "is SQLite: only of PostgreSQL is remembered which was used".to_owned(),
             }),
-            StoreAt::Postgres(at) => postgres::Postgres::accept_database(at).await,
+            StoreAt::Postgres(at) => postgres::Postgres::accept_database(at, lost_since).await,
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Accept {
     ids: Vec<PublicId>,
 }
 
-fn parse_time(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
     let time = clock::read(text).filter(|time| *time <= clock::now());
     time.ok_or_else(|| "not a time before now, such as 2026-11-22T00:30:00Z".to_owned())
 }

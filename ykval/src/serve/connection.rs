@@ -105,7 +105,17 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = Paced { io, pace: Arc::clone(&connection.pace) };
-    let Some(tls) = tls else { return speak(connection, io, false, std::future::pending()).await };
+    match tls {
+        None => speak(connection, io, false, std::future::pending()).await,
+        // Apart, so that the tasks of connections without TLS stay small.
+        Some(tls) => Box::pin(serve_tls(connection, io, tls)).await,
+    }
+}
+
+async fn serve_tls<T>(connection: Connection, io: Paced<T>, tls: Arc<tls::Certificate>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     // Before the handshake: what is withdrawn during it counts.
     let mut withdrawn = tls.withdrawn();
     let shared = &connection.shared;
@@ -147,8 +157,7 @@ where
         let left = left.and_then(|left| u64::try_from(left).ok()).map_or(Duration::MAX, Duration::from_secs);
         let _ = tokio::time::timeout(left, withdrawn.changed()).await;
     };
-    // Apart, so that the tasks of connections without TLS stay small.
-    Box::pin(speak(connection, io, true, disproved)).await;
+    speak(connection, io, true, disproved).await;
 }
 
 /// Until either side ends it, or what the client proved about itself is `disproved`.

@@ -32,6 +32,7 @@ pub(super) async fn answer(
 ) -> Result<Reply, Infallible> {
     let _busy = connection.pace.busy(request.version() == Http::HTTP_2);
     let shared = &connection.shared;
+    // What waits is apart, so that a connection takes little.
     let (endpoint, reply) = match (connection.role, request.uri().path()) {
         (Role::Main, "/wsapi/2.0/verify" | "/wsapi/2.0/verify.php") => {
             (Endpoint::Verify, Box::pin(verify(&connection, Version::Two, request)).await)
@@ -44,7 +45,7 @@ pub(super) async fn answer(
         }
         (_, "/healthz") => (Endpoint::Health, read(&request, || text("ok\n"))),
         (Role::Main, "/readyz") => {
-            let ready = shared.ready().await;
+            let ready = Box::pin(shared.ready()).await;
             let ready = ready.map_err(|why| Some(why).filter(|_| is_trusted(&connection)));
             (Endpoint::Ready, read(&request, || readiness(ready)))
         }
@@ -52,7 +53,7 @@ pub(super) async fn answer(
             (Endpoint::Metrics, read(&request, || metrics(shared)))
         }
         (Role::Main, "/") if is_trusted(&connection) => {
-            let page = page::render(shared).await;
+            let page = Box::pin(page::render(shared)).await;
             (Endpoint::Status, read(&request, || status_page(page)))
         }
         _ => (Endpoint::None, says(StatusCode::NOT_FOUND, "not found\n")),
@@ -84,7 +85,10 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
     let Some(place) = shared.capacity.enter(shared.may_accept()) else { return busy(shared) };
     let asked = Asked { connection, begun: Instant::now(), decided: false };
     let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
-        Ok(parameters) => shared.verifier.verify(version, &parameters, &connection.peer, &place).await,
+        // Apart, so that a form that does not come takes little.
+        Ok(parameters) => {
+            Box::pin(shared.verifier.verify(version, &parameters, &connection.peer, &place)).await
+        }
         Err(malformed) => crate::verify::refuse(malformed),
     };
     asked.decided(answered)

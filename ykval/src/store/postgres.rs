@@ -239,10 +239,16 @@ impl Postgres {
         traps::of(&self.link.hosts).await
     }
 
-    pub async fn accept_database(at: &crate::config::Postgres) -> Result<String, StoreFault> {
+    pub async fn accept_database(
+        at: &crate::config::Postgres,
+        lost_since: Option<i64>,
+    ) -> Result<String, StoreFault> {
         let store = Self::connect(&crate::config::Postgres { seen: None, ..at.clone() })?;
         store.link.look().await;
         store.version().await?;
+        if let Some(since) = lost_since {
+            store.mark_restored(since).await?;
+        }
         let seen = store.link.hosts.seen();
         seen.replace(at.seen.as_deref()).map_err(|why| store.link.fault(why))?;
         let accepted = seen.to_string();

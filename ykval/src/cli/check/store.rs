@@ -23,6 +23,15 @@ pub(super) async fn look(report: &mut Report, site: &Site<'_>, key: &StoreKey) {
                 ),
             );
         }
+        Ok(Looked::Restored { at }) => {
+            return report.warning(
+                "store",
+                format!(
+                    "{at}: a restore was cut off when all was written: the next start finishes it; before that its clients \
+                     and keys cannot be looked at"
+                ),
+            );
+        }
         Err(fault) => {
             let why = place::why_not_there(&site.config, fault);
             return report.error("store", why);

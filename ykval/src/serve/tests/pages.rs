@@ -50,6 +50,7 @@ async fn what_is_counted() {
         wire.get(&verify(&otp(number, press))).await;
     }
     wire.get("/nothing").await;
+    wire.get("/readyz").await;
     let metrics = wire.get("/metrics").await;
     assert!(
         metrics.head.contains("content-type: application/openmetrics-text; version=1.0.0"),

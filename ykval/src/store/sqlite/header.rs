@@ -67,16 +67,14 @@ pub(super) fn finish_restore(place: &mut Place) -> Result<(), StoreFault> {
     }
 }
 
-/// The same, for somebody who changes nothing.
-pub(super) fn only_looked_at(place: &Place) -> Result<(), StoreFault> {
+/// The same, for somebody who changes nothing: whether a restore was cut off.
+pub(super) fn is_restored(place: &Place) -> Result<bool, StoreFault> {
     match kind(&place.path)? {
-        Kind::Store | Kind::Other => Ok(()),
+        Kind::Store | Kind::Other => Ok(false),
         Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
-        Kind::Restored => Err(place.says(UNFINISHED)),
+        Kind::Restored => Ok(true),
     }
 }
-
-const UNFINISHED: &str = "was restored, and the next command or server that opens it finishes that";
 
 /// Makes a store in use of a backup that was put in its place. The caller holds the lock exclusively.
 pub(super) fn finish(path: &Path) -> Result<(), StoreFault> {

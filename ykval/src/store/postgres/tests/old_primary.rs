@@ -180,9 +180,12 @@ fn another_cluster_is_refused() {
         let told = Postgres::open(&first, KEY).await.map(|_| ()).unwrap_err().to_string();
         assert!(told.contains("postgres.seen: is damaged"), "{told}");
         // The administrator may say so, also of one that is empty.
-        assert!(Postgres::accept_database(&second).await.unwrap().starts_with("timeline 1 of"));
+        assert!(Postgres::accept_database(&second, None).await.unwrap().starts_with("timeline 1 of"));
         Postgres::create(&second, KEY).await.unwrap();
         assert!(Postgres::open(&first, KEY).await.is_err());
+        // Back to the first, which lacks what the second accepted.
+        Postgres::accept_database(&first, Some(5)).await.unwrap();
+        assert_eq!(Postgres::open(&first, KEY).await.unwrap().restored_since().await.unwrap(), Some(5));
     });
 }
 
