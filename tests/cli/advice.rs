@@ -172,6 +172,21 @@ fn a_lost_store_is_made_anew_without_a_gap() {
     desk.verify("alice", &key.press()).exits(0);
 }
 
+/// What init itself says next, where a store key is without its store.
+#[test]
+fn init_beside_an_old_store_key_advises_no_plain_import() {
+    for (lost, advised) in
+        [(&["keys", "positions"][..], "key import --used FILE"), (&["positions"], "key adopt ID")]
+    {
+        let (desk, _, _) = used_by_hand(46);
+        for folder in lost {
+            fs::remove_dir_all(desk.file(folder)).unwrap();
+        }
+        let said = run(desk.command().arg("init")).exits(0).out.clone();
+        assert!(said.contains(advised) && !said.contains("key import FILE"), "{said}");
+    }
+}
+
 /// Imported as if it were new, and then as it should have been.
 #[test]
 fn used_also_counts_for_what_was_imported_without_it() {

@@ -141,6 +141,21 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
+    let is_new = |folder| made.new.contains(&settings.store.join(folder));
+    if made.kept.contains(&settings.store_key) && is_new(POSITIONS) {
+        // A store that was lost: what its tokens typed must not be good again.
+        let how = if is_new(KEYS) {
+            format!("{ykmap} key import --used FILE\n  {ykmap} token resync ID")
+        } else {
+            format!("{ykmap} key adopt ID")
+        };
+        out::lines(&format!(
+            "\nThe store key was here and the positions were not. If this host had a store, it was lost. Used OTPs stay \
+             invalid if you go on like this:\n  {how}   (two touches of each YubiKey)\nWith key import without --used, \
+             every OTP that a token ever typed here is accepted once more."
+        ));
+        return Ok(());
+    }
     out::lines(&format!(
         "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new    or, with validation servers: [online] in {config}\n  \
          {ykmap} add USER\n  {ykmap} verify USER\nthen switch it on, with a root shell kept open: pam_yubiotp(8), EXAMPLES."

@@ -33,7 +33,9 @@ pub(crate) fn list(context: &Context) -> Done {
     }
     if tokens.is_empty() {
         let ykmap = context.ykmap();
-        out::note(&format!("no keys in the store: {ykmap} key import FILE, or {ykmap} key new"));
+        out::note(&format!(
+            "no keys in the store: {ykmap} key import FILE (with --used if the store was lost), or {ykmap} key new"
+        ));
         return Ok(());
     }
     let rows = tokens.iter().map(|id| {
