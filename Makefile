@@ -146,12 +146,9 @@ install:
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
 	install -D -m 644 -t $(DESTDIR)$(unitdir)/$(notdir $(helper)) $(helper)/*
-	install -d $(DESTDIR)$(docdir)/docs/reference $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
-	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
-	sed -i 's|(packaging/selinux/|(selinux/|' $(DESTDIR)$(docdir)/README.md # where it leads to there
+	$(documents)
+	install -d $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
 	install -m 644 $(target)/release/copyright $(DESTDIR)$(docdir)
-	install -m 644 docs/*.* $(DESTDIR)$(docdir)/docs
-	install -m 644 docs/reference/* $(DESTDIR)$(docdir)/docs/reference
 	install -m 644 pam.d-examples/* $(DESTDIR)$(docdir)/pam.d-examples
 	install -m 644 packaging/selinux/* $(DESTDIR)$(docdir)/selinux
 
@@ -162,6 +159,16 @@ define manual
 for page in $(1); do \
 	install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
 	gzip -9nf $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} || exit 1; done
+endef
+# Links lead to where things are there. What is about the source stays with it.
+define documents
+install -d $(DESTDIR)$(docdir)/docs/reference $(DESTDIR)$(docdir)/bench
+install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
+install -m 644 $(filter-out docs/architecture.md,$(wildcard docs/*.*)) $(DESTDIR)$(docdir)/docs
+install -m 644 docs/reference/* $(DESTDIR)$(docdir)/docs/reference
+install -m 644 tests/bench/README.md tests/bench/SERVER.md $(DESTDIR)$(docdir)/bench
+sed -i -e '/CONTRIBUTING.md/d' -e 's|(packaging/selinux/|(selinux/|' -e 's|(tests/bench/|(bench/|' $(DESTDIR)$(docdir)/README.md
+sed -i -e 's|(../packaging/selinux/|(../selinux/|' -e 's|(../tests/bench/|(../bench/|' $(DESTDIR)$(docdir)/docs/*.md
 endef
 define completed
 install -D -m 644 $(target)/release/completions/$(1).bash $(DESTDIR)$(bashdir)/$(1)
@@ -183,11 +190,8 @@ install-server:
 	install -D -m 644 -t $(DESTDIR)$(unitdir) packaging/systemd/ykvald.service packaging/systemd/ykvald.socket
 	sed -i 's|/usr/bin/|$(bindir)/|' $(DESTDIR)$(unitdir)/ykvald.service
 	install -D -m 644 packaging/systemd/ykvald.sysusers $(DESTDIR)$(sysusersdir)/ykvald.conf
-	install -d $(DESTDIR)$(docdir)/docs/reference
-	install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
+	$(documents)
 	install -m 644 $(target)/release/copyright-server $(DESTDIR)$(docdir)/copyright
-	install -m 644 docs/*.* $(DESTDIR)$(docdir)/docs
-	install -m 644 docs/reference/* $(DESTDIR)$(docdir)/docs/reference
 
 uninstall-server: docdir = $(datadir)/doc/ykvald
 uninstall-server:

@@ -187,6 +187,26 @@ fn init_beside_an_old_store_key_advises_no_plain_import() {
     }
 }
 
+/// Whoever imports as usual after all is asked.
+#[test]
+fn a_plain_import_into_a_store_that_was_lost_is_refused() {
+    let (desk, key, used) = used_by_hand(47);
+    let log = desk.log(&[&key]).display().to_string();
+    for folder in ["keys", "positions"] {
+        fs::remove_dir_all(desk.file(folder)).unwrap();
+    }
+    run(desk.command().arg("init")).exits(0);
+    for arguments in [&["key", "import", &log][..], &["key", "import", "--dry-run", &log]] {
+        desk.ykmap(arguments).exits(2).notes("--used");
+    }
+    assert!(!desk.key_file(&key).exists());
+    desk.ykmap(&["key", "import", "--used", "--never-used", &log]).exits(2);
+    desk.ykmap(&["key", "import", "--never-used", &log]).exits(0);
+    // As was said.
+    desk.verify("alice", &used).exits(0);
+    desk.ykmap(&["key", "import", &log]).exits(0).says("1 key in the store already");
+}
+
 /// Imported as if it were new, and then as it should have been.
 #[test]
 fn used_also_counts_for_what_was_imported_without_it() {

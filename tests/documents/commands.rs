@@ -49,6 +49,8 @@ const RUN: &[(&str, Run)] = &[
     ),
     ("ykmap doctor alice", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     ("ykmap doctor", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
+    ("umask 077", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
+    ("ykmap key export > keys.txt", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     (
         "/usr/libexec/yubiotp/yubiotp-ask --version",

@@ -73,6 +73,14 @@ store = \".\"
 store_key = \"store.key\"
 ";
 
+/// In the folder of a store that was made anew under an old store key: its tokens may have been used.
+pub(crate) const LOST: &str = "lost";
+
+const LOST_TEXT: &str = "\
+# ykmap init made this store anew: the store key was here, and the positions were not. So ykmap key import asks whether a
+# token was used on this host (--used or --never-used). Remove this file if the host never had a store.
+";
+
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let named = match (args.dir, &context.config) {
         // Not left to clap, which does not look at options before the verb.
@@ -112,6 +120,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     for folder in [KEYS, POSITIONS] {
         made.folder(&settings.store.join(folder), 0o700)?;
     }
+    let was_lost =
+        made.kept.contains(&settings.store_key) && made.new.contains(&settings.store.join(POSITIONS));
+    if was_lost {
+        made.file(&settings.store.join(LOST), 0o600, || Ok(Zeroizing::new(LOST_TEXT.into())))?;
+    }
     // What was there already must be as good as what is new.
     let store = Store::new(&settings);
     store.keys()?;
@@ -141,18 +154,15 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
-    let is_new = |folder| made.new.contains(&settings.store.join(folder));
-    if made.kept.contains(&settings.store_key) && is_new(POSITIONS) {
-        // A store that was lost: what its tokens typed must not be good again.
-        let how = if is_new(KEYS) {
+    if was_lost {
+        let how = if made.new.contains(&settings.store.join(KEYS)) {
             format!("{ykmap} key import --used FILE\n  {ykmap} token resync ID")
         } else {
             format!("{ykmap} key adopt ID")
         };
         out::lines(&format!(
             "\nThe store key was here and the positions were not. If this host had a store, it was lost. Used OTPs stay \
-             invalid if you go on like this:\n  {how}   (two touches of each YubiKey)\nWith key import without --used, \
-             every OTP that a token ever typed here is accepted once more."
+             invalid if you go on like this:\n  {how}   (two touches of each YubiKey)"
         ));
         return Ok(());
     }

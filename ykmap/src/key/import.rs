@@ -1,5 +1,6 @@
 //! `ykmap key import`
 
+use crate::init::LOST;
 use crate::{Context, Done, Failure, out};
 use clap::ValueHint;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Tokens whose position is still known here go on from there.
     #[arg(long)]
     used: bool,
+    /// No OTP of these tokens was ever used on this host, although its store was lost
+    #[arg(long, conflicts_with = "used")]
+    never_used: bool,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
@@ -48,6 +52,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         bar.finish_and_clear();
         return Err(refuse(args, checked.problems.into_iter()));
     }
+    if checked.added > 0 && !args.used && !args.never_used && context.settings()?.store.join(LOST).exists() {
+        bar.finish_and_clear();
+        return Err(Failure::Fault(was_lost(context)));
+    }
     if !args.dry_run && !checked.new.is_empty() {
         match args.used {
             true => change.enrol_used(&checked.new, &|| bar.inc(1))?,
@@ -59,10 +67,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
+fn was_lost(context: &Context) -> String {
+    let ykmap = context.ykmap();
+    format!(
+        "this host's store was lost, and what it knew of used OTPs with it. Nothing was imported. If the tokens were used \
+         here: {ykmap} key import --used FILE. If none of them ever was: {ykmap} key import --never-used FILE"
+    )
+}
+
 #[derive(Default)]
 struct Checked {
     /// What is to be written.
     new: Vec<(PublicId, Credential)>,
+    /// Of these, tokens of which nothing is known here.
+    added: usize,
     unchanged: usize,
     returned: usize,
     mended: usize,
@@ -99,7 +117,7 @@ fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, used: bool, ba
                 checked.unchanged += 1;
                 continue;
             }
-            Enrolled::Added => {}
+            Enrolled::Added => checked.added += 1,
             Enrolled::Returned => checked.returned += 1,
             Enrolled::Mended => checked.mended += 1,
         }
