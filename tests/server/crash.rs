@@ -202,33 +202,6 @@ fn postgres_would_forget() {
     }
 }
 
-/// A server that starts before its database is there says so; it does not forget, and does not say no.
-#[test]
-fn postgres_comes_late() {
-    let cluster = match Cluster::start() {
-        Ok(cluster) => cluster,
-        Err(why) => return tests::skip(&why),
-    };
-    let site = Site::on(&cluster);
-    let mut key = site.keys(1490..1491).remove(0);
-    cluster.stop();
-    let mut server = site.spawn(site.serve(), site.address());
-    thread::sleep(millis(400));
-    if server.is_alive() {
-        assert_eq!(ready(&server).status, 503);
-        let said = server.connect().ask(&Question::new(site.client(), &key.press())).unwrap().says();
-        assert_eq!(said, "BACKEND_ERROR");
-        cluster.run();
-        heals(&server, &site, &mut key, Duration::from_secs(5));
-    } else {
-        // Then systemd starts it again.
-        assert_eq!(server.wait(millis(100)).code(), Some(2), "{}", server.log());
-        assert!(server.log().contains(&format!("127.0.0.1:{}", cluster.port())), "{}", server.log());
-        cluster.run();
-        heals(&site.start(), &site, &mut key, Duration::from_secs(5));
-    }
-}
-
 /// A small disk of its own in a private mount namespace.
 struct Disk {
     host: Host,

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::postgres::Cluster;
-use tests::ykvald::{Question, Site, Ykvald, free_port};
+use tests::ykvald::{Question, Site, Ykvald, free_port, get};
 
 const OTPS: usize = 200;
 
@@ -86,7 +86,23 @@ fn old_primary() {
     // Another copy of this server has seen the newer one, and does not go back.
     drop(server);
     new.stop();
-    let refused = site.serve().output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(2) && said.contains("timeline"), "{said}");
+    let server = site.spawn(site.serve(), site.address());
+    let begun = Instant::now();
+    let why = loop {
+        match get(server.address(), "/readyz") {
+            Ok(reply) if reply.status == 503 && reply.body.contains("timeline") => break reply.body,
+            reply => assert!(begun.elapsed() < Duration::from_secs(10), "{reply:?}: {}", server.log()),
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(why.contains("is on timeline 1") && why.contains("timeline 2"), "{why}");
+    for otp in used.iter().take(5) {
+        assert_eq!(says(&server, &site, otp), "BACKEND_ERROR");
+    }
+    new.run();
+    while says(&server, &site, &key.press()) != "OK" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(again(&server), 0, "of {OTPS} accepted again by a server that began with the old one");
 }

@@ -33,6 +33,7 @@ mod failover;
 mod forgot;
 mod fuzz;
 mod ksm;
+mod late;
 mod load;
 mod malformed;
 mod peers;

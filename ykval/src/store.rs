@@ -105,6 +105,17 @@ pub enum Looked {
     },
 }
 
+/// A store that a server has.
+pub struct Serving {
+    /// The store.
+    pub store: Store,
+    /// Why it could not be opened yet.
+    pub unopened: Option<StoreFault>,
+    /// Why it cannot be remembered which state of PostgreSQL was seen: an older one is refused only as long as this
+    /// process runs.
+    pub unremembered: Option<String>,
+}
+
 /// A client as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
@@ -324,6 +335,24 @@ impl Store {
         }
     }
 
+    /// As [`open`](Self::open), for servers. A PostgreSQL that does not answer, or cannot be written to now, is no error: the
+    /// store is opened as soon as it can be, and everything that is asked of it before fails at once. Never makes a store.
+    ///
+    /// From when it is open, what was seen of PostgreSQL is remembered beyond the end of this process, so that an older
+    /// state is refused, and all of its hosts are looked at from time to time.
+    ///
+    /// # Errors
+    /// What does not pass by itself: as far as it is found within two seconds, the store is not there, was made by a later
+    /// version, is tied to another store key, or is behind a pooler that shares its connections; or the settings are wrong.
+    pub async fn open_for_serving(at: &StoreAt, key: StoreKeyId) -> Result<Serving, StoreFault> {
+        match at {
+            StoreAt::Sqlite(_) => {
+                Ok(Serving { store: Self::open(at, key).await?, unopened: None, unremembered: None })
+            }
+            StoreAt::Postgres(at) => postgres::Postgres::open_for_serving(at, key).await,
+        }
+    }
+
     /// Opens a store to read it. This changes nothing: neither the schema nor any file beside the store.
     ///
     /// # Errors
@@ -437,19 +466,6 @@ impl Store {
                 why: "is SQLite: only of PostgreSQL is remembered which was used".to_owned(),
             }),
             StoreAt::Postgres(at) => postgres::Postgres::accept_database(at, lost_since).await,
-        }
-    }
-
-    /// From now on, remembers beyond the end of this process which state of PostgreSQL was seen, so that an older one is
-    /// refused, and looks at all of its hosts from time to time. For servers. Gives why it cannot be remembered: then an
-    /// older one is refused as long as this process runs.
-    ///
-    /// # Errors
-    /// The database cannot be used by a server.
-    pub async fn keep_watch(&self) -> Result<Option<String>, StoreFault> {
-        match self {
-            Self::Sqlite(_) => Ok(None),
-            Self::Postgres(postgres) => postgres.keep_watch().await,
         }
     }
 

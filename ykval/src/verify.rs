@@ -13,10 +13,12 @@
 //! | the client is above its rate | the same | the same | the same |
 //! | one client asks above `token_rate` | the same | the same | the same |
 //! | `in_flight` is reached | the same | the same | the same |
-//! | the store cannot be written, or the writer is late | the same | the same | the same |
+//! | SQLite cannot be written, or the writer is late | the same | the same | the same |
 //! | the token's key cannot be opened | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
 //! | the key is with a key storage module that does not answer, or may not be asked now | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
 //! | `log.required`, and the log cannot be written | the same | the same | the same |
+//! | PostgreSQL is away, or could not be opened since the start | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
+//! | PostgreSQL cannot keep positions durably | the same; BACKEND_ERROR on a new connection | the same | the same |
 //! | the store cannot be read, or not before the deadline | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | twice `in_flight` is reached, or as many forms are being read as may be | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | the store forgot, what this server accepted | REPLAYED_OTP | BAD_OTP | BAD_OTP |

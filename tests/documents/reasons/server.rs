@@ -33,6 +33,7 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("ykval/src/store/postgres/hosts.rs", Which::All),
     ("ykval/src/store/postgres/identity.rs", Which::All),
     ("ykval/src/store/postgres/lease.rs", Which::All),
+    ("ykval/src/store/postgres/opening.rs", Which::All),
     ("ykval/src/store/postgres/place.rs", Which::All),
     ("ykval/src/store/postgres/restored.rs", Which::All),
     ("ykval/src/store/postgres/schema.rs", Which::All),

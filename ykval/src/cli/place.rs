@@ -4,7 +4,7 @@ use super::Failure;
 use std::path::{Path, PathBuf};
 use ykval::config::{CONFIG, Config};
 use ykval::file::{self, Audience};
-use ykval::store::{Store, StoreFault};
+use ykval::store::{Serving, Store, StoreFault};
 use yubiotp::record::read_store_key;
 use yubiotp::seal::StoreKey;
 
@@ -65,6 +65,19 @@ pub(crate) async fn store(config: &Config, key: &StoreKey) -> Result<Store, Fail
             // A store that is there was made, whoever could not say so.
             let _ = init_is_finished(config);
             Ok(store)
+        }
+        Err(fault) => Err(Failure::Fault(why_not_there(config, fault))),
+    }
+}
+
+/// The same, for a server: PostgreSQL may be away.
+pub(crate) async fn store_to_serve(config: &Config, key: &StoreKey) -> Result<Serving, Failure> {
+    match Store::open_for_serving(&config.store, key.id()).await {
+        Ok(serving) => {
+            if serving.unopened.is_none() {
+                let _ = init_is_finished(config);
+            }
+            Ok(serving)
         }
         Err(fault) => Err(Failure::Fault(why_not_there(config, fault))),
     }

@@ -5,6 +5,7 @@ use super::{Context, Done, Failure, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
 use ykval::serve::{self, Started};
+use ykval::store::Serving;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,13 +23,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
-        let store = place::store(&config, &key).await?;
-        if let Some(why) = store.keep_watch().await? {
+        let Serving { store, unopened, unremembered } = place::store_to_serve(&config, &key).await?;
+        if let Some(why) = unremembered {
             out::note(&format!(
                 "ykvald: {why}: an old primary of PostgreSQL that comes back while ykvald is restarted will not be noticed"
             ));
         }
-        let nobody = store.count().await?.clients == 0;
+        if let Some(why) = unopened {
+            out::note(&format!(
+                "ykvald: {why}: each question is answered BACKEND_ERROR until the store can be used"
+            ));
+        }
+        let nobody = store.count().await.is_ok_and(|count| count.clients == 0);
         let ykvald = context.ykvald();
         let told = move |started: &Started| {
             let scheme = if started.tls { "https" } else { "http" };

@@ -10,8 +10,8 @@ use yubiotp::ykval::Status;
 /// How long an answer of the store is good for.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long the store may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the store may take to answer: longer than a connection to PostgreSQL, which then says what is wrong.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What the store said last.
 #[derive(Default)]

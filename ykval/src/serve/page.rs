@@ -55,8 +55,7 @@ tr:last-child td{border-bottom:0}th{color:var(--soft);font-weight:500}td.n{text-
 
 /// The page.
 pub(super) async fn render(shared: &Shared) -> String {
-    let ready = shared.ready().await;
-    let store = shared.about.store(shared).await;
+    let (ready, store) = tokio::join!(shared.ready(), shared.about.store(shared));
     let mut page = String::with_capacity(16 * 1024);
     // Writing to a string does not fail.
     let _ = write(&mut page, shared, ready.as_ref().err(), &store);

@@ -47,6 +47,7 @@ mod durable;
 mod hosts;
 mod identity;
 mod lease;
+mod opening;
 mod place;
 mod restored;
 mod schema;
@@ -70,6 +71,7 @@ use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
 use hosts::{Hosts, Unreached};
 use lease::Lease;
+use opening::Opening;
 use seen::Seen;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -105,6 +107,7 @@ struct Link {
     hosts: Hosts,
     at: Arc<str>,
     guard: Arc<Guard>,
+    opening: Arc<Opening>,
     /// Held for reading by everything that is under way.
     busy: Arc<RwLock<()>>,
 }
@@ -163,6 +166,13 @@ impl Postgres {
         let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::open(db, &name, key).await })).await?;
         Ok(store)
+    }
+
+    pub(super) async fn open_for_serving(
+        at: &crate::config::Postgres,
+        key: StoreKeyId,
+    ) -> Result<Serving, StoreFault> {
+        opening::begin(at, key).await
     }
 
     pub async fn look_at(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Looked, StoreFault> {
@@ -256,25 +266,6 @@ impl Postgres {
         Ok(accepted)
     }
 
-    pub async fn keep_watch(&self) -> Result<Option<String>, StoreFault> {
-        // Beside the connection that the pool has: a pooler gives both of them the same process.
-        let looked = self.link.hosts.look(hosts::LOOK).await;
-        let pooled = looked.into_iter().filter_map(|looked| looked.found.err()).find(|why| why.is_pooled);
-        if let Some(refused) = pooled {
-            return Err(self.link.fault(refused.why));
-        }
-        if self.link.hosts.several() {
-            let (hosts, pool) = (self.link.hosts.clone(), self.link.pool.clone());
-            tokio::spawn(async move {
-                while !pool.is_closed() {
-                    tokio::time::sleep(EACH_LOOK).await;
-                    drop(hosts.look(hosts::LOOK).await);
-                }
-            });
-        }
-        Ok(self.link.hosts.seen().remember().err())
-    }
-
     pub async fn add_client(
         &self,
         id: Option<ClientId>,
@@ -354,6 +345,7 @@ impl Postgres {
     }
 
     pub async fn close(&self) {
+        self.link.opening.give_up();
         drop(self.link.busy.write().await);
         self.link.pool.close();
     }
@@ -392,7 +384,7 @@ impl Link {
             .wait_timeout(Some(session::WAIT))
             .build()
             .map_err(|why| fault(why.to_string()))?;
-        Ok(Self { pool, hosts, at: at.into(), guard, busy: Arc::default() })
+        Ok(Self { pool, hosts, at: at.into(), guard, opening: Arc::default(), busy: Arc::default() })
     }
 
     /// Looks at all hosts, where one may be an old primary that can still be written to: what is newest is known then.
@@ -402,8 +394,42 @@ impl Link {
         }
     }
 
-    /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`.
+    /// Fails behind a pooler that shares its connections. To be called once the pool has a connection: such a pooler gives
+    /// both of them the same process.
+    async fn must_not_be_pooled(&self) -> Result<(), StoreFault> {
+        let looked = self.hosts.look(hosts::LOOK).await;
+        let pooled = looked.into_iter().filter_map(|looked| looked.found.err()).find(|why| why.is_pooled);
+        pooled.map_or(Ok(()), |refused| Err(self.fault(refused.why)))
+    }
+
+    /// Remembers from now on what is seen, and looks at all hosts from time to time. `Err`: why it is not remembered beyond
+    /// the end of this process.
+    fn keep_watch(&self) -> Result<(), String> {
+        if self.hosts.several() {
+            let (hosts, pool) = (self.hosts.clone(), self.pool.clone());
+            tokio::spawn(async move {
+                while !pool.is_closed() {
+                    tokio::time::sleep(EACH_LOOK).await;
+                    drop(hosts.look(hosts::LOOK).await);
+                }
+            });
+        }
+        self.hosts.seen().remember()
+    }
+
+    /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`. Fails at once while
+    /// the store is not open.
     async fn run<T>(
+        &self,
+        limit: Duration,
+        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
+    ) -> Result<T, StoreFault> {
+        self.opening.must_be_open()?;
+        self.run_unopened(limit, what).await
+    }
+
+    /// The same, to open it.
+    async fn run_unopened<T>(
         &self,
         limit: Duration,
         what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,

@@ -294,6 +294,11 @@ const POOLED: &str = "is a pooler that gives its connections to others between t
     what was set for the session, durability included: connect to PostgreSQL itself, or set pool_mode = session \
     (pgbouncer)";
 
+/// Whether this is, or holds, what is said of a pooler that shares its connections.
+pub(super) fn names_a_pooler(why: &str) -> bool {
+    why.contains(POOLED)
+}
+
 /// The processes of the server that connections have now. No two connections have one, if no pooler is between.
 #[derive(Default)]
 struct Backends(Arc<Mutex<HashSet<String>>>);
@@ -325,7 +330,7 @@ fn named(several: bool, name: &str, why: String) -> String {
     if several { format!("{name}: {why}") } else { why }
 }
 
-fn no_answer(within: Duration) -> String {
+pub(super) fn no_answer(within: Duration) -> String {
     format!("gave no answer within {} seconds", within.as_secs())
 }
 

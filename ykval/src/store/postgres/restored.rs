@@ -24,7 +24,7 @@ pub(super) async fn mark_all(db: &mut ClientWrapper, at: i64) -> Result<(), Trou
     ] {
         change.execute(mark, &[&at]).await?;
     }
-    Ok(change.commit().await?)
+    change.commit().await
 }
 
 const LAST: &str = "SELECT position, timestamp, at, pause, failed FROM ykvald.touches WHERE public_id = $1";

@@ -38,12 +38,24 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
     if !here.try_get::<_, bool>(1)? {
         make(&change, key, None).await?;
     }
+    to_known(&change, at, key).await?;
+    change.commit().await
+}
+
+/// Carries a store forward that is there.
+pub(super) async fn carry_forward(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+    let change = Change::begin(db).await?;
+    to_known(&change, at, key).await?;
+    change.commit().await
+}
+
+async fn to_known(change: &Transaction<'_>, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
     let found = found(&change.query_one(META, &[]).await?, at, key)?;
     if found < KNOWN {
-        forward(&change, found).await?;
+        forward(change, found).await?;
         change.execute("UPDATE ykvald.meta SET schema_number = $1", &[&KNOWN]).await?;
     }
-    change.commit().await
+    Ok(())
 }
 
 /// Makes the tables in a database that has none, for tokens that begin as restored.
@@ -58,7 +70,7 @@ pub(super) async fn start_anew(db: &mut ClientWrapper, at: &str, key: StoreKeyId
         change.batch_execute("CREATE SCHEMA ykvald").await?;
     }
     make(&change, key, Some(0)).await?;
-    Ok(change.commit().await?)
+    change.commit().await
 }
 
 async fn make(change: &Transaction<'_>, key: StoreKeyId, restored: Option<i64>) -> Result<(), Trouble> {
@@ -70,7 +82,7 @@ async fn make(change: &Transaction<'_>, key: StoreKeyId, restored: Option<i64>) 
 
 /// Sees that everything is there.
 pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
-    if look(db, at, key).await? < KNOWN { create(db, at, key).await } else { Ok(()) }
+    if look(db, at, key).await? < KNOWN { carry_forward(db, at, key).await } else { Ok(()) }
 }
 
 /// The number of the schema that is there, of a store of ours and of this key's. Changes nothing.

@@ -5,7 +5,7 @@
 //! identifier.
 
 use crate::file;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, open};
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ const MOST: u64 = 4096;
 
 /// What was seen, of one database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct State {
+pub(super) struct State {
     system: Option<u64>,
     /// 0: none yet.
     timeline: u32,
@@ -40,6 +40,25 @@ impl Seen {
             file,
             writes: watch::Sender::new(false),
         })
+    }
+
+    /// What was seen up to now.
+    pub(super) fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back what was seen since, of a database in which nothing was stored.
+    pub(super) fn go_back(&self, to: State) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = to;
+        self.timeline.send_replace(to.timeline);
+    }
+
+    /// Why nothing can be remembered, as far as that is known before there is anything.
+    pub(super) fn cannot_remember(&self) -> Option<String> {
+        let path = self.file.as_deref()?;
+        let writes = accessat(CWD, folder(path), Access::WRITE_OK, AtFlags::EACCESS);
+        writes.err().map(|why| cannot_write(path, why))
     }
 
     /// From now on, what is seen is remembered beyond the end of this process.
@@ -79,7 +98,7 @@ impl Seen {
             State { system: state.system.or(system), timeline: state.timeline.max(timeline.unwrap_or(0)) };
         if now != *state {
             if *self.writes.borrow() {
-                // Before anything is stored there. If that fails, it holds until this process ends; `remember` has said so.
+                // Before anything is stored there. If that fails, it holds until this process ends; the server has said so.
                 let _ = self.write(now);
             }
             *state = now;
@@ -104,10 +123,9 @@ impl Seen {
     /// Another process with the same file may have seen more.
     fn write(&self, now: State) -> Result<(), String> {
         let Some(path) = &self.file else { return Ok(()) };
-        let folder = path.parent().unwrap_or(Path::new("."));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let system = |why: rustix::io::Errno| format!("{}: cannot write it: {why}", path.display());
-        let folder = open(folder, flags, Mode::empty()).map_err(system)?;
+        let system = |why| cannot_write(path, why);
+        let folder = open(folder(path), flags, Mode::empty()).map_err(system)?;
         flock(&folder, FlockOperation::LockExclusive).map_err(system)?;
         let there = load(path)?;
         let same = there.system.is_none() || now.system.is_none() || there.system == now.system;
@@ -118,6 +136,14 @@ impl Seen {
         }
         file::replace(path, text(now).as_bytes(), 0o600).map_err(|fault| fault.to_string())
     }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn cannot_write(path: &Path, why: rustix::io::Errno) -> String {
+    format!("{}: cannot write it: {why}", path.display())
 }
 
 /// For people.

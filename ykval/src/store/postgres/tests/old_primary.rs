@@ -67,7 +67,7 @@ fn that_comes_back_first_is_refused() {
     let Some((mut pair, at)) = Pair::start() else { return };
     let store = wait(Postgres::open(&at, KEY)).unwrap();
     wait(async {
-        assert_eq!(store.keep_watch().await.unwrap(), None);
+        assert_eq!(store.link.keep_watch(), Ok(()));
         assert!(fresh(&store, 1, ONE, 10).await);
     });
     wait(pair.old.caught_up());
@@ -107,7 +107,7 @@ fn that_is_still_there_is_left() {
     let Some((pair, at)) = Pair::start() else { return };
     wait(async {
         let before = Postgres::open(&at, KEY).await.unwrap();
-        assert_eq!(before.keep_watch().await.unwrap(), None);
+        assert_eq!(before.link.keep_watch(), Ok(()));
         let mut held = Vec::new();
         for _ in 0..4 {
             held.push(before.link.pool.get().await.unwrap());
@@ -141,7 +141,7 @@ fn that_thaws_is_not_believed() {
     let Some((pair, at)) = Pair::start() else { return };
     wait(async {
         let store = Postgres::open(&at, KEY).await.unwrap();
-        assert_eq!(store.keep_watch().await.unwrap(), None);
+        assert_eq!(store.link.keep_watch(), Ok(()));
         assert!(fresh(&store, 1, ONE, 10).await);
         pair.old.caught_up().await;
         pair.old.signal_all(Signal::STOP);
@@ -170,7 +170,7 @@ fn another_cluster_is_refused() {
             .map(|at| config::Postgres { seen: Some(seen.clone()), ..at });
         let store = Postgres::create(&first, KEY).await.unwrap();
         assert!(!seen.exists(), "a command wrote it");
-        assert_eq!(store.keep_watch().await.unwrap(), None);
+        assert_eq!(store.link.keep_watch(), Ok(()));
         assert!(std::fs::read_to_string(&seen).unwrap().contains("timeline: 1\n"));
         let told = Postgres::create(&second, KEY).await.map(|_| ()).unwrap_err().to_string();
         assert!(told.contains("another PostgreSQL cluster"), "{told}");

@@ -70,8 +70,11 @@ fn that_shares_its_connections_is_refused() {
                 let traps = store.traps().await;
                 let named = traps.iter().any(|trap| trap.is_error && trap.what.contains("pool_mode"));
                 assert_eq!(named, !is_fit, "{mode}: {traps:?}");
-                store.keep_watch().await
+                store.link.must_not_be_pooled().await
             };
+            let served = Postgres::open_for_serving(&through, KEY).await;
+            let served = served.map(|serving| serving.unopened.map(|fault| fault.to_string()));
+            assert!(if is_fit { served.is_ok() } else { !matches!(served, Ok(None)) }, "{mode}: {served:?}");
             match told().await {
                 Ok(_) => assert!(is_fit, "{mode}"),
                 Err(fault) => assert!(!is_fit, "{mode}: {fault}"),
