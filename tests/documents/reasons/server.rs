@@ -151,7 +151,7 @@ pub(super) fn log() -> Log {
         words: &[],
         said: said.filter(|text| !is_for_a_machine(text)).collect(),
         together: &TOGETHER,
-        no_reason: &NO_REASON,
+        no_reason: NO_REASON,
         at_least: 100,
     }
 }
