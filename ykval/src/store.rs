@@ -66,7 +66,8 @@ pub enum StoreFault {
         /// The one that was given.
         given: StoreKeyId,
     },
-    /// [`Store::advance`] of a token that is not here, or not with this key.
+    /// [`Store::advance`] of a token that is not here, or not with this key; or of one whose key is elsewhere that nothing
+    /// is known of, in a store that went back in time: such a token has to be [raised](Store::raise) first.
     #[error("token {0} is not here, or its key was changed just now")]
     NotThisKey(PublicId),
     /// [`Store::enrol`] of an AES key that another token has or had.

@@ -26,7 +26,8 @@ macro_rules! contract {
         $crate::store::contract::contract!($fresh;
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
             one_aes_key_is_enrolled_once, a_key_that_was_here_does_not_come_back_as_another,
-            what_another_server_knows, restored_tokens, a_store_that_was_lost, clients_are_added_and_changed, tokens_in_pages,
+            what_another_server_knows, restored_tokens, raised_while_restored,
+            a_store_that_was_lost, clients_are_added_and_changed, tokens_in_pages,
             another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers,
             what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm);
     };
@@ -424,6 +425,34 @@ pub(super) fn restored_tokens(place: &StoreAt) {
     enrol(&store, vec![key(b"f", ONE)]);
     assert_eq!((counted(), since(), token(&store, b"f").restored), (0, None, None));
     assert!(wait(store.integrity()).is_ok());
+}
+
+/// What was not here when the store went back in time comes as restored, whoever brings it: other servers may have
+/// accepted more of it.
+pub(super) fn raised_while_restored(place: &StoreAt) {
+    let store = wait(Store::start_anew(place, KEY)).unwrap();
+    wait(
+        store.raise_accepted(vec![
+            accepted(b"elsewhere", ELSEWHERE, at(5, 0)),
+            accepted(b"here", ONE, at(5, 0)),
+        ]),
+    )
+    .unwrap();
+    for name in [&b"elsewhere"[..], b"here"] {
+        let token = token(&store, name);
+        assert_eq!((token.restored, token.position), (Some(0), Some(at(5, 0))), "{name:?}");
+    }
+    // A step does not begin a token either.
+    let new = || wait(store.advance(step(b"new", ELSEWHERE, at(1, 0), "")));
+    assert!(matches!(new(), Err(StoreFault::NotThisKey(_))));
+    assert!(wait(store.token(&id(b"new"))).unwrap().is_none());
+    // One that is here goes on, restored or not.
+    assert_eq!(advance(&store, b"elsewhere", ELSEWHERE, at(6, 0)), None);
+    assert_eq!(token(&store, b"elsewhere").restored, Some(0));
+    wait(store.accept_risk()).unwrap();
+    assert!(matches!(new(), Ok(Advanced::Fresh(_))));
+    wait(store.raise_accepted(vec![accepted(b"later", ELSEWHERE, at(5, 0))])).unwrap();
+    assert_eq!(token(&store, b"later").restored, None);
 }
 
 pub(super) fn a_store_that_was_lost(place: &StoreAt) {

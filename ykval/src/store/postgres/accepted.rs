@@ -64,10 +64,11 @@ fn columns(accepted: &[Accepted]) -> Columns<'_> {
     (ids, keys, positions)
 }
 
-/// Tokens that are not here: with no key, as long as nobody imports it again.
-const ADD: &str = r"INSERT INTO ykvald.tokens (public_id, fingerprint, enabled, position, nonce, modified)
-    SELECT k.id, '\x0000000000000000', true, max(k.position), '', $3
-    FROM unnest($1::bytea[], $2::bigint[]) AS k (id, position) GROUP BY k.id
+/// Tokens that are not here: with no key, as long as nobody imports it again. Where the store went back in time they are
+/// restored: other servers may have accepted more of them.
+const ADD: &str = r"INSERT INTO ykvald.tokens (public_id, fingerprint, enabled, position, nonce, modified, restored)
+    SELECT k.id, '\x0000000000000000', true, max(k.position), '', $3, m.restored
+    FROM ykvald.meta m, unnest($1::bytea[], $2::bigint[]) AS k (id, position) GROUP BY k.id, m.restored
     ON CONFLICT (public_id) DO NOTHING";
 
 /// What keys came to that are not here now.

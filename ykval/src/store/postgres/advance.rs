@@ -37,13 +37,16 @@ const ADVANCE: &str = concat!(
     fits!()
 );
 
-/// As above, of a token whose key is elsewhere, and which need not be known yet.
+/// As above, of a token whose key is elsewhere, and which need not be known yet. Where the store went back in time, it
+/// has to be: it begins as restored.
 const ADVANCE_ELSEWHERE: &str = concat!(
     fit!(),
     " INSERT INTO ykvald.tokens AS t (public_id, fingerprint, enabled, position, nonce, modified)
     SELECT $1::bytea, $2::bytea, true, $3::bigint, $4::text, $5::bigint WHERE ",
     fits!(),
-    " ON CONFLICT (public_id) DO UPDATE
+    " AND (EXISTS (SELECT FROM ykvald.tokens k WHERE k.public_id = $1)
+        OR NOT EXISTS (SELECT FROM ykvald.meta m WHERE m.restored IS NOT NULL))
+    ON CONFLICT (public_id) DO UPDATE
     SET position = excluded.position, nonce = excluded.nonce, modified = excluded.modified
     WHERE t.fingerprint = excluded.fingerprint AND t.enabled
         AND (t.position IS NULL OR t.position < excluded.position)"
@@ -51,7 +54,8 @@ const ADVANCE_ELSEWHERE: &str = concat!(
 
 /// Always one row.
 const LOOK: &str = concat!(
-    "SELECT f.unfit, t.fingerprint, t.enabled, t.position, t.nonce FROM (SELECT ",
+    "SELECT f.unfit, t.fingerprint, t.enabled, t.position, t.nonce,
+        EXISTS (SELECT FROM ykvald.meta m WHERE m.restored IS NOT NULL) FROM (SELECT ",
     unfit!(),
     " AS unfit) f LEFT JOIN ykvald.tokens t ON t.public_id = $1"
 );
@@ -131,7 +135,7 @@ async fn why_not(db: &ClientWrapper, step: &Step) -> Result<Option<Advanced>, Tr
     durable::judge(row.try_get(0)?)?;
     match row.try_get::<_, Option<&[u8]>>(1)? {
         Some(key) if key == step.key.0.as_slice() => {}
-        None if step.key == Fingerprint::ELSEWHERE => return Ok(None),
+        None if step.key == Fingerprint::ELSEWHERE && !row.try_get::<_, bool>(5)? => return Ok(None),
         _ => return Err(StoreFault::NotThisKey(step.token).into()),
     }
     if !row.try_get::<_, bool>(2)? {

@@ -29,10 +29,12 @@ pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusql
 
 pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite::Result<u64> {
     let now = crate::clock::now();
-    // With no key, as long as nobody imports it again.
+    // With no key, as long as nobody imports it again. Where the store went back in time they are restored: nobody knows
+    // what else was accepted of them.
+    let restored = restored::since(transaction)?;
     let mut add = transaction.prepare_cached(
-        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified) \
-         VALUES (?1, zeroblob(8), NULL, 1, ?2, '', ?3) ON CONFLICT DO NOTHING",
+        "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified, restored) \
+         VALUES (?1, zeroblob(8), NULL, 1, ?2, '', ?3, ?4) ON CONFLICT DO NOTHING",
     )?;
     let mut raise = transaction.prepare_cached(
         "UPDATE tokens SET position = ?2, nonce = '', modified = coalesce(modified, ?3) \
@@ -41,7 +43,7 @@ pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite
     let mut raised = 0_u64;
     for Accepted { token, key, position } in accepted {
         let values = params![Column(token), Column(*position), now];
-        let added = add.execute(values)?;
+        let added = add.execute(params![Column(token), Column(*position), now, restored])?;
         let here = standing(transaction, token)?.map_or(ELSEWHERE, |(here, _)| here);
         if here != *key {
             remember(transaction, token, *key, *position)?;

@@ -64,8 +64,12 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// A token of which only a key storage module knew.
+    /// A token of which only a key storage module knew. Where the store went back in time, a step does not begin it: it has
+    /// to come as restored.
     fn begin(&self, step: &Step) -> rusqlite::Result<Found> {
+        if restored::since(self.transaction)?.is_some() {
+            return Ok(Found::NotThisKey);
+        }
         let mut begin = self.transaction.prepare_cached(
             "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified) \
              VALUES (?1, ?2, NULL, 1, ?3, ?4, ?5)",
