@@ -235,8 +235,16 @@ fn a_backup() {
     assert!(refused(&site, &["restore", backup]).contains("is open: stop the server"));
     server.kill();
     lose(&site);
+    // Those before were killed.
+    let left =
+        [".ykvald.db.0123456789abcdef", ".ykvald.db.0123456789abcdef-wal"].map(|name| site.path().join(name));
+    let others = [".ykvald.db.notes", ".other.db.0123456789abcdef"].map(|name| site.path().join(name));
+    for path in left.iter().chain(&others) {
+        fs::write(path, "").unwrap();
+    }
 
     let said: serde_json::Value = serde_json::from_str(&site.must(&["restore", backup, "--json"])).unwrap();
+    assert!(left.iter().all(|path| !path.exists()) && others.iter().all(|path| path.exists()));
     assert_eq!(
         (&said["tokens"], &said["restored"], &said["kept"]),
         (&20.into(), &20.into(), &serde_json::Value::Null)
@@ -251,38 +259,188 @@ fn a_backup() {
     assert_eq!(asked(&site, &server, &late[0].press()), "REPLAYED_OTP");
 }
 
-/// With the log of a server that was stopped in order nobody has to touch twice. One that was killed may lack lines.
+fn stop(mut server: Ykvald) {
+    server.signal(rustix::process::Signal::TERM);
+    server.wait(std::time::Duration::from_secs(10));
+}
+
+/// What the servers at the first address logged so far, in a file of this name.
+fn log_so_far(site: &Site, name: &str) -> String {
+    let copy = site.path().join(name);
+    fs::copy(site.path().join(format!("log-{}", site.address().port())), &copy).unwrap();
+    copy.to_str().unwrap().to_owned()
+}
+
+/// With a log that has everything, nobody has to touch twice. Only the administrator can know that it has.
 #[test]
 fn with_the_log() {
-    for killed in [false, true] {
+    for (killed, is_complete) in [(true, false), (false, false), (false, true)] {
         let site = Site::sqlite();
         let mut keys = keys(&site, 4400);
-        let mut server = site.start();
+        let server = site.start();
         let backup = site.path().join("backup");
         let backup = backup.to_str().unwrap();
         site.must(&["backup", backup]);
         let used = use_otps(&site, &server, &mut keys, USED);
-        let log = site.path().join(format!("log-{}", site.address().port()));
-        let copy = site.path().join("the-log");
         if killed {
             std::thread::sleep(std::time::Duration::from_millis(200));
-            fs::copy(&log, &copy).unwrap();
             server.kill();
         } else {
-            server.signal(rustix::process::Signal::TERM);
-            server.wait(std::time::Duration::from_secs(10));
-            fs::copy(&log, &copy).unwrap();
+            stop(server);
         }
+        let log = log_so_far(&site, "the-log");
         lose(&site);
-        let said = site.must(&["restore", backup, "--json", "--log", copy.to_str().unwrap()]);
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
-        let restored = if killed { TOKENS } else { 0 };
-        assert_eq!((&said["raised"], &said["restored"]), (&TOKENS.into(), &restored.into()));
-        let server = site.start();
-        assert_used(&site, &server, &used);
-        if !killed {
-            assert_eq!(use_otps(&site, &server, &mut keys, 40).len(), 40);
+        let restore = |more: &[&str]| {
+            let (code, said) = ran(&site, &[&["restore", backup, "--json", "--log", &log], more].concat());
+            let mut json = serde_json::Deserializer::from_str(&said).into_iter::<serde_json::Value>();
+            let json = json.next().unwrap().unwrap();
+            assert_eq!(code, Some(0), "{said}");
+            (json["raised"].clone(), json["restored"].clone(), said.contains("--log-is-complete"))
+        };
+        if is_complete {
+            assert_eq!(restore(&["--log-is-complete"]), (TOKENS.into(), 0.into(), false));
+        } else {
+            assert_eq!(restore(&[]), (TOKENS.into(), TOKENS.into(), !killed));
         }
+        let mut server = site.start();
+        assert_used(&site, &server, &used);
+        if !is_complete {
+            // As the hint says.
+            stop(server);
+            assert_eq!(restore(&["--log-is-complete"]).1, 0);
+            server = site.start();
+            assert_used(&site, &server, &used);
+        }
+        assert_eq!(use_otps(&site, &server, &mut keys, 40).len(), 40);
+    }
+}
+
+/// Each begins and ends with its server, and the one in the middle is missing: nothing in the others tells.
+#[test]
+fn with_logs_of_which_one_is_missing() {
+    let site = Site::sqlite();
+    let mut keys = keys(&site, 4450);
+    let backup = site.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    let (mut used, mut logs) = (Vec::new(), Vec::new());
+    for name in ["log.2", "log.1", "log"] {
+        let server = site.start();
+        if logs.is_empty() {
+            site.must(&["backup", backup]);
+        }
+        used.extend(use_otps(&site, &server, &mut keys, 20));
+        stop(server);
+        logs.push(log_so_far(&site, name));
+        fs::remove_file(site.path().join(format!("log-{}", site.address().port()))).unwrap();
+    }
+    lose(&site);
+    let said = site.must(&["restore", backup, "--json", "--log", &logs[0], "--log", &logs[2]]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["raised"], &said["restored"]), (&TOKENS.into(), &TOKENS.into()));
+    assert_used(&site, &site.start(), &used);
+}
+
+/// Two servers, and the log of one of them.
+#[test]
+fn with_the_log_of_one_server_of_two() {
+    let site = match Site::postgres() {
+        Ok(site) => site,
+        Err(why) => return tests::skip(&why),
+    };
+    let mut keys = keys(&site, 4480);
+    let [one, other] = [site.start(), site.start_another()];
+    let since = clock::written(clock::now());
+    let mut used = use_otps(&site, &one, &mut keys[..10], 10);
+    used.extend(use_otps(&site, &other, &mut keys[10..], 10));
+    stop(one);
+    stop(other);
+    let log = log_so_far(&site, "one.log");
+    // As it was before.
+    site.sql("UPDATE SCHEMA.tokens SET position = NULL, nonce = ''").unwrap();
+    let mark = ["token", "mark-restored", "--since", &since, "--log", &log, "--json"];
+    let said: serde_json::Value = serde_json::from_str(&site.must(&mark)).unwrap();
+    assert_eq!((&said["raised"], &said["restored"]), (&10.into(), &TOKENS.into()));
+    assert_used(&site, &site.start(), &used);
+}
+
+/// A backup is put back on a new cluster. What the manual advises accepts that, and marks it, in one step.
+#[test]
+fn on_another_cluster() {
+    let site = match Site::postgres() {
+        Ok(site) => site,
+        Err(why) => return tests::skip(&why),
+    };
+    let mut keys = keys(&site, 4520);
+    let server = site.start();
+    let since = clock::written(clock::now());
+    let used = use_otps(&site, &server, &mut keys, 20);
+    stop(server);
+    site.sql("UPDATE SCHEMA.tokens SET position = NULL, nonce = ''").unwrap();
+    // As if all this had been in another cluster.
+    let seen = site.path().join("postgres.seen");
+    let of_another: String = fs::read_to_string(&seen)
+        .unwrap()
+        .lines()
+        .map(|line| if line.starts_with("system: ") { "system: 1\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    fs::write(&seen, &of_another).unwrap();
+    let said = refused(&site, &["serve"]);
+    assert!(said.contains("accept-database --lost-since") && said.contains("--nothing-lost"), "{said}");
+    // What marks nothing accepts nothing.
+    site.must(&["token", "mark-restored", "--since", &since, "--accept-risk"]);
+    assert_eq!(fs::read_to_string(&seen).unwrap(), of_another);
+    site.must(&["token", "mark-restored", "--since", &since]);
+    assert_used(&site, &site.start(), &used);
+}
+
+/// The log has what the key did that was replaced before the backup: the new one begins anew.
+#[test]
+fn a_key_that_was_replaced() {
+    for is_complete in [false, true] {
+        let site = Site::sqlite();
+        let mut first = SoftYubiKey::numbered(4700).with_real_clock();
+        first.set_counter(500);
+        let id = first.public_id();
+        let bytes = PublicId::parse(id.as_bytes()).unwrap();
+        let mut second = SoftYubiKey::numbered(4701).under(bytes.as_bytes()).with_real_clock();
+        site.import(std::slice::from_ref(&first));
+        let server = site.start();
+        let mut used = vec![first.press()];
+        assert_eq!(asked(&site, &server, &used[0]), "OK");
+        // That was hours ago.
+        let log = site.path().join(format!("log-{}", site.address().port()));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let now = clock::written(clock::now());
+        let earlier =
+            fs::read_to_string(&log).unwrap().replace(&format!("time={}", &now[..10]), "time=2026-01-01");
+        assert!(earlier.contains("counter=500"), "{earlier}");
+        site.must(&["key", "remove", &id]);
+        site.import(std::slice::from_ref(&second));
+        used.push(second.press());
+        assert_eq!(asked(&site, &server, &used[1]), "OK");
+        let backup = site.path().join("backup");
+        let backup = backup.to_str().unwrap();
+        site.must(&["backup", backup]);
+        used.push(second.press());
+        assert_eq!(asked(&site, &server, &used[2]), "OK");
+        stop(server);
+        let later = fs::read_to_string(&log).unwrap()[earlier.len()..].to_owned();
+        let copy = site.path().join("the-log");
+        fs::write(&copy, earlier + &later).unwrap();
+        lose(&site);
+        let copy = copy.to_str().unwrap();
+        let server = if is_complete {
+            site.must(&["restore", backup, "--log", copy, "--log-is-complete"]);
+            site.start()
+        } else {
+            site.must(&["restore", backup, "--log", copy]);
+            let server = site.start();
+            proves(&site, &server, &mut second);
+            server
+        };
+        assert_eq!(asked(&site, &server, &second.press()), "OK");
+        assert_used(&site, &server, &used[1..]);
+        assert_eq!(asked(&site, &server, &used[0]), "BAD_OTP");
     }
 }
 

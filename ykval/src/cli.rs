@@ -132,7 +132,15 @@ impl Context {
     async fn open(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(&config, &key).await?;
+        let store = place::store(&config, &config.store, &key).await?;
+        Ok(Opened { config, store, key })
+    }
+
+    /// The same, of a PostgreSQL that is another one, or older, than the one that was used last, too.
+    async fn open_even_another(&self) -> Result<Opened, Failure> {
+        let config = self.settings(&[])?;
+        let key = place::store_key(&config)?;
+        let store = place::store(&config, &config.store.as_if_never_seen(), &key).await?;
         Ok(Opened { config, store, key })
     }
 

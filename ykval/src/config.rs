@@ -58,6 +58,17 @@ pub enum StoreAt {
     Postgres(Postgres),
 }
 
+impl StoreAt {
+    /// The same, without what is remembered of it: no state of it is refused for being older, or another.
+    #[must_use]
+    pub fn as_if_never_seen(&self) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(path.clone()),
+            Self::Postgres(at) => Self::Postgres(Postgres { seen: None, ..at.clone() }),
+        }
+    }
+}
+
 /// A database of PostgreSQL's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Postgres {

@@ -470,6 +470,19 @@ impl Store {
         }
     }
 
+    /// Remembers the state of the PostgreSQL that this store is in as the newest, at a place that settings name, whatever was
+    /// seen before. Only to be called once a store that was opened [as if never seen](StoreAt::as_if_never_seen) was
+    /// [marked](Self::mark_restored).
+    ///
+    /// # Errors
+    /// It cannot be remembered.
+    pub fn accept_as_seen(&self, at: &StoreAt) -> Result<(), StoreFault> {
+        match (self, at) {
+            (Self::Postgres(store), StoreAt::Postgres(at)) => store.accept_as_seen(at),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a client. Its id is the one given or, if that is `None`, the lowest above all that are there (the first is
     /// 1); `seal` seals its key for that id. `None` if the id is taken.
     ///

@@ -1,11 +1,10 @@
 //! What else knows how far tokens came, for a backup that is put back.
 
-use super::{Failure, out};
+use super::Failure;
 use clap::ValueHint;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use ykval::clock;
 use ykval::import::LogReader;
 use ykval::store::Evidence;
 use yubiotp::{Position, PublicId};
@@ -15,7 +14,7 @@ pub(crate) struct Sources {
     /// A log of the server since the backup, to raise positions from; several: the oldest first; - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     log: Vec<PathBuf>,
-    /// The logs have every OTP that was accepted since the backup, up to the last
+    /// Say that these are the logs of every server since the backup, without a gap. If not, used OTPs are accepted again
     #[arg(long)]
     log_is_complete: bool,
     /// Positions, as `key list --json` of a server or `ykmap key list --json` of a host prints them
@@ -27,12 +26,13 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Reads all of it.
-    pub(crate) fn read(&self) -> Result<Evidence, Failure> {
+    /// Reads all of it. What is missing in logs cannot be seen in them, so only the administrator says that they are
+    /// complete.
+    pub(crate) fn read(&self) -> Result<Gathered, Failure> {
         if self.log_is_complete && self.log.is_empty() {
             return Err(Failure::Fault("--log-is-complete needs --log FILE".to_owned()));
         }
-        let mut evidence = Evidence::default();
+        let mut evidence = Evidence::new(self.log_is_complete);
         let mut reader = LogReader::default();
         for path in &self.log {
             let before = reader.lines;
@@ -41,20 +41,24 @@ impl Sources {
                 return Err(fault(path, "no line of ykvald's log is in it"));
             }
         }
-        if !self.log.is_empty() {
-            evidence.whole_since = if self.log_is_complete { Some(i64::MIN) } else { reader.whole_since() };
-            if evidence.whole_since.is_none() {
-                let ends = reader.ends().map(clock::written).unwrap_or_default();
-                out::note(&format!(
-                    "the log does not end with event=stopped (its last line is of {ends}), so its last lines may be missing: \
-                     positions are raised, and tokens stay restored. If nothing is missing: --log-is-complete"
-                ));
-            }
-        }
         for path in &self.positions {
             positions(path, &mut evidence)?;
         }
-        Ok(evidence)
+        let seems_whole_since = reader.seems_whole_since().filter(|_| !self.log_is_complete);
+        Ok(Gathered { evidence, seems_whole_since })
+    }
+}
+
+/// What the sources say.
+pub(crate) struct Gathered {
+    pub(crate) evidence: Evidence,
+    seems_whole_since: Option<i64>,
+}
+
+impl Gathered {
+    /// Whether the logs may be complete since a backup of this time, and nobody said so.
+    pub(crate) fn may_be_complete_since(&self, backup: i64) -> bool {
+        self.seems_whole_since.is_some_and(|whole| whole <= backup)
     }
 }
 
@@ -89,7 +93,7 @@ fn positions(path: &Path, evidence: &mut Evidence) -> Result<(), Failure> {
         );
         match position {
             (Some(counter), Some(session_use)) if counter <= 0x7fff => {
-                evidence.note(id, Position::yubikey(counter, session_use));
+                evidence.note(id, Position::yubikey(counter, session_use), i64::MAX);
             }
             _ if token.get("usage_counter").is_some_and(Value::is_null) => {}
             _ => return Err(entry("usage_counter and session_use are not those of a YubiKey")),

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use std::path::{Path, PathBuf};
-use ykval::config::{CONFIG, Config};
+use ykval::config::{CONFIG, Config, StoreAt};
 use ykval::file::{self, Audience};
 use ykval::store::{Serving, Store, StoreFault};
 use yubiotp::record::read_store_key;
@@ -58,9 +58,9 @@ pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
     read_store_key(&text).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
 }
 
-/// The store, which has to be there.
-pub(crate) async fn store(config: &Config, key: &StoreKey) -> Result<Store, Failure> {
-    match Store::open(&config.store, key.id()).await {
+/// The store, which has to be there, at the place that the settings name.
+pub(crate) async fn store(config: &Config, at: &StoreAt, key: &StoreKey) -> Result<Store, Failure> {
+    match Store::open(at, key.id()).await {
         Ok(store) => {
             // A store that is there was made, whoever could not say so.
             let _ = init_is_finished(config);

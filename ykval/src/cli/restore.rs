@@ -24,12 +24,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Err(Failure::Fault(POSTGRES.to_owned()));
     };
     let key = place::store_key(&config)?;
-    let evidence = args.evidence.read()?;
-    let done = sqlite::restore(&args.file, path, key.id(), &evidence, args.evidence.accept_risk)?;
+    let gathered = args.evidence.read()?;
+    let done = sqlite::restore(&args.file, path, key.id(), &gathered.evidence, args.evidence.accept_risk)?;
     place::init_is_finished(&config)?;
     tell(context, args, &done);
+    if done.restored > 0 && gathered.may_be_complete_since(done.taken) {
+        out::note(&format!("{SEEM_COMPLETE}: add --log-is-complete"));
+    }
     Ok(())
 }
+
+/// What no program can know.
+pub(crate) const SEEM_COMPLETE: &str = "These logs look complete. If they are the logs of every server since the backup, \
+                                        without a gap";
 
 const POSTGRES: &str = "the store is PostgreSQL: stop every ykvald, put your backup back with pg_restore or psql, and before \
                         you start one: ykvald token mark-restored --since TIME (when the backup was made)";

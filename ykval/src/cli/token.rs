@@ -43,17 +43,21 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
 }
 
 fn mark(context: &Context, args: &Mark) -> Done {
-    let evidence = args.evidence.read()?;
-    let stays = !evidence.is_complete_since(args.since) && !args.evidence.accept_risk;
-    let (raised, restored) = wait(async {
-        let Opened { store, .. } = context.open().await?;
+    let gathered = args.evidence.read()?;
+    let stays = !gathered.evidence.is_complete && !args.evidence.accept_risk;
+    let (raised, restored, only_these) = wait(async {
+        // It may be another PostgreSQL than before: to mark it is one way to accept it.
+        let Opened { config, store, .. } = context.open_even_another().await?;
+        let only_these = store.restored_since().await?.is_none() && store.restored_count().await? == 0;
         // Cut off after this, they are restored and not raised: the same command goes on.
         if stays {
             store.mark_restored(args.since).await?;
+            store.accept_as_seen(&config.store)?;
         }
-        let known = evidence.positions.iter().map(|(id, position)| Known {
-            id: *id,
-            position: Some(*position),
+        // Of any time: what is known of the backup's is what somebody typed.
+        let known = gathered.evidence.positions(None).map(|(id, position)| Known {
+            id,
+            position: Some(position),
             nonce: String::new(),
             enabled: true,
             modified: None,
@@ -61,8 +65,12 @@ fn mark(context: &Context, args: &Mark) -> Done {
         let raised = store.raise(known.collect()).await?;
         let restored = store.restored_count().await?;
         store.close().await;
-        Ok((raised.added.saturating_add(raised.raised), restored))
+        Ok((raised.added.saturating_add(raised.raised), restored, only_these))
     })?;
+    if stays && only_these && restored > 0 && gathered.may_be_complete_since(args.since) {
+        let (complete, ykvald) = (restore::SEEM_COMPLETE, context.ykvald());
+        out::note(&format!("{complete}, nothing is unknown: {ykvald} token accept-risk"));
+    }
     if context.json {
         out::json(&json!({ "raised": raised, "restored": restored }));
         return Ok(());

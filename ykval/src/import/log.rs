@@ -10,11 +10,12 @@ use yubiotp::{Position, PublicId};
 pub struct LogReader {
     /// Lines of ours.
     pub lines: u64,
-    /// From when on nothing is missing.
-    whole_since: Option<i64>,
-    last: Option<i64>,
-    /// Between `started` and `stopped`.
-    running: bool,
+    /// The first of them.
+    begins: Option<i64>,
+    /// The last before which others may be missing.
+    gap: Option<i64>,
+    /// A file does not end with its server.
+    is_cut_off: bool,
 }
 
 /// What a line says, as far as it matters here.
@@ -34,47 +35,43 @@ impl LogReader {
     /// It cannot be read.
     pub fn read(&mut self, mut file: impl BufRead, evidence: &mut Evidence) -> io::Result<()> {
         let mut bytes = Vec::new();
+        let (mut is_running, mut at) = (false, i64::MIN);
         loop {
             bytes.clear();
             if file.read_until(b'\n', &mut bytes)? == 0 {
+                self.is_cut_off |= is_running;
                 return Ok(());
             }
-            if let Some(line) = parse(&String::from_utf8_lossy(&bytes)) {
-                self.note(&line, evidence);
+            let Some(line) = parse(&String::from_utf8_lossy(&bytes)) else { continue };
+            // A clock that was set back makes no line older than those before it.
+            at = at.max(line.time.unwrap_or(i64::MAX));
+            self.note(&line, is_running);
+            is_running = line.event != "stopped";
+            if let (Some(token), Some(counter), Some(session_use)) =
+                (line.token, line.counter, line.session_use)
+            {
+                evidence.note(token, Position::yubikey(counter, session_use), at);
             }
         }
     }
 
-    fn note(&mut self, line: &Line, evidence: &mut Evidence) {
+    fn note(&mut self, line: &Line, is_running: bool) {
         self.lines = self.lines.saturating_add(1);
-        // A server that was killed may have lost its last lines; and what was lost was lost before the line that says so.
-        let is_gap = match line.event.as_str() {
-            "started" => self.running,
-            "log" => true,
-            _ => false,
+        self.begins = match (self.begins, line.time) {
+            (Some(begins), Some(time)) => Some(begins.min(time)),
+            (begins, time) => begins.or(time),
         };
-        if self.whole_since.is_none() || is_gap {
-            self.whole_since = line.time;
-        }
-        self.running = line.event != "stopped";
-        self.last = line.time.or(self.last);
-        if let (Some(token), Some(counter), Some(session_use)) = (line.token, line.counter, line.session_use)
-        {
-            evidence.note(token, Position::yubikey(counter, session_use));
+        // A server that was killed may have lost its last lines; and what was lost was lost before the line that says so.
+        if line.event == "log" || (line.event == "started" && is_running) {
+            self.gap = self.gap.max(line.time);
         }
     }
 
-    /// Since when the log has everything that was accepted, in seconds since 1970; `None`: it does not say that its
-    /// server ended in order, so the last lines may be missing.
+    /// Since when nothing seems to be missing, in seconds since 1970: for people. It proves nothing. A whole file may be
+    /// missing, or those of another server.
     #[must_use]
-    pub fn whole_since(&self) -> Option<i64> {
-        self.whole_since.filter(|_| !self.running)
-    }
-
-    /// When its last line was written, in seconds since 1970.
-    #[must_use]
-    pub const fn ends(&self) -> Option<i64> {
-        self.last
+    pub fn seems_whole_since(&self) -> Option<i64> {
+        self.begins.max(self.gap).filter(|_| !self.is_cut_off)
     }
 }
 
@@ -131,7 +128,8 @@ mod tests {
     }
 
     fn of(evidence: &Evidence, token: &str) -> Option<Position> {
-        evidence.positions.get(&PublicId::parse(token.as_bytes()).unwrap()).copied()
+        let token = PublicId::parse(token.as_bytes()).unwrap();
+        evidence.positions(None).find(|(id, _)| *id == token).map(|(_, position)| position)
     }
 
     #[test]
@@ -149,12 +147,11 @@ mod tests {
             time=2026-11-22T00:30:05.000Z level=info event=stopping\n\
             time=2026-11-22T00:30:06.000Z level=info event=stopped unfinished=0\n";
         let (reader, evidence) = read(text);
-        assert_eq!(evidence.positions.len(), 2);
+        assert_eq!(evidence.positions(None).count(), 2);
         assert_eq!(of(&evidence, "vvccccccccbd"), Some(Position::yubikey(18, 3)));
         assert_eq!(of(&evidence, "-"), Some(Position::yubikey(1, 0)));
         assert_eq!(reader.lines, 7);
-        assert_eq!(reader.whole_since().map(clock::written).as_deref(), Some("2026-11-22T00:30:00Z"));
-        assert_eq!(reader.ends().map(clock::written).as_deref(), Some("2026-11-22T00:30:06Z"));
+        assert_eq!(reader.seems_whole_since().map(clock::written).as_deref(), Some("2026-11-22T00:30:00Z"));
     }
 
     #[test]
@@ -164,7 +161,7 @@ mod tests {
         };
         let since = |events: &[(u32, &str)]| {
             let text: String = events.iter().map(|(second, event)| line(*second, event)).collect();
-            read(&text).0.whole_since().map(|since| since - 1_795_307_400)
+            read(&text).0.seems_whole_since().map(|since| since - 1_795_307_400)
         };
         assert_eq!(since(&[]), None);
         assert_eq!(since(&[(1, "started"), (2, "stopped")]), Some(1));
@@ -173,5 +170,36 @@ mod tests {
         assert_eq!(since(&[(1, "started"), (3, "started"), (4, "stopped")]), Some(3));
         assert_eq!(since(&[(1, "started"), (3, "verify")]), None);
         assert_eq!(since(&[(1, "started"), (3, "log lost=7"), (4, "verify"), (5, "stopped")]), Some(3));
+    }
+
+    #[test]
+    fn each_of_several_files_ends_with_its_server() {
+        let seems_whole = |files: &[&str]| {
+            let (mut reader, mut evidence) = (LogReader::default(), Evidence::default());
+            for file in files {
+                reader.read(file.as_bytes(), &mut evidence).unwrap();
+            }
+            reader.seems_whole_since().is_some()
+        };
+        let whole = "time=2026-11-22T00:30:01Z level=info event=started\ntime=2026-11-22T00:30:02Z level=info event=stopped\n";
+        let cut = "time=2026-11-22T00:30:03Z level=info event=started\ntime=2026-11-22T00:30:04Z level=info event=verify\n";
+        assert!(seems_whole(&[whole]) && seems_whole(&[whole, whole]));
+        for files in [&[cut, whole][..], &[whole, cut], &[cut]] {
+            assert!(!seems_whole(files));
+        }
+    }
+
+    /// A clock that was set back in between: it is later than the backup all the same.
+    #[test]
+    fn a_clock_that_was_set_back() {
+        let line = |time: &str, counter: u16| {
+            format!(
+                "time={time} level=info event=verify status=OK client=1 token=vvccccccccbd counter={counter} use=0\n"
+            )
+        };
+        let (_, evidence) = read(&(line("2026-11-22T00:30:01Z", 1) + &line("2026-11-22T00:10:00Z", 2)));
+        let since = clock::read("2026-11-22T00:30:00Z");
+        let positions: Vec<_> = evidence.positions(since).map(|(_, position)| position).collect();
+        assert_eq!(positions, [Position::yubikey(2, 0)]);
     }
 }

@@ -70,13 +70,13 @@ use deadpool::managed::{Pool, PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
 use hosts::{Hosts, Unreached};
-use lease::Lease;
+use lease::{Held, Lease};
 use opening::Opening;
 use seen::Seen;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio::time::timeout;
 
 /// How long anything may take that a question waits for.
@@ -229,11 +229,15 @@ impl Postgres {
             Ok(receipt) => return Ok(Advanced::Fresh(receipt)),
             Err(step) => step,
         };
-        let Ok(Ok(_turn)) = timeout(session::WAIT, self.alone.acquire()).await else {
+        let Ok(Ok(turn)) = timeout(session::WAIT, Arc::clone(&self.alone).acquire_owned()).await else {
             return Err(self.link.fault(all_busy(self.link.pool.status().max_size)));
         };
         let name = Arc::clone(&self.link.at);
-        self.run(SHORT, move |db| Box::pin(async move { advance::alone(db, &name, step).await })).await
+        self.link
+            .run_in_turn(Some(turn), SHORT, move |db| {
+                Box::pin(async move { advance::alone(db, &name, step).await })
+            })
+            .await
     }
 
     pub async fn ready(&self) -> Result<(), StoreFault> {
@@ -259,11 +263,15 @@ impl Postgres {
         if let Some(since) = lost_since {
             store.mark_restored(since).await?;
         }
-        let seen = store.link.hosts.seen();
-        seen.replace(at.seen.as_deref()).map_err(|why| store.link.fault(why))?;
-        let accepted = seen.to_string();
+        store.accept_as_seen(at)?;
+        let accepted = store.link.hosts.seen().to_string();
         store.close().await;
         Ok(accepted)
+    }
+
+    pub fn accept_as_seen(&self, at: &crate::config::Postgres) -> Result<(), StoreFault> {
+        let replaced = self.link.hosts.seen().replace(at.seen.as_deref());
+        replaced.map_err(|why| self.link.fault(why))
     }
 
     pub async fn add_client(
@@ -424,13 +432,24 @@ impl Link {
         limit: Duration,
         what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
     ) -> Result<T, StoreFault> {
+        self.run_in_turn(None, limit, what).await
+    }
+
+    /// The same. The turn is over when the connection is free again, also where the caller goes away before that.
+    async fn run_in_turn<T>(
+        &self,
+        turn: Option<OwnedSemaphorePermit>,
+        limit: Duration,
+        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
+    ) -> Result<T, StoreFault> {
         self.opening.must_be_open()?;
-        self.run_unopened(limit, what).await
+        self.run_unopened(turn, limit, what).await
     }
 
     /// The same, to open it.
     async fn run_unopened<T>(
         &self,
+        turn: Option<OwnedSemaphorePermit>,
         limit: Duration,
         what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
     ) -> Result<T, StoreFault> {
@@ -440,7 +459,7 @@ impl Link {
             .get()
             .await
             .map_err(|error| self.fault(unreached(error, self.pool.status().max_size)))?;
-        let mut lease = Lease::new(client, busy);
+        let mut lease = Lease::new(client, Held { _busy: busy, _turn: turn });
         let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
         let timeline = client.timeline;
         let done = tokio::select! {

@@ -20,22 +20,62 @@ pub struct LastTouch {
 /// How far tokens came, from elsewhere than the store: logs of servers, or lists of positions.
 #[derive(Default)]
 pub struct Evidence {
-    /// The highest position of each token.
-    pub positions: HashMap<PublicId, Position>,
-    /// Since when nothing that was accepted is missing, in seconds since 1970; `None`: something may be.
-    pub whole_since: Option<i64>,
+    /// Of each token, the positions that it came to, each lower and later than the one before, with their times in
+    /// seconds since 1970.
+    positions: HashMap<PublicId, Vec<(i64, Position)>>,
+    /// The administrator says that it has every OTP that was accepted since the backup. Nothing else can tell: there may
+    /// be a file or a server more.
+    pub is_complete: bool,
 }
 
 impl Evidence {
-    /// Whether every token is known that was used after a backup of this time.
+    /// Nothing yet. Whether all of it will be complete.
     #[must_use]
-    pub fn is_complete_since(&self, backup: i64) -> bool {
-        self.whole_since.is_some_and(|whole| whole <= backup)
+    pub fn new(is_complete: bool) -> Self {
+        Self { is_complete, ..Self::default() }
     }
 
-    /// Notes that a token came to a position.
-    pub fn note(&mut self, token: PublicId, position: Position) {
-        let known = self.positions.entry(token).or_insert(position);
-        *known = position.max(*known);
+    /// Notes that a token came to a position, and when; `i64::MAX`: at a time that is not known.
+    pub fn note(&mut self, token: PublicId, position: Position, at: i64) {
+        let known = self.positions.entry(token).or_default();
+        if known.iter().any(|(time, higher)| *time >= at && *higher >= position) {
+            return;
+        }
+        known.retain(|(time, lower)| *time > at || *lower > position);
+        let place = known.partition_point(|(time, _)| *time < at);
+        known.insert(place, (at, position));
+    }
+
+    /// The highest position that each token came to, of those that it came to at this time or later; `None`: of all.
+    pub fn positions(&self, since: Option<i64>) -> impl Iterator<Item = (PublicId, Position)> {
+        self.positions.iter().filter_map(move |(token, known)| {
+            let (_, highest) = known.iter().find(|(time, _)| since.is_none_or(|since| *time >= since))?;
+            Some((*token, *highest))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_position_since_a_time() {
+        let mut evidence = Evidence::default();
+        let token = PublicId::from_bytes(b"a").unwrap();
+        let at = |counter| Position::yubikey(counter, 0);
+        let known =
+            |evidence: &Evidence, since| evidence.positions(since).next().map(|(_, position)| position);
+        assert_eq!(known(&evidence, None), None);
+        for (time, counter) in [(10, 500), (30, 2), (20, 1), (40, 3), (40, 2), (5, 7)] {
+            evidence.note(token, at(counter), time);
+        }
+        for (since, counter) in [(None, 500), (Some(10), 500), (Some(11), 3), (Some(40), 3)] {
+            assert_eq!(known(&evidence, since), Some(at(counter)), "{since:?}");
+        }
+        assert_eq!(known(&evidence, Some(41)), None);
+        evidence.note(token, at(1), i64::MAX);
+        assert_eq!(known(&evidence, Some(41)), Some(at(1)));
+        assert_eq!(known(&evidence, Some(40)), Some(at(3)));
     }
 }

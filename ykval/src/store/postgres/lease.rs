@@ -4,17 +4,23 @@ use super::SHORT;
 use super::hosts::{Hosts, Session};
 use deadpool::managed;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedRwLockReadGuard;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
 type Object = managed::Object<Hosts>;
 
+/// What is held for as long as the connection is in use.
+pub(super) struct Held {
+    pub(super) _busy: OwnedRwLockReadGuard<()>,
+    pub(super) _turn: Option<OwnedSemaphorePermit>,
+}
+
 /// Goes back into the pool only when nothing is left of what was done with it.
-pub(super) struct Lease(Option<(Object, OwnedRwLockReadGuard<()>)>);
+pub(super) struct Lease(Option<(Object, Held)>);
 
 impl Lease {
-    pub(super) fn new(client: Object, busy: OwnedRwLockReadGuard<()>) -> Self {
-        Self(Some((client, busy)))
+    pub(super) fn new(client: Object, held: Held) -> Self {
+        Self(Some((client, held)))
     }
 
     pub(super) fn client(&mut self) -> Option<&mut Session> {
@@ -28,7 +34,7 @@ impl Lease {
 
     /// It is closed, and the pool makes another.
     pub(super) fn give_up(mut self) {
-        if let Some((client, _busy)) = self.0.take() {
+        if let Some((client, _held)) = self.0.take() {
             drop(Object::take(client));
         }
     }
@@ -38,17 +44,19 @@ impl Lease {
 /// its answers are still to come: whoever had the connection next would wait for them.
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some((client, busy)) = self.0.take() else { return };
+        let Some((client, held)) = self.0.take() else { return };
         let Ok(runtime) = Handle::try_current() else {
             drop(Object::take(client));
             return;
         };
         runtime.spawn(async move {
             let settled = timeout(SHORT, client.simple_query("")).await;
-            if !matches!(settled, Ok(Ok(_))) {
+            if matches!(settled, Ok(Ok(_))) {
+                drop(client);
+            } else {
                 drop(Object::take(client));
             }
-            drop(busy);
+            drop(held);
         });
     }
 }

@@ -115,10 +115,10 @@ async fn open(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
     link.look().await;
     let name = Arc::clone(&link.at);
     let found =
-        link.run_unopened(SHORT, move |db| Box::pin(async move { schema::look(db, &name, key).await }));
+        link.run_unopened(None, SHORT, move |db| Box::pin(async move { schema::look(db, &name, key).await }));
     if found.await? < schema::KNOWN {
         let name = Arc::clone(&link.at);
-        let forward = link.run_unopened(LONG, move |db| {
+        let forward = link.run_unopened(None, LONG, move |db| {
             Box::pin(async move { schema::carry_forward(db, &name, key).await })
         });
         forward.await?;

@@ -155,7 +155,8 @@ impl Display for Seen {
     }
 }
 
-const WHAT_TO_DO: &str = "If it is meant to be used: ykvald accept-database";
+const WHAT_TO_DO: &str = "If a backup was put back, or OTPs are missing: ykvald accept-database --lost-since TIME. If it \
+                          has every OTP that was accepted: ykvald accept-database --nothing-lost";
 
 const HEAD: &str = "# The PostgreSQL that ykvald has stored in, version 1. Written by ykvald. Without it, an old primary that \
                     comes back is not noticed, and used OTPs are good again.\n";

@@ -1,9 +1,11 @@
 //! Connections, and the schema behind them.
 
-use super::place::{Access, NO_STORE, Place, folder, is_there, said, with};
+use super::place::{Access, NO_STORE, Place, folder, is_there, lock, said, with};
 use super::*;
 use rusqlite::OpenFlags;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -152,6 +154,8 @@ pub(super) fn carry_forward(
 pub(super) fn make(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), StoreFault> {
     let path = std::path::absolute(path).map_err(|why| said(path, why))?;
     folder(&path)?;
+    // Whoever restores a backup removes what looks left over.
+    let _not_restored = lock(&path, FlockOperation::NonBlockingLockShared)?;
     for suffix in BESIDE {
         let left = with(&path, suffix);
         // Whoever is making the store just now has one beside it.
@@ -219,10 +223,37 @@ fn fill(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), Store
 /// tokens WITHOUT ROWID.
 const PAGE_SIZE: u32 = 4096;
 
+/// A name for a new file beside this one, which no other file has.
 pub(super) fn beside(path: &Path) -> Result<PathBuf, StoreFault> {
     let unlike_any = crate::random::bytes::<8>().map_err(|why| said(path, why))?;
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{:016x}", u64::from_le_bytes(unlike_any)));
+    let mut name = before_number(path);
+    name.push(format!("{:016x}", u64::from_le_bytes(unlike_any)));
     Ok(path.with_file_name(name))
+}
+
+fn before_number(path: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".");
+    name
+}
+
+/// Removes what has a name of [`beside`]: a process that was killed left it. To be called with the folder locked alone.
+pub(super) fn remove_leftovers(path: &Path) -> Result<(), StoreFault> {
+    let folder = path.parent().unwrap_or(path);
+    let before = before_number(path);
+    let is_left = |name: &OsStr| {
+        let Some(rest) = name.as_bytes().strip_prefix(before.as_bytes()) else { return false };
+        let Some((number, suffix)) = rest.split_at_checked(16) else { return false };
+        number.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+            && (suffix.is_empty() || BESIDE.iter().any(|beside| beside.as_bytes() == suffix))
+    };
+    for entry in std::fs::read_dir(folder).map_err(|why| said(folder, why))? {
+        let name = entry.map_err(|why| said(folder, why))?.file_name();
+        if is_left(&name) {
+            let left = folder.join(name);
+            std::fs::remove_file(&left).map_err(|why| said(&left, format!("cannot remove it: {why}")))?;
+        }
+    }
+    Ok(())
 }

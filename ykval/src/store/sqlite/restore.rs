@@ -63,6 +63,7 @@ pub fn restore(
     }
     let owner = folder(&to)?;
     let _alone = lock(&to, FlockOperation::NonBlockingLockExclusive)?;
+    connect::remove_leftovers(&to)?;
     is_backup(from)?;
     let there = is_there(&to)? && std::fs::metadata(&to).is_ok_and(|file| file.len() > 0);
     // One that was cut off.
@@ -181,9 +182,11 @@ fn build(
     accept_risk: bool,
 ) -> Result<Restored, StoreFault> {
     let fault = |why| place.fault(&why, &"a row");
-    let taken = taken(connection).map_err(fault)?;
+    let (taken, is_said) = taken(connection).map_err(fault)?;
     let count = rows::count(connection).map_err(fault)?;
-    let is_complete = evidence.is_complete_since(taken);
+    let is_complete = evidence.is_complete;
+    // What came before the backup is in it, or is of a key that was replaced before it was made.
+    let since_backup = is_said.then(|| taken.saturating_sub(MARGIN));
     let mut merge = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !is_complete {
@@ -200,8 +203,8 @@ fn build(
             Former::None | Former::NotRead(_) => 0,
         };
         let since = restored::since(&transaction)?;
-        for (id, position) in &evidence.positions {
-            raised += u64::from(merge::raise(&transaction, id, *position, since)?);
+        for (id, position) in evidence.positions(since_backup) {
+            raised += u64::from(merge::raise(&transaction, &id, position, since)?);
         }
         if accept_risk {
             restored::accept_risk(&transaction)?;
@@ -222,15 +225,18 @@ fn build(
     Ok(Restored { taken, count, raised, restored, kept: None, former })
 }
 
-/// When what is in it was last known to be true. A copy that another program made does not say when that was: the last
-/// thing that was written to it is no later.
-fn taken(connection: &Connection) -> rusqlite::Result<i64> {
+/// How much older than the backup a line of the log may be and still count, in seconds.
+const MARGIN: i64 = 60;
+
+/// When what is in it was last known to be true, and whether it says so itself. A copy that another program made does not:
+/// the last thing that was written to it is no later.
+fn taken(connection: &Connection) -> rusqlite::Result<(i64, bool)> {
     let named = |name| {
         let find = "SELECT value FROM meta WHERE name = ?1";
         connection.query_row(find, [name], restored::big_endian).optional()
     };
     if let Some(taken) = named("backup")? {
-        return Ok(taken);
+        return Ok((taken, true));
     }
     let used = connection.query_row("SELECT max(modified) FROM tokens", [], |row| {
         Ok(match row.get_ref(0)? {
@@ -238,7 +244,7 @@ fn taken(connection: &Connection) -> rusqlite::Result<i64> {
             _ => 0,
         })
     })?;
-    Ok(named("written")?.unwrap_or(0).max(used).clamp(0, clock::now()))
+    Ok((named("written")?.unwrap_or(0).max(used).clamp(0, clock::now()), false))
 }
 
 /// Gives the store another name as well, with its log.

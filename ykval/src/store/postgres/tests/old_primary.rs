@@ -186,6 +186,14 @@ fn another_cluster_is_refused() {
         // Back to the first, which lacks what the second accepted.
         Postgres::accept_database(&first, Some(5)).await.unwrap();
         assert_eq!(Postgres::open(&first, KEY).await.unwrap().restored_since().await.unwrap(), Some(5));
+        // A store that was opened whatever was seen is remembered only when that is asked for.
+        let at = StoreAt::Postgres(second.clone());
+        let store = Store::open(&at.as_if_never_seen(), KEY).await.unwrap();
+        assert!(Postgres::open(&second, KEY).await.is_err());
+        store.mark_restored(5).await.unwrap();
+        store.accept_as_seen(&at).unwrap();
+        Postgres::open(&second, KEY).await.unwrap();
+        assert!(Postgres::open(&first, KEY).await.is_err());
     });
 }
 

@@ -312,3 +312,33 @@ fn a_later_schema_is_left_alone() {
         }
     });
 }
+
+/// A caller that goes away leaves its connection waiting, and its turn is not given to others before that is over.
+#[test]
+fn a_turn_lasts_as_long_as_its_connection() {
+    with_store(async |cluster, store, at| {
+        store.enrol(vec![key(1, ONE)], Distinct::default()).await.unwrap();
+        let turns = store.alone.available_permits();
+        let left = async |wanted: usize| {
+            for _ in 0..500 {
+                if store.alone.available_permits() == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("{} turns are left of {turns}", store.alone.available_permits());
+        };
+        let other = cluster.connect(name(&at)).await;
+        other.batch_execute("BEGIN; SELECT FROM ykvald.tokens FOR UPDATE").await.unwrap();
+        let caller = store.clone();
+        let caller = tokio::spawn(async move { caller.advance(step(1, ONE, 5)).await });
+        left(turns - 1).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        caller.abort();
+        assert!(caller.await.is_err());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        left(turns - 1).await;
+        other.batch_execute("ROLLBACK").await.unwrap();
+        left(turns).await;
+    });
+}
