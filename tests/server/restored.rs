@@ -384,7 +384,7 @@ fn on_another_cluster() {
         .map(|line| if line.starts_with("system: ") { "system: 1\n".to_owned() } else { format!("{line}\n") })
         .collect();
     fs::write(&seen, &of_another).unwrap();
-    let said = refused(&site, &["serve"]);
+    let said = refused(&site, &["key", "list"]);
     assert!(said.contains("accept-database --lost-since") && said.contains("--nothing-lost"), "{said}");
     // What marks nothing accepts nothing.
     site.must(&["token", "mark-restored", "--since", &since, "--accept-risk"]);
