@@ -89,7 +89,7 @@ fn where_nothing_is_set_up() {
     let said = server.said("curl ");
     let folder = home.join(".local/share/ykvald");
     for wanted in [
-        &format!("made some in {}", folder.display()),
+        &format!("Created a default configuration in {}", folder.display()),
         &format!("ykvald answers at http://{address}/wsapi/2.0/verify"),
         "\n  ykvald client add --name NAME\n",
         "\n  ykvald key import FILE\n",

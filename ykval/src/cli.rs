@@ -50,21 +50,21 @@ pub(crate) struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make the settings, the store key, the store and the first client, with the right modes
+    /// Create the settings, the store key, the store and the first client, with the right modes
     Init(init::Args),
-    /// Answer questions, until SIGTERM. Where there are no settings, makes some, and says where
+    /// Answer questions, until SIGTERM. Creates a default configuration if none exists, and prints its path
     Serve(serve::Args),
-    /// Look at all that serving depends on, without starting. Changes nothing
+    /// Check all that serving depends on, without starting. Changes nothing
     Check,
     /// Go on with a PostgreSQL that ykvald refuses: an older one than it has seen, or another one
     AcceptDatabase(accept_database::Args),
-    /// Who may ask: ids and keys of clients
+    /// Manage clients: their ids and keys
     #[command(subcommand)]
     Client(client::Verb),
-    /// The keys of tokens in the store
+    /// Manage the keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
-    /// Restored tokens: those whose position may be behind what they did
+    /// Manage restored tokens: those whose position may be behind what they did
     #[command(subcommand)]
     Token(token::Verb),
     /// Write a copy of the store to a file, while the server runs. SQLite only

@@ -44,8 +44,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             if let Some(address) = started.addresses.first().filter(|_| nobody) {
                 out::notes(&format!(
                     "\nNext:\n  {ykvald} client add --name NAME\n  {ykvald} key import FILE\n  \
-                     curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # OTP: press the \
-                     key; status=OK\n"
+                     curl '{scheme}://{address}/wsapi/2.0/verify?id=1&nonce=0123456789abcdef&otp=OTP'    # OTP: touch the \
+                     YubiKey; status=OK\n"
                 ));
             }
         };
@@ -61,7 +61,7 @@ async fn make() -> Done {
     let plan = Plan { config, layout, store: None, password_file: None, first: None, start_anew: false };
     plan.make().await?;
     out::note(&format!(
-        "no settings yet: made some in {}, with a store and its key. Keep a copy of store.key elsewhere.",
+        "Created a default configuration in {}, with a store and its key. Keep a copy of store.key elsewhere.",
         folder.display()
     ));
     Ok(())

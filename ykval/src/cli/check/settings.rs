@@ -14,7 +14,7 @@ pub(super) fn look(report: &mut Report, site: &Site<'_>) {
     if open && config.tls.is_none() {
         report.warning(
             "settings",
-            format!("{path}: plain_http, and listens on {at}: whoever is on the way reads every OTP, unless all of it is \
+            format!("{path}: plain_http, and listens on {at}: anyone on the way reads every OTP, unless all of it is \
                      yours"),
         );
     } else {

@@ -19,7 +19,7 @@ pub(super) fn of(active: &Active<'_>) -> String {
 
 const TOP: &str = "\
 # Settings of ykvald, the validation server; read when it starts. Paths may be relative to this file's folder.
-# All there are, with what holds if they are not given. Whether all is well, ykvald check says.
+# Every setting, commented out at its default. Check your changes with: ykvald check
 
 # Where clients, keys and counters are kept: a file (SQLite), or postgres://USER@HOST/NAME?sslmode=require.
 ";
@@ -27,7 +27,7 @@ const TOP: &str = "\
 const REST: &str = "\
 # store_key = \"store.key\"      # what they are sealed under. Keep a copy apart from the store: nothing opens it otherwise
 # listen = \"127.0.0.1:8000\"    # or [\"192.0.2.1:443\", \"[2001:db8::1]:443\"]; other than loopback with [tls]
-# plain_http = false           # serve others than loopback without TLS: whoever is on the way reads every OTP
+# plain_http = false           # serve others than loopback without TLS: anyone on the way reads every OTP
 # plain_http2 = false          # HTTP/2 without TLS, too: for a proxy that speaks it
 # require_signature = false    # questions must be signed, or come with the client's certificate; clients may differ
 # status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read the status page / and /metrics
@@ -67,9 +67,9 @@ const TABLES: &str = "\n\
 # pool = 16                    # connections at the most
 # standby = \"optional\"         # \"required\": an OTP is accepted only if a synchronous standby has it, too
 
-# /wsapi/decrypt, as YK-KSM has it. Whoever reaches it learns what any OTP holds. The values are examples.
+# /wsapi/decrypt, as YK-KSM has it. Anyone who reaches it learns what any OTP holds. The values are examples.
 # [decrypt]
-# listen = \"unix:/run/ykvald/decrypt\"    # or an address, with a certificate and for certified clients alone:
+# listen = \"unix:/run/ykvald/decrypt\"    # or an address, with a certificate and for certified clients only:
 # certificate = \"server.pem\"
 # key = \"server.key\"
 # client_ca = \"clients.pem\"

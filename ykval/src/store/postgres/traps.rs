@@ -72,10 +72,16 @@ async fn replication(session: &Session, standby: Standby, several: bool) -> Resu
         ));
     }
     if names.is_empty() {
-        if several || behind > 0 || hidden > 0 {
+        if behind > 0 || hidden > 0 {
             let why = "its standbys are asynchronous (synchronous_standby_names is empty): one that takes over has forgotten the \
                        last OTPs, which are good again. Set it (Patroni: synchronous_mode and synchronous_mode_strict), and \
                        standby = \"required\" in [postgres]";
+            traps.push(Trap::warning(why));
+        } else if several {
+            // To demand one now would lock everybody out.
+            let why = "several hosts are named, and no standby is connected: set one up first. Then set \
+                       synchronous_standby_names = 'ANY 1 (a, b)' in PostgreSQL, with the names of the standbys (Patroni: \
+                       synchronous_mode and synchronous_mode_strict), and then standby = \"required\" in [postgres]";
             traps.push(Trap::warning(why));
         }
     } else {

@@ -61,6 +61,12 @@ fn what_standbys_do_not_have_is_named() {
         // By itself, there is nothing to say.
         let store = Postgres::create(&cluster.database("owner").await, KEY).await.unwrap();
         assert_eq!(store.traps().await, []);
+        // With a second host that is no standby of it, to demand one would lock everybody out.
+        let mut several = cluster.at("test0", "owner");
+        several.url.push_str("&host=/nowhere");
+        let traps = Postgres::open(&several, KEY).await.unwrap().traps().await;
+        assert!(about(&traps, "no standby is connected").is_some_and(|trap| !trap.is_error), "{traps:?}");
+        assert!(about(&traps, "are asynchronous").is_none(), "{traps:?}");
         store.close().await;
     });
     let mut follower = cluster.standby("follower");
@@ -72,6 +78,7 @@ fn what_standbys_do_not_have_is_named() {
         cluster.caught_up().await;
         let traps = store.traps().await;
         assert!(about(&traps, "are asynchronous").is_some_and(|trap| !trap.is_error), "{traps:?}");
+        assert!(about(&traps, "no standby is connected").is_none(), "{traps:?}");
         set(&cluster, "synchronous_standby_names", "'ANY 1 (follower, other)'").await;
         waits(&cluster).await;
         let traps = store.traps().await;
