@@ -162,13 +162,13 @@ for page in $(1); do \
 endef
 # Links lead to where things are there. What is about the source stays with it.
 define documents
-install -d $(DESTDIR)$(docdir)/docs/reference $(DESTDIR)$(docdir)/bench
+install -d $(DESTDIR)$(docdir)/docs/reference
 install -m 644 README.md SECURITY.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(docdir)
 install -m 644 $(filter-out docs/architecture.md,$(wildcard docs/*.*)) $(DESTDIR)$(docdir)/docs
 install -m 644 docs/reference/* $(DESTDIR)$(docdir)/docs/reference
-install -m 644 tests/bench/README.md tests/bench/SERVER.md $(DESTDIR)$(docdir)/bench
-sed -i -e '/CONTRIBUTING.md/d' -e 's|(packaging/selinux/|(selinux/|' -e 's|(tests/bench/|(bench/|' $(DESTDIR)$(docdir)/README.md
-sed -i -e 's|(../packaging/selinux/|(../selinux/|' -e 's|(../tests/bench/|(../bench/|' $(DESTDIR)$(docdir)/docs/*.md
+sed -i -e '/CONTRIBUTING.md/d' -e 's|(packaging/selinux/|(selinux/|' -e 's|\[\([^]]*\)\](tests/bench/[A-Z]*.md)|\1|' \
+	$(DESTDIR)$(docdir)/README.md
+sed -i -e 's|(../packaging/selinux/|(../selinux/|' -e 's|\[\([^]]*\)\](../tests/bench/[A-Z]*.md)|\1|' $(DESTDIR)$(docdir)/docs/*.md
 endef
 define completed
 install -D -m 644 $(target)/release/completions/$(1).bash $(DESTDIR)$(bashdir)/$(1)
