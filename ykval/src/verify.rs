@@ -26,7 +26,7 @@
 //!
 //! BACKEND_ERROR is an answer, too: the server lives, and does not know.
 //!
-//! A token that is restored ([`restored`]) is refused by REPLAYED_OTP until two touches prove where it is: its OTPs may
+//! A token that is restored (`restored`) is refused by REPLAYED_OTP until two touches prove where it is: its OTPs may
 //! have been used.
 
 mod clients;
