@@ -114,11 +114,13 @@ impl Memory {
     pub(super) fn next(&self, most: usize) -> Vec<Accepted> {
         let mut turn = locked(&self.turn);
         let mut some = Vec::new();
-        // Each shard once, at most: few may be in all of them.
-        for _ in 0..=SHARDS {
+        let (_, begun_behind) = *turn;
+        // Each once, at most: few may be in all of them. The shard that it begins in comes again for what is before that.
+        for round in 0..=SHARDS {
             let (number, given) = *turn;
             let Some(shard) = self.shards.get(number) else { break };
-            let wanted = most.saturating_sub(some.len());
+            let left = if round == SHARDS { begun_behind } else { usize::MAX };
+            let wanted = most.saturating_sub(some.len()).min(left);
             let before = some.len();
             some.extend(locked(shard).list().skip(given).take(wanted));
             let taken = some.len().saturating_sub(before);
