@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::ykvald::{Question, Site, Ykvald};
 use tokio::runtime::Runtime;
@@ -92,6 +94,11 @@ fn proves(site: &Site, server: &Ykvald, key: &mut SoftYubiKey) {
     assert_eq!(asked(site, server, &second), "OK", "{}", server.log());
     assert_eq!(asked(site, server, &second), "REPLAYED_OTP");
     assert_eq!(asked(site, server, &key.press()), "OK");
+    let begun = Instant::now();
+    while !server.log().contains("reason=\"fresh; no longer restored\"") {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{}", server.log());
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn keys(site: &Site, first: u32) -> Vec<SoftYubiKey> {
@@ -150,10 +157,11 @@ fn a_lost_store(mut site: Site) {
         &["client", "add", "--name", "x"],
     ] {
         let said = refused(&site, args);
-        assert!(
-            said.contains("ykvald restore FILE") && said.contains("init --start-anew"),
-            "{args:?}: {said}"
-        );
+        // With the settings that were named: without them they are about another store.
+        let ykvald = format!("ykvald --config {}", site.path().join("config.toml").display());
+        for advice in ["restore --log FILE BACKUP", "init --start-anew"] {
+            assert!(said.contains(&format!(": {ykvald} {advice}")), "{args:?}: {said}");
+        }
     }
 
     site.must(&["init", "--no-client", "--start-anew"]);
@@ -177,7 +185,10 @@ fn a_lost_store(mut site: Site) {
     site.must(&["token", "accept-risk", &keys[5].public_id()]);
     assert_eq!(asked(&site, &server, &keys[5].press()), "OK");
     assert_eq!(asked(&site, &server, &keys[6].press()), "REPLAYED_OTP");
-    site.must(&["token", "accept-risk"]);
+    let said = refused(&site, &["token", "accept-risk"]);
+    assert!(said.contains("--all") && said.contains("IDs"), "{said}");
+    assert_eq!(asked(&site, &server, &keys[6].press()), "REPLAYED_OTP");
+    site.must(&["token", "accept-risk", "--all"]);
     assert_eq!(asked(&site, &server, &keys[6].press()), "OK");
 }
 
@@ -261,7 +272,7 @@ fn a_backup() {
 
 fn stop(mut server: Ykvald) {
     server.signal(rustix::process::Signal::TERM);
-    server.wait(std::time::Duration::from_secs(10));
+    server.wait(Duration::from_secs(10));
 }
 
 /// What the servers at the first address logged so far, in a file of this name.
@@ -283,7 +294,7 @@ fn with_the_log() {
         site.must(&["backup", backup]);
         let used = use_otps(&site, &server, &mut keys, USED);
         if killed {
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(200));
             server.kill();
         } else {
             stop(server);
@@ -409,7 +420,7 @@ fn a_key_that_was_replaced() {
         assert_eq!(asked(&site, &server, &used[0]), "OK");
         // That was hours ago.
         let log = site.path().join(format!("log-{}", site.address().port()));
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
         let now = clock::written(clock::now());
         let earlier =
             fs::read_to_string(&log).unwrap().replace(&format!("time={}", &now[..10]), "time=2026-01-01");
@@ -444,6 +455,43 @@ fn a_key_that_was_replaced() {
     }
 }
 
+/// A backup that was restored without the log is restored again, with it, as the first time advises: nobody has to touch
+/// twice, and what happened since the first time is kept.
+#[test]
+fn with_the_log_the_second_time() {
+    let site = Site::sqlite();
+    let mut keys = keys(&site, 4700);
+    let server = site.start();
+    let backup = site.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    site.must(&["backup", backup]);
+    let mut used = use_otps(&site, &server, &mut keys, USED);
+    stop(server);
+    let log = log_so_far(&site, "the-log");
+    lose(&site);
+
+    let said = site.must(&["restore", backup]);
+    let config = site.path().join("config.toml");
+    let advice =
+        format!("ykvald --config {} restore --log FILE --log-is-complete {backup}", config.display());
+    let at = |what: &str| said.find(what).unwrap_or_else(|| panic!("{what}: {said}"));
+    assert!(at("journalctl -u ykvald -o cat > FILE") < at(&advice) && at(&advice) < at("20 tokens are"));
+    let server = site.start();
+    proves(&site, &server, &mut keys[0]);
+    let last = keys[0].press();
+    assert_eq!(asked(&site, &server, &last), "OK");
+    used.push(last);
+    stop(server);
+
+    let said = site.must(&["--json", "restore", backup, "--log", &log, "--log-is-complete"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["restored"], &said["former_read"]), (&0.into(), &true.into()));
+    assert!(fs::metadata(said["kept"].as_str().unwrap()).unwrap().len() > 0);
+    let server = site.start();
+    assert_used(&site, &server, &used);
+    assert_eq!(use_otps(&site, &server, &mut keys, 40).len(), 40);
+}
+
 /// A copy as the manual had it once, put where the store was, beside the log of that: 47 used OTPs were accepted.
 #[test]
 fn a_copy_beside_the_log_of_another() {
@@ -464,7 +512,8 @@ fn a_copy_beside_the_log_of_another() {
     fs::copy(&copy, &store).unwrap();
     fs::set_permissions(&store, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let said = refused(&site, &["serve"]);
-    let advice = format!("ykvald restore {}", store.display());
+    let config = site.path().join("config.toml");
+    let advice = format!("ykvald --config {} restore --log FILE {}", config.display(), store.display());
     assert!(said.contains(&advice), "{said}");
     assert_eq!(ran(&site, &["check"]).0, Some(2));
     site.must(&["restore", store.to_str().unwrap()]);
@@ -497,7 +546,7 @@ fn killed_while_it_restores() {
         fs::copy(site.path().join(name), saved.join(name)).unwrap();
     }
     server.signal(rustix::process::Signal::KILL);
-    server.wait(std::time::Duration::from_secs(10));
+    server.wait(Duration::from_secs(10));
     let (mut kills, mut outcomes) = (0, [0, 0]);
     for call in ["linkat", "rename", "renameat2", "unlink", "fsync", "fdatasync", "ftruncate", "pwrite64"] {
         for when in 1..=6 {

@@ -225,6 +225,8 @@ fn start_logging(site: &Site, to: &str) -> Ykvald {
 fn a_log_that_cannot_be_written() {
     let site = Site::sqlite();
     let mut key = site.keys(3430..3431).remove(0);
+    // They write to one file.
+    let mut times = 0;
     for (to, is_ready) in [(">&-", false), ("> /dev/full", false), ("> /dev/null", true)] {
         for required in [false, true] {
             site.settings(&format!("[log]\nrequired = {required}\n"));
@@ -238,6 +240,9 @@ fn a_log_that_cannot_be_written() {
             }
             let ready = get(server.address(), "/readyz").unwrap();
             assert_eq!(ready.status == 200, is_ready, "{to}: {ready:?}");
+            let said = server.log().matches("ykvald: the log cannot be written").count();
+            times += usize::from(!is_ready);
+            assert_eq!(said, times, "{to}: {}", server.log());
             let metrics = get(server.address(), "/metrics").unwrap().body;
             assert!(
                 metrics.contains(&format!("ykvald_log_failing {}\n", u8::from(!is_ready))),

@@ -126,7 +126,8 @@ fn a_store_that_is_gone_was_lost() {
     let desk = Desk::new();
     fs::remove_file(desk.file("ykvald.db")).unwrap();
     for arguments in [&["init"][..], &["init", "--no-client"]] {
-        run(desk.command().args(arguments)).refuses("ykvald init --start-anew");
+        run(desk.command().args(arguments))
+            .refuses(&format!("ykvald --config {} init --start-anew", desk.file("config.toml").display()));
     }
     assert!(!desk.file("ykvald.db").exists());
 

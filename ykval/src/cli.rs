@@ -89,19 +89,50 @@ enum Failure {
     Bad,
     /// Something cannot be used, or the command does not make sense. Exit status 2.
     Fault(String),
+    /// This user may not read a file. Exit status 2.
+    Denied(String),
+    /// The store. Exit status 2.
+    Store(Box<StoreFault>),
 }
 
-macro_rules! in_their_own_words {
+impl Failure {
+    /// What to print, if it is not printed yet; `ykvald` is how to call it with these settings.
+    fn told(self, ykvald: &str) -> Option<String> {
+        match self {
+            Self::No | Self::Bad => None,
+            Self::Fault(why) => Some(why),
+            Self::Denied(why) if rustix::process::geteuid().is_root() => Some(why),
+            Self::Denied(why) => Some(format!("{why}: run this as root")),
+            Self::Store(fault) => Some(fault.told(ykvald)),
+        }
+    }
+}
+
+impl From<StoreFault> for Failure {
+    fn from(fault: StoreFault) -> Self {
+        Self::Store(Box::new(fault))
+    }
+}
+
+macro_rules! of_files {
     ($($fault:ty),*) => {$(
         impl From<$fault> for Failure {
             fn from(fault: $fault) -> Self {
-                Self::Fault(fault.to_string())
+                let is_denied = fault.is_denied();
+                let why = fault.to_string();
+                if is_denied { Self::Denied(why) } else { Self::Fault(why) }
             }
         }
     )*};
 }
 
-in_their_own_words!(FileFault, ConfigFault, StoreFault, NoRandom);
+of_files!(FileFault, ConfigFault);
+
+impl From<NoRandom> for Failure {
+    fn from(fault: NoRandom) -> Self {
+        Self::Fault(fault.to_string())
+    }
+}
 
 type Done = Result<(), Failure>;
 
@@ -132,7 +163,7 @@ impl Context {
     async fn open(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(&config, &config.store, &key).await?;
+        let store = place::store(self, &config, &config.store, &key).await?;
         Ok(Opened { config, store, key })
     }
 
@@ -140,7 +171,7 @@ impl Context {
     async fn open_even_another(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(&config, &config.store.as_if_never_seen(), &key).await?;
+        let store = place::store(self, &config, &config.store.as_if_never_seen(), &key).await?;
         Ok(Opened { config, store, key })
     }
 
@@ -167,36 +198,39 @@ pub(crate) fn not_understood(error: &clap::Error) -> ExitCode {
 
 /// Runs one command and says how it went.
 pub(crate) fn run(command: Command) -> ExitCode {
-    let done = dispatch(command).and_then(|()| match out::failed() {
+    let (context, done) = match command.config.map(absolute).transpose() {
+        Ok(config) => {
+            let context = Context { config, json: command.json };
+            let done = dispatch(&context, command.verb);
+            (context, done)
+        }
+        Err(failure) => (Context { config: None, json: command.json }, Err(failure)),
+    };
+    let done = done.and_then(|()| match out::failed() {
         Some(why) => Err(Failure::Fault(why.to_owned())),
         None => Ok(()),
     });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::No) => ExitCode::from(1),
-        Err(Failure::Bad) => ExitCode::from(2),
-        Err(Failure::Fault(why)) => {
-            out::note(&format!("ykvald: {why}"));
-            ExitCode::from(2)
-        }
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    let status = if matches!(failure, Failure::No) { 1 } else { 2 };
+    if let Some(why) = failure.told(&context.ykvald()) {
+        out::note(&format!("ykvald: {why}"));
     }
+    ExitCode::from(status)
 }
 
-fn dispatch(command: Command) -> Done {
-    let config = command.config.map(absolute).transpose()?;
-    let context = Context { config, json: command.json };
-    match command.verb {
-        Verb::Init(args) => init::run(&context, args),
-        Verb::Serve(args) => serve::run(&context, &args),
-        Verb::Check => check::run(&context),
-        Verb::AcceptDatabase(args) => accept_database::run(&context, &args),
-        Verb::Client(verb) => client::run(&context, verb),
-        Verb::Key(verb) => key::run(&context, verb),
-        Verb::Token(verb) => token::run(&context, &verb),
-        Verb::Backup(args) => backup::run(&context, &args),
-        Verb::Restore(args) => restore::run(&context, &args),
-        Verb::Import(verb) => import::run(&context, verb),
-        Verb::Checksum(args) => checksum::run(&context, &args),
+fn dispatch(context: &Context, verb: Verb) -> Done {
+    match verb {
+        Verb::Init(args) => init::run(context, args),
+        Verb::Serve(args) => serve::run(context, &args),
+        Verb::Check => check::run(context),
+        Verb::AcceptDatabase(args) => accept_database::run(context, &args),
+        Verb::Client(verb) => client::run(context, verb),
+        Verb::Key(verb) => key::run(context, verb),
+        Verb::Token(verb) => token::run(context, &verb),
+        Verb::Backup(args) => backup::run(context, &args),
+        Verb::Restore(args) => restore::run(context, &args),
+        Verb::Import(verb) => import::run(context, verb),
+        Verb::Checksum(args) => checksum::run(context, &args),
         Verb::Completions(args) => {
             completions::run(&args);
             Ok(())

@@ -8,6 +8,7 @@ use crate::file::{self, Audience, FileFault};
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use yubiotp::shown;
@@ -120,8 +121,8 @@ pub struct Tls {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections that are kept at a time; more are closed after one request each.
-    #[serde(deserialize_with = "at_a_time")]
+    /// Connections that are kept at a time; others get one answer each, and then HTTP 503.
+    #[serde(deserialize_with = "connections")]
     pub connections: usize,
     /// Connections that are kept of one address (a /64 of IPv6), and four times as many of its network (a /24, a /48);
     /// 0: no limit.
@@ -130,7 +131,7 @@ pub struct Limits {
     #[serde(deserialize_with = "networks")]
     pub unlimited_from: Vec<IpNet>,
     /// Verifications at a time; more are refused at once (BACKEND_ERROR), unless reading the store decides them.
-    #[serde(deserialize_with = "at_a_time")]
+    #[serde(deserialize_with = "in_flight")]
     pub in_flight: usize,
     /// Milliseconds that a verification may take; then it is BACKEND_ERROR.
     #[serde(rename = "deadline_ms", deserialize_with = "milliseconds")]
@@ -270,33 +271,50 @@ fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D
     }
 }
 
-/// How many of something there may be at a time: none would refuse everybody.
-fn at_a_time<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    within(from, 1, 1_000_000)
+/// At a time: none would refuse everybody.
+const AT_A_TIME: RangeInclusive<usize> = 1..=1_000_000;
+
+fn connections<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, "limits.connections", AT_A_TIME, Limits::default().connections)
+}
+
+fn in_flight<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, "limits.in_flight", AT_A_TIME, Limits::default().in_flight)
+}
+
+fn in_flight_to_ksm<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, "ksm.in_flight", AT_A_TIME, ksm_in_flight())
 }
 
 /// Room for the shortest head that a client sends, and no more than the memory of many connections can hold.
 fn head_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    within(from, 1024, 1 << 20)
+    within(from, "limits.head_bytes", 1024..=1 << 20, Limits::default().head_bytes)
 }
 
 /// Room for the shortest question that is signed.
 fn body_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    within(from, 128, 1 << 20)
+    within(from, "limits.body_bytes", 128..=1 << 20, Limits::default().body_bytes)
 }
+
+/// Connections to PostgreSQL if nothing else is said.
+const POOL: usize = 16;
 
 fn pool<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
-    within(from, 1, 10_000).map(Some)
+    within(from, "postgres.pool", 1..=10_000, POOL).map(Some)
 }
 
-fn within<'de, D: serde::Deserializer<'de>>(from: D, least: usize, most: usize) -> Result<usize, D::Error> {
+fn within<'de, D: serde::Deserializer<'de>>(
+    from: D,
+    setting: &str,
+    range: RangeInclusive<usize>,
+    default: usize,
+) -> Result<usize, D::Error> {
     let number = usize::deserialize(from)?;
-    if (least..=most).contains(&number) {
+    if range.contains(&number) {
         return Ok(number);
     }
-    Err(serde::de::Error::custom(format!(
-        "must be {least} to {most}: for the default, leave it out (0 means no limit for client_rate, token_rate and connections_per_address only)"
-    )))
+    let (least, most) = (range.start(), range.end());
+    Err(serde::de::Error::custom(format!("{setting} must be {least} to {most}: the default is {default}")))
 }
 
 /// A network as administrators write it; else what is wrong with it.
@@ -401,7 +419,7 @@ struct RawKsm {
     urls: OneOrMore,
     #[serde(default = "ksm_deadline", deserialize_with = "milliseconds")]
     deadline_ms: Duration,
-    #[serde(default = "ksm_in_flight", deserialize_with = "at_a_time")]
+    #[serde(default = "ksm_in_flight", deserialize_with = "in_flight_to_ksm")]
     in_flight: usize,
     ca: Option<PathBuf>,
 }
@@ -416,6 +434,14 @@ const fn ksm_in_flight() -> usize {
 
 /// Where `ykvald serve` listens if nothing else is said.
 pub const LISTEN: &str = "127.0.0.1:8000";
+
+impl ConfigFault {
+    /// Whether this user may not read the file.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::File(fault) if fault.is_denied())
+    }
+}
 
 impl Config {
     /// Reads a settings file. `listen` replaces what it says of that.
@@ -488,7 +514,7 @@ impl Config {
                 url: store,
                 password_file: raw.postgres.password_file.as_deref().map(beside),
                 ca: raw.postgres.ca.as_deref().map(beside),
-                pool: raw.postgres.pool.unwrap_or(16),
+                pool: raw.postgres.pool.unwrap_or(POOL),
                 standby: raw.postgres.standby,
                 seen: Some(seen(path)),
             })

@@ -3,11 +3,13 @@
 #[cfg(test)]
 mod contract;
 mod distinct;
+mod fault;
 pub mod postgres;
 mod restored;
 pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};
+pub use fault::StoreFault;
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
@@ -25,65 +27,6 @@ pub enum Store {
     Sqlite(sqlite::Sqlite),
     /// PostgreSQL.
     Postgres(postgres::Postgres),
-}
-
-/// The world failed, and nothing was decided; or what was asked of the store cannot be. No text holds a secret.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreFault {
-    /// The database, as it says it, with where it is.
-    #[error("{at}: {why}")]
-    Database {
-        /// File, or host and name; never a password.
-        at: String,
-        /// What it said.
-        why: String,
-    },
-    /// Its store key is here, and it is not: `init` makes both.
-    #[error(
-        "{0}: the store is lost, or not mounted: its store key is here. Bring it back, or restore a backup (ykvald restore FILE; of PostgreSQL see STORES in ykvald(8)). Only if there is none: ykvald init --start-anew begins an empty store. Then clients need new keys, and each token that is imported has to prove by two touches that its OTPs are new"
-    )]
-    Missing(String),
-    /// What `ykvald backup`, `VACUUM INTO` or a cut off copy made, in the place of a store.
-    #[error("{0}: is a backup and not a store in use: ykvald restore {0}")]
-    Backup(String),
-    /// Made by a later version.
-    #[error("{at}: was made by a later ykvald (schema {found}; this one knows {known})")]
-    Later {
-        /// Where.
-        at: String,
-        /// Its schema.
-        found: i64,
-        /// What this program knows.
-        known: i64,
-    },
-    /// Sealed under another key.
-    #[error("{at}: is sealed under store key {wanted}, and {given} was given: bring the right store key")]
-    OtherStoreKey {
-        /// Where.
-        at: String,
-        /// The one that it was made with.
-        wanted: StoreKeyId,
-        /// The one that was given.
-        given: StoreKeyId,
-    },
-    /// [`Store::advance`] of a token that is not here, or not with this key; or of one whose key is elsewhere that nothing
-    /// is known of, in a store that went back in time: such a token has to be [raised](Store::raise) first.
-    #[error("token {0} is not here, or its key was changed just now")]
-    NotThisKey(PublicId),
-    /// [`Store::enrol`] of an AES key that another token has or had.
-    #[error(transparent)]
-    SameKey(#[from] SameKey),
-    /// [`Store::start_anew`], and nothing was lost.
-    #[error("{0}: there is a store: nothing to start anew")]
-    NotLost(String),
-    /// What is stored cannot be.
-    #[error("{at}: {what} is damaged")]
-    Damaged {
-        /// Where.
-        at: String,
-        /// Which row.
-        what: String,
-    },
 }
 
 /// What [`Store::look`] found.
@@ -276,15 +219,28 @@ pub struct Trap {
     pub is_error: bool,
     /// What it is, and what to change.
     pub what: String,
+    /// It is another database than the one that was used, and is refused.
+    is_other_database: bool,
 }
 
 impl Trap {
     fn error(what: impl Into<String>) -> Self {
-        Self { is_error: true, what: what.into() }
+        Self { is_error: true, what: what.into(), is_other_database: false }
     }
 
     fn warning(what: impl Into<String>) -> Self {
-        Self { is_error: false, what: what.into() }
+        Self { is_error: false, what: what.into(), is_other_database: false }
+    }
+
+    /// What it is, and what to change or run; `ykvald` as for [`StoreFault::remedy`].
+    #[must_use]
+    pub fn told(&self, ykvald: &str) -> String {
+        let Self { what, .. } = self;
+        if self.is_other_database {
+            format!("{what}. {}", fault::if_it_is_meant(ykvald))
+        } else {
+            what.clone()
+        }
     }
 }
 

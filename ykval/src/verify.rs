@@ -164,6 +164,11 @@ impl Outcome {
         self
     }
 
+    fn because(mut self, reason: &'static str) -> Self {
+        self.decision.reason = reason.into();
+        self
+    }
+
     fn at(mut self, position: Position) -> Self {
         self.decision.position = Some(position);
         self

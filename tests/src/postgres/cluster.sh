@@ -29,8 +29,10 @@ END
 server=
 # To the server and its processes.
 signal() {
-	# shellcheck disable=SC2046 # numbers
-	kill "-$1" "$server" $(cat "/proc/$server/task/$server/children")
+	kill "-$1" "$server"
+	for child in $(cat "/proc/$server/task/$server/children"); do
+		kill "-$1" "$child" 2>/dev/null || true # it may have ended since
+	done
 }
 finish() {
 	[ -z "$server" ] || signal CONT 2>/dev/null || true

@@ -11,7 +11,7 @@ mod store;
 mod times;
 mod tls;
 
-use super::{Context, Done, Failure, place, wait};
+use super::{Context, Done, place, wait};
 use report::Report;
 use server::Server;
 use ykval::config::Config;
@@ -34,11 +34,12 @@ pub(crate) fn run(context: &Context) -> Done {
     let mut report = Report::default();
     let config = match context.settings(&[]) {
         Ok(config) => config,
-        Err(Failure::Fault(why)) => {
-            report.error("settings", why);
+        Err(failure) => {
+            if let Some(why) = failure.told(&context.ykvald()) {
+                report.error("settings", why);
+            }
             return report.tell(context.json);
         }
-        Err(other) => return Err(other),
     };
     let server = Server::of(&config);
     if let Some(server) = &server {
@@ -49,7 +50,7 @@ pub(crate) fn run(context: &Context) -> Done {
     for look in LOOKS {
         look(&mut report, &site);
     }
-    let key = store_key(&mut report, &site)?;
+    let key = store_key(&mut report, &site);
     if let Some(key) = key {
         wait(async {
             store::look(&mut report, &site, &key).await;
@@ -60,7 +61,7 @@ pub(crate) fn run(context: &Context) -> Done {
 }
 
 /// The key that the server takes: systemd may hand it another one than the settings name.
-fn store_key(report: &mut Report, site: &Site<'_>) -> Result<Option<StoreKey>, Failure> {
+fn store_key(report: &mut Report, site: &Site<'_>) -> Option<StoreKey> {
     let handed = site.server.as_ref().and_then(|server| server.credential.as_deref());
     let (path, key) = match handed {
         Some(path) => (path, place::read_key(path)),
@@ -69,12 +70,13 @@ fn store_key(report: &mut Report, site: &Site<'_>) -> Result<Option<StoreKey>, F
     match key {
         Ok(key) => {
             report.ok("store key", format!("{}, which is {}", path.display(), key.id()));
-            Ok(Some(key))
+            Some(key)
         }
-        Err(Failure::Fault(why)) => {
-            report.error("store key", why);
-            Ok(None)
+        Err(failure) => {
+            if let Some(why) = failure.told(&site.context.ykvald()) {
+                report.error("store key", why);
+            }
+            None
         }
-        Err(other) => Err(other),
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    pub(crate) fn has_log(&self) -> bool {
+        !self.log.is_empty()
+    }
+
     /// Reads all of it. What is missing in logs cannot be seen in them, so only the administrator says that they are
     /// complete.
     pub(crate) fn read(&self) -> Result<Gathered, Failure> {

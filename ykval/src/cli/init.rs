@@ -60,11 +60,16 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let password_file = args.password_file.map(absolute).transpose()?;
     let first = (!args.no_client).then_some(args.name);
     let plan = Plan { config, layout, store, password_file, first, start_anew: args.start_anew };
-    let made = wait(plan.make())?;
+    let made = wait(plan.make());
 
     // How the commands go on, if not by the usual settings.
     let named = (place::settings()?.as_deref() != Some(&plan.config)).then(|| plan.config.clone());
     let context = Context { config: named, json: context.json };
+    let made = match made {
+        Ok(made) => made,
+        Err(Failure::Store(fault)) => return Err(Failure::Fault(fault.told(&context.ykvald()))),
+        Err(failure) => return Err(failure),
+    };
     tell(&context, &plan, &made);
     Ok(())
 }

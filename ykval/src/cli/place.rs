@@ -1,6 +1,6 @@
 //! Where things are on a host: settings, the store key, and whose the server's files are.
 
-use super::Failure;
+use super::{Context, Failure};
 use std::path::{Path, PathBuf};
 use ykval::config::{CONFIG, Config, StoreAt};
 use ykval::file::{self, Audience};
@@ -34,7 +34,11 @@ pub(crate) fn settings() -> Result<Option<PathBuf>, Failure> {
         match path.try_exists() {
             Ok(true) => return Ok(Some(path)),
             Ok(false) => {}
-            Err(why) => return Err(Failure::Fault(format!("{}: cannot look at it: {why}", path.display()))),
+            Err(why) => {
+                let is_denied = why.kind() == std::io::ErrorKind::PermissionDenied;
+                let why = format!("{}: cannot look at it: {why}", path.display());
+                return Err(if is_denied { Failure::Denied(why) } else { Failure::Fault(why) });
+            }
         }
     }
     Ok(None)
@@ -59,19 +63,28 @@ pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
 }
 
 /// The store, which has to be there, at the place that the settings name.
-pub(crate) async fn store(config: &Config, at: &StoreAt, key: &StoreKey) -> Result<Store, Failure> {
+pub(crate) async fn store(
+    context: &Context,
+    config: &Config,
+    at: &StoreAt,
+    key: &StoreKey,
+) -> Result<Store, Failure> {
     match Store::open(at, key.id()).await {
         Ok(store) => {
             // A store that is there was made, whoever could not say so.
             let _ = init_is_finished(config);
             Ok(store)
         }
-        Err(fault) => Err(Failure::Fault(why_not_there(config, fault))),
+        Err(fault) => Err(Failure::Fault(why_not_there(context, config, &fault))),
     }
 }
 
 /// The same, for a server: PostgreSQL may be away.
-pub(crate) async fn store_to_serve(config: &Config, key: &StoreKey) -> Result<Serving, Failure> {
+pub(crate) async fn store_to_serve(
+    context: &Context,
+    config: &Config,
+    key: &StoreKey,
+) -> Result<Serving, Failure> {
     match Store::open_for_serving(&config.store, key.id()).await {
         Ok(serving) => {
             if serving.unopened.is_none() {
@@ -79,17 +92,18 @@ pub(crate) async fn store_to_serve(config: &Config, key: &StoreKey) -> Result<Se
             }
             Ok(serving)
         }
-        Err(fault) => Err(Failure::Fault(why_not_there(config, fault))),
+        Err(fault) => Err(Failure::Fault(why_not_there(context, config, &fault))),
     }
 }
 
-/// What is wrong with a store that cannot be opened.
-pub(crate) fn why_not_there(config: &Config, fault: StoreFault) -> String {
+/// What is wrong with a store that cannot be opened, and what to run.
+pub(crate) fn why_not_there(context: &Context, config: &Config, fault: &StoreFault) -> String {
+    let ykvald = context.ykvald();
     match fault {
         StoreFault::Missing(at) if is_init_unfinished(config) => {
-            format!("{at}: ykvald init was cut off before it made the store: run it again")
+            format!("{at}: {ykvald} init was cut off before it made the store: run it again")
         }
-        fault => fault.to_string(),
+        fault => fault.told(&ykvald),
     }
 }
 

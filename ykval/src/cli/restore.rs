@@ -3,11 +3,12 @@
 use super::{Context, Done, Failure, evidence, out, place};
 use clap::ValueHint;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ykval::clock;
 use ykval::config::StoreAt;
 use ykval::store::sqlite::{self, FormerStore, Restored};
+use yubiotp::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,27 +22,27 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let config = context.settings(&[])?;
     let StoreAt::Sqlite(path) = &config.store else {
-        return Err(Failure::Fault(POSTGRES.to_owned()));
+        return Err(Failure::Fault(format!(
+            "the store is PostgreSQL: stop every ykvald, put your backup back with pg_restore or psql, and before you start \
+             one: {} token mark-restored --since TIME (when the backup was made)",
+            context.ykvald()
+        )));
     };
     let key = place::store_key(&config)?;
     let gathered = args.evidence.read()?;
     let done = sqlite::restore(&args.file, path, key.id(), &gathered.evidence, args.evidence.accept_risk)?;
     place::init_is_finished(&config)?;
-    tell(context, args, &done);
+    tell(context, args, path, &done);
     if done.restored > 0 && gathered.may_be_complete_since(done.taken) {
-        out::note(&format!("{SEEM_COMPLETE}: add --log-is-complete"));
+        out::note(
+            "These logs look complete. If they are the logs of every server since the backup, without a gap: add \
+             --log-is-complete",
+        );
     }
     Ok(())
 }
 
-/// What no program can know.
-pub(crate) const SEEM_COMPLETE: &str = "These logs look complete. If they are the logs of every server since the backup, \
-                                        without a gap";
-
-const POSTGRES: &str = "the store is PostgreSQL: stop every ykvald, put your backup back with pg_restore or psql, and before \
-                        you start one: ykvald token mark-restored --since TIME (when the backup was made)";
-
-fn tell(context: &Context, args: &Args, done: &Restored) {
+fn tell(context: &Context, args: &Args, store: &Path, done: &Restored) {
     let taken = clock::written(done.taken);
     let former = match &done.former {
         FormerStore::NotRead(why) => Some(why),
@@ -77,23 +78,52 @@ fn tell(context: &Context, args: &Args, done: &Restored) {
         out::line(&format!("{} raised above the backup", out::count(done.raised, "position")));
     }
     out::note("clients and keys are as they were then: look through client list and key list");
-    tell_restored(context, done.restored);
+    if done.restored > 0 && !args.evidence.has_log() {
+        // A copy that was in the place of the store has another name now.
+        let from = done.kept.as_ref().filter(|_| is_same(&args.file, store)).unwrap_or(&args.file);
+        tell_of_the_log(context, from);
+    }
+    tell_restored(context, done.restored, done.taken);
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    real(one).is_some_and(|one| real(other) == Some(one))
+}
+
+/// How to spare people the two touches.
+fn tell_of_the_log(context: &Context, backup: &Path) {
+    let (ykvald, backup) = (context.ykvald(), shown::text(backup.as_os_str().as_encoded_bytes()));
+    out::lines(&format!(
+        "\nDo you have every log of the server since the backup, without a gap? With them, nobody has to touch twice. Before \
+         you start the server:\n  journalctl -u ykvald -o cat > FILE\n  {ykvald} restore --log FILE --log-is-complete \
+         {backup}\n"
+    ));
 }
 
 /// What to do about restored tokens.
-pub(crate) fn tell_restored(context: &Context, count: u64) {
+pub(crate) fn tell_restored(context: &Context, count: u64, since: i64) {
     if count == 0 {
         return;
     }
-    let ykvald = context.ykvald();
     let are = if count == 1 { "is" } else { "are" };
     out::line(&format!(
         "{} {are} restored: the first touch is refused, and the log says when the second has to come",
         out::count(count, "token")
     ));
-    out::note(&format!(
-        "RESTORED TOKENS in ykvald(8) explains it. To accept the risk instead: {ykvald} token accept-risk"
-    ));
+    out::note(&format!("RESTORED TOKENS in ykvald(8) explains it. {}", accepting(context, Some(since))));
+}
+
+/// The offer to accept restored tokens without touches, with what is risked. `since`: the time of the backup, if known.
+pub(crate) fn accepting(context: &Context, since: Option<i64>) -> String {
+    let ykvald = context.ykvald();
+    let used = match since {
+        None | Some(0) => "used OTPs".to_owned(),
+        Some(since) => format!("OTPs used since {}", clock::written(since)),
+    };
+    format!(
+        "To accept these tokens without two touches ({used} may be accepted once more): {ykvald} token accept-risk --all"
+    )
 }
 
 /// The two largest units.

@@ -15,6 +15,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    answer(context, args).map_err(|failure| match failure {
+        // A server is not for root.
+        Failure::Denied(why) => Failure::Fault(why),
+        other => other,
+    })
+}
+
+fn answer(context: &Context, args: &Args) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
     runtime.block_on(async {
@@ -23,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
-        let Serving { store, unopened, unremembered } = place::store_to_serve(&config, &key).await?;
+        let Serving { store, unopened, unremembered } = place::store_to_serve(context, &config, &key).await?;
         if let Some(why) = unremembered {
             out::note(&format!(
                 "ykvald: {why}: an old primary of PostgreSQL that comes back while ykvald is restarted will not be noticed"

@@ -10,7 +10,7 @@ use yubiotp::PublicId;
 pub(crate) enum Verb {
     /// Keep tokens restored until each proves that it is fresh: a backup or snapshot was put back by other means
     MarkRestored(Mark),
-    /// Accept restored tokens as before, though OTPs that they used may be accepted once more
+    /// Accept restored tokens without two touches. OTPs that they used may be accepted once more
     AcceptRisk(Accept),
 }
 
@@ -25,10 +25,16 @@ pub(crate) struct Mark {
 
 #[derive(clap::Args)]
 pub(crate) struct Accept {
-    /// Public ids [default: all tokens, and those that will be imported]
-    #[arg(value_name = "ID", value_parser = parse_id)]
+    /// Public ids
+    #[arg(value_name = "ID", value_parser = parse_id, conflicts_with = "all")]
     ids: Vec<PublicId>,
+    /// All restored tokens, and those that will be imported
+    #[arg(long)]
+    all: bool,
 }
+
+const NEITHER: &str =
+    "say of which tokens OTPs that were used may be accepted once more: their IDs, or --all";
 
 pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
     let time = clock::read(text).filter(|time| *time <= clock::now());
@@ -45,10 +51,9 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
 fn mark(context: &Context, args: &Mark) -> Done {
     let gathered = args.evidence.read()?;
     let stays = !gathered.evidence.is_complete && !args.evidence.accept_risk;
-    let (raised, restored, only_these) = wait(async {
+    let (raised, restored) = wait(async {
         // It may be another PostgreSQL than before: to mark it is one way to accept it.
         let Opened { config, store, .. } = context.open_even_another().await?;
-        let only_these = store.restored_since().await?.is_none() && store.restored_count().await? == 0;
         // Cut off after this, they are restored and not raised: the same command goes on.
         if stays {
             store.mark_restored(args.since).await?;
@@ -65,22 +70,21 @@ fn mark(context: &Context, args: &Mark) -> Done {
         let raised = store.raise(known.collect()).await?;
         let restored = store.restored_count().await?;
         store.close().await;
-        Ok((raised.added.saturating_add(raised.raised), restored, only_these))
+        Ok((raised.added.saturating_add(raised.raised), restored))
     })?;
-    if stays && only_these && restored > 0 && gathered.may_be_complete_since(args.since) {
-        let (complete, ykvald) = (restore::SEEM_COMPLETE, context.ykvald());
-        out::note(&format!("{complete}, nothing is unknown: {ykvald} token accept-risk"));
-    }
     if context.json {
         out::json(&json!({ "raised": raised, "restored": restored }));
         return Ok(());
     }
     out::line(&format!("{} raised", out::count(raised, "position")));
-    restore::tell_restored(context, restored);
+    restore::tell_restored(context, restored, args.since);
     Ok(())
 }
 
 fn accept(context: &Context, args: &Accept) -> Done {
+    if args.ids.is_empty() && !args.all {
+        return Err(Failure::Fault(NEITHER.to_owned()));
+    }
     let accepted = wait(async {
         let Opened { store, .. } = context.open().await?;
         let mut accepted = 0_u64;
@@ -93,7 +97,7 @@ fn accept(context: &Context, args: &Accept) -> Done {
                 accepted = accepted.saturating_add(1);
             }
         }
-        if args.ids.is_empty() {
+        if args.all {
             accepted = store.accept_risk().await?;
         }
         store.close().await;

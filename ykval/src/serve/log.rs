@@ -361,8 +361,12 @@ fn until_it_is_written(state: &State, mut write: impl FnMut() -> io::Result<()>)
         state.begins();
         let outcome = write();
         state.ends(&outcome);
-        if outcome.is_ok() {
-            return;
+        let Err(why) = outcome else { return };
+        if state.is_first_failure() {
+            let _ = writeln!(
+                io::stderr(),
+                "ykvald: the log cannot be written: {why}: /readyz is 503 until it can"
+            );
         }
         std::thread::sleep(AGAIN);
     }
@@ -473,7 +477,10 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             let (level, mut line) = begin(Warning, "connection-limit");
             line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
             line.number("refused", *refused);
-            line.text("reason", "limits.connections is reached: more are closed after one request each");
+            line.text(
+                "reason",
+                "limits.connections is reached: others get one answer each, and then HTTP 503",
+            );
             (level, line)
         }
         Event::AddressLimit { peer, refused } => {
@@ -482,8 +489,8 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
             line.number("refused", *refused);
             line.text(
                 "reason",
-                "limits.connections_per_address is reached, or four times that by one network: more are closed after \
-                 one request each",
+                "limits.connections_per_address is reached, or four times that by one network: others of it get one \
+                 answer each, and then HTTP 503",
             );
             (level, line)
         }

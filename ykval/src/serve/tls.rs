@@ -1,7 +1,7 @@
 //! TLS of a listener, and its files read anew when they change.
 
 use super::pace::Paced;
-use super::validity::{Stage, Validity};
+use super::validity::{Stage, Validity, is_version_1};
 use crate::config::Tls;
 use crate::file::{self, Audience, FileFault};
 use rustls::crypto::ring;
@@ -204,6 +204,13 @@ fn stamps(files: &Tls) -> Vec<Stamp> {
 fn config(files: &Tls, clients: Clients) -> Result<Read, TlsFault> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(&files.certificate)?;
+    if chain.first().is_some_and(is_version_1) {
+        return Err(TlsFault::Content {
+            path: files.certificate.clone(),
+            why: "is an X.509 version 1 certificate: make one of version 3, with the server's name in subjectAltName"
+                .to_owned(),
+        });
+    }
     let key = file::read(&files.key, Audience::Group, MOST_PEM)?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|why| TlsFault::Content {
         path: files.key.clone(),

@@ -2,8 +2,8 @@
 
 use rustls::pki_types::CertificateDer;
 use std::time::Duration;
-use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
+use x509_cert::{Certificate, Version};
 
 /// The most time before the end that counts as near.
 const NEAR: i64 = 14 * 24 * 3600;
@@ -28,6 +28,11 @@ pub enum Stage {
     Ending,
     /// It was valid. Clients refuse it.
     Expired,
+}
+
+/// Whether it is of X.509's first version, which has no extensions. Clients refuse it.
+pub(super) fn is_version_1(certificate: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(certificate).is_ok_and(|read| read.tbs_certificate.version == Version::V1)
 }
 
 impl Validity {

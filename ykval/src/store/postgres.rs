@@ -72,7 +72,7 @@ use durable::{fit, fits};
 use hosts::{Hosts, Unreached};
 use lease::{Held, Lease};
 use opening::Opening;
-use seen::Seen;
+use seen::{NotTaken, Seen};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,9 @@ enum Trouble {
     Database(tokio_postgres::Error),
     /// The server cannot keep positions.
     Unfit(&'static str),
-    /// As above, in its own words.
+    /// It is not the one that was used before, or an older state of it.
+    OtherDatabase(String),
+    /// As `Unfit`, in its own words.
     Refused(String),
     /// What is stored cannot be.
     Damaged(String),
@@ -137,6 +139,15 @@ impl From<tokio_postgres::Error> for Trouble {
 impl From<StoreFault> for Trouble {
     fn from(fault: StoreFault) -> Self {
         Self::Told(fault)
+    }
+}
+
+impl From<NotTaken> for Trouble {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::OtherDatabase(why) => Self::OtherDatabase(why),
+            NotTaken::Fault(why) => Self::Refused(why),
+        }
     }
 }
 
@@ -383,7 +394,10 @@ impl Link {
         let place = place::read(from)?;
         let at = place.at.clone();
         let fault = |why: String| StoreFault::Database { at: at.clone(), why };
-        let seen = Seen::read(from.seen.clone()).map_err(fault)?;
+        let seen = Seen::read(from.seen.clone()).map_err(|why| match why {
+            NotTaken::OtherDatabase(why) => StoreFault::OtherDatabase { at: at.clone(), why },
+            NotTaken::Fault(why) => fault(why),
+        })?;
         let guard = Arc::new(Guard::default());
         let hosts = Hosts::new(place, from.standby, seen, Arc::clone(&guard));
         let pool = Pool::builder(hosts.clone())
@@ -426,7 +440,7 @@ impl Link {
                 }
             });
         }
-        self.hosts.seen().remember()
+        self.hosts.seen().remember().map_err(|why| self.told(why.into()).to_string())
     }
 
     /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`. Fails at once while
@@ -458,11 +472,7 @@ impl Link {
         what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
     ) -> Result<T, StoreFault> {
         let busy = Arc::clone(&self.busy).read_owned().await;
-        let client = self
-            .pool
-            .get()
-            .await
-            .map_err(|error| self.fault(unreached(error, self.pool.status().max_size)))?;
+        let client = self.pool.get().await.map_err(|error| self.unreached(error))?;
         let mut lease = Lease::new(client, Held { _busy: busy, _turn: turn });
         let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
         let timeline = client.timeline;
@@ -487,7 +497,9 @@ impl Link {
         match trouble {
             Trouble::Told(_) | Trouble::Damaged(_) | Trouble::Cannot(_) => lease.give_back(),
             // A connection on which anything else went wrong is used for nothing more.
-            Trouble::Unfit(_) | Trouble::Refused(_) | Trouble::Database(_) => lease.give_up(),
+            Trouble::Unfit(_) | Trouble::OtherDatabase(_) | Trouble::Refused(_) | Trouble::Database(_) => {
+                lease.give_up();
+            }
         }
         Err(self.told(trouble))
     }
@@ -499,8 +511,24 @@ impl Link {
             Trouble::Damaged(what) => StoreFault::Damaged { at: self.at.to_string(), what },
             Trouble::Cannot(why) | Trouble::Unfit(why) => self.fault(why.to_owned()),
             Trouble::Refused(why) => self.fault(why),
+            Trouble::OtherDatabase(why) => StoreFault::OtherDatabase { at: self.at.to_string(), why },
             Trouble::Database(error) => self.fault(words(&error)),
         }
+    }
+
+    /// Why there is no connection.
+    fn unreached(&self, error: PoolError<Unreached>) -> StoreFault {
+        self.fault(match error {
+            PoolError::Backend(Unreached { why, is_other_database: true }) => {
+                return StoreFault::OtherDatabase { at: self.at.to_string(), why };
+            }
+            PoolError::Backend(Unreached { why, .. }) => why,
+            PoolError::Timeout(TimeoutType::Wait) => all_busy(self.pool.status().max_size),
+            PoolError::Closed => "is closed".to_owned(),
+            // Neither is set.
+            PoolError::Timeout(_) | PoolError::PostCreateHook(_) => "no connection".to_owned(),
+            PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
+        })
     }
 
     fn fault(&self, why: String) -> StoreFault {
@@ -532,18 +560,6 @@ async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
         Err(Trouble::Cannot(
             "the role may not write to the tables in the schema ykvald: connect as their owner",
         ))
-    }
-}
-
-/// Why there is no connection.
-fn unreached(error: PoolError<Unreached>, most: usize) -> String {
-    match error {
-        PoolError::Timeout(TimeoutType::Wait) => all_busy(most),
-        PoolError::Backend(Unreached(why)) => why,
-        PoolError::Closed => "is closed".to_owned(),
-        // Neither is set.
-        PoolError::Timeout(_) | PoolError::PostCreateHook(_) => "no connection".to_owned(),
-        PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
     }
 }
 

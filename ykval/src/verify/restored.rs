@@ -99,7 +99,7 @@ impl Verifier {
             Ok(Advanced::Fresh(receipt)) => match self.store.prove(&token).await {
                 Ok(()) => self
                     .remembered(receipt, key, stored)
-                    .map_or_else(|no| no, |receipt| accepted(&receipt, timestamp)),
+                    .map_or_else(|no| no, |receipt| accepted(&receipt, timestamp).because(PROVEN)),
                 Err(fault) => refused(fault.to_string()),
             },
             Ok(Advanced::SameRequest) => same_request(),
@@ -110,6 +110,9 @@ impl Verifier {
         outcome.at(position).after(begun.elapsed())
     }
 }
+
+/// Of the second of two touches.
+const PROVEN: &str = "fresh; no longer restored";
 
 fn elapsed(last: &LastTouch, now: i64) -> Duration {
     Duration::from_millis(u64::try_from(now.saturating_sub(last.at)).unwrap_or(0))

@@ -4,10 +4,10 @@ use super::Site;
 use super::report::{Level, Report};
 use super::restored;
 use crate::cli::key::Pages;
-use crate::cli::{Done, Failure, out, place};
+use crate::cli::{Done, out, place};
 use std::os::unix::fs::MetadataExt as _;
 use ykval::config::StoreAt;
-use ykval::store::{Looked, Store, Trap};
+use ykval::store::{Looked, Store};
 use yubiotp::key::Holders;
 use yubiotp::seal::StoreKey;
 
@@ -33,7 +33,7 @@ pub(super) async fn look(report: &mut Report, site: &Site<'_>, key: &StoreKey) {
             );
         }
         Err(fault) => {
-            let why = place::why_not_there(&site.config, fault);
+            let why = place::why_not_there(site.context, &site.config, &fault);
             return report.error("store", why);
         }
     };
@@ -44,7 +44,7 @@ pub(super) async fn look(report: &mut Report, site: &Site<'_>, key: &StoreKey) {
     };
     let looked = looked.await;
     store.close().await;
-    if let Err(Failure::Fault(why)) = looked {
+    if let Some(why) = looked.err().and_then(|failure| failure.told(&site.context.ykvald())) {
         report.error("store", why);
     }
 }
@@ -55,8 +55,10 @@ async fn itself(report: &mut Report, site: &Site<'_>, store: &Store) -> Done {
     store.seems_fit().await?;
     store.integrity().await?;
     report.ok("store", format!("{at}: {version}"));
-    for Trap { is_error, what } in store.traps().await {
-        report.add("store", if is_error { Level::Error } else { Level::Warning }, format!("{at}: {what}"));
+    let ykvald = site.context.ykvald();
+    for trap in store.traps().await {
+        let level = if trap.is_error { Level::Error } else { Level::Warning };
+        report.add("store", level, format!("{at}: {}", trap.told(&ykvald)));
     }
     restored::look(report, site.context, store).await?;
     if let StoreAt::Sqlite(path) = &site.config.store

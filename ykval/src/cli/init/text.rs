@@ -42,7 +42,7 @@ const TABLES: &str = "\n\
 
 # What is too much.
 # [limits]
-# connections = 16384          # kept at a time; more are closed after one request each
+# connections = 16384          # at a time; others get one answer each, and then HTTP 503
 # connections_per_address = 1024    # of one address, and four times as many of its network; 0: no limit
 # unlimited_from = [\"127.0.0.0/8\", \"::1/128\"]    # networks that this does not limit: proxies, NAT gateways
 # in_flight = 1024             # verifications at a time; more get BACKEND_ERROR at once, if reading the store does not decide

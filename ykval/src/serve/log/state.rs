@@ -1,7 +1,7 @@
 //! Whether the log can be written, as its thread and those who tell it something see it.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub(super) struct State {
     waiting: AtomicUsize,
     /// More of those than this are too many.
     most: usize,
+    /// A write has failed.
+    is_known: AtomicBool,
 }
 
 impl State {
@@ -28,6 +30,7 @@ impl State {
             writing: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             most,
+            is_known: AtomicBool::new(false),
         }
     }
 
@@ -51,6 +54,11 @@ impl State {
         self.writing.store(0, Relaxed);
         let why = outcome.as_ref().err().map(|why| format!("the log cannot be written: {why}").into());
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// To be asked after a write that failed: whether it is the first of this process.
+    pub(super) fn is_first_failure(&self) -> bool {
+        !self.is_known.swap(true, Relaxed)
     }
 
     /// Why lines are not written, if they are not.

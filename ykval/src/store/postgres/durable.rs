@@ -78,7 +78,8 @@ const WHY: [(&str, &str); 6] = [
     ("unlogged", "has an UNLOGGED table in the schema ykvald, which is empty after a crash: set it LOGGED"),
     (
         "standby",
-        "has no synchronous standby (synchronous_standby_names is empty), and the settings demand one (postgres.standby)",
+        "has no synchronous standby (synchronous_standby_names is empty), and the settings demand one (postgres.standby): set \
+         synchronous_standby_names in PostgreSQL, and reload it",
     ),
     ("synchronous_commit", "does not let synchronous_commit be set: a commit may be lost in a crash"),
 ];

@@ -55,7 +55,9 @@ pub(super) struct Session {
 }
 
 /// Why a host was not taken.
+#[derive(Default)]
 pub(super) struct Refused {
+    pub(super) is_other_database: bool,
     pub(super) is_standby: bool,
     pub(super) is_pooled: bool,
     pub(super) why: String,
@@ -63,7 +65,23 @@ pub(super) struct Refused {
 
 /// Why there is no connection: every host, and what it said.
 #[derive(Debug)]
-pub(super) struct Unreached(pub(super) String);
+pub(super) struct Unreached {
+    pub(super) why: String,
+    /// One of them is another database than the one that was used.
+    pub(super) is_other_database: bool,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self { why, ..Self::default() }
+    }
+}
+
+impl From<String> for Unreached {
+    fn from(why: String) -> Self {
+        Self { why, is_other_database: false }
+    }
+}
 
 /// What looking at one address of one host came to.
 pub(super) struct Looked {
@@ -92,13 +110,14 @@ impl From<Trouble> for Refused {
     fn from(trouble: Trouble) -> Self {
         let is_standby = matches!(trouble, Trouble::Unfit(session::STANDBY));
         let is_pooled = matches!(trouble, Trouble::Unfit(POOLED));
+        let is_other_database = matches!(trouble, Trouble::OtherDatabase(_));
         let why = match trouble {
             Trouble::Database(error) => words(&error),
             Trouble::Unfit(why) | Trouble::Cannot(why) => why.to_owned(),
-            Trouble::Refused(why) | Trouble::Damaged(why) => why,
+            Trouble::Refused(why) | Trouble::OtherDatabase(why) | Trouble::Damaged(why) => why,
             Trouble::Told(fault) => fault.to_string(),
         };
-        Self { is_standby, is_pooled, why }
+        Self { is_other_database, is_standby, is_pooled, why }
     }
 }
 
@@ -154,12 +173,13 @@ impl Hosts {
             Err(said) => {
                 let said = order.iter().zip(said);
                 let mut said: Vec<_> =
-                    said.map(|(&at, said)| (at, said.unwrap_or_else(|| no_answer(WAIT)))).collect();
-                said.sort_unstable();
+                    said.map(|(&at, said)| (at, said.unwrap_or_else(|| no_answer(WAIT).into()))).collect();
+                said.sort_unstable_by_key(|(at, _)| *at);
+                let is_other_database = said.iter().any(|(_, said)| said.is_other_database);
                 let name = |at: usize| self.0.hosts.get(at).map_or("", |host| &host.name);
                 let several = said.len() > 1;
-                let each = said.into_iter().map(|(at, why)| named(several, name(at), why));
-                Err(Unreached(each.collect::<Vec<_>>().join("; ")))
+                let each = said.into_iter().map(|(at, said)| named(several, name(at), said.why));
+                Err(Unreached { why: each.collect::<Vec<_>>().join("; "), is_other_database })
             }
         }
     }
@@ -192,7 +212,7 @@ impl Manager for Hosts {
 
     async fn create(&self) -> Result<Session, Unreached> {
         let session = self.connect().await?;
-        self.compare(&session).await.map_err(Unreached)?;
+        self.compare(&session).await.map_err(Unreached::from)?;
         Ok(session)
     }
 
@@ -204,7 +224,7 @@ impl Manager for Hosts {
             return Err(RecycleError::message(PASSED));
         }
         if metrics.last_used() > accepted::IDLE {
-            self.compare(session).await.map_err(|why| RecycleError::Backend(Unreached(why)))?;
+            self.compare(session).await.map_err(|why| RecycleError::Backend(why.into()))?;
         }
         Ok(())
     }
@@ -212,24 +232,26 @@ impl Manager for Hosts {
 
 impl Inner {
     /// One host, at whichever of its addresses it is fit.
-    async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, String> {
+    async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, Refused> {
         let addresses = self.addresses(at).await?;
         let several = addresses.len() > 1;
         let names: Vec<_> = addresses.iter().map(|(address, _)| shown(*address)).collect();
         let attempts = addresses.into_iter().map(|(_, config)| {
             let inner = Arc::clone(&self);
-            async move { inner.open(&config).await.map_err(|refused| refused.why) }
+            async move { inner.open(&config).await }
         });
         side_by_side(attempts.collect(), ALL_BEGUN / 2, until).await.map_err(|said| {
-            let each = names.iter().zip(said);
-            let each = each.map(|(name, said)| named(several, name, said.unwrap_or_else(|| no_answer(WAIT))));
-            each.collect::<Vec<_>>().join(", ")
+            let is_other_database = said.iter().flatten().any(|said| said.is_other_database);
+            let each = names.iter().zip(said).map(|(name, said)| {
+                named(several, name, said.map_or_else(|| no_answer(WAIT), |said| said.why))
+            });
+            Refused { is_other_database, ..each.collect::<Vec<_>>().join(", ").into() }
         })
     }
 
     async fn look(self: Arc<Self>, at: usize, until: Instant, limit: Duration) -> Vec<Looked> {
         let name = self.hosts.get(at).map_or("", |host| &host.name).to_owned();
-        let refused = |why: String| Err(Refused { is_standby: false, is_pooled: false, why });
+        let refused = |why: String| Err(why.into());
         let silent = || refused(no_answer(limit));
         let addresses = match timeout_at(until, self.addresses(at)).await {
             Ok(Ok(addresses)) => addresses,
@@ -285,7 +307,7 @@ impl Inner {
         let Identity { backend, server, timeline, system } = Identity::of(&client).await?;
         let registered = self.backends.register(backend).filter(|registered| *registered.name == before);
         let registered = registered.ok_or(Trouble::Unfit(POOLED))?;
-        self.seen.accept(timeline, system).map_err(Trouble::Refused)?;
+        self.seen.accept(timeline, system).map_err(Trouble::from)?;
         Ok(Session { client, timeline, server, _backend: registered })
     }
 }
@@ -336,14 +358,14 @@ pub(super) fn no_answer(within: Duration) -> String {
 
 /// Begins one after the other, each when the one before it failed or had its head start, and gives the first that
 /// succeeds; the others are dropped. Else what each said; `None`: nothing until then.
-async fn side_by_side<T: Send + 'static>(
-    attempts: Vec<impl Future<Output = Result<T, String>> + Send + 'static>,
+async fn side_by_side<T: Send + 'static, E: Send + 'static>(
+    attempts: Vec<impl Future<Output = Result<T, E>> + Send + 'static>,
     all_begun: Duration,
     until: Instant,
-) -> Result<T, Vec<Option<String>>> {
+) -> Result<T, Vec<Option<E>>> {
     let count = attempts.len();
     let head_start = HEAD_START.min(all_begun / u32::try_from(count).unwrap_or(u32::MAX).max(1));
-    let mut said: Vec<Option<String>> = (0..count).map(|_| None).collect();
+    let mut said: Vec<Option<E>> = (0..count).map(|_| None).collect();
     let mut waiting = attempts.into_iter().enumerate();
     let mut under_way = JoinSet::new();
     loop {

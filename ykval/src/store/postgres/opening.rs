@@ -71,7 +71,9 @@ pub(super) async fn begin(at: &crate::config::Postgres, key: StoreKeyId) -> Resu
 /// Whether it will not pass by itself.
 fn is_for_an_administrator(fault: &StoreFault) -> bool {
     match fault {
-        StoreFault::Database { why, .. } => hosts::names_a_pooler(why),
+        StoreFault::Database { why, .. } | StoreFault::OtherDatabase { why, .. } => {
+            hosts::names_a_pooler(why)
+        }
         _ => true,
     }
 }
@@ -101,7 +103,7 @@ async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
         }
         Err(fault) => {
             // Where there is no store of ours, other databases are not compared with that one.
-            if !matches!(fault, StoreFault::Database { .. }) {
+            if !matches!(fault, StoreFault::Database { .. } | StoreFault::OtherDatabase { .. }) {
                 seen.go_back(before);
             }
             link.pool.retain(|_, _| false);

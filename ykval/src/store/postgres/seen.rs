@@ -13,6 +13,14 @@ use tokio::sync::watch;
 
 const MOST: u64 = 4096;
 
+/// Why a database is not taken, or what was seen of it cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// `accept-database` helps, if that is what the administrator wants.
+    OtherDatabase(String),
+    Fault(String),
+}
+
 /// What was seen, of one database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct State {
@@ -32,7 +40,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// What the file says; nothing, if there is none.
-    pub(super) fn read(file: Option<PathBuf>) -> Result<Self, String> {
+    pub(super) fn read(file: Option<PathBuf>) -> Result<Self, NotTaken> {
         let state = file.as_deref().map_or_else(|| Ok(State::default()), load)?;
         Ok(Self {
             timeline: watch::Sender::new(state.timeline),
@@ -62,7 +70,7 @@ impl Seen {
     }
 
     /// From now on, what is seen is remembered beyond the end of this process.
-    pub(super) fn remember(&self) -> Result<(), String> {
+    pub(super) fn remember(&self) -> Result<(), NotTaken> {
         self.writes.send_replace(true);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(*state)
@@ -76,23 +84,23 @@ impl Seen {
     }
 
     /// Refuses a state that is older than the one seen, and another database; remembers a newer state.
-    pub(super) fn accept(&self, timeline: Option<u32>, system: Option<u64>) -> Result<(), String> {
+    pub(super) fn accept(&self, timeline: Option<u32>, system: Option<u64>) -> Result<(), NotTaken> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(known), Some(system)) = (state.system, system)
             && known != system
         {
-            return Err(format!(
+            return Err(NotTaken::OtherDatabase(format!(
                 "is another PostgreSQL cluster (system identifier {system}) than the one that ykvald has stored in \
-                 ({known}): it may not know which OTPs were used. {WHAT_TO_DO}"
-            ));
+                 ({known}): it may not know which OTPs were used"
+            )));
         }
         if let Some(timeline) = timeline.filter(|timeline| *timeline < state.timeline) {
-            return Err(format!(
+            return Err(NotTaken::OtherDatabase(format!(
                 "is on timeline {timeline}, and ykvald has stored on timeline {}: an old primary came back, or an old copy, \
                  and does not know which OTPs were used since. Stop it, and make it a standby of the new primary \
-                 (pg_rewind). {WHAT_TO_DO}",
+                 (pg_rewind)",
                 state.timeline
-            ));
+            )));
         }
         let now =
             State { system: state.system.or(system), timeline: state.timeline.max(timeline.unwrap_or(0)) };
@@ -121,10 +129,10 @@ impl Seen {
     }
 
     /// Another process with the same file may have seen more.
-    fn write(&self, now: State) -> Result<(), String> {
+    fn write(&self, now: State) -> Result<(), NotTaken> {
         let Some(path) = &self.file else { return Ok(()) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let system = |why| cannot_write(path, why);
+        let system = |why| NotTaken::Fault(cannot_write(path, why));
         let folder = open(folder(path), flags, Mode::empty()).map_err(system)?;
         flock(&folder, FlockOperation::LockExclusive).map_err(system)?;
         let there = load(path)?;
@@ -134,7 +142,7 @@ impl Seen {
         if now == there {
             return Ok(());
         }
-        file::replace(path, text(now).as_bytes(), 0o600).map_err(|fault| fault.to_string())
+        file::replace(path, text(now).as_bytes(), 0o600).map_err(|fault| NotTaken::Fault(fault.to_string()))
     }
 }
 
@@ -155,9 +163,6 @@ impl Display for Seen {
     }
 }
 
-const WHAT_TO_DO: &str = "If a backup was put back, or OTPs are missing: ykvald accept-database --lost-since TIME. If it \
-                          has every OTP that was accepted: ykvald accept-database --nothing-lost";
-
 const HEAD: &str = "# The PostgreSQL that ykvald has stored in, version 1. Written by ykvald. Without it, an old primary that \
                     comes back is not noticed, and used OTPs are good again.\n";
 
@@ -166,13 +171,16 @@ fn text(state: State) -> String {
     format!("{HEAD}{system}timeline: {}\n", state.timeline)
 }
 
-fn load(path: &Path) -> Result<State, String> {
+fn load(path: &Path) -> Result<State, NotTaken> {
     let text = match file::read_replaced(path, MOST) {
         Ok(text) => text,
         Err(fault) if fault.is_missing() => return Ok(State::default()),
-        Err(fault) => return Err(fault.to_string()),
+        Err(fault) => return Err(NotTaken::Fault(fault.to_string())),
     };
-    let damaged = || format!("{}: is damaged. {WHAT_TO_DO}", path.display());
+    let damaged = || {
+        let path = path.display();
+        NotTaken::OtherDatabase(format!("{path}: is damaged, so it is not known which PostgreSQL was used"))
+    };
     let text = str::from_utf8(&text).map_err(|_| damaged())?;
     let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     let system = number("system: ").map(str::parse).transpose().map_err(|_| damaged())?;

@@ -19,7 +19,8 @@ pub(super) async fn of(hosts: &Hosts) -> Vec<Trap> {
         if refused.is_pooled {
             traps.push(Trap::error(format!("{name}: {}", refused.why)));
         } else if !refused.is_standby && !is_reached(*host) {
-            traps.push(Trap::warning(format!("{name}: {}", refused.why)));
+            let is_other_database = refused.is_other_database;
+            traps.push(Trap { is_other_database, ..Trap::warning(format!("{name}: {}", refused.why)) });
         }
     }
     let mut servers: Vec<(&str, &Session)> = Vec::new();
@@ -74,7 +75,8 @@ async fn replication(session: &Session, standby: Standby, several: bool) -> Resu
     if names.is_empty() {
         if behind > 0 || hidden > 0 {
             let why = "its standbys are asynchronous (synchronous_standby_names is empty): one that takes over has forgotten the \
-                       last OTPs, which are good again. Set it (Patroni: synchronous_mode and synchronous_mode_strict), and \
+                       last OTPs, which are good again. Set synchronous_standby_names = 'ANY 1 (a, b)' in PostgreSQL, with the \
+                       names of the standbys (Patroni: synchronous_mode and synchronous_mode_strict), and then \
                        standby = \"required\" in [postgres]";
             traps.push(Trap::warning(why));
         } else if several {

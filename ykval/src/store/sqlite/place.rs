@@ -137,8 +137,7 @@ impl Place {
         for (path, held) in &self.held {
             let now = statat(CWD, path, AtFlags::empty());
             if !now.is_ok_and(|now| identity(&now) == *held) {
-                let why = "was removed or replaced while it was open: nothing is stored before a restart";
-                return Err(said(path, why));
+                return Err(StoreFault::Replaced(path.display().to_string()));
             }
         }
         Ok(())

@@ -130,7 +130,7 @@ pub(super) fn whole(connection: &Connection, place: &Place) -> Result<(), StoreF
     let first = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match first {
         Ok(said) if said == "ok" => Ok(()),
-        Ok(why) => Err(place.says(&format!("is damaged ({why}): restore a backup (ykvald restore FILE)"))),
+        Ok(why) => Err(StoreFault::Broken { at: place.at.clone(), why }),
         Err(why) => Err(place.fault(&why, &"the file")),
     }
 }
