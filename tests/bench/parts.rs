@@ -14,9 +14,9 @@ use ykhost::settings::{Given, Settings};
 use ykhost::store::{Slots, Store};
 use yubiotp::ledger::Ledger as _;
 use yubiotp::mapping::{Check, Search};
+use yubiotp::protocol::{Asked, ClientKey, Nonce};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Vault as _;
-use yubiotp::ykval::{Asked, ClientKey, Nonce};
 use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId, modhex, otp};
 
 /// Published: an OTP, its key, and a signed reply that accepts it.

@@ -23,7 +23,7 @@ fn heads(section: &str) -> Option<BTreeSet<String>> {
 #[test]
 fn statuses() {
     let Some(manual) = heads("Statuses") else { return };
-    let code = text_of("yubiotp/src/ykval/reply.rs");
+    let code = text_of("yubiotp/src/protocol/reply.rs");
     let (_, names) = code.split_once("pub const fn name(self) -> &'static str {").unwrap();
     let names = literals(names.split("\n    }\n").next().unwrap());
     let names: BTreeSet<_> = names.into_iter().map(|(_, name)| name).collect();
@@ -50,7 +50,7 @@ fn statuses_that_are_never_sent_are_not() {
         "ykval/src/verify.rs",
         "ykval/src/verify/clients.rs",
         "ykval/src/serve/route.rs",
-        "yubiotp/src/ykval/question.rs",
+        "yubiotp/src/protocol/question.rs",
     ] {
         let code = text_of(path);
         for status in ["NotEnoughAnswers", "OperationNotAllowed"] {

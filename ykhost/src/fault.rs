@@ -4,8 +4,8 @@ use crate::file::FileFault;
 use crate::store::{BadRecord, BadSlots};
 use std::path::{Path, PathBuf};
 use yubiotp::mapping::BadLine;
+use yubiotp::protocol::BadClientKey;
 use yubiotp::seal::StoreKeyId;
-use yubiotp::ykval::BadClientKey;
 use yubiotp::{Position, PublicId};
 
 /// What stood in the way of deciding.

@@ -13,8 +13,8 @@ use program::{Heard, Program};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::{Event, FailureKind, Question};
+use yubiotp::protocol::{Asked, Flaw, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
 use yubiotp::verdict::{Answer, Servers};
-use yubiotp::ykval::{Asked, Flaw, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
 use yubiotp::{Position, PublicId};
 
 /// The validation servers that the settings name.

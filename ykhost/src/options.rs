@@ -7,8 +7,8 @@ use crate::settings::{
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::path::PathBuf;
+use yubiotp::protocol::ClientKey;
 use yubiotp::shown;
-use yubiotp::ykval::ClientKey;
 
 /// What is done with a password that a module before this one asked for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use ykhost::random;
 use ykhost::settings::Settings;
 use yubiotp::freshness::{self, Stale, Touch};
 use yubiotp::otp::{self, Otp};
+use yubiotp::protocol::Said;
 use yubiotp::verdict::{Answer, Reason, Servers};
-use yubiotp::ykval::Said;
 use yubiotp::{Credential, Position, PublicId};
 
 /// What proves that an OTP is the token's.

@@ -49,7 +49,7 @@ mod tests {
         let t = t();
         assert_eq!(t.len(), "2026-11-22T00:30:01Z0284".len(), "{t}");
         let body = format!("t={t}\r\nstatus=OK\r\n");
-        let read = yubiotp::ykval::time_of(body.as_bytes()).unwrap();
+        let read = yubiotp::protocol::time_of(body.as_bytes()).unwrap();
         assert!(i64::try_from(read).unwrap().abs_diff(now()) <= 1, "{t}");
         assert_eq!(written(1_795_307_401), "2026-11-22T00:30:01Z");
         assert_eq!(written_in_milliseconds(1_795_307_401_004), "2026-11-22T00:30:01.004Z");

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use yubiotp::PublicId;
-use yubiotp::ykval::ClientId;
+use yubiotp::protocol::ClientId;
 
 /// What costs more than a read. Each is counted by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

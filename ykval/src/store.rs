@@ -16,8 +16,8 @@ use crate::config::StoreAt;
 use crate::guard::{Accepted, Forgotten, Guard};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
+use yubiotp::protocol::ClientId;
 use yubiotp::seal::{Sealed, StoreKeyId};
-use yubiotp::ykval::ClientId;
 use yubiotp::{Position, PublicId};
 
 /// An open store.

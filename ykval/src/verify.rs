@@ -49,8 +49,8 @@ use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::otp::Otp;
+use yubiotp::protocol::{Answer, ClientId, ClientKey, Malformed, Question, Status, Version};
 use yubiotp::seal::{Sealed, StoreKey};
-use yubiotp::ykval::{Answer, ClientId, ClientKey, Malformed, Question, Status, Version};
 use yubiotp::{Position, PublicId};
 use zeroize::Zeroizing;
 

@@ -31,11 +31,11 @@ pub mod mapping;
 pub mod modhex;
 pub mod otp;
 pub mod position;
+pub mod protocol;
 pub mod record;
 pub mod seal;
 pub mod shown;
 pub mod verdict;
-pub mod ykval;
 
 pub use block::{Block, Plain};
 pub use id::{BadPublicId, PublicId};

@@ -4,7 +4,7 @@
 //! public id is bound in as associated data, so that a credential cannot be passed off as another token's.
 
 use crate::key::Credential;
-use crate::ykval::{ClientId, ClientKey};
+use crate::protocol::{ClientId, ClientKey};
 use crate::{AesKey, PrivateId, PublicId};
 use alloc::vec::Vec;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};

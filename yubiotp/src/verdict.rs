@@ -9,7 +9,7 @@ use alloc::string::String;
 use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
 use crate::otp::{self, NoOtp, Otp};
-use crate::ykval::Said;
+use crate::protocol::Said;
 use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
 
 /// What was decided about an answer. If the world failed there is no verdict but a fault, which is another type:

@@ -16,11 +16,11 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("yubiotp/src/modhex.rs", Which::Errors),
     ("yubiotp/src/account.rs", Which::Errors),
     ("yubiotp/src/ask.rs", Which::Errors),
-    ("yubiotp/src/ykval.rs", Which::Errors),
-    ("yubiotp/src/ykval/reply.rs", Which::All),
-    ("yubiotp/src/ykval/request.rs", Which::All),
-    ("yubiotp/src/ykval/round.rs", Which::All),
-    ("yubiotp/src/ykval/server.rs", Which::Errors),
+    ("yubiotp/src/protocol.rs", Which::Errors),
+    ("yubiotp/src/protocol/reply.rs", Which::All),
+    ("yubiotp/src/protocol/request.rs", Which::All),
+    ("yubiotp/src/protocol/round.rs", Which::All),
+    ("yubiotp/src/protocol/server.rs", Which::Errors),
     ("ykhost/src/decide.rs", Which::All),
     ("ykhost/src/fault.rs", Which::All),
     ("ykhost/src/file.rs", Which::Errors),
@@ -213,12 +213,12 @@ const NO_REASON: [&str; 22] = [
 
 /// Errors that no login meets: of two touches that prove nothing, of the files that `ykmap` takes and changes, of a test, and of the server.
 pub(super) const OTHERS: [&str; 7] = [
-    "yubiotp/src/ykval/flaw.rs", // the doctor's
+    "yubiotp/src/protocol/flaw.rs", // the doctor's
     "yubiotp/src/freshness.rs",
     "yubiotp/src/keyfile/problem.rs",
     "yubiotp/src/mapping/edit.rs",
     "yubiotp/src/ledger/contract.rs",
-    "yubiotp/src/ykval/question.rs",
+    "yubiotp/src/protocol/question.rs",
     "ykhost/src/store/change.rs",
 ];
 

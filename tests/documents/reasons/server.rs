@@ -5,7 +5,7 @@ use crate::source::{Which, sentences};
 
 /// Where the reasons come from.
 pub(super) const SAY: &[(&str, Which)] = &[
-    ("yubiotp/src/ykval/question.rs", Which::All),
+    ("yubiotp/src/protocol/question.rs", Which::All),
     ("ykval/src/config.rs", Which::All),
     ("ykval/src/config/listen.rs", Which::All),
     ("ykval/src/file.rs", Which::Errors),

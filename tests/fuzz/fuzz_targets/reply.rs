@@ -12,7 +12,7 @@ mod oracle;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use yubiotp::Position;
-use yubiotp::ykval::{Asked, ClientKey, NoAnswer, Nonce, Said};
+use yubiotp::protocol::{Asked, ClientKey, NoAnswer, Nonce, Said};
 
 /// The client's key of the published vector, in base64.
 const KEY: &str = "EHmo8FMxuhumBlTinC4uYL0Mgwg=";

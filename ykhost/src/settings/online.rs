@@ -8,9 +8,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::MAX_SERVERS;
+use yubiotp::protocol::{ClientId, ClientKey, Server, SyncLevel};
 use yubiotp::shown;
 use yubiotp::verdict::Mode;
-use yubiotp::ykval::{ClientId, ClientKey, Server, SyncLevel};
 use zeroize::Zeroizing;
 
 /// Where the program that asks is when nobody says otherwise.

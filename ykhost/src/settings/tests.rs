@@ -214,7 +214,7 @@ fn what_was_meant_is_named() {
 /// `key=` in pam.d stands for both ways to give one.
 #[test]
 fn an_argument_stands_before_either_form_of_a_key() {
-    let key = |text: &[u8]| yubiotp::ykval::ClientKey::parse(text).ok();
+    let key = |text: &[u8]| yubiotp::protocol::ClientKey::parse(text).ok();
     let given = GivenOnline { api_key: key(b"AAAAAAAAAAAAAAAA"), ..GivenOnline::default() };
     let file = GivenOnline { api_key_file: Some("/k".into()), deadline: Some(9), ..GivenOnline::default() };
     let both = given.or(file);

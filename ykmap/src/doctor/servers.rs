@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ykhost::online::{self, Probed};
 use ykhost::settings::Online;
 use yubiotp::ask::FailureKind;
-use yubiotp::ykval::{NoAnswer, Nonce, Request, Said, Server};
+use yubiotp::protocol::{NoAnswer, Nonce, Request, Said, Server};
 
 /// How far clocks may be apart, in seconds.
 const APART: u64 = 60;

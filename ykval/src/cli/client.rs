@@ -9,8 +9,8 @@ use serde_json::json;
 use std::sync::Arc;
 use ykval::store::{Client, ClientChange, Store};
 use ykval::{clock, random};
+use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
-use yubiotp::ykval::{ClientId, ClientKey};
 use zeroize::Zeroizing;
 
 pub(crate) use add::parse_name;

@@ -3,8 +3,8 @@
 use super::fields::{active, bad, each_line, first, separator, take, time};
 use super::{BadLine, Problem};
 use std::collections::HashMap;
+use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::shown;
-use yubiotp::ykval::{ClientId, ClientKey};
 use zeroize::Zeroizing;
 
 const HEADER: &str = "id,active,created,secret,email,notes,otp";

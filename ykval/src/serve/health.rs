@@ -5,7 +5,7 @@ use super::log::{Decided, Event};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use yubiotp::ykval::Status;
+use yubiotp::protocol::Status;
 
 /// How long an answer of the store is good for.
 const FRESH: Duration = Duration::from_secs(1);

@@ -28,7 +28,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use yubiotp::PublicId;
-use yubiotp::ykval::{ClientId, Status};
+use yubiotp::protocol::{ClientId, Status};
 
 /// Lines that may wait. A second of a busy server.
 const QUEUE: usize = 16 * 1024;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use yubiotp::ykval::Status;
+use yubiotp::protocol::Status;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! nothing stands before the first boundary, lines end with CRLF, and each part has one name.
 
 use std::borrow::Cow;
-use yubiotp::ykval::MOST_PARAMETERS;
+use yubiotp::protocol::MOST_PARAMETERS;
 
 /// The boundary in a content type; `None` if that is another one, or has no boundary that may be.
 pub(super) fn boundary(content_type: &str) -> Option<&str> {

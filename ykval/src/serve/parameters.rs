@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use yubiotp::ykval::{MOST_PARAMETERS, Malformed};
+use yubiotp::protocol::{MOST_PARAMETERS, Malformed};
 use zeroize::Zeroizing;
 
 /// Bodies that are being read, of all connections: each holds memory, for as long as it takes to come.

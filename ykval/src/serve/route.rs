@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version as Http};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use yubiotp::ykval::{Answer, Status, Version};
+use yubiotp::protocol::{Answer, Status, Version};
 use zeroize::Zeroizing;
 
 type Reply = Response<Full<Bytes>>;

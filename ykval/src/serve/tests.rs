@@ -25,8 +25,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use wire::Wire;
 use yubiotp::key::Fingerprint;
+use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
-use yubiotp::ykval::{ClientId, ClientKey};
 use yubiotp::{AesKey, Credential, PrivateId, PublicId, modhex};
 
 /// What a token of Yubico's vectors makes, one after the other; the public id is whichever is put before it.

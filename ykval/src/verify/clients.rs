@@ -4,8 +4,8 @@ use crate::store::{Store, StoreFault};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
-use yubiotp::ykval::{ClientId, ClientKey};
 
 /// How long a client is taken for what it was: a second after it was switched off, it is.
 const FRESH: Duration = Duration::from_secs(1);

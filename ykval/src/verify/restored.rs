@@ -12,7 +12,7 @@ use crate::store::{Advanced, LastTouch, Step};
 use std::time::{Duration, Instant};
 use yubiotp::Position;
 use yubiotp::freshness::{self, SHORTEST_AT_A_SERVER, Stale, Touch, WITHIN_AT_A_SERVER};
-use yubiotp::ykval::Status;
+use yubiotp::protocol::Status;
 
 /// A token and its OTP, which is genuine and above what is stored.
 pub(super) struct Restored {

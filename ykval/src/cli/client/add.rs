@@ -5,8 +5,8 @@ use crate::cli::{Context, Done, Failure, Opened, wait};
 use clap::ValueHint;
 use std::sync::Arc;
 use ykval::store::Client;
+use yubiotp::protocol::ClientId;
 use yubiotp::shown;
-use yubiotp::ykval::ClientId;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -4,8 +4,8 @@ use crate::cli::{Context, out, running};
 use serde_json::json;
 use std::net::IpAddr;
 use ykval::config::Config;
+use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::shown;
-use yubiotp::ykval::{ClientId, ClientKey};
 use zeroize::Zeroizing;
 
 /// Prints a client's key, the one time that it can be.

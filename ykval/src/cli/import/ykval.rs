@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use ykval::import::{self, ClientEntry, Positions};
 use ykval::store::{Client, ClientChange, Raised, Store};
+use yubiotp::protocol::ClientId;
 use yubiotp::seal::StoreKey;
-use yubiotp::ykval::ClientId;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -9,9 +9,9 @@ use ykval::config::{Config, StoreAt};
 use ykval::file::{self, Audience};
 use ykval::random;
 use ykval::store::{Store, StoreFault};
+use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::record::write_store_key;
 use yubiotp::seal::StoreKey;
-use yubiotp::ykval::{ClientId, ClientKey};
 use zeroize::Zeroizing;
 
 /// How the files lie.

@@ -4,7 +4,7 @@ use super::{Change, Trouble};
 use crate::store::{Client, ClientChange};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
-use yubiotp::ykval::ClientId;
+use yubiotp::protocol::ClientId;
 
 macro_rules! columns {
     () => {

@@ -65,7 +65,7 @@ impl Answer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ykval::{Asked, Nonce, Said};
+    use crate::protocol::{Asked, Nonce, Said};
 
     const OTP: &str = "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku";
     const NONCE: &str = "kakakakakakakakakakakaka";

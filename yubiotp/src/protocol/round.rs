@@ -143,7 +143,7 @@ impl<'a> Round<'a> {
 mod tests {
     use super::*;
     use crate::ask::FailureKind;
-    use crate::ykval::Nonce;
+    use crate::protocol::Nonce;
 
     fn servers() -> Vec<Server> {
         ["https://a", "https://b:8443"].map(|url| Server::parse(url).unwrap()).to_vec()

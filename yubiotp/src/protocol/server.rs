@@ -145,7 +145,7 @@ fn parameter(part: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ykval::{ClientId, Nonce};
+    use crate::protocol::{ClientId, Nonce};
 
     fn url(text: &str) -> String {
         let nonce = Nonce::of_vector("N");

@@ -301,7 +301,7 @@ mod tests {
         assert!(question.wants_position);
         assert_eq!(question.is_signed_with(&key), None);
         // What was sent is signed, with its blanks.
-        let h = alloc::format!("{} ", crate::ykval::signature(Some(&key), &sent));
+        let h = alloc::format!("{} ", crate::protocol::signature(Some(&key), &sent));
         sent.push(("h", &h));
         let read = pairs(&sent);
         assert_eq!(Question::read(Version::Two, &read).ok().unwrap().is_signed_with(&key), Some(true));
