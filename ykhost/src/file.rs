@@ -5,7 +5,7 @@
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
-mod advice;
+pub(crate) mod advice;
 mod folder;
 mod folders;
 #[cfg(test)]
@@ -28,22 +28,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why a file cannot be used, and what to change.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum FileFault {
     /// It is not there.
-    #[error("{0}: no such file or folder")]
     Missing(PathBuf),
     /// A relative path.
-    #[error("{0}: give an absolute path, beginning with /")]
     NotAbsolute(PathBuf),
     /// A name that cannot be handled here.
-    #[error("{0}: the name is not UTF-8")]
     NotUtf8(PathBuf),
     /// A link by a stranger, a loop of links, or a link where the store has only files.
-    #[error("{0}: a symbolic link that is not followed: name the file itself")]
     Link(PathBuf),
     /// Not a regular file, or not a folder.
-    #[error("{path}: {found}, where {wanted} should be")]
     Kind {
         /// Which.
         path: PathBuf,
@@ -53,7 +48,6 @@ pub enum FileFault {
         wanted: &'static str,
     },
     /// Somebody else's.
-    #[error("{path}: belongs to uid {owner}: {}", advice::owner(.path, *.folder, *.me))]
     Owner {
         /// Which.
         path: PathBuf,
@@ -65,7 +59,6 @@ pub enum FileFault {
         me: u32,
     },
     /// Group or others may write.
-    #[error("{path}: group or others may write to it (mode {mode:04o}): {}", advice::writable(.path, *.folder))]
     Writable {
         /// Which.
         path: PathBuf,
@@ -75,7 +68,6 @@ pub enum FileFault {
         mode: u32,
     },
     /// Group or others may read what is the owner's.
-    #[error("{path}: nobody but its owner should read it (mode {mode:04o}): {}", advice::readable(.path))]
     Readable {
         /// Which.
         path: PathBuf,
@@ -83,7 +75,6 @@ pub enum FileFault {
         mode: u32,
     },
     /// Longer than anything that belongs here.
-    #[error("{path}: longer than {limit} bytes")]
     TooLarge {
         /// Which.
         path: PathBuf,
@@ -91,7 +82,6 @@ pub enum FileFault {
         limit: u64,
     },
     /// Somebody else holds a lock.
-    #[error("{path}: locked by another process for more than {} s: see who with lslocks(8)", .waited.as_secs())]
     Locked {
         /// Which.
         path: PathBuf,
@@ -99,7 +89,6 @@ pub enum FileFault {
         waited: Duration,
     },
     /// The system said no.
-    #[error("{path}: cannot {doing}: {why}")]
     System {
         /// Which.
         path: PathBuf,

@@ -11,7 +11,8 @@
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
 //! encrypted at rest and [`record`] writes them down, [`freshness`] tells whether a token is here now, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
-//! the network say to each other, and [`shown`] is how text that others wrote is shown.
+//! the network say to each other, [`shown`] is how text that others wrote
+//! is shown, and a [`diagnostic`] is a finding: what is wrong, where, and what to do.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ pub mod account;
 pub mod ask;
 pub mod authorities;
 pub mod block;
+pub mod diagnostic;
 pub mod freshness;
 pub mod id;
 pub mod key;

@@ -1,11 +1,12 @@
 //! What to do about a file or folder that the wrong people own, or may write to. Whoever follows the advice must not
 //! harm the host: a home stays its user's, and a folder that others need as it is stays so.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
+use yubiotp::diagnostic::{Command, Program, Remedy, shell_word};
 
 /// The end of every advice where the folder must not be changed.
-const MOVE: &str =
-    "leave it as it is, and move what the settings name to a folder that root owns, such as /etc/yubiotp";
+const MOVE: &str = "leave it as it is, and move what the configuration names to a folder that root owns, such as /etc/yubiotp";
 
 /// Folders that belong to root on every host. To give one back to root is always right.
 const OF_ROOT: [&str; 16] = [
@@ -43,29 +44,34 @@ const OF_A_GROUP: [&str; 8] = [
 ];
 
 /// For what belongs to neither root nor the running user (`me`).
-pub(super) fn owner(path: &Path, folder: bool, me: u32) -> String {
+pub(crate) fn owner(path: &Path, folder: bool, me: u32) -> Remedy {
     if in_a_home(path) || folder && !is_one_of(path, &OF_ROOT) && !is_of_a_store(path) {
-        return MOVE.to_owned();
+        return Remedy::Text(MOVE.to_owned());
     }
-    // Whoever runs this may own it, too.
-    let runner = if me == 0 { String::new() } else { format!(" (or to uid {me}, who is running this)") };
-    format!("chown it to root{runner}")
+    // The user who runs this may own it, too.
+    let when = (me != 0).then(|| format!("it may also belong to uid {me}, who runs this; or"));
+    command(when, "chown root", path)
 }
 
 /// For what group or others may write to.
-pub(super) fn writable(path: &Path, folder: bool) -> &'static str {
+pub(crate) fn writable(path: &Path, folder: bool) -> Remedy {
     if folder && is_one_of(path, &SHARED) {
-        "chmod +t it, as such a folder should be"
+        command(None, "chmod +t", path)
     } else if in_a_home(path) || folder && is_one_of(path, &OF_A_GROUP) {
-        MOVE
+        Remedy::Text(MOVE.to_owned())
     } else {
-        "chmod go-w it"
+        command(None, "chmod go-w", path)
     }
 }
 
 /// For what group or others may read.
-pub(super) fn readable(path: &Path) -> &'static str {
-    if in_a_home(path) { MOVE } else { "chmod go= it" }
+pub(crate) fn readable(path: &Path) -> Remedy {
+    if in_a_home(path) { Remedy::Text(MOVE.to_owned()) } else { command(None, "chmod go=", path) }
+}
+
+fn command(when: Option<String>, program: &str, path: &Path) -> Remedy {
+    let arguments = format!("{program} {}", shell_word(path.as_os_str().as_bytes()));
+    Remedy::Command { when, command: Command { program: Program::System, arguments } }
 }
 
 fn is_one_of(path: &Path, folders: &[&str]) -> bool {
@@ -90,6 +96,14 @@ fn is_of_a_store(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yubiotp::diagnostic::Calls;
+
+    fn text(remedy: &Remedy) -> String {
+        match remedy {
+            Remedy::Command { command, .. } => command.line(Calls::PLAIN),
+            Remedy::Text(text) => text.clone(),
+        }
+    }
 
     #[test]
     fn a_home_is_left_alone() {
@@ -99,11 +113,11 @@ mod tests {
             for name in ["", ".yubico", ".yubico/authorized_yubikeys", "yubiotp/positions"] {
                 let path = Path::new(home).join(name);
                 for folder in [true, false] {
-                    assert_eq!(owner(&path, folder, 0), MOVE, "{path:?}");
-                    assert_eq!(owner(&path, folder, 1000), MOVE, "{path:?}");
-                    assert_eq!(writable(&path, folder), MOVE, "{path:?}");
+                    assert_eq!(text(&owner(&path, folder, 0)), MOVE, "{path:?}");
+                    assert_eq!(text(&owner(&path, folder, 1000)), MOVE, "{path:?}");
+                    assert_eq!(text(&writable(&path, folder)), MOVE, "{path:?}");
                 }
-                assert_eq!(readable(&path), MOVE, "{path:?}");
+                assert_eq!(text(&readable(&path)), MOVE, "{path:?}");
             }
         }
     }
@@ -111,13 +125,13 @@ mod tests {
     #[test]
     fn a_folder_that_others_need_is_left_as_it_is() {
         for folder in ["/srv/alice", "/var/lib/postgresql", "/run/user/1000", "/mnt/usb"] {
-            assert_eq!(owner(Path::new(folder), true, 0), MOVE, "{folder}");
+            assert_eq!(text(&owner(Path::new(folder), true, 0)), MOVE, "{folder}");
         }
         for folder in ["/var/log", "/var/mail", "/usr/local"] {
-            assert_eq!(writable(Path::new(folder), true), MOVE, "{folder}");
+            assert_eq!(text(&writable(Path::new(folder), true)), MOVE, "{folder}");
         }
         for folder in ["/tmp", "/var/tmp", "/dev/shm"] {
-            assert!(writable(Path::new(folder), true).starts_with("chmod +t it"), "{folder}");
+            assert_eq!(text(&writable(Path::new(folder), true)), format!("chmod +t {folder}"));
         }
     }
 
@@ -126,12 +140,14 @@ mod tests {
         for folder in
             ["/", "/etc", "/var/lib", "/home", "/etc/yubiotp", "/var/lib/yubiotp/keys", "/srv/otp/positions"]
         {
-            assert_eq!(owner(Path::new(folder), true, 0), "chown it to root", "{folder}");
-            assert_eq!(writable(Path::new(folder), true), "chmod go-w it", "{folder}");
+            assert_eq!(text(&owner(Path::new(folder), true, 0)), format!("chown root {folder}"));
+            assert_eq!(text(&writable(Path::new(folder), true)), format!("chmod go-w {folder}"));
         }
-        let file = Path::new("/etc/yubikeys");
-        assert_eq!(owner(file, false, 0), "chown it to root");
-        assert_eq!(owner(file, false, 7), "chown it to root (or to uid 7, who is running this)");
-        assert_eq!((writable(file, false), readable(file)), ("chmod go-w it", "chmod go= it"));
+        let file = Path::new("/etc/yubi keys");
+        assert_eq!(text(&owner(file, false, 0)), "chown root '/etc/yubi keys'");
+        assert_eq!(text(&writable(file, false)), "chmod go-w '/etc/yubi keys'");
+        assert_eq!(text(&readable(file)), "chmod go= '/etc/yubi keys'");
+        let Remedy::Command { when: Some(_), command } = owner(file, false, 7) else { panic!("two ways") };
+        assert_eq!(command.line(Calls::PLAIN), "chown root '/etc/yubi keys'");
     }
 }

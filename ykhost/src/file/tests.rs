@@ -4,6 +4,7 @@ use super::*;
 use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use yubiotp::diagnostic::Code;
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -16,11 +17,8 @@ fn write(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-fn try_read(path: &Path, audience: Audience) -> Result<Vec<u8>, String> {
-    read(path, 100, audience).map_err(|fault| {
-        let text = fault.to_string();
-        text.split_once(": ").unwrap().1.to_owned()
-    })
+fn try_read(path: &Path, audience: Audience) -> Result<Vec<u8>, Code> {
+    read(path, 100, audience).map_err(|fault| fault.diagnostic().code)
 }
 
 #[test]
@@ -66,13 +64,20 @@ fn what_is_no_file_is_named_and_never_waited_for() {
     let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
     write(&path("file"), 0o600);
     for (name, expected) in [
-        ("folder", "a folder, where a file should be"),
-        ("fifo", "a FIFO, where a file should be"),
-        ("socket", "a socket or device, where a file should be"),
-        ("missing", "no such file or folder"),
-        ("file/x", "a file, where a folder should be"),
+        ("folder", Some(("a folder", "a file"))),
+        ("fifo", Some(("a FIFO", "a file"))),
+        ("socket", Some(("a socket or device", "a file"))),
+        ("missing", None),
+        ("file/x", Some(("a file", "a folder"))),
     ] {
-        assert_eq!(try_read(&path(name), Audience::Everyone), Err(expected.to_owned()), "{name}");
+        let fault = read(&path(name), 100, Audience::Everyone).unwrap_err();
+        let code = if expected.is_some() { Code::FileOfWrongKind } else { Code::FileMissing };
+        assert_eq!(fault.diagnostic().code, code, "{name}");
+        let kinds = match fault {
+            FileFault::Kind { found, wanted, .. } => Some((found, wanted)),
+            _ => None,
+        };
+        assert_eq!(kinds, expected, "{name}");
     }
     assert!(matches!(open(Path::new("relative"), Audience::Everyone), Err(FileFault::NotAbsolute(_))));
     assert!(matches!(read(&path("file"), 4, Audience::Everyone), Err(FileFault::TooLarge { .. })));
@@ -143,7 +148,8 @@ fn a_login_looks_again_at_folders_that_it_has_closed() {
     }
     symlink(path("here"), path("link")).unwrap();
     let folders = Folders::of_one_login();
-    let read = |name: &str| folders.read(&path(name), 100, Audience::Everyone).map_err(|why| why.to_string());
+    let read =
+        |name: &str| folders.read(&path(name), 100, Audience::Everyone).map_err(|why| why.diagnostic().code);
     assert_eq!(read("here/file").unwrap(), b"old");
     assert_eq!(read("link/../here/./file").unwrap(), b"old");
     assert_eq!(folders.folder(&path("here")).unwrap().names().unwrap(), ["file"]);
@@ -159,11 +165,11 @@ fn a_login_looks_again_at_folders_that_it_has_closed() {
 
     fs::set_permissions(path("here"), Permissions::from_mode(0o777)).unwrap();
     folders.close();
-    assert!(read("here/file").unwrap_err().contains("group or others may write"));
+    assert_eq!(read("here/file"), Err(Code::FileWritableByOthers));
     fs::set_permissions(path("here"), Permissions::from_mode(0o755)).unwrap();
     fs::remove_dir_all(path("here")).unwrap();
     folders.close();
-    assert!(read("here/file").unwrap_err().contains("no such file"));
+    assert_eq!(read("here/file"), Err(Code::FileMissing));
     symlink(path("old"), path("here")).unwrap();
     assert_eq!(read("here/file").unwrap(), b"old", "a link in the place of a folder is followed");
 }

@@ -154,7 +154,7 @@ fn what_is_missing_or_too_much_is_named() {
         ("urls = 'https://a'\nclient_id = 1\nclient_cert = 'c'", "give client_cert and client_key both"),
         ("urls = 'https://a'\nclient_id = 1\nclient_key_passphrase_file = 'c'", "is for a client_key"),
         ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'\napi_key = 'AAAAAAAAAAAAAAAA'", "not both"),
-        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'", "k: no such file"),
+        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'", "k: does not exist"),
         ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'config.toml'", "is not base64"),
         ("urls = []", "line 2: urls are 1 to 16 URLs"),
         ("urls = 'a'", "line 2: URL \"a\" begins with neither"),

@@ -15,6 +15,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Remedy};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::contract::{self, HostSubject, Subject};
 use yubiotp::{AesKey, PrivateId};
@@ -73,11 +74,44 @@ impl Host {
         self.store.advance(&token(), credential(aes_key).fingerprint(&token()), to)
     }
 
-    /// The fault of an advance, without the folder's name.
-    fn fault(&self) -> String {
-        let fault = self.advance(at(200)).err().map(|fault| fault.to_string());
-        fault.unwrap_or_default().replace(&format!("{}/", self.folder.path().display()), "")
+    /// The fault of an advance.
+    fn fault(&self) -> Found {
+        self.found(&self.advance(at(200)).unwrap_err())
     }
+
+    fn found(&self, fault: &Fault) -> Found {
+        let found = fault.diagnostic();
+        let file = match &found.location {
+            Some(Location::File { path, .. }) => path.clone(),
+            _ => String::new(),
+        };
+        let folder = format!("{}/", self.folder.path().display());
+        Found { code: found.code, file: file.replace(&folder, ""), commands: commands(&found) }
+    }
+}
+
+/// What is asserted of a fault.
+#[derive(Debug, PartialEq)]
+struct Found {
+    code: Code,
+    /// Within the host's folder.
+    file: String,
+    /// The command lines that it names.
+    commands: Vec<String>,
+}
+
+impl Found {
+    fn is(&self, code: Code, file: &str) {
+        assert_eq!((self.code, self.file.as_str()), (code, file));
+    }
+}
+
+fn commands(found: &Diagnostic) -> Vec<String> {
+    let command = |remedy: &Remedy| match remedy {
+        Remedy::Command { command, .. } => Some(command.line(Calls::PLAIN)),
+        Remedy::Text(_) => None,
+    };
+    found.remedies.iter().filter_map(command).collect()
 }
 
 fn open(folder: &Path) -> Store {
@@ -153,34 +187,31 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
     let later = String::from_utf8(good.clone()).unwrap().replace("version 1", "version 2");
     let other = new_file(&State { token: PublicId::from_bytes(&[9]).unwrap(), ..state(&host) });
     let both = [&[b'x'; SLOT], &good[SLOT..BLOCK], &[b'x'; SLOT], &good[BLOCK + SLOT..]].concat();
-    for (contents, why) in [
-        (&b""[..], "positions/vvcb: has 0 bytes instead of 8192: nobody can tell"),
-        (&good[..BLOCK], "positions/vvcb: has 4096 bytes instead of 8192: nobody can tell"),
-        (&[&good[..], b"\n"].concat(), "positions/vvcb: has 8193 bytes instead of 8192: nobody can tell"),
-        (&vec![0; 2 * BLOCK], "positions/vvcb: both slots are damaged: nobody can tell"),
-        (&both, "positions/vvcb: both slots are damaged: nobody can tell"),
-        (
-            later.as_bytes(),
-            "positions/vvcb: was written by a later version of pam_yubiotp (format 2; this one knows 1)",
-        ),
-        (&other, "positions/vvcb: belongs to token ck: nobody can tell"),
+    let ck = PublicId::from_bytes(&[9]).unwrap();
+    for (contents, bad) in [
+        (&b""[..], BadSlots::Length(0)),
+        (&good[..BLOCK], BadSlots::Length(4096)),
+        (&[&good[..], b"\n"].concat(), BadSlots::Length(8193)),
+        (&vec![0; 2 * BLOCK], BadSlots::BothDamaged),
+        (&both, BadSlots::BothDamaged),
+        (later.as_bytes(), BadSlots::LaterVersion(2)),
+        (&other, BadSlots::OtherToken(ck)),
     ] {
         host.write("positions/vvcb", contents);
-        assert!(host.fault().starts_with(why), "{}", host.fault());
+        let fault = host.advance(at(200)).unwrap_err();
+        host.found(&fault).is(Code::PositionDamaged, "positions/vvcb");
+        assert!(matches!(&fault, Fault::Position { why, .. } if *why == bad), "{fault:?}");
     }
     fs::remove_file(host.path("positions/vvcb")).unwrap();
-    assert!(host.fault().starts_with("positions/vvcb: no position for token vvcb"), "{}", host.fault());
-    assert!(host.fault().ends_with("(ykmap key adopt vvcb)"));
+    host.fault().is(Code::PositionMissing, "positions/vvcb");
+    assert_eq!(host.fault().commands, ["ykmap key adopt vvcb"]);
     fs::create_dir(host.path("positions/vvcb")).unwrap();
-    assert!(host.fault().starts_with("positions/vvcb: a folder, where a file should be"), "{}", host.fault());
+    host.fault().is(Code::FileOfWrongKind, "positions/vvcb");
     fs::remove_dir(host.path("positions/vvcb")).unwrap();
     host.write("positions/vvcb", &good);
-    for (mode, why) in [
-        (0o644, "nobody but its owner should read it (mode 0644)"),
-        (0o620, "others may write to it (mode 0620)"),
-    ] {
+    for (mode, code) in [(0o644, Code::FileReadableByOthers), (0o620, Code::FileWritableByOthers)] {
         fs::set_permissions(host.path("positions/vvcb"), Permissions::from_mode(mode)).unwrap();
-        assert!(host.fault().contains(why), "{}", host.fault());
+        host.fault().is(code, "positions/vvcb");
     }
 }
 
@@ -211,7 +242,7 @@ fn a_lock_that_is_not_let_go_is_a_fault_and_not_a_hang() {
     host.enrol(&token(), 7);
     let held = fs::File::open(host.path("positions/vvcb")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
-    assert!(host.fault().starts_with("positions/vvcb: locked by another process"), "{}", host.fault());
+    host.fault().is(Code::FileLocked, "positions/vvcb");
     drop(held);
     assert!(is_fresh(host.advance(at(1))));
 }
@@ -244,39 +275,36 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     let good = fs::read_to_string(host.path("keys/vvcb")).unwrap();
     let others = fs::read_to_string(host.path("keys/vvcd")).unwrap();
     let sealed = |text: &str| text.lines().last().unwrap().to_owned();
-    let why = || {
-        let fault = host.store.credential(&token()).err().map(|fault| fault.to_string()).unwrap_or_default();
-        fault.replace(&format!("{}/", host.folder.path().display()), "")
-    };
-    for (contents, expected) in [
-        (String::new(), "keys/vvcb: line 1 is not as ykmap writes it"),
-        (good.replace("kind: yubikey", "kind: hotp"), "keys/vvcb: line 3 is not as ykmap writes it (kind: )"),
-        (good.replace("version 1", "version 2"), "keys/vvcb: was written by a later version"),
-        (others.clone(), "keys/vvcb: belongs to token vvcd"),
-        (
-            good.replace(&sealed(&good), &sealed(&others)),
-            "keys/vvcb: does not open under the store key it names",
-        ),
-        ("x".repeat(5000), "keys/vvcb: longer than 4096 bytes"),
+    let fault = || host.store.credential(&token()).err().unwrap();
+    let found = || host.found(&fault());
+    for (contents, code, bad) in [
+        (String::new(), Code::KeyDamaged, "line: 1"),
+        (good.replace("kind: yubikey", "kind: hotp"), Code::KeyDamaged, "line: 3"),
+        (good.replace("version 1", "version 2"), Code::KeyDamaged, "LaterVersion(2)"),
+        (others.clone(), Code::KeyDamaged, "OtherToken"),
+        (good.replace(&sealed(&good), &sealed(&others)), Code::KeySealBroken, ""),
+        ("x".repeat(5000), Code::FileTooLarge, ""),
     ] {
         host.write("keys/vvcb", contents.as_bytes());
-        assert!(why().starts_with(expected), "{}", why());
+        found().is(code, "keys/vvcb");
+        assert!(format!("{:?}", fault()).contains(bad), "{:?}", fault());
     }
     host.write("keys/vvcb", good.as_bytes());
     fs::set_permissions(host.path("keys/vvcb"), Permissions::from_mode(0o640)).unwrap();
-    assert!(why().starts_with("keys/vvcb: nobody but its owner should read it (mode 0640)"), "{}", why());
+    found().is(Code::FileReadableByOthers, "keys/vvcb");
     fs::remove_file(host.path("keys/vvcb")).unwrap();
-    assert!(why().starts_with("keys/vvcb: no key for token vvcb in the store: import it"), "{}", why());
+    found().is(Code::KeyMissing, "keys/vvcb");
+    assert_eq!(found().commands, ["ykmap key import FILE", "ykmap key import --used FILE"]);
     host.write("keys/vvcb", good.as_bytes());
 
     host.write("store.key", write_store_key(&StoreKey::new([2; 32])).as_bytes());
-    assert!(why().starts_with("keys/vvcb: sealed under store key "), "{}", why());
+    found().is(Code::KeySealedElsewhere, "keys/vvcb");
     host.write("store.key", b"secret");
-    assert!(why().starts_with("store.key: line 1 is not as ykmap writes it"), "{}", why());
+    found().is(Code::StoreKeyDamaged, "store.key");
     fs::remove_file(host.path("store.key")).unwrap();
-    assert!(why().starts_with("store.key: no such file or folder: bring back the copy"), "{}", why());
+    found().is(Code::StoreKeyMissing, "store.key");
     fs::set_permissions(host.path("keys"), Permissions::from_mode(0o770)).unwrap();
-    assert!(why().starts_with("keys: group or others may write to it (mode 0770)"), "{}", why());
+    found().is(Code::FileWritableByOthers, "keys");
 }
 
 fn would(host: &Host, aes_key: u8) -> Result<Enrolled, EnrolError> {
@@ -360,8 +388,9 @@ fn a_position_speaks_of_its_own_key_alone() {
     assert!(is_fresh(host.advance(at(9))));
     host.bring_key(8);
     assert!(matches!(would(&host, 8), Err(EnrolError::Fault(Fault::OtherKeysPosition { .. }))));
-    let fault = host.advance_with(8, at(1)).unwrap_err().to_string();
-    assert!(fault.ends_with("(ykmap key adopt vvcb)"), "{fault}");
+    let found = host.found(&host.advance_with(8, at(1)).unwrap_err());
+    found.is(Code::PositionOfOtherKey, "positions/vvcb");
+    assert_eq!(found.commands, ["ykmap key adopt vvcb"]);
     assert!(
         matches!(host.advance(at(9)), Ok(Advance::Replayed { .. })),
         "a login that had read the old key before"

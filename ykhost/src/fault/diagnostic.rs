@@ -1,0 +1,251 @@
+//! What a [`Fault`] means to an administrator: code, place, problem and remedies.
+
+use super::Fault;
+use crate::file::FileFault;
+use std::fmt::{self, Display, Formatter};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::mapping::BadLine;
+
+const DOES_NOT_EXIST: &str = "does not exist";
+
+impl Fault {
+    /// The fault as a finding: an error, with the file it is about and what to do.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let found = |code, path: &Path, problem: &str| Diagnostic::error(code, problem).at(file(path));
+        match self {
+            Self::File(fault) => fault.diagnostic(),
+            Self::Setting { setting, fault } => {
+                let mut diagnostic = fault.diagnostic();
+                diagnostic.location = Some(Location::file_of(setting, fault.path().as_os_str().as_bytes()));
+                diagnostic
+            }
+            Self::Settings { path, why } => found(Code::ConfigInvalid, path, why),
+            Self::NoSettings { path } => found(Code::ConfigMissing, path, DOES_NOT_EXIST)
+                .advise("check the spelling of config= in pam.d, or of --config")
+                .run_when("to create a configuration file", Program::Ykmap, "init"),
+            Self::NoMapping { path } => found(Code::MappingMissing, path, DOES_NOT_EXIST)
+                .advise("restore the mapping from a backup; a new one lists nobody, so everyone is rejected, or excused with nullok")
+                .run_when("to create one", Program::Ykmap, "init"),
+            Self::NoStoreKey { path } => found(Code::StoreKeyMissing, path, DOES_NOT_EXIST)
+                .advise("restore your copy of the store key")
+                .run_when("for a new store", Program::Ykmap, "init"),
+            Self::NoStore { path } => found(Code::StoreMissing, path, DOES_NOT_EXIST)
+                .run_when("if no token was used on this host yet", Program::Ykmap, "init")
+                .run_when("if the store was lost", Program::Ykmap, "init")
+                .run_when("then", Program::Ykmap, "key import --used FILE")
+                .run_when("then, for each token", Program::Ykmap, "token resync ID"),
+            Self::NoPositions { path } => found(Code::PositionsMissing, path, DOES_NOT_EXIST)
+                .run(Program::Ykmap, "init")
+                .run_when("then, for each token, with two touches of the YubiKey", Program::Ykmap, "key adopt ID"),
+            Self::UserInPath { template } => {
+                Diagnostic::error(Code::UserNameInPath, "the user's name cannot be part of a path")
+                    .at(file(Path::new(template)))
+            }
+            Self::Mapping { path, line, why } => {
+                let code = match why {
+                    BadLine::OtherSpelling => Code::MappingOtherSpelling,
+                    _ => Code::MappingLineInvalid,
+                };
+                Diagnostic::error(code, why.to_string()).at(Location::line(path.as_os_str().as_bytes(), *line))
+            }
+            Self::OtherFile { path } => {
+                found(Code::MappingOtherSpelling, path, "may belong to this user in another spelling").advise(
+                    "if it does, rename it to the name that the login uses (user= in the log); if not, add a file for that name",
+                )
+            }
+            Self::NotPlain { path } => found(
+                Code::MappingNameNotPlain,
+                path,
+                "does not list the user, and nullok excuses only names of plain ASCII without blanks",
+            )
+            .advise("list the user in this spelling, with or without a token"),
+            Self::NoKey { path, token } => {
+                found(Code::KeyMissing, path, &format!("the store has no key for token {token}"))
+                    .run(Program::Ykmap, "key import FILE")
+                    .run_when(
+                        "if the store was lost and the token was used before",
+                        Program::Ykmap,
+                        "key import --used FILE",
+                    )
+                    .advise("if the public ID is wrong, fix it in the mapping")
+            }
+            Self::Key { path, why } => found(Code::KeyDamaged, path, &why.to_string())
+                .advise("restore the file from a backup, or import the key again"),
+            Self::StoreKey { path, why } => found(Code::StoreKeyDamaged, path, &why.to_string())
+                .advise("restore your copy; without one, remove the file, create a new store key (ykmap init) and import every key again"),
+            Self::OtherStoreKey { path, under, store_key, id } => found(
+                Code::KeySealedElsewhere,
+                path,
+                &format!("is sealed under store key {under}, and {} is store key {id}", store_key.display()),
+            )
+            .advise("restore that store key, or import the key again"),
+            Self::BrokenSeal { path } => found(
+                Code::KeySealBroken,
+                path,
+                "does not open under the store key that it names: it was changed, or belongs to another token",
+            )
+            .advise("import the key again"),
+            Self::NoPosition { path, token } => found(
+                Code::PositionMissing,
+                path,
+                &format!("the position of token {token} is missing: how far it has come on this host"),
+            )
+            .run_when(
+                "to record it with two touches of the YubiKey",
+                Program::Ykmap,
+                format!("key adopt {token}"),
+            ),
+            Self::OtherKeysPosition { path, token } => found(
+                Code::PositionOfOtherKey,
+                path,
+                &format!("belongs to another key than keys/{token}"),
+            )
+            .run_when(
+                "if that key was not imported but copied here, record its position with two touches of the YubiKey",
+                Program::Ykmap,
+                format!("key adopt {token}"),
+            ),
+            Self::KeyIsHere { path, token } => found(
+                Code::KeyIsHere,
+                path,
+                &format!("token {token} has a key here now, so this host decides about it, not a validation server"),
+            )
+            .advise("try again"),
+            Self::Position { path, why } => found(
+                Code::PositionDamaged,
+                path,
+                &format!("{why}, so nobody can tell which OTPs of the token were used"),
+            )
+            .run_when(
+                "if the YubiKey is here, record its position with two touches",
+                Program::Ykmap,
+                "token resync ID",
+            )
+            .advise("if not, disable the token, and give its owner another"),
+            Self::FalsePosition { path, token, said, stored } => {
+                let stored = stored.map_or_else(|| "none".to_owned(), |stored| stored.to_string());
+                let problem = format!(
+                    "a validation server reports position {said} for token {token}, and this host has {stored}: too far apart for one answer, so nothing was changed"
+                );
+                found(Code::PositionImplausible, path, &problem)
+                    .run_when("if the YubiKey is here", Program::Ykmap, format!("token resync {token}"))
+                    .advise("if not, ask the administrator of the server")
+            }
+            Self::EmptyMapping { path } => {
+                found(Code::MappingEmpty, path, "is empty: a mapping has at least a comment")
+                    .advise("restore it, and replace it only by renaming, as ykmap does")
+                    .run_when("to create one", Program::Ykmap, "init")
+            }
+            Self::ClientKey { path, why } => found(Code::ClientKeyInvalid, path, &why.to_string()),
+            Self::NoServers => Diagnostic::error(Code::NoServers, "no validation server is configured")
+                .advise("set urls in [online] of config.toml, or urllist= in pam.d"),
+            Self::NoProgram { path } => found(Code::AskProgramMissing, path, DOES_NOT_EXIST)
+                .advise("install it with the module (make install), or set ask in [online] to its path"),
+            Self::Program { path, why } => found(Code::AskProgramFailed, path, why),
+            Self::CannotAsk { why } => {
+                Diagnostic::error(Code::CannotAsk, format!("validation servers cannot be asked: {why}"))
+            }
+            Self::Undecided { trail, .. } => {
+                Diagnostic::error(Code::Undecided, format!("no validation server decided: {trail}"))
+            }
+            Self::Withheld { trail, .. } => Diagnostic::error(
+                Code::UndecidedWithheld,
+                format!("a validation server answered without deciding, so this host does not decide: {trail}"),
+            ),
+            Self::FileSizeLimit { path } => {
+                found(Code::FileSizeLimit, path, "this process may not write files of that length (ulimit -f)")
+                    .advise("raise the limit for the service, or for whoever starts it")
+            }
+        }
+    }
+}
+
+impl FileFault {
+    /// The fault as a finding: an error, with the file it is about and what to do.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let found = |code, problem: String| Diagnostic::error(code, problem).at(file(self.path()));
+        match self {
+            Self::Missing(_) => found(Code::FileMissing, DOES_NOT_EXIST.to_owned()),
+            Self::NotAbsolute(_) => found(Code::PathNotAbsolute, "is not an absolute path".to_owned())
+                .advise("write the whole path, beginning with /"),
+            Self::NotUtf8(_) => found(Code::PathNotUtf8, "the name is not UTF-8".to_owned()),
+            Self::Link(_) => {
+                found(Code::FileIsLink, "is a symbolic link, which is not followed here".to_owned())
+                    .advise("name the file itself")
+            }
+            Self::Kind { found: is, wanted, .. } => {
+                found(Code::FileOfWrongKind, format!("is {is}, where {wanted} should be"))
+            }
+            Self::Owner { path, folder, owner, me } => {
+                let mut diagnostic = found(Code::FileOfOtherOwner, format!("belongs to uid {owner}"));
+                diagnostic.remedies.push(crate::file::advice::owner(path, *folder, *me));
+                diagnostic
+            }
+            Self::Writable { path, folder, mode } => {
+                let mut diagnostic = found(
+                    Code::FileWritableByOthers,
+                    format!("group or others may write to it (mode {mode:04o})"),
+                );
+                diagnostic.remedies.push(crate::file::advice::writable(path, *folder));
+                diagnostic
+            }
+            Self::Readable { path, mode } => {
+                let mut diagnostic = found(
+                    Code::FileReadableByOthers,
+                    format!("group or others may read it, and only its owner should (mode {mode:04o})"),
+                );
+                diagnostic.remedies.push(crate::file::advice::readable(path));
+                diagnostic
+            }
+            Self::TooLarge { limit, .. } => {
+                found(Code::FileTooLarge, format!("is longer than {limit} bytes"))
+            }
+            Self::Locked { waited, .. } => found(
+                Code::FileLocked,
+                format!("another process has held its lock for more than {} s", waited.as_secs()),
+            )
+            .run_when("to see which", Program::System, "lslocks"),
+            Self::System { doing, why, .. } => {
+                found(Code::FileInaccessible, format!("cannot {doing}: {}", cause(why)))
+            }
+        }
+    }
+}
+
+/// An error of the system in words, without its number.
+fn cause(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+/// In one line, with remedies: for logs.
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+/// In one line, with remedies: for logs.
+impl Display for FileFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+impl std::error::Error for Fault {}
+impl std::error::Error for FileFault {}
+
+impl From<FileFault> for Fault {
+    fn from(fault: FileFault) -> Self {
+        Self::File(fault)
+    }
+}
+
+fn file(path: &Path) -> Location {
+    Location::file(path.as_os_str().as_bytes())
+}
