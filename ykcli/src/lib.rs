@@ -1,8 +1,10 @@
-//! What the commands `ykmap` and `ykvald` share: where they [print](out), what shells [complete](completions), and how
-//! they read what an administrator types ([`mod@line`]) or [names](input). No login loads it.
+//! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic), what shells
+//! [complete](completions), and how they read what an administrator types ([`mod@line`]) or [names](input). No login loads
+//! it.
 #![forbid(unsafe_code)]
 
 pub mod completions;
+pub mod diagnostic;
 pub mod input;
 pub mod line;
 pub mod out;
