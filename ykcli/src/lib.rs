@@ -1,5 +1,5 @@
-//! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic), what shells
-//! [complete](completions), and how they read what an administrator types ([`mod@line`]) or [names](input). No login loads
+//! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic) and [many of them](report), what
+//! shells [complete](completions), and how they read what an administrator types ([`mod@line`]) or [names](input). No login loads
 //! it.
 #![forbid(unsafe_code)]
 
@@ -8,3 +8,4 @@ pub mod diagnostic;
 pub mod input;
 pub mod line;
 pub mod out;
+pub mod report;

@@ -2,7 +2,7 @@
 //! is not an error; a disk that is full is, and [`failed`] says so at the end.
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use yubiotp::shown;
 
@@ -67,9 +67,13 @@ pub enum Field {
 /// A table: with lines and colour for a person, bare columns for a pipe.
 pub fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     let person = std::io::stdout().is_terminal();
-    let colour = person && colours_are_wanted();
+    let colour = has_colours();
     let mut table = Table::new();
-    table.load_style(if person { presets::UTF8_FULL_CONDENSED } else { presets::NOTHING });
+    table.load_style(match person {
+        true if is_utf8() => presets::UTF8_FULL_CONDENSED,
+        true => presets::ASCII_FULL_CONDENSED,
+        false => presets::NOTHING,
+    });
     if person {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
@@ -84,10 +88,72 @@ pub fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     raw(&format!("{}\n", table.trim_fmt()));
 }
 
-#[expect(clippy::disallowed_methods, reason = "colour decides nothing")]
-fn colours_are_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
-        && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+/// How a part of a line stands out on a terminal with colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Headings, and commands to copy.
+    Bold,
+    /// What few readers want.
+    Dim,
+    /// An error.
+    Red,
+    /// A warning.
+    Yellow,
+    /// A note.
+    Cyan,
+    /// In order.
+    Green,
+}
+
+/// The text in that style if standard output [has colours](has_colours), and as it is otherwise. Escape what is not
+/// printable in it before, and print it with [`raw`].
+#[must_use]
+pub fn styled(style: Style, text: &str) -> String {
+    if !has_colours() {
+        return text.to_owned();
+    }
+    let code = match style {
+        Style::Bold => "1",
+        Style::Dim => "2",
+        Style::Red => "1;31",
+        Style::Yellow => "1;33",
+        Style::Cyan => "36",
+        Style::Green => "32",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// The columns of the terminal that standard output is; `None` if it is something else, where lines are not wrapped.
+#[must_use]
+pub fn width() -> Option<usize> {
+    /// The narrowest that text is wrapped to.
+    const LEAST: usize = 40;
+    std::io::stdout().is_terminal().then(|| textwrap::termwidth().max(LEAST))
+}
+
+/// Whether standard output is a terminal with colours, and the user has not asked for none (`NO_COLOR`, `TERM=dumb`).
+#[must_use]
+pub fn has_colours() -> bool {
+    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal()
+        && !is_set("NO_COLOR")
+        && variable("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// Whether the locale has more characters than those of ASCII.
+fn is_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| variable(name).filter(|it| !it.is_empty()));
+    locale.is_some_and(|locale| {
+        let locale = locale.to_string_lossy().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "how something looks decides nothing")]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 /// `1 key`, `2 keys`.

@@ -101,6 +101,8 @@ codes! {
     Undecided = "undecided",
     UndecidedWithheld = "undecided-withheld",
     DecidedDespiteAnswers = "decided-despite-answers",
+    // What `ykmap doctor`, `ykmap check` and `ykvald check` find.
+    Checked = "checked",
 }
 
 /// A text that names no code.
