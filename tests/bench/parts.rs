@@ -14,7 +14,7 @@ use ykhost::settings::{Given, Settings};
 use ykhost::store::{Slots, Store};
 use yubiotp::ledger::Ledger as _;
 use yubiotp::mapping::{Check, Search};
-use yubiotp::protocol::{Asked, ClientKey, Nonce};
+use yubiotp::protocol::{ClientKey, Nonce, PendingQuery};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Vault as _;
 use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId, modhex, otp};
@@ -77,7 +77,7 @@ fn reply_judge(bencher: Bencher<'_, '_>) {
     let client_key = data_encoding::BASE64.decode(CLIENT_KEY).unwrap();
     fields.insert(0, ("h".to_owned(), tests::validation::signature(&client_key, &fields)));
     let body: String = fields.iter().flat_map(|(name, value)| [name, "=", value, "\r\n"]).collect();
-    let asked = Asked { otp: OTP, nonce: &nonce, position: None, key: Some(&key) };
+    let asked = PendingQuery { otp: OTP, nonce: &nonce, position: None, key: Some(&key) };
     assert!(asked.judge(body.as_bytes()).is_ok(), "{body}");
     bencher.bench_local(|| asked.judge(black_box(body.as_bytes())).is_ok());
 }

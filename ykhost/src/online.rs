@@ -13,7 +13,9 @@ use program::{Heard, Program};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::{Event, FailureKind, Question};
-use yubiotp::protocol::{Asked, Flaw, NoAnswer, Nonce, Request, Round, Said, Server, Step, time_of};
+use yubiotp::protocol::{
+    Flaw, NoAnswer, Nonce, PendingQuery, Request, Server, ServerPoll, ServerVerdict, Step, time_of,
+};
 use yubiotp::verdict::{Answer, Servers};
 use yubiotp::{Position, PublicId};
 
@@ -50,8 +52,8 @@ impl ByProgram<'_> {
         let online = self.0.ok_or(Fault::NoServers)?;
         let nonce = Nonce::from_random(random::bytes()?);
         let question = question(online, &online.servers, otp, &nonce)?;
-        let asked = Asked { otp, nonce: &nonce, position, key: online.key.as_ref() };
-        let mut round = Round::new(&online.servers, asked);
+        let asked = PendingQuery { otp, nonce: &nonce, position, key: online.key.as_ref() };
+        let mut poll = ServerPoll::new(&online.servers, asked);
         let mut program = Program::start(&online.ask, online.deadline)?;
         program.say(question.write().as_bytes())?;
         loop {
@@ -59,28 +61,34 @@ impl ByProgram<'_> {
                 Heard::Event(event) => event,
                 // Only what the program has told counts as the servers' doing. One that was kept from telling it, by
                 // whoever freezes or starves it, leaves nothing to anybody else.
-                Heard::End | Heard::Deadline if round.is_told() => {
-                    let answered = round.is_answered();
-                    return Ok((Answer::Undecided { answered, trail: round.all(program.waited()) }, None));
+                Heard::End | Heard::Deadline if poll.is_complete() => {
+                    let answered = poll.any_answered();
+                    return Ok((
+                        Answer::Undecided { answered, trail: poll.all_servers(program.waited()) },
+                        None,
+                    ));
                 }
                 Heard::End => {
-                    return Err(program.fault(format!("ended early; {}", round.all(program.waited()))));
+                    return Err(program.fault(format!("ended early; {}", poll.all_servers(program.waited()))));
                 }
                 Heard::Deadline => {
                     let waited = program.waited();
-                    let why = format!("was not done after {waited} ms and was killed; {}", round.all(waited));
+                    let why = format!(
+                        "was not done after {waited} ms and was killed; {}",
+                        poll.all_servers(waited)
+                    );
                     return Err(program.fault(why));
                 }
             };
-            match round.take(event) {
+            match poll.take(event) {
                 Step::Wait => {}
                 Step::Next => program.say_next(),
                 Step::Decided(said) => {
-                    let answer = Answer::Decided { said, trail: round.asked(program.waited()) };
-                    return Ok((answer, round.timestamp()));
+                    let answer = Answer::Decided { said, trail: poll.asked_so_far(program.waited()) };
+                    return Ok((answer, poll.timestamp()));
                 }
                 Step::Unable(why) => {
-                    let told = round.asked(program.waited());
+                    let told = poll.asked_so_far(program.waited());
                     let why = if told.is_empty() { why } else { format!("{why}; {told}") };
                     return Err(Fault::CannotAsk { why });
                 }
@@ -97,7 +105,7 @@ pub enum Probed {
         /// After how long, in milliseconds.
         ms: u32,
         /// What that is worth.
-        said: Result<Said, NoAnswer>,
+        said: Result<ServerVerdict, NoAnswer>,
         /// What its clock said, in seconds since 1970.
         time: Option<u64>,
         /// Why no OK of it would decide, where its reply shows that.
@@ -124,7 +132,7 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     // A block that was encrypted under no key: that it decrypts to a private id is as likely as guessing one.
     let block = PublicId::from_bytes(&random::bytes::<16>()?).map(|block| block.to_string());
     let otp = format!("{NOBODY}{}", block.unwrap_or_default());
-    let asked = Asked { otp: &otp, nonce: &nonce, position: None, key: online.key.as_ref() };
+    let asked = PendingQuery { otp: &otp, nonce: &nonce, position: None, key: online.key.as_ref() };
     let question = question(online, std::slice::from_ref(server), &otp, &nonce)?;
     let mut program = Program::start(&online.ask, online.deadline)?;
     program.say(question.write().as_bytes())?;

@@ -8,7 +8,7 @@ use ykhost::random;
 use ykhost::settings::Settings;
 use yubiotp::freshness::{self, Stale, Touch};
 use yubiotp::otp::{self, Otp};
-use yubiotp::protocol::Said;
+use yubiotp::protocol::ServerVerdict;
 use yubiotp::verdict::{Answer, Reason, Servers};
 use yubiotp::{Credential, Position, PublicId};
 
@@ -105,18 +105,18 @@ fn decide(id: &PublicId, prover: &Prover<'_>, otp: &Otp<'_>) -> Result<Option<To
     };
     let servers = ByProgram(settings.online());
     match servers.ask_for_clock(&otp.modhex(id), None)? {
-        (Answer::Decided { said: Said::Ok(position), .. }, Some(timestamp)) => {
+        (Answer::Decided { said: ServerVerdict::Ok(position), .. }, Some(timestamp)) => {
             Ok(Some(Touch { position, timestamp }))
         }
-        (Answer::Decided { said: Said::Ok(_), trail }, None) => Err(Failure::Fault(format!(
+        (Answer::Decided { said: ServerVerdict::Ok(_), trail }, None) => Err(Failure::Fault(format!(
             "the validation server does not name the YubiKey's clock (timestamp), which shows that it is here: import the key (ykmap key import FILE), or ask the server's administrator; {trail}"
         ))),
         (Answer::Decided { said, trail }, _) => {
             // As the log of a login has it.
             let why = match said {
-                Said::BadOtp => Reason::BadSaysServer(*id).to_string(),
-                Said::ReplayedOtp => Reason::ReplayedSaysServer(*id).to_string(),
-                Said::Ok(_) => said.status().name().to_owned(),
+                ServerVerdict::BadOtp => Reason::BadSaysServer(*id).to_string(),
+                ServerVerdict::ReplayedOtp => Reason::ReplayedSaysServer(*id).to_string(),
+                ServerVerdict::Ok(_) => said.status().name().to_owned(),
             };
             out::note(&format!("{id}: {why}; nothing was changed; {trail}"));
             Err(Failure::No)

@@ -1,23 +1,23 @@
 //! The validation protocol 2.0 of YK-VAL, for both ends.
 //!
 //! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and what is echoed as yubikey-val 2.41
-//! has them. To a client, a question is a [`Request`] to a [`Server`], its answer is judged by [`Asked::judge`], and a
-//! [`Round`] is one question to several servers. A server reads a [`Question`] and writes an [`Answer`].
+//! has them. A client sends a [`Request`] to a [`Server`] and judges the answer with [`PendingQuery::judge`]. A
+//! [`ServerPoll`] asks several servers one question. A server reads a [`Question`] and writes an [`Answer`].
 
 mod answer;
 mod flaw;
+mod poll;
 mod question;
 mod reply;
 mod request;
-mod round;
 mod server;
 
 pub use answer::Answer;
 pub use flaw::Flaw;
+pub use poll::{ServerPoll, Step};
 pub use question::{MOST_PARAMETERS, Malformed, Question, Version};
-pub use reply::{Asked, NoAnswer, Said, Status, time_of, timestamp_of};
+pub use reply::{NoAnswer, PendingQuery, ServerVerdict, Status, time_of, timestamp_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};
-pub use round::{Round, Step};
 pub use server::{BadUrl, Server};
 
 use alloc::string::String;

@@ -9,7 +9,7 @@ use alloc::string::String;
 use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
 use crate::otp::{self, NoOtp, Otp};
-use crate::protocol::Said;
+use crate::protocol::ServerVerdict;
 use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
 
 /// What was decided about an answer. If the world failed there is no verdict but a fault, which is another type:
@@ -143,7 +143,7 @@ pub enum Answer {
     /// A server decided.
     Decided {
         /// What it said.
-        said: Said,
+        said: ServerVerdict,
         /// What there is to tell.
         trail: String,
     },
@@ -359,9 +359,9 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
         };
         let reason = match said {
             // What the servers accept is accepted here only once.
-            Said::Ok(position) => return self.by_this_host(found, position, Some(trail), true),
-            Said::BadOtp => Reason::BadSaysServer(token),
-            Said::ReplayedOtp => Reason::ReplayedSaysServer(token),
+            ServerVerdict::Ok(position) => return self.by_this_host(found, position, Some(trail), true),
+            ServerVerdict::BadOtp => Reason::BadSaysServer(token),
+            ServerVerdict::ReplayedOtp => Reason::ReplayedSaysServer(token),
         };
         Ok(found.judged(Verdict::Rejected(reason), Some(trail)))
     }

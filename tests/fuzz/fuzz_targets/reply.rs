@@ -1,4 +1,4 @@
-//! The body of a reply: what `Asked::judge` makes of it, against a second reading of the protocol.
+//! The body of a reply: what `PendingQuery::judge` makes of it, against a second reading of the protocol.
 //!
 //! The signature is the oracle. A body is fuzz text as it is, or signed by this target with the right key, or signed
 //! and then changed: without a right signature nothing may be decided, and with one only what the oracle says.
@@ -12,7 +12,7 @@ mod oracle;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use yubiotp::Position;
-use yubiotp::protocol::{Asked, ClientKey, NoAnswer, Nonce, Said};
+use yubiotp::protocol::{ClientKey, NoAnswer, Nonce, PendingQuery, ServerVerdict};
 
 /// The client's key of the published vector, in base64.
 const KEY: &str = "EHmo8FMxuhumBlTinC4uYL0Mgwg=";
@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
     let nonce = Nonce::from_random(NONCE);
     let asked = oracle::Asked { otp: OTP, nonce: nonce.as_str(), key: (!on(NO_KEY)).then_some(raw) };
     let expected = asked.judge(&body, on(KNOWN).then_some((COUNTER, SESSION_USE)));
-    let judged = Asked {
+    let judged = PendingQuery {
         otp: OTP,
         nonce: &nonce,
         position: on(KNOWN).then(|| Position::yubikey(COUNTER, SESSION_USE)),
@@ -71,10 +71,10 @@ fuzz_target!(|input: &[u8]| {
 
     let decided = match expected.decision {
         Some(oracle::Decision::Ok(counter, session_use)) => {
-            Some(Said::Ok(Position::yubikey(counter, session_use)))
+            Some(ServerVerdict::Ok(Position::yubikey(counter, session_use)))
         }
-        Some(oracle::Decision::BadOtp) => Some(Said::BadOtp),
-        Some(oracle::Decision::ReplayedOtp) => Some(Said::ReplayedOtp),
+        Some(oracle::Decision::BadOtp) => Some(ServerVerdict::BadOtp),
+        Some(oracle::Decision::ReplayedOtp) => Some(ServerVerdict::ReplayedOtp),
         None => None,
     };
     assert_eq!(judged.ok(), decided, "{}", body.escape_ascii());

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ykhost::online::{self, Probed};
 use ykhost::settings::Online;
 use yubiotp::ask::FailureKind;
-use yubiotp::protocol::{NoAnswer, Nonce, Request, Said, Server};
+use yubiotp::protocol::{NoAnswer, Nonce, Request, Server, ServerVerdict};
 
 /// How far clocks may be apart, in seconds.
 const APART: u64 = 60;
@@ -50,12 +50,12 @@ fn ask(report: &mut Report, online: &Online, server: &Server) -> bool {
     let trusted = matches!(said, Ok(_) | Err(NoAnswer::Undecided(_)));
     match (said, flaw) {
         // What it says to this OTP is as it should be. What it would say to a good one is not.
-        (Ok(Said::BadOtp), Some(flaw)) => {
+        (Ok(ServerVerdict::BadOtp), Some(flaw)) => {
             let what = format!("{flaw}: with it no login can succeed ({ms} ms)");
             let change = "use a server whose OK has the counters and signs them, such as ykvald(8)";
             report.add(Room::Servers, Level::Error, &place, what, change);
         }
-        (Ok(Said::BadOtp), None) => {
+        (Ok(ServerVerdict::BadOtp), None) => {
             let proof = if online.key.is_some() {
                 "signed with the client's key"
             } else {
@@ -67,7 +67,7 @@ fn ask(report: &mut Report, online: &Online, server: &Server) -> bool {
             );
             report.add(Room::Servers, Level::Ok, &place, what, "");
         }
-        (Ok(said @ (Said::Ok(_) | Said::ReplayedOtp)), _) => {
+        (Ok(said @ (ServerVerdict::Ok(_) | ServerVerdict::ReplayedOtp)), _) => {
             let what = format!("says {} to an OTP that nobody made ({ms} ms)", said.status().name());
             report.add(Room::Servers, Level::Error, &place, what, "do not ask it: it does not look at OTPs");
         }

@@ -65,7 +65,7 @@ impl Answer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Asked, Nonce, Said};
+    use crate::protocol::{Nonce, PendingQuery, ServerVerdict};
 
     const OTP: &str = "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku";
     const NONCE: &str = "kakakakakakakakakakakaka";
@@ -109,8 +109,8 @@ mod tests {
             "sl=0\r\ntimestamp=16777215\r\nsessioncounter=32766\r\nsessionuse=255\r\nstatus=OK\r\n\r\n"
         ));
         let nonce = Nonce::of_vector(NONCE);
-        let asked = Asked { otp: OTP, nonce: &nonce, position: Some(at), key: Some(&key()) };
-        assert_eq!(asked.judge(body.as_bytes()), Ok(Said::Ok(at)));
+        let asked = PendingQuery { otp: OTP, nonce: &nonce, position: Some(at), key: Some(&key()) };
+        assert_eq!(asked.judge(body.as_bytes()), Ok(ServerVerdict::Ok(at)));
         assert!(asked.judge(answer.write(None).as_bytes()).is_err(), "signed with no key");
     }
 

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use data_encoding::BASE64;
 use hmac::Mac;
 
-/// A decisive answer.
+/// What a server decided about an OTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum ServerVerdict {
     /// OK: the server had not seen this OTP and will not say so again. With the position that the OTP has.
     Ok(Position),
     /// BAD_OTP: the server does not know the token, or the OTP is not genuine.
@@ -19,7 +19,7 @@ pub enum Said {
     ReplayedOtp,
 }
 
-impl Said {
+impl ServerVerdict {
     /// The status that says it.
     #[must_use]
     pub const fn status(self) -> Status {
@@ -144,8 +144,8 @@ fn unproven(status: Status, how: &str) -> String {
     }
 }
 
-/// What was asked, and so must be answered.
-pub struct Asked<'a> {
+/// A question that was sent. Its answer must repeat the OTP and the nonce.
+pub struct PendingQuery<'a> {
     /// The OTP as it was sent.
     pub otp: &'a str,
     /// The nonce of the question.
@@ -156,12 +156,12 @@ pub struct Asked<'a> {
     pub key: Option<&'a ClientKey>,
 }
 
-impl Asked<'_> {
+impl PendingQuery<'_> {
     /// What the body of a reply decides.
     ///
     /// # Errors
     /// Why it decides nothing: it cannot be read, is not signed, answers another question, or leaves it open.
-    pub fn judge(&self, body: &[u8]) -> Result<Said, NoAnswer> {
+    pub fn judge(&self, body: &[u8]) -> Result<ServerVerdict, NoAnswer> {
         let reply = Reply::read(body)?;
         let status = reply.status()?;
         if let Some(key) = self.key {
@@ -177,8 +177,8 @@ impl Asked<'_> {
         }
         match status {
             Status::Ok => self.placed(reply.position().ok_or(NoAnswer::NoPosition)?),
-            Status::BadOtp => Ok(Said::BadOtp),
-            Status::ReplayedOtp => Ok(Said::ReplayedOtp),
+            Status::BadOtp => Ok(ServerVerdict::BadOtp),
+            Status::ReplayedOtp => Ok(ServerVerdict::ReplayedOtp),
             Status::BadSignature
             | Status::MissingParameter
             | Status::NoSuchClient
@@ -195,15 +195,15 @@ impl Asked<'_> {
         if decides || reply.field(echo).is_some() { other } else { NoAnswer::Undecided(status) }
     }
 
-    fn placed(&self, said: Position) -> Result<Said, NoAnswer> {
+    fn placed(&self, said: Position) -> Result<ServerVerdict, NoAnswer> {
         match self.position {
             Some(has) if has != said => Err(NoAnswer::OtherPosition { said, has }),
-            _ => Ok(Said::Ok(said)),
+            _ => Ok(ServerVerdict::Ok(said)),
         }
     }
 }
 
-/// The token's clock that a body names (`timestamp`), for a body that [`Asked::judge`] believed; `None` if it names none.
+/// The token's clock that a body names (`timestamp`), for a body that [`PendingQuery::judge`] believed; `None` if it names none.
 #[must_use]
 pub fn timestamp_of(body: &[u8]) -> Option<u32> {
     let reply = Reply::read(body).ok()?;

@@ -64,7 +64,7 @@ fn listed(ids: &[&str]) -> Enrolment {
 
 /// Servers that say one thing, or nothing, or cannot be asked, and note what they were asked.
 struct Told {
-    says: Option<Said>,
+    says: Option<ServerVerdict>,
     can_be_asked: bool,
     /// Whether one that decides nothing answers, and whether the site accepts replays then.
     answers: bool,
@@ -73,7 +73,7 @@ struct Told {
 }
 
 impl Told {
-    fn says(said: Said) -> Self {
+    fn says(said: ServerVerdict) -> Self {
         Self { says: Some(said), ..Self::nothing() }
     }
 
@@ -121,7 +121,7 @@ fn offline<'a>(
     enrolment: &Enrolment,
     vault: &impl Vault<Fault = Unknown>,
 ) -> Result<Judgement<'a>, Unknown> {
-    let servers = Told::says(Said::Ok(Position::yubikey(9, 9)));
+    let servers = Told::says(ServerVerdict::Ok(Position::yubikey(9, 9)));
     let judged = judge(answer, enrolment, Mode::Offline, vault, &servers);
     assert!(servers.asked.borrow().is_empty(), "offline asks nobody");
     judged
@@ -237,7 +237,7 @@ fn the_password_is_what_stands_before() {
     }
 }
 
-const OK: Said = Said::Ok(Position::yubikey(1, 1));
+const OK: ServerVerdict = ServerVerdict::Ok(Position::yubikey(1, 1));
 
 /// What it came to, how many questions that took, and the trail.
 fn by(
@@ -271,26 +271,26 @@ fn who_decides_in_each_mode() {
     let (here, elsewhere) = ("vvcb", "vvnn");
     for (mode, token, says, expected, questions) in [
         (Offline, here, None, Yes, 0),
-        (Offline, here, Some(Said::BadOtp), Yes, 0),
+        (Offline, here, Some(ServerVerdict::BadOtp), Yes, 0),
         (Online, here, Some(OK), Yes, 1),
-        (Online, here, Some(Said::BadOtp), No, 1),
-        (Online, here, Some(Said::ReplayedOtp), No, 1),
+        (Online, here, Some(ServerVerdict::BadOtp), No, 1),
+        (Online, here, Some(ServerVerdict::ReplayedOtp), No, 1),
         (Online, here, None, Fault, 1),
         (Online, elsewhere, Some(OK), Yes, 1),
-        (Online, elsewhere, Some(Said::BadOtp), No, 1),
-        (Online, elsewhere, Some(Said::ReplayedOtp), No, 1),
+        (Online, elsewhere, Some(ServerVerdict::BadOtp), No, 1),
+        (Online, elsewhere, Some(ServerVerdict::ReplayedOtp), No, 1),
         (Online, elsewhere, None, Fault, 1),
         (OnlineThenOffline, here, Some(OK), Yes, 1),
-        (OnlineThenOffline, here, Some(Said::BadOtp), No, 1),
-        (OnlineThenOffline, here, Some(Said::ReplayedOtp), No, 1),
+        (OnlineThenOffline, here, Some(ServerVerdict::BadOtp), No, 1),
+        (OnlineThenOffline, here, Some(ServerVerdict::ReplayedOtp), No, 1),
         (OnlineThenOffline, here, None, Yes, 1),
         (OnlineThenOffline, elsewhere, Some(OK), Yes, 1),
-        (OnlineThenOffline, elsewhere, Some(Said::ReplayedOtp), No, 1),
+        (OnlineThenOffline, elsewhere, Some(ServerVerdict::ReplayedOtp), No, 1),
         (OnlineThenOffline, elsewhere, None, Fault, 1),
-        (OfflineThenOnline, here, Some(Said::BadOtp), Yes, 0),
+        (OfflineThenOnline, here, Some(ServerVerdict::BadOtp), Yes, 0),
         (OfflineThenOnline, here, None, Yes, 0),
         (OfflineThenOnline, elsewhere, Some(OK), Yes, 1),
-        (OfflineThenOnline, elsewhere, Some(Said::BadOtp), No, 1),
+        (OfflineThenOnline, elsewhere, Some(ServerVerdict::BadOtp), No, 1),
         (OfflineThenOnline, elsewhere, None, Fault, 1),
     ] {
         let vault = tokens(&[here]);

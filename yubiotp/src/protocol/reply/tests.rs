@@ -17,11 +17,15 @@ fn key() -> ClientKey {
     ClientKey::parse(KEY.as_bytes()).unwrap_or_else(|_| panic!("a key"))
 }
 
-fn judge_by(body: &[u8], position: Option<Position>, key: Option<&ClientKey>) -> Result<Said, NoAnswer> {
-    Asked { otp: OTP, nonce: &Nonce::of_vector(NONCE), position, key }.judge(body)
+fn judge_by(
+    body: &[u8],
+    position: Option<Position>,
+    key: Option<&ClientKey>,
+) -> Result<ServerVerdict, NoAnswer> {
+    PendingQuery { otp: OTP, nonce: &Nonce::of_vector(NONCE), position, key }.judge(body)
 }
 
-fn judge(body: &str) -> Result<Said, NoAnswer> {
+fn judge(body: &str) -> Result<ServerVerdict, NoAnswer> {
     judge_by(body.as_bytes(), None, Some(&key()))
 }
 
@@ -63,10 +67,10 @@ fn what_a_correct_server_may_also_send() {
         ok.trim_end().to_string(),
         format!("unknown=a=b=c\r\n{ok}empty=\r\nt=1996-01-01T00:00:00Z0000\r\n"),
     ] {
-        assert_eq!(judge(&signed(&lines)), Ok(Said::Ok(AT)), "{lines}");
+        assert_eq!(judge(&signed(&lines)), Ok(ServerVerdict::Ok(AT)), "{lines}");
     }
     let all_at_the_end = format!("{ok}{}", signed(&ok).lines().next().unwrap());
-    assert_eq!(judge(&all_at_the_end), Ok(Said::Ok(AT)));
+    assert_eq!(judge(&all_at_the_end), Ok(ServerVerdict::Ok(AT)));
 }
 
 #[test]
@@ -75,8 +79,8 @@ fn each_status_decides_or_not() {
     for status in Status::ALL {
         let expected = match status {
             Status::Ok => Err(NoAnswer::NoPosition),
-            Status::BadOtp => Ok(Said::BadOtp),
-            Status::ReplayedOtp => Ok(Said::ReplayedOtp),
+            Status::BadOtp => Ok(ServerVerdict::BadOtp),
+            Status::ReplayedOtp => Ok(ServerVerdict::ReplayedOtp),
             other => Err(NoAnswer::Undecided(other)),
         };
         assert_eq!(judge(&signed(&format!("{echo}status={}\r\n", status.name()))), expected);
@@ -98,7 +102,7 @@ fn each_status_decides_or_not() {
 fn a_signature_is_all_of_it() {
     let good = signed(&ok_lines());
     let h = good.lines().next().unwrap().strip_prefix("h=").unwrap().to_string();
-    assert_eq!(judge(&good), Ok(Said::Ok(AT)));
+    assert_eq!(judge(&good), Ok(ServerVerdict::Ok(AT)));
     assert_eq!(judge(&ok_lines()), Err(NoAnswer::NotSigned(Status::Ok)));
     let wrong = Err(NoAnswer::WrongSignature(Status::Ok));
     for length in 0..h.len() {
@@ -107,7 +111,7 @@ fn a_signature_is_all_of_it() {
     for bytes in 0..64 {
         let mut mac = BASE64.decode(h.as_bytes()).unwrap();
         mac.resize(bytes, 0);
-        let expected = if bytes == 20 { Ok(Said::Ok(AT)) } else { wrong };
+        let expected = if bytes == 20 { Ok(ServerVerdict::Ok(AT)) } else { wrong };
         assert_eq!(judge(&good.replace(&h, &BASE64.encode(&mac))), expected, "{bytes} bytes");
     }
     assert_eq!(judge(&good.replace(&h, &format!("{h}\u{20}"))), wrong);
@@ -161,7 +165,7 @@ fn an_ok_says_how_far_the_token_has_come() {
     let has = Position::yubikey(1, 1);
     let other = judge_by(signed(&ok_lines()).as_bytes(), Some(has), Some(&key()));
     assert_eq!(other, Err(NoAnswer::OtherPosition { said: AT, has }));
-    assert_eq!(judge_by(signed(&ok_lines()).as_bytes(), Some(AT), Some(&key())), Ok(Said::Ok(AT)));
+    assert_eq!(judge_by(signed(&ok_lines()).as_bytes(), Some(AT), Some(&key())), Ok(ServerVerdict::Ok(AT)));
 }
 
 /// yubival 0.2.0 has the two counters the other way round. It is not the OTP that is wrong.
@@ -185,8 +189,8 @@ fn swapped_counters_are_the_servers_fault() {
 
 #[test]
 fn without_a_key_a_signature_is_not_looked_at() {
-    assert_eq!(judge_by(ok_lines().as_bytes(), None, None), Ok(Said::Ok(AT)));
-    assert_eq!(judge_by(format!("h=x\n{}", ok_lines()).as_bytes(), None, None), Ok(Said::Ok(AT)));
+    assert_eq!(judge_by(ok_lines().as_bytes(), None, None), Ok(ServerVerdict::Ok(AT)));
+    assert_eq!(judge_by(format!("h=x\n{}", ok_lines()).as_bytes(), None, None), Ok(ServerVerdict::Ok(AT)));
 }
 
 proptest! {
@@ -206,7 +210,7 @@ proptest! {
     #[test]
     fn one_changed_byte_undoes_it(extra in "[a-g]{1,8}=[ -~]{0,20}", at: prop::sample::Index, flip in 1u8..128) {
         let good = signed(&format!("{}{extra}\r\n", ok_lines()));
-        prop_assert_eq!(judge(&good), Ok(Said::Ok(AT)));
+        prop_assert_eq!(judge(&good), Ok(ServerVerdict::Ok(AT)));
         let mut changed = good.clone().into_bytes();
         let at = at.index(changed.len());
         changed[at] ^= flip;

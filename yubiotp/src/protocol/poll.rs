@@ -1,20 +1,20 @@
-//! One question to several servers: what their answers come to.
+//! One question to several servers, and what their answers decide.
 
-use super::{Asked, Said, Server, timestamp_of};
+use super::{PendingQuery, Server, ServerVerdict, timestamp_of};
 use crate::ask::Event;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Listens to what `yubiotp-ask` tells, until a server has decided.
+/// Follows the events of `yubiotp-ask` until a server has decided.
 ///
 /// The first decisive answer wins, for it is signed, matches, and no server gives a second one. Whatever else a server
 /// says or does is noted, and the next one counts.
-pub struct Round<'a> {
+pub struct ServerPoll<'a> {
     servers: &'a [Server],
-    question: Asked<'a>,
-    fates: Vec<Fate>,
+    question: PendingQuery<'a>,
+    states: Vec<ServerState>,
     /// What the program has to say beside: the last thing.
     note: Option<String>,
     timestamp: Option<u32>,
@@ -22,7 +22,7 @@ pub struct Round<'a> {
 
 /// What became of a server.
 #[derive(Clone)]
-enum Fate {
+enum ServerState {
     NotAsked,
     Waiting,
     Ended {
@@ -41,18 +41,24 @@ pub enum Step {
     /// That was no answer: have the next server asked now, and listen on.
     Next,
     /// A server has decided.
-    Decided(Said),
+    Decided(ServerVerdict),
     /// Nobody can be asked, and why.
     Unable(String),
     /// The program tells of something that cannot be.
     Nonsense,
 }
 
-impl<'a> Round<'a> {
-    /// A round that begins. The servers stand in the order of the question's URLs.
+impl<'a> ServerPoll<'a> {
+    /// Starts a poll. The servers are in the order of the question's URLs.
     #[must_use]
-    pub fn new(servers: &'a [Server], question: Asked<'a>) -> Self {
-        Self { servers, question, fates: vec![Fate::NotAsked; servers.len()], note: None, timestamp: None }
+    pub fn new(servers: &'a [Server], question: PendingQuery<'a>) -> Self {
+        Self {
+            servers,
+            question,
+            states: vec![ServerState::NotAsked; servers.len()],
+            note: None,
+            timestamp: None,
+        }
     }
 
     /// Takes what the program tells.
@@ -65,26 +71,26 @@ impl<'a> Round<'a> {
             }
             Event::Asked { server } | Event::Reply { server, .. } | Event::Failed { server, .. } => *server,
         };
-        let Some(fate) = self.fates.get_mut(server) else { return Step::Nonsense };
-        match (&*fate, event) {
-            (Fate::NotAsked, Event::Asked { .. }) => {
-                *fate = Fate::Waiting;
+        let Some(state) = self.states.get_mut(server) else { return Step::Nonsense };
+        match (&*state, event) {
+            (ServerState::NotAsked, Event::Asked { .. }) => {
+                *state = ServerState::Waiting;
                 Step::Wait
             }
             // The program goes on to the next by itself.
-            (Fate::Waiting, Event::Failed { kind, ms, why, .. }) => {
-                *fate = Fate::Ended { ms, what: why, answered: kind.is_answer() };
+            (ServerState::Waiting, Event::Failed { kind, ms, why, .. }) => {
+                *state = ServerState::Ended { ms, what: why, answered: kind.is_answer() };
                 Step::Wait
             }
-            (Fate::Waiting, Event::Reply { ms, body, .. }) => {
+            (ServerState::Waiting, Event::Reply { ms, body, .. }) => {
                 let (what, step) = match self.question.judge(&body) {
-                    Ok(said) => {
+                    Ok(verdict) => {
                         self.timestamp = timestamp_of(&body);
-                        (said.status().name().to_string(), Step::Decided(said))
+                        (verdict.status().name().to_string(), Step::Decided(verdict))
                     }
                     Err(why) => (why.to_string(), Step::Next),
                 };
-                *fate = Fate::Ended { ms, what, answered: true };
+                *state = ServerState::Ended { ms, what, answered: true };
                 step
             }
             _ => Step::Nonsense,
@@ -99,43 +105,43 @@ impl<'a> Round<'a> {
 
     /// Whether every server was asked, and the program has told what became of each.
     #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.fates.iter().all(|fate| matches!(fate, Fate::Ended { .. }))
+    pub fn is_complete(&self) -> bool {
+        self.states.iter().all(|state| matches!(state, ServerState::Ended { .. }))
     }
 
     /// Whether a server answered anything, decisive or not: it was reached, and may know what this host does not.
     #[must_use]
-    pub fn is_answered(&self) -> bool {
-        self.fates.iter().any(|fate| matches!(fate, Fate::Ended { answered: true, .. }))
+    pub fn any_answered(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, ServerState::Ended { answered: true, .. }))
     }
 
     /// What each server that was asked said or did in so many milliseconds, for the log of a decision. One that was
     /// silent before another decided is what makes logins slow.
     #[must_use]
-    pub fn asked(&self, waited: u32) -> String {
-        self.told(|name, fate| match fate {
-            Fate::Ended { ms, what, .. } => Some(format!("{name}: {what} ({ms} ms)")),
-            Fate::Waiting => Some(format!("{name}: no answer yet ({waited} ms)")),
-            Fate::NotAsked => None,
+    pub fn asked_so_far(&self, waited: u32) -> String {
+        self.describe(|name, state| match state {
+            ServerState::Ended { ms, what, .. } => Some(format!("{name}: {what} ({ms} ms)")),
+            ServerState::Waiting => Some(format!("{name}: no answer yet ({waited} ms)")),
+            ServerState::NotAsked => None,
         })
     }
 
     /// What became of each server after so many milliseconds, for the log where none decided.
     #[must_use]
-    pub fn all(&self, waited: u32) -> String {
-        self.told(|name, fate| {
-            Some(match fate {
-                Fate::Ended { ms, what, .. } => format!("{name}: {what} ({ms} ms)"),
-                Fate::Waiting => format!("{name}: no answer ({waited} ms)"),
-                Fate::NotAsked => format!("{name}: not asked"),
+    pub fn all_servers(&self, waited: u32) -> String {
+        self.describe(|name, state| {
+            Some(match state {
+                ServerState::Ended { ms, what, .. } => format!("{name}: {what} ({ms} ms)"),
+                ServerState::Waiting => format!("{name}: no answer ({waited} ms)"),
+                ServerState::NotAsked => format!("{name}: not asked"),
             })
         })
     }
 
-    fn told(&self, tell: impl Fn(&Server, &Fate) -> Option<String>) -> String {
-        let told = self.servers.iter().zip(&self.fates).filter_map(|(name, fate)| tell(name, fate));
-        let told: Vec<_> = told.chain(self.note.clone()).collect();
-        told.join("; ")
+    fn describe(&self, one: impl Fn(&Server, &ServerState) -> Option<String>) -> String {
+        let parts = self.servers.iter().zip(&self.states).filter_map(|(server, state)| one(server, state));
+        let parts: Vec<_> = parts.chain(self.note.clone()).collect();
+        parts.join("; ")
     }
 }
 
@@ -162,19 +168,19 @@ mod tests {
     #[test]
     fn the_first_decisive_answer_wins() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
-        let asked = Asked { otp: "O", nonce: &nonce, position: None, key: None };
-        let mut round = Round::new(&servers, asked);
-        assert_eq!(round.take(Event::Asked { server: 0 }), Step::Wait);
-        assert_eq!(round.take(reply(0, "status=BACKEND_ERROR\n")), Step::Next);
-        assert_eq!(round.take(Event::Asked { server: 1 }), Step::Wait);
+        let asked = PendingQuery { otp: "O", nonce: &nonce, position: None, key: None };
+        let mut poll = ServerPoll::new(&servers, asked);
+        assert_eq!(poll.take(Event::Asked { server: 0 }), Step::Wait);
+        assert_eq!(poll.take(reply(0, "status=BACKEND_ERROR\n")), Step::Next);
+        assert_eq!(poll.take(Event::Asked { server: 1 }), Step::Wait);
         assert_eq!(
-            round.all(300),
+            poll.all_servers(300),
             "https://a: BACKEND_ERROR: it reported an internal error (7 ms); https://b:8443: no answer (300 ms)"
         );
-        let ok = Said::Ok(crate::Position::yubikey(5, 6));
-        assert_eq!(round.take(reply(1, OK)), Step::Decided(ok));
+        let ok = ServerVerdict::Ok(crate::Position::yubikey(5, 6));
+        assert_eq!(poll.take(reply(1, OK)), Step::Decided(ok));
         assert_eq!(
-            round.asked(400),
+            poll.asked_so_far(400),
             "https://a: BACKEND_ERROR: it reported an internal error (7 ms); https://b:8443: OK (7 ms)"
         );
     }
@@ -189,9 +195,9 @@ mod tests {
             &[Event::Asked { server: 0 }, reply(1, OK)],
             &[Event::Asked { server: 0 }, reply(0, "x"), reply(0, OK)],
         ] {
-            let asked = Asked { otp: "O", nonce: &nonce, position: None, key: None };
-            let mut round = Round::new(&servers, asked);
-            let steps: Vec<_> = events.iter().map(|event| round.take(event.clone())).collect();
+            let asked = PendingQuery { otp: "O", nonce: &nonce, position: None, key: None };
+            let mut poll = ServerPoll::new(&servers, asked);
+            let steps: Vec<_> = events.iter().map(|event| poll.take(event.clone())).collect();
             assert_eq!(steps.last(), Some(&Step::Nonsense), "{events:?}");
         }
     }
@@ -199,47 +205,51 @@ mod tests {
     #[test]
     fn a_failure_is_noted() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
-        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
-        round.take(Event::Asked { server: 0 });
-        assert_eq!(round.take(failed(0, FailureKind::Connect)), Step::Wait);
-        assert_eq!(round.all(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
-        assert_eq!(round.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
+        let mut poll =
+            ServerPoll::new(&servers, PendingQuery { otp: "O", nonce: &nonce, position: None, key: None });
+        poll.take(Event::Asked { server: 0 });
+        assert_eq!(poll.take(failed(0, FailureKind::Connect)), Step::Wait);
+        assert_eq!(poll.all_servers(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
+        assert_eq!(poll.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
     }
 
     #[test]
     fn a_note_is_told_and_changes_nothing() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
-        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
-        assert_eq!(round.take(Event::Note { what: "as nobody".into() }), Step::Wait);
-        round.take(Event::Asked { server: 0 });
-        assert!(matches!(round.take(reply(0, OK)), Step::Decided(_)));
-        assert_eq!(round.asked(7), "https://a: OK (7 ms); as nobody");
+        let mut poll =
+            ServerPoll::new(&servers, PendingQuery { otp: "O", nonce: &nonce, position: None, key: None });
+        assert_eq!(poll.take(Event::Note { what: "as nobody".into() }), Step::Wait);
+        poll.take(Event::Asked { server: 0 });
+        assert!(matches!(poll.take(reply(0, OK)), Step::Decided(_)));
+        assert_eq!(poll.asked_so_far(7), "https://a: OK (7 ms); as nobody");
     }
 
     /// The hedge was paid for a server that is named.
     #[test]
     fn who_was_silent_is_told_where_another_decided() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
-        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
-        round.take(Event::Asked { server: 0 });
-        round.take(Event::Asked { server: 1 });
-        assert!(matches!(round.take(reply(1, OK)), Step::Decided(_)));
-        assert_eq!(round.asked(310), "https://a: no answer yet (310 ms); https://b:8443: OK (7 ms)");
+        let mut poll =
+            ServerPoll::new(&servers, PendingQuery { otp: "O", nonce: &nonce, position: None, key: None });
+        poll.take(Event::Asked { server: 0 });
+        poll.take(Event::Asked { server: 1 });
+        assert!(matches!(poll.take(reply(1, OK)), Step::Decided(_)));
+        assert_eq!(poll.asked_so_far(310), "https://a: no answer yet (310 ms); https://b:8443: OK (7 ms)");
     }
 
     /// One that was not asked, or of which nothing was told, may be the one that says no.
     #[test]
     fn told_is_when_every_server_was_asked_and_ended() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
-        let mut round = Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+        let mut poll =
+            ServerPoll::new(&servers, PendingQuery { otp: "O", nonce: &nonce, position: None, key: None });
         for (event, told) in [
             (Event::Asked { server: 0 }, false),
             (failed(0, FailureKind::Connect), false),
             (Event::Asked { server: 1 }, false),
             (reply(1, "status=BACKEND_ERROR\n"), true),
         ] {
-            round.take(event.clone());
-            assert_eq!(round.is_told(), told, "{event:?}");
+            poll.take(event.clone());
+            assert_eq!(poll.is_complete(), told, "{event:?}");
         }
     }
 
@@ -248,14 +258,16 @@ mod tests {
     fn answered_is_when_any_server_answered_anything() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));
         let answers = |events: [Event; 2]| {
-            let mut round =
-                Round::new(&servers, Asked { otp: "O", nonce: &nonce, position: None, key: None });
+            let mut poll = ServerPoll::new(
+                &servers,
+                PendingQuery { otp: "O", nonce: &nonce, position: None, key: None },
+            );
             for (server, event) in events.into_iter().enumerate() {
-                round.take(Event::Asked { server });
-                round.take(event);
+                poll.take(Event::Asked { server });
+                poll.take(event);
             }
-            assert!(round.is_told());
-            round.is_answered()
+            assert!(poll.is_complete());
+            poll.any_answered()
         };
         for (kind, answer) in [
             (FailureKind::Dns, false),
