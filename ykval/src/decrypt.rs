@@ -1,7 +1,6 @@
 //! What a key storage module (YK-KSM) says of an OTP, to those who may know: `/wsapi/decrypt`.
 
 use crate::store::{Store, StoreFault};
-use crate::verify::USUAL;
 use yubiotp::seal::StoreKey;
 use yubiotp::{Block, PublicId, modhex};
 use zeroize::Zeroizing;
@@ -87,8 +86,7 @@ pub async fn decrypt(store: &Store, key: &StoreKey, otp: &str) -> Decrypted {
         return Decrypted { token: None, outcome: Err(Refused::Format) };
     };
     let outcome = open(store, key, &token, &block).await;
-    // An OTP of a token without a public id, pressed twice, names half of itself.
-    let known = !matches!(outcome, Err(Refused::Unknown)) || token.as_bytes().len() <= USUAL;
+    let known = !matches!(outcome, Err(Refused::Unknown)) || !token.may_be_half_an_otp();
     Decrypted { token: known.then_some(token), outcome }
 }
 

@@ -7,8 +7,8 @@
 //! - It is asked before an OTP is accepted, and it takes each OK before that is sent ([`Guard::admit`]): whatever the
 //!   store says, this process does not accept an OTP twice.
 //! - What it knows is compared with the store on each new connection to PostgreSQL, on one that was idle for a second,
-//!   and every second, whether anybody asks or not ([`look`]).
-//! - A store that forgot is raised ([`raise`]). Until that is done nothing is accepted: what the store says of tokens
+//!   and every second, whether anybody asks or not ([`crate::compare`]).
+//! - A store that forgot is raised ([`crate::compare::raise`]). Until that is done nothing is accepted: what the store says of tokens
 //!   that this server does not remember may be old as well. The server is not ready meanwhile. Each server of a
 //!   database raises what it accepted itself.
 //! - After that, and on a connection to another database than the last one, or to one that was started again, nothing is
@@ -18,9 +18,8 @@
 
 mod memory;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
-use crate::store::{Store, StoreFault};
 use memory::Memory;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,12 +35,6 @@ pub const SETTLE: Duration = Duration::from_secs(3);
 
 /// The newest OKs: these are compared each time.
 const NEWEST: usize = 64;
-
-/// Of the others, so many a second, in turn.
-const IN_TURN: usize = 256;
-
-/// So many are raised in one transaction.
-const CHUNK: usize = 1000;
 
 /// An OTP that was answered OK, or the last of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,12 +174,23 @@ impl Guard {
         self.wake.notified().await;
     }
 
-    fn finds(&self) -> u64 {
+    /// Up to `most` of all that is remembered; the next call returns those after them.
+    pub(crate) fn next_in_turn(&self, most: usize) -> Vec<Accepted> {
+        self.memory.next(most)
+    }
+
+    /// All that is remembered, in parts, so that no lock is held for long.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Vec<Accepted>> {
+        (0..memory::SHARDS).map(|number| self.memory.shard(number))
+    }
+
+    /// How often something was found to be forgotten. Give it to [`clear_unless_found`](Self::clear_unless_found).
+    pub(crate) fn finds(&self) -> u64 {
         locked(&self.state).found
     }
 
-    /// `false` if something more was found since `finds`.
-    fn is_raised(&self, finds: u64) -> bool {
+    /// The store has everything again, unless something more was found since `finds`: then it is `false`.
+    pub(crate) fn clear_unless_found(&self, finds: u64) -> bool {
         let mut state = locked(&self.state);
         let is_raised = state.found == finds;
         if is_raised {
@@ -194,41 +198,6 @@ impl Guard {
         }
         is_raised
     }
-}
-
-/// Compares the store with what is known: the newest OKs, and some of all, in turn.
-///
-/// # Errors
-/// It could not be asked.
-pub async fn look(store: &Store) -> Result<(), StoreFault> {
-    let guard = store.guard();
-    let mut some = guard.newest();
-    some.extend(guard.memory.next(IN_TURN));
-    guard.found(&store.forgotten(some).await?);
-    Ok(())
-}
-
-/// Tells the store all that is known, the newest first, some at a time, and counts the tokens that it raises. Afterwards
-/// OTPs are accepted again, unless more was found to be forgotten meanwhile: then it is `false`, and has to be done
-/// again.
-///
-/// # Errors
-/// It could not be stored, and nothing is accepted before it is.
-pub async fn raise(store: &Store, raised: &mut u64) -> Result<bool, StoreFault> {
-    let guard = store.guard();
-    let finds = guard.finds();
-    let mut tell = async |some: Vec<Accepted>| {
-        *raised = raised.saturating_add(store.raise_accepted(some).await?);
-        Ok::<_, StoreFault>(())
-    };
-    tell(guard.newest()).await?;
-    for shard in 0..memory::SHARDS {
-        for chunk in guard.memory.shard(shard).chunks(CHUNK) {
-            tell(chunk.to_vec()).await?;
-        }
-    }
-    guard.found(&store.forgotten(guard.newest()).await?);
-    Ok(guard.is_raised(finds))
 }
 
 fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {

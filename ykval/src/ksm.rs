@@ -4,8 +4,7 @@ mod said;
 #[cfg(test)]
 mod tests;
 
-use crate::config;
-use crate::serve::tls;
+use crate::{certificates, config};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::crypto::ring;
@@ -191,7 +190,7 @@ fn client_tls(ca: Option<&Path>, secure: bool) -> Result<ClientConfig, KsmFault>
     let fault = |why: String| KsmFault(format!("ksm.ca: {why}"));
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
-        for certificate in tls::certificates(ca).map_err(|why| fault(why.to_string()))? {
+        for certificate in certificates::read(ca).map_err(|why| fault(why.to_string()))? {
             roots.add(certificate).map_err(|why| fault(format!("{}: {why}", ca.display())))?;
         }
     } else if secure {
@@ -199,7 +198,7 @@ fn client_tls(ca: Option<&Path>, secure: bool) -> Result<ClientConfig, KsmFault>
         let bundle =
             bundle.ok_or_else(|| fault("this system has no certificate authorities: name them".into()))?;
         // A bundle may hold some that nobody can use.
-        roots.add_parsable_certificates(tls::certificates(bundle).map_err(|why| fault(why.to_string()))?);
+        roots.add_parsable_certificates(certificates::read(bundle).map_err(|why| fault(why.to_string()))?);
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -2,11 +2,14 @@
 //!
 //! In the order of one request: [`serve`] takes it from a connection, [`verify`] checks it and decides, [`store`] keeps
 //! clients, keys and positions, in SQLite or PostgreSQL. Beside that path: [`config`] is the settings, [`mod@file`] opens
-//! the files that they name, [`guard`] notices a store that forgot, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one.
+//! the files that they name, [`certificates`] reads those of TLS, [`guard`] remembers what was accepted, [`compare`]
+//! notices a store that forgot it, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one.
 #![forbid(unsafe_code)]
 
 pub mod capacity;
+pub mod certificates;
 pub mod clock;
+pub mod compare;
 pub mod config;
 pub mod decrypt;
 pub mod file;

@@ -1,12 +1,12 @@
 //! The server: sockets, connections, and what is answered on them.
 //!
-//! In the order of one request: `listen` takes a connection, `connection` speaks HTTP on it and keeps its time
+//! In the order of one request: `listen` takes a connection, `http` speaks on it and keeps its time limits
 //! (`pace`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
 
-mod compare;
 mod connection;
 mod descriptors;
 mod health;
+mod http;
 mod listen;
 mod log;
 mod metrics;
@@ -18,6 +18,7 @@ mod peer;
 mod places;
 mod route;
 mod stop;
+mod store_watch;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,9 @@ use crate::config::{Config, DecryptAt, Limits};
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
 use crate::verify::{Rules, Verifier};
-use connection::{Http, Role};
+use connection::Role;
 pub use descriptors::{LOWERED, Room};
+use http::Http;
 use ipnet::IpNet;
 use listen::{Listener, Seldom, Socket};
 pub use log::syslog_answers;
@@ -284,7 +286,7 @@ impl Server {
         }
         systemd::ready(&started.addresses);
         let keeping = tokio::spawn(keep(Arc::clone(&shared), certificates.clone()));
-        let watching = tokio::spawn(compare::compare(Arc::clone(&shared)));
+        let watching = tokio::spawn(store_watch::run(Arc::clone(&shared)));
         let watchdog = tokio::spawn(systemd::watchdog());
         while let Some(stop::Order::Reload) = orders.recv().await {
             systemd::reloading();

@@ -311,9 +311,8 @@ impl Verifier {
         };
         let asking = Asking { client, account, place };
         let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
-        // A token without a public id may have been pressed twice: an id that long is told only of a token that is known.
         let name = |outcome: Outcome, known: bool| {
-            if known || id.as_bytes().len() <= USUAL { outcome.of(id) } else { outcome }
+            if known || !id.may_be_half_an_otp() { outcome.of(id) } else { outcome }
         };
         let stored = self.store.token(&id).await.map_err(|fault| name(fault.into(), false))?;
         let decided = self.by_token(question, &asking, id, &otp, stored.as_ref()).await;
@@ -494,9 +493,6 @@ impl Verifier {
         }
     }
 }
-
-/// Bytes of a public id as factories and sites make them.
-pub(crate) const USUAL: usize = 6;
 
 const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key than the one stored";
 

@@ -42,6 +42,13 @@ impl PublicId {
         Some(id)
     }
 
+    /// Whether it is longer than the 6 bytes that factories and sites give. Such an id may be half of an OTP, of a token
+    /// without a public id that was touched twice: show it only of a token that is known.
+    #[must_use]
+    pub const fn may_be_half_an_otp(&self) -> bool {
+        self.len > 6
+    }
+
     /// An id as people write it: modhex, or `-` for the id of no bytes.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The sockets, and the connections that come over them.
 
-use super::connection::{self, Connection, Role};
+use super::connection::{Connection, Role};
+use super::http;
 use super::log::Event;
 use super::pace::Pace;
 use super::peer::Peer;
@@ -255,11 +256,11 @@ impl Listener {
             let tls = self.tls.clone();
             match stream {
                 Stream::Tcp(stream) => tokio::spawn(async move {
-                    connection::serve(connection, stream, tls).await;
+                    http::serve(connection, stream, tls).await;
                     drop(place);
                 }),
                 Stream::Unix(stream) => tokio::spawn(async move {
-                    connection::serve(connection, stream, tls).await;
+                    http::serve(connection, stream, tls).await;
                     drop(place);
                 }),
             };

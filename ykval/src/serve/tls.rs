@@ -2,6 +2,7 @@
 
 use super::pace::Paced;
 use super::validity::{Stage, Validity, is_version_1};
+use crate::certificates::{self, CertificatesFault, MOST_PEM};
 use crate::config::Tls;
 use crate::file::{self, Audience, FileFault};
 use rustls::crypto::ring;
@@ -17,14 +18,15 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-const MOST_PEM: u64 = 1 << 20;
-
 /// Why TLS cannot be spoken, and what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFault {
-    /// A file of it.
+    /// The file of the key.
     #[error(transparent)]
     File(#[from] FileFault),
+    /// A file of certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesFault),
     /// What is in a file.
     #[error("{path}: {why}")]
     Content {
@@ -203,7 +205,7 @@ fn stamps(files: &Tls) -> Vec<Stamp> {
 
 fn config(files: &Tls, clients: Clients) -> Result<Read, TlsFault> {
     let provider = Arc::new(ring::default_provider());
-    let chain = certificates(&files.certificate)?;
+    let chain = certificates::read(&files.certificate)?;
     if chain.first().is_some_and(is_version_1) {
         return Err(TlsFault::Content {
             path: files.certificate.clone(),
@@ -225,7 +227,7 @@ fn config(files: &Tls, clients: Clients) -> Result<Read, TlsFault> {
     let config = match &files.client_ca {
         None => config.with_no_client_auth(),
         Some(ca) => {
-            authorities = certificates(ca)?;
+            authorities = certificates::read(ca)?;
             config.with_client_cert_verifier(verifier(ca, &authorities, clients, provider)?)
         }
     };
@@ -252,19 +254,4 @@ fn verifier(
         Clients::Must => verifier,
     };
     verifier.build().map_err(|why| fault(why.to_string()))
-}
-
-/// The certificates of a file: at least one.
-///
-/// # Errors
-/// It cannot be read, or holds none.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let fault = |why: String| TlsFault::Content { path: path.to_owned(), why };
-    let text = file::read(path, Audience::Everyone, MOST_PEM)?;
-    let read = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let certificates = read.map_err(|why| fault(format!("is no PEM ({why})")))?;
-    if certificates.is_empty() {
-        return Err(fault("holds no certificate in PEM".to_owned()));
-    }
-    Ok(certificates)
 }

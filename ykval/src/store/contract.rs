@@ -1,7 +1,8 @@
 //! What every store must do, as tests that each runs on its own database: `contract!(a place for a new store)`.
 
 use super::*;
-use crate::guard;
+use crate::compare;
+use crate::guard::Obstacle;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::LazyLock;
@@ -782,7 +783,7 @@ pub(super) fn what_was_accepted_is_known_again(place: &StoreAt) {
 }
 
 pub(super) fn no_false_alarm(place: &StoreAt) {
-    guard::tests::no_false_alarm(&create(place));
+    compare::tests::no_false_alarm(&create(place));
 }
 
 /// A store that is given what it never had finds a guard that was there before, as an old copy does.
@@ -797,18 +798,18 @@ pub(super) fn a_store_that_forgot_is_noticed_and_raised(place: &StoreAt) {
         guard.admit(receipt, ONE).unwrap();
     }
     assert_eq!(guard.obstacle(), None);
-    wait(guard::look(&store)).unwrap();
-    assert_eq!(guard.obstacle(), Some(guard::Obstacle::Forgot));
+    wait(compare::look(&store)).unwrap();
+    assert_eq!(guard.obstacle(), Some(Obstacle::Forgot));
     let newest = accepted(&names[1499], ONE, at(3, 0));
     assert_eq!(guard.untold(), Some(Forgotten { accepted: newest, stored: None }));
     let mut raised = 0;
-    assert!(wait(guard::raise(&store, &mut raised)).unwrap());
+    assert!(wait(compare::raise(&store, &mut raised)).unwrap());
     assert_eq!(raised, 1500);
     assert!(!guard.is_raising());
-    assert_eq!(guard.obstacle(), Some(guard::Obstacle::Settling), "others may have more to tell");
+    assert_eq!(guard.obstacle(), Some(Obstacle::Settling), "others may have more to tell");
     for name in &names {
         assert_eq!(token(&store, name).position, Some(at(3, 0)));
     }
-    wait(guard::look(&store)).unwrap();
+    wait(compare::look(&store)).unwrap();
     assert_eq!((guard.is_raising(), guard.untold()), (false, None));
 }

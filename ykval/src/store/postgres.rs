@@ -47,15 +47,18 @@ mod durable;
 mod hosts;
 mod identity;
 mod lease;
+mod link;
 mod opening;
 mod place;
 mod restored;
 mod schema;
 mod seen;
+mod serving;
 mod session;
 mod tls;
 mod tokens;
 mod traps;
+mod trouble;
 
 #[cfg(test)]
 mod cluster;
@@ -65,19 +68,14 @@ mod tests;
 use super::*;
 use batch::Queue;
 use change::Change;
-use deadpool::Runtime;
-use deadpool::managed::{Pool, PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
-use hosts::{Hosts, Unreached};
-use lease::{Held, Lease};
-use opening::Opening;
-use seen::{NotTaken, Seen};
-use std::pin::Pin;
+use link::{Doing, Link, all_busy};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use trouble::Trouble;
 
 /// How long anything may take that a question waits for.
 const SHORT: Duration = Duration::from_secs(5);
@@ -87,8 +85,6 @@ const LONG: Duration = Duration::from_secs(900);
 /// Statements at a time that read tokens, and that advance them. While one waits for its commit, the next one is made.
 const READS: usize = 1;
 const STEPS: usize = 2;
-/// How often all hosts are looked at while a server runs.
-const EACH_LOOK: Duration = Duration::from_secs(2);
 
 /// A store in PostgreSQL.
 #[derive(Clone)]
@@ -99,59 +95,6 @@ pub struct Postgres {
     /// Turns of the steps that are taken alone: one that waits for a row keeps its connection, and others need some.
     alone: Arc<Semaphore>,
 }
-
-/// The way to the database.
-#[derive(Clone)]
-struct Link {
-    pool: Pool<Hosts>,
-    hosts: Hosts,
-    at: Arc<str>,
-    guard: Arc<Guard>,
-    opening: Arc<Opening>,
-    /// Held for reading by everything that is under way.
-    busy: Arc<RwLock<()>>,
-}
-
-/// Why something did not happen.
-enum Trouble {
-    /// The database, or the way to it.
-    Database(tokio_postgres::Error),
-    /// The server cannot keep positions.
-    Unfit(&'static str),
-    /// It is not the one that was used before, or an older state of it.
-    OtherDatabase(String),
-    /// As `Unfit`, in its own words.
-    Refused(String),
-    /// What is stored cannot be.
-    Damaged(String),
-    /// What was asked for cannot be.
-    Cannot(&'static str),
-    /// As it is told.
-    Told(StoreFault),
-}
-
-impl From<tokio_postgres::Error> for Trouble {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<StoreFault> for Trouble {
-    fn from(fault: StoreFault) -> Self {
-        Self::Told(fault)
-    }
-}
-
-impl From<NotTaken> for Trouble {
-    fn from(why: NotTaken) -> Self {
-        match why {
-            NotTaken::OtherDatabase(why) => Self::OtherDatabase(why),
-            NotTaken::Fault(why) => Self::Refused(why),
-        }
-    }
-}
-
-type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + Send + 'a>>;
 
 #[expect(missing_docs, reason = "Store says it")]
 impl Postgres {
@@ -183,7 +126,7 @@ impl Postgres {
         at: &crate::config::Postgres,
         key: StoreKeyId,
     ) -> Result<Serving, StoreFault> {
-        opening::begin(at, key).await
+        serving::begin(at, key).await
     }
 
     pub async fn look_at(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Looked, StoreFault> {
@@ -388,156 +331,6 @@ impl Postgres {
     }
 }
 
-impl Link {
-    /// Reads what says how to connect.
-    fn new(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
-        let place = place::read(from)?;
-        let at = place.at.clone();
-        let fault = |why: String| StoreFault::Database { at: at.clone(), why };
-        let seen = Seen::read(from.seen.clone()).map_err(|why| match why {
-            NotTaken::OtherDatabase(why) => StoreFault::OtherDatabase { at: at.clone(), why },
-            NotTaken::Fault(why) => fault(why),
-        })?;
-        let guard = Arc::new(Guard::default());
-        let hosts = Hosts::new(place, from.standby, seen, Arc::clone(&guard));
-        let pool = Pool::builder(hosts.clone())
-            .max_size(from.pool)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(session::WAIT))
-            .build()
-            .map_err(|why| fault(why.to_string()))?;
-        Ok(Self { pool, hosts, at: at.into(), guard, opening: Arc::default(), busy: Arc::default() })
-    }
-
-    /// Looks at all hosts, where one may be an old primary that can still be written to: what is newest is known then.
-    async fn look(&self) {
-        if self.hosts.several() {
-            drop(self.hosts.look(hosts::LOOK).await);
-        }
-    }
-
-    /// Fails behind a pooler that shares its connections. To be called once the pool has a connection: such a pooler gives
-    /// both of them the same process.
-    async fn must_not_be_pooled(&self) -> Result<(), StoreFault> {
-        // Twice, with the first connections held: a pooler that had not got its connection back yet opens one more, and then
-        // it has none left that is not ours.
-        let mut looked = self.hosts.look(hosts::LOOK).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        looked.extend(self.hosts.look(hosts::LOOK).await);
-        let pooled = looked.iter().filter_map(|looked| looked.found.as_ref().err()).find(|why| why.is_pooled);
-        pooled.map_or(Ok(()), |refused| Err(self.fault(refused.why.clone())))
-    }
-
-    /// Remembers from now on what is seen, and looks at all hosts from time to time. `Err`: why it is not remembered beyond
-    /// the end of this process.
-    fn keep_watch(&self) -> Result<(), String> {
-        if self.hosts.several() {
-            let (hosts, pool) = (self.hosts.clone(), self.pool.clone());
-            tokio::spawn(async move {
-                while !pool.is_closed() {
-                    tokio::time::sleep(EACH_LOOK).await;
-                    drop(hosts.look(hosts::LOOK).await);
-                }
-            });
-        }
-        self.hosts.seen().remember().map_err(|why| self.told(why.into()).to_string())
-    }
-
-    /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`. Fails at once while
-    /// the store is not open.
-    async fn run<T>(
-        &self,
-        limit: Duration,
-        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
-    ) -> Result<T, StoreFault> {
-        self.run_in_turn(None, limit, what).await
-    }
-
-    /// The same. The turn is over when the connection is free again, also where the caller goes away before that.
-    async fn run_in_turn<T>(
-        &self,
-        turn: Option<OwnedSemaphorePermit>,
-        limit: Duration,
-        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
-    ) -> Result<T, StoreFault> {
-        self.opening.must_be_open()?;
-        self.run_unopened(turn, limit, what).await
-    }
-
-    /// The same, to open it.
-    async fn run_unopened<T>(
-        &self,
-        turn: Option<OwnedSemaphorePermit>,
-        limit: Duration,
-        what: impl for<'a> FnOnce(&'a mut ClientWrapper) -> Doing<'a, T>,
-    ) -> Result<T, StoreFault> {
-        let busy = Arc::clone(&self.busy).read_owned().await;
-        let client = self.pool.get().await.map_err(|error| self.unreached(error))?;
-        let mut lease = Lease::new(client, Held { _busy: busy, _turn: turn });
-        let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
-        let timeline = client.timeline;
-        let done = tokio::select! {
-            biased;
-            () = self.hosts.seen().passed(timeline) => Ok(Err(Trouble::Unfit(PASSED))),
-            done = timeout(limit, what(client)) => done,
-        };
-        let trouble = match done {
-            // What an old primary says is not what the new one knows.
-            Ok(Ok(_)) if self.hosts.seen().is_past(timeline) => Trouble::Unfit(PASSED),
-            Ok(Ok(done)) => {
-                lease.give_back();
-                return Ok(done);
-            }
-            Ok(Err(trouble)) => trouble,
-            Err(_) => {
-                lease.give_up();
-                return Err(self.fault(format!("no answer within {} seconds", limit.as_secs())));
-            }
-        };
-        match trouble {
-            Trouble::Told(_) | Trouble::Damaged(_) | Trouble::Cannot(_) => lease.give_back(),
-            // A connection on which anything else went wrong is used for nothing more.
-            Trouble::Unfit(_) | Trouble::OtherDatabase(_) | Trouble::Refused(_) | Trouble::Database(_) => {
-                lease.give_up();
-            }
-        }
-        Err(self.told(trouble))
-    }
-
-    /// As callers hear it.
-    fn told(&self, trouble: Trouble) -> StoreFault {
-        match trouble {
-            Trouble::Told(fault) => fault,
-            Trouble::Damaged(what) => StoreFault::Damaged { at: self.at.to_string(), what },
-            Trouble::Cannot(why) | Trouble::Unfit(why) => self.fault(why.to_owned()),
-            Trouble::Refused(why) => self.fault(why),
-            Trouble::OtherDatabase(why) => StoreFault::OtherDatabase { at: self.at.to_string(), why },
-            Trouble::Database(error) => self.fault(words(&error)),
-        }
-    }
-
-    /// Why there is no connection.
-    fn unreached(&self, error: PoolError<Unreached>) -> StoreFault {
-        self.fault(match error {
-            PoolError::Backend(Unreached { why, is_other_database: true }) => {
-                return StoreFault::OtherDatabase { at: self.at.to_string(), why };
-            }
-            PoolError::Backend(Unreached { why, .. }) => why,
-            PoolError::Timeout(TimeoutType::Wait) => all_busy(self.pool.status().max_size),
-            PoolError::Closed => "is closed".to_owned(),
-            // Neither is set.
-            PoolError::Timeout(_) | PoolError::PostCreateHook(_) => "no connection".to_owned(),
-            PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
-        })
-    }
-
-    fn fault(&self, why: String) -> StoreFault {
-        StoreFault::Database { at: self.at.to_string(), why }
-    }
-}
-
-const PASSED: &str = "is an old primary: another host was promoted, and is on a later timeline";
-
 /// Whether it can be written to now: takes a lock that has to be written down, and waits until that is durable.
 async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
     session::must_be_fit(db).await?;
@@ -561,39 +354,4 @@ async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
             "the role may not write to the tables in the schema ykvald: connect as their owner",
         ))
     }
-}
-
-fn all_busy(most: usize) -> String {
-    format!("all {most} connections were busy for {} seconds (postgres.pool)", session::WAIT.as_secs())
-}
-
-/// An error as people read it. Not the detail that a server gives: it quotes rows.
-fn words(error: &tokio_postgres::Error) -> String {
-    if let Some(said) = error.as_db_error() {
-        return format!("{}: {}", said.severity(), said.message());
-    }
-    let mut words = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(why) = next {
-        let why_words = why.to_string();
-        // Some say their source's words themselves.
-        if !words.ends_with(&why_words) {
-            words = format!("{words}: {why_words}");
-        }
-        next = why.source();
-    }
-    words
-}
-
-/// A position as a number of PostgreSQL's.
-fn stored(position: Position) -> Result<i64, Trouble> {
-    i64::try_from(position.to_stored())
-        .map_err(|_| Trouble::Cannot("a position is no number of PostgreSQL's"))
-}
-
-/// And back.
-fn position(stored: Option<i64>, of: PublicId) -> Result<Option<Position>, Trouble> {
-    let number =
-        stored.map(u64::try_from).transpose().map_err(|_| Trouble::Damaged(format!("token {of}")))?;
-    Ok(number.map(Position::from_stored))
 }

@@ -654,7 +654,7 @@ async fn a_store_that_forgot() {
     let known = forgotten.accepted.position;
     assert_eq!((known.usage_counter(), known.session_use(), forgotten.stored), (1, 1, None));
     let mut raised = 0;
-    assert!(crate::guard::raise(store, &mut raised).await.unwrap());
+    assert!(crate::compare::raise(store, &mut raised).await.unwrap());
     assert_eq!(raised, 1);
     assert_eq!(server.plain(SECOND, NONCE).await.decision.status, Status::BackendError);
     tokio::time::sleep(crate::guard::SETTLE).await;

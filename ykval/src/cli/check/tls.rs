@@ -4,9 +4,10 @@ use super::report::Report;
 use super::{Site, server};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
+use ykval::certificates;
 use ykval::clock;
 use ykval::config::{DecryptAt, StoreAt, Tls};
-use ykval::serve::tls::{self, Clients, Read};
+use ykval::serve::tls::{Clients, Read};
 use ykval::serve::{Stage, Validity};
 
 pub(super) fn look(report: &mut Report, site: &Site<'_>) {
@@ -74,7 +75,7 @@ fn listener(report: &mut Report, about: &'static str, files: &Tls, clients: Clie
 
 /// A file of certificate authorities.
 fn authorities(report: &mut Report, about: &'static str, path: &Path) {
-    match tls::certificates(path) {
+    match certificates::read(path) {
         Ok(all) => tell_authorities(report, about, path, &all),
         Err(why) => report.error(about, why.to_string()),
     }

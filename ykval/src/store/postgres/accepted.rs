@@ -1,7 +1,8 @@
 //! What was accepted, held against what is stored: on each connection before anybody gets it, and when asked.
 
+use super::Change;
 use super::identity::text;
-use super::{Change, Trouble, position, stored};
+use super::trouble::{Trouble, position, stored};
 use crate::guard::{Accepted, Forgotten, Guard};
 use deadpool_postgres::ClientWrapper;
 use std::time::Duration;

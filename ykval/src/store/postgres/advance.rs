@@ -2,7 +2,9 @@
 
 use super::batch::Batched;
 use super::durable::{self, fit, fits, unfit};
-use super::{Link, SHORT, Trouble, position, schema, stored};
+use super::link::Link;
+use super::trouble::{Trouble, position, stored};
+use super::{SHORT, schema};
 use crate::store::{Advanced, Step, StoreFault};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;

@@ -1,7 +1,8 @@
 //! Questions that wait together go to the database together: one statement and one answer for all of them. A question
 //! that comes while a lane is free goes at once, by itself.
 
-use super::{Link, StoreFault};
+use super::StoreFault;
+use super::link::Link;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};

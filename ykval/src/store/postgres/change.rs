@@ -1,6 +1,7 @@
 //! A change by an administrator, of any number of rows: all of it or nothing, and durable.
 
-use super::{Trouble, durable};
+use super::durable;
+use super::trouble::Trouble;
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::ops::Deref;
 

@@ -1,6 +1,7 @@
 //! Clients.
 
-use super::{Change, Trouble};
+use super::Change;
+use super::trouble::Trouble;
 use crate::store::{Client, ClientChange};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;

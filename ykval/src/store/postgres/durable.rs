@@ -10,7 +10,7 @@
 //!
 //! A statement sees a reload that came before it. One that comes while it runs is seen by the next.
 
-use super::Trouble;
+use super::trouble::Trouble;
 use tokio_postgres::GenericClient;
 
 /// What a transaction has to set.

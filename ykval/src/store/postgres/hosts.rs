@@ -1,11 +1,12 @@
 //! Connections to whichever host of a URL is fit. Hosts are tried side by side: one that is silent delays nobody.
 
+use super::accepted;
 use super::identity::Identity;
 use super::place::{Host, Place};
 use super::seen::Seen;
 use super::session::{self, WAIT};
 use super::tls::MakeRustlsConnect;
-use super::{PASSED, Trouble, accepted, words};
+use super::trouble::{PASSED, Trouble, words};
 use crate::config::Standby;
 use crate::guard::Guard;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};

@@ -1,6 +1,6 @@
 //! What a server says of itself: which process of which server answers, and in which state the database is.
 
-use super::Trouble;
+use super::trouble::Trouble;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
@@ -34,9 +34,16 @@ impl Identity {
             server: text(client, SERVER).await?.unwrap_or_default(),
             timeline: timeline.map_err(|_| damaged("timeline"))?,
             system: system.map_err(|_| damaged("system identifier"))?,
-            backend: super::session::backend(client).await?,
+            backend: backend(client).await?,
         })
     }
+}
+
+/// Which process of the server answers, unlike any other that it ever had.
+pub(super) async fn backend(client: &Client) -> Result<String, Trouble> {
+    const BACKEND: &str = "SELECT pid || ' ' || backend_start || ' ' || pg_postmaster_start_time()
+        FROM pg_stat_get_activity(pg_backend_pid())";
+    Ok(text(client, BACKEND).await?.unwrap_or_default())
 }
 
 /// The first column of the first row.

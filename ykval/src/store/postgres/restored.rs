@@ -1,6 +1,7 @@
 //! Restored tokens: what is stored of them.
 
-use super::{Change, Trouble, position, stored};
+use super::Change;
+use super::trouble::{Trouble, position, stored};
 use crate::store::LastTouch;
 use deadpool_postgres::ClientWrapper;
 use yubiotp::PublicId;

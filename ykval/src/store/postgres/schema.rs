@@ -4,7 +4,8 @@
 //! database or a URL, neither hides them nor puts others in their place; `public` may be closed to all but its owner (as
 //! it is since PostgreSQL 15); and `DROP SCHEMA` or a dump of one schema takes all of a store and nothing else.
 
-use super::{Change, Trouble};
+use super::Change;
+use super::trouble::Trouble;
 use crate::store::StoreFault;
 use deadpool_postgres::{ClientWrapper, Transaction};
 use yubiotp::seal::StoreKeyId;

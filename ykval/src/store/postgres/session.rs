@@ -1,9 +1,9 @@
 //! One connection: how it is opened, what is asked of the server before it is used, and when it is given up.
 
-use super::Trouble;
 use super::durable::{self, commits, unfit};
-use super::identity::text;
+use super::identity::backend;
 use super::tls::MakeRustlsConnect;
+use super::trouble::Trouble;
 use crate::config::Standby;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -46,13 +46,6 @@ const FIT: &str =
 
 pub(super) const STANDBY: &str = "is a standby, which cannot be written to: name the primary";
 const READ_ONLY: &str = "is read-only (default_transaction_read_only or transaction_read_only is on)";
-
-/// Which process of the server answers, unlike any other that it ever had.
-pub(super) async fn backend(client: &Client) -> Result<String, Trouble> {
-    const BACKEND: &str = "SELECT pid || ' ' || backend_start || ' ' || pg_postmaster_start_time()
-        FROM pg_stat_get_activity(pg_backend_pid())";
-    Ok(text(client, BACKEND).await?.unwrap_or_default())
-}
 
 /// Prepares a connection before anybody gets it. Gives the [`backend`] that was prepared.
 pub(super) async fn settle(client: &Client, standby: Standby) -> Result<String, Trouble> {

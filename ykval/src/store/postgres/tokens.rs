@@ -1,7 +1,9 @@
 //! Tokens, and changes of them. The races are thought through in `postgres.rs`.
 
 use super::batch::Batched;
-use super::{Change, Link, SHORT, Trouble, position, stored};
+use super::link::Link;
+use super::trouble::{Trouble, position, stored};
+use super::{Change, SHORT};
 use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Retired, StoreFault, Token};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::{HashMap, HashSet, VecDeque};

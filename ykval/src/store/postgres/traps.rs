@@ -2,7 +2,7 @@
 
 use super::hosts::{Hosts, Looked, Session};
 use super::session::WAIT;
-use super::words;
+use super::trouble::words;
 use crate::config::Standby;
 use crate::store::Trap;
 use tokio_postgres::Error;

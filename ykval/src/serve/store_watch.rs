@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::log::Event;
-use crate::guard;
+use crate::compare;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// For as long as the server runs.
-pub(super) async fn compare(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>) {
     let store = shared.verifier.store();
     let mut every = interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -23,7 +23,7 @@ pub(super) async fn compare(shared: Arc<Shared>) {
             _ = every.tick() => {}
             () = store.guard().woken() => {}
         }
-        while !matches!(timeout(PATIENCE, guard::look(store)).await, Ok(Ok(()))) {
+        while !matches!(timeout(PATIENCE, compare::look(store)).await, Ok(Ok(()))) {
             // Which says so in the log.
             let _ = shared.health.ready(&shared).await;
             tell(&shared);
@@ -39,7 +39,7 @@ pub(super) async fn compare(shared: Arc<Shared>) {
 /// Until it is done: the server accepts nothing meanwhile.
 async fn raise(shared: &Shared) {
     let mut raised = 0;
-    while !matches!(guard::raise(shared.verifier.store(), &mut raised).await, Ok(true)) {
+    while !matches!(compare::raise(shared.verifier.store(), &mut raised).await, Ok(true)) {
         sleep(PAUSE).await;
     }
     shared.metrics.positions_raised.inc_by(raised);

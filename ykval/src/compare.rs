@@ -1,0 +1,48 @@
+//! Compares the store with what this server accepted (its [`guard`](crate::guard)), and raises a store that forgot.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::guard::Accepted;
+use crate::store::{Store, StoreFault};
+
+/// OTPs compared at each [`look`], in turn, beside the newest.
+const IN_TURN: usize = 256;
+
+/// OTPs raised in one transaction.
+const CHUNK: usize = 1000;
+
+/// Compares the store with what is known: the newest OKs, and some of all, in turn.
+///
+/// # Errors
+/// It could not be asked.
+pub async fn look(store: &Store) -> Result<(), StoreFault> {
+    let guard = store.guard();
+    let mut some = guard.newest();
+    some.extend(guard.next_in_turn(IN_TURN));
+    guard.found(&store.forgotten(some).await?);
+    Ok(())
+}
+
+/// Raises the store to all that is known, the newest first, some at a time, and adds the tokens that it changed to
+/// `raised`. Afterwards OTPs are accepted again, unless more was found to be forgotten meanwhile: then it returns
+/// `false`, and has to be called again.
+///
+/// # Errors
+/// It could not be stored, and nothing is accepted before it is.
+pub async fn raise(store: &Store, raised: &mut u64) -> Result<bool, StoreFault> {
+    let guard = store.guard();
+    let finds = guard.finds();
+    let mut tell = async |some: Vec<Accepted>| {
+        *raised = raised.saturating_add(store.raise_accepted(some).await?);
+        Ok::<_, StoreFault>(())
+    };
+    tell(guard.newest()).await?;
+    for part in guard.parts() {
+        for chunk in part.chunks(CHUNK) {
+            tell(chunk.to_vec()).await?;
+        }
+    }
+    guard.found(&store.forgotten(guard.newest()).await?);
+    Ok(guard.clear_unless_found(finds))
+}

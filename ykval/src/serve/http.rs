@@ -1,0 +1,202 @@
+//! Serving one connection: handshake, HTTP/1.1 or h2, its time limits, and its end.
+
+use super::connection::{Connection, Stay};
+use super::log::Event;
+use super::pace::Paced;
+use super::stop::{self, Phase};
+use super::validity::Validity;
+use super::{route, tls};
+use crate::clock;
+use crate::config::Limits;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+
+/// How long a brief connection may take for the handshake, and for its request.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// How HTTP is spoken on a listener.
+pub(super) struct Http {
+    /// On connections that are kept.
+    kept: Builder<TokioExecutor>,
+    /// On brief ones: they are closed behind their first answer.
+    once: Builder<TokioExecutor>,
+}
+
+impl Http {
+    /// `http2`: whether that is spoken, too.
+    pub(super) fn new(limits: &Limits, http2: bool) -> Self {
+        let kept = http(limits);
+        let mut once = kept.clone();
+        once.http1().keep_alive(false);
+        once.http2().max_concurrent_streams(1);
+        let of = |http: Builder<TokioExecutor>| if http2 { http } else { http.http1_only() };
+        Self { kept: of(kept), once: of(once) }
+    }
+}
+
+/// Requests at a time on a connection of HTTP/2.
+const STREAMS: u32 = 32;
+
+/// Bytes that HTTP/2 lets a connection send ahead, at least.
+const LEAST_WINDOW: u32 = 65_535;
+
+fn http(limits: &Limits) -> Builder<TokioExecutor> {
+    // Less than its first buffer cannot be said to hyper.
+    const LEAST_HEAD: usize = 8192;
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .max_buf_size(limits.head_bytes.max(LEAST_HEAD))
+        .max_headers(64)
+        // Who has said all and listens on gets an answer; who went away is not asked, and the OTP is used up or is not.
+        .half_close(true)
+        // `Pace` does it, for idle connections too.
+        .header_read_timeout(None);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        // A request may send one body ahead, and a connection as much as HTTP/2 allows at least.
+        .initial_stream_window_size(
+            u32::try_from(limits.body_bytes).unwrap_or(LEAST_WINDOW).clamp(1024, LEAST_WINDOW),
+        )
+        .initial_connection_window_size(LEAST_WINDOW)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(limits.read);
+    http
+}
+
+/// Answers what comes over a connection until either side ends it.
+pub(super) async fn serve<T>(connection: Connection, io: T, tls: Option<Arc<tls::Certificate>>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = Paced { io, pace: Arc::clone(&connection.pace) };
+    match tls {
+        None => speak(connection, io, false, std::future::pending()).await,
+        // Apart, so that the tasks of connections without TLS stay small.
+        Some(tls) => Box::pin(serve_tls(connection, io, tls)).await,
+    }
+}
+
+async fn serve_tls<T>(connection: Connection, io: Paced<T>, tls: Arc<tls::Certificate>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Before the handshake: what is withdrawn during it counts.
+    let mut withdrawn = tls.withdrawn();
+    let shared = &connection.shared;
+    // The key's arithmetic is done here too: what a handshake costs is why connections are limited.
+    let patience = match connection.stay {
+        Stay::Kept => shared.limits.read,
+        Stay::Brief => shared.limits.read.min(AT_ONCE),
+    };
+    let pace = Arc::clone(&connection.pace);
+    let hurry = async {
+        pace.asked_to_leave().await;
+        sleep(AT_ONCE).await;
+    };
+    let handshake = tokio::select! {
+        shaken = tokio::time::timeout(patience, tls.acceptor().accept(io)) => shaken.ok(),
+        () = hurry => None,
+    };
+    let io = match handshake {
+        Some(Ok(io)) => io,
+        failed => {
+            let why = match failed {
+                Some(Err(why)) => why.to_string(),
+                _ => "it took too long (limits.read_ms)".to_owned(),
+            };
+            shared.metrics.handshakes_failed.inc();
+            let peer = connection.peer.from;
+            shared.tell_seldom(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
+            return;
+        }
+    };
+    let mut connection = connection;
+    connection.peer.certificate = tls::shown(&io);
+    connection.pace.open();
+    // What a client showed proves who it is for as long as it is valid and an authority of now has signed it.
+    let until = connection.peer.certificate.as_ref().map(Validity::of);
+    let disproved = async move {
+        let Some(until) = until else { return std::future::pending().await };
+        let left = until.map(|validity| validity.until.saturating_sub(clock::now()));
+        let left = left.and_then(|left| u64::try_from(left).ok()).map_or(Duration::MAX, Duration::from_secs);
+        let _ = tokio::time::timeout(left, withdrawn.changed()).await;
+    };
+    speak(connection, io, true, disproved).await;
+}
+
+/// Until either side ends it, or what the client proved about itself is `disproved`.
+async fn speak<T>(connection: Connection, io: T, is_tls: bool, disproved: impl Future<Output = ()>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Arc::new(connection);
+    let Connection { shared, pace, stay, .. } = &*connection;
+    let mut stay = *stay;
+    let service = service_fn(|request| route::answer(Arc::clone(&connection), request));
+    let http = if is_tls { &shared.http_tls } else { &shared.http_plain };
+    let (builder, first_look) = match stay {
+        Stay::Kept => (&http.kept, shared.limits.read.min(shared.limits.idle)),
+        Stay::Brief => (&http.once, shared.limits.read.min(AT_ONCE)),
+    };
+    let mut http = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
+    let mut look = pin!(sleep(first_look));
+    let mut disproved = pin!(disproved);
+    let mut is_disproved = false;
+    let mut stopping = false;
+    let mut may_finish = true;
+    loop {
+        tokio::select! {
+            biased;
+            // Whatever the client did wrong, it did to itself.
+            _ = http.as_mut() => break,
+            () = &mut stop => {
+                if stopping {
+                    break;
+                }
+                stopping = true;
+                http.as_mut().graceful_shutdown();
+                stop.set(stop::until(shared.phase.clone(), Phase::Cut));
+            }
+            // What is being answered is finished, and nothing is taken any more.
+            () = &mut disproved, if !is_disproved => {
+                is_disproved = true;
+                http.as_mut().graceful_shutdown();
+            }
+            () = pace.asked_to_leave(), if stay == Stay::Kept => {
+                // A request that is on its way is answered, if it comes as soon as on a brief connection.
+                stay = Stay::Brief;
+                shared.metrics.connections_displaced.inc();
+                if pace.is_idle() || pace.is_busy() {
+                    http.as_mut().graceful_shutdown();
+                }
+                look.as_mut().reset(Instant::now() + AT_ONCE);
+            }
+            () = &mut look => {
+                let wait = match stay {
+                    Stay::Kept => pace.look(&shared.limits),
+                    // Its one request is being answered.
+                    Stay::Brief if may_finish && pace.is_busy() => {
+                        may_finish = false;
+                        http.as_mut().graceful_shutdown();
+                        Some(shared.limits.deadline.saturating_add(AT_ONCE))
+                    }
+                    Stay::Brief => None,
+                };
+                let Some(wait) = wait else {
+                    shared.metrics.connections_cut.inc();
+                    break;
+                };
+                look.as_mut().reset(Instant::now() + wait);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Opens the store of a server, which may answer before its database does: tries until it is open ([`super::opening`]).
+
+use super::hosts::{self, no_answer};
+use super::link::Link;
+use super::{LONG, Postgres, SHORT, schema};
+use crate::store::{Serving, Store, StoreFault};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use yubiotp::seal::StoreKeyId;
+
+/// How long a server waits for the database before it answers without.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long after an attempt that failed.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// See [`Store::open_for_serving`].
+pub(super) async fn begin(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Serving, StoreFault> {
+    let store = Postgres::connect(at)?;
+    let link = store.link.clone();
+    let opening = Arc::clone(&link.opening);
+    let _ = opening.state.send_replace(Err(link.fault(no_answer(PATIENCE))));
+    let mut state = opening.state.subscribe();
+    let cannot_remember = link.hosts.seen().cannot_remember();
+    let trying = tokio::spawn(until_open(link, key));
+    let _ = opening.trying.set(trying.abort_handle());
+    // The first attempt that ends.
+    let _ = timeout(PATIENCE, state.changed()).await;
+    let unopened = opening.must_be_open().err();
+    if let Some(fault) = unopened.as_ref().filter(|fault| is_for_an_administrator(fault)) {
+        store.close().await;
+        return Err(fault.clone());
+    }
+    let unremembered = opening.unremembered.get().cloned().or(cannot_remember);
+    Ok(Serving { store: Store::Postgres(store), unopened, unremembered })
+}
+
+/// Whether it will not pass by itself.
+fn is_for_an_administrator(fault: &StoreFault) -> bool {
+    match fault {
+        StoreFault::Database { why, .. } | StoreFault::OtherDatabase { why, .. } => {
+            hosts::names_a_pooler(why)
+        }
+        _ => true,
+    }
+}
+
+async fn until_open(link: Link, key: StoreKeyId) {
+    while !link.pool.is_closed() {
+        let tried = attempt(&link, key).await;
+        let is_open = tried.is_ok();
+        let _ = link.opening.state.send_replace(tried);
+        if is_open {
+            return;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
+    let seen = link.hosts.seen();
+    let before = seen.state();
+    let tried = open(link, key).await;
+    match &tried {
+        // Before anything is stored there.
+        Ok(()) => {
+            if let Err(why) = link.keep_watch() {
+                let _ = link.opening.unremembered.set(why);
+            }
+        }
+        Err(fault) => {
+            // Where there is no store of ours, other databases are not compared with that one.
+            if !matches!(fault, StoreFault::Database { .. } | StoreFault::OtherDatabase { .. }) {
+                seen.go_back(before);
+            }
+            link.pool.retain(|_, _| false);
+        }
+    }
+    tried
+}
+
+/// Makes no tables: a store that is not there is lost.
+async fn open(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
+    link.look().await;
+    let name = Arc::clone(&link.at);
+    let found =
+        link.run_unopened(None, SHORT, move |db| Box::pin(async move { schema::look(db, &name, key).await }));
+    if found.await? < schema::KNOWN {
+        let name = Arc::clone(&link.at);
+        let forward = link.run_unopened(None, LONG, move |db| {
+            Box::pin(async move { schema::carry_forward(db, &name, key).await })
+        });
+        forward.await?;
+    }
+    link.must_not_be_pooled().await
+}
