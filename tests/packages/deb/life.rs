@@ -83,7 +83,7 @@ fn the_life_of_a_host() {
     root.assert_press_needed(&mut alices);
     let sums = || root.quietly("cd / && md5sum etc/yubiotp/* var/lib/yubiotp/*/*", "").ok().said;
     let kept = sums();
-    root.apt("remove").ok().says("The profile is taken out of pam.d: no login asks for a YubiKey any more.");
+    root.apt("remove").ok().says("The profile is removed from pam.d: no login asks for a YubiKey any more.");
     assert_eq!(root.lines_of_ours(), Vec::<String>::new());
     assert_eq!(root.pam_d(), pam_d, "removing left pam.d otherwise than it was");
     root.assert_password_suffices();

@@ -44,7 +44,7 @@ fn a_purge_takes_its_own_alone() {
     root.run("ykmap key new && mv /var/lib/yubiotp /srv/store && ln -s /srv/store /var/lib/yubiotp").ok();
     let store = sums("/srv/store");
     assert!(!store.is_empty());
-    root.apt("purge").ok().says("/var/lib/yubiotp is a link: what it leads to is left");
+    root.apt("purge").ok().says("/var/lib/yubiotp is a link: its target is left");
     assert_eq!(root.status(), "");
     assert_eq!(sums("/srv/store"), store);
     root.run("rm -r /srv/store").ok();

@@ -162,7 +162,7 @@ fn a_refused_removal_changes_nothing() {
         0o644,
     );
     let said = root.apt("remove").ok().said;
-    let told = "The profile is taken out of pam.d: no login asks for a YubiKey any more.";
+    let told = "The profile is removed from pam.d: no login asks for a YubiKey any more.";
     assert_eq!(said.matches(told).count(), 1, "{said}");
     root.run("cd /etc/pam.d && rm sudo~ common-auth.pam-old x.dpkg-old sudo.ucf-dist sudo.bak plain").ok();
     root.apt("purge").ok();
