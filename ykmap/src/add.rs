@@ -13,11 +13,11 @@ use yubiotp::{PublicId, Reason, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Whose tokens
+    /// The user
     #[arg(value_hint = ValueHint::Username)]
     user: String,
-    /// OTPs, which are checked as at a login and used up, or public ids, which are taken as they are [default:
-    /// ask for a touch]
+    /// OTPs, which are checked as at a login and used up, or public IDs, which are not checked [default: ask for a
+    /// touch]
     #[arg(value_name = "OTP|ID")]
     tokens: Vec<String>,
 }
@@ -90,7 +90,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
-/// A remark for each of these ids that somebody else has, too.
+/// A note for each of these IDs that another user has, too.
 fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
     let mut notes = Vec::new();
     for (_, line) in mapping::entries(text) {

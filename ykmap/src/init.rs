@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Keep all of it in this one folder, and touch nothing else
+    /// Create everything in this one folder, and touch nothing else
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Make nothing that is missing: carry forward what an older version made, and look at it
+    /// Create nothing that is missing; convert and check files of an older version
     #[arg(long)]
     upgrade: bool,
 }
@@ -26,47 +26,47 @@ const INIT_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 const SYSTEM: &str = "\
 # Settings of pam_yubiotp, read at every login. Paths may be relative to this file's folder.
-# All there are, with what holds if they are not given:
+# Every setting, commented out at its default. Check your changes with: ykmap doctor
 
 # mode = \"offline\"            # who decides about OTPs: \"offline\", the keys in this host's store; \"online\", the servers
 #                             # below; \"online-then-offline\", the keys if no server answers; \"offline-then-online\",
-#                             # the servers for tokens whose key is not here. Not given: \"online\" if there is [online]
-# mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u stands for the user
-# store = \"/var/lib/yubiotp\"  # holds keys/ and positions/
-# store_key = \"/etc/yubiotp/store.key\"
+#                             # the servers for tokens whose key is not here. The default is \"online\" if there is [online]
+# mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u means the user's name
+# store = \"/var/lib/yubiotp\"  # contains keys/ and positions/
+# store_key = \"/etc/yubiotp/store.key\"    # seals the keys in the store. Keep a copy apart from the store
 # prompt = \"YubiKey for %u: \"
-# echo = false                # show what is typed
+# echo = false                # show the answer while the user types it
 # tries = 1                   # how often a user may try in one login
-# token_id_length = 12        # count only public ids of so many characters
+# token_id_length = 12        # example: accept only public IDs of this length; default: any length
 # lock_wait = 5               # seconds to wait for another login of the same token
 # debug = false               # log each step
 ";
 
 const ONLINE: &str = "\n\
-# Validation servers, asked by yubiotp-ask, a program of its own. Needed are urls and client_id, and api_key_file but for
-# https; the values of deadline, hedge, plain_http, accept_replays_while_servers_fail and ask hold if they are not given, the
-# others are examples.
+# Validation servers, which the program yubiotp-ask asks. urls and client_id are required, and api_key_file unless every
+# URL is https. deadline, hedge, plain_http, accept_replays_while_servers_fail and ask are at their defaults; the other
+# values are examples.
 # [online]
 # urls = [\"https://val1.example.org\", \"https://val2.example.org/wsapi/2.0/verify\"]   # or one
-# client_id = 1               # as the servers know this host
-# api_key_file = \"client.key\"    # base64, in a file of root's alone (chmod 600); or api_key = \"...\"
-# deadline = 5                # seconds that all of it may take
-# hedge = 300                 # milliseconds that the first server may be silent before all are asked
+# client_id = 1               # the number that the servers gave this host
+# api_key_file = \"client.key\"    # a file with the key in base64 (chmod 600); or api_key = \"...\"
+# deadline = 5                # seconds that a question may take, name resolution included
+# hedge = 300                 # milliseconds to wait for the first server before all are asked
 # ca = \"ca.pem\"               # file or folder of certificate authorities, instead of the system's
-# client_cert = \"host.pem\"    # for servers that want to know their clients by a certificate (PEM)
+# client_cert = \"host.pem\"    # for servers that identify their clients by certificate (PEM)
 # client_key = \"host.key\"     # its private key (PEM)
-# client_key_passphrase_file = \"host.pass\"   # if that is encrypted
+# client_key_passphrase_file = \"host.pass\"   # if the key is encrypted
 # proxy = \"http://proxy.example.org:3128\"   # http, https or socks5
 # sync_level = \"secure\"       # how many of a server's peers must confirm: 0 to 100 percent, \"fast\" or \"secure\"
 # timeout = 3                 # seconds that a server may wait for them
-# plain_http = false          # believe unsigned answers over http; warned about at each login
-# accept_replays_while_servers_fail = false   # in online-then-offline: let this host decide also while a server answers
-#                             # without deciding. OTPs that were used on other hosts are then accepted here
+# plain_http = false          # accept unsigned answers over http, with a warning at each login
+# accept_replays_while_servers_fail = false   # in online-then-offline: let this host decide also if a server answers
+#                             # without deciding. OTPs that were used on other hosts may then be accepted here
 # ask = \"/usr/libexec/yubiotp/yubiotp-ask\"
 ";
 
 const SELF_CONTAINED: &str = "\
-# Settings of pam_yubiotp, read at every login. Everything is in this folder, which can be moved.
+# Settings of pam_yubiotp, read at every login. Everything is in this folder, and you can move the folder.
 mode = \"offline\"
 mapping = \"authorized_yubikeys\"
 store = \".\"
@@ -77,8 +77,8 @@ store_key = \"store.key\"
 pub(crate) const LOST: &str = "lost";
 
 const LOST_TEXT: &str = "\
-# ykmap init made this store anew: the store key was here, and the positions were not. So ykmap key import asks whether a
-# token was used on this host (--used or --never-used). Remove this file if the host never had a store.
+# ykmap init created this store anew: there was a store key, but no positions. So ykmap key import asks whether a token
+# was used on this host (--used or --never-used). Remove this file if the host never had a store.
 ";
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {

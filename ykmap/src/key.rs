@@ -17,43 +17,44 @@ use yubiotp::verdict::Vault;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Bring keys in from a file that a programming tool, YK-KSM or `key export` wrote
+    /// Import keys from a file of a programming tool, YK-KSM or `key export`
     Import(import::Args),
-    /// Write keys out, sealed under the store key
+    /// Print keys, sealed under the store key
     Export(export::Args),
-    /// Make a key for a YubiKey's second slot, and say how to program it
+    /// Create a key for a YubiKey's second slot, and print the command that programs it
     New(new::Args),
     /// List the keys in the store
     List,
-    /// Say all there is to know of a key, but for its secrets
+    /// Show a key's details (never its secrets)
     Show(Ids),
-    /// Refuse a token's OTPs until it is enabled again
+    /// Reject a token's OTPs until it is enabled again
     Disable(Ids),
     /// Accept a token's OTPs again
     Enable(Ids),
-    /// Forget a key. How far the token had come is kept, so that it cannot come back as new
+    /// Remove a key. Its position is kept, so that used OTPs stay invalid if the key comes back
     Remove(Ids),
-    /// Make the positions of keys that came here by other ways than import, or whose position was lost
+    /// Give a position to keys that came here without an import, or whose position was lost
     ///
-    /// A token that has a position here, of this key or by validation servers, goes on from there. Of any other nobody knows
-    /// which OTPs were used: two touches of the YubiKey show how far it has come. The second is asked for after a pause of 5 to 15 seconds.
+    /// If the token has a position here, of this key or from validation servers, it continues from there. Otherwise nobody
+    /// knows which OTPs were used, and two touches of the YubiKey prove its position. It asks for the second touch after a
+    /// pause of 5 to 15 seconds.
     Adopt(Adopt),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Adopt {
-    /// Ask for no touch: the token was never used on this host. If it was, every OTP that it ever typed becomes valid once
-    /// more
+    /// Do not ask for touches: the token was never used on this host. If it was, every OTP that it ever typed becomes valid
+    /// once more
     #[arg(long)]
     new: bool,
-    /// Public ids
+    /// Public IDs
     #[arg(value_name = "ID", required = true, value_parser = parse_id)]
     ids: Vec<PublicId>,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Ids {
-    /// Public ids
+    /// Public IDs
     #[arg(value_name = "ID", required = true, value_parser = parse_id)]
     ids: Vec<PublicId>,
 }

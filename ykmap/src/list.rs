@@ -16,7 +16,7 @@ use yubiotp::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this user
+    /// List only this user
     #[arg(value_hint = ValueHint::Username)]
     user: Option<String>,
 }

@@ -26,7 +26,7 @@ use ykhost::settings::{Given, Settings};
 use ykhost::store::Store;
 use yubiotp::{PublicId, shown};
 
-/// Who owns which YubiKey on this host: the mapping and the token store of pam_yubiotp.
+/// Manage the YubiKeys of this host's users: the mapping and the token store of pam_yubiotp.
 #[derive(Parser)]
 #[command(name = "ykmap", version, max_term_width = 100)]
 #[command(
@@ -34,10 +34,10 @@ use yubiotp::{PublicId, shown};
                   warnings, 2 errors)."
 )]
 struct Command {
-    /// Settings file [default: /etc/yubiotp/config.toml]
+    /// Configuration file [default: /etc/yubiotp/config.toml]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
-    /// For scripts: JSON instead of text
+    /// Print JSON instead of text, for scripts
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -46,33 +46,33 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make the settings, the mapping, the store key and the store, with the right modes
+    /// Create the configuration file, the mapping, the store key and the store, with the right modes
     Init(init::Args),
-    /// Give a user tokens: by a touch, which is checked, or by their public ids
+    /// Assign tokens to a user, by a touch, which is checked, or by public IDs
     Add(add::Args),
-    /// Take tokens, or all of them, from a user
+    /// Unassign tokens, or all of them, from a user
     Remove(remove::Args),
     /// List users and their tokens
     List(list::Args),
-    /// Look for mistakes in the mapping
+    /// Check the mapping for mistakes
     Check,
-    /// Find out why logins are refused, or let in who should not: all that they depend on, from pam.d to the validation
-    /// servers. Changes nothing
+    /// Find out why logins are rejected, or who gets in without a token: checks everything from pam.d to the validation
+    /// servers, and changes nothing
     Doctor(doctor::Args),
     /// Decide about an OTP exactly as a login would, and say why. The OTP is used up
     Verify(verify::Args),
-    /// The keys of tokens in the store
+    /// Manage the keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
-    /// Tokens of any kind, with a key here or without
+    /// Manage tokens, with or without a key on this host
     #[command(subcommand)]
     Token(token::Verb),
     /// Convert to and from modhex
     #[command(subcommand)]
     Modhex(modhex::Verb),
-    /// Say what an OTP holds, without using it up
+    /// Show what an OTP contains, without using it up
     Otp(otp::Args),
-    /// Write what a shell needs to complete verbs and options
+    /// Print the code with which a shell completes verbs and options
     Completions(completions::Args),
 }
 

@@ -7,19 +7,19 @@ use yubiotp::{PublicId, modhex};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Hexadecimal to modhex
+    /// Convert hexadecimal to modhex
     Encode {
         /// An even number of hex digits
         hex: String,
     },
-    /// Modhex to hexadecimal
+    /// Convert modhex to hexadecimal
     Decode {
         /// An even number of modhex characters
         modhex: String,
     },
-    /// A YubiKey's serial number to its factory public id, or back
+    /// Convert a YubiKey's serial number to its factory public ID, or back
     Serial {
-        /// The number printed on the key, or twelve modhex characters
+        /// The number printed on the YubiKey, or twelve modhex characters
         serial: String,
     },
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What the key typed [default: ask]
+    /// What the YubiKey typed [default: ask]
     otp: Option<String>,
 }
 

@@ -7,10 +7,10 @@ use yubiotp::{PublicId, mapping, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Whose tokens
+    /// The user
     #[arg(value_hint = ValueHint::Username)]
     user: String,
-    /// Public ids to take away; without any, the user is taken out of the mapping
+    /// Public IDs to unassign; without any, the user is removed from the mapping
     #[arg(value_name = "ID", value_parser = parse_id)]
     ids: Vec<PublicId>,
 }

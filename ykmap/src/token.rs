@@ -11,18 +11,18 @@ use yubiotp::verdict::Vault;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Set how far a token has come on this host, by two touches of it
+    /// Set the position of a token on this host, by two touches
     ///
-    /// For a token whose OTPs are refused as used before although they are new: a validation server named a false position,
-    /// the YubiKey was programmed anew, or the position was lost. The second touch is asked for after a pause of 5 to 15
-    /// seconds. Together they show that the YubiKey is here now, so no used OTP becomes valid again. Where its key is not on
-    /// this host, validation servers are asked about both.
+    /// Use it if a token's OTPs are rejected as used although they are new: a validation server named a false position, the
+    /// YubiKey was programmed anew, or the position was lost. It asks for the second touch after a pause of 5 to 15 seconds.
+    /// Both touches together prove that the YubiKey is here now, so no used OTP becomes valid again. If the token's key is
+    /// not on this host, validation servers are asked about both.
     Resync(Args),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Public id
+    /// The token's public ID
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: PublicId,
 }

@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Who would log in
+    /// The user who would log in
     #[arg(value_hint = ValueHint::Username)]
     user: String,
-    /// What they would type [default: ask]
+    /// What the user would type [default: ask]
     otp: Option<String>,
 }
 

@@ -37,11 +37,11 @@ use yubiotp::shown;
     after_help = "Exit status: 0 done, 1 problems found (check: warnings), 2 something cannot be used (check: errors)."
 )]
 pub(crate) struct Command {
-    /// Settings file [default: /etc/ykvald/config.toml, or else config.toml in /var/lib/ykvald (root) or
+    /// Configuration file [default: /etc/ykvald/config.toml, or else config.toml in /var/lib/ykvald (root) or
     /// ~/.local/share/ykvald (others)]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
-    /// For scripts: JSON instead of text
+    /// Print JSON instead of text, for scripts
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -50,33 +50,33 @@ pub(crate) struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Create the settings, the store key, the store and the first client, with the right modes
+    /// Create the configuration file, the store key, the store and the first client, with the right modes
     Init(init::Args),
     /// Answer questions, until SIGTERM. Creates a default configuration if none exists, and prints its path
     Serve(serve::Args),
-    /// Check all that serving depends on, without starting. Changes nothing
+    /// Check everything that the server depends on, without starting it. Changes nothing
     Check,
-    /// Go on with a PostgreSQL that ykvald refuses: an older one than it has seen, or another one
+    /// Accept a PostgreSQL database that ykvald refuses: one older than it has seen, or a different one
     AcceptDatabase(accept_database::Args),
-    /// Manage clients: their ids and keys
+    /// Manage clients: their IDs and keys
     #[command(subcommand)]
     Client(client::Verb),
     /// Manage the keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
-    /// Manage restored tokens: those whose position may be behind what they did
+    /// Manage restored tokens: those whose stored position may be too low
     #[command(subcommand)]
     Token(token::Verb),
-    /// Write a copy of the store to a file, while the server runs. SQLite only
+    /// Copy the store to a file, while the server runs. SQLite only
     Backup(backup::Args),
-    /// Put a backup in the place of the store, with the server stopped. Used OTPs are not accepted again
+    /// Replace the store with a backup, while the server is stopped. Used OTPs stay invalid
     Restore(restore::Args),
-    /// Take over what YK-VAL and YK-KSM know. Counters are only ever raised
+    /// Import keys, counters and clients from YK-VAL and YK-KSM. Counters only grow
     #[command(subcommand)]
     Import(import::Verb),
-    /// Two digests over all keys, ours and YK-KSM's, to compare stores without showing a key
+    /// Print two digests of all keys, ours and YK-KSM's, to compare stores without showing a key
     Checksum(checksum::Args),
-    /// Write what a shell needs to complete verbs and options
+    /// Print the code with which a shell completes verbs and options
     Completions(completions::Args),
 }
 

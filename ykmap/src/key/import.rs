@@ -15,16 +15,16 @@ use yubiotp::{Credential, Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or what `ykmap key export` wrote; - for standard
+    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or the output of `ykmap key export`; - for standard
     /// input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Read and check everything, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// The tokens were used on this host, and the store was lost: accept no OTP of them until `ykmap token resync`
+    /// The tokens were used on this host, and the store was lost: accept none of their OTPs until `ykmap token resync`
     ///
-    /// Tokens whose position is still known here go on from there.
+    /// Tokens whose position is still known here continue from it.
     #[arg(long)]
     used: bool,
     /// No OTP of these tokens was ever used on this host, although its store was lost

@@ -9,7 +9,7 @@ use yubiotp::{AesKey, Credential, PrivateId, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The public id to give it [default: vv and ten random characters]
+    /// Its public ID [default: vv and ten random characters]
     #[arg(long, value_name = "ID", value_parser = parse_id, value_hint = ValueHint::Other)]
     id: Option<PublicId>,
 }

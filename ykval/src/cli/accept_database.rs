@@ -6,10 +6,10 @@ use ykval::store::Store;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Say that this database has every OTP that was accepted, or is empty. If not, used OTPs are accepted again
+    /// The database has every OTP that was accepted, or is empty. If that is not true, used OTPs are accepted again
     #[arg(long)]
     nothing_lost: bool,
-    /// Say that it lacks OTPs that were accepted since then: each token has to prove that it is fresh
+    /// The database lacks OTPs that were accepted since then: every token becomes restored
     #[arg(long, value_name = "TIME", value_parser = token::parse_time, conflicts_with = "nothing_lost")]
     lost_since: Option<i64>,
 }

@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// The file to write
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// Write over a file that is there
+    /// Replace an existing file
     #[arg(long)]
     replace: bool,
 }

@@ -15,11 +15,11 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// For YK-KSM's digest: serial numbers, as lines serialNr,publicName,… of a YK-KSM key file [default: the number that
-    /// the public id holds]
+    /// For YK-KSM's digest: serial numbers, as lines serialNr,publicName,… of a YK-KSM key file [default: the number in
+    /// the public ID]
     ///
-    /// YK-KSM hashes the serial number of every key, which is not kept here. ykksm-gen-keys and the factory give a key the
-    /// public id that its serial number makes; if YK-KSM was told other numbers, they have to come from there.
+    /// YK-KSM hashes the serial number of every key, which the store does not have. ykksm-gen-keys and the factory make the
+    /// public ID from the serial number; if your YK-KSM has other numbers, give them with this option.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     serials: Option<PathBuf>,
 }

@@ -17,21 +17,21 @@ pub(crate) use add::parse_name;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Give out an id and a key. The key is shown this once
+    /// Add a client, and print its ID and key. The key is shown only this once
     Add(add::Args),
     /// List the clients
     List,
-    /// Answer a client no more, from a second later, until it is enabled again
+    /// Stop answering a client, from one second later, until it is enabled again
     Disable(One),
     /// Answer a client again
     Enable(One),
-    /// Give a client a new key, shown this once. The old one holds for a second more
+    /// Give a client a new key, shown only this once. The old one works for one more second
     Rotate(One),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct One {
-    /// The client's id
+    /// The client's ID
     #[arg(value_name = "ID", value_parser = parse_client)]
     id: ClientId,
 }

@@ -11,16 +11,16 @@ use yubiotp::{Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Sources {
-    /// A log of the server since the backup, to raise positions from; several: the oldest first; - for standard input
+    /// A log of the server since the backup, which raises positions; give several oldest first; - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     log: Vec<PathBuf>,
-    /// Say that these are the logs of every server since the backup, without a gap. If not, used OTPs are accepted again
+    /// These are the logs of every server since the backup, without a gap. If that is not true, used OTPs are accepted again
     #[arg(long)]
     log_is_complete: bool,
-    /// Positions, as `key list --json` of a server or `ykmap key list --json` of a host prints them
+    /// Positions, as printed by `ykvald key list --json` on a server or `ykmap key list --json` on a host
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     positions: Vec<PathBuf>,
-    /// Accept tokens as before, though OTPs that were used since the backup may be accepted once more
+    /// Accept tokens as before, although OTPs that were used since the backup may be accepted once more
     #[arg(long)]
     pub(crate) accept_risk: bool,
 }

@@ -7,12 +7,12 @@ use super::{Context, Done};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Counters and clients, as `ykval-export` and `ykval-export-clients` wrote them
+    /// Import counters and clients, as written by `ykval-export` and `ykval-export-clients`
     ///
-    /// Counters only grow, a token or client that is switched off in either place is so afterwards, and clients keep their
-    /// ids and keys. May be done again at any time, before the keys or after them.
+    /// Counters only grow, a token or client that is disabled in either place is disabled afterwards, and clients keep their
+    /// IDs and keys. You can repeat this at any time, before or after importing the keys.
     Ykval(ykval::Args),
-    /// Keys, as `ykksm-export` wrote them, or as they were before they went into YK-KSM
+    /// Import keys, as written by `ykksm-export`, or from the file that they were imported into YK-KSM from
     Ykksm(ykksm::Args),
 }
 

@@ -14,24 +14,24 @@ pub(crate) use make::{Layout, Made, Plan};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Keep all of it in this one folder, and touch nothing else
+    /// Create everything in this one folder, and touch nothing else
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Where clients, keys and counters are kept, in new settings: a file, or postgres://USER@HOST/NAME, whose password is
-    /// better in a file [default: ykvald.db, SQLite]
+    /// Where clients, keys and counters are kept: a file, or postgres://USER@HOST/NAME (put its password into a file)
+    /// [default: ykvald.db, SQLite]
     #[arg(long, value_name = "FILE|URL", value_parser = parse_store, value_hint = ValueHint::FilePath)]
     store: Option<String>,
-    /// The file that holds the database's password
+    /// The file with the database's password
     #[arg(long, value_name = "FILE", requires = "store", value_hint = ValueHint::FilePath)]
     password_file: Option<PathBuf>,
-    /// What people call the first client
+    /// The name of the first client
     #[arg(long, default_value = "first", value_parser = parse_name, value_hint = ValueHint::Other)]
     name: String,
-    /// Make no client: nothing secret is printed
+    /// Create no client, and print nothing secret
     #[arg(long)]
     no_client: bool,
-    /// Begin an empty store in place of one that was lost. Clients get new keys. Tokens that are imported are restored:
-    /// each proves that it is fresh before it is accepted
+    /// Create an empty store in place of one that was lost. Clients get new keys. Imported tokens are restored: each is
+    /// accepted again after two touches
     #[arg(long)]
     start_anew: bool,
 }

@@ -11,23 +11,23 @@ use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Bring keys in from a file that a programming tool, YK-KSM, `ykmap key export` or `key export` wrote
+    /// Import keys from a file of a programming tool, YK-KSM, `ykmap key export` or `key export`
     Import(import::Args),
-    /// Write keys out, sealed under the store key
+    /// Print keys, sealed under the store key
     Export(export::Args),
     /// List the tokens in the store
     List,
-    /// Refuse a token's OTPs until it is enabled again
+    /// Reject a token's OTPs until it is enabled again
     Disable(Ids),
     /// Accept a token's OTPs again
     Enable(Ids),
-    /// Forget a key. How far the token had come is kept, so that it cannot come back as new
+    /// Remove a key. Its position is kept, so that used OTPs stay invalid if the key comes back
     Remove(Ids),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Ids {
-    /// Public ids
+    /// Public IDs
     #[arg(value_name = "ID", required = true, value_parser = parse_id)]
     ids: Vec<PublicId>,
 }

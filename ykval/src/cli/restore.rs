@@ -12,7 +12,7 @@ use yubiotp::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What `ykvald backup` wrote
+    /// The backup, from `ykvald backup`
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use ykval::store::Serving;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where to answer, instead of what the settings say; may be given several times
+    /// Address to listen on, instead of those in the settings; may be given several times
     #[arg(long, value_name = "IP:PORT", value_hint = ValueHint::Other)]
     listen: Vec<SocketAddr>,
 }

@@ -8,15 +8,15 @@ use yubiotp::PublicId;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Keep tokens restored until each proves that it is fresh: a backup or snapshot was put back by other means
+    /// Make every token restored, after a backup or snapshot was put back in another way than by `restore`
     MarkRestored(Mark),
-    /// Accept restored tokens without two touches. OTPs that they used may be accepted once more
+    /// Accept restored tokens without two touches. Used OTPs may be accepted once more
     AcceptRisk(Accept),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Mark {
-    /// When the backup was made, as 2026-11-22T00:30:00Z
+    /// When the backup was made, such as 2026-11-22T00:30:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: i64,
     #[command(flatten)]
@@ -25,10 +25,10 @@ pub(crate) struct Mark {
 
 #[derive(clap::Args)]
 pub(crate) struct Accept {
-    /// Public ids
+    /// Public IDs
     #[arg(value_name = "ID", value_parser = parse_id, conflicts_with = "all")]
     ids: Vec<PublicId>,
-    /// All restored tokens, and those that will be imported
+    /// All restored tokens, and those that you import later
     #[arg(long)]
     all: bool,
 }

@@ -10,13 +10,13 @@ use yubiotp::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What people call it: a host, a service
+    /// A name for the client: a host, a service
     #[arg(long, value_parser = parse_name, value_hint = ValueHint::Other)]
     name: String,
-    /// The id to give it [default: the lowest above all that are there]
+    /// Its ID [default: one above the highest in use]
     #[arg(long, value_name = "N", value_parser = parse_client, value_hint = ValueHint::Other)]
     id: Option<ClientId>,
-    /// Fresh OTPs a second that it may ask about, 0 for any number [default: limits.client_rate]
+    /// Fresh OTPs per second that it may ask about, 0 for no limit [default: limits.client_rate]
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     rate: Option<u32>,
     /// Whether its questions must be signed, or come with its certificate [default: require_signature]

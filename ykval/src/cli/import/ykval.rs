@@ -12,10 +12,10 @@ use yubiotp::seal::StoreKey;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What `ykval-export` wrote; - for standard input
+    /// The output of `ykval-export`; - for standard input
     #[arg(value_hint = ValueHint::FilePath, required_unless_present = "clients")]
     file: Option<PathBuf>,
-    /// What `ykval-export-clients` wrote; - for standard input
+    /// The output of `ykval-export-clients`; - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     clients: Option<PathBuf>,
     /// Read and check everything, and write nothing

@@ -25,36 +25,35 @@ const TOP: &str = "\
 ";
 
 const REST: &str = "\
-# store_key = \"store.key\"      # what they are sealed under. Keep a copy apart from the store: nothing opens it otherwise
-# listen = \"127.0.0.1:8000\"    # or [\"192.0.2.1:443\", \"[2001:db8::1]:443\"]; other than loopback with [tls]
-# plain_http = false           # serve others than loopback without TLS: anyone on the way reads every OTP
-# plain_http2 = false          # HTTP/2 without TLS, too: for a proxy that speaks it
-# require_signature = false    # questions must be signed, or come with the client's certificate; clients may differ
+# store_key = \"store.key\"      # seals the keys in the store. Keep a copy apart from the store: nothing else opens it
+# listen = \"127.0.0.1:8000\"    # or [\"192.0.2.1:443\", \"[2001:db8::1]:443\"]; addresses other than loopback need [tls]
+# plain_http = false           # allow addresses other than loopback without TLS: anyone on the way reads every OTP
+# plain_http2 = false          # allow HTTP/2 without TLS, too: for a proxy that speaks it
+# require_signature = false    # questions must be signed, or come with a client certificate; clients may override this
 # status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read the status page / and /metrics
 ";
 
 const TABLES: &str = "\n\
 # TLS of listen, PEM; read again on SIGHUP, and when the files change. The values are examples.
 # [tls]
-# certificate = \"server.pem\"   # the chain, the server's own first
+# certificate = \"server.pem\"   # the chain, the server's own certificate first
 # key = \"server.key\"
-# client_ca = \"clients.pem\"    # who certifies clients (ykvald client add --certificate-name); not given: nobody is asked
+# client_ca = \"clients.pem\"    # authorities of client certificates (ykvald client add --certificate-name); default: none
 
-# What is too much.
 # [limits]
-# connections = 16384          # at a time; others get one answer each, and then HTTP 503
-# connections_per_address = 1024    # of one address, and four times as many of its network; 0: no limit
-# unlimited_from = [\"127.0.0.0/8\", \"::1/128\"]    # networks that this does not limit: proxies, NAT gateways
-# in_flight = 1024             # verifications at a time; more get BACKEND_ERROR at once, if reading the store does not decide
-# deadline_ms = 4000           # that a verification may take; then it is BACKEND_ERROR
-# read_ms = 10000              # that a client may take for the TLS handshake, for a request's head, and for its body
-# idle_ms = 75000              # that a connection may be idle between two requests
-# head_bytes = 16384
-# body_bytes = 4096
-# client_rate = 0              # fresh OTPs a second of one client, 0: no limit; clients may differ
-# token_rate = 10              # refusals a second of one client and one token that are logged one by one, 0: all
+# connections = 16384          # maximum concurrent; beyond it connections get one answer each, then HTTP 503
+# connections_per_address = 1024    # maximum of one address; its network may have four times as many; 0: no limit
+# unlimited_from = [\"127.0.0.0/8\", \"::1/128\"]    # networks without that limit: proxies, NAT gateways
+# in_flight = 1024             # maximum concurrent verifications; more get BACKEND_ERROR, unless reading the store decides
+# deadline_ms = 4000           # longest time for a verification; after that the answer is BACKEND_ERROR
+# read_ms = 10000              # longest time for each of: TLS handshake, head of a request, body
+# idle_ms = 75000              # how long a connection may be idle between two requests
+# head_bytes = 16384           # maximum size of the head of a request
+# body_bytes = 4096            # maximum size of its body
+# client_rate = 0              # fresh OTPs per second of one client, 0: no limit; clients may have their own limit
+# token_rate = 10              # refusals per second, of one client about one token, that are logged one by one, 0: all
 
-# One line a decision, without OTP or key.
+# One line for each decision, without OTP or key.
 # [log]
 # format = \"logfmt\"            # or \"json\"
 # to = \"stdout\"                # or \"syslog\"
@@ -64,21 +63,21 @@ const TABLES: &str = "\n\
 # [postgres]
 # password_file = \"postgres.password\"    # instead of a password in the URL
 # ca = \"postgres.pem\"          # certificate authorities; the system's if not given
-# pool = 16                    # connections at the most
+# pool = 16                    # maximum connections
 # standby = \"optional\"         # \"required\": an OTP is accepted only if a synchronous standby has it, too
 
-# /wsapi/decrypt, as YK-KSM has it. Anyone who reaches it learns what any OTP holds. The values are examples.
+# /wsapi/decrypt, the service of YK-KSM. Anyone who can reach it can decrypt any OTP. The values are examples.
 # [decrypt]
 # listen = \"unix:/run/ykvald/decrypt\"    # or an address, with a certificate and for certified clients only:
 # certificate = \"server.pem\"
 # key = \"server.key\"
 # client_ca = \"clients.pem\"
 
-# A YK-KSM that has keys which the store does not. The values of urls and ca are examples.
+# A YK-KSM with keys that the store does not have. The values of urls and ca are examples.
 # [ksm]
 # urls = [\"http://127.0.0.1:8002/wsapi/decrypt\"]    # or one; the first is asked first
-# deadline_ms = 3000           # that all of it may take
-# in_flight = 256              # questions at a time; more get BACKEND_ERROR at once
+# deadline_ms = 3000           # longest time for all of them together
+# in_flight = 256              # maximum concurrent questions; more get BACKEND_ERROR
 # ca = \"ksm.pem\"               # certificate authorities, with https; the system's if not given
 ";
 

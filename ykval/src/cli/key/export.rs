@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Public ids [default: every key]
+    /// Public IDs [default: every key]
     #[arg(value_name = "ID", value_parser = parse_id)]
     ids: Vec<PublicId>,
-    /// Write the secrets in the clear, for a host with another store key
+    /// Print the secrets unsealed, for a host with another store key
     #[arg(long)]
     in_the_clear: bool,
 }

@@ -17,11 +17,11 @@ use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or what `ykmap key export` or `key export` wrote; -
+    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or the output of `ykmap key export` or `key export`; -
     /// for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// No OTP of these keys was ever used: where the store was lost or restored, they do not begin as restored
+    /// No OTP of these keys was ever used: even in a store that was lost or restored, they do not begin as restored
     #[arg(long)]
     never_used: bool,
     /// Read and check everything, and write nothing
