@@ -26,15 +26,16 @@ apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-p
 unitdir     ?= /usr/lib/systemd/system
 sysusersdir ?= /usr/lib/sysusers.d
 
-.PHONY: help demo test test-clients test-packages check bench bench-server fuzz build build-server deb rpm install \
-	install-server uninstall uninstall-server clean
+.PHONY: help demo test test-clients test-packages check advisories bench bench-server fuzz build build-server deb rpm \
+	install install-server uninstall uninstall-server clean
 
 help:
 	@echo 'make demo           logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test           every test; sshd, sudo and login for real if run as root'
 	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
 	@echo 'make test-clients   clients and servers that others wrote, from apt, pip, npm and cargo, against ykvald and the module'
-	@echo 'make check          formatting, lints, and what a login process loads'
+	@echo 'make check          formatting, lints, what a login process loads, and the rules for dependencies (deny.toml)'
+	@echo 'make advisories     known faults of dependencies: asks the network, needs cargo-deny or cargo-audit'
 	@echo 'make bench          beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
@@ -58,16 +59,22 @@ test:
 scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package scripts/postinst scripts/postrm scripts/prerm \
 	server/postinst server/postrm server/prerm) \
 	$(wildcard tests/packages/*.sh tests/clients/ask/*.sh)
+# The tests that --tests leaves out are named, in the same call: another one would compile with other features.
 check:
+	@packaging/need check
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p tests --test packages --test clients -- -D warnings
+	$(CARGO) clippy --workspace --lib --bins --tests --benches --examples --test packages --test clients -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps -q
 	packaging/login-dependencies --check
-	@if command -v shellcheck >/dev/null; then shellcheck $(scripts); \
-	else echo 'shellcheck is not installed: not asked'; fi
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
-	else echo 'cargo-deny is not installed: not asked'; fi
+	shellcheck $(scripts)
+	$(CARGO) test -q --workspace --test dependencies
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; fi # the same rules
+
+# Not part of `check`: what it says changes without a change here. A hosted CI runs it every week.
+advisories:
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check advisories; \
+	elif command -v cargo-audit >/dev/null; then $(CARGO) audit --deny unsound --deny yanked; \
+	else echo 'neither cargo-deny nor cargo-audit is installed: cargo install --locked cargo-deny' >&2; exit 1; fi
 
 bench:
 	@packaging/need bench
