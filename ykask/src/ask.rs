@@ -7,8 +7,8 @@
 use crate::failure::Failure;
 use crate::files::words;
 use crate::net::Client;
+use crate::progress::Progress;
 use crate::talk::{Order, Orders, tell};
-use crate::way::Way;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,7 +73,7 @@ struct Round {
 
 /// Events are told while this is held, so that none comes within another or after the end.
 struct Servers {
-    asked: Vec<Asked>,
+    asked: Vec<Attempt>,
     /// Nothing is told any more.
     over: bool,
     /// When it was last seen to run.
@@ -81,7 +81,7 @@ struct Servers {
     /// The time that it did not get to run, as far as it was noticed.
     lost: Duration,
     /// Told as asked, and for want of a thread not yet.
-    waiting: VecDeque<(usize, Arc<Way>)>,
+    waiting: VecDeque<(usize, Arc<Progress>)>,
     /// Why a thread could not be made, if one was missed.
     no_thread: Option<String>,
     /// This thread asks a server: nothing keeps the time.
@@ -107,10 +107,10 @@ impl Servers {
 }
 
 /// A server that was asked.
-struct Asked {
+struct Attempt {
     at: Instant,
     ended: bool,
-    way: Arc<Way>,
+    progress: Arc<Progress>,
 }
 
 /// Asks until there is nothing more to tell, the deadline has come, or the login process has left.
@@ -151,10 +151,10 @@ pub(crate) fn round(client: Client, urls: Vec<Zeroizing<String>>, clock: Clock, 
                 round.ask_next(&mut servers);
             }
         }
-        if let Some((server, way)) = servers.waiting.pop_front() {
+        if let Some((server, progress)) = servers.waiting.pop_front() {
             servers.is_timeless = true;
             drop(servers);
-            round.ask_here(server, &way);
+            round.ask_here(server, &progress);
         }
     }
 }
@@ -170,27 +170,27 @@ impl Round {
         if server >= self.urls.len() {
             return;
         }
-        let way = self.client.way();
-        servers.asked.push(Asked { at: Instant::now(), ended: false, way: Arc::clone(&way) });
+        let progress = self.client.progress();
+        servers.asked.push(Attempt { at: Instant::now(), ended: false, progress: Arc::clone(&progress) });
         tell(&Event::Asked { server });
-        let (round, its_way) = (Arc::clone(self), Arc::clone(&way));
+        let (round, its_progress) = (Arc::clone(self), Arc::clone(&progress));
         // It ends with the process, at the latest: nothing joins it.
         let thread = thread::Builder::new().spawn(move || {
-            let reply = round.fetch(server, &its_way, None);
+            let reply = round.fetch(server, &its_progress, None);
             round.ended(&mut round.servers(), server, reply);
         });
         if let Err(error) = thread {
             servers.no_thread = Some(words(&error));
-            servers.waiting.push_back((server, way));
+            servers.waiting.push_back((server, progress));
         }
     }
 
     /// Asks a server in this thread, and leaves time for those that nobody has asked yet.
-    fn ask_here(self: &Arc<Self>, server: usize, way: &Arc<Way>) {
+    fn ask_here(self: &Arc<Self>, server: usize, progress: &Arc<Progress>) {
         let others = self.urls.len().saturating_sub(server);
         let left = self.clock.until(self.clock.last_words());
         let share = left / u32::try_from(others).unwrap_or(u32::MAX).max(1);
-        let reply = self.fetch(server, way, Some(share));
+        let reply = self.fetch(server, progress, Some(share));
         let mut servers = self.servers();
         // Whoever stopped this process for a while may have made it silent.
         servers.unsure |= matches!(reply, Err(Failure::Theirs(FailureKind::Silence, _)));
@@ -199,10 +199,15 @@ impl Round {
         servers.ticked = Instant::now();
     }
 
-    fn fetch(&self, server: usize, way: &Arc<Way>, limit: Option<Duration>) -> Result<Vec<u8>, Failure> {
+    fn fetch(
+        &self,
+        server: usize,
+        progress: &Arc<Progress>,
+        limit: Option<Duration>,
+    ) -> Result<Vec<u8>, Failure> {
         let url = self.urls.get(server).map_or("", |url| url.as_str());
         // What came from the network may not end in silence. It is that server's doing, so others are asked.
-        let reply = catch_unwind(AssertUnwindSafe(|| self.client.fetch(url, way, limit)));
+        let reply = catch_unwind(AssertUnwindSafe(|| self.client.fetch(url, progress, limit)));
         let broke =
             || Failure::Theirs(FailureKind::Other, "what it said broke yubiotp-ask: report this".into());
         reply.unwrap_or_else(|_| Err(broke()))
@@ -212,7 +217,7 @@ impl Round {
         if servers.over {
             return;
         }
-        let ms = servers.asked.get_mut(server).map_or(0, Asked::end);
+        let ms = servers.asked.get_mut(server).map_or(0, Attempt::end);
         let failed = reply.is_err();
         if failed {
             self.unless_held_up(servers);
@@ -249,7 +254,7 @@ impl Round {
         unless_unsure(&mut servers);
         for (server, asked) in servers.asked.iter_mut().enumerate() {
             if !asked.ended {
-                let (kind, why) = self.client.no_answer(&asked.way);
+                let (kind, why) = self.client.no_answer(&asked.progress);
                 tell(&Event::Failed { server, kind, ms: asked.end(), why });
             }
         }
@@ -257,7 +262,7 @@ impl Round {
     }
 }
 
-impl Asked {
+impl Attempt {
     /// Marks it as ended; after how many milliseconds.
     fn end(&mut self) -> u32 {
         self.ended = true;

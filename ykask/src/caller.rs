@@ -24,8 +24,8 @@ const LIMITS: [Resource; 7] = [
 /// In nanoseconds: what a process has if nobody changed it.
 const TIMER_SLACK: u64 = 50_000;
 
-/// Frees the process of all of it, before anything else. Root is given up later, for good.
-pub(crate) fn shake_off() -> Result<(), String> {
+/// Undoes all of it, before anything else. Root is given up later, for good.
+pub(crate) fn detach_from_caller() -> Result<(), String> {
     if Uid::effective().is_root() {
         let step =
             |done: nix::Result<()>| done.map_err(|error| format!("cannot be root alone: {}", error.desc()));

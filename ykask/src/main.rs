@@ -11,13 +11,13 @@ mod failure;
 mod files;
 mod net;
 mod pem;
+mod progress;
 mod root;
 mod start;
 mod talk;
 mod text;
 mod tls;
 mod watchdog;
-mod way;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,9 +30,9 @@ const BEFORE_THE_QUESTION: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
-    let own = caller::shake_off();
+    let own = caller::detach_from_caller();
     start::close_strays();
-    if let Some(code) = start::by_hand() {
+    if let Some(code) = start::handle_cli() {
         return code;
     }
     match own.and_then(|()| run()) {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    start::keep_to_itself()?;
+    start::harden_process()?;
     let mut watchdog = watchdog::Watchdog::start(BEFORE_THE_QUESTION)?;
     let Some((question, rest)) = talk::question()? else { return Ok(()) };
     // Not before the question was read: a socket that is closed with something unread in it is a reset, not an end.

@@ -5,13 +5,13 @@
 
 mod port;
 mod resolve;
+mod strict_eof;
 mod tcp;
-mod whole;
 
 use crate::failure::Failure;
-use crate::text::{self, About, Through};
+use crate::progress::{Phase, Progress};
+use crate::text::{self, ClientSetup, ProxySetup};
 use crate::tls;
-use crate::way::{Step, Way};
 use port::port;
 use std::io::Read;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const BUFFER: usize = 16 << 10;
 pub(crate) struct Client {
     config: Config,
     trust: Option<tls::Configs>,
-    about: About,
+    setup: ClientSetup,
     ports: Vec<u16>,
 }
 
@@ -53,10 +53,10 @@ impl Client {
             Some(proxy) => vec![proxy.port()],
             None => uris.iter().filter_map(port).collect(),
         };
-        let about = About {
+        let setup = ClientSetup {
             ca: trust.as_ref().map(|trust| trust.from.clone()).unwrap_or_default(),
             has_certificate: question.client_cert.is_some(),
-            proxy: proxy.as_ref().map(|proxy| Through {
+            proxy: proxy.as_ref().map(|proxy| ProxySetup {
                 scheme: if over_tls(proxy) { "https" } else { "http" },
                 place: format!("{}:{}", proxy.host(), proxy.port()),
                 has_user: proxy.username().is_some(),
@@ -78,7 +78,7 @@ impl Client {
             .max_idle_connections_per_host(0)
             .user_agent(concat!("yubiotp-ask/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { config, trust: trust.map(|trust| trust.configs), about, ports })
+        Ok(Self { config, trust: trust.map(|trust| trust.configs), setup, ports })
     }
 
     /// The ports that are connected to.
@@ -86,35 +86,35 @@ impl Client {
         &self.ports
     }
 
-    /// The way to a server, at its beginning.
-    pub(crate) fn way(&self) -> Arc<Way> {
-        Way::new(self.about.proxy.is_some())
+    /// The progress of a request that has not begun.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Progress::new(self.setup.proxy.is_some())
     }
 
     /// Why there was no answer from a server in time.
-    pub(crate) fn no_answer(&self, way: &Way) -> (FailureKind, String) {
+    pub(crate) fn no_answer(&self, progress: &Progress) -> (FailureKind, String) {
         // What has begun is an answer, and not a whole one.
-        let kind = if way.step() == Step::Reply { FailureKind::Http } else { FailureKind::Silence };
-        (kind, text::no_answer(way.step(), &self.about))
+        let kind = if progress.phase() == Phase::Reply { FailureKind::Http } else { FailureKind::Silence };
+        (kind, text::no_answer(progress.phase(), &self.setup))
     }
 
-    /// An agent of ureq's whose parts know which way they are on.
-    fn agent(&self, way: &Arc<Way>) -> Agent {
-        let way = || Arc::clone(way);
+    /// An agent of ureq's whose parts note how far a request has come.
+    fn agent(&self, progress: &Arc<Progress>) -> Agent {
+        let progress = || Arc::clone(progress);
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
                 .chain(tcp::Tcp)
-                .chain(tls::Tls { configs: self.trust.clone(), way: way() })
-                .chain(whole::Whole(way()));
-        Agent::with_parts(self.config.clone(), connector, resolve::Names(way()))
+                .chain(tls::Tls { configs: self.trust.clone(), progress: progress() })
+                .chain(strict_eof::StrictEof(progress()));
+        Agent::with_parts(self.config.clone(), connector, resolve::Names(progress()))
     }
 
     /// Asks one server; the body of its reply, or why there is none. Name resolution may take longer than the limit.
     pub(crate) fn fetch(
         &self,
         url: &str,
-        way: &Arc<Way>,
+        progress: &Arc<Progress>,
         limit: Option<Duration>,
     ) -> Result<Vec<u8>, Failure> {
         let other = |why: &str| Failure::Theirs(FailureKind::Other, why.into());
@@ -125,12 +125,12 @@ impl Client {
         }
         let told = |error: ureq::Error| match error {
             ureq::Error::Timeout(_) if limit.is_some() => {
-                let (kind, why) = self.no_answer(way);
+                let (kind, why) = self.no_answer(progress);
                 Failure::Theirs(kind, why)
             }
-            error => text::why(&error, &uri, way, &self.about),
+            error => text::why(&error, &uri, progress, &self.setup),
         };
-        let request = self.agent(way).get(&uri).header("connection", "close");
+        let request = self.agent(progress).get(&uri).header("connection", "close");
         let mut response = request.config().timeout_global(limit).build().call().map_err(told)?;
         if response.status() != StatusCode::OK {
             return Err(http(&text::status(response.status(), uri.scheme_str() == Some("https"))));

@@ -1,6 +1,10 @@
 //! PEM files (RFC 7468), as OpenSSL and everybody else writes them.
 //!
-//! Text around the sections is passed over; what stands within a section and is not base64 is an error.
+//! Text around the sections is passed over; anything within a section that is not base64 is an error.
+//!
+//! rustls-pki-types reads PEM too (`PemObject`), and ykvald uses it. Here it would lose what an administrator needs: it
+//! passes over `ENCRYPTED PRIVATE KEY` and `X509 CERTIFICATE` without a word, cannot tell a key with the encryption
+//! before PKCS#8 from bad base64, names no line, and leaves the base64 of a key in memory.
 
 use data_encoding::BASE64;
 use zeroize::Zeroizing;

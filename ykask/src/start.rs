@@ -26,7 +26,7 @@ pub(crate) fn close_strays() {
 }
 
 /// Answers a person who runs it; `None` if a login process did.
-pub(crate) fn by_hand() -> Option<ExitCode> {
+pub(crate) fn handle_cli() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let version = match (arguments.next(), arguments.next()) {
         (None, _) if io::stdin().is_terminal() => false,
@@ -46,7 +46,7 @@ pub(crate) fn by_hand() -> Option<ExitCode> {
 }
 
 /// Nothing of it lands on a disk, and nobody but root may look into it.
-pub(crate) fn keep_to_itself() -> Result<(), String> {
+pub(crate) fn harden_process() -> Result<(), String> {
     let step =
         |what: &str, done: nix::Result<()>| done.map_err(|error| format!("cannot {what}: {}", error.desc()));
     step("change to /", unistd::chdir("/"))?;

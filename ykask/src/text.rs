@@ -6,8 +6,8 @@ mod tls;
 
 use crate::failure::{self, Failure, Unresolved};
 use crate::files::words;
+use crate::progress::{Phase, Progress};
 use crate::tls::AtProxy;
-use crate::way::{Step, Way};
 use rustls::Error as Tls;
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -18,17 +18,17 @@ use yubiotp::ask::FailureKind;
 use yubiotp::shown;
 
 /// What the words need to know.
-pub(crate) struct About {
+pub(crate) struct ClientSetup {
     /// Where the certificate authorities come from.
     pub ca: String,
     /// Whether there is a client certificate.
     pub has_certificate: bool,
     /// The proxy, if there is one.
-    pub proxy: Option<Through>,
+    pub proxy: Option<ProxySetup>,
 }
 
 /// A proxy, without its password.
-pub(crate) struct Through {
+pub(crate) struct ProxySetup {
     /// Of its URL.
     pub scheme: &'static str,
     /// Host and port.
@@ -37,7 +37,7 @@ pub(crate) struct Through {
     pub has_user: bool,
 }
 
-impl About {
+impl ClientSetup {
     fn place(&self) -> &str {
         self.proxy.as_ref().map_or("", |proxy| &proxy.place)
     }
@@ -58,35 +58,35 @@ pub(crate) fn status(status: StatusCode, tls: bool) -> String {
 }
 
 /// What was not done in time.
-pub(crate) fn no_answer(step: Step, about: &About) -> String {
-    let place = about.place();
-    let (to, through, hangs) = match &about.proxy {
+pub(crate) fn no_answer(phase: Phase, setup: &ClientSetup) -> String {
+    let place = setup.place();
+    let (to, through, hangs) = match &setup.proxy {
         Some(_) => (format!("the name of the proxy {place}"), format!(" through the proxy {place}"), ", "),
         None => ("its name".into(), String::new(), ""),
     };
-    let what = match step {
-        Step::Name => format!("still looking up {to}"),
-        Step::Connect => format!("still connecting{through}"),
-        Step::ProxyHandshake => format!("the TLS handshake with the proxy {place} hangs"),
-        Step::Tunnel => format!("the proxy {place} has not connected to it"),
-        Step::Handshake => format!("the TLS handshake hangs{hangs}{}", through.trim_start()),
-        Step::Request => format!("connected{through}, and nothing more"),
-        Step::Reply => format!("its reply has no end{hangs}{}", through.trim_start()),
+    let what = match phase {
+        Phase::Name => format!("still looking up {to}"),
+        Phase::Connect => format!("still connecting{through}"),
+        Phase::ProxyHandshake => format!("the TLS handshake with the proxy {place} hangs"),
+        Phase::Tunnel => format!("the proxy {place} has not connected to it"),
+        Phase::Handshake => format!("the TLS handshake hangs{hangs}{}", through.trim_start()),
+        Phase::Request => format!("connected{through}, and nothing more"),
+        Phase::Reply => format!("its reply has no end{hangs}{}", through.trim_start()),
     };
     format!("no answer ({what})")
 }
 
 /// Why a server could not be asked.
-pub(crate) fn why(error: &Http, uri: &Uri, way: &Way, about: &About) -> Failure {
-    let step = way.step();
-    let text = match (find::<AtProxy>(error), &about.proxy) {
+pub(crate) fn why(error: &Http, uri: &Uri, progress: &Progress, setup: &ClientSetup) -> Failure {
+    let phase = progress.phase();
+    let text = match (find::<AtProxy>(error), &setup.proxy) {
         (Some(at), Some(proxy)) => {
-            let peer = Peer { host: &at.host, is_proxy: true, about };
-            format!("the proxy {}: {}", proxy.place, http(&at.why, &peer, step, ""))
+            let peer = Peer { host: &at.host, is_proxy: true, setup };
+            format!("the proxy {}: {}", proxy.place, http(&at.why, &peer, phase, ""))
         }
         (_, proxy) => {
-            let peer = Peer { host: uri.host().unwrap_or_default(), is_proxy: false, about };
-            let text = http(error, &peer, step, uri.scheme_str().unwrap_or_default());
+            let peer = Peer { host: uri.host().unwrap_or_default(), is_proxy: false, setup };
+            let text = http(error, &peer, phase, uri.scheme_str().unwrap_or_default());
             match proxy {
                 Some(proxy) if on_the_way(error) => format!("{text} (through the proxy {})", proxy.place),
                 _ => text,
@@ -100,11 +100,11 @@ pub(crate) fn why(error: &Http, uri: &Uri, way: &Way, about: &About) -> Failure 
         None => text,
     };
     let own = find::<io::Error>(error).is_some_and(failure::is_own);
-    if own { Failure::Own(text) } else { Failure::Theirs(kind(error, way), text) }
+    if own { Failure::Own(text) } else { Failure::Theirs(kind(error, progress), text) }
 }
 
 /// What kind of failure it is. In doubt it is one that counts as an answer.
-fn kind(error: &Http, way: &Way) -> FailureKind {
+fn kind(error: &Http, progress: &Progress) -> FailureKind {
     if let Some(at) = find::<AtProxy>(error) {
         let is_tls = find::<Tls>(&at.why).is_some();
         return if is_tls { FailureKind::ProxyTls } else { FailureKind::Proxy };
@@ -115,13 +115,13 @@ fn kind(error: &Http, way: &Way) -> FailureKind {
     if find::<Unresolved>(error).is_some() || matches!(error, Http::HostNotFound) {
         return FailureKind::Dns;
     }
-    match (way.step(), error) {
+    match (progress.phase(), error) {
         // It has answered, whatever went wrong then.
-        (Step::Reply, _) => FailureKind::Http,
-        (Step::Handshake, _) if way.is_shaking() => FailureKind::Tls,
+        (Phase::Reply, _) => FailureKind::Http,
+        (Phase::Handshake, _) if progress.handshake_began() => FailureKind::Tls,
         // An http or https proxy; SOCKS, and the connection to any proxy.
-        (Step::Tunnel | Step::ProxyHandshake, _) | (_, Http::ConnectProxyFailed(_)) => FailureKind::Proxy,
-        (Step::Name | Step::Connect, _) if way.has_proxy() => FailureKind::Proxy,
+        (Phase::Tunnel | Phase::ProxyHandshake, _) | (_, Http::ConnectProxyFailed(_)) => FailureKind::Proxy,
+        (Phase::Name | Phase::Connect, _) if progress.has_proxy() => FailureKind::Proxy,
         (_, Http::Timeout(_)) => FailureKind::Silence,
         (_, error) if find::<io::Error>(error).is_some() => FailureKind::Connect,
         _ => FailureKind::Other,
@@ -134,7 +134,7 @@ fn on_the_way(error: &Http) -> bool {
 }
 
 /// The scheme is that of the server's URL, if it is the server that is spoken to.
-fn http(error: &Http, peer: &Peer, step: Step, scheme: &str) -> String {
+fn http(error: &Http, peer: &Peer, phase: Phase, scheme: &str) -> String {
     if let Some(error) = find::<Tls>(error) {
         return tls::words(error, peer);
     }
@@ -146,7 +146,7 @@ fn http(error: &Http, peer: &Peer, step: Step, scheme: &str) -> String {
         Http::Timeout(_) => "timed out".into(),
         Http::HostNotFound => "its name has no address".into(),
         Http::LargeResponseHeader(..) => "the header of the reply is too long".into(),
-        Http::ConnectProxyFailed(why) => no_tunnel(why, peer.about),
+        Http::ConnectProxyFailed(why) => no_tunnel(why, peer.setup),
         Http::Protocol(error) => format!("the reply is not HTTP/1.1, or broken: {error}"),
         error => match find::<io::Error>(error) {
             // Servers that refuse while the client still writes: the reason is lost on the way.
@@ -155,9 +155,9 @@ fn http(error: &Http, peer: &Peer, step: Step, scheme: &str) -> String {
             }
             Some(error) => {
                 // Nothing was heard of it yet.
-                let other = match step {
-                    Step::Handshake | Step::ProxyHandshake => "TLS",
-                    Step::Request if scheme == "http" => "https",
+                let other = match phase {
+                    Phase::Handshake | Phase::ProxyHandshake => "TLS",
+                    Phase::Request if scheme == "http" => "https",
                     _ => return system(error),
                 };
                 let hint =
@@ -170,8 +170,8 @@ fn http(error: &Http, peer: &Peer, step: Step, scheme: &str) -> String {
 }
 
 /// Why a proxy did not connect to the server: ureq has it as `proxy server responded 407/407`.
-fn no_tunnel(why: &str, about: &About) -> String {
-    let Some(Through { scheme, place, has_user }) = &about.proxy else { return why.into() };
+fn no_tunnel(why: &str, setup: &ClientSetup) -> String {
+    let Some(ProxySetup { scheme, place, has_user }) = &setup.proxy else { return why.into() };
     let number = why.rsplit_once('/').and_then(|(_, number)| StatusCode::from_bytes(number.as_bytes()).ok());
     match number {
         Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED) if *has_user => {
@@ -237,21 +237,21 @@ mod tests {
     use super::*;
     use rustls::AlertDescription as Alert;
 
-    fn about(proxy: Option<&str>) -> About {
-        let through = |place: &str| Through { scheme: "http", place: place.into(), has_user: false };
-        About { ca: "/ca.pem".into(), has_certificate: false, proxy: proxy.map(through) }
+    fn setup(proxy: Option<&str>) -> ClientSetup {
+        let through = |place: &str| ProxySetup { scheme: "http", place: place.into(), has_user: false };
+        ClientSetup { ca: "/ca.pem".into(), has_certificate: false, proxy: proxy.map(through) }
     }
 
     fn said(error: &Http, proxy: Option<&str>) -> String {
-        said_at(error, "https", Step::Connect, proxy).unwrap_or_else(|own| own)
+        said_at(error, "https", Phase::Connect, proxy).unwrap_or_else(|own| own)
     }
 
     /// An error is this host's own.
-    fn said_at(error: &Http, scheme: &str, step: Step, proxy: Option<&str>) -> Result<String, String> {
+    fn said_at(error: &Http, scheme: &str, phase: Phase, proxy: Option<&str>) -> Result<String, String> {
         let uri = format!("{scheme}://host/path?id=1&otp=vvccccccccbd").parse().unwrap();
-        let way = Way::new(proxy.is_some());
-        way.at(step);
-        match why(error, &uri, &way, &about(proxy)) {
+        let progress = Progress::new(proxy.is_some());
+        progress.set(phase);
+        match why(error, &uri, &progress, &setup(proxy)) {
             Failure::Theirs(_, why) => Ok(why),
             Failure::Own(why) => Err(why),
         }
@@ -305,7 +305,7 @@ mod tests {
         use nix::errno::Errno;
         let own = |error: Errno| {
             let deep = Http::Io(io::Error::other(Http::Other(Box::new(io::Error::from(error)))));
-            said_at(&deep, "https", Step::Connect, None).is_err()
+            said_at(&deep, "https", Phase::Connect, None).is_err()
         };
         for error in
             [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EPERM, Errno::EADDRNOTAVAIL]
@@ -322,29 +322,29 @@ mod tests {
     #[test]
     fn another_protocol_is_asked_after_where_nothing_was_heard() {
         let closed = Http::Io(ErrorKind::UnexpectedEof.into());
-        let said = |scheme, step| said_at(&closed, scheme, step, None).unwrap();
-        assert!(said("http", Step::Request).ends_with(" (does it speak https?)"));
-        assert!(said("https", Step::Handshake).ends_with(" (does it speak TLS?)"));
-        for (scheme, step) in [("http", Step::Reply), ("https", Step::Request), ("http", Step::Connect)] {
-            assert!(said(scheme, step).ends_with("before the reply was whole"), "{scheme} {step:?}");
+        let said = |scheme, phase| said_at(&closed, scheme, phase, None).unwrap();
+        assert!(said("http", Phase::Request).ends_with(" (does it speak https?)"));
+        assert!(said("https", Phase::Handshake).ends_with(" (does it speak TLS?)"));
+        for (scheme, phase) in [("http", Phase::Reply), ("https", Phase::Request), ("http", Phase::Connect)] {
+            assert!(said(scheme, phase).ends_with("before the reply was whole"), "{scheme} {phase:?}");
         }
     }
 
     #[test]
     fn no_answer_says_how_far_it_came() {
-        let said = |step, proxy| no_answer(step, &about(proxy));
+        let said = |phase, proxy| no_answer(phase, &setup(proxy));
         let proxy = Some("proxy:3128");
-        assert_eq!(said(Step::Name, None), "no answer (still looking up its name)");
-        assert_eq!(said(Step::Name, proxy), "no answer (still looking up the name of the proxy proxy:3128)");
-        assert_eq!(said(Step::Connect, proxy), "no answer (still connecting through the proxy proxy:3128)");
-        assert_eq!(said(Step::Tunnel, proxy), "no answer (the proxy proxy:3128 has not connected to it)");
-        assert_eq!(said(Step::Handshake, None), "no answer (the TLS handshake hangs)");
+        assert_eq!(said(Phase::Name, None), "no answer (still looking up its name)");
+        assert_eq!(said(Phase::Name, proxy), "no answer (still looking up the name of the proxy proxy:3128)");
+        assert_eq!(said(Phase::Connect, proxy), "no answer (still connecting through the proxy proxy:3128)");
+        assert_eq!(said(Phase::Tunnel, proxy), "no answer (the proxy proxy:3128 has not connected to it)");
+        assert_eq!(said(Phase::Handshake, None), "no answer (the TLS handshake hangs)");
         assert_eq!(
-            said(Step::Handshake, proxy),
+            said(Phase::Handshake, proxy),
             "no answer (the TLS handshake hangs, through the proxy proxy:3128)"
         );
-        assert_eq!(said(Step::Request, None), "no answer (connected, and nothing more)");
-        assert_eq!(said(Step::Reply, None), "no answer (its reply has no end)");
+        assert_eq!(said(Phase::Request, None), "no answer (connected, and nothing more)");
+        assert_eq!(said(Phase::Reply, None), "no answer (its reply has no end)");
     }
 
     /// Whatever a library puts into its errors.

@@ -2,7 +2,7 @@
 
 use super::port::port;
 use crate::failure::{self, Unresolved};
-use crate::way::{Step, Way};
+use crate::progress::{Phase, Progress};
 use std::io;
 use std::net::{Ipv4Addr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ const MAX_ADDRESSES: usize = 8;
 
 /// The resolver of the system.
 #[derive(Debug)]
-pub(crate) struct Names(pub(crate) Arc<Way>);
+pub(crate) struct Names(pub(crate) Arc<Progress>);
 
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.0.at(Step::Name);
+        self.0.set(Phase::Name);
         let host = uri.host().unwrap_or_default();
         let port = port(uri).unwrap_or_default();
         let unresolved = |error: io::Error| {
@@ -35,7 +35,7 @@ impl Resolver for Names {
         let found = format!("{host}:{port}").to_socket_addrs().map_err(unresolved)?;
         let mut addresses = self.empty();
         found.take(MAX_ADDRESSES).for_each(|address| addresses.push(address));
-        self.0.at(Step::Connect);
+        self.0.set(Phase::Connect);
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
 }

@@ -1,6 +1,6 @@
 //! TLS that failed, in words.
 
-use super::About;
+use super::ClientSetup;
 use crate::tls::SelfSigned;
 use rustls::{AlertDescription as Alert, CertificateError, Error as Tls, PeerIncompatible};
 use webpki::Error as Pki;
@@ -13,13 +13,13 @@ pub(super) struct Peer<'a> {
     pub host: &'a str,
     /// It is an https proxy.
     pub is_proxy: bool,
-    pub about: &'a About,
+    pub setup: &'a ClientSetup,
 }
 
 impl Peer<'_> {
     /// Proxies are not told who the client is.
     pub(super) fn offers_certificate(&self) -> bool {
-        self.about.has_certificate && !self.is_proxy
+        self.setup.has_certificate && !self.is_proxy
     }
 }
 
@@ -77,7 +77,7 @@ fn refused(alert: Alert, peer: &Peer) -> String {
 }
 
 fn certificate(error: &CertificateError, peer: &Peer) -> String {
-    let Peer { host, about: About { ca, .. }, .. } = peer;
+    let Peer { host, setup: ClientSetup { ca, .. }, .. } = peer;
     match error {
         CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
             // As webpki writes them: `DnsName("host")`, `IpAddress(192.0.2.1)`.

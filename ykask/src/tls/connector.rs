@@ -4,7 +4,7 @@
 //! again, and panics where it cannot; this one takes what was made and checked as root.
 
 use super::Configs;
-use crate::way::{Step, Way};
+use crate::progress::{Phase, Progress};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
 /// Wraps what was connected in TLS if the URL, the server's or the proxy's, says https.
 pub(crate) struct Tls {
     pub configs: Option<Configs>,
-    pub way: Arc<Way>,
+    pub progress: Arc<Progress>,
 }
 
 /// It was the proxy's TLS that failed.
@@ -51,11 +51,11 @@ impl<In: Transport> Connector<In> for Tls {
             return Ok(Some(Either::A(plain)));
         }
         let host = details.uri.host().unwrap_or_default();
-        if !self.way.is_to_proxy(details) {
-            self.way.at(Step::Handshake);
+        if !self.progress.is_to_proxy(details) {
+            self.progress.set(Phase::Handshake);
             return Ok(Some(Either::B(self.secure(plain, host, None, details)?)));
         }
-        self.way.at(Step::ProxyHandshake);
+        self.progress.set(Phase::ProxyHandshake);
         let secured = self.secure(plain, host, Some(host), details);
         secured.map(|secured| Some(Either::B(secured))).map_err(|error| at_proxy(Some(host), error))
     }
@@ -79,7 +79,8 @@ impl Tls {
             ClientConnection::new(Arc::clone(config), name).map_err(|error| Error::Other(error.into()))?;
         let mut socket = TransportAdapter::new(plain.boxed(), details.current_time.clone());
         socket.set_timeout(details.timeout);
-        let mut listened = Listened { socket: &mut socket, way: (proxy.is_none()).then_some(&self.way) };
+        let mut listened =
+            Listened { socket: &mut socket, progress: (proxy.is_none()).then_some(&self.progress) };
         let shaken = connection.complete_io(&mut listened);
         shaken.map_err(|error| refusal(&mut connection, &mut listened, error))?;
         let buffers =
@@ -92,14 +93,14 @@ impl Tls {
 /// The connection during a handshake: notes that the server has sent something.
 struct Listened<'a> {
     socket: &'a mut TransportAdapter,
-    way: Option<&'a Arc<Way>>,
+    progress: Option<&'a Arc<Progress>>,
 }
 
 impl Read for Listened<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.socket.read(buffer)?;
-        if let (1.., Some(way)) = (length, self.way) {
-            way.shakes();
+        if let (1.., Some(progress)) = (length, self.progress) {
+            progress.begin_handshake();
         }
         Ok(length)
     }

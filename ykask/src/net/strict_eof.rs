@@ -1,8 +1,8 @@
-//! A connection that was cut off is an error, whatever it was about to say. And it is seen how far it came.
+//! A connection that is cut off is an error, whatever it was about to send. Notes how far it came.
 //!
 //! ureq takes a reset for the end of a reply that has no length, as old browsers did. That reply would be a part of one.
 
-use crate::way::{Step, Way};
+use crate::progress::{Phase, Progress};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use ureq::Error;
@@ -10,28 +10,28 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 /// The last link of the chain of connectors.
 #[derive(Debug)]
-pub(crate) struct Whole(pub(crate) Arc<Way>);
+pub(crate) struct StrictEof(pub(crate) Arc<Progress>);
 
 /// A connection whose errors stay errors.
 #[derive(Debug)]
-pub(crate) struct Cut<In> {
+pub(crate) struct StrictTransport<In> {
     inner: In,
     /// That to the server, if it is not a proxy that is connected to.
-    way: Option<Arc<Way>>,
+    progress: Option<Arc<Progress>>,
 }
 
-impl<In: Transport> Connector<In> for Whole {
-    type Out = Cut<In>;
+impl<In: Transport> Connector<In> for StrictEof {
+    type Out = StrictTransport<In>;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
         let to_proxy = self.0.is_to_proxy(details);
-        self.0.at(if to_proxy { Step::Tunnel } else { Step::Request });
-        let way = (!to_proxy).then(|| Arc::clone(&self.0));
-        Ok(chained.map(|inner| Cut { inner, way }))
+        self.0.set(if to_proxy { Phase::Tunnel } else { Phase::Request });
+        let progress = (!to_proxy).then(|| Arc::clone(&self.0));
+        Ok(chained.map(|inner| StrictTransport { inner, progress }))
     }
 }
 
-impl<In: Transport> Transport for Cut<In> {
+impl<In: Transport> Transport for StrictTransport<In> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -45,8 +45,8 @@ impl<In: Transport> Transport for Cut<In> {
             Error::Io(error) if passed_over(&error) => Error::Other(Box::new(error)),
             error => error,
         })?;
-        if let (true, Some(way)) = (input, &self.way) {
-            way.at(Step::Reply);
+        if let (true, Some(progress)) = (input, &self.progress) {
+            progress.set(Phase::Reply);
         }
         Ok(input)
     }

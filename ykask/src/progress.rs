@@ -1,4 +1,4 @@
-//! How far it has come with a server, for the log of one that did not answer.
+//! How far a request to a server has come: the log says so of one that did not answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -7,7 +7,7 @@ use ureq::unversioned::transport::ConnectionDetails;
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Step {
+pub(crate) enum Phase {
     /// A name is looked up: the proxy's, if there is one.
     Name,
     /// A connection is made; through SOCKS, to the server too.
@@ -25,30 +25,30 @@ pub(crate) enum Step {
 }
 
 /// As their numbers are.
-const STEPS: [Step; 7] = [
-    Step::Name,
-    Step::Connect,
-    Step::ProxyHandshake,
-    Step::Tunnel,
-    Step::Handshake,
-    Step::Request,
-    Step::Reply,
+const PHASES: [Phase; 7] = [
+    Phase::Name,
+    Phase::Connect,
+    Phase::ProxyHandshake,
+    Phase::Tunnel,
+    Phase::Handshake,
+    Phase::Request,
+    Phase::Reply,
 ];
 
-/// The way to one server.
+/// How far one request has come.
 #[derive(Debug)]
-pub(crate) struct Way {
-    step: AtomicU8,
+pub(crate) struct Progress {
+    phase: AtomicU8,
     /// Whether the server has sent a byte of its handshake.
-    is_shaking: AtomicBool,
+    handshake_began: AtomicBool,
     has_proxy: bool,
 }
 
-impl Way {
+impl Progress {
     pub(crate) fn new(has_proxy: bool) -> Arc<Self> {
         Arc::new(Self {
-            step: AtomicU8::new(Step::Name as u8),
-            is_shaking: AtomicBool::new(false),
+            phase: AtomicU8::new(Phase::Name as u8),
+            handshake_began: AtomicBool::new(false),
             has_proxy,
         })
     }
@@ -58,20 +58,20 @@ impl Way {
     }
 
     /// The server has sent a byte of its handshake.
-    pub(crate) fn shakes(&self) {
-        self.is_shaking.store(true, Ordering::Relaxed);
+    pub(crate) fn begin_handshake(&self) {
+        self.handshake_began.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_shaking(&self) -> bool {
-        self.is_shaking.load(Ordering::Relaxed)
+    pub(crate) fn handshake_began(&self) -> bool {
+        self.handshake_began.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn at(&self, step: Step) {
-        self.step.store(step as u8, Ordering::Relaxed);
+    pub(crate) fn set(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    pub(crate) fn step(&self) -> Step {
-        STEPS.get(usize::from(self.step.load(Ordering::Relaxed))).copied().unwrap_or(Step::Name)
+    pub(crate) fn phase(&self) -> Phase {
+        PHASES.get(usize::from(self.phase.load(Ordering::Relaxed))).copied().unwrap_or(Phase::Name)
     }
 
     /// Whether this connection is the one to an http or https proxy: ureq takes the proxy out of its settings for that.
@@ -85,11 +85,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_come_back() {
-        let way = Way::new(false);
-        for step in STEPS {
-            way.at(step);
-            assert_eq!(way.step(), step);
+    fn phases_come_back() {
+        let progress = Progress::new(false);
+        for phase in PHASES {
+            progress.set(phase);
+            assert_eq!(progress.phase(), phase);
         }
     }
 }
