@@ -10,12 +10,12 @@ use clap_complete::Shell;
 pub struct Args {
     /// Which shell
     #[arg(value_enum)]
-    shell: Known,
+    shell: SupportedShell,
 }
 
 /// The shells that packages install a completion for.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Known {
+enum SupportedShell {
     Bash,
     Zsh,
     Fish,
@@ -24,9 +24,9 @@ enum Known {
 /// Prints the script that completes `command`, which is installed as `name`.
 pub fn print(args: &Args, command: &mut clap::Command, name: &str) {
     let shell = match args.shell {
-        Known::Bash => Shell::Bash,
-        Known::Zsh => Shell::Zsh,
-        Known::Fish => Shell::Fish,
+        SupportedShell::Bash => Shell::Bash,
+        SupportedShell::Zsh => Shell::Zsh,
+        SupportedShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, command, name, &mut script);

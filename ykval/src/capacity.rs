@@ -27,7 +27,7 @@ pub struct Capacity {
 }
 
 /// The place of one question. Given back when dropped.
-pub struct Place<'a> {
+pub struct InFlight<'a> {
     of: &'a Capacity,
     held: Mutex<Held<'a>>,
     /// Whether its decision can be logged, or need not be.
@@ -56,12 +56,12 @@ impl Capacity {
     }
 
     /// A place for one more question, unless even those for reading are all taken.
-    pub fn enter(&self, is_logged: bool) -> Option<Place<'_>> {
+    pub fn enter(&self, is_logged: bool) -> Option<InFlight<'_>> {
         let held = match self.whole.try_acquire() {
             Ok(permit) => Held::Whole(permit),
             Err(_) => Held::Read(self.reading.try_acquire().ok()?),
         };
-        Some(Place { of: self, held: Mutex::new(held), is_logged })
+        Some(InFlight { of: self, held: Mutex::new(held), is_logged })
     }
 
     /// A place for one more question that has to go all the way.
@@ -78,7 +78,7 @@ impl Capacity {
     }
 }
 
-impl Place<'_> {
+impl InFlight<'_> {
     /// How far its question may go.
     #[must_use]
     pub fn depth(&self) -> Depth {

@@ -37,17 +37,17 @@ pub struct Config {
     /// What they are sealed under.
     pub store_key: PathBuf,
     /// TLS of [`Config::listen`].
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsFiles>,
     /// What is too much.
     pub limits: Limits,
     /// Where decisions are written down.
-    pub log: Log,
+    pub log: LogConfig,
     /// Whose requests for `/` and `/metrics` are answered.
     pub status_from: Vec<IpNet>,
     /// The listener of `/wsapi/decrypt`, if it is switched on.
     pub decrypt: Option<Decrypt>,
     /// Key storage modules that have the keys which the store does not.
-    pub ksm: Option<Ksm>,
+    pub ksm: Option<KsmConfig>,
 }
 
 /// Where tokens and clients are kept.
@@ -56,7 +56,7 @@ pub enum StoreAt {
     /// A file of SQLite's.
     Sqlite(PathBuf),
     /// A database of PostgreSQL's.
-    Postgres(Postgres),
+    Postgres(PostgresConfig),
 }
 
 impl StoreAt {
@@ -65,14 +65,14 @@ impl StoreAt {
     pub fn as_if_never_seen(&self) -> Self {
         match self {
             Self::Sqlite(path) => Self::Sqlite(path.clone()),
-            Self::Postgres(at) => Self::Postgres(Postgres { seen: None, ..at.clone() }),
+            Self::Postgres(at) => Self::Postgres(PostgresConfig { seen: None, ..at.clone() }),
         }
     }
 }
 
 /// A database of PostgreSQL's.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Postgres {
+pub struct PostgresConfig {
     /// `postgres://…`, as libpq takes it. May hold a password.
     pub url: String,
     /// A file that holds the password, instead of the URL.
@@ -99,7 +99,7 @@ pub enum Standby {
 }
 
 /// No password shows.
-impl std::fmt::Debug for Postgres {
+impl std::fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Postgres").field("pool", &self.pool).finish_non_exhaustive()
     }
@@ -108,7 +108,7 @@ impl std::fmt::Debug for Postgres {
 /// A certificate and what goes with it, all PEM.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsFiles {
     /// The chain, the server's own first.
     pub certificate: PathBuf,
     /// Its private key.
@@ -176,7 +176,7 @@ impl Default for Limits {
 /// Where decisions are written down, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
+pub struct LogConfig {
     /// The form of a line.
     pub format: LogFormat,
     /// Where it goes.
@@ -220,12 +220,12 @@ pub enum DecryptAt {
     /// A socket in the file system, of mode 0660.
     Unix(PathBuf),
     /// An address, by TLS, and for those alone whom `client_ca` certified.
-    Tls(SocketAddr, Tls),
+    Tls(SocketAddr, TlsFiles),
 }
 
 /// Key storage modules (YK-KSM) that have keys which the store does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ksm {
+pub struct KsmConfig {
     /// `http://…/wsapi/decrypt`, the first to be asked first.
     pub urls: Vec<String>,
     /// How long all of it may take.
@@ -368,9 +368,9 @@ struct Raw {
     store: Option<String>,
     store_key: Option<PathBuf>,
     status_from: Option<Vec<String>>,
-    tls: Option<Tls>,
+    tls: Option<TlsFiles>,
     limits: Limits,
-    log: Log,
+    log: LogConfig,
     postgres: RawPostgres,
     decrypt: Option<RawDecrypt>,
     ksm: Option<RawKsm>,
@@ -474,7 +474,7 @@ impl Config {
         let value = |setting, why: String| ConfigFault::Value { path: path.to_owned(), setting, why };
         let folder = path.parent().unwrap_or(Path::new("/"));
         let beside = |path: &Path| folder.join(path);
-        let tls_beside = |tls: Tls| Tls {
+        let tls_beside = |tls: TlsFiles| TlsFiles {
             certificate: beside(&tls.certificate),
             key: beside(&tls.key),
             client_ca: tls.client_ca.as_deref().map(beside),
@@ -510,7 +510,7 @@ impl Config {
 
         let store = raw.store.unwrap_or_else(|| "ykvald.db".to_owned());
         let store = if ["postgres://", "postgresql://"].iter().any(|scheme| store.starts_with(scheme)) {
-            StoreAt::Postgres(Postgres {
+            StoreAt::Postgres(PostgresConfig {
                 url: store,
                 password_file: raw.postgres.password_file.as_deref().map(beside),
                 ca: raw.postgres.ca.as_deref().map(beside),
@@ -546,7 +546,7 @@ impl Config {
             if let Some(other) = listen::taken(at, &listen) {
                 return Err(value("decrypt.listen", listen::both(at, other)));
             }
-            let tls = tls_beside(Tls { certificate, key, client_ca: Some(client_ca) });
+            let tls = tls_beside(TlsFiles { certificate, key, client_ca: Some(client_ca) });
             Ok(Decrypt { listen: DecryptAt::Tls(at, tls) })
         });
         let ksm = raw.ksm.map(|raw| {
@@ -563,7 +563,7 @@ impl Config {
             if urls.is_empty() {
                 return Err(value("ksm.urls", "names no key storage module: leave [ksm] out".to_owned()));
             }
-            Ok(Ksm {
+            Ok(KsmConfig {
                 urls,
                 deadline: raw.deadline_ms,
                 in_flight: raw.in_flight,

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 pub struct Decrypted {
     /// Which token it names, as far as it was read.
     pub token: Option<PublicId>,
-    outcome: Result<Fields, Refused>,
+    outcome: Result<Fields, KsmRefusal>,
 }
 
 struct Fields {
@@ -20,7 +20,7 @@ struct Fields {
 
 /// In YK-KSM's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
+enum KsmRefusal {
     NoOtp,
     Format,
     Unknown,
@@ -28,7 +28,7 @@ enum Refused {
     Fault,
 }
 
-impl Refused {
+impl KsmRefusal {
     const fn name(self) -> &'static str {
         match self {
             Self::NoOtp => "No OTP provided",
@@ -40,7 +40,7 @@ impl Refused {
     }
 }
 
-impl From<StoreFault> for Refused {
+impl From<StoreFault> for KsmRefusal {
     fn from(_: StoreFault) -> Self {
         Self::Fault
     }
@@ -50,7 +50,7 @@ impl Decrypted {
     /// Nothing was said in time.
     #[must_use]
     pub const fn late() -> Self {
-        Self { token: None, outcome: Err(Refused::Fault) }
+        Self { token: None, outcome: Err(KsmRefusal::Fault) }
     }
 
     /// `OK`, or why not: for the log. No part of it is a secret.
@@ -80,21 +80,21 @@ impl Decrypted {
 /// Decrypts an OTP in modhex with the key of its token. Nothing is changed: an OTP says the same any number of times.
 pub async fn decrypt(store: &Store, key: &StoreKey, otp: &str) -> Decrypted {
     if otp.is_empty() {
-        return Decrypted { token: None, outcome: Err(Refused::NoOtp) };
+        return Decrypted { token: None, outcome: Err(KsmRefusal::NoOtp) };
     }
     let Some((token, block)) = split(otp) else {
-        return Decrypted { token: None, outcome: Err(Refused::Format) };
+        return Decrypted { token: None, outcome: Err(KsmRefusal::Format) };
     };
     let outcome = open(store, key, &token, &block).await;
-    let known = !matches!(outcome, Err(Refused::Unknown)) || !token.may_be_half_an_otp();
+    let known = !matches!(outcome, Err(KsmRefusal::Unknown)) || !token.may_be_half_an_otp();
     Decrypted { token: known.then_some(token), outcome }
 }
 
-async fn open(store: &Store, key: &StoreKey, id: &PublicId, block: &Block) -> Result<Fields, Refused> {
-    let token = store.token(id).await?.filter(|token| token.enabled).ok_or(Refused::Unknown)?;
-    let (_, sealed) = token.key.ok_or(Refused::Unknown)?;
-    let credential = key.open(&sealed, id).map_err(|_| Refused::Fault)?;
-    let plain = credential.open(block).ok_or(Refused::Corrupt)?;
+async fn open(store: &Store, key: &StoreKey, id: &PublicId, block: &Block) -> Result<Fields, KsmRefusal> {
+    let token = store.token(id).await?.filter(|token| token.enabled).ok_or(KsmRefusal::Unknown)?;
+    let (_, sealed) = token.key.ok_or(KsmRefusal::Unknown)?;
+    let credential = key.open(&sealed, id).map_err(|_| KsmRefusal::Fault)?;
+    let plain = credential.open(block).ok_or(KsmRefusal::Corrupt)?;
     Ok(Fields { counter: plain.usage_counter, timestamp: plain.timestamp, session_use: plain.session_use })
 }
 
@@ -119,7 +119,7 @@ mod tests {
             *said(Ok(Fields { counter: 1, timestamp: 0x0f_8d40, session_use: 0 })),
             "OK counter=0001 low=8d40 high=0f use=00\n"
         );
-        assert_eq!(*said(Err(Refused::Unknown)), "ERR Unknown yubikey\n");
+        assert_eq!(*said(Err(KsmRefusal::Unknown)), "ERR Unknown yubikey\n");
     }
 
     #[test]

@@ -72,12 +72,12 @@ pub enum Obstacle {
 pub struct Guard {
     memory: Memory,
     newest: Mutex<VecDeque<Accepted>>,
-    state: Mutex<State>,
+    state: Mutex<GuardState>,
     wake: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct GuardState {
     forgotten: Option<Forgotten>,
     /// The same, until it was logged.
     untold: Option<Forgotten>,

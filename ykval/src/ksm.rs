@@ -1,6 +1,6 @@
 //! Key storage modules (YK-KSM) that a site has already, and that keep the keys which the store does not have.
 
-mod said;
+mod answer;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +33,7 @@ struct Modules {
 
 /// What one of them decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum KsmVerdict {
     /// The OTP is genuine.
     Genuine {
         /// How far the token has come.
@@ -57,7 +57,7 @@ impl Ksm {
     ///
     /// # Errors
     /// A URL or the certificate authorities cannot be used.
-    pub fn new(config: &config::Ksm) -> Result<Self, KsmFault> {
+    pub fn new(config: &config::KsmConfig) -> Result<Self, KsmFault> {
         let list = config.urls.iter().map(|url| {
             let fault = |why| KsmFault(format!("ksm.urls: {why}"));
             let url = Url::parse(url).map_err(|why| fault(why.to_string()))?;
@@ -105,7 +105,7 @@ impl Ksm {
     ///
     /// # Errors
     /// None decided in time.
-    pub async fn decrypt(&self, otp: &str) -> Result<Said, KsmFault> {
+    pub async fn decrypt(&self, otp: &str) -> Result<KsmVerdict, KsmFault> {
         let Modules { client, list, deadline } = &*self.0;
         let begun = Instant::now();
         let mut asked = JoinSet::new();
@@ -130,7 +130,7 @@ impl Ksm {
                 };
                 match next {
                     None => return None,
-                    Some(Ok((Ok(Said::Unknown), _))) => {}
+                    Some(Ok((Ok(KsmVerdict::Unknown), _))) => {}
                     Some(Ok((Ok(said), _))) => return Some(said),
                     Some(Ok((Err(why), name))) => {
                         faults.push(format!("{name}: {why} ({} ms)", begun.elapsed().as_millis()));
@@ -141,7 +141,7 @@ impl Ksm {
         };
         match tokio::time::timeout(*deadline, all).await {
             Ok(Some(said)) => return Ok(said),
-            Ok(None) if faults.is_empty() => return Ok(Said::Unknown),
+            Ok(None) if faults.is_empty() => return Ok(KsmVerdict::Unknown),
             Ok(None) => {}
             Err(_) => faults.push(format!("no answer in {} ms (ksm.deadline_ms)", deadline.as_millis())),
         }
@@ -150,12 +150,12 @@ impl Ksm {
 }
 
 /// Asks one. Its fault in words, without the URL: the OTP stands in it.
-async fn ask(client: &Client, url: Url) -> Result<Said, String> {
+async fn ask(client: &Client, url: Url) -> Result<KsmVerdict, String> {
     let answer = client.get(url).send().await.map_err(chain)?;
     if !answer.status().is_success() {
         return Err(format!("answers HTTP {}", answer.status().as_u16()));
     }
-    said::read(&body(answer).await?)
+    answer::read(&body(answer).await?)
 }
 
 async fn body(mut answer: Response) -> Result<Vec<u8>, String> {

@@ -36,13 +36,13 @@ type Causing = (Account, Work);
 type Rates<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
 
 /// The limits of all clients. Who asks steadily may ask so often a second, and as many at once.
-pub struct Limits {
+pub struct RateLimits {
     /// One limiter a rate, for clients may have rates of their own.
     clients: RwLock<HashMap<NonZeroU32, Arc<Rates<Causing>>>>,
     tokens: Option<Rates<(Account, PublicId)>>,
 }
 
-impl Limits {
+impl RateLimits {
     /// Limits, of which the one of tokens is the same for all; 0 is none.
     #[must_use]
     pub fn new(token_rate: u32) -> Self {
@@ -68,11 +68,11 @@ impl Limits {
     }
 
     /// Forgets those who have not asked for a while. To be called every few seconds: that is what bounds the memory.
-    pub fn forget_the_idle(&self) {
+    pub fn evict_idle(&self) {
         for rates in self.clients.read().unwrap_or_else(PoisonError::into_inner).values() {
-            forget_the_idle(rates);
+            evict_idle(rates);
         }
-        self.tokens.as_ref().map(forget_the_idle);
+        self.tokens.as_ref().map(evict_idle);
     }
 }
 
@@ -80,7 +80,7 @@ fn rates<K: Hash + Eq + Clone>(rate: NonZeroU32) -> Rates<K> {
     RateLimiter::keyed(Quota::per_second(rate))
 }
 
-fn forget_the_idle<K: Hash + Eq + Clone>(rates: &Rates<K>) {
+fn evict_idle<K: Hash + Eq + Clone>(rates: &Rates<K>) {
     rates.retain_recent();
     rates.shrink_to_fit();
 }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn each_has_a_rate_of_its_own() {
-        let limits = Limits::new(2);
+        let limits = RateLimits::new(2);
         let [one, two] = [1, 2].map(|id| ClientId::new(id).unwrap());
         let token = PublicId::from_bytes(&[1]).unwrap();
         let granted = |asks: &dyn Fn() -> bool| (0..9).filter(|_| asks()).count();
@@ -109,6 +109,6 @@ mod tests {
         for account in [one_signed, Account::Proven(two), Account::Claimed(one, here)] {
             assert_eq!(granted(&|| limits.token(account, token)), 2);
         }
-        assert_eq!(granted(&|| Limits::new(0).token(one_signed, token)), 9);
+        assert_eq!(granted(&|| RateLimits::new(0).token(one_signed, token)), 9);
     }
 }

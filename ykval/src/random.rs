@@ -1,12 +1,9 @@
-//! Bytes from the system's random source, for new keys and nonces.
-
-use rustix::io::Errno;
-use rustix::rand::GetRandomFlags;
+//! Random bytes from the system, for new keys and nonces.
 
 /// The system has no random source.
 #[derive(Debug, thiserror::Error)]
 #[error("getrandom(2): {0}")]
-pub struct NoRandom(Errno);
+pub struct NoRandom(getrandom::Error);
 
 /// `N` random bytes.
 ///
@@ -14,13 +11,6 @@ pub struct NoRandom(Errno);
 /// The system has no random source.
 pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandom> {
     let mut bytes = [0; N];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::rand::getrandom(rest, GetRandomFlags::empty()) {
-            Ok(count) => filled = filled.saturating_add(count),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(NoRandom(errno)),
-        }
-    }
+    getrandom::fill(&mut bytes).map_err(NoRandom)?;
     Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! The server: sockets, connections, and what is answered on them.
 //!
 //! In the order of one request: `listen` takes a connection, `http` speaks on it and keeps its time limits
-//! (`pace`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
+//! (`timer`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
 
 mod connection;
 mod descriptors;
@@ -11,7 +11,6 @@ mod listen;
 mod log;
 mod metrics;
 mod multipart;
-mod pace;
 mod page;
 mod parameters;
 mod peer;
@@ -22,6 +21,8 @@ mod store_watch;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod throttle;
+mod timer;
 pub mod tls;
 mod validity;
 
@@ -35,7 +36,7 @@ use connection::Role;
 pub use descriptors::{LOWERED, Room};
 use http::Http;
 use ipnet::IpNet;
-use listen::{Listener, Seldom, Socket};
+use listen::{Listener, Socket};
 pub use log::syslog_answers;
 use log::{Event, Log, Sink};
 use metrics::Metrics;
@@ -46,9 +47,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use stop::{Orders, Phase};
+use stop::{Orders, Stopping};
+use throttle::LogThrottle;
 use tls::{Certificate, Clients, TlsFault};
-use tokio::sync::watch;
+use tokio_util::sync::DropGuard;
 pub use validity::{Stage, Validity};
 use yubiotp::seal::StoreKey;
 
@@ -112,12 +114,12 @@ struct Shared {
     recent: health::Recent,
     /// What is told seldom, however often it happens: too many verifications, refusals of one token, handshakes that
     /// fail.
-    busy: Mutex<Seldom>,
-    ksm_busy: Mutex<Seldom>,
-    refusals: Mutex<Seldom>,
-    handshakes: Mutex<Seldom>,
+    busy: Mutex<LogThrottle>,
+    ksm_busy: Mutex<LogThrottle>,
+    refusals: Mutex<LogThrottle>,
+    handshakes: Mutex<LogThrottle>,
     about: page::About,
-    phase: watch::Receiver<Phase>,
+    stopping: Stopping,
     started: Instant,
     tls: bool,
 }
@@ -148,8 +150,8 @@ impl Shared {
     }
 
     /// Tells of what may happen often.
-    fn tell_seldom(&self, of: &Mutex<Seldom>, event: impl FnOnce(u64) -> Event) {
-        if let Some(times) = of.lock().unwrap_or_else(PoisonError::into_inner).may() {
+    fn log_throttled(&self, of: &Mutex<LogThrottle>, event: impl FnOnce(u64) -> Event) {
+        if let Some(times) = of.lock().unwrap_or_else(PoisonError::into_inner).should_log() {
             self.log.tell(event(times));
         }
     }
@@ -182,7 +184,8 @@ struct Server {
     started: Started,
     listeners: Vec<Listener>,
     certificates: Vec<Arc<Certificate>>,
-    phase: watch::Sender<Phase>,
+    /// Ends every connection where the server is dropped.
+    _stops: [DropGuard; 2],
 }
 
 impl Server {
@@ -244,7 +247,8 @@ impl Server {
         if room.is_lowered {
             log.tell(Event::FewDescriptors { limit: room.connections, open_files: room.open_files });
         }
-        let (phase, of_phase) = watch::channel(Phase::Running);
+        let stopping = Stopping::default();
+        let _stops = stopping.when_dropped();
         let ksm_in_flight = config.ksm.as_ref().map_or(0, |ksm| ksm.in_flight);
         let shared = Shared {
             verifier: Verifier::new(store, store_key, ksm, rules),
@@ -267,15 +271,15 @@ impl Server {
             refusals: Mutex::default(),
             handshakes: Mutex::default(),
             about: page::About::default(),
-            phase: of_phase,
+            stopping,
             started: Instant::now(),
             tls: started.tls,
         };
-        Ok(Self { shared: Arc::new(shared), started, listeners, certificates, phase })
+        Ok(Self { shared: Arc::new(shared), started, listeners, certificates, _stops })
     }
 
     async fn run(self, mut orders: Orders) {
-        let Self { shared, started, listeners, certificates, phase } = self;
+        let Self { shared, started, listeners, certificates, _stops } = self;
         let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
         shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
         // Whether the log can be written is known before the first question.
@@ -295,7 +299,7 @@ impl Server {
         }
         systemd::stopping();
         shared.log.tell(Event::Stopping);
-        let _ = phase.send(Phase::Finishing);
+        shared.stopping.finish.cancel();
         // A little more than the last verification may take, for its answer to be written.
         let patience = shared.limits.deadline.saturating_add(Duration::from_secs(1));
         let hurry = async {
@@ -310,7 +314,7 @@ impl Server {
             () = hurry => {}
         }
         let unfinished = shared.capacity.taken();
-        let _ = phase.send(Phase::Cut);
+        shared.stopping.cut.cancel();
         keeping.abort();
         watching.abort();
         watchdog.abort();
@@ -330,7 +334,7 @@ async fn keep(shared: Arc<Shared>, certificates: Vec<Arc<Certificate>>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        shared.verifier.forget_the_idle();
+        shared.verifier.evict_idle();
         reload(&shared, &certificates, false).await;
         // For the log, which is to say when the store went away and when it came back.
         let _ = shared.health.ready(&shared).await;

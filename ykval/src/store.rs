@@ -166,7 +166,7 @@ pub struct Enrolled {
 }
 
 /// What another server knows of a token's position.
-pub struct Known {
+pub struct ImportedPosition {
     /// Whose.
     pub id: PublicId,
     /// How far it has come there; `None`: not used yet.
@@ -192,7 +192,7 @@ pub struct Retired {
 
 /// What taking over positions came to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Raised {
+pub struct ImportedCounts {
     /// Tokens that were not here.
     pub added: u64,
     /// Tokens whose position grew.
@@ -500,7 +500,7 @@ impl Store {
     ///
     /// # Errors
     /// It could not be stored.
-    pub async fn raise(&self, known: Vec<Known>) -> Result<Raised, StoreFault> {
+    pub async fn raise(&self, known: Vec<ImportedPosition>) -> Result<ImportedCounts, StoreFault> {
         each!(self, it => it.raise(known).await)
     }
 

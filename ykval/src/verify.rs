@@ -34,15 +34,15 @@ mod restored;
 #[cfg(test)]
 mod tests;
 
-use crate::capacity::{Depth, Place};
+use crate::capacity::{Depth, InFlight};
 use crate::clock;
 use crate::guard::{Accepted, Forgotten, Obstacle};
 use crate::ksm::{self, Ksm, KsmFault};
-use crate::limit::{Account, Limits, Work};
+use crate::limit::{Account, RateLimits, Work};
 use crate::prefix;
 use crate::store::{self, Advanced, Step, Store, StoreFault, Token};
-use clients::{ClientFault, Clients, Known};
-use restored::Restored;
+use clients::{CachedClient, ClientCache, ClientFault};
+use restored::RestoredStep;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -58,9 +58,9 @@ use zeroize::Zeroizing;
 pub struct Verifier {
     store: Store,
     store_key: StoreKey,
-    clients: Clients,
+    clients: ClientCache,
     ksm: Option<Ksm>,
-    limits: Limits,
+    limits: RateLimits,
     rules: Rules,
 }
 
@@ -69,7 +69,7 @@ pub struct Verifier {
 pub struct Rules {
     /// Whether questions must be signed, of clients that say nothing themselves.
     pub require_signature: bool,
-    /// What clients that have no rate of their own may cause a second; 0: no limit. See [`Limits::client`].
+    /// What clients that have no rate of their own may cause a second; 0: no limit. See [`RateLimits::client`].
     pub client_rate: u32,
     /// Refusals a second of one client about one token that are logged one by one; 0: all.
     pub token_rate: u32,
@@ -223,17 +223,17 @@ struct Genuine {
 
 /// A client, and what may be done for it.
 struct Asking<'a, 'p> {
-    client: &'a Known,
+    client: &'a CachedClient,
     account: Account,
-    place: &'a Place<'p>,
+    place: &'a InFlight<'p>,
 }
 
 impl Verifier {
     /// Ready to answer.
     #[must_use]
     pub fn new(store: Store, store_key: StoreKey, ksm: Option<Ksm>, rules: Rules) -> Self {
-        let limits = Limits::new(rules.token_rate);
-        Self { store, store_key, clients: Clients::default(), ksm, limits, rules }
+        let limits = RateLimits::new(rules.token_rate);
+        Self { store, store_key, clients: ClientCache::default(), ksm, limits, rules }
     }
 
     /// The store.
@@ -249,9 +249,9 @@ impl Verifier {
     }
 
     /// To be called every few seconds.
-    pub fn forget_the_idle(&self) {
-        self.limits.forget_the_idle();
-        self.clients.forget_the_idle();
+    pub fn evict_idle(&self) {
+        self.limits.evict_idle();
+        self.clients.evict_idle();
     }
 
     /// Answers one question, of the parameters of a request with their names and values unescaped.
@@ -260,7 +260,7 @@ impl Verifier {
         version: Version,
         parameters: &[(Cow<'_, str>, Cow<'_, str>)],
         certified: &dyn Certified,
-        place: &Place<'_>,
+        place: &InFlight<'_>,
     ) -> Answered {
         let question = match Question::read(version, parameters) {
             Ok(question) => question,
@@ -291,9 +291,9 @@ impl Verifier {
     async fn decide(
         &self,
         question: &Question<'_>,
-        client: &Known,
+        client: &CachedClient,
         certified: &dyn Certified,
-        place: &Place<'_>,
+        place: &InFlight<'_>,
     ) -> Result<Outcome, Outcome> {
         let proven = match question.is_signed_with(&client.key) {
             Some(true) => true,
@@ -366,7 +366,7 @@ impl Verifier {
             None => self.begins_restored(token).await?,
         };
         if let Some(since) = restored {
-            return Ok(self.restored(asking, Restored { step, timestamp, stored: last, since }).await);
+            return Ok(self.restored(asking, RestoredStep { step, timestamp, stored: last, since }).await);
         }
         self.may(asking, Work::Advance).map_err(|outcome| outcome.at(position))?;
         let begun = Instant::now();
@@ -392,7 +392,13 @@ impl Verifier {
         if since.is_some() {
             let nonce = String::new();
             self.store
-                .raise(vec![store::Known { id, position: None, nonce, enabled: true, modified: None }])
+                .raise(vec![store::ImportedPosition {
+                    id,
+                    position: None,
+                    nonce,
+                    enabled: true,
+                    modified: None,
+                }])
                 .await?;
         }
         Ok(since)
@@ -487,9 +493,9 @@ impl Verifier {
         let said = ksm.decrypt(&otp.modhex(token)).await;
         asking.place.come_back();
         match said? {
-            ksm::Said::Genuine { position, timestamp } => Ok(Genuine { position, timestamp }),
-            ksm::Said::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
-            ksm::Said::Unknown => Err(unknown()),
+            ksm::KsmVerdict::Genuine { position, timestamp } => Ok(Genuine { position, timestamp }),
+            ksm::KsmVerdict::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
+            ksm::KsmVerdict::Unknown => Err(unknown()),
         }
     }
 }

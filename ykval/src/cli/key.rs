@@ -6,7 +6,7 @@ mod list;
 
 use super::{Context, Done, Failure, Opened, out, parse_id, wait};
 use serde_json::json;
-use ykval::store::{Known, PAGE, Store, Token};
+use ykval::store::{ImportedPosition, PAGE, Store, Token};
 use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Subcommand)]
@@ -107,7 +107,7 @@ async fn leave_to_twins(Opened { store, key, .. }: &Opened, id: &PublicId) -> Re
     let enabled = store.token(id).await?.is_some_and(|token| token.enabled);
     store.set_enabled(id, false).await?;
     let position = store.token(id).await?.and_then(|token| token.position);
-    let known = |id| Known { id, position, nonce: String::new(), enabled: true, modified: None };
+    let known = |id| ImportedPosition { id, position, nonce: String::new(), enabled: true, modified: None };
     store.raise(twins.into_iter().map(known).collect()).await?;
     store.remove_key(id).await?;
     if enabled {
@@ -132,7 +132,7 @@ async fn one(
         // What was never asked about may still have its key elsewhere.
         Act::Disable if config.ksm.is_some() => {
             let nonce = String::new();
-            let known = Known { id: *id, position: None, nonce, enabled: false, modified: None };
+            let known = ImportedPosition { id: *id, position: None, nonce, enabled: false, modified: None };
             store.raise(vec![known]).await?;
             Ok("disabled (no key here, and no OTP of it was accepted here yet)")
         }

@@ -3,7 +3,7 @@
 use super::{Context, Done, Failure, Opened, evidence, out, parse_id, restore, wait};
 use serde_json::json;
 use ykval::clock;
-use ykval::store::Known;
+use ykval::store::ImportedPosition;
 use yubiotp::PublicId;
 
 #[derive(clap::Subcommand)]
@@ -60,7 +60,7 @@ fn mark(context: &Context, args: &Mark) -> Done {
             store.accept_as_seen(&config.store)?;
         }
         // Of any time: what is known of the backup's is what somebody typed.
-        let known = gathered.evidence.positions(None).map(|(id, position)| Known {
+        let known = gathered.evidence.positions(None).map(|(id, position)| ImportedPosition {
             id,
             position: Some(position),
             nonce: String::new(),

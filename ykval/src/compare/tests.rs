@@ -1,5 +1,5 @@
 use super::look;
-use crate::store::{Advanced, Distinct, Enrolment, Known, Step, Store};
+use crate::store::{Advanced, Distinct, Enrolment, ImportedPosition, Step, Store};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::Cell;
@@ -70,7 +70,8 @@ async fn do_and_look(store: &Store, number: u32, act: Act) {
         Act::Enable(enabled) => _ = store.set_enabled(&id, enabled).await.unwrap(),
         Act::Raise(from) => {
             let position = Some(Position::from_stored(last.saturating_add_signed(from)));
-            let known = Known { id, position, nonce: String::new(), enabled: true, modified: Some(0) };
+            let known =
+                ImportedPosition { id, position, nonce: String::new(), enabled: true, modified: Some(0) };
             store.raise(vec![known]).await.unwrap();
         }
         Act::Remind => {

@@ -32,7 +32,7 @@ fn all_that_can_be_said() {
     assert_eq!((config.limits.client_rate, config.limits.in_flight), (7, Limits::default().in_flight));
     assert_eq!(config.limits.connections_per_address, 9);
     assert_eq!(config.limits.unlimited_from, ["192.0.2.1/32".parse().unwrap()]);
-    assert_eq!(config.log, Log { format: LogFormat::Json, to: LogTo::Syslog, required: true });
+    assert_eq!(config.log, LogConfig { format: LogFormat::Json, to: LogTo::Syslog, required: true });
     let StoreAt::Postgres(postgres) = &config.store else { panic!("{config:?}") };
     assert_eq!((postgres.pool, postgres.password_file.as_deref()), (3, Some(Path::new("/x/pw"))));
     assert_eq!(postgres.standby, Standby::Required);

@@ -20,7 +20,7 @@ pub struct LogReader {
 
 /// What a line says, as far as it matters here.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Line {
+struct LoggedDecision {
     time: Option<i64>,
     event: String,
     token: Option<PublicId>,
@@ -55,7 +55,7 @@ impl LogReader {
         }
     }
 
-    fn note(&mut self, line: &Line, is_running: bool) {
+    fn note(&mut self, line: &LoggedDecision, is_running: bool) {
         self.lines = self.lines.saturating_add(1);
         self.begins = match (self.begins, line.time) {
             (Some(begins), Some(time)) => Some(begins.min(time)),
@@ -76,7 +76,7 @@ impl LogReader {
 }
 
 /// A line of ours, whatever stands before it; `None` for others.
-fn parse(line: &str) -> Option<Line> {
+fn parse(line: &str) -> Option<LoggedDecision> {
     let line = line.trim_end();
     match line.find("{\"time\":") {
         Some(at) => parse_json(line.get(at..)?),
@@ -84,8 +84,8 @@ fn parse(line: &str) -> Option<Line> {
     }
 }
 
-fn parse_logfmt(line: &str) -> Option<Line> {
-    let mut found = Line::default();
+fn parse_logfmt(line: &str) -> Option<LoggedDecision> {
+    let mut found = LoggedDecision::default();
     for (number, field) in line.split(' ').enumerate() {
         let (name, value) = field.split_once('=')?;
         match (number, name) {
@@ -104,11 +104,11 @@ fn parse_logfmt(line: &str) -> Option<Line> {
     (!found.event.is_empty()).then_some(found)
 }
 
-fn parse_json(line: &str) -> Option<Line> {
+fn parse_json(line: &str) -> Option<LoggedDecision> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let text = |name| line.get(name).and_then(serde_json::Value::as_str);
     let number = |name| line.get(name).and_then(serde_json::Value::as_u64);
-    Some(Line {
+    Some(LoggedDecision {
         time: text("time").and_then(clock::read),
         event: text("event")?.to_owned(),
         token: text("token").and_then(|token| PublicId::parse(token.as_bytes()).ok()),

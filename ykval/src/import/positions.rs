@@ -2,7 +2,7 @@
 
 use super::fields::{active, bad, each_line, first, separator, take, time};
 use super::{BadLine, Problem};
-use crate::store::Known;
+use crate::store::ImportedPosition;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use yubiotp::{Position, PublicId};
@@ -13,7 +13,7 @@ const OF: &str = "ykval-export";
 const SHORTEST: usize = 24;
 
 /// What one line says of a token.
-pub type PositionEntry = Known;
+pub type PositionEntry = ImportedPosition;
 
 /// A whole export.
 pub struct Positions {
@@ -54,7 +54,7 @@ pub fn positions(text: &[u8]) -> Result<Positions, Vec<Problem>> {
     Ok(all)
 }
 
-fn read(line: &str) -> Result<Known, BadLine> {
+fn read(line: &str) -> Result<ImportedPosition, BadLine> {
     // The notes say nothing to us, and are missing in Yubico's own example.
     let ([is_active, created, modified, id, counter, session, low, high], rest) = take::<8>(line, OF)?;
     let enabled = active(1, &is_active)?;
@@ -82,7 +82,7 @@ fn read(line: &str) -> Result<Known, BadLine> {
         return Err(bad(9, "nonce", "is not up to 64 printable characters"));
     }
     let modified = position.and(modified);
-    Ok(Known { id, position, nonce, enabled, modified })
+    Ok(ImportedPosition { id, position, nonce, enabled, modified })
 }
 
 /// `None` for -1, which stands for "not used yet".

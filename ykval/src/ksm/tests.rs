@@ -54,19 +54,20 @@ async fn module(does: Does) -> String {
     url
 }
 
-async fn asked(modules: &[Does], deadline: u64) -> Result<Said, String> {
+async fn asked(modules: &[Does], deadline: u64) -> Result<KsmVerdict, String> {
     let mut urls = Vec::new();
     for does in modules {
         urls.push(module(*does).await);
     }
-    let config = config::Ksm { urls, deadline: Duration::from_millis(deadline), in_flight: 256, ca: None };
+    let config =
+        config::KsmConfig { urls, deadline: Duration::from_millis(deadline), in_flight: 256, ca: None };
     Ksm::new(&config).unwrap().decrypt(OTP).await.map_err(|fault| fault.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_they_say_together() {
     use Does::{Late, Nothing, Pours, Says, Writes};
-    let genuine = Said::Genuine { position: Position::yubikey(1, 0), timestamp: 0x000f_8d40 };
+    let genuine = KsmVerdict::Genuine { position: Position::yubikey(1, 0), timestamp: 0x000f_8d40 };
     let (unknown, corrupt) = (Says("ERR Unknown yubikey\n"), Says("ERR Corrupt OTP\n"));
     let broken = Writes("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n");
     for (number, (modules, said)) in [
@@ -77,10 +78,10 @@ async fn what_they_say_together() {
         (&[Nothing, Nothing, Says(GENUINE)], Ok(genuine)),
         // Slower than its third, and yet in time.
         (&[Late(500, GENUINE), Nothing], Ok(genuine)),
-        (&[unknown], Ok(Said::Unknown)),
-        (&[unknown, unknown], Ok(Said::Unknown)),
-        (&[corrupt], Ok(Said::NotGenuine)),
-        (&[unknown, corrupt], Ok(Said::NotGenuine)),
+        (&[unknown], Ok(KsmVerdict::Unknown)),
+        (&[unknown, unknown], Ok(KsmVerdict::Unknown)),
+        (&[corrupt], Ok(KsmVerdict::NotGenuine)),
+        (&[unknown, corrupt], Ok(KsmVerdict::NotGenuine)),
         (&[unknown, broken], Err("HTTP 500")),
         (&[broken, unknown], Err("HTTP 500")),
         (&[unknown, Nothing], Err("no answer in 900 ms")),
@@ -110,7 +111,7 @@ async fn what_they_say_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_there() {
-    let config = config::Ksm {
+    let config = config::KsmConfig {
         urls: vec!["http://127.0.0.1:1/wsapi/decrypt".to_owned()],
         deadline: Duration::from_secs(2),
         in_flight: 256,
@@ -119,6 +120,6 @@ async fn nobody_is_there() {
     let why = Ksm::new(&config).unwrap().decrypt(OTP).await.unwrap_err().to_string();
     assert!(why.contains("127.0.0.1:1: ") && why.contains("refused"), "{why}");
     assert!(!why.contains(OTP) && !why.contains("http://"), "{why}");
-    let config = config::Ksm { urls: vec!["http://[::1/".to_owned()], ..config };
+    let config = config::KsmConfig { urls: vec!["http://[::1/".to_owned()], ..config };
     assert!(Ksm::new(&config).is_err());
 }

@@ -1,8 +1,8 @@
 //! What is known of one connection while it is open.
 
 use super::Shared;
-use super::pace::Pace;
 use super::peer::Peer;
+use super::timer::ConnectionTimer;
 use std::sync::Arc;
 
 /// What is answered on a listener.
@@ -19,7 +19,7 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) role: Role,
     pub(super) peer: Peer,
-    pub(super) pace: Arc<Pace>,
+    pub(super) timer: Arc<ConnectionTimer>,
     pub(super) stay: Stay,
 }
 

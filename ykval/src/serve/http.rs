@@ -2,8 +2,7 @@
 
 use super::connection::{Connection, Stay};
 use super::log::Event;
-use super::pace::Paced;
-use super::stop::{self, Phase};
+use super::timer::TimedSocket;
 use super::validity::Validity;
 use super::{route, tls};
 use crate::clock;
@@ -55,7 +54,7 @@ fn http(limits: &Limits) -> Builder<TokioExecutor> {
         .max_headers(64)
         // Who has said all and listens on gets an answer; who went away is not asked, and the OTP is used up or is not.
         .half_close(true)
-        // `Pace` does it, for idle connections too.
+        // `ConnectionTimer` does it, for idle connections too.
         .header_read_timeout(None);
     http.http2()
         .timer(TokioTimer::new())
@@ -76,7 +75,7 @@ pub(super) async fn serve<T>(connection: Connection, io: T, tls: Option<Arc<tls:
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = Paced { io, pace: Arc::clone(&connection.pace) };
+    let io = TimedSocket { io, timer: Arc::clone(&connection.timer) };
     match tls {
         None => speak(connection, io, false, std::future::pending()).await,
         // Apart, so that the tasks of connections without TLS stay small.
@@ -84,7 +83,7 @@ where
     }
 }
 
-async fn serve_tls<T>(connection: Connection, io: Paced<T>, tls: Arc<tls::Certificate>)
+async fn serve_tls<T>(connection: Connection, io: TimedSocket<T>, tls: Arc<tls::Certificate>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -96,9 +95,9 @@ where
         Stay::Kept => shared.limits.read,
         Stay::Brief => shared.limits.read.min(AT_ONCE),
     };
-    let pace = Arc::clone(&connection.pace);
+    let timer = Arc::clone(&connection.timer);
     let hurry = async {
-        pace.asked_to_leave().await;
+        timer.asked_to_leave().await;
         sleep(AT_ONCE).await;
     };
     let handshake = tokio::select! {
@@ -114,13 +113,13 @@ where
             };
             shared.metrics.handshakes_failed.inc();
             let peer = connection.peer.from;
-            shared.tell_seldom(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
+            shared.log_throttled(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
             return;
         }
     };
     let mut connection = connection;
     connection.peer.certificate = tls::shown(&io);
-    connection.pace.open();
+    connection.timer.open();
     // What a client showed proves who it is for as long as it is valid and an authority of now has signed it.
     let until = connection.peer.certificate.as_ref().map(Validity::of);
     let disproved = async move {
@@ -138,7 +137,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(connection);
-    let Connection { shared, pace, stay, .. } = &*connection;
+    let Connection { shared, timer, stay, .. } = &*connection;
     let mut stay = *stay;
     let service = service_fn(|request| route::answer(Arc::clone(&connection), request));
     let http = if is_tls { &shared.http_tls } else { &shared.http_plain };
@@ -147,7 +146,7 @@ where
         Stay::Brief => (&http.once, shared.limits.read.min(AT_ONCE)),
     };
     let mut http = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
+    let mut stop = pin!(shared.stopping.finish.cancelled());
     let mut look = pin!(sleep(first_look));
     let mut disproved = pin!(disproved);
     let mut is_disproved = false;
@@ -164,27 +163,27 @@ where
                 }
                 stopping = true;
                 http.as_mut().graceful_shutdown();
-                stop.set(stop::until(shared.phase.clone(), Phase::Cut));
+                stop.set(shared.stopping.cut.cancelled());
             }
             // What is being answered is finished, and nothing is taken any more.
             () = &mut disproved, if !is_disproved => {
                 is_disproved = true;
                 http.as_mut().graceful_shutdown();
             }
-            () = pace.asked_to_leave(), if stay == Stay::Kept => {
+            () = timer.asked_to_leave(), if stay == Stay::Kept => {
                 // A request that is on its way is answered, if it comes as soon as on a brief connection.
                 stay = Stay::Brief;
                 shared.metrics.connections_displaced.inc();
-                if pace.is_idle() || pace.is_busy() {
+                if timer.is_idle() || timer.is_busy() {
                     http.as_mut().graceful_shutdown();
                 }
                 look.as_mut().reset(Instant::now() + AT_ONCE);
             }
             () = &mut look => {
                 let wait = match stay {
-                    Stay::Kept => pace.look(&shared.limits),
+                    Stay::Kept => timer.look(&shared.limits),
                     // Its one request is being answered.
-                    Stay::Brief if may_finish && pace.is_busy() => {
+                    Stay::Brief if may_finish && timer.is_busy() => {
                         may_finish = false;
                         http.as_mut().graceful_shutdown();
                         Some(shared.limits.deadline.saturating_add(AT_ONCE))

@@ -3,10 +3,10 @@
 use super::connection::{Connection, Role};
 use super::http;
 use super::log::Event;
-use super::pace::Pace;
 use super::peer::Peer;
 use super::places::Short;
-use super::stop::{self, Phase};
+use super::throttle::LogThrottle;
+use super::timer::ConnectionTimer;
 use super::tls::Certificate;
 use super::{ServeFault, Shared};
 use listenfd::ListenFd;
@@ -17,14 +17,11 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Connections that the system keeps for us, until we take them.
 const BACKLOG: u32 = 4096;
-
-/// How often the log hears that connections are refused, at most.
-const SELDOM: Duration = Duration::from_secs(10);
 
 /// How long to wait when the system has no descriptor or memory for one more.
 const BREATH: Duration = Duration::from_millis(50);
@@ -203,8 +200,9 @@ pub(super) struct Listener {
 impl Listener {
     /// Takes connections, until the server stops.
     pub(super) async fn accept(self, shared: Arc<Shared>) {
-        let mut stop = pin!(stop::until(shared.phase.clone(), Phase::Finishing));
-        let (mut limit, mut share, mut fault) = (Seldom::default(), Seldom::default(), Seldom::default());
+        let mut stop = pin!(shared.stopping.finish.cancelled());
+        let (mut limit, mut share, mut fault) =
+            (LogThrottle::default(), LogThrottle::default(), LogThrottle::default());
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => return,
@@ -214,7 +212,7 @@ impl Listener {
                 Ok(accepted) => accepted,
                 Err(why) if is_of_the_client(&why) => continue,
                 Err(why) => {
-                    if fault.may().is_some() {
+                    if fault.should_log().is_some() {
                         shared.log.tell(Event::NotAccepted { why });
                     }
                     // No descriptor: one that is closed meanwhile helps, asking again at once does not.
@@ -222,24 +220,24 @@ impl Listener {
                     continue;
                 }
             };
-            let pace = Arc::new(Pace::new());
-            let (place, short) = shared.places.take(peer.from, &pace, shared.may_look(peer.from));
+            let timer = Arc::new(ConnectionTimer::new());
+            let (place, short) = shared.places.take(peer.from, &timer, shared.may_look(peer.from));
             if let Some(short) = short {
                 // A server that stops takes every place, to see the last connection go: the limit is not what is short.
-                if *shared.phase.borrow() >= Phase::Finishing {
+                if shared.stopping.finish.is_cancelled() {
                     return;
                 }
                 shared.metrics.connections_brief.inc_by(place.is_some().into());
                 match short {
                     Short::Places => {
-                        if let Some(refused) = limit.may() {
+                        if let Some(refused) = limit.should_log() {
                             shared
                                 .log
                                 .tell(Event::ConnectionLimit { limit: shared.room.connections, refused });
                         }
                     }
                     Short::Share => {
-                        if let Some(refused) = share.may() {
+                        if let Some(refused) = share.should_log() {
                             shared.log.tell(Event::AddressLimit { peer: peer.from, refused });
                         }
                     }
@@ -252,7 +250,7 @@ impl Listener {
             };
             shared.metrics.connections.inc();
             let connection =
-                Connection { shared: Arc::clone(&shared), role: self.role, peer, pace, stay: place.stay };
+                Connection { shared: Arc::clone(&shared), role: self.role, peer, timer, stay: place.stay };
             let tls = self.tls.clone();
             match stream {
                 Stream::Tcp(stream) => tokio::spawn(async move {
@@ -272,23 +270,4 @@ impl Listener {
 fn is_of_the_client(why: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(why.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// Says something seldom, however often it is to be said.
-#[derive(Default)]
-pub(super) struct Seldom {
-    last: Option<Instant>,
-    kept: u64,
-}
-
-impl Seldom {
-    /// How often it was to be said since it was said last, if it may be now.
-    pub(super) fn may(&mut self) -> Option<u64> {
-        self.kept = self.kept.saturating_add(1);
-        if self.last.is_some_and(|last| last.elapsed() < SELDOM) {
-            return None;
-        }
-        self.last = Some(Instant::now());
-        Some(std::mem::take(&mut self.kept))
-    }
 }

@@ -14,10 +14,10 @@ use crate::clock;
 use crate::config::{self, LogFormat, LogTo};
 use crate::guard::Forgotten;
 use crate::verify::Decision;
-use line::Line;
+use line::LogLine;
 use prometheus_client::metrics::counter::Counter;
 use rustix::fs::{OFlags, fcntl_getfl, fstat, makedev};
-use state::State;
+use state::LogState;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
@@ -133,13 +133,13 @@ pub(super) enum Event {
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
+enum LogLevel {
     Info,
     Warning,
     Error,
 }
 
-enum Entry {
+enum QueueEntry {
     Event(i64, Event),
     /// Everything before it is written: say so.
     Flush(SyncSender<()>),
@@ -147,10 +147,10 @@ enum Entry {
 
 /// The log.
 pub(super) struct Log {
-    queue: SyncSender<Entry>,
+    queue: SyncSender<QueueEntry>,
     lost: Arc<AtomicU64>,
     lines_lost: Counter,
-    state: Arc<State>,
+    state: Arc<LogState>,
 }
 
 /// Where lines go.
@@ -213,12 +213,12 @@ fn syslog() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
 
 impl Log {
     /// Starts the thread.
-    pub(super) fn start(config: config::Log, sink: Sink, metrics: &Metrics) -> io::Result<Self> {
+    pub(super) fn start(config: config::LogConfig, sink: Sink, metrics: &Metrics) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let lines_lost = metrics.log_lines_lost.clone();
-        let state = Arc::new(State::new(QUEUE / 2));
-        let writer = Writer {
+        let state = Arc::new(LogState::new(QUEUE / 2));
+        let writer = LogWriter {
             format: config.format,
             sink,
             lost: Arc::clone(&lost),
@@ -237,7 +237,7 @@ impl Log {
         };
         // Before it is written.
         self.state.told();
-        if self.queue.try_send(Entry::Event(at, event)).is_err() {
+        if self.queue.try_send(QueueEntry::Event(at, event)).is_err() {
             self.state.written(1);
             self.lost.fetch_add(1, Relaxed);
             self.lines_lost.inc();
@@ -254,7 +254,7 @@ impl Log {
         let until = Instant::now().checked_add(patience);
         let left = || until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         let (done, flushed) = sync_channel(1);
-        let mut entry = Entry::Flush(done);
+        let mut entry = QueueEntry::Flush(done);
         while let Err(TrySendError::Full(back)) = self.queue.try_send(entry) {
             if left().is_zero() {
                 return;
@@ -267,26 +267,26 @@ impl Log {
 }
 
 /// The thread.
-struct Writer {
+struct LogWriter {
     format: LogFormat,
     sink: Sink,
     lost: Arc<AtomicU64>,
-    state: Arc<State>,
+    state: Arc<LogState>,
     text: Vec<u8>,
 }
 
-impl Writer {
-    fn run(mut self, entries: &Receiver<Entry>) {
+impl LogWriter {
+    fn run(mut self, entries: &Receiver<QueueEntry>) {
         while let Ok(first) = entries.recv() {
             let mut lines = 0_usize;
             let mut flush = None;
             for entry in std::iter::once(first).chain(entries.try_iter().take(BATCH)) {
                 match entry {
-                    Entry::Event(at, event) => {
+                    QueueEntry::Event(at, event) => {
                         self.line(at, &event);
                         lines += 1;
                     }
-                    Entry::Flush(done) => {
+                    QueueEntry::Flush(done) => {
                         flush = Some(done);
                         break;
                     }
@@ -295,10 +295,11 @@ impl Writer {
             // Lost lines come behind those that were told before them.
             let lost = self.lost.swap(0, Relaxed);
             if lost > 0 {
-                let mut line = Line::new(self.format, clock::now_in_milliseconds(), Level::Error, "log");
+                let mut line =
+                    LogLine::new(self.format, clock::now_in_milliseconds(), LogLevel::Error, "log");
                 line.number("lost", lost);
                 line.text("reason", "so many log lines were lost: the log does not keep up");
-                self.put(Level::Error, line);
+                self.put(LogLevel::Error, line);
             }
             self.write();
             self.state.written(lines);
@@ -316,7 +317,7 @@ impl Writer {
         self.put(level, line);
     }
 
-    fn put(&mut self, level: Level, line: Line) {
+    fn put(&mut self, level: LogLevel, line: LogLine) {
         let line = line.end();
         match &mut self.sink {
             Sink::Lines(_) => {
@@ -356,7 +357,7 @@ impl Writer {
 
 /// Tries again and again: a disk that was full has room again, and a daemon that was stopped is started. Those who tell
 /// the log something do not wait for it.
-fn until_it_is_written(state: &State, mut write: impl FnMut() -> io::Result<()>) {
+fn until_it_is_written(state: &LogState, mut write: impl FnMut() -> io::Result<()>) {
     loop {
         state.begins();
         let outcome = write();
@@ -372,18 +373,18 @@ fn until_it_is_written(state: &State, mut write: impl FnMut() -> io::Result<()>)
     }
 }
 
-fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, level: Level, line: &str) -> io::Result<()> {
+fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, level: LogLevel, line: &str) -> io::Result<()> {
     let sent = match level {
-        Level::Info => logger.info(line),
-        Level::Warning => logger.warning(line),
-        Level::Error => logger.err(line),
+        LogLevel::Info => logger.info(line),
+        LogLevel::Warning => logger.warning(line),
+        LogLevel::Error => logger.err(line),
     };
     sent.map_err(io::Error::other)
 }
 
-fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
-    use Level::{Error, Info, Warning};
-    let begin = |level, name| (level, Line::new(format, at, level, name));
+fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
+    use LogLevel::{Error, Info, Warning};
+    let begin = |level, name| (level, LogLine::new(format, at, level, name));
     let with = |level, name, texts: &[(&'static str, &str)]| {
         let (level, mut line) = begin(level, name);
         for (name, text) in texts {
@@ -547,7 +548,7 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (Level, Line) {
     }
 }
 
-fn decision(line: &mut Line, decided: &Decided) {
+fn decision(line: &mut LogLine, decided: &Decided) {
     let Decided { decision, peer, took, .. } = decided;
     line.text("status", decision.status.name());
     if let Some(client) = decision.client {

@@ -5,8 +5,8 @@
 
 use super::connection::Stay;
 use super::descriptors::Room;
-use super::pace::Pace;
 use super::peer::From;
+use super::timer::ConnectionTimer;
 use crate::config::Limits;
 use crate::prefix;
 use ipnet::IpNet;
@@ -121,18 +121,18 @@ struct Open {
 #[derive(Clone)]
 struct Seat {
     from: From,
-    pace: Arc<Pace>,
+    timer: Arc<ConnectionTimer>,
 }
 
 /// The place of one connection. Given back when dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     pub(super) stay: Stay,
     seat: Option<(Arc<Places>, u64)>,
     _permit: OwnedSemaphorePermit,
     _share: Share,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         if let Some((places, number)) = &self.seat {
             locked(&places.open).all.remove(number);
@@ -165,13 +165,13 @@ impl Places {
     pub(super) fn take(
         self: &Arc<Self>,
         from: From,
-        pace: &Arc<Pace>,
+        timer: &Arc<ConnectionTimer>,
         is_watching: bool,
-    ) -> (Option<Place>, Option<Short>) {
+    ) -> (Option<ConnectionPlace>, Option<Short>) {
         let short = match self.kept_shares.take(from) {
             None => Short::Share,
             Some(share) => match Arc::clone(&self.kept).try_acquire_owned() {
-                Ok(permit) => return (Some(self.seated(from, pace, permit, share)), None),
+                Ok(permit) => return (Some(self.seated(from, timer, permit, share)), None),
                 Err(_) => Short::Places,
             },
         };
@@ -184,24 +184,29 @@ impl Places {
     fn seated(
         self: &Arc<Self>,
         from: From,
-        pace: &Arc<Pace>,
+        timer: &Arc<ConnectionTimer>,
         permit: OwnedSemaphorePermit,
         share: Share,
-    ) -> Place {
+    ) -> ConnectionPlace {
         let mut open = locked(&self.open);
         let number = open.next;
         open.next = number.wrapping_add(1);
-        open.all.insert(number, Seat { from, pace: Arc::clone(pace) });
-        Place { stay: Stay::Kept, seat: Some((Arc::clone(self), number)), _permit: permit, _share: share }
+        open.all.insert(number, Seat { from, timer: Arc::clone(timer) });
+        ConnectionPlace {
+            stay: Stay::Kept,
+            seat: Some((Arc::clone(self), number)),
+            _permit: permit,
+            _share: share,
+        }
     }
 
-    fn briefly(&self, from: From, is_watching: bool) -> Option<Place> {
+    fn briefly(&self, from: From, is_watching: bool) -> Option<ConnectionPlace> {
         let share = self.brief_shares.take(from)?;
         if !is_watching && self.brief.available_permits() <= self.reserved {
             return None;
         }
         let permit = Arc::clone(&self.brief).try_acquire_owned().ok()?;
-        Some(Place { stay: Stay::Brief, seat: None, _permit: permit, _share: share })
+        Some(ConnectionPlace { stay: Stay::Brief, seat: None, _permit: permit, _share: share })
     }
 
     /// Asks some of the connections that nothing happens on to leave; of one site only, or of all.
@@ -218,7 +223,7 @@ impl Places {
         drop(open);
         let most = seats.len().div_ceil(LEAVE);
         for seat in giving_way(seats).into_iter().take(most) {
-            seat.pace.ask_to_leave();
+            seat.timer.ask_to_leave();
         }
     }
 
@@ -247,7 +252,7 @@ impl Seat {
 fn giving_way(seats: Vec<Seat>) -> Vec<Seat> {
     // Busy ones, and those that are quiet for a short time, count first, so that the others are those above the share.
     let mut seats: Vec<(Duration, Seat)> =
-        seats.into_iter().map(|seat| (seat.pace.quiet_for().unwrap_or_default(), seat)).collect();
+        seats.into_iter().map(|seat| (seat.timer.quiet_for().unwrap_or_default(), seat)).collect();
     seats.sort_by_key(|(quiet, _)| *quiet);
     let mut counted = HashMap::<IpNet, usize>::new();
     let mut count = |of: IpNet| {
@@ -260,7 +265,7 @@ fn giving_way(seats: Vec<Seat>) -> Vec<Seat> {
         .filter_map(|(quiet, seat)| {
             let of_host = count(prefix::of_host(seat.address())).saturating_mul(HOSTS_OF_A_SITE);
             let has = of_host.max(count(prefix::of_site(seat.address())));
-            (!seat.pace.is_busy() && !seat.pace.is_leaving()).then_some(((has, quiet), seat))
+            (!seat.timer.is_busy() && !seat.timer.is_leaving()).then_some(((has, quiet), seat))
         })
         .collect();
     ranked.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
@@ -298,20 +303,20 @@ mod tests {
 
     #[test]
     fn whoever_has_most_gives_way_first() {
-        let seat = |address: &str| Seat { from: at(address), pace: Arc::new(Pace::new()) };
+        let seat = |address: &str| Seat { from: at(address), timer: Arc::new(ConnectionTimer::new()) };
         let many: Vec<_> = (0..5).map(|_| seat("192.0.2.1")).collect();
         // The first one is the oldest; of the second, a request is being answered.
         std::thread::sleep(Duration::from_millis(5));
         for other in &many[1..] {
-            other.pace.open();
+            other.timer.open();
         }
-        let _busy = many[1].pace.busy(false);
+        let _busy = many[1].timer.busy(false);
         let few = [seat("198.51.100.1"), seat("2001:db8::1")];
         let order = giving_way([many.clone(), few.to_vec()].concat());
         assert_eq!(order.len(), 6, "the one that is busy stays");
-        assert!(Arc::ptr_eq(&order[0].pace, &many[0].pace), "quiet longest");
+        assert!(Arc::ptr_eq(&order[0].timer, &many[0].timer), "quiet longest");
         assert!(order[..3].iter().all(|seat| seat.from == at("192.0.2.1")));
-        order[0].pace.ask_to_leave();
+        order[0].timer.ask_to_leave();
         assert_eq!(giving_way(many.clone()).len(), 3, "who was asked already is not asked again");
     }
 }

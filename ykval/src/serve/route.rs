@@ -30,7 +30,7 @@ pub(super) async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
-    let _busy = connection.pace.busy(request.version() == Http::HTTP_2);
+    let _busy = connection.timer.busy(request.version() == Http::HTTP_2);
     let shared = &connection.shared;
     // What waits is apart, so that a connection takes little.
     let (endpoint, reply) = match (connection.role, request.uri().path()) {
@@ -83,7 +83,7 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
     };
     // Not before the form is here: those who send slowly take no place from others.
     let Some(place) = shared.capacity.enter(shared.may_accept()) else { return busy(shared) };
-    let asked = Asked { connection, begun: Instant::now(), decided: false };
+    let asked = PendingVerification { connection, begun: Instant::now(), decided: false };
     let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
         // Apart, so that a form that does not come takes little.
         Ok(parameters) => {
@@ -96,13 +96,13 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
 
 /// A question that was begun. Dropped before it was decided, because the client went away, it may have advanced its
 /// token: the log says so.
-struct Asked<'a> {
+struct PendingVerification<'a> {
     connection: &'a Connection,
     begun: Instant,
     decided: bool,
 }
 
-impl Asked<'_> {
+impl PendingVerification<'_> {
     fn decided(mut self, answered: Answered) -> Reply {
         self.decided = true;
         let took = self.begun.elapsed();
@@ -123,7 +123,7 @@ impl Asked<'_> {
         }
         if decision.is_one_of_many {
             let Decision { client, token, .. } = decision;
-            return shared.tell_seldom(&shared.refusals, |times| Event::Refusals { client, token, times });
+            return shared.log_throttled(&shared.refusals, |times| Event::Refusals { client, token, times });
         }
         let peer = self.connection.peer.from;
         let decided = Decided { at: clock::now_in_milliseconds(), peer, took, decision };
@@ -132,7 +132,7 @@ impl Asked<'_> {
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for PendingVerification<'_> {
     fn drop(&mut self) {
         if !self.decided {
             let shared = &self.connection.shared;
@@ -169,13 +169,13 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
 fn over_capacity(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.limits.in_flight;
-    shared.tell_seldom(&shared.busy, |refused| Event::OverCapacity { limit, refused });
+    shared.log_throttled(&shared.busy, |refused| Event::OverCapacity { limit, refused });
 }
 
 fn over_ksm(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.ksm_in_flight;
-    shared.tell_seldom(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
+    shared.log_throttled(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
 }
 
 /// Far over capacity: nothing was read. Signed with no key, for nobody looked whose question it is.

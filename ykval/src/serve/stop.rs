@@ -2,17 +2,23 @@
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How far the server is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
-    /// It answers.
-    Running,
+/// Whether the server is stopping, for all that has to end.
+#[derive(Clone, Default)]
+pub(super) struct Stopping {
     /// It takes nothing new, and finishes what it took.
-    Finishing,
+    pub(super) finish: CancellationToken,
     /// What is not finished now is cut.
-    Cut,
+    pub(super) cut: CancellationToken,
+}
+
+impl Stopping {
+    /// Stops everything once they are dropped.
+    pub(super) fn when_dropped(&self) -> [DropGuard; 2] {
+        [&self.finish, &self.cut].map(|token| token.clone().drop_guard())
+    }
 }
 
 /// What it is told.
@@ -42,10 +48,4 @@ pub(super) fn signals() -> io::Result<Orders> {
         );
     }
     Ok(told)
-}
-
-/// Waits until the server has come so far.
-pub(super) async fn until(mut at: watch::Receiver<Phase>, phase: Phase) {
-    // Nobody there to say it: then it is over.
-    let _ = at.wait_for(|at| *at >= phase).await;
 }

@@ -1,9 +1,9 @@
 //! TLS of a listener, and its files read anew when they change.
 
-use super::pace::Paced;
+use super::timer::TimedSocket;
 use super::validity::{Stage, Validity, is_version_1};
 use crate::certificates::{self, CertificatesFault, MOST_PEM};
-use crate::config::Tls;
+use crate::config::TlsFiles;
 use crate::file::{self, Audience, FileFault};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -68,7 +68,7 @@ impl Clients {
 
 /// The certificate of a listener, as it was read last.
 pub(super) struct Certificate {
-    files: Tls,
+    files: TlsFiles,
     clients: Clients,
     now: RwLock<Arc<Read>>,
     /// Told anew when an authority is gone that certified clients.
@@ -91,7 +91,7 @@ impl Read {
     ///
     /// # Errors
     /// One of them cannot be used, or they do not go together.
-    pub fn all(files: &Tls, clients: Clients) -> Result<Self, TlsFault> {
+    pub fn all(files: &TlsFiles, clients: Clients) -> Result<Self, TlsFault> {
         config(files, clients)
     }
 
@@ -116,7 +116,7 @@ impl Read {
 type Stamp = Option<(u64, u64, SystemTime)>;
 
 impl Certificate {
-    pub(super) fn read(files: &Tls, clients: Clients) -> Result<Self, TlsFault> {
+    pub(super) fn read(files: &TlsFiles, clients: Clients) -> Result<Self, TlsFault> {
         let seen = Mutex::new(stamps(files));
         let now = RwLock::new(Arc::new(config(files, clients)?));
         let (withdrawn, _) = watch::channel(());
@@ -190,11 +190,11 @@ impl Certificate {
 }
 
 /// What the client showed.
-pub(super) fn shown<T>(io: &TlsStream<Paced<T>>) -> Option<CertificateDer<'static>> {
+pub(super) fn shown<T>(io: &TlsStream<TimedSocket<T>>) -> Option<CertificateDer<'static>> {
     io.get_ref().1.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
 }
 
-fn stamps(files: &Tls) -> Vec<Stamp> {
+fn stamps(files: &TlsFiles) -> Vec<Stamp> {
     use std::os::unix::fs::MetadataExt as _;
     let stamp = |path: &PathBuf| {
         let is = std::fs::metadata(path).ok()?;
@@ -203,7 +203,7 @@ fn stamps(files: &Tls) -> Vec<Stamp> {
     [&files.certificate, &files.key].into_iter().chain(&files.client_ca).map(stamp).collect()
 }
 
-fn config(files: &Tls, clients: Clients) -> Result<Read, TlsFault> {
+fn config(files: &TlsFiles, clients: Clients) -> Result<Read, TlsFault> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates::read(&files.certificate)?;
     if chain.first().is_some_and(is_version_1) {

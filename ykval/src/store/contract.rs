@@ -397,7 +397,13 @@ pub(super) fn restored_tokens(place: &StoreAt) {
     // So does every token that comes, or gets another key, unless it was never used.
     enrol(&store, vec![key(b"c", ONE), Enrolment { never_used: true, ..key(b"d", ONE) }]);
     enrol(&store, vec![key(b"a", TWO), Enrolment { never_used: true, ..key(b"b", TWO) }]);
-    let known = Known { id: id(b"e"), position: None, nonce: String::new(), enabled: true, modified: None };
+    let known = ImportedPosition {
+        id: id(b"e"),
+        position: None,
+        nonce: String::new(),
+        enabled: true,
+        modified: None,
+    };
     let _ = wait(store.raise(vec![known])).unwrap();
     for (name, restored) in
         [(b"a", Some(1000)), (b"b", None), (b"c", Some(1000)), (b"d", None), (b"e", Some(1000))]
@@ -468,7 +474,7 @@ pub(super) fn a_store_that_was_lost(place: &StoreAt) {
 
 pub(super) fn what_another_server_knows(place: &StoreAt) {
     let store = create(place);
-    let known = |name: &[u8], position, enabled| Known {
+    let known = |name: &[u8], position, enabled| ImportedPosition {
         id: id(name),
         position,
         nonce: "imported".to_owned(),
@@ -487,7 +493,7 @@ pub(super) fn what_another_server_knows(place: &StoreAt) {
         known(b"key", Some(at(20, 0)), true),
         known(b"off", None, true),
     ]);
-    assert_eq!(first, Raised { added: 3, raised: 1, unchanged: 1, disabled: 1 });
+    assert_eq!(first, ImportedCounts { added: 3, raised: 1, unchanged: 1, disabled: 1 });
     let new = token(&store, b"new");
     assert!(new.key.is_none() && new.enabled);
     assert_eq!((new.position, new.modified), (Some(at(5, 5)), Some(1_600_000_000)));
@@ -506,7 +512,7 @@ pub(super) fn what_another_server_knows(place: &StoreAt) {
         known(b"new", Some(at(5, 5)), true),
         known(b"new and off", Some(at(6, 0)), false),
     ]);
-    assert_eq!(again, Raised { added: 0, raised: 1, unchanged: 2, disabled: 1 });
+    assert_eq!(again, ImportedCounts { added: 0, raised: 1, unchanged: 2, disabled: 1 });
     assert!(!token(&store, b"key").enabled);
     assert_eq!(token(&store, b"key").position, Some(at(20, 0)));
 

@@ -98,7 +98,7 @@ pub struct Postgres {
 
 #[expect(missing_docs, reason = "Store says it")]
 impl Postgres {
-    pub async fn start_anew(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn start_anew(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
@@ -106,7 +106,7 @@ impl Postgres {
         Ok(store)
     }
 
-    pub async fn create(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn create(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
@@ -114,7 +114,7 @@ impl Postgres {
         Ok(store)
     }
 
-    pub async fn open(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn open(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Self, StoreFault> {
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
@@ -123,13 +123,13 @@ impl Postgres {
     }
 
     pub(super) async fn open_for_serving(
-        at: &crate::config::Postgres,
+        at: &crate::config::PostgresConfig,
         key: StoreKeyId,
     ) -> Result<Serving, StoreFault> {
         serving::begin(at, key).await
     }
 
-    pub async fn look_at(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Looked, StoreFault> {
+    pub async fn look_at(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Looked, StoreFault> {
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
@@ -208,10 +208,10 @@ impl Postgres {
     }
 
     pub async fn accept_database(
-        at: &crate::config::Postgres,
+        at: &crate::config::PostgresConfig,
         lost_since: Option<i64>,
     ) -> Result<String, StoreFault> {
-        let store = Self::connect(&crate::config::Postgres { seen: None, ..at.clone() })?;
+        let store = Self::connect(&crate::config::PostgresConfig { seen: None, ..at.clone() })?;
         store.link.look().await;
         store.version().await?;
         if let Some(since) = lost_since {
@@ -223,7 +223,7 @@ impl Postgres {
         Ok(accepted)
     }
 
-    pub fn accept_as_seen(&self, at: &crate::config::Postgres) -> Result<(), StoreFault> {
+    pub fn accept_as_seen(&self, at: &crate::config::PostgresConfig) -> Result<(), StoreFault> {
         let replaced = self.link.hosts.seen().replace(at.seen.as_deref());
         replaced.map_err(|why| self.link.fault(why))
     }
@@ -256,7 +256,7 @@ impl Postgres {
         self.run(SHORT, move |db| Box::pin(tokens::set_enabled(db, id, enabled))).await
     }
 
-    pub async fn raise(&self, known: Vec<Known>) -> Result<Raised, StoreFault> {
+    pub async fn raise(&self, known: Vec<ImportedPosition>) -> Result<ImportedCounts, StoreFault> {
         self.run(LONG, move |db| Box::pin(tokens::raise(db, known))).await
     }
 
@@ -315,7 +315,7 @@ impl Postgres {
 
 impl Postgres {
     /// Connections are made when they are needed.
-    fn connect(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
+    fn connect(from: &crate::config::PostgresConfig) -> Result<Self, StoreFault> {
         let link = Link::new(from)?;
         let (reads, steps) = (Queue::start(&link, READS), Queue::start(&link, STEPS));
         let alone = Arc::new(Semaphore::new((from.pool / 2).max(1)));

@@ -25,7 +25,7 @@ mod writer;
 use super::*;
 pub use backup::BackedUp;
 use connect::Use;
-use place::Place;
+use place::DatabaseFile;
 use readers::Readers;
 pub use restore::{FormerStore, Restored, restore};
 use rusqlite::{Connection, TransactionBehavior};
@@ -38,7 +38,7 @@ use writer::Writer;
 pub struct Sqlite(Arc<Inner>);
 
 struct Inner {
-    place: Arc<Place>,
+    place: Arc<DatabaseFile>,
     readers: Readers,
     /// None where it was opened to look at it.
     writer: Option<Writer>,
@@ -51,7 +51,7 @@ impl Inner {
     }
 
     /// Where it is, unless it was closed.
-    fn open_place(&self) -> Result<Arc<Place>, StoreFault> {
+    fn open_place(&self) -> Result<Arc<DatabaseFile>, StoreFault> {
         if self.readers.are_closed() { Err(self.place.closed()) } else { Ok(Arc::clone(&self.place)) }
     }
 }
@@ -73,7 +73,7 @@ impl Sqlite {
         let path = path.to_owned();
         off_the_runtime(move || {
             if place::is_there(&path)? {
-                if !matches!(Place::find(&path), Err(StoreFault::Missing(_))) {
+                if !matches!(DatabaseFile::find(&path), Err(StoreFault::Missing(_))) {
                     return Err(StoreFault::NotLost(path.display().to_string()));
                 }
                 // An empty file.
@@ -91,7 +91,7 @@ impl Sqlite {
     }
 
     fn open_now(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
-        let mut place = Place::find(path)?;
+        let mut place = DatabaseFile::find(path)?;
         place.keep_from_being_restored()?;
         header::finish_restore(&mut place)?;
         let mut first = connect::open(&place, Use::Write)?;
@@ -106,7 +106,7 @@ impl Sqlite {
     pub async fn look_at(path: &Path, key: StoreKeyId) -> Result<Looked, StoreFault> {
         let path = path.to_owned();
         off_the_runtime(move || {
-            let place = Arc::new(Place::find(&path)?.only_looked_at());
+            let place = Arc::new(DatabaseFile::find(&path)?.only_looked_at());
             if header::is_restored(&place)? {
                 return Ok(Looked::Restored { at: place.at.clone() });
             }
@@ -211,7 +211,7 @@ impl Sqlite {
         self.change(move |transaction| admin::set_enabled(transaction, id, enabled)).await
     }
 
-    pub async fn raise(&self, known: Vec<Known>) -> Result<Raised, StoreFault> {
+    pub async fn raise(&self, known: Vec<ImportedPosition>) -> Result<ImportedCounts, StoreFault> {
         self.change(move |transaction| admin::raise(transaction, known)).await
     }
 

@@ -11,7 +11,7 @@ use yubiotp::seal::StoreKey;
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A client that may ask.
-pub(super) struct Known {
+pub(super) struct CachedClient {
     pub(super) key: ClientKey,
     pub(super) require_signature: Option<bool>,
     pub(super) rate: Option<u32>,
@@ -34,15 +34,15 @@ impl From<StoreFault> for ClientFault {
 
 /// Those of the last second. Only clients that there are, so nobody can fill it.
 #[derive(Default)]
-pub(super) struct Clients(RwLock<HashMap<ClientId, (Instant, Arc<Known>)>>);
+pub(super) struct ClientCache(RwLock<HashMap<ClientId, (Instant, Arc<CachedClient>)>>);
 
-impl Clients {
+impl ClientCache {
     pub(super) async fn known(
         &self,
         store: &Store,
         store_key: &StoreKey,
         id: ClientId,
-    ) -> Result<Arc<Known>, ClientFault> {
+    ) -> Result<Arc<CachedClient>, ClientFault> {
         let cached = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if let Some((_, known)) = cached.filter(|(read, _)| read.elapsed() < FRESH) {
             return Ok(known);
@@ -57,7 +57,7 @@ impl Clients {
                 "the client's key cannot be opened: sealed under another store key, or damaged".into(),
             )
         })?;
-        let known = Arc::new(Known {
+        let known = Arc::new(CachedClient {
             key,
             require_signature: client.require_signature,
             rate: client.rate,
@@ -68,7 +68,7 @@ impl Clients {
     }
 
     /// Lets go of keys that nobody asked with.
-    pub(super) fn forget_the_idle(&self) {
+    pub(super) fn evict_idle(&self) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (read, _)| read.elapsed() < FRESH);
     }
 }

@@ -15,7 +15,7 @@ use yubiotp::freshness::{self, SHORTEST_AT_A_SERVER, Stale, Touch, WITHIN_AT_A_S
 use yubiotp::protocol::Status;
 
 /// A token and its OTP, which is genuine and above what is stored.
-pub(super) struct Restored {
+pub(super) struct RestoredStep {
     /// As it would be if the token were not restored.
     pub(super) step: Step,
     /// The token's own clock.
@@ -28,8 +28,8 @@ pub(super) struct Restored {
 
 impl Verifier {
     /// Accepts the second of two touches that prove where the token is; refuses all others.
-    pub(super) async fn restored(&self, asking: &Asking<'_, '_>, restored: Restored) -> Outcome {
-        let Restored { step, timestamp, stored, since } = restored;
+    pub(super) async fn restored(&self, asking: &Asking<'_, '_>, restored: RestoredStep) -> Outcome {
+        let RestoredStep { step, timestamp, stored, since } = restored;
         let (token, position) = (step.token, step.to);
         let what = match since {
             0 => "the token is restored (the store was started anew)".to_owned(),

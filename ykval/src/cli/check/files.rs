@@ -38,7 +38,7 @@ fn needed(config: &Config, server: &Server) -> Vec<(&'static str, PathBuf, u32)>
     if server.credential.is_none() {
         all.push(("store key", config.store_key.clone(), READ));
     }
-    let mut tls = |about, files: &ykval::config::Tls| {
+    let mut tls = |about, files: &ykval::config::TlsFiles| {
         for path in
             [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten()
         {

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use ykval::certificates;
 use ykval::clock;
-use ykval::config::{DecryptAt, StoreAt, Tls};
+use ykval::config::{DecryptAt, StoreAt, TlsFiles};
 use ykval::serve::tls::{Clients, Read};
 use ykval::serve::{Stage, Validity};
 
@@ -31,7 +31,7 @@ pub(super) fn look(report: &mut Report, site: &Site<'_>) {
 }
 
 /// A certificate, its key, and who certifies clients.
-fn listener(report: &mut Report, about: &'static str, files: &Tls, clients: Clients) {
+fn listener(report: &mut Report, about: &'static str, files: &TlsFiles, clients: Clients) {
     let read = match Read::all(files, clients) {
         Ok(read) => read,
         Err(why) => return report.error(about, why.to_string()),

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use ykval::import::{self, ClientEntry, Positions};
-use ykval::store::{Client, ClientChange, Raised, Store};
+use ykval::store::{Client, ClientChange, ImportedCounts, Store};
 use yubiotp::protocol::ClientId;
 use yubiotp::seal::StoreKey;
 
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let path = args.clients.as_deref().unwrap_or(Path::new("-"));
         let plan = plan(&store, &key, path, clients).await?;
         let lines = positions.known.len();
-        let mut raised = Raised::default();
+        let mut raised = ImportedCounts::default();
         let (new, disabled) = (plan.new.len(), plan.to_disable.len());
         let unchanged = plan.unchanged;
         if !args.dry_run {

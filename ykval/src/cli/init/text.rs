@@ -85,7 +85,7 @@ const TABLES: &str = "\n\
 mod tests {
     use super::*;
     use std::path::Path;
-    use ykval::config::{Config, Limits, Log, StoreAt};
+    use ykval::config::{Config, Limits, LogConfig, StoreAt};
 
     fn load(text: &str) -> Config {
         let folder = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(config.listen, plain.listen);
         assert_eq!(config.status_from, plain.status_from);
         assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
-        assert_eq!(config.log, Log::default());
+        assert_eq!(config.log, LogConfig::default());
         assert_eq!(config.ksm.unwrap().deadline.as_millis(), 3000);
         assert!(config.tls.is_some() && config.decrypt.is_some());
         assert!(matches!(config.store, StoreAt::Sqlite(path) if path.ends_with("ykvald.db")));

@@ -1,6 +1,6 @@
 //! One line of the log. Whatever a value holds, it stays within its quotes and its line.
 
-use super::Level;
+use super::LogLevel;
 use crate::clock;
 use crate::config::LogFormat;
 use std::fmt::{Display, Write as _};
@@ -8,12 +8,12 @@ use std::time::Duration;
 use yubiotp::shown;
 
 /// A line that is being written.
-pub(super) struct Line {
+pub(super) struct LogLine {
     format: LogFormat,
     text: String,
 }
 
-impl Level {
+impl LogLevel {
     const fn name(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -23,9 +23,9 @@ impl Level {
     }
 }
 
-impl Line {
+impl LogLine {
     /// A line about something that happened, in milliseconds since 1970.
-    pub(super) fn new(format: LogFormat, at: i64, level: Level, event: &str) -> Self {
+    pub(super) fn new(format: LogFormat, at: i64, level: LogLevel, event: &str) -> Self {
         let mut line = Self { format, text: String::with_capacity(256) };
         line.display("time", clock::written_in_milliseconds(at));
         line.text("level", level.name());
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn line(format: LogFormat, reason: &str) -> String {
-        let mut line = Line::new(format, 1_795_307_401_284, Level::Info, "verify");
+        let mut line = LogLine::new(format, 1_795_307_401_284, LogLevel::Info, "verify");
         line.number("client", 1);
         line.milliseconds("ms", Duration::from_micros(1_002_030));
         line.text("reason", reason);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// How long a write may take before the log is said to hang.
 const HANGS: Duration = Duration::from_secs(2);
 
-pub(super) struct State {
+pub(super) struct LogState {
     started: Instant,
     /// Why the last write failed, if it did.
     failed: Mutex<Option<Arc<str>>>,
@@ -22,7 +22,7 @@ pub(super) struct State {
     is_known: AtomicBool,
 }
 
-impl State {
+impl LogState {
     pub(super) fn new(most: usize) -> Self {
         Self {
             started: Instant::now(),
@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_the_log() {
-        let state = State::new(2);
-        let says = |state: &State| state.fault().unwrap_or_default().to_string();
+        let state = LogState::new(2);
+        let says = |state: &LogState| state.fault().unwrap_or_default().to_string();
         state.begins();
         assert_eq!(says(&state), "");
         state.ends(&Err(io::Error::other("full")));

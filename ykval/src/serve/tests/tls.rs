@@ -1,7 +1,7 @@
 //! TLS: which certificates are shown, taken and read anew.
 
 use super::*;
-use crate::config::{Decrypt, DecryptAt, Tls};
+use crate::config::{Decrypt, DecryptAt, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -36,9 +36,9 @@ impl Authority {
     }
 
     /// The files of a server with a certificate for `localhost`.
-    fn files(&self, folder: &Path, clients: Option<&Self>) -> Tls {
+    fn files(&self, folder: &Path, clients: Option<&Self>) -> TlsFiles {
         let (certificate, key) = self.identity("localhost");
-        Tls {
+        TlsFiles {
             certificate: put(folder, "server.pem", &certificate),
             key: put(folder, "server.key", &key),
             client_ca: clients.map(|clients| put(folder, "clients.pem", &clients.pem)),

@@ -172,13 +172,13 @@ impl Cluster {
     }
 
     /// Makes an empty database; how `user` reaches it by the socket.
-    pub(super) async fn database(&self, user: &str) -> config::Postgres {
+    pub(super) async fn database(&self, user: &str) -> config::PostgresConfig {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.run(&format!("CREATE DATABASE {name}")).await;
         self.at(&name, user)
     }
 
-    pub(super) fn at(&self, database: &str, user: &str) -> config::Postgres {
+    pub(super) fn at(&self, database: &str, user: &str) -> config::PostgresConfig {
         let (folder, port) = (self.folder.path().display(), self.port);
         settings(format!("postgres:///{database}?user={user}&host={folder}&port={port}"))
     }
@@ -261,9 +261,9 @@ impl Drop for Cluster {
     }
 }
 
-pub(super) const fn settings(url: String) -> config::Postgres {
+pub(super) const fn settings(url: String) -> config::PostgresConfig {
     let standby = config::Standby::Optional;
-    config::Postgres { url, password_file: None, ca: None, pool: 16, standby, seen: None }
+    config::PostgresConfig { url, password_file: None, ca: None, pool: 16, standby, seen: None }
 }
 
 /// PostgreSQL does not run as root.

@@ -2,7 +2,7 @@
 
 use super::accepted;
 use super::identity::Identity;
-use super::place::{Host, Place};
+use super::place::{Host, Target};
 use super::seen::Seen;
 use super::session::{self, WAIT};
 use super::tls::MakeRustlsConnect;
@@ -57,7 +57,7 @@ pub(super) struct Session {
 
 /// Why a host was not taken.
 #[derive(Default)]
-pub(super) struct Refused {
+pub(super) struct HostRefusal {
     pub(super) is_other_database: bool,
     pub(super) is_standby: bool,
     pub(super) is_pooled: bool,
@@ -72,7 +72,7 @@ pub(super) struct Unreached {
     pub(super) is_other_database: bool,
 }
 
-impl From<String> for Refused {
+impl From<String> for HostRefusal {
     fn from(why: String) -> Self {
         Self { why, ..Self::default() }
     }
@@ -85,12 +85,12 @@ impl From<String> for Unreached {
 }
 
 /// What looking at one address of one host came to.
-pub(super) struct Looked {
+pub(super) struct HostLook {
     /// Which host of the URL.
     pub(super) host: usize,
     /// For people.
     pub(super) name: String,
-    pub(super) found: Result<Session, Refused>,
+    pub(super) found: Result<Session, HostRefusal>,
 }
 
 impl Deref for Session {
@@ -107,7 +107,7 @@ impl DerefMut for Session {
     }
 }
 
-impl From<Trouble> for Refused {
+impl From<Trouble> for HostRefusal {
     fn from(trouble: Trouble) -> Self {
         let is_standby = matches!(trouble, Trouble::Unfit(session::STANDBY));
         let is_pooled = matches!(trouble, Trouble::Unfit(POOLED));
@@ -123,8 +123,8 @@ impl From<Trouble> for Refused {
 }
 
 impl Hosts {
-    pub(super) fn new(place: Place, standby: Standby, seen: Seen, guard: Arc<Guard>) -> Self {
-        let Place { hosts, tls, .. } = place;
+    pub(super) fn new(place: Target, standby: Standby, seen: Seen, guard: Arc<Guard>) -> Self {
+        let Target { hosts, tls, .. } = place;
         Self(Arc::new(Inner {
             hosts,
             tls,
@@ -194,7 +194,7 @@ impl Hosts {
     }
 
     /// Looks at every address of every host at the same time, for so long. What has been seen is known afterwards.
-    pub(super) async fn look(&self, limit: Duration) -> Vec<Looked> {
+    pub(super) async fn look(&self, limit: Duration) -> Vec<HostLook> {
         let until = Instant::now() + limit;
         let mut looks = JoinSet::new();
         for at in 0..self.0.hosts.len() {
@@ -233,7 +233,7 @@ impl Manager for Hosts {
 
 impl Inner {
     /// One host, at whichever of its addresses it is fit.
-    async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, Refused> {
+    async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, HostRefusal> {
         let addresses = self.addresses(at).await?;
         let several = addresses.len() > 1;
         let names: Vec<_> = addresses.iter().map(|(address, _)| shown(*address)).collect();
@@ -246,18 +246,18 @@ impl Inner {
             let each = names.iter().zip(said).map(|(name, said)| {
                 named(several, name, said.map_or_else(|| no_answer(WAIT), |said| said.why))
             });
-            Refused { is_other_database, ..each.collect::<Vec<_>>().join(", ").into() }
+            HostRefusal { is_other_database, ..each.collect::<Vec<_>>().join(", ").into() }
         })
     }
 
-    async fn look(self: Arc<Self>, at: usize, until: Instant, limit: Duration) -> Vec<Looked> {
+    async fn look(self: Arc<Self>, at: usize, until: Instant, limit: Duration) -> Vec<HostLook> {
         let name = self.hosts.get(at).map_or("", |host| &host.name).to_owned();
         let refused = |why: String| Err(why.into());
         let silent = || refused(no_answer(limit));
         let addresses = match timeout_at(until, self.addresses(at)).await {
             Ok(Ok(addresses)) => addresses,
-            Ok(Err(why)) => return vec![Looked { host: at, name, found: refused(why) }],
-            Err(_) => return vec![Looked { host: at, name, found: silent() }],
+            Ok(Err(why)) => return vec![HostLook { host: at, name, found: refused(why) }],
+            Err(_) => return vec![HostLook { host: at, name, found: silent() }],
         };
         let several = addresses.len() > 1;
         let mut looks = JoinSet::new();
@@ -271,7 +271,7 @@ impl Inner {
         }
         let looked = looks.join_all().await.into_iter();
         let found = |(name, found): (_, Result<_, _>)| (name, found.unwrap_or_else(|_| silent()));
-        looked.map(found).map(|(name, found)| Looked { host: at, name, found }).collect()
+        looked.map(found).map(|(name, found)| HostLook { host: at, name, found }).collect()
     }
 
     /// The ways to one host: itself with each address that its name has, or just itself.
@@ -300,7 +300,7 @@ impl Inner {
     }
 
     /// Opens a connection, and sees whether it is fit. What was opened in vain is closed.
-    async fn open(&self, config: &Config) -> Result<Session, Refused> {
+    async fn open(&self, config: &Config) -> Result<Session, HostRefusal> {
         let opened = config.connect(self.tls.clone()).await;
         let (client, connection) = opened.map_err(Trouble::Database)?;
         let client = ClientWrapper::new(client, tokio::spawn(session::carry(connection)));

@@ -10,16 +10,16 @@ use tokio::time::timeout;
 type Object = managed::Object<Hosts>;
 
 /// What is held for as long as the connection is in use.
-pub(super) struct Held {
+pub(super) struct InUse {
     pub(super) _busy: OwnedRwLockReadGuard<()>,
     pub(super) _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Goes back into the pool only when nothing is left of what was done with it.
-pub(super) struct Lease(Option<(Object, Held)>);
+pub(super) struct Lease(Option<(Object, InUse)>);
 
 impl Lease {
-    pub(super) fn new(client: Object, held: Held) -> Self {
+    pub(super) fn new(client: Object, held: InUse) -> Self {
         Self(Some((client, held)))
     }
 

@@ -1,7 +1,7 @@
 //! The way to the database: a pool of connections, and what happens on one while somebody has it.
 
 use super::hosts::{self, Hosts, Unreached};
-use super::lease::{Held, Lease};
+use super::lease::{InUse, Lease};
 use super::opening::Opening;
 use super::seen::{NotTaken, Seen};
 use super::trouble::{PASSED, Trouble, words};
@@ -36,7 +36,7 @@ pub(super) type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> +
 
 impl Link {
     /// Reads what says how to connect.
-    pub(super) fn new(from: &crate::config::Postgres) -> Result<Self, StoreFault> {
+    pub(super) fn new(from: &crate::config::PostgresConfig) -> Result<Self, StoreFault> {
         let place = place::read(from)?;
         let at = place.at.clone();
         let fault = |why: String| StoreFault::Database { at: at.clone(), why };
@@ -119,7 +119,7 @@ impl Link {
     ) -> Result<T, StoreFault> {
         let busy = Arc::clone(&self.busy).read_owned().await;
         let client = self.pool.get().await.map_err(|error| self.unreached(error))?;
-        let mut lease = Lease::new(client, Held { _busy: busy, _turn: turn });
+        let mut lease = Lease::new(client, InUse { _busy: busy, _turn: turn });
         let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
         let timeline = client.timeline;
         let done = tokio::select! {

@@ -15,7 +15,7 @@ const MOST_PASSWORD: u64 = 4096;
 const SOCKETS: &str = "/run/postgresql";
 
 /// A database, and how it is reached.
-pub(super) struct Place {
+pub(super) struct Target {
     /// In the order of the URL.
     pub(super) hosts: Vec<Host>,
     pub(super) tls: MakeRustlsConnect,
@@ -32,7 +32,7 @@ pub(super) struct Host {
 }
 
 /// Reads the URL, and the files that go with it.
-pub(super) fn read(from: &config::Postgres) -> Result<Place, StoreFault> {
+pub(super) fn read(from: &config::PostgresConfig) -> Result<Target, StoreFault> {
     let (url, mode) = without_ssl_mode(&from.url).map_err(|why| fault("postgres://…", why))?;
     // What the parser says may quote the URL, and that the password.
     let unreadable = "is no URL of PostgreSQL's: write postgres://USER@HOST:PORT/DATABASE, with special characters of a \
@@ -69,7 +69,7 @@ pub(super) fn read(from: &config::Postgres) -> Result<Place, StoreFault> {
         config.application_name("ykvald");
     }
     let hosts = hosts(&config).map_err(told)?;
-    Ok(Place { hosts, tls, at })
+    Ok(Target { hosts, tls, at })
 }
 
 fn fault(at: &str, why: impl Into<String>) -> StoreFault {
@@ -213,7 +213,7 @@ mod tests {
     use super::super::cluster;
     use super::*;
 
-    fn place(url: &str) -> Result<Place, String> {
+    fn place(url: &str) -> Result<Target, String> {
         super::read(&cluster::settings(url.to_owned())).map_err(|why| why.to_string())
     }
 

@@ -23,7 +23,7 @@ pub(super) enum NotTaken {
 
 /// What was seen, of one database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct SeenState {
     system: Option<u64>,
     /// 0: none yet.
     timeline: u32,
@@ -32,7 +32,7 @@ pub(super) struct State {
 pub(super) struct Seen {
     /// The highest timeline, for those who wait for it to change.
     timeline: watch::Sender<u32>,
-    state: Mutex<State>,
+    state: Mutex<SeenState>,
     file: Option<PathBuf>,
     /// Whether the file is written. Commands only read it.
     writes: watch::Sender<bool>,
@@ -41,7 +41,7 @@ pub(super) struct Seen {
 impl Seen {
     /// What the file says; nothing, if there is none.
     pub(super) fn read(file: Option<PathBuf>) -> Result<Self, NotTaken> {
-        let state = file.as_deref().map_or_else(|| Ok(State::default()), load)?;
+        let state = file.as_deref().map_or_else(|| Ok(SeenState::default()), load)?;
         Ok(Self {
             timeline: watch::Sender::new(state.timeline),
             state: Mutex::new(state),
@@ -51,12 +51,12 @@ impl Seen {
     }
 
     /// What was seen up to now.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> SeenState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back what was seen since, of a database in which nothing was stored.
-    pub(super) fn go_back(&self, to: State) {
+    pub(super) fn go_back(&self, to: SeenState) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = to;
         self.timeline.send_replace(to.timeline);
@@ -102,8 +102,10 @@ impl Seen {
                 state.timeline
             )));
         }
-        let now =
-            State { system: state.system.or(system), timeline: state.timeline.max(timeline.unwrap_or(0)) };
+        let now = SeenState {
+            system: state.system.or(system),
+            timeline: state.timeline.max(timeline.unwrap_or(0)),
+        };
         if now != *state {
             if *self.writes.borrow() {
                 // Before anything is stored there. If that fails, it holds until this process ends; the server has said so.
@@ -129,7 +131,7 @@ impl Seen {
     }
 
     /// Another process with the same file may have seen more.
-    fn write(&self, now: State) -> Result<(), NotTaken> {
+    fn write(&self, now: SeenState) -> Result<(), NotTaken> {
         let Some(path) = &self.file else { return Ok(()) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let system = |why| NotTaken::Fault(cannot_write(path, why));
@@ -138,7 +140,7 @@ impl Seen {
         let there = load(path)?;
         let same = there.system.is_none() || now.system.is_none() || there.system == now.system;
         let timeline = if same { now.timeline.max(there.timeline) } else { now.timeline };
-        let now = State { system: now.system.or(there.system), timeline };
+        let now = SeenState { system: now.system.or(there.system), timeline };
         if now == there {
             return Ok(());
         }
@@ -157,7 +159,7 @@ fn cannot_write(path: &Path, why: rustix::io::Errno) -> String {
 /// For people.
 impl Display for Seen {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let State { system, timeline } = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let SeenState { system, timeline } = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         write!(f, "timeline {timeline}")?;
         system.map_or(Ok(()), |system| write!(f, " of the cluster with the system identifier {system}"))
     }
@@ -166,15 +168,15 @@ impl Display for Seen {
 const HEAD: &str = "# The PostgreSQL that ykvald has stored in, version 1. Written by ykvald. Without it, an old primary that \
                     comes back is not noticed, and used OTPs are good again.\n";
 
-fn text(state: State) -> String {
+fn text(state: SeenState) -> String {
     let system = state.system.map(|system| format!("system: {system}\n")).unwrap_or_default();
     format!("{HEAD}{system}timeline: {}\n", state.timeline)
 }
 
-fn load(path: &Path) -> Result<State, NotTaken> {
+fn load(path: &Path) -> Result<SeenState, NotTaken> {
     let text = match file::read_replaced(path, MOST) {
         Ok(text) => text,
-        Err(fault) if fault.is_missing() => return Ok(State::default()),
+        Err(fault) if fault.is_missing() => return Ok(SeenState::default()),
         Err(fault) => return Err(NotTaken::Fault(fault.to_string())),
     };
     let damaged = || {
@@ -185,7 +187,7 @@ fn load(path: &Path) -> Result<State, NotTaken> {
     let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     let system = number("system: ").map(str::parse).transpose().map_err(|_| damaged())?;
     let timeline = number("timeline: ").and_then(|number| number.parse().ok()).ok_or_else(damaged)?;
-    let state = State { system, timeline };
+    let state = SeenState { system, timeline };
     // There is one way to write it: whatever is not that is damage, or of a later version.
     if self::text(state) == text { Ok(state) } else { Err(damaged()) }
 }

@@ -16,7 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// See [`Store::open_for_serving`].
-pub(super) async fn begin(at: &crate::config::Postgres, key: StoreKeyId) -> Result<Serving, StoreFault> {
+pub(super) async fn begin(
+    at: &crate::config::PostgresConfig,
+    key: StoreKeyId,
+) -> Result<Serving, StoreFault> {
     let store = Postgres::connect(at)?;
     let link = store.link.clone();
     let opening = Arc::clone(&link.opening);

@@ -19,7 +19,7 @@ mod standby;
 mod unfit;
 
 /// A database that is not a store yet.
-struct Database(config::Postgres);
+struct Database(config::PostgresConfig);
 
 impl contract::Fresh for Database {
     fn at(&self) -> StoreAt {
@@ -39,7 +39,7 @@ contract::contract!(match database() {
 const ONE: Fingerprint = Fingerprint([1; 8]);
 
 /// Runs a test with an empty store, on a database of its own.
-fn with_store(test: impl AsyncFnOnce(&'static Cluster, Postgres, config::Postgres)) {
+fn with_store(test: impl AsyncFnOnce(&'static Cluster, Postgres, config::PostgresConfig)) {
     let Some(cluster) = shared() else { return };
     wait(async {
         let at = cluster.database("owner").await;
@@ -91,6 +91,6 @@ async fn fresh(store: &Postgres, name: u16, key: Fingerprint, to: u64) -> bool {
 }
 
 /// The database's name, of the URL that tests have.
-fn name(at: &config::Postgres) -> &str {
+fn name(at: &config::PostgresConfig) -> &str {
     at.url.strip_prefix("postgres:///").unwrap().split('?').next().unwrap()
 }

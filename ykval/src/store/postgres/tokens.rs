@@ -4,7 +4,9 @@ use super::batch::Batched;
 use super::link::Link;
 use super::trouble::{Trouble, position, stored};
 use super::{Change, SHORT};
-use crate::store::{Count, Distinct, Enrolled, Enrolment, Known, PAGE, Raised, Retired, StoreFault, Token};
+use crate::store::{
+    Count, Distinct, Enrolled, Enrolment, ImportedCounts, ImportedPosition, PAGE, Retired, StoreFault, Token,
+};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::{HashMap, HashSet, VecDeque};
 use tokio_postgres::Row;
@@ -270,10 +272,13 @@ const RAISE: &str = "UPDATE ykvald.tokens t SET position = k.position, nonce = k
     FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[]) AS k (id, position, nonce, modified)
     WHERE t.public_id = k.id AND (t.position IS NULL OR t.position < k.position) AND k.position IS NOT NULL";
 
-pub(super) async fn raise(db: &mut ClientWrapper, known: Vec<Known>) -> Result<Raised, Trouble> {
+pub(super) async fn raise(
+    db: &mut ClientWrapper,
+    known: Vec<ImportedPosition>,
+) -> Result<ImportedCounts, Trouble> {
     let mut known = VecDeque::from(known);
     let change = Change::begin(db).await?;
-    let mut raised = Raised::default();
+    let mut raised = ImportedCounts::default();
     while !known.is_empty() {
         let some = some(&mut known, |known| known.id);
         let ids: Vec<_> = some.iter().map(|known| known.id.as_bytes()).collect();
@@ -281,7 +286,8 @@ pub(super) async fn raise(db: &mut ClientWrapper, known: Vec<Known>) -> Result<R
         let positions = some.iter().map(|known| known.position.map(stored).transpose());
         let positions = positions.collect::<Result<Vec<_>, _>>()?;
         // Both are of the position.
-        let nonce = |known: &Known| known.position.map_or_else(String::new, |_| known.nonce.clone());
+        let nonce =
+            |known: &ImportedPosition| known.position.map_or_else(String::new, |_| known.nonce.clone());
         let nonces: Vec<_> = some.iter().map(nonce).collect();
         let modified: Vec<_> =
             some.iter().map(|known| known.modified.filter(|_| known.position.is_some())).collect();

@@ -1,6 +1,6 @@
 //! What `ykvald check` names of PostgreSQL: what works now and goes wrong one day.
 
-use super::hosts::{Hosts, Looked, Session};
+use super::hosts::{HostLook, Hosts, Session};
 use super::session::WAIT;
 use super::trouble::words;
 use crate::config::Standby;
@@ -14,7 +14,7 @@ pub(super) async fn of(hosts: &Hosts) -> Vec<Trap> {
     let several =
         looked.iter().any(|one| one.host > 0 || matches!(&one.found, Err(refused) if refused.is_standby));
     let is_reached = |host| looked.iter().any(|one| one.host == host && one.found.is_ok());
-    for Looked { host, name, found } in &looked {
+    for HostLook { host, name, found } in &looked {
         let Err(refused) = found else { continue };
         if refused.is_pooled {
             traps.push(Trap::error(format!("{name}: {}", refused.why)));
@@ -24,7 +24,7 @@ pub(super) async fn of(hosts: &Hosts) -> Vec<Trap> {
         }
     }
     let mut servers: Vec<(&str, &Session)> = Vec::new();
-    for Looked { name, found, .. } in &looked {
+    for HostLook { name, found, .. } in &looked {
         if let Ok(session) = found
             && !servers.iter().any(|(_, known)| known.server == session.server)
         {

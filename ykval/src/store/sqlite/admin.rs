@@ -193,7 +193,10 @@ pub(super) fn remove_key(transaction: &Connection, id: PublicId) -> rusqlite::Re
     Ok(true)
 }
 
-pub(super) fn raise(transaction: &Connection, mut known: Vec<Known>) -> rusqlite::Result<Raised> {
+pub(super) fn raise(
+    transaction: &Connection,
+    mut known: Vec<ImportedPosition>,
+) -> rusqlite::Result<ImportedCounts> {
     known.sort_by_key(|known| known.id);
     let mut add = transaction.prepare_cached(
         "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified, restored) \
@@ -205,9 +208,9 @@ pub(super) fn raise(transaction: &Connection, mut known: Vec<Known>) -> rusqlite
     )?;
     let mut disable =
         transaction.prepare_cached("UPDATE tokens SET enabled = 0 WHERE public_id = ?1 AND enabled")?;
-    let mut raised = Raised::default();
+    let mut raised = ImportedCounts::default();
     let since = restored::since(transaction)?;
-    for Known { id, position, nonce, enabled, modified } in &known {
+    for ImportedPosition { id, position, nonce, enabled, modified } in &known {
         let to = position.map(Column);
         let modified = modified.filter(|_| position.is_some());
         let nonce = if position.is_some() { nonce.as_str() } else { "" };

@@ -2,7 +2,7 @@
 
 use super::connect::{self, Use};
 use super::header::BACKUP;
-use super::place::{Place, is_there, said};
+use super::place::{DatabaseFile, is_there, said};
 use super::{Count, Path, StoreFault, restore, rows};
 use crate::clock;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -18,7 +18,7 @@ pub struct BackedUp {
 }
 
 /// Writes the copy under another name in the same folder, syncs it, and gives it its own.
-pub(super) fn write(place: &Place, file: &Path, replace: bool) -> Result<BackedUp, StoreFault> {
+pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<BackedUp, StoreFault> {
     let file = std::path::absolute(file).map_err(|why| said(file, why))?;
     let there = "is there already: name another file, or write over this one (--replace)";
     if place.has(&file) {
@@ -46,7 +46,7 @@ pub(super) fn write(place: &Place, file: &Path, replace: bool) -> Result<BackedU
     done
 }
 
-fn copy(place: &Place, new: &Path) -> Result<BackedUp, StoreFault> {
+fn copy(place: &DatabaseFile, new: &Path) -> Result<BackedUp, StoreFault> {
     let taken = clock::now();
     let name = new.to_str().ok_or_else(|| said(new, "the name is not UTF-8"))?;
     let source = connect::open(place, Use::Change)?;
@@ -54,7 +54,7 @@ fn copy(place: &Place, new: &Path) -> Result<BackedUp, StoreFault> {
     all.map_err(|why| place.fault(&why, &"a table"))?;
     drop(source);
 
-    let copied = Place::of(new);
+    let copied = DatabaseFile::of(new);
     let connection = connect::open(&copied, Use::Change)?;
     let fault = |why| copied.fault(&why, &"meta");
     let label = || {

@@ -22,8 +22,8 @@ const LITTLE: u64 = 1000;
 const MOST: u64 = 16 * BULK;
 
 /// What the writer knows of its log.
-pub(super) struct Log {
-    place: Arc<Place>,
+pub(super) struct WriteAheadLog {
+    place: Arc<DatabaseFile>,
     /// None while it ends.
     bulk: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -34,8 +34,8 @@ pub(super) struct Log {
     meanwhile: u64,
 }
 
-impl Log {
-    pub(super) fn new(place: Arc<Place>) -> std::io::Result<Self> {
+impl WriteAheadLog {
+    pub(super) fn new(place: Arc<DatabaseFile>) -> std::io::Result<Self> {
         let (bulk, asked) = sync_channel(1);
         let moved = Arc::new(AtomicBool::new(false));
         let (beside, done) = (Arc::clone(&place), Arc::clone(&moved));
@@ -72,7 +72,7 @@ impl Log {
 }
 
 /// The thread ends with the writer, and its connection is not the last one.
-impl Drop for Log {
+impl Drop for WriteAheadLog {
     fn drop(&mut self) {
         self.bulk = None;
         // If it panicked, it has moved nothing.
@@ -85,7 +85,7 @@ fn is_busy(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(0))
 }
 
-fn move_bulk(place: &Place, asked: &Receiver<()>, moved: &AtomicBool) {
+fn move_bulk(place: &DatabaseFile, asked: &Receiver<()>, moved: &AtomicBool) {
     let mut connection = None;
     while asked.recv().is_ok() {
         connection = connection.take().or_else(|| connect::open(place, Use::Write).ok());

@@ -1,6 +1,6 @@
 //! Connections, and the schema behind them.
 
-use super::place::{Access, NO_STORE, Place, folder, is_there, lock, said, with};
+use super::place::{Access, DatabaseFile, NO_STORE, folder, is_there, lock, said, with};
 use super::*;
 use rusqlite::OpenFlags;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -32,7 +32,7 @@ pub(super) enum Use {
 }
 
 /// Opens a file that is there.
-pub(super) fn open(place: &Place, purpose: Use) -> Result<Connection, StoreFault> {
+pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, StoreFault> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match place.access {
@@ -61,7 +61,11 @@ pub(super) fn open(place: &Place, purpose: Use) -> Result<Connection, StoreFault
 }
 
 /// Refuses what this program or this store key must not touch, and carries an earlier schema forward.
-pub(super) fn check(connection: &mut Connection, place: &Place, key: StoreKeyId) -> Result<(), StoreFault> {
+pub(super) fn check(
+    connection: &mut Connection,
+    place: &DatabaseFile,
+    key: StoreKeyId,
+) -> Result<(), StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
     recognize(connection, place, key)?;
     carry_forward(connection, place, SCHEMAS)?;
@@ -75,7 +79,11 @@ pub(super) fn check(connection: &mut Connection, place: &Place, key: StoreKeyId)
 }
 
 /// Refuses what this program or this store key must not touch; else the number of the store's schema. Changes nothing.
-pub(super) fn recognize(connection: &Connection, place: &Place, key: StoreKeyId) -> Result<i64, StoreFault> {
+pub(super) fn recognize(
+    connection: &Connection,
+    place: &DatabaseFile,
+    key: StoreKeyId,
+) -> Result<i64, StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     if number("application_id").map_err(fault)? != APPLICATION {
@@ -90,19 +98,23 @@ pub(super) fn recognize(connection: &Connection, place: &Place, key: StoreKeyId)
 
 /// Why this program must not write: a later one has carried the store forward, perhaps while this one had it open. In a
 /// transaction it is one look at a page that is in memory.
-pub(super) fn later(connection: &Connection, place: &Place) -> rusqlite::Result<Option<StoreFault>> {
+pub(super) fn later(connection: &Connection, place: &DatabaseFile) -> rusqlite::Result<Option<StoreFault>> {
     let mut number = connection.prepare_cached("PRAGMA user_version")?;
     let found: i64 = number.query_row([], |row| row.get(0))?;
     Ok((found > KNOWN).then(|| StoreFault::Later { at: place.at.clone(), found, known: KNOWN }))
 }
 
 /// Carries a backup forward to the schema of this program.
-pub(super) fn carry_to_latest(connection: &mut Connection, place: &Place) -> Result<(), StoreFault> {
+pub(super) fn carry_to_latest(connection: &mut Connection, place: &DatabaseFile) -> Result<(), StoreFault> {
     carry_forward(connection, place, SCHEMAS)
 }
 
 /// Refuses a store that is tied to another key.
-pub(super) fn is_of_key(connection: &Connection, place: &Place, key: StoreKeyId) -> Result<(), StoreFault> {
+pub(super) fn is_of_key(
+    connection: &Connection,
+    place: &DatabaseFile,
+    key: StoreKeyId,
+) -> Result<(), StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
     let read = "SELECT value FROM meta WHERE name = 'store_key'";
     let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
@@ -121,7 +133,7 @@ pub(super) fn is_of_key(connection: &Connection, place: &Place, key: StoreKeyId)
 /// One transaction: schemas that this program knows, from the one that is there to the last.
 pub(super) fn carry_forward(
     connection: &mut Connection,
-    place: &Place,
+    place: &DatabaseFile,
     schemas: &[&str],
 ) -> Result<(), StoreFault> {
     let fault = |why| place.fault(&why, &"its schema");
@@ -204,7 +216,7 @@ pub(super) fn sync_folder(path: &Path) -> rustix::io::Result<()> {
 }
 
 fn fill(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), StoreFault> {
-    let place = Place::of(path);
+    let place = DatabaseFile::of(path);
     let mut connection = open(&place, Use::Change)?;
     let prepare = || {
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;

@@ -2,7 +2,7 @@
 //! it as soon as SQLite opens both, and no statement tells.
 
 use super::connect::{self, APPLICATION, BESIDE, Use};
-use super::place::{Place, lock, said, with};
+use super::place::{DatabaseFile, lock, said, with};
 use super::{Path, StoreFault};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
@@ -48,7 +48,7 @@ pub(super) fn kind(path: &Path) -> Result<Kind, StoreFault> {
 }
 
 /// Before a store is opened: refuses a backup that somebody copied to its place, and ends a restore that was cut off.
-pub(super) fn finish_restore(place: &mut Place) -> Result<(), StoreFault> {
+pub(super) fn finish_restore(place: &mut DatabaseFile) -> Result<(), StoreFault> {
     match kind(&place.path)? {
         Kind::Store | Kind::Other => Ok(()),
         Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
@@ -68,7 +68,7 @@ pub(super) fn finish_restore(place: &mut Place) -> Result<(), StoreFault> {
 }
 
 /// The same, for somebody who changes nothing: whether a restore was cut off.
-pub(super) fn is_restored(place: &Place) -> Result<bool, StoreFault> {
+pub(super) fn is_restored(place: &DatabaseFile) -> Result<bool, StoreFault> {
     match kind(&place.path)? {
         Kind::Store | Kind::Other => Ok(false),
         Kind::Backup => Err(StoreFault::Backup(place.at.clone())),
@@ -86,7 +86,7 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreFault> {
         }
     }
     connect::sync_folder(path).map_err(|why| said(path, why))?;
-    let place = Place::of(path);
+    let place = DatabaseFile::of(path);
     let connection = connect::open(&place, Use::Change)?;
     let finish = || {
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Where a store is.
-pub(super) struct Place {
+pub(super) struct DatabaseFile {
     /// The file, from the root: SQLite takes some relative names for URIs.
     pub(super) path: PathBuf,
     /// The same, for people.
@@ -46,7 +46,7 @@ pub(super) fn is_there(path: &Path) -> Result<bool, StoreFault> {
     }
 }
 
-impl Place {
+impl DatabaseFile {
     /// A file that is there and that nobody else may write to. It is looked at and not opened: closing a descriptor of it
     /// would drop the locks that SQLite has on it in this process.
     pub(super) fn find(path: &Path) -> Result<Self, StoreFault> {

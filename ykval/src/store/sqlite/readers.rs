@@ -1,7 +1,7 @@
 //! The connections that verifications read with.
 
 use super::connect::{self, Use};
-use super::{Place, StoreFault};
+use super::{DatabaseFile, StoreFault};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,14 @@ type Slot = Mutex<Option<Connection>>;
 
 /// One connection for each thread that may read at a time, opened when it is needed first.
 pub(super) struct Readers {
-    place: Arc<Place>,
+    place: Arc<DatabaseFile>,
     first: Slot,
     others: Vec<Slot>,
     closed: AtomicBool,
 }
 
 impl Readers {
-    pub(super) fn new(place: Arc<Place>) -> Self {
+    pub(super) fn new(place: Arc<DatabaseFile>) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16);
         let others = (1..threads).map(|_| Slot::default()).collect();
         Self { place, first: Slot::default(), others, closed: AtomicBool::new(false) }

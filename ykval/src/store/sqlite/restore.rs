@@ -6,7 +6,7 @@
 
 use super::connect::{self, BESIDE, Use};
 use super::header::{self, Kind, RESTORED};
-use super::place::{NO_STORE, Place, folder, is_there, lock, said, with};
+use super::place::{DatabaseFile, NO_STORE, folder, is_there, lock, said, with};
 use super::{Evidence, Path, StoreFault, StoreKeyId, admin, restored, rows};
 use crate::clock;
 use rusqlite::types::ValueRef;
@@ -73,7 +73,7 @@ pub fn restore(
     let new = connect::beside(&to)?;
     let done = copy(from, &new).and_then(|()| {
         // Faults name the backup.
-        let place = Place::of(&new).called(from);
+        let place = DatabaseFile::of(&new).called(from);
         let mut backup = checked(&place, key)?;
         // Only then: SQLite may make an empty log beside it.
         let former = if there { Former::open(&to, key) } else { Former::None };
@@ -126,7 +126,7 @@ pub(super) fn sync(path: &Path) -> Result<(), StoreFault> {
 }
 
 /// Whether SQLite finds all of it whole.
-pub(super) fn whole(connection: &Connection, place: &Place) -> Result<(), StoreFault> {
+pub(super) fn whole(connection: &Connection, place: &DatabaseFile) -> Result<(), StoreFault> {
     let first = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match first {
         Ok(said) if said == "ok" => Ok(()),
@@ -145,7 +145,7 @@ enum Former {
 impl Former {
     /// Reads only: it is kept as it is, with its log.
     fn open(path: &Path, key: StoreKeyId) -> Self {
-        let place = Place::of(path);
+        let place = DatabaseFile::of(path);
         let open = || {
             if header::kind(path)? != Kind::Store {
                 return Err(place.says("is not a store that was in use"));
@@ -166,7 +166,7 @@ impl Former {
 }
 
 /// A backup that is whole, of this store key, and of the latest schema.
-fn checked(place: &Place, key: StoreKeyId) -> Result<Connection, StoreFault> {
+fn checked(place: &DatabaseFile, key: StoreKeyId) -> Result<Connection, StoreFault> {
     let mut connection = connect::open(place, Use::Change)?;
     whole(&connection, place)?;
     connect::is_of_key(&connection, place, key)?;
@@ -177,7 +177,7 @@ fn checked(place: &Place, key: StoreKeyId) -> Result<Connection, StoreFault> {
 /// Makes of a copy of the backup what is to be the store.
 fn build(
     connection: &mut Connection,
-    place: &Place,
+    place: &DatabaseFile,
     (former, evidence): (Former, &Evidence),
     accept_risk: bool,
 ) -> Result<Restored, StoreFault> {

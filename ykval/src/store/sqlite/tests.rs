@@ -165,7 +165,7 @@ fn a_later_schema_is_refused() {
 fn an_earlier_schema_is_carried_forward() {
     let folder = InAFolder::new();
     enrol(&create(&folder.at()), vec![key(b"it", ONE)]);
-    let place = Place::find(&folder.path()).unwrap();
+    let place = DatabaseFile::find(&folder.path()).unwrap();
     let mut connection = connect::open(&place, Use::Change).unwrap();
     let number = |connection: &Connection| -> i64 {
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
@@ -257,7 +257,7 @@ fn a_file_that_is_gone_is_noticed_before_anybody_is_told_yes() {
 fn as_durable_as_it_is_said_to_be() {
     let folder = InAFolder::new();
     create(&folder.at());
-    let place = Place::find(&folder.path()).unwrap();
+    let place = DatabaseFile::find(&folder.path()).unwrap();
     for purpose in [Use::Write, Use::Change] {
         let connection = connect::open(&place, purpose).unwrap();
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();

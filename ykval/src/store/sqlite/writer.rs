@@ -1,7 +1,7 @@
 //! The thread that stores positions: all that wait, in one transaction, with one sync; and then it answers.
 
 use super::advance::{Found, Steps};
-use super::checkpoint::Log;
+use super::checkpoint::WriteAheadLog;
 use super::*;
 use rusqlite::ErrorCode;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -48,21 +48,22 @@ impl Job {
 
 /// The thread, from outside.
 pub(super) struct Writer {
-    place: Arc<Place>,
+    place: Arc<DatabaseFile>,
     jobs: RwLock<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    pub(super) fn start(place: Arc<Place>, first: Connection) -> Result<Self, StoreFault> {
+    pub(super) fn start(place: Arc<DatabaseFile>, first: Connection) -> Result<Self, StoreFault> {
         let (jobs, to_do) = sync_channel(QUEUE);
         let cannot = |why: std::io::Error| place.says(&why.to_string());
-        let log = Log::new(Arc::clone(&place)).map_err(cannot)?;
+        let log = WriteAheadLog::new(Arc::clone(&place)).map_err(cannot)?;
         // The first one has checked the file and is as good as any, but for moving the log.
-        let desk = Desk { connection: Some(log.connect()?), log, place: Arc::clone(&place), proven: None };
+        let worker =
+            WriterThread { connection: Some(log.connect()?), log, place: Arc::clone(&place), proven: None };
         drop(first);
         let thread = std::thread::Builder::new().name("ykvald-sqlite".to_owned());
-        let thread = thread.spawn(move || desk.work(&to_do)).map_err(cannot)?;
+        let thread = thread.spawn(move || worker.work(&to_do)).map_err(cannot)?;
         Ok(Self { place, jobs: RwLock::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -100,16 +101,16 @@ impl Writer {
 }
 
 /// The thread, from inside.
-struct Desk {
-    place: Arc<Place>,
+struct WriterThread {
+    place: Arc<DatabaseFile>,
     /// None after it failed: a transaction must not find anything of one before.
     connection: Option<Connection>,
-    log: Log,
+    log: WriteAheadLog,
     /// When a commit was durable last.
     proven: Option<Instant>,
 }
 
-impl Desk {
+impl WriterThread {
     fn work(mut self, jobs: &Receiver<Job>) {
         let mut batch = Vec::with_capacity(BATCH);
         while let Ok(job) = jobs.recv() {

@@ -74,7 +74,7 @@ fn a_session_that_somebody_else_had_loses_no_ok() {
 
 /// That nothing was changed, and why: the fault names the setting.
 async fn refuses_changes(store: &Postgres, client: ClientId, to: u64, setting: &str) {
-    let known = |name| Known {
+    let known = |name| ImportedPosition {
         id: id(name),
         position: Some(Position::from_stored(to)),
         nonce: String::new(),

@@ -53,7 +53,7 @@ impl BlackHole {
 }
 
 /// A database that a role reaches with a password by TCP, and how, behind these hosts.
-async fn by_tcp(cluster: &Cluster) -> impl Fn(&str) -> config::Postgres + use<> {
+async fn by_tcp(cluster: &Cluster) -> impl Fn(&str) -> config::PostgresConfig + use<> {
     let at = cluster.database("owner").await;
     let (database, port) = (name(&at).to_owned(), cluster.port());
     let owner = cluster.connect(&database).await;

@@ -17,7 +17,7 @@ struct Pair {
 
 impl Pair {
     /// A store in the first, followed by the second.
-    fn start() -> Option<(Self, config::Postgres)> {
+    fn start() -> Option<(Self, config::PostgresConfig)> {
         let mut old = Cluster::start()?;
         wait(old.run("CREATE DATABASE one; CREATE ROLE tcp SUPERUSER LOGIN PASSWORD 'secret'"));
         let mut new = old.standby("new");
@@ -33,10 +33,10 @@ impl Pair {
     }
 
     /// The old one first.
-    fn at(&self) -> config::Postgres {
+    fn at(&self) -> config::PostgresConfig {
         let [old, new] = [self.old.port(), self.new.port()];
         let url = format!("postgres://tcp:secret@127.0.0.1:{old},127.0.0.1:{new}/one?sslmode=disable");
-        config::Postgres { seen: Some(self.seen.clone()), ..settings(url) }
+        config::PostgresConfig { seen: Some(self.seen.clone()), ..settings(url) }
     }
 
     async fn promote(&self) {
@@ -115,7 +115,7 @@ fn that_is_still_there_is_left() {
         drop(held);
         pair.promote().await;
         // One that begins now stores in the new one.
-        let begins = Postgres::open(&config::Postgres { seen: None, ..at.clone() }, KEY).await.unwrap();
+        let begins = Postgres::open(&config::PostgresConfig { seen: None, ..at.clone() }, KEY).await.unwrap();
         assert!(fresh(&begins, 1, ONE, 20).await);
         let timeline = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)";
         let timeline = begins.link.pool.get().await.unwrap().query_one(timeline, &[]).await.unwrap();
@@ -130,7 +130,8 @@ fn that_is_still_there_is_left() {
             assert!(!fresh(&before, 1, ONE, 20).await, "accepted by the old one");
         }
         // Whoever has seen nothing is told that there are two.
-        let traps = Postgres::open(&config::Postgres { seen: None, ..at }, KEY).await.unwrap().traps().await;
+        let traps =
+            Postgres::open(&config::PostgresConfig { seen: None, ..at }, KEY).await.unwrap().traps().await;
         assert!(traps.iter().any(|trap| trap.what.contains("timeline 1")), "{traps:?}");
     });
 }
@@ -167,7 +168,7 @@ fn another_cluster_is_refused() {
     let seen = folder.path().join("postgres.seen");
     wait(async {
         let [first, second] = [first.database("owner").await, second.database("owner").await]
-            .map(|at| config::Postgres { seen: Some(seen.clone()), ..at });
+            .map(|at| config::PostgresConfig { seen: Some(seen.clone()), ..at });
         let store = Postgres::create(&first, KEY).await.unwrap();
         assert!(!seen.exists(), "a command wrote it");
         assert_eq!(store.link.keep_watch(), Ok(()));

@@ -51,8 +51,13 @@ fn whatever_happens_meanwhile_nothing_is_accepted_twice() {
                         2 => {
                             let position = Some(Position::from_stored(to.saturating_sub(4)));
                             let nonce = String::new();
-                            let known =
-                                Known { id: id(name), position, nonce, enabled: true, modified: None };
+                            let known = ImportedPosition {
+                                id: id(name),
+                                position,
+                                nonce,
+                                enabled: true,
+                                modified: None,
+                            };
                             store.raise(vec![known]).await.unwrap();
                         }
                         _ => {
@@ -151,7 +156,7 @@ fn a_change_of_keys_sees_what_was_before_it() {
 #[test]
 fn callers_that_go_away_harm_nobody() {
     with_store(async |cluster, store, at| {
-        let at = config::Postgres { pool: 2, ..at };
+        let at = config::PostgresConfig { pool: 2, ..at };
         let small = Postgres::open(&at, KEY).await.unwrap();
         small.enrol(vec![key(1, ONE), key(2, ONE)], Distinct::default()).await.unwrap();
         let holder = cluster.connect(name(&at)).await;

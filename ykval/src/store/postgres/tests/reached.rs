@@ -12,11 +12,11 @@ fn by_tls_to_whom_the_authority_vouches_for() {
             .run("CREATE ROLE with_tls LOGIN PASSWORD 'hunter2'; CREATE DATABASE by_tls OWNER with_tls")
             .await;
         let port = cluster.port();
-        let with = |user: &str, host: &str, mode: &str, ca: &str| config::Postgres {
+        let with = |user: &str, host: &str, mode: &str, ca: &str| config::PostgresConfig {
             ca: Some(cluster.file(ca)),
             ..settings(format!("postgres://{user}@{host}:{port}/by_tls?sslmode={mode}"))
         };
-        let told = async |at: config::Postgres| {
+        let told = async |at: config::PostgresConfig| {
             let told = Postgres::create(&at, KEY).await.map(|_| ()).unwrap_err().to_string();
             assert!(!told.contains("hunter2"), "{told}");
             told
@@ -42,14 +42,15 @@ fn by_tls_to_whom_the_authority_vouches_for() {
         // The password in a file, which others may not read.
         let file = cluster.file("password");
         crate::file::create(&file, b"hunter2\n", 0o600).unwrap();
-        let in_file = config::Postgres {
+        let in_file = config::PostgresConfig {
             password_file: Some(file.clone()),
             ..with("with_tls", "localhost", "require", "ca.pem")
         };
         Postgres::open(&in_file, KEY).await.unwrap().ready().await.unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(told(in_file.clone()).await.contains("others may read it"));
-        let twice = config::Postgres { url: with(right, "localhost", "require", "ca.pem").url, ..in_file };
+        let twice =
+            config::PostgresConfig { url: with(right, "localhost", "require", "ca.pem").url, ..in_file };
         assert!(told(twice).await.contains("keep one"));
     });
 }

@@ -29,7 +29,7 @@ fn one_is_demanded() {
         cluster.run("CREATE ROLE plain LOGIN; ALTER ROLE plain SET synchronous_commit = remote_write").await;
         let optional = cluster.database("plain").await;
         cluster.run(&format!("GRANT ALL ON DATABASE {} TO plain", name(&optional))).await;
-        let required = config::Postgres { standby: Standby::Required, ..optional.clone() };
+        let required = config::PostgresConfig { standby: Standby::Required, ..optional.clone() };
         let told = Postgres::create(&required, KEY).await.map(|_| ()).unwrap_err().to_string();
         assert!(told.contains("has no synchronous standby"), "{told}");
 
@@ -84,7 +84,7 @@ fn what_standbys_do_not_have_is_named() {
         let traps = store.traps().await;
         assert!(about(&traps, "no more are connected").is_some(), "{traps:?}");
         assert!(about(&traps, "standby = \"required\"").is_some(), "{traps:?}");
-        let required = config::Postgres { standby: Standby::Required, ..at.clone() };
+        let required = config::PostgresConfig { standby: Standby::Required, ..at.clone() };
         let traps = Postgres::open(&required, KEY).await.unwrap().traps().await;
         assert_eq!(traps.len(), 1, "{traps:?}");
 

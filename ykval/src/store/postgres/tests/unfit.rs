@@ -4,7 +4,7 @@ use super::*;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
-async fn refused(at: &config::Postgres, why: &str) {
+async fn refused(at: &config::PostgresConfig, why: &str) {
     for told in [Postgres::open(at, KEY).await, Postgres::create(at, KEY).await] {
         let told = told.map(|_| ()).unwrap_err().to_string();
         assert!(told.contains(why), "{told}");

@@ -126,13 +126,13 @@ fn a_fault_has_the_path_once() {
     chmod(&empty.path(), 0o600);
     said.extend(wait(Store::open(&empty.at(), KEY)).err());
     said.push(
-        Place::find(&folder.path()).unwrap().fault(
+        DatabaseFile::find(&folder.path()).unwrap().fault(
             &Connection::open_with_flags("/nonexistent/x", rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)
                 .unwrap_err(),
             &"the file",
         ),
     );
-    let gone = Place::find(&folder.path()).unwrap();
+    let gone = DatabaseFile::find(&folder.path()).unwrap();
     std::fs::remove_file(folder.path()).unwrap();
     said.push(connect::open(&gone, Use::Write).err().unwrap());
     for fault in said {

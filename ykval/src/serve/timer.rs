@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 /// What a connection is waiting for, and since when.
-pub(super) struct Pace {
+pub(super) struct ConnectionTimer {
     opened: Instant,
     /// Requests that are being answered.
     busy: AtomicU32,
@@ -33,9 +33,9 @@ pub(super) struct Pace {
 }
 
 /// A request is being answered.
-pub(super) struct Busy<'a>(&'a Pace);
+pub(super) struct Busy<'a>(&'a ConnectionTimer);
 
-impl Pace {
+impl ConnectionTimer {
     pub(super) fn new() -> Self {
         Self {
             opened: Instant::now(),
@@ -153,31 +153,31 @@ impl Drop for Busy<'_> {
 }
 
 /// A socket whose times are kept.
-pub(super) struct Paced<T> {
+pub(super) struct TimedSocket<T> {
     pub(super) io: T,
-    pub(super) pace: Arc<Pace>,
+    pub(super) timer: Arc<ConnectionTimer>,
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for TimedSocket<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         if buf.filled().len() > before {
-            this.pace.heard();
+            this.timer.heard();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> Paced<T> {
+impl<T: AsyncWrite + Unpin> TimedSocket<T> {
     fn written<R>(&self, done: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        self.pace.wrote(done.is_ready());
+        self.timer.wrote(done.is_ready());
         done
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for TimedSocket<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let done = Pin::new(&mut this.io).poll_write(cx, bytes);

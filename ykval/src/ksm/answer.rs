@@ -1,10 +1,10 @@
 //! What a key storage module answers, read strictly: what is not its answer to the letter decides nothing.
 
-use super::Said;
+use super::KsmVerdict;
 use yubiotp::Position;
 
 /// Reads an answer. The fault names nothing of it: it may be anything.
-pub(super) fn read(body: &[u8]) -> Result<Said, String> {
+pub(super) fn read(body: &[u8]) -> Result<KsmVerdict, String> {
     let text = str::from_utf8(body).map(str::trim_ascii_end).map_err(|_| "answers what is no text")?;
     if let Some(fields) = text.strip_prefix("OK ") {
         return genuine(fields)
@@ -12,15 +12,15 @@ pub(super) fn read(body: &[u8]) -> Result<Said, String> {
     }
     match text {
         // It cannot have the key of a token whose id is of no form that it knows.
-        "ERR Unknown yubikey" | "ERR Invalid OTP format" => Ok(Said::Unknown),
-        "ERR Corrupt OTP" => Ok(Said::NotGenuine),
+        "ERR Unknown yubikey" | "ERR Invalid OTP format" => Ok(KsmVerdict::Unknown),
+        "ERR Corrupt OTP" => Ok(KsmVerdict::NotGenuine),
         "ERR Database error" => Err("has trouble with its database".to_owned()),
         _ => Err("answers what no key storage module does".to_owned()),
     }
 }
 
 /// `counter=0001 low=8d40 high=0f use=00`
-fn genuine(fields: &str) -> Option<Said> {
+fn genuine(fields: &str) -> Option<KsmVerdict> {
     let mut fields = fields.split(' ');
     let mut field = |name: &str, digits: usize| {
         let value = fields.next()?.strip_prefix(name)?.strip_prefix('=')?;
@@ -34,7 +34,7 @@ fn genuine(fields: &str) -> Option<Said> {
     }
     // The highest bit says that caps lock was on.
     let position = Position::yubikey(counter & 0x7fff, u8::try_from(session_use).ok()?);
-    Some(Said::Genuine { position, timestamp: u32::from(high) << 16 | u32::from(low) })
+    Some(KsmVerdict::Genuine { position, timestamp: u32::from(high) << 16 | u32::from(low) })
 }
 
 #[cfg(test)]
@@ -45,14 +45,14 @@ mod tests {
     #[test]
     fn its_own_words() {
         let genuine = |counter, session_use, timestamp| {
-            Ok(Said::Genuine { position: Position::yubikey(counter, session_use), timestamp })
+            Ok(KsmVerdict::Genuine { position: Position::yubikey(counter, session_use), timestamp })
         };
         for (answer, said) in [
             ("OK counter=0001 low=8d40 high=0f use=00\n", genuine(1, 0, 0x000f_8d40)),
             ("OK counter=8888 low=ffff high=FF use=ff", genuine(0x888, 255, 0x00ff_ffff)),
-            ("ERR Unknown yubikey\n", Ok(Said::Unknown)),
-            ("ERR Invalid OTP format\n", Ok(Said::Unknown)),
-            ("ERR Corrupt OTP\r\n", Ok(Said::NotGenuine)),
+            ("ERR Unknown yubikey\n", Ok(KsmVerdict::Unknown)),
+            ("ERR Invalid OTP format\n", Ok(KsmVerdict::Unknown)),
+            ("ERR Corrupt OTP\r\n", Ok(KsmVerdict::NotGenuine)),
         ] {
             assert_eq!(read(answer.as_bytes()), said, "{answer}");
         }
