@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// Problems shown before it is said how many more there are.
 pub const SHOWN: usize = 20;
 
-/// What a named file holds.
+/// The contents of a file that an argument names.
 pub struct Named {
     /// The whole text. Wiped on drop, and no copy of it stays behind.
     pub text: Zeroizing<Vec<u8>>,
@@ -17,7 +17,7 @@ pub struct Named {
     pub is_open: bool,
 }
 
-/// Reads the whole of a file; `-` is standard input. Whoever made it: check what it says.
+/// Reads the whole of a file; `-` is standard input. The file is not trusted: check its contents.
 ///
 /// # Errors
 /// It cannot be read. The sentence names the file.
@@ -65,7 +65,7 @@ pub fn note_open(path: &Path, secrets: &str) {
     out::note(&format!("{}: holds {secrets}, and others may read it: remove it soon", path.display()));
 }
 
-/// Notes what is wrong with a file, the first [`SHOWN`] of it, and gives the sentence that ends the command: that
+/// Prints the mistakes in a file, at most [`SHOWN`] of it, and gives the sentence that ends the command: that
 /// nothing of it was taken in.
 pub fn refuse(path: &Path, problems: impl ExactSizeIterator<Item = String>) -> String {
     let name = path.display();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Says why a command line is not understood, and gives exit status 2. What it quotes of that line may be anybody's
-/// words, so what is not printable in them is escaped. For `--help` and `--version`, which are no mistake, prints the
-/// text as it is and ends the process with exit status 0.
+/// words, so characters that cannot be printed are escaped. For `--help` and `--version`, which are no mistake, prints
+/// the text as it is and ends the process with exit status 0.
 #[must_use]
 pub fn not_understood(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {

@@ -8,13 +8,13 @@ use yubiotp::shown;
 
 static FAILED: OnceLock<String> = OnceLock::new();
 
-/// Why some of what was printed did not get to whoever asked: the first fault of standard output in this process.
+/// The first fault of standard output in this process: some of the output was lost.
 #[must_use]
 pub fn failed() -> Option<&'static str> {
     FAILED.get().map(String::as_str)
 }
 
-/// A line for whoever asked. What is not printable in it is escaped.
+/// Prints a line of the answer to standard output. Characters that cannot be printed are escaped.
 pub fn line(text: &str) {
     raw(&format!("{}\n", shown::line(text)));
 }
@@ -44,7 +44,7 @@ pub fn notes(text: &str) {
     text.split('\n').for_each(note);
 }
 
-/// A question: without a newline, where the one who is to answer sees it.
+/// Prints a prompt without a newline, where the user who answers sees it.
 pub fn question(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = write!(stderr, "{}", shown::line(text));
@@ -56,7 +56,7 @@ pub fn json(value: &serde_json::Value) {
     raw(&format!("{}\n", shown::json(&serde_json::to_string_pretty(value).unwrap_or_default())));
 }
 
-/// A field of a table. What is not printable in it is escaped.
+/// A field of a table. Characters that cannot be printed are escaped.
 pub enum Field {
     /// As everything else.
     Plain(String),

@@ -61,7 +61,7 @@ pub fn find(passwd: &[u8]) -> Result<Account, NoAccount> {
     Ok(Account { uid, gid })
 }
 
-/// A decimal number without sign; the last one stands for "no user".
+/// A decimal number without sign; the last one means "no user".
 fn number(field: &[u8]) -> Option<u32> {
     let digits = str::from_utf8(field).ok()?;
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

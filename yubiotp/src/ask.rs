@@ -1,10 +1,10 @@
-//! What a login process and `yubiotp-ask` say to each other, over a socket between them.
+//! The messages between a login process and `yubiotp-ask`, over a socket between them.
 //!
 //! The login process writes one [`Question`], whose URLs are complete: the program asks them, and knows neither the
-//! client's key nor what a right answer looks like, so a program that was taken over from the network cannot say
-//! yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to tell, when the deadline has
-//! passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply was no
-//! answer, ask the next server now.
+//! client's key nor what a right answer looks like, so an attacker who has compromised it from the network cannot make
+//! it say yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to report, when the
+//! deadline has passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply
+//! was no answer, ask the next server now.
 
 use crate::shown;
 use alloc::format;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// The first line of a question.
 const HEAD: &str = "yubiotp-ask 2";
 
-/// What the login process writes after the question to have the next server asked.
+/// The login process writes this after the question to have the next server asked.
 pub const NEXT: &[u8] = b"next\n";
 
 /// The longest body of a reply that is handed on, in bytes. A reply of YK-VAL has about 200.
@@ -28,7 +28,7 @@ pub const MAX_SERVERS: usize = 16;
 /// The longest question, in bytes.
 pub const MAX_QUESTION: usize = 64 << 10;
 
-/// The longest text that explains a failure, in bytes; what is longer is cut.
+/// The longest text that explains a failure, in bytes; a longer text is cut.
 const MAX_WHY: usize = 512;
 
 /// Whom to ask for what, and how. Its URLs hold an OTP and its proxy may hold a password: it is never printed.
@@ -152,49 +152,49 @@ impl Question {
     }
 }
 
-/// What the program tells. Servers are counted from 0, in the order of the question's URLs; times are milliseconds
-/// since that server was asked.
+/// An event that the program reports. Servers are counted from 0, in the order of the question's URLs; times are
+/// milliseconds since that server was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A server is being asked.
     Asked {
-        /// Which.
+        /// Its index.
         server: usize,
     },
-    /// A server sent a whole reply, with status 200. Whether it is true is not known.
+    /// A server sent a whole reply, with status 200. It is not checked.
     Reply {
-        /// Which.
+        /// The index of the server.
         server: usize,
-        /// After how long.
+        /// The time since it was asked.
         ms: u32,
         /// Its body, at most [`MAX_REPLY`] bytes. Wiped on drop: it repeats the OTP.
         body: Zeroizing<Vec<u8>>,
     },
     /// A server could not be reached, or sent no whole reply.
     Failed {
-        /// Which.
+        /// The index of the server.
         server: usize,
-        /// What kind of failure.
+        /// The kind of failure.
         kind: FailureKind,
-        /// After how long.
+        /// The time since it was asked.
         ms: u32,
         /// Why, in words for the log.
         why: String,
     },
     /// Something that the administrator should know. It changes nothing.
     Note {
-        /// What, in words for the log.
+        /// The note, in words for the log.
         what: String,
     },
-    /// Nobody can be asked: a file that the question names cannot be used, or the host lacks what it takes.
+    /// Nobody can be asked: a file that the question names cannot be used, or the host lacks the resources.
     Unable {
         /// Why, in words for the log.
         why: String,
     },
 }
 
-/// What kind of failure kept a server from a whole reply. Who may decide instead depends on it, so it is never read out
-/// of the words for the log.
+/// The kind of failure that kept a server from a whole reply. Whether the host may decide instead depends on it, so it
+/// is never read out of the words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The name of the server, or of the proxy, does not resolve.
@@ -304,7 +304,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Takes what has arrived.
+    /// Takes the bytes that have arrived.
     pub fn feed(&mut self, piece: &[u8]) {
         // A buffer that grows leaves what it held behind, so it is another that grows, and this one is wiped.
         if self.unread.capacity().saturating_sub(self.unread.len()) < piece.len() {
@@ -319,7 +319,7 @@ impl Events {
     /// The next whole event; `None` if more has to arrive first.
     ///
     /// # Errors
-    /// What arrived is no event, and nothing after it can be one.
+    /// The bytes that arrived are no event, and nothing after them can be one.
     #[expect(clippy::should_implement_trait, reason = "more may arrive after a `None`")]
     pub fn next(&mut self) -> Option<Result<Event, BadEvent>> {
         match take(&self.unread) {
@@ -364,7 +364,7 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(BadEvent)?;
     let ends = begins.saturating_add(length);
     let Some(rest) = text.get(begins..ends) else { return Ok(None) };
-    // They go to logs and terminals, and whoever took the program over may have written them.
+    // They go to logs and terminals, and an attacker who has compromised the program may have written them.
     let words = || {
         let words = str::from_utf8(rest).ok().filter(|words| words.chars().all(shown::is_printable));
         words.map(String::from).ok_or(BadEvent)
@@ -478,7 +478,7 @@ mod tests {
         assert_eq!(events.next(), Some(Err(BadEvent)), "what moves a cursor");
     }
 
-    /// What this version does not know may have been an answer.
+    /// An event that this version does not know may have been an answer.
     #[test]
     fn a_kind_that_is_not_known_counts_as_an_answer() {
         let mut events = Events::default();

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Block([u8; 16]);
 
-/// What a block says.
+/// The contents of a block.
 pub struct Plain {
     /// Must be the token's own.
     pub private_id: PrivateId,
@@ -22,7 +22,7 @@ pub struct Plain {
     pub caps_lock: bool,
     /// A clock of about 8 Hz since power-up, 24 bits, with a random start; it wraps.
     pub timestamp: u32,
-    /// Presses since power-up.
+    /// Touches since power-up.
     pub session_use: u8,
     /// Filled by the token to make blocks differ.
     pub random: u16,
@@ -73,9 +73,9 @@ impl Block {
 }
 
 impl Credential {
-    /// What a block says, if the token with this credential made it: the block decrypts under the AES key, and holds the
-    /// private id, which is compared in constant time. Everything that decides about an OTP by its key decides by this.
-    /// `None`: a typing error, another token's block, or a forged one.
+    /// The contents of a block, if the token with this credential made it: the block decrypts under the AES key, and
+    /// holds the private id, which is compared in constant time. Everything that decides about an OTP by its key
+    /// decides by this. `None`: a typing error, another token's block, or a forged one.
     #[must_use]
     pub fn open(&self, block: &Block) -> Option<Plain> {
         block.decrypt(&self.aes_key).ok().filter(|plain| plain.private_id.matches(&self.private_id))
@@ -83,20 +83,20 @@ impl Credential {
 }
 
 impl Plain {
-    /// Where this OTP stands among all of its token.
+    /// The position of this OTP among all of its token.
     #[must_use]
     pub const fn position(&self) -> Position {
         Position::yubikey(self.usage_counter, self.session_use)
     }
 
-    /// What this OTP says of when it was made.
+    /// The counters and clock of this OTP, which say when it was made.
     #[must_use]
     pub const fn touch(&self) -> Touch {
         Touch { position: self.position(), timestamp: self.timestamp }
     }
 }
 
-/// What [`crc16`] gives over data that ends with its own CRC.
+/// The result of [`crc16`] for data that ends with its own CRC.
 const CRC_RESIDUE: u16 = 0xf0b8;
 
 /// ISO 13239 CRC-16: start 0xffff, reflected polynomial 0x8408, no final xor.

@@ -1,13 +1,14 @@
 //! Whether two touches show that a token is in somebody's hand now.
 //!
 //! An OTP by itself may have been recorded at any time. Two of one power-up, with a pause between them that nobody knew
-//! beforehand and that the token's own clock confirms, and with no other use between them, were made now. Then every OTP up to the second is older than this
-//! moment, and none beyond it has been made yet: the position of the second is how far the token has come.
+//! beforehand and that the token's own clock confirms, and with no other use between them, were made now. Then every
+//! OTP up to the second is older than this moment, and none beyond it has been made yet: the position of the token is
+//! that of the second.
 
 use crate::Position;
 use core::time::Duration;
 
-/// What an OTP says of the moment when it was made.
+/// The counters and clock of an OTP, which say when it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touch {
     /// Where it is among all of its token.
@@ -60,9 +61,9 @@ const SHORTEST: Duration = Duration::from_secs(5);
 const SPREAD_MS: u64 = 10_000;
 /// Milliseconds of one tick of the token's clock.
 const TICK_MS: u64 = 125;
-/// What typing, terminals and networks may add to one touch and not to the other.
+/// The delay that typing, terminals and networks may add to one touch and not to the other.
 const SLACK_MS: u64 = 1000;
-/// The token's clock may be wrong by one part in so many.
+/// The token's clock may be wrong by one part in this many.
 const DRIFT: u64 = 10;
 
 /// The pause before the second touch is asked for: 5 to 15 seconds, of random bytes.
@@ -78,14 +79,14 @@ pub const WITHIN_AT_A_SERVER: Duration = Duration::from_secs(10);
 /// The shortest pause at a server, and by how much the longest is longer at the first try: see [`pause_at_a_server`].
 pub const SHORTEST_AT_A_SERVER: Duration = Duration::from_secs(20);
 const SPREAD_AT_A_SERVER_MS: u64 = 100_000;
-/// The pause gets longer no more after so many failed tries.
+/// After this many failed tries the pause does not grow any more.
 const MOST_DOUBLINGS: u32 = 5;
 
 /// The pause at a server, of random bytes: 20 to 120 seconds at the first try. With each failed try that came after
 /// [`SHORTEST_AT_A_SERVER`], and so could have been a guess, the spread is twice as long, up to 53 minutes.
 ///
-/// Anybody who can ask a server can send it two recorded OTPs at the distance at which they were made. They have to guess
-/// the pause: 1 in 10 at the first try, and fewer than 1 in 5 over the first six tries together.
+/// Anybody who can ask a server can send it two recorded OTPs at the distance at which they were made. They have to
+/// guess the pause: 1 in 10 at the first try, and fewer than 1 in 5 over the first six tries together.
 #[must_use]
 pub fn pause_at_a_server(random: [u8; 4], failed: u32) -> Duration {
     let part = u64::from(u32::from_le_bytes(random));
@@ -107,7 +108,7 @@ pub fn decide_at_a_server(
 }
 
 /// Decides about two touches, of which the second came `elapsed` after the first and was asked for `pause` after it.
-/// Returns how far the token has come: the position of the second.
+/// Returns the position of the token: that of the second touch.
 ///
 /// # Errors
 /// Why they do not show it.
@@ -165,7 +166,7 @@ mod tests {
         // Counter, use and clock of both; milliseconds that passed, and of the pause.
         for (first, second, elapsed, pause, expected) in [
             ((5, 1, 1000), (5, 2, 1080), 10_000, 9_000, Ok(())),
-            // Used in between, by whoever: two recorded OTPs that happen to fit need not be neighbours.
+// The token was used in between: two recorded OTPs that happen to fit need not be consecutive.
             ((5, 1, 1000), (5, 3, 1080), 10_000, 9_000, Err(Stale::UsedBetween)),
             ((5, 1, 1000), (5, 9, 1080), 10_000, 9_000, Err(Stale::UsedBetween)),
             ((5, 254, 1000), (5, 255, 1080), 10_000, 9_000, Ok(())),
@@ -178,7 +179,7 @@ mod tests {
             ((5, 1, 0), (5, 2, 63), 10_000, 9_000, other(7_875, 10_000)),
             // Recorded in a row, or before the pause was known.
             ((5, 1, 0), (5, 2, 8), 10_000, 9_000, other(1_000, 10_000)),
-            // A clock that stands still, or goes backwards.
+// A clock that stops, or goes backwards.
             ((5, 1, 7), (5, 2, 7), 10_000, 9_000, other(0, 10_000)),
             ((5, 1, 80), (5, 2, 0), 10_000, 9_000, other(0x00ff_ffb0 * 125, 10_000)),
             // In time, just so; too soon; too late.
@@ -249,18 +250,18 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was recorded, only a later OTP of the same power-up is ever taken, and its position is what is
-        /// stored.
-        #[test]
-        fn never_an_older_one(a: (u16, u8, u32), b: (u16, u8, u32), elapsed in 0..40_000u64, pause in 0..20_000u64) {
-            let [first, second] = [a, b].map(|(counter, uses, clock)| touch(counter & 0x7fff, uses, clock & 0x00ff_ffff));
-            let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
-            if let Ok(position) = decide(first, second, elapsed, pause) {
-                prop_assert_eq!(position, second.position);
-                prop_assert_eq!(second.position.to_stored(), first.position.to_stored() + 1);
-                prop_assert_eq!(second.position.usage_counter(), first.position.usage_counter());
-                prop_assert!(elapsed >= pause && elapsed <= pause + WITHIN);
+    /// Whatever was recorded, only a later OTP of the same power-up is ever accepted, and its position is what is
+            /// stored.
+            #[test]
+            fn never_an_older_one(a: (u16, u8, u32), b: (u16, u8, u32), elapsed in 0..40_000u64, pause in 0..20_000u64) {
+                let [first, second] = [a, b].map(|(counter, uses, clock)| touch(counter & 0x7fff, uses, clock & 0x00ff_ffff));
+                let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+                if let Ok(position) = decide(first, second, elapsed, pause) {
+                    prop_assert_eq!(position, second.position);
+                    prop_assert_eq!(second.position.to_stored(), first.position.to_stored() + 1);
+                    prop_assert_eq!(second.position.usage_counter(), first.position.usage_counter());
+                    prop_assert!(elapsed >= pause && elapsed <= pause + WITHIN);
+                }
             }
         }
-    }
 }

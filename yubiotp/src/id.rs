@@ -1,9 +1,9 @@
-//! The public id of a token: what names it in the mapping, the store and the log.
+//! The public ID of a token: what names it in the mapping, the store and the log.
 
 use crate::modhex;
 use core::fmt;
 
-/// The public id of a YubiKey: 0 to 16 bytes, usually 6.
+/// The public ID of a YubiKey: 0 to 16 bytes, usually 6.
 ///
 /// Written in modhex; the id of no bytes, which a YubiKey may be programmed with, is written `-`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,7 @@ pub struct PublicId {
     len: u8,
 }
 
-/// Why a text is not a public id.
+/// Why a text is not a public ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPublicId {
     /// Nothing is written where an id should be.
@@ -22,7 +22,7 @@ pub enum BadPublicId {
     /// Longer than a YubiKey can be programmed with.
     #[error("a public id has at most 32 modhex characters, and this has {0}")]
     TooLong(usize),
-    /// A whole one-time password stands where its id should be.
+    /// A whole one-time password, where a public ID should be.
     #[error("this is a whole one-time password: the public id is what stands before its last 32 characters")]
     WholeOtp,
     /// Not modhex.
@@ -52,7 +52,7 @@ impl PublicId {
     /// An id as people write it: modhex, or `-` for the id of no bytes.
     ///
     /// # Errors
-    /// Says what is wrong with the text.
+    /// The mistake in the text.
     pub fn parse(text: &[u8]) -> Result<Self, BadPublicId> {
         if text == b"-" {
             return Ok(Self { bytes: [0; Self::MAX], len: 0 });

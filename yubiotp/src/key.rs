@@ -26,7 +26,7 @@ impl AesKey {
         &self.0
     }
 
-    /// What this key has in common with no other, whatever the public id.
+    /// Identifies the AES key, whatever the public ID.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(leading(Sha256::new().chain_update(b"yubiotp AES key 1\0").chain_update(self.0)))
@@ -38,7 +38,7 @@ impl AesKey {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyDigest([u8; 16]);
 
-/// Which token holds which AES key.
+/// The AES key of each token.
 ///
 /// Two tokens with one AES key have a position each: an OTP that was used as one's is unused as the other's. So no key
 /// may be held twice.
@@ -72,7 +72,7 @@ impl Holders {
 
 /// The private id of a YubiKey slot (Yubico also says "uid"), 6 bytes.
 ///
-/// It is what authenticates an OTP: only who holds the AES key can encrypt it.
+/// It authenticates an OTP: only someone with the AES key can encrypt it.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct PrivateId([u8; 6]);
 
@@ -96,17 +96,17 @@ impl PrivateId {
     }
 }
 
-/// What the store keeps secret of a YubiKey.
+/// The secrets of a YubiKey, as the store keeps them.
 pub struct Credential {
     /// Decrypts its one-time passwords.
     pub aes_key: AesKey,
-    /// Must stand in every one of them.
+    /// Every OTP must contain it.
     pub private_id: PrivateId,
 }
 
-/// Tells whether two credentials of one public id are the same, without showing either.
+/// Tells whether two credentials of one public ID are the same, without showing either.
 ///
-/// The first 8 bytes of SHA-256 over a label, the public id, the private id and the AES key. The AES key alone
+/// The first 8 bytes of SHA-256 over a label, the public ID, the private id and the AES key. The AES key alone
 /// has 128 random bits, so nothing of it can be found from here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 8]);

@@ -28,7 +28,7 @@ use subtle::ConstantTimeEq;
 /// The longest line, in bytes, without its line end.
 pub const MAX_LINE: usize = 4096;
 
-/// So many problems of a file are told; what follows is not read.
+/// The most problems of a file that are reported; the rest of the file is not read.
 pub const MAX_PROBLEMS: usize = 100;
 
 /// No line with a key is shorter, its end counted: `,cc,` and 12 and 32 hex digits with a comma between.
@@ -37,21 +37,21 @@ const SHORTEST: usize = 50;
 /// A format of key files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// What Yubico's personalization tool logs by default: `event,time,slot,publicid,privateid,aeskey,…`
+    /// The default log of Yubico's personalization tool: `event,time,slot,publicid,privateid,aeskey,…`
     Traditional,
-    /// What Yubico's tools also log: `serial,publicid,privateid,aeskey,accesscode,timestamp,`
+    /// Another log of Yubico's tools: `serial,publicid,privateid,aeskey,accesscode,timestamp,`
     Yubico,
-    /// What a key storage module exports: first line `# ykksm 1`, then
+    /// The export of a key storage module: first line `# ykksm 1`, then
     /// `serialNr,publicName,internalName,aesKey,lockCode,created,accessed[,progflags]`
     Ksm,
-    /// What [`write_plain`] and [`write_sealed`] write: first line `# yubiotp keys 1`, then
+    /// The output of [`write_plain`] and [`write_sealed`]: first line `# yubiotp keys 1`, then
     /// `PUBLICID plain PRIVATEID AESKEY` or `PUBLICID sealed STOREKEYID BASE64`
     Export,
 }
 
 /// A key file, every line of it read and checked.
 pub struct KeyFile {
-    /// Which format it is.
+    /// Its format.
     pub format: Format,
     /// The tokens, each once, in the order of the file.
     pub entries: Vec<Entry>,
@@ -63,13 +63,13 @@ pub struct KeyFile {
 pub struct Entry {
     /// Where it stands, counted from 1.
     pub line: usize,
-    /// Whose the secret is.
+    /// The token of the secret.
     pub public_id: PublicId,
     /// The secret.
     pub secret: Secret,
 }
 
-/// What a key file holds of a token.
+/// One token of a key file.
 pub enum Secret {
     /// Private id and AES key, in the clear.
     Plain(Credential),
@@ -89,7 +89,7 @@ pub enum PassedOver {
     LoggingStart,
     /// Another mode of the YubiKey, or an event without a key.
     OtherMode(&'static str),
-    /// The public id is empty, as it is for slots that do not type one.
+    /// The public ID is empty, as it is for slots that do not type one.
     NoPublicId,
     /// An earlier line says the same.
     Repetition {
@@ -140,7 +140,7 @@ pub fn read(text: &[u8]) -> Result<KeyFile, Vec<Problem>> {
     if problems.is_empty() { Ok(file) } else { Err(problems) }
 }
 
-/// What one line says.
+/// The contents of one line.
 enum Line {
     Nothing,
     PassedOver(PassedOver),
@@ -205,7 +205,7 @@ fn header(comment: &str) -> Result<Option<Format>, BadKeyLine> {
     }
 }
 
-/// The format that a line can only have. `Yubico` stands for `Ksm` too: their lines are the same to us.
+/// The only format that a line can have. `Yubico` means `Ksm` too: their lines are the same to us.
 fn shape(line: &str) -> Option<Format> {
     let first = trim(line.split_once(',').map_or(line, |(first, _)| first));
     if traditional::is_event(first) {

@@ -1,4 +1,4 @@
-//! What a keyboard layout makes of the keys that a YubiKey presses.
+//! The characters that a keyboard layout makes of the keys that a YubiKey types.
 //!
 //! A YubiKey is a USB keyboard: it sends key positions, and the host's layout turns them into letters. The letters
 //! of modhex sit on the same keys on QWERTY, QWERTZ and AZERTY; on other layouts something else arrives. Which
@@ -13,7 +13,7 @@ use crate::modhex;
 pub struct Layout {
     /// Its usual name.
     pub name: &'static str,
-    /// What arrives for each modhex letter, in the order of [`modhex::ALPHABET`]. Small letters.
+    /// The character for each modhex letter, in the order of [`modhex::ALPHABET`]. Small letters.
     keys: [char; 16],
 }
 

@@ -11,20 +11,20 @@ use crate::{Position, PublicId};
 /// There is no get-then-put: [`Ledger::advance`] is the only way forward. Every implementation passes
 /// the suite `contract`.
 pub trait Ledger {
-    /// The world failed and nothing was decided.
+    /// Something failed and nothing was decided.
     type Fault;
 
     /// Compares and stores in one durable step. `key` is the fingerprint of the credential that proved the OTP: a
     /// position belongs to one key of a token, and what another key made says nothing about it.
     ///
-    /// If the token is enabled and `to` is above what is stored (or nothing is stored yet), `to` is stored, and on
+    /// If the token is enabled and `to` is above the stored position (or none is stored yet), `to` is stored, and on
     /// stable storage before this returns [`Advance::Fresh`]. Otherwise nothing changes. Of any number of callers
     /// with the same `to`, in any processes, one gets `Fresh`.
     ///
     /// [`Fingerprint::ELSEWHERE`] says that validation servers proved the OTP. It is for a host's ledger, and for a
-    /// token without a key there, which need not be known yet: then the token goes on from the highest position that
-    /// this host knows of it, whichever key made it; and a key that comes later goes on from there. A server's word goes
-    /// no farther than [`Position::may_follow`]: beyond that it is a fault, and nothing changes.
+    /// token without a key there, which need not be known yet: then the token continues from the highest position that
+    /// this host knows of it, whichever key made it; and a key that comes later continues from there. A server can
+    /// raise the position only as far as [`Position::may_follow`]; beyond that it is a fault, and nothing changes.
     ///
     /// # Errors
     /// A fault if the token is not known with this key, or has a key here although it is said to have none, or its
@@ -33,18 +33,18 @@ pub trait Ledger {
     fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Self::Fault>;
 }
 
-/// What [`Ledger::advance`] found.
+/// The result of [`Ledger::advance`].
 #[derive(Debug)]
 #[must_use]
 pub enum Advance {
-    /// Above what was stored, and stored now.
+    /// Above the stored position, and stored now.
     Fresh(Receipt),
-    /// Not above what is stored.
+    /// Not above the stored position.
     Replayed {
-        /// What is stored.
+        /// The stored position.
         stored: Position,
     },
-    /// The administrator has switched the token off.
+    /// The administrator has disabled the token.
     Disabled,
 }
 
@@ -63,13 +63,13 @@ impl Receipt {
         Self { token, position }
     }
 
-    /// Whose position was advanced.
+    /// The token whose position was advanced.
     #[must_use]
     pub const fn token(&self) -> PublicId {
         self.token
     }
 
-    /// To where.
+    /// The new position.
     #[must_use]
     pub const fn position(&self) -> Position {
         self.position

@@ -4,15 +4,15 @@
 //! randomness and storage come as arguments. A login reads through it in this order:
 //!
 //! 1. [`mapping`] says which tokens a user has (`authorized_yubikeys`).
-//! 2. [`otp`] finds the one-time password at the end of what was typed.
+//! 2. [`otp`] finds the one-time password at the end of the answer.
 //! 3. [`block`] decrypts it under the token's [`key::Credential`].
-//! 4. [`ledger`] compares and stores how far the token has come, in one step.
+//! 4. [`ledger`] compares and stores the token's position, in one step.
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
-//! encrypted at rest and [`record`] writes them down, [`freshness`] tells whether a token is here now, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
-//! the network say to each other, [`shown`] is how text that others wrote
-//! is shown, and a [`diagnostic`] is a finding: what is wrong, where, and what to do.
+//! encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now, [`modhex`] and
+//! [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to the network,
+//! [`shown`] escapes text that others wrote, and a [`diagnostic`] is a finding: the problem, its place and remedies.
 #![no_std]
 #![forbid(unsafe_code)]
 

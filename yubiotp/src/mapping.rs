@@ -2,8 +2,8 @@
 //!
 //! The grammar is pam_yubico's, read strictly. A line is `user:id:id…`; lines of one user add up; a line that begins
 //! with `#` is a comment; empty fields and blanks around fields do not count, nor does a carriage return at the end
-//! of a line, nor a byte order mark before it; `user:` alone lists a user without a token. What cannot be read so is an error of that line, and a line
-//! with an error says nothing about anybody.
+//! of a line, nor a byte order mark before it; `user:` without an ID lists a user without a token. Anything else is an
+//! error of that line, and a line with an error says nothing about anybody.
 
 mod edit;
 mod spelling;
@@ -19,7 +19,7 @@ use memchr::{memchr, memchr_iter, memmem, memrchr};
 /// The longest line, in bytes, without its line end.
 pub const MAX_LINE: usize = 4096;
 
-/// What the mapping says of one user.
+/// The entry of one user in the mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Enrolment {
     /// No line is about them.
@@ -46,7 +46,7 @@ pub enum Line<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'a>(&'a [u8]);
 
-/// What is wrong with a line, and what to change.
+/// The mistake in a line, and what to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadLine {
     /// Longer than [`MAX_LINE`].
@@ -69,12 +69,12 @@ pub enum BadLine {
         "may list this user in another spelling: if it does, spell the name as the login does (user= in the log); if not, add a line for that spelling"
     )]
     OtherSpelling,
-    /// A field is no public id.
+    /// A field is no public ID.
     #[error("field {field}: {why}")]
     Id {
         /// Counted from 1, the user.
         field: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: BadPublicId,
     },
 }
@@ -84,14 +84,14 @@ pub enum BadLine {
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub why: BadLine,
 }
 
 /// Reads one line, without its newline.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// The mistake in it.
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, BadLine> {
     if line.len() > MAX_LINE {
         return Err(BadLine::TooLong);
@@ -121,7 +121,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, BadLine> {
 }
 
 impl Fields<'_> {
-    /// The public ids, in the order of the line.
+    /// The public IDs, in the order of the line.
     pub fn ids(&self) -> impl Iterator<Item = PublicId> {
         self.0.split(|byte| *byte == b':').filter_map(|text| PublicId::parse(trim(text)).ok())
     }
@@ -183,7 +183,7 @@ impl<'u> Search<'u> {
         self.found.lines_before = self.found.lines_before.saturating_add(newlines(text));
     }
 
-    /// What was found, once every line was given. If it is [`Enrolment::NotListed`], the user is not listed only if
+    /// The result, once every line was given. If it is [`Enrolment::NotListed`], the user is not listed only if
     /// [`Check`] finds nothing wrong with any line: the one that cannot be read might be theirs.
     ///
     /// # Errors
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_long_line_does_not_name_another_user() {
-        // pam_yubico reads what is past 1,023 bytes as a new line.
+        // pam_yubico reads everything past 1,023 bytes as a new line.
         let text = format!("bob:{}alice:vvcb\n", "c".repeat(1020));
         assert_eq!(search(text.as_bytes(), "alice"), Ok(Enrolment::NotListed));
     }

@@ -1,7 +1,7 @@
-//! Finding the one-time password at the end of what was typed.
+//! Finding the one-time password at the end of an answer.
 //!
 //! An answer is `password ‖ public id ‖ block`, the first two possibly empty, in the letters of whatever keyboard
-//! layout was on. The last 32 characters are the block; what stands before them must end with a public id that the
+//! layout was on. The last 32 characters are the block; the text before them must end with a public ID that the
 //! caller knows, so no length needs configuring.
 
 use crate::layout::{LAYOUTS, Layout};
@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Characters of the block.
 const BLOCK: usize = 32;
-/// Characters of the block and the longest public id.
+/// Characters of the block and the longest public ID.
 const LONGEST: usize = BLOCK + 2 * PublicId::MAX;
 
 /// The longest answer that is looked at, in bytes. Linux-PAM's own conversations stop at 512.
@@ -23,7 +23,7 @@ pub enum NoOtp {
     /// Nothing was typed, or only blanks.
     #[error("the answer was empty")]
     Empty,
-    /// What sshd answers in place of a user whom it has refused already: its `fake_password`.
+    /// The answer that sshd gives for a user whom it has rejected already: its `fake_password`.
     #[error(
         "sshd had refused this user before (AllowUsers, PermitRootLogin, no such user, …), and gave a dummy answer"
     )]
@@ -39,22 +39,22 @@ pub enum NoOtp {
     NotModhex,
 }
 
-/// One way to read the end of an answer: the longest run of key presses, up to 64, that a YubiKey can have made
+/// One way to read the end of an answer: the longest run of key touches, up to 64, that a YubiKey can have made
 /// under one keyboard layout. At least 32. Wiped when dropped.
 pub struct Reading<'a> {
     answer: &'a [u8],
     /// The layout it was read under.
     pub layout: &'static Layout,
-    /// Values of the presses, the last first.
+    /// Values of the typed keys, the last first.
     presses: [u8; LONGEST],
-    /// Where in the answer each press begins.
+    /// Where in the answer each key begins.
     starts: [u16; LONGEST],
     count: usize,
 }
 
-/// An answer taken apart.
+/// An answer, split into its parts.
 pub struct Otp<'a> {
-    /// What stands before the public id: a password for another module, or nothing.
+    /// The text before the public ID: a password for another module, or nothing.
     pub password: &'a [u8],
     /// The encrypted block.
     pub block: Block,
@@ -98,17 +98,17 @@ pub fn readings(answer: &[u8]) -> Result<impl Iterator<Item = Reading<'_>>, NoOt
     if readings.peek().is_none() { Err(NoOtp::NotModhex) } else { Ok(readings) }
 }
 
-/// sshd repeats this text to the length of what was typed.
+/// sshd repeats this text to the length of the real password.
 const SSHD_DUMMY: &[u8] = b"\x08\n\r\x7fINCORRECT";
 
 fn is_sshd_dummy(answer: &[u8]) -> bool {
     !answer.is_empty() && answer.iter().eq(SSHD_DUMMY.iter().cycle().take(answer.len()))
 }
 
-/// The public id of an answer that is one OTP of the usual 44 modhex characters and nothing else.
+/// The public ID of an answer that is one OTP of the usual 44 modhex characters and nothing else.
 ///
 /// Only ids as factories (`cc…`) and sites (`vv…`) make them, so that nothing of a password that happens to be
-/// modhex is taken for one.
+/// modhex counts as one.
 #[must_use]
 pub fn lone_id(answer: &[u8]) -> Option<PublicId> {
     let otp = answer.trim_ascii();
@@ -134,7 +134,7 @@ impl<'a> Reading<'a> {
         (reading.count >= BLOCK).then_some(reading)
     }
 
-    /// Takes the answer apart if what stands before the block ends with this id.
+    /// Splits the answer if the text before the block ends with this ID.
     #[must_use]
     pub fn split(&self, id: &PublicId) -> Option<Otp<'a>> {
         let id_presses = id.as_bytes().iter().rev().flat_map(|byte| [byte & 0x0f, byte >> 4]);
@@ -146,14 +146,14 @@ impl<'a> Reading<'a> {
         let first = BLOCK.saturating_add(id_length).saturating_sub(1);
         let password = self.answer.get(..usize::from(*self.starts.get(first)?))?;
         Some(Otp {
-            // Blanks alone before an OTP are no password.
+            // Only blanks before an OTP are no password.
             password: if password.trim_ascii().is_empty() { &[] } else { password },
             block: self.block(),
             layout: self.layout,
         })
     }
 
-    /// The public id, if the answer is one OTP of this reading and nothing before it.
+    /// The public ID, if the answer is one OTP of this reading and nothing before it.
     #[must_use]
     pub fn whole_id(&self) -> Option<PublicId> {
         let presses = self.presses.get(BLOCK..self.count)?;
@@ -182,7 +182,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// Bytes from presses, both from the last to the first.
+/// Bytes from typed keys, both from the last to the first.
 fn fill(bytes: &mut [u8], presses: &[u8]) {
     for (byte, pair) in bytes.iter_mut().rev().zip(presses.chunks_exact(2)) {
         *byte = pair.iter().rev().fold(0, |byte, nibble| byte << 4 | nibble);

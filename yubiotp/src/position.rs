@@ -1,4 +1,4 @@
-//! How far a token has come: one number that only grows.
+//! The position of a token: one number that only grows.
 
 use core::fmt;
 
@@ -9,8 +9,8 @@ use core::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
-/// How many power-ups one OK of a validation server may add to a position, where the key is not here: more than ten a day
-/// for a year.
+/// How many power-ups one OK of a validation server may add to a position, where the key is not here: more than ten a
+/// day for a year.
 pub const MOST_RISE: u64 = 4000;
 
 /// The usage counter at which a YubiKey stays.
@@ -21,9 +21,9 @@ impl Position {
     pub const LAST: Self = Self::yubikey(0x7fff, 0xff);
 
     /// Whether a validation server's word is enough for going from `stored` to this position: at most [`MOST_RISE`]
-    /// power-ups on, and at most half of the way that is left to the last usage counter. So no single OK, however false,
-    /// leaves a token without a position that it can still reach. Where nothing is stored yet it is at most half of the
-    /// whole way.
+    /// power-ups on, and at most half of the way that is left to the last usage counter. So no single OK, however
+    /// false, leaves a token without a position that it can still reach. Where nothing is stored yet it is at most half
+    /// of the whole way.
     #[must_use]
     pub fn may_follow(self, stored: Option<Self>) -> bool {
         let from = stored.map_or(0, Self::usage_counter);
@@ -32,13 +32,13 @@ impl Position {
         self.usage_counter().saturating_sub(from) <= most
     }
 
-    /// Whether `other` is so many power-ups above this one that no use explains it ([`MOST_RISE`]).
+    /// Whether `other` is more power-ups above this one than use can explain ([`MOST_RISE`]).
     #[must_use]
     pub const fn is_far_below(self, other: Self) -> bool {
         other.usage_counter().saturating_sub(self.usage_counter()) > MOST_RISE
     }
 
-    /// The position of a YubiKey's OTP: `usage_counter` counts power-ups, `session_use` presses since then.
+    /// The position of a YubiKey's OTP: `usage_counter` counts power-ups, `session_use` touches since then.
     #[must_use]
     pub const fn yubikey(usage_counter: u16, session_use: u8) -> Self {
         Self((usage_counter as u64) << 8 | session_use as u64)
@@ -92,7 +92,7 @@ mod tests {
             (Some(5), 0x7fff, false),
             (Some(20_000), 24_000, true),
             (Some(20_000), 24_001, false),
-            // Half of what is left.
+            // Half of the rest.
             (Some(30_000), 31_384, true),
             (Some(30_000), 31_385, false),
             (Some(0x7ffe), 0x7fff, true),

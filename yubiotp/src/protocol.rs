@@ -1,7 +1,7 @@
 //! The validation protocol 2.0 of YK-VAL, for both ends.
 //!
-//! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and what is echoed as yubikey-val 2.41
-//! has them. A client sends a [`Request`] to a [`Server`] and judges the answer with [`PendingQuery::judge`]. A
+//! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and echoed fields are those of
+//! yubikey-val 2.41. A client sends a [`Request`] to a [`Server`] and judges the answer with [`PendingQuery::judge`]. A
 //! [`ServerPoll`] asks several servers one question. A server reads a [`Question`] and writes an [`Answer`].
 
 mod answer;
@@ -71,7 +71,7 @@ impl ClientKey {
         Zeroizing::new(BASE64.encode(&self.0))
     }
 
-    /// What signs, fed with the parameters of a question or the fields of a reply, sorted by name.
+    /// The HMAC of a signature, fed with the parameters of a question or the fields of a reply, sorted by name.
     fn over(&self, sorted: &[(&str, &str)]) -> Hmac<Sha1> {
         mac(&self.0, sorted)
     }

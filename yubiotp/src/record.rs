@@ -23,7 +23,7 @@ pub enum BadRecord {
     Damaged {
         /// Counted from 1.
         line: usize,
-        /// What should stand there.
+        /// The expected text.
         wanted: &'static str,
     },
     /// It belongs to another token.
@@ -34,7 +34,7 @@ pub enum BadRecord {
 /// A key file as read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Which store key it was sealed under.
+    /// The ID of the store key that it was sealed under.
     pub under: StoreKeyId,
     /// The credential.
     pub sealed: Sealed,

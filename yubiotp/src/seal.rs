@@ -1,7 +1,7 @@
 //! Credentials encrypted at rest.
 //!
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under the host's store key, with a random 24-byte nonce. The token's
-//! public id is bound in as associated data, so that a credential cannot be passed off as another token's.
+//! public ID is bound in as associated data, so that a credential cannot be passed off as another token's.
 
 use crate::key::Credential;
 use crate::protocol::{ClientId, ClientKey};
@@ -51,7 +51,7 @@ impl StoreKey {
         &self.0
     }
 
-    /// What tells this key from others.
+    /// Identifies this key.
     #[must_use]
     pub fn id(&self) -> StoreKeyId {
         let digest =
@@ -86,7 +86,7 @@ impl StoreKey {
         sealed
     }
 
-    /// Opens what was sealed for the token `id`.
+    /// Opens a secret that was sealed for the token `id`.
     ///
     /// # Errors
     /// [`CannotOpen`].
@@ -127,7 +127,7 @@ impl StoreKey {
         sealed
     }
 
-    /// Opens what was sealed for the client `id`.
+    /// Opens a secret that was sealed for the client `id`.
     ///
     /// # Errors
     /// [`CannotOpen`].

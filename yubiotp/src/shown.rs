@@ -1,6 +1,6 @@
 //! How text that others wrote is shown: names of users and files, words of programs and servers.
 //!
-//! One rule for logs, terminals and web pages. What is printable stays as it is, and so do letters with combining marks.
+//! One rule for logs, terminals and web pages. Printable text stays as it is, and so do letters with combining marks.
 //! Everything else is escaped: a character as `\u{202e}`, a byte that is not UTF-8 as `\xff`, a backslash as `\\`. So
 //! nothing that is shown ends a line, moves a cursor, turns the reading direction round or hides, and two different
 //! texts never look the same to a program that compares them.
@@ -45,7 +45,7 @@ pub fn is_printable(c: char) -> bool {
     if is_invisible(c) {
         return false;
     }
-    // Behind another character, core escapes just what is not printable.
+    // After another character, core escapes only characters that cannot be printed.
     let mut both = *b"a\0\0\0\0";
     let length = both.get_mut(1..).map_or(0, |rest| c.encode_utf8(rest).len());
     let both = both.get(..=length).and_then(|both| str::from_utf8(both).ok());
@@ -69,16 +69,16 @@ fn is_mark(c: char) -> bool {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escapes {
-    /// What is not printable, and the backslash.
+    /// Characters that cannot be printed, and the backslash.
     Value,
     /// That, and the double quote.
     Quoted,
-    /// What is not printable.
+    /// Characters that cannot be printed.
     Sentence,
 }
 
 fn write(f: &mut fmt::Formatter<'_>, value: &[u8], escapes: Escapes) -> fmt::Result {
-    // A mark needs a letter to stand on: it would join a quote, a blank or the end of an escape.
+    // A mark needs a letter before it: otherwise it would join a quote, a blank or the end of an escape.
     let mut carries = false;
     for chunk in value.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -270,33 +270,33 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn every_form_is_one_printable_line(value in any_text()) {
-            let sentence = String::from_utf8_lossy(&value).into_owned();
-            for shown in
-                [text(&value).to_string(), quoted(&value).to_string(), field(&value).to_string(), line(&sentence).to_string()]
-            {
-                prop_assert!(shown.chars().all(is_printable), "{:?}", shown);
-                prop_assert!(!shown.starts_with(is_mark));
-                prop_assert_eq!(shown.lines().count().max(1), 1);
+            #[test]
+            fn every_form_is_one_printable_line(value in any_text()) {
+                let sentence = String::from_utf8_lossy(&value).into_owned();
+                for shown in
+                    [text(&value).to_string(), quoted(&value).to_string(), field(&value).to_string(), line(&sentence).to_string()]
+                {
+                    prop_assert!(shown.chars().all(is_printable), "{:?}", shown);
+                    prop_assert!(!shown.starts_with(is_mark));
+                    prop_assert_eq!(shown.lines().count().max(1), 1);
+                }
+            }
+
+    /// A text that can be read back is shown in a form that no other text has.
+            #[test]
+            fn what_is_shown_can_be_read_back(value in any_text()) {
+                prop_assert_eq!(&read(&text(&value).to_string()), &value);
+                let quoted = quoted(&value).to_string();
+                let within = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
+                prop_assert_eq!(&read(within), &value);
+                // No quote but those around ends it.
+                prop_assert!(!within.replace("\\\\", "").replace("\\\"", "").contains('"'));
+            }
+
+            #[test]
+            fn a_sentence_is_changed_once(value in any_text()) {
+                let once = text(&value).to_string();
+                prop_assert_eq!(line(&once).to_string(), once);
             }
         }
-
-        /// What can be read back is shown as nothing else is.
-        #[test]
-        fn what_is_shown_can_be_read_back(value in any_text()) {
-            prop_assert_eq!(&read(&text(&value).to_string()), &value);
-            let quoted = quoted(&value).to_string();
-            let within = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
-            prop_assert_eq!(&read(within), &value);
-            // No quote but those around ends it.
-            prop_assert!(!within.replace("\\\\", "").replace("\\\"", "").contains('"'));
-        }
-
-        #[test]
-        fn a_sentence_is_changed_once(value in any_text()) {
-            let once = text(&value).to_string();
-            prop_assert_eq!(line(&once).to_string(), once);
-        }
-    }
 }

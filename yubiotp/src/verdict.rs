@@ -12,12 +12,12 @@ use crate::otp::{self, NoOtp, Otp};
 use crate::protocol::ServerVerdict;
 use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
 
-/// What was decided about an answer. If the world failed there is no verdict but a fault, which is another type:
+/// The decision about an answer. If something failed there is no verdict but a fault, which is another type:
 /// neither can turn into the other.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// The user pressed a token of theirs, and this OTP can never be accepted again.
+    /// The user touched a token of theirs, and this OTP can never be accepted again.
     Accepted(Receipt),
     /// A decided no.
     Rejected(Reason),
@@ -36,21 +36,21 @@ pub enum Reason {
         "the mapping lists the user without a token, or with none of the length that token_id_length allows"
     )]
     NoTokens,
-    /// An OTP, and not by a token of this user; with the public id where it is certain that no part of a password
+    /// An OTP, and not by a token of this user; with the public ID where it is certain that no part of a password
     /// would be named.
     #[error("the OTP is not from a token of this user{}", named(.0.as_ref()))]
     NotTheirToken(Option<PublicId>),
     /// The block does not decrypt under the token's key, or holds another private id.
     #[error("the OTP is not genuine: mistyped, or the token was programmed anew since its key was imported")]
     NotGenuine(PublicId),
-    /// Genuine, but not above what was accepted before.
+    /// Genuine, but not above the position that was accepted before.
     #[error("the OTP was used before: {offered} is not above {stored}")]
     Replayed {
         /// The token.
         token: PublicId,
         /// The position of this OTP.
         offered: Position,
-        /// What the ledger has.
+        /// The position in the ledger.
         stored: Position,
     },
     /// Genuine, or a validation server accepts it; and far below what this host has, or below although a server has not
@@ -63,7 +63,7 @@ pub enum Reason {
         token: PublicId,
         /// The position of this OTP.
         offered: Position,
-        /// What the ledger has.
+        /// The position in the ledger.
         stored: Position,
     },
     /// A validation server does not know the token, or considers the OTP forged.
@@ -102,18 +102,18 @@ pub trait Vault: Ledger {
     /// A fault if the token is not known or its credential cannot be had.
     fn credential(&self, token: &PublicId) -> Result<Credential, Self::Fault>;
 
-    /// Whether the credential of a token is here. Of one that is not, the position is kept all the same, under
+    /// Whether the credential of a token is on this host. If not, its position is still kept, under
     /// [`Fingerprint::ELSEWHERE`].
     ///
     /// # Errors
-    /// A fault if that cannot be told.
+    /// A fault if this cannot be determined.
     fn holds(&self, token: &PublicId) -> Result<bool, Self::Fault>;
 
-    /// Whether the administrator has not switched the token off: of one that is, servers need not hear.
-    /// [`Ledger::advance`] has the last word.
+    /// Whether the token is enabled: servers need not be asked about one that is not. [`Ledger::advance`] decides in
+    /// the end.
     ///
     /// # Errors
-    /// A fault if that cannot be told.
+    /// A fault if this cannot be determined.
     fn is_enabled(&self, token: &PublicId) -> Result<bool, Self::Fault>;
 }
 
@@ -125,8 +125,8 @@ pub trait Servers {
     /// Asks about an OTP in modhex. An OK counts only if it names `position`, where that is known.
     ///
     /// # Errors
-    /// They could not be asked, for a reason that is not theirs or the network's. Whoever logs in may have brought it
-    /// about, so nobody else decides instead.
+    /// They could not be asked, for a reason that is not theirs or the network's. The user who logs in may have brought
+    /// it about, so the host does not decide instead.
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Self::Fault>;
 
     /// The fault that no server decided about a token. `withheld` is whether this host has the key, and does not decide
@@ -137,7 +137,7 @@ pub trait Servers {
     fn accept_replays(&self) -> bool;
 }
 
-/// What asking validation servers came to. The trail says which server said or did what, and in how many milliseconds,
+/// The result of asking validation servers. The trail has the answer or failure of each server, and its milliseconds,
 /// for the log.
 pub enum Answer {
     /// A server decided.
@@ -147,16 +147,16 @@ pub enum Answer {
         /// What there is to tell.
         trail: String,
     },
-    /// They were asked, and none of them decided. One may have taken the OTP for used all the same.
+    /// They were asked, and none of them decided. One of them may still have used the OTP up.
     Undecided {
         /// Whether one of them answered anything: it is alive, and may know that the OTP was used elsewhere.
         answered: bool,
-        /// What there is to tell.
+        /// The details, for the log.
         trail: String,
     },
 }
 
-/// Who decides whether an OTP is good. Whoever does, the position of the token on this host must grow.
+/// Says whether this host or validation servers decide. In each mode the position of the token on this host must grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// The keys of this host.
@@ -194,14 +194,14 @@ impl Mode {
 
 /// A verdict, and what stood before the OTP.
 pub struct Judgement<'a> {
-    /// What was decided.
+    /// The decision.
     pub verdict: Verdict,
-    /// What precedes the OTP, once it is known where that begins: a password for another module.
+    /// The text before the OTP, once its beginning is known: a password for another module.
     /// `None` as long as it is not known.
     pub password: Option<&'a [u8]>,
     /// The keyboard layout under which the OTP was genuine.
     pub layout: Option<&'static str>,
-    /// What validation servers had to do with it, for the log.
+    /// The part of validation servers in the decision, for the log.
     pub trail: Option<String>,
     /// Whether this host decided although a server answered, as the site has it: worth a warning.
     pub despite_answers: bool,
@@ -222,7 +222,7 @@ impl Judgement<'_> {
 /// Decides about an answer.
 ///
 /// Every way to read it, under every keyboard layout and with every token of the user that fits, is tried until one
-/// decrypts to that token's private id; the longest public id first. An OTP that does not decrypt under the key that is
+/// decrypts to that token's private id; the longest public ID first. An OTP that does not decrypt under the key that is
 /// here is not genuine, whatever servers would say. If no key is here that could tell, the servers are asked about the
 /// first of these readings. Only one reading touches the servers and the ledger.
 ///
@@ -304,7 +304,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Who has a say, and in which order.
+/// Which of host and servers decide, and in which order.
 struct Deciders<'d, V, S> {
     mode: Mode,
     vault: &'d V,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 const HEADER: &str = "# yubiotp keys 1\n";
 const PLAIN: &str = "plain";
 const SEALED: &str = "sealed";
-/// No line with a plain secret is longer: 32 of a public id, 12, 32, the word, blanks and the line end.
+/// No line with a plain secret is longer: 32 of a public ID, 12, 32, the word, blanks and the line end.
 const LONGEST: usize = 96;
 
 /// Writes tokens in the clear; [`read`](super::read) gives them back. The text is wiped when it is dropped, and no

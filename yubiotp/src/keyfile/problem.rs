@@ -1,4 +1,4 @@
-//! What is wrong with a key file, and what to change. No text here holds anything of the file but numbers.
+//! The mistakes in a key file, and what to change. No text here contains anything of the file except numbers.
 
 use super::{Format, MAX_LINE};
 use crate::id::BadPublicId;
@@ -9,11 +9,11 @@ use crate::id::BadPublicId;
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub why: BadKeyLine,
 }
 
-/// What is wrong with a line, and what to change.
+/// The mistake in a line, and what to change.
 ///
 /// Fields are counted from 1. The text never holds the value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,12 +77,12 @@ pub enum BadKeyLine {
     /// Neither `plain` nor `sealed`.
     #[error("field 2 must be plain or sealed")]
     Kind,
-    /// Not a public id.
+    /// Not a public ID.
     #[error("field {field}, the public id: {why}")]
     PublicId {
         /// Where.
         field: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: BadPublicId,
     },
     /// Not a private id.
@@ -90,7 +90,7 @@ pub enum BadKeyLine {
     PrivateId {
         /// Where.
         field: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: BadHex,
     },
     /// Not an AES key.
@@ -98,7 +98,7 @@ pub enum BadKeyLine {
     AesKey {
         /// Where.
         field: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: BadHex,
     },
     /// Not the id of a store key.
@@ -107,7 +107,7 @@ pub enum BadKeyLine {
     /// Not a sealed credential.
     #[error("field 4, the sealed secret, is not 84 characters of base64: it is cut off or damaged")]
     Sealed,
-    /// The public id of an earlier line with another secret.
+    /// The public ID of an earlier line with another secret.
     #[error(
         "line {first} gives this public id another private id, AES key or seal: \
          keep only the line that the token was programmed with last"
@@ -118,7 +118,7 @@ pub enum BadKeyLine {
     },
 }
 
-/// Why a field is not so many hex digits.
+/// Why a field does not have the expected number of hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHex {
     /// Too many or too few characters.
@@ -126,7 +126,7 @@ pub enum BadHex {
     Length {
         /// How many digits it has.
         expected: usize,
-        /// How many characters stand there.
+        /// The number of characters.
         found: usize,
     },
     /// A character that is no hex digit.

@@ -11,7 +11,7 @@ use alloc::string::{String, ToString};
 use proptest::prelude::*;
 use std::path::Path;
 
-/// What a vector's `.expect` file says: the outcome, every entry, every line passed over; or every problem.
+/// The contents of a vector's `.expect` file: the outcome, every entry, every line passed over; or every problem.
 fn told(text: &[u8]) -> String {
     match read(text) {
         Err(problems) => problems.iter().map(|problem| format!("error {problem}\n")).collect(),

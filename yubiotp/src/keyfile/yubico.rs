@@ -1,7 +1,7 @@
 //! The Yubico format: `serial,publicid,privateid,aeskey,accesscode,timestamp,`
 //!
 //! Source: yubikey-personalization-gui, `yubikeylogger.cpp`, which writes every mode of a YubiKey in this form. The
-//! modes that use a 20-byte key put a decimal number where the private id stands.
+//! modes that use a 20-byte key put a decimal number in place of the private ID.
 
 use super::{BadKeyLine, Line, PassedOver, is_decimal, ksm, trim};
 

@@ -18,7 +18,8 @@ pub trait Subject: Sync {
     type Ledger: Ledger<Fault: Debug> + Send;
     /// Opens the store anew, as another process would.
     fn open(&self) -> Self::Ledger;
-    /// Makes a token known, with nothing used yet but what a [`HostSubject`] knows of it. Says the fingerprint of its key, which is not all ones.
+    /// Makes a token known, with nothing used yet but what a [`HostSubject`] knows of it. Says the fingerprint of its
+    /// key, which is not all ones.
     fn enrol(&self, token: &PublicId) -> Fingerprint;
     /// Switches a token off or on.
     fn set_enabled(&self, token: &PublicId, enabled: bool);
@@ -47,7 +48,7 @@ pub fn check(subject: &impl Subject) {
     what_is_refused_waits_for_no_lock(subject);
 }
 
-/// Runs what concerns [`Fingerprint::ELSEWHERE`], which is for the ledgers of hosts alone.
+/// Runs the tests of [`Fingerprint::ELSEWHERE`], which only the ledgers of hosts have.
 ///
 /// # Panics
 /// If the ledger breaks the contract.
@@ -149,7 +150,7 @@ fn one_of_many_callers_wins(subject: &impl Subject) {
     }
 }
 
-/// Whoever holds the lock may be stopped, by somebody who has no more than a used OTP.
+/// Somebody who has no more than a used OTP may stop a process that holds the lock.
 fn what_is_refused_waits_for_no_lock(subject: &impl Subject) {
     let key = subject.enrol(&token(9));
     assert!(is_fresh(&subject.open(), token(9), key, Position::yubikey(5, 5)));
@@ -169,7 +170,7 @@ fn what_is_refused_waits_for_no_lock(subject: &impl Subject) {
         assert!(matches!(refused, Ok(Advance::Disabled)), "{refused:?}");
     });
     subject.set_enabled(&token(9), true);
-    // And a disable waits for it no longer than that, whoever comes back later.
+    // And a disable waits for it no longer than that, even if that process continues later.
     subject.while_locked(&token(9), || subject.set_enabled(&token(9), false));
     let refused = subject.open().advance(&token(9), key, Position::yubikey(6, 0));
     assert!(matches!(refused, Ok(Advance::Disabled)), "{refused:?}");
@@ -181,7 +182,7 @@ fn what_is_refused_waits_for_no_lock(subject: &impl Subject) {
     assert!(is_fresh(&subject.open(), token(9), key, Position::yubikey(6, 0)));
 }
 
-/// Of eight callers with the same position, how many were told yes.
+/// How many of eight callers with the same position got a yes.
 fn winners(subject: &impl Subject, token: PublicId, key: Fingerprint, to: Position) -> usize {
     let start = Barrier::new(8);
     std::thread::scope(|scope| {
@@ -290,7 +291,7 @@ pub struct Memory(Mutex<BTreeMap<PublicId, Entry>>);
 struct Entry {
     /// `None` if it is not here.
     key: Option<Fingerprint>,
-    /// What was accepted, by which key.
+    /// The accepted positions, with the key.
     accepted: Vec<(Fingerprint, Position)>,
     disabled: bool,
 }
@@ -339,7 +340,7 @@ impl Ledger for &Memory {
         if entry.disabled {
             return Ok(Advance::Disabled);
         }
-        // Whose it was is known only of what was decrypted here.
+        // Only of an OTP that was decrypted here is the key known.
         let counts = |by| by == key || by == ELSEWHERE || key == ELSEWHERE;
         let stored = entry.accepted.iter().filter(|(by, _)| counts(*by)).map(|(_, at)| *at).max();
         if let Some(stored) = stored.filter(|stored| *stored >= to) {
@@ -373,7 +374,7 @@ mod tests {
         fn set_enabled(&self, token: &PublicId, enabled: bool) {
             self.0.set_enabled(token, enabled);
         }
-        /// What it locks is not held between two calls.
+        /// It holds no lock between two calls.
         fn while_locked(&self, _: &PublicId, call: impl FnOnce()) {
             call();
         }

@@ -5,7 +5,7 @@ use crate::PublicId;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-/// The name cannot stand in a mapping.
+/// A mapping cannot contain the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a user's name in the mapping cannot be empty, longer than 256 bytes, begin with # or hold a colon, blanks around it or control characters"
@@ -15,7 +15,7 @@ pub struct BadUserName;
 /// The longest name of a user, in bytes: as long as Linux has them anywhere.
 const MAX_NAME: usize = 256;
 
-/// What [`remove`] did.
+/// The result of [`remove`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Removed {
     /// The new text.
@@ -30,7 +30,7 @@ pub struct Removed {
 /// end. Ids that the user has already are the caller's to leave out.
 ///
 /// # Errors
-/// The name cannot stand in a mapping.
+/// A mapping cannot contain the name.
 pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, BadUserName> {
     let named =
         matches!(parse_line(&[user, b":"].concat()), Ok(Line::Entry { user: name, .. }) if name == user);
@@ -61,7 +61,7 @@ pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, BadUse
 /// The text without one id of `user`, or, for `None`, without the user.
 ///
 /// Taking the last id leaves `user:`, which lists the user without a token: they stay refused, where a missing line
-/// would let them in wherever `nullok` stands.
+/// would let them in wherever a line has `nullok`.
 #[must_use]
 pub fn remove(text: &[u8], user: &[u8], id: Option<&PublicId>) -> Removed {
     let mut removed = Removed { text: Vec::with_capacity(text.len()), count: 0, listed_without: false };

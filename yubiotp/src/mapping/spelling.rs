@@ -3,11 +3,11 @@
 use alloc::string::String;
 use alloc::vec;
 
-/// A user whose name no list has as it is spelt, and the rule that says whether that excuses them.
+/// A user whose name is not listed in this spelling, and the rule that says whether that excuses them.
 ///
-/// Lists are compared to the letter. A directory is not: it takes `Alice`, `EX\alice`, `EX+alice` and
-/// `alice@example.org` for one account, and whoever logs in chooses the spelling. So not being listed excuses a user
-/// only if both hold:
+/// Lists are compared to the letter. A directory is not: for it, `Alice`, `EX\alice`, `EX+alice` and
+/// `alice@example.org` are one account, and the user who logs in chooses the spelling. So not being listed excuses a
+/// user only if both hold:
 ///
 /// 1. Their name [is plain](Self::is_plain): printable ASCII without blanks.
 /// 2. It [cannot mean](Self::may_mean) any name that is listed.
@@ -39,9 +39,9 @@ impl<'u> Unlisted<'u> {
     /// A domain is a part of the name that a sign sets apart: behind `@`, or before `\`, `+`, `/` or any other ASCII
     /// sign but `.`, `-` and `_` (winbind's separator can be set to any). Which domain it is does not count: `EX` and
     /// `ex.example.org` may be one. A name without a domain may be any part of one that has a domain, for a directory
-    /// can be told to put it on either side.
+    /// can be configured to put it on either side.
     ///
-    /// What is left is compared by Unicode lower case. A plain name may also be what a directory makes of one that is
+    /// The rest is compared by Unicode lower case. A plain name may also be what a directory makes of one that is
     /// not plain: `juergen` or `jurgen` of `jürgen`.
     #[must_use]
     pub fn may_mean(self, listed: &[u8]) -> bool {
@@ -89,10 +89,10 @@ fn folded(text: &str) -> impl Iterator<Item = char> {
 ///
 /// The tables for this fill libraries, and each directory has its own. So any character that is not plain is taken for
 /// up to two of any other: `ü` for `u` or `ue`, `ｋ` for `k`, a combining accent for nothing, a blank for `_`. That
-/// finds too much rather than too little: who is refused by mistake can be listed.
+/// finds too much rather than too little: a user who is rejected by mistake can be listed.
 fn may_become(name: &[u8], plain: &[u8]) -> bool {
     const MOST: usize = 2;
-    // How much of `plain` may be what was read of `name` so far.
+    // How much of `plain` may match the part of `name` that was read so far.
     let mut reached = vec![0];
     for letter in folded(&String::from_utf8_lossy(name)) {
         if letter.is_ascii_graphic() {

@@ -8,15 +8,15 @@ use zeroize::Zeroizing;
 
 /// An answer, in the fields and the order of yubikey-val.
 pub struct Answer<'a> {
-    /// What was decided, or why nothing was.
+    /// The decision, or why there is none.
     pub status: Status,
     /// The server's clock, as `2026-11-22T00:30:01Z0284`: in UTC, with a zero and the milliseconds behind it.
     pub t: &'a str,
-    /// OTP and nonce of the question, where it is to be told which was answered.
+    /// OTP and nonce of the question, if the answer names the question.
     pub echo: Option<(&'a str, &'a str)>,
     /// How many percent of the server's peers confirmed; for OK.
     pub sync_level: Option<u8>,
-    /// How far the token has come, and its clock of 24 bits; for OK, where it was asked for.
+    /// The token's counters and its clock of 24 bits; for OK, if the question asked for them.
     pub position: Option<(Position, u32)>,
 }
 
@@ -93,7 +93,7 @@ mod tests {
         );
     }
 
-    /// What the server writes the client believes.
+    /// The client believes what the server writes.
     #[test]
     fn both_ends_agree() {
         let at = Position::yubikey(0x7ffe, 255);

@@ -2,7 +2,7 @@
 
 use super::reply::Reply;
 
-/// Why no OK of a server decides, as far as a reply shows that says no.
+/// Why no OK of this server can decide, as far as one of its rejections shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// The signature of an OK leaves the counters out: anybody on the way could change them.

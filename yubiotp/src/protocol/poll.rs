@@ -15,12 +15,12 @@ pub struct ServerPoll<'a> {
     servers: &'a [Server],
     question: PendingQuery<'a>,
     states: Vec<ServerState>,
-    /// What the program has to say beside: the last thing.
+    /// The last note of the program.
     note: Option<String>,
     timestamp: Option<u32>,
 }
 
-/// What became of a server.
+/// The result of a server.
 #[derive(Clone)]
 enum ServerState {
     NotAsked,
@@ -33,7 +33,7 @@ enum ServerState {
     },
 }
 
-/// What to do after an event.
+/// The next step after an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Listen on.
@@ -61,7 +61,7 @@ impl<'a> ServerPoll<'a> {
         }
     }
 
-    /// Takes what the program tells.
+    /// Takes an event from the program.
     pub fn take(&mut self, event: Event) -> Step {
         let server = match &event {
             Event::Unable { why } => return Step::Unable(why.clone()),
@@ -77,7 +77,7 @@ impl<'a> ServerPoll<'a> {
                 *state = ServerState::Waiting;
                 Step::Wait
             }
-            // The program goes on to the next by itself.
+            // The program asks the next server by itself.
             (ServerState::Waiting, Event::Failed { kind, ms, why, .. }) => {
                 *state = ServerState::Ended { ms, what: why, answered: kind.is_answer() };
                 Step::Wait
@@ -115,8 +115,8 @@ impl<'a> ServerPoll<'a> {
         self.states.iter().any(|state| matches!(state, ServerState::Ended { answered: true, .. }))
     }
 
-    /// What each server that was asked said or did in so many milliseconds, for the log of a decision. One that was
-    /// silent before another decided is what makes logins slow.
+    /// The result of each server that was asked, with its milliseconds, for the log of a decision. A server that is
+    /// silent before another decides makes logins slow.
     #[must_use]
     pub fn asked_so_far(&self, waited: u32) -> String {
         self.describe(|name, state| match state {
@@ -126,7 +126,7 @@ impl<'a> ServerPoll<'a> {
         })
     }
 
-    /// What became of each server after so many milliseconds, for the log where none decided.
+    /// The result of each server with its milliseconds, for the log if none decided.
     #[must_use]
     pub fn all_servers(&self, waited: u32) -> String {
         self.describe(|name, state| {
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(poll.asked_so_far(310), "https://a: no answer yet (310 ms); https://b:8443: OK (7 ms)");
     }
 
-    /// One that was not asked, or of which nothing was told, may be the one that says no.
+    /// A server that was not asked, or about which nothing was reported, may be the one that rejects.
     #[test]
     fn told_is_when_every_server_was_asked_and_ended() {
         let (servers, nonce) = (servers(), Nonce::of_vector("N"));

@@ -20,16 +20,16 @@ pub enum Version {
     Two,
 }
 
-/// A question that can be answered. What it holds was checked for its form alone.
+/// A question that can be answered. Only the form of its values was checked.
 pub struct Question<'a> {
-    /// Who asks.
+    /// The client that asks.
     pub client_id: ClientId,
-    /// The OTP as it was sent: 32 to 64 characters of modhex, in capitals or not, or what a Dvorak keyboard makes of them,
-    /// and nothing beside it. Echo it as it is.
+    /// The OTP as it was sent: 32 to 64 characters of modhex, in capitals or not, or what a Dvorak keyboard makes of
+    /// them, and nothing beside it. Echo it as it is.
     pub otp: &'a str,
     /// 16 to 40 letters and digits; of version 1, none.
     pub nonce: Option<&'a str>,
-    /// Whether the answer is to say how far the token has come.
+    /// Whether the answer includes the token's counters.
     pub wants_position: bool,
     /// Every parameter but `h`, sorted by name.
     signed: Vec<(&'a str, &'a str)>,
@@ -42,14 +42,14 @@ pub struct Question<'a> {
 pub struct Malformed {
     /// MISSING_PARAMETER or BAD_OTP.
     pub status: Status,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub why: &'static str,
     /// The client that the question names, where an id could be read. Unproven.
     pub client_id: Option<ClientId>,
 }
 
 impl Malformed {
-    /// MISSING_PARAMETER, of nobody who is known.
+    /// MISSING_PARAMETER, from an unknown client.
     #[must_use]
     pub const fn missing(why: &'static str) -> Self {
         Self { status: Status::MissingParameter, why, client_id: None }
@@ -67,7 +67,7 @@ const fn bad_otp(why: &'static str) -> Malformed {
 /// The most parameters that a question may have. The protocol has eight.
 pub const MOST_PARAMETERS: usize = 32;
 
-/// What PHP's `trim` takes off, and so YK-VAL off every value before it looks at it.
+/// The characters that PHP's `trim` removes, and so YK-VAL from every value before it checks it.
 const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\0', '\x0b'];
 
 impl<'a> Question<'a> {
@@ -75,7 +75,7 @@ impl<'a> Question<'a> {
     /// count, but are signed.
     ///
     /// # Errors
-    /// What is missing or malformed. A parameter that stands there twice is malformed: which of the two was meant, and
+    /// The parameter that is missing or malformed. One that occurs twice is malformed: which of the two was meant, and
     /// which was signed, would be a guess.
     pub fn read(version: Version, parameters: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Result<Self, Malformed> {
         let of = |malformed| Malformed { client_id: asking(parameters), ..malformed };
@@ -133,7 +133,7 @@ impl<'a> Question<'a> {
         Some(h.is_ok_and(|h| key.over(&self.signed).verify_slice(&h).is_ok()))
     }
 
-    /// The public id that the OTP names, and its block.
+    /// The public ID that the OTP names, and its block.
     #[must_use]
     pub fn token(&self) -> Option<(PublicId, Otp<'a>)> {
         let reading = reading(self.otp)?;
@@ -144,9 +144,9 @@ impl<'a> Question<'a> {
 
 /// A text as one OTP and nothing beside it.
 ///
-/// Who asks knows whose token it is by the letters before the last 32, as they stand there. So a text whose id is modhex
+/// Clients identify the token by the letters before the last 32, as they are sent. So a text whose id is modhex
 /// is read as modhex and as nothing else, whatever it would decrypt to on another keyboard: it would be another token.
-/// What is not modhex may be Dvorak, as the protocol has it, and no other: a text has one reading.
+/// A text that is not modhex may be Dvorak, as in the protocol, and no other layout: a text has one reading.
 fn reading(otp: &str) -> Option<Reading<'_>> {
     if otp.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return None;
@@ -173,8 +173,8 @@ fn to_client(id: &str) -> Option<ClientId> {
     number.and_then(ClientId::new).filter(|id| id.number() > 0)
 }
 
-/// As YK-VAL reads it: the digits that it begins with are what counts (`50%`, `1.5`), and may say more than 100. 0, which
-/// YK-VAL refuses, is what its protocol has it for: no other server has to confirm.
+/// As YK-VAL reads it: the digits that it begins with are what counts (`50%`, `1.5`), and may say more than 100. 0,
+/// which YK-VAL refuses, is what its protocol has it for: no other server has to confirm.
 fn is_sync_level(level: &str) -> bool {
     let number = level.strip_prefix('+').unwrap_or(level);
     let digits = number.bytes().take_while(u8::is_ascii_digit);
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!((question.client_id.number(), question.otp, question.nonce), (1, OTP, Some(NONCE)));
         assert!(question.wants_position);
         assert_eq!(question.is_signed_with(&key), None);
-        // What was sent is signed, with its blanks.
+        // The signature covers the values as they were sent, with their blanks.
         let h = alloc::format!("{} ", crate::protocol::signature(Some(&key), &sent));
         sent.push(("h", &h));
         let read = pairs(&sent);
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(Question::read(Version::Two, &read).ok().unwrap().is_signed_with(&key), Some(false));
     }
 
-    /// What PHP finds equal to 1, and nothing else.
+    /// The values that PHP finds equal to 1, and no others.
     #[test]
     fn a_timestamp_of_one_has_many_spellings() {
         let wants = |value: &str| {
@@ -365,7 +365,7 @@ mod tests {
         presses.map(|press| layout.typed(press)).collect()
     }
 
-    /// Who reads the letters takes it for one token; on a Colemak or a Dvorak keyboard another one typed it.
+    /// The letters name one token, but another token typed them on a Colemak or a Dvorak keyboard.
     #[test]
     fn a_text_names_one_token() {
         for (of, layout) in [("vvccccccccce", "Colemak"), ("iiiiiiiiiiif", "Dvorak")] {

@@ -1,4 +1,4 @@
-//! The answer: what a body may say, and what it takes to be believed.
+//! The answer: what a body may contain, and when it counts.
 
 use super::{ClientKey, Nonce, sort};
 use crate::Position;
@@ -78,7 +78,7 @@ impl Status {
         }
     }
 
-    /// What the administrator of the client may do about it, if anything.
+    /// The remedy for the administrator of the client, if there is one.
     const fn advice(self) -> &'static str {
         match self {
             Self::NoSuchClient => ": change client_id (id=) to one that it knows",
@@ -126,15 +126,15 @@ pub enum NoAnswer {
         "the server is wrong, not the OTP: its OK (sessioncounter, sessionuse) says {said}, and the OTP has {has}"
     )]
     OtherPosition {
-        /// What the reply says.
+        /// What the reply contains.
         said: Position,
-        /// What decrypting the OTP says.
+        /// The position in the decrypted OTP.
         has: Position,
     },
 }
 
-/// What to say of a reply that proves nothing. Servers sign some refusals with no key, or the right one, for want of
-/// ours: these are told by what they claim.
+/// The failure for a reply that proves nothing. Servers sign some refusals with no key, or the right one, for want of
+/// ours: they are recognized by what they claim.
 fn unproven(status: Status, how: &str) -> String {
     match status {
         Status::NoSuchClient | Status::BadSignature | Status::MissingParameter => {
@@ -167,7 +167,7 @@ impl PendingQuery<'_> {
         if let Some(key) = self.key {
             reply.check_signature(key, status)?;
         }
-        // Not every status comes with an echo; what comes must be ours.
+        // Not every status comes with an echo; an echo must be ours.
         let decisive_without = status == Status::BadOtp;
         if !reply.echoes("nonce", self.nonce.as_str(), decisive_without) {
             return Err(self.unless_undecided(status, NoAnswer::OtherNonce(status), &reply, "nonce"));
@@ -189,7 +189,7 @@ impl PendingQuery<'_> {
         }
     }
 
-    /// A reply that decides nothing anyway is told by its status, if it only lacks an echo.
+    /// A reply that decides nothing anyway is reported by its status, if it only lacks an echo.
     fn unless_undecided(&self, status: Status, other: NoAnswer, reply: &Reply<'_>, echo: &str) -> NoAnswer {
         let decides = matches!(status, Status::Ok | Status::BadOtp | Status::ReplayedOtp);
         if decides || reply.field(echo).is_some() { other } else { NoAnswer::Undecided(status) }
@@ -211,7 +211,7 @@ pub fn timestamp_of(body: &[u8]) -> Option<u32> {
     digits.parse().ok().filter(|clock| *clock <= 0x00ff_ffff)
 }
 
-/// What the clock of the server said that sent this body (`t`), in seconds since 1970; `None` if it does not say.
+/// The time in a reply by the server's clock (`t`), in seconds since 1970; `None` without one.
 #[must_use]
 pub fn time_of(body: &[u8]) -> Option<u64> {
     let t = Reply::read(body).ok()?.field("t")?;
@@ -221,7 +221,7 @@ pub fn time_of(body: &[u8]) -> Option<u64> {
             .parse::<u64>()
             .ok()
     };
-    // `2026-11-22T00:30:01Z0284`: what stands behind the Z are milliseconds.
+    // `2026-11-22T00:30:01Z0284`: the digits after the Z are milliseconds.
     let marks = [(4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"), (19, "Z")];
     marks.iter().all(|(at, mark)| t.get(*at..).is_some_and(|rest| rest.starts_with(mark))).then_some(())?;
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);

@@ -34,7 +34,7 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// What makes one question unlike any other: 32 characters, 128 random bits.
+/// Makes a question unique: 32 characters, 128 random bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nonce(String);
 
@@ -45,7 +45,7 @@ impl Nonce {
         Self(HEXLOWER.encode(&bytes))
     }
 
-    /// A nonce as it stands in a published vector.
+    /// A nonce as in a published vector.
     #[cfg(test)]
     pub(crate) fn of_vector(text: &str) -> Self {
         Self(text.to_string())
@@ -103,7 +103,7 @@ impl fmt::Display for SyncLevel {
 
 /// One question, the same for every server that it goes to.
 pub struct Request<'a> {
-    /// Who asks.
+    /// The client that asks.
     pub client_id: ClientId,
     /// The OTP, in modhex.
     pub otp: &'a str,
@@ -128,7 +128,7 @@ impl Request<'_> {
             ("id", id.as_str()),
             ("nonce", self.nonce.as_str()),
             ("otp", self.otp),
-            // The reply shall say how far the token has come.
+            // The reply shall have the token's counters.
             ("timestamp", "1"),
         ]);
         pairs.extend(sync_level.iter().map(|level| ("sl", level.as_str())));

@@ -8,7 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
 use zeroize::Zeroizing;
 
-/// What a URL without a path gets.
+/// The path of a URL that has none.
 const PATH: &str = "/wsapi/2.0/verify";
 
 /// A validation server. Displays as `https://host:port`, as far as the URL gave them.
@@ -74,13 +74,13 @@ impl Server {
         })
     }
 
-    /// Whether what is said to it and by it is protected by TLS.
+    /// Whether TLS protects the connection.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.origin.starts_with("https:")
     }
 
-    /// Whether it is on this host: what is said to it and by it never leaves.
+    /// Whether it is on this host, so that the connection never leaves the host.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let authority = self.origin.split_once("://").map_or("", |(_, authority)| authority);
@@ -132,8 +132,8 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     good.then_some((host, port))
 }
 
-/// A parameter that can be signed as it stands: nothing in it is escaped, and none is what every question has, or what
-/// an answer has: both are signed with one key, so a question must not be able to stand for its answer.
+/// A parameter that can be signed without escaping, and that neither questions nor answers have by themselves: both are
+/// signed with one key, so a question must not be able to pass for its answer.
 fn parameter(part: &str) -> Option<(String, String)> {
     let (name, value) = part.split_once('=')?;
     let plain = |text: &str| !text.contains(['%', '+']);

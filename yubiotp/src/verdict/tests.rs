@@ -1,4 +1,4 @@
-//! The rules, with a ledger in memory and servers that say what they are told to.
+//! The rules, with a ledger in memory and servers whose answers the test sets.
 
 use super::*;
 use crate::ledger::contract::{Memory, Unknown};
@@ -206,7 +206,7 @@ fn a_fault_is_neither_yes_nor_no() {
 
 #[test]
 fn decryption_decides_among_ids_and_layouts() {
-    // "cb" and "cbcb" both end what stands before the block; the longest id comes first.
+    // "cb" and "cbcb" both end the text before the block; the longest ID comes first.
     let vault = tokens(&["cb", "cbcb", "-"]);
     let mapping = &["-", "cb", "cbcb"];
     let otp = ["cbcb", FIRST].concat();
@@ -239,7 +239,7 @@ fn the_password_is_what_stands_before() {
 
 const OK: ServerVerdict = ServerVerdict::Ok(Position::yubikey(1, 1));
 
-/// What it came to, how many questions that took, and the trail.
+/// The result, the number of questions that it took, and the trail.
 fn by(
     mode: Mode,
     vault: &Tokens,
@@ -306,7 +306,7 @@ fn who_decides_in_each_mode() {
         let (verdict, asked, trail) = by(mode, &vault, token, &servers);
         assert_eq!((outcome(&verdict), asked), (expected, questions), "{row}");
         assert_eq!(trail.is_some(), asked > 0 && expected != Fault, "{row}: {trail:?}");
-        // Whoever accepted it: never again here, and whatever the servers say.
+        // Whether host or servers accepted it: never again here, whatever the servers say.
         for mode in Mode::ALL {
             for servers in [Told::says(OK), Told::nothing()] {
                 let again = outcome(&by(mode, &vault, token, &servers).0);
@@ -393,7 +393,7 @@ fn a_disabled_token_stays_out_whoever_says_ok() {
     }
 }
 
-/// Who starts sudo with limits that no program can live in must not be the one who chooses who decides.
+/// A caller who starts sudo with limits that no program can run in must not choose who decides.
 #[test]
 fn servers_that_could_not_be_asked_leave_nobody_else_to_decide() {
     for mode in [Mode::Online, Mode::OnlineThenOffline] {

@@ -1,4 +1,4 @@
-//! What a body must be to be believed. `tests/online` has the same lies told by a server.
+//! Which bodies count. `tests/online` has a server that sends the same lies.
 
 use super::*;
 use alloc::format;
