@@ -1,4 +1,4 @@
-//! A store's whole life, told in order: what a login would decide at each step, and why.
+//! A store's whole life in order: the decision of a login at each step, and why.
 
 use crate::desk::{Desk, programmed_anew};
 use std::process::{Command, Stdio};
@@ -11,10 +11,10 @@ fn from_init_to_the_last_login() {
     desk.ykmap(&["check"]).exits(0).says("0 lines with a user, 0 errors");
     desk.import(&[&hers, &strangers]).exits(0).says("imported 2 keys (Yubico traditional log)");
 
-    // added by a press, which is asked for, checked and used up
+    // added by a touch, which is asked for, checked and used up
     let press = hers.press();
     let added = desk.ykmap_reading(&["add", "alice"], format!("{press}\n").as_bytes()).exits(0);
-    added.says(&format!("alice now has token {}", hers.public_id())).notes("Press the YubiKey of alice: ");
+    added.says(&format!("alice now has token {}", hers.public_id())).notes("Touch the YubiKey of alice: ");
     assert!(desk.mapping().ends_with(&format!("\nalice:{}\n", hers.public_id())));
     desk.verify("alice", &press)
         .exits(1)
@@ -32,7 +32,7 @@ fn from_init_to_the_last_login() {
     let nobody = desk.verify("bob", &hers.press()).exits(1);
     nobody.says("not enrolled: bob: the mapping does not list the user (ykmap add)");
 
-    // an older press that was never shown is below what was accepted
+    // an older touch that was never shown is below what was accepted
     let skipped = hers.press();
     desk.verify("alice", &hers.press()).exits(0);
     desk.verify("alice", &skipped).exits(1).says("was used before");

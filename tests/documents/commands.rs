@@ -1,5 +1,5 @@
-//! Every command that README, docs/ and the manual show is run: all of them, taken from the text, against a table of who runs
-//! which.
+//! Every command that README, docs/ and the manual show is run: all of them, taken from the text, against a table of
+//! who runs which.
 
 use crate::page::{PAGES, Page};
 use crate::{markdown, text_of};
@@ -97,7 +97,7 @@ const RUN: &[(&str, Run)] = &[
     ("ykvald serve", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
 ];
 
-/// Pages whose every command is run as it stands there, by the test that takes them from it.
+/// Pages whose every command a test takes from them and runs unchanged.
 const RUN_AS_A_WHOLE: [(&str, Run); 3] = [
     ("ykmap.1", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykvald.8", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
@@ -164,7 +164,7 @@ fn every_command_has_somebody_who_runs_it() {
     crate::same(("README.md, docs/ and the manual", &shown), ("the table of who runs which", &known));
 }
 
-/// Whoever is to run a command is there.
+/// Every test that is to run a command exists.
 #[test]
 fn whoever_runs_one_is_there() {
     let ci = text_of(".ci/run");

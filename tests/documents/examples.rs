@@ -1,5 +1,5 @@
-//! The commands that the manual, README and docs/ show, run as they stand there, in a folder and with a YubiKey of software.
-//! Where the text shows what a command says, it says that.
+//! The commands that the manual, README and docs/ show, run unchanged, in a folder and with a YubiKey of software.
+//! If the text shows the output of a command, the command prints that.
 
 use crate::commands::{of_markdown, prompted};
 use crate::markdown;
@@ -13,13 +13,13 @@ use tests::built;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
 
-/// Where the commands are typed. What they call `ykmap` takes the settings of this place, and so do the services that its
-/// doctor sees.
+/// Where the commands are typed. What they call `ykmap` takes the settings of this place, and so do the services that
+/// its doctor sees.
 struct Desk {
     folder: TempDir,
-    /// Whose press answers a question.
+    /// The YubiKey that answers a prompt.
     key: SoftYubiKey,
-    /// What holds for the commands that follow.
+    /// The umask of the commands that follow.
     umask: String,
 }
 
@@ -61,7 +61,7 @@ impl Desk {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Runs a command; a question is answered by a press.
+    /// Runs a command; a question is answered by a touch.
     fn run(&mut self, command: &str) -> Output {
         if command.starts_with("umask ") {
             self.umask = command.to_owned();
@@ -87,7 +87,7 @@ impl Desk {
         output
     }
 
-    /// Runs what a display shows, and compares what is shown of the answers. Says how many commands there were.
+    /// Runs the commands of a display, and compares the output that it shows. Returns the number of commands.
     fn follow(&mut self, display: &str) -> usize {
         let mut lines = display.lines().peekable();
         let mut count = 0;
@@ -264,8 +264,8 @@ fn mappings_are_mappings() {
     }
 }
 
-/// What pam_yubiotp(8) says of authselect, by the doctor, which walks as libpam does: the lines are those of Fedora's own
-/// profile.
+/// What pam_yubiotp(8) says of authselect, by the doctor, which walks as libpam does: the lines are those of Fedora's
+/// own profile.
 #[test]
 fn fedoras_profile_asks_for_the_press() {
     let desk = Desk::new();

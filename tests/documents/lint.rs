@@ -17,7 +17,8 @@ fn every_page_is_in_the_list() {
     assert_eq!(there, PAGES.into_iter().map(str::to_owned).collect());
 }
 
-/// Pages that are not installed where this runs are not missed: our own are looked at below, and others may be anywhere.
+/// Pages that are not installed where this runs are not missed: our own are looked at below, and others may be
+/// anywhere.
 #[test]
 fn mandoc_has_nothing_to_say() {
     for name in PAGES {
@@ -87,7 +88,7 @@ fn references_between_the_pages() {
     }
 }
 
-/// FILES names what the code has for its defaults, and nothing else of ours.
+/// FILES names the default paths of the code, and no other path of ours.
 #[test]
 fn files_are_those_of_the_code() {
     let known = [CONFIG, MAPPING, STORE, STORE_KEY, ASK];

@@ -25,6 +25,7 @@ mod server_settings;
 mod settings;
 mod source;
 mod verbs;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -45,7 +45,7 @@ impl Page {
         panic!("no section {title}")
     }
 
-    /// Everything that stands in such an element, of this class if one is given; without what is outside.
+    /// The contents of every such element, of this class if one is given.
     pub(crate) fn elements(&self, element: &str, class: Option<&str>) -> Vec<Self> {
         let mut found = Vec::new();
         for piece in self.0.split(&format!("<{element}")).skip(1) {
@@ -66,7 +66,7 @@ impl Page {
         self.elements("dt", None)
     }
 
-    /// The heads of its lists with what stands below each, up to the next head.
+    /// The heads of its lists with the text below each, up to the next head.
     pub(crate) fn entries(&self) -> Vec<(Self, Self)> {
         let pieces =
             self.0.split("<dt").skip(1).filter_map(|piece| piece.split_once('>')?.1.split_once("</dt>"));
@@ -78,7 +78,7 @@ impl Page {
         self.lines_of_text().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The same with `{}` where an argument stands.
+    /// The same with `{}` in place of each argument.
     pub(crate) fn template(&self) -> String {
         let mut with = String::new();
         for (at, piece) in self.0.split("<var ").enumerate() {

@@ -14,7 +14,7 @@ struct Log {
     words: &'static [&'static str],
     /// Every sentence of the source.
     said: BTreeSet<String>,
-    /// What is put together of several sentences: the head, and its parts.
+    /// Texts that are joined from several sentences: the head, and its parts.
     together: &'static [(&'static str, &'static [&'static str])],
     /// What is among the sentences and no reason.
     no_reason: &'static [&'static str],

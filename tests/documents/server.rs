@@ -1,4 +1,5 @@
-//! What the validation server answers, counts and logs: the code, the running server and ykvald(8) have the same lists.
+//! The answers, metrics and log of the validation server: the code, the running server and ykvald(8) have the same
+//! lists.
 
 use crate::page::Page;
 use crate::source::literals;
@@ -8,7 +9,7 @@ use std::fs;
 use tests::tls::{Authority, Kind};
 use tests::ykvald::{Site, get};
 
-/// Heads of a part of the page, one by one where several stand in one line.
+/// Heads of a part of the page; a line with several heads is split.
 fn heads(section: &str) -> Option<BTreeSet<String>> {
     let page = Page::read("ykvald.8")?;
     let heads = page.section(section).heads();

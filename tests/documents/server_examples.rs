@@ -1,4 +1,4 @@
-//! The commands that ykvald(8) and docs/running-ykvald.md show, run as they stand there, in a folder and with
+//! The commands that ykvald(8) and docs/running-ykvald.md show, run unchanged, in a folder and with
 //! a YubiKey of software. Where the text shows what a command says, it says that.
 
 use crate::commands::{of_markdown, prompted};
@@ -14,11 +14,11 @@ use tests::built;
 use tests::soft_yubikey::SoftYubiKey;
 use tests::ykvald::{Client, Connection, Question, free_port, get};
 
-/// What the texts say that the server listens on.
+/// The address that the texts show for the server.
 const SHOWN: &str = "127.0.0.1:8000";
 
-/// Where the commands are typed. What they call `ykvald` takes the settings of this place, and listens where nobody else
-/// does; `systemctl` starts what the unit starts.
+/// Where the commands are typed. What they call `ykvald` takes the settings of this place, and listens where nobody
+/// else does; `systemctl` starts what the unit starts.
 struct Desk {
     folder: TempDir,
     address: String,
@@ -134,7 +134,7 @@ impl Desk {
         }
     }
 
-    /// Asks about a press, by the first client, and waits until the log has it.
+    /// Asks about a touch, by the first client, and waits until the log has it.
     fn ask(&mut self) -> String {
         let client = Client { id: 1, key: String::new() };
         let mut connection = Connection::open(self.address.parse().unwrap()).unwrap();
@@ -150,7 +150,7 @@ impl Desk {
         says
     }
 
-    /// Runs what a display shows, and compares what is shown of the answers. Says how many commands there were.
+    /// Runs the commands of a display, and compares the output that it shows. Returns the number of commands.
     fn follow(&mut self, display: &str) -> usize {
         let mut lines = display.lines().peekable();
         let mut count = 0;

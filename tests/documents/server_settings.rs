@@ -1,4 +1,4 @@
-//! The settings of the validation server: what the code takes, ykvald-config.toml(5), and the file that `ykvald init`
+//! The settings of the validation server: those of the code, ykvald-config.toml(5), and the file that `ykvald init`
 //! writes are one list, with the same defaults.
 
 use crate::page::Page;
@@ -96,7 +96,7 @@ fn the_manual_has_every_setting_and_no_other() {
     same(("the code", &in_code()), ("ykvald-config.toml(5)", &manual));
 }
 
-/// What holds if nothing is given, in the words of the manual and in the file.
+/// The defaults, in the manual and in the file.
 #[test]
 fn defaults_are_told_as_they_are() {
     let Some(page) = Page::read("ykvald-config.toml.5") else { return };

@@ -1,4 +1,4 @@
-//! The settings: what the code takes, yubiotp-config.toml(5), and the file that `ykmap init` writes are one list, with
+//! The settings: those of the code, yubiotp-config.toml(5), and the file that `ykmap init` writes are one list, with
 //! the same defaults.
 
 use crate::page::Page;
@@ -85,7 +85,7 @@ fn the_manual_has_every_setting_and_no_other() {
     same(("the code", &in_code("[online]")), ("yubiotp-config.toml(5)", &manual("Validation servers")));
 }
 
-/// What holds if nothing is given, in the words of the manual and in the file.
+/// The defaults, in the manual and in the file.
 #[test]
 fn defaults_are_told_as_they_are() {
     let Some(page) = Page::read("yubiotp-config.toml.5") else { return };

@@ -1,4 +1,4 @@
-//! What a source file can say: its string literals that are sentences.
+//! The texts of a source file: its string literals that are sentences.
 
 use crate::text_of;
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub(crate) fn sentences(path: &str, which: Which) -> Vec<String> {
     texts.filter(|text| text.contains(' ') && text.contains(|c: char| c.is_ascii_alphabetic())).collect()
 }
 
-/// A format string with its values taken out. A constant text is no value.
+/// A format string without its values. A constant text is no value.
 fn template(text: &str, constants: &BTreeMap<&str, &str>) -> String {
     let mut template = String::new();
     for (at, piece) in text.split('{').enumerate() {
@@ -65,7 +65,7 @@ pub(crate) fn literals(code: &str) -> Vec<(String, String)> {
         } else if next == '\'' {
             // A character, which may be a quote; or a lifetime.
             let length = match rest.strip_prefix("'\\") {
-                // What is escaped may be a quote itself.
+                // The escaped character may be a quote.
                 Some(escaped) => escaped[1..].find('\'').map(|end| end + 4),
                 None => rest[1..].chars().next().map(|c| c.len_utf8() + 2),
             };
@@ -85,7 +85,7 @@ pub(crate) fn literals(code: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The string that begins here, and what stands behind it.
+/// The string that begins here, and the text after it.
 fn literal(mut rest: &str) -> (String, &str) {
     let mut text = String::new();
     loop {

@@ -5,7 +5,7 @@ use crate::same;
 use std::collections::BTreeSet;
 use tests::help::{self, Verb};
 
-/// What goes with every verb.
+/// The options of every verb.
 const EVERYWHERE: [&str; 4] = ["--config", "--json", "-h", "--help"];
 
 /// A verb with its own options and its arguments, in capitals: `key export --in-the-clear ID ...`.

@@ -1,4 +1,4 @@
-//! README's commands, read from README and typed as they stand there, by alice, at a terminal in a copy of the checkout;
+//! README's commands, read from README and typed unchanged, by alice, at a terminal in a copy of the checkout;
 //! what they ask for is answered, and what they print is done.
 
 mod shell;
@@ -10,7 +10,7 @@ use crate::ways::With;
 use shell::Shell;
 use std::fs;
 
-/// The commands of the first block below a heading, in order. Comments that stand alone are for people.
+/// The commands of the first block below a heading, in order. Lines with only a comment are for people.
 fn block(heading: &str) -> Vec<String> {
     let text = fs::read_to_string(checkout().join("README.md")).unwrap();
     let below = text.split_once(&format!("\n{heading}\n")).unwrap().1;
@@ -20,7 +20,7 @@ fn block(heading: &str) -> Vec<String> {
 }
 
 impl Root {
-    /// A copy of the checkout with what was built, alice's, in her home; and the system's journal.
+    /// Alice's copy of the checkout with the built programs, in her home; and the system's journal.
     fn furnish(&self) {
         let copy = format!(
             "mkdir /home/alice/pam_yubiotp && cd {CHECKOUT} \
@@ -91,7 +91,7 @@ fn debian() {
     assert!(!root.su(With::Otp("")), "su was not switched on");
     assert!(root.root_becomes_alice());
 
-    root.story.step("Taking it off");
+    root.story.step("Uninstall");
     alice.types(&taking_off("apt-get"));
     root.assert_password_suffices();
 }
@@ -118,7 +118,7 @@ fn fedora() {
     assert!(alice.types(page).contains("PAM_YUBIOTP(8)"), "{page}");
     first_login(&mut alice, &root, switch_on);
 
-    root.story.step("Taking it off");
+    root.story.step("Uninstall");
     assert!(taking_off("dnf").ends_with(" remove pam_yubiotp"));
     let refused = root.beside(&format!("{rpm} --erase pam_yubiotp")).fails();
     refused.says("/etc/pam.d/sudo:");
@@ -150,7 +150,7 @@ fn from_source() {
     alice.types(init);
     first_login(&mut alice, &root, switch_on);
 
-    root.story.step("Taking it off");
+    root.story.step("Uninstall");
     let off = taking_off("make");
     let said = alice.fails(&off);
     assert!(said.contains("/etc/pam.d/sudo:"), "{said}");
@@ -159,10 +159,10 @@ fn from_source() {
     root.assert_password_suffices();
 }
 
-/// The command of the paragraph "Taking it off" that is for this tool.
+/// The command of the paragraph "Uninstall" that is for this tool.
 fn taking_off(tool: &str) -> String {
     let text = fs::read_to_string(checkout().join("README.md")).unwrap();
-    let below = text.split_once("\n### Taking it off\n").unwrap().1;
+    let below = text.split_once("\n### Uninstall\n").unwrap().1;
     let code = below.split('`').skip(1).step_by(2);
     code.map(str::to_owned).find(|code| code.starts_with(&format!("sudo {tool} "))).unwrap()
 }

@@ -6,18 +6,18 @@ use tests::soft_yubikey::SoftYubiKey;
 use tests::terminal::Terminal;
 
 impl Root {
-    /// Imports its key, and gives it to a user by a press, as README has it.
+    /// Imports its key, and gives it to a user by a touch, as README has it.
     pub(crate) fn give(&self, token: &mut SoftYubiKey, user: &str) {
         self.run_reading("ykmap key import -", &(token.traditional_log_line() + "\n")).ok();
         self.add(token, user);
     }
 
-    /// A press for `ykmap add` at a terminal.
+    /// A touch for `ykmap add` at a terminal.
     pub(crate) fn add(&self, token: &mut SoftYubiKey, user: &str) {
         let mut command = self.command("ykmap");
         command.args(["add", user]);
         let mut terminal = Terminal::spawn(command);
-        terminal.wait_for(&format!("Press the YubiKey of {user}: "), SOON);
+        terminal.wait_for(&format!("Touch the YubiKey of {user}: "), SOON);
         terminal.type_line(&token.press());
         let (code, transcript) = terminal.finish(SOON);
         self.story.did(&format!("# ykmap add {user}"), &transcript);
@@ -31,7 +31,7 @@ impl Root {
     }
 }
 
-/// The token that somebody has who does what is printed: `ykman otp yubiotp --public-id …`.
+/// The token of somebody who runs the printed command: `ykman otp yubiotp --public-id …`.
 pub(crate) fn programmed(said: &str) -> SoftYubiKey {
     let line = said.lines().find(|line| line.trim().starts_with("ykman otp yubiotp ")).unwrap();
     let value = |name: &str| line.split(name).nth(1).unwrap().split_whitespace().next().unwrap();

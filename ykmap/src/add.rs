@@ -32,14 +32,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     files::tokens_in(&settings, &files::text_of(&path)?, &args.user)?;
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
-        // Before anybody presses anything for nothing.
+        // A fault here must not cost the user a touch.
         settings.prepare()?;
-        let press = files::input_line(&format!("Press the YubiKey of {}: ", shown::text(&args.user)))?;
-        ids.push(pressed(&settings, &store, press.trim())?);
+        let touch = files::input_line(&format!("Touch the YubiKey of {}: ", shown::text(&args.user)))?;
+        ids.push(pressed(&settings, &store, touch.trim())?);
     }
     for token in &args.tokens {
         let id = match PublicId::parse(token.as_bytes()) {
-            // 32 modhex characters are the longest id and the OTP of a token without one; a press is likelier.
+            // 32 modhex characters are the longest ID, or an OTP of a token without one. An OTP is more likely.
             Ok(id) if token.len() < 32 => id,
             Err(why) if token.trim().len() < 32 => {
                 return Err(Failure::Fault(format!("{}: {why}", shown::quoted(token))));
@@ -105,7 +105,7 @@ fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
     notes
 }
 
-/// Whose token made this OTP: it is decided, and used up, as at a login.
+/// The token that made this OTP, which is decided and used up as at a login.
 fn pressed(settings: &Settings, store: &Store, typed: &str) -> Result<PublicId, Failure> {
     let readings = otp::readings(typed.as_bytes())
         .map_err(|why| Failure::Fault(format!("neither an OTP nor a public id: {why}")))?;

@@ -1,4 +1,4 @@
-//! What a login's log can say: that of the module, of `ykmap verify`, and of `yubiotp-ask`.
+//! The texts in a login's log: those of the module, of `ykmap verify`, and of `yubiotp-ask`.
 
 use super::Log;
 use crate::source::{Which, sentences};
@@ -37,7 +37,7 @@ pub(super) const SAY: &[(&str, Which)] = &[
 
 const SANDBOXED: &str = "a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={} to [Service] (systemctl edit {})";
 
-/// What is put together of several sentences: the head, and its parts.
+/// Texts that are joined from several sentences: the head, and its parts.
 const TOGETHER: [(&str, &[&str]); 48] = [
     (
         "the OTP is not from a token of this user: it begins with the public id {}",
@@ -182,7 +182,7 @@ const TOGETHER: [(&str, &[&str]); 48] = [
 /// Behind the path of yubiotp-ask.
 const OF_THE_PROGRAM: &str = "ykhost/src/online/program.rs";
 
-/// What is in those files and no reason of its own.
+/// Texts in those files that are not reasons.
 const NO_REASON: [&str; 22] = [
     "{} user={} token={} mode={} service={} rhost={} tty={} reason={}", // the line itself
     "decided offline, as no server answered: {}",                       // told where they belong, in the text
@@ -211,7 +211,8 @@ const NO_REASON: [&str; 22] = [
     "hide from debuggers",
 ];
 
-/// Errors that no login meets: of two touches that prove nothing, of the files that `ykmap` takes and changes, of a test, and of the server.
+/// Errors that no login meets: of two touches that prove nothing, of the files that `ykmap` takes and changes, of a
+/// test, and of the server.
 pub(super) const OTHERS: [&str; 7] = [
     "yubiotp/src/protocol/flaw.rs", // the doctor's
     "yubiotp/src/freshness.rs",

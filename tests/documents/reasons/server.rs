@@ -1,4 +1,4 @@
-//! What the validation server's log can say, and what keeps it from starting.
+//! The texts in the validation server's log, and those that keep it from starting.
 
 use super::Log;
 use crate::source::{Which, sentences};
@@ -60,10 +60,10 @@ pub(super) const SAY: &[(&str, Which)] = &[
     ("ykval/src/limit.rs", Which::All),
 ];
 
-/// What is put together of several sentences: the head, and its parts.
+/// Texts that are joined from several sentences: the head, and its parts.
 const TOGETHER: [(&str, &[&str]); 1] = [("fresh", &[])]; // one word is no sentence
 
-/// What is in those files and no reason of its own.
+/// Texts in those files that are not reasons.
 const NO_REASON: &[&str] = &[
     // what is damaged, or was looked at
     "a client",
@@ -111,7 +111,7 @@ const NO_REASON: &[&str] = &[
     "PostgreSQL {}",
 ];
 
-/// Files that say nothing in the log: commands, and what is sent to whoever asks.
+/// Files whose texts do not go to the log: commands, and answers to clients.
 pub(super) const OTHERS: &[&str] = &[
     "ykval/src/capacity.rs",
     "ykval/src/clock.rs",
