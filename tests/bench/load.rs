@@ -29,7 +29,7 @@ impl Side {
         ["prompt", self.confdir.to_str().unwrap(), &self.user]
     }
 
-    /// The same by hand, for whoever watches it.
+    /// The same by hand, for somebody who watches it.
     fn command(&self) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg(WORKER).args(self.arguments());

@@ -27,7 +27,8 @@ fn field(file: &str, name: &str) -> String {
     text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim().to_owned()
 }
 
-/// Kind and options of the file system that is written to. A disk of a virtual machine may call durable what is not.
+/// Kind and options of the file system that is written to. A disk of a virtual machine may report data as durable that
+/// is not.
 fn file_system() -> String {
     let folder = std::env::temp_dir();
     let said = said("findmnt", &["-n", "-o", "FSTYPE,OPTIONS", "-T", &folder.to_string_lossy()]);

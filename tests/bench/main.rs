@@ -1,8 +1,9 @@
 //! `make bench`: ours beside Debian's pam_oath, pam_yubico and pam_permit, and beside what the disk and memory take, in
 //! one run. Every login goes through the machine's libpam.
 //!
-//! It prints a page, and fails only where a login does: no figure is a test. With `--write` the page goes to the README.
-//! Named in arguments, single matters are measured: `cargo bench -p tests --bench peers -- mapping`. `BENCH_FULL=1` takes stores and mappings of a million; without, of 100,000, and says so.
+//! It prints a page, and fails only where a login does: no figure is a test. With `--write` the page goes to the
+//! README. Named in arguments, single matters are measured: `cargo bench -p tests --bench peers -- mapping`.
+//! `BENCH_FULL=1` takes stores and mappings of a million; without, of 100,000, and says so.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tests::built;
 
-/// What the page begins with.
+/// The beginning of the page.
 const HEAD: &str = "\
 # What a login costs
 
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     }
     let write = arguments.iter().any(|argument| argument == "--write");
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    // What is measured is what is installed; a run of the unoptimised one is for whoever works on this program.
+    // What is measured is what is installed; a run of the unoptimised one is for people who work on this program.
     let released = built::module().parent().is_some_and(|folder| folder.ends_with("release"));
     if write && !released {
         eprintln!("the module is not the released one: cargo bench");

@@ -1,4 +1,4 @@
-//! Mappings of ten, ten thousand and many lines, read for a user who stands last and for one who is not in it.
+//! Mappings of ten, ten thousand and many lines, read for the last user and for one who is not in it.
 
 use crate::instructions::under_callgrind;
 use crate::offline::user;
@@ -16,7 +16,7 @@ use tests::validation::{CLIENT, KEY, dead};
 
 /// Instructions a line are the difference between these two, so that nothing else is in them.
 const COUNTED: [u32; 2] = [10, 100_000];
-/// Who has no token is answered before anything is asked of a server: what is measured is the mapping.
+/// A user without a token is answered before any server is asked, so this measures the mapping.
 const LAST: &str = "last";
 const ABSENT: &str = "zoe";
 const TIMES: usize = 5;

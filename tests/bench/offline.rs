@@ -16,7 +16,7 @@ pub(crate) struct Offline {
     keys: Vec<SoftYubiKey>,
 }
 
-/// The user who has token `index` of a host's.
+/// The user of token `index` of a host.
 pub(crate) fn user(index: usize) -> String {
     format!("user{index}")
 }

@@ -1,8 +1,8 @@
-//! The page: what was aimed at and what came of it, then the figures.
+//! The page: the aims and the results, then the figures.
 
 use std::fmt::Write as _;
 
-/// What is aimed at.
+/// The aims.
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
     AtMost(f64),

@@ -1,4 +1,4 @@
-//! What a login is made of, part by part: `cargo bench -p tests --bench parts`. For whoever changes one of them.
+//! What a login is made of, part by part: `cargo bench -p tests --bench parts`. For people who change one of them.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -86,7 +86,7 @@ fn mapping() -> String {
     (0..LINES).map(|number| format!("user{number}:{}\n", SoftYubiKey::numbered(number).public_id())).collect()
 }
 
-/// Of somebody who is not there: every line is searched.
+/// A user who is not listed: every line is searched.
 #[divan::bench]
 fn mapping_search(bencher: Bencher<'_, '_>) {
     let text = mapping();

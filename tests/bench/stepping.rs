@@ -1,10 +1,11 @@
 //! Instructions in user space, counted by stepping, as a debugger does: where callgrind cannot be. It has no
-//! pidfd_open(2) in Debian 12, so the module would not ask under it; and `yubiotp-ask` refuses an environment that is not
-//! empty and can write no file, so neither what valgrind preloads nor its results get through.
+//! pidfd_open(2) in Debian 12, so the module would not ask under it; and `yubiotp-ask` refuses an environment that is
+//! not empty and can write no file, so neither what valgrind preloads nor its results get through.
 //!
 //! Stepping takes ten microseconds an instruction, and `yubiotp-ask` notices when it is kept from running: that is what
-//! keeps whoever stops it from making servers look silent. So the two are counted apart, neither waiting for the other:
-//! the login while the program runs as always, and the program while it is asked a question with a long deadline.
+//! keeps a user who stops it from making servers look silent. So the two are counted apart, neither waiting for the
+//! other: the login while the program runs as always, and the program while it is asked a question with a long
+//! deadline.
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -44,7 +45,7 @@ pub(crate) fn ask(program: &Path, url: &str) -> Option<u64> {
     counted.filter(|_| String::from_utf8_lossy(&heard).contains("status=OK"))
 }
 
-/// What a program waits at until it is watched: a FIFO.
+/// A FIFO at which a program waits until it is watched.
 struct Gate(TempDir);
 
 impl Gate {
@@ -119,7 +120,7 @@ fn bind(thread: Pid) {
     let _ = sched_setaffinity(rustix::process::Pid::from_raw(thread.as_raw()), &one);
 }
 
-/// The same for whoever counts, while it does.
+/// The same for the counter, while it counts.
 pub(crate) fn bound<T>(count: impl FnOnce() -> T) -> T {
     let before = sched_getaffinity(None).unwrap();
     let mut one = CpuSet::new();

@@ -85,7 +85,7 @@ pub(crate) fn median(times: &[Duration]) -> f64 {
     sorted[sorted.len() / 2].as_secs_f64() * 1e6
 }
 
-/// What a worker does.
+/// The work of a worker.
 pub(crate) fn work(arguments: &[String]) {
     let mut lines = std::io::stdin().lines();
     let told: Vec<String> = lines.by_ref().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();

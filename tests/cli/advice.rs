@@ -79,7 +79,7 @@ fn missing_key_is_imported() {
     desk.verify("alice", &key.press()).exits(0);
 }
 
-/// `check` is what one runs to learn whether people can log in: what a login cannot open, it must not call fine.
+/// Administrators run `check` to learn whether people can log in: it must not pass a file that a login cannot open.
 #[test]
 fn check_sees_a_store_key_that_nothing_is_sealed_under() {
     let (desk, mut key, _) = used();
@@ -118,7 +118,7 @@ fn a_stray_file_among_the_keys() {
     }
 }
 
-/// A new store key beside keys that it cannot open is seldom what was wanted.
+/// A new store key beside keys that it cannot open is probably a mistake.
 #[test]
 fn a_new_store_key_beside_old_keys_is_remarked_on() {
     let (desk, _, _) = used();
@@ -187,7 +187,7 @@ fn init_beside_an_old_store_key_advises_no_plain_import() {
     }
 }
 
-/// Whoever imports as usual after all is asked.
+/// A usual import is refused with a question.
 #[test]
 fn a_plain_import_into_a_store_that_was_lost_is_refused() {
     let (desk, key, used) = used_by_hand(47);
@@ -271,7 +271,7 @@ fn two_stores_become_one_without_a_gap() {
 
     let refused = |otp: &str| {
         for desk in [&kept, &other] {
-            // The other store is nobody's any more: what is refused there does not matter, and what is taken does.
+            // Nobody uses the other store any more: only what it accepts matters, not what it rejects.
             assert_ne!(desk.verify("alice", otp).code, Some(0), "a used OTP is good again");
         }
     };

@@ -12,7 +12,7 @@ use tests::help::{self, Verb};
 /// The commands that shells complete.
 const COMMANDS: [&str; 2] = ["ykmap", "ykvald"];
 
-/// A folder with what a command writes for a shell, under the name that packages install it by.
+/// A folder with a command's completions for a shell, under the file name of the packages.
 fn written(command: &str, shell: &str, name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let said = run(Command::new(built::program(command)).args(["completions", shell])).exits(0);
@@ -35,12 +35,12 @@ fn shell(program: &str, folder: &TempDir, arguments: &[&str]) -> Option<String> 
     Some(out.into_owned())
 }
 
-/// What a verb has to offer behind itself: verbs, and options.
+/// The verbs and options that can follow a verb.
 fn offered(verb: &Verb) -> BTreeSet<String> {
     verb.option_names().map(str::to_owned).chain(verb.verbs.iter().cloned()).collect()
 }
 
-/// Two sets with the verb that they are of, so that all that differs is told at once.
+/// Two sets with their verb, so that one failure shows all differences.
 fn differences(command: &str, of: &[(String, BTreeSet<String>, BTreeSet<String>)]) -> String {
     let mut told = String::new();
     for (verb, offered, wanted) in of {
@@ -64,7 +64,7 @@ fn in_bash(command: &str) {
     let verbs = help::verbs(command);
     let mut script = format!(". ./{command}\ncomplete -p {command} >/dev/null || exit 9\n");
     for verb in &verbs {
-        // As readline calls it: the words before, what is typed of the next, and the word before that.
+        // As readline calls it: the words before, the typed part of the next, and the word before that.
         let words = [&[command.to_owned()], &verb.words[..]].concat();
         let (line, before, count) = (words.join(" "), words.last().unwrap(), words.len());
         for typed in ["", "-"] {
@@ -127,7 +127,7 @@ fn in_fish(command: &str) {
     assert_eq!(differences(command, &found), "");
 }
 
-/// In a terminal of zsh's own: all but the last letter of each name is typed, and what the line became is run.
+/// In a terminal of zsh's own: all but the last letter of each name is typed, and the completed line is run.
 #[test]
 fn zsh_completes_every_verb_and_option() {
     COMMANDS.iter().for_each(|command| in_zsh(command));
@@ -188,7 +188,7 @@ typed() {
 }
 "#;
 
-/// What is asked for and not known is not written by halves.
+/// Nothing is written for an unknown shell.
 #[test]
 fn another_shell_is_refused() {
     run(ykmap().args(["completions", "tcsh"])).exits(2).notes("[possible values: bash, zsh, fish]");

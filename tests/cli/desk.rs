@@ -158,7 +158,7 @@ pub(crate) fn ykmap() -> Command {
     command
 }
 
-/// Names in a folder that begin with a dot: what a change that was cut off left.
+/// Names in a folder that begin with a dot: left by a change that was interrupted.
 pub(crate) fn hidden(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
@@ -166,7 +166,7 @@ pub(crate) fn hidden(folder: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with('.') && name != ".yubiotp.lock").collect()
 }
 
-/// The `n`th token that no test imports: the same public id as [`SoftYubiKey::numbered`], other secrets.
+/// The `n`th token that no test imports: the same public ID as [`SoftYubiKey::numbered`], other secrets.
 pub(crate) fn programmed_anew(n: u32) -> SoftYubiKey {
     let [a, b, c, d] = n.to_be_bytes();
     SoftYubiKey::new(&[0xff, 0, a, b, c, d], [7; 6], [9; 16])

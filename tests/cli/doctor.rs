@@ -31,7 +31,7 @@ pub(crate) struct Host {
 const SUDO: &str = "auth required pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_unix.so\n";
 
 impl Host {
-    /// Lets other users of the machine reach what is here, and a copy of the command, whose path it says.
+    /// Lets other users of the machine reach this folder and a copy of the command, and returns the path of the copy.
     fn shown_to_others(&self) -> PathBuf {
         let host = self.place.host();
         let outside = host.parent().unwrap();
@@ -44,7 +44,7 @@ impl Host {
 
     pub(crate) fn new() -> Self {
         let (place, key) = (Place::new(), SoftYubiKey::numbered(1));
-        // Whatever the umask of whoever runs the tests.
+        // Independent of the umask of the user who runs the tests.
         chmod(place.confdir(), 0o755);
         place.install(&built::module(), "pam_yubiotp.so", 0o644);
         place.enrol("alice", &key);
@@ -93,7 +93,7 @@ impl Host {
     }
 }
 
-/// What the doctor said, as JSON.
+/// The doctor's output, as JSON.
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(crate) said: Said,
@@ -155,7 +155,7 @@ impl Visit {
     }
 }
 
-/// The exit status about a host that is well: whoever is not root is told that others must own it.
+/// The exit status about a host that is well: a user other than root gets an error about the owner.
 pub(crate) fn well() -> i32 {
     if is_root() { 0 } else { 1 }
 }
@@ -173,7 +173,7 @@ fn a_host_that_is_well() {
     assert!(said.out.contains("pam.d\n  ok       asked for a YubiKey: sudo\n"), "{said:?}");
 }
 
-/// Nobody has put a line into pam.d yet: what the settings say is looked at all the same.
+/// Without a line in pam.d, the settings are still checked.
 #[test]
 fn no_service_asks_yet() {
     let host = Host::new();

@@ -106,7 +106,7 @@ fn a_mistyped_id_is_called_one() {
     desk.ykmap(&["add", "alice", "vvcccccccccx"]).exits(2).notes("character 12 is not modhex");
 }
 
-/// A press that cannot come into the mapping is not used up for nothing.
+/// If the mapping cannot be changed, no touch is asked for or used up.
 #[test]
 fn a_press_for_a_user_that_cannot_be_is_not_used_up() {
     let mut key = SoftYubiKey::numbered(1);
@@ -133,7 +133,7 @@ fn a_press_is_checked() {
     desk.ykmap(&["add", "bob", &key.press_dvorak()]).exits(0).says("bob now has token vvcccccccccb");
 }
 
-/// A line of the user's that cannot be read is theirs too: taking them out is not done while it stands.
+/// A line of the user's with an error may be theirs: they are not removed while it is there.
 #[test]
 fn a_user_with_a_bad_line_is_not_taken_out_by_half() {
     let desk = Desk::new();
@@ -232,7 +232,7 @@ fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
     desk.verify("alice", &key.press()).exits(2).notes("is empty");
 }
 
-/// Whoever adds, looks for or removes a user hears of another spelling that is listed.
+/// Adding, listing or removing a user mentions another spelling that is listed.
 #[test]
 fn other_spellings_are_named() {
     let desk = Desk::new();

@@ -158,7 +158,7 @@ fn position_corrupt_in_both_slots() {
     );
 }
 
-/// Whichever slot it is: the other one speaks, never further back than one login, and the damage is told.
+/// Whichever slot it is: the other one counts, never further back than one login, and the damage is reported.
 #[test]
 fn position_corrupt_in_one_slot() {
     for offset in [130, 4096 + 130] {

@@ -82,7 +82,7 @@ fn one_bad_line_and_nothing_changes() {
     }
 }
 
-/// What is wrong with the store's side of one line keeps all of them out.
+/// A fault in the store for one line imports none of them.
 #[test]
 fn one_token_with_another_key_and_nothing_changes() {
     let keys: Vec<_> = (1..20).map(SoftYubiKey::numbered).collect();
@@ -175,7 +175,7 @@ fn five_thousand_keys() {
     assert!(hidden(&desk.file("keys")).is_empty() && hidden(&desk.file("positions")).is_empty());
 }
 
-/// Two files that give the same public ids other keys, at the same moment: one comes in, and the other is refused.
+/// Two files that give the same public IDs other keys, at the same moment: one comes in, and the other is refused.
 #[test]
 fn two_at_once_do_not_replace_each_others_keys() {
     let desk = Desk::in_memory();
@@ -193,7 +193,7 @@ fn two_at_once_do_not_replace_each_others_keys() {
     assert!(codes == [Some(0), Some(2)] || codes == [Some(2), Some(0)], "{codes:?}");
 }
 
-/// One AES key under two public ids would be two tokens, each with a position of its own.
+/// One AES key under two public IDs would be two tokens, each with a position of its own.
 #[test]
 fn one_key_under_two_ids() {
     let key = SoftYubiKey::numbered(1);
@@ -216,7 +216,7 @@ fn one_key_under_two_ids() {
     assert_eq!(desk.snapshot(), before);
 }
 
-/// A store that an earlier version made has both. One is removed, and no used OTP is good again.
+/// A store of an earlier version has both. One is removed, and no used OTP is valid again.
 #[test]
 fn a_store_that_has_one_key_under_two_ids() {
     let mut key = SoftYubiKey::numbered(1);

@@ -1,4 +1,4 @@
-//! `ykmap init`: what it makes, with which modes, and what it leaves alone.
+//! `ykmap init`: what it creates, with which modes, and what it does not touch.
 
 use crate::desk::{Desk, chmod, is_root, mode, run, ykmap};
 use std::fs;
@@ -199,7 +199,7 @@ fn the_system_paths() {
     }
 }
 
-/// However many begin at once, one of them makes the store key, and it stays.
+/// Of many that begin together, one creates the store key, and it stays.
 #[test]
 fn at_once_one_makes_the_store_key() {
     for round in 0..20 {

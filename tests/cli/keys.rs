@@ -296,7 +296,7 @@ fn new_is_what_the_printed_commands_program() {
     assert_ne!(desk.ykmap(&["key", "new"]).exits(0).out, said);
 }
 
-/// What is printed can be pasted, also where the token has no public id.
+/// The printed command can be pasted, also for a token without a public ID.
 #[test]
 fn new_without_an_id_prints_no_empty_arguments() {
     let said = Desk::new().ykmap(&["key", "new", "--id", "-"]).exits(0).out;
@@ -305,7 +305,7 @@ fn new_without_an_id_prints_no_empty_arguments() {
     }
 }
 
-/// The hints go on with the store that one works on.
+/// The hints continue with the store that one works on.
 #[test]
 fn hints_name_the_settings_in_use() {
     let desk = Desk::new();

@@ -65,7 +65,7 @@ fn at_every_step_and_run_again() {
         println!("{step}: killed: {killed}; {} keys, {} positions", with_key.len(), with_position.len());
         assert!(with_key.is_subset(&with_position), "{step}: a key came before its position");
         assert!(with_position.iter().all(|name| fs::metadata(positions.join(name)).unwrap().len() == 8192));
-        // what is there can be used, and what is not there is not half there
+        // a token that is there can be used, and no token is half there
         desk.ykmap(&["key", "list"]).exits(0);
         if let Some(id) = with_key.first() {
             desk.ykmap(&["key", "show", id]).exits(0);

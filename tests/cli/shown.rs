@@ -74,7 +74,7 @@ fn bytes_that_are_not_utf8_are_told_apart() {
     assert!(said.out.contains("eve\\xfe's too, by line 1"), "{said:?}");
 }
 
-/// What a message quotes of the command line.
+/// The part of the command line that a message quotes.
 #[test]
 fn what_is_not_understood_is_escaped() {
     for name in ["ykmap", "ykvald"] {

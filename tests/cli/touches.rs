@@ -1,4 +1,4 @@
-//! Two touches show how far a token has come: `ykmap token resync`, `ykmap key adopt`. The pause between them is real.
+//! Two touches show a token's position: `ykmap token resync`, `ykmap key adopt`. The pause between them is real.
 
 use crate::desk::{Desk, Said, run};
 use std::fs;
@@ -68,7 +68,7 @@ fn a_position_is_set_by_two_touches_and_stays() {
     verify(&desk, &key.press(), 0);
 }
 
-/// As if two OTPs had been recorded that fit: this host accepted a later one of the same key, and goes on from there.
+/// As if two OTPs had been recorded that fit: this host accepted a later one of the same key, and continues from there.
 #[test]
 fn no_touches_go_below_an_otp_of_the_same_key() {
     let mut key = SoftYubiKey::numbered(8).with_real_clock();
@@ -123,7 +123,7 @@ fn nothing_changes_without_touches() {
     assert_eq!(desk.snapshot(), before);
 }
 
-/// A position is lost. What the log advises lets nobody in by a used OTP.
+/// A position is lost. The log's advice lets nobody in by a used OTP.
 #[test]
 fn a_lost_position_is_adopted_by_two_touches() {
     let mut key = SoftYubiKey::numbered(5).with_real_clock();
@@ -201,7 +201,7 @@ fn a_server_that_names_a_false_position() {
         command.arg("--config").arg(place.config()).args(["token", "resync", &id]);
         command
     };
-    // A server that does not say what the YubiKey's clock says proves nothing.
+    // A server that does not report the YubiKey's clock proves nothing.
     server.will(|x: &Exchange| x.signed(&x.without(&["timestamp"])));
     let mut terminal = Terminal::spawn(resync());
     terminal.wait_for("Touch the YubiKey ", SOON);

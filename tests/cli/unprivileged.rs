@@ -60,7 +60,7 @@ fn the_whole_life() {
     for (path, (_, uid, _)) in somebody.0.snapshot() {
         assert_eq!(uid, UID, "{}", path.display());
     }
-    // root may use what is root's or the running user's, and this is neither
+    // root may use files of root or of the running user, and this is neither
     let said = somebody.0.ykmap(&["verify", "alice", &key.press()]);
     assert!(said.code == Some(2) && said.err.contains("belongs to uid 12345"), "{said:?}");
 }

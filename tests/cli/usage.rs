@@ -95,7 +95,7 @@ fn wrong_usage_exits_with_2() {
     assert_eq!(desk.snapshot(), before);
 }
 
-/// Two places at once, in whichever order they are named.
+/// Two places, in either order.
 #[test]
 fn init_takes_a_folder_or_a_settings_file() {
     for config_first in [true, false] {
@@ -113,7 +113,7 @@ fn init_takes_a_folder_or_a_settings_file() {
     }
 }
 
-/// What was typed wrong is named with the reason, before the usage.
+/// The mistake is named with the reason, before the usage.
 #[test]
 fn a_wrong_id_is_explained() {
     let desk = Desk::new();

@@ -1,7 +1,7 @@
 //! Mappings named after their defect or feature, each with what `check` and `verify` must say of it.
 //!
 //! In comments of the file itself: `# check: EXIT TEXT` and `# verify: USER TOKEN EXIT TEXT`, where TOKEN is the
-//! number of a token, `-` for the one without a public id, and TEXT may be left out.
+//! number of a token, `-` for the one without a public ID, and TEXT may be left out.
 
 use crate::desk::Desk;
 use std::fs;
@@ -23,7 +23,7 @@ fn token(name: &str) -> SoftYubiKey {
     }
 }
 
-/// Runs all that one vector asks for; what was not as it says.
+/// Runs everything in one vector; returns the differences from it.
 fn disagreements(path: &Path) -> Vec<String> {
     let contents = fs::read(path).unwrap();
     let desk = Desk::new();
@@ -41,7 +41,7 @@ fn disagreements(path: &Path) -> Vec<String> {
         } else if let Some(expected) = line.strip_prefix("# verify: ") {
             let mut words = expected.splitn(4, ' ');
             let (user, name, code) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-            // each question with a press that nothing has seen yet
+            // each question with a touch that nothing has seen yet
             let mut key = token(name);
             key.set_counter(100 + asked);
             (desk.verify(user, &key.press()), code, words.next().unwrap_or(""))

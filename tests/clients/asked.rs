@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What longest a client may take for an answer. Some try again by themselves where nobody answers.
+/// The longest time that a client may take for an answer. Some try again by themselves if nobody answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Asked {

@@ -1,5 +1,5 @@
-//! What every client is asked, with each store: all that a server can say to it, and a server that is not there. A client
-//! says yes if, and only if, the server said OK to the question.
+//! What every client is asked, with each store: all that a server can say to it, and a server that is not there. A
+//! client says yes if, and only if, the server said OK to the question.
 
 use crate::asked::{Asked, source};
 use crate::installed;
@@ -126,7 +126,7 @@ impl Round {
         installed::command(self.client, &url, id, key, &authority)
     }
 
-    /// What the server decided since the last look; it writes a line a moment after its answer.
+    /// The server's decisions since the last call; it writes a line a moment after its answer.
     fn decided(&mut self) -> String {
         let status = |line: &str| Some(line.split_once(" status=")?.1.split(' ').next()?.to_owned());
         let begun = Instant::now();
@@ -152,7 +152,7 @@ impl Round {
         writeln!(self.said, "{what:40} {decided:20} {said}").unwrap();
     }
 
-    /// Asks: what the server decided, which the client says after it.
+    /// Asks, and returns the server's decision, which the client must repeat.
     fn ask(&mut self, asked: &mut Asked, what: &str, otp: &str) -> String {
         let said = asked.ask(otp);
         let decided = self.decided();

@@ -1,4 +1,4 @@
-//! The module, asking validation servers that others wrote. None of these says, signed and right, how far a token has come.
+//! The module, asking validation servers that others wrote. None of these sends a token's counters both signed and right.
 //! So a host that has the key lets no one in, and its log names the server and why.
 
 use crate::asked::source;
@@ -84,7 +84,8 @@ fn asked(name: &str) {
     }
 }
 
-/// A host without the key cannot see that the counters are swapped: the user gets in until the YubiKey is plugged in again.
+/// A host without the key cannot see that the counters are swapped: the user gets in until the YubiKey is plugged in
+/// again.
 #[test]
 fn yubival_misleads_a_host_without_the_key() {
     let server = SERVERS.iter().find(|server| server.name == "yubival").unwrap();

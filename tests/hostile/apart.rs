@@ -11,8 +11,8 @@ pub(crate) struct Apart(Capture, PathBuf);
 
 const FOLDER: &str = "YUBIOTP_TEST_APART";
 
-/// Runs the test of this name, which calls this first, once more in a process of its own whose log is kept; there, gives
-/// the log. `None` where that process has done it all.
+/// Runs the test of this name, which calls this first, once more in a process of its own whose log is kept; there,
+/// gives the log. `None` where that process has done it all.
 ///
 /// # Panics
 /// Where the test failed there.
@@ -39,7 +39,7 @@ impl Apart {
         self.0 = Capture::new(&self.1);
     }
 
-    /// What was logged since.
+    /// The lines that were logged since.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lines().into_iter().map(|line| line.text).collect()
     }

@@ -22,7 +22,7 @@ pub(crate) fn application(place: &Place, answers: &[impl AsRef<[u8]>], acts: &[&
     command
 }
 
-/// What an application reads as its answers, line by line.
+/// The answers that an application reads, line by line.
 pub(crate) fn answers_of(place: &Place, answers: &[impl AsRef<[u8]>]) -> File {
     let lines: Vec<u8> = answers.iter().flat_map(|answer| [answer.as_ref(), b"\n"].concat()).collect();
     place.write("answers", lines, 0o600);
@@ -36,7 +36,7 @@ pub(crate) fn run(place: &Place, answers: &[impl AsRef<[u8]>], acts: &[&str]) ->
     login
 }
 
-/// The same; an application that is not done in time is killed, and says no more.
+/// The same; an application that does not finish in time is killed, and prints nothing more.
 pub(crate) fn run_within(
     place: &Place,
     answers: &[impl AsRef<[u8]>],
@@ -59,7 +59,7 @@ pub(crate) fn codes(login: &Login, call: &str) -> Vec<Code> {
     codes_of(&login.said, call)
 }
 
-/// The same, of what was said.
+/// The same, for the output.
 pub(crate) fn codes_of(said: &[String], call: &str) -> Vec<Code> {
     said.iter()
         .filter_map(|line| line.strip_prefix(call)?.strip_prefix(' ')?.parse().ok())

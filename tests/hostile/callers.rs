@@ -39,7 +39,7 @@ fn conversations() {
         ("late-nul", Code::AUTH_ERR),
         ("user", Code::CONV_ERR),
         ("no-user", Code::CONV_ERR),
-        // What is replaced and is not whose login it is changes nothing.
+        // Replacing an item other than the user changes nothing.
         ("same-user", Code::SUCCESS),
         ("service", Code::SUCCESS),
         ("conv", Code::SUCCESS),
@@ -57,7 +57,7 @@ fn conversations() {
             assert_eq!(auth, code, "{what}");
             let replaced = login.log.iter().any(|line| line.text.contains("set another user while it asked"));
             assert_eq!(replaced, ["user", "no-user"].contains(&mode), "{what}");
-            // The service of the account lines is another one then, which denies.
+            // The service of the account lines is another one then, which rejects.
             let passes = auth == Code::SUCCESS && mode != "service";
             assert_eq!(account == Code::SUCCESS, passes, "{account:?}: {what}");
             let used = run(&place, &[&otp], &[&["conv:script"], &LOGIN[..]].concat());
@@ -73,7 +73,7 @@ fn conversations() {
     );
 }
 
-/// The descriptors that the module holds while it asks are closed under it: nobody is taken for not listed.
+/// The module's descriptors are closed while it asks: no listed user is treated as not listed.
 #[test]
 fn a_conversation_that_closes_what_is_open() {
     let (place, mut key) = enrolled(1201);
@@ -91,7 +91,7 @@ fn a_conversation_that_closes_what_is_open() {
     assert!(ended || codes_of(&said, "authenticate") == [Code::AUTHINFO_UNAVAIL], "{said:?}");
 }
 
-/// What is done to the application before it logs somebody in.
+/// The application's acts before it logs somebody in.
 const HABITS: &[(&str, &[&str])] = &[
     ("none", &[]),
     ("no standard input", &["close:0"]),
@@ -162,7 +162,7 @@ fn the_application_is_as_it_was_offline() {
             let what = format!("{habit}, {outcome}");
             let login = run(&place, &[key.press()], &[*acts, more, &WATCHED].concat());
             assert_eq!(unchanged(&login, &what), code, "{what}: {:?}", login.log);
-            // What the application has closed is nobody's to write to.
+            // Nobody writes to a descriptor that the application has closed.
             assert!(login.said.iter().all(|line| !line.contains("pam_yubiotp")), "{what}: {:?}", login.said);
         }
     }
@@ -248,7 +248,7 @@ fn two_handles_at_once() {
     assert!(login.said.contains(&"threads 0 0".to_owned()), "{:?} {:?}", login.said, login.log);
 }
 
-/// What was decided in one process is known there and in those that it forks afterwards, and nowhere else.
+/// A decision is known in its process and in those that it forks afterwards, and nowhere else.
 #[test]
 fn a_fork_between_the_calls() {
     let (place, mut key) = enrolled(1240);

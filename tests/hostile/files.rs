@@ -1,5 +1,5 @@
-//! Hostile files: whatever lies where a file should be, nobody is let in, nothing hangs, and no more is read than a file
-//! of that kind can have.
+//! Hostile files: whatever lies where a file should be, nobody is let in, nothing hangs, and no more is read than a
+//! file of that kind can have.
 
 use crate::application::{codes, enrolled, run_within};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -133,7 +133,7 @@ fn world(number: u32, online: bool) -> World {
     World { place, key, _server: server }
 }
 
-/// What a login came to, within time and memory.
+/// The result of a login, within time and memory.
 fn login(place: &Place, otp: &str, what: &str) -> (Code, Vec<String>) {
     let begun = Instant::now();
     let acts = ["start", "authenticate", "acct_mgmt", "setcred", "peak"];
@@ -199,7 +199,7 @@ fn in_place_of_each_file() {
     }
 }
 
-/// What is wrong in a file of authorities matters where there is TLS: `ykask/tests` has that.
+/// Mistakes in a file of authorities matter only with TLS: `ykask/tests` has that.
 fn harmless_to_authorities(what: &str) -> bool {
     ["bytes", "a folder", "NUL", "UTF-8", "empty", "10 GB", "cannot be read"]
         .iter()
@@ -306,8 +306,8 @@ fn links_of_ones_own() {
     }
 }
 
-/// Three mappings, and somebody who renames now one and now another into place. Each login is decided by one of them, and
-/// what is checked is what is read: the third lists bob's token, and everybody may write to it.
+/// Three mappings, and somebody who renames now one and now another into place. Each login is decided by one of them,
+/// and what is checked is what is read: the third lists bob's token, and everybody may write to it.
 #[test]
 fn a_mapping_that_is_swapped_all_the_time() {
     let (place, mut alices) = enrolled(1130);
@@ -321,8 +321,8 @@ fn a_mapping_that_is_swapped_all_the_time() {
     place.write("first", format!("{filler}alice:{alice}\nbob:\n"), 0o644);
     place.write("second", format!("{filler}alice:\nwhose is this\n"), 0o644);
     place.write("third", format!("{filler}alice:\nbob:{bob}\n"), 0o666);
-    // The mapping that enrolled bob goes before the first login. The last of the cycle: what has the name already cannot be
-    // renamed to it.
+    // The mapping that enrolled bob goes before the first login. The last of the cycle: what has the name already
+    // cannot be renamed to it.
     fs::hard_link(place.path("third"), place.path("next")).unwrap();
     fs::rename(place.path("next"), place.path("authorized_yubikeys")).unwrap();
     let stop = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! What a login leaves behind in the memory of the application: no secret, on no stack and in no page of the heap, in
+//! The memory of the application after a login has no secret, on no stack and in no page of the heap, in
 //! use or freed. And none in the log.
 
 use crate::application::{application, codes_of, enrolled};
@@ -80,7 +80,8 @@ fn found_in(process: u32, secrets: &[Secret]) -> Vec<String> {
     found
 }
 
-/// Runs an application, waits until it has done its acts, and looks. What it said, and what was found.
+/// Runs an application, waits until it has done its acts, and searches its memory. Returns its output, and the
+/// findings.
 fn look(mut command: Command, secrets: &[Secret]) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let capture = Capture::new(folder.path());
@@ -99,7 +100,7 @@ fn look(mut command: Command, secrets: &[Secret]) -> (Vec<String>, Vec<String>) 
     (said, found)
 }
 
-/// A login of each outcome: what is done to the host, arguments, acts before it, the answer, the code.
+/// A login of each outcome: the change of the host, arguments, acts before it, the answer, the code.
 type Outcome = (&'static str, fn(&Place), &'static str, &'static [&'static str], fn(&str) -> String, Code);
 
 fn typed(otp: &str) -> String {
@@ -222,7 +223,7 @@ fn no_secret_stays_in_memory_where_servers_are_asked() {
     }
 }
 
-/// What the two above rest on.
+/// The assumption of the two tests above.
 #[test]
 fn a_secret_that_stays_is_found() {
     let (place, mut key) = enrolled(940);

@@ -1,4 +1,4 @@
-//! What the module is made of, seen by the linker.
+//! The module as the linker sees it.
 
 use std::process::Command;
 use tests::built;

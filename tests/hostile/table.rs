@@ -1,8 +1,8 @@
-//! Every fault with every option: no row lets anyone in, and only who is not listed, by a mapping that was read without
-//! fault, is excused by `nullok`.
+//! Every fault with every option: no row lets anyone in, and only a user who is not listed, by a mapping that was read
+//! without fault, is excused by `nullok`.
 //!
 //! Everybody who logs in here has an OTP that was never used, of a token that host and server know: a yes is always
-//! possible, and after each fault the same host, mended, gives one.
+//! possible, and after each fault the same host, fixed, gives one.
 
 mod faults;
 
@@ -143,7 +143,7 @@ impl Table {
         self.place.service("table", &lines);
         let otps: Vec<_> = (0..4).map(|_| self.key.press()).collect();
         self.log.empty();
-        // pam_ftp, where it stands before, takes the first of them and leaves it to this module.
+        // pam_ftp, if it comes before, takes the first of them and leaves it to this module.
         let script = Script::new(&otps);
         let mut pam = Pam::start(self.place.confdir(), "table", Some(user.as_bytes()), Box::new(script));
         let login = Login {
@@ -163,7 +163,7 @@ impl Table {
     fn row(&mut self, fault: &Fault, options: &Options, user: &str) {
         let login = self.login(user, &options.words(), !options.first_pass.is_empty());
         let many = options.tries && options.first_pass != "use_first_pass";
-        // What concerns a token concerns nobody who is not listed.
+        // A fault of a token does not affect users who are not listed.
         let expected = match (fault.of, user == ABSENT, options.nullok) {
             (Of::Token, true, true) => Code::PERM_DENIED, // what libpam makes of PAM_IGNORE alone
             (Of::Token, true, false) if many => Code::MAXTRIES,
@@ -238,7 +238,7 @@ fn every_fault_with_every_option() {
     println!("{} faults, {rows} rows", FAULTS.len());
 }
 
-/// The options by themselves: on a sound host each of them lets in who is listed, and nobody else.
+/// The options by themselves: on a healthy host each of them lets in listed users, and nobody else.
 #[test]
 fn every_option_on_a_sound_host() {
     let Some(log) = apart("table::every_option_on_a_sound_host") else { return };
@@ -260,7 +260,7 @@ fn every_option_on_a_sound_host() {
     }
 }
 
-/// An argument that is not understood denies everybody, whatever stands beside it, in front or behind.
+/// An unknown argument makes the module reject everybody, whatever comes before or after it.
 #[test]
 fn every_wrong_argument_with_every_option() {
     let Some(log) = apart("table::every_wrong_argument_with_every_option") else { return };

@@ -1,4 +1,4 @@
-//! Other modules in the stack, and what is handed to them.
+//! Other modules in the stack, and the password that is passed to them.
 
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
@@ -90,7 +90,7 @@ fn a_password_that_a_module_before_us_obtained_is_not_replaced() {
 
 #[test]
 fn one_prompt_of_the_module_before_us_serves_both() {
-    // pam_unix asks, cannot check a user that is nobody, and leaves what was typed.
+    // pam_unix asks, cannot check a user who does not exist, and leaves the answer.
     let (place, mut key) =
         place("auth optional pam_unix.so\nauth required pam_yubiotp.so use_first_pass\nHUNTER2");
     let login = place.login("stack", "alice", &[format!("hunter2{}", key.press())]);
@@ -130,7 +130,7 @@ fn account_with_nullok_excuses_who_is_not_listed() {
     }
 }
 
-/// Where the module stands alone, the calls beside authenticate must not fail a login.
+/// If the module is the only one, the calls besides authenticate must not fail a login.
 #[test]
 fn the_calls_that_do_nothing() {
     let (place, mut key) = place(

@@ -9,7 +9,7 @@ const KELVIN: &str = "\u{212a}";
 const EXCUSED: &str = "PAM_SUCCESS";
 const FAULT: &str = "PAM_AUTHINFO_UNAVAIL";
 
-/// A host whose mapping lists these names, each without a token. A neighbour says yes, so that who is excused gets in.
+/// A host whose mapping lists these names, each without a token. A neighbour says yes, so that an excused user gets in.
 fn listing(names: &[&str], arguments: &str) -> Place {
     let place = Place::new();
     let lines: String = names.iter().map(|name| format!("{name}:\n")).collect();
@@ -28,7 +28,7 @@ fn login(place: &Place, user: &str) -> Login {
     place.login("stack", user, &["guess"])
 }
 
-/// What an `account` line says to who comes by no `auth` line, as after an ssh key.
+/// The code of an `account` line for a user who passed no `auth` line, as after an ssh key.
 fn account(place: &Place, user: &str) -> String {
     let output = place.drive("stack", user).args(["--calls", "acct_mgmt"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -60,7 +60,7 @@ fn a_spelling_of_a_listed_name_is_a_fault_with_nullok() {
     }
 }
 
-/// What a directory makes of a name beyond ASCII cannot be foreseen: such a user is listed, or does not get in.
+/// Nobody can foresee what a directory makes of a name beyond ASCII: such a user is listed, or does not get in.
 #[test]
 fn a_name_that_is_not_plain_ascii_is_never_excused() {
     let place = listing(&["zoe"], "nullok");
@@ -72,7 +72,7 @@ fn a_name_that_is_not_plain_ascii_is_never_excused() {
     }
 }
 
-/// And who is listed is found, to the letter.
+/// And a listed user is found, to the letter.
 #[test]
 fn names_beyond_ascii_can_be_listed() {
     let place = Place::new();
@@ -102,7 +102,7 @@ fn who_cannot_be_anybody_listed_is_excused() {
     }
 }
 
-/// Without `nullok` nobody is excused, and the code tells who is not listed.
+/// Without `nullok` nobody is excused, and the code shows who is not listed.
 #[test]
 fn without_nullok() {
     let place = listing(&["kate"], "");
@@ -165,7 +165,7 @@ fn a_file_of_ones_own_that_lists_nobody() {
     assert_eq!(login(&place, "carol").code("authenticate"), EXCUSED);
 }
 
-/// Where the folder of these files cannot be listed, nobody knows who is listed.
+/// If the folder of these files cannot be read, nobody knows which users are listed.
 #[test]
 fn a_folder_that_cannot_be_listed_excuses_nobody() {
     let place = Place::new();

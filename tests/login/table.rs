@@ -4,7 +4,7 @@ use std::process::Stdio;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
 
-/// One world: what is done to the host, who logs in with which arguments and answer.
+/// One world: the change of the host, the user, the arguments and the answer.
 struct Row {
     what: &'static str,
     world: fn(&Place),
@@ -360,7 +360,7 @@ fn one_file_a_user() {
     assert_eq!(login("../authorized_yubikeys"), "PAM_AUTHINFO_UNAVAIL", "a name that is a path");
 }
 
-/// Many applications at once, each a process of its own, with one OTP.
+/// Many applications at the same time, each a process of its own, with one OTP.
 #[test]
 fn of_many_logins_with_one_otp_one_is_accepted() {
     let place = Place::new();

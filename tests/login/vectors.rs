@@ -1,4 +1,4 @@
-//! `tests/vectors/otp/`: one file an OTP, named after what is special about it.
+//! `tests/vectors/otp/`: one file for each OTP, named after its peculiarity.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The time to the next prompt, which must not tell who is listed.
+//! The time to the next prompt, which must not show who is listed.
 
 use std::cell::RefCell;
 use std::rc::Rc;

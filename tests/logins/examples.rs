@@ -1,4 +1,4 @@
-//! Every file of pam.d-examples, as it stands there, lets the right one in and the wrong one not.
+//! Every file of pam.d-examples, unchanged, lets the right user in and keeps the wrong one out.
 
 mod check;
 pub(crate) mod ftp;
@@ -118,14 +118,14 @@ impl Site {
         log.into_iter().filter(|line| line.contains(": PAM ") || line.contains("(libpam)")).collect()
     }
 
-    /// Answers a password and a press. Both are asked, whatever they are worth.
+    /// Answers with a password and a touch. Both are asked for, right or wrong.
     fn both(&self, terminal: &mut Terminal, prompts: [&str; 2], password: &str, press: &str) {
         self.answer(terminal, prompts[0], &[password]);
         self.answer(terminal, prompts[1], &[press]);
     }
 }
 
-/// Who is kept out of a file that asks for both: a password, and an OTP that is `old` (used before) or fresh.
+/// Answers that are rejected by a file that asks for both: a password, and an OTP that is `old` (used before) or fresh.
 fn wrong_pairs(token: &mut SoftYubiKey, old: &str) -> [(&'static str, String); 3] {
     let stranger = SoftYubiKey::numbered(99).press();
     [("wrong horse", token.press()), (PASSWORD, old.to_owned()), (PASSWORD, stranger)]

@@ -1,4 +1,4 @@
-//! login, as on the console, with one question: the press.
+//! login, as on the console, with one question: the touch.
 
 use crate::site::Site;
 use crate::ways::SOON;
@@ -33,7 +33,7 @@ fn an_otp_gives_a_shell_once() {
     site.assert_incorrect(&mut terminal);
     site.assert_decided(&[&line("refused", "alice", "the OTP was used before: *")]);
 
-    // The same terminal goes on.
+    // The same terminal continues.
     terminal.wait_for("login: ", SOON);
     terminal.type_line("bob");
     site.answer(&mut terminal, "YubiKey for bob: ", &[&token.press()]);

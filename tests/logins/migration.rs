@@ -44,7 +44,7 @@ fn homes_are_copied() {
         assert!(shell.args(["-c", &format!("cd /home/{user} && {setup}")]).status().unwrap().success());
     };
     own("alice", &format!("printf '{mapping}' >.yubico/authorized_yubikeys"));
-    // What a user may have put there instead: nothing of root's gets out, and nothing hangs.
+    // A user may have put something else there: no file of root's is revealed, and nothing hangs.
     site.host.write("/root/secret", "secret\n", 0o600);
     own("bob", "ln -s /root/secret .yubico/authorized_yubikeys");
     own("carol", "mkfifo .yubico/authorized_yubikeys");
@@ -59,7 +59,7 @@ fn homes_are_copied() {
     let modes = site.host.run(&["stat", "-c", "%a %U", "/etc/yubiotp/users", "/etc/yubiotp/users/alice"]);
     assert_eq!(String::from_utf8(modes.stdout).unwrap(), "755 root\n644 root\n");
 
-    // A login by the copies; and by the home itself, where the advice leaves the home alone.
+    // A login by the copies; and by the home itself, if the advice does not change the home.
     let login = |authfile: &str, otp: &str| {
         site.pam("yubico", &format!("auth required pam_yubiotp.so authfile={authfile}\n"));
         let mut drive = site.host.command(tests::built::program("pam-drive").to_str().unwrap());

@@ -1,4 +1,4 @@
-//! The profiles of pam-auth-update: what Debian's own program makes of them, and who gets in by that.
+//! The profiles of pam-auth-update: the result of Debian's own program, and who gets in with it.
 
 use crate::examples::ftp::Ftp;
 use crate::site::{PASSWORD, Site};
@@ -78,8 +78,8 @@ impl Root {
     }
 }
 
-/// Each writes its line where it belongs, and no two that ask are on together: not those of ours, and not one of ours and
-/// that of pam_yubico. Where two are chosen, the one that lets in fewer users stays.
+/// Each writes its line where it belongs, and no two that ask are on together: not those of ours, and not one of ours
+/// and that of pam_yubico. Where two are chosen, the one that lets in fewer users stays.
 #[test]
 fn one_of_them_at_a_time() {
     let Some(root) = Root::new() else { return };
@@ -103,7 +103,7 @@ fn one_of_them_at_a_time() {
     );
 }
 
-/// What the profile for one field comes to: in an application that asks once, and at sudo, which shows the prompts.
+/// The result of the profile for one field: in an application that asks once, and at sudo, which shows the prompts.
 #[test]
 fn one_field_takes_both() {
     let Some(root) = Root::new() else { return };

@@ -115,12 +115,12 @@ impl Site {
         self.assert_secret(&lines.concat());
     }
 
-    /// Leaves what was decided so far untold.
+    /// Skips the decisions so far.
     pub(crate) fn skip_decisions(&self) {
         self.lines_told.set(self.host.log_lines().len());
     }
 
-    /// That nothing that was typed as an answer stands in `text`, nor the part of an OTP that nobody may know.
+    /// That `text` contains no answer that was typed, nor the secret part of an OTP.
     pub(crate) fn assert_secret(&self, text: &str) {
         for secret in self.secrets.borrow().iter() {
             let part = secret.split_at(secret.len().saturating_sub(32)).1;
@@ -128,7 +128,7 @@ impl Site {
         }
     }
 
-    /// The same of all that was written anywhere: to syslog and by sshd, which should be told to be talkative.
+    /// The same of all that was written anywhere: to syslog and by sshd, which should be set to log everything.
     pub(crate) fn assert_nothing_leaked(&self, sshd: &Sshd) {
         assert!(sshd.log().contains("debug2: "), "{}", sshd.log());
         self.assert_secret(&sshd.log());

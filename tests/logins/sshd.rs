@@ -1,4 +1,4 @@
-//! sshd with one question: the press.
+//! sshd with one question: the touch.
 
 use crate::site::Site;
 use crate::ways::TALKATIVE;
@@ -87,7 +87,7 @@ fn nobody_comes_in_with_what_is_not_theirs() {
         assert!(log.contains(&expected), "{expected} is not in {log}");
     }
 
-    // What was refused to others is still good for its owner, and in the end for nobody.
+    // An OTP that was rejected for others is still valid for its owner, and in the end for nobody.
     let mut terminal = site.ssh(&sshd, "alice", &[]);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_in(terminal, "alice");

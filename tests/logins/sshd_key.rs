@@ -1,11 +1,11 @@
-//! sshd with a key first, and then the press.
+//! sshd with a key first, and then the touch.
 
 use crate::site::Site;
 use crate::ways::TALKATIVE;
 use tests::host::Sshd;
 use tests::terminal::Terminal;
 
-/// What the example says about sshd_config.
+/// The lines for sshd_config in the example.
 pub(crate) const KEY_THEN_PRESS: &str =
     "PasswordAuthentication no\nAuthenticationMethods publickey,keyboard-interactive\n";
 
@@ -55,13 +55,13 @@ fn key_and_then_press() {
     site.assert_decided(&[&format!("accepted {fields} reason=\"usage counter 1, session use 0\"")]);
     assert!(sshd.log().contains("Accepted keyboard-interactive/pam for alice"), "{}", sshd.log());
 
-    // The key, and an old press.
+    // The key, and an old touch.
     let mut terminal = ssh_with(&site, &sshd, &key);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_out(terminal);
     site.assert_decided(&[&format!("refused {fields} reason=\"the OTP was used before: *\"")]);
 
-    // Without the key nobody is asked for a press.
+    // Without the key nobody is asked for a touch.
     let terminal = site.ssh(&sshd, "alice", &[]);
     site.assert_out(terminal);
     site.assert_decided(&[]);

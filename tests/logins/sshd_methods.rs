@@ -1,5 +1,5 @@
-//! `AuthenticationMethods publickey,password`: sshd's password method asks once and gives that answer to every prompt of
-//! the stack. What the doctor's table says of it is what sshd does.
+//! `AuthenticationMethods publickey,password`: sshd's password method asks once and gives that answer to every prompt
+//! of the stack. sshd does what the doctor's table says.
 
 use crate::site::{PASSWORD, Site};
 use crate::sshd_key::key_of_alice;
@@ -18,7 +18,7 @@ fn at_the_password(site: &Site, sshd: &Sshd, key: &str) -> Terminal {
     site.ssh(sshd, "alice", &["-o", methods, "-o", "IdentitiesOnly=yes", "-i", key])
 }
 
-/// What a user with a token gets in with at sshd, as the doctor says.
+/// The factors that let a user with a token in at sshd, as the doctor says.
 fn ways_in(site: &Site) -> Value {
     let config = site.host.path().join("sshd_config_of_the_doctor");
     std::fs::write(&config, [TALKATIVE, METHODS, "UsePAM yes\n"].concat()).unwrap();

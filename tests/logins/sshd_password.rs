@@ -1,4 +1,4 @@
-//! sshd with a password and the press in one answer.
+//! sshd with a password and the touch in one answer.
 
 use crate::site::{PASSWORD, Site};
 use crate::ways::TALKATIVE;

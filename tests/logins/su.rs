@@ -1,4 +1,4 @@
-//! su with one question: a press of a token of whom one wants to become.
+//! su with one question: a touch of a token of the target account.
 
 use crate::site::Site;
 use crate::ways::SOON;
@@ -64,8 +64,9 @@ fn a_used_otp_keeps_nobody_out() {
     site.assert_out(attack);
 }
 
-/// While it holds the lock, su is not its caller's to stop; before and after that it is. And one that is stopped there all
-/// the same, here by root, does not keep an administrator from disabling the token, and is refused when it goes on.
+/// While it holds the lock, su is not its caller's to stop; before and after that it is. And one that is stopped there
+/// all the same, here by root, does not keep an administrator from disabling the token, and is refused when it
+/// continues.
 #[test]
 fn who_holds_the_lock_cannot_be_stopped_by_the_caller() {
     let Some(site) = Site::start(&["su", "strace", "kill"]) else { return };

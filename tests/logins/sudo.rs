@@ -1,4 +1,4 @@
-//! sudo with one question: the press.
+//! sudo with one question: the touch.
 
 use crate::site::Site;
 

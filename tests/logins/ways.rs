@@ -14,7 +14,7 @@ const PROOF: &str = "echo in-$((40+2)) as $(id -un)";
 /// Lines for sshd_config that every test has: sshd tells all that it ever tells.
 pub(crate) const TALKATIVE: &str = "LogLevel DEBUG2\nKbdInteractiveAuthentication yes\n";
 
-/// ssh asks once and gives up; else it asks three times. Options that stand before have their say.
+/// ssh asks once and gives up; else it asks three times. Options that come first count.
 const ONCE: [&str; 2] = ["-o", "NumberOfPasswordPrompts=1"];
 
 impl Site {
@@ -58,7 +58,7 @@ impl Site {
         self.assert_secret(&transcript);
     }
 
-    /// That ssh, sudo or su let nobody in; what the terminal showed.
+    /// Checks that ssh, sudo or su let nobody in. Returns the text on the terminal.
     pub(crate) fn assert_out(&self, terminal: Terminal) -> String {
         let (code, transcript) = terminal.finish(SOON);
         assert!(code != Some(0) && !transcript.contains("in-42"), "{transcript}");

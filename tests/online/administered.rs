@@ -1,4 +1,4 @@
-//! What the administrator does to a token counts, whatever servers say of it.
+//! A change of a token by the administrator counts, whatever servers say.
 
 use crate::world::login;
 use std::fs;
@@ -64,7 +64,7 @@ fn a_key_that_comes_goes_on_from_what_servers_accepted() {
     login(&place, &key.press()).assert("PAM_SUCCESS", &["mode=offline"], "the next press");
 }
 
-/// A lost token must not wait until `[online]` is mended.
+/// A lost token must not wait until `[online]` is fixed.
 #[test]
 fn what_needs_no_server_needs_no_sound_settings_for_it() {
     let (place, key, server) = place(172);
@@ -88,7 +88,7 @@ fn what_needs_no_server_needs_no_sound_settings_for_it() {
     );
 }
 
-/// The program reads these as root: whoever may change a folder above them could have it read something else.
+/// The program reads these as root: a user who can change a folder above them could make it read something else.
 #[test]
 fn a_file_in_a_folder_that_others_may_change_is_not_read() {
     let (place, mut key, server) = place(173);

@@ -1,4 +1,4 @@
-//! A line of pam.d as it stands with those who come from pam_yubico, and what is warned of.
+//! A line of pam.d from pam_yubico, unchanged, and its warnings.
 
 use crate::world::World;
 use tests::place::Place;
@@ -31,7 +31,7 @@ fn the_arguments_of_pam_yubico() {
             assert!(!login.log.iter().any(|line| line.text.contains(KEY)), "{number}: {:?}", login.log);
         }
     }
-    // What the line says stands before what the file says.
+    // The line overrides the file.
     place.online("online", &[tests::validation::dead()], "");
     place.arguments(&format!("urllist={}", server.url()));
     assert_eq!(place.login("otp", "alice", &[key.press()]).code("authenticate"), "PAM_SUCCESS");
@@ -42,7 +42,7 @@ fn the_arguments_of_pam_yubico() {
     assert!(login.decisions()[0].contains("needs urls (in pam.d: urllist=)"), "{:?}", login.log);
 }
 
-/// What is allowed and unwise: each login is let in, and each is warned of.
+/// Things that are allowed but unwise: each login is accepted with a warning.
 #[test]
 fn warnings() {
     let World { place, mut key, server } = crate::world::world(181);

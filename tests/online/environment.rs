@@ -41,7 +41,7 @@ fn proxies_and_resolvers_of_the_environment() {
     assert!(!place.path("keylog").exists());
 }
 
-/// Whom to trust stands in the settings, and nowhere else.
+/// Only the settings say whom to trust.
 #[test]
 fn certificates_of_the_environment() {
     let World { place, mut key, .. } = world(221);

@@ -20,7 +20,8 @@ const YES: &str = "PAM_SUCCESS";
 const NO: &str = "PAM_AUTH_ERR";
 const FAULT: &str = "PAM_AUTHINFO_UNAVAIL";
 
-/// Mode; what the server does; and what comes of a fresh OTP, of one that was used here, and of a token without a key.
+/// Mode; the server's behaviour; and the result for a fresh OTP, for one that was used here, and for a token without a
+/// key.
 const ROWS: [(&str, &str, [&str; 3]); 15] = [
     ("online", "is honest", [YES, NO, YES]),
     ("online", "says no", [NO, NO, NO]),
@@ -52,7 +53,7 @@ fn behave(server: &Server, how: &str) -> String {
     server.url()
 }
 
-/// One login, and another with the same OTP in mode `offline`; what was logged first.
+/// One login, and another with the same OTP in mode `offline`. Returns the log of the first.
 fn combination(number: u32, (mode, how): (&str, &str), local: Local, code: &str) -> String {
     let (place, mut key) = (Place::new(), SoftYubiKey::numbered(number));
     let server = Server::start(&[&key]);
@@ -73,7 +74,7 @@ fn combination(number: u32, (mode, how): (&str, &str), local: Local, code: &str)
     } else if how != "is dead" {
         assert_eq!(server.requests().len(), 1, "{what}");
     }
-    // Whatever was decided: what was accepted is used up, and nothing else is.
+    // Whatever was decided: an accepted OTP is used up, and no other is.
     place.online("offline", &[server.url()], "");
     let expected = match (local, code) {
         (NoKey, _) => FAULT,

@@ -1,5 +1,5 @@
-//! Who decides in mode `online-then-offline`: this host only where no server answered anything. One that is alive may know
-//! that an OTP was used elsewhere, whatever it answers.
+//! Who decides in mode `online-then-offline`: this host only where no server answered anything. One that is alive may
+//! know that an OTP was used elsewhere, whatever it answers.
 
 use crate::world::{Outcome, World, login, world};
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ const RISKY: &str = "accept_replays_while_servers_fail = true";
 /// The manners of [`LIES`] and [`SLOW`] that answer nothing.
 const SAY_NOTHING: [&str; 2] = ["closed without a word", "hang"];
 
-/// Whoever connects is dealt with so; stops with the test.
+/// Handles each connection in this way; stops with the test.
 fn raw(act: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -117,7 +117,7 @@ fn below_http() {
     }
 }
 
-/// What a proxy says is no word of the server's; what comes through it is.
+/// A proxy's own reply is not the server's; a reply through it is.
 #[test]
 fn through_proxies() {
     let World { place, mut key, server } = world(272);
@@ -170,7 +170,7 @@ fn through_proxies() {
     }
 }
 
-/// One that answered is enough, wherever it stands and whatever the others do.
+/// One that answered is enough, at any place in the list and whatever the others do.
 #[test]
 fn of_several() {
     let World { place, mut key, server } = world(273);
@@ -192,7 +192,7 @@ fn of_several() {
     }
 }
 
-/// An OTP that was used elsewhere, sent at once as often as sshd lets: no busy server lets one through.
+/// An OTP that was used elsewhere, sent at the same time as often as sshd allows: no busy server lets one through.
 #[test]
 fn fourteen_at_once() {
     let World { place, mut key, server } = world(274);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::built;
 use tests::validation::Wire;
 
-/// What the application is wrapped in, and what that makes of it.
+/// The wrapper of the application, and the result with it.
 fn hosts() -> Vec<(&'static str, Vec<String>)> {
     let shell = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
     let env = |option: String| vec!["env".to_owned(), option];

@@ -1,4 +1,5 @@
-//! A server that lies, in every way: alone it gets nobody in, and beside an honest one it keeps nobody out.
+//! A server that lies, in every way: if it is the only one it lets nobody in, and beside an honest one it keeps nobody
+//! out.
 
 use crate::world::{HEDGE, SLACK, World, world};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use tests::validation::{Exchange, Server};
 
 const UNDECIDED: &str = "PAM_AUTHINFO_UNAVAIL";
 
-/// Asks a server that has each of these manners in turn, and says what was logged.
+/// Asks a server that has each of these manners in turn, and returns the log.
 fn each_alone(number: u32, manners: &[Named], settings: &str, code: &str) {
     let mut world = world(number);
     let elsewhere = Server::start(&[&world.key]);

@@ -52,7 +52,7 @@ fn used_in_one_mode_is_used_in_all() {
     }
 }
 
-/// What a forged position says does not count, neither forward nor back.
+/// A forged position does not count, neither forward nor back.
 #[test]
 fn nothing_but_an_accepted_otp_moves_the_position() {
     let mut world = world(131);
@@ -80,7 +80,7 @@ fn nothing_but_an_accepted_otp_moves_the_position() {
     }
 }
 
-/// YK-VAL may say OK twice to one OTP that is asked about twice at once; this host says it once.
+/// YK-VAL may say OK twice to one OTP that is asked about twice at the same time; this host accepts it once.
 #[test]
 fn eight_logins_at_once() {
     let mut world = world(132);

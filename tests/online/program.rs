@@ -58,7 +58,7 @@ fn in_wrong_hands() {
     login(&place, &key.press()).assert("PAM_SUCCESS", &[&server.base()], "another name");
 }
 
-/// What is printed instead of events; each is a shell script.
+/// Scripts that print something other than events.
 const SCRIPTS: &[(&str, &str, &str)] = &[
     ("says nothing and ends", "exit 0", "ended early"),
     ("crashes", "kill -SEGV $$", "ended early"),
@@ -141,7 +141,7 @@ fn one_that_reads_the_question_learns_no_key() {
     {
         assert!(!seen.contains(secret), "{secret}: {seen}");
     }
-    // Its end of the socket, its own files, and what the test itself was given: the right program closes that.
+    // Its end of the socket, its own files, and descriptors that the test inherited: the right program closes those.
     let own = Command::new("sh").args(["-c", "ls /proc/$$/fd"]).output().unwrap();
     let own = String::from_utf8(own.stdout).unwrap();
     let descriptors = seen.lines().filter_map(|line| line.rsplit_once(" -> "));

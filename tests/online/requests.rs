@@ -1,4 +1,4 @@
-//! What is sent to a server, and what never is.
+//! The requests to a server, and data that is never sent.
 
 use crate::world::world;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ fn names(request: &Request) -> Vec<&str> {
     names
 }
 
-/// Signed over all that stands in it.
+/// The signature covers all parameters.
 fn assert_signed(request: &Request) {
     let key = data_encoding::BASE64.decode(KEY.as_bytes()).unwrap();
     let others: Vec<_> = request.parameters.iter().filter(|(name, _)| name != "h").cloned().collect();
@@ -125,7 +125,7 @@ fn no_password_leaves_the_host() {
     }
 }
 
-/// Who types what is not theirs, or is not listed, causes no question.
+/// A user who types another user's OTP, or is not listed, causes no question.
 #[test]
 fn nothing_is_sent_without_need() {
     let mut world = world(126);
@@ -148,7 +148,7 @@ fn nothing_is_sent_without_need() {
     assert_eq!(world.server.requests().len(), 1);
 }
 
-/// Keys and OTPs never stand in the log.
+/// Keys and OTPs are never in the log.
 #[test]
 fn the_log_holds_no_secret() {
     let mut world = world(128);

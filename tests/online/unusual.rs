@@ -1,4 +1,4 @@
-//! What is right is accepted, also where it looks unusual; and accepted once.
+//! A right answer is accepted even if it looks unusual; and it is accepted once.
 
 use crate::world::world;
 use std::process::Output;

@@ -5,7 +5,7 @@ use tests::place::{Login, Place};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::validation::Server;
 
-/// What a busy machine may take on top of what the settings say.
+/// The time that a busy machine may take beyond the settings.
 pub(crate) const SLACK: Duration = Duration::from_millis(2500);
 /// The hedge of the settings, where they do not say.
 pub(crate) const HEDGE: Duration = Duration::from_millis(300);
@@ -73,7 +73,7 @@ pub(crate) fn outcome(login: &Login, took: Duration) -> Outcome {
 }
 
 impl Outcome {
-    /// What the line gives as the reason.
+    /// The reason in the line.
     pub(crate) fn reason(&self) -> &str {
         self.line.split_once("reason=").unwrap().1.trim_matches('"')
     }

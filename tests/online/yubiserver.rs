@@ -20,7 +20,7 @@ const ADDRESS: &str = "127.0.0.1:8000";
 /// The server, in a network of its own: it listens on every address that there is.
 struct Yubiserver {
     network: Namespace,
-    /// The key of client 1, as its administrator is told it.
+    /// The key of client 1, as its administrator gets it.
     api_key: String,
     folder: TempDir,
 }

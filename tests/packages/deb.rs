@@ -14,7 +14,7 @@ use crate::shipped::debs;
 use crate::tree::Tree;
 use std::fs;
 
-/// What the package is called.
+/// The name of the package.
 const NAME: &str = "libpam-yubiotp";
 
 /// A root before anything is installed, and what it then has. `None` where this machine cannot have one.

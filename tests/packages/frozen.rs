@@ -1,4 +1,4 @@
-//! A store as version 0.1.0 wrote it, kept in `store-1`: every later version must go on where it ends.
+//! A store as version 0.1.0 wrote it, kept in `store-1`: every later version must continue where it ends.
 //!
 //! alice has a token that was used, bob one that was used and is disabled; the key of a third was removed, and its
 //! position set aside. To make one of a later format: the steps are in the store's own `README.md`.

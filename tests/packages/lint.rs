@@ -19,7 +19,7 @@ fn lintian_finds_no_error() {
     assert!(output.status.success(), "{said}");
 }
 
-/// What lintian says is mended, or is no error.
+/// Every finding of lintian is fixed, or is no error.
 #[test]
 fn nothing_is_overridden() {
     let list =

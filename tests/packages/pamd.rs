@@ -14,7 +14,7 @@ impl Root {
         assert!(complaints.is_empty(), "{complaints:#?}");
     }
 
-    /// The lines of pam.d that name what is not there.
+    /// The lines of pam.d that name a missing module or file.
     pub(crate) fn dangling(&self) -> Vec<String> {
         let mut dangling = Vec::new();
         for service in fs::read_dir(self.inside("/etc/pam.d")).unwrap() {

@@ -1,4 +1,4 @@
-//! Whoever builds the packages gets the same bytes, and can so check what they were given.
+//! Everybody who builds the packages gets the same bytes, and so can check a package from others.
 
 use crate::{base, shipped};
 use std::fs;

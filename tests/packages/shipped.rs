@@ -1,4 +1,4 @@
-//! What was built to be shipped, and one package of an older version, of the same programs.
+//! The built packages, and one package of an older version, of the same programs.
 
 use crate::base;
 use std::fs;

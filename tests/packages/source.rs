@@ -6,10 +6,10 @@ use tests::soft_yubikey::SoftYubiKey;
 
 /// Folders that belong to fish and AppArmor, which are not here.
 const SHARED: &str = "mkdir -p /usr/share/fish/vendor_completions.d /usr/share/apparmor/extra-profiles";
-/// What stays when the files are taken out again.
+/// The files that stay after an uninstallation.
 const STAYS: [&str; 4] = ["/etc/yubiotp:", "/etc/yubiotp/", "/var/lib/yubiotp:", "/var/lib/yubiotp/"];
 
-/// Leaves the machine alone, and is gone with the test.
+/// Does not change the machine, and is removed with the test.
 #[test]
 fn a_root_of_its_own() {
     let (mounts, log) =

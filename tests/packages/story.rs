@@ -1,4 +1,4 @@
-//! What is done to a host and what comes of it, to be read: on the test's output as it happens, and in a file.
+//! A readable record of the changes to a host and their results: on the test's output as it happens, and in a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -26,7 +26,7 @@ impl Story {
         self.tell(&format!("\n-- {what} ({:.0} s)", self.begun.elapsed().as_secs_f32()));
     }
 
-    /// What was done, and what it said.
+    /// The command, and its output.
     pub(crate) fn did(&self, what: &str, said: &str) {
         self.tell(what);
         // what stood before a carriage return was written over

@@ -78,7 +78,7 @@ impl Root {
         self.assert_pam_whole();
     }
 
-    /// su and sudo take a password and a press, and neither alone; nor a press twice, nor a stranger's.
+    /// su and sudo accept a password together with a touch; not one of the two, nor a touch twice, nor a stranger's.
     #[track_caller]
     pub(crate) fn assert_press_needed(&self, token: &mut SoftYubiKey) {
         let press = token.press();
@@ -90,7 +90,7 @@ impl Root {
         self.assert_pam_whole();
     }
 
-    /// What is not alice's, or not hers to the letter, is refused.
+    /// A token that is not alice's, or another spelling of her name, is rejected.
     #[track_caller]
     pub(crate) fn assert_others_refused(&self, token: &mut SoftYubiKey) {
         let mut wrong = token.press();

@@ -151,8 +151,8 @@ fn the_parser_has_nothing_to_say() {
     }
 }
 
-/// Linux as it is, Debian's for one, tells sockets of this host apart by family and type alone: the finer rules come down
-/// to that there.
+/// Linux as it is, Debian's for one, tells sockets of this host apart by family and type alone: the finer rules come
+/// down to that there.
 #[test]
 fn kernels_without_the_finer_rules_for_sockets() {
     if compiled(&source(PROFILE)).is_none() {
@@ -229,7 +229,7 @@ fn elsewhere() -> BTreeSet<Need> {
     ])
 }
 
-/// Every rule of the profile taken out in turn: what was seen at work is then denied.
+/// Every rule of the profile is removed in turn: the access that was seen is then denied.
 fn every_rule_is_missed(needs: &BTreeSet<Need>) {
     let text = fs::read_to_string(source(PROFILE)).unwrap();
     let rule =

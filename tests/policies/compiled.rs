@@ -31,7 +31,7 @@ impl Profile {
     /// Has the parser compile a file for a kernel of these features.
     ///
     /// # Errors
-    /// What the parser complains of; if strict, a warning is a complaint.
+    /// The parser's complaints; if strict, warnings count.
     pub(crate) fn compile(
         mut parser: Command,
         profile: &Path,
@@ -79,7 +79,7 @@ impl Profile {
         self.attachment.accepts(1, path.as_bytes()) != 0
     }
 
-    /// What may be done with a file, whoever owns it.
+    /// The accesses to a file that are allowed, whoever owns it.
     pub(crate) fn file(&self, path: &str) -> u32 {
         // The owner's permissions are the lower half, everybody's the upper.
         (self.files.accepts(1, path.as_bytes()) >> 14) & 0x7f

@@ -1,5 +1,5 @@
 //! The policies that ship beside the programs: the AppArmor profile of `yubiotp-ask`, held against what the program
-//! does, and the SELinux module, held against what it stands on. No kernel enforces either here.
+//! does, and the SELinux module, compared with the policy that it needs. No kernel enforces either here.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// What is printed of a login's processes.
+/// The trace of a login's processes.
 const CALLS: &str = "trace=%file,%network,%process,mmap";
 
 /// Calls with a path that need no rule: AppArmor lets everybody see what is there, and where links lead.
@@ -108,7 +108,7 @@ pub(crate) fn needs(log: &Path, program: &Path, there: &[(&Path, &str)]) -> BTre
         }
         own.extend(made);
     }
-    // What a process did before it ran the program was its parent's code.
+    // Before a process runs the program it runs its parent's code.
     let mut before: BTreeSet<&str> =
         lines.iter().filter(|(_, call)| call.starts_with(&starts)).map(|(id, _)| *id).collect();
     let mut needs = BTreeSet::from([

@@ -7,8 +7,8 @@ use tests::ykvald::{Client, Connection, Question, Reply, Site, Ykvald};
 
 on_both_stores!(the_first_thing_that_is_wrong_decides, ways_to_ask, against_an_independent_server);
 
-/// The body has these fields in this order, a `t` of today, CRLF everywhere, an empty line at the end, and the signature
-/// that goes with this key; the head is what libraries expect.
+/// The body has these fields in this order, a `t` of today, CRLF everywhere, an empty line at the end, and the
+/// signature that goes with this key; the head is what libraries expect.
 #[track_caller]
 fn assert_exact(reply: &Reply, fields: &[(&str, &str)], key: &str, what: &str) {
     let value = |name: &str| reply.field(name).unwrap_or_else(|| panic!("{what}: no {name}: {reply:?}"));
@@ -32,7 +32,7 @@ fn minute() -> String {
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 
-/// What an OK says.
+/// The fields of an OK.
 fn ok(question: &Question) -> [(&str, &str); 4] {
     [("otp", question.value("otp")), ("nonce", question.value("nonce")), ("sl", "0"), ("status", "OK")]
 }
@@ -41,7 +41,7 @@ fn the_first_thing_that_is_wrong_decides(site: &Site) {
     let mut keys = site.keys(1000..1003);
     let [mut key, mut disabled, mut idle] = [keys.remove(0), keys.remove(0), keys.remove(0)];
     let mut unknown = SoftYubiKey::numbered(1003);
-    // The right public id, and the key of another token.
+    // The right public ID, and the key of another token.
     let mut forged = {
         let other = SoftYubiKey::numbered(1004);
         let bytes = |hex: &str| data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
@@ -145,7 +145,7 @@ fn the_first_thing_that_is_wrong_decides(site: &Site) {
     assert_eq!(connection.ask(&Question::new(client, &key.press())).unwrap().says(), "OK");
     assert_eq!(connection.ask(&late).unwrap().says(), "REPLAYED_OTP", "pressed before one that was accepted");
     assert_eq!(connection.ask(&right).unwrap().says(), "REPLAYED_OTP", "the first question, too late");
-    // Switched off and on, a token goes on where it was.
+    // Switched off and on, a token continues where it was.
     let old = Question::new(client, &idle.press());
     assert_eq!(connection.ask(&old).unwrap().says(), "OK");
     for (verb, says) in [("disable", "BAD_OTP"), ("enable", "OK")] {

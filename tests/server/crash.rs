@@ -1,5 +1,5 @@
 //! Servers that are killed, databases that go and come back, disks that are full: what got OK is refused for ever, and
-//! what the world did wrong is BACKEND_ERROR.
+//! every fault is BACKEND_ERROR.
 
 use crate::load::{Pressed, assert_used, deal, press};
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ fn killed_under_load(site: &Site) {
         broken += pressed.iter().flatten().filter(|one| one.said.is_err()).count();
         let strange = counts(&pressed).into_keys().find(|said| said != "OK" && !said.starts_with('('));
         assert_eq!(strange, None, "cycle {cycle}: a fresh OTP");
-        // The last of each token decides: what stands before it is refused anyway.
+        // The last of each token decides: earlier ones are rejected anyway.
         let mut last = BTreeMap::new();
         for otp in accepted(&pressed) {
             last.insert(otp[..12].to_owned(), otp);
@@ -304,7 +304,7 @@ fn a_full_disk() {
     assert_used(server.address(), client, &used, "after a kill");
 }
 
-/// Files taken away under a running server, or others put in their place: an OK would be forgotten.
+/// Files are removed or replaced under a running server: an OK would be forgotten.
 #[test]
 fn the_database_file_goes() {
     type Attack = (&'static str, fn(&Site));

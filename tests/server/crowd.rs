@@ -58,7 +58,7 @@ fn slow_clients_are_cut() {
     let sized = format!("{post}Content-Length: 1000\r\n\r\n");
     let chunked = format!("{post}Transfer-Encoding: chunked\r\n\r\n3e8\r\n");
     let healthy = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
-    // What is sent at once, what then drips (a byte each 50 ms), and when it has to be over.
+    // The bytes that are sent immediately, those that then drip (a byte each 50 ms), and the end of the connection.
     let table: [(&str, String, String, u64); 9] = [
         ("nothing", String::new(), String::new(), 1500),
         ("the head, byte by byte", String::new(), question.request().repeat(9), 600),
@@ -112,7 +112,7 @@ fn slow_clients_are_cut() {
     assert_eq!(server.connect().ask(&question).unwrap().says(), "OK", "none of them was answered");
 }
 
-/// Whoever does not read what he is told is cut, too, and takes no memory.
+/// A client that does not read its answers is disconnected, too, and takes no memory.
 #[test]
 fn clients_that_do_not_read() {
     let site = Site::sqlite();
@@ -278,7 +278,7 @@ fn more_connections_than_descriptors() {
 
 const FLOOD: usize = 400;
 
-/// Many more at a time than are let in: as many as that are served, the others are told at once, and come later.
+/// Many more connections than the limit: that many are served, the others get an answer immediately, and come later.
 #[test]
 fn a_flood() {
     let site = Site::sqlite();
@@ -322,7 +322,7 @@ fn a_flood() {
     assert!(after[50] < quiet[50] * 4 + millis(20), "{quiet:?}, then {after:?}");
 }
 
-/// What one client of the flood was told, by HTTP and in the body, and how soon.
+/// The answer to one client of the flood, its HTTP status and body, and its time.
 fn flood(
     address: SocketAddr,
     client: &Client,

@@ -1,5 +1,5 @@
-//! Databases that forgot which OTPs were accepted: an old primary that comes back, rows that were set back, a file that is
-//! copied over the one in use. The servers notice, and no used OTP is accepted again.
+//! Databases that forgot which OTPs were accepted: an old primary that comes back, rows that were set back, a file that
+//! is copied over the one in use. The servers notice, and no used OTP is accepted again.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ on_both_stores!(rows_that_were_set_back, changes_of_an_administrator);
 
 const TOKENS: u32 = 20;
 
-/// What is in the log of SQLite is in the file afterwards.
+/// Moves SQLite's log into the file.
 const WRITE_BACK: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Longer than any of this takes on a busy machine.
@@ -74,8 +74,8 @@ fn raised(server: &Ykvald) -> usize {
     server.log().matches("event=store-raised ").count()
 }
 
-/// Somebody sets positions back by SQL while the server runs. All used OTPs are still refused, at once, and the database
-/// is raised though nobody asks.
+/// Somebody sets positions back by SQL while the server runs. All used OTPs are still rejected from the first
+/// moment, and the database is raised although nobody asks.
 fn rows_that_were_set_back(site: &Site) {
     let mut keys = site.keys(2700..2700 + TOKENS);
     let server = site.start();
@@ -130,8 +130,8 @@ fn changes_of_an_administrator(site: &Site) {
     assert_eq!(count(&server, "ykvald_store_forgot_total"), 0);
 }
 
-/// The database stops; in its place starts one that was copied before. Each of the OTPs since then was accepted by one of
-/// two servers, and is offered to both, from the first moment on.
+/// The database stops; in its place starts one that was copied before. Each of the OTPs since then was accepted by one
+/// of two servers, and is offered to both, from the first moment on.
 #[test]
 fn an_old_primary_comes_back() {
     let cluster = match Cluster::start() {

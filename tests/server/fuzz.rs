@@ -56,7 +56,7 @@ const TEXTS: &[&str] = &[
 const NAMES: &[&str] =
     &["id", "otp", "nonce", "h", "timestamp", "sl", "timeout", "status", "t", "", "ID", "otp ", "otp\0"];
 
-/// One change of what is asked.
+/// One change of the question.
 fn mutate(question: &mut Fields, noise: &mut Noise) {
     let at = noise.below(question.len().max(1));
     let kind = noise.below(9);
@@ -88,7 +88,7 @@ fn mutate(question: &mut Fields, noise: &mut Noise) {
     }
 }
 
-/// A change of what stands in the URL; always ASCII, so that HTTP takes it.
+/// A change of the URL; always ASCII, so that HTTP accepts it.
 fn mutate_query(query: &str, noise: &mut Noise) -> String {
     let mut bytes = query.as_bytes().to_vec();
     for _ in 0..noise.below(3) {
@@ -186,7 +186,7 @@ fn fuzz(address: std::net::SocketAddr, client: &Client, mut key: SoftYubiKey, se
         sent.sort();
         meant.sort();
         assert_eq!(reply.says() == "OK", sent == meant, "{query}\n{reply:?}\n{right:?}");
-        // Whoever reads the answer line by line reads what the server said.
+        // A client that reads the answer line by line reads the server's decision.
         assert_eq!(reply.fields().iter().filter(|(name, _)| name == "status").count(), 1, "{reply:?}");
         if reply.says() == "OK" {
             accepted += 1;

@@ -84,7 +84,7 @@ fn answer(stream: TcpStream, manner: &Manner) -> io::Result<()> {
     (&stream).write_all(reply.as_bytes())
 }
 
-/// What comes back from a decrypt socket for this path and query.
+/// The reply of a decrypt socket for this path and query.
 fn by_socket(socket: &std::path::Path, target: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     write!(stream, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;

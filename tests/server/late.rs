@@ -1,4 +1,4 @@
-//! A server that starts while its PostgreSQL cannot be used: it listens, decides nothing, and goes on by itself.
+//! A server that starts while its PostgreSQL cannot be used: it listens, decides nothing, and continues by itself.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use tests::postgres::Cluster;
 use tests::soft_yubikey::SoftYubiKey;
 use tests::ykvald::{Question, Site, Ykvald, get};
 
-/// A site with one OTP that was used, and the token that is pressed next.
+/// A site with one OTP that was used, and the token that is touched next.
 struct Begun {
     site: Site,
     key: SoftYubiKey,

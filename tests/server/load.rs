@@ -1,4 +1,4 @@
-//! Clients that press fresh OTPs as fast as they are answered.
+//! Clients that touch fresh OTPs as fast as they are answered.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ impl Pressed {
     }
 }
 
-/// How far those who press have come.
+/// How far those who touch have come.
 #[derive(Default)]
 pub(crate) struct Progress {
     done: AtomicBool,
@@ -42,8 +42,8 @@ impl Progress {
     }
 }
 
-/// Each client has so many of the keys, and presses them in turn, while `meanwhile` runs: each OTP once. A connection that
-/// broke is opened again. What became of each OTP, in order, client by client.
+/// Each client has so many of the keys, and touches them in turn, while `meanwhile` runs: each OTP once. A connection
+/// that broke is opened again. What became of each OTP, in order, client by client.
 pub(crate) fn press(
     address: SocketAddr,
     client: &Client,

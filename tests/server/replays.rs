@@ -117,7 +117,7 @@ fn beside_a_flood_of_strangers(site: &Site) {
     });
 }
 
-/// Questions to a silent key storage module take no place from what is decided here.
+/// Questions to a silent key storage module do not displace questions that are decided here.
 fn at_capacity(site: &Site) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ksm = format!("[ksm]\nurls = \"http://{}/wsapi/decrypt\"\n", silent.local_addr().unwrap());

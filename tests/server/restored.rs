@@ -1,5 +1,5 @@
-//! A store that was lost, and a backup that was put back: no OTP that was used is accepted again, and whoever has the YubiKey
-//! gets in after two touches.
+//! A store that was lost, and a backup that was put back: no OTP that was used is accepted again, and the owner of the
+//! YubiKey gets in after two touches.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,7 +32,7 @@ fn use_otps(site: &Site, server: &Ykvald, keys: &mut [SoftYubiKey], count: usize
         .collect()
 }
 
-/// What is answered about these OTPs, and how often.
+/// The answers about these OTPs, and how often each came.
 fn answers(site: &Site, server: &Ykvald, otps: &[String]) -> BTreeMap<String, usize> {
     let mut connection = server.connect();
     let mut counts = BTreeMap::new();
@@ -86,7 +86,7 @@ fn let_pass(site: &Site, key: &mut SoftYubiKey, after: impl Fn(&LastTouch) -> u6
     });
 }
 
-/// Whoever has the YubiKey gets in.
+/// The owner of the YubiKey gets in.
 fn proves(site: &Site, server: &Ykvald, key: &mut SoftYubiKey) {
     assert_eq!(asked(site, server, &key.press()), "REPLAYED_OTP");
     let_pass(site, key, |last| last.pause + 2000);
@@ -136,7 +136,7 @@ mod postgres {
     }
 }
 
-/// Follows what the messages advise. It was: `ykvald init`, import again, and 573 of 573 were accepted.
+/// Follows the advice of the messages. Before, it was: `ykvald init`, import again, and 573 of 573 were accepted.
 fn a_lost_store(mut site: Site) {
     let mut keys = keys(&site, 4000);
     let server = site.start();
@@ -264,7 +264,7 @@ fn a_backup() {
     assert_used(&site, &server, &used);
     proves(&site, &server, &mut keys[0]);
     assert_used(&site, &server, &used);
-    // What was imported since the backup comes back as restored, too.
+    // A key that was imported after the backup comes back as restored, too.
     site.import(&late);
     let mut late = late;
     assert_eq!(asked(&site, &server, &late[0].press()), "REPLAYED_OTP");
@@ -275,7 +275,7 @@ fn stop(mut server: Ykvald) {
     server.wait(Duration::from_secs(10));
 }
 
-/// What the servers at the first address logged so far, in a file of this name.
+/// Writes the log of the servers at the first address so far to a file of this name.
 fn log_so_far(site: &Site, name: &str) -> String {
     let copy = site.path().join(name);
     fs::copy(site.path().join(format!("log-{}", site.address().port())), &copy).unwrap();
@@ -374,7 +374,7 @@ fn with_the_log_of_one_server_of_two() {
     assert_used(&site, &site.start(), &used);
 }
 
-/// A backup is put back on a new cluster. What the manual advises accepts that, and marks it, in one step.
+/// A backup is put back on a new cluster. The manual's advice accepts and marks it in one step.
 #[test]
 fn on_another_cluster() {
     let site = match Site::postgres() {
@@ -455,8 +455,8 @@ fn a_key_that_was_replaced() {
     }
 }
 
-/// A backup that was restored without the log is restored again, with it, as the first time advises: nobody has to touch
-/// twice, and what happened since the first time is kept.
+/// A backup that was restored without the log is restored again, with it, as the first time advises: nobody has to
+/// touch twice, and what happened since the first time is kept.
 #[test]
 fn with_the_log_the_second_time() {
     let site = Site::sqlite();

@@ -15,7 +15,7 @@ use tests::tls::{Authority, Kind};
 use tests::validation::dead;
 use tests::ykvald::{Client, Connection, Question, Site, Ykvald, get};
 
-/// What must not be told, with what it is.
+/// The secrets, with their names.
 #[derive(Default)]
 struct Secrets(Vec<(String, String)>);
 

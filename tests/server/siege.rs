@@ -134,7 +134,7 @@ fn forms_without_end_over_http2() {
     let server = site.start();
     get(server.address(), "/metrics").unwrap();
     let before = server.resident();
-    // What the first takes and the allocator keeps, the second uses again.
+    // The second reuses the memory that the first took and the allocator kept.
     for round in ["first", "second"] {
         let all: Vec<_> = (0..200)
             .map(|_| {
@@ -191,7 +191,7 @@ fn a_silent_key_storage_module() {
     assert!(server.log().contains("event=ksm-over-capacity limit=8 "), "{}", server.log());
 }
 
-/// Whoever names a client and asks from another host uses up a rate of their own.
+/// A stranger who names a client and asks from another host uses up a rate of their own.
 #[test]
 fn a_stranger_who_names_a_client() {
     let site = Site::sqlite();
@@ -220,7 +220,7 @@ fn start_logging(site: &Site, to: &str) -> Ykvald {
     server
 }
 
-/// A log that takes nothing makes the server unready, and refuses what is fresh where the settings say so.
+/// A log that cannot be written makes the server unready; with `log.required` it accepts no fresh OTP.
 #[test]
 fn a_log_that_cannot_be_written() {
     let site = Site::sqlite();

@@ -87,7 +87,7 @@ fn what_was_taken_on_is_finished() {
     assert_eq!(server.wait(millis(3000)).code(), Some(0), "{}", server.log());
 }
 
-/// Whoever has sent half a request, or does not read, keeps it for no longer than the time limits say.
+/// A client that has sent half a request, or does not read, delays the stop no longer than the time limits.
 #[test]
 fn nobody_keeps_it() {
     let site = Site::sqlite();

@@ -50,7 +50,7 @@ fn takes_the_socket_that_is_there() {
     let site = Site::sqlite();
     let mut key = site.keys(3200..3201).remove(0);
     let port = site.address().port();
-    // The settings name another address, which the socket stands in for.
+    // The settings name another address, which the socket replaces.
     let elsewhere = tests::ykvald::free_port();
     site.settings(&format!("listen = \"127.0.0.1:{elsewhere}\"\n"));
     let serve = site.command(&["serve"]);
@@ -63,7 +63,7 @@ fn takes_the_socket_that_is_there() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{}", server.log());
         thread::sleep(Duration::from_millis(10));
     }
-    // In the place of the one who activated it: what is asked before it serves is not lost.
+    // Questions that arrive before the server answers are not lost.
     let reply = server.connect().ask(&Question::new(site.client(), &key.press())).unwrap();
     assert_eq!(reply.says(), "OK", "{}", server.log());
     assert!(get((Ipv4Addr::LOCALHOST, elsewhere).into(), "/").is_err(), "it listens elsewhere, too");

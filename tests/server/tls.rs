@@ -123,7 +123,7 @@ fn the_certificate_changes() {
     }
     asks(&mut old, "after all that");
     assert!(server.is_alive());
-    // Without a signal: whoever renews certificates may not know of us.
+    // Without a signal: a program that renews certificates may not know this server.
     first.write(site.path(), "server");
     becomes(&server, &first, "changed, and no signal");
     // Plain HTTP on the port of TLS is cut, or told so; not answered.
@@ -267,7 +267,7 @@ fn a_certificate_that_ends() {
     }
 }
 
-/// A client whose authority is gone does not go on over the connection that it has.
+/// A client whose authority is gone does not continue over the connection that it has.
 #[test]
 fn an_authority_that_is_withdrawn() {
     let (site, ours, theirs) = (Site::sqlite(), Authority::new("ours"), Authority::new("theirs"));

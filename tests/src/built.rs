@@ -83,7 +83,7 @@ fn compiled(source: &str, flags: &[&str], libraries: &[&str]) -> PathBuf {
     out
 }
 
-/// What `make build` builds together: each would be built twice if the tests built it alone.
+/// The packages that `make build` builds together: each would be built twice if the tests built it separately.
 const HOST: [&str; 2] = ["pam_yubiotp", "ykmap"];
 
 /// Builds packages, once a process, and gives the folder that they land in.

@@ -54,13 +54,13 @@ fn verb(program: &str, words: &[String]) -> Verb {
     let usage = text.lines().find_map(|line| line.strip_prefix(&format!("Usage: {program}"))).unwrap();
     let mut before = "";
     let arguments = usage.split(' ').skip(1 + words.len()).filter(|word| {
-        // An option that must be given stands there with its value.
+        // A required option is shown with its value.
         let of_option = word.starts_with("--") || before.starts_with("--");
         before = word;
         !of_option && !matches!(*word, "[OPTIONS]" | "<COMMAND>")
     });
     let arguments = arguments.map(str::to_owned).collect();
-    // What an option does is wrapped, and stands further right.
+    // The description of an option is wrapped, and further to the right.
     let begins = |line: &&str| line.find(|c: char| c != ' ').is_some_and(|indent| indent <= 6);
     let options = section("Options").into_iter().filter(begins).flat_map(|line| {
         let (names, _) = line.trim().split_once("  ").unwrap_or((line.trim(), ""));

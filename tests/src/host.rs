@@ -137,7 +137,7 @@ impl Host {
         command
     }
 
-    /// What was sent to the host's /dev/log so far, in order, each as it came: `<86>Nov 22 02:13:00 sshd: ...`.
+    /// The messages to the host's /dev/log so far, in order and unchanged: `<86>Nov 22 02:13:00 sshd: ...`.
     #[must_use]
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lines()

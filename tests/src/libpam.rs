@@ -31,7 +31,7 @@ pub const ESTABLISH_CRED: c_int = 0x0002;
 /// Flag of `setcred`: take them away.
 pub const DELETE_CRED: c_int = 0x0004;
 
-/// What an application may read and set of a login. Passwords are not among them: libpam keeps them from
+/// The items of a login that an application may read and set. Passwords are not among them: libpam keeps them from
 /// applications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "pam_get_item(3) explains them")]
@@ -59,7 +59,7 @@ struct Shared {
 }
 
 impl Pam {
-    /// Begins a login to `service`, whose file stands in `confdir`. Without a user the module has to ask.
+    /// Begins a login to `service`, whose file is in `confdir`. Without a user the module has to ask.
     /// Modules are loaded when the first call needs them, so a broken service file shows there.
     #[must_use]
     pub fn start(
@@ -204,7 +204,7 @@ extern "C" fn converse(
             Prompt { style, text: text.to_string_lossy().into_owned() }
         })
         .collect();
-    // A panic must not cross libpam: it is kept, and goes on when the call is back.
+    // A panic must not cross libpam: it is kept, and continues when the call is back.
     let reply = catch_unwind(AssertUnwindSafe(|| match shared.conversation.borrow_mut().answer(&prompts) {
         Reply::Answers(answers) => (Code::SUCCESS.0, allocate(prompts.len(), &answers)),
         Reply::Nothing => (Code::SUCCESS.0, ptr::null_mut()),
@@ -214,7 +214,7 @@ extern "C" fn converse(
         shared.panic.replace(Some(panic));
         (Code::CONV_ERR.0, ptr::null_mut())
     });
-    // SAFETY: `responses` is a place for one pointer; whoever asked frees what it gets.
+    // SAFETY: `responses` is a place for one pointer; the caller frees the responses.
     unsafe { *responses = array };
     code
 }
@@ -234,7 +234,7 @@ fn allocate(count: usize, answers: &[Option<Vec<u8>>]) -> *mut PamResponse {
     array
 }
 
-/// libpam's way to let an application wait as it likes: this one takes a note and goes on.
+/// libpam's way to let an application wait as it likes: this one takes a note and continues.
 extern "C" fn note_delay(_code: c_int, microseconds: c_uint, appdata: *mut c_void) {
     // SAFETY: libpam passes the `appdata` of the conversation.
     let shared = unsafe { &*appdata.cast::<Shared>() };

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// Holds the namespace until its standard input ends, and ends whoever is in it then.
+/// Holds the namespace until its standard input ends, and then ends all processes in it.
 const SCRIPT: &str = "set -eu
 ip link set lo up
 echo ready
@@ -166,7 +166,7 @@ impl Network {
         self.client.ip(&format!("link set wire{n} down")).unwrap();
     }
 
-    /// Pulls the far end of its wire: what is sent to it is lost.
+    /// Pulls the far end of its wire: packets to it are lost.
     pub fn pull(&self, n: u8) {
         self.others[usize::from(n)].ip("link set wire down").unwrap();
     }

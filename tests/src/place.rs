@@ -25,7 +25,7 @@ pub struct Place {
 pub struct Login {
     /// What [`pam-drive`](crate::built::program) printed: prompts and codes, a line each.
     pub said: Vec<String>,
-    /// What was logged.
+    /// The log.
     pub log: Vec<Line>,
 }
 
@@ -48,7 +48,7 @@ impl Login {
     /// The module's lines of the log that come of an auth line.
     #[must_use]
     pub fn auth_lines(&self) -> Vec<&Line> {
-        // Up to the first colon and blank: what stands behind it may be a stranger's.
+        // Up to the first colon and blank: the text after it may be a stranger's.
         let own = |line: &&Line| {
             line.text
                 .split_once(": ")
@@ -63,7 +63,7 @@ impl Login {
         self.said_in_log().filter(|line| !line.starts_with("warning ")).collect()
     }
 
-    /// What was warned of.
+    /// The warnings.
     #[must_use]
     pub fn warnings(&self) -> Vec<&str> {
         self.said_in_log().filter(|line| line.starts_with("warning ")).collect()
@@ -90,8 +90,8 @@ impl Place {
         Self::within(tempfile::tempdir().unwrap())
     }
 
-    /// The same, in memory where the machine has a place for that: for tests that would spend their time waiting for the
-    /// disk.
+    /// The same, in memory where the machine has a place for that: for tests that would spend their time waiting for
+    /// the disk.
     ///
     /// # Panics
     /// Where it cannot be made.
@@ -170,7 +170,7 @@ impl Place {
         }
     }
 
-    /// Gives a token to a user in the mapping alone: the host has no key of it.
+    /// Assigns a token to a user only in the mapping: the host does not have its key.
     ///
     /// # Panics
     /// Where it cannot.

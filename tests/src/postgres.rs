@@ -104,7 +104,7 @@ impl Cluster {
         self.order("start");
     }
 
-    /// Stops it as a power cut would (`immediate`): what was not committed is lost.
+    /// Stops it as a power cut would (`immediate`): uncommitted changes are lost.
     ///
     /// # Panics
     /// Where it cannot.

@@ -1,4 +1,4 @@
-//! What a run of a command said, and what a test expects of it; and the permissions of files.
+//! The output of a command, and a test's expectations of it; and the permissions of files.
 //!
 //! An expectation that is not met panics, and prints all that was said.
 
@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// What a run of a command said.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Said {
     /// Its exit status; `None` after a signal.
@@ -23,13 +23,13 @@ pub struct Said {
 /// Runs a command to its end.
 ///
 /// # Panics
-/// Where it does not start, or prints what is not UTF-8.
+/// If it does not start, or prints text that is not UTF-8.
 pub fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     said(command, output)
 }
 
-/// What a command said that has ended.
+/// The output of a command that has ended.
 ///
 /// # Panics
 /// Where that is not UTF-8.

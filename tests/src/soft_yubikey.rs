@@ -6,11 +6,11 @@ use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use std::time::Instant;
 
 const MODHEX: &[u8; 16] = b"cbdefghijklnrtuv";
-/// What a US-Dvorak keyboard types for the keys of `MODHEX`.
+/// The characters of a US-Dvorak keyboard for the keys of `MODHEX`.
 const DVORAK: &[u8; 16] = b"jxe.uidchtnbpygk";
 /// Usage counters have 15 bits and stay at the last one.
 const LAST_COUNTER: u16 = 0x7fff;
-/// In the field of the usage counter: the key was pressed with caps lock on.
+/// In the field of the usage counter: the key was touched with caps lock on.
 const CAPS: u16 = 0x8000;
 
 /// One programmed slot of a YubiKey.
@@ -22,13 +22,13 @@ pub struct SoftYubiKey {
     counter: u16,
     session_use: u8,
     clock: u32,
-    /// Since when the clock goes as fast as a real one does; `None`: it goes on at each press only.
+    /// When the clock began to run as fast as a real one; `None`: it advances only at each touch.
     powered: Option<Instant>,
     noise: u32,
 }
 
 impl SoftYubiKey {
-    /// A key as it leaves programming: usage counter 1, session use 0, never pressed.
+    /// A key as it leaves programming: usage counter 1, session use 0, never touched.
     #[must_use]
     pub fn new(public_id: &[u8], private_id: [u8; 6], aes_key: [u8; 16]) -> Self {
         assert!(public_id.len() <= 16, "a public id has at most 16 bytes");
@@ -61,24 +61,24 @@ impl SoftYubiKey {
         Self::new(&public_id, private_id, secret(2))
     }
 
-    /// The same secrets under another public id.
+    /// The same secrets under another public ID.
     #[must_use]
     pub fn under(&self, public_id: &[u8]) -> Self {
         Self { public_id: public_id.to_vec(), ..self.clone() }
     }
 
-    /// The same key, plugged in now, with a clock that goes on by itself, at 8 Hz.
+    /// The same key, plugged in now, with a clock that runs by itself, at 8 Hz.
     #[must_use]
     pub fn with_real_clock(self) -> Self {
         Self { powered: Some(Instant::now()), ..self }
     }
 
-    /// Presses the button: the one-time password as typed on a US keyboard, without a newline.
+    /// Touches the button: the one-time password as typed on a US keyboard, without a newline.
     pub fn press(&mut self) -> String {
         self.press_with(0)
     }
 
-    /// As [`press`](Self::press), on a computer that takes the key for a US-Dvorak keyboard.
+    /// As [`press`](Self::press), on a computer that reads the key as a US-Dvorak keyboard.
     pub fn press_dvorak(&mut self) -> String {
         let typed = self.press();
         let position = |c: char| MODHEX.iter().position(|&m| char::from(m) == c).unwrap();
@@ -110,13 +110,13 @@ impl SoftYubiKey {
         self.counter = counter;
     }
 
-    /// Usage counter and session use of the next press.
+    /// Usage counter and session use of the next touch.
     #[must_use]
     pub fn position(&self) -> (u16, u8) {
         (self.counter, self.session_use)
     }
 
-    /// The public id in modhex: what every one-time password of this key begins with.
+    /// The public ID in modhex: what every one-time password of this key begins with.
     #[must_use]
     pub fn public_id(&self) -> String {
         modhex(&self.public_id)

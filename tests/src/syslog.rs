@@ -1,5 +1,6 @@
-//! What a program logs with syslog(3), without privilege and without a log daemon: a small library is preloaded
-//! into it. Set-uid programs ignore that; for them there is [`Host::log_lines`](crate::host::Host::log_lines).
+//! The messages that a program logs with syslog(3), without privilege and without a log daemon: a small library is
+//! preloaded into it. Set-uid programs ignore that; for them there is
+//! [`Host::log_lines`](crate::host::Host::log_lines).
 
 use crate::built;
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct Line {
     /// Facility and severity as passed to syslog(3).
     pub priority: i32,
-    /// The message as it stands, with whatever control characters it has.
+    /// The message unchanged, with its control characters.
     pub text: String,
 }
 

@@ -20,7 +20,7 @@ pub struct Terminal {
     waited_to: usize,
 }
 
-/// What has been printed, filled by a thread that reads all the time, so that the program never waits for us.
+/// The text that has been printed, filled by a thread that reads all the time, so that the program never waits for us.
 #[derive(Debug, Default)]
 struct Screen {
     content: Mutex<Content>,
@@ -71,7 +71,7 @@ impl Terminal {
         // `session` and with it our copies of the slave go here: else the end would never show
     }
 
-    /// Waits until `text` is printed, after what the last call waited for.
+    /// Waits until `text` is printed, after the text of the last call.
     ///
     /// # Panics
     /// With the transcript, where it does not come in time or the program ends without it.

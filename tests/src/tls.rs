@@ -32,7 +32,7 @@ pub struct Identity {
     pub key: String,
 }
 
-/// What a certificate is to be like.
+/// The properties of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// For 127.0.0.1 and localhost, as it should be.
@@ -84,7 +84,7 @@ impl Authority {
         Identity { certificate, key: key.serialize_pem() }
     }
 
-    /// For a client that trusts this authority alone, and that shows this, if it has one, to who asks.
+    /// For a client that trusts only this authority, and shows this certificate, if it has one, to a server that asks.
     #[must_use]
     pub fn trusting(&self, own: Option<&Identity>) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -186,7 +186,7 @@ impl Identity {
         openssl(&["pkcs12", "-export", "-passout", &format!("pass:{passphrase}"), "-in", path], b"")
     }
 
-    /// Writes `NAME.pem` and `NAME.key`, the key for its owner alone.
+    /// Writes `NAME.pem` and `NAME.key`; only the owner may read the key.
     ///
     /// # Panics
     /// Where it cannot.

@@ -1,5 +1,5 @@
 //! A validation server on 127.0.0.1 that speaks YK-VAL 2.0, written from the protocol and not from our library, so that
-//! the two can disagree. It is honest until it is told to be otherwise: see [`manners`].
+//! the two can disagree. It is honest unless a test sets something else: see [`manners`].
 
 mod answer;
 mod honest;
@@ -25,16 +25,16 @@ use std::time::Duration;
 
 /// The client that every server knows from the start, with [`KEY`].
 pub const CLIENT: u64 = 1;
-/// Its key in base64, as a client is told it. The one of the published vectors.
+/// Its key in base64, as a client gets it. It is the key of the published vectors.
 pub const KEY: &str = "EHmo8FMxuhumBlTinC4uYL0Mgwg=";
 
 /// How a server answers.
 pub type Manner = Arc<dyn Fn(&Exchange) -> Answer + Send + Sync>;
 
-/// One request, and what an honest server says to it.
+/// One request, and an honest server's answer to it.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// What was asked.
+    /// The question.
     pub request: Request,
     /// The key of the client that asks; empty if there is no such client, and then YK-VAL signs with that.
     pub key: Vec<u8>,
@@ -174,7 +174,7 @@ impl Drop for Server {
     }
 }
 
-/// What a connection can do, encrypted or not.
+/// The operations of a connection, encrypted or not.
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
@@ -229,7 +229,7 @@ impl BlackHole {
         bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listen(&listener, 0).unwrap();
         let address = SocketAddr::try_from(rustix::net::getsockname(&listener).unwrap()).unwrap();
-        // Whoever comes after these finds the queue full, and the kernel drops what they send.
+        // A client that comes after these finds the queue full, and the kernel drops its packets.
         let mut full = vec![listener];
         for _ in 0..3 {
             let waiting = socket().unwrap();

@@ -93,7 +93,7 @@ impl Site {
         site
     }
 
-    /// What is in this folder already, its store being SQLite. Nothing is made, and no client is known.
+    /// An existing site in this folder with a SQLite store. Nothing is created, and no client is known.
     #[must_use]
     pub fn found(folder: TempDir) -> Self {
         let client = Client { id: 0, key: String::new() };
@@ -174,7 +174,8 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Changes the database by SQL, as its superuser can. Tables are in `SCHEMA`, which is PostgreSQL's schema or nothing.
+    /// Changes the database by SQL, as its superuser can. Tables are in `SCHEMA`, which is PostgreSQL's schema or
+    /// nothing.
     ///
     /// # Errors
     /// What this machine lacks for it.

@@ -134,7 +134,7 @@ fn import() {
     Target::after(93, &[&["key", "remove", "ID"]]).attack(&["key", "import", "LOG"], &[]);
 }
 
-/// Its key was removed, and came back by other ways: `--new` goes on from what is known all the same.
+/// Its key was removed, and came back without an import: `--new` still continues from the known position.
 #[test]
 fn adopt() {
     let target = Target::after(94, &[]);

@@ -130,7 +130,7 @@ fn a_verification() {
     target.attack("ykmap verify", &target.verify(), &ATTACKS, false);
 }
 
-/// What one fault alone does not do: the write fails and so does the one that spoils it, or the process is killed
+/// One fault is not enough: the write fails and so does the one that spoils it, or the process is killed
 /// between the two; a disk that writes less than a slot.
 #[test]
 fn a_write_that_fails_twice() {
@@ -196,7 +196,7 @@ fn killed_at_random() {
     assert_eq!(login(&place, &key.press()), Code::SUCCESS);
 }
 
-/// So that what is judged above is not a login that fails anyway.
+/// Proves that the login above does not fail for another reason.
 #[test]
 fn undisturbed() {
     let target = Target::after(1, 85);

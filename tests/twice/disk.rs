@@ -177,7 +177,7 @@ fn a_full_inode_table_locks_nobody_out() {
     let used = small.press();
     assert_eq!(small.login(&used), "PAM_SUCCESS");
     assert!(small.ykmap(&["key", "remove", &id]).status.success());
-    // That frees one; it comes back in what is left, or not at all.
+    // That frees one; it comes back in the remaining space, or not at all.
     let back = small.import(&small.key);
     assert_ne!(small.login(&used), "PAM_SUCCESS", "{back:?}");
     small.must(&["sh", "-c", &format!("rm {}/more*", small.mount)]);
@@ -216,7 +216,7 @@ fn a_failing_disk_lets_nobody_in_and_nothing_in_twice() {
     assert_eq!(small.login(&used), "PAM_AUTH_ERR", "after it failed");
     assert_eq!(small.login(&otp), "PAM_SUCCESS", "nobody was told yes by it");
     assert_eq!(small.login(&otp), "PAM_AUTH_ERR", "after it failed");
-    // As after a power cut: from the disk alone.
+    // As after a power cut: only from the disk.
     small.must(&["umount", &small.mount]);
     small.must(&["mount", "-o", "loop", &small.image(), &small.mount]);
     assert_eq!(small.login(&otp), "PAM_AUTH_ERR", "read from the disk");

@@ -1,6 +1,6 @@
 //! A login that its caller has stopped, at each of its system calls in turn, also while it holds the lock of its token.
-//! Whoever has only a used OTP keeps nobody out by that. `ykmap key disable` does not wait for it, loses no position, and
-//! a login that goes on later is not accepted.
+//! A user who has only a used OTP can keep nobody out with it. `ykmap key disable` does not wait for it, loses no
+//! position, and a login that continues later is not accepted.
 
 use crate::login::{login, place};
 use crate::position;
@@ -168,7 +168,7 @@ fn a_token_is_disabled_whatever_its_login_is_doing() {
     assert_eq!(locked, 2, "stopped before the write, and before the look");
 }
 
-/// A login that was stopped right before its write goes on, to its end, at each system call of the disable.
+/// A login that was stopped right before its write continues, to its end, at each system call of the disable.
 #[test]
 fn a_position_that_is_written_while_a_token_is_disabled_is_not_lost() {
     let target = Target::new(112);

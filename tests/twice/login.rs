@@ -1,4 +1,4 @@
-//! Logins of alice in this process: ten times as fast as one of their own, for what is asked after every attack.
+//! Logins of alice in this process: ten times as fast as one of their own, for the checks after every attack.
 
 use tests::libpam::{Code, Pam, Script};
 use tests::place::Place;

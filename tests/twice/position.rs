@@ -1,4 +1,4 @@
-//! What a position file says, read as `docs/store.md` has it and not with our library.
+//! The contents of a position file, read as `docs/store.md` describes it and not with our library.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
@@ -51,7 +51,7 @@ fn slot(bytes: &[u8]) -> Option<Slot> {
     })
 }
 
-/// What the file says: its newest whole slot. A file without one says nothing, and that is never right here.
+/// The file's newest whole slot. A file without one is never right here.
 #[track_caller]
 pub(crate) fn newest(file: &[u8]) -> Slot {
     let newest = slots(file).into_iter().flatten().max_by_key(|slot| slot.sequence);

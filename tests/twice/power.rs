@@ -1,6 +1,6 @@
 //! Power cuts, replayed: what a login or a change really asks of the disk is recorded, and a disk is put together for
-//! every moment and everything that it may have kept by then. What was not synced it may have or not, each name by itself
-//! and each write to any byte. The real module then reads what is left.
+//! every moment and everything that it may have kept by then. What was not synced it may have or not, each name by
+//! itself and each write to any byte. The real module then reads what is left.
 
 use crate::login::{login, place};
 use crate::traced::{self, Call, Do, numbers};
@@ -18,7 +18,7 @@ use tests::validation::Server;
 #[derive(Debug)]
 enum Event {
     Create(String),
-    /// Behind what the file has, if no offset is given.
+    /// At the end of the file, if no offset is given.
     Write {
         name: String,
         offset: Option<usize>,
@@ -85,7 +85,7 @@ fn record(command: &Command, place: &Place) -> Vec<Event> {
     events
 }
 
-/// What a store has: contents by name.
+/// The files of a store: contents by name.
 type Contents = BTreeMap<String, Vec<u8>>;
 
 #[derive(Default)]
@@ -122,7 +122,7 @@ impl Disk {
         self.unsynced.push(changes);
     }
 
-    /// What happened, but for what a sync makes durable.
+    /// The events, except what a sync makes durable.
     fn take(&mut self, event: &Event) {
         match event {
             Event::Create(name) => {

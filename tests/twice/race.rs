@@ -23,7 +23,7 @@ const ROUNDS: u32 = 15;
 enum Held {
     /// `pam-drive`, right before `pam_authenticate`.
     Drive(Child),
-    /// `ykmap verify`, right before it is told the OTP.
+    /// `ykmap verify`, right before it gets the OTP.
     Verify(Child, String),
 }
 
@@ -72,8 +72,8 @@ impl Held {
         }
     }
 
-    /// Whether it accepted. Anything but a yes and a no is wrong, a fault of the lock too: fifty are done long before it
-    /// is given up.
+    /// Whether it accepted. Anything but a yes and a no is wrong, a fault of the lock too: fifty are done long before
+    /// it is given up.
     fn accepted(self) -> bool {
         let (Self::Drive(child) | Self::Verify(child, _)) = self;
         let output = child.wait_with_output().unwrap();
@@ -164,7 +164,7 @@ fn an_otp_and_its_successor() {
         assert!(accepted[1] == 1 && accepted[0] <= 1, "round {round}: {accepted:?}");
         both += accepted[0];
         let after = position::read(&file);
-        // Had the older been written after it, it would stand here, or in a slot of a higher sequence.
+        // If the older one had been written after it, it would be here, or in a slot of a higher sequence.
         assert_eq!(after.position, Some(at), "round {round}");
         assert_eq!(after.sequence - before, accepted.iter().sum::<usize>() as u64, "round {round}");
     });
@@ -211,7 +211,7 @@ fn while_the_token_is_changed() {
                 assert!(output.status.success(), "{change:?}: {}", String::from_utf8_lossy(&output.stderr));
                 changes += 1;
             }
-            // Whoever was too slow for it: here at last everything is in place.
+            // For callers that were too slow: now everything is in place.
             let last = usize::from(login(&place, &otp) == Code::SUCCESS);
             done.store(true, Ordering::Relaxed);
             last + logins.into_iter().map(|login| login.join().unwrap()).sum::<usize>()

@@ -31,7 +31,7 @@ pub(crate) enum Do {
     Kill,
     /// It is not made, and returns this error.
     Fail(Errno),
-    /// It is made, and said to have failed: what a disk does that finds out late.
+    /// The call is made, and reported as failed, as by a disk that notices a fault late.
     Deny(Errno),
     /// It is not made, and said to have returned this.
     Claim(u64),
@@ -64,7 +64,8 @@ pub(crate) mod numbers {
         WRITE, PWRITE, FLOCK, FSYNC, SYNCFS, PWRITEV2, RENAMEAT, UNLINKAT, 20, 77, 75, 82, 86, 87, 91, 93,
         265, 316, 296, 231,
     ];
-    /// Those of them that change no contents and no name of the store: flock, fchmod, fchown, the lock's linkat, the end.
+    /// Those of them that change no contents and no name of the store: flock, fchmod, fchown, the lock's linkat, the
+    /// end.
     pub(crate) const HARMLESS: [u64; 5] = [FLOCK, 91, 93, 265, 231];
 }
 
@@ -92,9 +93,9 @@ impl Call {
     }
 }
 
-/// Runs a command to its end. From when its file layer, which begins every path at `/`, is first used, `decide` is asked
-/// about each system call: those before are the loader's and libpam's. Once the answer of a login is out, the last call
-/// that is asked about, it runs on unwatched.
+/// Runs a command to its end. From when its file layer, which begins every path at `/`, is first used, `decide` is
+/// asked about each system call: those before are the loader's and libpam's. Once the answer of a login is out, the
+/// last call that is asked about, it runs on unwatched.
 pub(crate) fn run(command: &Command, mut decide: impl FnMut(&Call) -> Do) -> Ended {
     // It waits to be watched.
     let mut shell = Command::new("sh");
@@ -182,8 +183,8 @@ pub(crate) fn run(command: &Command, mut decide: impl FnMut(&Call) -> Do) -> End
     Ended { said, code }
 }
 
-/// Whether an attack at this call is one of its own: a kill before a call that changes nothing is a kill before the next
-/// one that does, and such a call, made and denied, is one that failed.
+/// Whether an attack at this call is one of its own: a kill before a call that changes nothing is a kill before the
+/// next one that does, and such a call, made and denied, is one that failed.
 pub(crate) fn matters(attack: Do, call: &Call) -> bool {
     const CREATE: u64 = 0o100;
     match (attack, call.number) {

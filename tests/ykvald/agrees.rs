@@ -1,5 +1,5 @@
-//! `check` and the server agree: what `check` calls an error keeps the server from starting or from answering, and what it
-//! finds no error in is served. And `check` changes nothing.
+//! `check` and the server agree: what `check` calls an error keeps the server from starting or from answering, and what
+//! it finds no error in is served. And `check` changes nothing.
 
 use crate::desk::{chmod, is_root};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -140,7 +140,7 @@ const CASES: &[Case] = &[
     Case { code: None, ..case("syslog", "listen = \"{at}\"\n[log]\nto = \"syslog\"", nothing, 0) },
 ];
 
-/// Of a server that another user runs, where root looks. All is that user's, but for what a case changes.
+/// A server that another user runs, checked by root. All files are that user's, except those that a case changes.
 const OF_ANOTHER_USER: &[OfAnotherUser] = &[
     ("all theirs", TLS, |_| {}, 0),
     ("a key of root's, for their group", TLS, |site| owner(site, "server.key", 0, NOBODY, 0o640), 0),
@@ -302,7 +302,7 @@ fn check_by_root_of_a_server_that_another_user_runs() {
     }
 }
 
-/// What a server that was killed left is looked at and not touched; nor is a store of an earlier schema.
+/// The files of a killed server are read and not changed; nor is a store of an earlier schema.
 #[test]
 fn check_changes_nothing() {
     let site = Site::sqlite();

@@ -97,7 +97,7 @@ fn a_certificate_of_version_1() {
     desk.ykvald(&["check"]).exits(2).says("server.pem: is an X.509 version 1 certificate");
 }
 
-/// What to run acts on the store that was looked at, and who may not read it learns who may.
+/// The advised command acts on the store that was checked, and a user who may not read it learns who may.
 #[test]
 fn what_to_run_names_the_settings() {
     let desk = with("");

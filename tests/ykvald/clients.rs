@@ -54,7 +54,7 @@ fn a_clients_life() {
     }
 }
 
-/// Clients are told to ask where the server runs, whatever the settings say.
+/// The printed URL is the address of the running server, whatever the settings say.
 #[test]
 fn the_url_is_that_of_the_running_server() {
     let site = Site::sqlite();

@@ -141,7 +141,7 @@ fn keys_as_ykksm_has_them() {
     assert!(desk.tokens().is_empty());
 }
 
-/// One AES key under two public ids would be two tokens, each with a position of its own.
+/// One AES key under two public IDs would be two tokens, each with a position of its own.
 #[test]
 fn one_key_under_two_ids() {
     let key = SoftYubiKey::numbered(1);
@@ -169,7 +169,7 @@ fn one_key_under_two_ids() {
     assert_eq!(desk.told(), before);
 }
 
-/// A used OTP does not become good again because its key was removed and comes back under another id.
+/// A used OTP does not become valid again when its key is removed and comes back under another public ID.
 #[test]
 fn one_key_under_another_id_later() {
     let site = Site::sqlite();
@@ -198,7 +198,7 @@ fn one_key_under_another_id_later() {
     }
     assert_ne!(asked(&rewritten), "OK", "the used OTP, as the other token's");
 
-    // Under the old id it goes on.
+    // Under the old id it continues.
     site.import(std::slice::from_ref(&key));
     assert_eq!(asked(&otp), "REPLAYED_OTP");
     assert_ne!(asked(&rewritten), "OK");

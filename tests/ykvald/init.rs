@@ -1,4 +1,4 @@
-//! `ykvald init`: what it makes, with which modes, and what it leaves alone.
+//! `ykvald init`: what it creates, with which modes, and what it does not touch.
 
 use crate::desk::{Desk, chmod, is_root, mode, run, ykvald};
 use std::fs;
@@ -77,7 +77,7 @@ fn for_scripts_and_packages() {
     assert_eq!(desk.ykvald(&["client", "list", "--json"]).exits(0).json().as_array().unwrap().len(), 0);
 }
 
-/// What a store is sealed under is never made anew beside it.
+/// No new store key is ever created beside an existing store.
 #[test]
 fn a_store_key_that_is_missing_stays_missing() {
     let desk = Desk::new();
@@ -109,7 +109,7 @@ fn says_where_another_store_is() {
     assert!(elsewhere.is_file() && !desk.file("ykvald.db").exists());
     init(&["--store", "other.db"]).refuses("is there already: say there where the store is");
 
-    // A database that cannot be reached: what was made before is there for the next time.
+    // A database that cannot be reached: files that were created before are there for the next time.
     let desk = Desk::bare();
     let mut command = ykvald();
     let at = ["--store", "postgres://ykvald@127.0.0.1:1/ykvald", "--password-file", "/etc/ykvald/password"];
@@ -120,7 +120,7 @@ fn says_where_another_store_is() {
     assert!(config.contains("\n[postgres]\npassword_file = \"/etc/ykvald/password\"\n"), "{config}");
 }
 
-/// Cut off between key and store, init goes on. Once there was a store, it makes no second one.
+/// Cut off between key and store, init continues. Once there was a store, it makes no second one.
 #[test]
 fn a_store_that_is_gone_was_lost() {
     let desk = Desk::new();
@@ -142,7 +142,7 @@ fn a_store_that_is_gone_was_lost() {
     assert!(!unfinished.exists());
 }
 
-/// However many begin at once, one of them makes the store key, and one the client.
+/// Of many that begin together, one creates the store key, and one the client.
 #[test]
 fn at_once_one_makes_it() {
     for round in 0..5 {
@@ -203,7 +203,7 @@ fn the_system_paths() {
             assert_eq!(mode(&inside), wanted, "{path}");
             assert_eq!((metadata.uid(), metadata.gid()), owner, "{path}");
         }
-        // Root goes on with it, and what it makes stays the server's.
+        // Root continues with it, and the files that it creates belong to the server.
         for arguments in
             [&["client", "add", "--name", "two"][..], &["client", "list"], &["init"], &["checksum"]]
         {

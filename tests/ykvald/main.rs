@@ -1,4 +1,4 @@
-//! The validation server's commands from outside: what they make, say, refuse and leave alone. One topic a file.
+//! The validation server's commands from outside: what they create, print, reject and do not touch. One topic a file.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! docs/moving-from-yk-val.md, followed as it stands there, with what Yubico's own programs exported
+//! docs/moving-from-yk-val.md, followed unchanged, with exports of Yubico's own programs
 //! (tests/vectors/yk-val): the old server and the new one are one folder.
 
 use std::fs::{self, Permissions};
@@ -35,13 +35,13 @@ fn blocks(heading: &str) -> Vec<String> {
     blocks
 }
 
-/// The line of a public id whose AES key another line has, too.
+/// The line of a public ID whose AES key another line has, too.
 const TWIN: &str = "ccccccdbjrgf";
 /// What `ykksm-checksum` says of the other four: the first ten hex digits of a SHA-1, counted by hand.
 const CHECKSUM: &str = "089e2f8c9e";
 
-/// Where the page is followed. `systemctl`, and the programs of YK-VAL and YK-KSM, are there and do nothing but say what
-/// they said.
+/// Where the page is followed. `systemctl`, and the programs of YK-VAL and YK-KSM, are there and do nothing but say
+/// what they said.
 struct Desk(TempDir);
 
 impl Desk {
@@ -54,7 +54,7 @@ impl Desk {
         {
             desk.program(program, &format!("cat {vectors}/{file}"));
         }
-        // Its five keys are four: one is there under two public ids, which has to be settled before it can be moved.
+        // Its five keys are four: one is there under two public IDs, which has to be settled before it can be moved.
         desk.program("ykksm-export", &format!("grep -v {TWIN} {vectors}/ykksm-export.csv"));
         desk.program("ykksm-checksum", &format!("echo {CHECKSUM}"));
         desk.program("systemctl", "echo \"$@\" >> systemctl.log");
@@ -76,7 +76,7 @@ impl Desk {
         fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// What the old YK-VAL exports from now on.
+    /// Sets the future export of the old YK-VAL.
     fn old_exports(&self, counters: &str) {
         fs::write(self.path().join("later.csv"), counters).unwrap();
         self.program("ykval-export", &format!("cat {}/later.csv", self.path().display()));
@@ -114,7 +114,7 @@ fn client(id: u64) -> Client {
     Client { id, key: line.split(',').nth(3).unwrap().to_owned() }
 }
 
-/// A token of the old site, as far as this: usage counter and session use of its next press.
+/// A token of the old site, as far as this: usage counter and session use of its next touch.
 fn token(id: &str, counter: u16, session_use: u8) -> SoftYubiKey {
     let line = vector("ykksm-export.csv");
     let fields: Vec<_> = line.lines().find(|line| line.contains(id)).unwrap().split(',').collect();
@@ -235,7 +235,7 @@ fn ready() -> Desk {
     desk
 }
 
-/// As it was exported, with one AES key under two public ids: nothing of it is imported.
+/// As it was exported, with one AES key under two public IDs: nothing of it is imported.
 #[test]
 fn one_key_under_two_ids_keeps_the_file_out() {
     let desk = ready();
@@ -258,7 +258,7 @@ fn in_any_order_and_any_number_of_times() {
     }
 }
 
-/// "Counters only grow, and what is switched off stays off": an export from before is no way back.
+/// Counters only grow, and disabled tokens stay disabled: an older export changes nothing back.
 #[test]
 fn an_older_export_changes_nothing() {
     let desk = ready();
@@ -320,7 +320,7 @@ fn keys_that_stay_where_they_are() {
     for command in [COUNTERS, CLIENTS] {
         desk.follow(command);
     }
-    // Used at the old place; switched off there; new.
+    // Used at the old place; disabled there; new.
     let presses = [("dlcfffckrcde", 41, 7), ("vvbhchbhchcb", 900, 0), ("dlcfffckrcde", 42, 3)]
         .map(|(id, counter, session_use)| (token(id, counter, session_use).press(), counter, session_use));
     let keeper = ykksm(presses.to_vec());

@@ -19,7 +19,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Reads standard error up to the line that begins so, and says what was read.
+    /// Reads standard error up to the line that begins with this text, and returns it.
     fn said(&mut self, up_to: &str) -> String {
         let mut said = String::new();
         let mut lines = BufReader::new(self.0.stderr.as_mut().unwrap());
@@ -42,7 +42,7 @@ fn at_home(desk: &Desk, arguments: &[&str]) -> Command {
     command
 }
 
-/// The one thing that a newcomer does, and then what the server says to do.
+/// A newcomer's only command, and then the commands that the server prints.
 #[test]
 fn where_nothing_is_set_up() {
     let desk = Desk::bare();
@@ -110,7 +110,7 @@ fn where_nothing_is_set_up() {
     assert_eq!(reply.says(), "OK", "{reply:?}");
     server.stops();
 
-    // The next time it has them, and says no more than where it answers.
+    // The next time they exist, and it prints only its address.
     let mut server = begin();
     assert_eq!(server.said("ykvald answers").lines().count(), 1);
     server.stops();

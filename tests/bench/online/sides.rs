@@ -1,4 +1,4 @@
-//! Who is measured: hosts that differ in the module, or in what it is told.
+//! The measured hosts: they differ in the module, or in its arguments.
 
 use super::Instructions;
 use super::resources::Resources;
@@ -124,7 +124,8 @@ impl Sides {
         Self { all, troubled, servers: (http, https, holes), spare }
     }
 
-    /// A URL as the module makes them, with an OTP of its own, but for the signature, without which a server answers too.
+    /// A URL as the module makes them, with an OTP of its own, but for the signature, without which a server answers
+    /// too.
     pub(crate) fn question(&mut self) -> String {
         let (url, otp) = (self.servers.0.url(), self.spare.press());
         format!("{url}?id={CLIENT}&nonce=0123456789abcdef0123456789abcdef&otp={otp}&timestamp=1")

@@ -9,7 +9,7 @@ use crate::subject::{Kind, Subject};
 use std::time::Duration;
 use tests::ykvald::Client;
 
-/// What is measured.
+/// The subject of a measurement.
 pub(crate) struct Plan {
     pub connections: Vec<usize>,
     /// Of the subject; the ceiling needs half of it.
@@ -27,7 +27,7 @@ pub(crate) struct Figures {
     pub p50: f64,
     pub p99: f64,
     pub longest: f64,
-    /// Processor time for each, µs: the server's, of the database beside it, and of who asks.
+    /// Processor time for each, µs: the server's, the database's and the clients'.
     pub processor: f64,
     pub database: f64,
     pub asking: f64,
@@ -47,7 +47,7 @@ pub(crate) struct Cell {
     pub ours: Figures,
 }
 
-/// What setting a store up took, in seconds, and what the disk did just then.
+/// How long it took to set up a store, in seconds, and what the disk did at that time.
 pub(crate) struct Setup {
     pub store: &'static str,
     pub tokens: usize,
@@ -82,7 +82,7 @@ pub(crate) fn measure(plan: &Plan, kind: Kind<'_>, tokens: usize) -> (Setup, Vec
     (setup, cells)
 }
 
-/// The ceiling by itself, for whoever works on the load.
+/// The ceiling by itself, for people who work on the load.
 pub(crate) fn ceiling_alone(plan: &Plan) {
     let client = Client { id: 1, key: "EHmo8FMxuhumBlTinC4uYL0Mgwg=".to_owned() };
     for &connections in &plan.connections {

@@ -47,7 +47,7 @@ impl Drop for Hello {
     }
 }
 
-/// What the child does.
+/// The child's work.
 pub(crate) fn serve() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -58,7 +58,7 @@ pub(crate) fn serve() {
             stream.set_nodelay(true).unwrap();
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
-                // Whoever hangs up is gone.
+                // A client that hangs up is gone.
                 let _ = server.serve_connection(TokioIo::new(stream), service_fn(hello)).await;
             });
         }

@@ -17,7 +17,7 @@ const SAMPLE: u64 = 97;
 /// Nobody takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who is asked, and how.
+/// The server that is asked, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub address: SocketAddr,
@@ -37,7 +37,7 @@ pub(crate) struct Loaded {
     pub ok: u64,
     /// Every other answer, from first to last.
     pub others: BTreeMap<String, u64>,
-    /// Of what was counted, sorted, in nanoseconds.
+    /// Of the counted ones, sorted, in nanoseconds.
     latencies: Vec<u32>,
     /// How long it was counted.
     pub took: Duration,

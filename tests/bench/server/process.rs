@@ -48,7 +48,7 @@ fn children(of: u32) -> impl Iterator<Item = u32> {
     numbers.filter(move |pid| fields(*pid).is_some_and(|fields| fields[3] == of))
 }
 
-/// Of /proc/PID/stat, numbered from 0 as they stand there. What does not fit is 0.
+/// The fields of /proc/PID/stat, numbered from 0 in their order. A field that cannot be read is 0.
 fn fields(pid: u32) -> Option<Vec<u32>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // A name may have blanks and brackets.

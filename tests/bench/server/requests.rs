@@ -12,10 +12,10 @@ use tests::ykvald::Client;
 /// Characters of an OTP.
 const OTP: usize = 44;
 
-/// Tokens, and how often each was pressed.
+/// Tokens, and how often each was touched.
 pub(crate) struct Tokens {
     presses: Vec<u16>,
-    /// Where the next questions go on.
+    /// Where the next questions continue.
     next: usize,
 }
 
@@ -36,7 +36,7 @@ impl Tokens {
         file.flush()
     }
 
-    /// The next press of one. Each is as if the key was plugged in anew: later than all before.
+    /// The next touch of one. Each is as if the key was plugged in anew: later than all before.
     fn press(&mut self, token: usize) -> String {
         self.presses[token] += 1;
         let mut key = SoftYubiKey::numbered(token.try_into().unwrap());

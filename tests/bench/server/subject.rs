@@ -44,7 +44,7 @@ impl<'a> Subject<'a> {
             Kind::Sqlite => Site::sqlite(),
             Kind::Postgres(cluster) => Site::on(cluster),
         };
-        // The limit of a token is counted as ever, and not met: people do not press one token so often.
+        // The limit of a token is counted as ever, and not met: people do not touch one token so often.
         site.settings("[limits]\ntoken_rate = 1000\n");
         let tokens = Tokens::new(number);
         let keys = site.path().join("keys.ksm");

@@ -1,4 +1,4 @@
-//! What is aimed at, and the tables.
+//! The aims, and the tables.
 
 use crate::cells::{Cell, Setup};
 use crate::page::{Aim, Limit, Section, figure, head, row};
@@ -7,7 +7,7 @@ use crate::yubiserver;
 /// Where the aims look, unless they say otherwise.
 const AT: usize = 64;
 
-/// A line while it goes on.
+/// A line while it continues.
 pub(crate) fn line(cell: &Cell) -> String {
     let (ours, hello) = (&cell.ours, &cell.hello);
     let database = if ours.database > 0.0 { format!(" + {:.0}", ours.database) } else { String::new() };

@@ -1,4 +1,4 @@
-//! What the page says of how it was measured.
+//! The part of the page that says how it was measured.
 
 use crate::machine::machine;
 use std::time::Duration;

@@ -69,7 +69,7 @@ fn one(made: &TempDir, client: &Client, connections: usize, time: Duration) -> R
     })
 }
 
-/// What the child does: asks, and prints what came of it.
+/// The child's work: it asks, and prints the results.
 pub(crate) fn ask(arguments: &[String]) {
     let [pid, id, key, connections, milliseconds] = arguments else { panic!("{arguments:?}") };
     let pid = pid.parse().unwrap();
@@ -123,7 +123,7 @@ fn set_up() -> (TempDir, Client) {
     (folder, Client { id: 1, key })
 }
 
-/// It goes to the background: who has this database among its arguments.
+/// It goes to the background: the process that has this database among its arguments.
 fn pid(database: &Path) -> Option<u32> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let database = database.to_str().unwrap();

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 use tests::libpam::{Code, Pam, Script};
 
-/// Somebody who comes: in the mapping or not, and what the two gates say of them.
+/// A user: in the mapping or not, and the answers of the two gates.
 type Class = (&'static str, [bool; 2]);
-/// Smallest sets of what is shown.
+/// The smallest sets of factors.
 type Ways = BTreeSet<BTreeSet<String>>;
 
 const LISTINGS: [&str; 3] = ["has a usable token", "listed without a usable token", "not listed"];
@@ -22,8 +22,8 @@ fn classes() -> Vec<Class> {
     LISTINGS.into_iter().flat_map(|listing| gates.map(|gates| (listing, gates))).collect()
 }
 
-/// The lines for the doctor. In them `OURS` is the module, `PASSWORD` and `OATH` ask, `GATE0` and `GATE1` look at who it
-/// is, and `ANY` may say anything.
+/// The lines for the doctor. In them `OURS` is the module, `PASSWORD` and `OATH` ask, `GATE0` and `GATE1` look at who
+/// it is, and `ANY` may say anything.
 fn for_the_doctor(lines: &str) -> String {
     lines
         .replace("OURS", "pam_yubiotp.so")
@@ -34,7 +34,7 @@ fn for_the_doctor(lines: &str) -> String {
         .replace("ANY", "pam_nologin.so")
 }
 
-/// What the table says of each class.
+/// The table's row for each class.
 fn table(visit: &Visit, service: &str) -> BTreeMap<Class, Ways> {
     let said = visit.said.json();
     let all = said["access"].as_array().unwrap().clone();
@@ -118,7 +118,7 @@ fn truth(auth: &str, account: &str) -> BTreeMap<Class, Ways> {
         }
         all
     } {
-        // A gate that is told no says auth_err; the second one asks the reverse.
+        // A gate that gets a no returns auth_err; the second one asks the reverse.
         let gates = [("GATE0", ANSWERS[gate0]), ("GATE1", ANSWERS[1 - gate1])];
         let ours = ANSWERS[ours];
         let words = [
@@ -165,7 +165,7 @@ fn truth(auth: &str, account: &str) -> BTreeMap<Class, Ways> {
             if !run(standing).1 {
                 continue;
             }
-            // Who has nothing to show is refused by what asks; who has something may fail in every way.
+            // A user without factors is rejected by every module that asks; a user with some may fail in every way.
             let shown = [
                 ("password", used(auth, "PASSWORD") && ANSWERS[password] != "auth_err"),
                 ("OTP", used(auth, "OURS") && ours == "success"),
@@ -280,7 +280,7 @@ fn stacks_that_nobody_would_write() {
     compare(&stacks);
 }
 
-/// What a class can get in with, by the words of its row.
+/// The factors that let a class in, as its row says.
 #[track_caller]
 pub(super) fn row(visit: &Visit, service: &str, condition: Option<&str>, who: &str) -> String {
     let said = visit.said.json();
@@ -333,8 +333,8 @@ fn the_method_password() {
     assert_eq!(row(&visit, "sshd", None, "has a usable token"), "ssh key+password+OTP");
 }
 
-/// Who is exempt in auth lines and not in account lines is refused; no advice ends the exemption, or moves a line so that
-/// it does.
+/// A user who is exempt in auth lines and not in account lines is rejected; no advice ends the exemption, or moves a
+/// line so that it does.
 #[test]
 fn exemptions() {
     let auth = format!("auth {JUMP}auth required pam_yubiotp.so\nauth required pam_unix.so\n");
@@ -394,7 +394,7 @@ fn excused_and_nobody_says_yes() {
     }
 }
 
-/// Another module is enough in place of ours: whoever has no token is not refused.
+/// Another module is enough in place of ours: a user without a token is not rejected.
 #[test]
 fn a_fallback() {
     let host = Host::new();

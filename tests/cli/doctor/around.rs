@@ -1,8 +1,8 @@
-//! Ways around the YubiKey that a reader of pam.d does not see at once. Each was gone through in the real libpam by hand.
+//! Ways around the YubiKey that a reader of pam.d overlooks. Each was gone through in the real libpam by hand.
 
 use super::Host;
 
-/// What is wrong, the level, the words, and the lines of a service.
+/// The mistake, the level, the words, and the lines of a service.
 type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
 
 const OURS: &str = "auth required pam_yubiotp.so\naccount required pam_yubiotp.so\n";

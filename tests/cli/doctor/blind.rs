@@ -1,4 +1,4 @@
-//! Lines that libpam does not take for ours, and files that it cannot take at all: nobody asks for a YubiKey then, or
+//! Lines that libpam does not recognize as ours, and files that it cannot read: nobody asks for a YubiKey then, or
 //! nobody gets in, and the doctor does not overlook the service.
 
 use super::{Host, SUDO, Visit};
@@ -40,7 +40,7 @@ fn lines_that_were_meant_to_load_it() {
     }
 }
 
-/// One mistake is one error, and says what comes of it.
+/// One mistake is one error, with its consequence.
 #[test]
 fn a_misspelt_control() {
     second_line(
@@ -85,7 +85,7 @@ fn what_is_included_is_gone() {
     host.doctor(&[]).finds("error", "pam.d", &host.pam("sudo"), &words);
 }
 
-/// What was not read says nothing, neither good nor bad.
+/// A file that was not read yields no finding, good or bad.
 #[test]
 fn service_files_of_root_alone() {
     if !is_root() {

@@ -4,14 +4,14 @@ use super::{Host, Visit, well};
 use std::fs;
 use std::path::Path;
 
-/// What the example says about sshd_config.
+/// The lines for sshd_config in the example.
 fn sshd_config(example: &str) -> String {
     let behind = example.lines().skip_while(|line| !line.ends_with("comes early:")).skip(1);
     let lines: Vec<_> = behind.map_while(|line| line.strip_prefix("#     ")).collect();
     if lines.is_empty() { "UsePAM yes\n".to_owned() } else { lines.join("\n") }
 }
 
-/// Who gets in with what.
+/// The factors that let each class in.
 fn table(visit: &Visit) -> String {
     let said = visit.said.json();
     let rows = said["access"].as_array().unwrap().iter().flat_map(|table| table["rows"].as_array().unwrap());

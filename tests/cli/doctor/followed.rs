@@ -1,4 +1,4 @@
-//! Advice that somebody follows to the letter: it lets in nobody more, and keeps out nobody who is to get in.
+//! Advice that is followed to the letter: it lets nobody else in, and keeps out nobody who should get in.
 
 use super::access::row;
 use super::{Host, SUDO, Visit};
@@ -90,7 +90,7 @@ fn root_and_the_account_line_of_su() {
     }
 }
 
-/// Does what the advice says: `write required in MODULE (FILE:LINE), and take out MODULE (FILE:LINE)`.
+/// Follows the advice: `write required in MODULE (FILE:LINE), and take out MODULE (FILE:LINE)`.
 fn follow(change: &str) {
     for part in change.split(", and ") {
         let (what, place) = part.split_once(" (").unwrap_or_else(|| panic!("no edit: {part}"));
@@ -113,7 +113,7 @@ fn follow(change: &str) {
     }
 }
 
-/// Every warning and error that has an edit, all of them followed at once.
+/// Every warning and error that has an edit, all of them followed together.
 #[test]
 fn lines_whose_no_does_not_count() {
     for lines in [
@@ -269,7 +269,7 @@ fn exempt_with_no_way_in() {
     assert_eq!(host.doctor(&[]).of("warning").len(), 0);
 }
 
-/// What is said of a user agrees with the table.
+/// The findings about a user agree with the table.
 #[test]
 fn users_and_the_table() {
     let host = Host::new();

@@ -74,7 +74,7 @@ fn http_to_another_host() {
     }
 }
 
-/// A risk that the site takes is told each time.
+/// A risk that the site takes is reported each time.
 #[test]
 fn a_site_that_accepts_replays() {
     let server = Server::start(&[]);
@@ -343,7 +343,7 @@ fn gone_offline() {
             finds(&host);
         }
     }
-    // What the mapping gives, and the settings rule out.
+    // Tokens that the mapping lists and the settings rule out.
     let config = fs::read_to_string(host.place.config()).unwrap();
     host.place.write("config.toml", format!("token_id_length = 4\n{config}"), 0o600);
     let listed = host.place.ykmap(&["--json", "list", "carol"]);

@@ -11,7 +11,7 @@ use tests::soft_yubikey::SoftYubiKey;
 /// Level, room, where, and words of what and of what to change.
 type Expected = (&'static str, &'static str, PathBuf, &'static [&'static str]);
 
-/// Spoils a host that is well, and looks for what the doctor says.
+/// Breaks a healthy host, and checks the doctor's finding.
 #[track_caller]
 fn spoiled(spoil: impl FnOnce(&Host) -> Expected) -> Visit {
     let host = Host::new();
@@ -21,7 +21,7 @@ fn spoiled(spoil: impl FnOnce(&Host) -> Expected) -> Visit {
     visit
 }
 
-/// Replaces what is in `sudo`.
+/// Replaces the contents of `sudo`.
 #[track_caller]
 fn service(lines: &str, expected: (&'static str, usize, &'static [&'static str])) {
     spoiled(|host| {
@@ -137,7 +137,7 @@ fn account_lines() {
     }
 }
 
-/// What is said of a file that several services include is said once, with their names.
+/// A finding about a file that several services include is printed once, with their names.
 #[test]
 fn what_is_included_is_told_once() {
     let host = Host::new();
@@ -201,7 +201,7 @@ fn sshd_config() {
     }
 }
 
-/// An OTP alone is enough for pam.d, and not for whoever must show a key before.
+/// Only an OTP is enough for pam.d, but sshd demands a key before.
 #[test]
 fn a_key_before_the_otp() {
     let host = Host::new();
@@ -289,7 +289,7 @@ fn settings() {
     });
 }
 
-/// Every file and folder on the way, all that is wrong with one of them at once.
+/// Every file and folder of the path, with all mistakes of one of them together.
 #[test]
 fn modes_and_owners() {
     let files: [(&str, u32, &[&str]); 8] = [
@@ -465,7 +465,7 @@ fn the_store() {
         ("error", "store", position_file(host), &["both slots are damaged"])
     });
     spoiled(|host| {
-        // Another key of the same public id came by other ways than import.
+        // Another key of the same public ID came by other ways than import.
         let other = Host::new();
         fs::copy(other.place.path("store.key"), host.place.path("store.key")).unwrap();
         let anew = crate::desk::programmed_anew(1);
@@ -509,7 +509,7 @@ fn the_store() {
     });
 }
 
-/// The key of alice's YubiKey under a second public id. Gives its key file.
+/// The key of alice's YubiKey under a second public ID. Gives its key file.
 fn two_ids_for_one_key(host: &Host) -> PathBuf {
     let place = tests::place::Place::new();
     fs::copy(host.place.path("store.key"), place.path("store.key")).unwrap();

@@ -1,11 +1,11 @@
-//! What the doctor reads in sshd_config, against what the real sshd makes of the same files.
+//! The doctor's reading of sshd_config, compared with the real sshd on the same files.
 
 use super::{Host, SUDO};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Files of the folder `FOLDER`, and what the main one says.
+/// Files of the folder `FOLDER`, and the text of the main one.
 struct Case {
     main: &'static str,
     files: &'static [(&'static str, &'static str)],

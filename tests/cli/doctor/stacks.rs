@@ -1,4 +1,4 @@
-//! What the doctor says of a stack, against what the real libpam makes of it for every answer of its modules.
+//! The doctor's findings about a stack, compared with the real libpam for every answer of its modules.
 
 use super::{Host, Visit};
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ struct Truth {
     past: bool,
     /// Somebody gets in whom the module refused.
     no_is_ignored: bool,
-    /// The OTP is enough: what else asks says no.
+    /// The OTP is enough, although every other module that asks rejects.
     otp_alone: bool,
-    /// Everybody gets in: all that can say no does.
+    /// Everybody gets in, although every module that can reject does.
     open: bool,
 }
 
-/// What the doctor said of it.
+/// The doctor's finding about it.
 fn told(visit: &Visit, service: &str) -> Truth {
     let says = |level: &[&str], words: &str| {
         visit.findings.iter().any(|it| {
@@ -118,7 +118,7 @@ fn write(host: &Host, service: &str, files: &Files) {
                 .replace(&format!("ASK{n}"), "pam_unix.so")
                 .replace(&format!("GATE{n}"), &format!("pam_succeed_if.so uid = {n}"));
         }
-        // What is included has a name of its own.
+        // An included file has a name of its own.
         for other in files.keys().filter(|other| *other != "s") {
             text = text.replace(other, &format!("{service}-{other}"));
         }
@@ -136,7 +136,7 @@ fn compare(stacks: &[Files]) {
     let visit = host.doctor(&[]);
     for (number, files) in stacks.iter().enumerate() {
         let (truth, told) = (truth(files), told(&visit, &format!("t{number}t")));
-        // Whoever is never asked is told nothing else.
+        // A user who is never asked gets no other finding.
         let told = if truth.asked || told.asked {
             told
         } else {

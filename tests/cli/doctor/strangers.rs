@@ -1,5 +1,5 @@
-//! What a stranger can do to whoever runs the doctor as root: nothing of theirs is run, waited for, or believed to be a
-//! line of its own.
+//! A stranger cannot harm an administrator who runs the doctor as root: nothing of theirs is run, waited for, or
+//! believed to be a line of its own.
 
 use super::Host;
 use crate::desk::chmod;

@@ -55,7 +55,7 @@ fn nothing_has_changed() {
     assert_eq!(server.requests().len(), 1, "one question a server");
 }
 
-/// Her next OTP, and the one before, stand as they stood: here and at the server.
+/// Her next OTP and the one before have the same state as before, here and at the server.
 #[test]
 fn no_otp_is_used_up() {
     let (mut host, server) = host();
@@ -94,7 +94,7 @@ fn no_call_that_changes_anything() {
     };
     // "???(": a call of a thread that was gone before strace could look at it.
     let other = |line: &&str| !["+++", "---", "resumed", " ???("].iter().any(|unseen| line.contains(unseen));
-    // Rust's runtime opens /dev/null for what a child does not get.
+    // Rust's runtime opens /dev/null for standard streams that a child lacks.
     let changes: Vec<_> =
         seen.lines().filter(other).filter(|line| !opens(line) && !line.contains("/dev/null")).collect();
     assert!(changes.is_empty(), "{changes:#?}");
@@ -118,7 +118,7 @@ fn on_a_disk_that_cannot_be_written() {
     run(&mut command).exits(0).says("0 errors, 0 warnings");
 }
 
-/// One plain word about what is root's, not one about each file.
+/// One note that root is needed, not one for each file.
 #[test]
 fn without_the_rights() {
     if !is_root() {
@@ -137,7 +137,7 @@ fn without_the_rights() {
         &["you are not root", "were not read", "run it in a root shell"],
     );
     assert_eq!(visit.of("error").len(), 1, "{visit:#?}");
-    // What is theirs, they can look at.
+    // Users can check their own files.
     for entry in ["", "config.toml", "authorized_yubikeys", "store.key", "keys", "positions"] {
         chown(host.place.path(entry), Some(12_345), None).unwrap();
     }

@@ -28,7 +28,7 @@ fn why_alice_is_refused() {
     visit.finds("ok", "user", &mapping, &[&second.public_id(), "enabled"]);
     assert!(host.place.ykmap(&["key", "disable", &second.public_id()]).status.success());
     assert_eq!(host.doctor(&["alice"]).of("error").len(), 2, "none of hers is good");
-    // Of two, each is told.
+    // Both are reported.
     let both = host.doctor(&["alice", "bob"]);
     both.finds("error", "user", &mapping, &["bob is not listed"]);
     both.finds("error", "user", &mapping, &["alice's token"]);
@@ -89,7 +89,7 @@ fn a_mapping_of_her_own() {
     host.doctor(&["../alice"]).finds("error", "user", Path::new(""), &["cannot be part of a path"]);
 }
 
-/// Whatever is wrong, each who is named has a row of their own, with their name in it.
+/// Whatever is wrong, each named user has a row with their name.
 #[test]
 fn a_row_for_everybody() {
     let row = |spoil: &dyn Fn(&Host), level: &str, words: &[&str]| {
@@ -137,7 +137,7 @@ fn a_good_token_below_something_bad() {
     good(&host);
 }
 
-/// Commands that are advised go on with the settings that they are about.
+/// Commands that are advised continue with the settings that they are about.
 #[test]
 fn commands_name_the_settings() {
     let host = Host::new();
@@ -194,7 +194,7 @@ fn settings_of_each_user() {
     }
     chown(&home);
     host.raw_service("vlock", &line);
-    // Root is not told to make what is to be the user's.
+    // Root gets no advice to create a file that must belong to the user.
     let visit = doctor();
     let missing = visit.finds("error", "settings", &home.join("config.toml"), &["no such file"]);
     let change = format!("nobody runs: ykmap init --dir {}", home.display());

@@ -1,7 +1,7 @@
-//! What the login process and `yubiotp-ask` say to each other: either may have been taken over, or be of another version.
+//! The messages between the login process and `yubiotp-ask`: either may be compromised, or have another version.
 //!
-//! What is read as events is written back to the same bytes, and is the same in whatever pieces it came. What is read as a question is
-//! written to one that reads the same.
+//! What is read as events is written back to the same bytes, and is the same in whatever pieces it came. What is read
+//! as a question is written to one that reads the same.
 //!
 //! Input: `q` and a question, or any other byte and events; of that byte the pieces are made.
 #![no_main]

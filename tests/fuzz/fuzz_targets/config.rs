@@ -1,4 +1,4 @@
-//! `config.toml`, and the arguments in pam.d that stand before it.
+//! `config.toml`, and the arguments in pam.d that override it.
 //!
 //! Settings are loaded only if the file is TOML and every name in it is one of those that the manual has, and what is
 //! loaded is within the bounds that it states. Arguments are taken only if each is one of the names there are, once.

@@ -2,7 +2,7 @@
 //!
 //! PAM_SUCCESS only for an answer that ends with an OTP of a token which the mapping, read a second time and slowly,
 //! gives to this user, and which is above the token's position; then that is the position, and the same answer is
-//! never accepted again. PAM_IGNORE only with `nullok`, for whoever is not listed in a mapping without fault. And a
+//! never accepted again. PAM_IGNORE only with `nullok`, for a user who is not listed in a mapping without fault. And a
 //! plain login that should succeed does. The log never holds the encrypted part of an OTP that was typed.
 //!
 //! Input: lines: the user; arguments with tabs between them; answers with tabs between them, one with `^` before it is
@@ -30,7 +30,7 @@ mod soft_yubikey;
 #[path = "login/world.rs"]
 mod world;
 
-/// A panic is what is looked for: nothing stops it here.
+/// Panics are not caught here, because the fuzzer looks for them.
 mod internal_error {
     pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
         Ok(call())
@@ -93,7 +93,7 @@ impl<'a> Script<'a> {
         };
         let args: Vec<&CStr> = self.args.iter().map(CString::as_c_str).collect();
         let code = login::authenticate(&mut host, &args);
-        // Who comes to the account line came by the auth line, or by nothing.
+        // A user comes to the account line by the auth line, or by nothing.
         let account = login::account(&mut host, &args);
         match account {
             PamResultCode::PAM_SUCCESS | PamResultCode::PAM_IGNORE => assert_eq!(account, code),

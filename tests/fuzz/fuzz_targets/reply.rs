@@ -16,10 +16,10 @@ use yubiotp::protocol::{ClientKey, NoAnswer, Nonce, PendingQuery, ServerVerdict}
 
 /// The client's key of the published vector, in base64.
 const KEY: &str = "EHmo8FMxuhumBlTinC4uYL0Mgwg=";
-/// What was asked; the nonce is `30313233343536373839616263646566`.
+/// The question; its nonce is `30313233343536373839616263646566`.
 const OTP: &str = "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku";
 const NONCE: [u8; 16] = *b"0123456789abcdef";
-/// Where the OTP stands, if the host could decrypt it.
+/// The position of the OTP, if the host could decrypt it.
 const COUNTER: u16 = 17;
 const SESSION_USE: u8 = 3;
 
@@ -78,10 +78,10 @@ fuzz_target!(|input: &[u8]| {
         None => None,
     };
     assert_eq!(judged.ok(), decided, "{}", body.escape_ascii());
-    // A wrong signature is told as one, and a right one never is: administrators change keys by that line.
+    // A wrong signature is reported as one, and a right one never is: administrators change keys by that line.
     let no_signature = matches!(judged, Err(NoAnswer::NotSigned(_) | NoAnswer::WrongSignature(_)));
     assert_eq!(no_signature, expected.unproven, "{judged:?}: {}", body.escape_ascii());
-    // What is told goes to the log: one line of text.
+    // The reason goes to the log: one line of text.
     if let Err(why) = judged {
         assert!(!why.to_string().contains(char::is_control), "{why:?}");
     }

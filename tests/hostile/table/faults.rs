@@ -12,7 +12,7 @@ use tests::validation::{Answer, Exchange, Wire};
 pub(super) enum Of {
     /// Everybody: settings, or the mapping.
     All,
-    /// Who has the token.
+    /// The token's owner.
     Token,
 }
 
@@ -20,13 +20,13 @@ pub(super) enum Of {
 pub(super) struct Fault {
     pub(super) what: &'static str,
     pub(super) of: Of,
-    /// What whom it concerns is told.
+    /// The code that affected users get.
     pub(super) code: Code,
-    /// Where it is one: what is not needed in a mode may be broken there.
+    /// The modes in which it is a fault: a file that a mode does not need may be broken there.
     pub(super) modes: &'static [&'static str],
     /// The host and the token.
     pub(super) wreck: fn(&Place, &str),
-    /// What the server does.
+    /// The server's behaviour.
     pub(super) manner: Option<fn(&Exchange) -> Answer>,
     pub(super) needs_root: bool,
 }
@@ -101,7 +101,7 @@ fn link(place: &Place, name: &str, to: &str) {
     symlink(to, place.path(name)).unwrap();
 }
 
-/// What is written over the file is what a slot of it begins with, or nothing of the kind.
+/// The file is overwritten with the beginning of a slot, or with something else.
 fn tear(place: &Place, id: &str, slots: &[usize]) {
     let name = format!("positions/{id}");
     let mut contents = fs::read(place.path(&name)).unwrap();

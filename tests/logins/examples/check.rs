@@ -14,7 +14,7 @@ pub(super) fn sshd_key_and_otp(site: &Site, example: &str) {
     let mut terminal = ssh_with(site, &sshd, &key);
     site.answer(&mut terminal, "(alice@127.0.0.1) YubiKey for alice: ", &[&otp]);
     site.assert_in(terminal, "alice");
-    // Out: the key with an old press; a press without the key.
+    // Out: the key with an old touch; a touch without the key.
     let mut terminal = ssh_with(site, &sshd, &key);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_out(terminal);
@@ -52,7 +52,7 @@ pub(super) fn sshd_password_and_otp(site: &Site, example: &str) {
         let shown: BTreeSet<_> = terminals.into_iter().map(|terminal| site.assert_out(terminal)).collect();
         assert_eq!(shown.len(), 1, "a hint which was wrong: {shown:?}");
     }
-    // What the file warns of is so; and the account line stands behind it.
+    // The file's warning is true, and the account line rejects then.
     let trap = example.replace(unix, "auth include password-auth\n");
     let line = "account   required    pam_yubiotp.so\n";
     for (lines, lets_in) in [(trap.replace(line, ""), true), (trap, false)] {
@@ -101,7 +101,7 @@ pub(super) fn roll_out(site: &Site, example: &str) {
         let mut terminal = site.ssh(&sshd, "alice", &[]);
         site.both(&mut terminal, ["Password: ", "YubiKey for alice: "], PASSWORD, &otp);
         site.assert_in(terminal, "alice");
-        // Out: bob with a wrong password; alice with a wrong one, or with an old press.
+        // Out: bob with a wrong password; alice with a wrong one, or with an old touch.
         let mut bob = site.ssh(&sshd, "bob", &[]);
         site.answer(&mut bob, "(bob@127.0.0.1) Password: ", &["wrong horse"]);
         let wrong = wrong_pairs(&mut token, &otp);
@@ -131,7 +131,7 @@ pub(super) fn sudo(site: &Site, example: &str) {
     let mut terminal = site.sudo("alice");
     site.both(&mut terminal, prompts, PASSWORD, &otp);
     site.assert_in(terminal, "root");
-    // What asks no question goes on working.
+    // Programs that ask no question continue to work.
     site.host.write("/etc/sudoers.d/zz", "alice ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440);
     site.assert_in(site.sudo("alice"), "root");
     site.host.write("/etc/sudoers.d/zz", "", 0o440);

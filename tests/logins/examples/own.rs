@@ -21,7 +21,7 @@ impl Site {
         )
     }
 
-    /// What a locker does that runs as the user: whether it unlocks.
+    /// Runs a locker as the user. Returns whether it unlocks.
     fn unlock(&self, user: &str, answers: &[&str]) -> bool {
         let mut drive = self.host.command_as(user, built::program("pam-drive").to_str().unwrap());
         drive.args(["--confdir", "/etc/pam.d", "--service", "swaylock", "--user", user, "--"]).args(answers);

@@ -1,4 +1,4 @@
-//! What the examples for mixed hosts promise, tried out: accounts without a token beside users who have one, and
+//! The promises of the examples for mixed hosts, tried out: accounts without a token beside users who have one, and
 //! applications that ask once.
 
 use super::ftp::Ftp;
@@ -45,7 +45,7 @@ pub(super) fn exempt_group(site: &Site, example: &str) {
     let forgetful = site.sshd_with("AuthenticationMethods any\n");
     site.host.write("/etc/yubiotp/exempt", "bob\n", 0o644);
     site.host.write("/etc/yubiotp/exempt-access.conf", "+ : bob : ALL\n- : ALL : ALL\n", 0o644);
-    // By the group, and by what the file offers in its place.
+    // By the group, and by the alternatives in the file.
     let other = |lines: &str, module: &str| {
         let mut offers = example.lines().filter_map(|line| line.strip_prefix("#     [success=1"));
         let offer =
@@ -76,7 +76,7 @@ pub(super) fn exempt_group(site: &Site, example: &str) {
             "refused user=alice token=none * reason=\"no auth line of this module accepted *\"",
         ]);
     }
-    // Each of the parts is needed: sshd_config alone, and the auth line alone.
+    // Each of the parts is needed: only sshd_config, and only the auth line.
     let jump = format!("account   {JUMP}\n");
     assert!(example.contains(&jump));
     site.pam("sshd", &example.replace(&jump, ""));

@@ -1,4 +1,4 @@
-//! The dialog of pam-auth-update, for whoever would rather choose from a list.
+//! The dialog of pam-auth-update, for administrators who prefer to choose from a list.
 
 use super::fresh;
 use crate::root::Root;

@@ -33,7 +33,7 @@ fn a_line_by_hand_keeps_the_package() {
             root.assert_pam_whole();
             assert!(root.exists("/usr/bin/ykmap") && root.exists("/etc/yubiotp/store.key"), "{action}");
         }
-        // With both, sudo asks for two presses.
+        // With both, sudo asks for two touches.
         assert!(on || root.sudo(With::Otp(&token.press())), "{:#?}", root.log_lines());
         assert!(root.su(if on { With::Otp(&press) } else { With::Password }), "{:#?}", root.log_lines());
         assert_eq!(root.run("dpkg --audit").ok().said, "");

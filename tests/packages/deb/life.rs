@@ -5,7 +5,7 @@ use crate::shipped::debs;
 use crate::ways::With;
 use tests::soft_yubikey::SoftYubiKey;
 
-/// What a day of people logging in leaves behind, and the administrator's own.
+/// The files that a day of logins leaves, and the administrator's own.
 const OWN: [&str; 1] = ["/root/.sudo_as_admin_successful"];
 
 #[test]

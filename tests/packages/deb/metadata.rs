@@ -1,4 +1,4 @@
-//! What the packages say that they need.
+//! The dependencies of the packages.
 
 use crate::base;
 use crate::shipped::{debs, rpms};

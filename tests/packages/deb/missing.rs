@@ -1,5 +1,5 @@
-//! An upgrade where something is missing: a disk that is not mounted, a file that was lost. Nothing is made in its place:
-//! an empty mapping excuses everybody where `nullok` stands.
+//! An upgrade where something is missing: a disk that is not mounted, a file that was lost. Nothing is made in its
+//! place: an empty mapping excuses everybody where a line has `nullok`.
 
 use super::fresh;
 use crate::root::TARGET;

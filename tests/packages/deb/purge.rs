@@ -1,4 +1,4 @@
-//! What a purge must leave: what is not the package's any more, and what its folders only lead to.
+//! A purge must leave files that are not the package's any more, and the targets of links.
 
 use super::fresh;
 use crate::root::TARGET;

@@ -135,7 +135,7 @@ fn a_refused_removal_changes_nothing() {
             .ok();
         assert_eq!(root.lines_of_ours().len(), 2);
         root.assert_refused("/etc/pam.d/common-a");
-        // That of auth asks for a press of its own.
+        // That of auth asks for a touch of its own.
         assert!(profile.contains("Auth:") || root.su(With::Otp(&token.press())), "{:#?}", root.log_lines());
         root.run(back).ok();
     }

@@ -1,4 +1,4 @@
-//! While not everybody has a token: the profile that leaves the others alone.
+//! While not everybody has a token: the profile that lets the others log in as before.
 
 use super::fresh;
 use crate::shipped::debs;

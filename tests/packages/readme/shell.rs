@@ -1,4 +1,4 @@
-//! Somebody at a shell, who answers what is asked for: passwords, presses, "yes".
+//! Somebody at a shell, who answers prompts: passwords, touches, "yes".
 
 use crate::root::Root;
 use crate::ways::{PASSWORD, SOON};
@@ -12,15 +12,15 @@ pub(crate) struct Shell<'a> {
     root: &'a Root,
     terminal: Terminal,
     read_to: usize,
-    /// What she presses.
+    /// Her YubiKey.
     pub(crate) token: Option<SoftYubiKey>,
     /// What it typed last, or types if there is no token.
     pub(crate) press: String,
-    /// Whether a press was asked for.
+    /// Whether a touch was asked for.
     pub(crate) pressed: bool,
 }
 
-/// What a shell says when it is ready, with the code of the last command.
+/// The prompt of a shell, with the code of the last command.
 const READY: &str = "ready:$?> ";
 
 impl<'a> Shell<'a> {
@@ -72,7 +72,7 @@ impl<'a> Shell<'a> {
         loop {
             let transcript = self.terminal.transcript();
             let new = &transcript[answered..];
-            // The password's question stands on a line of its own; the others may follow a typed line.
+            // The password prompt is on a line of its own; the others may follow a typed line.
             if let Some(answer) = self.answer(new) {
                 answered = transcript.len();
                 self.terminal.type_line(&answer);

@@ -5,10 +5,10 @@
 //! [--wait FILE] ANSWER...`
 //!
 //! Prints a line for everything that happens: `prompt echo-off "YubiKey for alice: "`, `info "..."`, `error "..."`,
-//! `authenticate PAM_SUCCESS`; with `--state`, before the first call and after each, a line `state ...` of what a module
-//! could leave behind in the process. With `--wait` it prints `ready` and makes no call before it gets a shared lock on that
-//! file: whoever holds it exclusively releases many at once. Makes every call that it is told to, also after one that failed. Exits 0 where all
-//! said PAM_SUCCESS, else 1; 2 is a wrong usage.
+//! `authenticate PAM_SUCCESS`; with `--state`, before the first call and after each, a line `state ...` of what a
+//! module could leave behind in the process. With `--wait` it prints `ready` and makes no call before it gets a shared
+//! lock on that file: a holder of the exclusive lock releases many together. Makes every call that it is told to make,
+//! even after one that failed. Exits 0 where all said PAM_SUCCESS, else 1; 2 is a wrong usage.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its answer")]
 #![expect(
     clippy::unwrap_used,
@@ -198,7 +198,7 @@ mod test {
         assert_eq!(drive(&services, &["--calls", "acct_mgmt"]), ("acct_mgmt PAM_SUCCESS\n".into(), Some(0)));
         let (printed, _) = drive(&services, &["--state", "--calls", "acct_mgmt"]);
         let [before, _, after] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
-        // Descriptors, as many as whoever runs the tests has left open.
+        // Descriptors that the user who runs the tests has left open.
         assert!(before.starts_with("state descriptors="), "{before}");
         assert!(before.contains(" threads=1 children=[] folder=/"), "{before}");
         assert_eq!(before, after);

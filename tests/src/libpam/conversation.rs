@@ -1,4 +1,4 @@
-//! What modules ask, and what the application answers.
+//! The questions of modules, and the answers of the application.
 
 use super::Code;
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ pub struct Prompt {
     pub text: String,
 }
 
-/// What the application answers to a batch of messages.
+/// The application's answers to a batch of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// One answer a message, in order; `None` and missing ones arrive as NULL.

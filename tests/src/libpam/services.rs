@@ -10,7 +10,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Makes the folder if it is missing, with a service `other` that denies: without one libpam complains in the
+    /// Creates the folder if it is missing, with a service `other` that rejects: without one libpam complains in the
     /// log at every login.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
@@ -22,7 +22,7 @@ impl Services {
         services
     }
 
-    /// Writes the service file `name`, as it would stand in `/etc/pam.d`.
+    /// Writes the service file `name`, as it would be in `/etc/pam.d`.
     pub fn write(&self, name: &str, lines: &str) {
         fs::write(self.dir.join(name), lines).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What is sent back, and in which way.
+//! The reply, and the way in which it is sent.
 
 use super::{Exchange, Fields, Stream, signature};
 use std::io::{self, ErrorKind};
@@ -21,7 +21,7 @@ pub struct Answer {
 /// The ways of sending.
 #[derive(Clone, Debug)]
 pub enum Wire {
-    /// With its length, at once.
+    /// With its length, in one piece.
     Whole,
     /// At once, as HTTP/1.0: the end of the connection ends the body.
     Http10,
@@ -50,7 +50,7 @@ pub enum Wire {
 }
 
 impl Exchange {
-    /// What an honest server sends.
+    /// The answer of an honest server.
     #[must_use]
     pub fn honest(&self) -> Answer {
         self.signed(&self.fields)
@@ -62,7 +62,7 @@ impl Exchange {
         self.with_h(&signature(&self.key, fields), fields)
     }
 
-    /// These fields under whatever stands there for a signature.
+    /// These fields under any text in place of a signature.
     #[must_use]
     pub fn with_h(&self, h: &str, fields: &Fields) -> Answer {
         let mut all = vec![("h".to_owned(), h.to_owned())];

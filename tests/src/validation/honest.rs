@@ -29,7 +29,7 @@ pub fn hmac(key: &[u8], fields: &[(String, String)]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// What a server keeps.
+/// The data of a server.
 #[derive(Default)]
 pub(super) struct Ledger {
     clients: BTreeMap<u64, Vec<u8>>,
@@ -39,7 +39,7 @@ pub(super) struct Ledger {
 struct Token {
     private_id: Vec<u8>,
     aes_key: [u8; 16],
-    /// Usage counter and session use of what was accepted last, and with which nonce.
+    /// Usage counter, session counter and nonce of the last accepted OTP.
     last: Option<((u16, u8), String)>,
 }
 

@@ -1,4 +1,4 @@
-//! The ways in which a server may answer: lies, a no, and what is unusual and right.
+//! The ways in which a server may answer: lies, rejections, and unusual but right answers.
 
 use super::{Answer, Exchange, Fields, Wire, hmac, honest, signature};
 use data_encoding::BASE64;
@@ -7,14 +7,14 @@ use std::time::Duration;
 /// A manner with a name, for tables.
 pub type Named = (&'static str, fn(&Exchange) -> Answer);
 
-/// Signed by whoever has the key, and said of this request: a no that counts.
+/// Signed with the key, and about this request: a rejection that counts.
 pub const NO: &[Named] = &[
     ("signed BAD_OTP", |x| x.signed(&vec![x.fields[0].clone(), field("status", "BAD_OTP")])),
     ("signed BAD_OTP with otp and nonce", |x| x.signed(&refusal(x, "BAD_OTP"))),
     ("signed REPLAYED_OTP", |x| x.signed(&refusal(x, "REPLAYED_OTP"))),
 ];
 
-/// What a correct server may also send.
+/// Other answers that a correct server may send.
 pub const UNUSUAL: &[Named] = &[
     ("fields in another order", |x| {
         let mut fields = x.fields.clone();

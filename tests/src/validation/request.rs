@@ -1,4 +1,4 @@
-//! What a client sends.
+//! The request of a client.
 
 use std::io::{self, Read};
 
@@ -9,7 +9,7 @@ pub struct Request {
     pub raw: Vec<u8>,
     /// The path that was asked for.
     pub path: String,
-    /// What is asked, decoded, in the order of the URL.
+    /// The parameters, decoded, in the order of the URL.
     pub parameters: Vec<(String, String)>,
 }
 
@@ -49,7 +49,7 @@ impl Request {
         target.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default()
     }
 
-    /// Whether these bytes stand anywhere in it.
+    /// Whether it contains these bytes.
     #[must_use]
     pub fn contains(&self, bytes: &str) -> bool {
         self.raw.windows(bytes.len()).any(|window| window == bytes.as_bytes())

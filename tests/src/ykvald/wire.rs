@@ -1,5 +1,5 @@
-//! A client that writes HTTP itself, byte by byte, and signs with the HMAC of [`validation`](crate::validation): nothing
-//! of the code under test.
+//! A client that writes HTTP itself, byte by byte, and signs with the HMAC of [`validation`](crate::validation):
+//! nothing of the code under test.
 
 use super::Client;
 use crate::validation::{Fields, signature};
@@ -38,7 +38,7 @@ impl Reply {
         self.fields().into_iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
-    /// What was decided; the whole answer where it says nothing of the kind.
+    /// The decision; or the whole answer if it has none.
     #[must_use]
     pub fn says(&self) -> String {
         self.field("status").unwrap_or_else(|| format!("{}{}", self.head, self.body))
@@ -53,7 +53,7 @@ impl Reply {
     }
 }
 
-/// What is asked, with the names and values as they are before they are escaped.
+/// The parameters, with names and values before they are escaped.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// In the order in which they are sent.
@@ -105,7 +105,7 @@ impl Question {
         &self.parameters.iter().find(|(own, _)| own == name).unwrap().1
     }
 
-    /// As it stands in a URL, or in a form.
+    /// As in a URL or a form.
     #[must_use]
     pub fn query(&self) -> String {
         let pair = |(name, value): &(String, String)| format!("{}={}", escape(name), escape(value));

@@ -12,7 +12,7 @@ use yubiotp::ledger::{Advance, Ledger as _};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId};
 
-/// How many tokens there are. The last has no public id.
+/// How many tokens there are. The last has no public ID.
 pub(crate) const TOKENS: usize = 3;
 /// How many OTPs of each were used before.
 pub(crate) const USED: [usize; TOKENS] = [3, 0, 0];
@@ -132,7 +132,7 @@ pub(crate) fn with_otps(text: &[u8]) -> Vec<u8> {
     })
 }
 
-/// With a public id wherever `$` and a digit stand for one.
+/// With a public ID wherever `$` and a digit stand for one.
 pub(crate) fn with_ids(text: &[u8]) -> Vec<u8> {
     replaced(text, b'$', |rest| match rest {
         [token @ b'0'..=b'2', ..] => Some((1, public_id(usize::from(token - b'0')).to_string())),

@@ -8,7 +8,7 @@ pub(crate) enum Line {
     Bad,
 }
 
-/// Every line, as it stands there and as what it says.
+/// Every line, unchanged and as what it says.
 pub(crate) fn lines(text: &[u8]) -> Vec<(&[u8], Line)> {
     text.split_inclusive(|byte| *byte == b'\n').map(|line| (line, read(line))).collect()
 }

@@ -12,7 +12,7 @@ pub enum Decision {
     ReplayedOtp,
 }
 
-/// What is to be made of a body.
+/// The expected result for a body.
 #[derive(Default)]
 pub struct Expected {
     pub decision: Option<Decision>,
