@@ -26,13 +26,14 @@ apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-p
 unitdir     ?= /usr/lib/systemd/system
 sysusersdir ?= /usr/lib/sysusers.d
 
-.PHONY: help demo test test-clients test-packages check advisories bench bench-server fuzz build build-server deb rpm \
-	install install-server uninstall uninstall-server clean
+.PHONY: help demo test test-clients test-packages test-reproducible check advisories bench bench-server fuzz build build-server \
+	deb rpm install install-server uninstall uninstall-server clean
 
 help:
 	@echo 'make demo           logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test           every test; sshd, sudo and login for real if run as root'
 	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
+	@echo 'make test-reproducible  builds the packages twice, in two folders, and compares every byte'
 	@echo 'make test-clients   clients and servers that others wrote, from apt, pip, npm and cargo, against ykvald and the module'
 	@echo 'make check          formatting, lints, what a login process loads, and the rules for dependencies (deny.toml)'
 	@echo 'make advisories     known faults of dependencies: asks the network, needs cargo-deny or cargo-audit'
@@ -49,14 +50,14 @@ help:
 demo:
 	@packaging/need build
 	$(CARGO) build -q -p pam_yubiotp -p ykmap
-	$(CARGO) build -q -p ykask
-	@$(CARGO) run -q -p tests --bin demo
+	$(CARGO) build -q --workspace --bin yubiotp-ask --bin demo # --workspace: with the features that `make test` needs
+	@CARGO='$(CARGO)' $(target)/debug/demo
 
 test:
 	@packaging/need test
 	$(CARGO) test --workspace --no-fail-fast
 
-scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package scripts/postinst scripts/postrm scripts/prerm \
+scripts := .ci/run $(addprefix packaging/,copyright fuzz login-dependencies need package reproducible scripts/postinst scripts/postrm scripts/prerm \
 	server/postinst server/postrm server/prerm) \
 	$(wildcard tests/packages/*.sh tests/clients/ask/*.sh)
 # The tests that --tests leaves out are named, in the same call: another one would compile with other features.
@@ -129,12 +130,18 @@ rpm: build build-server
 
 test-packages: deb rpm
 	@packaging/need packages
-	$(CARGO) test -p tests --test packages -- --nocapture --test-threads=6 # logins that are refused wait
+	$(CARGO) test --workspace --test packages -- --nocapture --test-threads=6 # logins that are refused wait
+
+# A second build takes minutes: .ci/run runs this only where what decides about it has changed since it last passed.
+test-reproducible: deb rpm
+	@packaging/need packages
+	$(CARGO) test --workspace --test packages -- --ignored --exact reproducible::two_builds_in_two_folders_give_the_same_bytes
+	packaging/reproducible
 
 # Fetches what others wrote, into $(target)/tmp/clients. What each client said is in the folder said there.
 test-clients:
 	@packaging/need clients
-	$(CARGO) test -p tests --test clients
+	$(CARGO) test --workspace --test clients
 
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:

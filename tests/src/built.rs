@@ -31,14 +31,21 @@ pub fn module() -> PathBuf {
 /// Where it does not build, or there is no such program.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let packages: &[_] = match name {
-        "ykmap" => &HOST,
-        "pam-drive" => &["tests"],
-        "yubiotp-ask" => &["ykask"],
-        "ykvald" => &["ykval"],
-        name => &[name],
+    let package = match name {
+        "ykmap" => return build(&HOST).join(name),
+        "pam-drive" => "tests",
+        "yubiotp-ask" => "ykask",
+        "ykvald" => "ykval",
+        name => name,
     };
-    build(packages).join(name)
+    // With the features that `cargo test --workspace` has chosen, so that no crate is compiled once more. A release is
+    // what is shipped: built by itself, as `make build` does.
+    let arguments = if folder().ends_with("debug") {
+        ["--workspace", "--bin", name]
+    } else {
+        ["--package", package, "--bins"]
+    };
+    build(&arguments).join(name)
 }
 
 /// A library of C in this folder, to be preloaded into a program: compiled once a process. Here and not in a build
@@ -83,18 +90,18 @@ fn compiled(source: &str, flags: &[&str], libraries: &[&str]) -> PathBuf {
     out
 }
 
-/// The packages that `make build` builds together: each would be built twice if the tests built it separately.
-const HOST: [&str; 2] = ["pam_yubiotp", "ykmap"];
+/// What `make build` builds together, so that what a login loads has the features that are shipped.
+const HOST: [&str; 4] = ["--package", "pam_yubiotp", "--package", "ykmap"];
 
-/// Builds packages, once a process, and gives the folder that they land in.
-fn build(packages: &[&str]) -> PathBuf {
+/// Builds what the arguments of `cargo build` name, once a process, and gives the folder that it lands in.
+fn build(arguments: &[&str]) -> PathBuf {
     static BUILT: Mutex<BTreeSet<Vec<String>>> = Mutex::new(BTreeSet::new());
-    let key = packages.iter().map(ToString::to_string).collect();
+    let key = arguments.iter().map(ToString::to_string).collect();
     let folder = folder();
     // a build that failed stops its own test, and the next one tells its own story
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains(&key) {
-        cargo_build(packages, &folder);
+        cargo_build(arguments, &folder);
         built.insert(key);
     }
     folder
@@ -107,7 +114,7 @@ fn folder() -> PathBuf {
     if parent.ends_with("deps") { parent.parent().unwrap().to_path_buf() } else { parent.to_path_buf() }
 }
 
-fn cargo_build(packages: &[&str], folder: &Path) {
+fn cargo_build(arguments: &[&str], folder: &Path) {
     let profile = match folder.file_name().unwrap().to_str().unwrap() {
         "debug" => "dev",
         other => other,
@@ -124,7 +131,7 @@ fn cargo_build(packages: &[&str], folder: &Path) {
     }
     let output = build
         .args(["build", "--quiet", "--profile", profile])
-        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(arguments)
         .arg("--target-dir")
         .arg(folder.parent().unwrap())
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -132,7 +139,7 @@ fn cargo_build(packages: &[&str], folder: &Path) {
         .unwrap();
     assert!(
         output.status.success(),
-        "cargo build of {packages:?}: {}",
+        "cargo build {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
