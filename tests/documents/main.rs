@@ -12,6 +12,7 @@ mod arguments;
 mod clients;
 mod commands;
 mod examples;
+mod hosted;
 mod lint;
 mod markdown;
 mod outcomes;
