@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
+use std::ops::Deref;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
-use tests::built;
-pub(crate) use tests::said::{Said, chmod, is_root, mode, run, said};
+use std::process::Command;
+pub(crate) use tests::said::{Said, chmod, is_root, mode, run};
+use tests::scratch::{self, Scratch};
 use tests::soft_yubikey::SoftYubiKey;
 
 /// What `ykmap init --dir` makes, and the folder around it.
 pub(crate) struct Desk {
-    outside: TempDir,
+    scratch: Scratch,
+}
+
+impl Deref for Desk {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        &self.scratch
+    }
 }
 
 /// Path, mode, owner and contents of everything in a folder.
@@ -30,14 +37,12 @@ impl Desk {
 
     /// Nothing but the folder around.
     pub(crate) fn bare() -> Self {
-        Self { outside: tempfile::tempdir().unwrap() }
+        Self { scratch: Scratch::new("ykmap", "yubiotp") }
     }
 
-    /// A new store for very many tokens, in memory where the machine has a place for that: a disk would spend most of
-    /// the time taking the files away again.
+    /// A new store for very many tokens, in memory where the machine has a place for that.
     pub(crate) fn in_memory() -> Self {
-        let outside = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
-        let desk = Self { outside };
+        let desk = Self { scratch: Scratch::in_memory("ykmap", "yubiotp") };
         run(desk.command().arg("init")).exits(0);
         desk
     }
@@ -50,19 +55,6 @@ impl Desk {
         desk
     }
 
-    /// The folder around the store, for files that do not belong to it.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.outside.path().join(name)
-    }
-
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.beside("yubiotp")
-    }
-
-    pub(crate) fn file(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.dir().join(name)
-    }
-
     pub(crate) fn key_file(&self, key: &SoftYubiKey) -> PathBuf {
         self.file("keys").join(key.public_id())
     }
@@ -71,24 +63,13 @@ impl Desk {
         self.file("positions").join(key.public_id())
     }
 
-    /// The command on this store, without a verb yet.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = ykmap();
-        command.arg("--config").arg(self.file("config.toml"));
-        command
-    }
-
     pub(crate) fn ykmap<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Said {
-        run(self.command().args(arguments))
+        self.run(arguments)
     }
 
     /// As [`ykmap`](Self::ykmap), with something to read on standard input.
     pub(crate) fn ykmap_reading<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Said {
-        let mut command = self.command();
-        let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        said(&command, child.wait_with_output().unwrap())
+        self.run_reading(arguments, input)
     }
 
     pub(crate) fn verify(&self, user: &str, otp: &str) -> Said {
@@ -103,13 +84,6 @@ impl Desk {
     pub(crate) fn log(&self, keys: &[&SoftYubiKey]) -> PathBuf {
         let lines = keys.iter().map(|key| key.traditional_log_line() + "\n").collect::<String>();
         self.write_beside("log.csv", lines.as_bytes())
-    }
-
-    pub(crate) fn write_beside(&self, name: &str, contents: &[u8]) -> PathBuf {
-        let path = self.beside(name);
-        fs::write(&path, contents).unwrap();
-        chmod(&path, 0o600);
-        path
     }
 
     /// A folder of service files, without one.
@@ -151,11 +125,9 @@ fn look(path: &Path, found: &mut Snapshot) {
     found.insert(path.to_owned(), (metadata.mode(), metadata.uid(), contents));
 }
 
-/// The command, with nothing of the test runner's environment that changes how it prints, and nothing to read.
+/// The command, without settings yet.
 pub(crate) fn ykmap() -> Command {
-    let mut command = Command::new(built::program("ykmap"));
-    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
-    command
+    scratch::command("ykmap")
 }
 
 /// Names in a folder that begin with a dot: left by a change that was interrupted.

@@ -142,7 +142,7 @@ fn with_a_token_elsewhere() -> Desk {
     let online = "[online]\nurls = \"https://val.example.org\"\nclient_id = 1\n";
     let config = config.replace("mode = \"offline\"", "mode = \"offline-then-online\"");
     fs::write(desk.file("config.toml"), config + online).unwrap();
-    let file = desk.write_beside("position", &accepted_elsewhere());
+    let file = desk.write_beside("position", accepted_elsewhere());
     fs::rename(file, desk.file("positions").join(ID)).unwrap();
     desk
 }

@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
-use tests::built;
-pub(crate) use tests::said::{Said, chmod, is_root, mode, run, said};
+use std::ops::Deref;
+use std::process::Command;
+pub(crate) use tests::said::{Said, chmod, is_root, mode, run};
+use tests::scratch::{self, Scratch};
 use tests::soft_yubikey::SoftYubiKey;
 
 /// What `ykvald init --dir` makes, and the folder around it.
 pub(crate) struct Desk {
-    outside: TempDir,
+    scratch: Scratch,
+}
+
+impl Deref for Desk {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        &self.scratch
+    }
 }
 
 impl Desk {
@@ -26,7 +32,7 @@ impl Desk {
 
     /// Nothing but the folder around.
     pub(crate) fn bare() -> Self {
-        Self { outside: tempfile::tempdir().unwrap() }
+        Self { scratch: Scratch::new("ykvald", "site") }
     }
 
     /// A new site with the keys of these tokens.
@@ -36,37 +42,13 @@ impl Desk {
         desk
     }
 
-    /// The folder around the site, for files that do not belong to it.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.outside.path().join(name)
-    }
-
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.beside("site")
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.dir().join(name)
-    }
-
-    /// The command on this site, without a verb yet.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = ykvald();
-        command.arg("--config").arg(self.file("config.toml"));
-        command
-    }
-
     pub(crate) fn ykvald<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Said {
-        run(self.command().args(arguments))
+        self.run(arguments)
     }
 
     /// As [`ykvald`](Self::ykvald), with something to read on standard input.
     pub(crate) fn ykvald_reading<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Said {
-        let mut command = self.command();
-        let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        said(&command, child.wait_with_output().unwrap())
+        self.run_reading(arguments, input)
     }
 
     pub(crate) fn import(&self, keys: &[SoftYubiKey]) -> Said {
@@ -74,11 +56,9 @@ impl Desk {
         self.ykvald_reading(&["key", "import", "-"], lines.as_bytes())
     }
 
+    /// Its path, as an argument.
     pub(crate) fn write_beside(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
-        let path = self.beside(name);
-        fs::write(&path, contents).unwrap();
-        chmod(&path, 0o600);
-        path.into_os_string().into_string().unwrap()
+        self.scratch.write_beside(name, contents).into_os_string().into_string().unwrap()
     }
 
     /// Tokens as `key list --json` tells them, by their ids.
@@ -105,12 +85,7 @@ pub(crate) fn vector_path(name: &str) -> String {
     format!("{}/vectors/ykval/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The command, with nothing of the test runner's environment that changes what it does, and nothing to read.
+/// The command, without settings yet.
 pub(crate) fn ykvald() -> Command {
-    let mut command = Command::new(built::program("ykvald"));
-    for name in ["NO_COLOR", "CLICOLOR_FORCE", "CREDENTIALS_DIRECTORY", "XDG_DATA_HOME"] {
-        command.env_remove(name);
-    }
-    command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
-    command
+    scratch::command("ykvald")
 }
