@@ -166,7 +166,7 @@ mod tests {
         // Counter, use and clock of both; milliseconds that passed, and of the pause.
         for (first, second, elapsed, pause, expected) in [
             ((5, 1, 1000), (5, 2, 1080), 10_000, 9_000, Ok(())),
-// The token was used in between: two recorded OTPs that happen to fit need not be consecutive.
+            // The token was used in between: two recorded OTPs that happen to fit need not be consecutive.
             ((5, 1, 1000), (5, 3, 1080), 10_000, 9_000, Err(Stale::UsedBetween)),
             ((5, 1, 1000), (5, 9, 1080), 10_000, 9_000, Err(Stale::UsedBetween)),
             ((5, 254, 1000), (5, 255, 1080), 10_000, 9_000, Ok(())),
@@ -179,7 +179,7 @@ mod tests {
             ((5, 1, 0), (5, 2, 63), 10_000, 9_000, other(7_875, 10_000)),
             // Recorded in a row, or before the pause was known.
             ((5, 1, 0), (5, 2, 8), 10_000, 9_000, other(1_000, 10_000)),
-// A clock that stops, or goes backwards.
+            // A clock that stops, or goes backwards.
             ((5, 1, 7), (5, 2, 7), 10_000, 9_000, other(0, 10_000)),
             ((5, 1, 80), (5, 2, 0), 10_000, 9_000, other(0x00ff_ffb0 * 125, 10_000)),
             // In time, just so; too soon; too late.
@@ -250,18 +250,18 @@ mod tests {
     }
 
     proptest! {
-    /// Whatever was recorded, only a later OTP of the same power-up is ever accepted, and its position is what is
-            /// stored.
-            #[test]
-            fn never_an_older_one(a: (u16, u8, u32), b: (u16, u8, u32), elapsed in 0..40_000u64, pause in 0..20_000u64) {
-                let [first, second] = [a, b].map(|(counter, uses, clock)| touch(counter & 0x7fff, uses, clock & 0x00ff_ffff));
-                let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
-                if let Ok(position) = decide(first, second, elapsed, pause) {
-                    prop_assert_eq!(position, second.position);
-                    prop_assert_eq!(second.position.to_stored(), first.position.to_stored() + 1);
-                    prop_assert_eq!(second.position.usage_counter(), first.position.usage_counter());
-                    prop_assert!(elapsed >= pause && elapsed <= pause + WITHIN);
-                }
+        /// Whatever was recorded, only a later OTP of the same power-up is ever accepted, and its position is what is
+        /// stored.
+        #[test]
+        fn never_an_older_one(a: (u16, u8, u32), b: (u16, u8, u32), elapsed in 0..40_000u64, pause in 0..20_000u64) {
+            let [first, second] = [a, b].map(|(counter, uses, clock)| touch(counter & 0x7fff, uses, clock & 0x00ff_ffff));
+            let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+            if let Ok(position) = decide(first, second, elapsed, pause) {
+                prop_assert_eq!(position, second.position);
+                prop_assert_eq!(second.position.to_stored(), first.position.to_stored() + 1);
+                prop_assert_eq!(second.position.usage_counter(), first.position.usage_counter());
+                prop_assert!(elapsed >= pause && elapsed <= pause + WITHIN);
             }
         }
+    }
 }

@@ -270,33 +270,33 @@ mod tests {
     }
 
     proptest! {
-            #[test]
-            fn every_form_is_one_printable_line(value in any_text()) {
-                let sentence = String::from_utf8_lossy(&value).into_owned();
-                for shown in
-                    [text(&value).to_string(), quoted(&value).to_string(), field(&value).to_string(), line(&sentence).to_string()]
-                {
-                    prop_assert!(shown.chars().all(is_printable), "{:?}", shown);
-                    prop_assert!(!shown.starts_with(is_mark));
-                    prop_assert_eq!(shown.lines().count().max(1), 1);
-                }
-            }
-
-    /// A text that can be read back is shown in a form that no other text has.
-            #[test]
-            fn what_is_shown_can_be_read_back(value in any_text()) {
-                prop_assert_eq!(&read(&text(&value).to_string()), &value);
-                let quoted = quoted(&value).to_string();
-                let within = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
-                prop_assert_eq!(&read(within), &value);
-                // No quote but those around ends it.
-                prop_assert!(!within.replace("\\\\", "").replace("\\\"", "").contains('"'));
-            }
-
-            #[test]
-            fn a_sentence_is_changed_once(value in any_text()) {
-                let once = text(&value).to_string();
-                prop_assert_eq!(line(&once).to_string(), once);
+        #[test]
+        fn every_form_is_one_printable_line(value in any_text()) {
+            let sentence = String::from_utf8_lossy(&value).into_owned();
+            for shown in
+                [text(&value).to_string(), quoted(&value).to_string(), field(&value).to_string(), line(&sentence).to_string()]
+            {
+                prop_assert!(shown.chars().all(is_printable), "{:?}", shown);
+                prop_assert!(!shown.starts_with(is_mark));
+                prop_assert_eq!(shown.lines().count().max(1), 1);
             }
         }
+
+        /// A text that can be read back is shown in a form that no other text has.
+        #[test]
+        fn what_is_shown_can_be_read_back(value in any_text()) {
+            prop_assert_eq!(&read(&text(&value).to_string()), &value);
+            let quoted = quoted(&value).to_string();
+            let within = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
+            prop_assert_eq!(&read(within), &value);
+            // No quote but those around ends it.
+            prop_assert!(!within.replace("\\\\", "").replace("\\\"", "").contains('"'));
+        }
+
+        #[test]
+        fn a_sentence_is_changed_once(value in any_text()) {
+            let once = text(&value).to_string();
+            prop_assert_eq!(line(&once).to_string(), once);
+        }
+    }
 }
