@@ -28,8 +28,8 @@ pub(crate) fn measure(_large: u32) -> Section {
     table::section(&sides)
 }
 
-/// To show how far they agree, pam_permit's are counted both ways. A count that fails is left out, and the rest of the
-/// table stands. TLS would take too long.
+/// To show how far they agree, pam_permit's are counted both ways. A count that fails is left out, and the table keeps
+/// the rest. TLS would take too long.
 fn count(sides: &mut Sides) {
     let url = sides.question();
     for side in &mut sides.all {

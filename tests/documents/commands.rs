@@ -5,7 +5,7 @@ use crate::page::{PAGES, Page};
 use crate::{markdown, text_of};
 use std::collections::BTreeSet;
 
-/// Who runs a command.
+/// The test or job that runs a command.
 #[derive(Clone, Copy)]
 enum Run {
     /// A test: its file and its name.

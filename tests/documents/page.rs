@@ -119,7 +119,7 @@ impl Page {
         while let Some((at, (begin, end))) = next(rest) {
             let (inside, behind) = rest[at + begin.len()..].split_once(end).unwrap();
             let inside = Self(inside.to_owned());
-            // What stands in one line is wrapped in the HTML.
+            // A display of one line is wrapped in the HTML.
             found.push(if begin == SEVERAL.0 { inside.lines_of_text() } else { inside.text() });
             rest = behind;
         }

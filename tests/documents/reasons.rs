@@ -1,4 +1,4 @@
-//! Every reason that a log can have stands under DIAGNOSTICS, and nothing else does: the sentences in the source, and
+//! Every reason that a log can have is under DIAGNOSTICS, and nothing else is: the sentences in the source, and
 //! the heads in the pages.
 
 mod logins;

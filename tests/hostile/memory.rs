@@ -26,8 +26,8 @@ fn secret(name: &'static str, bytes: &[u8], piece: usize) -> Secret {
     Secret { name, pieces: bytes.chunks_exact(piece).map(<[u8]>::to_vec).collect() }
 }
 
-/// All secrets of a login with this OTP, as text and as bytes. No application of these tests is told any but by its
-/// answers.
+/// All secrets of a login with this OTP, as text and as bytes. The applications of these tests get them only by
+/// their answers.
 fn secrets(place: &Place, key: &SoftYubiKey, otp: &str) -> Vec<Secret> {
     let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
     let base64 = |text: &str| data_encoding::BASE64.decode(text.as_bytes()).unwrap();

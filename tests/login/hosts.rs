@@ -112,8 +112,8 @@ fn a_file_size_limit_is_told_and_kills_nobody() {
     );
 }
 
-/// Nothing but the entry points of a PAM module may be seen from outside: a name of ours could stand in for one of
-/// the application's.
+/// Only the entry points of a PAM module may be visible from outside: another name of ours could replace one of the
+/// application's.
 #[test]
 fn only_pam_sm_is_exported() {
     let output =

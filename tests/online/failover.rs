@@ -1,4 +1,4 @@
-//! Who decides when: modes, servers and keys in every combination.
+//! Whether host or servers decide: modes, servers and keys in every combination.
 
 use crate::world::login;
 use std::thread;

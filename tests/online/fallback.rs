@@ -1,4 +1,4 @@
-//! Who decides in mode `online-then-offline`: this host only where no server answered anything. One that is alive may
+//! Mode `online-then-offline`: this host decides only if no server answered anything. One that is alive may
 //! know that an OTP was used elsewhere, whatever it answers.
 
 use crate::world::{Outcome, World, login, world};

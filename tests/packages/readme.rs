@@ -34,7 +34,7 @@ impl Root {
             rpms().new,
         );
         self.quietly(&copy, "").ok();
-        // systemd-journald alone, which wants to see control groups. It is told to leave the kernel's audit alone.
+        // Only systemd-journald, which wants to see control groups. It must not change the kernel's audit.
         self.write(
             "/etc/systemd/journald.conf.d/alone.conf",
             "[Journal]\nAudit=\nReadKMsg=no\nStorage=volatile\n",
@@ -96,7 +96,7 @@ fn debian() {
     root.assert_password_suffices();
 }
 
-/// The machine's rpm stands in for dnf, which would want a Fedora's packages around it. Its libpam looks into
+/// The machine's rpm replaces dnf, which would want a Fedora's packages around it. Its libpam looks into
 /// /usr/lib64/security, that of a Debian is led there by a link.
 #[test]
 fn fedora() {
@@ -128,7 +128,7 @@ fn fedora() {
     root.assert_password_suffices();
 }
 
-/// What is compiled was compiled by the machine: cargo, the compiler and the header are stood in for, and so is the
+/// The programs were compiled by the machine: cargo, the compiler and the header are replaced, and so is the
 /// list of licenses, which asks cargo.
 #[test]
 fn from_source() {

@@ -9,7 +9,7 @@ use tests::soft_yubikey::SoftYubiKey;
 
 const NAME: &str = "pam_yubiotp";
 const MODULE: &str = "/usr/lib64/security/pam_yubiotp.so";
-/// Debian's rpm wants to be told that it is meant, and keeps its database elsewhere.
+/// Debian's rpm needs an option to be used at all, and keeps its database elsewhere.
 const DATABASE: &str = "--force-debian --dbpath /var/lib/rpm";
 /// Folders that belong to pam, fish and zsh, which are not all here.
 const SHARED: &str =

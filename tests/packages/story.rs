@@ -29,7 +29,7 @@ impl Story {
     /// The command, and its output.
     pub(crate) fn did(&self, what: &str, said: &str) {
         self.tell(what);
-        // what stood before a carriage return was written over
+        // text before a carriage return was overwritten
         let shown = |line: &'_ str| line.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
         let mut lines = said.lines().map(shown).filter(|line| !line.is_empty());
         for line in lines.by_ref().take(SHOWN) {

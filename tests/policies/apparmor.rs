@@ -248,7 +248,7 @@ fn every_rule_is_missed(needs: &BTreeSet<Need>) {
     }
 }
 
-/// The same eyes on a file that no rule names, and on one that the profile denies.
+/// The same test on a file that no rule names, and on one that the profile denies.
 #[test]
 fn a_file_without_a_rule_is_seen() {
     let Some(profile) = compiled(&source(PROFILE)) else { return };

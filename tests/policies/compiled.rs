@@ -61,7 +61,7 @@ impl Profile {
             match value {
                 Value::Text(text) if name.is_empty() => name = text,
                 Value::Begin(what) => of = what,
-                // What stands behind a structure belongs to it for us: capabilities follow the flags.
+                // Bytes after a structure belong to it: capabilities follow the flags.
                 Value::End => of.push('\''),
                 Value::Number(number) => numbers.entry(of.clone()).or_default().push(number),
                 Value::Blob(tables) => automata.push(Automaton::read(tables)),

@@ -159,7 +159,7 @@ fn not_ours() {
         begun.site.sql(repair).unwrap();
         begun.heals(&server, cause);
         drop(server);
-        // At the start it is told at once.
+        // At the start it is logged immediately.
         begun.site.sql(spoil).unwrap();
         let mut server = begun.site.spawn(begun.site.serve(), begun.site.address());
         assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(2), "{cause}: {}", server.log());

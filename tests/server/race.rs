@@ -9,8 +9,8 @@ use tests::ykvald::{Client, Connection, Question, Site};
 
 const CLIENTS: usize = 64;
 
-/// Each round one OTP: all ask at once, on connections that are open, at these servers in turn. What they were told in
-/// each round, and how often.
+/// Each round has one OTP: all clients ask at the same time, on open connections, at these servers in turn. Returns the
+/// answers of each round, and how often each came.
 fn race(
     servers: &[SocketAddr],
     client: &Client,

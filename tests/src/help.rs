@@ -23,7 +23,7 @@ impl Verb {
     }
 }
 
-/// Every verb of `ykmap`, or of another program of the workspace, the command itself first; not `help`, and what stands
+/// Every verb of `ykmap`, or of another program of the workspace, the command itself first; not `help`, and the verbs
 /// below it.
 ///
 /// # Panics

@@ -395,7 +395,7 @@ impl Ykvald {
     /// Whether it runs.
     ///
     /// # Panics
-    /// Where that cannot be told.
+    /// If that cannot be determined.
     pub fn is_alive(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
     }

@@ -30,7 +30,7 @@ fn code(output: &Output) -> String {
     said.lines().find_map(|line| line.strip_prefix("authenticate ")).unwrap_or("no answer").to_owned()
 }
 
-/// Where these stand in a trace, each the first of its kind behind the one before it. Each is words of one line.
+/// The places of these in a trace, each the first of its kind after the one before it. Each is words of one line.
 #[track_caller]
 fn in_order(trace: &str, steps: &[&[&str]]) {
     let mut lines = trace.lines();
@@ -146,7 +146,7 @@ fn a_disk_that_fails_lets_nobody_in_and_nothing_in_twice() {
 }
 
 /// Killed before the write, nothing has happened; killed after it, when the log is opened, the OTP is used up and nobody
-/// was told yes.
+/// got a yes.
 #[test]
 fn a_login_that_is_killed_accepts_nothing_twice() {
     let Some((place, mut key)) = place(62) else { return };

@@ -268,8 +268,8 @@ fn restore(place: &Place, wanted: &Contents) {
     }
 }
 
-/// Records a command, then judges everything that a power cut in it may leave: `judge` is told whether the answer was
-/// out.
+/// Records a command, then judges everything that a power cut in it may leave: `judge` gets whether the answer was
+/// sent.
 fn cut(what: &str, place: &Place, command: &Command, coarse: bool, judge: impl Fn(bool, &str)) {
     let before = contents(place);
     let events = record(command, place);

@@ -184,7 +184,7 @@ pub(crate) fn run(command: &Command, mut decide: impl FnMut(&Call) -> Do) -> End
 }
 
 /// Whether an attack at this call is one of its own: a kill before a call that changes nothing is a kill before the
-/// next one that does, and such a call, made and denied, is one that failed.
+/// next one that does, and such a call, made and rejected, is one that failed.
 pub(crate) fn matters(attack: Do, call: &Call) -> bool {
     const CREATE: u64 = 0o100;
     match (attack, call.number) {

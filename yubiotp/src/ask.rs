@@ -31,7 +31,7 @@ pub const MAX_QUESTION: usize = 64 << 10;
 /// The longest text that explains a failure, in bytes; a longer text is cut.
 const MAX_WHY: usize = 512;
 
-/// Whom to ask for what, and how. Its URLs hold an OTP and its proxy may hold a password: it is never printed.
+/// The servers to ask, and how. Its URLs contain an OTP and its proxy may hold a password: it is never printed.
 pub struct Question {
     /// How long all of it may take, in milliseconds, from when the program has read the question. Shortly before, it
     /// tells of every server that is silent still.

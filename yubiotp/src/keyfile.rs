@@ -61,7 +61,7 @@ pub struct KeyFile {
 
 /// One token.
 pub struct Entry {
-    /// Where it stands, counted from 1.
+    /// The number of its line, counted from 1.
     pub line: usize,
     /// The token of the secret.
     pub public_id: PublicId,

@@ -192,7 +192,7 @@ impl Mode {
     }
 }
 
-/// A verdict, and what stood before the OTP.
+/// A verdict, and the text before the OTP.
 pub struct Judgement<'a> {
     /// The decision.
     pub verdict: Verdict,

@@ -1,4 +1,4 @@
-//! Who gets in with what: the doctor's table, against what the real libpam makes of the same auth and account lines.
+//! The doctor's table of who gets in with what, compared with the real libpam on the same auth and account lines.
 
 use super::stacks::Dice;
 use super::{Host, SUDO, Visit};

@@ -75,7 +75,7 @@ fn what_is_included_is_gone() {
         let words = ["includes nothere, and there is no such file: libpam refuses the whole service"];
         host.doctor(&[]).finds("error", "pam.d", Path::new(&place), &words);
     }
-    // One that ours may have stood in.
+    // A missing file that may have had our line.
     host.raw_service("sudo", "auth include nothere\naccount required pam_unix.so\n");
     let words = ["includes nothere, and there is no such file: libpam takes it for a no"];
     host.doctor(&[]).finds("error", "pam.d", &host.pam("sudo:1"), &words);

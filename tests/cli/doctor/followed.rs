@@ -256,7 +256,7 @@ fn account_lines_where_nobody_is_asked() {
     host.doctor(&[]).is_well();
 }
 
-/// Whom a jump exempts and no line says yes to.
+/// A user whom a jump exempts and no line accepts.
 #[test]
 fn exempt_with_no_way_in() {
     let host = Host::new();

@@ -66,7 +66,7 @@ fn truth(files: &Files) -> Truth {
     let mut truth = Truth::default();
     for ours in ["success", "auth_err"] {
         for assignment in 0..4_usize.pow(others.len() as u32) {
-            // Who it is, a gate either likes or not.
+            // A gate accepts the user or not.
             let is_gate = |index: usize| index >= asks.len();
             if (0..others.len()).any(|index| is_gate(index) && assignment / 4_usize.pow(index as u32) % 4 > 1)
             {

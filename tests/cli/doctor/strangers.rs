@@ -17,7 +17,7 @@ fn marking(host: &Host, folder: &str) -> (String, PathBuf) {
     (host.place.path(&ask).display().to_string(), host.place.path(&format!("{ask}.ran")))
 }
 
-/// The folder was told of before, for something else in it.
+/// The folder was reported before, for something else in it.
 #[test]
 fn a_program_that_others_can_replace_is_not_run() {
     let host = Host::new();

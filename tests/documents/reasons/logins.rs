@@ -201,7 +201,7 @@ const NO_REASON: [&str; 22] = [
     "ENCRYPTED PRIVATE KEY",
     "failed to lookup address information:",
     "signed by itself", // a type; its words are others
-    // to whoever runs it by hand
+    // to a user who runs it by hand
     "yubiotp-ask asks validation servers. pam_yubiotp.so and ykmap run it: it is not for use by hand.\nTo try a login's settings: ykmap verify USER. For the version: yubiotp-ask --version",
     // what it cannot do
     "change to /",

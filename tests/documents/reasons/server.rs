@@ -87,7 +87,7 @@ const NO_REASON: &[&str] = &[
     "a pause without end",
     "a position beyond all YubiKeys",
     "a position is no number of PostgreSQL's",
-    // to whoever adds a client
+    // to the administrator who adds a client
     "there is no higher id for a client: give one",
     // which key storage module did what, and how long it took
     "{}: {} ({} ms)",

@@ -63,7 +63,7 @@ fn question(text: &[u8]) {
     };
     assert_eq!(*again.write(), *written);
     assert_eq!((again.deadline, again.hedge), (question.deadline, question.hedge));
-    // A value ends where its line does, and a carriage return is a line end to whoever writes.
+    // A value ends with its line, and a carriage return counts as a line end when writing.
     let kept = |value: &str| value.split('\r').next().map(str::to_owned);
     let file = |value: &Option<String>| value.as_deref().and_then(kept);
     for (one, other) in [

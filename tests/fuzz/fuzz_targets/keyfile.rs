@@ -1,8 +1,7 @@
 //! Key files, as an administrator imports them from wherever.
 //!
-//! What is read is written as an export and reads back as the same tokens. Each token stands on the line that is named,
-//! with its id. What is said of a file that cannot be read names lines that are there, and holds nothing of them that
-//! could be a secret.
+//! Tokens that are read are written as an export, which reads back as the same tokens. Each token is on the line that is
+//! named, with its ID. Problems name lines that exist, and contain nothing of them that could be a secret.
 //!
 //! Input: a key file.
 #![no_main]

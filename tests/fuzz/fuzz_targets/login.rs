@@ -105,7 +105,7 @@ impl<'a> Script<'a> {
         (code, host)
     }
 
-    /// Whether it stands where the administrator wrote it, or is what the application calls the user.
+    /// Whether the administrator wrote it, or the application calls the user so.
     fn names(&self, block: &str) -> bool {
         let has = |text: &[u8]| text.windows(block.len()).any(|part| part == block.as_bytes());
         has(self.user) || self.args.iter().any(|arg| has(arg.as_bytes()))

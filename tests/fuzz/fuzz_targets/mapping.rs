@@ -1,8 +1,8 @@
 //! The mapping, `authorized_yubikeys`: found, checked and edited, against a second reading of its grammar.
 //!
-//! What the search says is what reading every line says, in whatever pieces the file comes. Whoever is not listed is
-//! excused only if every line can be read and none is them in another spelling. An edit does what it says to the lines
-//! of its user, and keeps every other byte.
+//! The search agrees with reading every line, in whatever pieces the file comes. A user who is not listed is excused only
+//! if every line can be read and none may mean them in another spelling. An edit changes only the lines of its user, and
+//! keeps every other byte.
 //!
 //! Input: a line with the user's name, and the mapping.
 #![no_main]

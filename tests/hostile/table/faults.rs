@@ -7,7 +7,7 @@ use tests::libpam::Code;
 use tests::place::Place;
 use tests::validation::{Answer, Exchange, Wire};
 
-/// Whom a fault concerns.
+/// The logins that a fault affects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     /// Everybody: settings, or the mapping.

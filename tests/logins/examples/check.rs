@@ -30,7 +30,7 @@ pub(super) fn sshd_password_and_otp(site: &Site, example: &str) {
     let mut token = site.token(1, "alice");
     let sshd = site.host.sshd(&[TALKATIVE, "PasswordAuthentication no\n"].concat());
     let prompts = ["(alice@127.0.0.1) Password: ", "(alice@127.0.0.1) YubiKey for alice: "];
-    // As it stands, and with what the distributions include in place of pam_unix.
+    // Unchanged, and with the includes of the distributions in place of pam_unix.
     let unix = "auth      required    pam_unix.so\n";
     assert!(example.contains(unix));
     let debian = "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\n";
@@ -88,7 +88,7 @@ pub(super) fn roll_out(site: &Site, example: &str) {
     assert!(site.host.run(&["groupadd", "yubikey"]).status.success());
     assert!(site.host.run(&["gpasswd", "-a", "alice", "yubikey"]).status.success());
     let sshd = site.host.sshd(&[TALKATIVE, "PasswordAuthentication no\n"].concat());
-    // As it stands, and by the group.
+    // Unchanged, and by the group.
     for (lines, excused) in [(example.to_owned(), true), (by_group(example), false)] {
         site.pam("sshd", &lines);
         let mut terminal = site.ssh(&sshd, "bob", &[]);

@@ -31,7 +31,7 @@ impl Root {
     }
 }
 
-/// `  2. Unix authentication` stands in the list, alone or beside others.
+/// `  2. Unix authentication` is in the list, alone or beside others.
 fn number(list: &str, name: &str) -> String {
     let before = list.split(&format!(". {name}")).next().unwrap();
     assert!(before.len() < list.len(), "{name} is not in the list: {list}");

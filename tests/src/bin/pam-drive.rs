@@ -93,7 +93,7 @@ impl Conversation for Printing {
     }
 }
 
-/// Descriptors, threads, children, signals, and where it stands: all that a module shares with its host.
+/// Descriptors, threads, children, signals, and the working folder: everything that a module shares with its host.
 fn state() -> String {
     let names = |path: &str| {
         let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -41,7 +41,7 @@ impl Request {
         self.parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// The query as it stood in the URL.
+    /// The query as it was in the URL.
     #[must_use]
     pub fn query(&self) -> String {
         let head = String::from_utf8_lossy(&self.raw);

@@ -75,7 +75,7 @@ pub(crate) fn bad_line_of(lines: &[(&[u8], Line)], user: &[u8]) -> Option<usize>
     lines.iter().position(|(text, line)| *line == Line::Bad && begins_with(text, user)).map(|at| at + 1)
 }
 
-/// Whether nothing but blanks, and a byte order mark before them, stands before the name. It may begin with a blank.
+/// Whether only blanks, and a byte order mark before them, come before the name. It may begin with a blank.
 fn begins_with(line: &[u8], user: &[u8]) -> bool {
     let begins = |line: &[u8]| {
         let blanks = line.iter().take_while(|byte| **byte == b' ' || **byte == b'\t').count();
