@@ -37,6 +37,12 @@ impl Root {
         self.run(&format!("apt-get {what} -qq {NAME}"))
     }
 
+    /// Purges the package, and deletes what that keeps, as it says.
+    fn purge_and_delete(&self) {
+        let purged = self.apt("purge").ok();
+        self.run(purged.deletion()).ok();
+    }
+
     /// All of pam.d, to the byte.
     fn pam_d(&self) -> Vec<(String, String)> {
         let files = fs::read_dir(self.inside("/etc/pam.d")).unwrap().map(|entry| entry.unwrap());

@@ -158,6 +158,14 @@ impl Ran {
         self
     }
 
+    /// The command that a purge prints for deleting what it keeps.
+    #[track_caller]
+    pub(crate) fn deletion(&self) -> &str {
+        let printed = self.said.lines().find_map(|line| line.strip_prefix("  "));
+        let command = printed.filter(|command| command.starts_with("rm -r /"));
+        command.unwrap_or_else(|| panic!("{}: no rm -r in: {}", self.what, self.said))
+    }
+
     #[track_caller]
     pub(crate) fn says(self, words: &str) -> Self {
         assert!(self.said.contains(words), "{}: {words:?} is not in: {}", self.what, self.said);

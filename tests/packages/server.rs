@@ -91,8 +91,29 @@ fn the_life_of_a_server() {
     assert_eq!(served.says(&client, &old), "REPLAYED_OTP");
     served.stop(&root);
 
-    root.story.step("purged");
-    root.run("apt-get purge -qq ykvald").ok();
+    root.story.step("purged: settings, store key and store are kept, to the byte");
+    let sums = "cd / && find etc/ykvald var/lib/ykvald -type f | sort | xargs md5sum";
+    let kept = root.quietly(sums, "").ok().said;
+    let purged = root.run("apt-get purge -qq ykvald").ok();
+    assert_eq!(root.quietly(sums, "").ok().said, kept);
+    assert!(kept.contains("etc/ykvald/store.key\n") && kept.contains("var/lib/ykvald/ykvald.db\n"), "{kept}");
+
+    root.story.step("installed once more: used OTPs stay invalid, and the client is known");
+    root.run(&format!("apt-get install -qq {TARGET}/{}", server_deb())).ok();
+    let served = Served::start(&root);
+    assert_eq!(served.says(&client, &old), "REPLAYED_OTP");
+    assert_eq!(served.says(&client, &token.press()), "OK");
+    served.stop(&root);
+
+    root.story.step("purged where another is installed from source: no advice to delete");
+    root.run("install /usr/bin/ykvald /usr/local/bin/ykvald").ok();
+    let said =
+        root.run("apt-get purge -qq ykvald").ok().says("kept, because /usr/local/bin/ykvald needs them").said;
+    assert!(!said.contains("rm -r"), "{said}");
+    assert!(root.exists("/etc/ykvald/store.key"));
+
+    root.story.step("deleted as the purge says: nothing is left");
+    root.run(purged.deletion()).ok();
     assert!(!root.exists("/etc/ykvald") && !root.exists("/var/lib/ykvald"));
 }
 

@@ -41,7 +41,7 @@ fn a_line_by_hand_keeps_the_package() {
 
     root.story.step("without the line it goes");
     root.write("/etc/pam.d/sudo", &sudo, 0o644);
-    root.apt("purge").ok();
+    root.purge_and_delete();
     root.assert_password_suffices();
     root.tree().assert_same(&before, &[]);
 }
@@ -80,9 +80,9 @@ fn damage_is_left_as_it_is() {
     root.run("pam-auth-update --enable yubiotp").ok();
     root.assert_press_needed(&mut token);
 
-    root.story.step("purged with a damaged store key: nothing is left");
+    root.story.step("purged with a damaged store key, and deleted: nothing is left");
     root.run("echo garbage >/etc/yubiotp/store.key").ok();
-    root.apt("purge").ok();
+    root.purge_and_delete();
     root.tree().assert_same(&before, &[]);
     root.assert_password_suffices();
 }

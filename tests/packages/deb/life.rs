@@ -1,4 +1,5 @@
-//! The usual way: installed, set up, switched on, upgraded, switched off and on, removed, installed again, purged.
+//! The usual way: installed, set up, switched on, upgraded, switched off and on, removed, installed again, purged,
+//! installed again.
 
 use super::{NAME, fresh};
 use crate::shipped::debs;
@@ -7,6 +8,8 @@ use tests::soft_yubikey::SoftYubiKey;
 
 /// The files that a day of logins leaves, and the administrator's own.
 const OWN: [&str; 1] = ["/root/.sudo_as_admin_successful"];
+/// What neither a removal nor a purge deletes.
+const STORE: [&str; 4] = ["/etc/yubiotp:", "/etc/yubiotp/", "/var/lib/yubiotp:", "/var/lib/yubiotp/"];
 
 #[test]
 fn the_life_of_a_host() {
@@ -101,9 +104,25 @@ fn the_life_of_a_host() {
     };
     assert!(!root.su(With::Otp(&old)) && !root.su(With::Otp(&last)), "an OTP was accepted again");
 
-    root.story.step("purged: nothing is left");
-    root.apt("purge").ok();
+    root.story.step("purged: what logins go by is kept, to the byte");
+    let kept = sums();
+    let purged = root.apt("purge").ok();
     assert_eq!(root.status(), "");
+    assert_eq!(sums(), kept, "a purge changed what it keeps");
+    root.tree().assert_same(&before, &[&OWN[..], &STORE].concat());
+    root.assert_password_suffices();
+
+    root.story.step("installed once more: it goes on, and used OTPs stay invalid");
+    root.apt_install(&debs().new).ok();
+    assert_eq!(sums(), kept);
+    root.run("pam-auth-update --enable yubiotp").ok();
+    assert!(!root.su(With::Otp(&last)), "an OTP was accepted again after a purge");
+    root.assert_logged("the OTP was used before");
+    root.assert_press_needed(&mut alices);
+
+    root.story.step("purged, and deleted as it says: nothing is left");
+    assert_eq!(root.apt("purge").ok().deletion(), purged.deletion());
+    root.run(purged.deletion()).ok();
     root.tree().assert_same(&before, &OWN);
     root.assert_password_suffices();
 }

@@ -52,8 +52,8 @@ fn what_is_missing_is_not_made() {
     root.apt_install(&debs().new).ok();
     root.assert_press_needed(&mut token);
 
-    root.story.step("purged with a part missing: nothing is left");
+    root.story.step("purged with a part missing, and deleted: nothing is left");
     root.run("rm /etc/yubiotp/authorized_yubikeys").ok();
-    root.apt("purge").ok();
+    root.purge_and_delete();
     root.tree().assert_same(&before, &[]);
 }

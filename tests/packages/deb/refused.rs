@@ -165,7 +165,7 @@ fn a_refused_removal_changes_nothing() {
     let told = "The profile is removed from pam.d: no login asks for a YubiKey any more.";
     assert_eq!(said.matches(told).count(), 1, "{said}");
     root.run("cd /etc/pam.d && rm sudo~ common-auth.pam-old x.dpkg-old sudo.ucf-dist sudo.bak plain").ok();
-    root.apt("purge").ok();
+    root.purge_and_delete();
     root.run("rm -r /root/pam.d /root/pam").ok();
     root.tree().assert_same(&before, &[]);
     root.assert_password_suffices();

@@ -32,7 +32,7 @@ fn who_has_no_token_yet_passes() {
     assert!(root.root_becomes_alice());
 
     root.story.step("purged as it is");
-    root.apt("purge").ok();
+    root.purge_and_delete();
     assert_eq!(root.pam_d(), pam_d);
     root.tree().assert_same(&before, &[]);
     root.assert_password_suffices();
