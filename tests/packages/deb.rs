@@ -40,7 +40,7 @@ impl Root {
     /// Purges the package, and deletes what that keeps, as it says.
     fn purge_and_delete(&self) {
         let purged = self.apt("purge").ok();
-        self.run(purged.deletion()).ok();
+        self.run(&purged.deletion()).ok();
     }
 
     /// All of pam.d, to the byte.

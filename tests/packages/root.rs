@@ -158,12 +158,13 @@ impl Ran {
         self
     }
 
-    /// The command that a purge prints for deleting what it keeps.
+    /// The command that deletes what a purge says it keeps. The purge itself advises no deletion.
     #[track_caller]
-    pub(crate) fn deletion(&self) -> &str {
-        let printed = self.said.lines().find_map(|line| line.strip_prefix("  "));
-        let command = printed.filter(|command| command.starts_with("rm -r /"));
-        command.unwrap_or_else(|| panic!("{}: no rm -r in: {}", self.what, self.said))
+    pub(crate) fn deletion(&self) -> String {
+        assert!(!self.said.contains("rm -"), "{}: {}", self.what, self.said);
+        let kept = self.said.lines().find_map(|line| line.split_once(": kept: /"));
+        let (_, kept) = kept.unwrap_or_else(|| panic!("{}: nothing is kept: {}", self.what, self.said));
+        format!("rm -r /{kept}")
     }
 
     #[track_caller]

@@ -113,7 +113,7 @@ fn the_life_of_a_server() {
     assert!(root.exists("/etc/ykvald/store.key"));
 
     root.story.step("deleted as the purge says: nothing is left");
-    root.run(purged.deletion()).ok();
+    root.run(&purged.deletion()).ok();
     assert!(!root.exists("/etc/ykvald") && !root.exists("/var/lib/ykvald"));
 }
 

@@ -122,7 +122,7 @@ fn the_life_of_a_host() {
 
     root.story.step("purged, and deleted as it says: nothing is left");
     assert_eq!(root.apt("purge").ok().deletion(), purged.deletion());
-    root.run(purged.deletion()).ok();
+    root.run(&purged.deletion()).ok();
     root.tree().assert_same(&before, &OWN);
     root.assert_password_suffices();
 }

@@ -41,7 +41,7 @@ fn a_purge_deletes_no_store() {
     assert_eq!(root.status(), "");
     assert_eq!(sums("/var/lib/yubiotp"), store);
     root.run("umount /var/lib/yubiotp").ok();
-    root.run(purged.deletion()).ok();
+    root.run(&purged.deletion()).ok();
     root.tree().assert_same(&before, &[]);
 
     root.story.step("a link: deleting what is kept leaves what it leads to");
