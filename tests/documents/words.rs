@@ -50,8 +50,8 @@ fn found(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (phrase, instead) in AVOIDED {
         for (at, _) in lower.match_indices(phrase) {
-            let (from, to) = (lower.floor_char_boundary(at.saturating_sub(40)), at + phrase.len() + 40);
-            let around = &lower[from..lower.floor_char_boundary(to)];
+            let from = lower[..at].char_indices().rev().nth(39).map_or(0, |(from, _)| from);
+            let around: String = lower[from..].chars().take(phrase.len() + 80).collect();
             found.push(format!("{around:?}: write {instead:?}"));
         }
     }
