@@ -3,9 +3,9 @@
 use crate::init::LOST;
 use crate::{Context, Done, Failure, out};
 use clap::ValueHint;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::PathBuf;
+use ykcli::import::{self, ProgressBar};
 use ykcli::input::{self, Named, SHOWN};
 use ykhost::Fault;
 use ykhost::store::{Change, Enrolled, STEPS, Store};
@@ -42,11 +42,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let store = context.store()?;
     let change = store.change()?;
     let entries = std::mem::take(&mut file.entries);
-    // Drawn on standard error, and only if that is a terminal. A step a token for checking, the others for writing.
-    let bar = ProgressBar::new((entries.len() * (STEPS + 1)) as u64);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %") {
-        bar.set_style(style);
-    }
+    // A step a token for checking, the others for writing.
+    let bar = import::bar(entries.len() * (STEPS + 1));
     let checked = check(&store, &change, entries, args.used, &bar);
     if !checked.problems.is_empty() {
         bar.finish_and_clear();
@@ -161,8 +158,6 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
     let disabled: Vec<_> =
         checked.new.iter().map(|(id, _)| id).filter(|id| is_disabled(id)).map(ToString::to_string).collect();
     if context.json {
-        let passed_over =
-            file.passed_over.iter().map(|(line, why)| json!({ "line": line, "why": why.to_string() }));
         out::json(&json!({
             "format": file.format.to_string(),
             "dry_run": args.dry_run,
@@ -174,29 +169,17 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
             "to_resync": checked.to_resync.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "named_by_servers": named,
             "lost": lost,
-            "passed_over": passed_over.collect::<Vec<_>>(),
+            "passed_over": import::passed_over(file),
         }));
         return;
     }
-    let name = args.file.display();
-    for (line, why) in file.passed_over.iter().take(SHOWN) {
-        out::note(&format!("{name}: line {line}: passed over: {why}"));
-    }
-    if file.passed_over.len() > SHOWN {
-        let more = out::count(file.passed_over.len() - SHOWN, "line");
-        out::note(&format!("{name}: {more} more passed over"));
-    }
-    let did = if args.dry_run { "would import" } else { "imported" };
-    out::line(&format!("{did} {} ({})", out::count(checked.new.len(), "key"), file.format));
-    for (count, what) in [
+    import::note_passed_over(&args.file, file);
+    let others = [
         (checked.unchanged, "in the store already"),
         (checked.returned, "used here before: going on from there"),
         (checked.mended, "that could not be opened: written anew"),
-    ] {
-        if count > 0 {
-            out::line(&format!("{} {what}", out::count(count, "key")));
-        }
-    }
+    ];
+    import::say(file, args.dry_run, checked.new.len(), &others);
     for id in lost.iter().take(SHOWN) {
         out::note(&format!(
             "token {id}: its position was lost or damaged, so its OTPs are refused until two touches show how far it has come: {} token resync {id}",

@@ -3,11 +3,11 @@
 use super::Pages;
 use crate::cli::{Context, Done, Failure, Opened, files, out, wait};
 use clap::ValueHint;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ykcli::import::{self, ProgressBar};
 use ykval::random;
 use ykval::store::{Distinct, Enrolled, Enrolment, SameKey, Store};
 use yubiotp::key::Fingerprint;
@@ -51,7 +51,7 @@ pub(crate) fn take(
     wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let entries = std::mem::take(&mut file.entries);
-        let bar = bar(entries.len());
+        let bar = import::bar(entries.len());
         let mut distinct = Distinct::under(&key);
         let mut problems = Vec::new();
         let coming = open_all(entries, &key, &mut distinct, &mut problems, &bar);
@@ -93,15 +93,6 @@ struct Coming {
 
 /// Lines that cannot be taken, and why.
 type Problems = Vec<(usize, String)>;
-
-/// Drawn on standard error, and only if that is a terminal.
-fn bar(count: usize) -> ProgressBar {
-    let bar = ProgressBar::new(count as u64);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} % {msg}") {
-        bar.set_style(style);
-    }
-    bar
-}
 
 /// What the store has of the tokens that are to come: the fingerprint of the key, and whether they are switched off.
 struct Stored(HashMap<PublicId, (Option<Fingerprint>, bool)>);
@@ -233,8 +224,6 @@ fn say(
     disabled: &[PublicId],
 ) {
     if context.json {
-        let passed_over =
-            file.passed_over.iter().map(|(line, why)| json!({ "line": line, "why": why.to_string() }));
         out::json(&json!({
             "format": file.format.to_string(),
             "dry_run": dry_run,
@@ -242,28 +231,17 @@ fn say(
             "changed": enrolled.changed,
             "unchanged": enrolled.unchanged,
             "disabled": disabled.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "passed_over": passed_over.collect::<Vec<_>>(),
+            "passed_over": import::passed_over(file),
         }));
         return;
     }
-    let name = path.display();
-    for (line, why) in file.passed_over.iter().take(files::SHOWN) {
-        out::note(&format!("{name}: line {line}: passed over: {why}"));
-    }
-    if let Some(more) = file.passed_over.len().checked_sub(files::SHOWN).filter(|more| *more > 0) {
-        out::note(&format!("{name}: {} more passed over", out::count(more, "line")));
-    }
-    let did = if dry_run { "would import" } else { "imported" };
+    import::note_passed_over(path, file);
     let new = enrolled.added.saturating_add(enrolled.changed);
-    out::line(&format!("{did} {} ({})", out::count(new, "key"), file.format));
-    for (count, what) in [
+    let others = [
         (enrolled.unchanged, "in the store already"),
         (enrolled.changed, "of tokens that were known: going on from where these are"),
-    ] {
-        if count > 0 {
-            out::line(&format!("{} {what}", out::count(count, "key")));
-        }
-    }
+    ];
+    import::say(file, dry_run, new, &others);
     for id in disabled.iter().take(files::SHOWN) {
         out::note(&format!("token {id} is disabled, as it was ({} key enable {id})", context.ykvald()));
     }
