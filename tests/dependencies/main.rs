@@ -1,6 +1,6 @@
 //! What may come in with a dependency: `deny.toml`, judged over `cargo metadata`. Few distributions have cargo-deny, and
-//! building it takes minutes; so the part of its rules that this project uses is judged here, from the same file. A rule
-//! in that file which is not known here is an error. Not judged here: advisories (`make advisories`), and whether the texts
+//! building it fetches and compiles some 140 crates. So the part of its rules that this project uses is judged here, from the
+//! same file. A rule in that file which is not known here is an error. Not judged here: advisories (`make advisories`), and whether the texts
 //! of licenses are what crates say.
 #![expect(
     clippy::unwrap_used,
