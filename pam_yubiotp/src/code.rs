@@ -1,7 +1,10 @@
-//! What a login came to, and what libpam is told: one total table.
+//! The outcome of a login, the PAM code for it, and what the log says: one total table each.
 
 use pam::constants::PamResultCode;
-use ykhost::Fault;
+use std::fmt::Display;
+use ykhost::options::BadArguments;
+use ykhost::{Fault, sandbox};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity};
 use yubiotp::{Reason, Receipt};
 
 /// What was decided, and what validation servers had to do with it.
@@ -34,7 +37,7 @@ pub(crate) enum Outcome {
     /// The store, the mapping or the settings cannot be used, or no validation server decided.
     Unusable(Fault),
     /// An argument in pam.d is unknown or malformed.
-    BadArgument(String),
+    BadArgument(BadArguments),
     /// The application could not ask, or gave no answer.
     ConversationFailed(PamResultCode),
     /// A panic, and where in the source.
@@ -43,7 +46,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// Whether it was decided that the answer is none that lets this user in: another might.
-    pub(crate) const fn is_a_no(&self) -> bool {
+    pub(crate) const fn is_rejection(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::NotEnrolled => true,
             Self::Accepted(_)
@@ -91,10 +94,87 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What the log says of it in this service: the code, the reason, and what to do.
+    pub(crate) fn finding(&self, service: &[u8]) -> Diagnostic {
+        match self {
+            Self::NotAcceptedHere if service == b"sshd" => not_accepted().advise(
+                "set AuthenticationMethods publickey,keyboard-interactive in sshd_config: sshd runs no auth line after a key that it accepts as sufficient",
+            ),
+            Self::Accepted(Decided { what, trail }) => {
+                let problem = what.position().to_string();
+                with_trail(Diagnostic::new(Code::Accepted, Severity::Ok, problem), trail.as_ref())
+            }
+            Self::Rejected(Decided { what, trail }) => with_trail(what.diagnostic(), trail.as_ref()),
+            Self::TriesUsedUp(reason) => {
+                let mut found = match reason {
+                    Some(Decided { what, trail }) => with_trail(what.diagnostic(), trail.as_ref()),
+                    None => not_listed(),
+                };
+                found.problem.push_str("; no tries left");
+                found
+            }
+            Self::NotEnrolled => not_listed(),
+            Self::Excused => Diagnostic::note(
+                Code::UserExcused,
+                "the mapping does not list the user, and nullok leaves the decision to the other modules",
+            ),
+            Self::NothingStacked => Diagnostic::error(
+                Code::NothingStacked,
+                "no module before this one asked for a password, and use_first_pass forbids to ask",
+            )
+            .advise("move the line below the module that asks, or remove use_first_pass"),
+            Self::NotAcceptedHere => not_accepted().advise("keep account lines of this module only in services that run its auth lines in every login"),
+            Self::Unusable(fault) => sandbox::diagnostic(fault),
+            Self::BadArgument(bad) => bad.diagnostic(),
+            Self::InternalError(place) => {
+                Diagnostic::error(Code::InternalError, format!("internal error at {place}"))
+                    .advise("report it to the authors of pam_yubiotp")
+            }
+            Self::ConversationFailed(PamResultCode::PAM_BAD_ITEM) => Diagnostic::error(
+                Code::UserChanged,
+                "the application changed the user while it asked",
+            ),
+            Self::ConversationFailed(code) => Diagnostic::error(
+                Code::NoAnswer,
+                format!("the prompt was not answered: the user gave up, or the application cannot ask ({code:?})"),
+            ),
+        }
+    }
+}
+
+fn not_accepted() -> Diagnostic {
+    Diagnostic::error(Code::NotAcceptedHere, "no auth line of this module accepted the user in this login")
+}
+
+fn not_listed() -> Diagnostic {
+    Diagnostic::error(Code::UserNotListed, "the mapping does not list the user")
+        .run(Program::Ykmap, "add USER")
+}
+
+/// With what validation servers said or did.
+fn with_trail(mut found: Diagnostic, trail: Option<&impl Display>) -> Diagnostic {
+    if let Some(trail) = trail {
+        found.problem = format!("{}; {trail}", found.problem);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ykhost::options::Options;
     use yubiotp::{Position, PublicId};
+
+    /// Only sshd takes a key for enough.
+    #[test]
+    fn the_remedy_of_an_account_line_is_for_its_service() {
+        for (service, is_of_sshd) in [("sshd", true), ("cron", false), ("sudo", false)] {
+            let found = Outcome::NotAcceptedHere.finding(service.as_bytes());
+            assert_eq!((found.code, found.remedies.len()), (Code::NotAcceptedHere, 1));
+            assert_eq!(found.to_string().contains("sshd_config"), is_of_sshd, "{service}: {found}");
+        }
+    }
 
     /// Every row of the table, in the words of docs/reference/module.md.
     #[test]
@@ -118,7 +198,10 @@ mod tests {
                 Outcome::Unusable(fault),
                 "settings, mapping or store cannot be used, or no validation server decided",
             ),
-            (Outcome::BadArgument(String::new()), "an argument in pam.d is unknown or malformed"),
+            (
+                Outcome::BadArgument(Options::read(&[c"nulok"]).err().unwrap()),
+                "an argument in pam.d is unknown or malformed",
+            ),
             (Outcome::ConversationFailed(PamResultCode::PAM_CONV_ERR), "the question was not answered"),
             (Outcome::InternalError(String::new()), "an internal error of the module"),
         ];

@@ -62,7 +62,7 @@ impl Source {
     /// That of an answer to our own question. Decided before the first of them: what a try leaves is ours, and the next
     /// try replaces it.
     pub(crate) fn of_our_question(host: &impl Handle) -> Self {
-        if host.stacked().is_some() { Self::AskedAgain } else { Self::Asked }
+        if host.authtok().is_some() { Self::AskedAgain } else { Self::Asked }
     }
 }
 
@@ -86,9 +86,13 @@ pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Resul
 /// A password that an earlier module obtained is never replaced: a stray character before the OTP must not become the
 /// password that keyrings and encrypted homes are opened with. Of a stacked answer the OTP is always taken away. Of
 /// several answers to our own question, only the last counts.
-pub(crate) fn hand_on(host: &mut impl Handle, source: Source, password: &[u8]) -> Result<(), PamResultCode> {
+pub(crate) fn set_authtok(
+    host: &mut impl Handle,
+    source: Source,
+    password: &[u8],
+) -> Result<(), PamResultCode> {
     match source {
         Source::AskedAgain => Ok(()),
-        Source::Asked | Source::Stacked => host.hand_on((!password.is_empty()).then_some(password)),
+        Source::Asked | Source::Stacked => host.set_authtok((!password.is_empty()).then_some(password)),
     }
 }

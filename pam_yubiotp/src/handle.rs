@@ -2,6 +2,7 @@
 
 use pam::constants::PamResultCode;
 use std::time::{Duration, Instant};
+use ykhost::store::Undisturbed;
 use zeroize::Zeroizing;
 
 /// What somebody typed. Wiped on drop.
@@ -55,9 +56,9 @@ pub(crate) trait Handle {
     /// A copy of an item; `None` if it is not set.
     fn item(&self, item: Item) -> Option<Vec<u8>>;
     /// A copy of the password that a module before this one left (PAM_AUTHTOK).
-    fn stacked(&self) -> Option<Answer>;
+    fn authtok(&self) -> Option<Answer>;
     /// Leaves a password for the modules behind this one, or takes away what was left.
-    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode>;
+    fn set_authtok(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode>;
     /// Asks the user. `None` if the application answered without text.
     fn ask(&self, prompt: &str, echo: bool) -> Result<Option<Answer>, PamResultCode>;
     /// Writes a line to syslog, facility authpriv. The line holds no NUL.
@@ -66,6 +67,8 @@ pub(crate) trait Handle {
     fn delay_refusal(&mut self, microseconds: u32);
     /// Blocks until `delay` has passed since `since`.
     fn wait(&self, since: Instant, delay: Duration);
+    /// How a call is made that nobody unprivileged may stop.
+    fn undisturbed(&self) -> Undisturbed;
     /// Keeps something on the handle until `pam_end`, in place of what was kept before.
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode>;
     /// What was kept.

@@ -14,4 +14,3 @@ mod internal_error;
 mod log;
 mod login;
 mod sys;
-mod undisturbed;

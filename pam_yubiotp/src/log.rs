@@ -1,13 +1,12 @@
-//! One line of syslog a decision: `outcome user=… token=… mode=… service=… rhost=… reason="…"`.
+//! One line of syslog a decision: `outcome user=… token=… mode=… service=… rhost=… tty=…
+//! code=… reason="…"`.
 //!
 //! Never a password, an OTP or a key: none of them is in an [`Outcome`]. Names come from strangers, and are escaped by the
 //! rule of [`shown`].
 
 use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
-use pam::constants::PamResultCode;
-use std::fmt::Display;
-use ykhost::sandbox;
+use yubiotp::diagnostic::Diagnostic;
 use yubiotp::{PublicId, otp, shown};
 
 /// Who logs in where, for every line of one login.
@@ -54,12 +53,13 @@ impl Log {
             | Outcome::ConversationFailed(_)
             | Outcome::InternalError(_) => None,
         };
-        self.line(host, priority, name, token, &reason(outcome));
+        let service = host.item(Item::Service).unwrap_or_default();
+        self.line(host, priority, name, token, &outcome.finding(service.as_ref()));
     }
 
     /// The line of something that is allowed and unwise.
-    pub(crate) fn warning(&self, host: &impl Handle, what: &str) {
-        self.line(host, Priority::Warning, "warning", None, what);
+    pub(crate) fn warning(&self, host: &impl Handle, found: &Diagnostic) {
+        self.line(host, Priority::Warning, "warning", None, found);
     }
 
     fn line(
@@ -68,7 +68,7 @@ impl Log {
         priority: Priority,
         name: &str,
         token: Option<PublicId>,
-        reason: &str,
+        found: &Diagnostic,
     ) {
         let token = token.map_or_else(|| "none".to_owned(), |token| token.to_string());
         let item = |item| {
@@ -77,13 +77,14 @@ impl Log {
                 .map_or("none".into(), |value| shown::field(&value).to_string())
         };
         let line = format!(
-            "{name} user={} token={token} mode={} service={} rhost={} tty={} reason={}",
+            "{name} user={} token={token} mode={} service={} rhost={} tty={} code={} reason={}",
             self.user,
             self.mode,
             item(Item::Service),
             item(Item::RemoteHost),
             item(Item::Terminal),
-            shown::quoted(reason),
+            found.code,
+            shown::quoted(&found.to_string()),
         );
         host.log(priority, &line);
     }
@@ -92,41 +93,6 @@ impl Log {
     pub(crate) fn step(&self, host: &impl Handle, what: impl FnOnce() -> String) {
         if self.debug {
             host.log(Priority::Debug, &format!("user={} {}", self.user, shown::text(&what())));
-        }
-    }
-}
-
-const NOT_LISTED: &str = "the mapping does not list the user (ykmap add)";
-
-fn with_trail(what: &impl Display, trail: Option<&String>) -> String {
-    trail.map_or_else(|| what.to_string(), |trail| format!("{what}; {trail}"))
-}
-
-fn reason(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Accepted(accepted) => with_trail(&accepted.what.position(), accepted.trail.as_ref()),
-        Outcome::Rejected(reason) => with_trail(&reason.what, reason.trail.as_ref()),
-        Outcome::TriesUsedUp(Some(reason)) => {
-            format!("{}; no tries left", with_trail(&reason.what, reason.trail.as_ref()))
-        }
-        Outcome::TriesUsedUp(None) => format!("{NOT_LISTED}; no tries left"),
-        Outcome::NotEnrolled => NOT_LISTED.to_owned(),
-        Outcome::Excused => "the mapping does not list the user; nullok leaves them to the other modules".to_owned(),
-        Outcome::NothingStacked => {
-            "use_first_pass, and no module before this one asked for a password".to_owned()
-        }
-        Outcome::NotAcceptedHere => {
-            "no auth line of this module accepted the user in this login (sshd asks none after a key that it takes for enough)"
-                .to_owned()
-        }
-        Outcome::Unusable(fault) => with_trail(fault, sandbox::hint(fault).as_ref()),
-        Outcome::BadArgument(why) => format!("{why} (in pam.d)"),
-        Outcome::InternalError(place) => format!("internal error at {place}: please report it"),
-        Outcome::ConversationFailed(PamResultCode::PAM_BAD_ITEM) => {
-            "the application set another user while it asked".to_owned()
-        }
-        Outcome::ConversationFailed(code) => {
-            format!("the question was not answered: the user gave up, or the application cannot ask ({code:?})")
         }
     }
 }

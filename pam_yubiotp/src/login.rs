@@ -10,25 +10,25 @@ use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::internal_error::caught;
 use crate::log::Log;
-use crate::undisturbed::undisturbed;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use subtle::ConstantTimeEq as _;
 use ykhost::file::Folders;
 use ykhost::mapping::LookUp;
 use ykhost::options::{FirstPass, Options};
-use ykhost::settings::{Given, Settings, config_of, is_per_user};
+use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
 use ykhost::{Fault, decide, mapping};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
-use yubiotp::verdict::Verdict;
+use yubiotp::verdict::{Reason, Verdict};
 
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = caught(|| login(host, args)).unwrap_or_else(|place| {
         // Whatever was decided before it: who was refused here is not let in by an account line.
         let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
-        early(host, Outcome::InternalError(place))
+        log_early(host, Outcome::InternalError(place))
     });
     // Nothing was decided for who gave up, and nothing is hidden by making them wait.
     if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
@@ -37,19 +37,19 @@ pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultC
     outcome.code()
 }
 
-/// `pam_sm_acct_mgmt`: whoever was accepted on this handle may come in, and whom `nullok` excuses.
+/// `pam_sm_acct_mgmt`: lets in users who were accepted on this handle, and those whom `nullok` excuses.
 pub(crate) fn account(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     match caught(|| account_outcome(host, args)) {
         Ok(code) => code,
-        Err(place) => early(host, Outcome::InternalError(place)).code(),
+        Err(place) => log_early(host, Outcome::InternalError(place)).code(),
     }
 }
 
 fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = match Options::read(args) {
-        Err(why) => early(host, Outcome::BadArgument(why)),
+        Err(why) => log_early(host, Outcome::BadArgument(why)),
         Ok(options) => match host.user() {
-            Err(code) => early(host, Outcome::ConversationFailed(code)),
+            Err(code) => log_early(host, Outcome::ConversationFailed(code)),
             Ok(user) => match host.remembered().filter(|remembered| remembered.user == user) {
                 Some(Remembered { standing: Standing::Accepted, .. }) => return PamResultCode::PAM_SUCCESS,
                 Some(Remembered { standing: Standing::Excused, .. }) if options.nullok => {
@@ -57,7 +57,7 @@ fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
                 }
                 _ => {
                     let outcome = without_auth(options, &user);
-                    early(host, outcome)
+                    log_early(host, outcome)
                 }
             },
         },
@@ -82,16 +82,19 @@ fn without_auth(options: Options, user: &[u8]) -> Outcome {
 }
 
 /// All of the settings, also of servers that will not be asked: what is wrong in them is wrong for everybody.
-fn settings(config: Option<&Path>, given: Given) -> Result<Settings, Fault> {
-    let mut settings = Settings::load_in(Folders::of_one_login(), config, given)?;
-    settings.prepare()?;
+fn settings(config: Option<&Path>, given: PartialConfig) -> Result<LoginSettings, Fault> {
+    let settings = Settings::load_in(Folders::of_one_login(), config, given)?.resolve_online()?;
     // Whoever is asked next may close descriptors that they do not know.
     settings.folders.close();
     Ok(settings)
 }
 
 /// The settings of a login. Only where each user has a settings file of their own, the user is needed for that.
-fn settings_of(host: &mut impl Handle, config: Option<PathBuf>, given: Given) -> Result<Settings, Outcome> {
+fn settings_of(
+    host: &mut impl Handle,
+    config: Option<PathBuf>,
+    given: PartialConfig,
+) -> Result<LoginSettings, Outcome> {
     let config = match config {
         Some(config) if is_per_user(&config) => {
             let user = host.user().map_err(Outcome::ConversationFailed)?;
@@ -102,8 +105,8 @@ fn settings_of(host: &mut impl Handle, config: Option<PathBuf>, given: Given) ->
     settings(config.as_deref(), given).map_err(Outcome::Unusable)
 }
 
-/// The line of what was decided before it was known who is asked for what.
-fn early(host: &mut impl Handle, outcome: Outcome) -> Outcome {
+/// Logs what was decided before user and settings were known.
+fn log_early(host: &mut impl Handle, outcome: Outcome) -> Outcome {
     let user = host.item(Item::User).unwrap_or_default();
     Log::new(&user, "none", false).outcome(host, &outcome);
     outcome
@@ -114,17 +117,17 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
     let options = match Options::read(args) {
         Ok(options) => options,
-        Err(why) => return early(host, Outcome::BadArgument(why)),
+        Err(why) => return log_early(host, Outcome::BadArgument(why)),
     };
     let warnings: Vec<_> = options.warnings().collect();
     let Options { config, given, nullok, first_pass, always_prompt } = options;
     let settings = match settings_of(host, config, given) {
         Ok(settings) => settings,
-        Err(outcome) => return early(host, outcome),
+        Err(outcome) => return log_early(host, outcome),
     };
     let user = match host.user() {
         Ok(user) => user,
-        Err(code) => return early(host, Outcome::ConversationFailed(code)),
+        Err(code) => return log_early(host, Outcome::ConversationFailed(code)),
     };
     let log = Log::new(&user, settings.mode.name(), settings.debug);
     for warning in warnings.iter().chain(&settings.warnings) {
@@ -153,11 +156,17 @@ impl Tokens {
     }
 }
 
+/// Whether an answer is the password that an earlier module obtained. An application that asks only once, as sshd does
+/// for a password, answers every prompt with it.
+fn is_stacked(host: &impl Handle, answer: &Answer) -> bool {
+    host.authtok().is_some_and(|stacked| stacked.as_slice().ct_eq(answer.as_slice()).into())
+}
+
 struct Login {
     nullok: bool,
     first_pass: FirstPass,
     always_prompt: bool,
-    settings: Settings,
+    settings: LoginSettings,
     user: Vec<u8>,
     log: Log,
 }
@@ -179,7 +188,7 @@ impl Login {
         }
         if self.first_pass != FirstPass::Never {
             let only = self.first_pass == FirstPass::Use;
-            match host.stacked() {
+            match host.authtok() {
                 None if only => return Ok(Outcome::NothingStacked),
                 // A password and no OTP: nothing is decided by it.
                 Some(answer) if only || otp::readings(&answer).is_ok() => {
@@ -221,7 +230,7 @@ impl Login {
             };
             tokens = Tokens::Settled(enrolment);
             match (tries_left, self.settings.tries) {
-                _ if !outcome.is_a_no() => return Ok(outcome),
+                _ if !outcome.is_rejection() => return Ok(outcome),
                 (0, 1) => return Ok(outcome),
                 (0, _) => return Ok(outcome.last_of_several()),
                 _ => self.log.outcome(host, &outcome),
@@ -235,7 +244,7 @@ impl Login {
         if self.always_prompt && self.first_pass != FirstPass::Use {
             let source = Source::of_our_question(host);
             let handed_on = conversation::ask(host, &self.settings, &self.user)
-                .and_then(|answer| conversation::hand_on(host, source, &answer));
+                .and_then(|answer| conversation::set_authtok(host, source, &answer));
             if let Err(code) = handed_on {
                 return Outcome::ConversationFailed(code);
             }
@@ -275,9 +284,9 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let judgement = decide::judge(&self.settings, answer, enrolment, undisturbed)?;
+        let judgement = decide::judge(&self.settings, answer, enrolment, host.undisturbed())?;
         if judgement.despite_answers {
-            self.log.warning(host, decide::DESPITE_ANSWERS);
+            self.log.warning(host, &decide::despite_answers());
         }
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
@@ -285,11 +294,19 @@ impl Login {
         // An answer without an OTP is no password, and takes away what an earlier try of ours left. A stacked one stays.
         let password = judgement.password.or((source == Source::Asked).then_some(&[]));
         if let Some(password) = password
-            && let Err(code) = conversation::hand_on(host, source, password)
+            && let Err(code) = conversation::set_authtok(host, source, password)
         {
             return Ok(Outcome::ConversationFailed(code));
         }
-        Ok(match judgement.verdict {
+        let verdict = match judgement.verdict {
+            Verdict::Rejected(Reason::NoOtp(_))
+                if source == Source::AskedAgain && is_stacked(host, answer) =>
+            {
+                Verdict::Rejected(Reason::AnswerIsPassword)
+            }
+            verdict @ (Verdict::Accepted(_) | Verdict::Rejected(_) | Verdict::NotEnrolled) => verdict,
+        };
+        Ok(match verdict {
             Verdict::Accepted(what) => Outcome::Accepted(Decided { what, trail: judgement.trail }),
             Verdict::Rejected(what) => Outcome::Rejected(Decided { what, trail: judgement.trail }),
             Verdict::NotEnrolled => Outcome::NotEnrolled,

@@ -4,6 +4,8 @@
 //! gives the conversation and module data. What it lacks is called here directly: users that are not UTF-8, setting
 //! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3). At the end is what `undisturbed` needs of the C library.
 
+mod undisturbed;
+
 use crate::handle::{Answer, Handle, Item, Priority, Remembered};
 use crate::internal_error;
 use crate::login;
@@ -16,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Once;
 use std::time::{Duration, Instant};
+use ykhost::store::Undisturbed;
 use zeroize::{Zeroize, Zeroizing};
 
 #[link(name = "pam")]
@@ -37,7 +40,7 @@ pam::pam_hooks!(Module);
 
 /// Panics are caught in `login`, and at the latest by `pam_hooks!`; this keeps their text off the stderr of sshd and sudo.
 /// The hook is of the module's own copy of the standard library, not the host's.
-fn quiet() {
+fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(internal_error::note)));
 }
@@ -47,10 +50,10 @@ const STACK: usize = 48 << 10;
 
 /// Overwrites what a call had on the stack. Secrets are wiped where they are dropped, but moving one leaves a copy that
 /// nobody drops.
-fn leaving_nothing(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
+fn scrubbing_stack(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
     /// Neither of the two is part of another function, so what both have on the stack is at the same place.
     #[inline(never)]
-    fn apart(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
+    fn call_isolated(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
         call()
     }
     #[inline(never)]
@@ -77,18 +80,18 @@ fn leaving_nothing(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
         }
     }
     let _leaving = Leaving;
-    apart(call)
+    call_isolated(call)
 }
 
 impl PamHooks for Module {
     fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        quiet();
-        leaving_nothing(|| login::authenticate(pamh, &args))
+        silence_panics();
+        scrubbing_stack(|| login::authenticate(pamh, &args))
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        quiet();
-        leaving_nothing(|| login::account(pamh, &args))
+        silence_panics();
+        scrubbing_stack(|| login::account(pamh, &args))
     }
 
     /// There are no credentials to set. Success, because where this module stands alone PAM_IGNORE would make
@@ -122,12 +125,12 @@ impl Handle for PamHandle {
         Some(unsafe { CStr::from_ptr(value.cast()) }.to_bytes().to_vec())
     }
 
-    fn stacked(&self) -> Option<Answer> {
+    fn authtok(&self) -> Option<Answer> {
         let token = self.get_item::<AuthTok<'_>>().ok()??;
         Some(Zeroizing::new(token.as_bytes().to_vec()))
     }
 
-    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
+    fn set_authtok(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
         let mut owned = match password.map(CString::new) {
             None => None,
             Some(Ok(password)) => Some(password.into_bytes_with_nul()),
@@ -165,6 +168,10 @@ impl Handle for PamHandle {
 
     fn wait(&self, since: Instant, delay: Duration) {
         std::thread::sleep(delay.saturating_sub(since.elapsed()));
+    }
+
+    fn undisturbed(&self) -> Undisturbed {
+        undisturbed::undisturbed
     }
 
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {

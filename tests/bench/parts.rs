@@ -10,8 +10,8 @@ use divan::{Bencher, black_box};
 use std::fs;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
-use ykhost::settings::{Given, Settings};
-use ykhost::store::{Slots, Store};
+use ykhost::settings::{PartialConfig, Settings};
+use ykhost::store::{PositionFile, Store};
 use yubiotp::ledger::Ledger as _;
 use yubiotp::mapping::{Check, Search};
 use yubiotp::protocol::{ClientKey, Nonce, PendingQuery};
@@ -117,7 +117,7 @@ struct Host {
 fn host() -> Host {
     let (place, key) = (Place::new(), SoftYubiKey::numbered(1));
     place.enrol("alice", &key);
-    let settings = Settings::load(Some(&place.config()), Given::default()).ok().unwrap();
+    let settings = Settings::load(Some(&place.config()), PartialConfig::default()).ok().unwrap();
     let token = PublicId::parse(key.public_id().as_bytes()).unwrap();
     Host { place, store: Store::new(&settings), token }
 }
@@ -125,7 +125,7 @@ fn host() -> Host {
 #[divan::bench]
 fn settings_load(bencher: Bencher<'_, '_>) {
     let host = host();
-    bencher.bench_local(|| Settings::load(Some(&host.place.config()), Given::default()).is_ok());
+    bencher.bench_local(|| Settings::load(Some(&host.place.config()), PartialConfig::default()).is_ok());
 }
 
 #[divan::bench]
@@ -138,7 +138,7 @@ fn store_credential(bencher: Bencher<'_, '_>) {
 fn slots_read(bencher: Bencher<'_, '_>) {
     let host = host();
     let text = fs::read(host.place.path("positions").join(host.token.to_string())).unwrap();
-    bencher.bench_local(|| Slots::read(black_box(&text), &host.token).is_ok());
+    bencher.bench_local(|| PositionFile::read(black_box(&text), &host.token).is_ok());
 }
 
 /// With its durable write.

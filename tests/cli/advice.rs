@@ -20,9 +20,9 @@ fn used() -> (Desk, SoftYubiKey, String) {
 fn damaged_key_is_imported_again() {
     let (desk, mut key, last) = used();
     fs::write(desk.key_file(&key), "# pam_yubiotp key, version 1. Cut o").unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("or import the key again");
+    desk.verify("alice", &key.press()).exits(2).notes("mport the key again");
     desk.import(&[&key]).exits(0);
-    desk.verify("alice", &last).exits(1).says("was used before");
+    desk.verify("alice", &last).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
 }
 
@@ -33,9 +33,9 @@ fn key_with_a_broken_seal_is_imported_again() {
     let at = text.find("\nsealed: ").unwrap() + 20;
     let other = if &text[at..=at] == "A" { "B" } else { "A" };
     fs::write(desk.key_file(&key), format!("{}{other}{}", &text[..at], &text[at + 1..])).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("import the key again");
+    desk.verify("alice", &key.press()).exits(2).has("key-seal-broken");
     desk.import(&[&key]).exits(0);
-    desk.verify("alice", &last).exits(1).says("was used before");
+    desk.verify("alice", &last).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
 }
 
@@ -43,14 +43,12 @@ fn key_with_a_broken_seal_is_imported_again() {
 fn lost_store_key_is_made_anew_and_every_key_imported_again() {
     let (desk, mut key, last) = used();
     fs::write(desk.file("store.key"), "").unwrap();
-    desk.verify("alice", &key.press())
-        .exits(2)
-        .notes("make a new one (ykmap init) and import every key again");
+    desk.verify("alice", &key.press()).exits(2).has("store-key-damaged").notes("import every key again");
     fs::remove_file(desk.file("store.key")).unwrap();
     run(desk.command().arg("init")).exits(0);
-    desk.verify("alice", &key.press()).exits(2).notes("or import the key again");
+    desk.verify("alice", &key.press()).exits(2).notes("mport the key again");
     desk.import(&[&key]).exits(0);
-    desk.verify("alice", &last).exits(1).says("was used before");
+    desk.verify("alice", &last).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
 }
 
@@ -58,24 +56,22 @@ fn lost_store_key_is_made_anew_and_every_key_imported_again() {
 fn damaged_position_the_token_is_programmed_anew_and_imported() {
     let (desk, mut old, _) = used();
     fs::write(desk.position_file(&old), "").unwrap();
-    desk.verify("alice", &old.press())
-        .exits(2)
-        .notes("program the token anew, remove the old key (ykmap key remove)");
+    desk.verify("alice", &old.press()).exits(2).has("position-damaged");
     let mut anew = programmed_anew(1);
-    desk.import(&[&anew]).exits(2).notes("ykmap key remove vvcccccccccb");
+    desk.import(&[&anew]).exits(2).notes(" key remove vvcccccccccb [");
     desk.ykmap(&["key", "remove", "vvcccccccccb"]).exits(0);
     desk.import(&[&anew]).exits(0);
     desk.verify("alice", &anew.press()).exits(0);
-    desk.verify("alice", &old.press()).exits(1).says("not genuine");
+    desk.verify("alice", &old.press()).exits(1).says("[otp-not-genuine]");
 }
 
 #[test]
 fn missing_key_is_imported() {
     let (desk, mut key, last) = used();
     fs::remove_file(desk.key_file(&key)).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("import it (ykmap key import FILE;");
+    desk.verify("alice", &key.press()).exits(2).notes(" key import FILE. ").has("key-missing");
     desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
-    desk.verify("alice", &last).exits(1).says("was used before");
+    desk.verify("alice", &last).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
 }
 
@@ -162,7 +158,11 @@ fn a_lost_store_is_made_anew_without_a_gap() {
     for folder in ["keys", "positions"] {
         fs::remove_dir_all(desk.file(folder)).unwrap();
     }
-    desk.verify("alice", &key.press()).exits(2).notes("ykmap init, then ykmap key import --used FILE, then");
+    desk.verify("alice", &key.press())
+        .exits(2)
+        .notes(" init. Then: ")
+        .notes(" key import --used FILE. Then")
+        .has("store-missing");
     let dry = desk.ykmap(&["key", "import", "--used", "--dry-run", &log]);
     dry.exits(2);
     let advised: [&[&str]; 2] = [&["init"], &["key", "import", "--used", &log]];
@@ -197,7 +197,7 @@ fn a_plain_import_into_a_store_that_was_lost_is_refused() {
     }
     run(desk.command().arg("init")).exits(0);
     for arguments in [&["key", "import", &log][..], &["key", "import", "--dry-run", &log]] {
-        desk.ykmap(arguments).exits(2).notes("--used");
+        desk.ykmap(arguments).exits(2).notes(" --used ").has("store-lost");
     }
     assert!(!desk.key_file(&key).exists());
     desk.ykmap(&["key", "import", "--used", "--never-used", &log]).exits(2);
@@ -215,14 +215,17 @@ fn used_also_counts_for_what_was_imported_without_it() {
     let log = desk.log(&[&key]).display().to_string();
     let said = desk.ykmap(&["key", "import", "--used", "--json", &log]).exits(0).json();
     assert_eq!(said["to_resync"], serde_json::json!([key.public_id()]));
-    desk.verify("alice", &key.press()).exits(1).says("ykmap token resync");
+    desk.verify("alice", &key.press()).exits(1).says(" token resync vv").says("[otp-behind]");
 }
 
 #[test]
 fn lost_positions_are_adopted_without_a_gap() {
     let (desk, mut key, used) = used_by_hand(43);
     fs::remove_dir_all(desk.file("positions")).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("ykmap init, then ykmap key adopt ID");
+    desk.verify("alice", &key.press())
+        .exits(2)
+        .notes(" init. Then")
+        .notes(" key adopt ID [positions-missing]");
     followed(&desk, &mut key, &used, &[&["init"]], ("key", "adopt"));
 }
 
@@ -232,7 +235,7 @@ fn lost_keys_go_on_from_their_positions() {
     let (desk, mut key, used) = used_by_hand(44);
     let log = desk.log(&[&key]).display().to_string();
     fs::remove_dir_all(desk.file("keys")).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes("ykmap key import --used FILE");
+    desk.verify("alice", &key.press()).exits(2).notes(" key import --used FILE").has("store-missing");
     for arguments in [&["init"][..], &["key", "import", "--used", &log]] {
         desk.ykmap(arguments).exits(0);
         assert_ne!(desk.verify("alice", &used).code, Some(0));
@@ -255,14 +258,14 @@ fn two_stores_become_one_without_a_gap() {
     let doctor = || kept.ykmap(&["doctor", "--json", "--no-servers", "--pam-dir", &folder]).json();
     let of_two_stores = |said: &serde_json::Value| {
         let findings = said["findings"].as_array().unwrap().clone();
-        findings.into_iter().find(|it| it["what"].as_str().unwrap().contains("good again at the other"))
+        findings.into_iter().find(|it| it["code"] == "aes-key-in-two-stores")
     };
-    let advice = of_two_stores(&doctor()).unwrap()["change"].as_str().unwrap().to_owned();
+    let advice = crate::doctor::remedies(&of_two_stores(&doctor()).unwrap()).join("\n");
     let ykmap = format!("ykmap --config {}", kept.file("config.toml").display());
     let id = key.public_id();
     let steps = [
         format!("{ykmap} key disable {id}"),
-        format!("in {} set store and store_key", other.file("config.toml").display()),
+        format!("in {}, set store and store_key", other.file("config.toml").display()),
         format!("{ykmap} token resync {id}"),
         format!("{ykmap} key enable {id}"),
     ];

@@ -87,6 +87,9 @@ fn in_bash(command: &str) {
         if verb.words == ["completions"] {
             wanted.extend(["bash", "zsh", "fish"].map(str::to_owned));
         }
+        if verb.words == ["explain-code"] {
+            wanted.extend(yubiotp::diagnostic::Code::ALL.iter().map(ToString::to_string));
+        }
         found.push((verb.words.join(" "), here, wanted));
     }
     assert_eq!(found.len(), verbs.len(), "{said}");

@@ -1,16 +1,20 @@
 //! `ykmap doctor`: what it says of a host that is well, and of one thing wrong at a time. One topic a file.
 
 mod access;
+mod accounts;
 mod around;
 mod blind;
 mod examples;
 mod followed;
+mod schema;
 mod servers;
+mod shown;
 mod spoiled;
 mod sshd_config;
 mod stacks;
 mod strangers;
 mod untouched;
+mod unwritable;
 mod users;
 
 use crate::desk::{Said, chmod, is_root, run};
@@ -49,6 +53,9 @@ impl Host {
         place.install(&built::module(), "pam_yubiotp.so", 0o644);
         place.enrol("alice", &key);
         place.write("sshd_config", "UsePAM yes\n", 0o644);
+        fs::create_dir(place.path("etc")).unwrap();
+        place.write("etc/passwd", "alice:x:1000:1000::/nowhere:/bin/sh\n", 0o644);
+        place.write("etc/shadow", "alice:$y$hash:20000::::::\n", 0o600);
         let host = Self { place, key };
         fs::remove_file(host.pam("otp")).unwrap();
         host.service(
@@ -81,6 +88,7 @@ impl Host {
         let mut command = Command::new(built::program("ykmap"));
         command.arg("doctor").arg("--pam-dir").arg(self.place.confdir());
         command.arg("--sshd-config").arg(self.place.path("sshd_config"));
+        command.arg("--accounts").arg(self.place.path("etc"));
         command
     }
 
@@ -107,26 +115,33 @@ impl Visit {
         Self { said, findings }
     }
 
-    /// The findings of a level.
-    pub(crate) fn of(&self, level: &str) -> Vec<&Value> {
-        self.findings.iter().filter(|it| it["level"] == level).collect()
+    /// The findings of a severity.
+    pub(crate) fn of(&self, severity: &str) -> Vec<&Value> {
+        self.findings.iter().filter(|it| it["severity"] == severity).collect()
     }
 
-    /// One finding of this level in this room, about this place, that has all these words; and the exit status is that
-    /// of the worst.
+    /// Whether there is a finding with this code.
+    pub(crate) fn has(&self, code: &str) -> bool {
+        self.findings.iter().any(|it| it["code"] == code)
+    }
+
+    /// A finding of this severity in this area, about this place, with the code that is first in `what`, and with the values
+    /// that follow it (names, places, commands) in its problem or remedies; and the exit status is that of the worst.
     #[track_caller]
-    pub(crate) fn finds(&self, level: &str, room: &str, place: &Path, words: &[&str]) -> &Value {
-        let found = self.findings.iter().find(|it| {
-            let [what, change] = ["what", "change"].map(|name| it[name].as_str().unwrap_or_default());
-            let text = format!("{what} {change}");
-            it["level"] == level
-                && it["room"] == room
-                && it["where"].as_str().unwrap_or_default().starts_with(place.to_str().unwrap())
-                && words.iter().all(|word| text.contains(word))
-        });
+    pub(crate) fn finds(&self, severity: &str, area: &str, place: &Path, what: &[&str]) -> &Value {
+        let is_there = |it: &&Value| {
+            it["severity"] == severity
+                && it["area"] == area
+                && place_of(it).starts_with(place.to_str().unwrap())
+        };
         self.exits_by_the_worst();
+        let (code, values) = what.split_first().unwrap();
+        let found = self.findings.iter().filter(is_there).find(|it| {
+            let text = text_of(it);
+            it["code"] == *code && values.iter().all(|value| text.contains(value))
+        });
         found.unwrap_or_else(|| {
-            panic!("no {level} in {room} about {} with {words:?}: {self:#?}", place.display())
+            panic!("no {severity} in {area} about {} with {what:?}: {self:#?}", place.display())
         })
     }
 
@@ -139,23 +154,44 @@ impl Visit {
         };
         assert_eq!(self.said.code, Some(code), "{self:#?}");
         for it in self.of("error").into_iter().chain(self.of("warning")) {
-            let told = it["what"].as_str().unwrap();
-            let elsewhere = told.starts_with("and ") || told.contains("(see ");
-            assert!(it["change"].is_string() || elsewhere, "nothing to change: {it}");
+            let elsewhere = it["problem"].as_str().unwrap().contains("(see ");
+            assert!(!remedies(it).is_empty() || elsewhere, "no remedy: {it}");
         }
     }
 
     #[track_caller]
     pub(crate) fn is_well(&self) {
         // The machine of the tests need not have that user.
-        let no_user = |it: &Value| it["what"].to_string().contains("has no user of its own");
-        let bad = self.findings.iter().filter(|it| it["level"] != "ok" && it["room"] != "rights");
-        let bad: Vec<_> = bad.filter(|it| !no_user(it)).collect();
+        let bad = self.findings.iter().filter(|it| it["severity"] != "ok" && it["area"] != "rights");
+        let bad: Vec<_> = bad.filter(|it| it["code"] != "ask-user-missing").collect();
         assert!(bad.is_empty() && self.said.code == Some(well()) && self.said.err.is_empty(), "{self:#?}");
     }
 }
 
-/// The exit status about a host that is well: a user other than root gets an error about the owner.
+/// What a finding is about: a path with its line, a URL, a user, a setting; empty if nothing of the kind.
+pub(crate) fn place_of(finding: &Value) -> String {
+    let location = &finding["location"];
+    let text = |name: &str| location[name].as_str().map(str::to_owned);
+    let file = text("file").map(|file| match location["line"].as_u64() {
+        Some(line) => format!("{file}:{line}"),
+        None => file,
+    });
+    file.or_else(|| ["url", "user", "setting", "token"].iter().find_map(|name| text(name)))
+        .unwrap_or_default()
+}
+
+/// Its remedies: commands and texts, in their order.
+pub(crate) fn remedies(finding: &Value) -> Vec<String> {
+    let remedies = finding["remedies"].as_array().unwrap().iter();
+    remedies.map(|it| it["command"].as_str().or(it["text"].as_str()).unwrap().to_owned()).collect()
+}
+
+/// Its problem and its remedies.
+pub(crate) fn text_of(finding: &Value) -> String {
+    format!("{}\n{}", finding["problem"].as_str().unwrap(), remedies(finding).join("\n"))
+}
+
+/// The exit status about a host that is well: whoever is not root is told that others must own it.
 pub(crate) fn well() -> i32 {
     if is_root() { 0 } else { 1 }
 }
@@ -165,12 +201,12 @@ fn a_host_that_is_well() {
     let host = Host::new();
     let visit = host.doctor(&["alice"]);
     visit.is_well();
-    let rooms = visit.findings.iter().map(|it| it["room"].as_str().unwrap());
-    let rooms: Vec<_> = rooms.filter(|room| *room != "rights").collect();
-    assert_eq!(rooms, ["pam.d", "module", "settings", "files", "mapping", "store", "clock", "user"]);
+    let areas = visit.findings.iter().map(|it| it["area"].as_str().unwrap());
+    let areas: Vec<_> = areas.filter(|area| *area != "rights").collect();
+    assert_eq!(areas, ["pam.d", "module", "settings", "files", "mapping", "store", "clock", "user"]);
     let said = host.words(&[]).exits(well());
     assert!(said.out.contains("\n0 errors, ") && said.err.is_empty(), "{said:?}");
-    assert!(said.out.contains("pam.d\n  ok       asked for a YubiKey: sudo\n"), "{said:?}");
+    assert!(said.out.contains("pam.d\n  ok       services that ask for a YubiKey: sudo\n"), "{said:?}");
 }
 
 /// Without a line in pam.d, the settings are still checked.
@@ -180,6 +216,6 @@ fn no_service_asks_yet() {
     fs::remove_file(host.pam("sudo")).unwrap();
     let config = host.place.config();
     let visit = host.doctor(&["--config", config.to_str().unwrap()]);
-    visit.finds("note", "pam.d", Path::new(""), &["no service loads pam_yubiotp.so"]);
+    visit.finds("note", "pam.d", Path::new(""), &["no-service-asks"]);
     visit.said.exits(well()).says("1 line with a user");
 }

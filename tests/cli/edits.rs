@@ -88,13 +88,13 @@ fn what_cannot_be_read_back_is_not_written() {
     let desk = Desk::new();
     let before = desk.snapshot();
     for user in ["", "a:b", "#alice", " alice", "alice\n", "alice\nroot", "a\x07"] {
-        desk.ykmap(&["add", user, "vvcb"]).exits(2).notes("a user's name in the mapping cannot be empty");
+        desk.ykmap(&["add", user, "vvcb"]).exits(2).has("user-name-invalid");
     }
     for id in ["vvc", "vvca", "zz", "vvcccccccccb,vvcccccccccd", ""] {
         desk.ykmap(&["add", "alice", id]).exits(2);
     }
-    desk.ykmap(&["remove", "alice"]).exits(2).notes("alice: not in the mapping");
-    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).notes("alice does not have token vvcb");
+    desk.ykmap(&["remove", "alice"]).exits(2).has("user-not-listed");
+    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).has("token-not-assigned");
     assert_eq!(desk.snapshot(), before);
 }
 
@@ -122,12 +122,10 @@ fn a_press_is_checked() {
     let desk = Desk::with(&[&key]);
     let before = desk.mapping();
     let press = key.press();
-    desk.ykmap(&["add", "bob", &unknown.press()])
-        .exits(2)
-        .notes("no key for token vvcccccccccd in the store");
-    desk.ykmap(&["add", "bob", &crate::desk::programmed_anew(1).press()]).exits(2).notes("not genuine");
+    desk.ykmap(&["add", "bob", &unknown.press()]).exits(2).has("key-missing");
+    desk.ykmap(&["add", "bob", &crate::desk::programmed_anew(1).press()]).exits(2).has("otp-not-genuine");
     desk.verify("alice", &press).exits(0);
-    desk.ykmap(&["add", "bob", &press]).exits(2).notes("press again");
+    desk.ykmap(&["add", "bob", &press]).exits(2).has("otp-replayed");
     desk.ykmap_reading(&["add", "bob"], b"\n").exits(2);
     assert_eq!(desk.mapping(), before);
     desk.ykmap(&["add", "bob", &key.press_dvorak()]).exits(0).says("bob now has token vvcccccccccb");
@@ -138,10 +136,10 @@ fn a_press_is_checked() {
 fn a_user_with_a_bad_line_is_not_taken_out_by_half() {
     let desk = Desk::new();
     desk.map("alice:vvcb\nalice:vvcd,vvce\n");
-    desk.ykmap(&["add", "alice", "vvcf"]).exits(2).notes("authorized_yubikeys: line 2: field 2");
+    desk.ykmap(&["add", "alice", "vvcf"]).exits(2).notes("authorized_yubikeys:2: field 2");
     let before = desk.mapping();
-    desk.ykmap(&["remove", "alice"]).exits(2).notes("line 2");
-    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).notes("line 2");
+    desk.ykmap(&["remove", "alice"]).exits(2).notes("authorized_yubikeys:2: ");
+    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).notes("authorized_yubikeys:2: ");
     assert_eq!(desk.mapping(), before);
 }
 
@@ -229,7 +227,7 @@ fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
     assert!(desk.mapping().starts_with("# "), "{}", desk.mapping());
     desk.verify("alice", &key.press()).exits(1).says("not enrolled");
     desk.map("");
-    desk.verify("alice", &key.press()).exits(2).notes("is empty");
+    desk.verify("alice", &key.press()).exits(2).has("mapping-empty");
 }
 
 /// Adding, listing or removing a user mentions another spelling that is listed.
@@ -237,7 +235,7 @@ fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
 fn other_spellings_are_named() {
     let desk = Desk::new();
     desk.map("# people\nalice:vvcb\nJ\u{fc}rgen:vvcd\n");
-    let place = |line| format!("authorized_yubikeys: line {line}: may list this user in another spelling");
+    let place = |line| format!("authorized_yubikeys:{line}: may list this user in another spelling");
     desk.ykmap(&["list", "Alice"]).exits(0).notes(&place(2));
     desk.ykmap(&["list", "EX+alice"]).exits(0).notes(&place(2));
     desk.ykmap(&["remove", "Alice"]).exits(2).notes(&place(2));

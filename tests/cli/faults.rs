@@ -56,7 +56,7 @@ fn flip(path: &Path, offset: u64) {
     file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
 }
 
-const ANYBODY: &str = "nobody but its owner should read it (mode 0644): chmod go= it";
+const ANYBODY: &str = "file-readable-by-others";
 
 #[test]
 fn store_key_that_others_may_read() {
@@ -77,30 +77,25 @@ fn position_file_that_others_may_read() {
 
 #[test]
 fn store_key_gone() {
-    broken_file(store_key, |path| fs::remove_file(path).unwrap(), "no such file or folder");
+    broken_file(store_key, |path| fs::remove_file(path).unwrap(), "store-key-missing");
 }
 
 #[test]
 fn store_key_damaged() {
-    let why = "line 4 is not as ykmap writes it (key: ): the file is damaged or was edited: bring back the copy, or \
-               remove it, make a new one (ykmap init) and import every key again";
-    broken_file(store_key, |path| replace(path, "key: ", "key: A"), why);
+    broken_file(store_key, |path| replace(path, "key: ", "key: A"), "store-key-damaged");
 }
 
 #[test]
 fn key_gone() {
-    let why = "no key for token vvcccccccccb in the store: import it (ykmap key import FILE; with --used if the store was lost and the token was used before); if the id \
-               is wrong, fix it in the mapping";
-    broken_file(Desk::key_file, |path| fs::remove_file(path).unwrap(), why);
+    broken_file(Desk::key_file, |path| fs::remove_file(path).unwrap(), "key-missing");
 }
 
 #[test]
 fn key_damaged() {
-    let why = "line 5 is not as ykmap writes it (sealed: ): the file is damaged or was edited: bring it back";
     broken_file(
         Desk::key_file,
         |path| File::options().write(true).open(path).unwrap().set_len(200).unwrap(),
-        why,
+        "key-damaged",
     );
 }
 
@@ -111,11 +106,10 @@ fn key_of_another_token() {
         desk.import(&[&other]).exits(0);
         fs::copy(desk.key_file(&other), desk.key_file(key)).unwrap();
     });
-    said.faults(&desk.key_file(&key), "belongs to token vvcccccccccd: bring it back");
+    said.faults(&desk.key_file(&key), "key-damaged").notes("vvcccccccccd");
     replace(&desk.key_file(&key), &other.public_id(), &key.public_id());
     let mut key = key;
-    let why = "does not open under the store key it names: it was changed, or is another token's; import";
-    desk.verify("alice", &key.press()).faults(&desk.key_file(&key), why);
+    desk.verify("alice", &key.press()).faults(&desk.key_file(&key), "key-seal-broken");
 }
 
 #[test]
@@ -124,38 +118,27 @@ fn sealed_under_another_store_key() {
         let other = Desk::new();
         fs::copy(other.file("store.key"), desk.file("store.key")).unwrap();
     });
-    let said = said.faults(&desk.key_file(&key), "sealed under store key ");
-    let says = format!("and {} is ", desk.file("store.key").display());
-    said.notes(&says).notes(": bring back that store key, or import the key again");
+    let said = said.faults(&desk.key_file(&key), "key-sealed-elsewhere");
+    said.notes(&desk.file("store.key").display().to_string());
 }
 
 #[test]
 fn position_gone() {
-    let why = "no position for token vvcccccccccb: it says how far the token has come on this host; make it with two \
-               touches of the YubiKey (ykmap key adopt vvcccccccccb)";
-    broken_file(Desk::position_file, |path| fs::remove_file(path).unwrap(), why);
+    broken_file(Desk::position_file, |path| fs::remove_file(path).unwrap(), "position-missing");
 }
 
 #[test]
 fn position_truncated() {
     for length in [0, 100, 4096, 8191, 8193] {
-        let why = format!(
-            "has {length} bytes instead of 8192: nobody can tell how far the token has come; show it with two touches of \
-             the YubiKey (ykmap token resync), or program the token anew, remove the old key (ykmap key remove) and import the new one"
-        );
         let cut = |path: &Path| File::options().write(true).open(path).unwrap().set_len(length).unwrap();
-        broken_file(Desk::position_file, cut, &why);
+        broken_file(Desk::position_file, cut, "position-damaged");
     }
 }
 
 #[test]
 fn position_corrupt_in_both_slots() {
     let damage = |path: &Path| [200, 4096 + 200].into_iter().for_each(|offset| flip(path, offset));
-    broken_file(
-        Desk::position_file,
-        damage,
-        "both slots are damaged: nobody can tell how far the token has come",
-    );
+    broken_file(Desk::position_file, damage, "position-damaged");
 }
 
 /// Whichever slot it is: the other one counts, never further back than one login, and the damage is reported.
@@ -183,11 +166,10 @@ fn position_corrupt_in_one_slot() {
 
 #[test]
 fn written_by_a_later_version() {
-    let why = "was written by a later version of pam_yubiotp (format 2; this one knows 1)";
     let later = |path: &Path| replace(path, "version 1", "version 2");
-    broken_file(Desk::position_file, later, why);
-    broken_file(Desk::key_file, later, why);
-    broken_file(store_key, later, why);
+    broken_file(Desk::position_file, later, "position-damaged");
+    broken_file(Desk::key_file, later, "key-damaged");
+    broken_file(store_key, later, "store-key-damaged");
 }
 
 #[test]
@@ -197,7 +179,7 @@ fn position_of_another_token() {
         desk.import(&[&other]).exits(0);
         fs::copy(desk.position_file(&other), desk.position_file(key)).unwrap();
     });
-    said.faults(&desk.position_file(&key), "belongs to token vvcccccccccd");
+    said.faults(&desk.position_file(&key), "position-damaged").notes("vvcccccccccd");
 }
 
 #[test]
@@ -208,9 +190,8 @@ fn position_locked_by_somebody() {
     fs::write(&config, fs::read_to_string(&config).unwrap() + "lock_wait = 1\n").unwrap();
     let held = File::open(desk.position_file(&key)).unwrap();
     rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
-    let why = "locked by another process for more than 1 s: see who with lslocks(8)";
     let press = key.press();
-    desk.verify("alice", &press).faults(&desk.position_file(&key), why);
+    desk.verify("alice", &press).faults(&desk.position_file(&key), "file-locked");
     drop(held);
     desk.verify("alice", &press).exits(0);
 }
@@ -223,16 +204,16 @@ fn may_not_write_a_whole_position() {
     shell.args(["-c", "ulimit -f 1; exec \"$@\"", "sh"]).arg(built::program("ykmap")).arg("--config");
     let press = key.press();
     let said = crate::desk::run(shell.arg(desk.file("config.toml")).args(["verify", "alice", &press]));
-    said.faults(&desk.position_file(&key), "this process may not write files that long (ulimit -f)");
+    said.faults(&desk.position_file(&key), "file-size-limit");
     desk.verify("alice", &press).exits(0);
 }
 
 #[test]
 fn mapping_that_others_may_write() {
-    let why = "group or others may write to it (mode 0664): chmod go-w it";
+    let why = "file-writable-by-others";
     broken_file(mapping, |path| chmod(path, 0o664), why);
     broken_file(config, |path| chmod(path, 0o664), why);
-    broken_file(Desk::key_file, |path| chmod(path, 0o620), "group or others may write to it (mode 0620)");
+    broken_file(Desk::key_file, |path| chmod(path, 0o620), "file-writable-by-others");
 }
 
 #[test]
@@ -240,17 +221,18 @@ fn folder_on_the_way_that_others_may_write() {
     for folder in ["", "keys", "positions"] {
         let path = |desk: &Desk| if folder.is_empty() { desk.dir() } else { desk.file(folder) };
         let (desk, _, said) = broken(|desk, _| chmod(&path(desk), 0o777));
-        said.faults(&path(&desk), "group or others may write to it (mode 0777): chmod go-w it");
+        let chmod = format!("chmod go-w {}", path(&desk).display());
+        said.faults(&path(&desk), "file-writable-by-others").notes(&chmod);
     }
     let (desk, _, said) = broken(|desk, _| chmod(desk.dir().parent().unwrap(), 0o777));
-    said.faults(desk.dir().parent().unwrap(), "group or others may write to it (mode 0777): chmod go-w it");
+    said.faults(desk.dir().parent().unwrap(), "file-writable-by-others");
     let (_, _, said) = broken(|desk, _| chmod(desk.dir().parent().unwrap(), 0o1777)); // as /tmp
     said.exits(0);
 }
 
 #[test]
 fn mapping_gone() {
-    broken_file(mapping, |path| fs::remove_file(path).unwrap(), "no such file or folder");
+    broken_file(mapping, |path| fs::remove_file(path).unwrap(), "mapping-missing");
 }
 
 #[test]
@@ -259,20 +241,19 @@ fn mapping_that_is_no_file() {
         fs::remove_file(path).unwrap();
         fs::create_dir(path).unwrap();
     };
-    broken_file(mapping, folder, "a folder, where a file should be");
+    broken_file(mapping, folder, "file-of-wrong-kind");
     let fifo = |path: &Path| {
         fs::remove_file(path).unwrap();
         assert!(Command::new("mkfifo").args(["-m", "644"]).arg(path).status().unwrap().success());
     };
-    broken_file(mapping, fifo, "a FIFO, where a file should be");
+    broken_file(mapping, fifo, "file-of-wrong-kind");
 }
 
 #[test]
 fn mapping_with_a_bad_line() {
     let (desk, _, said) = broken(|desk, _| desk.map("# people\nbob:vvcccccccccb\nalice:vvcccccccccb,vvcb\n"));
-    let why =
-        "line 3: field 2: not a public id: character 13 is not modhex (the letters are cbdefghijklnrtuv)";
-    said.faults(&desk.file("authorized_yubikeys"), why);
+    let said = said.faults(&desk.file("authorized_yubikeys"), "mapping-line-invalid");
+    said.notes("authorized_yubikeys:3: field 2: ").notes("character 13 ");
 }
 
 #[test]
@@ -280,7 +261,7 @@ fn files_of_somebody_else() {
     if !is_root() {
         return tests::skip("needs root");
     }
-    let why = "belongs to uid 12345: chown it to root";
+    let why = "file-of-other-owner";
     let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(12345), None).unwrap();
     for file in [store_key, mapping, config, Desk::key_file, Desk::position_file] {
         broken_file(file, give_away, why);
@@ -295,8 +276,8 @@ fn links_in_the_store() {
         fs::rename(path, &target).unwrap();
         symlink(&target, path).unwrap();
     };
-    broken_file(Desk::key_file, linked, "a symbolic link that is not followed: name the file itself");
-    broken_file(Desk::position_file, linked, "a symbolic link that is not followed: name the file itself");
+    broken_file(Desk::key_file, linked, "file-is-link");
+    broken_file(Desk::position_file, linked, "file-is-link");
 }
 
 #[test]
@@ -304,20 +285,12 @@ fn settings_that_are_none() {
     let with = |line: &'static str| {
         move |path: &Path| fs::write(path, line.to_owned() + &fs::read_to_string(path).unwrap()).unwrap()
     };
-    broken_file(
-        config,
-        with("nullok = true\n"),
-        "line 1: unknown field `nullok`, expected one of `mode`, `mapping`",
-    );
-    broken_file(config, with("tries = 0\n"), "line 1: tries is a number from 1 to 10");
-    broken_file(
-        config,
-        with("token_id_length = 13\n"),
-        "line 1: token_id_length is an even number of modhex characters",
-    );
-    broken_file(config, with("echo = \"yes\"\n"), "line 1: invalid type: string \"yes\", expected a boolean");
-    broken_file(config, with("tries\n"), "line 1: ");
-    broken_file(config, |path| fs::remove_file(path).unwrap(), "no such file or folder");
+    broken_file(config, with("nullok = true\n"), "setting-unknown");
+    broken_file(config, with("tries = 0\n"), "setting-invalid");
+    broken_file(config, with("token_id_length = 13\n"), "setting-invalid");
+    broken_file(config, with("echo = \"yes\"\n"), "setting-invalid");
+    broken_file(config, with("tries\n"), "setting-invalid");
+    broken_file(config, |path| fs::remove_file(path).unwrap(), "config-missing");
 }
 
 /// What one's own token cannot decide, another's fault does not decide either.

@@ -3,6 +3,7 @@
 use crate::desk::{Desk, chmod, hidden, programmed_anew};
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 use tests::soft_yubikey::SoftYubiKey;
@@ -48,21 +49,18 @@ fn one_bad_line_and_nothing_changes() {
     let good: Vec<String> = keys.iter().map(SoftYubiKey::traditional_log_line).collect();
     let before = desk.snapshot();
     for (bad, why) in [
-        (good[30].replace(',', ";"), "line 31: "),
-        (good[30][..50].to_owned(), "line 31: the line has 5 of the 6 fields that are needed"),
-        (
-            good[30].replace(&keys[30].aes_key_hex(), "00"),
-            "line 31: field 6, the AES key: expected 32 hex digits",
-        ),
-        (good[30].replace("vvcc", "vvcx"), "line 31: field 4, the public id: not a public id: character 4"),
-        (good[30].replace(&keys[30].private_id_hex(), "0102"), "line 31: field 5, the private id: "),
+        (good[30].replace(',', ";"), "bad.csv:31: "),
+        (good[30][..50].to_owned(), "bad.csv:31: the line has 5 fields and needs 6"),
+        (good[30].replace(&keys[30].aes_key_hex(), "00"), "bad.csv:31: field 6, the AES key: "),
+        (good[30].replace("vvcc", "vvcx"), "bad.csv:31: field 4, the public ID: "),
+        (good[30].replace(&keys[30].private_id_hex(), "0102"), "bad.csv:31: field 5, the private ID: "),
         (
             good[30].replace(&keys[30].public_id(), &keys[7].public_id()),
-            "line 31: line 8 gives this public id another",
+            ":31: line 8 gives this public ID another",
         ),
         (
             good[30].replace(&keys[30].public_id(), &keys[0].public_id()),
-            "line 31: line 1 gives this public id another",
+            ":31: line 1 gives this public ID another",
         ),
     ] {
         let mut lines = good.clone();
@@ -72,7 +70,7 @@ fn one_bad_line_and_nothing_changes() {
             &["key", "import", path.to_str().unwrap()][..],
             &["key", "import", "--dry-run", path.to_str().unwrap()],
         ] {
-            let refused = desk.ykmap(arguments).exits(2).notes(why).notes("bad.csv: nothing was imported");
+            let refused = desk.ykmap(arguments).exits(2).notes(why).has("nothing-imported");
             assert_eq!(refused.out, "");
             for secret in keys.iter().map(SoftYubiKey::aes_key_hex) {
                 assert!(!refused.err.contains(&secret), "a message shows a key: {refused:?}");
@@ -90,7 +88,7 @@ fn one_token_with_another_key_and_nothing_changes() {
     desk.import(&[&programmed_anew(9)]).exits(0);
     let before = desk.snapshot();
     let refused = desk.import(&keys.iter().collect::<Vec<_>>()).exits(2);
-    refused.notes("line 9: token vvccccccccck is in the store").notes("nothing was imported");
+    refused.notes("log.csv:9: token vvccccccccck: ").has("token-has-other-key").has("nothing-imported");
     assert_eq!(desk.snapshot(), before);
 }
 
@@ -101,25 +99,24 @@ fn many_bad_lines_are_told_in_short() {
     let path = desk.write_beside("bad.csv", lines.as_bytes());
     let refused = desk.ykmap(&["key", "import", path.to_str().unwrap()]).exits(2);
     assert_eq!(refused.err.lines().count(), 22, "{refused:?}");
-    refused.notes("line 1: ").notes("line 20: ").notes("80 more like these");
+    refused.notes("bad.csv:1: ").notes("bad.csv:20: ").notes("80 more like these");
 }
 
 #[test]
 fn what_is_no_key_file_is_named() {
     let desk = Desk::new();
     for (text, why) in [
-        ("", "the file holds no keys"),
-        ("{\"keys\": []}\n", "the file's format is not known"),
-        ("-----BEGIN PGP MESSAGE-----\n", "gpg --decrypt"),
-        ("# ykksm 2\n", "written by a later version"),
+        ("", "key-file-empty"),
+        ("{\"keys\": []}\n", "key-file-unknown-format"),
+        ("-----BEGIN PGP MESSAGE-----\n", "key-file-encrypted"),
+        ("# ykksm 2\n", "key-file-later-version"),
     ] {
         let path = desk.write_beside("strange", text.as_bytes());
-        desk.ykmap(&["key", "import", path.to_str().unwrap()]).exits(2).notes(why);
+        desk.ykmap(&["key", "import", path.to_str().unwrap()]).exits(2).has(why);
     }
     desk.ykmap(&["key", "import", "/nonexistent/log.csv"])
-        .exits(2)
-        .notes("/nonexistent/log.csv: No such file");
-    desk.ykmap(&["key", "import", "/"]).exits(2).notes("/: Is a directory");
+        .faults(Path::new("/nonexistent/log.csv"), "file-missing");
+    desk.ykmap(&["key", "import", "/"]).faults(Path::new("/"), "file-inaccessible");
 }
 
 #[test]

@@ -103,21 +103,21 @@ fn never_overwrites_a_store_key() {
     for damage in [b"".as_slice(), b"something else\n", b"# pam_yubiotp store key, version 2. Later.\n"] {
         let desk = Desk::new();
         fs::write(desk.file("store.key"), damage).unwrap();
-        run(desk.command().arg("init")).faults(&desk.file("store.key"), "");
+        run(desk.command().arg("init")).faults(&desk.file("store.key"), "store-key-damaged");
         assert_eq!(fs::read(desk.file("store.key")).unwrap(), damage);
     }
     // a key that others could read may be known to them; that is for the administrator to judge
     let desk = Desk::new();
     let key = fs::read(desk.file("store.key")).unwrap();
     chmod(&desk.file("store.key"), 0o644);
-    run(desk.command().arg("init")).faults(&desk.file("store.key"), "nobody but its owner should read it");
+    run(desk.command().arg("init")).faults(&desk.file("store.key"), "file-readable-by-others");
     assert_eq!((fs::read(desk.file("store.key")).unwrap(), mode(&desk.file("store.key"))), (key, 0o644));
     // kept on a stick that is not mounted
     let desk = Desk::new();
     fs::remove_file(desk.file("store.key")).unwrap();
     symlink(desk.beside("stick/store.key"), desk.file("store.key")).unwrap();
     fs::create_dir(desk.beside("stick")).unwrap();
-    run(desk.command().arg("init")).faults(&desk.beside("stick/store.key"), "no such file");
+    run(desk.command().arg("init")).faults(&desk.beside("stick/store.key"), "file-missing");
     assert!(desk.file("store.key").is_symlink());
 }
 
@@ -151,7 +151,7 @@ fn refuses_a_place_that_others_may_change() {
     let desk = Desk::bare();
     fs::create_dir(desk.dir()).unwrap();
     chmod(&desk.dir(), 0o777);
-    run(ykmap().arg("init").arg("--dir").arg(desk.dir())).faults(&desk.dir(), "group or others may write");
+    run(ykmap().arg("init").arg("--dir").arg(desk.dir())).faults(&desk.dir(), "file-writable-by-others");
     assert_eq!(desk.snapshot().len(), 1);
 }
 

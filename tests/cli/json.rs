@@ -74,20 +74,17 @@ fn check() {
     let (desk, _) = desk();
     assert_eq!(
         desk.ykmap(&["check", "--json"]).exits(0).json(),
-        serde_json::json!({"lines": 1, "findings": []})
+        serde_json::json!({"schema": 1, "errors": 0, "warnings": 0, "findings": [], "lines": 1})
     );
     desk.map("alice:\nbob vvcb\n");
     let checked = desk.ykmap(&["check", "--json"]).exits(1).json();
-    names(&checked, &["lines", "findings"]);
-    names(&checked["findings"][0], &["file", "line", "error", "what"]);
-    assert_eq!(
-        (&checked["findings"][0]["line"], &checked["findings"][0]["error"]),
-        (&1.into(), &false.into())
-    );
-    assert_eq!(
-        (&checked["findings"][1]["line"], &checked["findings"][1]["error"]),
-        (&2.into(), &true.into())
-    );
+    names(&checked, &["schema", "errors", "warnings", "findings", "lines"]);
+    let mut found: Vec<_> = checked["findings"].as_array().unwrap().iter().collect();
+    found.sort_by_key(|it| it["location"]["line"].as_u64());
+    let [first, second] = &found[..] else { panic!("{checked:#}") };
+    assert_eq!((&first["location"]["line"], &first["code"]), (&1.into(), &"user-without-token".into()));
+    assert_eq!((&second["location"]["line"], &second["code"]), (&2.into(), &"mapping-line-invalid".into()));
+    assert_eq!((&first["severity"], &second["severity"]), (&"note".into(), &"error".into()));
 }
 
 #[test]
@@ -97,18 +94,18 @@ fn doctor() {
     fs::create_dir(&pam).unwrap();
     let pam = pam.to_str().unwrap();
     let said = desk.ykmap(&["--json", "doctor", "--pam-dir", pam, "bob"]).exits(2).json();
-    names(&said, &["errors", "warnings", "findings", "access"]);
+    names(&said, &["schema", "errors", "warnings", "findings", "access"]);
     let findings = said["findings"].as_array().unwrap();
-    let count = |level: &str| Value::from(findings.iter().filter(|it| it["level"] == level).count());
+    let count = |severity: &str| Value::from(findings.iter().filter(|it| it["severity"] == severity).count());
     assert_eq!((&said["errors"], &said["warnings"]), (&1.into(), &count("warning")));
     for finding in findings {
-        names(finding, &["level", "room", "where", "what", "change"]);
+        names(finding, &["area", "code", "severity", "location", "problem", "remedies"]);
     }
     let bob = findings.last().unwrap();
-    assert_eq!((&bob["level"], &bob["room"]), (&"error".into(), &"user".into()));
-    assert_eq!(bob["what"], "bob is not listed, and refused");
-    let change = bob["change"].as_str().unwrap();
-    assert!(change.starts_with("ykmap --config /") && change.ends_with(" add bob"), "{change}");
+    assert_eq!((&bob["severity"], &bob["area"]), (&"error".into(), &"user".into()));
+    assert_eq!((&bob["code"], &bob["location"]["user"]), (&"user-not-listed".into(), &"bob".into()));
+    let command = bob["remedies"][0]["command"].as_str().unwrap();
+    assert!(command.starts_with("ykmap --config /") && command.ends_with(" add bob"), "{command}");
 }
 
 #[test]
@@ -121,7 +118,7 @@ fn verify() {
         ("bob", 1, "not enrolled", Value::Null),
     ] {
         let said = desk.ykmap(&["--json", "verify", user, &press]).exits(code).json();
-        names(&said, &["user", "verdict", "token", "reason", "layout", "servers"]);
+        names(&said, &["user", "verdict", "token", "code", "reason", "finding", "layout", "servers"]);
         assert_eq!(
             (&said["user"], &said["verdict"], &said["token"]),
             (&user.into(), &verdict.into(), &token)
@@ -180,7 +177,7 @@ fn keys() {
     desk.verify("alice", &key.press()).exits(0);
     let listed = desk.ykmap(&["--json", "key", "list"]).exits(0).json();
     assert_eq!(listed.as_array().unwrap().len(), 2);
-    names(&listed[0], &["id", "serial", "state", "usage_counter", "session_use"]);
+    names(&listed[0], &["id", "serial", "state", "owners", "usage_counter", "session_use", "last_use"]);
     assert_eq!((&listed[0]["usage_counter"], &listed[0]["session_use"]), (&1.into(), &0.into()));
     assert_eq!(listed[1]["usage_counter"], Value::Null);
     let shown = desk.ykmap(&["--json", "key", "show", &id]).exits(0).json();

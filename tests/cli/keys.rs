@@ -13,13 +13,13 @@ fn removed_and_brought_back_it_goes_on_where_it_was() {
     let (older, old) = (key.press(), key.press());
     desk.verify("alice", &old).exits(0);
     desk.ykmap(&["key", "remove", ID]).exits(0).says("removed");
-    desk.verify("alice", &key.press()).exits(2).notes("no key for token");
+    desk.verify("alice", &key.press()).exits(2).has("key-missing");
     desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
     for otp in [&older, &old] {
-        desk.verify("alice", otp).exits(1).says("was used before");
+        desk.verify("alice", otp).exits(1).says("[otp-replayed]");
     }
     desk.verify("alice", &key.press()).exits(0);
-    desk.ykmap(&["key", "remove", "vvcd"]).exits(2).notes("no key for token vvcd");
+    desk.ykmap(&["key", "remove", "vvcd"]).exits(2).has("key-missing");
 }
 
 #[test]
@@ -31,15 +31,16 @@ fn programmed_anew_it_starts_anew_after_the_old_was_removed() {
     let before = desk.snapshot();
     desk.import(&[&anew])
         .exits(2)
-        .notes("line 1: token vvcccccccccb is in the store with another key")
-        .notes("first remove the old one (ykmap key remove vvcccccccccb)");
+        .has("token-has-other-key")
+        .notes("log.csv:1: ")
+        .notes(" key remove vvcccccccccb [");
     assert_eq!(desk.snapshot(), before);
     desk.ykmap(&["key", "remove", ID]).exits(0);
     desk.import(&[&anew]).exits(0).says("imported 1 key");
     let press = anew.press();
     desk.verify("alice", &press).exits(0).says("usage counter 1, session use 0");
     desk.verify("alice", &press).exits(1);
-    desk.verify("alice", &old.press()).exits(1).says("not genuine");
+    desk.verify("alice", &old.press()).exits(1).says("[otp-not-genuine]");
 }
 
 /// One that is unknown is no reason to do a part, or to keep silent about the rest.
@@ -52,7 +53,7 @@ fn what_was_not_done_is_said() {
         fs::remove_file(desk.position_file(key)).unwrap();
     }
     let before = desk.snapshot();
-    desk.ykmap(&["key", "adopt", "--new", &first, "vvcd", &last]).exits(2).notes("no key for token vvcd");
+    desk.ykmap(&["key", "adopt", "--new", &first, "vvcd", &last]).exits(2).has("key-missing");
     assert_eq!(desk.snapshot(), before);
     desk.ykmap(&["key", "adopt", "--new", &first, &last]).exits(0);
     let said = desk.ykmap(&["key", "disable", &first, "vvcd", &last]).exits(2);
@@ -76,20 +77,20 @@ fn disabled_and_enabled() {
     desk.verify("alice", &key.press()).exits(0);
     let press = key.press();
     desk.ykmap(&["key", "disable", ID]).exits(0).says("vvcccccccccb: disabled");
-    desk.verify("alice", &press).exits(1).says("the token is disabled (ykmap key enable vvcccccccccb)");
+    desk.verify("alice", &press).exits(1).says(" key enable vvcccccccccb [token-disabled]");
     desk.ykmap(&["check"]).exits(0).says("token vvcccccccccb is disabled");
     desk.ykmap(&["list"]).exits(0).says("disabled");
     desk.ykmap(&["key", "show", ID]).exits(0).says("state          disabled");
     // neither import nor removal is a way around it
     desk.import(&[&key]).exits(0);
-    desk.verify("alice", &press).exits(1).says("disabled");
+    desk.verify("alice", &press).exits(1).says("[token-disabled]");
     desk.ykmap(&["key", "remove", ID]).exits(0);
     desk.import(&[&key]).exits(0);
-    desk.verify("alice", &press).exits(1).says("disabled");
+    desk.verify("alice", &press).exits(1).says("[token-disabled]");
     desk.ykmap(&["key", "enable", ID]).exits(0).says("vvcccccccccb: enabled");
     desk.verify("alice", &press).exits(0);
-    desk.verify("alice", &press).exits(1).says("was used before");
-    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).notes("no key for token vvcd");
+    desk.verify("alice", &press).exits(1).says("[otp-replayed]");
+    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).has("key-missing");
 }
 
 /// Configuration management brought `store.key` and `keys/`, and the position is this host's own.
@@ -102,19 +103,19 @@ fn adopted_from_another_host() {
     for name in ["store.key", "keys/vvcccccccccb", "authorized_yubikeys"] {
         fs::copy(here.file(name), there.file(name)).unwrap();
     }
-    there.verify("alice", &key.press()).exits(2).notes("ykmap key adopt vvcccccccccb");
+    there.verify("alice", &key.press()).exits(2).notes(" key adopt vvcccccccccb [position-missing]");
     there.ykmap(&["check"]).exits(1);
     there.ykmap(&["key", "show", ID]).exits(1).says("ykmap key adopt");
     // Whether it was used here nobody can tell.
     let before = there.snapshot();
-    there.ykmap(&["key", "adopt", ID]).exits(2).notes("--new");
+    there.ykmap(&["key", "adopt", ID]).exits(2).has("no-terminal").notes(" --new ");
     assert_eq!(there.snapshot(), before);
     there.ykmap(&["key", "adopt", "--new", ID]).exits(0).says("valid once more");
     let press = key.press();
     there.verify("alice", &press).exits(0);
     there.ykmap(&["key", "adopt", ID]).exits(0).says("has its position already");
-    there.verify("alice", &press).exits(1).says("was used before");
-    there.ykmap(&["key", "adopt", "vvcd"]).exits(2).notes("no key for token vvcd");
+    there.verify("alice", &press).exits(1).says("[otp-replayed]");
+    there.ykmap(&["key", "adopt", "vvcd"]).exits(2).has("key-missing");
 }
 
 /// `positions/ID` of [`ID`], as validation servers' first OK leaves it: for usage counter 1, session use 0.
@@ -177,14 +178,14 @@ fn a_key_that_comes_goes_on_from_what_servers_accepted() {
     let mut key = SoftYubiKey::numbered(1);
     let desk = with_a_token_elsewhere();
     desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
-    desk.verify("alice", &key.press()).exits(1).says("was used before");
+    desk.verify("alice", &key.press()).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
 
     // Programmed anew, as far as this host can tell: what servers accepted may have been of either key.
     let mut anew = programmed_anew(1);
     desk.ykmap(&["key", "remove", ID]).exits(0).says("vvcccccccccb: removed");
     desk.import(&[&anew]).exits(0).says("1 key used here before");
-    desk.verify("alice", &anew.press()).exits(1).says("was used before");
+    desk.verify("alice", &anew.press()).exits(1).says("[otp-replayed]");
 }
 
 /// Configuration management brought the key after servers had said yes.
@@ -196,12 +197,12 @@ fn a_key_that_was_brought_is_adopted_where_servers_left_off() {
     for name in ["store.key", "keys/vvcccccccccb"] {
         fs::copy(there.file(name), desk.file(name)).unwrap();
     }
-    desk.verify("alice", &key.press()).exits(2).notes("ykmap key adopt vvcccccccccb");
+    desk.verify("alice", &key.press()).exits(2).notes(" key adopt vvcccccccccb [position-of-other-key]");
     desk.ykmap(&["list"]).exits(0).says("no position");
     desk.ykmap(&["check"]).exits(1);
     desk.ykmap(&["key", "show", ID]).exits(1).says("ykmap key adopt vvcccccccccb");
     desk.ykmap(&["key", "adopt", ID]).exits(0).says("adopted, and goes on from where it was");
-    desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("was used before");
+    desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
 }
 
@@ -211,9 +212,9 @@ fn without_a_key_here_what_is_removed_is_set_aside() {
     desk.ykmap(&["key", "remove", ID]).exits(0).says("no key here; its position is set aside");
     let aside = desk.file("positions").join(format!("{ID}.0000000000000000"));
     assert_eq!(fs::read(aside).unwrap(), accepted_elsewhere());
-    desk.ykmap(&["key", "remove", ID]).exits(2).notes("no key for token");
+    desk.ykmap(&["key", "remove", ID]).exits(2).has("key-missing");
     desk.import(&[&SoftYubiKey::numbered(1)]).exits(0).says("1 key used here before");
-    desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("was used before");
+    desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("[otp-replayed]");
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn sealed_export_goes_to_a_host_with_the_same_store_key() {
     assert!(!export.contains(&key.aes_key_hex()), "{export}");
     let there = Desk::new();
     let refused = there.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(2);
-    refused.notes("line 2: sealed under store key ").notes(", and this host's is ");
+    refused.has("key-sealed-elsewhere").notes(":2: is sealed under store key ");
     assert!(!there.key_file(&key).exists());
     fs::copy(here.file("store.key"), there.file("store.key")).unwrap();
     there
@@ -248,7 +249,7 @@ fn export_in_the_clear_goes_anywhere() {
     let there = Desk::new();
     there.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(0);
     there.ykmap(&["add", "alice", &keys[1].press()]).exits(0);
-    here.ykmap(&["key", "export", "vvcd"]).exits(2).notes("no key for token vvcd");
+    here.ykmap(&["key", "export", "vvcd"]).exits(2).has("key-missing");
 }
 
 /// What did not reach its file is not called done: an export, a list, or the secrets of a new key.
@@ -292,7 +293,7 @@ fn new_is_what_the_printed_commands_program() {
     );
     desk.ykmap(&["add", "alice", &key.press()]).exits(0);
     desk.verify("alice", &key.press()).exits(0);
-    desk.ykmap(&["key", "new", "--id", &id]).exits(2).notes(&format!("token {id} has a key already"));
+    desk.ykmap(&["key", "new", "--id", &id]).exits(2).has("key-exists");
     assert_ne!(desk.ykmap(&["key", "new"]).exits(0).out, said);
 }
 
@@ -332,7 +333,7 @@ fn show_and_otp_tell_what_there_is() {
     desk.verify("alice", &press).exits(0);
     desk.ykmap(&["otp", &press]).exits(0).says("used before    yes");
     let unknown = SoftYubiKey::numbered(9).press();
-    desk.ykmap(&["otp", &unknown]).exits(0).says("not decrypted: ").says("no key for token");
+    desk.ykmap(&["otp", &unknown]).exits(0).says("not decrypted: ").says("ykmap key import FILE");
     desk.ykmap(&["key", "show", "vvcd"]).exits(1).says("FAULT");
     desk.ykmap(&["key", "list"]).exits(0).says("ccccccdbjrgf");
 }

@@ -19,6 +19,7 @@ mod json;
 mod keys;
 mod killed;
 mod life;
+mod newcomers;
 mod shown;
 mod terminal;
 mod touches;

@@ -71,7 +71,7 @@ fn bytes_that_are_not_utf8_are_told_apart() {
     let said = desk.ykmap(&["list"]);
     assert!(said.out.contains("eve\\xfe") && said.out.contains("eve\\xff"), "{said:?}");
     let said = desk.ykmap(&["check"]);
-    assert!(said.out.contains("eve\\xfe's too, by line 1"), "{said:?}");
+    assert!(said.out.contains("also belongs to eve\\xfe, by line 1"), "{said:?}");
 }
 
 /// The part of the command line that a message quotes.
@@ -92,5 +92,5 @@ fn what_is_not_understood_is_escaped() {
         run(command.arg("--help")).exits(0).says("Usage: ");
     }
     let desk = Desk::new();
-    desk.ykmap(&["key", "adopt", "alice"]).exits(2).notes("ykmap list USER");
+    desk.ykmap(&["key", "adopt", "alice"]).exits(2).notes(" list USER [");
 }

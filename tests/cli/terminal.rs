@@ -29,7 +29,7 @@ fn at_terminal(desk: &Desk, arguments: &[&str]) -> String {
 fn tables_on_a_terminal() {
     let (desk, _) = desk();
     for (arguments, words) in
-        [(&["list"][..], ["User", "alice"]), (&["key", "list"], ["Usage counter", "vvcccccccccb"])]
+        [(&["list"][..], ["User", "alice"]), (&["key", "list"], ["Owner", "vvcccccccccb"])]
     {
         let shown = at_terminal(&desk, arguments);
         assert!(shown.contains('│') && words.iter().all(|word| shown.contains(word)), "{shown}");
@@ -103,7 +103,7 @@ fn asks_for_a_press() {
     let mut command: Command = desk.command();
     command.args(["add", "carol"]);
     let mut terminal = Terminal::spawn(command);
-    terminal.wait_for("Touch the YubiKey of carol: ", SOON);
+    terminal.wait_for("Touch the YubiKey of carol (slot 2: for two seconds): ", SOON);
     terminal.type_line(&key.press());
     terminal.wait_for("carol now has token vvcccccccccb", SOON);
     assert_eq!(terminal.finish(SOON).0, Some(0));
@@ -133,7 +133,7 @@ fn interrupted_at_the_question() {
     let mut command = desk.command();
     command.args(["add", "carol"]);
     let mut terminal = Terminal::spawn(command);
-    terminal.wait_for("Touch the YubiKey of carol: ", SOON);
+    terminal.wait_for("Touch the YubiKey of carol (slot 2: for two seconds): ", SOON);
     terminal.type_keys("\x03");
     assert_ne!(terminal.finish(SOON).0, Some(0));
     assert_eq!(desk.snapshot(), before);

@@ -51,7 +51,7 @@ fn resync(desk: &Desk, key: &SoftYubiKey) -> Command {
 #[test]
 fn a_position_is_set_by_two_touches_and_stays() {
     let (desk, mut key) = far_behind(1);
-    verify(&desk, &key.press(), 1).says("ykmap token resync vvcccccccccb");
+    verify(&desk, &key.press(), 1).says(" token resync vvcccccccccb [otp-behind]");
     let first = key.press();
     let mut second = String::new();
     let (code, shown) = touched(resync(&desk, &key), &first, || {
@@ -131,7 +131,7 @@ fn a_lost_position_is_adopted_by_two_touches() {
     let used = key.press();
     verify(&desk, &used, 0);
     fs::remove_file(desk.position_file(&key)).unwrap();
-    verify(&desk, &key.press(), 2).notes("ykmap key adopt");
+    verify(&desk, &key.press(), 2).has("position-missing").notes(" key adopt vv");
     let id = key.public_id();
     let before = desk.snapshot();
     desk.ykmap(&["key", "adopt", &id]).exits(2);
@@ -158,7 +158,7 @@ fn a_lost_position_is_not_forgotten_by_removing_the_key() {
     desk.ykmap(&["key", "remove", &key.public_id()]).exits(0);
     desk.import(&[&key]).exits(0);
     verify(&desk, &used, 1);
-    verify(&desk, &key.press(), 1).says("ykmap token resync");
+    verify(&desk, &key.press(), 1).says(" token resync vv");
 }
 
 /// A host without the key, which asks a server.

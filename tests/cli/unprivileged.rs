@@ -42,7 +42,7 @@ fn the_whole_life() {
     somebody.ykmap(&["add", "alice", &key.press(), &second.press()]).exits(0);
     let press = key.press();
     somebody.ykmap(&["verify", "alice", &press]).exits(0);
-    somebody.ykmap(&["verify", "alice", &press]).exits(1).says("was used before");
+    somebody.ykmap(&["verify", "alice", &press]).exits(1).says("[otp-replayed]");
     somebody.ykmap(&["verify", "bob", &press]).exits(1).says("not enrolled");
     somebody.ykmap(&["check"]).exits(0);
     somebody.ykmap(&["list"]).exits(0).says("alice");
@@ -75,6 +75,11 @@ fn the_systems_files_are_refused_with_the_reason() {
     chmod(&somebody.0.beside(""), 0o755);
     run(somebody.0.command().arg("init")).exits(0);
     let said = somebody.ykmap(&["verify", "alice", "x"]);
-    said.exits(2).notes("Permission denied");
+    said.exits(2).has("file-inaccessible").notes("Permission denied. Run the command as root");
+    // Before a touch is asked for.
+    chmod(&somebody.0.dir(), 0o755);
+    let said = somebody.ykmap(&["add", "alice"]).exits(2).has("not-root");
+    assert!(said.err.contains("sudo ykmap --config ") && said.err.contains(" add alice ["), "{said:?}");
+    assert!(!said.err.contains("Touch") && !said.err.contains("os error"), "{said:?}");
     assert_eq!(fs::metadata(somebody.0.dir()).unwrap().uid(), 0);
 }

@@ -30,6 +30,7 @@ const RUN: &[(&str, Run)] = &[
     ("make install", Run::Test(BY_README, "from_source")),
     ("systemd-sysusers yubiotp-ask.conf", Run::Test(BY_README, "from_source")),
     ("ykmap init", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
+    ("ykmap explain-code otp-replayed", Run::Test("tests/cli/newcomers.rs", "codes_are_explained")),
     ("ykmap key new", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap add alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap verify alice", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),

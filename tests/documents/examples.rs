@@ -103,6 +103,8 @@ impl Desk {
                 (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
             let mut said: Vec<_> =
                 out.lines().chain(err.lines()).map(|line| line.trim().to_owned()).collect();
+            // Nobody has these accounts where this runs.
+            said.retain(|line| !line.ends_with(" [user-unknown]"));
             // A terminal shows them in the order of time.
             shown.sort();
             said.sort();

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod clients;
+mod codes;
 mod commands;
 mod examples;
 mod hosted;

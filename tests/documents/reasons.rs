@@ -1,7 +1,6 @@
-//! Every reason that a log can have is under DIAGNOSTICS, and nothing else is: the sentences in the source, and
+//! Every reason that the log of ykvald can have stands under DIAGNOSTICS, and nothing else does: the sentences in the source, and
 //! the heads in the pages.
 
-mod logins;
 mod server;
 
 use crate::page::Page;
@@ -42,23 +41,8 @@ impl Log {
     }
 }
 
-fn logs() -> [Log; 2] {
-    [logins::log(), server::log()]
-}
-
-/// Every source file of a folder, by its path in the checkout.
-pub(crate) fn sources(folder: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(crate::root().join(folder)).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.strip_prefix(crate::root()).unwrap().to_str().unwrap();
-        if path.is_dir() {
-            found.extend(sources(name));
-        } else {
-            found.push(name.to_owned());
-        }
-    }
-    found
+fn logs() -> [Log; 1] {
+    [server::log()]
 }
 
 #[test]
@@ -99,19 +83,6 @@ fn nothing_is_left_over() {
         }
         for text in log.no_reason {
             assert!(log.said.contains(*text), "nothing says: {text}");
-        }
-    }
-}
-
-/// A file with errors that is new is either looked at, or no login meets them.
-#[test]
-fn every_file_with_errors_is_in_a_list() {
-    let known =
-        |path: &str| logins::SAY.iter().any(|(said, _)| *said == path) || logins::OTHERS.contains(&path);
-    for package in ["yubiotp", "ykhost", "ykmap", "pam_yubiotp"] {
-        for path in sources(&format!("{package}/src")) {
-            let has_errors = crate::text_of(&path).contains("#[error(");
-            assert!(!has_errors || known(&path), "{path}: say in SAY or OTHERS what it is");
         }
     }
 }

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use tests::built;
-use ykhost::settings::{Given, Settings};
+use ykhost::settings::{PartialConfig, Settings};
 
 /// Names that the code takes, by its own word: it lists them where one is unknown.
 fn in_code(table: &str) -> BTreeSet<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     std::fs::write(&path, format!("{table}\nno_such_setting = 1\n")).unwrap();
-    let why = Settings::load(Some(&path), Given::default()).err().unwrap().to_string();
-    let (_, names) = why.split_once("expected one of ").unwrap_or_else(|| panic!("{why}"));
+    let why = Settings::load(Some(&path), PartialConfig::default()).err().unwrap().to_string();
+    let (_, names) = why.split_once("Use one of ").unwrap_or_else(|| panic!("{why}"));
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
@@ -105,8 +105,8 @@ fn defaults_are_told_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     std::fs::write(&path, "[online]\nurls = \"https://a\"\nclient_id = 1\n").unwrap();
-    let mut settings = Settings::load(Some(&path), Given::default()).unwrap();
-    settings.prepare().unwrap();
+    let settings = Settings::load(Some(&path), PartialConfig::default()).unwrap();
+    let settings = settings.resolve_online().map_err(ykhost::Fault::from).unwrap();
     let online = settings.online().unwrap();
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let code = [
@@ -134,7 +134,7 @@ fn defaults_are_told_as_they_are() {
     // A mode depends on what else is given.
     assert_eq!(settings.mode.name(), "online");
     std::fs::write(&path, "").unwrap();
-    assert_eq!(Settings::load(Some(&path), Given::default()).unwrap().mode.name(), "offline");
+    assert_eq!(Settings::load(Some(&path), PartialConfig::default()).unwrap().mode.name(), "offline");
 }
 
 /// Each file that the manual shows is one that a login can use.
@@ -154,8 +154,8 @@ fn the_examples_are_settings() {
     assert_eq!(examples.len(), 3);
     for text in examples {
         let path = write("config.toml", text);
-        let mut settings =
-            Settings::load(Some(&path), Given::default()).map_err(|why| why.to_string()).unwrap();
-        settings.prepare().map_err(|why| why.to_string()).unwrap();
+        let settings =
+            Settings::load(Some(&path), PartialConfig::default()).map_err(|why| why.to_string()).unwrap();
+        settings.resolve_online().map_err(|why| ykhost::Fault::from(why).to_string()).map(drop).unwrap();
     }
 }

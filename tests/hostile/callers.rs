@@ -55,7 +55,7 @@ fn conversations() {
             let (auth, account) = both(&login);
             let code = if code == Code::AUTH_ERR && arguments == "tries=3" { Code::MAXTRIES } else { code };
             assert_eq!(auth, code, "{what}");
-            let replaced = login.log.iter().any(|line| line.text.contains("set another user while it asked"));
+            let replaced = login.log.iter().any(|line| line.text.contains("code=user-changed "));
             assert_eq!(replaced, ["user", "no-user"].contains(&mode), "{what}");
             // The service of the account lines is another one then, which rejects.
             let passes = auth == Code::SUCCESS && mode != "service";

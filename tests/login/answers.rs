@@ -116,7 +116,7 @@ fn a_mistyped_otp_is_refused_and_not_used_up() {
         typed[at] = if typed[at] == b'c' { b'b' } else { b'c' };
         let login = place.login("otp", "alice", &[String::from_utf8(typed).unwrap()]);
         assert_eq!(login.code("authenticate"), "PAM_AUTH_ERR");
-        assert!(login.decisions()[0].contains("the OTP is not genuine"), "{:?}", login.decisions());
+        assert!(login.decisions()[0].contains("code=otp-not-genuine "), "{:?}", login.decisions());
     }
     assert_eq!(code(&place, &otp), "PAM_SUCCESS");
 }

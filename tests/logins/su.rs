@@ -99,7 +99,7 @@ fn who_holds_the_lock_cannot_be_stopped_by_the_caller() {
             assert!(signal(&site, "root", "CONT", &process));
             site.assert_out(terminal);
             let lines = site.host.log_lines().concat();
-            assert!(lines.contains("the token is disabled"), "{lines}");
+            assert!(lines.contains("code=token-disabled "), "{lines}");
         } else {
             site.assert_in(terminal, "bob");
         }

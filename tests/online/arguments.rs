@@ -27,11 +27,11 @@ fn the_arguments_of_pam_yubico() {
             assert_eq!(login.code("authenticate"), "PAM_SUCCESS", "{servers} {mode}: {:?}", login.log);
             assert!(login.decisions()[0].contains("mode=online "), "{:?}", login.log);
             let [warning] = login.warnings()[..] else { panic!("{:?}", login.log) };
-            assert!(warning.contains("key= in pam.d can be read by everybody"), "{warning}");
+            assert!(warning.contains("code=client-key-in-pam-d "), "{warning}");
             assert!(!login.log.iter().any(|line| line.text.contains(KEY)), "{number}: {:?}", login.log);
         }
     }
-    // The line overrides the file.
+    // What the line says overrides what the file says.
     place.online("online", &[tests::validation::dead()], "");
     place.arguments(&format!("urllist={}", server.url()));
     assert_eq!(place.login("otp", "alice", &[key.press()]).code("authenticate"), "PAM_SUCCESS");
@@ -39,7 +39,7 @@ fn the_arguments_of_pam_yubico() {
     place.arguments(&format!("id={CLIENT} key={KEY}"));
     let login = place.login("otp", "alice", &[key.press()]);
     assert_eq!(login.code("authenticate"), "PAM_AUTHINFO_UNAVAIL");
-    assert!(login.decisions()[0].contains("needs urls (in pam.d: urllist=)"), "{:?}", login.log);
+    assert!(login.decisions()[0].contains("code=setting-missing "), "{:?}", login.log);
 }
 
 /// Things that are allowed but unwise: each login is accepted with a warning.
@@ -50,7 +50,7 @@ fn warnings() {
     place.online_without_key("online", &[server.url()], "");
     let login = place.login("otp", "alice", &[key.press()]);
     assert_eq!(login.code("authenticate"), "PAM_SUCCESS");
-    assert!(login.warnings().concat().contains("whoever on this host takes that port"), "{:?}", login.log);
+    assert!(login.warnings().concat().contains("code=unprivileged-port "), "{:?}", login.log);
     server.will_be_honest();
     place.online("online", &[server.url()], "");
     assert!(place.login("otp", "alice", &[key.press()]).warnings().is_empty());
@@ -58,11 +58,7 @@ fn warnings() {
     place.write("config.toml", text, 0o644);
     let login = place.login("otp", "alice", &[key.press()]);
     assert_eq!(login.code("authenticate"), "PAM_SUCCESS");
-    assert!(
-        login.warnings().concat().contains("others may read it, and it holds api_key"),
-        "{:?}",
-        login.log
-    );
+    assert!(login.warnings().concat().contains("code=client-key-readable "), "{:?}", login.log);
     let warned = login.auth_lines().into_iter().find(|line| line.text.contains("): warning ")).unwrap();
     assert_eq!((warned.facility(), warned.severity()), (10, 4));
 }

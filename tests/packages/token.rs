@@ -17,7 +17,7 @@ impl Root {
         let mut command = self.command("ykmap");
         command.args(["add", user]);
         let mut terminal = Terminal::spawn(command);
-        terminal.wait_for(&format!("Touch the YubiKey of {user}: "), SOON);
+        terminal.wait_for(&format!("Touch the YubiKey of {user} "), SOON);
         terminal.type_line(&token.press());
         let (code, transcript) = terminal.finish(SOON);
         self.story.did(&format!("# ykmap add {user}"), &transcript);

@@ -74,16 +74,32 @@ impl Said {
         self
     }
 
-    /// Of `ykmap`: exit status 2, nothing on standard output, and one line on standard error that names a file first.
+    /// Of `ykmap`: exit status 2, nothing on standard output, and one line on standard error that begins with a file and ends
+    /// with a code.
     ///
     /// # Panics
     /// Where that is not so.
     #[track_caller]
-    pub fn faults(self, path: &Path, why: &str) -> Self {
-        let line = format!("ykmap: {}: {why}", path.display());
-        assert!(self.err.contains(&line), "{line:?} is not in {self:#?}");
+    pub fn faults(self, path: &Path, code: &str) -> Self {
+        let (begins, ends) = (format!("ykmap: {}:", path.display()), format!(" [{code}]"));
+        let is_said = |line: &str| line.starts_with(&begins) && line.ends_with(&ends);
+        assert!(
+            self.err.lines().any(is_said),
+            "no line begins with {begins:?} and ends with {ends:?}: {self:#?}"
+        );
         assert_eq!(self.out, "", "{self:#?}");
         self.exits(2)
+    }
+
+    /// A line on standard error that ends with this code.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[track_caller]
+    pub fn has(self, code: &str) -> Self {
+        let end = format!(" [{code}]");
+        assert!(self.err.lines().any(|line| line.ends_with(&end)), "no line ends with {end:?}: {self:#?}");
+        self
     }
 
     /// Exit status 2, this on standard error, and nothing on standard output.

@@ -199,7 +199,7 @@ fn locked_for_ever() {
         assert!(waited < Duration::from_millis(wait * 1000 + 900), "{line}: {waited:?}");
         let verify = place.ykmap(&["verify", "alice", &otp]);
         let why = String::from_utf8_lossy(&verify.stderr).into_owned();
-        assert!(verify.status.code() == Some(2) && why.contains("locked by another process"), "{why}");
+        assert!(verify.status.code() == Some(2) && why.contains("[file-locked]"), "{why}");
         let disable = place.ykmap(&["key", "disable", &key.public_id()]);
         assert_eq!(disable.status.code(), Some(0), "{line}: {disable:?}");
         assert_eq!(login(&place, &otp), Code::AUTH_ERR, "{line}: disabled");

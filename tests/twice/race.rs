@@ -82,7 +82,7 @@ impl Held {
         if decided == "authenticate PAM_SUCCESS" || decided.starts_with("accepted: alice: token ") {
             return true;
         }
-        let refused = decided == "authenticate PAM_AUTH_ERR" || decided.contains("used before");
+        let refused = decided == "authenticate PAM_AUTH_ERR" || decided.contains("[otp-replayed]");
         assert!(refused, "neither yes nor no: {said} {}", String::from_utf8_lossy(&output.stderr));
         false
     }

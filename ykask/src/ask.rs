@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use yubiotp::ask::{Event, FailureKind, Question};
+use yubiotp::ask::{Event, FailureKind, Obstacle, Question};
 use zeroize::Zeroizing;
 
 /// How long before the deadline the last words are said, so that they arrive.
@@ -281,6 +281,7 @@ fn unless_unsure(servers: &mut Servers) {
 /// The end: what this host lacks may not look like servers that failed. They are still held, so nobody is within an
 /// event.
 fn unable(_held: &mut Servers, why: &str) -> ! {
-    tell(&Event::Unable { why: format!("this host lacks the resources to ask: {why}") });
+    let why = format!("this host lacks the resources to ask: {why}");
+    tell(&Event::Unable { kind: Obstacle::Limit, why });
     std::process::exit(1)
 }

@@ -21,7 +21,7 @@ mod watchdog;
 
 use std::process::ExitCode;
 use std::time::Duration;
-use yubiotp::ask::Event;
+use yubiotp::ask::{Event, Obstacle};
 
 /// How long the login process may take to write its question.
 const BEFORE_THE_QUESTION: Duration = Duration::from_secs(5);
@@ -35,31 +35,42 @@ fn main() -> ExitCode {
     if let Some(code) = start::handle_cli() {
         return code;
     }
-    match own.and_then(|()| run()) {
+    match own.map_err(other).and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            talk::tell(&Event::Unable { why });
+        Err((kind, why)) => {
+            talk::tell(&Event::Unable { kind, why });
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<(), String> {
-    start::harden_process()?;
-    let mut watchdog = watchdog::Watchdog::start(BEFORE_THE_QUESTION)?;
-    let Some((question, rest)) = talk::question()? else { return Ok(()) };
+/// Asks, or says why nobody can be asked.
+fn run() -> Result<(), (Obstacle, String)> {
+    start::harden_process().map_err(other)?;
+    let mut watchdog = watchdog::Watchdog::start(BEFORE_THE_QUESTION).map_err(limit)?;
+    let Some((question, rest)) = talk::question().map_err(|why| (Obstacle::Protocol, why))? else {
+        return Ok(());
+    };
     // Not before the question was read: a socket that is closed with something unread in it is a reset, not an end.
-    start::refuse_environment()?;
+    start::refuse_environment().map_err(other)?;
     let clock = ask::Clock::start(&question);
-    watchdog.set(clock.deadline().saturating_add(GRACE))?;
+    watchdog.set(clock.deadline().saturating_add(GRACE)).map_err(limit)?;
 
     // What only root may read is read as root, and nothing of it comes from the network.
-    let client = net::Client::prepare(&question)?;
-    if let Some(what) = root::give_up()? {
+    let client = net::Client::prepare(&question).map_err(|why| (Obstacle::File, why))?;
+    if let Some(what) = root::give_up().map_err(other)? {
         talk::tell(&Event::Note { what });
     }
-    confine::confine(client.ports())?;
+    confine::confine(client.ports()).map_err(other)?;
 
     ask::round(client, question.urls, clock, rest);
     Ok(())
+}
+
+fn other(why: String) -> (Obstacle, String) {
+    (Obstacle::Other, why)
+}
+
+fn limit(why: String) -> (Obstacle, String) {
+    (Obstacle::Limit, why)
 }

@@ -1,9 +1,13 @@
 //! Files that the administrator names, to be taken in.
 
+pub use crate::words::in_words;
+
 use crate::out;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use zeroize::Zeroizing;
 
 /// Problems shown before it is said how many more there are.
@@ -20,9 +24,15 @@ pub struct Named {
 /// Reads the whole of a file; `-` is standard input. The file is not trusted: check its contents.
 ///
 /// # Errors
-/// It cannot be read. The sentence names the file.
-pub fn named(path: &Path) -> Result<Named, String> {
-    let fault = |why: std::io::Error| format!("{}: {why}", path.display());
+/// It cannot be read. The finding names the file.
+pub fn named(path: &Path) -> Result<Named, Diagnostic> {
+    let fault = |why: std::io::Error| {
+        let found = match why.kind() {
+            std::io::ErrorKind::NotFound => Diagnostic::error(Code::FileMissing, "does not exist"),
+            _ => Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", in_words(&why))),
+        };
+        found.at(Location::file(path.as_os_str().as_bytes()))
+    };
     let mut text = Zeroizing::new(Vec::new());
     let mut is_open = false;
     if path == Path::new("-") {
@@ -65,18 +75,19 @@ pub fn note_open(path: &Path, secrets: &str) {
     out::note(&format!("{}: holds {secrets}, and others may read it: remove it soon", path.display()));
 }
 
-/// Prints the mistakes in a file, at most [`SHOWN`] of it, and gives the sentence that ends the command: that
-/// nothing of it was taken in.
-pub fn refuse(path: &Path, problems: impl ExactSizeIterator<Item = String>) -> String {
-    let name = path.display();
+/// Notes what is wrong with a file, the first [`SHOWN`] of it, each with its place, and gives the finding that ends the
+/// command: that nothing of it was taken in.
+pub fn refuse(path: &Path, problems: impl ExactSizeIterator<Item = String>) -> Diagnostic {
     let count = problems.len();
     for problem in problems.take(SHOWN) {
-        out::note(&format!("{name}: {problem}"));
+        out::note(&problem);
     }
     if let Some(more) = count.checked_sub(SHOWN).filter(|more| *more > 0) {
-        out::note(&format!("{name}: {more} more like these"));
+        out::note(&format!("{}: {more} more like these", path.display()));
     }
-    format!("{name}: nothing was imported")
+    Diagnostic::error(Code::NothingImported, "nothing was imported")
+        .at(Location::file(path.as_os_str().as_bytes()))
+        .advise("fix the lines above, and import the file again")
 }
 
 #[cfg(test)]
@@ -107,8 +118,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let why = named(Path::new("/nowhere/keys")).err();
-        assert!(why.as_ref().is_some_and(|why| why.starts_with("/nowhere/keys: ")), "{why:?}");
+        let found = named(Path::new("/nowhere/keys")).err().unwrap();
+        assert_eq!((found.code, found.location), (Code::FileMissing, Some(Location::file(b"/nowhere/keys"))));
+        let found = named(Path::new("/")).err().unwrap();
+        assert_eq!(found.code, Code::FileInaccessible);
+        assert!(!found.problem.contains("os error"), "{}", found.problem);
     }
 
     #[test]

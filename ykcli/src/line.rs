@@ -1,18 +1,28 @@
 //! The command line, as far as every command reads it alike.
 
-use crate::out;
+use crate::{diagnostic, out};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic};
 
-/// Says why a command line is not understood, and gives exit status 2. What it quotes of that line may be anybody's
-/// words, so characters that cannot be printed are escaped. For `--help` and `--version`, which are no mistake, prints
-/// the text as it is and ends the process with exit status 0.
+/// Says why a command line is not understood, as JSON if it has `--json`, and gives exit status 2. What it quotes of that line may be anybody's
+/// words, so what is not printable in them is escaped. For `--help` and `--version`, which are no mistake, prints the
+/// text as it is and ends the process with exit status 0.
 #[must_use]
 pub fn not_understood(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
-    error.render().to_string().trim_end_matches('\n').split('\n').for_each(out::note);
+    let text = error.render().to_string();
+    let text = text.trim_end_matches('\n');
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let problem = text.strip_prefix("error: ").unwrap_or(text);
+        let found = Diagnostic::error(Code::CommandLineInvalid, problem);
+        out::json(&json!({ "error": diagnostic::json(&found, Calls::PLAIN) }));
+    } else {
+        text.split('\n').for_each(out::note);
+    }
     ExitCode::from(2)
 }
 

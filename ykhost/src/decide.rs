@@ -3,22 +3,29 @@
 use crate::Fault;
 use crate::file::Folders;
 use crate::online::ByProgram;
-use crate::settings::Settings;
+use crate::settings::LoginSettings;
 use crate::store::{Store, Undisturbed};
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::mapping::Enrolment;
 use yubiotp::verdict::{self, Answer, Judgement, Servers};
 use yubiotp::{Position, PublicId};
 
 /// The warning of a judgement that was made [despite answers](Judgement::despite_answers).
-pub const DESPITE_ANSWERS: &str = "a validation server answered without deciding, and this host decided: an OTP that was used on another host is accepted here (accept_replays_while_servers_fail)";
+pub fn despite_answers() -> Diagnostic {
+    Diagnostic::warning(
+        Code::DecidedDespiteAnswers,
+        "a validation server answered without deciding, and this host decided: an OTP that was used on another host is accepted here (accept_replays_while_servers_fail)",
+    )
+    .advise("fix the server, then remove accept_replays_while_servers_fail")
+}
 
-/// Decides about an answer, by the store or the validation servers, in the order of the settings' mode. The settings
-/// are [prepared](Settings::prepare). What holds a lock is done [`undisturbed`](Undisturbed).
+/// Decides about an answer, by the store or the validation servers, in the order of the settings' mode.
+/// What holds a lock is done [`undisturbed`](Undisturbed).
 ///
 /// # Errors
 /// Nothing was decided.
 pub fn judge<'a>(
-    settings: &Settings,
+    settings: &LoginSettings,
     answer: &'a [u8],
     enrolment: &Enrolment,
     undisturbed: Undisturbed,

@@ -5,6 +5,8 @@ mod diagnostic;
 use crate::file::FileFault;
 use crate::store::{BadRecord, BadSlots};
 use std::path::{Path, PathBuf};
+use yubiotp::ask::Obstacle;
+use yubiotp::diagnostic::Diagnostic;
 use yubiotp::mapping::BadLine;
 use yubiotp::protocol::BadClientKey;
 use yubiotp::seal::StoreKeyId;
@@ -17,10 +19,10 @@ pub enum Fault {
     File(FileFault),
     /// The settings file.
     Settings {
-        /// Which.
+        /// The settings file.
         path: PathBuf,
-        /// Line, column and what to change.
-        why: String,
+        /// What is wrong, and in which line.
+        found: Box<Diagnostic>,
     },
     /// The settings file is not there.
     NoSettings {
@@ -47,7 +49,7 @@ pub enum Fault {
         /// What is missing.
         path: PathBuf,
     },
-    /// A name that cannot stand for `%u` in a path.
+    /// A name that `%u` in a path cannot be replaced by.
     UserInPath {
         /// The setting.
         template: String,
@@ -182,7 +184,9 @@ pub enum Fault {
     },
     /// The program that asks cannot use what the settings name.
     CannotAsk {
-        /// What, and what to change.
+        /// What kind of obstacle.
+        kind: Obstacle,
+        /// What the program says of it.
         why: String,
     },
     /// Every server was asked, or there was no more time, and none decided.
@@ -222,7 +226,7 @@ impl Fault {
         }
     }
 
-    /// The file or folder that has to be mended, if it is one.
+    /// The file or folder to fix, if it is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {

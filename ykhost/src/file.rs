@@ -16,7 +16,7 @@ pub use folder::{Changing, Folder};
 pub(crate) use folder::{LOCK_POLL, lock_within};
 pub use folders::Folders;
 
-use walk::Walk;
+use walk::PathWalk;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -141,11 +141,11 @@ pub enum Audience {
 /// A folder on the way is missing or may be changed by others.
 pub fn locate(path: &Path) -> Result<(Folder, String), FileFault> {
     let folders = Folders::forgotten();
-    let mut walk = Walk::begin(&folders, path)?;
+    let mut walk = PathWalk::begin(&folders, path)?;
     while let Some(name) = walk.next_name() {
-        let here = walk.here.join(&name);
+        let here = walk.current.join(&name);
         let entry = match open_at(&walk.fd, &name, OFlags::PATH, &here) {
-            Err(FileFault::Missing(_)) if walk.ahead.is_empty() => None,
+            Err(FileFault::Missing(_)) if walk.remaining.is_empty() => None,
             entry => Some(entry?),
         };
         let link = match &entry {
@@ -153,7 +153,7 @@ pub fn locate(path: &Path) -> Result<(Folder, String), FileFault> {
             None => false,
         };
         match entry {
-            Some(entry) if link || !walk.ahead.is_empty() => walk.step(name, entry)?,
+            Some(entry) if link || !walk.remaining.is_empty() => walk.step(name, entry)?,
             _ => {
                 let name = name.into_string().map_err(|_| FileFault::NotUtf8(here))?;
                 return Ok((walk.arrive()?, name));
@@ -215,7 +215,7 @@ pub fn read_untrusted(path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
 #[must_use]
 pub fn faults(path: &Path, audience: Audience) -> Vec<FileFault> {
     let folders = Folders::forgotten();
-    let mut walk = match Walk::begin(&folders, path) {
+    let mut walk = match PathWalk::begin(&folders, path) {
         Ok(walk) => walk,
         Err(fault) => return vec![fault],
     };
@@ -226,17 +226,17 @@ pub fn faults(path: &Path, audience: Audience) -> Vec<FileFault> {
     faults
 }
 
-fn walk_to_the_end(walk: &mut Walk<'_>, audience: Audience) -> Result<(), FileFault> {
+fn walk_to_the_end(walk: &mut PathWalk<'_>, audience: Audience) -> Result<(), FileFault> {
     while let Some(name) = walk.next_name() {
-        let here = walk.here.join(&name);
+        let here = walk.current.join(&name);
         let entry = open_at(&walk.fd, &name, OFlags::PATH, &here)?;
         let stat = stat(&entry, &here)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory | FileType::Symlink => walk.step(name, entry)?,
-            _ if !walk.ahead.is_empty() => walk.step(name, entry)?,
+            _ if !walk.remaining.is_empty() => walk.step(name, entry)?,
             FileType::RegularFile => {
                 for fault in objections(&stat, &here, audience, walk.folders.me()) {
-                    walk.object(fault)?;
+                    walk.reject(fault)?;
                 }
                 // Whether it can be read at all.
                 drop(open_at(&walk.fd, &name, OFlags::RDONLY, &here)?);

@@ -16,5 +16,6 @@ pub mod random;
 pub mod sandbox;
 pub mod settings;
 pub mod store;
+mod user_path;
 
 pub use fault::Fault;

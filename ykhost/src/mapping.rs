@@ -1,5 +1,7 @@
 //! Reading the mapping of this host, without NSS.
 
+pub use crate::user_path::path_of;
+
 use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder, is_the_end};
 use crate::settings::Settings;
@@ -13,20 +15,6 @@ use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Search, Unlisted};
 const LIMIT: u64 = 512 << 20;
 /// What is read at a time.
 const CHUNK: usize = 128 << 10;
-
-/// Where the mapping of `user` is: `%u` in the setting stands for the name.
-///
-/// # Errors
-/// The name would change the path: it is empty, begins with a dot or holds a slash.
-pub fn path_of(setting: &str, user: &str) -> Result<PathBuf, Fault> {
-    if !setting.contains("%u") {
-        return Ok(PathBuf::from(setting));
-    }
-    if user.is_empty() || user.starts_with('.') || user.contains(['/', '\0']) {
-        return Err(Fault::UserInPath { template: setting.to_owned() });
-    }
-    Ok(PathBuf::from(setting.replace("%u", user)))
-}
 
 /// Which tokens `user` has, of those whose length the settings allow. [`Enrolment::NotListed`] with `nullok` excuses
 /// the user.

@@ -1,8 +1,8 @@
 //! Asking the validation servers, by a program of its own.
 //!
 //! The module never speaks to the network: `yubiotp-ask` does, as nobody and confined. It gets complete URLs and
-//! tells what came back; what that is worth is judged here, by the client's key, which the program never has. So
-//! whoever takes the program over from the network can keep people out, and cannot let anyone in.
+//! tells what came back; what that is worth is judged here, by the client's key, which the program never has. So an
+//! attacker who has compromised the program can keep people out, and cannot let anyone in.
 
 mod program;
 
@@ -87,12 +87,12 @@ impl ByProgram<'_> {
                     let answer = Answer::Decided { said, trail: poll.asked_so_far(program.waited()) };
                     return Ok((answer, poll.timestamp()));
                 }
-                Step::Unable(why) => {
+                Step::Unable(kind, why) => {
                     let told = poll.asked_so_far(program.waited());
                     let why = if told.is_empty() { why } else { format!("{why}; {told}") };
-                    return Err(Fault::CannotAsk { why });
+                    return Err(Fault::CannotAsk { kind, why });
                 }
-                Step::Nonsense => return Err(program.fault("told of something that cannot be".to_owned())),
+                Step::Nonsense => return Err(program.fault("reported an impossible event".to_owned())),
             }
         }
     }
@@ -147,8 +147,8 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
             Heard::Event(Event::Failed { server: 0, kind, ms, why }) => {
                 return Ok(Probed::Failed { kind, ms, why });
             }
-            Heard::Event(Event::Unable { why }) => return Err(Fault::CannotAsk { why }),
-            Heard::Event(_) => return Err(program.fault("told of something that cannot be".to_owned())),
+            Heard::Event(Event::Unable { kind, why }) => return Err(Fault::CannotAsk { kind, why }),
+            Heard::Event(_) => return Err(program.fault("reported an impossible event".to_owned())),
             Heard::End => return Err(program.fault("ended early".to_owned())),
             Heard::Deadline => {
                 return Err(
@@ -162,7 +162,7 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
 /// The last of the public ids that sites make for themselves.
 const NOBODY: &str = "vvvvvvvvvvvv";
 
-/// What is left for the program to tell what became of everybody, in milliseconds.
+/// How long before the deadline the program must report about every server, in milliseconds.
 const LAST_WORDS: u32 = 200;
 
 fn question(online: &Online, servers: &[Server], otp: &str, nonce: &Nonce) -> Result<Question, Fault> {

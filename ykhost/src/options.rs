@@ -1,12 +1,15 @@
-//! The arguments of the module in pam.d. One that is not understood denies: a misspelt one must not be lost.
+//! The arguments of the module in pam.d. The module refuses everyone if it does not understand one: a misspelt one must
+//! not be lost.
 
 use crate::settings::{
-    Given, GivenOnline, check_client_id, check_token_id_length, check_tries, parse_mode, parse_proxy,
-    parse_urls,
+    PartialConfig, PartialOnline, check_client_id, check_token_id_length, check_tries, parse_mode,
+    parse_proxy, parse_urls,
 };
 use std::ffi::CStr;
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Remedy};
+pub use yubiotp::nearest::nearest;
 use yubiotp::protocol::ClientKey;
 use yubiotp::shown;
 
@@ -28,7 +31,7 @@ pub struct Options {
     /// `config=`; `%u` stands for the user, see [`crate::settings::config_of`]
     pub config: Option<PathBuf>,
     /// Settings that stand before those of the file.
-    pub given: Given,
+    pub given: PartialConfig,
     /// `nullok`
     pub nullok: bool,
     /// `try_first_pass`, `use_first_pass`
@@ -69,42 +72,41 @@ impl Options {
     ///
     /// # Errors
     /// Names every argument that is unknown, has a wrong value, or is given twice.
-    pub fn read(args: &[&CStr]) -> Result<Self, String> {
+    pub fn read(args: &[&CStr]) -> Result<Self, BadArguments> {
         let mut options = Self::default();
         let (mut wrong, mut any_unknown) = (Vec::new(), false);
         for (at, arg) in args.iter().enumerate() {
-            let name = || Self::shown(arg, at.saturating_add(1));
-            let Ok(arg) = arg.to_str() else {
-                wrong.push(format!("{} is not UTF-8", name()));
-                continue;
+            let taken = match arg.to_str() {
+                Ok(arg) => options.take(arg),
+                Err(_) => Err(invalid("is not UTF-8")),
             };
-            if let Err(why) = options.take(arg) {
-                any_unknown |= why == UNKNOWN;
-                wrong.push(format!("{}: {why}", name()));
+            if let Err(found) = taken {
+                any_unknown |= found.code == Code::ArgumentUnknown && found.remedies.is_empty();
+                wrong.push(found.at(Location::Argument(Self::shown(arg, at.saturating_add(1)))));
             }
         }
-        if wrong.is_empty() {
-            return Ok(options);
-        }
-        let mut wrong = wrong.join("; ");
-        if any_unknown {
+        if let (true, Some(last)) = (any_unknown, wrong.last_mut()) {
             let known = NAMES.join(" ");
-            let _ = write!(wrong, "; known are {known} (quote blanks: [prompt=two words])");
+            let advice = format!(
+                "use only these arguments: {known} (in brackets where a value has blanks: [prompt=two words])"
+            );
+            last.remedies.push(Remedy::Text(advice));
         }
-        Err(wrong)
+        if wrong.is_empty() { Ok(options) } else { Err(BadArguments(wrong)) }
     }
 
     /// How an error names an argument: as it is, or without what may be a secret; `number` is its place on the line.
     fn shown(arg: &CStr, number: usize) -> String {
         let text = arg.to_string_lossy();
         match without_secret(&text) {
-            Some(whole) if whole == text => format!("argument {}", shown::quoted(arg.to_bytes())),
-            Some(name) => format!("argument {}", shown::quoted(name)),
-            None => format!("argument {number} (not shown, as it may be a secret)"),
+            Some("") => "\"\"".to_owned(),
+            Some(whole) if whole == text => shown::text(arg.to_bytes()).to_string(),
+            Some(name) => shown::text(name).to_string(),
+            None => format!("{number} (not shown, as it may be a secret)"),
         }
     }
 
-    fn take(&mut self, arg: &str) -> Result<(), String> {
+    fn take(&mut self, arg: &str) -> Result<(), Diagnostic> {
         let given = &mut self.given;
         match arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value))) {
             ("config", Some(path)) => once(&mut self.config, absolute(path)?),
@@ -112,12 +114,12 @@ impl Options {
                 absolute(path)?;
                 once(&mut given.mapping, path.to_owned())
             }
-            ("mode", Some(mode)) => once(&mut given.mode, parse_mode(mode)?),
+            ("mode", Some(mode)) => once(&mut given.mode, parse_mode(mode).map_err(invalid)?),
             ("store", Some(path)) => once(&mut given.store, absolute(path)?),
             ("prompt", Some(prompt)) => once(&mut given.prompt, prompt.to_owned()),
-            ("tries", Some(tries)) => once(&mut given.tries, check_tries(number(tries))?),
+            ("tries", Some(tries)) => once(&mut given.tries, check_tries(number(tries)).map_err(invalid)?),
             ("token_id_length", Some(length)) => {
-                once(&mut given.token_id_length, check_token_id_length(number(length))?)
+                once(&mut given.token_id_length, check_token_id_length(number(length)).map_err(invalid)?)
             }
             ("echo" | "verbose_otp", None) => once(&mut given.echo, true),
             ("debug", None) => once(&mut given.debug, true),
@@ -133,40 +135,87 @@ impl Options {
     }
 
     /// What these arguments do that is unwise, for the log.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
+    pub fn warnings(&self) -> impl Iterator<Item = Diagnostic> {
         let key = self.given.online.as_ref().is_some_and(|online| online.api_key.is_some());
-        key.then(|| "key= in pam.d can be read by everybody on this host: move the key to a file that only root can read, and name that file as api_key_file in [online] of config.toml".to_owned())
-            .into_iter()
+        key.then(|| {
+            Diagnostic::warning(Code::ClientKeyInPamD, "every user of this host can read it in pam.d")
+                .at(Location::Argument("key=".to_owned()))
+                .advise("move the key to a file that only root may read, and name that file as api_key_file in [online] of config.toml")
+        })
+        .into_iter()
     }
 
-    fn first_pass(&mut self, wanted: FirstPass) -> Result<(), String> {
+    fn first_pass(&mut self, wanted: FirstPass) -> Result<(), Diagnostic> {
         if self.first_pass != FirstPass::Never {
-            return Err("try_first_pass and use_first_pass: give one of them, once".to_owned());
+            return Err(repeated("is given twice, or together with use_first_pass or try_first_pass"));
         }
         self.first_pass = wanted;
         Ok(())
     }
 }
 
+/// What is wrong with the arguments of a line: at least one finding, each about an argument, in the order of the line.
+#[derive(Debug)]
+pub struct BadArguments(Vec<Diagnostic>);
+
+impl BadArguments {
+    /// Every finding.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.0
+    }
+
+    /// All of them as one, for a line of the log: with the code of the first.
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self.0.as_slice() {
+            [found] => found.clone(),
+            several => {
+                let code = several.first().map_or(Code::ArgumentInvalid, |found| found.code);
+                let problems: Vec<_> = several.iter().map(Diagnostic::problem).collect();
+                let mut all = Diagnostic::error(code, problems.join("; "));
+                all.remedies = several.iter().flat_map(|found| found.remedies.clone()).collect();
+                all
+            }
+        }
+    }
+}
+
+/// In one line, with remedies: for logs.
+impl Display for BadArguments {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+impl std::error::Error for BadArguments {}
+
+fn invalid(problem: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(Code::ArgumentInvalid, problem)
+}
+
+fn repeated(problem: &str) -> Diagnostic {
+    Diagnostic::error(Code::ArgumentRepeated, problem).advise("remove one of them")
+}
+
 /// The arguments about validation servers, under pam_yubico's names.
-fn online(given: &mut GivenOnline, name: &str, value: &str) -> Result<(), String> {
+fn online(given: &mut PartialOnline, name: &str, value: &str) -> Result<(), Diagnostic> {
     match name {
-        "id" => once(&mut given.client_id, check_client_id(number(value))?),
-        "key" => once(&mut given.api_key, ClientKey::parse(value.as_bytes()).map_err(|why| why.to_string())?),
-        "url" | "urllist" => once(&mut given.urls, parse_urls(value)?),
-        "capath" | "cainfo" => once(&mut given.ca, absolute(value)?).map_err(|_| {
-            "cainfo= and capath= both say whom to trust: give one, a file or a folder".to_owned()
-        }),
-        "proxy" => once(&mut given.proxy, parse_proxy(value)?),
+        "id" => once(&mut given.client_id, check_client_id(number(value)).map_err(invalid)?),
+        "key" => {
+            let key = ClientKey::parse(value.as_bytes()).map_err(|why| invalid(why.to_string()))?;
+            once(&mut given.api_key, key)
+        }
+        "url" | "urllist" => once(&mut given.urls, parse_urls(value).map_err(invalid)?),
+        "capath" | "cainfo" => once(&mut given.ca, absolute(value)?),
+        "proxy" => once(&mut given.proxy, parse_proxy(value).map_err(invalid)?),
         "ask" => once(&mut given.ask, absolute(value)?),
         other => Err(unknown(other)),
     }
 }
 
-fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), String> {
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err("given twice".to_owned()),
+        Some(_) => Err(repeated("is given twice, or under two names")),
     }
 }
 
@@ -187,15 +236,15 @@ fn without_secret(arg: &str) -> Option<&str> {
     }
 }
 
-fn set(flag: &mut bool) -> Result<(), String> {
-    if std::mem::replace(flag, true) { Err("given twice".to_owned()) } else { Ok(()) }
+fn set(flag: &mut bool) -> Result<(), Diagnostic> {
+    if std::mem::replace(flag, true) { Err(repeated("is given twice")) } else { Ok(()) }
 }
 
-fn absolute(path: &str) -> Result<PathBuf, String> {
+fn absolute(path: &str) -> Result<PathBuf, Diagnostic> {
     if path.starts_with('/') {
         Ok(path.into())
     } else {
-        Err("give an absolute path, beginning with /".to_owned())
+        Err(invalid("is not an absolute path").advise("write the whole path, beginning with /"))
     }
 }
 
@@ -205,36 +254,37 @@ fn number(text: &str) -> i64 {
 }
 
 /// What to say of an argument that nothing reads: how it is spelt right, if that can be told.
-fn unknown(name: &str) -> String {
+fn unknown(name: &str) -> Diagnostic {
     if let Some(near) = NAMES.iter().find(|known| known.trim_end_matches('=') == name) {
         let rule = if near.ends_with('=') { "takes a value" } else { "takes no value" };
-        return format!("{name} {rule}: write {near}");
+        return invalid(rule).advise(format!("write {near}"));
     }
-    if let Some(instead) = of_pam_yubico(name) {
-        return instead.to_owned();
+    let unknown = Diagnostic::error(Code::ArgumentUnknown, "is unknown");
+    if let Some((problem, change)) = of_pam_yubico(name) {
+        return Diagnostic { problem: problem.to_owned(), ..unknown }.advise(change);
     }
     let lowercase = name.to_ascii_lowercase();
     let misspelt =
         if NAMES.iter().any(|known| known.trim_end_matches('=') == lowercase) { &lowercase } else { name };
-    if let Some(near) = nearest(misspelt, NAMES) {
-        return format!("unknown (did you mean {near}?)");
+    match nearest(misspelt, NAMES) {
+        Some(near) => unknown.advise(format!("write {near}")),
+        // The names that are known follow once, after all arguments.
+        None => unknown,
     }
-    UNKNOWN.to_owned()
 }
 
-/// Of an argument that is near to no other; the names that are known follow once, after all arguments.
-const UNKNOWN: &str = "unknown";
-
-/// What to do about an argument that pam_yubico has and this module has not.
-fn of_pam_yubico(name: &str) -> Option<&'static str> {
+/// An argument that pam_yubico has and this module has not: what is wrong with it, and what to do instead.
+fn of_pam_yubico(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "alwaysok" => "there is no alwaysok: it would let everybody in",
-        "debug_file" => {
-            "debug of this module goes to the system log (journalctl): write debug, without a file"
-        }
-        "chalresp_path" => {
-            "there is no challenge-response: program a slot with Yubico OTP (ykmap key new), and take chalresp_path and mode=challenge-response out"
-        }
+        "alwaysok" => ("does not exist here: it would let everybody in", "remove it"),
+        "debug_file" => (
+            "does not exist here: debug messages go to the system log",
+            "write debug, without a file, and read journalctl",
+        ),
+        "chalresp_path" => (
+            "does not exist here: there is no challenge-response",
+            "program a slot with Yubico OTP (ykmap key new), and remove chalresp_path and mode=challenge-response",
+        ),
         "ldap_uri"
         | "ldap_server"
         | "ldapserver"
@@ -250,44 +300,16 @@ fn of_pam_yubico(name: &str) -> Option<&'static str> {
         | "ldap_starttls"
         | "user_attr"
         | "yubi_attr"
-        | "yubi_attr_prefix" => {
-            "no directory is asked: export USER:ID lines from it into the file that mapping= names, and take the arguments of LDAP out"
-        }
-        "mysql_server" | "mysql_port" | "mysql_user" | "mysql_password" | "mysql_database" => {
-            "no database is asked: export USER:ID lines from it into the file that mapping= names, and take the arguments of MySQL out"
-        }
+        | "yubi_attr_prefix" => (
+            "does not exist here: no directory is asked",
+            "export USER:ID lines from the directory into the file that mapping= names, and remove the LDAP arguments",
+        ),
+        "mysql_server" | "mysql_port" | "mysql_user" | "mysql_password" | "mysql_database" => (
+            "does not exist here: no database is asked",
+            "export USER:ID lines from the database into the file that mapping= names, and remove the MySQL arguments",
+        ),
         _ => return None,
     })
-}
-
-/// Which of these names is meant by one that is misspelt: the nearest, if no more than two letters are wrong, and not
-/// half of them. What stands behind a name's `=` has no part in it.
-#[must_use]
-pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |name: &str| distance(word.as_bytes(), name.trim_end_matches('=').as_bytes());
-    let close = |(wrong, name): &(usize, &str)| *wrong <= 2 && wrong.saturating_mul(2) < name.len();
-    names
-        .into_iter()
-        .map(|name| (near(name), name))
-        .filter(close)
-        .min_by_key(|(wrong, _)| *wrong)
-        .map(|(_, name)| name)
-}
-
-/// How many letters must be added, taken out or replaced to make one of the other.
-fn distance(one: &[u8], other: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (done, letter) in one.iter().enumerate() {
-        let mut left = done.saturating_add(1);
-        let mut next = vec![left];
-        for ((kept, above), own) in row.iter().zip(row.iter().skip(1)).zip(other) {
-            let kept = kept.saturating_add(usize::from(letter != own));
-            left = kept.min(above.saturating_add(1)).min(left.saturating_add(1));
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -297,7 +319,7 @@ mod tests {
     use std::ffi::CString;
     use std::path::Path;
 
-    fn read(args: &[&str]) -> Result<Options, String> {
+    fn read(args: &[&str]) -> Result<Options, BadArguments> {
         let owned: Vec<_> = args.iter().map(|arg| CString::new(*arg).unwrap()).collect();
         Options::read(&owned.iter().map(CString::as_c_str).collect::<Vec<_>>())
     }
@@ -384,8 +406,8 @@ mod tests {
         }
         for (arg, instead) in [
             ("alwaysok", "let everybody in"),
-            ("debug_file=/x", "write debug"),
-            ("debug_file=stdout", "write debug"),
+            ("debug_file=/x", "Write debug"),
+            ("debug_file=stdout", "Write debug"),
             ("chalresp_path=/x", "ykmap key new"),
             ("ldap_uri=ldap://x", "mapping="),
             ("ldap_server=x", "mapping="),
@@ -407,7 +429,7 @@ mod tests {
             ("mysql_password=hunter2", "mapping="),
             ("mysql_database=x", "mapping="),
         ] {
-            let error = read(&[arg]).err().unwrap();
+            let error = read(&[arg]).err().unwrap().to_string();
             assert!(error.contains(instead) && !error.contains("unknown"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
@@ -428,77 +450,89 @@ mod tests {
             "https://user:hunter2@host",
         ] {
             let why = read(&[arg]).err().unwrap();
-            assert!(!why.contains("hunter2"), "{why}");
+            assert!(!format!("{why} {why:?}").contains("hunter2"), "{why}");
         }
+    }
+
+    /// Code and argument of everything that is wrong.
+    fn found(bad: &BadArguments) -> Vec<(Code, String)> {
+        let place = |found: &Diagnostic| match &found.location {
+            Some(Location::Argument(name)) => (found.code, name.clone()),
+            other => panic!("{other:?}"),
+        };
+        bad.diagnostics().iter().map(place).collect()
     }
 
     /// Nobody can find an argument that an error names by nothing.
     #[test]
     fn every_wrong_argument_is_named() {
         let wrong = |args: &[&str]| read(args).err().unwrap();
-        let error = wrong(&["tires=3", "nullok", "tries=0", "nullok", "blue", "words"]);
-        assert!(
-            error.starts_with(
-                "argument \"tires\": unknown (did you mean tries=?); argument \"tries=0\": tries is a number from 1 to 10; \
-                 argument \"nullok\": given twice; argument \"blue\": unknown; argument \"words\": unknown; known are "
-            ),
-            "{error}"
-        );
-        assert_eq!(error.matches("known are").count(), 1, "{error}");
-        assert!(wrong(&["nul\u{202e}ok"]).starts_with("argument \"nul\\u{202e}ok\": unknown"), "escaped");
+        let bad = wrong(&["tires=3", "nullok", "tries=0", "nullok", "blue", "words"]);
+        let expected = [
+            (Code::ArgumentUnknown, "tires"),
+            (Code::ArgumentInvalid, "tries=0"),
+            (Code::ArgumentRepeated, "nullok"),
+            (Code::ArgumentUnknown, "blue"),
+            (Code::ArgumentUnknown, "words"),
+        ];
+        assert_eq!(found(&bad), expected.map(|(code, name)| (code, name.to_owned())));
+        let line = bad.to_string();
+        assert!(expected.iter().all(|(_, name)| line.contains(&format!("argument {name}: "))), "{line}");
+        assert_eq!(line.matches(&NAMES.join(" ")).count(), 1, "{line}");
+        assert_eq!(bad.diagnostic().code, Code::ArgumentUnknown);
+        assert_eq!(found(&wrong(&["nul\u{202e}ok"]))[0].1, "nul\\u{202e}ok", "escaped");
         for secret in ["EHmo8FMxuhumBlTinC4uYL0Mgwg=", "https://user:hunter2@host"] {
-            assert!(wrong(&["debug", secret]).starts_with("argument 2 (not shown, as it may be a secret): "));
+            assert_eq!(found(&wrong(&["debug", secret]))[0].1, "2 (not shown, as it may be a secret)");
         }
-        let error = Options::read(&[c"key=hunter2\xff"]).err().unwrap();
-        assert_eq!(error, "argument \"key\" is not UTF-8");
-        assert_eq!(Options::read(&[c"x\xff"]).err().unwrap(), "argument \"x\\xff\" is not UTF-8");
+        let not_utf8 = |arg| found(&Options::read(&[arg]).err().unwrap());
+        assert_eq!(not_utf8(c"key=hunter2\xff"), [(Code::ArgumentInvalid, "key".to_owned())]);
+        assert_eq!(not_utf8(c"x\xff"), [(Code::ArgumentInvalid, "x\\xff".to_owned())]);
     }
 
     #[test]
     fn what_is_not_understood_is_an_error() {
-        for (arg, why) in [
-            ("nulok", "unknown (did you mean nullok?)"),
-            ("tires=3", "unknown (did you mean tries=?)"),
-            ("confg=/x", "unknown (did you mean config=?)"),
-            ("lock_wait=3", "unknown; known are config= mapping="),
-            ("nullok=yes", "nullok takes no value: write nullok"),
-            ("NULLOK", "unknown (did you mean nullok?)"),
-            ("KEY=x", "unknown (did you mean key=?)"),
-            ("Id=1", "unknown (did you mean id=?)"),
-            ("tries", "tries takes a value: write tries="),
-            ("tries=", "tries is a number from 1 to 10"),
-            ("tries=0", "tries is a number from 1 to 10"),
-            ("tries=-1", "tries is a number from 1 to 10"),
-            ("tries=many", "tries is a number from 1 to 10"),
-            ("tries=300", "tries is a number from 1 to 10"),
-            ("mode=online-ish", "unknown mode"),
-            ("mapping=relative", "give an absolute path"),
-            ("config=", "give an absolute path"),
-            ("token_id_length=13", "token_id_length is an even number"),
-            ("alwaysok", "there is no alwaysok"),
-            ("mode=challenge-response", "mode challenge-response is not supported"),
-            ("id=x", "client_id is a number"),
-            ("urllist=", "urls are 1 to 16"),
-            ("urllist=https://a;b", "URL \"b\" begins with neither"),
-            ("capath=ca", "give an absolute path"),
-            ("", "unknown"),
+        let (unknown, invalid) = (Code::ArgumentUnknown, Code::ArgumentInvalid);
+        for (arg, code, says) in [
+            ("nulok", unknown, "Write nullok"),
+            ("tires=3", unknown, "Write tries="),
+            ("confg=/x", unknown, "Write config="),
+            ("lock_wait=3", unknown, "config= mapping="),
+            ("nullok=yes", invalid, "Write nullok"),
+            ("NULLOK", unknown, "Write nullok"),
+            ("KEY=x", unknown, "Write key="),
+            ("Id=1", unknown, "Write id="),
+            ("tries", invalid, "Write tries="),
+            ("tries=", invalid, "1 to 10"),
+            ("tries=0", invalid, "1 to 10"),
+            ("tries=-1", invalid, "1 to 10"),
+            ("tries=many", invalid, "1 to 10"),
+            ("tries=300", invalid, "1 to 10"),
+            ("mode=online-ish", invalid, "offline-then-online"),
+            ("mapping=relative", invalid, "beginning with /"),
+            ("config=", invalid, "beginning with /"),
+            ("token_id_length=13", invalid, "even number"),
+            ("alwaysok", unknown, "everybody"),
+            ("mode=challenge-response", invalid, "offline-then-online"),
+            ("id=x", invalid, "client_id"),
+            ("urllist=", invalid, "1 to 16"),
+            ("urllist=https://a;b", invalid, "\"b\""),
+            ("capath=ca", invalid, "beginning with /"),
+            ("", unknown, "config= mapping="),
         ] {
-            let error = read(&[arg]).err().unwrap();
-            assert!(
-                error.starts_with(&format!("argument {:?}: {why}", without_secret(arg).unwrap())),
-                "{error}"
-            );
+            let bad = read(&[arg]).err().unwrap();
+            assert_eq!(found(&bad)[0].0, code, "{bad}");
+            assert!(bad.to_string().contains(says), "{bad}");
         }
         for twice in [
             &["debug", "debug"][..],
             &["nullok", "nullok"],
             &["mapping=/a", "authfile=/b"],
             &["url=https://a", "urllist=https://a"],
+            &["capath=/a", "cainfo=/b"],
+            &["use_first_pass", "try_first_pass"],
         ] {
-            assert!(read(twice).err().unwrap().ends_with("given twice"));
+            assert_eq!(found(&read(twice).err().unwrap())[0].0, Code::ArgumentRepeated);
         }
-        assert!(read(&["capath=/a", "cainfo=/b"]).err().unwrap().ends_with("give one, a file or a folder"));
-        assert!(read(&["use_first_pass", "try_first_pass"]).is_err());
         assert!(Options::read(&[c"\xff"]).is_err());
     }
 

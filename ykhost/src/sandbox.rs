@@ -6,13 +6,31 @@ use crate::file::{self, FileFault};
 use rustix::io::Errno;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use yubiotp::diagnostic::{Command, Diagnostic, Program, Remedy};
 
 /// The most that is read of a file in /proc.
 const LIMIT: u64 = 1 << 20;
 
-/// Which setting of a sandbox is the likely cause of a fault, and what to change. `None` where none is.
-#[must_use]
-pub fn hint(fault: &Fault) -> Option<String> {
+/// What only this process suffers from, and what to change.
+#[derive(Debug, PartialEq, Eq)]
+struct Hint {
+    /// As a sentence.
+    cause: String,
+    remedies: Vec<Remedy>,
+}
+
+/// The fault as a finding: where a sandbox is the likely cause, it says so, and what to change comes first.
+pub fn diagnostic(fault: &Fault) -> Diagnostic {
+    let mut found = fault.diagnostic();
+    if let Some(Hint { cause, remedies }) = hint(fault) {
+        found.problem = format!("{}; {cause}", found.problem);
+        found.remedies.splice(..0, remedies);
+    }
+    found
+}
+
+/// Which setting of a sandbox is the likely cause of a fault. `None` where none is.
+fn hint(fault: &Fault) -> Option<Hint> {
     match fault {
         Fault::File(fault) | Fault::Setting { fault, .. } => match fault {
             FileFault::Missing(path) => hidden(path),
@@ -36,57 +54,74 @@ pub fn hint(fault: &Fault) -> Option<String> {
     }
 }
 
+fn command(when: String, arguments: String) -> Remedy {
+    Remedy::Command { when: Some(when), command: Command { program: Program::System, arguments } }
+}
+
 /// A path that this process may not write to because of how it is mounted.
-fn read_only(path: &Path, here: &Mounts, host: &Mounts, unit: &str) -> String {
+fn read_only(path: &Path, here: &Mounts, host: &Mounts, unit: &str) -> Hint {
     let folder = path.parent().unwrap_or(path).display();
-    let sandboxed = format!(
-        "a sandbox of its service (ProtectSystem=, ReadOnlyPaths=) makes it so: add ReadWritePaths={folder} to [Service] (systemctl edit {unit})"
+    let edit = command(
+        format!("to let the service write, add ReadWritePaths={folder} to [Service] by"),
+        format!("systemctl edit {unit}"),
     );
-    match (here.read_only(path), host.read_only(path)) {
-        (_, Some(false)) => format!("it is read-only for this process only, not on this host: {sandboxed}"),
-        (_, Some(true)) => {
-            "the file system is mounted read-only on this host, too: findmnt and the kernel's log say more"
-                .to_owned()
-        }
-        (_, None) => format!("either the file system is mounted read-only, or {sandboxed}"),
-    }
+    let (cause, remedies) = match (here.read_only(path), host.read_only(path)) {
+        (_, Some(false)) => (
+            "only this process sees it read-only, this host does not: the service runs in a sandbox (ProtectSystem=, ReadOnlyPaths=)",
+            vec![edit],
+        ),
+        (_, Some(true)) => (
+            "the file system is mounted read-only on this host too",
+            vec![command("to see why".to_owned(), "findmnt; dmesg".to_owned())],
+        ),
+        (_, None) => (
+            "either the file system is mounted read-only, or the service runs in a sandbox (ProtectSystem=, ReadOnlyPaths=)",
+            vec![edit],
+        ),
+    };
+    Hint { cause: cause.to_owned(), remedies }
 }
 
 /// A path that leads to something else here than on the host.
-fn hidden(path: &Path) -> Option<String> {
+fn hidden(path: &Path) -> Option<Hint> {
     differs(path, &Mounts::of("self"), &Mounts::of("1"))
 }
 
-fn differs(path: &Path, here: &Mounts, host: &Mounts) -> Option<String> {
+fn differs(path: &Path, here: &Mounts, host: &Mounts) -> Option<Hint> {
     let (here, host) = (here.of_path(path)?, host.of_path(path)?);
-    (here.source(path) != host.source(path)).then(|| {
-        format!(
-            "this process sees another {} than this host has: a sandbox of its service (ProtectHome=, PrivateTmp=, InaccessiblePaths=, TemporaryFileSystem=) hides it",
+    (here.source(path) != host.source(path)).then(|| Hint {
+        cause: format!(
+            "this process sees another {} than this host has: the service runs in a sandbox (ProtectHome=, PrivateTmp=, InaccessiblePaths=, TemporaryFileSystem=)",
             here.point.display()
-        )
+        ),
+        remedies: vec![command("to change the sandbox".to_owned(), format!("systemctl edit {}", unit()))],
     })
 }
 
 /// That there is no interface but the one to this host itself.
-fn without_network() -> Option<String> {
+fn without_network() -> Option<Hint> {
     let only_loopback = |process: &str| {
         let text = read(&format!("/proc/{process}/net/dev"))?;
         Some(text.lines().skip(2).filter_map(|line| line.split(':').next()).all(|name| name.trim() == "lo"))
     };
-    (only_loopback("self")? && only_loopback("1") != Some(true)).then(|| {
-        format!(
-            "this process has no network interface but lo: a sandbox of its service (PrivateNetwork=yes) takes it away (systemctl edit {})",
-            unit()
-        )
+    (only_loopback("self")? && only_loopback("1") != Some(true)).then(|| Hint {
+        cause:
+            "this process has no network interface but lo: the service runs in a sandbox (PrivateNetwork=yes)"
+                .to_owned(),
+        remedies: vec![command(
+            "to give the service a network, add PrivateNetwork=no to [Service] by".to_owned(),
+            format!("systemctl edit {}", unit()),
+        )],
     })
 }
 
 /// That a filter of system calls holds.
-fn filtered() -> Option<String> {
+fn filtered() -> Option<Hint> {
     let status = read("/proc/self/status")?;
     let filter = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
-    filter.then(|| {
-        "a filter of system calls holds for this process: if others can do it, SystemCallFilter= of its service is the cause".to_owned()
+    filter.then(|| Hint {
+        cause: "this process runs under a filter of system calls: if other processes succeed, SystemCallFilter= of the service is the cause".to_owned(),
+        remedies: vec![command("to change the filter".to_owned(), format!("systemctl edit {}", unit()))],
     })
 }
 
@@ -190,18 +225,15 @@ mod tests {
     fn read_only_here_or_on_the_host() {
         let (here, host, unknown) = (Mounts::parse(SANDBOX), Mounts::parse(HOST), Mounts::parse(""));
         let store = Path::new("/var/lib/yubiotp/positions/vvcccccccccb");
-        let why = |path, host| read_only(path, &here, host, "polkit-agent-helper@.service");
-        let sandboxed = why(store, &host);
-        assert!(sandboxed.contains("for this process only"), "{sandboxed}");
-        assert!(sandboxed.contains("ReadWritePaths=/var/lib/yubiotp/positions "), "{sandboxed}");
-        assert!(sandboxed.contains("systemctl edit polkit-agent-helper@.service"), "{sandboxed}");
-        let of_the_host = why(Path::new("/srv otp/positions/x"), &host);
-        assert!(
-            of_the_host.contains("on this host, too") && !of_the_host.contains("ReadWritePaths="),
-            "{of_the_host}"
-        );
-        let either = why(store, &unknown);
-        assert!(either.contains("mounted read-only, or ") && either.contains("ReadWritePaths="), "{either}");
+        let edit = |path, host| {
+            let hint = read_only(path, &here, host, "polkit-agent-helper@.service");
+            let [Remedy::Command { when: Some(when), command }] = hint.remedies.as_slice() else { panic!() };
+            (when.contains("ReadWritePaths=/var/lib/yubiotp/positions "), command.arguments.clone())
+        };
+        let sandboxed = (true, "systemctl edit polkit-agent-helper@.service".to_owned());
+        assert_eq!(edit(store, &host), sandboxed);
+        assert_eq!(edit(store, &unknown), sandboxed, "may be one");
+        assert!(!edit(Path::new("/srv otp/positions/x"), &host).0, "the host's own");
     }
 
     #[test]
@@ -210,9 +242,9 @@ mod tests {
         for (path, point) in
             [("/home/alice/.yubiotp", Some("/home")), ("/tmp/x", Some("/tmp")), ("/etc/yubiotp", None)]
         {
-            let told = differs(Path::new(path), &here, &host);
-            assert_eq!(told.is_some(), point.is_some(), "{path}: {told:?}");
-            assert!(told.is_none_or(|told| told.contains(&format!("another {} than", point.unwrap()))));
+            let hint = differs(Path::new(path), &here, &host);
+            assert_eq!(hint.is_some(), point.is_some(), "{path}: {hint:?}");
+            assert!(hint.is_none_or(|hint| hint.cause.contains(point.unwrap())));
         }
         assert_eq!(differs(Path::new("/home/alice"), &here, &Mounts::parse("")), None);
     }

@@ -4,15 +4,20 @@ mod online;
 #[cfg(test)]
 mod tests;
 
-pub use online::{ASK, GivenOnline, Online};
+pub use online::{ASK, Online, PartialOnline};
 pub(crate) use online::{check_client_id, parse_proxy, parse_urls};
 pub use yubiotp::verdict::Mode;
 
 use crate::Fault;
 use crate::file::{Audience, FileFault, Folder, Folders};
+use crate::user_path::path_of;
+use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::nearest::nearest;
 use yubiotp::{PublicId, shown};
 use zeroize::Zeroizing;
 
@@ -43,7 +48,7 @@ pub fn config_of(config: PathBuf, user: &[u8]) -> Result<PathBuf, Fault> {
     }
     let template = config.to_string_lossy();
     match str::from_utf8(user) {
-        Ok(user) => crate::mapping::path_of(&template, user),
+        Ok(user) => path_of(&template, user),
         Err(_) => Err(Fault::UserInPath { template: template.into_owned() }),
     }
 }
@@ -53,16 +58,12 @@ pub fn config_of(config: PathBuf, user: &[u8]) -> Result<PathBuf, Fault> {
 /// # Errors
 /// Names the modes there are.
 pub(crate) fn parse_mode(name: &str) -> Result<Mode, String> {
-    let all = Mode::ALL.map(Mode::name).join(", ");
-    match name {
-        // pam_yubico's name for the same.
-        "client" => Ok(Mode::Online),
-        "challenge-response" => Err(format!("mode challenge-response is not supported; there are {all}")),
-        _ => {
-            let named = Mode::ALL.into_iter().find(|mode| mode.name() == name);
-            named.ok_or_else(|| format!("unknown mode {}: there are {all}", shown::quoted(name)))
-        }
-    }
+    // pam_yubico's name for the same.
+    let name = if name == "client" { Mode::Online.name() } else { name };
+    Mode::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(|| {
+        let all = Mode::ALL.map(Mode::name).join(", ");
+        format!("mode must be one of {all}, and is {}", shown::quoted(name))
+    })
 }
 
 fn mode<'de, D: serde::Deserializer<'de>>(name: D) -> Result<Option<Mode>, D::Error> {
@@ -70,16 +71,15 @@ fn mode<'de, D: serde::Deserializer<'de>>(name: D) -> Result<Option<Mode>, D::Er
     parse_mode(&name).map(Some).map_err(serde::de::Error::custom)
 }
 
-/// What one login needs to know. Every path is absolute.
+/// The settings of a host. Every path is absolute. Enough for changing the mapping and the store, also while `[online]` is
+/// being fixed; a login needs [`LoginSettings`].
 pub struct Settings {
     /// Who decides about OTPs.
     pub mode: Mode,
     /// What is allowed and unwise, for the log.
-    pub warnings: Vec<String>,
-    /// Whom to ask, once [`Settings::prepare`] has seen to it.
-    online: Option<Online>,
-    /// What it is made of, until then.
-    unprepared: Option<(GivenOnline, PathBuf)>,
+    pub warnings: Vec<Diagnostic>,
+    /// What says whom to ask, and the file to fix.
+    unresolved: Option<(PartialOnline, PathBuf)>,
     /// The mapping; `%u` stands for the user.
     pub mapping: String,
     /// The folder of the token store.
@@ -105,7 +105,7 @@ pub struct Settings {
 /// What stands in `config.toml`, or in place of it.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Given {
+pub struct PartialConfig {
     /// `mode`
     #[serde(deserialize_with = "mode")]
     pub mode: Option<Mode>,
@@ -131,7 +131,7 @@ pub struct Given {
     /// `debug`
     pub debug: Option<bool>,
     /// `[online]`
-    pub online: Option<GivenOnline>,
+    pub online: Option<PartialOnline>,
 }
 
 fn tries<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
@@ -146,7 +146,7 @@ fn lock_wait<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, 
     within(number, check_lock_wait)
 }
 
-impl Given {
+impl PartialConfig {
     /// What is given here, else what is given in `other`.
     #[must_use]
     fn or(self, other: Self) -> Self {
@@ -191,11 +191,11 @@ fn joined(folder: &Path, path: PathBuf) -> PathBuf {
 /// Says which are.
 pub(crate) fn check_tries(tries: i64) -> Result<u8, String> {
     let tries = u8::try_from(tries).ok().filter(|tries| (1..=10).contains(tries));
-    tries.ok_or_else(|| "tries is a number from 1 to 10".to_owned())
+    tries.ok_or_else(|| "tries must be a number from 1 to 10".to_owned())
 }
 
 fn check_lock_wait(seconds: i64) -> Result<u8, String> {
-    u8::try_from(seconds).map_err(|_| "lock_wait is a number of seconds from 0 to 255".to_owned())
+    u8::try_from(seconds).map_err(|_| "lock_wait must be a number of seconds from 0 to 255".to_owned())
 }
 
 /// Whether a length of public ids, in modhex characters, is one.
@@ -205,7 +205,8 @@ fn check_lock_wait(seconds: i64) -> Result<u8, String> {
 pub(crate) fn check_token_id_length(length: i64) -> Result<u8, String> {
     let even = |length: &u8| usize::from(*length) <= 2 * PublicId::MAX && length.is_multiple_of(2);
     u8::try_from(length).ok().filter(even).ok_or_else(|| {
-        "token_id_length is an even number of modhex characters from 0 to 32 (most YubiKeys: 12)".to_owned()
+        "token_id_length must be an even number of modhex characters from 0 to 32 (most YubiKeys: 12)"
+            .to_owned()
     })
 }
 
@@ -226,7 +227,7 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be used, or something in it is not a setting; nothing of it counts then.
-    pub fn load(config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
+    pub fn load(config: Option<&Path>, overrides: PartialConfig) -> Result<Self, Fault> {
         Self::load_in(Folders::forgotten(), config, overrides)
     }
 
@@ -234,14 +235,15 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::load`].
-    pub fn load_in(folders: Folders, config: Option<&Path>, overrides: Given) -> Result<Self, Fault> {
+    pub fn load_in(folders: Folders, config: Option<&Path>, overrides: PartialConfig) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
         let (given, open_key) = match folders.read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
-            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => (Given::default(), false),
+            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => {
+                (PartialConfig::default(), false)
+            }
             Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
             contents => {
-                let given =
-                    parse(&contents?).map_err(|why| Fault::Settings { path: path.to_owned(), why })?;
+                let given = parse(&contents?).map_err(|bad| bad.at(path))?;
                 let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
                 let open_key = holds_key
                     && matches!(folders.file(path, Audience::Owner), Err(FileFault::Readable { .. }));
@@ -254,17 +256,19 @@ impl Settings {
         let mode = given.mode.unwrap_or(usual);
         let mut warnings = Vec::new();
         if open_key {
-            warnings.push(format!(
-                "{}: others may read it, and it holds api_key: move the key to a file that only root can read (api_key_file)",
-                path.display()
-            ));
+            warnings.push(
+                Diagnostic::warning(Code::ClientKeyReadable, "holds api_key, and other users may read it")
+                    .at(Location::file(path.as_os_str().as_bytes()))
+                    .advise(
+                        "move the key to a file that only root may read, and name that file as api_key_file",
+                    ),
+            );
         }
-        let unprepared = mode.asks_servers().then(|| (given.online.unwrap_or_default(), path.to_owned()));
+        let unresolved = mode.asks_servers().then(|| (given.online.unwrap_or_default(), path.to_owned()));
         Ok(Self {
             mode,
             warnings,
-            online: None,
-            unprepared,
+            unresolved,
             mapping: given.mapping.unwrap_or_else(|| MAPPING.to_owned()),
             store: given.store.unwrap_or_else(|| STORE.into()),
             store_key: given.store_key.unwrap_or_else(|| STORE_KEY.into()),
@@ -278,30 +282,71 @@ impl Settings {
         })
     }
 
-    /// Makes ready to ask the validation servers, if they have a say. Whoever only changes the mapping or the store can
-    /// do that while `[online]` is being fixed.
+    /// The settings of a login: with all that asking the validation servers needs, if they have a say.
     ///
     /// # Errors
     /// Something is missing in `[online]`, or cannot be used.
-    pub fn prepare(&mut self) -> Result<(), Fault> {
-        if let Some((given, config)) = self.unprepared.take() {
-            let (online, warnings) = given.settle(self.mode, &config)?;
-            self.warnings.extend(warnings);
-            self.online = Some(online);
+    pub fn resolve_online(mut self) -> Result<LoginSettings, Box<Unresolved>> {
+        let resolved = match self.unresolved.take() {
+            Some((given, config)) => given.resolve(self.mode, &config).map(Some),
+            None => Ok(None),
+        };
+        match resolved {
+            Ok(None) => Ok(LoginSettings { settings: self, online: None }),
+            Ok(Some((online, warnings))) => {
+                self.warnings.extend(warnings);
+                Ok(LoginSettings { settings: self, online: Some(online) })
+            }
+            Err(fault) => Err(Box::new(Unresolved { settings: self, fault })),
         }
-        Ok(())
-    }
-
-    /// Whom to ask; `None` if nobody, or before [`Settings::prepare`].
-    #[must_use]
-    pub const fn online(&self) -> Option<&Online> {
-        self.online.as_ref()
     }
 
     /// Whether a public id is of the length that the settings allow.
     #[must_use]
     pub fn allows(&self, id: &PublicId) -> bool {
         allows(self.token_id_length, id)
+    }
+}
+
+/// What one login needs: the [`Settings`], and whom to ask.
+pub struct LoginSettings {
+    settings: Settings,
+    online: Option<Online>,
+}
+
+impl LoginSettings {
+    /// Whom to ask; `None` if nobody.
+    #[must_use]
+    pub const fn online(&self) -> Option<&Online> {
+        self.online.as_ref()
+    }
+}
+
+impl Deref for LoginSettings {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// Settings whose `[online]` cannot be used, and why. No login decides by them.
+pub struct Unresolved {
+    settings: Settings,
+    fault: Fault,
+}
+
+impl Unresolved {
+    /// For looking at everything else: the settings as if no server had a say.
+    #[must_use]
+    pub fn into_parts(self) -> (LoginSettings, Fault) {
+        (LoginSettings { settings: self.settings, online: None }, self.fault)
+    }
+}
+
+impl From<Box<Unresolved>> for Fault {
+    fn from(unresolved: Box<Unresolved>) -> Self {
+        unresolved.fault
     }
 }
 
@@ -323,19 +368,59 @@ fn is_absent(path: &Path) -> bool {
     }
 }
 
-fn parse(contents: &[u8]) -> Result<Given, String> {
-    let text = str::from_utf8(contents).map_err(|_| "not a text in UTF-8".to_owned())?;
+/// What is wrong with a settings file.
+#[derive(Debug)]
+struct Bad {
+    /// Counted from 1.
+    line: Option<usize>,
+    found: Box<Diagnostic>,
+}
+
+impl Bad {
+    fn at(self, path: &Path) -> Fault {
+        let path_bytes = path.as_os_str().as_bytes();
+        let location = match self.line {
+            Some(line) => Location::line(path_bytes, line),
+            None => Location::file(path_bytes),
+        };
+        Fault::Settings { path: path.to_owned(), found: Box::new((*self.found).at(location)) }
+    }
+}
+
+fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
+    let Ok(text) = str::from_utf8(contents) else {
+        return Err(Bad {
+            line: None,
+            found: Box::new(Diagnostic::error(Code::ConfigInvalid, "is not text in UTF-8")),
+        });
+    };
     toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count();
+        let span = error.span().unwrap_or_default();
+        let line = text.get(..span.start).unwrap_or_default().matches('\n').count();
         let source = text.lines().nth(line).unwrap_or_default();
-        let why = without_quotes(source).or_else(|| misplaced(error.message()));
-        let line = line.saturating_add(1);
-        format!("line {line}: {}", why.as_deref().unwrap_or(error.message()))
+        let found = without_quotes(source)
+            .map(|why| Diagnostic::error(Code::SettingInvalid, why))
+            .or_else(|| misplaced(error.message()))
+            .unwrap_or_else(|| invalid(error.message(), source));
+        Bad { line: Some(line.saturating_add(1)), found: Box::new(found) }
     })
 }
 
-/// The settings that stand above `[online]` in `config.toml`.
+/// Everything else that the parser says of a line.
+fn invalid(message: &str, source: &str) -> Diagnostic {
+    let name = source.trim_start_matches('\u{feff}').split('=').next().unwrap_or_default().trim();
+    let is_setting = TOP.contains(&name) || online::NAMES.contains(&name);
+    match message {
+        "duplicate key" if is_setting => {
+            Diagnostic::error(Code::SettingsConflict, format!("sets {name} a second time"))
+                .advise("remove one of the two lines")
+        }
+        _ if is_setting => Diagnostic::error(Code::SettingInvalid, message),
+        _ => Diagnostic::error(Code::ConfigInvalid, message),
+    }
+}
+
+/// The settings above `[online]` in `config.toml`.
 const TOP: [&str; 11] = [
     "mode",
     "mapping",
@@ -367,24 +452,36 @@ fn without_quotes(line: &str) -> Option<String> {
         | "ca"
         | "client_cert"
         | "client_key"
-        | "ask" => Some(format!("{name} is the path of a file, in quotes")),
+        | "ask" => Some(format!("{name} must be the path of a file, in quotes")),
         "urls" => Some(online::NO_URLS.to_owned()),
         "proxy" => Some(format!("{}, in quotes", online::NO_PROXY)),
-        "mode" | "prompt" => Some(format!("{name} is text in quotes")),
+        "mode" | "prompt" => Some(format!("{name} must be text in quotes")),
         _ => None,
     }
 }
 
 /// What to say of a setting that is misspelt, or on the wrong side of `[online]`, by what the parser says of it.
-fn misplaced(message: &str) -> Option<String> {
+fn misplaced(message: &str) -> Option<Diagnostic> {
     let (name, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     let at_top = expected.contains("`mode`");
-    let (here, there, place): (&[&str], &[&str], _) =
-        if at_top { (&TOP, &online::NAMES, "below") } else { (&online::NAMES, &TOP, "above") };
+    let (here, there): (&[&str], &[&str]) =
+        if at_top { (&TOP, &online::NAMES) } else { (&online::NAMES, &TOP) };
     if there.contains(&name) && name != "online" {
-        return Some(format!("{name} belongs {place} the line [online]"));
+        let problem = if at_top {
+            format!("{name} belongs to the table [online], and is above it")
+        } else {
+            format!("{name} does not belong to the table [online]")
+        };
+        let place = if at_top { "below" } else { "above" };
+        return Some(
+            Diagnostic::error(Code::SettingMisplaced, problem)
+                .advise(format!("move it {place} the line [online]")),
+        );
     }
     let spelt = name.to_ascii_lowercase().replace('-', "_");
-    let near = crate::options::nearest(&spelt, here.iter().copied())?;
-    Some(format!("unknown field `{name}` (did you mean {near}?)"))
+    let found = Diagnostic::error(Code::SettingUnknown, format!("there is no setting {}", shown::text(name)));
+    Some(match nearest(&spelt, here.iter().copied()) {
+        Some(near) => found.advise(format!("write {near}")),
+        None => found.advise(format!("use one of {}", here.join(", "))),
+    })
 }

@@ -12,8 +12,8 @@ mod tests;
 
 pub use advance::{Undisturbed, plainly};
 pub use change::{Change, EnrolError, Enrolled, Progress, Removed, STEPS};
-pub use slots::{BadSlots, Slots, State};
-pub use survey::{Stray, Survey};
+pub use slots::{BadSlots, PositionFile, State};
+pub use survey::{OrphanFile, StoreScan};
 pub use yubiotp::record::{BadRecord, Record, read_store_key, write_store_key};
 
 use crate::Fault;
@@ -139,7 +139,7 @@ impl Store {
     ///
     /// # Errors
     /// It is there and cannot be used.
-    pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+    pub fn slots(&self, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
         slots_in(&self.positions()?, &token.to_string(), token)
     }
 
@@ -155,7 +155,7 @@ impl Store {
 }
 
 /// What the position file `name` of a token says, read without a lock.
-fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<Slots>, Fault> {
+fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
     match positions.file(name, OFlags::RDONLY, Audience::Owner) {
         Err(FileFault::Missing(_)) => Ok(None),
         file => advance::read(&file?, &positions.path().join(name), token).map(Some),

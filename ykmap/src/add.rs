@@ -1,12 +1,14 @@
 //! `ykmap add`
 
-use super::{Context, Done, Failure, files, out};
+use super::{Context, Done, Failure, account, files, out, service};
 use clap::ValueHint;
 use serde_json::json;
+use std::path::PathBuf;
 use ykhost::decide;
-use ykhost::settings::Settings;
+use ykhost::settings::LoginSettings;
 use ykhost::store::{Store, plainly};
-use yubiotp::mapping::{self, Enrolment, Line};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
+use yubiotp::mapping::{self, BadUserName, Enrolment, Line};
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
 use yubiotp::{PublicId, Reason, shown};
@@ -16,45 +18,57 @@ pub(crate) struct Args {
     /// The user
     #[arg(value_hint = ValueHint::Username)]
     user: String,
-    /// OTPs, which are checked as at a login and used up, or public IDs, which are not checked [default: ask for a
-    /// touch]
+    /// Print no note about a user without an account on this host
+    #[arg(long)]
+    quiet: bool,
+    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pam_dirs: Vec<PathBuf>,
+    /// OTPs, which are checked as at a login and used up, or public ids, which are taken as they are [default:
+    /// ask for a touch]
     #[arg(value_name = "OTP|ID")]
     tokens: Vec<String>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let mut settings = context.settings()?;
+    let settings = context.settings()?;
     let store = Store::new(&settings);
-    // Before anybody presses anything for nothing.
-    mapping::add(b"", args.user.as_bytes(), &[])
-        .map_err(|why| Failure::Fault(format!("{}: {why}", shown::quoted(&args.user))))?;
+    // Before anybody touches a YubiKey for nothing.
+    mapping::add(b"", args.user.as_bytes(), &[]).map_err(|why| bad_name(&args.user, why))?;
     let path = ykhost::mapping::path_of(&settings.mapping, &args.user)?;
+    files::check_rights(context, &settings, &path, &format!("add {}", shell_word(args.user.as_bytes())))?;
     files::tokens_in(&settings, &files::text_of(&path)?, &args.user)?;
+    if let Some(unknown) = account::unknown(&args.user).filter(|_| !args.quiet) {
+        context.note(&unknown);
+    }
+    service::warn_of_others(context, &settings, Some(&args.user), &args.pam_dirs);
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
-        // A fault here must not cost the user a touch.
-        settings.prepare()?;
-        let touch = files::input_line(&format!("Touch the YubiKey of {}: ", shown::text(&args.user)))?;
-        ids.push(pressed(&settings, &store, touch.trim())?);
+        // Before anybody touches a YubiKey for nothing.
+        let login = context.login_settings()?;
+        let question =
+            format!("Touch the YubiKey of {} (slot 2: for two seconds): ", shown::text(&args.user));
+        let typed = files::input_line(&question)?;
+        ids.push(touched(&login, &store, typed.trim())?);
     }
     for token in &args.tokens {
         let id = match PublicId::parse(token.as_bytes()) {
-            // 32 modhex characters are the longest ID, or an OTP of a token without one. An OTP is more likely.
+            // 32 modhex characters are the longest ID and the OTP of a token without one; a touch is likelier.
             Ok(id) if token.len() < 32 => id,
             Err(why) if token.trim().len() < 32 => {
-                return Err(Failure::Fault(format!("{}: {why}", shown::quoted(token))));
+                return Err(Failure::input(format!("{}: {why}", shown::quoted(token))));
             }
-            _ => {
-                settings.prepare()?;
-                pressed(&settings, &store, token)?
-            }
+            _ => touched(&context.login_settings()?, &store, token)?,
         };
         if !ids.contains(&id) {
             ids.push(id);
         }
     }
     if let Some(id) = ids.iter().find(|id| !settings.allows(id)) {
-        return Err(Failure::Fault(format!("{id}: token_id_length in the settings rules it out")));
+        let found = Diagnostic::error(Code::TokenRuledOut, "token_id_length in the settings rules it out")
+            .at(Location::Token(id.to_string()))
+            .advise("remove token_id_length: the mapping says what to look for");
+        return Err(found.into());
     }
     let other_spelling = files::other_spelling(&settings, &args.user);
     let (new, others) = files::edit(&settings, &args.user, |text| {
@@ -64,8 +78,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         };
         let new: Vec<_> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
         let others = owned_by_others(text, &args.user, &new);
-        let text = mapping::add(text, args.user.as_bytes(), &new)
-            .map_err(|why| Failure::Fault(format!("{}: {why}", shown::quoted(&args.user))))?;
+        let text = mapping::add(text, args.user.as_bytes(), &new).map_err(|why| bad_name(&args.user, why))?;
         Ok((text, (new, others)))
     })?;
     if context.json {
@@ -77,8 +90,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             out::line(&format!("{} {did} token {id}", shown::text(&args.user)));
         }
     }
-    for note in others.into_iter().chain(other_spelling) {
+    for note in others {
         out::note(&note);
+    }
+    if let Some(found) = other_spelling {
+        context.note(&found);
     }
     for id in &ids {
         if !settings.mode.asks_servers() && !store.keys()?.has(&id.to_string())? {
@@ -105,15 +121,19 @@ fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
     notes
 }
 
-/// The token that made this OTP, which is decided and used up as at a login.
-fn pressed(settings: &Settings, store: &Store, typed: &str) -> Result<PublicId, Failure> {
+fn bad_name(user: &str, why: BadUserName) -> Failure {
+    Diagnostic::error(Code::UserNameInvalid, why.to_string()).at(Location::user(user.as_bytes())).into()
+}
+
+/// Whose token made this OTP: it is decided, and used up, as at a login.
+fn touched(settings: &LoginSettings, store: &Store, typed: &str) -> Result<PublicId, Failure> {
     let readings = otp::readings(typed.as_bytes())
-        .map_err(|why| Failure::Fault(format!("neither an OTP nor a public id: {why}")))?;
+        .map_err(|why| Failure::from(why.diagnostic().advise("type one OTP, or give a public ID")))?;
     let keys = store.keys()?;
     let mut candidates: Vec<PublicId> = readings.filter_map(|reading| reading.whole_id()).collect();
     candidates.dedup();
     let Some(first) = candidates.first().copied() else {
-        return Err(Failure::Fault("more was typed than one OTP".to_owned()));
+        return Err(Failure::input("more was typed than one OTP"));
     };
     let mut known = Vec::new();
     for id in candidates {
@@ -122,17 +142,30 @@ fn pressed(settings: &Settings, store: &Store, typed: &str) -> Result<PublicId, 
         }
     }
     if known.is_empty() {
-        return Err(Failure::Fault(format!(
-            "no key for token {first} in the store: import it first (ykmap key import FILE; with --used if the store was lost); or, to go without the check, \
-             give the id alone"
-        )));
+        return Err(no_key(first).into());
     }
     match decide::judge(settings, typed.as_bytes(), &Enrolment::Listed(known), plainly)?.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),
         Verdict::Rejected(reason @ Reason::Replayed { .. }) => {
-            Err(Failure::Fault(format!("{reason}: press again")))
+            Err(reason.diagnostic().advise("touch the YubiKey again").into())
         }
-        Verdict::Rejected(reason) => Err(Failure::Fault(reason.to_string())),
-        Verdict::NotEnrolled => Err(Failure::Fault("not decided".to_owned())),
+        Verdict::Rejected(reason) => Err(reason.diagnostic().into()),
+        Verdict::NotEnrolled => Err(Failure::input("not decided")),
     }
+}
+
+/// The store has no key for the token of an OTP. Of a YubiKey from the factory, that is slot 1: a short touch.
+fn no_key(token: PublicId) -> Diagnostic {
+    if let Some(serial) = token.factory_serial() {
+        return Diagnostic::error(
+            Code::FactorySlot,
+            format!("this is the factory slot of YubiKey {serial}, whose key only Yubico has"),
+        )
+        .advise("touch for two seconds to use slot 2")
+        .run_when("to program slot 2 first", Program::Ykmap, "key new");
+    }
+    Diagnostic::error(Code::KeyMissing, format!("the store has no key for token {token}"))
+        .run(Program::Ykmap, "key import FILE")
+        .run_when("if the store was lost", Program::Ykmap, "key import --used FILE")
+        .run_when("to assign it without a check", Program::Ykmap, format!("add USER {token}"))
 }

@@ -2,172 +2,221 @@
 
 use super::list::{State, States};
 use super::{Context, Done, Failure, files, out};
-use serde_json::json;
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use ykhost::mapping;
+use ykcli::report::Report;
 use ykhost::settings::Settings;
-use ykhost::store::{Store, Survey};
+use ykhost::store::{Store, StoreScan};
+use ykhost::{Fault, mapping};
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Severity};
 use yubiotp::key::Holders;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::shown;
 
-/// The other way out for a token whose key is not here.
-pub(crate) const OTHER_MODE: &str = "a mode that asks validation servers, such as offline-then-online";
+/// What to do about a token without a key here, besides importing one.
+pub(crate) const OTHER_MODE: &str = "set a mode that asks validation servers, such as offline-then-online";
 
-/// One remark about one line.
-pub(crate) struct Finding {
-    pub(crate) path: String,
-    pub(crate) line: usize,
-    /// Refuses somebody; otherwise it may be meant so.
-    pub(crate) error: bool,
-    pub(crate) what: String,
-}
+const MAPPING: &str = "mapping";
+const STORE: &str = "store";
+
+/// Users of a mapping, and whether a key on this host decides about one of their tokens.
+pub(crate) type Users = BTreeMap<String, bool>;
 
 pub(crate) fn run(context: &Context) -> Done {
     let settings = context.settings()?;
-    let states = States::new(&settings);
-    let mut found = Vec::new();
-    let mut users = 0_usize;
+    let mut report = Report::new(&[MAPPING, STORE]);
+    report.calls(Calls { ykmap: &context.ykmap(), ..Calls::PLAIN });
+    let states = store(&mut report, &settings);
+    let mut lines = 0_usize;
     for path in files::mappings(&settings)? {
         let text = mapping::text(&path)?;
-        users = users.saturating_add(examine(&settings, Some(&states), &path, &text, &mut found));
+        let examined =
+            examine(&settings, states.as_ref(), &path, &text, &mut |found| report.add(MAPPING, found));
+        lines = lines.saturating_add(examined.lines);
     }
-    let twins = twins(&states.store);
-    let errors = found.iter().filter(|finding| finding.error).count().saturating_add(twins.len());
     if context.json {
-        let findings: Vec<_> = found
-            .iter()
-            .map(|it| json!({ "file": it.path, "line": it.line, "error": it.error, "what": it.what }))
-            .chain(
-                twins
-                    .iter()
-                    .map(|(path, what)| json!({ "file": path, "line": null, "error": true, "what": what })),
-            )
-            .collect();
-        out::json(&json!({ "lines": users, "findings": findings }));
+        let mut json = report.json();
+        json.insert("lines".to_owned(), lines.into());
+        out::json(&Value::Object(json));
     } else {
-        for it in &found {
-            let kind = if it.error { "error" } else { "note" };
-            out::line(&format!("{}: line {}: {kind}: {}", it.path, it.line, it.what));
-        }
-        for (path, what) in &twins {
-            out::line(&format!("{path}: error: {what}"));
-        }
-        let (lines, errors) = (out::count(users, "line"), out::count(errors, "error"));
-        out::line(&format!("{lines} with a user, {errors}"));
+        report.print();
+        out::line(&format!("{} with a user, {}", out::count(lines, "line"), report.summary()));
     }
-    if errors > 0 { Err(Failure::No) } else { Ok(()) }
+    if report.count(Severity::Error) > 0 { Err(Failure::No) } else { Ok(()) }
 }
 
-/// Key files of tokens whose AES key another token in the store has, with what is wrong and what to change. A key that
-/// does not open is told with the line of the mapping that names it.
-fn twins(store: &Store) -> Vec<(String, String)> {
-    let (Ok(survey), Ok(key), Ok((tokens, _))) =
-        (Survey::open(store.clone()), store.store_key(), store.tokens())
-    else {
-        return Vec::new();
+/// The store as a whole, and tokens that have the same AES key. A key that does not open is reported with the line of the
+/// mapping that names it.
+fn store(report: &mut Report, settings: &Settings) -> Option<States> {
+    let store = Store::new(settings);
+    let opened = StoreScan::open(store.clone()).and_then(|survey| Ok((survey, store.tokens()?.0)));
+    let (survey, tokens) = match opened {
+        Ok(opened) => opened,
+        Err(fault) => {
+            report.add(STORE, fault.diagnostic());
+            return None;
+        }
+    };
+    let key = match store.store_key() {
+        Ok(key) => Some(key),
+        // Where servers decide about everybody, nothing is sealed.
+        Err(Fault::NoStoreKey { .. }) if settings.mode.asks_servers() && tokens.is_empty() => None,
+        Err(fault) => {
+            report.add(STORE, fault.diagnostic());
+            None
+        }
     };
     let mut holders = Holders::default();
-    let mut twins = Vec::new();
-    for token in &tokens {
-        let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, &key));
+    for token in tokens.iter().filter(|_| key.is_some()) {
+        let Some(key) = &key else { break };
+        let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, key));
         if let Ok(credential) = opened
             && let Some(first) = holders.note(credential.aes_key.digest(), *token)
         {
-            let (what, change) = twin(token, &first);
-            twins.push((survey.key_file(token).display().to_string(), format!("{what}: {change}")));
+            report.add(STORE, twin(&survey.key_file(token), token, &first));
         }
     }
-    twins
+    Some(States::with(settings, store, survey, key.map(|key| key.id())))
 }
 
-/// What to say of a token whose AES key another one in the store has, and what to change. Removing one sets the other's
-/// position forward, so that no used OTP is good again.
-pub(crate) fn twin(token: &PublicId, first: &PublicId) -> (String, String) {
-    (
-        format!(
-            "token {token} has the same AES key as token {first}: an OTP used as one is good again as the other"
-        ),
-        format!(
-            "remove the one whose id the YubiKey does not type: ykmap key remove {token}, or ykmap key remove {first}"
-        ),
-    )
+/// A token whose AES key another one in the store has. Removing one sets the other's position forward, so that used OTPs
+/// stay used.
+pub(crate) fn twin(path: &Path, token: &PublicId, first: &PublicId) -> Diagnostic {
+    let what = format!(
+        "token {token} has the same AES key as token {first}: an OTP that was used as one is accepted again as the other"
+    );
+    let when = |token: &PublicId| format!("if the YubiKey does not type {token}");
+    Diagnostic::error(Code::AesKeyTwice, what)
+        .at(Location::file(path.as_os_str().as_bytes()))
+        .run_when(when(token), Program::Ykmap, format!("key remove {token}"))
+        .run_when(when(first), Program::Ykmap, format!("key remove {first}"))
 }
 
-/// Looks for mistakes in one mapping, and at how its tokens stand if that can be told. Says how many lines have a user.
+/// What a mapping holds.
+#[derive(Default)]
+pub(crate) struct Examined {
+    /// Lines with a user.
+    pub(crate) lines: usize,
+    pub(crate) users: Users,
+}
+
+/// Looks for mistakes in one mapping, and for tokens of it that cannot be used, if `states` can tell.
 pub(crate) fn examine(
     settings: &Settings,
     states: Option<&States>,
     path: &Path,
     text: &[u8],
-    found: &mut Vec<Finding>,
-) -> usize {
+    add: &mut dyn FnMut(Diagnostic),
+) -> Examined {
+    let mut examined = Examined::default();
     let mut owners: BTreeMap<PublicId, (String, usize)> = BTreeMap::new();
     let mut spellings: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    let mut users = 0_usize;
     for (number, line) in entries(text) {
-        let mut say = |error, what| {
-            found.push(Finding { path: path.display().to_string(), line: number, error, what });
-        };
+        let mut add = |found: Diagnostic| add(found.at(Location::line(path.as_os_str().as_bytes(), number)));
         let (user, ids) = match line {
             Ok(Line::Nothing) => continue,
             Err(why) => {
-                say(true, why.to_string());
+                let found = why.diagnostic();
+                add(if found.remedies.is_empty() { found.advise("fix the line") } else { found });
                 continue;
             }
             Ok(Line::Entry { user, fields }) => {
                 (shown::text(user).to_string(), fields.ids().collect::<Vec<_>>())
             }
         };
-        users = users.saturating_add(1);
+        examined.lines = examined.lines.saturating_add(1);
         let (other, line) = spellings.entry(user.to_lowercase()).or_insert_with(|| (user.clone(), number));
         if *other != user {
-            say(
-                false,
-                format!(
-                    "{user} may be {other} of line {line}: a login reads only the lines in its own spelling"
-                ),
+            let what = format!(
+                "{user} may be {other} of line {line}: a login reads only the lines in its own spelling"
             );
+            add(Diagnostic::note(Code::MappingOtherSpelling, what));
         }
         if ids.is_empty() {
-            say(false, format!("{user} is listed without a token, and refused"));
+            let what = format!("{user} is listed without a token, and refused");
+            add(Diagnostic::note(Code::UserWithoutToken, what));
         }
+        let mut is_decided_here = false;
         for id in ids {
-            if !settings.allows(&id) {
-                say(true, format!("token_id_length in the settings rules {id} out, a token of {user}"));
-            }
-            match states.map_or(State::Enabled, |states| states.of(&id)) {
-                State::Enabled | State::Elsewhere | State::RuledOut => {}
-                State::NoKey if settings.mode.asks_servers() => {}
-                State::Disabled => say(
-                    false,
-                    format!("token {id} is disabled (if it is in its owner's hands: ykmap key enable {id})"),
-                ),
-                State::SlotDamaged => say(
-                    false,
-                    format!("one slot of the position of token {id} is damaged (ykmap key show {id})"),
-                ),
-                State::NoKey | State::Unasked => say(
-                    true,
-                    format!(
-                        "no key for token {id} in the store, and mode {} asks no server: a login of {user} with it is a fault (ykmap key import FILE, with --used if the store was lost; or {OTHER_MODE})",
-                        settings.mode.name()
-                    ),
-                ),
-                why @ (State::NoPosition | State::NoStoreKey | State::OtherStoreKey | State::Fault) => {
-                    say(true, format!("the store cannot use token {id}: {why} (ykmap key show {id})"))
-                }
-            }
+            let state = states.map_or(State::Enabled, |states| states.of(&id));
+            is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged);
+            token(settings, &user, &id, state).into_iter().for_each(&mut add);
             match owners.get(&id) {
                 Some((owner, line)) if *owner == user => {
-                    say(false, format!("{user} has token {id} already, by line {line}"));
+                    let what = format!("{user} has token {id} already, by line {line}");
+                    add(Diagnostic::note(Code::TokenListedTwice, what));
                 }
-                Some((owner, line)) => say(false, format!("token {id} is {owner}'s too, by line {line}")),
+                Some((owner, line)) => {
+                    let what = format!("token {id} also belongs to {owner}, by line {line}");
+                    add(Diagnostic::note(Code::TokenShared, what));
+                }
                 None => drop(owners.insert(id, (user.clone(), number))),
             }
         }
+        *examined.users.entry(user).or_default() |= is_decided_here;
     }
-    users
+    examined
+}
+
+/// What is wrong with a token of a user.
+fn token(settings: &Settings, user: &str, id: &PublicId, state: State) -> Option<Diagnostic> {
+    let show = |found: Diagnostic| found.run_when("for details", Program::Ykmap, format!("key show {id}"));
+    let unusable = |code| {
+        let found = Diagnostic::error(code, format!("the store cannot use token {id} of {user}: {state}"));
+        Some(show(found))
+    };
+    match state {
+        State::Enabled | State::Elsewhere => None,
+        State::NoKey if settings.mode.asks_servers() => None,
+        State::RuledOut => {
+            let what = format!("token_id_length does not allow {id}, a token of {user}");
+            Some(Diagnostic::error(Code::TokenRuledOut, what).advise(RULED_OUT))
+        }
+        State::Disabled => {
+            Some(disabled(id, Diagnostic::note(Code::TokenDisabled, format!("token {id} is disabled"))))
+        }
+        State::SlotDamaged => {
+            let what = format!("one slot of the position of token {id} is damaged");
+            Some(show(Diagnostic::note(Code::PositionSlotDamaged, what)))
+        }
+        State::NoKey | State::Unasked => {
+            let what = format!(
+                "the store has no key for token {id}, and mode {} asks no server: every login of {user} with it fails",
+                settings.mode.name()
+            );
+            Some(import(Diagnostic::error(Code::KeyMissing, what)).advise(OTHER_MODE))
+        }
+        State::NoPosition => {
+            let what = format!("the store cannot use token {id} of {user}: {state}");
+            Some(adopt(id, Diagnostic::error(Code::PositionMissing, what)))
+        }
+        State::NoStoreKey => unusable(Code::StoreKeyMissing),
+        State::OtherStoreKey => unusable(Code::KeySealedElsewhere),
+        State::Fault => unusable(Code::TokenUnusable),
+    }
+}
+
+/// What to do about a token that `token_id_length` does not allow.
+pub(crate) const RULED_OUT: &str = "change token_id_length, or give the user a token that it allows";
+
+/// What to do about a token without a key.
+pub(crate) fn import(found: Diagnostic) -> Diagnostic {
+    found.run_when("to import its key", Program::Ykmap, "key import FILE").run_when(
+        "if the store was lost and the token was used before",
+        Program::Ykmap,
+        "key import --used FILE",
+    )
+}
+
+/// What to do about a disabled token.
+pub(crate) fn disabled(id: &PublicId, found: Diagnostic) -> Diagnostic {
+    found.run_when("if its owner still has it", Program::Ykmap, format!("key enable {id}"))
+}
+
+/// What to do about a position that is missing. A copy of it, or a new one, would make used OTPs good again.
+pub(crate) fn adopt(id: &PublicId, found: Diagnostic) -> Diagnostic {
+    found.run_when("to record it with two touches of the YubiKey", Program::Ykmap, format!("key adopt {id}"))
 }

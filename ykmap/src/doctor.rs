@@ -1,13 +1,14 @@
-//! `ykmap doctor`: walks along a login, from the lines in pam.d to the clock, and says what is wrong with each thing on
-//! the way. It only looks: nothing is written, locked or used up. One program is started, `yubiotp-ask`, and only
-//! where a login would.
+//! `ykmap doctor`: follows a login, from the lines in pam.d to the clock, and reports what is wrong with each thing on the
+//! way. It only looks: nothing is written, locked or used up. It starts one program, `yubiotp-ask`, and only where a login
+//! would.
 
+mod accounts;
 mod clock;
 mod elf;
 mod mapping;
 mod module;
 mod own;
-mod pam;
+pub(crate) mod pam;
 mod program;
 mod report;
 mod servers;
@@ -15,6 +16,7 @@ mod settings;
 mod sshd;
 mod store;
 mod user;
+mod who;
 
 use super::{Context, Done, Failure, absolute};
 use clap::ValueHint;
@@ -23,25 +25,31 @@ use report::Report;
 use settings::Found;
 use std::path::PathBuf;
 
-/// Where sshd looks.
+/// The configuration file of sshd.
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+
+/// The folder of passwd and shadow.
+const ACCOUNTS: &str = "/etc";
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Run it in a root shell: what only root can read is not known otherwise. Validation servers are asked, \
-                  each once, about an OTP that nobody made; none is used up.\n\nExit status: 0 all is well, or may be \
-                  meant so, 1 warnings, 2 errors, or it could not look."
+    after_help = "Run it in a root shell: it cannot read everything otherwise. It asks each validation server once about \
+                  an OTP that nobody made; no OTP is used up.\n\nExit status: 0 nothing wrong, perhaps notes, 1 \
+                  warnings, 2 errors, or it could not check."
 )]
 pub(crate) struct Args {
-    /// Also why each of these would be refused
+    /// Also show why each of these users would be refused
     #[arg(value_name = "USER", value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Username)]
     users: Vec<String>,
-    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times
     #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pam_dirs: Vec<PathBuf>,
-    /// Settings of sshd, looked at if the service sshd asks for a YubiKey [default: /etc/ssh/sshd_config]
+    /// Configuration file of sshd, checked if the service sshd asks for a YubiKey [default: /etc/ssh/sshd_config]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     sshd_config: Option<PathBuf>,
+    /// Folder of passwd and shadow: which accounts can log in, if no USER is given [default: /etc]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    accounts: Option<PathBuf>,
     /// Ask no validation server
     #[arg(long)]
     no_servers: bool,
@@ -52,15 +60,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     for folder in &pam_dirs {
         if !folder.is_dir() {
             let what =
-                if folder.exists() { "is a file; --pam-dir takes its folder" } else { "no such folder" };
-            return Err(Failure::Fault(format!("{}: {what}", folder.display())));
+                if folder.exists() { "is a file; give its folder in --pam-dir" } else { "does not exist" };
+            return Err(Failure::input(format!("{}: {what}", folder.display())));
         }
     }
-    let mut report = Report::default();
+    let mut report = Report::new();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
     let (lines, looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
     if let Some(asked) = own::asked_for() {
-        return own::run(context, lines, &looked, &asked);
+        return own::run(lines, &looked, &asked);
     }
     if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
         sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service);
@@ -71,38 +79,62 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let found = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
     settings::files(&mut report, &found.cases);
     program::look(&mut report, &found.cases);
-    if !args.no_servers {
-        servers::look(&mut report, &found.cases);
-    }
+    let dead = if args.no_servers { Vec::new() } else { servers::look(&mut report, &found.cases) };
     clock::look(&mut report, &found.cases);
     let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
-    follow(&mut report, found, &args.users, &looked);
+    let folder = absolute(args.accounts.clone().unwrap_or_else(|| ACCOUNTS.into()))?;
+    let accounts = if args.users.is_empty() { accounts::with_a_login(&folder) } else { None };
+    follow(
+        &mut report,
+        &found,
+        &Whom { users: &args.users, accounts: &accounts.unwrap_or_default(), dead: &dead },
+        &looked,
+    );
     own::look(&mut report, &own, &looked, &pam_dirs, &args.users);
     for user in args.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
     }
-    report.tell(context.json, &services, !args.users.is_empty())
+    if context.json {
+        report.print_json(who::json(&looked))
+    } else {
+        report.print(&services, !args.users.is_empty(), || who::print(&looked))
+    }
+}
+
+/// Whose logins are looked at.
+struct Whom<'a> {
+    /// By name.
+    users: &'a [String],
+    /// Those who can log in, if nobody was named.
+    accounts: &'a [String],
+    /// Of each case, whether none of its validation servers can decide.
+    dead: &'a [bool],
 }
 
 /// Stores, mappings and users by these settings.
-fn follow(report: &mut Report, Found { cases, lost }: Found, users: &[String], services: &[pam::Looked]) {
+fn follow(report: &mut Report, Found { cases, lost }: &Found, whom: &Whom<'_>, services: &[pam::Looked]) {
     let mut stores = Vec::new();
-    for case in &cases {
-        report.commands_with(case.config.as_deref());
+    let dead = |at: usize| whom.dead.get(at).copied().unwrap_or_default();
+    for (at, case) in cases.iter().enumerate() {
+        report.calls_with(case.config.as_deref());
         let seen = store::look(report, &case.settings);
-        mapping::look(report, &case.settings, seen.as_ref().map(|seen| &seen.states));
+        let users = mapping::look(report, case, seen.as_ref().map(|seen| &seen.states));
+        if dead(at) {
+            accounts::without_servers(report, case, users.as_ref());
+        }
+        accounts::not_listed(report, case, users.as_ref(), whom.accounts, services);
         stores.push(seen);
     }
-    report.commands_with(None);
-    store::across(report, &cases, &stores);
-    for user in users {
-        for (case, seen) in cases.iter().zip(&stores) {
-            report.commands_with(case.config.as_deref());
-            user::look(report, case, seen.as_ref(), user, services);
+    report.calls_with(None);
+    store::across(report, cases, &stores);
+    for user in whom.users {
+        for (at, (case, seen)) in cases.iter().zip(&stores).enumerate() {
+            report.calls_with(case.config.as_deref());
+            user::look(report, case, seen.as_ref(), user, (services, dead(at)));
         }
-        for why in &lost {
+        for why in lost {
             user::lost(report, user, why);
         }
     }
-    report.commands_with(None);
+    report.calls_with(None);
 }

@@ -1,12 +1,17 @@
 //! What the verbs read and change: mappings, and a line of input.
 
-use super::{Failure, out};
+use super::{Context, Failure, out};
+use std::collections::BTreeMap;
 use std::io::BufRead as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use ykcli::input::in_words;
 use ykhost::file::{self, Folder};
 use ykhost::settings::Settings;
 use ykhost::{Fault, mapping};
-use yubiotp::mapping::{BadLine, Enrolment, Search};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::mapping::{BadLine, Enrolment, Line, Search, entries};
+use yubiotp::{PublicId, shown};
 use zeroize::Zeroizing;
 
 /// Permissions of a mapping that is new: everybody may read who owns which token.
@@ -46,6 +51,33 @@ pub(crate) fn text_of(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// That this user may change the mapping and read the store: asked before anybody touches a YubiKey in vain. `words` are
+/// the verb and its arguments, for the advice.
+pub(crate) fn check_rights(
+    context: &Context,
+    settings: &Settings,
+    mapping: &Path,
+    words: &str,
+) -> Result<(), Failure> {
+    use rustix::fs::{Access, access};
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let may = |path: &Path, what| !matches!(access(path, what), Err(rustix::io::Errno::ACCESS));
+    let folder = mapping.parent().unwrap_or(mapping);
+    let refused = if !may(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        mapping
+    } else if !may(&settings.store, Access::READ_OK | Access::EXEC_OK) {
+        &settings.store
+    } else {
+        return Ok(());
+    };
+    let found = Diagnostic::error(Code::NotRoot, "you may not change it")
+        .at(Location::file(refused.as_os_str().as_bytes()))
+        .run_when("as root", Program::System, format!("sudo {} {words}", context.ykmap()));
+    Err(found.into())
+}
+
 /// The tokens of a user, if every line of theirs can be read: a change by halves would not be what was asked for.
 pub(crate) fn tokens_in(settings: &Settings, text: &[u8], user: &str) -> Result<Enrolment, Failure> {
     let mut search = Search::new(user.as_bytes());
@@ -56,14 +88,36 @@ pub(crate) fn tokens_in(settings: &Settings, text: &[u8], user: &str) -> Result<
     })?)
 }
 
-/// The fault of a user who is listed in another spelling only, in words. `None` for everybody else.
-pub(crate) fn other_spelling(settings: &Settings, user: &str) -> Option<String> {
+/// What is wrong if a user is listed in another spelling only. `None` for everybody else.
+pub(crate) fn other_spelling(settings: &Settings, user: &str) -> Option<Diagnostic> {
     match mapping::enrolment(settings, user.as_bytes(), false) {
         Err(fault @ (Fault::OtherFile { .. } | Fault::Mapping { why: BadLine::OtherSpelling, .. })) => {
-            Some(fault.to_string())
+            Some(fault.diagnostic())
         }
         _ => None,
     }
+}
+
+/// A public ID on the command line. The name of a user is answered with their tokens.
+pub(crate) fn public_id(context: &Context, text: &str) -> Result<PublicId, Failure> {
+    let why = match PublicId::parse(text.as_bytes()) {
+        Ok(id) => return Ok(id),
+        Err(why) => why,
+    };
+    if let Ok(settings) = context.settings()
+        && let Ok(Enrolment::Listed(tokens)) = mapping::enrolment(&settings, text.as_bytes(), false)
+    {
+        let tokens: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+        let found = Diagnostic::error(Code::InputInvalid, "is a user, and a public ID is needed")
+            .at(Location::user(text.as_bytes()));
+        return Err(match tokens.as_slice() {
+            [] => found.advise("the user has no token"),
+            tokens => found.advise(format!("name one of the user's tokens: {}", tokens.join(", "))),
+        }
+        .into());
+    }
+    let found = Diagnostic::error(Code::InputInvalid, format!("{}: {why}", shown::quoted(text)));
+    Err(found.run_when("to see the tokens of a user", Program::Ykmap, "list USER").into())
 }
 
 /// Every mapping there is: one, or with `%u` in the file's name one a user.
@@ -75,10 +129,10 @@ pub(crate) fn mappings(settings: &Settings) -> Result<Vec<PathBuf>, Failure> {
     let name = setting.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once("%u"));
     let parent = setting.parent().filter(|parent| !parent.to_string_lossy().contains("%u"));
     let (Some((before, after)), Some(parent)) = (name, parent) else {
-        return Err(Failure::Fault(format!(
-            "{}: name one user; %u stands for a folder here",
-            settings.mapping
-        )));
+        let found = Diagnostic::error(Code::InputInvalid, "each user has a mapping in a folder of their own")
+            .at(Location::file(settings.mapping.as_bytes()))
+            .advise("name one user");
+        return Err(found.into());
     };
     let folder = Folder::open(parent)?;
     let mut files: Vec<_> = folder
@@ -91,6 +145,25 @@ pub(crate) fn mappings(settings: &Settings) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// Who has which token, by every mapping that can be read.
+pub(crate) fn owners(settings: &Settings) -> BTreeMap<PublicId, Vec<String>> {
+    let mut owners = BTreeMap::<_, Vec<String>>::new();
+    for path in mappings(settings).unwrap_or_default() {
+        let text = text_of(&path).unwrap_or_default();
+        for (_, line) in entries(&text) {
+            let Ok(Line::Entry { user, fields }) = line else { continue };
+            let user = shown::text(user).to_string();
+            for id in fields.ids() {
+                let of_token = owners.entry(id).or_default();
+                if !of_token.contains(&user) {
+                    of_token.push(user.clone());
+                }
+            }
+        }
+    }
+    owners
+}
+
 /// One line from standard input, without its end. Wiped on drop.
 pub(crate) fn input_line(question: &str) -> Result<Zeroizing<String>, Failure> {
     out::question(question);
@@ -98,6 +171,6 @@ pub(crate) fn input_line(question: &str) -> Result<Zeroizing<String>, Failure> {
     std::io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|why| Failure::Fault(format!("standard input: {why}")))?;
+        .map_err(|why| Failure::input(format!("standard input: {}", in_words(&why))))?;
     Ok(line)
 }

@@ -4,10 +4,12 @@ use super::files::HEAD;
 use super::{Context, Done, Failure, absolute, out};
 use clap::ValueHint;
 use serde_json::json;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Audience, FileFault, Folder};
-use ykhost::settings::{CONFIG, Given, Settings};
+use ykhost::settings::{CONFIG, PartialConfig, Settings};
 use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::seal::StoreKey;
 use zeroize::Zeroizing;
 
@@ -84,7 +86,7 @@ const LOST_TEXT: &str = "\
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let named = match (args.dir, &context.config) {
         // Not left to clap, which does not look at options before the verb.
-        (Some(_), Some(_)) => return Err(Failure::Fault("--dir cannot be used with --config".to_owned())),
+        (Some(_), Some(_)) => return Err(Failure::input("--dir cannot be used with --config")),
         (Some(dir), None) => Some(absolute(dir)?.join("config.toml")),
         (None, config) => config.clone().filter(|config| config != Path::new(CONFIG)),
     };
@@ -94,11 +96,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
     let beside = folder.join("config.toml");
     if !config.exists() && beside.exists() {
-        return Err(Failure::Fault(format!(
-            "{}: would be a second settings file beside {}, with a store of its own in the same folder",
-            config.display(),
+        let problem = format!(
+            "would be a second settings file beside {}, with a store of its own in the same folder",
             beside.display()
-        )));
+        );
+        let found = Diagnostic::error(Code::SecondConfig, problem)
+            .at(Location::file(config.as_os_str().as_bytes()))
+            .advise("choose a folder without config.toml");
+        return Err(found.into());
     }
     // One init at a time: of two, the second finds what the first made.
     let _changing = Folder::open(folder)?.lock(INIT_WAIT)?;
@@ -109,7 +114,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         })?;
     }
 
-    let settings = Settings::load(Some(&config), Given::default())?;
+    let settings = Settings::load(Some(&config), PartialConfig::default())?;
     let mapping = Path::new(&settings.mapping);
     match mapping.parent() {
         Some(folder) if settings.mapping.contains("%u") => made.folder(folder, 0o755)?,
@@ -233,7 +238,8 @@ mod tests {
         assert_eq!(lines.len(), 10 + 1 + 15, "{lines:#?}");
         std::fs::write(&path, lines.join("\n")).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let settings = Settings::load(Some(&path), Given::default()).map_err(|fault| fault.to_string());
+        let settings =
+            Settings::load(Some(&path), PartialConfig::default()).map_err(|fault| fault.to_string());
         assert_eq!(settings.map(|settings| settings.tries), Ok(1));
     }
 }

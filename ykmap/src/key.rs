@@ -6,12 +6,13 @@ mod new;
 mod show;
 
 use super::touches::{self, Prover};
-use super::{Context, Done, Failure, files, out, parse_id};
+use super::{Context, Done, Failure, files, out};
 use serde_json::json;
 use ykhost::Fault;
 use ykhost::settings::Settings;
 use ykhost::store::{Enrolled, Removed, Store};
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::mapping::{self, Line};
 use yubiotp::verdict::Vault;
 
@@ -47,16 +48,22 @@ pub(crate) struct Adopt {
     /// once more
     #[arg(long)]
     new: bool,
-    /// Public IDs
-    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
-    ids: Vec<PublicId>,
+    /// Public ids
+    #[command(flatten)]
+    ids: Ids,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Ids {
-    /// Public IDs
-    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
-    ids: Vec<PublicId>,
+    /// Public ids
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+}
+
+impl Ids {
+    fn read(&self, context: &Context) -> Result<Vec<PublicId>, Failure> {
+        self.ids.iter().map(|id| files::public_id(context, id)).collect()
+    }
 }
 
 pub(crate) fn run(context: &Context, verb: Verb) -> Done {
@@ -65,8 +72,8 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::Export(args) => export::run(context, &args),
         Verb::New(args) => new::run(context, &args),
         Verb::List => show::list(context),
-        Verb::Show(ids) => show::show(context, &ids.ids),
-        Verb::Disable(ids) => each(context, &ids, |settings, store, id| {
+        Verb::Show(ids) => show::show(context, &ids.read(context)?),
+        Verb::Disable(ids) => each(context, &ids.read(context)?, |settings, store, id| {
             match store.set_enabled(id, false) {
                 // What this host has never seen may still be accepted by servers.
                 Err(Fault::NoKey { .. }) if servers_may_decide(settings, id)? => {
@@ -77,11 +84,11 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
                 done => done.map(|()| "disabled").map_err(Failure::from),
             }
         }),
-        Verb::Enable(ids) => each(context, &ids, |_, store, id| {
+        Verb::Enable(ids) => each(context, &ids.read(context)?, |_, store, id| {
             store.set_enabled(id, true)?;
             Ok("enabled")
         }),
-        Verb::Remove(ids) => each(context, &ids, |settings, store, id| {
+        Verb::Remove(ids) => each(context, &ids.read(context)?, |settings, store, id| {
             Ok(match store.change()?.remove(id)? {
                 Removed::Key if settings.mode.asks_servers() => {
                     "removed: validation servers decide about it now; to keep it out, disable it (ykmap key disable) or take it from its user (ykmap remove)"
@@ -97,19 +104,30 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
 }
 
 fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
+    let ids = ids.read(context)?;
     let store = context.store()?;
     // Before anything changes.
     for id in &ids {
         let known = store.change()?.is_known(id)?;
         if !new && !known {
             touches::needs_terminal(id).map_err(|_| {
-                Failure::Fault(format!(
-                    "token {id}: nobody knows which of its OTPs were used: run this at a terminal, where two touches of the YubiKey show it; or with --new if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more). Nothing was changed"
-                ))
+                Failure::from(
+                    Diagnostic::error(
+                        Code::NoTerminal,
+                        "nobody knows which of its OTPs were used, and standard input is no terminal: nothing was changed",
+                    )
+                    .at(Location::Token(id.to_string()))
+                    .advise("run this at a terminal, where two touches of the YubiKey show it")
+                    .run_when(
+                        "if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more)",
+                        Program::Ykmap,
+                        format!("key adopt --new {id}"),
+                    ),
+                )
             })?;
         }
     }
-    each(context, &Ids { ids }, |_, store, id| {
+    each(context, &ids, |_, store, id| {
         let known = store.change()?.is_known(id)?;
         if known || new {
             return Ok(match store.change()?.adopt(id)? {
@@ -154,16 +172,16 @@ fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failur
 /// Does something to each token, and stops at the first that it cannot be done to.
 fn each(
     context: &Context,
-    ids: &Ids,
+    ids: &[PublicId],
     act: impl Fn(&Settings, &Store, &PublicId) -> Result<&'static str, Failure>,
 ) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
     let mut done = Vec::new();
-    let all = ids.ids.iter().enumerate().try_for_each(|(at, id)| {
+    let all = ids.iter().enumerate().try_for_each(|(at, id)| {
         let did = act(&settings, &store, id).inspect_err(|_| {
-            let left: Vec<_> = ids.ids.iter().skip(at).map(ToString::to_string).collect();
-            if ids.ids.len() > 1 {
+            let left: Vec<_> = ids.iter().skip(at).map(ToString::to_string).collect();
+            if ids.len() > 1 {
                 out::note(&format!("not done: {}", left.join(", ")));
             }
         })?;
@@ -173,7 +191,8 @@ fn each(
         }
         Ok(())
     });
-    if context.json {
+    // Of a failure, the error is all that a script reads.
+    if context.json && all.is_ok() {
         out::json(&json!(done));
     }
     all

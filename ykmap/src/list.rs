@@ -1,12 +1,13 @@
 //! `ykmap list`
 
 use super::out::{self, Field};
-use super::{Context, Done, files};
+use super::{Context, Done, files, service};
 use clap::ValueHint;
 use serde_json::json;
 use std::fmt;
+use std::path::PathBuf;
 use ykhost::settings::{self, Settings};
-use ykhost::store::{Record, Slots, Store, Survey};
+use ykhost::store::{PositionFile, Record, Store, StoreScan};
 use ykhost::{Fault, mapping};
 use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// List only this user
     #[arg(value_hint = ValueHint::Username)]
     user: Option<String>,
+    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pam_dirs: Vec<PathBuf>,
 }
 
 /// The store, and the id of its store key, for telling how tokens stand.
@@ -27,7 +31,7 @@ pub(crate) struct States {
     /// `None` if it cannot be used; then no key can be opened.
     key: Option<StoreKeyId>,
     /// Its folders, opened once for very many tokens.
-    survey: Option<Survey>,
+    survey: Option<StoreScan>,
     /// Whether the mode asks validation servers about a token whose key is not here.
     asks_servers: bool,
     /// `token_id_length`, if it is set.
@@ -54,7 +58,12 @@ impl States {
     }
 
     /// For a caller that has told of store and store key, and asks about very many tokens.
-    pub(crate) fn with(settings: &Settings, store: Store, survey: Survey, key: Option<StoreKeyId>) -> Self {
+    pub(crate) fn with(
+        settings: &Settings,
+        store: Store,
+        survey: StoreScan,
+        key: Option<StoreKeyId>,
+    ) -> Self {
         let (asks_servers, length) = (settings.mode.asks_servers(), settings.token_id_length);
         Self { store, key, survey: Some(survey), asks_servers, length }
     }
@@ -63,7 +72,7 @@ impl States {
         self.survey.as_ref().map_or_else(|| self.store.record(token), |survey| survey.record(token))
     }
 
-    fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+    fn slots(&self, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
         self.survey.as_ref().map_or_else(|| self.store.slots(token), |survey| survey.slots(token))
     }
 
@@ -149,6 +158,7 @@ impl fmt::Display for State {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let states = States::new(&settings);
+    service::warn_of_others(context, &settings, args.user.as_deref(), &args.pam_dirs);
     let paths = match &args.user {
         Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
         None => files::mappings(&settings)?,
@@ -203,7 +213,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 let name = shown::text(user);
                 out::note(&format!("{name} is not in the mapping: {} add {name}", context.ykmap()));
                 if let Some(other) = files::other_spelling(&settings, user) {
-                    out::note(&other);
+                    context.note(&other);
                 }
             }
             None => out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap())),

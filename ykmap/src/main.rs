@@ -2,6 +2,7 @@
 //! have in common. What it decides, it decides as a login does: through [`ykhost`].
 #![forbid(unsafe_code)]
 
+mod account;
 mod add;
 mod check;
 mod doctor;
@@ -12,6 +13,7 @@ mod list;
 mod modhex;
 mod otp;
 mod remove;
+mod service;
 mod token;
 mod touches;
 mod verify;
@@ -19,12 +21,13 @@ mod verify;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use ykcli::{completions, line, out};
+use ykcli::{completions, diagnostic, explain, line, out};
 use ykhost::Fault;
 use ykhost::file::FileFault;
-use ykhost::settings::{Given, Settings};
+use ykhost::settings::{LoginSettings, PartialConfig, Settings};
 use ykhost::store::Store;
-use yubiotp::{PublicId, shown};
+use yubiotp::PublicId;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, shell_word};
 
 /// Manage the YubiKeys of this host's users: the mapping and the token store of pam_yubiotp.
 #[derive(Parser)]
@@ -59,7 +62,7 @@ enum Verb {
     /// Find out why logins are rejected, or who gets in without a token: checks everything from pam.d to the validation
     /// servers, and changes nothing
     Doctor(doctor::Args),
-    /// Decide about an OTP exactly as a login would, and say why. The OTP is used up
+    /// Decide about an OTP as a login would, and say why. The OTP is used up
     Verify(verify::Args),
     /// Manage the keys of tokens in the store
     #[command(subcommand)]
@@ -72,7 +75,9 @@ enum Verb {
     Modhex(modhex::Verb),
     /// Show what an OTP contains, without using it up
     Otp(otp::Args),
-    /// Print the code with which a shell completes verbs and options
+    /// Explain a code of a log line or an error: its cause and its remedy
+    ExplainCode(explain::Args),
+    /// Write what a shell needs to complete verbs and options
     Completions(completions::Args),
 }
 
@@ -84,24 +89,37 @@ enum Failure {
     /// Errors were found. Already said. Exit status 2.
     Bad,
     /// Something cannot be used, or the command does not make sense. Exit status 2.
-    Fault(String),
+    Fault(Box<Diagnostic>),
+}
+
+impl Failure {
+    /// What was typed, or is on the command line, cannot be used.
+    fn input(problem: impl Into<String>) -> Self {
+        Diagnostic::error(Code::InputInvalid, problem).into()
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(found: Diagnostic) -> Self {
+        Self::Fault(Box::new(found))
+    }
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self::Fault(fault.to_string())
+        fault.diagnostic().into()
     }
 }
 
 impl From<FileFault> for Failure {
     fn from(fault: FileFault) -> Self {
-        Self::Fault(fault.to_string())
+        fault.diagnostic().into()
     }
 }
 
 impl From<ykhost::store::EnrolError> for Failure {
     fn from(error: ykhost::store::EnrolError) -> Self {
-        Self::Fault(error.to_string())
+        error.diagnostic().into()
     }
 }
 
@@ -115,8 +133,28 @@ struct Context {
 }
 
 impl Context {
+    /// A finding in one line, with its remedies and its code.
+    fn line(&self, found: &Diagnostic) -> String {
+        diagnostic::line(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
+    }
+
+    /// A finding for a script.
+    fn finding(&self, found: &Diagnostic) -> serde_json::Value {
+        diagnostic::json(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
+    }
+
+    /// A remark.
+    fn note(&self, found: &Diagnostic) {
+        out::note(&self.line(found));
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
-        Ok(Settings::load(self.config.as_deref(), Given::default())?)
+        Ok(Settings::load(self.config.as_deref(), PartialConfig::default())?)
+    }
+
+    /// The settings for deciding about OTPs.
+    fn login_settings(&self) -> Result<LoginSettings, Failure> {
+        Ok(self.settings()?.resolve_online().map_err(Fault::from)?)
     }
 
     fn store(&self) -> Result<Store, Failure> {
@@ -126,7 +164,7 @@ impl Context {
     /// The command as it goes on with these settings.
     fn ykmap(&self) -> String {
         match &self.config {
-            Some(config) => format!("ykmap --config {}", shown::text(config.as_os_str().as_encoded_bytes())),
+            Some(config) => format!("ykmap --config {}", shell_word(config.as_os_str().as_encoded_bytes())),
             None => "ykmap".to_owned(),
         }
     }
@@ -143,36 +181,51 @@ fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     // A decision stays what it is, whoever could not read it.
     let decides = matches!(command.verb, Verb::Verify(_));
-    let done = dispatch(command).and_then(|()| match out::failed() {
-        Some(why) if !decides => Err(Failure::Fault(why.to_owned())),
+    let (context, verb) = match command.config.map(absolute).transpose() {
+        Ok(config) => (Context { config, json: command.json }, command.verb),
+        Err(failure) => return exit(failure, &Context { config: None, json: command.json }),
+    };
+    let done = dispatch(&context, verb).and_then(|()| match out::failed() {
+        Some(why) if !decides => Err(Diagnostic::error(Code::OutputFailed, why).into()),
         _ => Ok(()),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::No) => ExitCode::from(1),
-        Err(Failure::Bad) => ExitCode::from(2),
-        Err(Failure::Fault(why)) => {
-            out::note(&format!("ykmap: {why}"));
+        Err(failure) => exit(failure, &context),
+    }
+}
+
+/// Says why a command fails, where that was not said, and gives its exit status.
+fn exit(failure: Failure, context: &Context) -> ExitCode {
+    match failure {
+        Failure::No => ExitCode::from(1),
+        Failure::Bad => ExitCode::from(2),
+        Failure::Fault(mut found) => {
+            // What root may read: the system's files belong to it.
+            if found.code == Code::FileInaccessible && !rustix::process::geteuid().is_root() {
+                *found = found.advise("run the command as root, for instance with sudo");
+            }
+            let calls = Calls { ykmap: &context.ykmap(), ..Calls::PLAIN };
+            diagnostic::fail("ykmap", &found, calls, context.json);
             ExitCode::from(2)
         }
     }
 }
 
-fn dispatch(command: Command) -> Done {
-    let config = command.config.map(absolute).transpose()?;
-    let context = Context { config, json: command.json };
-    match command.verb {
-        Verb::Init(args) => init::run(&context, args),
-        Verb::Add(args) => add::run(&context, &args),
-        Verb::Remove(args) => remove::run(&context, &args),
-        Verb::List(args) => list::run(&context, &args),
-        Verb::Check => check::run(&context),
-        Verb::Doctor(args) => doctor::run(&context, &args),
-        Verb::Verify(args) => verify::run(&context, args),
-        Verb::Key(verb) => key::run(&context, verb),
-        Verb::Token(verb) => token::run(&context, &verb),
-        Verb::Modhex(verb) => modhex::run(&context, &verb),
-        Verb::Otp(args) => otp::run(&context, args),
+fn dispatch(context: &Context, verb: Verb) -> Done {
+    match verb {
+        Verb::Init(args) => init::run(context, args),
+        Verb::Add(args) => add::run(context, &args),
+        Verb::Remove(args) => remove::run(context, &args),
+        Verb::List(args) => list::run(context, &args),
+        Verb::Check => check::run(context),
+        Verb::Doctor(args) => doctor::run(context, &args),
+        Verb::Verify(args) => verify::run(context, args),
+        Verb::Key(verb) => key::run(context, verb),
+        Verb::Token(verb) => token::run(context, &verb),
+        Verb::Modhex(verb) => modhex::run(context, &verb),
+        Verb::Otp(args) => otp::run(context, args),
+        Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),
         Verb::Completions(args) => {
             completions::print(&args, &mut Command::command(), "ykmap");
             Ok(())
@@ -181,7 +234,7 @@ fn dispatch(command: Command) -> Done {
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    line::absolute(path).map_err(Failure::Fault)
+    line::absolute(path).map_err(Failure::input)
 }
 
 /// A public id on the command line.

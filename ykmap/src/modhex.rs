@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
             .map_err(|why| why.to_string()),
         Verb::Serial { serial } => convert_serial(serial),
     };
-    let answer = answer.map_err(Failure::Fault)?;
+    let answer = answer.map_err(Failure::input)?;
     if context.json {
         out::json(&json!(answer))
     } else {

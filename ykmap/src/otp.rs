@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     };
     let answer = answer.trim();
     let store = context.store()?;
-    let readings = otp::readings(answer.as_bytes()).map_err(|why| Failure::Fault(why.to_string()))?;
+    let readings = otp::readings(answer.as_bytes()).map_err(|why| Failure::from(why.diagnostic()))?;
     let mut decoded: Vec<_> = readings
         .filter_map(|reading| {
             let id = reading.whole_id()?;
@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     // The key proves the layout; without it, the one that modhex was made for comes first.
     decoded.sort_by_key(|it| it.plain.is_err());
     let Some(decoded) = decoded.first() else {
-        return Err(Failure::Fault("more was typed than one OTP".to_owned()));
+        return Err(Failure::input("more was typed than one OTP"));
     };
     let position = decoded.plain.as_ref().ok().map(Plain::position);
     let stored = store.slots(&decoded.id).ok().flatten().and_then(|slots| slots.state.position);

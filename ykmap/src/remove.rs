@@ -1,8 +1,9 @@
 //! `ykmap remove`
 
-use super::{Context, Done, Failure, files, out, parse_id};
+use super::{Context, Done, files, out, parse_id};
 use clap::ValueHint;
 use serde_json::json;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::{PublicId, mapping, shown};
 
 #[derive(clap::Args)]
@@ -24,9 +25,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         if args.ids.is_empty() {
             let removed = mapping::remove(text, user, None);
             if removed.count == 0 {
-                let other = files::other_spelling(&settings, &args.user);
-                let other = other.map_or_else(String::new, |other| format!("; {other}"));
-                return Err(Failure::Fault(format!("{name}: not in the mapping{other}")));
+                let found = files::other_spelling(&settings, &args.user).unwrap_or_else(|| {
+                    Diagnostic::error(Code::UserNotListed, "is not in the mapping").at(Location::user(user))
+                });
+                return Err(found.into());
             }
             return Ok((removed.text, false));
         }
@@ -34,7 +36,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         for id in &args.ids {
             let removed = mapping::remove(&text, user, Some(id));
             if removed.count == 0 {
-                return Err(Failure::Fault(format!("{name} does not have token {id}")));
+                let found = Diagnostic::error(Code::TokenNotAssigned, format!("does not have token {id}"))
+                    .at(Location::user(user))
+                    .run_when(
+                        "to see the user's tokens",
+                        Program::Ykmap,
+                        format!("list {}", shell_word(user)),
+                    );
+                return Err(found.into());
             }
             (text, listed_without) = (removed.text, removed.listed_without);
         }

@@ -1,7 +1,7 @@
 //! `ykmap token`
 
 use super::touches::{self, Prover};
-use super::{Context, Done, out, parse_id};
+use super::{Context, Done, files, out};
 use serde_json::json;
 use ykhost::Fault;
 use ykhost::store::Store;
@@ -22,19 +22,19 @@ pub(crate) enum Verb {
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The token's public ID
-    #[arg(value_name = "ID", value_parser = parse_id)]
-    id: PublicId,
+    /// Public id
+    #[arg(value_name = "ID")]
+    id: String,
 }
 
 pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
     match verb {
-        Verb::Resync(args) => resync(context, &args.id),
+        Verb::Resync(args) => resync(context, &files::public_id(context, &args.id)?),
     }
 }
 
 fn resync(context: &Context, id: &PublicId) -> Done {
-    let mut settings = context.settings()?;
+    let settings = context.settings()?;
     let store = Store::new(&settings);
     let has_key = store.holds(id)?;
     let key = if has_key { store.credential(id)?.fingerprint(id) } else { Fingerprint::ELSEWHERE };
@@ -61,8 +61,7 @@ fn resync(context: &Context, id: &PublicId) -> Done {
         if !settings.mode.asks_servers() {
             store.record(id)?;
         }
-        settings.prepare()?;
-        touches::prove(id, &Prover::Servers(&settings))?
+        touches::prove(id, &Prover::Servers(&context.login_settings()?))?
     };
     store.change()?.prove(id, key, position, before)?;
     let enabled = store.slots(id)?.is_some_and(|slots| slots.state.enabled);

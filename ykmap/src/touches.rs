@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use std::time::Instant;
 use ykhost::online::ByProgram;
 use ykhost::random;
-use ykhost::settings::Settings;
+use ykhost::settings::LoginSettings;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::freshness::{self, Stale, Touch};
 use yubiotp::otp::{self, Otp};
 use yubiotp::protocol::ServerVerdict;
@@ -17,7 +18,7 @@ pub(crate) enum Prover<'a> {
     /// Its key, which is on this host.
     Key(&'a Credential),
     /// The validation servers.
-    Servers(&'a Settings),
+    Servers(&'a LoginSettings),
 }
 
 /// How often the second touch may turn out to be the first of two more: the YubiKey was unplugged or used meanwhile.
@@ -28,9 +29,12 @@ pub(crate) fn needs_terminal(id: &PublicId) -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         return Ok(());
     }
-    Err(Failure::Fault(format!(
-        "token {id}: two touches of the YubiKey are asked for, and standard input is no terminal: nothing was changed"
-    )))
+    let problem =
+        "two touches of the YubiKey are needed, and standard input is no terminal: nothing was changed";
+    let found = Diagnostic::error(Code::NoTerminal, problem)
+        .at(Location::Token(id.to_string()))
+        .advise("run the command at a terminal");
+    Err(found.into())
 }
 
 /// Asks for the two touches. Returns the position of the second.
@@ -78,7 +82,7 @@ fn ask(id: &PublicId, prover: &Prover<'_>, question: &str) -> Result<Timed, Fail
         Failure::No
     };
     let typed = typed.trim();
-    let readings = otp::readings(typed.as_bytes()).map_err(|why| refuse(&why.to_string()))?;
+    let readings = otp::readings(typed.as_bytes()).map_err(|why| refuse(&why.diagnostic().problem))?;
     let mut others = true;
     for reading in readings {
         let Some(otp) = reading.split(id).filter(|otp| otp.password.is_empty()) else { continue };
@@ -108,14 +112,18 @@ fn decide(id: &PublicId, prover: &Prover<'_>, otp: &Otp<'_>) -> Result<Option<To
         (Answer::Decided { said: ServerVerdict::Ok(position), .. }, Some(timestamp)) => {
             Ok(Some(Touch { position, timestamp }))
         }
-        (Answer::Decided { said: ServerVerdict::Ok(_), trail }, None) => Err(Failure::Fault(format!(
-            "the validation server does not name the YubiKey's clock (timestamp), which shows that it is here: import the key (ykmap key import FILE), or ask the server's administrator; {trail}"
-        ))),
+        (Answer::Decided { said: ServerVerdict::Ok(_), trail }, None) => Err(Diagnostic::error(
+            Code::ServerFailed,
+            format!("the validation server does not name the YubiKey's clock (timestamp), which shows that it is here; {trail}"),
+        )
+        .run_when("to decide on this host", Program::Ykmap, "key import FILE")
+        .advise("or ask the administrator of the server")
+        .into()),
         (Answer::Decided { said, trail }, _) => {
             // As the log of a login has it.
             let why = match said {
-                ServerVerdict::BadOtp => Reason::BadSaysServer(*id).to_string(),
-                ServerVerdict::ReplayedOtp => Reason::ReplayedSaysServer(*id).to_string(),
+                ServerVerdict::BadOtp => Reason::BadSaysServer(*id).diagnostic().problem,
+                ServerVerdict::ReplayedOtp => Reason::ReplayedSaysServer(*id).diagnostic().problem,
                 ServerVerdict::Ok(_) => said.status().name().to_owned(),
             };
             out::note(&format!("{id}: {why}; nothing was changed; {trail}"));

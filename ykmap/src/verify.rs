@@ -1,17 +1,26 @@
 //! `ykmap verify`
 
+use super::service::{self, Service};
 use super::{Context, Done, Failure, files, out};
 use clap::ValueHint;
 use serde_json::json;
+use std::path::PathBuf;
 use ykhost::store::plainly;
-use ykhost::{decide, mapping};
+use ykhost::{Fault, decide, mapping};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity, shell_word};
 use yubiotp::shown;
 use yubiotp::verdict::Verdict;
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The user who would log in
+    /// Decide as this service does, by its line in pam.d: its configuration file, mapping, store and mode
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath, requires = "service")]
+    pam_dirs: Vec<PathBuf>,
+    /// Who would log in
     #[arg(value_hint = ValueHint::Username)]
     user: String,
     /// What the user would type [default: ask]
@@ -19,41 +28,63 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let mut settings = context.settings()?;
-    settings.prepare()?;
+    let Service { settings, nullok } = match &args.service {
+        Some(name) => service::of(context, name, &args.user, &args.pam_dirs)?,
+        None => Service { settings: context.settings()?, nullok: false },
+    };
+    let settings = settings.resolve_online().map_err(Fault::from)?;
     for warning in &settings.warnings {
-        out::note(warning);
+        context.note(warning);
     }
     let answer = match args.otp {
         Some(otp) => Zeroizing::new(otp),
         None => files::input_line(&settings.prompt.replace("%u", &shown::text(&args.user).to_string()))?,
     };
-    let enrolment = mapping::enrolment(&settings, args.user.as_bytes(), false)?;
+    let enrolment = mapping::enrolment(&settings, args.user.as_bytes(), nullok)?;
     let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment, plainly)?;
     if judgement.despite_answers {
-        out::note(decide::DESPITE_ANSWERS);
+        context.note(&decide::despite_answers());
     }
     let accepted = matches!(judgement.verdict, Verdict::Accepted(_));
-    let (verdict, token, reason) = match judgement.verdict {
-        Verdict::Accepted(receipt) => ("accepted", Some(receipt.token()), receipt.position().to_string()),
-        Verdict::Rejected(reason) => ("rejected", reason.token(), reason.to_string()),
+    let (verdict, token, found) = match judgement.verdict {
+        Verdict::Accepted(receipt) => {
+            let position = receipt.position().to_string();
+            ("accepted", Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, position))
+        }
+        Verdict::Rejected(reason) => ("rejected", reason.token(), reason.diagnostic()),
+        Verdict::NotEnrolled if nullok => (
+            "excused",
+            None,
+            Diagnostic::note(
+                Code::UserExcused,
+                "the mapping does not list the user, and nullok leaves the decision to the other modules",
+            ),
+        ),
         Verdict::NotEnrolled => {
-            ("not enrolled", None, "the mapping does not list the user (ykmap add)".to_owned())
+            let found = Diagnostic::error(Code::UserNotListed, "the mapping does not list the user");
+            (
+                "not enrolled",
+                None,
+                found.run(Program::Ykmap, format!("add {}", shell_word(args.user.as_bytes()))),
+            )
         }
     };
     let token = token.map(|token| token.to_string());
     let layout = judgement.layout.filter(|layout| *layout != "QWERTY");
     if context.json {
         let user = &args.user;
-        out::json(
-            &json!({ "user": user, "verdict": verdict, "token": token, "reason": reason, "layout": layout,
-                "servers": judgement.trail }),
-        );
+        out::json(&json!({ "user": user, "verdict": verdict, "token": token, "code": found.code.name(),
+            "reason": found.problem, "finding": context.finding(&found), "layout": layout,
+            "servers": judgement.trail }));
     } else {
         let token = token.map_or_else(String::new, |token| format!(" token {token}:"));
         let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
-        let trail = judgement.trail.map_or_else(String::new, |trail| format!("; {trail}"));
-        out::line(&format!("{verdict}: {}:{token} {reason}{trail}{layout}", shown::text(&args.user)));
+        let mut shown = found;
+        if let Some(trail) = judgement.trail {
+            shown.problem = format!("{}; {trail}", shown.problem);
+        }
+        shown.problem = format!("{verdict}: {}:{token} {}{layout}", shown::text(&args.user), shown.problem);
+        out::line(&if accepted { shown.problem } else { context.line(&shown) });
     }
     if accepted { Ok(()) } else { Err(Failure::No) }
 }

@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand, ValueHint};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use ykcli::explain;
 use ykval::config::{Config, ConfigFault};
 use ykval::file::FileFault;
 use ykval::random::NoRandom;
@@ -76,7 +77,9 @@ enum Verb {
     Import(import::Verb),
     /// Print two digests of all keys, ours and YK-KSM's, to compare stores without showing a key
     Checksum(checksum::Args),
-    /// Print the code with which a shell completes verbs and options
+    /// Explain a code of a log line or an error: its cause and its remedy
+    ExplainCode(explain::Args),
+    /// Write what a shell needs to complete verbs and options
     Completions(completions::Args),
 }
 
@@ -231,6 +234,9 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Restore(args) => restore::run(context, &args),
         Verb::Import(verb) => import::run(context, verb),
         Verb::Checksum(args) => checksum::run(context, &args),
+        Verb::ExplainCode(args) => {
+            explain::run(&args, context.json).map_err(|found| Failure::Fault(found.to_string()))
+        }
         Verb::Completions(args) => {
             completions::run(&args);
             Ok(())

@@ -1,11 +1,12 @@
 //! The messages between a login process and `yubiotp-ask`, over a socket between them.
 //!
 //! The login process writes one [`Question`], whose URLs are complete: the program asks them, and knows neither the
-//! client's key nor what a right answer looks like, so an attacker who has compromised it from the network cannot make
-//! it say yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to report, when the
-//! deadline has passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply
-//! was no answer, ask the next server now.
+//! client's key nor what a right answer looks like, so a program that an attacker
+//! has compromised cannot say yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to tell, when the deadline has
+//! passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply was no
+//! answer, ask the next server now.
 
+use crate::diagnostic::Code;
 use crate::shown;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -188,13 +189,59 @@ pub enum Event {
     },
     /// Nobody can be asked: a file that the question names cannot be used, or the host lacks the resources.
     Unable {
+        /// What kind of obstacle.
+        kind: Obstacle,
         /// Why, in words for the log.
         why: String,
     },
 }
 
-/// The kind of failure that kept a server from a whole reply. Whether the host may decide instead depends on it, so it
-/// is never read out of the words for the log.
+/// What keeps the program from asking anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A file that the question names, or the proxy's URL, cannot be used.
+    File,
+    /// The host lacks processes, memory, descriptors or time.
+    Limit,
+    /// The question cannot be read: program and module are of different versions.
+    Protocol,
+    /// Anything else, and every kind that is not known here.
+    Other,
+}
+
+impl Obstacle {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::File, Self::Limit, Self::Protocol, Self::Other];
+
+    /// The word for it in an event.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Limit => "limit",
+            Self::Protocol => "protocol",
+            Self::Other => "other",
+        }
+    }
+
+    /// The code of a finding about it.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::File => Code::AskFileInvalid,
+            Self::Limit => Code::AskLimit,
+            Self::Protocol => Code::AskVersionMismatch,
+            Self::Other => Code::CannotAsk,
+        }
+    }
+
+    fn read(word: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.name() == word).unwrap_or(Self::Other)
+    }
+}
+
+/// What kind of failure kept a server from a whole reply. Who may decide instead depends on it, so it is never read out
+/// of the words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The name of the server, or of the proxy, does not resolve.
@@ -243,6 +290,21 @@ impl FailureKind {
         }
     }
 
+    /// The code of a finding about it.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Dns => Code::ServerNameUnresolved,
+            Self::Connect => Code::ServerUnreachable,
+            Self::Proxy => Code::ProxyFailed,
+            Self::ProxyTls => Code::ProxyTlsFailed,
+            Self::Silence => Code::ServerSilent,
+            Self::Tls => Code::ServerTlsFailed,
+            Self::Http => Code::ServerHttpFailed,
+            Self::Other => Code::ServerFailed,
+        }
+    }
+
     /// Whether the server answered, or may have: it was reached, and no other host should decide in its place.
     #[must_use]
     pub const fn is_answer(self) -> bool {
@@ -252,13 +314,15 @@ impl FailureKind {
         }
     }
 
-    /// Reads the word. `None` if it cannot be one of any version.
-    fn read(word: &str) -> Option<Self> {
-        let is_word = (1..=16).contains(&word.len())
-            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-        let known = || Self::ALL.into_iter().find(|kind| kind.name() == word).unwrap_or(Self::Other);
-        is_word.then(known)
+    /// Reads the word. One that is not known may be of a later version.
+    fn read(word: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.name() == word).unwrap_or(Self::Other)
     }
+}
+
+/// Whether a text is the word for a kind, of whatever version.
+fn is_kind(word: &str) -> bool {
+    (1..=16).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 /// The program said something that is no event.
@@ -278,9 +342,9 @@ impl Event {
                 words = shown::line(why).to_string();
                 (format!("failed {server} {} {ms}", kind.name()), cut(&words).as_bytes())
             }
-            Self::Unable { why } => {
+            Self::Unable { kind, why } => {
                 words = shown::line(why).to_string();
-                ("unable".into(), cut(&words).as_bytes())
+                (format!("unable {}", kind.name()), cut(&words).as_bytes())
             }
             Self::Note { what } => {
                 words = shown::line(what).to_string();
@@ -351,8 +415,14 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let mut words = head.split(' ');
     let word = words.next().unwrap_or_default();
     let mut rest: Vec<_> = words.collect();
-    let kind = if word == "failed" && rest.len() > 1 { Some(rest.remove(1)) } else { None };
-    let kind = kind.map(|kind| FailureKind::read(kind).ok_or(BadEvent)).transpose()?;
+    let kind = match word {
+        "failed" if rest.len() > 1 => rest.remove(1),
+        "unable" if rest.len() > 1 => rest.remove(0),
+        _ => "other",
+    };
+    if !is_kind(kind) {
+        return Err(BadEvent);
+    }
     let numbers = rest.into_iter().map(number).collect::<Result<Vec<_>, _>>()?;
     let (server, ms, length) = match (word, numbers.as_slice()) {
         ("asked", [server]) => return Ok(Some((Event::Asked { server: index(*server)? }, begins))),
@@ -369,11 +439,11 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
         let words = str::from_utf8(rest).ok().filter(|words| words.chars().all(shown::is_printable));
         words.map(String::from).ok_or(BadEvent)
     };
-    let event = match (word, kind) {
-        ("reply", _) => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
-        ("failed", Some(kind)) => Event::Failed { server, kind, ms, why: words()? },
-        ("note", _) => Event::Note { what: words()? },
-        _ => Event::Unable { why: words()? },
+    let event = match word {
+        "reply" => Event::Reply { server, ms, body: Zeroizing::new(rest.to_vec()) },
+        "failed" => Event::Failed { server, kind: FailureKind::read(kind), ms, why: words()? },
+        "note" => Event::Note { what: words()? },
+        _ => Event::Unable { kind: Obstacle::read(kind), why: words()? },
     };
     Ok(Some((event, ends)))
 }
@@ -456,7 +526,8 @@ mod tests {
             "failed 0  1 1\nx",
             "failed 0 a-word-that-is-too-long 1 1\nx",
             "failed\n",
-            "unable 513\n",
+            "unable other 513\n",
+            "unable other x\n",
             "\n",
             "unable 99999999999\n",
         ];
@@ -500,7 +571,8 @@ mod tests {
             (server, proptest::sample::select(&FailureKind::ALL[..]), any::<u32>(), words())
                 .prop_map(|(server, kind, ms, why)| Event::Failed { server, kind, ms, why }),
             words().prop_map(|what| Event::Note { what }),
-            words().prop_map(|why| Event::Unable { why }),
+            (proptest::sample::select(&Obstacle::ALL[..]), words())
+                .prop_map(|(kind, why)| Event::Unable { kind, why }),
         ]
     }
 
@@ -532,7 +604,7 @@ mod tests {
         #[test]
         fn a_long_why_is_cut(why in "\\PC{500,600}") {
             let mut events = Events::default();
-            events.feed(&Event::Unable { why }.write());
+            events.feed(&Event::Unable { kind: Obstacle::Limit, why }.write());
             let read = matches!(events.next(), Some(Ok(Event::Unable { .. })));
             prop_assert!(read);
         }

@@ -96,6 +96,14 @@ impl PublicId {
     }
 }
 
+impl PublicId {
+    /// The serial number of the YubiKey, if the ID is that of the slot that Yubico programs: `cccc` and eight more letters.
+    #[must_use]
+    pub fn factory_serial(&self) -> Option<u64> {
+        self.serial().filter(|serial| *serial <= u32::MAX.into())
+    }
+}
+
 impl fmt::Display for PublicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.len == 0 { f.pad("-") } else { f.pad(&modhex::encode(self.as_bytes())) }
@@ -132,7 +140,9 @@ mod tests {
     fn the_factory_id_is_the_serial_number() {
         let id = PublicId::parse(b"ccccccdbjrgf").unwrap();
         assert_eq!(id.serial(), Some(2_198_612));
+        assert_eq!(id.factory_serial(), Some(2_198_612));
         assert_eq!(PublicId::parse(b"vvccccdbjrgf").unwrap().serial(), None);
+        assert_eq!(PublicId::parse(b"dcccccdbjrgf").unwrap().factory_serial(), None, "a site's own");
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 //! of a line, nor a byte order mark before it; `user:` without an ID lists a user without a token. Anything else is an
 //! error of that line, and a line with an error says nothing about anybody.
 
+mod diagnostic;
 mod edit;
 mod spelling;
 
@@ -46,31 +47,22 @@ pub enum Line<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'a>(&'a [u8]);
 
-/// The mistake in a line, and what to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// What is wrong with a line, and what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadLine {
     /// Longer than [`MAX_LINE`].
-    #[error("the line is longer than {MAX_LINE} bytes: give the user several lines")]
     TooLong,
     /// A NUL byte.
-    #[error("the line holds a NUL byte: the file is damaged, or not a text file in UTF-8")]
     Nul,
     /// A control character in the name.
-    #[error("the user's name holds a control character")]
     Control,
     /// No colon.
-    #[error("there is no colon: a line is user:id:id…")]
     NoColon,
     /// Nothing before the first colon.
-    #[error("there is no user before the first colon")]
     NoUser,
     /// It may mean the user who was looked for, and not found, in another spelling.
-    #[error(
-        "may list this user in another spelling: if it does, spell the name as the login does (user= in the log); if not, add a line for that spelling"
-    )]
     OtherSpelling,
-    /// A field is no public ID.
-    #[error("field {field}: {why}")]
+    /// A field is no public id.
     Id {
         /// Counted from 1, the user.
         field: usize,

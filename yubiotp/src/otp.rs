@@ -18,24 +18,17 @@ const LONGEST: usize = BLOCK + 2 * PublicId::MAX;
 pub const MAX_ANSWER: usize = 1024;
 
 /// Why there is no one-time password in an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoOtp {
     /// Nothing was typed, or only blanks.
-    #[error("the answer was empty")]
     Empty,
-    /// The answer that sshd gives for a user whom it has rejected already: its `fake_password`.
-    #[error(
-        "sshd had refused this user before (AllowUsers, PermitRootLogin, no such user, …), and gave a dummy answer"
-    )]
+    /// What sshd answers in place of a user whom it has refused already: its `fake_password`.
     SshdDummy,
     /// Less than 32 characters.
-    #[error("the answer was too short to hold an OTP")]
     TooShort,
     /// More than [`MAX_ANSWER`] bytes.
-    #[error("the answer was longer than {MAX_ANSWER} bytes")]
     TooLong,
     /// The last 32 characters are not modhex on any keyboard layout.
-    #[error("the answer did not end with an OTP (a password, or not all of the OTP, was typed)")]
     NotModhex,
 }
 

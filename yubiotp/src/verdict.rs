@@ -1,5 +1,6 @@
 //! Yes, no, or not enrolled: the rules of one login put together.
 
+mod diagnostic;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// The user touched a token of theirs, and this OTP can never be accepted again.
+    /// The OTP is from a token of the user, and this OTP can never be accepted again.
     Accepted(Receipt),
     /// A decided no.
     Rejected(Reason),
@@ -25,26 +26,21 @@ pub enum Verdict {
     NotEnrolled,
 }
 
-/// Why an answer was rejected. Its text names no secret and goes into the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why an answer was rejected. Its text, that of its [diagnostic](Reason::diagnostic), names no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// There is no OTP in the answer; nothing was looked up.
-    #[error("{0}")]
     NoOtp(NoOtp),
+    /// The answer is the password that another module asked for; nothing was looked up.
+    AnswerIsPassword,
     /// The user is listed, without a token.
-    #[error(
-        "the mapping lists the user without a token, or with none of the length that token_id_length allows"
-    )]
     NoTokens,
     /// An OTP, and not by a token of this user; with the public ID where it is certain that no part of a password
     /// would be named.
-    #[error("the OTP is not from a token of this user{}", named(.0.as_ref()))]
     NotTheirToken(Option<PublicId>),
     /// The block does not decrypt under the token's key, or holds another private id.
-    #[error("the OTP is not genuine: mistyped, or the token was programmed anew since its key was imported")]
     NotGenuine(PublicId),
-    /// Genuine, but not above the position that was accepted before.
-    #[error("the OTP was used before: {offered} is not above {stored}")]
+    /// Genuine, but not above what was accepted before.
     Replayed {
         /// The token.
         token: PublicId,
@@ -55,9 +51,6 @@ pub enum Reason {
     },
     /// Genuine, or a validation server accepts it; and far below what this host has, or below although a server has not
     /// seen it yet.
-    #[error(
-        "the OTP was used before, or the position here is false (the YubiKey was programmed anew, or a validation server named a false one): {offered} is below {stored}; if the YubiKey is here, ykmap token resync {token}"
-    )]
     Behind {
         /// The token.
         token: PublicId,
@@ -67,13 +60,10 @@ pub enum Reason {
         stored: Position,
     },
     /// A validation server does not know the token, or considers the OTP forged.
-    #[error("a validation server does not know the token, or considers the OTP forged")]
     BadSaysServer(PublicId),
     /// A validation server has seen the OTP, or a later one.
-    #[error("a validation server has seen this OTP, or a later one")]
     ReplayedSaysServer(PublicId),
     /// Genuine, but the administrator switched the token off.
-    #[error("the token is disabled (ykmap key enable {0})")]
     Disabled(PublicId),
 }
 
@@ -89,7 +79,7 @@ impl Reason {
             | Self::Replayed { token, .. }
             | Self::Behind { token, .. } => Some(*token),
             Self::NotTheirToken(token) => *token,
-            Self::NoOtp(_) | Self::NoTokens => None,
+            Self::NoOtp(_) | Self::AnswerIsPassword | Self::NoTokens => None,
         }
     }
 }
@@ -387,10 +377,6 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
         };
         Ok(found.judged(verdict, trail))
     }
-}
-
-fn named(token: Option<&PublicId>) -> String {
-    token.map_or_else(String::new, |token| format!(": it begins with the public id {token}"))
 }
 
 fn longest_first(tokens: &[PublicId]) -> impl Iterator<Item = PublicId> {

@@ -5,6 +5,7 @@ use pam::constants::PamResultCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use ykhost::store::{Undisturbed, plainly};
 use zeroize::Zeroizing;
 
 /// The call that panics, with a secret in the message.
@@ -57,10 +58,10 @@ impl Handle for Scripted {
             Item::Terminal | Item::RemoteHost => None,
         }
     }
-    fn stacked(&self) -> Option<Answer> {
+    fn authtok(&self) -> Option<Answer> {
         self.authtok.clone().map(Zeroizing::new)
     }
-    fn hand_on(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
+    fn set_authtok(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode> {
         self.panics_at(Panics::HandOn);
         self.authtok = password.map(<[u8]>::to_vec);
         Ok(())
@@ -81,6 +82,9 @@ impl Handle for Scripted {
     }
     fn wait(&self, since: Instant, delay: Duration) {
         self.waits.borrow_mut().push((since, delay, self.prompts.borrow().len()));
+    }
+    fn undisturbed(&self) -> Undisturbed {
+        plainly
     }
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode> {
         let is_yes = matches!(what.standing, Standing::Accepted);

@@ -37,7 +37,7 @@ impl Place {
         );
         let aes_key = AesKey::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         let credential = Credential { private_id: PrivateId::new([1, 2, 3, 4, 5, 6]), aes_key };
-        let settings = Settings::load(Some(&place.path("config.toml")), Given::default()).unwrap();
+        let settings = Settings::load(Some(&place.path("config.toml")), PartialConfig::default()).unwrap();
         let token = PublicId::parse(b"vvcb").unwrap();
         Store::new(&settings).change().unwrap().enrol(&[(token, credential)], &|| {}).unwrap();
         place
@@ -120,29 +120,29 @@ fn every_row_of_the_table() {
     let rows: [Row; 25] = [
         ("fine", "alice", &[], &[OTPS[0]], PAM_SUCCESS, 1, "accepted user=alice token=vvcb mode=offline service=test"),
         ("fine", "alice", &["nullok"], &[OTPS[0]], PAM_SUCCESS, 1, "accepted"),
-        ("fine", "alice", &[], &["guess"], PAM_AUTH_ERR, 1, "too short to hold an OTP"),
-        ("fine", "alice", &[], &[""], PAM_AUTH_ERR, 1, "the answer was empty"),
-        ("fine", "alice", &["nullok"], &[""], PAM_AUTH_ERR, 1, "the answer was empty"),
-        ("fine", "carol", &["nullok"], &[OTPS[0]], PAM_AUTH_ERR, 1, "lists the user without a token"),
-        ("fine", "bob", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "the mapping does not list the user"),
+        ("fine", "alice", &[], &["guess"], PAM_AUTH_ERR, 1, "code=answer-too-short"),
+        ("fine", "alice", &[], &[""], PAM_AUTH_ERR, 1, "code=answer-empty"),
+        ("fine", "alice", &["nullok"], &[""], PAM_AUTH_ERR, 1, "code=answer-empty"),
+        ("fine", "carol", &["nullok"], &[OTPS[0]], PAM_AUTH_ERR, 1, "code=user-without-token"),
+        ("fine", "bob", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "code=user-not-listed"),
         ("fine", "bob", &["nullok"], &[], PAM_IGNORE, 0, "excused user=bob"),
         ("fine", "bob", &["nullok", "always_prompt"], &["pw"], PAM_IGNORE, 1, "excused user=bob"),
         ("fine", "bob", &["nullok", "always_prompt", "use_first_pass"], &[], PAM_IGNORE, 0, "excused user=bob"),
-        ("fine", "Alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "line 1: may list this user in another spelling"),
-        ("fine", "EX+alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "line 1: may list this user in another spelling"),
-        ("fine", "bób", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "mapping: does not list the user, and nullok"),
-        ("fine", "bób", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "the mapping does not list the user"),
-        ("fine", "alice", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "no tries left"),
+        ("fine", "Alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "code=mapping-other-spelling"),
+        ("fine", "EX+alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "code=mapping-other-spelling"),
+        ("fine", "bób", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "code=mapping-name-not-plain"),
+        ("fine", "bób", &[], &[OTPS[0]], PAM_USER_UNKNOWN, 1, "code=user-not-listed"),
+        ("fine", "alice", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "code=answer-too-short"),
         ("fine", "alice", &["tries=2"], &["x", OTPS[0]], PAM_SUCCESS, 2, "accepted"),
-        ("fine", "bob", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "does not list the user (ykmap add); no tries left"),
-        ("fine", "alice", &["use_first_pass"], &[], PAM_AUTH_ERR, 0, "no module before this one"),
-        ("fine", "alice", &["nulok"], &[], PAM_SERVICE_ERR, 0, "fault user=alice"),
-        ("fine", "alice", &[], &[], PAM_CONV_ERR, 1, "abandoned user=alice"),
-        ("bad line", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "mapping: line 1: there is no colon"),
-        ("bad line", "alice", &["tries=2"], &["x", "y"], PAM_AUTHINFO_UNAVAIL, 2, "mapping: line 1: there is no colon"),
-        ("no key", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "no key for token vvcb"),
-        ("no position", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "no position for token vvcb"),
-        ("bad config", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 0, "line 1: unknown field `nullok`"),
+        ("fine", "bob", &["tries=2"], &["x", "x"], PAM_MAXTRIES, 2, "code=user-not-listed"),
+        ("fine", "alice", &["use_first_pass"], &[], PAM_AUTH_ERR, 0, "code=nothing-stacked"),
+        ("fine", "alice", &["nulok"], &[], PAM_SERVICE_ERR, 0, "code=argument-unknown"),
+        ("fine", "alice", &[], &[], PAM_CONV_ERR, 1, "code=no-answer"),
+        ("bad line", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "code=mapping-line-invalid"),
+        ("bad line", "alice", &["tries=2"], &["x", "y"], PAM_AUTHINFO_UNAVAIL, 2, "code=mapping-line-invalid"),
+        ("no key", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "code=key-missing"),
+        ("no position", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 1, "code=position-missing"),
+        ("bad config", "alice", &["nullok"], &[OTPS[0]], PAM_AUTHINFO_UNAVAIL, 0, "code=setting-unknown"),
     ];
     for (world, user, args, answers, code, asked, line) in rows {
         let place = Place::new();
@@ -508,4 +508,26 @@ fn debug_tells_the_steps_and_no_secret() {
     let log = host.log.borrow().join("\n");
     assert!(log.contains("lists for the user: 1") && log.contains("keyboard layout QWERTY"), "{log}");
     assert!(!log.contains("hunter2") && !log.contains("dvgtiblf"), "{log}");
+}
+
+/// sshd with `KbdInteractiveAuthentication no` asks once, and gives the password to every prompt.
+#[test]
+fn a_password_that_comes_again_is_named() {
+    let place = Place::new();
+    for (answer, code) in [
+        ("hunter2", "answer-is-password"),
+        ("a password of more than thirty-two characters", "answer-without-otp"),
+        ("hunter3", "answer-too-short"),
+    ] {
+        let mut host = Scripted::new("alice", &[answer]);
+        host.authtok = Some(b"hunter2".to_vec());
+        assert_eq!(place.login(&mut host, &[]), PamResultCode::PAM_AUTH_ERR);
+        assert!(host.last_line().contains(&format!(" code={code} reason=")), "{}", host.last_line());
+        assert!(!host.last_line().contains("hunter"), "{}", host.last_line());
+        assert_eq!(host.authtok.as_deref(), Some(&b"hunter2"[..]), "it stays");
+    }
+    // Of an answer of our own asking, nothing is known.
+    let mut host = Scripted::new("alice", &["hunter2"]);
+    place.login(&mut host, &[]);
+    assert!(host.last_line().contains(" code=answer-too-short "), "{}", host.last_line());
 }

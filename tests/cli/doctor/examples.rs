@@ -1,5 +1,6 @@
-//! The files of pam.d-examples: nothing is wrong with them, and what they explain is noted.
+//! The files of pam.d-examples: nothing is wrong with them, and what they explain is reported.
 
+use super::access::class;
 use super::{Host, Visit, well};
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,7 @@ fn table(visit: &Visit) -> String {
         });
         let ways: Vec<_> = ways.collect();
         let ways = if ways.is_empty() { "nothing works".to_owned() } else { ways.join(" or ") };
-        format!("{}: {ways}", row["who"].as_str().unwrap())
+        format!("{}: {ways}", class(row))
     });
     rows.collect::<Vec<_>>().join(", ")
 }
@@ -55,60 +56,49 @@ fn nothing_is_wrong_with_them() {
         }
         host.place.write("sshd_config", sshd_config(&lines), 0o644);
         let visit = host.doctor(&[]);
-        assert_eq!(visit.said.code, Some(well()), "{name}: {visit:#?}");
-        let notes: Vec<_> =
-            visit.of("note").iter().map(|it| it["what"].as_str().unwrap().to_owned()).collect();
-        found.push((name.clone(), notes.join("; "), table(&visit)));
+        // While it is rolled out, an ssh key gets in without an OTP, which is a warning.
+        let code = if name == "roll-out" { 1 } else { well() };
+        assert_eq!(visit.said.code, Some(code), "{name}: {visit:#?}");
+        let codes =
+            |severity| visit.of(severity).into_iter().map(|it| it["code"].as_str().unwrap().to_owned());
+        let rights = |code: &String| code != "files-of-caller";
+        let codes: Vec<_> = codes("warning").filter(rights).chain(codes("note")).collect();
+        found.push((name.clone(), codes.join(" "), table(&visit)));
         names.push(name);
     }
     found.sort();
-    let usual =
-        |ways: &str| format!("has a usable token: {ways}, no usable token, or not listed: nothing works");
+    let usual = |ways: &str| format!("token: {ways}, no-token not-listed: nothing works");
     let expected = [
-        (
-            "console-otp-only",
-            "login: auth: the OTP alone lets in: no other line asks for anything",
-            usual("OTP"),
-        ),
+        ("console-otp-only", "otp-enough", usual("OTP")),
         (
             "exempt-group",
-            "sshd: account: [success=1 default=ignore] pam_succeed_if leads past the account line of pam_yubiotp: users it \
-             matches need no OTP; Match Group yubiotp-exempt: holds for some users only (see who gets in); Match Group \
-             yubiotp-exempt: AuthenticationMethods: publickey is enough: who comes that way is never asked for a YubiKey",
+            "users-exempt sshd-match users-exempt",
             usual("ssh key + OTP") + ", everybody: ssh key",
         ),
         ("login", "", usual("password + OTP")),
         ("one-field", "", usual("password + OTP")),
         (
             "roll-out",
-            "sshd: account: no account line of this module: who comes by an ssh key that sshd takes for enough is not \
-             asked; sshd: auth: nullok: users whom the mapping does not list pass this line without a token",
-            "has a usable token: ssh key or password + OTP, listed without a usable token: ssh key, not listed: ssh key \
-             or password"
-                .to_owned(),
+            "ssh-key-without-otp unlisted-excused",
+            "token: ssh key or password + OTP, no-token: ssh key, not-listed: ssh key or password".to_owned(),
         ),
         (
             "roll-out-key-and-otp",
-            "sshd: auth: nullok: users whom the mapping does not list pass this line without a token",
-            "has a usable token: ssh key + OTP, listed without a usable token: nothing works, not listed: ssh key"
-                .to_owned(),
+            "unlisted-excused",
+            "token: ssh key + OTP, no-token: nothing works, not-listed: ssh key".to_owned(),
         ),
-        (
-            "screen-locker",
-            "each user has settings of their own (%u in config=), which were not looked at",
-            usual("password + OTP"),
-        ),
+        ("screen-locker", "settings-of-each-user", usual("password + OTP")),
         ("sshd-key-and-otp", "", usual("ssh key + OTP")),
         ("sshd-password-and-otp", "", usual("password + OTP")),
         (
             "su",
-            "su: auth: sufficient pam_rootok leads past pam_yubiotp: who it means is not asked for a YubiKey",
-            "has a usable token, unless called by root: password + OTP, no usable token, or not listed, unless called by \
-             root: nothing works, everybody, if called by root: nothing"
+            "users-exempt",
+            "token, unless called by root: password + OTP, no-token not-listed, unless called by root: nothing works, \
+             everybody, if called by root: nothing"
                 .to_owned(),
         ),
         ("sudo", "", usual("password + OTP")),
     ];
-    let expected = expected.map(|(name, notes, table)| (name.to_owned(), notes.to_owned(), table));
+    let expected = expected.map(|(name, codes, table)| (name.to_owned(), codes.to_owned(), table));
     assert_eq!(found, expected);
 }

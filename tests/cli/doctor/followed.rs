@@ -1,7 +1,7 @@
 //! Advice that is followed to the letter: it lets nobody else in, and keeps out nobody who should get in.
 
 use super::access::row;
-use super::{Host, SUDO, Visit};
+use super::{Host, SUDO, Visit, remedies};
 use std::fs;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn edit(host: &Host, name: &str, line: &str, by: &str) {
 
 fn changes(visit: &Visit) -> Vec<String> {
     let bad = visit.of("warning").into_iter().chain(visit.of("error")).chain(visit.of("note"));
-    bad.filter_map(|it| Some(it["change"].as_str()?.to_owned())).collect()
+    bad.flat_map(remedies).collect()
 }
 
 /// As Debian has them, with lines of ours in what all services include.
@@ -44,12 +44,13 @@ fn root_and_the_account_line_of_all_services() {
     let host = debian();
     let ours = |host: &Host| format!("account required {}", host.place.path("pam_yubiotp.so").display());
     let visit = host.doctor(&[]);
-    let found = visit.finds("warning", "pam.d", &host.pam("su"), &["refused by", "common-account:4"]);
-    let change = found["change"].as_str().unwrap();
+    let found =
+        visit.finds("warning", "pam.d", &host.pam("su"), &["exempt-users-refused", "common-account:4"]);
+    let change = remedies(found).join("\n");
     let places = ["common-account", "sshd"].map(|name| host.pam(name).display().to_string());
-    assert!(change.contains("move") && places.iter().all(|place| change.contains(place)), "{change}");
-    assert!(changes(&visit).iter().all(|it| !it.contains("pam_rootok.so just above")), "{visit:#?}");
-    let before = row(&visit, "sshd", None, "has a usable token");
+    assert!(places.iter().all(|place| change.contains(place)), "{change}");
+    assert!(changes(&visit).iter().all(|it| !it.contains("pam_rootok.so")), "{visit:#?}");
+    let before = row(&visit, "sshd", None, "token");
     assert_eq!(before, "password+OTP");
     // As it says.
     let text = fs::read_to_string(host.pam("common-account")).unwrap();
@@ -58,16 +59,16 @@ fn root_and_the_account_line_of_all_services() {
     edit(&host, "sshd", "account required pam_nologin", &format!("{line}\nSAME\n"));
     let visit = host.doctor(&[]);
     assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
-    assert_eq!(row(&visit, "sshd", None, "has a usable token"), before);
-    assert_eq!(row(&visit, "sshd", None, "no usable token, or not listed"), "");
+    assert_eq!(row(&visit, "sshd", None, "token"), before);
+    assert_eq!(row(&visit, "sshd", None, "no-token not-listed"), "");
     assert_eq!(row(&visit, "su", None, "everybody, if called by root"), "");
-    assert_eq!(row(&visit, "su", None, "has a usable token, unless called by root"), "password+OTP");
+    assert_eq!(row(&visit, "su", None, "token, unless called by root"), "password+OTP");
     // What would open ssh: there, everybody is called by root.
     let host = debian();
     edit(&host, "common-account", &ours(&host), "account [success=1 default=ignore] pam_rootok.so\nSAME\n");
     let visit = host.doctor(&[]);
-    visit.finds("warning", "pam.d", &host.pam("common-account:4"), &["says yes to everybody", "sshd"]);
-    assert_eq!(row(&visit, "sshd", None, "no usable token, or not listed"), "ssh key");
+    visit.finds("warning", "pam.d", &host.pam("common-account:4"), &["account-line-bypassed", "sshd"]);
+    assert_eq!(row(&visit, "sshd", None, "no-token not-listed"), "ssh key");
 }
 
 /// Where the file is `su`'s own, an exemption there is for its callers only.
@@ -77,23 +78,23 @@ fn root_and_the_account_line_of_su() {
     let lines = "auth sufficient pam_rootok.so\nauth required pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n";
     host.service("su", lines);
     let jump = "account [success=1 default=ignore] pam_rootok.so";
-    host.doctor(&[]).finds("warning", "pam.d", &host.pam("su:1"), &[jump, "just above"]);
+    host.doctor(&[]).finds("warning", "pam.d", &host.pam("su:1"), &["exempt-users-refused", jump]);
     host.service("su", &lines.replacen("account", &format!("{jump}\naccount"), 1));
     let visit = host.doctor(&[]);
     assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
-    assert_eq!(row(&visit, "su", None, "has a usable token, unless called by root"), "password+OTP");
+    assert_eq!(row(&visit, "su", None, "token, unless called by root"), "password+OTP");
     // Others include it.
     host.service("su", lines);
     host.raw_service("sshd", "auth include su\naccount include su\n");
     for change in changes(&host.doctor(&[])) {
-        assert!(!change.contains("pam_rootok.so just above"), "{change}");
+        assert!(!change.contains("pam_rootok.so"), "{change}");
     }
 }
 
-/// Follows the advice: `write required in MODULE (FILE:LINE), and take out MODULE (FILE:LINE)`.
-fn follow(change: &str) {
-    for part in change.split(", and ") {
-        let (what, place) = part.split_once(" (").unwrap_or_else(|| panic!("no edit: {part}"));
+/// Does what the remedies say: `write required in the line of MODULE (FILE:LINE)`, `remove the line of MODULE (FILE:LINE)`.
+fn follow(edits: &[String]) {
+    for edit in edits {
+        let (what, place) = edit.split_once(" (").unwrap_or_else(|| panic!("no edit: {edit}"));
         let (file, line) = place.trim_end_matches(')').rsplit_once(':').unwrap();
         let at = line.parse::<usize>().unwrap() - 1;
         let text = fs::read_to_string(file).unwrap();
@@ -132,20 +133,20 @@ fn lines_whose_no_does_not_count() {
         let found = [visit.of("warning"), visit.of("error")].concat();
         assert!(!found.is_empty(), "{lines}: {visit:#?}");
         for it in found {
-            let change = it["change"].as_str().unwrap();
-            println!("{lines}{change}");
+            let edits = remedies(it);
+            println!("{lines}{edits:#?}");
             if !lines.contains("default=bad") {
-                follow(change);
+                follow(&edits);
             } else {
-                assert!(change.starts_with("write required in pam_yubiotp ("), "{change}");
+                assert!(edits[0].starts_with("write required in the line of pam_yubiotp ("), "{edits:?}");
                 let required = lines.replace("[success=ok authinfo_unavail=ignore default=bad]", "required");
                 host.service("sudo", &format!("{required}account required pam_nologin.so\n"));
             }
         }
         let visit = host.doctor(&[]);
         assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{lines}: {visit:#?}");
-        assert_eq!(row(&visit, "sudo", None, "has a usable token"), "password+OTP", "{lines}");
-        assert_eq!(row(&visit, "sudo", None, "no usable token, or not listed"), "", "{lines}");
+        assert_eq!(row(&visit, "sudo", None, "token"), "password+OTP", "{lines}");
+        assert_eq!(row(&visit, "sudo", None, "no-token not-listed"), "", "{lines}");
     }
 }
 
@@ -161,7 +162,7 @@ fn no_edit_where_none_is_enough() {
         let bad = [visit.of("warning"), visit.of("error")].concat();
         assert!(!bad.is_empty(), "{visit:#?}");
         for it in bad {
-            let change = it["change"].as_str().unwrap();
+            let change = remedies(it).concat();
             assert!(!change.contains("write required") && change.contains("pam_yubiotp(8)"), "{change}");
         }
     }
@@ -173,14 +174,19 @@ fn no_edit_where_none_is_enough() {
     );
     let visit = host.doctor(&[]);
     assert!(changes(&visit).iter().all(|it| !it.contains("write required")), "{visit:#?}");
-    visit.finds("warning", "pam.d", &host.pam("system-auth:1"), &["substack in place of include"]);
+    visit.finds(
+        "warning",
+        "pam.d",
+        &host.pam("system-auth:1"),
+        &["otp-bypassed", "substack in place of include"],
+    );
     host.service(
         "sudo",
         "auth substack system-auth\nauth required pam_yubiotp.so\naccount required pam_nologin.so\n",
     );
     let visit = host.doctor(&[]);
     assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
-    assert_eq!(row(&visit, "sudo", None, "has a usable token"), "password+OTP");
+    assert_eq!(row(&visit, "sudo", None, "token"), "password+OTP");
 }
 
 /// The account line that is advised excuses whom the auth line excuses.
@@ -193,14 +199,16 @@ fn an_account_line_for_a_roll_out() {
     host.service("sshd", lines);
     host.place.write("sshd_config", "UsePAM yes\nPasswordAuthentication no\n", 0o644);
     let visit = host.doctor(&[]);
-    let found = visit.finds("note", "pam.d", &host.pam("sshd:2"), &["no account line"]);
-    let change = found["change"].as_str().unwrap().strip_prefix("if that is not meant: ").unwrap();
-    let (line, _) = change.split_once(", above").unwrap();
-    edit(&host, "sshd", "account", &format!("{line}\nSAME\n"));
+    let found = visit.finds("warning", "pam.d", &host.pam("sshd:2"), &["ssh-key-without-otp"]);
+    let remedies = remedies(found);
+    let line = remedies
+        .iter()
+        .find_map(|it| Some(it.split_once(": ").filter(|(_, line)| line.starts_with("account "))?.1));
+    edit(&host, "sshd", "account", &format!("{}\nSAME\n", line.unwrap()));
     let visit = host.doctor(&[]);
     assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{visit:#?}");
-    assert_eq!(row(&visit, "sshd", None, "has a usable token"), "password+OTP");
-    assert_eq!(row(&visit, "sshd", None, "not listed"), "ssh key password");
+    assert_eq!(row(&visit, "sshd", None, "token"), "password+OTP");
+    assert_eq!(row(&visit, "sshd", None, "not-listed"), "ssh key password");
 }
 
 /// cron, at and systemd's user manager run no auth line, and sudo none where it asks nothing: an account line of ours
@@ -216,13 +224,13 @@ fn account_lines_where_nobody_is_asked() {
     let visit = host.doctor(&["bob"]);
     let line = host.pam("common-account:4");
     for name in ["atd", "cron", "systemd-user"] {
-        let words = [name, "no auth lines", "everybody who was not asked", "move the account line"];
+        let words = ["account-line-refuses-unasked", name];
         let found = visit.finds("error", "pam.d", &line, &words);
-        assert!(!found.to_string().contains("add the auth line"), "{found}");
+        assert_eq!(found["code"], "account-line-refuses-unasked", "{found}");
         assert_eq!(row(&visit, name, None, "everybody"), "");
     }
-    let found = visit.finds("warning", "pam.d", &line, &["where sudo asks nothing", "NOPASSWD"]);
-    assert!(found["change"].as_str().unwrap().contains("move the account line"), "{found}");
+    let found = visit.finds("warning", "pam.d", &line, &["account-line-refuses-unasked"]);
+    assert!(remedies(found).concat().contains("account line of pam_yubiotp into"), "{found}");
     // As it says.
     let text = fs::read_to_string(host.pam("common-account")).unwrap();
     let ours = text.lines().last().unwrap().to_owned();
@@ -237,19 +245,24 @@ fn account_lines_where_nobody_is_asked() {
     let cron =
         said["access"].as_array().unwrap().iter().find(|it| it["services"].to_string().contains("cron"));
     assert_eq!(cron.unwrap()["rows"][0]["with"], serde_json::json!([[]]), "{said}");
-    visit.finds("note", "user", Path::new(""), &["bob is not listed", "refuses them"]);
+    visit.finds("note", "user", Path::new(""), &["user-not-listed"]);
     // In their own files.
     let host = Host::new();
     host.service("cron", "account required pam_yubiotp.so\naccount required pam_unix.so\n");
     host.service("sudo", &(SUDO.to_owned() + "account required pam_yubiotp.so\n"));
     let visit = host.doctor(&[]);
-    visit.finds("error", "pam.d", &host.pam("cron:1"), &["take this line out"]);
-    visit.finds("warning", "pam.d", &host.pam("sudo:4"), &["take this line out"]);
+    visit.finds("error", "pam.d", &host.pam("cron:1"), &["account-line-refuses-unasked", "remove this line"]);
+    visit.finds(
+        "warning",
+        "pam.d",
+        &host.pam("sudo:4"),
+        &["account-line-refuses-unasked", "remove this line"],
+    );
     // Without it, somebody would get in, or nobody.
     host.service("cron", "account required pam_yubiotp.so\n");
     host.service("sudo", "auth sufficient pam_localuser.so\nauth required pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_yubiotp.so\n");
     let visit = host.doctor(&[]);
-    assert!(changes(&visit).iter().all(|it| !it.contains("take this line out")), "{visit:#?}");
+    assert!(changes(&visit).iter().all(|it| !it.contains("remove this line")), "{visit:#?}");
     // Members of a group are exempt, and root is.
     host.service("sudo", SUDO);
     host.service("cron", "account [success=1 default=ignore] pam_rootok.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n");
@@ -262,7 +275,7 @@ fn exempt_with_no_way_in() {
     let host = Host::new();
     let auth = "auth [success=2 default=ignore] pam_access.so accessfile=/etc/exempt\nauth required pam_unix.so\nauth required pam_yubiotp.so\n";
     host.service("sudo", &format!("{auth}account required pam_unix.so\n"));
-    host.doctor(&[]).finds("warning", "pam.d", &host.pam("sudo:1"), &["no line says yes", "EXAMPLES"]);
+    host.doctor(&[]).finds("warning", "pam.d", &host.pam("sudo:1"), &["exempt-users-refused"]);
     let one = auth.replace("success=2", "success=1").replacen("pam_unix", "pam_XX", 1);
     let one = one.replace("pam_yubiotp", "pam_unix").replace("pam_XX", "pam_yubiotp");
     host.service("sudo", &format!("{one}account required pam_unix.so\n"));
@@ -276,29 +289,14 @@ fn users_and_the_table() {
     let auth = "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\n";
     host.service("sudo", &format!("{auth}account required pam_yubiotp.so\naccount required pam_unix.so\n"));
     let visit = host.doctor(&["dave"]);
-    visit.finds(
-        "error",
-        "user",
-        Path::new(""),
-        &["dave is not listed, and refused by sudo", "nullok", "add dave"],
-    );
-    assert!(!visit.findings.iter().any(|it| it.to_string().contains("passes")), "{visit:#?}");
+    visit.finds("error", "user", Path::new(""), &["user-not-listed", "add dave"]);
+    assert!(!visit.has("user-excused"), "{visit:#?}");
     // Behind a no: others get in.
     host.service("sudo", "auth sufficient pam_fprintd.so\nauth sufficient pam_unix.so\nauth required pam_deny.so\nauth required pam_yubiotp.so\naccount required pam_unix.so\n");
-    host.doctor(&[]).finds(
-        "error",
-        "pam.d",
-        &host.pam("sudo:4"),
-        &["nobody who is asked", "pam_deny", "sudo:3", "others get in"],
-    );
+    host.doctor(&[]).finds("error", "pam.d", &host.pam("sudo:4"), &["nobody-gets-in", "pam_deny", "sudo:3"]);
     // An exemption that the account lines do not know.
     host.service("sudo", "auth [success=1 default=ignore] pam_succeed_if.so quiet user ingroup robots\nauth required pam_yubiotp.so\nauth required pam_unix.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n");
-    host.doctor(&["dave"]).finds(
-        "error",
-        "user",
-        Path::new(""),
-        &["dave is not listed", "user ingroup robots", "a token does not help"],
-    );
+    host.doctor(&["dave"]).finds("error", "user", Path::new(""), &["user-not-listed"]);
 }
 
 /// Ways around an account line that other services read as well: one more line in sshd's own file.
@@ -317,12 +315,13 @@ fn ways_around_the_account_line() {
         host.service("sshd", sshd);
         let visit = host.doctor(&[]);
         let file = host.pam("sshd").display().to_string();
-        let words = ["add an account line", "above its other account lines", &file];
-        visit.finds("warning", "pam.d", &host.pam("common-account"), &words);
+        let code =
+            if account.contains("optional") { "refusal-not-enforced" } else { "account-line-bypassed" };
+        visit.finds("warning", "pam.d", &host.pam("common-account"), &[code, &file]);
         host.service("sshd", &sshd.replace("@include", "account required pam_yubiotp.so\n@include"));
         let visit = host.doctor(&[]);
         assert_eq!(visit.of("warning").len() + visit.of("error").len(), 0, "{account}: {visit:#?}");
-        assert_eq!(row(&visit, "sshd", None, "has a usable token"), "password+OTP", "{account}");
-        assert_eq!(row(&visit, "sshd", None, "no usable token, or not listed"), "", "{account}");
+        assert_eq!(row(&visit, "sshd", None, "token"), "password+OTP", "{account}");
+        assert_eq!(row(&visit, "sshd", None, "no-token not-listed"), "", "{account}");
     }
 }

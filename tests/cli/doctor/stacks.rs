@@ -1,6 +1,7 @@
 //! The doctor's findings about a stack, compared with the real libpam for every answer of its modules.
 
 use super::{Host, Visit};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -25,22 +26,28 @@ struct Truth {
 
 /// The doctor's finding about it.
 fn told(visit: &Visit, service: &str) -> Truth {
-    let says = |level: &[&str], words: &str| {
-        visit.findings.iter().any(|it| {
-            let what = it["what"].as_str().unwrap();
-            let own =
-                what.split(": ").next().is_some_and(|names| names.split(", ").any(|name| name == service));
-            own && level.contains(&it["level"].as_str().unwrap()) && what.contains(words)
+    let own = || {
+        visit.findings.iter().filter(|it| {
+            let problem = it["problem"].as_str().unwrap();
+            problem.split(": ").next().is_some_and(|names| names.split(", ").any(|name| name == service))
         })
     };
-    let asked = !says(&["error"], "is never asked");
+    let says = |codes: &[&str]| own().any(|it| codes.contains(&it["code"].as_str().unwrap()));
+    // Of the lines that let somebody in with nothing, some lead past the module, and others let everybody in.
+    let by_past = |it: &&Value| it["problem"].as_str().unwrap().contains(" bypasses ");
+    let open = || own().filter(|it| it["code"] == "no-question-asked");
+    let asked = !says(&["never-asked"]);
+    // One mistake is one finding: a line that libpam cannot read says by itself that nobody gets in.
+    let misread = own().filter(|it| it["code"] == "pam-line-misread");
+    let by_misread =
+        misread.map(|it| it["problem"].as_str().unwrap()).any(|it| it.contains("nobody who is asked"));
     Truth {
-        otp_gets_in: asked && !says(&["error"], "nobody who is asked gets in"),
+        otp_gets_in: asked && !by_misread && !says(&["nobody-gets-in"]),
         asked,
-        past: says(&["note", "warning", "error"], "leads past pam_yubiotp"),
-        no_is_ignored: says(&["warning"], "its no does not count"),
-        otp_alone: says(&["note", "warning"], "the OTP alone lets in"),
-        open: says(&["error"], "lets in everybody"),
+        past: says(&["users-exempt", "otp-bypassed", "other-factor-enough"]) || open().any(|it| by_past(&it)),
+        no_is_ignored: says(&["refusal-not-enforced"]),
+        otp_alone: says(&["otp-enough"]),
+        open: open().any(|it| !by_past(&it)),
     }
 }
 

@@ -65,7 +65,7 @@ fn nobody_is_waited_for() {
     let since = Instant::now();
     let visit = host.doctor(&[]);
     assert!(since.elapsed() < Duration::from_secs(15), "{visit:#?}");
-    visit.finds("warning", "sshd", &folder.join("a.conf"), &["cannot be read"]);
+    visit.finds("warning", "sshd", &folder.join("a.conf"), &["sshd-config-unreadable"]);
 }
 
 /// A name that would clear the screen and write a line of its own.

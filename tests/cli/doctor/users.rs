@@ -11,58 +11,53 @@ fn why_alice_is_refused() {
     let host = Host::new();
     let mapping = host.place.path("authorized_yubikeys");
     let id = host.key.public_id();
-    host.doctor(&["alice"]).finds("ok", "user", &mapping, &[&format!("alice's token {id}: enabled")]);
+    host.doctor(&["alice"]).finds("ok", "user", Path::new("alice"), &["token-usable", &id]);
     host.doctor(&["bob"]).finds(
         "error",
         "user",
-        &mapping,
-        &["bob is not listed, and refused by", "sudo:2", "add bob"],
+        Path::new("bob"),
+        &["user-not-listed", "sudo:2", "add bob", mapping.to_str().unwrap()],
     );
     host.place.write("authorized_yubikeys", format!("alice:{id}\ncarol:\n"), 0o644);
-    host.doctor(&["carol"]).finds("error", "user", &mapping, &["carol is listed without a token"]);
+    host.doctor(&["carol"]).finds("error", "user", Path::new("carol"), &["user-without-token"]);
     let second = SoftYubiKey::numbered(2);
     host.place.enrol("alice", &second);
     assert!(host.place.ykmap(&["key", "disable", &id]).status.success());
     let visit = host.doctor(&["alice"]);
-    visit.finds("warning", "user", &mapping, &[&id, "disabled", "key enable"]);
-    visit.finds("ok", "user", &mapping, &[&second.public_id(), "enabled"]);
+    visit.finds("warning", "user", Path::new("alice"), &["token-disabled", &id, "key enable"]);
+    visit.finds("ok", "user", Path::new("alice"), &["token-usable", &second.public_id()]);
     assert!(host.place.ykmap(&["key", "disable", &second.public_id()]).status.success());
     assert_eq!(host.doctor(&["alice"]).of("error").len(), 2, "none of hers is good");
-    // Both are reported.
+    // Of two, each is reported.
     let both = host.doctor(&["alice", "bob"]);
-    both.finds("error", "user", &mapping, &["bob is not listed"]);
-    both.finds("error", "user", &mapping, &["alice's token"]);
+    both.finds("error", "user", Path::new("bob"), &["user-not-listed"]);
+    both.finds("error", "user", Path::new("alice"), &["token-disabled"]);
 }
 
 #[test]
 fn whom_nullok_excuses() {
     let host = Host::new();
-    let mapping = host.place.path("authorized_yubikeys");
     host.service(
         "login",
         "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\naccount required pam_unix.so\n",
     );
     let visit = host.doctor(&["bob"]);
-    visit.finds("error", "user", &mapping, &["refused by", "sudo:2"]);
-    visit.finds("note", "user", &mapping, &["passes", "login:2", "without a token"]);
+    visit.finds("error", "user", Path::new("bob"), &["user-not-listed", "sudo:2"]);
+    visit.finds("note", "user", Path::new("bob"), &["user-excused", "login:2"]);
 }
 
 /// Another spelling of a name that is listed is a fault at a login, and here.
 #[test]
 fn another_spelling() {
     let host = Host::new();
-    let mapping = host.place.path("authorized_yubikeys");
     for user in ["Alice", "EX+alice", "alice@ex.org"] {
-        host.doctor(&[user]).finds("error", "user", &mapping, &[user, "another spelling"]);
+        host.doctor(&[user]).finds("error", "user", Path::new(user), &["mapping-other-spelling", "add "]);
     }
     host.place.write("authorized_yubikeys", format!("alice:{}\n", host.key.public_id()), 0o644);
     host.service("login", "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\n");
     let visit = host.doctor(&["ren\u{e9}"]);
-    visit.finds("error", "user", &mapping, &["not listed, and refused by", "login:2", "plain ASCII"]);
-    assert!(
-        visit.findings.iter().all(|it| !it.to_string().contains("without a token (nullok)")),
-        "{visit:#?}"
-    );
+    visit.finds("error", "user", Path::new("ren\u{e9}"), &["mapping-name-not-plain", "login:2"]);
+    assert!(!visit.has("user-excused"), "{visit:#?}");
 }
 
 #[test]
@@ -77,19 +72,19 @@ fn a_mapping_of_her_own() {
         0o644,
     );
     let visit = host.doctor(&["alice", "bob"]);
-    visit.finds("ok", "user", &host.place.path("users/alice"), &["enabled"]);
-    visit.finds("error", "user", &host.place.path("users/bob"), &["bob is not listed"]);
+    visit.finds("ok", "user", Path::new("alice"), &["token-usable"]);
+    visit.finds("error", "user", Path::new("bob"), &["user-not-listed", "users/bob"]);
     let other = host.place.path("users/alice");
     host.doctor(&["Alice"]).finds(
         "error",
         "user",
-        &host.place.path("users/Alice"),
-        &[&other.display().to_string()],
+        Path::new("Alice"),
+        &["mapping-other-spelling", &other.display().to_string()],
     );
-    host.doctor(&["../alice"]).finds("error", "user", Path::new(""), &["cannot be part of a path"]);
+    host.doctor(&["../alice"]).finds("error", "user", Path::new(""), &["user-name-in-path"]);
 }
 
-/// Whatever is wrong, each named user has a row with their name.
+/// Whatever is wrong, each user who is named has a finding of their own.
 #[test]
 fn a_row_for_everybody() {
     let row = |spoil: &dyn Fn(&Host), level: &str, words: &[&str]| {
@@ -97,8 +92,8 @@ fn a_row_for_everybody() {
         spoil(&host);
         for user in ["alice", "dave"] {
             let visit = host.doctor(&["alice", "dave"]);
-            let rows = visit.findings.iter().filter(|it| it["room"] == "user");
-            let found = rows.filter(|it| it["what"].as_str().unwrap().starts_with(user));
+            let rows = visit.findings.iter().filter(|it| it["area"] == "user");
+            let found = rows.filter(|it| it["location"]["user"] == user);
             assert_eq!(found.count(), 1, "{user}: {visit:#?}");
         }
         host.doctor(&["alice"]).finds(level, "user", Path::new(""), words);
@@ -106,19 +101,11 @@ fn a_row_for_everybody() {
     let mapping = |host: &Host, lines: &str| {
         host.place.write("authorized_yubikeys", lines, 0o644);
     };
-    row(
-        &|host| mapping(host, "alice:nothex!\ndave:nothex!\n"),
-        "error",
-        &["alice is refused: ", "not modhex"],
-    );
-    row(&|host| mapping(host, ""), "error", &["until that is mended (see mapping)"]);
-    row(
-        &|host| host.place.write("config.toml", "x", 0o644),
-        "error",
-        &["the settings cannot be used (see settings)"],
-    );
+    row(&|host| mapping(host, "alice:nothex!\ndave:nothex!\n"), "error", &["mapping-line-invalid"]);
+    row(&|host| mapping(host, ""), "error", &["user-refused", "(see mapping)"]);
+    row(&|host| host.place.write("config.toml", "x", 0o644), "error", &["user-refused", "(see settings)"]);
     let writable = |host: &Host| chmod(&host.place.path("authorized_yubikeys"), 0o666);
-    row(&writable, "error", &["alice is refused until that is mended (see files)"]);
+    row(&writable, "error", &["user-refused", "(see files)"]);
 }
 
 /// What refuses everybody keeps a good token from being called good.
@@ -126,7 +113,7 @@ fn a_row_for_everybody() {
 fn a_good_token_below_something_bad() {
     let host = Host::new();
     let good = |host: &Host| {
-        host.doctor(&["alice"]).finds("note", "user", Path::new(""), &["enabled here; see the errors above"]);
+        host.doctor(&["alice"]).finds("note", "user", Path::new(""), &["token-usable"]);
     };
     host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so tires=3"));
     good(&host);
@@ -143,10 +130,10 @@ fn commands_name_the_settings() {
     let host = Host::new();
     let own = format!("ykmap --config {} ", host.place.config().display());
     let visit = host.doctor(&["bob"]);
-    visit.finds("error", "user", Path::new(""), &[&format!("{own}add bob")]);
+    visit.finds("error", "user", Path::new(""), &["user-not-listed", &format!("{own}add bob")]);
     assert!(host.place.ykmap(&["key", "disable", &host.key.public_id()]).status.success());
     let visit = host.doctor(&["alice"]);
-    visit.finds("error", "user", Path::new(""), &[&format!("{own}key enable")]);
+    visit.finds("error", "user", Path::new(""), &["token-disabled", &format!("{own}key enable")]);
     for it in &visit.findings {
         assert!(!it.to_string().contains("ykmap key"), "{it}");
     }
@@ -194,11 +181,11 @@ fn settings_of_each_user() {
     }
     chown(&home);
     host.raw_service("vlock", &line);
-    // Root gets no advice to create a file that must belong to the user.
+    // Root does not make what is to be the user's.
     let visit = doctor();
-    let missing = visit.finds("error", "settings", &home.join("config.toml"), &["no such file"]);
-    let change = format!("nobody runs: ykmap init --dir {}", home.display());
-    assert!(missing["change"].as_str().unwrap().ends_with(&change), "{visit:#?}");
+    let missing = visit.finds("error", "settings", &home.join("config.toml"), &["config-missing"]);
+    let command = format!("runuser -u nobody -- ykmap init --dir {}", home.display());
+    assert_eq!(super::remedies(missing), [command], "{visit:#?}");
 
     fs::write(
         home.join("config.toml"),
@@ -207,10 +194,7 @@ fn settings_of_each_user() {
     .unwrap();
     chown(&home.join("config.toml"));
     let of_another = |visit: &super::Visit| {
-        visit
-            .findings
-            .iter()
-            .any(|it| it["level"] == "error" && it["what"].as_str().unwrap().contains("belongs to uid 65534"))
+        visit.findings.iter().any(|it| it["severity"] == "error" && it["code"] == "file-of-other-owner")
     };
     let visit = doctor();
     assert!(!of_another(&visit), "{visit:#?}");
@@ -225,5 +209,5 @@ fn settings_of_each_user() {
     chmod(&ykmap, 0o700);
     let visit = doctor();
     let said = format!("{} cannot be run as uid 65534", ykmap.display());
-    visit.finds("warning", "user", Path::new(""), &[&said]);
+    visit.finds("warning", "user", Path::new("nobody"), &["not-checked", &said]);
 }

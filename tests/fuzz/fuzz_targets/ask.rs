@@ -42,7 +42,7 @@ fn events(piece: usize, text: &[u8]) {
             Event::Reply { server, body, .. } => (*server, body.len()),
             Event::Failed { server, why, .. } => (*server, why.len()),
             Event::Note { what } => (0, what.len()),
-            Event::Unable { why } => (0, why.len()),
+            Event::Unable { why, .. } => (0, why.len()),
         };
         assert!(server < MAX_SERVERS && length <= MAX_REPLY, "{event:?}");
         written.extend(event.write());

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use ykhost::options::{NAMES, Options};
-use ykhost::settings::{Given, Settings};
+use ykhost::settings::{PartialConfig, Settings};
 
 const TOP: [&str; 11] = [
     "mode",
@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
     settings(file, given.unwrap_or_default());
 });
 
-fn arguments(line: &[u8]) -> Option<Given> {
+fn arguments(line: &[u8]) -> Option<PartialConfig> {
     let args: Vec<_> =
         line.split(|byte| *byte == b'\t').map(|arg| CString::new(arg).unwrap_or_default()).collect();
     let args: Vec<&CStr> = args.iter().map(CString::as_c_str).collect();
@@ -82,10 +82,10 @@ fn arguments(line: &[u8]) -> Option<Given> {
     Some(options.given)
 }
 
-fn settings(file: &[u8], given: Given) {
+fn settings(file: &[u8], given: PartialConfig) {
     let text = str::from_utf8(file).ok();
     let table = text.and_then(|text| text.parse::<toml::Table>().ok());
-    let mut settings = match Settings::load(Some(&CONFIG), given) {
+    let settings = match Settings::load(Some(&CONFIG), given) {
         Ok(settings) => settings,
         Err(why) => {
             let why = why.to_string();
@@ -103,7 +103,7 @@ fn settings(file: &[u8], given: Given) {
     assert!(
         settings.mapping.starts_with('/') && settings.store.is_absolute() && settings.store_key.is_absolute()
     );
-    if settings.prepare().is_ok() {
+    if let Ok(settings) = settings.resolve_online() {
         assert_eq!(settings.online().is_some(), settings.mode.asks_servers());
         if let Some(online) = settings.online() {
             assert!((1..=16).contains(&online.servers.len()));

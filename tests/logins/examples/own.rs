@@ -34,7 +34,7 @@ impl Site {
     fn findings(&self, user: &[&str], level: &str) -> Vec<Value> {
         let said = self.doctor(&[&["--json"], user].concat());
         let findings = said.get("findings").and_then(Value::as_array).unwrap().clone();
-        findings.into_iter().filter(|it| it["level"] == level).collect()
+        findings.into_iter().filter(|it| it["severity"] == level).collect()
     }
 }
 
@@ -63,18 +63,12 @@ pub(super) fn screen_locker(site: &Site, example: &str) {
 
     // The doctor judges as the user.
     let errors = site.findings(&["alice"], "error");
-    assert!(errors.iter().all(|it| it["room"] != "settings" && it["room"] != "files"), "{errors:#?}");
-    assert!(errors.iter().all(|it| it["room"] != "user"), "{errors:#?}");
+    assert!(errors.iter().all(|it| it["area"] != "settings" && it["area"] != "files"), "{errors:#?}");
+    assert!(errors.iter().all(|it| it["area"] != "user"), "{errors:#?}");
     let notes = site.findings(&[], "note");
-    assert!(
-        notes.iter().any(|it| it["room"] == "settings" && it["change"] == "ykmap doctor USER"),
-        "{notes:#?}"
-    );
+    assert!(notes.iter().any(|it| it["code"] == "settings-of-each-user"), "{notes:#?}");
     let errors = site.findings(&["bob"], "error");
-    assert!(
-        errors.iter().any(|it| it["room"] == "user" && it["what"].as_str().unwrap().starts_with("bob ")),
-        "{errors:#?}"
-    );
+    assert!(errors.iter().any(|it| it["area"] == "user" && it["location"]["user"] == "bob"), "{errors:#?}");
     // What root could use and alice cannot, and what others may write to.
     for (spoil, place) in [
         ("chown root /home/alice/.yubiotp/store.key", "/home/alice/.yubiotp/store.key"),
@@ -85,7 +79,7 @@ pub(super) fn screen_locker(site: &Site, example: &str) {
     ] {
         assert!(site.host.run(&["sh", "-c", spoil]).status.success());
         let errors = site.findings(&["alice"], "error");
-        assert!(errors.iter().any(|it| it["where"] == place), "{spoil}: {errors:#?}");
+        assert!(errors.iter().any(|it| it["location"]["file"] == place), "{spoil}: {errors:#?}");
         assert!(!site.unlock("alice", &[PASSWORD, &token.press()]));
     }
 }

@@ -90,7 +90,7 @@ impl<'a> Shell<'a> {
         let asked = said.rsplit('\n').next().unwrap_or_default();
         if asked.ends_with("password for alice: ") {
             Some(PASSWORD.to_owned())
-        } else if asked.ends_with("YubiKey of alice: ") || asked.ends_with("YubiKey for alice: ") {
+        } else if asked.ends_with("(slot 2: for two seconds): ") || asked.ends_with("YubiKey for alice: ") {
             self.pressed = true;
             if let Some(token) = &mut self.token {
                 self.press = token.press();

@@ -79,7 +79,7 @@ pub(crate) fn ask_as(command: &mut Command, question: &Question) -> Vec<Event> {
 /// Asks one server, and says why it failed.
 pub(crate) fn why(question: &Question) -> String {
     match ask(question).as_slice() {
-        [Event::Asked { server: 0 }, Event::Failed { server: 0, why, .. }] | [Event::Unable { why }] => {
+        [Event::Asked { server: 0 }, Event::Failed { server: 0, why, .. }] | [Event::Unable { why, .. }] => {
             why.clone()
         }
         events => panic!("{events:?}"),
@@ -102,7 +102,7 @@ impl Asker {
                     self.notes.push(what);
                     continue;
                 }
-                if let Event::Failed { why, .. } | Event::Unable { why } = &event {
+                if let Event::Failed { why, .. } | Event::Unable { why, .. } = &event {
                     assert!(!why.contains(&OTP[..20]), "{why}");
                 }
                 return Some(event);

@@ -121,7 +121,7 @@ fn what_is_missing_is_no_servers_failure() {
         command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups", "/bin/bash", "-c"]);
         command.arg(format!("{limits}; exec /usr/bin/env -i \"$0\"")).arg(&copy).env_clear();
         let events = ask_as(&mut command, &timed(&[server.url()], 1500, 100));
-        assert!(matches!(events.last(), Some(Event::Unable { why }) if why.contains(part)), "{events:?}");
+        assert!(matches!(events.last(), Some(Event::Unable { why, .. }) if why.contains(part)), "{events:?}");
     }
 }
 

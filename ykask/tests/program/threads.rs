@@ -81,7 +81,7 @@ fn passwd() -> tempfile::NamedTempFile {
 }
 
 fn is_unable(events: &[Event]) -> bool {
-    matches!(events.last(), Some(Event::Unable { why }) if why.contains("no thread: "))
+    matches!(events.last(), Some(Event::Unable { why, .. }) if why.contains("no thread: "))
 }
 
 /// Uid of the program, once it has told of a server.

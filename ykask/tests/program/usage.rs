@@ -28,7 +28,7 @@ fn an_environment_is_refused() {
         start_as(Command::new(PROGRAM).env_clear().env("HTTPS_PROXY", "http://evil/").env("LANG", "C"));
     asker.write(&question(&[server.url()]));
     let events = asker.rest();
-    let [Event::Unable { why }] = &events[..] else { panic!("{events:?}") };
+    let [Event::Unable { why, .. }] = &events[..] else { panic!("{events:?}") };
     assert!(why.starts_with("the environment is not empty: ") && !why.contains("evil"), "{why}");
     assert_eq!(server.connections(), 0);
 }

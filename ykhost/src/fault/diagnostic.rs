@@ -5,8 +5,8 @@ use crate::file::FileFault;
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use yubiotp::ask::Obstacle;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
-use yubiotp::mapping::BadLine;
 
 const DOES_NOT_EXIST: &str = "does not exist";
 
@@ -21,7 +21,7 @@ impl Fault {
                 diagnostic.location = Some(Location::file_of(setting, fault.path().as_os_str().as_bytes()));
                 diagnostic
             }
-            Self::Settings { path, why } => found(Code::ConfigInvalid, path, why),
+            Self::Settings { found, .. } => (**found).clone(),
             Self::NoSettings { path } => found(Code::ConfigMissing, path, DOES_NOT_EXIST)
                 .advise("check the spelling of config= in pam.d, or of --config")
                 .run_when("to create a configuration file", Program::Ykmap, "init"),
@@ -43,17 +43,11 @@ impl Fault {
                 Diagnostic::error(Code::UserNameInPath, "the user's name cannot be part of a path")
                     .at(file(Path::new(template)))
             }
-            Self::Mapping { path, line, why } => {
-                let code = match why {
-                    BadLine::OtherSpelling => Code::MappingOtherSpelling,
-                    _ => Code::MappingLineInvalid,
-                };
-                Diagnostic::error(code, why.to_string()).at(Location::line(path.as_os_str().as_bytes(), *line))
-            }
+            Self::Mapping { path, line, why } => why.at(path.as_os_str().as_bytes(), *line),
             Self::OtherFile { path } => {
-                found(Code::MappingOtherSpelling, path, "may belong to this user in another spelling").advise(
-                    "if it does, rename it to the name that the login uses (user= in the log); if not, add a file for that name",
-                )
+                found(Code::MappingOtherSpelling, path, "may belong to this user in another spelling")
+                    .advise("if it does, rename it to the name that the login uses (user= in the log)")
+                    .advise("if not, add a file for that name")
             }
             Self::NotPlain { path } => found(
                 Code::MappingNameNotPlain,
@@ -135,7 +129,7 @@ impl Fault {
             }
             Self::EmptyMapping { path } => {
                 found(Code::MappingEmpty, path, "is empty: a mapping has at least a comment")
-                    .advise("restore it, and replace it only by renaming, as ykmap does")
+                    .advise("restore it from a backup; replace it only by renaming a new file over it, as ykmap does")
                     .run_when("to create one", Program::Ykmap, "init")
             }
             Self::ClientKey { path, why } => found(Code::ClientKeyInvalid, path, &why.to_string()),
@@ -144,8 +138,14 @@ impl Fault {
             Self::NoProgram { path } => found(Code::AskProgramMissing, path, DOES_NOT_EXIST)
                 .advise("install it with the module (make install), or set ask in [online] to its path"),
             Self::Program { path, why } => found(Code::AskProgramFailed, path, why),
-            Self::CannotAsk { why } => {
-                Diagnostic::error(Code::CannotAsk, format!("validation servers cannot be asked: {why}"))
+            Self::CannotAsk { kind, why } => {
+                let found = Diagnostic::error(kind.code(), format!("validation servers cannot be asked: {why}"));
+                match kind {
+                    Obstacle::Protocol => found.advise("install the module and yubiotp-ask of one version"),
+                    Obstacle::Limit => found
+                        .advise("raise the limits of the service, or of whoever starts it, or free memory and processes"),
+                    Obstacle::File | Obstacle::Other => found,
+                }
             }
             Self::Undecided { trail, .. } => {
                 Diagnostic::error(Code::Undecided, format!("no validation server decided: {trail}"))

@@ -1,6 +1,6 @@
 //! Folders that were walked to, so that one login walks to each of them once.
 
-use super::walk::{Walk, unsafe_folder};
+use super::walk::{PathWalk, unsafe_folder};
 use super::{Audience, FileFault, Folder, checked, open_at, read_all, stat};
 use rustix::fs::{Mode, OFlags, Stat};
 use std::fs::File;
@@ -53,9 +53,9 @@ impl Folders {
     /// # Errors
     /// As there.
     pub(crate) fn folder(&self, path: &Path) -> Result<Folder, FileFault> {
-        let mut walk = Walk::begin(self, path)?;
+        let mut walk = PathWalk::begin(self, path)?;
         while let Some(name) = walk.next_name() {
-            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.here.join(&name))?;
+            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.current.join(&name))?;
             walk.step(name, entry)?;
         }
         walk.arrive()
@@ -71,17 +71,17 @@ impl Folders {
 
     /// The same, with what was found on its descriptor.
     pub(crate) fn file_and_stat(&self, path: &Path, audience: Audience) -> Result<(File, Stat), FileFault> {
-        let mut walk = Walk::begin(self, path)?;
+        let mut walk = PathWalk::begin(self, path)?;
         while let Some(name) = walk.next_name() {
-            if walk.ahead.is_empty() {
-                let here = walk.here.join(&name);
+            if walk.remaining.is_empty() {
+                let here = walk.current.join(&name);
                 match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
                     Ok(fd) => return checked(fd, &here, audience, self.me),
                     Err(FileFault::Link(_)) => {}
                     Err(fault) => return Err(fault),
                 }
             }
-            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.here.join(&name))?;
+            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.current.join(&name))?;
             walk.step(name, entry)?;
         }
         Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })

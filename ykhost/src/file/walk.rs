@@ -13,20 +13,20 @@ use std::sync::Arc;
 const MOST_LINKS: usize = 40;
 
 /// A path being followed, one name at a time.
-pub(super) struct Walk<'f> {
+pub(super) struct PathWalk<'f> {
     /// Where folders are remembered.
     pub(super) folders: &'f Folders,
     /// The folder reached so far, and where that is.
     pub(super) fd: Arc<OwnedFd>,
-    pub(super) here: PathBuf,
+    pub(super) current: PathBuf,
     /// Names still to go, the last first.
-    pub(super) ahead: Vec<OsString>,
+    pub(super) remaining: Vec<OsString>,
     links: usize,
     /// What was passed over, by whoever wants to know all that is wrong; for everybody else the first is the end.
     pub(super) passed_over: Option<Vec<FileFault>>,
 }
 
-impl<'f> Walk<'f> {
+impl<'f> PathWalk<'f> {
     pub(super) fn begin(folders: &'f Folders, path: &Path) -> Result<Self, FileFault> {
         if !path.is_absolute() {
             return Err(FileFault::NotAbsolute(path.to_owned()));
@@ -35,14 +35,15 @@ impl<'f> Walk<'f> {
             Some(nearest) => nearest,
             None => (Arc::new(root()?), PathBuf::from("/")),
         };
-        let ahead = path.strip_prefix(&here).unwrap_or(path).to_owned();
-        let mut walk = Self { folders, fd, here, ahead: Vec::new(), links: 0, passed_over: None };
-        walk.push(&ahead);
+        let remaining = path.strip_prefix(&here).unwrap_or(path).to_owned();
+        let mut walk =
+            Self { folders, fd, current: here, remaining: Vec::new(), links: 0, passed_over: None };
+        walk.push(&remaining);
         Ok(walk)
     }
 
     fn push(&mut self, path: &Path) {
-        self.ahead.extend(path.components().rev().filter_map(|part| match part {
+        self.remaining.extend(path.components().rev().filter_map(|part| match part {
             Component::Normal(name) => Some(name.to_owned()),
             Component::ParentDir => Some(OsString::from("..")),
             Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
@@ -54,13 +55,13 @@ impl<'f> Walk<'f> {
         let fd = if self.folders.remembers() {
             self.fd
         } else {
-            Arc::new(open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.here)?)
+            Arc::new(open_at(&self.fd, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, &self.current)?)
         };
-        Ok(Folder::opened(fd, self.here, self.folders.me()))
+        Ok(Folder::opened(fd, self.current, self.folders.me()))
     }
 
     /// Ends the walk, or goes on and remembers why it should not.
-    pub(super) fn object(&mut self, fault: FileFault) -> Result<(), FileFault> {
+    pub(super) fn reject(&mut self, fault: FileFault) -> Result<(), FileFault> {
         match &mut self.passed_over {
             Some(faults) => {
                 faults.push(fault);
@@ -71,23 +72,24 @@ impl<'f> Walk<'f> {
     }
 
     pub(super) fn next_name(&mut self) -> Option<OsString> {
-        self.ahead.pop()
+        self.remaining.pop()
     }
 
     /// Goes into `entry`, a folder, or follows it, a link.
     pub(super) fn step(&mut self, name: OsString, entry: OwnedFd) -> Result<(), FileFault> {
-        let path = self.here.join(&name);
+        let path = self.current.join(&name);
         let stat = stat(&entry, &path)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 for fault in unsafe_folder(&stat, &path, self.folders.me()) {
-                    self.object(fault)?;
+                    self.reject(fault)?;
                 }
                 let up = name == "..";
-                self.here = if up { self.here.parent().map(Path::to_owned).unwrap_or(path) } else { path };
+                self.current =
+                    if up { self.current.parent().map(Path::to_owned).unwrap_or(path) } else { path };
                 self.fd = Arc::new(entry);
                 if !up {
-                    self.folders.remember(&self.here, &self.fd, &stat);
+                    self.folders.remember(&self.current, &self.fd, &stat);
                 }
                 Ok(())
             }
@@ -100,7 +102,7 @@ impl<'f> Walk<'f> {
                     .map_err(|errno| FileFault::system(&path, "read the link", errno))?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                 if target.is_absolute() {
-                    (self.fd, self.here) = (Arc::new(root()?), PathBuf::from("/"));
+                    (self.fd, self.current) = (Arc::new(root()?), PathBuf::from("/"));
                 }
                 self.push(&target);
                 Ok(())

@@ -50,7 +50,7 @@ impl Program {
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoProgram { path }))?;
         let metadata = file.metadata().map_err(|why| FileFault::system(path, "look at it", why))?;
         if metadata.permissions().mode() & 0o111 == 0 {
-            return Err(fault("is not executable: chmod 755 it".to_owned()));
+            return Err(fault("is not executable".to_owned()));
         }
         let (socket, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,

@@ -6,8 +6,10 @@ use crate::file::{self, Audience};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::MAX_SERVERS;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::protocol::{ClientId, ClientKey, Server, SyncLevel};
 use yubiotp::shown;
 use yubiotp::verdict::Mode;
@@ -71,10 +73,10 @@ pub(super) const NAMES: [&str; 16] = [
     "ask",
 ];
 
-/// What stands in `[online]`, or in place of it.
+/// The settings of `[online]` as the file or pam.d gives them.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct GivenOnline {
+pub struct PartialOnline {
     /// `urls`
     #[serde(deserialize_with = "urls")]
     pub urls: Option<Vec<Server>>,
@@ -119,7 +121,7 @@ pub struct GivenOnline {
     pub ask: Option<PathBuf>,
 }
 
-impl GivenOnline {
+impl PartialOnline {
     /// What is given here, else what is given in `other`.
     pub(super) fn or(self, other: Self) -> Self {
         // A key that is given here stands for both ways to give one.
@@ -166,52 +168,91 @@ impl GivenOnline {
     }
 
     /// Everything that asking needs, and what the log should warn of. `config` is the file to fix.
-    pub(super) fn settle(self, mode: Mode, config: &Path) -> Result<(Online, Vec<String>), Fault> {
-        let fault =
-            |why: String| Fault::Settings { path: config.to_owned(), why: format!("[online]: {why}") };
-        let missing = |what| fault(format!("mode {:?} needs {what}", mode.name()));
+    pub(super) fn resolve(self, mode: Mode, config: &Path) -> Result<(Online, Vec<Diagnostic>), Fault> {
+        let bad = |found: Diagnostic| {
+            let found = Box::new(found.at(Location::file(config.as_os_str().as_bytes())));
+            Fault::Settings { path: config.to_owned(), found }
+        };
+        let missing = |setting: &str| {
+            let problem = format!("mode {} needs {setting} in [online]", mode.name());
+            Diagnostic::error(Code::SettingMissing, problem)
+        };
+        let conflict = |problem: &str, change: &str| {
+            bad(Diagnostic::error(Code::SettingsConflict, problem).advise(change))
+        };
         let servers = self.urls.ok_or_else(|| {
-            missing("urls (in pam.d: urllist=); YubiCloud's is https://api.yubico.com/wsapi/2.0/verify")
+            bad(missing("urls").advise(
+                "set urls in [online], or urllist= in pam.d; YubiCloud's URL is https://api.yubico.com/wsapi/2.0/verify",
+            ))
         })?;
-        let client_id = self.client_id.ok_or_else(|| missing("client_id (in pam.d: id=)"))?;
+        let client_id = self
+            .client_id
+            .ok_or_else(|| bad(missing("client_id").advise("set client_id in [online], or id= in pam.d")))?;
         if self.client_cert.is_some() != self.client_key.is_some() {
-            return Err(fault("give client_cert and client_key both, or neither".to_owned()));
+            return Err(conflict(
+                "[online] has only one of client_cert and client_key",
+                "set both, or neither",
+            ));
         }
         if self.client_key_passphrase_file.is_some() && self.client_key.is_none() {
-            return Err(fault(
-                "client_key_passphrase_file is for a client_key, and there is none".to_owned(),
+            return Err(conflict(
+                "[online] has client_key_passphrase_file and no client_key",
+                "set client_key, or remove client_key_passphrase_file",
             ));
         }
         let key = match (self.api_key, self.api_key_file) {
-            (Some(_), Some(_)) => return Err(fault("give api_key or api_key_file, not both".to_owned())),
+            (Some(_), Some(_)) => {
+                return Err(conflict("[online] has both api_key and api_key_file", "remove one of them"));
+            }
             (key @ Some(_), None) => key,
             (None, Some(path)) => Some(key_in(&path)?),
             (None, None) => None,
         };
         let mut warnings = Vec::new();
+        let warning = |code, server: &Server, problem: &str| {
+            Diagnostic::warning(code, problem).at(Location::Url(server.to_string()))
+        };
         // Through a proxy, even what goes to this host leaves it.
         let open = |server: &&Server| !server.is_https() && (self.proxy.is_some() || !server.is_loopback());
         match servers.iter().find(open) {
-            Some(server) if key.is_some() => warnings.push(format!(
-                "{server} is asked over plain http, so whoever is on the way can read an OTP, hold it back and use it: use an https URL"
-            )),
-            Some(server) if self.plain_http == Some(true) => warnings.push(format!(
-                "{server} is asked over plain http and without api_key, so whoever is on the way can say yes, and read, hold back and use an OTP (plain_http): use an https URL"
-            )),
+            Some(server) if key.is_some() => warnings.push(
+                warning(
+                    Code::PlainHttp,
+                    server,
+                    "is asked over plain HTTP, so anyone on the network path can read an OTP, hold it back and use it",
+                )
+                .advise("use an https URL"),
+            ),
+            Some(server) if self.plain_http == Some(true) => warnings.push(
+                warning(
+                    Code::UnprovenAnswers,
+                    server,
+                    "is asked over plain HTTP and without api_key, so anyone on the network path can accept any OTP, and read, hold back and use an OTP (plain_http)",
+                )
+                .advise("use an https URL"),
+            ),
             Some(server) => {
-                let way = if self.proxy.is_some() { " (through the proxy, even what is on this host)" } else { "" };
-                return Err(fault(format!(
-                    "{server} would be believed unsigned and unencrypted{way}: give api_key_file, or an https URL, or allow it (plain_http)"
-                )));
+                let proxied = if self.proxy.is_some() { " (through the proxy, even a server on this host)" } else { "" };
+                let problem = format!("would be believed although its answers are neither signed nor encrypted{proxied}");
+                let found = Diagnostic::error(Code::UnprovenAnswers, problem)
+                    .at(Location::Url(server.to_string()))
+                    .advise("set api_key_file, or use an https URL")
+                    .advise("to allow it all the same, set plain_http");
+                return Err(Fault::Settings { path: config.to_owned(), found: Box::new(found) });
             }
             None => {}
         }
         // A port below 1024 is root's to give away.
         let taken = |server: &&Server| !server.is_https() && !server.has_root_port();
         if let Some(server) = servers.iter().find(taken).filter(|_| key.is_none() && warnings.is_empty()) {
-            warnings.push(format!(
-                "{server} is believed without api_key, so whoever on this host takes that port while the server is down can say yes: give api_key_file"
-            ));
+            warnings.push(
+                warning(
+                    Code::UnprivilegedPort,
+                    server,
+                    "is believed without api_key, so any user of this host who takes that port while the server is down can accept any OTP",
+                )
+                .advise("set api_key_file"),
+            );
         }
         let milliseconds = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let deadline = self.deadline.unwrap_or(5).saturating_mul(1000);
@@ -257,7 +298,7 @@ fn parse_url(url: &str) -> Result<Server, String> {
         return Err(format!("a URL has more than {MAX_URL} characters"));
     }
     Server::parse(url).map_err(|why| match why {
-        // What stands before an @ may be a password.
+        // The text before an @ may be a password.
         _ if url.contains('@') => format!("a URL {why}"),
         _ => format!("URL {} {why}", shown::quoted(url)),
     })
@@ -265,7 +306,7 @@ fn parse_url(url: &str) -> Result<Server, String> {
 
 fn checked(servers: Vec<Server>) -> Result<Vec<Server>, String> {
     if servers.is_empty() || servers.len() > MAX_SERVERS {
-        return Err(format!("urls are 1 to {MAX_SERVERS} URLs of validation servers"));
+        return Err(format!("urls must be 1 to {MAX_SERVERS} URLs of validation servers"));
     }
     Ok(servers)
 }
@@ -282,7 +323,7 @@ pub(crate) fn parse_proxy(url: &str) -> Result<Zeroizing<String>, String> {
 }
 
 pub(super) const NO_PROXY: &str =
-    "proxy is the URL of a proxy: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
+    "proxy must be the URL of a proxy: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT";
 
 /// Whether a number is a client id.
 ///
@@ -291,7 +332,7 @@ pub(super) const NO_PROXY: &str =
 pub(crate) fn check_client_id(id: i64) -> Result<ClientId, String> {
     let id = u64::try_from(id).ok().and_then(ClientId::new);
     id.ok_or_else(|| {
-        "client_id is a number of 1 to 10 digits, as the validation server gave it out".to_owned()
+        "client_id must be a number of 1 to 10 digits, as the validation server gave it out".to_owned()
     })
 }
 
@@ -302,21 +343,21 @@ fn client_id<'de, D: Deserializer<'de>>(number: D) -> Result<Option<ClientId>, D
 fn deadline<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
     within(number, |seconds| match u32::try_from(seconds) {
         Ok(seconds @ 1..=60) => Ok(seconds),
-        _ => Err("deadline is a number of seconds from 1 to 60".to_owned()),
+        _ => Err("deadline must be a number of seconds from 1 to 60".to_owned()),
     })
 }
 
 fn hedge<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
     within(number, |milliseconds| match u32::try_from(milliseconds) {
         Ok(milliseconds @ 1..=60_000) => Ok(milliseconds),
-        _ => Err("hedge is a number of milliseconds from 1 to 60000".to_owned()),
+        _ => Err("hedge must be a number of milliseconds from 1 to 60000".to_owned()),
     })
 }
 
 fn timeout<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
     within(number, |seconds| match u8::try_from(seconds) {
         Ok(seconds @ 1..=60) => Ok(seconds),
-        _ => Err("timeout is a number of seconds from 1 to 60".to_owned()),
+        _ => Err("timeout must be a number of seconds from 1 to 60".to_owned()),
     })
 }
 
@@ -326,7 +367,7 @@ fn secret<'de, D: Deserializer<'de>>(text: D, wanted: &str) -> Result<Zeroizing<
 }
 
 pub(super) const NO_API_KEY: &str =
-    "api_key is text in quotes: the key in base64, as the validation server gave it out";
+    "api_key must be text in quotes: the key in base64, as the validation server gave it out";
 
 fn api_key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<ClientKey>, D::Error> {
     let text = secret(text, NO_API_KEY)?;
@@ -334,17 +375,17 @@ fn api_key<'de, D: Deserializer<'de>>(text: D) -> Result<Option<ClientKey>, D::E
 }
 
 fn api_key_file<'de, D: Deserializer<'de>>(path: D) -> Result<Option<PathBuf>, D::Error> {
-    let path = secret(path, "api_key_file is the path of a file, in quotes")?;
+    let path = secret(path, "api_key_file must be the path of a file, in quotes")?;
     // No name of a file ends so, and the key of most servers does.
     if path.ends_with('=') && ClientKey::parse(path.as_bytes()).is_ok() {
-        let why = "api_key_file is the path of a file, and this looks like the key itself: write that into a file (chmod 600)";
+        let why = "api_key_file must be the path of a file, and this looks like the key itself: write the key into a file with mode 0600";
         return Err(Error::custom(why));
     }
     Ok(Some(PathBuf::from(path.as_str())))
 }
 
 fn client_key_passphrase_file<'de, D: Deserializer<'de>>(path: D) -> Result<Option<PathBuf>, D::Error> {
-    let path = secret(path, "client_key_passphrase_file is the path of a file, in quotes")?;
+    let path = secret(path, "client_key_passphrase_file must be the path of a file, in quotes")?;
     Ok(Some(PathBuf::from(path.as_str())))
 }
 
@@ -353,7 +394,7 @@ fn proxy<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Zeroizing<String>>
     parse_proxy(&text).map(Some).map_err(Error::custom)
 }
 
-pub(super) const NO_URLS: &str = "urls: expected a URL or a list of URLs, in quotes";
+pub(super) const NO_URLS: &str = "urls must be a URL or a list of URLs, in quotes";
 
 fn urls<'de, D: Deserializer<'de>>(urls: D) -> Result<Option<Vec<Server>>, D::Error> {
     /// Its own word for what is no text: serde's quotes the value.

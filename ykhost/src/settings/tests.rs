@@ -1,24 +1,28 @@
 //! What is a setting, what is none, and which one counts.
 
 use super::*;
+use yubiotp::diagnostic::Calls;
 
 #[test]
 fn what_is_no_setting_is_named() {
-    for (text, why) in [
-        ("mode = \"offline\"\nmodus = 1\n", "line 2: unknown field `modus`"),
-        ("mode = \"on-line\"", "line 1: unknown mode \"on-line\": there are offline, online, "),
-        ("tries = 0", "line 1: tries is a number from 1 to 10"),
-        ("\ntries = 300", "line 2: tries is a number from 1 to 10"),
-        ("lock_wait = 300", "line 1: lock_wait is a number of seconds from 0 to 255"),
-        ("token_id_length = 13", "line 1: token_id_length is an even number"),
-        ("echo = \"yes\"", "line 1: invalid type: string \"yes\", expected a boolean"),
-        ("tries = 3\ntries = 4", "line 2: duplicate key"),
-        ("\u{feff}tries =", "line 1: "),
+    for (text, line, code, names) in [
+        ("mode = \"offline\"\nmodus = 1\n", 2, Code::SettingUnknown, "modus"),
+        ("mode = \"on-line\"", 1, Code::SettingInvalid, "online-then-offline"),
+        ("tries = 0", 1, Code::SettingInvalid, "tries"),
+        ("\ntries = 300", 2, Code::SettingInvalid, "1 to 10"),
+        ("lock_wait = 300", 1, Code::SettingInvalid, "0 to 255"),
+        ("token_id_length = 13", 1, Code::SettingInvalid, "token_id_length"),
+        ("echo = \"yes\"", 1, Code::SettingInvalid, "boolean"),
+        ("tries = 3\ntries = 4", 2, Code::SettingsConflict, "tries"),
+        ("\u{feff}tries =", 1, Code::SettingInvalid, ""),
+        ("= 3", 1, Code::ConfigInvalid, ""),
     ] {
-        let error = parse(text.as_bytes()).err().unwrap();
-        assert!(error.starts_with(why), "{text}: {error}");
+        let bad = parse(text.as_bytes()).err().unwrap();
+        assert_eq!((bad.line, bad.found.code), (Some(line), code), "{text}: {bad:?}");
+        assert!(bad.found.problem.contains(names), "{text}: {bad:?}");
     }
-    assert!(parse(b"\xff").is_err());
+    let bad = parse(b"\xff").err().unwrap();
+    assert_eq!((bad.line, bad.found.code), (None, Code::ConfigInvalid));
 }
 
 #[test]
@@ -28,13 +32,13 @@ fn arguments_before_file_before_usual() {
     std::fs::write(&path, "mapping = \"people\"\ntries = 3\nstore = \"/elsewhere\"\n").unwrap();
     std::os::unix::fs::chown(&path, Some(rustix::process::geteuid().as_raw()), None).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let overrides = Given { tries: Some(2), ..Given::default() };
+    let overrides = PartialConfig { tries: Some(2), ..PartialConfig::default() };
     let settings = Settings::load(Some(&path), overrides).unwrap();
     assert_eq!(settings.mapping, folder.path().join("people").to_str().unwrap());
     assert_eq!((settings.tries, settings.store.to_str()), (2, Some("/elsewhere")));
     assert_eq!(settings.store_key, Path::new(STORE_KEY));
     let missing = folder.path().join("missing.toml");
-    assert!(Settings::load(Some(&missing), Given::default()).is_err(), "a named file must be there");
+    assert!(Settings::load(Some(&missing), PartialConfig::default()).is_err(), "a named file must be there");
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn a_link_that_leads_nowhere_is_no_lack_of_settings() {
 }
 
 /// A settings file in a folder of its own, and what it comes to.
-fn load(text: &str, mode: u32) -> Result<Settings, String> {
+fn load(text: &str, mode: u32) -> Result<LoginSettings, Diagnostic> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     std::fs::write(&path, text).unwrap();
@@ -67,11 +71,14 @@ fn load(text: &str, mode: u32) -> Result<Settings, String> {
     std::fs::write(folder.path().join("client.key"), "EHmo8FMxuhumBlTinC4uYL0Mgwg\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(folder.path().join("client.key"), mode).unwrap();
-    let prepared = Settings::load(Some(&path), Given::default()).and_then(|mut settings| {
-        settings.prepare()?;
-        Ok(settings)
-    });
-    prepared.map_err(|fault| fault.to_string())
+    let resolved = Settings::load(Some(&path), PartialConfig::default())
+        .and_then(|settings| settings.resolve_online().map_err(Fault::from));
+    resolved.map_err(|fault| fault.diagnostic())
+}
+
+/// Of the warnings.
+fn codes(settings: Result<LoginSettings, Diagnostic>) -> Vec<Code> {
+    settings.unwrap().warnings.iter().map(|warning| warning.code).collect()
 }
 
 const KEY: &str = "api_key = 'EHmo8FMxuhumBlTinC4uYL0Mgwg='\n";
@@ -110,27 +117,20 @@ fn what_would_be_believed_without_proof_is_refused() {
     ] {
         let refused = with(lines).err();
         assert_eq!(refused.is_none(), good, "{lines}: {refused:?}");
-        assert!(refused.is_none_or(|why| why.contains("unsigned and unencrypted")), "{lines}");
-        // Signed, it is believed; but whoever is on the way reads the OTP, and may hold it back.
-        let signed = with(&format!("{lines}\n{KEY}")).unwrap().warnings;
-        let expected: &[&str] = if good { &[] } else { &["hold it back and use it: use an https URL"] };
-        assert!(
-            signed.len() == expected.len() && expected.iter().all(|words| signed.concat().ends_with(words)),
-            "{lines}: {signed:?}"
-        );
+        assert!(refused.is_none_or(|why| why.code == Code::UnprovenAnswers), "{lines}");
+        // Signed, it is believed; but anyone on the network path reads the OTP, and may hold it back.
+        let signed = codes(with(&format!("{lines}\n{KEY}")));
+        assert_eq!(signed, if good { vec![] } else { vec![Code::PlainHttp] }, "{lines}");
     }
-    let port = with("urls = 'http://127.0.0.1:8080'").unwrap().warnings;
-    assert!(port.concat().contains("whoever on this host takes that port"), "{port:?}");
-    let warned = with("urls = 'http://a'\nplain_http = true").unwrap().warnings;
-    assert!(warned.concat().contains("http://a is asked over plain http and without api_key"), "{warned:?}");
+    assert_eq!(codes(with("urls = 'http://127.0.0.1:8080'")), [Code::UnprivilegedPort]);
+    assert_eq!(codes(with("urls = 'http://a'\nplain_http = true")), [Code::UnprovenAnswers]);
 }
 
 #[test]
 fn an_api_key_that_others_may_read_is_warned_about() {
     let text = format!("[online]\nclient_id = 1\nurls = 'https://a'\n{KEY}");
-    assert_eq!(load(&text, 0o600).unwrap().warnings.len(), 0);
-    let warned = load(&text, 0o644).unwrap().warnings;
-    assert!(warned.concat().contains("api_key_file"), "{warned:?}");
+    assert_eq!(codes(load(&text, 0o600)), []);
+    assert_eq!(codes(load(&text, 0o644)), [Code::ClientKeyReadable]);
 }
 
 /// In the settings, and in a file of its own.
@@ -148,66 +148,91 @@ fn an_api_key_may_lack_its_end() {
 
 #[test]
 fn what_is_missing_or_too_much_is_named() {
-    for (lines, why) in [
-        ("", "mode \"online\" needs urls (in pam.d: urllist=)"),
-        ("urls = 'https://a'", "mode \"online\" needs client_id (in pam.d: id=)"),
-        ("urls = 'https://a'\nclient_id = 1\nclient_cert = 'c'", "give client_cert and client_key both"),
-        ("urls = 'https://a'\nclient_id = 1\nclient_key_passphrase_file = 'c'", "is for a client_key"),
-        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'\napi_key = 'AAAAAAAAAAAAAAAA'", "not both"),
-        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'", "k: does not exist"),
-        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'config.toml'", "is not base64"),
-        ("urls = []", "line 2: urls are 1 to 16 URLs"),
-        ("urls = 'a'", "line 2: URL \"a\" begins with neither"),
-        ("urls = 'https://u:hunter2@a'", "line 2: a URL has a user before the host"),
-        ("urls = 1", "expected a URL or a list of URLs"),
-        ("client_id = '1'", "line 2: client_id is a number of 1 to 10 digits"),
-        ("client_id = -1", "line 2: client_id is a number of 1 to 10 digits"),
-        ("api_key = 'x'", "line 2: api_key is not base64"),
-        ("deadline = 0", "line 2: deadline is a number of seconds from 1 to 60"),
-        ("hedge = 0", "line 2: hedge is a number of milliseconds"),
-        ("sync_level = 101", "line 2: sync_level is a number from 0 to 100"),
-        ("sync_level = 'slow'", "line 2: sync_level is a number from 0 to 100"),
-        ("timeout = 0", "line 2: timeout is a number of seconds"),
-        ("proxy = 'ftp://x'", "line 2: proxy is the URL of a proxy"),
-        ("plan_http = true", "line 2: unknown field `plan_http`"),
+    let (missing, conflict, invalid) = (Code::SettingMissing, Code::SettingsConflict, Code::SettingInvalid);
+    let of_file = Code::ClientKeyInvalid;
+    for (lines, line, code, names) in [
+        ("", None, missing, "urls"),
+        ("urls = 'https://a'", None, missing, "client_id"),
+        ("urls = 'https://a'\nclient_id = 1\nclient_cert = 'c'", None, conflict, "client_key"),
+        ("urls = 'https://a'\nclient_id = 1\nclient_key_passphrase_file = 'c'", None, conflict, "client_key"),
+        (
+            "urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'\napi_key = 'AAAAAAAAAAAAAAAA'",
+            None,
+            conflict,
+            "api_key",
+        ),
+        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'k'", None, Code::FileMissing, ""),
+        ("urls = 'https://a'\nclient_id = 1\napi_key_file = 'config.toml'", None, of_file, ""),
+        ("urls = []", Some(2), invalid, "1 to 16"),
+        ("urls = 'a'", Some(2), invalid, "\"a\""),
+        ("urls = 'https://u:hunter2@a'", Some(2), invalid, "user"),
+        ("urls = 1", Some(2), invalid, "list of URLs"),
+        ("client_id = '1'", Some(2), invalid, "client_id"),
+        ("client_id = -1", Some(2), invalid, "client_id"),
+        ("api_key = 'x'", Some(2), invalid, "api_key"),
+        ("deadline = 0", Some(2), invalid, "1 to 60"),
+        ("hedge = 0", Some(2), invalid, "milliseconds"),
+        ("sync_level = 101", Some(2), invalid, "0 to 100"),
+        ("sync_level = 'slow'", Some(2), invalid, "0 to 100"),
+        ("timeout = 0", Some(2), invalid, "timeout"),
+        ("proxy = 'ftp://x'", Some(2), invalid, "proxy"),
+        ("plan_http = true", Some(2), Code::SettingUnknown, "plan_http"),
     ] {
-        let error = load(&format!("[online]\n{lines}"), 0o600).err().unwrap();
-        assert!(error.contains(why), "{lines}: {error}");
+        let found = load(&format!("[online]\n{lines}"), 0o600).err().unwrap();
+        let Some(Location::File { line: at, .. }) = &found.location else { panic!("{found:?}") };
+        assert_eq!((*at, found.code), (line, code), "{lines}: {found:?}");
+        assert!(found.problem.contains(names), "{lines}: {found:?}");
     }
 }
 
 /// The likeliest mistakes: no quotes, a dash, and the wrong side of `[online]`.
 #[test]
 fn what_was_meant_is_named() {
-    let why = |text: &str| parse(text.as_bytes()).err().unwrap();
-    let key = "api_key is text in quotes: the key in base64, as the validation server gave it out";
+    let bad = |text: &str| parse(text.as_bytes()).err().unwrap();
+    let advice = |bad: &Bad| bad.found.remedies.iter().map(|it| it.text(Calls::PLAIN)).collect::<String>();
     for value in ["c2VjcmV0c2VjcmV0c2VjcmV0=", "c2VjcmV0+/c2VjcmV0==", "16", "# key", ""] {
-        assert_eq!(why(&format!("[online]\napi_key = {value}\n")), format!("line 2: {key}"));
+        let bad = bad(&format!("[online]\napi_key = {value}\n"));
+        assert_eq!((bad.line, bad.found.problem.as_str()), (Some(2), online::NO_API_KEY));
     }
-    for (text, expected) in [
-        ("mapping = /etc/yubikeys", "line 1: mapping is the path of a file, in quotes"),
-        ("mode = online", "line 1: mode is text in quotes"),
-        ("[online]\nurls = https://a", "line 2: urls: expected a URL or a list of URLs, in quotes"),
-        ("[online]\nproxy = http://p:1", "line 2: proxy is the URL of a proxy: http"),
-        ("[online]\napi-key = 'x'", "line 2: unknown field `api-key` (did you mean api_key?)"),
-        ("[online]\nAPI_KEY = 'x'", "line 2: unknown field `API_KEY` (did you mean api_key?)"),
-        ("trise = 3", "line 1: unknown field `trise` (did you mean tries?)"),
-        ("[onlien]\n", "line 1: unknown field `onlien` (did you mean online?)"),
+    for (text, line, name) in [
+        ("mapping = /etc/yubikeys", 1, "mapping"),
+        ("mode = online", 1, "mode"),
+        ("[online]\nurls = https://a", 2, "urls"),
+        ("[online]\nproxy = http://p:1", 2, "proxy"),
     ] {
-        let error = why(text);
-        assert!(error.starts_with(expected), "{text}: {error}");
+        let bad = bad(text);
+        assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingInvalid), "{bad:?}");
+        assert!(
+            bad.found.problem.starts_with(&format!("{name} must be "))
+                && bad.found.problem.ends_with("quotes")
+        );
     }
+    for (text, line, near) in [
+        ("[online]\napi-key = 'x'", 2, "api_key"),
+        ("[online]\nAPI_KEY = 'x'", 2, "api_key"),
+        ("trise = 3", 1, "tries"),
+        ("[onlien]\n", 1, "online"),
+    ] {
+        let bad = bad(text);
+        assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingUnknown));
+        assert_eq!(advice(&bad), format!("Write {near}"), "{text}");
+    }
+    let misplaced = |text: String, line, place| {
+        let bad = bad(&text);
+        assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingMisplaced), "{text}");
+        assert_eq!(advice(&bad), format!("Move it {place} the line [online]"));
+    };
     for name in online::NAMES {
-        assert_eq!(why(&format!("{name} = 'x'")), format!("line 1: {name} belongs below the line [online]"));
+        misplaced(format!("{name} = 'x'"), 1, "below");
     }
     for name in TOP.into_iter().filter(|name| *name != "online") {
-        let error = why(&format!("[online]\n{name} = 'x'"));
-        assert_eq!(error, format!("line 2: {name} belongs above the line [online]"));
+        misplaced(format!("[online]\n{name} = 'x'"), 2, "above");
     }
     // The two lists are all that the parser knows.
     for (text, names) in [("zzz = 1", &TOP[..]), ("[online]\nzzz = 1", &online::NAMES)] {
-        let listed = why(text).matches('`').count() / 2 - 1;
-        assert_eq!(listed, names.len(), "{}", why(text));
+        let why = toml::from_str::<PartialConfig>(text).err().unwrap();
+        assert_eq!(why.message().matches('`').count() / 2 - 1, names.len(), "{why}");
+        assert!(advice(&bad(text)).ends_with(&names.join(", ")));
     }
 }
 
@@ -215,8 +240,9 @@ fn what_was_meant_is_named() {
 #[test]
 fn an_argument_stands_before_either_form_of_a_key() {
     let key = |text: &[u8]| yubiotp::protocol::ClientKey::parse(text).ok();
-    let given = GivenOnline { api_key: key(b"AAAAAAAAAAAAAAAA"), ..GivenOnline::default() };
-    let file = GivenOnline { api_key_file: Some("/k".into()), deadline: Some(9), ..GivenOnline::default() };
+    let given = PartialOnline { api_key: key(b"AAAAAAAAAAAAAAAA"), ..PartialOnline::default() };
+    let file =
+        PartialOnline { api_key_file: Some("/k".into()), deadline: Some(9), ..PartialOnline::default() };
     let both = given.or(file);
     assert!(both.api_key.is_some() && both.api_key_file.is_none() && both.deadline == Some(9));
 }
@@ -275,7 +301,7 @@ fn no_secret_of_the_settings_is_quoted_in_an_error() {
             let text = format!("[online]\nclient_id = 1\nurls = 'https://a'\n{setting} = {form}\n");
             let text = if setting == "urls" { text.replacen("urls = 'https://a'\n", "", 1) } else { text };
             for text in [text.clone(), text.replace("\n", "\r\n")] {
-                let error = load(&text, 0o600).err().unwrap_or_default();
+                let error = load(&text, 0o600).err().map(|found| found.to_string()).unwrap_or_default();
                 assert!(!error.is_empty() || form.starts_with('\''), "{text}");
                 assert!(is_path || !tells_secret(&error), "{text}: {error}");
             }
@@ -287,5 +313,6 @@ fn no_secret_of_the_settings_is_quoted_in_an_error() {
         0o600,
     );
     let error = error.err().unwrap();
-    assert!(error.contains("line 4: api_key_file is the path") && !error.contains("EHmo"), "{error}");
+    assert!(matches!(error.location, Some(Location::File { line: Some(4), .. })), "{error:?}");
+    assert!(error.code == Code::SettingInvalid && !error.to_string().contains("EHmo"), "{error}");
 }

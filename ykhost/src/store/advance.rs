@@ -5,7 +5,7 @@
 //! login looks whether the file still has its name. `ykmap key disable` replaces a file that somebody keeps locked, and
 //! from then on what is written to the old one counts for nothing (`change/held`).
 
-use super::slots::{FILE, SLOT, Slots, State};
+use super::slots::{FILE, PositionFile, SLOT, State};
 use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder, LOCK_POLL, is_the_end};
 use rustix::fs::{FlockOperation, OFlags, Stat};
@@ -88,7 +88,7 @@ fn advance_locked(
     key: Fingerprint,
     to: Position,
 ) -> Result<Try<Advance>, Fault> {
-    let mut held = match Held::try_lock(opened, token)? {
+    let mut held = match LockedPosition::try_lock(opened, token)? {
         Try::Done(held) => held,
         Try::Locked => return Ok(Try::Locked),
         Try::Replaced => return Ok(Try::Replaced),
@@ -143,7 +143,7 @@ impl<'p> Opened<'p> {
     }
 
     /// What it says; see [`read`].
-    pub(super) fn read(&self, token: &PublicId) -> Result<Slots, Fault> {
+    pub(super) fn read(&self, token: &PublicId) -> Result<PositionFile, Fault> {
         read(&self.file, &self.path, token)
     }
 
@@ -164,12 +164,12 @@ impl Drop for Locked<'_> {
 }
 
 /// A position file, locked by this process until dropped, and what it says.
-pub(super) struct Held<'p> {
+pub(super) struct LockedPosition<'p> {
     locked: Locked<'p>,
-    pub(super) slots: Slots,
+    pub(super) slots: PositionFile,
 }
 
-impl<'p> Held<'p> {
+impl<'p> LockedPosition<'p> {
     /// Locks and reads the position file of a token. The lock is the file's own, so logins of different tokens never
     /// wait for each other.
     pub(super) fn lock(positions: &'p Folder, token: &PublicId, wait: Duration) -> Result<Self, Fault> {
@@ -267,7 +267,7 @@ pub(super) fn may_write(path: &Path) -> Result<(), Fault> {
 
 /// Reads a position file that somebody may be writing: what it says is what it said at some moment, or that a slot
 /// is damaged, if not held by a lock.
-pub(super) fn read(file: &File, path: &Path, token: &PublicId) -> Result<Slots, Fault> {
+pub(super) fn read(file: &File, path: &Path, token: &PublicId) -> Result<PositionFile, Fault> {
     // One byte more than there should be, to notice a file that is longer.
     let mut contents = [0; FILE + 1];
     let mut length = 0;
@@ -285,6 +285,6 @@ pub(super) fn read(file: &File, path: &Path, token: &PublicId) -> Result<Slots, 
             Err(why) => return Err(FileFault::system(path, "read", why).into()),
         }
     }
-    Slots::read(contents.get(..length).unwrap_or_default(), token)
+    PositionFile::read(contents.get(..length).unwrap_or_default(), token)
         .map_err(|why| Fault::Position { path: path.to_owned(), why })
 }

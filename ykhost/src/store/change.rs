@@ -6,9 +6,12 @@
 //! back with it. What validation servers said of a token without a key counts for every key that comes (`elsewhere`).
 
 mod elsewhere;
+mod error;
 mod held;
 mod proved;
 mod twins;
+
+pub use error::EnrolError;
 
 use super::slots::{BadSlots, State, new_file};
 use super::{Record, Store, slots_in};
@@ -48,49 +51,6 @@ pub enum Removed {
     Key,
     /// No key, but the position of a token that servers validate.
     Position,
-}
-
-/// Why a token cannot be added, or its position not be set.
-#[derive(Debug, thiserror::Error)]
-pub enum EnrolError {
-    /// The store has this public id with another AES key or private id, or with one that cannot be opened.
-    #[error(
-        "token {0} is in the store with another key: if it was programmed anew, first remove the old one (ykmap key remove {0})"
-    )]
-    OtherCredential(PublicId),
-    /// Another token has, or had, this AES key.
-    #[error(
-        "token {token} has the same AES key as token {holder}, which this host knows: an OTP used as one would be good again as the other; program the YubiKey anew, with a key of its own, or import it as {holder}"
-    )]
-    SameKey {
-        /// The token that would be added.
-        token: PublicId,
-        /// The token that has the key, or had it.
-        holder: PublicId,
-    },
-    /// The token was used while two touches were to show where it is.
-    #[error(
-        "token {token} was used in the meantime, and is at {stored} now: nothing was changed; if its OTPs are still refused, run it again"
-    )]
-    UsedMeanwhile {
-        /// The token.
-        token: PublicId,
-        /// Where it is.
-        stored: Position,
-    },
-    /// Two touches would make the position lower than one that their key made here itself.
-    #[error(
-        "token {token}: this host has accepted a later OTP of this key ({stored}): nothing was changed; if the YubiKey was programmed anew with the same key, program it with a key of its own"
-    )]
-    LaterAccepted {
-        /// The token.
-        token: PublicId,
-        /// Where it is.
-        stored: Position,
-    },
-    /// The store cannot be read.
-    #[error(transparent)]
-    Fault(#[from] Fault),
 }
 
 const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -189,8 +149,11 @@ impl Change<'_> {
                     Err(fault) if fault.is_damage() => Some(State::lost(*token, Fingerprint::ELSEWHERE)),
                     state => state?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key)),
                 };
-                let known =
-                    [here, self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
+                let known = [
+                    here,
+                    self.archived_position(token, key)?,
+                    self.archived_position(token, Fingerprint::ELSEWHERE)?,
+                ];
                 let used = known.iter().flatten().any(|state| state.position.is_some());
                 Ok(if used { Enrolled::Returned } else { Enrolled::Added })
             }
@@ -302,7 +265,7 @@ impl Change<'_> {
         self.keys.remove(&name)?;
         self.keys.sync()?;
         if let Some(state) = state {
-            self.put_aside(token, state.key)?;
+            self.archive_position(token, state.key)?;
         }
         if let Some(credential) = &credential {
             let last = self.last_said(token, credential.fingerprint(token))?;
@@ -336,7 +299,7 @@ impl Change<'_> {
                 let known = self.state(token)?.and_then(|state| state.position);
                 return self.raise(token, key, known.or(unknown));
             }
-            Ok(Some(other)) => self.put_aside(token, other.key)?,
+            Ok(Some(other)) => self.archive_position(token, other.key)?,
             Ok(None) => {}
             Err(fault) if fault.is_damage() => self.give_up(token)?,
             Err(fault) => return Err(fault),
@@ -359,9 +322,9 @@ impl Change<'_> {
 
     /// Gives `positions/ID`, which is of `key`, the name of one whose key is not there now. One that was left there by
     /// a change that was cut off goes, unless it says more.
-    fn put_aside(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+    fn archive_position(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
         let (name, aside) = (token.to_string(), aside(token, key));
-        let left = self.set_aside(token, key)?;
+        let left = self.archived_position(token, key)?;
         let position = self.state(token)?.and_then(|state| state.position);
         match left {
             // Set aside already is what was proved to be false for what servers say. This stays in its place, and what was
@@ -390,7 +353,7 @@ impl Change<'_> {
         Ok(slots_in(&self.positions, &token.to_string(), token)?.map(|slots| slots.state))
     }
 
-    fn set_aside(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
+    fn archived_position(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
         let name = aside(token, key);
         match slots_in(&self.positions, &name, token) {
             Ok(Some(slots)) if slots.state.key != key => {

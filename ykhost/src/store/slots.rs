@@ -47,7 +47,7 @@ impl State {
 
 /// A position file as read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slots {
+pub struct PositionFile {
     /// What it says.
     pub state: State,
     /// How often it was written.
@@ -65,7 +65,7 @@ pub(super) struct Next {
     /// What.
     pub(super) slot: [u8; SLOT],
     /// What the file says afterwards.
-    pub(super) slots: Slots,
+    pub(super) slots: PositionFile,
 }
 
 /// Why a position file cannot be used.
@@ -100,7 +100,7 @@ pub(super) fn new_file(state: &State) -> Vec<u8> {
     file
 }
 
-impl Slots {
+impl PositionFile {
     /// Reads a whole position file of `token`.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ fn encode(state: &State, sequence: u64, slot: usize) -> [u8; SLOT] {
 }
 
 /// What a slot says; `None` if one byte of it is not as it was written.
-fn decode(bytes: &[u8], slot: usize) -> Option<Slots> {
+fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
     let text = str::from_utf8(bytes).ok()?;
     let mut lines = text.lines().skip(1);
     let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(": ");
@@ -201,7 +201,12 @@ fn decode(bytes: &[u8], slot: usize) -> Option<Slots> {
     };
     let state = State { token, key: Fingerprint(key.try_into().ok()?), enabled, position };
     // There is one way to write a slot, checksum included: anything else is damage.
-    (encode(&state, sequence, slot) == bytes).then_some(Slots { state, sequence, slot, damaged: false })
+    (encode(&state, sequence, slot) == bytes).then_some(PositionFile {
+        state,
+        sequence,
+        slot,
+        damaged: false,
+    })
 }
 
 #[cfg(test)]
@@ -219,9 +224,9 @@ mod tests {
     }
 
     fn written(file: &mut [u8], state: &State) {
-        let next = Slots::read(file, &state.token).unwrap().next(state);
+        let next = PositionFile::read(file, &state.token).unwrap().next(state);
         file[next.offset as usize..][..SLOT].copy_from_slice(&next.slot);
-        assert_eq!(Slots::read(file, &state.token).unwrap(), next.slots);
+        assert_eq!(PositionFile::read(file, &state.token).unwrap(), next.slots);
     }
 
     #[test]
@@ -253,19 +258,19 @@ mod tests {
         let token = state(None).token;
         let other = PublicId::from_bytes(&[1]).unwrap();
         let file = new_file(&state(Some(5)));
-        assert_eq!(Slots::read(&[], &token), Err(BadSlots::Length(0)));
-        assert_eq!(Slots::read(&vec![0; FILE], &token), Err(BadSlots::BothDamaged));
-        assert_eq!(Slots::read(&file, &other), Err(BadSlots::OtherToken(token)));
+        assert_eq!(PositionFile::read(&[], &token), Err(BadSlots::Length(0)));
+        assert_eq!(PositionFile::read(&vec![0; FILE], &token), Err(BadSlots::BothDamaged));
+        assert_eq!(PositionFile::read(&file, &other), Err(BadSlots::OtherToken(token)));
         let mut twice = file.clone();
         twice[BLOCK..][..SLOT].copy_from_slice(&encode(&state(Some(5)), 1, 1));
-        assert_eq!(Slots::read(&twice, &token), Err(BadSlots::Contradiction));
+        assert_eq!(PositionFile::read(&twice, &token), Err(BadSlots::Contradiction));
         let mut backwards = file.clone();
         backwards[..SLOT].copy_from_slice(&encode(&state(Some(4)), 7, 0));
-        assert_eq!(Slots::read(&backwards, &token), Err(BadSlots::Contradiction));
+        assert_eq!(PositionFile::read(&backwards, &token), Err(BadSlots::Contradiction));
         let mut later = file;
         let at = later.windows(9).position(|text| text == b"version 1").unwrap();
         later[at + 8] = b'2';
-        assert_eq!(Slots::read(&later, &token), Err(BadSlots::LaterVersion(2)));
+        assert_eq!(PositionFile::read(&later, &token), Err(BadSlots::LaterVersion(2)));
     }
 
     proptest! {
@@ -280,7 +285,7 @@ mod tests {
             let file = new_file(&state);
             prop_assert_eq!(file.len(), FILE);
             prop_assert!(str::from_utf8(&file).is_ok());
-            prop_assert_eq!(Slots::read(&file, &state.token).unwrap().state, state);
+            prop_assert_eq!(PositionFile::read(&file, &state.token).unwrap().state, state);
         }
 
         /// However a write is cut off, the file says what it said before, or what was being written.
@@ -294,14 +299,14 @@ mod tests {
             for step in steps {
                 highest += step;
                 let after = state(Some(highest));
-                let Next { offset, slot, .. } = Slots::read(&file, &after.token).unwrap().next(&after);
+                let Next { offset, slot, .. } = PositionFile::read(&file, &after.token).unwrap().next(&after);
                 let mut torn = file.clone();
                 let range = if reversed { sector..SLOT } else { 0..sector };
                 torn[offset as usize..][range.clone()].copy_from_slice(&slot[range]);
-                let read = Slots::read(&torn, &after.token).unwrap().state;
+                let read = PositionFile::read(&torn, &after.token).unwrap().state;
                 prop_assert!(read == before || read == after);
                 written(&mut file, &after);
-                prop_assert_eq!(Slots::read(&file, &after.token).unwrap().state, after);
+                prop_assert_eq!(PositionFile::read(&file, &after.token).unwrap().state, after);
                 before = after;
             }
         }
@@ -312,7 +317,7 @@ mod tests {
             let mut file = new_file(&state(None));
             written(&mut file, &state(Some(9)));
             file[BLOCK + at] ^= 1 << bit;
-            match Slots::read(&file, &state(None).token) {
+            match PositionFile::read(&file, &state(None).token) {
                 Ok(read) => prop_assert!(read.damaged && read.state.position.is_none()),
                 Err(why) => prop_assert!(matches!(why, BadSlots::LaterVersion(_))),
             }

@@ -1,6 +1,6 @@
 //! Looking at the whole store, token by token, without changing or locking anything in it.
 
-use super::{Record, Slots, State, Store, slots_in};
+use super::{PositionFile, Record, State, Store, slots_in};
 use crate::Fault;
 use crate::file::Folder;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, PublicId};
 
 /// The folders of a store, opened once for any number of tokens.
-pub struct Survey {
+pub struct StoreScan {
     store: Store,
     keys: Folder,
     positions: Folder,
@@ -16,14 +16,14 @@ pub struct Survey {
 
 /// A file in the store that no login reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stray {
+pub enum OrphanFile {
     /// Its name is no token's.
     NotAToken(PathBuf),
     /// What a change that was cut off left.
     CutOff(PathBuf),
 }
 
-impl Survey {
+impl StoreScan {
     /// Opens the folders.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Survey {
     ///
     /// # Errors
     /// It is there and cannot be used.
-    pub fn slots(&self, token: &PublicId) -> Result<Option<Slots>, Fault> {
+    pub fn slots(&self, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
         slots_in(&self.positions, &token.to_string(), token)
     }
 
@@ -94,7 +94,7 @@ impl Survey {
     ///
     /// # Errors
     /// A folder cannot be listed.
-    pub fn positions(&self) -> Result<(Vec<PublicId>, Vec<Stray>), Fault> {
+    pub fn positions(&self) -> Result<(Vec<PublicId>, Vec<OrphanFile>), Fault> {
         let (mut tokens, mut strays) = (Vec::new(), Vec::new());
         for folder in [&self.keys, &self.positions] {
             for name in folder.all_names()? {
@@ -105,13 +105,13 @@ impl Survey {
                 let own = name.split_once('.').map_or(name.as_str(), |(own, _)| own);
                 if name.starts_with(".yubiotp.lock") {
                 } else if name.starts_with('.') {
-                    strays.push(Stray::CutOff(path()));
+                    strays.push(OrphanFile::CutOff(path()));
                 } else if std::ptr::eq(folder, &self.keys) {
                     // A key that is none is told by `Store::tokens`.
                 } else if let Some(token) = token(&name) {
                     tokens.push(token);
                 } else if token(own).is_none() {
-                    strays.push(Stray::NotAToken(path()));
+                    strays.push(OrphanFile::NotAToken(path()));
                 }
             }
         }

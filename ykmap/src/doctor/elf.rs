@@ -1,10 +1,12 @@
 //! For which machine a program or library is.
 
+use super::report::at;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
-/// Class, byte order and machine, as they stand at the start of an ELF file.
+/// Class, byte order and machine, at the start of an ELF file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Machine([u8; 4]);
 
@@ -36,19 +38,21 @@ pub(super) fn on_noexec(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|is| is.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 
-/// What is wrong with a program or library that is there, and what to change.
-pub(super) fn objection(path: &Path, what: &str) -> Option<(String, String)> {
-    match Machine::of(path) {
-        Err(why) => Some((format!("cannot be read: {why}"), format!("install {what} again"))),
-        Ok(None) => Some((format!("is no {what} (no ELF file)"), format!("install {what} again"))),
-        Ok(machine) if Machine::own().is_some_and(|own| Some(own) != machine) => Some((
+/// What is wrong with a program or library that exists. `what` is what it should be: `the module`.
+pub(super) fn objection(path: &Path, what: &str) -> Option<Diagnostic> {
+    let again = || format!("install {what} again");
+    let (problem, change) = match Machine::of(path) {
+        Err(why) => (format!("cannot be read: {why}"), again()),
+        Ok(None) => (format!("is not {what}: it is no ELF file"), again()),
+        Ok(machine) if Machine::own().is_some_and(|own| Some(own) != machine) => (
             "is for another kind of machine than ykmap".to_owned(),
-            "install the one that is built for this".to_owned(),
-        )),
-        Ok(_) if on_noexec(path) => Some((
+            format!("install {what} that is built for this one"),
+        ),
+        Ok(_) if on_noexec(path) => (
             "is on a file system that is mounted noexec".to_owned(),
             "mount it with exec, or install it elsewhere".to_owned(),
-        )),
-        Ok(_) => None,
-    }
+        ),
+        Ok(_) => return None,
+    };
+    Some(Diagnostic::error(Code::BinaryUnusable, problem).at(at(path)).advise(change))
 }

@@ -1,62 +1,62 @@
 //! The mapping: what `ykmap check` says of it.
 
-use super::report::{Level, Report, Room};
+use super::report::{Check, Report, at};
+use super::settings::Case;
+use crate::check::{self, Users};
 use crate::list::States;
-use crate::{Failure, check, files, out};
+use crate::{Failure, files, out};
+use std::path::Path;
 use ykhost::Fault;
 use ykhost::mapping;
-use ykhost::settings::Settings;
+use yubiotp::diagnostic::{Code, Diagnostic, Program, Remedy};
 
-pub(super) fn look(report: &mut Report, settings: &Settings, states: Option<&States>) {
+/// Gives the users who are listed; `None` if not all of them could be read.
+pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>) -> Option<Users> {
+    let settings = &case.settings;
+    let place = || at(Path::new(&settings.mapping));
     let paths = match files::mappings(settings) {
         Ok(paths) => paths,
         Err(Failure::Fault(why)) if settings.mapping.contains("%u") => {
-            let what =
-                format!("each user has a mapping of their own, and not all of them can be listed ({why})");
-            return report.add(
-                Room::Mapping,
-                Level::Note,
-                &settings.mapping,
-                what,
-                "ykmap doctor USER looks at one",
-            );
+            let what = format!("each user has a mapping of their own, and they cannot all be listed ({why})");
+            let found = Diagnostic::note(Code::NotChecked, what).at(place());
+            report.add(Check::Mapping, found.run_when("to check one", Program::Ykmap, "doctor USER"));
+            return None;
         }
-        Err(_) => return,
+        Err(_) => return None,
     };
-    let (mut lines, mut found, mut read) = (0_usize, Vec::new(), !paths.is_empty());
+    let (mut lines, mut users, mut read, mut found) = (0_usize, Users::new(), !paths.is_empty(), Vec::new());
     for path in &paths {
         let text = match mapping::text(path) {
             Ok(text) => text,
             Err(fault) => {
-                report.fault(Room::Mapping, &fault, "put the mapping back in its place");
+                report.fault(Check::Mapping, &fault, "restore the mapping");
                 read = false;
                 continue;
             }
         };
         if text.is_empty() {
-            report.fault(Room::Mapping, &Fault::EmptyMapping { path: path.clone() }, "");
+            report.fault(Check::Mapping, &Fault::EmptyMapping { path: path.clone() }, "");
             read = false;
             continue;
         }
-        lines = lines.saturating_add(check::examine(settings, states, path, &text, &mut found));
+        let examined = check::examine(settings, states, path, &text, &mut |it| found.push(it));
+        lines = lines.saturating_add(examined.lines);
+        users.extend(examined.users);
     }
-    for it in found {
-        let level = if it.error { Level::Error } else { Level::Note };
-        let (what, change) = match it.what.strip_suffix(')').and_then(|what| what.rsplit_once(" (ykmap ")) {
-            Some((what, _)) if what.starts_with("the store cannot use") && report.has_errors(Room::Store) => {
-                (what.to_owned(), "see store".to_owned())
-            }
-            Some((what, verb)) => (what.to_owned(), format!("ykmap {verb}")),
-            None if it.error => (it.what, "mend the line (ykmap check)".to_owned()),
-            None => (it.what, String::new()),
-        };
-        report.one_of_many(Room::Mapping, "line", level, (format!("{}:{}", it.path, it.line), what, change));
+    let of_store =
+        [Code::PositionMissing, Code::StoreKeyMissing, Code::KeySealedElsewhere, Code::TokenUnusable];
+    for mut it in found {
+        if of_store.contains(&it.code) && report.has_errors(Check::Store) {
+            it.remedies = vec![Remedy::Text("see store".to_owned())];
+        }
+        report.add(Check::Mapping, it);
     }
-    if read && lines == 0 && !report.has_errors(Room::Mapping) {
-        report.add(Room::Mapping, Level::Note, &settings.mapping, "lists nobody", "ykmap add USER");
+    if read && lines == 0 && !report.has_errors(Check::Mapping) {
+        let found = Diagnostic::note(Code::MappingListsNobody, "lists nobody").at(place());
+        report.add(Check::Mapping, case.list("USER", found));
     }
     if read {
-        let what = format!("{} with a user", out::count(lines, "line"));
-        report.good(Room::Mapping, &settings.mapping, what);
+        report.ok(Check::Mapping, Some(place()), format!("{} with a user", out::count(lines, "line")));
     }
+    read.then_some(users)
 }

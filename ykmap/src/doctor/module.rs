@@ -2,17 +2,19 @@
 
 use super::elf;
 use super::pam::Line;
-use super::report::{Level, Report, Room};
+use super::report::{Check, Report, at, shown};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Audience, FileFault};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 pub(super) fn look(report: &mut Report, lines: &[Line]) {
     if lines.is_empty()
         && let Some(path) =
             folders().into_iter().map(|folder| folder.join("pam_yubiotp.so")).find(|path| path.exists())
     {
-        report.add(Room::Module, Level::Note, path.display(), "is installed, and no service loads it", "");
+        let found = Diagnostic::note(Code::ModuleUnused, "is installed, and no service loads it");
+        report.add(Check::Module, found.at(at(&path)));
     }
     let mut seen = BTreeSet::new();
     for line in lines.iter().filter(|line| seen.insert(line.module.clone())) {
@@ -22,26 +24,21 @@ pub(super) fn look(report: &mut Report, lines: &[Line]) {
         let odd =
             faults.iter().any(|fault| !matches!(fault, FileFault::Owner { .. } | FileFault::Writable { .. }));
         if missing {
-            let what = format!("no such file or folder, and {} loads it", line.place);
-            report.add(
-                Room::Module,
-                Level::Error,
-                path.display(),
-                what,
-                "install it (make install), or mend the line",
-            );
+            let what = format!("does not exist, and {} loads it", line.place);
+            let found = Diagnostic::error(Code::ModuleMissing, what).at(at(&path));
+            report.add(Check::Module, found.advise("install the module (make install), or fix the line"));
             continue;
         }
         for fault in faults {
-            report.file_fault(Room::Module, fault, "install the module again (make install)");
+            report.file_fault(Check::Module, fault, "install the module again (make install)");
         }
         if odd {
             continue;
         }
-        if let Some((what, change)) = elf::objection(&path, "the module") {
-            report.add(Room::Module, Level::Error, path.display(), what, change);
+        if let Some(found) = elf::objection(&path, "the module") {
+            report.add(Check::Module, found);
         }
-        report.good(Room::Module, path.display(), "is a module for this machine");
+        report.ok(Check::Module, Some(at(&path)), "is a module for this machine");
     }
 }
 
@@ -61,12 +58,15 @@ fn find(report: &mut Report, line: &Line) -> Option<PathBuf> {
     }
     let elsewhere = folders.iter().map(|folder| folder.join(&name)).find(|path| path.exists());
     let what = match &elsewhere {
-        Some(elsewhere) => format!("is not there, where libpam looks, but in {}", elsewhere.display()),
-        None => format!("is not there, where libpam looks, and {} loads it", line.place),
+        Some(elsewhere) => {
+            format!("does not exist: libpam looks here, and the module is in {}", shown(elsewhere))
+        }
+        None => format!("does not exist: libpam looks here, and {} loads it", line.place),
     };
+    let found = Diagnostic::error(Code::ModuleMissing, what).at(at(&path));
     let change =
-        format!("install it (make install pamdir={}), or give the whole path in the line", own.display());
-    report.add(Room::Module, Level::Error, path.display(), what, change);
+        format!("install it (make install pamdir={}), or write its whole path into the line", shown(own));
+    report.add(Check::Module, found.advise(change));
     elsewhere
 }
 

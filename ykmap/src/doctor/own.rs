@@ -1,10 +1,9 @@
-//! Lines whose `config=` has `%u`: each user has settings of their own. They are meant for applications that run as that
-//! user, and are judged by a doctor that runs as that user, too: who may read and own what depends on it. Where the
-//! application runs as root, they are judged as root.
+//! Lines whose `config=` has `%u`: each user has settings of their own. They are for applications that run as that user,
+//! and a doctor that also runs as that user checks them: who may read and own what depends on it. Where the application
+//! runs as root, they are checked as root.
 
 use super::pam::{Line, Looked};
-use super::report::{Level, Report, Room};
-use crate::Context;
+use super::report::{Check, Report, at, shown};
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use ykhost::file;
 use ykhost::settings::{config_of, is_per_user};
-use yubiotp::shown;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_word};
 
 /// The most that is read of /etc/passwd.
 const LIMIT: u64 = 64 << 20;
@@ -119,26 +118,28 @@ pub(super) fn look(
 ) {
     let Some(line) = own.first() else { return };
     if users.is_empty() {
-        let what = "each user has settings of their own (%u in config=), which were not looked at";
-        report.add(Room::Settings, Level::Note, &line.place, what, "ykmap doctor USER");
+        let what = "each user has settings of their own (%u in config=), which were not checked";
+        let found = Diagnostic::note(Code::SettingsOfEachUser, what).at(line.place.location());
+        report.add(Check::Settings, found.run_when("to check those of one", Program::Ykmap, "doctor USER"));
     }
     for caller in Caller::ALL {
         let own: Vec<_> = own.iter().filter(|line| caller.has(line, services)).collect();
         let Some(line) = own.first() else { continue };
         for user in users {
-            if let Err(why) = judge(report, line, &own, caller, pam_dirs, user) {
-                let what = format!("{user}: the settings of this user were not looked at: {why}");
+            if let Err(why) = check_as(report, line, &own, caller, pam_dirs, user) {
+                let what = format!("the settings of this user, by {}, were not checked: {why}", line.place);
                 let change = match caller {
                     Caller::User => "run ykmap doctor as that user",
                     Caller::Root => "run it in a root shell",
                 };
-                report.add(Room::User, Level::Warning, &line.place, what, change);
+                let found = Diagnostic::warning(Code::NotChecked, what).at(Location::user(user.as_bytes()));
+                report.add(Check::User, found.advise(change));
             }
         }
     }
 }
 
-fn judge(
+fn check_as(
     report: &mut Report,
     line: &Line,
     own: &[&Line],
@@ -150,8 +151,10 @@ fn judge(
     let config = match config_of(config, user.as_bytes()) {
         Ok(config) => config,
         Err(fault) => {
-            let what = format!("{user} is refused: {fault}");
-            report.add(Room::User, Level::Error, &line.place, what, "");
+            let found = fault.diagnostic();
+            let what = format!("is refused by {}: {}", line.place, found.problem());
+            let found = Diagnostic { remedies: found.remedies, ..Diagnostic::error(found.code, what) };
+            report.add(Check::User, found.at(Location::user(user.as_bytes())));
             return Ok(());
         }
     };
@@ -160,7 +163,7 @@ fn judge(
         Caller::Root => (0, 0),
     };
     let me = rustix::process::geteuid();
-    // Through /proc: that user may not be allowed to come to where this program is.
+    // Through /proc: that user may not be allowed to reach the folder of this program.
     let mut doctor = Command::new("/proc/self/exe");
     doctor.args(["--json", "doctor", "--no-servers"]).env(OWN, format!("{}:{user}", caller.name()));
     for folder in pam_dirs {
@@ -191,57 +194,76 @@ fn judge(
         take_over(report, finding, user, (caller, &config));
     }
     let places: Vec<_> = own.iter().map(|line| line.place.to_string()).collect();
-    let what = format!("judged as uid {uid}, by {}", places.join(", "));
-    report.good(Room::User, config.display(), format!("{user}: {what}"));
+    let what = format!("for {}: checked as uid {uid}, by {}", shown(Path::new(user)), places.join(", "));
+    report.ok(Check::User, Some(at(&config)), what);
     Ok(())
 }
 
-/// What the other doctor found, among what this one did.
+/// Adds what the other doctor found.
 fn take_over(report: &mut Report, finding: &Value, user: &str, (caller, config): (Caller, &Path)) {
-    let field = |name: &str| finding.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (what, place) = (field("what"), field("where"));
-    let level = match field("level") {
-        "error" => Level::Error,
-        "warning" => Level::Warning,
-        "note" => Level::Note,
-        _ => return report_good(report, field("room"), place, what, user),
-    };
-    match field("room") {
+    let Some((check, mut found)) = read(finding) else { return };
+    match check {
         // That they are that user's is as it should be.
-        "rights" if level == Level::Warning => {}
-        "rights" => {
-            let what = format!("{user}, as whom the application runs, cannot read it");
-            report.add(Room::Files, Level::Error, place, what, format!("give it to {user}"));
+        Check::Rights if found.severity == Severity::Warning => return,
+        Check::Rights => {
+            let what = format!("{}, as whom the application runs, cannot read it", shown(Path::new(user)));
+            found = Diagnostic { problem: what, remedies: Vec::new(), ..found };
+            if let Some(Location::File { path, .. }) = &found.location {
+                let chown = format!("chown {} {}", shell_word(user.as_bytes()), path);
+                found = found.run(Program::System, chown);
+            }
+            return report.add(Check::Files, found);
         }
-        name => {
-            let room = room(name);
-            let what = if room == Room::User { what.to_owned() } else { format!("{what} (for {user})") };
-            report.add(room, level, place, what, their_own(field("change"), user, caller, config));
-        }
+        Check::User => {}
+        _ => found.problem += &format!(" (for {})", shown(Path::new(user))),
     }
-}
-
-/// Advice for files that are to be the user's: root would make them root's, in a folder that is not.
-fn their_own(change: &str, user: &str, caller: Caller, config: &Path) -> String {
-    let init = format!("ykmap --config {} init", shown::text(config.as_os_str().as_encoded_bytes()));
-    match config.parent().filter(|_| caller == Caller::User && config.ends_with("config.toml")) {
-        Some(folder) => {
-            let folder = shown::text(folder.as_os_str().as_encoded_bytes());
-            change.replace(&format!("{init} makes one"), &format!("{user} runs: ykmap init --dir {folder}"))
-        }
-        None => change.to_owned(),
+    // For files that are to be the user's: root would make them root's, in a folder that is not.
+    if let Some(folder) =
+        config.parent().filter(|_| caller == Caller::User && config.ends_with("config.toml"))
+        && found.code == Code::ConfigMissing
+    {
+        found.remedies.clear();
+        let (user, folder) = (shell_word(user.as_bytes()), shell_word(folder.as_os_str().as_encoded_bytes()));
+        let init = format!("runuser -u {user} -- ykmap init --dir {folder}");
+        found = found.run_when("to create it as that user", Program::System, init);
     }
+    report.add(check, found);
 }
 
-fn report_good(report: &mut Report, name: &str, place: &str, what: &str, user: &str) {
-    let room = room(name);
-    let what = if room == Room::User { what.to_owned() } else { format!("{what} (for {user})") };
-    report.good(room, place, what);
+/// A finding as a doctor printed it.
+fn read(finding: &Value) -> Option<(Check, Diagnostic)> {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let severities = [Severity::Ok, Severity::Note, Severity::Warning, Severity::Error];
+    let named = text(finding, "severity")?;
+    let severity = severities.into_iter().find(|severity| severity.name() == named)?;
+    let mut found =
+        Diagnostic::new(text(finding, "code")?.parse().ok()?, severity, text(finding, "problem")?);
+    found.location = finding.get("location").and_then(location);
+    for remedy in finding.get("remedies").and_then(Value::as_array).into_iter().flatten() {
+        found = match (text(remedy, "command"), text(remedy, "when"), text(remedy, "text")) {
+            (Some(command), Some(when), _) => found.run_when(when, Program::System, command),
+            (Some(command), None, _) => found.run(Program::System, command),
+            (None, _, Some(text)) => found.advise(text),
+            (None, _, None) => found,
+        };
+    }
+    Some((Check::named(&text(finding, "area")?)?, found))
 }
 
-fn room(name: &str) -> Room {
-    let rooms = [Room::Settings, Room::Files, Room::Mapping, Room::Store];
-    rooms.into_iter().find(|room| room.name() == name).unwrap_or(Room::User)
+/// A location as a doctor printed it, of the kinds that settings of one user have.
+fn location(value: &Value) -> Option<Location> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let line = value.get("line").and_then(Value::as_u64).and_then(|line| usize::try_from(line).ok());
+    // There are few of them, in a command that ends soon.
+    let leak = |text: String| -> &'static str { text.leak() };
+    text("file")
+        .map(|path| Location::File { path, line, setting: text("setting").map(leak) })
+        .or_else(|| text("user").map(Location::User))
+        .or_else(|| text("setting").map(Location::Setting))
+        .or_else(|| text("url").map(Location::Url))
+        .or_else(|| text("token").map(Location::Token))
+        .or_else(|| text("service").map(Location::Service))
+        .or_else(|| text("argument").map(Location::Argument))
 }
 
 /// The ids of a user of this host.
@@ -260,17 +282,13 @@ fn owner(config: &Path) -> Option<(u32, u32)> {
     (there.uid() != 0).then(|| (there.uid(), there.gid()))
 }
 
-/// That nothing but the lines of each user's own is to be looked at, as that user.
-pub(super) fn run(
-    context: &Context,
-    mut lines: Vec<Line>,
-    services: &[Looked],
-    Asked { user, caller }: &Asked,
-) -> crate::Done {
-    let mut report = Report::default();
+/// Checks the lines of each user's own, and nothing else, as that user.
+pub(super) fn run(mut lines: Vec<Line>, services: &[Looked], Asked { user, caller }: &Asked) -> crate::Done {
+    let mut report = Report::new();
     lines.retain(|line| caller.has(line, services));
     let found = super::settings::look(&mut report, None, of_user(lines, user), true);
     super::settings::files(&mut report, &found.cases);
-    super::follow(&mut report, found, std::slice::from_ref(user), services);
-    report.tell(context.json, &[], false)
+    let whom = super::Whom { users: std::slice::from_ref(user), accounts: &[], dead: &[] };
+    super::follow(&mut report, &found, &whom, services);
+    report.print_json(Value::Array(Vec::new()))
 }

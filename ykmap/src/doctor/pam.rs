@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod advice;
+mod arguments;
 mod control;
 mod findings;
 mod lines;
@@ -11,9 +12,9 @@ mod service;
 mod walk;
 mod words;
 
-use super::report::{Level, Report, Room};
-use crate::out;
-pub(super) use access::{Access, Front, Methods, Row, Shown, Step, in_words};
+use super::report::{Check, Report, at, shortened};
+pub(super) use access::{Access, Class, Front, Methods, Row, Step, in_words};
+pub(crate) use arguments::{ServiceLine, auth_lines};
 use findings::{Findings, StackAnalysis};
 use role::CALLED_BY_ROOT;
 pub(super) use role::Factors;
@@ -25,9 +26,15 @@ use std::rc::Rc;
 pub(super) use walk::Listing;
 use ykhost::file::{self, Audience};
 use ykhost::options::{Options, nearest};
+use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::shown;
 
 /// Where libpam looks for service files: the host's own, and those of its distributor.
 const FOLDERS: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d", "/usr/etc/pam.d"];
+
+fn usual_folders() -> Vec<PathBuf> {
+    FOLDERS.iter().map(PathBuf::from).collect()
+}
 
 /// Services that are meant by one word, and read two files.
 const PAIRS: [(&str, &str); 4] = [("sudo", "sudo-i"), ("sudo-i", "sudo"), ("su", "su-l"), ("su-l", "su")];
@@ -89,6 +96,14 @@ impl Looked {
         self.ours.iter().any(|own| own == place)
     }
 
+    /// Whether users who are not listed, and whom no gate exempts, do not get in by this service because of this line.
+    pub(super) fn refuses_unlisted(&self, line: &str) -> bool {
+        let of_everybody = self.fronts.iter().filter(|(front, _)| front.condition.is_none());
+        let plain = |row: &&Row| row.listing == Listing::NotListed && !row.gates.contains(&true);
+        let mut rows = of_everybody.flat_map(|(_, rows)| rows).filter(plain);
+        self.asks_by(line) && rows.all(|row| row.ways.is_empty())
+    }
+
     /// The ways in for users who are not listed, if this service has this line and lets some of them in.
     pub(super) fn ways_of_unlisted(&self, line: &str) -> Option<String> {
         if !self.asks_by(line) {
@@ -96,10 +111,11 @@ impl Looked {
         }
         let rows = self.fronts.iter().flat_map(|(front, rows)| {
             let unlisted = rows.iter().filter(|row| row.listing == Listing::NotListed);
-            let shown = self.access.shown(&unlisted.cloned().collect::<Vec<_>>());
-            let whom = front.condition.as_ref().map(|it| format!("Match {it}, ")).unwrap_or_default();
-            let open = shown.into_iter().filter(|row| !row.ways.is_empty());
-            open.map(move |row| format!("{whom}{}: {}", row.who, in_words(&row.ways)))
+            let classes = self.access.classes(&unlisted.cloned().collect::<Vec<_>>());
+            let whom = front.condition.as_ref().map(|it| format!("Match {}, ", shown::text(it)));
+            let whom = whom.unwrap_or_default();
+            let open = classes.into_iter().filter(|class| !class.ways.is_empty());
+            open.map(move |class| format!("{whom}{}: {}", class.in_words(), in_words(&class.ways)))
         });
         let rows = rows.collect::<Vec<_>>().join("; ");
         (!rows.is_empty()).then(|| format!("{} ({rows})", self.name))
@@ -109,10 +125,9 @@ impl Looked {
 /// Looks at all services. `sshd` is what sshd asks for before its lines. Gives the lines that load the module, and the
 /// services that do.
 pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> (Vec<Line>, Vec<Looked>) {
-    let usual = || FOLDERS.iter().map(PathBuf::from).collect();
-    let folders = Folders(if folders.is_empty() { usual() } else { folders.to_vec() });
+    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
     let all: Vec<_> = folders.names().iter().map(|name| folders.service(name)).collect();
-    let (mut lines, mut found, mut looked) = (Vec::new(), Findings::new(), Vec::<Looked>::new());
+    let (mut lines, mut found, mut looked) = (Vec::new(), Findings::default(), Vec::<Looked>::new());
     let other = all.iter().find(|service| service.name == "other");
     let (plain, no_auth) = ([Front::plain()], [Front::without_auth()]);
     let mut files = HashSet::new();
@@ -158,10 +173,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
             looked.push(Looked { name: service.name.clone(), access, fronts, ours });
         }
     }
-    for ((kind, place, what, change, level), services) in found {
-        let what = format!("{}: {kind}: {what}", shortened(&services, "service"));
-        report.add(Room::Pam, level, place, what, change);
-    }
+    found.report(report);
     let asking = looked.iter().filter(|service| !service.access.runs_no_auth());
     let names: Vec<_> = asking.map(|service| service.name.clone()).collect();
     let mut files: Vec<Rc<_>> = files.into_iter().collect();
@@ -169,80 +181,50 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
     for file in files {
         let text = file::read_untrusted(&file, service::LONGEST).unwrap_or_default();
         if let Some(line) = words::cut_off(&text) {
+            let what = "is longer than 1,022 bytes: libpam before 1.6 reads the rest as a line of its own";
             let place = Place { file: file.clone(), line };
-            let what =
-                "is longer than 1,022 bytes: libpam before 1.6 takes what is past them for a line of its own";
-            report.add(Room::Pam, Level::Error, place, what, "make it shorter (settings: config.toml)");
+            let found = Diagnostic::error(Code::PamLineTooLong, what).at(place.location());
+            report.add(Check::Pam, found.advise("move arguments of the line to config.toml"));
         }
         for fault in file::faults(&file, Audience::Everyone) {
-            report.file_fault(Room::Files, fault, "put the service file back in its place");
+            report.file_fault(Check::Files, fault, "restore the service file");
         }
     }
     for (one, other) in PAIRS {
         let asks = |name: &str| names.iter().any(|own| own == name);
         let file = all.iter().find(|service| service.name == other).and_then(|service| service.files.first());
         if let (true, false, Some(file)) = (asks(one), asks(other), file) {
-            let what = format!("asks for no YubiKey, and {one} does");
-            report.add(
-                Room::Pam,
-                Level::Note,
-                file.display(),
-                what,
-                "if that is not meant, the same line there",
-            );
+            let what = format!("does not ask for a YubiKey, and {one} does");
+            let found = Diagnostic::note(Code::SiblingDoesNotAsk, what).at(at(file));
+            report.add(Check::Pam, found.advise("unless that is intended, add the same line there"));
         }
     }
     if names.is_empty() {
-        let (what, change) = if report.has_errors(Room::Pam) {
-            ("no service loads pam_yubiotp.so as it stands", "")
-        } else if unread {
-            ("no service that you can read loads pam_yubiotp.so", "")
-        } else {
-            let what = "no service loads pam_yubiotp.so: no login asks for a YubiKey";
-            (what, "pam_yubiotp(8) says how to switch it on")
-        };
-        report.add(Room::Pam, Level::Note, "", what, change);
+        // Where lines have errors, the errors say what they load.
+        if !report.has_errors(Check::Pam) {
+            report.add(Check::Pam, nobody_asks(unread));
+        }
     } else {
-        report.good(Room::Pam, "", format!("asked for a YubiKey: {}", shortened(&names, "service")));
+        report.ok(
+            Check::Pam,
+            None,
+            format!("services that ask for a YubiKey: {}", shortened(&names, "service")),
+        );
     }
-    shown(report, &looked);
     (lines, looked)
 }
 
-/// Leaves in the report who can get in with what; services of which the same holds are one.
-fn shown(report: &mut Report, looked: &[Looked]) {
-    let mut tables = Vec::<(Vec<String>, Option<String>, Vec<_>)>::new();
-    for service in looked {
-        for (front, rows) in &service.fronts {
-            let shown = service.access.shown(rows);
-            let same =
-                tables.iter_mut().find(|(_, condition, own)| *condition == front.condition && *own == shown);
-            match same {
-                Some((names, ..)) => names.push(service.name.clone()),
-                None => tables.push((vec![service.name.clone()], front.condition.clone(), shown)),
-            }
-        }
-    }
-    for (names, condition, rows) in tables {
-        report.access(names, condition, rows);
+fn nobody_asks(unread: bool) -> Diagnostic {
+    let note = |what| Diagnostic::note(Code::NoServiceAsks, what);
+    if unread {
+        note("no service that you can read loads pam_yubiotp.so")
+    } else {
+        note("no service loads pam_yubiotp.so: no login asks for a YubiKey")
+            .advise("see pam_yubiotp(8) for how to enable it")
     }
 }
 
-pub(super) fn shortened(names: &[String], of: &str) -> String {
-    const MOST: usize = 6;
-    match names.len().checked_sub(MOST) {
-        Some(more @ 1..) => {
-            format!(
-                "{} and {}",
-                names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", "),
-                out::count(more, &format!("more {of}"))
-            )
-        }
-        _ => names.join(", "),
-    }
-}
-
-/// What a line says to the module, in the module's own words.
+/// The arguments of a line, as the module reads them.
 fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
     let What::Module { args, .. } = &entry.what else { return };
     if lines.iter().any(|line| line.place == entry.place) {
@@ -253,22 +235,27 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
     let options = match Options::read(&args) {
         Ok(options) => options,
         Err(why) => {
-            let change = "fix it; until then the module refuses everybody (PAM_SERVICE_ERR)";
-            report.add(Room::Pam, Level::Error, &entry.place, why, change);
+            for found in why.diagnostics().iter().cloned() {
+                let what = format!("{}. The module refuses everybody until that is fixed", found.problem());
+                let found = Diagnostic { problem: what, ..found }.at(entry.place.location());
+                report
+                    .add(Check::Pam, if found.remedies.is_empty() { found.advise("fix it") } else { found });
+            }
             let Some(rest) = understood(&args) else {
-                let what = "the settings of this line were not looked at";
-                report.add(Room::Settings, Level::Note, &entry.place, what, "fix the line first (see pam.d)");
+                let what = "the configuration of this line was not checked";
+                let found = Diagnostic::note(Code::NotChecked, what).at(entry.place.location());
+                report.add(Check::Settings, found.advise("fix the line first (see pam.d)"));
                 let line = Line::without_settings(entry);
                 return lines.push(line);
             };
-            // What the other arguments name is looked at all the same.
+            // What the other arguments name is checked all the same.
             args = rest;
             Options::read(&args).unwrap_or_default()
         }
     };
     for warning in options.warnings() {
-        let (what, change) = warning.split_once(": ").unwrap_or((&warning, ""));
-        report.add(Room::Pam, Level::Warning, &entry.place, what, change);
+        let what = warning.problem();
+        report.add(Check::Pam, Diagnostic { problem: what, ..warning }.at(entry.place.location()));
     }
     let settings = |arg: &&str| {
         let own = ["nullok", "always_prompt", "prompt", "echo", "verbose_otp", "tries", "debug"];

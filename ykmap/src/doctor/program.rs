@@ -1,7 +1,7 @@
 //! The program that asks validation servers.
 
 use super::elf;
-use super::report::{Level, Report, Room};
+use super::report::{Check, Report, at};
 use super::settings::Case;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -10,10 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use ykhost::Fault;
 use ykhost::file::{self, Audience, FileFault};
-use yubiotp::account::{self, NOBODY, PASSWD};
-use yubiotp::shown;
+use yubiotp::account::{self, NOBODY, NoAccount, PASSWD};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity, shell_word};
+use yubiotp::shown::quoted;
 
-/// How long it may take to say its version.
+/// How long it may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest `/etc/passwd` that is read, in bytes, as `yubiotp-ask` has it.
@@ -23,44 +24,62 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
     let programs: BTreeSet<_> = cases.iter().filter_map(|case| Some(&case.settings.online()?.ask)).collect();
     for path in programs {
         let faults = file::faults(path, Audience::Everyone);
-        // What others can replace is not started, whatever was told of it before.
+        // What others can replace is not started, whatever was reported of it before.
         let safe = faults.is_empty();
         for fault in faults {
             match fault {
-                FileFault::Missing(path) => report.fault(Room::Program, &Fault::NoProgram { path }, ""),
-                fault => report.file_fault(Room::Program, fault, "install the program again (make install)"),
+                FileFault::Missing(path) => report.fault(Check::Program, &Fault::NoProgram { path }, ""),
+                fault => report.file_fault(Check::Program, fault, "install the program again (make install)"),
             }
         }
         if !safe {
             continue;
         }
+        report_user(report, path);
         let metadata = path.metadata().ok();
         let mode = metadata.map(|is| std::os::unix::fs::PermissionsExt::mode(&is.permissions()));
         let objection = if mode.is_some_and(|mode| mode & 0o111 == 0) {
-            Some(("is not executable".to_owned(), "chmod 755 it".to_owned()))
+            let found = Diagnostic::error(Code::BinaryUnusable, "is not executable").at(at(path));
+            let path = shell_word(path.as_os_str().as_encoded_bytes());
+            Some(found.run(Program::System, format!("chmod 755 {path}")))
         } else {
-            elf::objection(path, "the program")
+            elf::objection(path, "yubiotp-ask")
         };
-        if let Err(why) = file::read(Path::new(PASSWD), MOST_PASSWD, Audience::Everyone)
-            .map_err(|fault| fault.to_string())
-            .and_then(|passwd| account::find(&passwd).map_err(|why| why.to_string()))
-        {
-            let what = format!("has no user of its own, and runs as uid {NOBODY}, which others may share");
-            report.add(Room::Program, Level::Note, path.display(), what, why);
-        }
-        match objection.map_or_else(|| version(path), |(what, change)| Err((Level::Error, what, change))) {
-            Ok(version) => report.good(Room::Program, path.display(), version),
-            Err((level, what, change)) => report.add(Room::Program, level, path.display(), what, change),
+        match objection.map_or_else(|| version(path), Err) {
+            Ok(version) => report.ok(Check::Program, Some(at(path)), version),
+            Err(found) => report.add(Check::Program, found),
         }
     }
 }
 
-/// Has it say its version, which must be that of this command: it is installed with the module.
-fn version(path: &Path) -> Result<String, (Level, String, String)> {
-    let change = || "install all of one version (make install)".to_owned();
-    let error = |what: String| (Level::Error, what, change());
+/// Whether the program can give up root for a user of its own.
+fn report_user(report: &mut Report, path: &Path) {
+    let (why, is_missing) = match file::read(Path::new(PASSWD), MOST_PASSWD, Audience::Everyone) {
+        Err(fault) => (fault.diagnostic().problem(), false),
+        Ok(passwd) => match account::find(&passwd) {
+            Ok(_) => return,
+            Err(NoAccount::Missing) => (format!("{PASSWD} has no user {}", account::USER), true),
+            Err(why) => (why.to_string(), false),
+        },
+    };
+    let what = format!(
+        "runs as uid {NOBODY}, which other programs may share, because it has no user of its own: {why}"
+    );
+    let found = Diagnostic::note(Code::AskUserMissing, what).at(at(path));
+    let create = |found: Diagnostic| {
+        found.run_when("to create the user", Program::System, "systemd-sysusers yubiotp-ask.conf")
+    };
+    report.add(Check::Program, if is_missing { create(found) } else { found });
+}
+
+/// Has it print its version, which must be that of this command: it is installed with the module.
+fn version(path: &Path) -> Result<String, Diagnostic> {
+    let found = |code, severity, what: String| {
+        Diagnostic::new(code, severity, what).at(at(path)).advise("install all of one version (make install)")
+    };
+    let error = |what: String| found(Code::AskProgramFailed, Severity::Error, what);
     // As a login does, and as shortly before.
-    file::open(path, Audience::Everyone).map_err(|fault| error(fault.to_string()))?;
+    file::open(path, Audience::Everyone).map_err(|fault| fault.diagnostic())?;
     let mut child = Command::new(path)
         .arg("--version")
         .env_clear()
@@ -78,7 +97,7 @@ fn version(path: &Path) -> Result<String, (Level, String, String)> {
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(error(format!("did not say its version in {} s", PATIENCE.as_secs())));
+                return Err(error(format!("did not print its version within {} s", PATIENCE.as_secs())));
             }
         }
     };
@@ -92,12 +111,11 @@ fn version(path: &Path) -> Result<String, (Level, String, String)> {
     let said = String::from_utf8_lossy(said).trim().to_owned();
     let ours = concat!("yubiotp-ask ", env!("CARGO_PKG_VERSION"));
     match said.as_str() {
-        _ if !status.success() => Err(error(format!("cannot say its version: {status}"))),
+        _ if !status.success() => Err(error(format!("cannot print its version: {status}"))),
         version if version == ours => Ok(said),
         version if version.starts_with("yubiotp-ask ") => {
-            let what =
-                format!("says {}, and this ykmap is {}", shown::quoted(version), env!("CARGO_PKG_VERSION"));
-            Err((Level::Warning, what, change()))
+            let what = format!("is {}, and this ykmap is {}", quoted(version), env!("CARGO_PKG_VERSION"));
+            Err(found(Code::VersionMismatch, Severity::Warning, what))
         }
         _ => Err(error("is not yubiotp-ask".to_owned())),
     }

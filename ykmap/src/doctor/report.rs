@@ -1,41 +1,17 @@
-//! What the doctor found, and how it is told.
+//! What the doctor found, and what it could not read.
 
-use super::pam::{Shown, in_words, shortened};
-use crate::{Context, Done, Failure, out};
-use serde_json::json;
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use crate::{Done, Failure, out};
+use serde_json::Value;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use ykcli::report;
 use ykhost::Fault;
 use ykhost::file::FileFault;
-use yubiotp::shown;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Severity, shell_word};
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Level {
-    /// Looked at, and good.
-    Ok,
-    /// May be meant so.
-    Note,
-    /// Works, and may not do what was wanted.
-    Warning,
-    /// Refuses somebody, or lets in who should not.
-    Error,
-}
-
-impl Level {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// What is looked at, in the order of a login, after what may be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Room {
+/// What is checked, in the order of a login, after what may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
     Rights,
     Pam,
     Sshd,
@@ -50,317 +26,193 @@ pub(super) enum Room {
     User,
 }
 
-impl Room {
-    pub(super) const fn name(self) -> &'static str {
+/// The names of the areas of the report, in the order of [`Check`].
+const AREAS: [&str; 12] = [
+    "rights", "pam.d", "sshd", "module", "settings", "files", "mapping", "store", "program", "servers",
+    "clock", "user",
+];
+
+impl Check {
+    const ALL: [Self; 12] = [
+        Self::Rights,
+        Self::Pam,
+        Self::Sshd,
+        Self::Module,
+        Self::Settings,
+        Self::Files,
+        Self::Mapping,
+        Self::Store,
+        Self::Program,
+        Self::Servers,
+        Self::Clock,
+        Self::User,
+    ];
+
+    /// The check of that area.
+    pub(super) fn named(area: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.area() == area)
+    }
+
+    pub(super) const fn area(self) -> &'static str {
+        let [rights, pam, sshd, module, settings, files, mapping, store, program, servers, clock, user] =
+            AREAS;
         match self {
-            Self::Pam => "pam.d",
-            Self::Sshd => "sshd",
-            Self::Module => "module",
-            Self::Settings => "settings",
-            Self::Files => "files",
-            Self::Mapping => "mapping",
-            Self::Store => "store",
-            Self::Program => "program",
-            Self::Servers => "servers",
-            Self::Clock => "clock",
-            Self::User => "user",
-            Self::Rights => "rights",
+            Self::Rights => rights,
+            Self::Pam => pam,
+            Self::Sshd => sshd,
+            Self::Module => module,
+            Self::Settings => settings,
+            Self::Files => files,
+            Self::Mapping => mapping,
+            Self::Store => store,
+            Self::Program => program,
+            Self::Servers => servers,
+            Self::Clock => clock,
+            Self::User => user,
         }
     }
 }
 
-/// One remark.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Finding {
-    level: Level,
-    /// A file, `file:line` or a URL; empty if nothing of the kind is to blame.
-    place: String,
-    what: String,
-    /// What to change; empty if nothing need be.
-    change: String,
-    /// A good one that is told even if others in its room are not.
-    stays: bool,
-}
-
-/// How many services are named in a command; more are meant by what they have in common.
+/// How many services a command names; more are meant by what they have in common.
 const MOST_TAGS: usize = 4;
 
-/// How many remarks of one kind are told one by one.
-const TOLD: usize = 10;
+/// How many findings of one code are shown one by one.
+const MOST_ALIKE: usize = 10;
 
-/// All remarks.
-#[derive(Default)]
+/// All findings.
 pub(super) struct Report {
-    rooms: BTreeMap<Room, Vec<Finding>>,
-    said: HashSet<(String, String)>,
-    /// How many of each kind there are.
-    kinds: BTreeMap<(Room, Level, &'static str), usize>,
+    found: report::Report,
     /// Files that only root can read.
-    unread: Vec<String>,
-    /// How the command is called for the settings that are looked at, if these are not the usual ones.
-    command: Option<String>,
-    access: Vec<Table>,
+    unread: Vec<PathBuf>,
 }
-
-/// Who can get in with what, by services that are alike.
-struct Table {
-    services: Vec<String>,
-    /// For whom, of the users of sshd.
-    condition: Option<String>,
-    /// Classes of users, and their ways in: what they show together.
-    rows: Vec<Shown>,
-}
-
-/// The verbs that advice may name.
-const VERBS: [&str; 9] = ["add", "check", "doctor", "init", "key", "list", "remove", "token", "verify"];
 
 impl Report {
-    /// From here on, commands that are advised go on with these settings; `None` for the usual ones.
-    pub(super) fn commands_with(&mut self, config: Option<&Path>) {
-        let context = |config: &Path| Context { config: Some(config.to_owned()), json: false }.ykmap();
-        self.command = config.map(context);
+    pub(super) fn new() -> Self {
+        Self { found: report::Report::new(&AREAS).showing_at_most(MOST_ALIKE), unread: Vec::new() }
     }
 
-    fn command(&self, text: String) -> String {
-        let Some(command) = &self.command else { return text };
-        VERBS
-            .iter()
-            .fold(text, |text, verb| text.replace(&format!("ykmap {verb}"), &format!("{command} {verb}")))
+    /// From here on, remedies call `ykmap` with this configuration file; `None` for the usual one.
+    pub(super) fn calls_with(&mut self, config: Option<&Path>) {
+        self.found.calls(Calls { ykmap: &ykmap_with(config), ..Calls::PLAIN });
     }
 
-    /// A remark. The same one about the same place is told once, where it was found first.
-    pub(super) fn add(
-        &mut self,
-        room: Room,
-        level: Level,
-        place: impl ToString,
-        what: impl Into<String>,
-        change: impl Into<String>,
-    ) {
-        let [what, change] = [what.into(), change.into()].map(|text| self.command(text));
-        let [place, what, change] =
-            [place.to_string(), what, change].map(|text| shown::line(&text).to_string());
-        if self.said.insert((place.clone(), what.clone())) {
-            let found = Finding { level, place, what, change, stays: true };
-            self.rooms.entry(room).or_default().push(found);
+    /// Adds a finding. The same problem of the same thing is kept once, as it was found first.
+    pub(super) fn add(&mut self, check: Check, diagnostic: Diagnostic) {
+        self.found.add(check.area(), diagnostic);
+    }
+
+    /// Adds that something is in order; shown if nothing of this check is worse than a note.
+    pub(super) fn ok(&mut self, check: Check, location: Option<Location>, what: impl Into<String>) {
+        self.found.ok(check.area(), location, what);
+    }
+
+    /// Adds a fault, unless the file was only not read because it is root's. `otherwise` is the remedy where the fault has
+    /// none.
+    pub(super) fn fault(&mut self, check: Check, fault: &Fault, otherwise: &str) {
+        if !fault.file().is_some_and(|file| self.is_unread(file)) {
+            let diagnostic = fault.diagnostic();
+            self.add(
+                check,
+                if diagnostic.remedies.is_empty() { diagnostic.advise(otherwise) } else { diagnostic },
+            );
         }
     }
 
-    /// A remark of a kind that there may be very many of.
-    pub(super) fn one_of_many(
-        &mut self,
-        room: Room,
-        kind: &'static str,
-        level: Level,
-        (place, what, change): (impl ToString, impl Into<String>, impl Into<String>),
-    ) {
-        let count = self.kinds.entry((room, level, kind)).or_default();
-        *count = count.saturating_add(1);
-        if *count <= TOLD {
-            self.add(room, level, place, what, change);
-        }
-    }
-
-    /// What was looked at and is good; told if nothing in the room is worse.
-    pub(super) fn good(&mut self, room: Room, place: impl ToString, what: impl Into<String>) {
-        let [place, what] = [place.to_string(), what.into()].map(|text| shown::line(&text).to_string());
-        if self.said.insert((place.clone(), what.clone())) {
-            let found = Finding { level: Level::Ok, place, what, change: String::new(), stays: false };
-            self.rooms.entry(room).or_default().push(found);
-        }
-    }
-
-    /// Who can get in with what, by these services.
-    pub(super) fn access(&mut self, services: Vec<String>, condition: Option<String>, rows: Vec<Shown>) {
-        let plain = |text: String| shown::line(&text).to_string();
-        let way = |way: Vec<String>| way.into_iter().map(plain).collect::<Vec<_>>();
-        let rows = rows.into_iter().map(|Shown { who, class, condition, ways }| Shown {
-            who: plain(who),
-            class: plain(class),
-            condition: plain(condition),
-            ways: ways.into_iter().map(way).collect(),
-        });
-        let services = services.into_iter().map(plain).collect();
-        self.access.push(Table { services, condition: condition.map(plain), rows: rows.collect() });
-    }
-
-    fn show_access(&self) {
-        if self.access.is_empty() {
-            return;
-        }
-        out::line("who gets in, and with what");
-        for Table { services, condition, rows } in &self.access {
-            let condition = condition.as_ref().map(|it| format!(" (Match {it})")).unwrap_or_default();
-            out::line(&format!("  {}{condition}", shortened(services, "service")));
-            let longest = rows.iter().map(|row| row.class.chars().count()).max().unwrap_or_default();
-            let mut heading = "";
-            for Shown { class, condition, ways, .. } in rows {
-                if condition != heading {
-                    heading = condition;
-                    out::line(&format!("    {condition}:"));
-                }
-                let indent = if condition.is_empty() { "    " } else { "      " };
-                out::line(&format!("{indent}{class:longest$}  {}", in_words(ways)));
-            }
-        }
-    }
-
-    /// A fault, in its own words. `change` is what to do if these do not say.
-    pub(super) fn fault(&mut self, room: Room, fault: &Fault, change: &str) {
-        if let Some(file) = fault.file()
-            && self.is_unread(file)
-        {
-            return;
-        }
-        let (place, what, change) = told(fault, change);
-        self.add(room, Level::Error, place, what, change);
-    }
-
-    /// A fault of a file.
-    pub(super) fn file_fault(&mut self, room: Room, fault: FileFault, change: &str) {
-        self.fault(room, &Fault::File(fault), change);
+    /// Adds the fault of a file.
+    pub(super) fn file_fault(&mut self, check: Check, fault: FileFault, otherwise: &str) {
+        self.fault(check, &Fault::File(fault), otherwise);
     }
 
     /// Whether a file was only not read because it is root's, and nobody knows whether something is wrong with it.
     pub(super) fn is_unread(&mut self, fault: &FileFault) -> bool {
         let denied = fault.is_denied() && !rustix::process::geteuid().is_root();
-        if denied {
-            let path = fault.path().display().to_string();
-            if !self.unread.contains(&path) {
-                self.unread.push(path);
-            }
+        if denied && !self.unread.iter().any(|path| path == fault.path()) {
+            self.unread.push(fault.path().to_owned());
         }
         denied
     }
 
-    /// Whether anything in this room is an error.
-    pub(super) fn has_errors(&self, room: Room) -> bool {
-        self.rooms.get(&room).into_iter().flatten().any(|it| it.level == Level::Error)
+    /// Whether a check found an error.
+    pub(super) fn has_errors(&self, check: Check) -> bool {
+        self.found.has(check.area(), Severity::Error)
     }
 
-    /// Whether anything in this room is good.
-    pub(super) fn has_good(&self, room: Room) -> bool {
-        self.rooms.get(&room).into_iter().flatten().any(|it| it.level == Level::Ok)
-    }
-
-    /// Tells all of it. The exit status is that of the worst. `services` are those whose log may say more, if somebody wants
-    /// to know.
-    pub(super) fn tell(mut self, as_json: bool, services: &[String], asked_about: bool) -> Done {
-        for ((room, level, _), count) in std::mem::take(&mut self.kinds) {
-            if let Some(more) = count.checked_sub(TOLD).filter(|more| *more > 0) {
-                self.add(room, level, "", format!("and {more} more like that"), "");
-            }
-        }
+    /// Adds what could not be read.
+    fn with_unread(mut self) -> Self {
         if let Some(first) = self.unread.first().cloned() {
             let what = match self.unread.len().saturating_sub(1) {
-                0 => "you are not root: it was not read".to_owned(),
-                more => format!("you are not root: it and {} were not read", out::count(more, "other file")),
+                0 => "was not read: you are not root".to_owned(),
+                more => format!("and {} were not read: you are not root", out::count(more, "other file")),
             };
-            self.add(Room::Rights, Level::Error, first, what, "run it in a root shell");
+            let diagnostic = Diagnostic::error(Code::NotRoot, what).at(at(&first));
+            self.add(Check::Rights, diagnostic.advise("run it in a root shell"));
         }
-        for findings in self.rooms.values_mut() {
-            if findings.iter().any(|it| it.level > Level::Note) {
-                // Of what there are several, the good ones are told, too.
-                findings.retain(|it| it.level > Level::Ok || it.stays);
-            }
-            // The worst first; otherwise as they were found.
-            findings.sort_by_key(|it| std::cmp::Reverse(it.level));
+        self
+    }
+
+    /// Prints all of it as JSON, with who gets in.
+    pub(super) fn print_json(self, access: Value) -> Done {
+        let report = self.with_unread();
+        let mut json = report.found.json();
+        json.insert("access".to_owned(), access);
+        out::json(&Value::Object(json));
+        report.done()
+    }
+
+    /// Prints all of it as text. `services` are those whose log may say more, if somebody wants to know. `show_access`
+    /// prints who gets in.
+    pub(super) fn print(self, services: &[String], asked_about: bool, show_access: impl FnOnce()) -> Done {
+        let report = self.with_unread();
+        report.found.print();
+        show_access();
+        if !services.is_empty() && (asked_about || report.found.count(Severity::Error) > 0) {
+            let which: String = if services.len() > MOST_TAGS {
+                " SYSLOG_FACILITY=10".to_owned() // authpriv
+            } else {
+                services.iter().map(|name| format!(" -t {}", shell_word(name.as_bytes()))).collect()
+            };
+            out::line("the log has the reason of each rejected login:");
+            out::line(&format!("  journalctl{which} | grep 'pam_yubiotp(' | tail -n 1"));
         }
-        let all = || self.rooms.iter().flat_map(|(room, them)| them.iter().map(move |it| (*room, it)));
-        let count = |level| all().filter(|(_, it)| it.level == level).count();
-        let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-        if as_json {
-            let findings: Vec<_> = all()
-                .map(|(room, it)| {
-                    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-                    json!({
-                        "level": it.level.name(),
-                        "room": room.name(),
-                        "where": given(&it.place),
-                        "what": it.what,
-                        "change": given(&it.change),
-                    })
-                })
-                .collect();
-            let access: Vec<_> = self
-                .access
-                .iter()
-                .map(|Table { services, condition, rows }| {
-                    let rows: Vec<_> =
-                        rows.iter().map(|row| json!({ "who": row.who, "with": row.ways })).collect();
-                    json!({ "services": services, "match": condition, "rows": rows })
-                })
-                .collect();
-            out::json(&json!({
-                "errors": errors,
-                "warnings": warnings,
-                "findings": findings,
-                "access": access,
-            }));
-        } else {
-            for (room, findings) in &self.rooms {
-                out::line(room.name());
-                for it in findings {
-                    let parts = [&it.place, &it.what, &it.change];
-                    let parts: Vec<_> =
-                        parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect();
-                    out::line(&format!("  {:8} {}", it.level.name(), parts.join(": ")));
-                }
-            }
-            self.show_access();
-            if !services.is_empty() && (errors > 0 || asked_about) {
-                let which: String = if services.len() > MOST_TAGS {
-                    " SYSLOG_FACILITY=10".to_owned() // authpriv
-                } else {
-                    services.iter().map(|name| format!(" -t {name}")).collect()
-                };
-                out::line(&format!(
-                    "the log says why each login was refused: journalctl{which} | grep 'pam_yubiotp(' | tail -n 1"
-                ));
-            }
-            out::line(&format!("{}, {}", out::count(errors, "error"), out::count(warnings, "warning")));
-        }
-        match (errors, warnings) {
-            (0, 0) => Ok(()),
-            (0, _) => Err(Failure::No),
+        out::line(&report.found.summary());
+        report.done()
+    }
+
+    fn done(&self) -> Done {
+        match self.found.exit_status() {
+            0 => Ok(()),
+            1 => Err(Failure::No),
             _ => Err(Failure::Bad),
         }
     }
 }
 
-/// Where a fault is, what it is, and what to change: parts of the one sentence that the log would have.
-pub(super) fn told(fault: &Fault, change: &str) -> (String, String, String) {
-    // The setting that names a file stands before what is wrong with that.
-    let (by, text) = match fault {
-        Fault::Setting { setting, fault } => (format!("{setting}: "), fault.to_string()),
-        fault => (String::new(), fault.to_string()),
-    };
-    let path = fault.path().map(Path::display).map(|path| path.to_string());
-    let behind = path.as_ref().and_then(|path| text.strip_prefix(path.as_str())?.strip_prefix(": "));
-    let (place, rest) = match (&path, behind) {
-        (Some(path), Some(rest)) => (path.clone(), rest),
-        _ => (String::new(), text.as_str()),
-    };
-    // Lines are counted as compilers do it.
-    let numbered = rest.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
-    let (place, rest) = match numbered {
-        Some((line, rest)) if line.bytes().all(|digit| digit.is_ascii_digit()) => {
-            (format!("{place}:{line}"), rest)
-        }
-        _ => (place, rest),
-    };
-    // Of these, what stands behind the last colon says what is wrong.
-    let no_advice = matches!(
-        fault,
-        Fault::Settings { .. }
-            | Fault::Mapping { .. }
-            | Fault::CannotAsk { .. }
-            | Fault::Program { .. }
-            | Fault::File(FileFault::System { .. })
-            | Fault::Setting { fault: FileFault::System { .. }, .. }
-    );
-    match rest.rsplit_once(": ").filter(|_| !no_advice) {
-        Some((what, advice)) => (place, format!("{by}{what}"), advice.to_owned()),
-        None => (place, format!("{by}{rest}"), change.to_owned()),
+/// How `ykmap` is called with this configuration file; `None` for the usual one.
+pub(super) fn ykmap_with(config: Option<&Path>) -> String {
+    match config {
+        Some(config) => format!("ykmap --config {}", shell_word(config.as_os_str().as_bytes())),
+        None => Calls::PLAIN.ykmap.to_owned(),
+    }
+}
+
+/// A file or folder, as a finding names it.
+pub(super) fn at(path: &Path) -> Location {
+    Location::file(path.as_os_str().as_bytes())
+}
+
+/// A path in a sentence.
+pub(super) fn shown(path: &Path) -> String {
+    yubiotp::shown::text(path.as_os_str().as_bytes()).to_string()
+}
+
+/// How many names a sentence has; more are counted.
+pub(super) const MOST_NAMES: usize = 6;
+
+/// Names in a sentence, the first of them if there are many.
+pub(super) fn shortened(names: &[String], of: &str) -> String {
+    let first = || names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(MOST_NAMES) {
+        Some(more @ 1..) => format!("{} and {}", first(), out::count(more, &format!("more {of}"))),
+        _ => names.join(", "),
     }
 }

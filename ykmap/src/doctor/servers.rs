@@ -1,99 +1,161 @@
-//! The validation servers, each asked once, alone, about an OTP that nobody made.
+//! The validation servers, each asked once, by itself, about an OTP that nobody made.
 
-use super::report::{Level, Report, Room};
+use super::report::{Check, Report};
 use super::settings::Case;
 use crate::out;
-use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
+use ykhost::Fault;
 use ykhost::online::{self, Probed};
-use ykhost::settings::Online;
+use ykhost::settings::{Mode, Online};
 use yubiotp::ask::FailureKind;
-use yubiotp::protocol::{NoAnswer, Nonce, Request, Server, ServerVerdict};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
+use yubiotp::protocol::{NoAnswer, Nonce, Request, Server, ServerVerdict, Status};
 
 /// How far clocks may be apart, in seconds.
 const APART: u64 = 60;
 
-pub(super) fn look(report: &mut Report, cases: &[Case]) {
-    let mut asked = BTreeSet::new();
-    for (at, online) in cases.iter().enumerate().filter_map(|(at, case)| Some((at, case.settings.online()?)))
-    {
-        if report.has_errors(Room::Program) {
-            let what = "not asked: the program that asks them cannot be used";
-            return report.add(Room::Servers, Level::Note, "", what, "");
-        }
-        for server in &online.servers {
-            // Lines in pam.d may ask the same server as different clients; for the same client once is enough.
-            let as_whom = if online.key.is_some() { at } else { 0 };
-            if asked.insert((url(online, server), online.client_id.to_string(), as_whom))
-                && !ask(report, online, server)
-            {
-                return;
-            }
-        }
-    }
+/// What one server did.
+struct Answer {
+    /// What is wrong with it; what is in order, if it can decide about a login.
+    found: Result<Diagnostic, Diagnostic>,
+    /// That its clock is wrong.
+    clock: Option<Diagnostic>,
 }
 
-/// Asks one server; `false` if nobody can be asked.
-fn ask(report: &mut Report, online: &Online, server: &Server) -> bool {
-    let place = url(online, server);
-    let (ms, said, time, flaw) = match online::probe(online, server) {
-        Ok(Probed::Reply { ms, said, time, flaw }) => (ms, said, time, flaw),
-        Ok(Probed::Failed { kind, ms, why }) => {
-            report.add(Room::Servers, Level::Error, place, format!("{why} ({ms} ms)"), advice(kind));
-            return true;
+/// Asks all of them. Gives whether the servers of each case cannot decide about any login.
+pub(super) fn look(report: &mut Report, cases: &[Case]) -> Vec<bool> {
+    let (mut asked, mut dead) = (Vec::new(), Vec::new());
+    for (at, case) in cases.iter().enumerate() {
+        let Some(online) = case.settings.online() else {
+            dead.push(false);
+            continue;
+        };
+        if report.has_errors(Check::Program) {
+            let what = "validation servers were not asked: the program that asks them cannot be used";
+            report.add(Check::Servers, Diagnostic::note(Code::NotChecked, what));
+            return vec![false; cases.len()];
         }
-        Err(fault) => {
-            report.fault(Room::Servers, &fault, "mend [online]");
-            return false;
+        // Lines in pam.d may ask the same server as different clients; for the same client once is enough.
+        let as_whom = if online.key.is_some() { at } else { 0 };
+        let mut own = Vec::new();
+        for server in &online.servers {
+            let key = (url(online, server), online.client_id.to_string(), as_whom);
+            if !asked.iter().any(|(known, _)| *known == key) {
+                match ask(online, server) {
+                    Ok(answer) => asked.push((key.clone(), answer)),
+                    Err(fault) => {
+                        report.fault(Check::Servers, &fault, "fix [online]");
+                        return vec![false; cases.len()];
+                    }
+                }
+            }
+            own.extend(asked.iter().position(|(known, _)| *known == key));
+        }
+        let own = || own.iter().filter_map(|at| asked.get(*at)).map(|(_, answer)| answer);
+        let none = !own().any(|answer| answer.found.is_ok());
+        // Another server, or a key here, decides in its place.
+        let severity =
+            if none && case.settings.mode == Mode::Online { Severity::Error } else { Severity::Warning };
+        for Answer { found, clock } in own() {
+            report.add(
+                Check::Servers,
+                match found {
+                    Err(bad) if bad.code != Code::ServerAcceptsAnything => {
+                        bad.clone().with_severity(severity)
+                    }
+                    Ok(found) | Err(found) => found.clone(),
+                },
+            );
+            clock.iter().for_each(|clock| report.add(Check::Servers, clock.clone()));
+        }
+        dead.push(none);
+    }
+    dead
+}
+
+/// Asks one server. A fault is that no server can be asked.
+fn ask(online: &Online, server: &Server) -> Result<Answer, Fault> {
+    let place = || Location::Url(yubiotp::shown::text(&url(online, server)).to_string());
+    let error = |code, what: String| Diagnostic::error(code, what).at(place());
+    let (ms, said, time, flaw) = match online::probe(online, server)? {
+        Probed::Reply { ms, said, time, flaw } => (ms, said, time, flaw),
+        Probed::Failed { kind, ms, why } => {
+            let found = error(kind.code(), format!("{why} ({ms} ms)")).advise(remedy(kind));
+            return Ok(Answer { found: Err(found), clock: None });
         }
     };
     let trusted = matches!(said, Ok(_) | Err(NoAnswer::Undecided(_)));
-    match (said, flaw) {
-        // What it says to this OTP is as it should be. What it would say to a good one is not.
+    let found = match (said, flaw) {
+        // What it says to this OTP is right. What it would say to a good one is not.
         (Ok(ServerVerdict::BadOtp), Some(flaw)) => {
-            let what = format!("{flaw}: with it no login can succeed ({ms} ms)");
-            let change = "use a server whose OK has the counters and signs them, such as ykvald(8)";
-            report.add(Room::Servers, Level::Error, &place, what, change);
+            let found =
+                error(Code::ServerOkUnusable, format!("{flaw}: no login can succeed with it ({ms} ms)"));
+            Err(found.advise("use a server whose OK has the counters and signs them, such as ykvald(8)"))
         }
         (Ok(ServerVerdict::BadOtp), None) => {
             let proof = if online.key.is_some() {
                 "signed with the client's key"
             } else {
-                "not signed, for there is no api_key"
+                "not signed, because there is no api_key"
             };
             let what = format!(
-                "answers an OTP that nobody made in {ms} ms, {proof}. Whether its OK has the counters, as a login \
-                 needs, shows only a good OTP: ykmap verify USER"
+                "rejects an OTP that nobody made, within {ms} ms, {proof}. Only a good OTP shows whether its OK has the \
+                 counters that a login needs: ykmap verify USER"
             );
-            report.add(Room::Servers, Level::Ok, &place, what, "");
+            Ok(Diagnostic::new(Code::ServerAnswers, Severity::Ok, what).at(place()))
         }
         (Ok(said @ (ServerVerdict::Ok(_) | ServerVerdict::ReplayedOtp)), _) => {
             let what = format!("says {} to an OTP that nobody made ({ms} ms)", said.status().name());
-            report.add(Room::Servers, Level::Error, &place, what, "do not ask it: it does not look at OTPs");
+            Err(error(Code::ServerAcceptsAnything, what)
+                .advise("remove it from urls: it does not check OTPs"))
         }
-        (Err(why), _) => {
-            let text = why.to_string();
-            let (what, change) = match text.split_once(": ") {
-                Some((what, change))
-                    if matches!(why, NoAnswer::Undecided(_)) || change.starts_with("change") =>
-                {
-                    (what, change)
-                }
-                _ => (
-                    text.as_str(),
-                    "make sure that this is the URL of a validation server (protocol 2.0), and that client_id and api_key go together",
-                ),
-            };
-            report.add(Room::Servers, Level::Error, &place, format!("{what} ({ms} ms)"), change);
-        }
-    }
+        (Err(why), _) => Err(undecided(why, ms).at(place())),
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    if let Some(apart) = time.map(|time| now.abs_diff(time)).filter(|apart| trusted && *apart > APART) {
+    let apart = time.map(|time| now.abs_diff(time)).filter(|apart| trusted && *apart > APART);
+    let clock = apart.map(|apart| {
         let which = if time.is_some_and(|time| time > now) { "ahead of" } else { "behind" };
-        let what = format!("its clock is {} {which} that of this host", long(apart));
-        report.add(Room::Servers, Level::Warning, &place, what, "set the one that is wrong (timedatectl)");
+        let what = format!("its clock is {} {which} the clock of this host", long(apart));
+        let found = Diagnostic::warning(Code::ClockWrong, what).at(place());
+        found.advise("set the clock that is wrong (timedatectl)")
+    });
+    Ok(Answer { found, clock })
+}
+
+/// A reply that decides nothing.
+fn undecided(why: NoAnswer, ms: u32) -> Diagnostic {
+    const ITS_URL: &str = "check that this is the URL of a validation server (protocol 2.0), and that client_id and api_key belong together";
+    let error = |code, what: &dyn std::fmt::Display| Diagnostic::error(code, format!("{what} ({ms} ms)"));
+    let (status, proof) = match why {
+        NoAnswer::Undecided(status) => (status, ""),
+        NoAnswer::NotSigned(status) | NoAnswer::WrongSignature(status) => {
+            (status, ", not signed with api_key")
+        }
+        NoAnswer::Unreadable(_) | NoAnswer::OtherOtp(_) | NoAnswer::OtherNonce(_) => {
+            return error(Code::ServerReplyInvalid, &why).advise(ITS_URL);
+        }
+        NoAnswer::NoPosition | NoAnswer::OtherPosition { .. } => {
+            return error(Code::ServerOkUnusable, &why).advise(ITS_URL);
+        }
+    };
+    let said = format!("says {}{proof}", status.name());
+    match status {
+        Status::NoSuchClient => {
+            error(Code::ServerRejectsClient, &said).advise("set client_id (id=) to one that the server knows")
+        }
+        Status::BadSignature => error(Code::ServerRejectsClient, &said)
+            .advise("set api_key (key=) to the key that belongs to client_id"),
+        Status::OperationNotAllowed if proof.is_empty() => error(Code::ServerRejectsClient, &said)
+            .advise("have this client_id (id=) allowed to validate, or use another one"),
+        Status::MissingParameter => error(Code::ServerUndecided, &said).advise(
+            "check that it speaks protocol 2.0, and set sync_level and timeout to values that it takes",
+        ),
+        _ if !proof.is_empty() => error(Code::ServerReplyNotSigned, &why).advise(ITS_URL),
+        Status::NotEnoughAnswers => error(Code::ServerUndecided, &said)
+            .advise("look at its peers, which did not confirm; a lower sync_level needs fewer of them"),
+        Status::BackendError => error(Code::ServerUndecided, &said).advise("look at the log of the server"),
+        _ => error(Code::ServerUndecided, &said).advise(ITS_URL),
     }
-    true
 }
 
 /// A time in the unit that people would take.
@@ -115,34 +177,17 @@ fn url(online: &Online, server: &Server) -> String {
     server.url(&request, None).split('?').next().unwrap_or_default().to_owned()
 }
 
-/// What to change where a server could not be asked.
-const fn advice(kind: FailureKind) -> &'static str {
+/// What to change about a failure.
+const fn remedy(kind: FailureKind) -> &'static str {
     match kind {
-        FailureKind::Dns => {
-            "look at the name in the URL, and at how this host looks names up (/etc/resolv.conf)"
-        }
+        FailureKind::Dns => "check the name in the URL, and how this host resolves names (/etc/resolv.conf)",
         FailureKind::Connect | FailureKind::Silence => {
-            "look at the server, and at the way to it (port, proxy, firewall)"
+            "check that the server runs, and the way to it (port, proxy, firewall)"
         }
-        FailureKind::Proxy => "look at proxy in [online], and at what the proxy allows",
-        FailureKind::ProxyTls => "look at ca, and at the certificate of the proxy",
-        FailureKind::Tls => "look at ca, and at the certificate of the server",
-        FailureKind::Http => "look at its URL, and at the log of the server",
-        FailureKind::Other => "look at its URL",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advice_is_about_what_failed() {
-        for kind in FailureKind::ALL {
-            let advice = advice(kind);
-            let of_tls = matches!(kind, FailureKind::Tls | FailureKind::ProxyTls);
-            assert_eq!(advice.contains("certificate"), of_tls, "{kind:?}");
-            assert_eq!(advice.contains("resolv.conf"), kind == FailureKind::Dns, "{kind:?}");
-        }
+        FailureKind::Proxy => "check proxy in [online], and what the proxy allows",
+        FailureKind::ProxyTls => "check ca, and the certificate of the proxy",
+        FailureKind::Tls => "check ca, and the certificate of the server",
+        FailureKind::Http => "check its URL, and the log of the server",
+        FailureKind::Other => "check its URL",
     }
 }

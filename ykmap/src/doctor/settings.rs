@@ -1,23 +1,39 @@
 //! The settings, as each line in pam.d would have them, and every file that they name.
 
-use super::pam::{Line, shortened};
-use super::report::{Level, Report, Room, told};
+use super::pam::Line;
+use super::report::{Check, Report, at, shortened, shown};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Audience, FileFault};
 use ykhost::mapping;
-use ykhost::settings::{CONFIG, Given, MAPPING, Mode, STORE, STORE_KEY, Settings};
+use ykhost::settings::{CONFIG, LoginSettings, MAPPING, Mode, PartialConfig, STORE, STORE_KEY, Settings};
 use ykhost::store::{KEYS, POSITIONS};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
 /// Settings, and who logs in by them.
 pub(super) struct Case {
-    pub(super) settings: Settings,
+    pub(super) settings: LoginSettings,
     /// The auth lines in pam.d that have them, and which of these have `nullok`.
     pub(super) lines: Vec<(String, bool)>,
     /// The settings file, if it is another than the usual one.
     pub(super) config: Option<PathBuf>,
     /// Whether anybody is asked by them, as far as is known.
     pub(super) asks: bool,
+    /// The line whose arguments name another mapping than the configuration file: `ykmap add` does not write to it.
+    pub(super) mapping_by: Option<String>,
+}
+
+impl Case {
+    /// What to do to list a user: the command, or the line to write where the command would write to another file.
+    pub(super) fn list(&self, user: &str, found: Diagnostic) -> Diagnostic {
+        let Some(line) = &self.mapping_by else {
+            return found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes())));
+        };
+        let (file, user) = (mapping_of(&self.settings, user), yubiotp::shown::text(user));
+        found.advise(format!(
+            "add a line to {file}, which {line} names in place of the mapping of the configuration file: {user}:PUBLIC_ID"
+        ))
+    }
 }
 
 /// What the lines in pam.d come to.
@@ -31,7 +47,7 @@ pub(super) struct Found {
 struct Group {
     key: Vec<String>,
     config: Option<PathBuf>,
-    given: Given,
+    given: PartialConfig,
     places: Vec<String>,
     /// The auth lines among them, and which of these have `nullok`.
     lines: Vec<(String, bool)>,
@@ -44,7 +60,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
     for line in lines {
         let place = line.place.to_string();
         let Some((options, key)) = line.settings else {
-            found.lost.push("the module does not take its arguments (see pam.d)".to_owned());
+            found.lost.push("the module cannot read its arguments (see pam.d)".to_owned());
             continue;
         };
         let own = line.is_auth.then(|| (place.clone(), options.nullok));
@@ -75,16 +91,25 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
         if [CONFIG, MAPPING, STORE, STORE_KEY].iter().any(|path| Path::new(path).exists()) {
             groups.push(Group::unasked(Vec::new(), None, false));
         } else {
-            let what = "nothing of pam_yubiotp is set up here";
-            report.add(Room::Settings, Level::Note, "", what, "ykmap init");
+            let what = "nothing of pam_yubiotp is set up on this host";
+            report
+                .add(Check::Settings, Diagnostic::note(Code::NothingSetUp, what).run(Program::Ykmap, "init"));
         }
     }
     for group in groups {
         let config = group.config.clone().filter(|config| config != Path::new(CONFIG));
-        report.commands_with(config.as_deref());
+        report.calls_with(config.as_deref());
         let (lines, asks) = (group.lines.clone(), group.asks);
+        let place = group.places.first().cloned();
+        let by_argument = group.given.mapping.is_some();
         match load(report, group) {
-            Some(settings) => found.cases.push(Case { settings, lines, config, asks }),
+            Some(settings) => {
+                let own =
+                    || Settings::load(config.as_deref(), PartialConfig::default()).map(|own| own.mapping);
+                let is_other = by_argument && own().ok().as_ref() != Some(&settings.mapping);
+                let mapping_by = place.filter(|_| is_other);
+                found.cases.push(Case { settings, lines, config, asks, mapping_by });
+            }
             None => found.lost.push("the settings cannot be used (see settings)".to_owned()),
         }
     }
@@ -93,11 +118,11 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
 
 impl Group {
     fn unasked(key: Vec<String>, config: Option<PathBuf>, asks: bool) -> Self {
-        Self { key, config, given: Given::default(), places: Vec::new(), lines: Vec::new(), asks }
+        Self { key, config, given: PartialConfig::default(), places: Vec::new(), lines: Vec::new(), asks }
     }
 }
 
-fn load(report: &mut Report, group: Group) -> Option<Settings> {
+fn load(report: &mut Report, group: Group) -> Option<LoginSettings> {
     let config = group.config.as_deref();
     // Where the arguments have a part in it, the line is to be known.
     let by = match group.places.first() {
@@ -109,59 +134,65 @@ fn load(report: &mut Report, group: Group) -> Option<Settings> {
     let path = config.unwrap_or(Path::new(CONFIG));
     if path.exists() {
         for fault in file::faults(path, Audience::Everyone) {
-            report.file_fault(Room::Settings, fault, "put the settings file back in its place");
+            report.file_fault(Check::Settings, fault, "restore the configuration file");
         }
     }
     let change = if group.places.is_empty() {
-        "mend it: until then everybody is refused".to_owned()
+        "fix it: until then everybody is refused".to_owned()
     } else {
-        format!("mend it: until then everybody is refused who comes by {}", shortened(&group.places, "line"))
+        format!("fix it: until then everybody is refused by {}", shortened(&group.places, "line"))
     };
-    let mut settings = match Settings::load(config, group.given) {
+    let settings = match Settings::load(config, group.given) {
         Ok(settings) => settings,
         Err(fault) => {
             let unread = fault.file().is_some_and(|file| report.is_unread(file));
-            report.fault(Room::Settings, &fault, &change);
-            let what = "what these settings name was not looked at";
-            let change = if unread { "" } else { "mend them first" };
-            report.add(Room::Settings, Level::Note, path.display(), what, change);
+            report.fault(Check::Settings, &fault, &change);
+            let what = "what this configuration names was not checked";
+            let found = Diagnostic::note(Code::NotChecked, what).at(at(path));
+            report.add(Check::Settings, if unread { found } else { found.advise("fix it first") });
             return None;
         }
     };
-    if let Err(fault) = settings.prepare() {
-        match fault.file() {
-            Some(_) => report.fault(Room::Settings, &fault, &change),
-            None => {
-                let (place, what, change) = told(&fault, &change);
-                report.add(Room::Settings, Level::Error, place, format!("{what}{by}"), change);
-            }
+    let (settings, fault) = match settings.resolve_online() {
+        Ok(settings) => (settings, None),
+        Err(unresolved) => {
+            let (settings, fault) = unresolved.into_parts();
+            (settings, Some(fault))
         }
+    };
+    if let Some(fault) = fault
+        && !fault.file().is_some_and(|file| report.is_unread(file))
+    {
+        let mut found = fault.diagnostic();
+        found.problem += &by;
+        report.add(Check::Settings, if found.remedies.is_empty() { found.advise(&change) } else { found });
     }
     for warning in &settings.warnings {
-        let own = warning.strip_prefix(&format!("{}: ", path.display())).unwrap_or(warning);
-        // Each ends with what to change.
-        let (what, change) = own.rsplit_once(": ").unwrap_or((own, ""));
-        report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
+        let mut found = warning.clone();
+        found.problem += &by;
+        report.add(Check::Settings, found);
     }
     if settings.mode == Mode::OnlineThenOffline
         && settings.online().is_some_and(|online| online.accept_replays_while_servers_fail)
     {
-        let what = "accept_replays_while_servers_fail: an OTP that was used on another host is accepted here while a validation server answers without deciding";
-        let change = "remove it, and fix the server";
-        report.add(Room::Settings, Level::Warning, path.display(), format!("{what}{by}"), change);
+        let what = format!(
+            "accept_replays_while_servers_fail: an OTP that was used on another host is accepted here while a validation server answers without deciding{by}"
+        );
+        let found = Diagnostic::warning(Code::ReplaysAccepted, what).at(at(path));
+        report.add(Check::Settings, found.advise("remove it, and fix the server"));
     }
     let mode = settings.mode.name();
     if path.exists() {
-        report.good(Room::Settings, path.display(), format!("mode {mode}{by}"));
+        report.ok(Check::Settings, Some(at(path)), format!("mode {mode}{by}"));
     } else {
         let rest = if by.is_empty() { ", all by default" } else { by.as_str() };
-        report.good(Room::Settings, "", format!("no {}: mode {mode}{rest}", path.display()));
+        report.ok(Check::Settings, None, format!("no {}: mode {mode}{rest}", shown(path)));
     }
     Some(settings)
 }
 
-/// Modes and owners of what the settings name, and of every folder on the way. What is missing is told where it is
-/// missed.
+/// Modes and owners of what the settings name, and of every folder on the way. What is missing is reported where it is
+/// needed.
 pub(super) fn files(report: &mut Report, cases: &[Case]) {
     let (mut good, mut any, mut mine) = (!cases.is_empty(), false, None);
     for Case { settings, config, .. } in cases {
@@ -183,54 +214,48 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
                 paths.push((path, Audience::Everyone));
                 if let Some(mode) = mode(path).filter(|mode| mode & 0o006 != 0) {
                     let what = format!("others may read it (mode {mode:04o})");
-                    report.add(Room::Files, Level::Error, path.display(), what, "chmod 600 it");
+                    let chmod = format!("chmod 600 {}", shell_word(path.as_os_str().as_encoded_bytes()));
+                    let found = Diagnostic::error(Code::FileReadableByOthers, what).at(at(path));
+                    report.add(Check::Files, found.run(Program::System, chmod));
                     good = false;
                 }
             }
             for path in named.into_iter().chain(secrets).flatten().filter(|path| !path.exists()) {
-                report.add(
-                    Room::Files,
-                    Level::Error,
-                    path.display(),
-                    "no such file or folder",
-                    "put it there, or mend [online]",
-                );
+                let found = Diagnostic::error(Code::FileMissing, "does not exist").at(at(path));
+                report.add(Check::Files, found.advise("put it there, or fix [online]"));
                 good = false;
             }
         }
         let config = config.as_deref().unwrap_or(Path::new(CONFIG));
         mine = mine.or_else(|| {
             let own = paths.iter().map(|(path, _)| *path).chain([config]).find(|path| is_the_runners(path));
-            own.map(|path| path.display().to_string())
+            own.map(at)
         });
         for (path, audience) in paths {
             any |= path.exists();
             for fault in file::faults(path, audience) {
                 if !matches!(fault, FileFault::Missing(_)) {
-                    report.file_fault(Room::Files, fault, "put a file there that can be used");
+                    report.file_fault(Check::Files, fault, "replace it by a file that can be used");
                     good = false;
                 }
             }
         }
     }
     if any && good {
-        report.good(Room::Files, "", "owners and modes of all files, and of all folders on the way");
+        report.ok(Check::Files, None, "owners and modes of all files, and of all folders on the way");
     } else if good {
-        report.good(Room::Files, "", "nothing there to look at");
+        report.ok(Check::Files, None, "no files to check");
     }
-    if let Some(path) = mine {
-        let what = "belongs to you, and you are not root: a login by sudo, su or sshd needs root as the owner of all this";
-        report.add(
-            Room::Rights,
-            Level::Warning,
-            path,
-            what,
-            "run it in a root shell, and keep what the settings name in a folder that root owns",
+    if let Some(place) = mine {
+        let what = "belongs to you, and you are not root: logins by sudo, su or sshd need root as the owner of these files";
+        let found = Diagnostic::warning(Code::FilesOfCaller, what).at(place).advise(
+            "run it in a root shell, and keep what the configuration names in a folder that root owns",
         );
+        report.add(Check::Rights, found);
     }
 }
 
-/// Whether it belongs to who runs this, and that is not root.
+/// Whether it belongs to the user who runs this, and that is not root.
 fn is_the_runners(path: &Path) -> bool {
     let me = rustix::process::geteuid();
     !me.is_root() && path.metadata().is_ok_and(|is| is.uid() == me.as_raw())
@@ -241,8 +266,8 @@ fn mode(path: &Path) -> Option<u32> {
     Some(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777)
 }
 
-/// The path of a user's mapping, for telling.
-pub(super) fn mapping_of(settings: &Settings, user: &str) -> String {
+/// The mapping of a user, as a finding names it.
+pub(super) fn mapping_of(settings: &Settings, user: &str) -> Location {
     mapping::path_of(&settings.mapping, user)
-        .map_or_else(|_| settings.mapping.clone(), |path| path.display().to_string())
+        .map_or_else(|_| at(Path::new(&settings.mapping)), |path| at(&path))
 }

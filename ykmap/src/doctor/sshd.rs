@@ -4,28 +4,35 @@ mod config;
 mod include;
 
 use super::pam::{Access, Factors, Front, Listing, Looked, Methods, Row, Step};
-use super::report::{Level, Report, Room};
+use super::report::{Check, Report, at};
 use config::{Config, Set, Values};
 use std::path::Path;
 use ykhost::options::nearest;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
 use yubiotp::shown;
 
-/// What sshd asks for: for whom no `Match` means first, then by each `Match` that changes it. The defaults, where the
+/// The methods with which sshd asks for an OTP after the key.
+const KEY_AND_OTP: &str = "write AuthenticationMethods publickey,keyboard-interactive";
+
+/// What sshd asks for: first of users whom no `Match` means, then by each `Match` that changes it. The defaults, where the
 /// file cannot be read.
 pub(super) fn fronts(path: &Path) -> Vec<Front> {
     let Ok(config) = Config::read(path) else {
-        return vec![Front { use_pam: true, ..front(None, String::new(), &Values::default()) }];
+        return vec![Front { use_pam: true, ..front(None, None, &Values::default()) }];
     };
     let own = config.variants().map(|(block, values)| {
         let place = values.methods.as_ref().map_or(&block.place, |set| &set.place).clone();
         let known = known(&block.condition).map(|text| (text, true));
-        Front { known: known.into_iter().collect(), ..front(Some(block.condition.clone()), place, &values) }
+        Front {
+            known: known.into_iter().collect(),
+            ..front(Some(block.condition.clone()), Some(place), &values)
+        }
     });
     let methods = config.values.methods.as_ref();
-    let place = methods.map_or_else(|| path.display().to_string(), |set| set.place.clone());
-    // Whom a Match means, the rest does not hold for.
+    let place = methods.map_or_else(|| at(path), |set| set.place.clone());
+    // The rest does not hold for users whom a Match means.
     let meant = config.variants().filter_map(|(block, _)| Some((known(&block.condition)?, false)));
-    let base = Front { known: meant.collect(), ..front(None, place, &config.values) };
+    let base = Front { known: meant.collect(), ..front(None, Some(place), &config.values) };
     std::iter::once(base).chain(own).collect()
 }
 
@@ -40,7 +47,7 @@ fn known(condition: &str) -> Option<String> {
     }
 }
 
-fn front(condition: Option<String>, place: String, values: &Values) -> Front {
+fn front(condition: Option<String>, place: Option<Location>, values: &Values) -> Front {
     let is = |set: &Option<Set<bool>>, usual: bool| set.as_ref().map_or(usual, |set| set.value);
     let use_pam = is(&values.use_pam, false);
     // Each method of sshd, whether it is allowed, what it proves, and how it runs the auth lines.
@@ -76,7 +83,7 @@ fn front(condition: Option<String>, place: String, values: &Values) -> Front {
     let off = names.map(|name| name.split(':').next().unwrap_or_default()).filter_map(|name| {
         let own = known.iter().find(|(own, ..)| own.eq_ignore_ascii_case(name));
         match own {
-            Some((_, allowed, _)) => (!allowed).then(|| format!("the method {name} is off")),
+            Some((_, allowed, _)) => (!allowed).then(|| format!("the method {} is off", shown::text(name))),
             None => {
                 let meant = nearest(name, known.map(|(own, ..)| own));
                 let meant = meant.map(|own| format!(" (did you mean {own}?)")).unwrap_or_default();
@@ -93,54 +100,66 @@ fn front(condition: Option<String>, place: String, values: &Values) -> Front {
 pub(super) fn look(report: &mut Report, path: &Path, named: bool, service: &Looked) {
     if !path.exists() {
         if named {
-            report.add(Room::Sshd, Level::Error, path.display(), "no such file", "mend --sshd-config");
+            let found = Diagnostic::error(Code::FileMissing, "does not exist").at(at(path));
+            report.add(Check::Sshd, found.advise("fix the path in --sshd-config"));
         }
         return;
     }
     let config = match Config::read(path) {
         Ok(config) => config,
         Err((path, why)) => {
-            let what = format!("cannot be read, and whether sshd asks is not known: {why}");
-            let change = "run it in a root shell, or mend the file";
-            return report.add(Room::Sshd, Level::Warning, path.display(), what, change);
+            let what = format!("cannot be read, so what sshd asks for is not known: {why}");
+            let found = Diagnostic::warning(Code::SshdConfigUnreadable, what).at(at(&path));
+            return report.add(Check::Sshd, found.advise("run it in a root shell, or fix the file"));
         }
     };
     let no = |set: &Option<Set<bool>>, usual: bool| match set {
         Some(set) => (!set.value).then(|| set.place.clone()),
-        None => (!usual).then(|| path.display().to_string()),
+        None => (!usual).then(|| at(path)),
+    };
+    let error = |code, place, what, keyword: &str| {
+        let change = format!("write {keyword} yes before any other line that sets it");
+        let found = Diagnostic::error(code, what).at(place).advise(change);
+        found.run_when("then", Program::System, "systemctl reload ssh")
     };
     if let Some(place) = no(&config.values.use_pam, false) {
-        let what = "UsePAM is not yes: sshd does not look at pam.d";
-        report.add(Room::Sshd, Level::Error, place, what, "UsePAM yes, before any other line that sets it");
+        let what = "UsePAM is not yes: sshd does not use pam.d";
+        report.add(Check::Sshd, error(Code::SshdWithoutPam, place, what, "UsePAM"));
     }
     let by_otp =
         |row: &Row| row.listing == Listing::Token && row.ways.iter().any(|way| way.has(Factors::OTP));
     let base = service.fronts.iter().find(|(front, _)| front.condition.is_none());
     let otp_works = base.is_some_and(|(_, rows)| rows.iter().any(by_otp));
-    if let Some(place) = no(&config.values.keyboard_interactive, true).filter(|_| !otp_works) {
-        let what = "KbdInteractiveAuthentication is not yes: sshd asks no question of a module";
-        let change = "KbdInteractiveAuthentication yes, before any other line that sets it";
-        report.add(Room::Sshd, Level::Warning, place, what, change);
+    let prompts = no(&config.values.keyboard_interactive, true);
+    if let Some(place) = prompts.clone().filter(|_| !otp_works) {
+        let what = "KbdInteractiveAuthentication is no: sshd does not show the prompt for an OTP, so no OTP is ever accepted";
+        let found = error(Code::SshdWithoutPrompts, place, what, "KbdInteractiveAuthentication");
+        report.add(Check::Sshd, found);
     }
     for (front, rows) in service.fronts.iter().filter(|(front, _)| front.use_pam) {
         if front.condition.is_some() {
-            let change = "sshd -T -C user=NAME tells what holds for one";
-            let what = format!("{}holds for some users only (see who gets in)", whom(front));
-            report.add(Room::Sshd, Level::Note, &front.place, what, change);
+            let what = format!("{}applies to some users only (see who gets in)", whom(front));
+            let found = about(front, Diagnostic::note(Code::SshdMatch, what));
+            let found = found.run_when("to see what applies to one", Program::System, "sshd -T -C user=NAME");
+            report.add(Check::Sshd, found);
         }
         enough_without_asking(report, service, front);
         nobody_gets_in(report, &service.access, front, rows);
     }
-    let what = match no(&config.values.keyboard_interactive, true) {
+    let what = match prompts {
         None => "UsePAM and KbdInteractiveAuthentication are yes",
         Some(_) => "UsePAM is yes, and the method password reaches the lines in pam.d",
     };
-    report.good(Room::Sshd, path.display(), what);
+    report.ok(Check::Sshd, Some(at(path)), what);
+}
+
+fn about(front: &Front, found: Diagnostic) -> Diagnostic {
+    Diagnostic { location: front.place.clone(), ..found }
 }
 
 /// Whom the settings are for, to begin a sentence with.
 fn whom(front: &Front) -> String {
-    front.condition.as_ref().map(|condition| format!("Match {condition}: ")).unwrap_or_default()
+    front.condition.as_ref().map(|it| format!("Match {}: ", shown::text(it))).unwrap_or_default()
 }
 
 /// Methods that somebody wrote, and that ask no auth line.
@@ -151,25 +170,29 @@ fn enough_without_asking(report: &mut Report, service: &Looked, front: &Front) {
             ways.is_some_and(|ways| !ways.is_empty())
         };
         let lets_in = service.access.assignments_behind(front).iter().any(by_list);
-        let (whom, written) = (whom(front), &list.written);
+        let written = shown::text(&list.written);
         let what = format!(
-            "{whom}AuthenticationMethods: {written} is enough: who comes that way is never asked for a YubiKey"
+            "{}AuthenticationMethods: {written} is enough: sshd never asks for a YubiKey after it",
+            whom(front)
         );
         match (&front.condition, lets_in) {
-            // By a Match, it is meant.
-            (Some(_), true) => report.add(Room::Sshd, Level::Note, &front.place, what, ""),
-            // That nobody gets in is told below.
+            // By a Match, it is intended.
+            (Some(_), true) => {
+                report.add(Check::Sshd, about(front, Diagnostic::note(Code::UsersExempt, what)))
+            }
+            // That nobody gets in is reported below.
             (Some(_), false) => {}
             (None, lets_in) => {
-                let refused = if lets_in { "" } else { ", and the account line of pam_yubiotp refuses them" };
-                let change = "AuthenticationMethods publickey,keyboard-interactive";
-                report.add(Room::Sshd, Level::Warning, &front.place, what + refused, change);
+                let refused =
+                    if lets_in { "" } else { ", and the account line of pam_yubiotp refuses these users" };
+                let found = Diagnostic::warning(Code::SshKeyWithoutOtp, what + refused).advise(KEY_AND_OTP);
+                report.add(Check::Sshd, about(front, found));
             }
         }
     }
 }
 
-/// Methods by which nobody gets in who has all that the lines in pam.d want.
+/// Methods by which nobody gets in, not even with everything that the lines in pam.d ask for.
 fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[Row]) {
     if rows.iter().any(|row| row.listing == Listing::Token && !row.ways.is_empty()) {
         return;
@@ -187,27 +210,31 @@ fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[R
     };
     let stack_works = works(&Front::plain().methods);
     let off = front.off.join(", ");
-    let (why, change) = if works(&prompted) {
+    let (code, why, change) = if works(&prompted) {
         (
-            "sshd's method password gives one answer to every question, and the lines in pam.d ask more than one",
+            Code::SshdWithoutPrompts,
+            "sshd's method password gives one answer to every prompt, and the lines in pam.d have more than one",
             "write keyboard-interactive in place of password (with KbdInteractiveAuthentication yes)",
         )
     } else if !front.methods.is_empty() && front.methods.iter().all(|list| list.steps.is_empty()) {
         (
+            Code::ExemptUsersRefused,
             "sshd skips the auth lines, and the account lines refuse users who were not asked",
-            "exempt these users in the account lines, too (they then need no YubiKey; pam_yubiotp(8), EXAMPLES), or ask them: AuthenticationMethods publickey,keyboard-interactive",
+            "exempt these users in the account lines as well (they then need no YubiKey; see pam_yubiotp(8), EXAMPLES), or ask them: AuthenticationMethods publickey,keyboard-interactive",
         )
     } else if stack_works && !off.is_empty() {
-        (off.as_str(), "pam_yubiotp(8) has the lines of sshd_config (EXAMPLES)")
+        (Code::NobodyGetsIn, off.as_str(), "see pam_yubiotp(8), EXAMPLES, for the lines of sshd_config")
     } else if stack_works {
         (
+            Code::NobodyGetsIn,
             "these methods are off in sshd_config, or cannot answer the lines in pam.d",
-            "AuthenticationMethods publickey,keyboard-interactive",
+            KEY_AND_OTP,
         )
     } else {
-        // Told of the lines in pam.d.
+        // Reported with the lines in pam.d.
         return;
     };
-    let level = if front.condition.is_some() { Level::Warning } else { Level::Error };
-    report.add(Room::Sshd, level, &front.place, format!("{}nobody gets in: {why}", whom(front)), change);
+    let severity = if front.condition.is_some() { Severity::Warning } else { Severity::Error };
+    let found = Diagnostic::new(code, severity, format!("{}nobody gets in: {why}", whom(front)));
+    report.add(Check::Sshd, about(front, found.advise(change)));
 }

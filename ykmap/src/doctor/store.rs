@@ -1,63 +1,60 @@
-//! The token store: every key opens, and every key has a position that can be trusted.
+//! The token store: every key opens, every key has a position that can be trusted, and a login can write it.
 
-use super::report::{Level, Report, Room, told};
+use super::report::{Check, Report, at, shown, ykmap_with};
 use super::settings::Case;
-use crate::check::twin;
+use crate::check::{disabled, twin};
 use crate::list::States;
-use crate::{Context, out};
-use std::collections::HashMap;
+use crate::out;
+use rustix::fs::{Access, AtFlags, CWD, Mode as FileMode, OFlags};
+use rustix::io::Errno;
+use std::collections::{BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::Fault;
 use ykhost::file::FileFault;
 use ykhost::settings::{CONFIG, Settings};
-use ykhost::store::{POSITIONS, Slots, Store, Stray, Survey};
+use ykhost::store::{OrphanFile, POSITIONS, PositionFile, Store, StoreScan};
+use yubiotp::diagnostic::{Code, Command, Diagnostic, Program, Remedy, shell_word};
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Mode;
 use yubiotp::{Credential, Position, PublicId};
 
 const SEE_STORE: &str = "see store";
-const KEY_SHOW: &str = "ykmap key show ID says more";
 
-/// What it takes to tell how a token stands.
+/// What it takes to tell whether a token can be used.
 pub(super) struct Seen {
     pub(super) states: States,
-    /// Tokens whose files are there and cannot be used: why, and what to change.
+    /// Tokens whose files exist and cannot be used: why, and what to do.
     pub(super) refused: Refused,
     /// Which tokens have which AES keys.
     holders: Holders,
 }
 
-type Refused = HashMap<PublicId, (String, String)>;
+type Refused = HashMap<PublicId, Diagnostic>;
 
-/// Looks at one store. Gives what it takes to tell how a token stands; `None` if the store cannot be used as a whole.
+/// Looks at one store. Gives what it takes to tell whether a token can be used; `None` if the store as a whole cannot.
 pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     let store = Store::new(settings);
-    let survey = match Survey::open(store.clone()) {
-        Ok(survey) => survey,
+    let opened = StoreScan::open(store.clone()).and_then(|survey| Ok((survey, store.tokens()?)));
+    let (survey, (tokens, strays)) = match opened {
+        Ok(opened) => opened,
         Err(fault) => {
-            report.fault(Room::Store, &fault, "make it (ykmap init)");
-            return None;
-        }
-    };
-    let (tokens, strays) = match store.tokens() {
-        Ok(found) => found,
-        Err(fault) => {
-            report.fault(Room::Store, &fault, "mend the folder");
+            report.fault(Check::Store, &fault, "fix the folder");
             return None;
         }
     };
     for stray in strays {
-        let stray = (stray.display().to_string(), "not a key: nothing reads it", "move it away");
-        report.one_of_many(Room::Store, "stray", Level::Note, stray);
+        stray_file(report, &stray, "is not a key: nothing reads it");
     }
+    let is_writable = writable(report, &settings.store.join(POSITIONS));
     let key = match store.store_key() {
         Ok(key) => Some(key),
         // Where servers decide about everybody, nothing is sealed.
         Err(Fault::NoStoreKey { .. }) if settings.mode.asks_servers() && tokens.is_empty() => None,
         Err(fault) => {
-            report.fault(Room::Store, &fault, "bring back the copy of the store key");
+            report.fault(Check::Store, &fault, "restore your copy of the store key");
             return None;
         }
     };
@@ -67,14 +64,102 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
         holders = each(report, &survey, key, &tokens, &mut refused);
     }
     positions(report, &survey, &tokens);
-    report.good(Room::Store, settings.store.display(), out::count(tokens.len(), "key"));
+    if is_writable {
+        positions_writable(report, &survey, &tokens);
+    }
+    report.ok(Check::Store, Some(at(&settings.store)), out::count(tokens.len(), "key"));
     let id = key.map(|key| key.id());
     Some(Seen { states: States::with(settings, store, survey, id), refused, holders })
 }
 
+/// Whether a login can write in the folder of positions: it stores each accepted OTP before it lets anybody in. `false` if
+/// no file in it can be written.
+fn writable(report: &mut Report, folder: &Path) -> bool {
+    match rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS) {
+        Err(Errno::ROFS) => {
+            report.add(Check::Store, read_only(folder));
+            return false;
+        }
+        Err(Errno::PERM) => {
+            let what = "cannot be changed: it is immutable. No token can be added, disabled or used for the first time";
+            report.add(Check::Store, immutable(folder, what));
+        }
+        _ => {}
+    }
+    let Ok(space) = rustix::fs::statvfs(folder) else { return true };
+    let kib = space.f_bfree.saturating_mul(space.f_frsize) / 1024;
+    // Some file systems count no inodes.
+    let inodes = (space.f_files > 0).then_some(space.f_ffree);
+    let what = match inodes {
+        _ if kib < LEAST_KIB => {
+            format!("the file system has {kib} KiB left, so logins cannot store used OTPs")
+        }
+        Some(left) if left < LEAST_INODES => {
+            format!(
+                "the file system has {} left, so logins cannot store used OTPs",
+                out::count(left, "inode")
+            )
+        }
+        _ => return true,
+    };
+    let word = shell_word(folder.as_os_str().as_bytes());
+    let found = Diagnostic::error(Code::DiskFull, what)
+        .at(at(folder))
+        .advise("free space on that file system")
+        .run_when("to see how full it is", Program::System, format!("df -h {word}; df -i {word}"));
+    report.add(Check::Store, found);
+    true
+}
+
+/// Less than this is full: a position file takes one block.
+const LEAST_KIB: u64 = 64;
+const LEAST_INODES: u64 = 8;
+
+/// Whether a login can write each position. Opening a file changes nothing in it.
+fn positions_writable(report: &mut Report, survey: &StoreScan, keys: &[PublicId]) {
+    const NOBODY: &str = "Nobody can log in with this token, because its OTPs cannot be stored as used";
+    let others = survey.positions().map(|(tokens, _)| tokens).unwrap_or_default();
+    let tokens: BTreeSet<_> = keys.iter().chain(&others).collect();
+    for path in tokens.into_iter().map(|token| survey.position_file(token)) {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, FileMode::empty()) {
+            Err(Errno::ROFS) => report.add(Check::Store, read_only(&path)),
+            Err(Errno::PERM) => {
+                let what = format!("cannot be written: it is immutable or append-only. {NOBODY}");
+                report.add(Check::Store, immutable(&path, &what));
+            }
+            // A user other than root cannot tell what root can do; and a file that does not exist is reported elsewhere.
+            _ => {}
+        }
+    }
+}
+
+fn read_only(path: &Path) -> Diagnostic {
+    let what = "cannot be written: its file system is mounted read-only. Nobody can log in with a token, because OTPs cannot be stored as used";
+    Diagnostic::error(Code::StoreNotWritable, what)
+        .at(at(path))
+        .advise("find out why (dmesg shows errors of the disk), and mount it writable")
+        .run_when(
+            "to see the mount",
+            Program::System,
+            format!("findmnt -T {}", shell_word(path.as_os_str().as_bytes())),
+        )
+}
+
+fn immutable(path: &Path, what: &str) -> Diagnostic {
+    let chattr = format!("chattr -ia {}", shell_word(path.as_os_str().as_bytes()));
+    let found = Diagnostic::error(Code::StoreNotWritable, what).at(at(path));
+    found.run_when("to change that", Program::System, chattr)
+}
+
+fn stray_file(report: &mut Report, path: &Path, what: &str) {
+    let found = Diagnostic::note(Code::StrayFile, what).at(at(path));
+    report.add(Check::Store, found.advise("move it away"));
+}
+
 fn each(
     report: &mut Report,
-    survey: &Survey,
+    survey: &StoreScan,
     key: &StoreKey,
     tokens: &[PublicId],
     refused: &mut Refused,
@@ -85,25 +170,27 @@ fn each(
         match &opened {
             Ok(credential) => {
                 if let Some(first) = holders.note(credential.aes_key.digest(), *token) {
-                    let place = survey.key_file(token).display().to_string();
-                    let (what, change) = twin(token, &first);
-                    report.one_of_many(Room::Store, "twice", Level::Error, (place, what, change));
+                    report.add(Check::Store, twin(&survey.key_file(token), token, &first));
                 }
             }
             Err(fault) => {
+                let code = fault.diagnostic().code;
                 let why = match fault {
-                    Fault::BrokenSeal { .. } => {
-                        (format!("its key does not open (keys/{token})"), "import it again".to_owned())
-                    }
+                    Fault::BrokenSeal { .. } => Diagnostic::error(
+                        code,
+                        format!("its key does not open (keys/{token})"),
+                    )
+                    .run_when("to import it again", Program::Ykmap, "key import FILE"),
                     Fault::OtherStoreKey { .. } => {
-                        ("its key is sealed under another store key".to_owned(), SEE_STORE.to_owned())
+                        Diagnostic::error(code, "its key is sealed under another store key").advise(SEE_STORE)
                     }
-                    _ => (format!("its key cannot be used (keys/{token})"), SEE_STORE.to_owned()),
+                    _ => Diagnostic::error(code, format!("its key cannot be used (keys/{token})"))
+                        .advise(SEE_STORE),
                 };
                 if !fault.file().is_some_and(FileFault::is_denied) {
                     refused.insert(*token, why);
                 }
-                many(report, "key", fault);
+                token_fault(report, fault, token);
             }
         }
         if let Some(why) = position(report, survey, token, opened.as_ref().ok()) {
@@ -111,6 +198,18 @@ fn each(
         }
     }
     holders
+}
+
+/// A fault of the files of one token.
+fn token_fault(report: &mut Report, fault: &Fault, token: &PublicId) {
+    if fault.file().is_some_and(|file| report.is_unread(file)) {
+        return;
+    }
+    let mut found = fault.diagnostic();
+    if found.remedies.is_empty() {
+        found = found.run_when("for details", Program::Ykmap, format!("key show {token}"));
+    }
+    report.add(Check::Store, found);
 }
 
 /// Compares the keys of stores that different services use. Each has positions of its own, so an OTP of a key that is in
@@ -121,34 +220,50 @@ pub(super) fn across(report: &mut Report, cases: &[Case], stores: &[Option<Seen>
         .zip(stores)
         .filter_map(|(case, seen)| Some((case, seen.as_ref()?, identity(&case.settings.store)?)))
         .collect();
-    for (at, (case, store, identity)) in seen.iter().enumerate() {
+    for (at_case, (case, store, identity)) in seen.iter().enumerate() {
         let settings = &case.settings;
-        for (kept, other, same) in seen.iter().take(at) {
+        for (kept, other, same) in seen.iter().take(at_case) {
             let others = &kept.settings;
             // Where servers decide in both, the servers know what was used.
             let by_servers = settings.mode == Mode::Online && others.mode == Mode::Online;
             if identity == same || by_servers {
                 continue;
             }
-            let [here, there] = [&settings.store, &others.store].map(|folder| folder.display());
             for (key, token) in store.holders.iter() {
                 let Some(twin) = other.holders.of(key) else { continue };
-                let named = if twin == token { String::new() } else { format!(", there as token {twin}") };
-                let what = format!(
-                    "the AES key of token {token} is also in {there}{named}: an OTP that one service accepted is good again at the other"
-                );
-                // The store that is kept may be behind. So the token is refused there until two touches show how far it
-                // has come.
-                let ykmap = Context { config: kept.config.clone(), json: false }.ykmap();
-                let file = case.config.as_deref().unwrap_or(Path::new(CONFIG)).display();
-                let change = format!(
-                    "use one store, in this order: {ykmap} key disable {twin}; in {file} set store and store_key to those of {there}; {ykmap} token resync {twin}; {ykmap} key enable {twin}. Or program a YubiKey of its own for {here}"
-                );
-                let place = settings.store.join("keys").join(token.to_string()).display().to_string();
-                report.one_of_many(Room::Store, "two stores", Level::Error, (place, what, change));
+                report.add(Check::Store, in_two_stores((case, &token), (kept, &twin)));
             }
         }
     }
+}
+
+/// One AES key in two stores.
+fn in_two_stores((case, token): (&Case, &PublicId), (kept, twin): (&Case, &PublicId)) -> Diagnostic {
+    let [here, there] = [case, kept].map(|case| shown(&case.settings.store));
+    let named = if twin == token { String::new() } else { format!(", there as token {twin}") };
+    let what = format!(
+        "the AES key of token {token} is also in {there}{named}: an OTP that one service accepted is accepted again by the other"
+    );
+    // The store that is kept may be behind. So the token is rejected there until two touches show how far it has come.
+    let ykmap = ykmap_with(kept.config.as_deref());
+    let step = |when: &str, verb: &str| Remedy::Command {
+        when: Some(when.to_owned()),
+        command: Command { program: Program::System, arguments: format!("{ykmap} {verb} {twin}") },
+    };
+    let file = shown(case.config.as_deref().unwrap_or(Path::new(CONFIG)));
+    let mut found = Diagnostic::error(Code::AesKeyInTwoStores, what).at(at(&case
+        .settings
+        .store
+        .join("keys")
+        .join(token.to_string())));
+    found.remedies = vec![
+        step("use one store, in this order: first", "key disable"),
+        Remedy::Text(format!("then, in {file}, set store and store_key to those of {there}")),
+        step("then, with two touches of the YubiKey", "token resync"),
+        step("then", "key enable"),
+        Remedy::Text(format!("or program another YubiKey for {here}")),
+    ];
+    found
 }
 
 /// Which folder of positions it is, by whatever path it is named.
@@ -160,83 +275,98 @@ fn identity(store: &Path) -> Option<(u64, u64)> {
 /// Gives why the token is refused, if it is.
 fn position(
     report: &mut Report,
-    survey: &Survey,
+    survey: &StoreScan,
     token: &PublicId,
     credential: Option<&Credential>,
-) -> Option<(String, String)> {
+) -> Option<Diagnostic> {
     let path = survey.position_file(token);
-    let (kind, fault, change) = match survey.slots(token) {
-        Ok(None) => ("no position", Fault::NoPosition { path, token: *token }, Some(bring_back(token))),
+    let fault = match survey.slots(token) {
+        Ok(None) => Fault::NoPosition { path, token: *token },
         Ok(Some(slots))
             if credential.is_some_and(|credential| credential.fingerprint(token) != slots.state.key) =>
         {
-            let change = if slots.state.key == Fingerprint::ELSEWHERE {
-                format!("ykmap key adopt {token}: it goes on from what validation servers accepted here")
-            } else {
-                format!(
-                    "if the key that is here came by other ways than import, make its position with two touches of the YubiKey (ykmap key adopt {token}); else bring that key back"
-                )
-            };
-            ("other position", Fault::OtherKeysPosition { path, token: *token }, Some(change))
+            if slots.state.key == Fingerprint::ELSEWHERE {
+                let what = format!(
+                    "has the position that validation servers reported for token {token}, not one of the key that is here now"
+                );
+                let found = Diagnostic::error(Code::PositionOfOtherKey, what).at(at(&path)).run_when(
+                    "to go on from that position",
+                    Program::Ykmap,
+                    format!("key adopt {token}"),
+                );
+                report.add(Check::Store, found.clone());
+                return Some(of_token(found, format!("positions/{token} is not of its key")));
+            }
+            Fault::OtherKeysPosition { path, token: *token }
         }
         Ok(Some(slots)) => {
             condition(report, survey, token, &slots);
             return None;
         }
-        Err(fault) => ("position", fault, None),
+        Err(fault) => fault,
     };
     if fault.file().is_some_and(|file| report.is_unread(file)) {
         return None;
     }
-    let (place, what, own) = told(&fault, KEY_SHOW);
-    let told = (place, what, change.clone().unwrap_or(own));
-    report.one_of_many(Room::Store, kind, Level::Error, told);
+    token_fault(report, &fault, token);
     let why = match fault {
-        Fault::NoPosition { .. } => "no position".to_owned(),
-        Fault::OtherKeysPosition { .. } => format!("positions/{token} is not this key's"),
+        Fault::NoPosition { .. } => "it has no position".to_owned(),
+        Fault::OtherKeysPosition { .. } => format!("positions/{token} is not of its key"),
         _ => format!("positions/{token} cannot be used"),
     };
-    Some((why, change.unwrap_or_else(|| SEE_STORE.to_owned())))
+    let mut found = of_token(fault.diagnostic(), why);
+    if !matches!(fault, Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. }) {
+        found.remedies = vec![Remedy::Text(SEE_STORE.to_owned())];
+    }
+    Some(found)
 }
 
-/// What may be so, and wants to be known.
-fn condition(report: &mut Report, survey: &Survey, token: &PublicId, slots: &Slots) {
-    let place = survey.position_file(token).display().to_string();
+/// The same finding, as the reason why a token is refused.
+fn of_token(found: Diagnostic, problem: String) -> Diagnostic {
+    Diagnostic { problem, location: None, ..found }
+}
+
+/// What may be intended, and wants to be known.
+fn condition(report: &mut Report, survey: &StoreScan, token: &PublicId, slots: &PositionFile) {
+    let path = survey.position_file(token);
+    let warning = |code, what: String| Diagnostic::warning(code, what).at(at(&path));
+    let resync =
+        |found: Diagnostic, when: &str| found.run_when(when, Program::Ykmap, format!("token resync {token}"));
     if slots.state.position == Some(Position::LAST) {
         let what = format!("no OTP of token {token} is accepted: nobody knows which of them were used");
-        let change = format!("ykmap token resync {token}");
-        report.one_of_many(Room::Store, "lost", Level::Warning, (&place, what, change));
+        let found = warning(Code::TokenNeedsResync, what);
+        report.add(Check::Store, resync(found, "to record its position with two touches of the YubiKey"));
     } else if let Some(position) = slots.state.position
         && survey.is_doubtful(&slots.state).unwrap_or(true)
     {
         let said = if survey.is_servers_word(&slots.state).unwrap_or_default() {
-            "as a validation server named it; neither a key on this host nor two touches proved it"
+            "as a validation server reported; neither a key on this host nor two touches confirmed it"
         } else {
             "farther than YubiKeys come in years"
         };
-        let what = format!("token {token} is at {position}, {said}");
-        let change =
-            format!("if its OTPs are refused as below that, it is false: ykmap token resync {token}");
-        report.one_of_many(Room::Store, "far", Level::Warning, (&place, what, change));
+        let found =
+            warning(Code::PositionImplausible, format!("token {token} is at position {position}, {said}"));
+        report.add(Check::Store, resync(found, "if its OTPs are rejected because it is ahead of them"));
     }
     if slots.damaged {
-        let what = "one of its two slots is damaged: a write was cut off, or the disk is failing";
-        let change = format!(
-            "ykmap token resync {token}: until the next login or that, the last OTP may be good once more; if it comes again, look at the disk"
+        let found = warning(
+            Code::PositionSlotDamaged,
+            "one of its two slots is damaged: a write was cut off, or the disk is failing. Until the next login, the last OTP may be accepted once more".to_owned(),
         );
-        report.one_of_many(Room::Store, "damaged", Level::Warning, (&place, what, change));
+        let found = resync(found, "to prevent that").advise("if it happens again, check the disk");
+        report.add(Check::Store, found);
     }
     if !slots.state.enabled {
-        let what = format!("token {token} is disabled");
-        report.one_of_many(Room::Store, "disabled", Level::Note, (&place, what, ""));
+        let found = Diagnostic::note(Code::TokenDisabled, format!("token {token} is disabled")).at(at(&path));
+        report.add(Check::Store, disabled(token, found));
     }
 }
 
-/// Positions of tokens that have no key here, and what is no position.
-fn positions(report: &mut Report, survey: &Survey, keys: &[PublicId]) {
+/// Positions of tokens that have no key here, and files that are not positions.
+fn positions(report: &mut Report, survey: &StoreScan, keys: &[PublicId]) {
     let (tokens, strays) = match survey.positions() {
         Ok(found) => found,
-        Err(fault) => return report.fault(Room::Store, &fault, "mend the folder"),
+        Err(fault) => return report.fault(Check::Store, &fault, "fix the folder"),
     };
     for token in tokens.iter().filter(|token| keys.binary_search(token).is_err()) {
         match survey.slots(token) {
@@ -244,40 +374,23 @@ fn positions(report: &mut Report, survey: &Survey, keys: &[PublicId]) {
                 condition(report, survey, token, &slots)
             }
             Ok(Some(_)) => {
-                let place = survey.position_file(token).display().to_string();
-                let change = format!(
-                    "if it is somebody's token, bring keys/{token} back, or import it (ykmap key import FILE)"
-                );
-                report.one_of_many(
-                    Room::Store,
-                    "no key",
-                    Level::Note,
-                    (place, "its key is not in the store", change),
-                );
+                let found = Diagnostic::note(Code::KeyMissing, "belongs to a key that is not in the store")
+                    .at(at(&survey.position_file(token)))
+                    .run_when("if it is somebody's token", Program::Ykmap, "key import FILE");
+                report.add(Check::Store, found);
             }
             Ok(None) => {}
-            Err(fault) => many(report, "position", &fault),
+            Err(fault) => token_fault(report, &fault, token),
         }
     }
     for stray in strays {
-        let (path, what, change) = match stray {
-            Stray::NotAToken(path) => (path, "not a position: nothing reads it", "move it away"),
-            Stray::CutOff(path) => {
-                (path, "left by a change that was cut off: nothing reads it", "run that change again")
+        match stray {
+            OrphanFile::NotAToken(path) => stray_file(report, &path, "is not a position: nothing reads it"),
+            OrphanFile::CutOff(path) => {
+                let what = "was left by a change that was interrupted: nothing reads it";
+                let found = Diagnostic::note(Code::StrayFile, what).at(at(&path));
+                report.add(Check::Store, found.advise("run that change again"));
             }
-        };
-        report.one_of_many(Room::Store, "stray", Level::Note, (path.display().to_string(), what, change));
+        }
     }
-}
-
-fn many(report: &mut Report, kind: &'static str, fault: &Fault) {
-    if fault.file().is_some_and(|file| report.is_unread(file)) {
-        return;
-    }
-    report.one_of_many(Room::Store, kind, Level::Error, told(fault, KEY_SHOW));
-}
-
-/// What to do about a position that is missing. A copy of it, or a new one, would make used OTPs good again.
-pub(super) fn bring_back(token: &PublicId) -> String {
-    format!("make it with two touches of the YubiKey: ykmap key adopt {token}")
 }

@@ -1,118 +1,130 @@
-//! One user: whether they are listed, with which tokens, and how each of these stands.
+//! One user: whether they are listed, with which tokens, and whether each of these can be used.
 
 use super::pam::Looked;
-use super::report::{Level, Report, Room};
+use super::report::{Check, Report};
 use super::settings::{Case, mapping_of};
-use super::store::{Seen, bring_back};
-use crate::check::OTHER_MODE;
+use super::store::Seen;
+use crate::check::{OTHER_MODE, RULED_OUT, adopt, disabled, import};
 use crate::list::State;
 use ykhost::settings::Mode;
 use ykhost::{Fault, mapping};
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
 use yubiotp::mapping::{BadLine, Enrolment};
 
-/// Users who come by lines whose settings are not known.
+/// Users of lines whose settings are not known.
 pub(super) fn lost(report: &mut Report, user: &str, why: &str) {
-    report.add(Room::User, Level::Error, "", format!("{user} is refused: {why}"), "");
+    let found = Diagnostic::error(Code::UserRefused, format!("is refused: {why}"));
+    report.add(Check::User, found.at(Location::user(user.as_bytes())));
 }
 
 /// Users of a host where no login asks, and nothing is set up.
 pub(super) fn not_asked(report: &mut Report, user: &str) {
-    let what = format!("{user} is not asked for a YubiKey by any service that was read");
-    report.add(Room::User, Level::Note, "", what, "");
+    let what = "is not asked for a YubiKey by any service that was read";
+    let found = Diagnostic::note(Code::UserNotAsked, what);
+    report.add(Check::User, found.at(Location::user(user.as_bytes())));
 }
 
-/// One user by one case. Whatever is found, there is a row with their name. To be looked at last.
-pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str, services: &[Looked]) {
-    let who = Who { user, place: mapping_of(&case.settings, user), case, services };
+/// One user by one case. Whatever is found, there is a row with their name. Call this last.
+/// `no_server` is whether no validation server can decide.
+pub(super) fn look(
+    report: &mut Report,
+    case: &Case,
+    seen: Option<&Seen>,
+    user: &str,
+    (services, no_server): (&[Looked], bool),
+) {
+    let who = User { name: user, case, services, no_server };
     let tokens = match mapping::enrolment(&case.settings, user.as_bytes(), false) {
         Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {
             return who.unknown(report);
         }
-        Err(Fault::Mapping { path, line, why }) => {
-            let what = format!("{user} is refused: {why}");
-            let place = format!("{}:{line}", path.display());
-            let change = match why {
-                BadLine::OtherSpelling => format!("ykmap add {user}"),
-                _ => "mend the line (ykmap check finds all of them)".to_owned(),
-            };
-            return who.refused(report, &place, what, &change);
-        }
-        Err(Fault::File(_)) if report.has_errors(Room::Files) => {
-            let what = format!("{user} is refused until that is mended (see files)");
-            return who.refused(report, &who.place, what, "");
+        Err(Fault::File(_)) if report.has_errors(Check::Files) => {
+            return who.refused(report, Code::UserRefused, "until that is fixed (see files)", |it| it);
         }
         Err(Fault::NoMapping { .. } | Fault::EmptyMapping { .. }) => {
-            let what = format!("{user} is refused until that is mended (see mapping)");
-            return who.refused(report, &who.place, what, "");
+            return who.refused(report, Code::UserRefused, "until that is fixed (see mapping)", |it| it);
         }
-        Err(fault) => {
-            let what = format!("{user} is refused: {}", who.own(&fault));
-            let change = match fault {
-                Fault::OtherFile { .. } => format!("ykmap add {user}"),
-                _ => "mend that first".to_owned(),
-            };
-            return who.refused(report, &who.place, what, &change);
-        }
+        Err(fault) => return who.fault(report, &fault),
         Ok(Enrolment::NotListed) => return who.not_listed(report),
         Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
-            let what = format!("{user} is listed without a token that counts, and refused");
-            return who.refused(report, &who.place, what, &format!("ykmap add {user}"));
+            let what = "because they are listed without a token that the mapping allows";
+            return who.refused(report, Code::UserWithoutToken, what, |it| case.list(user, it));
         }
         Ok(Enrolment::Listed(tokens)) => tokens,
     };
     let Some(seen) = seen else {
         // If it only could not be read, nothing is known.
-        if report.has_errors(Room::Store) || report.has_errors(Room::Files) {
-            let what = format!("{user} is refused while the store cannot be used (see store)");
-            return who.refused(report, &who.place, what, "");
+        if report.has_errors(Check::Store) || report.has_errors(Check::Files) {
+            let what = "while the store cannot be used (see store)";
+            return who.refused(report, Code::UserRefused, what, |it| it);
         }
         return who.unknown(report);
     };
     who.tokens(report, seen, &tokens);
 }
 
-struct Who<'a> {
-    user: &'a str,
-    place: String,
+struct User<'a> {
+    name: &'a str,
     case: &'a Case,
     services: &'a [Looked],
+    no_server: bool,
 }
 
-impl Who<'_> {
-    /// Where nobody is asked, nobody is refused yet.
-    fn refused(&self, report: &mut Report, place: &str, what: String, change: &str) {
-        if self.case.asks {
-            report.add(Room::User, Level::Error, place, what, change);
-        } else {
-            let what = what.replacen(" refused", " refused, if anything asked,", 1);
-            report.add(Room::User, Level::Note, place, what, change);
-        }
+impl User<'_> {
+    fn add(&self, report: &mut Report, found: Diagnostic) {
+        report.add(Check::User, found.at(Location::user(self.name.as_bytes())));
     }
 
-    /// What a fault says, without the path if that is the user's mapping.
-    fn own(&self, fault: &Fault) -> String {
-        let why = fault.to_string();
-        why.strip_prefix(&format!("{}: ", self.place)).unwrap_or(&why).to_owned()
+    /// What refuses the user, and why. Where nothing asks, nobody is refused yet.
+    fn refused(
+        &self,
+        report: &mut Report,
+        code: Code,
+        why: &str,
+        remedy: impl FnOnce(Diagnostic) -> Diagnostic,
+    ) {
+        let found = if self.case.asks {
+            Diagnostic::error(code, format!("is refused {why}"))
+        } else {
+            Diagnostic::note(code, format!("will be refused as soon as a service asks, {why}"))
+        };
+        self.add(report, remedy(found));
+    }
+
+    fn fault(&self, report: &mut Report, fault: &Fault) {
+        let found = fault.diagnostic();
+        let why = format!("because of the mapping: {}", found.problem());
+        self.refused(report, found.code, &why, |it| match fault {
+            Fault::OtherFile { .. } | Fault::Mapping { why: BadLine::OtherSpelling, .. } => {
+                self.case.list(self.name, it)
+            }
+            Fault::Mapping { .. } => {
+                it.advise("fix the line").run_when("to find all such lines", Program::Ykmap, "check")
+            }
+            _ if found.remedies.is_empty() => it.advise("fix that first"),
+            _ => Diagnostic { remedies: found.remedies.clone(), ..it },
+        });
     }
 
     fn unknown(&self, report: &mut Report) {
-        let what = format!("{}: not known: not all was read (see rights)", self.user);
-        report.add(Room::User, Level::Note, &self.place, what, "");
+        let what = "is not known: not everything could be read (see rights)";
+        self.add(report, Diagnostic::note(Code::NotChecked, what));
     }
 
     fn not_listed(&self, report: &mut Report) {
-        let user = self.user;
         let by = |nullok: bool| {
             let lines = self.case.lines.iter().filter(|(_, own)| *own == nullok);
             lines.map(|(line, _)| line.as_str()).collect::<Vec<_>>()
         };
+        let file = mapping_of(&self.case.settings, self.name);
+        let list = |it: Diagnostic| self.case.list(self.name, it);
         let (excusing, refusing) = (by(true).join(", "), by(false));
-        let change = format!("ykmap add {user}");
         if refusing.is_empty() && excusing.is_empty() {
-            self.refused(report, &self.place, format!("{user} is not listed, and refused"), &change);
+            let why = format!("because {file} does not list them");
+            self.refused(report, Code::UserNotListed, &why, list);
         }
-        // Other lines may let in whom these refuse.
+        // Other lines may let in the users whom these refuse.
         let ways = |line: &str| {
             let ways = self.services.iter().filter_map(|service| service.ways_of_unlisted(line));
             ways.collect::<Vec<_>>().join(", ")
@@ -120,33 +132,39 @@ impl Who<'_> {
         let (passable, refusing): (Vec<&str>, Vec<_>) =
             refusing.into_iter().partition(|line| !ways(line).is_empty());
         if !refusing.is_empty() {
-            let mut what = format!("{user} is not listed, and refused by {}", refusing.join(", "));
+            let mut why = format!("by {}, because {file} does not list them", refusing.join(", "));
             let exempt = refusing
                 .iter()
                 .find_map(|line| self.services.iter().find_map(|service| service.exempt_and_refused(line)));
             if let Some(whom) = exempt {
-                what += &format!(
-                    "; with \"{whom}\", not asked and refused by other lines (see pam.d): a token does not help then"
+                let whom = yubiotp::shown::text(&whom);
+                why += &format!(
+                    "; if \"{whom}\" is true of them, they are not asked and other lines refuse them (see pam.d): then a token does not help"
                 );
             }
-            self.refused(report, &self.place, what, &change);
+            self.refused(report, Code::UserNotListed, &why, list);
         }
         for line in passable {
             let what = format!(
-                "{user} is not listed: without a token, {line} refuses them; other lines let in some: by {}",
+                "is not listed in {file}, so {line} refuses them without a token; other lines let some of these users in: {}",
                 ways(line)
             );
-            report.add(Room::User, Level::Note, &self.place, what, &change);
+            self.add(report, list(Diagnostic::note(Code::UserNotListed, what)));
         }
-        if excusing.is_empty() {
-            return;
+        if !excusing.is_empty() {
+            self.excused(report, &excusing);
         }
-        if let Err(fault) = mapping::enrolment(&self.case.settings, user.as_bytes(), true) {
-            let what = format!("{user} is not listed, and refused by {excusing}: {}", self.own(&fault));
-            self.refused(report, &self.place, what, &change);
-            return;
+    }
+
+    /// A user whom `nullok` excuses in these lines.
+    fn excused(&self, report: &mut Report, lines: &str) {
+        let list = |it: Diagnostic| self.case.list(self.name, it);
+        if let Err(fault) = mapping::enrolment(&self.case.settings, self.name.as_bytes(), true) {
+            let found = fault.diagnostic();
+            let why = format!("by {lines}, because the mapping does not list them: {}", found.problem());
+            return self.refused(report, found.code, &why, list);
         }
-        // Another line may refuse whom this one excuses.
+        // Another line may refuse the users whom this one excuses.
         for (line, _) in self.case.lines.iter().filter(|(_, nullok)| *nullok) {
             let by = || self.services.iter().filter(|service| service.asks_by(line));
             let names = |open: bool| {
@@ -155,21 +173,20 @@ impl Who<'_> {
             };
             let (open, closed) = (names(true), names(false));
             if !open.is_empty() || closed.is_empty() {
-                let what = format!("{user} is not listed, and passes {line} without a token (nullok)");
-                report.add(Room::User, Level::Note, &self.place, what, &change);
+                let what = format!("is not listed, and passes {line} without a token (nullok)");
+                self.add(report, list(Diagnostic::note(Code::UserExcused, what)));
             }
             if !closed.is_empty() {
-                let what = format!(
-                    "{user} is not listed, and refused by {}: {line} excuses them (nullok), and no other line lets them in",
+                let why = format!(
+                    "by {}, because the mapping does not list them: {line} excuses them (nullok), and no other line lets them in",
                     closed.join(", ")
                 );
-                self.refused(report, &self.place, what, &change);
+                self.refused(report, Code::UserNotListed, &why, list);
             }
         }
     }
 
     fn tokens(&self, report: &mut Report, seen: &Seen, tokens: &[PublicId]) {
-        let user = self.user;
         let servers = self.case.settings.mode.asks_servers();
         let usable = |state: State| match state {
             State::Enabled | State::Elsewhere | State::SlotDamaged => true,
@@ -179,52 +196,53 @@ impl Who<'_> {
         let states: Vec<_> =
             tokens.iter().map(|token| (token, seen.states.of(token), seen.refused.get(token))).collect();
         let one_is_good = states.iter().any(|(_, state, refused)| refused.is_none() && usable(*state));
-        let above = self.trouble_above(report);
+        let trouble = self.is_refused_anyway(report);
         for (token, state, refused) in states {
             if refused.is_none() && usable(state) {
                 let how = match state {
                     State::NoKey => "validation servers decide about it".to_owned(),
                     state => state.to_string(),
                 };
-                let what = format!("{user}'s token {token}: {how}");
-                match above {
-                    true => {
-                        let what = format!("{what} here; see the errors above");
-                        report.add(Room::User, Level::Note, &self.place, what, "");
-                    }
-                    false => report.add(Room::User, Level::Ok, &self.place, what, ""),
-                }
+                let (severity, end) = match trouble {
+                    true => (Severity::Note, " here, but every login fails until the errors above are fixed"),
+                    false => (Severity::Ok, ""),
+                };
+                let what = format!("token {token}: {how}{end}");
+                self.add(report, Diagnostic::new(Code::TokenUsable, severity, what));
                 continue;
             }
-            let (why, change) = refused.cloned().unwrap_or_else(|| (state.to_string(), remedy(state, token)));
-            let what = format!("{user}'s token {token} is refused: {why}");
+            let why = refused.cloned().unwrap_or_else(|| reason(state, token));
+            let what = format!("with token {token}: {}", why.problem);
+            let remedies = why.remedies;
             if one_is_good {
-                report.add(Room::User, Level::Warning, &self.place, what, change);
+                let found = Diagnostic::warning(why.code, format!("is refused {what}"));
+                self.add(report, Diagnostic { remedies, ..found });
             } else {
-                self.refused(report, &self.place, what, &change);
+                self.refused(report, why.code, &what, |it| Diagnostic { remedies, ..it });
             }
         }
     }
 
-    /// Whether something was found that refuses whoever comes, however good the token is.
-    fn trouble_above(&self, report: &Report) -> bool {
-        let rooms = [Room::Pam, Room::Module, Room::Settings, Room::Files, Room::Program];
-        let no_server = self.case.settings.mode == Mode::Online
-            && report.has_errors(Room::Servers)
-            && !report.has_good(Room::Servers);
-        no_server || rooms.into_iter().any(|room| report.has_errors(room))
+    /// Whether something was found that refuses everybody, however good the token is.
+    fn is_refused_anyway(&self, report: &Report) -> bool {
+        let checks = [Check::Pam, Check::Module, Check::Settings, Check::Files, Check::Program];
+        self.case.settings.mode == Mode::Online && self.no_server
+            || checks.into_iter().any(|check| report.has_errors(check))
     }
 }
 
-fn remedy(state: State, token: &PublicId) -> String {
+/// Why a token in that state is refused, and what to do.
+fn reason(state: State, token: &PublicId) -> Diagnostic {
+    let found = |code| Diagnostic::error(code, state.to_string());
     match state {
-        State::Disabled => format!("if it is in its owner's hands: ykmap key enable {token}"),
-        State::NoKey | State::Unasked => {
-            format!("ykmap key import FILE (with --used if the store was lost), or {OTHER_MODE}")
+        State::Disabled => disabled(token, found(Code::TokenDisabled)),
+        State::NoKey | State::Unasked => import(found(Code::KeyMissing)).advise(OTHER_MODE),
+        State::RuledOut => found(Code::TokenRuledOut).advise(RULED_OUT),
+        State::NoPosition => adopt(token, found(Code::PositionMissing)),
+        State::OtherStoreKey => found(Code::KeySealedElsewhere).advise("restore that store key (see store)"),
+        State::NoStoreKey => found(Code::StoreKeyMissing).advise("restore that store key (see store)"),
+        State::Enabled | State::Elsewhere | State::SlotDamaged | State::Fault => {
+            found(Code::TokenUnusable).run_when("for details", Program::Ykmap, format!("key show {token}"))
         }
-        State::RuledOut => "change token_id_length, or give the user a token that it allows".to_owned(),
-        State::NoPosition => bring_back(token),
-        State::OtherStoreKey | State::NoStoreKey => "bring that store key back (see store)".to_owned(),
-        _ => format!("ykmap key show {token} says more (see store)"),
     }
 }

@@ -1,6 +1,7 @@
 //! `ykmap key export`
 
 use crate::{Context, Done, Failure, out, parse_id};
+use std::io::IsTerminal as _;
 use yubiotp::verdict::Vault;
 use yubiotp::{PublicId, keyfile};
 
@@ -30,6 +31,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             })
             .collect::<Result<Vec<_>, Failure>>()?;
         out::raw(&keyfile::write_sealed(keys));
+        // A pipe leads to another command, most likely one with another store key.
+        if !std::io::stdout().is_terminal() {
+            out::note(
+                "sealed under this host's store key: only a store with the same one can read it. For ykvald, or another store key: --in-the-clear",
+            );
+        }
     }
     Ok(())
 }

@@ -4,11 +4,13 @@ use crate::init::LOST;
 use crate::{Context, Done, Failure, out};
 use clap::ValueHint;
 use serde_json::json;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use ykcli::import::{self, ProgressBar};
 use ykcli::input::{self, Named, SHOWN};
 use ykhost::Fault;
 use ykhost::store::{Change, Enrolled, STEPS, Store};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Holders;
 use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
 use yubiotp::{Credential, Position, PublicId};
@@ -33,9 +35,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let Named { text, is_open } = input::named(&args.file).map_err(Failure::Fault)?;
-    let mut file =
-        keyfile::read(&text).map_err(|problems| refuse(args, problems.iter().map(ToString::to_string)))?;
+    let name = args.file.as_os_str().as_bytes();
+    let Named { text, is_open } = input::named(&args.file)?;
+    let mut file = keyfile::read(&text)
+        .map_err(|problems| refuse(context, args, problems.iter().map(|it| it.diagnostic(name))))?;
     if is_open {
         input::note_open(&args.file, "AES keys");
     }
@@ -44,14 +47,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let entries = std::mem::take(&mut file.entries);
     // A step a token for checking, the others for writing.
     let bar = import::bar(entries.len() * (STEPS + 1));
-    let checked = check(&store, &change, entries, args.used, &bar);
+    let checked = check(&store, &change, name, entries, args.used, &bar);
     if !checked.problems.is_empty() {
         bar.finish_and_clear();
-        return Err(refuse(args, checked.problems.into_iter()));
+        return Err(refuse(context, args, checked.problems.into_iter()));
     }
     if checked.added > 0 && !args.used && !args.never_used && context.settings()?.store.join(LOST).exists() {
         bar.finish_and_clear();
-        return Err(Failure::Fault(was_lost(context)));
+        return Err(was_lost().into());
     }
     if !args.dry_run && !checked.new.is_empty() {
         match args.used {
@@ -64,12 +67,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
-fn was_lost(context: &Context) -> String {
-    let ykmap = context.ykmap();
-    format!(
-        "this host's store was lost, and what it knew of used OTPs with it. Nothing was imported. If the tokens were used \
-         here: {ykmap} key import --used FILE. If none of them ever was: {ykmap} key import --never-used FILE"
+fn was_lost() -> Diagnostic {
+    Diagnostic::error(
+        Code::StoreLost,
+        "this host's store was lost, and what it knew of used OTPs with it: nothing was imported",
     )
+    .run_when("if the tokens were used on this host", Program::Ykmap, "key import --used FILE")
+    .run_when("if none of them ever was", Program::Ykmap, "key import --never-used FILE")
 }
 
 #[derive(Default)]
@@ -81,27 +85,36 @@ struct Checked {
     unchanged: usize,
     returned: usize,
     mended: usize,
-    problems: Vec<String>,
+    problems: Vec<Diagnostic>,
     /// Those of the new ones that two touches have to show: it is not known how far they came.
     to_resync: Vec<PublicId>,
 }
 
-fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, used: bool, bar: &ProgressBar) -> Checked {
+fn check(
+    store: &Store,
+    change: &Change<'_>,
+    name: &[u8],
+    entries: Vec<Entry>,
+    used: bool,
+    bar: &ProgressBar,
+) -> Checked {
     let mut checked = Checked { new: Vec::with_capacity(entries.len()), ..Checked::default() };
     let mut holders = Holders::default();
     for Entry { line, public_id, secret } in entries {
         let found = credential(store, &public_id, secret).and_then(|credential| {
             if let Some(holder) = holders.note(credential.aes_key.digest(), public_id) {
-                return Err(format!("token {public_id} has the same AES key as token {holder} in this file: an OTP used as one would be good again as the other; keep the line of the id that the YubiKey types"));
+                let problem = format!("token {public_id} has the same AES key as token {holder} in this file: an OTP used as one would be accepted again as the other");
+                return Err(Diagnostic::error(Code::KeyOfOtherToken, problem)
+                    .advise("keep only the line of the public ID that the YubiKey types"));
             }
-            let enrolled = change.would_enrol(&public_id, &credential).map_err(|error| error.to_string())?;
+            let enrolled = change.would_enrol(&public_id, &credential).map_err(|error| in_line(&error.diagnostic()))?;
             Ok((credential, enrolled))
         });
         bar.inc(1);
         let (credential, enrolled) = match found {
             Ok(found) => found,
             Err(why) => {
-                checked.problems.push(format!("line {line}: {why}"));
+                checked.problems.push(why.at(Location::line(name, line)));
                 continue;
             }
         };
@@ -123,21 +136,35 @@ fn check(store: &Store, change: &Change<'_>, entries: Vec<Entry>, used: bool, ba
     checked
 }
 
-fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential, String> {
+/// A finding about a token or a file of the store, as what is wrong with the line of the key file that led to it.
+fn in_line(found: &Diagnostic) -> Diagnostic {
+    Diagnostic { problem: found.problem(), location: None, ..found.clone() }
+}
+
+fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential, Diagnostic> {
     match secret {
         Secret::Plain(credential) => Ok(credential),
         Secret::Sealed { under, sealed } => {
-            let key = store.store_key().map_err(|fault: Fault| fault.to_string())?;
+            let key = store.store_key().map_err(|fault: Fault| in_line(&fault.diagnostic()))?;
             if under != key.id() {
-                return Err(format!("sealed under store key {under}, and this host's is {}", key.id()));
+                let problem =
+                    format!("is sealed under store key {under}, and this host has store key {}", key.id());
+                return Err(Diagnostic::error(Code::KeySealedElsewhere, problem).run_when(
+                    "on the host that the file is from",
+                    Program::Ykmap,
+                    "key export --in-the-clear",
+                ));
             }
-            key.open(&sealed, id).map_err(|_| "does not open under the store key it names".to_owned())
+            key.open(&sealed, id).map_err(|_| {
+                Diagnostic::error(Code::KeySealBroken, "does not open under the store key that it names")
+            })
         }
     }
 }
 
-fn refuse(args: &Args, problems: impl ExactSizeIterator<Item = String>) -> Failure {
-    Failure::Fault(input::refuse(&args.file, problems))
+fn refuse(context: &Context, args: &Args, problems: impl ExactSizeIterator<Item = Diagnostic>) -> Failure {
+    let problems = problems.map(|found| context.line(&found));
+    input::refuse(&args.file, problems).into()
 }
 
 fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store: &Store) {

@@ -2,18 +2,22 @@
 
 use crate::list::States;
 use crate::out::{self, Field};
-use crate::{Context, Done, Failure};
+use crate::{Context, Done, Failure, files};
 use serde_json::json;
 use ykhost::Fault;
+use ykhost::settings::Settings;
 use ykhost::store::{KEYS, POSITIONS, Store};
 use yubiotp::key::Fingerprint;
 use yubiotp::verdict::Vault;
 use yubiotp::{Position, PublicId};
 
 pub(crate) fn list(context: &Context) -> Done {
-    let states = States::new(&context.settings()?);
+    let settings = context.settings()?;
+    let states = States::new(&settings);
     let store = &states.store;
     let tokens = super::tokens(store)?;
+    let owners = files::owners(&settings);
+    let owners = |id: &PublicId| owners.get(id).map(Vec::as_slice).unwrap_or_default();
     if context.json {
         let keys: Vec<_> = tokens
             .iter()
@@ -23,8 +27,10 @@ pub(crate) fn list(context: &Context) -> Done {
                     "id": id.to_string(),
                     "serial": id.serial(),
                     "state": states.of(id).to_string(),
+                    "owners": owners(id),
                     "usage_counter": position.map(|position| position.usage_counter()),
                     "session_use": position.map(|position| position.session_use()),
+                    "last_use": position.and_then(|_| last_use(&settings, id)),
                 })
             })
             .collect();
@@ -40,18 +46,33 @@ pub(crate) fn list(context: &Context) -> Done {
     }
     let rows = tokens.iter().map(|id| {
         let position = position(store, id);
-        let number =
-            |part: Option<u64>| Field::Plain(part.map_or_else(|| "-".to_owned(), |part| part.to_string()));
+        let number = |part: Option<u64>| part.map_or_else(|| "-".to_owned(), |part| part.to_string());
+        let counters = position
+            .map_or_else(|| "-".to_owned(), |it| format!("{}/{}", it.usage_counter(), it.session_use()));
+        let last = position.and_then(|_| last_use(&settings, id)).unwrap_or_else(|| "-".to_owned());
+        let owners = match owners(id) {
+            [] => Field::Loud("nobody".to_owned()),
+            owners => Field::Plain(owners.join(", ")),
+        };
         vec![
             Field::Plain(id.to_string()),
-            number(id.serial()),
+            Field::Plain(number(id.serial())),
+            owners,
             states.field(id),
-            number(position.map(|position| position.usage_counter())),
-            number(position.map(|position| position.session_use())),
+            Field::Plain(counters),
+            Field::Plain(last),
         ]
     });
-    out::table(&["Token", "Serial", "State", "Usage counter", "Session use"], rows.collect());
+    out::table(&["Token", "Serial", "Owner", "State", "Usage/session", "Last use (UTC)"], rows.collect());
     Ok(())
+}
+
+/// When the position was written last: at the last accepted login, or when it was enabled or disabled since.
+fn last_use(settings: &Settings, id: &PublicId) -> Option<String> {
+    let path = settings.store.join(POSITIONS).join(id.to_string());
+    let written = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
+    let seconds = written.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    Some(ykcli::time::utc(seconds))
 }
 
 fn position(store: &Store, id: &PublicId) -> Option<Position> {

@@ -1,11 +1,13 @@
-//! The mistakes in a key file, and what to change. No text here contains anything of the file except numbers.
+//! What is wrong with a key file. No text here holds anything of the file but numbers.
 
 use super::{Format, MAX_LINE};
+use crate::diagnostic::{Code, Diagnostic, Location, Program};
 use crate::id::BadPublicId;
+use alloc::format;
+use core::fmt::{self, Display};
 
 /// A line with an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {why}")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
@@ -13,31 +15,36 @@ pub struct Problem {
     pub why: BadKeyLine,
 }
 
-/// The mistake in a line, and what to change.
+impl Problem {
+    /// The line as a finding about the file `path`.
+    pub fn diagnostic(&self, path: &[u8]) -> Diagnostic {
+        self.why.diagnostic().at(Location::line(path, self.line))
+    }
+}
+
+/// Without the name of the file, which the reader knows.
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why.diagnostic())
+    }
+}
+
+impl core::error::Error for Problem {}
+
+/// What is wrong with a line.
 ///
 /// Fields are counted from 1. The text never holds the value of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadKeyLine {
     /// Nothing but blank lines and comments, and no header.
-    #[error("the file holds no keys")]
     Empty,
     /// The first line has the shape of no format.
-    #[error(
-        "the file's format is not known. Known are: Yubico traditional log (lines begin with Yubico OTP,), \
-         Yubico format (serial,publicid,privateid,aeskey,…), YK-KSM key file (first line # ykksm 1) and \
-         yubiotp export (first line # yubiotp keys 1)"
-    )]
     UnknownFormat,
     /// An OpenPGP message, as ykksm-export is usually sent.
-    #[error("the file is encrypted or signed with OpenPGP: decrypt it first (gpg --decrypt)")]
     Pgp,
     /// A header with another number than 1.
-    #[error("the {0} was written by a later version: update this program, or let that one write version 1")]
     LaterVersion(Format),
     /// A line of another format than the file.
-    #[error(
-        "this is a line of another format ({here}) than the file's ({file}): give each format its own file"
-    )]
     Mixed {
         /// The line's.
         here: Format,
@@ -45,18 +52,12 @@ pub enum BadKeyLine {
         file: Format,
     },
     /// Longer than [`MAX_LINE`].
-    #[error("the line is longer than {MAX_LINE} bytes: the file is damaged, or not a key file")]
     TooLong,
     /// Not UTF-8.
-    #[error("the line is not UTF-8: save the file as a text file in UTF-8")]
     NotUtf8,
     /// A NUL byte.
-    #[error("the line holds a NUL byte: the file is damaged, or not a text file in UTF-8")]
     Nul,
     /// The line ends before the AES key.
-    #[error(
-        "the line has {found} of the {needed} fields that are needed: it is cut off, or a comma is missing"
-    )]
     TooFewFields {
         /// The place of the AES key.
         needed: usize,
@@ -64,21 +65,14 @@ pub enum BadKeyLine {
         found: usize,
     },
     /// A traditional log's event that the tool does not write.
-    #[error("field 1, the event, is none that the tool writes, such as Yubico OTP or OATH-HOTP")]
     Event,
     /// Not a serial number.
-    #[error("field 1, the serial number, holds other characters than decimal digits (it may be empty)")]
     Serial,
     /// The wrong number of words in an export.
-    #[error(
-        "the line has {0} words, and needs 4: PUBLICID plain PRIVATEID AESKEY, or PUBLICID sealed STOREKEYID BASE64"
-    )]
     Words(usize),
     /// Neither `plain` nor `sealed`.
-    #[error("field 2 must be plain or sealed")]
     Kind,
-    /// Not a public ID.
-    #[error("field {field}, the public id: {why}")]
+    /// Not a public id.
     PublicId {
         /// Where.
         field: usize,
@@ -86,7 +80,6 @@ pub enum BadKeyLine {
         why: BadPublicId,
     },
     /// Not a private id.
-    #[error("field {field}, the private id: {why}")]
     PrivateId {
         /// Where.
         field: usize,
@@ -94,7 +87,6 @@ pub enum BadKeyLine {
         why: BadHex,
     },
     /// Not an AES key.
-    #[error("field {field}, the AES key: {why}")]
     AesKey {
         /// Where.
         field: usize,
@@ -102,23 +94,82 @@ pub enum BadKeyLine {
         why: BadHex,
     },
     /// Not the id of a store key.
-    #[error("field 3, the id of the store key: {0}")]
     StoreKeyId(BadHex),
     /// Not a sealed credential.
-    #[error("field 4, the sealed secret, is not 84 characters of base64: it is cut off or damaged")]
     Sealed,
-    /// The public ID of an earlier line with another secret.
-    #[error(
-        "line {first} gives this public id another private id, AES key or seal: \
-         keep only the line that the token was programmed with last"
-    )]
+    /// The public id of an earlier line with another secret.
     OtherSecret {
         /// That line, counted from 1.
         first: usize,
     },
 }
 
-/// Why a field does not have the expected number of hex digits.
+impl BadKeyLine {
+    fn diagnostic(&self) -> Diagnostic {
+        let line = |problem: &str| Diagnostic::error(Code::KeyFileLineInvalid, problem);
+        let field = |number: usize, name: &str, why: &dyn Display| {
+            Diagnostic::error(Code::KeyFileLineInvalid, format!("field {number}, the {name}: {why}"))
+        };
+        match self {
+            Self::Empty => Diagnostic::error(Code::KeyFileEmpty, "the file holds no keys"),
+            Self::UnknownFormat => Diagnostic::error(Code::KeyFileUnknownFormat, "the format of the file is not known")
+                .advise(
+                    "use a Yubico traditional log (lines begin with Yubico OTP,), a Yubico format log \
+                     (serial,publicid,privateid,aeskey,…), a YK-KSM key file (first line # ykksm 1) or a yubiotp export \
+                     (first line # yubiotp keys 1)",
+                ),
+            Self::Pgp => Diagnostic::error(
+                Code::KeyFileEncrypted,
+                "the file is encrypted or signed with OpenPGP",
+            )
+            .run_when("to decrypt it", Program::System, "gpg --decrypt FILE"),
+            Self::LaterVersion(format) => Diagnostic::error(
+                Code::KeyFileLaterVersion,
+                format!("the {format} was written by a later version"),
+            )
+            .advise("upgrade this program, or export the keys in version 1"),
+            Self::Mixed { here, file } => Diagnostic::error(
+                Code::KeyFileLineInvalid,
+                format!("the line is of another format ({here}) than the file ({file})"),
+            )
+            .advise("give each format its own file"),
+            Self::TooLong => Diagnostic::error(
+                Code::KeyFileLineInvalid,
+                format!("the line is longer than {MAX_LINE} bytes: the file is damaged, or not a key file"),
+            ),
+            Self::NotUtf8 => line("the line is not UTF-8").advise("save the file as text in UTF-8"),
+            Self::Nul => line("the line holds a NUL byte: the file is damaged, or not text in UTF-8"),
+            Self::TooFewFields { needed, found } => Diagnostic::error(
+                Code::KeyFileLineInvalid,
+                format!("the line has {found} fields and needs {needed}: it is cut off, or a comma is missing"),
+            ),
+            Self::Event => {
+                line("field 1, the event, is none that the tool writes, such as Yubico OTP or OATH-HOTP")
+            }
+            Self::Serial => line("field 1, the serial number, is neither empty nor a decimal number"),
+            Self::Words(count) => Diagnostic::error(
+                Code::KeyFileLineInvalid,
+                format!("the line has {count} words and needs 4"),
+            )
+            .advise("write PUBLICID plain PRIVATEID AESKEY, or PUBLICID sealed STOREKEYID BASE64"),
+            Self::Kind => line("field 2 is neither plain nor sealed"),
+            Self::PublicId { field: number, why } => field(*number, "public ID", why),
+            Self::PrivateId { field: number, why } => field(*number, "private ID", why),
+            Self::AesKey { field: number, why } => field(*number, "AES key", why),
+            Self::StoreKeyId(why) => field(3, "ID of the store key", why),
+            Self::Sealed => {
+                line("field 4, the sealed secret, is not 84 characters of base64: it is cut off or damaged")
+            }
+            Self::OtherSecret { first } => Diagnostic::error(
+                Code::KeyFileConflict,
+                format!("line {first} gives this public ID another private ID, AES key or seal"),
+            )
+            .advise("keep only the line that the token was programmed with last"),
+        }
+    }
+}
+
+/// Why a field is not so many hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHex {
     /// Too many or too few characters.
@@ -126,7 +177,7 @@ pub enum BadHex {
     Length {
         /// How many digits it has.
         expected: usize,
-        /// The number of characters.
+        /// How many characters the field has.
         found: usize,
     },
     /// A character that is no hex digit.

@@ -14,7 +14,10 @@ use std::path::Path;
 /// The contents of a vector's `.expect` file: the outcome, every entry, every line passed over; or every problem.
 fn told(text: &[u8]) -> String {
     match read(text) {
-        Err(problems) => problems.iter().map(|problem| format!("error {problem}\n")).collect(),
+        Err(problems) => problems
+            .iter()
+            .map(|it| format!("error {} line {}: {:?}\n", it.diagnostic(b"FILE").code, it.line, it.why))
+            .collect(),
         Ok(file) => {
             let (entries, passed) = (file.entries.len(), file.passed_over.len());
             let mut told = format!("ok: {}, {entries} entries, {passed} passed over\n", file.format);
@@ -223,6 +226,7 @@ proptest! {
     #[test]
     fn problems_show_their_line(line in 1usize..) {
         let problem = Problem { line, why: BadKeyLine::Kind };
-        prop_assert_eq!(problem.to_string(), format!("line {line}: field 2 must be plain or sealed"));
+        let prefix = format!("line {line}: ");
+        prop_assert!(problem.to_string().starts_with(&prefix));
     }
 }

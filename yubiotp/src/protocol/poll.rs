@@ -1,7 +1,7 @@
 //! One question to several servers, and what their answers decide.
 
 use super::{PendingQuery, Server, ServerVerdict, timestamp_of};
-use crate::ask::Event;
+use crate::ask::{Event, Obstacle};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -43,7 +43,7 @@ pub enum Step {
     /// A server has decided.
     Decided(ServerVerdict),
     /// Nobody can be asked, and why.
-    Unable(String),
+    Unable(Obstacle, String),
     /// The program tells of something that cannot be.
     Nonsense,
 }
@@ -64,7 +64,7 @@ impl<'a> ServerPoll<'a> {
     /// Takes an event from the program.
     pub fn take(&mut self, event: Event) -> Step {
         let server = match &event {
-            Event::Unable { why } => return Step::Unable(why.clone()),
+            Event::Unable { kind, why } => return Step::Unable(*kind, why.clone()),
             Event::Note { what } => {
                 self.note = Some(what.clone());
                 return Step::Wait;
@@ -210,7 +210,8 @@ mod tests {
         poll.take(Event::Asked { server: 0 });
         assert_eq!(poll.take(failed(0, FailureKind::Connect)), Step::Wait);
         assert_eq!(poll.all_servers(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
-        assert_eq!(poll.take(Event::Unable { why: "no CA".into() }), Step::Unable("no CA".into()));
+        let unable = Event::Unable { kind: Obstacle::File, why: "no CA".into() };
+        assert_eq!(poll.take(unable), Step::Unable(Obstacle::File, "no CA".into()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use ykhost::file::make_folder;
-use ykhost::settings::{Given, Settings};
+use ykhost::settings::{PartialConfig, Settings};
 use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::ledger::{Advance, Ledger as _};
 use yubiotp::seal::StoreKey;
@@ -60,7 +60,7 @@ impl World {
             make_folder(&folder.join(name), 0o700).unwrap();
         }
         let mut world = Self {
-            store: Store::new(&Settings::load(None, Given::default()).unwrap()),
+            store: Store::new(&Settings::load(None, PartialConfig::default()).unwrap()),
             folder,
             fresh: Vec::new(),
         };
@@ -69,7 +69,7 @@ impl World {
             "config.toml",
             b"mapping = 'mapping'\nstore = '.'\nstore_key = 'store.key'\nlock_wait = 0\n",
         );
-        world.store = Store::new(&Settings::load(Some(&world.config()), Given::default()).unwrap());
+        world.store = Store::new(&Settings::load(Some(&world.config()), PartialConfig::default()).unwrap());
         let tokens = [0, 1, 2].map(|token| {
             let (private_id, aes_key) = secrets(token);
             (

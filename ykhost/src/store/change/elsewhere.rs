@@ -6,7 +6,7 @@
 use super::{Change, SECRET, aside};
 use crate::Fault;
 use crate::file::FileFault;
-use crate::store::advance::{Held, Opened, may_write};
+use crate::store::advance::{LockedPosition, Opened, may_write};
 use crate::store::slots::{State, new_file};
 use std::time::Duration;
 use yubiotp::PublicId;
@@ -26,7 +26,7 @@ impl Change<'_> {
             // Somebody else's login was first.
             Some(state) if state.key == Fingerprint::ELSEWHERE => return Ok(()),
             // Its key went by other ways than `remove`.
-            Some(state) => self.put_aside(token, state.key)?,
+            Some(state) => self.archive_position(token, state.key)?,
             None => {}
         }
         // It was written with a position that is not here now.
@@ -44,7 +44,7 @@ impl Change<'_> {
     /// The number is copied. So no login may be writing the old file from when it is read until it has lost its name;
     /// whoever waited for it sees that, and reads the new one.
     pub(super) fn take_over(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
-        let held = Held::lock(&self.positions, token, self.store.locking.wait)?;
+        let held = LockedPosition::lock(&self.positions, token, self.store.locking.wait)?;
         let now = held.slots.state;
         let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
         // What was proved of either holds no longer: the one position goes now, and the other is not here.
@@ -71,7 +71,9 @@ impl Change<'_> {
         self.positions.replace(&name, &new_file(state), SECRET)?;
         let left = aside(&state.token, state.key);
         if state.key == Fingerprint::ELSEWHERE
-            && self.set_aside(&state.token, state.key)?.is_some_and(|left| left.position > state.position)
+            && self
+                .archived_position(&state.token, state.key)?
+                .is_some_and(|left| left.position > state.position)
         {
             // What was proved to be false goes on counting for keys that come.
             return Ok(());
@@ -87,7 +89,7 @@ impl Change<'_> {
 
     /// What the position says that was set aside for a key.
     pub(super) fn last_said(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
-        match self.set_aside(token, key)? {
+        match self.archived_position(token, key)? {
             Some(_) => match self.last_of(&aside(token, key), token) {
                 Err(fault) if fault.is_damage() => Ok(Some(State::lost(*token, key))),
                 last => last.map(Some),
@@ -99,7 +101,7 @@ impl Change<'_> {
     pub(super) fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
         // A login that has locked it and not written yet tells nobody yes any more, for it has lost its name. Waited for
         // is one that loaded this module before an upgrade.
-        match Held::named(&self.positions, name, token, self.store.locking.wait.min(ASIDE_WAIT)) {
+        match LockedPosition::named(&self.positions, name, token, self.store.locking.wait.min(ASIDE_WAIT)) {
             Err(Fault::File(FileFault::Locked { .. })) => {
                 Ok(Opened::open(&self.positions, name, token)?.read(token)?.state)
             }

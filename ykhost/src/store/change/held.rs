@@ -18,7 +18,7 @@
 use super::{Change, SECRET, Store};
 use crate::Fault;
 use crate::file::FileFault;
-use crate::store::advance::{Held, Opened, may_write};
+use crate::store::advance::{LockedPosition, Opened, may_write};
 use crate::store::slots::{BadSlots, State, new_file};
 use crate::store::slots_in;
 use rustix::io::Errno;
@@ -46,7 +46,7 @@ impl Store {
             if positions.has(&left(token))? {
                 self.change()?.finish_disabling(token)?;
             }
-            let mut held = match Held::lock(&positions, token, wait) {
+            let mut held = match LockedPosition::lock(&positions, token, wait) {
                 // A name that nothing has here is told as such, not as a lost position.
                 Err(Fault::NoPosition { path, token }) => {
                     self.record(&token)?;
@@ -122,7 +122,7 @@ impl Change<'_> {
     /// Sees to it that the new file of a token says at least this.
     fn bring_in(&self, token: &PublicId, said: &State) -> Result<(), Fault> {
         let name = token.to_string();
-        match Held::lock(&self.positions, token, self.store.locking.wait) {
+        match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {
             Ok(held) if held.slots.state.key != said.key => {
                 let path = self.positions.path().join(left(token));
                 Err(Fault::Position { path, why: BadSlots::Contradiction })

@@ -9,7 +9,7 @@
 
 use super::{Change, EnrolError, SECRET, aside};
 use crate::Fault;
-use crate::store::advance::{Held, may_write};
+use crate::store::advance::{LockedPosition, may_write};
 use crate::store::slots::{BadSlots, State, new_file};
 use crate::store::{Store, slots_in};
 use yubiotp::key::Fingerprint;
@@ -74,7 +74,7 @@ impl Change<'_> {
     ) -> Result<(), EnrolError> {
         self.finish_disabling(token)?;
         let mut damaged = false;
-        let mut held = match Held::lock(&self.positions, token, self.store.locking.wait) {
+        let mut held = match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {
             Ok(held) => Some(held),
             // Nobody can be let in by it meanwhile.
             Err(Fault::NoPosition { .. }) => None,
@@ -124,7 +124,7 @@ impl Change<'_> {
             }
             Some(other) => {
                 drop(held.take());
-                self.put_aside(token, other.key)?;
+                self.archive_position(token, other.key)?;
                 self.is_enabled_aside(token, key)?
             }
             None => !damaged && self.is_enabled_aside(token, key)?,
@@ -160,7 +160,8 @@ impl Change<'_> {
                 }
             }
         }
-        let known = [self.set_aside(token, key)?, self.set_aside(token, Fingerprint::ELSEWHERE)?];
+        let known =
+            [self.archived_position(token, key)?, self.archived_position(token, Fingerprint::ELSEWHERE)?];
         Ok(known.into_iter().flatten().all(|it| it.enabled))
     }
 
@@ -197,7 +198,7 @@ impl Change<'_> {
             ) => Fingerprint::ELSEWHERE,
             Err(fault) => return Err(fault),
         };
-        let enabled = enabled && self.set_aside(token, key)?.is_none_or(|known| known.enabled);
+        let enabled = enabled && self.archived_position(token, key)?.is_none_or(|known| known.enabled);
         let lost = State { enabled, ..State::lost(*token, key) };
         self.forget_proof(token, key)?;
         Ok(self.positions.replace(&aside(token, key), &new_file(&lost), SECRET)?)

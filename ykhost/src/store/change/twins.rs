@@ -7,7 +7,7 @@ use super::proved::is_proof;
 use super::{Change, EnrolError};
 use crate::Fault;
 use crate::file::FileFault;
-use crate::store::advance::Held;
+use crate::store::advance::LockedPosition;
 use crate::store::slots::State;
 use crate::store::slots_in;
 use data_encoding::HEXLOWER;
@@ -144,7 +144,7 @@ impl Change<'_> {
         if to.is_none() {
             return Ok(());
         }
-        let mut held = Held::lock(&self.positions, token, self.store.locking.wait)?;
+        let mut held = LockedPosition::lock(&self.positions, token, self.store.locking.wait)?;
         let state = held.slots.state;
         if state.key == key && to > state.position {
             held.write(&State { position: to, ..state })?;

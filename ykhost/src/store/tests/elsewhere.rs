@@ -197,7 +197,7 @@ fn what_is_written_is_waited_for_or_counts_for_nothing() {
         let start = 10 * u64::from(aes_key);
         assert!(host.online_is_fresh(start));
         let (positions, store) = (host.store.positions().unwrap(), waiting());
-        let mut login = advance::Held::lock(&positions, &token(), Duration::ZERO).unwrap();
+        let mut login = advance::LockedPosition::lock(&positions, &token(), Duration::ZERO).unwrap();
         if set_aside {
             remove(&host).unwrap();
         }
@@ -372,7 +372,7 @@ impl Model {
 }
 
 /// Copies of what is set aside of the keys.
-fn set_aside(host: &Host) -> Vec<(PathBuf, Vec<u8>)> {
+fn archived_position(host: &Host) -> Vec<(PathBuf, Vec<u8>)> {
     [7, 8]
         .map(|key| host.aside_of(key))
         .into_iter()
@@ -432,7 +432,7 @@ fn take(host: &Host, model: &mut Model, step: Step) {
             }
         }
         Step::ImportLeavesOld(key) => {
-            let old = set_aside(host);
+            let old = archived_position(host);
             let before = fs::metadata(host.path("positions/vvcb")).map(|it| it.ino()).ok();
             import(host, key);
             let kept = |path: &Path| {
@@ -450,8 +450,9 @@ fn take(host: &Host, model: &mut Model, step: Step) {
         Step::SetAsideCutOff => {
             if let (false, Some(state)) = (here, state) {
                 let aside = host.aside(state.key);
-                let left =
-                    fs::read(&aside).ok().map(|left| Slots::read(&left, &token()).unwrap().state.position);
+                let left = fs::read(&aside)
+                    .ok()
+                    .map(|left| PositionFile::read(&left, &token()).unwrap().state.position);
                 assert!(left.is_none_or(|left| left <= state.position), "what is left says more");
                 fs::rename(host.path("positions/vvcb"), aside).unwrap();
             }

@@ -1,7 +1,7 @@
 //! Power cuts at every moment of a login's write, on a disk that keeps what was not synced as it likes: all of it,
 //! nothing, or the beginning of each write, in any order.
 //!
-//! The writes are those of [`Held::write`](crate::store::advance): the tests of the workspace hold it to them from
+//! The writes are those of [`LockedPosition::write`](crate::store::advance): the tests of the workspace hold it to them from
 //! outside, with what it really asks of the system.
 
 use super::*;
@@ -53,8 +53,8 @@ impl Disk {
         self.memory.clone_from(&self.durable);
     }
 
-    fn slots(&self) -> Slots {
-        Slots::read(&self.memory, &token()).unwrap()
+    fn slots(&self) -> PositionFile {
+        PositionFile::read(&self.memory, &token()).unwrap()
     }
 
     /// Begins to write a position. Where.
@@ -191,7 +191,7 @@ proptest! {
                 }
                 Step::Cut(kept) => disk.cut(kept),
             }
-            let slots = Slots::read(&disk.memory, &token());
+            let slots = PositionFile::read(&disk.memory, &token());
             prop_assert!(slots.is_ok(), "{step:?}: {slots:?}");
             let position = disk.position().unwrap_or(0);
             prop_assert!(told <= position && position <= written, "{step:?}: {told} {position} {written}");

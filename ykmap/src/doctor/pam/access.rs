@@ -6,6 +6,8 @@ use super::role::{CALLED_BY_ROOT, Factors, MOST_OTHERS, Role, role};
 use super::service::{Entry, Kind, Service};
 use super::walk::{self, End, Listing, Stack, Typed, Visit};
 use std::collections::HashSet;
+use yubiotp::diagnostic::Location;
+use yubiotp::shown;
 
 /// Services whose application runs as root, whoever logs in: `pam_rootok` says yes to everybody there.
 const RUN_BY_ROOT: [&str; 12] = [
@@ -52,13 +54,13 @@ pub(crate) struct Methods {
     pub(crate) steps: Vec<Step>,
 }
 
-/// What stands in front of the lines in pam.d.
+/// What an application asks for before the lines in pam.d.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     /// For whom it is, as the settings of sshd say it; `None` for everybody else.
     pub(crate) condition: Option<String>,
     /// Where that is set.
-    pub(crate) place: String,
+    pub(crate) place: Option<Location>,
     /// Any of these is enough.
     pub(crate) methods: Vec<Methods>,
     /// Why methods that somebody wrote cannot be used.
@@ -77,7 +79,7 @@ impl Front {
         let methods = Methods { written: String::new(), proofs: Factors::NONE, steps: vec![Step::Prompts] };
         Self {
             condition: None,
-            place: String::new(),
+            place: None,
             methods: vec![methods],
             off: Vec::new(),
             explicit: false,
@@ -102,16 +104,46 @@ pub(crate) struct Row {
     pub(crate) ways: Vec<Factors>,
 }
 
-/// A row as it is shown.
+/// Classes of users that have the same ways in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    /// The whole of it, in words.
-    pub(crate) who: String,
-    /// What of it the mapping and the store say.
-    pub(crate) class: String,
-    /// What deliberate gates say; empty if they do not matter.
-    pub(crate) condition: String,
+pub(crate) struct Class {
+    /// What the mapping and the store say of them.
+    pub(crate) listings: Vec<Listing>,
+    /// What deliberate gates ask, and whether that is so; only what matters.
+    pub(crate) conditions: Vec<(String, bool)>,
     pub(crate) ways: Vec<Vec<String>>,
+}
+
+impl Class {
+    /// What the mapping and the store say, in words.
+    pub(crate) const fn listed_as(&self) -> &'static str {
+        match self.listings.as_slice() {
+            [Listing::Token] => "has a usable token",
+            [Listing::NoToken] => "listed without a usable token",
+            [Listing::NotListed] => "not listed",
+            [Listing::NoToken, Listing::NotListed] => "no usable token, or not listed",
+            [Listing::Token, Listing::NoToken] => "listed",
+            [Listing::Token, Listing::NotListed] => "has a usable token, or not listed",
+            _ => "everybody",
+        }
+    }
+
+    /// `if called by root, unless user ingroup robots`; empty if no gate matters.
+    pub(crate) fn condition_in_words(&self) -> String {
+        let words = self.conditions.iter().map(|(test, holds)| {
+            let when = if *holds { "if" } else { "unless" };
+            format!("{when} {test}")
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// All of it in words.
+    pub(crate) fn in_words(&self) -> String {
+        match self.condition_in_words() {
+            condition if condition.is_empty() => self.listed_as().to_owned(),
+            condition => format!("{}, {condition}", self.listed_as()),
+        }
+    }
 }
 
 /// How one login differs from the usual.
@@ -351,11 +383,11 @@ impl Access {
         let others = self.others.iter().enumerate().filter_map(|(at, name)| {
             let last = usize::try_from(MOST_OTHERS).ok()?.checked_sub(1)?;
             match at.cmp(&last) {
-                std::cmp::Ordering::Less => Some(name.clone()),
+                std::cmp::Ordering::Less => Some(shown::text(name).to_string()),
                 std::cmp::Ordering::Equal if self.others.len() > at.saturating_add(1) => {
                     Some("another module".to_owned())
                 }
-                std::cmp::Ordering::Equal => Some(name.clone()),
+                std::cmp::Ordering::Equal => Some(shown::text(name).to_string()),
                 std::cmp::Ordering::Greater => None,
             }
         });
@@ -365,7 +397,7 @@ impl Access {
 
     /// The rows as they are shown: classes that have the same ways in are one, and gates that change nothing are not
     /// named.
-    pub(crate) fn shown(&self, rows: &[Row]) -> Vec<Shown> {
+    pub(crate) fn classes(&self, rows: &[Row]) -> Vec<Class> {
         let ways_of = |listing: Listing, gates: &[bool]| {
             rows.iter().find(|row| row.listing == listing && row.gates == gates).map(|row| &row.ways)
         };
@@ -392,23 +424,12 @@ impl Access {
         }
         shown.sort_by_key(|(listings, gates, _)| (gates.clone(), listings.clone()));
         let shown = shown.into_iter().map(|(listings, gates, ways)| {
-            let asked = relevant.iter().filter_map(|at| {
-                let when = if *gates.get(*at)? { "if" } else { "unless" };
-                Some(format!("{when} {}", self.questions.get(*at)?))
-            });
-            let listing = match listings.as_slice() {
-                [Listing::Token] => "has a usable token",
-                [Listing::NoToken] => "listed without a usable token",
-                [Listing::NotListed] => "not listed",
-                [Listing::NoToken, Listing::NotListed] => "no usable token, or not listed",
-                [Listing::Token, Listing::NoToken] => "listed",
-                [Listing::Token, Listing::NotListed] => "has a usable token, or not listed",
-                _ => "everybody",
-            };
-            let condition = asked.collect::<Vec<_>>().join(", ");
-            let class = listing.to_owned();
-            let who = if condition.is_empty() { class.clone() } else { format!("{class}, {condition}") };
-            Shown { who, class, condition, ways: ways.iter().map(|way| self.names(*way)).collect() }
+            let conditions = relevant
+                .iter()
+                .filter_map(|at| Some((shown::text(self.questions.get(*at)?).to_string(), *gates.get(*at)?)));
+            let conditions = conditions.collect();
+            let ways = ways.iter().map(|way| self.names(*way)).collect();
+            Class { listings, conditions, ways }
         });
         shown.collect()
     }

@@ -1,15 +1,17 @@
 //! What follows from the account lines: whom they refuse, and who gets around ours.
 
-use super::super::report::Level;
+use super::super::report::shown;
 use super::access::{Access, Front, Row, Unusual};
+use super::advice::text;
 use super::control::{Action, Answer};
 use super::findings::StackAnalysis;
 use super::role::{self, Factors};
 use super::service::{Entry, Kind, What};
 use super::walk::Listing;
+use yubiotp::diagnostic::{Code, Diagnostic, Remedy};
 
 /// Where the manual says how some people are exempt.
-const SEE_EXEMPT: &str = "pam_yubiotp(8) says how to exempt a group (EXAMPLES): the account line of pam_yubiotp in /etc/pam.d/sshd only, below the line that exempts";
+const SEE_EXEMPT: &str = "see pam_yubiotp(8), EXAMPLES, for how to exempt a group: the account line of pam_yubiotp only in /etc/pam.d/sshd, below the line that exempts";
 
 impl StackAnalysis<'_> {
     /// Everything about the account lines.
@@ -22,35 +24,39 @@ impl StackAnalysis<'_> {
         }
         match (asking, guard) {
             (None, Some(guard)) => {
-                let nullok = role::has_nullok(guard);
-                let who = if nullok { "everybody whom the mapping lists" } else { "everybody" };
-                let what = format!("an account line, and no auth line of this module: {who} is refused");
-                let change = "add the auth line (pam_yubiotp(8), EXAMPLES); if no YubiKey is to be asked for here, take this line out of what this service reads";
-                self.say(Level::Error, Kind::Account, &guard.place, what, change);
+                let what = format!(
+                    "an account line without an auth line of this module: {} is refused",
+                    whom(guard)
+                );
+                let found = Diagnostic::error(Code::AccountLineWithoutAuth, what)
+                    .advise("add the auth line (see pam_yubiotp(8), EXAMPLES)")
+                    .advise("if this service is not to ask for a YubiKey, remove this line from what the service reads");
+                self.say(Kind::Account, &guard.place, found, Vec::new());
             }
             (Some(asking), Some(guard)) => {
                 self.refuses_the_excused(asking, guard);
                 self.refuses_without_a_question(guard);
                 self.around(guard);
             }
-            (Some(asking), None) if self.service.name == "sshd" => {
-                let by_key = |row: &Row| {
-                    let without = |way: &Factors| {
-                        way.without(Factors::SSH_KEY) == Factors::NONE && *way != Factors::NONE
-                    };
-                    row.listing == Listing::Token && row.ways.iter().any(without)
-                };
-                if self
-                    .fronts
-                    .iter()
-                    .any(|(front, rows)| front.condition.is_none() && rows.iter().any(by_key))
-                {
-                    let what = "no account line of this module: who comes by an ssh key that sshd takes for enough is not asked";
-                    let change = self.account_line_like(asking);
-                    self.say(Level::Note, Kind::Account, &asking.place, what, &change);
-                }
-            }
+            (Some(asking), None) if self.service.name == "sshd" => self.key_without_otp(asking),
             _ => {}
+        }
+    }
+
+    /// sshd skips the auth lines after a key that it takes for enough.
+    fn key_without_otp(&mut self, asking: &Entry) {
+        let by_key = |row: &Row| {
+            let without =
+                |way: &Factors| way.without(Factors::SSH_KEY) == Factors::NONE && *way != Factors::NONE;
+            row.listing == Listing::Token && row.ways.iter().any(without)
+        };
+        if self.fronts.iter().any(|(front, rows)| front.condition.is_none() && rows.iter().any(by_key)) {
+            let what = "an ssh key gets in without a touch: sshd skips these lines after a key, and there is no account line of this module";
+            let found = Diagnostic::warning(Code::SshKeyWithoutOtp, what).advise(
+                "to ask for the OTP after the key, write into sshd_config, and reload sshd: AuthenticationMethods publickey,keyboard-interactive",
+            );
+            let remedies = self.account_line_like(asking);
+            self.say(Kind::Account, &asking.place, found, remedies);
         }
     }
 
@@ -59,11 +65,12 @@ impl StackAnalysis<'_> {
         if !self.refuses_the_unasked() {
             return;
         }
-        let who = if role::has_nullok(guard) { "everybody whom the mapping lists" } else { "everybody" };
         let what = format!(
-            "this application runs account lines and no auth lines, and this line refuses {who} who was not asked: no job or session of theirs starts"
+            "this application runs account lines and no auth lines, so this line refuses {} who was not asked: none of their jobs or sessions starts",
+            whom(guard)
         );
-        self.say(Level::Error, Kind::Account, &guard.place, what, &self.without_account_line(guard));
+        let found = Diagnostic::error(Code::AccountLineRefusesUnasked, what);
+        self.say(Kind::Account, &guard.place, found, self.without_account_line(guard));
     }
 
     /// sudo runs no auth line where it asks nothing.
@@ -72,7 +79,8 @@ impl StackAnalysis<'_> {
             return;
         }
         let what = "where sudo asks nothing (NOPASSWD, or some minutes after a question), it runs account lines and no auth lines, and this line refuses the call";
-        self.say(Level::Warning, Kind::Account, &guard.place, what, &self.without_account_line(guard));
+        let found = Diagnostic::warning(Code::AccountLineRefusesUnasked, what);
+        self.say(Kind::Account, &guard.place, found, self.without_account_line(guard));
     }
 
     /// Whether the account lines refuse somebody who has a token and was not asked for it.
@@ -81,15 +89,15 @@ impl StackAnalysis<'_> {
         rows.iter().any(|row| row.listing == Listing::Token && row.ways.is_empty())
     }
 
-    fn without_account_line(&self, guard: &Entry) -> String {
-        let change = self.move_to_sshd(guard).or_else(|| self.take_out(guard));
-        change.unwrap_or_else(|| {
-            "keep account lines of pam_yubiotp in /etc/pam.d/sshd only (pam_yubiotp(8), EXAMPLES)".to_owned()
+    fn without_account_line(&self, guard: &Entry) -> Vec<Remedy> {
+        let remedies = self.move_to_sshd(guard).or_else(|| self.take_out(guard));
+        remedies.unwrap_or_else(|| {
+            text("keep account lines of pam_yubiotp only in /etc/pam.d/sshd (see pam_yubiotp(8), EXAMPLES)")
         })
     }
 
-    /// The advice to take an account line out, where that changes nothing for anybody who is asked.
-    fn take_out(&self, guard: &Entry) -> Option<String> {
+    /// The advice to remove an account line, where that changes nothing for anybody who is asked.
+    fn take_out(&self, guard: &Entry) -> Option<Vec<Remedy>> {
         let is_guard = |entry: &Entry| entry.kind == Kind::Account && entry.place == guard.place;
         let mut with = self.services.iter().filter(|service| service.entries.iter().any(is_guard));
         let is_good = with.all(|service| {
@@ -97,7 +105,7 @@ impl StackAnalysis<'_> {
             let after = before.edited(|_, account| account.retain(|entry| !is_guard(entry)));
             service.name != "sshd" && changes_nothing(&before, &after)
         });
-        is_good.then(|| "take this line out".to_owned())
+        is_good.then(|| text("remove this line"))
     }
 
     /// `nullok` in the auth line, and an account line that refuses whom that excuses.
@@ -109,14 +117,15 @@ impl StackAnalysis<'_> {
         let refused = excused().any(|end| end.refused_by.is_some());
         let mismatch = role::has_nullok(asking) && !role::has_nullok(guard);
         if mismatch && (refused || excused().next().is_none()) && !excused().any(|end| end.yes) {
-            let what = format!("whom nullok excuses in {} is refused here", asking.place);
+            let what = format!("this line refuses the users whom nullok excuses in {}", asking.place);
             let change = match self.service.name.as_str() {
                 "sshd" => {
-                    "write nullok here, too (who is not listed then also gets in with what sshd takes for enough, such as an ssh key)"
+                    "write nullok here as well (users who are not listed then also get in with what is enough for sshd, such as an ssh key)"
                 }
-                _ => "write nullok here, too",
+                _ => "write nullok here as well",
             };
-            self.say(Level::Warning, Kind::Account, &guard.place, what, change);
+            let found = Diagnostic::warning(Code::NullokNotInAccount, what);
+            self.say(Kind::Account, &guard.place, found, text(change));
         }
     }
 
@@ -129,7 +138,7 @@ impl StackAnalysis<'_> {
         }
         let unusual = Unusual { skips_auth: true, ..Unusual::default() };
         let Some(ends) = access.any_ends(Listing::Token, Factors::NONE, unusual) else { return };
-        let who = "who comes without an OTP (by an ssh key that sshd takes for enough)";
+        let who = "users with an ssh key that is enough for sshd, who were not asked for an OTP";
         let guard_at = access.account.ours();
         let lets_in = || ends.iter().filter(|end| end.yes);
         let mut culprits: Vec<_> = lets_in().filter_map(|end| end.account_past).collect();
@@ -144,25 +153,27 @@ impl StackAnalysis<'_> {
             }
             if access.account.is_deliberate(at) {
                 let what = format!(
-                    "{control} {name} leads past the account line of pam_yubiotp: users it matches need no OTP"
+                    "{control} {name} bypasses the account line of pam_yubiotp: users whom it matches need no OTP"
                 );
-                self.say(Level::Note, Kind::Account, &culprit.place, what, "");
+                let found = Diagnostic::note(Code::UsersExempt, what);
+                self.say(Kind::Account, &culprit.place, found, Vec::new());
                 continue;
             }
             if self.service.name != "sshd" {
                 continue;
             }
             let what =
-                format!("{control} {name} leads past the account line of pam_yubiotp, and lets in {who}");
-            let change = self.one_more_above();
-            self.say(Level::Warning, Kind::Account, &culprit.place, what, &change);
+                format!("{control} {name} bypasses the account line of pam_yubiotp, and lets in {who}");
+            let found = Diagnostic::warning(Code::AccountLineBypassed, what);
+            self.say(Kind::Account, &culprit.place, found, self.one_more_above());
         }
         let is_sshd = self.service.name == "sshd";
         if is_sshd && guard_at.is_some() && lets_in().any(|end| end.refused_by == guard_at) {
-            let what = format!("its no does not count ({}): it lets in {who}", guard.control());
-            let own = || "write required".to_owned();
-            let change = if self.is_its_own(guard) { own() } else { self.one_more_above() };
-            self.say(Level::Warning, Kind::Account, &guard.place, what, &change);
+            let what = format!("its refusal is not enforced ({}): it lets in {who}", guard.control());
+            let remedies =
+                if self.is_its_own(guard) { text("write required") } else { self.one_more_above() };
+            let found = Diagnostic::warning(Code::RefusalNotEnforced, what);
+            self.say(Kind::Account, &guard.place, found, remedies);
         }
     }
 
@@ -172,25 +183,25 @@ impl StackAnalysis<'_> {
             return;
         }
         let what = format!(
-            "{} pam_rootok says yes to everybody here, for sshd runs as root: an ssh key that sshd takes for enough is enough",
+            "{} pam_rootok accepts everybody here, because sshd runs as root: an ssh key that is enough for sshd gets in without an OTP",
             culprit.control()
         );
-        let change = self.one_more_above();
-        self.say(Level::Warning, Kind::Account, &culprit.place, what, &change);
+        let found = Diagnostic::warning(Code::AccountLineBypassed, what);
+        self.say(Kind::Account, &culprit.place, found, self.one_more_above());
     }
 
     /// The advice to have one more account line in sshd's own file: what it includes stays as it is for other services,
     /// and no jump counts other lines.
-    fn one_more_above(&self) -> String {
-        format!(
-            "add an account line of pam_yubiotp to {}, above its other account lines (users with only an ssh key are then refused)",
+    fn one_more_above(&self) -> Vec<Remedy> {
+        text(format!(
+            "add an account line of pam_yubiotp to {}, above its other account lines (users who have only an ssh key are then refused)",
             self.file()
-        )
+        ))
     }
 
     /// The file of this service.
     pub(super) fn file(&self) -> String {
-        self.service.files.first().map(|file| file.display().to_string()).unwrap_or_default()
+        self.service.files.first().map(|file| shown(file)).unwrap_or_default()
     }
 
     /// Whether a line is in the file of this service, and no other service includes that.
@@ -200,9 +211,9 @@ impl StackAnalysis<'_> {
         own && !others.into_iter().any(|other| other.files.contains(&entry.place.file))
     }
 
-    /// How whom an auth line exempts is let in by the account lines, too: an edit only where it changes nothing for
+    /// How the account lines let in, too, the users whom an auth line exempts: an edit only where it changes nothing for
     /// anybody else.
-    pub(super) fn exempt_in_account(&self, culprit: &Entry, guard: &Entry) -> String {
+    pub(super) fn exempt_in_account(&self, culprit: &Entry, guard: &Entry) -> Vec<Remedy> {
         let root = culprit.module() == "pam_rootok";
         if root && let Some(change) = self.move_to_sshd(guard) {
             return change;
@@ -213,19 +224,23 @@ impl StackAnalysis<'_> {
         };
         let counted = jumps(&self.access.auth.entries) || jumps(&self.access.account.entries);
         if counted || !self.is_its_own(guard) || (root && !self.access.runs_by_its_caller()) {
-            return SEE_EXEMPT.to_owned();
+            return text(SEE_EXEMPT);
         }
         let by_a_yes = matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
         let control = if by_a_yes { "[success=1 default=ignore]" } else { "[success=ignore default=1]" };
         let same = format!("account {control} {}", culprit.module_with_arguments());
-        format!(
-            "to let them in without a YubiKey: {same} just above that account line; to ask them for one: take this line out"
-        )
+        vec![
+            Remedy::Text(format!(
+                "to let them in without a YubiKey, add above that account line: {}",
+                shown_text(&same)
+            )),
+            Remedy::Text("to ask them for a YubiKey, remove this line".to_owned()),
+        ]
     }
 
-    /// The advice to have an account line that others include in sshd only, where that changes nothing for anybody whom it
+    /// The advice to keep an account line that others include only in sshd, where that changes nothing for anybody whom it
     /// does not refuse for want of auth lines.
-    pub(super) fn move_to_sshd(&self, guard: &Entry) -> Option<String> {
+    pub(super) fn move_to_sshd(&self, guard: &Entry) -> Option<Vec<Remedy>> {
         let sshd = self.services.iter().find(|service| service.name == "sshd")?;
         let file = sshd.files.first().filter(|file| **file != guard.place.file)?;
         let is_guard = |entry: &Entry| entry.kind == Kind::Account && entry.place == guard.place;
@@ -248,24 +263,26 @@ impl StackAnalysis<'_> {
             }
         }
         sshd.entries.iter().any(is_guard).then(|| {
-            format!(
-                "move the account line of pam_yubiotp: first write it into {}, above its other account lines, then take it out of {}",
-                file.display(),
-                guard.place.file.display()
-            )
+            vec![
+                Remedy::Text(format!(
+                    "write the account line of pam_yubiotp into {}, above its other account lines",
+                    shown(file)
+                )),
+                Remedy::Text(format!("then remove it from {}", shown(&guard.place.file))),
+            ]
         })
     }
 
     /// The advice to add the account line: one that excuses whom the auth line excuses.
-    fn account_line_like(&self, asking: &Entry) -> String {
+    fn account_line_like(&self, asking: &Entry) -> Vec<Remedy> {
         let exempts = (0..self.access.auth.entries.len()).any(|at| self.access.auth.is_deliberate(at));
         let by_match = |(front, _): &(Front, Vec<Row>)| {
             front.condition.is_some() && front.methods.iter().any(|list| list.steps.is_empty())
         };
         if exempts || self.fronts.iter().any(by_match) {
-            return format!("if that is not meant: {SEE_EXEMPT}");
+            return text(SEE_EXEMPT);
         }
-        let What::Module { path, args } = &asking.what else { return String::new() };
+        let What::Module { path, args } = &asking.what else { return Vec::new() };
         let mut line = format!("account required {path}");
         let excuses = |arg: &str| {
             let name = arg.split('=').next().unwrap_or_default();
@@ -275,11 +292,24 @@ impl StackAnalysis<'_> {
             line += " ";
             line += arg;
         }
-        format!("if that is not meant: {line}, above the other account lines of {}", self.file())
+        let line = shown_text(&line);
+        text(format!(
+            "to reject users who were not asked, add above the other account lines of {}: {line}",
+            self.file()
+        ))
     }
 }
 
-/// Whether an account line that was taken out changes nothing for anybody who is asked; where nobody is, they are to get
+/// Whom an account line refuses who was not asked.
+fn whom(guard: &Entry) -> &'static str {
+    if role::has_nullok(guard) { "everybody whom the mapping lists" } else { "everybody" }
+}
+
+fn shown_text(text: &str) -> String {
+    yubiotp::shown::text(text).to_string()
+}
+
+/// Whether an account line that was removed changes nothing for anybody who is asked; where nobody is, they are to get
 /// in.
 fn changes_nothing(before: &Access, after: &Access) -> bool {
     if before.runs_no_auth() {

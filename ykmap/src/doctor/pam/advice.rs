@@ -1,6 +1,7 @@
 //! What to write in auth lines that ask for less than it seems, or refuse everybody: an edit only where it is enough,
 //! opens nothing, and keeps nobody out.
 
+use super::super::report::shown;
 use super::access::{Access, Unusual};
 use super::control::{Answer, Control};
 use super::findings::StackAnalysis;
@@ -8,9 +9,15 @@ use super::role::{Factors, Role};
 use super::service::{Entry, Kind, Place, What};
 use super::walk::{End, Listing};
 use std::collections::HashSet;
+use yubiotp::diagnostic::Remedy;
 
 /// Where no edit of one line or two is enough.
-pub(super) const SEE_EXAMPLES: &str = "pam_yubiotp(8) has lines that ask for both (EXAMPLES)";
+pub(super) const SEE_EXAMPLES: &str = "see pam_yubiotp(8), EXAMPLES, for lines that ask for both";
+
+/// A single remedy in words.
+pub(super) fn text(change: impl Into<String>) -> Vec<Remedy> {
+    vec![Remedy::Text(change.into())]
+}
 
 /// Of more edits, the first are looked at.
 const MOST_EDITS: usize = 6;
@@ -28,7 +35,7 @@ type Edit = (Do, Place, String);
 
 impl StackAnalysis<'_> {
     /// The fewest edits after which these lines ask for an OTP, and for what else they ask for now.
-    pub(super) fn fix(&self) -> String {
+    pub(super) fn fix(&self) -> Vec<Remedy> {
         let edits = self.edits();
         let mut sets: Vec<u32> = (1..1_u32 << edits.len()).collect();
         sets.sort_by_key(|set| set.count_ones());
@@ -37,16 +44,16 @@ impl StackAnalysis<'_> {
             among.map(|(edit, _)| edit).collect::<Vec<_>>()
         };
         let found = sets.into_iter().map(chosen).find(|set| self.is_right_for_all(set));
-        let Some(found) = found else { return SEE_EXAMPLES.to_owned() };
+        let Some(found) = found else { return text(SEE_EXAMPLES) };
         let words = found.into_iter().map(|(what, place, module)| match what {
-            Do::WriteRequired => format!("write required in {module} ({place})"),
-            Do::TakeOut => format!("take out {module} ({place})"),
+            Do::WriteRequired => format!("write required in the line of {module} ({place})"),
+            Do::TakeOut => format!("remove the line of {module} ({place})"),
             Do::Substack => {
-                let file = place.file.display();
+                let file = shown(&place.file);
                 format!("write substack in place of include in the auth line that includes {file}")
             }
         });
-        words.collect::<Vec<_>>().join(", and ")
+        words.map(Remedy::Text).collect()
     }
 
     fn edits(&self) -> Vec<Edit> {

@@ -1,21 +1,67 @@
-//! What follows from who can get in with what: whom a line lets in with less than it seems to want, and whom the lines
-//! keep out.
+//! What follows from who can get in with what: users whom a line lets in with less than it seems to ask for, and users
+//! whom the lines keep out.
 
-use super::super::report::Level;
+use super::super::report::{Check, MOST_NAMES, Report, shortened};
 use super::access::{Access, Front, Row, Unusual};
-use super::advice::SEE_EXAMPLES;
+use super::advice::{SEE_EXAMPLES, text};
 use super::control::{Action, Answer};
 use super::role::{self, Factors, Role};
-use super::service::{Entry, Kind, Service};
+use super::service::{Entry, Kind, Place, Service};
 use super::walk::{End, Listing};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Remedy, Severity};
 
-/// Findings about stacks (kind, place, what, change, level), and for which services each holds.
-pub(super) type Findings = BTreeMap<(&'static str, String, String, String, Level), Vec<String>>;
+/// Findings about lines in pam.d.
+#[derive(Default)]
+pub(super) struct Findings(Vec<Finding>);
 
-/// What is done about a jump that leads past the module: `required` in place of the jump would keep everybody out, for
-/// what it jumps over says no.
-const BELOW_THE_JUMP: &str = "put the line of pam_yubiotp below the one that it jumps to (in Debian's common-auth: below pam_permit, or in the service's own file below the @include)";
+/// One finding, and for which services it holds.
+struct Finding {
+    kind: Kind,
+    diagnostic: Diagnostic,
+    services: Vec<String>,
+}
+
+impl Findings {
+    /// Adds a finding about a service. One about a line that several services include is one finding, and so is a note that
+    /// says the same of lines in files of a few services.
+    fn add(&mut self, service: &str, kind: Kind, diagnostic: Diagnostic) {
+        let same = |own: &Finding| {
+            let one = Diagnostic { location: None, ..own.diagnostic.clone() };
+            let other = Diagnostic { location: None, ..diagnostic.clone() };
+            let is_note =
+                diagnostic.severity == Severity::Note && !own.services.iter().any(|name| name == service);
+            let is_short = own.services.len() < MOST_NAMES;
+            own.kind == kind && (own.diagnostic == diagnostic || is_note && is_short && one == other)
+        };
+        match self.0.iter_mut().find(|own| same(own)) {
+            Some(own) if own.services.iter().any(|name| name == service) => {}
+            Some(own) => own.services.push(service.to_owned()),
+            None => self.0.push(Finding { kind, diagnostic, services: vec![service.to_owned()] }),
+        }
+    }
+
+    /// Adds all of them to the report, by kind and place.
+    pub(super) fn report(mut self, report: &mut Report) {
+        let place = |it: &Finding| it.diagnostic.location.as_ref().map(ToString::to_string);
+        self.0.sort_by_cached_key(|it| (it.kind.name(), place(it)));
+        for Finding { kind, mut diagnostic, services } in self.0 {
+            let services: Vec<_> =
+                services.iter().map(|name| yubiotp::shown::text(name).to_string()).collect();
+            let services = shortened(&services, "service");
+            diagnostic.problem = format!("{services}: {}: {}", kind.name(), diagnostic.problem);
+            report.add(Check::Pam, diagnostic);
+        }
+    }
+}
+
+/// What to do about a jump over the module: `required` in place of the jump would keep everybody out, because what it jumps
+/// over refuses.
+fn below_the_jump() -> Vec<Remedy> {
+    text(
+        "put the line of pam_yubiotp below the line that it jumps to (in Debian's common-auth below pam_permit, or in the service's own file below the @include)",
+    )
+}
 
 /// One service, and who can get in by it with what.
 pub(super) struct StackAnalysis<'a> {
@@ -23,7 +69,7 @@ pub(super) struct StackAnalysis<'a> {
     /// All services of the host.
     pub(super) services: &'a [Service],
     pub(super) access: &'a Access,
-    /// For whom what is asked before, and what that comes to.
+    /// What is asked before, for whom, and the classes of users.
     pub(super) fronts: &'a [(Front, Vec<Row>)],
     /// A line that libpam does not understand keeps everybody out.
     pub(super) always_fails: bool,
@@ -82,19 +128,15 @@ impl Ends {
 }
 
 impl StackAnalysis<'_> {
-    pub(super) fn say(
-        &mut self,
-        level: Level,
-        kind: Kind,
-        place: impl ToString,
-        what: impl Into<String>,
-        change: &str,
-    ) {
-        let key = (kind.name(), place.to_string(), what.into(), change.to_owned(), level);
-        let services = self.findings.entry(key).or_default();
-        if !services.contains(&self.service.name) {
-            services.push(self.service.name.clone());
-        }
+    /// Adds a finding about a line.
+    pub(super) fn say(&mut self, kind: Kind, place: &Place, found: Diagnostic, remedies: Vec<Remedy>) {
+        self.say_at(kind, place.location(), found, remedies);
+    }
+
+    pub(super) fn say_at(&mut self, kind: Kind, place: Location, found: Diagnostic, remedies: Vec<Remedy>) {
+        let mut found = found.at(place);
+        found.remedies.extend(remedies);
+        self.findings.add(&self.service.name, kind, found);
     }
 
     pub(super) fn all(&mut self) {
@@ -108,8 +150,9 @@ impl StackAnalysis<'_> {
             _ if access.runs_no_auth() => {}
             (Some(ours), Some(ends)) => self.auth(ours, &ends),
             (Some(ours), None) => {
-                let what = "there are too many ways through these lines to look at";
-                self.say(Level::Warning, Kind::Auth, &ours.place, what, "use fewer jumps");
+                let what = "there are too many ways through these lines to check them";
+                let found = Diagnostic::warning(Code::PamLinesTooComplex, what);
+                self.say(Kind::Auth, &ours.place, found, text("use fewer jumps"));
             }
             (None, _) => {}
         }
@@ -119,8 +162,9 @@ impl StackAnalysis<'_> {
 
     fn auth(&mut self, ours: &Entry, ends: &Ends) {
         if !ends.accepted.iter().any(|end| end.asked) {
-            let what = "is never asked: a line above ends it, or jumps over it";
-            self.say(Level::Error, Kind::Auth, &ours.place, what, "put this line above that one");
+            let what = "the module is never reached: a line above ends the stack, or jumps over it";
+            let found = Diagnostic::error(Code::NeverAsked, what);
+            self.say(Kind::Auth, &ours.place, found, text("put this line above that one"));
             return self.past(ends);
         }
         if !ends.accepted.iter().any(|end| end.accepted && end.auth) {
@@ -129,8 +173,8 @@ impl StackAnalysis<'_> {
             self.account_refuses_everybody(ours);
         }
         if ends.nobody.iter().any(|end| ends.gets_in(end)) {
-            let what = "lets in everybody: neither an OTP nor anything else is needed for a yes";
-            self.say(Level::Error, Kind::Auth, &ours.place, what, &self.fix());
+            let what = "these lines let everybody in: neither an OTP nor anything else is needed";
+            self.say(Kind::Auth, &ours.place, Diagnostic::error(Code::NoQuestionAsked, what), self.fix());
         }
         self.past(ends);
         self.exempt_and_out();
@@ -143,52 +187,57 @@ impl StackAnalysis<'_> {
 
     fn account_refuses_everybody(&mut self, ours: &Entry) {
         if self.service.entries.iter().any(|entry| entry.kind == Kind::Account) {
-            let what = "nobody gets in, not even with an OTP that the module accepts: the account lines refuse everybody";
+            let what = "nobody gets in, not even with an accepted OTP: the account lines refuse everybody";
             let place = self.access.account.entries.first().unwrap_or(ours).place.clone();
-            let change = "look at the account lines that say no whatever happens";
-            self.say(Level::Error, Kind::Account, place, what, change);
+            let found = Diagnostic::error(Code::NobodyGetsIn, what);
+            self.say(Kind::Account, &place, found, text("look for an account line that always refuses"));
         } else {
             // Perhaps no service, but a part of others.
-            let what = "there are no account lines: libpam takes those of other, which refuse everybody";
-            let change = "account required pam_unix.so, unless other files include this one";
-            self.say(Level::Note, Kind::Account, &ours.place, what, change);
+            let what =
+                "there are no account lines: libpam uses those of the service other, which refuse everybody";
+            let change = "unless other files include this one, add a line: account required pam_unix.so";
+            let found = Diagnostic::note(Code::AccountLinesMissing, what);
+            self.say(Kind::Account, &ours.place, found, text(change));
         }
     }
 
     fn nobody_who_is_asked(&mut self, ours: &Entry) {
         let broken = |role: &Role| matches!(role, Role::Ours { broken: true, .. });
         if self.access.auth.roles.iter().any(broken) {
-            // Told of the arguments.
+            // Reported with the arguments.
             return;
         }
-        let mut what = "nobody who is asked gets in, not even with an OTP that the module accepts".to_owned();
+        let mut what = "nobody who is asked for an OTP gets in, not even with an accepted one".to_owned();
         if let Some((jump, target)) = onto_deny(&self.access.auth.entries) {
             let line = |entry: &Entry| {
                 let place = &entry.place;
                 if place.file == jump.place.file { format!("line {}", place.line) } else { place.to_string() }
             };
-            let what = format!(
-                "{what}: {} {} jumps over pam_yubiotp ({}) onto {} ({})",
+            what += &format!(
+                ": {} {} jumps over pam_yubiotp ({}) onto {} ({})",
                 jump.control(),
                 jump.module(),
                 line(ours),
                 target.module(),
                 line(target)
             );
-            self.say(Level::Error, Kind::Auth, &jump.place, what, BELOW_THE_JUMP);
+            let found = Diagnostic::error(Code::NobodyGetsIn, what);
+            self.say(Kind::Auth, &jump.place, found, below_the_jump());
         } else if self.access.auth.entries.iter().any(Entry::is_misread) {
-            // Told of the line itself.
+            // Reported with the line itself.
             self.always_fails = true;
         } else {
             let blame: Vec<_> = self.always_no().into_iter().map(named).collect();
-            if !blame.is_empty() {
-                what += &format!(": {} says no whatever happens", blame.join(" and "));
+            match blame.len() {
+                0 => {}
+                1 => what += &format!(": {} always refuses", blame.concat()),
+                _ => what += &format!(": {} always refuse", blame.join(" and ")),
             }
             let open = |row: &Row| !row.ways.is_empty();
             if self.fronts.iter().any(|(front, rows)| front.use_pam && rows.iter().any(open)) {
                 what += "; others get in without being asked (see who gets in)";
             }
-            self.say(Level::Error, Kind::Auth, &ours.place, what, &self.fix());
+            self.say(Kind::Auth, &ours.place, Diagnostic::error(Code::NobodyGetsIn, what), self.fix());
         }
     }
 
@@ -200,60 +249,72 @@ impl StackAnalysis<'_> {
         culprits.dedup();
         let access = self.access;
         for (at, culprit) in culprits.into_iter().filter_map(|at| Some((at, access.auth.entries.get(at)?))) {
-            let (name, control) = (culprit.module(), culprit.control());
-            let by = format!("{control} {name} leads past pam_yubiotp");
             let own = |end: &&&End| end.past == Some(at);
             let guard = around.iter().filter(own).find_map(|end| end.refused_by);
             let guard = guard.and_then(|at| access.account.entries.get(at));
-            let deliberate = access.auth.is_deliberate(at);
-            if !around.iter().filter(own).any(|end| ends.gets_in(end)) {
+            let (found, remedies) = if !around.iter().filter(own).any(|end| ends.gets_in(end)) {
                 let Some(guard) = guard else { continue };
-                if ends.all_unlisted.iter().any(|end| end.yes && end.past == Some(at)) && !deliberate {
-                    let what = format!(
-                        "{by}: whoever it says yes to gets in without a YubiKey if the mapping does not list them, and is refused by {} if it does",
-                        guard.place
-                    );
-                    self.say(Level::Warning, Kind::Auth, &culprit.place, what, &self.fix());
-                    continue;
-                }
-                let what = format!("{by}, and whoever comes that way is refused by {}", guard.place);
-                let change = if deliberate {
-                    self.exempt_in_account(culprit, guard)
-                } else if culprit.control.jumps() {
-                    BELOW_THE_JUMP.to_owned()
-                } else {
-                    self.fix()
-                };
-                self.say(Level::Warning, Kind::Auth, &culprit.place, what, &change);
-            } else if ends.unasked.iter().any(|end| ends.gets_in(end) && end.past == Some(at)) {
-                let what = format!("{by}: who it says yes to gets in, and is asked for nothing at all");
-                let counted = access.auth.entries.iter().any(|entry| entry.control.jumps());
-                let change = match !counted && self.is_its_own(culprit) {
-                    true => "take it out, or put the lines that ask above it",
-                    // A line less would change what jumps skip, and other services have it, too.
-                    false => SEE_EXAMPLES,
-                };
-                self.say(Level::Error, Kind::Auth, &culprit.place, what, change);
-            } else if deliberate {
-                let what = format!("{by}: who it means is not asked for a YubiKey");
-                self.say(Level::Note, Kind::Auth, &culprit.place, what, "");
-            } else if let (Some(fallbacks), Some(Role::Other { .. })) =
-                (self.fallbacks(), access.auth.roles.get(at))
-            {
-                let what = format!("{by}: {fallbacks} is enough in place of the OTP");
-                self.say(Level::Note, Kind::Auth, &culprit.place, what, "");
+                self.past_and_refused(at, culprit, guard, ends)
             } else {
-                let by_a_yes =
-                    matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
-                let who = if by_a_yes { "whoever it says yes to" } else { "whoever comes that way" };
-                let what = format!("{by}: {who} gets in without a YubiKey");
-                let change = if culprit.control.jumps() { BELOW_THE_JUMP.to_owned() } else { self.fix() };
-                self.say(Level::Warning, Kind::Auth, &culprit.place, what, &change);
-            }
+                self.past_and_in(at, culprit, ends)
+            };
+            self.say(Kind::Auth, &culprit.place, found, remedies);
         }
     }
 
-    /// Users whom a jump exempts, and to whom no line says yes then.
+    /// A line that bypasses the module, and an account line that refuses these users.
+    fn past_and_refused(
+        &self,
+        at: usize,
+        culprit: &Entry,
+        guard: &Entry,
+        ends: &Ends,
+    ) -> (Diagnostic, Vec<Remedy>) {
+        let (by, guarded) = (bypasses(culprit), &guard.place);
+        let deliberate = self.access.auth.is_deliberate(at);
+        if ends.all_unlisted.iter().any(|end| end.yes && end.past == Some(at)) && !deliberate {
+            let what = format!(
+                "{by}: users whom it accepts get in without a YubiKey if the mapping does not list them, and {guarded} refuses them if it does"
+            );
+            return (Diagnostic::warning(Code::OtpBypassedThenRefused, what), self.fix());
+        }
+        let what = format!("{by}, and {guarded} refuses users who come that way");
+        if deliberate {
+            let remedies = self.exempt_in_account(culprit, guard);
+            return (Diagnostic::warning(Code::ExemptUsersRefused, what), remedies);
+        }
+        let remedies = if culprit.control.jumps() { below_the_jump() } else { self.fix() };
+        (Diagnostic::warning(Code::OtpBypassedThenRefused, what), remedies)
+    }
+
+    /// A line that bypasses the module, and lets these users in.
+    fn past_and_in(&self, at: usize, culprit: &Entry, ends: &Ends) -> (Diagnostic, Vec<Remedy>) {
+        let (access, by) = (self.access, bypasses(culprit));
+        if ends.unasked.iter().any(|end| ends.gets_in(end) && end.past == Some(at)) {
+            let what = format!("{by}: users whom it accepts get in, and are asked for nothing at all");
+            let counted = access.auth.entries.iter().any(|entry| entry.control.jumps());
+            let remedies = match !counted && self.is_its_own(culprit) {
+                true => text("remove it, or put the lines that ask above it"),
+                // A line less would change what jumps skip, and other services have it, too.
+                false => text(SEE_EXAMPLES),
+            };
+            return (Diagnostic::error(Code::NoQuestionAsked, what), remedies);
+        }
+        if access.auth.is_deliberate(at) {
+            let what = format!("{by}: users whom it matches are not asked for a YubiKey");
+            return (Diagnostic::note(Code::UsersExempt, what), Vec::new());
+        }
+        if let (Some(fallbacks), Some(Role::Other { .. })) = (self.fallbacks(), access.auth.roles.get(at)) {
+            let what = format!("{by}: {fallbacks} is enough in place of the OTP");
+            return (Diagnostic::note(Code::OtherFactorEnough, what), Vec::new());
+        }
+        let by_a_yes = matches!(culprit.control.action(Answer::SUCCESS), Action::Jump(_) | Action::Done);
+        let who = if by_a_yes { "users whom it accepts get in" } else { "users who come that way get in" };
+        let remedies = if culprit.control.jumps() { below_the_jump() } else { self.fix() };
+        (Diagnostic::warning(Code::OtpBypassed, format!("{by}: {who} without a YubiKey")), remedies)
+    }
+
+    /// Users whom a jump exempts, and whom no line accepts then.
     fn exempt_and_out(&mut self) {
         let access = self.access;
         for (at, (entry, role)) in access.auth.entries.iter().zip(&access.auth.roles).enumerate() {
@@ -282,12 +343,12 @@ impl StackAnalysis<'_> {
                 continue;
             }
             let what = format!(
-                "{} {} skips pam_yubiotp for users it matches, and no line says yes to them: they do not get in",
-                entry.control(),
-                entry.module()
+                "{}, but no line accepts the users whom it matches: they do not get in",
+                bypasses(entry)
             );
-            let change = "pam_yubiotp(8) says how to exempt a group (EXAMPLES)";
-            self.say(Level::Warning, Kind::Auth, &entry.place, what, change);
+            let change = "see pam_yubiotp(8), EXAMPLES, for how to exempt a group";
+            let found = Diagnostic::warning(Code::ExemptUsersRefused, what);
+            self.say(Kind::Auth, &entry.place, found, text(change));
         }
     }
 
@@ -300,16 +361,17 @@ impl StackAnalysis<'_> {
         let shows_nothing =
             |row: &Row| row.listing == Listing::NotListed && row.ways.contains(&Factors::NONE);
         if with_nothing && self.fronts.iter().any(|(_, rows)| rows.iter().any(shows_nothing)) {
-            let what =
-                "nullok, and no other line asks: users whom the mapping does not list get in with nothing";
-            let change = "take nullok out, or ask for a password as well";
-            self.say(Level::Error, Kind::Auth, &line.place, what, change);
+            let what = "nullok, and no other line asks for anything: users whom the mapping does not list get in with nothing";
+            let change = "remove nullok, or add a line that asks for a password";
+            let found = Diagnostic::error(Code::NoQuestionAsked, what);
+            self.say(Kind::Auth, &line.place, found, text(change));
         }
         let excused = || ends.unlisted.iter().filter(|end| end.excused);
         if excused().next().is_some() && !excused().any(|end| end.auth) {
-            let what = "nullok excuses users whom the mapping does not list, and no line says yes to them: they are refused all the same";
-            let change = "take nullok out, or let another line decide about them, such as one that asks for a password (pam_yubiotp(8) says what nullok does)";
-            self.say(Level::Warning, Kind::Auth, &line.place, what, change);
+            let what = "nullok excuses users whom the mapping does not list, but no other line accepts them: they are refused anyway";
+            let change = "remove nullok, or add a line that decides about them, such as one that asks for a password (see nullok in pam_yubiotp(8))";
+            let found = Diagnostic::warning(Code::NullokWithoutEffect, what);
+            self.say(Kind::Auth, &line.place, found, text(change));
         }
     }
 
@@ -318,22 +380,27 @@ impl StackAnalysis<'_> {
         if !ends.refused.iter().any(|end| end.auth && end.asked) {
             return self.faults_that_do_not_count(ours);
         }
-        if let Some(fallbacks) = self.fallbacks() {
-            let what = format!("{fallbacks} is enough in place of the OTP ({})", ours.control());
-            return self.say(Level::Note, Kind::Auth, &ours.place, what, "");
-        }
         let control = ours.control();
+        if let Some(fallbacks) = self.fallbacks() {
+            let what = format!("{fallbacks} is enough in place of the OTP ({control})");
+            let found = Diagnostic::note(Code::OtherFactorEnough, what);
+            return self.say(Kind::Auth, &ours.place, found, Vec::new());
+        }
         let asked = || ends.refused.iter().filter(|end| end.auth && end.asked);
         let guard = asked().find_map(|end| end.refused_by).and_then(|at| self.access.account.entries.get(at));
-        if let Some(guard) = guard.filter(|_| !asked().any(|end| ends.gets_in(end))) {
-            let what = format!(
-                "its no does not count ({control}), and users who pass the other lines without it are refused by {}",
+        let what = match guard.filter(|_| !asked().any(|end| ends.gets_in(end))) {
+            Some(guard) => format!(
+                "its refusal is not enforced ({control}), and {} refuses users who pass the other lines without an OTP",
                 guard.place
-            );
-            return self.say(Level::Warning, Kind::Auth, &ours.place, what, &self.fix());
-        }
-        let what = format!("its no does not count ({control}): who passes the other lines needs no YubiKey");
-        self.say(Level::Warning, Kind::Auth, &ours.place, what, &self.fix());
+            ),
+            None => {
+                format!(
+                    "its refusal is not enforced ({control}): users who pass the other lines need no YubiKey"
+                )
+            }
+        };
+        let found = Diagnostic::warning(Code::RefusalNotEnforced, what);
+        self.say(Kind::Auth, &ours.place, found, self.fix());
     }
 
     /// Other modules that are enough in place of ours: every way in without an OTP needs another factor in its place. `None`
@@ -381,16 +448,17 @@ impl StackAnalysis<'_> {
         let control = ours.control();
         if !names.is_empty() {
             let what = format!(
-                "{control} passes over {} of the module: who brings that about needs no YubiKey",
+                "{control} ignores {} of the module: whoever can cause that needs no YubiKey",
                 names.join(", ")
             );
-            self.say(Level::Warning, Kind::Auth, &ours.place, what, &self.fix());
+            let found = Diagnostic::warning(Code::FaultNotEnforced, what);
+            self.say(Kind::Auth, &ours.place, found, self.fix());
         }
         if passed_over(Answer::USER_UNKNOWN) {
             let what = format!(
-                "{control} passes over user_unknown: users whom the mapping does not list need no YubiKey"
+                "{control} ignores user_unknown: users whom the mapping does not list need no YubiKey"
             );
-            self.say(Level::Note, Kind::Auth, &ours.place, what, "");
+            self.say(Kind::Auth, &ours.place, Diagnostic::note(Code::UnlistedExcused, what), Vec::new());
         }
     }
 
@@ -398,7 +466,7 @@ impl StackAnalysis<'_> {
     fn otp_only(&mut self, ours: &Entry, ends: &Ends) {
         let ssh = self.service.name == "sshd";
         let others = self.access.auth.entries.iter().any(role::asks);
-        // Behind an ssh key, it is not the only thing.
+        // After an ssh key, it is not the only thing.
         let base = self.fronts.iter().find(|(front, _)| front.condition.is_none());
         let behind_a_key = base.is_some_and(|(_, rows)| {
             let mut ways = rows.iter().filter(|row| row.listing == Listing::Token).flat_map(|row| &row.ways);
@@ -407,28 +475,26 @@ impl StackAnalysis<'_> {
         if !ends.otp_only.iter().any(|end| end.auth && end.accepted) || (ssh && behind_a_key && !others) {
             return;
         }
-        let (level, what, change) = match others {
-            true => (Level::Warning, "the OTP alone lets in, whatever the other lines ask for", self.fix()),
-            false => (
-                Level::Note,
-                "the OTP alone lets in: no other line asks for anything",
-                if ssh {
-                    "if a key is to be needed, too: AuthenticationMethods publickey,keyboard-interactive in sshd_config".to_owned()
-                } else {
-                    String::new()
-                },
-            ),
+        let (found, remedies) = if others {
+            let what = "an OTP is enough to get in, whatever the other lines ask for";
+            (Diagnostic::warning(Code::OtpEnough, what), self.fix())
+        } else {
+            let what = "an OTP is enough to get in: no other line asks for anything";
+            let change = "to ask for an ssh key as well, write into sshd_config: AuthenticationMethods publickey,keyboard-interactive";
+            (Diagnostic::note(Code::OtpEnough, what), if ssh { text(change) } else { Vec::new() })
         };
-        self.say(level, Kind::Auth, &ours.place, what, &change);
+        self.say(Kind::Auth, &ours.place, found, remedies);
     }
 
     /// A line of the service's own below a profile that has it already.
     fn twice(&mut self, ends: &Ends) {
         let entries = &self.access.auth.entries;
         if let Some(other) = entries.iter().find(|entry| entry.module() == "pam_yubico") {
-            let what = "pam_yubico asks for a YubiKey, too: that takes two touches, and each module accepts OTPs that the other has accepted";
-            let change = "take one of the two lines out (pam-auth-update --disable yubico)";
-            self.say(Level::Note, Kind::Auth, &other.place, what, change);
+            let what = "pam_yubico asks for a YubiKey as well: each login takes two touches, and each module accepts OTPs that the other has accepted";
+            let found = Diagnostic::note(Code::AskedByPamYubico, what)
+                .advise("remove one of the two lines")
+                .run_when("if pam-auth-update added it", Program::System, "pam-auth-update --disable yubico");
+            self.say(Kind::Auth, &other.place, found, Vec::new());
         }
         let asked = || ends.accepted.iter().filter(|end| end.auth && end.accepted);
         let second = asked().filter_map(|end| end.second).min();
@@ -437,10 +503,15 @@ impl StackAnalysis<'_> {
         if asked().all(|end| end.second.is_some()) {
             let first = self.access.auth.entries.iter().find(|entry| entry.is_ours());
             let first = first.map(|first| first.place.to_string()).unwrap_or_default();
-            let what = format!("asks again, after {first}: that takes a second press");
-            self.say(Level::Warning, Kind::Auth, &second.place, what, "take one of the two lines out");
+            let what = format!("asks again, after {first}: each login takes a second touch");
+            let found = Diagnostic::warning(Code::AskedTwice, what);
+            self.say(Kind::Auth, &second.place, found, text("remove one of the two lines"));
         }
     }
+}
+
+fn bypasses(culprit: &Entry) -> String {
+    format!("{} {} bypasses pam_yubiotp", culprit.control(), culprit.module())
 }
 
 fn named(entry: &Entry) -> String {

@@ -1,20 +1,22 @@
 //! What is wrong with single lines: those that libpam does not understand, or that do nothing.
 
-use super::super::report::Level;
+use super::advice::text;
 use super::findings::StackAnalysis;
 use super::role::{self, Role};
 use super::service::{Broken, Entry, Kind, What, names_us};
 use super::walk::Stack;
 use std::path::Path;
 use ykhost::options::{FirstPass, nearest};
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::shown;
 
 impl StackAnalysis<'_> {
     /// libpam does not take the service as it is written.
     pub(super) fn broken(&mut self, Broken { place, what, change }: &Broken) {
         // What an application has no file for comes from `other`, and libpam reads it each time.
-        let all = if self.service.name == "other" { ", and with it every other one" } else { "" };
-        self.say(Level::Error, Kind::Auth, place, format!("{what}{all}"), change);
+        let all = if self.service.name == "other" { ", and with it every other service" } else { "" };
+        let found = Diagnostic::error(Code::ServiceFileBroken, format!("{what}{all}"));
+        self.say_at(Kind::Auth, place.clone(), found, text(*change));
     }
 
     /// Every line by itself.
@@ -22,20 +24,23 @@ impl StackAnalysis<'_> {
         for entry in &self.service.entries {
             self.misread(entry);
             if entry.is_ours() && matches!(entry.kind, Kind::Session | Kind::Password) {
-                let what = "the module does nothing in such a line";
-                self.say(Level::Note, entry.kind, &entry.place, what, "take it out");
+                let found = Diagnostic::note(Code::PamLineUnused, "the module does nothing in such a line");
+                self.say(entry.kind, &entry.place, found, text("remove it"));
             }
         }
     }
 
-    /// Lines that libpam does not understand, wherever they stand in a service that asks for a YubiKey, or was to.
+    /// Lines that libpam does not understand, anywhere in a service that asks for a YubiKey, or was to.
     fn misread(&mut self, entry: &Entry) {
         let always_fails = self.always_fails && entry.kind == Kind::Auth;
+        let error = |what: String| Diagnostic::error(Code::PamLineMisread, what);
+        let who = if always_fails { "nobody who is asked gets in" } else { "nobody gets in who reaches it" };
         match (&entry.what, entry.control.misread) {
-            (What::MustFail(why), _) => {
-                let who = if always_fails { "who is asked gets in" } else { "gets in who comes to it" };
-                let what = format!("{why}: libpam takes it for a no, and nobody {who}");
-                self.say(Level::Error, entry.kind, &entry.place, what, &entry.mend());
+            (What::MustFail(misread), _) => {
+                let what = format!("{}: libpam takes the line for a refusal, and {who}", misread.why);
+                let change =
+                    misread.meant.map_or_else(|| "fix the line".to_owned(), |kind| format!("write {kind}"));
+                self.say(entry.kind, &entry.place, error(what), text(change));
             }
             (What::Module { path, .. }, _) if entry.suspect && !entry.is_ours() => {
                 self.other_module(entry, path);
@@ -44,15 +49,15 @@ impl StackAnalysis<'_> {
                 let control = &entry.control_text;
                 let end = if always_fails { ": nobody who is asked gets in" } else { "" };
                 let what = format!(
-                    "libpam does not understand {} ({why}), and takes every answer for a no{end}",
+                    "libpam does not understand {} ({why}), and takes every answer for a refusal{end}",
                     shown::quoted(control)
                 );
                 let words = ["required", "requisite", "sufficient", "optional", "include", "substack"];
                 let change = nearest(control, words).map_or_else(
-                    || format!("write {} or [answer=action …]", words.join(", ")),
+                    || format!("write {} or [answer=action ...]", words.join(", ")),
                     |word| format!("write {word}"),
                 );
-                self.say(Level::Error, entry.kind, &entry.place, what, &change);
+                self.say(entry.kind, &entry.place, error(what), text(change));
             }
             _ => {}
         }
@@ -61,23 +66,26 @@ impl StackAnalysis<'_> {
     /// A line that names the module, more or less, and loads something else.
     fn other_module(&mut self, entry: &Entry, path: &str) {
         let (kind, place) = (entry.kind, &entry.place);
+        let quoted = shown::quoted(path);
         if names_us(path) && path.starts_with('/') && Path::new(path).exists() {
-            let what = format!("loads {path}, which is not named pam_yubiotp.so, and is not looked at");
-            return self.say(Level::Note, kind, place, what, "");
+            let what = format!("loads {quoted}, which is not named pam_yubiotp.so, and was not checked");
+            return self.say(kind, place, Diagnostic::note(Code::NotChecked, what), Vec::new());
         }
         let (what, change) = if names_us(path) {
-            let what = format!("loads {path}, and the name of the module is pam_yubiotp.so");
-            (what, "write pam_yubiotp.so: until then libpam takes the line for a no".to_owned())
+            let what = format!(
+                "loads {quoted}, but the name of the module is pam_yubiotp.so: libpam takes the line for a refusal"
+            );
+            (what, "write pam_yubiotp.so".to_owned())
         } else if names_us(&entry.control_text) {
-            let what =
-                format!("has no control field before pam_yubiotp, and loads {} instead", shown::quoted(path));
-            (what, format!("write {} required {} …", kind.name(), entry.control_text))
+            let what = format!("has no control field before pam_yubiotp, and loads {quoted} instead");
+            (what, format!("write {} required {} ...", kind.name(), shown::text(&entry.control_text)))
         } else {
-            let what =
-                format!("names pam_yubiotp, and loads {} instead: one word too many", shown::quoted(path));
-            (what, format!("take {} out", shown::quoted(path)))
+            (
+                format!("names pam_yubiotp, and loads {quoted} instead: one word too many"),
+                format!("remove {quoted}"),
+            )
         };
-        self.say(Level::Error, kind, place, what, &change);
+        self.say(kind, place, Diagnostic::error(Code::PamLineMisread, what), text(change));
     }
 
     /// `nullok`, and `*_first_pass` where nothing was asked for.
@@ -94,16 +102,18 @@ impl StackAnalysis<'_> {
     fn first_pass(&mut self, entry: &Entry, nullok: bool, first_pass: FirstPass, asked_before: bool) {
         if nullok {
             let what = "nullok: users whom the mapping does not list pass this line without a token";
-            self.say(Level::Note, Kind::Auth, &entry.place, what, "");
+            self.say(Kind::Auth, &entry.place, Diagnostic::note(Code::UnlistedExcused, what), Vec::new());
         }
         match first_pass {
             FirstPass::Use if !asked_before => {
-                let what = "use_first_pass, and no line above asks for anything: everybody is refused";
-                self.say(Level::Error, Kind::Auth, &entry.place, what, "take use_first_pass out");
+                let what = "use_first_pass, but no line above asks for anything: everybody is refused";
+                let found = Diagnostic::error(Code::FirstPassWithoutPassword, what);
+                self.say(Kind::Auth, &entry.place, found, text("remove use_first_pass"));
             }
             FirstPass::Try if !asked_before => {
-                let what = "try_first_pass, and no line above asks for anything";
-                self.say(Level::Note, Kind::Auth, &entry.place, what, "take try_first_pass out");
+                let what = "try_first_pass, but no line above asks for anything";
+                let found = Diagnostic::note(Code::FirstPassWithoutPassword, what);
+                self.say(Kind::Auth, &entry.place, found, text("remove try_first_pass"));
             }
             _ => {}
         }

@@ -4,10 +4,12 @@ use super::control::Control;
 use super::words::{Words, lines, lossy};
 use std::ffi::CString;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use ykhost::file::{self, Audience, FileFault};
 use ykhost::options::nearest;
+use yubiotp::diagnostic::Location;
 use yubiotp::shown;
 
 /// How deep files may include each other.
@@ -52,13 +54,20 @@ pub(crate) struct Place {
     pub(crate) line: usize,
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+impl Place {
+    /// As a finding names it.
+    pub(crate) fn location(&self) -> Location {
+        Location::line(self.file.as_os_str().as_bytes(), self.line)
     }
 }
 
-/// What stands in one place of a stack.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.location().fmt(f)
+    }
+}
+
+/// One line of a stack.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) place: Place,
@@ -79,8 +88,8 @@ pub(crate) struct Entry {
 pub(crate) enum What {
     /// Asks a module.
     Module { path: String, args: Vec<CString> },
-    /// Always a no: libpam does not understand the line, and why.
-    MustFail(String),
+    /// Always refuses: libpam does not understand the line.
+    MustFail(Misread),
     /// Begins a substack.
     Substack,
 }
@@ -115,7 +124,7 @@ impl Entry {
         self.module() == "pam_yubiotp"
     }
 
-    /// libpam does not understand it, and takes it for a no.
+    /// libpam does not understand it, and takes it for a refusal.
     pub(crate) const fn is_misread(&self) -> bool {
         matches!(self.what, What::MustFail(_)) || (self.control.misread.is_some() && !self.is_substack())
     }
@@ -128,17 +137,26 @@ impl Entry {
             self.control_text.clone()
         }
     }
+}
 
-    /// What to do about a line that libpam does not understand.
-    pub(crate) fn mend(&self) -> String {
+/// Why libpam does not understand a line.
+#[derive(Debug, Clone)]
+pub(crate) struct Misread {
+    pub(crate) why: String,
+    /// What to write in place of its first word, if that is wrong and the right one can be guessed.
+    pub(crate) meant: Option<&'static str>,
+}
+
+impl Misread {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), meant: None }
+    }
+
+    /// A line that begins with another word than one of the kinds.
+    fn kind(word: &str) -> Self {
         let kinds = ["auth", "account", "password", "session"];
-        let meant = match &self.what {
-            What::MustFail(why) => {
-                why.split('"').nth(1).and_then(|word| nearest(&word.to_ascii_lowercase(), kinds))
-            }
-            _ => None,
-        };
-        meant.map_or_else(|| "mend the line".to_owned(), |kind| format!("write {kind}"))
+        let why = format!("{} is not auth, account, password or session", shown::quoted(word));
+        Self { why, meant: nearest(&word.to_ascii_lowercase(), kinds) }
     }
 }
 
@@ -159,9 +177,9 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Broken {
     /// A file, or a line of it.
-    pub(crate) place: String,
+    pub(crate) place: Location,
     pub(crate) what: String,
-    pub(crate) change: String,
+    pub(crate) change: &'static str,
 }
 
 impl Service {
@@ -220,22 +238,22 @@ impl Folders {
             Some(path) => {
                 let loaded = self.load(&mut service, &path, None, 0, 0);
                 loaded.err().map(|(place, why)| Broken {
-                    place: place.map_or_else(|| path.display().to_string(), |place| place.to_string()),
-                    what: format!("{why}: libpam refuses the whole service"),
-                    change: "mend it: until then nobody gets in by this service".to_owned(),
+                    place: place.map_or_else(|| at(&path), |place| place.location()),
+                    what: format!("{why}: libpam rejects the whole service"),
+                    change: "fix the file; until then nobody can log in by this service",
                 })
             }
             None => self.0.first().map(|folder| Broken {
-                place: folder.join(name).display().to_string(),
-                what: "is a link that leads nowhere: libpam takes the service other in place of it"
+                place: at(&folder.join(name)),
+                what: "is a link to a file that does not exist: libpam uses the service other instead"
                     .to_owned(),
-                change: "bring back what it leads to".to_owned(),
+                change: "restore the file that it links to",
             }),
         };
         service
     }
 
-    /// Adds the lines of a file, or those of one kind. An error is that libpam refuses the file.
+    /// Adds the lines of a file, or those of one kind. An error is that libpam rejects the file.
     fn load(
         &self,
         service: &mut Service,
@@ -250,7 +268,7 @@ impl Folders {
                 service.unread.push(why);
                 return Ok(());
             }
-            Err(why) => return Err((None, told(&why, path))),
+            Err(why) => return Err((None, problem(&why, path))),
         };
         let file: Rc<Path> = path.into();
         if !service.files.contains(&file) {
@@ -271,6 +289,7 @@ impl Folders {
                 match (included, only) {
                     (Ok(()), _) => {}
                     (Err(why), Some(kind)) => {
+                        let why = Misread::new(why);
                         service.entries.push(Entry { suspect: true, ..must_fail(place, kind, level, why) });
                     }
                     (Err(why), None) => return Err((Some(place), why)),
@@ -287,25 +306,22 @@ impl Folders {
             let includes = control_text.as_deref().map(str::to_ascii_lowercase);
             if let Some(substack @ ("include" | "substack")) = includes.as_deref() {
                 let deeper = usize::from(substack == "substack");
-                let entry = Entry { what: What::Substack, ..must_fail(place, kind, level, String::new()) };
+                let entry = Entry { what: What::Substack, ..must_fail(place, kind, level, Misread::new("")) };
                 if deeper == 1 {
                     service.entries.push(entry.clone());
                 }
                 let level = level.saturating_add(deeper);
                 if let Err(why) = self.include(service, target.as_deref(), Some(kind), depth, level) {
                     let level = entry.level;
-                    let failed = must_fail(entry.place, kind, level, why);
+                    let failed = must_fail(entry.place, kind, level, Misread::new(why));
                     service.entries.push(Entry { suspect: true, ..failed });
                 }
                 continue;
             }
             let what = match (&known, &control_text, target) {
-                (None, ..) => What::MustFail(format!(
-                    "{} is not auth, account, password or session",
-                    shown::quoted(word)
-                )),
-                (_, None, _) => What::MustFail("has no control field".to_owned()),
-                (_, _, None) => What::MustFail("names no module".to_owned()),
+                (None, ..) => What::MustFail(Misread::kind(word)),
+                (_, None, _) => What::MustFail(Misread::new("has no control field")),
+                (_, _, None) => What::MustFail(Misread::new("names no module")),
                 (Some(_), Some(_), Some(path)) => {
                     // A NUL would have ended the line.
                     What::Module { path, args: words.filter_map(|word| CString::new(word).ok()).collect() }
@@ -329,32 +345,38 @@ impl Folders {
         let name = name.ok_or("names no file to include")?;
         let depth = depth.saturating_add(1);
         if depth >= MOST_LEVELS {
+            let name = shown::text(name);
             return Err(format!("includes {name}, {MOST_LEVELS} files deep, and libpam stops there"));
         }
-        let path = self.find(name).ok_or_else(|| format!("includes {name}, and there is no such file"))?;
+        let path =
+            self.find(name).ok_or_else(|| format!("includes {}, which does not exist", shown::text(name)))?;
         let loaded = self.load(service, &path, only, depth, level);
-        loaded.map_err(|(_, why)| format!("includes {}: {why}", path.display()))
+        loaded.map_err(|(_, why)| format!("includes {}: {why}", at(&path)))
     }
 }
 
-fn must_fail(place: Place, kind: Kind, level: usize, why: String) -> Entry {
+fn must_fail(place: Place, kind: Kind, level: usize, why: Misread) -> Entry {
     let control = Control::missing();
     let what = What::MustFail(why);
     Entry { place, kind, level, what, control, control_text: String::new(), suspect: false }
 }
 
-/// Why a file cannot be read, without its path if the caller tells that.
-fn told(fault: &FileFault, path: &Path) -> String {
-    let why = fault.to_string();
-    why.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&why).to_owned()
+/// Why a file cannot be read; without its path, if that is the file that the caller names.
+fn problem(fault: &FileFault, path: &Path) -> String {
+    let diagnostic = fault.diagnostic();
+    if fault.path() == path { diagnostic.problem } else { diagnostic.problem() }
 }
 
-/// The text of a service file. libpam reads it whoever may change it; that is told elsewhere.
+fn at(path: &Path) -> Location {
+    Location::file(path.as_os_str().as_bytes())
+}
+
+/// The text of a service file. libpam reads it whoever may change it; the check of files reports that.
 fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
     match file::read(path, LONGEST, Audience::Everyone) {
         Err(FileFault::Owner { .. } | FileFault::Writable { .. } | FileFault::Link(_)) => {}
         text => return text,
     }
-    // What is unsafe about it is told, and no login reads it here.
+    // What is unsafe about it is reported, and no login reads it here.
     file::read_untrusted(path, LONGEST)
 }

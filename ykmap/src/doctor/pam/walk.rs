@@ -35,6 +35,17 @@ pub(crate) enum Listing {
     NotListed,
 }
 
+impl Listing {
+    /// The name that `--json` uses.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::NoToken => "no-token",
+            Self::NotListed => "not-listed",
+        }
+    }
+}
+
 /// What is typed at a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Typed {

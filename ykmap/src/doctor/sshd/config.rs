@@ -1,8 +1,10 @@
 //! Reading sshd_config as sshd does (`servconf.c`): words, includes, `Match`, and the first value of each setting.
 
 use super::include;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use ykhost::file::{self, FileFault};
+use ykhost::file;
+use yubiotp::diagnostic::Location;
 
 /// How deep files may include each other.
 const MOST_LEVELS: usize = 16;
@@ -13,7 +15,7 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Set<T> {
     pub(super) value: T,
-    pub(super) place: String,
+    pub(super) place: Location,
 }
 
 /// The settings that decide how people log in. `None` where nothing sets one.
@@ -45,8 +47,8 @@ impl Values {
     }
 
     /// Sets what was not set before.
-    fn take(&mut self, keyword: &str, values: &[String], place: &str) {
-        let place = place.to_owned();
+    fn take(&mut self, keyword: &str, values: &[String], place: &Location) {
+        let place = place.clone();
         if keyword == "authenticationmethods" {
             if self.methods.is_none() {
                 self.methods = Some(Set { value: values.to_vec(), place });
@@ -73,19 +75,19 @@ impl Values {
     }
 }
 
-/// What a `Match` sets for those whom it means.
+/// What a `Match` sets for the users whom it means.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
     /// As it is written, `User backup`; of one inside another's include, both.
     pub(super) condition: String,
-    pub(super) place: String,
+    pub(super) place: Location,
     values: Values,
 }
 
 /// All of the settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
-    /// What holds for whom no `Match` means.
+    /// What holds for users whom no `Match` means.
     pub(super) values: Values,
     /// The blocks that change how people log in, in order.
     blocks: Vec<Block>,
@@ -103,7 +105,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What holds for whom a `Match` means, for each block that changes how people log in.
+    /// What holds for the users whom a `Match` means, for each block that changes how people log in.
     pub(super) fn variants(&self) -> impl Iterator<Item = (&Block, Values)> {
         let own = self.blocks.iter().filter(|block| block.values != Values::default());
         own.map(|block| (block, block.values.or(&self.values)))
@@ -116,17 +118,15 @@ impl Config {
         }
         // sshd reads it whatever its mode.
         let text = file::read_untrusted(path, LONGEST).map_err(|fault| {
-            let why = match fault {
-                FileFault::System { why, .. } => why.to_string(),
-                other => other.to_string(),
-            };
+            let found = fault.diagnostic();
+            let why = if fault.path() == path { found.problem } else { found.problem() };
             (path.to_owned(), why)
         })?;
         // A `Match` holds to the end of its file.
         let mut block = outer;
         for (index, line) in String::from_utf8_lossy(&text).lines().enumerate() {
             let (keyword, values) = words(line);
-            let place = format!("{}:{}", path.display(), index.saturating_add(1));
+            let place = Location::line(path.as_os_str().as_bytes(), index.saturating_add(1));
             match keyword.as_str() {
                 "match" => block = self.block(&values.join(" "), outer, place),
                 "include" => {
@@ -144,7 +144,7 @@ impl Config {
     }
 
     /// The block of a condition inside another one. All blocks of one condition are one.
-    fn block(&mut self, own: &str, outer: Option<usize>, place: String) -> Option<usize> {
+    fn block(&mut self, own: &str, outer: Option<usize>, place: Location) -> Option<usize> {
         let outer = outer.and_then(|at| self.blocks.get(at)).map(|block| block.condition.as_str());
         let condition = match outer {
             Some(outer) if !is_all(outer) => format!("{outer} and {own}"),

@@ -20,12 +20,12 @@
 //! This is the second line: a used OTP takes no lock, and `ykmap key disable` does not wait for one. It does not help
 //! against a freezer or a CPU limit of a control group that is the caller's own.
 
-use crate::sys::{StopsBlocked, file_system_uid};
+use super::{StopsBlocked, file_system_uid};
 use rustix::process::{Uid, geteuid, getuid};
 use rustix::thread::{CapabilitySet, capabilities, set_thread_res_uid};
 
 /// Makes the call, so that nobody unprivileged can stop this process before it returns or panics.
-pub(crate) fn undisturbed(call: &mut dyn FnMut()) {
+pub(super) fn undisturbed(call: &mut dyn FnMut()) {
     let _uid = RealUid::of_root();
     let _stops = StopsBlocked::new();
     call();

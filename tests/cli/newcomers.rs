@@ -1,0 +1,153 @@
+//! What somebody meets who does not know the project yet, and errors as scripts read them.
+
+use crate::desk::{Desk, run, ykmap};
+use std::fs;
+use tests::soft_yubikey::SoftYubiKey;
+
+/// A folder of service files.
+fn services(desk: &Desk, files: &[(&str, String)]) -> String {
+    let folder = desk.empty_pam_dir();
+    for (name, text) in files {
+        fs::write(format!("{folder}/{name}"), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_service_decides_by_its_own_line() {
+    let mut key = SoftYubiKey::numbered(1);
+    let desk = Desk::new();
+    desk.import(&[&key]).exits(0);
+    desk.map(format!("bob:{}\n", key.public_id()));
+    let others = desk.write_beside("others", format!("alice:{}\n", key.public_id()).as_bytes());
+    let config = format!("config={}", desk.file("config.toml").display());
+    let dir = services(
+        &desk,
+        &[
+            ("plain", format!("auth required pam_yubiotp.so {config}\n")),
+            ("common", format!("auth required pam_yubiotp.so {config} mapping={}\n", others.display())),
+            ("including", "@include common\n".to_owned()),
+            ("rollout", format!("auth required pam_yubiotp.so {config} nullok\n")),
+            ("broken", "auth required pam_yubiotp.so nulok\n".to_owned()),
+            ("without", "auth required pam_unix.so\n".to_owned()),
+        ],
+    );
+    let mut verify = |service: &str, user: &str| {
+        run(ykmap().args(["verify", "--pam-dir", &dir, "--service", service, user, &key.press()]))
+    };
+    verify("plain", "bob").exits(0);
+    verify("plain", "alice").exits(1).says("[user-not-listed]");
+    verify("including", "alice").exits(0);
+    verify("including", "bob").exits(1).says("[user-not-listed]");
+    verify("rollout", "carol").exits(1).says("[user-excused]");
+    verify("broken", "alice").exits(2).has("argument-unknown").notes("/broken:1: argument nulok: ");
+    verify("without", "alice").exits(2).has("service-unknown").notes("common, including, plain, rollout");
+    verify("missing", "alice").exits(2).has("service-unknown");
+
+    // What is changed or listed here is not what the service reads.
+    let said = desk.ykmap(&["add", "--pam-dir", &dir, "alice", "vvcb"]).exits(0).has("service-differs");
+    assert!(said.err.contains(&format!("reads the mapping {}", others.display())), "{said:?}");
+    assert_eq!(said.err.matches("[service-differs]").count(), 1, "{said:?}");
+    desk.ykmap(&["list", "--pam-dir", &dir]).exits(0).has("service-differs");
+    let same = services(&desk, &[("common", format!("auth required pam_yubiotp.so {config}\n"))]);
+    let said = desk.ykmap(&["list", "--pam-dir", &same]).exits(0);
+    assert!(said.err.contains("service including") || !said.err.contains("service common"), "{said:?}");
+}
+
+#[test]
+fn a_short_touch_of_a_factory_yubikey_is_named() {
+    let desk = Desk::new();
+    let mut factory = SoftYubiKey::new(&[0, 0, 0, 0x21, 0x8c, 0x54], [1; 6], [2; 16]);
+    let said = desk.ykmap(&["add", "alice", &factory.press()]).exits(2).has("factory-slot");
+    assert!(said.err.contains(" 2198612,") && said.err.contains(" key new ["), "{said:?}");
+    assert_eq!(desk.mapping(), fs::read_to_string(Desk::new().file("authorized_yubikeys")).unwrap());
+}
+
+#[test]
+fn a_name_without_an_account_is_remarked_on() {
+    let desk = Desk::new();
+    desk.ykmap(&["add", "allice-nobody", "vvcb"]).exits(0).has("user-unknown");
+    for arguments in [&["add", "--quiet", "allice-nobody", "vvcd"][..], &["add", "root", "vvcf"]] {
+        let said = desk.ykmap(arguments).exits(0);
+        assert!(!said.err.contains("user-unknown"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_user_in_place_of_an_id_is_answered_with_their_tokens() {
+    let key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    for verb in ["disable", "enable", "remove", "show", "adopt"] {
+        let said = desk.ykmap(&["key", verb, "alice"]).exits(2).has("input-invalid");
+        assert!(said.err.contains("user alice: ") && said.err.contains(&key.public_id()), "{said:?}");
+    }
+    desk.ykmap(&["token", "resync", "alice"]).exits(2).notes(&key.public_id());
+    desk.ykmap(&["key", "disable", "zoe"]).exits(2).has("input-invalid").notes(" list USER [");
+}
+
+#[test]
+fn keys_are_listed_with_owner_and_last_use() {
+    let (mut key, other) = (SoftYubiKey::numbered(1), SoftYubiKey::numbered(2));
+    let desk = Desk::with(&[&key, &other]);
+    desk.ykmap(&["add", "bob", &key.public_id()]).exits(0);
+    desk.verify("alice", &key.press()).exits(0);
+    let listed = desk.ykmap(&["key", "list", "--json"]).exits(0).json();
+    assert_eq!(listed[0]["owners"], serde_json::json!(["alice", "bob"]));
+    let used = listed[0]["last_use"].as_str().unwrap();
+    assert!(used.starts_with("20") && used.len() == "2026-11-29 16:20".len(), "{used}");
+    assert_eq!(
+        (&listed[1]["owners"], &listed[1]["last_use"]),
+        (&serde_json::json!([]), &serde_json::Value::Null)
+    );
+    desk.ykmap(&["key", "list"]).exits(0).says("alice, bob").says("nobody").says(used);
+}
+
+#[test]
+fn a_new_key_goes_into_a_file_of_its_own() {
+    let desk = Desk::new();
+    let path = desk.beside("program.sh");
+    let said = desk.ykmap(&["key", "new", "--file", path.to_str().unwrap()]).exits(0);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(crate::desk::mode(&path), 0o600);
+    let secret = text.split("--key ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(secret.len(), 32);
+    assert!(!said.out.contains(secret) && !said.err.contains(secret), "{said:?}");
+    // Nothing is overwritten, and no key is made that nobody gets.
+    let before = desk.snapshot();
+    desk.ykmap(&["key", "new", "--file", path.to_str().unwrap()]).exits(2).has("file-inaccessible");
+    assert_eq!((desk.snapshot(), fs::read_to_string(&path).unwrap()), (before, text));
+    desk.ykmap(&["key", "new"]).exits(0).says("history").says("ps");
+}
+
+#[test]
+fn errors_are_json_too() {
+    let desk = Desk::with(&[&SoftYubiKey::numbered(1)]);
+    fs::remove_file(desk.file("store.key")).unwrap();
+    let error = desk.ykmap(&["--json", "key", "show", "alice"]).exits(2).json();
+    assert_eq!(error["error"]["code"], "input-invalid");
+    let error = desk.ykmap(&["--json", "verify", "alice", &SoftYubiKey::numbered(1).press()]).exits(2).json();
+    let error = &error["error"];
+    assert_eq!((&error["code"], &error["severity"]), (&"store-key-missing".into(), &"error".into()));
+    assert_eq!(error["location"]["file"], desk.file("store.key").to_str().unwrap());
+    let command = error["remedies"][1]["command"].as_str().unwrap();
+    assert_eq!(command, format!("ykmap --config {} init", desk.file("config.toml").display()));
+    let error = desk.ykmap(&["--json", "key", "sho"]).exits(2).json();
+    assert_eq!(error["error"]["code"], "command-line-invalid");
+    let refused = desk.ykmap(&["--json", "verify", "bob", "x"]).exits(1).json();
+    assert_eq!(
+        (&refused["code"], &refused["finding"]["code"]),
+        (&"user-not-listed".into(), &"user-not-listed".into())
+    );
+}
+
+#[test]
+fn codes_are_explained() {
+    run(ykmap().args(["explain-code", "key-missing"])).exits(0).says("Cause: ").says("ykmap key import FILE");
+    run(ykmap().args(["explain-code", "key-mising"])).exits(2).notes("key-missing");
+    let all = run(ykmap().arg("explain-code")).exits(0);
+    assert_eq!(all.out.lines().count(), yubiotp::diagnostic::Code::ALL.len());
+    let entry = run(ykmap().args(["--json", "explain-code", "otp-replayed"])).exits(0).json();
+    assert_eq!(entry["code"], "otp-replayed");
+    let script = run(ykmap().args(["completions", "bash"])).exits(0);
+    assert!(script.out.contains("otp-replayed"), "shells complete codes");
+}

@@ -1,0 +1,32 @@
+//! Whether this host knows an account. Only for a remark: the login itself asks no name service.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use ykhost::file::read_untrusted;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+
+/// The most that is read of `/etc/passwd`.
+const LIMIT: u64 = 16 << 20;
+
+/// A remark if no account has this name, neither in `/etc/passwd` nor by the host's name services.
+pub(crate) fn unknown(user: &str) -> Option<Diagnostic> {
+    let is_known = in_passwd(user) || by_name_services(user);
+    (!is_known).then(|| {
+        Diagnostic::note(Code::UserUnknown, "this host knows no account of that name")
+            .at(Location::user(user.as_bytes()))
+            .advise("check the spelling; --quiet leaves this note out")
+    })
+}
+
+fn in_passwd(user: &str) -> bool {
+    let text = read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default();
+    text.split(|byte| *byte == b'\n')
+        .any(|line| line.split(|byte| *byte == b':').next() == Some(user.as_bytes()))
+}
+
+fn by_name_services(user: &str) -> bool {
+    let mut getent = Command::new("getent");
+    getent.args(["passwd", "--", user]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A host without getent knows what is in the file.
+    getent.status().is_ok_and(|status| status.success())
+}

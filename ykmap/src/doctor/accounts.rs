@@ -1,0 +1,154 @@
+//! Everybody on the host: accounts that can log in and that no mapping lists, and listed users who depend on validation
+//! servers.
+
+use super::pam::Looked;
+use super::report::{Check, Report, shortened};
+use super::settings::{Case, mapping_of};
+use crate::check::Users;
+use crate::out;
+use std::path::Path;
+use ykhost::file;
+use ykhost::mapping;
+use ykhost::settings::Mode;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::mapping::Enrolment;
+use yubiotp::shown;
+
+/// The most that is read of passwd, shadow and a user's file of keys, in bytes.
+const LIMIT: u64 = 64 << 20;
+
+/// Shells that end at once.
+const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutdown"];
+
+/// The accounts of this host that have a password or an ssh key, and a shell. `None` if that cannot be read.
+pub(super) fn with_a_login(folder: &Path) -> Option<Vec<String>> {
+    let read = |name: &str| file::read_untrusted(&folder.join(name), LIMIT).ok();
+    let (passwd, shadow) = (read("passwd")?, read("shadow")?);
+    let (passwd, shadow) = (String::from_utf8_lossy(&passwd), String::from_utf8_lossy(&shadow));
+    let has_password = |name: &str| {
+        let hash =
+            shadow.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(':').next());
+        hash.is_some_and(|hash| !hash.starts_with(['!', '*']))
+    };
+    let accounts = passwd.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        let [name, _, _, _, _, home, shell] = fields.as_slice() else { return None };
+        let shell = shell.rsplit('/').next().unwrap_or_default();
+        (!NO_SHELLS.contains(&shell) && (has_password(name) || has_key(Path::new(home))))
+            .then(|| (*name).to_owned())
+    });
+    Some(accounts.collect())
+}
+
+/// Whether a home has a key that sshd would accept, as far as its defaults say.
+fn has_key(home: &Path) -> bool {
+    ["authorized_keys", "authorized_keys2"].iter().any(|name| {
+        let keys = file::read_untrusted(&home.join(".ssh").join(name), LIMIT).unwrap_or_default();
+        let keys = String::from_utf8_lossy(&keys);
+        keys.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
+    })
+}
+
+/// Accounts that the mapping of a case does not list.
+pub(super) fn not_listed(
+    report: &mut Report,
+    case: &Case,
+    users: Option<&Users>,
+    accounts: &[String],
+    services: &[Looked],
+) {
+    let is_listed = |name: &&String| match users {
+        Some(users) if !case.settings.mapping.contains("%u") => {
+            users.contains_key(&shown::text(name).to_string())
+        }
+        _ => !matches!(mapping::enrolment(&case.settings, name.as_bytes(), false), Ok(Enrolment::NotListed)),
+    };
+    let missing: Vec<_> = accounts.iter().filter(|name| !is_listed(name)).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let names: Vec<_> = missing.iter().map(|name| shown::text(name).to_string()).collect();
+    let listed = accounts.len().saturating_sub(missing.len());
+    let what = format!(
+        "{} can log in with a password or an ssh key, {listed} of them listed here. Not listed: {}",
+        out::count(accounts.len(), "account"),
+        shortened(&names, "account"),
+    );
+    let refusing =
+        services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.refuses_unlisted(line)));
+    let refusing: Vec<_> = refusing.map(|service| shown::text(&service.name).to_string()).collect();
+    let found = if !refusing.is_empty() {
+        let what = format!("{what}. Refused by: {}", shortened(&refusing, "service"));
+        Diagnostic::warning(Code::AccountsNotListed, what)
+    } else if case.lines.is_empty() {
+        let what = format!("{what}. Services that ask for a YubiKey will refuse them");
+        Diagnostic::note(Code::AccountsNotListed, what)
+    } else {
+        let what = format!("{what}. They get in without a YubiKey for now");
+        Diagnostic::note(Code::AccountsNotListed, what)
+    };
+    let place = mapping_of(&case.settings, "USER");
+    report.add(Check::Mapping, case.list("USER", found.at(place)));
+}
+
+/// Who can log in while no validation server of a case answers.
+pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&Users>) {
+    let error = |what: String| Diagnostic::error(Code::NoServerDecides, what);
+    let found = match (case.settings.mode, users) {
+        (Mode::Online, _) => {
+            error("no validation server answers, so every login with a token fails".to_owned())
+        }
+        (_, None) => error(
+            "no validation server answers: users whose keys are not on this host cannot log in".to_owned(),
+        ),
+        (_, Some(users)) => {
+            let names = |here: bool| {
+                let names = users.iter().filter(|(_, own)| **own == here);
+                names.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+            };
+            let (can, cannot) = (names(true), names(false));
+            match (can.is_empty(), cannot.is_empty()) {
+                (_, true) => {
+                    let what = "no validation server answers. Every listed user can log in without them, with a key on this host";
+                    Diagnostic::warning(Code::NoServerDecides, what)
+                }
+                (true, false) => error("no validation server answers, and no listed user has a key on this host: nobody can log in with a token".to_owned()),
+                (false, false) => {
+                    let (can, cannot) = (shortened(&can, "user"), shortened(&cannot, "user"));
+                    error(format!("no validation server answers. Without them, with a key on this host, can log in: {can}. Cannot: {cannot}"))
+                        .run_when("for tokens whose AES keys you have", Program::Ykmap, "key import --used FILE")
+                }
+            }
+        }
+    };
+    let found = found.at(Location::Setting("urls in [online]".to_owned()));
+    report.add(Check::Servers, found.advise("fix at least one of these servers"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_account_has_a_shell_and_a_password_or_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = |name: &str, keys: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.join(".ssh")).unwrap();
+            fs::write(path.join(".ssh/authorized_keys"), keys).unwrap();
+            path.display().to_string()
+        };
+        let (key, none) = (home("key", "# mine\nssh-ed25519 AAAA me\n"), home("none", "\n# none\n"));
+        let passwd = format!(
+            "root:x:0:0::/root-of-nobody:/bin/bash\nlocked:x:1:1::{none}:/bin/sh\nkey:x:2:2::{key}:/bin/sh\n\
+             daemon:x:3:3::{key}:/usr/sbin/nologin\nopen:x:4:4::/nowhere:/bin/sh\nshort:x:5:5\nlate:x:6:6::/nowhere:\n"
+        );
+        fs::write(folder.path().join("passwd"), passwd).unwrap();
+        let shadow = "root:$y$hash:1:::::\nlocked:!$y$hash::::::\nkey:*::::::\ndaemon:$y$hash:::::\nopen::::::\nlate:$6$x:::::\n";
+        assert_eq!(with_a_login(folder.path()), None, "without shadow, nobody knows");
+        fs::write(folder.path().join("shadow"), shadow).unwrap();
+        let expected = ["root", "key", "open", "late"].map(str::to_owned).to_vec();
+        assert_eq!(with_a_login(folder.path()), Some(expected));
+    }
+}

@@ -1,0 +1,36 @@
+//! What the services of pam.d say to the module, for verbs that decide or change as a service does.
+
+use super::service::{Folders, Kind, Place, What};
+use super::{Entry, usual_folders};
+use std::ffi::CString;
+use std::path::PathBuf;
+
+/// An auth line that loads the module.
+pub(crate) struct ServiceLine {
+    /// The service that has it, perhaps by an include.
+    pub(crate) service: String,
+    /// Where it is written.
+    pub(crate) place: Place,
+    /// What it says to the module.
+    pub(crate) args: Vec<CString>,
+}
+
+/// The auth lines of every service that load the module, in the order of the services' names. `folders` stand in for
+/// `/etc/pam.d` and those of the distributor.
+pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
+    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    let mut found = Vec::new();
+    for name in folders.names() {
+        let service = folders.service(&name);
+        for Entry { place, what, .. } in service.entries.into_iter().filter(is_ours) {
+            if let What::Module { args, .. } = what {
+                found.push(ServiceLine { service: name.clone(), place, args });
+            }
+        }
+    }
+    found
+}
+
+fn is_ours(entry: &Entry) -> bool {
+    entry.kind == Kind::Auth && entry.is_ours()
+}

@@ -1,0 +1,103 @@
+//! What a [`Reason`] means to an administrator: code, problem and remedies.
+
+use super::Reason;
+use crate::diagnostic::{Code, Diagnostic, Program};
+use crate::otp::{MAX_ANSWER, NoOtp};
+use alloc::format;
+use core::fmt::{self, Display};
+
+impl Reason {
+    /// The reason as a finding. It has no location: the log and `--json` name user and token beside it.
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NoOtp(why) => why.diagnostic(),
+            Self::AnswerIsPassword => Diagnostic::error(
+                Code::AnswerIsPassword,
+                "the answer is the password again: the application asks only once, and gives one answer to every prompt",
+            )
+            .advise("for sshd, set KbdInteractiveAuthentication yes in sshd_config, and reload sshd")
+            .advise("for an application that asks only once, take password and OTP in one answer: pam_yubiotp(8), EXAMPLES"),
+            Self::NoTokens => Diagnostic::error(
+                Code::UserWithoutToken,
+                "the mapping lists the user without a token, or only with tokens that token_id_length rules out",
+            )
+            .run(Program::Ykmap, "add USER"),
+            Self::NotTheirToken(Some(token)) => Diagnostic::error(
+                Code::OtherUsersToken,
+                format!("the OTP is from token {token}, which the mapping does not list for this user"),
+            )
+            .run_when("if the token is theirs", Program::Ykmap, format!("add USER {token}")),
+            Self::NotTheirToken(None) => Diagnostic::error(
+                Code::OtherUsersToken,
+                "the OTP is from no token that the mapping lists for this user",
+            ),
+            Self::NotGenuine(_) => Diagnostic::error(
+                Code::OtpNotGenuine,
+                "the OTP is not genuine: it was mistyped, or the token was reprogrammed after its key was imported",
+            )
+            .advise("if it happens again, import the token's new key"),
+            Self::Replayed { offered, stored, .. } => Diagnostic::error(
+                Code::OtpReplayed,
+                format!("the OTP was used before: {offered} is not above {stored}"),
+            ),
+            Self::Behind { token, offered, stored } => Diagnostic::error(
+                Code::OtpBehind,
+                format!(
+                    "the OTP was used before, or the position that this host has is false (the YubiKey was reprogrammed, or a validation server named a false position): {offered} is below {stored}"
+                ),
+            )
+            .run_when("if the YubiKey is here", Program::Ykmap, format!("token resync {token}")),
+            Self::BadSaysServer(_) => Diagnostic::error(
+                Code::ServerSaysBad,
+                "a validation server does not know the token, considers the OTP forged, or the token is disabled there",
+            )
+            .advise("look at the token on the validation server"),
+            Self::ReplayedSaysServer(_) => Diagnostic::error(
+                Code::ServerSaysReplayed,
+                "a validation server has seen this OTP, or a later one",
+            ),
+            Self::Disabled(token) => Diagnostic::error(Code::TokenDisabled, "the token is disabled")
+                .run_when("to enable it", Program::Ykmap, format!("key enable {token}")),
+        }
+    }
+}
+
+impl NoOtp {
+    /// Why there is no OTP, as a finding.
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Empty => Diagnostic::error(Code::AnswerEmpty, "the answer was empty"),
+            Self::SshdDummy => Diagnostic::error(
+                Code::AnswerIsDummy,
+                "sshd had already rejected this user and sent a dummy answer",
+            )
+            .advise("look at AllowUsers, DenyUsers, AllowGroups and PermitRootLogin in sshd_config, and whether the account exists"),
+            Self::TooShort => Diagnostic::error(Code::AnswerTooShort, "the answer is too short to hold an OTP"),
+            Self::TooLong => Diagnostic::error(
+                Code::AnswerTooLong,
+                format!("the answer is longer than {MAX_ANSWER} bytes"),
+            ),
+            Self::NotModhex => Diagnostic::error(
+                Code::AnswerWithoutOtp,
+                "the answer does not end with an OTP: it was a password, or only a part of an OTP",
+            ),
+        }
+    }
+}
+
+/// In one line, with remedies: for logs.
+impl Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+/// In one line, with remedies: for logs.
+impl Display for NoOtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+impl core::error::Error for Reason {}
+impl core::error::Error for NoOtp {}
