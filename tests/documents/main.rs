@@ -19,7 +19,6 @@ mod markdown;
 mod outcomes;
 mod page;
 mod profiles;
-mod reasons;
 mod security;
 mod server;
 mod server_examples;

@@ -1,7 +1,6 @@
-//! The texts of a source file: its string literals that are sentences.
+//! Source files, and the string literals in them.
 
 use crate::text_of;
-use std::collections::BTreeMap;
 
 /// Every source file of a folder, by its path in the checkout.
 pub(crate) fn files(folder: &str) -> Vec<String> {
@@ -16,58 +15,6 @@ pub(crate) fn files(folder: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// Which of them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// All, but reasons of lints.
-    All,
-    /// Those of `#[error("…")]`.
-    Errors,
-}
-
-/// The sentences of a file, without its tests: `{}` for each value, or several side by side. A text is a sentence if it
-/// has a blank and a letter.
-pub(crate) fn sentences(path: &str, which: Which) -> Vec<String> {
-    let source = text_of(path);
-    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let literals = literals(code);
-    let constants: BTreeMap<_, _> = literals
-        .iter()
-        .filter_map(|(before, text)| {
-            let (name, _) = before.rsplit_once("const ")?.1.split_once(": &str =")?;
-            Some((name, text.as_str()))
-        })
-        .collect();
-    let wanted = |before: &str| match which {
-        Which::All => {
-            let of_a_lint = before.ends_with("reason =") && !before.ends_with(".reason =");
-            !of_a_lint && !before.ends_with(".expect(")
-        }
-        Which::Errors => before.ends_with("error("),
-    };
-    let texts =
-        literals.iter().filter(|(before, _)| wanted(before)).map(|(_, text)| template(text, &constants));
-    texts.filter(|text| text.contains(' ') && text.contains(|c: char| c.is_ascii_alphabetic())).collect()
-}
-
-/// A format string without its values. A constant text is no value.
-fn template(text: &str, constants: &BTreeMap<&str, &str>) -> String {
-    let mut template = String::new();
-    for (at, piece) in text.split('{').enumerate() {
-        match piece.split_once('}').filter(|_| at > 0) {
-            Some((name, behind)) => {
-                let value = constants.get(name).copied().unwrap_or("{}");
-                if value != "{}" || !template.ends_with("{}") {
-                    template.push_str(value);
-                }
-                template.push_str(behind);
-            }
-            None => template.push_str(piece),
-        }
-    }
-    template.trim().to_owned()
 }
 
 /// Every string of a file, with the code before it up to the end of the string before.
@@ -120,15 +67,13 @@ fn literal(mut rest: &str) -> (String, &str) {
 }
 
 #[test]
-fn sentences_are_found() {
+fn strings_are_found() {
     let found = literals(
         "a(\"one \\\"two\\\"\", '\"', b'\"', '\\'', &'a str) // \"no\"\n#[error(\n    \"thr\\\n     ee\"\n)]",
     );
     let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, ["one \"two\"", "three"]);
     assert!(found[1].0.ends_with("error("), "{found:?}");
-    let constants = BTreeMap::from([("WHY", "for this")]);
-    assert_eq!(template("{a}{b}: {why:?} {WHY}", &constants), "{}: {} for this");
 }
 
 /// Two lists of the same files would come to differ.

@@ -112,7 +112,7 @@ fn silent() {
     let Some(cluster) = cluster() else { return };
     let mut begun = Begun::on(&cluster, 4201);
     cluster.freeze();
-    let server = begun.start("gave no answer within 3 seconds");
+    let server = begun.start("database-unreachable");
     cluster.thaw();
     begun.heals(&server, "silent");
 }
@@ -142,11 +142,11 @@ fn not_ours() {
     std::fs::remove_file(begun.site.path().join("postgres.seen")).unwrap();
     let key = "UPDATE SCHEMA.meta SET store_key = decode(translate(encode(store_key, 'hex'), '0123456789abcdef', 'fedcba9876543210'), 'hex')";
     for (spoil, cause, repair) in [
-        ("ALTER SCHEMA ykvald RENAME TO away", "is lost", "ALTER SCHEMA away RENAME TO ykvald"),
-        (key, "is sealed under store key", key),
+        ("ALTER SCHEMA ykvald RENAME TO away", "database-missing", "ALTER SCHEMA away RENAME TO ykvald"),
+        (key, "database-under-other-store-key", key),
         (
             "UPDATE SCHEMA.meta SET schema_number = 99",
-            "later ykvald",
+            "database-from-later-version",
             "UPDATE SCHEMA.meta SET schema_number = 2",
         ),
     ] {
@@ -189,7 +189,7 @@ fn another_cluster() {
     std::fs::write(&config, format!("store = {url:?}\n[limits]\ntoken_rate = 0\n")).unwrap();
     let server = begun.start("127.0.0.1");
     wrong.run();
-    begun.is_down(&server, "is lost");
+    begun.is_down(&server, "database-missing");
     wrong.stop();
     right.run();
     begun.heals(&server, "another cluster");

@@ -15,66 +15,85 @@ fn with(lines: &str) -> Desk {
     desk
 }
 
+/// Area and code of each finding that is a warning or an error, in the order of the report.
+fn found(desk: &Desk, status: i32) -> Vec<(String, String)> {
+    let report = desk.ykvald(&["check", "--json"]).exits(status).json();
+    assert_eq!(report["schema"], 1, "{report}");
+    let all = report["findings"].as_array().unwrap();
+    for finding in all {
+        assert!(finding["code"].is_string() && finding["problem"].is_string(), "{finding}");
+        assert!(finding["remedies"].is_array() && finding.get("location").is_some(), "{finding}");
+    }
+    let bad = all.iter().filter(|it| it["severity"] == "warning" || it["severity"] == "error");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let bad: Vec<_> = bad.map(|it| (text(&it["area"]), text(&it["code"]))).collect();
+    let counted = report["errors"].as_u64().unwrap() + report["warnings"].as_u64().unwrap();
+    assert_eq!(counted, bad.len() as u64, "{report}");
+    bad
+}
+
+fn one(area: &str, code: &str) -> Vec<(String, String)> {
+    vec![(area.to_owned(), code.to_owned())]
+}
+
 #[test]
 fn a_site_that_is_well() {
     let desk = with("");
+    assert_eq!(found(&desk, 0), []);
     let said = desk.ykvald(&["check"]).exits(0);
-    for line in [
-        "ok       settings: ",
-        "ok       store key: ",
-        "ok       store: ",
-        "ok       clients: 1 of 1 enabled",
-    ] {
-        assert!(said.out.contains(line), "{line}: {said:?}");
+    for area in ["configuration", "store key", "store", "clients", "keys"] {
+        assert!(said.out.contains(&format!("{area}\n  ok ")), "{area}: {said:?}");
     }
-    said.says("ok       keys: 1 key, 0 disabled").says("0 errors, 0 warnings");
-    let json = desk.ykvald(&["check", "--json"]).exits(0).json();
-    assert_eq!((&json["errors"], &json["warnings"]), (&0.into(), &0.into()));
+    said.says("1 of 1 enabled").says("1 key, 0 disabled").says("0 errors, 0 warnings");
 }
 
 #[test]
 fn warnings_are_1_and_errors_2() {
     let desk = Desk::new();
+    let empty = [one("clients", "no-clients"), one("keys", "no-keys")].concat();
+    assert_eq!(found(&desk, 1), empty);
     desk.ykvald(&["check"])
         .exits(1)
-        .says("warning  clients: nobody may ask: ")
-        .says("warning  keys: none, and no [ksm]: ")
+        .says("[no-clients]\n")
+        .says("client add --name NAME\n")
         .says("0 errors, 2 warnings");
-    with("listen = \"0.0.0.0:8000\"\nplain_http = true").ykvald(&["check"]).exits(1).says("reads every OTP");
+    let open = with("listen = \"0.0.0.0:8000\"\nplain_http = true");
+    let codes = ["plain-http-allowed", "signature-not-required"].map(|code| one("configuration", code));
+    assert_eq!(found(&open, 1), codes.concat());
 
     fs::write(desk.file("config.toml"), "lisen = 1\n").unwrap();
-    desk.ykvald(&["check"]).exits(2).says("error    settings: ").says("line 1: unknown field `lisen`");
+    assert_eq!(found(&desk, 2), one("configuration", "config-invalid"));
     let desk = with("");
     chmod(&desk.file("store.key"), 0o644);
-    desk.ykvald(&["check"]).exits(2).says("error    store key: ").says("others may read it");
+    assert_eq!(found(&desk, 2), one("store key", "file-readable-by-others"));
     let desk = with("");
     fs::remove_file(desk.file("ykvald.db")).unwrap();
-    desk.ykvald(&["check"]).exits(2).says("error    store: ").says("restore --log FILE BACKUP");
+    assert_eq!(found(&desk, 2), one("store", "database-missing"));
     let desk = with("");
     fs::copy(Desk::new().file("store.key"), desk.file("store.key")).unwrap();
-    desk.ykvald(&["check"]).exits(2).says("bring the right store key");
+    assert_eq!(found(&desk, 2), one("store", "database-under-other-store-key"));
 }
 
 #[test]
 fn files_of_tls() {
     let tls = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"";
-    with(tls).ykvald(&["check"]).exits(2).says("server.pem: cannot open");
+    assert_eq!(found(&with(tls), 2), one("tls", "file-missing"));
     let desk = with(tls);
     let authority = Authority::new("an authority");
     authority.identity(Kind::Right).write(&desk.dir(), "server");
     let other = authority.identity(Kind::Right).key;
-    desk.ykvald(&["check"]).exits(0).says("ok       tls: ").says("and the key fits");
+    assert_eq!(found(&desk, 0), []);
     let own = fs::read_to_string(desk.file("server.key")).unwrap();
     let put = |text: &str, mode| {
         fs::write(desk.file("server.key"), text).unwrap();
         chmod(&desk.file("server.key"), mode);
     };
     put(&other, 0o600);
-    desk.ykvald(&["check"]).exits(2).says("server.pem and ").says("server.key: ");
+    assert_eq!(found(&desk, 2), one("tls", "certificate-key-mismatch"));
     put(&own, 0o644);
-    desk.ykvald(&["check"]).exits(2).says("server.key: others may read it");
+    assert_eq!(found(&desk, 2), one("tls", "file-readable-by-others"));
     put("nothing\n", 0o600);
-    desk.ykvald(&["check"]).exits(2).says("server.key: holds no private key");
+    assert_eq!(found(&desk, 2), one("tls", "certificate-invalid"));
 }
 
 /// As `openssl x509 -req` makes them where it is given no extensions.
@@ -94,7 +113,7 @@ fn a_certificate_of_version_1() {
     let desk = with("[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"");
     Authority::new("an authority").identity(Kind::Right).write(&desk.dir(), "server");
     fs::write(desk.file("server.pem"), VERSION_1).unwrap();
-    desk.ykvald(&["check"]).exits(2).says("server.pem: is an X.509 version 1 certificate");
+    assert_eq!(found(&desk, 2), one("tls", "certificate-invalid"));
 }
 
 /// The advised command acts on the store that was checked, and a user who may not read it learns who may.
@@ -103,16 +122,24 @@ fn what_to_run_names_the_settings() {
     let desk = with("");
     fs::remove_file(desk.file("ykvald.db")).unwrap();
     let ykvald = format!("ykvald --config {} ", desk.file("config.toml").display());
-    let found = desk.ykvald(&["check", "--json"]).exits(2).json();
-    let found = found["findings"].as_array().unwrap();
-    let what = |about: &str| {
-        let of = found.iter().find(|it| it["about"] == about && it["level"] == "error");
-        of.unwrap()["what"].as_str().unwrap().to_owned()
+    let report = desk.ykvald(&["check", "--json"]).exits(2).json();
+    let commands = |found: &serde_json::Value| -> Vec<String> {
+        let remedies = found["remedies"].as_array().unwrap();
+        remedies.iter().filter_map(|it| Some(it["command"].as_str()?.to_owned())).collect()
     };
-    let lost = what("store");
-    assert!(lost.contains(&format!("{ykvald}restore --log FILE BACKUP")), "{lost}");
-    assert!(lost.contains(&format!("{ykvald}init --start-anew")), "{lost}");
-    assert!(!lost.replace(&ykvald, "").contains("ykvald restore"), "{lost}");
+    let wanted =
+        [format!("{ykvald}restore --log FILE BACKUP"), format!("{ykvald}init --start-anew")].to_vec();
+    let lost = report["findings"].as_array().unwrap().iter().find(|it| it["code"] == "database-missing");
+    assert_eq!(commands(lost.unwrap()), wanted);
+    // Every verb says the same, as text and as JSON.
+    let said = desk.ykvald(&["key", "list"]).refuses("[database-missing]\n");
+    assert!(wanted.iter().all(|command| said.err.contains(command)), "{said:?}");
+    let json = desk.ykvald(&["key", "list", "--json"]).exits(2);
+    assert_eq!(json.err, "");
+    let error = &json.json()["error"];
+    assert_eq!((&error["code"], &error["severity"]), (&"database-missing".into(), &"error".into()));
+    assert_eq!(error["location"]["file"], desk.file("ykvald.db").to_str().unwrap());
+    assert_eq!(commands(error), wanted);
 }
 
 /// An ordinary user cannot read root's store key.
@@ -132,8 +159,8 @@ fn who_may_not_read() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
         command.arg(desk.beside("ykvald")).args(check.get_args()).arg("check");
-        let advice = format!("{name}: cannot open: Permission denied (os error 13): run this as root");
-        run(&mut command).exits(2).says(&advice);
+        let said = run(&mut command).exits(2);
+        said.says(name).says("[file-inaccessible]").says("Run this as root");
     }
     desk.ykvald(&["check"]).exits(0);
 }
@@ -152,6 +179,6 @@ fn few_open_files() {
     limited("[limits]\nconnections = 383\n").exits(0);
     let found = limited("").exits(1).json();
     let about: Vec<_> =
-        found["findings"].as_array().unwrap().iter().map(|it| (&it["level"], &it["about"])).collect();
-    assert!(about.contains(&(&"warning".into(), &"limits".into())), "{found}");
+        found["findings"].as_array().unwrap().iter().map(|it| (&it["severity"], &it["code"])).collect();
+    assert!(about.contains(&(&"warning".into(), &"open-files-limit".into())), "{found}");
 }

@@ -48,9 +48,9 @@ fn a_clients_life() {
     desk.ykvald(&["client", "enable", "40"]).exits(0);
     assert_eq!(desk.ykvald(&["client", "list", "--json"]).json()[1]["enabled"], true);
 
-    desk.ykvald(&["client", "add", "--name", "x", "--id", "40"]).refuses("there is a client 40 already");
+    desk.ykvald(&["client", "add", "--name", "x", "--id", "40"]).refuses("[client-exists]");
     for verb in ["disable", "enable", "rotate"] {
-        desk.ykvald(&["client", verb, "7"]).refuses("there is no client 7");
+        desk.ykvald(&["client", verb, "7"]).refuses("[client-unknown]");
     }
 }
 
@@ -81,8 +81,8 @@ fn what_cannot_be_is_refused() {
     for (arguments, why) in [
         (&["--name", ""][..], "a name has 1 to 100 characters"),
         (&["--name", "a\u{1b}[2Jb"], "all of them printable"),
-        (&["--name", "a", "--id", "0"], "not a client's id"),
-        (&["--name", "a", "--id", "12345678901"], "not a client's id"),
+        (&["--name", "a", "--id", "0"], "not a client ID"),
+        (&["--name", "a", "--id", "12345678901"], "not a client ID"),
         (&["--name", "a", "--certificate-name", "*.example.org"], "not a DNS name"),
         (&["--name", "a", "--require-signature", "maybe"], "possible values: yes, no"),
         (&["--name", "a", "--rate", "-1"], "error:"),

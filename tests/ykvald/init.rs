@@ -51,7 +51,7 @@ fn tells_the_first_client_what_it_needs() {
     let (config, store_key) =
         (fs::read(desk.file("config.toml")).unwrap(), fs::read(desk.file("store.key")).unwrap());
     let again = run(desk.command().arg("init")).exits(0);
-    assert!(!again.out.contains("made ") && !again.out.contains("client 1"), "{again:?}");
+    assert!(!again.out.contains("created ") && !again.out.contains("client 1"), "{again:?}");
     for name in ["config.toml", "store.key", "ykvald.db"] {
         assert!(again.out.contains(&format!("kept {}", desk.file(name).display())), "{again:?}");
     }
@@ -83,19 +83,19 @@ fn a_store_key_that_is_missing_stays_missing() {
     let desk = Desk::new();
     let key = fs::read(desk.file("store.key")).unwrap();
     fs::rename(desk.file("store.key"), desk.beside("store.key")).unwrap();
-    run(desk.command().arg("init")).refuses("is sealed under it: bring it back in its place");
+    run(desk.command().arg("init")).refuses("[store-key-missing]");
     assert!(!desk.file("store.key").exists());
     fs::write(desk.file("store.key"), "something else\n").unwrap();
     chmod(&desk.file("store.key"), 0o600);
-    run(desk.command().arg("init")).refuses("store.key: line 1 is not as ykmap writes it");
+    run(desk.command().arg("init")).refuses("[store-key-damaged]");
     // that of another store
     let other = Desk::new();
     fs::copy(other.file("store.key"), desk.file("store.key")).unwrap();
-    run(desk.command().arg("init")).refuses("bring the right store key");
+    run(desk.command().arg("init")).refuses("[database-under-other-store-key]");
     fs::write(desk.file("store.key"), key).unwrap();
     run(desk.command().arg("init")).exits(0);
     chmod(&desk.file("store.key"), 0o644);
-    run(desk.command().arg("init")).refuses("others may read it (mode 0644)");
+    run(desk.command().arg("init")).refuses("[file-readable-by-others]");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn says_where_another_store_is() {
     let elsewhere = desk.beside("elsewhere.db");
     init(&["--no-client", "--store", elsewhere.to_str().unwrap()]).exits(0);
     assert!(elsewhere.is_file() && !desk.file("ykvald.db").exists());
-    init(&["--store", "other.db"]).refuses("is there already: say there where the store is");
+    init(&["--store", "other.db"]).refuses("[config-exists]");
 
     // A database that cannot be reached: files that were created before are there for the next time.
     let desk = Desk::bare();
@@ -133,7 +133,7 @@ fn a_store_that_is_gone_was_lost() {
 
     let unfinished = desk.file("store.key.init-unfinished");
     fs::write(&unfinished, "").unwrap();
-    desk.ykvald(&["client", "list"]).refuses("run it again");
+    desk.ykvald(&["client", "list"]).refuses("[init-unfinished]");
     run(desk.command().args(["init", "--no-client"])).exits(0);
     assert!(!unfinished.exists() && desk.file("ykvald.db").exists());
     // It stays behind where init was killed after it had made the store: then the next command takes it away.

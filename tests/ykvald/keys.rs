@@ -1,6 +1,6 @@
 //! `ykvald key`
 
-use crate::desk::{Desk, chmod, run, ykvald};
+use crate::desk::{Desk, chmod, mode, run, ykvald};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -52,21 +52,15 @@ fn one_bad_line_and_nothing_changes() {
     let good: Vec<String> = keys.iter().map(SoftYubiKey::traditional_log_line).collect();
     let before = desk.told();
     for (bad, why) in [
-        (good[30][..50].to_owned(), "line 31: the line has 5 of the 6 fields"),
-        (
-            good[30].replace(&keys[30].aes_key_hex(), "00"),
-            "line 31: field 6, the AES key: expected 32 hex digits",
-        ),
-        (
-            good[0].replace(&keys[0].aes_key_hex(), &keys[9].aes_key_hex()),
-            "line 31: line 1 gives this public id another private id",
-        ),
+        (good[30][..50].to_owned(), "bad.csv:31: the line has 5 fields"),
+        (good[30].replace(&keys[30].aes_key_hex(), "00"), "bad.csv:31: field 6, the AES key"),
+        (good[0].replace(&keys[0].aes_key_hex(), &keys[9].aes_key_hex()), "[key-file-conflict]"),
     ] {
         let mut lines = good.clone();
         lines[30] = bad;
         let path = desk.write_beside("bad.csv", lines.join("\n"));
         for arguments in [&["key", "import", &path][..], &["key", "import", "--dry-run", &path]] {
-            let refused = desk.ykvald(arguments).refuses(why).notes("bad.csv: nothing was imported");
+            let refused = desk.ykvald(arguments).refuses(why).notes("[nothing-imported]");
             for key in &keys {
                 assert!(!refused.err.contains(&key.aes_key_hex()), "a message shows a key: {refused:?}");
             }
@@ -78,7 +72,7 @@ fn one_bad_line_and_nothing_changes() {
     let path = desk.write_beside("anew.csv", format!("{}\n{anew}\n", good[20]));
     let id = keys[1].public_id();
     desk.ykvald(&["key", "import", &path])
-        .refuses(&format!("line 2: token {id} is in the store with another key"))
+        .refuses("[token-has-other-key]")
         .notes(&format!("ykvald key remove {id}"));
     assert_eq!(desk.told(), before);
     desk.ykvald(&["key", "remove", &id]).exits(0).says("removed");
@@ -91,7 +85,7 @@ fn keys_that_lie_open_are_remarked_on() {
     let path = desk.write_beside("log.csv", SoftYubiKey::numbered(1).traditional_log_line());
     chmod(Path::new(&path), 0o644);
     desk.ykvald(&["key", "import", &path]).exits(0).notes("log.csv: holds AES keys, and others may read it");
-    desk.ykvald(&["key", "import", "/nonexistent/log.csv"]).refuses("/nonexistent/log.csv: No such file");
+    desk.ykvald(&["key", "import", "/nonexistent/log.csv"]).refuses("[file-missing]");
 }
 
 /// Sealed for a store of the same key, in the clear for any other.
@@ -115,11 +109,12 @@ fn what_was_exported_comes_back() {
     }
     let one = desk.ykvald(&["key", "export", &keys[7].public_id()]).exits(0).out;
     assert_eq!((one.lines().count(), sealed.contains(one.lines().nth(1).unwrap())), (2, true));
-    desk.ykvald(&["key", "export", "vvcccccccccc"]).refuses("token vvcccccccccc: has no key here");
+    desk.ykvald(&["key", "export", "vvcccccccccc"]).refuses("token vvcccccccccc: ").notes("[token-not-here]");
 
     let other = Desk::new();
     let refused = other.ykvald_reading(&["key", "import", "-"], sealed.as_bytes());
-    refused.refuses("line 2: sealed under store key").notes("2479 more like these");
+    let refused = refused.refuses("-:2: ").notes("2479 more like these");
+    refused.notes("ykmap key export --in-the-clear").notes("[key-sealed-elsewhere]");
     other.ykvald_reading(&["key", "import", "-"], clear.as_bytes()).exits(0).says("imported 2499 keys");
     let sum = |desk: &Desk| desk.ykvald(&["checksum"]).exits(0).out;
     assert_eq!(sum(&other), sum(&desk));
@@ -155,12 +150,39 @@ fn listed_switched_off_and_on_and_removed() {
     assert_eq!(is(0)["enabled"], false);
     desk.ykvald(&["key", "remove", two]).exits(0);
     assert_eq!(is(1)["key"], false);
-    desk.ykvald(&["key", "remove", two]).refuses(&format!("token {two}: has no key here"));
+    desk.ykvald(&["key", "remove", two]).refuses("[token-not-here]");
     for verb in ["disable", "enable"] {
-        desk.ykvald(&["key", verb, "vvbbbbbbbbbb"])
-            .refuses("token vvbbbbbbbbbb: nothing is known of it here");
+        desk.ykvald(&["key", verb, "vvbbbbbbbbbb"]).refuses("[token-not-here]");
     }
     desk.ykvald(&["key", "disable", "nonsense"]).exits(2);
+}
+
+/// The key is stored, and the command that programs it is printed, or written to a private file.
+#[test]
+fn a_new_key_is_stored_and_printed_or_written() {
+    let desk = Desk::new();
+    let new = desk.ykvald(&["key", "new", "--json"]).exits(0).json();
+    let id = new["id"].as_str().unwrap();
+    assert!(id.starts_with("vv") && id.len() == 12, "{new}");
+    let clear = desk.ykvald(&["key", "export", "--in-the-clear", id]).exits(0).out;
+    let secrets = ["private_id", "aes_key"].map(|name| new[name].as_str().unwrap());
+    assert!(clear.contains(&format!("{id} plain {} {}\n", secrets[0], secrets[1])), "{clear}");
+
+    let file = desk.beside("program");
+    let arguments = ["key", "new", "--id", "vvccccccccbd", "--file", file.to_str().unwrap()];
+    let said = desk.ykvald(&arguments).exits(0);
+    assert_eq!(mode(&file), 0o600);
+    let clear = desk.ykvald(&["key", "export", "--in-the-clear", "vvccccccccbd"]).exits(0).out;
+    let line: Vec<_> = clear.lines().nth(1).unwrap().split(' ').collect();
+    let ykman =
+        format!("ykman otp yubiotp --public-id vvccccccccbd --private-id {} --key {} 2", line[2], line[3]);
+    assert!(fs::read_to_string(&file).unwrap().lines().any(|it| it == ykman));
+    assert!(!said.out.contains(line[3]), "{said:?}");
+    // Neither a file nor a key is replaced.
+    desk.ykvald(&arguments).refuses("[file-inaccessible]");
+    fs::remove_file(&file).unwrap();
+    desk.ykvald(&arguments).refuses("[key-exists]");
+    assert!(!file.exists());
 }
 
 /// A token whose key stays with a key storage module can be kept out before it was ever used.
@@ -170,7 +192,7 @@ fn of_a_key_elsewhere_the_token_is_switched_off() {
     let config = fs::read_to_string(desk.file("config.toml")).unwrap();
     fs::write(desk.file("config.toml"), config + "[ksm]\nurls = \"http://127.0.0.1:1/wsapi/decrypt\"\n")
         .unwrap();
-    desk.ykvald(&["key", "disable", "ccccccdbjrgf"]).exits(0).says("disabled (no key here");
+    desk.ykvald(&["key", "disable", "ccccccdbjrgf"]).exits(0).says("disabled (the store has no key of it");
     assert_eq!(desk.tokens()["ccccccdbjrgf"]["enabled"], false);
     desk.ykvald(&["key", "enable", "ccccccdbjrgf"]).exits(0);
     assert_eq!(desk.tokens()["ccccccdbjrgf"]["enabled"], true);

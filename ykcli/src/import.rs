@@ -22,10 +22,10 @@ pub fn bar(steps: usize) -> ProgressBar {
 pub fn note_passed_over(path: &Path, file: &KeyFile) {
     let name = path.display();
     for (line, why) in file.passed_over.iter().take(SHOWN) {
-        out::note(&format!("{name}: line {line}: passed over: {why}"));
+        out::note(&format!("{name}: line {line}: skipped: {why}"));
     }
     if let Some(more) = file.passed_over.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        out::note(&format!("{name}: {} more passed over", out::count(more, "line")));
+        out::note(&format!("{name}: {} more skipped", out::count(more, "line")));
     }
 }
 

@@ -1,13 +1,11 @@
 //! Files that the administrator names, to be taken in.
 
-pub use crate::words::in_words;
-
 use crate::out;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, cause};
 use zeroize::Zeroizing;
 
 /// Problems shown before it is said how many more there are.
@@ -29,7 +27,7 @@ pub fn named(path: &Path) -> Result<Named, Diagnostic> {
     let fault = |why: std::io::Error| {
         let found = match why.kind() {
             std::io::ErrorKind::NotFound => Diagnostic::error(Code::FileMissing, "does not exist"),
-            _ => Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", in_words(&why))),
+            _ => Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", cause(&why))),
         };
         found.at(Location::file(path.as_os_str().as_bytes()))
     };

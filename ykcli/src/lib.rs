@@ -1,7 +1,7 @@
-//! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic), [report] many
-//! of them and [explain] their codes, what shells [complete](completions), and how they read what an administrator types
-//! ([`mod@line`]) or [names](input). No login loads
-//! it.
+//! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic),
+//! [many of them](report), and [explain] their codes, what shells [complete](completions), how they read what an
+//! administrator types ([`mod@line`]) or [names](input), what they show of an [import] of keys, and how a key of
+//! [a new token](new_key) is made. No login loads it.
 #![forbid(unsafe_code)]
 
 pub mod completions;
@@ -10,7 +10,7 @@ pub mod explain;
 pub mod import;
 pub mod input;
 pub mod line;
+pub mod new_key;
 pub mod out;
 pub mod report;
 pub mod time;
-mod words;

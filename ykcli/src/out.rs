@@ -1,10 +1,10 @@
 //! Where a command prints: answers on standard output, remarks and questions on standard error. A reader that went away
 //! is not an error; a disk that is full is, and [`failed`] says so at the end.
 
-use crate::words::in_words;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use yubiotp::diagnostic::cause;
 use yubiotp::shown;
 
 static FAILED: OnceLock<String> = OnceLock::new();
@@ -31,7 +31,7 @@ pub fn raw(text: &str) {
     if let Err(why) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         && why.kind() != ErrorKind::BrokenPipe
     {
-        FAILED.get_or_init(|| format!("standard output: {}", in_words(&why)));
+        FAILED.get_or_init(|| format!("standard output: {}", cause(&why)));
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use ykcli::input::in_words;
 use ykhost::file::{self, Folder};
 use ykhost::settings::Settings;
 use ykhost::{Fault, mapping};
+use yubiotp::diagnostic::cause;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::mapping::{BadLine, Enrolment, Line, Search, entries};
 use yubiotp::{PublicId, shown};
@@ -171,6 +171,6 @@ pub(crate) fn input_line(question: &str) -> Result<Zeroizing<String>, Failure> {
     std::io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|why| Failure::input(format!("standard input: {}", in_words(&why))))?;
+        .map_err(|why| Failure::input(format!("standard input: {}", cause(&why))))?;
     Ok(line)
 }

@@ -1,21 +1,21 @@
-//! How many questions are answered at a time, each kind by itself: what waits for another host takes no place from what
-//! is decided here.
+//! How many requests are answered at a time. Requests that wait for another host take no places from those that are decided
+//! here.
 
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How far a question may go now.
+/// How far a request may go now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// All the way.
     Whole,
-    /// Only as far as reading the store decides it: the server has no place for what takes longer.
+    /// Only as far as reading the store decides it: there is no place for more work.
     Read,
-    /// The same, because its decision could not be logged.
+    /// The same, because a decision could not be logged.
     Unlogged,
 }
 
-/// Places for questions.
+/// Places for requests.
 pub struct Capacity {
     /// Those that may go all the way.
     whole: Semaphore,

@@ -22,23 +22,23 @@ use clap::{Parser, Subcommand, ValueHint};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use ykcli::explain;
+use ykcli::{diagnostic, explain};
 use ykval::config::{Config, ConfigFault};
 use ykval::file::FileFault;
 use ykval::random::NoRandom;
 use ykval::store::{Store, StoreFault};
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, cause, shell_word};
 use yubiotp::seal::StoreKey;
-use yubiotp::shown;
 
-/// A validation server for the one-time passwords of YubiKeys.
+/// A validation server for YubiKey OTPs
 #[derive(Parser)]
 #[command(name = "ykvald", version, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 done, 1 problems found (check: warnings), 2 something cannot be used (check: errors)."
 )]
 pub(crate) struct Command {
-    /// Configuration file [default: /etc/ykvald/config.toml, or else config.toml in /var/lib/ykvald (root) or
+    /// Configuration file [default: /etc/ykvald/config.toml, or config.toml in /var/lib/ykvald (root) or
     /// ~/.local/share/ykvald (others)]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
@@ -51,13 +51,15 @@ pub(crate) struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Create the configuration file, the store key, the store and the first client, with the right modes
+    /// Create the configuration, the store key, the store and the first client
     Init(init::Args),
-    /// Answer questions, until SIGTERM. Creates a default configuration if none exists, and prints its path
+    /// Answer verification requests until SIGTERM. Creates a default configuration if none exists, and prints its path
     Serve(serve::Args),
     /// Check everything that the server depends on, without starting it. Changes nothing
     Check,
-    /// Accept a PostgreSQL database that ykvald refuses: one older than it has seen, or a different one
+    /// Explain a code of a log line or an error: its cause and its remedy
+    ExplainCode(explain::Args),
+    /// Accept a PostgreSQL that ykvald refuses: an older one than it has seen, or another one
     AcceptDatabase(accept_database::Args),
     /// Manage clients: their IDs and keys
     #[command(subcommand)]
@@ -65,49 +67,58 @@ enum Verb {
     /// Manage the keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
-    /// Manage restored tokens: those whose stored position may be too low
+    /// Manage restored tokens, whose stored position may be too low
     #[command(subcommand)]
     Token(token::Verb),
     /// Copy the store to a file, while the server runs. SQLite only
     Backup(backup::Args),
-    /// Replace the store with a backup, while the server is stopped. Used OTPs stay invalid
+    /// Replace the store by a backup, with the server stopped. Used OTPs stay invalid
     Restore(restore::Args),
-    /// Import keys, counters and clients from YK-VAL and YK-KSM. Counters only grow
+    /// Import the counters, clients and keys of YK-VAL and YK-KSM. Counters are only raised
     #[command(subcommand)]
     Import(import::Verb),
     /// Print two digests of all keys, ours and YK-KSM's, to compare stores without showing a key
     Checksum(checksum::Args),
-    /// Explain a code of a log line or an error: its cause and its remedy
-    ExplainCode(explain::Args),
-    /// Write what a shell needs to complete verbs and options
+    /// Print a completion script for a shell
     Completions(completions::Args),
 }
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
 enum Failure {
-    /// Problems were found. Already said. Exit status 1.
+    /// Problems were found, and are shown already. Exit status 1.
     No,
-    /// Errors were found. Already said. Exit status 2.
+    /// Errors were found, and are shown already. Exit status 2.
     Bad,
-    /// Something cannot be used, or the command does not make sense. Exit status 2.
-    Fault(String),
-    /// This user may not read a file. Exit status 2.
-    Denied(String),
-    /// The store. Exit status 2.
+    /// Something cannot be used, or the command makes no sense. Exit status 2.
+    Fault(Box<Diagnostic>),
+    /// The same, because this user may not read a file. Exit status 2.
+    Denied(Box<Diagnostic>),
+    /// The store did not do what was asked. Exit status 2.
     Store(Box<StoreFault>),
 }
 
 impl Failure {
-    /// What to print, if it is not printed yet; `ykvald` is how to call it with these settings.
-    fn told(self, ykvald: &str) -> Option<String> {
+    /// What was typed, or is on the command line, cannot be used.
+    fn input(problem: impl Into<String>) -> Self {
+        Diagnostic::error(Code::InputInvalid, problem).into()
+    }
+
+    /// The finding, unless findings are shown already.
+    fn diagnostic(self) -> Option<Diagnostic> {
         match self {
             Self::No | Self::Bad => None,
-            Self::Fault(why) => Some(why),
-            Self::Denied(why) if rustix::process::geteuid().is_root() => Some(why),
-            Self::Denied(why) => Some(format!("{why}: run this as root")),
-            Self::Store(fault) => Some(fault.told(ykvald)),
+            Self::Fault(found) => Some(*found),
+            Self::Denied(found) if rustix::process::geteuid().is_root() => Some(*found),
+            Self::Denied(found) => Some(found.advise("run this as root")),
+            Self::Store(fault) => Some(fault.diagnostic()),
         }
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(found: Diagnostic) -> Self {
+        Self::Fault(Box::new(found))
     }
 }
 
@@ -121,9 +132,8 @@ macro_rules! of_files {
     ($($fault:ty),*) => {$(
         impl From<$fault> for Failure {
             fn from(fault: $fault) -> Self {
-                let is_denied = fault.is_denied();
-                let why = fault.to_string();
-                if is_denied { Self::Denied(why) } else { Self::Fault(why) }
+                let found = Box::new(fault.diagnostic());
+                if fault.is_denied() { Self::Denied(found) } else { Self::Fault(found) }
             }
         }
     )*};
@@ -133,20 +143,20 @@ of_files!(FileFault, ConfigFault);
 
 impl From<NoRandom> for Failure {
     fn from(fault: NoRandom) -> Self {
-        Self::Fault(fault.to_string())
+        Diagnostic::error(Code::InternalError, fault.to_string()).into()
     }
 }
 
 type Done = Result<(), Failure>;
 
-/// What every verb has.
+/// What every verb gets.
 struct Context {
-    /// The settings file, absolute, if one was named.
+    /// The absolute path of the configuration file, if one was named.
     config: Option<PathBuf>,
     json: bool,
 }
 
-/// An open store, and what it is opened with.
+/// An open store, with its configuration and key.
 struct Opened {
     config: Config,
     store: Store,
@@ -154,7 +164,7 @@ struct Opened {
 }
 
 impl Context {
-    /// The settings; `listen` replaces what they say of that.
+    /// The configuration; `listen`, if not empty, replaces its setting of that name.
     fn settings(&self, listen: &[SocketAddr]) -> Result<Config, Failure> {
         let path = match &self.config {
             Some(path) => path.clone(),
@@ -166,32 +176,46 @@ impl Context {
     async fn open(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(self, &config, &config.store, &key).await?;
+        let store = place::store(&config, &config.store, &key).await?;
         Ok(Opened { config, store, key })
     }
 
-    /// The same, of a PostgreSQL that is another one, or older, than the one that was used last, too.
+    /// The same, even if the PostgreSQL is another one than was used last, or older.
     async fn open_even_another(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(self, &config, &config.store.as_if_never_seen(), &key).await?;
+        let store = place::store(&config, &config.store.as_if_never_seen(), &key).await?;
         Ok(Opened { config, store, key })
     }
 
-    /// The command as it goes on with these settings.
+    /// How to call the command with this configuration.
     fn ykvald(&self) -> String {
         match &self.config {
-            Some(config) => format!("ykvald --config {}", shown::text(config.as_os_str().as_encoded_bytes())),
+            Some(config) => format!("ykvald --config {}", shell_word(config.as_os_str().as_encoded_bytes())),
             None => "ykvald".to_owned(),
         }
     }
+
+    /// A finding in one line, with its remedies and its code.
+    fn line(&self, found: &Diagnostic) -> String {
+        diagnostic::line(found, Calls { ykvald: &self.ykvald(), ..Calls::PLAIN })
+    }
+
+    /// A finding as a remark.
+    fn note(&self, found: &Diagnostic) {
+        out::note(&self.line(found));
+    }
 }
 
-/// Runs what a verb does with a store, to its end.
+/// Runs a future to its end.
 fn wait<T>(doing: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
-    runtime.block_on(doing)
+    runtime.map_err(|why| cannot_start(&why))?.block_on(doing)
+}
+
+/// The system gives no threads, or no memory for them.
+fn cannot_start(why: &std::io::Error) -> Failure {
+    Diagnostic::error(Code::InternalError, format!("cannot start: {}", cause(why))).into()
 }
 
 /// Says why a command line is not understood.
@@ -199,7 +223,7 @@ pub(crate) fn not_understood(error: &clap::Error) -> ExitCode {
     ykcli::line::not_understood(error)
 }
 
-/// Runs one command and says how it went.
+/// Runs a command, and shows why it fails.
 pub(crate) fn run(command: Command) -> ExitCode {
     let (context, done) = match command.config.map(absolute).transpose() {
         Ok(config) => {
@@ -210,13 +234,14 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Err(failure) => (Context { config: None, json: command.json }, Err(failure)),
     };
     let done = done.and_then(|()| match out::failed() {
-        Some(why) => Err(Failure::Fault(why.to_owned())),
+        Some(why) => Err(Diagnostic::error(Code::OutputFailed, why).into()),
         None => Ok(()),
     });
     let Err(failure) = done else { return ExitCode::SUCCESS };
     let status = if matches!(failure, Failure::No) { 1 } else { 2 };
-    if let Some(why) = failure.told(&context.ykvald()) {
-        out::note(&format!("ykvald: {why}"));
+    if let Some(found) = failure.diagnostic() {
+        let calls = Calls { ykvald: &context.ykvald(), ..Calls::PLAIN };
+        diagnostic::fail("ykvald", &found, calls, context.json);
     }
     ExitCode::from(status)
 }
@@ -226,6 +251,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Init(args) => init::run(context, args),
         Verb::Serve(args) => serve::run(context, &args),
         Verb::Check => check::run(context),
+        Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),
         Verb::AcceptDatabase(args) => accept_database::run(context, &args),
         Verb::Client(verb) => client::run(context, verb),
         Verb::Key(verb) => key::run(context, verb),
@@ -234,9 +260,6 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Restore(args) => restore::run(context, &args),
         Verb::Import(verb) => import::run(context, verb),
         Verb::Checksum(args) => checksum::run(context, &args),
-        Verb::ExplainCode(args) => {
-            explain::run(&args, context.json).map_err(|found| Failure::Fault(found.to_string()))
-        }
         Verb::Completions(args) => {
             completions::run(&args);
             Ok(())
@@ -245,10 +268,29 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    ykcli::line::absolute(path).map_err(Failure::Fault)
+    ykcli::line::absolute(path).map_err(Failure::input)
 }
 
-/// A public id on the command line.
+/// The key of a token cannot be opened.
+fn key_unreadable(id: &PublicId) -> Diagnostic {
+    let problem = "its key cannot be opened: it is damaged, or sealed under another store key";
+    Diagnostic::error(Code::KeyUnreadable, problem).at(Location::Token(id.to_string())).run_when(
+        "to remove it, so that it can be imported again",
+        Program::Ykvald,
+        format!("key remove {id}"),
+    )
+}
+
+/// The store does not have this token.
+fn not_here(id: &PublicId, problem: &str) -> Diagnostic {
+    Diagnostic::error(Code::TokenNotHere, problem).at(Location::Token(id.to_string())).run_when(
+        "to see which tokens there are",
+        Program::Ykvald,
+        "key list",
+    )
+}
+
+/// Parses a public ID.
 fn parse_id(text: &str) -> Result<PublicId, String> {
     PublicId::parse(text.as_bytes()).map_err(|why| why.to_string())
 }

@@ -1,4 +1,4 @@
-//! The settings of the server: one TOML file, of which every part has a value that holds without it.
+//! The configuration of the server: one TOML file, in which every setting has a default.
 
 mod listen;
 #[cfg(test)]
@@ -11,56 +11,57 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
-/// Where the settings are on a host that was set up by root.
+/// The configuration file of a server that root set up.
 pub const CONFIG: &str = "/etc/ykvald/config.toml";
 
 const MOST_CONFIG: u64 = 1 << 20;
 
-/// The settings.
+/// The configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The file they came from; paths in it are relative to its folder.
+    /// The file that it was read from; paths in it are relative to its folder.
     pub path: PathBuf,
-    /// Where questions are answered.
+    /// The addresses on which requests are answered.
     pub listen: Vec<SocketAddr>,
     /// Whether addresses other than loopback are served without TLS.
     pub plain_http: bool,
-    /// Whether HTTP/2 is spoken without TLS, too.
+    /// Whether HTTP/2 is also spoken without TLS.
     pub plain_http2: bool,
-    /// Whether a question must be signed, of clients that say nothing themselves.
+    /// Whether requests must be signed; a client can have its own rule.
     pub require_signature: bool,
-    /// Where tokens and clients are kept.
+    /// Where tokens and clients are stored.
     pub store: StoreAt,
-    /// What they are sealed under.
+    /// The file with the key that they are sealed under.
     pub store_key: PathBuf,
-    /// TLS of [`Config::listen`].
+    /// TLS on [`Config::listen`].
     pub tls: Option<TlsFiles>,
-    /// What is too much.
+    /// Limits on load.
     pub limits: Limits,
-    /// Where decisions are written down.
+    /// Where decisions are logged.
     pub log: LogConfig,
-    /// Whose requests for `/` and `/metrics` are answered.
+    /// The networks that may read `/` and `/metrics`.
     pub status_from: Vec<IpNet>,
-    /// The listener of `/wsapi/decrypt`, if it is switched on.
+    /// The listener of `/wsapi/decrypt`, if it is enabled.
     pub decrypt: Option<Decrypt>,
-    /// Key storage modules that have the keys which the store does not.
+    /// Key storage modules with keys that the store does not have.
     pub ksm: Option<KsmConfig>,
 }
 
-/// Where tokens and clients are kept.
+/// Where tokens and clients are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreAt {
-    /// A file of SQLite's.
+    /// An SQLite file.
     Sqlite(PathBuf),
-    /// A database of PostgreSQL's.
+    /// A PostgreSQL database.
     Postgres(PostgresConfig),
 }
 
 impl StoreAt {
-    /// The same, without what is remembered of it: no state of it is refused for being older, or another.
+    /// The same place without the state that was seen there last, so that an older or another database is not refused.
     #[must_use]
     pub fn as_if_never_seen(&self) -> Self {
         match self {
@@ -70,70 +71,69 @@ impl StoreAt {
     }
 }
 
-/// A database of PostgreSQL's.
+/// A PostgreSQL database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresConfig {
     /// `postgres://…`, as libpq takes it. May hold a password.
     pub url: String,
     /// A file that holds the password, instead of the URL.
     pub password_file: Option<PathBuf>,
-    /// Certificate authorities of the database, PEM; the system's if not given.
+    /// Certificate authorities for the database, PEM; the system's if `None`.
     pub ca: Option<PathBuf>,
-    /// The most connections at a time.
+    /// Maximum concurrent connections.
     pub pool: usize,
-    /// Whether a standby must have every OTP before it is accepted.
+    /// Whether a standby must have stored an OTP before it is accepted.
     pub standby: Standby,
-    /// Where is remembered which state of the database was seen last; `None`: nowhere.
+    /// The file that records which state of the database was seen last; `None`: nothing is recorded.
     pub seen: Option<PathBuf>,
 }
 
-/// Whether a synchronous standby must have every OTP before it is accepted.
+/// Whether a synchronous standby must have stored an OTP before it is accepted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standby {
-    /// If the database waits for one.
+    /// Only if the database waits for one.
     #[default]
     Optional,
-    /// In any case: without one nothing is accepted.
+    /// Always: without a synchronous standby no OTP is accepted.
     Required,
 }
 
-/// No password shows.
+/// Hides the URL, which may hold a password.
 impl std::fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Postgres").field("pool", &self.pool).finish_non_exhaustive()
     }
 }
 
-/// A certificate and what goes with it, all PEM.
+/// A certificate with its key, in PEM files.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
-    /// The chain, the server's own first.
+    /// The chain, the server's own certificate first.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Who may certify clients; not given, none is asked for a certificate.
+    /// Authorities that may certify clients; if `None`, no client is asked for a certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What is too much.
+/// Limits on load.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections that are kept at a time; others get one answer each, and then HTTP 503.
+    /// Maximum concurrent connections that are kept; excess connections get one answer each, and beyond that HTTP 503.
     #[serde(deserialize_with = "connections")]
     pub connections: usize,
-    /// Connections that are kept of one address (a /64 of IPv6), and four times as many of its network (a /24, a /48);
-    /// 0: no limit.
+    /// The same from one address (a /64 of IPv6); four times as many from its network (a /24, a /48). 0: no limit.
     pub connections_per_address: usize,
-    /// Networks whose connections are not counted so: of a proxy, or behind one address.
+    /// Networks that the limit per address does not apply to: proxies, NAT gateways.
     #[serde(deserialize_with = "networks")]
     pub unlimited_from: Vec<IpNet>,
-    /// Verifications at a time; more are refused at once (BACKEND_ERROR), unless reading the store decides them.
+    /// Maximum concurrent verifications; excess ones get BACKEND_ERROR immediately, unless reading the store decides them.
     #[serde(deserialize_with = "in_flight")]
     pub in_flight: usize,
-    /// Milliseconds that a verification may take; then it is BACKEND_ERROR.
+    /// Milliseconds that a verification may take; after that it gets BACKEND_ERROR.
     #[serde(rename = "deadline_ms", deserialize_with = "milliseconds")]
     pub deadline: Duration,
     /// Milliseconds that a client may take for the TLS handshake, for the head of a request, and for its body.
@@ -142,16 +142,16 @@ pub struct Limits {
     /// Milliseconds that a connection may be idle between two requests.
     #[serde(rename = "idle_ms", deserialize_with = "milliseconds")]
     pub idle: Duration,
-    /// Bytes of a request's head.
+    /// Maximum bytes of a request's head.
     #[serde(deserialize_with = "head_bytes")]
     pub head_bytes: usize,
-    /// Bytes of a request's body.
+    /// Maximum bytes of a request's body.
     #[serde(deserialize_with = "body_bytes")]
     pub body_bytes: usize,
-    /// Tokens that one client may have advanced a second, and OTPs that it may have key storage modules asked about;
-    /// 0: no limit. A client can have its own.
+    /// How many OTPs a second one client may have accepted, and how many it may cause key storage modules to be asked
+    /// about; 0: no limit. A client can have its own rate.
     pub client_rate: u32,
-    /// Refusals a second of one client about one token that are logged one by one; 0: all.
+    /// How many rejections a second of one client and one token are logged separately; 0: all.
     pub token_rate: u32,
 }
 
@@ -173,26 +173,26 @@ impl Default for Limits {
     }
 }
 
-/// Where decisions are written down, and how.
+/// Where decisions are logged, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Where it goes.
+    /// Where lines go.
     pub to: LogTo,
-    /// Whether nothing is accepted while it cannot be written.
+    /// Whether no OTP is accepted while the log cannot be written.
     pub required: bool,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `name=value name="a value"`
     #[default]
     Logfmt,
-    /// One object a line.
+    /// One JSON object a line.
     Json,
 }
 
@@ -200,78 +200,78 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogTo {
-    /// Standard output, which systemd hands to the journal.
+    /// Standard output, which systemd passes to the journal.
     #[default]
     Stdout,
     /// syslog(3), facility authpriv.
     Syslog,
 }
 
-/// The listener of `/wsapi/decrypt`: whoever reaches it learns what any OTP holds.
+/// The listener of `/wsapi/decrypt`. Anyone who can reach it learns what any OTP holds.
 #[derive(Debug, Clone)]
 pub struct Decrypt {
-    /// Where.
+    /// Its address.
     pub listen: DecryptAt,
 }
 
-/// Where the decryption is reached.
+/// The address of `/wsapi/decrypt`.
 #[derive(Debug, Clone)]
 pub enum DecryptAt {
     /// A socket in the file system, of mode 0660.
     Unix(PathBuf),
-    /// An address, by TLS, and for those alone whom `client_ca` certified.
+    /// An IP address, by TLS, for clients with a certificate by `client_ca` only.
     Tls(SocketAddr, TlsFiles),
 }
 
-/// Key storage modules (YK-KSM) that have keys which the store does not.
+/// Key storage modules (YK-KSM) with keys that the store does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KsmConfig {
-    /// `http://…/wsapi/decrypt`, the first to be asked first.
+    /// `http://…/wsapi/decrypt`, in the order in which they are asked.
     pub urls: Vec<String>,
-    /// How long all of it may take.
+    /// How long asking all of them may take.
     pub deadline: Duration,
-    /// Questions at a time; more are refused at once (BACKEND_ERROR).
+    /// Maximum concurrent requests to them; excess verifications get BACKEND_ERROR immediately.
     pub in_flight: usize,
-    /// Certificate authorities, PEM; the system's if not given.
+    /// Certificate authorities, PEM; the system's if `None`.
     pub ca: Option<PathBuf>,
 }
 
-/// Why the settings cannot be used, and what to change.
-#[derive(Debug, thiserror::Error)]
+/// Why the configuration cannot be used.
+#[derive(Debug)]
 pub enum ConfigFault {
     /// The file itself.
-    #[error(transparent)]
-    File(#[from] FileFault),
-    /// Not TOML, or not what a setting takes.
-    #[error("{path}: {why}")]
-    Toml {
-        /// Which file.
-        path: PathBuf,
-        /// Line and column, and what is wrong.
-        why: String,
-    },
-    /// A value that cannot be.
-    #[error("{path}: {setting}: {why}")]
-    Value {
-        /// Which file.
-        path: PathBuf,
-        /// Which setting.
-        setting: &'static str,
-        /// What is wrong with it, and what to change.
-        why: String,
-    },
+    File(FileFault),
+    /// Its content: the finding names the line, or the setting.
+    Invalid(Box<Diagnostic>),
 }
+
+impl From<FileFault> for ConfigFault {
+    fn from(fault: FileFault) -> Self {
+        Self::File(fault)
+    }
+}
+
+/// In one line, for logs.
+impl std::fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+impl std::error::Error for ConfigFault {}
 
 fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     const HOUR: u32 = 3_600_000;
     match u32::deserialize(from)? {
         0 => Err(serde::de::Error::custom("must be above 0")),
-        number if number > HOUR => Err(serde::de::Error::custom("must be at most 3600000, which is an hour")),
+        number if number > HOUR => {
+            Err(serde::de::Error::custom("must be at most 3600000, which is one hour"))
+        }
         number => Ok(Duration::from_millis(number.into())),
     }
 }
 
-/// At a time: none would refuse everybody.
+/// Of what is concurrent: 0 would refuse everybody.
 const AT_A_TIME: RangeInclusive<usize> = 1..=1_000_000;
 
 fn connections<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
@@ -286,17 +286,17 @@ fn in_flight_to_ksm<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, 
     within(from, "ksm.in_flight", AT_A_TIME, ksm_in_flight())
 }
 
-/// Room for the shortest head that a client sends, and no more than the memory of many connections can hold.
+/// At least the shortest head that clients send; at most what memory can hold for many connections.
 fn head_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     within(from, "limits.head_bytes", 1024..=1 << 20, Limits::default().head_bytes)
 }
 
-/// Room for the shortest question that is signed.
+/// At least the shortest signed request.
 fn body_bytes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     within(from, "limits.body_bytes", 128..=1 << 20, Limits::default().body_bytes)
 }
 
-/// Connections to PostgreSQL if nothing else is said.
+/// The default of `postgres.pool`.
 const POOL: usize = 16;
 
 fn pool<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
@@ -314,13 +314,15 @@ fn within<'de, D: serde::Deserializer<'de>>(
         return Ok(number);
     }
     let (least, most) = (range.start(), range.end());
-    Err(serde::de::Error::custom(format!("{setting} must be {least} to {most}: the default is {default}")))
+    Err(serde::de::Error::custom(format!(
+        "{setting} must be from {least} to {most}; the default is {default}"
+    )))
 }
 
-/// A network as administrators write it; else what is wrong with it.
+/// A network in CIDR notation, or one address.
 fn network(text: &str) -> Result<IpNet, String> {
     let one = || text.parse::<IpAddr>().map(IpNet::from);
-    let why = |_| format!("{} is no network: write ADDRESS/BITS, such as 10.0.0.0/8", shown::quoted(text));
+    let why = |_| format!("{} is not a network such as 10.0.0.0/8", shown::quoted(text));
     text.parse().or_else(|_| one()).map_err(why)
 }
 
@@ -329,7 +331,7 @@ fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::
     list.iter().map(|text| network(text).map_err(serde::de::Error::custom)).collect()
 }
 
-/// This host.
+/// The networks of this host itself.
 fn loopback() -> Vec<IpNet> {
     [IpNet::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new(Ipv6Addr::LOCALHOST.into(), 128)]
         .into_iter()
@@ -337,22 +339,22 @@ fn loopback() -> Vec<IpNet> {
         .collect()
 }
 
-/// The text of a setting that holds a secret, or may be taken to: what serde says of another type quotes the value.
+/// The text of a setting that may hold a secret. What serde says about a value of another type would quote it.
 fn secret<'de, D: serde::Deserializer<'de>>(from: D, wanted: &str) -> Result<Option<String>, D::Error> {
     String::deserialize(from).map(Some).map_err(|_| serde::de::Error::custom(wanted))
 }
 
 fn store<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    secret(from, "store is text in quotes: a file (SQLite), or postgres://USER@HOST:PORT/DATABASE")
+    secret(from, "store must be text in quotes: a file (SQLite), or postgres://USER@HOST:PORT/DATABASE")
 }
 
 fn ksm_urls<'de, D: serde::Deserializer<'de>>(from: D) -> Result<OneOrMore, D::Error> {
     OneOrMore::deserialize(from)
-        .map_err(|_| serde::de::Error::custom("urls: expected a URL or a list of URLs, in quotes"))
+        .map_err(|_| serde::de::Error::custom("urls must be a URL or a list of URLs, in quotes"))
 }
 
 fn password_file<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
-    let path = secret(from, "password_file is the path of a file, in quotes")?;
+    let path = secret(from, "password_file must be the path of a file, in quotes")?;
     Ok(path.map(PathBuf::from))
 }
 
@@ -432,7 +434,7 @@ const fn ksm_in_flight() -> usize {
     256
 }
 
-/// Where `ykvald serve` listens if nothing else is said.
+/// The default of `listen`.
 pub const LISTEN: &str = "127.0.0.1:8000";
 
 impl ConfigFault {
@@ -441,13 +443,21 @@ impl ConfigFault {
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::File(fault) if fault.is_denied())
     }
+
+    /// The finding: where, what is wrong, and what to change.
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::File(fault) => fault.diagnostic(),
+            Self::Invalid(found) => Diagnostic::clone(found),
+        }
+    }
 }
 
 impl Config {
-    /// Reads a settings file. `listen` replaces what it says of that.
+    /// Reads a configuration file. `listen`, if not empty, replaces its setting of that name.
     ///
     /// # Errors
-    /// It cannot be used: with the line, or the setting, and what to change.
+    /// The file, or a value in it, cannot be used.
     pub fn load(path: &Path, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
         let text = file::read(path, Audience::Everyone, MOST_CONFIG)?;
         let holds_password = |config: &Self| {
@@ -460,18 +470,28 @@ impl Config {
         };
         let config = Self::read(path, &text, listen)?;
         if holds_password(&config) {
-            // Then it is a secret itself.
+            // Then the file itself is a secret.
             file::read(path, Audience::Group, MOST_CONFIG)?;
         }
         Ok(config)
     }
 
     fn read(path: &Path, text: &Zeroizing<Vec<u8>>, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
-        let at_fault = |why: String| ConfigFault::Toml { path: path.to_owned(), why };
-        let text = str::from_utf8(text).map_err(|_| at_fault("is not UTF-8".to_owned()))?;
-        // The message alone: the line that is at fault may hold a password.
-        let raw: Raw = toml::from_str(text).map_err(|fault| at_fault(placed(text, &fault)))?;
-        let value = |setting, why: String| ConfigFault::Value { path: path.to_owned(), setting, why };
+        let in_file = |found: Diagnostic, line: Option<usize>| {
+            let path = path.as_os_str().as_encoded_bytes();
+            let at = line.map_or_else(|| Location::file(path), |line| Location::line(path, line));
+            ConfigFault::Invalid(Box::new(found.at(at)))
+        };
+        let text = str::from_utf8(text)
+            .map_err(|_| in_file(Diagnostic::error(Code::ConfigInvalid, "is not UTF-8"), None))?;
+        // Only the message: the line itself may hold a password.
+        let raw: Raw = toml::from_str(text).map_err(|fault| {
+            in_file(Diagnostic::error(Code::ConfigInvalid, fault.message()), Some(line_of(text, &fault)))
+        })?;
+        let value = |setting: &str, found: Diagnostic| {
+            let at = format!("{setting} in {}", shown::text(path.as_os_str().as_encoded_bytes()));
+            ConfigFault::Invalid(Box::new(found.at(Location::Setting(at))))
+        };
         let folder = path.parent().unwrap_or(Path::new("/"));
         let beside = |path: &Path| folder.join(path);
         let tls_beside = |tls: TlsFiles| TlsFiles {
@@ -490,9 +510,11 @@ impl Config {
             listen.to_vec()
         };
         if listen.is_empty() {
-            let why =
-                format!("names no address: nobody could ask. Leave the line out for {LISTEN}, or name one");
-            return Err(value("listen", why));
+            let none = invalid("names no address, so no client could reach the server");
+            return Err(value(
+                "listen",
+                none.advise(format!("name one, or leave the line out for {LISTEN}")),
+            ));
         }
         if let Some((one, other)) = listen::clash(&listen) {
             return Err(value("listen", listen::both(one, other)));
@@ -502,10 +524,7 @@ impl Config {
             && tls.is_none()
             && !raw.plain_http
         {
-            let why = format!(
-                "{open} is not loopback, and without TLS others read every OTP: give [tls], or plain_http = true"
-            );
-            return Err(value("listen", why));
+            return Err(value("listen", listen_without_tls(*open)));
         }
 
         let store = raw.store.unwrap_or_else(|| "ykvald.db".to_owned());
@@ -519,10 +538,10 @@ impl Config {
                 seen: Some(seen(path)),
             })
         } else if store.contains("://") || is_like_a_url(&store) {
+            let neither = invalid("is neither a file (SQLite) nor postgres://…");
             return Err(value(
                 "store",
-                "is neither a file (SQLite) nor postgres://… (a file with an @ in its name: write ./NAME)"
-                    .to_owned(),
+                neither.advise("if it is a file with an @ in its name, write ./NAME"),
             ));
         } else {
             StoreAt::Sqlite(beside(Path::new(store.strip_prefix("sqlite:").unwrap_or(&store))))
@@ -530,17 +549,21 @@ impl Config {
 
         let status_from = raw.status_from.map_or_else(
             || Ok(loopback()),
-            |list| list.iter().map(|text| network(text).map_err(|why| value("status_from", why))).collect(),
+            |list| {
+                list.iter()
+                    .map(|text| network(text).map_err(|why| value("status_from", invalid(&why))))
+                    .collect()
+            },
         )?;
 
         let decrypt = raw.decrypt.map(|raw| {
             if let Some(socket) = raw.listen.strip_prefix("unix:") {
                 return Ok(Decrypt { listen: DecryptAt::Unix(beside(Path::new(socket))) });
             }
-            let why = "by an address it is reached with certificates alone: give certificate, key and client_ca, or \
-                       listen = \"unix:PATH\"";
-            let (Some(certificate), Some(key), Some(client_ca)) = (raw.certificate, raw.key, raw.client_ca) else {
-                return Err(value("decrypt", why.to_owned()));
+            let (Some(certificate), Some(key), Some(client_ca)) = (raw.certificate, raw.key, raw.client_ca)
+            else {
+                let open = invalid("listens on an address, and lacks certificate, key or client_ca");
+                return Err(value("decrypt", open.advise("set all three, or listen = \"unix:PATH\"")));
             };
             let at = raw.listen.parse().map_err(|_| value("decrypt.listen", not_an_address(&raw.listen)))?;
             if let Some(other) = listen::taken(at, &listen) {
@@ -555,13 +578,12 @@ impl Config {
             if let Some(at) = urls.iter().position(|url| !http(url)) {
                 // Not quoted: it may hold a password.
                 let number = at.saturating_add(1);
-                return Err(value(
-                    "ksm.urls",
-                    format!("URL {number} begins with neither https:// nor http://"),
-                ));
+                let problem = format!("URL {number} begins with neither https:// nor http://");
+                return Err(value("ksm.urls", Diagnostic::error(Code::KsmUrlInvalid, problem)));
             }
             if urls.is_empty() {
-                return Err(value("ksm.urls", "names no key storage module: leave [ksm] out".to_owned()));
+                let none = Diagnostic::error(Code::KsmUrlInvalid, "names no key storage module");
+                return Err(value("ksm.urls", none.advise("name one, or remove [ksm]")));
             }
             Ok(KsmConfig {
                 urls,
@@ -588,7 +610,8 @@ impl Config {
     }
 }
 
-/// Beside the settings, or in the data folder where those are in `/etc`.
+/// The file that records which state of the database was seen last: beside the configuration, or in the data folder if
+/// the configuration is in `/etc`.
 fn seen(config: &Path) -> PathBuf {
     let folder = config.parent().unwrap_or(Path::new("/"));
     let folder = if folder == Path::new("/etc/ykvald") { Path::new("/var/lib/ykvald") } else { folder };
@@ -597,12 +620,24 @@ fn seen(config: &Path) -> PathBuf {
     folder.join(name)
 }
 
-fn not_an_address(text: &str) -> String {
-    format!("{} is no address: write IP:PORT, such as 127.0.0.1:8000 or [::]:443", shown::quoted(text))
+fn invalid(problem: &str) -> Diagnostic {
+    Diagnostic::error(Code::SettingInvalid, problem)
 }
 
-/// Whether what names no store by its beginning may be the URL of a database that is written wrong, such as
-/// `postgres:/user:password@host/database`: as a file it would be shown.
+fn not_an_address(text: &str) -> Diagnostic {
+    Diagnostic::error(Code::AddressInvalid, format!("{} is not IP:PORT", shown::quoted(text)))
+        .advise("write an address such as 127.0.0.1:8000 or [::]:443")
+}
+
+/// An address that other hosts reach, without TLS.
+pub(crate) fn listen_without_tls(at: SocketAddr) -> Diagnostic {
+    let problem = format!("{at} is not a loopback address, and without TLS others can read every OTP");
+    Diagnostic::error(Code::ListenWithoutTls, problem)
+        .advise("add [tls], or set plain_http = true if the whole network is trusted")
+}
+
+/// Whether a store without a known scheme may be a mistyped URL, such as `postgres:/user:password@host/database`: as a file
+/// name it would be shown, with the password.
 fn is_like_a_url(store: &str) -> bool {
     let is_path = ["/", "./", "../", "sqlite:"].iter().any(|begin| store.starts_with(begin));
     !is_path && (store.contains('@') || store.contains("password="))
@@ -620,9 +655,8 @@ pub fn has_password(url: &str) -> bool {
     in_authority || query.split('&').any(|part| part.starts_with("password="))
 }
 
-/// Where an error is, and what it is, without the text of the line.
-fn placed(text: &str, fault: &toml::de::Error) -> String {
+/// The line of an error, counted from 1.
+fn line_of(text: &str, fault: &toml::de::Error) -> usize {
     let before = fault.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count().saturating_add(1);
-    format!("line {line}: {}", fault.message())
+    before.matches('\n').count().saturating_add(1)
 }

@@ -1,13 +1,14 @@
-//! What a key storage module (YK-KSM) says of an OTP, to those who may know: `/wsapi/decrypt`.
+//! `/wsapi/decrypt`: answers as a key storage module (YK-KSM) does.
 
 use crate::store::{Store, StoreFault};
+use yubiotp::diagnostic::Code;
 use yubiotp::seal::StoreKey;
 use yubiotp::{Block, PublicId, modhex};
 use zeroize::Zeroizing;
 
-/// What was said about an OTP.
+/// The answer about an OTP.
 pub struct Decrypted {
-    /// Which token it names, as far as it was read.
+    /// The token that the OTP names, if it names one.
     pub token: Option<PublicId>,
     outcome: Result<Fields, KsmRefusal>,
 }
@@ -25,7 +26,8 @@ enum KsmRefusal {
     Format,
     Unknown,
     Corrupt,
-    Fault,
+    /// The store failed, or the key cannot be opened.
+    Fault(Code),
 }
 
 impl KsmRefusal {
@@ -35,22 +37,41 @@ impl KsmRefusal {
             Self::Format => "Invalid OTP format",
             Self::Unknown => "Unknown yubikey",
             Self::Corrupt => "Corrupt OTP",
-            Self::Fault => "Database error",
+            Self::Fault(_) => "Database error",
+        }
+    }
+
+    const fn code(self) -> Code {
+        match self {
+            Self::NoOtp => Code::ParameterMissing,
+            Self::Format => Code::OtpMalformed,
+            Self::Unknown => Code::TokenUnknown,
+            Self::Corrupt => Code::OtpNotGenuine,
+            Self::Fault(code) => code,
         }
     }
 }
 
 impl From<StoreFault> for KsmRefusal {
-    fn from(_: StoreFault) -> Self {
-        Self::Fault
+    fn from(fault: StoreFault) -> Self {
+        Self::Fault(fault.diagnostic().code)
     }
 }
 
 impl Decrypted {
-    /// Nothing was said in time.
+    /// Nothing was decided before the deadline.
     #[must_use]
     pub const fn late() -> Self {
-        Self { token: None, outcome: Err(KsmRefusal::Fault) }
+        Self { token: None, outcome: Err(KsmRefusal::Fault(Code::DeadlinePassed)) }
+    }
+
+    /// Why, for the log: stable from version to version.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match &self.outcome {
+            Ok(_) => Code::OtpDecrypted,
+            Err(refused) => refused.code(),
+        }
     }
 
     /// `OK`, or why not: for the log. No part of it is a secret.
@@ -62,7 +83,7 @@ impl Decrypted {
         }
     }
 
-    /// The line to answer. The counter comes without the bit that caps lock sets: servers that compare it as it stands
+    /// The line to answer. The counter comes without the bit that caps lock sets: servers that compare it as it is
     /// would never take another OTP of that token.
     #[must_use]
     pub fn line(&self) -> Zeroizing<String> {
@@ -93,12 +114,12 @@ pub async fn decrypt(store: &Store, key: &StoreKey, otp: &str) -> Decrypted {
 async fn open(store: &Store, key: &StoreKey, id: &PublicId, block: &Block) -> Result<Fields, KsmRefusal> {
     let token = store.token(id).await?.filter(|token| token.enabled).ok_or(KsmRefusal::Unknown)?;
     let (_, sealed) = token.key.ok_or(KsmRefusal::Unknown)?;
-    let credential = key.open(&sealed, id).map_err(|_| KsmRefusal::Fault)?;
+    let credential = key.open(&sealed, id).map_err(|_| KsmRefusal::Fault(Code::KeyUnreadable))?;
     let plain = credential.open(block).ok_or(KsmRefusal::Corrupt)?;
     Ok(Fields { counter: plain.usage_counter, timestamp: plain.timestamp, session_use: plain.session_use })
 }
 
-/// The public id and what stands behind it; `None` if it is no OTP.
+/// The public ID and the block after it; `None` if it is not an OTP.
 fn split(otp: &str) -> Option<(PublicId, Block)> {
     if otp.len() > 64 {
         return None;

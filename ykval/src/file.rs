@@ -1,5 +1,9 @@
 //! The one place that opens the files of settings and secrets.
 
+mod diagnostic;
+
+pub use diagnostic::{location, word};
+
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -18,54 +22,48 @@ pub enum Audience {
     Group,
 }
 
-/// Why a file cannot be used, and what to change.
-#[derive(Debug, thiserror::Error)]
+/// Why a file cannot be used.
+#[derive(Debug)]
 pub enum FileFault {
-    /// The system said no.
-    #[error("{path}: cannot {doing}: {why}")]
+    /// The system refused, or failed.
     System {
-        /// Which.
+        /// Which file.
         path: PathBuf,
-        /// What was tried.
+        /// What was tried: `open`.
         doing: &'static str,
         /// What the system said.
         why: std::io::Error,
     },
     /// Not a regular file.
-    #[error("{0}: not a regular file")]
     Kind(PathBuf),
-    /// Somebody else's.
-    #[error("{path}: belongs to uid {owner}: chown it to root (or to uid {me}, who is running this)")]
+    /// It belongs to neither root nor the running user.
     Owner {
-        /// Which.
+        /// Which file.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
-        /// Who asks.
+        /// The running user.
         me: u32,
     },
-    /// Others may write.
-    #[error("{path}: group or others may write to it (mode {mode:04o}): chmod go-w it")]
+    /// Group or others may write to it.
     Writable {
-        /// Which.
+        /// Which file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// Others may read a secret.
-    #[error("{path}: others may read it (mode {mode:04o}): chmod o= it")]
+    /// Users outside its group may read it, and it holds a secret.
     Readable {
-        /// Which.
+        /// Which file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// Longer than anything that belongs here.
-    #[error("{path}: longer than {limit} bytes")]
+    /// Longer than any file of this kind.
     TooLarge {
-        /// Which.
+        /// Which file.
         path: PathBuf,
-        /// The most it may have.
+        /// The limit, in bytes.
         limit: u64,
     },
 }
@@ -122,7 +120,7 @@ fn read_of(
 ) -> Result<Zeroizing<Vec<u8>>, FileFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = open(path, flags, Mode::empty()).map_err(|why| FileFault::system(path, "open", why))?;
-    let stat = fstat(&file).map_err(|why| FileFault::system(path, "look at", why))?;
+    let stat = fstat(&file).map_err(|why| FileFault::system(path, "examine", why))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(FileFault::Kind(path.to_owned()));
     }
@@ -165,7 +163,7 @@ pub fn create(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
 pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
     let folder = folder_of(path);
     let root = rustix::process::geteuid().is_root();
-    let owner = rustix::fs::stat(folder).map_err(|why| FileFault::system(folder, "look at", why))?;
+    let owner = rustix::fs::stat(folder).map_err(|why| FileFault::system(folder, "examine", why))?;
     let owner = root.then(|| (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid)));
     put(path, text, mode, owner, |new| std::fs::rename(new, path))
 }
@@ -224,7 +222,7 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
     if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists()) {
         make_folder(above, mode)?;
     }
-    let fault = |why: Errno| FileFault::system(path, "make the folder", why);
+    let fault = |why: Errno| FileFault::system(path, "create", why);
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) => {}
         Err(Errno::EXIST) if path.is_dir() => return Ok(false),
@@ -240,6 +238,7 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+    use yubiotp::diagnostic::Code;
 
     #[test]
     fn made_once_and_read_again() {
@@ -291,10 +290,10 @@ mod tests {
         create(&path, b"", 0o600).unwrap();
         let with = |mode| {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            read(&path, Audience::Group, 9).map(|_| ()).map_err(|fault| fault.to_string())
+            read(&path, Audience::Group, 9).map(|_| ()).map_err(|fault| fault.diagnostic().code)
         };
         assert_eq!(with(0o640), Ok(()));
-        assert!(with(0o644).unwrap_err().contains("others may read it (mode 0644)"));
-        assert!(with(0o660).unwrap_err().contains("group or others may write to it (mode 0660)"));
+        assert_eq!(with(0o644), Err(Code::FileReadableByOthers));
+        assert_eq!(with(0o660), Err(Code::FileWritableByOthers));
     }
 }

@@ -1,7 +1,7 @@
-//! What this server said OK to, kept in memory, so that a store that forgot it is noticed.
+//! The OTPs that this server accepted, kept in memory to notice a store that lost them.
 //!
-//! A database can lose what it had stored durably: an old primary comes back, a backup is put back, somebody sets rows
-//! back. Then used OTPs look fresh. So for each token and key the guard remembers the highest position that was answered
+//! A database can lose what it had stored durably: an old primary comes back, a backup is restored, somebody resets rows.
+//! Then used OTPs look fresh. So for each token and key the guard remembers the highest position that was answered
 //! OK:
 //!
 //! - It is asked before an OTP is accepted, and it takes each OK before that is sent ([`Guard::admit`]): whatever the
@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use yubiotp::diagnostic::Code;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::{Position, PublicId};
@@ -39,7 +40,7 @@ const NEWEST: usize = 64;
 /// An OTP that was answered OK, or the last of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
-    /// Whose.
+    /// The token.
     pub token: PublicId,
     /// The key that made it; [`Fingerprint::ELSEWHERE`] if a key storage module has it.
     pub key: Fingerprint,
@@ -60,11 +61,22 @@ pub struct Forgotten {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// The store forgot accepted OTPs, and was not raised yet.
-    #[error("the store forgot accepted OTPs: none is accepted until it has them again")]
+    #[error("the store lost accepted OTPs; none is accepted until it has them again")]
     Forgot,
     /// Other servers may find that it did.
-    #[error("the database was restarted, was replaced, or forgot OTPs: none is accepted for 3 seconds")]
+    #[error("the database was restarted or replaced, or lost OTPs; none is accepted for 3 seconds")]
     Settling,
+}
+
+impl Obstacle {
+    /// Its code.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Forgot => Code::DatabaseLostOtps,
+            Self::Settling => Code::DatabaseSettling,
+        }
+    }
 }
 
 /// What this server remembers, and what it thinks of its store.

@@ -12,6 +12,8 @@ mod positions;
 #[cfg(test)]
 mod tests;
 
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+
 pub use clients::{ClientEntry, clients};
 pub use log::LogReader;
 pub use positions::{PositionEntry, Positions, positions};
@@ -19,12 +21,11 @@ pub use positions::{PositionEntry, Positions, positions};
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 4096;
 
-/// So many problems of a file are told; what follows is not read.
+/// After so many problems, the rest of a file is not read.
 pub const MAX_PROBLEMS: usize = 100;
 
 /// A line with an error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {why}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
@@ -32,25 +33,25 @@ pub struct Problem {
     pub why: BadLine,
 }
 
-/// What is wrong with a line, and what to change. Fields are counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+impl Problem {
+    /// The line as a finding about the file `path`.
+    pub fn diagnostic(&self, path: &[u8]) -> Diagnostic {
+        self.why.diagnostic().at(Location::line(path, self.line))
+    }
+}
+
+/// What is wrong with a line. Fields are counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadLine {
     /// Nothing but blank lines and comments.
-    #[error("the file holds nothing: was it exported from an empty database, or as the wrong user?")]
     Empty,
     /// An OpenPGP message, as exports are usually sent.
-    #[error(
-        "the file is encrypted or signed with OpenPGP: decrypt it first (gpg -d FILE | ykvald import … -)"
-    )]
     Pgp,
     /// Longer than [`MAX_LINE`].
-    #[error("the line is longer than {MAX_LINE} bytes: the file is damaged, or not an export")]
     TooLong,
     /// Not UTF-8, in a field that matters.
-    #[error("the line is not UTF-8: the file is damaged, or not an export")]
     NotUtf8,
     /// Cut off.
-    #[error("the line has {found} of the {needed} fields that are needed: it is cut off, or not of {of}")]
     TooFewFields {
         /// How many there must be.
         needed: usize,
@@ -59,26 +60,60 @@ pub enum BadLine {
         /// Which tool writes such lines.
         of: &'static str,
     },
-    /// A quote that nothing closes.
-    #[error("field {0} begins with a quote that nothing closes in this line")]
+    /// A quote that is not closed.
     Quote(usize),
-    /// A field that is not what it has to be.
-    #[error("field {field}, {name}: {why}")]
+    /// A field with a value that it cannot have.
     Field {
-        /// Where.
+        /// Its number.
         field: usize,
         /// As YK-VAL calls it.
         name: &'static str,
-        /// What it has to be.
+        /// What is wrong with it.
         why: &'static str,
     },
-    /// Not a public id.
-    #[error("field 4, yk_publicname: {0}")]
+    /// A client without a key.
+    NoSecret,
+    /// Not a public ID.
     PublicId(yubiotp::id::BadPublicId),
     /// A client that another line has, with another key.
-    #[error("line {first} has this client with another key: keep one of them")]
     OtherKey {
         /// That line, counted from 1.
         first: usize,
     },
+}
+
+impl BadLine {
+    fn diagnostic(&self) -> Diagnostic {
+        let line = |problem: &str| Diagnostic::error(Code::ExportLineInvalid, problem);
+        match self {
+            Self::Empty => Diagnostic::error(Code::ExportFileEmpty, "the file holds no lines")
+                .advise("export it again, as the user who may read YK-VAL's database"),
+            Self::Pgp => {
+                Diagnostic::error(Code::ExportFileEncrypted, "the file is encrypted or signed with OpenPGP")
+                    .run_when("to decrypt it", Program::System, "gpg --decrypt FILE")
+            }
+            Self::TooLong => line(&format!(
+                "the line is longer than {MAX_LINE} bytes: the file is damaged, or not an export"
+            )),
+            Self::NotUtf8 => line("the line is not UTF-8: the file is damaged, or not an export"),
+            Self::TooFewFields { needed, found, of } => line(&format!(
+                "the line has {found} fields and needs {needed}: it is cut off, or {of} did not write it"
+            )),
+            Self::Quote(field) => {
+                line(&format!("field {field} begins with a quote that this line does not close"))
+            }
+            Self::Field { field, name, why } => line(&format!("field {field}, {name}: {why}")),
+            Self::NoSecret => line("field 4, secret: is empty, and every client needs a key here").run_when(
+                "remove the line, and give this client a key",
+                Program::Ykvald,
+                "client add --id ID --name NAME",
+            ),
+            Self::PublicId(why) => line(&format!("field 4, yk_publicname: {why}")),
+            Self::OtherKey { first } => Diagnostic::error(
+                Code::ExportLineConflict,
+                format!("line {first} gives this client another key"),
+            )
+            .advise("keep one of the two lines"),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Key storage modules (YK-KSM) that a site has already, and that keep the keys which the store does not have.
+//! Key storage modules (YK-KSM) of a site, with keys that the store does not have.
 
 mod answer;
 #[cfg(test)]
@@ -9,6 +9,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use yubiotp::Position;
 use yubiotp::authorities::BUNDLES;
+use yubiotp::diagnostic::{self, Code, Diagnostic, Location};
 
-/// More than any answer has.
+/// No answer is longer.
 const MOST_ANSWER: usize = 512;
 
 /// The key storage modules.
@@ -26,12 +28,12 @@ pub struct Ksm(Arc<Modules>);
 
 struct Modules {
     client: Client,
-    /// The URL, and host and port of it for people: the URL may hold a password.
+    /// Each URL with its host and port, which are shown instead: the URL may hold a password.
     list: Vec<(Url, String)>,
     deadline: Duration,
 }
 
-/// What one of them decided.
+/// What a module decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KsmVerdict {
     /// The OTP is genuine.
@@ -47,21 +49,40 @@ pub enum KsmVerdict {
     NotGenuine,
 }
 
-/// None of them decided: which did what, in how many milliseconds. No OTP is in it.
-#[derive(Debug, thiserror::Error)]
-#[error("no key storage module answered: {0}")]
-pub struct KsmFault(pub String);
+/// Why no module decided, or why none can be asked. It holds no OTP, and no URL.
+#[derive(Debug)]
+pub struct KsmFault(Box<Diagnostic>);
+
+impl KsmFault {
+    fn new(code: Code, setting: &str, problem: &str) -> Self {
+        Self(Box::new(Diagnostic::error(code, problem).at(Location::Setting(setting.to_owned()))))
+    }
+
+    /// The finding.
+    pub const fn diagnostic(&self) -> &Diagnostic {
+        &self.0
+    }
+}
+
+/// In one line, for logs.
+impl Display for KsmFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for KsmFault {}
 
 impl Ksm {
-    /// Ready to ask.
+    /// A client for the modules of the configuration.
     ///
     /// # Errors
     /// A URL or the certificate authorities cannot be used.
     pub fn new(config: &config::KsmConfig) -> Result<Self, KsmFault> {
         let list = config.urls.iter().map(|url| {
-            let fault = |why| KsmFault(format!("ksm.urls: {why}"));
-            let url = Url::parse(url).map_err(|why| fault(why.to_string()))?;
-            let host = url.host_str().ok_or_else(|| fault("names no host".to_owned()))?;
+            let fault = |why: &str| KsmFault::new(Code::KsmUrlInvalid, "ksm.urls", why);
+            let url = Url::parse(url).map_err(|why| fault(&why.to_string()))?;
+            let host = url.host_str().ok_or_else(|| fault("names no host"))?;
             let name =
                 url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
             Ok((url, name))
@@ -79,11 +100,11 @@ impl Ksm {
         let secure = list.iter().any(|(url, _)| url.scheme() == "https");
         let tls = client_tls(config.ca.as_deref(), secure)?;
         let client = builder.tls_backend_preconfigured(tls).build();
-        let client = client.map_err(|why| KsmFault(chain(why)))?;
+        let client = client.map_err(|why| KsmFault::new(Code::KsmFailed, "ksm", &chain(why)))?;
         Ok(Self(Arc::new(Modules { client, list, deadline: config.deadline })))
     }
 
-    /// Where they are, for people; without what their URLs hold beside.
+    /// Their hosts and ports, for people.
     #[must_use]
     pub fn names(&self) -> String {
         self.0.list.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
@@ -100,18 +121,18 @@ impl Ksm {
         self.0.list.iter().filter(|(url, _)| open(url)).map(|(_, name)| name.as_str()).collect()
     }
 
-    /// Asks about an OTP in modhex: each module in its turn, until one decides; the next one too where one takes a third
-    /// of the time. `Unknown` counts once all say so.
+    /// Asks the modules about an OTP in modhex, one after the other, until one decides. If one takes a third of the deadline,
+    /// the next is asked as well. The result is `Unknown` only if all say so.
     ///
     /// # Errors
-    /// None decided in time.
+    /// None decided before the deadline.
     pub async fn decrypt(&self, otp: &str) -> Result<KsmVerdict, KsmFault> {
         let Modules { client, list, deadline } = &*self.0;
         let begun = Instant::now();
         let mut asked = JoinSet::new();
         let mut left = list.iter();
         let mut faults = Vec::new();
-        // Those that are given up here are dropped with the set.
+        // Requests that are not finished are dropped with the set.
         let all = async {
             loop {
                 if let Some((url, name)) = left.next() {
@@ -132,10 +153,10 @@ impl Ksm {
                     None => return None,
                     Some(Ok((Ok(KsmVerdict::Unknown), _))) => {}
                     Some(Ok((Ok(said), _))) => return Some(said),
-                    Some(Ok((Err(why), name))) => {
-                        faults.push(format!("{name}: {why} ({} ms)", begun.elapsed().as_millis()));
+                    Some(Ok((Err((code, why)), name))) => {
+                        faults.push((code, format!("{name}: {why} ({} ms)", begun.elapsed().as_millis())));
                     }
-                    Some(Err(_)) => faults.push("a question was cut off".to_owned()),
+                    Some(Err(_)) => faults.push((Code::InternalError, "a request was aborted".to_owned())),
                 }
             }
         };
@@ -143,33 +164,55 @@ impl Ksm {
             Ok(Some(said)) => return Ok(said),
             Ok(None) if faults.is_empty() => return Ok(KsmVerdict::Unknown),
             Ok(None) => {}
-            Err(_) => faults.push(format!("no answer in {} ms (ksm.deadline_ms)", deadline.as_millis())),
+            Err(_) => faults.push((
+                Code::KsmTimeout,
+                format!("no answer in {} ms (ksm.deadline_ms)", deadline.as_millis()),
+            )),
         }
-        Err(KsmFault(faults.join("; ")))
+        Err(undecided(&faults))
     }
 }
 
-/// Asks one. Its fault in words, without the URL: the OTP stands in it.
-async fn ask(client: &Client, url: Url) -> Result<KsmVerdict, String> {
-    let answer = client.get(url).send().await.map_err(chain)?;
+/// Why a module did not decide.
+type NoAnswer = (Code, String);
+
+/// The finding about all modules: its code is theirs, if they have the same one.
+fn undecided(faults: &[NoAnswer]) -> KsmFault {
+    let first = faults.first().map_or(Code::KsmFailed, |(code, _)| *code);
+    let code = if faults.iter().all(|(code, _)| *code == first) { first } else { Code::KsmFailed };
+    let each: Vec<_> = faults.iter().map(|(_, why)| why.as_str()).collect();
+    let problem = format!("no key storage module decided: {}", each.join("; "));
+    KsmFault(Box::new(Diagnostic::error(code, problem)))
+}
+
+/// Asks one module. The fault does not hold the URL, since the OTP is in it.
+async fn ask(client: &Client, url: Url) -> Result<KsmVerdict, NoAnswer> {
+    let answer = client.get(url).send().await.map_err(unreachable)?;
     if !answer.status().is_success() {
-        return Err(format!("answers HTTP {}", answer.status().as_u16()));
+        return Err((Code::KsmHttpStatus, format!("answers HTTP {}", answer.status().as_u16())));
     }
     answer::read(&body(answer).await?)
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
+async fn body(mut answer: Response) -> Result<Vec<u8>, NoAnswer> {
     let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(chain)? {
+    while let Some(part) = answer.chunk().await.map_err(unreachable)? {
         body.extend_from_slice(&part);
         if body.len() > MOST_ANSWER {
-            return Err("answers more than a key storage module does".to_owned());
+            return Err((
+                Code::KsmAnswerInvalid,
+                "its answer is too long for a key storage module".to_owned(),
+            ));
         }
     }
     Ok(body)
 }
 
-/// What went wrong, down to its cause.
+fn unreachable(fault: reqwest::Error) -> NoAnswer {
+    (Code::KsmUnreachable, chain(fault))
+}
+
+/// An error with its causes, without the URL.
 fn chain(fault: reqwest::Error) -> String {
     let fault = fault.without_url();
     let mut text = fault.to_string();
@@ -178,30 +221,33 @@ fn chain(fault: reqwest::Error) -> String {
         let why_text = why.to_string();
         if !text.ends_with(&why_text) {
             text.push_str(": ");
-            text.push_str(&why_text);
+            text.push_str(&diagnostic::cause(&why_text));
         }
         cause = why.source();
     }
     text
 }
 
-/// The authorities of the settings, or the system's where one of the modules is asked by TLS.
+/// The authorities of `ksm.ca`, or those of the system if a module is asked by TLS.
 fn client_tls(ca: Option<&Path>, secure: bool) -> Result<ClientConfig, KsmFault> {
-    let fault = |why: String| KsmFault(format!("ksm.ca: {why}"));
+    let fault = |why: &dyn Display| KsmFault::new(Code::CaFileInvalid, "ksm.ca", &why.to_string());
+    let read = |path: &Path| certificates::read(path).map_err(|fault| KsmFault(Box::new(fault.diagnostic())));
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
-        for certificate in certificates::read(ca).map_err(|why| fault(why.to_string()))? {
-            roots.add(certificate).map_err(|why| fault(format!("{}: {why}", ca.display())))?;
+        for certificate in read(ca)? {
+            roots.add(certificate).map_err(|why| fault(&format!("{}: {why}", ca.display())))?;
         }
     } else if secure {
         let bundle = BUNDLES.iter().map(Path::new).find(|path| path.exists());
-        let bundle =
-            bundle.ok_or_else(|| fault("this system has no certificate authorities: name them".into()))?;
-        // A bundle may hold some that nobody can use.
-        roots.add_parsable_certificates(certificates::read(bundle).map_err(|why| fault(why.to_string()))?);
+        let bundle = bundle.ok_or_else(|| {
+            let none = Diagnostic::error(Code::CaBundleMissing, "this host has no certificate authorities");
+            KsmFault(Box::new(none.advise("install ca-certificates, or set ksm.ca")))
+        })?;
+        // A bundle may hold some certificates that cannot be used.
+        roots.add_parsable_certificates(read(bundle)?);
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|why| fault(why.to_string()))?;
+        .map_err(|why| fault(&why))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

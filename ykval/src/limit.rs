@@ -1,4 +1,4 @@
-//! How much a client may cause a second, and how many refusals about one token the log has one by one.
+//! How much work a client may cause a second, and how many rejections of one token are logged separately.
 
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use yubiotp::PublicId;
 use yubiotp::protocol::ClientId;
 
-/// What costs more than a read. Each is counted by itself.
+/// Work that costs more than a read. Each kind is counted separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Work {
     /// Advancing a token: one write that is synced.
@@ -20,22 +20,22 @@ pub enum Work {
     AskElsewhere,
 }
 
-/// Who is counted for a question. Whoever knows a client's id, and cannot sign, uses up nothing of a client that signs,
-/// and nothing of one that does not and asks from another host.
+/// The account that a request counts against. Somebody who knows a client's ID, and cannot sign, does not use up the rate of
+/// a client that signs, nor that of a client that does not sign and is on another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Account {
-    /// It signed, or showed the client's certificate.
+    /// The request was signed, or came with the client's certificate.
     Proven(ClientId),
-    /// It named the client, from this host (`None`: ours).
+    /// The request only named the client, and came from this address (`None`: this host).
     Claimed(ClientId, Option<IpNet>),
 }
 
-/// Who, and what is to be done for it.
+/// An account, and the work that it causes.
 type Causing = (Account, Work);
 
 type Rates<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock>;
 
-/// The limits of all clients. Who asks steadily may ask so often a second, and as many at once.
+/// The limits of all clients: a steady rate per second, and bursts of as many.
 pub struct RateLimits {
     /// One limiter a rate, for clients may have rates of their own.
     clients: RwLock<HashMap<NonZeroU32, Arc<Rates<Causing>>>>,

@@ -28,12 +28,12 @@ mod validity;
 
 use crate::capacity::Capacity;
 use crate::clock;
-use crate::config::{Config, DecryptAt, Limits};
+use crate::config::{Config, DecryptAt, Limits, listen_without_tls};
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
 use crate::verify::{Rules, Verifier};
 use connection::Role;
-pub use descriptors::{LOWERED, Room};
+pub use descriptors::{Room, lowered};
 use http::Http;
 use ipnet::IpNet;
 use listen::{Listener, Socket};
@@ -43,6 +43,7 @@ use metrics::Metrics;
 use parameters::Bodies;
 use peer::From;
 use places::Places;
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,42 +53,65 @@ use throttle::LogThrottle;
 use tls::{Certificate, Clients, TlsFault};
 use tokio_util::sync::DropGuard;
 pub use validity::{Stage, Validity};
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::seal::StoreKey;
 
-/// What is told once everything is ready to be asked.
+/// What a server reports once it is ready for requests.
 #[derive(Debug, Clone)]
 pub struct Started {
-    /// Where questions are answered.
+    /// The addresses on which it answers.
     pub addresses: Vec<SocketAddr>,
-    /// Whether by TLS.
+    /// Whether it uses TLS there.
     pub tls: bool,
-    /// Where OTPs are decrypted: an address, or the path of a socket.
+    /// The address or socket of `/wsapi/decrypt`.
     pub decrypt: Option<String>,
 }
 
-/// Why the server could not be started, and what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeFault {
-    /// A socket.
-    #[error("cannot listen on {at}: {why}")]
-    Listen {
-        /// Which.
-        at: String,
-        /// What the system said.
-        why: io::Error,
-    },
-    /// A certificate, or its key.
-    #[error(transparent)]
-    Tls(#[from] TlsFault),
-    /// The key storage modules.
-    #[error(transparent)]
-    Ksm(#[from] KsmFault),
-    /// The log.
-    #[error("cannot log: {0}")]
-    Log(io::Error),
-    /// Signals cannot be caught.
-    #[error("cannot catch signals: {0}")]
-    Signals(io::Error),
+/// Why the server could not be started: the finding.
+#[derive(Debug)]
+pub struct ServeFault(Box<Diagnostic>);
+
+impl ServeFault {
+    /// The finding.
+    pub const fn diagnostic(&self) -> &Diagnostic {
+        &self.0
+    }
+
+    fn new(found: Diagnostic) -> Self {
+        Self(Box::new(found))
+    }
+
+    /// A socket on which the server cannot listen.
+    fn listen(at: &str, why: &dyn Display) -> Self {
+        let problem = format!("cannot listen on {at}: {}", cause(why));
+        Self::new(Diagnostic::error(Code::CannotListen, problem))
+    }
+
+    fn log(why: &io::Error) -> Self {
+        let found = Diagnostic::error(Code::LogNotWritten, format!("cannot write the log: {}", cause(why)));
+        Self::new(found.advise("if log.to is \"syslog\", start a syslog daemon"))
+    }
+}
+
+/// In one line, for logs.
+impl Display for ServeFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ServeFault {}
+
+impl std::convert::From<TlsFault> for ServeFault {
+    fn from(fault: TlsFault) -> Self {
+        Self::new(fault.diagnostic().clone())
+    }
+}
+
+impl std::convert::From<KsmFault> for ServeFault {
+    fn from(fault: KsmFault) -> Self {
+        Self::new(fault.diagnostic().clone())
+    }
 }
 
 /// Brief connections at a time ([`connection::Stay`]), where there are descriptors for them.
@@ -103,17 +127,17 @@ struct Shared {
     places: Arc<Places>,
     room: Room,
     capacity: Capacity,
-    /// Questions to key storage modules at a time.
+    /// Maximum concurrent requests to key storage modules.
     ksm_in_flight: usize,
     bodies: Bodies,
-    /// Whether nothing is accepted that cannot be logged.
+    /// Whether no OTP is accepted that cannot be logged.
     log_is_required: bool,
     metrics: Metrics,
     log: Log,
     health: health::Health,
     recent: health::Recent,
-    /// What is told seldom, however often it happens: too many verifications, refusals of one token, handshakes that
-    /// fail.
+    /// Events that are logged at most every few seconds: too many verifications, rejections of one token, failed
+    /// handshakes.
     busy: Mutex<LogThrottle>,
     ksm_busy: Mutex<LogThrottle>,
     refusals: Mutex<LogThrottle>,
@@ -125,7 +149,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whether somebody may look how the server is.
+    /// Whether this peer may see the state of the server.
     fn may_look(&self, from: From) -> bool {
         match from.address() {
             Some(address) => self.status_from.iter().any(|net| net.contains(&address)),
@@ -133,23 +157,23 @@ impl Shared {
         }
     }
 
-    /// Whether the store can be read and written, and the log written; else why not.
-    async fn ready(&self) -> Result<(), Arc<str>> {
+    /// Whether OTPs can be accepted: the store can be read and written, and the log written. Otherwise why not.
+    async fn ready(&self) -> Result<(), Arc<Diagnostic>> {
         let store = self.health.ready(self).await;
         self.log.fault().map_or(store, Err)
     }
 
-    /// Whether what is accepted now can be logged, or need not be.
+    /// Whether an accepted OTP could be logged now, or need not be.
     fn may_accept(&self) -> bool {
         !self.log_is_required || self.log.fault().is_none()
     }
 
-    /// The same as it was a moment ago, without asking the store.
+    /// [`Self::ready`] as of a moment ago, without asking the store.
     fn was_ready(&self) -> bool {
         self.health.was_ready(self) && self.log.fault().is_none()
     }
 
-    /// Tells of what may happen often.
+    /// Logs an event that may happen often, at most every few seconds.
     fn log_throttled(&self, of: &Mutex<LogThrottle>, event: impl FnOnce(u64) -> Event) {
         if let Some(times) = of.lock().unwrap_or_else(PoisonError::into_inner).should_log() {
             self.log.tell(event(times));
@@ -157,8 +181,8 @@ impl Shared {
     }
 }
 
-/// Answers until SIGTERM or SIGINT comes; then what was begun is finished. A second one does not wait for that. SIGHUP
-/// reads certificates anew.
+/// Answers until SIGTERM or SIGINT; then finishes the requests that it has. A second signal ends it immediately. SIGHUP
+/// reads certificates again.
 ///
 /// # Errors
 /// It could not be started.
@@ -168,9 +192,12 @@ pub async fn run(
     store_key: StoreKey,
     started: impl FnOnce(&Started),
 ) -> Result<(), ServeFault> {
-    // Caught before anybody is told that it runs.
-    let orders = stop::signals().map_err(ServeFault::Signals)?;
-    let sink = Sink::open(config.log.to).map_err(ServeFault::Log)?;
+    // Before anything reports that the server runs.
+    let orders = stop::signals().map_err(|why| {
+        let problem = format!("cannot catch signals: {}", cause(&why));
+        ServeFault::new(Diagnostic::error(Code::SignalsNotCaught, problem))
+    })?;
+    let sink = Sink::open(config.log.to).map_err(|why| ServeFault::log(&why))?;
     let given = listen::Given::from_environment()?;
     let server = Server::bind(config, store, store_key, sink, given)?;
     started(&server.started);
@@ -205,14 +232,12 @@ impl Server {
             .map(Arc::new);
         let (sockets, given_decrypt) = given.or_bind(&config.listen)?;
         let addresses: Vec<SocketAddr> = sockets.iter().filter_map(Socket::address).collect();
-        // The settings were asked about their own addresses; systemd may have given others.
+        // The configuration was checked with its own addresses; systemd may have passed others.
         if let Some(open) = addresses.iter().find(|at| !at.ip().is_loopback())
             && tls.is_none()
             && !config.plain_http
         {
-            let why =
-                "is not loopback, and without TLS others read every OTP: give [tls], or plain_http = true";
-            return Err(ServeFault::Listen { at: open.to_string(), why: io::Error::other(why) });
+            return Err(ServeFault::new(listen_without_tls(*open)));
         }
         let mut listeners: Vec<Listener> = sockets
             .into_iter()
@@ -242,10 +267,10 @@ impl Server {
         };
         let ksm = config.ksm.as_ref().map(Ksm::new).transpose()?;
         let metrics = Metrics::new();
-        let log = Log::start(config.log, sink, &metrics).map_err(ServeFault::Log)?;
+        let log = Log::start(config.log, sink, &metrics).map_err(|why| ServeFault::log(&why))?;
         certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
         if room.is_lowered {
-            log.tell(Event::FewDescriptors { limit: room.connections, open_files: room.open_files });
+            log.tell(Event::FewDescriptors { room, wanted: limits.connections });
         }
         let stopping = Stopping::default();
         let _stops = stopping.when_dropped();
@@ -282,7 +307,7 @@ impl Server {
         let Self { shared, started, listeners, certificates, _stops } = self;
         let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
         shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
-        // Whether the log can be written is known before the first question.
+        // Finds out whether the log can be written before the first request.
         let log = Arc::clone(&shared);
         let _ = tokio::task::spawn_blocking(move || log.log.flush(Duration::from_secs(1))).await;
         for listener in listeners {
@@ -300,7 +325,7 @@ impl Server {
         systemd::stopping();
         shared.log.tell(Event::Stopping);
         shared.stopping.finish.cancel();
-        // A little more than the last verification may take, for its answer to be written.
+        // A little more than the deadline of a verification, for its answer to be written.
         let patience = shared.limits.deadline.saturating_add(Duration::from_secs(1));
         let hurry = async {
             while let Some(order) = orders.recv().await {
@@ -318,17 +343,17 @@ impl Server {
         keeping.abort();
         watching.abort();
         watchdog.abort();
-        // Those that were cut say so in the log.
+        // Requests that were cut off are logged.
         let _ = tokio::time::timeout(Duration::from_millis(500), shared.places.all_closed()).await;
         let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
         shared.log.tell(Event::Stopped { unfinished });
-        // It waits for a thread.
+        // It blocks until the thread of the log is done.
         let flush = tokio::task::spawn_blocking(move || shared.log.flush(Duration::from_secs(2)));
         let _ = flush.await;
     }
 }
 
-/// What is to be done every few seconds.
+/// Does what is needed every few seconds.
 async fn keep(shared: Arc<Shared>, certificates: Vec<Arc<Certificate>>) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -336,12 +361,12 @@ async fn keep(shared: Arc<Shared>, certificates: Vec<Arc<Certificate>>) {
         every.tick().await;
         shared.verifier.evict_idle();
         reload(&shared, &certificates, false).await;
-        // For the log, which is to say when the store went away and when it came back.
+        // So that the log says when the store failed, and when it came back.
         let _ = shared.health.ready(&shared).await;
     }
 }
 
-/// Reads certificates anew: all, or those whose files changed.
+/// Reads certificates again: all, or those whose files changed.
 async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
     for certificate in certificates {
         let of = Arc::clone(certificate);
@@ -349,7 +374,7 @@ async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
         let read = tokio::task::spawn_blocking(move || (all || of.changed()).then(|| of.reload()));
         let event = match read.await {
             Ok(Some(Ok(()))) => Event::Reloaded { certificate: certificate.path().to_owned() },
-            Ok(Some(Err(fault))) => Event::NotReloaded { why: fault.to_string() },
+            Ok(Some(Err(fault))) => Event::NotReloaded { found: fault.diagnostic().clone() },
             Ok(None) | Err(_) => {
                 look_at_validity(certificate, &shared.metrics, &shared.log);
                 continue;
@@ -360,7 +385,7 @@ async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
     }
 }
 
-/// Notes until when a certificate is valid, and logs that it is not any more, not yet, or not for long.
+/// Updates the metric of a certificate's end, and logs if it is expired, not yet valid, or about to expire.
 fn look_at_validity(certificate: &Certificate, metrics: &Metrics, log: &Log) {
     metrics.certificate(certificate.listener(), certificate.until());
     if let Some((validity, stage)) = certificate.concern(clock::now()) {

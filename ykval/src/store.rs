@@ -1,4 +1,4 @@
-//! Where clients, tokens and positions are kept: SQLite inside the server, or PostgreSQL beside it. Both do the same.
+//! The store of clients, tokens and positions: SQLite inside the server, or PostgreSQL beside it. Both behave the same.
 
 #[cfg(test)]
 mod contract;
@@ -9,11 +9,12 @@ mod restored;
 pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};
-pub use fault::StoreFault;
+pub use fault::{StoreFault, location};
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
 use crate::guard::{Accepted, Forgotten, Guard};
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::protocol::ClientId;
@@ -31,60 +32,59 @@ pub enum Store {
 
 /// What [`Store::look`] found.
 pub enum Looked {
-    /// A store of this program's schema, which can be read.
+    /// A store of the current schema, which can be read.
     Current(Store),
-    /// A store of an earlier schema, which this program does not read before it is carried forward.
+    /// A store of an earlier schema, which has to be upgraded before it can be read.
     Earlier {
-        /// Where.
+        /// Where it is.
         at: String,
-        /// Its schema.
+        /// The number of its schema.
         found: i64,
-        /// The one that [`Store::open`] carries it to.
+        /// The schema that [`Store::open`] upgrades it to.
         known: i64,
     },
-    /// A backup that was put in the place of a store. [`Store::open`] makes a store of it.
+    /// A restored backup that was not opened yet. [`Store::open`] finishes the restore.
     Restored {
-        /// Where.
+        /// Where it is.
         at: String,
     },
 }
 
-/// A store that a server has.
+/// A store opened for a server.
 pub struct Serving {
     /// The store.
     pub store: Store,
-    /// Why it could not be opened yet.
+    /// Why it is not open yet.
     pub unopened: Option<StoreFault>,
-    /// Why it cannot be remembered which state of PostgreSQL was seen: an older one is refused only as long as this
-    /// process runs.
-    pub unremembered: Option<String>,
+    /// Why the state of PostgreSQL cannot be recorded. Then an older one is refused only while this process runs.
+    pub unremembered: Option<Diagnostic>,
 }
 
 /// A client as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
-    /// The number by which it is known.
+    /// Its ID.
     pub id: ClientId,
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// Not switched off.
+    /// Not disabled.
     pub enabled: bool,
-    /// Whether its questions must be signed, or come with its certificate; `None`: as the settings say.
+    /// Whether its requests must be signed, or come with its certificate; `None`: as configured.
     pub require_signature: Option<bool>,
-    /// Questions a second; `None`: as the settings say; 0: no limit.
+    /// Its rate (OTPs a second); `None`: as configured; 0: no limit.
     pub rate: Option<u32>,
-    /// A DNS name in its certificate that proves it as well as its key does.
+    /// A DNS name in its certificate, which proves a request as a signature does.
     pub certificate_name: Option<String>,
     /// Its HMAC key, sealed under the store key for this id (`StoreKey::seal_client`).
     pub sealed_key: Vec<u8>,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created: i64,
 }
 
-/// What may be changed of a client; `None` leaves it as it is.
+/// A change of a client; `None` leaves a field as it is.
 #[derive(Default)]
 pub struct ClientChange {
-    /// Switched on or off.
+    /// Enabled or disabled.
     pub enabled: Option<bool>,
     /// A new HMAC key, sealed.
     pub sealed_key: Option<Vec<u8>>,
@@ -93,35 +93,34 @@ pub struct ClientChange {
 /// A token as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Whose all this is.
+    /// Its public ID.
     pub id: PublicId,
-    /// Its credential, and the fingerprint of it; `None` where the key is elsewhere, with a key storage module, or was
-    /// removed.
+    /// Its sealed credential with the fingerprint; `None` if a key storage module has the key, or if it was removed.
     pub key: Option<(Fingerprint, Sealed)>,
-    /// Not switched off.
+    /// Not disabled.
     pub enabled: bool,
-    /// How far it has come, with this key; `None`: not used yet.
+    /// Its position with this key; `None`: not used yet.
     pub position: Option<Position>,
-    /// The nonce of the question that brought it there; empty if it had none.
+    /// The nonce of the request that moved it there; empty if it had none.
     pub nonce: String,
     /// When that was stored, in seconds since 1970.
     pub modified: Option<i64>,
-    /// The position may be behind what the token did after this time (seconds since 1970; 0: nothing is known of the time
-    /// before). Its OTPs are accepted only once two touches prove where it is ([`Store::prove`]).
+    /// If set, the position may be too low: nothing is known after this time (seconds since 1970; 0: nothing is known at
+    /// all). The token's OTPs are accepted only once two touches prove its position ([`Store::prove`]).
     pub restored: Option<i64>,
 }
 
-/// One step forward.
+/// A move of a token to a higher position.
 pub struct Step {
-    /// Whose.
+    /// The token.
     pub token: PublicId,
     /// The key that decrypted the OTP; [`Fingerprint::ELSEWHERE`] if a key storage module did.
     pub key: Fingerprint,
-    /// To where.
+    /// The new position.
     pub to: Position,
-    /// The nonce of the question; empty if it had none.
+    /// The nonce of the request; empty if it had none.
     pub nonce: String,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: i64,
 }
 
@@ -129,119 +128,87 @@ pub struct Step {
 #[derive(Debug)]
 #[must_use]
 pub enum Advanced {
-    /// Above what was stored, and stored now, durably.
+    /// It was above the stored position, and is stored durably now.
     Fresh(Receipt),
-    /// This position, by a question with this nonce (which is not empty), is what is stored: the question came twice.
+    /// This position with this nonce (not empty) is stored already: the request was repeated.
     SameRequest,
-    /// Not above what is stored.
+    /// Not above the stored position.
     Replayed {
-        /// What is stored.
+        /// The stored position.
         stored: Position,
     },
-    /// The administrator has switched the token off.
+    /// The token is disabled.
     Disabled,
 }
 
 /// A key to be enrolled.
 pub struct Enrolment {
-    /// Whose.
+    /// The token.
     pub id: PublicId,
-    /// Its fingerprint.
+    /// The fingerprint of the key.
     pub fingerprint: Fingerprint,
     /// The credential, sealed under the store key.
     pub sealed: Sealed,
-    /// The administrator says that no OTP of this key was ever used: it does not begin as restored.
+    /// The administrator stated that no OTP of this key was ever used, so it does not begin as restored.
     pub never_used: bool,
 }
 
-/// What enrolling many keys came to.
+/// The result of enrolling keys.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Enrolled {
-    /// Tokens that were not here.
+    /// Tokens that the store did not know.
     pub added: u64,
-    /// Tokens that were here, without a key or with another one.
+    /// Tokens that the store knew, without a key or with another one.
     pub changed: u64,
-    /// Tokens that had this very key.
+    /// Tokens that had this key already.
     pub unchanged: u64,
 }
 
-/// What another server knows of a token's position.
+/// The position of a token at another server.
 pub struct ImportedPosition {
-    /// Whose.
+    /// The token.
     pub id: PublicId,
-    /// How far it has come there; `None`: not used yet.
+    /// Its position there; `None`: not used yet.
     pub position: Option<Position>,
-    /// The nonce of the last question there; may be empty.
+    /// The nonce of the last request there; may be empty.
     pub nonce: String,
-    /// Not switched off there.
+    /// Not disabled there.
     pub enabled: bool,
     /// When it was used last, in seconds since 1970.
     pub modified: Option<i64>,
 }
 
-/// How far a token had come with a key that it does not have now, or had before it came back.
+/// The position of a token with a key that it had before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retired {
-    /// Its id.
+    /// The token.
     pub id: PublicId,
     /// The fingerprint of the key; [`Fingerprint::ELSEWHERE`]: without one.
     pub key: Fingerprint,
-    /// How far.
+    /// The position.
     pub position: Position,
 }
 
-/// What taking over positions came to.
+/// The result of importing positions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ImportedCounts {
-    /// Tokens that were not here.
+    /// Tokens that the store did not know.
     pub added: u64,
     /// Tokens whose position grew.
     pub raised: u64,
-    /// Tokens that were as far, or farther, already.
+    /// Tokens whose position was as high, or higher, already.
     pub unchanged: u64,
-    /// Tokens that were switched off here because they were there.
+    /// Tokens that were disabled because they were disabled there.
     pub disabled: u64,
 }
 
-/// How many tokens there are.
+/// How much is stored.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
     /// Clients.
     pub clients: u64,
     /// Tokens, with a key here or without.
     pub tokens: u64,
-}
-
-/// What may go wrong with a store one day, and what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trap {
-    /// Whether it goes wrong now.
-    pub is_error: bool,
-    /// What it is, and what to change.
-    pub what: String,
-    /// It is another database than the one that was used, and is refused.
-    is_other_database: bool,
-}
-
-impl Trap {
-    fn error(what: impl Into<String>) -> Self {
-        Self { is_error: true, what: what.into(), is_other_database: false }
-    }
-
-    fn warning(what: impl Into<String>) -> Self {
-        Self { is_error: false, what: what.into(), is_other_database: false }
-    }
-
-    /// What it is, and what to change or run; `ykvald` as for [`StoreFault::remedy`].
-    #[must_use]
-    pub fn told(&self, ykvald: &str) -> String {
-        let Self { what, .. } = self;
-        if self.is_other_database {
-            format!("{what}. {}", fault::if_it_is_meant(ykvald))
-        } else {
-            what.clone()
-        }
-    }
 }
 
 /// The most tokens that [`Store::tokens`] gives at a time.
@@ -257,11 +224,11 @@ macro_rules! each {
 }
 
 impl Store {
-    /// Makes what is missing of a store (the file, the tables of the latest schema), ties it to this store key, and opens
-    /// it. One that is there already keeps everything; one of an earlier schema is carried forward.
+    /// Creates what is missing of a store (the file, the tables of the latest schema), ties it to this store key, and opens
+    /// it. An existing store keeps everything; one of an earlier schema is upgraded.
     ///
     /// # Errors
-    /// It cannot be made, was made by a later version, or is tied to another store key.
+    /// It cannot be created, is of a later version, or is tied to another store key.
     pub async fn create(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::create(path, key).await?)),
@@ -269,8 +236,8 @@ impl Store {
         }
     }
 
-    /// Makes a store in the place of one that was lost: as [`create`](Self::create), but every token that comes begins as
-    /// restored ([`restored_since`](Self::restored_since)).
+    /// Creates a store in place of one that was lost: as [`create`](Self::create), but every new token begins as restored
+    /// ([`restored_since`](Self::restored_since)).
     ///
     /// # Errors
     /// There is a store, or it cannot be made.
@@ -403,7 +370,7 @@ impl Store {
     }
 
     /// What an administrator should know of how it is set up. Of PostgreSQL's: its hosts, standbys and poolers.
-    pub async fn traps(&self) -> Vec<Trap> {
+    pub async fn traps(&self) -> Vec<Diagnostic> {
         match self {
             Self::Sqlite(_) => Vec::new(),
             Self::Postgres(postgres) => postgres.traps().await,
@@ -418,10 +385,11 @@ impl Store {
     /// It cannot be reached, or this cannot be remembered; or the store is SQLite's.
     pub async fn accept_database(at: &StoreAt, lost_since: Option<i64>) -> Result<String, StoreFault> {
         match at {
-            StoreAt::Sqlite(path) => Err(StoreFault::Database {
-                at: path.display().to_string(),
-                why: "is SQLite: only of PostgreSQL is remembered which was used".to_owned(),
-            }),
+            StoreAt::Sqlite(path) => {
+                let sqlite = "is an SQLite store; ykvald records only which PostgreSQL it used last";
+                let found = Diagnostic::error(Code::CommandLineInvalid, sqlite);
+                Err(StoreFault::of_database(&path.display().to_string(), found))
+            }
             StoreAt::Postgres(at) => postgres::Postgres::accept_database(at, lost_since).await,
         }
     }

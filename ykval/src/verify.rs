@@ -1,11 +1,11 @@
-//! One question, from its parameters to its answer: the rules of the server put together.
+//! One request, from its parameters to its answer: the rules of the server put together.
 //!
-//! The order of the checks is that of yubikey-val 2.41, which clients rely on. What the world did wrong is
-//! BACKEND_ERROR, here and in no other place; OK comes from a [`Receipt`] alone.
+//! The order of the checks is that of yubikey-val 2.41, which clients rely on. A fault of a store, a log or another server
+//! becomes BACKEND_ERROR here and nowhere else; only a [`Receipt`] becomes OK.
 //!
-//! A host may decide by itself when no server answers. So a server that knows an OTP to be used, forged or disabled
-//! says so, whatever else it lacks: one read of the token decides it, and limits apply only to what comes after that
-//! read (advancing the token, or asking a key storage module). What is answered about such an OTP:
+//! A host may decide by itself when no server answers. So a server that knows that an OTP is used or forged, or that its
+//! token is disabled, says so whatever else fails: one read of the token decides it, and limits apply only to what comes
+//! after that read (advancing the token, or asking a key storage module). What is answered about such an OTP:
 //!
 //! | state of the server | used OTP | forged OTP | disabled token |
 //! |---|---|---|---|
@@ -24,10 +24,9 @@
 //! | the store forgot, what this server accepted | REPLAYED_OTP | BAD_OTP | BAD_OTP |
 //! | the store forgot, what only others accepted | BACKEND_ERROR until it is raised | BAD_OTP | BAD_OTP |
 //!
-//! BACKEND_ERROR is an answer, too: the server lives, and does not know.
+//! BACKEND_ERROR is an answer, too: the server works, and does not know.
 //!
-//! A token that is restored (`restored`) is refused by REPLAYED_OTP until two touches prove where it is: its OTPs may
-//! have been used.
+//! A restored token (`restored`) gets REPLAYED_OTP until two touches prove its position: its OTPs may have been used.
 
 mod clients;
 mod restored;
@@ -46,6 +45,7 @@ use restored::RestoredStep;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::Code;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::otp::Otp;
@@ -54,7 +54,7 @@ use yubiotp::seal::{Sealed, StoreKey};
 use yubiotp::{Position, PublicId};
 use zeroize::Zeroizing;
 
-/// Answers questions.
+/// Answers verification requests.
 pub struct Verifier {
     store: Store,
     store_key: StoreKey,
@@ -64,28 +64,28 @@ pub struct Verifier {
     rules: Rules,
 }
 
-/// What the settings say of questions.
+/// The settings that decide about requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Whether questions must be signed, of clients that say nothing themselves.
+    /// Whether requests must be signed, unless the client has its own rule.
     pub require_signature: bool,
-    /// What clients that have no rate of their own may cause a second; 0: no limit. See [`RateLimits::client`].
+    /// The rate of clients without one of their own; 0: no limit. See [`RateLimits::client`].
     pub client_rate: u32,
-    /// Refusals a second of one client about one token that are logged one by one; 0: all.
+    /// How many rejections a second of one client and one token are logged separately; 0: all.
     pub token_rate: u32,
     /// How long a verification may take.
     pub deadline: Duration,
 }
 
-/// What the connection proved, beside what is signed.
+/// What the connection proves about the client, apart from a signature.
 pub trait Certified: Sync {
-    /// Whether the certificate that its client showed, if it showed one, is for this DNS name.
+    /// Whether the client showed a certificate for this DNS name.
     fn is_for(&self, name: &str) -> bool;
-    /// The address it comes from; `None`: this host.
+    /// The client's address; `None`: this host.
     fn address(&self) -> Option<IpAddr>;
 }
 
-/// No certificate was shown.
+/// Without a certificate.
 impl Certified for () {
     fn is_for(&self, _: &str) -> bool {
         false
@@ -96,62 +96,65 @@ impl Certified for () {
     }
 }
 
-/// Too much was asked, so nothing was decided.
+/// Which limit was reached, so that nothing was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overload {
-    /// Of this client.
+    /// The client's rate.
     Rate,
-    /// Of this server.
+    /// `limits.in_flight`.
     Capacity,
-    /// Of the key storage modules.
+    /// `ksm.in_flight`.
     KeyStorage,
 }
 
-/// What was decided about one question, for the log and for counting. No part of it is a secret.
+/// What was decided about one request, for the log and the metrics. No part of it is a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What was answered.
+    /// The status of the answer.
     pub status: Status,
-    /// Who asked, as far as it was read.
+    /// The client, if the request names one.
     pub client: Option<ClientId>,
-    /// About which token, as far as it was read.
+    /// The token, if the request names one.
     pub token: Option<PublicId>,
-    /// Where the OTP stands, if it is genuine.
+    /// The position of the OTP, if it is genuine.
     pub position: Option<Position>,
+    /// Why: stable from version to version.
+    pub code: Code,
     /// Why, in words.
     pub reason: Cow<'static, str>,
-    /// Whether too much was asked.
+    /// Which limit was reached.
     pub overload: Option<Overload>,
-    /// A refusal above `token_rate`: to be counted in the log, not written there by itself.
+    /// A rejection above `token_rate`: counted in the log, but not logged separately.
     pub is_one_of_many: bool,
 }
 
-/// A decision, and the body that tells it.
+/// A decision with its answer.
 pub struct Answered {
     /// For the log.
     pub decision: Decision,
     /// For the client.
     pub body: Zeroizing<String>,
-    /// How long the store took to advance the token, if it came to that.
+    /// How long the store took to advance the token, if it was asked to.
     pub advance: Option<Duration>,
 }
 
-/// Why a question came to what it came, until it is written.
+/// A decision until it is written.
 struct Outcome {
     decision: Decision,
-    /// The status with what is echoed.
+    /// Whether the answer repeats the OTP and the nonce.
     echo: bool,
     timestamp: u32,
     advance: Option<Duration>,
 }
 
 impl Outcome {
-    fn new(status: Status, reason: impl Into<Cow<'static, str>>) -> Self {
+    fn new(status: Status, code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
         let decision = Decision {
             status,
             client: None,
             token: None,
             position: None,
+            code,
             reason: reason.into(),
             overload: None,
             is_one_of_many: false,
@@ -164,7 +167,8 @@ impl Outcome {
         self
     }
 
-    fn because(mut self, reason: &'static str) -> Self {
+    fn because(mut self, code: Code, reason: &'static str) -> Self {
+        self.decision.code = code;
         self.decision.reason = reason.into();
         self
     }
@@ -183,7 +187,12 @@ impl Outcome {
     }
 
     fn overload(of: Overload, why: impl Into<Cow<'static, str>>) -> Self {
-        let mut outcome = Self::new(Status::BackendError, why);
+        let code = match of {
+            Overload::Rate => Code::ClientRateLimit,
+            Overload::Capacity => Code::InFlightLimit,
+            Overload::KeyStorage => Code::KsmInFlightLimit,
+        };
+        let mut outcome = Self::new(Status::BackendError, code, why);
         outcome.decision.overload = Some(of);
         outcome
     }
@@ -191,37 +200,38 @@ impl Outcome {
 
 impl From<StoreFault> for Outcome {
     fn from(fault: StoreFault) -> Self {
-        Self::new(Status::BackendError, fault.to_string())
+        let found = fault.diagnostic();
+        Self::new(Status::BackendError, found.code, found.to_string())
     }
 }
 
 impl From<Obstacle> for Outcome {
     fn from(obstacle: Obstacle) -> Self {
-        Self::new(Status::BackendError, obstacle.to_string())
+        Self::new(Status::BackendError, obstacle.code(), obstacle.to_string())
     }
 }
 
 impl From<KsmFault> for Outcome {
     fn from(fault: KsmFault) -> Self {
-        Self::new(Status::BackendError, fault.to_string())
+        Self::new(Status::BackendError, fault.diagnostic().code, fault.to_string())
     }
 }
 
 impl From<Malformed> for Outcome {
     fn from(malformed: Malformed) -> Self {
-        let mut outcome = Self::new(malformed.status, malformed.why);
+        let mut outcome = Self::new(malformed.status, malformed.code, malformed.why);
         outcome.decision.client = malformed.client_id;
         outcome
     }
 }
 
-/// What decryption says of a genuine OTP.
+/// What a genuine OTP holds.
 struct Genuine {
     position: Position,
     timestamp: u32,
 }
 
-/// A client, and what may be done for it.
+/// The client of a request, with its limits.
 struct Asking<'a, 'p> {
     client: &'a CachedClient,
     account: Account,
@@ -229,7 +239,7 @@ struct Asking<'a, 'p> {
 }
 
 impl Verifier {
-    /// Ready to answer.
+    /// A verifier over an open store.
     #[must_use]
     pub fn new(store: Store, store_key: StoreKey, ksm: Option<Ksm>, rules: Rules) -> Self {
         let limits = RateLimits::new(rules.token_rate);
@@ -242,19 +252,19 @@ impl Verifier {
         &self.store
     }
 
-    /// What tokens and clients are sealed under.
+    /// The key that tokens and clients are sealed under.
     #[must_use]
     pub const fn store_key(&self) -> &StoreKey {
         &self.store_key
     }
 
-    /// To be called every few seconds.
+    /// Call it every few seconds.
     pub fn evict_idle(&self) {
         self.limits.evict_idle();
         self.clients.evict_idle();
     }
 
-    /// Answers one question, of the parameters of a request with their names and values unescaped.
+    /// Answers one request, given its parameters with names and values unescaped.
     pub async fn verify(
         &self,
         version: Version,
@@ -266,9 +276,12 @@ impl Verifier {
             Ok(question) => question,
             Err(malformed) => return refuse(malformed),
         };
-        // What is dropped when the time is over may still advance the token; nobody is told yes of it.
+        // A step that is dropped at the deadline may still advance the token; it is never answered with OK.
         let until = tokio::time::Instant::now() + self.rules.deadline;
-        let late = || Outcome::new(Status::BackendError, "nothing was decided in time (limits.deadline_ms)");
+        let late = || {
+            let why = "nothing was decided within limits.deadline_ms";
+            Outcome::new(Status::BackendError, Code::DeadlinePassed, why)
+        };
         let known = self.clients.known(&self.store, &self.store_key, question.client_id);
         let (mut outcome, known) = match tokio::time::timeout_at(until, known).await {
             Ok(Ok(known)) => {
@@ -279,15 +292,15 @@ impl Verifier {
                 };
                 (outcome, Some(known))
             }
-            Ok(Err(ClientFault::None(why))) => (Outcome::new(Status::NoSuchClient, why), None),
-            Ok(Err(ClientFault::World(why))) => (Outcome::new(Status::BackendError, why), None),
+            Ok(Err(ClientFault::Refused(code, why))) => (Outcome::new(Status::NoSuchClient, code, why), None),
+            Ok(Err(ClientFault::Failed(code, why))) => (Outcome::new(Status::BackendError, code, why), None),
             Err(_) => (late(), None),
         };
         outcome.decision.client = Some(question.client_id);
         write(outcome, Some(&question), known.as_deref().map(|known| &known.key))
     }
 
-    /// `Err` is a decision too: one that was reached early.
+    /// Decides. `Err` is a decision, too: an early one.
     async fn decide(
         &self,
         question: &Question<'_>,
@@ -297,12 +310,16 @@ impl Verifier {
     ) -> Result<Outcome, Outcome> {
         let proven = match question.is_signed_with(&client.key) {
             Some(true) => true,
-            Some(false) => return Err(Outcome::new(Status::BadSignature, "the signature is wrong")),
+            Some(false) => {
+                let why = "the signature is wrong";
+                return Err(Outcome::new(Status::BadSignature, Code::SignatureWrong, why));
+            }
             None => client.certificate_name.as_deref().is_some_and(|name| certified.is_for(name)),
         };
         if !proven && client.require_signature.unwrap_or(self.rules.require_signature) {
-            let why = "neither signed nor by the client's certificate, and this client's questions must be";
-            return Err(Outcome::new(Status::BadSignature, why));
+            let why =
+                "neither signed nor sent with the client's certificate, and this client's requests must be";
+            return Err(Outcome::new(Status::BadSignature, Code::SignatureMissing, why));
         }
         let id = question.client_id;
         let account = match proven {
@@ -310,7 +327,7 @@ impl Verifier {
             false => Account::Claimed(id, certified.address().map(prefix::of_host)),
         };
         let asking = Asking { client, account, place };
-        let (id, otp) = question.token().ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
+        let (id, otp) = question.token().ok_or_else(not_genuine)?;
         let name = |outcome: Outcome, known: bool| {
             if known || !id.may_be_half_an_otp() { outcome.of(id) } else { outcome }
         };
@@ -323,14 +340,14 @@ impl Verifier {
                 outcome.decision.status,
                 Status::BadOtp | Status::ReplayedOtp | Status::ReplayedRequest
             );
-            // What raised a position is always logged: a backup that is put back goes on from there.
+            // A decision that raised a position is always logged: restoring a backup reads positions from the log.
             outcome.decision.is_one_of_many =
                 refused && outcome.advance.is_none() && !self.limits.token(asking.account, id);
         }
         decided
     }
 
-    /// Goes on with what is stored of the token.
+    /// Decides, given what is stored of the token.
     async fn by_token(
         &self,
         question: &Question<'_>,
@@ -354,7 +371,7 @@ impl Verifier {
         if is_disabled {
             return Err(disabled().at(position));
         }
-        // Positions only grow: what was used a moment ago is used, and no limit is in the way of saying so.
+        // Positions only grow: an OTP that is used stays used, and no limit applies to saying so.
         not_used(question, stored, position)?;
         let last = stored.and_then(|stored| stored.position);
         let asked = Accepted { token, key, position };
@@ -385,8 +402,7 @@ impl Verifier {
         .after(took))
     }
 
-    /// Whether a token begins as restored that nothing is known of, and whose key is elsewhere. Then it is known from now
-    /// on.
+    /// Whether an unknown token, whose key a key storage module has, begins as restored. If so, it is stored.
     async fn begins_restored(&self, id: PublicId) -> Result<Option<i64>, Outcome> {
         let since = self.store.restored_since().await?;
         if since.is_some() {
@@ -404,7 +420,7 @@ impl Verifier {
         Ok(since)
     }
 
-    /// Asks the guard, whatever the store said: it may have forgotten. `Err` is a decision.
+    /// Asks the guard, since the store may have lost accepted OTPs. `Err` is a decision.
     async fn not_accepted(
         &self,
         question: &Question<'_>,
@@ -416,7 +432,7 @@ impl Verifier {
             let forgotten = self.store.forgotten(vec![Accepted { position: known, ..asked }]).await?;
             guard.found(&forgotten);
             if forgotten.is_empty() {
-                // Another question was answered since the store was read: perhaps this very one.
+                // Another request was answered since the store was read, perhaps the same one.
                 not_used(question, self.store.token(&asked.token).await?.as_ref(), asked.position)?;
             }
             if asked.position <= known {
@@ -426,8 +442,8 @@ impl Verifier {
         guard.obstacle().map_or(Ok(()), |obstacle| Err(obstacle.into()))
     }
 
-    /// The guard hears of it before anybody else. `Err` is a decision: while the token was advanced, the OTP was accepted
-    /// by way of another database, or this database was found to have forgotten.
+    /// Records the OTP in the guard before it is answered. `Err` is a decision: while the token was advanced, the OTP was
+    /// accepted with another database, or this database was found to have lost OTPs.
     fn remembered(
         &self,
         receipt: Receipt,
@@ -445,48 +461,47 @@ impl Verifier {
         guard.obstacle().map_or(Ok(receipt), |obstacle| Err(obstacle.into()))
     }
 
-    /// Whether this may be done for a client now; trying counts. `Err` is a decision.
+    /// Whether the limits allow this work for the client now. Each call counts. `Err` is a decision.
     fn may(&self, asking: &Asking<'_, '_>, work: Work) -> Result<(), Outcome> {
         match asking.place.depth() {
             Depth::Whole => {}
-            // Those have a limit of their own.
+            // It has a limit of its own.
             Depth::Read | Depth::Unlogged if work == Work::AskElsewhere => {}
             Depth::Read => return Err(Outcome::overload(Overload::Capacity, "limits.in_flight is reached")),
             Depth::Unlogged => {
-                let why = "the log cannot be written, and nothing is accepted without it (log.required)";
-                return Err(Outcome::new(Status::BackendError, why));
+                let why = "the log cannot be written, and log.required is set";
+                return Err(Outcome::new(Status::BackendError, Code::LogNotWritten, why));
             }
         }
         let rate = asking.client.rate.unwrap_or(self.rules.client_rate);
         if !self.limits.client(asking.account, work, rate) {
-            let why = format!("more than {rate} questions a second by this client");
+            let why = format!("more than {rate} new OTPs a second by this client");
             return Err(Outcome::overload(Overload::Rate, why));
         }
         Ok(())
     }
 
-    /// What an OTP holds whose key is here: decryption proves that its token made it. `Err` is a decision.
+    /// What an OTP holds, if the store has its key: decryption proves that its token made it. `Err` is a decision.
     fn opened(&self, sealed: &Sealed, token: &PublicId, otp: &Otp<'_>) -> Result<Genuine, Outcome> {
         let credential = self.store_key.open(sealed, token).map_err(|_| {
-            let why = "its key cannot be opened: sealed under another store key, or damaged";
-            Outcome::new(Status::BackendError, why)
+            let why = "the token's key cannot be opened: it is damaged, or sealed under another store key";
+            Outcome::new(Status::BackendError, Code::KeyUnreadable, why)
         })?;
-        let plain = credential.open(&otp.block);
-        let plain = plain.ok_or_else(|| Outcome::new(Status::BadOtp, NOT_GENUINE))?;
+        let plain = credential.open(&otp.block).ok_or_else(not_genuine)?;
         Ok(Genuine { position: plain.position(), timestamp: plain.timestamp })
     }
 
-    /// The same, by the key storage modules.
+    /// The same, by asking the key storage modules.
     async fn elsewhere(
         &self,
         asking: &Asking<'_, '_>,
         token: &PublicId,
         otp: &Otp<'_>,
     ) -> Result<Genuine, Outcome> {
-        let unknown = || Outcome::new(Status::BadOtp, "the token is unknown");
+        let unknown = || Outcome::new(Status::BadOtp, Code::TokenUnknown, "the token is unknown");
         let ksm = self.ksm.as_ref().ok_or_else(unknown)?;
         self.may(asking, Work::AskElsewhere)?;
-        // A module that is silent keeps no place from tokens whose keys are here.
+        // A module that does not answer must not take places from tokens whose keys the store has.
         if !asking.place.leave() {
             return Err(Outcome::overload(Overload::KeyStorage, "ksm.in_flight is reached"));
         }
@@ -494,19 +509,22 @@ impl Verifier {
         asking.place.come_back();
         match said? {
             ksm::KsmVerdict::Genuine { position, timestamp } => Ok(Genuine { position, timestamp }),
-            ksm::KsmVerdict::NotGenuine => Err(Outcome::new(Status::BadOtp, NOT_GENUINE)),
+            ksm::KsmVerdict::NotGenuine => Err(not_genuine()),
             ksm::KsmVerdict::Unknown => Err(unknown()),
         }
     }
 }
 
-const NOT_GENUINE: &str = "the OTP is not genuine: mistyped, or of another key than the one stored";
-
-fn disabled() -> Outcome {
-    Outcome::new(Status::BadOtp, "the token is switched off")
+fn not_genuine() -> Outcome {
+    let why = "the OTP is not genuine: mistyped, or made with another key than the stored one";
+    Outcome::new(Status::BadOtp, Code::OtpNotGenuine, why)
 }
 
-/// By what was read of the token. `Err` is a decision.
+fn disabled() -> Outcome {
+    Outcome::new(Status::BadOtp, Code::TokenDisabled, "the token is disabled")
+}
+
+/// Whether the OTP is above the stored position. `Err` is a decision.
 fn not_used(question: &Question<'_>, stored: Option<&Token>, position: Position) -> Result<(), Outcome> {
     let Some(stored) = stored else { return Ok(()) };
     let Some(last) = stored.position.filter(|last| position <= *last) else { return Ok(()) };
@@ -516,26 +534,27 @@ fn not_used(question: &Question<'_>, stored: Option<&Token>, position: Position)
 }
 
 fn same_request() -> Outcome {
-    Outcome::new(Status::ReplayedRequest, "this very question was answered before").echoing()
+    Outcome::new(Status::ReplayedRequest, Code::RequestRepeated, "this request was answered before").echoing()
 }
 
 fn replayed(stored: Position) -> Outcome {
-    Outcome::new(Status::ReplayedOtp, format!("not above {stored}")).echoing()
+    Outcome::new(Status::ReplayedOtp, Code::OtpReplayed, format!("used before: not above {stored}")).echoing()
 }
 
-/// The one way to OK.
+/// The only function that returns OK.
 fn accepted(receipt: &Receipt, timestamp: u32) -> Outcome {
     let position = receipt.position();
-    Outcome { timestamp, ..Outcome::new(Status::Ok, "fresh").of(receipt.token()).at(position).echoing() }
+    let fresh = Outcome::new(Status::Ok, Code::Accepted, "fresh").of(receipt.token()).at(position).echoing();
+    Outcome { timestamp, ..fresh }
 }
 
-/// The answer to a question that cannot be answered.
+/// The answer to a malformed request.
 #[must_use]
 pub fn refuse(malformed: Malformed) -> Answered {
     write(malformed.into(), None, None)
 }
 
-/// Version 1 knows no echo: it has no nonce.
+/// Writes the answer. Version 1 has no nonce, and so no echo.
 fn write(outcome: Outcome, question: Option<&Question<'_>>, key: Option<&ClientKey>) -> Answered {
     let Outcome { decision, echo, timestamp, advance } = outcome;
     let is_ok = decision.status == Status::Ok;
@@ -544,7 +563,7 @@ fn write(outcome: Outcome, question: Option<&Question<'_>>, key: Option<&ClientK
         status: decision.status,
         t: &clock::t(),
         echo,
-        // There are no peers to ask: all servers of a store share it.
+        // All servers of a store share it, so there are no peers to synchronize with.
         sync_level: echo.filter(|_| is_ok).map(|_| 0),
         position: decision
             .position

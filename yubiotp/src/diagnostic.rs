@@ -234,6 +234,16 @@ pub(crate) fn escaped(value: &[u8]) -> String {
     shown::text(value).to_string()
 }
 
+/// An error of the system in words, without its number.
+#[must_use]
+pub fn cause(error: &dyn Display) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
 fn capital(text: &str) -> String {
     let mut rest = text.chars();
     rest.next().map_or_else(|| text.to_owned(), |first| first.to_uppercase().chain(rest).collect())
@@ -272,6 +282,12 @@ mod tests {
             assert_eq!(shell_word(value.as_bytes()), word);
         }
         assert_eq!(shell_word(b"\xff"), r"\xff");
+    }
+
+    #[test]
+    fn an_error_of_the_system_has_no_number() {
+        assert_eq!(cause(&"Permission denied (os error 13)"), "Permission denied");
+        assert_eq!(cause(&"unexpected end of file"), "unexpected end of file");
     }
 
     #[test]

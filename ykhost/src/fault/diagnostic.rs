@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use yubiotp::ask::Obstacle;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause};
 
 const DOES_NOT_EXIST: &str = "does not exist";
 
@@ -211,15 +211,6 @@ impl FileFault {
                 found(Code::FileInaccessible, format!("cannot {doing}: {}", cause(why)))
             }
         }
-    }
-}
-
-/// An error of the system in words, without its number.
-fn cause(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
     }
 }
 

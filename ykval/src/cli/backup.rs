@@ -1,18 +1,19 @@
 //! `ykvald backup`
 
-use super::{Context, Done, Failure, Opened, out, wait};
+use super::{Context, Done, Opened, out, wait};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
 use ykval::clock;
-use ykval::store::Store;
+use ykval::store::{Store, location};
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The file to write
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// Replace an existing file
+    /// Overwrite a file that exists
     #[arg(long)]
     replace: bool,
 }
@@ -21,7 +22,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let (done, key) = wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let Store::Sqlite(sqlite) = &store else {
-            return Err(Failure::Fault(format!("{}: {POSTGRES}", store.at())));
+            let postgres = Diagnostic::error(
+                Code::CommandLineInvalid,
+                "is PostgreSQL, which has backup tools of its own",
+            )
+            .at(location(store.at()))
+            .advise("use pg_basebackup, or pg_dump --schema=ykvald")
+            .run_when(
+                "when you restore it, with every ykvald stopped and TIME as the time of the backup",
+                Program::Ykvald,
+                "token mark-restored --since TIME",
+            );
+            return Err(postgres.into());
         };
         let done = sqlite.backup(&args.file, args.replace).await?;
         store.close().await;
@@ -42,11 +54,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         (out::count(done.count.tokens, "token"), out::count(done.count.clients, "client"));
     out::line(&format!("{file}: {tokens} and {clients}, as of {taken}"));
     out::note(&format!(
-        "it can be opened only with store key {key}, which is not in it: keep a copy of that elsewhere"
+        "It can be opened only with store key {key}, which is not in it. Keep a copy of that key elsewhere."
     ));
     Ok(())
 }
-
-const POSTGRES: &str = "is PostgreSQL: back it up with pg_basebackup, or pg_dump --schema=ykvald. When you put that back, \
-                        stop every ykvald first, and before you start one: ykvald token mark-restored --since TIME (when \
-                        the backup was made)";

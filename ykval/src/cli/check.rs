@@ -1,9 +1,8 @@
-//! `ykvald check`: a list of small looks, each of which adds what it finds to one report.
+//! `ykvald check`: a list of small checks, each of which adds what it finds to one report.
 
 mod files;
 mod ksm;
 mod listening;
-mod report;
 mod restored;
 mod server;
 mod settings;
@@ -11,71 +10,108 @@ mod store;
 mod times;
 mod tls;
 
-use super::{Context, Done, place, wait};
-use report::Report;
+use super::{Context, Done, Failure, out, place, wait};
+use serde_json::Value;
 use server::Server;
+use ykcli::report::Report;
 use ykval::config::Config;
 use ykval::file;
+use yubiotp::diagnostic::{Calls, Severity};
 use yubiotp::seal::StoreKey;
 
-/// What is looked at.
-struct Site<'a> {
-    context: &'a Context,
+/// What is checked.
+struct Site {
     config: Config,
-    /// Who runs the server, where that is not who runs this.
+    /// The user who runs the server, if it is not the user who runs this.
     server: Option<Server>,
 }
 
-/// What needs neither the store nor its key, in the order of the report.
-const LOOKS: [fn(&mut Report, &Site<'_>); 6] =
-    [settings::look, times::look, listening::look, tls::look, ksm::look, files::look];
+/// The areas of the report, in its order.
+const AREAS: &[&str] = &[
+    "configuration",
+    "limits",
+    "listen",
+    "tls",
+    "decrypt",
+    "ksm",
+    "log",
+    "store key",
+    "store",
+    "clients",
+    "keys",
+];
+
+/// The most findings of one kind that are shown as text.
+const MOST_ALIKE: usize = 20;
+
+/// The checks that need neither the store nor its key.
+const CHECKS: [fn(&mut Report, &Site); 6] =
+    [settings::check, times::check, listening::check, tls::check, ksm::check, files::check];
 
 pub(crate) fn run(context: &Context) -> Done {
-    let mut report = Report::default();
+    let mut report = Report::new(AREAS).showing_at_most(MOST_ALIKE);
+    report.calls(Calls { ykvald: &context.ykvald(), ..Calls::PLAIN });
+    all(context, &mut report)?;
+    if context.json {
+        out::json(&Value::Object(report.json()));
+    } else {
+        report.print();
+        out::line(&report.summary());
+    }
+    match report.exit_status() {
+        0 => Ok(()),
+        1 => Err(Failure::No),
+        _ => Err(Failure::Bad),
+    }
+}
+
+fn all(context: &Context, report: &mut Report) -> Done {
     let config = match context.settings(&[]) {
         Ok(config) => config,
         Err(failure) => {
-            if let Some(why) = failure.told(&context.ykvald()) {
-                report.error("settings", why);
-            }
-            return report.tell(context.json);
+            add(report, "configuration", failure);
+            return Ok(());
         }
     };
     let server = Server::of(&config);
     if let Some(server) = &server {
-        // It may read what is its own.
+        // The server may read its own files.
         file::trust(server.uid);
     }
-    let site = Site { context, config, server };
-    for look in LOOKS {
-        look(&mut report, &site);
+    let site = Site { config, server };
+    for check in CHECKS {
+        check(report, &site);
     }
-    let key = store_key(&mut report, &site);
-    if let Some(key) = key {
+    if let Some(key) = store_key(report, &site) {
         wait(async {
-            store::look(&mut report, &site, &key).await;
+            store::check(report, &site, &key).await;
             Ok(())
         })?;
     }
-    report.tell(context.json)
+    Ok(())
 }
 
-/// The key that the server takes: systemd may hand it another one than the settings name.
-fn store_key(report: &mut Report, site: &Site<'_>) -> Option<StoreKey> {
-    let handed = site.server.as_ref().and_then(|server| server.credential.as_deref());
-    let (path, key) = match handed {
+/// Adds why something could not be checked.
+fn add(report: &mut Report, area: &'static str, failure: Failure) {
+    if let Some(found) = failure.diagnostic() {
+        report.add(area, found.with_severity(Severity::Error));
+    }
+}
+
+/// The key that the server uses: systemd may pass another one than the configuration names.
+fn store_key(report: &mut Report, site: &Site) -> Option<StoreKey> {
+    let passed = site.server.as_ref().and_then(|server| server.credential.as_deref());
+    let (path, key) = match passed {
         Some(path) => (path, place::read_key(path)),
         None => (site.config.store_key.as_path(), place::store_key(&site.config)),
     };
     match key {
         Ok(key) => {
-            report.ok("store key", format!("{}, which is {}", path.display(), key.id()));
+            report.ok("store key", Some(file::location(path)), format!("is store key {}", key.id()));
             Some(key)
         }
         Err(failure) => {
-            if let Some(why) = failure.told(&site.context.ykvald()) {
-                report.error("store key", why);
-            }
+            add(report, "store key", failure);
             None
         }
     }

@@ -1,7 +1,7 @@
 //! `ykvald checksum`
 
 use super::key::Pages;
-use super::{Context, Done, Failure, Opened, files, out, wait};
+use super::{Context, Done, Failure, Opened, files, key_unreadable, out, wait};
 use clap::ValueHint;
 use data_encoding::HEXLOWER;
 use serde_json::json;
@@ -9,6 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::seal::{Sealed, StoreKey};
 use yubiotp::{Credential, PublicId};
 use zeroize::Zeroizing;
@@ -70,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 }
 
 fn open(key: &StoreKey, id: &PublicId, sealed: &Sealed) -> Result<Credential, Failure> {
-    key.open(sealed, id).map_err(|_| Failure::Fault(format!("token {id}: its key cannot be opened")))
+    key.open(sealed, id).map_err(|_| key_unreadable(id).into())
 }
 
 /// What ykksm-checksum prints: the first ten hex digits of SHA-1 over `serialnr publicname internalname aeskey` of every
@@ -101,10 +102,10 @@ fn ykksm(key: &StoreKey, mut keys: Vec<(u64, PublicId, Sealed)>) -> Result<Strin
 /// The serial number of a key.
 fn serial(serials: Option<&HashMap<PublicId, u64>>, id: &PublicId) -> Result<u64, Failure> {
     match serials {
-        Some(serials) => serials
-            .get(id)
-            .copied()
-            .ok_or_else(|| Failure::Fault(format!("token {id}: is not in the file of serial numbers"))),
+        Some(serials) => serials.get(id).copied().ok_or_else(|| {
+            let missing = "is not in the file of serial numbers";
+            Diagnostic::error(Code::InputInvalid, missing).at(Location::Token(id.to_string())).into()
+        }),
         None => Ok(id.as_bytes().iter().fold(0, |serial: u64, byte| serial << 8 | u64::from(*byte))),
     }
 }
@@ -121,10 +122,9 @@ fn read_serials(path: &Path) -> Result<HashMap<PublicId, u64>, Failure> {
         let serial = fields.next().and_then(|serial| str::from_utf8(serial).ok()?.parse().ok());
         let id = fields.next().and_then(|id| PublicId::parse(id).ok());
         let (Some(serial), Some(id)) = (serial, id) else {
-            let name = path.display();
-            return Err(Failure::Fault(format!(
-                "{name}: line {number}: does not begin with serialNr,publicName,"
-            )));
+            let found =
+                Diagnostic::error(Code::KeyFileLineInvalid, "does not begin with serialNr,publicName,");
+            return Err(found.at(Location::line(path.as_os_str().as_encoded_bytes(), number)).into());
         };
         serials.insert(id, serial);
     }

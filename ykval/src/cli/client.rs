@@ -9,6 +9,7 @@ use serde_json::json;
 use std::sync::Arc;
 use ykval::store::{Client, ClientChange, Store};
 use ykval::{clock, random};
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
 use zeroize::Zeroizing;
@@ -17,15 +18,15 @@ pub(crate) use add::parse_name;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Add a client, and print its ID and key. The key is shown only this once
+    /// Create a client with an ID and a key. The key is shown only once
     Add(add::Args),
     /// List the clients
     List,
-    /// Stop answering a client, from one second later, until it is enabled again
+    /// Reject a client's requests until it is enabled again. Takes effect within a second
     Disable(One),
-    /// Answer a client again
+    /// Answer a client's requests again
     Enable(One),
-    /// Give a client a new key, shown only this once. The old one works for one more second
+    /// Give a client a new key, shown only once. The old key stops working within a second
     Rotate(One),
 }
 
@@ -36,10 +37,10 @@ pub(crate) struct One {
     id: ClientId,
 }
 
-/// A client's id on the command line.
+/// Parses a client ID.
 fn parse_client(text: &str) -> Result<ClientId, String> {
     let id = text.parse().ok().filter(|id| *id > 0).and_then(ClientId::new);
-    id.ok_or_else(|| "not a client's id: a number above 0, of at most 10 digits".to_owned())
+    id.ok_or_else(|| "not a client ID, which is a number above 0 of at most 10 digits".to_owned())
 }
 
 pub(crate) fn run(context: &Context, verb: Verb) -> Done {
@@ -52,7 +53,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
     }
 }
 
-/// A new key, sealed for whichever client gets it.
+/// A new key, to be sealed for the client that gets it.
 pub(crate) struct NewKey {
     pub(crate) key: Arc<ClientKey>,
     nonce: [u8; 24],
@@ -60,24 +61,24 @@ pub(crate) struct NewKey {
 }
 
 impl NewKey {
-    /// A random one.
+    /// A random key.
     pub(crate) fn random(store_key: &StoreKey) -> Result<Self, Failure> {
         Self::of(ClientKey::from_random(Zeroizing::new(random::bytes()?)), store_key)
     }
 
-    /// One that the client has already.
+    /// A key that the client has already.
     pub(crate) fn of(key: ClientKey, store_key: &StoreKey) -> Result<Self, Failure> {
         let store_key = StoreKey::new(*store_key.expose());
         Ok(Self { key: Arc::new(key), nonce: random::bytes()?, store_key })
     }
 
-    /// Of several ids that it is sealed for, one is stored: the others were taken.
+    /// The key, sealed for this ID. Of several that are tried, one is stored: the others were taken.
     pub(crate) fn sealed_for(&self, id: ClientId) -> Vec<u8> {
         self.store_key.seal_client(&self.key, id, self.nonce)
     }
 }
 
-/// Stores a client as `described`, with a key and an id of its own; `None` if the id is taken.
+/// Stores a client as `described`, with a key and an ID; `None` if the ID is taken.
 pub(crate) async fn store(
     store: &Store,
     id: Option<ClientId>,
@@ -88,9 +89,9 @@ pub(crate) async fn store(
     Ok(store.add_client(id, make).await?)
 }
 
-/// A client as most are. Id and key are given when it is stored.
+/// A client with defaults. ID and key are set when it is stored.
 pub(crate) fn plain(name: String) -> Result<Client, Failure> {
-    let id = ClientId::new(0).ok_or_else(|| Failure::Fault("no id".to_owned()))?;
+    let id = ClientId::new(0).ok_or_else(|| Failure::input("not a client ID"))?;
     Ok(Client {
         id,
         name,
@@ -104,7 +105,9 @@ pub(crate) fn plain(name: String) -> Result<Client, Failure> {
 }
 
 fn none(id: ClientId) -> Failure {
-    Failure::Fault(format!("there is no client {id}"))
+    Diagnostic::error(Code::ClientUnknown, format!("there is no client {id}"))
+        .run_when("to see which clients there are", Program::Ykvald, "client list")
+        .into()
 }
 
 fn list(context: &Context) -> Done {
@@ -133,7 +136,10 @@ fn list(context: &Context) -> Done {
         return Ok(());
     }
     if clients.is_empty() {
-        out::note(&format!("no clients: {} client add --name NAME", context.ykvald()));
+        context.note(
+            &Diagnostic::note(Code::NoClients, "there are no clients")
+                .run(Program::Ykvald, "client add --name NAME"),
+        );
         return Ok(());
     }
     let rows = clients.into_iter().map(|client| {
@@ -149,7 +155,7 @@ fn list(context: &Context) -> Done {
             Field::Plain(clock::written(client.created)),
         ]
     });
-    out::table(&["Id", "Name", "State", "Signature", "Rate", "Certificate", "Made"], rows.collect());
+    out::table(&["Id", "Name", "State", "Signature", "Rate", "Certificate", "Created"], rows.collect());
     Ok(())
 }
 
@@ -182,10 +188,10 @@ fn rotate(context: &Context, id: ClientId) -> Done {
             return Err(none(id));
         }
         if !client.enabled {
-            out::note(&format!(
-                "client {id} is disabled, as it was ({} client enable {id})",
-                context.ykvald()
-            ));
+            context.note(
+                &Diagnostic::note(Code::ClientDisabled, format!("client {id} is still disabled"))
+                    .run(Program::Ykvald, format!("client enable {id}")),
+            );
         }
         lines::tell(context, &config, id, &client.name, &new.key);
         Ok(())

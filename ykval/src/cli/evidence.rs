@@ -1,26 +1,29 @@
-//! What else knows how far tokens came, for a backup that is put back.
+//! Other sources of positions, for restoring a backup.
 
 use super::Failure;
 use clap::ValueHint;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use ykval::file;
 use ykval::import::LogReader;
 use ykval::store::Evidence;
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::{Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Sources {
-    /// A log of the server since the backup, which raises positions; give several oldest first; - for standard input
+    /// A log of the server since the backup, to raise positions from; repeat it, the oldest first; - for standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     log: Vec<PathBuf>,
-    /// These are the logs of every server since the backup, without a gap. If that is not true, used OTPs are accepted again
+    /// State that these are the logs of every server since the backup, without a gap. If that is wrong, used OTPs are
+    /// accepted again
     #[arg(long)]
     log_is_complete: bool,
     /// Positions, as printed by `ykvald key list --json` on a server or `ykmap key list --json` on a host
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     positions: Vec<PathBuf>,
-    /// Accept tokens as before, although OTPs that were used since the backup may be accepted once more
+    /// Accept tokens as before. OTPs that were used since the backup may be accepted once more
     #[arg(long)]
     pub(crate) accept_risk: bool,
 }
@@ -30,19 +33,23 @@ impl Sources {
         !self.log.is_empty()
     }
 
-    /// Reads all of it. What is missing in logs cannot be seen in them, so only the administrator says that they are
+    /// Reads all of it. Logs do not show what is missing in them, so only the administrator can state that they are
     /// complete.
     pub(crate) fn read(&self) -> Result<Gathered, Failure> {
         if self.log_is_complete && self.log.is_empty() {
-            return Err(Failure::Fault("--log-is-complete needs --log FILE".to_owned()));
+            let alone = Diagnostic::error(Code::CommandLineInvalid, "--log-is-complete needs --log FILE");
+            return Err(alone.into());
         }
         let mut evidence = Evidence::new(self.log_is_complete);
         let mut reader = LogReader::default();
         for path in &self.log {
             let before = reader.lines;
-            opened(path).and_then(|file| reader.read(file, &mut evidence)).map_err(|why| fault(path, why))?;
+            opened(path)
+                .and_then(|file| reader.read(file, &mut evidence))
+                .map_err(|why| unreadable(path, &why))?;
             if reader.lines == before {
-                return Err(fault(path, "no line of ykvald's log is in it"));
+                let none = Diagnostic::error(Code::LogWithoutLines, "holds no line of ykvald's log");
+                return Err(none.at(file::location(path)).into());
             }
         }
         for path in &self.positions {
@@ -53,21 +60,29 @@ impl Sources {
     }
 }
 
-/// What the sources say.
+/// What the sources hold.
 pub(crate) struct Gathered {
     pub(crate) evidence: Evidence,
     seems_whole_since: Option<i64>,
 }
 
 impl Gathered {
-    /// Whether the logs may be complete since a backup of this time, and nobody said so.
+    /// Whether the logs may be complete since a backup of this time, although nobody stated it.
     pub(crate) fn may_be_complete_since(&self, backup: i64) -> bool {
         self.seems_whole_since.is_some_and(|whole| whole <= backup)
     }
 }
 
-fn fault(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::Fault(format!("{}: {why}", path.display()))
+fn invalid(path: &Path, problem: &str) -> Failure {
+    Diagnostic::error(Code::InputInvalid, problem).at(file::location(path)).into()
+}
+
+fn unreadable(path: &Path, why: &io::Error) -> Failure {
+    let code = match why.kind() {
+        io::ErrorKind::NotFound => Code::FileMissing,
+        _ => Code::FileInaccessible,
+    };
+    Diagnostic::error(code, format!("cannot read it: {}", cause(why))).at(file::location(path)).into()
 }
 
 #[expect(
@@ -83,13 +98,13 @@ fn opened(path: &Path) -> io::Result<Box<dyn BufRead>> {
 
 fn positions(path: &Path, evidence: &mut Evidence) -> Result<(), Failure> {
     let mut text = Vec::new();
-    opened(path).and_then(|mut file| file.read_to_end(&mut text)).map_err(|why| fault(path, why))?;
+    opened(path).and_then(|mut file| file.read_to_end(&mut text)).map_err(|why| unreadable(path, &why))?;
     let list: Vec<Value> = serde_json::from_slice(&text)
-        .map_err(|why| fault(path, format!("is not what key list --json prints: {why}")))?;
+        .map_err(|why| invalid(path, &format!("is not the output of key list --json: {why}")))?;
     for (number, token) in list.iter().enumerate() {
-        let entry = |what: &str| fault(path, format!("entry {}: {what}", number.saturating_add(1)));
+        let entry = |what: &str| invalid(path, &format!("entry {}: {what}", number.saturating_add(1)));
         let id = token.get("id").and_then(Value::as_str).and_then(|id| PublicId::parse(id.as_bytes()).ok());
-        let id = id.ok_or_else(|| entry("id is not a public id"))?;
+        let id = id.ok_or_else(|| entry("id is not a public ID"))?;
         let number = |name: &str| token.get(name).and_then(Value::as_u64);
         let position = (
             number("usage_counter").and_then(|counter| u16::try_from(counter).ok()),

@@ -7,12 +7,12 @@ use super::{Context, Done};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Import counters and clients, as written by `ykval-export` and `ykval-export-clients`
+    /// Import the counters and clients that `ykval-export` and `ykval-export-clients` wrote
     ///
-    /// Counters only grow, a token or client that is disabled in either place is disabled afterwards, and clients keep their
-    /// IDs and keys. You can repeat this at any time, before or after importing the keys.
+    /// Counters are only raised. A token or client that is disabled in either place is disabled afterwards. Clients keep their
+    /// IDs and keys. You can import again at any time, before the keys or after them.
     Ykval(ykval::Args),
-    /// Import keys, as written by `ykksm-export`, or from the file that they were imported into YK-KSM from
+    /// Import the keys that `ykksm-export` wrote, or the key file that was imported into YK-KSM
     Ykksm(ykksm::Args),
 }
 

@@ -8,46 +8,53 @@ use super::{Context, Done, Failure, absolute, out, place, wait};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use ykcli::diagnostic;
 use ykval::config::{CONFIG, has_password};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic};
 
 pub(crate) use make::{Layout, Made, Plan};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Create everything in this one folder, and touch nothing else
+    /// Keep everything in this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Where clients, keys and counters are kept: a file, or postgres://USER@HOST/NAME (put its password into a file)
-    /// [default: ykvald.db, SQLite]
+    /// Where to store clients, keys and counters: a file (SQLite), or postgres://USER@HOST/NAME, with the password in a file
+    /// [default: ykvald.db]
     #[arg(long, value_name = "FILE|URL", value_parser = parse_store, value_hint = ValueHint::FilePath)]
     store: Option<String>,
-    /// The file with the database's password
+    /// The file with the password of the database
     #[arg(long, value_name = "FILE", requires = "store", value_hint = ValueHint::FilePath)]
     password_file: Option<PathBuf>,
     /// The name of the first client
     #[arg(long, default_value = "first", value_parser = parse_name, value_hint = ValueHint::Other)]
     name: String,
-    /// Create no client, and print nothing secret
+    /// Create no client, so that no secret is printed
     #[arg(long)]
     no_client: bool,
-    /// Create an empty store in place of one that was lost. Clients get new keys. Imported tokens are restored: each is
-    /// accepted again after two touches
+    /// Create an empty store in place of one that was lost. Clients need new keys, and each imported token has to prove
+    /// by two touches that its OTPs are new
     #[arg(long)]
     start_anew: bool,
 }
 
-/// What is typed stays in histories and shows in lists of processes.
+/// A password on the command line would stay in the shell's history, and show in lists of processes.
 fn parse_store(text: &str) -> Result<String, String> {
     if has_password(text) {
-        return Err("it holds a password, which others see here: put that in a file (--password-file)".into());
+        return Err(
+            "it holds a password, which other users can see here; put it in a file (--password-file)".into(),
+        );
     }
     Ok(text.to_owned())
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let (config, layout) = match (args.dir, &context.config) {
-        // Not left to clap, which does not look at options before the verb.
-        (Some(_), Some(_)) => return Err(Failure::Fault("--dir cannot be used with --config".to_owned())),
+        // clap does not detect a conflict with an option before the verb.
+        (Some(_), Some(_)) => {
+            let both = "--dir cannot be used with --config";
+            return Err(Diagnostic::error(Code::CommandLineInvalid, both).into());
+        }
         (Some(dir), None) => (absolute(dir)?.join("config.toml"), Layout::OneFolder),
         (None, Some(config)) if config != Path::new(CONFIG) => (config.clone(), Layout::OneFolder),
         (None, _) => usual()?,
@@ -62,22 +69,29 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let plan = Plan { config, layout, store, password_file, first, start_anew: args.start_anew };
     let made = wait(plan.make());
 
-    // How the commands go on, if not by the usual settings.
+    // Remedies name the configuration, unless it is the default one.
     let named = (place::settings()?.as_deref() != Some(&plan.config)).then(|| plan.config.clone());
     let context = Context { config: named, json: context.json };
     let made = match made {
         Ok(made) => made,
-        Err(Failure::Store(fault)) => return Err(Failure::Fault(fault.told(&context.ykvald()))),
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            if let Some(found) = failure.diagnostic() {
+                let calls = Calls { ykvald: &context.ykvald(), ..Calls::PLAIN };
+                diagnostic::fail("ykvald", &found, calls, context.json);
+            }
+            return Err(Failure::Bad);
+        }
     };
     tell(&context, &plan, &made);
     Ok(())
 }
 
-/// Where everything goes if nothing is said: to what is there already, or where the rights of this user reach.
+/// The default places: what exists already, or what this user may write to.
 fn usual() -> Result<(PathBuf, Layout), Failure> {
-    let data =
-        place::data_folder().ok_or_else(|| Failure::Fault("no home folder: name one (--dir)".into()))?;
+    let data = place::data_folder().ok_or_else(|| {
+        let homeless = Diagnostic::error(Code::ConfigMissing, "this user has no home folder");
+        Failure::from(homeless.advise("name a folder with --dir"))
+    })?;
     let of_data = data.join("config.toml");
     let root = rustix::process::geteuid().is_root();
     Ok(if root && (Path::new(CONFIG).exists() || !of_data.exists()) {
@@ -101,7 +115,7 @@ fn tell(context: &Context, plan: &Plan, made: &Made) {
         return;
     }
     for what in &made.new {
-        out::line(&format!("made {what}"));
+        out::line(&format!("created {what}"));
     }
     for what in &made.kept {
         out::line(&format!("kept {what}"));

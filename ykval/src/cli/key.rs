@@ -3,17 +3,20 @@
 mod export;
 pub(crate) mod import;
 mod list;
+mod new;
 
-use super::{Context, Done, Failure, Opened, out, parse_id, wait};
+use super::{Context, Done, Failure, Opened, not_here, out, parse_id, wait};
 use serde_json::json;
 use ykval::store::{ImportedPosition, PAGE, Store, Token};
 use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Import keys from a file of a programming tool, YK-KSM, `ykmap key export` or `key export`
+    /// Import keys from a file of a programming tool, of YK-KSM, or of `ykmap key export --in-the-clear`
     Import(import::Args),
-    /// Print keys, sealed under the store key
+    /// Create a new key for a YubiKey, and print the ykman command that programs it
+    New(new::Args),
+    /// Export keys, sealed under the store key
     Export(export::Args),
     /// List the tokens in the store
     List,
@@ -21,7 +24,7 @@ pub(crate) enum Verb {
     Disable(Ids),
     /// Accept a token's OTPs again
     Enable(Ids),
-    /// Remove a key. Its position is kept, so that used OTPs stay invalid if the key comes back
+    /// Remove a key. Its position is kept, so that used OTPs stay invalid if the key is imported again
     Remove(Ids),
 }
 
@@ -32,7 +35,7 @@ pub(crate) struct Ids {
     ids: Vec<PublicId>,
 }
 
-/// What to do to a token.
+/// What to do with a token.
 #[derive(Clone, Copy)]
 enum Act {
     Disable,
@@ -43,6 +46,7 @@ enum Act {
 pub(crate) fn run(context: &Context, verb: Verb) -> Done {
     match verb {
         Verb::Import(args) => import::run(context, &args),
+        Verb::New(args) => new::run(context, &args),
         Verb::Export(args) => export::run(context, &args),
         Verb::List => list::run(context),
         Verb::Disable(Ids { ids }) => each(context, &ids, Act::Disable),
@@ -51,7 +55,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
     }
 }
 
-/// Does something to each token, and stops at the first that it cannot be done to.
+/// Does something with each token, and stops at the first failure.
 fn each(context: &Context, ids: &[PublicId], act: Act) -> Done {
     wait(async {
         let opened = context.open().await?;
@@ -79,8 +83,8 @@ fn each(context: &Context, ids: &[PublicId], act: Act) -> Done {
     })
 }
 
-/// Before the key of a token goes: other tokens that have the same AES key go on from where it is, so that no OTP that was
-/// used as this one is good again as theirs. It is switched off meanwhile, so that it stays there.
+/// Before the key of a token is removed: raises other tokens with the same AES key to its position, so that no used OTP of it
+/// is accepted again as theirs. The token is disabled meanwhile, so that it does not move on.
 async fn leave_to_twins(Opened { store, key, .. }: &Opened, id: &PublicId) -> Result<(), Failure> {
     let open = |token: &Token| token.key.as_ref().and_then(|(_, sealed)| key.open(sealed, &token.id).ok());
     let Some(leaving) = store.token(id).await? else { return Ok(()) };
@@ -121,7 +125,6 @@ async fn one(
     id: &PublicId,
     act: Act,
 ) -> Result<&'static str, Failure> {
-    let unknown = || Failure::Fault(format!("token {id}: nothing is known of it here"));
     let had_key =
         matches!(act, Act::Remove) && store.token(id).await?.is_some_and(|token| token.key.is_some());
     if had_key {
@@ -134,16 +137,16 @@ async fn one(
             let nonce = String::new();
             let known = ImportedPosition { id: *id, position: None, nonce, enabled: false, modified: None };
             store.raise(vec![known]).await?;
-            Ok("disabled (no key here, and no OTP of it was accepted here yet)")
+            Ok("disabled (the store has no key of it, and has accepted no OTP of it yet)")
         }
         Act::Enable if store.set_enabled(id, true).await? => Ok("enabled"),
         Act::Remove if store.remove_key(id).await? || had_key => Ok(if config.ksm.is_some() {
-            "removed: the key storage module decides about it now; to keep it out, disable it (ykvald key disable)"
+            "removed; the key storage module decides about it now. To reject it, run ykvald key disable"
         } else {
             "removed"
         }),
-        Act::Remove => Err(Failure::Fault(format!("token {id}: has no key here"))),
-        Act::Disable | Act::Enable => Err(unknown()),
+        Act::Remove => Err(not_here(id, "the store has no key of it").into()),
+        Act::Disable | Act::Enable => Err(not_here(id, "the store does not know it").into()),
     }
 }
 

@@ -1,14 +1,15 @@
-//! Where things are on a host: settings, the store key, and whose the server's files are.
+//! The default places of the server's files on a host, and their owner.
 
-use super::{Context, Failure};
+use super::Failure;
 use std::path::{Path, PathBuf};
 use ykval::config::{CONFIG, Config, StoreAt};
 use ykval::file::{self, Audience};
-use ykval::store::{Serving, Store, StoreFault};
+use ykval::store::{Serving, Store, StoreFault, location};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 use yubiotp::record::read_store_key;
 use yubiotp::seal::StoreKey;
 
-/// Where the store is on a host that was set up by root.
+/// The folder of the store of a server that root set up.
 pub(crate) const DATA: &str = "/var/lib/ykvald";
 
 /// The user and the group that packages make for the server.
@@ -17,7 +18,7 @@ const SERVICE: &str = "ykvald";
 const MOST_KEY: u64 = 4096;
 const MOST_ACCOUNTS: u64 = 64 << 20;
 
-/// The folder that holds everything where root made nothing else: settings too.
+/// The folder for everything, including the configuration, if there is none in `/etc`.
 pub(crate) fn data_folder() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some(DATA.into());
@@ -26,8 +27,8 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     Some(share?.join(SERVICE))
 }
 
-/// The settings file that holds if none is named, if there is one. One that may be there and cannot be looked at is a
-/// fault: a server that took others instead would know nobody.
+/// The default configuration file, if it exists. If that cannot be found out, it is a fault: with another configuration, the
+/// server would know no client.
 pub(crate) fn settings() -> Result<Option<PathBuf>, Failure> {
     let of_data = data_folder().map(|folder| folder.join("config.toml"));
     for path in [Some(PathBuf::from(CONFIG)), of_data].into_iter().flatten() {
@@ -36,21 +37,25 @@ pub(crate) fn settings() -> Result<Option<PathBuf>, Failure> {
             Ok(false) => {}
             Err(why) => {
                 let is_denied = why.kind() == std::io::ErrorKind::PermissionDenied;
-                let why = format!("{}: cannot look at it: {why}", path.display());
-                return Err(if is_denied { Failure::Denied(why) } else { Failure::Fault(why) });
+                let found =
+                    Diagnostic::error(Code::FileInaccessible, format!("cannot open it: {}", cause(&why)));
+                let found = Box::new(found.at(file::location(&path)));
+                return Err(if is_denied { Failure::Denied(found) } else { Failure::Fault(found) });
             }
         }
     }
     Ok(None)
 }
 
-/// There is none.
+/// There is no configuration.
 pub(crate) fn no_settings() -> Failure {
     let or = data_folder().map(|folder| format!(" or {}", folder.join("config.toml").display()));
-    Failure::Fault(format!("no settings in {CONFIG}{}: ykvald init makes them", or.unwrap_or_default()))
+    let problem = format!("there is no configuration: neither {CONFIG}{} exists", or.unwrap_or_default());
+    let problem = if data_folder().is_some() { problem } else { format!("{CONFIG} does not exist") };
+    Diagnostic::error(Code::ConfigMissing, problem).run_when("to create one", Program::Ykvald, "init").into()
 }
 
-/// The store key: the one that systemd hands over (`LoadCredential=store.key:…`), or else the settings' one.
+/// The store key: the one that systemd passes (`LoadCredential=store.key:…`), or the one of the configuration.
 pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
     let handed = variable("CREDENTIALS_DIRECTORY").map(|folder| folder.join("store.key"));
     read_key(&handed.filter(|path| path.exists()).unwrap_or_else(|| config.store_key.clone()))
@@ -59,32 +64,26 @@ pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
 /// A store key in this file.
 pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
     let text = file::read(path, Audience::Group, MOST_KEY)?;
-    read_store_key(&text).map_err(|why| Failure::Fault(format!("{}: {why}", path.display())))
+    read_store_key(&text).map_err(|why| {
+        let damaged = Diagnostic::error(Code::StoreKeyDamaged, why.to_string()).at(file::location(path));
+        damaged.advise("restore your copy of the store key").into()
+    })
 }
 
-/// The store, which has to be there, at the place that the settings name.
-pub(crate) async fn store(
-    context: &Context,
-    config: &Config,
-    at: &StoreAt,
-    key: &StoreKey,
-) -> Result<Store, Failure> {
+/// The store at the place that the configuration names. It must exist.
+pub(crate) async fn store(config: &Config, at: &StoreAt, key: &StoreKey) -> Result<Store, Failure> {
     match Store::open(at, key.id()).await {
         Ok(store) => {
-            // A store that is there was made, whoever could not say so.
+            // The store exists, so an `init` that was interrupted is complete.
             let _ = init_is_finished(config);
             Ok(store)
         }
-        Err(fault) => Err(Failure::Fault(why_not_there(context, config, &fault))),
+        Err(fault) => Err(why_not_there(config, &fault).into()),
     }
 }
 
-/// The same, for a server: PostgreSQL may be away.
-pub(crate) async fn store_to_serve(
-    context: &Context,
-    config: &Config,
-    key: &StoreKey,
-) -> Result<Serving, Failure> {
+/// The same for a server: PostgreSQL may be unreachable.
+pub(crate) async fn store_to_serve(config: &Config, key: &StoreKey) -> Result<Serving, Failure> {
     match Store::open_for_serving(&config.store, key.id()).await {
         Ok(serving) => {
             if serving.unopened.is_none() {
@@ -92,23 +91,25 @@ pub(crate) async fn store_to_serve(
             }
             Ok(serving)
         }
-        Err(fault) => Err(Failure::Fault(why_not_there(context, config, &fault))),
+        Err(fault) => Err(why_not_there(config, &fault).into()),
     }
 }
 
-/// What is wrong with a store that cannot be opened, and what to run.
-pub(crate) fn why_not_there(context: &Context, config: &Config, fault: &StoreFault) -> String {
-    let ykvald = context.ykvald();
+/// The finding about a store that cannot be opened.
+pub(crate) fn why_not_there(config: &Config, fault: &StoreFault) -> Diagnostic {
     match fault {
-        StoreFault::Missing(at) if is_init_unfinished(config) => {
-            format!("{at}: {ykvald} init was cut off before it made the store: run it again")
-        }
-        fault => fault.told(&ykvald),
+        StoreFault::Missing(at) if is_init_unfinished(config) => Diagnostic::error(
+            Code::InitUnfinished,
+            "does not exist: init was interrupted before it created the store",
+        )
+        .at(location(at))
+        .run_when("run it again", Program::Ykvald, "init"),
+        fault => fault.diagnostic(),
     }
 }
 
-/// While `init` has made a store key and no store yet, this file is beside the key. A store key without it, and without a
-/// store, means that the store was lost.
+/// This file is beside the store key from when `init` creates the key until it has created the store. A store key without
+/// it, and without a store, means that the store was lost.
 fn unfinished(config: &Config) -> PathBuf {
     let mut name = config.store_key.file_name().unwrap_or_default().to_owned();
     name.push(".init-unfinished");
@@ -119,28 +120,34 @@ pub(crate) fn is_init_unfinished(config: &Config) -> bool {
     unfinished(config).exists()
 }
 
-/// To be called before the store key is made.
+/// Call it before the store key is created.
 pub(crate) fn init_begins(config: &Config) -> Result<(), Failure> {
     let path = unfinished(config);
-    let text = "ykvald init makes a store key and then a store; it was cut off in between if this file stays. Run it again.\n";
+    let text = "ykvald init creates a store key and then a store. If this file stays, it was interrupted: run it again.\n";
     match file::create(&path, text.as_bytes(), 0o600) {
-        // Another one may begin at the same time.
+        // Another init may have created it at the same time.
         Err(fault) if !path.exists() => Err(fault.into()),
         _ => Ok(()),
     }
 }
 
-/// To be called once the store is there.
+/// Call it once the store exists.
 pub(crate) fn init_is_finished(config: &Config) -> Result<(), Failure> {
     let path = unfinished(config);
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(file::sync_folder(&path)?),
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(why) => Err(Failure::Fault(format!("{}: remove it, the store is there: {why}", path.display()))),
+        Err(why) => {
+            let found =
+                Diagnostic::error(Code::FileInaccessible, format!("cannot remove it: {}", cause(&why)));
+            let found =
+                found.at(file::location(&path)).run(Program::System, format!("rm {}", file::word(&path)));
+            Err(found.into())
+        }
     }
 }
 
-/// An absolute path in the environment.
+/// An absolute path from an environment variable.
 #[expect(
     clippy::disallowed_methods,
     reason = "where the files of this user are, as every program finds them"
@@ -149,7 +156,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Numbers of the server's user and group. Of this host's own files: whoever else knows users may not be there yet.
+/// The numbers of the server's user and group, from /etc/passwd and /etc/group: other sources may not be available yet.
 pub(crate) fn service() -> (Option<u32>, Option<u32>) {
     let numbered = |path: &str| {
         let accounts = accounts(path);
@@ -163,7 +170,7 @@ pub(crate) fn service() -> (Option<u32>, Option<u32>) {
     (numbered("/etc/passwd"), numbered("/etc/group"))
 }
 
-/// The fields of each line of a file of users or groups.
+/// The fields of each line of /etc/passwd or /etc/group.
 pub(crate) fn accounts(path: &str) -> Vec<Vec<String>> {
     let Ok(text) = file::read(Path::new(path), Audience::Everyone, MOST_ACCOUNTS) else { return Vec::new() };
     let text = String::from_utf8_lossy(&text);

@@ -1,6 +1,6 @@
 //! `ykvald restore`
 
-use super::{Context, Done, Failure, evidence, out, place};
+use super::{Context, Done, evidence, out, place};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ykval::clock;
 use ykval::config::StoreAt;
 use ykval::store::sqlite::{self, FormerStore, Restored};
-use yubiotp::shown;
+use yubiotp::diagnostic::{Code, Diagnostic, Program, shell_word};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,11 +22,17 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let config = context.settings(&[])?;
     let StoreAt::Sqlite(path) = &config.store else {
-        return Err(Failure::Fault(format!(
-            "the store is PostgreSQL: stop every ykvald, put your backup back with pg_restore or psql, and before you start \
-             one: {} token mark-restored --since TIME (when the backup was made)",
-            context.ykvald()
-        )));
+        let postgres = Diagnostic::error(
+            Code::CommandLineInvalid,
+            "the store is PostgreSQL, which has restore tools of its own",
+        )
+        .advise("stop every ykvald, and restore the backup with pg_restore or psql")
+        .run_when(
+            "before you start a ykvald, with TIME as the time of the backup",
+            Program::Ykvald,
+            "token mark-restored --since TIME",
+        );
+        return Err(postgres.into());
     };
     let key = place::store_key(&config)?;
     let gathered = args.evidence.read()?;
@@ -35,8 +41,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     tell(context, args, path, &done);
     if done.restored > 0 && gathered.may_be_complete_since(done.taken) {
         out::note(
-            "These logs look complete. If they are the logs of every server since the backup, without a gap: add \
-             --log-is-complete",
+            "These logs look complete. If they are the logs of every server since the backup, without a gap, add \
+             --log-is-complete.",
         );
     }
     Ok(())
@@ -66,10 +72,10 @@ fn tell(context: &Context, args: &Args, store: &Path, done: &Restored) {
         (out::count(done.count.tokens, "token"), out::count(done.count.clients, "client"));
     out::line(&format!("restored {tokens} and {clients} as of {taken}, {} ago", in_words(age)));
     if let Some(kept) = &done.kept {
-        out::line(&format!("the store that was here is kept: {}", kept.display()));
+        out::line(&format!("the former store is kept: {}", kept.display()));
     }
     if done.former == FormerStore::Read {
-        out::line("its positions, and which tokens it had disabled, were taken over");
+        out::line("its positions and its disabled tokens were taken over");
     }
     if let Some(why) = former {
         out::note(&format!("its positions were not taken over: {why}"));
@@ -77,7 +83,7 @@ fn tell(context: &Context, args: &Args, store: &Path, done: &Restored) {
     if done.raised > 0 {
         out::line(&format!("{} raised above the backup", out::count(done.raised, "position")));
     }
-    out::note("clients and keys are as they were then: look through client list and key list");
+    out::note("Clients and keys are as they were then. Check client list and key list.");
     if done.restored > 0 && !args.evidence.has_log() {
         // A copy that was in the place of the store has another name now.
         let from = done.kept.as_ref().filter(|_| is_same(&args.file, store)).unwrap_or(&args.file);
@@ -93,10 +99,10 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 /// How to spare people the two touches.
 fn tell_of_the_log(context: &Context, backup: &Path) {
-    let (ykvald, backup) = (context.ykvald(), shown::text(backup.as_os_str().as_encoded_bytes()));
+    let (ykvald, backup) = (context.ykvald(), shell_word(backup.as_os_str().as_encoded_bytes()));
     out::lines(&format!(
-        "\nDo you have every log of the server since the backup, without a gap? With them, nobody has to touch twice. Before \
-         you start the server:\n  journalctl -u ykvald -o cat > FILE\n  {ykvald} restore --log FILE --log-is-complete \
+        "\nDo you have every log of the server since the backup, without a gap? With them, no token has to be touched twice. \
+         Before you start the server:\n  journalctl -u ykvald -o cat > FILE\n  {ykvald} restore --log FILE --log-is-complete \
          {backup}\n"
     ));
 }
@@ -108,22 +114,21 @@ pub(crate) fn tell_restored(context: &Context, count: u64, since: i64) {
     }
     let are = if count == 1 { "is" } else { "are" };
     out::line(&format!(
-        "{} {are} restored: the first touch is refused, and the log says when the second has to come",
+        "{} {are} restored: the first touch is rejected, and the log says when the second has to come",
         out::count(count, "token")
     ));
-    out::note(&format!("RESTORED TOKENS in ykvald(8) explains it. {}", accepting(context, Some(since))));
+    out::note("RESTORED TOKENS in ykvald(8) explains this.");
+    context.note(&accepting(Diagnostic::note(Code::TokensRestored, "tokens are restored"), Some(since)));
 }
 
-/// The offer to accept restored tokens without touches, with what is risked. `since`: the time of the backup, if known.
-pub(crate) fn accepting(context: &Context, since: Option<i64>) -> String {
-    let ykvald = context.ykvald();
+/// Adds how to accept restored tokens without touches, and what that risks. `since`: the time of the backup, if known.
+pub(crate) fn accepting(found: Diagnostic, since: Option<i64>) -> Diagnostic {
     let used = match since {
         None | Some(0) => "used OTPs".to_owned(),
         Some(since) => format!("OTPs used since {}", clock::written(since)),
     };
-    format!(
-        "To accept these tokens without two touches ({used} may be accepted once more): {ykvald} token accept-risk --all"
-    )
+    let when = format!("to accept these tokens without two touches ({used} may be accepted once more)");
+    found.run_when(when, Program::Ykvald, "token accept-risk --all")
 }
 
 /// The two largest units.

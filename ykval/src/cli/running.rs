@@ -1,4 +1,4 @@
-//! A server that runs on this host, as its command line shows it.
+//! A server that runs on this host, found by its command line.
 
 use super::place;
 use std::ffi::OsStr;

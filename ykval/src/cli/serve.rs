@@ -1,7 +1,7 @@
 //! `ykvald serve`
 
 use super::init::{Layout, Plan};
-use super::{Context, Done, Failure, out, place};
+use super::{Context, Done, Failure, cannot_start, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
 use ykval::serve::{self, Started};
@@ -9,38 +9,35 @@ use ykval::store::Serving;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address to listen on, instead of those in the settings; may be given several times
+    /// An address to listen on, instead of those of the configuration; may be repeated
     #[arg(long, value_name = "IP:PORT", value_hint = ValueHint::Other)]
     listen: Vec<SocketAddr>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     answer(context, args).map_err(|failure| match failure {
-        // A server is not for root.
-        Failure::Denied(why) => Failure::Fault(why),
+        // A server should not run as root.
+        Failure::Denied(found) => Failure::Fault(found),
         other => other,
     })
 }
 
 fn answer(context: &Context, args: &Args) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|why| Failure::Fault(format!("cannot start: {why}")))?;
+    let runtime = runtime.map_err(|why| cannot_start(&why))?;
     runtime.block_on(async {
         if context.config.is_none() && place::settings()?.is_none() {
             make().await?;
         }
         let config = context.settings(&args.listen)?;
         let key = place::store_key(&config)?;
-        let Serving { store, unopened, unremembered } = place::store_to_serve(context, &config, &key).await?;
-        if let Some(why) = unremembered {
-            out::note(&format!(
-                "ykvald: {why}: an old primary of PostgreSQL that comes back while ykvald is restarted will not be noticed"
-            ));
+        let Serving { store, unopened, unremembered } = place::store_to_serve(&config, &key).await?;
+        if let Some(found) = unremembered {
+            out::note(&format!("ykvald: {}", context.line(&found)));
         }
-        if let Some(why) = unopened {
-            out::note(&format!(
-                "ykvald: {why}: each question is answered BACKEND_ERROR until the store can be used"
-            ));
+        if let Some(fault) = unopened {
+            let line = context.line(&fault.diagnostic());
+            out::note(&format!("ykvald: every request gets BACKEND_ERROR until the store can be used: {line}"));
         }
         let nobody = store.count().await.is_ok_and(|count| count.clients == 0);
         let ykvald = context.ykvald();
@@ -57,11 +54,11 @@ fn answer(context: &Context, args: &Args) -> Done {
                 ));
             }
         };
-        serve::run(config, store, key, told).await.map_err(|fault| Failure::Fault(fault.to_string()))
+        serve::run(config, store, key, told).await.map_err(|fault| fault.diagnostic().clone().into())
     })
 }
 
-/// Settings, store key and store in the data folder, where there were no settings.
+/// Creates configuration, store key and store in the data folder.
 async fn make() -> Done {
     let folder = place::data_folder().ok_or_else(place::no_settings)?;
     let config = folder.join("config.toml");

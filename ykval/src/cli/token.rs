@@ -1,14 +1,16 @@
 //! `ykvald token`
 
-use super::{Context, Done, Failure, Opened, evidence, out, parse_id, restore, wait};
+use super::{Context, Done, Opened, evidence, not_here, out, parse_id, restore, wait};
 use serde_json::json;
 use ykval::clock;
 use ykval::store::ImportedPosition;
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Make every token restored, after a backup or snapshot was put back in another way than by `restore`
+    /// Mark all tokens as restored, after a backup or snapshot was restored by other means. Each then has to prove by two
+    /// touches that it is fresh
     MarkRestored(Mark),
     /// Accept restored tokens without two touches. Used OTPs may be accepted once more
     AcceptRisk(Accept),
@@ -16,7 +18,7 @@ pub(crate) enum Verb {
 
 #[derive(clap::Args)]
 pub(crate) struct Mark {
-    /// When the backup was made, such as 2026-11-22T00:30:00Z
+    /// The time of the backup, such as 2026-11-22T00:30:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: i64,
     #[command(flatten)]
@@ -28,17 +30,14 @@ pub(crate) struct Accept {
     /// Public IDs
     #[arg(value_name = "ID", value_parser = parse_id, conflicts_with = "all")]
     ids: Vec<PublicId>,
-    /// All restored tokens, and those that you import later
+    /// All restored tokens, and those that are imported later
     #[arg(long)]
     all: bool,
 }
 
-const NEITHER: &str =
-    "say of which tokens OTPs that were used may be accepted once more: their IDs, or --all";
-
 pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
     let time = clock::read(text).filter(|time| *time <= clock::now());
-    time.ok_or_else(|| "not a time before now, such as 2026-11-22T00:30:00Z".to_owned())
+    time.ok_or_else(|| "not a time in the past, such as 2026-11-22T00:30:00Z".to_owned())
 }
 
 pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
@@ -83,15 +82,17 @@ fn mark(context: &Context, args: &Mark) -> Done {
 
 fn accept(context: &Context, args: &Accept) -> Done {
     if args.ids.is_empty() && !args.all {
-        return Err(Failure::Fault(NEITHER.to_owned()));
+        let neither = Diagnostic::error(Code::CommandLineInvalid, "names no token");
+        return Err(neither
+            .advise("name the IDs, or --all; their used OTPs may be accepted once more")
+            .into());
     }
     let accepted = wait(async {
         let Opened { store, .. } = context.open().await?;
         let mut accepted = 0_u64;
         for id in &args.ids {
             let token = store.token(id).await?;
-            let token =
-                token.ok_or_else(|| Failure::Fault(format!("token {id}: nothing is known of it here")))?;
+            let token = token.ok_or_else(|| not_here(id, "the store does not know it"))?;
             if token.restored.is_some() {
                 store.prove(id).await?;
                 accepted = accepted.saturating_add(1);

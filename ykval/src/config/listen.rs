@@ -1,6 +1,7 @@
-//! Which addresses one server can listen on beside each other.
+//! Which addresses one server can listen on at the same time.
 
 use std::net::SocketAddr;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// Two addresses of one list that the system does not give to one server.
 pub(super) fn clash(list: &[SocketAddr]) -> Option<(SocketAddr, SocketAddr)> {
@@ -31,9 +32,10 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
-/// What is wrong with them, and what to change.
-pub(super) fn both(one: SocketAddr, other: SocketAddr) -> String {
-    format!("{one} and {other} overlap: remove one, or give it another port")
+/// The finding about two addresses that overlap.
+pub(super) fn both(one: SocketAddr, other: SocketAddr) -> Diagnostic {
+    Diagnostic::error(Code::ListenOverlaps, format!("{one} and {other} overlap"))
+        .advise("remove one of them, or give it another port")
 }
 
 #[cfg(test)]
@@ -44,7 +46,7 @@ mod tests {
         list.iter().map(|at| at.parse().unwrap()).collect()
     }
 
-    /// By the word of the kernel.
+    /// The kernel decides the same.
     #[test]
     fn as_the_kernel_has_it() {
         for (list, clashes) in [

@@ -50,44 +50,50 @@ fn all_that_can_be_said() {
 #[test]
 fn what_cannot_be_is_named() {
     for (text, said) in [
-        ("lisen = 1", "/x/config.toml: line 1: unknown field `lisen`"),
-        ("\n[limits]\nread_ms = 0", "line 3: must be above 0"),
-        ("listen = \"localhost:80\"", "listen: \"localhost:80\" is no address: write IP:PORT"),
-        ("listen = \"0.0.0.0:80\"", "listen: 0.0.0.0:80 is not loopback, and without TLS"),
-        ("listen = []", "listen: names no address"),
-        ("listen = [\"127.0.0.1:80\", \"127.0.0.1:80\"]", "listen: 127.0.0.1:80 and 127.0.0.1:80 overlap"),
+        ("lisen = 1", "/x/config.toml:1: unknown field `lisen`"),
+        ("\n[limits]\nread_ms = 0", ":3: must be above 0"),
+        ("listen = \"localhost:80\"", "listen in /x/config.toml: \"localhost:80\" is not IP:PORT"),
+        ("listen = \"0.0.0.0:80\"", "listen in /x/config.toml: 0.0.0.0:80 is not a loopback address"),
+        ("listen = []", "listen in /x/config.toml: names no address"),
+        (
+            "listen = [\"127.0.0.1:80\", \"127.0.0.1:80\"]",
+            "listen in /x/config.toml: 127.0.0.1:80 and 127.0.0.1:80 overlap",
+        ),
         (
             "[decrypt]\nlisten = \"127.0.0.1:8000\"\ncertificate = \"a\"\nkey = \"b\"\nclient_ca = \"c\"",
-            "decrypt.listen: 127.0.0.1:8000 and 127.0.0.1:8000 overlap",
+            "decrypt.listen in /x/config.toml: 127.0.0.1:8000 and 127.0.0.1:8000 overlap",
         ),
         (
             "[limits]\nconnections = 0",
-            "line 2: limits.connections must be 1 to 1000000: the default is 16384",
+            ":2: limits.connections must be from 1 to 1000000; the default is 16384",
         ),
-        ("[limits]\nin_flight = 0", "line 2: limits.in_flight must be 1 to 1000000: the default is 1024"),
-        ("[limits]\nin_flight = 9000000000000000000", "line 2: limits.in_flight must be 1 to 1000000"),
+        ("[limits]\nin_flight = 0", ":2: limits.in_flight must be from 1 to 1000000; the default is 1024"),
+        ("[limits]\nin_flight = 9000000000000000000", ":2: limits.in_flight must be from 1 to 1000000"),
         (
             "[limits]\nhead_bytes = 0",
-            "line 2: limits.head_bytes must be 1024 to 1048576: the default is 16384",
+            ":2: limits.head_bytes must be from 1024 to 1048576; the default is 16384",
         ),
-        ("[limits]\nbody_bytes = 0", "line 2: limits.body_bytes must be 128 to 1048576: the default is 4096"),
-        ("[limits]\nidle_ms = 3600001", "line 2: must be at most 3600000"),
-        ("[postgres]\npool = 0", "line 2: postgres.pool must be 1 to 10000: the default is 16"),
-        ("store = \"mysql://x\"", "store: is neither a file (SQLite) nor postgres://"),
-        ("status_from = [\"x\"]", "status_from: \"x\" is no network"),
-        ("[limits]\nunlimited_from = [\"x\"]", "line 2: \"x\" is no network"),
+        (
+            "[limits]\nbody_bytes = 0",
+            ":2: limits.body_bytes must be from 128 to 1048576; the default is 4096",
+        ),
+        ("[limits]\nidle_ms = 3600001", ":2: must be at most 3600000"),
+        ("[postgres]\npool = 0", ":2: postgres.pool must be from 1 to 10000; the default is 16"),
+        ("store = \"mysql://x\"", "store in /x/config.toml: is neither a file (SQLite) nor postgres://"),
+        ("status_from = [\"x\"]", "status_from in /x/config.toml: \"x\" is not a network"),
+        ("[limits]\nunlimited_from = [\"x\"]", ":2: \"x\" is not a network"),
         (
             "[decrypt]\nlisten = \"127.0.0.1:8001\"",
-            "decrypt: by an address it is reached with certificates alone",
+            "decrypt in /x/config.toml: listens on an address, and lacks",
         ),
-        ("[ksm]\nurls = \"ftp://x\"", "ksm.urls: URL 1 begins with neither"),
+        ("[ksm]\nurls = \"ftp://x\"", "ksm.urls in /x/config.toml: URL 1 begins with neither"),
         (
             "[ksm]\nin_flight = 0\nurls = \"http://x\"",
-            "ksm.in_flight must be 1 to 1000000: the default is 256",
+            "ksm.in_flight must be from 1 to 1000000; the default is 256",
         ),
-        ("[ksm]\nurls = []", "ksm.urls: names no key storage module"),
-        ("[postgres]\nstandby = \"maybe\"", "line 2: unknown variant `maybe`"),
-        ("[log]\nformat = \"xml\"", "line 2: unknown variant `xml`"),
+        ("[ksm]\nurls = []", "ksm.urls in /x/config.toml: names no key storage module"),
+        ("[postgres]\nstandby = \"maybe\"", ":2: unknown variant `maybe`"),
+        ("[log]\nformat = \"xml\"", ":2: unknown variant `xml`"),
     ] {
         let why = read(text).unwrap_err();
         assert!(why.contains(said), "{text}: {why}");

@@ -13,11 +13,11 @@ const LONGEST_NAME: usize = 100;
 
 /// A client.
 pub struct ClientEntry {
-    /// Where it stands, counted from 1.
+    /// Its line, counted from 1.
     pub line: usize,
     /// Its id.
     pub id: ClientId,
-    /// Not switched off there.
+    /// Not disabled there.
     pub enabled: bool,
     /// When it was made there, in seconds since 1970.
     pub created: i64,
@@ -60,8 +60,7 @@ fn read(line: usize, text: &str) -> Result<ClientEntry, BadLine> {
     let enabled = active(2, &is_active)?;
     let created = time(3, "created", &created)?;
     if secret.is_empty() {
-        let why = "is empty: here every client has a key. Take the line out, and give this id anew (ykvald client add --id)";
-        return Err(bad(4, "secret", why));
+        return Err(BadLine::NoSecret);
     }
     let key = ClientKey::parse(secret.as_bytes())
         .map_err(|_| bad(4, "secret", "is not base64 of 8 to 64 bytes"))?;

@@ -64,7 +64,7 @@ pub(super) fn take<'l, const N: usize>(
     Ok((fields, rest))
 }
 
-/// What stands between the fields of a line. The first, a number in both files, holds neither.
+/// The separator of the fields of a line. The first, a number in both files, holds neither.
 pub(super) fn separator(line: &str) -> char {
     line.chars().find(|c| matches!(c, ',' | '\t')).unwrap_or(',')
 }

@@ -75,7 +75,7 @@ impl LogReader {
     }
 }
 
-/// A line of ours, whatever stands before it; `None` for others.
+/// A line of ykvald, with or without a prefix by another program; `None` for other lines.
 fn parse(line: &str) -> Option<LoggedDecision> {
     let line = line.trim_end();
     match line.find("{\"time\":") {

@@ -85,7 +85,7 @@ fn read(line: &str) -> Result<ImportedPosition, BadLine> {
     Ok(ImportedPosition { id, position, nonce, enabled, modified })
 }
 
-/// `None` for -1, which stands for "not used yet".
+/// `None` for -1, which means "not used yet".
 fn number(
     field: usize,
     name: &'static str,

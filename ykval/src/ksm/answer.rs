@@ -1,21 +1,24 @@
-//! What a key storage module answers, read strictly: what is not its answer to the letter decides nothing.
+//! Reads the answer of a key storage module, strictly: anything but its exact words decides nothing.
 
-use super::KsmVerdict;
+use super::{KsmVerdict, NoAnswer};
 use yubiotp::Position;
+use yubiotp::diagnostic::Code;
 
-/// Reads an answer. The fault names nothing of it: it may be anything.
-pub(super) fn read(body: &[u8]) -> Result<KsmVerdict, String> {
-    let text = str::from_utf8(body).map(str::trim_ascii_end).map_err(|_| "answers what is no text")?;
+/// Reads an answer. The fault does not quote it.
+pub(super) fn read(body: &[u8]) -> Result<KsmVerdict, NoAnswer> {
+    let invalid = |why: &str| (Code::KsmAnswerInvalid, why.to_owned());
+    let text =
+        str::from_utf8(body).map(str::trim_ascii_end).map_err(|_| invalid("its answer is not text"))?;
     if let Some(fields) = text.strip_prefix("OK ") {
         return genuine(fields)
-            .ok_or_else(|| "answers OK with other fields than a key storage module".to_owned());
+            .ok_or_else(|| invalid("its answer is OK with other fields than those of a key storage module"));
     }
     match text {
-        // It cannot have the key of a token whose id is of no form that it knows.
+        // It cannot have the key of a token whose id it considers malformed.
         "ERR Unknown yubikey" | "ERR Invalid OTP format" => Ok(KsmVerdict::Unknown),
         "ERR Corrupt OTP" => Ok(KsmVerdict::NotGenuine),
-        "ERR Database error" => Err("has trouble with its database".to_owned()),
-        _ => Err("answers what no key storage module does".to_owned()),
+        "ERR Database error" => Err((Code::KsmDatabaseFailed, "reports a database error".to_owned())),
+        _ => Err(invalid("its answer is not one of a key storage module")),
     }
 }
 
@@ -32,7 +35,7 @@ fn genuine(fields: &str) -> Option<KsmVerdict> {
     if fields.next().is_some() {
         return None;
     }
-    // The highest bit says that caps lock was on.
+    // The highest bit means that caps lock was on.
     let position = Position::yubikey(counter & 0x7fff, u8::try_from(session_use).ok()?);
     Some(KsmVerdict::Genuine { position, timestamp: u32::from(high) << 16 | u32::from(low) })
 }

@@ -3,6 +3,7 @@
 use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use yubiotp::diagnostic::Code;
 
 const OTP: &str = "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku";
 const GENUINE: &str = "OK counter=0001 low=8d40 high=0f use=00\n";
@@ -54,14 +55,14 @@ async fn module(does: Does) -> String {
     url
 }
 
-async fn asked(modules: &[Does], deadline: u64) -> Result<KsmVerdict, String> {
+async fn asked(modules: &[Does], deadline: u64) -> Result<KsmVerdict, KsmFault> {
     let mut urls = Vec::new();
     for does in modules {
         urls.push(module(*does).await);
     }
     let config =
         config::KsmConfig { urls, deadline: Duration::from_millis(deadline), in_flight: 256, ca: None };
-    Ksm::new(&config).unwrap().decrypt(OTP).await.map_err(|fault| fault.to_string())
+    Ksm::new(&config).unwrap().decrypt(OTP).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,24 +83,25 @@ async fn what_they_say_together() {
         (&[unknown, unknown], Ok(KsmVerdict::Unknown)),
         (&[corrupt], Ok(KsmVerdict::NotGenuine)),
         (&[unknown, corrupt], Ok(KsmVerdict::NotGenuine)),
-        (&[unknown, broken], Err("HTTP 500")),
-        (&[broken, unknown], Err("HTTP 500")),
-        (&[unknown, Nothing], Err("no answer in 900 ms")),
-        (&[Says("ERR Database error\n")], Err("its database")),
+        (&[unknown, broken], Err(Code::KsmHttpStatus)),
+        (&[broken, unknown], Err(Code::KsmHttpStatus)),
+        (&[unknown, Nothing], Err(Code::KsmTimeout)),
+        (&[Says("ERR Database error\n")], Err(Code::KsmDatabaseFailed)),
         (
             &[Writes("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n")],
-            Err("HTTP 302"),
+            Err(Code::KsmHttpStatus),
         ),
-        (&[Writes("nonsense")], Err("127.0.0.1:")),
-        (&[Pours], Err("more than a key storage module does")),
+        (&[Writes("nonsense")], Err(Code::KsmUnreachable)),
+        (&[Pours], Err(Code::KsmAnswerInvalid)),
     ]
     .into_iter()
     .enumerate()
     {
         match (asked(modules, 900).await, said) {
             (Ok(got), Ok(said)) => assert_eq!(got, said, "{number}"),
-            (Err(got), Err(why)) => {
-                assert!(got.contains(why), "{number}: {got}");
+            (Err(got), Err(code)) => {
+                assert_eq!(got.diagnostic().code, code, "{number}: {got}");
+                let got = got.to_string();
                 for secret in [OTP, &OTP[12..], "hunter2", "otp="] {
                     assert!(!got.contains(secret), "{number}: {got}");
                 }
@@ -117,8 +119,10 @@ async fn nobody_is_there() {
         in_flight: 256,
         ca: None,
     };
-    let why = Ksm::new(&config).unwrap().decrypt(OTP).await.unwrap_err().to_string();
-    assert!(why.contains("127.0.0.1:1: ") && why.contains("refused"), "{why}");
+    let fault = Ksm::new(&config).unwrap().decrypt(OTP).await.unwrap_err();
+    assert_eq!(fault.diagnostic().code, Code::KsmUnreachable);
+    let why = fault.to_string();
+    assert!(why.contains("127.0.0.1:1: ") && !why.contains("os error"), "{why}");
     assert!(!why.contains(OTP) && !why.contains("http://"), "{why}");
     let config = config::KsmConfig { urls: vec!["http://[::1/".to_owned()], ..config };
     assert!(Ksm::new(&config).is_err());

@@ -1,4 +1,4 @@
-//! What is known of one connection while it is open.
+//! The state of one open connection.
 
 use super::Shared;
 use super::peer::Peer;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 /// What is answered on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// All but the decryption.
+    /// Everything but `/wsapi/decrypt`.
     Main,
-    /// The decryption alone.
+    /// Only `/wsapi/decrypt`.
     Decrypt,
 }
 
-/// One connection, as those see it who answer its requests.
+/// One connection, for the code that answers its requests.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) role: Role,
@@ -26,9 +26,9 @@ pub(super) struct Connection {
 /// How long a connection may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stay {
-    /// As long as it is not idle for too long.
+    /// Until it has been idle for too long.
     Kept,
-    /// Beyond `limits.connections`: for one request, which has to come at once. A client that is closed without a word
-    /// would take this server for a dead one.
+    /// An excess connection: for one request, which has to come at once. A client that gets no answer would consider this
+    /// server dead.
     Brief,
 }

@@ -1,9 +1,10 @@
-//! How many connections fit within the limit of open files. A connection that finds no descriptor gets no answer, and a host
-//! that gets none takes the server for a dead one: so there are never more connections than descriptors.
+//! How many connections fit within the limit of open files. A connection without a descriptor gets no answer, and a host
+//! without an answer considers the server dead; so there are never more connections than descriptors.
 
 use super::BRIEF;
 use crate::config::{Config, StoreAt};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// What is open beside connections: listeners, files of the store for each thread that reads it, the log, and what is opened
 /// for a moment, as certificates and a connection that is turned away.
@@ -12,19 +13,26 @@ const OTHERS: usize = 128;
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Those that are kept.
+    /// Connections that are kept.
     pub connections: usize,
-    /// Those beyond them, for one request each.
+    /// Excess connections, for one request each.
     pub(super) brief: usize,
-    /// The most open files; `None`: no limit.
+    /// The limit of open files; `None`: no limit.
     pub open_files: Option<u64>,
-    /// Whether this is less than the settings want.
+    /// Whether this is less than the configuration wants.
     pub is_lowered: bool,
 }
 
-/// Why [`Room::is_lowered`], and what to change.
-pub const LOWERED: &str = "the limit of open files leaves room for fewer than limits.connections: raise it (LimitNOFILE= of the \
-                           service, or ulimit -n)";
+/// The finding if [`Room::is_lowered`].
+pub fn lowered(room: &Room, wanted: usize) -> Diagnostic {
+    let open_files = room.open_files.unwrap_or(u64::MAX);
+    let problem = format!(
+        "the limit of {open_files} open files leaves room for {} of limits.connections = {wanted}",
+        room.connections
+    );
+    Diagnostic::warning(Code::OpenFilesLimit, problem)
+        .advise("raise the limit: LimitNOFILE= of the service, or ulimit -n")
+}
 
 impl Room {
     /// Takes as many descriptors as the system lets this process have.

@@ -1,35 +1,42 @@
-//! Whether the store can be used, asked often by nobody but us; and what was refused last.
+//! Whether the store can be used, found out at most once a second; and the latest rejections.
 
 use super::Shared;
 use super::log::{Decided, Event};
+use crate::store::Store;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::protocol::Status;
 
-/// How long an answer of the store is good for.
+/// How long a result is used.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long the store may take to answer: longer than a connection to PostgreSQL, which then says what is wrong.
+/// How long the store may take: longer than connecting to PostgreSQL, so that the fault says what is wrong there.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What the store said last.
+/// Ready, or why not.
+type Readiness = Result<(), Arc<Diagnostic>>;
+
+/// The last result.
 #[derive(Default)]
 pub(super) struct Health {
-    /// One asks at a time, the others wait for what it hears.
+    /// One caller asks, the others wait for its result.
     asked: tokio::sync::Mutex<Option<Instant>>,
-    said: Mutex<Option<Result<(), Arc<str>>>>,
+    said: Mutex<Option<Readiness>>,
 }
 
 impl Health {
-    /// Whether OTPs can be accepted: the store can be read and written, and has not forgotten any. Else why not.
-    pub(super) async fn ready(&self, shared: &Shared) -> Result<(), Arc<str>> {
+    /// Whether OTPs can be accepted: the store can be read and written, and has not lost any. Otherwise why not.
+    pub(super) async fn ready(&self, shared: &Shared) -> Readiness {
         self.store(shared).await?;
         let obstacle = shared.verifier.store().guard().obstacle();
-        obstacle.map_or(Ok(()), |obstacle| Err(obstacle.to_string().into()))
+        obstacle.map_or(Ok(()), |obstacle| {
+            Err(Arc::new(Diagnostic::error(obstacle.code(), obstacle.to_string())))
+        })
     }
 
-    async fn store(&self, shared: &Shared) -> Result<(), Arc<str>> {
+    async fn store(&self, shared: &Shared) -> Readiness {
         let mut asked = self.asked.lock().await;
         if let (Some(asked), Some(said)) = (*asked, self.said())
             && asked.elapsed() < FRESH
@@ -37,32 +44,37 @@ impl Health {
             return said;
         }
         let ready = tokio::time::timeout(PATIENCE, shared.verifier.store().ready()).await;
-        let now: Result<(), Arc<str>> = match ready {
+        let now: Readiness = match ready {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(fault)) => Err(fault.to_string().into()),
-            Err(_) => Err("the store does not answer".into()),
+            Ok(Err(fault)) => Err(Arc::new(fault.diagnostic())),
+            Err(_) => Err(Arc::new(silent(shared.verifier.store()))),
         };
         *asked = Some(Instant::now());
         let before = self.said.lock().unwrap_or_else(PoisonError::into_inner).replace(now.clone());
         match (&now, before) {
             (Ok(()), Some(Err(_))) => shared.log.tell(Event::StoreUp),
-            (Err(why), None | Some(Ok(()))) => shared.log.tell(Event::StoreDown { why: Arc::clone(why) }),
+            (Err(why), None | Some(Ok(()))) => shared.log.tell(Event::StoreDown { found: Arc::clone(why) }),
             _ => {}
         }
         now
     }
 
-    fn said(&self) -> Option<Result<(), Arc<str>>> {
+    fn said(&self) -> Option<Readiness> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What was said last, without asking.
+    /// The last result, without asking.
     pub(super) fn was_ready(&self, shared: &Shared) -> bool {
         self.said().is_some_and(|said| said.is_ok()) && shared.verifier.store().guard().obstacle().is_none()
     }
 }
 
-/// The last that were not OK, for people to look at.
+fn silent(store: &Store) -> Diagnostic {
+    let problem = format!("the store {} gave no answer within {} seconds", store.at(), PATIENCE.as_secs());
+    Diagnostic::error(Code::DatabaseUnreachable, problem)
+}
+
+/// The latest decisions that were not OK, for the status page.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<VecDeque<Decided>>);
 

@@ -19,16 +19,16 @@ use tokio::time::{Instant, sleep};
 /// How long a brief connection may take for the handshake, and for its request.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// How HTTP is spoken on a listener.
+/// The HTTP settings of a listener.
 pub(super) struct Http {
-    /// On connections that are kept.
+    /// For connections that are kept.
     kept: Builder<TokioExecutor>,
-    /// On brief ones: they are closed behind their first answer.
+    /// For brief ones, which are closed after their first answer.
     once: Builder<TokioExecutor>,
 }
 
 impl Http {
-    /// `http2`: whether that is spoken, too.
+    /// `http2`: whether HTTP/2 is allowed, too.
     pub(super) fn new(limits: &Limits, http2: bool) -> Self {
         let kept = http(limits);
         let mut once = kept.clone();
@@ -39,7 +39,7 @@ impl Http {
     }
 }
 
-/// Requests at a time on a connection of HTTP/2.
+/// Maximum concurrent requests on an HTTP/2 connection.
 const STREAMS: u32 = 32;
 
 /// Bytes that HTTP/2 lets a connection send ahead, at least.
@@ -70,7 +70,7 @@ fn http(limits: &Limits) -> Builder<TokioExecutor> {
     http
 }
 
-/// Answers what comes over a connection until either side ends it.
+/// Answers the requests of a connection until either side ends it.
 pub(super) async fn serve<T>(connection: Connection, io: T, tls: Option<Arc<tls::Certificate>>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -131,7 +131,7 @@ where
     speak(connection, io, true, disproved).await;
 }
 
-/// Until either side ends it, or what the client proved about itself is `disproved`.
+/// Runs until either side ends it, or the client's certificate is `disproved`.
 async fn speak<T>(connection: Connection, io: T, is_tls: bool, disproved: impl Future<Output = ()>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,

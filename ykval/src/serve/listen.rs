@@ -9,6 +9,7 @@ use super::throttle::LogThrottle;
 use super::timer::ConnectionTimer;
 use super::tls::Certificate;
 use super::{ServeFault, Shared};
+use crate::file;
 use listenfd::ListenFd;
 use rustix::net::{SendFlags, send};
 use std::io;
@@ -19,20 +20,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
-/// Connections that the system keeps for us, until we take them.
+/// Connections that may wait in the system until they are accepted.
 const BACKLOG: u32 = 4096;
 
 /// How long to wait when the system has no descriptor or memory for one more.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// A socket that connections come to.
+/// A listening socket.
 pub(super) enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener, Option<InFileSystem>),
 }
 
-/// A socket in the file system that we made. Goes away with us, unless another stands there by then.
+/// A socket that we created in the file system. Removed at the end, unless another file has its name by then.
 pub(super) struct InFileSystem {
     path: PathBuf,
     is: (u64, u64),
@@ -59,9 +61,9 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Takes them. Those of addresses are for questions, one in the file system is for the decryption.
+    /// Takes them. Those with addresses are for verifications, one in the file system is for `/wsapi/decrypt`.
     pub(super) fn from_environment() -> Result<Self, ServeFault> {
-        let fault = |why| ServeFault::Listen { at: "a socket that systemd gave".to_owned(), why };
+        let fault = |why: io::Error| ServeFault::listen("a socket that systemd passed", &why);
         let mut list = ListenFd::from_env();
         let mut given = Self::default();
         for index in 0..list.len() {
@@ -76,7 +78,7 @@ impl Given {
         Ok(given)
     }
 
-    /// They, or those of the settings if there are none; and the one for the decryption.
+    /// These, or those of the configuration if there are none; and the one for `/wsapi/decrypt`.
     pub(super) fn or_bind(self, listen: &[SocketAddr]) -> Result<(Vec<Socket>, Option<Socket>), ServeFault> {
         let unix = self.unix.map(|unix| Socket::Unix(unix, None));
         if self.tcp.is_empty() {
@@ -88,7 +90,7 @@ impl Given {
 }
 
 impl Socket {
-    /// Listens on an address, beside others.
+    /// Listens on one of several addresses.
     pub(super) fn tcp(at: SocketAddr, beside: &[SocketAddr]) -> Result<Self, ServeFault> {
         let bind = || {
             let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -100,21 +102,26 @@ impl Socket {
             socket.bind(at)?;
             socket.listen(BACKLOG)
         };
-        bind().map(Self::Tcp).map_err(|why| ServeFault::Listen { at: at.to_string(), why })
+        bind().map(Self::Tcp).map_err(|why: io::Error| ServeFault::listen(&at.to_string(), &why))
     }
 
     /// Listens on a socket in the file system, of mode 0660 from its first moment. One that a dead server left behind is
     /// replaced; one where somebody answers is not.
     pub(super) fn unix(path: &Path) -> Result<Self, ServeFault> {
-        let bind = || {
-            if let Ok(is) = std::fs::symlink_metadata(path) {
-                if !is.file_type().is_socket() {
-                    return Err(io::Error::other("something that is no socket stands there"));
-                }
-                if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                    return Err(io::Error::other("another server answers there"));
-                }
+        if let Ok(is) = std::fs::symlink_metadata(path) {
+            let found = |problem: &str| {
+                ServeFault::new(
+                    Diagnostic::error(Code::DecryptSocketInvalid, problem).at(file::location(path)),
+                )
+            };
+            if !is.file_type().is_socket() {
+                return Err(found("exists and is not a socket"));
             }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(found("another server answers there"));
+            }
+        }
+        let bind = || {
             let mut new = path.as_os_str().to_owned();
             new.push(format!(".{}", std::process::id()));
             let _ = std::fs::remove_file(&new);
@@ -128,7 +135,7 @@ impl Socket {
             let is = inode(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             Ok(Self::Unix(listener, Some(InFileSystem { path: path.to_owned(), is })))
         };
-        bind().map_err(|why| ServeFault::Listen { at: path.display().to_string(), why })
+        bind().map_err(|why: io::Error| ServeFault::listen(&path.display().to_string(), &why))
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -143,7 +150,7 @@ impl Socket {
         match self {
             Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "-".to_owned(), |at| at.to_string()),
             Self::Unix(_, Some(at)) => format!("unix:{}", at.path.display()),
-            Self::Unix(_, None) => "a socket of systemd's".to_owned(),
+            Self::Unix(_, None) => "a socket of systemd".to_owned(),
         }
     }
 
@@ -169,7 +176,7 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// Sent where there is no place for a connection: a client that gets no byte takes the server for a dead one.
+/// Sent if there is no place for a connection: a client that gets no answer would consider the server dead.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 21\r\n\
     connection: close\r\n\r\ntoo many connections\n";
@@ -178,7 +185,7 @@ const NO_PLACE: &[u8] =
 const NO_PLACE_BY_TLS: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
 
 impl Stream {
-    /// Sends that there is no place, and closes.
+    /// Answers that there is no place, and closes.
     fn turn_away(self, tls: bool) {
         let words = if tls { NO_PLACE_BY_TLS } else { NO_PLACE };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -190,7 +197,7 @@ impl Stream {
     }
 }
 
-/// A socket, and what is answered there.
+/// A listening socket, and what is answered there.
 pub(super) struct Listener {
     pub(super) socket: Socket,
     pub(super) role: Role,
@@ -198,7 +205,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Takes connections, until the server stops.
+    /// Accepts connections until the server stops.
     pub(super) async fn accept(self, shared: Arc<Shared>) {
         let mut stop = pin!(shared.stopping.finish.cancelled());
         let (mut limit, mut share, mut fault) =
@@ -266,7 +273,7 @@ impl Listener {
     }
 }
 
-/// Whether it is about one connection, which went away before it was taken.
+/// Whether the fault is that of one connection, which went away before it was accepted.
 fn is_of_the_client(why: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(why.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

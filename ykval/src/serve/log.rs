@@ -1,12 +1,12 @@
 //! Decisions and events, one line each, written by a thread of its own: no request waits for a slow log.
 //!
-//! Between the two is a queue with an end. While a line cannot be written, it waits there with those behind it. What does
-//! not fit is counted, and the first line that fits again says how much it was.
+//! Lines wait in a bounded queue while they cannot be written. Lines that do not fit are counted, and the first line
+//! that fits again says how many were lost.
 
 mod line;
 mod state;
 
-use super::descriptors::LOWERED;
+use super::descriptors::{Room, lowered};
 use super::metrics::Metrics;
 use super::peer::From;
 use super::validity::{Stage, Validity};
@@ -28,19 +28,20 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::protocol::{ClientId, Status};
 
 /// Lines that may wait. A second of a busy server.
 const QUEUE: usize = 16 * 1024;
 
-/// Lines that are written at a time.
+/// Lines that are written together.
 const BATCH: usize = 4096;
 
-/// How long the thread looks away after a write. Whoever tells it something meanwhile needs not wake it, which would cost
-/// more than the line.
+/// How long the thread sleeps after a write. A caller does not have to wake it meanwhile, which would cost more than the
+/// line.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long to wait before a line that could not be written is tried again.
+/// How long the thread waits before it retries a write that failed.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// One decision.
@@ -53,7 +54,7 @@ pub(super) struct Decided {
     pub(super) decision: Decision,
 }
 
-/// What is logged. No part of it holds an OTP, a nonce, a key or a URL.
+/// What is logged. No part of it holds an OTP, a nonce, a key or a password.
 pub(super) enum Event {
     Decided(Decided),
     Abandoned {
@@ -64,6 +65,7 @@ pub(super) enum Event {
         peer: From,
         token: Option<PublicId>,
         said: &'static str,
+        code: Code,
     },
     Started {
         at: String,
@@ -74,9 +76,9 @@ pub(super) enum Event {
     },
     StoreUp,
     StoreDown {
-        why: Arc<str>,
+        found: Arc<Diagnostic>,
     },
-    /// Nothing is accepted before it is raised.
+    /// Until the store is raised, no OTP is accepted.
     StoreForgot(Forgotten),
     StoreRaised {
         raised: u64,
@@ -85,9 +87,9 @@ pub(super) enum Event {
         certificate: PathBuf,
     },
     NotReloaded {
-        why: String,
+        found: Diagnostic,
     },
-    /// Not valid, or not for long.
+    /// The certificate is not valid, or about to expire.
     Validity {
         certificate: PathBuf,
         validity: Validity,
@@ -97,15 +99,15 @@ pub(super) enum Event {
         limit: usize,
         refused: u64,
     },
-    /// Of an address, or of its network.
+    /// The limit of one address, or of its network.
     AddressLimit {
         peer: From,
         refused: u64,
     },
-    /// Fewer connections than the settings want.
+    /// Fewer connections than the configuration wants.
     FewDescriptors {
-        limit: usize,
-        open_files: Option<u64>,
+        room: Room,
+        wanted: usize,
     },
     NotAccepted {
         why: io::Error,
@@ -118,7 +120,7 @@ pub(super) enum Event {
         limit: usize,
         refused: u64,
     },
-    /// Of this token by this client, as of others: so many that they are not logged one by one.
+    /// Rejections that are not logged separately, the last of them with this client and token.
     Refusals {
         client: Option<ClientId>,
         token: Option<PublicId>,
@@ -141,7 +143,7 @@ enum LogLevel {
 
 enum QueueEntry {
     Event(i64, Event),
-    /// Everything before it is written: say so.
+    /// Report when everything before it is written.
     Flush(SyncSender<()>),
 }
 
@@ -155,14 +157,14 @@ pub(super) struct Log {
 
 /// Where lines go.
 pub(super) enum Sink {
-    /// As they are.
+    /// Lines of a file or a pipe.
     Lines(Box<dyn Write + Send>),
     /// syslog(3).
     Syslog(Logger<LoggerBackend, Formatter3164>),
 }
 
 impl Sink {
-    /// What the settings name.
+    /// Opens the sink of the configuration.
     pub(super) fn open(to: LogTo) -> io::Result<Self> {
         Ok(match to {
             LogTo::Stdout => Self::Lines(standard_output()?),
@@ -171,7 +173,7 @@ impl Sink {
     }
 }
 
-/// Whether syslog(3) takes lines now.
+/// Checks that syslog(3) takes lines now.
 ///
 /// # Errors
 /// It does not.
@@ -179,16 +181,17 @@ pub fn syslog_answers() -> io::Result<()> {
     syslog().map(drop)
 }
 
-/// Standard output itself: what the library has for it takes a closed one for a good one.
+/// Standard output itself: `std::io::Stdout` silently ignores that it is closed.
 fn standard_output() -> io::Result<Box<dyn Write + Send>> {
     let output = io::stdout().as_fd().try_clone_to_owned()?;
-    // Where it was closed, this is what the library opened in its place. Who wants no lines opens it for writing only.
+    // The Rust runtime opens /dev/null for reading and writing in place of a closed one. An administrator who wants no log
+    // opens it for writing only.
     let is_null = fstat(&output)?.st_rdev == makedev(1, 3);
     let was_closed = is_null && fcntl_getfl(&output)? & OFlags::RWMODE == OFlags::RDWR;
     Ok(if was_closed { Box::new(Closed) } else { Box::new(File::from(output)) })
 }
 
-/// Standard output that was closed when this program began.
+/// Standard output that was closed when this program started.
 struct Closed;
 
 impl Write for Closed {
@@ -235,7 +238,7 @@ impl Log {
             Event::Decided(decided) => decided.at,
             _ => clock::now_in_milliseconds(),
         };
-        // Before it is written.
+        // Before the line can be written.
         self.state.told();
         if self.queue.try_send(QueueEntry::Event(at, event)).is_err() {
             self.state.written(1);
@@ -244,12 +247,12 @@ impl Log {
         }
     }
 
-    /// Why lines are not written, if they are not.
-    pub(super) fn fault(&self) -> Option<Arc<str>> {
+    /// Why lines are not written, if so.
+    pub(super) fn fault(&self) -> Option<Arc<Diagnostic>> {
         self.state.fault()
     }
 
-    /// Waits until all that was told is written, or for as long as is said.
+    /// Waits until everything logged so far is written, at most for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let until = Instant::now().checked_add(patience);
         let left = || until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
@@ -292,13 +295,13 @@ impl LogWriter {
                     }
                 }
             }
-            // Lost lines come behind those that were told before them.
+            // After the lines that were logged before them.
             let lost = self.lost.swap(0, Relaxed);
             if lost > 0 {
                 let mut line =
                     LogLine::new(self.format, clock::now_in_milliseconds(), LogLevel::Error, "log");
                 line.number("lost", lost);
-                line.text("reason", "so many log lines were lost: the log does not keep up");
+                line.reason(Code::LogLinesLost, "the log did not keep up, and so many lines were lost");
                 self.put(LogLevel::Error, line);
             }
             self.write();
@@ -328,7 +331,7 @@ impl LogWriter {
                 let state = &self.state;
                 until_it_is_written(state, || {
                     send(logger, level, &line).or_else(|_| {
-                        // Anew: the daemon may have been started again.
+                        // The daemon may have been restarted.
                         *logger = syslog()?;
                         send(logger, level, &line)
                     })
@@ -355,8 +358,8 @@ impl LogWriter {
     }
 }
 
-/// Tries again and again: a disk that was full has room again, and a daemon that was stopped is started. Those who tell
-/// the log something do not wait for it.
+/// Retries until it succeeds: a full disk gets room again, and a stopped daemon is started. Callers of the log do not
+/// wait for it.
 fn until_it_is_written(state: &LogState, mut write: impl FnMut() -> io::Result<()>) {
     loop {
         state.begins();
@@ -366,7 +369,9 @@ fn until_it_is_written(state: &LogState, mut write: impl FnMut() -> io::Result<(
         if state.is_first_failure() {
             let _ = writeln!(
                 io::stderr(),
-                "ykvald: the log cannot be written: {why}: /readyz is 503 until it can"
+                "ykvald: the log cannot be written: {}; /readyz answers 503 until it can be [{}]",
+                cause(&why),
+                Code::LogNotWritten
             );
         }
         std::thread::sleep(AGAIN);
@@ -385,13 +390,7 @@ fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, level: LogLevel, line
 fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
     use LogLevel::{Error, Info, Warning};
     let begin = |level, name| (level, LogLine::new(format, at, level, name));
-    let with = |level, name, texts: &[(&'static str, &str)]| {
-        let (level, mut line) = begin(level, name);
-        for (name, text) in texts {
-            line.text(name, text);
-        }
-        (level, line)
-    };
+    let number = |number: &usize| u64::try_from(*number).unwrap_or(u64::MAX);
     match event {
         Event::Decided(decided) => {
             let level = match decided.decision.status {
@@ -408,27 +407,48 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             line.text("status", "-");
             line.display("peer", peer);
             line.milliseconds("ms", *took);
-            line.text("reason", "the client went away before it was decided; its OTP may be used up");
+            let reason = "the client went away before it was decided; its OTP may be used up";
+            line.reason(Code::ClientWentAway, reason);
             (level, line)
         }
-        Event::Decrypted { peer, token, said } => {
+        Event::Decrypted { peer, token, said, code } => {
             let (level, mut line) = begin(if *said == "OK" { Info } else { Warning }, "decrypt");
             line.text("status", said);
             if let Some(token) = token {
                 line.display("token", token);
             }
             line.display("peer", peer);
+            line.code(*code);
             (level, line)
         }
-        Event::Started { at } => with(Info, "started", &[("version", env!("CARGO_PKG_VERSION")), ("at", at)]),
-        Event::Stopping => begin(Info, "stopping"),
+        Event::Started { at } => {
+            let (level, mut line) = begin(Info, "started");
+            line.text("version", env!("CARGO_PKG_VERSION"));
+            line.text("at", at);
+            line.code(Code::ServerStarted);
+            (level, line)
+        }
+        Event::Stopping => {
+            let (level, mut line) = begin(Info, "stopping");
+            line.code(Code::ServerStopping);
+            (level, line)
+        }
         Event::Stopped { unfinished } => {
             let (level, mut line) = begin(if *unfinished == 0 { Info } else { Warning }, "stopped");
-            line.number("unfinished", u64::try_from(*unfinished).unwrap_or(u64::MAX));
+            line.number("unfinished", number(unfinished));
+            line.code(Code::ServerStopped);
             (level, line)
         }
-        Event::StoreUp => begin(Info, "store-up"),
-        Event::StoreDown { why } => with(Error, "store-down", &[("reason", why)]),
+        Event::StoreUp => {
+            let (level, mut line) = begin(Info, "store-up");
+            line.code(Code::DatabaseAvailable);
+            (level, line)
+        }
+        Event::StoreDown { found } => {
+            let (level, mut line) = begin(Error, "store-down");
+            line.finding(found);
+            (level, line)
+        }
         Event::StoreForgot(Forgotten { accepted, stored }) => {
             let (level, mut line) = begin(Error, "store-forgot");
             line.display("token", accepted.token);
@@ -437,50 +457,65 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
                 None => line.text("stored", "none"),
             }
             line.number("known", accepted.position.to_stored());
-            line.text(
-                "reason",
-                "the store lost OTPs that were accepted: was a backup put back, or an old primary started? \
-                 None is accepted until it has them again",
+            line.reason(
+                Code::DatabaseLostOtps,
+                "the store lost OTPs that were accepted: a backup was restored, or an old primary started; none is accepted \
+                 until it has them again",
             );
             (level, line)
         }
         Event::StoreRaised { raised } => {
             let (level, mut line) = begin(Warning, "store-raised");
             line.number("tokens", *raised);
-            line.text(
-                "reason",
-                "the store has again what this server accepted since its start; other servers raise what they accepted",
+            line.reason(
+                Code::DatabaseRaised,
+                "the store has everything again that this server accepted since its start; other servers raise what they \
+                 accepted",
             );
             (level, line)
         }
         Event::Reloaded { certificate } => {
-            with(Info, "certificate-reloaded", &[("certificate", &certificate.to_string_lossy())])
+            let (level, mut line) = begin(Info, "certificate-reloaded");
+            line.text("certificate", &certificate.to_string_lossy());
+            line.code(Code::CertificateReloaded);
+            (level, line)
         }
-        Event::NotReloaded { why } => {
-            with(Error, "certificate-refused", &[("reason", why), ("stays", "the one that was read before")])
+        Event::NotReloaded { found } => {
+            let (level, mut line) = begin(Error, "certificate-refused");
+            line.text("stays", "the one that was read before");
+            line.finding(found);
+            (level, line)
         }
         Event::Validity { certificate, validity, stage } => {
-            let reason = match stage {
-                Stage::Expired => "the certificate has expired, and clients refuse it: renew it",
-                Stage::NotYet => "the certificate is not valid yet, and clients refuse it: look at the clock",
-                Stage::Ending | Stage::Valid => "the certificate expires soon: renew it",
+            let (level, code, reason) = match stage {
+                Stage::Expired => (
+                    Error,
+                    Code::CertificateExpired,
+                    "the certificate has expired, and clients reject it; renew it",
+                ),
+                Stage::NotYet => (
+                    Error,
+                    Code::CertificateNotYetValid,
+                    "the certificate is not valid yet, and clients reject it; check the clock",
+                ),
+                Stage::Ending | Stage::Valid => {
+                    (Warning, Code::CertificateExpiresSoon, "the certificate expires soon; renew it")
+                }
             };
-            let is_refused = matches!(stage, Stage::Expired | Stage::NotYet);
-            let level = if is_refused { Error } else { Warning };
             let (level, mut line) = begin(level, "certificate-expires");
             line.text("certificate", &certificate.to_string_lossy());
             line.text("from", &clock::written(validity.from));
             line.text("until", &clock::written(validity.until));
-            line.text("reason", reason);
+            line.reason(code, reason);
             (level, line)
         }
         Event::ConnectionLimit { limit, refused } => {
             let (level, mut line) = begin(Warning, "connection-limit");
-            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("limit", number(limit));
             line.number("refused", *refused);
-            line.text(
-                "reason",
-                "limits.connections is reached: others get one answer each, and then HTTP 503",
+            line.reason(
+                Code::ConnectionLimit,
+                "limits.connections is reached; excess connections get one answer each, and beyond that HTTP 503",
             );
             (level, line)
         }
@@ -488,37 +523,37 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             let (level, mut line) = begin(Warning, "address-limit");
             line.display("peer", peer);
             line.number("refused", *refused);
-            line.text(
-                "reason",
-                "limits.connections_per_address is reached, or four times that by one network: others of it get one \
-                 answer each, and then HTTP 503",
+            line.reason(
+                Code::AddressLimit,
+                "limits.connections_per_address is reached, or four times that by one network; excess connections get one \
+                 answer each, and beyond that HTTP 503",
             );
             (level, line)
         }
-        Event::FewDescriptors { limit, open_files } => {
+        Event::FewDescriptors { room, wanted } => {
             let (level, mut line) = begin(Warning, "few-descriptors");
-            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
-            line.number("open_files", open_files.unwrap_or(u64::MAX));
-            line.text("reason", LOWERED);
+            line.number("limit", number(&room.connections));
+            line.number("open_files", room.open_files.unwrap_or(u64::MAX));
+            line.finding(&lowered(room, *wanted));
             (level, line)
         }
         Event::OverCapacity { limit, refused } => {
             let (level, mut line) = begin(Error, "over-capacity");
-            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("limit", number(limit));
             line.number("refused", *refused);
-            line.text(
-                "reason",
-                "limits.in_flight is reached: what reading the store does not decide is refused at once",
+            line.reason(
+                Code::InFlightLimit,
+                "limits.in_flight is reached; requests that reading the store does not decide get BACKEND_ERROR",
             );
             (level, line)
         }
         Event::KsmOverCapacity { limit, refused } => {
             let (level, mut line) = begin(Error, "ksm-over-capacity");
-            line.number("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+            line.number("limit", number(limit));
             line.number("refused", *refused);
-            line.text(
-                "reason",
-                "ksm.in_flight is reached: more questions to key storage modules are refused at once",
+            line.reason(
+                Code::KsmInFlightLimit,
+                "ksm.in_flight is reached; more requests for key storage modules get BACKEND_ERROR",
             );
             (level, line)
         }
@@ -531,9 +566,9 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
                 line.display("token", token);
             }
             line.number("times", *times);
-            line.text(
-                "reason",
-                "limits.token_rate is reached: refusals are answered as ever, and not logged one by one",
+            line.reason(
+                Code::TokenRateLimit,
+                "limits.token_rate is reached; rejections are answered as before, and not logged separately",
             );
             (level, line)
         }
@@ -541,10 +576,14 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             let (level, mut line) = begin(Warning, "handshake-failed");
             line.display("peer", peer);
             line.number("times", *times);
-            line.text("reason", why);
+            line.reason(Code::HandshakeFailed, why);
             (level, line)
         }
-        Event::NotAccepted { why } => with(Error, "accept-failed", &[("reason", &why.to_string())]),
+        Event::NotAccepted { why } => {
+            let (level, mut line) = begin(Error, "accept-failed");
+            line.reason(Code::AcceptFailed, &cause(why));
+            (level, line)
+        }
     }
 }
 
@@ -563,5 +602,5 @@ fn decision(line: &mut LogLine, decided: &Decided) {
     }
     line.display("peer", peer);
     line.milliseconds("ms", *took);
-    line.text("reason", &decision.reason);
+    line.reason(decision.code, &decision.reason);
 }

@@ -1,4 +1,4 @@
-//! What is counted, and `/metrics`.
+//! Metrics, and `/metrics`.
 
 use super::Shared;
 use crate::verify::Decision;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use yubiotp::protocol::Status;
 
-/// What was asked for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Verify,
@@ -42,11 +42,11 @@ impl Endpoint {
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// All that is counted.
+/// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<[(&'static str, String); 2], Counter>,
-    /// The one that counts most, without a look into the family.
+    /// The counter that is used most, without a lookup in the family.
     verified: Counter,
     /// By [`Status::ALL`].
     decisions: Vec<(Status, Counter)>,
@@ -88,7 +88,7 @@ const STATUSES: [Status; 10] = [
     Status::NotEnoughAnswers,
 ];
 
-/// From 100 µs, doubled.
+/// Buckets from 100 µs, each twice the one before.
 fn seconds() -> Histogram {
     Histogram::new((0..16_i32).map(|power| 1e-4 * 2_f64.powi(power)))
 }
@@ -97,12 +97,12 @@ impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("ykvald");
         let build: Labels<1> = [("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "Which ykvald this is", Info::new(build));
+        registry.register("build", "Version of ykvald", Info::new(build));
         let requests = Family::<[(&'static str, String); 2], Counter>::default();
         let verified = requests.get_or_create_owned(&[("endpoint", "verify"), ("code", "200")].map(owned));
-        registry.register("requests", "HTTP requests, by what they asked for", requests.clone());
+        registry.register("requests", "HTTP requests, by endpoint and HTTP status", requests.clone());
         let family = Family::<Labels<1>, Counter>::default();
-        registry.register("verifications", "Decisions, by the status that was answered", family.clone());
+        registry.register("verifications", "Verifications, by the status of the answer", family.clone());
         let decisions =
             STATUSES.map(|status| (status, family.get_or_create_owned(&[("status", status.name())])));
         let mut counter = |name: &str, help: &str| {
@@ -110,43 +110,41 @@ impl Metrics {
             registry.register(name, help, counter.clone());
             counter
         };
-        let advanced = counter("positions_advanced", "Tokens that went on: one OTP was accepted each");
+        let advanced = counter("positions_advanced", "OTPs that were accepted");
         let replays = counter("replays", "Genuine OTPs that were used before");
-        let abandoned = counter("abandoned", "Verifications whose client went away before they were decided");
+        let abandoned = counter("abandoned", "Verifications whose client went away before the decision");
         let over_capacity =
             counter("over_capacity", "Verifications refused because limits.in_flight was reached");
         let rate_limited =
             counter("rate_limited", "Verifications refused because a client was above its rate");
-        let connections = counter("connections_accepted", "Connections that were taken");
-        let connections_brief =
-            counter("connections_brief", "Connections beyond limits.connections, for one request each");
-        let connections_refused = counter("connections_refused", "Connections beyond those, turned away");
-        let connections_cut = counter("connections_cut", "Connections that were idle, or slow, for too long");
-        let connections_displaced = counter(
-            "connections_displaced",
-            "Idle connections that were closed because others needed their place",
-        );
+        let connections = counter("connections_accepted", "Accepted connections");
+        let connections_brief = counter("connections_brief", "Excess connections, which got one answer each");
+        let connections_refused = counter("connections_refused", "Excess connections that got HTTP 503");
+        let connections_cut =
+            counter("connections_cut", "Connections that were closed because they were idle or slow");
+        let connections_displaced =
+            counter("connections_displaced", "Idle connections that were closed to make room for others");
         let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
-        let log_lines_lost = counter("log_lines_lost", "Decisions that could not be logged");
+        let log_lines_lost = counter("log_lines_lost", "Log lines that were lost");
         let store_forgot =
-            counter("store_forgot", "Times that the store was found to have forgotten accepted OTPs");
-        let positions_raised = counter("positions_raised", "Tokens whose position the store had forgotten");
+            counter("store_forgot", "How often the store was found to have lost accepted OTPs");
+        let positions_raised = counter("positions_raised", "Tokens whose position the store had lost");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let connections_open = gauge("connections_open", "Connections now");
-        let in_flight = gauge("in_flight", "Verifications now");
+        let connections_open = gauge("connections_open", "Open connections");
+        let in_flight = gauge("in_flight", "Verifications under way");
         let ready = gauge(
             "ready",
-            "Whether OTPs can be accepted: the store can be read and written, and forgot nothing; the log can be written",
+            "Whether OTPs can be accepted: the store can be read and written, and lost nothing; the log can be written",
         );
         let tokens_remembered =
             gauge("tokens_remembered", "Tokens whose last accepted OTP this server remembers");
         let log_failing = gauge("log_failing", "Whether the log cannot be written");
         let certificates = Family::<Labels<1>, Gauge>::default();
-        let help = "When the certificate of a listener ends, in seconds since 1970";
+        let help = "End of the validity of a listener's certificate, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, certificates.clone());
         let mut histogram = |name: &str, help: &str| {
             let histogram = seconds();
@@ -209,7 +207,7 @@ impl Metrics {
         self.window.add(took);
     }
 
-    /// Until when the certificate of a listener is valid, in seconds since 1970; `None`: that is not known.
+    /// Sets the end of a listener's certificate, in seconds since 1970; `None`: it is not known.
     pub(super) fn certificate(&self, listener: &'static str, until: Option<i64>) {
         let labels = [("listener", listener)];
         match until {
@@ -230,7 +228,7 @@ impl Metrics {
         self.decisions.iter().map(|(status, counter)| (*status, counter.get()))
     }
 
-    /// In the format of OpenMetrics.
+    /// All metrics in the OpenMetrics format.
     pub(super) fn written(&self, shared: &Shared) -> String {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.connections_open.set(number(shared.places.open()));
@@ -249,7 +247,7 @@ fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
     (name, value.to_owned())
 }
 
-/// How long the last verifications took.
+/// The durations of the last verifications.
 pub(super) struct Window {
     next: AtomicUsize,
     /// Microseconds; 0: none yet.

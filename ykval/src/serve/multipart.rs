@@ -37,7 +37,7 @@ pub(super) fn fields<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<(Cow<'a, 
     Some(fields)
 }
 
-/// What stands before and behind the first of these bytes.
+/// What is before and after the first occurrence of these bytes.
 fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let found = bytes.windows(at.len()).position(|window| window == at)?;
     let (before, rest) = bytes.split_at_checked(found)?;

@@ -5,6 +5,7 @@ use crate::clock;
 use std::fmt::{self, Display, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::Diagnostic;
 use yubiotp::shown;
 
 /// How long what the store says of itself is good for: counting a million tokens costs something.
@@ -62,7 +63,12 @@ pub(super) async fn render(shared: &Shared) -> String {
     page
 }
 
-fn write(page: &mut String, shared: &Shared, not_ready: Option<&Arc<str>>, store: &str) -> fmt::Result {
+fn write(
+    page: &mut String,
+    shared: &Shared,
+    not_ready: Option<&Arc<Diagnostic>>,
+    store: &str,
+) -> fmt::Result {
     let version = env!("CARGO_PKG_VERSION");
     write!(
         page,
@@ -72,7 +78,12 @@ fn write(page: &mut String, shared: &Shared, not_ready: Option<&Arc<str>>, store
     page.push_str("<dt>State</dt><dd>");
     match not_ready {
         None => page.push_str("<span class=\"good\">ready</span></dd>"),
-        Some(why) => write!(page, "<span class=\"bad\">not ready</span>: {}</dd>", Text(why))?,
+        Some(why) => write!(
+            page,
+            "<span class=\"bad\">not ready</span>: {} <code>{}</code></dd>",
+            Text(&why.to_string()),
+            why.code
+        )?,
     }
     // Of the values, strangers' words are in none but the store's, which is HTML already.
     let mut row = |name: &str, value: &str| write!(page, "<dt>{name}</dt><dd>{value}</dd>");
@@ -94,7 +105,7 @@ fn write(page: &mut String, shared: &Shared, not_ready: Option<&Arc<str>>, store
         }
         page.push_str("</table>");
     }
-    page.push_str("</section><h2>Last refusals and errors</h2><section>");
+    page.push_str("</section><h2>Last rejections and errors</h2><section>");
     let recent = shared.recent.list();
     if recent.is_empty() {
         page.push_str("<p class=\"none\">None since the start.</p>");
@@ -106,12 +117,13 @@ fn write(page: &mut String, shared: &Shared, not_ready: Option<&Arc<str>>, store
             let token = decision.token.map(|token| token.to_string());
             write!(
                 page,
-                "<tr><td>{}<td><code>{}</code><td>{}<td><code>{}</code><td>{}",
+                "<tr><td>{}<td><code>{}</code><td>{}<td><code>{}</code><td>{} <code>{}</code>",
                 Text(&clock::written(decided.at.div_euclid(1000))),
                 decision.status.name(),
                 Text(client.as_deref().unwrap_or("–")),
                 Text(token.as_deref().unwrap_or("–")),
-                Text(&decision.reason)
+                Text(&decision.reason),
+                decision.code
             )?;
         }
         page.push_str("</table>");

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use yubiotp::diagnostic::Code;
 use yubiotp::protocol::{MOST_PARAMETERS, Malformed};
 use zeroize::Zeroizing;
 
@@ -91,15 +92,18 @@ pub(super) fn parameters<'a>(
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if let Some(boundary) = multipart::boundary(kind) {
-        return multipart::fields(form, boundary)
-            .ok_or(Malformed::missing("the form cannot be read (multipart/form-data)"));
+        return multipart::fields(form, boundary).ok_or(Malformed::missing(
+            Code::RequestUnreadable,
+            "the multipart/form-data form cannot be read",
+        ));
     }
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         Ok(escaped(form))
     } else {
         Err(Malformed::missing(
-            "what was posted is neither application/x-www-form-urlencoded nor multipart/form-data",
+            Code::RequestUnreadable,
+            "the form is neither application/x-www-form-urlencoded nor multipart/form-data",
         ))
     }
 }

@@ -1,7 +1,7 @@
-//! Who may have how many connections, and who gives way when there are none left.
+//! How many connections each peer may have, and which connections are closed when there are too many.
 //!
-//! One host, or one site, cannot take all places. Where they are all taken, the connections that nothing happens on are
-//! closed, those of whoever has most first; meanwhile the ones that come are brief ([`Stay::Brief`]).
+//! One host, or one site, cannot take all places. When all are taken, idle connections are closed, those of the peer with most
+//! connections first; new connections are brief meanwhile ([`Stay::Brief`]).
 
 use super::connection::Stay;
 use super::descriptors::Room;
@@ -16,16 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A site may have as much as so many hosts.
+/// The share of a site, in shares of a host.
 const HOSTS_OF_A_SITE: usize = 4;
 
-/// How many connections are asked to leave at a time: one in so many. Looking for them costs more than that.
+/// One in so many connections is closed at a time. Searching costs more than closing.
 const LEAVE: usize = 64;
 
-/// How often they are looked for, at most.
+/// The shortest time between two searches.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What is the most that hosts and sites may have of something at a time.
+/// The shares of hosts and sites in something.
 pub(super) struct Shares {
     of_host: usize,
     of_site: usize,
@@ -33,21 +33,21 @@ pub(super) struct Shares {
     held: Mutex<HashMap<IpNet, usize>>,
 }
 
-/// What one has of it. Given back when dropped.
+/// A part of a share. Given back when dropped.
 pub(super) struct Share {
     of: Arc<Shares>,
     counted: Option<IpAddr>,
 }
 
 impl Shares {
-    /// So much for each host; 0: no limit.
+    /// The share of each host; 0: no limit.
     pub(super) fn new(of_host: usize, unlimited_from: &[IpNet]) -> Arc<Self> {
         let of_host = if of_host == 0 { usize::MAX } else { of_host };
         let of_site = of_host.saturating_mul(HOSTS_OF_A_SITE);
         Arc::new(Self { of_host, of_site, unlimited_from: unlimited_from.to_vec(), held: Mutex::default() })
     }
 
-    /// One more, unless the host or its site has its share.
+    /// Takes one more, unless the host or its site has its share.
     pub(super) fn take(self: &Arc<Self>, from: From) -> Option<Share> {
         let counted = from
             .address()
@@ -101,11 +101,11 @@ pub(super) enum Short {
 pub(super) struct Places {
     room: Room,
     kept: Arc<Semaphore>,
-    /// Those beyond: see [`Stay`].
+    /// Excess connections: see [`Stay`].
     brief: Arc<Semaphore>,
     kept_shares: Arc<Shares>,
     brief_shares: Arc<Shares>,
-    /// Of the brief ones, so many are for those who look how the server is.
+    /// So many of the brief ones are reserved for peers that may see the state of the server.
     reserved: usize,
     open: Mutex<Open>,
 }
@@ -160,8 +160,8 @@ impl Places {
         })
     }
 
-    /// A place for one more connection, and what is short if it is not kept. `is_watching`: of those who may take the
-    /// places that are reserved.
+    /// A place for one more connection, and what is short if it is not kept. `is_watching`: whether it may take a reserved
+    /// place.
     pub(super) fn take(
         self: &Arc<Self>,
         from: From,
@@ -209,7 +209,7 @@ impl Places {
         Some(ConnectionPlace { stay: Stay::Brief, seat: None, _permit: permit, _share: share })
     }
 
-    /// Asks some of the connections that nothing happens on to leave; of one site only, or of all.
+    /// Closes some idle connections, of one site or of all.
     fn make_room(&self, of: Option<IpAddr>) {
         let mut open = locked(&self.open);
         if open.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
@@ -227,13 +227,13 @@ impl Places {
         }
     }
 
-    /// Connections now.
+    /// The number of open connections.
     pub(super) fn open(&self) -> usize {
         let taken = |all: usize, places: &Semaphore| all.saturating_sub(places.available_permits());
         taken(self.room.connections, &self.kept).saturating_add(taken(self.room.brief, &self.brief))
     }
 
-    /// Once no connection is open any more. There is no place from then on.
+    /// Waits until no connection is open. There are no places from then on.
     pub(super) async fn all_closed(&self) {
         let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
         let (kept, brief) = (all(self.room.connections), all(self.room.brief));
@@ -242,13 +242,14 @@ impl Places {
 }
 
 impl Seat {
-    /// For sharing alone: all of this host is one.
+    /// Only for sharing: all of this host counts as one.
     fn address(&self) -> IpAddr {
         self.from.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 }
 
-/// Those that nothing happens on, in the order in which they give way: of whoever has most, the one that is quiet longest.
+/// The idle connections in the order in which they are closed: of the peer with most connections, the one that has been
+/// idle longest.
 fn giving_way(seats: Vec<Seat>) -> Vec<Seat> {
     // Busy ones, and those that are quiet for a short time, count first, so that the others are those above the share.
     let mut seats: Vec<(Duration, Seat)> =

@@ -14,7 +14,9 @@ use hyper::{Method, Request, Response, StatusCode, Version as Http};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::Diagnostic;
 use yubiotp::protocol::{Answer, Status, Version};
+use yubiotp::shown;
 use zeroize::Zeroizing;
 
 type Reply = Response<Full<Bytes>>;
@@ -32,7 +34,7 @@ pub(super) async fn answer(
 ) -> Result<Reply, Infallible> {
     let _busy = connection.timer.busy(request.version() == Http::HTTP_2);
     let shared = &connection.shared;
-    // What waits is apart, so that a connection takes little.
+    // Boxed, so that a waiting connection takes little memory.
     let (endpoint, reply) = match (connection.role, request.uri().path()) {
         (Role::Main, "/wsapi/2.0/verify" | "/wsapi/2.0/verify.php") => {
             (Endpoint::Verify, Box::pin(verify(&connection, Version::Two, request)).await)
@@ -81,11 +83,11 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
         }
         _ => return wrong_method(ASKS),
     };
-    // Not before the form is here: those who send slowly take no place from others.
+    // Only once the form is here, so that slow senders take no places.
     let Some(place) = shared.capacity.enter(shared.may_accept()) else { return busy(shared) };
     let asked = PendingVerification { connection, begun: Instant::now(), decided: false };
     let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
-        // Apart, so that a form that does not come takes little.
+        // Boxed, so that waiting for a form takes little memory.
         Ok(parameters) => {
             Box::pin(shared.verifier.verify(version, &parameters, &connection.peer, &place)).await
         }
@@ -94,8 +96,8 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
     asked.decided(answered)
 }
 
-/// A question that was begun. Dropped before it was decided, because the client went away, it may have advanced its
-/// token: the log says so.
+/// A request that is being decided. If it is dropped before that, because the client went away, it may have advanced its
+/// token; the log says so.
 struct PendingVerification<'a> {
     connection: &'a Connection,
     begun: Instant,
@@ -162,6 +164,7 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
         peer: connection.peer.from,
         token: decrypted.token,
         said: decrypted.said(),
+        code: decrypted.code(),
     });
     protocol(line)
 }
@@ -178,7 +181,7 @@ fn over_ksm(shared: &Shared) {
     shared.log_throttled(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
 }
 
-/// Far over capacity: nothing was read. Signed with no key, for nobody looked whose question it is.
+/// Far over capacity: the request is not read, so the answer is not signed.
 fn busy(shared: &Shared) -> Reply {
     over_capacity(shared);
     shared.metrics.answered(Status::BackendError);
@@ -187,8 +190,8 @@ fn busy(shared: &Shared) -> Reply {
     protocol(answer.write(None))
 }
 
-/// An answer of the protocol. Always HTTP 200, as YK-VAL has it: clients look at the body, and one that finds another
-/// status may take its last body for this one.
+/// An answer of the protocol. Always HTTP 200, as in YK-VAL: clients read the body, and one that gets another status may
+/// use its previous body.
 fn protocol(body: Zeroizing<String>) -> Reply {
     let reply = Response::new(Full::new(Bytes::from_owner(body)));
     with(reply, StatusCode::OK, [(header::CONTENT_TYPE, TEXT)])
@@ -200,17 +203,21 @@ fn no_form(why: NoForm) -> Reply {
         NoForm::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the form did not come in time\n"),
         NoForm::Broken => (StatusCode::BAD_REQUEST, "the form did not come whole\n"),
     };
-    // What is left of it is not read.
+    // The rest of the form is not read.
     with(says(status, why), status, [(header::CONNECTION, HeaderValue::from_static("close"))])
 }
 
-/// Where the store is, and what ails it, is told to those alone who may look.
-fn readiness(ready: Result<(), Option<Arc<str>>>) -> Reply {
+/// Only peers that may see the state of the server are told why it is not ready.
+fn readiness(ready: Result<(), Option<Arc<Diagnostic>>>) -> Reply {
     match ready {
         Ok(()) => text("ready\n"),
         Err(None) => says(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         Err(Some(why)) => {
-            let mut reply = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
+            let mut reply = Response::new(Full::new(Bytes::from(format!(
+                "{}: {}\n",
+                why.code,
+                shown::line(&why.to_string())
+            ))));
             *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             with(reply, StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, TEXT)])
         }
@@ -239,7 +246,7 @@ fn status_page(page: String) -> Reply {
     with(Response::new(Full::new(Bytes::from(page))), StatusCode::OK, headers)
 }
 
-/// The answer to who reads. HTTP leaves the body out of what HEAD is answered.
+/// The answer to GET and HEAD. hyper leaves out the body for HEAD.
 fn read(request: &Request<Incoming>, reply: impl FnOnce() -> Reply) -> Reply {
     if matches!(*request.method(), Method::GET | Method::HEAD) { reply() } else { wrong_method(READS) }
 }

@@ -1,4 +1,4 @@
-//! What the server is told from outside, and how far it is with stopping.
+//! Signals to the server, and how far it is with stopping.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,16 +21,16 @@ impl Stopping {
     }
 }
 
-/// What it is told.
+/// What a signal orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// To read certificates anew.
+    /// Read the certificates again.
     Reload,
-    /// To stop; a second time, at once.
+    /// Stop; a second one stops immediately.
     Stop,
 }
 
-/// Where it is told.
+/// Receives the orders.
 pub(super) type Orders = mpsc::Receiver<Order>;
 
 /// SIGHUP, SIGTERM and SIGINT as orders.

@@ -1,4 +1,4 @@
-//! What systemd is told, where it started us. A message that does not get there changes nothing.
+//! Notifications to systemd, if it started the server. A notification that fails changes nothing.
 
 use sd_notify::NotifyState;
 use std::net::SocketAddr;

@@ -56,7 +56,7 @@ impl ConnectionTimer {
         self.heard.store(0, Relaxed);
     }
 
-    /// Never 0, which stands for none.
+    /// Never 0, which means none.
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }

@@ -1,4 +1,4 @@
-//! TLS of a listener, and its files read anew when they change.
+//! TLS on a listener. Its files are read again when they change.
 
 use super::timer::TimedSocket;
 use super::validity::{Stage, Validity, is_version_1};
@@ -11,48 +11,57 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
-/// Why TLS cannot be spoken, and what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsFault {
-    /// The file of the key.
-    #[error(transparent)]
-    File(#[from] FileFault),
-    /// A file of certificates.
-    #[error(transparent)]
-    Certificates(#[from] CertificatesFault),
-    /// What is in a file.
-    #[error("{path}: {why}")]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Certificate and key, taken together.
-    #[error("{certificate} and {key}: {why}")]
-    Together {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// What is wrong with them.
-        why: rustls::Error,
-    },
+/// Why TLS cannot be used: the finding about a file, or about several.
+#[derive(Debug)]
+pub struct TlsFault(Box<Diagnostic>);
+
+impl TlsFault {
+    /// The finding.
+    pub const fn diagnostic(&self) -> &Diagnostic {
+        &self.0
+    }
+
+    fn content(path: &Path, found: Diagnostic) -> Self {
+        Self(Box::new(found.at(file::location(path))))
+    }
 }
+
+impl From<FileFault> for TlsFault {
+    fn from(fault: FileFault) -> Self {
+        Self(Box::new(fault.diagnostic()))
+    }
+}
+
+impl From<CertificatesFault> for TlsFault {
+    fn from(fault: CertificatesFault) -> Self {
+        Self(Box::new(fault.diagnostic()))
+    }
+}
+
+/// In one line, for logs.
+impl Display for TlsFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for TlsFault {}
 
 /// Whether clients must show certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// Those who have one: on the listener of questions.
+    /// They may: on the listener for verifications.
     May,
-    /// All: on that of the decryption.
+    /// They must: on the listener of `/wsapi/decrypt`.
     Must,
 }
 
@@ -71,10 +80,10 @@ pub(super) struct Certificate {
     files: TlsFiles,
     clients: Clients,
     now: RwLock<Arc<Read>>,
-    /// Told anew when an authority is gone that certified clients.
+    /// Sent when an authority for clients was removed.
     withdrawn: watch::Sender<()>,
     seen: Mutex<Vec<Stamp>>,
-    /// What was logged last of its validity, and when.
+    /// The validity that was logged last, and when.
     logged: Mutex<Option<(Validity, Stage, i64)>>,
 }
 
@@ -82,26 +91,26 @@ pub(super) struct Certificate {
 pub struct Read {
     config: Arc<ServerConfig>,
     chain: Vec<CertificateDer<'static>>,
-    /// Who may certify clients.
+    /// The authorities for clients.
     authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Read {
-    /// Reads them, as a server does when it starts.
+    /// Reads them as a server does when it starts.
     ///
     /// # Errors
-    /// One of them cannot be used, or they do not go together.
+    /// A file cannot be used, or the key does not belong to the certificate.
     pub fn all(files: &TlsFiles, clients: Clients) -> Result<Self, TlsFault> {
         config(files, clients)
     }
 
-    /// The certificates that clients are shown, the server's own first.
+    /// The chain that the server sends, its own certificate first.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
 
-    /// Those of who may certify clients.
+    /// The authorities for clients.
     #[must_use]
     pub fn authorities(&self) -> &[CertificateDer<'static>] {
         &self.authorities
@@ -112,7 +121,7 @@ impl Read {
     }
 }
 
-/// By what a file that was replaced or written is told from what it was.
+/// Changes when a file is replaced or written: inode, size, time of change.
 type Stamp = Option<(u64, u64, SystemTime)>;
 
 impl Certificate {
@@ -131,12 +140,12 @@ impl Certificate {
         Arc::clone(&self.now().config).into()
     }
 
-    /// Hears when an authority is withdrawn, from now on.
+    /// Receives when an authority for clients is removed, from now on.
     pub(super) fn withdrawn(&self) -> watch::Receiver<()> {
         self.withdrawn.subscribe()
     }
 
-    /// Until when the server's own is valid, in seconds since 1970.
+    /// The end of the server certificate's validity, in seconds since 1970.
     pub(super) fn until(&self) -> Option<i64> {
         self.now().validity().map(|validity| validity.until)
     }
@@ -145,7 +154,7 @@ impl Certificate {
         self.clients.listener()
     }
 
-    /// What is to be logged of its validity: what is not as it should be, once, and then once a day.
+    /// The validity to be logged: when it becomes a problem, and then once a day.
     pub(super) fn concern(&self, now: i64) -> Option<(Validity, Stage)> {
         const DAY: i64 = 24 * 3600;
         let validity = self.now().validity()?;
@@ -163,15 +172,15 @@ impl Certificate {
         Some((validity, stage))
     }
 
-    /// Whether the files are others than those that were read last, well or badly.
+    /// Whether the files changed since they were last read, with success or without.
     pub(super) fn changed(&self) -> bool {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.files)
     }
 
-    /// Reads the files anew, for connections to come; those of clients end if one who may have certified them is gone. If
-    /// the files cannot be used, the old ones stay.
+    /// Reads the files again, for new connections. If an authority for clients was removed, open connections with client
+    /// certificates end. If the files cannot be used, the old certificate stays in use.
     pub(super) fn reload(&self) -> Result<(), TlsFault> {
-        // Before they are read: a change in between is seen the next time.
+        // Taken before the files are read, so that a change in between is noticed next time.
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
         let new = Arc::new(config(&self.files, self.clients)?);
         let old = std::mem::replace(
@@ -189,7 +198,7 @@ impl Certificate {
     }
 }
 
-/// What the client showed.
+/// The certificate that the client showed.
 pub(super) fn shown<T>(io: &TlsStream<TimedSocket<T>>) -> Option<CertificateDer<'static>> {
     io.get_ref().1.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
 }
@@ -207,19 +216,22 @@ fn config(files: &TlsFiles, clients: Clients) -> Result<Read, TlsFault> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates::read(&files.certificate)?;
     if chain.first().is_some_and(is_version_1) {
-        return Err(TlsFault::Content {
-            path: files.certificate.clone(),
-            why: "is an X.509 version 1 certificate: make one of version 3, with the server's name in subjectAltName"
-                .to_owned(),
-        });
+        let old = Diagnostic::error(
+            Code::CertificateInvalid,
+            "is an X.509 version 1 certificate, which clients reject",
+        );
+        let found = old.advise("create one of version 3, with the server's name in subjectAltName");
+        return Err(TlsFault::content(&files.certificate, found));
     }
     let key = file::read(&files.key, Audience::Group, MOST_PEM)?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|why| TlsFault::Content {
-        path: files.key.clone(),
-        why: format!("holds no private key in PEM without a passphrase ({why})"),
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|why| {
+        let problem = format!("holds no private key in PEM without a passphrase ({why})");
+        TlsFault::content(&files.key, Diagnostic::error(Code::CertificateInvalid, problem))
     })?;
-    let together =
-        |why| TlsFault::Together { certificate: files.certificate.clone(), key: files.key.clone(), why };
+    let together = |why: rustls::Error| {
+        let problem = format!("cannot be used with the key {}: {why}", files.key.display());
+        TlsFault::content(&files.certificate, Diagnostic::error(Code::CertificateKeyMismatch, problem))
+    };
     let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(together)?;
@@ -243,7 +255,7 @@ fn verifier(
     clients: Clients,
     provider: Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
-    let fault = |why: String| TlsFault::Content { path: ca.to_owned(), why };
+    let fault = |why: String| TlsFault::content(ca, Diagnostic::error(Code::CaFileInvalid, why));
     let mut roots = RootCertStore::empty();
     for certificate in authorities {
         roots.add(certificate.clone()).map_err(|why| fault(why.to_string()))?;

@@ -1,4 +1,4 @@
-//! From when until when a certificate is valid, and when its end is near.
+//! The validity of a certificate.
 
 use rustls::pki_types::CertificateDer;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use x509_cert::{Certificate, Version};
 /// The most time before the end that counts as near.
 const NEAR: i64 = 14 * 24 * 3600;
 
-/// The time in which a certificate is valid, in seconds since 1970.
+/// The validity of a certificate, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// Its first second.
@@ -17,26 +17,26 @@ pub struct Validity {
     pub until: i64,
 }
 
-/// What holds of a certificate at some time.
+/// The state of a certificate at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It will be valid.
+    /// Not yet valid.
     NotYet,
-    /// It is valid.
+    /// Valid.
     Valid,
-    /// It is valid, and has less left than what is enough to renew it: a quarter of its time, or 14 days.
+    /// Valid, with less than a quarter of its time, or less than 14 days, left.
     Ending,
-    /// It was valid. Clients refuse it.
+    /// No longer valid. Clients reject it.
     Expired,
 }
 
-/// Whether it is of X.509's first version, which has no extensions. Clients refuse it.
+/// Whether it is an X.509 version 1 certificate, which has no extensions. Clients reject it.
 pub(super) fn is_version_1(certificate: &CertificateDer<'_>) -> bool {
     Certificate::from_der(certificate).is_ok_and(|read| read.tbs_certificate.version == Version::V1)
 }
 
 impl Validity {
-    /// That of a certificate; `None` if it cannot be read.
+    /// The validity of a certificate; `None` if it cannot be read.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let validity = Certificate::from_der(certificate).ok()?.tbs_certificate.validity;
@@ -45,7 +45,7 @@ impl Validity {
         Some(Self { from, until: seconds(validity.not_after.to_unix_duration())? })
     }
 
-    /// What holds now.
+    /// The state at this time.
     #[must_use]
     pub fn stage(self, now: i64) -> Stage {
         let left = self.until.saturating_sub(now);

@@ -12,7 +12,7 @@ use yubiotp::{Credential, Position, PrivateId, PublicId};
 pub enum SameKey {
     /// Both would have it now.
     #[error(
-        "token {token} has the same AES key as token {holder}: an OTP used as one would be good again as the other"
+        "token {token} has the same AES key as token {holder}: an OTP used as one would be accepted again as the other"
     )]
     Held {
         /// The token that would be enrolled.
@@ -22,7 +22,7 @@ pub enum SameKey {
     },
     /// Another had it before.
     #[error(
-        "token {token} has the AES key that this server knew as token {holder}: an OTP used as {holder} would be good again"
+        "token {token} has the AES key that this server knew as token {holder}: an OTP used as {holder} would be accepted again"
     )]
     Known {
         /// The token that would be enrolled.
@@ -38,17 +38,6 @@ impl SameKey {
     pub const fn token(&self) -> PublicId {
         match self {
             Self::Held { token, .. } | Self::Known { token, .. } => *token,
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::Held { .. } => "program the YubiKey anew, with a key of its own".to_owned(),
-            Self::Known { holder, .. } => {
-                format!("program the YubiKey anew, with a key of its own, or import this key as {holder}")
-            }
         }
     }
 }

@@ -4,67 +4,59 @@ use super::SameKey;
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use yubiotp::PublicId;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Remedy, shell_word};
 use yubiotp::seal::StoreKeyId;
+use yubiotp::shown;
 
-/// The world failed, and nothing was decided; or what was asked of the store cannot be. No text holds a secret.
+/// Why the store did not do what was asked: it failed, so nothing was decided; or it refused, and nothing was changed. No
+/// part of it holds a secret.
 #[derive(Debug, Clone)]
 pub enum StoreFault {
-    /// The database, as it says it, with where it is.
-    Database {
-        /// File, or host and name; never a password.
-        at: String,
-        /// What it said.
-        why: String,
-    },
-    /// Its store key is here, and it is not: `init` makes both.
+    /// The database, its file, or the way to it. The location is the file, or a URL without a password.
+    Database(Box<Diagnostic>),
+    /// There is no store, although its store key exists: `init` creates both.
     Missing(String),
-    /// What `ykvald backup`, `VACUUM INTO` or a cut off copy made, in the place of a store.
+    /// A backup, or an unfinished copy, has the name of the store.
     Backup(String),
     /// The file is damaged.
     Broken {
-        /// Where.
+        /// Where it is.
         at: String,
-        /// What the database found first.
+        /// The first thing that the database found.
         why: String,
     },
-    /// The file, which is open, has lost its name, or another file has it.
+    /// The open file lost its name, or another file has it now.
     Replaced(String),
-    /// Not the PostgreSQL that was used before, or an older state of it.
-    OtherDatabase {
-        /// Host and name; never a password.
-        at: String,
-        /// By what that is seen.
-        why: String,
-    },
-    /// Made by a later version.
+    /// Not the PostgreSQL that was used before, or an older state of it. The location is a URL without a password.
+    OtherDatabase(Box<Diagnostic>),
+    /// A later version created or upgraded it.
     Later {
-        /// Where.
+        /// Where it is.
         at: String,
-        /// Its schema.
+        /// The number of its schema.
         found: i64,
-        /// What this program knows.
+        /// The last schema that this program knows.
         known: i64,
     },
-    /// Sealed under another key.
+    /// Sealed under another store key.
     OtherStoreKey {
-        /// Where.
+        /// Where it is.
         at: String,
-        /// The one that it was made with.
+        /// The store key that it was created with.
         wanted: StoreKeyId,
-        /// The one that was given.
+        /// The store key of the configuration.
         given: StoreKeyId,
     },
-    /// [`Store::advance`](super::Store::advance) of a token that is not here, or not with this key; or of one whose key is
-    /// elsewhere that nothing is known of, in a store that went back in time: such a token has to be
-    /// [raised](super::Store::raise) first.
+    /// [`Store::advance`](super::Store::advance) of a token that the store does not have, or has with another key; or, in a
+    /// restored store, of an unknown token whose key a key storage module has: [raise](super::Store::raise) it first.
     NotThisKey(PublicId),
     /// [`Store::enrol`](super::Store::enrol) of an AES key that another token has or had.
     SameKey(SameKey),
-    /// [`Store::start_anew`](super::Store::start_anew), and nothing was lost.
+    /// [`Store::start_anew`](super::Store::start_anew) where a store exists.
     NotLost(String),
-    /// What is stored cannot be.
+    /// A stored value that no version of this program writes.
     Damaged {
-        /// Where.
+        /// Where the store is.
         at: String,
         /// Which row.
         what: String,
@@ -72,70 +64,160 @@ pub enum StoreFault {
 }
 
 impl StoreFault {
-    /// What is wrong.
-    fn problem(&self) -> String {
+    /// What is wrong with the database at this place: a path, or a URL.
+    pub(super) fn of_database(at: &str, found: Diagnostic) -> Self {
+        Self::Database(Box::new(placed(at, found)))
+    }
+
+    /// The same of a database that is not the one that was used before.
+    pub(super) fn of_other_database(at: &str, found: Diagnostic) -> Self {
+        Self::OtherDatabase(Box::new(placed(at, found)))
+    }
+
+    /// The finding: where, what is wrong, and what to do.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let error = |code, at: &str, problem: &str| Diagnostic::error(code, problem).at(location(at));
         match self {
-            Self::Database { at, why } | Self::OtherDatabase { at, why } => format!("{at}: {why}"),
-            Self::Missing(at) => format!("{at}: the store is lost, or not mounted: its store key is here"),
-            Self::Backup(at) => format!("{at}: is a backup and not a store in use"),
-            Self::Broken { at, why } => format!("{at}: is damaged ({why})"),
-            Self::Replaced(at) => {
-                format!("{at}: was removed or replaced while it was open: nothing more is stored")
+            Self::Database(found) => Diagnostic::clone(found),
+            Self::OtherDatabase(found) => if_another_is_meant(Diagnostic::clone(found)),
+            Self::Missing(at) => missing(at),
+            Self::Backup(at) => error(Code::DatabaseIsBackup, at, "is a backup and not a store in use")
+                .run_when(
+                    WITH_LOG,
+                    Program::Ykvald,
+                    format!("restore --log FILE {}", shell_word(at.as_bytes())),
+                ),
+            Self::Broken { at, why } => {
+                damaged(error(Code::DatabaseDamaged, at, &format!("is damaged: {why}")))
             }
-            Self::Later { at, found, known } => {
-                format!("{at}: was made by a later ykvald (schema {found}; this one knows {known})")
-            }
-            Self::OtherStoreKey { at, wanted, given } => format!(
-                "{at}: is sealed under store key {wanted}, and {given} was given: bring the right store key"
+            Self::Replaced(at) => error(
+                Code::DatabaseReplaced,
+                at,
+                "was removed or replaced while the server had it open; nothing more is stored",
+            )
+            .run_when(
+                "stop the server and keep its log, then look at what is there now",
+                Program::Ykvald,
+                "check",
             ),
-            Self::NotThisKey(token) => format!("token {token} is not here, or its key was changed just now"),
-            Self::SameKey(same) => same.to_string(),
-            Self::NotLost(at) => format!("{at}: there is a store: nothing to start anew"),
-            Self::Damaged { at, what } => format!("{at}: {what} is damaged"),
-        }
-    }
-
-    /// What to run, where a command helps. `ykvald` is how it is called here: with its options, so that it acts on this
-    /// store.
-    #[must_use]
-    pub fn remedy(&self, ykvald: &str) -> Option<String> {
-        match self {
-            Self::Missing(_) => Some(format!(
-                "Bring it back, or restore a backup: {ykvald} restore --log FILE BACKUP (FILE is the server's log since the \
-                 backup; leave --log out if you have none; of PostgreSQL see STORES in ykvald(8)). Only if there is no \
-                 backup, create an empty store: {ykvald} init --start-anew. Then clients need new keys, and each imported \
-                 token has to prove by two touches that its OTPs are new"
-            )),
-            Self::Backup(at) => Some(format!("Put it in use: {ykvald} restore --log FILE {at}")),
-            Self::Broken { .. } => Some(format!("Restore a backup: {ykvald} restore --log FILE BACKUP")),
-            Self::Replaced(_) => {
-                Some(format!("Stop ykvald, keep its log, and look what is there: {ykvald} check"))
+            Self::Later { at, found, known } => error(
+                Code::DatabaseFromLaterVersion,
+                at,
+                &format!(
+                    "was created or upgraded by a later ykvald (schema {found}; this one knows {known})"
+                ),
+            )
+            .advise("install that version of ykvald, or a later one"),
+            Self::OtherStoreKey { at, wanted, given } => error(
+                Code::DatabaseUnderOtherStoreKey,
+                at,
+                &format!("is sealed under store key {wanted}, and the configured store key is {given}"),
+            )
+            .advise(format!("put your copy of store key {wanted} in the place of the configured one")),
+            Self::NotThisKey(token) => Diagnostic::error(
+                Code::KeyChanged,
+                "the store does not have this token with this key: its key was removed or replaced just now",
+            )
+            .at(Location::Token(token.to_string()))
+            .advise("try again"),
+            Self::SameKey(same) => same.diagnostic(),
+            Self::NotLost(at) => error(Code::DatabaseExists, at, "is a store, so nothing was lost")
+                .advise("leave --start-anew out"),
+            Self::Damaged { at, what } => {
+                damaged(error(Code::DatabaseRowDamaged, at, &format!("{what} is damaged")))
             }
-            Self::OtherDatabase { .. } => Some(if_it_is_meant(ykvald)),
-            _ => None,
         }
-    }
-
-    /// What is wrong, and what to run.
-    #[must_use]
-    pub fn told(&self, ykvald: &str) -> String {
-        let problem = self.problem();
-        self.remedy(ykvald).map_or_else(|| problem.clone(), |remedy| format!("{problem}. {remedy}"))
     }
 }
 
-/// What to run to go on with another database.
-pub(super) fn if_it_is_meant(ykvald: &str) -> String {
-    format!(
-        "If a backup was put back, or OTPs are missing: {ykvald} accept-database --lost-since TIME. If it has every OTP that \
-         was accepted: {ykvald} accept-database --nothing-lost"
+/// For a command that takes the server's log, if there is one.
+const WITH_LOG: &str =
+    "put it in use, with the server's log since the backup (without a log, leave --log FILE out)";
+
+fn missing(at: &str) -> Diagnostic {
+    let found = Diagnostic::error(Code::DatabaseMissing, "does not exist, although its store key does")
+        .at(location(at));
+    let found = if is_url(at) {
+        found.advise("restore the database from your backup (STORES in ykvald(8))")
+    } else {
+        found.advise("if its disk is not mounted, mount it").run_when(
+            "to restore a backup, with the server's log since then (without a log, leave --log FILE out)",
+            Program::Ykvald,
+            "restore --log FILE BACKUP",
+        )
+    };
+    found.run_when(
+        "only if there is no backup: create an empty store. Clients need new keys, and each imported token has to prove by \
+         two touches that its OTPs are new",
+        Program::Ykvald,
+        "init --start-anew",
     )
 }
 
-/// For logs: whoever reads them knows with which settings the server runs.
+/// What to do about a damaged store.
+pub(super) fn damaged(found: Diagnostic) -> Diagnostic {
+    match &found.location {
+        Some(Location::Url(_)) => found.advise("restore the database from your backup (STORES in ykvald(8))"),
+        _ => found.run_when(
+            "restore a backup, with the server's log since then (without a log, leave --log FILE out)",
+            Program::Ykvald,
+            "restore --log FILE BACKUP",
+        ),
+    }
+}
+
+/// What to run if the other database is the right one from now on.
+pub(super) fn if_another_is_meant(found: Diagnostic) -> Diagnostic {
+    found
+        .run_when(
+            "if you restored a backup, or accepted OTPs are missing there",
+            Program::Ykvald,
+            "accept-database --lost-since TIME",
+        )
+        .run_when("if it has every accepted OTP", Program::Ykvald, "accept-database --nothing-lost")
+}
+
+/// Where it is, unless the finding says so already.
+fn placed(at: &str, found: Diagnostic) -> Diagnostic {
+    if found.location.is_some() { found } else { found.at(location(at)) }
+}
+
+fn is_url(at: &str) -> bool {
+    at.starts_with("postgres://")
+}
+
+/// A path or a URL as the location of a finding.
+#[must_use]
+pub fn location(at: &str) -> Location {
+    if is_url(at) {
+        Location::Url(shown::text(at.as_bytes()).to_string())
+    } else {
+        Location::file(at.as_bytes())
+    }
+}
+
+impl SameKey {
+    /// The finding: which tokens, and what to do.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let (code, remedy) = match self {
+            Self::Held { .. } => {
+                (Code::KeyOfOtherToken, "program the YubiKey with a key of its own".to_owned())
+            }
+            Self::Known { holder, .. } => (
+                Code::AesKeyReused,
+                format!("program the YubiKey with a key of its own, or import this key as {holder}"),
+            ),
+        };
+        let mut found = Diagnostic::error(code, self.to_string());
+        found.remedies.push(Remedy::Text(remedy));
+        found
+    }
+}
+
+/// In one line, for logs.
 impl Display for StoreFault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told("ykvald"))
+        self.diagnostic().fmt(f)
     }
 }
 

@@ -203,8 +203,9 @@ impl Postgres {
         self.run(SHORT, |db| Box::pin(seems_fit(db))).await
     }
 
-    pub async fn traps(&self) -> Vec<Trap> {
-        traps::of(&self.link.hosts).await
+    pub async fn traps(&self) -> Vec<Diagnostic> {
+        let at = location(&self.link.at);
+        traps::of(&self.link.hosts).await.into_iter().map(|found| found.at(at.clone())).collect()
     }
 
     pub async fn accept_database(
@@ -225,7 +226,7 @@ impl Postgres {
 
     pub fn accept_as_seen(&self, at: &crate::config::PostgresConfig) -> Result<(), StoreFault> {
         let replaced = self.link.hosts.seen().replace(at.seen.as_deref());
-        replaced.map_err(|why| self.link.fault(why))
+        replaced.map_err(|fault| self.link.fault(fault.diagnostic()))
     }
 
     pub async fn add_client(
@@ -350,8 +351,8 @@ async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
     if db.query_one(rights, &[]).await?.try_get(0)? {
         Ok(())
     } else {
-        Err(Trouble::Cannot(
-            "the role may not write to the tables in the schema ykvald: connect as their owner",
-        ))
+        let missing = "the role may not write to the tables in the schema ykvald";
+        let found = Diagnostic::error(Code::DatabaseRightsMissing, missing);
+        Err(Trouble::Cannot(Box::new(found.advise("connect as their owner"))))
     }
 }

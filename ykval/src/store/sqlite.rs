@@ -1,9 +1,8 @@
 //! The store in SQLite: one file, in WAL mode, with `synchronous=FULL`.
 //!
-//! Positions advance on a thread of their own (`writer`), many in one transaction with one sync, and none is told before. Reads
-//! have connections of their own (`readers`), which wait for no writer. What an administrator changes is `admin`: a
-//! connection and a transaction each, in this process or in another one while the server runs. Who only looks (`look`)
-//! changes nothing.
+//! A thread of its own advances positions (`writer`), many in one transaction with one sync, and answers after that. Reads have
+//! connections of their own (`readers`), which wait for no writer. Changes by an administrator (`admin`) have a connection and
+//! a transaction each, in this process or in another one while the server runs. `ykvald check` (`look`) changes nothing.
 
 mod accepted;
 mod admin;
@@ -32,6 +31,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
 use writer::Writer;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// A store in SQLite.
 #[derive(Clone)]
@@ -40,14 +40,14 @@ pub struct Sqlite(Arc<Inner>);
 struct Inner {
     place: Arc<DatabaseFile>,
     readers: Readers,
-    /// None where it was opened to look at it.
+    /// `None` if it was opened read-only.
     writer: Option<Writer>,
     guard: Guard,
 }
 
 impl Inner {
     fn writer(&self) -> Result<&Writer, StoreFault> {
-        self.writer.as_ref().ok_or_else(|| self.place.says(look::ONLY_LOOKED_AT))
+        self.writer.as_ref().ok_or_else(|| self.place.says(Code::DatabaseReadOnly, look::ONLY_LOOKED_AT))
     }
 
     /// Where it is, unless it was closed.
@@ -328,5 +328,7 @@ async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreFault> + Send + 'static,
 ) -> Result<T, StoreFault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|why| Err(StoreFault::Database { at: "SQLite".to_owned(), why: why.to_string() }))
+    done.unwrap_or_else(|why| {
+        Err(StoreFault::Database(Box::new(Diagnostic::error(Code::DatabaseFailed, why.to_string()))))
+    })
 }

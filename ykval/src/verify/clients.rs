@@ -1,16 +1,17 @@
-//! The clients that asked lately, with their keys opened.
+//! The clients that sent requests lately, with their keys opened.
 
 use crate::store::{Store, StoreFault};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::Code;
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
 
-/// How long a client is taken for what it was: a second after it was switched off, it is.
+/// How long a cached client is used: a second after it is disabled, it is rejected.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// A client that may ask.
+/// An enabled client.
 pub(super) struct CachedClient {
     pub(super) key: ClientKey,
     pub(super) require_signature: Option<bool>,
@@ -18,21 +19,22 @@ pub(super) struct CachedClient {
     pub(super) certificate_name: Option<String>,
 }
 
-/// Why a client may not ask.
+/// Why there is no enabled client of this id.
 pub(super) enum ClientFault {
-    /// There is none of this id, or it is switched off.
-    None(&'static str),
-    /// It could not be read.
-    World(String),
+    /// No client has this id, or it is disabled.
+    Refused(Code, &'static str),
+    /// The client could not be read.
+    Failed(Code, String),
 }
 
 impl From<StoreFault> for ClientFault {
     fn from(fault: StoreFault) -> Self {
-        Self::World(fault.to_string())
+        let found = fault.diagnostic();
+        Self::Failed(found.code, found.to_string())
     }
 }
 
-/// Those of the last second. Only clients that there are, so nobody can fill it.
+/// Those of the last second. Only existing clients are cached, so strangers cannot fill it.
 #[derive(Default)]
 pub(super) struct ClientCache(RwLock<HashMap<ClientId, (Instant, Arc<CachedClient>)>>);
 
@@ -48,14 +50,16 @@ impl ClientCache {
             return Ok(known);
         }
         let read = Instant::now();
-        let client = store.client(id).await?.ok_or(ClientFault::None("there is no such client"))?;
+        let client = store
+            .client(id)
+            .await?
+            .ok_or(ClientFault::Refused(Code::ClientUnknown, "there is no such client"))?;
         if !client.enabled {
-            return Err(ClientFault::None("the client is switched off"));
+            return Err(ClientFault::Refused(Code::ClientDisabled, "the client is disabled"));
         }
         let key = store_key.open_client(&client.sealed_key, id).map_err(|_| {
-            ClientFault::World(
-                "the client's key cannot be opened: sealed under another store key, or damaged".into(),
-            )
+            let why = "the client's key cannot be opened: it is damaged, or sealed under another store key";
+            ClientFault::Failed(Code::ClientKeyUnreadable, why.to_owned())
         })?;
         let known = Arc::new(CachedClient {
             key,
@@ -67,7 +71,7 @@ impl ClientCache {
         Ok(known)
     }
 
-    /// Lets go of keys that nobody asked with.
+    /// Drops the keys of clients that have been idle.
     pub(super) fn evict_idle(&self) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (read, _)| read.elapsed() < FRESH);
     }

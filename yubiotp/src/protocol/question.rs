@@ -3,6 +3,7 @@
 //! The checks and their order are those of yubikey-val 2.41, whose clients rely on them.
 
 use super::{ClientId, ClientKey, Status, sort};
+use crate::diagnostic::Code;
 use crate::otp::{self, Otp, Reading};
 use crate::{PublicId, modhex};
 use alloc::borrow::Cow;
@@ -42,26 +43,32 @@ pub struct Question<'a> {
 pub struct Malformed {
     /// MISSING_PARAMETER or BAD_OTP.
     pub status: Status,
-    /// The mistake in it.
+    /// The kind of mistake.
+    pub code: Code,
+    /// What is wrong with it.
     pub why: &'static str,
     /// The client that the question names, where an id could be read. Unproven.
     pub client_id: Option<ClientId>,
 }
 
 impl Malformed {
-    /// MISSING_PARAMETER, from an unknown client.
+    /// MISSING_PARAMETER, of an unknown client.
     #[must_use]
-    pub const fn missing(why: &'static str) -> Self {
-        Self { status: Status::MissingParameter, why, client_id: None }
+    pub const fn missing(code: Code, why: &'static str) -> Self {
+        Self { status: Status::MissingParameter, code, why, client_id: None }
     }
 }
 
 const fn missing(why: &'static str) -> Malformed {
-    Malformed::missing(why)
+    Malformed::missing(Code::ParameterMissing, why)
 }
 
-const fn bad_otp(why: &'static str) -> Malformed {
-    Malformed { status: Status::BadOtp, why, client_id: None }
+const fn invalid(why: &'static str) -> Malformed {
+    Malformed::missing(Code::ParameterInvalid, why)
+}
+
+const fn bad_otp(code: Code, why: &'static str) -> Malformed {
+    Malformed { status: Status::BadOtp, code, why, client_id: None }
 }
 
 /// The most parameters that a question may have. The protocol has eight.
@@ -84,13 +91,13 @@ impl<'a> Question<'a> {
 
     fn checked(version: Version, parameters: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Result<Self, Malformed> {
         if parameters.len() > MOST_PARAMETERS {
-            return Err(missing("the request has too many parameters"));
+            return Err(Malformed::missing(Code::RequestUnreadable, "the request has too many parameters"));
         }
         let mut signed: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
         sort(&mut signed);
         if signed.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
-            return Err(missing("a parameter stands there twice"));
+            return Err(Malformed::missing(Code::ParameterRepeated, "the request has a parameter twice"));
         }
         let value = |of: &str| {
             let found =
@@ -107,18 +114,18 @@ impl<'a> Question<'a> {
         // Version 1 has neither.
         if version == Version::Two {
             if value("sl").is_some_and(|level| !is_sync_level(level)) {
-                return Err(missing("sl is no number above 0, and neither fast nor secure"));
+                return Err(invalid("sl is neither a number above 0 nor fast nor secure"));
             }
             if value("timeout").is_some_and(|seconds| !is_number(seconds, usize::MAX)) {
-                return Err(missing("timeout is not a number of seconds"));
+                return Err(invalid("timeout is not a number of seconds"));
             }
         }
-        let otp = value("otp").ok_or(bad_otp("otp is missing"))?;
-        reading(otp).ok_or(bad_otp("otp is not one OTP and nothing beside it"))?;
+        let otp = value("otp").ok_or(bad_otp(Code::ParameterMissing, "otp is missing"))?;
+        reading(otp).ok_or(bad_otp(Code::OtpMalformed, "otp is not exactly one OTP"))?;
         let id = value("id").ok_or(missing("id is missing"))?;
-        let client_id = to_client(id).ok_or(missing("id is not a number of 1 to 10 digits above 0"))?;
+        let client_id = to_client(id).ok_or(invalid("id is not a number above 0 of 1 to 10 digits"))?;
         if nonce.is_some_and(|nonce| !is_nonce(nonce)) {
-            return Err(missing("nonce is not 16 to 40 letters and digits"));
+            return Err(invalid("nonce is not 16 to 40 letters and digits"));
         }
         // Any spelling of the number, as PHP compares it.
         let wants_position = value("timestamp").is_some_and(|number| number.parse::<f64>() == Ok(1.0));

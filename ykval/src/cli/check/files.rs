@@ -1,22 +1,24 @@
-//! Whether the user who runs the server may use its files. Root runs the check and may use all of them, so this reads
-//! owners and modes: those of the file and of each folder on the way.
+//! Whether the user who runs the server may use its files. Root, who runs the check, may use all of them, so this reads the
+//! owner and mode of each file and of the folders above it.
 
 use super::Site;
-use super::report::Report;
 use super::server::{self, Server};
 use rustix::fs::{AtFlags, CWD, FileType, Stat, getxattr, statat};
 use std::path::{Path, PathBuf};
+use ykcli::report::Report;
 use ykval::config::{Config, DecryptAt, StoreAt};
+use ykval::file;
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
 
 const READ: u32 = 4;
 const WRITE: u32 = 2;
 const PASS: u32 = 1;
 
-pub(super) fn look(report: &mut Report, site: &Site<'_>) {
+pub(super) fn check(report: &mut Report, site: &Site) {
     let Some(server) = &site.server else { return };
-    for (about, path, wanted) in needed(&site.config, server) {
-        if let Err(why) = may(server, &path, wanted) {
-            report.error(about, why);
+    for (area, path, wanted) in needed(&site.config, server) {
+        if let Err(found) = may(server, &path, wanted) {
+            report.add(area, found);
         }
     }
     if let StoreAt::Sqlite(path) = &site.config.store
@@ -24,17 +26,19 @@ pub(super) fn look(report: &mut Report, site: &Site<'_>) {
         && is.st_uid != server.uid
         && is.st_uid != 0
     {
-        let (name, owner) = (path.display(), is.st_uid);
-        report.error(
+        let problem = format!("belongs to uid {}, and {} runs the server", is.st_uid, server.name);
+        report.add(
             "store",
-            format!("{name}: belongs to uid {owner}, and {} runs the server: chown it", server.name),
+            Diagnostic::error(Code::FileOfOtherOwner, problem)
+                .at(file::location(path))
+                .run(Program::System, format!("chown {} {}", server.uid, file::word(path))),
         );
     }
 }
 
-/// What the server opens, and for what.
+/// The files that the server opens, with the access that it needs.
 fn needed(config: &Config, server: &Server) -> Vec<(&'static str, PathBuf, u32)> {
-    let mut all = vec![("settings", config.path.clone(), READ)];
+    let mut all = vec![("configuration", config.path.clone(), READ)];
     if server.credential.is_none() {
         all.push(("store key", config.store_key.clone(), READ));
     }
@@ -54,7 +58,7 @@ fn needed(config: &Config, server: &Server) -> Vec<(&'static str, PathBuf, u32)>
     match &config.store {
         StoreAt::Sqlite(path) => {
             all.push(("store", path.clone(), READ | WRITE));
-            // What is beside it comes and goes with the server.
+            // The server creates and removes files beside it.
             all.extend(path.parent().map(|folder| ("store", folder.to_owned(), READ | WRITE | PASS)));
             for suffix in ["-wal", "-shm"] {
                 let mut name = path.clone().into_os_string();
@@ -77,25 +81,27 @@ fn needed(config: &Config, server: &Server) -> Vec<(&'static str, PathBuf, u32)>
     all
 }
 
-/// Whether it may; what is not there is for others to find.
-fn may(server: &Server, path: &Path, wanted: u32) -> Result<(), String> {
-    // Of links, where they lead: they can be followed only through the folders there.
+/// Whether the server has this access. Missing files are found by other checks.
+fn may(server: &Server, path: &Path, wanted: u32) -> Result<(), Diagnostic> {
+    let closed = |path: &Path, cannot: &str, (program, remedy): (bool, String)| {
+        let problem = format!("{} runs the server, and cannot {cannot} it", server.name);
+        let found = Diagnostic::error(Code::FileClosedToServer, problem).at(file::location(path));
+        if program { found.run(Program::System, remedy) } else { found.advise(remedy) }
+    };
+    // The target of a link, and the folders above the target.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let above = path.ancestors().skip(1);
     for folder in above.collect::<Vec<_>>().into_iter().rev() {
-        allowed(server, folder, PASS).map_err(|remedy| {
-            let name = path.display();
-            format!("{name}: {} runs the server, and cannot get there: {remedy}", server.name)
-        })?;
+        allowed(server, folder, PASS).map_err(|remedy| closed(&path, "reach", remedy))?;
     }
     allowed(server, &path, wanted).map_err(|remedy| {
         let cannot = if wanted & WRITE == 0 { "read" } else { "write to" };
-        format!("{}: {} runs the server, and cannot {cannot} it: {remedy}", path.display(), server.name)
+        closed(&path, cannot, remedy)
     })
 }
 
-/// By the bits of the one class that the user is in; else what to change.
-fn allowed(server: &Server, path: &Path, wanted: u32) -> Result<(), String> {
+/// Decides by the mode bits of the one class that the user is in. `Err`: what to do, and whether that is a command.
+fn allowed(server: &Server, path: &Path, wanted: u32) -> Result<(), (bool, String)> {
     let Ok(is) = statat(CWD, path, AtFlags::empty()) else { return Ok(()) };
     let mode = is.st_mode;
     let is_group = server.groups.contains(&is.st_gid);
@@ -110,20 +116,22 @@ fn allowed(server: &Server, path: &Path, wanted: u32) -> Result<(), String> {
     Err(remedy(server, path, &is, wanted, is_group))
 }
 
-/// With an access list more than the mode decides: that is not judged here.
+/// Whether the file has an access list, which decides as well. That is not checked here.
 fn has_access_list(path: &Path) -> bool {
     getxattr(path, "system.posix_acl_access", &mut [0_u8; 1024][..]).is_ok_and(|length| length > 0)
 }
 
-fn remedy(server: &Server, path: &Path, is: &Stat, wanted: u32, is_group: bool) -> String {
-    let (name, mode) = (path.display(), is.st_mode & 0o7777);
+fn remedy(server: &Server, path: &Path, is: &Stat, wanted: u32, is_group: bool) -> (bool, String) {
+    let (name, mode) = (file::word(path), is.st_mode & 0o7777);
     let Server { uid, group, .. } = server;
     let folder = FileType::from_raw_mode(is.st_mode) == FileType::Directory;
     match (wanted, folder) {
-        (PASS, true) => format!("let it pass the folder {name} (mode {mode:04o}), or move the file"),
-        (READ, false) if is_group => format!("chmod g+r {name}"),
-        // Of a secret, nobody else.
-        (READ, false) => format!("chgrp {group} {name} && chmod g=r,o= {name}"),
-        _ => format!("chown {uid} {name}"),
+        (PASS, true) => {
+            (false, format!("give that user access to the folder {name} (mode {mode:04o}), or move the file"))
+        }
+        (READ, false) if is_group => (true, format!("chmod g+r {name}")),
+        // It may be a secret: no other users.
+        (READ, false) => (true, format!("chgrp {group} {name} && chmod g=r,o= {name}")),
+        _ => (true, format!("chown {uid} {name}")),
     }
 }

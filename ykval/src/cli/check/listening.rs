@@ -1,17 +1,18 @@
-//! Whether the addresses can be had: an address of this host, with nobody else there.
+//! Whether the server can listen on its addresses: each is one of this host, and no other program listens there.
 
 use super::Site;
-use super::report::Report;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, ipproto, socket, sockopt};
 use std::net::SocketAddr;
 use std::path::Path;
+use ykcli::report::Report;
 use ykval::config::DecryptAt;
+use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 
-/// Who may listen there: the server, or systemd for it.
+/// The programs that may listen there: the server, or systemd for it.
 const OURS: [&str; 2] = ["ykvald", "systemd"];
 
-pub(super) fn look(report: &mut Report, site: &Site<'_>) {
+pub(super) fn check(report: &mut Report, site: &Site) {
     let decrypt = site.config.decrypt.as_ref().and_then(|decrypt| match &decrypt.listen {
         DecryptAt::Tls(at, _) => Some(*at),
         DecryptAt::Unix(_) => None,
@@ -21,26 +22,32 @@ pub(super) fn look(report: &mut Report, site: &Site<'_>) {
             Ok(()) => {}
             Err(Errno::ADDRINUSE) => match holder(at) {
                 Some(name) if OURS.contains(&name.as_str()) => {
-                    report.ok("listen", format!("{at}: {name} listens there"));
+                    report.ok("listen", None, format!("{at}: {name} listens there"));
                 }
-                Some(name) => report.error(
+                Some(name) => report.add(
                     "listen",
-                    format!("{at}: {name} listens there already: stop it, or change listen"),
+                    Diagnostic::error(Code::AddressInUse, format!("{at}: {name} listens there already"))
+                        .advise("stop it, or change listen"),
                 ),
-                None => report.ok("listen", format!("{at}: in use, by this server if it runs")),
+                None => report.ok("listen", None, format!("{at}: in use, by this server if it runs")),
             },
-            Err(Errno::ADDRNOTAVAIL) => {
-                report
-                    .error("listen", format!("{at}: is no address of this host (ip address): change listen"));
-            }
-            // Its unit may use low ports.
+            Err(Errno::ADDRNOTAVAIL) => report.add(
+                "listen",
+                Diagnostic::error(Code::AddressNotLocal, format!("{at}: is not an address of this host"))
+                    .advise("change listen")
+                    .run_when("to see the addresses of this host", Program::System, "ip address"),
+            ),
+            // The unit allows the server to use low ports.
             Err(Errno::ACCESS) if site.server.is_some() => {}
-            Err(why) => report.error("listen", format!("{at}: cannot listen there: {why}")),
+            Err(why) => report.add(
+                "listen",
+                Diagnostic::error(Code::CannotListen, format!("{at}: cannot listen there: {}", cause(&why))),
+            ),
         }
     }
 }
 
-/// Takes the address for a moment, in a way that keeps nobody from listening there.
+/// Binds the address for a moment, without listening, so that other programs can still listen there.
 fn claim(at: SocketAddr) -> Result<(), Errno> {
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
@@ -51,7 +58,7 @@ fn claim(at: SocketAddr) -> Result<(), Errno> {
     bind(&socket, &at)
 }
 
-/// The name of a process that listens on this port, ours before others, if it is seen: only root sees those of others.
+/// The name of a process that listens on this port, ours before others. Only root sees the processes of other users.
 fn holder(at: SocketAddr) -> Option<String> {
     let inodes: Vec<String> =
         ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|path| listeners(path, at.port())).collect();

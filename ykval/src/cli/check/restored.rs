@@ -1,18 +1,18 @@
-//! Tokens that were restored and have not proved yet that they are fresh.
+//! Tokens that were restored and have not yet proved that they are fresh.
 
-use super::report::Report;
-use crate::cli::{Context, Failure, out, restore};
+use crate::cli::{Failure, out, restore};
+use ykcli::report::Report;
 use ykval::store::Store;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
-pub(super) async fn look(report: &mut Report, context: &Context, store: &Store) -> Result<(), Failure> {
+pub(super) async fn check(report: &mut Report, store: &Store) -> Result<(), Failure> {
     let count = store.restored_count().await?;
     if count > 0 {
         let tokens = out::count(count, "restored token");
-        let accepting = restore::accepting(context, store.restored_since().await?);
-        report.warning(
-            "keys",
-            format!("{tokens}: accepted again after two touches (RESTORED TOKENS in ykvald(8)). {accepting}"),
-        );
+        let problem =
+            format!("{tokens}: accepted again after two touches each (RESTORED TOKENS in ykvald(8))");
+        let found = Diagnostic::warning(Code::TokensRestored, problem);
+        report.add("keys", restore::accepting(found, store.restored_since().await?));
     }
     Ok(())
 }

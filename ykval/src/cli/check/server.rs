@@ -1,5 +1,5 @@
-//! Who runs the server, where root looks in their place: by the unit of systemd that serves these settings, or else by
-//! whose the store is.
+//! The user who runs the server, if root runs the check: the user of the systemd unit with this configuration, or the owner
+//! of the store.
 
 mod unit;
 
@@ -12,18 +12,18 @@ use ykval::config::{Config, StoreAt};
 /// The user of the server, other than root, as the kernel will see it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Server {
-    /// For people.
+    /// Name and number, for people.
     pub(super) name: String,
     pub(super) uid: u32,
     pub(super) groups: Vec<u32>,
-    /// The name or number of the first of its groups.
+    /// The name or number of its primary group.
     pub(super) group: String,
-    /// The store key that systemd hands over.
+    /// The store key that systemd passes to the server.
     pub(super) credential: Option<PathBuf>,
 }
 
 impl Server {
-    /// `None`: the user who runs this, or root.
+    /// `None`: the server runs as the user who runs this, or as root.
     pub(super) fn of(config: &Config) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
@@ -75,7 +75,7 @@ impl Server {
     }
 }
 
-/// Whether systemd makes the folder of this when it starts the server.
+/// Whether systemd creates the folder of this path when it starts the server.
 pub(super) fn is_given(path: &Path) -> bool {
     let unit = Unit::installed().unwrap_or_default();
     unit.runtime_folders.iter().any(|name| path.parent() == Some(&Path::new("/run").join(name)))

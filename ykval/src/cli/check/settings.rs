@@ -1,45 +1,54 @@
-//! What the settings say by themselves.
+//! What the configuration shows by itself.
 
 use super::Site;
-use super::report::Report;
+use ykcli::report::Report;
 use ykval::config::LogTo;
-use ykval::serve::{self, LOWERED, Room};
+use ykval::file;
+use ykval::serve::{self, Room, lowered};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, cause};
 
-pub(super) fn look(report: &mut Report, site: &Site<'_>) {
+pub(super) fn check(report: &mut Report, site: &Site) {
     let config = &site.config;
     let at: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
     let at = at.join(", ");
-    let path = config.path.display();
+    let file = || file::location(&config.path);
     let open = config.listen.iter().any(|at| !at.ip().is_loopback());
     if open && config.tls.is_none() {
-        report.warning(
-            "settings",
-            format!("{path}: plain_http, and listens on {at}: anyone on the way reads every OTP, unless all of it is \
-                     yours"),
+        let problem = format!(
+            "plain_http is set, and the server listens on {at}: others on the network can read every OTP"
+        );
+        report.add(
+            "configuration",
+            Diagnostic::warning(Code::PlainHttpAllowed, problem)
+                .at(file())
+                .advise("add [tls], unless the whole network is trusted"),
         );
     } else {
-        report.ok("settings", format!("{path}: listens on {at}"));
+        report.ok("configuration", Some(file()), format!("listens on {at}"));
     }
     if open && !config.require_signature {
-        report.warning(
-            "settings",
-            format!("{path}: others than this host may ask without a signature: require_signature = true, or by client"),
+        let problem = "other hosts may send requests without a signature";
+        report.add(
+            "configuration",
+            Diagnostic::warning(Code::SignatureNotRequired, problem)
+                .at(file())
+                .advise("set require_signature = true, or add clients with --require-signature yes"),
         );
     }
     let room = Room::foreseen(config);
-    if let Some(open_files) = room.open_files.filter(|_| room.is_lowered) {
-        report.warning(
-            "limits",
-            format!(
-                "{path}: with {open_files} open files, as here, {} of {} connections fit: {LOWERED}",
-                room.connections, config.limits.connections
-            ),
-        );
+    if room.is_lowered {
+        report.add("limits", lowered(&room, config.limits.connections).at(file()));
     }
     if config.log.to == LogTo::Syslog
         && let Err(why) = serve::syslog_answers()
     {
-        report
-            .error("log", format!("{path}: log.to is \"syslog\", and none takes a line ({why}): start one"));
+        let problem = format!("log.to is \"syslog\", and no syslog daemon accepts lines: {}", cause(&why));
+        let found = Diagnostic::error(Code::SyslogUnavailable, problem);
+        report.add(
+            "log",
+            found
+                .at(Location::Setting("log.to".to_owned()))
+                .advise("start a syslog daemon, or change log.to"),
+        );
     }
 }

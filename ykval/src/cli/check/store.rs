@@ -1,103 +1,98 @@
-//! The store, its clients and its keys. Nothing of it is changed: what an earlier ykvald left is not carried forward here.
+//! The store, its clients and its keys. Nothing is changed: a store of an earlier version is not upgraded here.
 
-use super::Site;
-use super::report::{Level, Report};
-use super::restored;
+use super::{Site, add, restored};
 use crate::cli::key::Pages;
-use crate::cli::{Done, out, place};
+use crate::cli::{Done, key_unreadable, out, place};
 use std::os::unix::fs::MetadataExt as _;
+use ykcli::report::Report;
 use ykval::config::StoreAt;
-use ykval::store::{Looked, Store};
+use ykval::file;
+use ykval::store::{Looked, Store, location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Holders;
 use yubiotp::seal::StoreKey;
 
-pub(super) async fn look(report: &mut Report, site: &Site<'_>, key: &StoreKey) {
+pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKey) {
     let store = match Store::look(&site.config.store, key.id()).await {
         Ok(Looked::Current(store)) => store,
         Ok(Looked::Earlier { at, found, known }) => {
-            return report.warning(
-                "store",
-                format!(
-                    "{at}: schema {found}: this ykvald carries it to {known} at its next start; before that its clients \
-                     and keys cannot be looked at"
-                ),
+            let problem = format!(
+                "has schema {found}; this ykvald upgrades it to {known} when it starts, and until then its clients and keys \
+                 cannot be checked"
             );
+            let earlier = Diagnostic::warning(Code::DatabaseFromEarlierVersion, problem).at(location(&at));
+            return report.add("store", earlier.advise("back it up, start the server, and check again"));
         }
         Ok(Looked::Restored { at }) => {
-            return report.warning(
-                "store",
-                format!(
-                    "{at}: a restore was cut off when all was written: the next start finishes it; before that its clients \
-                     and keys cannot be looked at"
-                ),
-            );
+            let problem = "a restore was interrupted when everything was written; the next start finishes it, and until then \
+                           its clients and keys cannot be checked";
+            let unfinished = Diagnostic::warning(Code::RestoreUnfinished, problem).at(location(&at));
+            return report.add("store", unfinished.advise("start the server, and check again"));
         }
         Err(fault) => {
-            let why = place::why_not_there(site.context, &site.config, &fault);
-            return report.error("store", why);
+            return report.add("store", place::why_not_there(&site.config, &fault));
         }
     };
     let looked = async {
         itself(report, site, &store).await?;
-        clients(report, site, &store, key).await?;
+        clients(report, &store, key).await?;
         keys(report, site, &store, key).await
     };
     let looked = looked.await;
     store.close().await;
-    if let Some(why) = looked.err().and_then(|failure| failure.told(&site.context.ykvald())) {
-        report.error("store", why);
+    if let Err(failure) = looked {
+        add(report, "store", failure);
     }
 }
 
-async fn itself(report: &mut Report, site: &Site<'_>, store: &Store) -> Done {
+async fn itself(report: &mut Report, site: &Site, store: &Store) -> Done {
     let at = store.at();
     let version = store.version().await?;
     store.seems_fit().await?;
     store.integrity().await?;
-    report.ok("store", format!("{at}: {version}"));
-    let ykvald = site.context.ykvald();
+    report.ok("store", Some(location(at)), version);
     for trap in store.traps().await {
-        let level = if trap.is_error { Level::Error } else { Level::Warning };
-        report.add("store", level, format!("{at}: {}", trap.told(&ykvald)));
+        report.add("store", trap);
     }
-    restored::look(report, site.context, store).await?;
+    restored::check(report, store).await?;
     if let StoreAt::Sqlite(path) = &site.config.store
         && let Ok(now) = std::fs::metadata(path)
         && now.mode() & 0o077 != 0
     {
-        report.warning(
-            "store",
-            format!("{at}: others may read it (mode {:04o}): chmod go= it", now.mode() & 0o7777),
-        );
+        let problem = format!("group or others may read it (mode {:04o})", now.mode() & 0o7777);
+        let readable = Diagnostic::warning(Code::FileReadableByOthers, problem).at(location(at));
+        report.add("store", readable.run(Program::System, format!("chmod go= {}", file::word(path))));
     }
     Ok(())
 }
 
-async fn clients(report: &mut Report, site: &Site<'_>, store: &Store, key: &StoreKey) -> Done {
-    let ykvald = site.context.ykvald();
+async fn clients(report: &mut Report, store: &Store, key: &StoreKey) -> Done {
     let clients = store.clients().await?;
     let enabled = clients.iter().filter(|client| client.enabled).count();
     for client in &clients {
         if key.open_client(&client.sealed_key, client.id).is_err() {
             let id = client.id;
-            report.error(
+            let problem = format!(
+                "the key of client {id} cannot be opened: it is damaged, or sealed under another store key"
+            );
+            let found = Diagnostic::error(Code::ClientKeyUnreadable, problem);
+            report.add(
                 "clients",
-                format!(
-                    "client {id}: its key cannot be opened: {ykvald} client rotate {id} gives it a new one"
-                ),
+                found.run_when("to give it a new key", Program::Ykvald, format!("client rotate {id}")),
             );
         }
     }
     if enabled == 0 {
-        report.warning("clients", format!("nobody may ask: {ykvald} client add --name NAME"));
+        let none =
+            Diagnostic::warning(Code::NoClients, "there is no enabled client, so every request is rejected");
+        report.add("clients", none.run(Program::Ykvald, "client add --name NAME"));
     } else {
-        report.ok("clients", format!("{enabled} of {} enabled", clients.len()));
+        report.ok("clients", None, format!("{enabled} of {} enabled", clients.len()));
     }
     Ok(())
 }
 
-async fn keys(report: &mut Report, site: &Site<'_>, store: &Store, key: &StoreKey) -> Done {
-    let ykvald = site.context.ykvald();
+async fn keys(report: &mut Report, site: &Site, store: &Store, key: &StoreKey) -> Done {
     let (mut keys, mut disabled) = (0_u64, 0_u64);
     let mut holders = Holders::default();
     let mut pages = Pages::of(store);
@@ -114,27 +109,35 @@ async fn keys(report: &mut Report, site: &Site<'_>, store: &Store, key: &StoreKe
             match key.open(sealed, &id) {
                 Ok(credential) => {
                     if let Some(first) = holders.note(credential.aes_key.digest(), id) {
-                        report.error(
+                        let problem = format!(
+                            "has the same AES key as token {first}: an OTP used as one is accepted again as the other"
+                        );
+                        let same = Diagnostic::error(Code::KeyOfOtherToken, problem)
+                            .at(Location::Token(id.to_string()));
+                        report.add(
                             "keys",
-                            format!(
-                                "token {id}: has the same AES key as token {first}: an OTP used as one is good again as the \
-                                 other: remove the one whose id the YubiKey does not type: {ykvald} key remove {id}, or \
-                                 {ykvald} key remove {first}"
+                            same.run_when(
+                                format!("if the YubiKey types {first}"),
+                                Program::Ykvald,
+                                format!("key remove {id}"),
+                            )
+                            .run_when(
+                                format!("if the YubiKey types {id}"),
+                                Program::Ykvald,
+                                format!("key remove {first}"),
                             ),
                         );
                     }
                 }
-                Err(_) => report.error(
-                    "keys",
-                    format!("token {id}: its key cannot be opened: remove it, and import it again"),
-                ),
+                Err(_) => report.add("keys", key_unreadable(&id)),
             }
         }
     }
     if keys == 0 && site.config.ksm.is_none() {
-        report.warning("keys", format!("none, and no [ksm]: {ykvald} key import FILE"));
+        let none = Diagnostic::warning(Code::NoKeys, "the store has no keys, and there is no [ksm]");
+        report.add("keys", none.run(Program::Ykvald, "key import FILE"));
     } else {
-        report.ok("keys", format!("{}, {disabled} disabled", out::count(keys, "key")));
+        report.ok("keys", None, format!("{}, {disabled} disabled", out::count(keys, "key")));
     }
     Ok(())
 }

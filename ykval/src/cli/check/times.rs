@@ -1,50 +1,49 @@
-//! Times that go against each other.
+//! Time limits that do not go together.
 
 use super::Site;
-use super::report::Report;
 use std::time::Duration;
+use ykcli::report::Report;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
-/// What a host waits for an answer where its settings say nothing (yubiotp-config.toml(5), `deadline`).
+/// How long a host waits for an answer by default (yubiotp-config.toml(5), `deadline`).
 const HOSTS_WAIT: Duration = Duration::from_secs(5);
 
-/// Less than this, and a disk that is busy for a moment, or a client on another continent, comes too late.
+/// With less, a disk that is busy for a moment, or a client on another continent, is too late.
 const TINY: Duration = Duration::from_millis(250);
 
-pub(super) fn look(report: &mut Report, site: &Site<'_>) {
-    let path = site.config.path.display();
+pub(super) fn check(report: &mut Report, site: &Site) {
     let limits = &site.config.limits;
-    for (name, time) in [("deadline_ms", limits.deadline), ("read_ms", limits.read), ("idle_ms", limits.idle)]
-    {
+    let mut warn = |setting: &str, code, problem: String, remedy: String| {
+        let found = Diagnostic::warning(code, problem).at(Location::Setting(setting.to_owned()));
+        report.add("limits", found.advise(remedy));
+    };
+    for (name, time) in [
+        ("limits.deadline_ms", limits.deadline),
+        ("limits.read_ms", limits.read),
+        ("limits.idle_ms", limits.idle),
+    ] {
         if time < TINY {
-            let (time, least) = (time.as_millis(), TINY.as_millis());
-            report.warning(
-                "limits",
-                format!(
-                    "{path}: limits.{name} = {time}: nearly everybody comes too late: make it {least} or more"
-                ),
-            );
+            let problem = format!("{} ms is too short for almost everybody", time.as_millis());
+            warn(name, Code::TimeLimitTooShort, problem, format!("set it to {} or more", TINY.as_millis()));
         }
     }
     if limits.deadline >= HOSTS_WAIT {
-        let (time, hosts) = (limits.deadline.as_millis(), HOSTS_WAIT.as_millis());
-        report.warning(
-            "limits",
-            format!(
-                "{path}: limits.deadline_ms = {time}: a host gives up after {hosts} ms if its own deadline is not \
-                 longer, and then may decide without this server: make it less, or give hosts a longer deadline"
-            ),
+        let problem = format!(
+            "after {} ms, a host with the default deadline of {} ms has given up, and may have decided without this server",
+            limits.deadline.as_millis(),
+            HOSTS_WAIT.as_millis()
         );
+        let remedy = "set it to less, or set a longer deadline on the hosts";
+        warn("limits.deadline_ms", Code::DeadlineTooLong, problem, remedy.to_owned());
     }
     if let Some(ksm) = &site.config.ksm
         && ksm.deadline >= limits.deadline
     {
         let (time, deadline) = (ksm.deadline.as_millis(), limits.deadline.as_millis());
-        report.warning(
-            "limits",
-            format!(
-                "{path}: ksm.deadline_ms = {time} is not below limits.deadline_ms = {deadline}: a slow key storage \
-                 module leaves no time for another one, or for the store: make it less"
-            ),
+        let problem = format!(
+            "{time} ms is not below limits.deadline_ms = {deadline}, so a slow key storage module leaves no time for another \
+             one, or for the store"
         );
+        warn("ksm.deadline_ms", Code::KsmDeadlineTooLong, problem, format!("set it to less than {deadline}"));
     }
 }

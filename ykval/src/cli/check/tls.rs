@@ -1,16 +1,18 @@
-//! Certificates: read as the server reads them, and whether clients will accept them.
+//! Certificates, read as the server reads them, and whether clients accept them.
 
-use super::report::Report;
 use super::{Site, server};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
+use ykcli::report::Report;
 use ykval::certificates;
 use ykval::clock;
 use ykval::config::{DecryptAt, StoreAt, TlsFiles};
+use ykval::file;
 use ykval::serve::tls::{Clients, Read};
 use ykval::serve::{Stage, Validity};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
-pub(super) fn look(report: &mut Report, site: &Site<'_>) {
+pub(super) fn check(report: &mut Report, site: &Site) {
     let config = &site.config;
     if let Some(files) = &config.tls {
         listener(report, "tls", files, Clients::May);
@@ -30,43 +32,47 @@ pub(super) fn look(report: &mut Report, site: &Site<'_>) {
     }
 }
 
-/// A certificate, its key, and who certifies clients.
+/// A certificate, its key, and the authorities for clients.
 fn listener(report: &mut Report, about: &'static str, files: &TlsFiles, clients: Clients) {
     let read = match Read::all(files, clients) {
         Ok(read) => read,
-        Err(why) => return report.error(about, why.to_string()),
+        Err(fault) => return report.add(about, fault.diagnostic().clone()),
     };
-    let name = files.certificate.display();
+    let at = || Some(file::location(&files.certificate));
     let [own, others @ ..] = read.chain() else { return };
     let until = Validity::of(own).map(|validity| validity.until);
     let good = match Validity::of(own).map(|validity| (validity, validity.stage(clock::now()))) {
         Some((validity, Stage::Expired)) => {
-            let until = clock::written(validity.until);
-            report.error(about, format!("{name}: expired on {until}: clients refuse it: renew it"));
+            let problem = format!("expired on {}, and clients reject it", clock::written(validity.until));
+            let found =
+                Diagnostic::error(Code::CertificateExpired, problem).at(file::location(&files.certificate));
+            report.add(about, found.advise("renew it"));
             false
         }
         Some((validity, Stage::NotYet)) => {
-            let from = clock::written(validity.from);
-            report.error(
-                about,
-                format!("{name}: is not valid before {from}: clients refuse it: look at the clock, or wait"),
-            );
+            let problem =
+                format!("is not valid before {}, and clients reject it", clock::written(validity.from));
+            let found = Diagnostic::error(Code::CertificateNotYetValid, problem)
+                .at(file::location(&files.certificate));
+            report.add(about, found.advise("check the clock of this host, or wait"));
             false
         }
         Some((validity, Stage::Ending)) => {
-            let until = clock::written(validity.until);
-            report.warning(about, format!("{name}: expires on {until}: renew it"));
+            let problem = format!("expires on {}", clock::written(validity.until));
+            let found = Diagnostic::warning(Code::CertificateExpiresSoon, problem)
+                .at(file::location(&files.certificate));
+            report.add(about, found.advise("renew it"));
             true
         }
         Some((_, Stage::Valid)) | None => true,
     };
     for other in others {
-        expired(report, about, &files.certificate, other, "a certificate of the chain, behind the first,");
+        expired(report, about, &files.certificate, other, "a certificate of the chain, after the first,");
     }
     if good {
         let until =
             until.map_or_else(String::new, |until| format!(", valid until {}", clock::written(until)));
-        report.ok(about, format!("{name}: {} in the chain, and the key fits{until}", read.chain().len()));
+        report.ok(about, at(), format!("{} in the chain, with its key{until}", read.chain().len()));
     }
     if let Some(path) = &files.client_ca {
         tell_authorities(report, about, path, read.authorities());
@@ -77,7 +83,7 @@ fn listener(report: &mut Report, about: &'static str, files: &TlsFiles, clients:
 fn authorities(report: &mut Report, about: &'static str, path: &Path) {
     match certificates::read(path) {
         Ok(all) => tell_authorities(report, about, path, &all),
-        Err(why) => report.error(about, why.to_string()),
+        Err(fault) => report.add(about, fault.diagnostic()),
     }
 }
 
@@ -85,31 +91,33 @@ fn tell_authorities(report: &mut Report, about: &'static str, path: &Path, all: 
     for one in all {
         expired(report, about, path, one, "a certificate authority");
     }
-    let (name, ies) = (path.display(), if all.len() == 1 { "y" } else { "ies" });
-    report.ok(about, format!("{name}: {} certificate authorit{ies}", all.len()));
+    let ies = if all.len() == 1 { "y" } else { "ies" };
+    report.ok(about, Some(file::location(path)), format!("{} certificate authorit{ies}", all.len()));
 }
 
-/// A warning: clients with another trust anchor go on, and some do not look at the dates of authorities.
+/// Only a warning: clients may have another trust anchor, and some ignore the dates of authorities.
 fn expired(report: &mut Report, about: &'static str, path: &Path, one: &CertificateDer<'_>, what: &str) {
     if let Some(validity) = Validity::of(one)
         && validity.stage(clock::now()) == Stage::Expired
     {
-        let (name, until) = (path.display(), clock::written(validity.until));
-        report.warning(about, format!("{name}: {what} expired on {until}: replace it, or remove it"));
+        let problem = format!("{what} expired on {}", clock::written(validity.until));
+        let found = Diagnostic::warning(Code::CertificateExpired, problem).at(file::location(path));
+        report.add(about, found.advise("replace it, or remove it"));
     }
 }
 
-/// The socket of the decryption.
+/// The socket of `/wsapi/decrypt`.
 fn socket(report: &mut Report, path: &Path) {
-    let name = path.display();
+    let at = || file::location(path);
     if server::is_given(path) {
-        return report.ok("decrypt", format!("{name}: its folder is made when the server starts"));
+        return report.ok("decrypt", Some(at()), "systemd creates its folder when the server starts");
     }
+    let invalid = |problem: &str| Diagnostic::error(Code::DecryptSocketInvalid, problem).at(at());
     match std::fs::symlink_metadata(path) {
         Ok(is) if !std::os::unix::fs::FileTypeExt::is_socket(&is.file_type()) => {
-            report.error("decrypt", format!("{name}: is no socket: remove it"));
+            report.add("decrypt", invalid("exists and is not a socket").advise("remove it"));
         }
-        _ if path.parent().is_some_and(Path::is_dir) => report.ok("decrypt", name.to_string()),
-        _ => report.error("decrypt", format!("{name}: its folder is not there")),
+        _ if path.parent().is_some_and(Path::is_dir) => report.ok("decrypt", Some(at()), "its folder exists"),
+        _ => report.add("decrypt", invalid("its folder does not exist").advise("create the folder")),
     }
 }

@@ -5,24 +5,25 @@ use crate::cli::{Context, Done, Failure, Opened, wait};
 use clap::ValueHint;
 use std::sync::Arc;
 use ykval::store::Client;
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
 use yubiotp::protocol::ClientId;
 use yubiotp::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A name for the client: a host, a service
+    /// A name for people: the host, the service
     #[arg(long, value_parser = parse_name, value_hint = ValueHint::Other)]
     name: String,
-    /// Its ID [default: one above the highest in use]
+    /// The client's ID [default: the highest one, plus 1]
     #[arg(long, value_name = "N", value_parser = parse_client, value_hint = ValueHint::Other)]
     id: Option<ClientId>,
-    /// Fresh OTPs per second that it may ask about, 0 for no limit [default: limits.client_rate]
+    /// How many OTPs a second it may have accepted, 0 for any number [default: limits.client_rate]
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     rate: Option<u32>,
-    /// Whether its questions must be signed, or come with its certificate [default: require_signature]
+    /// Whether its requests must be signed, or come with its certificate [default: require_signature]
     #[arg(long, value_name = "YES|NO", value_enum)]
     require_signature: Option<YesNo>,
-    /// A DNS name in its certificate that proves it as well as its key does (tls.client_ca)
+    /// A DNS name in its certificate, which proves a request as a signature does (tls.client_ca)
     #[arg(long, value_name = "DNS", value_parser = parse_dns, value_hint = ValueHint::Hostname)]
     certificate_name: Option<String>,
 }
@@ -33,7 +34,7 @@ enum YesNo {
     No,
 }
 
-/// A name that logs and tables can show.
+/// Parses a name: 1 to 100 printable characters.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     let name = text.trim();
     if name.is_empty() || name.chars().count() > 100 || !name.chars().all(shown::is_printable) {
@@ -69,7 +70,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         at.close().await;
         let taken = || {
             let id = args.id.map(|id| id.to_string()).unwrap_or_default();
-            Failure::Fault(format!("there is a client {id} already (ykvald client rotate {id}: a new key)"))
+            let exists = Diagnostic::error(Code::ClientExists, format!("client {id} exists already"));
+            Failure::from(exists.run_when(
+                "to give it a new key",
+                Program::Ykvald,
+                format!("client rotate {id}"),
+            ))
         };
         let client = added.ok_or_else(taken)?;
         lines::tell(context, &config, client.id, &client.name, &key);

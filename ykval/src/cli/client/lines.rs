@@ -1,4 +1,4 @@
-//! What a client is told: its id, its key, and the lines of its settings.
+//! The ID and key of a new client, and the settings for its host.
 
 use crate::cli::{Context, out, running};
 use serde_json::json;
@@ -8,7 +8,7 @@ use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
-/// Prints a client's key, the one time that it can be.
+/// Prints a client's key, which is shown only once.
 pub(crate) fn tell(context: &Context, config: &Config, id: ClientId, name: &str, key: &ClientKey) {
     let key = key.to_base64();
     if context.json {
@@ -22,7 +22,7 @@ pub(crate) fn tell(context: &Context, config: &Config, id: ClientId, name: &str,
 fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<String> {
     let url = url(config);
     Zeroizing::new(format!(
-        "client {id} ({}) has the key {key}\nwhich is shown this once.\n\n\
+        "client {id} ({}) has the key {key}\nwhich is shown only once.\n\n\
          For pam_yubiotp: the key in /etc/yubiotp/client.key (chmod 600), and in /etc/yubiotp/config.toml\n\n  \
          [online]\n  urls = [\"{url}\"]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
          For pam_yubico, in a file of /etc/pam.d that only root can read\n\n  \
@@ -31,7 +31,7 @@ fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<Stri
     ))
 }
 
-/// Where clients ask: at the server that runs, or else where the settings say.
+/// The URL for clients: that of the running server, or of the configuration.
 pub(crate) fn url(config: &Config) -> String {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let host = running::listens_at(&config.path).or(config.listen.first().copied()).map_or_else(

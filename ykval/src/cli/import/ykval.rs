@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use ykval::import::{self, ClientEntry, Positions};
 use ykval::store::{Client, ClientChange, ImportedCounts, Store};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::protocol::ClientId;
 use yubiotp::seal::StoreKey;
 
@@ -23,11 +24,11 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-/// What is to be done to clients.
+/// The changes to clients.
 #[derive(Default)]
 struct Plan {
     new: Vec<ClientEntry>,
-    /// Here already, and switched off there.
+    /// Clients that exist here, and are disabled there.
     to_disable: Vec<ClientId>,
     unchanged: usize,
 }
@@ -35,10 +36,12 @@ struct Plan {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let is_stdin = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
     if is_stdin(&args.file) && is_stdin(&args.clients) {
-        return Err(Failure::Fault("one of the two files can be standard input, not both".to_owned()));
+        let both = "only one of the two files can be standard input";
+        return Err(Diagnostic::error(Code::CommandLineInvalid, both).into());
     }
     let problems = |path: &Path, problems: Vec<import::Problem>| {
-        files::refuse(path, problems.iter().map(ToString::to_string))
+        let name = path.as_os_str().as_encoded_bytes();
+        files::refuse(context, path, problems.iter().map(|problem| problem.diagnostic(name)))
     };
     let positions = match &args.file {
         Some(path) => {
@@ -57,7 +60,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let path = args.clients.as_deref().unwrap_or(Path::new("-"));
-        let plan = plan(&store, &key, path, clients).await?;
+        let plan = plan(context, &store, &key, path, clients).await?;
         let lines = positions.known.len();
         let mut raised = ImportedCounts::default();
         let (new, disabled) = (plan.new.len(), plan.to_disable.len());
@@ -85,10 +88,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         if args.file.is_some() {
             let found = out::count(lines, "token");
             out::line(&if args.dry_run {
-                format!("would take over {found}")
+                format!("would import {found}")
             } else {
                 format!(
-                    "{found}: {} new, {} raised, {} as far here already, {} disabled, as there",
+                    "{found}: {} new, {} raised, {} unchanged, {} disabled",
                     raised.added, raised.raised, raised.unchanged, raised.disabled
                 )
             });
@@ -98,16 +101,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
         if args.clients.is_some() {
             let would = if args.dry_run { "would add " } else { "" };
-            out::line(&format!(
-                "clients: {would}{new} new, {unchanged} here already, {disabled} of these disabled"
-            ));
+            out::line(&format!("clients: {would}{new} new, {unchanged} unchanged, {disabled} disabled"));
         }
         Ok(())
     })
 }
 
-/// Compares with the clients that are here. One with another key of the same id keeps everything out.
+/// Compares with the clients in the store. If one of them has another key, nothing is imported.
 async fn plan(
+    context: &Context,
     store: &Store,
     key: &StoreKey,
     path: &Path,
@@ -118,6 +120,7 @@ async fn plan(
         return Ok(plan);
     }
     let here: HashMap<_, _> = store.clients().await?.into_iter().map(|client| (client.id, client)).collect();
+    let line = |number| Location::line(path.as_os_str().as_encoded_bytes(), number);
     let mut problems = Vec::new();
     for entry in clients {
         let Some(old) = here.get(&entry.id) else {
@@ -132,20 +135,35 @@ async fn plan(
                     plan.to_disable.push(id);
                 }
             }
-            Ok(_) => problems.push(format!(
-                "line {}: client {id} is here with another key ({}): take the line out, and give its host the key that is here, \
-                 or a new one (ykvald client rotate {id})",
-                entry.line, old.name
-            )),
+            Ok(_) => {
+                let problem = format!("client {id} exists here with another key ({})", old.name);
+                problems.push(
+                    Diagnostic::error(Code::ClientHasOtherKey, problem)
+                        .at(line(entry.line))
+                        .advise("remove the line, and give the client's host the key that it has here")
+                        .run_when(
+                            "if that key is lost, create a new one",
+                            Program::Ykvald,
+                            format!("client rotate {id}"),
+                        ),
+                );
+            }
             Err(_) => {
-                problems.push(format!("line {}: the key of client {id} here cannot be opened", entry.line))
+                let problem = format!("the key of client {id} in the store cannot be opened");
+                problems.push(
+                    Diagnostic::error(Code::ClientKeyUnreadable, problem).at(line(entry.line)).run_when(
+                        "to give it a new one",
+                        Program::Ykvald,
+                        format!("client rotate {id}"),
+                    ),
+                );
             }
         }
     }
-    if problems.is_empty() { Ok(plan) } else { Err(files::refuse(path, problems.into_iter())) }
+    if problems.is_empty() { Ok(plan) } else { Err(files::refuse(context, path, problems.into_iter())) }
 }
 
-/// One by one: what was written before a fault is found unchanged by the next import.
+/// One client after the other: the next import finds those unchanged that were written before a fault.
 async fn write(store: &Store, key: &StoreKey, plan: Plan) -> Done {
     for entry in plan.new {
         let id = entry.id;
@@ -153,9 +171,10 @@ async fn write(store: &Store, key: &StoreKey, plan: Plan) -> Done {
         let described = Client { enabled: entry.enabled, created: entry.created, ..client::plain(name)? };
         let new = client::NewKey::of(entry.key, key)?;
         if client::store(store, Some(id), new, described).await?.is_none() {
-            return Err(Failure::Fault(format!(
-                "client {id} was added by somebody else just now: import again"
-            )));
+            let problem = format!("client {id} was created by another command just now");
+            return Err(Diagnostic::error(Code::ClientExists, problem)
+                .advise("import the file again")
+                .into());
         }
     }
     for id in plan.to_disable {

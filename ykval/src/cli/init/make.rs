@@ -1,4 +1,4 @@
-//! Makes what is missing: settings, store key, store, and a first client. What is there is kept.
+//! Creates what is missing: configuration, store key, store, and a first client. What exists is kept.
 
 use super::text::{self, Active};
 use crate::cli::{Failure, client, place};
@@ -9,34 +9,35 @@ use ykval::config::{Config, StoreAt};
 use ykval::file::{self, Audience};
 use ykval::random;
 use ykval::store::{Store, StoreFault};
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::record::write_store_key;
 use yubiotp::seal::StoreKey;
 use zeroize::Zeroizing;
 
-/// How the files lie.
+/// Where the files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Everything beside the settings file.
+    /// Everything beside the configuration file.
     OneFolder,
     /// The store in [`place::DATA`], and its owner is the server's user, where there is one.
     System,
 }
 
-/// What there is to be.
+/// What to create.
 pub(crate) struct Plan {
     pub(crate) config: PathBuf,
     pub(crate) layout: Layout,
-    /// What new settings say of the store; `None`: SQLite in its usual place.
+    /// `store` of a new configuration; `None`: SQLite in the default place.
     pub(crate) store: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
-    /// The name of the client to be made if there is none.
+    /// The name of the client to create if there is none; `None`: no client.
     pub(crate) first: Option<String>,
-    /// The administrator says that the store was lost.
+    /// Whether the administrator stated that the store was lost.
     pub(crate) start_anew: bool,
 }
 
-/// What was made, and what was there.
+/// What was created, and what existed.
 pub(crate) struct Made {
     pub(crate) new: Vec<String>,
     pub(crate) kept: Vec<String>,
@@ -68,7 +69,7 @@ impl Plan {
                 give(folder, service)?;
             }
         }
-        // A store key that was here before had a store.
+        // If the store key existed before, so did a store.
         let is_new = made_key || place::is_init_unfinished(&config);
         let store = if self.start_anew {
             Store::start_anew(&config.store, key.id()).await.inspect(|store| new.push(store.at().to_owned()))
@@ -86,7 +87,7 @@ impl Plan {
         };
         let store = store.inspect_err(|fault| {
             if made_key && matches!(fault, StoreFault::OtherStoreKey { .. }) {
-                // It was of no use, and must not stand where the right one is to be brought.
+                // The new key is useless, and must not take the place of the right one.
                 let _ = std::fs::remove_file(&config.store_key);
                 let _ = place::init_is_finished(&config);
             }
@@ -109,7 +110,7 @@ impl Plan {
         Ok(Made { new, kept, config, client })
     }
 
-    /// The settings file. The server's group may read it: it may come to hold the password of a database.
+    /// Creates the configuration file. The server's group may read it, and other users not, since it may hold a password.
     fn settings(
         &self,
         group: Option<u32>,
@@ -118,21 +119,21 @@ impl Plan {
     ) -> Result<(), Failure> {
         if self.config.exists() {
             if self.store.is_some() {
-                let path = self.config.display();
-                return Err(Failure::Fault(format!(
-                    "{path}: is there already: say there where the store is"
-                )));
+                let exists =
+                    Diagnostic::error(Code::ConfigExists, "exists already, so --store has no effect");
+                return Err(exists.at(file::location(&self.config)).advise("set store there").into());
             }
             kept.push(self.config.display().to_string());
             return Ok(());
         }
         let beside = self.config.with_file_name("config.toml");
         if beside.exists() {
-            return Err(Failure::Fault(format!(
-                "{}: would be a second settings file beside {}, with the same store",
-                self.config.display(),
+            let problem = format!(
+                "would be a second configuration file beside {}, with the same store",
                 beside.display()
-            )));
+            );
+            let second = Diagnostic::error(Code::SecondConfig, problem).at(file::location(&self.config));
+            return Err(second.advise("name a file in another folder, or use the one that exists").into());
         }
         let usual = match self.layout {
             Layout::OneFolder => "ykvald.db".to_owned(),
@@ -144,14 +145,13 @@ impl Plan {
         let mode = if group.is_some() { 0o640 } else { 0o644 };
         create(&self.config, text.as_bytes(), mode, new, kept)?;
         if group.is_some() {
-            lchown(&self.config, None, group)
-                .map_err(|why| Failure::Fault(format!("{}: cannot chgrp: {why}", self.config.display())))?;
+            lchown(&self.config, None, group).map_err(|why| unchanged(&self.config, "chgrp", &why))?;
         }
         Ok(())
     }
 }
 
-/// Makes a file, unless somebody else was faster.
+/// Creates a file, unless it exists.
 fn create(
     path: &Path,
     text: &[u8],
@@ -169,7 +169,7 @@ fn create(
     Ok(new.last().is_some_and(|last| *last == path.display().to_string()))
 }
 
-/// The store key; `true` if it was made.
+/// Creates the store key if it is missing. `true`: it was created.
 fn store_key(config: &Config, new: &mut Vec<String>, kept: &mut Vec<String>) -> Result<bool, Failure> {
     let path = &config.store_key;
     match file::read(path, Audience::Group, 1 << 12) {
@@ -177,25 +177,23 @@ fn store_key(config: &Config, new: &mut Vec<String>, kept: &mut Vec<String>) -> 
             kept.push(path.display().to_string());
             return Ok(false);
         }
-        // A link to where nothing is (a stick that is not mounted) is kept, too.
+        // A link to a missing file (a USB stick that is not mounted) is kept, too.
         Err(fault) if fault.is_missing() && !path.is_symlink() => {}
         Err(fault) => return Err(fault.into()),
     }
     if let StoreAt::Sqlite(store) = &config.store
         && store.exists()
     {
-        return Err(Failure::Fault(format!(
-            "{}: is missing, and {} is sealed under it: bring it back in its place",
-            path.display(),
-            store.display()
-        )));
+        let problem = format!("is missing, and {} is sealed under it", store.display());
+        let missing = Diagnostic::error(Code::StoreKeyMissing, problem).at(file::location(path));
+        return Err(missing.advise("restore your copy of the store key").into());
     }
     let random = Zeroizing::new(random::bytes()?);
     place::init_begins(config)?;
     create(path, write_store_key(&StoreKey::new(*random)).as_bytes(), 0o600, new, kept)
 }
 
-/// Id 1, so that of two who begin at once one makes it.
+/// With ID 1, so that of two commands at the same time only one creates it.
 async fn first_client(
     store: &Store,
     key: &StoreKey,
@@ -210,12 +208,16 @@ async fn first_client(
     Ok(added.map(|client| (client.id, client.name, client_key)))
 }
 
-/// Gives what root made to the server's user, where there is one. A link is given, not where it leads.
+/// Changes the owner of what root created to the server's user, if there is one. Does not follow links.
 fn give(path: &Path, (user, group): (Option<u32>, Option<u32>)) -> Result<(), Failure> {
     let Ok(now) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if user.is_none() || now.uid() != 0 {
         return Ok(());
     }
-    lchown(path, user, group)
-        .map_err(|why| Failure::Fault(format!("{}: cannot chown: {why}", path.display())))
+    lchown(path, user, group).map_err(|why| unchanged(path, "chown", &why))
+}
+
+fn unchanged(path: &Path, doing: &str, why: &std::io::Error) -> Failure {
+    let problem = format!("cannot {doing} it: {}", cause(why));
+    Diagnostic::error(Code::FileInaccessible, problem).at(file::location(path)).into()
 }

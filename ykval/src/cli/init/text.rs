@@ -1,14 +1,14 @@
-//! The settings file as `init` writes it.
+//! The configuration file that `init` writes.
 
-/// What is in force beside the values that hold without a file.
+/// The settings that are not left at their defaults.
 pub(super) struct Active<'a> {
     /// `postgres://…`, or a file.
     pub(super) store: &'a str,
-    /// The file with the password of that.
+    /// The file with its password.
     pub(super) password_file: Option<&'a str>,
 }
 
-/// The text: all settings that there are, explained.
+/// The text: every setting, with an explanation.
 pub(super) fn of(active: &Active<'_>) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let store = format!("store = {}\n", quoted(active.store));
@@ -18,40 +18,41 @@ pub(super) fn of(active: &Active<'_>) -> String {
 }
 
 const TOP: &str = "\
-# Settings of ykvald, the validation server; read when it starts. Paths may be relative to this file's folder.
+# Configuration of ykvald, the validation server. Read when it starts. Paths may be relative to the folder of this file.
 # Every setting, commented out at its default. Check your changes with: ykvald check
 
-# Where clients, keys and counters are kept: a file (SQLite), or postgres://USER@HOST/NAME?sslmode=require.
+# Where clients, keys and counters are stored: a file (SQLite), or postgres://USER@HOST/NAME?sslmode=require.
 ";
 
 const REST: &str = "\
-# store_key = \"store.key\"      # seals the keys in the store. Keep a copy apart from the store: nothing else opens it
-# listen = \"127.0.0.1:8000\"    # or [\"192.0.2.1:443\", \"[2001:db8::1]:443\"]; addresses other than loopback need [tls]
-# plain_http = false           # allow addresses other than loopback without TLS: anyone on the way reads every OTP
-# plain_http2 = false          # allow HTTP/2 without TLS, too: for a proxy that speaks it
-# require_signature = false    # questions must be signed, or come with a client certificate; clients may override this
+# store_key = \"store.key\"      # seals the store, and nothing else opens it. Keep a copy in another place
+# listen = \"127.0.0.1:8000\"    # or [\"192.0.2.1:443\", \"[2001:db8::1]:443\"], which need [tls]
+# plain_http = false           # answer other hosts without TLS: others on the network can read every OTP
+# plain_http2 = false          # also HTTP/2 without TLS, for a proxy that uses it
+# require_signature = false    # requests must be signed, or come with the client's certificate; clients can have their own rule
 # status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read the status page / and /metrics
 ";
 
 const TABLES: &str = "\n\
-# TLS of listen, PEM; read again on SIGHUP, and when the files change. The values are examples.
+# TLS on listen, in PEM files; read again on SIGHUP, and when they change. The values are examples.
 # [tls]
 # certificate = \"server.pem\"   # the chain, the server's own certificate first
 # key = \"server.key\"
-# client_ca = \"clients.pem\"    # authorities of client certificates (ykvald client add --certificate-name); default: none
+# client_ca = \"clients.pem\"    # authorities for clients (ykvald client add --certificate-name)
 
+# Limits on load.
 # [limits]
-# connections = 16384          # maximum concurrent; beyond it connections get one answer each, then HTTP 503
-# connections_per_address = 1024    # maximum of one address; its network may have four times as many; 0: no limit
-# unlimited_from = [\"127.0.0.0/8\", \"::1/128\"]    # networks without that limit: proxies, NAT gateways
-# in_flight = 1024             # maximum concurrent verifications; more get BACKEND_ERROR, unless reading the store decides
-# deadline_ms = 4000           # longest time for a verification; after that the answer is BACKEND_ERROR
-# read_ms = 10000              # longest time for each of: TLS handshake, head of a request, body
+# connections = 16384          # maximum concurrent; excess connections get one answer each, and beyond that HTTP 503
+# connections_per_address = 1024    # from one address; four times as many from its network; 0: no limit
+# unlimited_from = [\"127.0.0.0/8\", \"::1/128\"]    # proxies and NAT gateways, which this does not limit
+# in_flight = 1024             # maximum concurrent verifications; excess ones get BACKEND_ERROR
+# deadline_ms = 4000           # time limit of a verification; after that it gets BACKEND_ERROR
+# read_ms = 10000              # time limit of a client for the TLS handshake, for a request's head, and for its body
 # idle_ms = 75000              # how long a connection may be idle between two requests
-# head_bytes = 16384           # maximum size of the head of a request
-# body_bytes = 4096            # maximum size of its body
-# client_rate = 0              # fresh OTPs per second of one client, 0: no limit; clients may have their own limit
-# token_rate = 10              # refusals per second, of one client about one token, that are logged one by one, 0: all
+# head_bytes = 16384
+# body_bytes = 4096
+# client_rate = 0              # new OTPs a second of one client, 0: no limit; clients can have their own rate
+# token_rate = 10              # rejections a second of one client and token that are logged separately, 0: all
 
 # One line for each decision, without OTP or key.
 # [log]
@@ -59,26 +60,26 @@ const TABLES: &str = "\n\
 # to = \"stdout\"                # or \"syslog\"
 # required = false             # accept no OTP while the log cannot be written
 
-# With store = \"postgres://...\": the first two values are examples.
+# For store = \"postgres://...\". The first two values are examples.
 # [postgres]
 # password_file = \"postgres.password\"    # instead of a password in the URL
-# ca = \"postgres.pem\"          # certificate authorities; the system's if not given
+# ca = \"postgres.pem\"          # certificate authorities; the default is the system's
 # pool = 16                    # maximum connections
-# standby = \"optional\"         # \"required\": an OTP is accepted only if a synchronous standby has it, too
+# standby = \"optional\"         # \"required\": accept an OTP only if a synchronous standby has stored it
 
-# /wsapi/decrypt, the service of YK-KSM. Anyone who can reach it can decrypt any OTP. The values are examples.
+# /wsapi/decrypt, as in YK-KSM. Anyone who can reach it learns what any OTP holds. The values are examples.
 # [decrypt]
-# listen = \"unix:/run/ykvald/decrypt\"    # or an address, with a certificate and for certified clients only:
+# listen = \"unix:/run/ykvald/decrypt\"    # or an address, with these three:
 # certificate = \"server.pem\"
 # key = \"server.key\"
 # client_ca = \"clients.pem\"
 
 # A YK-KSM with keys that the store does not have. The values of urls and ca are examples.
 # [ksm]
-# urls = [\"http://127.0.0.1:8002/wsapi/decrypt\"]    # or one; the first is asked first
-# deadline_ms = 3000           # longest time for all of them together
-# in_flight = 256              # maximum concurrent questions; more get BACKEND_ERROR
-# ca = \"ksm.pem\"               # certificate authorities, with https; the system's if not given
+# urls = [\"http://127.0.0.1:8002/wsapi/decrypt\"]    # or one; asked in this order
+# deadline_ms = 3000           # time limit for all of them
+# in_flight = 256              # maximum concurrent requests; excess ones get BACKEND_ERROR
+# ca = \"ksm.pem\"               # certificate authorities for https; the default is the system's
 ";
 
 #[cfg(test)]
@@ -95,7 +96,7 @@ mod tests {
         Config::load(&path, &[]).unwrap()
     }
 
-    /// What the file offers to be switched on is what the settings take, all of it, with the values that hold.
+    /// Uncommented, the file has every setting, with its default.
     #[test]
     fn every_setting_that_is_explained_is_one() {
         let text = of(&Active { store: "ykvald.db", password_file: None });

@@ -1,7 +1,7 @@
 //! `ykvald key export`
 
 use super::Pages;
-use crate::cli::{Context, Done, Failure, Opened, out, parse_id, wait};
+use crate::cli::{Context, Done, Failure, Opened, key_unreadable, not_here, out, parse_id, wait};
 use ykval::store::Token;
 use yubiotp::{PublicId, keyfile};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ pub(crate) struct Args {
     /// Public IDs [default: every key]
     #[arg(value_name = "ID", value_parser = parse_id)]
     ids: Vec<PublicId>,
-    /// Print the secrets unsealed, for a host with another store key
+    /// Write the secrets in the clear, for a server or a host with another store key
     #[arg(long)]
     in_the_clear: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             let mut tokens = Vec::with_capacity(args.ids.len());
             for id in &args.ids {
                 let token = opened.store.token(id).await?.filter(|token| token.key.is_some());
-                tokens.push(token.ok_or_else(|| Failure::Fault(format!("token {id}: has no key here")))?);
+                tokens.push(token.ok_or_else(|| not_here(id, "the store has no key of it"))?);
             }
             write(&opened, &tokens, args.in_the_clear, &mut headed)?;
         }
@@ -52,7 +52,7 @@ fn write(opened: &Opened, tokens: &[Token], in_the_clear: bool, headed: &mut boo
     let text = if in_the_clear {
         let open = |(id, sealed)| match opened.key.open(sealed, &id) {
             Ok(credential) => Ok((id, credential)),
-            Err(_) => Err(Failure::Fault(format!("token {id}: its key cannot be opened"))),
+            Err(_) => Err(Failure::from(key_unreadable(&id))),
         };
         keyfile::write_plain(keys.map(open).collect::<Result<Vec<_>, _>>()?)
     } else {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ykcli::import::{self, ProgressBar};
 use ykval::random;
 use ykval::store::{Distinct, Enrolled, Enrolment, SameKey, Store};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Fingerprint;
 use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
 use yubiotp::seal::StoreKey;
@@ -17,11 +18,12 @@ use yubiotp::{Credential, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or the output of `ykmap key export` or `key export`; -
-    /// for standard input
+    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or the output of `ykmap key export --in-the-clear` or
+    /// `key export`; - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// No OTP of these keys was ever used: even in a store that was lost or restored, they do not begin as restored
+    /// State that no OTP of these keys was ever used, so that they are accepted at once although the store was lost or
+    /// restored
     #[arg(long)]
     never_used: bool,
     /// Read and check everything, and write nothing
@@ -31,14 +33,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let text = files::named(&args.file, Some("AES keys"))?;
-    let file = read(&args.file, &text)?;
+    let file = read(context, &args.file, &text)?;
     drop(text);
     take(context, &args.file, file, (args.dry_run, args.never_used))
 }
 
 /// The whole of a key file.
-pub(crate) fn read(path: &Path, text: &[u8]) -> Result<KeyFile, Failure> {
-    keyfile::read(text).map_err(|problems| files::refuse(path, problems.iter().map(ToString::to_string)))
+pub(crate) fn read(context: &Context, path: &Path, text: &[u8]) -> Result<KeyFile, Failure> {
+    let name = path.as_os_str().as_encoded_bytes();
+    keyfile::read(text).map_err(|problems| {
+        files::refuse(context, path, problems.iter().map(|problem| problem.diagnostic(name)))
+    })
 }
 
 /// Takes in all keys of a file, or none.
@@ -60,8 +65,10 @@ pub(crate) fn take(
         if !problems.is_empty() {
             bar.finish_and_clear();
             problems.sort_by_key(|problem| problem.0);
-            let problems: Vec<_> = problems.iter().map(|(line, why)| format!("line {line}: {why}")).collect();
-            return Err(files::refuse(path, problems.into_iter()));
+            let name = path.as_os_str().as_encoded_bytes();
+            let problems: Vec<_> =
+                problems.into_iter().map(|(line, found)| found.at(Location::line(name, line))).collect();
+            return Err(files::refuse(context, path, problems.into_iter()));
         }
         let disabled: Vec<_> =
             keys.iter().filter(|key| there.is_disabled(&key.id)).map(|key| key.id).collect();
@@ -74,11 +81,14 @@ pub(crate) fn take(
         say(context, path, &file, (enrolled, dry_run), &disabled);
         let new = enrolled.added.saturating_add(enrolled.changed);
         if is_restored && new > 0 && !context.json {
-            out::note(&format!(
-                "they begin as restored: the first touch of each is refused, and the log says when the second has to come \
-                 (RESTORED TOKENS in ykvald(8)). Of a key that was never used: {} token accept-risk ID",
-                context.ykvald()
-            ));
+            context.note(
+                &Diagnostic::note(
+                    Code::TokensRestored,
+                    "the imported tokens are restored: the first touch of each is rejected, and the log says when the second \
+                     has to come (RESTORED TOKENS in ykvald(8))",
+                )
+                .run_when("if a key was never used", Program::Ykvald, "token accept-risk ID"),
+            );
         }
         Ok(())
     })
@@ -91,10 +101,10 @@ struct Coming {
     credential: Credential,
 }
 
-/// Lines that cannot be taken, and why.
-type Problems = Vec<(usize, String)>;
+/// Lines that cannot be imported, and why.
+type Problems = Vec<(usize, Diagnostic)>;
 
-/// What the store has of the tokens that are to come: the fingerprint of the key, and whether they are switched off.
+/// What the store has of the tokens in the file: the fingerprint of the key, and whether they are enabled.
 struct Stored(HashMap<PublicId, (Option<Fingerprint>, bool)>);
 
 impl Stored {
@@ -108,7 +118,7 @@ impl Stored {
         let lines: HashMap<_, _> = coming.iter().map(|it| (it.id, it.line)).collect();
         let mut refuse = |same: &SameKey| {
             let line = lines.get(&same.token()).copied().unwrap_or_default();
-            problems.push((line, format!("{same}: {}", same.remedy())));
+            problems.push((line, same.diagnostic()));
         };
         let mut known = HashMap::new();
         let mut pages = Pages::of(store);
@@ -164,9 +174,11 @@ fn open_all(
         match opened(key, &id, secret) {
             Ok(credential) => {
                 if let Err(same) = distinct.comes(id, &credential) {
+                    let problem = format!("{same}; both are in this file");
                     problems.push((
                         line,
-                        format!("{same}, which is in this file, too: keep the line of the id that the YubiKey types"),
+                        Diagnostic::error(Code::KeyOfOtherToken, problem)
+                            .advise("keep only the line of the public ID that the YubiKey types"),
                     ));
                 }
                 coming.push(Coming { line, id, credential });
@@ -191,10 +203,12 @@ fn seal_all(
         {
             problems.push((
                 line,
-                format!(
-                    "token {id} is in the store with another key: if it was programmed anew, first remove the old one \
-                     (ykvald key remove {id})"
-                ),
+                Diagnostic::error(Code::TokenHasOtherKey, format!("the store has another key of token {id}"))
+                    .run_when(
+                        "if it was programmed anew, remove the old key first",
+                        Program::Ykvald,
+                        format!("key remove {id}"),
+                    ),
             ));
             continue;
         }
@@ -204,14 +218,23 @@ fn seal_all(
     Ok(keys)
 }
 
-fn opened(key: &StoreKey, id: &PublicId, secret: Secret) -> Result<Credential, String> {
+fn opened(key: &StoreKey, id: &PublicId, secret: Secret) -> Result<Credential, Diagnostic> {
     match secret {
         Secret::Plain(credential) => Ok(credential),
         Secret::Sealed { under, .. } if under != key.id() => {
-            Err(format!("sealed under store key {under}, and this server's is {}", key.id()))
+            let problem =
+                format!("is sealed under store key {under}, and this server has store key {}", key.id());
+            Err(Diagnostic::error(Code::KeySealedElsewhere, problem)
+                .run_when(
+                    "if the file is from a host, export it there",
+                    Program::Ykmap,
+                    "key export --in-the-clear",
+                )
+                .run_when("if it is from another server", Program::Ykvald, "key export --in-the-clear"))
         }
         Secret::Sealed { sealed, .. } => {
-            key.open(&sealed, id).map_err(|_| "does not open under the store key it names".to_owned())
+            let broken = "does not open under the store key that it names: the line is damaged";
+            key.open(&sealed, id).map_err(|_| Diagnostic::error(Code::KeySealBroken, broken))
         }
     }
 }
@@ -239,13 +262,16 @@ fn say(
     let new = enrolled.added.saturating_add(enrolled.changed);
     let others = [
         (enrolled.unchanged, "in the store already"),
-        (enrolled.changed, "of tokens that were known: going on from where these are"),
+        (enrolled.changed, "of known tokens, which keep their positions"),
     ];
     import::say(file, dry_run, new, &others);
     for id in disabled.iter().take(files::SHOWN) {
-        out::note(&format!("token {id} is disabled, as it was ({} key enable {id})", context.ykvald()));
+        context.note(
+            &Diagnostic::note(Code::TokenDisabled, format!("token {id} is still disabled"))
+                .run(Program::Ykvald, format!("key enable {id}")),
+        );
     }
     if let Some(more) = disabled.len().checked_sub(files::SHOWN).filter(|more| *more > 0) {
-        out::note(&format!("{} more disabled, as they were (ykvald key list)", out::count(more, "token")));
+        out::note(&format!("{} more still disabled (ykvald key list)", out::count(more, "token")));
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::io::IsTerminal;
 use ykval::clock;
 use ykval::store::{PAGE, Token};
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
 
 pub(crate) fn run(context: &Context) -> Done {
     wait(async {
@@ -16,7 +17,10 @@ pub(crate) fn run(context: &Context) -> Done {
         if context.json {
             json_of(first, pages).await?;
         } else if first.is_empty() {
-            out::note(&format!("no tokens in the store: {} key import FILE", context.ykvald()));
+            context.note(
+                &Diagnostic::note(Code::NoKeys, "the store has no tokens")
+                    .run(Program::Ykvald, "key import FILE"),
+            );
         } else if first.len() < PAGE && std::io::stdout().is_terminal() {
             let loud = |token: &Token| state(token) != "enabled";
             let rows = first.iter().map(|token| {
@@ -34,7 +38,7 @@ pub(crate) fn run(context: &Context) -> Done {
     })
 }
 
-const HEADER: [&str; 6] = ["Token", "Serial", "State", "Usage counter", "Session use", "Used"];
+const HEADER: [&str; 6] = ["Token", "Serial", "State", "Usage counter", "Session counter", "Last use"];
 
 fn state(token: &Token) -> &'static str {
     match (token.enabled, token.restored, &token.key) {
@@ -61,7 +65,7 @@ fn fields(token: &Token) -> [String; 6] {
 async fn columns(first: Vec<Token>, mut pages: Pages<'_>) -> Done {
     let row = |fields: [&str; 6]| {
         let [id, serial, state, counter, session, used] = fields;
-        format!("{id:<14} {serial:<15} {state:<9} {counter:>13} {session:>11}  {used}\n")
+        format!("{id:<14} {serial:<15} {state:<9} {counter:>13} {session:>15}  {used}\n")
     };
     out::raw(&row(HEADER));
     let mut page = first;

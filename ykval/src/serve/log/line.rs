@@ -1,10 +1,11 @@
-//! One line of the log. Whatever a value holds, it stays within its quotes and its line.
+//! One line of the log. No value can leave its quotes, or its line.
 
 use super::LogLevel;
 use crate::clock;
 use crate::config::LogFormat;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::shown;
 
 /// A line that is being written.
@@ -24,7 +25,7 @@ impl LogLevel {
 }
 
 impl LogLine {
-    /// A line about something that happened, in milliseconds since 1970.
+    /// Begins a line about an event at this time, in milliseconds since 1970.
     pub(super) fn new(format: LogFormat, at: i64, level: LogLevel, event: &str) -> Self {
         let mut line = Self { format, text: String::with_capacity(256) };
         line.display("time", clock::written_in_milliseconds(at));
@@ -72,7 +73,22 @@ impl LogLine {
         }
     }
 
-    /// The line, without its end.
+    /// Adds why: a code that is stable from version to version, and words that are not.
+    pub(super) fn reason(&mut self, code: Code, reason: &str) {
+        self.code(code);
+        self.text("reason", reason);
+    }
+
+    /// Adds the code and the words of a finding.
+    pub(super) fn finding(&mut self, found: &Diagnostic) {
+        self.reason(found.code, &found.to_string());
+    }
+
+    pub(super) fn code(&mut self, code: Code) {
+        self.text("code", code.name());
+    }
+
+    /// The line, without a newline.
     pub(super) fn end(mut self) -> String {
         if self.format == LogFormat::Json {
             self.text.push('}');
@@ -105,7 +121,7 @@ mod tests {
         );
     }
 
-    /// Nobody writes a line, or a field, of his own.
+    /// A value cannot add a line or a field.
     #[test]
     fn nothing_leaves_its_quotes() {
         let evil = "x\" status=OK\r\ntime=0 level=info\u{1b}[2J\u{202e}\\ isn't\u{0}";

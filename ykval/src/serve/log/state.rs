@@ -1,24 +1,25 @@
-//! Whether the log can be written, as its thread and those who tell it something see it.
+//! Whether the log can be written, shared by its thread and its callers.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
-/// How long a write may take before the log is said to hang.
+/// How long a write may take before the log counts as hanging.
 const HANGS: Duration = Duration::from_secs(2);
 
 pub(super) struct LogState {
     started: Instant,
     /// Why the last write failed, if it did.
-    failed: Mutex<Option<Arc<str>>>,
-    /// Milliseconds at which the write began that goes on, and 1; 0: none.
+    failed: Mutex<Option<Arc<Diagnostic>>>,
+    /// When the current write began, in milliseconds after `started`, plus 1; 0: no write.
     writing: AtomicU64,
-    /// Lines that were told and are not written.
+    /// Lines that wait to be written.
     waiting: AtomicUsize,
-    /// More of those than this are too many.
+    /// The most lines that may wait.
     most: usize,
-    /// A write has failed.
+    /// Whether a write ever failed.
     is_known: AtomicBool,
 }
 
@@ -52,27 +53,32 @@ impl LogState {
 
     pub(super) fn ends(&self, outcome: &io::Result<()>) {
         self.writing.store(0, Relaxed);
-        let why = outcome.as_ref().err().map(|why| format!("the log cannot be written: {why}").into());
+        let why =
+            outcome.as_ref().err().map(|why| fault(&format!("the log cannot be written: {}", cause(why))));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// To be asked after a write that failed: whether it is the first of this process.
+    /// After a failed write: whether it is the first of this process.
     pub(super) fn is_first_failure(&self) -> bool {
         !self.is_known.swap(true, Relaxed)
     }
 
-    /// Why lines are not written, if they are not.
-    pub(super) fn fault(&self) -> Option<Arc<str>> {
+    /// Why lines are not written, if so.
+    pub(super) fn fault(&self) -> Option<Arc<Diagnostic>> {
         if let Some(why) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             return Some(why);
         }
         let writing = self.writing.load(Relaxed);
         let hangs = Duration::from_millis(self.now().saturating_sub(writing)) > HANGS;
         if writing != 0 && hangs {
-            return Some("the log cannot be written: whoever reads it takes no more".into());
+            return Some(fault("the log cannot be written: its reader does not read"));
         }
-        (self.waiting.load(Relaxed) > self.most).then(|| "the log does not keep up".into())
+        (self.waiting.load(Relaxed) > self.most).then(|| fault("the log does not keep up"))
     }
+}
+
+fn fault(problem: &str) -> Arc<Diagnostic> {
+    Arc::new(Diagnostic::error(Code::LogNotWritten, problem))
 }
 
 #[cfg(test)]
@@ -82,7 +88,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_the_log() {
         let state = LogState::new(2);
-        let says = |state: &LogState| state.fault().unwrap_or_default().to_string();
+        let says = |state: &LogState| state.fault().map(|fault| fault.problem.clone()).unwrap_or_default();
         state.begins();
         assert_eq!(says(&state), "");
         state.ends(&Err(io::Error::other("full")));

@@ -65,12 +65,11 @@ async fn a_query_or_a_form() {
     let kind = "multipart/form-data; boundary=b";
     assert_eq!(wire.post("/wsapi/2.0/verify", kind, &parts).await.status(), "OK");
     // What is no form asks nothing; the log has why.
-    for (kind, body, why) in
-        [("application/json", "{}", "posted is neither"), (kind, "--c", "cannot be read")]
-    {
+    for (kind, body, why) in [("application/json", "{}", "is neither"), (kind, "--c", "cannot be read")] {
         let reply = wire.post("/wsapi/2.0/verify", kind, body).await;
         assert_eq!((reply.code, reply.status()), (200, "MISSING_PARAMETER"));
-        site.logged(why).await;
+        let log = site.logged(why).await;
+        assert!(log.contains(" code=request-unreadable reason="), "{log}");
     }
 }
 

@@ -25,13 +25,20 @@ async fn one_line_a_decision_without_secrets() {
     assert!(
         decisions[0].contains(&format!(
             "level=info event=verify status=OK client=1 token={id} counter=1 use=1 peer=127.0.0.1 ms="
-        )) && decisions[0].ends_with("reason=fresh"),
+        )) && decisions[0].ends_with(" code=accepted reason=fresh"),
         "{}",
         decisions[0]
     );
     assert!(decisions[1].contains("level=warning event=verify status=REPLAYED_REQUEST"), "{}", decisions[1]);
     assert!(decisions[2].contains("status=BAD_SIGNATURE client=1"), "{}", decisions[2]);
     assert!(decisions[3].contains("status=NO_SUCH_CLIENT client=99"), "{}", decisions[3]);
+    for (line, code) in decisions[1..].iter().zip(["request-repeated", "signature-wrong", "client-unknown"]) {
+        assert!(line.contains(&format!(" code={code} reason=")), "{line}");
+    }
+    for line in log.lines() {
+        let code = line.split(' ').find_map(|field| field.strip_prefix("code="));
+        assert!(code.is_some_and(|code| code.parse::<yubiotp::diagnostic::Code>().is_ok()), "{line}");
+    }
     for secret in [BLOCKS[0], BLOCKS[1], BLOCKS[2], NONCE, key, "wsapi", "forged"] {
         assert!(!log.contains(secret), "{secret} is in the log: {log}");
     }
@@ -81,7 +88,7 @@ async fn lost_lines_are_counted() {
     let lost: u64 = lost.unwrap().parse().unwrap();
     assert!((1..=17_000).contains(&lost), "{lost}");
     drop(let_go);
-    site.logged(&format!("level=error event=log lost={lost} reason=")).await;
+    site.logged(&format!("level=error event=log lost={lost} code=log-lines-lost reason=")).await;
 }
 
 /// A disk that is full, until it has room again.
@@ -112,7 +119,7 @@ async fn a_full_disk() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let ready = wire.get("/readyz").await;
         assert_eq!(ready.code, 503);
-        assert!(ready.body.starts_with("the log cannot be written: "), "{}", ready.body);
+        assert!(ready.body.starts_with("log-not-written: "), "{}", ready.body);
         let metrics = wire.get("/metrics").await.body;
         for line in ["ykvald_log_failing 1", "ykvald_ready 0", "ykvald_log_lines_lost_total 0"] {
             assert!(metrics.contains(line), "{line}: {metrics}");
@@ -140,5 +147,5 @@ async fn who_goes_away_leaves_a_line() {
     let asked = send.send_request(hyper::Request::get(uri).body(Full::<Bytes>::default()).unwrap());
     assert!(tokio::time::timeout(Duration::from_millis(200), asked).await.is_err(), "it was decided");
     connection.abort();
-    site.logged("reason=\"the client went away before it was decided").await;
+    site.logged(" code=client-went-away reason=").await;
 }

@@ -91,7 +91,7 @@ async fn a_store_that_cannot_be_used_is_not_ready() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(wire.get("/readyz").await.code, 503);
     assert_eq!(wire.get("/healthz").await.code, 200);
-    site.logged("level=error event=store-down reason=").await;
+    site.logged("level=error event=store-down code=database-unreachable reason=").await;
     holds.execute_batch("ROLLBACK").unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(wire.get("/readyz").await.code, 200);

@@ -9,6 +9,7 @@ use crate::store::{Advanced, Step, StoreFault};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
 use yubiotp::PublicId;
+use yubiotp::diagnostic::Code;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 
@@ -125,8 +126,9 @@ pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Re
             return Ok(found);
         }
     }
-    Err(Trouble::Cannot(
-        "a token changes faster than it can be read, or the database changes what it is told",
+    Err(Trouble::cannot(
+        Code::DatabaseFailed,
+        "a token changes faster than it can be read, or a trigger changes what is stored",
     ))
 }
 

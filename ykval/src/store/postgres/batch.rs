@@ -3,9 +3,11 @@
 
 use super::StoreFault;
 use super::link::Link;
+use super::trouble::Unfit;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// The most that may wait; more are refused at once.
 const QUEUE: usize = 4096;
@@ -55,17 +57,18 @@ impl<Q: Batched> Queue<Q> {
 
     /// A caller that goes away before its question was sent takes it back.
     pub(super) async fn ask(&self, question: Q) -> Result<Q::Answer, StoreFault> {
-        let no = |why: &str| self.link.fault(why.to_owned());
+        let no = |code, problem: &str| self.link.fault(Diagnostic::error(code, problem));
+        let silent = || self.link.fault(Unfit::Silent.diagnostic());
         if let Ok(_lane) = self.lanes.try_acquire() {
             let mut said = Q::ask(&self.link, vec![question]).await?;
-            return said.pop().ok_or_else(|| no("gave no answer"));
+            return said.pop().ok_or_else(silent);
         }
         let (answer, answered) = oneshot::channel();
         self.waiting.try_send((question, answer)).map_err(|refused| match refused {
-            TrySendError::Full(_) => no("overload: too many wait for the database"),
-            TrySendError::Closed(_) => no("is closed"),
+            TrySendError::Full(_) => no(Code::DatabaseOverloaded, "too many requests wait for it"),
+            TrySendError::Closed(_) => no(Code::DatabaseClosed, "is closed"),
         })?;
-        answered.await.unwrap_or_else(|_| Err(no("gave no answer")))
+        answered.await.unwrap_or_else(|_| Err(silent()))
     }
 }
 

@@ -5,6 +5,7 @@ use super::trouble::Trouble;
 use crate::store::{Client, ClientChange};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Row;
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::protocol::ClientId;
 
 macro_rules! columns {
@@ -55,8 +56,13 @@ pub(super) async fn add(
         None => {
             let highest = change.query_one("SELECT coalesce(max(id), 0) FROM ykvald.clients", &[]).await?;
             let next = u64::try_from(highest.try_get::<_, i64>(0)?).ok().and_then(|id| id.checked_add(1));
-            next.and_then(ClientId::new)
-                .ok_or_else(|| Trouble::Cannot("there is no higher id for a client: give one"))?
+            next.and_then(ClientId::new).ok_or_else(|| {
+                let none = Diagnostic::error(
+                    Code::CommandLineInvalid,
+                    "no id above the highest one is left for a new client",
+                );
+                Trouble::Cannot(Box::new(none.advise("choose one with --id")))
+            })?
         }
     };
     let client = Client { id, ..make(id) };

@@ -10,7 +10,7 @@
 //!
 //! A statement sees a reload that came before it. One that comes while it runs is seen by the next.
 
-use super::trouble::Trouble;
+use super::trouble::{Trouble, Unfit};
 use tokio_postgres::GenericClient;
 
 /// What a transaction has to set.
@@ -65,30 +65,20 @@ macro_rules! fits {
 }
 pub(super) use fits;
 
-const WHY: [(&str, &str); 6] = [
-    ("fsync", "runs with fsync = off: after a crash it may forget which OTPs were used. Set it to on"),
-    (
-        "full_page_writes",
-        "runs with full_page_writes = off: after a crash it may forget which OTPs were used. Set it to on",
-    ),
-    (
-        "zero_damaged_pages",
-        "runs with zero_damaged_pages = on: it may forget which OTPs were used. Set it to off",
-    ),
-    ("unlogged", "has an UNLOGGED table in the schema ykvald, which is empty after a crash: set it LOGGED"),
-    (
-        "standby",
-        "has no synchronous standby (synchronous_standby_names is empty), and the settings demand one (postgres.standby): set \
-         synchronous_standby_names in PostgreSQL, and reload it",
-    ),
-    ("synchronous_commit", "does not let synchronous_commit be set: a commit may be lost in a crash"),
+const WHY: [(&str, Unfit); 6] = [
+    ("fsync", Unfit::Off("fsync")),
+    ("full_page_writes", Unfit::Off("full_page_writes")),
+    ("zero_damaged_pages", Unfit::ZeroDamagedPages),
+    ("unlogged", Unfit::Unlogged),
+    ("standby", Unfit::WithoutStandby),
+    ("synchronous_commit", Unfit::SynchronousCommit),
 ];
 
 /// What [`unfit!`] comes to: nothing, if it is NULL.
 pub(super) fn judge(unfit: Option<&str>) -> Result<(), Trouble> {
     let Some(unfit) = unfit else { return Ok(()) };
     let why = WHY.iter().find(|(name, _)| *name == unfit).map(|(_, why)| *why);
-    Err(Trouble::Unfit(why.unwrap_or("gave no answer")))
+    Err(Trouble::Unfit(why.unwrap_or(Unfit::Silent)))
 }
 
 /// Makes what this transaction commits durable; fails where that cannot be.

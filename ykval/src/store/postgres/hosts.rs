@@ -6,7 +6,7 @@ use super::place::{Host, Target};
 use super::seen::Seen;
 use super::session::{self, WAIT};
 use super::tls::MakeRustlsConnect;
-use super::trouble::{PASSED, Trouble, words};
+use super::trouble::{Trouble, Unfit, failed, no_answer};
 use crate::config::Standby;
 use crate::guard::Guard;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host as Named;
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// How long a host has before the next is tried as well.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -55,32 +56,44 @@ pub(super) struct Session {
     _backend: Registered,
 }
 
-/// Why a host was not taken.
-#[derive(Default)]
-pub(super) struct HostRefusal {
-    pub(super) is_other_database: bool,
-    pub(super) is_standby: bool,
-    pub(super) is_pooled: bool,
-    pub(super) why: String,
-}
-
-/// Why there is no connection: every host, and what it said.
+/// Why there is no connection to a host, or to any host.
 #[derive(Debug)]
-pub(super) struct Unreached {
-    pub(super) why: String,
-    /// One of them is another database than the one that was used.
+pub(super) struct HostRefusal {
+    pub(super) found: Box<Diagnostic>,
+    /// It, or one of several, is another database than the one that was used.
     pub(super) is_other_database: bool,
 }
 
-impl From<String> for HostRefusal {
-    fn from(why: String) -> Self {
-        Self { why, ..Self::default() }
+impl From<Diagnostic> for HostRefusal {
+    fn from(found: Diagnostic) -> Self {
+        Self { found: Box::new(found), is_other_database: false }
     }
 }
 
-impl From<String> for Unreached {
-    fn from(why: String) -> Self {
-        Self { why, is_other_database: false }
+impl HostRefusal {
+    /// Of several hosts or addresses, each with its name; of one, what it said. The code is that of a pooler, or of another
+    /// database, if one of them has it, since neither passes by itself; else the one that all of them have.
+    fn by_all(each: Vec<(String, Self)>, between: &str) -> Self {
+        let is_other_database = each.iter().any(|(_, said)| said.is_other_database);
+        let several = each.len() > 1;
+        let codes = || each.iter().map(|(_, said)| said.found.code);
+        let first = codes().next().unwrap_or(Code::DatabaseUnreachable);
+        let shared = if codes().all(|code| code == first) { first } else { Code::DatabaseUnreachable };
+        let other = each.iter().find(|(_, said)| said.is_other_database).map(|(_, said)| said.found.code);
+        let pooled = codes().find(|code| *code == Code::DatabasePooled);
+        let code = pooled.or(other).unwrap_or(shared);
+        let (mut problems, mut remedies) = (Vec::new(), Vec::new());
+        for (name, said) in each {
+            let problem = said.found.problem();
+            problems.push(if several { format!("{name}: {problem}") } else { problem });
+            for remedy in said.found.remedies {
+                if !remedies.contains(&remedy) {
+                    remedies.push(remedy);
+                }
+            }
+        }
+        let found = Diagnostic { remedies, ..Diagnostic::error(code, problems.join(between)) };
+        Self { found: Box::new(found), is_other_database }
     }
 }
 
@@ -109,16 +122,17 @@ impl DerefMut for Session {
 
 impl From<Trouble> for HostRefusal {
     fn from(trouble: Trouble) -> Self {
-        let is_standby = matches!(trouble, Trouble::Unfit(session::STANDBY));
-        let is_pooled = matches!(trouble, Trouble::Unfit(POOLED));
         let is_other_database = matches!(trouble, Trouble::OtherDatabase(_));
-        let why = match trouble {
-            Trouble::Database(error) => words(&error),
-            Trouble::Unfit(why) | Trouble::Cannot(why) => why.to_owned(),
-            Trouble::Refused(why) | Trouble::OtherDatabase(why) | Trouble::Damaged(why) => why,
-            Trouble::Told(fault) => fault.to_string(),
+        let found = match trouble {
+            Trouble::Database(error) => Box::new(failed(&error)),
+            Trouble::Unfit(why) => Box::new(why.diagnostic()),
+            Trouble::Cannot(found) | Trouble::Refused(found) | Trouble::OtherDatabase(found) => found,
+            Trouble::Damaged(what) => {
+                Box::new(Diagnostic::error(Code::DatabaseRowDamaged, format!("{what} is damaged")))
+            }
+            Trouble::Told(fault) => Box::new(fault.diagnostic()),
         };
-        Self { is_other_database, is_standby, is_pooled, why }
+        Self { found, is_other_database }
     }
 }
 
@@ -156,7 +170,7 @@ impl Hosts {
     }
 
     /// A connection to the first host that is fit.
-    async fn connect(&self) -> Result<Session, Unreached> {
+    async fn connect(&self) -> Result<Session, HostRefusal> {
         let until = Instant::now() + WAIT;
         let count = self.0.hosts.len();
         let first = self.0.first.load(Ordering::Relaxed);
@@ -176,20 +190,19 @@ impl Hosts {
                 let mut said: Vec<_> =
                     said.map(|(&at, said)| (at, said.unwrap_or_else(|| no_answer(WAIT).into()))).collect();
                 said.sort_unstable_by_key(|(at, _)| *at);
-                let is_other_database = said.iter().any(|(_, said)| said.is_other_database);
-                let name = |at: usize| self.0.hosts.get(at).map_or("", |host| &host.name);
-                let several = said.len() > 1;
-                let each = said.into_iter().map(|(at, said)| named(several, name(at), said.why));
-                Err(Unreached { why: each.collect::<Vec<_>>().join("; "), is_other_database })
+                let name =
+                    |at: usize| self.0.hosts.get(at).map_or_else(String::new, |host| host.name.clone());
+                let each = said.into_iter().map(|(at, said)| (name(at), said));
+                Err(HostRefusal::by_all(each.collect(), "; "))
             }
         }
     }
 
     /// Whether this is the database that it was, and knows what was accepted.
-    async fn compare(&self, session: &Session) -> Result<(), String> {
+    async fn compare(&self, session: &Session) -> Result<(), Diagnostic> {
         match timeout(WAIT, accepted::compare(session, &self.0.guard)).await {
-            Ok(compared) => compared.map_err(|error| words(&error)),
-            Err(_) => Err("gave no answer".to_owned()),
+            Ok(compared) => compared.map_err(|error| failed(&error)),
+            Err(_) => Err(no_answer(WAIT)),
         }
     }
 
@@ -209,20 +222,20 @@ impl Hosts {
 
 impl Manager for Hosts {
     type Type = Session;
-    type Error = Unreached;
+    type Error = HostRefusal;
 
-    async fn create(&self) -> Result<Session, Unreached> {
+    async fn create(&self) -> Result<Session, HostRefusal> {
         let session = self.connect().await?;
-        self.compare(&session).await.map_err(Unreached::from)?;
+        self.compare(&session).await?;
         Ok(session)
     }
 
-    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Unreached> {
+    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<HostRefusal> {
         if session.client.is_closed() {
             return Err(RecycleError::message("is closed"));
         }
         if self.0.seen.is_past(session.timeline) {
-            return Err(RecycleError::message(PASSED));
+            return Err(RecycleError::Backend(Unfit::OldPrimary.diagnostic().into()));
         }
         if metrics.last_used() > accepted::IDLE {
             self.compare(session).await.map_err(|why| RecycleError::Backend(why.into()))?;
@@ -235,28 +248,23 @@ impl Inner {
     /// One host, at whichever of its addresses it is fit.
     async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, HostRefusal> {
         let addresses = self.addresses(at).await?;
-        let several = addresses.len() > 1;
         let names: Vec<_> = addresses.iter().map(|(address, _)| shown(*address)).collect();
         let attempts = addresses.into_iter().map(|(_, config)| {
             let inner = Arc::clone(&self);
             async move { inner.open(&config).await }
         });
         side_by_side(attempts.collect(), ALL_BEGUN / 2, until).await.map_err(|said| {
-            let is_other_database = said.iter().flatten().any(|said| said.is_other_database);
-            let each = names.iter().zip(said).map(|(name, said)| {
-                named(several, name, said.map_or_else(|| no_answer(WAIT), |said| said.why))
-            });
-            HostRefusal { is_other_database, ..each.collect::<Vec<_>>().join(", ").into() }
+            let said = said.into_iter().map(|said| said.unwrap_or_else(|| no_answer(WAIT).into()));
+            HostRefusal::by_all(names.into_iter().zip(said).collect(), ", ")
         })
     }
 
     async fn look(self: Arc<Self>, at: usize, until: Instant, limit: Duration) -> Vec<HostLook> {
         let name = self.hosts.get(at).map_or("", |host| &host.name).to_owned();
-        let refused = |why: String| Err(why.into());
-        let silent = || refused(no_answer(limit));
+        let silent = || Err(no_answer(limit).into());
         let addresses = match timeout_at(until, self.addresses(at)).await {
             Ok(Ok(addresses)) => addresses,
-            Ok(Err(why)) => return vec![HostLook { host: at, name, found: refused(why) }],
+            Ok(Err(found)) => return vec![HostLook { host: at, name, found: Err(found.into()) }],
             Err(_) => return vec![HostLook { host: at, name, found: silent() }],
         };
         let several = addresses.len() > 1;
@@ -275,21 +283,24 @@ impl Inner {
     }
 
     /// The ways to one host: itself with each address that its name has, or just itself.
-    async fn addresses(&self, at: usize) -> Result<Vec<(Option<IpAddr>, Config)>, String> {
-        let Some(Host { config, .. }) = self.hosts.get(at) else { return Err("is no host".to_owned()) };
+    async fn addresses(&self, at: usize) -> Result<Vec<(Option<IpAddr>, Config)>, Diagnostic> {
+        let unreachable = |problem: &str| Diagnostic::error(Code::DatabaseUnreachable, problem);
+        let Some(Host { config, .. }) = self.hosts.get(at) else { return Err(unreachable("is not a host")) };
         let ([Named::Tcp(name)], []) = (config.get_hosts(), config.get_hostaddrs()) else {
             return Ok(vec![(None, config.clone())]);
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let found = tokio::net::lookup_host((name.trim_matches(['[', ']']), port)).await;
         let mut addresses: Vec<IpAddr> = Vec::new();
-        for found in found.map_err(|why| format!("its address cannot be found: {why}"))? {
+        for found in
+            found.map_err(|why| unreachable(&format!("its address cannot be found: {}", cause(&why))))?
+        {
             if !addresses.contains(&found.ip()) {
                 addresses.push(found.ip());
             }
         }
         if addresses.is_empty() {
-            return Err("its name has no address".to_owned());
+            return Err(unreachable("its name has no address"));
         }
         let with = |address: IpAddr| {
             let mut config = config.clone();
@@ -307,19 +318,10 @@ impl Inner {
         let before = session::settle(&client, self.standby).await?;
         let Identity { backend, server, timeline, system } = Identity::of(&client).await?;
         let registered = self.backends.register(backend).filter(|registered| *registered.name == before);
-        let registered = registered.ok_or(Trouble::Unfit(POOLED))?;
+        let registered = registered.ok_or(Trouble::Unfit(Unfit::Pooled))?;
         self.seen.accept(timeline, system).map_err(Trouble::from)?;
         Ok(Session { client, timeline, server, _backend: registered })
     }
-}
-
-const POOLED: &str = "is a pooler that gives its connections to others between two transactions, and with them \
-    what was set for the session, durability included: connect to PostgreSQL itself, or set pool_mode = session \
-    (pgbouncer)";
-
-/// Whether this is, or holds, what is said of a pooler that shares its connections.
-pub(super) fn names_a_pooler(why: &str) -> bool {
-    why.contains(POOLED)
 }
 
 /// The processes of the server that connections have now. No two connections have one, if no pooler is between.
@@ -347,14 +349,6 @@ impl Drop for Registered {
 
 fn shown(address: Option<IpAddr>) -> String {
     address.map(|address| address.to_string()).unwrap_or_default()
-}
-
-fn named(several: bool, name: &str, why: String) -> String {
-    if several { format!("{name}: {why}") } else { why }
-}
-
-pub(super) fn no_answer(within: Duration) -> String {
-    format!("gave no answer within {} seconds", within.as_secs())
 }
 
 /// Begins one after the other, each when the one before it failed or had its head start, and gives the first that

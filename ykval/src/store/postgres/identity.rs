@@ -3,6 +3,7 @@
 use super::trouble::Trouble;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// Which server, which process of it, and which state of the database.
 pub(super) struct Identity {
@@ -24,7 +25,10 @@ const SERVER: &str = "SELECT pg_postmaster_start_time()";
 
 impl Identity {
     pub(super) async fn of(client: &Client) -> Result<Self, Trouble> {
-        let damaged = |what: &str| Trouble::Refused(format!("its {what} cannot be read"));
+        let damaged = |what: &str| {
+            let problem = format!("its {what} cannot be read");
+            Trouble::Refused(Box::new(Diagnostic::error(Code::DatabaseFailed, problem)))
+        };
         let timeline = may_say(text(client, TIMELINE).await)?;
         let timeline = timeline.map(|hex| u32::from_str_radix(&hex, 16)).transpose();
         let system = may_say(text(client, SYSTEM).await)?;

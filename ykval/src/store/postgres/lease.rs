@@ -41,7 +41,7 @@ impl Lease {
 }
 
 /// The caller went away in the middle (a client that hung up, a deadline). What was sent is finished by the server, and
-/// its answers are still to come: whoever had the connection next would wait for them.
+/// its answers are still to come: the next user of the connection would wait for them.
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some((client, held)) = self.0.take() else { return };

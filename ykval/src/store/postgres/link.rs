@@ -1,10 +1,10 @@
 //! The way to the database: a pool of connections, and what happens on one while somebody has it.
 
-use super::hosts::{self, Hosts, Unreached};
+use super::hosts::{self, HostRefusal, Hosts};
 use super::lease::{InUse, Lease};
 use super::opening::Opening;
 use super::seen::{NotTaken, Seen};
-use super::trouble::{PASSED, Trouble, words};
+use super::trouble::{Trouble, Unfit, failed, no_answer};
 use super::{place, session};
 use crate::guard::Guard;
 use crate::store::StoreFault;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, RwLock};
 use tokio::time::timeout;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// How often all hosts are looked at while a server runs.
 const EACH_LOOK: Duration = Duration::from_secs(2);
@@ -39,10 +40,10 @@ impl Link {
     pub(super) fn new(from: &crate::config::PostgresConfig) -> Result<Self, StoreFault> {
         let place = place::read(from)?;
         let at = place.at.clone();
-        let fault = |why: String| StoreFault::Database { at: at.clone(), why };
+        let fault = |found| StoreFault::of_database(&at, found);
         let seen = Seen::read(from.seen.clone()).map_err(|why| match why {
-            NotTaken::OtherDatabase(why) => StoreFault::OtherDatabase { at: at.clone(), why },
-            NotTaken::Fault(why) => fault(why),
+            NotTaken::OtherDatabase(found) => StoreFault::of_other_database(&at, *found),
+            NotTaken::Fault(found) => fault(*found),
         })?;
         let guard = Arc::new(Guard::default());
         let hosts = Hosts::new(place, from.standby, seen, Arc::clone(&guard));
@@ -51,7 +52,7 @@ impl Link {
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(session::WAIT))
             .build()
-            .map_err(|why| fault(why.to_string()))?;
+            .map_err(|why| fault(Diagnostic::error(Code::DatabaseFailed, why.to_string())))?;
         Ok(Self { pool, hosts, at: at.into(), guard, opening: Arc::default(), busy: Arc::default() })
     }
 
@@ -70,13 +71,14 @@ impl Link {
         let mut looked = self.hosts.look(hosts::LOOK).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         looked.extend(self.hosts.look(hosts::LOOK).await);
-        let pooled = looked.iter().filter_map(|looked| looked.found.as_ref().err()).find(|why| why.is_pooled);
-        pooled.map_or(Ok(()), |refused| Err(self.fault(refused.why.clone())))
+        let mut refused = looked.iter().filter_map(|looked| looked.found.as_ref().err());
+        let pooled = refused.find(|refused| refused.found.code == Code::DatabasePooled);
+        pooled.map_or(Ok(()), |refused| Err(self.fault(Diagnostic::clone(&refused.found))))
     }
 
     /// Remembers from now on what is seen, and looks at all hosts from time to time. `Err`: why it is not remembered beyond
     /// the end of this process.
-    pub(super) fn keep_watch(&self) -> Result<(), String> {
+    pub(super) fn keep_watch(&self) -> Result<(), Diagnostic> {
         if self.hosts.several() {
             let (hosts, pool) = (self.hosts.clone(), self.pool.clone());
             tokio::spawn(async move {
@@ -86,7 +88,7 @@ impl Link {
                 }
             });
         }
-        self.hosts.seen().remember().map_err(|why| self.told(why.into()).to_string())
+        self.hosts.seen().remember().map_err(|why| self.told(why.into()).diagnostic())
     }
 
     /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`. Fails at once while
@@ -120,16 +122,16 @@ impl Link {
         let busy = Arc::clone(&self.busy).read_owned().await;
         let client = self.pool.get().await.map_err(|error| self.unreached(error))?;
         let mut lease = Lease::new(client, InUse { _busy: busy, _turn: turn });
-        let Some(client) = lease.client() else { return Err(self.fault("no connection".to_owned())) };
+        let Some(client) = lease.client() else { return Err(self.fault(no_connection())) };
         let timeline = client.timeline;
         let done = tokio::select! {
             biased;
-            () = self.hosts.seen().passed(timeline) => Ok(Err(Trouble::Unfit(PASSED))),
+            () = self.hosts.seen().passed(timeline) => Ok(Err(Trouble::Unfit(Unfit::OldPrimary))),
             done = timeout(limit, what(client)) => done,
         };
         let trouble = match done {
             // What an old primary says is not what the new one knows.
-            Ok(Ok(_)) if self.hosts.seen().is_past(timeline) => Trouble::Unfit(PASSED),
+            Ok(Ok(_)) if self.hosts.seen().is_past(timeline) => Trouble::Unfit(Unfit::OldPrimary),
             Ok(Ok(done)) => {
                 lease.give_back();
                 return Ok(done);
@@ -137,7 +139,7 @@ impl Link {
             Ok(Err(trouble)) => trouble,
             Err(_) => {
                 lease.give_up();
-                return Err(self.fault(format!("no answer within {} seconds", limit.as_secs())));
+                return Err(self.fault(no_answer(limit)));
             }
         };
         match trouble {
@@ -155,33 +157,40 @@ impl Link {
         match trouble {
             Trouble::Told(fault) => fault,
             Trouble::Damaged(what) => StoreFault::Damaged { at: self.at.to_string(), what },
-            Trouble::Cannot(why) | Trouble::Unfit(why) => self.fault(why.to_owned()),
-            Trouble::Refused(why) => self.fault(why),
-            Trouble::OtherDatabase(why) => StoreFault::OtherDatabase { at: self.at.to_string(), why },
-            Trouble::Database(error) => self.fault(words(&error)),
+            Trouble::Unfit(why) => self.fault(why.diagnostic()),
+            Trouble::Cannot(found) | Trouble::Refused(found) => self.fault(*found),
+            Trouble::OtherDatabase(found) => StoreFault::of_other_database(&self.at, *found),
+            Trouble::Database(error) => self.fault(failed(&error)),
         }
     }
 
     /// Why there is no connection.
-    pub(super) fn unreached(&self, error: PoolError<Unreached>) -> StoreFault {
+    pub(super) fn unreached(&self, error: PoolError<HostRefusal>) -> StoreFault {
         self.fault(match error {
-            PoolError::Backend(Unreached { why, is_other_database: true }) => {
-                return StoreFault::OtherDatabase { at: self.at.to_string(), why };
+            PoolError::Backend(HostRefusal { found, is_other_database: true }) => {
+                return StoreFault::of_other_database(&self.at, *found);
             }
-            PoolError::Backend(Unreached { why, .. }) => why,
+            PoolError::Backend(HostRefusal { found, .. }) => *found,
             PoolError::Timeout(TimeoutType::Wait) => all_busy(self.pool.status().max_size),
-            PoolError::Closed => "is closed".to_owned(),
+            PoolError::Closed => Diagnostic::error(Code::DatabaseClosed, "is closed"),
             // Neither is set.
-            PoolError::Timeout(_) | PoolError::PostCreateHook(_) => "no connection".to_owned(),
-            PoolError::NoRuntimeSpecified => "no runtime".to_owned(),
+            PoolError::Timeout(_) | PoolError::PostCreateHook(_) | PoolError::NoRuntimeSpecified => {
+                no_connection()
+            }
         })
     }
 
-    pub(super) fn fault(&self, why: String) -> StoreFault {
-        StoreFault::Database { at: self.at.to_string(), why }
+    pub(super) fn fault(&self, found: Diagnostic) -> StoreFault {
+        StoreFault::of_database(&self.at, found)
     }
 }
 
-pub(super) fn all_busy(most: usize) -> String {
-    format!("all {most} connections were busy for {} seconds (postgres.pool)", session::WAIT.as_secs())
+pub(super) fn all_busy(most: usize) -> Diagnostic {
+    let problem = format!("all {most} connections were busy for {} seconds", session::WAIT.as_secs());
+    Diagnostic::error(Code::DatabaseOverloaded, problem)
+        .advise("raise postgres.pool, or find out why PostgreSQL is slow")
+}
+
+fn no_connection() -> Diagnostic {
+    Diagnostic::error(Code::DatabaseUnreachable, "there is no connection")
 }

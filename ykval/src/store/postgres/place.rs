@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host as Named, SslMode, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 const MOST_PASSWORD: u64 = 4096;
 /// Where packages of PostgreSQL have their sockets: for a URL that names no host.
@@ -33,22 +34,29 @@ pub(super) struct Host {
 
 /// Reads the URL, and the files that go with it.
 pub(super) fn read(from: &config::PostgresConfig) -> Result<Target, StoreFault> {
-    let (url, mode) = without_ssl_mode(&from.url).map_err(|why| fault("postgres://…", why))?;
-    // What the parser says may quote the URL, and that the password.
-    let unreadable = "is no URL of PostgreSQL's: write postgres://USER@HOST:PORT/DATABASE, with special characters of a \
-                      password as %XX; instead of sslrootcert, [postgres] has ca";
-    let mut config: Config = url.parse().map_err(|_| fault("postgres://…", unreadable))?;
+    let in_url = |found| StoreFault::of_database("postgres://…", found);
+    let (url, mode) = without_ssl_mode(&from.url).map_err(|why| in_url(invalid(why)))?;
+    // The parser's message may quote the URL, and with it the password.
+    let mut config: Config = url.parse().map_err(|_| {
+        in_url(invalid("is not a URL of PostgreSQL").advise(
+            "write postgres://USER@HOST:PORT/DATABASE, with special characters of a password as %XX; instead of sslrootcert, \
+             set ca in [postgres]",
+        ))
+    })?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         config.host_path(SOCKETS);
     }
     let at = at(&config);
-    let told = |why: &str| fault(&at, why);
+    let told = |found: Diagnostic| StoreFault::of_database(&at, found);
     if let Some(path) = &from.password_file {
         if config.get_password().is_some() {
-            return Err(told("the password is in the URL, and a password_file is given: keep one"));
+            let twice = "the password is in the URL, and password_file is set too";
+            return Err(told(
+                Diagnostic::error(Code::DatabasePasswordTwice, twice).advise("remove one of them"),
+            ));
         }
         let password =
-            file::read(path, Audience::Group, MOST_PASSWORD).map_err(|why| told(&why.to_string()))?;
+            file::read(path, Audience::Group, MOST_PASSWORD).map_err(|fault| told(fault.diagnostic()))?;
         config.password(password.trim_ascii_end());
     }
     let here = is_here(&config);
@@ -63,17 +71,17 @@ pub(super) fn read(from: &config::PostgresConfig) -> Result<Target, StoreFault> 
     if !tls {
         config.ssl_negotiation(SslNegotiation::Postgres);
     }
-    let tls = tls::connector(tls, from.ca.as_deref()).map_err(|why| told(&why))?;
+    let tls = tls::connector(tls, from.ca.as_deref()).map_err(told)?;
 
     if config.get_application_name().is_none() {
         config.application_name("ykvald");
     }
-    let hosts = hosts(&config).map_err(told)?;
+    let hosts = hosts(&config).map_err(|why| told(invalid(why)))?;
     Ok(Target { hosts, tls, at })
 }
 
-fn fault(at: &str, why: impl Into<String>) -> StoreFault {
-    StoreFault::Database { at: at.to_owned(), why: why.into() }
+fn invalid(problem: &str) -> Diagnostic {
+    Diagnostic::error(Code::DatabaseUrlInvalid, problem)
 }
 
 enum Mode {
@@ -95,7 +103,7 @@ fn without_ssl_mode(url: &str) -> Result<(String, Option<Mode>), &'static str> {
             Some("prefer") => Mode::Prefer,
             // The name in the certificate is always checked.
             Some("require" | "verify-full") => Mode::Require,
-            Some(_) => return Err("sslmode is disable, prefer, require or verify-full"),
+            Some(_) => return Err("sslmode must be disable, prefer, require or verify-full"),
             None => {
                 rest.push(part);
                 continue;
@@ -112,10 +120,10 @@ fn hosts(all: &Config) -> Result<Vec<Host>, &'static str> {
     let (names, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
     let count = names.len().max(addresses.len());
     if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
-        return Err("host and hostaddr differ in how many there are: give an address for each host, or none");
+        return Err("it must have one hostaddr for each host, or none");
     }
     if ports.len() > 1 && ports.len() != count {
-        return Err("port differs from host in how many there are: give one port, or one for each host");
+        return Err("it must have one port, or one for each host");
     }
     let one = |at: usize| {
         let mut one = without_hosts(all);
@@ -233,11 +241,9 @@ mod tests {
         assert_eq!((b.get_user(), b.get_password(), b.get_dbname()), (Some("u"), Some(&b"p"[..]), Some("d")));
         assert_eq!((b.get_options(), b.get_application_name()), (Some("-cx"), Some("n")));
         assert!(!b.get_keepalives() && b.get_connect_timeout().is_some());
-        for (url, why) in [
-            ("postgres://u@a,b,c/d?port=1,2", "how many"),
-            ("postgres://u@a,b/d?hostaddr=192.0.2.1", "how many"),
-        ] {
-            assert!(read(url).unwrap_err().contains(why), "{url}");
+        for url in ["postgres://u@a,b,c/d?port=1,2", "postgres://u@a,b/d?hostaddr=192.0.2.1"] {
+            let fault = super::read(&cluster::settings(url.to_owned())).err().unwrap();
+            assert_eq!(fault.diagnostic().code, Code::DatabaseUrlInvalid, "{url}");
         }
     }
 

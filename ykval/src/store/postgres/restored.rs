@@ -5,6 +5,7 @@ use super::trouble::{Trouble, position, stored};
 use crate::store::LastTouch;
 use deadpool_postgres::ClientWrapper;
 use yubiotp::PublicId;
+use yubiotp::diagnostic::Code;
 use yubiotp::freshness::Touch;
 
 pub(super) async fn since(db: &mut ClientWrapper) -> Result<Option<i64>, Trouble> {
@@ -56,7 +57,8 @@ pub(super) async fn set_last_touch(
 ) -> Result<(), Trouble> {
     let position = stored(last.touch.position)?;
     let (timestamp, failed) = (i64::from(last.touch.timestamp), i64::from(last.failed));
-    let pause = i64::try_from(last.pause).map_err(|_| Trouble::Cannot("a pause without end"))?;
+    let pause = i64::try_from(last.pause)
+        .map_err(|_| Trouble::cannot(Code::DatabaseFailed, "a pause is too long for PostgreSQL"))?;
     let set = db.prepare_cached(SET).await?;
     db.execute(&set, &[&id.as_bytes(), &position, &timestamp, &last.at, &pause, &failed]).await?;
     Ok(())

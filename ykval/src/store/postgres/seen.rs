@@ -4,21 +4,27 @@
 //! comes back is still in the one before. A cluster that was made anew (`initdb`, `pg_upgrade`) has another system
 //! identifier.
 
-use crate::file;
+use crate::file::{self, FileFault};
 use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, open};
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 const MOST: u64 = 4096;
 
-/// Why a database is not taken, or what was seen of it cannot be read.
+/// Why a database is refused, or why the record of what was seen of it cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotTaken {
-    /// `accept-database` helps, if that is what the administrator wants.
-    OtherDatabase(String),
-    Fault(String),
+    /// The administrator can accept it (`accept-database`).
+    OtherDatabase(Box<Diagnostic>),
+    /// The file.
+    Fault(Box<Diagnostic>),
+}
+
+fn other(found: Diagnostic) -> NotTaken {
+    NotTaken::OtherDatabase(Box::new(found))
 }
 
 /// What was seen, of one database.
@@ -63,10 +69,10 @@ impl Seen {
     }
 
     /// Why nothing can be remembered, as far as that is known before there is anything.
-    pub(super) fn cannot_remember(&self) -> Option<String> {
+    pub(super) fn cannot_remember(&self) -> Option<Diagnostic> {
         let path = self.file.as_deref()?;
         let writes = accessat(CWD, folder(path), Access::WRITE_OK, AtFlags::EACCESS);
-        writes.err().map(|why| cannot_write(path, why))
+        writes.err().map(|why| cannot_write(path, &why))
     }
 
     /// From now on, what is seen is remembered beyond the end of this process.
@@ -77,10 +83,10 @@ impl Seen {
     }
 
     /// Replaces what a file says by what was seen now, older or not.
-    pub(super) fn replace(&self, path: Option<&Path>) -> Result<(), String> {
+    pub(super) fn replace(&self, path: Option<&Path>) -> Result<(), FileFault> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = path else { return Ok(()) };
-        file::replace(path, text(*state).as_bytes(), 0o600).map_err(|fault| fault.to_string())
+        file::replace(path, text(*state).as_bytes(), 0o600)
     }
 
     /// Refuses a state that is older than the one seen, and another database; remembers a newer state.
@@ -89,18 +95,20 @@ impl Seen {
         if let (Some(known), Some(system)) = (state.system, system)
             && known != system
         {
-            return Err(NotTaken::OtherDatabase(format!(
+            let problem = format!(
                 "is another PostgreSQL cluster (system identifier {system}) than the one that ykvald has stored in \
-                 ({known}): it may not know which OTPs were used"
-            )));
+                 ({known}); it may not know which OTPs were used"
+            );
+            return Err(other(Diagnostic::error(Code::DatabaseIsOther, problem)));
         }
         if let Some(timeline) = timeline.filter(|timeline| *timeline < state.timeline) {
-            return Err(NotTaken::OtherDatabase(format!(
-                "is on timeline {timeline}, and ykvald has stored on timeline {}: an old primary came back, or an old copy, \
-                 and does not know which OTPs were used since. Stop it, and make it a standby of the new primary \
-                 (pg_rewind)",
+            let problem = format!(
+                "is on timeline {timeline}, and ykvald has stored on timeline {}: it is an old primary, or an old copy, and \
+                 does not know which OTPs were used since",
                 state.timeline
-            )));
+            );
+            let found = Diagnostic::error(Code::DatabaseOldPrimary, problem);
+            return Err(other(found.advise("stop it, and make it a standby of the new primary (pg_rewind)")));
         }
         let now = SeenState {
             system: state.system.or(system),
@@ -134,7 +142,7 @@ impl Seen {
     fn write(&self, now: SeenState) -> Result<(), NotTaken> {
         let Some(path) = &self.file else { return Ok(()) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let system = |why| NotTaken::Fault(cannot_write(path, why));
+        let system = |why| NotTaken::Fault(Box::new(cannot_write(path, &why)));
         let folder = open(folder(path), flags, Mode::empty()).map_err(system)?;
         flock(&folder, FlockOperation::LockExclusive).map_err(system)?;
         let there = load(path)?;
@@ -144,7 +152,8 @@ impl Seen {
         if now == there {
             return Ok(());
         }
-        file::replace(path, text(now).as_bytes(), 0o600).map_err(|fault| NotTaken::Fault(fault.to_string()))
+        file::replace(path, text(now).as_bytes(), 0o600)
+            .map_err(|fault| NotTaken::Fault(Box::new(cannot_write(path, &fault.diagnostic().problem))))
     }
 }
 
@@ -152,8 +161,14 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-fn cannot_write(path: &Path, why: rustix::io::Errno) -> String {
-    format!("{}: cannot write it: {why}", path.display())
+/// The server starts all the same, and refuses an old primary until it ends.
+fn cannot_write(path: &Path, why: &dyn Display) -> Diagnostic {
+    let problem = format!(
+        "cannot write it: {}; after a restart of ykvald, an old primary of PostgreSQL that comes back will not be noticed",
+        cause(why)
+    );
+    let found = Diagnostic::warning(Code::DatabaseStateNotWritten, problem).at(file::location(path));
+    found.advise("let the server's user write to the file and to its folder")
 }
 
 /// For people.
@@ -177,11 +192,11 @@ fn load(path: &Path) -> Result<SeenState, NotTaken> {
     let text = match file::read_replaced(path, MOST) {
         Ok(text) => text,
         Err(fault) if fault.is_missing() => return Ok(SeenState::default()),
-        Err(fault) => return Err(NotTaken::Fault(fault.to_string())),
+        Err(fault) => return Err(NotTaken::Fault(Box::new(fault.diagnostic()))),
     };
     let damaged = || {
-        let path = path.display();
-        NotTaken::OtherDatabase(format!("{path}: is damaged, so it is not known which PostgreSQL was used"))
+        let problem = "is damaged, so it is not known which PostgreSQL was used";
+        other(Diagnostic::error(Code::DatabaseStateDamaged, problem).at(file::location(path)))
     };
     let text = str::from_utf8(&text).map_err(|_| damaged())?;
     let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));

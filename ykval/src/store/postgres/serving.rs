@@ -1,12 +1,13 @@
 //! Opens the store of a server, which may answer before its database does: tries until it is open ([`super::opening`]).
 
-use super::hosts::{self, no_answer};
 use super::link::Link;
+use super::trouble::no_answer;
 use super::{LONG, Postgres, SHORT, schema};
 use crate::store::{Serving, Store, StoreFault};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
+use yubiotp::diagnostic::Code;
 use yubiotp::seal::StoreKeyId;
 
 /// How long a server waits for the database before it answers without.
@@ -42,9 +43,7 @@ pub(super) async fn begin(
 /// Whether it will not pass by itself.
 fn is_for_an_administrator(fault: &StoreFault) -> bool {
     match fault {
-        StoreFault::Database { why, .. } | StoreFault::OtherDatabase { why, .. } => {
-            hosts::names_a_pooler(why)
-        }
+        StoreFault::Database(found) | StoreFault::OtherDatabase(found) => found.code == Code::DatabasePooled,
         _ => true,
     }
 }
@@ -74,7 +73,7 @@ async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
         }
         Err(fault) => {
             // Where there is no store of ours, other databases are not compared with that one.
-            if !matches!(fault, StoreFault::Database { .. } | StoreFault::OtherDatabase { .. }) {
+            if !matches!(fault, StoreFault::Database(_) | StoreFault::OtherDatabase(_)) {
                 seen.go_back(before);
             }
             link.pool.retain(|_, _| false);

@@ -3,7 +3,7 @@
 use super::durable::{self, commits, unfit};
 use super::identity::backend;
 use super::tls::MakeRustlsConnect;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, Unfit};
 use crate::config::Standby;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -44,9 +44,6 @@ const WITH_STANDBY: &str = "SET ykvald.standby = 'required'";
 const FIT: &str =
     concat!("SELECT ", unfit!(), ", pg_is_in_recovery(), current_setting('transaction_read_only')::boolean");
 
-pub(super) const STANDBY: &str = "is a standby, which cannot be written to: name the primary";
-const READ_ONLY: &str = "is read-only (default_transaction_read_only or transaction_read_only is on)";
-
 /// Prepares a connection before anybody gets it. Gives the [`backend`] that was prepared.
 pub(super) async fn settle(client: &Client, standby: Standby) -> Result<String, Trouble> {
     client.batch_execute(SESSION).await?;
@@ -66,12 +63,12 @@ pub(super) async fn must_be_fit(client: &Client) -> Result<(), Trouble> {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let Some(row) = row else { return Err(Trouble::Unfit("gave no answer")) };
+    let Some(row) = row else { return Err(Trouble::Unfit(Unfit::Silent)) };
     if row.get(1) != Some("f") {
-        return Err(Trouble::Unfit(STANDBY));
+        return Err(Trouble::Unfit(Unfit::Standby));
     }
     if row.get(2) != Some("f") {
-        return Err(Trouble::Unfit(READ_ONLY));
+        return Err(Trouble::Unfit(Unfit::ReadOnly));
     }
     durable::judge(row.get(0))
 }

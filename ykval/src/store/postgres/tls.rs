@@ -8,27 +8,32 @@ use std::path::Path;
 use std::sync::Arc;
 pub(super) use tokio_postgres_rustls::MakeRustlsConnect;
 use yubiotp::authorities::BUNDLES;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 const MOST_AUTHORITIES: u64 = 16 << 20;
 
 /// What connects; where TLS is not used it trusts nobody, and is not asked.
-pub(super) fn connector(used: bool, ca: Option<&Path>) -> Result<MakeRustlsConnect, String> {
+pub(super) fn connector(used: bool, ca: Option<&Path>) -> Result<MakeRustlsConnect, Diagnostic> {
     let roots = if used { roots(ca)? } else { RootCertStore::empty() };
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("no TLS: {error}"))?
+        .map_err(|error| Diagnostic::error(Code::DatabaseFailed, format!("TLS cannot be used: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots(named: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(named: Option<&Path>) -> Result<RootCertStore, Diagnostic> {
     let mut roots = RootCertStore::empty();
     let path =
         named.or_else(|| BUNDLES.iter().map(Path::new).find(|path| path.exists())).ok_or_else(|| {
-            format!("no certificate authorities: none of {} exists: set postgres.ca", BUNDLES.join(", "))
+            let problem =
+                format!("this host has no certificate authorities: none of {} exists", BUNDLES.join(", "));
+            Diagnostic::error(Code::CaBundleMissing, problem)
+                .advise("install ca-certificates, or set postgres.ca")
         })?;
-    let text = file::read(path, Audience::Everyone, MOST_AUTHORITIES).map_err(|why| why.to_string())?;
+    let text = file::read(path, Audience::Everyone, MOST_AUTHORITIES).map_err(|fault| fault.diagnostic())?;
+    let invalid = |problem: &str| Diagnostic::error(Code::CaFileInvalid, problem).at(file::location(path));
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let added = certificate
             .map_err(|why| why.to_string())
@@ -36,11 +41,11 @@ fn roots(named: Option<&Path>) -> Result<RootCertStore, String> {
         // In the system's bundle a bad one is passed over: the other hundred are good. Of a file that somebody named, it
         // is an error.
         if let (Err(why), Some(_)) = (added, named) {
-            return Err(format!("{}: a certificate cannot be used: {why}", path.display()));
+            return Err(invalid(&format!("a certificate in it cannot be used: {why}")));
         }
     }
     if roots.is_empty() {
-        return Err(format!("{}: holds no certificate (PEM: -----BEGIN CERTIFICATE-----)", path.display()));
+        return Err(invalid("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
     }
     Ok(roots)
 }

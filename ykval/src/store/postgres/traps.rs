@@ -1,26 +1,30 @@
-//! What `ykvald check` names of PostgreSQL: what works now and goes wrong one day.
+//! What `ykvald check` finds about PostgreSQL: what works now and may fail one day.
 
-use super::hosts::{HostLook, Hosts, Session};
+use super::hosts::{HostLook, HostRefusal, Hosts, Session};
 use super::session::WAIT;
-use super::trouble::words;
+use super::trouble::failed;
 use crate::config::Standby;
-use crate::store::Trap;
+use crate::store::fault::if_another_is_meant;
 use tokio_postgres::Error;
+use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 
-/// All that can be seen with the rights that the role has.
-pub(super) async fn of(hosts: &Hosts) -> Vec<Trap> {
+/// All that can be seen with the rights of the role.
+pub(super) async fn of(hosts: &Hosts) -> Vec<Diagnostic> {
     let looked = hosts.look(WAIT).await;
-    let mut traps = Vec::new();
+    let is_standby = |refused: &HostRefusal| refused.found.code == Code::DatabaseIsStandby;
     let several =
-        looked.iter().any(|one| one.host > 0 || matches!(&one.found, Err(refused) if refused.is_standby));
+        looked.iter().any(|one| one.host > 0 || matches!(&one.found, Err(refused) if is_standby(refused)));
     let is_reached = |host| looked.iter().any(|one| one.host == host && one.found.is_ok());
+    let mut traps = Vec::new();
     for HostLook { host, name, found } in &looked {
         let Err(refused) = found else { continue };
-        if refused.is_pooled {
-            traps.push(Trap::error(format!("{name}: {}", refused.why)));
-        } else if !refused.is_standby && !is_reached(*host) {
-            let is_other_database = refused.is_other_database;
-            traps.push(Trap { is_other_database, ..Trap::warning(format!("{name}: {}", refused.why)) });
+        let found = Diagnostic::clone(&refused.found);
+        let found = Diagnostic { problem: format!("{name}: {}", found.problem()), ..found };
+        if found.code == Code::DatabasePooled {
+            traps.push(found);
+        } else if !is_standby(refused) && !is_reached(*host) {
+            let found = found.with_severity(Severity::Warning);
+            traps.push(if refused.is_other_database { if_another_is_meant(found) } else { found });
         }
     }
     let mut servers: Vec<(&str, &Session)> = Vec::new();
@@ -33,80 +37,108 @@ pub(super) async fn of(hosts: &Hosts) -> Vec<Trap> {
     }
     if servers.len() > 1 {
         let names: Vec<_> = servers.iter().map(|(name, _)| *name).collect();
-        traps.push(Trap::error(format!(
-            "{} can be written to at the same time: two servers may accept one OTP. Only the newest primary may run: stop the \
-             others, and make them its standbys",
+        let problem = format!(
+            "{} can be written to at the same time, so two servers may accept one OTP",
             names.join(" and ")
-        )));
+        );
+        traps.push(
+            Diagnostic::error(Code::DatabaseTwoPrimaries, problem)
+                .advise("stop all but the newest primary, and make the others its standbys"),
+        );
     }
     let Some((_, session)) = servers.first() else { return traps };
     if session.timeline.is_none() {
-        traps.push(Trap::warning(
-            "does not say on which timeline it is (pg_walfile_name, pg_current_wal_lsn): an old primary that comes back is not \
-             noticed",
-        ));
+        traps.push(
+            Diagnostic::warning(
+                Code::DatabaseTimelineHidden,
+                "does not tell its timeline, so an old primary that comes back is not noticed",
+            )
+            .advise("let the role execute pg_walfile_name and pg_current_wal_lsn"),
+        );
     }
     match replication(session, hosts.standby(), several).await {
         Ok(found) => traps.extend(found),
         Err(error) => {
-            traps.push(Trap::warning(format!("its standbys cannot be looked at: {}", words(&error))))
+            traps.push(hidden(&format!("its standbys cannot be examined: {}", failed(&error).problem)))
         }
     }
     traps
 }
 
-/// What is waited for at a commit, how many standbys that is, and how many there are, as far as this role may know.
+fn hidden(problem: &str) -> Diagnostic {
+    Diagnostic::warning(Code::DatabaseStandbysHidden, problem)
+        .advise("GRANT pg_read_all_stats to the role, and check again")
+}
+
+/// The names that a commit waits for, how many standbys have one of them, how many others there are, and how many whose
+/// state the role may not see.
 const REPLICATION: &str = "SELECT current_setting('synchronous_standby_names'),
     count(*) FILTER (WHERE sync_state IN ('sync', 'quorum', 'potential')),
     count(*) FILTER (WHERE sync_state = 'async'),
     count(*) FILTER (WHERE pid IS NOT NULL AND sync_state IS NULL)
     FROM pg_stat_replication";
 
-async fn replication(session: &Session, standby: Standby, several: bool) -> Result<Vec<Trap>, Error> {
+/// How standbys are made synchronous.
+const MAKE_SYNCHRONOUS: &str = "set synchronous_standby_names = 'ANY 1 (a, b)' in PostgreSQL, with the names of the standbys \
+                                (Patroni: synchronous_mode and synchronous_mode_strict), and then standby = \"required\" in \
+                                [postgres]";
+
+async fn replication(session: &Session, standby: Standby, several: bool) -> Result<Vec<Diagnostic>, Error> {
     let row = session.query_one(REPLICATION, &[]).await?;
     let (names, candidates): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let (behind, hidden): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
+    let (behind, unseen): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
     let mut traps = Vec::new();
-    if hidden > 0 {
-        traps.push(Trap::warning(
-            "it has standbys whose state this role may not see: GRANT pg_read_all_stats to it, and run this again",
-        ));
+    if unseen > 0 {
+        traps.push(hidden("has standbys whose state its role may not see"));
     }
     if names.is_empty() {
-        if behind > 0 || hidden > 0 {
-            let why = "its standbys are asynchronous (synchronous_standby_names is empty): one that takes over has forgotten the \
-                       last OTPs, which are good again. Set synchronous_standby_names = 'ANY 1 (a, b)' in PostgreSQL, with the \
-                       names of the standbys (Patroni: synchronous_mode and synchronous_mode_strict), and then \
-                       standby = \"required\" in [postgres]";
-            traps.push(Trap::warning(why));
+        if behind > 0 || unseen > 0 {
+            let problem = "its standbys are asynchronous (synchronous_standby_names is empty): if one takes over, the last OTPs \
+                           can be used again";
+            traps.push(
+                Diagnostic::warning(Code::DatabaseStandbysAsynchronous, problem).advise(MAKE_SYNCHRONOUS),
+            );
         } else if several {
-            // To demand one now would lock everybody out.
-            let why = "several hosts are named, and no standby is connected: set one up first. Then set \
-                       synchronous_standby_names = 'ANY 1 (a, b)' in PostgreSQL, with the names of the standbys (Patroni: \
-                       synchronous_mode and synchronous_mode_strict), and then standby = \"required\" in [postgres]";
-            traps.push(Trap::warning(why));
+            // To require a standby now would lock everybody out.
+            let problem = "several hosts are named, and no standby is connected";
+            traps.push(
+                Diagnostic::warning(Code::DatabaseStandbysAbsent, problem)
+                    .advise("set up a standby first")
+                    .advise(format!("then {MAKE_SYNCHRONOUS}")),
+            );
         }
-    } else {
-        if standby == Standby::Optional {
-            traps.push(Trap::warning(
-                "waits for a standby only as long as synchronous_standby_names is set, which failover managers empty when a \
-                 standby is lost: standby = \"required\" in [postgres] then refuses",
-            ));
-        }
-        let needed = needed(&names);
-        if hidden > 0 {
-            // Then it is not known how many there are.
-        } else if candidates < needed {
-            traps.push(Trap::error(format!(
-                "{candidates} standbys are connected of {needed} that each commit waits for (synchronous_standby_names): no OTP \
-                 is accepted"
-            )));
-        } else if candidates == needed {
-            traps.push(Trap::warning(format!(
-                "each commit waits for {needed} synchronous standby, and no more are connected: if one is lost, no OTP is \
-                 accepted. Have one more: synchronous_standby_names = 'ANY {needed} (a, b, …)'"
-            )));
-        }
+        return Ok(traps);
+    }
+    if standby == Standby::Optional {
+        let problem = "waits for a standby only while synchronous_standby_names is set, and failover managers empty it when a \
+                       standby is lost";
+        traps.push(
+            Diagnostic::warning(Code::DatabaseStandbyOptional, problem).advise(
+                "set standby = \"required\" in [postgres]; without a standby, no OTP is accepted then",
+            ),
+        );
+    }
+    let needed = needed(&names);
+    // If the state of some is not visible, it is not known how many there are.
+    if unseen == 0 && candidates < needed {
+        let problem = format!(
+            "each commit waits for {needed} of the standbys in synchronous_standby_names, and {candidates} of them are \
+             connected: no OTP is accepted"
+        );
+        traps.push(
+            Diagnostic::error(Code::DatabaseStandbysTooFew, problem)
+                .advise("start the standbys, or change that setting"),
+        );
+    } else if unseen == 0 && candidates == needed {
+        let problem = format!(
+            "each commit waits for {needed} of the standbys in synchronous_standby_names, and no more are connected: if one \
+             is lost, no OTP is accepted"
+        );
+        traps.push(
+            Diagnostic::warning(Code::DatabaseStandbysJustEnough, problem).advise(format!(
+                "add a standby, and set synchronous_standby_names = 'ANY {needed} (a, b, …)'"
+            )),
+        );
     }
     Ok(traps)
 }

@@ -2,23 +2,26 @@
 
 use super::seen::NotTaken;
 use crate::store::StoreFault;
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::{Position, PublicId};
 
 /// Why something did not happen.
 pub(super) enum Trouble {
     /// The database, or the way to it.
     Database(tokio_postgres::Error),
-    /// The server cannot keep positions.
-    Unfit(&'static str),
-    /// It is not the one that was used before, or an older state of it.
-    OtherDatabase(String),
-    /// As `Unfit`, in its own words.
-    Refused(String),
-    /// What is stored cannot be.
+    /// The server cannot store positions.
+    Unfit(Unfit),
+    /// It is not the database that was used before, or an older state of it.
+    OtherDatabase(Box<Diagnostic>),
+    /// What this server says of itself cannot be used.
+    Refused(Box<Diagnostic>),
+    /// A stored value that no version of this program writes.
     Damaged(String),
-    /// What was asked for cannot be.
-    Cannot(&'static str),
-    /// As it is told.
+    /// What was asked for is not possible.
+    Cannot(Box<Diagnostic>),
+    /// As callers get it.
     Told(StoreFault),
 }
 
@@ -37,36 +40,149 @@ impl From<StoreFault> for Trouble {
 impl From<NotTaken> for Trouble {
     fn from(why: NotTaken) -> Self {
         match why {
-            NotTaken::OtherDatabase(why) => Self::OtherDatabase(why),
-            NotTaken::Fault(why) => Self::Refused(why),
+            NotTaken::OtherDatabase(found) => Self::OtherDatabase(found),
+            NotTaken::Fault(found) => Self::Refused(found),
         }
     }
 }
 
-pub(super) const PASSED: &str = "is an old primary: another host was promoted, and is on a later timeline";
+impl Trouble {
+    /// What was asked for is not possible.
+    pub(super) fn cannot(code: Code, problem: &str) -> Self {
+        Self::Cannot(Box::new(Diagnostic::error(code, problem)))
+    }
+}
 
-/// An error as people read it. Not the detail that a server gives: it quotes rows.
-pub(super) fn words(error: &tokio_postgres::Error) -> String {
+/// Why a server cannot store positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It did not answer a question about itself.
+    Silent,
+    Standby,
+    ReadOnly,
+    /// A pooler that shares connections between two transactions.
+    Pooled,
+    /// Another host was promoted.
+    OldPrimary,
+    /// This setting, which has to be on.
+    Off(&'static str),
+    ZeroDamagedPages,
+    Unlogged,
+    /// No synchronous standby, and the configuration requires one.
+    WithoutStandby,
+    SynchronousCommit,
+}
+
+impl Unfit {
+    pub(super) fn diagnostic(self) -> Diagnostic {
+        const LOSES: &str = "after a crash it may not know which OTPs were used";
+        let (code, problem, remedy) = match self {
+            Self::Silent => return Diagnostic::error(Code::DatabaseUnreachable, "gave no answer"),
+            Self::Standby => (
+                Code::DatabaseIsStandby,
+                "is a standby, which cannot be written to".to_owned(),
+                "name the primary in store",
+            ),
+            Self::ReadOnly => (
+                Code::DatabaseReadOnly,
+                "is read-only".to_owned(),
+                "set default_transaction_read_only and transaction_read_only to off in PostgreSQL",
+            ),
+            Self::Pooled => (
+                Code::DatabasePooled,
+                "is a pooler that gives its connections to others between two transactions, and with them the settings of \
+                 the session, durability included"
+                    .to_owned(),
+                "connect to PostgreSQL itself, or set pool_mode = session (pgbouncer)",
+            ),
+            Self::OldPrimary => (
+                Code::DatabaseOldPrimary,
+                "is an old primary: another host was promoted, and is on a later timeline".to_owned(),
+                "stop it, and make it a standby of the new primary (pg_rewind)",
+            ),
+            Self::Off(setting) => {
+                let problem = format!("runs with {setting} = off: {LOSES}");
+                return Diagnostic::error(Code::DatabaseNotDurable, problem)
+                    .advise(format!("set {setting} = on in PostgreSQL"));
+            }
+            Self::ZeroDamagedPages => (
+                Code::DatabaseNotDurable,
+                "runs with zero_damaged_pages = on: it may lose which OTPs were used".to_owned(),
+                "set zero_damaged_pages = off in PostgreSQL",
+            ),
+            Self::Unlogged => (
+                Code::DatabaseNotDurable,
+                "has an UNLOGGED table in the schema ykvald, which is empty after a crash".to_owned(),
+                "set it LOGGED (ALTER TABLE)",
+            ),
+            Self::WithoutStandby => (
+                Code::DatabaseWithoutStandby,
+                "has no synchronous standby (synchronous_standby_names is empty), and postgres.standby requires one"
+                    .to_owned(),
+                "set synchronous_standby_names in PostgreSQL, and reload it",
+            ),
+            Self::SynchronousCommit => (
+                Code::DatabaseNotDurable,
+                format!("does not let synchronous_commit be set: {LOSES}"),
+                "let the role set synchronous_commit",
+            ),
+        };
+        Diagnostic::error(code, problem).advise(remedy)
+    }
+}
+
+/// What an error of the database means. Not the detail that a server gives: it quotes rows.
+pub(super) fn failed(error: &tokio_postgres::Error) -> Diagnostic {
     if let Some(said) = error.as_db_error() {
-        return format!("{}: {}", said.severity(), said.message());
+        let problem = format!("{}: {}", said.severity(), said.message());
+        let state = said.code();
+        let (code, remedy) = if *state == SqlState::DISK_FULL {
+            (Code::DatabaseFull, Some("free space on its disk"))
+        } else if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+            (Code::DatabaseRightsMissing, Some("connect as the owner of the tables in the schema ykvald"))
+        } else if *state == SqlState::INVALID_PASSWORD
+            || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+        {
+            (
+                Code::DatabaseLoginRefused,
+                Some("check the user and the password in store or password_file, and pg_hba.conf"),
+            )
+        } else if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return Unfit::ReadOnly.diagnostic();
+        } else if state.code().starts_with("08") || state.code().starts_with("57P") {
+            (Code::DatabaseUnreachable, None)
+        } else {
+            (Code::DatabaseFailed, None)
+        };
+        let found = Diagnostic::error(code, problem);
+        return match remedy {
+            Some(remedy) => found.advise(remedy),
+            None => found,
+        };
     }
     let mut words = error.to_string();
     let mut next = std::error::Error::source(error);
     while let Some(why) = next {
-        let why_words = why.to_string();
-        // Some say their source's words themselves.
-        if !words.ends_with(&why_words) {
+        let why_words = yubiotp::diagnostic::cause(&why);
+        // Some repeat the words of their source.
+        if !words.ends_with(&why_words) && !words.ends_with(&why.to_string()) {
             words = format!("{words}: {why_words}");
         }
         next = why.source();
     }
-    words
+    Diagnostic::error(Code::DatabaseUnreachable, words)
+}
+
+/// No answer in this time.
+pub(super) fn no_answer(within: Duration) -> Diagnostic {
+    let problem = format!("gave no answer within {} seconds", within.as_secs());
+    Diagnostic::error(Code::DatabaseUnreachable, problem)
 }
 
 /// A position as a number of PostgreSQL's.
 pub(super) fn stored(position: Position) -> Result<i64, Trouble> {
     i64::try_from(position.to_stored())
-        .map_err(|_| Trouble::Cannot("a position is no number of PostgreSQL's"))
+        .map_err(|_| Trouble::cannot(Code::DatabaseFailed, "a position is too large for PostgreSQL"))
 }
 
 /// And back.

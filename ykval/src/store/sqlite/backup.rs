@@ -2,11 +2,12 @@
 
 use super::connect::{self, Use};
 use super::header::BACKUP;
-use super::place::{DatabaseFile, is_there, said};
+use super::place::{DatabaseFile, found, is_there, said};
 use super::{Count, Path, StoreFault, restore, rows};
 use crate::clock;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// What was copied.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +21,19 @@ pub struct BackedUp {
 /// Writes the copy under another name in the same folder, syncs it, and gives it its own.
 pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<BackedUp, StoreFault> {
     let file = std::path::absolute(file).map_err(|why| said(file, why))?;
-    let there = "is there already: name another file, or write over this one (--replace)";
+    let exists = || {
+        let exists = Diagnostic::error(Code::BackupFileExists, "exists already");
+        found(&file, exists.advise("name another file, or add --replace to overwrite it"))
+    };
     if place.has(&file) {
-        return Err(said(&file, "is the store itself: name another file"));
+        let own = Diagnostic::error(Code::BackupFileExists, "is the store itself");
+        return Err(found(&file, own.advise("name another file")));
     }
     if !replace && is_there(&file)? {
-        return Err(said(&file, there));
+        return Err(exists());
     }
     let new = connect::beside(&file)?;
-    drop(connect::create(&new).map_err(|why| said(&file, format!("cannot create: {why}")))?);
+    drop(connect::create(&new).map_err(|why| said(&file, format!("cannot create it: {}", cause(&why))))?);
     let done = copy(place, &new).and_then(|done| {
         let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         let named = match renameat_with(CWD, &new, CWD, &file, flags) {
@@ -38,7 +43,7 @@ pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<
         };
         match named.and_then(|()| connect::sync_folder(&file)) {
             Ok(()) => Ok(done),
-            Err(Errno::EXIST) => Err(said(&file, there)),
+            Err(Errno::EXIST) => Err(exists()),
             Err(why) => Err(said(&file, why)),
         }
     });

@@ -1,6 +1,6 @@
 //! Connections, and the schema behind them.
 
-use super::place::{Access, DatabaseFile, NO_STORE, folder, is_there, lock, said, with};
+use super::place::{Access, DatabaseFile, folder, found, is_there, lock, not_ours, said, with};
 use super::*;
 use rusqlite::OpenFlags;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// Schema 1 and what came after it, each step in one transaction. The position in this list, from 1, is the number that a
 /// store has in its `user_version`; PostgreSQL's have the same numbers.
@@ -73,7 +74,10 @@ pub(super) fn check(
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(fault)?;
     if mode != "wal" {
-        return Err(place.says("no write-ahead log is possible on this file system"));
+        let no_log = Diagnostic::error(Code::DatabaseWithoutWal, "its file system allows no write-ahead log");
+        return Err(place.finds(
+            no_log.advise("move the store to a disk of this host; network file systems do not work"),
+        ));
     }
     Ok(())
 }
@@ -87,7 +91,7 @@ pub(super) fn recognize(
     let fault = |why| place.fault(&why, &"the file");
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     if number("application_id").map_err(fault)? != APPLICATION {
-        return Err(place.says(NO_STORE));
+        return Err(place.finds(not_ours()));
     }
     if let Some(later) = later(connection, place).map_err(fault)? {
         return Err(later);
@@ -172,13 +176,18 @@ pub(super) fn make(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Resul
         let left = with(&path, suffix);
         // Whoever is making the store just now has one beside it.
         if is_there(&left)? && !is_there(&path)? {
-            let why =
-                "is there without its store, and would mix with a new one: move it away, with what is of use";
-            return Err(said(&left, why));
+            let left_over = Diagnostic::error(
+                Code::DatabaseLeftovers,
+                "exists without its store, and would be mixed into a new one",
+            );
+            return Err(found(
+                &left,
+                left_over.advise("move it away; it may hold the newest changes of the lost store"),
+            ));
         }
     }
     let new = beside(&path)?;
-    let cannot = |why| said(&path, format!("cannot create: {}", std::io::Error::from(why)));
+    let cannot = |why| said(&path, format!("cannot create it: {}", cause(&std::io::Error::from(why))));
     drop(create(&new).map_err(cannot)?);
     let made = fill(&new, key, restored).and_then(|()| match rustix::fs::link(&new, &path) {
         Err(rustix::io::Errno::EXIST) => Ok(()),
@@ -264,7 +273,8 @@ pub(super) fn remove_leftovers(path: &Path) -> Result<(), StoreFault> {
         let name = entry.map_err(|why| said(folder, why))?.file_name();
         if is_left(&name) {
             let left = folder.join(name);
-            std::fs::remove_file(&left).map_err(|why| said(&left, format!("cannot remove it: {why}")))?;
+            std::fs::remove_file(&left)
+                .map_err(|why| said(&left, format!("cannot remove it: {}", cause(&why))))?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Why something was refused.
-pub(super) const ONLY_LOOKED_AT: &str = "was opened to look at it: nothing is changed";
+pub(super) const ONLY_LOOKED_AT: &str = "was opened to look at it, so nothing is changed";
 
 /// A connection that sees the store as it is now, all the time that it is open.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

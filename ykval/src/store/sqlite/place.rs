@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, cause, shell_word};
 
 /// Where a store is.
 pub(super) struct DatabaseFile {
@@ -31,8 +32,11 @@ pub(super) enum Access {
     Look,
 }
 
-/// Something else is there.
-pub(super) const NO_STORE: &str = "is not a store of ykvald";
+/// Something else has the name of a store.
+pub(super) fn not_ours() -> Diagnostic {
+    Diagnostic::error(Code::DatabaseNotOurs, "is not a store of ykvald")
+        .advise("name the right file in store")
+}
 
 /// What tells a file from another one of the same name.
 type Identity = (u64, u64);
@@ -58,7 +62,7 @@ impl DatabaseFile {
             why => said(&path, why),
         })?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(said(&path, "not a regular file"));
+            return Err(found(&path, of_wrong_kind()));
         }
         // As a database that was made anew.
         if stat.st_size == 0 {
@@ -67,7 +71,10 @@ impl DatabaseFile {
         // Root manages the store of whoever runs the server, who has the folder, too.
         let theirs = me == 0 && stat.st_uid == folder.st_uid;
         if stat.st_uid != 0 && stat.st_uid != me && !theirs {
-            return Err(said(&path, format!("belongs to uid {}, and uid {me} is running this", stat.st_uid)));
+            let owner = stat.st_uid;
+            let problem = format!("belongs to uid {owner}, and uid {me} runs this");
+            let other = Diagnostic::error(Code::FileOfOtherOwner, problem);
+            return Err(found(&path, other.advise("run this as the user that owns the store, or as root")));
         }
         only_the_owner_writes(&path, &stat)?;
         let held = vec![(path.clone(), identity(&stat))];
@@ -147,32 +154,53 @@ impl DatabaseFile {
     pub(super) fn fault(&self, why: &Error, what: &dyn Display) -> StoreFault {
         let at = self.at.clone();
         match why {
-            why if why.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-                StoreFault::Database { at, why: NO_STORE.to_owned() }
-            }
+            why if why.sqlite_error_code() == Some(ErrorCode::NotADatabase) => self.finds(not_ours()),
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
             | Error::Utf8Error(..) => StoreFault::Damaged { at, what: what.to_string() },
-            why if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-                StoreFault::Database { at, why: "another process has been writing for too long".to_owned() }
-            }
-            why => {
-                let mut why = why.to_string();
-                // Of a file that cannot be opened, SQLite's binding has the path in its words.
+            why if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => self.says(
+                Code::DatabaseBusy,
+                "another process has been writing to it for too long; a large import ends by itself",
+            ),
+            error => {
+                let mut why = error.to_string();
+                // If a file cannot be opened, SQLite's binding appends the path.
                 let without_path = why.strip_suffix(&at).and_then(|why| why.strip_suffix(": ")).map(str::len);
                 why.truncate(without_path.unwrap_or(why.len()));
-                StoreFault::Database { at, why }
+                self.failed(error.sqlite_error_code(), &why)
             }
         }
     }
 
-    pub(super) fn says(&self, why: &str) -> StoreFault {
-        StoreFault::Database { at: self.at.clone(), why: why.to_owned() }
+    /// What SQLite says, with what its code means to an administrator.
+    fn failed(&self, code: Option<ErrorCode>, why: &str) -> StoreFault {
+        let error = |code| Diagnostic::error(code, why);
+        self.finds(match code {
+            Some(ErrorCode::DiskFull) => error(Code::DatabaseFull).advise("free space on its disk"),
+            Some(ErrorCode::DatabaseCorrupt) => {
+                return StoreFault::Broken { at: self.at.clone(), why: why.to_owned() };
+            }
+            Some(ErrorCode::ReadOnly) => error(Code::DatabaseReadOnly)
+                .advise("let the server's user write to the file and to its folder"),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => error(Code::FileInaccessible)
+                .advise("let the server's user write to the file and to its folder"),
+            _ => error(Code::DatabaseFailed),
+        })
+    }
+
+    /// What is wrong with this store.
+    pub(super) fn finds(&self, found: Diagnostic) -> StoreFault {
+        StoreFault::of_database(&self.at, found)
+    }
+
+    /// The same, without a remedy.
+    pub(super) fn says(&self, code: Code, problem: &str) -> StoreFault {
+        self.finds(Diagnostic::error(code, problem))
     }
 
     pub(super) fn closed(&self) -> StoreFault {
-        self.says("was closed")
+        self.says(Code::DatabaseClosed, "was closed")
     }
 }
 
@@ -184,11 +212,16 @@ pub(super) fn lock(path: &Path, how: FlockOperation) -> Result<OwnedFd, StoreFau
     match flock(&opened, how) {
         Ok(()) => Ok(opened),
         Err(Errno::WOULDBLOCK) if how == FlockOperation::NonBlockingLockShared => {
-            Err(said(path, "a backup is being restored to it: try again in a moment"))
+            let busy = Diagnostic::error(Code::DatabaseBeingRestored, "a backup is being restored to it");
+            Err(found(path, busy.advise("try again when that has ended")))
         }
-        Err(Errno::WOULDBLOCK) => Err(said(
+        Err(Errno::WOULDBLOCK) => Err(found(
             path,
-            "is open: stop the server (systemctl stop ykvald) and every command that uses the store",
+            Diagnostic::error(Code::DatabaseInUse, "is in use by a server or a command").run_when(
+                "stop the server, and every command that uses the store",
+                Program::System,
+                "systemctl stop ykvald",
+            ),
         )),
         Err(why) => Err(said(folder, why)),
     }
@@ -217,13 +250,40 @@ fn only_the_owner_writes(path: &Path, stat: &Stat) -> Result<(), StoreFault> {
     if mode & 0o022 == 0 {
         return Ok(());
     }
-    Err(said(path, format!("group or others may write to it (mode {mode:04o}): chmod go-w it")))
+    let open = Diagnostic::error(
+        Code::FileWritableByOthers,
+        format!("group or others may write to it (mode {mode:04o})"),
+    );
+    // A folder that everybody may write to is so on purpose.
+    let is_shared = FileType::from_raw_mode(stat.st_mode) == FileType::Directory && mode & 0o002 != 0;
+    Err(found(
+        path,
+        if is_shared {
+            open.advise("move the store to a folder that only the server's user may write to")
+        } else {
+            open.run(
+                Program::System,
+                format!("chmod go-w {}", shell_word(path.as_os_str().as_encoded_bytes())),
+            )
+        },
+    ))
 }
 
 fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
 
+/// What the system said about a file.
 pub(super) fn said(path: &Path, why: impl Display) -> StoreFault {
-    StoreFault::Database { at: path.display().to_string(), why: why.to_string() }
+    found(path, Diagnostic::error(Code::FileInaccessible, cause(&why)))
+}
+
+/// What is wrong with a file.
+pub(super) fn found(path: &Path, found: Diagnostic) -> StoreFault {
+    StoreFault::of_database(&path.display().to_string(), found)
+}
+
+/// A folder, a device or a pipe.
+pub(super) fn of_wrong_kind() -> Diagnostic {
+    Diagnostic::error(Code::FileOfWrongKind, "is not a regular file")
 }

@@ -6,7 +6,7 @@
 
 use super::connect::{self, BESIDE, Use};
 use super::header::{self, Kind, RESTORED};
-use super::place::{DatabaseFile, NO_STORE, folder, is_there, lock, said, with};
+use super::place::{DatabaseFile, folder, found, is_there, lock, not_ours, of_wrong_kind, said, with};
 use super::{Evidence, Path, StoreFault, StoreKeyId, admin, restored, rows};
 use crate::clock;
 use rusqlite::types::ValueRef;
@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::path::PathBuf;
 use yubiotp::Position;
+use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 
 mod merge;
 
@@ -59,7 +60,8 @@ pub fn restore(
 ) -> Result<Restored, StoreFault> {
     let to = std::path::absolute(to).map_err(|why| said(to, why))?;
     if to.is_symlink() {
-        return Err(said(&to, "is a link: name in the settings where it leads"));
+        let link = Diagnostic::error(Code::FileIsLink, "is a symbolic link");
+        return Err(found(&to, link.advise("name the file that it points to in store")));
     }
     let owner = folder(&to)?;
     let _alone = lock(&to, FlockOperation::NonBlockingLockExclusive)?;
@@ -80,7 +82,7 @@ pub fn restore(
         let done = build(&mut backup, &place, (former, evidence), accept_risk)?;
         backup.close().map_err(|(_, why)| place.fault(&why, &"the file"))?;
         let owner = std::os::unix::fs::lchown(&new, Some(owner.st_uid), Some(owner.st_gid));
-        owner.map_err(|why| said(&to, format!("cannot chown: {why}")))?;
+        owner.map_err(|why| said(&to, format!("cannot chown it: {}", cause(&why))))?;
         sync(&new)?;
         let kept = if there { Some(keep(&to)?) } else { None };
         // From here on the new one is there.
@@ -97,14 +99,23 @@ pub fn restore(
 /// Refuses what is no copy of a store, or not a whole one.
 fn is_backup(from: &Path) -> Result<(), StoreFault> {
     if !std::fs::metadata(from).map_err(|why| said(from, why))?.is_file() {
-        return Err(said(from, "not a regular file"));
+        return Err(found(from, of_wrong_kind()));
     }
     match header::kind(from)? {
-        Kind::Other => Err(said(from, NO_STORE)),
+        Kind::Other => Err(found(from, not_ours())),
         Kind::Store if std::fs::metadata(with(from, "-wal")).is_ok_and(|log| log.len() > 0) => {
-            let why = "is a store with a log beside it (-wal), and not whole without that: make a backup of it with \
-                       ykvald backup";
-            Err(said(from, why))
+            let incomplete = Diagnostic::error(
+                Code::BackupIncomplete,
+                "is a store, and its newest changes are in the log beside it (-wal)",
+            );
+            Err(found(
+                from,
+                incomplete.run_when(
+                    "with store naming that file, make a backup",
+                    Program::Ykvald,
+                    "backup FILE",
+                ),
+            ))
         }
         _ => Ok(()),
     }
@@ -113,7 +124,8 @@ fn is_backup(from: &Path) -> Result<(), StoreFault> {
 fn copy(from: &Path, new: &Path) -> Result<(), StoreFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let source = rustix::fs::open(from, flags, Mode::empty()).map_err(|why| said(from, why))?;
-    let target = connect::create(new).map_err(|why| said(new, format!("cannot create: {why}")))?;
+    let target =
+        connect::create(new).map_err(|why| said(new, format!("cannot create it: {}", cause(&why))))?;
     std::io::copy(&mut File::from(source), &mut File::from(target)).map_err(|why| said(new, why))?;
     Ok(())
 }
@@ -148,7 +160,7 @@ impl Former {
         let place = DatabaseFile::of(path);
         let open = || {
             if header::kind(path)? != Kind::Store {
-                return Err(place.says("is not a store that was in use"));
+                return Err(place.says(Code::DatabaseNotOurs, "is not a store that was in use"));
             }
             let flags =
                 rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -265,10 +277,11 @@ fn keep(to: &Path) -> Result<PathBuf, StoreFault> {
                 return Ok(kept);
             }
             Err(rustix::io::Errno::EXIST) => {}
-            Err(why) => return Err(said(&kept, format!("cannot keep the store that is here: {why}"))),
+            Err(why) => return Err(said(&kept, format!("cannot keep the former store: {}", cause(&why)))),
         }
     }
-    Err(said(to, "too many stores are kept beside it"))
+    let many = Diagnostic::error(Code::DatabaseFailed, "too many former stores are kept beside it");
+    Err(found(to, many.advise("move the files *.before-restore-* away")))
 }
 
 /// The higher of two, of which either may be nothing.

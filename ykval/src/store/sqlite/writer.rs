@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use yubiotp::diagnostic::{Code, cause};
 use yubiotp::ledger::Receipt;
 
 /// The most that may wait; beyond it is refused at once.
@@ -56,7 +57,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(place: Arc<DatabaseFile>, first: Connection) -> Result<Self, StoreFault> {
         let (jobs, to_do) = sync_channel(QUEUE);
-        let cannot = |why: std::io::Error| place.says(&why.to_string());
+        let cannot = |why: std::io::Error| place.says(Code::DatabaseFailed, &cause(&why));
         let log = WriteAheadLog::new(Arc::clone(&place)).map_err(cannot)?;
         // The first one has checked the file and is as good as any, but for moving the log.
         let worker =
@@ -84,11 +85,15 @@ impl Writer {
         match sent {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(self.place.says("overload: too many wait to be stored"));
+                return Err(self.place.says(Code::DatabaseOverloaded, "too many changes wait to be stored"));
             }
-            Err(TrySendError::Disconnected(_)) => return Err(self.place.says("the writer has stopped")),
+            Err(TrySendError::Disconnected(_)) => return Err(self.stopped()),
         }
-        answered.await.unwrap_or_else(|_| Err(self.place.says("the writer has stopped")))
+        answered.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    fn stopped(&self) -> StoreFault {
+        self.place.says(Code::DatabaseClosed, "its writer has stopped")
     }
 
     /// Waits until what was asked is done.
@@ -199,7 +204,9 @@ impl WriterThread {
         let _ = match (job, found) {
             (Job::Ready(answer), _) => answer.send(Ok(())).is_ok(),
             (Job::Advance(step, answer), Some(found)) => answer.send(advanced(&step, found)).is_ok(),
-            (Job::Advance(_, answer), None) => answer.send(Err(self.place.says("given up"))).is_ok(),
+            (Job::Advance(_, answer), None) => {
+                answer.send(Err(self.place.says(Code::DatabaseClosed, "gave this up"))).is_ok()
+            }
         };
     }
 }

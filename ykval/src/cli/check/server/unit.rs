@@ -1,10 +1,10 @@
-//! What `ykvald.service` says of who runs the server, with what was put beside it.
+//! The user of `ykvald.service`, with its drop-ins.
 
 use std::path::{Path, PathBuf};
 use ykval::config::CONFIG;
 use ykval::file::{self, Audience};
 
-/// Folders of units, the first of which has precedence.
+/// Folders of units, in the order of precedence.
 const FOLDERS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -22,14 +22,14 @@ pub(super) struct Unit {
     pub(super) user: Option<String>,
     pub(super) group: Option<String>,
     pub(super) groups: Vec<String>,
-    /// Of `LoadCredential=store.key:…`
+    /// The path in `LoadCredential=store.key:…`
     pub(super) store_key: Option<PathBuf>,
     pub(super) runtime_folders: Vec<String>,
     command: String,
 }
 
 impl Unit {
-    /// That of this host, if there is one.
+    /// The unit of this host, if there is one.
     pub(super) fn installed() -> Option<Self> {
         let read = |path: &Path| {
             let text = file::read(path, Audience::Everyone, MOST).ok()?;
@@ -52,8 +52,8 @@ impl Unit {
         Some(Self::of(std::iter::once(unit).chain(beside)))
     }
 
-    /// As systemd takes the lines of a unit, and then those of its drop-ins: the last word counts, an empty one begins
-    /// a list anew.
+    /// Reads the lines of a unit and of its drop-ins as systemd does: the last value counts, and an empty value clears a
+    /// list.
     fn of(texts: impl Iterator<Item = String>) -> Self {
         let mut unit = Self::default();
         for text in texts {
@@ -86,7 +86,7 @@ impl Unit {
         unit
     }
 
-    /// Whether these are its settings.
+    /// Whether it runs the server with this configuration.
     pub(super) fn serves(&self, settings: &Path) -> bool {
         let mut words = self.command.split_whitespace();
         let named = words.by_ref().find_map(|word| match word.strip_prefix("--config") {

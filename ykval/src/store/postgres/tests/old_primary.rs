@@ -7,6 +7,7 @@ use super::*;
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::{Code, Location};
 
 struct Pair {
     old: Cluster,
@@ -90,15 +91,15 @@ fn that_comes_back_first_is_refused() {
         let traps = again.traps().await;
         let old = format!("127.0.0.1:{}: ", pair.old.port());
         assert!(
-            traps.iter().any(|trap| trap.what.starts_with(&old) && trap.what.contains("timeline 1")),
+            traps.iter().any(|trap| trap.problem.starts_with(&old) && trap.code == Code::DatabaseOldPrimary),
             "{traps:?}"
         );
         again.close().await;
     });
     // Without the new one, nobody decides.
     pair.new.stop(Signal::QUIT);
-    let told = wait(Postgres::open(&at, KEY)).map(|_| ()).unwrap_err().to_string();
-    assert!(told.contains("is on timeline 1") && told.contains("timeline 2"), "{told}");
+    let told = wait(Postgres::open(&at, KEY)).map(|_| ()).unwrap_err();
+    assert_eq!(told.diagnostic().code, Code::DatabaseOldPrimary, "{told}");
 }
 
 /// Both can be written to, and nothing was seen before: the newer one is used, wherever it is named.
@@ -132,7 +133,7 @@ fn that_is_still_there_is_left() {
         // Whoever has seen nothing is told that there are two.
         let traps =
             Postgres::open(&config::PostgresConfig { seen: None, ..at }, KEY).await.unwrap().traps().await;
-        assert!(traps.iter().any(|trap| trap.what.contains("timeline 1")), "{traps:?}");
+        assert!(traps.iter().any(|trap| trap.code == Code::DatabaseOldPrimary), "{traps:?}");
     });
 }
 
@@ -173,13 +174,15 @@ fn another_cluster_is_refused() {
         assert!(!seen.exists(), "a command wrote it");
         assert_eq!(store.link.keep_watch(), Ok(()));
         assert!(std::fs::read_to_string(&seen).unwrap().contains("timeline: 1\n"));
-        let told = Postgres::create(&second, KEY).await.map(|_| ()).unwrap_err().to_string();
-        assert!(told.contains("another PostgreSQL cluster"), "{told}");
+        let told = Postgres::create(&second, KEY).await.map(|_| ()).unwrap_err();
+        assert_eq!(told.diagnostic().code, Code::DatabaseIsOther, "{told}");
         Postgres::open(&first, KEY).await.unwrap();
         // What is not what we wrote is no reason to forget it.
         std::fs::write(&seen, "timeline: 1\n").unwrap();
-        let told = Postgres::open(&first, KEY).await.map(|_| ()).unwrap_err().to_string();
-        assert!(told.contains("postgres.seen: is damaged"), "{told}");
+        let told = Postgres::open(&first, KEY).await.map(|_| ()).unwrap_err().diagnostic();
+        let at = Location::file(seen.as_os_str().as_encoded_bytes());
+        assert_eq!((told.code, told.location), (Code::DatabaseStateDamaged, Some(at)));
+        assert_eq!(told.remedies.len(), 2, "it can be accepted, with losses or without");
         // The administrator may say so, also of one that is empty.
         assert!(Postgres::accept_database(&second, None).await.unwrap().starts_with("timeline 1 of"));
         Postgres::create(&second, KEY).await.unwrap();
@@ -219,6 +222,6 @@ fn everybody_may_ask_for_the_timeline() {
         let store = Postgres::open(&at, KEY).await.unwrap();
         assert_eq!(store.link.pool.get().await.unwrap().timeline, None);
         assert!(fresh(&store, 1, Fingerprint::ELSEWHERE, 1).await);
-        assert!(store.traps().await.iter().any(|trap| trap.what.contains("timeline")));
+        assert!(store.traps().await.iter().any(|trap| trap.code == Code::DatabaseTimelineHidden));
     });
 }

@@ -7,6 +7,7 @@ use super::*;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::{Code, Severity};
 
 struct Pooler {
     process: Child,
@@ -68,7 +69,9 @@ fn that_shares_its_connections_is_refused() {
                 let store = Postgres::open(&through, KEY).await?;
                 store.ready().await?;
                 let traps = store.traps().await;
-                let named = traps.iter().any(|trap| trap.is_error && trap.what.contains("pool_mode"));
+                let named = traps
+                    .iter()
+                    .any(|trap| (trap.code, trap.severity) == (Code::DatabasePooled, Severity::Error));
                 assert_eq!(named, !is_fit, "{mode}: {traps:?}");
                 store.link.must_not_be_pooled().await
             };

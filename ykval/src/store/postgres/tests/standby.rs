@@ -4,6 +4,7 @@ use super::unfit::set;
 use super::*;
 use crate::config::Standby;
 use std::time::{Duration, Instant};
+use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 
 /// Waits until PostgreSQL waits for a standby.
 async fn waits(cluster: &Cluster) {
@@ -16,8 +17,8 @@ async fn waits(cluster: &Cluster) {
     }
 }
 
-fn about<'a>(traps: &'a [Trap], words: &str) -> Option<&'a Trap> {
-    traps.iter().find(|trap| trap.what.contains(words))
+fn with(traps: &[Diagnostic], code: Code) -> Option<Severity> {
+    traps.iter().find(|trap| trap.code == code).map(|trap| trap.severity)
 }
 
 #[test]
@@ -30,8 +31,8 @@ fn one_is_demanded() {
         let optional = cluster.database("plain").await;
         cluster.run(&format!("GRANT ALL ON DATABASE {} TO plain", name(&optional))).await;
         let required = config::PostgresConfig { standby: Standby::Required, ..optional.clone() };
-        let told = Postgres::create(&required, KEY).await.map(|_| ()).unwrap_err().to_string();
-        assert!(told.contains("has no synchronous standby"), "{told}");
+        let told = Postgres::create(&required, KEY).await.map(|_| ()).unwrap_err();
+        assert_eq!(told.diagnostic().code, Code::DatabaseWithoutStandby, "{told}");
 
         set(&cluster, "synchronous_standby_names", "'follower'").await;
         waits(&cluster).await;
@@ -45,8 +46,8 @@ fn one_is_demanded() {
         // Taken away, as a failover manager does it that would rather go on: nothing is stored.
         set(&cluster, "synchronous_standby_names", "''").await;
         for (name, key) in [(1, ONE), (2, Fingerprint::ELSEWHERE)] {
-            let told = store.advance(step(name, key, 2)).await.unwrap_err().to_string();
-            assert!(told.contains("has no synchronous standby"), "{told}");
+            let told = store.advance(step(name, key, 2)).await.unwrap_err();
+            assert_eq!(told.diagnostic().code, Code::DatabaseWithoutStandby, "{told}");
         }
         assert!(store.ready().await.is_err());
         let store = Postgres::open(&optional, KEY).await.unwrap();
@@ -65,8 +66,8 @@ fn what_standbys_do_not_have_is_named() {
         let mut several = cluster.at("test0", "owner");
         several.url.push_str("&host=/nowhere");
         let traps = Postgres::open(&several, KEY).await.unwrap().traps().await;
-        assert!(about(&traps, "no standby is connected").is_some_and(|trap| !trap.is_error), "{traps:?}");
-        assert!(about(&traps, "are asynchronous").is_none(), "{traps:?}");
+        assert_eq!(with(&traps, Code::DatabaseStandbysAbsent), Some(Severity::Warning), "{traps:?}");
+        assert_eq!(with(&traps, Code::DatabaseStandbysAsynchronous), None, "{traps:?}");
         store.close().await;
     });
     let mut follower = cluster.standby("follower");
@@ -77,13 +78,14 @@ fn what_standbys_do_not_have_is_named() {
         let store = Postgres::open(&at, KEY).await.unwrap();
         cluster.caught_up().await;
         let traps = store.traps().await;
-        assert!(about(&traps, "are asynchronous").is_some_and(|trap| !trap.is_error), "{traps:?}");
-        assert!(about(&traps, "no standby is connected").is_none(), "{traps:?}");
+        assert_eq!(with(&traps, Code::DatabaseStandbysAsynchronous), Some(Severity::Warning), "{traps:?}");
+        assert_eq!(with(&traps, Code::DatabaseStandbysAbsent), None, "{traps:?}");
         set(&cluster, "synchronous_standby_names", "'ANY 1 (follower, other)'").await;
         waits(&cluster).await;
         let traps = store.traps().await;
-        assert!(about(&traps, "no more are connected").is_some(), "{traps:?}");
-        assert!(about(&traps, "standby = \"required\"").is_some(), "{traps:?}");
+        for code in [Code::DatabaseStandbysJustEnough, Code::DatabaseStandbyOptional] {
+            assert_eq!(with(&traps, code), Some(Severity::Warning), "{traps:?}");
+        }
         let required = config::PostgresConfig { standby: Standby::Required, ..at.clone() };
         let traps = Postgres::open(&required, KEY).await.unwrap().traps().await;
         assert_eq!(traps.len(), 1, "{traps:?}");
@@ -91,11 +93,11 @@ fn what_standbys_do_not_have_is_named() {
         cluster.run("GRANT pg_read_all_data, pg_write_all_data TO plain").await;
         let plain = Postgres::open(&cluster.at("test0", "plain"), KEY).await.unwrap();
         let traps = plain.traps().await;
-        assert!(about(&traps, "GRANT pg_read_all_stats").is_some(), "{traps:?}");
+        assert_eq!(with(&traps, Code::DatabaseStandbysHidden), Some(Severity::Warning), "{traps:?}");
 
         set(&cluster, "synchronous_standby_names", "'other'").await;
         let begun = Instant::now();
-        while about(&store.traps().await, "0 standbys are connected of 1").is_none_or(|trap| !trap.is_error) {
+        while with(&store.traps().await, Code::DatabaseStandbysTooFew) != Some(Severity::Error) {
             assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", store.traps().await);
         }
     });

@@ -135,14 +135,14 @@ fn what_is_refused_changes_nothing() {
     assert!((folder.names(), std::fs::read(folder.path()).unwrap()) == before, "something was changed");
 
     let store = open(&folder.at());
-    assert!(refused_restore(put_back(&folder, &file)).contains("is open: stop the server"));
+    assert_eq!(refused_restore(put_back(&folder, &file)), Code::DatabaseInUse);
     wait(store.close());
     drop(store);
     put_back(&folder, &file).unwrap();
 }
 
-fn refused_restore(done: Result<Restored, StoreFault>) -> String {
-    done.unwrap_err().to_string()
+fn refused_restore(done: Result<Restored, StoreFault>) -> Code {
+    done.unwrap_err().diagnostic().code
 }
 
 /// What lies in the place of a store and is none in use: somebody copied it there, perhaps beside the log of another.
@@ -209,12 +209,12 @@ fn a_backup_is_whole_and_the_owners_alone() {
     assert_eq!(folder.names(), ["backup", "ykvald.db", "ykvald.db-shm", "ykvald.db-wal"]);
     let Store::Sqlite(sqlite) = &store else { panic!("SQLite") };
     let again = |file: &Path, replace| wait(sqlite.backup(file, replace)).map(|done| done.count.tokens);
-    assert!(again(&file, false).unwrap_err().to_string().contains("is there already"));
+    assert_eq!(again(&file, false).unwrap_err().diagnostic().code, Code::BackupFileExists);
     assert_eq!(again(&file, true).unwrap(), 500);
     for own in ["", "-wal", "-shm"] {
         let own = place::with(&folder.path(), own);
         assert!(
-            again(&own, true).unwrap_err().to_string().contains("is the store itself"),
+            again(&own, true).is_err_and(|fault| fault.diagnostic().code == Code::BackupFileExists),
             "{}",
             own.display()
         );

@@ -1,0 +1,72 @@
+//! What a [`FileFault`] means to an administrator.
+
+use super::FileFault;
+use std::fmt::{self, Display, Formatter};
+use std::io::ErrorKind;
+use std::path::Path;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause, shell_word};
+
+impl FileFault {
+    /// The finding: which file, what is wrong with it, and what to change.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let error = |code, path: &Path, problem: &str| Diagnostic::error(code, problem).at(location(path));
+        match self {
+            Self::System { path, why, .. } if why.kind() == ErrorKind::NotFound => {
+                error(Code::FileMissing, path, "does not exist")
+            }
+            Self::System { path, doing, why } => {
+                error(Code::FileInaccessible, path, &format!("cannot {doing} it: {}", cause(why)))
+            }
+            Self::Kind(path) => error(Code::FileOfWrongKind, path, "is not a regular file"),
+            Self::Owner { path, owner, me } => {
+                let found = error(Code::FileOfOtherOwner, path, &format!("belongs to uid {owner}"));
+                let change = format!("chown root {}", word(path));
+                match me {
+                    0 => found.run(Program::System, change),
+                    // The user who runs this may own it, too.
+                    me => found.run_when(
+                        format!("it may also belong to uid {me}, who runs this; or"),
+                        Program::System,
+                        change,
+                    ),
+                }
+            }
+            Self::Writable { path, mode } => error(
+                Code::FileWritableByOthers,
+                path,
+                &format!("group or others may write to it (mode {mode:04o})"),
+            )
+            .run(Program::System, format!("chmod go-w {}", word(path))),
+            Self::Readable { path, mode } => error(
+                Code::FileReadableByOthers,
+                path,
+                &format!("users outside its group may read it (mode {mode:04o})"),
+            )
+            .run(Program::System, format!("chmod o= {}", word(path))),
+            Self::TooLarge { path, limit } => {
+                error(Code::FileTooLarge, path, &format!("is longer than {limit} bytes"))
+            }
+        }
+    }
+}
+
+/// In one line, for logs.
+impl Display for FileFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.diagnostic().fmt(f)
+    }
+}
+
+impl std::error::Error for FileFault {}
+
+/// A path as the location of a finding.
+#[must_use]
+pub fn location(path: &Path) -> Location {
+    Location::file(path.as_os_str().as_encoded_bytes())
+}
+
+/// A path as a word of a command.
+#[must_use]
+pub fn word(path: &Path) -> String {
+    shell_word(path.as_os_str().as_encoded_bytes())
+}
