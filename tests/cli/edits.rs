@@ -242,7 +242,7 @@ fn other_spellings_are_named() {
     desk.ykmap(&["add", "jurgen", "vvce"]).exits(0).notes(&place(3));
     desk.ykmap(&["add", "Alice", "vvcf"]).exits(0).notes(&place(2));
     assert_eq!(desk.mapping(), "# people\nalice:vvcb\nJ\u{fc}rgen:vvcd\njurgen:vvce\nAlice:vvcf\n");
-    desk.ykmap(&["check"]).says("line 5: note: Alice may be alice of line 2");
+    desk.ykmap(&["check"]).says("authorized_yubikeys:5: Alice may be alice of line 2");
     let again = desk.ykmap(&["add", "Alice", "vvcf"]).exits(0);
     assert!(!again.err.contains("another spelling"), "listed as spelt: {again:?}");
 }
