@@ -78,7 +78,7 @@ const RUN: &[(&str, Run)] = &[
     ),
     (
         "pam-auth-update --disable yubiotp --enable yubiotp-one-field",
-        Run::Test("tests/logins/profiles.rs", "one_of_them_at_a_time"),
+        Run::Test("tests/pam_services/profiles.rs", "one_of_them_at_a_time"),
     ),
     ("ykmap init --dir ~/.yubiotp", Run::Example("screen-locker", "own::screen_locker")),
     ("ykmap --config ~/.yubiotp/config.toml key new", Run::Example("screen-locker", "own::screen_locker")),
@@ -178,7 +178,10 @@ fn whoever_runs_one_is_there() {
             }
             Run::Example(file, name) => {
                 let line = format!("\"{file}\" => {name}: ");
-                assert!(text_of("tests/logins/examples.rs").contains(&line), "{command}: no test of {file}");
+                assert!(
+                    text_of("tests/pam_services/examples.rs").contains(&line),
+                    "{command}: no test of {file}"
+                );
             }
             Run::Ci(line) => assert!(ci.contains(line), "{command}: .ci/run has no line {line}"),
             Run::Life(file, text) => {

@@ -9,7 +9,7 @@ fn readelf(flag: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What it exports is in `tests/login/hosts.rs`, with NODELETE and BIND_NOW.
+/// What it exports is in `tests/pam_module/hosts.rs`, with NODELETE and BIND_NOW.
 #[test]
 fn linked_so_that_nothing_can_be_slipped_in() {
     let dynamic = readelf("--dynamic");
