@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use yubiotp::ask::{Event, Question};
+use yubiotp::ask::{Event, FailureKind, Question};
 use zeroize::Zeroizing;
 
 fn through(proxy: &str, urls: &[String]) -> Question {
@@ -132,6 +132,35 @@ fn a_fault_of_the_proxys_own_is_told_as_such() {
         let begins =
             format!("the proxy localhost:{}: it refuses the handshake: a proxy is offered no", wants.port);
         assert!(told.starts_with(&begins), "{versions:?}: {told}");
+    }
+}
+
+/// What came from the server before the connection was cut is an answer, although the request could not be sent.
+#[test]
+fn an_answer_before_the_request_counts() {
+    let answers = [
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", FailureKind::Http),
+        ("HT", FailureKind::Http),
+        ("", FailureKind::Connect),
+    ];
+    for (said, expected) in answers {
+        let proxy = Server::new(move |mut stream| {
+            // The last byte stays unread, which makes closing a reset.
+            let (mut request, mut byte) = (Vec::new(), [0]);
+            while !request.ends_with(b"\r\n\r") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
+                request.push(byte[0]);
+            }
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{said}").as_bytes());
+        });
+        // The request is sent sometimes before the reset, sometimes after it.
+        for _ in 0..20 {
+            let proxy = format!("http://127.0.0.1:{}", proxy.port);
+            let events = ask(&through(&proxy, &["http://name.invalid/x".into()]));
+            let [Event::Asked { .. }, Event::Failed { kind, why, .. }] = &events[..] else {
+                panic!("{events:?}")
+            };
+            assert_eq!(*kind, expected, "{said:?}: {why}");
+        }
     }
 }
 
