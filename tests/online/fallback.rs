@@ -42,6 +42,14 @@ fn says(text: &'static [u8]) -> String {
     })
 }
 
+/// Reads a request up to this end of it, which may arrive in many pieces. Closing with a part unread is a reset.
+fn read_to(end: &[u8], stream: &mut TcpStream) {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    while !request.ends_with(end) && stream.read(&mut byte).is_ok_and(|length| length == 1) {
+        request.push(byte[0]);
+    }
+}
+
 fn keeps_silent(mut stream: TcpStream) {
     let _ = stream.read_to_end(&mut Vec::new());
 }
@@ -129,14 +137,19 @@ fn through_proxies() {
     let address = server.address();
     // Leads to the validation server, whatever it is asked for.
     let leads = raw(move |mut client| {
-        let _ = client.read(&mut [0; 4096]);
+        read_to(b"\r\n\r\n", &mut client);
         let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         let server = TcpStream::connect(address).unwrap();
         let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         thread::spawn(move || std::io::copy(&mut from, &mut to));
         let _ = std::io::copy(&mut { server }, &mut client);
-        let _ = client.shutdown(Shutdown::Both);
+        let _ = client.shutdown(Shutdown::Write);
     });
+    // The server's reply comes before the request can be sent, and the connection is cut.
+    let cuts = |mut stream: TcpStream| {
+        read_to(b"\r\n\r", &mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 503 No\r\n\r\n");
+    };
     server.will(|x| x.honest().status("503 Service Unavailable"));
     for (proxy, answered, what) in [
         (dead(), false, "nobody listens"),
@@ -149,6 +162,7 @@ fn through_proxies() {
         (http(says(b"hello\r\n\r\n")), false, "no HTTP"),
         (http(says(b"HTTP/1.1 200 OK\r\n\r\n")), false, "connected, and closed"),
         (http(says(b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 503 No\r\n\r\n")), true, "connected, and HTTP"),
+        (http(raw(cuts)), true, "connected, HTTP, and cut off"),
         (untrusted.base(), false, "a proxy that is not trusted"),
         (socks(says(b"\x05\xff")), false, "SOCKS that takes no method"),
         (socks(raw(drop)), false, "SOCKS, closed at once"),
