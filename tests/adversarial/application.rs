@@ -17,7 +17,7 @@ pub(crate) fn enrolled(number: u32) -> (Place, SoftYubiKey) {
 
 /// The application, which will do these acts and give these answers.
 pub(crate) fn application(place: &Place, answers: &[impl AsRef<[u8]>], acts: &[&str]) -> Command {
-    let mut command = Command::new(built::application("hostile/host.c"));
+    let mut command = Command::new(built::application("adversarial/host.c"));
     command.arg(place.confdir()).args(acts).stdin(answers_of(place, answers));
     command
 }
