@@ -58,7 +58,7 @@ fn again_keeps_everything() {
     for name in ["config.toml", "authorized_yubikeys", "store.key"] {
         assert!(said.out.contains(&format!("kept {}", desk.file(name).display())), "{said:?}");
     }
-    assert!(!said.out.contains("made "), "{said:?}");
+    assert!(!said.out.contains("created "), "{said:?}");
 }
 
 #[test]
@@ -75,7 +75,10 @@ fn finishes_what_is_missing() {
     let key = fs::read(desk.file("store.key")).unwrap();
     fs::remove_file(desk.file("authorized_yubikeys")).unwrap();
     let said = run(desk.command().arg("init")).exits(0);
-    assert!(said.out.contains(&format!("made {}", desk.file("authorized_yubikeys").display())), "{said:?}");
+    assert!(
+        said.out.contains(&format!("created {}", desk.file("authorized_yubikeys").display())),
+        "{said:?}"
+    );
     assert_eq!(fs::read(desk.file("store.key")).unwrap(), key);
     assert_eq!(mode(&desk.file("authorized_yubikeys")), 0o644);
 }

@@ -30,11 +30,13 @@ fn a_store_of_version_1_goes_on() {
 
     root.story.step("what was used before is refused, and what comes next is not");
     assert!(!root.su(With::Otp(LAST.trim())), "the last OTP was accepted again");
-    root.assert_logged("the OTP was used before: usage counter 7, session use 3 is not above");
+    root.assert_logged(" code=otp-replayed ");
+    root.assert_logged(": usage counter 7, session use 3 is not above");
     let mut alices = SoftYubiKey::numbered(1);
     alices.set_counter(6);
     assert!(!root.su(With::Otp(&alices.press())), "an OTP from before was accepted");
-    root.assert_logged("the OTP was used before: usage counter 6");
+    root.assert_logged(" code=otp-replayed ");
+    root.assert_logged(" usage counter 6");
     alices.set_counter(8);
     assert!(root.su(With::Otp(&alices.press())));
 
@@ -43,10 +45,11 @@ fn a_store_of_version_1_goes_on() {
     bobs.set_counter(9);
     root.run(&format!("ykmap add alice {}", bobs.public_id())).ok();
     assert!(!root.su(With::Otp(&bobs.press())), "a disabled token was accepted");
-    root.assert_logged("disabled");
+    root.assert_logged(" code=token-disabled ");
     let third = SoftYubiKey::numbered(3);
     root.run_reading("ykmap key import -", &(third.traditional_log_line() + "\n")).ok();
     root.run(&format!("ykmap add alice {}", third.public_id())).ok();
     assert!(!root.su(With::Otp(LAST_OF_THE_THIRD.trim())), "an OTP from before the removal was accepted");
-    root.assert_logged("the OTP was used before: usage counter 5");
+    root.assert_logged(" code=otp-replayed ");
+    root.assert_logged(" usage counter 5");
 }

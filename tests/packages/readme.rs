@@ -75,7 +75,7 @@ fn first_login(alice: &mut Shell, root: &Root, switch_on: &str) {
     again.press = alice.press.clone();
     again.fails(try_it);
     let line = kept_open.types(why);
-    assert!(line.contains("refused user=alice") && line.contains("was used before"), "{line}");
+    assert!(line.contains("refused user=alice") && line.contains(" code=otp-replayed "), "{line}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Root {
         let press = token.press();
         assert!(self.su(With::Otp(&press)), "{:#?}", self.log_lines());
         assert!(!self.sudo(With::Otp(&press)), "an OTP was accepted twice");
-        self.assert_logged("the OTP was used before");
+        self.assert_logged(" code=otp-replayed ");
         assert!(self.sudo(With::Otp(&token.press())), "{:#?}", self.log_lines());
         assert!(!self.sudo(With::Otp("")), "an empty answer was accepted");
         self.assert_pam_whole();
@@ -97,9 +97,9 @@ impl Root {
         let last = if wrong.ends_with('c') { "b" } else { "c" };
         wrong.replace_range(wrong.len() - 1.., last);
         assert!(!self.su(With::Otp(&wrong)), "an OTP with a wrong letter was accepted");
-        self.assert_logged("not genuine");
+        self.assert_logged(" code=otp-not-genuine ");
         assert!(!self.su(With::Otp(&SoftYubiKey::numbered(99).press())), "a stranger was let in");
-        self.assert_logged("not from a token of this user");
+        self.assert_logged(" code=other-users-token ");
         assert!(!self.su(With::WrongPassword), "a wrong password was accepted");
     }
 

@@ -149,7 +149,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         return Ok(());
     }
     for path in &made.new {
-        out::line(&format!("made {}", path.display()));
+        out::line(&format!("created {}", path.display()));
     }
     for path in &made.kept {
         out::line(&format!("kept {}", path.display()));

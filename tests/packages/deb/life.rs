@@ -73,7 +73,7 @@ fn the_life_of_a_host() {
     assert_eq!(root.quietly("cd / && md5sum etc/yubiotp/* var/lib/yubiotp/*/*", "").said, kept);
     assert_eq!(root.pam_d(), pam_d_on, "an upgrade changed pam.d");
     assert!(!root.su(With::Otp(&old)), "an OTP was accepted again after the upgrade");
-    root.assert_logged("the OTP was used before");
+    root.assert_logged(" code=otp-replayed ");
     root.assert_press_needed(&mut alices);
 
     root.story.step("switched off");
@@ -117,7 +117,7 @@ fn the_life_of_a_host() {
     assert_eq!(sums(), kept);
     root.run("pam-auth-update --enable yubiotp").ok();
     assert!(!root.su(With::Otp(&last)), "an OTP was accepted again after a purge");
-    root.assert_logged("the OTP was used before");
+    root.assert_logged(" code=otp-replayed ");
     root.assert_press_needed(&mut alices);
 
     root.story.step("purged, and deleted as it says: nothing is left");
