@@ -69,7 +69,5 @@ fn homes_are_copied() {
     assert!(login("/etc/yubiotp/users/%u", &token.press()));
     site.skip_decisions();
     assert!(!login("/home/%u/.yubico/authorized_yubikeys", &token.press()));
-    site.assert_decided(&[
-        "fault user=alice * reason=\"/home/alice: belongs to uid *: leave it as it is, and move *\"",
-    ]);
+    site.assert_decided(&["fault user=alice * code=file-of-other-owner reason=\"/home/alice: *\""]);
 }

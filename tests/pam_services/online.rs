@@ -35,11 +35,10 @@ fn ssh(site: &Site, sshd: &Sshd, otp: &str) -> tests::terminal::Terminal {
 }
 
 /// The line of a decision in an ssh login.
-fn line(outcome: &str, token: &SoftYubiKey, mode: &str, reason: &str) -> String {
+fn line(outcome: &str, token: &SoftYubiKey, mode: &str, code: &str, reason: &str) -> String {
     let id = token.public_id();
-    format!(
-        "{outcome} user=alice token={id} mode={mode} service=sshd rhost=127.0.0.1 tty=ssh reason=\"{reason}\""
-    )
+    let fields = format!("user=alice token={id} mode={mode} service=sshd rhost=127.0.0.1 tty=ssh");
+    format!("{outcome} {fields} code={code} reason=\"{reason}\"")
 }
 
 #[test]
@@ -54,26 +53,22 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     let first = token.press();
     site.assert_in(ssh(&site, &sshd, &first), "alice");
     let ok = format!("usage counter 1, session use 0; {base}: OK (* ms)");
-    site.assert_decided(&[&line("accepted", &token, MODE, &ok)]);
+    site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &ok)]);
 
     site.assert_out(ssh(&site, &sshd, &first));
-    let known = format!("a validation server has seen this OTP, or a later one; {base}: REPLAYED_OTP (* ms)");
-    site.assert_decided(&[&line("refused", &token, MODE, &known)]);
+    let known = format!("*; {base}: REPLAYED_OTP (* ms)");
+    site.assert_decided(&[&line("refused", &token, MODE, "server-says-replayed", &known)]);
 
     drop(server);
     let second = token.press();
     site.assert_in(ssh(&site, &sshd, &second), "alice");
-    let fell = format!("decided offline, as no server answered: {base}: connection refused (* ms)");
-    site.assert_decided(&[&line(
-        "accepted",
-        &token,
-        MODE,
-        &format!("usage counter 1, session use 1; {fell}"),
-    )]);
+    let fell = format!("decided offline, as no server answered: {base}: * (* ms)");
+    let here = format!("usage counter 1, session use 1; {fell}");
+    site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &here)]);
 
     for used in [&first, &second] {
         site.assert_out(ssh(&site, &sshd, used));
-        let replayed = line("refused", &token, MODE, &format!("the OTP was used before: *; {fell}"));
+        let replayed = line("refused", &token, MODE, "otp-replayed", &format!("*; {fell}"));
         site.assert_decided(&[&replayed]);
     }
     site.assert_nothing_leaked(&sshd);
@@ -101,9 +96,8 @@ fn a_busy_server_leaves_no_used_otp_to_this_host() {
     for terminal in answered {
         site.assert_out(terminal);
     }
-    let reason =
-        "a validation server answered without deciding, so this host does not decide: *HTTP status 429 *";
-    site.assert_decided(&vec![line("fault", &token, MODE, reason).as_str(); 14]);
+    let withheld = line("fault", &token, MODE, "undecided-withheld", "*HTTP status 429 *");
+    site.assert_decided(&vec![withheld.as_str(); 14]);
 }
 
 /// Used offline, and then tried where a server has not heard of it.
@@ -127,8 +121,9 @@ fn what_was_used_offline_is_refused_though_a_server_says_ok() {
             ),
         );
         site.assert_out(ssh(&site, &sshd, &otp));
-        let reason = "the OTP was used before: usage counter 1, session use 0 is not above usage counter 1, session use 0; *: OK (* ms)";
-        site.assert_decided(&[&line("refused", &token, mode, reason)]);
+        let reason =
+            "* usage counter 1, session use 0 is not above usage counter 1, session use 0; *: OK (* ms)";
+        site.assert_decided(&[&line("refused", &token, mode, "otp-replayed", reason)]);
         server.token(&token);
     }
 }
@@ -150,14 +145,13 @@ fn sudo_asks_for_a_token_whose_key_is_not_here() {
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_out(terminal);
     let id = token.public_id();
-    let line = |outcome: &str, reason: &str| {
-        format!(
-            "{outcome} user=alice token={id} mode={MODE} service=sudo rhost=none tty=* reason=\"{reason}; *: OK (* ms)\""
-        )
+    let line = |outcome: &str, code: &str, reason: &str| {
+        let fields = format!("user=alice token={id} mode={MODE} service=sudo rhost=none tty=*");
+        format!("{outcome} {fields} code={code} reason=\"{reason}; *: OK (* ms)\"")
     };
     site.assert_decided(&[
-        &line("accepted", "usage counter 1, session use 0"),
-        &line("refused", "the OTP was used before: *"),
+        &line("accepted", "accepted", "usage counter 1, session use 0"),
+        &line("refused", "otp-replayed", "*"),
     ]);
 }
 

@@ -52,14 +52,16 @@ fn key_and_then_press() {
     let mut terminal = ssh_with(&site, &sshd, &key);
     site.answer(&mut terminal, "(alice@127.0.0.1) YubiKey for alice: ", &[&otp]);
     site.assert_in(terminal, "alice");
-    site.assert_decided(&[&format!("accepted {fields} reason=\"usage counter 1, session use 0\"")]);
+    site.assert_decided(&[&format!(
+        "accepted {fields} code=accepted reason=\"usage counter 1, session use 0\""
+    )]);
     assert!(sshd.log().contains("Accepted keyboard-interactive/pam for alice"), "{}", sshd.log());
 
     // The key, and an old touch.
     let mut terminal = ssh_with(&site, &sshd, &key);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_out(terminal);
-    site.assert_decided(&[&format!("refused {fields} reason=\"the OTP was used before: *\"")]);
+    site.assert_decided(&[&format!("refused {fields} code=otp-replayed reason=\"*\"")]);
 
     // Without the key nobody is asked for a touch.
     let terminal = site.ssh(&sshd, "alice", &[]);

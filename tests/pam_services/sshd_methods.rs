@@ -26,8 +26,8 @@ fn ways_in(site: &Site) -> Value {
     let list = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).unwrap().clone();
     let is_of_sshd = |table: &&Value| list(table, "services").contains(&"sshd".into());
     let is_hers = |row: &&Value| {
-        let who = row.get("who").and_then(Value::as_str).unwrap();
-        who == "everybody" || who.starts_with("has a usable token")
+        let class = row.get("who").map(|who| list(who, "class")).unwrap();
+        class.contains(&"token".into())
     };
     let tables = list(&said, "access");
     let rows = list(tables.iter().find(is_of_sshd).unwrap(), "rows");

@@ -14,7 +14,8 @@ fn password_and_press_in_one_answer() {
     let mut token = site.token(1, "alice");
     let sshd = site.host.sshd(TALKATIVE);
     let fields = format!("user=alice token={} mode=offline service=sshd", token.public_id());
-    let accepted = |n| format!("accepted {fields} * reason=\"usage counter 1, session use {n}\"");
+    let accepted =
+        |n| format!("accepted {fields} * code=accepted reason=\"usage counter 1, session use {n}\"");
 
     let first = token.press();
     let mut terminal = site.ssh(&sshd, "alice", &[]);

@@ -72,16 +72,14 @@ pub(super) fn exempt_group(site: &Site, example: &str) {
         }
         // Out: alice with her key only, where sshd takes it for enough.
         site.assert_out(ssh_with(site, &forgetful, &alice));
-        site.assert_decided(&[
-            "refused user=alice token=none * reason=\"no auth line of this module accepted *\"",
-        ]);
+        site.assert_decided(&["refused user=alice token=none * code=not-accepted-here reason=\"*\""]);
     }
     // Each of the parts is needed: only sshd_config, and only the auth line.
     let jump = format!("account   {JUMP}\n");
     assert!(example.contains(&jump));
     site.pam("sshd", &example.replace(&jump, ""));
     site.assert_out(ssh_as(site, &sshd, "bob", &bob));
-    site.assert_decided(&["refused user=bob token=none * reason=\"no auth line of this module accepted *\""]);
+    site.assert_decided(&["refused user=bob token=none * code=not-accepted-here reason=\"*\""]);
     let mut all = config.lines().take_while(|line| !line.starts_with("Match"));
     let unmatched = site.sshd_with(&all.by_ref().map(|line| format!("{line}\n")).collect::<String>());
     site.pam("sshd", example);
