@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
     #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pam_dirs: Vec<PathBuf>,
-    /// OTPs, which are checked as at a login and used up, or public ids, which are taken as they are [default:
+    /// OTPs, which are checked as at a login and used up, or public IDs, which are taken as they are [default:
     /// ask for a touch]
     #[arg(value_name = "OTP|ID")]
     tokens: Vec<String>,

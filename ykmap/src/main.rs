@@ -237,8 +237,8 @@ fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
     line::absolute(path).map_err(Failure::input)
 }
 
-/// A public id on the command line.
+/// A public ID on the command line.
 fn parse_id(text: &str) -> Result<PublicId, String> {
     PublicId::parse(text.as_bytes())
-        .map_err(|why| format!("{why}; ykmap list USER shows the public ids of a user's tokens"))
+        .map_err(|why| format!("{why}; ykmap list USER shows the public IDs of a user's tokens"))
 }

@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
 
 fn convert_serial(serial: &str) -> Result<String, String> {
     if serial.is_empty() || !serial.bytes().all(|digit| digit.is_ascii_digit()) {
-        let not_one = "not a factory public id: those have twelve modhex characters and do not begin with vv";
+        let not_one = "not a factory public ID: those have twelve modhex characters and do not begin with vv";
         return Ok(parse_id(serial)?.serial().ok_or(not_one)?.to_string());
     }
     let number: u64 = serial.parse().map_err(|_| "not a serial number: too long".to_owned())?;

@@ -22,7 +22,7 @@ pub(crate) enum Verb {
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Public id
+    /// Public ID
     #[arg(value_name = "ID")]
     id: String,
 }

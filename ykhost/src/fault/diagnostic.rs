@@ -136,7 +136,7 @@ impl Fault {
             Self::NoServers => Diagnostic::error(Code::NoServers, "no validation server is configured")
                 .advise("set urls in [online] of config.toml, or urllist= in pam.d"),
             Self::NoProgram { path } => found(Code::AskProgramMissing, path, DOES_NOT_EXIST)
-                .advise("install it with the module (make install), or set ask in [online] to its path"),
+                .advise("install it with the module (make install), or set ask in [online] of config.toml to its path"),
             Self::Program { path, why } => found(Code::AskProgramFailed, path, why),
             Self::CannotAsk { kind, why } => {
                 let found = Diagnostic::error(kind.code(), format!("validation servers cannot be asked: {why}"));

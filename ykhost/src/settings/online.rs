@@ -182,22 +182,22 @@ impl PartialOnline {
         };
         let servers = self.urls.ok_or_else(|| {
             bad(missing("urls").advise(
-                "set urls in [online], or urllist= in pam.d; YubiCloud's URL is https://api.yubico.com/wsapi/2.0/verify",
+                "set urls in [online] of config.toml, or urllist= in pam.d; YubiCloud's URL is https://api.yubico.com/wsapi/2.0/verify",
             ))
         })?;
-        let client_id = self
-            .client_id
-            .ok_or_else(|| bad(missing("client_id").advise("set client_id in [online], or id= in pam.d")))?;
+        let client_id = self.client_id.ok_or_else(|| {
+            bad(missing("client_id").advise("set client_id in [online] of config.toml, or id= in pam.d"))
+        })?;
         if self.client_cert.is_some() != self.client_key.is_some() {
             return Err(conflict(
                 "[online] has only one of client_cert and client_key",
-                "set both, or neither",
+                "set both in [online] of config.toml, or neither",
             ));
         }
         if self.client_key_passphrase_file.is_some() && self.client_key.is_none() {
             return Err(conflict(
                 "[online] has client_key_passphrase_file and no client_key",
-                "set client_key, or remove client_key_passphrase_file",
+                "set client_key in [online] of config.toml, or remove client_key_passphrase_file",
             ));
         }
         let key = match (self.api_key, self.api_key_file) {
@@ -236,8 +236,8 @@ impl PartialOnline {
                 let problem = format!("would be believed although its answers are neither signed nor encrypted{proxied}");
                 let found = Diagnostic::error(Code::UnprovenAnswers, problem)
                     .at(Location::Url(server.to_string()))
-                    .advise("set api_key_file, or use an https URL")
-                    .advise("to allow it all the same, set plain_http");
+                    .advise("set api_key_file in [online] of config.toml, or use an https URL")
+                    .advise("to allow it all the same, set plain_http = true in [online] of config.toml");
                 return Err(Fault::Settings { path: config.to_owned(), found: Box::new(found) });
             }
             None => {}
@@ -251,7 +251,7 @@ impl PartialOnline {
                     server,
                     "is believed without api_key, so any user of this host who takes that port while the server is down can accept any OTP",
                 )
-                .advise("set api_key_file"),
+                .advise("set api_key_file in [online] of config.toml"),
             );
         }
         let milliseconds = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);

@@ -141,14 +141,14 @@ fn undecided(why: NoAnswer, ms: u32) -> Diagnostic {
     let said = format!("says {}{proof}", status.name());
     match status {
         Status::NoSuchClient => {
-            error(Code::ServerRejectsClient, &said).advise("set client_id (id=) to one that the server knows")
+            error(Code::ServerRejectsClient, &said).advise("set client_id in [online] of config.toml (id= in pam.d) to one that the server knows")
         }
         Status::BadSignature => error(Code::ServerRejectsClient, &said)
-            .advise("set api_key (key=) to the key that belongs to client_id"),
+            .advise("set api_key in [online] of config.toml (key= in pam.d) to the key that belongs to client_id"),
         Status::OperationNotAllowed if proof.is_empty() => error(Code::ServerRejectsClient, &said)
             .advise("have this client_id (id=) allowed to validate, or use another one"),
         Status::MissingParameter => error(Code::ServerUndecided, &said).advise(
-            "check that it speaks protocol 2.0, and set sync_level and timeout to values that it takes",
+            "check that it speaks protocol 2.0, and set sync_level and timeout in [online] of config.toml to values that it takes",
         ),
         _ if !proof.is_empty() => error(Code::ServerReplyNotSigned, &why).advise(ITS_URL),
         Status::NotEnoughAnswers => error(Code::ServerUndecided, &said)
