@@ -48,14 +48,14 @@ pub(crate) struct Adopt {
     /// once more
     #[arg(long)]
     new: bool,
-    /// Public ids
+    /// Public IDs
     #[command(flatten)]
     ids: Ids,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Ids {
-    /// Public ids
+    /// Public IDs
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
 }
