@@ -170,15 +170,8 @@ impl Transport for Secured {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.sock.set_timeout(timeout);
-        let amount = match self.stream.read(self.buffers.input_append_buf()) {
-            Ok(amount) => amount,
-            Err(error) => {
-                let error = self.told(error);
-                // What a server said before it closed a connection that was still written to.
-                let said = self.stream.conn.reader().read(self.buffers.input_append_buf());
-                said.ok().filter(|amount| *amount > 0).ok_or(error)?
-            }
-        };
+        let read = self.stream.read(self.buffers.input_append_buf());
+        let amount = read.map_err(|error| self.told(error))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }

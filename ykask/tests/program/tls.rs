@@ -1,10 +1,13 @@
 //! https: whom it trusts, and who it says it is.
 
 use crate::asker::{ask, question, why};
-use crate::certificates::{Ca, Folder, Pair, Wants, expired, not_yet, serve};
+use crate::certificates::{Ca, Folder, Pair, Wants, config, expired, not_yet, serve};
 use crate::server::Server;
+use rustls::ServerConnection;
 use std::io::{Read as _, Write as _};
-use yubiotp::ask::{Event, Question};
+use std::sync::Arc;
+use std::time::Duration;
+use yubiotp::ask::{Event, FailureKind, Question};
 
 fn url(host: &str, server: &Server) -> String {
     format!("https://{host}:{}/wsapi/2.0/verify", server.port)
@@ -27,6 +30,35 @@ fn both_versions_and_both_kinds_of_name() {
             let server = serve(&ca.signs(host), &Wants { versions, ..Wants::default() });
             replies(&with_ca(&folder, &ca, url(host, &server)));
         }
+    }
+}
+
+/// What came through TLS before the connection was cut is an answer, although the request could not be sent.
+#[test]
+fn an_answer_before_the_request_counts() {
+    let (folder, ca) = (Folder::new(), Ca::new("ca"));
+    let wants = Wants { versions: &[&rustls::version::TLS12], ..Wants::default() };
+    let config = Arc::new(config(&ca.signs("localhost"), &wants));
+    let server = Server::new(move |mut stream| {
+        let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+        while tls.is_handshaking() {
+            while tls.wants_write() {
+                tls.write_tls(&mut stream).unwrap();
+            }
+            tls.read_tls(&mut stream).unwrap();
+            tls.process_new_packets().unwrap();
+        }
+        // Together with the end of the handshake, so that the client has all of it before it can send its request.
+        tls.writer().write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap();
+        tls.write_tls(&mut stream).unwrap();
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap(); // closing is a reset
+    });
+    for _ in 0..20 {
+        let events = ask(&with_ca(&folder, &ca, url("localhost", &server)));
+        let [Event::Asked { .. }, Event::Failed { kind, why, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(*kind, FailureKind::Http, "{why}");
     }
 }
 
