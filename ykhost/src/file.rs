@@ -350,6 +350,15 @@ fn owned(stat: &Stat, path: &Path, me: u32) -> Result<(), FileFault> {
     Err(FileFault::Owner { path: path.to_owned(), folder, owner: stat.st_uid, me })
 }
 
+/// What the owner and mode of a folder have against it: somebody else could change what is in it.
+fn unsafe_folder(stat: &Stat, path: &Path, me: u32) -> impl Iterator<Item = FileFault> {
+    let mode = stat.st_mode & 0o7777;
+    // In a sticky folder such as /tmp others may add names but not change ours.
+    let writable = mode & 0o022 != 0 && mode & 0o1000 == 0;
+    let writable = writable.then(|| FileFault::Writable { path: path.to_owned(), folder: true, mode });
+    owned(stat, path, me).err().into_iter().chain(writable)
+}
+
 const fn kind(found: FileType) -> &'static str {
     match found {
         FileType::RegularFile => "a file",

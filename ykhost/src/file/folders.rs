@@ -1,9 +1,7 @@
 //! Folders that were walked to, so that one login walks to each of them once.
 
-use super::walk::{PathWalk, unsafe_folder};
-use super::{Audience, FileFault, Folder, checked, open_at, read_all, stat};
+use super::{stat, unsafe_folder};
 use rustix::fs::{Mode, OFlags, Stat};
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,54 +44,6 @@ impl Folders {
     /// anything that takes its time.
     pub fn close(&self) {
         self.with(|walked| walked.iter_mut().for_each(|walked| walked.fd = None));
-    }
-
-    /// The folder at `path`; see [`Folder::open`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn folder(&self, path: &Path) -> Result<Folder, FileFault> {
-        let mut walk = PathWalk::begin(self, path)?;
-        while let Some(name) = walk.next_name() {
-            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.current.join(&name))?;
-            walk.step(name, entry)?;
-        }
-        walk.arrive()
-    }
-
-    /// The regular file at `path`; see [`open`](super::open).
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn file(&self, path: &Path, audience: Audience) -> Result<File, FileFault> {
-        self.file_and_stat(path, audience).map(|(file, _)| file)
-    }
-
-    /// The same, with what was found on its descriptor.
-    pub(crate) fn file_and_stat(&self, path: &Path, audience: Audience) -> Result<(File, Stat), FileFault> {
-        let mut walk = PathWalk::begin(self, path)?;
-        while let Some(name) = walk.next_name() {
-            if walk.remaining.is_empty() {
-                let here = walk.current.join(&name);
-                match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
-                    Ok(fd) => return checked(fd, &here, audience, self.me),
-                    Err(FileFault::Link(_)) => {}
-                    Err(fault) => return Err(fault),
-                }
-            }
-            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.current.join(&name))?;
-            walk.step(name, entry)?;
-        }
-        Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
-    }
-
-    /// The whole of the file at `path`; see [`read`](super::read).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn read(&self, path: &Path, limit: u64, audience: Audience) -> Result<Vec<u8>, FileFault> {
-        let (file, stat) = self.file_and_stat(path, audience)?;
-        read_all(file, &stat, path, limit)
     }
 
     pub(super) const fn me(&self) -> u32 {

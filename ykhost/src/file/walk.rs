@@ -1,9 +1,12 @@
 //! Following a path on open descriptors, every folder and link on the way checked.
 
 use super::folders::Folders;
-use super::{FileFault, Folder, kind, open_at, owned, root, stat};
+use super::{
+    Audience, FileFault, Folder, checked, kind, open_at, owned, read_all, root, stat, unsafe_folder,
+};
 use rustix::fs::{FileType, OFlags, Stat};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
@@ -112,11 +115,53 @@ impl<'f> PathWalk<'f> {
     }
 }
 
-/// What the owner and mode of a folder have against it: somebody else could change what is in it.
-pub(super) fn unsafe_folder(stat: &Stat, path: &Path, me: u32) -> impl Iterator<Item = FileFault> {
-    let mode = stat.st_mode & 0o7777;
-    // In a sticky folder such as /tmp others may add names but not change ours.
-    let writable = mode & 0o022 != 0 && mode & 0o1000 == 0;
-    let writable = writable.then(|| FileFault::Writable { path: path.to_owned(), folder: true, mode });
-    owned(stat, path, me).err().into_iter().chain(writable)
+/// Opening by path: the walk uses the folders that are remembered.
+impl Folders {
+    /// The folder at `path`; see [`Folder::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn folder(&self, path: &Path) -> Result<Folder, FileFault> {
+        let mut walk = PathWalk::begin(self, path)?;
+        while let Some(name) = walk.next_name() {
+            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.current.join(&name))?;
+            walk.step(name, entry)?;
+        }
+        walk.arrive()
+    }
+
+    /// The regular file at `path`; see [`open`](super::open).
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn file(&self, path: &Path, audience: Audience) -> Result<File, FileFault> {
+        self.file_and_stat(path, audience).map(|(file, _)| file)
+    }
+
+    /// The same, with what was found on its descriptor.
+    pub(crate) fn file_and_stat(&self, path: &Path, audience: Audience) -> Result<(File, Stat), FileFault> {
+        let mut walk = PathWalk::begin(self, path)?;
+        while let Some(name) = walk.next_name() {
+            if walk.remaining.is_empty() {
+                let here = walk.current.join(&name);
+                match open_at(&walk.fd, &name, OFlags::RDONLY, &here) {
+                    Ok(fd) => return checked(fd, &here, audience, self.me()),
+                    Err(FileFault::Link(_)) => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+            let entry = open_at(&walk.fd, &name, OFlags::PATH, &walk.current.join(&name))?;
+            walk.step(name, entry)?;
+        }
+        Err(FileFault::Kind { path: path.to_owned(), found: "a folder", wanted: "a file" })
+    }
+
+    /// The whole of the file at `path`; see [`read`](super::read).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, path: &Path, limit: u64, audience: Audience) -> Result<Vec<u8>, FileFault> {
+        let (file, stat) = self.file_and_stat(path, audience)?;
+        read_all(file, &stat, path, limit)
+    }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod advice;
+mod analysis;
 mod arguments;
 mod control;
 mod findings;
@@ -14,8 +15,8 @@ mod words;
 
 use super::report::{Check, Report, at, shortened};
 pub(super) use access::{Access, Class, Front, Methods, Row, Step, in_words};
+use analysis::{Findings, StackAnalysis};
 pub(crate) use arguments::{ServiceLine, auth_lines};
-use findings::{Findings, StackAnalysis};
 use role::CALLED_BY_ROOT;
 pub(super) use role::Factors;
 use service::{Entry, Folders, Kind, Place, What};

@@ -3,8 +3,8 @@
 use super::super::report::shown;
 use super::access::{Access, Front, Row, Unusual};
 use super::advice::text;
+use super::analysis::StackAnalysis;
 use super::control::{Action, Answer};
-use super::findings::StackAnalysis;
 use super::role::{self, Factors};
 use super::service::{Entry, Kind, What};
 use super::walk::Listing;

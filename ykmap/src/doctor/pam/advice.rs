@@ -3,8 +3,8 @@
 
 use super::super::report::shown;
 use super::access::{Access, Unusual};
+use super::analysis::StackAnalysis;
 use super::control::{Answer, Control};
-use super::findings::StackAnalysis;
 use super::role::{Factors, Role};
 use super::service::{Entry, Kind, Place, What};
 use super::walk::{End, Listing};

@@ -1,7 +1,7 @@
 //! What is wrong with single lines: those that libpam does not understand, or that do nothing.
 
 use super::advice::text;
-use super::findings::StackAnalysis;
+use super::analysis::StackAnalysis;
 use super::role::{self, Role};
 use super::service::{Broken, Entry, Kind, What, names_us};
 use super::walk::Stack;
