@@ -62,7 +62,7 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     drop(server);
     let second = token.press();
     site.assert_in(ssh(&site, &sshd, &second), "alice");
-    let fell = format!("decided offline, as no server answered: {base}: * (* ms)");
+    let fell = format!("decided offline, as no server answered: {base}: connection refused [server-unreachable] (* ms)");
     let here = format!("usage counter 1, session use 1; {fell}");
     site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &here)]);
 
@@ -155,8 +155,8 @@ fn sudo_asks_for_a_token_whose_key_is_not_here() {
     ]);
 }
 
-/// The servers know that the OTP was used, and this host does not. Limits in which no program can live must not leave it
-/// to this host.
+/// The servers know that the OTP was used, and this host does not. Limits in which no program can live must not leave
+/// it to this host.
 #[test]
 fn the_caller_of_sudo_does_not_choose_who_decides() {
     let mut token = SoftYubiKey::numbered(1);

@@ -1,26 +1,48 @@
 //! Why there is no reply, and whose fault that is.
 //!
-//! Where servers were tried and failed, a login may go on without them. So what whoever starts a login can bring about,
-//! by using up what this host has, is never called a server's failure.
+//! Where servers were tried and failed, a login may go on without them. So a failure that the user who starts a login
+//! can cause, by using up resources of this host, is never called a server's failure.
 
 use nix::errno::Errno;
 use std::{fmt, io};
-use yubiotp::ask::FailureKind;
+use yubiotp::ask::{FailureKind, Obstacle};
 
 /// Why a server gave no reply, in words for the log.
 pub(crate) enum Failure {
-    /// It was tried, and failed, or the network did.
+    /// The server was tried, and it or the network failed.
     Theirs(FailureKind, String),
-    /// This host lacks what it takes to try.
+    /// This host lacks the resources to try.
     Own(String),
+}
+
+/// Why nobody can be asked.
+#[derive(Debug)]
+pub(crate) struct Unable {
+    /// The kind of obstacle: the login process knows the remedy.
+    pub kind: Obstacle,
+    /// The problem, without a remedy.
+    pub why: String,
+}
+
+impl Unable {
+    pub(crate) fn new(kind: Obstacle, why: impl Into<String>) -> Self {
+        Self { kind, why: why.into() }
+    }
+}
+
+/// A file that cannot be used.
+impl From<String> for Unable {
+    fn from(why: String) -> Self {
+        Self::new(Obstacle::File, why)
+    }
 }
 
 /// A name that is not known.
 #[derive(Debug)]
 pub(crate) struct Unresolved {
-    /// Which.
+    /// The name.
     pub host: String,
-    /// What the C library says.
+    /// The words of the C library.
     pub why: String,
 }
 

@@ -4,6 +4,7 @@
 //! the way (`ykhost::file`). Here it is seen that it is a file, not endless, and a secret no secret of everybody's; and
 //! what only this program finds is checked here, on the open descriptor.
 
+use crate::failure::Unable;
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 use std::fmt::Display;
@@ -11,9 +12,10 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use yubiotp::ask::Obstacle;
 use zeroize::Zeroizing;
 
-/// What kind of file is read.
+/// The kind of file that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Certificates in a file that the question names.
@@ -35,7 +37,7 @@ impl Kind {
 }
 
 /// Opens a regular file or folder. A FIFO does not hold it up.
-pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), Unable> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let told = |error| format!("{}: cannot be read: {}", path.display(), words(&error));
@@ -45,7 +47,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
 }
 
 /// Reads a whole file.
-pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<Vec<u8>>, Unable> {
     let (file, is) = open(path)?;
     read_open(path, file, &is, kind)
 }
@@ -56,10 +58,10 @@ pub(crate) fn read_open(
     file: File,
     is: &Metadata,
     kind: Kind,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+) -> Result<Zeroizing<Vec<u8>>, Unable> {
     let name = path.display();
     if !is.is_file() {
-        return Err(format!("{name}: is not a regular file"));
+        return Err(format!("{name}: is not a regular file").into());
     }
     check(&name, is, kind)?;
     let too_long = || format!("{name}: is longer than {} bytes", kind.limit());
@@ -69,22 +71,23 @@ pub(crate) fn read_open(
     let read = file.take(is.len().saturating_add(1)).read_to_end(&mut text);
     read.map_err(|error| format!("{name}: cannot be read: {}", words(&error)))?;
     if text.len() > length {
-        return Err(format!("{name}: grew while it was read: try again"));
+        return Err(Unable::new(Obstacle::FileChanging, format!("{name}: grew while it was read")));
     }
     Ok(text)
 }
 
-fn check(name: &impl Display, is: &Metadata, kind: Kind) -> Result<(), String> {
+fn check(name: &impl Display, is: &Metadata, kind: Kind) -> Result<(), Unable> {
     let mode = is.mode() & 0o7777;
+    let unable = |obstacle, what| Err(Unable::new(obstacle, format!("{name}: {what}")));
     match kind {
         Kind::Secret if mode & 0o006 != 0 => {
-            Err(format!("{name}: others may read it (mode {mode:04o}): chmod 600 {name}"))
+            unable(Obstacle::FileReadable, format!("others may read it (mode {mode:04o})"))
         }
         Kind::Found if is.uid() != 0 && is.uid() != Uid::effective().as_raw() => {
-            Err(format!("{name}: belongs to user {}, not to root: chown root {name}", is.uid()))
+            unable(Obstacle::FileOwner, format!("belongs to user {}, not to root", is.uid()))
         }
         Kind::Found if mode & 0o022 != 0 => {
-            Err(format!("{name}: group or others may write to it (mode {mode:04o}): chmod go-w {name}"))
+            unable(Obstacle::FileWritable, format!("group or others may write to it (mode {mode:04o})"))
         }
         Kind::Named | Kind::Found | Kind::Secret => Ok(()),
     }
@@ -114,19 +117,17 @@ mod tests {
     #[test]
     fn modes() {
         let folder = tempfile::tempdir().unwrap();
-        let why = |mode, kind| read(&file(&folder, mode), kind).err().unwrap_or_default();
-        for (mode, kind, part) in [
-            (0o644, Kind::Named, ""),
-            (0o664, Kind::Named, ""),
-            (0o644, Kind::Found, ""),
-            (0o664, Kind::Found, "group or others may write to it (mode 0664): chmod go-w "),
-            (0o640, Kind::Secret, ""),
-            (0o600, Kind::Secret, ""),
-            (0o644, Kind::Secret, "others may read it (mode 0644): chmod 600 "),
+        for (mode, kind, expected) in [
+            (0o644, Kind::Named, None),
+            (0o664, Kind::Named, None),
+            (0o644, Kind::Found, None),
+            (0o664, Kind::Found, Some(Obstacle::FileWritable)),
+            (0o640, Kind::Secret, None),
+            (0o600, Kind::Secret, None),
+            (0o644, Kind::Secret, Some(Obstacle::FileReadable)),
         ] {
-            let why = why(mode, kind);
-            assert_eq!(why.is_empty(), part.is_empty(), "{mode:o}: {why}");
-            assert!(why.contains(part), "{mode:o}: {why}");
+            let unable = read(&file(&folder, mode), kind).err();
+            assert_eq!(unable.map(|it| it.kind), expected, "{mode:o}");
         }
     }
 
@@ -135,9 +136,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(read(&fifo, Kind::Secret).unwrap_err().ends_with("is not a regular file"));
-        assert!(read(folder.path(), Kind::Named).unwrap_err().ends_with("is not a regular file"));
-        let why = read(Path::new("/nowhere"), Kind::Named).unwrap_err();
+        assert!(read(&fifo, Kind::Secret).unwrap_err().why.ends_with("is not a regular file"));
+        assert!(read(folder.path(), Kind::Named).unwrap_err().why.ends_with("is not a regular file"));
+        let why = read(Path::new("/nowhere"), Kind::Named).unwrap_err().why;
         assert_eq!(why, "/nowhere: cannot be read: No such file or directory");
     }
 
@@ -146,6 +147,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = file(&folder, 0o600);
         OpenOptions::new().write(true).open(&path).unwrap().set_len((1 << 20) + 1).unwrap();
-        assert!(read(&path, Kind::Secret).unwrap_err().ends_with("is longer than 1048576 bytes"));
+        assert!(read(&path, Kind::Secret).unwrap_err().why.ends_with("is longer than 1048576 bytes"));
     }
 }

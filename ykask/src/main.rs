@@ -1,7 +1,7 @@
 //! `yubiotp-ask`: asks validation servers for a login process, which starts it for one question and judges the replies.
 //!
 //! It is the only code of pam_yubiotp that speaks to the network. It has no HMAC key and says nothing but what servers
-//! sent: a program that was taken over from the network can refuse a login, and never grant one.
+//! sent: an attacker who has compromised it can make it refuse a login, and never accept one.
 #![forbid(unsafe_code)]
 
 mod ask;
@@ -19,6 +19,7 @@ mod text;
 mod tls;
 mod watchdog;
 
+use failure::Unable;
 use std::process::ExitCode;
 use std::time::Duration;
 use yubiotp::ask::{Event, Obstacle};
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     }
     match own.map_err(other).and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err((kind, why)) => {
+        Err(Unable { kind, why }) => {
             talk::tell(&Event::Unable { kind, why });
             ExitCode::FAILURE
         }
@@ -45,10 +46,10 @@ fn main() -> ExitCode {
 }
 
 /// Asks, or says why nobody can be asked.
-fn run() -> Result<(), (Obstacle, String)> {
+fn run() -> Result<(), Unable> {
     start::harden_process().map_err(other)?;
     let mut watchdog = watchdog::Watchdog::start(BEFORE_THE_QUESTION).map_err(limit)?;
-    let Some((question, rest)) = talk::question().map_err(|why| (Obstacle::Protocol, why))? else {
+    let Some((question, rest)) = talk::question().map_err(protocol)? else {
         return Ok(());
     };
     // Not before the question was read: a socket that is closed with something unread in it is a reset, not an end.
@@ -56,8 +57,8 @@ fn run() -> Result<(), (Obstacle, String)> {
     let clock = ask::Clock::start(&question);
     watchdog.set(clock.deadline().saturating_add(GRACE)).map_err(limit)?;
 
-    // What only root may read is read as root, and nothing of it comes from the network.
-    let client = net::Client::prepare(&question).map_err(|why| (Obstacle::File, why))?;
+    // Files that only root may read are read as root. None of them comes from the network.
+    let client = net::Client::prepare(&question)?;
     if let Some(what) = root::give_up().map_err(other)? {
         talk::tell(&Event::Note { what });
     }
@@ -67,10 +68,14 @@ fn run() -> Result<(), (Obstacle, String)> {
     Ok(())
 }
 
-fn other(why: String) -> (Obstacle, String) {
-    (Obstacle::Other, why)
+fn other(why: String) -> Unable {
+    Unable::new(Obstacle::Other, why)
 }
 
-fn limit(why: String) -> (Obstacle, String) {
-    (Obstacle::Limit, why)
+fn protocol(why: String) -> Unable {
+    Unable::new(Obstacle::Protocol, why)
+}
+
+fn limit(why: String) -> Unable {
+    Unable::new(Obstacle::Limit, why)
 }

@@ -1,4 +1,4 @@
-//! One request by ureq, put together so that it does what it is told and nothing else.
+//! One request by ureq, put together so that it does exactly one request.
 //!
 //! GET, HTTP/1.1, one connection, no redirect, no cookie, no compression, no second try: a request that is sent again
 //! is a REPLAYED_REQUEST. The parts of ureq that it is put together from may change in its minor versions.
@@ -8,7 +8,7 @@ mod resolve;
 mod strict_eof;
 mod tcp;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Unable};
 use crate::progress::{Phase, Progress};
 use crate::text::{self, ClientSetup, ProxySetup};
 use crate::tls;
@@ -20,7 +20,7 @@ use ureq::config::Config;
 use ureq::http::{StatusCode, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, Proxy, ProxyProtocol};
-use yubiotp::ask::{FailureKind, MAX_REPLY, Question};
+use yubiotp::ask::{FailureKind, MAX_REPLY, Obstacle, Question};
 use zeroize::Zeroizing;
 
 /// The longest header of a reply that is read, in bytes.
@@ -29,7 +29,7 @@ const MAX_HEADER: usize = 8 << 10;
 /// A connection's buffers, in bytes: more than a header, a record of TLS fits.
 const BUFFER: usize = 16 << 10;
 
-/// Whoever asks servers.
+/// The client that asks servers.
 pub(crate) struct Client {
     config: Config,
     trust: Option<tls::Configs>,
@@ -39,13 +39,16 @@ pub(crate) struct Client {
 
 impl Client {
     /// Reads all that is needed. Nothing is read, resolved or connected to that the question does not call for.
-    pub(crate) fn prepare(question: &Question) -> Result<Self, String> {
+    pub(crate) fn prepare(question: &Question) -> Result<Self, Unable> {
         let uris: Vec<Uri> = question.urls.iter().filter_map(|url| url.parse().ok()).collect();
         let proxy = question.proxy.as_deref().map(|url| proxy(url)).transpose()?;
         let over_tls = |proxy: &Proxy| proxy.protocol() == ProxyProtocol::Https;
         let https = uris.iter().any(|uri| uri.scheme_str() == Some("https"));
         if !https && (question.client_cert.is_some() || question.client_key.is_some()) {
-            return Err("client_cert and client_key are set, and no server's URL is https".into());
+            return Err(Unable::new(
+                Obstacle::File,
+                "client_cert and client_key are set, and no server's URL is https",
+            ));
         }
         let trust =
             if https || proxy.as_ref().is_some_and(over_tls) { Some(tls::prepare(question)?) } else { None };
@@ -93,7 +96,7 @@ impl Client {
 
     /// Why there was no answer from a server in time.
     pub(crate) fn no_answer(&self, progress: &Progress) -> (FailureKind, String) {
-        // What has begun is an answer, and not a whole one.
+        // A reply that has begun is an answer, and not a whole one.
         let kind = if progress.phase() == Phase::Reply { FailureKind::Http } else { FailureKind::Silence };
         (kind, text::no_answer(progress.phase(), &self.setup))
     }

@@ -6,16 +6,18 @@
 //! passes over `ENCRYPTED PRIVATE KEY` and `X509 CERTIFICATE` without a word, cannot tell a key with the encryption
 //! before PKCS#8 from bad base64, names no line, and leaves the base64 of a key in memory.
 
+use crate::failure::Unable;
 use data_encoding::BASE64;
+use yubiotp::ask::Obstacle;
 use zeroize::Zeroizing;
 
 /// One `-----BEGIN …-----` to `-----END …-----`.
 pub(crate) struct Section<'a> {
-    /// What it says it is.
+    /// Its label.
     pub label: &'a str,
     /// It is encrypted in the way that came before PKCS#8 (`Proc-Type: 4,ENCRYPTED`).
     pub old_encryption: bool,
-    /// What was encoded.
+    /// The decoded bytes.
     pub der: Zeroizing<Vec<u8>>,
     /// The line it begins in.
     pub line: usize,
@@ -24,8 +26,8 @@ pub(crate) struct Section<'a> {
 /// The sections of a file, or the line that is wrong.
 pub(crate) fn sections(text: &[u8]) -> impl Iterator<Item = Result<Section<'_>, usize>> {
     let mut lines = text.split(|byte| *byte == b'\n').enumerate();
-    // One for all, for wiping it costs more than filling it. Room for more than any key, so that no part stays behind in
-    // memory that was too small.
+    // One for all, for wiping it costs more than filling it. Room for more than any key, so that no part stays behind
+    // in memory that was too small.
     let mut base64 = Zeroizing::new(Vec::with_capacity(16 << 10));
     std::iter::from_fn(move || {
         let (line, label) =
@@ -59,24 +61,20 @@ fn section<'a>(
     Err(line)
 }
 
-/// PKCS#12 and DER are not read: one line makes PEM of them. The command is the one of openssl's for such a thing.
-pub(crate) fn refuse_binary(name: &str, text: &[u8], command: &str) -> Result<(), String> {
+/// PKCS#12 and DER are not read: one command of openssl makes PEM of them. `der` is the obstacle if the file is DER.
+pub(crate) fn refuse_binary(name: &str, text: &[u8], der: Obstacle) -> Result<(), Unable> {
     // What the outermost SEQUENCE holds, behind its length: as text, a 0 and what is not UTF-8, or not printed.
     let inside = match text {
         [0x30, long @ 0x80..=0x84, rest @ ..] => rest.get(usize::from(long & 0x0f)..).unwrap_or_default(),
-        // So short is a key alone, which begins with its version.
+        // Only a key is so short. It begins with its version.
         [0x30, 0..=0x7f, rest @ ..] if rest.starts_with(&[2, 1]) => rest,
         _ => return Ok(()),
     };
     // PKCS#12 begins with its version, 3, and another SEQUENCE. No key or certificate does.
     if inside.starts_with(&[2, 1, 3, 0x30]) {
-        return Err(format!(
-            "{name}: is PKCS#12, which is not read: openssl pkcs12 -in {name} -nodes -out NEW, and name NEW instead"
-        ));
+        return Err(Unable::new(Obstacle::Pkcs12, format!("{name}: is PKCS#12, which is not read")));
     }
-    Err(format!(
-        "{name}: is not PEM: openssl {command} -inform der -in {name} -out NEW, and name NEW instead"
-    ))
+    Err(Unable::new(der, format!("{name}: is not PEM")))
 }
 
 /// The label of a line that begins like this.
@@ -115,18 +113,15 @@ mod tests {
 
     #[test]
     fn binary_files_are_refused() {
-        let why = |text: &[u8]| refuse_binary("f", text, "x509").err().unwrap_or_default();
+        let kind = |text: &[u8]| refuse_binary("f", text, Obstacle::DerKey).err().map(|unable| unable.kind);
         for der in [&[0x30, 0x82, 1, 0, 0x30][..], &[0x30, 0x81, 0x90, 0x30], &[0x30, 0x2e, 2, 1, 0, 0x30]] {
-            assert_eq!(
-                why(der),
-                "f: is not PEM: openssl x509 -inform der -in f -out NEW, and name NEW instead"
-            );
+            assert_eq!(kind(der), Some(Obstacle::DerKey));
         }
         for pkcs12 in [&[0x30, 0x82, 9, 0, 2, 1, 3, 0x30][..], &[0x30, 0x80, 2, 1, 3, 0x30]] {
-            assert!(why(pkcs12).starts_with("f: is PKCS#12"), "{pkcs12:?}");
+            assert_eq!(kind(pkcs12), Some(Obstacle::Pkcs12), "{pkcs12:?}");
         }
         for text in ["", "0", "0 s:CN = localhost\n-----BEGIN A-----\n", "00\n", "-----BEGIN A-----\n"] {
-            assert_eq!(why(text.as_bytes()), "", "{text:?}");
+            assert_eq!(kind(text.as_bytes()), None, "{text:?}");
         }
     }
 

@@ -13,6 +13,7 @@ pub(crate) fn give_up() -> Result<Option<String>, String> {
         return Ok(None);
     }
     let found = files::read(Path::new(PASSWD), Kind::Found)
+        .map_err(|unable| unable.why)
         .and_then(|passwd| account::find(&passwd).map_err(|why| why.to_string()));
     let (account, missing) = match found {
         Ok(account) => (account, None),

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 by rustls and *ring*: whom to trust, and who the client says it is.
+//! TLS 1.2 and 1.3 by rustls and *ring*: the trusted authorities and the client's identity.
 
 mod connector;
 mod identity;
@@ -8,12 +8,13 @@ mod verifier;
 pub(crate) use connector::{AtProxy, Tls};
 pub(crate) use verifier::SelfSigned;
 
+use crate::failure::Unable;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::{ClientConfig, crypto::ring};
 use std::sync::Arc;
 use yubiotp::ask::Question;
 
-/// What is needed for https, and the words for where the certificate authorities come from.
+/// The configuration for https, and the origin of the certificate authorities.
 pub(crate) struct Trust {
     /// How to connect.
     pub configs: Configs,
@@ -21,17 +22,17 @@ pub(crate) struct Trust {
     pub from: String,
 }
 
-/// How to connect to whom.
+/// The configurations for servers and proxies.
 #[derive(Clone)]
 pub(crate) struct Configs {
     /// To a server: with the client's certificate, if there is one.
     pub server: Arc<ClientConfig>,
-    /// To an https proxy, which is not told who the client is.
+    /// To an https proxy, which gets no client certificate.
     pub proxy: Arc<ClientConfig>,
 }
 
 /// Reads all the files that https needs, as root.
-pub(crate) fn prepare(question: &Question) -> Result<Trust, String> {
+pub(crate) fn prepare(question: &Question) -> Result<Trust, Unable> {
     let (roots, from) = roots::read(question.ca.as_deref())?;
     let provider = Arc::new(ring::default_provider());
     let client = identity::read(question, &provider)?;

@@ -1,10 +1,10 @@
 //! The messages between a login process and `yubiotp-ask`, over a socket between them.
 //!
 //! The login process writes one [`Question`], whose URLs are complete: the program asks them, and knows neither the
-//! client's key nor what a right answer looks like, so a program that an attacker
-//! has compromised cannot say yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to tell, when the deadline has
-//! passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply was no
-//! answer, ask the next server now.
+//! client's key nor what a right answer looks like, so an attacker who has compromised it from the network cannot make
+//! it say yes. It answers with [`Event`]s as they happen, and ends when there is nothing more to report, when the
+//! deadline has passed, or when the socket is closed. In between the login process may write [`NEXT`]: the last reply
+//! was no answer, ask the next server now.
 
 use crate::diagnostic::Code;
 use crate::shown;
@@ -105,7 +105,7 @@ impl Question {
         let text = text.strip_suffix("\n\n").ok_or(BadQuestion("it has no end"))?;
         let mut lines = text.split('\n');
         if lines.next() != Some(HEAD) {
-            return Err(BadQuestion("it is of another version of pam_yubiotp: install all of one version"));
+            return Err(BadQuestion("it is of another version of pam_yubiotp"));
         }
         let (mut deadline, mut hedge) = (None, None);
         let (mut ca, mut client_cert, mut client_key, mut passphrase) = (None, None, None, None);
@@ -189,18 +189,43 @@ pub enum Event {
     },
     /// Nobody can be asked: a file that the question names cannot be used, or the host lacks the resources.
     Unable {
-        /// What kind of obstacle.
+        /// The kind of obstacle.
         kind: Obstacle,
         /// Why, in words for the log.
         why: String,
     },
 }
 
-/// What keeps the program from asking anybody.
+/// The reason why the program can ask nobody. The text of the event has the problem; the login process adds the remedy
+/// for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// A file that the question names, or the proxy's URL, cannot be used.
+    /// A file that the question names, or the proxy's URL, cannot be used, for a reason that has no kind of its own.
     File,
+    /// Others may read a file that holds a secret.
+    FileReadable,
+    /// Group or others may write to a file of certificate authorities.
+    FileWritable,
+    /// A file of certificate authorities belongs to another user.
+    FileOwner,
+    /// A file grew while it was read.
+    FileChanging,
+    /// A file of certificates is DER, not PEM.
+    DerCertificate,
+    /// A file of a private key is DER, not PEM.
+    DerKey,
+    /// A file is PKCS#12, not PEM.
+    Pkcs12,
+    /// The private key is encrypted in a way that is not supported.
+    KeyEncryption,
+    /// The private key is encrypted, and no passphrase file is named.
+    NoPassphrase,
+    /// The private key is of a kind or size that is not supported.
+    KeyType,
+    /// Certificate, private key and passphrase file are not all named that are needed together.
+    IdentityParts,
+    /// There are no certificate authorities.
+    NoAuthorities,
     /// The host lacks processes, memory, descriptors or time.
     Limit,
     /// The question cannot be read: program and module are of different versions.
@@ -211,13 +236,42 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::File, Self::Limit, Self::Protocol, Self::Other];
+    pub const ALL: [Self; 16] = [
+        Self::File,
+        Self::FileReadable,
+        Self::FileWritable,
+        Self::FileOwner,
+        Self::FileChanging,
+        Self::DerCertificate,
+        Self::DerKey,
+        Self::Pkcs12,
+        Self::KeyEncryption,
+        Self::NoPassphrase,
+        Self::KeyType,
+        Self::IdentityParts,
+        Self::NoAuthorities,
+        Self::Limit,
+        Self::Protocol,
+        Self::Other,
+    ];
 
     /// The word for it in an event.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::FileReadable => "file-readable",
+            Self::FileWritable => "file-writable",
+            Self::FileOwner => "file-owner",
+            Self::FileChanging => "file-changing",
+            Self::DerCertificate => "der-certificate",
+            Self::DerKey => "der-key",
+            Self::Pkcs12 => "pkcs-twelve",
+            Self::KeyEncryption => "key-encryption",
+            Self::NoPassphrase => "no-passphrase",
+            Self::KeyType => "key-type",
+            Self::IdentityParts => "identity-parts",
+            Self::NoAuthorities => "no-authorities",
             Self::Limit => "limit",
             Self::Protocol => "protocol",
             Self::Other => "other",
@@ -228,7 +282,19 @@ impl Obstacle {
     #[must_use]
     pub const fn code(self) -> Code {
         match self {
-            Self::File => Code::AskFileInvalid,
+            Self::File
+            | Self::FileReadable
+            | Self::FileWritable
+            | Self::FileOwner
+            | Self::FileChanging
+            | Self::DerCertificate
+            | Self::DerKey
+            | Self::Pkcs12
+            | Self::KeyEncryption
+            | Self::NoPassphrase
+            | Self::KeyType
+            | Self::IdentityParts
+            | Self::NoAuthorities => Code::AskFileInvalid,
             Self::Limit => Code::AskLimit,
             Self::Protocol => Code::AskVersionMismatch,
             Self::Other => Code::CannotAsk,
@@ -240,8 +306,8 @@ impl Obstacle {
     }
 }
 
-/// What kind of failure kept a server from a whole reply. Who may decide instead depends on it, so it is never read out
-/// of the words for the log.
+/// The kind of failure that kept a server from a whole reply. Whether the host may decide instead depends on it, so it
+/// is never read out of the words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The name of the server, or of the proxy, does not resolve.
@@ -547,6 +613,16 @@ mod tests {
         let mut events = Events::default();
         events.feed(b"failed 0 tls 1 4\n\x1b[2J");
         assert_eq!(events.next(), Some(Err(BadEvent)), "what moves a cursor");
+    }
+
+    /// Each kind has a word of its own that can be read again.
+    #[test]
+    fn obstacles_come_back() {
+        for kind in Obstacle::ALL {
+            assert!(is_kind(kind.name()), "{kind:?}");
+            assert_eq!(Obstacle::read(kind.name()), kind);
+        }
+        assert_eq!(Obstacle::read("teapot"), Obstacle::Other);
     }
 
     /// An event that this version does not know may have been an answer.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use yubiotp::ask::{Event, Events, Question};
+use yubiotp::ask::{Event, Events, Obstacle, Question};
 use zeroize::Zeroizing;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_yubiotp-ask");
@@ -82,6 +82,14 @@ pub(crate) fn why(question: &Question) -> String {
         [Event::Asked { server: 0 }, Event::Failed { server: 0, why, .. }] | [Event::Unable { why, .. }] => {
             why.clone()
         }
+        events => panic!("{events:?}"),
+    }
+}
+
+/// Asks one server, and says what kind of obstacle kept the program from that, and why.
+pub(crate) fn unable(question: &Question) -> (Obstacle, String) {
+    match ask(question).as_slice() {
+        [Event::Unable { kind, why }] => (*kind, why.clone()),
         events => panic!("{events:?}"),
     }
 }

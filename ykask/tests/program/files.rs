@@ -1,11 +1,11 @@
 //! The files that a question names: what is taken, and the words for what is not.
 
-use crate::asker::{ask, question, refused_url, why};
+use crate::asker::{ask, question, refused_url, unable, why};
 use crate::certificates::{Ca, Folder, Wants, serve};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
-use yubiotp::ask::{Event, Question};
+use yubiotp::ask::{Event, Obstacle, Question};
 
 fn https() -> Question {
     question(&[refused_url("https")])
@@ -38,10 +38,7 @@ fn authorities() {
     let der = folder.path().join("ca.der");
     fs::write(&der, ca.certificate.der()).unwrap();
     let der = der.to_str().unwrap();
-    assert_eq!(
-        why(&with_ca(der)),
-        format!("{der}: is not PEM: openssl x509 -inform der -in {der} -out NEW, and name NEW instead")
-    );
+    assert_eq!(unable(&with_ca(der)), (Obstacle::DerCertificate, format!("{der}: is not PEM")));
 }
 
 #[test]
@@ -60,8 +57,8 @@ fn a_folder_of_authorities() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
     let link = inside.path().join("4567abcd.0");
     symlink(&open, &link).unwrap();
-    let told = format!("{0}: group or others may write to it (mode 0666): chmod go-w {0}", link.display());
-    assert_eq!(why(&with_ca(named)), told);
+    let told = format!("{}: group or others may write to it (mode 0666)", link.display());
+    assert_eq!(unable(&with_ca(named)), (Obstacle::FileWritable, told));
     fs::remove_file(&link).unwrap();
     nix::unistd::mkfifo(&inside.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let server = serve(&ca.signs("localhost"), &Wants::default());
@@ -101,14 +98,22 @@ impl Client {
         }
     }
 
-    fn why(&self, key: &str, passphrase: Option<&str>) -> String {
-        why(&Question {
+    fn question(&self, key: &str, passphrase: Option<&str>) -> Question {
+        Question {
             ca: Some(self.ca.clone()),
             client_cert: Some(self.certificate.clone()),
             client_key: Some(key.into()),
             client_key_passphrase_file: passphrase.map(String::from),
             ..https()
-        })
+        }
+    }
+
+    fn why(&self, key: &str, passphrase: Option<&str>) -> String {
+        why(&self.question(key, passphrase))
+    }
+
+    fn unable(&self, key: &str, passphrase: Option<&str>) -> (Obstacle, String) {
+        unable(&self.question(key, passphrase))
     }
 
     /// Runs the openssl program in the folder; the file that it writes. `None` if it is not installed.
@@ -147,11 +152,13 @@ fn private_keys() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(client.why(&key, None), TAKEN);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(client.why(&key, None), format!("{key}: others may read it (mode 0644): chmod 600 {key}"));
+    let told = format!("{key}: others may read it (mode 0644)");
+    assert_eq!(client.unable(&key, None), (Obstacle::FileReadable, told));
     let alone = Question { client_key: Some(key), ..https() };
-    assert_eq!(why(&alone), "client_key is set, and client_cert is not: each needs the other");
+    let told = |text: &str| (Obstacle::IdentityParts, text.to_owned());
+    assert_eq!(unable(&alone), told("client_key is set, and client_cert is not"));
     let alone = Question { client_cert: Some(certificate.clone()), ..https() };
-    assert_eq!(why(&alone), "client_cert is set, and client_key is not: each needs the other");
+    assert_eq!(unable(&alone), told("client_cert is set, and client_key is not"));
 }
 
 #[test]
@@ -170,26 +177,21 @@ fn keys_under_a_passphrase() {
         client.why(&key, Some(&wrong)),
         format!("{key}: the passphrase in {wrong} is not that of this key")
     );
-    let none = format!("{key}: is encrypted: name a file with its passphrase in client_key_passphrase_file");
-    assert_eq!(client.why(&key, None), none);
+    assert_eq!(client.unable(&key, None).0, Obstacle::NoPassphrase);
     let scrypt = ["pkcs8", "-topk8", "-scrypt", "-in", "key.pem", "-passout", "file:pass"];
     assert_eq!(client.why(&client.openssl(&scrypt, "scrypt.pem").unwrap(), Some(&passphrase)), TAKEN);
 
     let old = ["ec", "-aes128", "-in", "key.pem", "-passout", "file:pass"];
     let old = client.openssl(&old, "old.pem").unwrap();
-    let line = format!("openssl pkcs8 -topk8 -in {old} -out NEW, and name NEW in client_key");
-    let told = client.why(&old, Some(&passphrase));
-    assert_eq!(told, format!("{old}: is encrypted in the old way (Proc-Type: 4,ENCRYPTED): {line}"));
-    // The line works.
+    let told = format!("{old}: is encrypted in the old way (Proc-Type: 4,ENCRYPTED)");
+    assert_eq!(client.unable(&old, Some(&passphrase)), (Obstacle::KeyEncryption, told));
+    // What a login advises works.
     let new = ["pkcs8", "-topk8", "-in", "old.pem", "-passin", "file:pass", "-passout", "pass:correct horse"];
     assert_eq!(client.why(&client.openssl(&new, "new.pem").unwrap(), Some(&passphrase)), TAKEN);
 
     let des = ["pkcs8", "-topk8", "-v2", "des3", "-in", "key.pem", "-passout", "file:pass"];
-    let told = client.why(&client.openssl(&des, "des.pem").unwrap(), Some(&passphrase));
-    assert!(
-        told.contains("is encrypted in a way that is not supported: openssl pkcs8 -topk8 -in "),
-        "{told}"
-    );
+    let told = client.unable(&client.openssl(&des, "des.pem").unwrap(), Some(&passphrase));
+    assert_eq!(told.0, Obstacle::KeyEncryption, "{told:?}");
     // Without encryption, the forms that came before PKCS#8.
     let sec1 = client.openssl(&["ec", "-in", "key.pem"], "sec1.pem").unwrap();
     assert_eq!(client.why(&sec1, None), TAKEN);
@@ -201,10 +203,9 @@ fn pkcs12_is_refused_with_the_way_out() {
     client.folder.file("key.pem", &client.key_pem);
     let export = ["pkcs12", "-export", "-inkey", "key.pem", "-in", "client.pem", "-passout", "pass:secret"];
     let Some(file) = client.openssl(&export, "client.bin") else { return };
-    let told = client.why(&file, None);
-    let line = format!("openssl pkcs12 -in {file} -nodes -out NEW");
-    assert_eq!(told, format!("{file}: is PKCS#12, which is not read: {line}, and name NEW instead"));
-    // The line works.
+    let told = format!("{file}: is PKCS#12, which is not read");
+    assert_eq!(client.unable(&file, None), (Obstacle::Pkcs12, told));
+    // What a login advises works.
     let convert = ["pkcs12", "-in", "client.bin", "-nodes", "-passin", "pass:secret"];
     let both = client.openssl(&convert, "both.pem").unwrap();
     assert_eq!(client.why(&both, None), TAKEN);

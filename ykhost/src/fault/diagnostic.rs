@@ -1,4 +1,4 @@
-//! What a [`Fault`] means to an administrator: code, place, problem and remedies.
+//! A [`Fault`] as a finding for the administrator: code, place, problem and remedies.
 
 use super::Fault;
 use crate::file::FileFault;
@@ -139,13 +139,7 @@ impl Fault {
                 .advise("install it with the module (make install), or set ask in [online] of config.toml to its path"),
             Self::Program { path, why } => found(Code::AskProgramFailed, path, why),
             Self::CannotAsk { kind, why } => {
-                let found = Diagnostic::error(kind.code(), format!("validation servers cannot be asked: {why}"));
-                match kind {
-                    Obstacle::Protocol => found.advise("install the module and yubiotp-ask of one version"),
-                    Obstacle::Limit => found
-                        .advise("raise the limits of the service, or of whoever starts it, or free memory and processes"),
-                    Obstacle::File | Obstacle::Other => found,
-                }
+                obstacle(*kind, Diagnostic::error(kind.code(), format!("validation servers cannot be asked: {why}")))
             }
             Self::Undecided { trail, .. } => {
                 Diagnostic::error(Code::Undecided, format!("no validation server decided: {trail}"))
@@ -156,9 +150,43 @@ impl Fault {
             ),
             Self::FileSizeLimit { path } => {
                 found(Code::FileSizeLimit, path, "this process may not write files of that length (ulimit -f)")
-                    .advise("raise the limit for the service, or for whoever starts it")
+                    .advise("raise the limit for the service, or for the user who starts it")
             }
         }
+    }
+}
+
+/// The remedy for each obstacle. Its file is named in the problem, never in a command: the text comes from
+/// `yubiotp-ask`, which an attacker may have compromised.
+fn obstacle(kind: Obstacle, found: Diagnostic) -> Diagnostic {
+    let system = |found: Diagnostic, command: &str| found.run(Program::System, command);
+    let convert = |found, command: &str| system(found, command).advise("name NEW in place of FILE");
+    match kind {
+        Obstacle::FileReadable => system(found, "chmod 600 FILE"),
+        Obstacle::FileWritable => system(found, "chmod go-w FILE"),
+        Obstacle::FileOwner => system(found, "chown root FILE"),
+        Obstacle::FileChanging => found.advise("try again"),
+        Obstacle::DerCertificate => convert(found, "openssl x509 -inform der -in FILE -out NEW"),
+        Obstacle::DerKey => convert(found, "openssl pkey -inform der -in FILE -out NEW"),
+        Obstacle::Pkcs12 => convert(found, "openssl pkcs12 -in FILE -nodes -out NEW"),
+        Obstacle::KeyEncryption => convert(found, "openssl pkcs8 -topk8 -in FILE -out NEW"),
+        Obstacle::NoPassphrase => {
+            found.advise("name a file with the passphrase in client_key_passphrase_file, below [online]")
+        }
+        Obstacle::KeyType => {
+            found.advise("use a key of RSA (2048 to 4096 bits), ECDSA (P-256 or P-384) or Ed25519")
+        }
+        Obstacle::IdentityParts => {
+            found.advise("set both client_cert and client_key, or none of the client_* settings")
+        }
+        Obstacle::NoAuthorities => found.advise(
+            "install the certificate authorities of the system (ca-certificates), or set ca below [online]",
+        ),
+        Obstacle::Protocol => found.advise("install the module and yubiotp-ask of one version"),
+        Obstacle::Limit => found.advise(
+            "raise the limits of the service, or of the process that starts it, or free memory and processes",
+        ),
+        Obstacle::File | Obstacle::Other => found,
     }
 }
 
@@ -239,4 +267,20 @@ impl From<FileFault> for Fault {
 
 fn file(path: &Path) -> Location {
     Location::file(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The program says what is wrong, and its kind has the remedy.
+    #[test]
+    fn obstacles_have_remedies() {
+        for kind in Obstacle::ALL {
+            let found = Fault::CannotAsk { kind, why: "FILE: why".to_owned() }.diagnostic();
+            assert_eq!(found.code, kind.code());
+            let says_all = matches!(kind, Obstacle::File | Obstacle::Other);
+            assert_eq!(found.remedies.is_empty(), says_all, "{kind:?}");
+        }
+    }
 }

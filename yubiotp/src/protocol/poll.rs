@@ -79,7 +79,8 @@ impl<'a> ServerPoll<'a> {
             }
             // The program asks the next server by itself.
             (ServerState::Waiting, Event::Failed { kind, ms, why, .. }) => {
-                *state = ServerState::Ended { ms, what: why, answered: kind.is_answer() };
+                let what = format!("{why} [{}]", kind.code().name());
+                *state = ServerState::Ended { ms, what, answered: kind.is_answer() };
                 Step::Wait
             }
             (ServerState::Waiting, Event::Reply { ms, body, .. }) => {
@@ -209,7 +210,10 @@ mod tests {
             ServerPoll::new(&servers, PendingQuery { otp: "O", nonce: &nonce, position: None, key: None });
         poll.take(Event::Asked { server: 0 });
         assert_eq!(poll.take(failed(0, FailureKind::Connect)), Step::Wait);
-        assert_eq!(poll.all_servers(9), "https://a: connection refused (1 ms); https://b:8443: not asked");
+        assert_eq!(
+            poll.all_servers(9),
+            "https://a: connection refused [server-unreachable] (1 ms); https://b:8443: not asked"
+        );
         let unable = Event::Unable { kind: Obstacle::File, why: "no CA".into() };
         assert_eq!(poll.take(unable), Step::Unable(Obstacle::File, "no CA".into()));
     }
