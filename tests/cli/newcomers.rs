@@ -49,6 +49,21 @@ fn a_service_decides_by_its_own_line() {
     assert!(said.err.contains(&format!("reads the mapping {}", others.display())), "{said:?}");
     assert_eq!(said.err.matches("[service-differs]").count(), 1, "{said:?}");
     desk.ykmap(&["list", "--pam-dir", &dir]).exits(0).has("service-differs");
+    let args = format!("{config} mode=online store={}", desk.beside("other-store").display());
+    let differs = services(&desk, &[("common", format!("auth required pam_yubiotp.so {args}\n"))]);
+    for arguments in [&["list"][..], &["add", "alice", "vvcb"]] {
+        let said =
+            desk.ykmap(&[arguments, &["--pam-dir", &differs]].concat()).exits(0).has("service-differs");
+        assert!(said.err.contains("decides in mode online, and this command in mode offline"), "{said:?}");
+        assert!(
+            said.err.contains("other-store") && said.err.contains("store=, mode= and config="),
+            "{said:?}"
+        );
+        assert!(
+            !said.err.contains("reads the mapping /") || said.err.contains("service rollout"),
+            "{said:?}"
+        );
+    }
     let same = services(&desk, &[("common", format!("auth required pam_yubiotp.so {config}\n"))]);
     let said = desk.ykmap(&["list", "--pam-dir", &same]).exits(0);
     assert!(said.err.contains("service including") || !said.err.contains("service common"), "{said:?}");

@@ -1,4 +1,4 @@
-//! What services of pam.d make of the settings: a line there may name another configuration file, mapping, store or mode.
+//! The settings that services of pam.d use: a line there may name another configuration file, mapping, store or mode.
 
 use super::doctor::pam::{ServiceLine, auth_lines};
 use super::{Context, Failure};
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use ykhost::mapping;
 use ykhost::options::Options;
-use ykhost::settings::{Settings, config_of};
+use ykhost::settings::{Mode, Settings, config_of};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
 /// A service's settings, and its `nullok`.
@@ -52,8 +52,45 @@ fn settings(context: &Context, line: &ServiceLine, user: &str) -> Result<Service
     Ok(Service { settings, nullok: options.nullok })
 }
 
-/// Warns of services that read another mapping for this user than these settings name. Not asked about settings that the
-/// administrator named: those may be for a service of their own.
+/// The choices of a line that change what a command lists or changes.
+#[derive(PartialEq, Eq)]
+struct Choices {
+    mapping: PathBuf,
+    store: PathBuf,
+    mode: Mode,
+}
+
+impl Choices {
+    fn of(settings: &Settings, user: Option<&str>) -> Self {
+        let mapping = user.and_then(|user| mapping::path_of(&settings.mapping, user).ok());
+        let mapping = mapping.unwrap_or_else(|| PathBuf::from(&settings.mapping));
+        Self { mapping, store: settings.store.clone(), mode: settings.mode }
+    }
+
+    /// How a service differs from this command, and the arguments that may say so.
+    fn against(&self, own: &Self) -> (String, String) {
+        let (mut problems, mut arguments) = (Vec::new(), Vec::new());
+        if self.mapping != own.mapping {
+            let (theirs, own) = (self.mapping.display(), own.mapping.display());
+            problems.push(format!("reads the mapping {theirs}, and this command uses {own}"));
+            arguments.extend(["mapping=", "authfile="]);
+        }
+        if self.store != own.store {
+            let (theirs, own) = (self.store.display(), own.store.display());
+            problems.push(format!("uses the token store {theirs}, and this command uses {own}"));
+            arguments.push("store=");
+        }
+        if self.mode != own.mode {
+            let (theirs, own) = (self.mode.name(), own.mode.name());
+            problems.push(format!("decides in mode {theirs}, and this command in mode {own}"));
+            arguments.push("mode=");
+        }
+        (problems.join("; "), format!("{} and config=", arguments.join(", ")))
+    }
+}
+
+/// Warns of services whose line names another mapping for this user, another store or another mode than these settings.
+/// Says nothing about settings that the administrator named: those may be for a service of their own.
 pub(crate) fn warn_of_others(
     context: &Context,
     settings: &Settings,
@@ -63,25 +100,19 @@ pub(crate) fn warn_of_others(
     if context.config.is_some() && pam_dirs.is_empty() {
         return;
     }
-    let own = user.and_then(|user| mapping::path_of(&settings.mapping, user).ok());
-    let own = own.unwrap_or_else(|| PathBuf::from(&settings.mapping));
+    let own = Choices::of(settings, user);
     let mut told = Vec::new();
     for line in auth_lines(pam_dirs) {
-        // What cannot be read is doctor's to tell.
+        // `ykmap doctor` reports a line that cannot be read.
         let Ok(Service { settings, .. }) = self::settings(context, &line, user.unwrap_or("USER")) else {
             continue;
         };
-        let theirs = match user {
-            Some(user) => mapping::path_of(&settings.mapping, user).unwrap_or_default(),
-            None => PathBuf::from(&settings.mapping),
-        };
+        let theirs = Choices::of(&settings, user);
         if theirs != own && !told.contains(&theirs) {
-            let found = Diagnostic::warning(
-                Code::ServiceDiffers,
-                format!("reads the mapping {}, and this command uses {}", theirs.display(), own.display()),
-            )
-            .at(Location::Service(line.service.clone()))
-            .advise(format!("look at mapping=, authfile= and config= in {}", line.place));
+            let (problem, arguments) = theirs.against(&own);
+            let found = Diagnostic::warning(Code::ServiceDiffers, problem)
+                .at(Location::Service(line.service.clone()))
+                .advise(format!("look at {arguments} in {}", line.place));
             context.note(&match user {
                 Some(user) => found.run_when(
                     "to see what the service decides",
