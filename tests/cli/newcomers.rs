@@ -2,6 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use tests::soft_yubikey::SoftYubiKey;
 
 /// A folder of service files.
@@ -132,6 +133,58 @@ fn a_new_key_goes_into_a_file_of_its_own() {
     desk.ykmap(&["key", "new", "--file", path.to_str().unwrap()]).exits(2).has("file-inaccessible");
     assert_eq!((desk.snapshot(), fs::read_to_string(&path).unwrap()), (before, text));
     desk.ykmap(&["key", "new"]).exits(0).says("history").says("ps");
+}
+
+/// A stand-in for ykman and a YubiKey: it reads what ykman reads, in its order, and keeps arguments and input.
+const YKMAN: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit 9
+echo "$*" >> arguments
+case "$*" in
+"otp info") printf 'Slot 1: programmed\nSlot 2: %s\n' "$(cat slot)"; exit 0 ;;
+esac
+[ -e broken ] && { echo 'ERROR: Failed connecting to a YubiKey.' >&2; exit 1; }
+read -r private && read -r key && read -r answer && [ "$answer" = y ] || exit 1
+printf '%s %s' "$private" "$key" > programmed
+echo programmed > slot
+"#;
+
+#[test]
+fn a_new_key_is_programmed_without_showing_its_secrets() {
+    let desk = Desk::new();
+    let place = tempfile::tempdir().unwrap();
+    let file = |name: &str| place.path().join(name);
+    fs::write(file("ykman"), YKMAN).unwrap();
+    fs::set_permissions(file("ykman"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", place.path().display());
+    let program =
+        |more: &[&str]| run(desk.command().env("PATH", &path).args(["key", "new", "--program"]).args(more));
+    // Nothing is overwritten, and nothing is stored that no YubiKey has.
+    let before = desk.snapshot();
+    fs::write(file("slot"), "programmed").unwrap();
+    program(&[]).exits(2).has("slot-in-use").notes("ykman otp delete 2");
+    fs::write(file("slot"), "empty").unwrap();
+    fs::write(file("broken"), "").unwrap();
+    program(&[]).exits(2).has("programming-failed").notes("Failed connecting to a YubiKey");
+    fs::remove_file(file("broken")).unwrap();
+    program(&["--id", "-"]).exits(2).has("input-invalid");
+    run(desk.command().env("PATH", "/nowhere").args(["key", "new", "--program"]))
+        .exits(2)
+        .has("programming-failed");
+    assert_eq!(desk.snapshot(), before);
+
+    let said = program(&["--id", "vvcccccccccb"]).exits(0).says("ykmap --config");
+    let programmed = fs::read_to_string(file("programmed")).unwrap();
+    let (private, aes) = programmed.split_once(' ').unwrap();
+    assert_eq!(
+        desk.ykmap(&["key", "export", "--in-the-clear"]).exits(0).out,
+        format!("# yubiotp keys 1\nvvcccccccccb plain {private} {aes}\n")
+    );
+    let arguments = fs::read_to_string(file("arguments")).unwrap();
+    assert_eq!(arguments.lines().last(), Some("otp yubiotp --public-id vvcccccccccb 2"));
+    for secret in [private, aes] {
+        assert!(!said.out.contains(secret) && !said.err.contains(secret), "{said:?}");
+        assert!(!arguments.contains(secret), "{arguments}");
+    }
 }
 
 #[test]

@@ -31,6 +31,10 @@ fn parse_id(text: &str) -> Result<PublicId, String> {
 /// Bytes that [`Args::draw`] needs: five of the public ID, six of the private ID, sixteen of the AES key.
 pub const RANDOM: usize = 27;
 
+/// The next question once slot 2 is programmed.
+const SLOTS: &str = "Slot 2 types at a touch of two seconds; slot 1 keeps what the factory programmed. To swap the \
+                     two:\n\n  ykman otp swap              or: ykpersonalize -x";
+
 /// A new key. Its file, if there is one, goes away again unless the key is [shown](Self::show).
 pub struct NewKey {
     id: PublicId,
@@ -118,12 +122,21 @@ impl NewKey {
             }
         };
         out::lines(&Zeroizing::new(format!(
-            "created a key for token {id}, and stored it\n\n{how}\n\
-             Slot 2 types at a touch of two seconds; slot 1 keeps what the factory programmed. To swap the two:\n\n  \
-             ykman otp swap              or: ykpersonalize -x\n\n\
-             Then: {then}"
+            "created a key for token {id}, and stored it\n\n{how}\n{SLOTS}\n\nThen: {then}"
         )));
         Ok(())
+    }
+
+    /// Says that a YubiKey was programmed with it, without its secrets. `then` is the next command.
+    pub fn show_programmed(self, as_json: bool, then: &str) {
+        let id = self.id;
+        if as_json {
+            out::json(&json!({ "id": id.to_string() }));
+        } else {
+            out::lines(&format!(
+                "programmed slot 2 of the YubiKey with token {id}, and stored its key\n\n{SLOTS}\n\nThen: {then}"
+            ));
+        }
     }
 }
 

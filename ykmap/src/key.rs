@@ -3,6 +3,7 @@
 mod export;
 mod import;
 mod new;
+mod program;
 mod show;
 
 use super::touches::{self, Prover};
@@ -22,7 +23,7 @@ pub(crate) enum Verb {
     Import(import::Args),
     /// Print keys, sealed under the store key
     Export(export::Args),
-    /// Create a key for a YubiKey's second slot, and print the command that programs it
+    /// Create a key for a YubiKey's second slot, and program it or print the commands for that
     New(new::Args),
     /// List the keys in the store
     List,
@@ -36,16 +37,16 @@ pub(crate) enum Verb {
     Remove(Ids),
     /// Give a position to keys that came here without an import, or whose position was lost
     ///
-    /// If the token has a position here, of this key or from validation servers, it continues from there. Otherwise nobody
-    /// knows which OTPs were used, and two touches of the YubiKey prove its position. It asks for the second touch after a
-    /// pause of 5 to 15 seconds.
+    /// If the token has a position here, of this key or from validation servers, it continues from there. Otherwise
+    /// nobody knows which OTPs were used, and two touches of the YubiKey prove its position. It asks for the second
+    /// touch after a pause of 5 to 15 seconds.
     Adopt(Adopt),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Adopt {
-    /// Do not ask for touches: the token was never used on this host. If it was, every OTP that it ever typed becomes valid
-    /// once more
+    /// Do not ask for touches: the token was never used on this host. If it was, every OTP that it ever typed becomes
+    /// valid once more
     #[arg(long)]
     new: bool,
     /// Public IDs
@@ -75,7 +76,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::Show(ids) => show::show(context, &ids.read(context)?),
         Verb::Disable(ids) => each(context, &ids.read(context)?, |settings, store, id| {
             match store.set_enabled(id, false) {
-                // What this host has never seen may still be accepted by servers.
+                // Servers may still accept a token that this host has never seen.
                 Err(Fault::NoKey { .. }) if servers_may_decide(settings, id)? => {
                     store.follow(id)?;
                     store.set_enabled(id, false)?;
@@ -143,14 +144,14 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
         let position = touches::prove(id, &Prover::Key(&credential))?;
         let change = store.change()?;
         change.is_known_as_no_other(id, &credential)?;
-        // What its position says, if there is one, was never proved.
+        // Its position, if there is one, was never proved.
         change.prove(id, credential.fingerprint(id), position, None)?;
         Ok("adopted, and goes on from the second touch")
     })
 }
 
-/// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the arguments
-/// in pam.d, if it is somebody's.
+/// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the
+/// arguments in pam.d, if it is somebody's.
 fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failure> {
     if settings.mode.asks_servers() {
         return Ok(true);

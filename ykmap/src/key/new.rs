@@ -1,17 +1,28 @@
 //! `ykmap key new`
 
+use super::program;
 use crate::{Context, Done};
-pub(crate) use ykcli::new_key::Args;
-use ykcli::new_key::RANDOM;
+use ykcli::new_key::{self, RANDOM};
 use ykhost::random;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use zeroize::Zeroizing;
+
+#[derive(clap::Args)]
+// Not the name of the flattened one.
+#[group(id = "new")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    key: new_key::Args,
+    /// Program slot 2 of the YubiKey that is plugged in, with ykman, and print no secrets. The slot must be empty
+    #[arg(long, conflicts_with = "file")]
+    program: bool,
+}
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let store = context.store()?;
     let change = store.change()?;
     let random = Zeroizing::new(random::bytes::<RANDOM>()?);
-    let (new, credential) = args.draw(&random)?;
+    let (new, credential) = args.key.draw(&random)?;
     let id = new.id();
     if store.keys()?.has(&id.to_string())? {
         let found = Diagnostic::error(Code::KeyExists, "has a key already")
@@ -19,7 +30,28 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             .run_when("to forget that key", Program::Ykmap, format!("key remove {id}"));
         return Err(found.into());
     }
-    change.enrol(&[(id, credential)], &|| {})?;
-    new.show(context.json, &format!("{} add USER", context.ykmap()))?;
+    // First the YubiKey: of a key that no YubiKey has, nothing is stored.
+    if args.program {
+        program::check(&id)?;
+        program::program(&id, &credential)?;
+    }
+    change.enrol(&[(id, credential)], &|| {}).map_err(|error| {
+        let found = error.diagnostic();
+        if args.program {
+            found.run_when(
+                "slot 2 of the YubiKey has the new key now; to erase it",
+                Program::System,
+                program::FREE_SLOT,
+            )
+        } else {
+            found
+        }
+    })?;
+    let then = format!("{} add USER", context.ykmap());
+    if args.program {
+        new.show_programmed(context.json, &then)
+    } else {
+        new.show(context.json, &then)?
+    }
     Ok(())
 }

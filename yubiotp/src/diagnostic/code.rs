@@ -4,8 +4,8 @@ use core::fmt::{self, Display};
 
 macro_rules! codes {
     ($($variant:ident = $name:literal,)*) => {
-        /// What kind of finding: one code for one cause, the same from version to version. `docs/reference/codes.md` has an
-        /// entry for each.
+        /// The kind of finding: one code for one cause, the same from version to version. `docs/reference/codes.md`
+        /// has an entry for each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $(
@@ -146,6 +146,8 @@ codes! {
     TokenNotAssigned = "token-not-assigned",
     TokenRuledOut = "token-ruled-out",
     KeyExists = "key-exists",
+    SlotInUse = "slot-in-use",
+    ProgrammingFailed = "programming-failed",
     NothingImported = "nothing-imported",
     StoreLost = "store-lost",
     SecondConfig = "second-config",
