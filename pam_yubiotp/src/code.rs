@@ -7,24 +7,24 @@ use ykhost::{Fault, sandbox};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity};
 use yubiotp::{Reason, Receipt};
 
-/// What was decided, and what validation servers had to do with it.
+/// A decision, and the part that validation servers had in it.
 #[derive(Debug)]
 pub(crate) struct Decided<T> {
-    /// What.
+    /// The decision.
     pub(crate) what: T,
-    /// Which server said or did what, for the log.
+    /// The answer or failure of each server, for the log.
     pub(crate) trail: Option<String>,
 }
 
-/// What a call of `pam_sm_authenticate`, or of `pam_sm_acct_mgmt`, came to.
+/// The outcome of a call of `pam_sm_authenticate` or `pam_sm_acct_mgmt`.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// A decided yes.
     Accepted(Decided<Receipt>),
     /// A decided no.
     Rejected(Decided<Reason>),
-    /// A decided no, the last of several that `tries=` allows. `None` for who is not listed: the same for everybody, for
-    /// applications take it for more than another no, and would tell who is listed.
+    /// A decided no, the last of several that `tries=` allows. `None` for a user who is not listed. The
+    /// code is the same for everybody: applications treat it specially, and would tell who is listed.
     TriesUsedUp(Option<Decided<Reason>>),
     /// The mapping was read without fault and does not list the user.
     NotEnrolled,
@@ -45,7 +45,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Whether it was decided that the answer is none that lets this user in: another might.
+    /// Whether the answer was rejected by a decision, so that another answer may be accepted.
     pub(crate) const fn is_rejection(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::NotEnrolled => true,
@@ -95,7 +95,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// What the log says of it in this service: the code, the reason, and what to do.
+    /// The finding for the log of this service: code, reason and remedies.
     pub(crate) fn finding(&self, service: &[u8]) -> Diagnostic {
         match self {
             Self::NotAcceptedHere if service == b"sshd" => not_accepted().advise(
@@ -152,7 +152,7 @@ fn not_listed() -> Diagnostic {
         .run(Program::Ykmap, "add USER")
 }
 
-/// With what validation servers said or did.
+/// Adds the answer or failure of each server.
 fn with_trail(mut found: Diagnostic, trail: Option<&impl Display>) -> Diagnostic {
     if let Some(trail) = trail {
         found.problem = format!("{}; {trail}", found.problem);

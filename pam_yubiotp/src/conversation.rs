@@ -1,4 +1,4 @@
-//! Getting answers, and handing on the password that stood before an OTP.
+//! Getting answers, and handing on the password before an OTP.
 
 use crate::handle::{Answer, Handle, Item};
 use pam::constants::PamResultCode;
@@ -18,8 +18,8 @@ pub(crate) fn varied_delay() -> Duration {
     REFUSAL_DELAY / 2 + REFUSAL_DELAY.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// The questions of one call. Each but the first follows a refusal, and waits: since the answer that was refused came, so
-/// that how long it took to decide does not show.
+/// The questions of one call. Each but the first follows a refusal, and waits: since the answer that was refused came,
+/// so that how long it took to decide does not show.
 #[derive(Default)]
 pub(crate) struct Questions {
     answered: Option<Instant>,

@@ -1,11 +1,11 @@
-//! What a login needs of its PAM handle: libpam in `sys`, a script in the tests.
+//! The PAM handle as a login uses it: libpam in `sys`, a script in the tests.
 
 use pam::constants::PamResultCode;
 use std::time::{Duration, Instant};
 use ykhost::store::Undisturbed;
 use zeroize::Zeroizing;
 
-/// What somebody typed. Wiped on drop.
+/// An answer that was typed. Wiped on drop.
 pub(crate) type Answer = Zeroizing<Vec<u8>>;
 
 /// Items of a handle that are strings and no secrets. Values as in `_pam_types.h`.
@@ -29,29 +29,29 @@ pub(crate) enum Priority {
     Debug = 7,
 }
 
-/// What `pam_sm_authenticate` leaves for `pam_sm_acct_mgmt` on the same handle.
+/// The record that `pam_sm_authenticate` leaves for `pam_sm_acct_mgmt` on the same handle.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
-    /// About whom.
+    /// The user.
     pub(crate) user: Vec<u8>,
-    /// What it came to.
+    /// The result.
     pub(crate) standing: Standing,
 }
 
-/// How a user stands after an auth line.
+/// The state of a user after an auth line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// By a token.
+    /// Accepted by a token.
     Accepted,
     /// Not listed, and let pass by `nullok`.
     Excused,
-    /// Neither.
+    /// Neither accepted nor excused.
     Refused,
 }
 
 /// One PAM handle, seen from a module.
 pub(crate) trait Handle {
-    /// Who is logging in. The application may be asked, and may ask the user.
+    /// The user who is logging in. The application may be asked, and may ask the user.
     fn user(&mut self) -> Result<Vec<u8>, PamResultCode>;
     /// A copy of an item; `None` if it is not set.
     fn item(&self, item: Item) -> Option<Vec<u8>>;
@@ -67,10 +67,10 @@ pub(crate) trait Handle {
     fn delay_refusal(&mut self, microseconds: u32);
     /// Blocks until `delay` has passed since `since`.
     fn wait(&self, since: Instant, delay: Duration);
-    /// How a call is made that nobody unprivileged may stop.
+    /// The way to make a call that no unprivileged user may stop.
     fn undisturbed(&self) -> Undisturbed;
     /// Keeps something on the handle until `pam_end`, in place of what was kept before.
     fn remember(&mut self, what: Remembered) -> Result<(), PamResultCode>;
-    /// What was kept.
+    /// The thing that was kept.
     fn remembered(&self) -> Option<&Remembered>;
 }

@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
-/// Where a panic came from: the end of the file's name, as far as there is room, and the line. Plain bytes, so that the thread
-/// keeps nothing that has to be dropped when it ends.
+/// Where a panic came from: the end of the file's name, as far as there is room, and the line. Plain bytes, so that the
+/// thread keeps nothing that has to be dropped when it ends.
 #[derive(Clone, Copy)]
 struct At {
     file: [u8; Self::ROOM],
@@ -39,7 +39,7 @@ pub(crate) fn note(info: &PanicHookInfo<'_>) {
 /// Makes a call. If it panics, the place is the error: `file:line`.
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     LAST.set(None);
-    // What a call may leave half done is the handle's, and that is changed in whole steps by libpam.
+    // A call may leave only the handle half changed, and libpam changes that in whole steps.
     catch_unwind(AssertUnwindSafe(call)).map_err(|message| {
         // Dropping what was thrown may throw again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(message)));

@@ -1,15 +1,15 @@
 //! One line of syslog a decision: `outcome user=… token=… mode=… service=… rhost=… tty=…
 //! code=… reason="…"`.
 //!
-//! Never a password, an OTP or a key: none of them is in an [`Outcome`]. Names come from strangers, and are escaped by the
-//! rule of [`shown`].
+//! Never a password, an OTP or a key: none of them is in an [`Outcome`]. Names come from strangers, and are escaped by
+//! the rule of [`shown`].
 
 use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
 use yubiotp::diagnostic::Diagnostic;
 use yubiotp::{PublicId, otp, shown};
 
-/// Who logs in where, for every line of one login.
+/// The user, service and terminal, for every line of one login.
 pub(crate) struct Log {
     user: String,
     mode: &'static str,
@@ -57,7 +57,7 @@ impl Log {
         self.line(host, priority, name, token, &outcome.finding(service.as_ref()));
     }
 
-    /// The line of something that is allowed and unwise.
+    /// The line of a warning: something is allowed and unwise.
     pub(crate) fn warning(&self, host: &impl Handle, found: &Diagnostic) {
         self.line(host, Priority::Warning, "warning", None, found);
     }

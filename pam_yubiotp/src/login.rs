@@ -26,11 +26,11 @@ use yubiotp::verdict::{Reason, Verdict};
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     let outcome = caught(|| login(host, args)).unwrap_or_else(|place| {
-        // Whatever was decided before it: who was refused here is not let in by an account line.
+        // Before anything else: a user who was refused here is not let in by an account line.
         let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
         log_early(host, Outcome::InternalError(place))
     });
-    // Nothing was decided for who gave up, and nothing is hidden by making them wait.
+    // For a user who gave up nothing was decided, so a wait would hide nothing.
     if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
         host.delay_refusal(u32::try_from(REFUSAL_DELAY.as_micros()).unwrap_or(u32::MAX));
     }
@@ -65,7 +65,7 @@ fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     outcome.code()
 }
 
-/// What an account line says of somebody whom no auth line accepted.
+/// The outcome of an account line for a user whom no auth line accepted.
 fn without_auth(options: Options, user: &[u8]) -> Outcome {
     if !options.nullok {
         return Outcome::NotAcceptedHere;
@@ -81,15 +81,15 @@ fn without_auth(options: Options, user: &[u8]) -> Outcome {
     }
 }
 
-/// All of the settings, also of servers that will not be asked: what is wrong in them is wrong for everybody.
+/// All of the settings, also of servers that will not be asked: an error in them refuses everybody.
 fn settings(config: Option<&Path>, given: PartialConfig) -> Result<LoginSettings, Fault> {
     let settings = Settings::load_in(Folders::of_one_login(), config, given)?.resolve_online()?;
-    // Whoever is asked next may close descriptors that they do not know.
+    // The application that is asked next may close descriptors that it does not know.
     settings.folders.close();
     Ok(settings)
 }
 
-/// The settings of a login. Only where each user has a settings file of their own, the user is needed for that.
+/// The settings of a login. The user is needed only where each user has a configuration file.
 fn settings_of(
     host: &mut impl Handle,
     config: Option<PathBuf>,
@@ -113,7 +113,7 @@ fn log_early(host: &mut impl Handle, outcome: Outcome) -> Outcome {
 }
 
 fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
-    // Whatever happened on this handle before, it is what happens now that counts.
+    // Only this call counts, not what happened on this handle before.
     let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
     let options = match Options::read(args) {
         Ok(options) => options,
@@ -141,7 +141,7 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
 }
 
 /// The tokens of the user. Only a user who was not found costs the time to read every line, so that is not done
-/// before they were asked: how long the question takes to come would tell who is listed.
+/// before they were asked: the time until the prompt would tell who is listed.
 enum Tokens {
     Found(Result<LookUp, Fault>),
     Settled(Enrolment),
@@ -238,8 +238,8 @@ impl Login {
         }
     }
 
-    /// Lets somebody pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and all of
-    /// their answer is a password for the modules behind.
+    /// Lets a user pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and all
+    /// of their answer is a password for the modules behind.
     fn excuse(&self, host: &mut impl Handle) -> Outcome {
         if self.always_prompt && self.first_pass != FirstPass::Use {
             let source = Source::of_our_question(host);
@@ -252,8 +252,8 @@ impl Login {
         Outcome::Excused
     }
 
-    /// Nothing can be decided. The user is asked all the same, as often as others and after the same waits: fewer prompts
-    /// would tell who is listed, since most faults concern only users with a token.
+    /// Nothing can be decided. The user is asked all the same, as often as others and after the same waits: fewer
+    /// prompts would tell who is listed, since most faults concern only users with a token.
     fn ask_in_vain(
         &self,
         host: &mut impl Handle,
@@ -291,7 +291,8 @@ impl Login {
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
         }
-        // An answer without an OTP is no password, and takes away what an earlier try of ours left. A stacked one stays.
+        // An answer without an OTP is no password, and takes away what an earlier try of ours left. A stacked one
+        // stays.
         let password = judgement.password.or((source == Source::Asked).then_some(&[]));
         if let Some(password) = password
             && let Err(code) = conversation::set_authtok(host, source, password)

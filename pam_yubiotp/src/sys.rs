@@ -38,8 +38,8 @@ struct Module;
 
 pam::pam_hooks!(Module);
 
-/// Panics are caught in `login`, and at the latest by `pam_hooks!`; this keeps their text off the stderr of sshd and sudo.
-/// The hook is of the module's own copy of the standard library, not the host's.
+/// Panics are caught in `login`, and at the latest by `pam_hooks!`; this keeps their text off the stderr of sshd and
+/// sudo. The hook is of the module's own copy of the standard library, not the host's.
 fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(internal_error::note)));
@@ -59,9 +59,9 @@ fn scrubbing_stack(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
     #[inline(never)]
     fn overwrite() {
         use std::hint::black_box;
-        // What was copied last is still in the registers by which the C library copies, and the dynamic linker writes
-        // all of these to the stack when a function is called for the first time. So zeroes are copied: each length
-        // goes by other registers.
+        // The bytes that were copied last are still in the registers by which the C library copies, and the dynamic
+        // linker writes all of these to the stack when a function is called for the first time. So zeroes are copied:
+        // each length goes by other registers.
         let (zeroes, mut copy) = ([0_u8; 512], [0_u8; 512]);
         for length in [4, 8, 16, 32, 64, 128, 256, 512].map(black_box) {
             if let (Some(from), Some(to)) = (black_box(&zeroes).get(..length), copy.get_mut(..length)) {
@@ -94,7 +94,7 @@ impl PamHooks for Module {
         scrubbing_stack(|| login::account(pamh, &args))
     }
 
-    /// There are no credentials to set. Success, because where this module stands alone PAM_IGNORE would make
+    /// There are no credentials to set. Success, because where this is the only module PAM_IGNORE would make
     /// `pam_setcred` fail and the login with it.
     fn sm_setcred(_pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
@@ -192,8 +192,8 @@ impl StopsBlocked {
     pub(crate) fn new() -> Self {
         let mut stops = MaybeUninit::<libc::sigset_t>::uninit();
         let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset(3) writes the whole of `stops`, which the others change; the signals are valid; on success
-        // pthread_sigmask(3) has written the whole of `before`.
+        // SAFETY: sigemptyset(3) writes the whole of `stops`, which the others change; the signals are valid; on
+        // success pthread_sigmask(3) has written the whole of `before`.
         Self(unsafe {
             libc::sigemptyset(stops.as_mut_ptr());
             for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {

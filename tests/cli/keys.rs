@@ -327,8 +327,8 @@ fn show_and_otp_tell_what_there_is() {
     );
     let press = key.press();
     let before = desk.snapshot();
-    let told = desk.ykmap(&["otp", &press]).exits(0).says("public id      ccccccdbjrgf");
-    told.says("private id     as in the store").says("usage counter  1").says("used before    no");
+    let told = desk.ykmap(&["otp", &press]).exits(0).says("public ID      ccccccdbjrgf");
+    told.says("private ID     as in the store").says("usage counter  1").says("used before    no");
     assert_eq!(desk.snapshot(), before, "otp does not use it up");
     desk.verify("alice", &press).exits(0);
     desk.ykmap(&["otp", &press]).exits(0).says("used before    yes");

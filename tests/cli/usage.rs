@@ -123,7 +123,7 @@ fn a_wrong_id_is_explained() {
     let otp = "cccccccccccbdvgtiblfkbgturecfllberrvkinnctnn";
     desk.ykmap(&["key", "show", otp])
         .exits(2)
-        .notes("the public id is what stands before its last 32 characters");
+        .notes("the public ID is the part before its last 32 characters");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The round: whom to ask when, and telling what came of it.
+//! The round: which server to ask when, and reporting the results.
 //!
 //! One thread a server, and this one for what the login process says. Dead, silent and lying servers together cost at
-//! most one hedge interval: then everybody is asked. Where no thread can be made, this one asks as well, one server after
-//! another; nothing keeps the time meanwhile, so a server is never called silent then.
+//! most one hedge interval: then everybody is asked. Where no thread can be made, this one asks as well, one server
+//! after another; nothing keeps the time meanwhile, so a server is never called silent then.
 
 use crate::failure::Failure;
 use crate::files::words;
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// A tick may be so late on a busy machine.
 const LATE: Duration = Duration::from_millis(20);
 
-/// How much time it may lose altogether. Whoever stops it, in one piece or in many, must not make servers look silent
+/// The time that it may lose altogether. A user who stops it, once or often, must not make servers look silent
 /// whose replies have come.
 const LOST: Duration = Duration::from_millis(400);
 
@@ -71,16 +71,16 @@ struct Round {
     servers: Mutex<Servers>,
 }
 
-/// Events are told while this is held, so that none comes within another or after the end.
+/// Events are written while this is held, so that none comes within another or after the end.
 struct Servers {
     asked: Vec<Attempt>,
-    /// Nothing is told any more.
+    /// Nothing more is reported.
     over: bool,
     /// When it was last seen to run.
     ticked: Instant,
     /// The time that it did not get to run, as far as it was noticed.
     lost: Duration,
-    /// Told as asked, and for want of a thread not yet.
+    /// Reported as asked, but not asked yet for lack of a thread.
     waiting: VecDeque<(usize, Arc<Progress>)>,
     /// Why a thread could not be made, if one was missed.
     no_thread: Option<String>,
@@ -192,7 +192,7 @@ impl Round {
         let share = left / u32::try_from(others).unwrap_or(u32::MAX).max(1);
         let reply = self.fetch(server, progress, Some(share));
         let mut servers = self.servers();
-        // Whoever stopped this process for a while may have made it silent.
+        // It may look silent because this process was stopped for a while.
         servers.unsure |= matches!(reply, Err(Failure::Theirs(FailureKind::Silence, _)));
         self.ended(&mut servers, server, reply);
         servers.is_timeless = false;
@@ -206,7 +206,8 @@ impl Round {
         limit: Option<Duration>,
     ) -> Result<Vec<u8>, Failure> {
         let url = self.urls.get(server).map_or("", |url| url.as_str());
-        // What came from the network may not end in silence. It is that server's doing, so others are asked.
+        // A reply that makes this thread panic must not end in silence. It counts as that server's failure, and others
+        // are asked.
         let reply = catch_unwind(AssertUnwindSafe(|| self.client.fetch(url, progress, limit)));
         let broke =
             || Failure::Theirs(FailureKind::Other, "what it said broke yubiotp-ask: report this".into());
@@ -237,7 +238,7 @@ impl Round {
         }
     }
 
-    /// That a server failed is told only if there was time to hear it, before the deadline.
+    /// Reports that a server failed only if there was time to hear it, before the deadline.
     fn unless_held_up(&self, servers: &mut Servers) {
         if !servers.held_up() && !self.clock.until(self.clock.deadline).is_zero() {
             return;
@@ -248,7 +249,7 @@ impl Round {
         servers.unsure = true;
     }
 
-    /// The deadline: says who is silent still.
+    /// The deadline: reports the servers that are still silent.
     fn last_words(&self, mut servers: MutexGuard<'_, Servers>) {
         self.unless_held_up(&mut servers);
         unless_unsure(&mut servers);
@@ -270,7 +271,7 @@ impl Attempt {
     }
 }
 
-/// Servers that nobody could ask in time are not called silent, nor those that nothing kept the time for.
+/// Does not call a server silent that could not be asked in time, or whose time nothing kept.
 fn unless_unsure(servers: &mut Servers) {
     if servers.unsure || !servers.waiting.is_empty() {
         let why = servers.no_thread.take().unwrap_or_default();
@@ -278,8 +279,8 @@ fn unless_unsure(servers: &mut Servers) {
     }
 }
 
-/// The end: what this host lacks may not look like servers that failed. They are still held, so nobody is within an
-/// event.
+/// The end: a lack of resources on this host must not look like servers that failed. They are still held, so no thread
+/// is within an event.
 fn unable(_held: &mut Servers, why: &str) -> ! {
     let why = format!("this host lacks the resources to ask: {why}");
     tell(&Event::Unable { kind: Obstacle::Limit, why });

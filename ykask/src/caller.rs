@@ -1,5 +1,6 @@
-//! What a login's caller could have brought along. su and sudo hand on the limits of whoever runs them, and under su
-//! that user is still who this process really is, and may kill it. Neither may decide whether servers are asked.
+//! Undoes what the caller of a login could have changed. su and sudo hand on the limits of the user who runs them, and
+//! under su that user is still the real uid of this process, and may kill it. Neither may decide whether servers are
+//! asked.
 
 use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl;
@@ -10,7 +11,7 @@ use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid, setsid};
 /// The most descriptors that are open at once: a socket or two a server, and what name resolution opens.
 pub(crate) const MAX_FILES: u64 = 256;
 
-/// What threads, memory, the watchdog's timer and a handshake take.
+/// The memory that threads, the watchdog's timer and a handshake take.
 const LIMITS: [Resource; 7] = [
     Resource::RLIMIT_NPROC,
     Resource::RLIMIT_SIGPENDING,
@@ -35,7 +36,8 @@ pub(crate) fn detach_from_caller() -> Result<(), String> {
     }
     // In the caller's session, their terminal could stop this process, and they could have it go on, whosever it is.
     setsid().map_err(|error| format!("cannot have a session of its own: {}", error.desc()))?;
-    // As far as it goes: a container's root may raise nothing. What is then too little is told where it is missing.
+    // As far as it goes: a container's root may raise nothing. A limit that is then too low is reported where it
+    // matters.
     for limit in LIMITS {
         raise(limit, RLIM_INFINITY);
     }

@@ -1,4 +1,4 @@
-//! What a program that was taken over from the network could still do: next to nothing.
+//! Confines the program, so that an attacker who has compromised it from the network can do next to nothing.
 //!
 //! Landlock and seccomp hold where the kernel has them. Where it has them and they fail, nobody is asked.
 
@@ -13,7 +13,7 @@ use nix::sys::prctl;
 /// Newer kernels know more; what an older one does not know is left out by the crate.
 const ABI_KNOWN: ABI = ABI::V6;
 
-/// What name resolution reads (glibc and musl). Links are followed here, so their targets count.
+/// The files that name resolution reads (glibc and musl). Links are followed here, so their targets count.
 const READ: [&str; 22] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -150,7 +150,7 @@ mod tests {
             let (pieces, mut more) = ([IoSlice::new(b"x")], SendAncillaryBuffer::default());
             let sent = sendmsg_addr(&tcp, &there, &pieces, &mut more, early);
             assert!(denied(sent.err().map(Into::into)), "the same, in another way");
-            // One stands for all, TCP_FASTOPEN_CONNECT among them.
+            // One is enough for all, TCP_FASTOPEN_CONNECT among them.
             assert!(denied(sockopt::set_tcp_cork(&tcp, true).err().map(Into::into)), "an option of TCP");
             sockopt::set_tcp_nodelay(&tcp, true).unwrap();
             sockopt::set_socket_broadcast(&tcp, true).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use ureq::unversioned::transport::ConnectionDetails;
 
-/// What is being done.
+/// The step that a request is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -14,7 +14,7 @@ pub(crate) enum Phase {
     Connect,
     /// TLS begins with an https proxy.
     ProxyHandshake,
-    /// An http or https proxy has been told where to connect to.
+    /// An http or https proxy is to connect to the server.
     Tunnel,
     /// TLS begins with the server.
     Handshake,

@@ -1,4 +1,4 @@
-//! What is made sure of before a byte is read.
+//! Checks and settings before a byte is read.
 
 use crate::caller::MAX_FILES;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -45,7 +45,7 @@ pub(crate) fn handle_cli() -> Option<ExitCode> {
     Some(if text.is_ok() { code } else { ExitCode::FAILURE })
 }
 
-/// Nothing of it lands on a disk, and nobody but root may look into it.
+/// Nothing of this process is written to a disk, and only root may look into it.
 pub(crate) fn harden_process() -> Result<(), String> {
     let step =
         |what: &str, done: nix::Result<()>| done.map_err(|error| format!("cannot {what}: {}", error.desc()));
@@ -58,7 +58,8 @@ pub(crate) fn harden_process() -> Result<(), String> {
     step("hide from debuggers", prctl::set_dumpable(false))
 }
 
-/// The C library, the resolver and the HTTP client would listen to it. Whoever starts this program empties it.
+/// Refuses an environment that is not empty: the C library, the resolver and the HTTP client would use it. The login
+/// process starts this program with an empty one.
 pub(crate) fn refuse_environment() -> Result<(), String> {
     let mut names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     match names.next() {

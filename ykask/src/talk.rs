@@ -8,7 +8,7 @@ use std::time::Duration;
 use yubiotp::ask::{Event, MAX_QUESTION, NEXT, Question};
 use zeroize::Zeroizing;
 
-/// Writes an event, whole. Whether somebody still listens is seen by who reads.
+/// Writes an event, whole. Whether the login process still listens is noticed when reading.
 pub(crate) fn tell(event: &Event) {
     let text = event.write();
     let mut rest = text.as_slice();
@@ -50,7 +50,7 @@ pub(crate) fn question() -> Result<Option<(Question, Orders)>, String> {
     }
 }
 
-/// What the login process says after its question.
+/// An order of the login process after its question.
 pub(crate) enum Order {
     /// The next server is to be asked.
     Next,

@@ -1,4 +1,4 @@
-//! Errors in words for the administrator's log: short, and what to do about it.
+//! Errors of servers in words for the administrator's log.
 //!
 //! A URL's query holds an OTP: no text has it.
 
@@ -17,7 +17,7 @@ use ureq::{Error as Http, Timeout};
 use yubiotp::ask::FailureKind;
 use yubiotp::shown;
 
-/// What the words need to know.
+/// The parts of the settings that the words mention.
 pub(crate) struct ClientSetup {
     /// Where the certificate authorities come from.
     pub ca: String,
@@ -57,7 +57,7 @@ pub(crate) fn status(status: StatusCode, tls: bool) -> String {
     format!("{}{hint}", format!("HTTP status {number} {name}").trim_end())
 }
 
-/// What was not done in time.
+/// The text for a server that did not answer in time.
 pub(crate) fn no_answer(phase: Phase, setup: &ClientSetup) -> String {
     let place = setup.place();
     let (to, through, hangs) = match &setup.proxy {
@@ -93,7 +93,7 @@ pub(crate) fn why(error: &Http, uri: &Uri, progress: &Progress, setup: &ClientSe
             }
         }
     };
-    // Whatever a library or a server put in: one line, and no OTP.
+    // One line without an OTP, whatever a library or a server put in.
     let text = shown::line(&text).to_string();
     let text = match uri.query().filter(|query| !query.is_empty() && text.contains(*query)) {
         Some(query) => text.replace(query, "…"),
@@ -103,7 +103,7 @@ pub(crate) fn why(error: &Http, uri: &Uri, progress: &Progress, setup: &ClientSe
     if own { Failure::Own(text) } else { Failure::Theirs(kind(error, progress), text) }
 }
 
-/// What kind of failure it is. In doubt it is one that counts as an answer.
+/// The kind of failure. In doubt, one that counts as an answer.
 fn kind(error: &Http, progress: &Progress) -> FailureKind {
     if let Some(at) = find::<AtProxy>(error) {
         let is_tls = find::<Tls>(&at.why).is_some();
@@ -128,7 +128,7 @@ fn kind(error: &Http, progress: &Progress) -> FailureKind {
     }
 }
 
-/// Whether a proxy can have to do with it.
+/// Whether a proxy can be the cause.
 fn on_the_way(error: &Http) -> bool {
     matches!(error, Http::Io(_) | Http::Timeout(_) | Http::Other(_)) && find::<Tls>(error).is_none()
 }
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(said("proxy server did not respond"), closed);
     }
 
-    /// Whoever starts a login can cause those.
+    /// The user who starts a login can cause those.
     #[test]
     fn what_this_host_lacks_is_its_own() {
         use nix::errno::Errno;

@@ -1,4 +1,4 @@
-//! Nobody is left behind.
+//! Ends the process when its time is over, whatever hangs.
 
 use nix::sys::signal::{SigEvent, SigevNotify, Signal};
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};

@@ -1,6 +1,6 @@
-//! What shells complete: the verb `completions` of every command.
+//! Completions for shells: the verb `completions` of every command.
 //!
-//! Arguments that are ids or OTPs have no value hint: where they had `Other`, zsh would complete no option before them.
+//! Arguments that are IDs or OTPs have no value hint: where they had `Other`, zsh would complete no option before them.
 
 use crate::out;
 use clap_complete::Shell;
@@ -8,7 +8,7 @@ use clap_complete::Shell;
 /// The arguments of the verb.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which shell
+    /// The shell
     #[arg(value_enum)]
     shell: SupportedShell,
 }

@@ -1,4 +1,4 @@
-//! What a command shows of an import of keys.
+//! The summary of an import of keys.
 
 use crate::input::SHOWN;
 use crate::out;

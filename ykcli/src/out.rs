@@ -89,12 +89,12 @@ pub fn table(header: &[&str], rows: Vec<Vec<Field>>) {
     raw(&format!("{}\n", table.trim_fmt()));
 }
 
-/// How a part of a line stands out on a terminal with colours.
+/// The emphasis of a part of a line on a terminal with colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Headings, and commands to copy.
     Bold,
-    /// What few readers want.
+    /// Details that few readers want.
     Dim,
     /// An error.
     Red,

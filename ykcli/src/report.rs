@@ -1,5 +1,5 @@
-//! What `ykmap doctor`, `ykmap check` and `ykvald check` found: shown by area, on a terminal in colour and wrapped to its
-//! width, or as JSON. `docs/reference/diagnostics.schema.json` describes the JSON.
+//! The findings of `ykmap doctor`, `ykmap check` and `ykvald check`: shown by area, on a terminal in colour and wrapped
+//! to its width, or as JSON. `docs/reference/diagnostics.schema.json` describes the JSON.
 
 use crate::diagnostic;
 use crate::out::{self, Style};
@@ -18,7 +18,7 @@ pub struct Report {
     /// In the order in which they are shown.
     areas: &'static [&'static str],
     findings: Vec<Finding>,
-    /// What was added, so that nothing is there twice.
+    /// The findings so far, so that none is added twice.
     known: HashSet<(Code, Option<Location>, String)>,
     /// How commands are called, for what is added from here on.
     calls: Rc<(String, String)>,
@@ -26,7 +26,7 @@ pub struct Report {
     most_alike: usize,
 }
 
-/// What was found in one area.
+/// The findings of one area.
 struct Finding {
     area: &'static str,
     diagnostic: Diagnostic,
@@ -152,8 +152,8 @@ impl Report {
         out::raw(&text);
     }
 
-    /// What is shown: area by area, the worst first, otherwise as found. That something is in order is left out of an area
-    /// that has warnings or errors.
+    /// The findings to show: area by area, the worst first, otherwise as found. That something is in order is left out
+    /// of an area that has warnings or errors.
     fn by_area(&self) -> BTreeMap<usize, Vec<&Finding>> {
         let mut areas = self.areas.to_vec();
         let mut all = BTreeMap::<_, Vec<_>>::new();

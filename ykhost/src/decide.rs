@@ -20,7 +20,7 @@ pub fn despite_answers() -> Diagnostic {
 }
 
 /// Decides about an answer, by the store or the validation servers, in the order of the settings' mode.
-/// What holds a lock is done [`undisturbed`](Undisturbed).
+/// Calls that hold a lock are made [`undisturbed`](Undisturbed).
 ///
 /// # Errors
 /// Nothing was decided.

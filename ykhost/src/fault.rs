@@ -12,55 +12,55 @@ use yubiotp::protocol::BadClientKey;
 use yubiotp::seal::StoreKeyId;
 use yubiotp::{Position, PublicId};
 
-/// What stood in the way of deciding.
+/// A fault that kept this host from deciding.
 #[derive(Debug)]
 pub enum Fault {
     /// A file or a folder on the way to it.
     File(FileFault),
-    /// The settings file.
+    /// The configuration file has an error.
     Settings {
-        /// The settings file.
+        /// The configuration file.
         path: PathBuf,
-        /// What is wrong, and in which line.
+        /// The error, with its line.
         found: Box<Diagnostic>,
     },
-    /// The settings file is not there.
+    /// The configuration file does not exist.
     NoSettings {
-        /// What is missing.
+        /// The missing file or folder.
         path: PathBuf,
     },
-    /// The mapping is not there.
+    /// The mapping does not exist.
     NoMapping {
-        /// What is missing.
+        /// The missing file or folder.
         path: PathBuf,
     },
-    /// The store key is not there.
+    /// The store key does not exist.
     NoStoreKey {
-        /// What is missing.
+        /// The missing file or folder.
         path: PathBuf,
     },
-    /// A folder of the store is not there.
+    /// A folder of the store does not exist.
     NoStore {
-        /// What is missing.
+        /// The missing file or folder.
         path: PathBuf,
     },
-    /// The folder of positions is not there, and that of keys is.
+    /// The folder of keys exists, and the folder of positions does not.
     NoPositions {
-        /// What is missing.
+        /// The missing file or folder.
         path: PathBuf,
     },
-    /// A name that `%u` in a path cannot be replaced by.
+    /// The name of the user cannot replace `%u` in a path.
     UserInPath {
         /// The setting.
         template: String,
     },
     /// A line of the mapping that is, or may be, the user's.
     Mapping {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error in it.
         why: BadLine,
     },
     /// With one file a user: another user's, who may be this one in another spelling.
@@ -77,32 +77,32 @@ pub enum Fault {
     NoKey {
         /// Where it would be.
         path: PathBuf,
-        /// Which.
+        /// The token.
         token: PublicId,
     },
     /// A key file that cannot be read.
     Key {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         why: BadRecord,
     },
     /// The store key's file cannot be read.
     StoreKey {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         why: BadRecord,
     },
     /// A key was sealed under another store key.
     OtherStoreKey {
         /// The key file.
         path: PathBuf,
-        /// What it was sealed under.
+        /// The store key that it was sealed under.
         under: StoreKeyId,
         /// The store key's file.
         store_key: PathBuf,
-        /// What that is.
+        /// The store key in that file.
         id: StoreKeyId,
     },
     /// The seal is broken.
@@ -114,98 +114,98 @@ pub enum Fault {
     NoPosition {
         /// Where it would be.
         path: PathBuf,
-        /// Which.
+        /// The token.
         token: PublicId,
     },
     /// A position of another key than the store has for this token, or of none that is here.
     OtherKeysPosition {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Whose.
+        /// The token.
         token: PublicId,
     },
-    /// A key that is here, while the word of a validation server was to decide.
+    /// The token has a key on this host now, so no validation server decides about it.
     KeyIsHere {
         /// The key file.
         path: PathBuf,
-        /// Whose.
+        /// The token.
         token: PublicId,
     },
     /// A position that cannot be trusted.
     Position {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         why: BadSlots,
     },
-    /// A validation server names a position that one OK is not enough for.
+    /// A validation server reported a position that is too high to believe on one OK.
     FalsePosition {
         /// The position file.
         path: PathBuf,
-        /// Whose.
+        /// The token.
         token: PublicId,
-        /// What the server said.
+        /// The position that the server reported.
         said: Position,
-        /// What is stored.
+        /// The position that this host has.
         stored: Option<Position>,
     },
     /// A mapping without a single byte: cut off, or being written.
     EmptyMapping {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// The client key's file cannot be read.
     ClientKey {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         why: BadClientKey,
     },
     /// A file that `[online]` names.
     Setting {
-        /// By which setting.
+        /// The setting.
         setting: &'static str,
         /// Why it cannot be used.
         fault: FileFault,
     },
     /// Servers would have to be asked, and the settings name none.
     NoServers,
-    /// The program that asks is not there.
+    /// The program that asks does not exist.
     NoProgram {
-        /// What is missing.
+        /// The missing file or folder.
         path: PathBuf,
     },
-    /// The program that asks does not do its part.
+    /// The program that asks failed.
     Program {
-        /// Which.
+        /// The program.
         path: PathBuf,
-        /// What it did.
+        /// The failure, in words for the log.
         why: String,
     },
-    /// The program that asks cannot use what the settings name.
+    /// The program that asks can ask nobody: a file that the settings name cannot be used, or the host lacks resources.
     CannotAsk {
-        /// What kind of obstacle.
+        /// The kind of obstacle.
         kind: Obstacle,
-        /// What the program says of it.
+        /// The problem, in the words of the program.
         why: String,
     },
     /// Every server was asked, or there was no more time, and none decided.
     Undecided {
-        /// About which token.
+        /// The token.
         token: PublicId,
-        /// What each said or did.
+        /// The answer or failure of each server.
         trail: String,
     },
     /// A server answered and none decided, and so this host, which has the key, does not decide either.
     Withheld {
-        /// About which token.
+        /// The token.
         token: PublicId,
-        /// What each said or did.
+        /// The answer or failure of each server.
         trail: String,
     },
     /// The process may write less than a position file.
     FileSizeLimit {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
 }

@@ -1,7 +1,7 @@
 //! The one place that opens files.
 //!
 //! Every file that decides about a login is reached folder by folder on open descriptors. Each folder on the way must
-//! belong to root or the running user and be writable by nobody else, so that whoever could swap a file could also
+//! belong to root or the running user and be writable by nobody else, so that a user who could swap a file could also
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
@@ -40,61 +40,61 @@ pub enum FileFault {
     Link(PathBuf),
     /// Not a regular file, or not a folder.
     Kind {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of thing that is there.
         found: &'static str,
-        /// What should be.
+        /// The kind of thing that should be there.
         wanted: &'static str,
     },
-    /// Somebody else's.
+    /// Another user owns it.
     Owner {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// Whether it is a folder.
         folder: bool,
-        /// Whose it is.
+        /// The uid of its owner.
         owner: u32,
-        /// Who asks.
+        /// The uid of this process.
         me: u32,
     },
     /// Group or others may write.
     Writable {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// Whether it is a folder.
         folder: bool,
         /// Its permission bits.
         mode: u32,
     },
-    /// Group or others may read what is the owner's.
+    /// Group or others may read a file that only its owner should.
     Readable {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
     /// Longer than anything that belongs here.
     TooLarge {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// The most it may have.
+        /// The longest that it may be, in bytes.
         limit: u64,
     },
-    /// Somebody else holds a lock.
+    /// Another process holds the lock.
     Locked {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// How long was waited.
+        /// The time that was waited.
         waited: Duration,
     },
-    /// The system said no.
+    /// The system refused an operation.
     System {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// What the system said.
+        /// The error of the system.
         why: std::io::Error,
     },
 }
@@ -126,12 +126,12 @@ impl FileFault {
     }
 }
 
-/// Who may read a file.
+/// The users who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Anybody.
     Everyone,
-    /// The owner alone.
+    /// Only the owner.
     Owner,
 }
 
@@ -190,7 +190,7 @@ pub fn open(path: &Path, audience: Audience) -> Result<File, FileFault> {
     Folders::forgotten().file(path, audience)
 }
 
-/// Reads a regular file whoever it belongs to and whatever links lead there, for whoever only tells what stands in it.
+/// Reads a regular file without looking at its owner, its mode or the links on the way, to report what it contains.
 /// No login trusts what this reads.
 ///
 /// # Errors
@@ -284,8 +284,8 @@ fn read_all(mut file: File, stat: &Stat, path: &Path, limit: u64) -> Result<Vec<
     }
 }
 
-/// Whether a read was the last: it gave nothing; or less than it was asked for, and with it the file is as long as it was
-/// when it was opened, which spares asking once more for nothing.
+/// Whether a read was the last: it gave nothing; or less than it was asked for, and with it the file is as long as it
+/// was when it was opened, which spares asking once more for nothing.
 pub(crate) const fn is_the_end(count: usize, asked: usize, length: usize, size: usize) -> bool {
     count == 0 && asked != 0 || count < asked && length == size
 }
@@ -324,7 +324,7 @@ fn checked(fd: OwnedFd, path: &Path, audience: Audience, me: u32) -> Result<(Fil
     }
 }
 
-/// What a regular file's owner and mode have against it.
+/// The reasons not to trust a regular file, from its owner and mode.
 fn objections(stat: &Stat, path: &Path, audience: Audience, me: u32) -> Vec<FileFault> {
     let mode = stat.st_mode & 0o7777;
     let mut found = Vec::new();
@@ -350,7 +350,7 @@ fn owned(stat: &Stat, path: &Path, me: u32) -> Result<(), FileFault> {
     Err(FileFault::Owner { path: path.to_owned(), folder, owner: stat.st_uid, me })
 }
 
-/// What the owner and mode of a folder have against it: somebody else could change what is in it.
+/// The reasons not to trust a folder, from its owner and mode: another user could change what is in it.
 fn unsafe_folder(stat: &Stat, path: &Path, me: u32) -> impl Iterator<Item = FileFault> {
     let mode = stat.st_mode & 0o7777;
     // In a sticky folder such as /tmp others may add names but not change ours.

@@ -13,7 +13,7 @@ use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Search, Unlisted};
 
 /// The longest mapping that is read: some ten million users.
 const LIMIT: u64 = 512 << 20;
-/// What is read at a time.
+/// The bytes that are read at a time.
 const CHUNK: usize = 128 << 10;
 
 /// Which tokens `user` has, of those whose length the settings allow. [`Enrolment::NotListed`] with `nullok` excuses
@@ -28,18 +28,18 @@ pub fn enrolment(settings: &Settings, user: &[u8], nullok: bool) -> Result<Enrol
     look_up(settings, user)?.settle(nullok)
 }
 
-/// What a quick look found; whoever was not found is not known to be missing yet.
+/// The result of a quick look. A user whom it did not find may still be listed in another spelling.
 pub struct LookUp {
     found: Enrolment,
     unsettled: Option<Unsettled>,
 }
 
-/// What must be read to know that nothing is the user's.
+/// The part that must still be read to know that no line is the user's.
 struct Unsettled {
     user: Vec<u8>,
     /// The setting.
     mapping: String,
-    /// What was searched, with its length; `None` if the user has no file of their own.
+    /// The file that was searched, with its length; `None` if the user has no file of their own.
     searched: Option<(File, usize, PathBuf)>,
 }
 

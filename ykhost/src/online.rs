@@ -59,8 +59,8 @@ impl ByProgram<'_> {
         loop {
             let event = match program.listen()? {
                 Heard::Event(event) => event,
-                // Only what the program has told counts as the servers' doing. One that was kept from telling it, by
-                // whoever freezes or starves it, leaves nothing to anybody else.
+                // A server counts as failed only if the program reported it. If a user froze or starved the program, so
+                // that it reported nothing, nobody else decides.
                 Heard::End | Heard::Deadline if poll.is_complete() => {
                     let answered = poll.any_answered();
                     return Ok((
@@ -98,38 +98,38 @@ impl ByProgram<'_> {
     }
 }
 
-/// What one server did when it was asked about an OTP that nobody made.
+/// The result of asking one server about an OTP that no token made.
 pub enum Probed {
     /// It replied.
     Reply {
-        /// After how long, in milliseconds.
+        /// The time that it took, in milliseconds.
         ms: u32,
-        /// What that is worth.
+        /// The verdict, or why the reply decides nothing.
         said: Result<ServerVerdict, NoAnswer>,
-        /// What its clock said, in seconds since 1970.
+        /// The time by its clock, in seconds since 1970.
         time: Option<u64>,
         /// Why no OK of it would decide, where its reply shows that.
         flaw: Option<Flaw>,
     },
     /// It could not be reached, or sent no whole reply.
     Failed {
-        /// What kind of failure.
+        /// The kind of failure.
         kind: FailureKind,
-        /// After how long, in milliseconds.
+        /// The time that it took, in milliseconds.
         ms: u32,
-        /// Why.
+        /// The failure, in words for the log.
         why: String,
     },
 }
 
-/// Asks one server, alone, about an OTP that no token makes: it is well-formed, so a server that is in order looks for
+/// Asks only this server about an OTP that no token makes: it is well-formed, so a server that is in order looks for
 /// the token, and says BAD_OTP under the client's key. Nothing is used up by that, here or there.
 ///
 /// # Errors
 /// It could not be asked, for a reason that is not its own or the network's.
 pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     let nonce = Nonce::from_random(random::bytes()?);
-    // A block that was encrypted under no key: that it decrypts to a private id is as likely as guessing one.
+    // A block that was encrypted under no key: it decrypts to the right private ID as rarely as a guess hits one.
     let block = PublicId::from_bytes(&random::bytes::<16>()?).map(|block| block.to_string());
     let otp = format!("{NOBODY}{}", block.unwrap_or_default());
     let asked = PendingQuery { otp: &otp, nonce: &nonce, position: None, key: online.key.as_ref() };
@@ -138,7 +138,7 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     program.say(question.write().as_bytes())?;
     loop {
         match program.listen()? {
-            // Whoever asks looks at the program by itself.
+            // `ykmap doctor` checks the program separately.
             Heard::Event(Event::Asked { server: 0 } | Event::Note { .. }) => {}
             Heard::Event(Event::Reply { server: 0, ms, body }) => {
                 let flaw = Flaw::of(&body, online.key.is_some());
@@ -159,7 +159,7 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     }
 }
 
-/// The last of the public ids that sites make for themselves.
+/// The last of the public IDs that sites choose themselves.
 const NOBODY: &str = "vvvvvvvvvvvv";
 
 /// How long before the deadline the program must report about every server, in milliseconds.

@@ -13,7 +13,7 @@ pub use yubiotp::nearest::nearest;
 use yubiotp::protocol::ClientKey;
 use yubiotp::shown;
 
-/// What is done with a password that a module before this one asked for.
+/// The use of a password that an earlier module asked for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum FirstPass {
     /// Nothing.
@@ -28,9 +28,9 @@ pub enum FirstPass {
 /// The arguments of one line in pam.d.
 #[derive(Default)]
 pub struct Options {
-    /// `config=`; `%u` stands for the user, see [`crate::settings::config_of`]
+    /// `config=`; `%u` is replaced by the user, see [`crate::settings::config_of`]
     pub config: Option<PathBuf>,
-    /// Settings that stand before those of the file.
+    /// Settings of the line, which override those of the file.
     pub given: PartialConfig,
     /// `nullok`
     pub nullok: bool,
@@ -134,7 +134,7 @@ impl Options {
         }
     }
 
-    /// What these arguments do that is unwise, for the log.
+    /// Warnings about arguments that are allowed and unwise, for the log.
     pub fn warnings(&self) -> impl Iterator<Item = Diagnostic> {
         let key = self.given.online.as_ref().is_some_and(|online| online.api_key.is_some());
         key.then(|| {
@@ -154,7 +154,7 @@ impl Options {
     }
 }
 
-/// What is wrong with the arguments of a line: at least one finding, each about an argument, in the order of the line.
+/// The errors in the arguments of a line: at least one finding, each about an argument, in the order of the line.
 #[derive(Debug)]
 pub struct BadArguments(Vec<Diagnostic>);
 
@@ -219,15 +219,15 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
     }
 }
 
-/// What an error may show of an argument: of those that hold secrets, or may be misspelt ones that do, the name. `None`
-/// if even the name may be a secret.
+/// The part of an argument that an error may show: only the name if it holds a secret, or may be a misspelt one that
+/// does. `None` if even the name may be a secret.
 fn without_secret(arg: &str) -> Option<&str> {
     match arg.split_once('=') {
         Some((name @ ("key" | "proxy" | "url" | "urllist"), _)) => Some(name),
         Some((name, _)) if NAMES.iter().any(|known| known.trim_end_matches('=') == name) => Some(arg),
         other => {
             let name = other.map_or(arg, |(name, _)| name);
-            // A key or a URL that stands there by itself, after a blank or without its =, is no name.
+            // A key or a URL by itself, after a blank or without its =, is not a name.
             let is_name = |c: char| {
                 c.is_ascii_alphanumeric() || matches!(c, '_' | '-') || !c.is_ascii() || c.is_control()
             };
@@ -248,12 +248,12 @@ fn absolute(path: &str) -> Result<PathBuf, Diagnostic> {
     }
 }
 
-/// What is no number is none that any setting takes.
+/// Text that is not a number becomes one that no setting takes.
 fn number(text: &str) -> i64 {
     text.parse().unwrap_or(i64::MAX)
 }
 
-/// What to say of an argument that nothing reads: how it is spelt right, if that can be told.
+/// The finding about an unknown argument: with the right spelling, if there is one.
 fn unknown(name: &str) -> Diagnostic {
     if let Some(near) = NAMES.iter().find(|known| known.trim_end_matches('=') == name) {
         let rule = if near.ends_with('=') { "takes a value" } else { "takes no value" };
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(read(&["use_first_pass"]).unwrap().first_pass, FirstPass::Use);
     }
 
-    /// A line as it stands in pam.d of those who come from pam_yubico.
+    /// A line in pam.d as people who migrate from pam_yubico have it.
     #[test]
     fn pam_yubicos_arguments() {
         let options = read(&[

@@ -1,5 +1,5 @@
-//! Why a fault may be one of this process only: systemd runs some callers of PAM in a sandbox, in which paths are read-only,
-//! hidden or replaced, and the network is missing. For the log; nothing is decided by it.
+//! Why a fault may be one of this process only: systemd runs some callers of PAM in a sandbox, in which paths are
+//! read-only, hidden or replaced, and the network is missing. For the log; nothing is decided by it.
 
 use crate::Fault;
 use crate::file::{self, FileFault};
@@ -11,7 +11,7 @@ use yubiotp::diagnostic::{Command, Diagnostic, Program, Remedy};
 /// The most that is read of a file in /proc.
 const LIMIT: u64 = 1 << 20;
 
-/// What only this process suffers from, and what to change.
+/// A problem that only this process has, and its remedy.
 #[derive(Debug, PartialEq, Eq)]
 struct Hint {
     /// As a sentence.
@@ -147,12 +147,12 @@ fn read(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&contents).into_owned())
 }
 
-/// What a process has mounted: proc_pid_mountinfo(5).
+/// The mounts of a process: proc_pid_mountinfo(5).
 struct Mounts(Vec<Mount>);
 
 struct Mount {
     device: String,
-    /// What of the device is mounted.
+    /// The folder of the device that is mounted.
     root: PathBuf,
     /// Where.
     point: PathBuf,

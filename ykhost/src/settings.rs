@@ -25,20 +25,20 @@ use zeroize::Zeroizing;
 pub const CONFIG: &str = "/etc/yubiotp/config.toml";
 /// Where the mapping is when nobody says otherwise.
 pub const MAPPING: &str = "/etc/yubiotp/authorized_yubikeys";
-/// Where the store is when nobody says otherwise.
+/// The default of `store`.
 pub const STORE: &str = "/var/lib/yubiotp";
-/// Where the store key is when nobody says otherwise.
+/// The default of `store_key`.
 pub const STORE_KEY: &str = "/etc/yubiotp/store.key";
-/// The prompt when nobody says otherwise; `%u` stands for the user.
+/// The default of `prompt`; `%u` is replaced by the user.
 pub const PROMPT: &str = "YubiKey for %u: ";
 
-/// Whether a settings file is one of each user's: whether `%u` is in its path.
+/// Whether each user has a configuration file: `%u` is in its path.
 #[must_use]
 pub fn is_per_user(config: &Path) -> bool {
     config.to_string_lossy().contains("%u")
 }
 
-/// The settings file of `user`: `%u` in the path stands for the name, by the same rule as in the mapping's.
+/// The configuration file of `user`: the name replaces `%u` in the path, by the same rule as in the mapping's.
 ///
 /// # Errors
 /// The name would change the path, or is not UTF-8.
@@ -71,38 +71,38 @@ fn mode<'de, D: serde::Deserializer<'de>>(name: D) -> Result<Option<Mode>, D::Er
     parse_mode(&name).map(Some).map_err(serde::de::Error::custom)
 }
 
-/// The settings of a host. Every path is absolute. Enough for changing the mapping and the store, also while `[online]` is
-/// being fixed; a login needs [`LoginSettings`].
+/// The settings of a host. Every path is absolute. Enough for changing the mapping and the store, also while `[online]`
+/// is being fixed; a login needs [`LoginSettings`].
 pub struct Settings {
-    /// Who decides about OTPs.
+    /// Whether this host or validation servers decide about OTPs.
     pub mode: Mode,
-    /// What is allowed and unwise, for the log.
+    /// Warnings about settings that are allowed and unwise, for the log.
     pub warnings: Vec<Diagnostic>,
-    /// What says whom to ask, and the file to fix.
+    /// The settings of the servers, and the file to fix.
     unresolved: Option<(PartialOnline, PathBuf)>,
-    /// The mapping; `%u` stands for the user.
+    /// The mapping; `%u` is replaced by the user.
     pub mapping: String,
     /// The folder of the token store.
     pub store: PathBuf,
     /// The file of the store key.
     pub store_key: PathBuf,
-    /// The prompt; `%u` stands for the user.
+    /// The prompt; `%u` is replaced by the user.
     pub prompt: String,
     /// Whether what is typed is shown.
     pub echo: bool,
     /// How often a user may try in one call, 1 to 10.
     pub tries: u8,
-    /// Only public ids of so many modhex characters count, if given: 0 to 32, even.
+    /// Only public IDs of so many modhex characters count, if given: 0 to 32, even.
     pub token_id_length: Option<u8>,
     /// How long to wait for another login of the same token.
     pub lock_wait: Duration,
     /// Whether each step is logged.
     pub debug: bool,
-    /// What opens the mapping and the store.
+    /// Opens the mapping and the store.
     pub folders: Arc<Folders>,
 }
 
-/// What stands in `config.toml`, or in place of it.
+/// The settings in `config.toml`, or in place of it.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PartialConfig {
@@ -147,7 +147,7 @@ fn lock_wait<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, 
 }
 
 impl PartialConfig {
-    /// What is given here, else what is given in `other`.
+    /// The values given here, else those of `other`.
     #[must_use]
     fn or(self, other: Self) -> Self {
         Self {
@@ -168,7 +168,7 @@ impl PartialConfig {
         }
     }
 
-    /// Relative paths are relative to the folder that the settings file is in, so that a folder that holds all of
+    /// Relative paths are relative to the folder of the configuration file, so that a folder that holds all of
     /// it can be moved.
     fn relative_to(mut self, folder: &Path) -> Self {
         self.mapping =
@@ -198,7 +198,7 @@ fn check_lock_wait(seconds: i64) -> Result<u8, String> {
     u8::try_from(seconds).map_err(|_| "lock_wait must be a number of seconds from 0 to 255".to_owned())
 }
 
-/// Whether a length of public ids, in modhex characters, is one.
+/// Checks a length of public IDs, in modhex characters.
 ///
 /// # Errors
 /// Says which are.
@@ -210,12 +210,12 @@ pub(crate) fn check_token_id_length(length: i64) -> Result<u8, String> {
     })
 }
 
-/// A number of the settings file, checked where it is read so that the error has its line.
+/// A number of the configuration file, checked where it is read so that the error has its line.
 fn within<'de, D: serde::Deserializer<'de>, T>(
     number: D,
     check: fn(i64) -> Result<T, String>,
 ) -> Result<Option<T>, D::Error> {
-    // What is no number is told by what would be one.
+    // For text that is not a number, the error says which numbers are allowed.
     let number = <i64 as serde::Deserialize>::deserialize(number).unwrap_or(i64::MIN);
     check(number).map(Some).map_err(serde::de::Error::custom)
 }
@@ -251,7 +251,7 @@ impl Settings {
             }
         };
         let given = overrides.or(given);
-        // Who names servers and no mode means them, as with pam_yubico.
+        // With servers and no mode, the mode is online, as with pam_yubico.
         let usual = if given.online.is_some() { Mode::Online } else { Mode::Offline };
         let mode = given.mode.unwrap_or(usual);
         let mut warnings = Vec::new();
@@ -301,21 +301,21 @@ impl Settings {
         }
     }
 
-    /// Whether a public id is of the length that the settings allow.
+    /// Whether a public ID is of the length that the settings allow.
     #[must_use]
     pub fn allows(&self, id: &PublicId) -> bool {
         allows(self.token_id_length, id)
     }
 }
 
-/// What one login needs: the [`Settings`], and whom to ask.
+/// The settings for one login: the [`Settings`], and the servers to ask.
 pub struct LoginSettings {
     settings: Settings,
     online: Option<Online>,
 }
 
 impl LoginSettings {
-    /// Whom to ask; `None` if nobody.
+    /// The servers to ask; `None` if nobody is asked.
     #[must_use]
     pub const fn online(&self) -> Option<&Online> {
         self.online.as_ref()
@@ -350,14 +350,14 @@ impl From<Box<Unresolved>> for Fault {
     }
 }
 
-/// Whether a `token_id_length` allows a public id; without one, all are allowed.
+/// Whether a `token_id_length` allows a public ID; without one, all are allowed.
 #[must_use]
 pub fn allows(token_id_length: Option<u8>, id: &PublicId) -> bool {
     token_id_length.is_none_or(|length| id.as_bytes().len() * 2 == usize::from(length))
 }
 
 /// Whether there is no such file in its folder, or no such folder. A link that leads nowhere is not that: the settings
-/// that it stands for are somewhere, and are not the usual ones.
+/// that it names are somewhere, and are not the usual ones.
 fn is_absent(path: &Path) -> bool {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return false;
@@ -368,7 +368,7 @@ fn is_absent(path: &Path) -> bool {
     }
 }
 
-/// What is wrong with a settings file.
+/// An error in a configuration file.
 #[derive(Debug)]
 struct Bad {
     /// Counted from 1.
@@ -435,8 +435,8 @@ const TOP: [&str; 11] = [
     "online",
 ];
 
-/// What to say of a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the parser
-/// says of a key in base64, which ends with `=`, misleads.
+/// The message about a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the
+/// parser says of a key in base64, which ends with `=`, misleads.
 fn without_quotes(line: &str) -> Option<String> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim();
@@ -460,7 +460,7 @@ fn without_quotes(line: &str) -> Option<String> {
     }
 }
 
-/// What to say of a setting that is misspelt, or on the wrong side of `[online]`, by what the parser says of it.
+/// The finding about a setting that is misspelt, or on the wrong side of `[online]`, from the parser's message.
 fn misplaced(message: &str) -> Option<Diagnostic> {
     let (name, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     let at_top = expected.contains("`mode`");

@@ -1,6 +1,6 @@
 //! The host's token store: one small file a token for its key, one for its position.
 //!
-//! `keys/ID` is sealed and written once; `positions/ID` changes at every login and belongs to this host alone.
+//! `keys/ID` is sealed and written once; `positions/ID` changes at every login and belongs to this host only.
 //! `docs/store.md` has the formats and why they are so.
 
 mod advance;
@@ -135,7 +135,7 @@ impl Store {
         Record::read(&text, token).map_err(|why| Fault::Key { path: keys.path().join(name), why })
     }
 
-    /// What the position file of a token says; `None` if there is none.
+    /// The contents of the position file of a token; `None` if there is none.
     ///
     /// # Errors
     /// It is there and cannot be used.
@@ -154,7 +154,7 @@ impl Store {
     }
 }
 
-/// What the position file `name` of a token says, read without a lock.
+/// The contents of the position file `name` of a token, read without a lock.
 fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
     match positions.file(name, OFlags::RDONLY, Audience::Owner) {
         Err(FileFault::Missing(_)) => Ok(None),

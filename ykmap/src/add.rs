@@ -33,7 +33,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
-    // Before anybody touches a YubiKey for nothing.
+    // Before anybody touches a YubiKey in vain.
     mapping::add(b"", args.user.as_bytes(), &[]).map_err(|why| bad_name(&args.user, why))?;
     let path = ykhost::mapping::path_of(&settings.mapping, &args.user)?;
     files::check_rights(context, &settings, &path, &format!("add {}", shell_word(args.user.as_bytes())))?;
@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     service::warn_of_others(context, &settings, Some(&args.user), &args.pam_dirs);
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
-        // Before anybody touches a YubiKey for nothing.
+        // Before anybody touches a YubiKey in vain.
         let login = context.login_settings()?;
         let question =
             format!("Touch the YubiKey of {} (slot 2: for two seconds): ", shown::text(&args.user));
@@ -125,7 +125,7 @@ fn bad_name(user: &str, why: BadUserName) -> Failure {
     Diagnostic::error(Code::UserNameInvalid, why.to_string()).at(Location::user(user.as_bytes())).into()
 }
 
-/// Whose token made this OTP: it is decided, and used up, as at a login.
+/// The token that made this OTP. The OTP is decided about, and used up, as at a login.
 fn touched(settings: &LoginSettings, store: &Store, typed: &str) -> Result<PublicId, Failure> {
     let readings = otp::readings(typed.as_bytes())
         .map_err(|why| Failure::from(why.diagnostic().advise("type one OTP, or give a public ID")))?;

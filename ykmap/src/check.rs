@@ -16,7 +16,7 @@ use yubiotp::key::Holders;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::shown;
 
-/// What to do about a token without a key here, besides importing one.
+/// The remedy for a token without a key here, besides importing one.
 pub(crate) const OTHER_MODE: &str = "set a mode that asks validation servers, such as offline-then-online";
 
 const MAPPING: &str = "mapping";
@@ -48,8 +48,8 @@ pub(crate) fn run(context: &Context) -> Done {
     if report.count(Severity::Error) > 0 { Err(Failure::No) } else { Ok(()) }
 }
 
-/// The store as a whole, and tokens that have the same AES key. A key that does not open is reported with the line of the
-/// mapping that names it.
+/// The store as a whole, and tokens that have the same AES key. A key that does not open is reported with the line of
+/// the mapping that names it.
 fn store(report: &mut Report, settings: &Settings) -> Option<States> {
     let store = Store::new(settings);
     let opened = StoreScan::open(store.clone()).and_then(|survey| Ok((survey, store.tokens()?.0)));
@@ -82,8 +82,8 @@ fn store(report: &mut Report, settings: &Settings) -> Option<States> {
     Some(States::with(settings, store, survey, key.map(|key| key.id())))
 }
 
-/// A token whose AES key another one in the store has. Removing one sets the other's position forward, so that used OTPs
-/// stay used.
+/// A token whose AES key another one in the store has. Removing one sets the other's position forward, so that used
+/// OTPs stay used.
 pub(crate) fn twin(path: &Path, token: &PublicId, first: &PublicId) -> Diagnostic {
     let what = format!(
         "token {token} has the same AES key as token {first}: an OTP that was used as one is accepted again as the other"
@@ -95,7 +95,7 @@ pub(crate) fn twin(path: &Path, token: &PublicId, first: &PublicId) -> Diagnosti
         .run_when(when(first), Program::Ykmap, format!("key remove {first}"))
 }
 
-/// What a mapping holds.
+/// The contents of a mapping.
 #[derive(Default)]
 pub(crate) struct Examined {
     /// Lines with a user.
@@ -161,7 +161,7 @@ pub(crate) fn examine(
     examined
 }
 
-/// What is wrong with a token of a user.
+/// The fault of a user's token.
 fn token(settings: &Settings, user: &str, id: &PublicId, state: State) -> Option<Diagnostic> {
     let show = |found: Diagnostic| found.run_when("for details", Program::Ykmap, format!("key show {id}"));
     let unusable = |code| {
@@ -199,10 +199,10 @@ fn token(settings: &Settings, user: &str, id: &PublicId, state: State) -> Option
     }
 }
 
-/// What to do about a token that `token_id_length` does not allow.
+/// The remedy for a token that `token_id_length` does not allow.
 pub(crate) const RULED_OUT: &str = "change token_id_length, or give the user a token that it allows";
 
-/// What to do about a token without a key.
+/// The remedy for a token without a key.
 pub(crate) fn import(found: Diagnostic) -> Diagnostic {
     found.run_when("to import its key", Program::Ykmap, "key import FILE").run_when(
         "if the store was lost and the token was used before",
@@ -211,12 +211,12 @@ pub(crate) fn import(found: Diagnostic) -> Diagnostic {
     )
 }
 
-/// What to do about a disabled token.
+/// The remedy for a disabled token.
 pub(crate) fn disabled(id: &PublicId, found: Diagnostic) -> Diagnostic {
     found.run_when("if its owner still has it", Program::Ykmap, format!("key enable {id}"))
 }
 
-/// What to do about a position that is missing. A copy of it, or a new one, would make used OTPs good again.
+/// The remedy for a missing position. A copy of it, or a new one, would make used OTPs valid again.
 pub(crate) fn adopt(id: &PublicId, found: Diagnostic) -> Diagnostic {
     found.run_when("to record it with two touches of the YubiKey", Program::Ykmap, format!("key adopt {id}"))
 }

@@ -1,6 +1,6 @@
-//! `ykmap doctor`: follows a login, from the lines in pam.d to the clock, and reports what is wrong with each thing on the
-//! way. It only looks: nothing is written, locked or used up. It starts one program, `yubiotp-ask`, and only where a login
-//! would.
+//! `ykmap doctor`: follows a login, from the lines in pam.d to the clock, and reports what is wrong with each thing on
+//! the way. It only looks: nothing is written, locked or used up. It starts one program, `yubiotp-ask`, and only where
+//! a login would.
 
 mod accounts;
 mod clock;
@@ -101,7 +101,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
 }
 
-/// Whose logins are looked at.
+/// The users whose logins are checked.
 struct Whom<'a> {
     /// By name.
     users: &'a [String],

@@ -1,4 +1,4 @@
-//! What the verbs read and change: mappings, and a line of input.
+//! Files that the verbs read and change: mappings, and a line of input.
 
 use super::{Context, Failure, out};
 use std::collections::BTreeMap;
@@ -51,8 +51,8 @@ pub(crate) fn text_of(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// That this user may change the mapping and read the store: asked before anybody touches a YubiKey in vain. `words` are
-/// the verb and its arguments, for the advice.
+/// Fails unless this user may change the mapping and read the store, before anybody touches a YubiKey in vain. `words`
+/// are the verb and its arguments, for the advice.
 pub(crate) fn check_rights(
     context: &Context,
     settings: &Settings,
@@ -88,7 +88,7 @@ pub(crate) fn tokens_in(settings: &Settings, text: &[u8], user: &str) -> Result<
     })?)
 }
 
-/// What is wrong if a user is listed in another spelling only. `None` for everybody else.
+/// The finding if a user is listed only in another spelling. `None` for everybody else.
 pub(crate) fn other_spelling(settings: &Settings, user: &str) -> Option<Diagnostic> {
     match mapping::enrolment(settings, user.as_bytes(), false) {
         Err(fault @ (Fault::OtherFile { .. } | Fault::Mapping { why: BadLine::OtherSpelling, .. })) => {
@@ -145,7 +145,7 @@ pub(crate) fn mappings(settings: &Settings) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Who has which token, by every mapping that can be read.
+/// The owners of each token, by every mapping that can be read.
 pub(crate) fn owners(settings: &Settings) -> BTreeMap<PublicId, Vec<String>> {
     let mut owners = BTreeMap::<_, Vec<String>>::new();
     for path in mappings(settings).unwrap_or_default() {

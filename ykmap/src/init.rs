@@ -97,7 +97,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let beside = folder.join("config.toml");
     if !config.exists() && beside.exists() {
         let problem = format!(
-            "would be a second settings file beside {}, with a store of its own in the same folder",
+            "would be a second configuration file beside {}, with a store of its own in the same folder",
             beside.display()
         );
         let found = Diagnostic::error(Code::SecondConfig, problem)
@@ -130,7 +130,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if was_lost {
         made.file(&settings.store.join(LOST), 0o600, || Ok(Zeroizing::new(LOST_TEXT.into())))?;
     }
-    // What was there already must be as good as what is new.
+    // Files that were there already must be as good as new ones.
     let store = Store::new(&settings);
     store.keys()?;
     store.positions()?;
@@ -178,12 +178,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     Ok(())
 }
 
-/// What was made, and what was there.
+/// The files that were made, and those that were there.
 #[derive(Default)]
 struct Made {
     new: Vec<PathBuf>,
     kept: Vec<PathBuf>,
-    /// What is missing is a fault.
+    /// A missing file is a fault.
     only_look: bool,
 }
 
@@ -221,7 +221,7 @@ impl Made {
 mod tests {
     use super::*;
 
-    /// What the file offers to be switched on is what the settings take, all of it.
+    /// The new file has every setting, commented out, and each of them is valid.
     #[test]
     fn every_setting_that_is_explained_is_one() {
         let folder = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     pam_dirs: Vec<PathBuf>,
 }
 
-/// The store, and the id of its store key, for telling how tokens stand.
+/// The store, and the id of its store key, to tell the state of tokens.
 pub(crate) struct States {
     pub(crate) store: Store,
     /// `None` if it cannot be used; then no key can be opened.
@@ -57,7 +57,7 @@ impl States {
         }
     }
 
-    /// For a caller that has told of store and store key, and asks about very many tokens.
+    /// For a caller that has reported faults of store and store key, and asks about very many tokens.
     pub(crate) fn with(
         settings: &Settings,
         store: Store,
@@ -76,7 +76,7 @@ impl States {
         self.survey.as_ref().map_or_else(|| self.store.slots(token), |survey| survey.slots(token))
     }
 
-    /// How a token stands, by the settings that these are for.
+    /// The state of a token, by the settings that these are for.
     pub(crate) fn of(&self, token: &PublicId) -> State {
         if !settings::allows(self.length, token) {
             return State::RuledOut;
@@ -118,7 +118,7 @@ impl States {
     }
 }
 
-/// How a token stands. Whatever is neither enabled nor elsewhere wants attention.
+/// The state of a token. All but enabled and elsewhere need attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Enabled,
@@ -165,7 +165,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     };
     let mut listed = Vec::new();
     for path in paths {
-        // With %u, who has no file is not listed.
+        // With %u, a user without a file is not listed.
         let text = if args.user.is_some() { files::text_of(&path)? } else { mapping::text(&path)? };
         for (number, line) in entries(&text) {
             match line {

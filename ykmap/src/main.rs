@@ -93,7 +93,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// What was typed, or is on the command line, cannot be used.
+    /// Something that was typed, or is on the command line, cannot be used.
     fn input(problem: impl Into<String>) -> Self {
         Diagnostic::error(Code::InputInvalid, problem).into()
     }
@@ -125,9 +125,9 @@ impl From<ykhost::store::EnrolError> for Failure {
 
 type Done = Result<(), Failure>;
 
-/// What every verb has.
+/// The options that every verb has.
 struct Context {
-    /// The settings file, absolute, if one was named.
+    /// The configuration file, absolute, if one was named.
     config: Option<PathBuf>,
     json: bool,
 }
@@ -179,7 +179,7 @@ fn main() -> ExitCode {
 
 /// Runs one command and says how it went.
 fn run(command: Command) -> ExitCode {
-    // A decision stays what it is, whoever could not read it.
+    // A decision keeps its exit status, even if nobody could read it.
     let decides = matches!(command.verb, Verb::Verify(_));
     let (context, verb) = match command.config.map(absolute).transpose() {
         Ok(config) => (Context { config, json: command.json }, command.verb),
@@ -201,7 +201,7 @@ fn exit(failure: Failure, context: &Context) -> ExitCode {
         Failure::No => ExitCode::from(1),
         Failure::Bad => ExitCode::from(2),
         Failure::Fault(mut found) => {
-            // What root may read: the system's files belong to it.
+            // Root may read it: the system's files belong to root.
             if found.code == Code::FileInaccessible && !rustix::process::geteuid().is_root() {
                 *found = found.advise("run the command as root, for instance with sudo");
             }

@@ -13,7 +13,7 @@ pub(crate) struct Args {
     otp: Option<String>,
 }
 
-/// What one reading of an OTP says.
+/// The contents of an OTP by one reading.
 struct Decoded {
     id: PublicId,
     layout: &'static str,
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         }));
         return Ok(());
     }
-    out::line(&format!("public id      {}", decoded.id));
+    out::line(&format!("public ID      {}", decoded.id));
     if let Some(serial) = decoded.id.serial() {
         out::line(&format!("serial         {serial}, if the id was made by the factory"));
     }
@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
                 Some(stored) => format!("no: the store has {stored}"),
                 None => "no: the token was not used here yet".to_owned(),
             };
-            out::line(&format!("private id     {private}"));
+            out::line(&format!("private ID     {private}"));
             out::line(&format!("usage counter  {}", plain.usage_counter));
             out::line(&format!("session use    {}", plain.session_use));
             out::line(&format!("timestamp      {} (about 8 a second since power-up)", plain.timestamp));

@@ -13,10 +13,10 @@ use yubiotp::verdict::Vault;
 pub(crate) enum Verb {
     /// Set the position of a token on this host, by two touches
     ///
-    /// Use it if a token's OTPs are rejected as used although they are new: a validation server named a false position, the
-    /// YubiKey was programmed anew, or the position was lost. It asks for the second touch after a pause of 5 to 15 seconds.
-    /// Both touches together prove that the YubiKey is here now, so no used OTP becomes valid again. If the token's key is
-    /// not on this host, validation servers are asked about both.
+    /// Use it if a token's OTPs are rejected as used although they are new: a validation server named a false position,
+    /// the YubiKey was programmed anew, or the position was lost. It asks for the second touch after a pause of 5 to 15
+    /// seconds. Both touches together prove that the YubiKey is here now, so no used OTP becomes valid again. If the
+    /// token's key is not on this host, validation servers are asked about both.
     Resync(Args),
 }
 
@@ -50,7 +50,7 @@ fn resync(context: &Context, id: &PublicId) -> Done {
         }
         // Servers have not accepted it here yet, or its key went by other ways than `ykmap key remove`.
         Ok(Some(_) | None) => None,
-        // To be made anew.
+        // It is created anew below.
         Err(Fault::Position { .. }) => None,
         Err(fault) => return Err(fault.into()),
     };

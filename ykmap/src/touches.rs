@@ -13,7 +13,7 @@ use yubiotp::protocol::ServerVerdict;
 use yubiotp::verdict::{Answer, Reason, Servers};
 use yubiotp::{Credential, Position, PublicId};
 
-/// What proves that an OTP is the token's.
+/// The proof that an OTP is the token's.
 pub(crate) enum Prover<'a> {
     /// Its key, which is on this host.
     Key(&'a Credential),
@@ -24,7 +24,7 @@ pub(crate) enum Prover<'a> {
 /// How often the second touch may turn out to be the first of two more: the YubiKey was unplugged or used meanwhile.
 const ROUNDS: usize = 3;
 
-/// That there is somebody to ask for touches.
+/// Fails unless there is a terminal to ask for touches.
 pub(crate) fn needs_terminal(id: &PublicId) -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         return Ok(());
@@ -99,7 +99,7 @@ fn ask(id: &PublicId, prover: &Prover<'_>, question: &str) -> Result<Timed, Fail
     Err(refuse(why))
 }
 
-/// What an OTP says of its moment, if it is the token's.
+/// The time that an OTP tells, if it is the token's.
 fn decide(id: &PublicId, prover: &Prover<'_>, otp: &Otp<'_>) -> Result<Option<Touch>, Failure> {
     let settings = match prover {
         Prover::Key(credential) => {

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
     #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath, requires = "service")]
     pam_dirs: Vec<PathBuf>,
-    /// Who would log in
+    /// The user who would log in
     #[arg(value_hint = ValueHint::Username)]
     user: String,
     /// What the user would type [default: ask]

@@ -74,7 +74,7 @@ impl Block {
 
 impl Credential {
     /// The contents of a block, if the token with this credential made it: the block decrypts under the AES key, and
-    /// holds the private id, which is compared in constant time. Everything that decides about an OTP by its key
+    /// holds the private ID, which is compared in constant time. Everything that decides about an OTP by its key
     /// decides by this. `None`: a typing error, another token's block, or a forged one.
     #[must_use]
     pub fn open(&self, block: &Block) -> Option<Plain> {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[rustfmt::skip] // a table
-    /// Yubico's vectors: key, OTP → private id, counter, caps lock, low, high, use, random.
+    /// Yubico's vectors: key, OTP → private ID, counter, caps lock, low, high, use, random.
     #[test]
     fn published_vectors() {
         for (key, otp, private_id, counter, caps, low, high, session_use, random) in [

@@ -1,7 +1,7 @@
 //! Findings as data: what is wrong, where, and what to do about it.
 //!
-//! A [`Diagnostic`] is built where the fault is found and joined to text in one place, [`Diagnostic::text`]. Nothing parses
-//! a message back: tests and scripts compare the [`Code`], and the words around it may be improved.
+//! A [`Diagnostic`] is built where the fault is found and joined to text in one place, [`Diagnostic::text`]. Nothing
+//! parses a message back: tests and scripts compare the [`Code`], and the words around it may be improved.
 
 mod code;
 mod location;
@@ -58,12 +58,13 @@ pub enum Program {
 pub struct Command {
     /// Which program.
     pub program: Program,
-    /// Verb and arguments, each quoted as a shell needs it. Words in capitals, such as `FILE`, are for the reader to fill in.
+    /// Verb and arguments, each quoted as a shell needs it. Words in capitals, such as `FILE`, are for the reader to
+    /// fill in.
     pub arguments: String,
 }
 
-/// How the two commands are called, so that a printed command acts on what was looked at: with `--config FILE`, if they were
-/// called so.
+/// How the two commands are called, so that a printed command acts on what was looked at: with `--config FILE`, if they
+/// were called so.
 #[derive(Debug, Clone, Copy)]
 pub struct Calls<'a> {
     /// `ykmap`, perhaps with options.
@@ -97,10 +98,10 @@ pub enum Remedy {
     Command {
         /// In which case, or what for: `if the YubiKey is here`. Always, if `None`.
         when: Option<String>,
-        /// What to run.
+        /// The command to run.
         command: Command,
     },
-    /// What to change: a sentence in the imperative, without the full stop.
+    /// A change to make: a sentence in the imperative, without the full stop.
     Text(String),
 }
 
@@ -122,15 +123,15 @@ impl Remedy {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Diagnostic {
-    /// What kind of finding; stable from version to version.
+    /// The kind of finding; stable from version to version.
     pub code: Code,
     /// How bad.
     pub severity: Severity,
-    /// What it is about, if that is one file, setting, service, server or token.
+    /// The file, setting, service, server or token that it is about, if it is one.
     pub location: Option<Location>,
     /// One sentence without the full stop, which goes on behind the location: `does not exist`.
     pub problem: String,
-    /// What to do, the most useful first; commands that belong together in their order.
+    /// The remedies, the most useful first; commands that belong together in their order.
     pub remedies: Vec<Remedy>,
 }
 
@@ -201,7 +202,8 @@ impl Diagnostic {
         }
     }
 
-    /// All of it in one line, for logs and for the last line of a command. Without the last full stop, and without the code.
+    /// All of it in one line, for logs and for the last line of a command. Without the last full stop, and without the
+    /// code.
     #[must_use]
     pub fn text(&self, calls: Calls<'_>) -> String {
         self.remedies.iter().fold(self.problem(), |text, remedy| format!("{text}. {}", remedy.text(calls)))
@@ -215,7 +217,8 @@ impl Display for Diagnostic {
     }
 }
 
-/// A value as a word of a shell's command line. One with control characters is escaped instead: it has to be typed by hand.
+/// A value as a word of a shell's command line. One with control characters is escaped instead: it has to be typed by
+/// hand.
 #[must_use]
 pub fn shell_word(value: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:=,".contains(byte);

@@ -17,16 +17,16 @@ pub struct PublicId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPublicId {
     /// Nothing is written where an id should be.
-    #[error("a public id is missing (write - for a token that has none)")]
+    #[error("a public ID is missing (write - for a token that has none)")]
     Missing,
     /// Longer than a YubiKey can be programmed with.
-    #[error("a public id has at most 32 modhex characters, and this has {0}")]
+    #[error("a public ID has at most 32 modhex characters, and this has {0}")]
     TooLong(usize),
     /// A whole one-time password, where a public ID should be.
-    #[error("this is a whole one-time password: the public id is what stands before its last 32 characters")]
+    #[error("this is a whole one-time password: the public ID is the part before its last 32 characters")]
     WholeOtp,
     /// Not modhex.
-    #[error("not a public id: {0}")]
+    #[error("not a public ID: {0}")]
     Modhex(#[from] modhex::BadModhex),
 }
 
@@ -42,8 +42,8 @@ impl PublicId {
         Some(id)
     }
 
-    /// Whether it is longer than the 6 bytes that factories and sites give. Such an id may be half of an OTP, of a token
-    /// without a public id that was touched twice: show it only of a token that is known.
+    /// Whether it is longer than the 6 bytes that factories and sites give. Such an id may be half of an OTP, of a
+    /// token without a public ID that was touched twice: show it only of a token that is known.
     #[must_use]
     pub const fn may_be_half_an_otp(&self) -> bool {
         self.len > 6
@@ -97,7 +97,8 @@ impl PublicId {
 }
 
 impl PublicId {
-    /// The serial number of the YubiKey, if the ID is that of the slot that Yubico programs: `cccc` and eight more letters.
+    /// The serial number of the YubiKey, if the ID is that of the slot that Yubico programs: `cccc` and eight more
+    /// letters.
     #[must_use]
     pub fn factory_serial(&self) -> Option<u64> {
         self.serial().filter(|serial| *serial <= u32::MAX.into())

@@ -70,14 +70,14 @@ impl Holders {
     }
 }
 
-/// The private id of a YubiKey slot (Yubico also says "uid"), 6 bytes.
+/// The private ID of a YubiKey slot (Yubico also says "uid"), 6 bytes.
 ///
 /// It authenticates an OTP: only someone with the AES key can encrypt it.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct PrivateId([u8; 6]);
 
 impl PrivateId {
-    /// A private id from its bytes.
+    /// A private ID from its bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 6]) -> Self {
         Self(bytes)
@@ -106,7 +106,7 @@ pub struct Credential {
 
 /// Tells whether two credentials of one public ID are the same, without showing either.
 ///
-/// The first 8 bytes of SHA-256 over a label, the public ID, the private id and the AES key. The AES key alone
+/// The first 8 bytes of SHA-256 over a label, the public ID, the private ID and the AES key. The AES key alone
 /// has 128 random bits, so nothing of it can be found from here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 8]);
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!((holders.of(seven), holders.of(eight)), (Some(a), Some(b)));
     }
 
-    /// A private id does not tell keys apart: the AES key does.
+    /// A private ID does not tell keys apart: the AES key does.
     #[test]
     fn the_digest_is_of_the_key_only() {
         assert!(AesKey::new([7; 16]).digest() == AesKey::new([7; 16]).digest());

@@ -234,7 +234,7 @@ fn parse_line(format: Format, line: &str) -> Result<Line, BadKeyLine> {
     }
 }
 
-/// Public id, private id and AES key from three fields of a line with commas, the first of them field `first`.
+/// Public ID, private ID and AES key from three fields of a line with commas, the first of them field `first`.
 fn token_at(line: &str, first: usize) -> Result<Line, BadKeyLine> {
     let mut fields = line.split(',').map(trim).skip(first.saturating_sub(1));
     let (Some(public_id), Some(private_id), Some(aes_key)) = (fields.next(), fields.next(), fields.next())
@@ -290,7 +290,7 @@ impl fmt::Display for PassedOver {
             Self::LoggingStart => f.write_str("the log starts here"),
             Self::OtherMode(mode) => write!(f, "it is about {mode}, not about a Yubico OTP"),
             Self::NoPublicId => {
-                f.write_str("it has no public id (write - in its place to take it as a token without one)")
+                f.write_str("it has no public ID (write - in its place to take it as a token without one)")
             }
             Self::Repetition { first } => write!(f, "it repeats line {first}"),
         }

@@ -10,10 +10,10 @@
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
-//! encrypted at rest and [`record`] writes them down, [`freshness`] tells whether a token is here now, [`modhex`] and [`layout`] are the alphabets, [`ask`] is what a login and the program that speaks to
-//! the network say to each other, [`shown`] is how text that others wrote
-//! is shown, [`mod@nearest`] finds the name that a misspelt one means,
-//! and a [`diagnostic`] is a finding: what is wrong, where, and what to do.
+//! encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now, [`modhex`] and
+//! [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to the network,
+//! [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means, and a
+//! [`diagnostic`] is a finding: the problem, its place and remedies.
 #![no_std]
 #![forbid(unsafe_code)]
 

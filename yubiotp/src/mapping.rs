@@ -47,7 +47,7 @@ pub enum Line<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'a>(&'a [u8]);
 
-/// What is wrong with a line, and what to change.
+/// The mistake in a line, and what to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadLine {
     /// Longer than [`MAX_LINE`].
@@ -62,7 +62,7 @@ pub enum BadLine {
     NoUser,
     /// It may mean the user who was looked for, and not found, in another spelling.
     OtherSpelling,
-    /// A field is no public id.
+    /// A field is no public ID.
     Id {
         /// Counted from 1, the user.
         field: usize,

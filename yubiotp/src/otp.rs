@@ -1,6 +1,6 @@
 //! Finding the one-time password at the end of an answer.
 //!
-//! An answer is `password ‖ public id ‖ block`, the first two possibly empty, in the letters of whatever keyboard
+//! An answer is `password ‖ public ID ‖ block`, the first two possibly empty, in the letters of whatever keyboard
 //! layout was on. The last 32 characters are the block; the text before them must end with a public ID that the
 //! caller knows, so no length needs configuring.
 
@@ -22,7 +22,7 @@ pub const MAX_ANSWER: usize = 1024;
 pub enum NoOtp {
     /// Nothing was typed, or only blanks.
     Empty,
-    /// What sshd answers in place of a user whom it has refused already: its `fake_password`.
+    /// The answer that sshd gives for a user whom it has rejected already: its `fake_password`.
     SshdDummy,
     /// Less than 32 characters.
     TooShort,

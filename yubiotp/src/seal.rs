@@ -17,7 +17,7 @@ const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
 const CLIENT_LABEL: &[u8] = b"yubiotp sealed client key 1\0";
 /// Kind byte of a YubiKey's credential; other kinds of token get others.
 const YUBIKEY: u8 = 1;
-/// Kind, private id, AES key.
+/// Kind, private ID, AES key.
 const PLAIN: usize = 1 + 6 + 16;
 const NONCE: usize = 24;
 const TAG: usize = 16;

@@ -18,7 +18,7 @@ use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// The OTP is from a token of the user, and this OTP can never be accepted again.
+    /// The user touched a token of theirs, and this OTP can never be accepted again.
     Accepted(Receipt),
     /// A decided no.
     Rejected(Reason),
@@ -38,9 +38,9 @@ pub enum Reason {
     /// An OTP, and not by a token of this user; with the public ID where it is certain that no part of a password
     /// would be named.
     NotTheirToken(Option<PublicId>),
-    /// The block does not decrypt under the token's key, or holds another private id.
+    /// The block does not decrypt under the token's key, or holds another private ID.
     NotGenuine(PublicId),
-    /// Genuine, but not above what was accepted before.
+    /// Genuine, but not above the position that was accepted before.
     Replayed {
         /// The token.
         token: PublicId,
@@ -132,9 +132,9 @@ pub trait Servers {
 pub enum Answer {
     /// A server decided.
     Decided {
-        /// What it said.
+        /// Its verdict.
         said: ServerVerdict,
-        /// What there is to tell.
+        /// The answer or failure of each server, for the log.
         trail: String,
     },
     /// They were asked, and none of them decided. One of them may still have used the OTP up.
@@ -212,7 +212,7 @@ impl Judgement<'_> {
 /// Decides about an answer.
 ///
 /// Every way to read it, under every keyboard layout and with every token of the user that fits, is tried until one
-/// decrypts to that token's private id; the longest public ID first. An OTP that does not decrypt under the key that is
+/// decrypts to that token's private ID; the longest public ID first. An OTP that does not decrypt under the key that is
 /// here is not genuine, whatever servers would say. If no key is here that could tell, the servers are asked about the
 /// first of these readings. Only one reading touches the servers and the ledger.
 ///

@@ -16,12 +16,12 @@ pub(crate) enum Panics {
     User,
     Ask,
     HandOn,
-    /// What the account line is to read.
+    /// The record that the account line reads.
     Remember,
     Remembered,
 }
 
-/// What is answered, and what was said and done.
+/// The answers to give, and a record of all calls.
 #[derive(Default)]
 pub(crate) struct Scripted {
     pub(crate) user: Vec<u8>,

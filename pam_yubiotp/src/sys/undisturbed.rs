@@ -1,18 +1,19 @@
-//! For as long as a login holds a lock that others wait for, whoever started it must not be able to stop it.
+//! While a login holds a lock that others wait for, the user who started it must not be able to stop it.
 //!
 //! su runs with the real uid of its caller, and by that the caller may send it signals: one SIGSTOP, and the lock is
 //! theirs for as long as they like. So for the few milliseconds that a lock is held, this thread has its effective uid,
-//! root's, as its real one too, and the signals are blocked by which a terminal stops a process. It can still be killed:
-//! that ends the lock, too, and a position that is being written survives it.
+//! root's, as its real one too, and the signals are blocked by which a terminal stops a process. It can still be
+//! killed: that ends the lock, too, and a position that is being written survives it.
 //!
-//! What that means for the host:
+//! The effects on the host:
 //! - It is the thread's own uid (the system call, not setresuid(3), which would change every thread). Where a host of
-//!   several threads runs as root for an unprivileged caller, the other threads can still be stopped, and all with them;
-//!   su, sudo, login and sshd have one.
-//! - Effective and saved uid stay, and with them privileges, dumpability (a process with two uids cannot be traced by its
-//!   caller before, during or after) and the owner of /proc/PID.
-//! - Meanwhile the process counts among root's (RLIMIT_NPROC). If the caller has more processes than they may when it is
-//!   theirs again, an execve would fail; not after a fork or a change of uid, which is what su and its like do first.
+//!   several threads runs as root for an unprivileged caller, the other threads can still be stopped, and all with
+//!   them; su, sudo, login and sshd have one.
+//! - Effective and saved uid stay, and with them privileges, dumpability (a process with two uids cannot be traced by
+//!   its caller before, during or after) and the owner of /proc/PID.
+//! - Meanwhile the process counts among root's (RLIMIT_NPROC). If the caller has more processes than they may when it
+//!   is theirs again, an execve would fail; not after a fork or a change of uid, which is what su and its like do
+//!   first.
 //! - The kernel sets the uid that files are opened by to the effective one. Where they differ, nothing is changed.
 //! - A process that could not go back, for it lacks CAP_SETUID, does not go. If going back fails all the same, the
 //!   process ends: it must not go on as somebody else.
@@ -24,7 +25,7 @@ use super::{StopsBlocked, file_system_uid};
 use rustix::process::{Uid, geteuid, getuid};
 use rustix::thread::{CapabilitySet, capabilities, set_thread_res_uid};
 
-/// Makes the call, so that nobody unprivileged can stop this process before it returns or panics.
+/// Makes the call. No unprivileged user can stop this process before it returns or panics.
 pub(super) fn undisturbed(call: &mut dyn FnMut()) {
     let _uid = RealUid::of_root();
     let _stops = StopsBlocked::new();

@@ -1,7 +1,7 @@
 //! The system calls that are left, by seccomp.
 //!
-//! What is not in the list fails with EPERM instead of killing: a C library that does something unforeseen then gets an
-//! error, and nobody is locked out.
+//! A call that is not in the list fails with EPERM instead of killing the process: a C library that does something
+//! unforeseen then gets an error, and nobody is locked out.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -11,7 +11,7 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 
-/// Whatever their arguments: threads, memory, time, reading, sockets that connect.
+/// Calls that are allowed with any arguments: threads, memory, time, reading, sockets that connect.
 const ALWAYS: &[libc::c_long] = &[
     // Memory.
     libc::SYS_brk,
@@ -78,8 +78,8 @@ const ALWAYS: &[libc::c_long] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
-    // Sockets that connect. `bind` is for netlink, by which getaddrinfo learns of this host's addresses; it is of no use
-    // without `listen`, and landlock forbids it for TCP.
+    // Sockets that connect. `bind` is for netlink, by which getaddrinfo learns of this host's addresses; it is of no
+    // use without `listen`, and landlock forbids it for TCP.
     libc::SYS_connect,
     libc::SYS_bind,
     libc::SYS_socketpair,
@@ -183,7 +183,7 @@ fn sockets() -> Result<Vec<Rule>, seccompiler::BackendError> {
         for (kind, protocol) in
             [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)]
         {
-            // Number 0 is what the type stands for.
+            // Number 0 is the default of the type.
             for protocol in [0, protocol] {
                 let all = vec![equal(0, family)?, bits(1, TYPE, kind)?, equal(2, protocol)?];
                 rules.push(Rule::new(all)?);

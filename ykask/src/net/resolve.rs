@@ -40,8 +40,8 @@ impl Resolver for Names {
     }
 }
 
-/// What this host lacks, if that is why a name was not resolved. The C library tells of a socket that it did not get as
-/// of a server that did not answer, so one is tried.
+/// The resource that this host lacks, if that is why a name was not resolved. The C library reports a lack of sockets
+/// as a server that did not answer, so one is tried.
 fn lack(error: &io::Error) -> Option<io::Error> {
     let own = |error: &io::Error| failure::is_own(error);
     let raw = error.raw_os_error().map(io::Error::from_raw_os_error).filter(own);

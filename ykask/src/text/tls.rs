@@ -7,7 +7,7 @@ use webpki::Error as Pki;
 
 const RENEW: &str = "renew it; if it has not, this host's clock is wrong";
 
-/// Who is at the other end.
+/// The other end of the connection.
 pub(super) struct Peer<'a> {
     /// The name in its URL.
     pub host: &'a str,
@@ -17,7 +17,7 @@ pub(super) struct Peer<'a> {
 }
 
 impl Peer<'_> {
-    /// Proxies are not told who the client is.
+    /// Proxies get no client certificate.
     pub(super) fn offers_certificate(&self) -> bool {
         self.setup.has_certificate && !self.is_proxy
     }

@@ -26,7 +26,7 @@ pub(crate) struct Tls {
 pub(crate) struct AtProxy {
     /// The name in the proxy's URL.
     pub host: String,
-    /// Why.
+    /// The error.
     pub why: Error,
 }
 
@@ -123,7 +123,7 @@ fn at_proxy(proxy: Option<&str>, why: Error) -> Error {
     }
 }
 
-/// What a server said before it closed a connection that was still written to; else that it did.
+/// The TLS error that a server sent before it closed a connection that was still written to; else the closing itself.
 fn refusal(connection: &mut ClientConnection, socket: &mut impl Read, closed: io::Error) -> Error {
     if !matches!(closed.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
         return closed.into();
@@ -185,7 +185,7 @@ impl Transport for Secured {
     }
 }
 
-// Without what they hold: a key, a request.
+// Without their contents: a key, a request.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")

@@ -1,5 +1,5 @@
-//! rustls' own verifier decides. A certificate that it does not know the signer of is looked at once more, for the words:
-//! whether it is nobody's but its own.
+//! rustls' own verifier decides. A certificate that it does not know the signer of is looked at once more, for the
+//! words: whether it signed itself.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -1,4 +1,4 @@
-//! What to do about a file or folder that the wrong people own, or may write to. Whoever follows the advice must not
+//! Remedies for a file or folder that the wrong users own, or may write to. To follow the advice must not
 //! harm the host: a home stays its user's, and a folder that others need as it is stays so.
 
 use std::os::unix::ffi::OsStrExt as _;

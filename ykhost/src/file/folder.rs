@@ -17,7 +17,7 @@ pub struct Folder {
     /// May be one of O_PATH, which can be neither listed, locked nor synced.
     fd: Arc<OwnedFd>,
     path: PathBuf,
-    /// Who runs this.
+    /// The uid of this process.
     me: u32,
 }
 
@@ -25,13 +25,14 @@ pub struct Folder {
 #[must_use]
 pub struct Changing(#[expect(dead_code, reason = "closing it is what unlocks")] File);
 
-/// The file in a folder that is locked while its contents are changed. Says whose it is: a mapping may lie in /etc.
+/// The file in a folder that is locked while its contents are changed. The name tells its program: a mapping may be in
+/// /etc.
 const LOCK: &str = ".yubiotp.lock";
 
 /// How long to sleep between two tries for a lock. A login holds one for about a tenth of it.
 pub(crate) const LOCK_POLL: Duration = Duration::from_millis(1);
 
-/// Locks a file against other processes that do the same. `false` if somebody kept it for so long.
+/// Locks a file against other processes that do the same. `false` if another process held it for so long.
 ///
 /// # Errors
 /// It cannot be locked.
@@ -76,11 +77,11 @@ impl Folder {
     }
 
     /// Waits, at most so long, until nobody else changes what is in this folder, and keeps others waiting until
-    /// dropped. What is locked is a file of its own that nobody else can open: a folder could be locked by whoever
-    /// may list it.
+    /// dropped. What is locked is a file of its own that nobody else can open: a folder could be locked by every user
+    /// who may list it.
     ///
     /// # Errors
-    /// It cannot be locked, or somebody else kept it.
+    /// It cannot be locked, or another process held the lock for all that time.
     pub fn lock(&self, wait: Duration) -> Result<Changing, FileFault> {
         let path = self.path.join(LOCK);
         if !self.has(LOCK)? {
@@ -92,7 +93,7 @@ impl Folder {
             let linked = rustix::fs::linkat(&*self.fd, &hidden, &*self.fd, LOCK, AtFlags::empty());
             self.remove(&hidden)?;
             match linked {
-                // Or somebody else made it at the same moment.
+                // Or another process created it at the same moment.
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(FileFault::system(&path, "make the lock", errno)),
             }
@@ -197,17 +198,17 @@ impl Folder {
     /// Gives a file another name in this folder, replacing what has that name.
     ///
     /// # Errors
-    /// The system says no.
+    /// The system refuses.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
         rustix::fs::renameat(&*self.fd, from, &*self.fd, to)
             .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
     }
 
-    /// Gives a file another name in this folder that nothing has. For whoever holds [`Folder::lock`]: between looking
+    /// Gives a file another name in this folder that nothing has. The caller holds [`Folder::lock`]: between looking
     /// and renaming nobody else may change anything.
     ///
     /// # Errors
-    /// Something has it, or the system says no.
+    /// Something has it, or the system refuses.
     pub(crate) fn rename_new(&self, from: &str, to: &str) -> Result<(), FileFault> {
         if self.has(to)? {
             return Err(FileFault::system(&self.path.join(to), "make the file", Errno::EXIST));
@@ -218,7 +219,7 @@ impl Folder {
     /// Removes a file. That it is not there is not an error.
     ///
     /// # Errors
-    /// The system says no.
+    /// The system refuses.
     pub(crate) fn remove(&self, name: &str) -> Result<(), FileFault> {
         match rustix::fs::unlinkat(&*self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -226,7 +227,7 @@ impl Folder {
         }
     }
 
-    /// Replaces the file `name` as a whole: whoever opens it sees the old contents or the new, and after this
+    /// Replaces the file `name` as a whole: a process that opens it sees the old contents or the new, and after this
     /// returns the new are on stable storage. Keeps the mode and owner of a file that is there; something else that
     /// is there, a link too, is an error.
     ///
@@ -258,7 +259,7 @@ impl Folder {
             self.rename(&temporary, name)
         })();
         if written.is_err() {
-            // What went wrong is what to tell; that a leftover stays is not.
+            // Report the first error, not that a leftover stays.
             let _ = self.remove(&temporary);
         }
         written?;

@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What opens files by their paths, and the folders that it has walked to for that.
+/// Opens files by their paths, and remembers the folders that it has walked to.
 ///
 /// Each folder was checked on its descriptor when it was opened, and every name in it is looked up through that. After
 /// [`Folders::close`], a folder is opened by its whole path, and used if it is the very one that was checked, and still
-/// safe; else it is walked to again. They are for one login: whoever keeps them longer would not see a store that was put
+/// safe; else it is walked to again. Use one for one login only: kept longer, it would not see a store that was put
 /// in the place of the old one.
 #[derive(Debug)]
 pub struct Folders {
@@ -66,7 +66,7 @@ impl Folders {
         })?
     }
 
-    /// `None` if it is another one now, or unsafe: whoever walks there says why.
+    /// `None` if it is another one now, or unsafe: walking there then reports why.
     fn open_again(&self, walked: &Walked) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&walked.path, flags, Mode::empty()).ok()?;

@@ -25,7 +25,7 @@ pub(super) struct PathWalk<'f> {
     /// Names still to go, the last first.
     pub(super) remaining: Vec<OsString>,
     links: usize,
-    /// What was passed over, by whoever wants to know all that is wrong; for everybody else the first is the end.
+    /// The faults so far, if the caller wants all of them; `None` if the first one ends the walk.
     pub(super) passed_over: Option<Vec<FileFault>>,
 }
 
@@ -53,7 +53,7 @@ impl<'f> PathWalk<'f> {
         }));
     }
 
-    /// The folder that was reached. One that may be remembered is opened for reading when somebody does that.
+    /// The folder that was reached. A folder that may be remembered is opened for reading only when it is read.
     pub(super) fn arrive(self) -> Result<Folder, FileFault> {
         let fd = if self.folders.remembers() {
             self.fd
@@ -63,7 +63,7 @@ impl<'f> PathWalk<'f> {
         Ok(Folder::opened(fd, self.current, self.folders.me()))
     }
 
-    /// Ends the walk, or goes on and remembers why it should not.
+    /// Ends the walk with the fault, or notes it and goes on.
     pub(super) fn reject(&mut self, fault: FileFault) -> Result<(), FileFault> {
         match &mut self.passed_over {
             Some(faults) => {

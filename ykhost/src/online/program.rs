@@ -32,7 +32,7 @@ pub(super) struct Program {
     deadline: Duration,
 }
 
-/// What was heard of the program.
+/// The next news from the program.
 pub(super) enum Heard {
     Event(Event),
     /// It has closed its end: there is nothing more to tell.
@@ -59,7 +59,7 @@ impl Program {
             None,
         )
         .map_err(|errno| fault(format!("no socket to talk to it: {errno}")))?;
-        // Ours alone does not wait: the flag is of each end.
+        // Only our end is nonblocking: each end has its own flag.
         rustix::io::ioctl_fionbio(&theirs, false).map_err(|errno| fault(format!("its socket: {errno}")))?;
         let also_theirs = theirs.try_clone().map_err(|why| fault(format!("its socket: {why}")))?;
         let mut child = Command::new(path)
@@ -165,7 +165,7 @@ impl Program {
 }
 
 impl Drop for Program {
-    /// Whatever it came to: the program is gone before the login goes on.
+    /// The program is gone before the login goes on, however it ended.
     fn drop(&mut self) {
         // It may have ended by itself, and been reaped by the host.
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);

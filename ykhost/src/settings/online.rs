@@ -23,11 +23,11 @@ const MAX_URL: usize = 2000;
 
 /// Everything that asking validation servers needs.
 pub struct Online {
-    /// Whom to ask, in this order.
+    /// The servers to ask, in this order.
     pub servers: Vec<Server>,
     /// As whom.
     pub client_id: ClientId,
-    /// What signs questions and proves answers. Without one, TLS alone proves who answered.
+    /// The client key, which signs questions and proves answers. Without one, only TLS proves who answered.
     pub key: Option<ClientKey>,
     /// How long all of it may take, in milliseconds.
     pub deadline: NonZeroU32,
@@ -122,9 +122,9 @@ pub struct PartialOnline {
 }
 
 impl PartialOnline {
-    /// What is given here, else what is given in `other`.
+    /// The values given here, else those of `other`.
     pub(super) fn or(self, other: Self) -> Self {
-        // A key that is given here stands for both ways to give one.
+        // A key that is given here overrides both ways to give one.
         let (api_key, api_key_file) = if self.api_key.is_some() || self.api_key_file.is_some() {
             (self.api_key, self.api_key_file)
         } else {

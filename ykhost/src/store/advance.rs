@@ -1,9 +1,9 @@
 //! One login's write: compare, lock, compare again, write in place and synced, and only then say yes.
 //!
-//! A process that holds a lock can be stopped, by whoever started it under su: so a lock is held for as short a time as
-//! possible, and never for an OTP that would be refused anyway. And the lock does not decide alone: after its write a
-//! login looks whether the file still has its name. `ykmap key disable` replaces a file that somebody keeps locked, and
-//! from then on what is written to the old one counts for nothing (`change/held`).
+//! A process that holds a lock can be stopped by the user who started it under su: so a lock is held for as short a
+//! time as possible, and never for an OTP that would be refused anyway. And the lock is not all that decides: after its
+//! write a login looks whether the file still has its name. `ykmap key disable` replaces a file that somebody keeps
+//! locked, and from then on what is written to the old one counts for nothing (`change/held`).
 
 use super::slots::{FILE, PositionFile, SLOT, State};
 use crate::Fault;
@@ -19,8 +19,8 @@ use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Receipt};
 use yubiotp::{Position, PublicId};
 
-/// Makes a call that holds a lock which other logins wait for, and keeps whoever started this process from stopping it
-/// until the call has returned. Makes it once.
+/// Makes a call, once, that holds a lock which other logins wait for. Until it has returned, the user who started this
+/// process cannot stop it.
 pub type Undisturbed = fn(&mut dyn FnMut());
 
 /// Makes the call and nothing else: for a process that only root can stop.
@@ -31,16 +31,16 @@ pub fn plainly(call: &mut dyn FnMut()) {
 /// How a lock is taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Locking {
-    /// How long it is waited for.
+    /// The longest wait for it.
     pub(super) wait: Duration,
-    /// How the calls are made that hold it.
+    /// Makes the calls that hold it.
     pub(super) undisturbed: Undisturbed,
 }
 
-/// What one try at a lock came to.
+/// The result of one try at a lock.
 enum Try<T> {
     Done(T),
-    /// Somebody else has it.
+    /// Another process has it.
     Locked,
     /// The file was replaced: what was read or written is not the token's position any more.
     Replaced,
@@ -102,8 +102,8 @@ fn advance_locked(
         return Err(Fault::FalsePosition { path, token: *token, said: to, stored: state.position });
     }
     held.write(&State { position: Some(to), ..state })?;
-    // Whoever replaced the file has read it after that, and so has this position if it finds the name here; if it
-    // does not, nobody is told yes.
+    // A change that replaces the file reads it afterwards. So if the file still has its name, the change will see this
+    // position. If it has not, this login accepts nothing.
     if !held.has_its_name() {
         return Ok(Try::Replaced);
     }
@@ -142,7 +142,7 @@ impl<'p> Opened<'p> {
         Ok(Self { positions, name: name.to_owned(), file, stat, path: positions.path().join(name) })
     }
 
-    /// What it says; see [`read`].
+    /// Its contents; see [`read`].
     pub(super) fn read(&self, token: &PublicId) -> Result<PositionFile, Fault> {
         read(&self.file, &self.path, token)
     }
@@ -153,8 +153,8 @@ impl<'p> Opened<'p> {
     }
 }
 
-/// Unlocks it when dropped. Closing it would leave the lock with a child that the host started meanwhile, and that has a
-/// copy of the descriptor.
+/// Unlocks it when dropped. Closing it would leave the lock with a child that the host started meanwhile, and that has
+/// a copy of the descriptor.
 struct Locked<'p>(Opened<'p>);
 
 impl Drop for Locked<'_> {
@@ -227,13 +227,13 @@ impl<'p> LockedPosition<'p> {
     pub(super) fn write(&mut self, state: &State) -> Result<(), Fault> {
         may_write(&self.opened().path)?;
         if self.slots.are_new() {
-            // Whoever made the file may not have come to syncing its name, and a number in a file that a power cut
-            // takes the name from is lost.
+            // The process that created the file may not have synced its name yet. Without the name, a power cut would
+            // lose the number in the file.
             self.opened().positions.sync()?;
         }
         let next = self.slots.next(state);
         if let Err(errno) = self.write_synced(next.offset, &next.slot) {
-            // What the disk has of it is not known. In memory, where the next login reads, it must not look whole.
+            // How much the disk has of it is unknown. In memory, where the next login reads, it must not look whole.
             let _ = self.opened().file.write_all_at(&[b'#'; SLOT], next.offset);
             return Err(FileFault::system(&self.opened().path, "write and sync", errno).into());
         }

@@ -31,7 +31,7 @@ pub type Progress<'a> = &'a dyn Fn();
 /// How often [`Change::enrol`] calls [`Progress`] for each token.
 pub const STEPS: usize = 2;
 
-/// What becomes of a token that comes.
+/// The effect of enrolling a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enrolled {
     /// It is new here, or was never used.
@@ -44,7 +44,7 @@ pub enum Enrolled {
     Mended,
 }
 
-/// What [`Change::remove`] found.
+/// The result of [`Change::remove`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
     /// A key.
@@ -55,7 +55,7 @@ pub enum Removed {
 
 const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// A change of the store, one at a time on a host: whoever begins another waits until this one is dropped.
+/// A change of the store, one at a time on a host: the next one waits until this one is dropped.
 pub struct Change<'s> {
     store: &'s Store,
     keys: Folder,
@@ -113,7 +113,7 @@ impl Store {
 }
 
 impl Change<'_> {
-    /// What becomes of a token with this credential if it is enrolled now.
+    /// The effect of enrolling a token with this credential now.
     ///
     /// # Errors
     /// The store has another credential for it, or another token with its AES key, or cannot be read.
@@ -229,8 +229,9 @@ impl Change<'_> {
         Ok(if used { Enrolled::Returned } else { Enrolled::Added })
     }
 
-    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new; another token
-    /// that has the same AES key goes on from there, too. Of a token that servers validate there is only the position.
+    /// Removes the key of a token. Its position is set aside, so that the same key cannot come back as new; another
+    /// token that has the same AES key goes on from there, too. Of a token that servers validate there is only the
+    /// position.
     ///
     /// # Errors
     /// There is neither, it cannot be told whose position would be set aside, or the store cannot be written.
@@ -238,7 +239,7 @@ impl Change<'_> {
         self.finish_disabling(token)?;
         let name = token.to_string();
         let has_key = self.keys.has(&name)?;
-        // A key that does not open let nobody in that could not be let in as another token.
+        // A key that does not open lets nobody in, and cannot be compared with others.
         let credential = if has_key { self.credential(token).ok() } else { None };
         let twins = credential.as_ref().map(|it| self.twins(token, it)).transpose()?.unwrap_or_default();
         let state = match self.state(token) {
@@ -274,14 +275,14 @@ impl Change<'_> {
         Ok(if has_key { Removed::Key } else { Removed::Position })
     }
 
-    /// Takes away a damaged position, which says nothing, once it is noted that nobody knows how far its key came.
+    /// Removes a damaged position, after noting that nobody knows how far its key came.
     fn give_up(&self, token: &PublicId) -> Result<(), Fault> {
         self.note_lost(token, false)?;
         self.positions.remove(&token.to_string())?;
         Ok(self.positions.sync()?)
     }
 
-    /// Sees to it that `positions/ID` will be the one of this credential, at `unknown` if nothing says how far it came.
+    /// Makes `positions/ID` belong to this credential, at `unknown` if nothing says how far it came.
     fn place(
         &self,
         token: &PublicId,
@@ -327,10 +328,10 @@ impl Change<'_> {
         let left = self.archived_position(token, key)?;
         let position = self.state(token)?.and_then(|state| state.position);
         match left {
-            // Set aside already is what was proved to be false for what servers say. This stays in its place, and what was
-            // proved with it.
+            // Set aside already is what was proved to be false for what servers say. This stays in its place, and what
+            // was proved with it.
             Some(left) if key == Fingerprint::ELSEWHERE && position < left.position => return Ok(()),
-            // What is left that says no more than that nobody knew is older than this, too.
+            // A leftover that only says that nobody knew is older than this, too.
             Some(left) if position >= left.position || left.position == Some(Position::LAST) => {
                 self.forget_proof(token, key)?;
                 self.positions.rename(&name, &aside)?;

@@ -18,12 +18,12 @@ const FIRST: u64 = 1;
 /// Bytes of the whole file.
 pub(super) const FILE: usize = 2 * BLOCK;
 
-/// What a position file says.
+/// The contents of a position file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
-    /// Whose it is.
+    /// The token.
     pub token: PublicId,
-    /// Of which credential: another key programmed under the same public id starts anew.
+    /// The credential: another key programmed under the same public ID starts anew.
     pub key: Fingerprint,
     /// Whether the token may be used here.
     pub enabled: bool,
@@ -32,7 +32,7 @@ pub struct State {
 }
 
 impl State {
-    /// Where a key begins that goes on from all that is known: at the highest position, and disabled if one is.
+    /// The state of a key that goes on from all that is known: at the highest position, and disabled if one is.
     #[must_use]
     pub(super) fn follow(
         token: PublicId,
@@ -48,11 +48,11 @@ impl State {
 /// A position file as read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PositionFile {
-    /// What it says.
+    /// Its state.
     pub state: State,
     /// How often it was written.
     sequence: u64,
-    /// Which slot says it, 0 or 1.
+    /// The slot that has it, 0 or 1.
     slot: usize,
     /// The other slot is damaged: a write was cut off, or the disk is failing.
     pub damaged: bool,
@@ -60,11 +60,11 @@ pub struct PositionFile {
 
 /// A write to come.
 pub(super) struct Next {
-    /// Where.
+    /// The offset in the file.
     pub(super) offset: u64,
-    /// What.
+    /// The bytes.
     pub(super) slot: [u8; SLOT],
-    /// What the file says afterwards.
+    /// The state of the file afterwards.
     pub(super) slots: PositionFile,
 }
 
@@ -142,7 +142,7 @@ impl PositionFile {
         self.sequence <= FIRST
     }
 
-    /// What to write where, so that the file says `state` next. The slot that is valid now is left alone.
+    /// The bytes to write, and where, so that the file has `state` next. The slot that is valid now is not touched.
     #[must_use]
     pub(super) fn next(&self, state: &State) -> Next {
         let (slot, sequence) = (1 - self.slot, self.sequence.saturating_add(1));
@@ -186,7 +186,7 @@ fn encode(state: &State, sequence: u64, slot: usize) -> [u8; SLOT] {
     bytes
 }
 
-/// What a slot says; `None` if one byte of it is not as it was written.
+/// The state in a slot; `None` if one byte of it is not as it was written.
 fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
     let text = str::from_utf8(bytes).ok()?;
     let mut lines = text.lines().skip(1);

@@ -19,7 +19,7 @@ pub struct StoreScan {
 pub enum OrphanFile {
     /// Its name is no token's.
     NotAToken(PathBuf),
-    /// What a change that was cut off left.
+    /// A leftover of a change that was cut off.
     CutOff(PathBuf),
 }
 
@@ -64,7 +64,7 @@ impl StoreScan {
     /// As [`Store::is_servers_word`].
     ///
     /// # Errors
-    /// What servers said cannot be read.
+    /// The record of servers' positions cannot be read.
     pub fn is_servers_word(&self, state: &State) -> Result<bool, Fault> {
         self.store.is_servers_word(state)
     }
@@ -72,7 +72,7 @@ impl StoreScan {
     /// As [`Store::is_doubtful`].
     ///
     /// # Errors
-    /// What is known of touches cannot be read.
+    /// The record of touches cannot be read.
     pub fn is_doubtful(&self, state: &State) -> Result<bool, Fault> {
         self.store.is_doubtful(state)
     }
@@ -107,7 +107,7 @@ impl StoreScan {
                 } else if name.starts_with('.') {
                     strays.push(OrphanFile::CutOff(path()));
                 } else if std::ptr::eq(folder, &self.keys) {
-                    // A key that is none is told by `Store::tokens`.
+                    // `Store::tokens` reports a file that is not a key.
                 } else if let Some(token) = token(&name) {
                     tokens.push(token);
                 } else if token(own).is_none() {

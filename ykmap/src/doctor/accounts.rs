@@ -91,7 +91,7 @@ pub(super) fn not_listed(
     report.add(Check::Mapping, case.list("USER", found.at(place)));
 }
 
-/// Who can log in while no validation server of a case answers.
+/// The users who can log in while no validation server of a case answers.
 pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&Users>) {
     let error = |what: String| Diagnostic::error(Code::NoServerDecides, what);
     let found = match (case.settings.mode, users) {

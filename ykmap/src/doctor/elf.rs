@@ -38,7 +38,7 @@ pub(super) fn on_noexec(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|is| is.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 
-/// What is wrong with a program or library that exists. `what` is what it should be: `the module`.
+/// The fault of a program or library that exists. `what` is what it should be: `the module`.
 pub(super) fn objection(path: &Path, what: &str) -> Option<Diagnostic> {
     let again = || format!("install {what} again");
     let (problem, change) = match Machine::of(path) {

@@ -44,7 +44,7 @@ pub(super) fn look(report: &mut Report, lines: &[Line]) {
 
 /// Where libpam finds it.
 fn find(report: &mut Report, line: &Line) -> Option<PathBuf> {
-    // What `$ISA` stands for is the folder itself.
+    // `$ISA` is replaced by the folder itself.
     let name = line.module.replace("$ISA", ".");
     if name.starts_with('/') {
         return Some(name.into());

@@ -1,6 +1,6 @@
-//! Lines whose `config=` has `%u`: each user has settings of their own. They are for applications that run as that user,
-//! and a doctor that also runs as that user checks them: who may read and own what depends on it. Where the application
-//! runs as root, they are checked as root.
+//! Lines whose `config=` has `%u`: each user has settings of their own. They are for applications that run as that
+//! user, and a doctor that also runs as that user checks them: who may read and own what depends on it. Where the
+//! application runs as root, they are checked as root.
 
 use super::pam::{Line, Looked};
 use super::report::{Check, Report, at, shown};
@@ -16,7 +16,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_w
 /// The most that is read of /etc/passwd.
 const LIMIT: u64 = 64 << 20;
 
-/// How the doctor that runs as a user is told that it is one: no option that somebody might type.
+/// The environment variable that makes a doctor check only one user's settings: not an option, so that nobody types it.
 const OWN: &str = "YUBIOTP_DOCTOR_OWN";
 
 /// Services whose applications run as root when they call libpam.
@@ -47,7 +47,7 @@ const AS_ROOT: [&str; 24] = [
     "xrdp-sesman",
 ];
 
-/// Who runs the applications of some lines.
+/// The user who runs the applications of some lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     User,
@@ -64,8 +64,8 @@ impl Caller {
         }
     }
 
-    /// Whether a line is in a service that such an application reads. A line that no service was found for counts as one
-    /// of an application that runs as the user.
+    /// Whether a line is in a service that such an application reads. A line that no service was found for counts as
+    /// one of an application that runs as the user.
     fn has(self, line: &Line, services: &[Looked]) -> bool {
         let place = line.place.to_string();
         let mut callers = services
@@ -276,7 +276,7 @@ fn ids(user: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// Whose the settings are, for a user whom a directory has; of what is there.
+/// The owner of the settings, for a user of a directory, from the files that exist.
 fn owner(config: &Path) -> Option<(u32, u32)> {
     let there = config.ancestors().find_map(|path| path.metadata().ok())?;
     (there.uid() != 0).then(|| (there.uid(), there.gid()))

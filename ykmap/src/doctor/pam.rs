@@ -73,7 +73,7 @@ impl Looked {
         self.ours.iter().any(|own| own == line) && !self.access.runs_no_auth()
     }
 
-    /// What exempts users from this line, whom the account lines then refuse: a token is of no use to them.
+    /// The gate that exempts users from this line, whom the account lines then refuse: a token is of no use to them.
     pub(super) fn exempt_and_refused(&self, line: &str) -> Option<String> {
         let rows =
             || self.fronts.iter().flat_map(|(_, rows)| rows).filter(|row| row.listing == Listing::Token);
@@ -88,7 +88,7 @@ impl Looked {
         }
         let told = self.access.questions.iter().zip(&out.gates).filter(|(_, is_so)| **is_so);
         let told: Vec<_> = told.map(|(text, _)| text.as_str()).collect();
-        // Who is named comes as a user.
+        // A user whom the administrator named is asked about as an ordinary user.
         (!told.contains(&CALLED_BY_ROOT)).then(|| told.join(", "))
     }
 
@@ -141,7 +141,7 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
         for entry in service.entries.iter().filter(|entry| entry.is_ours()) {
             arguments(report, &mut lines, entry);
         }
-        // What others include and no application asks for has not all the kinds of lines.
+        // A file that others include, and that no application asks for, need not have all the kinds of lines.
         let has = |kind| service.entries.iter().any(|entry| entry.kind == kind);
         let file = service.files.first();
         let from_here = |entry: &Entry| entry.is_ours() && Some(&entry.place.file) == file;
@@ -249,7 +249,7 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
                 let line = Line::without_settings(entry);
                 return lines.push(line);
             };
-            // What the other arguments name is checked all the same.
+            // The files that the other arguments name are checked all the same.
             args = rest;
             Options::read(&args).unwrap_or_default()
         }

@@ -24,7 +24,7 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
     let programs: BTreeSet<_> = cases.iter().filter_map(|case| Some(&case.settings.online()?.ask)).collect();
     for path in programs {
         let faults = file::faults(path, Audience::Everyone);
-        // What others can replace is not started, whatever was reported of it before.
+        // A program that others can replace is not started.
         let safe = faults.is_empty();
         for fault in faults {
             match fault {
@@ -103,7 +103,7 @@ fn version(path: &Path) -> Result<String, Diagnostic> {
     };
     let mut said = [0; 256];
     let length = child.stdout.take().map_or(0, |mut stdout| {
-        // Whoever else holds the other end could keep it open: what is there was written before the program ended.
+        // Another process could keep the other end open. Read only what was written before the program ended.
         let _ = rustix::io::ioctl_fionbio(&stdout, true);
         stdout.read(&mut said).unwrap_or(0)
     });

@@ -1,4 +1,4 @@
-//! What the doctor found, and what it could not read.
+//! The findings of the doctor, and the files that it could not read.
 
 use crate::{Done, Failure, out};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use ykhost::Fault;
 use ykhost::file::FileFault;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Severity, shell_word};
 
-/// What is checked, in the order of a login, after what may be read.
+/// The checks, in the order of a login, after what may be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
     Rights,
@@ -106,8 +106,8 @@ impl Report {
         self.found.ok(check.area(), location, what);
     }
 
-    /// Adds a fault, unless the file was only not read because it is root's. `otherwise` is the remedy where the fault has
-    /// none.
+    /// Adds a fault, unless the file was only not read because it is root's. `otherwise` is the remedy where the fault
+    /// has none.
     pub(super) fn fault(&mut self, check: Check, fault: &Fault, otherwise: &str) {
         if !fault.file().is_some_and(|file| self.is_unread(file)) {
             let diagnostic = fault.diagnostic();

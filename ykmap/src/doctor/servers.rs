@@ -1,4 +1,4 @@
-//! The validation servers, each asked once, by itself, about an OTP that nobody made.
+//! The validation servers, each asked once, by itself, about an OTP that no token made.
 
 use super::report::{Check, Report};
 use super::settings::Case;
@@ -14,9 +14,9 @@ use yubiotp::protocol::{NoAnswer, Nonce, Request, Server, ServerVerdict, Status}
 /// How far clocks may be apart, in seconds.
 const APART: u64 = 60;
 
-/// What one server did.
+/// The result of one server.
 struct Answer {
-    /// What is wrong with it; what is in order, if it can decide about a login.
+    /// `Ok` if it can decide about a login, `Err` with its fault if not.
     found: Result<Diagnostic, Diagnostic>,
     /// That its clock is wrong.
     clock: Option<Diagnostic>,
@@ -86,7 +86,7 @@ fn ask(online: &Online, server: &Server) -> Result<Answer, Fault> {
     };
     let trusted = matches!(said, Ok(_) | Err(NoAnswer::Undecided(_)));
     let found = match (said, flaw) {
-        // What it says to this OTP is right. What it would say to a good one is not.
+        // Its answer to this OTP is right. Its answer to a good OTP would not be.
         (Ok(ServerVerdict::BadOtp), Some(flaw)) => {
             let found =
                 error(Code::ServerOkUnusable, format!("{flaw}: no login can succeed with it ({ms} ms)"));
@@ -169,7 +169,7 @@ fn long(seconds: u64) -> String {
     }
 }
 
-/// A server's URL, without what is sent along: servers may differ in the path alone.
+/// A server's URL without the query: servers may differ only in the path.
 fn url(online: &Online, server: &Server) -> String {
     let nonce = Nonce::from_random([0; 16]);
     let client_id = online.client_id;
@@ -177,7 +177,7 @@ fn url(online: &Online, server: &Server) -> String {
     server.url(&request, None).split('?').next().unwrap_or_default().to_owned()
 }
 
-/// What to change about a failure.
+/// The remedy for each kind of failure.
 const fn remedy(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Dns => "check the name in the URL, and how this host resolves names (/etc/resolv.conf)",

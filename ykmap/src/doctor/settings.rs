@@ -15,7 +15,7 @@ pub(super) struct Case {
     pub(super) settings: LoginSettings,
     /// The auth lines in pam.d that have them, and which of these have `nullok`.
     pub(super) lines: Vec<(String, bool)>,
-    /// The settings file, if it is another than the usual one.
+    /// The configuration file, if it is not the usual one.
     pub(super) config: Option<PathBuf>,
     /// Whether anybody is asked by them, as far as is known.
     pub(super) asks: bool,
@@ -24,7 +24,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// What to do to list a user: the command, or the line to write where the command would write to another file.
+    /// The remedy that lists a user: the command, or the line to write where the command would write to another file.
     pub(super) fn list(&self, user: &str, found: Diagnostic) -> Diagnostic {
         let Some(line) = &self.mapping_by else {
             return found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes())));
@@ -36,7 +36,7 @@ impl Case {
     }
 }
 
-/// What the lines in pam.d come to.
+/// The settings that the lines in pam.d use.
 pub(super) struct Found {
     pub(super) cases: Vec<Case>,
     /// Why users are refused by lines whose settings cannot be used, or cannot be told.
@@ -54,7 +54,8 @@ struct Group {
     asks: bool,
 }
 
-/// `asked_for` is whether any service loads the module: if none does, the usual settings are looked at, if there are any.
+/// `asked_for` is whether any service loads the module: if none does, the usual settings are looked at, if there are
+/// any.
 pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>, asked_for: bool) -> Found {
     let (mut groups, mut found) = (Vec::<Group>::new(), Found { cases: Vec::new(), lost: Vec::new() });
     for line in lines {

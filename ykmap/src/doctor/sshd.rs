@@ -14,8 +14,8 @@ use yubiotp::shown;
 /// The methods with which sshd asks for an OTP after the key.
 const KEY_AND_OTP: &str = "write AuthenticationMethods publickey,keyboard-interactive";
 
-/// What sshd asks for: first of users whom no `Match` means, then by each `Match` that changes it. The defaults, where the
-/// file cannot be read.
+/// The questions of sshd: first for users whom no `Match` means, then by each `Match` that changes it. The defaults,
+/// where the file cannot be read.
 pub(super) fn fronts(path: &Path) -> Vec<Front> {
     let Ok(config) = Config::read(path) else {
         return vec![Front { use_pam: true, ..front(None, None, &Values::default()) }];
@@ -36,7 +36,7 @@ pub(super) fn fronts(path: &Path) -> Vec<Front> {
     std::iter::once(base).chain(own).collect()
 }
 
-/// What a gate asks that asks the same as a `Match`; only one group or one user can be told.
+/// The question of a gate that asks the same as a `Match`: only for one group or one user.
 fn known(condition: &str) -> Option<String> {
     let (word, name) = condition.split_once(' ')?;
     let plain = !name.contains([' ', ',', '*', '?', '!']);
@@ -157,7 +157,7 @@ fn about(front: &Front, found: Diagnostic) -> Diagnostic {
     Diagnostic { location: front.place.clone(), ..found }
 }
 
-/// Whom the settings are for, to begin a sentence with.
+/// The users whom the settings are for, to begin a sentence with.
 fn whom(front: &Front) -> String {
     front.condition.as_ref().map(|it| format!("Match {}: ", shown::text(it))).unwrap_or_default()
 }

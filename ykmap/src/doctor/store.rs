@@ -23,7 +23,7 @@ use yubiotp::{Credential, Position, PublicId};
 
 const SEE_STORE: &str = "see store";
 
-/// What it takes to tell whether a token can be used.
+/// The parts that decide whether a token can be used.
 pub(super) struct Seen {
     pub(super) states: States,
     /// Tokens whose files exist and cannot be used: why, and what to do.
@@ -72,8 +72,8 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     Some(Seen { states: States::with(settings, store, survey, id), refused, holders })
 }
 
-/// Whether a login can write in the folder of positions: it stores each accepted OTP before it lets anybody in. `false` if
-/// no file in it can be written.
+/// Whether a login can write in the folder of positions: it stores each accepted OTP before it lets anybody in. `false`
+/// if no file in it can be written.
 fn writable(report: &mut Report, folder: &Path) -> bool {
     match rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS) {
         Err(Errno::ROFS) => {
@@ -128,7 +128,8 @@ fn positions_writable(report: &mut Report, survey: &StoreScan, keys: &[PublicId]
                 let what = format!("cannot be written: it is immutable or append-only. {NOBODY}");
                 report.add(Check::Store, immutable(&path, &what));
             }
-            // A user other than root cannot tell what root can do; and a file that does not exist is reported elsewhere.
+            // A user other than root cannot tell what root can do; and a file that does not exist is reported
+            // elsewhere.
             _ => {}
         }
     }
@@ -212,8 +213,8 @@ fn token_fault(report: &mut Report, fault: &Fault, token: &PublicId) {
     report.add(Check::Store, found);
 }
 
-/// Compares the keys of stores that different services use. Each has positions of its own, so an OTP of a key that is in
-/// two of them is accepted once in each.
+/// Compares the keys of stores that different services use. Each has positions of its own, so an OTP of a key that is
+/// in two of them is accepted once in each.
 pub(super) fn across(report: &mut Report, cases: &[Case], stores: &[Option<Seen>]) {
     let seen: Vec<_> = cases
         .iter()
@@ -326,7 +327,7 @@ fn of_token(found: Diagnostic, problem: String) -> Diagnostic {
     Diagnostic { problem, location: None, ..found }
 }
 
-/// What may be intended, and wants to be known.
+/// Notes about things that may be intended.
 fn condition(report: &mut Report, survey: &StoreScan, token: &PublicId, slots: &PositionFile) {
     let path = survey.position_file(token);
     let warning = |code, what: String| Diagnostic::warning(code, what).at(at(&path));

@@ -76,7 +76,7 @@ impl User<'_> {
         report.add(Check::User, found.at(Location::user(self.name.as_bytes())));
     }
 
-    /// What refuses the user, and why. Where nothing asks, nobody is refused yet.
+    /// The finding that refuses the user, and why. Where nothing asks, nobody is refused yet.
     fn refused(
         &self,
         report: &mut Report,

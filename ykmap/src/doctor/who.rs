@@ -1,4 +1,4 @@
-//! Who gets in, and with what: a table by services that are alike, for people and as JSON.
+//! The users who get in, and the factors that they need: a table by services that are alike, for people and as JSON.
 
 use super::pam::{Class, Looked, in_words};
 use super::report::shortened;

@@ -17,8 +17,8 @@ use yubiotp::{Credential, Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or the output of `ykmap key export`; - for standard
-    /// input
+    /// Yubico's traditional or Yubico-format log, a YK-KSM key file, or the output of `ykmap key export`; - for
+    /// standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Read and check everything, and write nothing
@@ -78,7 +78,7 @@ fn was_lost() -> Diagnostic {
 
 #[derive(Default)]
 struct Checked {
-    /// What is to be written.
+    /// The keys to write.
     new: Vec<(PublicId, Credential)>,
     /// Of these, tokens of which nothing is known here.
     added: usize,

@@ -1,10 +1,10 @@
-//! What a finding is about.
+//! The location of a finding.
 
 use super::escaped;
 use alloc::string::String;
 use core::fmt::{self, Display};
 
-/// What a finding is about. Every text in it is escaped by the rule of [`shown`](crate::shown).
+/// The thing that a finding is about. Every text in it is escaped by the rule of [`shown`](crate::shown).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Location {
     /// A file or folder.

@@ -1,4 +1,4 @@
-//! What is wrong with a key file. No text here holds anything of the file but numbers.
+//! The mistakes in a key file, and what to change. No text here contains anything of the file except numbers.
 
 use super::{Format, MAX_LINE};
 use crate::diagnostic::{Code, Diagnostic, Location, Program};
@@ -31,7 +31,7 @@ impl Display for Problem {
 
 impl core::error::Error for Problem {}
 
-/// What is wrong with a line.
+/// The mistake in a line, and what to change.
 ///
 /// Fields are counted from 1. The text never holds the value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +72,14 @@ pub enum BadKeyLine {
     Words(usize),
     /// Neither `plain` nor `sealed`.
     Kind,
-    /// Not a public id.
+    /// Not a public ID.
     PublicId {
         /// Where.
         field: usize,
         /// The mistake in it.
         why: BadPublicId,
     },
-    /// Not a private id.
+    /// Not a private ID.
     PrivateId {
         /// Where.
         field: usize,
@@ -97,7 +97,7 @@ pub enum BadKeyLine {
     StoreKeyId(BadHex),
     /// Not a sealed credential.
     Sealed,
-    /// The public id of an earlier line with another secret.
+    /// The public ID of an earlier line with another secret.
     OtherSecret {
         /// That line, counted from 1.
         first: usize,
@@ -169,7 +169,7 @@ impl BadKeyLine {
     }
 }
 
-/// Why a field is not so many hex digits.
+/// Why a field does not have the expected number of hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHex {
     /// Too many or too few characters.
@@ -177,7 +177,7 @@ pub enum BadHex {
     Length {
         /// How many digits it has.
         expected: usize,
-        /// How many characters the field has.
+        /// The number of characters.
         found: usize,
     },
     /// A character that is no hex digit.

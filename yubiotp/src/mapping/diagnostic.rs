@@ -1,4 +1,4 @@
-//! What a [`BadLine`] means to an administrator: code, problem and remedies.
+//! A [`BadLine`] as a finding for the administrator: code, problem and remedies.
 
 use super::{BadLine, MAX_LINE};
 use crate::diagnostic::{Code, Diagnostic, Location};

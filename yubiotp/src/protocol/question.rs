@@ -45,14 +45,14 @@ pub struct Malformed {
     pub status: Status,
     /// The kind of mistake.
     pub code: Code,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub why: &'static str,
     /// The client that the question names, where an id could be read. Unproven.
     pub client_id: Option<ClientId>,
 }
 
 impl Malformed {
-    /// MISSING_PARAMETER, of an unknown client.
+    /// MISSING_PARAMETER, from an unknown client.
     #[must_use]
     pub const fn missing(code: Code, why: &'static str) -> Self {
         Self { status: Status::MissingParameter, code, why, client_id: None }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use data_encoding::BASE64;
 use hmac::Mac;
 
-/// What a server decided about an OTP.
+/// The decision of a server about an OTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerVerdict {
     /// OK: the server had not seen this OTP and will not say so again. With the position that the OTP has.
@@ -157,7 +157,7 @@ pub struct PendingQuery<'a> {
 }
 
 impl PendingQuery<'_> {
-    /// What the body of a reply decides.
+    /// Judges the body of a reply.
     ///
     /// # Errors
     /// Why it decides nothing: it cannot be read, is not signed, answers another question, or leaves it open.
@@ -203,7 +203,8 @@ impl PendingQuery<'_> {
     }
 }
 
-/// The token's clock that a body names (`timestamp`), for a body that [`PendingQuery::judge`] believed; `None` if it names none.
+/// The token's clock that a body names (`timestamp`), for a body that [`PendingQuery::judge`] believed; `None` if it
+/// names none.
 #[must_use]
 pub fn timestamp_of(body: &[u8]) -> Option<u32> {
     let reply = Reply::read(body).ok()?;
@@ -261,7 +262,7 @@ impl<'a> Reply<'a> {
         }
         sort(&mut fields);
         if fields.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
-            return Err(NoAnswer::Unreadable("a field stands there twice"));
+            return Err(NoAnswer::Unreadable("a field is there twice"));
         }
         let h = fields.iter().find(|(name, _)| *name == "h").map(|(_, value)| *value);
         fields.retain(|(name, _)| *name != "h");

@@ -1,4 +1,4 @@
-//! What a [`Reason`] means to an administrator: code, problem and remedies.
+//! A [`Reason`] as a finding for the administrator: code, problem and remedies.
 
 use super::Reason;
 use crate::diagnostic::{Code, Diagnostic, Program};

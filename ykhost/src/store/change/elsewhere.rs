@@ -16,14 +16,15 @@ use yubiotp::key::Fingerprint;
 const ASIDE_WAIT: Duration = Duration::from_millis(100);
 
 impl Change<'_> {
-    /// Makes the position of a token without a key here, unless it has one: [`Store::follow`](crate::store::Store::follow).
+    /// Makes the position of a token without a key here, unless it has one:
+    /// [`Store::follow`](crate::store::Store::follow).
     pub(in crate::store) fn begin_elsewhere(&self, token: &PublicId) -> Result<(), Fault> {
         let name = token.to_string();
         if self.keys.has(&name)? {
             return Err(Fault::KeyIsHere { path: self.keys.path().join(name), token: *token });
         }
         match self.state(token)? {
-            // Somebody else's login was first.
+            // Another login was first.
             Some(state) if state.key == Fingerprint::ELSEWHERE => return Ok(()),
             // Its key went by other ways than `remove`.
             Some(state) => self.archive_position(token, state.key)?,
@@ -33,7 +34,7 @@ impl Change<'_> {
         self.forget_proof(token, Fingerprint::ELSEWHERE)?;
         let mut known = Vec::new();
         for name in self.asides(token)? {
-            // Whatever its name says: what it says counts.
+            // Its contents count, not its name.
             known.push(Some(self.last_of(&name, token)?));
         }
         self.begin(&State::follow(*token, Fingerprint::ELSEWHERE, known))
@@ -42,17 +43,17 @@ impl Change<'_> {
     /// Replaces the position of a token that had no key here by one of `key`, which goes on from it.
     ///
     /// The number is copied. So no login may be writing the old file from when it is read until it has lost its name;
-    /// whoever waited for it sees that, and reads the new one.
+    /// a login that waited for it sees that, and reads the new one.
     pub(super) fn take_over(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
         let held = LockedPosition::lock(&self.positions, token, self.store.locking.wait)?;
         let now = held.slots.state;
         let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
-        // What was proved of either holds no longer: the one position goes now, and the other is not here.
+        // The proofs of both end: the one position goes now, and the other is not here.
         self.forget_proof(token, Fingerprint::ELSEWHERE)?;
         self.forget_proof(token, key)?;
-        // Switched off and on is now the key's. What was said without it also counts for the key after it. Where that is
-        // less than what was said before, which was proved to be false for it, the higher one counts for both: nothing is
-        // lost of either, and `begun` is no lower.
+        // Switched off and on is now the key's. What was said without it also counts for the key after it. Where that
+        // is less than what was said before, which was proved to be false for it, the higher one counts for both:
+        // nothing is lost of either, and `begun` is no lower.
         let elsewhere =
             State { enabled: true, position: now.position.max(before.and_then(|it| it.position)), ..now };
         if elsewhere.position.is_some() {
@@ -75,11 +76,11 @@ impl Change<'_> {
                 .archived_position(&state.token, state.key)?
                 .is_some_and(|left| left.position > state.position)
         {
-            // What was proved to be false goes on counting for keys that come.
+            // A position that was proved false still counts for keys that come later.
             return Ok(());
         }
-        // Should it outlive a power cut, it says no more than the new one, or something that is false. Nobody is to take it
-        // for what is known once the new one was lost.
+        // Should it outlive a power cut, it says no more than the new one, or something that is false. Nobody is to
+        // take it for what is known once the new one was lost.
         if self.positions.has(&left)? {
             self.positions.remove(&left)?;
             self.positions.sync()?;
@@ -87,7 +88,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// What the position says that was set aside for a key.
+    /// The position that was set aside for a key.
     pub(super) fn last_said(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
         match self.archived_position(token, key)? {
             Some(_) => match self.last_of(&aside(token, key), token) {
@@ -99,8 +100,8 @@ impl Change<'_> {
     }
 
     pub(super) fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
-        // A login that has locked it and not written yet tells nobody yes any more, for it has lost its name. Waited for
-        // is one that loaded this module before an upgrade.
+        // A login that has locked it and not written yet tells nobody yes any more, for it has lost its name. Waited
+        // for is one that loaded this module before an upgrade.
         match LockedPosition::named(&self.positions, name, token, self.store.locking.wait.min(ASIDE_WAIT)) {
             Err(Fault::File(FileFault::Locked { .. })) => {
                 Ok(Opened::open(&self.positions, name, token)?.read(token)?.state)

@@ -8,7 +8,7 @@ use yubiotp::{Position, PublicId};
 /// Why a token cannot be added, or its position not be set.
 #[derive(Debug)]
 pub enum EnrolError {
-    /// The store has this public id with another AES key or private id, or with one that cannot be opened.
+    /// The store has this public ID with another AES key or private ID, or with one that cannot be opened.
     OtherCredential(PublicId),
     /// Another token has, or had, this AES key.
     SameKey {

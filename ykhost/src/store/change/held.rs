@@ -1,19 +1,20 @@
 //! Switching a token off and on, also while another process keeps its position file locked.
 //!
-//! Whoever holds that lock may be stopped, for as long as somebody likes. So `disable` does not insist on it: it replaces
-//! the file by one that is disabled. Why no position is lost by that, and no login that goes on later says yes:
+//! The process that holds the lock may be stopped for any length of time. So `disable` does not insist on it: it
+//! replaces the file by one that is disabled. Why no position is lost by that, and no login that goes on later says
+//! yes:
 //!
-//! - A login says yes only if the file that it has written still has its name *after* the write (`advance`). If it found
-//!   the name, then it had written before the file was replaced.
+//! - A login says yes only if the file that it has written still has its name *after* the write (`advance`). If it
+//!   found the name, then it had written before the file was replaced.
 //! - The old file keeps a second name, `.ID.left`, which is durable before it is replaced. It is read once more after
 //!   that, and the new file raised to what it says: so every position that led to a yes is in the new one. A position
 //!   that is written later led to no yes.
-//! - Until then the new file is disabled. `.ID.left` goes last. Where it is found, a disable was cut off, and whoever
-//!   reads or enables the token under [`Folder::lock`](crate::file::Folder::lock) finishes it first.
+//! - Until then the new file is disabled. `.ID.left` goes last. Where it is found, a disable was cut off. The next
+//!   reader or `enable` under [`Folder::lock`](crate::file::Folder::lock) finishes it first.
 //! - At most one process writes to the old file after it has lost its name, the one that holds the lock; and it writes
 //!   over the older slot. So the newer one, which counts, is whole when it is read.
-//! - Whoever enables has looked for `.ID.left` while they held the lock of the file that they write to. A disable that
-//!   begins later replaces that file, and what they wrote counts for nothing.
+//! - `enable` looks for `.ID.left` while it holds the lock of the file that it writes to. A disable that
+//!   begins later replaces that file, so what `enable` wrote has no effect.
 
 use super::{Change, SECRET, Store};
 use crate::Fault;
@@ -47,7 +48,7 @@ impl Store {
                 self.change()?.finish_disabling(token)?;
             }
             let mut held = match LockedPosition::lock(&positions, token, wait) {
-                // A name that nothing has here is told as such, not as a lost position.
+                // For an unknown token, say so, rather than that a position was lost.
                 Err(Fault::NoPosition { path, token }) => {
                     self.record(&token)?;
                     return Err(Fault::NoPosition { path, token });
@@ -83,7 +84,7 @@ impl Change<'_> {
         let name = token.to_string();
         may_write(&self.positions.path().join(&name))?;
         let old = Opened::open(&self.positions, &name, token)?;
-        // What is damaged is not replaced.
+        // A damaged file is not replaced.
         old.read(token)?;
         self.positions.link(&name, &left(token))?;
         self.positions.sync()?;
@@ -103,7 +104,8 @@ impl Change<'_> {
         // Else it was cut off before the file was replaced.
         if !old.has_name(&name) {
             let said = match old.read(token) {
-                // What was written to it last nobody knows. Where the new one is damaged, too, that is all there is to say.
+                // Nobody knows what was written to it last. Where the new one is damaged, too, that is all there is to
+                // say.
                 Err(fault) if fault.is_damage() => match slots_in(&self.positions, &name, token) {
                     Ok(Some(new)) => Some(State::lost(*token, new.state.key)),
                     Err(fault) if !fault.is_damage() => return Err(fault),
@@ -119,7 +121,7 @@ impl Change<'_> {
         Ok(self.positions.sync()?)
     }
 
-    /// Sees to it that the new file of a token says at least this.
+    /// Raises the new file of a token to at least this.
     fn bring_in(&self, token: &PublicId, said: &State) -> Result<(), Fault> {
         let name = token.to_string();
         match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {
@@ -132,7 +134,7 @@ impl Change<'_> {
                 held.write(said)
             }
             Ok(_) => Ok(()),
-            // Somebody has taken the new one away: what is left says the most that is known.
+            // The new one was removed by hand: the old one has the most that is known.
             Err(Fault::NoPosition { .. }) => Ok(self.positions.replace(&name, &new_file(said), SECRET)?),
             // The same of one that is damaged: nobody was let in by it.
             Err(fault) if fault.is_damage() => Ok(self.positions.replace(&name, &new_file(said), SECRET)?),

@@ -1,11 +1,12 @@
 //! Positions that two touches proved: `ykmap token resync`, `ykmap key adopt`.
 //!
-//! A position only grows, with this one exception: where the token itself shows that it has not come so far. Then nothing
-//! is lost that was used: of what this key made, everything up to the proved position is refused, and nothing beyond it
-//! exists yet. For other keys of the token, what was known before goes on counting: it stays in `positions/ID.000…`, and
-//! `positions/ID.KEY.proved` says up to where that does not count for this key. That holds as long as the position stays
-//! that was written with it: it goes before that is set aside or replaced, and what servers said counts again for a key
-//! that comes back, until two touches show once more where it is. Nobody knows what it was used for in the meantime.
+//! A position only grows, with this one exception: where the token itself shows that it has not come so far. Then
+//! nothing is lost that was used: of what this key made, everything up to the proved position is refused, and nothing
+//! beyond it exists yet. For other keys of the token, what was known before goes on counting: it stays in
+//! `positions/ID.000…`, and `positions/ID.KEY.proved` says up to where that does not count for this key. That holds as
+//! long as the position stays that was written with it: it goes before that is set aside or replaced, and what servers
+//! said counts again for a key that comes back, until two touches show once more where it is. Nobody knows what it was
+//! used for in the meantime.
 
 use super::{Change, EnrolError, SECRET, aside};
 use crate::Fault;
@@ -15,9 +16,10 @@ use crate::store::{Store, slots_in};
 use yubiotp::key::Fingerprint;
 use yubiotp::{Position, PublicId};
 
-/// How the name of a position ends that says what does not count for a key.
+/// The end of the name of a file with the position up to which servers' words do not count for a key.
 const PROVED: &str = ".proved";
-/// How the name of a position ends that two touches showed last. Nothing is decided by it; it says what needs no doubt.
+/// The end of the name of a file with the position that two touches showed last. It decides nothing; it only tells
+/// which positions need no doubt.
 const TOUCHED: &str = ".touched";
 
 fn touched_name(token: &PublicId, key: Fingerprint) -> String {
@@ -28,13 +30,13 @@ fn proved_name(token: &PublicId, key: Fingerprint) -> String {
     aside(token, key) + PROVED
 }
 
-/// Whether a name is that of what two touches showed, and no position.
+/// Whether a name is that of a record of two touches, and not of a position.
 pub(super) fn is_proof(name: &str) -> bool {
     name.ends_with(PROVED) || name.ends_with(TOUCHED)
 }
 
 impl State {
-    /// What is known of a key whose position was lost or damaged: it may have used any OTP, and may be switched off.
+    /// The state of a key whose position was lost or damaged: any of its OTPs may be used, and it may be disabled.
     pub(super) const fn lost(token: PublicId, key: Fingerprint) -> Self {
         Self { token, key, enabled: false, position: Some(Position::LAST) }
     }
@@ -57,14 +59,14 @@ impl Fault {
 }
 
 impl Change<'_> {
-    /// Makes the position of this key (or of none, [`Fingerprint::ELSEWHERE`]) the one that two touches have just proved,
-    /// whatever it was, but for one that this key itself made on this host: that stays. The token stays enabled or
-    /// disabled; where the file is damaged that said it, it becomes disabled. `before` is the position as it was before the
-    /// first touch.
+    /// Makes the position of this key (or of none, [`Fingerprint::ELSEWHERE`]) the one that two touches have just
+    /// proved, whatever it was, but for one that this key itself made on this host: that stays. The token stays enabled
+    /// or disabled; where the file is damaged that said it, it becomes disabled. `before` is the position as it was
+    /// before the first touch.
     ///
     /// # Errors
-    /// The token was used meanwhile, or a later OTP of this key was accepted here before; or the store cannot be read or
-    /// written.
+    /// The token was used meanwhile, or a later OTP of this key was accepted here before; or the store cannot be read
+    /// or written.
     pub fn prove(
         &self,
         token: &PublicId,
@@ -76,7 +78,7 @@ impl Change<'_> {
         let mut damaged = false;
         let mut held = match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {
             Ok(held) => Some(held),
-            // Nobody can be let in by it meanwhile.
+            // It lets nobody in meanwhile.
             Err(Fault::NoPosition { .. }) => None,
             Err(fault) if fault.is_damage() => {
                 damaged = true;
@@ -92,7 +94,7 @@ impl Change<'_> {
         {
             return Err(EnrolError::UsedMeanwhile { token: *token, stored });
         }
-        // What this key made itself was not named falsely by anybody: these touches were recorded.
+        // This key made the higher position itself, so no server named it falsely: these touches were recorded earlier.
         let made = match own {
             Some(own) => Some(own),
             None => {
@@ -107,7 +109,7 @@ impl Change<'_> {
             return Err(EnrolError::LaterAccepted { token: *token, stored });
         }
         may_write(&self.positions.path().join(token.to_string()))?;
-        // What servers said goes on counting for other keys.
+        // Servers' positions still count for other keys.
         let said = now.filter(|now| now.key == Fingerprint::ELSEWHERE).and_then(|now| now.position);
         let floor = self.last_said(token, Fingerprint::ELSEWHERE)?.and_then(|floor| floor.position);
         if said > floor {
@@ -134,8 +136,8 @@ impl Change<'_> {
             .replace(&touched_name(token, key), &new_file(&touched), SECRET)
             .map_err(Fault::from)?;
         self.begin(&State { enabled, ..touched })?;
-        // Last: without it the touches are asked for once more at the worst, and with it but without the position it would
-        // say that this key made what was proved to be false.
+        // Last: without it the touches are asked for once more at the worst, and with it but without the position it
+        // would say that this key made what was proved to be false.
         let before = said.max(floor);
         if before >= Some(to) {
             let proved = State { token: *token, key, enabled: true, position: before };
@@ -165,8 +167,8 @@ impl Change<'_> {
         Ok(known.into_iter().flatten().all(|it| it.enabled))
     }
 
-    /// Before the position of this key goes from `positions/ID`, or comes there anew: what two touches proved with the one
-    /// that was there does not hold for another.
+    /// Before the position of this key goes from `positions/ID`, or comes there anew: what two touches proved with the
+    /// one that was there does not hold for another.
     pub(super) fn forget_proof(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
         let name = proved_name(token, key);
         if self.positions.has(&name)? {
@@ -184,9 +186,9 @@ impl Change<'_> {
         Ok(names)
     }
 
-    /// Before a key goes that has no position: it was lost, so nobody can tell which of its OTPs were used. None is good
-    /// if it comes back, until two touches show where it is. A key that does not open cannot be told from others: then
-    /// that holds for every key of this token. What was set aside of it before is older, and counts for nothing.
+    /// Before a key goes that has no position: it was lost, so nobody can tell which of its OTPs were used. None is
+    /// good if it comes back, until two touches show where it is. A key that does not open cannot be told from others:
+    /// then that holds for every key of this token. What was set aside of it before is older, and counts for nothing.
     pub(super) fn note_lost(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
         let key = match self.credential(token) {
             Ok(credential) => credential.fingerprint(token),
@@ -223,7 +225,7 @@ impl Store {
     /// The position that two touches showed last, of the key that a position is of.
     ///
     /// # Errors
-    /// What is known of them cannot be read.
+    /// The record of the touches cannot be read.
     pub fn touched(&self, state: &State) -> Result<Option<Position>, Fault> {
         let name = touched_name(&state.token, state.key);
         Ok(slots_in(&self.positions()?, &name, &state.token)?.and_then(|slots| slots.state.position))
@@ -232,7 +234,7 @@ impl Store {
     /// Whether a position is farther than a token comes by use, from the start or from where two touches showed it.
     ///
     /// # Errors
-    /// What is known of touches cannot be read.
+    /// The record of the touches cannot be read.
     pub fn is_doubtful(&self, state: &State) -> Result<bool, Fault> {
         let Some(position) = state.position.filter(|position| !position.may_follow(None)) else {
             return Ok(false);
@@ -244,7 +246,7 @@ impl Store {
     /// Whether a position is what a validation server named, and neither a key of this host nor two touches proved it.
     ///
     /// # Errors
-    /// What servers said cannot be read.
+    /// The record of servers' positions cannot be read.
     pub fn is_servers_word(&self, state: &State) -> Result<bool, Fault> {
         if state.key == Fingerprint::ELSEWHERE || state.position.is_none() {
             return Ok(state.position.is_some() && state.position != self.touched(state)?);

@@ -1,7 +1,7 @@
-//! One AES key under several public ids.
+//! One AES key under several public IDs.
 //!
-//! Each public id has a position of its own, so an OTP that was used as one token's is unused as the other's. No change
-//! brings a second token with the same key, nor a key that this host knew under another public id.
+//! Each public ID has a position of its own, so an OTP that was used as one token's is unused as the other's. No change
+//! brings a second token with the same key, nor a key that this host knew under another public ID.
 
 use super::proved::is_proof;
 use super::{Change, EnrolError};
@@ -15,11 +15,11 @@ use std::collections::HashMap;
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::{Credential, Position, PublicId};
 
-/// The keys that this host knows, each under one public id.
+/// The keys that this host knows, each under one public ID.
 pub(super) struct Known {
     /// The AES keys of those that are there and open.
     holders: Holders,
-    /// Whose positions are here although their key is not, or does not open, or is another one.
+    /// Tokens whose position is here although their key is not, or does not open, or is another one.
     left: Vec<(PublicId, Fingerprint)>,
 }
 
@@ -49,7 +49,7 @@ impl Change<'_> {
             let Ok(token) = PublicId::parse(id.as_bytes()) else { continue };
             let key = match slots_in(&self.positions, &name, &token) {
                 Ok(slots) => slots.map(|slots| slots.state.key),
-                // Whose it is, is in its name, too.
+                // Its name says whose it is, too.
                 Err(_) => key
                     .and_then(|key| HEXLOWER.decode(key.as_bytes()).ok())
                     .and_then(|key| key.try_into().ok())
@@ -65,17 +65,17 @@ impl Change<'_> {
         Ok(left)
     }
 
-    /// That no other token in the store has the AES key of this one.
+    /// Fails if another token in the store has the AES key of this one.
     pub(super) fn is_only_holder(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
         let holder = self.known()?.holders.of(credential.aes_key.digest()).filter(|it| it != token);
         holder.map_or(Ok(()), |holder| Err(EnrolError::SameKey { token: *token, holder }))
     }
 
-    /// That this host knows the key of this token under no other public id: neither has another token its AES key, nor is
-    /// there a position of it as another token, whose OTPs would be good again.
+    /// Fails if this host knows the key of this token under another public ID: another token has its AES key, or there
+    /// is a position of it as another token, whose OTPs would be valid again.
     ///
     /// # Errors
-    /// It does; or the store cannot be read.
+    /// It does know it; or the store cannot be read.
     pub fn is_known_as_no_other(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
         self.is_only_holder(token, credential)?;
         // Of two that an earlier version let in, one may be `holders`' and the other this one.
@@ -85,7 +85,7 @@ impl Change<'_> {
         self.was_no_other(token, credential)
     }
 
-    /// That there is no position of this key under another public id.
+    /// Fails if there is a position of this key under another public ID.
     pub(super) fn was_no_other(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
         let left = &self.known()?.left;
         match left.iter().find(|(other, key)| other != token && credential.fingerprint(other) == *key) {
@@ -118,7 +118,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// That none of these has the AES key of another one, here or among them, or was here under another public id.
+    /// Fails if one of these has the AES key of another one, here or among them, or was here under another public ID.
     pub(super) fn are_no_twins(&self, tokens: &[(PublicId, Credential)]) -> Result<(), EnrolError> {
         let mut coming = Holders::default();
         for (token, credential) in tokens {
@@ -134,7 +134,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Sees to it that the position of this key, which is there, is at least `to`.
+    /// Raises the position of this key, which exists, to at least `to`.
     pub(super) fn raise(
         &self,
         token: &PublicId,
@@ -152,8 +152,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// When a key goes that came as far as `last`: these other tokens with the same AES key go on from there if they were
-    /// not as far.
+    /// When a key goes that came as far as `last`: these other tokens with the same AES key go on from there if they
+    /// were not as far.
     pub(super) fn leave_to_twins(
         &self,
         twins: &[PublicId],

@@ -1,5 +1,5 @@
-//! Who can get in with what: one service, each class of user, every way through what the application asks before PAM,
-//! the auth lines and the account lines.
+//! The factors with which users get in: one service, each class of user, every way through what the application asks
+//! before PAM, the auth lines and the account lines.
 
 use super::control::Answer;
 use super::role::{CALLED_BY_ROOT, Factors, MOST_OTHERS, Role, role};
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use yubiotp::diagnostic::Location;
 use yubiotp::shown;
 
-/// Services whose application runs as root, whoever logs in: `pam_rootok` says yes to everybody there.
+/// Services whose application runs as root, whatever user logs in: `pam_rootok` says yes to everybody there.
 const RUN_BY_ROOT: [&str; 12] = [
     "atd",
     "cron",
@@ -43,18 +43,18 @@ pub(crate) enum Step {
     OneAnswer,
 }
 
-/// What an application asks for, one after another.
+/// The questions of an application, one after another.
 #[derive(Debug, Clone)]
 pub(crate) struct Methods {
     /// As it is written in its settings.
     pub(crate) written: String,
-    /// What it proves by itself.
+    /// The factors that it proves by itself.
     pub(crate) proofs: Factors,
     /// How often it runs the auth lines, and how.
     pub(crate) steps: Vec<Step>,
 }
 
-/// What an application asks for before the lines in pam.d.
+/// The questions of an application before the lines in pam.d.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     /// For whom it is, as the settings of sshd say it; `None` for everybody else.
@@ -69,7 +69,7 @@ pub(crate) struct Front {
     pub(crate) explicit: bool,
     /// The account lines are looked at.
     pub(crate) use_pam: bool,
-    /// What gates are told of everybody whom this is for: a `Match Group` means the group that a gate asks about.
+    /// The answers to gates about everybody whom this is for: a `Match Group` means the group that a gate asks about.
     pub(crate) known: Vec<(String, bool)>,
 }
 
@@ -99,7 +99,7 @@ impl Front {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) listing: Listing,
-    /// What the gates are told, in the order of [`Access::questions`].
+    /// The answers to the gates, in the order of [`Access::questions`].
     pub(crate) gates: Vec<bool>,
     pub(crate) ways: Vec<Factors>,
 }
@@ -107,15 +107,15 @@ pub(crate) struct Row {
 /// Classes of users that have the same ways in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Class {
-    /// What the mapping and the store say of them.
+    /// Their state in the mapping and the store.
     pub(crate) listings: Vec<Listing>,
-    /// What deliberate gates ask, and whether that is so; only what matters.
+    /// The questions of deliberate gates with their answers; only those that matter.
     pub(crate) conditions: Vec<(String, bool)>,
     pub(crate) ways: Vec<Vec<String>>,
 }
 
 impl Class {
-    /// What the mapping and the store say, in words.
+    /// The state in the mapping and the store, in words.
     pub(crate) const fn listed_as(&self) -> &'static str {
         match self.listings.as_slice() {
             [Listing::Token] => "has a usable token",
@@ -162,7 +162,7 @@ pub(crate) struct Access {
     pub(crate) account: Stack,
     /// Modules that have a factor of their own.
     others: Vec<String>,
-    /// What deliberate gates ask.
+    /// The questions of deliberate gates.
     pub(crate) questions: Vec<String>,
 }
 
@@ -222,8 +222,8 @@ impl Access {
         RUN_NO_AUTH.contains(&self.service.as_str())
     }
 
-    /// Whether the same people get in by the same ways as before, in all classes. Callers that are root may get in in more
-    /// ways, and must not be kept out.
+    /// Whether the same people get in by the same ways as before, in all classes. Callers that are root may get in in
+    /// more ways, and must not be kept out.
     pub(crate) fn is_the_same_as(&self, before: &Self, front: &Front) -> Option<bool> {
         for listing in [Listing::Token, Listing::NoToken, Listing::NotListed] {
             for gates in before.assignments_behind(front) {

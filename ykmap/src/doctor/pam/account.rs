@@ -1,4 +1,4 @@
-//! What follows from the account lines: whom they refuse, and who gets around ours.
+//! Findings about the account lines: users whom they refuse, and users who get around ours.
 
 use super::super::report::shown;
 use super::access::{Access, Front, Row, Unusual};
@@ -129,7 +129,8 @@ impl StackAnalysis<'_> {
         }
     }
 
-    /// Ways around the account line, for whom no auth line accepted: sshd asks none after a key that it takes for enough.
+    /// Ways around the account line, for whom no auth line accepted: sshd asks none after a key that it takes for
+    /// enough.
     fn around(&mut self, guard: &Entry) {
         let access = self.access;
         let skips = |(front, _): &(Front, Vec<Row>)| front.methods.iter().any(|own| own.steps.is_empty());
@@ -211,8 +212,8 @@ impl StackAnalysis<'_> {
         own && !others.into_iter().any(|other| other.files.contains(&entry.place.file))
     }
 
-    /// How the account lines let in, too, the users whom an auth line exempts: an edit only where it changes nothing for
-    /// anybody else.
+    /// How the account lines let in, too, the users whom an auth line exempts: an edit only where it changes nothing
+    /// for anybody else.
     pub(super) fn exempt_in_account(&self, culprit: &Entry, guard: &Entry) -> Vec<Remedy> {
         let root = culprit.module() == "pam_rootok";
         if root && let Some(change) = self.move_to_sshd(guard) {
@@ -238,8 +239,8 @@ impl StackAnalysis<'_> {
         ]
     }
 
-    /// The advice to keep an account line that others include only in sshd, where that changes nothing for anybody whom it
-    /// does not refuse for want of auth lines.
+    /// The advice to keep an account line that others include only in sshd, where that changes nothing for anybody whom
+    /// it does not refuse for want of auth lines.
     pub(super) fn move_to_sshd(&self, guard: &Entry) -> Option<Vec<Remedy>> {
         let sshd = self.services.iter().find(|service| service.name == "sshd")?;
         let file = sshd.files.first().filter(|file| **file != guard.place.file)?;
@@ -300,7 +301,7 @@ impl StackAnalysis<'_> {
     }
 }
 
-/// Whom an account line refuses who was not asked.
+/// The users whom an account line refuses because they were not asked.
 fn whom(guard: &Entry) -> &'static str {
     if role::has_nullok(guard) { "everybody whom the mapping lists" } else { "everybody" }
 }

@@ -1,4 +1,4 @@
-//! What to write in auth lines that ask for less than it seems, or refuse everybody: an edit only where it is enough,
+//! Remedies for auth lines that ask for less than it seems, or refuse everybody: an edit only where it is enough,
 //! opens nothing, and keeps nobody out.
 
 use super::super::report::shown;
@@ -22,7 +22,7 @@ pub(super) fn text(change: impl Into<String>) -> Vec<Remedy> {
 /// Of more edits, the first are looked at.
 const MOST_EDITS: usize = 6;
 
-/// What can be done about a line.
+/// An edit of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Do {
     WriteRequired,
@@ -151,7 +151,7 @@ fn is_accepted(ends: &HashSet<End>) -> bool {
 }
 
 /// Whether the lines ask everybody whom no deliberate gate exempts for an OTP and for what else they ask, and let in
-/// whoever has got in with a password and an OTP before.
+/// the users who got in with a password and an OTP before.
 fn is_right(before: &Access, after: &Access) -> Option<bool> {
     let usual = Unusual::default();
     let all = before.all();

@@ -17,8 +17,8 @@ struct Finding {
 }
 
 impl Findings {
-    /// Adds a finding about a service. One about a line that several services include is one finding, and so is a note that
-    /// says the same of lines in files of a few services.
+    /// Adds a finding about a service. One about a line that several services include is one finding, and so is a note
+    /// that says the same of lines in files of a few services.
     fn add(&mut self, service: &str, kind: Kind, diagnostic: Diagnostic) {
         let same = |own: &Finding| {
             let one = Diagnostic { location: None, ..own.diagnostic.clone() };
@@ -55,7 +55,7 @@ pub(super) struct StackAnalysis<'a> {
     /// All services of the host.
     pub(super) services: &'a [Service],
     pub(super) access: &'a Access,
-    /// What is asked before, for whom, and the classes of users.
+    /// The questions before the lines, for whom they are, and the classes of users.
     pub(super) fronts: &'a [(Front, Vec<Row>)],
     /// A line that libpam does not understand keeps everybody out.
     pub(super) always_fails: bool,

@@ -1,4 +1,4 @@
-//! What the services of pam.d say to the module, for verbs that decide or change as a service does.
+//! The arguments that services of pam.d give to the module, for verbs that decide or change as a service does.
 
 use super::service::{Folders, Kind, Place, What};
 use super::{Entry, usual_folders};
@@ -11,11 +11,11 @@ pub(crate) struct ServiceLine {
     pub(crate) service: String,
     /// Where it is written.
     pub(crate) place: Place,
-    /// What it says to the module.
+    /// Its arguments for the module.
     pub(crate) args: Vec<CString>,
 }
 
-/// The auth lines of every service that load the module, in the order of the services' names. `folders` stand in for
+/// The auth lines of every service that load the module, in the order of the services' names. `folders` replace
 /// `/etc/pam.d` and those of the distributor.
 pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
     let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });

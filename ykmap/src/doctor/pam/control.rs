@@ -1,6 +1,6 @@
 //! The control field of a line in pam.d: what libpam does about each answer of a module.
 
-/// What a module can answer (`pam_appl.h`), as the control field spells it; the place in the list is the code.
+/// The answers of a module (`pam_appl.h`), as the control field spells it; the place in the list is the code.
 const ANSWERS: [&str; 32] = [
     "success",
     "open_err",
@@ -65,7 +65,7 @@ impl Answer {
     }
 }
 
-/// What libpam does about an answer.
+/// The action of libpam for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Ignore,
@@ -81,7 +81,7 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Control {
     actions: [Action; 32],
-    /// What libpam does not understand of it. It then takes every answer for a no, a yes too.
+    /// The part that libpam does not understand. It then takes every answer for a no, a yes too.
     pub(crate) misread: Option<&'static str>,
 }
 
@@ -145,7 +145,7 @@ impl Control {
         self.actions.iter().any(|action| matches!(action, Action::Jump(_)))
     }
 
-    /// What is done about an answer.
+    /// The action for an answer.
     pub(crate) fn action(&self, answer: Answer) -> Action {
         self.actions.get(answer.0).copied().unwrap_or(Action::Bad)
     }

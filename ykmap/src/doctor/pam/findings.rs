@@ -1,5 +1,5 @@
-//! What follows from who can get in with what: users whom a line lets in with less than it seems to ask for, and users
-//! whom the lines keep out.
+//! Findings about the auth lines: users whom a line lets in with less than it seems to ask for, and users whom the
+//! lines keep out.
 
 use super::access::{Access, Front, Row, Unusual};
 use super::advice::{SEE_EXAMPLES, text};
@@ -11,8 +11,8 @@ use super::walk::{End, Listing};
 use std::collections::HashSet;
 use yubiotp::diagnostic::{Code, Diagnostic, Program, Remedy};
 
-/// What to do about a jump over the module: `required` in place of the jump would keep everybody out, because what it jumps
-/// over refuses.
+/// The remedy for a jump over the module. `required` in place of the jump would keep everybody out, because what it
+/// jumps over refuses.
 fn below_the_jump() -> Vec<Remedy> {
     text(
         "put the line of pam_yubiotp below the line that it jumps to (in Debian's common-auth below pam_permit, or in the service's own file below the @include)",
@@ -57,8 +57,8 @@ impl Ends {
         })
     }
 
-    /// Whether a login gets in. Account lines that refuse everybody are told of by themselves: then it is what the auth
-    /// lines say.
+    /// Whether a login gets in. Account lines that refuse everybody are reported separately: then only the auth lines
+    /// count.
     fn gets_in(&self, end: &End) -> bool {
         end.yes || (end.auth && self.account_is_closed())
     }
@@ -335,8 +335,8 @@ impl StackAnalysis<'_> {
         self.say(Kind::Auth, &ours.place, found, self.fix());
     }
 
-    /// Other modules that are enough in place of ours: every way in without an OTP needs another factor in its place. `None`
-    /// if a way in needs less.
+    /// Other modules that are enough in place of ours: every way in without an OTP needs another factor in its place.
+    /// `None` if a way in needs less.
     fn fallbacks(&self) -> Option<String> {
         let plain = Front::plain();
         let ways = |gates: &Vec<bool>| self.access.ways(Listing::Token, gates, &plain, &plain.methods);
@@ -380,7 +380,7 @@ impl StackAnalysis<'_> {
         let control = ours.control();
         if !names.is_empty() {
             let what = format!(
-                "{control} ignores {} of the module: whoever can cause that needs no YubiKey",
+                "{control} ignores {} of the module: a user who can cause that needs no YubiKey",
                 names.join(", ")
             );
             let found = Diagnostic::warning(Code::FaultNotEnforced, what);

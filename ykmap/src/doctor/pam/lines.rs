@@ -1,4 +1,4 @@
-//! What is wrong with single lines: those that libpam does not understand, or that do nothing.
+//! Findings about single lines: those that libpam does not understand, or that do nothing.
 
 use super::advice::text;
 use super::analysis::StackAnalysis;
@@ -13,7 +13,7 @@ use yubiotp::shown;
 impl StackAnalysis<'_> {
     /// libpam does not take the service as it is written.
     pub(super) fn broken(&mut self, Broken { place, what, change }: &Broken) {
-        // What an application has no file for comes from `other`, and libpam reads it each time.
+        // For an application without a file, libpam reads `other` each time.
         let all = if self.service.name == "other" { ", and with it every other service" } else { "" };
         let found = Diagnostic::error(Code::ServiceFileBroken, format!("{what}{all}"));
         self.say_at(Kind::Auth, place.clone(), found, text(*change));

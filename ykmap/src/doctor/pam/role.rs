@@ -1,11 +1,11 @@
-//! What a line in pam.d does when somebody logs in: asks for something, looks at who it is, or always says the same.
+//! The role of a line in pam.d at a login: it asks for something, looks at who it is, or always says the same.
 
 use super::control::Answer;
 use super::service::{Entry, Kind, What};
 use ykhost::options::{FirstPass, Options};
 
-/// A set of things that somebody shows to get in: bits, with the names in [`Factors::NAMES`]; from [`Factors::OTHER`] on
-/// those of other modules.
+/// A set of things that somebody shows to get in: bits, with the names in [`Factors::NAMES`]; from [`Factors::OTHER`]
+/// on those of other modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Factors(pub(crate) u32);
 
@@ -16,7 +16,7 @@ impl Factors {
     pub(crate) const HOST_KEY: Self = Self(4);
     pub(crate) const PASSWORD: Self = Self(8);
     pub(crate) const OTP: Self = Self(16);
-    /// What sshd wants proved before the auth lines, or in place of them.
+    /// The proofs that sshd wants before the auth lines, or in place of them.
     pub(crate) const PROOFS: Self = Self(7);
     pub(crate) const NAMES: [&str; 5] = ["ssh key", "Kerberos ticket", "host key", "password", "OTP"];
     /// The bit of the first other module.
@@ -85,7 +85,8 @@ const GATES: [&str; 40] = [
     "pam_systemd_loadkey",
 ];
 
-/// Gates that are put there to leave some people out, by name or by group. What another gate leaves out is seldom meant.
+/// Gates that are put there to leave some people out, by name or by group. What another gate leaves out is seldom
+/// meant.
 const DELIBERATE: [&str; 5] = ["pam_access", "pam_listfile", "pam_rootok", "pam_succeed_if", "pam_wheel"];
 
 /// Modules that ask for the password of the account, and take one that was asked for before.
@@ -101,7 +102,7 @@ const PASSWORDS: [&str; 9] = [
     "pam_himmelblau",
 ];
 
-/// What is asked about who comes by a deliberate gate.
+/// The question of a deliberate gate about the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
     /// Equal for lines that ask the same; for people.
@@ -110,13 +111,13 @@ pub(crate) struct Question {
     pub(crate) reversed: bool,
 }
 
-/// What `pam_rootok` asks.
+/// The question of `pam_rootok`.
 pub(crate) const CALLED_BY_ROOT: &str = "called by root";
 
 /// How many modules have a factor of their own.
 pub(crate) const MOST_OTHERS: u32 = 4;
 
-/// What a line does.
+/// The role of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
     Ours {
@@ -150,7 +151,7 @@ pub(crate) enum Role {
     },
 }
 
-/// What a line does. `others` are the names of the modules whose factors are known, and get those that are new.
+/// The role of a line. `others` are the names of the modules whose factors are known, and get those that are new.
 pub(crate) fn role(entry: &Entry, others: &mut Vec<String>) -> Role {
     let args = match &entry.what {
         What::MustFail(_) => return Role::MustFail,
@@ -200,7 +201,7 @@ pub(crate) fn role(entry: &Entry, others: &mut Vec<String>) -> Role {
     }
 }
 
-/// What a gate asks, so that lines with the same arguments in auth and account are one question.
+/// The question of a gate, so that lines with the same arguments in auth and account are one question.
 fn question(module: &str, args: &[String]) -> Question {
     let noise = ["quiet", "quiet_fail", "quiet_success", "debug", "audit", "use_uid", "onerr=fail", "trust"];
     let mut args: Vec<_> = args.iter().filter(|arg| !noise.contains(&arg.as_str())).cloned().collect();

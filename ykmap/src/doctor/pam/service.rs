@@ -17,7 +17,7 @@ const MOST_LEVELS: usize = 16;
 /// No service file is that long.
 pub(super) const LONGEST: u64 = 1 << 20;
 
-/// What a line is for.
+/// The purpose of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Auth,
@@ -83,7 +83,7 @@ pub(crate) struct Entry {
     pub(crate) suspect: bool,
 }
 
-/// What an entry does.
+/// The effect of an entry.
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     /// Asks a module.
@@ -143,7 +143,7 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct Misread {
     pub(crate) why: String,
-    /// What to write in place of its first word, if that is wrong and the right one can be guessed.
+    /// The right first word, if it is wrong and the right one can be guessed.
     pub(crate) meant: Option<&'static str>,
 }
 
@@ -371,12 +371,12 @@ fn at(path: &Path) -> Location {
     Location::file(path.as_os_str().as_bytes())
 }
 
-/// The text of a service file. libpam reads it whoever may change it; the check of files reports that.
+/// The text of a service file. libpam reads it even if others may change it; the check of files reports that.
 fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
     match file::read(path, LONGEST, Audience::Everyone) {
         Err(FileFault::Owner { .. } | FileFault::Writable { .. } | FileFault::Link(_)) => {}
         text => return text,
     }
-    // What is unsafe about it is reported, and no login reads it here.
+    // Unsafe modes are reported elsewhere, and no login reads it here.
     file::read_untrusted(path, LONGEST)
 }

@@ -25,7 +25,7 @@ impl Stack {
     }
 }
 
-/// What the mapping and the store say of a user.
+/// The state of a user in the mapping and the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Listing {
     /// Listed, with a token that can be used.
@@ -46,7 +46,7 @@ impl Listing {
     }
 }
 
-/// What is typed at a prompt.
+/// The answer to a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Typed {
     Wrong,
@@ -60,13 +60,13 @@ pub(crate) enum Typed {
 #[derive(Clone, Copy)]
 pub(crate) struct Visit<'a> {
     pub(crate) listing: Listing,
-    /// What the user can show.
+    /// The factors that the user can show.
     pub(crate) has: Factors,
-    /// What a deliberate gate that asks this is told; `None` if that is left open.
+    /// The answer to a deliberate gate that asks this; `None` if that is left open.
     pub(crate) gate: &'a dyn Fn(&str) -> Option<bool>,
     /// The application gives this to every prompt, as sshd does for its method `password`.
     pub(crate) one_answer: Option<Typed>,
-    /// What our auth lines return, whatever is typed.
+    /// The code that our auth lines return, whatever is typed.
     pub(crate) ours: Option<Answer>,
     /// In auth lines, gates that are not deliberate say no; otherwise they say whatever they may.
     pub(crate) strict: bool,
@@ -100,7 +100,7 @@ pub(crate) struct End {
 /// More states than any file that somebody wrote by hand comes to.
 const MOST_STATES: usize = 1 << 18;
 
-/// How it looks so far.
+/// The state so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Impression {
     None,
@@ -108,7 +108,7 @@ enum Impression {
     Negative,
 }
 
-/// What our auth lines left for the account lines.
+/// The record that our auth lines leave for the account lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Standing {
     Nothing,
@@ -125,7 +125,7 @@ struct State {
     level_before: usize,
     impression: Impression,
     status: Answer,
-    /// What it looked like when each substack was entered.
+    /// The state when each substack was entered.
     entered: Vec<(Impression, Answer)>,
     standing: Standing,
     /// PAM_AUTHTOK.
@@ -206,7 +206,7 @@ pub(crate) fn ends(auth: &Stack, account: &Stack, visit: &Visit<'_>) -> Option<H
     Some(ends)
 }
 
-/// What a line may say now, and what is different then.
+/// An answer that a line may give now, and the state after it.
 fn answers(role: &Role, control: &Control, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
     let plain = |answers: &[Answer]| {
         distinct(control, answers).into_iter().map(|answer| (answer, state.clone())).collect::<Vec<_>>()
@@ -248,7 +248,7 @@ fn answers(role: &Role, control: &Control, visit: &Visit<'_>, state: &State) -> 
     }
 }
 
-/// What the user may type at a prompt.
+/// The answers that the user may type at a prompt.
 fn typed(visit: &Visit<'_>) -> Vec<Typed> {
     if let Some(typed) = visit.one_answer {
         return vec![typed];

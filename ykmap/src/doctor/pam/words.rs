@@ -25,7 +25,7 @@ pub(super) fn lines(text: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
             continue;
         }
         let (number, mut whole) = open.take().unwrap_or((index.saturating_add(1), Vec::new()));
-        // A comment ends the line, whatever stands before it.
+        // A comment ends the line, whatever is before it.
         let commented = before.len() < line.len();
         match content.strip_suffix(b"\\").filter(|_| !commented) {
             Some(part) => {
@@ -56,7 +56,7 @@ impl Iterator for Words<'_> {
         let Some(mut rest) = rest.strip_prefix(b"[") else {
             let end = rest.iter().position(blank).unwrap_or(rest.len());
             let (word, behind) = rest.split_at(end);
-            // What ends a word is passed over.
+            // The character that ends a word is skipped.
             self.0 = behind.get(1..).unwrap_or_default();
             return Some(word.to_vec());
         };

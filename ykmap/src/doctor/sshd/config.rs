@@ -75,7 +75,7 @@ impl Values {
     }
 }
 
-/// What a `Match` sets for the users whom it means.
+/// The settings of a `Match` for the users whom it means.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
     /// As it is written, `User backup`; of one inside another's include, both.
@@ -87,7 +87,7 @@ pub(super) struct Block {
 /// All of the settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
-    /// What holds for users whom no `Match` means.
+    /// The settings for users whom no `Match` means.
     pub(super) values: Values,
     /// The blocks that change how people log in, in order.
     blocks: Vec<Block>,
@@ -105,7 +105,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What holds for the users whom a `Match` means, for each block that changes how people log in.
+    /// The settings for users whom a `Match` means, for each block that changes how people log in.
     pub(super) fn variants(&self) -> impl Iterator<Item = (&Block, Values)> {
         let own = self.blocks.iter().filter(|block| block.values != Values::default());
         own.map(|block| (block, block.values.or(&self.values)))

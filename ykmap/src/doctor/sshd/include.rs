@@ -25,8 +25,8 @@ pub(super) fn files(pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The pattern as the crate writes it: `\` before a letter is `[…]` there, `**` has a meaning that glob(3) does not know,
-/// and classes such as `[[:digit:]]` have no names.
+/// The pattern as the crate writes it: `\` before a letter is `[…]` there, `**` has a meaning that glob(3) does not
+/// know, and classes such as `[[:digit:]]` have no names.
 fn translated(pattern: &str) -> String {
     const CLASSES: [(&str, &str); 7] = [
         ("[:digit:]", "0-9"),
@@ -50,7 +50,7 @@ fn translated(pattern: &str) -> String {
                 letters.next();
                 out.push_str(&glob::Pattern::escape(&next.to_string()));
             }
-            // Without a bracket that closes it, it stands for itself.
+            // Without a bracket that closes it, it is an ordinary character.
             ('[', _) if !letters.as_str().contains(']') => out.push_str("[[]"),
             _ => out.push(letter),
         }
