@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid, setsid};
 /// The most descriptors that are open at once: a socket or two a server, and what name resolution opens.
 pub(crate) const MAX_FILES: u64 = 256;
 
-/// The memory that threads, the watchdog's timer and a handshake take.
+/// The limits on what threads, memory, the watchdog's timer and a handshake use.
 const LIMITS: [Resource; 7] = [
     Resource::RLIMIT_NPROC,
     Resource::RLIMIT_SIGPENDING,
