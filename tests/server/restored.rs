@@ -159,7 +159,9 @@ fn a_lost_store(mut site: Site) {
         let said = refused(&site, args);
         // With the settings that were named: without them they are about another store.
         let ykvald = format!("ykvald --config {}", site.path().join("config.toml").display());
-        for advice in ["restore --log FILE BACKUP", "init --start-anew"] {
+        // A database of PostgreSQL is restored by PostgreSQL's own means.
+        let restore = site.is_sqlite().then_some("restore --log FILE BACKUP");
+        for advice in restore.into_iter().chain(["init --start-anew"]) {
             assert!(said.contains(&format!("{ykvald} {advice}")), "{args:?}: {said}");
         }
         if args[0] != "check" {

@@ -30,6 +30,7 @@ pub mod network;
 pub mod place;
 pub mod postgres;
 pub mod said;
+pub mod schema;
 pub mod scratch;
 pub mod soft_yubikey;
 pub mod syslog;

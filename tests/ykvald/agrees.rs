@@ -334,7 +334,7 @@ fn check_changes_nothing() {
     server.signal(rustix::process::Signal::TERM);
     { server }.wait(Duration::from_secs(10));
     schema(site.path(), 0);
-    assert_eq!(check(1, "schema 0: this ykvald carries it to "), (true, true));
+    assert_eq!(check(1, "[database-from-earlier-version]"), (true, true));
 }
 
 /// A file, as far as it could be changed.

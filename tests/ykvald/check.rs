@@ -3,6 +3,7 @@
 use crate::desk::{Desk, chmod, is_root, run};
 use std::fs;
 use std::process::Command;
+use tests::schema::{has_validator, validate};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::tls::{Authority, Kind};
 
@@ -18,7 +19,6 @@ fn with(lines: &str) -> Desk {
 /// Area and code of each finding that is a warning or an error, in the order of the report.
 fn found(desk: &Desk, status: i32) -> Vec<(String, String)> {
     let report = desk.ykvald(&["check", "--json"]).exits(status).json();
-    assert_eq!(report["schema"], 1, "{report}");
     let all = report["findings"].as_array().unwrap();
     for finding in all {
         assert!(finding["code"].is_string() && finding["problem"].is_string(), "{finding}");
@@ -62,7 +62,7 @@ fn warnings_are_1_and_errors_2() {
     assert_eq!(found(&open, 1), codes.concat());
 
     fs::write(desk.file("config.toml"), "lisen = 1\n").unwrap();
-    assert_eq!(found(&desk, 2), one("configuration", "config-invalid"));
+    assert_eq!(found(&desk, 2), one("configuration", "setting-unknown"));
     let desk = with("");
     chmod(&desk.file("store.key"), 0o644);
     assert_eq!(found(&desk, 2), one("store key", "file-readable-by-others"));
@@ -116,6 +116,36 @@ fn a_certificate_of_version_1() {
     assert_eq!(found(&desk, 2), one("tls", "certificate-invalid"));
 }
 
+/// The JSON is as docs/reference/diagnostics.schema.json says, whatever is found.
+#[test]
+fn json_is_as_the_schema_says() {
+    if !has_validator() {
+        return tests::skip("needs python3-jsonschema");
+    }
+    let desk = with("");
+    let check = |status| validate(&desk.ykvald(&["check", "--json"]).exits(status));
+    check(0);
+    let tls = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n[ksm]\nurls = \"http://127.0.0.1:9/wsapi/decrypt\"\n";
+    let config = fs::read_to_string(desk.file("config.toml")).unwrap();
+    let put = |text: &str| fs::write(desk.file("config.toml"), text).unwrap();
+    put(&format!("listen = \"0.0.0.0:0\"\nplain_http = true\n{config}{tls}"));
+    check(2);
+    // A line, a setting, and nothing.
+    put("\nlog = 1\n");
+    check(2);
+    put("listen = \"localhost:80\"\n");
+    check(2);
+    put(&config);
+    fs::rename(desk.file("ykvald.db"), desk.beside("away.db")).unwrap();
+    check(2);
+    fs::rename(desk.beside("away.db"), desk.file("ykvald.db")).unwrap();
+    fs::remove_file(desk.file("store.key")).unwrap();
+    check(2);
+    fs::remove_file(desk.file("config.toml")).unwrap();
+    check(2);
+    assert_eq!(found(&desk, 2), one("configuration", "config-missing"));
+}
+
 /// The advised command acts on the store that was checked, and a user who may not read it learns who may.
 #[test]
 fn what_to_run_names_the_settings() {
@@ -160,7 +190,7 @@ fn who_may_not_read() {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
         command.arg(desk.beside("ykvald")).args(check.get_args()).arg("check");
         let said = run(&mut command).exits(2);
-        said.says(name).says("[file-inaccessible]").says("Run this as root");
+        said.says(name).says("[file-inaccessible]").says("as root");
     }
     desk.ykvald(&["check"]).exits(0);
 }

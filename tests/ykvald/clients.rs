@@ -42,7 +42,7 @@ fn a_clients_life() {
 
     desk.ykvald(&["client", "disable", "40"]).exits(0).says("client 40: disabled");
     assert_eq!(desk.ykvald(&["client", "list", "--json"]).json()[1]["enabled"], false);
-    let rotated = desk.ykvald(&["client", "rotate", "40", "--json"]).exits(0).notes("client 40 is disabled");
+    let rotated = desk.ykvald(&["client", "rotate", "40", "--json"]).exits(0).has("client-disabled");
     let new = rotated.json()["key"].as_str().unwrap().to_owned();
     assert!(new != old && new.len() == 28, "{new}");
     desk.ykvald(&["client", "enable", "40"]).exits(0);

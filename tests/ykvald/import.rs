@@ -187,7 +187,8 @@ fn one_key_under_another_id_later() {
         || ["key list", "checksum"].map(|verb| site.must(&verb.split(' ').collect::<Vec<_>>())).concat();
     let before = told();
     for arguments in [&["key", "import", file][..], &["key", "import", "--dry-run", file]] {
-        let said = run(&mut site.command(arguments)).exits(2).notes("line 2: ");
+        let said =
+            run(&mut site.command(arguments)).exits(2).has("aes-key-reused").notes(&format!("{file}:2: "));
         assert!(said.err.contains(&key.public_id()) && said.err.contains(&twin.public_id()), "{said:?}");
         assert!(!said.err.contains(&key.aes_key_hex()), "{said:?}");
         assert_eq!(told(), before, "something was imported");

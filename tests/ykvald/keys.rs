@@ -71,9 +71,8 @@ fn one_bad_line_and_nothing_changes() {
     let anew = good[1].replace(&keys[1].aes_key_hex(), &keys[9].aes_key_hex());
     let path = desk.write_beside("anew.csv", format!("{}\n{anew}\n", good[20]));
     let id = keys[1].public_id();
-    desk.ykvald(&["key", "import", &path])
-        .refuses("[token-has-other-key]")
-        .notes(&format!("ykvald key remove {id}"));
+    let refused = desk.ykvald(&["key", "import", &path]).refuses("anew.csv:2: ").has("token-has-other-key");
+    refused.notes(&format!("key remove {id} ["));
     assert_eq!(desk.told(), before);
     desk.ykvald(&["key", "remove", &id]).exits(0).says("removed");
     desk.ykvald(&["key", "import", &path]).exits(0).says("imported 2 keys");
@@ -146,7 +145,7 @@ fn listed_switched_off_and_on_and_removed() {
     assert_eq!(is(1)["enabled"], true);
     // Importing again switches nothing on, and says so.
     let again = desk.import(&keys(1..2)).exits(0);
-    again.notes(&format!("token {one} is disabled, as it was"));
+    again.has("token-disabled").notes(&format!("key enable {one} ["));
     assert_eq!(is(0)["enabled"], false);
     desk.ykvald(&["key", "remove", two]).exits(0);
     assert_eq!(is(1)["key"], false);

@@ -173,7 +173,7 @@ fn what_was_known_holds(server: &Ykvald, (counter, session_use): (u16, u8)) {
 #[test]
 fn the_page_is_followed() {
     let desk = Desk::new();
-    for heading in ["1. Take out of the old servers what they know", "2. Set up the new server"] {
+    for heading in ["1. Export from the old servers", "2. Set up the new server"] {
         for block in blocks(heading) {
             desk.follow(&block);
         }
@@ -182,7 +182,7 @@ fn the_page_is_followed() {
         let mode = fs::metadata(desk.path().join(export)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{export}: others may read it");
     }
-    let said: String = blocks("3. Bring everything in").iter().map(|block| desk.follow(block)).collect();
+    let said: String = blocks("3. Import everything").iter().map(|block| desk.follow(block)).collect();
     assert!(said.contains("imported 4 keys"), "{said}");
     assert!(!said.contains("others may read it"), "{said}");
     for secret in ["ecde18dbe76fbd0c", "EHmo8FMx"] {
@@ -227,7 +227,7 @@ const CLIENTS: &str = "ykvald import ykval --clients ykval-export-clients.csv";
 
 fn ready() -> Desk {
     let desk = Desk::new();
-    for heading in ["1. Take out of the old servers what they know", "2. Set up the new server"] {
+    for heading in ["1. Export from the old servers", "2. Set up the new server"] {
         for block in blocks(heading) {
             desk.follow(&block);
         }
@@ -245,7 +245,7 @@ fn one_key_under_two_ids_keeps_the_file_out() {
     assert!(!desk.follow("ykvald key list").contains("dlcfffckrcde"));
 }
 
-/// "In this order or any other, and as often as you like".
+/// In any order, and repeated.
 #[test]
 fn in_any_order_and_any_number_of_times() {
     for order in [[CLIENTS, COUNTERS, KEYS], [COUNTERS, KEYS, CLIENTS], [KEYS, CLIENTS, COUNTERS]] {

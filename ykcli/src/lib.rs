@@ -1,12 +1,13 @@
-//! The parts that the commands `ykmap` and `ykvald` share: where they [print](out), how they show
-//! [findings](diagnostic), [many of them](report), and [explain] their codes, what shells [complete](completions), how
-//! they read what an administrator types ([`mod@line`]) or [names](input), what they show of an [import] of keys, and
-//! how a key of [a new token](new_key) is made. No login loads it.
+//! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic),
+//! [many of them](report), and [explain] their codes, how they [fail](failure), what shells [complete](completions), how
+//! they read what an administrator types ([`mod@line`]) or [names](input), what they show of an [import] of keys, and how a
+//! key of [a new token](new_key) is made. No login loads it.
 #![forbid(unsafe_code)]
 
 pub mod completions;
 pub mod diagnostic;
 pub mod explain;
+pub mod failure;
 pub mod import;
 pub mod input;
 pub mod line;

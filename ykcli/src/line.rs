@@ -1,14 +1,14 @@
 //! The command line, as far as every command reads it alike.
 
+use crate::failure::Failure;
 use crate::{diagnostic, out};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use yubiotp::diagnostic::{Calls, Code, Diagnostic};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, cause};
 
-/// Says why a command line is not understood, as JSON if it has `--json`, and gives exit status 2. What it quotes of that line may be anybody's
-/// words, so what is not printable in them is escaped. For `--help` and `--version`, which are no mistake, prints the
-/// text as it is and ends the process with exit status 0.
+/// Says why a command line is not understood, as JSON if it has `--json`, and returns exit status 2. What it quotes of that
+/// line is escaped. For `--help` and `--version`, prints the text as it is and ends the process with exit status 0.
 #[must_use]
 pub fn not_understood(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
@@ -26,10 +26,10 @@ pub fn not_understood(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The path of an argument, absolute: advice that quotes it is good in any folder.
+/// The path of an argument, absolute, so that a remedy that quotes it works in any folder.
 ///
 /// # Errors
-/// It is empty, or the current folder is gone. The sentence names the path.
-pub fn absolute(path: PathBuf) -> Result<PathBuf, String> {
-    std::path::absolute(&path).map_err(|why| format!("{}: {why}", path.display()))
+/// It is empty, or the current folder is gone.
+pub fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&path).map_err(|why| Failure::input(format!("{}: {}", path.display(), cause(&why))))
 }

@@ -410,6 +410,13 @@ fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
 fn invalid(message: &str, source: &str) -> Diagnostic {
     let name = source.trim_start_matches('\u{feff}').split('=').next().unwrap_or_default().trim();
     let is_setting = TOP.contains(&name) || online::NAMES.contains(&name);
+    if message.starts_with("invalid type: ")
+        && let Some((_, expected)) = message.rsplit_once(", expected ")
+    {
+        // The value itself may be a secret.
+        let name = if is_setting { format!("{name} ") } else { String::new() };
+        return Diagnostic::error(Code::SettingInvalid, format!("{name}must be {expected}"));
+    }
     match message {
         "duplicate key" if is_setting => {
             Diagnostic::error(Code::SettingsConflict, format!("sets {name} a second time"))

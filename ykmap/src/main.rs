@@ -21,13 +21,14 @@ mod verify;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use ykcli::failure::{self, Done, Failure};
+use ykcli::line::absolute;
 use ykcli::{completions, diagnostic, explain, line, out};
 use ykhost::Fault;
-use ykhost::file::FileFault;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings};
 use ykhost::store::Store;
 use yubiotp::PublicId;
-use yubiotp::diagnostic::{Calls, Code, Diagnostic, shell_word};
+use yubiotp::diagnostic::{Calls, Diagnostic};
 
 /// Manage the YubiKeys of this host's users: the mapping and the token store of pam_yubiotp.
 #[derive(Parser)]
@@ -81,51 +82,7 @@ enum Verb {
     Completions(completions::Args),
 }
 
-/// Why a verb did not do what was asked.
-#[derive(Debug)]
-enum Failure {
-    /// Decided, and the answer is no; or problems were found. Already said. Exit status 1.
-    No,
-    /// Errors were found. Already said. Exit status 2.
-    Bad,
-    /// Something cannot be used, or the command does not make sense. Exit status 2.
-    Fault(Box<Diagnostic>),
-}
-
-impl Failure {
-    /// Something that was typed, or is on the command line, cannot be used.
-    fn input(problem: impl Into<String>) -> Self {
-        Diagnostic::error(Code::InputInvalid, problem).into()
-    }
-}
-
-impl From<Diagnostic> for Failure {
-    fn from(found: Diagnostic) -> Self {
-        Self::Fault(Box::new(found))
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        fault.diagnostic().into()
-    }
-}
-
-impl From<FileFault> for Failure {
-    fn from(fault: FileFault) -> Self {
-        fault.diagnostic().into()
-    }
-}
-
-impl From<ykhost::store::EnrolError> for Failure {
-    fn from(error: ykhost::store::EnrolError) -> Self {
-        error.diagnostic().into()
-    }
-}
-
-type Done = Result<(), Failure>;
-
-/// The options that every verb has.
+/// What every verb has.
 struct Context {
     /// The configuration file, absolute, if one was named.
     config: Option<PathBuf>,
@@ -163,10 +120,7 @@ impl Context {
 
     /// The command as it goes on with these settings.
     fn ykmap(&self) -> String {
-        match &self.config {
-            Some(config) => format!("ykmap --config {}", shell_word(config.as_os_str().as_encoded_bytes())),
-            None => "ykmap".to_owned(),
-        }
+        failure::call("ykmap", self.config.as_deref())
     }
 }
 
@@ -177,37 +131,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs one command and says how it went.
+/// Runs a command, and shows why it fails.
 fn run(command: Command) -> ExitCode {
-    // A decision keeps its exit status, even if nobody could read it.
+    // The exit status of a decision is that decision, even if the output was lost.
     let decides = matches!(command.verb, Verb::Verify(_));
-    let (context, verb) = match command.config.map(absolute).transpose() {
-        Ok(config) => (Context { config, json: command.json }, command.verb),
-        Err(failure) => return exit(failure, &Context { config: None, json: command.json }),
+    let json = command.json;
+    let (config, done) = match command.config.map(absolute).transpose() {
+        Ok(config) => {
+            let context = Context { config, json };
+            let done = dispatch(&context, command.verb);
+            (context.config, done)
+        }
+        Err(failure) => (None, Err(failure)),
     };
-    let done = dispatch(&context, verb).and_then(|()| match out::failed() {
-        Some(why) if !decides => Err(Diagnostic::error(Code::OutputFailed, why).into()),
-        _ => Ok(()),
-    });
-    match done {
+    match done.and_then(|()| if decides { Ok(()) } else { failure::output_is_complete() }) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => exit(failure, &context),
-    }
-}
-
-/// Says why a command fails, where that was not said, and gives its exit status.
-fn exit(failure: Failure, context: &Context) -> ExitCode {
-    match failure {
-        Failure::No => ExitCode::from(1),
-        Failure::Bad => ExitCode::from(2),
-        Failure::Fault(mut found) => {
-            // Root may read it: the system's files belong to root.
-            if found.code == Code::FileInaccessible && !rustix::process::geteuid().is_root() {
-                *found = found.advise("run the command as root, for instance with sudo");
-            }
-            let calls = Calls { ykmap: &context.ykmap(), ..Calls::PLAIN };
-            diagnostic::fail("ykmap", &found, calls, context.json);
-            ExitCode::from(2)
+        Err(failure) => {
+            let ykmap = failure::call("ykmap", config.as_deref());
+            failure.or_as_root().exit("ykmap", Calls { ykmap: &ykmap, ..Calls::PLAIN }, json)
         }
     }
 }
@@ -233,11 +174,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
     }
 }
 
-fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    line::absolute(path).map_err(Failure::input)
-}
-
-/// A public ID on the command line.
+/// Parses a public ID on the command line.
 fn parse_id(text: &str) -> Result<PublicId, String> {
     PublicId::parse(text.as_bytes())
         .map_err(|why| format!("{why}; ykmap list USER shows the public IDs of a user's tokens"))

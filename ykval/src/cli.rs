@@ -22,13 +22,13 @@ use clap::{Parser, Subcommand, ValueHint};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use ykcli::failure::{self, Done, Failure};
+use ykcli::line::absolute;
 use ykcli::{diagnostic, explain};
-use ykval::config::{Config, ConfigFault};
-use ykval::file::FileFault;
-use ykval::random::NoRandom;
-use ykval::store::{Store, StoreFault};
+use ykval::config::Config;
+use ykval::store::Store;
 use yubiotp::PublicId;
-use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, cause, shell_word};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, cause};
 use yubiotp::seal::StoreKey;
 
 /// A validation server for YubiKey OTPs
@@ -83,72 +83,6 @@ enum Verb {
     Completions(completions::Args),
 }
 
-/// Why a verb did not do what was asked.
-#[derive(Debug)]
-enum Failure {
-    /// Problems were found, and are shown already. Exit status 1.
-    No,
-    /// Errors were found, and are shown already. Exit status 2.
-    Bad,
-    /// Something cannot be used, or the command makes no sense. Exit status 2.
-    Fault(Box<Diagnostic>),
-    /// The same, because this user may not read a file. Exit status 2.
-    Denied(Box<Diagnostic>),
-    /// The store did not do what was asked. Exit status 2.
-    Store(Box<StoreFault>),
-}
-
-impl Failure {
-    /// What was typed, or is on the command line, cannot be used.
-    fn input(problem: impl Into<String>) -> Self {
-        Diagnostic::error(Code::InputInvalid, problem).into()
-    }
-
-    /// The finding, unless findings are shown already.
-    fn diagnostic(self) -> Option<Diagnostic> {
-        match self {
-            Self::No | Self::Bad => None,
-            Self::Fault(found) => Some(*found),
-            Self::Denied(found) if rustix::process::geteuid().is_root() => Some(*found),
-            Self::Denied(found) => Some(found.advise("run this as root")),
-            Self::Store(fault) => Some(fault.diagnostic()),
-        }
-    }
-}
-
-impl From<Diagnostic> for Failure {
-    fn from(found: Diagnostic) -> Self {
-        Self::Fault(Box::new(found))
-    }
-}
-
-impl From<StoreFault> for Failure {
-    fn from(fault: StoreFault) -> Self {
-        Self::Store(Box::new(fault))
-    }
-}
-
-macro_rules! of_files {
-    ($($fault:ty),*) => {$(
-        impl From<$fault> for Failure {
-            fn from(fault: $fault) -> Self {
-                let found = Box::new(fault.diagnostic());
-                if fault.is_denied() { Self::Denied(found) } else { Self::Fault(found) }
-            }
-        }
-    )*};
-}
-
-of_files!(FileFault, ConfigFault);
-
-impl From<NoRandom> for Failure {
-    fn from(fault: NoRandom) -> Self {
-        Diagnostic::error(Code::InternalError, fault.to_string()).into()
-    }
-}
-
-type Done = Result<(), Failure>;
-
 /// What every verb gets.
 struct Context {
     /// The absolute path of the configuration file, if one was named.
@@ -190,10 +124,7 @@ impl Context {
 
     /// How to call the command with this configuration.
     fn ykvald(&self) -> String {
-        match &self.config {
-            Some(config) => format!("ykvald --config {}", shell_word(config.as_os_str().as_encoded_bytes())),
-            None => "ykvald".to_owned(),
-        }
+        failure::call("ykvald", self.config.as_deref())
     }
 
     /// A finding in one line, with its remedies and its code.
@@ -225,25 +156,25 @@ pub(crate) fn not_understood(error: &clap::Error) -> ExitCode {
 
 /// Runs a command, and shows why it fails.
 pub(crate) fn run(command: Command) -> ExitCode {
-    let (context, done) = match command.config.map(absolute).transpose() {
+    // A server should not run as root.
+    let serves = matches!(command.verb, Verb::Serve(_));
+    let json = command.json;
+    let (config, done) = match command.config.map(absolute).transpose() {
         Ok(config) => {
-            let context = Context { config, json: command.json };
+            let context = Context { config, json };
             let done = dispatch(&context, command.verb);
-            (context, done)
+            (context.config, done)
         }
-        Err(failure) => (Context { config: None, json: command.json }, Err(failure)),
+        Err(failure) => (None, Err(failure)),
     };
-    let done = done.and_then(|()| match out::failed() {
-        Some(why) => Err(Diagnostic::error(Code::OutputFailed, why).into()),
-        None => Ok(()),
-    });
-    let Err(failure) = done else { return ExitCode::SUCCESS };
-    let status = if matches!(failure, Failure::No) { 1 } else { 2 };
-    if let Some(found) = failure.diagnostic() {
-        let calls = Calls { ykvald: &context.ykvald(), ..Calls::PLAIN };
-        diagnostic::fail("ykvald", &found, calls, context.json);
+    match done.and_then(|()| failure::output_is_complete()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let ykvald = failure::call("ykvald", config.as_deref());
+            let failure = if serves { failure } else { failure.or_as_root() };
+            failure.exit("ykvald", Calls { ykvald: &ykvald, ..Calls::PLAIN }, json)
+        }
     }
-    ExitCode::from(status)
 }
 
 fn dispatch(context: &Context, verb: Verb) -> Done {
@@ -265,10 +196,6 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
             Ok(())
         }
     }
-}
-
-fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
-    ykcli::line::absolute(path).map_err(Failure::input)
 }
 
 /// The key of a token cannot be opened.

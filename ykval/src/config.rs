@@ -1,6 +1,7 @@
 //! The configuration of the server: one TOML file, in which every setting has a default.
 
 mod listen;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
@@ -89,8 +90,7 @@ pub struct PostgresConfig {
 }
 
 /// Whether a synchronous standby must have stored an OTP before it is accepted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Standby {
     /// Only if the database waits for one.
     #[default]
@@ -108,7 +108,7 @@ impl std::fmt::Debug for PostgresConfig {
 
 /// A certificate with its key, in PEM files.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub struct TlsFiles {
     /// The chain, the server's own certificate first.
     pub certificate: PathBuf,
@@ -120,12 +120,13 @@ pub struct TlsFiles {
 
 /// Limits on load.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct Limits {
     /// Maximum concurrent connections that are kept; excess connections get one answer each, and beyond that HTTP 503.
     #[serde(deserialize_with = "connections")]
     pub connections: usize,
     /// The same from one address (a /64 of IPv6); four times as many from its network (a /24, a /48). 0: no limit.
+    #[serde(deserialize_with = "connections_per_address")]
     pub connections_per_address: usize,
     /// Networks that the limit per address does not apply to: proxies, NAT gateways.
     #[serde(deserialize_with = "networks")]
@@ -134,13 +135,13 @@ pub struct Limits {
     #[serde(deserialize_with = "in_flight")]
     pub in_flight: usize,
     /// Milliseconds that a verification may take; after that it gets BACKEND_ERROR.
-    #[serde(rename = "deadline_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "deadline_ms", deserialize_with = "deadline")]
     pub deadline: Duration,
     /// Milliseconds that a client may take for the TLS handshake, for the head of a request, and for its body.
-    #[serde(rename = "read_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "read_ms", deserialize_with = "read")]
     pub read: Duration,
     /// Milliseconds that a connection may be idle between two requests.
-    #[serde(rename = "idle_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "idle_ms", deserialize_with = "idle")]
     pub idle: Duration,
     /// Maximum bytes of a request's head.
     #[serde(deserialize_with = "head_bytes")]
@@ -150,8 +151,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How many OTPs a second one client may have accepted, and how many it may cause key storage modules to be asked
     /// about; 0: no limit. A client can have its own rate.
+    #[serde(deserialize_with = "client_rate")]
     pub client_rate: u32,
     /// How many rejections a second of one client and one token are logged separately; 0: all.
+    #[serde(deserialize_with = "token_rate")]
     pub token_rate: u32,
 }
 
@@ -175,19 +178,20 @@ impl Default for Limits {
 
 /// Where decisions are logged, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct LogConfig {
     /// The format of a line.
+    #[serde(deserialize_with = "log_format")]
     pub format: LogFormat,
     /// Where lines go.
+    #[serde(deserialize_with = "log_to")]
     pub to: LogTo,
     /// Whether no OTP is accepted while the log cannot be written.
     pub required: bool,
 }
 
 /// The format of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// `name=value name="a value"`
     #[default]
@@ -197,8 +201,7 @@ pub enum LogFormat {
 }
 
 /// Where log lines go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogTo {
     /// Standard output, which systemd passes to the journal.
     #[default]
@@ -260,15 +263,31 @@ impl std::fmt::Display for ConfigFault {
 
 impl std::error::Error for ConfigFault {}
 
-fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D, setting: &str) -> Result<Duration, D::Error> {
     const HOUR: u32 = 3_600_000;
-    match u32::deserialize(from)? {
-        0 => Err(serde::de::Error::custom("must be above 0")),
-        number if number > HOUR => {
-            Err(serde::de::Error::custom("must be at most 3600000, which is one hour"))
-        }
-        number => Ok(Duration::from_millis(number.into())),
-    }
+    let number = u32::deserialize(from).ok().filter(|number| (1..=HOUR).contains(number));
+    let number = number.ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "{setting} must be a number of milliseconds from 1 to {HOUR} (one hour)"
+        ))
+    });
+    Ok(Duration::from_millis(number?.into()))
+}
+
+fn deadline<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    milliseconds(from, "limits.deadline_ms")
+}
+
+fn read<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    milliseconds(from, "limits.read_ms")
+}
+
+fn idle<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    milliseconds(from, "limits.idle_ms")
+}
+
+fn deadline_of_ksm<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    milliseconds(from, "ksm.deadline_ms")
 }
 
 /// Of what is concurrent: 0 would refuse everybody.
@@ -276,6 +295,18 @@ const AT_A_TIME: RangeInclusive<usize> = 1..=1_000_000;
 
 fn connections<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     within(from, "limits.connections", AT_A_TIME, Limits::default().connections)
+}
+
+fn connections_per_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    within(from, "limits.connections_per_address", 0..=1_000_000, Limits::default().connections_per_address)
+}
+
+fn client_rate<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    within(from, "limits.client_rate", 0..=u32::MAX, Limits::default().client_rate)
+}
+
+fn token_rate<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    within(from, "limits.token_rate", 0..=u32::MAX, Limits::default().token_rate)
 }
 
 fn in_flight<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
@@ -303,20 +334,43 @@ fn pool<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<usize>, D::E
     within(from, "postgres.pool", 1..=10_000, POOL).map(Some)
 }
 
-fn within<'de, D: serde::Deserializer<'de>>(
+fn within<'de, D: serde::Deserializer<'de>, N: Deserialize<'de> + PartialOrd + std::fmt::Display>(
     from: D,
     setting: &str,
-    range: RangeInclusive<usize>,
-    default: usize,
-) -> Result<usize, D::Error> {
-    let number = usize::deserialize(from)?;
-    if range.contains(&number) {
-        return Ok(number);
-    }
-    let (least, most) = (range.start(), range.end());
-    Err(serde::de::Error::custom(format!(
-        "{setting} must be from {least} to {most}; the default is {default}"
-    )))
+    range: RangeInclusive<N>,
+    default: N,
+) -> Result<N, D::Error> {
+    N::deserialize(from).ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        serde::de::Error::custom(format!(
+            "{setting} must be a number from {least} to {most}; the default is {default}"
+        ))
+    })
+}
+
+fn log_format<'de, D: serde::Deserializer<'de>>(from: D) -> Result<LogFormat, D::Error> {
+    one_of(from, "log.format", [("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
+}
+
+fn log_to<'de, D: serde::Deserializer<'de>>(from: D) -> Result<LogTo, D::Error> {
+    one_of(from, "log.to", [("stdout", LogTo::Stdout), ("syslog", LogTo::Syslog)])
+}
+
+fn standby<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Standby, D::Error> {
+    one_of(from, "postgres.standby", [("optional", Standby::Optional), ("required", Standby::Required)])
+}
+
+/// One of two values by its name.
+fn one_of<'de, D: serde::Deserializer<'de>, T: Copy>(
+    from: D,
+    setting: &str,
+    [one, other]: [(&str, T); 2],
+) -> Result<T, D::Error> {
+    let name = String::deserialize(from).unwrap_or_default();
+    let found = [one, other].into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| value).ok_or_else(|| {
+        serde::de::Error::custom(format!("{setting} must be \"{}\" or \"{}\"", one.0, other.0))
+    })
 }
 
 /// A network in CIDR notation, or one address.
@@ -379,7 +433,7 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be an address, or a list of addresses, in quotes")]
 enum OneOrMore {
     One(String),
     More(Vec<String>),
@@ -395,18 +449,19 @@ impl OneOrMore {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 struct RawPostgres {
     #[serde(deserialize_with = "password_file")]
     password_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     #[serde(deserialize_with = "pool")]
     pool: Option<usize>,
+    #[serde(deserialize_with = "standby")]
     standby: Standby,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct RawDecrypt {
     listen: String,
     certificate: Option<PathBuf>,
@@ -415,11 +470,11 @@ struct RawDecrypt {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct RawKsm {
     #[serde(deserialize_with = "ksm_urls")]
     urls: OneOrMore,
-    #[serde(default = "ksm_deadline", deserialize_with = "milliseconds")]
+    #[serde(default = "ksm_deadline", deserialize_with = "deadline_of_ksm")]
     deadline_ms: Duration,
     #[serde(default = "ksm_in_flight", deserialize_with = "in_flight_to_ksm")]
     in_flight: usize,
@@ -437,16 +492,21 @@ const fn ksm_in_flight() -> usize {
 /// The default of `listen`.
 pub const LISTEN: &str = "127.0.0.1:8000";
 
-impl ConfigFault {
-    /// Whether this user may not read the file.
-    #[must_use]
-    pub fn is_denied(&self) -> bool {
-        matches!(self, Self::File(fault) if fault.is_denied())
+impl From<ConfigFault> for Diagnostic {
+    fn from(fault: ConfigFault) -> Self {
+        fault.diagnostic()
     }
+}
 
+impl ConfigFault {
     /// The finding: where, what is wrong, and what to change.
     pub fn diagnostic(&self) -> Diagnostic {
         match self {
+            Self::File(fault) if fault.is_missing() => {
+                Diagnostic { code: Code::ConfigMissing, ..fault.diagnostic() }
+                    .advise("check the spelling of --config")
+                    .run_when("to create a configuration there", Program::Ykvald, "init")
+            }
             Self::File(fault) => fault.diagnostic(),
             Self::Invalid(found) => Diagnostic::clone(found),
         }
@@ -484,9 +544,9 @@ impl Config {
         };
         let text = str::from_utf8(text)
             .map_err(|_| in_file(Diagnostic::error(Code::ConfigInvalid, "is not UTF-8"), None))?;
-        // Only the message: the line itself may hold a password.
-        let raw: Raw = toml::from_str(text).map_err(|fault| {
-            in_file(Diagnostic::error(Code::ConfigInvalid, fault.message()), Some(line_of(text, &fault)))
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            let (line, found) = syntax::finding(text, &error);
+            in_file(found, Some(line))
         })?;
         let value = |setting: &str, found: Diagnostic| {
             let at = format!("{setting} in {}", shown::text(path.as_os_str().as_encoded_bytes()));
@@ -653,10 +713,4 @@ pub fn has_password(url: &str) -> bool {
         .is_some_and(|(user, _)| user.contains(':'));
     let (_, query) = url.split_once('?').unwrap_or((url, ""));
     in_authority || query.split('&').any(|part| part.starts_with("password="))
-}
-
-/// The line of an error, counted from 1.
-fn line_of(text: &str, fault: &toml::de::Error) -> usize {
-    let before = fault.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    before.matches('\n').count().saturating_add(1)
 }

@@ -81,13 +81,7 @@ impl FileFault {
         Self::System { path: path.to_owned(), doing, why: why.into() }
     }
 
-    /// Whether this user may not do it.
-    #[must_use]
-    pub fn is_denied(&self) -> bool {
-        matches!(self, Self::System { why, .. } if why.kind() == std::io::ErrorKind::PermissionDenied)
-    }
-
-    /// Whether it is about a file that is not there.
+    /// Whether the file does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::System { why, .. } if why.kind() == std::io::ErrorKind::NotFound)

@@ -1,9 +1,17 @@
 //! Random bytes from the system, for new keys and nonces.
 
+use yubiotp::diagnostic::{Code, Diagnostic};
+
 /// The system has no random source.
 #[derive(Debug, thiserror::Error)]
 #[error("getrandom(2): {0}")]
 pub struct NoRandom(getrandom::Error);
+
+impl From<NoRandom> for Diagnostic {
+    fn from(fault: NoRandom) -> Self {
+        Self::error(Code::InternalError, fault.to_string())
+    }
+}
 
 /// `N` random bytes.
 ///

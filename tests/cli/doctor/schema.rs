@@ -1,27 +1,9 @@
 //! The JSON of `doctor` and `check` is as docs/reference/diagnostics.schema.json says.
 
 use super::{Host, SUDO};
-use crate::desk::{Desk, Said, chmod, run};
-use std::path::Path;
-use std::process::Command;
+use crate::desk::{Desk, chmod};
+use tests::schema::{has_validator, validate};
 use tests::validation::{Server, dead};
-
-/// Has python3-jsonschema validate what was said.
-#[track_caller]
-fn validate(said: &Said) {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/diagnostics.schema.json");
-    let script = "import json, sys, jsonschema\n\
-                  schema = json.load(open(sys.argv[1]))\n\
-                  jsonschema.Draft202012Validator.check_schema(schema)\n\
-                  jsonschema.Draft202012Validator(schema).validate(json.loads(sys.argv[2]))\n";
-    let checked = run(Command::new("python3").args(["-c", script]).arg(schema).arg(&said.out));
-    assert_eq!(checked.code, Some(0), "{checked:#?} of {said:#?}");
-}
-
-fn has_validator() -> bool {
-    run(Command::new("python3").args(["-c", "import jsonschema; jsonschema.Draft202012Validator"])).code
-        == Some(0)
-}
 
 #[test]
 fn of_the_doctor() {

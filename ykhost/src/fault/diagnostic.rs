@@ -259,6 +259,18 @@ impl Display for FileFault {
 impl std::error::Error for Fault {}
 impl std::error::Error for FileFault {}
 
+impl From<Fault> for Diagnostic {
+    fn from(fault: Fault) -> Self {
+        fault.diagnostic()
+    }
+}
+
+impl From<FileFault> for Diagnostic {
+    fn from(fault: FileFault) -> Self {
+        fault.diagnostic()
+    }
+}
+
 impl From<FileFault> for Fault {
     fn from(fault: FileFault) -> Self {
         Self::File(fault)

@@ -75,7 +75,7 @@ pub(super) const NAMES: [&str; 16] = [
 
 /// The settings of `[online]` as the file or pam.d gives them.
 #[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct PartialOnline {
     /// `urls`
     #[serde(deserialize_with = "urls")]

@@ -3,6 +3,20 @@
 use super::*;
 use yubiotp::diagnostic::Calls;
 
+/// In the words of the file, and without the value, which may hold a password.
+#[test]
+fn a_wrong_type_is_named_in_plain_words() {
+    for (text, problem) in [
+        ("online = \"https://user:hunter2@host/\"", "online must be a table"),
+        ("echo = \"hunter2\"", "echo must be a boolean"),
+        ("mapping = [\"hunter2\"]", "mapping must be a string"),
+        ("[[online]]\nask = \"hunter2\"", "must be a table"),
+    ] {
+        let found = parse(text.as_bytes()).err().unwrap().found;
+        assert_eq!((found.code, found.problem.as_str()), (Code::SettingInvalid, problem), "{text}");
+    }
+}
+
 #[test]
 fn what_is_no_setting_is_named() {
     for (text, line, code, names) in [

@@ -36,11 +36,9 @@ pub(crate) fn settings() -> Result<Option<PathBuf>, Failure> {
             Ok(true) => return Ok(Some(path)),
             Ok(false) => {}
             Err(why) => {
-                let is_denied = why.kind() == std::io::ErrorKind::PermissionDenied;
                 let found =
                     Diagnostic::error(Code::FileInaccessible, format!("cannot open it: {}", cause(&why)));
-                let found = Box::new(found.at(file::location(&path)));
-                return Err(if is_denied { Failure::Denied(found) } else { Failure::Fault(found) });
+                return Err(found.at(file::location(&path)).into());
             }
         }
     }
@@ -63,7 +61,14 @@ pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
 
 /// A store key in this file.
 pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
-    let text = file::read(path, Audience::Group, MOST_KEY)?;
+    let text = file::read(path, Audience::Group, MOST_KEY).map_err(|fault| {
+        if !fault.is_missing() {
+            return Failure::from(fault);
+        }
+        let missing = Diagnostic::error(Code::StoreKeyMissing, "does not exist").at(file::location(path));
+        let missing = missing.advise("restore your copy of the store key");
+        missing.run_when("for a new store", Program::Ykvald, "init").into()
+    })?;
     read_store_key(&text).map_err(|why| {
         let damaged = Diagnostic::error(Code::StoreKeyDamaged, why.to_string()).at(file::location(path));
         damaged.advise("restore your copy of the store key").into()

@@ -1,7 +1,7 @@
 //! `ykvald serve`
 
 use super::init::{Layout, Plan};
-use super::{Context, Done, Failure, cannot_start, out, place};
+use super::{Context, Done, cannot_start, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
 use ykval::serve::{self, Started};
@@ -15,14 +15,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    answer(context, args).map_err(|failure| match failure {
-        // A server should not run as root.
-        Failure::Denied(found) => Failure::Fault(found),
-        other => other,
-    })
-}
-
-fn answer(context: &Context, args: &Args) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| cannot_start(&why))?;
     runtime.block_on(async {

@@ -50,8 +50,8 @@ fn all_that_can_be_said() {
 #[test]
 fn what_cannot_be_is_named() {
     for (text, said) in [
-        ("lisen = 1", "/x/config.toml:1: unknown field `lisen`"),
-        ("\n[limits]\nread_ms = 0", ":3: must be above 0"),
+        ("lisen = 1", "/x/config.toml:1: there is no setting lisen here. Write listen"),
+        ("\n[limits]\nread_ms = 0", ":3: limits.read_ms must be a number of milliseconds from 1 to 3600000"),
         ("listen = \"localhost:80\"", "listen in /x/config.toml: \"localhost:80\" is not IP:PORT"),
         ("listen = \"0.0.0.0:80\"", "listen in /x/config.toml: 0.0.0.0:80 is not a loopback address"),
         ("listen = []", "listen in /x/config.toml: names no address"),
@@ -65,20 +65,29 @@ fn what_cannot_be_is_named() {
         ),
         (
             "[limits]\nconnections = 0",
-            ":2: limits.connections must be from 1 to 1000000; the default is 16384",
+            ":2: limits.connections must be a number from 1 to 1000000; the default is 16384",
         ),
-        ("[limits]\nin_flight = 0", ":2: limits.in_flight must be from 1 to 1000000; the default is 1024"),
-        ("[limits]\nin_flight = 9000000000000000000", ":2: limits.in_flight must be from 1 to 1000000"),
+        (
+            "[limits]\nin_flight = 0",
+            ":2: limits.in_flight must be a number from 1 to 1000000; the default is 1024",
+        ),
+        (
+            "[limits]\nin_flight = 9000000000000000000",
+            ":2: limits.in_flight must be a number from 1 to 1000000",
+        ),
         (
             "[limits]\nhead_bytes = 0",
-            ":2: limits.head_bytes must be from 1024 to 1048576; the default is 16384",
+            ":2: limits.head_bytes must be a number from 1024 to 1048576; the default is 16384",
         ),
         (
             "[limits]\nbody_bytes = 0",
-            ":2: limits.body_bytes must be from 128 to 1048576; the default is 4096",
+            ":2: limits.body_bytes must be a number from 128 to 1048576; the default is 4096",
         ),
-        ("[limits]\nidle_ms = 3600001", ":2: must be at most 3600000"),
-        ("[postgres]\npool = 0", ":2: postgres.pool must be from 1 to 10000; the default is 16"),
+        (
+            "[limits]\nidle_ms = 3600001",
+            ":2: limits.idle_ms must be a number of milliseconds from 1 to 3600000",
+        ),
+        ("[postgres]\npool = 0", ":2: postgres.pool must be a number from 1 to 10000; the default is 16"),
         ("store = \"mysql://x\"", "store in /x/config.toml: is neither a file (SQLite) nor postgres://"),
         ("status_from = [\"x\"]", "status_from in /x/config.toml: \"x\" is not a network"),
         ("[limits]\nunlimited_from = [\"x\"]", ":2: \"x\" is not a network"),
@@ -89,16 +98,62 @@ fn what_cannot_be_is_named() {
         ("[ksm]\nurls = \"ftp://x\"", "ksm.urls in /x/config.toml: URL 1 begins with neither"),
         (
             "[ksm]\nin_flight = 0\nurls = \"http://x\"",
-            "ksm.in_flight must be from 1 to 1000000; the default is 256",
+            "ksm.in_flight must be a number from 1 to 1000000; the default is 256",
         ),
         ("[ksm]\nurls = []", "ksm.urls in /x/config.toml: names no key storage module"),
-        ("[postgres]\nstandby = \"maybe\"", ":2: unknown variant `maybe`"),
-        ("[log]\nformat = \"xml\"", ":2: unknown variant `xml`"),
+        ("[postgres]\nstandby = \"maybe\"", ":2: postgres.standby must be \"optional\" or \"required\""),
+        ("[log]\nformat = \"xml\"", ":2: log.format must be \"logfmt\" or \"json\""),
     ] {
         let why = read(text).unwrap_err();
         assert!(why.contains(said), "{text}: {why}");
     }
     assert!(read("listen = \"0.0.0.0:80\"\nplain_http = true").is_ok());
+}
+
+/// A value of a wrong type is answered with what it must be, in words of the file and not of the program.
+#[test]
+fn a_wrong_type_is_named_in_plain_words() {
+    let tables = ["tls", "limits", "log", "postgres", "decrypt", "ksm"];
+    let numbers =
+        ["connections", "connections_per_address", "in_flight", "deadline_ms", "read_ms", "idle_ms"]
+            .into_iter()
+            .chain(["head_bytes", "body_bytes", "client_rate", "token_rate"])
+            .map(|name| ("limits", name));
+    let numbers = numbers.chain([("postgres", "pool"), ("ksm", "deadline_ms"), ("ksm", "in_flight")]);
+    let others = ["listen", "plain_http", "store", "store_key", "status_from"].map(|name| ("", name));
+    let others = others.into_iter().chain([
+        ("tls", "certificate"),
+        ("log", "to"),
+        ("log", "format"),
+        ("log", "required"),
+        ("postgres", "standby"),
+        ("postgres", "ca"),
+        ("ksm", "urls"),
+        ("decrypt", "listen"),
+        ("limits", "unlimited_from"),
+    ]);
+    let all = tables.map(|table| ("", table)).into_iter().chain(numbers).chain(others);
+    for (table, name) in all {
+        for value in ["-73501928.5", "\"73501928\"", "[[73501928]]", "73501928", "{ secret = 73501928 }"] {
+            let head = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+            let line = if head.is_empty() { 1 } else { 2 };
+            let Err(why) = read(&format!("{head}{name} = {value}\n")) else { continue };
+            if why.contains("missing field") || why.contains("there is no setting secret") {
+                continue;
+            }
+            assert!(why.contains(&format!(":{line}: ")) || why.contains(" in /x/config.toml: "), "{why}");
+            assert!(why.contains(name) && !why.contains("73501928."), "{name} = {value}: {why}");
+            for word in ["struct", "enum", "usize", "u32", "i64", "variant", "Raw", "Config ", "invalid type"]
+            {
+                assert!(!why.contains(word), "{name} = {value}: {why}");
+            }
+        }
+    }
+    assert_eq!(read("log = 1").unwrap_err(), "/x/config.toml:1: log must be a table");
+    let why = read("postgres = \"postgres://u:hunter2@db/x\"").unwrap_err();
+    assert!(why.contains("postgres must be a table") && !why.contains("hunter2"), "{why}");
+    let twice = read("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"").unwrap_err();
+    assert!(twice.contains(":2: sets listen a second time"), "{twice}");
 }
 
 #[test]

@@ -50,6 +50,12 @@ impl FileFault {
     }
 }
 
+impl From<FileFault> for Diagnostic {
+    fn from(fault: FileFault) -> Self {
+        fault.diagnostic()
+    }
+}
+
 /// In one line, for logs.
 impl Display for FileFault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -214,6 +214,12 @@ impl SameKey {
     }
 }
 
+impl From<StoreFault> for Diagnostic {
+    fn from(fault: StoreFault) -> Self {
+        fault.diagnostic()
+    }
+}
+
 /// In one line, for logs.
 impl Display for StoreFault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

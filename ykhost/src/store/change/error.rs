@@ -81,6 +81,12 @@ impl Display for EnrolError {
 
 impl std::error::Error for EnrolError {}
 
+impl From<EnrolError> for Diagnostic {
+    fn from(error: EnrolError) -> Self {
+        error.diagnostic()
+    }
+}
+
 impl From<Fault> for EnrolError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)

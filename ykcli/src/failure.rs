@@ -1,0 +1,114 @@
+//! Why a verb of a command did not do what was asked, and the exit status for it.
+
+use crate::{diagnostic, out};
+use std::path::Path;
+use std::process::ExitCode;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, shell_word};
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The decision is no, or problems were found. Shown already. Exit status 1.
+    No,
+    /// Errors were found. Shown already. Exit status 2.
+    Bad,
+    /// Something cannot be used, or the command makes no sense. Exit status 2.
+    Fault(Box<Diagnostic>),
+}
+
+/// The result of a verb.
+pub type Done = Result<(), Failure>;
+
+impl Failure {
+    /// What was typed, or is on the command line, cannot be used.
+    pub fn input(problem: impl Into<String>) -> Self {
+        Diagnostic::error(Code::InputInvalid, problem).into()
+    }
+
+    /// The finding, unless findings are shown already.
+    #[must_use]
+    pub fn diagnostic(self) -> Option<Diagnostic> {
+        match self {
+            Self::No | Self::Bad => None,
+            Self::Fault(found) => Some(*found),
+        }
+    }
+
+    /// If a file cannot be opened by the user who runs this, advises to run the command as root.
+    #[must_use]
+    pub fn or_as_root(self) -> Self {
+        match self {
+            Self::Fault(found)
+                if found.code == Code::FileInaccessible && !rustix::process::geteuid().is_root() =>
+            {
+                found.advise("run the command as root, for instance with sudo").into()
+            }
+            other => other,
+        }
+    }
+
+    /// Shows why the command fails, unless that is shown already, and returns its exit status.
+    #[must_use]
+    pub fn exit(self, program: &str, calls: Calls<'_>, as_json: bool) -> ExitCode {
+        let status = if matches!(self, Self::No) { 1 } else { 2 };
+        if let Some(found) = self.diagnostic() {
+            diagnostic::fail(program, &found, calls, as_json);
+        }
+        ExitCode::from(status)
+    }
+}
+
+impl<E> From<E> for Failure
+where
+    Diagnostic: From<E>,
+{
+    fn from(fault: E) -> Self {
+        Self::Fault(Box::new(fault.into()))
+    }
+}
+
+/// Whether everything that was printed reached standard output.
+///
+/// # Errors
+/// Some of it did not.
+pub fn output_is_complete() -> Done {
+    match out::failed() {
+        Some(why) => Err(Diagnostic::error(Code::OutputFailed, why).into()),
+        None => Ok(()),
+    }
+}
+
+/// How to call a command so that it uses this configuration file, or the default one: `ykmap --config FILE`.
+#[must_use]
+pub fn call(program: &str, config: Option<&Path>) -> String {
+    match config {
+        Some(config) => format!("{program} --config {}", shell_word(config.as_os_str().as_encoded_bytes())),
+        None => program.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_shown_yet_is_a_finding() {
+        assert!(Failure::No.diagnostic().is_none() && Failure::Bad.diagnostic().is_none());
+        let found = Diagnostic::error(Code::FileMissing, "does not exist");
+        assert_eq!(Failure::from(found.clone()).or_as_root().diagnostic(), Some(found));
+        assert_eq!(Failure::input("x").diagnostic().map(|found| found.code), Some(Code::InputInvalid));
+    }
+
+    #[test]
+    fn root_is_advised_only_to_others() {
+        let denied = || Failure::from(Diagnostic::error(Code::FileInaccessible, "cannot open it"));
+        let remedies = denied().or_as_root().diagnostic().unwrap().remedies.len();
+        assert_eq!(remedies, usize::from(!rustix::process::geteuid().is_root()));
+    }
+
+    #[test]
+    fn a_call_names_the_configuration() {
+        assert_eq!(call("ykmap", None), "ykmap");
+        assert_eq!(call("ykvald", Some(Path::new("/srv/two words"))), "ykvald --config '/srv/two words'");
+    }
+}
