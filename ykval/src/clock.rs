@@ -1,4 +1,4 @@
-//! What time it is, here and nowhere else.
+//! The clock, and how times are written. Nothing else reads the system's clock.
 
 use jiff::Timestamp;
 
@@ -8,14 +8,14 @@ pub fn now() -> i64 {
     Timestamp::now().as_second()
 }
 
-/// Now, as answers have it (`t`): `2026-11-22T00:30:01Z0284`, in UTC, with a zero and the milliseconds behind it.
+/// Now, as the field `t` of answers: `2026-11-22T00:30:01Z0284`, in UTC, followed by a zero and the milliseconds.
 #[must_use]
 pub fn t() -> String {
     let now = Timestamp::now();
     format!("{}0{:03}", now.strftime("%Y-%m-%dT%H:%M:%SZ"), now.subsec_millisecond().max(0))
 }
 
-/// A time as people and logs have it: `2026-11-22T00:30:01Z`.
+/// A time for people and logs: `2026-11-22T00:30:01Z`.
 #[must_use]
 pub fn written(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
@@ -33,7 +33,7 @@ pub fn now_in_milliseconds() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// A time as log lines have it: `2026-11-22T00:30:01.284Z`.
+/// A time for log lines: `2026-11-22T00:30:01.284Z`.
 #[must_use]
 pub fn written_in_milliseconds(milliseconds: i64) -> String {
     Timestamp::from_millisecond(milliseconds)

@@ -135,6 +135,10 @@ fn a_wrong_type_is_named_in_plain_words() {
     let all = tables.map(|table| ("", table)).into_iter().chain(numbers).chain(others);
     for (table, name) in all {
         for value in ["-73501928.5", "\"73501928\"", "[[73501928]]", "73501928", "{ secret = 73501928 }"] {
+            // serde takes a list for the fields of a table, in their order.
+            if table.is_empty() && tables.contains(&name) && value.starts_with('[') {
+                continue;
+            }
             let head = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
             let line = if head.is_empty() { 1 } else { 2 };
             let Err(why) = read(&format!("{head}{name} = {value}\n")) else { continue };

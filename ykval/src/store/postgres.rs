@@ -1,42 +1,42 @@
 //! The store in PostgreSQL, which several servers may share.
 //!
 //! Every statement runs in READ COMMITTED (`session`): one that finds a row locked waits for it, and then judges the
-//! newest version of that row, which is what makes one conditional statement enough.
+//! newest version of that row. So one conditional statement is enough.
 //!
-//! Steps that wait at the same time are one statement with one commit, a *batch* (`batch`, `advance`). It has each token
-//! once, and leaves out a row that is locked: it waits for no row. The rows that it gives back are those that it changed,
-//! and only they are decided. A step that it did not change is then taken *alone*, by a statement that waits for its row
-//! and says why it changes nothing.
+//! Steps that wait at the same time are one statement with one commit, a *batch* (`batch`, `advance`). It contains each
+//! token once and skips locked rows, so it never waits for a row. The rows that it returns are those that it changed,
+//! and only they are decided. Every other step is then taken *alone*, by a statement that waits for its row and reports
+//! why it changes nothing.
 //!
-//! - **Two servers with one OTP**: one statement has the row. A batch of the other leaves it out; a step alone waits, finds
-//!   `position < $3` no longer true, and changes nothing. If the first comes to nothing (a crash, a rollback), the second
-//!   one's condition still holds, and it is the one. Only then is looked why nothing was changed; that reads, and decides
+//! - **Two servers with one OTP**: one statement locks the row. A batch of the other server skips it; a step alone waits,
+//!   finds `position < $3` no longer true, and changes nothing. If the first one fails (a crash, a rollback), the condition
+//!   of the second one is still true, and it succeeds. Reading why nothing was changed comes afterwards, and decides
 //!   nothing.
-//! - **Two OTPs of one token at one server**: one is in the batch. The other is taken alone when the batch is over.
-//! - **Two servers with the first OTP of a token that nobody knew**: batches find no row. Alone, one `INSERT` has the place
-//!   in the index, the other waits there and goes on as the `UPDATE` above.
-//! - **An OTP, while its key is replaced or removed**: the change locks the row first and reads its position then. An
-//!   `UPDATE` that was before it is in what the change sets aside; one that waits for it finds another fingerprint, and
-//!   fails with [`StoreFault::NotThisKey`]. Only the steps of this token wait: each batch leaves the row out.
-//! - **An OTP, while its token is switched off, or its position raised**: the same row, the same wait.
-//! - **Two changes at a time** (of keys, of many positions, of the tables): the later waits for the whole of the former,
-//!   by an advisory lock that no OTP waits for.
+//! - **Two OTPs of one token at one server**: one is in the batch. The other is taken alone after the batch.
+//! - **Two servers with the first OTP of a token that nobody knew**: batches find no row. Alone, one `INSERT` gets the
+//!   place in the index; the other waits for it and continues as the `UPDATE` above.
+//! - **An OTP, while its key is replaced or removed**: the change locks the row first and then reads its position. The
+//!   result of an earlier `UPDATE` is in the position that the change keeps; a waiting `UPDATE` finds another fingerprint and
+//!   fails with [`StoreFault::NotThisKey`]. Only the steps of this token wait: each batch skips the row.
+//! - **An OTP, while its token is disabled, or its position raised**: the same row, the same wait.
+//! - **Two changes at a time** (of keys, of many positions, of the tables): the second waits for the end of the first, by an
+//!   advisory lock that no OTP waits for.
 //!
-//! Nothing can wait in a circle: a batch holds many rows and waits for none, a step alone holds nothing while it waits for
-//! its one row, and of the changes, which hold rows and wait for more, one is at work at a time.
+//! There is no deadlock: a batch holds many rows and waits for none, a step alone holds nothing while it waits for its
+//! one row, and of the changes, which hold rows and wait for more, one runs at a time.
 //!
-//! A commit is answered when it is durable: each statement asks for that itself and changes nothing where it cannot have
-//! it (`durable`). The answer taken is the last one, *ready for the next query*: the rows and their count come before the
-//! commit. A statement that fails, or a connection that is lost before that, is a fault to each caller whose step was in
-//! it, and nothing is tried again: a second try would find the position that the first one stored, and call a good OTP
-//! replayed. The one thing that goes on by itself is the next caller, on a new connection.
+//! A commit is answered when it is durable: each statement sets that itself, and changes nothing if it is not possible
+//! (`durable`). The answer that counts is the last one, *ready for the next query*: rows and their count arrive before
+//! the commit. A failed statement, or a connection that is lost before that answer, is a fault for each caller whose
+//! step was in it. Nothing is retried: a second attempt would find the position that the first one stored, and reject a
+//! valid OTP as replayed. The next caller gets a new connection.
 //!
-//! Of several hosts (`hosts`), the one with the highest timeline that was ever seen is used (`seen`): an old primary does not
-//! know which OTPs were used since.
+//! Of several hosts (`hosts`), the one with the highest timeline ever seen is used (`seen`): an old primary does not know
+//! which OTPs were used since.
 //!
-//! A standby that takes over without having had every commit (asynchronous replication), or a backup that is put back,
-//! makes the OTPs since then fresh again. With `synchronous_standby_names` on the primary it has had them. What this
-//! server accepted itself it compares on each connection that is new or was idle (`accepted`).
+//! If a standby takes over without every commit (asynchronous replication), or a backup is restored, the OTPs since then
+//! look fresh. With `synchronous_standby_names` on the primary, the standby has every commit. The OTPs that this server
+//! accepted itself are compared on each connection that is new or was idle (`accepted`).
 
 mod accepted;
 mod advance;
@@ -77,12 +77,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use trouble::Trouble;
 
-/// How long anything may take that a question waits for.
+/// How long a statement that a request waits for may take.
 const SHORT: Duration = Duration::from_secs(5);
 /// How long a change of many tokens may take.
 const LONG: Duration = Duration::from_secs(900);
 
-/// Statements at a time that read tokens, and that advance them. While one waits for its commit, the next one is made.
+/// Concurrent statements that read tokens, and that advance them. While one waits for its commit, the next one fills up.
 const READS: usize = 1;
 const STEPS: usize = 2;
 
@@ -92,7 +92,7 @@ pub struct Postgres {
     link: Link,
     reads: Queue<PublicId>,
     steps: Queue<Step>,
-    /// Turns of the steps that are taken alone: one that waits for a row keeps its connection, and others need some.
+    /// Limits the steps that are taken alone: each keeps its connection while it waits for a row.
     alone: Arc<Semaphore>,
 }
 
@@ -301,7 +301,7 @@ impl Postgres {
         self.run(LONG, |db| Box::pin(restored::accept_risk(db))).await
     }
 
-    /// PostgreSQL has no statement for it: pg_amcheck and checksums are the administrator's.
+    /// PostgreSQL has no statement for it: administrators use pg_amcheck and checksums.
     #[expect(clippy::unused_async, reason = "where it is a file, it is read")]
     pub async fn integrity(&self) -> Result<(), StoreFault> {
         Ok(())
@@ -315,7 +315,7 @@ impl Postgres {
 }
 
 impl Postgres {
-    /// Connections are made when they are needed.
+    /// Connections are opened when they are needed.
     fn connect(from: &crate::config::PostgresConfig) -> Result<Self, StoreFault> {
         let link = Link::new(from)?;
         let (reads, steps) = (Queue::start(&link, READS), Queue::start(&link, STEPS));
@@ -332,7 +332,7 @@ impl Postgres {
     }
 }
 
-/// Whether it can be written to now: takes a lock that has to be written down, and waits until that is durable.
+/// Whether it can be written to now: takes a row lock, which is written, and waits until that is durable.
 async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
     session::must_be_fit(db).await?;
     schema::must_not_be_later(db, at).await?;
@@ -342,7 +342,7 @@ async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Whether a question could be answered, as far as that is known without a lock: the server, and the rights of our role.
+/// Whether a request could be answered, as far as that is known without a lock: the server, and the rights of our role.
 async fn seems_fit(db: &mut ClientWrapper) -> Result<(), Trouble> {
     session::must_be_fit(db).await?;
     let rights = "SELECT has_table_privilege('ykvald.meta', 'UPDATE') AND has_table_privilege('ykvald.clients', 'SELECT')

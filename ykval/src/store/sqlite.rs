@@ -1,8 +1,9 @@
 //! The store in SQLite: one file, in WAL mode, with `synchronous=FULL`.
 //!
-//! A thread of its own advances positions (`writer`), many in one transaction with one sync, and answers after that. Reads have
-//! connections of their own (`readers`), which wait for no writer. Changes by an administrator (`admin`) have a connection and
-//! a transaction each, in this process or in another one while the server runs. `ykvald check` (`look`) changes nothing.
+//! A thread of its own advances positions (`writer`), many in one transaction with one sync, and answers after that.
+//! Reads have connections of their own (`readers`), which wait for no writer. Changes by an administrator (`admin`)
+//! have a connection and a transaction each, in this process or in another one while the server runs. `ykvald check`
+//! (`look`) changes nothing.
 
 mod accepted;
 mod admin;
@@ -50,7 +51,7 @@ impl Inner {
         self.writer.as_ref().ok_or_else(|| self.place.says(Code::DatabaseReadOnly, look::ONLY_LOOKED_AT))
     }
 
-    /// Where it is, unless it was closed.
+    /// The file, unless the store was closed.
     fn open_place(&self) -> Result<Arc<DatabaseFile>, StoreFault> {
         if self.readers.are_closed() { Err(self.place.closed()) } else { Ok(Arc::clone(&self.place)) }
     }
@@ -96,7 +97,7 @@ impl Sqlite {
         header::finish_restore(&mut place)?;
         let mut first = connect::open(&place, Use::Write)?;
         connect::check(&mut first, &place, key)?;
-        // The first read of it opens the log, too.
+        // The first read opens the log, too.
         let place = Arc::new(place.hold()?);
         let readers = Readers::new(Arc::clone(&place));
         let writer = Some(Writer::start(Arc::clone(&place), first)?);
@@ -132,7 +133,7 @@ impl Sqlite {
         &self.0.guard
     }
 
-    /// On a connection of its own: it sees the file as it is now, and not what another one has of it in memory.
+    /// On a new connection: it sees the file as it is now, without the cache of another connection.
     pub async fn forgotten(&self, accepted: Vec<Accepted>) -> Result<Vec<Forgotten>, StoreFault> {
         let place = self.0.open_place()?;
         off_the_runtime(move || {
@@ -194,7 +195,7 @@ impl Sqlite {
 
     pub async fn enrol(&self, keys: Vec<Enrolment>, mut distinct: Distinct) -> Result<Enrolled, StoreFault> {
         let enrolled = self.change(move |transaction| {
-            // Before anything is written: a transaction of nothing is what is committed then.
+            // Before anything is written, so that an empty transaction is committed.
             match admin::compare(transaction, &mut distinct)? {
                 Ok(()) => admin::enrol(transaction, keys).map(Ok),
                 Err(same) => Ok(Err(same)),
@@ -262,11 +263,11 @@ impl Sqlite {
         off_the_runtime(move || restore::whole(&connect::open(&place, Use::Read)?, &place)).await
     }
 
-    /// Writes a copy of all that is stored now to `file`, whole and synced, while others go on. What is there under that
-    /// name is replaced only if `replace` says so.
+    /// Writes a copy of the store to `file`, whole and synced, while others use the store. An existing file is replaced
+    /// only with `replace`.
     ///
     /// # Errors
-    /// It cannot be written, or is there.
+    /// The file cannot be written, or exists.
     pub async fn backup(&self, file: &Path, replace: bool) -> Result<BackedUp, StoreFault> {
         let place = self.0.open_place()?;
         let file = file.to_owned();
@@ -280,11 +281,11 @@ impl Sqlite {
             inner.writer.as_ref().map(Writer::close);
             Ok(())
         });
-        // Only a runtime that ends cuts it off, and then SQLite finds everything in its log.
+        // Only the end of the runtime interrupts it; then SQLite finds everything in its log.
         let _ = closed.await;
     }
 
-    /// Reads much, on a connection of its own.
+    /// Reads many rows, on a connection of its own.
     async fn look<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -297,7 +298,7 @@ impl Sqlite {
         .await
     }
 
-    /// Changes what an administrator changes, on a connection and in a transaction of its own, and durably.
+    /// Runs a change by an administrator, durably, on a connection and in a transaction of its own.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -323,7 +324,7 @@ impl Sqlite {
     }
 }
 
-/// For what may wait for a disk or for another process.
+/// Runs something that may wait for a disk or for another process.
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreFault> + Send + 'static,
 ) -> Result<T, StoreFault> {

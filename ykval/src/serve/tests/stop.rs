@@ -37,7 +37,10 @@ async fn what_was_begun_is_finished() {
     assert!(wire.try_reply(true).await.is_none(), "the connection stays open");
     let log = stopped.await.unwrap();
     assert!(begun.elapsed() < Duration::from_millis(1700), "took {:?}", begun.elapsed());
-    assert!(log.contains("event=stopping") && log.ends_with("event=stopped unfinished=0\n"), "{log}");
+    assert!(
+        log.contains("event=stopping") && log.ends_with("event=stopped unfinished=0 code=server-stopped\n"),
+        "{log}"
+    );
     assert!(log.contains("status=BACKEND_ERROR client=1"), "the last decision is not logged: {log}");
 }
 
@@ -49,7 +52,7 @@ async fn a_second_signal_does_not_wait() {
     site.order(Order::Stop).await;
     let log = site.stop().await;
     assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
-    assert!(log.ends_with("event=stopped unfinished=1\n"), "{log}");
+    assert!(log.ends_with("event=stopped unfinished=1 code=server-stopped\n"), "{log}");
     assert!(wire.closed_within(Duration::from_secs(3)).await.is_some());
 }
 

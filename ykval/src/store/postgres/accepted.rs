@@ -1,4 +1,4 @@
-//! What was accepted, held against what is stored: on each connection before anybody gets it, and when asked.
+//! Compares accepted OTPs with the database: on each connection before it is used, and on request.
 
 use super::Change;
 use super::identity::text;
@@ -8,14 +8,14 @@ use deadpool_postgres::ClientWrapper;
 use std::time::Duration;
 use tokio_postgres::Error;
 
-/// A connection that was idle for longer may lead to a server that others do not use any more, or use again.
+/// A connection that was idle for longer may lead to a server that is no longer, or again, the primary.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
-/// What tells a database from any other, and from itself before its server was started again.
+/// Identifies a database and the start of its server: a restart changes it.
 const WHICH: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())::text || ' ' ||
     (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// With its place in what was asked.
+/// The accepted OTPs that the database does not have, each with its index in the question.
 const FORGOTTEN: &str = "SELECT k.place, CASE WHEN t.public_id IS NULL THEN r.position ELSE t.position END
     FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) WITH ORDINALITY AS k (id, fingerprint, position, place)
     LEFT JOIN ykvald.tokens t ON t.public_id = k.id AND t.fingerprint = k.fingerprint
@@ -23,8 +23,8 @@ const FORGOTTEN: &str = "SELECT k.place, CASE WHEN t.public_id IS NULL THEN r.po
     WHERE coalesce(CASE WHEN t.public_id IS NULL THEN r.position ELSE t.position END, -1) < k.position
     ORDER BY k.place";
 
-/// Tells the guard which database a connection leads to, and what that forgot. To be called with each that is new, or was
-/// [`IDLE`].
+/// Tells the guard which database a connection leads to, and which OTPs it lost. Call it for each connection that is
+/// new or was idle for [`IDLE`].
 pub(super) async fn compare(client: &ClientWrapper, guard: &Guard) -> Result<(), Error> {
     if let Some(which) = text(client, WHICH).await? {
         guard.met(which);
@@ -48,7 +48,7 @@ pub(super) async fn forgotten(
         let place: i64 = row.try_get(0)?;
         let one = usize::try_from(place).ok().and_then(|place| accepted.get(place.checked_sub(1)?));
         let Some(one) = one else { continue };
-        // What cannot be a position is as good as none.
+        // A value that is not a position counts as none.
         let stored = position(row.try_get(1)?, one.token).unwrap_or_default();
         forgotten.push(Forgotten { accepted: *one, stored });
     }
@@ -65,21 +65,21 @@ fn columns(accepted: &[Accepted]) -> Columns<'_> {
     (ids, keys, positions)
 }
 
-/// Tokens that are not here: with no key, as long as nobody imports it again. Where the store went back in time they are
-/// restored: other servers may have accepted more of them.
+/// Adds tokens that are missing, without a key until it is imported again. In a restored store they are restored: other
+/// servers may have accepted more of their OTPs.
 const ADD: &str = r"INSERT INTO ykvald.tokens (public_id, fingerprint, enabled, position, nonce, modified, restored)
     SELECT k.id, '\x0000000000000000', true, max(k.position), '', $3, m.restored
     FROM ykvald.meta m, unnest($1::bytea[], $2::bigint[]) AS k (id, position) GROUP BY k.id, m.restored
     ON CONFLICT (public_id) DO NOTHING";
 
-/// What keys came to that are not here now.
+/// Keeps the positions of keys that the store no longer has.
 const KEEP: &str = "INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
     SELECT k.id, k.fingerprint, k.position
     FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS k (id, fingerprint, position)
     JOIN ykvald.tokens t ON t.public_id = k.id WHERE t.fingerprint <> k.fingerprint
     ON CONFLICT (public_id, fingerprint) DO UPDATE SET position = greatest(r.position, excluded.position)";
 
-/// Any key goes on from what was accepted elsewhere, and a token without a key from all that its keys came to.
+/// A key continues from positions without a key, and a token without a key from the positions of all its keys.
 const RAISE: &str = r"UPDATE ykvald.tokens t SET position = k.position, nonce = '', modified = coalesce(t.modified, $4)
     FROM (SELECT h.public_id, max(a.position) AS position
         FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS a (id, fingerprint, position)
@@ -89,7 +89,7 @@ const RAISE: &str = r"UPDATE ykvald.tokens t SET position = k.position, nonce = 
     WHERE t.public_id = k.public_id AND (t.position IS NULL OR t.position < k.position)";
 
 pub(super) async fn raise(db: &mut ClientWrapper, mut accepted: Vec<Accepted>) -> Result<u64, Trouble> {
-    // In one order, so that of two who hold rows none waits for the other. The last of a key is its highest.
+    // In one order, so that two callers cannot deadlock. The last entry of a key is its highest.
     accepted.sort_by_key(|one| (one.token, one.key.0, one.position));
     accepted.reverse();
     accepted.dedup_by_key(|one| (one.token, one.key.0));

@@ -1,4 +1,4 @@
-//! One step forward: what every accepted OTP goes through. The races are thought through in `postgres.rs`.
+//! Advances a token, which every accepted OTP does. `postgres.rs` explains the races.
 
 use super::batch::Batched;
 use super::durable::{self, fit, fits, unfit};
@@ -13,8 +13,8 @@ use yubiotp::diagnostic::Code;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 
-/// Many steps, each of another token. A row that somebody has locked is left out, so that nobody waits here for anybody.
-/// The rows that it gives back are those it changed: they are the decision.
+/// Many steps, each of another token. Locked rows are skipped, so that no step waits for another. The returned rows are
+/// those that were changed: they decide.
 const ADVANCE_MANY: &str = concat!(
     fit!(),
     ", held AS MATERIALIZED (
@@ -32,7 +32,7 @@ const ADVANCE_MANY: &str = concat!(
     RETURNING t.public_id"
 );
 
-/// One step. It waits for the row. The number of rows that it changes is the decision.
+/// One step. It waits for the row. The number of changed rows decides.
 const ADVANCE: &str = concat!(
     fit!(),
     " UPDATE ykvald.tokens SET position = $3, nonce = $4, modified = $5
@@ -40,8 +40,8 @@ const ADVANCE: &str = concat!(
     fits!()
 );
 
-/// As above, of a token whose key is elsewhere, and which need not be known yet. Where the store went back in time, it
-/// has to be: it begins as restored.
+/// The same for a token whose key is elsewhere, which the store need not know yet. A restored store must know it: such a
+/// token begins as restored.
 const ADVANCE_ELSEWHERE: &str = concat!(
     fit!(),
     " INSERT INTO ykvald.tokens AS t (public_id, fingerprint, enabled, position, nonce, modified)
@@ -55,7 +55,7 @@ const ADVANCE_ELSEWHERE: &str = concat!(
         AND (t.position IS NULL OR t.position < excluded.position)"
 );
 
-/// Always one row.
+/// Why a step changed nothing. Returns one row always.
 const LOOK: &str = concat!(
     "SELECT f.unfit, t.fingerprint, t.enabled, t.position, t.nonce,
         EXISTS (SELECT FROM ykvald.meta m WHERE m.restored IS NOT NULL) FROM (SELECT ",
@@ -63,7 +63,7 @@ const LOOK: &str = concat!(
     " AS unfit) f LEFT JOIN ykvald.tokens t ON t.public_id = $1"
 );
 
-/// How often is looked again, where between the step and the look something was changed that would have let it through.
+/// Attempts, if the row changes between the step and [`LOOK`] so that the step would succeed.
 const TRIES: usize = 3;
 
 #[expect(clippy::disallowed_methods, reason = "only for a row whose commit was answered")]
@@ -71,14 +71,14 @@ const fn receipt(step: &Step) -> Receipt {
     Receipt::after_durable_advance(step.token, step.to)
 }
 
-/// Steps that wait together: in one statement, with one commit.
+/// Steps that wait at the same time: one statement, one commit.
 impl Batched for Step {
-    /// A step that changed nothing comes back: [`alone`] says why, or waits for whoever has the row.
+    /// A step that changed nothing is returned: [`alone`] finds out why, or waits for the row.
     type Answer = Result<Receipt, Self>;
 
     async fn ask(link: &Link, steps: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
         let mut seen = HashSet::new();
-        // Of two steps of one token, the second comes after this batch.
+        // The second of two steps of one token has to wait for this batch.
         let (now, later): (Vec<_>, Vec<_>) =
             steps.into_iter().enumerate().partition(|(_, step)| seen.insert(step.token));
         let (at, now): (Vec<_>, Vec<_>) = now.into_iter().unzip();
@@ -90,7 +90,7 @@ impl Batched for Step {
     }
 }
 
-/// No two are of one token.
+/// Takes steps of different tokens.
 async fn many(db: &mut ClientWrapper, steps: Vec<Step>) -> Result<Vec<Result<Receipt, Step>>, Trouble> {
     let statement = db.prepare_cached(ADVANCE_MANY).await?;
     let ids: Vec<_> = steps.iter().map(|step| step.token.as_bytes()).collect();
@@ -98,7 +98,7 @@ async fn many(db: &mut ClientWrapper, steps: Vec<Step>) -> Result<Vec<Result<Rec
     let positions = steps.iter().map(|step| stored(step.to)).collect::<Result<Vec<_>, _>>()?;
     let nonces: Vec<_> = steps.iter().map(|step| step.nonce.as_str()).collect();
     let modified: Vec<_> = steps.iter().map(|step| step.at).collect();
-    // All rows are here only once the commit was answered: they are on stable storage.
+    // The query returns after the commit: its rows are on stable storage.
     let rows = db.query(&statement, &[&ids, &fingerprints, &positions, &nonces, &modified]).await?;
     let mut changed = HashSet::with_capacity(rows.len());
     for row in &rows {
@@ -108,14 +108,14 @@ async fn many(db: &mut ClientWrapper, steps: Vec<Step>) -> Result<Vec<Result<Rec
     Ok(steps.into_iter().map(answer).collect())
 }
 
-/// One step by itself.
+/// Takes one step.
 pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Result<Advanced, Trouble> {
     let Step { token, key, to, nonce, at } = &step;
     let number = stored(*to)?;
     let one_step =
         db.prepare_cached(if *key == Fingerprint::ELSEWHERE { ADVANCE_ELSEWHERE } else { ADVANCE }).await?;
     for _ in 0..TRIES {
-        // Answered after the commit, and so on stable storage.
+        // Returns after the commit: the row is on stable storage.
         let changed =
             db.execute(&one_step, &[&token.as_bytes(), &key.0.as_slice(), &number, nonce, at]).await?;
         if changed == 1 {
@@ -132,7 +132,7 @@ pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Re
     ))
 }
 
-/// Why nothing was changed; `None` if it would be now.
+/// Why nothing was changed; `None` if the step would succeed now.
 async fn why_not(db: &ClientWrapper, step: &Step) -> Result<Option<Advanced>, Trouble> {
     let look = db.prepare_cached(LOOK).await?;
     let row = db.query_one(&look, &[&step.token.as_bytes()]).await?;

@@ -1,5 +1,5 @@
-//! Questions that wait together go to the database together: one statement and one answer for all of them. A question
-//! that comes while a lane is free goes at once, by itself.
+//! Sends questions that wait at the same time to the database in one statement. A question that arrives while a lane is
+//! free is sent immediately.
 
 use super::StoreFault;
 use super::link::Link;
@@ -9,21 +9,21 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
-/// The most that may wait; more are refused at once.
+/// Maximum waiting questions; excess ones are refused immediately.
 const QUEUE: usize = 4096;
 
-/// The most in one statement.
+/// Maximum questions in one statement.
 const BATCH: usize = 512;
 
-/// A question that can be asked with others.
+/// A question that can share a statement with others.
 pub(super) trait Batched: Send + Sized + 'static {
-    /// What it comes to.
+    /// Its answer.
     type Answer: Send;
 
     /// Answers all of them, in their order.
     ///
     /// # Errors
-    /// Nobody knows what any of them came to. None of them is asked again.
+    /// The result of each of them is unknown. None of them is retried.
     fn ask(
         link: &Link,
         questions: Vec<Self>,
@@ -35,7 +35,7 @@ type Waiting<Q> = (Q, oneshot::Sender<Result<<Q as Batched>::Answer, StoreFault>
 /// Questions of one kind.
 pub(super) struct Queue<Q: Batched> {
     link: Link,
-    /// One for each statement that may be under way at the same time.
+    /// One permit for each concurrent statement.
     lanes: Arc<Semaphore>,
     waiting: mpsc::Sender<Waiting<Q>>,
 }
@@ -47,7 +47,7 @@ impl<Q: Batched> Clone for Queue<Q> {
 }
 
 impl<Q: Batched> Queue<Q> {
-    /// At most `lanes` statements at a time.
+    /// Runs at most `lanes` concurrent statements.
     pub(super) fn start(link: &Link, lanes: usize) -> Self {
         let (waiting, to_ask) = mpsc::channel(QUEUE);
         let lanes = Arc::new(Semaphore::new(lanes));
@@ -55,7 +55,7 @@ impl<Q: Batched> Queue<Q> {
         Self { link: link.clone(), lanes, waiting }
     }
 
-    /// A caller that goes away before its question was sent takes it back.
+    /// Asks. If the future is dropped before the question was sent, it is not sent.
     pub(super) async fn ask(&self, question: Q) -> Result<Q::Answer, StoreFault> {
         let no = |code, problem: &str| self.link.fault(Diagnostic::error(code, problem));
         let silent = || self.link.fault(Unfit::Silent.diagnostic());
@@ -72,7 +72,7 @@ impl<Q: Batched> Queue<Q> {
     }
 }
 
-/// Takes what has come together by the time that a lane is free. Ends with the last clone of the queue.
+/// Sends the questions that wait when a lane becomes free. Ends when the last clone of the queue is dropped.
 async fn gather<Q: Batched>(link: Link, lanes: Arc<Semaphore>, mut to_ask: mpsc::Receiver<Waiting<Q>>) {
     while let Some(first) = to_ask.recv().await {
         let Ok(lane) = Arc::clone(&lanes).acquire_owned().await else { return };
@@ -91,14 +91,14 @@ async fn gather<Q: Batched>(link: Link, lanes: Arc<Semaphore>, mut to_ask: mpsc:
 }
 
 async fn answer<Q: Batched>(link: &Link, mut waiting: Vec<Waiting<Q>>) {
-    // What nobody waits for any more need not be used up.
+    // An OTP whose caller has gone away need not be used up.
     waiting.retain(|(_, answer)| !answer.is_closed());
     if waiting.is_empty() {
         return;
     }
     let (questions, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
     match Q::ask(link, questions).await {
-        // Whoever went away does not hear it.
+        // A caller may have gone away.
         Ok(said) => answers.into_iter().zip(said).for_each(|(answer, said)| drop(answer.send(Ok(said)))),
         Err(fault) => answers.into_iter().for_each(|answer| drop(answer.send(Err(fault.clone())))),
     }

@@ -1,27 +1,27 @@
-//! A change by an administrator, of any number of rows: all of it or nothing, and durable.
+//! A change by an administrator, of any number of rows: all or nothing, and durable.
 
 use super::durable;
 use super::trouble::Trouble;
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::ops::Deref;
 
-/// A transaction. Dropped, it comes to nothing.
+/// A transaction. Rolled back when dropped.
 pub(super) struct Change<'a>(Transaction<'a>);
 
-/// The lock is the word `ykvald` as a number. It waits for other changes, which may be of a million tokens.
+/// The lock is the word `ykvald` as a number. Another change may hold it while it enrolls a million tokens.
 const BEGIN: &str = "SET LOCAL statement_timeout = '10min';
     SET LOCAL lock_timeout = '60s';
     SELECT pg_advisory_xact_lock(x'796b76616c64'::bigint);";
 
 impl<'a> Change<'a> {
-    /// Has the lock of all changes.
+    /// Begins a change, with the lock of all changes.
     pub(super) async fn begin(db: &'a mut ClientWrapper) -> Result<Self, Trouble> {
         let change = Self::of_one_row(db).await?;
         change.batch_execute(BEGIN).await?;
         Ok(change)
     }
 
-    /// Waits for nobody but for who has the row.
+    /// Begins a change of one row, without the lock: it waits only for that row.
     pub(super) async fn of_one_row(db: &'a mut ClientWrapper) -> Result<Self, Trouble> {
         let change = Self(db.transaction().await?);
         durable::must_be(&**change).await?;
@@ -29,7 +29,7 @@ impl<'a> Change<'a> {
     }
 
     pub(super) async fn commit(self) -> Result<(), Trouble> {
-        // It may have taken long.
+        // The change may have taken long, and settings may have changed.
         durable::must_be(&**self).await?;
         Ok(self.0.commit().await?)
     }

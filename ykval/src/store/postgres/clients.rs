@@ -49,7 +49,7 @@ pub(super) async fn add(
     id: Option<ClientId>,
     make: impl Fn(ClientId) -> Client + Send,
 ) -> Result<Option<Client>, Trouble> {
-    // Of two that want the next id, the second waits, and gets the one after.
+    // The second of two concurrent calls waits, and gets the ID after that of the first.
     let change = Change::begin(db).await?;
     let id = match id {
         Some(id) => id,

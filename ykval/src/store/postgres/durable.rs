@@ -1,14 +1,14 @@
-//! What every transaction that changes something needs, asked for in that transaction. What held when a connection was
-//! made may be otherwise by now: somebody reloaded PostgreSQL's settings, or a pooler gave the session to another program.
+//! What every transaction that changes something needs, checked in that transaction. What was true when a connection was
+//! opened may have changed: PostgreSQL's settings were reloaded, or a pooler gave the session to another program.
 //!
 //! - `synchronous_commit` is set for this transaction only, which nothing outside it can undo. It becomes `on`, which waits
 //!   until the commit is on the disk here and on that of every synchronous standby; `remote_apply` waits for more, and
 //!   stays. `remote_write` (lost if the standby's power fails too), `local` and `off` wait for less.
-//! - Where the settings demand a standby (`ykvald.standby`, set in each session), there has to be one that commits wait for.
+//! - If the configuration requires a standby (`ykvald.standby`, set in each session), commits must wait for one.
 //! - No session can set `fsync`, `full_page_writes` and `zero_damaged_pages`, and a table that is UNLOGGED is empty after a
 //!   crash. So each of these decides whether the statement changes anything.
 //!
-//! A statement sees a reload that came before it. One that comes while it runs is seen by the next.
+//! A statement sees every reload before it. A reload while it runs is seen by the next.
 
 use super::trouble::{Trouble, Unfit};
 use tokio_postgres::GenericClient;
@@ -54,7 +54,7 @@ macro_rules! fit {
 }
 pub(super) use fit;
 
-/// And nothing in a store that a later program has carried forward, of which this one does not know what has to hold.
+/// It changes nothing either in a store that a later ykvald upgraded: this one does not know the rules of that schema.
 macro_rules! fits {
     () => {
         concat!(
@@ -74,14 +74,14 @@ const WHY: [(&str, Unfit); 6] = [
     ("synchronous_commit", Unfit::SynchronousCommit),
 ];
 
-/// What [`unfit!`] comes to: nothing, if it is NULL.
+/// Turns the value of [`unfit!`] into a fault; NULL is none.
 pub(super) fn judge(unfit: Option<&str>) -> Result<(), Trouble> {
     let Some(unfit) = unfit else { return Ok(()) };
     let why = WHY.iter().find(|(name, _)| *name == unfit).map(|(_, why)| *why);
     Err(Trouble::Unfit(why.unwrap_or(Unfit::Silent)))
 }
 
-/// Makes what this transaction commits durable; fails where that cannot be.
+/// Makes the commit of this transaction durable; fails if that is not possible.
 pub(super) async fn must_be(transaction: &impl GenericClient) -> Result<(), Trouble> {
     judge(transaction.query_one(concat!("SELECT ", unfit!()), &[]).await?.try_get(0)?)
 }

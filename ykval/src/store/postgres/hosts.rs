@@ -1,4 +1,4 @@
-//! Connections to whichever host of a URL is fit. Hosts are tried side by side: one that is silent delays nobody.
+//! Connects to a host of the URL that is fit. Hosts are tried concurrently, so that a silent one causes no delay.
 
 use super::accepted;
 use super::identity::Identity;
@@ -26,13 +26,13 @@ use yubiotp::diagnostic::{Code, Diagnostic, cause};
 /// How long a host has before the next is tried as well.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// All are begun within this, however many there are: the last has a second of [`WAIT`] to itself.
+/// All are tried within this time, however many there are, so that the last one still has a second of [`WAIT`].
 const ALL_BEGUN: Duration = Duration::from_secs(2);
 
-/// How long hosts may take when all of them are looked at while others wait.
+/// How long looking at all hosts may take while callers wait.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// The hosts of one database, and what is known of them.
+/// The hosts of one database and their state.
 #[derive(Clone)]
 pub(super) struct Hosts(Arc<Inner>);
 
@@ -43,7 +43,7 @@ struct Inner {
     seen: Seen,
     guard: Arc<Guard>,
     backends: Backends,
-    /// Which was fit last: the first to be tried next. The others are tried in the order of the URL.
+    /// The host that was fit last, which is tried first. The others are tried in the order of the URL.
     first: AtomicUsize,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) struct HostRefusal {
     pub(super) found: Box<Diagnostic>,
-    /// It, or one of several, is another database than the one that was used.
+    /// This host, or one of several, has another database than the one that was used.
     pub(super) is_other_database: bool,
 }
 
@@ -71,8 +71,8 @@ impl From<Diagnostic> for HostRefusal {
 }
 
 impl HostRefusal {
-    /// Of several hosts or addresses, each with its name; of one, what it said. The code is that of a pooler, or of another
-    /// database, if one of them has it, since neither passes by itself; else the one that all of them have.
+    /// Joins the refusals of several hosts or addresses, each with its name. The code is that of a pooler or of another
+    /// database if one of them has it, since neither goes away by itself; otherwise the one that all of them share.
     fn by_all(each: Vec<(String, Self)>, between: &str) -> Self {
         let is_other_database = each.iter().any(|(_, said)| said.is_other_database);
         let several = each.len() > 1;
@@ -97,9 +97,9 @@ impl HostRefusal {
     }
 }
 
-/// What looking at one address of one host came to.
+/// The result of looking at one address of one host.
 pub(super) struct HostLook {
-    /// Which host of the URL.
+    /// The index of the host in the URL.
     pub(super) host: usize,
     /// For people.
     pub(super) name: String,
@@ -198,7 +198,7 @@ impl Hosts {
         }
     }
 
-    /// Whether this is the database that it was, and knows what was accepted.
+    /// Checks that this is the database that was used before, and that it has the accepted OTPs.
     async fn compare(&self, session: &Session) -> Result<(), Diagnostic> {
         match timeout(WAIT, accepted::compare(session, &self.0.guard)).await {
             Ok(compared) => compared.map_err(|error| failed(&error)),
@@ -206,7 +206,7 @@ impl Hosts {
         }
     }
 
-    /// Looks at every address of every host at the same time, for so long. What has been seen is known afterwards.
+    /// Looks at every address of every host concurrently, for at most `limit`, and records the states that it sees.
     pub(super) async fn look(&self, limit: Duration) -> Vec<HostLook> {
         let until = Instant::now() + limit;
         let mut looks = JoinSet::new();
@@ -245,7 +245,7 @@ impl Manager for Hosts {
 }
 
 impl Inner {
-    /// One host, at whichever of its addresses it is fit.
+    /// Connects to one host, at the first of its addresses that is fit.
     async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, HostRefusal> {
         let addresses = self.addresses(at).await?;
         let names: Vec<_> = addresses.iter().map(|(address, _)| shown(*address)).collect();
@@ -282,7 +282,7 @@ impl Inner {
         looked.map(found).map(|(name, found)| HostLook { host: at, name, found }).collect()
     }
 
-    /// The ways to one host: itself with each address that its name has, or just itself.
+    /// The addresses of one host: each that its name resolves to, or the host as it is written.
     async fn addresses(&self, at: usize) -> Result<Vec<(Option<IpAddr>, Config)>, Diagnostic> {
         let unreachable = |problem: &str| Diagnostic::error(Code::DatabaseUnreachable, problem);
         let Some(Host { config, .. }) = self.hosts.get(at) else { return Err(unreachable("is not a host")) };
@@ -310,7 +310,7 @@ impl Inner {
         Ok(addresses.into_iter().map(with).collect())
     }
 
-    /// Opens a connection, and sees whether it is fit. What was opened in vain is closed.
+    /// Opens a connection, and checks that the server is fit. Otherwise the connection is closed.
     async fn open(&self, config: &Config) -> Result<Session, HostRefusal> {
         let opened = config.connect(self.tls.clone()).await;
         let (client, connection) = opened.map_err(Trouble::Database)?;
@@ -324,7 +324,7 @@ impl Inner {
     }
 }
 
-/// The processes of the server that connections have now. No two connections have one, if no pooler is between.
+/// The server processes of the open connections. Without a pooler, no two connections share one.
 #[derive(Default)]
 struct Backends(Arc<Mutex<HashSet<String>>>);
 
@@ -334,7 +334,7 @@ struct Registered {
 }
 
 impl Backends {
-    /// `None`: another connection has it.
+    /// `None`: another connection has this process.
     fn register(&self, name: String) -> Option<Registered> {
         let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
         is_new.then(|| Registered { name, of: Arc::clone(&self.0) })
@@ -351,8 +351,8 @@ fn shown(address: Option<IpAddr>) -> String {
     address.map(|address| address.to_string()).unwrap_or_default()
 }
 
-/// Begins one after the other, each when the one before it failed or had its head start, and gives the first that
-/// succeeds; the others are dropped. Else what each said; `None`: nothing until then.
+/// Starts attempts one after the other, each when the one before it failed or had its head start, and returns the first
+/// success; the others are dropped. If all fail, returns the error of each; `None`: it had none yet.
 async fn side_by_side<T: Send + 'static, E: Send + 'static>(
     attempts: Vec<impl Future<Output = Result<T, E>> + Send + 'static>,
     all_begun: Duration,
@@ -378,7 +378,7 @@ async fn side_by_side<T: Send + 'static, E: Send + 'static>(
                     *said = Some(why);
                 }
             }
-            // Its head start is over; or it panicked, and said nothing.
+            // Its head start is over, or it panicked.
             Ok(_) | Err(_) => {}
         }
     }

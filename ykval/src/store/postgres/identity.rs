@@ -1,24 +1,24 @@
-//! What a server says of itself: which process of which server answers, and in which state the database is.
+//! The identity of a server: which process of which server answers, and the state of the database.
 
 use super::trouble::Trouble;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
-/// Which server, which process of it, and which state of the database.
+/// A server, its process, and the state of the database.
 pub(super) struct Identity {
-    /// The process, unlike any other.
+    /// The process: unique, also over time.
     pub(super) backend: String,
-    /// The server, since it started.
+    /// The server and its start.
     pub(super) server: String,
-    /// Its timeline; `None`: it does not say.
+    /// Its timeline; `None`: unknown.
     pub(super) timeline: Option<u32>,
-    /// Its system identifier; `None`: it does not say.
+    /// Its system identifier; `None`: unknown.
     pub(super) system: Option<u64>,
 }
 
-/// Everybody may ask, unless an administrator has revoked it. The file of the log that is written now begins with the
-/// timeline; what `pg_control_checkpoint` says may be of before a promotion.
+/// Every role may run it, unless an administrator revoked that. The name of the current WAL file begins with the
+/// timeline; `pg_control_checkpoint` may still show the one before a promotion.
 const TIMELINE: &str = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)";
 const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
 const SERVER: &str = "SELECT pg_postmaster_start_time()";
@@ -43,7 +43,7 @@ impl Identity {
     }
 }
 
-/// Which process of the server answers, unlike any other that it ever had.
+/// The process that answers: unique among all that the server ever had.
 pub(super) async fn backend(client: &Client) -> Result<String, Trouble> {
     const BACKEND: &str = "SELECT pid || ' ' || backend_start || ' ' || pg_postmaster_start_time()
         FROM pg_stat_get_activity(pg_backend_pid())";
@@ -59,7 +59,7 @@ pub(super) async fn text(client: &Client, query: &str) -> Result<Option<String>,
     }))
 }
 
-/// Not what the role may not ask, or the server does not know.
+/// `None` if the role may not ask, or the server does not know.
 fn may_say(said: Result<Option<String>, Error>) -> Result<Option<String>, Error> {
     said.or_else(|error| match error.code() {
         Some(

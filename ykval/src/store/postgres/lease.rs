@@ -1,4 +1,4 @@
-//! A connection while somebody has it.
+//! A connection that is in use.
 
 use super::SHORT;
 use super::hosts::{Hosts, Session};
@@ -9,13 +9,13 @@ use tokio::time::timeout;
 
 type Object = managed::Object<Hosts>;
 
-/// What is held for as long as the connection is in use.
+/// Held while the connection is in use.
 pub(super) struct InUse {
     pub(super) _busy: OwnedRwLockReadGuard<()>,
     pub(super) _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// Goes back into the pool only when nothing is left of what was done with it.
+/// A connection in use. It returns to the pool only when everything that was asked on it was answered.
 pub(super) struct Lease(Option<(Object, InUse)>);
 
 impl Lease {
@@ -27,12 +27,12 @@ impl Lease {
         self.0.as_mut().map(|(client, _)| &mut **client)
     }
 
-    /// Everything asked was answered.
+    /// Returns it to the pool. Call it when everything that was asked was answered.
     pub(super) fn give_back(mut self) {
         drop(self.0.take());
     }
 
-    /// It is closed, and the pool makes another.
+    /// Closes it; the pool opens another.
     pub(super) fn give_up(mut self) {
         if let Some((client, _held)) = self.0.take() {
             drop(Object::take(client));
@@ -40,8 +40,8 @@ impl Lease {
     }
 }
 
-/// The caller went away in the middle (a client that hung up, a deadline). What was sent is finished by the server, and
-/// its answers are still to come: the next user of the connection would wait for them.
+/// The caller went away in the middle (a client that hung up, a deadline). The server still finishes what was sent, and
+/// the next user of the connection would have to wait for its answers.
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some((client, held)) = self.0.take() else { return };

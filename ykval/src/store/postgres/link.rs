@@ -1,4 +1,4 @@
-//! The way to the database: a pool of connections, and what happens on one while somebody has it.
+//! The connection pool, and running statements on a connection of it.
 
 use super::hosts::{self, HostRefusal, Hosts};
 use super::lease::{InUse, Lease};
@@ -21,7 +21,7 @@ use yubiotp::diagnostic::{Code, Diagnostic};
 /// How often all hosts are looked at while a server runs.
 const EACH_LOOK: Duration = Duration::from_secs(2);
 
-/// The way to the database.
+/// The connection pool of one database.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) pool: Pool<Hosts>,
@@ -29,14 +29,14 @@ pub(super) struct Link {
     pub(super) at: Arc<str>,
     pub(super) guard: Arc<Guard>,
     pub(super) opening: Arc<Opening>,
-    /// Held for reading by everything that is under way.
+    /// Read-locked by everything that is in progress.
     pub(super) busy: Arc<RwLock<()>>,
 }
 
 pub(super) type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Trouble>> + Send + 'a>>;
 
 impl Link {
-    /// Reads what says how to connect.
+    /// Reads the URL and the files that say how to connect.
     pub(super) fn new(from: &crate::config::PostgresConfig) -> Result<Self, StoreFault> {
         let place = place::read(from)?;
         let at = place.at.clone();
@@ -56,18 +56,19 @@ impl Link {
         Ok(Self { pool, hosts, at: at.into(), guard, opening: Arc::default(), busy: Arc::default() })
     }
 
-    /// Looks at all hosts, where one may be an old primary that can still be written to: what is newest is known then.
+    /// If there are several hosts, looks at all of them, because one may be an old primary that still accepts writes.
+    /// Afterwards the newest state is known.
     pub(super) async fn look(&self) {
         if self.hosts.several() {
             drop(self.hosts.look(hosts::LOOK).await);
         }
     }
 
-    /// Fails behind a pooler that shares its connections. To be called once the pool has a connection: such a pooler gives
-    /// both of them the same process.
+    /// Fails behind a pooler that shares connections. Call it once the pool has a connection: such a pooler gives a
+    /// second one the same process.
     pub(super) async fn must_not_be_pooled(&self) -> Result<(), StoreFault> {
-        // Twice, with the first connections held: a pooler that had not got its connection back yet opens one more, and then
-        // it has none left that is not ours.
+        // Twice, with the first connections held: a pooler whose connection was not free yet opens one more, and then
+        // all of its connections are ours.
         let mut looked = self.hosts.look(hosts::LOOK).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         looked.extend(self.hosts.look(hosts::LOOK).await);
@@ -76,8 +77,8 @@ impl Link {
         pooled.map_or(Ok(()), |refused| Err(self.fault(Diagnostic::clone(&refused.found))))
     }
 
-    /// Remembers from now on what is seen, and looks at all hosts from time to time. `Err`: why it is not remembered beyond
-    /// the end of this process.
+    /// From now on, records the states that it sees, and looks at all hosts from time to time. `Err`: why the record is
+    /// lost when this process ends.
     pub(super) fn keep_watch(&self) -> Result<(), Diagnostic> {
         if self.hosts.several() {
             let (hosts, pool) = (self.hosts.clone(), self.pool.clone());
@@ -91,8 +92,7 @@ impl Link {
         self.hosts.seen().remember().map_err(|why| self.told(why.into()).diagnostic())
     }
 
-    /// Does something on a connection that nobody else has meanwhile, and for no longer than `limit`. Fails at once while
-    /// the store is not open.
+    /// Does something on a connection of its own, for at most `limit`. Fails immediately while the store is not open.
     pub(super) async fn run<T>(
         &self,
         limit: Duration,
@@ -101,7 +101,7 @@ impl Link {
         self.run_in_turn(None, limit, what).await
     }
 
-    /// The same. The turn is over when the connection is free again, also where the caller goes away before that.
+    /// The same, in turn: the turn ends when the connection is free again, even if the caller goes away before that.
     pub(super) async fn run_in_turn<T>(
         &self,
         turn: Option<OwnedSemaphorePermit>,
@@ -112,7 +112,7 @@ impl Link {
         self.run_unopened(turn, limit, what).await
     }
 
-    /// The same, to open it.
+    /// The same before the store is open, to open it.
     pub(super) async fn run_unopened<T>(
         &self,
         turn: Option<OwnedSemaphorePermit>,
@@ -130,7 +130,7 @@ impl Link {
             done = timeout(limit, what(client)) => done,
         };
         let trouble = match done {
-            // What an old primary says is not what the new one knows.
+            // The answer of an old primary does not count.
             Ok(Ok(_)) if self.hosts.seen().is_past(timeline) => Trouble::Unfit(Unfit::OldPrimary),
             Ok(Ok(done)) => {
                 lease.give_back();
@@ -144,7 +144,7 @@ impl Link {
         };
         match trouble {
             Trouble::Told(_) | Trouble::Damaged(_) | Trouble::Cannot(_) => lease.give_back(),
-            // A connection on which anything else went wrong is used for nothing more.
+            // After any other fault the connection is not used again.
             Trouble::Unfit(_) | Trouble::OtherDatabase(_) | Trouble::Refused(_) | Trouble::Database(_) => {
                 lease.give_up();
             }
@@ -152,7 +152,7 @@ impl Link {
         Err(self.told(trouble))
     }
 
-    /// As callers hear it.
+    /// The fault for callers.
     pub(super) fn told(&self, trouble: Trouble) -> StoreFault {
         match trouble {
             Trouble::Told(fault) => fault,
@@ -173,7 +173,7 @@ impl Link {
             PoolError::Backend(HostRefusal { found, .. }) => *found,
             PoolError::Timeout(TimeoutType::Wait) => all_busy(self.pool.status().max_size),
             PoolError::Closed => Diagnostic::error(Code::DatabaseClosed, "is closed"),
-            // Neither is set.
+            // These two are not configured.
             PoolError::Timeout(_) | PoolError::PostCreateHook(_) | PoolError::NoRuntimeSpecified => {
                 no_connection()
             }

@@ -1,4 +1,4 @@
-//! Whether a store is open. Until it is, nothing is asked of it but whether it can be opened.
+//! Whether a store is open. Until it is, it is only used to open it.
 
 use crate::store::StoreFault;
 use std::sync::OnceLock;
@@ -6,17 +6,17 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use yubiotp::diagnostic::Diagnostic;
 
-/// Whether the store was found to be ours, with this store key and this program's schema.
+/// Whether the store is known to have this store key and the schema of this program.
 pub(super) struct Opening {
     /// `Err`: why it is not open.
     pub(super) state: watch::Sender<Result<(), StoreFault>>,
     /// The task that tries to open it.
     pub(super) trying: OnceLock<AbortHandle>,
-    /// Why what is seen is not remembered beyond the end of this process.
+    /// Why the state of the database cannot be recorded in a file.
     pub(super) unremembered: OnceLock<Diagnostic>,
 }
 
-/// Open, or about to be opened by its owner.
+/// Open.
 impl Default for Opening {
     fn default() -> Self {
         Self { state: watch::Sender::new(Ok(())), trying: OnceLock::new(), unremembered: OnceLock::new() }

@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 const MOST_PASSWORD: u64 = 4096;
-/// Where packages of PostgreSQL have their sockets: for a URL that names no host.
+/// The folder of PostgreSQL's sockets, as packages set it: for a URL without a host.
 const SOCKETS: &str = "/run/postgresql";
 
 /// A database, and how it is reached.
@@ -28,7 +28,7 @@ pub(super) struct Target {
 pub(super) struct Host {
     /// With its port, for people.
     pub(super) name: String,
-    /// How it is reached: this host only.
+    /// How to reach this host.
     pub(super) config: Config,
 }
 
@@ -61,8 +61,8 @@ pub(super) fn read(from: &config::PostgresConfig) -> Result<Target, StoreFault> 
     }
     let here = is_here(&config);
     let tls = match mode {
-        // Whoever can listen on loopback here can read this process's memory; and Debian's PostgreSQL offers TLS with a
-        // certificate that nobody vouches for.
+        // A process that can listen on this host's loopback can read our memory anyway; and Debian's PostgreSQL offers
+        // TLS with a self-signed certificate.
         None | Some(Mode::Prefer) => !here,
         Some(Mode::Disable) => false,
         Some(Mode::Require) => true,
@@ -90,9 +90,9 @@ enum Mode {
     Require,
 }
 
-/// The URL without `sslmode`, and that: tokio-postgres does not know all of libpq's words for it.
+/// Takes `sslmode` out of the URL: tokio-postgres does not know all of libpq's values.
 fn without_ssl_mode(url: &str) -> Result<(String, Option<Mode>), &'static str> {
-    // As the parser has it, user and password end at the first @, and may hold a question mark.
+    // For the parser, user and password end at the first @, and may contain a question mark.
     let (user, rest) = url.split_at(url.find('@').unwrap_or(0));
     let Some((before, query)) = rest.split_once('?') else { return Ok((url.to_owned(), None)) };
     let mut mode = None;
@@ -114,8 +114,8 @@ fn without_ssl_mode(url: &str) -> Result<(String, Option<Mode>), &'static str> {
     Ok((format!("{user}{before}{question_mark}{}", rest.join("&")), mode))
 }
 
-/// Each host by itself. Whether it can be written to is looked at in any case, so `target_session_attrs` has no say, and
-/// they are tried side by side, so `load_balance_hosts` has none.
+/// The hosts, one by one. `target_session_attrs` and `load_balance_hosts` are ignored: each host is always checked for
+/// writes, and all are tried concurrently.
 fn hosts(all: &Config) -> Result<Vec<Host>, &'static str> {
     let (names, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
     let count = names.len().max(addresses.len());
@@ -163,7 +163,7 @@ fn without_hosts(all: &Config) -> Config {
         .ssl_negotiation(all.get_ssl_negotiation())
         .channel_binding(all.get_channel_binding())
         .keepalives(all.get_keepalives())
-        // A database that is gone without a word: its host lost power, or a firewall forgot the connection.
+        // For a database that vanished: its host lost power, or a firewall dropped the connection.
         .connect_timeout(Duration::from_secs(2))
         .tcp_user_timeout(Duration::from_secs(10))
         .keepalives_idle(Duration::from_secs(10))
@@ -172,7 +172,7 @@ fn without_hosts(all: &Config) -> Config {
     one
 }
 
-/// Whether nothing goes over a network. An address that is given goes before the name.
+/// Whether it is this host, so that nothing goes over a network. An address takes precedence over a name.
 fn is_here(config: &Config) -> bool {
     if !config.get_hostaddrs().is_empty() {
         return config.get_hostaddrs().iter().all(IpAddr::is_loopback);

@@ -1,4 +1,4 @@
-//! Restored tokens: what is stored of them.
+//! Stored data of restored tokens.
 
 use super::Change;
 use super::trouble::{Trouble, position, stored};

@@ -1,8 +1,8 @@
-//! The tables: made, recognized, and carried forward.
+//! Creates, recognizes and upgrades the tables.
 //!
-//! They are in a schema of their own, `ykvald`, and every statement names it: what a search_path says, of the role, the
-//! database or a URL, neither hides them nor puts others in their place; `public` may be closed to all but its owner (as
-//! it is since PostgreSQL 15); and `DROP SCHEMA` or a dump of one schema takes all of a store and nothing else.
+//! They are in a schema of their own, `ykvald`, and every statement names it. So no search_path of a role, a database
+//! or a URL hides or replaces them; `public` may be closed to others than its owner (as since PostgreSQL 15); and `DROP
+//! SCHEMA` or a dump of the schema covers the whole store and nothing else.
 
 use super::Change;
 use super::trouble::Trouble;
@@ -10,7 +10,7 @@ use crate::store::StoreFault;
 use deadpool_postgres::{ClientWrapper, Transaction};
 use yubiotp::seal::StoreKeyId;
 
-/// What makes each schema of the one before it; the first is number 1.
+/// Each upgrades the schema before it; the first creates schema 1.
 const MIGRATIONS: [&str; 2] =
     [include_str!("../migrations/0001.postgres.sql"), include_str!("../migrations/0002.postgres.sql")];
 
@@ -25,14 +25,13 @@ pub(super) use known;
 pub(super) const KNOWN: i64 = known!();
 const _: () = assert!(MIGRATIONS.len() as i64 == KNOWN);
 
-/// Makes what is missing.
+/// Creates the tables if they are missing.
 pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
-    // Under the lock of all changes: of several servers that begin together, one makes the tables, and the others find
-    // them.
+    // With the lock of all changes: of several servers that start together, one creates the tables.
     let change = Change::begin(db).await?;
     let here = "SELECT to_regnamespace('ykvald') IS NOT NULL, to_regclass('ykvald.meta') IS NOT NULL";
     let here = change.query_one(here, &[]).await?;
-    // CREATE SCHEMA needs a right on the database that a role may lack whose schema was made for it.
+    // CREATE SCHEMA needs a right on the database, which the role may lack if an administrator created the schema for it.
     if !here.try_get::<_, bool>(0)? {
         change.batch_execute("CREATE SCHEMA ykvald").await?;
     }
@@ -43,7 +42,7 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
     change.commit().await
 }
 
-/// Carries a store forward that is there.
+/// Upgrades an existing store.
 pub(super) async fn carry_forward(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
     let change = Change::begin(db).await?;
     to_known(&change, at, key).await?;
@@ -59,7 +58,7 @@ async fn to_known(change: &Transaction<'_>, at: &str, key: StoreKeyId) -> Result
     Ok(())
 }
 
-/// Makes the tables in a database that has none, for tokens that begin as restored.
+/// Creates the tables in a database that has none; tokens begin as restored.
 pub(super) async fn start_anew(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
     let change = Change::begin(db).await?;
     let here = "SELECT to_regnamespace('ykvald') IS NOT NULL, to_regclass('ykvald.meta') IS NOT NULL";
@@ -81,12 +80,12 @@ async fn make(change: &Transaction<'_>, key: StoreKeyId, restored: Option<i64>) 
     Ok(())
 }
 
-/// Sees that everything is there.
+/// Checks that everything exists.
 pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
     if look(db, at, key).await? < KNOWN { carry_forward(db, at, key).await } else { Ok(()) }
 }
 
-/// The number of the schema that is there, of a store of ours and of this key's. Changes nothing.
+/// The number of the schema of a store with this key. Changes nothing.
 pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<i64, Trouble> {
     let here = db.query_one("SELECT to_regclass('ykvald.meta') IS NOT NULL", &[]).await?;
     if !here.try_get::<_, bool>(0)? {
@@ -95,7 +94,7 @@ pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> R
     found(&db.query_one(META, &[]).await?, at, key)
 }
 
-/// Refuses a store that a later program has carried forward, perhaps while this one had it open.
+/// Refuses a store that a later ykvald upgraded, perhaps while this one had it open.
 pub(super) fn not_later(found: i64, at: &str) -> Result<(), Trouble> {
     if found > KNOWN {
         return Err(StoreFault::Later { at: at.to_owned(), found, known: KNOWN }.into());
@@ -103,7 +102,7 @@ pub(super) fn not_later(found: i64, at: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The same, of what is there now.
+/// The same, after reading the number of the schema.
 pub(super) async fn must_not_be_later(db: &ClientWrapper, at: &str) -> Result<(), Trouble> {
     let number = db.prepare_cached("SELECT schema_number FROM ykvald.meta").await?;
     not_later(db.query_one(&number, &[]).await?.try_get(0)?, at)
@@ -111,7 +110,7 @@ pub(super) async fn must_not_be_later(db: &ClientWrapper, at: &str) -> Result<()
 
 const META: &str = "SELECT schema_number, store_key FROM ykvald.meta";
 
-/// The number of the schema, once the store is found to be one of ours, and this key's.
+/// The number of the schema, after checking that the store has this key.
 fn found(row: &tokio_postgres::Row, at: &str, given: StoreKeyId) -> Result<i64, Trouble> {
     let (found, wanted): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
     not_later(found, at)?;

@@ -1,8 +1,7 @@
-//! Which state of the database was written to last: an older one, or another database, has forgotten used OTPs.
+//! Records the last state of the database that was written to: an older state, or another database, lacks used OTPs.
 //!
 //! PostgreSQL numbers its timelines: each promotion of a standby begins the next one. A primary that was replaced and
-//! comes back is still in the one before. A cluster that was made anew (`initdb`, `pg_upgrade`) has another system
-//! identifier.
+//! returns is still in the one before. A new cluster (`initdb`, `pg_upgrade`) has another system identifier.
 
 use crate::file::{self, FileFault};
 use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, open};
@@ -14,12 +13,12 @@ use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 const MOST: u64 = 4096;
 
-/// Why a database is refused, or why the record of what was seen of it cannot be used.
+/// Why a database is refused, or why the record cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotTaken {
     /// The administrator can accept it (`accept-database`).
     OtherDatabase(Box<Diagnostic>),
-    /// The file.
+    /// The file of the record.
     Fault(Box<Diagnostic>),
 }
 
@@ -27,7 +26,7 @@ fn other(found: Diagnostic) -> NotTaken {
     NotTaken::OtherDatabase(Box::new(found))
 }
 
-/// What was seen, of one database.
+/// The last known state of one database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SeenState {
     system: Option<u64>,
@@ -36,16 +35,16 @@ pub(super) struct SeenState {
 }
 
 pub(super) struct Seen {
-    /// The highest timeline, for those who wait for it to change.
+    /// The highest timeline; others can wait for it to change.
     timeline: watch::Sender<u32>,
     state: Mutex<SeenState>,
     file: Option<PathBuf>,
-    /// Whether the file is written. Commands only read it.
+    /// Whether this process writes the file. Commands only read it.
     writes: watch::Sender<bool>,
 }
 
 impl Seen {
-    /// What the file says; nothing, if there is none.
+    /// Reads the file; without a file, nothing is recorded.
     pub(super) fn read(file: Option<PathBuf>) -> Result<Self, NotTaken> {
         let state = file.as_deref().map_or_else(|| Ok(SeenState::default()), load)?;
         Ok(Self {
@@ -56,40 +55,40 @@ impl Seen {
         })
     }
 
-    /// What was seen up to now.
+    /// The state that was seen so far.
     pub(super) fn state(&self) -> SeenState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes back what was seen since, of a database in which nothing was stored.
+    /// Undoes the states that were seen since, of a database in which nothing was stored.
     pub(super) fn go_back(&self, to: SeenState) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = to;
         self.timeline.send_replace(to.timeline);
     }
 
-    /// Why nothing can be remembered, as far as that is known before there is anything.
+    /// Why nothing could be recorded, as far as that is known in advance.
     pub(super) fn cannot_remember(&self) -> Option<Diagnostic> {
         let path = self.file.as_deref()?;
         let writes = accessat(CWD, folder(path), Access::WRITE_OK, AtFlags::EACCESS);
         writes.err().map(|why| cannot_write(path, &why))
     }
 
-    /// From now on, what is seen is remembered beyond the end of this process.
+    /// From now on, records in the file what is seen.
     pub(super) fn remember(&self) -> Result<(), NotTaken> {
         self.writes.send_replace(true);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(*state)
     }
 
-    /// Replaces what a file says by what was seen now, older or not.
+    /// Replaces the record by the state that was seen now, older or not.
     pub(super) fn replace(&self, path: Option<&Path>) -> Result<(), FileFault> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = path else { return Ok(()) };
         file::replace(path, text(*state).as_bytes(), 0o600)
     }
 
-    /// Refuses a state that is older than the one seen, and another database; remembers a newer state.
+    /// Refuses an older state and another database; records a newer state.
     pub(super) fn accept(&self, timeline: Option<u32>, system: Option<u64>) -> Result<(), NotTaken> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(known), Some(system)) = (state.system, system)
@@ -116,7 +115,8 @@ impl Seen {
         };
         if now != *state {
             if *self.writes.borrow() {
-                // Before anything is stored there. If that fails, it holds until this process ends; the server has said so.
+                // Before anything is stored there. If that fails, the state is known until this process ends; the
+                // server reported it.
                 let _ = self.write(now);
             }
             *state = now;
@@ -125,12 +125,12 @@ impl Seen {
         Ok(())
     }
 
-    /// Whether a connection to this timeline is one to an old primary.
+    /// Whether a connection on this timeline leads to an old primary.
     pub(super) fn is_past(&self, timeline: Option<u32>) -> bool {
         timeline.is_some_and(|timeline| timeline < *self.timeline.borrow())
     }
 
-    /// Waits until a connection to this timeline is one to an old primary.
+    /// Waits until a connection on this timeline leads to an old primary.
     pub(super) async fn passed(&self, timeline: Option<u32>) {
         let mut seen = self.timeline.subscribe();
         let Some(timeline) = timeline else { return std::future::pending().await };
@@ -138,7 +138,7 @@ impl Seen {
         let _ = seen.wait_for(|seen| timeline < *seen).await;
     }
 
-    /// Another process with the same file may have seen more.
+    /// Writes the file, unless another process with the same file has seen a newer state.
     fn write(&self, now: SeenState) -> Result<(), NotTaken> {
         let Some(path) = &self.file else { return Ok(()) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -161,7 +161,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-/// The server starts all the same, and refuses an old primary until it ends.
+/// The server starts nevertheless, and refuses an old primary until it ends.
 fn cannot_write(path: &Path, why: &dyn Display) -> Diagnostic {
     let problem = format!(
         "cannot write it: {}; after a restart of ykvald, an old primary of PostgreSQL that comes back will not be noticed",
@@ -203,6 +203,6 @@ fn load(path: &Path) -> Result<SeenState, NotTaken> {
     let system = number("system: ").map(str::parse).transpose().map_err(|_| damaged())?;
     let timeline = number("timeline: ").and_then(|number| number.parse().ok()).ok_or_else(damaged)?;
     let state = SeenState { system, timeline };
-    // There is one way to write it: whatever is not that is damage, or of a later version.
+    // There is one way to write it: anything else is damaged, or of a later version.
     if self::text(state) == text { Ok(state) } else { Err(damaged()) }
 }

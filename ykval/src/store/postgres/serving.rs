@@ -1,4 +1,4 @@
-//! Opens the store of a server, which may answer before its database does: tries until it is open ([`super::opening`]).
+//! Opens the store of a server, which may answer before its database does: retries until it is open ([`super::opening`]).
 
 use super::link::Link;
 use super::trouble::no_answer;
@@ -10,10 +10,10 @@ use tokio::time::{sleep, timeout};
 use yubiotp::diagnostic::Code;
 use yubiotp::seal::StoreKeyId;
 
-/// How long a server waits for the database before it answers without.
+/// How long a server waits for the database before it answers without it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long after an attempt that failed.
+/// The pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// See [`Store::open_for_serving`].
@@ -40,7 +40,7 @@ pub(super) async fn begin(
     Ok(Serving { store: Store::Postgres(store), unopened, unremembered })
 }
 
-/// Whether it will not pass by itself.
+/// Whether it needs an administrator, because it does not go away by itself.
 fn is_for_an_administrator(fault: &StoreFault) -> bool {
     match fault {
         StoreFault::Database(found) | StoreFault::OtherDatabase(found) => found.code == Code::DatabasePooled,
@@ -72,7 +72,7 @@ async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
             }
         }
         Err(fault) => {
-            // Where there is no store of ours, other databases are not compared with that one.
+            // A database without our store is not recorded as seen.
             if !matches!(fault, StoreFault::Database(_) | StoreFault::OtherDatabase(_)) {
                 seen.go_back(before);
             }
@@ -82,7 +82,7 @@ async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
     tried
 }
 
-/// Makes no tables: a store that is not there is lost.
+/// Creates no tables: a missing store was lost.
 async fn open(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
     link.look().await;
     let name = Arc::clone(&link.at);

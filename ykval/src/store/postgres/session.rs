@@ -11,16 +11,16 @@ use std::time::Duration;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, Connection, SimpleQueryMessage, Socket};
 
-/// How long a new connection may take, and how long one waits for another caller's.
+/// How long opening a connection, or waiting for a free one, may take.
 pub(super) const WAIT: Duration = Duration::from_secs(3);
 
-/// What holds on every connection, whatever the server's or the role's defaults are:
-/// - every name is written with its schema, and nothing else is looked for elsewhere;
-/// - statements are READ COMMITTED: what they find locked they wait for, and then judge the newest version of it;
-/// - a commit is on the disk before it is answered (each change asks for that itself: `durable`);
-/// - rows are found by their index, by a plan that is made once: statistics may be of a time before a large import;
-/// - no statement waits for ever; nor does a server for a client that is gone in the middle of a change;
-/// - warnings are sent: one of them says that a commit is not what it should be ([`is_doubt`]).
+/// Set on every connection, whatever the defaults of the server or the role are:
+/// - nothing is found by a search_path: every statement names its schema;
+/// - statements are READ COMMITTED: they wait for locked rows, and then judge the newest version;
+/// - a commit is on the disk before it is answered (each change sets that itself: `durable`);
+/// - rows are found by their index, with a plan that is made once: statistics may be older than a large import;
+/// - no statement waits for ever, and no server waits for ever for a client that vanished during a change;
+/// - warnings are sent: one of them says that a commit did not wait for its standby ([`is_doubt`]).
 const SESSION: &str = "
     SET search_path = '';
     SET default_transaction_isolation = 'read committed';
@@ -36,15 +36,14 @@ const SESSION: &str = "
 
 const DURABLE: &str = concat!("SELECT ", commits!("false"));
 
-/// Where a standby must have each commit, it has it on its disk. Each change looks at what is set here
-/// ([`durable`](super::durable)).
+/// Set if a standby must have each commit on its disk. Each change checks it ([`durable`](super::durable)).
 const WITH_STANDBY: &str = "SET ykvald.standby = 'required'";
 
-/// What makes a server unfit, beside what [`durable`](super::durable) asks for at each change.
+/// What makes a server unfit, in addition to what [`durable`](super::durable) checks at each change.
 const FIT: &str =
     concat!("SELECT ", unfit!(), ", pg_is_in_recovery(), current_setting('transaction_read_only')::boolean");
 
-/// Prepares a connection before anybody gets it. Gives the [`backend`] that was prepared.
+/// Prepares a new connection. Returns its [`backend`].
 pub(super) async fn settle(client: &Client, standby: Standby) -> Result<String, Trouble> {
     client.batch_execute(SESSION).await?;
     let backend = backend(client).await?;
@@ -56,7 +55,8 @@ pub(super) async fn settle(client: &Client, standby: Standby) -> Result<String, 
     Ok(backend)
 }
 
-/// Fails where this server cannot keep positions. Prepares no statement: behind a pooler, it might be another session's.
+/// Fails if this server cannot keep positions. Prepares no statement: behind a pooler, it might belong to another
+/// session.
 pub(super) async fn must_be_fit(client: &Client) -> Result<(), Trouble> {
     let said = client.simple_query(FIT).await?;
     let row = said.iter().find_map(|message| match message {
@@ -76,7 +76,7 @@ pub(super) async fn must_be_fit(client: &Client) -> Result<(), Trouble> {
 type Tls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type Stream = <Tls as TlsConnect<Socket>>::Stream;
 
-/// Carries questions and answers until either end has enough.
+/// Transfers questions and answers until either side closes the connection.
 pub(super) async fn carry(mut connection: Connection<Socket, Stream>) {
     poll_fn(|cx| {
         loop {
@@ -92,9 +92,9 @@ pub(super) async fn carry(mut connection: Connection<Socket, Stream>) {
     .await;
 }
 
-/// Whether the server warns that a commit did not wait for the synchronous standby, because somebody cancelled that
-/// (`pg_cancel_backend`). It says *committed* right after, which is then not what the administrator asked for. The
-/// warning comes first, and the connection ends with it: the caller learns that nothing is certain.
+/// Whether the server warns that a commit did not wait for the synchronous standby, because somebody cancelled the wait
+/// (`pg_cancel_backend`). PostgreSQL reports the commit as successful right after this warning. So the warning ends the
+/// connection, and the caller gets a fault: the result is unknown.
 fn is_doubt(routine: Option<&str>) -> bool {
     routine == Some("SyncRepWaitForLSN")
 }

@@ -12,7 +12,7 @@ use yubiotp::diagnostic::{Code, Diagnostic};
 
 const MOST_AUTHORITIES: u64 = 16 << 20;
 
-/// What connects; where TLS is not used it trusts nobody, and is not asked.
+/// The TLS connector. If TLS is not used, it trusts no authority.
 pub(super) fn connector(used: bool, ca: Option<&Path>) -> Result<MakeRustlsConnect, Diagnostic> {
     let roots = if used { roots(ca)? } else { RootCertStore::empty() };
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -38,8 +38,7 @@ fn roots(named: Option<&Path>) -> Result<RootCertStore, Diagnostic> {
         let added = certificate
             .map_err(|why| why.to_string())
             .and_then(|certificate| roots.add(certificate).map_err(|why| why.to_string()));
-        // In the system's bundle a bad one is passed over: the other hundred are good. Of a file that somebody named, it
-        // is an error.
+        // A bad certificate in the system's bundle is skipped. In a file that the configuration names, it is an error.
         if let (Err(why), Some(_)) = (added, named) {
             return Err(invalid(&format!("a certificate in it cannot be used: {why}")));
         }

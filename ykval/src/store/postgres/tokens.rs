@@ -1,4 +1,4 @@
-//! Tokens, and changes of them. The races are thought through in `postgres.rs`.
+//! Reads and changes tokens. `postgres.rs` explains the races.
 
 use super::batch::Batched;
 use super::link::Link;
@@ -14,7 +14,7 @@ use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
 use yubiotp::seal::Sealed;
 
-/// The most rows of one statement.
+/// Maximum rows in one statement.
 const AT_ONCE: usize = 10_000;
 
 macro_rules! select {
@@ -44,9 +44,9 @@ fn read(row: &Row) -> Result<Token, Trouble> {
     })
 }
 
-/// Tokens that are asked for at the same time, in one statement.
+/// Tokens that are read at the same time: one statement.
 impl Batched for PublicId {
-    /// A token that is damaged is a fault to those who ask for it.
+    /// A damaged row is a fault for its caller only.
     type Answer = Result<Option<Token>, Trouble>;
 
     async fn ask(link: &Link, ids: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
@@ -69,7 +69,7 @@ async fn many(
 }
 
 pub(super) async fn page(db: &mut ClientWrapper, after: Option<PublicId>) -> Result<Vec<Token>, Trouble> {
-    // No id is below that of no bytes.
+    // The empty ID is the lowest.
     let (page, from) = match &after {
         Some(after) => (select!("public_id > $1 ORDER BY public_id LIMIT $2"), after.as_bytes()),
         None => (select!("public_id >= $1 ORDER BY public_id LIMIT $2"), [].as_slice()),
@@ -113,7 +113,8 @@ pub(super) async fn set_enabled(
     Ok(switched == 1)
 }
 
-/// As many of `all` as one statement may have, no token twice: what comes again comes later, in its turn.
+/// Takes as many of `all` as fit into one statement, each token once: a second entry of a token stays for a later
+/// statement.
 fn some<T>(all: &mut VecDeque<T>, id: impl Fn(&T) -> PublicId) -> Vec<T> {
     let (mut now, mut again) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
@@ -128,20 +129,20 @@ fn some<T>(all: &mut VecDeque<T>, id: impl Fn(&T) -> PublicId) -> Vec<T> {
     now
 }
 
-/// What is not here yet.
+/// Adds tokens that the store does not know.
 const ADD: &str = "INSERT INTO ykvald.tokens (public_id, fingerprint, sealed, enabled, restored)
     SELECT k.id, k.fingerprint, k.sealed, true, CASE WHEN NOT k.never_used THEN m.restored END
     FROM ykvald.meta m,
         unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[]) AS k (id, fingerprint, sealed, never_used)
     ON CONFLICT (public_id) DO NOTHING";
 
-/// From here on the positions of these stand still, and the statements after this one see them as they are.
+/// Locks the rows whose key is replaced: their positions no longer change, and the statements below see the last ones.
 const HOLD: &str = "SELECT count(*) FROM (
     SELECT FROM ykvald.tokens t JOIN unnest($1::bytea[], $2::bytea[]) AS k (id, fingerprint) ON t.public_id = k.id
     WHERE t.fingerprint <> k.fingerprint FOR UPDATE OF t) held";
 
-/// What the key that was here came to. Where it was elsewhere, that is more than is retired already, or nothing: the
-/// position of a token whose key was removed is the highest of those.
+/// Keeps the position of the replaced key. If the token had no key here, only a position above all kept ones: a token
+/// whose key was removed has the highest of those.
 const RETIRE: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
     SELECT t.public_id, t.fingerprint, t.position
     FROM ykvald.tokens t JOIN unnest($1::bytea[], $2::bytea[]) AS k (id, fingerprint) ON t.public_id = k.id
@@ -150,7 +151,7 @@ const RETIRE: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, 
             OR t.position > ALL (SELECT o.position FROM ykvald.retired o WHERE o.public_id = t.public_id))
     ON CONFLICT (public_id, fingerprint) DO UPDATE SET position = greatest(r.position, excluded.position)";
 
-/// A key goes on from what it, or one elsewhere, came to.
+/// Replaces the key. It continues from its own position, or from one without a key.
 const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, sealed = k.sealed,
         position = k.position, nonce = '', modified = CASE WHEN k.position IS NOT NULL THEN t.modified END,
         restored = CASE WHEN NOT k.never_used THEN coalesce(t.restored, k.restored) END
@@ -160,7 +161,7 @@ const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, 
             unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[]) AS n (id, fingerprint, sealed, never_used)) k
     WHERE t.public_id = k.id AND t.fingerprint <> k.fingerprint";
 
-/// Looks at every key that is or was here. Nobody else changes keys until this change is over.
+/// Compares with every key that the store has or had. No other change of keys runs until this one ends.
 async fn compare(change: &Transaction<'_>, distinct: &mut Distinct) -> Result<(), Trouble> {
     if distinct.is_idle() {
         return Ok(());
@@ -235,7 +236,7 @@ pub(super) async fn remove_key(db: &mut ClientWrapper, id: PublicId) -> Result<b
     let retire = "INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
         SELECT public_id, fingerprint, position FROM ykvald.tokens WHERE public_id = $1 AND position IS NOT NULL
         ON CONFLICT (public_id, fingerprint) DO UPDATE SET position = greatest(r.position, excluded.position)";
-    // Whose OTPs come now nobody here can tell: they go on from the highest of all.
+    // Nobody here knows which key makes the next OTPs: they continue from the highest position of all.
     let remove = r"UPDATE ykvald.tokens t SET fingerprint = '\x0000000000000000', sealed = NULL,
             position = h.position, nonce = '', modified = CASE WHEN h.position IS NOT NULL THEN t.modified END
         FROM (SELECT max(r.position) AS position FROM ykvald.retired r WHERE r.public_id = $1) h
@@ -259,8 +260,7 @@ const SWITCH_OFF: &str = "UPDATE ykvald.tokens t SET enabled = false
     FROM unnest($1::bytea[], $2::boolean[]) AS k (id, enabled)
     WHERE t.public_id = k.id AND t.enabled AND NOT k.enabled";
 
-/// Of a token whose keys were removed, what is known elsewhere stays apart from what those came to: it counts against
-/// every key that comes.
+/// If the keys of a token were removed, keeps an imported position separately: it counts for every key that follows.
 const KEEP: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, position)
     SELECT t.public_id, t.fingerprint, k.position
     FROM ykvald.tokens t JOIN unnest($1::bytea[], $2::bigint[]) AS k (id, position) ON t.public_id = k.id
@@ -285,13 +285,13 @@ pub(super) async fn raise(
         let enabled: Vec<_> = some.iter().map(|known| known.enabled).collect();
         let positions = some.iter().map(|known| known.position.map(stored).transpose());
         let positions = positions.collect::<Result<Vec<_>, _>>()?;
-        // Both are of the position.
+        // Both belong to the position.
         let nonce =
             |known: &ImportedPosition| known.position.map_or_else(String::new, |_| known.nonce.clone());
         let nonces: Vec<_> = some.iter().map(nonce).collect();
         let modified: Vec<_> =
             some.iter().map(|known| known.modified.filter(|_| known.position.is_some())).collect();
-        // Those that are added come switched on, to be counted with the others.
+        // New tokens are added as enabled, and counted with the others when they are disabled.
         let added = run(&change, ADD_KNOWN, &[&ids, &positions, &nonces, &modified]).await?;
         let disabled = run(&change, SWITCH_OFF, &[&ids, &enabled]).await?;
         run(&change, KEEP, &[&ids, &positions]).await?;

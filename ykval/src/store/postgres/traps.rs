@@ -1,4 +1,4 @@
-//! What `ykvald check` finds about PostgreSQL: what works now and may fail one day.
+//! What `ykvald check` finds about PostgreSQL: settings that work now and may fail one day.
 
 use super::hosts::{HostLook, HostRefusal, Hosts, Session};
 use super::session::WAIT;
@@ -8,7 +8,7 @@ use crate::store::fault::if_another_is_meant;
 use tokio_postgres::Error;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 
-/// All that can be seen with the rights of the role.
+/// Finds what the role has the rights to see.
 pub(super) async fn of(hosts: &Hosts) -> Vec<Diagnostic> {
     let looked = hosts.look(WAIT).await;
     let is_standby = |refused: &HostRefusal| refused.found.code == Code::DatabaseIsStandby;

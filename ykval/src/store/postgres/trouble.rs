@@ -1,4 +1,4 @@
-//! Why something did not happen, and values as PostgreSQL has them.
+//! Why something failed, and values as PostgreSQL stores them.
 
 use super::seen::NotTaken;
 use crate::store::StoreFault;
@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::{Position, PublicId};
 
-/// Why something did not happen.
+/// Why something failed.
 pub(super) enum Trouble {
     /// The database, or the way to it.
     Database(tokio_postgres::Error),
@@ -15,13 +15,13 @@ pub(super) enum Trouble {
     Unfit(Unfit),
     /// It is not the database that was used before, or an older state of it.
     OtherDatabase(Box<Diagnostic>),
-    /// What this server says of itself cannot be used.
+    /// What this server reports about itself cannot be used.
     Refused(Box<Diagnostic>),
     /// A stored value that no version of this program writes.
     Damaged(String),
-    /// What was asked for is not possible.
+    /// The request is not possible.
     Cannot(Box<Diagnostic>),
-    /// As callers get it.
+    /// A fault for callers.
     Told(StoreFault),
 }
 
@@ -47,7 +47,7 @@ impl From<NotTaken> for Trouble {
 }
 
 impl Trouble {
-    /// What was asked for is not possible.
+    /// The request is not possible.
     pub(super) fn cannot(code: Code, problem: &str) -> Self {
         Self::Cannot(Box::new(Diagnostic::error(code, problem)))
     }
@@ -131,7 +131,7 @@ impl Unfit {
     }
 }
 
-/// What an error of the database means. Not the detail that a server gives: it quotes rows.
+/// The finding for an error of the database, without the server's detail, which quotes rows.
 pub(super) fn failed(error: &tokio_postgres::Error) -> Diagnostic {
     if let Some(said) = error.as_db_error() {
         let problem = format!("{}: {}", said.severity(), said.message());
@@ -164,7 +164,7 @@ pub(super) fn failed(error: &tokio_postgres::Error) -> Diagnostic {
     let mut next = std::error::Error::source(error);
     while let Some(why) = next {
         let why_words = yubiotp::diagnostic::cause(&why);
-        // Some repeat the words of their source.
+        // Some errors repeat the text of their source.
         if !words.ends_with(&why_words) && !words.ends_with(&why.to_string()) {
             words = format!("{words}: {why_words}");
         }
@@ -173,19 +173,19 @@ pub(super) fn failed(error: &tokio_postgres::Error) -> Diagnostic {
     Diagnostic::error(Code::DatabaseUnreachable, words)
 }
 
-/// No answer in this time.
+/// The finding for no answer in this time.
 pub(super) fn no_answer(within: Duration) -> Diagnostic {
     let problem = format!("gave no answer within {} seconds", within.as_secs());
     Diagnostic::error(Code::DatabaseUnreachable, problem)
 }
 
-/// A position as a number of PostgreSQL's.
+/// A position as PostgreSQL stores it.
 pub(super) fn stored(position: Position) -> Result<i64, Trouble> {
     i64::try_from(position.to_stored())
         .map_err(|_| Trouble::cannot(Code::DatabaseFailed, "a position is too large for PostgreSQL"))
 }
 
-/// And back.
+/// A stored position.
 pub(super) fn position(stored: Option<i64>, of: PublicId) -> Result<Option<Position>, Trouble> {
     let number =
         stored.map(u64::try_from).transpose().map_err(|_| Trouble::Damaged(format!("token {of}")))?;

@@ -1,11 +1,11 @@
-//! What was accepted, held against what is stored.
+//! Compares accepted OTPs with the database.
 
 use super::admin::{ELSEWHERE, remember, standing};
 use super::rows::Column;
 use super::*;
 use rusqlite::params;
 
-/// One statement for each, so that it sees a key and its position as they are at one moment.
+/// One statement for each OTP, so that it sees the key and its position at the same moment.
 pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusqlite::Result<Vec<Forgotten>> {
     let mut find = connection.prepare(
         "SELECT (SELECT fingerprint FROM tokens WHERE public_id = ?1), \
@@ -29,8 +29,8 @@ pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusql
 
 pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite::Result<u64> {
     let now = crate::clock::now();
-    // With no key, as long as nobody imports it again. Where the store went back in time they are restored: nobody knows
-    // what else was accepted of them.
+    // Without a key until it is imported again. In a restored store they are restored: nobody knows which other OTPs of
+    // them were accepted.
     let restored = restored::since(transaction)?;
     let mut add = transaction.prepare_cached(
         "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified, restored) \
@@ -48,7 +48,7 @@ pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite
         if here != *key {
             remember(transaction, token, *key, *position)?;
         }
-        // Any key goes on from what was accepted elsewhere, and a token without a key from all that its keys came to.
+        // A key continues from positions without a key, and a token without a key from the positions of all its keys.
         let counts = here == *key || *key == ELSEWHERE || here == ELSEWHERE;
         let changed = if added == 0 && counts { raise.execute(values)? } else { added };
         raised = raised.saturating_add(u64::from(changed > 0));

@@ -1,4 +1,4 @@
-//! What an administrator changes, each in a transaction that is committed by the caller.
+//! Changes by an administrator, each in a transaction that the caller commits.
 
 use super::rows::{Column, retired, to_token, unstorable};
 use super::*;
@@ -55,7 +55,7 @@ pub(super) fn set_enabled(transaction: &Connection, id: PublicId, enabled: bool)
     Ok(transaction.execute(change, params![Column(&id), enabled])? == 1)
 }
 
-/// The key of a token, and how far it has come with it.
+/// The key of a token, and the position with it.
 pub(super) type Standing = (Fingerprint, Option<Position>);
 
 pub(super) fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<Standing>> {
@@ -68,7 +68,7 @@ pub(super) fn standing(transaction: &Connection, id: &PublicId) -> rusqlite::Res
     found.optional()
 }
 
-/// Looks at every key that is or was here. Nobody else writes until this transaction is over.
+/// Compares with every key that the store has or had. Nobody else writes until this transaction ends.
 pub(super) fn compare(
     transaction: &Connection,
     distinct: &mut Distinct,
@@ -89,11 +89,12 @@ pub(super) fn compare(
     Ok(before.first().map_or(Ok(()), |same| Err(*same)))
 }
 
-/// All in one transaction, for which positions wait: with a million keys, 2 s of processor time (4.6 s on a machine that had
-/// much else to do, 64 callers asking all the while). Some verifications may be BACKEND_ERROR by their deadline then, and
-/// none is wrong. Filled beside the tokens and copied over, the transaction would still have the same tree to fill.
+/// All in one transaction, for which positions wait: with a million keys, 2 s of processor time (4.6 s on a busy
+/// machine with 64 callers). Meanwhile some verifications may exceed their deadline and get BACKEND_ERROR; none is
+/// wrong. A separate table that is copied in the end would not shorten it: the transaction would still have to fill the
+/// same tree.
 pub(super) fn enrol(transaction: &Connection, mut keys: Vec<Enrolment>) -> rusqlite::Result<Enrolled> {
-    // In their order the tree grows at one place at a time. Of two for one token the later one counts.
+    // Sorted, so that the tree grows at one place at a time. Of two entries for one token the later one counts.
     keys.sort_by_key(|key| key.id);
     let mut add = transaction.prepare_cached(
         "INSERT INTO tokens (public_id, fingerprint, sealed, enabled, position, nonce, modified, restored) \
@@ -140,10 +141,10 @@ fn change_key(
     stand(transaction, id, key, Some(sealed), position)
 }
 
-/// Remembers how far a token has come with a key, or without one.
+/// Keeps the position of a token with a key that it no longer has, or without one.
 fn retire(transaction: &Connection, id: &PublicId, before: Standing) -> rusqlite::Result<()> {
     let (key, Some(position)) = before else { return Ok(()) };
-    // Without a key it began where the keys before had come to, and that is theirs alone.
+    // A token without a key began at the highest position of its former keys, which is kept for them already.
     if key == ELSEWHERE && highest(transaction, id)? >= Some(position) {
         return Ok(());
     }
@@ -163,7 +164,7 @@ pub(super) fn remember(
     remember.execute(params![Column(id), Column(&key), Column(position)]).map(|_| ())
 }
 
-/// How far any key that is not here now has come.
+/// The highest position of the token's former keys.
 fn highest(transaction: &Connection, id: &PublicId) -> rusqlite::Result<Option<Position>> {
     let mut find = transaction.prepare_cached("SELECT max(position) FROM retired WHERE public_id = ?1")?;
     let highest: Option<Column<Position>> = find.query_row([Column(id)], |row| row.get(0))?;
@@ -227,7 +228,7 @@ pub(super) fn raise(
             continue;
         }
         raised.unchanged = raised.unchanged.saturating_add(1);
-        // Where keys that went have come farther, it still counts for the one that comes.
+        // Former keys have a higher position, but this one counts for the next key.
         if let Some(position) = *position
             && standing(transaction, id)?.is_some_and(|(key, _)| key == ELSEWHERE)
             && highest(transaction, id)?.is_some()

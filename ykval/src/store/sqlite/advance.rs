@@ -1,10 +1,10 @@
-//! One step forward, in a transaction that somebody else commits.
+//! Advances a token, in a transaction that the caller commits.
 
 use super::rows::Column;
 use super::*;
 use rusqlite::{CachedStatement, OptionalExtension as _, params};
 
-/// What a step came to, once it is committed.
+/// The result of a step, valid once it is committed.
 pub(super) enum Found {
     Fresh,
     SameRequest,
@@ -28,7 +28,7 @@ impl<'a> Steps<'a> {
         Ok(Self { transaction, advance })
     }
 
-    /// One statement compares and stores, and its count of rows decides. Why it found none is asked afterwards.
+    /// One statement compares and stores, and its row count decides. Why it changed none is read afterwards.
     pub(super) fn take(&mut self, step: &Step) -> rusqlite::Result<Found> {
         let Step { token, key, to, nonce, at } = step;
         let done = self.advance.execute(params![Column(token), Column(key), Column(*to), nonce, at])?;
@@ -59,13 +59,12 @@ impl<'a> Steps<'a> {
         match position {
             Some(Column(stored)) if stored == step.to && same_nonce => Ok(Found::SameRequest),
             Some(Column(stored)) if stored >= step.to => Ok(Found::Replayed(stored)),
-            // The statement would have found it.
+            // Then the statement would have changed the row.
             _ => Err(rusqlite::Error::StatementChangedRows(0)),
         }
     }
 
-    /// A token of which only a key storage module knew. Where the store went back in time, a step does not begin it: it has
-    /// to come as restored.
+    /// Adds a token that only a key storage module knew. Not in a restored store: there it has to begin as restored.
     fn begin(&self, step: &Step) -> rusqlite::Result<Found> {
         if restored::since(self.transaction)?.is_some() {
             return Ok(Found::NotThisKey);

@@ -9,16 +9,16 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
-/// What was copied.
+/// The result of a backup.
 #[derive(Debug, Clone, Copy)]
 pub struct BackedUp {
-    /// When, in seconds since 1970: what was accepted later is not in it.
+    /// Its time, in seconds since 1970: later OTPs are not in it.
     pub taken: i64,
-    /// How much.
+    /// How much was copied.
     pub count: Count,
 }
 
-/// Writes the copy under another name in the same folder, syncs it, and gives it its own.
+/// Writes the copy under another name in the same folder, syncs it, and renames it.
 pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<BackedUp, StoreFault> {
     let file = std::path::absolute(file).map_err(|why| said(file, why))?;
     let exists = || {
@@ -37,7 +37,7 @@ pub(super) fn write(place: &DatabaseFile, file: &Path, replace: bool) -> Result<
     let done = copy(place, &new).and_then(|done| {
         let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         let named = match renameat_with(CWD, &new, CWD, &file, flags) {
-            // A file system that cannot tell.
+            // A file system without RENAME_NOREPLACE.
             Err(Errno::INVAL) if !replace => rustix::fs::link(&new, &file),
             named => named,
         };

@@ -1,8 +1,8 @@
-//! Moves what is in the log to where it belongs, beside the writer: moving a thousand pages and syncing them would have all
-//! who ask in that moment wait for it.
+//! Moves pages from the write-ahead log into the database, beside the writer: if the writer moved and synced a thousand
+//! pages, every request would wait for it.
 //!
-//! A log begins anew only once all of it was moved, and one that is written to all the time is never quite moved. So a
-//! thread moves the bulk, and then the writer, between two batches, the little that came meanwhile.
+//! SQLite starts the log from the beginning only once all of it was moved, which never happens while it is written to.
+//! So a thread moves most of it, and then the writer, between two batches, the few pages that were added meanwhile.
 
 use super::connect::{self, Use};
 use super::*;
@@ -10,26 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// So many changed rows, and so pages in the log at most, until the bulk is moved. More at a time is no faster, and what
-/// one sync has to wait for.
+/// Changed rows, each at most one page of the log, until the thread moves them. More at a time is no faster, and makes
+/// one sync longer.
 pub(super) const BULK: u64 = 1000;
 
-/// So many may have come meanwhile for the writer to move them itself. More than one batch, or there would never be so
-/// few.
+/// Maximum rows that the writer moves itself. More than one batch, or there would never be so few.
 const LITTLE: u64 = 1000;
 
-/// So many, and the writer waits: the disk takes them faster into the log than out of it.
+/// From so many rows on, the writer waits: the disk writes the log faster than it moves it.
 const MOST: u64 = 16 * BULK;
 
-/// What the writer knows of its log.
+/// The state of the log, for the writer.
 pub(super) struct WriteAheadLog {
     place: Arc<DatabaseFile>,
-    /// None while it ends.
+    /// `None` while it ends.
     bulk: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     moved: Arc<AtomicBool>,
     asked: bool,
-    /// Rows changed since the log began, and since the bulk was to be moved.
+    /// Rows changed since the log began, and since the thread was asked to move them.
     rows: u64,
     meanwhile: u64,
 }
@@ -44,12 +43,12 @@ impl WriteAheadLog {
         Ok(Self { place, bulk: Some(bulk), thread, moved, asked: false, rows: 0, meanwhile: 0 })
     }
 
-    /// To be called between two batches. What fails here was durable before, and fails again where it matters.
+    /// Call it between two batches. Errors are ignored: everything is durable in the log.
     pub(super) fn grew(&mut self, rows: u64, connection: &Connection) {
         self.rows = self.rows.saturating_add(rows);
         self.meanwhile = self.meanwhile.saturating_add(rows);
         if self.rows >= MOST || (self.moved.load(Ordering::Acquire) && self.meanwhile <= LITTLE) {
-            // Whoever else is at it, the next batch tries again.
+            // Another process is moving it: the next batch tries again.
             if is_busy(connection).unwrap_or(false) {
                 return;
             }
@@ -71,16 +70,16 @@ impl WriteAheadLog {
     }
 }
 
-/// The thread ends with the writer, and its connection is not the last one.
+/// The thread ends before the writer, so that its connection is not the last one.
 impl Drop for WriteAheadLog {
     fn drop(&mut self) {
         self.bulk = None;
-        // If it panicked, it has moved nothing.
+        // If it panicked, it moved nothing.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// Moves what no reader needs any more, and waits for nobody; or somebody else is moving it.
+/// Moves the pages that no reader needs, without waiting. `true`: another process is moving them.
 fn is_busy(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(0))
 }
@@ -89,7 +88,7 @@ fn move_bulk(place: &DatabaseFile, asked: &Receiver<()>, moved: &AtomicBool) {
     let mut connection = None;
     while asked.recv().is_ok() {
         connection = connection.take().or_else(|| connect::open(place, Use::Write).ok());
-        // What cannot be moved stays in the log, and the writer tries when there is too much of it.
+        // If it fails, the pages stay in the log, and the writer moves them when there are too many.
         connection = connection.filter(|connection| is_busy(connection).is_ok());
         moved.store(true, Ordering::Release);
     }

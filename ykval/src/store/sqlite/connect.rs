@@ -1,4 +1,4 @@
-//! Connections, and the schema behind them.
+//! Connections and the schema.
 
 use super::place::{Access, DatabaseFile, folder, found, is_there, lock, not_ours, said, with};
 use super::*;
@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
-/// Schema 1 and what came after it, each step in one transaction. The position in this list, from 1, is the number that a
-/// store has in its `user_version`; PostgreSQL's have the same numbers.
+/// The schemas, each upgraded in one transaction. The index in this list, from 1, is the `user_version` of a store; the
+/// schemas of PostgreSQL have the same numbers.
 const SCHEMAS: &[&str] =
     &[include_str!("../migrations/0001.sqlite.sql"), include_str!("../migrations/0002.sqlite.sql")];
 
@@ -24,15 +24,15 @@ pub(super) const APPLICATION: i64 = 0x796b_7664;
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Positions.
+    /// Storing positions.
     Write,
-    /// Verifications, or an administrator's look.
+    /// Reading, for verifications and administrators.
     Read,
-    /// An administrator's change.
+    /// A change by an administrator.
     Change,
 }
 
-/// Opens a file that is there.
+/// Opens an existing file.
 pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, StoreFault> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -48,7 +48,7 @@ pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, Sto
             // Between the batches of a busy server.
             Use::Change => Duration::from_secs(30),
         })?;
-        // The memory of a connection is its cache: the upper levels of the tree. The rest is in the system's.
+        // The cache of a connection holds the upper levels of the tree. The rest is in the system's cache.
         connection.execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; \
              PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
@@ -61,7 +61,7 @@ pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, Sto
     open().map_err(|why: rusqlite::Error| place.fault(&why, &"the file"))
 }
 
-/// Refuses what this program or this store key must not touch, and carries an earlier schema forward.
+/// Refuses a store of a later version or another store key, and upgrades an earlier schema.
 pub(super) fn check(
     connection: &mut Connection,
     place: &DatabaseFile,
@@ -70,7 +70,7 @@ pub(super) fn check(
     let fault = |why| place.fault(&why, &"the file");
     recognize(connection, place, key)?;
     carry_forward(connection, place, SCHEMAS)?;
-    // Without the log there is no durable commit of one sync, and no reading beside it.
+    // Without a write-ahead log, a commit needs more than one sync, and readers would wait for it.
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(fault)?;
     if mode != "wal" {
@@ -82,7 +82,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Refuses what this program or this store key must not touch; else the number of the store's schema. Changes nothing.
+/// Refuses a store of a later version or another store key; otherwise returns the number of its schema. Changes nothing.
 pub(super) fn recognize(
     connection: &Connection,
     place: &DatabaseFile,
@@ -100,15 +100,15 @@ pub(super) fn recognize(
     number("user_version").map_err(fault)
 }
 
-/// Why this program must not write: a later one has carried the store forward, perhaps while this one had it open. In a
-/// transaction it is one look at a page that is in memory.
+/// Why this program must not write: a later one upgraded the store, perhaps while this one had it open. In a transaction
+/// this reads one page that is in memory.
 pub(super) fn later(connection: &Connection, place: &DatabaseFile) -> rusqlite::Result<Option<StoreFault>> {
     let mut number = connection.prepare_cached("PRAGMA user_version")?;
     let found: i64 = number.query_row([], |row| row.get(0))?;
     Ok((found > KNOWN).then(|| StoreFault::Later { at: place.at.clone(), found, known: KNOWN }))
 }
 
-/// Carries a backup forward to the schema of this program.
+/// Upgrades a backup to the schema of this program.
 pub(super) fn carry_to_latest(connection: &mut Connection, place: &DatabaseFile) -> Result<(), StoreFault> {
     carry_forward(connection, place, SCHEMAS)
 }
@@ -134,7 +134,7 @@ pub(super) fn is_of_key(
     }
 }
 
-/// One transaction: schemas that this program knows, from the one that is there to the last.
+/// Upgrades to the latest schema, in one transaction.
 pub(super) fn carry_forward(
     connection: &mut Connection,
     place: &DatabaseFile,
@@ -154,7 +154,7 @@ pub(super) fn carry_forward(
     }
     let mut carry = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have been sooner.
+        // Another process may have been faster.
         let done = usize::try_from(version(&transaction)?).unwrap_or(0);
         for schema in schemas.iter().skip(done) {
             transaction.execute_batch(schema)?;
@@ -165,16 +165,16 @@ pub(super) fn carry_forward(
     carry().map_err(fault)
 }
 
-/// Makes a store: whole, under another name, and then linked, so that there is none or a finished one, and that of two
-/// processes one makes it.
+/// Creates a store: complete, under another name, and then linked, so that an unfinished one is never there, and only
+/// one of two processes creates it.
 pub(super) fn make(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), StoreFault> {
     let path = std::path::absolute(path).map_err(|why| said(path, why))?;
     folder(&path)?;
-    // Whoever restores a backup removes what looks left over.
+    // A restore removes files that look left over.
     let _not_restored = lock(&path, FlockOperation::NonBlockingLockShared)?;
     for suffix in BESIDE {
         let left = with(&path, suffix);
-        // Whoever is making the store just now has one beside it.
+        // Another process that is creating the store has such a file, too.
         if is_there(&left)? && !is_there(&path)? {
             let left_over = Diagnostic::error(
                 Code::DatabaseLeftovers,
@@ -193,16 +193,16 @@ pub(super) fn make(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Resul
         Err(rustix::io::Errno::EXIST) => Ok(()),
         linked => linked.map_err(cannot),
     });
-    // The name alone goes; a file that was linked stays.
+    // Removes only this name: a file that was linked stays.
     remove(&new);
     made?;
     sync_folder(&path).map_err(cannot)
 }
 
-/// What SQLite may have beside a file.
+/// The suffixes of the files that SQLite keeps beside a database.
 pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Removes a file that only this process knows, with what SQLite has beside it.
+/// Removes a file that only this process uses, with the files that SQLite keeps beside it.
 pub(super) fn remove(path: &Path) {
     for suffix in [""].iter().chain(&BESIDE) {
         let _ = std::fs::remove_file(with(path, suffix));
@@ -217,7 +217,7 @@ pub(super) fn create(path: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
     Ok(file)
 }
 
-/// The names in the folder of a file are on the disk.
+/// Syncs the folder of a file.
 pub(super) fn sync_folder(path: &Path) -> rustix::io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -240,8 +240,8 @@ fn fill(path: &Path, key: StoreKeyId, restored: Option<i64>) -> Result<(), Store
     connection.close().map_err(|(_, why)| place.fault(&why, &"the file"))
 }
 
-/// What the system writes at once, too. Measured with a million tokens: 1,024 and 2,048 are no faster, and neither are
-/// tokens WITHOUT ROWID.
+/// The page size of the system. Measured with a million tokens: 1,024 and 2,048 are no faster, and neither is WITHOUT
+/// ROWID.
 const PAGE_SIZE: u32 = 4096;
 
 /// A name for a new file beside this one, which no other file has.
@@ -259,7 +259,7 @@ fn before_number(path: &Path) -> OsString {
     name
 }
 
-/// Removes what has a name of [`beside`]: a process that was killed left it. To be called with the folder locked alone.
+/// Removes files with a name of [`beside`], which killed processes left. Call it with the folder locked exclusively.
 pub(super) fn remove_leftovers(path: &Path) -> Result<(), StoreFault> {
     let folder = path.parent().unwrap_or(path);
     let before = before_number(path);

@@ -1,5 +1,5 @@
-//! What the first page of a file says, read without SQLite: a log that lies beside a file of another time is mixed into
-//! it as soon as SQLite opens both, and no statement tells.
+//! Reads the first page of a file without SQLite: when SQLite opens a file beside the log of another one, it mixes the
+//! two, and no statement can detect it.
 
 use super::connect::{self, APPLICATION, BESIDE, Use};
 use super::place::{DatabaseFile, lock, said, with};
@@ -10,17 +10,17 @@ use std::io::Read as _;
 
 /// `ykvb`: [`backup`](super::backup) made it.
 pub(super) const BACKUP: i64 = 0x796b_7662;
-/// `ykvr`: [`restore`](super::restore) put it in its place, and what lies beside it is of the store before.
+/// `ykvr`: [`restore`](super::restore) put it there, and the log beside it belongs to the former store.
 pub(super) const RESTORED: i64 = 0x796b_7672;
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A store that is in use, or was.
     Store,
-    /// A copy that SQLite or this program made of one. A store in use has a log, and its header says so.
+    /// A copy that SQLite or this program made of a store. A store in use has a write-ahead log, and its header says so.
     Backup,
-    /// A backup in the place of a store, not opened yet.
+    /// A restored backup that was not opened yet.
     Restored,
     /// Nothing of ours.
     Other,
@@ -28,7 +28,7 @@ pub(super) enum Kind {
 
 const LENGTH: usize = 100;
 
-/// To be called only before SQLite has the file open in this process: closing a descriptor of it drops SQLite's locks.
+/// Call it only before SQLite opens the file in this process: closing a descriptor of it drops SQLite's locks.
 pub(super) fn kind(path: &Path) -> Result<Kind, StoreFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|why| said(path, why))?;
@@ -47,7 +47,7 @@ pub(super) fn kind(path: &Path) -> Result<Kind, StoreFault> {
     })
 }
 
-/// Before a store is opened: refuses a backup that somebody copied to its place, and ends a restore that was cut off.
+/// Before a store is opened: refuses a backup that was copied to its place, and finishes an interrupted restore.
 pub(super) fn finish_restore(place: &mut DatabaseFile) -> Result<(), StoreFault> {
     match kind(&place.path)? {
         Kind::Store | Kind::Other => Ok(()),
@@ -56,7 +56,7 @@ pub(super) fn finish_restore(place: &mut DatabaseFile) -> Result<(), StoreFault>
             let path = place.path.clone();
             place.let_it_be_restored();
             let alone = lock(&path, FlockOperation::NonBlockingLockExclusive)?;
-            // Another process may have been sooner.
+            // Another process may have been faster.
             if kind(&path)? == Kind::Restored {
                 finish(&path)?;
             }
@@ -67,7 +67,7 @@ pub(super) fn finish_restore(place: &mut DatabaseFile) -> Result<(), StoreFault>
     }
 }
 
-/// The same, for somebody who changes nothing: whether a restore was cut off.
+/// The same without changing anything: whether a restore was interrupted.
 pub(super) fn is_restored(place: &DatabaseFile) -> Result<bool, StoreFault> {
     match kind(&place.path)? {
         Kind::Store | Kind::Other => Ok(false),
@@ -76,9 +76,9 @@ pub(super) fn is_restored(place: &DatabaseFile) -> Result<bool, StoreFault> {
     }
 }
 
-/// Makes a store in use of a backup that was put in its place. The caller holds the lock exclusively.
+/// Turns a backup that was put in place into a store in use. The caller holds the lock exclusively.
 pub(super) fn finish(path: &Path) -> Result<(), StoreFault> {
-    // They have other names by now, beside the store that they belong to.
+    // The former store was renamed together with its own.
     for suffix in BESIDE {
         match std::fs::remove_file(with(path, suffix)) {
             Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(said(path, why)),

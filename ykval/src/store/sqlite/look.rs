@@ -1,5 +1,5 @@
-//! Opens the file to read it, so that nothing changes: neither the file nor its log, and no file is made beside them, where
-//! the server's user may not be able to open what somebody else made.
+//! Opens the file read-only: neither the file nor its log changes, and no file is created beside them, which the server's
+//! user might not be able to open.
 
 use super::place::with;
 use rusqlite::config::DbConfig;
@@ -12,15 +12,15 @@ use std::time::Duration;
 /// Why something was refused.
 pub(super) const ONLY_LOOKED_AT: &str = "was opened to look at it, so nothing is changed";
 
-/// A connection that sees the store as it is now, all the time that it is open.
+/// A connection that sees the store as it is now, for as long as it is open.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     match (with(path, "-wal").exists(), with(path, "-shm").exists()) {
-        // Closed well: everything is in the file, and nobody has it open.
+        // Closed properly: everything is in the file, and no process has it open.
         (false, _) => pinned(by_uri(path, "&immutable=1")?),
-        // A log without its index, as it is when somebody copied the two: read by an index in this process's memory.
+        // A log without its index, as after copying the two: read with an index in this process's memory.
         (true, false) => pinned(without_index(path)?),
-        // A server has it open, or was killed. If there is a server, its readers may have left no mark in the index that
-        // one who does not write there could use.
+        // A server has it open, or was killed. If a server runs, its readers may have left no mark in the index that a
+        // read-only process could use.
         (true, true) => {
             by_uri(path, "&readonly_shm=1").and_then(pinned).or_else(|_| pinned(by_uri(path, "")?))
         }
@@ -48,7 +48,7 @@ fn without_index(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Begins to read.
+/// Begins a read transaction.
 fn pinned(connection: Connection) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(Duration::from_secs(1))?;

@@ -1,4 +1,4 @@
-//! The file of the store: whose it may be, and whether it is still the one that was opened.
+//! The file of the store: its owner and mode, and whether it is still the one that was opened.
 
 use super::super::StoreFault;
 use rusqlite::{Error, ErrorCode};
@@ -11,34 +11,34 @@ use yubiotp::diagnostic::{Code, Diagnostic, Program, cause, shell_word};
 
 /// Where a store is.
 pub(super) struct DatabaseFile {
-    /// The file, from the root: SQLite takes some relative names for URIs.
+    /// The absolute path: SQLite takes some relative names for URIs.
     pub(super) path: PathBuf,
     /// The same, for people.
     pub(super) at: String,
-    /// What for.
+    /// What it is opened for.
     pub(super) access: Access,
-    /// Held for as long as the store is open: [`restore`](super::restore) waits for nobody who has it.
+    /// Held while the store is open, so that [`restore`](super::restore) fails meanwhile.
     lock: Option<OwnedFd>,
-    /// What goes on being used: the file, its log, and the index of that log, by which processes see each other.
+    /// The open files: the database, its log, and the index of that log, by which processes see each other.
     held: Vec<(PathBuf, Identity)>,
 }
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Everything.
+    /// Reading and writing.
     Full,
-    /// To read it and change nothing.
+    /// Only reading.
     Look,
 }
 
-/// Something else has the name of a store.
+/// The finding for a file that is not a store.
 pub(super) fn not_ours() -> Diagnostic {
     Diagnostic::error(Code::DatabaseNotOurs, "is not a store of ykvald")
         .advise("name the right file in store")
 }
 
-/// What tells a file from another one of the same name.
+/// Tells a file from another one of the same name: device and inode.
 type Identity = (u64, u64);
 
 /// Whether there is a store, or anything else of this name.
@@ -51,8 +51,8 @@ pub(super) fn is_there(path: &Path) -> Result<bool, StoreFault> {
 }
 
 impl DatabaseFile {
-    /// A file that is there and that nobody else may write to. It is looked at and not opened: closing a descriptor of it
-    /// would drop the locks that SQLite has on it in this process.
+    /// Finds an existing file that nobody else may write to. It is not opened: closing a descriptor of it would drop
+    /// the locks that SQLite has on it in this process.
     pub(super) fn find(path: &Path) -> Result<Self, StoreFault> {
         let path = std::path::absolute(path).map_err(|why| said(path, why))?;
         let me = rustix::process::geteuid().as_raw();
@@ -64,11 +64,11 @@ impl DatabaseFile {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(found(&path, of_wrong_kind()));
         }
-        // As a database that was made anew.
+        // An empty file is no database.
         if stat.st_size == 0 {
             return Err(StoreFault::Missing(path.display().to_string()));
         }
-        // Root manages the store of whoever runs the server, who has the folder, too.
+        // Root manages the store of the user who runs the server, to whom the folder belongs, too.
         let theirs = me == 0 && stat.st_uid == folder.st_uid;
         if stat.st_uid != 0 && stat.st_uid != me && !theirs {
             let owner = stat.st_uid;
@@ -81,7 +81,7 @@ impl DatabaseFile {
         Ok(Self { at: path.display().to_string(), path, access: Access::Full, lock: None, held })
     }
 
-    /// The same, for somebody who changes nothing.
+    /// The same, only for reading.
     pub(super) fn only_looked_at(self) -> Self {
         Self { access: Access::Look, ..self }
     }
@@ -97,23 +97,23 @@ impl DatabaseFile {
         }
     }
 
-    /// Nobody restores a backup to this place before this is dropped.
+    /// Prevents a restore to this place until this is dropped.
     pub(super) fn keep_from_being_restored(&mut self) -> Result<(), StoreFault> {
         self.lock = Some(lock(&self.path, FlockOperation::NonBlockingLockShared)?);
         Ok(())
     }
 
-    /// Under the name of what it was copied from, for people.
+    /// Shows it to people under the name of the file that it was copied from.
     pub(super) fn called(self, from: &Path) -> Self {
         Self { at: from.display().to_string(), ..self }
     }
 
-    /// The lock is given up, so that it can be taken alone.
+    /// Releases the lock, so that it can be taken exclusively.
     pub(super) fn let_it_be_restored(&mut self) {
         self.lock = None;
     }
 
-    /// Whether a name leads to what is held, or would once SQLite makes it.
+    /// Whether a name leads to one of the open files, or would once SQLite creates it.
     pub(super) fn has(&self, path: &Path) -> bool {
         let names = ["", "-wal", "-shm", "-journal"].map(|suffix| with(&self.path, suffix));
         let found = statat(CWD, path, AtFlags::empty()).map(|stat| identity(&stat));
@@ -121,14 +121,14 @@ impl DatabaseFile {
             || found.is_ok_and(|found| self.held.iter().any(|(_, held)| *held == found))
     }
 
-    /// What was found under the name is what is opened: it was replaced.
+    /// Finds the file under this name again, because it was replaced.
     pub(super) fn find_again(&mut self) -> Result<(), StoreFault> {
         let lock = self.lock.take();
         *self = Self { lock, ..Self::find(&self.path)? };
         Ok(())
     }
 
-    /// To be called with a connection that has read: what it opened is what has to stay.
+    /// Notes which files are open. Call it after a connection has read from them.
     pub(super) fn hold(mut self) -> Result<Self, StoreFault> {
         for suffix in ["-wal", "-shm"] {
             let path = with(&self.path, suffix);
@@ -139,7 +139,8 @@ impl DatabaseFile {
         Ok(self)
     }
 
-    /// A file that was removed or replaced takes writes as before, and who opens the store next knows nothing of them.
+    /// Fails if a file was removed or replaced: it would still take writes, but they would be lost when the store is
+    /// opened again.
     pub(super) fn still_there(&self) -> Result<(), StoreFault> {
         for (path, held) in &self.held {
             let now = statat(CWD, path, AtFlags::empty());
@@ -150,7 +151,7 @@ impl DatabaseFile {
         Ok(())
     }
 
-    /// What SQLite said; of what was stored and cannot be, which row it was.
+    /// The fault for an error of SQLite. If a stored value is damaged, it names the row.
     pub(super) fn fault(&self, why: &Error, what: &dyn Display) -> StoreFault {
         let at = self.at.clone();
         match why {
@@ -173,7 +174,7 @@ impl DatabaseFile {
         }
     }
 
-    /// What SQLite says, with what its code means to an administrator.
+    /// The fault for an error of SQLite, with a remedy for its code.
     fn failed(&self, code: Option<ErrorCode>, why: &str) -> StoreFault {
         let error = |code| Diagnostic::error(code, why);
         self.finds(match code {
@@ -189,7 +190,7 @@ impl DatabaseFile {
         })
     }
 
-    /// What is wrong with this store.
+    /// A finding about this store.
     pub(super) fn finds(&self, found: Diagnostic) -> StoreFault {
         StoreFault::of_database(&self.at, found)
     }
@@ -204,7 +205,7 @@ impl DatabaseFile {
     }
 }
 
-/// Locks the folder of a store: shared by all who have it open, or by one who replaces it.
+/// Locks the folder of a store: shared to open it, exclusively to replace it.
 pub(super) fn lock(path: &Path, how: FlockOperation) -> Result<OwnedFd, StoreFault> {
     let folder = path.parent().unwrap_or(path);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -227,14 +228,14 @@ pub(super) fn lock(path: &Path, how: FlockOperation) -> Result<OwnedFd, StoreFau
     }
 }
 
-/// What SQLite keeps beside a file has its name and a suffix.
+/// The name of a file that SQLite keeps beside another.
 pub(super) fn with(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(suffix);
     name.into()
 }
 
-/// The folder of a file, in which nobody else may write: they could bring a log of their own.
+/// The folder of a file. Nobody else may write to it: they could add a log of their own.
 pub(super) fn folder(path: &Path) -> Result<Stat, StoreFault> {
     let folder = path.parent().unwrap_or(path);
     let stat = statat(CWD, folder, AtFlags::empty()).map_err(|why| match why {
@@ -254,7 +255,7 @@ fn only_the_owner_writes(path: &Path, stat: &Stat) -> Result<(), StoreFault> {
         Code::FileWritableByOthers,
         format!("group or others may write to it (mode {mode:04o})"),
     );
-    // A folder that everybody may write to is so on purpose.
+    // A folder that everybody may write to is meant to be shared.
     let is_shared = FileType::from_raw_mode(stat.st_mode) == FileType::Directory && mode & 0o002 != 0;
     Err(found(
         path,
@@ -273,17 +274,17 @@ fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
 
-/// What the system said about a file.
+/// The fault for an error of the system about a file.
 pub(super) fn said(path: &Path, why: impl Display) -> StoreFault {
     found(path, Diagnostic::error(Code::FileInaccessible, cause(&why)))
 }
 
-/// What is wrong with a file.
+/// A finding about a file.
 pub(super) fn found(path: &Path, found: Diagnostic) -> StoreFault {
     StoreFault::of_database(&path.display().to_string(), found)
 }
 
-/// A folder, a device or a pipe.
+/// The finding for a folder, a device or a pipe.
 pub(super) fn of_wrong_kind() -> Diagnostic {
     Diagnostic::error(Code::FileOfWrongKind, "is not a regular file")
 }

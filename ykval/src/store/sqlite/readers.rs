@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Slot = Mutex<Option<Connection>>;
 
-/// One connection for each thread that may read at a time, opened when it is needed first.
+/// One connection for each thread that may read at the same time, opened on first use.
 pub(super) struct Readers {
     place: Arc<DatabaseFile>,
     first: Slot,
@@ -24,7 +24,7 @@ impl Readers {
         Self { place, first: Slot::default(), others, closed: AtomicBool::new(false) }
     }
 
-    /// Reads on the thread that asks: a row in memory takes some microseconds, and nothing that writes is waited for.
+    /// Reads on the calling thread: a row in memory takes some microseconds, and readers do not wait for writers.
     pub(super) fn read<T>(
         &self,
         what: impl Display,
@@ -39,7 +39,7 @@ impl Readers {
             None => connect::open(&self.place, Use::Read)?,
         };
         let found = read(&open);
-        // What failed for a reason of the world is opened anew.
+        // A connection that failed is opened again.
         let failed = found.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
         if failed.is_none_or(|code| code == ErrorCode::DatabaseBusy) {
             *connection = Some(open);
@@ -47,7 +47,7 @@ impl Readers {
         found.map_err(|why| self.place.fault(&why, &what))
     }
 
-    /// One that is free, else the first when it becomes so.
+    /// A free connection; if there is none, waits for the first.
     fn one(&self) -> MutexGuard<'_, Option<Connection>> {
         let free = self.all().find_map(|connection| connection.try_lock().ok());
         free.unwrap_or_else(|| self.first.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,8 +1,8 @@
-//! A backup is put in the place of a store, and every position is raised as far as anything knows.
+//! Replaces a store by a backup, and raises every position to the highest that is known.
 //!
-//! All is done to a copy of the backup beside the store. That the copy gets the store's name is the one moment before
-//! which the old store is whole and in its place, and after which the new one is: until SQLite opens it, its header says
-//! that what lies beside it (the log of the old one) is not its own (`header`).
+//! Everything is done to a copy of the backup beside the store. Renaming the copy is the one moment that replaces the
+//! store: before it, the old store is in place and whole; after it, the new one is. Until SQLite opens the new one, its
+//! header says that the log beside it belongs to the old one (`header`).
 
 use super::connect::{self, BESIDE, Use};
 use super::header::{self, Kind, RESTORED};
@@ -19,7 +19,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 
 mod merge;
 
-/// What came of it.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restored {
     /// When the backup was made, in seconds since 1970.
@@ -30,24 +30,24 @@ pub struct Restored {
     pub raised: u64,
     /// Tokens that are restored now.
     pub restored: u64,
-    /// Where the store is that was here before.
+    /// Where the former store is kept.
     pub kept: Option<PathBuf>,
-    /// What it was good for.
+    /// Whether the former store could be used.
     pub former: FormerStore,
 }
 
-/// The store that was here before.
+/// What became of the former store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormerStore {
     /// There was none.
     None,
-    /// Whole: its positions were taken over.
+    /// It is whole: its positions were taken over.
     Read,
-    /// Not read, and why.
+    /// It was not read, and why.
     NotRead(String),
 }
 
-/// Puts a backup in the place of a store, all or nothing. The former store is kept under another name.
+/// Replaces a store by a backup, all or nothing. The former store is kept under another name.
 ///
 /// # Errors
 /// The backup cannot be used, the store is open, or something could not be written.
@@ -68,7 +68,7 @@ pub fn restore(
     connect::remove_leftovers(&to)?;
     is_backup(from)?;
     let there = is_there(&to)? && std::fs::metadata(&to).is_ok_and(|file| file.len() > 0);
-    // One that was cut off.
+    // An interrupted restore.
     if there && header::kind(&to)? == Kind::Restored {
         header::finish(&to)?;
     }
@@ -77,7 +77,7 @@ pub fn restore(
         // Faults name the backup.
         let place = DatabaseFile::of(&new).called(from);
         let mut backup = checked(&place, key)?;
-        // Only then: SQLite may make an empty log beside it.
+        // After the check of the backup: SQLite may create an empty log beside it.
         let former = if there { Former::open(&to, key) } else { Former::None };
         let done = build(&mut backup, &place, (former, evidence), accept_risk)?;
         backup.close().map_err(|(_, why)| place.fault(&why, &"the file"))?;
@@ -85,7 +85,7 @@ pub fn restore(
         owner.map_err(|why| said(&to, format!("cannot chown it: {}", cause(&why))))?;
         sync(&new)?;
         let kept = if there { Some(keep(&to)?) } else { None };
-        // From here on the new one is there.
+        // This replaces the store.
         rustix::fs::rename(&new, &to)
             .and_then(|()| connect::sync_folder(&to))
             .map_err(|why| said(&to, why))?;
@@ -96,7 +96,7 @@ pub fn restore(
     done
 }
 
-/// Refuses what is no copy of a store, or not a whole one.
+/// Refuses a file that is not a complete copy of a store.
 fn is_backup(from: &Path) -> Result<(), StoreFault> {
     if !std::fs::metadata(from).map_err(|why| said(from, why))?.is_file() {
         return Err(found(from, of_wrong_kind()));
@@ -130,14 +130,14 @@ fn copy(from: &Path, new: &Path) -> Result<(), StoreFault> {
     Ok(())
 }
 
-/// What was written to a file is on the disk.
+/// Syncs a file.
 pub(super) fn sync(path: &Path) -> Result<(), StoreFault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty());
     file.and_then(rustix::fs::fsync).map_err(|why| said(path, why))
 }
 
-/// Whether SQLite finds all of it whole.
+/// Fails if SQLite finds damage.
 pub(super) fn whole(connection: &Connection, place: &DatabaseFile) -> Result<(), StoreFault> {
     let first = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match first {
@@ -147,7 +147,7 @@ pub(super) fn whole(connection: &Connection, place: &DatabaseFile) -> Result<(),
     }
 }
 
-/// The store that is replaced, under the name that it had.
+/// The store that is replaced.
 enum Former {
     None,
     Read(Connection),
@@ -155,7 +155,7 @@ enum Former {
 }
 
 impl Former {
-    /// Reads only: it is kept as it is, with its log.
+    /// Opens it read-only: it is kept unchanged, with its log.
     fn open(path: &Path, key: StoreKeyId) -> Self {
         let place = DatabaseFile::of(path);
         let open = || {
@@ -177,7 +177,7 @@ impl Former {
     }
 }
 
-/// A backup that is whole, of this store key, and of the latest schema.
+/// Opens a backup, checks that it is whole and has this store key, and upgrades its schema.
 fn checked(place: &DatabaseFile, key: StoreKeyId) -> Result<Connection, StoreFault> {
     let mut connection = connect::open(place, Use::Change)?;
     whole(&connection, place)?;
@@ -186,7 +186,7 @@ fn checked(place: &DatabaseFile, key: StoreKeyId) -> Result<Connection, StoreFau
     Ok(connection)
 }
 
-/// Makes of a copy of the backup what is to be the store.
+/// Turns a copy of the backup into the new store.
 fn build(
     connection: &mut Connection,
     place: &DatabaseFile,
@@ -197,7 +197,7 @@ fn build(
     let (taken, is_said) = taken(connection).map_err(fault)?;
     let count = rows::count(connection).map_err(fault)?;
     let is_complete = evidence.is_complete;
-    // What came before the backup is in it, or is of a key that was replaced before it was made.
+    // Older log lines are in the backup, or are of a key that was replaced before it.
     let since_backup = is_said.then(|| taken.saturating_sub(MARGIN));
     let mut merge = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -240,8 +240,8 @@ fn build(
 /// How much older than the backup a line of the log may be and still count, in seconds.
 const MARGIN: i64 = 60;
 
-/// When what is in it was last known to be true, and whether it says so itself. A copy that another program made does not:
-/// the last thing that was written to it is no later.
+/// The time of a backup, and whether it is recorded in it. A copy by another program has no record: then it is the time
+/// of the last OTP in it.
 fn taken(connection: &Connection) -> rusqlite::Result<(i64, bool)> {
     let named = |name| {
         let find = "SELECT value FROM meta WHERE name = ?1";
@@ -259,7 +259,7 @@ fn taken(connection: &Connection) -> rusqlite::Result<(i64, bool)> {
     Ok((named("written")?.unwrap_or(0).max(used).clamp(0, clock::now()), false))
 }
 
-/// Gives the store another name as well, with its log.
+/// Gives the store a second name, with its log.
 fn keep(to: &Path) -> Result<PathBuf, StoreFault> {
     let now = clock::written(clock::now()).replace(['-', ':'], "");
     for number in 0..100_u32 {
@@ -284,7 +284,7 @@ fn keep(to: &Path) -> Result<PathBuf, StoreFault> {
     Err(found(to, many.advise("move the files *.before-restore-* away")))
 }
 
-/// The higher of two, of which either may be nothing.
+/// The higher of two positions, either of which may be missing.
 fn higher(one: Option<Position>, other: Option<Position>) -> Option<Position> {
     one.max(other)
 }

@@ -1,4 +1,4 @@
-//! Restored tokens: what is stored of them.
+//! Stored data of restored tokens.
 
 use super::rows::{Column, unstorable};
 use super::*;
@@ -9,13 +9,13 @@ pub(super) fn since(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection.query_row("SELECT value FROM meta WHERE name = 'restored'", [], big_endian).optional()
 }
 
-/// Seconds since 1970, as meta has them.
+/// Seconds since 1970, as the table `meta` stores them.
 pub(super) fn big_endian(row: &rusqlite::Row<'_>) -> rusqlite::Result<i64> {
     let bytes: [u8; 8] = row.get(0)?;
     Ok(i64::from_be_bytes(bytes))
 }
 
-/// Of tokens that are not here.
+/// Sets the time for tokens that the store does not have.
 pub(super) fn set_since(transaction: &Connection, since: Option<i64>) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM meta WHERE name = 'restored'", [])?;
     if let Some(since) = since {
@@ -37,7 +37,7 @@ pub(super) fn mark_all(transaction: &Connection, at: i64) -> rusqlite::Result<()
     set_since(transaction, Some(at))
 }
 
-/// Of a token whose key changes.
+/// Marks a token whose key changes.
 pub(super) fn begin(
     transaction: &Connection,
     id: &PublicId,

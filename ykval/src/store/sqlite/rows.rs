@@ -1,10 +1,10 @@
-//! Rows, and what they say.
+//! Reads rows, and converts columns.
 
 use super::*;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension as _, Row};
 
-/// A value as a column has it.
+/// A value of a column.
 pub(super) struct Column<T>(pub(super) T);
 
 fn bytes(value: ValueRef<'_>) -> FromSqlResult<&[u8]> {
@@ -78,7 +78,7 @@ impl ToSql for Column<ClientId> {
     }
 }
 
-/// What cannot be stored.
+/// The error for a value that cannot be stored.
 pub(super) fn unstorable(what: &'static str) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(what.into())
 }
@@ -130,7 +130,7 @@ pub(super) fn token(connection: &Connection, id: PublicId) -> rusqlite::Result<O
     find.query_row([Column(&id)], to_token).optional()
 }
 
-/// Bytewise, which is how SQLite orders bytes.
+/// A page of tokens in bytewise order, which is SQLite's order of blobs.
 pub(super) fn tokens(connection: &Connection, after: Option<PublicId>) -> rusqlite::Result<Vec<Token>> {
     let from = if after.is_some() { ">" } else { ">=" };
     let after = after.as_ref().map_or(&[][..], PublicId::as_bytes);

@@ -1,4 +1,4 @@
-//! The thread that stores positions: all that wait, in one transaction, with one sync; and then it answers.
+//! The thread that stores positions: all that wait, in one transaction with one sync, and answers afterwards.
 
 use super::advance::{Found, Steps};
 use super::checkpoint::WriteAheadLog;
@@ -12,25 +12,25 @@ use tokio::sync::oneshot;
 use yubiotp::diagnostic::{Code, cause};
 use yubiotp::ledger::Receipt;
 
-/// The most that may wait; beyond it is refused at once.
+/// Maximum waiting jobs; excess ones are refused immediately.
 const QUEUE: usize = 4096;
 
-/// The most in one transaction.
+/// Maximum jobs in one transaction.
 const BATCH: usize = 512;
 
-/// How long a commit proves that there can be another.
+/// How long a commit proves that the store can be written.
 const PROVEN: Duration = Duration::from_secs(1);
 
 type Answer<T> = oneshot::Sender<Result<T, StoreFault>>;
 
-/// What it is asked.
+/// A job for the thread.
 enum Job {
     Advance(Step, Answer<Advanced>),
     Ready(Answer<()>),
 }
 
 impl Job {
-    /// Nobody waits for the answer any more.
+    /// Whether nobody waits for the answer any more.
     fn is_given_up(&self) -> bool {
         match self {
             Self::Advance(_, answer) => answer.is_closed(),
@@ -39,7 +39,7 @@ impl Job {
     }
 
     fn fail(self, fault: StoreFault) {
-        // Who went away does not hear it.
+        // The caller may have gone away.
         let _ = match self {
             Self::Advance(_, answer) => answer.send(Err(fault)).is_ok(),
             Self::Ready(answer) => answer.send(Err(fault)).is_ok(),
@@ -47,7 +47,7 @@ impl Job {
     }
 }
 
-/// The thread, from outside.
+/// The handle of the thread.
 pub(super) struct Writer {
     place: Arc<DatabaseFile>,
     jobs: RwLock<Option<SyncSender<Job>>>,
@@ -59,7 +59,7 @@ impl Writer {
         let (jobs, to_do) = sync_channel(QUEUE);
         let cannot = |why: std::io::Error| place.says(Code::DatabaseFailed, &cause(&why));
         let log = WriteAheadLog::new(Arc::clone(&place)).map_err(cannot)?;
-        // The first one has checked the file and is as good as any, but for moving the log.
+        // The first connection has checked the file.
         let worker =
             WriterThread { connection: Some(log.connect()?), log, place: Arc::clone(&place), proven: None };
         drop(first);
@@ -96,22 +96,22 @@ impl Writer {
         self.place.says(Code::DatabaseClosed, "its writer has stopped")
     }
 
-    /// Waits until what was asked is done.
+    /// Finishes all jobs, and ends the thread.
     pub(super) fn close(&self) {
         self.jobs.write().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // One that panicked has answered nobody, which is a fault to each of them.
+        // If it panicked, it answered nobody, which is a fault for each caller.
         let _ = thread.map(JoinHandle::join);
     }
 }
 
-/// The thread, from inside.
+/// The state of the thread.
 struct WriterThread {
     place: Arc<DatabaseFile>,
-    /// None after it failed: a transaction must not find anything of one before.
+    /// `None` after a failure: the next transaction must not see anything of the one before.
     connection: Option<Connection>,
     log: WriteAheadLog,
-    /// When a commit was durable last.
+    /// The time of the last durable commit.
     proven: Option<Instant>,
 }
 
@@ -141,12 +141,12 @@ impl WriterThread {
         }
     }
 
-    /// How many were changed so far.
+    /// How many rows were changed so far.
     fn rows(&self) -> u64 {
         self.connection.as_ref().map_or(0, Connection::total_changes)
     }
 
-    /// After this nothing of the batch is stored, or all of it durably.
+    /// Stores the whole batch durably, or nothing of it.
     fn commit(&mut self, batch: &[Job]) -> Result<Vec<Option<Found>>, StoreFault> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -166,7 +166,7 @@ impl WriterThread {
         found
     }
 
-    /// What each came to; or why this program must not write there any more.
+    /// The result of each job; or why this program must not write any more.
     fn transact(
         &self,
         connection: &mut Connection,
@@ -178,7 +178,7 @@ impl WriterThread {
         }
         let mut steps = Steps::new(&transaction)?;
         let found = batch.iter().map(|job| match job {
-            // Perhaps this waited for long: what nobody will be told need not be used up.
+            // It may have waited long: an OTP whose caller has gone away need not be used up.
             job if job.is_given_up() => Ok(None),
             Job::Advance(step, _) => steps.take(step).map(Some),
             Job::Ready(_) => self.prove(&transaction).map(|()| None),
@@ -189,7 +189,7 @@ impl WriterThread {
         Ok(Ok(found))
     }
 
-    /// That something can be stored is known once something was.
+    /// Proves that the store can be written, by writing.
     fn prove(&self, transaction: &Connection) -> rusqlite::Result<()> {
         if self.proven.is_some_and(|proven| proven.elapsed() < PROVEN) {
             return Ok(());
@@ -200,7 +200,7 @@ impl WriterThread {
     }
 
     fn answer(&self, job: Job, found: Option<Found>) {
-        // Who went away does not hear it.
+        // The caller may have gone away.
         let _ = match (job, found) {
             (Job::Ready(answer), _) => answer.send(Ok(())).is_ok(),
             (Job::Advance(step, answer), Some(found)) => answer.send(advanced(&step, found)).is_ok(),
@@ -211,7 +211,7 @@ impl WriterThread {
     }
 }
 
-/// What a step came to, of a transaction that is on stable storage.
+/// The result of a step, after its transaction is on stable storage.
 fn advanced(step: &Step, found: Found) -> Result<Advanced, StoreFault> {
     Ok(match found {
         #[expect(clippy::disallowed_methods, reason = "its transaction was committed with synchronous=FULL")]
