@@ -1,4 +1,4 @@
-//! How many requests are answered at a time. Requests that wait for another host take no places from those that are decided
+//! The limits of concurrent requests. Requests that wait for another host take no places from those that are decided
 //! here.
 
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// How far a request may go now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// All the way.
+    /// To its end.
     Whole,
     /// Only as far as reading the store decides it: there is no place for more work.
     Read,
@@ -17,16 +17,16 @@ pub enum Depth {
 
 /// Places for requests.
 pub struct Capacity {
-    /// Those that may go all the way.
+    /// Requests that may go to their end.
     whole: Semaphore,
-    /// As many again may be read for when those are all taken: see [`Depth::Read`].
+    /// As many again, when those are all taken: see [`Depth::Read`].
     reading: Semaphore,
-    /// Those that wait for a key storage module. They hold none of the others meanwhile.
+    /// Requests that wait for a key storage module. Meanwhile they hold no other place.
     elsewhere: Semaphore,
     all: usize,
 }
 
-/// The place of one question. Given back when dropped.
+/// The place of one request. Returned when dropped.
 pub struct InFlight<'a> {
     of: &'a Capacity,
     held: Mutex<Held<'a>>,
@@ -42,7 +42,7 @@ enum Held<'a> {
 }
 
 impl Capacity {
-    /// So many verifications, and so many questions to key storage modules.
+    /// With these limits for verifications and for requests to key storage modules.
     #[must_use]
     pub fn new(in_flight: usize, elsewhere: usize) -> Self {
         let [in_flight, elsewhere] = [in_flight, elsewhere].map(|most| most.min(Semaphore::MAX_PERMITS));
@@ -55,7 +55,7 @@ impl Capacity {
         }
     }
 
-    /// A place for one more question, unless even those for reading are all taken.
+    /// A place for one more request, unless even those for reading are all taken.
     pub fn enter(&self, is_logged: bool) -> Option<InFlight<'_>> {
         let held = match self.whole.try_acquire() {
             Ok(permit) => Held::Whole(permit),
@@ -64,12 +64,12 @@ impl Capacity {
         Some(InFlight { of: self, held: Mutex::new(held), is_logged })
     }
 
-    /// A place for one more question that has to go all the way.
+    /// A place for one more request that has to go to its end.
     pub fn enter_whole(&self) -> Option<SemaphorePermit<'_>> {
         self.whole.try_acquire().ok()
     }
 
-    /// Questions that are being answered.
+    /// Requests that are being answered.
     #[must_use]
     pub fn taken(&self) -> usize {
         [&self.whole, &self.reading, &self.elsewhere]
@@ -79,7 +79,7 @@ impl Capacity {
 }
 
 impl InFlight<'_> {
-    /// How far its question may go.
+    /// How far the request may go.
     #[must_use]
     pub fn depth(&self) -> Depth {
         match &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -89,7 +89,7 @@ impl InFlight<'_> {
         }
     }
 
-    /// Gives the place back for one among those that wait for a key storage module; whether there is one.
+    /// Exchanges the place for one to wait for a key storage module. `false`: there is none.
     #[must_use]
     pub fn leave(&self) -> bool {
         let Ok(permit) = self.of.elsewhere.try_acquire() else { return false };
@@ -97,7 +97,7 @@ impl InFlight<'_> {
         true
     }
 
-    /// Comes back from there, to a place where the question may go all the way, if there is one.
+    /// Exchanges it back, for a place where the request may go to its end, if there is one.
     pub fn come_back(&self) {
         let held = self.of.whole.try_acquire().map_or(Held::Nothing, Held::Whole);
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;

@@ -1,4 +1,5 @@
-//! Compares the store with what this server accepted (its [`guard`](crate::guard)), and raises a store that forgot.
+//! Compares the store with the OTPs that this server accepted (its [`guard`](crate::guard)), and raises a store that
+//! lost some.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -12,10 +13,10 @@ const IN_TURN: usize = 256;
 /// OTPs raised in one transaction.
 const CHUNK: usize = 1000;
 
-/// Compares the store with what is known: the newest OKs, and some of all, in turn.
+/// Compares the store with the remembered OTPs: the newest, and some of all in turn.
 ///
 /// # Errors
-/// It could not be asked.
+/// The store could not be read.
 pub async fn look(store: &Store) -> Result<(), StoreFault> {
     let guard = store.guard();
     let mut some = guard.newest();
@@ -24,9 +25,9 @@ pub async fn look(store: &Store) -> Result<(), StoreFault> {
     Ok(())
 }
 
-/// Raises the store to all that is known, the newest first, some at a time, and adds the tokens that it changed to
-/// `raised`. Afterwards OTPs are accepted again, unless more was found to be forgotten meanwhile: then it returns
-/// `false`, and has to be called again.
+/// Raises the store to all remembered OTPs, the newest first, and adds the number of changed tokens to `raised`.
+/// Afterwards OTPs are accepted again, unless more lost ones were found meanwhile: then it returns `false`, and has to
+/// be called again.
 ///
 /// # Errors
 /// It could not be stored, and nothing is accepted before it is.

@@ -1,4 +1,4 @@
-//! The one place that opens the files of settings and secrets.
+//! Opens configuration and secret files. Nothing else does.
 
 mod diagnostic;
 
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody: settings, certificates.
+    /// Everybody: configuration, certificates.
     Everyone,
     /// Its owner and its group: secrets.
     Group,
@@ -68,10 +68,10 @@ pub enum FileFault {
     },
 }
 
-/// Beside root and the running user, whose files [`read`] takes; 0 is nobody else.
+/// A further user whose files [`read`] accepts, beside root and the running user; 0: none.
 static TRUSTED: AtomicU32 = AtomicU32::new(0);
 
-/// Lets this process read files of the user who runs the server, as the server does: for who judges in its place.
+/// From now on [`read`] also accepts files of the user who runs the server, as the server does: for checks.
 pub fn trust(server: u32) {
     TRUSTED.store(server, Ordering::Relaxed);
 }
@@ -97,7 +97,7 @@ pub fn read(path: &Path, audience: Audience, limit: u64) -> Result<Zeroizing<Vec
     read_of(path, audience, limit, None)
 }
 
-/// As [`read`], what [`replace`] wrote: it may also belong to whom its folder belongs to, when root runs a command.
+/// As [`read`], for a file of [`replace`]: it may also belong to the owner of its folder, if root ran the command.
 ///
 /// # Errors
 /// It cannot be used.
@@ -133,7 +133,7 @@ fn read_of(
     if size > limit {
         return Err(FileFault::TooLarge { path: path.to_owned(), limit });
     }
-    // Room for all of it, so that no part of a secret stays behind in memory that was too small.
+    // Enough capacity for all of it, so that the buffer never moves and leaves a copy of a secret.
     let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
     let mut text = Zeroizing::new(Vec::with_capacity(room));
     let read = File::from(file).take(size).read_to_end(&mut text);
@@ -141,19 +141,18 @@ fn read_of(
     Ok(text)
 }
 
-/// Makes a file that must not be there yet, whole and synced, or not at all: written under another name and linked.
+/// Creates a new file, whole and synced, or not at all: it is written under another name and then linked.
 ///
 /// # Errors
-/// It is there, or cannot be made.
+/// It exists, or cannot be created.
 pub fn create(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
     put(path, text, mode, None, |new| std::fs::hard_link(new, path))
 }
 
-/// Makes a file, or replaces the one that is there, whole and synced, or not at all. Made by root, it belongs to whom its
-/// folder belongs to.
+/// Creates or replaces a file, whole and synced, or not at all. If root runs this, the file gets the owner of its folder.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be created.
 pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
     let folder = folder_of(path);
     let root = rustix::process::geteuid().is_root();
@@ -186,16 +185,16 @@ fn put(
         file.sync_all()?;
         name(&new)
     });
-    // The name alone goes; a file that was linked stays.
+    // Removes only this name: a file that was linked stays.
     let _ = std::fs::remove_file(&new);
     written.map_err(|why| FileFault::system(path, "create", why))?;
     sync_folder(path)
 }
 
-/// Names that were made in, or removed from, the folder of a file are so on the disk.
+/// Syncs the folder of a file, so that created and removed names are on the disk.
 ///
 /// # Errors
-/// The system says that they may not be.
+/// The system reports that they may not be.
 pub fn sync_folder(path: &Path) -> Result<(), FileFault> {
     let folder = open(folder_of(path), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     folder.and_then(rustix::fs::fsync).map_err(|why| FileFault::system(path, "sync the folder of", why))
@@ -205,10 +204,10 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a folder with this mode, whatever the umask, and the ones above it. `false` if it is there.
+/// Creates a folder with this mode, whatever the umask, and the ones above it. `false` if it exists.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be created.
 pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
     if path.is_dir() {
         return Ok(false);

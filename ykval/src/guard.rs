@@ -48,22 +48,22 @@ pub struct Accepted {
     pub position: Position,
 }
 
-/// An accepted OTP that the store does not know any more.
+/// An accepted OTP that the store has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
     /// What was accepted.
     pub accepted: Accepted,
-    /// What the store has of this token and key: lower, or nothing.
+    /// The stored position of this token and key: lower, or none.
     pub stored: Option<Position>,
 }
 
 /// Why nothing is accepted now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    /// The store forgot accepted OTPs, and was not raised yet.
+    /// The store lost accepted OTPs, and was not raised yet.
     #[error("the store lost accepted OTPs; none is accepted until it has them again")]
     Forgot,
-    /// Other servers may find that it did.
+    /// Other servers may find that it lost accepted OTPs.
     #[error("the database was restarted or replaced, or lost OTPs; none is accepted for 3 seconds")]
     Settling,
 }
@@ -79,7 +79,7 @@ impl Obstacle {
     }
 }
 
-/// What this server remembers, and what it thinks of its store.
+/// The accepted OTPs of this server, and whether its store has them.
 #[derive(Default)]
 pub struct Guard {
     memory: Memory,
@@ -91,28 +91,27 @@ pub struct Guard {
 #[derive(Default)]
 struct GuardState {
     forgotten: Option<Forgotten>,
-    /// The same, until it was logged.
+    /// The finding that was not logged yet.
     untold: Option<Forgotten>,
-    /// How often something was found.
+    /// How often lost OTPs were found.
     found: u64,
-    /// Which database it was last.
+    /// The last database.
     database: Option<String>,
     settles: Option<Instant>,
 }
 
 impl Guard {
-    /// Up to where this server accepted OTPs of this key. A key begins no lower than what was accepted while the
-    /// token's key was elsewhere.
+    /// The highest position with this key that this server accepted. Positions from when the token's key was elsewhere
+    /// count for every key.
     #[must_use]
     pub fn known(&self, token: &PublicId, key: Fingerprint) -> Option<Position> {
         self.memory.highest(token, key)
     }
 
-    /// Remembers an OTP that is about to be answered OK. `Err`, with what is known, for one that must not be: it, or a
-    /// later one, was accepted meanwhile.
+    /// Remembers an OTP that is about to be answered OK.
     ///
     /// # Errors
-    /// Not above what is known.
+    /// The remembered position, if it is as high or higher: this OTP, or a later one, was accepted meanwhile.
     pub fn admit(&self, receipt: Receipt, key: Fingerprint) -> Result<Receipt, Position> {
         let accepted = Accepted { token: receipt.token(), key, position: receipt.position() };
         self.memory.raise(&accepted)?;
@@ -122,7 +121,7 @@ impl Guard {
         Ok(receipt)
     }
 
-    /// Why nothing is accepted now, if so.
+    /// Why no OTP is accepted now, if so.
     #[must_use]
     pub fn obstacle(&self) -> Option<Obstacle> {
         let state = locked(&self.state);
@@ -132,7 +131,7 @@ impl Guard {
         state.settles.filter(|until| Instant::now() < *until).map(|_| Obstacle::Settling)
     }
 
-    /// To be called with what a store said of the OTPs that it was asked about: none of them may be forgotten.
+    /// Call it with the result of each comparison: if any OTP was lost, no OTP is accepted.
     pub fn found(&self, forgotten: &[Forgotten]) {
         let Some(first) = forgotten.first() else { return };
         let mut state = locked(&self.state);
@@ -145,7 +144,7 @@ impl Guard {
         }
     }
 
-    /// To be called with what tells this database from any other, and from itself before it was started again.
+    /// Call it with the identity of the database, which changes when its server restarts.
     pub fn met(&self, database: String) {
         let mut state = locked(&self.state);
         if state.database.as_ref() == Some(&database) {
@@ -157,7 +156,7 @@ impl Guard {
         }
     }
 
-    /// The last OKs, the newest first.
+    /// The last accepted OTPs, the newest first.
     #[must_use]
     pub fn newest(&self) -> Vec<Accepted> {
         locked(&self.newest).iter().copied().collect()
@@ -169,39 +168,39 @@ impl Guard {
         self.memory.len()
     }
 
-    /// What was found, once, for the log.
+    /// A finding for the log, returned once.
     #[must_use]
     pub fn untold(&self) -> Option<Forgotten> {
         locked(&self.state).untold.take()
     }
 
-    /// Whether the store forgot, and was not raised yet.
+    /// Whether the store lost accepted OTPs, and was not raised yet.
     #[must_use]
     pub fn is_raising(&self) -> bool {
         locked(&self.state).forgotten.is_some()
     }
 
-    /// Until there is a reason to look at the store now.
+    /// Waits for a reason to compare the store now.
     pub async fn woken(&self) {
         self.wake.notified().await;
     }
 
-    /// Up to `most` of all that is remembered; the next call returns those after them.
+    /// Up to `most` of all remembered OTPs; the next call returns those after them.
     pub(crate) fn next_in_turn(&self, most: usize) -> Vec<Accepted> {
         self.memory.next(most)
     }
 
-    /// All that is remembered, in parts, so that no lock is held for long.
+    /// All remembered OTPs, in parts, so that no lock is held for long.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Vec<Accepted>> {
         (0..memory::SHARDS).map(|number| self.memory.shard(number))
     }
 
-    /// How often something was found to be forgotten. Give it to [`clear_unless_found`](Self::clear_unless_found).
+    /// How often lost OTPs were found, for [`clear_unless_found`](Self::clear_unless_found).
     pub(crate) fn finds(&self) -> u64 {
         locked(&self.state).found
     }
 
-    /// The store has everything again, unless something more was found since `finds`: then it is `false`.
+    /// Accepts OTPs again, because the store has everything. `false`: more was found since `finds`, so it does not.
     pub(crate) fn clear_unless_found(&self, finds: u64) -> bool {
         let mut state = locked(&self.state);
         let is_raised = state.found == finds;

@@ -1,9 +1,9 @@
-//! What YK-VAL's own tools write out: `ykval-export`, the counters, and `ykval-export-clients`, the clients. And our own
-//! log ([`LogReader`]).
+//! Reads the exports of YK-VAL: `ykval-export` (counters) and `ykval-export-clients` (clients); and our own log
+//! ([`LogReader`]).
 //!
-//! Source: yubikey-val, "Format of YubiKey Info Data" and "Format of Client Info Data", and what its tools print: fields
-//! with commas between, of which none is quoted. Its importing tool takes quoted ones, too, and so does this. A file is
-//! read whole or not at all. No error text holds anything of the file but numbers.
+//! Source: yubikey-val, "Format of YubiKey Info Data" and "Format of Client Info Data", and the output of its tools:
+//! fields separated by commas, none of them quoted. Its import tool accepts quoted ones, too, and so does this. A file
+//! is read completely or not at all. Error texts contain only numbers of the file.
 
 mod clients;
 mod fields;

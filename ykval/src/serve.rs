@@ -1,7 +1,7 @@
 //! The server: sockets, connections, and what is answered on them.
 //!
-//! In the order of one request: `listen` takes a connection, `http` speaks on it and keeps its time limits
-//! (`timer`), `route` answers by path, [`crate::verify`] decides, `log` and `metrics` hear of it.
+//! In the order of one request: `listen` accepts a connection, `http` speaks on it and enforces its time limits
+//! (`timer`), `route` answers by path, [`crate::verify`] decides, and `log` and `metrics` record the decision.
 
 mod connection;
 mod descriptors;
@@ -114,10 +114,10 @@ impl std::convert::From<KsmFault> for ServeFault {
     }
 }
 
-/// Brief connections at a time ([`connection::Stay`]), where there are descriptors for them.
+/// Maximum concurrent brief connections ([`connection::Stay`]), if there are descriptors for them.
 const BRIEF: usize = 512;
 
-/// What all connections share.
+/// The state that all connections share.
 struct Shared {
     verifier: Verifier,
     limits: Limits,
@@ -211,7 +211,7 @@ struct Server {
     started: Started,
     listeners: Vec<Listener>,
     certificates: Vec<Arc<Certificate>>,
-    /// Ends every connection where the server is dropped.
+    /// Ends every connection when the server is dropped.
     _stops: [DropGuard; 2],
 }
 
@@ -232,7 +232,7 @@ impl Server {
             .map(Arc::new);
         let (sockets, given_decrypt) = given.or_bind(&config.listen)?;
         let addresses: Vec<SocketAddr> = sockets.iter().filter_map(Socket::address).collect();
-        // The configuration was checked with its own addresses; systemd may have passed others.
+        // The configuration was checked with its own addresses, but systemd may have passed others.
         if let Some(open) = addresses.iter().find(|at| !at.ip().is_loopback())
             && tls.is_none()
             && !config.plain_http
@@ -353,7 +353,7 @@ impl Server {
     }
 }
 
-/// Does what is needed every few seconds.
+/// Runs the periodic tasks.
 async fn keep(shared: Arc<Shared>, certificates: Vec<Arc<Certificate>>) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -132,7 +132,7 @@ pub enum Advanced {
     Fresh(Receipt),
     /// This position with this nonce (not empty) is stored already: the request was repeated.
     SameRequest,
-    /// Not above the stored position.
+    /// It is not above the stored position.
     Replayed {
         /// The stored position.
         stored: Position,
@@ -211,7 +211,7 @@ pub struct Count {
     pub tokens: u64,
 }
 
-/// The most tokens that [`Store::tokens`] gives at a time.
+/// Maximum tokens that [`Store::tokens`] returns.
 pub const PAGE: usize = 1000;
 
 macro_rules! each {
@@ -224,8 +224,8 @@ macro_rules! each {
 }
 
 impl Store {
-    /// Creates what is missing of a store (the file, the tables of the latest schema), ties it to this store key, and opens
-    /// it. An existing store keeps everything; one of an earlier schema is upgraded.
+    /// Creates what is missing of a store (the file, the tables of the latest schema), ties it to this store key, and
+    /// opens it. An existing store keeps everything; one of an earlier schema is upgraded.
     ///
     /// # Errors
     /// It cannot be created, is of a later version, or is tied to another store key.
@@ -240,7 +240,7 @@ impl Store {
     /// ([`restored_since`](Self::restored_since)).
     ///
     /// # Errors
-    /// There is a store, or it cannot be made.
+    /// There is a store, or it cannot be created.
     pub async fn start_anew(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::start_anew(path, key).await?)),
@@ -248,10 +248,10 @@ impl Store {
         }
     }
 
-    /// Opens a store that is there, and carries one of an earlier schema forward.
+    /// Opens an existing store, and upgrades an earlier schema.
     ///
     /// # Errors
-    /// It is not there, cannot be reached, was made by a later version, or is tied to another store key.
+    /// It does not exist, cannot be reached, is of a later version, or is tied to another store key.
     pub async fn open(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::open(path, key).await?)),
@@ -259,15 +259,17 @@ impl Store {
         }
     }
 
-    /// As [`open`](Self::open), for servers. A PostgreSQL that does not answer, or cannot be written to now, is no error: the
-    /// store is opened as soon as it can be, and everything that is asked of it before fails at once. Never makes a store.
+    /// As [`open`](Self::open), for servers. It is no error if PostgreSQL does not answer, or cannot be written to now:
+    /// the store is opened as soon as possible, and until then every use of it fails immediately. Never creates a
+    /// store.
     ///
-    /// From when it is open, what was seen of PostgreSQL is remembered beyond the end of this process, so that an older
-    /// state is refused, and all of its hosts are looked at from time to time.
+    /// Once it is open, the state of PostgreSQL is recorded in a file, so that an older state is refused, and all hosts
+    /// are looked at from time to time.
     ///
     /// # Errors
-    /// What does not pass by itself: as far as it is found within two seconds, the store is not there, was made by a later
-    /// version, is tied to another store key, or is behind a pooler that shares its connections; or the settings are wrong.
+    /// Only faults that do not go away by themselves, if they are found within two seconds: the store does not exist,
+    /// is of a later version, is tied to another store key, or is behind a pooler that shares connections; or a setting
+    /// is wrong.
     pub async fn open_for_serving(at: &StoreAt, key: StoreKeyId) -> Result<Serving, StoreFault> {
         match at {
             StoreAt::Sqlite(_) => {
@@ -280,7 +282,7 @@ impl Store {
     /// Opens a store to read it. This changes nothing: neither the schema nor any file beside the store.
     ///
     /// # Errors
-    /// It is not there, cannot be reached, was made by a later version, or is tied to another store key.
+    /// It does not exist, cannot be reached, is of a later version, or is tied to another store key.
     pub async fn look(at: &StoreAt, key: StoreKeyId) -> Result<Looked, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => sqlite::Sqlite::look_at(path, key).await,
@@ -294,23 +296,23 @@ impl Store {
         each!(self, it => it.at())
     }
 
-    /// What this process remembers of the OTPs that it accepted. All clones of a store have one.
+    /// The OTPs that this process accepted. All clones of a store share it.
     #[must_use]
     pub fn guard(&self) -> &Guard {
         each!(self, it => it.guard())
     }
 
-    /// Which of these OTPs, which were accepted, the store does not know any more: of the token with this key it has a
-    /// lower position or none, or, if the token has another key now, of what is kept for the key that it had.
+    /// Which of these accepted OTPs the store has lost: its position of the token with this key is lower or missing. If
+    /// the token has another key now, the position that is kept for the former key counts.
     ///
     /// # Errors
-    /// It could not be asked.
+    /// The store could not be read.
     pub async fn forgotten(&self, accepted: Vec<Accepted>) -> Result<Vec<Forgotten>, StoreFault> {
         each!(self, it => it.forgotten(accepted).await)
     }
 
-    /// Tells the store of OTPs that were accepted, all or nothing, each key of a token once; afterwards it has
-    /// [forgotten](Self::forgotten) none of them. Positions only grow. How many tokens it changed.
+    /// Stores accepted OTPs again, all or nothing, so that none of them is [forgotten](Self::forgotten). Each key of a
+    /// token occurs once. Positions only grow. Returns how many tokens were changed.
     ///
     /// # Errors
     /// It could not be stored.
@@ -318,15 +320,15 @@ impl Store {
         each!(self, it => it.raise_accepted(accepted).await)
     }
 
-    /// Which database it is, with its version, for people.
+    /// The name and version of the database, for people.
     ///
     /// # Errors
-    /// It could not be asked.
+    /// The store could not be read.
     pub async fn version(&self) -> Result<String, StoreFault> {
         each!(self, it => it.version().await)
     }
 
-    /// A client; `None` if there is none of this id.
+    /// A client; `None` if there is none with this ID.
     ///
     /// # Errors
     /// It could not be read.
@@ -334,7 +336,7 @@ impl Store {
         each!(self, it => it.client(id).await)
     }
 
-    /// A token; `None` if nothing is known of it.
+    /// A token; `None` if the store does not know it.
     ///
     /// # Errors
     /// It could not be read.
@@ -342,13 +344,13 @@ impl Store {
         each!(self, it => it.token(*id).await)
     }
 
-    /// Compares and stores in one durable step, by the contract of [`yubiotp::Ledger::advance`]: of any number of
-    /// callers with one position, in any processes, one gets [`Advanced::Fresh`], after it is on stable storage. A
-    /// caller that goes away (a future that is dropped) may leave the step done.
+    /// Compares and stores in one durable step, by the contract of [`yubiotp::Ledger::advance`]: of all callers with
+    /// the same position, in any process, only one gets [`Advanced::Fresh`], once the position is on stable storage. If
+    /// the future is dropped, the step may have been taken.
     ///
     /// # Errors
-    /// The token is not here with this key, or it is not known whether the step was stored. It says nothing about the
-    /// OTP, which may or may not have been used up.
+    /// The store does not have the token with this key, or it is unknown whether the step was stored. Then the OTP may
+    /// or may not have been used up.
     pub async fn advance(&self, step: Step) -> Result<Advanced, StoreFault> {
         each!(self, it => it.advance(step).await)
     }
@@ -361,7 +363,7 @@ impl Store {
         each!(self, it => it.ready().await)
     }
 
-    /// Whether it can be read and, as far as that is seen without writing, written.
+    /// Whether it can be read and, as far as can be seen without writing, written.
     ///
     /// # Errors
     /// It cannot.
@@ -369,7 +371,7 @@ impl Store {
         each!(self, it => it.seems_fit().await)
     }
 
-    /// What an administrator should know of how it is set up. Of PostgreSQL's: its hosts, standbys and poolers.
+    /// Findings about its setup. For PostgreSQL: hosts, standbys and poolers.
     pub async fn traps(&self) -> Vec<Diagnostic> {
         match self {
             Self::Sqlite(_) => Vec::new(),
@@ -377,12 +379,12 @@ impl Store {
         }
     }
 
-    /// Remembers the state of this PostgreSQL as the newest, whatever was seen before, and whether a store is in it or not.
-    /// Says, for people, which it is. The administrator has said that it knows every OTP that was accepted; or lacks those
-    /// since a time: then every token is restored first ([`mark_restored`](Self::mark_restored)).
+    /// Records the state of this PostgreSQL as the newest, whatever was seen before, with or without a store in it.
+    /// Returns a description of it for people. The administrator stated that it has every accepted OTP, or lacks those
+    /// since a time: then every token becomes restored first ([`mark_restored`](Self::mark_restored)).
     ///
     /// # Errors
-    /// It cannot be reached, or this cannot be remembered; or the store is SQLite's.
+    /// It cannot be reached, the state cannot be recorded, or the store is SQLite.
     pub async fn accept_database(at: &StoreAt, lost_since: Option<i64>) -> Result<String, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => {
@@ -394,12 +396,12 @@ impl Store {
         }
     }
 
-    /// Remembers the state of the PostgreSQL that this store is in as the newest, at a place that settings name, whatever was
-    /// seen before. Only to be called once a store that was opened [as if never seen](StoreAt::as_if_never_seen) was
-    /// [marked](Self::mark_restored).
+    /// Records the state of the PostgreSQL of this store as the newest, in the file that the configuration names,
+    /// whatever was seen before. Call it only after a store that was opened [as if never
+    /// seen](StoreAt::as_if_never_seen) was [marked](Self::mark_restored).
     ///
     /// # Errors
-    /// It cannot be remembered.
+    /// It cannot be recorded.
     pub fn accept_as_seen(&self, at: &StoreAt) -> Result<(), StoreFault> {
         match (self, at) {
             (Self::Postgres(store), StoreAt::Postgres(at)) => store.accept_as_seen(at),
@@ -407,8 +409,8 @@ impl Store {
         }
     }
 
-    /// Adds a client. Its id is the one given or, if that is `None`, the lowest above all that are there (the first is
-    /// 1); `seal` seals its key for that id. `None` if the id is taken.
+    /// Adds a client, with this ID or, if `None`, with the lowest above all existing ones (the first is 1). `seal`
+    /// seals its key for that ID. Returns `None` if the ID is taken.
     ///
     /// # Errors
     /// It could not be stored.
@@ -436,10 +438,9 @@ impl Store {
         each!(self, it => it.change_client(id, change).await)
     }
 
-    /// Enrols keys, all or none. A token goes on from the highest position that its key, or one elsewhere, came to
-    /// before; what another key of it made does not count against this one, and is remembered. `distinct` has heard of
-    /// each of these AES keys ([`Distinct::comes`]), and looks in the same transaction at every key that the store has or
-    /// had.
+    /// Enrolls keys, all or none. A token continues from the highest position of this key, or without a key, so far.
+    /// The position of another key does not count for this one, and is kept. `distinct` knows each of these AES keys
+    /// ([`Distinct::comes`]), and compares them in the same transaction with every key that the store has or had.
     ///
     /// # Errors
     /// Another token has or had one of the AES keys; or they could not be stored.
@@ -447,7 +448,7 @@ impl Store {
         each!(self, it => it.enrol(keys, distinct).await)
     }
 
-    /// Removes the key of a token, and nothing else: what it came to stays known. `false` if there is no such key.
+    /// Removes the key of a token; its position is kept. `false` if there is no such key.
     ///
     /// # Errors
     /// It could not be stored.
@@ -455,7 +456,7 @@ impl Store {
         each!(self, it => it.remove_key(*id).await)
     }
 
-    /// Switches a token off or on. `false` if nothing is known of it.
+    /// Enables or disables a token. `false` if the store does not know it.
     ///
     /// # Errors
     /// It could not be stored.
@@ -463,8 +464,8 @@ impl Store {
         each!(self, it => it.set_enabled(*id, enabled).await)
     }
 
-    /// Takes over what another server knows, all or nothing. Positions only grow, and a token that is switched off in
-    /// either place is so afterwards. Of a token that has no key here, the position is kept for the one that comes.
+    /// Imports positions of another server, all or nothing. Positions only grow, and a token that is disabled in either
+    /// place is disabled afterwards. The position of a token without a key is kept for its next key.
     ///
     /// # Errors
     /// It could not be stored.
@@ -472,7 +473,7 @@ impl Store {
         each!(self, it => it.raise(known).await)
     }
 
-    /// Up to [`PAGE`] tokens by their public ids (bytewise), behind `after`.
+    /// Up to [`PAGE`] tokens after `after`, in bytewise order of their public IDs.
     ///
     /// # Errors
     /// They could not be read.
@@ -480,7 +481,8 @@ impl Store {
         each!(self, it => it.tokens(after.copied()).await)
     }
 
-    /// How far tokens had come with keys that were removed or replaced. Few: keys that were never used are not among them.
+    /// The positions of tokens with keys that were removed or replaced. They are few: keys that were never used have
+    /// none.
     ///
     /// # Errors
     /// They could not be read.
@@ -496,8 +498,8 @@ impl Store {
         each!(self, it => it.count().await)
     }
 
-    /// Tokens that are not here begin as restored, with this time ([`Token::restored`]): the store was lost, or a backup
-    /// was put back. `None`: they begin as new.
+    /// If set, the store was lost or restored, and tokens that it does not have begin as restored since this time
+    /// ([`Token::restored`]). `None`: they begin as new.
     ///
     /// # Errors
     /// It could not be read.
@@ -513,7 +515,8 @@ impl Store {
         each!(self, it => it.restored_count().await)
     }
 
-    /// Every token, here or not yet here, is restored since this time, or since an earlier one if it was already.
+    /// Makes every token restored since this time, or since an earlier one if it was already, including tokens that are
+    /// added later.
     ///
     /// # Errors
     /// It could not be stored.
@@ -521,8 +524,8 @@ impl Store {
         each!(self, it => it.mark_restored(since).await)
     }
 
-    /// The touch of a restored token that the next one is compared with. It counts only while its position is that of
-    /// the token.
+    /// The last touch of a restored token, which the next one is compared with. It counts only while its position is
+    /// that of the token.
     ///
     /// # Errors
     /// It could not be read.
@@ -530,7 +533,7 @@ impl Store {
         each!(self, it => it.last_touch(*id).await)
     }
 
-    /// Remembers it, in place of the one before.
+    /// Stores the last touch, instead of the one before.
     ///
     /// # Errors
     /// It could not be stored.
@@ -538,7 +541,7 @@ impl Store {
         each!(self, it => it.set_last_touch(*id, touch).await)
     }
 
-    /// A token is restored no more: its position is known to be where it is. To be called after that position is stored.
+    /// Makes a token no longer restored: its position is proved. Call it after that position was stored.
     ///
     /// # Errors
     /// It could not be stored.
@@ -546,8 +549,8 @@ impl Store {
         each!(self, it => it.prove(*id).await)
     }
 
-    /// No token is restored any more, nor will those be that are not here yet: the administrator accepts that OTPs which
-    /// were used may be accepted once more. Returns how many tokens were restored.
+    /// Makes no token restored any more, including tokens that are added later: the administrator accepts that used
+    /// OTPs may be accepted once more. Returns how many tokens were restored.
     ///
     /// # Errors
     /// It could not be stored.
@@ -555,15 +558,15 @@ impl Store {
         each!(self, it => it.accept_risk().await)
     }
 
-    /// Whether what is stored is whole, as far as the database can tell. Reads all of it.
+    /// Checks the whole store for damage, as far as the database can.
     ///
     /// # Errors
-    /// It is not, or could not be read.
+    /// It is damaged, or could not be read.
     pub async fn integrity(&self) -> Result<(), StoreFault> {
         each!(self, it => it.integrity().await)
     }
 
-    /// Writes back what is in memory and lets go of files and connections. Steps that were begun are finished.
+    /// Finishes the steps that were begun, writes everything to the disk, and closes files and connections.
     pub async fn close(&self) {
         each!(self, it => it.close().await);
     }

@@ -1,8 +1,8 @@
 //! A position for each token and key, within a bound.
 //!
-//! What is oldest goes first, by half of the bound: each shard has two maps. New OKs go into the young one; when that is
-//! full it becomes the old one, and what was in the old one is forgotten. So the [`Memory::LEAST`] tokens (about; tokens
-//! spread over the shards by chance) that were accepted last are always remembered, and twice as many at most.
+//! The oldest entries are dropped first, half of them at a time: each shard has two maps. New entries go into the young
+//! map; when it is full it becomes the old one, and the former old one is dropped. So about the last [`Memory::LEAST`]
+//! tokens are always remembered, and at most twice as many (tokens are distributed over the shards by chance).
 
 use super::{Accepted, locked};
 use std::collections::HashMap;
@@ -12,13 +12,13 @@ use std::sync::Mutex;
 use yubiotp::key::Fingerprint;
 use yubiotp::{Position, PublicId};
 
-/// Locked one by one.
+/// Shards, each with its own lock.
 pub(super) const SHARDS: usize = 64;
 
-/// What one map takes without growing beyond 16,384 places.
+/// The entries of one map that fit into 16,384 places.
 const GENERATION: usize = 14_336;
 
-/// Bytes, and not a number, which would be aligned: 33 bytes for each.
+/// Bytes instead of a number, which would be aligned: 33 bytes for each.
 type Key = (PublicId, [u8; 8]);
 type Map = HashMap<Key, [u8; 8]>;
 
@@ -57,11 +57,11 @@ impl Shard {
     }
 }
 
-/// All of them.
+/// All shards.
 pub(super) struct Memory {
     shards: [Mutex<Shard>; SHARDS],
     hash: RandomState,
-    /// Where [`Memory::next`] goes on: a shard, and how many of it were given.
+    /// Where [`Memory::next`] continues: a shard, and how many of its entries were returned.
     turn: Mutex<(usize, usize)>,
 }
 
@@ -76,7 +76,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// So many tokens that were accepted last are remembered.
+    /// How many of the last accepted tokens are always remembered.
     #[cfg(test)]
     pub(super) const LEAST: usize = SHARDS * GENERATION;
 
@@ -84,7 +84,7 @@ impl Memory {
         locked(self.of(token)?).highest(token, key)
     }
 
-    /// `Err`, with what is known, if it is not above that; then nothing changes.
+    /// Remembers a position. `Err`: the remembered position, if it is as high or higher; then nothing changes.
     pub(super) fn raise(&self, accepted: &Accepted) -> Result<(), Position> {
         let Some(shard) = self.of(&accepted.token) else { return Ok(()) };
         let mut shard = locked(shard);
@@ -105,17 +105,17 @@ impl Memory {
         self.shards.iter().map(of).sum()
     }
 
-    /// All that a shard has.
+    /// The entries of a shard.
     pub(super) fn shard(&self, number: usize) -> Vec<Accepted> {
         self.shards.get(number).map(|shard| locked(shard).list().collect()).unwrap_or_default()
     }
 
-    /// So many of all, and the next time those after them.
+    /// Up to `most` entries of all; the next call returns those after them.
     pub(super) fn next(&self, most: usize) -> Vec<Accepted> {
         let mut turn = locked(&self.turn);
         let mut some = Vec::new();
         let (_, begun_behind) = *turn;
-        // Each once, at most: few may be in all of them. The shard that it begins in comes again for what is before that.
+        // Each entry at most once. The first shard is visited again in the end, for the entries before the start.
         for round in 0..=SHARDS {
             let (number, given) = *turn;
             let Some(shard) = self.shards.get(number) else { break };
@@ -133,13 +133,13 @@ impl Memory {
         some
     }
 
-    /// `None` never: the remainder is a place.
+    /// The shard of a token. Never `None`: the remainder is a valid index.
     fn of(&self, token: &PublicId) -> Option<&Mutex<Shard>> {
         let place = self.hash.hash_one(token) % SHARDS as u64;
         self.shards.get(usize::try_from(place).ok()?)
     }
 
-    /// What the maps take, in bytes: a place for each entry, with one byte of the map's own.
+    /// The memory of the maps, in bytes: each place has one byte more than its entry.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let places = |map: &Map| {

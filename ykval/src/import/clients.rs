@@ -19,15 +19,15 @@ pub struct ClientEntry {
     pub id: ClientId,
     /// Not disabled there.
     pub enabled: bool,
-    /// When it was made there, in seconds since 1970.
+    /// When it was created there, in seconds since 1970.
     pub created: i64,
     /// Its key.
     pub key: ClientKey,
-    /// What YK-VAL knows of who it is: its address, or else its notes; may be empty.
+    /// Its email address, or else its notes; may be empty.
     pub name: String,
 }
 
-/// Reads what `ykval-export-clients` wrote: with the line that names the fields, or without.
+/// Reads an export of `ykval-export-clients`, with or without the header line.
 ///
 /// # Errors
 /// Every problem of the file, in the order of its lines, and at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS).
@@ -64,7 +64,7 @@ fn read(line: usize, text: &str) -> Result<ClientEntry, BadLine> {
     }
     let key = ClientKey::parse(secret.as_bytes())
         .map_err(|_| bad(4, "secret", "is not base64 of 8 to 64 bytes"))?;
-    // The address holds no comma; the OTP behind the last one says nothing to us; between them are the notes.
+    // The address has no comma, and the last field is an OTP, which is not needed; between them are the notes.
     let between = separator(text);
     let (email, rest) = rest.and_then(|rest| first(rest, between)).unwrap_or_default();
     let notes = rest.and_then(|rest| rest.rsplit_once(between)).map_or("", |(notes, _)| notes);

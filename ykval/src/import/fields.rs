@@ -1,9 +1,9 @@
-//! Lines, and the fields in them. Between fields are commas; tabs in what early YK-VAL wrote (2.0 to 2.2x).
+//! Lines and their fields. The separator is a comma, or a tab in exports of early YK-VAL (2.0 to 2.2x).
 
 use super::{BadLine, MAX_LINE, MAX_PROBLEMS, Problem};
 use std::borrow::Cow;
 
-/// Reads every line that says something, until there are too many problems.
+/// Reads every line except blank ones and comments, until there are too many problems.
 pub(super) fn each_line(
     text: &[u8],
     header: &str,
@@ -12,7 +12,7 @@ pub(super) fn each_line(
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut problems = Vec::new();
     let mut any = false;
-    // What gpg writes without armour begins with a byte that no text begins with.
+    // The output of gpg without armour begins with a byte that no text begins with.
     if text.starts_with(b"-----BEGIN PGP") || text.first().is_some_and(|first| first & 0xc0 == 0x80) {
         return Err(vec![Problem { line: 1, why: BadLine::Pgp }]);
     }
@@ -47,8 +47,8 @@ pub(super) fn each_line(
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// Takes the first `N` fields of a line off it. What is behind them comes along as it is, for it may hold commas that
-/// separate nothing.
+/// Splits off the first `N` fields of a line. The rest is returned unchanged, because it may contain commas that are not
+/// separators.
 pub(super) fn take<'l, const N: usize>(
     line: &'l str,
     of: &'static str,
@@ -64,12 +64,12 @@ pub(super) fn take<'l, const N: usize>(
     Ok((fields, rest))
 }
 
-/// The separator of the fields of a line. The first, a number in both files, holds neither.
+/// The separator of the fields of a line. The first field is a number in both files, so it contains neither.
 pub(super) fn separator(line: &str) -> char {
     line.chars().find(|c| matches!(c, ',' | '\t')).unwrap_or(',')
 }
 
-/// The first field, without quotes and the blanks around it, and what is behind what ends it; `None` if its quote is not
+/// The first field, without quotes and surrounding blanks, and the rest after its separator; `None` if its quote is not
 /// closed.
 pub(super) fn first(line: &str, between: char) -> Option<(Cow<'_, str>, Option<&str>)> {
     let Some(quoted) = line.strip_prefix('"') else {
@@ -83,7 +83,7 @@ pub(super) fn first(line: &str, between: char) -> Option<(Cow<'_, str>, Option<&
     loop {
         let (before, behind) = rest.split_once('"')?;
         value.push_str(before);
-        // Two of them stand for one.
+        // Two quotes mean one.
         if let Some(more) = behind.strip_prefix('"') {
             value.push('"');
             rest = more;
@@ -95,7 +95,7 @@ pub(super) fn first(line: &str, between: char) -> Option<(Cow<'_, str>, Option<&
     }
 }
 
-/// A field that is not what it has to be.
+/// The problem of a field.
 pub(super) const fn bad(field: usize, name: &'static str, why: &'static str) -> BadLine {
     BadLine::Field { field, name, why }
 }

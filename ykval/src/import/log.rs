@@ -1,24 +1,24 @@
-//! The log of a server: how far each token came. A backup that is put back goes on from there.
+//! Reads the log of a server: the position of each token. A restored backup continues from there.
 
 use crate::clock;
 use crate::store::Evidence;
 use std::io::{self, BufRead};
 use yubiotp::{Position, PublicId};
 
-/// Reads logs, the oldest first: as they are, or as journald or syslog wrote them.
+/// Reads logs, the oldest first: as ykvald wrote them, or with the prefix of journald or syslog.
 #[derive(Default)]
 pub struct LogReader {
-    /// Lines of ours.
+    /// Lines of ykvald.
     pub lines: u64,
-    /// The first of them.
+    /// The time of the first of them.
     begins: Option<i64>,
-    /// The last before which others may be missing.
+    /// The time of the last line before which others may be missing.
     gap: Option<i64>,
-    /// A file does not end with its server.
+    /// Whether a file ends before its server stopped.
     is_cut_off: bool,
 }
 
-/// What a line says, as far as it matters here.
+/// The needed fields of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct LoggedDecision {
     time: Option<i64>,
@@ -29,7 +29,7 @@ struct LoggedDecision {
 }
 
 impl LogReader {
-    /// Reads one file, and notes every position in it: each is of a genuine OTP, whatever was answered.
+    /// Reads one file, and notes every position in it: each comes from a genuine OTP, whatever the answer was.
     ///
     /// # Errors
     /// It cannot be read.
@@ -43,7 +43,7 @@ impl LogReader {
                 return Ok(());
             }
             let Some(line) = parse(&String::from_utf8_lossy(&bytes)) else { continue };
-            // A clock that was set back makes no line older than those before it.
+            // If the clock was set back, a line is still not older than those before it.
             at = at.max(line.time.unwrap_or(i64::MAX));
             self.note(&line, is_running);
             is_running = line.event != "stopped";
@@ -61,14 +61,14 @@ impl LogReader {
             (Some(begins), Some(time)) => Some(begins.min(time)),
             (begins, time) => begins.or(time),
         };
-        // A server that was killed may have lost its last lines; and what was lost was lost before the line that says so.
+        // A killed server may have lost its last lines; and lines that were reported as lost are older than that report.
         if line.event == "log" || (line.event == "started" && is_running) {
             self.gap = self.gap.max(line.time);
         }
     }
 
-    /// Since when nothing seems to be missing, in seconds since 1970: for people. It proves nothing. A whole file may be
-    /// missing, or those of another server.
+    /// Since when nothing seems to be missing, in seconds since 1970, for people. It is no proof: a whole file, or
+    /// those of another server, may be missing.
     #[must_use]
     pub fn seems_whole_since(&self) -> Option<i64> {
         self.begins.max(self.gap).filter(|_| !self.is_cut_off)
@@ -96,7 +96,7 @@ fn parse_logfmt(line: &str) -> Option<LoggedDecision> {
             (_, "token") => found.token = PublicId::parse(value.trim_matches('"').as_bytes()).ok(),
             (_, "counter") => found.counter = value.parse().ok(),
             (_, "use") => found.session_use = value.parse().ok(),
-            // What others said may be in what follows.
+            // The fields from here on may contain text of others.
             (_, "peer" | "reason" | "at") => break,
             _ => {}
         }

@@ -9,21 +9,21 @@ use yubiotp::{Position, PublicId};
 
 const HEADER: &str = "active,created,modified,yk_publicname,yk_counter,yk_use,yk_low,yk_high,nonce,notes";
 const OF: &str = "ykval-export";
-/// No line is shorter.
+/// The minimum length of a line.
 const SHORTEST: usize = 24;
 
-/// What one line says of a token.
+/// The content of one line.
 pub type PositionEntry = ImportedPosition;
 
 /// A whole export.
 pub struct Positions {
     /// Tokens, each once, in the order of the file.
     pub known: Vec<PositionEntry>,
-    /// Lines about tokens that an earlier line has: what is farther counts.
+    /// Lines about a token that an earlier line has, too: the higher position counts.
     pub repeated: usize,
 }
 
-/// Reads what `ykval-export` wrote: with the line that names the fields, or without.
+/// Reads an export of `ykval-export`, with or without the header line.
 ///
 /// # Errors
 /// Every problem of the file, in the order of its lines, and at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS).
@@ -55,13 +55,13 @@ pub fn positions(text: &[u8]) -> Result<Positions, Vec<Problem>> {
 }
 
 fn read(line: &str) -> Result<ImportedPosition, BadLine> {
-    // The notes say nothing to us, and are missing in Yubico's own example.
+    // The notes are not needed, and are missing in Yubico's own example.
     let ([is_active, created, modified, id, counter, session, low, high], rest) = take::<8>(line, OF)?;
     let enabled = active(1, &is_active)?;
     time(2, "created", &created)?;
-    // -1 of tokens that were never used.
+    // -1: the token was never used.
     let modified = if modified == "-1" { None } else { Some(time(3, "modified", &modified)?) };
-    // A YubiKey without a public id has an empty one there.
+    // A YubiKey without a public ID has an empty one there.
     let id = if id.is_empty() { b"-" } else { id.as_bytes() };
     let id = PublicId::parse(id).map_err(BadLine::PublicId)?;
     let counter = number(5, "yk_counter", &counter, 0x7fff, "is neither -1 nor a number from 0 to 32767")?;
@@ -85,7 +85,7 @@ fn read(line: &str) -> Result<ImportedPosition, BadLine> {
     Ok(ImportedPosition { id, position, nonce, enabled, modified })
 }
 
-/// `None` for -1, which means "not used yet".
+/// A number; `None` for -1, which means "not used yet".
 fn number(
     field: usize,
     name: &'static str,

@@ -6,11 +6,11 @@ use crate::config::{Config, StoreAt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
-/// What is open beside connections: listeners, files of the store for each thread that reads it, the log, and what is opened
-/// for a moment, as certificates and a connection that is turned away.
+/// Descriptors for everything but connections: listeners, files of the store for each thread that reads it, the log, and
+/// what is open for a moment, such as certificates and refused connections.
 const OTHERS: usize = 128;
 
-/// How many connections there may be.
+/// The maximum of open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Connections that are kept.
@@ -35,7 +35,7 @@ pub fn lowered(room: &Room, wanted: usize) -> Diagnostic {
 }
 
 impl Room {
-    /// Takes as many descriptors as the system lets this process have.
+    /// Raises the limit of open files to the system's maximum for this process.
     pub(super) fn raised(config: &Config) -> Self {
         let mut limit = getrlimit(Resource::Nofile);
         limit.current = limit.maximum;
@@ -44,14 +44,14 @@ impl Room {
         Self::within(config, getrlimit(Resource::Nofile).current)
     }
 
-    /// What a server would have that is started as this process was.
+    /// The room of a server that is started with the limits of this process.
     #[must_use]
     pub fn foreseen(config: &Config) -> Self {
         Self::within(config, getrlimit(Resource::Nofile).maximum)
     }
 
     fn within(config: &Config, open_files: Option<u64>) -> Self {
-        // As many as can be waited for in one.
+        // The maximum of one semaphore operation.
         let wanted = config.limits.connections.min(u32::MAX as usize);
         let most = open_files.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         let left = most.saturating_sub(others(config).min(most / 2));
@@ -67,7 +67,7 @@ fn others(config: &Config) -> usize {
         StoreAt::Sqlite(_) => 0,
         StoreAt::Postgres(at) => at.pool,
     };
-    // Each question may go to each of them.
+    // Each request may be sent to each of them.
     let ksm = config.ksm.as_ref().map_or(0, |ksm| ksm.urls.len().saturating_mul(ksm.in_flight));
     OTHERS.saturating_add(config.listen.len()).saturating_add(store).saturating_add(ksm)
 }

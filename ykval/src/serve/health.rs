@@ -27,7 +27,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Whether OTPs can be accepted: the store can be read and written, and has not lost any. Otherwise why not.
+    /// Whether OTPs can be accepted: the store can be read and written, and has not lost any. `Err`: why not.
     pub(super) async fn ready(&self, shared: &Shared) -> Readiness {
         self.store(shared).await?;
         let obstacle = shared.verifier.store().guard().obstacle();

@@ -46,21 +46,21 @@ const STREAMS: u32 = 32;
 const LEAST_WINDOW: u32 = 65_535;
 
 fn http(limits: &Limits) -> Builder<TokioExecutor> {
-    // Less than its first buffer cannot be said to hyper.
+    // hyper accepts no limit below the size of its first buffer.
     const LEAST_HEAD: usize = 8192;
     let mut http = Builder::new(TokioExecutor::new());
     http.http1()
         .max_buf_size(limits.head_bytes.max(LEAST_HEAD))
         .max_headers(64)
-        // Who has said all and listens on gets an answer; who went away is not asked, and the OTP is used up or is not.
+        // A client that closed its sending side gets its answer.
         .half_close(true)
-        // `ConnectionTimer` does it, for idle connections too.
+        // `ConnectionTimer` limits it, also for idle connections.
         .header_read_timeout(None);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        // A request may send one body ahead, and a connection as much as HTTP/2 allows at least.
+        // A request may send one body ahead, and a connection the minimum of HTTP/2.
         .initial_stream_window_size(
             u32::try_from(limits.body_bytes).unwrap_or(LEAST_WINDOW).clamp(1024, LEAST_WINDOW),
         )
@@ -78,7 +78,7 @@ where
     let io = TimedSocket { io, timer: Arc::clone(&connection.timer) };
     match tls {
         None => speak(connection, io, false, std::future::pending()).await,
-        // Apart, so that the tasks of connections without TLS stay small.
+        // Boxed, so that the tasks of connections without TLS stay small.
         Some(tls) => Box::pin(serve_tls(connection, io, tls)).await,
     }
 }
@@ -87,10 +87,10 @@ async fn serve_tls<T>(connection: Connection, io: TimedSocket<T>, tls: Arc<tls::
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Before the handshake: what is withdrawn during it counts.
+    // Subscribed before the handshake, so that a withdrawal during it is seen.
     let mut withdrawn = tls.withdrawn();
     let shared = &connection.shared;
-    // The key's arithmetic is done here too: what a handshake costs is why connections are limited.
+    // A handshake costs processor time, which is one reason to limit connections.
     let patience = match connection.stay {
         Stay::Kept => shared.limits.read,
         Stay::Brief => shared.limits.read.min(AT_ONCE),
@@ -120,7 +120,7 @@ where
     let mut connection = connection;
     connection.peer.certificate = tls::shown(&io);
     connection.timer.open();
-    // What a client showed proves who it is for as long as it is valid and an authority of now has signed it.
+    // A client's certificate counts while it is valid and signed by a current authority.
     let until = connection.peer.certificate.as_ref().map(Validity::of);
     let disproved = async move {
         let Some(until) = until else { return std::future::pending().await };
@@ -155,7 +155,7 @@ where
     loop {
         tokio::select! {
             biased;
-            // Whatever the client did wrong, it did to itself.
+            // Errors of the client need no action.
             _ = http.as_mut() => break,
             () = &mut stop => {
                 if stopping {
@@ -165,13 +165,13 @@ where
                 http.as_mut().graceful_shutdown();
                 stop.set(shared.stopping.cut.cancelled());
             }
-            // What is being answered is finished, and nothing is taken any more.
+            // Finishes the current requests, and accepts no new ones.
             () = &mut disproved, if !is_disproved => {
                 is_disproved = true;
                 http.as_mut().graceful_shutdown();
             }
             () = timer.asked_to_leave(), if stay == Stay::Kept => {
-                // A request that is on its way is answered, if it comes as soon as on a brief connection.
+                // A request that is being sent is answered if it arrives within the time of a brief connection.
                 stay = Stay::Brief;
                 shared.metrics.connections_displaced.inc();
                 if timer.is_idle() || timer.is_busy() {
@@ -182,7 +182,7 @@ where
             () = &mut look => {
                 let wait = match stay {
                     Stay::Kept => timer.look(&shared.limits),
-                    // Its one request is being answered.
+                    // The one request of a brief connection is being answered.
                     Stay::Brief if may_finish && timer.is_busy() => {
                         may_finish = false;
                         http.as_mut().graceful_shutdown();

@@ -1,4 +1,4 @@
-//! The sockets, and the connections that come over them.
+//! Listening sockets, and accepting connections.
 
 use super::connection::{Connection, Role};
 use super::http;
@@ -61,7 +61,8 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Takes them. Those with addresses are for verifications, one in the file system is for `/wsapi/decrypt`.
+    /// Takes the sockets of systemd. Those with an IP address are for verifications; one in the file system is for
+    /// `/wsapi/decrypt`.
     pub(super) fn from_environment() -> Result<Self, ServeFault> {
         let fault = |why: io::Error| ServeFault::listen("a socket that systemd passed", &why);
         let mut list = ListenFd::from_env();
@@ -78,7 +79,8 @@ impl Given {
         Ok(given)
     }
 
-    /// These, or those of the configuration if there are none; and the one for `/wsapi/decrypt`.
+    /// The sockets for verifications: systemd's, or those of the configuration if it passed none; and the one for
+    /// `/wsapi/decrypt`.
     pub(super) fn or_bind(self, listen: &[SocketAddr]) -> Result<(Vec<Socket>, Option<Socket>), ServeFault> {
         let unix = self.unix.map(|unix| Socket::Unix(unix, None));
         if self.tcp.is_empty() {
@@ -96,7 +98,7 @@ impl Socket {
             let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;
             if at.is_ipv6() && beside.iter().any(|other| other.is_ipv4() && other.port() == at.port()) {
-                // Else it would want IPv4 too.
+                // Otherwise it would listen on IPv4 as well.
                 rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
             }
             socket.bind(at)?;
@@ -105,8 +107,8 @@ impl Socket {
         bind().map(Self::Tcp).map_err(|why: io::Error| ServeFault::listen(&at.to_string(), &why))
     }
 
-    /// Listens on a socket in the file system, of mode 0660 from its first moment. One that a dead server left behind is
-    /// replaced; one where somebody answers is not.
+    /// Listens on a socket in the file system, created with mode 0660. A socket that a dead server left is replaced;
+    /// one that is in use is not.
     pub(super) fn unix(path: &Path) -> Result<Self, ServeFault> {
         if let Ok(is) = std::fs::symlink_metadata(path) {
             let found = |problem: &str| {
@@ -158,7 +160,7 @@ impl Socket {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                // Answers are one small write: they do not wait for more.
+                // Answers are one small write, which must not be delayed.
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Peer::address(from.ip())))
             }
@@ -197,7 +199,7 @@ impl Stream {
     }
 }
 
-/// A listening socket, and what is answered there.
+/// A listening socket, with the role of its connections.
 pub(super) struct Listener {
     pub(super) socket: Socket,
     pub(super) role: Role,
@@ -222,7 +224,7 @@ impl Listener {
                     if fault.should_log().is_some() {
                         shared.log.tell(Event::NotAccepted { why });
                     }
-                    // No descriptor: one that is closed meanwhile helps, asking again at once does not.
+                    // Out of descriptors: wait until one may have been closed.
                     tokio::time::sleep(BREATH).await;
                     continue;
                 }
@@ -230,7 +232,7 @@ impl Listener {
             let timer = Arc::new(ConnectionTimer::new());
             let (place, short) = shared.places.take(peer.from, &timer, shared.may_look(peer.from));
             if let Some(short) = short {
-                // A server that stops takes every place, to see the last connection go: the limit is not what is short.
+                // A stopping server takes all places to wait for the last connection: this is not the limit.
                 if shared.stopping.finish.is_cancelled() {
                     return;
                 }

@@ -1,10 +1,10 @@
-//! `multipart/form-data` (RFC 7578), as far as clients ask questions by it: fields of a body that is in memory. Strict:
-//! nothing stands before the first boundary, lines end with CRLF, and each part has one name.
+//! `multipart/form-data` (RFC 7578), as far as clients use it for requests: the fields of a body in memory. It is strict:
+//! nothing precedes the first boundary, lines end with CRLF, and each part has one name.
 
 use std::borrow::Cow;
 use yubiotp::protocol::MOST_PARAMETERS;
 
-/// The boundary in a content type; `None` if that is another one, or has no boundary that may be.
+/// The boundary in a content type; `None` if it is another type, or has no valid boundary.
 pub(super) fn boundary(content_type: &str) -> Option<&str> {
     let (kind, rest) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -16,8 +16,8 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     fits.then_some(boundary)
 }
 
-/// The fields, in their order; files are left out, and no more come than tell that there are too many. `None` if it is
-/// no such form.
+/// The fields in their order, without files. Stops at one more than the maximum, so that the caller sees that there are
+/// too many. `None` if it is not a valid form.
 pub(super) fn fields<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<(Cow<'a, str>, Cow<'a, str>)>> {
     let delimiter = format!("\r\n--{boundary}");
     let mut fields = Vec::new();
@@ -37,14 +37,14 @@ pub(super) fn fields<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<(Cow<'a, 
     Some(fields)
 }
 
-/// What is before and after the first occurrence of these bytes.
+/// Splits at the first occurrence of these bytes.
 fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let found = bytes.windows(at.len()).position(|window| window == at)?;
     let (before, rest) = bytes.split_at_checked(found)?;
     Some((before, rest.get(at.len()..)?))
 }
 
-/// The parameters of the one `Content-Disposition: form-data` in these headers.
+/// The parameters of `Content-Disposition: form-data`, if the headers contain exactly one.
 fn disposition(head: &str) -> Option<&str> {
     let mut values = head.split("\r\n").filter_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -54,7 +54,7 @@ fn disposition(head: &str) -> Option<&str> {
     (values.next().is_none() && kind.trim().eq_ignore_ascii_case("form-data")).then_some(rest)
 }
 
-/// A parameter of a header, in quotes or not. `None` if it is not there, is there twice, or something cannot be read.
+/// A parameter of a header, in quotes or not. `None` if it is missing, occurs twice, or the header is malformed.
 fn parameter<'a>(mut rest: &'a str, wanted: &str) -> Option<&'a str> {
     let mut found = None;
     loop {

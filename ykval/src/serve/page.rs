@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use yubiotp::diagnostic::Diagnostic;
 use yubiotp::shown;
 
-/// How long what the store says of itself is good for: counting a million tokens costs something.
+/// How long the store's numbers are cached: counting a million tokens takes time.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// What the store said of itself last.
+/// The last numbers of the store.
 #[derive(Default)]
 pub(super) struct About(Mutex<Option<(Instant, String)>>);
 
@@ -85,7 +85,7 @@ fn write(
             why.code
         )?,
     }
-    // Of the values, strangers' words are in none but the store's, which is HTML already.
+    // Only the store's value may contain text of others, and it is HTML already.
     let mut row = |name: &str, value: &str| write!(page, "<dt>{name}</dt><dd>{value}</dd>");
     row("Up", &up(shared.started.elapsed()))?;
     row("Store", store)?;
@@ -132,7 +132,7 @@ fn write(
     Ok(())
 }
 
-/// Text in which nothing is taken for HTML, and what is not printable is escaped.
+/// Text for HTML: its markup and unprintable characters are escaped.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
@@ -166,7 +166,7 @@ fn took(time: Duration) -> String {
     format!("{}.{:02} ms", microseconds / 1000, microseconds % 1000 / 10)
 }
 
-/// Thousands apart, as people read them.
+/// A number with separated thousands.
 fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }

@@ -15,35 +15,35 @@ use yubiotp::diagnostic::Code;
 use yubiotp::protocol::{MOST_PARAMETERS, Malformed};
 use zeroize::Zeroizing;
 
-/// Bodies that are being read, of all connections: each holds memory, for as long as it takes to come.
+/// Limits the bodies that are being read: each holds memory while it arrives.
 pub(super) struct Bodies {
     places: Semaphore,
     shares: Arc<Shares>,
 }
 
 impl Bodies {
-    /// As many as verifications: a body that is here is one, soon.
+    /// As many as concurrent verifications, because each body becomes one.
     pub(super) fn new(limits: &Limits) -> Self {
         let most = limits.in_flight.clamp(LEAST_BODIES, Semaphore::MAX_PERMITS);
         Self { places: Semaphore::new(most), shares: Shares::new(most / 8, &limits.unlimited_from) }
     }
 
-    /// A place for one more, unless they are all taken, or the host has its share.
+    /// A place for one more body, unless all are taken, or the host has its share.
     pub(super) fn take(&self, from: From) -> Option<(SemaphorePermit<'_>, Share)> {
         let share = self.shares.take(from)?;
         Some((self.places.try_acquire().ok()?, share))
     }
 }
 
-/// Bodies that may always come at a time.
+/// The minimum of concurrent bodies.
 const LEAST_BODIES: usize = 256;
 
-/// A body that is not read.
+/// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoForm {
     /// It has too many bytes.
     TooLarge,
-    /// It did not come in time.
+    /// It did not arrive in time.
     TooSlow,
     /// The connection broke.
     Broken,
@@ -60,7 +60,7 @@ pub(super) async fn body(body: Incoming, most: usize, time: Duration) -> Result<
     }
     let room = said.exact().and_then(|exact| usize::try_from(exact).ok()).unwrap_or(most);
     let mut body = Limited::new(body, most);
-    // Room for all of it, so that no part stays behind in memory that was too small.
+    // Enough capacity for all of it, so that the buffer never moves and leaves a copy.
     let mut form = Zeroizing::new(Vec::with_capacity(room));
     let read = async {
         while let Some(frame) = body.frame().await {
@@ -78,8 +78,8 @@ pub(super) async fn body(body: Incoming, most: usize, time: Duration) -> Result<
     Ok(form)
 }
 
-/// The parameters of a request: of its query or, where that has none, of its form. So reads PHP, and so YK-VAL: what is
-/// posted beside a query says nothing. No more than tell that there are too many.
+/// The parameters of a request: of its query, or of its form if the query has none. This is how YK-VAL reads them: a form
+/// beside a query is ignored. Stops at one more than the maximum.
 pub(super) fn parameters<'a>(
     query: Option<&'a str>,
     headers: &HeaderMap,

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The peer of a connection.
 
 use crate::verify::Certified;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -6,19 +6,19 @@ use std::fmt;
 use std::net::IpAddr;
 use webpki::EndEntityCert;
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// An address; IPv4 as such, also where the socket is one of IPv6.
+    /// An address; IPv4 as such, even on an IPv6 socket.
     Address(IpAddr),
     /// A process of this host, over a socket in the file system.
     Local {
-        /// Its user, where the system says it.
+        /// Its user, if the system reports it.
         uid: Option<u32>,
     },
 }
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 pub(super) struct Peer {
     pub(super) from: From,
     /// The certificate that it showed, if TLS asked for one: a client authority of the settings has signed it.

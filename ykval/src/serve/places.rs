@@ -1,7 +1,7 @@
 //! How many connections each peer may have, and which connections are closed when there are too many.
 //!
-//! One host, or one site, cannot take all places. When all are taken, idle connections are closed, those of the peer with most
-//! connections first; new connections are brief meanwhile ([`Stay::Brief`]).
+//! One host or one site cannot take all places. When all are taken, idle connections are closed, beginning with the
+//! peer that has most connections; meanwhile new connections are brief ([`Stay::Brief`]).
 
 use super::connection::Stay;
 use super::descriptors::Room;
@@ -19,13 +19,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The share of a site, in shares of a host.
 const HOSTS_OF_A_SITE: usize = 4;
 
-/// One in so many connections is closed at a time. Searching costs more than closing.
+/// Each search closes one in so many connections, because searching costs more than closing.
 const LEAVE: usize = 64;
 
-/// The shortest time between two searches.
+/// The minimum time between two searches.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The shares of hosts and sites in something.
+/// How many each host and each site has taken of something.
 pub(super) struct Shares {
     of_host: usize,
     of_site: usize,
@@ -33,21 +33,21 @@ pub(super) struct Shares {
     held: Mutex<HashMap<IpNet, usize>>,
 }
 
-/// A part of a share. Given back when dropped.
+/// One unit of a share. Returned when dropped.
 pub(super) struct Share {
     of: Arc<Shares>,
     counted: Option<IpAddr>,
 }
 
 impl Shares {
-    /// The share of each host; 0: no limit.
+    /// `of_host` is the maximum of each host; 0: no limit.
     pub(super) fn new(of_host: usize, unlimited_from: &[IpNet]) -> Arc<Self> {
         let of_host = if of_host == 0 { usize::MAX } else { of_host };
         let of_site = of_host.saturating_mul(HOSTS_OF_A_SITE);
         Arc::new(Self { of_host, of_site, unlimited_from: unlimited_from.to_vec(), held: Mutex::default() })
     }
 
-    /// Takes one more, unless the host or its site has its share.
+    /// Takes one more, unless the host or its site has reached its share.
     pub(super) fn take(self: &Arc<Self>, from: From) -> Option<Share> {
         let counted = from
             .address()
@@ -93,7 +93,7 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) enum Short {
     /// All places are taken.
     Places,
-    /// Its host, or its site, has its share.
+    /// Its host or its site has reached its share.
     Share,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Places {
     brief: Arc<Semaphore>,
     kept_shares: Arc<Shares>,
     brief_shares: Arc<Shares>,
-    /// So many of the brief ones are reserved for peers that may see the state of the server.
+    /// How many of the brief ones are reserved for peers that may see the state of the server.
     reserved: usize,
     open: Mutex<Open>,
 }
@@ -124,7 +124,7 @@ struct Seat {
     timer: Arc<ConnectionTimer>,
 }
 
-/// The place of one connection. Given back when dropped.
+/// The place of one connection. Returned when dropped.
 pub(super) struct ConnectionPlace {
     pub(super) stay: Stay,
     seat: Option<(Arc<Places>, u64)>,
@@ -144,7 +144,7 @@ impl Places {
     pub(super) fn new(room: Room, limits: &Limits) -> Arc<Self> {
         let of_host = match limits.connections_per_address {
             0 => 0,
-            // A site has half of them at the most.
+            // A site has at most half of them.
             most => most.min((room.connections / HOSTS_OF_A_SITE / 2).max(1)),
         };
         let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
@@ -160,8 +160,8 @@ impl Places {
         })
     }
 
-    /// A place for one more connection, and what is short if it is not kept. `is_watching`: whether it may take a reserved
-    /// place.
+    /// A place for one more connection, with the reason if the connection is not kept. `is_watching`: whether it may
+    /// take a reserved place.
     pub(super) fn take(
         self: &Arc<Self>,
         from: From,
@@ -175,7 +175,7 @@ impl Places {
                 Err(_) => Short::Places,
             },
         };
-        // Of its own site, where only that has too many.
+        // Only its own site has too many.
         let own = short == Short::Share && self.kept.available_permits() > 0;
         self.make_room(from.address().filter(|_| own));
         (self.briefly(from, is_watching), Some(short))
@@ -233,7 +233,7 @@ impl Places {
         taken(self.room.connections, &self.kept).saturating_add(taken(self.room.brief, &self.brief))
     }
 
-    /// Waits until no connection is open. There are no places from then on.
+    /// Waits until no connection is open. Afterwards there are no places.
     pub(super) async fn all_closed(&self) {
         let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
         let (kept, brief) = (all(self.room.connections), all(self.room.brief));
@@ -242,7 +242,7 @@ impl Places {
 }
 
 impl Seat {
-    /// Only for sharing: all of this host counts as one.
+    /// The address for counting: this host counts as one.
     fn address(&self) -> IpAddr {
         self.from.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
@@ -251,7 +251,7 @@ impl Seat {
 /// The idle connections in the order in which they are closed: of the peer with most connections, the one that has been
 /// idle longest.
 fn giving_way(seats: Vec<Seat>) -> Vec<Seat> {
-    // Busy ones, and those that are quiet for a short time, count first, so that the others are those above the share.
+    // Busy connections, and those that became idle last, count first, so that the others are above the share.
     let mut seats: Vec<(Duration, Seat)> =
         seats.into_iter().map(|seat| (seat.timer.quiet_for().unwrap_or_default(), seat)).collect();
     seats.sort_by_key(|(quiet, _)| *quiet);

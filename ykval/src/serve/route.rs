@@ -1,4 +1,4 @@
-//! One request, by its path.
+//! Answers a request by its path.
 
 use super::connection::{Connection, Role};
 use super::log::{Decided, Event};
@@ -23,7 +23,7 @@ type Reply = Response<Full<Bytes>>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 
-/// What a path takes.
+/// The methods of a path that is only read.
 const READS: &str = "GET, HEAD";
 const ASKS: &str = "GET, POST";
 
@@ -83,7 +83,7 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
         }
         _ => return wrong_method(ASKS),
     };
-    // Only once the form is here, so that slow senders take no places.
+    // Taken once the form has arrived, so that slow senders take no places.
     let Some(place) = shared.capacity.enter(shared.may_accept()) else { return busy(shared) };
     let asked = PendingVerification { connection, begun: Instant::now(), decided: false };
     let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
@@ -207,7 +207,7 @@ fn no_form(why: NoForm) -> Reply {
     with(says(status, why), status, [(header::CONNECTION, HeaderValue::from_static("close"))])
 }
 
-/// Only peers that may see the state of the server are told why it is not ready.
+/// Only peers that may see the state of the server learn why it is not ready.
 fn readiness(ready: Result<(), Option<Arc<Diagnostic>>>) -> Reply {
     match ready {
         Ok(()) => text("ready\n"),

@@ -1,16 +1,16 @@
-//! Signals to the server, and how far it is with stopping.
+//! Signals to the server, and the stages of stopping.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Whether the server is stopping, for all that has to end.
+/// Whether the server is stopping, for every task that has to end.
 #[derive(Clone, Default)]
 pub(super) struct Stopping {
-    /// It takes nothing new, and finishes what it took.
+    /// Cancelled: nothing new is accepted, and open requests are finished.
     pub(super) finish: CancellationToken,
-    /// What is not finished now is cut.
+    /// Cancelled: open requests are cut off.
     pub(super) cut: CancellationToken,
 }
 

@@ -1,4 +1,4 @@
-//! Looks every second whether the store still has what was accepted, and raises one that forgot.
+//! Checks every second whether the store still has the accepted OTPs, and raises a store that lost some.
 
 use super::Shared;
 use super::log::Event;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-/// How long a store may take to compare.
+/// How long a comparison may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long after one that failed.
+/// The pause after a failed one.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// For as long as the server runs.
+/// Runs until the server ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     let store = shared.verifier.store();
     let mut every = interval(Duration::from_secs(1));
@@ -24,7 +24,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = store.guard().woken() => {}
         }
         while !matches!(timeout(PATIENCE, compare::look(store)).await, Ok(Ok(()))) {
-            // Which says so in the log.
+            // This logs it.
             let _ = shared.health.ready(&shared).await;
             tell(&shared);
             sleep(PAUSE).await;
@@ -36,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Until it is done: the server accepts nothing meanwhile.
+/// Raises the store. Until that succeeds, the server accepts no OTP.
 async fn raise(shared: &Shared) {
     let mut raised = 0;
     while !matches!(compare::raise(shared.verifier.store(), &mut raised).await, Ok(true)) {

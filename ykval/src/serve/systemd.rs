@@ -20,7 +20,8 @@ pub(super) fn stopping() {
     let _ = sd_notify::notify(&[NotifyState::Stopping, status]);
 }
 
-/// Says that we live, as often as asked for. It comes from the runtime that answers requests: if that hangs, so does it.
+/// Sends the watchdog notification as often as systemd wants it, from the runtime that answers requests: if that hangs,
+/// so do the notifications.
 pub(super) async fn watchdog() {
     let Some(within) = sd_notify::watchdog_enabled() else { return };
     let mut every = tokio::time::interval((within / 2).max(std::time::Duration::from_millis(100)));

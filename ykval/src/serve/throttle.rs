@@ -1,11 +1,11 @@
-//! What may happen often, and is logged seldom.
+//! Limits how often a frequent event is logged.
 
 use std::time::{Duration, Instant};
 
-/// The least time between two lines about one thing.
+/// The minimum time between two lines about one event.
 const BETWEEN: Duration = Duration::from_secs(10);
 
-/// Counts what happens, so that one line can say how often it did.
+/// Counts events, so that one line can report how many there were.
 #[derive(Default)]
 pub(super) struct LogThrottle {
     last: Option<Instant>,
@@ -13,7 +13,7 @@ pub(super) struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// Counts one more. If a line may be written now: how often it happened since the last line.
+    /// Counts one more. If a line may be written now, returns how many there were since the last line.
     pub(super) fn should_log(&mut self) -> Option<u64> {
         self.kept = self.kept.saturating_add(1);
         if self.last.is_some_and(|last| last.elapsed() < BETWEEN) {

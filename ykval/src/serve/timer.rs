@@ -1,6 +1,6 @@
-//! How long a connection may take, and the socket that keeps the times of it.
+//! Time limits of a connection, and a socket that records its times.
 //!
-//! One look at a connection every while, instead of a timer a request: what it is waiting for now is in four numbers.
+//! Instead of a timer for each request, a connection is looked at from time to time: four numbers say what it waits for.
 
 use crate::config::Limits;
 use std::io;
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-/// What a connection is waiting for, and since when.
+/// What a connection waits for, and since when.
 pub(super) struct ConnectionTimer {
     opened: Instant,
     /// Requests that are being answered.
     busy: AtomicU32,
-    /// Whether there ever was one.
+    /// Whether there ever was a request.
     was_busy: AtomicBool,
-    /// When there was none any more.
+    /// When the last request was answered.
     quiet: AtomicU64,
-    /// When the first byte after that came; 0: none did.
+    /// When the first byte after that arrived; 0: none did.
     heard: AtomicU64,
-    /// Since when the client has not taken what was written to it; 0: it has.
+    /// Since when the client has not read what was written to it; 0: it has read everything.
     stalled: AtomicU64,
-    /// Several requests at a time, and bytes that belong to none.
+    /// Whether it is HTTP/2: concurrent requests, and bytes that belong to none.
     http2: AtomicBool,
     /// Whether others need its place.
     leaving: AtomicBool,
@@ -50,13 +50,13 @@ impl ConnectionTimer {
         }
     }
 
-    /// Begins anew, after what is no request (the handshake of TLS).
+    /// Starts again, after the TLS handshake.
     pub(super) fn open(&self) {
         self.quiet.store(self.now(), Relaxed);
         self.heard.store(0, Relaxed);
     }
 
-    /// Never 0, which means none.
+    /// The time. Never 0, which means none.
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
@@ -75,19 +75,19 @@ impl ConnectionTimer {
         self.busy.load(Relaxed) > 0
     }
 
-    /// Whether its client waits for nothing: its requests were answered, and no other one has begun to come.
+    /// Whether all requests were answered, and no other one has begun to arrive.
     pub(super) fn is_idle(&self) -> bool {
         let has_begun = self.heard.load(Relaxed) != 0 && !self.http2.load(Relaxed);
         self.was_busy.load(Relaxed) && !self.is_busy() && !has_begun
     }
 
-    /// How long nothing was being answered; `None`: something is.
+    /// How long no request was being answered; `None`: one is.
     pub(super) fn quiet_for(&self) -> Option<Duration> {
         let quiet = self.now().saturating_sub(self.quiet.load(Relaxed));
         (!self.is_busy()).then_some(Duration::from_millis(quiet))
     }
 
-    /// Asks the connection to end, for others need its place.
+    /// Asks the connection to end, because others need its place.
     pub(super) fn ask_to_leave(&self) {
         self.leaving.store(true, Relaxed);
         self.asked_to_leave.notify_one();
@@ -97,14 +97,14 @@ impl ConnectionTimer {
         self.leaving.load(Relaxed)
     }
 
-    /// Once it was asked to.
+    /// Returns once the connection was asked to end.
     pub(super) async fn asked_to_leave(&self) {
         while !self.is_leaving() {
             self.asked_to_leave.notified().await;
         }
     }
 
-    /// When to look again; `None`: it took too long, and is to be cut.
+    /// When to look again; `None`: it took too long, and has to be closed.
     pub(super) fn look(&self, limits: &Limits) -> Option<Duration> {
         let now = self.now();
         let since = |mark: &AtomicU64| match mark.load(Relaxed) {
@@ -152,7 +152,7 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// A socket whose times are kept.
+/// A socket that records its times.
 pub(super) struct TimedSocket<T> {
     pub(super) io: T,
     pub(super) timer: Arc<ConnectionTimer>,

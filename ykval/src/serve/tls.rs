@@ -87,7 +87,7 @@ pub(super) struct Certificate {
     logged: Mutex<Option<(Validity, Stage, i64)>>,
 }
 
-/// The files of a listener, read and found to go together.
+/// The files of a listener, which were read and fit together.
 pub struct Read {
     config: Arc<ServerConfig>,
     chain: Vec<CertificateDer<'static>>,

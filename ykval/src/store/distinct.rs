@@ -1,5 +1,5 @@
-//! No AES key is held by two tokens: each has a position of its own, and an OTP that was used as one's would be unused as
-//! the other's. So a key that a token had before does not come back as another token's either.
+//! No two tokens have the same AES key: each has a position of its own, so an OTP that was used as one token would
+//! still be valid as the other. For the same reason, a former key of a token cannot return as the key of another token.
 
 use super::{Retired, Token};
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use yubiotp::{Credential, Position, PrivateId, PublicId};
 /// Two tokens with one AES key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SameKey {
-    /// Both would have it now.
+    /// Both would have the key now.
     #[error(
         "token {token} has the same AES key as token {holder}: an OTP used as one would be accepted again as the other"
     )]
@@ -20,7 +20,7 @@ pub enum SameKey {
         /// The token that has the key.
         holder: PublicId,
     },
-    /// Another had it before.
+    /// Another token had the key before.
     #[error(
         "token {token} has the AES key that this server knew as token {holder}: an OTP used as {holder} would be accepted again"
     )]
@@ -47,9 +47,9 @@ struct Coming {
     token: PublicId,
     /// Boxed: a vector that grows leaves copies of the secrets behind.
     credential: Box<Credential>,
-    /// Of this credential, for this token.
+    /// The fingerprint of this credential for this token.
     fingerprint: Fingerprint,
-    /// How far the token has come with it, as far as the store was read.
+    /// The position of the token with it, as far as the store was read.
     position: Option<Position>,
 }
 
@@ -60,25 +60,25 @@ pub struct Distinct {
     key: Option<StoreKey>,
     holders: Holders,
     coming: Vec<Coming>,
-    /// Where each token is in `coming`.
+    /// The index of each token in `coming`.
     places: HashMap<PublicId, usize>,
-    /// What was opened already, so that it is not opened a second time while a transaction waits.
+    /// Keys that were opened already, so that they are not opened again while a transaction waits.
     opened: HashMap<PublicId, (Fingerprint, KeyDigest)>,
-    /// Fingerprints that no coming key has, so that they are not compared a second time either.
+    /// Fingerprints that no new key has, so that they are not compared again either.
     others: HashSet<(PublicId, [u8; 8])>,
 }
 
 impl Distinct {
-    /// Compares keys that are sealed under this one.
+    /// Compares keys that are sealed under this store key.
     #[must_use]
     pub fn under(key: &StoreKey) -> Self {
         Self { key: Some(StoreKey::new(*key.expose())), ..Self::default() }
     }
 
-    /// Notes a key that is to be enrolled. All are noted before the store is looked at.
+    /// Notes a key that is to be enrolled. Note all of them before the store is compared.
     ///
     /// # Errors
-    /// Another token is to be enrolled with the same one.
+    /// Another token is to be enrolled with the same key.
     pub fn comes(&mut self, token: PublicId, credential: &Credential) -> Result<(), SameKey> {
         if let Some(holder) = self.holders.note(credential.aes_key.digest(), token) {
             return Err(SameKey::Held { token, holder });
@@ -96,12 +96,12 @@ impl Distinct {
     /// Compares with a token in the store.
     ///
     /// # Errors
-    /// Another token is to be enrolled with its key.
+    /// A different token is to be enrolled with its key.
     pub fn is_here(&mut self, token: &Token) -> Result<(), SameKey> {
         let Some((fingerprint, sealed)) = &token.key else { return Ok(()) };
         self.came_to(token.id, *fingerprint, token.position);
         let Some(digest) = self.digest(token.id, *fingerprint, sealed) else {
-            // Nobody knows its AES key. It may open again, and its OTPs were accepted while it did.
+            // Its AES key is unknown, but its OTPs were accepted while it could be opened.
             return match self.known_as(token.id, *fingerprint) {
                 Some(coming) => Err(SameKey::Known { token: coming.token, holder: token.id }),
                 None => Ok(()),
@@ -113,8 +113,8 @@ impl Distinct {
         }
     }
 
-    /// Compares with all keys that tokens had before, after every token in the store was compared. A coming key passes
-    /// if its token has itself come at least as far with it: then nothing that was used is good again.
+    /// Compares with all former keys of tokens, after every token in the store was compared. A new key passes if its
+    /// own token has reached at least the same position with it: then no used OTP becomes valid again.
     pub fn were_here(&mut self, retired: &[Retired]) -> Vec<SameKey> {
         for Retired { id, key, position } in retired {
             self.came_to(*id, *key, Some(*position));
@@ -131,7 +131,7 @@ impl Distinct {
         same
     }
 
-    /// Notes how far a coming token has come with its key.
+    /// Notes the position of a token with its new key.
     fn came_to(&mut self, token: PublicId, key: Fingerprint, position: Option<Position>) {
         let place = self.places.get(&token).and_then(|place| self.coming.get_mut(*place));
         if let Some(coming) = place.filter(|coming| coming.fingerprint == key) {
@@ -139,7 +139,7 @@ impl Distinct {
         }
     }
 
-    /// The coming key that had this fingerprint as `holder`, another token's.
+    /// The new key that would have this fingerprint as the key of `holder`, another token.
     fn known_as(&mut self, holder: PublicId, key: Fingerprint) -> Option<&Coming> {
         if self.others.contains(&(holder, key.0)) {
             return None;
@@ -154,7 +154,7 @@ impl Distinct {
         found
     }
 
-    /// Of a key in the store; `None` if it does not open.
+    /// The digest of a key in the store; `None` if it does not open.
     fn digest(&mut self, holder: PublicId, fingerprint: Fingerprint, sealed: &Sealed) -> Option<KeyDigest> {
         match self.opened.get(&holder) {
             Some((same, digest)) if *same == fingerprint => Some(*digest),

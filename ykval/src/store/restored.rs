@@ -1,4 +1,4 @@
-//! Tokens whose position may be behind what they did: the store was lost, or a backup was put back.
+//! Tokens whose stored position may be too low, because the store was lost or a backup was restored.
 
 use std::collections::HashMap;
 use yubiotp::freshness::Touch;
@@ -7,35 +7,34 @@ use yubiotp::{Position, PublicId};
 /// The touch of a restored token that the next one is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastTouch {
-    /// Where it is, and the token's own clock.
+    /// Its position and the token's own clock.
     pub touch: Touch,
-    /// When it came, in milliseconds since 1970.
+    /// Its time, in milliseconds since 1970.
     pub at: i64,
-    /// How long after it the next one has to come, in milliseconds.
+    /// The pause until the next one, in milliseconds.
     pub pause: u64,
-    /// How many tries before it could have been guesses, and failed.
+    /// How many failed attempts before it could have been guesses.
     pub failed: u32,
 }
 
-/// How far tokens came, from elsewhere than the store: logs of servers, or lists of positions.
+/// Positions of tokens from other sources than the store: logs of servers, or lists of positions.
 #[derive(Default)]
 pub struct Evidence {
-    /// Of each token, the positions that it came to, each lower and later than the one before, with their times in
-    /// seconds since 1970.
+    /// The positions of each token with their times in seconds since 1970, each lower and later than the one before.
     positions: HashMap<PublicId, Vec<(i64, Position)>>,
-    /// The administrator says that it has every OTP that was accepted since the backup. Nothing else can tell: there may
-    /// be a file or a server more.
+    /// The administrator stated that it has every OTP that was accepted since the backup. Nothing else can tell:
+    /// another file or another server may be missing.
     pub is_complete: bool,
 }
 
 impl Evidence {
-    /// Nothing yet. Whether all of it will be complete.
+    /// Empty evidence. `is_complete`: whether it will have every accepted OTP.
     #[must_use]
     pub fn new(is_complete: bool) -> Self {
         Self { is_complete, ..Self::default() }
     }
 
-    /// Notes that a token came to a position, and when; `i64::MAX`: at a time that is not known.
+    /// Notes the position of a token at a time; `i64::MAX`: at an unknown time.
     pub fn note(&mut self, token: PublicId, position: Position, at: i64) {
         let known = self.positions.entry(token).or_default();
         if known.iter().any(|(time, higher)| *time >= at && *higher >= position) {
@@ -46,7 +45,7 @@ impl Evidence {
         known.insert(place, (at, position));
     }
 
-    /// The highest position that each token came to, of those that it came to at this time or later; `None`: of all.
+    /// The highest position of each token at this time or later; `None`: at any time.
     pub fn positions(&self, since: Option<i64>) -> impl Iterator<Item = (PublicId, Position)> {
         self.positions.iter().filter_map(move |(token, known)| {
             let (_, highest) = known.iter().find(|(time, _)| since.is_none_or(|since| *time >= since))?;

@@ -241,7 +241,7 @@ fn build(
 const MARGIN: i64 = 60;
 
 /// The time of a backup, and whether it is recorded in it. A copy by another program has no record: then it is the time
-/// of the last OTP in it.
+/// of the last write in it.
 fn taken(connection: &Connection) -> rusqlite::Result<(i64, bool)> {
     let named = |name| {
         let find = "SELECT value FROM meta WHERE name = ?1";
