@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::nearest::nearest;
-use yubiotp::{PublicId, shown};
+use yubiotp::{PublicId, shown, wrong_type};
 use zeroize::Zeroizing;
 
 /// Where the settings are when nobody says otherwise.
@@ -410,10 +410,7 @@ fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
 fn invalid(message: &str, source: &str) -> Diagnostic {
     let name = source.trim_start_matches('\u{feff}').split('=').next().unwrap_or_default().trim();
     let is_setting = TOP.contains(&name) || online::NAMES.contains(&name);
-    if message.starts_with("invalid type: ")
-        && let Some((_, expected)) = message.rsplit_once(", expected ")
-    {
-        // The value itself may be a secret.
+    if let Some(expected) = wrong_type::expected(message) {
         let name = if is_setting { format!("{name} ") } else { String::new() };
         return Diagnostic::error(Code::SettingInvalid, format!("{name}must be {expected}"));
     }

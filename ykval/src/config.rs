@@ -433,7 +433,7 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "must be an address, or a list of addresses, in quotes")]
+#[serde(untagged, expecting = "listen must be an address, or a list of addresses, in quotes")]
 enum OneOrMore {
     One(String),
     More(Vec<String>),

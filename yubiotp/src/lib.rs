@@ -12,7 +12,7 @@
 //! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
 //! encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now, [`modhex`] and
 //! [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to the network,
-//! [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means, and a
+//! [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means, [`wrong_type`] says what a setting must be, and a
 //! [`diagnostic`] is a finding: the problem, its place and remedies.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ pub mod record;
 pub mod seal;
 pub mod shown;
 pub mod verdict;
+pub mod wrong_type;
 
 pub use block::{Block, Plain};
 pub use id::{BadPublicId, PublicId};

@@ -8,8 +8,8 @@ use yubiotp::diagnostic::Calls;
 fn a_wrong_type_is_named_in_plain_words() {
     for (text, problem) in [
         ("online = \"https://user:hunter2@host/\"", "online must be a table"),
-        ("echo = \"hunter2\"", "echo must be a boolean"),
-        ("mapping = [\"hunter2\"]", "mapping must be a string"),
+        ("echo = \"hunter2\"", "echo must be true or false"),
+        ("mapping = [\"hunter2\"]", "mapping must be text in quotes"),
         ("[[online]]\nask = \"hunter2\"", "must be a table"),
     ] {
         let found = parse(text.as_bytes()).err().unwrap().found;

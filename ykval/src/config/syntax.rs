@@ -2,26 +2,29 @@
 
 use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::nearest::nearest;
-use yubiotp::shown;
+use yubiotp::{shown, wrong_type};
 
 /// The finding, and its line, counted from 1. It quotes no value, because any of them may be a password.
 pub(super) fn finding(text: &str, error: &toml::de::Error) -> (usize, Diagnostic) {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count();
-    let found = finding_in(text.lines().nth(line).unwrap_or_default(), error.message());
+    let is_toml = toml::from_str::<toml::Table>(text).is_ok();
+    let found = finding_in(text.lines().nth(line).unwrap_or_default(), error.message(), is_toml);
     (line.saturating_add(1), found)
 }
 
-fn finding_in(line: &str, message: &str) -> Diagnostic {
+fn finding_in(line: &str, message: &str, is_toml: bool) -> Diagnostic {
     let name = setting_of(line);
     if let Some(rest) = message.strip_prefix("unknown field `")
         && let Some((name, known)) = rest.split_once("`, expected ")
     {
         return unknown(name, known);
     }
-    if message.starts_with("invalid type: ")
-        && let Some((_, expected)) = message.rsplit_once(", expected ")
-    {
+    if let Some(missing) = message.strip_prefix("missing field ") {
+        let problem = format!("the setting {} is missing in this table", missing.replace('`', ""));
+        return Diagnostic::error(Code::SettingInvalid, problem);
+    }
+    if let Some(expected) = wrong_type::expected(message) {
         let name = name.map(|name| format!("{name} ")).unwrap_or_default();
         return Diagnostic::error(Code::SettingInvalid, format!("{name}must be {expected}"));
     }
@@ -30,7 +33,9 @@ fn finding_in(line: &str, message: &str) -> Diagnostic {
             Diagnostic::error(Code::SettingsConflict, format!("sets {name} a second time"))
                 .advise("remove one of the two lines")
         }
-        _ => Diagnostic::error(Code::ConfigInvalid, message),
+        _ if is_toml => Diagnostic::error(Code::SettingInvalid, message),
+        // Behind it the parser lists what else could be there.
+        _ => Diagnostic::error(Code::ConfigInvalid, message.split(", expected ").next().unwrap_or(message)),
     }
 }
 

@@ -142,7 +142,7 @@ fn a_wrong_type_is_named_in_plain_words() {
             let head = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
             let line = if head.is_empty() { 1 } else { 2 };
             let Err(why) = read(&format!("{head}{name} = {value}\n")) else { continue };
-            if why.contains("missing field") || why.contains("there is no setting secret") {
+            if why.contains("is missing in this table") || why.contains("there is no setting secret") {
                 continue;
             }
             assert!(why.contains(&format!(":{line}: ")) || why.contains(" in /x/config.toml: "), "{why}");
@@ -156,6 +156,16 @@ fn a_wrong_type_is_named_in_plain_words() {
     assert_eq!(read("log = 1").unwrap_err(), "/x/config.toml:1: log must be a table");
     let why = read("postgres = \"postgres://u:hunter2@db/x\"").unwrap_err();
     assert!(why.contains("postgres must be a table") && !why.contains("hunter2"), "{why}");
+    for (text, said) in [
+        ("plain_http = \"yes\"", "plain_http must be true or false"),
+        ("store_key = 1", "store_key must be the path of a file, in quotes"),
+        ("status_from = 1", "status_from must be a list"),
+        ("listen = 1", "listen must be an address, or a list of addresses, in quotes"),
+        ("listen = localhost", "string values must be quoted"),
+        ("[tls]\ncertificate = \"x\"", "the setting key is missing in this table"),
+    ] {
+        assert_eq!(read(text).unwrap_err(), format!("/x/config.toml:1: {said}"));
+    }
     let twice = read("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"").unwrap_err();
     assert!(twice.contains(":2: sets listen a second time"), "{twice}");
 }

@@ -22,10 +22,10 @@ pub(crate) fn tell(context: &Context, config: &Config, id: ClientId, name: &str,
 fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<String> {
     let url = url(config);
     Zeroizing::new(format!(
-        "client {id} ({}) has the key {key}\nwhich is shown only once.\n\n\
-         For pam_yubiotp: the key in /etc/yubiotp/client.key (chmod 600), and in /etc/yubiotp/config.toml\n\n  \
+        "client {id} ({}) has the key {key}\nThis key is shown only once.\n\n\
+         For pam_yubiotp: write the key to /etc/yubiotp/client.key (chmod 600), and this to /etc/yubiotp/config.toml:\n\n  \
          [online]\n  urls = [\"{url}\"]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
-         For pam_yubico, in a file of /etc/pam.d that only root can read\n\n  \
+         For pam_yubico: write this to a file of /etc/pam.d that only root can read:\n\n  \
          auth required pam_yubico.so id={id} key={key} urllist={url} mode=client",
         shown::text(name),
     ))
