@@ -9,12 +9,13 @@ mod restored;
 pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};
-pub use fault::{StoreFault, location};
+pub use fault::StoreFault;
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
+use crate::file;
 use crate::guard::{Accepted, Forgotten, Guard};
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::protocol::ClientId;
@@ -37,7 +38,7 @@ pub enum Looked {
     /// A store of an earlier schema, which has to be upgraded before it can be read.
     Earlier {
         /// Where it is.
-        at: String,
+        at: Location,
         /// The number of its schema.
         found: i64,
         /// The schema that [`Store::open`] upgrades it to.
@@ -46,7 +47,7 @@ pub enum Looked {
     /// A restored backup that was not opened yet. [`Store::open`] finishes the restore.
     Restored {
         /// Where it is.
-        at: String,
+        at: Location,
     },
 }
 
@@ -296,6 +297,12 @@ impl Store {
         each!(self, it => it.at())
     }
 
+    /// Where it is, as the location of a finding.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        each!(self, it => it.location())
+    }
+
     /// The OTPs that this process accepted. All clones of a store share it.
     #[must_use]
     pub fn guard(&self) -> &Guard {
@@ -390,7 +397,7 @@ impl Store {
             StoreAt::Sqlite(path) => {
                 let sqlite = "is an SQLite store; ykvald records only which PostgreSQL it used last";
                 let found = Diagnostic::error(Code::CommandLineInvalid, sqlite);
-                Err(StoreFault::of_database(&path.display().to_string(), found))
+                Err(StoreFault::of_database(file::location(path), found))
             }
             StoreAt::Postgres(at) => postgres::Postgres::accept_database(at, lost_since).await,
         }

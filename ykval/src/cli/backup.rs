@@ -5,7 +5,7 @@ use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
 use ykval::clock;
-use ykval::store::{Store, location};
+use ykval::store::Store;
 use yubiotp::diagnostic::{Code, Diagnostic, Program};
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 Code::CommandLineInvalid,
                 "is PostgreSQL, which has backup tools of its own",
             )
-            .at(location(store.at()))
+            .at(store.location())
             .advise("use pg_basebackup, or pg_dump --schema=ykvald")
             .run_when(
                 "when you restore it, with every ykvald stopped and TIME as the time of the backup",

@@ -4,7 +4,7 @@ use super::Failure;
 use std::path::{Path, PathBuf};
 use ykval::config::{CONFIG, Config, StoreAt};
 use ykval::file::{self, Audience};
-use ykval::store::{Serving, Store, StoreFault, location};
+use ykval::store::{Serving, Store, StoreFault};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 use yubiotp::record::read_store_key;
 use yubiotp::seal::StoreKey;
@@ -107,7 +107,7 @@ pub(crate) fn why_not_there(config: &Config, fault: &StoreFault) -> Diagnostic {
             Code::InitUnfinished,
             "does not exist: init was interrupted before it created the store",
         )
-        .at(location(at))
+        .at(at.clone())
         .run_when("run it again", Program::Ykvald, "init"),
         fault => fault.diagnostic(),
     }

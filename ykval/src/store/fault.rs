@@ -15,24 +15,24 @@ pub enum StoreFault {
     /// The database, its file, or the way to it. The location is the file, or a URL without a password.
     Database(Box<Diagnostic>),
     /// There is no store, although its store key exists: `init` creates both.
-    Missing(String),
-    /// A backup, or an unfinished copy, has the name of the store.
+    Missing(Location),
+    /// A backup, or an unfinished copy, has the name of the store: the path.
     Backup(String),
     /// The file is damaged.
     Broken {
         /// Where it is.
-        at: String,
+        at: Location,
         /// The first thing that the database found.
         why: String,
     },
     /// The open file lost its name, or another file has it now.
-    Replaced(String),
+    Replaced(Location),
     /// Not the PostgreSQL that was used before, or an older state of it. The location is a URL without a password.
     OtherDatabase(Box<Diagnostic>),
     /// A later version created or upgraded it.
     Later {
         /// Where it is.
-        at: String,
+        at: Location,
         /// The number of its schema.
         found: i64,
         /// The last schema that this program knows.
@@ -41,7 +41,7 @@ pub enum StoreFault {
     /// Sealed under another store key.
     OtherStoreKey {
         /// Where it is.
-        at: String,
+        at: Location,
         /// The store key that it was created with.
         wanted: StoreKeyId,
         /// The store key of the configuration.
@@ -53,40 +53,44 @@ pub enum StoreFault {
     /// [`Store::enrol`](super::Store::enrol) of an AES key that another token has or had.
     SameKey(SameKey),
     /// [`Store::start_anew`](super::Store::start_anew) where a store exists.
-    NotLost(String),
+    NotLost(Location),
     /// A stored value that no version of this program writes.
     Damaged {
         /// Where the store is.
-        at: String,
+        at: Location,
         /// Which row.
         what: String,
     },
 }
 
 impl StoreFault {
-    /// What is wrong with the database at this place: a path, or a URL.
-    pub(super) fn of_database(at: &str, found: Diagnostic) -> Self {
+    /// A finding about the database at this location, unless it names its own.
+    pub(super) fn of_database(at: Location, found: Diagnostic) -> Self {
         Self::Database(Box::new(placed(at, found)))
     }
 
     /// The same of a database that is not the one that was used before.
-    pub(super) fn of_other_database(at: &str, found: Diagnostic) -> Self {
+    pub(super) fn of_other_database(at: Location, found: Diagnostic) -> Self {
         Self::OtherDatabase(Box::new(placed(at, found)))
     }
 
     /// The finding: where, what is wrong, and what to do.
     pub fn diagnostic(&self) -> Diagnostic {
-        let error = |code, at: &str, problem: &str| Diagnostic::error(code, problem).at(location(at));
+        let error = |code, at: &Location, problem: &str| Diagnostic::error(code, problem).at(at.clone());
         match self {
             Self::Database(found) => Diagnostic::clone(found),
             Self::OtherDatabase(found) => if_another_is_meant(Diagnostic::clone(found)),
             Self::Missing(at) => missing(at),
-            Self::Backup(at) => error(Code::DatabaseIsBackup, at, "is a backup and not a store in use")
-                .run_when(
-                    WITH_LOG,
-                    Program::Ykvald,
-                    format!("restore --log FILE {}", shell_word(at.as_bytes())),
-                ),
+            Self::Backup(at) => error(
+                Code::DatabaseIsBackup,
+                &Location::file(at.as_bytes()),
+                "is a backup and not a store in use",
+            )
+            .run_when(
+                WITH_LOG,
+                Program::Ykvald,
+                format!("restore --log FILE {}", shell_word(at.as_bytes())),
+            ),
             Self::Broken { at, why } => {
                 damaged(error(Code::DatabaseDamaged, at, &format!("is damaged: {why}")))
             }
@@ -134,10 +138,10 @@ impl StoreFault {
 const WITH_LOG: &str =
     "put it in use, with the server's log since the backup (without a log, leave --log FILE out)";
 
-fn missing(at: &str) -> Diagnostic {
+fn missing(at: &Location) -> Diagnostic {
     let found = Diagnostic::error(Code::DatabaseMissing, "does not exist, although its store key does")
-        .at(location(at));
-    let found = if is_url(at) {
+        .at(at.clone());
+    let found = if let Location::Url(_) = at {
         found.advise("restore the database from your backup (STORES in ykvald(8))")
     } else {
         found.advise("if its disk is not mounted, mount it").run_when(
@@ -178,22 +182,13 @@ pub(super) fn if_another_is_meant(found: Diagnostic) -> Diagnostic {
 }
 
 /// Where it is, unless the finding says so already.
-fn placed(at: &str, found: Diagnostic) -> Diagnostic {
-    if found.location.is_some() { found } else { found.at(location(at)) }
+fn placed(at: Location, found: Diagnostic) -> Diagnostic {
+    if found.location.is_some() { found } else { found.at(at) }
 }
 
-fn is_url(at: &str) -> bool {
-    at.starts_with("postgres://")
-}
-
-/// A path or a URL as the location of a finding.
-#[must_use]
-pub fn location(at: &str) -> Location {
-    if is_url(at) {
-        Location::Url(shown::text(at.as_bytes()).to_string())
-    } else {
-        Location::file(at.as_bytes())
-    }
+/// The URL of a database, without a password, as the location of a finding.
+pub(super) fn url(at: &str) -> Location {
+    Location::Url(shown::text(at.as_bytes()).to_string())
 }
 
 impl SameKey {

@@ -136,7 +136,7 @@ impl Postgres {
         let found = store.run(SHORT, move |db| Box::pin(async move { schema::look(db, &name, key).await }));
         let (found, known) = (found.await?, schema::KNOWN);
         if found < known {
-            return Ok(Looked::Earlier { at: store.link.at.to_string(), found, known });
+            return Ok(Looked::Earlier { at: store.location(), found, known });
         }
         Ok(Looked::Current(Store::Postgres(store)))
     }
@@ -144,6 +144,10 @@ impl Postgres {
     #[must_use]
     pub fn at(&self) -> &str {
         &self.link.at
+    }
+
+    pub fn location(&self) -> Location {
+        self.link.location()
     }
 
     #[must_use]
@@ -204,7 +208,7 @@ impl Postgres {
     }
 
     pub async fn traps(&self) -> Vec<Diagnostic> {
-        let at = location(&self.link.at);
+        let at = self.location();
         traps::of(&self.link.hosts).await.into_iter().map(|found| found.at(at.clone())).collect()
     }
 

@@ -32,7 +32,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
 use writer::Writer;
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
 /// A store in SQLite.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl Sqlite {
         off_the_runtime(move || {
             if place::is_there(&path)? {
                 if !matches!(DatabaseFile::find(&path), Err(StoreFault::Missing(_))) {
-                    return Err(StoreFault::NotLost(path.display().to_string()));
+                    return Err(StoreFault::NotLost(file::location(&path)));
                 }
                 // An empty file.
                 std::fs::remove_file(&path).map_err(|why| place::said(&path, why))?;
@@ -109,12 +109,12 @@ impl Sqlite {
         off_the_runtime(move || {
             let place = Arc::new(DatabaseFile::find(&path)?.only_looked_at());
             if header::is_restored(&place)? {
-                return Ok(Looked::Restored { at: place.at.clone() });
+                return Ok(Looked::Restored { at: place.location() });
             }
             let first = connect::open(&place, Use::Read)?;
             let found = connect::recognize(&first, &place, key)?;
             if found < connect::KNOWN {
-                return Ok(Looked::Earlier { at: place.at.clone(), found, known: connect::KNOWN });
+                return Ok(Looked::Earlier { at: place.location(), found, known: connect::KNOWN });
             }
             let readers = Readers::new(Arc::clone(&place));
             let inner = Inner { place, readers, writer: None, guard: Guard::default() };
@@ -126,6 +126,10 @@ impl Sqlite {
     #[must_use]
     pub fn at(&self) -> &str {
         &self.0.place.at
+    }
+
+    pub fn location(&self) -> Location {
+        self.0.place.location()
     }
 
     #[must_use]

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use ykcli::report::Report;
 use ykval::config::StoreAt;
 use ykval::file;
-use ykval::store::{Looked, Store, location};
+use ykval::store::{Looked, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Holders;
 use yubiotp::seal::StoreKey;
@@ -20,13 +20,13 @@ pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKey) {
                 "has schema {found}; this ykvald upgrades it to {known} when it starts, and until then its clients and keys \
                  cannot be checked"
             );
-            let earlier = Diagnostic::warning(Code::DatabaseFromEarlierVersion, problem).at(location(&at));
+            let earlier = Diagnostic::warning(Code::DatabaseFromEarlierVersion, problem).at(at);
             return report.add("store", earlier.advise("back it up, start the server, and check again"));
         }
         Ok(Looked::Restored { at }) => {
             let problem = "a restore was interrupted when everything was written; the next start finishes it, and until then \
                            its clients and keys cannot be checked";
-            let unfinished = Diagnostic::warning(Code::RestoreUnfinished, problem).at(location(&at));
+            let unfinished = Diagnostic::warning(Code::RestoreUnfinished, problem).at(at);
             return report.add("store", unfinished.advise("start the server, and check again"));
         }
         Err(fault) => {
@@ -46,11 +46,11 @@ pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKey) {
 }
 
 async fn itself(report: &mut Report, site: &Site, store: &Store) -> Done {
-    let at = store.at();
+    let at = store.location();
     let version = store.version().await?;
     store.seems_fit().await?;
     store.integrity().await?;
-    report.ok("store", Some(location(at)), version);
+    report.ok("store", Some(at.clone()), version);
     for trap in store.traps().await {
         report.add("store", trap);
     }
@@ -60,7 +60,7 @@ async fn itself(report: &mut Report, site: &Site, store: &Store) -> Done {
         && now.mode() & 0o077 != 0
     {
         let problem = format!("group or others may read it (mode {:04o})", now.mode() & 0o7777);
-        let readable = Diagnostic::warning(Code::FileReadableByOthers, problem).at(location(at));
+        let readable = Diagnostic::warning(Code::FileReadableByOthers, problem).at(at);
         report.add("store", readable.run(Program::System, format!("chmod go= {}", file::word(path))));
     }
     Ok(())

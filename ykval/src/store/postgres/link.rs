@@ -8,6 +8,7 @@ use super::trouble::{Trouble, Unfit, failed, no_answer};
 use super::{place, session};
 use crate::guard::Guard;
 use crate::store::StoreFault;
+use crate::store::fault::url;
 use deadpool::Runtime;
 use deadpool::managed::{Pool, PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, RwLock};
 use tokio::time::timeout;
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
 /// How often all hosts are looked at while a server runs.
 const EACH_LOOK: Duration = Duration::from_secs(2);
@@ -40,9 +41,9 @@ impl Link {
     pub(super) fn new(from: &crate::config::PostgresConfig) -> Result<Self, StoreFault> {
         let place = place::read(from)?;
         let at = place.at.clone();
-        let fault = |found| StoreFault::of_database(&at, found);
+        let fault = |found| StoreFault::of_database(url(&at), found);
         let seen = Seen::read(from.seen.clone()).map_err(|why| match why {
-            NotTaken::OtherDatabase(found) => StoreFault::of_other_database(&at, *found),
+            NotTaken::OtherDatabase(found) => StoreFault::of_other_database(url(&at), *found),
             NotTaken::Fault(found) => fault(*found),
         })?;
         let guard = Arc::new(Guard::default());
@@ -152,14 +153,19 @@ impl Link {
         Err(self.told(trouble))
     }
 
+    /// The database as the location of a finding.
+    pub(super) fn location(&self) -> Location {
+        url(&self.at)
+    }
+
     /// The fault for callers.
     pub(super) fn told(&self, trouble: Trouble) -> StoreFault {
         match trouble {
             Trouble::Told(fault) => fault,
-            Trouble::Damaged(what) => StoreFault::Damaged { at: self.at.to_string(), what },
+            Trouble::Damaged(what) => StoreFault::Damaged { at: self.location(), what },
             Trouble::Unfit(why) => self.fault(why.diagnostic()),
             Trouble::Cannot(found) | Trouble::Refused(found) => self.fault(*found),
-            Trouble::OtherDatabase(found) => StoreFault::of_other_database(&self.at, *found),
+            Trouble::OtherDatabase(found) => StoreFault::of_other_database(self.location(), *found),
             Trouble::Database(error) => self.fault(failed(&error)),
         }
     }
@@ -168,7 +174,7 @@ impl Link {
     pub(super) fn unreached(&self, error: PoolError<HostRefusal>) -> StoreFault {
         self.fault(match error {
             PoolError::Backend(HostRefusal { found, is_other_database: true }) => {
-                return StoreFault::of_other_database(&self.at, *found);
+                return StoreFault::of_other_database(self.location(), *found);
             }
             PoolError::Backend(HostRefusal { found, .. }) => *found,
             PoolError::Timeout(TimeoutType::Wait) => all_busy(self.pool.status().max_size),
@@ -181,7 +187,7 @@ impl Link {
     }
 
     pub(super) fn fault(&self, found: Diagnostic) -> StoreFault {
-        StoreFault::of_database(&self.at, found)
+        StoreFault::of_database(self.location(), found)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{StoreFault, tls};
 use crate::config;
 use crate::file::{self, Audience};
+use crate::store::fault;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) struct Host {
 
 /// Reads the URL, and the files that go with it.
 pub(super) fn read(from: &config::PostgresConfig) -> Result<Target, StoreFault> {
-    let in_url = |found| StoreFault::of_database("postgres://…", found);
+    let in_url = |found| StoreFault::of_database(fault::url("postgres://…"), found);
     let (url, mode) = without_ssl_mode(&from.url).map_err(|why| in_url(invalid(why)))?;
     // The parser's message may quote the URL, and with it the password.
     let mut config: Config = url.parse().map_err(|_| {
@@ -47,7 +48,7 @@ pub(super) fn read(from: &config::PostgresConfig) -> Result<Target, StoreFault> 
         config.host_path(SOCKETS);
     }
     let at = at(&config);
-    let told = |found: Diagnostic| StoreFault::of_database(&at, found);
+    let told = |found: Diagnostic| StoreFault::of_database(fault::url(&at), found);
     if let Some(path) = &from.password_file {
         if config.get_password().is_some() {
             let twice = "the password is in the URL, and password_file is set too";

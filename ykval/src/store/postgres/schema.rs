@@ -7,6 +7,7 @@
 use super::Change;
 use super::trouble::Trouble;
 use crate::store::StoreFault;
+use crate::store::fault::url;
 use deadpool_postgres::{ClientWrapper, Transaction};
 use yubiotp::seal::StoreKeyId;
 
@@ -64,7 +65,7 @@ pub(super) async fn start_anew(db: &mut ClientWrapper, at: &str, key: StoreKeyId
     let here = "SELECT to_regnamespace('ykvald') IS NOT NULL, to_regclass('ykvald.meta') IS NOT NULL";
     let here = change.query_one(here, &[]).await?;
     if here.try_get::<_, bool>(1)? {
-        return Err(StoreFault::NotLost(at.to_owned()).into());
+        return Err(StoreFault::NotLost(url(at)).into());
     }
     if !here.try_get::<_, bool>(0)? {
         change.batch_execute("CREATE SCHEMA ykvald").await?;
@@ -89,7 +90,7 @@ pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> R
 pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<i64, Trouble> {
     let here = db.query_one("SELECT to_regclass('ykvald.meta') IS NOT NULL", &[]).await?;
     if !here.try_get::<_, bool>(0)? {
-        return Err(StoreFault::Missing(at.to_owned()).into());
+        return Err(StoreFault::Missing(url(at)).into());
     }
     found(&db.query_one(META, &[]).await?, at, key)
 }
@@ -97,7 +98,7 @@ pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> R
 /// Refuses a store that a later ykvald upgraded, perhaps while this one had it open.
 pub(super) fn not_later(found: i64, at: &str) -> Result<(), Trouble> {
     if found > KNOWN {
-        return Err(StoreFault::Later { at: at.to_owned(), found, known: KNOWN }.into());
+        return Err(StoreFault::Later { at: url(at), found, known: KNOWN }.into());
     }
     Ok(())
 }
@@ -116,7 +117,7 @@ fn found(row: &tokio_postgres::Row, at: &str, given: StoreKeyId) -> Result<i64, 
     not_later(found, at)?;
     let wanted = wanted.try_into().map(StoreKeyId).map_err(|_| Trouble::Damaged("ykvald.meta".to_owned()))?;
     if wanted != given {
-        return Err(StoreFault::OtherStoreKey { at: at.to_owned(), wanted, given }.into());
+        return Err(StoreFault::OtherStoreKey { at: url(at), wanted, given }.into());
     }
     Ok(found)
 }

@@ -105,7 +105,7 @@ pub(super) fn recognize(
 pub(super) fn later(connection: &Connection, place: &DatabaseFile) -> rusqlite::Result<Option<StoreFault>> {
     let mut number = connection.prepare_cached("PRAGMA user_version")?;
     let found: i64 = number.query_row([], |row| row.get(0))?;
-    Ok((found > KNOWN).then(|| StoreFault::Later { at: place.at.clone(), found, known: KNOWN }))
+    Ok((found > KNOWN).then(|| StoreFault::Later { at: place.location(), found, known: KNOWN }))
 }
 
 /// Upgrades a backup to the schema of this program.
@@ -124,13 +124,13 @@ pub(super) fn is_of_key(
     let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
     let wanted = stored.try_into().map(StoreKeyId);
     let wanted = wanted.map_err(|_| StoreFault::Damaged {
-        at: place.at.clone(),
+        at: place.location(),
         what: "the id of its store key".to_owned(),
     })?;
     if wanted == key {
         Ok(())
     } else {
-        Err(StoreFault::OtherStoreKey { at: place.at.clone(), wanted, given: key })
+        Err(StoreFault::OtherStoreKey { at: place.location(), wanted, given: key })
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) fn carry_forward(
     let known = i64::try_from(schemas.len()).unwrap_or(i64::MAX);
     let found = version(connection).map_err(fault)?;
     if found > known {
-        return Err(StoreFault::Later { at: place.at.clone(), found, known });
+        return Err(StoreFault::Later { at: place.location(), found, known });
     }
     if found == known {
         return Ok(());

@@ -1,13 +1,14 @@
 //! The file of the store: its owner and mode, and whether it is still the one that was opened.
 
 use super::super::StoreFault;
+use crate::file;
 use rusqlite::{Error, ErrorCode};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, flock, open, statat};
 use rustix::io::Errno;
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use yubiotp::diagnostic::{Code, Diagnostic, Program, cause, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause, shell_word};
 
 /// Where a store is.
 pub(super) struct DatabaseFile {
@@ -58,7 +59,7 @@ impl DatabaseFile {
         let me = rustix::process::geteuid().as_raw();
         let folder = folder(&path)?;
         let stat = statat(CWD, &path, AtFlags::empty()).map_err(|why| match why {
-            Errno::NOENT => StoreFault::Missing(path.display().to_string()),
+            Errno::NOENT => StoreFault::Missing(file::location(&path)),
             why => said(&path, why),
         })?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -66,7 +67,7 @@ impl DatabaseFile {
         }
         // An empty file is no database.
         if stat.st_size == 0 {
-            return Err(StoreFault::Missing(path.display().to_string()));
+            return Err(StoreFault::Missing(file::location(&path)));
         }
         // Root manages the store of the user who runs the server, to whom the folder belongs, too.
         let theirs = me == 0 && stat.st_uid == folder.st_uid;
@@ -145,7 +146,7 @@ impl DatabaseFile {
         for (path, held) in &self.held {
             let now = statat(CWD, path, AtFlags::empty());
             if !now.is_ok_and(|now| identity(&now) == *held) {
-                return Err(StoreFault::Replaced(path.display().to_string()));
+                return Err(StoreFault::Replaced(file::location(path)));
             }
         }
         Ok(())
@@ -153,13 +154,12 @@ impl DatabaseFile {
 
     /// The fault for an error of SQLite. If a stored value is damaged, it names the row.
     pub(super) fn fault(&self, why: &Error, what: &dyn Display) -> StoreFault {
-        let at = self.at.clone();
         match why {
             why if why.sqlite_error_code() == Some(ErrorCode::NotADatabase) => self.finds(not_ours()),
             Error::FromSqlConversionFailure(..)
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
-            | Error::Utf8Error(..) => StoreFault::Damaged { at, what: what.to_string() },
+            | Error::Utf8Error(..) => StoreFault::Damaged { at: self.location(), what: what.to_string() },
             why if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => self.says(
                 Code::DatabaseBusy,
                 "another process has been writing to it for too long; a large import ends by itself",
@@ -167,7 +167,8 @@ impl DatabaseFile {
             error => {
                 let mut why = error.to_string();
                 // If a file cannot be opened, SQLite's binding appends the path.
-                let without_path = why.strip_suffix(&at).and_then(|why| why.strip_suffix(": ")).map(str::len);
+                let without_path =
+                    why.strip_suffix(&self.at).and_then(|why| why.strip_suffix(": ")).map(str::len);
                 why.truncate(without_path.unwrap_or(why.len()));
                 self.failed(error.sqlite_error_code(), &why)
             }
@@ -180,7 +181,7 @@ impl DatabaseFile {
         self.finds(match code {
             Some(ErrorCode::DiskFull) => error(Code::DatabaseFull).advise("free space on its disk"),
             Some(ErrorCode::DatabaseCorrupt) => {
-                return StoreFault::Broken { at: self.at.clone(), why: why.to_owned() };
+                return StoreFault::Broken { at: self.location(), why: why.to_owned() };
             }
             Some(ErrorCode::ReadOnly) => error(Code::DatabaseReadOnly)
                 .advise("let the server's user write to the file and to its folder"),
@@ -190,9 +191,14 @@ impl DatabaseFile {
         })
     }
 
+    /// The file as the location of a finding.
+    pub(super) fn location(&self) -> Location {
+        Location::file(self.at.as_bytes())
+    }
+
     /// A finding about this store.
     pub(super) fn finds(&self, found: Diagnostic) -> StoreFault {
-        StoreFault::of_database(&self.at, found)
+        StoreFault::of_database(self.location(), found)
     }
 
     /// The same, without a remedy.
@@ -239,7 +245,7 @@ pub(super) fn with(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn folder(path: &Path) -> Result<Stat, StoreFault> {
     let folder = path.parent().unwrap_or(path);
     let stat = statat(CWD, folder, AtFlags::empty()).map_err(|why| match why {
-        Errno::NOENT => StoreFault::Missing(path.display().to_string()),
+        Errno::NOENT => StoreFault::Missing(file::location(&path)),
         why => said(folder, why),
     })?;
     only_the_owner_writes(folder, &stat)?;
@@ -281,7 +287,7 @@ pub(super) fn said(path: &Path, why: impl Display) -> StoreFault {
 
 /// A finding about a file.
 pub(super) fn found(path: &Path, found: Diagnostic) -> StoreFault {
-    StoreFault::of_database(&path.display().to_string(), found)
+    StoreFault::of_database(file::location(path), found)
 }
 
 /// The finding for a folder, a device or a pipe.

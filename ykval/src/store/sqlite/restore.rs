@@ -142,7 +142,7 @@ pub(super) fn whole(connection: &Connection, place: &DatabaseFile) -> Result<(),
     let first = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match first {
         Ok(said) if said == "ok" => Ok(()),
-        Ok(why) => Err(StoreFault::Broken { at: place.at.clone(), why }),
+        Ok(why) => Err(StoreFault::Broken { at: place.location(), why }),
         Err(why) => Err(place.fault(&why, &"the file")),
     }
 }

@@ -42,7 +42,7 @@ fn by_tls_to_whom_the_authority_vouches_for() {
 
         // The password in a file, which others may not read.
         let file = cluster.file("password");
-        crate::file::create(&file, b"hunter2\n", 0o600).unwrap();
+        file::create(&file, b"hunter2\n", 0o600).unwrap();
         let in_file = config::PostgresConfig {
             password_file: Some(file.clone()),
             ..with("with_tls", "localhost", "require", "ca.pem")
