@@ -245,7 +245,7 @@ pub(super) fn with(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn folder(path: &Path) -> Result<Stat, StoreFault> {
     let folder = path.parent().unwrap_or(path);
     let stat = statat(CWD, folder, AtFlags::empty()).map_err(|why| match why {
-        Errno::NOENT => StoreFault::Missing(file::location(&path)),
+        Errno::NOENT => StoreFault::Missing(file::location(path)),
         why => said(folder, why),
     })?;
     only_the_owner_writes(folder, &stat)?;
