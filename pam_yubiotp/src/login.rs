@@ -20,7 +20,7 @@ use ykhost::options::{FirstPass, Options};
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
 use ykhost::{Fault, decide, mapping};
 use yubiotp::mapping::Enrolment;
-use yubiotp::otp;
+use yubiotp::otp::{self, NoOtp};
 use yubiotp::verdict::{Reason, Verdict};
 
 /// `pam_sm_authenticate`.
@@ -300,7 +300,8 @@ impl Login {
             return Ok(Outcome::ConversationFailed(code));
         }
         let verdict = match judgement.verdict {
-            Verdict::Rejected(Reason::NoOtp(_))
+            // Empty answers and sshd's dummy have a finding of their own, which says more.
+            Verdict::Rejected(Reason::NoOtp(NoOtp::TooShort | NoOtp::TooLong | NoOtp::NotModhex))
                 if source == Source::AskedAgain && is_stacked(host, answer) =>
             {
                 Verdict::Rejected(Reason::AnswerIsPassword)

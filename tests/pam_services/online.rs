@@ -62,7 +62,9 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     drop(server);
     let second = token.press();
     site.assert_in(ssh(&site, &sshd, &second), "alice");
-    let fell = format!("decided offline, as no server answered: {base}: connection refused [server-unreachable] (* ms)");
+    let fell = format!(
+        "decided offline, as no server answered: {base}: connection refused [server-unreachable] (* ms)"
+    );
     let here = format!("usage counter 1, session use 1; {fell}");
     site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &here)]);
 

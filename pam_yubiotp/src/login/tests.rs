@@ -526,6 +526,14 @@ fn a_password_that_comes_again_is_named() {
         assert!(!host.last_line().contains("hunter"), "{}", host.last_line());
         assert_eq!(host.authtok.as_deref(), Some(&b"hunter2"[..]), "it stays");
     }
+    // sshd gives its dummy to every prompt, too, and an empty password is one that was not typed.
+    let dummy = "\u{8}\n\r\u{7f}INCORRECT";
+    for (answer, code) in [(dummy, "answer-is-dummy"), ("", "answer-empty"), (" ", "answer-empty")] {
+        let mut host = Scripted::new("alice", &[answer]);
+        host.authtok = Some(answer.as_bytes().to_vec());
+        assert_eq!(place.login(&mut host, &[]), PamResultCode::PAM_AUTH_ERR);
+        assert!(host.last_line().contains(&format!(" code={code} reason=")), "{}", host.last_line());
+    }
     // Of an answer of our own asking, nothing is known.
     let mut host = Scripted::new("alice", &["hunter2"]);
     place.login(&mut host, &[]);
