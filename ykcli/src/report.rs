@@ -78,6 +78,11 @@ impl Report {
         self.add(area, Diagnostic { location, ..diagnostic });
     }
 
+    /// All findings as they were added, each with its area and how commands are called for it.
+    pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Diagnostic, Calls<'_>)> {
+        self.findings.iter().map(|it| (it.area, &it.diagnostic, it.calls()))
+    }
+
     /// Whether an area has findings of that severity.
     #[must_use]
     pub fn has(&self, area: &str, severity: Severity) -> bool {

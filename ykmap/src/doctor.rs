@@ -67,9 +67,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let mut report = Report::new();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
     let (lines, looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
-    if let Some(asked) = own::asked_for() {
-        return own::run(lines, &looked, &asked);
-    }
     if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
         sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service);
     }
@@ -90,7 +87,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         &Whom { users: &args.users, accounts: &accounts.unwrap_or_default(), dead: &dead },
         &looked,
     );
-    own::look(&mut report, &own, &looked, &pam_dirs, &args.users);
+    own::look(&mut report, &own, &looked, &own::Sources { pam_dirs, sshd_config }, &args.users);
     for user in args.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
     }

@@ -1,23 +1,22 @@
-//! Lines whose `config=` has `%u`: each user has settings of their own. They are for applications that run as that
-//! user, and a doctor that also runs as that user checks them: who may read and own what depends on it. Where the
-//! application runs as root, they are checked as root.
+//! Lines whose `config=` has `%u`: each user has settings of their own. They are for applications that run as that user,
+//! and are checked with that user's rights: who may read and own what depends on it. Where the application runs as root,
+//! they are checked as root.
+//!
+//! The user chooses what these settings name. So no command is printed about it: whoever copies it may be root.
 
-use super::pam::{Line, Looked};
+mod rights;
+
+use super::pam::{self, Line, Looked};
 use super::report::{Check, Report, at, shown};
-use serde_json::Value;
+use super::sshd;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use ykhost::file;
 use ykhost::settings::{config_of, is_per_user};
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_word};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Remedy, Severity, shell_word};
 
 /// The most that is read of /etc/passwd.
 const LIMIT: u64 = 64 << 20;
-
-/// The environment variable that makes a doctor check only one user's settings: not an option, so that nobody types it.
-const OWN: &str = "YUBIOTP_DOCTOR_OWN";
 
 /// Services whose applications run as root when they call libpam.
 const AS_ROOT: [&str; 24] = [
@@ -57,15 +56,8 @@ enum Caller {
 impl Caller {
     const ALL: [Self; 2] = [Self::User, Self::Root];
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Root => "root",
-        }
-    }
-
-    /// Whether a line is in a service that such an application reads. A line that no service was found for counts as
-    /// one of an application that runs as the user.
+    /// Whether a line is in a service that such an application reads. A line that no service was found for counts as one
+    /// of an application that runs as the user.
     fn has(self, line: &Line, services: &[Looked]) -> bool {
         let place = line.place.to_string();
         let mut callers = services
@@ -79,19 +71,11 @@ impl Caller {
     }
 }
 
-/// The user whose own settings, and nothing else, this doctor is to look at, and who calls libpam for them.
-#[expect(clippy::disallowed_methods, reason = "no login runs this, and it only looks")]
-pub(super) fn asked_for() -> Option<Asked> {
-    let asked = std::env::var(OWN).ok()?;
-    let (caller, user) = asked.split_once(':')?;
-    let caller = Caller::ALL.into_iter().find(|it| it.name() == caller)?;
-    Some(Asked { user: user.to_owned(), caller })
-}
-
-/// See [`asked_for`].
-pub(super) struct Asked {
-    user: String,
-    caller: Caller,
+/// Where the lines are read.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) pam_dirs: Vec<PathBuf>,
+    pub(super) sshd_config: PathBuf,
 }
 
 /// Whether the line has settings of each user.
@@ -113,7 +97,7 @@ pub(super) fn look(
     report: &mut Report,
     own: &[Line],
     services: &[Looked],
-    pam_dirs: &[PathBuf],
+    sources: &Sources,
     users: &[String],
 ) {
     let Some(line) = own.first() else { return };
@@ -126,7 +110,7 @@ pub(super) fn look(
         let own: Vec<_> = own.iter().filter(|line| caller.has(line, services)).collect();
         let Some(line) = own.first() else { continue };
         for user in users {
-            if let Err(why) = check_as(report, line, &own, caller, pam_dirs, user) {
+            if let Err(why) = check_as(report, line, &own, caller, sources, user) {
                 let what = format!("the settings of this user, by {}, were not checked: {why}", line.place);
                 let change = match caller {
                     Caller::User => "run ykmap doctor as that user",
@@ -144,7 +128,7 @@ fn check_as(
     line: &Line,
     own: &[&Line],
     caller: Caller,
-    pam_dirs: &[PathBuf],
+    sources: &Sources,
     user: &str,
 ) -> Result<(), String> {
     let config = line.settings.as_ref().and_then(|(options, _)| options.config.clone()).unwrap_or_default();
@@ -163,35 +147,24 @@ fn check_as(
         Caller::Root => (0, 0),
     };
     let me = rustix::process::geteuid();
-    // Through /proc: that user may not be allowed to reach the folder of this program.
-    let mut doctor = Command::new("/proc/self/exe");
-    doctor.args(["--json", "doctor", "--no-servers"]).env(OWN, format!("{}:{user}", caller.name()));
-    for folder in pam_dirs {
-        doctor.arg("--pam-dir").arg(folder);
-    }
-    if me.is_root() {
-        doctor.uid(uid).gid(gid);
-    } else if me.as_raw() != uid {
+    if !me.is_root() && me.as_raw() != uid {
         return Err(match caller {
             Caller::User => "you are neither root nor that user",
             Caller::Root => "you are not root, as whom the application runs",
         }
         .to_owned());
     }
-    let not_run = |why: &dyn std::fmt::Display| {
-        let program = std::env::current_exe().unwrap_or_default();
-        format!("{} cannot be run as uid {uid} ({why})", program.display())
-    };
-    let output = doctor.current_dir("/").stdin(Stdio::null()).output().map_err(|why| not_run(&why))?;
-    let said: Value = serde_json::from_slice(&output.stdout).map_err(|_| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        match said.lines().next() {
-            Some(first) => not_run(&first),
-            None => not_run(&output.status),
+    let (whom, sources, take) = (user.to_owned(), sources.clone(), me.as_raw() != uid);
+    let found = rights::in_thread(rights::PATIENCE, move || {
+        let fronts = sshd::fronts(&sources.sshd_config);
+        let (lines, services) = pam::look(&mut Report::new(), &sources.pam_dirs, &fronts);
+        if take {
+            rights::take(uid, gid)?;
         }
+        Ok(findings(lines, &services, &whom, caller))
     })?;
-    for finding in said.get("findings").and_then(Value::as_array).into_iter().flatten() {
-        take_over(report, finding, user, (caller, &config));
+    for (check, finding, ykmap) in found {
+        add(report, check, finding, &Owner { user, caller, config: &config, ykmap: &ykmap });
     }
     let places: Vec<_> = own.iter().map(|line| line.place.to_string()).collect();
     let what = format!("for {}: checked as uid {uid}, by {}", shown(Path::new(user)), places.join(", "));
@@ -199,71 +172,109 @@ fn check_as(
     Ok(())
 }
 
-/// Adds what the other doctor found.
-fn take_over(report: &mut Report, finding: &Value, user: &str, (caller, config): (Caller, &Path)) {
-    let Some((check, mut found)) = read(finding) else { return };
+/// Whose settings they are.
+struct Owner<'a> {
+    user: &'a str,
+    caller: Caller,
+    config: &'a Path,
+    /// How `ykmap` is called for them.
+    ykmap: &'a str,
+}
+
+/// Adds a finding about settings that a user wrote.
+fn add(report: &mut Report, check: Check, mut found: Diagnostic, owner: &Owner<'_>) {
+    let user = shown(Path::new(owner.user));
     match check {
         // That they are that user's is as it should be.
         Check::Rights if found.severity == Severity::Warning => return,
         Check::Rights => {
-            let what = format!("{}, as whom the application runs, cannot read it", shown(Path::new(user)));
-            found = Diagnostic { problem: what, remedies: Vec::new(), ..found };
-            if let Some(Location::File { path, .. }) = &found.location {
-                let chown = format!("chown {} {}", shell_word(user.as_bytes()), path);
-                found = found.run(Program::System, chown);
-            }
+            found.problem = format!("{user}, as whom the application runs, cannot read it");
+            found.remedies = vec![owner.other_file()];
             return report.add(Check::Files, found);
         }
         Check::User => {}
-        _ => found.problem += &format!(" (for {})", shown(Path::new(user))),
+        _ => found.problem += &format!(" (for {user})"),
     }
-    // For files that are to be the user's: root would make them root's, in a folder that is not.
-    if let Some(folder) =
-        config.parent().filter(|_| caller == Caller::User && config.ends_with("config.toml"))
-        && found.code == Code::ConfigMissing
-    {
-        found.remedies.clear();
-        let (user, folder) = (shell_word(user.as_bytes()), shell_word(folder.as_os_str().as_encoded_bytes()));
-        let init = format!("runuser -u {user} -- ykmap init --dir {folder}");
-        found = found.run_when("to create it as that user", Program::System, init);
-    }
+    found.remedies = owner.remedies(&found);
     report.add(check, found);
 }
 
-/// A finding as a doctor printed it.
-fn read(finding: &Value) -> Option<(Check, Diagnostic)> {
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let severities = [Severity::Ok, Severity::Note, Severity::Warning, Severity::Error];
-    let named = text(finding, "severity")?;
-    let severity = severities.into_iter().find(|severity| severity.name() == named)?;
-    let mut found =
-        Diagnostic::new(text(finding, "code")?.parse().ok()?, severity, text(finding, "problem")?);
-    found.location = finding.get("location").and_then(location);
-    for remedy in finding.get("remedies").and_then(Value::as_array).into_iter().flatten() {
-        found = match (text(remedy, "command"), text(remedy, "when"), text(remedy, "text")) {
-            (Some(command), Some(when), _) => found.run_when(when, Program::System, command),
-            (Some(command), None, _) => found.run(Program::System, command),
-            (None, _, Some(text)) => found.advise(text),
-            (None, _, None) => found,
-        };
+impl Owner<'_> {
+    /// What to do about a finding, without a command: root would run it, on what the user chose.
+    fn remedies(&self, found: &Diagnostic) -> Vec<Remedy> {
+        let folder = self.config.parent().filter(|_| self.config.ends_with("config.toml"));
+        match (found.code, folder) {
+            // Root would make them root's, in a folder that is not.
+            (Code::ConfigMissing, Some(folder)) if self.caller == Caller::User => {
+                let init = format!("ykmap init --dir {}", shell_word(folder.as_os_str().as_encoded_bytes()));
+                return vec![self.run("to create it", &init)];
+            }
+            (
+                Code::FileOfOtherOwner
+                | Code::FileWritableByOthers
+                | Code::FileReadableByOthers
+                | Code::FileInaccessible
+                | Code::FileIsLink,
+                _,
+            ) => return vec![self.other_file()],
+            // Its commands are in an order, and half of them would be worse than none.
+            (Code::AesKeyInTwoStores, _) => {
+                let text = "program another YubiKey, or another slot, for one of the two stores";
+                return vec![Remedy::Text(text.to_owned())];
+            }
+            _ => {}
+        }
+        let calls = Calls { ykmap: self.ykmap, ..Calls::PLAIN };
+        let remedies: Vec<_> = found
+            .remedies
+            .iter()
+            .filter_map(|remedy| match remedy {
+                Remedy::Text(_) => Some(remedy.clone()),
+                Remedy::Command { command, .. } if command.program == Program::System => None,
+                Remedy::Command { when, command } => {
+                    Some(self.run(when.as_deref().unwrap_or_default(), &command.line(calls)))
+                }
+            })
+            .collect();
+        if remedies.is_empty() && !found.remedies.is_empty() { vec![self.other_file()] } else { remedies }
     }
-    Some((Check::named(&text(finding, "area")?)?, found))
+
+    /// A command for the owner of the settings. In root's terminal, a program that runs as a user is a way to root, so it is
+    /// not one to copy.
+    fn run(&self, when: &str, line: &str) -> Remedy {
+        let (whom, comma) = (self.name(), if when.is_empty() { "" } else { ", " });
+        Remedy::Text(format!("{when}{comma}log in as {whom} and run: {line}"))
+    }
+
+    fn other_file(&self) -> Remedy {
+        let (config, whom) = (shown(self.config), self.name());
+        Remedy::Text(format!(
+            "in {config}, name a file that belongs to {whom} and is closed to others, in a folder of {whom}'s own"
+        ))
+    }
+
+    fn name(&self) -> String {
+        match self.caller {
+            Caller::User => shown(Path::new(self.user)),
+            Caller::Root => "root".to_owned(),
+        }
+    }
 }
 
-/// A location as a doctor printed it, of the kinds that settings of one user have.
-fn location(value: &Value) -> Option<Location> {
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let line = value.get("line").and_then(Value::as_u64).and_then(|line| usize::try_from(line).ok());
-    // There are few of them, in a command that ends soon.
-    let leak = |text: String| -> &'static str { text.leak() };
-    text("file")
-        .map(|path| Location::File { path, line, setting: text("setting").map(leak) })
-        .or_else(|| text("user").map(Location::User))
-        .or_else(|| text("setting").map(Location::Setting))
-        .or_else(|| text("url").map(Location::Url))
-        .or_else(|| text("token").map(Location::Token))
-        .or_else(|| text("service").map(Location::Service))
-        .or_else(|| text("argument").map(Location::Argument))
+/// What is found at the lines of each user's own, and at nothing else, with the rights of this thread.
+fn findings(
+    mut lines: Vec<Line>,
+    services: &[Looked],
+    user: &str,
+    caller: Caller,
+) -> Vec<(Check, Diagnostic, String)> {
+    let mut report = Report::new();
+    lines.retain(|line| caller.has(line, services));
+    let found = super::settings::look(&mut report, None, of_user(lines, user), true);
+    super::settings::files(&mut report, &found.cases);
+    let whom = super::Whom { users: &[user.to_owned()], accounts: &[], dead: &[] };
+    super::follow(&mut report, &found, &whom, services);
+    report.into_findings()
 }
 
 /// The ids of a user of this host.
@@ -276,19 +287,12 @@ fn ids(user: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// The owner of the settings, for a user of a directory, from the files that exist.
+/// Whose the settings are, for a user whom a directory has: whoever has the first folder on the way that is not root's.
+/// Only root could have put that there, and what is within it may be a link to somewhere else.
 fn owner(config: &Path) -> Option<(u32, u32)> {
-    let there = config.ancestors().find_map(|path| path.metadata().ok())?;
-    (there.uid() != 0).then(|| (there.uid(), there.gid()))
-}
-
-/// Checks the lines of each user's own, and nothing else, as that user.
-pub(super) fn run(mut lines: Vec<Line>, services: &[Looked], Asked { user, caller }: &Asked) -> crate::Done {
-    let mut report = Report::new();
-    lines.retain(|line| caller.has(line, services));
-    let found = super::settings::look(&mut report, None, of_user(lines, user), true);
-    super::settings::files(&mut report, &found.cases);
-    let whom = super::Whom { users: std::slice::from_ref(user), accounts: &[], dead: &[] };
-    super::follow(&mut report, &found, &whom, services);
-    report.print_json(Value::Array(Vec::new()))
+    let mut folders: Vec<_> = config.ancestors().collect();
+    folders.reverse();
+    let there =
+        folders.into_iter().map_while(|path| path.symlink_metadata().ok()).find(|is| is.uid() != 0)?;
+    Some((there.uid(), there.gid()))
 }

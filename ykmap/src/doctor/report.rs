@@ -150,6 +150,14 @@ impl Report {
         self
     }
 
+    /// All of it, for another report: each finding with how `ykmap` is called for it.
+    pub(super) fn into_findings(self) -> Vec<(Check, Diagnostic, String)> {
+        let report = self.with_unread();
+        let all = report.found.findings();
+        all.filter_map(|(area, it, calls)| Some((Check::named(area)?, it.clone(), calls.ykmap.to_owned())))
+            .collect()
+    }
+
     /// Prints all of it as JSON, with who gets in.
     pub(super) fn print_json(self, access: Value) -> Done {
         let report = self.with_unread();
