@@ -11,6 +11,7 @@ mod own;
 pub(crate) mod pam;
 mod program;
 mod report;
+mod rights;
 mod servers;
 mod settings;
 mod sshd;

@@ -1,6 +1,7 @@
 //! Accounts that can log in and that no mapping lists, before a service refuses them; and who depends on a server.
 
 use super::{Host, SUDO, Visit, remedies};
+use crate::desk::chmod;
 use std::fs;
 use std::path::Path;
 use tests::soft_yubikey::SoftYubiKey;
@@ -8,6 +9,9 @@ use tests::validation::{Server, dead};
 
 /// alice, whom the mapping lists; root and bob with a password, carol with a key, and three who cannot log in.
 fn accounts(host: &Host) {
+    // Each home is read with the rights of its user.
+    host.shown_to_others();
+    chmod(&host.place.path(""), 0o755);
     let home = host.place.path("home");
     fs::create_dir_all(home.join(".ssh")).unwrap();
     fs::write(home.join(".ssh/authorized_keys"), "ssh-ed25519 AAAA carol\n").unwrap();

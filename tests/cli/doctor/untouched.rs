@@ -79,7 +79,8 @@ fn no_call_that_changes_anything() {
     let calls = "openat,open,creat,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,link,linkat,symlink,\
                  symlinkat,chmod,fchmod,fchmodat,chown,fchown,fchownat,truncate,ftruncate,fallocate,fsync,fdatasync,\
                  sync,syncfs,flock,pwrite64,pwritev,pwritev2,writev,utimensat,mknod,mknodat,setxattr,fsetxattr";
-    strace.args(["-f", "-o"]).arg(&log).arg("-e").arg(format!("trace={calls}"));
+    // -y: with the path of each descriptor.
+    strace.args(["-f", "-y", "-o"]).arg(&log).arg("-e").arg(format!("trace={calls}"));
     strace.arg(host.command().get_program()).args(host.command().get_args()).arg("alice");
     run(&mut strace).exits(well()).says("rejects an OTP that nobody made");
     let seen = fs::read_to_string(log).unwrap();

@@ -1,6 +1,6 @@
 //! A folder that is open: the files in it, their names, and the lock that one change of them holds against another.
 
-use super::{ALWAYS, Audience, FileFault, Folders, checked, kind, open_at, read_all};
+use super::{ALWAYS, Audience, FileFault, Folders, checked, kind, open_at, read_all, stat};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -123,6 +123,17 @@ impl Folder {
         let path = self.path.join(name);
         let fd = open_at(&self.fd, OsStr::new(name), access, &path)?;
         checked(fd, &path, audience, self.me)
+    }
+
+    /// Whether the regular file `name` in it can be written. It is opened for that, and nothing is written; anything else is
+    /// not opened, because to open a device may already do something.
+    pub(crate) fn can_write(&self, name: &str) -> Result<(), FileFault> {
+        let path = self.path.join(name);
+        let found = stat(&open_at(&self.fd, OsStr::new(name), OFlags::PATH, &path)?, &path)?;
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => open_at(&self.fd, OsStr::new(name), OFlags::WRONLY, &path).map(drop),
+            other => Err(FileFault::Kind { path, found: kind(other), wanted: "a file" }),
+        }
     }
 
     /// Whether the file of this name is the one that was opened.

@@ -190,3 +190,24 @@ fn a_file_is_read_to_its_end() {
     }
     assert!(matches!(read(&path, 19_999, Audience::Everyone), Err(FileFault::TooLarge { .. })));
 }
+
+/// To open a device for writing may already do something. A FIFO tells whether it was opened.
+#[test]
+fn what_is_no_file_is_not_opened_for_writing() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    write(&path("file"), 0o600);
+    symlink(path("file"), path("link")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let reader = rustix::fs::open(path("fifo"), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    let opened = Folder::open(folder.path()).unwrap();
+    let code = |name: &str| opened.can_write(name).map_err(|fault| fault.diagnostic().code);
+    assert_eq!(code("file"), Ok(()));
+    assert_eq!(try_read(&path("file"), Audience::Everyone), Ok(b"hello".to_vec()));
+    assert_eq!(code("none"), Err(Code::FileMissing));
+    assert_eq!(code("link"), Err(Code::FileOfWrongKind));
+    assert_eq!(code("fifo"), Err(Code::FileOfWrongKind));
+    let mut fds = [rustix::event::PollFd::new(&reader, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&rustix::event::Timespec::default())).unwrap();
+    assert!(!fds[0].revents().contains(rustix::event::PollFlags::HUP), "a writer was here");
+}

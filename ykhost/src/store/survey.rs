@@ -2,7 +2,7 @@
 
 use super::{PositionFile, Record, State, Store, slots_in};
 use crate::Fault;
-use crate::file::Folder;
+use crate::file::{FileFault, Folder};
 use std::path::PathBuf;
 use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, PublicId};
@@ -87,6 +87,14 @@ impl StoreScan {
     #[must_use]
     pub fn position_file(&self, token: &PublicId) -> PathBuf {
         self.positions.path().join(token.to_string())
+    }
+
+    /// Whether the position of a token can be written, as far as the system tells without writing.
+    ///
+    /// # Errors
+    /// Its file is missing, is no regular file, or cannot be opened for writing.
+    pub fn can_write_position(&self, token: &PublicId) -> Result<(), FileFault> {
+        self.positions.can_write(&token.to_string())
     }
 
     /// Every token that has a position here, and what in either folder no login reads. Positions that were set aside

@@ -3,10 +3,16 @@
 
 use super::pam::Looked;
 use super::report::{Check, Report, shortened};
+use super::rights;
 use super::settings::{Case, mapping_of};
 use crate::check::Users;
 use crate::out;
-use std::path::Path;
+use rustix::fs::{FileType, FsWord, Mode as FileMode, OFlags, PROC_SUPER_MAGIC};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use ykhost::file;
 use ykhost::mapping;
 use ykhost::settings::Mode;
@@ -14,8 +20,17 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::mapping::Enrolment;
 use yubiotp::shown;
 
-/// The most that is read of passwd, shadow and a user's file of keys, in bytes.
+/// The most that is read of passwd and shadow, in bytes.
 const LIMIT: u64 = 64 << 20;
+
+/// The most that is read of a user's file of keys, in bytes: the first key is in it.
+const MOST_KEYS: u64 = 1 << 20;
+
+/// How long the homes may take, and one of them.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
+
+/// File systems of the kernel's own, whose files only look like files, apart from /proc: sysfs, debugfs, tracefs.
+const KERNEL: [FsWord; 3] = [0x6265_6572, 0x6462_6720, 0x7472_6163];
 
 /// Shells that end at once.
 const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutdown"];
@@ -30,23 +45,58 @@ pub(super) fn with_a_login(folder: &Path) -> Option<Vec<String>> {
             shadow.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(':').next());
         hash.is_some_and(|hash| !hash.starts_with(['!', '*']))
     };
+    let since = Instant::now();
     let accounts = passwd.lines().filter_map(|line| {
         let fields: Vec<_> = line.split(':').collect();
-        let [name, _, _, _, _, home, shell] = fields.as_slice() else { return None };
+        let [name, _, uid, gid, _, home, shell] = fields.as_slice() else { return None };
         let shell = shell.rsplit('/').next().unwrap_or_default();
-        (!NO_SHELLS.contains(&shell) && (has_password(name) || has_key(Path::new(home))))
-            .then(|| (*name).to_owned())
+        let has_key = || {
+            let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { return false };
+            let [all, one] = PATIENCE;
+            let patience = all.saturating_sub(since.elapsed()).min(one);
+            !patience.is_zero() && has_key_of(Path::new(home), (uid, gid), patience)
+        };
+        (!NO_SHELLS.contains(&shell) && (has_password(name) || has_key())).then(|| (*name).to_owned())
     });
     Some(accounts.collect())
 }
 
-/// Whether a home has a key that sshd would accept, as far as its defaults say.
+/// Whether a home has a key that sshd would accept, as far as its defaults say. As with sshd, the user's rights decide what
+/// is read: in a home, anything may be a link to anywhere.
+fn has_key_of(home: &Path, (uid, gid): (u32, u32), patience: Duration) -> bool {
+    let (me, home) = (rustix::process::geteuid(), home.to_owned());
+    let found = rights::in_thread(patience, move || {
+        if me.is_root() && uid != 0 {
+            rights::take(uid, gid)?;
+        }
+        Ok(has_key(&home))
+    });
+    found.unwrap_or_default()
+}
+
 fn has_key(home: &Path) -> bool {
     ["authorized_keys", "authorized_keys2"].iter().any(|name| {
-        let keys = file::read_untrusted(&home.join(".ssh").join(name), LIMIT).unwrap_or_default();
+        let keys = beginning(&home.join(".ssh").join(name)).unwrap_or_default();
         let keys = String::from_utf8_lossy(&keys);
         keys.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
     })
+}
+
+/// The beginning of a regular file. Nothing else is opened: to open a device may already do something.
+fn beginning(path: &Path) -> Option<Vec<u8>> {
+    let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, FileMode::empty()).ok()?;
+    let is_file = FileType::from_raw_mode(rustix::fs::fstat(&found).ok()?.st_mode) == FileType::RegularFile;
+    let system = rustix::fs::fstatfs(&found).ok()?.f_type;
+    if !is_file || system == PROC_SUPER_MAGIC || KERNEL.contains(&system) {
+        return None;
+    }
+    // This very file, whatever has its name by now.
+    let again = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(again, flags, FileMode::empty()).ok()?);
+    let mut contents = Vec::new();
+    file.take(MOST_KEYS).read_to_end(&mut contents).ok()?;
+    Some(contents)
 }
 
 /// Accounts that the mapping of a case does not list.
@@ -129,6 +179,7 @@ pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&U
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     #[test]
     fn an_account_has_a_shell_and_a_password_or_a_key() {
@@ -139,9 +190,10 @@ mod tests {
             fs::write(path.join(".ssh/authorized_keys"), keys).unwrap();
             path.display().to_string()
         };
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (key, none) = (home("key", "# mine\nssh-ed25519 AAAA me\n"), home("none", "\n# none\n"));
         let passwd = format!(
-            "root:x:0:0::/root-of-nobody:/bin/bash\nlocked:x:1:1::{none}:/bin/sh\nkey:x:2:2::{key}:/bin/sh\n\
+            "root:x:0:0::/root-of-nobody:/bin/bash\nlocked:x:1:1::{none}:/bin/sh\nkey:x:{uid}:{gid}::{key}:/bin/sh\n\
              daemon:x:3:3::{key}:/usr/sbin/nologin\nopen:x:4:4::/nowhere:/bin/sh\nshort:x:5:5\nlate:x:6:6::/nowhere:\n"
         );
         fs::write(folder.path().join("passwd"), passwd).unwrap();
@@ -150,5 +202,38 @@ mod tests {
         fs::write(folder.path().join("shadow"), shadow).unwrap();
         let expected = ["root", "key", "open", "late"].map(str::to_owned).to_vec();
         assert_eq!(with_a_login(folder.path()), Some(expected));
+    }
+
+    /// Whoever owns a home chooses where its names lead.
+    #[test]
+    fn a_link_reveals_nothing_that_its_user_cannot_read() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        open(folder.path());
+        let path = |name: &str| folder.path().join(name);
+        let key = "ssh-ed25519 AAAA root\n";
+        fs::write(path("secret"), key).unwrap();
+        fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(path("public"), key).unwrap();
+        let has_key = |name: &str, target: &Path, uid: u32| {
+            let ssh = path("homes").join(name).join(".ssh");
+            fs::create_dir_all(&ssh).unwrap();
+            symlink(target, ssh.join("authorized_keys")).unwrap();
+            has_key_of(&path("homes").join(name), (uid, uid), Duration::from_secs(60))
+        };
+        assert!(has_key("public", &path("public"), 65534), "a user's own link is followed, as sshd does");
+        assert!(!has_key("secret", &path("secret"), 65534));
+        assert!(has_key("root", &path("secret"), 0));
+        // Not even as root.
+        for (name, target) in [("kernel", "/proc/version"), ("device", "/dev/zero"), ("log", "/proc/kmsg")] {
+            assert!(!has_key(name, Path::new(target), 0), "{target}");
+        }
+        let long = format!("{}\n{key}", "#\n".repeat(1 << 20));
+        fs::write(path("long"), long).unwrap();
+        assert!(!has_key("late", &path("long"), 0), "more is read than the beginning");
     }
 }

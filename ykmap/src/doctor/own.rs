@@ -4,11 +4,9 @@
 //!
 //! The user chooses what these settings name. So no command is printed about it: whoever copies it may be root.
 
-mod rights;
-
 use super::pam::{self, Line, Looked};
 use super::report::{Check, Report, at, shown};
-use super::sshd;
+use super::{rights, sshd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file;

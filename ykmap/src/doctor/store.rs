@@ -5,7 +5,7 @@ use super::settings::Case;
 use crate::check::{disabled, twin};
 use crate::list::States;
 use crate::out;
-use rustix::fs::{Access, AtFlags, CWD, Mode as FileMode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt as _;
@@ -115,16 +115,16 @@ fn writable(report: &mut Report, folder: &Path) -> bool {
 const LEAST_KIB: u64 = 64;
 const LEAST_INODES: u64 = 8;
 
-/// Whether a login can write each position. Opening a file changes nothing in it.
+/// Whether a login can write each position.
 fn positions_writable(report: &mut Report, survey: &StoreScan, keys: &[PublicId]) {
     const NOBODY: &str = "Nobody can log in with this token, because its OTPs cannot be stored as used";
     let others = survey.positions().map(|(tokens, _)| tokens).unwrap_or_default();
     let tokens: BTreeSet<_> = keys.iter().chain(&others).collect();
-    for path in tokens.into_iter().map(|token| survey.position_file(token)) {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::open(&path, flags, FileMode::empty()) {
-            Err(Errno::ROFS) => report.add(Check::Store, read_only(&path)),
-            Err(Errno::PERM) => {
+    for token in tokens {
+        let Err(FileFault::System { path, why, .. }) = survey.can_write_position(token) else { continue };
+        match Errno::from_io_error(&why) {
+            Some(Errno::ROFS) => report.add(Check::Store, read_only(&path)),
+            Some(Errno::PERM) => {
                 let what = format!("cannot be written: it is immutable or append-only. {NOBODY}");
                 report.add(Check::Store, immutable(&path, &what));
             }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How long the files of a user may take. Whoever owns the file system can keep an answer back.
+/// How long the settings of a user and what they name may take. Whoever owns the file system can keep an answer back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a check in a thread, which may [`take`] the ids of a user.
@@ -35,7 +35,7 @@ pub(super) fn in_thread<T: Send + 'static>(
     receiver.recv_timeout(patience).unwrap_or_else(|why| {
         Err(match why {
             RecvTimeoutError::Timeout => format!("it took longer than {} s", patience.as_secs()),
-            RecvTimeoutError::Disconnected => "the check failed".to_owned(),
+            RecvTimeoutError::Disconnected => "it could not be finished".to_owned(),
         })
     })
 }
