@@ -31,7 +31,7 @@ fn shown(text: &str) -> Option<String> {
 
 #[test]
 fn homes_are_copied() {
-    let Some(site) = Site::start(&["runuser", "dd", "getent"]) else { return };
+    let Some(site) = Site::start(&["runuser", "setsid", "dd", "getent"]) else { return };
     let Some(command) = shown("while IFS=: read -r user") else { return };
     let mut token = site.token(1, "alice");
     for user in ["carol", "dave", "erin", "frank"] {
@@ -51,10 +51,22 @@ fn homes_are_copied() {
     own("dave", "rmdir .yubico && ln -s /root .yubico");
     own("erin", "ln -s /etc/shadow .yubico/authorized_yubikeys");
     own("frank", "ln -s /dev/zero .yubico/authorized_yubikeys");
+    // What runs as a user, that user can trace: it may have neither root's terminal nor the new file.
+    site.host.write(
+        "/opt/seen/dd",
+        "#!/bin/sh\n{ cut -d' ' -f6 /proc/self/stat; ls -l /proc/$$/fd; } >/tmp/seen-by-$(id -un)\nexec /bin/dd \"$@\"\n",
+        0o755,
+    );
+    let command = format!("cut -d' ' -f6 /proc/self/stat >/tmp/session; PATH=/opt/seen:$PATH; {command}");
     let output = site.host.run(&["timeout", "60", "sh", "-c", &command]);
     assert!(output.status.success(), "{command}{output:?}");
     let names = String::from_utf8(site.host.run(&["ls", "/etc/yubiotp/users"]).stdout).unwrap();
     assert_eq!(names, "alice\n", "{output:?}");
+    let text = |path: &str| String::from_utf8(site.host.read(path)).unwrap();
+    let seen = text("/tmp/seen-by-alice");
+    assert!(seen.lines().next().is_some_and(|session| session != text("/tmp/session").trim()), "{seen}");
+    assert!(seen.contains(" 0 -> /dev/null") && seen.contains(" 2 -> /dev/null"), "{seen}");
+    assert!(!seen.contains("/etc/") && seen.contains(" -> pipe:"), "{seen}");
     assert_eq!(site.host.read("/etc/yubiotp/users/alice"), mapping.as_bytes());
     let modes = site.host.run(&["stat", "-c", "%a %U", "/etc/yubiotp/users", "/etc/yubiotp/users/alice"]);
     assert_eq!(String::from_utf8(modes.stdout).unwrap(), "755 root\n644 root\n");
