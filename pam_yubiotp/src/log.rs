@@ -84,7 +84,7 @@ impl Log {
             item(Item::RemoteHost),
             item(Item::Terminal),
             found.code,
-            shown::quoted(&found.to_string()),
+            shown::quoted(&found.log_text()),
         );
         host.log(priority, &line);
     }

@@ -108,7 +108,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn file(folder: &tempfile::TempDir, mode: u32) -> std::path::PathBuf {
-        let path = folder.path().join("file");
+        let path = folder.path().join("yubiotp key");
         fs::write(&path, "text").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path

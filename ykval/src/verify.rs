@@ -201,7 +201,7 @@ impl Outcome {
 impl From<StoreFault> for Outcome {
     fn from(fault: StoreFault) -> Self {
         let found = fault.diagnostic();
-        Self::new(Status::BackendError, found.code, found.to_string())
+        Self::new(Status::BackendError, found.code, found.log_text())
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod code;
 mod location;
+mod word;
 
 pub use code::{Code, UnknownCode};
 pub use location::Location;
+pub use word::{is_ours, shell_word};
 
 use crate::shown;
 use alloc::borrow::ToOwned;
@@ -58,8 +60,8 @@ pub enum Program {
 pub struct Command {
     /// Which program.
     pub program: Program,
-    /// Verb and arguments, each quoted as a shell needs it. Words in capitals, such as `FILE`, are for the reader to
-    /// fill in.
+    /// Verb and arguments, each quoted as a shell needs it ([`shell_word`]). Words in capitals, such as `FILE`, are for the
+    /// reader to fill in.
     pub arguments: String,
 }
 
@@ -202,11 +204,26 @@ impl Diagnostic {
         }
     }
 
-    /// All of it in one line, for logs and for the last line of a command. Without the last full stop, and without the
-    /// code.
+    /// All of it in one line, for the last line of a command. Without the last full stop, and without the code.
     #[must_use]
     pub fn text(&self, calls: Calls<'_>) -> String {
         self.remedies.iter().fold(self.problem(), |text, remedy| format!("{text}. {}", remedy.text(calls)))
+    }
+
+    /// The same for a log, which escapes values: a command that would be another one then is left out.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        let mut text = self.problem();
+        for remedy in &self.remedies {
+            let remedy = match remedy {
+                Remedy::Command { when: _, command } if word::is_escaped_in_logs(&command.arguments) => {
+                    "A command that this log cannot show: ykmap doctor or ykvald check prints it".to_owned()
+                }
+                remedy => remedy.text(Calls::PLAIN),
+            };
+            text = format!("{text}. {remedy}");
+        }
+        text
     }
 }
 
@@ -214,21 +231,6 @@ impl Diagnostic {
 impl Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(Calls::PLAIN))
-    }
-}
-
-/// A value as a word of a shell's command line. One with control characters is escaped instead: it has to be typed by
-/// hand.
-#[must_use]
-pub fn shell_word(value: &[u8]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:=,".contains(byte);
-    let shown = String::from_utf8_lossy(value);
-    if !value.is_empty() && value.iter().all(plain) {
-        shown.into_owned()
-    } else if shown.as_bytes() == value && shown.chars().all(shown::is_printable) {
-        format!("'{}'", shown.replace('\'', "'\\''"))
-    } else {
-        escaped(value)
     }
 }
 
@@ -270,21 +272,6 @@ mod tests {
         );
         assert_eq!(found.problem(), "/etc/yubi\\u{a}otp/store.key: does not exist");
         assert_eq!(Diagnostic::note(Code::StoreKeyMissing, "it").to_string(), "it");
-    }
-
-    #[test]
-    fn a_word_of_a_shell_stays_one_word() {
-        for (value, word) in [
-            ("/etc/yubiotp/keys", "/etc/yubiotp/keys"),
-            ("/srv/two words", "'/srv/two words'"),
-            ("it's", r"'it'\''s'"),
-            ("$(reboot)", "'$(reboot)'"),
-            ("a\nb", r"a\u{a}b"),
-            ("", "''"),
-        ] {
-            assert_eq!(shell_word(value.as_bytes()), word);
-        }
-        assert_eq!(shell_word(b"\xff"), r"\xff");
     }
 
     #[test]

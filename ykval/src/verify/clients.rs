@@ -30,7 +30,7 @@ pub(super) enum ClientFault {
 impl From<StoreFault> for ClientFault {
     fn from(fault: StoreFault) -> Self {
         let found = fault.diagnostic();
-        Self::Failed(found.code, found.to_string())
+        Self::Failed(found.code, found.log_text())
     }
 }
 

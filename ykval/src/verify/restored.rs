@@ -41,7 +41,7 @@ impl Verifier {
         };
         let failed_with = |fault: &StoreFault| {
             let found = fault.diagnostic();
-            refused(found.code, found.to_string())
+            refused(found.code, found.log_text())
         };
         if let Err(limit) = self.may(asking, Work::Advance) {
             let why = format!("{}; touch the YubiKey again later", limit.decision.reason);

@@ -81,7 +81,7 @@ impl LogLine {
 
     /// Adds the code and the words of a finding.
     pub(super) fn finding(&mut self, found: &Diagnostic) {
-        self.reason(found.code, &found.to_string());
+        self.reason(found.code, &found.log_text());
     }
 
     pub(super) fn code(&mut self, code: Code) {
