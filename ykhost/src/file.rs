@@ -5,7 +5,7 @@
 //! have logged in. The file itself is opened once, never through a link that a stranger made, never blocking, and
 //! checked on its descriptor.
 
-pub(crate) mod advice;
+pub mod advice;
 mod folder;
 mod folders;
 #[cfg(test)]

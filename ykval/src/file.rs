@@ -2,7 +2,7 @@
 
 mod diagnostic;
 
-pub use diagnostic::{location, word};
+pub use diagnostic::{MOVE, change, location, word};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;

@@ -162,9 +162,10 @@ fn obstacle(kind: Obstacle, found: Diagnostic) -> Diagnostic {
     let system = |found: Diagnostic, command: &str| found.run(Program::System, command);
     let convert = |found, command: &str| system(found, command).advise("name NEW in place of FILE");
     match kind {
-        Obstacle::FileReadable => system(found, "chmod 600 FILE"),
-        Obstacle::FileWritable => system(found, "chmod go-w FILE"),
-        Obstacle::FileOwner => system(found, "chown root FILE"),
+        // Other programs may need the file as it is.
+        Obstacle::FileReadable | Obstacle::FileWritable | Obstacle::FileOwner => found.advise(
+            "leave the file as it is, and name a copy in /etc/yubiotp that belongs to root and that only root can read",
+        ),
         Obstacle::FileChanging => found.advise("try again"),
         Obstacle::DerCertificate => convert(found, "openssl x509 -inform der -in FILE -out NEW"),
         Obstacle::DerKey => convert(found, "openssl pkey -inform der -in FILE -out NEW"),

@@ -1,9 +1,9 @@
-//! Remedies for a file or folder that the wrong users own, or may write to. To follow the advice must not
-//! harm the host: a home stays its user's, and a folder that others need as it is stays so.
+//! What to do about a file or folder that the wrong people own, or may write to. The advice must not harm the host: a
+//! command changes what is ours, or what root owns on every host. All else may be as others need it, and stays so.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
-use yubiotp::diagnostic::{Command, Program, Remedy, shell_word};
+use yubiotp::diagnostic::{Command, Program, Remedy, is_ours, shell_word};
 
 /// The end of every advice where the folder must not be changed.
 const MOVE: &str = "leave it as it is, and move what the configuration names to a folder that root owns, such as /etc/yubiotp";
@@ -31,21 +31,12 @@ const OF_ROOT: [&str; 16] = [
 /// Folders that everybody may write to, with the sticky bit.
 const SHARED: [&str; 6] = ["/dev/mqueue", "/dev/shm", "/run/lock", "/tmp", "/var/lock", "/var/tmp"];
 
-/// Folders that a group may write to on some hosts, and whose services need that.
-const OF_A_GROUP: [&str; 8] = [
-    "/srv",
-    "/usr/local",
-    "/usr/src",
-    "/var/local",
-    "/var/log",
-    "/var/mail",
-    "/var/spool/cron",
-    "/var/spool/mail",
-];
+/// Those to which only root writes on every host, and that lead to what is ours.
+const TO_OURS: [&str; 6] = ["/", "/etc", "/etc/pam.d", "/usr", "/var", "/var/lib"];
 
 /// For what belongs to neither root nor the running user (`me`).
 pub(crate) fn owner(path: &Path, folder: bool, me: u32) -> Remedy {
-    if in_a_home(path) || folder && !is_one_of(path, &OF_ROOT) && !is_of_a_store(path) {
+    if !may_change(path) && !(folder && is_one_of(path, &OF_ROOT)) {
         return Remedy::Text(MOVE.to_owned());
     }
     // The user who runs this may own it, too.
@@ -57,16 +48,28 @@ pub(crate) fn owner(path: &Path, folder: bool, me: u32) -> Remedy {
 pub(crate) fn writable(path: &Path, folder: bool) -> Remedy {
     if folder && is_one_of(path, &SHARED) {
         command(None, "chmod +t", path)
-    } else if in_a_home(path) || folder && is_one_of(path, &OF_A_GROUP) {
-        Remedy::Text(MOVE.to_owned())
-    } else {
+    } else if may_change(path) || folder && is_one_of(path, &TO_OURS) {
         command(None, "chmod go-w", path)
+    } else {
+        Remedy::Text(MOVE.to_owned())
     }
 }
 
 /// For what group or others may read.
 pub(crate) fn readable(path: &Path) -> Remedy {
-    if in_a_home(path) { Remedy::Text(MOVE.to_owned()) } else { command(None, "chmod go=", path) }
+    if may_change(path) { command(None, "chmod go=", path) } else { Remedy::Text(MOVE.to_owned()) }
+}
+
+/// For a secret that a group may read, and others may not.
+#[must_use]
+pub fn readable_by_others(path: &Path) -> Remedy {
+    if may_change(path) { command(None, "chmod o=", path) } else { Remedy::Text(MOVE.to_owned()) }
+}
+
+/// For a program that nobody may run.
+#[must_use]
+pub fn not_executable(path: &Path) -> Remedy {
+    if may_change(path) { command(None, "chmod 755", path) } else { Remedy::Text(MOVE.to_owned()) }
 }
 
 fn command(when: Option<String>, program: &str, path: &Path) -> Remedy {
@@ -87,10 +90,11 @@ fn in_a_home(path: &Path) -> bool {
     names.any(|name| name == "home" || name == "homes") && names.next().is_some()
 }
 
-/// Whether it is named as a folder of this project is.
-fn is_of_a_store(path: &Path) -> bool {
-    let last = path.file_name().unwrap_or_default();
-    last == "keys" || last == "positions" || path.to_string_lossy().contains("yubiotp")
+/// Whether nothing but this project needs it as it is. A service of PAM needs no more than to be read.
+fn may_change(path: &Path) -> bool {
+    !in_a_home(path)
+        && (is_ours(path.as_os_str().as_bytes())
+            || path.parent().is_some_and(|folder| folder.ends_with("pam.d")))
 }
 
 #[cfg(test)]
@@ -127,8 +131,20 @@ mod tests {
         for folder in ["/srv/alice", "/var/lib/postgresql", "/run/user/1000", "/mnt/usb"] {
             assert_eq!(text(&owner(Path::new(folder), true, 0)), MOVE, "{folder}");
         }
-        for folder in ["/var/log", "/var/mail", "/usr/local"] {
+        for folder in ["/var/log", "/var/mail", "/usr/local", "/srv", "/srv/team", "/opt", "/home"] {
             assert_eq!(text(&writable(Path::new(folder), true)), MOVE, "{folder}");
+        }
+        for file in ["/etc/passwd", "/usr/bin/sudo", "/srv/team/f", "/etc/ssl/private/host.key"] {
+            let file = Path::new(file);
+            for remedy in [
+                owner(file, false, 0),
+                writable(file, false),
+                readable(file),
+                readable_by_others(file),
+                not_executable(file),
+            ] {
+                assert_eq!(text(&remedy), MOVE, "{file:?}");
+            }
         }
         for folder in ["/tmp", "/var/tmp", "/dev/shm"] {
             assert_eq!(text(&writable(Path::new(folder), true)), format!("chmod +t {folder}"));
@@ -137,17 +153,17 @@ mod tests {
 
     #[test]
     fn what_is_ours_is_put_right() {
-        for folder in
-            ["/", "/etc", "/var/lib", "/home", "/etc/yubiotp", "/var/lib/yubiotp/keys", "/srv/otp/positions"]
+        for folder in ["/", "/etc", "/var/lib", "/etc/yubiotp", "/var/lib/yubiotp/keys", "/srv/otp/positions"]
         {
             assert_eq!(text(&owner(Path::new(folder), true, 0)), format!("chown root {folder}"));
             assert_eq!(text(&writable(Path::new(folder), true)), format!("chmod go-w {folder}"));
         }
-        let file = Path::new("/etc/yubi keys");
-        assert_eq!(text(&owner(file, false, 0)), "chown root '/etc/yubi keys'");
-        assert_eq!(text(&writable(file, false)), "chmod go-w '/etc/yubi keys'");
-        assert_eq!(text(&readable(file)), "chmod go= '/etc/yubi keys'");
+        let file = Path::new("/etc/yubiotp/two keys");
+        assert_eq!(text(&owner(file, false, 0)), "chown root '/etc/yubiotp/two keys'");
+        assert_eq!(text(&writable(file, false)), "chmod go-w '/etc/yubiotp/two keys'");
+        assert_eq!(text(&readable_by_others(file)), "chmod o= '/etc/yubiotp/two keys'");
+        assert_eq!(text(&readable(file)), "chmod go= '/etc/yubiotp/two keys'");
         let Remedy::Command { when: Some(_), command } = owner(file, false, 7) else { panic!("two ways") };
-        assert_eq!(command.line(Calls::PLAIN), "chown root '/etc/yubi keys'");
+        assert_eq!(command.line(Calls::PLAIN), "chown root '/etc/yubiotp/two keys'");
     }
 }

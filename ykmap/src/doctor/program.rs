@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ykhost::Fault;
 use ykhost::file::{self, Audience, FileFault};
 use yubiotp::account::{self, NOBODY, NoAccount, PASSWD};
-use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity};
 use yubiotp::shown::quoted;
 
 /// How long it may take to print its version.
@@ -39,9 +39,9 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) {
         let metadata = path.metadata().ok();
         let mode = metadata.map(|is| std::os::unix::fs::PermissionsExt::mode(&is.permissions()));
         let objection = if mode.is_some_and(|mode| mode & 0o111 == 0) {
-            let found = Diagnostic::error(Code::BinaryUnusable, "is not executable").at(at(path));
-            let path = shell_word(path.as_os_str().as_encoded_bytes());
-            Some(found.run(Program::System, format!("chmod 755 {path}")))
+            let mut found = Diagnostic::error(Code::BinaryUnusable, "is not executable").at(at(path));
+            found.remedies.push(file::advice::not_executable(path));
+            Some(found)
         } else {
             elf::objection(path, "yubiotp-ask")
         };

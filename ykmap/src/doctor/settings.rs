@@ -215,9 +215,9 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
                 paths.push((path, Audience::Everyone));
                 if let Some(mode) = mode(path).filter(|mode| mode & 0o006 != 0) {
                     let what = format!("others may read it (mode {mode:04o})");
-                    let chmod = format!("chmod 600 {}", shell_word(path.as_os_str().as_encoded_bytes()));
-                    let found = Diagnostic::error(Code::FileReadableByOthers, what).at(at(path));
-                    report.add(Check::Files, found.run(Program::System, chmod));
+                    let mut found = Diagnostic::error(Code::FileReadableByOthers, what).at(at(path));
+                    found.remedies.push(file::advice::readable_by_others(path));
+                    report.add(Check::Files, found);
                     good = false;
                 }
             }

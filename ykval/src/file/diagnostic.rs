@@ -4,7 +4,7 @@ use super::FileFault;
 use std::fmt::{self, Display, Formatter};
 use std::io::ErrorKind;
 use std::path::Path;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause, is_ours, shell_word};
 
 impl FileFault {
     /// The finding: which file, what is wrong with it, and what to change.
@@ -20,29 +20,25 @@ impl FileFault {
             Self::Kind(path) => error(Code::FileOfWrongKind, path, "is not a regular file"),
             Self::Owner { path, owner, me } => {
                 let found = error(Code::FileOfOtherOwner, path, &format!("belongs to uid {owner}"));
-                let change = format!("chown root {}", word(path));
                 match me {
-                    0 => found.run(Program::System, change),
+                    0 => change(found, path, "chown root"),
                     // The user who runs this may own it, too.
-                    me => found.run_when(
+                    me if is_ours(bytes(path)) => found.run_when(
                         format!("it may also belong to uid {me}, who runs this; or"),
                         Program::System,
-                        change,
+                        format!("chown root {}", word(path)),
                     ),
+                    _ => found.advise(MOVE),
                 }
             }
-            Self::Writable { path, mode } => error(
-                Code::FileWritableByOthers,
-                path,
-                &format!("group or others may write to it (mode {mode:04o})"),
-            )
-            .run(Program::System, format!("chmod go-w {}", word(path))),
-            Self::Readable { path, mode } => error(
-                Code::FileReadableByOthers,
-                path,
-                &format!("users outside its group may read it (mode {mode:04o})"),
-            )
-            .run(Program::System, format!("chmod o= {}", word(path))),
+            Self::Writable { path, mode } => {
+                let problem = format!("group or others may write to it (mode {mode:04o})");
+                change(error(Code::FileWritableByOthers, path, &problem), path, "chmod go-w")
+            }
+            Self::Readable { path, mode } => {
+                let problem = format!("users outside its group may read it (mode {mode:04o})");
+                change(error(Code::FileReadableByOthers, path, &problem), path, "chmod o=")
+            }
             Self::TooLarge { path, limit } => {
                 error(Code::FileTooLarge, path, &format!("is longer than {limit} bytes"))
             }
@@ -64,6 +60,23 @@ impl Display for FileFault {
 }
 
 impl std::error::Error for FileFault {}
+
+/// For a file or folder that others may need as it is.
+pub const MOVE: &str = "leave it as it is, and move what the configuration names to a folder that only root and the server's \
+                        user may write to, such as /etc/ykvald or /var/lib/ykvald";
+
+/// Advises a command that changes a file or folder, if that [is ours](is_ours).
+pub fn change(found: Diagnostic, path: &Path, command: &str) -> Diagnostic {
+    if is_ours(bytes(path)) {
+        found.run(Program::System, format!("{command} {}", word(path)))
+    } else {
+        found.advise(MOVE)
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}
 
 /// A path as the location of a finding.
 #[must_use]

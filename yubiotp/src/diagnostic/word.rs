@@ -31,7 +31,8 @@ pub(super) fn is_escaped_in_logs(command: &str) -> bool {
 /// Anything else may have the mode that others need.
 #[must_use]
 pub fn is_ours(path: &[u8]) -> bool {
-    const NAMES: [&[u8]; 5] = [b"authorized_yubikeys", b"store.key", b"keys", b"positions", b"yubiotp-ask"];
+    const NAMES: [&[u8]; 6] =
+        [b"authorized_yubikeys", b"store.key", b"keys", b"positions", b"yubiotp-ask", b"config.toml"];
     const FOLDERS: [&[u8]; 2] = [b"yubiotp", b"ykvald"];
     let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
     let names_us =

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ykcli::report::Report;
 use ykval::config::{Config, DecryptAt, StoreAt};
 use ykval::file;
-use yubiotp::diagnostic::{Code, Diagnostic, Program};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, is_ours};
 
 const READ: u32 = 4;
 const WRITE: u32 = 2;
@@ -27,12 +27,8 @@ pub(super) fn check(report: &mut Report, site: &Site) {
         && is.st_uid != 0
     {
         let problem = format!("belongs to uid {}, and {} runs the server", is.st_uid, server.name);
-        report.add(
-            "store",
-            Diagnostic::error(Code::FileOfOtherOwner, problem)
-                .at(file::location(path))
-                .run(Program::System, format!("chown {} {}", server.uid, file::word(path))),
-        );
+        let found = Diagnostic::error(Code::FileOfOtherOwner, problem).at(file::location(path));
+        report.add("store", file::change(found, path, &format!("chown {}", server.uid)));
     }
 }
 
@@ -129,6 +125,7 @@ fn remedy(server: &Server, path: &Path, is: &Stat, wanted: u32, is_group: bool) 
         (PASS, true) => {
             (false, format!("give that user access to the folder {name} (mode {mode:04o}), or move the file"))
         }
+        _ if !is_ours(path.as_os_str().as_encoded_bytes()) => (false, file::MOVE.to_owned()),
         (READ, false) if is_group => (true, format!("chmod g+r {name}")),
         // It may be a secret: no other users.
         (READ, false) => (true, format!("chgrp {group} {name} && chmod g=r,o= {name}")),

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause};
 
 /// Where a store is.
 pub(super) struct DatabaseFile {
@@ -268,10 +268,7 @@ fn only_the_owner_writes(path: &Path, stat: &Stat) -> Result<(), StoreFault> {
         if is_shared {
             open.advise("move the store to a folder that only the server's user may write to")
         } else {
-            open.run(
-                Program::System,
-                format!("chmod go-w {}", shell_word(path.as_os_str().as_encoded_bytes())),
-            )
+            crate::file::change(open, path, "chmod go-w")
         },
     ))
 }

@@ -98,6 +98,10 @@ fn what_others_may_change_is_refused() {
     assert_eq!(shared.code, Code::FileWritableByOthers);
     // /tmp needs its mode: no command takes it away.
     assert!(matches!(shared.remedies[..], [Remedy::Text(_)]), "{shared}");
+    // And so may a folder of a group.
+    chmod(folder.0.path(), 0o2775);
+    let of_group = wait(Store::open(&folder.at(), KEY)).err().unwrap().diagnostic();
+    assert!(matches!(of_group.remedies[..], [Remedy::Text(_)]), "{of_group}");
     std::fs::remove_file(folder.path()).unwrap();
     assert_eq!(refused(wait(Store::create(&folder.at(), KEY))), Code::FileWritableByOthers);
     chmod(folder.0.path(), 0o700);
