@@ -1,8 +1,9 @@
 //! What somebody meets who does not know the project yet, and errors as scripts read them.
 
-use crate::desk::{Desk, run, ykmap};
+use crate::desk::{Desk, is_root, run, ykmap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use tests::soft_yubikey::SoftYubiKey;
 
 /// A folder of service files.
@@ -131,7 +132,9 @@ fn a_new_key_goes_into_a_file_of_its_own() {
     // Nothing is overwritten, and no key is made that nobody gets.
     let before = desk.snapshot();
     desk.ykmap(&["key", "new", "--file", path.to_str().unwrap()]).exits(2).has("file-inaccessible");
-    assert_eq!((desk.snapshot(), fs::read_to_string(&path).unwrap()), (before, text));
+    assert_eq!((desk.snapshot(), fs::read_to_string(&path).unwrap()), (before.clone(), text));
+    desk.ykmap(&["key", "new", "--file", "-"]).exits(2);
+    assert_eq!(desk.snapshot(), before);
     desk.ykmap(&["key", "new"]).exits(0).says("history").says("ps");
 }
 
@@ -185,6 +188,26 @@ fn a_new_key_is_programmed_without_showing_its_secrets() {
         assert!(!said.out.contains(secret) && !said.err.contains(secret), "{said:?}");
         assert!(!arguments.contains(secret), "{arguments}");
     }
+}
+
+/// The secrets are written before the key is stored: a key without them is lost.
+#[test]
+fn a_new_key_whose_file_cannot_be_written_is_not_stored() {
+    if !is_root() {
+        return tests::skip("needs root, to mount a small file system");
+    }
+    let desk = Desk::new();
+    let (before, small) = (desk.snapshot(), desk.beside("small"));
+    fs::create_dir(&small).unwrap();
+    let mut full = Command::new("unshare");
+    full.args(["-m", "sh", "-ec"])
+        .arg(
+            "mount -t tmpfs -o size=4k none \"$1\"; head -c 4096 /dev/zero > \"$1/full\"; shift; exec \"$@\"",
+        )
+        .args(["sh", small.to_str().unwrap(), tests::built::program("ykmap").to_str().unwrap(), "--config"])
+        .args([desk.file("config.toml"), "key".into(), "new".into(), "--file".into(), small.join("program")]);
+    run(&mut full).exits(2).has("file-inaccessible");
+    assert_eq!(desk.snapshot(), before);
 }
 
 #[test]

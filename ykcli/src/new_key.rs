@@ -20,12 +20,19 @@ pub struct Args {
     #[arg(long, value_name = "ID", value_parser = parse_id, value_hint = ValueHint::Other)]
     id: Option<PublicId>,
     /// Write the commands, which hold the secrets, to this new file with mode 0600, and print none of them
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = parse_file, value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
 fn parse_id(text: &str) -> Result<PublicId, String> {
     PublicId::parse(text.as_bytes()).map_err(|why| why.to_string())
+}
+
+fn parse_file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("leave --file out to print the commands".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    }
 }
 
 /// Bytes that [`Args::draw`] needs: five of the public ID, six of the private ID, sixteen of the AES key.
@@ -50,10 +57,11 @@ impl Args {
         self.id
     }
 
-    /// Makes a key of random bytes, and creates the file for its commands, before anything is stored.
+    /// Makes a key of random bytes, and writes the file with its commands, before anything is stored: a key whose secrets
+    /// were lost could never be programmed.
     ///
     /// # Errors
-    /// The file exists, or cannot be created.
+    /// The file exists, or cannot be written.
     pub fn draw(&self, random: &[u8; RANDOM]) -> Result<(NewKey, Credential), Diagnostic> {
         let [a, b, c, d, e, secrets @ ..] = random;
         let [p0, p1, p2, p3, p4, p5, aes @ ..] = secrets;
@@ -69,7 +77,14 @@ impl Args {
         };
         let hex = |bytes: &[u8]| Zeroizing::new(HEXLOWER.encode(bytes));
         let (private_id, aes_key) = (hex(credential.private_id.expose()), hex(credential.aes_key.expose()));
-        let file = self.file.as_deref().map(NewFile::create).transpose()?;
+        let file = self.file.as_deref().map(|path| {
+            let head = format!(
+                "# Programs token {id} into slot 2, with one of these commands. Remove this file afterwards.\n"
+            );
+            let commands = commands(&id, &private_id, &aes_key);
+            NewFile::create(path, &[head.as_bytes(), commands.as_bytes()])
+        });
+        let file = file.transpose()?;
         Ok((NewKey { id, private_id, aes_key, file }, credential))
     }
 }
@@ -81,11 +96,8 @@ impl NewKey {
         self.id
     }
 
-    /// Prints the commands, or writes them to the file. Call it once the key is stored. `then` is the next command.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn show(self, as_json: bool, then: &str) -> Result<(), Diagnostic> {
+    /// Prints the commands, or the path of the file, which stays. Call it once the key is stored. `then` is the next command.
+    pub fn show(self, as_json: bool, then: &str) {
         let Self { id, private_id, aes_key, file } = self;
         let commands = commands(&id, &private_id, &aes_key);
         let one = if id.as_bytes().is_empty() {
@@ -95,13 +107,10 @@ impl NewKey {
         };
         let how = match file {
             Some(file) => {
-                let head = format!(
-                    "# Programs token {id} into slot 2, with one of these commands. Remove this file afterwards.\n"
-                );
-                let path = file.finish(&[head.as_bytes(), commands.as_bytes()])?;
+                let path = file.keep();
                 if as_json {
                     out::json(&json!({ "id": id.to_string(), "file": path }));
-                    return Ok(());
+                    return;
                 }
                 format!(
                     "Program slot 2 of the YubiKey with {one} its secrets, and then remove the file:\n\n  {}\n",
@@ -110,7 +119,7 @@ impl NewKey {
             }
             None if as_json => {
                 out::json(&json!({ "id": id.to_string(), "private_id": *private_id, "aes_key": *aes_key }));
-                return Ok(());
+                return;
             }
             None => {
                 let shown: String = commands.lines().map(|line| format!("  {line}\n")).collect();
@@ -124,7 +133,6 @@ impl NewKey {
         out::lines(&Zeroizing::new(format!(
             "created a key for token {id}, and stored it\n\n{how}\n{SLOTS}\n\nThen: {then}"
         )));
-        Ok(())
     }
 
     /// Says that a YubiKey was programmed with it, without its secrets. `then` is the next command.
@@ -164,41 +172,45 @@ fn commands(id: &PublicId, private_id: &str, aes_key: &str) -> Zeroizing<String>
     text
 }
 
-/// A new file that only its owner may read. Removed when dropped, unless it is finished.
+/// A new file that only its owner may read. Removed when dropped, unless it is kept.
 struct NewFile {
     path: PathBuf,
-    file: File,
-    finished: bool,
+    is_kept: bool,
 }
 
 impl NewFile {
-    /// The file must not exist, so that nothing is lost and no link is followed.
-    fn create(path: &Path) -> Result<Self, Diagnostic> {
+    /// Writes everything, durably. The file must not exist, so that nothing is lost and no link is followed.
+    fn create(path: &Path, parts: &[&[u8]]) -> Result<Self, Diagnostic> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(|why| unwritten(path, &why))?;
-        Ok(Self { path: path.to_owned(), file, finished: false })
+        let mut file = file.map_err(|why| unwritten(path, "create", &why))?;
+        let new = Self { path: path.to_owned(), is_kept: false };
+        let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
+        written.and_then(|()| sync_folder(path)).map_err(|why| unwritten(path, "write", &why))?;
+        Ok(new)
     }
 
-    /// Writes everything, durably.
-    fn finish(mut self, parts: &[&[u8]]) -> Result<PathBuf, Diagnostic> {
-        let write = |part: &&[u8]| (&self.file).write_all(part);
-        let written = parts.iter().try_for_each(write).and_then(|()| self.file.sync_all());
-        written.map_err(|why| unwritten(&self.path, &why))?;
-        self.finished = true;
-        Ok(self.path.clone())
+    fn keep(mut self) -> PathBuf {
+        self.is_kept = true;
+        self.path.clone()
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.is_kept {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-fn unwritten(path: &Path, why: &Error) -> Diagnostic {
-    Diagnostic::error(Code::FileInaccessible, format!("cannot create it: {}", cause(why)))
+/// Makes the name of a new file durable.
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+fn unwritten(path: &Path, doing: &str, why: &Error) -> Diagnostic {
+    Diagnostic::error(Code::FileInaccessible, format!("cannot {doing} it: {}", cause(why)))
         .at(Location::file(path.as_os_str().as_bytes()))
 }
 
@@ -234,9 +246,10 @@ mod tests {
         drop(key);
         assert!(!path.exists(), "no key was stored, so there is nothing to program");
         let key = args(Some(path.clone())).draw(&[7; RANDOM]).unwrap().0;
-        key.show(true, "").unwrap();
-        assert!(path.exists());
+        key.show(true, "");
+        assert!(std::fs::read_to_string(&path).unwrap().contains("ykpersonalize -2"));
         let again = args(Some(path)).draw(&[7; RANDOM]).err().unwrap();
         assert_eq!(again.code, Code::FileInaccessible);
+        assert!(parse_file("-").is_err());
     }
 }

@@ -172,7 +172,11 @@ impl BadArguments {
                 let code = several.first().map_or(Code::ArgumentInvalid, |found| found.code);
                 let problems: Vec<_> = several.iter().map(Diagnostic::problem).collect();
                 let mut all = Diagnostic::error(code, problems.join("; "));
-                all.remedies = several.iter().flat_map(|found| found.remedies.clone()).collect();
+                for remedy in several.iter().flat_map(|found| &found.remedies) {
+                    if !all.remedies.contains(remedy) {
+                        all.remedies.push(remedy.clone());
+                    }
+                }
                 all
             }
         }

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, without_value};
 use yubiotp::nearest::nearest;
 use yubiotp::{PublicId, shown, wrong_type};
 use zeroize::Zeroizing;
@@ -419,8 +419,8 @@ fn invalid(message: &str, source: &str) -> Diagnostic {
             Diagnostic::error(Code::SettingsConflict, format!("sets {name} a second time"))
                 .advise("remove one of the two lines")
         }
-        _ if is_setting => Diagnostic::error(Code::SettingInvalid, message),
-        _ => Diagnostic::error(Code::ConfigInvalid, message),
+        _ if is_setting => Diagnostic::error(Code::SettingInvalid, without_value(message)),
+        _ => Diagnostic::error(Code::ConfigInvalid, without_value(message)),
     }
 }
 

@@ -239,6 +239,23 @@ pub(crate) fn escaped(value: &[u8]) -> String {
     shown::text(value).to_string()
 }
 
+/// What a parser says of a value, without the value: it may be a secret in the wrong place.
+#[must_use]
+pub fn without_value(message: &str) -> String {
+    let quotes = ["invalid type: ", "invalid value: ", "unknown variant "];
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes.iter().any(|begin| message.starts_with(begin)) => {
+            // The name of a type says nothing to a reader.
+            let expected = if expected.starts_with("struct ") { "a table" } else { expected };
+            format!("the value is not {expected}")
+        }
+        None if quotes.iter().any(|begin| message.starts_with(begin)) => {
+            "the value is not one that this setting takes".to_owned()
+        }
+        _ => message.to_owned(),
+    }
+}
+
 /// An error of the system in words, without its number.
 #[must_use]
 pub fn cause(error: &dyn Display) -> String {
@@ -272,6 +289,19 @@ mod tests {
         );
         assert_eq!(found.problem(), "/etc/yubi\\u{a}otp/store.key: does not exist");
         assert_eq!(Diagnostic::note(Code::StoreKeyMissing, "it").to_string(), "it");
+    }
+
+    #[test]
+    fn a_value_is_left_out() {
+        for (message, shown) in [
+            ("invalid type: string \"hunter2, expected x\", expected struct Raw", "the value is not a table"),
+            ("invalid type: integer `73501928`, expected a boolean", "the value is not a boolean"),
+            ("unknown variant `hunter2`, expected `a` or `b`", "the value is not `a` or `b`"),
+            ("unknown variant `hunter2`", "the value is not one that this setting takes"),
+            ("duplicate key", "duplicate key"),
+        ] {
+            assert_eq!(without_value(message), shown);
+        }
     }
 
     #[test]

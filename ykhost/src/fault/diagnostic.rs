@@ -5,6 +5,7 @@ use crate::file::FileFault;
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use yubiotp::PublicId;
 use yubiotp::ask::Obstacle;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause};
 
@@ -107,17 +108,22 @@ impl Fault {
                 &format!("token {token} has a key here now, so this host decides about it, not a validation server"),
             )
             .advise("try again"),
-            Self::Position { path, why } => found(
-                Code::PositionDamaged,
-                path,
-                &format!("{why}, so nobody can tell which OTPs of the token were used"),
-            )
-            .run_when(
-                "if the YubiKey is here, record its position with two touches",
-                Program::Ykmap,
-                "token resync ID",
-            )
-            .advise("if not, disable the token, and give its owner another"),
+            Self::Position { path, why } => {
+                let name = path.file_name().and_then(|name| PublicId::parse(name.as_bytes()).ok());
+                let token = name.map_or_else(|| "ID".to_owned(), |token| token.to_string());
+                let problem = format!("{why}, so nobody can tell which OTPs of the token were used");
+                found(Code::PositionDamaged, path, &problem)
+                    .run_when(
+                        "if the YubiKey is here, record its position with two touches",
+                        Program::Ykmap,
+                        format!("token resync {token}"),
+                    )
+                    .run_when(
+                        "if not, take it from its user, and assign another",
+                        Program::Ykmap,
+                        format!("remove USER {token}"),
+                    )
+            }
             Self::FalsePosition { path, token, said, stored } => {
                 let stored = stored.map_or_else(|| "none".to_owned(), |stored| stored.to_string());
                 let problem = format!(
@@ -202,7 +208,7 @@ impl FileFault {
             Self::NotUtf8(_) => found(Code::PathNotUtf8, "the name is not UTF-8".to_owned()),
             Self::Link(_) => {
                 found(Code::FileIsLink, "is a symbolic link, which is not followed here".to_owned())
-                    .advise("name the file itself")
+                    .advise("put the file itself in its place, or name it in the configuration")
             }
             Self::Kind { found: is, wanted, .. } => {
                 found(Code::FileOfWrongKind, format!("is {is}, where {wanted} should be"))

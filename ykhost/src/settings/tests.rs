@@ -321,6 +321,14 @@ fn no_secret_of_the_settings_is_quoted_in_an_error() {
             }
         }
     }
+    // A value where a table or a value of another type should be.
+    for name in ["online", "echo", "debug", "store", "prompt"] {
+        for form in ["'user:73501928@'", "73501928", "['73501928']"] {
+            let text = format!("{name} = {form}\n");
+            let Err(error) = load(&text, 0o600) else { continue };
+            assert!(!tells_secret(&error.to_string()), "{text}: {error}");
+        }
+    }
     // The key itself, where the path of its file should be.
     let error = load(
         "[online]\nurls = 'https://a'\nclient_id = 1\napi_key_file = 'EHmo8FMxuhumBlTinC4uYL0Mgwg='",

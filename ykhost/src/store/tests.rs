@@ -201,6 +201,8 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
         let fault = host.advance(at(200)).unwrap_err();
         host.found(&fault).is(Code::PositionDamaged, "positions/vvcb");
         assert!(matches!(&fault, Fault::Position { why, .. } if *why == bad), "{fault:?}");
+        let commands = host.found(&fault).commands;
+        assert_eq!(commands, ["ykmap token resync vvcb", "ykmap remove USER vvcb"]);
     }
     fs::remove_file(host.path("positions/vvcb")).unwrap();
     host.fault().is(Code::PositionMissing, "positions/vvcb");

@@ -49,9 +49,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     })?;
     let then = format!("{} add USER", context.ykmap());
     if args.program {
-        new.show_programmed(context.json, &then)
+        new.show_programmed(context.json, &then);
     } else {
-        new.show(context.json, &then)?
+        new.show(context.json, &then);
     }
     Ok(())
 }

@@ -232,3 +232,17 @@ fn no_secret_is_quoted_in_an_error() {
         assert!(read(&format!("store = '{path}'")).is_ok(), "{path}");
     }
 }
+
+#[test]
+fn no_value_is_quoted_in_an_error() {
+    for line in [
+        "tls = \"hunter2\"",
+        "postgres = \"hunter2\"",
+        "ksm = \"hunter2\"",
+        "plain_http = \"hunter2\"",
+        "log_format = \"hunter2\"",
+    ] {
+        let fault = read(line).err().unwrap();
+        assert!(!fault.contains("hunter2"), "{line}: {fault}");
+    }
+}
