@@ -13,7 +13,7 @@ use ykhost::Fault;
 use ykhost::settings::Settings;
 use ykhost::store::{Enrolled, Removed, Store};
 use yubiotp::PublicId;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::mapping::{self, Line};
 use yubiotp::verdict::Vault;
 
@@ -118,12 +118,7 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
                         "nobody knows which of its OTPs were used, and standard input is no terminal: nothing was changed",
                     )
                     .at(Location::Token(id.to_string()))
-                    .advise("run this at a terminal, where two touches of the YubiKey show it")
-                    .run_when(
-                        "if the token was never used on this host (if it was, every OTP that it ever typed becomes valid once more)",
-                        Program::Ykmap,
-                        format!("key adopt --new {id}"),
-                    ),
+                    .advise("run this at a terminal, where two touches of the YubiKey show it (key adopt in ykmap(1))"),
                 )
             })?;
         }

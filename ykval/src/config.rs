@@ -693,7 +693,7 @@ fn not_an_address(text: &str) -> Diagnostic {
 pub(crate) fn listen_without_tls(at: SocketAddr) -> Diagnostic {
     let problem = format!("{at} is not a loopback address, and without TLS others can read every OTP");
     Diagnostic::error(Code::ListenWithoutTls, problem)
-        .advise("add [tls], or set plain_http = true if the whole network is trusted")
+        .advise("add [tls], or listen on a loopback address behind a proxy with TLS")
 }
 
 /// Whether a store without a known scheme may be a mistyped URL, such as `postgres:/user:password@host/database`: as a file

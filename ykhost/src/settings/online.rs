@@ -236,8 +236,7 @@ impl PartialOnline {
                 let problem = format!("would be believed although its answers are neither signed nor encrypted{proxied}");
                 let found = Diagnostic::error(Code::UnprovenAnswers, problem)
                     .at(Location::Url(server.to_string()))
-                    .advise("set api_key_file in [online] of config.toml, or use an https URL")
-                    .advise("to allow it all the same, set plain_http = true in [online] of config.toml");
+                    .advise("set api_key_file in [online] of config.toml, or use an https URL");
                 return Err(Fault::Settings { path: config.to_owned(), found: Box::new(found) });
             }
             None => {}

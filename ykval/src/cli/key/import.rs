@@ -81,14 +81,11 @@ pub(crate) fn take(
         say(context, path, &file, (enrolled, dry_run), &disabled);
         let new = enrolled.added.saturating_add(enrolled.changed);
         if is_restored && new > 0 && !context.json {
-            context.note(
-                &Diagnostic::note(
-                    Code::TokensRestored,
-                    "the imported tokens are restored: the first touch of each is rejected, and the log says when the second \
-                     has to come (RESTORED TOKENS in ykvald(8))",
-                )
-                .run_when("if a key was never used", Program::Ykvald, "token accept-risk ID"),
-            );
+            context.note(&Diagnostic::note(
+                Code::TokensRestored,
+                "the imported tokens are restored: the first touch of each is rejected, and the log says when the second has \
+                 to come (RESTORED TOKENS in ykvald(8))",
+            ));
         }
         Ok(())
     })
