@@ -40,7 +40,6 @@ const RUN: &[(&str, Run)] = &[
         "install -b -m 644 /usr/share/doc/pam_yubiotp/pam.d-examples/sudo /etc/pam.d/sudo",
         Run::Test(BY_README, "fedora"),
     ),
-    ("install -b -m 644 pam.d-examples/sudo /etc/pam.d/sudo", Run::Test(BY_README, "from_source")),
     ("man 8 pam_yubiotp", Run::Test(BY_README, "debian")),
     ("sudo -i", Run::Test(BY_README, "debian")),
     ("sudo -k true", Run::Test(BY_README, "debian")),

@@ -19,6 +19,13 @@ fn block(heading: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
+/// The only command of the first block below a heading.
+fn only(heading: &str) -> String {
+    let lines = block(heading);
+    let [line] = &lines[..] else { panic!("not one: {lines:#?}") };
+    line.clone()
+}
+
 impl Root {
     /// Alice's copy of the checkout with the built programs, in her home; and the system's journal.
     fn furnish(&self) {
@@ -49,8 +56,8 @@ impl Root {
     }
 }
 
-/// "First login", with `switch_on` where README says "the last line of Install".
-fn first_login(alice: &mut Shell, root: &Root, switch_on: &str) {
+/// "First login", with a command of "Enable it" in place of the line for pam.d.
+fn first_login(alice: &mut Shell, root: &Root, enable: &str) {
     let lines = block("## First login");
     let [new, add, verify, keep_open, try_it, why] = &lines[..] else { panic!("{lines:#?}") };
     let said = alice.types(new);
@@ -62,7 +69,7 @@ fn first_login(alice: &mut Shell, root: &Root, switch_on: &str) {
     kept_open.types(keep_open);
     kept_open.becomes_root();
 
-    alice.types(switch_on);
+    alice.types(enable);
     alice.pressed = false;
     alice.types(try_it);
     assert!(alice.pressed, "no press was asked for: {try_it}");
@@ -83,11 +90,12 @@ fn debian() {
     let Some(root) = Root::start("readme-deb") else { return };
     root.furnish();
     let lines = block("### Debian");
-    let [install, page, switch_on] = &lines[..] else { panic!("not three: {lines:#?}") };
+    let [install, page] = &lines[..] else { panic!("not two: {lines:#?}") };
+    let enable = only("### Enable on Debian");
     let mut alice = Shell::open(&root, "alice");
     alice.types(install);
     assert!(alice.types(page).contains("PAM_YUBIOTP(8)"), "{page}");
-    first_login(&mut alice, &root, switch_on);
+    first_login(&mut alice, &root, &enable);
     assert!(!root.su(With::Otp("")), "su was not switched on");
     assert!(root.root_becomes_alice());
 
@@ -109,14 +117,14 @@ fn fedora() {
     let link = "ln -s /usr/lib64/security/pam_yubiotp.so $(dirname $(find /usr/lib -name pam_permit.so))";
     root.quietly(link, "").ok();
     let lines = block("### Fedora");
-    let [install, page, switch_on] = &lines[..] else { panic!("not three: {lines:#?}") };
+    let [install, page] = &lines[..] else { panic!("not two: {lines:#?}") };
     let package = install.strip_prefix("sudo dnf install ./").unwrap().split_whitespace().next().unwrap();
     assert!(root.exists(&format!("/home/alice/pam_yubiotp/{package}")), "{install}");
     let rpm = "rpm --root $ROOT --force-debian --dbpath /var/lib/rpm --nodeps";
     root.beside(&format!("{rpm} --install $ROOT/home/alice/pam_yubiotp/{package}")).ok();
     let mut alice = Shell::open(&root, "alice");
     assert!(alice.types(page).contains("PAM_YUBIOTP(8)"), "{page}");
-    first_login(&mut alice, &root, switch_on);
+    first_login(&mut alice, &root, &only("### Enable on Fedora"));
 
     root.story.step("Uninstall");
     assert!(taking_off("dnf").ends_with(" remove pam_yubiotp"));
@@ -143,12 +151,14 @@ fn from_source() {
         root.write(path, contents, 0o755);
     }
     let lines = block("### From source");
-    let [install, init, switch_on] = &lines[..] else { panic!("not three: {lines:#?}") };
+    let [install, init] = &lines[..] else { panic!("not two: {lines:#?}") };
     let mut alice = Shell::open(&root, "alice");
     let said = alice.types(install);
     assert!(said.contains("cargo build --release --locked -p pam_yubiotp"), "{said}");
     alice.types(init);
-    first_login(&mut alice, &root, switch_on);
+    let enable =
+        only("### Enable on Fedora").replace("/usr/share/doc/pam_yubiotp/pam.d-examples/", "pam.d-examples/");
+    first_login(&mut alice, &root, &enable);
 
     root.story.step("Uninstall");
     let off = taking_off("make");
