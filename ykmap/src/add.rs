@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Print no note about a user without an account on this host
     #[arg(long)]
     quiet: bool,
-    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times
     #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pam_dirs: Vec<PathBuf>,
     /// OTPs, which are checked as at a login and used up, or public IDs, which are taken as they are [default:

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// List only this user
     #[arg(value_hint = ValueHint::Username)]
     user: Option<String>,
-    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times
     #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pam_dirs: Vec<PathBuf>,
 }

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// Decide as this service does, by its line in pam.d: its configuration file, mapping, store and mode
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
-    /// Folder of service files, in place of /etc/pam.d and those of the distributor; may be given several times
+    /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times
     #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath, requires = "service")]
     pam_dirs: Vec<PathBuf>,
     /// The user who would log in

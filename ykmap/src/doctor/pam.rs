@@ -30,7 +30,7 @@ use ykhost::options::{Options, nearest};
 use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::shown;
 
-/// Where libpam looks for service files: the host's own, and those of its distributor.
+/// Where libpam looks for service files: the host's own, and those of its distribution.
 const FOLDERS: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d", "/usr/etc/pam.d"];
 
 fn usual_folders() -> Vec<PathBuf> {

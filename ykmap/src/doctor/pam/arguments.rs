@@ -15,8 +15,8 @@ pub(crate) struct ServiceLine {
     pub(crate) args: Vec<CString>,
 }
 
-/// The auth lines of every service that load the module, in the order of the services' names. `folders` replace
-/// `/etc/pam.d` and those of the distributor.
+/// The auth lines of every service that load the module, in the order of the services' names. `folders` stand in for
+/// `/etc/pam.d` and those of the distribution.
 pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
     let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
     let mut found = Vec::new();
