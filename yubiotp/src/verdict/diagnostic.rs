@@ -54,8 +54,9 @@ impl Reason {
             .advise("look at the token on the validation server"),
             Self::ReplayedSaysServer(_) => Diagnostic::error(
                 Code::ServerSaysReplayed,
-                "a validation server has seen this OTP, or a later one",
-            ),
+                "a validation server has seen this OTP, or a later one, or the token is restored there",
+            )
+            .advise("look at the log of the validation server before the YubiKey is touched again"),
             Self::Disabled(token) => Diagnostic::error(Code::TokenDisabled, "the token is disabled")
                 .run_when("to enable it", Program::Ykmap, format!("key enable {token}")),
         }
