@@ -82,9 +82,13 @@ impl ServeFault {
     }
 
     /// A socket on which the server cannot listen.
-    fn listen(at: &str, why: &dyn Display) -> Self {
+    fn listen(at: &str, why: &io::Error) -> Self {
         let problem = format!("cannot listen on {at}: {}", cause(why));
-        Self::new(Diagnostic::error(Code::CannotListen, problem))
+        Self::new(match why.kind() {
+            io::ErrorKind::AddrInUse => Diagnostic::error(Code::AddressInUse, problem)
+                .advise("stop the program that listens there, or change listen"),
+            _ => Diagnostic::error(Code::CannotListen, problem),
+        })
     }
 
     fn log(why: &io::Error) -> Self {
