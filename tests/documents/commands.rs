@@ -93,6 +93,15 @@ const RUN: &[(&str, Run)] = &[
     ("ykvald init", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     ("ykvald key import FILE", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     ("ykvald check", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
+    (
+        "ykmap key export --in-the-clear > keys.txt",
+        Run::Test(BY_SERVER_EXAMPLES, "a_host_moves_to_the_server"),
+    ),
+    ("ykmap --json key list > positions.json", Run::Test(BY_SERVER_EXAMPLES, "a_host_moves_to_the_server")),
+    (
+        "ykvald key import --positions positions.json keys.txt",
+        Run::Test(BY_SERVER_EXAMPLES, "a_host_moves_to_the_server"),
+    ),
     ("systemctl enable --now ykvald", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     ("ykvald serve", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
 ];

@@ -195,11 +195,43 @@ fn ykvald_8_is_run() {
     assert!(count == all && count > 15, "{count} of {all}");
 }
 
+const RUNNING: &str = "docs/running-ykvald.md";
+const MOVING: &str = "## A host that ran offline moves to ykvald";
+
+/// By the commands of the page: what the host accepted is not accepted again, and the next touch is.
+#[test]
+fn a_host_moves_to_the_server() {
+    let mut desk = Desk::new();
+    let (here, real) = (desk.folder.path().display().to_string(), built::program("ykmap"));
+    let ykmap = format!("#!/bin/sh\nexec {} --config {here}/host/config.toml \"$@\"\n", real.display());
+    desk.run(&format!("{} init --dir {here}/host", real.display()));
+    desk.write("bin/ykmap", 0o755, &ykmap);
+    desk.run("ykmap key import log.csv");
+    desk.run(&format!("ykmap add --quiet alice {}", desk.key.public_id()));
+    let used = desk.key.press();
+    desk.run(&format!("echo {used} | ykmap verify alice"));
+
+    desk.run("ykvald init");
+    let commands = of_markdown(RUNNING, Some(MOVING));
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    for command in &commands {
+        desk.run(command);
+    }
+    desk.serve("ykvald serve");
+    let client = Client { id: 1, key: String::new() };
+    let mut connection = Connection::open(desk.address.parse().unwrap()).unwrap();
+    assert_eq!(connection.ask(&Question::new(&client, &used)).unwrap().says(), "REPLAYED_OTP");
+    drop(connection);
+    assert_eq!(desk.ask(), "OK");
+}
+
 /// From nothing to an OTP that is accepted, by the commands of docs/running-ykvald.md and nothing else.
 #[test]
 fn the_pages_server() {
     let mut desk = Desk::new();
-    let commands = of_markdown("docs/running-ykvald.md", None);
+    let moving = of_markdown(RUNNING, Some(MOVING));
+    let mut commands = of_markdown(RUNNING, None);
+    commands.retain(|command| !moving.contains(command));
     let (to_try, for_good): (Vec<_>, Vec<_>) =
         commands.into_iter().partition(|command| command.starts_with("make ") || command == "ykvald serve");
     assert!(to_try.iter().any(|command| command == "ykvald serve"), "{to_try:?}");

@@ -6,6 +6,8 @@ use std::fs;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::built;
+use tests::said;
 use tests::soft_yubikey::SoftYubiKey;
 use tests::ykvald::{Question, Site, Ykvald};
 use tokio::runtime::Runtime;
@@ -195,6 +197,84 @@ fn a_lost_store(mut site: Site) {
     assert_eq!(asked(&site, &server, &keys[6].press()), "REPLAYED_OTP");
     site.must(&["token", "accept-risk", "--all"]);
     assert_eq!(asked(&site, &server, &keys[6].press()), "OK");
+}
+
+/// A host decided by itself, and the keys move to a server: what the host accepted is not accepted again.
+#[test]
+fn keys_that_a_host_used() {
+    let site = Site::sqlite();
+    let host = site.path().join("host");
+    let ykmap = |args: &[&str], answer: &str| {
+        let mut ykmap = Command::new(built::program("ykmap"));
+        ykmap.arg("--config").arg(host.join("config.toml")).args(args);
+        let input = site.path().join("input");
+        fs::write(&input, answer).unwrap();
+        said::run(ykmap.stdin(fs::File::open(input).unwrap())).exits(0).out
+    };
+    let mut ykmap_init = Command::new(built::program("ykmap"));
+    said::run(ykmap_init.arg("init").arg("--dir").arg(&host)).exits(0);
+    let mut keys: Vec<_> = (4700..4704).map(|n| SoftYubiKey::numbered(n).with_real_clock()).collect();
+    let lines: String = keys.iter().map(|key| key.traditional_log_line() + "\n").collect();
+    ykmap(&["key", "import", "-"], &lines);
+    let mut used = Vec::new();
+    for key in &mut keys[..3] {
+        let id = key.public_id();
+        ykmap(&["add", "--quiet", "alice", &id], "");
+        let otp = key.press();
+        ykmap(&["verify", "alice"], &(otp.clone() + "\n"));
+        used.push(otp);
+    }
+    let export = ykmap(&["key", "export", "--in-the-clear"], "");
+    let server = site.start();
+    let restored = |args: &[&str]| {
+        let import = [&["--json", "key", "import"][..], args, &["-"]].concat();
+        let said: serde_json::Value = serde_json::from_str(&site.must_read(&import, &export)).unwrap();
+        (said["added"].as_u64().unwrap(), said["restored"].as_u64().unwrap())
+    };
+    assert_eq!(restored(&["--dry-run"]), (4, 4));
+    assert_eq!(restored(&[]), (4, 4));
+    assert_used(&site, &server, &used);
+    proves(&site, &server, &mut keys[0]);
+    // The positions come later: no touches are needed, and what was used here stays used.
+    let list = site.path().join("positions.json");
+    fs::write(&list, ykmap(&["--json", "key", "list"], "")).unwrap();
+    let list = list.to_str().unwrap();
+    assert_eq!(restored(&["--positions", list]), (0, 0));
+    assert_used(&site, &server, &used);
+    let fresh = |key: &mut SoftYubiKey| asked(&site, &server, &key.press());
+    for key in &mut keys[..3] {
+        assert_eq!(fresh(key), "OK");
+    }
+    // The list has no position of the last one, so nothing is known of it.
+    assert_eq!(fresh(&mut keys[3]), "REPLAYED_OTP");
+
+    // The positions come along, of any file; a position that stands for an unknown one is none.
+    let site = Site::sqlite();
+    let server = site.start();
+    let text = fs::read_to_string(list).unwrap();
+    let mut all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut tokens = all.as_array_mut().unwrap().iter_mut();
+    let third = tokens.find(|token| token["id"] == keys[2].public_id().as_str()).unwrap();
+    (third["usage_counter"], third["session_use"]) = (0x7fff.into(), 0xff.into());
+    fs::write(list, all.to_string()).unwrap();
+    let import = ["--json", "key", "import", "--positions", list, "-"];
+    let said: serde_json::Value = serde_json::from_str(&site.must_read(&import, &lines)).unwrap();
+    assert_eq!((said["added"].as_u64(), said["restored"].as_u64()), (Some(4), Some(2)));
+    assert_used(&site, &server, &used);
+    for (key, says) in keys.iter_mut().zip(["OK", "OK", "REPLAYED_OTP", "REPLAYED_OTP"]) {
+        assert_eq!(asked(&site, &server, &key.press()), says);
+    }
+    // What is stated as used is, in any format.
+    let site = Site::sqlite();
+    let server = site.start();
+    site.must_read(&["key", "import", "--used", "-"], &lines);
+    assert_used(&site, &server, &used);
+
+    // A store that went back: what is known of a host says nothing of this server.
+    site.must(&["key", "remove", &keys[1].public_id()]);
+    site.must(&["token", "mark-restored", "--since", "2026-01-01T00:00:00Z"]);
+    site.must_read(&["key", "import", "--positions", list, "-"], &export);
+    assert_eq!(asked(&site, &server, &keys[1].press()), "REPLAYED_OTP");
 }
 
 /// The pause counts, the clock counts, and what is in between counts.

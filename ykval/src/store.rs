@@ -150,8 +150,30 @@ pub struct Enrolment {
     pub fingerprint: Fingerprint,
     /// The credential, sealed under the store key.
     pub sealed: Sealed,
-    /// The administrator stated that no OTP of this key was ever used, so it does not begin as restored.
-    pub never_used: bool,
+    /// Whether OTPs of this key were used before.
+    pub history: History,
+}
+
+/// Whether OTPs of a key were used before it is enrolled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// The administrator stated that none was: the token does not begin as restored.
+    NeverUsed,
+    /// Nothing was stated: the token begins as restored if the store was lost or restored.
+    Unknown,
+    /// They may have been, on a host or at another server: the token begins as restored.
+    UsedElsewhere,
+}
+
+impl History {
+    /// What the token begins as restored since, in a store that is restored since then.
+    fn restored(self, store: Option<i64>) -> Option<i64> {
+        match self {
+            Self::NeverUsed => None,
+            Self::Unknown => store,
+            Self::UsedElsewhere => store.or(Some(0)),
+        }
+    }
 }
 
 /// The result of enrolling keys.

@@ -10,9 +10,9 @@ use ykcli::import::{self, ProgressBar};
 use ykcli::input::{self, Named, SHOWN};
 use ykhost::Fault;
 use ykhost::store::{Change, Enrolled, STEPS, Store};
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::key::Holders;
-use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
+use yubiotp::keyfile::{self, Entry, Format, KeyFile, Secret};
 use yubiotp::{Credential, Position, PublicId};
 
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Read and check everything, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// The tokens were used on this host, and the store was lost: accept none of their OTPs until `ykmap token resync`
+    /// The tokens were used elsewhere, or here before the store was lost: accept none of their OTPs until `ykmap token resync`
     ///
     /// Tokens whose position is still known here continue from it.
     #[arg(long)]
@@ -207,6 +207,14 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
         (checked.mended, "that could not be opened: written anew"),
     ];
     import::say(file, args.dry_run, checked.new.len(), &others);
+    if file.format == Format::Export && checked.added > 0 && !args.never_used {
+        out::note(&format!(
+            "An export has no positions: an OTP that was used elsewhere is accepted here, once. If these tokens were used: {} \
+             key import --used {}",
+            context.ykmap(),
+            shell_word(args.file.as_os_str().as_bytes())
+        ));
+    }
     for id in lost.iter().take(SHOWN) {
         out::note(&format!(
             "token {id}: its position was lost or damaged, so its OTPs are refused until two touches show how far it has come: {} token resync {id}",

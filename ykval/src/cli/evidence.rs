@@ -60,6 +60,15 @@ impl Sources {
     }
 }
 
+/// The positions in these lists, as `--positions` names them.
+pub(crate) fn positions_in(lists: &[PathBuf]) -> Result<Evidence, Failure> {
+    let mut evidence = Evidence::default();
+    for path in lists {
+        positions(path, &mut evidence)?;
+    }
+    Ok(evidence)
+}
+
 /// What the sources hold.
 pub(crate) struct Gathered {
     pub(crate) evidence: Evidence,

@@ -127,8 +127,12 @@ pub(crate) fn accepting(found: Diagnostic, since: Option<i64>) -> Diagnostic {
         None | Some(0) => "used OTPs".to_owned(),
         Some(since) => format!("OTPs used since {}", clock::written(since)),
     };
-    let when = format!("to accept these tokens without two touches ({used} may be accepted once more)");
-    found.run_when(when, Program::Ykvald, "token accept-risk --all")
+    let when = format!(
+        "to accept these tokens, and all that are imported later, without two touches ({used} may be accepted once more)"
+    );
+    found
+        .advise("do nothing: each owner touches the YubiKey twice, and the log says when the second time is")
+        .run_when(when, Program::Ykvald, "token accept-risk --all")
 }
 
 /// The two largest units.

@@ -1,5 +1,5 @@
 use super::look;
-use crate::store::{Advanced, Distinct, Enrolment, ImportedPosition, Step, Store};
+use crate::store::{Advanced, Distinct, Enrolment, History, ImportedPosition, Step, Store};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::Cell;
@@ -63,7 +63,7 @@ async fn do_and_look(store: &Store, number: u32, act: Act) {
         }
         Act::Import(key) => {
             let (fingerprint, sealed) = (Fingerprint([key; 8]), Sealed::from_bytes(&[key; 63]).unwrap());
-            let key = Enrolment { id, fingerprint, sealed, never_used: false };
+            let key = Enrolment { id, fingerprint, sealed, history: History::Unknown };
             store.enrol(vec![key], Distinct::default()).await.unwrap();
         }
         Act::Remove => _ = store.remove_key(&id).await.unwrap(),

@@ -14,7 +14,7 @@ use super::stop::Order;
 use super::{Server, Started, listen};
 use crate::clock;
 use crate::config::Config;
-use crate::store::{Client, Distinct, Enrolment, Store};
+use crate::store::{Client, Distinct, Enrolment, History, Store};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -165,7 +165,12 @@ fn enrolment(id: PublicId) -> Enrolment {
         private_id: PrivateId::new([1, 2, 3, 4, 5, 6]),
     };
     let fingerprint: Fingerprint = credential.fingerprint(&id);
-    Enrolment { id, fingerprint, sealed: store_key().seal(&credential, &id, [3; 24]), never_used: false }
+    Enrolment {
+        id,
+        fingerprint,
+        sealed: store_key().seal(&credential, &id, [3; 24]),
+        history: History::Unknown,
+    }
 }
 
 /// The query of a question.

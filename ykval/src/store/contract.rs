@@ -82,7 +82,7 @@ fn sealed(byte: u8) -> Sealed {
 }
 
 pub(super) fn key(name: &[u8], fingerprint: Fingerprint) -> Enrolment {
-    Enrolment { id: id(name), fingerprint, sealed: sealed(fingerprint.0[0]), never_used: false }
+    Enrolment { id: id(name), fingerprint, sealed: sealed(fingerprint.0[0]), history: History::Unknown }
 }
 
 pub(super) fn enrol(store: &Store, keys: Vec<Enrolment>) -> Enrolled {
@@ -146,7 +146,7 @@ impl Subject for Prepared<'_> {
     fn enrol(&self, token: &PublicId) -> Fingerprint {
         enrol(
             &open(self.0),
-            vec![Enrolment { id: *token, fingerprint: ONE, sealed: sealed(1), never_used: false }],
+            vec![Enrolment { id: *token, fingerprint: ONE, sealed: sealed(1), history: History::Unknown }],
         );
         ONE
     }
@@ -286,7 +286,10 @@ fn real(name: &[u8], byte: u8) -> (Enrolment, Credential) {
     let id = id(name);
     let credential = Credential { private_id: PrivateId::new([byte; 6]), aes_key: AesKey::new([byte; 16]) };
     let sealed = StoreKey::new(UNDER).seal(&credential, &id, [byte; 24]);
-    (Enrolment { id, fingerprint: credential.fingerprint(&id), sealed, never_used: false }, credential)
+    (
+        Enrolment { id, fingerprint: credential.fingerprint(&id), sealed, history: History::Unknown },
+        credential,
+    )
 }
 
 /// Enrols keys that are compared with what the store has and had.
@@ -351,7 +354,7 @@ pub(super) fn a_key_that_was_here_does_not_come_back_as_another(place: &StoreAt)
         id: id(b"d"),
         fingerprint: other.fingerprint(&id(b"d")),
         sealed: StoreKey::new(UNDER).seal(&other, &id(b"d"), [1; 24]),
-        never_used: false,
+        history: History::Unknown,
     };
     assert_eq!(enrol_real(&store, vec![(key, other)]).unwrap().added, 1);
     remove(b"d");
@@ -395,8 +398,8 @@ pub(super) fn restored_tokens(place: &StoreAt) {
         assert_eq!((counted(), since(), token(&store, b"a").restored), (2, Some(1000), Some(1000)));
     }
     // So does every token that comes, or gets another key, unless it was never used.
-    enrol(&store, vec![key(b"c", ONE), Enrolment { never_used: true, ..key(b"d", ONE) }]);
-    enrol(&store, vec![key(b"a", TWO), Enrolment { never_used: true, ..key(b"b", TWO) }]);
+    enrol(&store, vec![key(b"c", ONE), Enrolment { history: History::NeverUsed, ..key(b"d", ONE) }]);
+    enrol(&store, vec![key(b"a", TWO), Enrolment { history: History::NeverUsed, ..key(b"b", TWO) }]);
     let known = ImportedPosition {
         id: id(b"e"),
         position: None,
@@ -411,7 +414,7 @@ pub(super) fn restored_tokens(place: &StoreAt) {
         assert_eq!(token(&store, name).restored, restored, "{name:?}");
     }
     // The same key again changes nothing, whatever is said of it.
-    enrol(&store, vec![Enrolment { never_used: true, ..key(b"c", ONE) }]);
+    enrol(&store, vec![Enrolment { history: History::NeverUsed, ..key(b"c", ONE) }]);
     assert_eq!(token(&store, b"c").restored, Some(1000));
 
     let last = |id: &[u8]| wait(store.last_touch(&self::id(id))).unwrap();
@@ -431,6 +434,16 @@ pub(super) fn restored_tokens(place: &StoreAt) {
     assert_eq!(wait(store.accept_risk()).unwrap(), 2);
     enrol(&store, vec![key(b"f", ONE)]);
     assert_eq!((counted(), since(), token(&store, b"f").restored), (0, None, None));
+
+    // Keys that were used elsewhere begin as restored in any store, whether the token is new or gets the key; no others do.
+    let used = |name: &[u8], key| Enrolment { history: History::UsedElsewhere, ..self::key(name, key) };
+    enrol(&store, vec![used(b"g", ONE), used(b"f", TWO), used(b"c", ONE)]);
+    let restored = |name: &[u8]| token(&store, name).restored;
+    assert_eq!((restored(b"g"), restored(b"f"), restored(b"c")), (Some(0), Some(0), None));
+    assert_eq!((counted(), since()), (2, None));
+    wait(store.mark_restored(3000)).unwrap();
+    enrol(&store, vec![used(b"h", ONE)]);
+    assert_eq!((restored(b"h"), restored(b"g")), (Some(3000), Some(0)));
     assert!(wait(store.integrity()).is_ok());
 }
 

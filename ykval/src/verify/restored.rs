@@ -23,7 +23,8 @@ pub(super) struct RestoredStep {
     pub(super) timestamp: u32,
     /// The stored position.
     pub(super) stored: Option<Position>,
-    /// The time of the backup, in seconds since 1970; 0 if the store was started anew.
+    /// The time of the backup, in seconds since 1970; 0 if there is none: the store was started anew, or the key was used
+    /// elsewhere before it was imported.
     pub(super) since: i64,
 }
 
@@ -33,7 +34,7 @@ impl Verifier {
         let RestoredStep { step, timestamp, stored, since } = restored;
         let (token, position) = (step.token, step.to);
         let what = match since {
-            0 => "the token is restored (the store was started anew)".to_owned(),
+            0 => "the token is restored (which OTPs were used before is not known)".to_owned(),
             since => format!("the token is restored (backup of {})", clock::written(since)),
         };
         let refused = |code, why: String| {

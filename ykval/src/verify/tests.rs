@@ -3,7 +3,7 @@
 use super::*;
 use crate::capacity::Capacity;
 use crate::config::StoreAt;
-use crate::store::{Client, ClientChange, Distinct, Enrolment};
+use crate::store::{Client, ClientChange, Distinct, Enrolment, History};
 use data_encoding::{BASE64, HEXLOWER};
 use sha1::{Digest as _, Sha1};
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ fn enrolment(id: &str, aes_key: &str, private_id: &str, sealed_under: &StoreKey)
     let credential =
         Credential { aes_key: AesKey::new(bytes(aes_key)), private_id: PrivateId::new(bytes(private_id)) };
     let sealed = sealed_under.seal(&credential, &id, [9; 24]);
-    Enrolment { id, fingerprint: credential.fingerprint(&id), sealed, never_used: false }
+    Enrolment { id, fingerprint: credential.fingerprint(&id), sealed, history: History::Unknown }
 }
 
 fn client(id: ClientId) -> Client {

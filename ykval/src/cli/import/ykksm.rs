@@ -1,6 +1,6 @@
 //! `ykvald import ykksm`
 
-use crate::cli::key::import;
+use crate::cli::key::import::{self, Past};
 use crate::cli::{Context, Done, files};
 use clap::ValueHint;
 use std::path::PathBuf;
@@ -38,5 +38,5 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let other = Diagnostic::error(Code::ImportOtherFormat, problem).at(file::location(&args.file));
         return Err(other.run(Program::Ykvald, format!("key import {name}")).into());
     }
-    import::take(context, &args.file, file, (args.dry_run, false))
+    import::take(context, &args.file, file, args.dry_run, &Past::ImportedApart)
 }

@@ -1,20 +1,20 @@
 //! `ykvald key import`, and `ykvald import ykksm`, which is the same for one kind of file.
 
 use super::Pages;
-use crate::cli::{Context, Done, Failure, Opened, files, out, wait};
+use crate::cli::{Context, Done, Failure, Opened, evidence, files, out, wait};
 use clap::ValueHint;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ykcli::import::{self, ProgressBar};
 use ykval::random;
-use ykval::store::{Distinct, Enrolled, Enrolment, SameKey, Store};
+use ykval::store::{Distinct, Enrolled, Enrolment, History, ImportedPosition, SameKey, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Fingerprint;
-use yubiotp::keyfile::{self, Entry, KeyFile, Secret};
+use yubiotp::keyfile::{self, Entry, Format, KeyFile, Secret};
 use yubiotp::seal::StoreKey;
-use yubiotp::{Credential, PublicId};
+use yubiotp::{Credential, Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,10 +22,18 @@ pub(crate) struct Args {
     /// `key export`; - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// State that no OTP of these keys was ever used, so that they are accepted at once although the store was lost or
-    /// restored
+    /// State that no OTP of these keys was ever used: their tokens do not begin as restored
     #[arg(long)]
     never_used: bool,
+    /// State that these keys were used on a host or another server: their tokens begin as restored
+    ///
+    /// This is the default for the output of `key export`. Keys in other files count as never used.
+    #[arg(long, conflicts_with = "never_used")]
+    used: bool,
+    /// Positions where the tokens were used, as printed by `ykmap key list --json` on a host or `ykvald key list --json` on
+    /// a server; repeat it for each. These tokens do not begin as restored
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "never_used")]
+    positions: Vec<PathBuf>,
     /// Read and check everything, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -35,7 +43,51 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let text = files::named(&args.file, Some("AES keys"))?;
     let file = read(context, &args.file, &text)?;
     drop(text);
-    take(context, &args.file, file, (args.dry_run, args.never_used))
+    let past = if args.never_used {
+        Past::NeverUsed
+    } else if args.used || !args.positions.is_empty() || file.format == Format::Export {
+        Past::Used(known_positions(&args.positions)?)
+    } else {
+        Past::New
+    };
+    take(context, &args.file, file, args.dry_run, &past)
+}
+
+/// What the administrator says of the OTPs of the keys in a file.
+pub(crate) enum Past {
+    /// None was ever used.
+    NeverUsed,
+    /// Nothing: the keys count as new.
+    New,
+    /// They were used elsewhere. Of these tokens the position there is known.
+    Used(HashMap<PublicId, Position>),
+    /// Nothing: a command of its own imports their positions.
+    ImportedApart,
+}
+
+/// The positions in lists of hosts and servers. The highest position there is stands for one that is not known: after
+/// `ykmap key import --used`.
+fn known_positions(lists: &[PathBuf]) -> Result<HashMap<PublicId, Position>, Failure> {
+    let evidence = evidence::positions_in(lists)?;
+    Ok(evidence.positions(None).filter(|(_, position)| *position != Position::LAST).collect())
+}
+
+impl Past {
+    const fn history(&self) -> History {
+        match self {
+            Self::NeverUsed => History::NeverUsed,
+            // Where the position is known, until it is stored.
+            Self::Used(_) => History::UsedElsewhere,
+            Self::New | Self::ImportedApart => History::Unknown,
+        }
+    }
+
+    fn position(&self, id: &PublicId) -> Option<Position> {
+        match self {
+            Self::Used(known) => known.get(id).copied(),
+            Self::NeverUsed | Self::New | Self::ImportedApart => None,
+        }
+    }
 }
 
 /// The whole of a key file.
@@ -47,12 +99,7 @@ pub(crate) fn read(context: &Context, path: &Path, text: &[u8]) -> Result<KeyFil
 }
 
 /// Takes in all keys of a file, or none.
-pub(crate) fn take(
-    context: &Context,
-    path: &Path,
-    mut file: KeyFile,
-    (dry_run, never_used): (bool, bool),
-) -> Done {
+pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: bool, past: &Past) -> Done {
     wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let entries = std::mem::take(&mut file.entries);
@@ -61,7 +108,7 @@ pub(crate) fn take(
         let mut problems = Vec::new();
         let coming = open_all(entries, &key, &mut distinct, &mut problems, &bar);
         let there = Stored::of(&store, &coming, &mut distinct, &mut problems).await?;
-        let keys = seal_all(coming, (&key, never_used), &there, &mut problems)?;
+        let keys = seal_all(coming, (&key, past), &there, &mut problems)?;
         if !problems.is_empty() {
             bar.finish_and_clear();
             problems.sort_by_key(|problem| problem.0);
@@ -72,23 +119,77 @@ pub(crate) fn take(
         }
         let disabled: Vec<_> =
             keys.iter().filter(|key| there.is_disabled(&key.id)).map(|key| key.id).collect();
+        let known: Vec<_> = keys.iter().filter_map(|key| Some((key.id, past.position(&key.id)?))).collect();
+        let is_restored = store.restored_since().await?.is_some();
+        let restored = there.restored(&keys, is_restored, &known);
         bar.set_message("writing");
         bar.enable_steady_tick(Duration::from_millis(100));
-        let enrolled = if dry_run { there.foreseen(&keys) } else { store.enrol(keys, distinct).await? };
-        let is_restored = !never_used && store.restored_since().await?.is_some();
+        let enrolled = if dry_run {
+            there.foreseen(&keys)
+        } else {
+            let enrolled = store.enrol(keys, distinct).await?;
+            advance(&store, &known, is_restored).await?;
+            enrolled
+        };
         bar.finish_and_clear();
         store.close().await;
-        say(context, path, &file, (enrolled, dry_run), &disabled);
-        let new = enrolled.added.saturating_add(enrolled.changed);
-        if is_restored && new > 0 && !context.json {
-            context.note(&Diagnostic::note(
-                Code::TokensRestored,
-                "the imported tokens are restored: the first touch of each is rejected, and the log says when the second has \
-                 to come (RESTORED TOKENS in ykvald(8))",
-            ));
+        say(context, path, &file, (enrolled, dry_run, restored), &disabled);
+        if !context.json {
+            note_the_past(context, past, (enrolled, restored, is_restored));
         }
         Ok(())
     })
+}
+
+/// Stores the positions from elsewhere. Then the tokens that are restored only because they were used there no longer are;
+/// if it is interrupted before, they have to prove their positions.
+async fn advance(store: &Store, known: &[(PublicId, Position)], is_restored: bool) -> Result<(), Failure> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    let positions = known.iter().map(|(id, position)| ImportedPosition {
+        id: *id,
+        position: Some(*position),
+        nonce: String::new(),
+        enabled: true,
+        modified: None,
+    });
+    store.raise(positions.collect()).await?;
+    for (id, _) in known {
+        // In a store that is restored, other OTPs may have been used here.
+        if !is_restored && store.token(id).await?.is_some_and(|token| token.restored == Some(0)) {
+            store.prove(id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What to do about keys whose OTPs may have been used before.
+fn note_the_past(context: &Context, past: &Past, (enrolled, restored, is_restored): (Enrolled, u64, bool)) {
+    if restored > 0 {
+        let are = if restored == 1 { "is" } else { "are" };
+        let mut found = Diagnostic::note(
+            Code::TokensRestored,
+            format!(
+                "{} {are} restored, because the server does not know which OTPs were used: the first touch of each is \
+                 rejected, and the log says when the second has to come (RESTORED TOKENS in ykvald(8))",
+                out::count(restored, "imported token")
+            ),
+        );
+        if !is_restored {
+            found = found.run_when(
+                "if you have the output of `key list --json` from where they were used",
+                Program::Ykvald,
+                "key import --positions LIST FILE",
+            );
+        }
+        context.note(&found);
+    } else if matches!(past, Past::New) && enrolled.added > 0 {
+        out::note(
+            "If a token was used before, on a host or at another server, its used OTPs are valid here: remove its key, and \
+             import it again with --used.",
+        );
+    }
 }
 
 /// A key of the file, with its line.
@@ -141,6 +242,18 @@ impl Stored {
         self.0.get(id).is_some_and(|(_, enabled)| !enabled)
     }
 
+    /// How many of these tokens will be new and restored.
+    fn restored(&self, keys: &[Enrolment], is_restored: bool, known: &[(PublicId, Position)]) -> u64 {
+        let is_new = |key: &&Enrolment| !matches!(self.0.get(&key.id), Some((Some(_), _)));
+        let known: HashSet<_> = known.iter().map(|(id, _)| *id).collect();
+        let is = |key: &&Enrolment| match key.history {
+            History::NeverUsed => false,
+            History::Unknown => is_restored,
+            History::UsedElsewhere => is_restored || !known.contains(&key.id),
+        };
+        u64::try_from(keys.iter().filter(is_new).filter(is).count()).unwrap_or(u64::MAX)
+    }
+
     /// What enrolling would come to.
     fn foreseen(&self, keys: &[Enrolment]) -> Enrolled {
         let mut enrolled = Enrolled::default();
@@ -188,7 +301,7 @@ fn open_all(
 
 fn seal_all(
     coming: Vec<Coming>,
-    (key, never_used): (&StoreKey, bool),
+    (key, past): (&StoreKey, &Past),
     there: &Stored,
     problems: &mut Problems,
 ) -> Result<Vec<Enrolment>, Failure> {
@@ -210,7 +323,7 @@ fn seal_all(
             continue;
         }
         let sealed = key.seal(&credential, &id, random::bytes()?);
-        keys.push(Enrolment { id, fingerprint, sealed, never_used });
+        keys.push(Enrolment { id, fingerprint, sealed, history: past.history() });
     }
     Ok(keys)
 }
@@ -240,7 +353,7 @@ fn say(
     context: &Context,
     path: &Path,
     file: &KeyFile,
-    (enrolled, dry_run): (Enrolled, bool),
+    (enrolled, dry_run, restored): (Enrolled, bool, u64),
     disabled: &[PublicId],
 ) {
     if context.json {
@@ -250,6 +363,7 @@ fn say(
             "added": enrolled.added,
             "changed": enrolled.changed,
             "unchanged": enrolled.unchanged,
+            "restored": restored,
             "disabled": disabled.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "passed_over": import::passed_over(file),
         }));

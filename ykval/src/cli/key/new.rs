@@ -4,7 +4,7 @@ use crate::cli::{Context, Done, Opened, wait};
 pub(crate) use ykcli::new_key::Args;
 use ykcli::new_key::RANDOM;
 use ykval::random;
-use ykval::store::{Distinct, Enrolment};
+use ykval::store::{Distinct, Enrolment, History};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use zeroize::Zeroizing;
 
@@ -25,10 +25,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         distinct.comes(id, &credential).map_err(|same| same.diagnostic())?;
         let sealed = key.seal(&credential, &id, random::bytes()?);
         let fingerprint = credential.fingerprint(&id);
-        let enrolment = Enrolment { id, fingerprint, sealed, never_used: true };
+        let enrolment = Enrolment { id, fingerprint, sealed, history: History::NeverUsed };
         store.enrol(vec![enrolment], distinct).await?;
         store.close().await;
-        new.show(context.json, "touch the YubiKey at a login");
+        new.show(context.json, "ykmap add USER, on each host");
         Ok(())
     })
 }

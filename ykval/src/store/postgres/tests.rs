@@ -57,7 +57,7 @@ fn key(name: u16, key: Fingerprint) -> Enrolment {
         id: id(name),
         fingerprint: key,
         sealed: Sealed::from_bytes(&[3; 63]).unwrap(),
-        never_used: false,
+        history: History::Unknown,
     }
 }
 

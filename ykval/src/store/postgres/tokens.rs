@@ -5,7 +5,8 @@ use super::link::Link;
 use super::trouble::{Trouble, position, stored};
 use super::{Change, SHORT};
 use crate::store::{
-    Count, Distinct, Enrolled, Enrolment, ImportedCounts, ImportedPosition, PAGE, Retired, StoreFault, Token,
+    Count, Distinct, Enrolled, Enrolment, History, ImportedCounts, ImportedPosition, PAGE, Retired,
+    StoreFault, Token,
 };
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -131,9 +132,10 @@ fn some<T>(all: &mut VecDeque<T>, id: impl Fn(&T) -> PublicId) -> Vec<T> {
 
 /// Adds tokens that the store does not know.
 const ADD: &str = "INSERT INTO ykvald.tokens (public_id, fingerprint, sealed, enabled, restored)
-    SELECT k.id, k.fingerprint, k.sealed, true, CASE WHEN NOT k.never_used THEN m.restored END
+    SELECT k.id, k.fingerprint, k.sealed, true, CASE WHEN k.used THEN coalesce(m.restored, 0) WHEN NOT k.never_used THEN m.restored END
     FROM ykvald.meta m,
-        unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[]) AS k (id, fingerprint, sealed, never_used)
+        unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[])
+            AS k (id, fingerprint, sealed, never_used, used)
     ON CONFLICT (public_id) DO NOTHING";
 
 /// Locks the rows whose key is replaced: their positions no longer change, and the statements below see the last ones.
@@ -155,10 +157,13 @@ const RETIRE: &str = r"INSERT INTO ykvald.retired AS r (public_id, fingerprint, 
 const REPLACE: &str = r"UPDATE ykvald.tokens t SET fingerprint = k.fingerprint, sealed = k.sealed,
         position = k.position, nonce = '', modified = CASE WHEN k.position IS NOT NULL THEN t.modified END,
         restored = CASE WHEN NOT k.never_used THEN coalesce(t.restored, k.restored) END
-    FROM (SELECT n.id, n.fingerprint, n.sealed, n.never_used, m.restored, (SELECT max(r.position) FROM ykvald.retired r
-            WHERE r.public_id = n.id AND r.fingerprint IN (n.fingerprint, '\x0000000000000000')) AS position
+    FROM (SELECT n.id, n.fingerprint, n.sealed, n.never_used,
+            CASE WHEN n.used THEN coalesce(m.restored, 0) ELSE m.restored END AS restored,
+            (SELECT max(r.position) FROM ykvald.retired r
+                WHERE r.public_id = n.id AND r.fingerprint IN (n.fingerprint, '\x0000000000000000')) AS position
         FROM ykvald.meta m,
-            unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[]) AS n (id, fingerprint, sealed, never_used)) k
+            unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[], $5::boolean[])
+                AS n (id, fingerprint, sealed, never_used, used)) k
     WHERE t.public_id = k.id AND t.fingerprint <> k.fingerprint";
 
 /// Compares with every key that the store has or had. No other change of keys runs until this one ends.
@@ -207,11 +212,12 @@ pub(super) async fn enrol(
         let ids: Vec<_> = some.iter().map(|key| key.id.as_bytes()).collect();
         let fingerprints: Vec<_> = some.iter().map(|key| key.fingerprint.0.as_slice()).collect();
         let sealed: Vec<_> = some.iter().map(|key| key.sealed.as_bytes().as_slice()).collect();
-        let never_used: Vec<_> = some.iter().map(|key| key.never_used).collect();
-        let added = run(&change, ADD, &[&ids, &fingerprints, &sealed, &never_used]).await?;
+        let [never_used, used] = [History::NeverUsed, History::UsedElsewhere]
+            .map(|history| some.iter().map(|key| key.history == history).collect::<Vec<_>>());
+        let added = run(&change, ADD, &[&ids, &fingerprints, &sealed, &never_used, &used]).await?;
         run(&change, HOLD, &[&ids, &fingerprints]).await?;
         run(&change, RETIRE, &[&ids, &fingerprints]).await?;
-        let changed = run(&change, REPLACE, &[&ids, &fingerprints, &sealed, &never_used]).await?;
+        let changed = run(&change, REPLACE, &[&ids, &fingerprints, &sealed, &never_used, &used]).await?;
         enrolled.added = enrolled.added.saturating_add(added);
         enrolled.changed = enrolled.changed.saturating_add(changed);
         let rest = (some.len() as u64).saturating_sub(added).saturating_sub(changed);

@@ -102,8 +102,8 @@ pub(super) fn enrol(transaction: &Connection, mut keys: Vec<Enrolment>) -> rusql
     )?;
     let mut enrolled = Enrolled::default();
     let since = restored::since(transaction)?;
-    for Enrolment { id, fingerprint, sealed, never_used } in &keys {
-        let since = since.filter(|_| !never_used);
+    for Enrolment { id, fingerprint, sealed, history } in &keys {
+        let since = history.restored(since);
         if *fingerprint == ELSEWHERE {
             return Err(unstorable("a key with the fingerprint of none"));
         }
@@ -117,7 +117,7 @@ pub(super) fn enrol(transaction: &Connection, mut keys: Vec<Enrolment>) -> rusql
             }
             Some(before) => {
                 change_key(transaction, id, before, *fingerprint, sealed)?;
-                restored::begin(transaction, id, since, *never_used)?;
+                restored::begin(transaction, id, since, *history == History::NeverUsed)?;
                 enrolled.changed = enrolled.changed.saturating_add(1);
             }
             None => return Err(rusqlite::Error::StatementChangedRows(0)),
