@@ -36,8 +36,8 @@ fn in_code() -> BTreeSet<String> {
     for (table, _) in TABLES {
         let head = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let why = load(folder.path(), &format!("{head}no_such_setting = 1\n")).unwrap_err();
-        let (_, list) = why.split_once("`, expected ").unwrap_or_else(|| panic!("{why}"));
-        names.extend(list.split('`').skip(1).step_by(2).map(|name| of_table(table, name)));
+        let (_, list) = why.split_once(". Use one of ").unwrap_or_else(|| panic!("{why}"));
+        names.extend(list.split(", ").map(|name| of_table(table, name)));
     }
     for (table, _) in &TABLES[1..] {
         assert!(names.remove(*table), "{table}");
