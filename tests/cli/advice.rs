@@ -69,7 +69,7 @@ fn damaged_position_the_token_is_programmed_anew_and_imported() {
 fn missing_key_is_imported() {
     let (desk, mut key, last) = used();
     fs::remove_file(desk.key_file(&key)).unwrap();
-    desk.verify("alice", &key.press()).exits(2).notes(" key import FILE. ").has("key-missing");
+    desk.verify("alice", &key.press()).exits(2).notes(" key import --used FILE. ").has("key-missing");
     desk.import(&[&key]).exits(0).says("1 key used here before: going on from there");
     desk.verify("alice", &last).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
@@ -184,6 +184,44 @@ fn init_beside_an_old_store_key_advises_no_plain_import() {
         }
         let said = run(desk.command().arg("init")).exits(0).out.clone();
         assert!(said.contains(advised) && !said.contains("key import FILE"), "{said}");
+    }
+}
+
+/// Store and store key are lost, and the mapping was kept: used OTPs are not accepted again.
+#[test]
+fn a_mapping_that_lists_tokens_is_evidence_of_a_lost_store() {
+    for (evidence, text) in [
+        (true, None),
+        (true, Some("alice:vvcccccccccx\n")),
+        (false, Some("# nobody\nalice:\n")),
+        (false, Some("# nobody\n")),
+    ] {
+        let (desk, _, used) = used_by_hand(48);
+        let key = SoftYubiKey::numbered(48);
+        let log = desk.log(&[&key]).display().to_string();
+        for folder in ["keys", "positions"] {
+            fs::remove_dir_all(desk.file(folder)).unwrap();
+        }
+        fs::remove_file(desk.file("store.key")).unwrap();
+        if let Some(text) = text {
+            desk.map(text);
+        }
+        let said = run(desk.command().arg("init")).exits(0).out.clone();
+        assert_eq!(desk.file("lost").exists(), evidence, "{text:?}: {said}");
+        assert_eq!(said.contains("key import --used FILE"), evidence, "{text:?}: {said}");
+        assert_eq!(said.contains("key import --never-used FILE"), evidence, "{text:?}: {said}");
+        if !evidence {
+            desk.ykmap(&["key", "import", &log]).exits(0);
+            continue;
+        }
+        desk.ykmap(&["key", "import", &log]).exits(2).has("store-lost");
+        assert!(!desk.key_file(&key).exists(), "{text:?}");
+        if text.is_none() {
+            desk.ykmap(&["key", "import", "--used", &log]).exits(0);
+            desk.verify("alice", &used).exits(1).says("[otp-behind]");
+        } else {
+            desk.ykmap(&["key", "import", "--never-used", &log]).exits(0);
+        }
     }
 }
 

@@ -165,7 +165,7 @@ fn no_key(token: PublicId) -> Diagnostic {
         .run_when("to program slot 2 first", Program::Ykmap, "key new");
     }
     Diagnostic::error(Code::KeyMissing, format!("the store has no key for token {token}"))
-        .run(Program::Ykmap, "key import FILE")
-        .run_when("if the store was lost", Program::Ykmap, "key import --used FILE")
+        .run_when("if the token was used on this host", Program::Ykmap, "key import --used FILE")
+        .run_when("if it never was", Program::Ykmap, "key import FILE")
         .run_when("to assign it without a check", Program::Ykmap, format!("add USER {token}"))
 }

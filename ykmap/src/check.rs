@@ -16,8 +16,9 @@ use yubiotp::key::Holders;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::shown;
 
-/// The remedy for a token without a key here, besides importing one.
-pub(crate) const OTHER_MODE: &str = "set a mode that asks validation servers, such as offline-then-online";
+/// What to do about a token without a key here, besides importing one.
+pub(crate) const OTHER_MODE: &str =
+    "or, if you have validation servers, set a mode that asks them, such as offline-then-online";
 
 const MAPPING: &str = "mapping";
 const STORE: &str = "store";
@@ -204,10 +205,10 @@ pub(crate) const RULED_OUT: &str = "change token_id_length, or give the user a t
 
 /// The remedy for a token without a key.
 pub(crate) fn import(found: Diagnostic) -> Diagnostic {
-    found.run_when("to import its key", Program::Ykmap, "key import FILE").run_when(
-        "if the store was lost and the token was used before",
+    found.run_when("if the token was used on this host", Program::Ykmap, "key import --used FILE").run_when(
+        "if it never was",
         Program::Ykmap,
-        "key import --used FILE",
+        "key import FILE",
     )
 }
 

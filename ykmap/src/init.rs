@@ -1,15 +1,16 @@
 //! `ykmap init`
 
-use super::files::HEAD;
+use super::files::{self, HEAD};
 use super::{Context, Done, Failure, absolute, out};
 use clap::ValueHint;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Audience, FileFault, Folder};
-use ykhost::settings::{CONFIG, PartialConfig, Settings};
+use ykhost::settings::{CONFIG, Mode, PartialConfig, Settings};
 use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKey;
 use zeroize::Zeroizing;
 
@@ -75,12 +76,13 @@ store = \".\"
 store_key = \"store.key\"
 ";
 
-/// In the folder of a store that was made anew under an old store key: its tokens may have been used.
+/// In the folder of a store that was created anew on a host that may have had one: its tokens may have been used.
 pub(crate) const LOST: &str = "lost";
 
 const LOST_TEXT: &str = "\
-# ykmap init created this store anew: there was a store key, but no positions. So ykmap key import asks whether a token
-# was used on this host (--used or --never-used). Remove this file if the host never had a store.
+# ykmap init created this store anew: there was a store key, a mapping with tokens, or keys, but no positions. So ykmap
+# key import asks whether a token was used on this host (--used or --never-used). Remove this file only if the host
+# never had a store.
 ";
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
@@ -122,16 +124,20 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykhost::random::bytes()?))))?;
     made.folder(&settings.store, 0o700)?;
+    let store = Store::new(&settings);
+    let evidence = if args.upgrade || settings.store.join(POSITIONS).exists() {
+        None
+    } else {
+        earlier_use(&settings, &store, made.kept.contains(&settings.store_key))?
+    };
+    if evidence.is_some() {
+        // Before the positions: a command that is interrupted here finds the same evidence again.
+        made.file(&settings.store.join(LOST), 0o600, || Ok(Zeroizing::new(LOST_TEXT.into())))?;
+    }
     for folder in [KEYS, POSITIONS] {
         made.folder(&settings.store.join(folder), 0o700)?;
     }
-    let was_lost =
-        made.kept.contains(&settings.store_key) && made.new.contains(&settings.store.join(POSITIONS));
-    if was_lost {
-        made.file(&settings.store.join(LOST), 0o600, || Ok(Zeroizing::new(LOST_TEXT.into())))?;
-    }
-    // Files that were there already must be as good as new ones.
-    let store = Store::new(&settings);
+    // What was there already must be as good as what is new.
     store.keys()?;
     store.positions()?;
     store.store_key()?;
@@ -159,26 +165,74 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
-    if was_lost {
-        let how = if made.new.contains(&settings.store.join(KEYS)) {
-            format!("{ykmap} key import --used FILE\n  {ykmap} token resync ID")
-        } else {
-            format!("{ykmap} key adopt ID")
-        };
-        out::lines(&format!(
-            "\nThe store key was here and the positions were not. If this host had a store, it was lost. Used OTPs stay \
-             invalid if you go on like this:\n  {how}   (two touches of each YubiKey)"
-        ));
+    if let Some(evidence) = evidence {
+        out::lines(&lost_and_next(evidence, made.kept.contains(&settings.store_key), &ykmap));
+        if settings.mode == Mode::Online {
+            out::line("In mode online, validation servers decide, and there is no key to import.");
+        }
         return Ok(());
     }
     out::lines(&format!(
-        "\nNext:\n  {ykmap} key import FILE    or: {ykmap} key new    or, with validation servers: [online] in {config}\n  \
-         {ykmap} add USER\n  {ykmap} verify USER\nthen switch it on, with a root shell kept open: pam_yubiotp(8), EXAMPLES."
+        "\nNext, one of these:\n  {ykmap} key import FILE\n  {ykmap} key new\n  with validation servers: set [online] in \
+         {config}\nThen:\n  {ykmap} add USER\n  {ykmap} verify USER\nThen enable it, and keep a root shell open: \
+         pam_yubiotp(8), EXAMPLES."
     ));
     Ok(())
 }
 
-/// The files that were made, and those that were there.
+/// What shows that a host without positions may have had a store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    Keys,
+    StoreKey,
+    Mapping,
+}
+
+/// Whether a host without positions may have had some, so that nobody knows which OTPs were used.
+fn earlier_use(settings: &Settings, store: &Store, has_store_key: bool) -> Result<Option<Evidence>, Failure> {
+    if settings.store.join(KEYS).exists() && !store.tokens()?.0.is_empty() {
+        return Ok(Some(Evidence::Keys));
+    }
+    if has_store_key {
+        return Ok(Some(Evidence::StoreKey));
+    }
+    for path in files::mappings(settings).unwrap_or_default() {
+        let text = files::text_of(&path)?;
+        // A line with a mistake may have had a token.
+        let has_tokens = |line| match line {
+            Ok(Line::Entry { fields, .. }) => fields.ids().next().is_some(),
+            Ok(Line::Nothing) => false,
+            Err(_) => true,
+        };
+        if entries(&text).any(|(_, line)| has_tokens(line)) {
+            return Ok(Some(Evidence::Mapping));
+        }
+    }
+    Ok(None)
+}
+
+/// What to say where the store may have been lost: which commands keep used OTPs invalid, and what to do if there never
+/// was a store.
+fn lost_and_next(evidence: Evidence, has_store_key: bool, ykmap: &str) -> String {
+    let what = match evidence {
+        Evidence::Keys => "The store has keys and had no positions.",
+        Evidence::StoreKey => "The store key was here, and the positions were not.",
+        Evidence::Mapping => "The mapping lists tokens, and the store is new.",
+    };
+    if evidence == Evidence::Keys && has_store_key {
+        return format!(
+            "\n{what}\nUsed OTPs stay invalid if you run this for each token, with two touches of the YubiKey:\n  \
+             {ykmap} key adopt ID"
+        );
+    }
+    format!(
+        "\n{what}\nIf tokens were used on this host, its store was lost. Used OTPs stay invalid if you run, the second \
+         command\nfor each token, with two touches of the YubiKey:\n  {ykmap} key import --used FILE\n  {ykmap} token resync \
+         ID\nIf no OTP of these tokens was ever used on this host:\n  {ykmap} key import --never-used FILE"
+    )
+}
+
+/// What was made, and what was there.
 #[derive(Default)]
 struct Made {
     new: Vec<PathBuf>,

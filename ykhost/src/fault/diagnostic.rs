@@ -58,12 +58,8 @@ impl Fault {
             .advise("list the user in this spelling, with or without a token"),
             Self::NoKey { path, token } => {
                 found(Code::KeyMissing, path, &format!("the store has no key for token {token}"))
-                    .run(Program::Ykmap, "key import FILE")
-                    .run_when(
-                        "if the store was lost and the token was used before",
-                        Program::Ykmap,
-                        "key import --used FILE",
-                    )
+                    .run_when("if the token was used on this host", Program::Ykmap, "key import --used FILE")
+                    .run_when("if it never was", Program::Ykmap, "key import FILE")
                     .advise("if the public ID is wrong, fix it in the mapping")
             }
             Self::Key { path, why } => found(Code::KeyDamaged, path, &why.to_string())
@@ -85,7 +81,7 @@ impl Fault {
             Self::NoPosition { path, token } => found(
                 Code::PositionMissing,
                 path,
-                &format!("the position of token {token} is missing: how far it has come on this host"),
+                &format!("the position of token {token} is missing, so nobody knows which of its OTPs were used on this host"),
             )
             .run_when(
                 "to record it with two touches of the YubiKey",
@@ -109,8 +105,7 @@ impl Fault {
             )
             .advise("try again"),
             Self::Position { path, why } => {
-                let name = path.file_name().and_then(|name| PublicId::parse(name.as_bytes()).ok());
-                let token = name.map_or_else(|| "ID".to_owned(), |token| token.to_string());
+                let token = token_of(path);
                 let problem = format!("{why}, so nobody can tell which OTPs of the token were used");
                 found(Code::PositionDamaged, path, &problem)
                     .run_when(
@@ -282,6 +277,13 @@ impl From<FileFault> for Fault {
     fn from(fault: FileFault) -> Self {
         Self::File(fault)
     }
+}
+
+/// The token whose position file this is, by its name: `ID`, or `ID.KEY` for a position that is archived.
+fn token_of(path: &Path) -> String {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let token = PublicId::parse(name.split('.').next().unwrap_or_default().as_bytes());
+    token.map_or_else(|_| "ID".to_owned(), |token| token.to_string())
 }
 
 fn file(path: &Path) -> Location {

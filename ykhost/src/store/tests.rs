@@ -296,7 +296,7 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     found().is(Code::FileReadableByOthers, "keys/vvcb");
     fs::remove_file(host.path("keys/vvcb")).unwrap();
     found().is(Code::KeyMissing, "keys/vvcb");
-    assert_eq!(found().commands, ["ykmap key import FILE", "ykmap key import --used FILE"]);
+    assert_eq!(found().commands, ["ykmap key import --used FILE", "ykmap key import FILE"]);
     host.write("keys/vvcb", good.as_bytes());
 
     host.write("store.key", write_store_key(&StoreKey::new([2; 32])).as_bytes());

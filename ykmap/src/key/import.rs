@@ -70,10 +70,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 fn was_lost() -> Diagnostic {
     Diagnostic::error(
         Code::StoreLost,
-        "this host's store was lost, and what it knew of used OTPs with it: nothing was imported",
+        "this host may have had a store that was lost, so nobody knows which OTPs were used: nothing was imported",
     )
     .run_when("if the tokens were used on this host", Program::Ykmap, "key import --used FILE")
-    .run_when("if none of them ever was", Program::Ykmap, "key import --never-used FILE")
+    .run_when(
+        "if no OTP of them ever was, as on a new host",
+        Program::Ykmap,
+        "key import --never-used FILE",
+    )
 }
 
 #[derive(Default)]

@@ -268,7 +268,7 @@ fn only_the_owner_writes(path: &Path, stat: &Stat) -> Result<(), StoreFault> {
         if is_shared {
             open.advise("move the store to a folder that only the server's user may write to")
         } else {
-            crate::file::change(open, path, "chmod go-w")
+            file::change(open, path, "chmod go-w")
         },
     ))
 }
