@@ -181,6 +181,29 @@ fn sshd_config() {
     }
 }
 
+/// Users without an ssh key, who get in with password and OTP, are not kept out by the advice.
+#[test]
+fn an_otp_after_the_key_keeps_the_other_way() {
+    for (auth, keeps) in [
+        ("auth required pam_unix.so\nauth required pam_yubiotp.so\n", true),
+        ("auth required pam_yubiotp.so\n", false),
+    ] {
+        let host = Host::new();
+        host.service("sshd", &format!("{auth}account required pam_unix.so\n"));
+        fs::remove_file(host.pam("sudo")).unwrap();
+        host.place.write("sshd_config", "UsePAM yes\n", 0o644);
+        let visit = host.doctor(&[]);
+        let found = visit.of("warning").into_iter().find(|it| it["code"] == "ssh-key-without-otp").unwrap();
+        let remedies = found["remedies"].to_string();
+        assert_eq!(
+            remedies.contains("publickey,keyboard-interactive keyboard-interactive"),
+            keeps,
+            "{remedies}"
+        );
+        assert!(remedies.contains("above the first Match line"), "{remedies}");
+    }
+}
+
 /// Only an OTP is enough for pam.d, but sshd demands a key before.
 #[test]
 fn a_key_before_the_otp() {
@@ -188,7 +211,11 @@ fn a_key_before_the_otp() {
     host.service("sshd", "auth required pam_yubiotp.so\naccount required pam_yubiotp.so\n");
     fs::remove_file(host.pam("sudo")).unwrap();
     let words = ["otp-enough", "AuthenticationMethods publickey,keyboard-interactive"];
-    host.doctor(&[]).finds("note", "pam.d", &host.pam("sshd:1"), &words);
+    // A touch from anywhere on the network.
+    host.doctor(&[]).finds("warning", "pam.d", &host.pam("sshd:1"), &words);
+    let config = "UsePAM yes\nKbdInteractiveAuthentication no\n";
+    host.place.write("sshd_config", config, 0o644);
+    host.doctor(&[]).finds("warning", "pam.d", &host.pam("sshd:1"), &words);
     let config = "UsePAM yes\nAuthenticationMethods publickey,keyboard-interactive:pam\n";
     host.place.write("sshd_config", config, 0o644);
     host.doctor(&[]).is_well();

@@ -12,7 +12,31 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
 use yubiotp::shown;
 
 /// The methods with which sshd asks for an OTP after the key.
-const KEY_AND_OTP: &str = "write AuthenticationMethods publickey,keyboard-interactive";
+const KEY_AND_OTP: &str =
+    "above the first Match line of sshd_config, write AuthenticationMethods publickey,keyboard-interactive";
+
+/// What to write so that sshd asks for an OTP after the key. `rows` are the ways in now: where users without an ssh key get
+/// in with an OTP and something else, that way is kept first.
+pub(super) fn otp_after_the_key(rows: &[Row], found: Diagnostic) -> Diagnostic {
+    let of_token = rows.iter().filter(|row| row.listing == Listing::Token);
+    let mut keyless = of_token
+        .flat_map(|row| &row.ways)
+        .filter(|way| way.has(Factors::OTP) && !way.has(Factors::SSH_KEY))
+        .peekable();
+    let keeps = keyless.peek().is_some() && keyless.all(|way| *way != Factors::OTP);
+    let found = if keeps {
+        found
+            .advise(
+                "to ask for the OTP after the key, and to let users without an ssh key in as now, write above the first Match line of sshd_config: AuthenticationMethods publickey,keyboard-interactive keyboard-interactive",
+            )
+            .advise(
+                "or, if every user has an ssh key: AuthenticationMethods publickey,keyboard-interactive (users without one are then locked out)",
+            )
+    } else {
+        found.advise(format!("to ask for the OTP after the key, {KEY_AND_OTP}"))
+    };
+    found.run_when("then", Program::System, "systemctl reload ssh")
+}
 
 /// The questions of sshd: first for users whom no `Match` means, then by each `Match` that changes it. The defaults,
 /// where the file cannot be read.
@@ -118,7 +142,8 @@ pub(super) fn look(report: &mut Report, path: &Path, named: bool, service: &Look
         None => (!usual).then(|| at(path)),
     };
     let error = |code, place, what, keyword: &str| {
-        let change = format!("write {keyword} yes before any other line that sets it");
+        let change =
+            format!("write {keyword} yes above the first Match line and any other line that sets it");
         let found = Diagnostic::error(code, what).at(place).advise(change);
         found.run_when("then", Program::System, "systemctl reload ssh")
     };
@@ -185,7 +210,10 @@ fn enough_without_asking(report: &mut Report, service: &Looked, front: &Front) {
             (None, lets_in) => {
                 let refused =
                     if lets_in { "" } else { ", and the account line of pam_yubiotp refuses these users" };
-                let found = Diagnostic::warning(Code::SshKeyWithoutOtp, what + refused).advise(KEY_AND_OTP);
+                let base = service.fronts.iter().find(|(own, _)| own.condition.is_none());
+                let rows = base.map(|(_, rows)| rows.as_slice()).unwrap_or_default();
+                let found =
+                    otp_after_the_key(rows, Diagnostic::warning(Code::SshKeyWithoutOtp, what + refused));
                 report.add(Check::Sshd, about(front, found));
             }
         }

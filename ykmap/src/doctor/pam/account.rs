@@ -1,6 +1,7 @@
 //! Findings about the account lines: users whom they refuse, and users who get around ours.
 
 use super::super::report::shown;
+use super::super::sshd::otp_after_the_key;
 use super::access::{Access, Front, Row, Unusual};
 use super::advice::text;
 use super::analysis::StackAnalysis;
@@ -52,9 +53,9 @@ impl StackAnalysis<'_> {
         };
         if self.fronts.iter().any(|(front, rows)| front.condition.is_none() && rows.iter().any(by_key)) {
             let what = "an ssh key gets in without a touch: sshd skips these lines after a key, and there is no account line of this module";
-            let found = Diagnostic::warning(Code::SshKeyWithoutOtp, what).advise(
-                "to ask for the OTP after the key, write into sshd_config, and reload sshd: AuthenticationMethods publickey,keyboard-interactive",
-            );
+            let base = self.fronts.iter().find(|(front, _)| front.condition.is_none());
+            let rows = base.map(|(_, rows)| rows.as_slice()).unwrap_or_default();
+            let found = otp_after_the_key(rows, Diagnostic::warning(Code::SshKeyWithoutOtp, what));
             let remedies = self.account_line_like(asking);
             self.say(Kind::Account, &asking.place, found, remedies);
         }

@@ -412,8 +412,19 @@ impl StackAnalysis<'_> {
             (Diagnostic::warning(Code::OtpEnough, what), self.fix())
         } else {
             let what = "an OTP is enough to get in: no other line asks for anything";
-            let change = "to ask for an ssh key as well, write into sshd_config: AuthenticationMethods publickey,keyboard-interactive";
-            (Diagnostic::note(Code::OtpEnough, what), if ssh { text(change) } else { Vec::new() })
+            let change = "to ask for an ssh key as well, write above the first Match line of sshd_config: KbdInteractiveAuthentication yes, and in the next line: AuthenticationMethods publickey,keyboard-interactive";
+            match ssh {
+                // From anywhere on the network, a touch opens it.
+                true => (
+                    Diagnostic::warning(Code::OtpEnough, what).advise(change).run_when(
+                        "then",
+                        Program::System,
+                        "systemctl reload ssh",
+                    ),
+                    Vec::new(),
+                ),
+                false => (Diagnostic::note(Code::OtpEnough, what), Vec::new()),
+            }
         };
         self.say(Kind::Auth, &ours.place, found, remedies);
     }
