@@ -6,23 +6,34 @@
 
 use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
-use yubiotp::diagnostic::Diagnostic;
+use ykhost::remedies::Remedies;
+use yubiotp::diagnostic::{Calls, Diagnostic};
 use yubiotp::{PublicId, otp, shown};
 
 /// The user, service and terminal, for every line of one login.
 pub(crate) struct Log {
     user: String,
+    /// The user as remedies name them; empty if that is not known.
+    name: Vec<u8>,
     mode: &'static str,
     debug: bool,
+    remedies: Remedies,
 }
 
 impl Log {
     /// For the user of one login. `debug`: whether steps are logged.
     pub(crate) fn new(user: &[u8], mode: &'static str, debug: bool) -> Self {
+        let remedies = Remedies::default();
         // A key touched at `login:` types its OTP as the name.
-        let user =
-            if otp::readings(user).is_ok() { "(an-OTP)".to_owned() } else { shown::field(user).to_string() };
-        Self { user, mode, debug }
+        if otp::readings(user).is_ok() {
+            return Self { user: "(an-OTP)".to_owned(), name: Vec::new(), mode, debug, remedies };
+        }
+        Self { user: shown::field(user).to_string(), name: user.to_owned(), mode, debug, remedies }
+    }
+
+    /// The same, with remedies that act on the configuration file and the mapping of this line.
+    pub(crate) fn advising(self, remedies: Remedies) -> Self {
+        Self { remedies, ..self }
     }
 
     /// The line of a decision.
@@ -76,6 +87,8 @@ impl Log {
                 .filter(|value| !value.is_empty())
                 .map_or("none".into(), |value| shown::field(&value).to_string())
         };
+        let found = self.remedies.for_user(found.clone(), &self.name);
+        let calls = Calls { ykmap: &self.remedies.ykmap(), ..Calls::PLAIN };
         let line = format!(
             "{name} user={} token={token} mode={} service={} rhost={} tty={} code={} reason={}",
             self.user,
@@ -84,7 +97,7 @@ impl Log {
             item(Item::RemoteHost),
             item(Item::Terminal),
             found.code,
-            shown::quoted(&found.log_text()),
+            shown::quoted(&found.log_text(calls)),
         );
         host.log(priority, &line);
     }

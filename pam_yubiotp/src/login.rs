@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 use ykhost::file::Folders;
 use ykhost::mapping::LookUp;
 use ykhost::options::{FirstPass, Options};
+use ykhost::remedies::Remedies;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
 use ykhost::{Fault, decide, mapping};
 use yubiotp::mapping::Enrolment;
@@ -121,6 +122,7 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     };
     let warnings: Vec<_> = options.warnings().collect();
     let Options { config, given, nullok, first_pass, always_prompt } = options;
+    let (named, mapping) = (config.clone(), given.mapping.clone());
     let settings = match settings_of(host, config, given) {
         Ok(settings) => settings,
         Err(outcome) => return log_early(host, outcome),
@@ -129,7 +131,8 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
         Ok(user) => user,
         Err(code) => return log_early(host, Outcome::ConversationFailed(code)),
     };
-    let log = Log::new(&user, settings.mode.name(), settings.debug);
+    let named = named.and_then(|config| config_of(config, &user).ok());
+    let log = Log::new(&user, settings.mode.name(), settings.debug).advising(Remedies::new(named, mapping));
     for warning in warnings.iter().chain(&settings.warnings) {
         log.warning(host, warning);
     }

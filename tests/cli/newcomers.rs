@@ -71,6 +71,32 @@ fn a_service_decides_by_its_own_line() {
     assert!(said.err.contains("service including") || !said.err.contains("service common"), "{said:?}");
 }
 
+/// At a login, too: nobody is told to import a key that only Yubico has.
+#[test]
+fn the_factory_slot_is_named_in_every_place() {
+    let desk = Desk::with(&[&SoftYubiKey::numbered(1)]);
+    let mut factory = SoftYubiKey::new(&[0, 0, 0, 0x21, 0x8c, 0x54], [1; 6], [2; 16]);
+    let said = desk.verify("alice", &factory.press()).exits(1).says("[other-users-token]");
+    said.says("factory slot of YubiKey 2198612").says(" add alice ccccccdbjrgf");
+    let said = desk.ykmap(&["add", "alice", "ccccccdbjrgf"]).exits(0).notes("factory-slot");
+    assert!(!said.err.contains("key import"), "{said:?}");
+    let said = desk.verify("alice", &factory.press()).exits(2).has("key-missing").notes("factory slot");
+    assert!(!said.err.contains("key import"), "{said:?}");
+}
+
+#[test]
+fn a_folder_of_accounts_that_is_not_there_is_an_error() {
+    Desk::new().ykmap(&["doctor", "--no-servers", "--accounts", "/nonexist"]).exits(2).has("input-invalid");
+}
+
+/// Removing the last token says what unlisting does before somebody does it.
+#[test]
+fn the_last_token_is_removed_with_a_warning() {
+    let key = SoftYubiKey::numbered(1);
+    let desk = Desk::with(&[&key]);
+    desk.ykmap(&["remove", "alice", &key.public_id()]).exits(0).notes(" add alice").notes("without a token");
+}
+
 #[test]
 fn a_short_touch_of_a_factory_yubikey_is_named() {
     let desk = Desk::new();

@@ -13,6 +13,7 @@ pub mod mapping;
 pub mod online;
 pub mod options;
 pub mod random;
+pub mod remedies;
 pub mod sandbox;
 pub mod settings;
 pub mod store;

@@ -5,9 +5,10 @@ use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
 use ykhost::decide;
+use ykhost::remedies::Remedies;
 use ykhost::settings::LoginSettings;
 use ykhost::store::{Store, plainly};
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_word};
 use yubiotp::mapping::{self, BadUserName, Enrolment, Line};
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
@@ -49,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let question =
             format!("Touch the YubiKey of {} (slot 2: for two seconds): ", shown::text(&args.user));
         let typed = files::input_line(&question)?;
-        ids.push(touched(&login, &store, typed.trim())?);
+        ids.push(touched(&login, &store, typed.trim(), &args.user)?);
     }
     for token in &args.tokens {
         let id = match PublicId::parse(token.as_bytes()) {
@@ -58,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             Err(why) if token.trim().len() < 32 => {
                 return Err(Failure::input(format!("{}: {why}", shown::quoted(token))));
             }
-            _ => touched(&context.login_settings()?, &store, token)?,
+            _ => touched(&context.login_settings()?, &store, token, &args.user)?,
         };
         if !ids.contains(&id) {
             ids.push(id);
@@ -98,6 +99,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     for id in &ids {
         if !settings.mode.asks_servers() && !store.keys()?.has(&id.to_string())? {
+            if id.factory_serial().is_some() {
+                context.note(&no_key(*id).with_severity(Severity::Warning));
+                continue;
+            }
             out::note(&format!(
                 "no key for {id} in the store yet: until it is imported, its OTPs are refused"
             ));
@@ -126,7 +131,7 @@ fn bad_name(user: &str, why: BadUserName) -> Failure {
 }
 
 /// The token that made this OTP. The OTP is decided about, and used up, as at a login.
-fn touched(settings: &LoginSettings, store: &Store, typed: &str) -> Result<PublicId, Failure> {
+fn touched(settings: &LoginSettings, store: &Store, typed: &str, user: &str) -> Result<PublicId, Failure> {
     let readings = otp::readings(typed.as_bytes())
         .map_err(|why| Failure::from(why.diagnostic().advise("type one OTP, or give a public ID")))?;
     let keys = store.keys()?;
@@ -142,7 +147,7 @@ fn touched(settings: &LoginSettings, store: &Store, typed: &str) -> Result<Publi
         }
     }
     if known.is_empty() {
-        return Err(no_key(first).into());
+        return Err(Remedies::default().for_user(no_key(first), user.as_bytes()).into());
     }
     match decide::judge(settings, typed.as_bytes(), &Enrolment::Listed(known), plainly)?.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),

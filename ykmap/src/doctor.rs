@@ -65,6 +65,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             return Err(Failure::input(format!("{}: {what}", folder.display())));
         }
     }
+    if let Some(folder) = args.accounts.as_ref().filter(|folder| !folder.is_dir()) {
+        let what =
+            if folder.exists() { "is a file; give its folder in --accounts" } else { "does not exist" };
+        return Err(Failure::input(format!("{}: {what}", folder.display())));
+    }
     let mut report = Report::new();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
     let (lines, looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));

@@ -95,11 +95,6 @@ impl Context {
         diagnostic::line(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
     }
 
-    /// A finding for a script.
-    fn finding(&self, found: &Diagnostic) -> serde_json::Value {
-        diagnostic::json(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
-    }
-
     /// A remark.
     fn note(&self, found: &Diagnostic) {
         out::note(&self.line(found));

@@ -61,8 +61,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     } else {
         out::line(&format!("{name} no longer has {}", ids.join(", ")));
         if listed_without {
+            let (ykmap, word) = (context.ykmap(), shell_word(user));
             out::note(&format!(
-                "{name} has no token left, stays listed and is refused; ykmap remove {name} takes them out"
+                "{name} has no token left, stays listed and is rejected. To assign another: {ykmap} add {word}"
+            ));
+            out::note(&format!(
+                "{ykmap} remove {word} unlists {name}: with nullok in pam.d, {name} then logs in without a token"
             ));
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use ykhost::mapping;
 use ykhost::options::Options;
+use ykhost::remedies::Remedies;
 use ykhost::settings::{Mode, Settings, config_of};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
@@ -14,6 +15,8 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 pub(crate) struct Service {
     pub(crate) settings: Settings,
     pub(crate) nullok: bool,
+    /// What remedies are to act on.
+    pub(crate) remedies: Remedies,
 }
 
 /// The settings by which a service decides about a user: those of its first auth line that loads the module.
@@ -48,8 +51,9 @@ fn settings(context: &Context, line: &ServiceLine, user: &str) -> Result<Service
     })?;
     let config = options.config.map(|config| config_of(config, user.as_bytes())).transpose()?;
     let config = config.or_else(|| context.config.clone());
+    let remedies = Remedies::new(config.clone(), options.given.mapping.clone());
     let settings = Settings::load(config.as_deref(), options.given)?;
-    Ok(Service { settings, nullok: options.nullok })
+    Ok(Service { settings, nullok: options.nullok, remedies })
 }
 
 /// The choices of a line that change what a command lists or changes.

@@ -5,9 +5,11 @@ use super::{Context, Done, Failure, files, out};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
+use ykcli::diagnostic;
+use ykhost::remedies::Remedies;
 use ykhost::store::plainly;
 use ykhost::{Fault, decide, mapping};
-use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity, shell_word};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program, Severity};
 use yubiotp::shown;
 use yubiotp::verdict::Verdict;
 use zeroize::Zeroizing;
@@ -28,9 +30,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let Service { settings, nullok } = match &args.service {
+    let Service { settings, nullok, remedies } = match &args.service {
         Some(name) => service::of(context, name, &args.user, &args.pam_dirs)?,
-        None => Service { settings: context.settings()?, nullok: false },
+        None => {
+            let remedies = Remedies::new(context.config.clone(), None);
+            Service { settings: context.settings()?, nullok: false, remedies }
+        }
     };
     let settings = settings.resolve_online().map_err(Fault::from)?;
     for warning in &settings.warnings {
@@ -62,19 +67,18 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         ),
         Verdict::NotEnrolled => {
             let found = Diagnostic::error(Code::UserNotListed, "the mapping does not list the user");
-            (
-                "not enrolled",
-                None,
-                found.run(Program::Ykmap, format!("add {}", shell_word(args.user.as_bytes()))),
-            )
+            ("not enrolled", None, found.run(Program::Ykmap, "add USER"))
         }
     };
+    let found = remedies.for_user(found, args.user.as_bytes());
+    let ykmap = remedies.ykmap();
+    let calls = Calls { ykmap: &ykmap, ..Calls::PLAIN };
     let token = token.map(|token| token.to_string());
     let layout = judgement.layout.filter(|layout| *layout != "QWERTY");
     if context.json {
         let user = &args.user;
         out::json(&json!({ "user": user, "verdict": verdict, "token": token, "code": found.code.name(),
-            "reason": found.problem, "finding": context.finding(&found), "layout": layout,
+            "reason": found.problem, "finding": diagnostic::json(&found, calls), "layout": layout,
             "servers": judgement.trail }));
     } else {
         let token = token.map_or_else(String::new, |token| format!(" token {token}:"));
@@ -84,7 +88,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
             shown.problem = format!("{}; {trail}", shown.problem);
         }
         shown.problem = format!("{verdict}: {}:{token} {}{layout}", shown::text(&args.user), shown.problem);
-        out::line(&if accepted { shown.problem } else { context.line(&shown) });
+        out::line(&if accepted { shown.problem } else { diagnostic::line(&shown, calls) });
     }
     if accepted { Ok(()) } else { Err(Failure::No) }
 }

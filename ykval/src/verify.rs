@@ -45,7 +45,7 @@ use restored::RestoredStep;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use yubiotp::diagnostic::Code;
+use yubiotp::diagnostic::{Calls, Code};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::otp::Otp;
@@ -201,7 +201,7 @@ impl Outcome {
 impl From<StoreFault> for Outcome {
     fn from(fault: StoreFault) -> Self {
         let found = fault.diagnostic();
-        Self::new(Status::BackendError, found.code, found.log_text())
+        Self::new(Status::BackendError, found.code, found.log_text(Calls::PLAIN))
     }
 }
 

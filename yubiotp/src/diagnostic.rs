@@ -212,14 +212,14 @@ impl Diagnostic {
 
     /// The same for a log, which escapes values: a command that would be another one then is left out.
     #[must_use]
-    pub fn log_text(&self) -> String {
+    pub fn log_text(&self, calls: Calls<'_>) -> String {
         let mut text = self.problem();
         for remedy in &self.remedies {
             let remedy = match remedy {
-                Remedy::Command { when: _, command } if word::is_escaped_in_logs(&command.arguments) => {
+                Remedy::Command { when: _, command } if word::is_escaped_in_logs(&command.line(calls)) => {
                     "A command that this log cannot show: ykmap doctor or ykvald check prints it".to_owned()
                 }
-                remedy => remedy.text(Calls::PLAIN),
+                remedy => remedy.text(calls),
             };
             text = format!("{text}. {remedy}");
         }

@@ -57,6 +57,14 @@ impl Fault {
             )
             .advise("list the user in this spelling, with or without a token"),
             Self::NoKey { path, token } => {
+                if let Some(serial) = token.factory_serial() {
+                    let problem = format!(
+                        "the store has no key for token {token}, the factory slot of YubiKey {serial}: only Yubico has that key"
+                    );
+                    return found(Code::KeyMissing, path, &problem)
+                        .advise("touch for two seconds to use slot 2")
+                        .run_when("to program slot 2 first", Program::Ykmap, "key new");
+                }
                 found(Code::KeyMissing, path, &format!("the store has no key for token {token}"))
                     .run_when("if the token was used on this host", Program::Ykmap, "key import --used FILE")
                     .run_when("if it never was", Program::Ykmap, "key import FILE")

@@ -145,8 +145,17 @@ pub(super) fn not_listed(
 pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&Users>) {
     let error = |what: String| Diagnostic::error(Code::NoServerDecides, what);
     let found = match (case.settings.mode, users) {
-        (Mode::Online, _) => {
-            error("no validation server answers, so every login with a token fails".to_owned())
+        (Mode::Online, users) => {
+            let found = error("no validation server answers, so every login with a token fails".to_owned());
+            let here = users.map_or(0, |users| users.values().filter(|is_here| **is_here).count());
+            if here == 0 {
+                found
+            } else {
+                found.advise(format!(
+                    "set mode = \"online-then-offline\" to let in those whose keys are on this host ({}); an OTP that was used on another host is then accepted here once while no server answers",
+                    out::count(here, "user")
+                ))
+            }
         }
         (_, None) => error(
             "no validation server answers: users whose keys are not on this host cannot log in".to_owned(),
@@ -167,6 +176,11 @@ pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&U
                     let (can, cannot) = (shortened(&can, "user"), shortened(&cannot, "user"));
                     error(format!("no validation server answers. Without them, with a key on this host, can log in: {can}. Cannot: {cannot}"))
                         .run_when("for tokens whose AES keys you have", Program::Ykmap, "key import --used FILE")
+                        .run_when(
+                            "then, with two touches of each YubiKey (until then its OTPs are rejected)",
+                            Program::Ykmap,
+                            "token resync ID",
+                        )
                 }
             }
         }

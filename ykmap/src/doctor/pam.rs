@@ -197,7 +197,13 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
         if let (true, false, Some(file)) = (asks(one), asks(other), file) {
             let what = format!("does not ask for a YubiKey, and {one} does");
             let found = Diagnostic::note(Code::SiblingDoesNotAsk, what).at(at(file));
-            report.add(Check::Pam, found.advise("unless that is intended, add the same line there"));
+            let line =
+                looked.iter().find(|service| service.name == one).and_then(|service| service.ours.first());
+            let from = line.map(|place| format!(" ({place})")).unwrap_or_default();
+            let change = format!(
+                "unless that is intended, copy the auth line of {one} that loads pam_yubiotp.so{from} to the same place in this file"
+            );
+            report.add(Check::Pam, found.advise(change));
         }
     }
     if names.is_empty() {

@@ -4,7 +4,7 @@ use crate::store::{Store, StoreFault};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use yubiotp::diagnostic::Code;
+use yubiotp::diagnostic::{Calls, Code};
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
 
@@ -30,7 +30,7 @@ pub(super) enum ClientFault {
 impl From<StoreFault> for ClientFault {
     fn from(fault: StoreFault) -> Self {
         let found = fault.diagnostic();
-        Self::Failed(found.code, found.log_text())
+        Self::Failed(found.code, found.log_text(Calls::PLAIN))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::random;
 use crate::store::{Advanced, LastTouch, Step, StoreFault};
 use std::time::{Duration, Instant};
 use yubiotp::Position;
-use yubiotp::diagnostic::Code;
+use yubiotp::diagnostic::{Calls, Code};
 use yubiotp::freshness::{self, SHORTEST_AT_A_SERVER, Stale, Touch, WITHIN_AT_A_SERVER};
 use yubiotp::protocol::Status;
 
@@ -42,7 +42,7 @@ impl Verifier {
         };
         let failed_with = |fault: &StoreFault| {
             let found = fault.diagnostic();
-            refused(found.code, found.log_text())
+            refused(found.code, found.log_text(Calls::PLAIN))
         };
         if let Err(limit) = self.may(asking, Work::Advance) {
             let why = format!("{}; touch the YubiKey again later", limit.decision.reason);

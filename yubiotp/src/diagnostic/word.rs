@@ -78,10 +78,10 @@ mod tests {
             Diagnostic::error(Code::KeyMissing, "is not here")
                 .run(Program::Ykmap, format!("add {}", shell_word(name)))
         };
-        assert_eq!(found(b"two words").log_text(), "is not here. Run: ykmap add 'two words'");
+        assert_eq!(found(b"two words").log_text(Calls::PLAIN), "is not here. Run: ykmap add 'two words'");
         for name in [&br"EX\alice"[..], br#"a"b"#] {
             assert!(found(name).to_string().contains(&shell_word(name)));
-            assert!(!found(name).log_text().contains("add"));
+            assert!(!found(name).log_text(Calls::PLAIN).contains("add"));
         }
     }
 
@@ -159,7 +159,7 @@ mod tests {
             let said = run(&shown::line(&word).to_string());
             prop_assert!(placeholder || said == value, "{word}");
             let found = Diagnostic::error(Code::KeyMissing, "x").run(Program::System, word.clone());
-            let log = found.log_text();
+            let log = found.log_text(Calls::PLAIN);
             prop_assert!(log.contains(&word) || is_escaped_in_logs(&word));
             if log.contains(&word) {
                 prop_assert_eq!(run(&copied(&word)), said);

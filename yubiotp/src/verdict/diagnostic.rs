@@ -1,6 +1,7 @@
 //! A [`Reason`] as a finding for the administrator: code, problem and remedies.
 
 use super::Reason;
+use crate::PublicId;
 use crate::diagnostic::{Code, Diagnostic, Program};
 use crate::otp::{MAX_ANSWER, NoOtp};
 use alloc::format;
@@ -22,11 +23,7 @@ impl Reason {
                 "the mapping lists the user without a token, or only with tokens that token_id_length rules out",
             )
             .run(Program::Ykmap, "add USER"),
-            Self::NotTheirToken(Some(token)) => Diagnostic::error(
-                Code::OtherUsersToken,
-                format!("the OTP is from token {token}, which the mapping does not list for this user"),
-            )
-            .run_when("if the token is theirs", Program::Ykmap, format!("add USER {token}")),
+            Self::NotTheirToken(Some(token)) => not_their_token(token),
             Self::NotTheirToken(None) => Diagnostic::error(
                 Code::OtherUsersToken,
                 "the OTP is from no token that the mapping lists for this user",
@@ -60,6 +57,26 @@ impl Reason {
             Self::Disabled(token) => Diagnostic::error(Code::TokenDisabled, "the token is disabled")
                 .run_when("to enable it", Program::Ykmap, format!("key enable {token}")),
         }
+    }
+}
+
+/// An OTP of a token that the mapping does not list for the user. A host has no key of a factory slot.
+fn not_their_token(token: &PublicId) -> Diagnostic {
+    let add = format!("add USER {token}");
+    match token.factory_serial() {
+        Some(serial) => Diagnostic::error(
+            Code::OtherUsersToken,
+            format!(
+                "the OTP is from token {token}, the factory slot of YubiKey {serial}, which the mapping does not list for this user"
+            ),
+        )
+        .advise("touch for two seconds to use slot 2; only Yubico has the key of the factory slot")
+        .run_when("if the token is theirs and validation servers know its key, as YubiCloud does", Program::Ykmap, add),
+        None => Diagnostic::error(
+            Code::OtherUsersToken,
+            format!("the OTP is from token {token}, which the mapping does not list for this user"),
+        )
+        .run_when("if the token is theirs", Program::Ykmap, add),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::config::LogFormat;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic};
 use yubiotp::shown;
 
 /// A line that is being written.
@@ -81,7 +81,7 @@ impl LogLine {
 
     /// Adds the code and the words of a finding.
     pub(super) fn finding(&mut self, found: &Diagnostic) {
-        self.reason(found.code, &found.log_text());
+        self.reason(found.code, &found.log_text(Calls::PLAIN));
     }
 
     pub(super) fn code(&mut self, code: Code) {

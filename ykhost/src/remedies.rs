@@ -1,0 +1,100 @@
+//! Remedies that act on what was used: the configuration file and the mapping that a line in pam.d names, and the user.
+
+use crate::settings::CONFIG;
+use std::path::{Path, PathBuf};
+use yubiotp::diagnostic::{Calls, Diagnostic, Program, Remedy, shell_word};
+use yubiotp::shown;
+
+/// What the arguments of a line in pam.d, or the options of a command, name.
+#[derive(Debug, Clone, Default)]
+pub struct Remedies {
+    config: Option<PathBuf>,
+    mapping: Option<String>,
+}
+
+impl Remedies {
+    /// `config` is the configuration file, with the user in the place of `%u`; `mapping` is the one that arguments name in
+    /// place of the file's.
+    #[must_use]
+    pub fn new(config: Option<PathBuf>, mapping: Option<String>) -> Self {
+        Self { config: config.filter(|config| config != Path::new(CONFIG)), mapping }
+    }
+
+    /// How `ykmap` is called with this configuration file.
+    #[must_use]
+    pub fn ykmap(&self) -> String {
+        match &self.config {
+            Some(config) => format!("ykmap --config {}", shell_word(config.as_os_str().as_encoded_bytes())),
+            None => Calls::PLAIN.ykmap.to_owned(),
+        }
+    }
+
+    /// The finding with remedies that name the user where they would say `USER`, and the mapping where `ykmap add` would
+    /// write to another one.
+    pub fn for_user(&self, mut found: Diagnostic, user: &[u8]) -> Diagnostic {
+        for remedy in &mut found.remedies {
+            let Remedy::Command { when, command } = remedy else { continue };
+            let Some(rest) = command.arguments.strip_prefix("add USER") else { continue };
+            if command.program != Program::Ykmap {
+                continue;
+            }
+            if let Some(mapping) = &self.mapping {
+                let token = if rest.is_empty() { "PUBLIC_ID" } else { rest.trim_start() };
+                let file = mapping.replace("%u", &shown::text(user).to_string());
+                let when = when.as_ref().map(|when| format!("{when}, ")).unwrap_or_default();
+                *remedy = Remedy::Text(format!(
+                    "{when}add a line to {}, which an argument in pam.d names: {}:{token}",
+                    shown::text(file.as_bytes()),
+                    shown::text(user)
+                ));
+            } else if !user.is_empty() && !user.starts_with(b"-") {
+                command.arguments = format!("add {}{rest}", shell_word(user));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yubiotp::diagnostic::Code;
+
+    fn text(remedies: &Remedies, command: &str, user: &[u8]) -> String {
+        let found = Diagnostic::error(Code::UserNotListed, "x").run(Program::Ykmap, command);
+        let ykmap = remedies.ykmap();
+        remedies.for_user(found, user).text(Calls { ykmap: &ykmap, ..Calls::PLAIN })
+    }
+
+    #[test]
+    fn a_command_names_user_and_configuration() {
+        let usual = Remedies::new(Some(CONFIG.into()), None);
+        assert_eq!(text(&usual, "add USER", b"alice"), "x. Run: ykmap add alice");
+        assert_eq!(text(&usual, "add USER vvcb", b"o'hara"), "x. Run: ykmap add NAME vvcb");
+        assert_eq!(text(&usual, "key enable vvcb", b"alice"), "x. Run: ykmap key enable vvcb");
+        // It would be an option.
+        assert_eq!(text(&usual, "add USER", b"--config=/x"), "x. Run: ykmap add USER");
+        let other = Remedies::new(Some("/etc/yub2/config.toml".into()), None);
+        assert_eq!(
+            text(&other, "add USER", b"alice"),
+            "x. Run: ykmap --config /etc/yub2/config.toml add alice"
+        );
+        assert_eq!(
+            text(&other, "key enable vvcb", b"alice"),
+            "x. Run: ykmap --config /etc/yub2/config.toml key enable vvcb"
+        );
+    }
+
+    #[test]
+    fn a_mapping_of_the_arguments_is_named() {
+        let remedies = Remedies::new(None, Some("/etc/map/%u".to_owned()));
+        assert_eq!(
+            text(&remedies, "add USER", b"alice"),
+            "x. Add a line to /etc/map/alice, which an argument in pam.d names: alice:PUBLIC_ID"
+        );
+        assert_eq!(
+            text(&remedies, "add USER vvcb", b"alice"),
+            "x. Add a line to /etc/map/alice, which an argument in pam.d names: alice:vvcb"
+        );
+    }
+}
