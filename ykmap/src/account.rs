@@ -14,7 +14,7 @@ pub(crate) fn unknown(user: &str) -> Option<Diagnostic> {
     (!is_known).then(|| {
         Diagnostic::note(Code::UserUnknown, "this host knows no account of that name")
             .at(Location::user(user.as_bytes()))
-            .advise("check the spelling; --quiet leaves this note out")
+            .advise("check the spelling")
     })
 }
 

@@ -172,6 +172,7 @@ fn token(settings: &Settings, user: &str, id: &PublicId, state: State) -> Option
     match state {
         State::Enabled | State::Elsewhere => None,
         State::NoKey if settings.mode.asks_servers() => None,
+        State::NeedsResync => Some(needs_resync(id, user)),
         State::RuledOut => {
             let what = format!("token_id_length does not allow {id}, a token of {user}");
             Some(Diagnostic::error(Code::TokenRuledOut, what).advise(RULED_OUT))
@@ -212,7 +213,17 @@ pub(crate) fn import(found: Diagnostic) -> Diagnostic {
     )
 }
 
-/// The remedy for a disabled token.
+/// A token of which no OTP is accepted.
+fn needs_resync(id: &PublicId, user: &str) -> Diagnostic {
+    let what = format!("no OTP of token {id} of {user} is accepted: nobody knows which of them were used");
+    Diagnostic::warning(Code::TokenNeedsResync, what).run_when(
+        "to record its position with two touches of the YubiKey",
+        Program::Ykmap,
+        format!("token resync {id}"),
+    )
+}
+
+/// What to do about a disabled token.
 pub(crate) fn disabled(id: &PublicId, found: Diagnostic) -> Diagnostic {
     found.run_when("if its owner still has it", Program::Ykmap, format!("key enable {id}"))
 }

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use ykhost::settings::{self, Settings};
 use ykhost::store::{PositionFile, Record, Store, StoreScan};
 use ykhost::{Fault, mapping};
-use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKeyId;
 use yubiotp::shown;
+use yubiotp::{Position, PublicId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -104,6 +104,7 @@ impl States {
             // Its own is made by `ykmap key adopt`.
             (Some(_), Ok(Some(slots))) if slots.state.key == Fingerprint::ELSEWHERE => State::NoPosition,
             (Some(_), Ok(Some(slots))) if !slots.state.enabled => State::Disabled,
+            (Some(_), Ok(Some(slots))) if slots.state.position == Some(Position::LAST) => State::NeedsResync,
             (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
             (Some(_), Ok(Some(_))) => State::Enabled,
         }
@@ -130,6 +131,8 @@ pub(crate) enum State {
     RuledOut,
     Disabled,
     SlotDamaged,
+    /// Nobody knows which of its OTPs were used, so none is accepted.
+    NeedsResync,
     NoKey,
     NoPosition,
     NoStoreKey,
@@ -141,6 +144,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Enabled => "enabled",
+            Self::NeedsResync => "needs resync",
             Self::Elsewhere => "at validation servers",
             Self::Unasked => "no key, and no server is asked",
             Self::RuledOut => "ruled out by token_id_length",

@@ -238,6 +238,11 @@ fn reason(state: State, token: &PublicId) -> Diagnostic {
         State::Disabled => disabled(token, found(Code::TokenDisabled)),
         State::NoKey | State::Unasked => import(found(Code::KeyMissing)).advise(OTHER_MODE),
         State::RuledOut => found(Code::TokenRuledOut).advise(RULED_OUT),
+        State::NeedsResync => found(Code::TokenNeedsResync).run_when(
+            "to record its position with two touches of the YubiKey",
+            Program::Ykmap,
+            format!("token resync {token}"),
+        ),
         State::NoPosition => adopt(token, found(Code::PositionMissing)),
         State::OtherStoreKey => found(Code::KeySealedElsewhere).advise("restore that store key (see store)"),
         State::NoStoreKey => found(Code::StoreKeyMissing).advise("restore that store key (see store)"),

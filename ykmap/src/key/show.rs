@@ -75,8 +75,9 @@ fn last_use(settings: &Settings, id: &PublicId) -> Option<String> {
     Some(ykcli::time::utc(seconds))
 }
 
+/// The position of a token; `None` if it was not used, or if nobody knows which of its OTPs were.
 fn position(store: &Store, id: &PublicId) -> Option<Position> {
-    store.slots(id).ok().flatten()?.state.position
+    store.slots(id).ok().flatten()?.state.position.filter(|position| *position != Position::LAST)
 }
 
 /// Prints what there is of each; a fault of one is part of its answer, and exit status 1.
@@ -155,8 +156,13 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             Err(why) => out::line(&format!("position       FAULT: {why}")),
             Ok(slots) => {
                 let state = slots.state;
-                let said =
-                    state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
+                let said = match state.position {
+                    None => "not used yet".to_owned(),
+                    Some(Position::LAST) => {
+                        format!("not known, so no OTP is accepted ({} token resync {id})", context.ykmap())
+                    }
+                    Some(position) => position.to_string(),
+                };
                 let by = match (servers_word, touched) {
                     (true, _) => ", as a validation server named it",
                     (false, true) => ", as two touches showed",
