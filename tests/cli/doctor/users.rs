@@ -220,7 +220,7 @@ fn commands(visit: &super::Visit) -> Vec<&str> {
     remedies.filter_map(|it| it["command"].as_str()).collect()
 }
 
-/// Whoever may write the settings chooses what they name. Root must not be told to change that.
+/// A user chooses what their settings name. Root must not be advised to change that.
 #[test]
 fn what_a_user_names_is_in_no_command() {
     if !crate::desk::is_root() {

@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(with_a_login(folder.path()), Some(expected));
     }
 
-    /// Whoever owns a home chooses where its names lead.
+    /// The owner of a home chooses where its names lead.
     #[test]
     fn a_link_reveals_nothing_that_its_user_cannot_read() {
         if !rustix::process::geteuid().is_root() {

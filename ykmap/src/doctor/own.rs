@@ -2,7 +2,7 @@
 //! and are checked with that user's rights: who may read and own what depends on it. Where the application runs as root,
 //! they are checked as root.
 //!
-//! The user chooses what these settings name. So no command is printed about it: whoever copies it may be root.
+//! The user chooses what these settings name. So no command is printed about it: root could copy and run it.
 
 use super::pam::{self, Line, Looked};
 use super::report::{Check, Report, at, shown};
@@ -285,8 +285,8 @@ fn ids(user: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// Whose the settings are, for a user whom a directory has: whoever has the first folder on the way that is not root's.
-/// Only root could have put that there, and what is within it may be a link to somewhere else.
+/// The owner of the settings, for a user of a directory: the owner of the first folder on the way that is not root's. Only
+/// root could create that folder; what is in it may be a link to somewhere else.
 fn owner(config: &Path) -> Option<(u32, u32)> {
     let mut folders: Vec<_> = config.ancestors().collect();
     folders.reverse();

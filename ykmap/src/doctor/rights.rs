@@ -14,7 +14,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How long the settings of a user and what they name may take. Whoever owns the file system can keep an answer back.
+/// How long the settings of a user and what they name may take. A file system of the user's may never answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a check in a thread, which may [`take`] the ids of a user.
