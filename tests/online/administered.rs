@@ -103,7 +103,7 @@ fn a_file_in_a_folder_that_others_may_change_is_not_read() {
             lines += &format!("client_key = {:?}\n", place.path("store.key"));
         }
         place.online("online", &[server.url()], &lines);
-        let words = [setting, "group or others may write", "chmod"];
+        let words = [setting, "group or others may write", "code=file-writable-by-others"];
         login(&place, &key.press()).assert("PAM_AUTHINFO_UNAVAIL", &words, setting);
     }
     assert!(server.requests().is_empty());

@@ -56,7 +56,7 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &ok)]);
 
     site.assert_out(ssh(&site, &sshd, &first));
-    let known = format!("*; {base}: REPLAYED_OTP (* ms)");
+    let known = format!("*; {base}: REPLAYED_OTP (* ms). *");
     site.assert_decided(&[&line("refused", &token, MODE, "server-says-replayed", &known)]);
 
     drop(server);

@@ -94,9 +94,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         &looked,
     );
     own::look(&mut report, &own, &looked, &own::Sources { pam_dirs, sshd_config }, &args.users);
-    for found in args.users.iter().filter_map(|user| super::account::unknown(user)) {
-        report.add(report::Check::User, found);
-    }
     for user in args.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
     }

@@ -68,7 +68,7 @@ fn arguments(line: &[u8]) -> Option<PartialConfig> {
     let options = match Options::read(&args) {
         Ok(options) => options,
         Err(why) => {
-            assert!(why.starts_with("argument "), "{why}");
+            assert!(why.to_string().starts_with("argument "), "{why}");
             return None;
         }
     };

@@ -36,7 +36,7 @@ const TO_OURS: [&str; 6] = ["/", "/etc", "/etc/pam.d", "/usr", "/var", "/var/lib
 
 /// For what belongs to neither root nor the running user (`me`).
 pub(crate) fn owner(path: &Path, folder: bool, me: u32) -> Remedy {
-    if !may_change(path) && !(folder && is_one_of(path, &OF_ROOT)) {
+    if !(may_change(path) || folder && is_one_of(path, &OF_ROOT)) {
         return Remedy::Text(MOVE.to_owned());
     }
     // The user who runs this may own it, too.

@@ -89,7 +89,7 @@ fn tell(context: &Context, args: &Args, store: &Path, done: &Restored) {
         let from = done.kept.as_ref().filter(|_| is_same(&args.file, store)).unwrap_or(&args.file);
         tell_of_the_log(context, from);
     }
-    tell_restored(context, done.restored, done.taken);
+    tell_restored(context, done.restored);
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
@@ -108,7 +108,7 @@ fn tell_of_the_log(context: &Context, backup: &Path) {
 }
 
 /// What to do about restored tokens.
-pub(crate) fn tell_restored(context: &Context, count: u64, since: i64) {
+pub(crate) fn tell_restored(context: &Context, count: u64) {
     if count == 0 {
         return;
     }
@@ -117,22 +117,16 @@ pub(crate) fn tell_restored(context: &Context, count: u64, since: i64) {
         "{} {are} restored: the first touch is rejected, and the log says when the second has to come",
         out::count(count, "token")
     ));
-    out::note("RESTORED TOKENS in ykvald(8) explains this.");
-    context.note(&accepting(Diagnostic::note(Code::TokensRestored, "tokens are restored"), Some(since)));
+    context.note(&how_they_come_back(Diagnostic::note(Code::TokensRestored, "tokens are restored")));
 }
 
-/// Adds how to accept restored tokens without touches, and what that risks. `since`: the time of the backup, if known.
-pub(crate) fn accepting(found: Diagnostic, since: Option<i64>) -> Diagnostic {
-    let used = match since {
-        None | Some(0) => "used OTPs".to_owned(),
-        Some(since) => format!("OTPs used since {}", clock::written(since)),
-    };
-    let when = format!(
-        "to accept these tokens, and all that are imported later, without two touches ({used} may be accepted once more)"
-    );
-    found
-        .advise("do nothing: each owner touches the YubiKey twice, and the log says when the second time is")
-        .run_when(when, Program::Ykvald, "token accept-risk --all")
+/// Adds what to do about restored tokens. How to accept them without touches is only in the manual, because used OTPs would
+/// be valid again.
+pub(crate) fn how_they_come_back(found: Diagnostic) -> Diagnostic {
+    found.advise(
+        "do nothing: each owner touches the YubiKey twice, and the log says when the second time is (RESTORED TOKENS in \
+         ykvald(8))",
+    )
 }
 
 /// The two largest units.

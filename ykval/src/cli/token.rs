@@ -76,7 +76,7 @@ fn mark(context: &Context, args: &Mark) -> Done {
         return Ok(());
     }
     out::line(&format!("{} raised", out::count(raised, "position")));
-    restore::tell_restored(context, restored, args.since);
+    restore::tell_restored(context, restored);
     Ok(())
 }
 

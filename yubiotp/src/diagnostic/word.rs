@@ -1,6 +1,6 @@
 //! Values in commands that people copy into a shell of root.
 
-use crate::shown;
+use crate::{PublicId, shown};
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
@@ -37,7 +37,14 @@ pub fn is_ours(path: &[u8]) -> bool {
     let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
     let names_us =
         |part: &[u8]| FOLDERS.iter().any(|name| part.windows(name.len()).any(|found| found == *name));
-    parts.clone().any(names_us) || parts.next_back().is_some_and(|last| NAMES.contains(&last))
+    parts.clone().any(names_us)
+        || parts.next_back().is_some_and(|last| {
+            let mut of_a_token = || {
+                let in_a_store = matches!(parts.next_back(), Some(b"keys" | b"positions"));
+                in_a_store && PublicId::parse(last).is_ok()
+            };
+            NAMES.contains(&last) || of_a_token()
+        })
 }
 
 #[cfg(test)]
@@ -92,14 +99,21 @@ mod tests {
             "/etc/yubiotp/api.key",
             "/var/lib/ykvald/ykvald.db",
             "/srv/otp/positions",
+            "/srv/otp/keys/vvcccccccccb",
             "/home/alice/.yubico/authorized_yubikeys",
             "/usr/lib/security/pam_yubiotp.so",
         ] {
             assert!(is_ours(path.as_bytes()), "{path}");
         }
-        for path in
-            ["/etc/passwd", "/usr/bin/sudo", "/srv/team", "/srv/team/f", "/etc/ssl/private/host.key", "/"]
-        {
+        for path in [
+            "/etc/passwd",
+            "/usr/bin/sudo",
+            "/srv/team",
+            "/srv/team/f",
+            "/srv/team/keys/host.key",
+            "/etc/ssl/private/host.key",
+            "/",
+        ] {
             assert!(!is_ours(path.as_bytes()), "{path}");
         }
     }

@@ -9,10 +9,9 @@ pub(super) async fn check(report: &mut Report, store: &Store) -> Result<(), Fail
     let count = store.restored_count().await?;
     if count > 0 {
         let tokens = out::count(count, "restored token");
-        let problem =
-            format!("{tokens}: accepted again after two touches each (RESTORED TOKENS in ykvald(8))");
+        let problem = format!("{tokens}: accepted again after two touches each");
         let found = Diagnostic::warning(Code::TokensRestored, problem);
-        report.add("keys", restore::accepting(found, store.restored_since().await?));
+        report.add("keys", restore::how_they_come_back(found));
     }
     Ok(())
 }
