@@ -25,9 +25,9 @@ fn main() -> std::process::ExitCode {
     let mut as_expected = play(
         &place,
         [
-            ("alice presses her YubiKey", "alice", first.clone(), Code::SUCCESS),
+            ("alice touches her YubiKey", "alice", first.clone(), Code::SUCCESS),
             ("somebody replays that OTP", "alice", first, Code::AUTH_ERR),
-            ("alice presses again", "alice", key.press(), Code::SUCCESS),
+            ("alice touches again", "alice", key.press(), Code::SUCCESS),
             ("a stranger's YubiKey, as alice", "alice", stranger, Code::AUTH_ERR),
             ("alice's YubiKey, as bob", "bob", key.press(), Code::USER_UNKNOWN),
             ("a password where an OTP is asked for", "alice", "correct horse".to_owned(), Code::AUTH_ERR),
@@ -41,12 +41,12 @@ fn main() -> std::process::ExitCode {
     place.online("online-then-offline", &[server.url()], "");
     let (online, offline) = (key.press(), key.press());
     as_expected &=
-        play(&place, [("alice presses, the server says OK", "alice", online.clone(), Code::SUCCESS)]);
+        play(&place, [("alice touches, the server says OK", "alice", online.clone(), Code::SUCCESS)]);
     drop(server);
     as_expected &= play(
         &place,
         [
-            ("the server is gone, alice presses", "alice", offline.clone(), Code::SUCCESS),
+            ("the server is gone, alice touches", "alice", offline.clone(), Code::SUCCESS),
             ("somebody replays the OTP before", "alice", online, Code::AUTH_ERR),
             ("somebody replays the last OTP", "alice", offline, Code::AUTH_ERR),
         ],
