@@ -99,7 +99,7 @@ impl Outcome {
     pub(crate) fn finding(&self, service: &[u8]) -> Diagnostic {
         match self {
             Self::NotAcceptedHere if service == b"sshd" => not_accepted().advise(
-                "set AuthenticationMethods publickey,keyboard-interactive in sshd_config: sshd runs no auth line after a key that it accepts as sufficient",
+                "let ykmap doctor say which AuthenticationMethods to set in sshd_config: sshd runs no auth line after a key that it accepts as sufficient",
             ),
             Self::Accepted(Decided { what, trail }) => {
                 let problem = what.position().to_string();

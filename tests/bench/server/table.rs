@@ -71,8 +71,8 @@ fn table(cells: &[&Cell]) -> String {
     rows("– of PostgreSQL, µs", &|cell| cell.ours.database);
     rows("– of the ceiling, µs", &|cell| cell.hello.processor);
     rows("`ykvald`'s × the ceiling's", &|cell| cell.ours.processor / cell.hello.processor);
-    rows("– of who asks, µs", &|cell| cell.ours.asking);
-    rows("– of who asks the ceiling, µs", &|cell| cell.hello.asking);
+    rows("– of the load generator, µs", &|cell| cell.ours.asking);
+    rows("– of the load generator at the ceiling, µs", &|cell| cell.hello.asking);
     rows("resident memory of `ykvald`, MiB", &|cell| cell.ours.resident);
     rows("– at most, MiB", &|cell| cell.ours.most);
     rows("– of PostgreSQL, MiB", &|cell| cell.ours.database_memory);
@@ -95,7 +95,7 @@ fn aims(cells: &[Cell], setups: &[Setup], large: usize) -> Vec<Aim> {
                 format!("each waits for a sync of its own, {:.0} µs on this disk", 1e6 / syncs)
             } else {
                 format!(
-                    "{:.0} µs of processor time each, of which the ceiling takes {:.0}, and who asks {:.0} more",
+                    "{:.0} µs of processor time each, of which the ceiling takes {:.0}, and the load generator {:.0} more",
                     cell.ours.processor, cell.hello.processor, cell.ours.asking
                 )
             },
@@ -113,7 +113,7 @@ fn aims(cells: &[Cell], setups: &[Setup], large: usize) -> Vec<Aim> {
             Limit::AtLeast(10_000.0),
             ours.rate,
             "",
-            "two processors, shared with who asks",
+            "two processors, shared with the load generator",
         );
         aim("p99", Limit::AtMost(20.0), ours.p99, " ms", "two commits");
         aim(
@@ -139,7 +139,7 @@ fn aims(cells: &[Cell], setups: &[Setup], large: usize) -> Vec<Aim> {
         let mut aim = |what: &str, limit, measured, unit| {
             let what = format!("PostgreSQL, {AT} connections, {} tokens: {what}", thousands(cell.tokens));
             let bound = format!(
-                "{:.0} µs of processor time each, PostgreSQL's {:.0} more, and who asks {:.0}",
+                "{:.0} µs of processor time each, PostgreSQL's {:.0} more, and the load generator {:.0}",
                 cell.ours.processor, cell.ours.database, cell.ours.asking
             );
             aims.push(Aim { what, limit, measured, unit, bound });

@@ -152,7 +152,7 @@ pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&U
                 found
             } else {
                 found.advise(format!(
-                    "set mode = \"online-then-offline\" to let in those whose keys are on this host ({}); an OTP that was used on another host is then accepted here once while no server answers",
+                    "this host has keys of {}: \"Choose a mode\" in docs/validation-servers.md says which modes decide without servers, and what they risk",
                     out::count(here, "user")
                 ))
             }
