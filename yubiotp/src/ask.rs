@@ -502,7 +502,7 @@ fn take(text: &[u8]) -> Result<Option<(Event, usize)>, BadEvent> {
     let Some(rest) = text.get(begins..ends) else { return Ok(None) };
     // They go to logs and terminals, and an attacker who has compromised the program may have written them.
     let words = || {
-        let words = str::from_utf8(rest).ok().filter(|words| words.chars().all(shown::is_printable));
+        let words = str::from_utf8(rest).ok().filter(|words| shown::line(words).to_string() == *words);
         words.map(String::from).ok_or(BadEvent)
     };
     let event = match word {
@@ -632,6 +632,18 @@ mod tests {
         events.feed(b"failed 0 teapot 1 1\nx");
         let Some(Ok(Event::Failed { kind, .. })) = events.next() else { panic!("it is an event") };
         assert_eq!((kind, kind.is_answer()), (FailureKind::Other, true));
+    }
+
+    /// A mark without a letter before it would join what a log line has there.
+    #[test]
+    fn words_are_as_they_are_shown() {
+        for (words, is_event) in
+            [("a\u{35c}", true), ("\u{35c}", false), (" \u{301}", false), ("\u{202e}", false)]
+        {
+            let mut events = Events::default();
+            events.feed(format!("note {}\n{words}", words.len()).as_bytes());
+            assert_eq!(matches!(events.next(), Some(Ok(Event::Note { .. }))), is_event, "{words:?}");
+        }
     }
 
     fn words() -> impl Strategy<Value = String> {
