@@ -264,6 +264,31 @@ fn keys_that_a_host_used() {
     for (key, says) in keys.iter_mut().zip(["OK", "OK", "REPLAYED_OTP", "REPLAYED_OTP"]) {
         assert_eq!(asked(&site, &server, &key.press()), says);
     }
+    // One list that does not know a position outweighs others that name one: of a host with a damaged file, of a server
+    // on which the token is restored.
+    for unknown in [
+        ("state", "fault".into()),
+        ("state", "needs resync".into()),
+        ("restored", "2026-01-01T00:00:00Z".into()),
+    ] {
+        let site = Site::sqlite();
+        let server = site.start();
+        let of = |name: &str, entry: serde_json::Value| {
+            let path = site.path().join(name);
+            fs::write(&path, serde_json::json!([entry]).to_string()).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let id = keys[0].public_id();
+        let mut entry = serde_json::json!({ "id": id, "usage_counter": 1, "session_use": 0 });
+        entry[unknown.0] = unknown.1;
+        let known = serde_json::json!({ "id": id, "state": "enabled", "usage_counter": 2, "session_use": 0 });
+        let lists = [of("unknown.json", entry), of("known.json", known)];
+        let import = ["--json", "key", "import", "--positions", &lists[0], "--positions", &lists[1], "-"];
+        let said: serde_json::Value = serde_json::from_str(&site.must_read(&import, &lines)).unwrap();
+        assert_eq!((said["added"].as_u64(), said["restored"].as_u64()), (Some(4), Some(4)));
+        assert_eq!(asked(&site, &server, &keys[0].press()), "REPLAYED_OTP");
+    }
+
     // What is stated as used is, in any format.
     let site = Site::sqlite();
     let server = site.start();

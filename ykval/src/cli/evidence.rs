@@ -3,6 +3,7 @@
 use super::Failure;
 use clap::ValueHint;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use ykval::file;
@@ -60,13 +61,24 @@ impl Sources {
     }
 }
 
-/// The positions in these lists, as `--positions` names them.
-pub(crate) fn positions_in(lists: &[PathBuf]) -> Result<Evidence, Failure> {
-    let mut evidence = Evidence::default();
+/// The positions in these lists, as `--positions` names them, and the tokens of which one of the lists does not know the
+/// position: nothing proves how far these have come.
+pub(crate) fn positions_in(lists: &[PathBuf]) -> Result<(Evidence, HashSet<PublicId>), Failure> {
+    let (mut evidence, mut unknown) = (Evidence::default(), HashSet::new());
     for path in lists {
-        positions(path, &mut evidence)?;
+        unknown.extend(positions(path, &mut evidence)?);
     }
-    Ok(evidence)
+    Ok((evidence, unknown))
+}
+
+/// Whether a list knows the position of a token. A server does not if the token is restored there; a host does only of a
+/// token that it can use, or that is disabled.
+fn is_known(token: &Value) -> bool {
+    match (token.get("restored"), token.get("state").and_then(Value::as_str)) {
+        (Some(restored), None) => restored.is_null(),
+        (None, Some(state)) => matches!(state, "enabled" | "disabled"),
+        _ => false,
+    }
 }
 
 /// What the sources hold.
@@ -105,8 +117,9 @@ fn opened(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(std::fs::File::open(path)?)))
 }
 
-fn positions(path: &Path, evidence: &mut Evidence) -> Result<(), Failure> {
-    let mut text = Vec::new();
+/// Takes in a list, and returns the tokens whose position it does not know.
+fn positions(path: &Path, evidence: &mut Evidence) -> Result<Vec<PublicId>, Failure> {
+    let (mut text, mut unknown) = (Vec::new(), Vec::new());
     opened(path).and_then(|mut file| file.read_to_end(&mut text)).map_err(|why| unreadable(path, &why))?;
     let list: Vec<Value> = serde_json::from_slice(&text)
         .map_err(|why| invalid(path, &format!("is not the output of key list --json: {why}")))?;
@@ -114,6 +127,9 @@ fn positions(path: &Path, evidence: &mut Evidence) -> Result<(), Failure> {
         let entry = |what: &str| invalid(path, &format!("entry {}: {what}", number.saturating_add(1)));
         let id = token.get("id").and_then(Value::as_str).and_then(|id| PublicId::parse(id.as_bytes()).ok());
         let id = id.ok_or_else(|| entry("id is not a public ID"))?;
+        if !is_known(token) {
+            unknown.push(id);
+        }
         let number = |name: &str| token.get(name).and_then(Value::as_u64);
         let position = (
             number("usage_counter").and_then(|counter| u16::try_from(counter).ok()),
@@ -127,5 +143,5 @@ fn positions(path: &Path, evidence: &mut Evidence) -> Result<(), Failure> {
             _ => return Err(entry("usage_counter and session_use are not those of a YubiKey")),
         }
     }
-    Ok(())
+    Ok(unknown)
 }

@@ -68,8 +68,10 @@ pub(crate) enum Past {
 /// The positions in lists of hosts and servers. The highest position there is stands for one that is not known: after
 /// `ykmap key import --used`.
 fn known_positions(lists: &[PathBuf]) -> Result<HashMap<PublicId, Position>, Failure> {
-    let evidence = evidence::positions_in(lists)?;
-    Ok(evidence.positions(None).filter(|(_, position)| *position != Position::LAST).collect())
+    let (evidence, unknown) = evidence::positions_in(lists)?;
+    let is_proved =
+        |(id, position): &(PublicId, Position)| *position != Position::LAST && !unknown.contains(id);
+    Ok(evidence.positions(None).filter(is_proved).collect())
 }
 
 impl Past {
@@ -122,6 +124,7 @@ pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: b
         let known: Vec<_> = keys.iter().filter_map(|key| Some((key.id, past.position(&key.id)?))).collect();
         let is_restored = store.restored_since().await?.is_some();
         let restored = there.restored(&keys, is_restored, &known);
+        let left_behind = there.left_behind(&keys, &known);
         bar.set_message("writing");
         bar.enable_steady_tick(Duration::from_millis(100));
         let enrolled = if dry_run {
@@ -135,6 +138,9 @@ pub(crate) fn take(context: &Context, path: &Path, mut file: KeyFile, dry_run: b
         store.close().await;
         say(context, path, &file, (enrolled, dry_run, restored), &disabled);
         if !context.json {
+            for id in left_behind.iter().take(files::SHOWN) {
+                context.note(&still_here(id));
+            }
             note_the_past(context, past, (enrolled, restored, is_restored));
         }
         Ok(())
@@ -162,6 +168,16 @@ async fn advance(store: &Store, known: &[(PublicId, Position)], is_restored: boo
         }
     }
     Ok(())
+}
+
+/// A key that is in the store already, although it was used elsewhere.
+fn still_here(id: &PublicId) -> Diagnostic {
+    let what = format!(
+        "token {id} is in the store already and stays as it is: OTPs of it that were used only elsewhere are valid here"
+    );
+    Diagnostic::warning(Code::KeyExists, what)
+        .run_when("unless all of them were used here", Program::Ykvald, format!("key remove {id}"))
+        .run_when("then", Program::Ykvald, "key import --used FILE")
 }
 
 /// What to do about keys whose OTPs may have been used before.
@@ -202,8 +218,15 @@ struct Coming {
 /// Lines that cannot be imported, and why.
 type Problems = Vec<(usize, Diagnostic)>;
 
-/// What the store has of the tokens in the file: the fingerprint of the key, and whether they are enabled.
-struct Stored(HashMap<PublicId, (Option<Fingerprint>, bool)>);
+/// What the store has of one token.
+struct StoredToken {
+    key: Option<Fingerprint>,
+    enabled: bool,
+    restored: bool,
+}
+
+/// What the store has of the tokens in the file.
+struct Stored(HashMap<PublicId, StoredToken>);
 
 impl Stored {
     /// Reads the whole store: each key that it has or had is compared with those that are to come.
@@ -230,7 +253,9 @@ impl Stored {
                     refuse(&same);
                 }
                 if lines.contains_key(&token.id) {
-                    known.insert(token.id, (token.key.map(|(fingerprint, _)| fingerprint), token.enabled));
+                    let key = token.key.map(|(fingerprint, _)| fingerprint);
+                    let (enabled, restored) = (token.enabled, token.restored.is_some());
+                    known.insert(token.id, StoredToken { key, enabled, restored });
                 }
             }
         }
@@ -239,12 +264,26 @@ impl Stored {
     }
 
     fn is_disabled(&self, id: &PublicId) -> bool {
-        self.0.get(id).is_some_and(|(_, enabled)| !enabled)
+        self.0.get(id).is_some_and(|token| !token.enabled)
+    }
+
+    fn has_key(&self, id: &PublicId) -> bool {
+        self.0.get(id).is_some_and(|token| token.key.is_some())
+    }
+
+    /// The tokens that were used elsewhere, and that an import leaves as they are: without their position from there.
+    fn left_behind(&self, keys: &[Enrolment], known: &[(PublicId, Position)]) -> Vec<PublicId> {
+        let is_left = |key: &&Enrolment| {
+            key.history == History::UsedElsewhere
+                && self.0.get(&key.id).is_some_and(|token| token.key.is_some() && !token.restored)
+                && !known.iter().any(|(id, _)| *id == key.id)
+        };
+        keys.iter().filter(is_left).map(|key| key.id).collect()
     }
 
     /// How many of these tokens will be new and restored.
     fn restored(&self, keys: &[Enrolment], is_restored: bool, known: &[(PublicId, Position)]) -> u64 {
-        let is_new = |key: &&Enrolment| !matches!(self.0.get(&key.id), Some((Some(_), _)));
+        let is_new = |key: &&Enrolment| !self.has_key(&key.id);
         let known: HashSet<_> = known.iter().map(|(id, _)| *id).collect();
         let is = |key: &&Enrolment| match key.history {
             History::NeverUsed => false,
@@ -260,8 +299,8 @@ impl Stored {
         for key in keys {
             let of = match self.0.get(&key.id) {
                 None => &mut enrolled.added,
-                Some((Some(_), _)) => &mut enrolled.unchanged,
-                Some((None, _)) => &mut enrolled.changed,
+                Some(StoredToken { key: Some(_), .. }) => &mut enrolled.unchanged,
+                Some(StoredToken { key: None, .. }) => &mut enrolled.changed,
             };
             *of = of.saturating_add(1);
         }
@@ -308,7 +347,7 @@ fn seal_all(
     let mut keys = Vec::with_capacity(coming.len());
     for Coming { line, id, credential } in coming {
         let fingerprint = credential.fingerprint(&id);
-        if let Some((Some(other), _)) = there.0.get(&id)
+        if let Some(StoredToken { key: Some(other), .. }) = there.0.get(&id)
             && *other != fingerprint
         {
             problems.push((
