@@ -53,6 +53,8 @@ pub fn run(args: &Args, as_json: bool) -> Result<(), Diagnostic> {
         list(as_json);
         return Ok(());
     };
+    // As it was copied: `code=key-missing` of a log, `[key-missing]` of an error.
+    let name = name.strip_prefix("code=").unwrap_or(name).trim_matches(['[', ']']);
     let Ok(code) = name.parse::<Code>() else {
         let unknown =
             Diagnostic::error(Code::InputInvalid, format!("there is no code {name} in this version"));
@@ -114,6 +116,13 @@ mod tests {
             }
         }
         assert!(plain(entry(Code::KeyMissing).remedy).contains("ykmap key import FILE"));
+    }
+
+    #[test]
+    fn a_code_is_taken_as_it_was_copied() {
+        for code in ["key-missing", "code=key-missing", "[key-missing]"] {
+            assert!(run(&Args { code: Some(code.to_owned()) }, true).is_ok(), "{code}");
+        }
     }
 
     #[test]

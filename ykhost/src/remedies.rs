@@ -3,6 +3,7 @@
 use crate::settings::CONFIG;
 use std::path::{Path, PathBuf};
 use yubiotp::diagnostic::{Calls, Diagnostic, Program, Remedy, shell_word};
+use yubiotp::mapping;
 use yubiotp::shown;
 
 /// What the arguments of a line in pam.d, or the options of a command, name.
@@ -32,6 +33,10 @@ impl Remedies {
     /// The finding with remedies that name the user where they would say `USER`, and the mapping where `ykmap add` would
     /// write to another one.
     pub fn for_user(&self, mut found: Diagnostic, user: &[u8]) -> Diagnostic {
+        // A mapping cannot contain it, or it would be an option: the reader has to see which user it means.
+        if user.is_empty() || user.starts_with(b"-") || mapping::add(b"", user, &[]).is_err() {
+            return found;
+        }
         for remedy in &mut found.remedies {
             let Remedy::Command { when, command } = remedy else { continue };
             let Some(rest) = command.arguments.strip_prefix("add USER") else { continue };
@@ -47,7 +52,7 @@ impl Remedies {
                     shown::text(file.as_bytes()),
                     shown::text(user)
                 ));
-            } else if !user.is_empty() && !user.starts_with(b"-") {
+            } else {
                 command.arguments = format!("add {}{rest}", shell_word(user));
             }
         }
@@ -74,6 +79,12 @@ mod tests {
         assert_eq!(text(&usual, "key enable vvcb", b"alice"), "x. Run: ykmap key enable vvcb");
         // It would be an option.
         assert_eq!(text(&usual, "add USER", b"--config=/x"), "x. Run: ykmap add USER");
+        // They would be a line for another user, or none.
+        for name in ["root:vvcccccccccb", "#x", ""] {
+            assert_eq!(text(&usual, "add USER", name.as_bytes()), "x. Run: ykmap add USER");
+            let named = Remedies::new(None, Some("/etc/map".to_owned()));
+            assert!(!text(&named, "add USER", name.as_bytes()).contains("/etc/map"));
+        }
         let other = Remedies::new(Some("/etc/yub2/config.toml".into()), None);
         assert_eq!(
             text(&other, "add USER", b"alice"),

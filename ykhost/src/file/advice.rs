@@ -1,6 +1,7 @@
 //! What to do about a file or folder that the wrong people own, or may write to. The advice must not harm the host: a
 //! command changes what is ours, or what root owns on every host. All else may be as others need it, and stays so.
 
+use rustix::fs::FileType;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 use yubiotp::diagnostic::{Command, Program, Remedy, is_ours, shell_word};
@@ -93,13 +94,29 @@ fn in_a_home(path: &Path) -> bool {
 /// Whether nothing but this project needs it as it is. A service of PAM needs no more than to be read.
 fn may_change(path: &Path) -> bool {
     !in_a_home(path)
+        && cannot_be_swapped(path)
         && (is_ours(path.as_os_str().as_bytes())
             || path.parent().is_some_and(|folder| folder.ends_with("pam.d")))
+}
+
+/// Whether each folder above it is root's or the running user's, and writable by nobody else: otherwise the path may lead
+/// elsewhere by the time that somebody follows the advice.
+fn cannot_be_swapped(path: &Path) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).all(|folder| {
+        rustix::fs::lstat(folder).map_or(true, |is| {
+            // A link has no mode of its own.
+            let is_link = FileType::from_raw_mode(is.st_mode) == FileType::Symlink;
+            let is_closed = is_link || is.st_mode & 0o022 == 0 || is.st_mode & 0o1000 != 0;
+            (is.st_uid == 0 || is.st_uid == me) && is_closed
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
     use yubiotp::diagnostic::Calls;
 
     fn text(remedy: &Remedy) -> String {
@@ -153,8 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_ours_is_put_right() {
-        for folder in ["/", "/etc", "/var/lib", "/etc/yubiotp", "/var/lib/yubiotp/keys", "/srv/otp/positions"]
-        {
+        for folder in ["/", "/etc", "/var/lib", "/etc/yubiotp", "/var/lib/yubiotp/keys", "/srv/yubiotp"] {
             assert_eq!(text(&owner(Path::new(folder), true, 0)), format!("chown root {folder}"));
             assert_eq!(text(&writable(Path::new(folder), true)), format!("chmod go-w {folder}"));
         }
@@ -165,5 +181,17 @@ mod tests {
         assert_eq!(text(&readable(file)), "chmod go= '/etc/yubiotp/two keys'");
         let Remedy::Command { when: Some(_), command } = owner(file, false, 7) else { panic!("two ways") };
         assert_eq!(command.line(Calls::PLAIN), "chown root '/etc/yubiotp/two keys'");
+    }
+
+    /// Its owner could put a link in its place before anybody follows the advice.
+    #[test]
+    fn what_a_stranger_can_swap_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("yubiotp/store.key");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        assert!(text(&readable(&path)).starts_with("chmod go= "));
+        std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(text(&readable(&path)), MOVE);
+        assert_eq!(text(&owner(&path, false, 0)), MOVE);
     }
 }

@@ -1,6 +1,6 @@
 //! Values in commands that people copy into a shell of root.
 
-use crate::{PublicId, shown};
+use crate::shown;
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
@@ -27,24 +27,13 @@ pub(super) fn is_escaped_in_logs(command: &str) -> bool {
     command.contains(['"', '\\'])
 }
 
-/// Whether a path looks like a file or folder of this project, so that only we need it: its owner and mode may be set.
-/// Anything else may have the mode that others need.
+/// Whether a path is within a folder that is named as this project's are, or is named as one of its files, so that only we
+/// need it: its owner and mode may be set. Anything else may have the mode that others need.
 #[must_use]
 pub fn is_ours(path: &[u8]) -> bool {
     const NAMES: [&[u8]; 6] =
-        [b"authorized_yubikeys", b"store.key", b"keys", b"positions", b"yubiotp-ask", b"config.toml"];
-    const FOLDERS: [&[u8]; 2] = [b"yubiotp", b"ykvald"];
-    let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-    let names_us =
-        |part: &[u8]| FOLDERS.iter().any(|name| part.windows(name.len()).any(|found| found == *name));
-    parts.clone().any(names_us)
-        || parts.next_back().is_some_and(|last| {
-            let mut of_a_token = || {
-                let in_a_store = matches!(parts.next_back(), Some(b"keys" | b"positions"));
-                in_a_store && PublicId::parse(last).is_ok()
-            };
-            NAMES.contains(&last) || of_a_token()
-        })
+        [b"yubiotp", b"ykvald", b"authorized_yubikeys", b"store.key", b"yubiotp-ask", b"pam_yubiotp.so"];
+    path.split(|byte| *byte == b'/').any(|part| NAMES.contains(&part))
 }
 
 #[cfg(test)]
@@ -98,8 +87,8 @@ mod tests {
             "/etc/yubiotp",
             "/etc/yubiotp/api.key",
             "/var/lib/ykvald/ykvald.db",
-            "/srv/otp/positions",
-            "/srv/otp/keys/vvcccccccccb",
+            "/srv/otp/store.key",
+            "/srv/yubiotp/keys/vvcccccccccb",
             "/home/alice/.yubico/authorized_yubikeys",
             "/usr/lib/security/pam_yubiotp.so",
         ] {
@@ -110,7 +99,11 @@ mod tests {
             "/usr/bin/sudo",
             "/srv/team",
             "/srv/team/f",
+            "/srv/team/keys",
             "/srv/team/keys/host.key",
+            "/srv/ykvald-project/tls.key",
+            "/srv/app/config.toml",
+            "/tmp/yubiotp-x",
             "/etc/ssl/private/host.key",
             "/",
         ] {
