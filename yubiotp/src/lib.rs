@@ -9,11 +9,12 @@
 //! 4. [`ledger`] compares and stores the token's position, in one step.
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
-//! Beside that path: [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps credentials
-//! encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now, [`modhex`] and
-//! [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to the network,
-//! [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means, [`wrong_type`] says what a setting must be, and a
-//! [`diagnostic`] is a finding: the problem, its place and remedies.
+//! Beside that path: [`oath`] has the codes of authenticator apps and hardware tokens, [`recovery`] recovery codes, and
+//! [`guesses`] limits how many codes are tried. [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps
+//! secrets encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now,
+//! [`modhex`] and [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to
+//! the network, [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means,
+//! [`wrong_type`] says what a setting must be, and a [`diagnostic`] is a finding: the problem, its place and remedies.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod authorities;
 pub mod block;
 pub mod diagnostic;
 pub mod freshness;
+pub mod guesses;
 pub mod id;
 pub mod key;
 pub mod keyfile;
@@ -33,10 +35,12 @@ pub mod ledger;
 pub mod mapping;
 pub mod modhex;
 pub mod nearest;
+pub mod oath;
 pub mod otp;
 pub mod position;
 pub mod protocol;
 pub mod record;
+pub mod recovery;
 pub mod seal;
 pub mod shown;
 pub mod verdict;
