@@ -118,7 +118,7 @@ impl Place {
     /// The folder that `ykmap init --dir` made.
     #[must_use]
     pub fn host(&self) -> PathBuf {
-        self.folder.path().join("host")
+        self.folder.path().join("yubiotp")
     }
 
     /// A file in that folder.
