@@ -1,7 +1,7 @@
 //! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic),
 //! [many of them](report), and [explain] their codes, how they [fail](failure), what shells [complete](completions), how
-//! they read what an administrator types ([`mod@line`]) or [names](input), what they show of an [import] of keys, and how a
-//! key of [a new token](new_key) is made. No login loads it.
+//! they read what an administrator types ([`mod@line`]) or [names](input), what they show of an [import] of keys, how a key
+//! of [a new token](new_key) is made, and how a [QR code](qr) is drawn. No login loads it.
 #![forbid(unsafe_code)]
 
 pub mod completions;
@@ -13,5 +13,6 @@ pub mod input;
 pub mod line;
 pub mod new_key;
 pub mod out;
+pub mod qr;
 pub mod report;
 pub mod time;

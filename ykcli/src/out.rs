@@ -142,7 +142,7 @@ pub fn has_colours() -> bool {
 }
 
 /// Whether the locale has more characters than those of ASCII.
-fn is_utf8() -> bool {
+pub(crate) fn is_utf8() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .find_map(|name| variable(name).filter(|it| !it.is_empty()));
@@ -153,7 +153,7 @@ fn is_utf8() -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how something looks decides nothing")]
-fn variable(name: &str) -> Option<std::ffi::OsString> {
+pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
 
