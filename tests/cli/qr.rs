@@ -1,5 +1,6 @@
 //! The QR codes of the commands, read by zbar from what a terminal shows: in every form, on dark and on light backgrounds.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tests::built;
@@ -137,10 +138,14 @@ fn blurred(picture: &[Vec<u8>]) -> Vec<Vec<u8>> {
 fn read(scratch: &Scratch, picture: &[Vec<u8>], is_negative: bool) -> Option<String> {
     let mut file = format!("P5 {} {} 255\n", picture[0].len(), picture.len()).into_bytes();
     file.extend(picture.iter().flatten().map(|pixel| if is_negative { 255 - pixel } else { *pixel }));
-    let path = scratch.write_beside("screen.pgm", file);
+    zbar(&scratch.write_beside("screen.pgm", file))
+}
+
+/// What zbar reads in a file.
+fn zbar(picture: &Path) -> Option<String> {
     let mut zbarimg = Command::new("zbarimg");
     let output =
-        zbarimg.args(["--quiet", "--raw", "-Sdisable", "-Sqrcode.enable"]).arg(path).output().unwrap();
+        zbarimg.args(["--quiet", "--raw", "-Sdisable", "-Sqrcode.enable"]).arg(picture).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.strip_suffix('\n').map(str::to_owned)
 }
@@ -272,4 +277,12 @@ fn without_a_terminal() {
     }
     assert_eq!(draw("dark").exits(0).out.lines().count(), 23);
     assert_eq!(draw("ascii").exits(0).out.lines().count(), 45);
+}
+
+/// A dark and a light terminal, side by side.
+#[test]
+fn the_picture_in_the_documentation_is_read() {
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/qr-terminal.png");
+    let both = zbar(&picture).unwrap();
+    assert_eq!(both.lines().collect::<Vec<_>>(), [URI, URI]);
 }
