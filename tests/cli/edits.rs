@@ -93,9 +93,16 @@ fn what_cannot_be_read_back_is_not_written() {
     for id in ["vvc", "vvca", "zz", "vvcccccccccb,vvcccccccccd", ""] {
         desk.ykmap(&["add", "alice", id]).exits(2);
     }
-    desk.ykmap(&["remove", "alice"]).exits(2).has("user-not-listed");
-    desk.ykmap(&["remove", "alice", "vvcb"]).exits(2).has("token-not-assigned");
+    for arguments in [&["remove", "alice"][..], &["remove", "alice", "vvcb"]] {
+        desk.ykmap(arguments)
+            .exits(2)
+            .has("user-not-listed")
+            .notes("To see who is in it: ykmap --config ")
+            .notes(" list [");
+    }
     assert_eq!(desk.snapshot(), before);
+    desk.map("alice:vvcb\n");
+    desk.ykmap(&["remove", "alice", "vvcd"]).exits(2).has("token-not-assigned");
 }
 
 /// A mistyped id is called that, and not an OTP that is too short.
@@ -230,14 +237,44 @@ fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
     desk.verify("alice", &key.press()).exits(2).has("mapping-empty");
 }
 
+/// A user who is asked about and not listed is an answer that scripts see. A line that may be theirs is named instead.
+#[test]
+fn listing_nobody_says_so() {
+    let desk = Desk::new();
+    desk.ykmap(&["list"]).exits(0);
+    desk.ykmap(&["list", "bob"]).exits(1).has("user-not-listed").notes(" add bob [");
+    desk.map("alice:vvcb\n");
+    desk.ykmap(&["list", "carol"]).exits(1).has("user-not-listed").notes(" add carol [");
+    desk.map("alice:vvcb\nbob:vvcd,vvce\n");
+    desk.ykmap(&["list", "alice"]).exits(0);
+    for user in ["bob", "carol"] {
+        let said = desk.ykmap(&["list", user]).exits(1).has("mapping-line-invalid");
+        assert_eq!(said.err.matches("authorized_yubikeys:2: ").count(), 1, "{said:?}");
+        assert!(!said.err.contains(" add "), "{said:?}");
+    }
+}
+
+/// What to run next is on lines of its own.
+#[test]
+fn commands_after_the_last_token_can_be_copied() {
+    let desk = Desk::new();
+    desk.map("alice:vvcb\n");
+    let said = desk.ykmap(&["remove", "alice", "vvcb"]).exits(0);
+    let config = desk.file("config.toml").display().to_string();
+    for verb in ["add", "remove"] {
+        let command = format!("  ykmap --config {config} {verb} alice");
+        assert!(said.err.lines().any(|line| line == command), "{said:?}");
+    }
+}
+
 /// Adding, listing or removing a user mentions another spelling that is listed.
 #[test]
 fn other_spellings_are_named() {
     let desk = Desk::new();
     desk.map("# people\nalice:vvcb\nJ\u{fc}rgen:vvcd\n");
     let place = |line| format!("authorized_yubikeys:{line}: may list this user in another spelling");
-    desk.ykmap(&["list", "Alice"]).exits(0).notes(&place(2));
-    desk.ykmap(&["list", "EX+alice"]).exits(0).notes(&place(2));
+    desk.ykmap(&["list", "Alice"]).exits(1).notes(&place(2));
+    desk.ykmap(&["list", "EX+alice"]).exits(1).notes(&place(2));
     desk.ykmap(&["remove", "Alice"]).exits(2).notes(&place(2));
     desk.ykmap(&["add", "jurgen", "vvce"]).exits(0).notes(&place(3));
     desk.ykmap(&["add", "Alice", "vvcf"]).exits(0).notes(&place(2));

@@ -62,11 +62,22 @@ fn add_list_remove() {
     );
     assert_eq!(listed[0]["tokens"][1]["state"], "no key");
     assert_eq!(listed[0]["tokens"][1]["serial"], Value::Null);
-    assert_eq!(desk.ykmap(&["list", "nobody", "--json"]).exits(0).json(), serde_json::json!([]));
+    assert_eq!(desk.ykmap(&["list", "nobody", "--json"]).exits(1).json(), serde_json::json!([]));
     let removed = desk.ykmap(&["remove", "alice", "vvcb", "--json"]).exits(0).json();
     names(&removed, &["user", "removed", "listed_without_tokens"]);
     let removed = desk.ykmap(&["remove", "alice", &key.public_id(), "--json"]).exits(0).json();
     assert_eq!(removed["listed_without_tokens"], true);
+}
+
+/// What has no form in JSON says so, rather than something else than was asked for.
+#[test]
+fn an_export_is_never_json() {
+    let (desk, _) = desk();
+    let said = desk.ykmap(&["--json", "key", "export"]).exits(2).json();
+    assert_eq!(
+        (&said["error"]["code"], &said["error"]["location"]["argument"]),
+        (&"input-invalid".into(), &"--json".into())
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `ykmap list`
 
 use super::out::{self, Field};
-use super::{Context, Done, files, service};
+use super::{Context, Done, Failure, files, service};
 use clap::ValueHint;
 use serde_json::json;
 use std::fmt;
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use ykhost::settings::{self, Settings};
 use ykhost::store::{PositionFile, Record, Store, StoreScan};
 use ykhost::{Fault, mapping};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKeyId;
@@ -159,30 +160,13 @@ impl fmt::Display for State {
     }
 }
 
+/// Exit status 1, as of `verify`, if the user who is asked about is not in the mapping.
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let states = States::new(&settings);
     service::warn_of_others(context, &settings, args.user.as_deref(), &args.pam_dirs);
-    let paths = match &args.user {
-        Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
-        None => files::mappings(&settings)?,
-    };
-    let mut listed = Vec::new();
-    for path in paths {
-        // With %u, a user without a file is not listed.
-        let text = if args.user.is_some() { files::text_of(&path)? } else { mapping::text(&path)? };
-        for (number, line) in entries(&text) {
-            match line {
-                Ok(Line::Nothing) => {}
-                Ok(Line::Entry { user, fields }) => {
-                    if args.user.as_ref().is_none_or(|wanted| wanted.as_bytes() == user) {
-                        listed.push((user.to_vec(), fields.ids().collect::<Vec<_>>()));
-                    }
-                }
-                Err(why) => out::note(&format!("{}: line {number}: {why}", path.display())),
-            }
-        }
-    }
+    let (listed, unread) = entries_of(&settings, args.user.as_deref())?;
+    unread.iter().for_each(|found| context.note(found));
     if context.json {
         let users: Vec<_> = listed
             .iter()
@@ -195,10 +179,68 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             })
             .collect();
         out::json(&json!(users));
-        return Ok(());
+    } else if !listed.is_empty() {
+        print(&states, &listed);
+    } else if args.user.is_none() {
+        out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap()));
     }
+    match &args.user {
+        Some(user) if listed.is_empty() => {
+            let found = not_listed(&settings, user);
+            if found.code == Code::UserNotListed {
+                context.note(&found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes()))));
+            } else if !unread.contains(&found) {
+                context.note(&found);
+            }
+            Err(Failure::No)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A user and their tokens by one line of the mapping.
+type Entry = (Vec<u8>, Vec<PublicId>);
+
+/// The lines of a user, or of all, and those that cannot be read.
+fn entries_of(settings: &Settings, only: Option<&str>) -> Result<(Vec<Entry>, Vec<Diagnostic>), Failure> {
+    let paths = match only {
+        Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
+        None => files::mappings(settings)?,
+    };
+    let (mut listed, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        // With %u, a user without a file is not listed.
+        let text = if only.is_some() { files::text_of(&path)? } else { mapping::text(&path)? };
+        for (number, line) in entries(&text) {
+            match line {
+                Ok(Line::Nothing) => {}
+                Ok(Line::Entry { user, fields }) => {
+                    if only.is_none_or(|wanted| wanted.as_bytes() == user) {
+                        listed.push((user.to_vec(), fields.ids().collect()));
+                    }
+                }
+                Err(why) => {
+                    unread.push(Fault::Mapping { path: path.clone(), line: number, why }.diagnostic());
+                }
+            }
+        }
+    }
+    Ok((listed, unread))
+}
+
+/// The finding about a user whom no line lists: the line that may be meant to, if there is one.
+pub(crate) fn not_listed(settings: &Settings, user: &str) -> Diagnostic {
+    match mapping::enrolment(settings, user.as_bytes(), false) {
+        Err(fault @ (Fault::OtherFile { .. } | Fault::Mapping { .. })) => fault.diagnostic(),
+        _ => Diagnostic::error(Code::UserNotListed, "is not in the mapping")
+            .at(Location::user(user.as_bytes())),
+    }
+}
+
+/// Users and their tokens, as a table.
+fn print(states: &States, listed: &[Entry]) {
     let mut rows = Vec::new();
-    for (user, ids) in &listed {
+    for (user, ids) in listed {
         let user = shown::text(user).to_string();
         if ids.is_empty() {
             rows.push(vec![
@@ -211,19 +253,5 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             rows.push(vec![Field::Plain(user.clone()), Field::Plain(id.to_string()), states.field(id)]);
         }
     }
-    if rows.is_empty() {
-        match &args.user {
-            Some(user) => {
-                let name = shown::text(user);
-                out::note(&format!("{name} is not in the mapping: {} add {name}", context.ykmap()));
-                if let Some(other) = files::other_spelling(&settings, user) {
-                    context.note(&other);
-                }
-            }
-            None => out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap())),
-        }
-    } else {
-        out::table(&["User", "Token", "Key"], rows);
-    }
-    Ok(())
+    out::table(&["User", "Token", "Key"], rows);
 }

@@ -1,10 +1,11 @@
 //! `ykmap remove`
 
-use super::{Context, Done, files, out, parse_id};
+use super::{Context, Done, files, list, out, parse_id};
 use clap::ValueHint;
 use serde_json::json;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
-use yubiotp::{PublicId, mapping, shown};
+use yubiotp::mapping::{self, Enrolment};
+use yubiotp::{PublicId, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,16 +22,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let user = args.user.as_bytes();
     let name = shown::text(user);
     let listed_without = files::edit(&settings, &args.user, |text| {
-        files::tokens_in(&settings, text, &args.user)?;
+        if files::tokens_in(&settings, text, &args.user)? == Enrolment::NotListed {
+            let found = list::not_listed(&settings, &args.user);
+            return Err(found.run_when("to see who is in it", Program::Ykmap, "list").into());
+        }
         if args.ids.is_empty() {
-            let removed = mapping::remove(text, user, None);
-            if removed.count == 0 {
-                let found = files::other_spelling(&settings, &args.user).unwrap_or_else(|| {
-                    Diagnostic::error(Code::UserNotListed, "is not in the mapping").at(Location::user(user))
-                });
-                return Err(found.into());
-            }
-            return Ok((removed.text, false));
+            return Ok((mapping::remove(text, user, None).text, false));
         }
         let (mut text, mut listed_without) = (text.to_vec(), false);
         for id in &args.ids {
@@ -62,11 +59,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::line(&format!("{name} no longer has {}", ids.join(", ")));
         if listed_without {
             let (ykmap, word) = (context.ykmap(), shell_word(user));
-            out::note(&format!(
-                "{name} has no token left, stays listed and is rejected. To assign another: {ykmap} add {word}"
-            ));
-            out::note(&format!(
-                "{ykmap} remove {word} unlists {name}: with nullok in pam.d, {name} then logs in without a token"
+            out::notes(&format!(
+                "{name} has no token left, stays listed and is rejected. To assign another:\n  {ykmap} add {word}\n\
+                 To unlist {name}, who then logs in without a token if pam.d has nullok:\n  {ykmap} remove {word}"
             ));
         }
     }
