@@ -164,6 +164,8 @@ fn a_new_key_is_stored_and_printed_or_written() {
     let id = new["id"].as_str().unwrap();
     assert!(id.starts_with("vv") && id.len() == 12, "{new}");
     let clear = desk.ykvald(&["key", "export", "--in-the-clear", id]).exits(0).out;
+    let refused = desk.ykvald(&["--json", "key", "export", id]).exits(2).json();
+    assert_eq!(refused["error"]["location"]["argument"], "--json");
     let secrets = ["private_id", "aes_key"].map(|name| new[name].as_str().unwrap());
     assert!(clear.contains(&format!("{id} plain {} {}\n", secrets[0], secrets[1])), "{clear}");
 

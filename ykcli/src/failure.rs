@@ -3,7 +3,7 @@
 use crate::{diagnostic, out};
 use std::path::Path;
 use std::process::ExitCode;
-use yubiotp::diagnostic::{Calls, Code, Diagnostic, shell_word};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, shell_word};
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
@@ -23,6 +23,15 @@ impl Failure {
     /// What was typed, or is on the command line, cannot be used.
     pub fn input(problem: impl Into<String>) -> Self {
         Diagnostic::error(Code::InputInvalid, problem).into()
+    }
+
+    /// `--json` was given to a verb that prints something else, which other programs read.
+    #[must_use]
+    pub fn never_json(what: &str) -> Self {
+        Diagnostic::error(Code::InputInvalid, format!("this verb prints {what}, never JSON"))
+            .at(Location::Argument("--json".to_owned()))
+            .advise("leave it out")
+            .into()
     }
 
     /// The finding, unless findings are shown already.

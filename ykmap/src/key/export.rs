@@ -16,6 +16,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    if context.json {
+        return Err(Failure::never_json("a key file"));
+    }
     let store = context.store()?;
     let ids = if args.ids.is_empty() { super::tokens(&store)? } else { args.ids.clone() };
     if args.in_the_clear {

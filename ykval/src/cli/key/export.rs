@@ -17,6 +17,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    if context.json {
+        return Err(Failure::never_json("a key file"));
+    }
     wait(async {
         let opened = context.open().await?;
         let mut headed = false;
