@@ -157,7 +157,7 @@ fn a_new_key_goes_into_a_file_of_its_own() {
     assert!(!said.out.contains(secret) && !said.err.contains(secret), "{said:?}");
     // Nothing is overwritten, and no key is made that nobody gets.
     let before = desk.snapshot();
-    desk.ykmap(&["key", "new", "--file", path.to_str().unwrap()]).exits(2).has("file-inaccessible");
+    desk.ykmap(&["key", "new", "--file", path.to_str().unwrap()]).exits(2).has("file-exists");
     assert_eq!((desk.snapshot(), fs::read_to_string(&path).unwrap()), (before.clone(), text));
     desk.ykmap(&["key", "new", "--file", "-"]).exits(2);
     assert_eq!(desk.snapshot(), before);

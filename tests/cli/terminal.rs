@@ -138,3 +138,20 @@ fn interrupted_at_the_question() {
     assert_ne!(terminal.finish(SOON).0, Some(0));
     assert_eq!(desk.snapshot(), before);
 }
+
+/// Sentences are wrapped to the terminal, and commands are whole, so that they can be copied.
+#[test]
+fn a_new_key_is_shown_within_the_terminal() {
+    let (desk, _) = desk();
+    let mut command = desk.command();
+    command.args(["key", "new"]);
+    let (status, shown) = Terminal::spawn(command).finish(SOON);
+    assert_eq!(status, Some(0), "{shown}");
+    let (commands, sentences): (Vec<_>, Vec<_>) = shown.lines().partition(|line| line.starts_with("  "));
+    assert!(sentences.iter().all(|line| line.chars().count() <= 80), "{shown}");
+    assert!(
+        commands.iter().any(|line| line.starts_with("  ykman otp yubiotp ") && line.ends_with(" 2")),
+        "{shown}"
+    );
+    assert!(commands.iter().any(|line| line.ends_with(" add USER")), "{shown}");
+}

@@ -180,7 +180,7 @@ fn a_new_key_is_stored_and_printed_or_written() {
     assert!(fs::read_to_string(&file).unwrap().lines().any(|it| it == ykman));
     assert!(!said.out.contains(line[3]), "{said:?}");
     // Neither a file nor a key is replaced.
-    desk.ykvald(&arguments).refuses("[file-inaccessible]");
+    desk.ykvald(&arguments).refuses("[file-exists]");
     fs::remove_file(&file).unwrap();
     desk.ykvald(&arguments).refuses("[key-exists]");
     assert!(!file.exists());

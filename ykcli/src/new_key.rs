@@ -5,7 +5,7 @@ use clap::ValueHint;
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Write as _};
+use std::io::{Error, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -130,8 +130,8 @@ impl NewKey {
                 )
             }
         };
-        out::lines(&Zeroizing::new(format!(
-            "created a key for token {id}, and stored it\n\n{how}\n{SLOTS}\n\nThen: {then}"
+        out::paragraphs(&Zeroizing::new(format!(
+            "created a key for token {id}, and stored it\n\n{how}\n{SLOTS}\n\nThen:\n\n  {then}"
         )));
     }
 
@@ -141,8 +141,8 @@ impl NewKey {
         if as_json {
             out::json(&json!({ "id": id.to_string() }));
         } else {
-            out::lines(&format!(
-                "programmed slot 2 of the YubiKey with token {id}, and stored its key\n\n{SLOTS}\n\nThen: {then}"
+            out::paragraphs(&format!(
+                "programmed slot 2 of the YubiKey with token {id}, and stored its key\n\n{SLOTS}\n\nThen:\n\n  {then}"
             ));
         }
     }
@@ -214,8 +214,13 @@ fn sync_folder(path: &Path) -> Result<(), Error> {
 }
 
 fn unwritten(path: &Path, doing: &str, why: &Error) -> Diagnostic {
-    Diagnostic::error(Code::FileInaccessible, format!("cannot {doing} it: {}", cause(why)))
-        .at(Location::file(path.as_os_str().as_bytes()))
+    let found = match why.kind() {
+        ErrorKind::AlreadyExists => {
+            Diagnostic::error(Code::FileExists, "exists").advise("name a file that does not")
+        }
+        _ => Diagnostic::error(Code::FileInaccessible, format!("cannot {doing} it: {}", cause(why))),
+    };
+    found.at(Location::file(path.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]
@@ -254,7 +259,7 @@ mod tests {
         key.show(true, "");
         assert!(std::fs::read_to_string(&path).unwrap().contains("ykpersonalize -2"));
         let again = args(Some(path)).draw(&[7; RANDOM]).err().unwrap();
-        assert_eq!(again.code, Code::FileInaccessible);
+        assert_eq!(again.code, Code::FileExists);
         assert!(parse_file("-").is_err());
     }
 }

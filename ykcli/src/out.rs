@@ -2,10 +2,13 @@
 //! is not an error; a disk that is full is, and [`failed`] says so at the end.
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use textwrap::{Options, WordSplitter};
 use yubiotp::diagnostic::cause;
 use yubiotp::shown;
+use zeroize::Zeroizing;
 
 static FAILED: OnceLock<String> = OnceLock::new();
 
@@ -23,6 +26,28 @@ pub fn line(text: &str) {
 /// Several lines, whose ends are our own.
 pub fn lines(text: &str) {
     text.split('\n').for_each(line);
+}
+
+/// Several lines. Sentences are wrapped to the width of the terminal; a line that begins with a blank, such as a command to
+/// copy, stays whole.
+pub fn paragraphs(text: &str) {
+    let width = width();
+    for line in text.split('\n') {
+        let shown = Zeroizing::new(shown::line(line).to_string());
+        match width {
+            Some(width) if !line.starts_with(' ') => {
+                wrapped(&shown, ["", ""], width).iter().for_each(|part| raw(&format!("{part}\n")));
+            }
+            _ => raw(&Zeroizing::new(format!("{}\n", *shown))),
+        }
+    }
+}
+
+/// A sentence in lines of at most that width, with what the first and the others begin with. Words stay whole, so that
+/// paths can be copied.
+pub(crate) fn wrapped<'a>(sentence: &'a str, [first, rest]: [&'a str; 2], width: usize) -> Vec<Cow<'a, str>> {
+    let options = Options::new(width).initial_indent(first).subsequent_indent(rest);
+    textwrap::wrap(sentence, options.break_words(false).word_splitter(WordSplitter::NoHyphenation))
 }
 
 /// Text as it is: escaped already, or secret on purpose.

@@ -6,7 +6,6 @@ use crate::out::{self, Style};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
-use textwrap::{Options, WordSplitter};
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Remedy, Severity};
 use yubiotp::shown;
 
@@ -222,10 +221,7 @@ fn wrapped(text: &mut String, sentence: &str, first: &str, rest: &str, width: Op
         *text += &format!("{first}{sentence}\n");
         return;
     };
-    // Words stay whole, so that paths can be copied.
-    let options = Options::new(width).initial_indent(first).subsequent_indent(rest);
-    let options = options.break_words(false).word_splitter(WordSplitter::NoHyphenation);
-    for line in textwrap::wrap(sentence, options) {
+    for line in out::wrapped(sentence, [first, rest], width) {
         *text += &line;
         text.push('\n');
     }

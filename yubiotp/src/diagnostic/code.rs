@@ -65,6 +65,7 @@ codes! {
     FileTooLarge = "file-too-large",
     FileLocked = "file-locked",
     FileInaccessible = "file-inaccessible",
+    FileExists = "file-exists",
     FileSizeLimit = "file-size-limit",
     // Configuration and arguments of a host.
     ConfigMissing = "config-missing",
