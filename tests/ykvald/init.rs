@@ -37,6 +37,7 @@ fn tells_the_first_client_what_it_needs() {
     let said = said
         .says("client 1 (gate) has the key")
         .says(&format!("[online]\n  urls = [\"{url}\"]\n  client_id = 1\n  api_key_file = \"client.key\""))
+        .says("\n  mode = \"online\"\n") // for a configuration that names another
         .says(&format!("auth required pam_yubico.so id=1 key={key} urllist={url} mode=client"));
     assert!(!said.err.contains(&key));
     for entry in fs::read_dir(desk.dir()).unwrap() {

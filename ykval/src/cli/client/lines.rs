@@ -23,8 +23,11 @@ fn lines(config: &Config, id: ClientId, name: &str, key: &str) -> Zeroizing<Stri
     let url = url(config);
     Zeroizing::new(format!(
         "client {id} ({}) has the key {key}\nThis key is shown only once.\n\n\
-         For pam_yubiotp: write the key to /etc/yubiotp/client.key (chmod 600), and this to /etc/yubiotp/config.toml:\n\n  \
+         For pam_yubiotp: write the key to /etc/yubiotp/client.key (chmod 600), and this to the end of \
+         /etc/yubiotp/config.toml:\n\n  \
          [online]\n  urls = [\"{url}\"]\n  client_id = {id}\n  api_key_file = \"client.key\"\n\n\
+         If that file sets mode = \"offline\" (the one of ykmap init --dir does), no server is asked. Change the line to:\n\n  \
+         mode = \"online\"\n\n\
          For pam_yubico: write this to a file of /etc/pam.d that only root can read:\n\n  \
          auth required pam_yubico.so id={id} key={key} urllist={url} mode=client",
         shown::text(name),
