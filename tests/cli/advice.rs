@@ -119,8 +119,30 @@ fn a_stray_file_among_the_keys() {
 fn a_new_store_key_beside_old_keys_is_remarked_on() {
     let (desk, _, _) = used();
     fs::remove_file(desk.file("store.key")).unwrap();
-    let said = run(desk.command().arg("init"));
+    let said = run(desk.command().arg("init")).exits(0);
     assert!(said.err.contains("store.key"), "{said:?}");
+    // Nor are the steps those of a new host.
+    assert!(!said.out.contains("key new") && !said.out.contains("add USER"), "{said:?}");
+    said.says(" key import FILE").says("Copy your backup of the store key");
+}
+
+/// As init says: each key goes on from its position.
+#[test]
+fn keys_of_a_lost_store_key_are_imported_without_a_gap() {
+    let (desk, mut key, used) = used_by_hand(40);
+    let log = desk.log(&[&key]).display().to_string();
+    let store_key = fs::read(desk.file("store.key")).unwrap();
+    fs::remove_file(desk.file("store.key")).unwrap();
+    desk.ykmap(&["init"]).exits(0);
+    let other = fs::read(desk.file("store.key")).unwrap();
+    for (imported, contents) in [(false, &store_key), (true, &other)] {
+        fs::write(desk.file("store.key"), contents).unwrap();
+        if imported {
+            desk.ykmap(&["key", "import", &log]).exits(0);
+        }
+        desk.verify("alice", &used).exits(1);
+        desk.verify("alice", &key.press()).exits(0);
+    }
 }
 
 /// A key that was used once, and its used OTP.
@@ -222,6 +244,50 @@ fn a_mapping_that_lists_tokens_is_evidence_of_a_lost_store() {
         } else {
             desk.ykmap(&["key", "import", "--never-used", &log]).exits(0);
         }
+    }
+}
+
+/// The mapping that logins read may be one that a line of pam.d names, with the store that is made anew.
+#[test]
+fn a_mapping_that_pam_d_names_is_evidence_too() {
+    let line = |arguments: &str| format!("auth required pam_yubiotp.so {arguments}\n");
+    for (evidence, file, text, arguments) in [
+        (true, "others", "alice:vvcccccccccx\n", "config=CONFIG mapping=HERE/others"),
+        (true, "others", "alice:vvcccccccccx\n", "authfile=HERE/others config=CONFIG nullok"),
+        (true, "others", "not a line\n", "config=CONFIG mapping=HERE/others"),
+        (true, "home/alice/ids", "alice:vvcccccccccx\n", "config=CONFIG mapping=HERE/home/%u/ids"),
+        (true, "ids/alice.map", "alice:vvcccccccccx\n", "config=CONFIG mapping=HERE/ids/%u.map"),
+        (true, "others", "alice:vvcccccccccx\n", "config=HERE/%u/config.toml mapping=HERE/others"),
+        (true, "others", "alice:vvcccccccccx\n", "config=HERE/second.toml"),
+        // No token, no such file, another store, and a line that refuses everybody.
+        (false, "others", "alice:\n", "config=CONFIG mapping=HERE/others"),
+        (false, "another", "alice:vvcccccccccx\n", "config=CONFIG mapping=HERE/others"),
+        (false, "others", "alice:vvcccccccccx\n", "config=CONFIG mapping=HERE/others store=HERE/another"),
+        (false, "others", "alice:vvcccccccccx\n", "config=CONFIG mapping=HERE/others tires=3"),
+    ] {
+        let (desk, key, _) = used_by_hand(49);
+        let log = desk.log(&[&key]).display().to_string();
+        for name in ["keys", "positions"] {
+            fs::remove_dir_all(desk.file(name)).unwrap();
+        }
+        fs::remove_file(desk.file("store.key")).unwrap();
+        desk.map("# nobody\n");
+        let path = desk.beside(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        let others = format!("mapping = {:?}\nstore = {:?}\n", desk.beside("others"), desk.dir());
+        desk.write_beside("second.toml", others.as_bytes());
+        let here = desk.beside("");
+        let arguments = arguments.replace("HERE", here.to_str().unwrap().trim_end_matches('/'));
+        let arguments = arguments.replace("CONFIG", desk.file("config.toml").to_str().unwrap());
+        let folder = desk.empty_pam_dir();
+        fs::write(format!("{folder}/su"), line(&arguments)).unwrap();
+        let said = desk.ykmap(&["init", "--pam-dir", &folder]).exits(0).out.clone();
+        assert_eq!(desk.file("lost").exists(), evidence, "{arguments}: {said}");
+        assert_eq!(said.contains(&desk.beside(file).display().to_string()), evidence, "{arguments}: {said}");
+        let code = if evidence { 2 } else { 0 };
+        desk.ykmap(&["key", "import", &log]).exits(code);
+        assert_eq!(desk.key_file(&key).exists(), !evidence, "{arguments}");
     }
 }
 

@@ -19,7 +19,7 @@ mod store;
 mod user;
 mod who;
 
-use super::{Context, Done, Failure, absolute};
+use super::{Context, Done, Failure, absolute, service};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
 use report::Report;
@@ -57,14 +57,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let pam_dirs = args.pam_dirs.iter().cloned().map(absolute).collect::<Result<Vec<_>, _>>()?;
-    for folder in &pam_dirs {
-        if !folder.is_dir() {
-            let what =
-                if folder.exists() { "is a file; give its folder in --pam-dir" } else { "does not exist" };
-            return Err(Failure::input(format!("{}: {what}", folder.display())));
-        }
-    }
+    let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
     if let Some(folder) = args.accounts.as_ref().filter(|folder| !folder.is_dir()) {
         let what =
             if folder.exists() { "is a file; give its folder in --accounts" } else { "does not exist" };

@@ -1,8 +1,11 @@
 //! `ykmap init`
 
-use super::files::{self, HEAD};
-use super::{Context, Done, Failure, absolute, out};
+mod earlier;
+
+use super::files::HEAD;
+use super::{Context, Done, Failure, absolute, out, service};
 use clap::ValueHint;
+use earlier::Evidence;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +13,8 @@ use ykhost::file::{self, Audience, FileFault, Folder};
 use ykhost::settings::{CONFIG, Mode, PartialConfig, Settings};
 use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
-use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKey;
+use yubiotp::shown;
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
@@ -22,6 +25,9 @@ pub(crate) struct Args {
     /// Create nothing that is missing; convert and check files of an older version
     #[arg(long)]
     upgrade: bool,
+    /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times
+    #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pam_dirs: Vec<PathBuf>,
 }
 
 /// How long one init waits for another.
@@ -86,6 +92,7 @@ const LOST_TEXT: &str = "\
 ";
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
+    let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
     let named = match (args.dir, &context.config) {
         // Not left to clap, which does not look at options before the verb.
         (Some(_), Some(_)) => return Err(Failure::input("--dir cannot be used with --config")),
@@ -128,7 +135,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let evidence = if args.upgrade || settings.store.join(POSITIONS).exists() {
         None
     } else {
-        earlier_use(&settings, &store, made.kept.contains(&settings.store_key))?
+        earlier::use_of(&settings, &store, made.kept.contains(&settings.store_key), (&config, &pam_dirs))?
     };
     if evidence.is_some() {
         // Before the positions: a command that is interrupted here finds the same evidence again.
@@ -142,9 +149,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     store.positions()?;
     store.store_key()?;
     let (keys, _) = store.tokens()?;
-    if made.new.contains(&settings.store_key) && !keys.is_empty() {
+    let are_sealed_elsewhere = made.new.contains(&settings.store_key) && !keys.is_empty();
+    if are_sealed_elsewhere {
         out::note(&format!(
-            "{}: new, and {} in the store under another: bring that store key back in its place, or import every key again",
+            "{}: new, so it does not open {} in the store",
             settings.store_key.display(),
             out::count(keys.len(), "key"),
         ));
@@ -166,10 +174,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let config = config.display();
     let ykmap = Context { config: named, json: false }.ykmap();
     if let Some(evidence) = evidence {
-        out::lines(&lost_and_next(evidence, made.kept.contains(&settings.store_key), &ykmap));
+        out::lines(&lost_and_next(&evidence, made.kept.contains(&settings.store_key), &ykmap));
         if settings.mode == Mode::Online {
             out::line("In mode online, validation servers decide, and there is no key to import.");
         }
+        return Ok(());
+    }
+    if are_sealed_elsewhere {
+        out::lines(&sealed_elsewhere(&settings.store_key, &ykmap));
         return Ok(());
     }
     out::lines(&format!(
@@ -180,46 +192,18 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     Ok(())
 }
 
-/// What shows that a host without positions may have had a store.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Evidence {
-    Keys,
-    StoreKey,
-    Mapping,
-}
-
-/// Whether a host without positions may have had some, so that nobody knows which OTPs were used.
-fn earlier_use(settings: &Settings, store: &Store, has_store_key: bool) -> Result<Option<Evidence>, Failure> {
-    if settings.store.join(KEYS).exists() && !store.tokens()?.0.is_empty() {
-        return Ok(Some(Evidence::Keys));
-    }
-    if has_store_key {
-        return Ok(Some(Evidence::StoreKey));
-    }
-    for path in files::mappings(settings).unwrap_or_default() {
-        let text = files::text_of(&path)?;
-        // A line with a mistake may have had a token.
-        let has_tokens = |line| match line {
-            Ok(Line::Entry { fields, .. }) => fields.ids().next().is_some(),
-            Ok(Line::Nothing) => false,
-            Err(_) => true,
-        };
-        if entries(&text).any(|(_, line)| has_tokens(line)) {
-            return Ok(Some(Evidence::Mapping));
-        }
-    }
-    Ok(None)
-}
-
 /// What to say where the store may have been lost: which commands keep used OTPs invalid, and what to do if there never
 /// was a store.
-fn lost_and_next(evidence: Evidence, has_store_key: bool, ykmap: &str) -> String {
+fn lost_and_next(evidence: &Evidence, has_store_key: bool, ykmap: &str) -> String {
     let what = match evidence {
-        Evidence::Keys => "The store has keys and had no positions.",
-        Evidence::StoreKey => "The store key was here, and the positions were not.",
-        Evidence::Mapping => "The mapping lists tokens, and the store is new.",
+        Evidence::Keys => "The store has keys and had no positions.".to_owned(),
+        Evidence::StoreKey => "The store key was here, and the positions were not.".to_owned(),
+        Evidence::Mapping(path) => {
+            let path = shown::text(path.as_os_str().as_bytes());
+            format!("The mapping {path} lists tokens, and the store is new.")
+        }
     };
-    if evidence == Evidence::Keys && has_store_key {
+    if *evidence == Evidence::Keys && has_store_key {
         return format!(
             "\n{what}\nUsed OTPs stay invalid if you run this for each token, with two touches of the YubiKey:\n  \
              {ykmap} key adopt ID"
@@ -229,6 +213,15 @@ fn lost_and_next(evidence: Evidence, has_store_key: bool, ykmap: &str) -> String
         "\n{what}\nIf tokens were used on this host, its store was lost. Used OTPs stay invalid if you run, the second \
          command\nfor each token, with two touches of the YubiKey:\n  {ykmap} key import --used FILE\n  {ykmap} token resync \
          ID\nIf no OTP of these tokens was ever used on this host:\n  {ykmap} key import --never-used FILE"
+    )
+}
+
+/// What to do about keys whose store key was lost, if their positions are still here.
+fn sealed_elsewhere(store_key: &Path, ykmap: &str) -> String {
+    format!(
+        "\nCopy your backup of the store key to {}. If you have none, import every key again. Each continues from its \
+         position, so\nused OTPs stay invalid:\n  {ykmap} key import FILE\nThen:\n  {ykmap} check",
+        shown::text(store_key.as_os_str().as_bytes())
     )
 }
 

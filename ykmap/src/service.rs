@@ -1,7 +1,7 @@
 //! The settings that services of pam.d use: a line there may name another configuration file, mapping, store or mode.
 
 use super::doctor::pam::{ServiceLine, auth_lines};
-use super::{Context, Failure};
+use super::{Context, Failure, absolute};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -17,6 +17,22 @@ pub(crate) struct Service {
     pub(crate) nullok: bool,
     /// What remedies are to act on.
     pub(crate) remedies: Remedies,
+}
+
+/// The folders of `--pam-dir`, absolute.
+///
+/// # Errors
+/// One of them is not a folder.
+pub(crate) fn pam_dirs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let folders = named.iter().cloned().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    for folder in &folders {
+        if !folder.is_dir() {
+            let what =
+                if folder.exists() { "is a file; give its folder in --pam-dir" } else { "does not exist" };
+            return Err(Failure::input(format!("{}: {what}", folder.display())));
+        }
+    }
+    Ok(folders)
 }
 
 /// The settings by which a service decides about a user: those of its first auth line that loads the module.
