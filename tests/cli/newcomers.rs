@@ -66,6 +66,19 @@ fn a_service_decides_by_its_own_line() {
             "{said:?}"
         );
     }
+    // A folder may be named as it is seen from here, and has to exist.
+    let (here, name) = dir.rsplit_once('/').unwrap();
+    let verbs: [&[&str]; 3] = [&["verify", "--service", "plain", "carol", "x"], &["list"], &["init"]];
+    for verb in verbs.iter() {
+        let said = |folder: &str| {
+            let mut command = desk.command();
+            run(command.current_dir(here).args(*verb).args(["--pam-dir", folder]))
+        };
+        let (relative, absolute) = (said(name), said(&dir));
+        assert_eq!((relative.code, &relative.out), (absolute.code, &absolute.out), "{relative:?}");
+        assert_ne!(relative.code, Some(2), "{relative:?}");
+        said("no-such-folder").exits(2).has("input-invalid").notes("no-such-folder");
+    }
     let same = services(&desk, &[("common", format!("auth required pam_yubiotp.so {config}\n"))]);
     let said = desk.ykmap(&["list", "--pam-dir", &same]).exits(0);
     assert!(said.err.contains("service including") || !said.err.contains("service common"), "{said:?}");

@@ -33,6 +33,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
+    let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
     let store = Store::new(&settings);
     // Before anybody touches a YubiKey in vain.
     mapping::add(b"", args.user.as_bytes(), &[]).map_err(|why| bad_name(&args.user, why))?;
@@ -42,7 +43,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if let Some(unknown) = account::unknown(&args.user).filter(|_| !args.quiet) {
         context.note(&unknown);
     }
-    service::warn_of_others(context, &settings, Some(&args.user), &args.pam_dirs);
+    service::warn_of_others(context, &settings, Some(&args.user), &pam_dirs);
     let mut ids = Vec::new();
     if args.tokens.is_empty() {
         // Before anybody touches a YubiKey in vain.

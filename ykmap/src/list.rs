@@ -163,8 +163,9 @@ impl fmt::Display for State {
 /// Exit status 1, as of `verify`, if the user who is asked about is not in the mapping.
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
+    let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
     let states = States::new(&settings);
-    service::warn_of_others(context, &settings, args.user.as_deref(), &args.pam_dirs);
+    service::warn_of_others(context, &settings, args.user.as_deref(), &pam_dirs);
     let (listed, unread) = entries_of(&settings, args.user.as_deref())?;
     unread.iter().for_each(|found| context.note(found));
     if context.json {

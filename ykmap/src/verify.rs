@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: Args) -> Done {
     let Service { settings, nullok, remedies } = match &args.service {
-        Some(name) => service::of(context, name, &args.user, &args.pam_dirs)?,
+        Some(name) => service::of(context, name, &args.user, &service::pam_dirs(&args.pam_dirs)?)?,
         None => {
             let remedies = Remedies::new(context.config.clone(), None);
             Service { settings: context.settings()?, nullok: false, remedies }
