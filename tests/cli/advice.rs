@@ -240,7 +240,7 @@ fn a_mapping_that_lists_tokens_is_evidence_of_a_lost_store() {
         assert!(!desk.key_file(&key).exists(), "{text:?}");
         if text.is_none() {
             desk.ykmap(&["key", "import", "--used", &log]).exits(0);
-            desk.verify("alice", &used).exits(1).says("[otp-behind]");
+            desk.verify("alice", &used).exits(1).says("[token-needs-resync]");
         } else {
             desk.ykmap(&["key", "import", "--never-used", &log]).exits(0);
         }
@@ -319,7 +319,7 @@ fn used_also_counts_for_what_was_imported_without_it() {
     let log = desk.log(&[&key]).display().to_string();
     let said = desk.ykmap(&["key", "import", "--used", "--json", &log]).exits(0).json();
     assert_eq!(said["to_resync"], serde_json::json!([key.public_id()]));
-    desk.verify("alice", &key.press()).exits(1).says(" token resync vv").says("[otp-behind]");
+    desk.verify("alice", &key.press()).exits(1).says(" token resync vv").says("[token-needs-resync]");
 }
 
 #[test]

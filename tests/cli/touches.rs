@@ -51,7 +51,7 @@ fn resync(desk: &Desk, key: &SoftYubiKey) -> Command {
 #[test]
 fn a_position_is_set_by_two_touches_and_stays() {
     let (desk, mut key) = far_behind(1);
-    verify(&desk, &key.press(), 1).says(" token resync vvcccccccccb [otp-behind]");
+    verify(&desk, &key.press(), 1).says(" token resync vvcccccccccb [token-needs-resync]");
     let first = key.press();
     let mut second = String::new();
     let (code, shown) = touched(resync(&desk, &key), &first, || {

@@ -1,9 +1,9 @@
 //! A [`Reason`] as a finding for the administrator: code, problem and remedies.
 
 use super::Reason;
-use crate::PublicId;
 use crate::diagnostic::{Code, Diagnostic, Program};
 use crate::otp::{MAX_ANSWER, NoOtp};
+use crate::{Position, PublicId};
 use alloc::format;
 use core::fmt::{self, Display};
 
@@ -33,6 +33,11 @@ impl Reason {
                 "the OTP is not genuine: it was mistyped, or the token was reprogrammed after its key was imported",
             )
             .advise("if it happens again, import the token's new key"),
+            Self::Replayed { token, offered, stored } | Self::Behind { token, offered, stored }
+                if *stored == Position::LAST && offered < stored =>
+            {
+                needs_resync(token)
+            }
             Self::Replayed { offered, stored, .. } => Diagnostic::error(
                 Code::OtpReplayed,
                 format!("the OTP was used before: {offered} is not above {stored}"),
@@ -58,6 +63,15 @@ impl Reason {
                 .run_when("to enable it", Program::Ykmap, format!("key enable {token}")),
         }
     }
+}
+
+/// An OTP below the last position there is, which means that nobody knows the right one.
+fn needs_resync(token: &PublicId) -> Diagnostic {
+    Diagnostic::error(
+        Code::TokenNeedsResync,
+        "no OTP of this token is accepted until its position is recorded: nobody knows which of them were used on this host",
+    )
+    .run_when("if the YubiKey is here, with two touches of it", Program::Ykmap, format!("token resync {token}"))
 }
 
 /// An OTP of a token that the mapping does not list for the user. A host has no key of a factory slot.

@@ -1,6 +1,7 @@
 //! The rules, with a ledger in memory and servers whose answers the test sets.
 
 use super::*;
+use crate::diagnostic::Code;
 use crate::ledger::contract::{Memory, Unknown};
 use crate::{AesKey, PrivateId, modhex};
 use alloc::vec;
@@ -403,4 +404,19 @@ fn servers_that_could_not_be_asked_leave_nobody_else_to_decide() {
         let (verdict, ..) = by(Mode::OnlineThenOffline, &vault, "vvcb", &Told::nothing());
         assert!(matches!(verdict, Ok(Verdict::Accepted(_))), "it was not used up: {verdict:?}");
     }
+}
+
+/// The last position means that nobody knows which OTPs were used: the OTP need not have been.
+#[test]
+fn an_unknown_position_is_not_called_a_replay() {
+    let (low, near, last) = (Position::yubikey(1, 0), Position::yubikey(0x7fff, 0xfe), Position::LAST);
+    let token = id("vvcb");
+    let code = |offered, stored| {
+        [Reason::Replayed { token, offered, stored }, Reason::Behind { token, offered, stored }]
+            .map(|reason| reason.diagnostic().code)
+    };
+    assert_eq!(code(low, last), [Code::TokenNeedsResync; 2]);
+    assert_eq!(code(near, last), [Code::TokenNeedsResync; 2]);
+    assert_eq!(code(low, near), [Code::OtpReplayed, Code::OtpBehind]);
+    assert_eq!(code(last, last), [Code::OtpReplayed, Code::OtpBehind]);
 }
