@@ -43,6 +43,9 @@ const SYSTEM: &str = "\
 # mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u means the user's name
 # store = \"/var/lib/yubiotp\"  # contains keys/ and positions/
 # store_key = \"/etc/yubiotp/store.key\"    # seals the keys in the store. Keep a copy apart from the store
+";
+
+const LOGIN: &str = "\
 # prompt = \"YubiKey for %u: \"
 # echo = false                # show the answer while the user types it
 # tries = 1                   # how often a user may try in one login
@@ -76,10 +79,16 @@ const ONLINE: &str = "\n\
 
 const SELF_CONTAINED: &str = "\
 # Settings of pam_yubiotp, read at every login. Everything is in this folder, and you can move the folder.
-mode = \"offline\"
-mapping = \"authorized_yubikeys\"
-store = \".\"
-store_key = \"store.key\"
+# Check your changes with: ykmap --config FILE doctor
+
+mode = \"offline\"              # who decides about OTPs: \"offline\", the keys in this host's store; \"online\", the servers
+#                             # below; \"online-then-offline\", the keys if no server answers; \"offline-then-online\",
+#                             # the servers for tokens whose key is not here
+mapping = \"authorized_yubikeys\"    # who owns which token; %u means the user's name
+store = \".\"                   # contains keys/ and positions/
+store_key = \"store.key\"       # seals the keys in the store. Keep a copy apart from the store
+
+# All other settings, commented out at their defaults.
 ";
 
 /// In the folder of a store that was created anew on a host that may have had one: its tokens may have been used.
@@ -119,7 +128,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     // It need not be there.
     if !args.upgrade || named.is_some() || config.exists() {
         made.file(&config, 0o644, || {
-            Ok(Zeroizing::new([if named.is_some() { SELF_CONTAINED } else { SYSTEM }, ONLINE].concat()))
+            Ok(Zeroizing::new(
+                [if named.is_some() { SELF_CONTAINED } else { SYSTEM }, LOGIN, ONLINE].concat(),
+            ))
         })?;
     }
 
@@ -268,25 +279,27 @@ impl Made {
 mod tests {
     use super::*;
 
-    /// The new file has every setting, commented out, and each of them is valid.
+    /// Both new files have every setting, and each of them is valid.
     #[test]
     fn every_setting_that_is_explained_is_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         let is_setting =
             |line: &str| line.starts_with('[') || line.starts_with(|c: char| c.is_ascii_lowercase());
-        let text = [SYSTEM, ONLINE].concat();
-        let lines: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)))
-            .filter(|line| line.starts_with('[') || line.contains(" = "))
-            .collect();
-        // All but api_key, which is named beside api_key_file.
-        assert_eq!(lines.len(), 10 + 1 + 15, "{lines:#?}");
-        std::fs::write(&path, lines.join("\n")).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let settings =
-            Settings::load(Some(&path), PartialConfig::default()).map_err(|fault| fault.to_string());
-        assert_eq!(settings.map(|settings| settings.tries), Ok(1));
+        for head in [SYSTEM, SELF_CONTAINED] {
+            let text = [head, LOGIN, ONLINE].concat();
+            let lines: Vec<_> = text
+                .lines()
+                .map(|line| line.strip_prefix("# ").unwrap_or(line))
+                .filter(|line| is_setting(line) && (line.starts_with('[') || line.contains(" = ")))
+                .collect();
+            // All but api_key, which is named beside api_key_file.
+            assert_eq!(lines.len(), 10 + 1 + 15, "{lines:#?}");
+            std::fs::write(&path, lines.join("\n")).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            let settings =
+                Settings::load(Some(&path), PartialConfig::default()).map_err(|fault| fault.to_string());
+            assert_eq!(settings.map(|settings| settings.tries), Ok(1));
+        }
     }
 }
