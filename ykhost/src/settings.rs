@@ -78,6 +78,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Warnings about settings that are allowed and unwise, for the log.
     pub warnings: Vec<Diagnostic>,
+    /// Whether there are settings of servers, and the mode asks none.
+    pub has_unused_online: bool,
     /// The settings of the servers, and the file to fix.
     unresolved: Option<(PartialOnline, PathBuf)>,
     /// The mapping; `%u` is replaced by the user.
@@ -264,10 +266,12 @@ impl Settings {
                     ),
             );
         }
+        let has_unused_online = given.online.is_some() && !mode.asks_servers();
         let unresolved = mode.asks_servers().then(|| (given.online.unwrap_or_default(), path.to_owned()));
         Ok(Self {
             mode,
             warnings,
+            has_unused_online,
             unresolved,
             mapping: given.mapping.unwrap_or_else(|| MAPPING.to_owned()),
             store: given.store.unwrap_or_else(|| STORE.into()),

@@ -289,6 +289,11 @@ fn settings() {
         chmod(&host.place.config(), 0o644);
         ("warning", "settings", host.place.config(), &["client-key-readable"])
     });
+    let online = "[online]\nurls = [\"https://val.example.org\"]\nclient_id = 1\n";
+    spoiled(|host| {
+        host.place.write("config.toml", &(fs::read_to_string(host.place.config()).unwrap() + online), 0o644);
+        ("warning", "settings", host.place.config(), &["online-unused", "[online]", "offline-then-online"])
+    });
     // By arguments, the line is to be known.
     spoiled(|host| {
         host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so mode=online"));

@@ -168,6 +168,16 @@ fn load(report: &mut Report, group: Group) -> Option<LoginSettings> {
         found.problem += &by;
         report.add(Check::Settings, if found.remedies.is_empty() { found.advise(&change) } else { found });
     }
+    if settings.has_unused_online {
+        let what = format!(
+            "[online], or an argument for it, has no effect: mode offline asks no validation server{by}"
+        );
+        let found = Diagnostic::warning(Code::OnlineUnused, what).at(at(path));
+        report.add(
+            Check::Settings,
+            found.advise("remove it, or set a mode that asks servers, such as offline-then-online"),
+        );
+    }
     for warning in &settings.warnings {
         let mut found = warning.clone();
         found.problem += &by;

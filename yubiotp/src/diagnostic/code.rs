@@ -84,6 +84,7 @@ codes! {
     UnprovenAnswers = "unproven-answers",
     PlainHttp = "plain-http",
     UnprivilegedPort = "unprivileged-port",
+    OnlineUnused = "online-unused",
     // The mapping.
     MappingMissing = "mapping-missing",
     MappingEmpty = "mapping-empty",
