@@ -31,11 +31,26 @@ impl Remedies {
     }
 
     /// The finding with remedies that name the user where they would say `USER`, and the mapping where `ykmap add` would
-    /// write to another one.
+    /// write to another one. `ykmap add` refuses a name that no mapping can contain.
     pub fn for_user(&self, mut found: Diagnostic, user: &[u8]) -> Diagnostic {
-        // A mapping cannot contain it, or it would be an option: the reader has to see which user it means.
-        if user.is_empty() || user.starts_with(b"-") || mapping::add(b"", user, &[]).is_err() {
+        // It would be an option: the reader has to see which user it means.
+        if user.starts_with(b"-") {
             return found;
+        }
+        if let Err(why) = mapping::add(b"", user, &[]) {
+            let adds = |remedy: &Remedy| match remedy {
+                Remedy::Command { command, .. } => {
+                    command.program == Program::Ykmap && command.arguments.starts_with("add USER")
+                }
+                Remedy::Text(_) => false,
+            };
+            let count = found.remedies.len();
+            found.remedies.retain(|remedy| !adds(remedy));
+            return if found.remedies.len() == count {
+                found
+            } else {
+                found.advise(format!("log in by another name: {why}"))
+            };
         }
         for remedy in &mut found.remedies {
             let Remedy::Command { when, command } = remedy else { continue };
@@ -81,9 +96,11 @@ mod tests {
         assert_eq!(text(&usual, "add USER", b"--config=/x"), "x. Run: ykmap add USER");
         // They would be a line for another user, or none.
         for name in ["root:vvcccccccccb", "#x", ""] {
-            assert_eq!(text(&usual, "add USER", name.as_bytes()), "x. Run: ykmap add USER");
-            let named = Remedies::new(None, Some("/etc/map".to_owned()));
-            assert!(!text(&named, "add USER", name.as_bytes()).contains("/etc/map"));
+            for remedies in [usual.clone(), Remedies::new(None, Some("/etc/map".to_owned()))] {
+                let told = text(&remedies, "add USER", name.as_bytes());
+                assert!(told.starts_with("x. Log in by another name: ") && !told.contains("add"), "{told}");
+                assert_eq!(text(&remedies, "check", name.as_bytes()), "x. Run: ykmap check");
+            }
         }
         let other = Remedies::new(Some("/etc/yub2/config.toml".into()), None);
         assert_eq!(

@@ -189,7 +189,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         Some(user) if listed.is_empty() => {
             let found = not_listed(&settings, user);
             if found.code == Code::UserNotListed {
-                context.note(&found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes()))));
+                // A name that no mapping can contain is added by nobody.
+                let can_be_added = yubiotp::mapping::add(b"", user.as_bytes(), &[]).is_ok();
+                context.note(&if can_be_added {
+                    found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes())))
+                } else {
+                    found
+                });
             } else if !unread.contains(&found) {
                 context.note(&found);
             }

@@ -26,6 +26,9 @@ pub(super) struct Case {
 impl Case {
     /// The remedy that lists a user: the command, or the line to write where the command would write to another file.
     pub(super) fn list(&self, user: &str, found: Diagnostic) -> Diagnostic {
+        if let Err(why) = yubiotp::mapping::add(b"", user.as_bytes(), &[]) {
+            return found.advise(format!("log in by another name: {why}"));
+        }
         let Some(line) = &self.mapping_by else {
             return found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes())));
         };
