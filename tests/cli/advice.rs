@@ -276,7 +276,7 @@ fn a_mapping_that_pam_d_names_is_evidence_too() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
         let others = format!("mapping = {:?}\nstore = {:?}\n", desk.beside("others"), desk.dir());
-        desk.write_beside("second.toml", others.as_bytes());
+        fs::write(desk.beside("second.toml"), others).unwrap();
         let here = desk.beside("");
         let arguments = arguments.replace("HERE", here.to_str().unwrap().trim_end_matches('/'));
         let arguments = arguments.replace("CONFIG", desk.file("config.toml").to_str().unwrap());

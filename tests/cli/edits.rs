@@ -232,7 +232,7 @@ fn the_last_user_taken_out_leaves_a_mapping_that_can_be_read() {
     desk.map(format!("alice:{}\n", key.public_id()));
     desk.ykmap(&["remove", "alice"]).exits(0);
     assert!(desk.mapping().starts_with("# "), "{}", desk.mapping());
-    desk.verify("alice", &key.press()).exits(1).says("not enrolled");
+    desk.verify("alice", &key.press()).exits(1).says("not listed");
     desk.map("");
     desk.verify("alice", &key.press()).exits(2).has("mapping-empty");
 }

@@ -126,10 +126,10 @@ fn verify() {
     for (user, code, verdict, token) in [
         ("alice", 0, "accepted", Value::from("ccccccdbjrgf")),
         ("alice", 1, "rejected", Value::from("ccccccdbjrgf")),
-        ("bob", 1, "not enrolled", Value::Null),
+        ("bob", 1, "not listed", Value::Null),
     ] {
         let said = desk.ykmap(&["--json", "verify", user, &press]).exits(code).json();
-        names(&said, &["user", "verdict", "token", "code", "reason", "finding", "layout", "servers"]);
+        names(&said, &["user", "verdict", "token", "finding", "layout", "servers"]);
         assert_eq!(
             (&said["user"], &said["verdict"], &said["token"]),
             (&user.into(), &verdict.into(), &token)
@@ -139,14 +139,25 @@ fn verify() {
     assert_eq!(said["layout"], "Dvorak");
 }
 
-/// A script that asked for JSON learns of a fault the same way.
+/// A script reads a fault as it reads a decision, whatever failed.
 #[test]
-fn faults_say_nothing_on_standard_output() {
+fn verify_has_one_shape() {
+    let fault = |desk: &Desk, arguments: &[&str], code: &str| {
+        let said = desk.ykmap(&[&["--json", "verify"], arguments].concat()).exits(2);
+        assert_eq!(said.err, "", "{said:?}");
+        let json = said.json();
+        names(&json, &["user", "verdict", "token", "finding", "layout", "servers"]);
+        names(&json["finding"], &["code", "severity", "location", "problem", "remedies"]);
+        let told = (&json["user"], &json["verdict"], &json["finding"]["code"]);
+        assert_eq!(told, (&"alice".into(), &"fault".into(), &code.into()));
+    };
     let (desk, mut key) = desk();
+    let folder = desk.empty_pam_dir();
+    fault(&desk, &["--service", "su", "--pam-dir", &folder, "alice", "x"], "service-unknown");
     fs::remove_file(desk.position_file(&key)).unwrap();
-    let said = desk.ykmap(&["--json", "verify", "alice", &key.press()]).exits(2);
-    assert!(said.out.is_empty() || said.json().is_object(), "{said:?}");
-    assert!(!said.err.is_empty() || !said.out.is_empty());
+    fault(&desk, &["alice", &key.press()], "position-missing");
+    fs::remove_file(desk.file("config.toml")).unwrap();
+    fault(&desk, &["alice", "x"], "config-missing");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn removed_and_brought_back_it_goes_on_where_it_was() {
         desk.verify("alice", otp).exits(1).says("[otp-replayed]");
     }
     desk.verify("alice", &key.press()).exits(0);
-    desk.ykmap(&["key", "remove", "vvcd"]).exits(2).has("key-missing");
+    desk.ykmap(&["key", "remove", "vvcd"]).exits(2).has("token-not-here");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_was_not_done_is_said() {
         fs::remove_file(desk.position_file(key)).unwrap();
     }
     let before = desk.snapshot();
-    desk.ykmap(&["key", "adopt", "--new", &first, "vvcd", &last]).exits(2).has("key-missing");
+    desk.ykmap(&["key", "adopt", "--new", &first, "vvcd", &last]).exits(2).has("token-not-here");
     assert_eq!(desk.snapshot(), before);
     desk.ykmap(&["key", "adopt", "--new", &first, &last]).exits(0);
     let said = desk.ykmap(&["key", "disable", &first, "vvcd", &last]).exits(2);
@@ -90,7 +90,34 @@ fn disabled_and_enabled() {
     desk.ykmap(&["key", "enable", ID]).exits(0).says("vvcccccccccb: enabled");
     desk.verify("alice", &press).exits(0);
     desk.verify("alice", &press).exits(1).says("[otp-replayed]");
-    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).has("key-missing");
+    desk.ykmap(&["key", "disable", "vvcd"]).exits(2).has("token-not-here");
+}
+
+/// The remedy of a misspelt ID is not to import a key. A token that somebody has is another thing.
+#[test]
+fn a_token_that_nobody_knows_is_called_that() {
+    let desk = Desk::with(&[&SoftYubiKey::numbered(1)]);
+    desk.ykmap(&["add", "bob", "vvdd"]).exits(0);
+    let verbs: [&[&str]; 6] = [
+        &["key", "remove"],
+        &["key", "disable"],
+        &["key", "enable"],
+        &["key", "adopt", "--new"],
+        &["key", "export"],
+        &["key", "export", "--in-the-clear"],
+    ];
+    for verb in verbs {
+        let said = desk.ykmap(&[verb, &["vvcd"]].concat()).exits(2).has("token-not-here").notes(" key list");
+        assert!(!said.err.contains("import"), "{said:?}");
+    }
+    for verb in [["key", "enable"], ["key", "export"]] {
+        desk.ykmap(&[&verb[..], &["vvdd"]].concat()).exits(2).has("key-missing").notes(" key import ");
+    }
+    let said = desk.ykmap(&["key", "remove", "vvdd"]).exits(2).has("token-not-here");
+    assert!(!said.err.contains("import"), "{said:?}");
+    let said = desk.ykmap(&["key", "show", "vvcd"]).exits(1);
+    assert!(said.out.contains(" key list") && !said.out.contains("import"), "{said:?}");
+    desk.ykmap(&["key", "show", "vvdd"]).exits(1).says(" key import ");
 }
 
 /// Configuration management brought `store.key` and `keys/`, and the position is this host's own.
@@ -105,7 +132,7 @@ fn adopted_from_another_host() {
     }
     there.verify("alice", &key.press()).exits(2).notes(" key adopt vvcccccccccb [position-missing]");
     there.ykmap(&["check"]).exits(1);
-    there.ykmap(&["key", "show", ID]).exits(1).says("ykmap key adopt");
+    there.ykmap(&["key", "show", ID]).exits(1).says(" key adopt");
     // Whether it was used here nobody can tell.
     let before = there.snapshot();
     let said = there.ykmap(&["key", "adopt", ID]).exits(2).has("no-terminal");
@@ -116,7 +143,7 @@ fn adopted_from_another_host() {
     there.verify("alice", &press).exits(0);
     there.ykmap(&["key", "adopt", ID]).exits(0).says("has its position already");
     there.verify("alice", &press).exits(1).says("[otp-replayed]");
-    there.ykmap(&["key", "adopt", "vvcd"]).exits(2).has("key-missing");
+    there.ykmap(&["key", "adopt", "vvcd"]).exits(2).has("token-not-here");
 }
 
 /// `positions/ID` of [`ID`], as validation servers' first OK leaves it: for usage counter 1, session use 0.
@@ -201,7 +228,7 @@ fn a_key_that_was_brought_is_adopted_where_servers_left_off() {
     desk.verify("alice", &key.press()).exits(2).notes(" key adopt vvcccccccccb [position-of-other-key]");
     desk.ykmap(&["list"]).exits(0).says("no position");
     desk.ykmap(&["check"]).exits(1);
-    desk.ykmap(&["key", "show", ID]).exits(1).says("ykmap key adopt vvcccccccccb");
+    desk.ykmap(&["key", "show", ID]).exits(1).says(" key adopt vvcccccccccb");
     desk.ykmap(&["key", "adopt", ID]).exits(0).says("adopted, and goes on from where it was");
     desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("[otp-replayed]");
     desk.verify("alice", &key.press()).exits(0);
@@ -213,7 +240,7 @@ fn without_a_key_here_what_is_removed_is_set_aside() {
     desk.ykmap(&["key", "remove", ID]).exits(0).says("no key here; its position is set aside");
     let aside = desk.file("positions").join(format!("{ID}.0000000000000000"));
     assert_eq!(fs::read(aside).unwrap(), accepted_elsewhere());
-    desk.ykmap(&["key", "remove", ID]).exits(2).has("key-missing");
+    desk.ykmap(&["key", "remove", ID]).exits(2).has("token-not-here");
     desk.import(&[&SoftYubiKey::numbered(1)]).exits(0).says("1 key used here before");
     desk.verify("alice", &SoftYubiKey::numbered(1).press()).exits(1).says("[otp-replayed]");
 }
@@ -250,7 +277,7 @@ fn export_in_the_clear_goes_anywhere() {
     let there = Desk::new();
     there.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(0);
     there.ykmap(&["add", "alice", &keys[1].press()]).exits(0);
-    here.ykmap(&["key", "export", "vvcd"]).exits(2).has("key-missing");
+    here.ykmap(&["key", "export", "vvcd"]).exits(2).has("token-not-here");
 }
 
 /// What did not reach its file is not called done: an export, a list, or the secrets of a new key.
@@ -334,7 +361,7 @@ fn show_and_otp_tell_what_there_is() {
     desk.verify("alice", &press).exits(0);
     desk.ykmap(&["otp", &press]).exits(0).says("used before    yes");
     let unknown = SoftYubiKey::numbered(9).press();
-    desk.ykmap(&["otp", &unknown]).exits(0).says("not decrypted: ").says("ykmap key import FILE");
+    desk.ykmap(&["otp", &unknown]).exits(0).says("not decrypted: ").says(" key import FILE");
     desk.ykmap(&["key", "show", "vvcd"]).exits(1).says("FAULT");
     desk.ykmap(&["key", "list"]).exits(0).says("ccccccdbjrgf");
 }

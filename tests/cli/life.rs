@@ -30,7 +30,7 @@ fn from_init_to_the_last_login() {
     );
     desk.verify("alice", &strangers.press()).exits(1).says("[other-users-token]");
     let nobody = desk.verify("bob", &hers.press()).exits(1);
-    nobody.says("not enrolled: bob: ").says(" add bob [user-not-listed]");
+    nobody.says("not listed: bob: ").says(" add bob [user-not-listed]");
 
     // an older touch that was never shown is below what was accepted
     let skipped = hers.press();
@@ -42,7 +42,7 @@ fn from_init_to_the_last_login() {
     desk.ykmap(&["remove", "alice", &hers.public_id()]).exits(0).notes("stays listed and is rejected");
     desk.verify("alice", &hers.press()).exits(1).says("[user-without-token]");
     desk.ykmap(&["remove", "alice"]).exits(0).notes("nullok");
-    desk.verify("alice", &hers.press()).exits(1).says("not enrolled: alice");
+    desk.verify("alice", &hers.press()).exits(1).says("not listed: alice");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn settings_count() {
     desk.ykmap(&["add", "bob", &key.public_id()]).exits(2).has("token-ruled-out");
     std::fs::write(&config, text.replace("authorized_yubikeys", "people/%u")).unwrap();
     std::fs::create_dir(desk.file("people")).unwrap();
-    desk.verify("alice", &key.press()).exits(1).says("not enrolled");
+    desk.verify("alice", &key.press()).exits(1).says("not listed");
     desk.ykmap(&["add", "alice", &key.public_id()]).exits(0);
     assert_eq!(std::fs::read_to_string(desk.file("people/alice")).unwrap(), "alice:vvcccccccccb\n");
     desk.verify("alice", &key.press()).exits(0);

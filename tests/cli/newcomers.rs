@@ -256,7 +256,7 @@ fn errors_are_json_too() {
     let error = desk.ykmap(&["--json", "key", "show", "alice"]).exits(2).json();
     assert_eq!(error["error"]["code"], "input-invalid");
     let error = desk.ykmap(&["--json", "verify", "alice", &SoftYubiKey::numbered(1).press()]).exits(2).json();
-    let error = &error["error"];
+    let error = &error["finding"];
     assert_eq!((&error["code"], &error["severity"]), (&"store-key-missing".into(), &"error".into()));
     assert_eq!(error["location"]["file"], desk.file("store.key").to_str().unwrap());
     let command = error["remedies"][1]["command"].as_str().unwrap();
@@ -264,10 +264,63 @@ fn errors_are_json_too() {
     let error = desk.ykmap(&["--json", "key", "sho"]).exits(2).json();
     assert_eq!(error["error"]["code"], "command-line-invalid");
     let refused = desk.ykmap(&["--json", "verify", "bob", "x"]).exits(1).json();
-    assert_eq!(
-        (&refused["code"], &refused["finding"]["code"]),
-        (&"user-not-listed".into(), &"user-not-listed".into())
-    );
+    assert_eq!((&refused["finding"]["code"], &refused["user"]), (&"user-not-listed".into(), &"bob".into()));
+}
+
+/// Nobody can add a user whom no mapping can contain.
+#[test]
+fn a_name_that_no_mapping_can_contain_is_not_to_be_added() {
+    let desk = Desk::new();
+    for name in ["a:b", "#alice", "alice "] {
+        let folder = desk.empty_pam_dir();
+        // Of the mapping as a whole, doctor says how to add anybody.
+        let verbs: [(&[&str], i32); 3] = [
+            (&["verify", name, "x"], 1),
+            (&["list", name, "--pam-dir", &folder], 0),
+            (&["doctor", "--no-servers", "--pam-dir", &folder, name], 2),
+        ];
+        for (verb, code) in verbs {
+            let said = desk.ykmap(verb).exits(code);
+            let text = [said.out.as_str(), &said.err].concat();
+            assert!(text.contains("cannot be empty"), "{verb:?}: {said:?}");
+            assert!(!text.replace(" add USER\n", "").contains(" add "), "{verb:?}: {said:?}");
+        }
+        desk.ykmap(&["add", name, "vvcb"]).exits(2).has("user-name-invalid");
+    }
+}
+
+/// A command that is copied acts on the configuration that was meant.
+#[test]
+fn every_command_names_the_configuration() {
+    let mut key = SoftYubiKey::numbered(1);
+    let mut foreign = SoftYubiKey::numbered(2);
+    let desk = Desk::with(&[&key]);
+    let call = format!("ykmap --config {} ", desk.file("config.toml").display());
+    let id = key.public_id();
+    let check = |arguments: &[&str]| {
+        let said = desk.ykmap(arguments);
+        let mut calls = 0;
+        for line in said.out.lines().chain(said.err.lines()) {
+            let line = line.replace("as ykmap writes it", "");
+            for (at, _) in line.match_indices("ykmap ") {
+                assert!(line[at..].starts_with(&call), "{arguments:?}: {line}");
+                calls += 1;
+            }
+        }
+        assert!(calls > 0, "{arguments:?}: {said:?}");
+    };
+    check(&["otp", &foreign.press()]);
+    check(&["key", "show", "vvcd"]);
+    let position = fs::read(desk.position_file(&key)).unwrap();
+    fs::remove_file(desk.position_file(&key)).unwrap();
+    check(&["key", "show", &id]);
+    fs::write(desk.position_file(&key), position).unwrap();
+    fs::write(desk.file("store.key"), "damaged").unwrap();
+    for verb in [&["otp"][..], &["verify", "alice"], &["list"], &["key", "list"], &["key", "show", &id]] {
+        let press = key.press();
+        let last: &[&str] = if matches!(verb[0], "otp" | "verify") { &[&press] } else { &[] };
+        check(&[verb, last].concat());
+    }
 }
 
 #[test]

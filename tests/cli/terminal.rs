@@ -125,6 +125,26 @@ fn asks_for_a_press() {
     assert_eq!(terminal.finish(SOON).0, Some(0));
 }
 
+/// As at a login, `echo` decides whether an answer is shown.
+#[test]
+fn verify_shows_an_answer_only_if_the_settings_say_so() {
+    let (desk, mut key) = desk();
+    let config = std::fs::read_to_string(desk.file("config.toml")).unwrap();
+    for echo in [false, true] {
+        std::fs::write(desk.file("config.toml"), format!("echo = {echo}\n{config}")).unwrap();
+        let mut command = desk.command();
+        command.args(["verify", "alice"]);
+        let mut terminal = Terminal::spawn(command);
+        terminal.wait_for("YubiKey for alice: ", SOON);
+        let otp = key.press();
+        terminal.type_line(&otp);
+        terminal.wait_for("accepted: alice", SOON);
+        let (code, shown) = terminal.finish(SOON);
+        assert_eq!((code, shown.contains(&otp)), (Some(0), echo), "{shown}");
+        assert!(shown.contains(": \r\n") != echo, "the answer ends its line: {shown:?}");
+    }
+}
+
 /// Ctrl-C at the question leaves everything as it was.
 #[test]
 fn interrupted_at_the_question() {

@@ -43,7 +43,7 @@ fn the_whole_life() {
     let press = key.press();
     somebody.ykmap(&["verify", "alice", &press]).exits(0);
     somebody.ykmap(&["verify", "alice", &press]).exits(1).says("[otp-replayed]");
-    somebody.ykmap(&["verify", "bob", &press]).exits(1).says("not enrolled");
+    somebody.ykmap(&["verify", "bob", &press]).exits(1).says("not listed");
     somebody.ykmap(&["check"]).exits(0);
     somebody.ykmap(&["list"]).exits(0).says("alice");
     somebody.ykmap(&["otp", &key.press()]).exits(0);

@@ -78,7 +78,7 @@ const ROWS: &[Row] = &[
         line: "accepted user=alice",
     },
     Row {
-        what: "not enrolled",
+        what: "not listed",
         world: FINE,
         user: "bob",
         arguments: "",
@@ -88,7 +88,7 @@ const ROWS: &[Row] = &[
         line: "refused user=bob",
     },
     Row {
-        what: "not enrolled, nullok",
+        what: "not listed, nullok",
         world: FINE,
         user: "bob",
         arguments: "nullok",

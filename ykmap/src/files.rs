@@ -1,6 +1,7 @@
 //! Files that the verbs read and change: mappings, and a line of input.
 
 use super::{Context, Failure, out};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -162,6 +163,47 @@ pub(crate) fn owners(settings: &Settings) -> BTreeMap<PublicId, Vec<String>> {
         }
     }
     owners
+}
+
+/// The finding about a verb that needs the key of a token, or its position. Where no user has the token, either, its ID is
+/// more likely a wrong one than the key is missing.
+pub(crate) fn if_unknown(settings: &Settings, id: &PublicId, found: Diagnostic) -> Diagnostic {
+    if found.code == Code::KeyMissing && !owners(settings).contains_key(id) { not_here(id) } else { found }
+}
+
+/// This host has neither a key nor a position of that token.
+pub(crate) fn not_here(id: &PublicId) -> Diagnostic {
+    let found = Diagnostic::error(Code::TokenNotHere, "this host has neither a key nor a position of it")
+        .at(Location::Token(id.to_string()));
+    found.advise("check the ID").run_when("to see which tokens have a key here", Program::Ykmap, "key list")
+}
+
+/// The answer to a prompt, as a login reads it: shown only if the settings say so.
+pub(crate) fn answer(question: &str, echo: bool) -> Result<Zeroizing<String>, Failure> {
+    let _hidden = if echo { None } else { Hidden::begin() };
+    input_line(question)
+}
+
+/// A terminal that does not show what is typed, until this is dropped. A shell sets its terminal back where a signal ended
+/// the command before that.
+struct Hidden(Termios);
+
+impl Hidden {
+    /// `None` if standard input is no terminal.
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(std::io::stdin()).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(std::io::stdin(), OptionalActions::Drain, &hidden).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
+    }
 }
 
 /// One line from standard input, without its end. Wiped on drop.

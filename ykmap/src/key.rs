@@ -90,9 +90,14 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
             Ok("enabled")
         }),
         Verb::Remove(ids) => each(context, &ids.read(context)?, |settings, store, id| {
-            Ok(match store.change()?.remove(id)? {
+            // There is nothing to remove: whoever owns it, a key to import would be of no use.
+            let removed = store.change()?.remove(id).map_err(|fault| match fault {
+                Fault::NoKey { .. } => files::not_here(id),
+                fault => fault.diagnostic(),
+            })?;
+            Ok(match removed {
                 Removed::Key if settings.mode.asks_servers() => {
-                    "removed: validation servers decide about it now; to keep it out, disable it (ykmap key disable) or take it from its user (ykmap remove)"
+                    "removed: validation servers decide about it now; to keep it out, disable it (key disable) or take it from its user (remove)"
                 }
                 Removed::Key => "removed",
                 Removed::Position => {
@@ -106,10 +111,14 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
 
 fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
     let ids = ids.read(context)?;
-    let store = context.store()?;
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
     // Before anything changes.
     for id in &ids {
-        let known = store.change()?.is_known(id)?;
+        let known = store
+            .change()?
+            .is_known(id)
+            .map_err(|fault| files::if_unknown(&settings, id, fault.diagnostic()))?;
         if !new && !known {
             touches::needs_terminal(id).map_err(|_| {
                 Failure::from(
@@ -175,7 +184,11 @@ fn each(
     let store = Store::new(&settings);
     let mut done = Vec::new();
     let all = ids.iter().enumerate().try_for_each(|(at, id)| {
-        let did = act(&settings, &store, id).inspect_err(|_| {
+        let did = act(&settings, &store, id).map_err(|failure| match failure {
+            Failure::Fault(found) => files::if_unknown(&settings, id, *found).into(),
+            shown => shown,
+        });
+        let did = did.inspect_err(|_| {
             let left: Vec<_> = ids.iter().skip(at).map(ToString::to_string).collect();
             if ids.len() > 1 {
                 out::note(&format!("not done: {}", left.join(", ")));

@@ -40,12 +40,12 @@ pub(crate) struct States {
 }
 
 impl States {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(context: &Context, settings: &Settings) -> Self {
         let store = Store::new(settings);
         let key = match store.store_key() {
             Ok(key) => Some(key.id()),
             Err(fault) => {
-                out::note(&fault.to_string());
+                out::note(&context.text(&fault.diagnostic()));
                 None
             }
         };
@@ -164,7 +164,7 @@ impl fmt::Display for State {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
-    let states = States::new(&settings);
+    let states = States::new(context, &settings);
     service::warn_of_others(context, &settings, args.user.as_deref(), &pam_dirs);
     let (listed, unread) = entries_of(&settings, args.user.as_deref())?;
     unread.iter().for_each(|found| context.note(found));

@@ -95,6 +95,11 @@ impl Context {
         diagnostic::line(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
     }
 
+    /// A finding with its remedies, in a line that has more in it.
+    fn text(&self, found: &Diagnostic) -> String {
+        found.text(Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
+    }
+
     /// A remark.
     fn note(&self, found: &Diagnostic) {
         out::note(&self.line(found));
@@ -172,5 +177,5 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
 /// Parses a public ID on the command line.
 fn parse_id(text: &str) -> Result<PublicId, String> {
     PublicId::parse(text.as_bytes())
-        .map_err(|why| format!("{why}; ykmap list USER shows the public IDs of a user's tokens"))
+        .map_err(|why| format!("{why}; the verb list USER shows the public IDs of a user's tokens"))
 }

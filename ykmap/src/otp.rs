@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let mut decoded: Vec<_> = readings
         .filter_map(|reading| {
             let id = reading.whole_id()?;
-            Some(decode(&store, id, &reading.split(&id)?))
+            Some(decode(context, &store, id, &reading.split(&id)?))
         })
         .collect();
     // The key proves the layout; without it, the one that modhex was made for comes first.
@@ -86,12 +86,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     Ok(())
 }
 
-fn decode(store: &Store, id: PublicId, otp: &otp::Otp<'_>) -> Decoded {
+fn decode(context: &Context, store: &Store, id: PublicId, otp: &otp::Otp<'_>) -> Decoded {
     let layout = otp.layout.name;
     let undecrypted = |why| Decoded { id, layout, plain: Err(why), private_id_matches: false };
     let credential = match store.credential(&id) {
         Ok(credential) => credential,
-        Err(fault) => return undecrypted(fault.to_string()),
+        Err(fault) => return undecrypted(context.text(&fault.diagnostic())),
     };
     match otp.block.decrypt(&credential.aes_key) {
         Err(_) => undecrypted("mistyped, or made under another key than the store has".to_owned()),

@@ -52,7 +52,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     } else if ids.is_empty() {
         out::line(&format!("{name} is not in the mapping any more"));
         match ykhost::mapping::enrolment(&settings, user, true) {
-            Err(fault) => out::note(&format!("they are refused, with nullok too: {fault}")),
+            Err(fault) => {
+                let why = context.text(&fault.diagnostic());
+                out::note(&format!("{name} is rejected, with nullok too: {why}"));
+            }
             Ok(_) => out::note("with nullok in pam.d they now log in without a token"),
         }
     } else {

@@ -59,7 +59,7 @@ fn resync(context: &Context, id: &PublicId) -> Done {
         touches::prove(id, &Prover::Key(&store.credential(id)?))?
     } else {
         if !settings.mode.asks_servers() {
-            store.record(id)?;
+            store.record(id).map_err(|fault| files::if_unknown(&settings, id, fault.diagnostic()))?;
         }
         touches::prove(id, &Prover::Servers(&context.login_settings()?))?
     };

@@ -29,32 +29,78 @@ pub(crate) struct Args {
     otp: Option<String>,
 }
 
+/// The decision, or the fault that kept this host from one.
+struct Outcome {
+    verdict: &'static str,
+    token: Option<String>,
+    found: Diagnostic,
+    layout: Option<&'static str>,
+    /// The answer or failure of each validation server.
+    trail: Option<String>,
+}
+
+const ACCEPTED: &str = "accepted";
+const FAULT: &str = "fault";
+
 pub(crate) fn run(context: &Context, args: Args) -> Done {
-    let Service { settings, nullok, remedies } = match &args.service {
-        Some(name) => service::of(context, name, &args.user, &service::pam_dirs(&args.pam_dirs)?)?,
+    let (remedies, decided) = match service_of(context, &args) {
+        Ok(service) => {
+            let remedies = service.remedies.clone();
+            (remedies, decide(context, service, &args.user, args.otp))
+        }
+        Err(failure) => (Remedies::new(context.config.clone(), None), Err(failure)),
+    };
+    let mut outcome = match decided.map_err(Failure::or_as_root) {
+        Ok(outcome) => outcome,
+        Err(Failure::Fault(found)) => {
+            Outcome { verdict: FAULT, token: None, found: *found, layout: None, trail: None }
+        }
+        Err(shown) => return Err(shown),
+    };
+    outcome.found = remedies.for_user(outcome.found, args.user.as_bytes());
+    let verdict = outcome.verdict;
+    let ykmap = remedies.ykmap();
+    outcome.show(context, &args.user, Calls { ykmap: &ykmap, ..Calls::PLAIN });
+    match verdict {
+        ACCEPTED => Ok(()),
+        FAULT => Err(Failure::Bad),
+        _ => Err(Failure::No),
+    }
+}
+
+fn service_of(context: &Context, args: &Args) -> Result<Service, Failure> {
+    match &args.service {
+        Some(name) => service::of(context, name, &args.user, &service::pam_dirs(&args.pam_dirs)?),
         None => {
             let remedies = Remedies::new(context.config.clone(), None);
-            Service { settings: context.settings()?, nullok: false, remedies }
+            Ok(Service { settings: context.settings()?, nullok: false, remedies })
         }
-    };
+    }
+}
+
+fn decide(
+    context: &Context,
+    Service { settings, nullok, .. }: Service,
+    user: &str,
+    otp: Option<String>,
+) -> Result<Outcome, Failure> {
     let settings = settings.resolve_online().map_err(Fault::from)?;
     for warning in &settings.warnings {
         context.note(warning);
     }
-    let answer = match args.otp {
+    let answer = match otp {
         Some(otp) => Zeroizing::new(otp),
-        None => files::input_line(&settings.prompt.replace("%u", &shown::text(&args.user).to_string()))?,
+        None => files::answer(&settings.prompt.replace("%u", &shown::text(user).to_string()), settings.echo)?,
     };
-    let enrolment = mapping::enrolment(&settings, args.user.as_bytes(), nullok)?;
+    let enrolment = mapping::enrolment(&settings, user.as_bytes(), nullok)?;
     let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment, plainly)?;
     if judgement.despite_answers {
         context.note(&decide::despite_answers());
     }
-    let accepted = matches!(judgement.verdict, Verdict::Accepted(_));
     let (verdict, token, found) = match judgement.verdict {
         Verdict::Accepted(receipt) => {
             let position = receipt.position().to_string();
-            ("accepted", Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, position))
+            (ACCEPTED, Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, position))
         }
         Verdict::Rejected(reason) => ("rejected", reason.token(), reason.diagnostic()),
         Verdict::NotEnrolled if nullok => (
@@ -67,28 +113,31 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         ),
         Verdict::NotEnrolled => {
             let found = Diagnostic::error(Code::UserNotListed, "the mapping does not list the user");
-            ("not enrolled", None, found.run(Program::Ykmap, "add USER"))
+            ("not listed", None, found.run(Program::Ykmap, "add USER"))
         }
     };
-    let found = remedies.for_user(found, args.user.as_bytes());
-    let ykmap = remedies.ykmap();
-    let calls = Calls { ykmap: &ykmap, ..Calls::PLAIN };
     let token = token.map(|token| token.to_string());
     let layout = judgement.layout.filter(|layout| *layout != "QWERTY");
-    if context.json {
-        let user = &args.user;
-        out::json(&json!({ "user": user, "verdict": verdict, "token": token, "code": found.code.name(),
-            "reason": found.problem, "finding": diagnostic::json(&found, calls), "layout": layout,
-            "servers": judgement.trail }));
-    } else {
+    Ok(Outcome { verdict, token, found, layout, trail: judgement.trail })
+}
+
+impl Outcome {
+    fn show(self, context: &Context, user: &str, calls: Calls<'_>) {
+        let Self { verdict, token, mut found, layout, trail } = self;
+        if context.json {
+            out::json(&json!({ "user": user, "verdict": verdict, "token": token,
+                "finding": diagnostic::json(&found, calls), "layout": layout, "servers": trail }));
+            return;
+        }
+        if verdict == FAULT {
+            return diagnostic::fail("ykmap", &found, calls, false);
+        }
         let token = token.map_or_else(String::new, |token| format!(" token {token}:"));
         let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
-        let mut shown = found;
-        if let Some(trail) = judgement.trail {
-            shown.problem = format!("{}; {trail}", shown.problem);
+        if let Some(trail) = trail {
+            found.problem = format!("{}; {trail}", found.problem);
         }
-        shown.problem = format!("{verdict}: {}:{token} {}{layout}", shown::text(&args.user), shown.problem);
-        out::line(&if accepted { shown.problem } else { diagnostic::line(&shown, calls) });
+        found.problem = format!("{verdict}: {}:{token} {}{layout}", shown::text(user), found.problem);
+        out::line(&if verdict == ACCEPTED { found.problem } else { diagnostic::line(&found, calls) });
     }
-    if accepted { Ok(()) } else { Err(Failure::No) }
 }

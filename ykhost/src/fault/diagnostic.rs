@@ -73,7 +73,10 @@ impl Fault {
             Self::Key { path, why } => found(Code::KeyDamaged, path, &why.to_string())
                 .advise("restore the file from a backup, or import the key again"),
             Self::StoreKey { path, why } => found(Code::StoreKeyDamaged, path, &why.to_string())
-                .advise("restore your copy; without one, remove the file, create a new store key (ykmap init) and import every key again"),
+                .advise("restore your copy")
+                .advise("without one, remove the file")
+                .run_when("then, for a new store key", Program::Ykmap, "init")
+                .advise("then import every key again"),
             Self::OtherStoreKey { path, under, store_key, id } => found(
                 Code::KeySealedElsewhere,
                 path,

@@ -1,7 +1,8 @@
 //! `ykmap key export`
 
-use crate::{Context, Done, Failure, out, parse_id};
+use crate::{Context, Done, Failure, files, out, parse_id};
 use std::io::IsTerminal as _;
+use ykhost::Fault;
 use yubiotp::verdict::Vault;
 use yubiotp::{PublicId, keyfile};
 
@@ -20,16 +21,24 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Err(Failure::never_json("a key file"));
     }
     let store = context.store()?;
+    let settings = context.settings()?;
+    let known = |id: &PublicId| {
+        let id = *id;
+        let settings = &settings;
+        move |fault: Fault| files::if_unknown(settings, &id, fault.diagnostic())
+    };
     let ids = if args.ids.is_empty() { super::tokens(&store)? } else { args.ids.clone() };
     if args.in_the_clear {
-        let keys =
-            ids.iter().map(|id| Ok((*id, store.credential(id)?))).collect::<Result<Vec<_>, Failure>>()?;
+        let keys = ids
+            .iter()
+            .map(|id| Ok((*id, store.credential(id).map_err(known(id))?)))
+            .collect::<Result<Vec<_>, Failure>>()?;
         out::raw(&keyfile::write_plain(keys));
     } else {
         let keys = ids
             .iter()
             .map(|id| {
-                let record = store.record(id)?;
+                let record = store.record(id).map_err(known(id))?;
                 Ok((*id, record.under, record.sealed))
             })
             .collect::<Result<Vec<_>, Failure>>()?;

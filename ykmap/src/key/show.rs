@@ -13,7 +13,7 @@ use yubiotp::{Position, PublicId};
 
 pub(crate) fn list(context: &Context) -> Done {
     let settings = context.settings()?;
-    let states = States::new(&settings);
+    let states = States::new(context, &settings);
     let store = &states.store;
     let tokens = super::tokens(store)?;
     let owners = files::owners(&settings);
@@ -84,6 +84,7 @@ fn position(store: &Store, id: &PublicId) -> Option<Position> {
 pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
     let settings = context.settings()?;
     let store = context.store()?;
+    let ykmap = context.ykmap();
     let mut faults = false;
     let mut shown = Vec::new();
     for id in ids {
@@ -95,15 +96,18 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             .and_then(|record| store.credential(id).map(|_| record.under.to_string()))
         {
             Err(Fault::NoKey { .. }) if elsewhere => Ok(None),
-            key => key.map(Some),
+            key => key
+                .map(Some)
+                .map_err(|fault| context.text(&files::if_unknown(&settings, id, fault.diagnostic()))),
         };
         let position = match slots {
             Ok(Some(_)) if elsewhere && !matches!(key, Ok(None)) => {
-                Err(format!("it is of the time when no key was here (ykmap key adopt {id})"))
+                Err(format!("it is of the time when no key was here ({ykmap} key adopt {id})"))
             }
-            Ok(None) => Err(format!("there is none (ykmap key adopt {id})")),
+            Ok(None) if key.is_err() => Err("there is none".to_owned()),
+            Ok(None) => Err(format!("there is none ({ykmap} key adopt {id})")),
             Ok(Some(slots)) => Ok(slots),
-            Err(fault) => Err(fault.to_string()),
+            Err(fault) => Err(context.text(&fault.diagnostic())),
         };
         let servers_word =
             position.as_ref().is_ok_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default());
@@ -147,7 +151,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 "key            none here: validation servers decide".to_owned()
             }
             Ok(None) => format!(
-                "key            none here, and mode {} asks no server: every login with it fails (ykmap key import FILE, or another mode)",
+                "key            none here, and mode {} asks no server: every login with it fails ({ykmap} key import --used FILE, or another mode)",
                 settings.mode.name()
             ),
             Err(fault) => format!("key            FAULT: {fault}"),
@@ -159,7 +163,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 let said = match state.position {
                     None => "not used yet".to_owned(),
                     Some(Position::LAST) => {
-                        format!("not known, so no OTP is accepted ({} token resync {id})", context.ykmap())
+                        format!("not known, so no OTP is accepted ({ykmap} token resync {id})")
                     }
                     Some(position) => position.to_string(),
                 };
@@ -172,7 +176,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
                 out::line(&format!("state          {}", if state.enabled { "enabled" } else { "disabled" }));
                 if slots.damaged {
                     out::line(&format!(
-                        "damage         one of its two slots: a write was cut off, or the disk is failing; until the next login the last OTP may be good once more (ykmap token resync {id})"
+                        "damage         one of its two slots: a write was cut off, or the disk is failing; until the next login the last OTP may be good once more ({ykmap} token resync {id})"
                     ));
                 }
             }

@@ -28,11 +28,13 @@ impl Reason {
                 Code::OtherUsersToken,
                 "the OTP is from no token that the mapping lists for this user",
             ),
-            Self::NotGenuine(_) => Diagnostic::error(
+            Self::NotGenuine(token) => Diagnostic::error(
                 Code::OtpNotGenuine,
                 "the OTP is not genuine: it was mistyped, or the token was reprogrammed after its key was imported",
             )
-            .advise("if it happens again, import the token's new key"),
+            .advise("try once more")
+            .run_when("if the token was reprogrammed, remove its old key", Program::Ykmap, format!("key remove {token}"))
+            .run_when("then import the new one", Program::Ykmap, "key import FILE"),
             Self::Replayed { token, offered, stored } | Self::Behind { token, offered, stored }
                 if *stored == Position::LAST && offered < stored =>
             {
