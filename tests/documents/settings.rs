@@ -27,8 +27,8 @@ fn in_file() -> [BTreeMap<String, String>; 2] {
         let (text, _) = behind.split_once("\n\";").unwrap();
         text.replace("\\\"", "\"")
     };
-    ["SYSTEM", "ONLINE"].map(|name| {
-        let text = text(name);
+    [&["SYSTEM", "LOGIN"][..], &["ONLINE"]].map(|names| {
+        let text = names.iter().map(|name| text(name) + "\n").collect::<String>();
         let lines = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
         let lines = lines.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
         let value = |value: &str| {
@@ -51,8 +51,13 @@ fn init_writes_what_these_tests_read() {
         Command::new(built::program("ykmap")).arg("--config").arg(&config).arg("init").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let written = std::fs::read_to_string(config).unwrap();
-    for (name, value) in &in_file()[1] {
+    let [file, online] = in_file();
+    for (name, value) in &online {
         assert!(written.contains(&format!("# {name} = {value}")), "{name} = {value}: {written}");
+    }
+    for name in file.keys() {
+        let is_set = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
+        assert!(written.lines().any(is_set), "{name}: {written}");
     }
 }
 
