@@ -22,9 +22,12 @@ mod who;
 use super::{Context, Done, Failure, absolute, service};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
+use pam::Fails;
 use report::Report;
 use settings::Found;
+use std::collections::HashSet;
 use std::path::PathBuf;
+use ykhost::settings::Mode;
 
 /// The configuration file of sshd.
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
@@ -65,27 +68,28 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     let mut report = Report::new();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
-    let (lines, looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
+    let (lines, mut looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
     if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
         sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service);
     }
     let services: Vec<_> = looked.iter().map(|service| service.name.clone()).collect();
-    module::look(&mut report, &lines);
+    let unloaded = module::look(&mut report, &lines);
     let (own, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(own::is_own);
-    let found = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
-    settings::files(&mut report, &found.cases);
-    program::look(&mut report, &found.cases);
+    let mut found = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
+    settings::files(&mut report, &mut found.cases);
+    program::look(&mut report, &mut found.cases);
     let dead = if args.no_servers { Vec::new() } else { servers::look(&mut report, &found.cases) };
     clock::look(&mut report, &found.cases);
     let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
     let folder = absolute(args.accounts.clone().unwrap_or_else(|| ACCOUNTS.into()))?;
     let accounts = if args.users.is_empty() { accounts::with_a_login(&folder) } else { None };
-    follow(
-        &mut report,
-        &found,
-        &Whom { users: &args.users, accounts: &accounts.unwrap_or_default(), dead: &dead },
-        &looked,
-    );
+    let whom = Whom {
+        users: &args.users,
+        accounts: &accounts.unwrap_or_default(),
+        dead: &dead,
+        unloaded: &unloaded,
+    };
+    follow(&mut report, &mut found, &whom, &mut looked);
     own::look(&mut report, &own, &looked, &own::Sources { pam_dirs, sshd_config }, &args.users);
     for user in args.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
@@ -105,30 +109,50 @@ struct Whom<'a> {
     accounts: &'a [String],
     /// Of each case, whether none of its validation servers can decide.
     dead: &'a [bool],
+    /// The lines whose module libpam cannot load.
+    unloaded: &'a HashSet<String>,
 }
 
 /// Stores, mappings and users by these settings.
-fn follow(report: &mut Report, Found { cases, lost }: &Found, whom: &Whom<'_>, services: &[pam::Looked]) {
+fn follow(
+    report: &mut Report,
+    Found { cases, lost, unusable }: &mut Found,
+    whom: &Whom<'_>,
+    services: &mut [pam::Looked],
+) {
     let mut stores = Vec::new();
     let dead = |at: usize| whom.dead.get(at).copied().unwrap_or_default();
-    for (at, case) in cases.iter().enumerate() {
+    for (at, case) in cases.iter_mut().enumerate() {
         report.calls_with(case.config.as_deref());
         let seen = store::look(report, &case.settings);
+        store::fail(case, seen.as_ref());
         let users = mapping::look(report, case, seen.as_ref().map(|seen| &seen.states));
+        mapping::fail(case);
         if dead(at) {
-            accounts::without_servers(report, case, users.as_ref());
+            if case.settings.mode == Mode::Online {
+                case.fail(Fails::WithToken);
+            }
+            accounts::without_servers(report, case, users.as_ref(), services);
         }
         accounts::not_listed(report, case, users.as_ref(), whom.accounts, services);
         stores.push(seen);
     }
+    let fails = |place: &str| {
+        let is_here = |places: &[String]| places.iter().any(|own| own == place);
+        let unloaded = whom.unloaded.contains(place).then_some(Fails::Unloaded);
+        let unusable = is_here(unusable).then_some(Fails::Everybody);
+        let by_settings = cases.iter().filter(|case| is_here(&case.places)).filter_map(|case| case.fails);
+        unloaded.or(unusable).or(by_settings.max())
+    };
+    services.iter_mut().for_each(|service| service.fail(&fails));
     report.calls_with(None);
     store::across(report, cases, &stores);
     for user in whom.users {
-        for (at, (case, seen)) in cases.iter().zip(&stores).enumerate() {
+        for (case, seen) in cases.iter().zip(&stores) {
             report.calls_with(case.config.as_deref());
-            user::look(report, case, seen.as_ref(), user, (services, dead(at)));
+            user::look(report, case, seen.as_ref(), user, services);
         }
-        for why in lost {
+        for why in lost.iter() {
             user::lost(report, user, why);
         }
     }

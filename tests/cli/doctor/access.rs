@@ -2,6 +2,7 @@
 
 use super::stacks::Dice;
 use super::{Host, SUDO, Visit};
+use crate::desk::chmod;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -472,3 +473,49 @@ fn methods_that_cannot_be_used() {
         visit.finds("error", "sshd", &host.place.path("sshd_config"), &words);
     }
 }
+
+/// What the settings of a line name cannot be used, or the module: nobody gets in by its yes.
+#[test]
+fn a_login_that_ends_in_a_fault_is_no_way_in() {
+    let ways = |names: &[&[&str]]| -> Ways {
+        names.iter().map(|way| way.iter().map(|name| (*name).to_owned()).collect()).collect()
+    };
+    let (closed, password, both) = (ways(&[]), ways(&[&["password"]]), ways(&[&["OTP", "password"]]));
+    let everybody: &[fn(&Host)] = &[
+        |host| fs::remove_file(host.place.path("pam_yubiotp.so")).unwrap(),
+        |host| fs::write(host.place.path("pam_yubiotp.so"), "no library").unwrap(),
+        |host| host.place.write("config.toml", "lock_wiat = 3\n", 0o644),
+        |host| host.place.write("config.toml", "mode = \"online\"\n", 0o644),
+        |host| fs::remove_file(host.place.path("authorized_yubikeys")).unwrap(),
+        |host| host.place.write("authorized_yubikeys", "", 0o644),
+        |host| chmod(&host.place.path("authorized_yubikeys"), 0o666),
+    ];
+    let listed: &[fn(&Host)] = &[
+        |host| fs::remove_dir_all(host.place.path("keys")).unwrap(),
+        |host| fs::remove_dir_all(host.place.path("positions")).unwrap(),
+        |host| fs::remove_file(host.place.path("store.key")).unwrap(),
+        |host| chmod(&host.place.path("store.key"), 0o644),
+        |host| chmod(&host.place.path("keys"), 0o777),
+    ];
+    let cases = everybody.iter().map(|spoil| (spoil, false)).chain(listed.iter().map(|spoil| (spoil, true)));
+    for (at, (spoil, excuses)) in cases.enumerate() {
+        let host = Host::new();
+        host.service("su", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so nullok"));
+        host.service("login", &SUDO.replace("required pam_unix.so\nauth", "sufficient pam_unix.so\nauth"));
+        let before = table(&host.doctor(&[]), "su");
+        assert_eq!((&before[&NOBODY[0]], &before[&NOBODY[2]]), (&both, &password));
+        spoil(&host);
+        let visit = host.doctor(&["alice"]);
+        for (service, open, unlisted) in
+            [("sudo", &closed, false), ("su", &closed, excuses), ("login", &password, true)]
+        {
+            let found = table(&visit, service);
+            assert_eq!(&found[&NOBODY[0]], open, "{at}: {service}: {visit:#?}");
+            let expected = if unlisted { &password } else { &closed };
+            assert_eq!(&found[&NOBODY[2]], expected, "{at}: {service}: {visit:#?}");
+        }
+    }
+}
+
+/// The classes of users whom no gate matches, in the order of [`LISTINGS`].
+const NOBODY: [Class; 3] = [("token", [false; 2]), ("no-token", [false; 2]), ("not-listed", [false; 2])];

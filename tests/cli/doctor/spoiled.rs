@@ -46,7 +46,15 @@ fn lines_in_pam_d() {
             "auth required pam_yubiotp.so tries=0\n",
             ("error", 1, &["argument-invalid", "tries=0", "from 1 to 10"]),
         ),
-        ("auth required pam_yubiotp.so nullok\n", ("note", 1, &["unlisted-excused"])),
+        ("auth required pam_yubiotp.so nullok\n", ("warning", 1, &["nullok-without-effect"])),
+        (
+            "auth sufficient pam_unix.so\nauth required pam_yubiotp.so nullok\n",
+            ("warning", 2, &["nullok-without-effect"]),
+        ),
+        (
+            "auth required pam_unix.so\nauth required pam_yubiotp.so nullok\n",
+            ("note", 2, &["unlisted-excused"]),
+        ),
         ("auth required pam_yubiotp.so use_first_pass\n", ("error", 1, &["first-pass-without-password"])),
         ("auth required pam_yubiotp.so try_first_pass\n", ("note", 1, &["first-pass-without-password"])),
         (

@@ -124,6 +124,29 @@ fn a_good_token_below_something_bad() {
     good(&host);
 }
 
+/// Only the logins that fail are said to.
+#[test]
+fn a_good_token_where_one_service_fails() {
+    let host = Host::new();
+    let end = |host: &Host| {
+        let visit = host.doctor(&["alice"]);
+        let found = visit.findings.iter().find(|it| it["code"] == "token-usable").cloned().unwrap();
+        (found["severity"].as_str().unwrap().to_owned(), found["problem"].as_str().unwrap().to_owned())
+    };
+    host.service("su", SUDO);
+    host.service("login", "auth optional pam_yubiotp.so\naccount required pam_unix.so\n");
+    // An error about a service by which everybody gets in.
+    let said = end(&host);
+    assert_eq!(said.0, "ok", "{said:?}");
+    host.service("su", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so tires=3"));
+    let said = end(&host);
+    assert!(said.0 == "note" && said.1.contains(" by su fails ") && !said.1.contains("sudo"), "{said:?}");
+    fs::remove_file(host.pam("login")).unwrap();
+    host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so tires=3"));
+    let said = end(&host);
+    assert!(said.0 == "note" && said.1.contains("every login fails"), "{said:?}");
+}
+
 /// Commands that are advised continue with the settings that they are about.
 #[test]
 fn commands_name_the_settings() {

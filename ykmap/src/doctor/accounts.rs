@@ -142,11 +142,18 @@ pub(super) fn not_listed(
 }
 
 /// The users who can log in while no validation server of a case answers.
-pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&Users>) {
+pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&Users>, services: &[Looked]) {
+    let own = services.iter().filter(|service| case.places.iter().any(|place| service.has(place)));
+    let own: Vec<_> = own.map(|service| shown::text(&service.name).to_string()).collect();
+    let by = if own.is_empty() || own.len() == services.len() {
+        String::new()
+    } else {
+        format!(" by {}", shortened(&own, "service"))
+    };
     let error = |what: String| Diagnostic::error(Code::NoServerDecides, what);
     let found = match (case.settings.mode, users) {
         (Mode::Online, users) => {
-            let found = error("no validation server answers, so every login with a token fails".to_owned());
+            let found = error(format!("no validation server answers, so every login with a token{by} fails"));
             let here = users.map_or(0, |users| users.values().filter(|is_here| **is_here).count());
             if here == 0 {
                 found
@@ -157,9 +164,9 @@ pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&U
                 ))
             }
         }
-        (_, None) => error(
-            "no validation server answers: users whose keys are not on this host cannot log in".to_owned(),
-        ),
+        (_, None) => error(format!(
+            "no validation server answers: users whose keys are not on this host cannot log in{by}"
+        )),
         (_, Some(users)) => {
             let names = |here: bool| {
                 let names = users.iter().filter(|(_, own)| **own == here);
@@ -168,13 +175,17 @@ pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&U
             let (can, cannot) = (names(true), names(false));
             match (can.is_empty(), cannot.is_empty()) {
                 (_, true) => {
-                    let what = "no validation server answers. Every listed user can log in without them, with a key on this host";
+                    let what = format!(
+                        "no validation server answers. Every listed user can log in{by} without them, with a key on this host"
+                    );
                     Diagnostic::warning(Code::NoServerDecides, what)
                 }
-                (true, false) => error("no validation server answers, and no listed user has a key on this host: nobody can log in with a token".to_owned()),
+                (true, false) => error(format!(
+                    "no validation server answers, and no listed user has a key on this host: nobody can log in{by} with a token"
+                )),
                 (false, false) => {
                     let (can, cannot) = (shortened(&can, "user"), shortened(&cannot, "user"));
-                    error(format!("no validation server answers. Without them, with a key on this host, can log in: {can}. Cannot: {cannot}"))
+                    error(format!("no validation server answers. Without them, with a key on this host, can log in{by}: {can}. Cannot: {cannot}"))
                         .run_when("for tokens whose AES keys you have", Program::Ykmap, "key import --used FILE")
                         .run_when(
                             "then, with two touches of each YubiKey (until then its OTPs are rejected)",

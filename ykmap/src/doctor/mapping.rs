@@ -1,5 +1,6 @@
 //! The mapping: what `ykmap check` says of it.
 
+use super::pam::Fails;
 use super::report::{Check, Report, at};
 use super::settings::Case;
 use crate::check::{self, Users};
@@ -9,6 +10,20 @@ use std::path::Path;
 use ykhost::Fault;
 use ykhost::mapping;
 use yubiotp::diagnostic::{Code, Diagnostic, Program, Remedy};
+
+/// Says whether logins end in a fault because of the mapping.
+pub(super) fn fail(case: &mut Case) {
+    // A name that nobody has: what is wrong with one line is a fault of its user.
+    let read = mapping::look_up(&case.settings, b"nobody.of.that.name");
+    let is_bad = match read.map(|_| ()) {
+        Err(Fault::File(file)) => !file.is_denied(),
+        Err(Fault::NoMapping { .. } | Fault::EmptyMapping { .. }) => true,
+        _ => false,
+    };
+    if is_bad {
+        case.fail(Fails::Everybody);
+    }
+}
 
 /// Gives the users who are listed; `None` if not all of them could be read.
 pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>) -> Option<Users> {

@@ -3,12 +3,14 @@
 use super::elf;
 use super::pam::Line;
 use super::report::{Check, Report, at, shown};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Audience, FileFault};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
-pub(super) fn look(report: &mut Report, lines: &[Line]) {
+/// Gives the places of the lines whose module libpam cannot load.
+pub(super) fn look(report: &mut Report, lines: &[Line]) -> HashSet<String> {
+    let mut unloaded = BTreeSet::new();
     if lines.is_empty()
         && let Some(path) =
             folders().into_iter().map(|folder| folder.join("pam_yubiotp.so")).find(|path| path.exists())
@@ -18,9 +20,16 @@ pub(super) fn look(report: &mut Report, lines: &[Line]) {
     }
     let mut seen = BTreeSet::new();
     for line in lines.iter().filter(|line| seen.insert(line.module.clone())) {
-        let Some(path) = find(report, line) else { continue };
+        let (path, is_found) = find(report, line);
+        if !is_found {
+            unloaded.insert(line.module.clone());
+        }
+        let Some(path) = path else { continue };
         let faults = file::faults(&path, Audience::Everyone);
         let missing = faults.iter().any(|fault| matches!(fault, FileFault::Missing(_)));
+        if missing || faults.iter().any(|fault| matches!(fault, FileFault::Kind { .. })) {
+            unloaded.insert(line.module.clone());
+        }
         let odd =
             faults.iter().any(|fault| !matches!(fault, FileFault::Owner { .. } | FileFault::Writable { .. }));
         if missing {
@@ -36,25 +45,29 @@ pub(super) fn look(report: &mut Report, lines: &[Line]) {
             continue;
         }
         if let Some(found) = elf::objection(&path, "the module") {
+            unloaded.insert(line.module.clone());
             report.add(Check::Module, found);
         }
         report.ok(Check::Module, Some(at(&path)), "is a module for this machine");
     }
+    let of_them = lines.iter().filter(|line| unloaded.contains(&line.module));
+    of_them.map(|line| line.place.to_string()).collect()
 }
 
-/// Where libpam finds it.
-fn find(report: &mut Report, line: &Line) -> Option<PathBuf> {
+/// Where the module is, and whether libpam finds it there.
+fn find(report: &mut Report, line: &Line) -> (Option<PathBuf>, bool) {
     // `$ISA` is replaced by the folder itself.
     let name = line.module.replace("$ISA", ".");
     if name.starts_with('/') {
-        return Some(name.into());
+        return (Some(name.into()), true);
     }
     let folders = folders();
     // libpam's own modules show which is its folder.
-    let own = folders.iter().find(|folder| folder.join("pam_deny.so").exists()).or(folders.first())?;
+    let own = folders.iter().find(|folder| folder.join("pam_deny.so").exists()).or(folders.first());
+    let Some(own) = own else { return (None, false) };
     let path = own.join(&name);
     if path.exists() {
-        return Some(path);
+        return (Some(path), true);
     }
     let elsewhere = folders.iter().map(|folder| folder.join(&name)).find(|path| path.exists());
     let what = match &elsewhere {
@@ -67,7 +80,7 @@ fn find(report: &mut Report, line: &Line) -> Option<PathBuf> {
     let change =
         format!("install it (make install pamdir={}), or write its whole path into the line", shown(own));
     report.add(Check::Module, found.advise(change));
-    elsewhere
+    (elsewhere, false)
 }
 
 fn folders() -> Vec<PathBuf> {

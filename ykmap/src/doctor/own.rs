@@ -7,6 +7,7 @@
 use super::pam::{self, Line, Looked};
 use super::report::{Check, Report, at, shown};
 use super::{rights, sshd};
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file;
@@ -155,11 +156,11 @@ fn check_as(
     let (whom, sources, take) = (user.to_owned(), sources.clone(), me.as_raw() != uid);
     let found = rights::in_thread(rights::PATIENCE, move || {
         let fronts = sshd::fronts(&sources.sshd_config);
-        let (lines, services) = pam::look(&mut Report::new(), &sources.pam_dirs, &fronts);
+        let (lines, mut services) = pam::look(&mut Report::new(), &sources.pam_dirs, &fronts);
         if take {
             rights::take(uid, gid)?;
         }
-        Ok(findings(lines, &services, &whom, caller))
+        Ok(findings(lines, &mut services, &whom, caller))
     })?;
     for (check, finding, ykmap) in found {
         add(report, check, finding, &Owner { user, caller, config: &config, ykmap: &ykmap });
@@ -262,16 +263,16 @@ impl Owner<'_> {
 /// What is found at the lines of each user's own, and at nothing else, with the rights of this thread.
 fn findings(
     mut lines: Vec<Line>,
-    services: &[Looked],
+    services: &mut [Looked],
     user: &str,
     caller: Caller,
 ) -> Vec<(Check, Diagnostic, String)> {
     let mut report = Report::new();
     lines.retain(|line| caller.has(line, services));
-    let found = super::settings::look(&mut report, None, of_user(lines, user), true);
-    super::settings::files(&mut report, &found.cases);
-    let whom = super::Whom { users: &[user.to_owned()], accounts: &[], dead: &[] };
-    super::follow(&mut report, &found, &whom, services);
+    let mut found = super::settings::look(&mut report, None, of_user(lines, user), true);
+    super::settings::files(&mut report, &mut found.cases);
+    let whom = super::Whom { users: &[user.to_owned()], accounts: &[], dead: &[], unloaded: &HashSet::new() };
+    super::follow(&mut report, &mut found, &whom, services);
     report.into_findings()
 }
 

@@ -18,7 +18,7 @@ pub(super) use access::{Access, Class, Front, Methods, Row, Step, in_words};
 use analysis::{Findings, StackAnalysis};
 pub(crate) use arguments::{ServiceLine, auth_lines};
 use role::CALLED_BY_ROOT;
-pub(super) use role::Factors;
+pub(super) use role::{Factors, Fails};
 use service::{Entry, Folders, Kind, Place, What};
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -63,6 +63,8 @@ pub(super) struct Looked {
     pub(super) access: Access,
     /// For whom something is asked before, and the classes of users.
     pub(super) fronts: Vec<(Front, Vec<Row>)>,
+    /// The same, without the logins that end in a fault.
+    pub(super) really: Vec<(Front, Vec<Row>)>,
     /// The lines that load the module.
     ours: Vec<String>,
 }
@@ -90,6 +92,21 @@ impl Looked {
         let told: Vec<_> = told.map(|(text, _)| text.as_str()).collect();
         // A user whom the administrator named is asked about as an ordinary user.
         (!told.contains(&CALLED_BY_ROOT)).then(|| told.join(", "))
+    }
+
+    /// Takes into account by which lines logins end in a fault, and whose.
+    pub(super) fn fail(&mut self, at: &dyn Fn(&str) -> Option<Fails>) {
+        self.access.fail(at);
+        let rows = |(front, before): &(Front, Vec<Row>)| {
+            (front.clone(), self.access.rows(front).unwrap_or_else(|| before.clone()))
+        };
+        self.really = self.fronts.iter().map(rows).collect();
+    }
+
+    /// Whether nobody gets in, however good their token is.
+    pub(super) fn is_closed(&self) -> bool {
+        let mut rows = self.really.iter().flat_map(|(_, rows)| rows);
+        rows.all(|row| row.listing != Listing::Token || row.ways.is_empty())
     }
 
     /// Whether one of its lines that load the module is at this place.
@@ -165,13 +182,15 @@ pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> 
             access: &access,
             fronts: &fronts,
             always_fails: false,
+            nullok_is_idle: false,
             findings,
         }
         .all();
         if whole && service.entries.iter().any(Entry::is_ours) {
             let ours = service.entries.iter().filter(|entry| entry.is_ours());
             let ours = ours.map(|entry| entry.place.to_string()).collect();
-            looked.push(Looked { name: service.name.clone(), access, fronts, ours });
+            let really = fronts.clone();
+            looked.push(Looked { name: service.name.clone(), access, fronts, really, ours });
         }
     }
     found.report(report);

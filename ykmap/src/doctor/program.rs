@@ -20,34 +20,51 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest `/etc/passwd` that is read, in bytes, as `yubiotp-ask` has it.
 const MOST_PASSWD: u64 = 8 << 20;
 
-pub(super) fn look(report: &mut Report, cases: &[Case]) {
-    let programs: BTreeSet<_> = cases.iter().filter_map(|case| Some(&case.settings.online()?.ask)).collect();
+pub(super) fn look(report: &mut Report, cases: &mut [Case]) {
+    let programs: BTreeSet<_> =
+        cases.iter().filter_map(|case| Some(case.settings.online()?.ask.clone())).collect();
     for path in programs {
-        let faults = file::faults(path, Audience::Everyone);
-        // A program that others can replace is not started.
-        let safe = faults.is_empty();
-        for fault in faults {
-            match fault {
-                FileFault::Missing(path) => report.fault(Check::Program, &Fault::NoProgram { path }, ""),
-                fault => report.file_fault(Check::Program, fault, "install the program again (make install)"),
-            }
+        if !can_be_used(report, &path) {
+            let asks = |case: &&mut Case| case.settings.online().is_some_and(|online| online.ask == path);
+            cases.iter_mut().filter(asks).for_each(Case::fail_online);
         }
-        if !safe {
-            continue;
+    }
+}
+
+/// Looks at one program. Gives whether a login can start it, for all that is known.
+fn can_be_used(report: &mut Report, path: &Path) -> bool {
+    let faults = file::faults(path, Audience::Everyone);
+    // A program that others can replace is not started.
+    let safe = faults.is_empty();
+    let unread = faults.iter().all(FileFault::is_denied);
+    for fault in faults {
+        match fault {
+            FileFault::Missing(path) => report.fault(Check::Program, &Fault::NoProgram { path }, ""),
+            fault => report.file_fault(Check::Program, fault, "install the program again (make install)"),
         }
-        report_user(report, path);
-        let metadata = path.metadata().ok();
-        let mode = metadata.map(|is| std::os::unix::fs::PermissionsExt::mode(&is.permissions()));
-        let objection = if mode.is_some_and(|mode| mode & 0o111 == 0) {
-            let mut found = Diagnostic::error(Code::BinaryUnusable, "is not executable").at(at(path));
-            found.remedies.push(file::advice::not_executable(path));
-            Some(found)
-        } else {
-            elf::objection(path, "yubiotp-ask")
-        };
-        match objection.map_or_else(|| version(path), Err) {
-            Ok(version) => report.ok(Check::Program, Some(at(path)), version),
-            Err(found) => report.add(Check::Program, found),
+    }
+    if !safe {
+        return unread;
+    }
+    report_user(report, path);
+    let metadata = path.metadata().ok();
+    let mode = metadata.map(|is| std::os::unix::fs::PermissionsExt::mode(&is.permissions()));
+    let objection = if mode.is_some_and(|mode| mode & 0o111 == 0) {
+        let mut found = Diagnostic::error(Code::BinaryUnusable, "is not executable").at(at(path));
+        found.remedies.push(file::advice::not_executable(path));
+        Some(found)
+    } else {
+        elf::objection(path, "yubiotp-ask")
+    };
+    match objection.map_or_else(|| version(path), Err) {
+        Ok(version) => {
+            report.ok(Check::Program, Some(at(path)), version);
+            true
+        }
+        Err(found) => {
+            let is_usable = found.severity != Severity::Error;
+            report.add(Check::Program, found);
+            is_usable
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The settings, as each line in pam.d would have them, and every file that they name.
 
-use super::pam::Line;
+use super::pam::{Fails, Line};
 use super::report::{Check, Report, at, shortened, shown};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,10 @@ pub(super) struct Case {
     pub(super) settings: LoginSettings,
     /// The auth lines in pam.d that have them, and which of these have `nullok`.
     pub(super) lines: Vec<(String, bool)>,
+    /// All lines that have them.
+    pub(super) places: Vec<String>,
+    /// Whose logins by them end in a fault.
+    pub(super) fails: Option<Fails>,
     /// The configuration file, if it is not the usual one.
     pub(super) config: Option<PathBuf>,
     /// Whether anybody is asked by them, as far as is known.
@@ -24,6 +28,18 @@ pub(super) struct Case {
 }
 
 impl Case {
+    /// Logins by these settings end in a fault.
+    pub(super) fn fail(&mut self, fails: Fails) {
+        self.fails = self.fails.max(Some(fails));
+    }
+
+    /// The same, for what validation servers need: does nothing if this host decides without them, too.
+    pub(super) fn fail_online(&mut self) {
+        if matches!(self.settings.mode, Mode::Online | Mode::OnlineThenOffline) {
+            self.fail(Fails::WithToken);
+        }
+    }
+
     /// The remedy that lists a user: the command, or the line to write where the command would write to another file.
     pub(super) fn list(&self, user: &str, found: Diagnostic) -> Diagnostic {
         if let Err(why) = yubiotp::mapping::add(b"", user.as_bytes(), &[]) {
@@ -44,6 +60,8 @@ pub(super) struct Found {
     pub(super) cases: Vec<Case>,
     /// Why users are refused by lines whose settings cannot be used, or cannot be told.
     pub(super) lost: Vec<String>,
+    /// The lines whose settings cannot be used.
+    pub(super) unusable: Vec<String>,
 }
 
 /// The lines in pam.d that have the same settings.
@@ -60,7 +78,8 @@ struct Group {
 /// `asked_for` is whether any service loads the module: if none does, the usual settings are looked at, if there are
 /// any.
 pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>, asked_for: bool) -> Found {
-    let (mut groups, mut found) = (Vec::<Group>::new(), Found { cases: Vec::new(), lost: Vec::new() });
+    let (mut groups, mut found) =
+        (Vec::<Group>::new(), Found { cases: Vec::new(), lost: Vec::new(), unusable: Vec::new() });
     for line in lines {
         let place = line.place.to_string();
         let Some((options, key)) = line.settings else {
@@ -106,15 +125,19 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
         let (lines, asks) = (group.lines.clone(), group.asks);
         let place = group.places.first().cloned();
         let by_argument = group.given.mapping.is_some();
+        let places = group.places.clone();
         match load(report, group) {
-            Some(settings) => {
+            Ok((settings, fails)) => {
                 let own =
                     || Settings::load(config.as_deref(), PartialConfig::default()).map(|own| own.mapping);
                 let is_other = by_argument && own().ok().as_ref() != Some(&settings.mapping);
                 let mapping_by = place.filter(|_| is_other);
-                found.cases.push(Case { settings, lines, config, asks, mapping_by });
+                found.cases.push(Case { settings, lines, places, fails, config, asks, mapping_by });
             }
-            None => found.lost.push("the settings cannot be used (see settings)".to_owned()),
+            Err(is_known) => {
+                found.lost.push("the settings cannot be used (see settings)".to_owned());
+                found.unusable.extend(places.into_iter().filter(|_| is_known));
+            }
         }
     }
     found
@@ -126,7 +149,8 @@ impl Group {
     }
 }
 
-fn load(report: &mut Report, group: Group) -> Option<LoginSettings> {
+/// The settings, and whose logins by them end in a fault. An error is whether it is known that they cannot be used.
+fn load(report: &mut Report, group: Group) -> Result<(LoginSettings, Option<Fails>), bool> {
     let config = group.config.as_deref();
     // Where the arguments have a part in it, the line is to be known.
     let by = match group.places.first() {
@@ -154,9 +178,10 @@ fn load(report: &mut Report, group: Group) -> Option<LoginSettings> {
             let what = "what this configuration names was not checked";
             let found = Diagnostic::note(Code::NotChecked, what).at(at(path));
             report.add(Check::Settings, if unread { found } else { found.advise("fix it first") });
-            return None;
+            return Err(!unread);
         }
     };
+    let mut fails = None;
     let (settings, fault) = match settings.resolve_online() {
         Ok(settings) => (settings, None),
         Err(unresolved) => {
@@ -167,6 +192,7 @@ fn load(report: &mut Report, group: Group) -> Option<LoginSettings> {
     if let Some(fault) = fault
         && !fault.file().is_some_and(|file| report.is_unread(file))
     {
+        fails = Some(Fails::Everybody);
         let mut found = fault.diagnostic();
         found.problem += &by;
         report.add(Check::Settings, if found.remedies.is_empty() { found.advise(&change) } else { found });
@@ -202,14 +228,16 @@ fn load(report: &mut Report, group: Group) -> Option<LoginSettings> {
         let rest = if by.is_empty() { ", all by default" } else { by.as_str() };
         report.ok(Check::Settings, None, format!("no {}: mode {mode}{rest}", shown(path)));
     }
-    Some(settings)
+    Ok((settings, fails))
 }
 
 /// Modes and owners of what the settings name, and of every folder on the way. What is missing is reported where it is
 /// needed.
-pub(super) fn files(report: &mut Report, cases: &[Case]) {
+pub(super) fn files(report: &mut Report, cases: &mut [Case]) {
     let (mut good, mut any, mut mine) = (!cases.is_empty(), false, None);
-    for Case { settings, config, .. } in cases {
+    for case in cases {
+        let Case { settings, config, .. } = &*case;
+        let (mut fails, mut fails_online) = (None, false);
         let mapping = if settings.mapping.contains("%u") {
             Path::new(&settings.mapping).parent().filter(|parent| !parent.to_string_lossy().contains("%u"))
         } else {
@@ -232,12 +260,14 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
                     found.remedies.push(file::advice::readable_by_others(path));
                     report.add(Check::Files, found);
                     good = false;
+                    fails_online = true;
                 }
             }
             for path in named.into_iter().chain(secrets).flatten().filter(|path| !path.exists()) {
                 let found = Diagnostic::error(Code::FileMissing, "does not exist").at(at(path));
                 report.add(Check::Files, found.advise("put it there, or fix [online]"));
                 good = false;
+                fails_online = true;
             }
         }
         let config = config.as_deref().unwrap_or(Path::new(CONFIG));
@@ -249,10 +279,26 @@ pub(super) fn files(report: &mut Report, cases: &[Case]) {
             any |= path.exists();
             for fault in file::faults(path, audience) {
                 if !matches!(fault, FileFault::Missing(_)) {
+                    if !fault.is_denied() {
+                        let is_key = path == settings.store_key;
+                        if Some(path) == mapping {
+                            fails = fails.max(Some(Fails::Everybody));
+                        } else if folders.iter().any(|folder| folder == path)
+                            || is_key && settings.mode == Mode::Offline
+                        {
+                            fails = fails.max(Some(Fails::WithToken));
+                        } else {
+                            fails_online |= !is_key;
+                        }
+                    }
                     report.file_fault(Check::Files, fault, "replace it by a file that can be used");
                     good = false;
                 }
             }
+        }
+        fails.into_iter().for_each(|fails| case.fail(fails));
+        if fails_online {
+            case.fail_online();
         }
     }
     if any && good {

@@ -1,5 +1,6 @@
 //! The token store: every key opens, every key has a position that can be trusted, and a login can write it.
 
+use super::pam::Fails;
 use super::report::{Check, Report, at, shown, ykmap_with};
 use super::settings::Case;
 use crate::check::{disabled, twin};
@@ -25,6 +26,8 @@ const SEE_STORE: &str = "see store";
 
 /// The parts that decide whether a token can be used.
 pub(super) struct Seen {
+    /// Whether a login can store a used OTP.
+    pub(super) is_writable: bool,
     pub(super) states: States,
     /// Tokens whose files exist and cannot be used: why, and what to do.
     pub(super) refused: Refused,
@@ -69,7 +72,25 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     }
     report.ok(Check::Store, Some(at(&settings.store)), out::count(tokens.len(), "key"));
     let id = key.map(|key| key.id());
-    Some(Seen { states: States::with(settings, store, survey, id), refused, holders })
+    Some(Seen { is_writable, states: States::with(settings, store, survey, id), refused, holders })
+}
+
+/// Says whose logins a store of this kind makes end in a fault; `seen` is `None` if it cannot be used, or was not read.
+pub(super) fn fail(case: &mut Case, seen: Option<&Seen>) {
+    let is_bad = match seen {
+        Some(seen) => !seen.is_writable,
+        None => {
+            let store = Store::new(&case.settings);
+            let opened = StoreScan::open(store.clone()).map(|_| ()).and_then(|()| match case.settings.mode {
+                Mode::Offline => store.store_key().map(|_| ()),
+                _ => Ok(()),
+            });
+            opened.is_err_and(|fault| !fault.file().is_some_and(FileFault::is_denied))
+        }
+    };
+    if is_bad {
+        case.fail(Fails::WithToken);
+    }
 }
 
 /// Whether a login can write in the folder of positions: it stores each accepted OTP before it lets anybody in. `false`

@@ -1,16 +1,16 @@
 //! One user: whether they are listed, with which tokens, and whether each of these can be used.
 
 use super::pam::Looked;
-use super::report::{Check, Report};
+use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
 use crate::check::{OTHER_MODE, RULED_OUT, adopt, disabled, import};
 use crate::list::State;
-use ykhost::settings::Mode;
 use ykhost::{Fault, mapping};
 use yubiotp::PublicId;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
 use yubiotp::mapping::{BadLine, Enrolment};
+use yubiotp::shown;
 
 /// Users of lines whose settings are not known.
 pub(super) fn lost(report: &mut Report, user: &str, why: &str) {
@@ -26,15 +26,8 @@ pub(super) fn not_asked(report: &mut Report, user: &str) {
 }
 
 /// One user by one case. Whatever is found, there is a row with their name. Call this last.
-/// `no_server` is whether no validation server can decide.
-pub(super) fn look(
-    report: &mut Report,
-    case: &Case,
-    seen: Option<&Seen>,
-    user: &str,
-    (services, no_server): (&[Looked], bool),
-) {
-    let who = User { name: user, case, services, no_server };
+pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str, services: &[Looked]) {
+    let who = User { name: user, case, services };
     let tokens = match mapping::enrolment(&case.settings, user.as_bytes(), false) {
         Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {
             return who.unknown(report);
@@ -68,7 +61,6 @@ struct User<'a> {
     name: &'a str,
     case: &'a Case,
     services: &'a [Looked],
-    no_server: bool,
 }
 
 impl User<'_> {
@@ -137,7 +129,7 @@ impl User<'_> {
                 .iter()
                 .find_map(|line| self.services.iter().find_map(|service| service.exempt_and_refused(line)));
             if let Some(whom) = exempt {
-                let whom = yubiotp::shown::text(&whom);
+                let whom = shown::text(&whom);
                 why += &format!(
                     "; if \"{whom}\" is true of them, they are not asked and other lines refuse them (see pam.d): then a token does not help"
                 );
@@ -196,16 +188,18 @@ impl User<'_> {
         let states: Vec<_> =
             tokens.iter().map(|token| (token, seen.states.of(token), seen.refused.get(token))).collect();
         let one_is_good = states.iter().any(|(_, state, refused)| refused.is_none() && usable(*state));
-        let trouble = self.is_refused_anyway(report);
+        let trouble = self.failing_logins(report);
         for (token, state, refused) in states {
             if refused.is_none() && usable(state) {
                 let how = match state {
                     State::NoKey => "validation servers decide about it".to_owned(),
                     state => state.to_string(),
                 };
-                let (severity, end) = match trouble {
-                    true => (Severity::Note, " here, but every login fails until the errors above are fixed"),
-                    false => (Severity::Ok, ""),
+                let (severity, end) = match &trouble {
+                    Some(which) => {
+                        (Severity::Note, format!(" here, but {which} until the errors above are fixed"))
+                    }
+                    None => (Severity::Ok, String::new()),
                 };
                 let what = format!("token {token}: {how}{end}");
                 self.add(report, Diagnostic::new(Code::TokenUsable, severity, what));
@@ -223,11 +217,24 @@ impl User<'_> {
         }
     }
 
-    /// Whether something was found that refuses everybody, however good the token is.
-    fn is_refused_anyway(&self, report: &Report) -> bool {
-        let checks = [Check::Pam, Check::Module, Check::Settings, Check::Files, Check::Program];
-        self.case.settings.mode == Mode::Online && self.no_server
-            || checks.into_iter().any(|check| report.has_errors(check))
+    /// The logins by these settings that fail however good the token is: `every login fails`. `None` if there are none.
+    fn failing_logins(&self, report: &Report) -> Option<String> {
+        let is_here = |service: &&Looked| self.case.places.iter().any(|place| service.has(place));
+        let (closed, open): (Vec<_>, Vec<_>) =
+            self.services.iter().filter(is_here).partition(|service| service.is_closed());
+        if closed.is_empty() && open.is_empty() {
+            // No service is known that has the lines: libpam does not take it as it is written, or there are no lines.
+            let is_broken = !self.case.places.is_empty() && report.has_errors(Check::Pam);
+            return (is_broken || self.case.fails.is_some()).then(|| "every login fails".to_owned());
+        }
+        if closed.is_empty() {
+            return None;
+        }
+        if closed.len() == self.services.len() {
+            return Some("every login fails".to_owned());
+        }
+        let names: Vec<_> = closed.iter().map(|service| shown::text(&service.name).to_string()).collect();
+        Some(format!("every login by {} fails", shortened(&names, "service")))
     }
 }
 

@@ -17,7 +17,7 @@ struct Table {
 fn tables(looked: &[Looked]) -> Vec<Table> {
     let mut tables = Vec::<Table>::new();
     for service in looked {
-        for (front, rows) in &service.fronts {
+        for (front, rows) in &service.really {
             let rows = service.access.classes(rows);
             let name = shown::text(&service.name).to_string();
             let condition = front.condition.as_ref().map(|it| shown::text(it).to_string());

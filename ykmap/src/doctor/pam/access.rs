@@ -2,7 +2,7 @@
 //! before PAM, the auth lines and the account lines.
 
 use super::control::Answer;
-use super::role::{CALLED_BY_ROOT, Factors, MOST_OTHERS, Role, role};
+use super::role::{CALLED_BY_ROOT, Factors, Fails, MOST_OTHERS, Role, role};
 use super::service::{Entry, Kind, Service};
 use super::walk::{self, End, Listing, Stack, Typed, Visit};
 use std::collections::HashSet;
@@ -210,6 +210,17 @@ impl Access {
         let (mut auth, mut account) = (self.auth.entries.clone(), self.account.entries.clone());
         edit(&mut auth, &mut account);
         Self::of(&self.service, auth, account)
+    }
+
+    /// From here on, logins end in a fault at those lines of ours that `at` says it of, by their place.
+    pub(crate) fn fail(&mut self, at: &dyn Fn(&str) -> Option<Fails>) {
+        for stack in [&mut self.auth, &mut self.account] {
+            for (entry, role) in stack.entries.iter().zip(&mut stack.roles) {
+                if let Role::Ours { fails, .. } = role {
+                    *fails = at(&entry.place.to_string());
+                }
+            }
+        }
     }
 
     /// Whether `pam_rootok` asks who calls the program, rather than who runs the application.

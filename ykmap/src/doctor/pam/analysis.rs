@@ -59,6 +59,8 @@ pub(super) struct StackAnalysis<'a> {
     pub(super) fronts: &'a [(Front, Vec<Row>)],
     /// A line that libpam does not understand keeps everybody out.
     pub(super) always_fails: bool,
+    /// `nullok` lets nobody in: said already.
+    pub(super) nullok_is_idle: bool,
     pub(super) findings: &'a mut Findings,
 }
 

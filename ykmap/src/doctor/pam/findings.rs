@@ -300,7 +300,8 @@ impl StackAnalysis<'_> {
         }
         let excused = || ends.unlisted.iter().filter(|end| end.excused);
         if excused().next().is_some() && !excused().any(|end| end.auth) {
-            let what = "nullok excuses users whom the mapping does not list, but no other line accepts them: they are refused anyway";
+            let what = "nullok excuses users whom the mapping does not list, but no line accepts those who reach it: they are refused anyway";
+            self.nullok_is_idle = true;
             let change = "remove nullok, or add a line that decides about them, such as one that asks for a password (see nullok in pam_yubiotp(8))";
             let found = Diagnostic::warning(Code::NullokWithoutEffect, what);
             self.say(Kind::Auth, &line.place, found, text(change));

@@ -100,7 +100,7 @@ impl StackAnalysis<'_> {
     }
 
     fn first_pass(&mut self, entry: &Entry, nullok: bool, first_pass: FirstPass, asked_before: bool) {
-        if nullok {
+        if nullok && !self.nullok_is_idle {
             let what = "nullok: users whom the mapping does not list pass this line without a token";
             self.say(Kind::Auth, &entry.place, Diagnostic::note(Code::UnlistedExcused, what), Vec::new());
         }

@@ -117,6 +117,17 @@ pub(crate) const CALLED_BY_ROOT: &str = "called by root";
 /// How many modules have a factor of their own.
 pub(crate) const MOST_OTHERS: u32 = 4;
 
+/// Whose logins end in a fault at a line of ours, from the fewest to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fails {
+    /// Those with a token that would be accepted.
+    WithToken,
+    /// Everybody's.
+    Everybody,
+    /// Everybody's: libpam cannot load the module.
+    Unloaded,
+}
+
 /// The role of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -126,6 +137,8 @@ pub(crate) enum Role {
         always_prompt: bool,
         /// Its arguments are not understood.
         broken: bool,
+        /// What its arguments name, or the module, cannot be used.
+        fails: Option<Fails>,
     },
     Permit,
     Deny,
@@ -163,11 +176,11 @@ pub(crate) fn role(entry: &Entry, others: &mut Vec<String>) -> Role {
     match entry.module() {
         "pam_yubiotp" => match options(entry) {
             Some(Options { nullok, first_pass, always_prompt, .. }) => {
-                Role::Ours { nullok, first_pass, always_prompt, broken: false }
+                Role::Ours { nullok, first_pass, always_prompt, broken: false, fails: None }
             }
             None => {
                 let first_pass = FirstPass::Never;
-                Role::Ours { nullok: false, first_pass, always_prompt: false, broken: true }
+                Role::Ours { nullok: false, first_pass, always_prompt: false, broken: true, fails: None }
             }
         },
         "pam_permit" => Role::Permit,

@@ -2,7 +2,7 @@
 //! show: every end that the login can come to.
 
 use super::control::{Action, Answer, Control};
-use super::role::{Factors, Role};
+use super::role::{Factors, Fails, Role};
 use super::service::Entry;
 use std::collections::HashSet;
 use ykhost::options::FirstPass;
@@ -265,13 +265,17 @@ fn typed(visit: &Visit<'_>) -> Vec<Typed> {
 
 /// Our auth line, as `pam_sm_authenticate` decides.
 fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
-    let Role::Ours { nullok, first_pass, always_prompt, broken } = role else { return Vec::new() };
+    let Role::Ours { nullok, first_pass, always_prompt, broken, fails } = role else { return Vec::new() };
+    if *fails == Some(Fails::Unloaded) {
+        return vec![(Answer::MODULE_UNKNOWN, state.clone())];
+    }
+    let fault = (*fails == Some(Fails::Everybody)).then_some(Answer::AUTHINFO_UNAVAIL);
     let mut state = State { standing: Standing::Refused, ..state.clone() };
     let accepted_before = state.end.accepted || !state.end.asked;
     state.end.asked = true;
     state.end.accepted = false;
     state.end.excused = false;
-    if let Some(answer) = visit.ours.or(broken.then_some(Answer::SERVICE_ERR)) {
+    if let Some(answer) = visit.ours.or(broken.then_some(Answer::SERVICE_ERR)).or(fault) {
         return vec![(answer, state)];
     }
     if *nullok && visit.listing == Listing::NotListed {
@@ -309,7 +313,9 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
             next.end.second = Some(next.at);
         }
         next.prompted |= asked;
-        let answer = if accepted {
+        let answer = if accepted && fails.is_some() {
+            Answer::AUTHINFO_UNAVAIL
+        } else if accepted {
             next.standing = Standing::Accepted;
             next.end.accepted = accepted_before;
             Answer::SUCCESS
@@ -325,10 +331,12 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
 
 /// Our account line, as `pam_sm_acct_mgmt` decides.
 fn ours_in_account(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
-    let Role::Ours { nullok, broken, .. } = role else { return Vec::new() };
+    let Role::Ours { nullok, broken, fails, .. } = role else { return Vec::new() };
     let answer = match state.standing {
+        _ if *fails == Some(Fails::Unloaded) => Answer::MODULE_UNKNOWN,
         _ if *broken => Answer::SERVICE_ERR,
         Standing::Accepted => Answer::SUCCESS,
+        _ if *fails == Some(Fails::Everybody) => Answer::AUTHINFO_UNAVAIL,
         _ if *nullok && visit.listing == Listing::NotListed => Answer::IGNORE,
         _ => Answer::AUTH_ERR,
     };
