@@ -137,10 +137,12 @@ fn yubicos_vectors() {
         idkfefrdhtru plain 609963eae7b5 c68c9df8cbfe7d2f994cb904046c7218\n";
     desk.ykmap_reading(&["key", "import", "-"], export.as_bytes()).exits(0);
     desk.map("alice:-\nbob:idkfefrdhtru\n");
-    desk.verify("alice", "iucvrkjiegbhidrcicvlgrcgkgurhjnj").exits(0).says("usage counter 1, session use 0");
+    desk.verify("alice", "iucvrkjiegbhidrcicvlgrcgkgurhjnj")
+        .exits(0)
+        .says("usage counter 1, session counter 0");
     desk.verify("bob", "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku").exits(0);
     let told = desk.ykmap(&["otp", "idkfefrdhtrutjduvtcjbfeuvhehdvjjlbchtlenfgku"]).exits(0);
-    told.says(&format!("timestamp      {}", 0x0f_8d40)).says("random         5447");
+    told.says(&format!("timestamp       {}", 0x0f_8d40)).says("random          5447");
 }
 
 /// Prints how long each step takes.

@@ -38,7 +38,7 @@ fn programmed_anew_it_starts_anew_after_the_old_was_removed() {
     desk.ykmap(&["key", "remove", ID]).exits(0);
     desk.import(&[&anew]).exits(0).says("imported 1 key");
     let press = anew.press();
-    desk.verify("alice", &press).exits(0).says("usage counter 1, session use 0");
+    desk.verify("alice", &press).exits(0).says("usage counter 1, session counter 0");
     desk.verify("alice", &press).exits(1);
     desk.verify("alice", &old.press()).exits(1).says("[otp-not-genuine]");
 }
@@ -183,7 +183,7 @@ fn without_a_key_here_a_token_is_shown_and_switched() {
     desk.ykmap(&["list"]).exits(0).says("at validation servers");
     let shown = desk.ykmap(&["key", "show", ID]).exits(0);
     let shown = shown.says("key            none here: validation servers decide");
-    shown.says("usage counter 1, session use 0").says("state          enabled");
+    shown.says("usage counter 1, session counter 0").says("state          enabled");
     let shown = desk.ykmap(&["key", "show", ID, "--json"]).exits(0).json();
     assert_eq!((&shown[0]["key_fault"], &shown[0]["sealed_under"]), (&().into(), &().into()));
     assert_eq!(shown[0]["usage_counter"], 1);
@@ -355,11 +355,11 @@ fn show_and_otp_tell_what_there_is() {
     );
     let press = key.press();
     let before = desk.snapshot();
-    let told = desk.ykmap(&["otp", &press]).exits(0).says("public ID      ccccccdbjrgf");
-    told.says("private ID     as in the store").says("usage counter  1").says("used before    no");
+    let told = desk.ykmap(&["otp", &press]).exits(0).says("public ID       ccccccdbjrgf");
+    told.says("private ID      as in the store").says("usage counter   1").says("used before     no");
     assert_eq!(desk.snapshot(), before, "otp does not use it up");
     desk.verify("alice", &press).exits(0);
-    desk.ykmap(&["otp", &press]).exits(0).says("used before    yes");
+    desk.ykmap(&["otp", &press]).exits(0).says("used before     yes");
     let unknown = SoftYubiKey::numbered(9).press();
     desk.ykmap(&["otp", &unknown]).exits(0).says("not decrypted: ").says(" key import FILE");
     desk.ykmap(&["key", "show", "vvcd"]).exits(1).says("FAULT");

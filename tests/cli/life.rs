@@ -22,10 +22,10 @@ fn from_init_to_the_last_login() {
 
     let press = hers.press();
     let accepted = desk.verify("alice", &press).exits(0);
-    assert_eq!(accepted.out, "accepted: alice: token vvcccccccccb: usage counter 1, session use 1\n");
+    assert_eq!(accepted.out, "accepted: alice: token vvcccccccccb: usage counter 1, session counter 1\n");
     let replayed = desk.verify("alice", &press).exits(1).says("rejected: alice:").says("[otp-replayed]");
     assert!(
-        replayed.out.contains("session use 1 is not above usage counter 1, session use 1"),
+        replayed.out.contains("session counter 1 is not above usage counter 1, session counter 1"),
         "{replayed:?}"
     );
     desk.verify("alice", &strangers.press()).exits(1).says("[other-users-token]");
@@ -37,7 +37,7 @@ fn from_init_to_the_last_login() {
     desk.verify("alice", &hers.press()).exits(0);
     desk.verify("alice", &skipped).exits(1).says("[otp-replayed]");
     hers.replug();
-    desk.verify("alice", &hers.press()).exits(0).says("usage counter 2, session use 0");
+    desk.verify("alice", &hers.press()).exits(0).says("usage counter 2, session counter 0");
 
     desk.ykmap(&["remove", "alice", &hers.public_id()]).exits(0).notes("stays listed and is rejected");
     desk.verify("alice", &hers.press()).exits(1).says("[user-without-token]");

@@ -121,7 +121,7 @@ fn asks_for_a_press() {
     let mut terminal = Terminal::spawn(command);
     terminal.wait_for("OTP: ", SOON);
     terminal.type_line(&key.press());
-    terminal.wait_for("public ID      vvcccccccccb", SOON);
+    terminal.wait_for("public ID       vvcccccccccb", SOON);
     assert_eq!(terminal.finish(SOON).0, Some(0));
 }
 

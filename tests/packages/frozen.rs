@@ -31,7 +31,7 @@ fn a_store_of_version_1_goes_on() {
     root.story.step("what was used before is refused, and what comes next is not");
     assert!(!root.su(With::Otp(LAST.trim())), "the last OTP was accepted again");
     root.assert_logged(" code=otp-replayed ");
-    root.assert_logged(": usage counter 7, session use 3 is not above");
+    root.assert_logged(": usage counter 7, session counter 3 is not above");
     let mut alices = SoftYubiKey::numbered(1);
     alices.set_counter(6);
     assert!(!root.su(With::Otp(&alices.press())), "an OTP from before was accepted");

@@ -15,7 +15,7 @@ fn one_line_with_all_there_is_to_know() {
         login.decisions(),
         [format!(
             "accepted user=alice token={id} mode=offline service=otp rhost=192.0.2.1 tty=none \
-             code=accepted reason=\"usage counter 1, session use 0\""
+             code=accepted reason=\"usage counter 1, session counter 0\""
         )]
     );
     let [line] = login.auth_lines()[..] else { panic!("{:?}", login.log) };
@@ -25,7 +25,7 @@ fn one_line_with_all_there_is_to_know() {
         replay.decisions(),
         [format!(
             "refused user=alice token={id} mode=offline service=otp rhost=192.0.2.1 tty=none \
-             code=otp-replayed reason=\"the OTP was used before: usage counter 1, session use 0 is not above usage counter 1, session use 0\""
+             code=otp-replayed reason=\"the OTP was used before: usage counter 1, session counter 0 is not above usage counter 1, session counter 0\""
         )]
     );
     assert_eq!(replay.auth_lines()[0].severity(), 5, "a notice");

@@ -24,7 +24,7 @@ fn an_otp_gives_a_shell_once() {
     terminal.type_line("alice");
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_shell(terminal, "alice");
-    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session use 0")]);
+    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session counter 0")]);
 
     let mut terminal = site.login();
     terminal.wait_for("login: ", SOON);
@@ -44,5 +44,5 @@ fn an_otp_gives_a_shell_once() {
     terminal.type_line("alice");
     site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
     site.assert_shell(terminal, "alice");
-    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session use 2")]);
+    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session counter 2")]);
 }

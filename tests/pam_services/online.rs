@@ -52,7 +52,7 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
 
     let first = token.press();
     site.assert_in(ssh(&site, &sshd, &first), "alice");
-    let ok = format!("usage counter 1, session use 0; {base}: OK (* ms)");
+    let ok = format!("usage counter 1, session counter 0; {base}: OK (* ms)");
     site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &ok)]);
 
     site.assert_out(ssh(&site, &sshd, &first));
@@ -65,7 +65,7 @@ fn the_servers_go_and_nothing_is_accepted_twice() {
     let fell = format!(
         "decided offline, as no server answered: {base}: connection refused [server-unreachable] (* ms)"
     );
-    let here = format!("usage counter 1, session use 1; {fell}");
+    let here = format!("usage counter 1, session counter 1; {fell}");
     site.assert_decided(&[&line("accepted", &token, MODE, "accepted", &here)]);
 
     for used in [&first, &second] {
@@ -123,8 +123,7 @@ fn what_was_used_offline_is_refused_though_a_server_says_ok() {
             ),
         );
         site.assert_out(ssh(&site, &sshd, &otp));
-        let reason =
-            "* usage counter 1, session use 0 is not above usage counter 1, session use 0; *: OK (* ms)";
+        let reason = "* usage counter 1, session counter 0 is not above usage counter 1, session counter 0; *: OK (* ms)";
         site.assert_decided(&[&line("refused", &token, mode, "otp-replayed", reason)]);
         server.token(&token);
     }
@@ -152,7 +151,7 @@ fn sudo_asks_for_a_token_whose_key_is_not_here() {
         format!("{outcome} {fields} code={code} reason=\"{reason}; *: OK (* ms)\"")
     };
     site.assert_decided(&[
-        &line("accepted", "accepted", "usage counter 1, session use 0"),
+        &line("accepted", "accepted", "usage counter 1, session counter 0"),
         &line("refused", "otp-replayed", "*"),
     ]);
 }

@@ -29,24 +29,24 @@ fn an_otp_lets_in_once() {
     let mut terminal = site.ssh(&sshd, "alice", &[]);
     site.answer(&mut terminal, "(alice@127.0.0.1) YubiKey for alice: ", &[&first]);
     site.assert_in(terminal, "alice");
-    site.assert_decided(&[&line("accepted", "alice", &id, "accepted", "usage counter 1, session use 0")]);
+    site.assert_decided(&[&line("accepted", "alice", &id, "accepted", "usage counter 1, session counter 0")]);
 
     let mut terminal = site.ssh(&sshd, "alice", &[]);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&first]);
     site.assert_out(terminal);
-    let replayed = "* usage counter 1, session use 0 is not above usage counter 1, session use 0";
+    let replayed = "* usage counter 1, session counter 0 is not above usage counter 1, session counter 0";
     site.assert_decided(&[&line("refused", "alice", &id, "otp-replayed", replayed)]);
 
     let mut terminal = site.ssh(&sshd, "alice", &[]);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
     site.assert_in(terminal, "alice");
-    site.assert_decided(&[&line("accepted", "alice", &id, "accepted", "usage counter 1, session use 1")]);
+    site.assert_decided(&[&line("accepted", "alice", &id, "accepted", "usage counter 1, session counter 1")]);
 
     token.replug();
     let mut terminal = site.ssh(&sshd, "alice", &[]);
     site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
     site.assert_in(terminal, "alice");
-    site.assert_decided(&[&line("accepted", "alice", &id, "accepted", "usage counter 2, session use 0")]);
+    site.assert_decided(&[&line("accepted", "alice", &id, "accepted", "usage counter 2, session counter 0")]);
 
     site.assert_nothing_leaked(&sshd);
 }
@@ -105,7 +105,7 @@ fn the_second_try_of_one_connection_counts() {
     site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
     site.assert_in(terminal, "alice");
     let accepted =
-        line("accepted", "alice", &token.public_id(), "accepted", "usage counter 1, session use 0");
+        line("accepted", "alice", &token.public_id(), "accepted", "usage counter 1, session counter 0");
     site.assert_decided(&[&line("refused", "alice", "none", "answer-too-short", "*"), &accepted]);
     site.assert_nothing_leaked(&sshd);
 }

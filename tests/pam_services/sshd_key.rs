@@ -53,7 +53,7 @@ fn key_and_then_press() {
     site.answer(&mut terminal, "(alice@127.0.0.1) YubiKey for alice: ", &[&otp]);
     site.assert_in(terminal, "alice");
     site.assert_decided(&[&format!(
-        "accepted {fields} code=accepted reason=\"usage counter 1, session use 0\""
+        "accepted {fields} code=accepted reason=\"usage counter 1, session counter 0\""
     )]);
     assert!(sshd.log().contains("Accepted keyboard-interactive/pam for alice"), "{}", sshd.log());
 

@@ -15,7 +15,7 @@ fn password_and_press_in_one_answer() {
     let sshd = site.host.sshd(TALKATIVE);
     let fields = format!("user=alice token={} mode=offline service=sshd", token.public_id());
     let accepted =
-        |n| format!("accepted {fields} * code=accepted reason=\"usage counter 1, session use {n}\"");
+        |n| format!("accepted {fields} * code=accepted reason=\"usage counter 1, session counter {n}\"");
 
     let first = token.press();
     let mut terminal = site.ssh(&sshd, "alice", &[]);

@@ -127,7 +127,7 @@ fn an_otp_makes_bob_once() {
         "accepted",
         &of_bob.public_id(),
         "accepted",
-        "usage counter 1, session use 0",
+        "usage counter 1, session counter 0",
     )]);
 
     let mut terminal = site.su("alice", "bob");
@@ -148,6 +148,6 @@ fn an_otp_makes_bob_once() {
         "accepted",
         &of_bob.public_id(),
         "accepted",
-        "usage counter 1, session use 1",
+        "usage counter 1, session counter 1",
     )]);
 }

@@ -21,7 +21,7 @@ fn an_otp_makes_root_once() {
     let mut terminal = site.sudo("alice");
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
     site.assert_in(terminal, "root");
-    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session use 0")]);
+    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session counter 0")]);
 
     let mut terminal = site.sudo("alice");
     site.answer(&mut terminal, "YubiKey for alice: ", &[&otp]);
@@ -36,5 +36,5 @@ fn an_otp_makes_root_once() {
     let mut terminal = site.sudo("alice");
     site.answer(&mut terminal, "YubiKey for alice: ", &[&token.press()]);
     site.assert_in(terminal, "root");
-    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session use 2")]);
+    site.assert_decided(&[&line("accepted", "alice", "accepted", "usage counter 1, session counter 2")]);
 }

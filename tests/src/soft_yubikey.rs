@@ -28,7 +28,7 @@ pub struct SoftYubiKey {
 }
 
 impl SoftYubiKey {
-    /// A key as it leaves programming: usage counter 1, session use 0, never touched.
+    /// A key as it leaves programming: usage counter 1, session counter 0, never touched.
     #[must_use]
     pub fn new(public_id: &[u8], private_id: [u8; 6], aes_key: [u8; 16]) -> Self {
         assert!(public_id.len() <= 16, "a public id has at most 16 bytes");
@@ -96,7 +96,7 @@ impl SoftYubiKey {
         self.clock = self.clock.wrapping_add(ticks) & 0x00ff_ffff;
     }
 
-    /// Unplugs the key and plugs it in again: the usage counter grows, the session use starts at 0.
+    /// Unplugs the key and plugs it in again: the usage counter grows, the session counter starts at 0.
     pub fn replug(&mut self) {
         self.counter = self.counter.saturating_add(1).min(LAST_COUNTER);
         self.session_use = 0;
@@ -104,13 +104,13 @@ impl SoftYubiKey {
         self.powered = self.powered.map(|_| Instant::now());
     }
 
-    /// Sets the usage counter, as if the key had seen that many power-ups. The session use stays.
+    /// Sets the usage counter, as if the key had seen that many power-ups. The session counter stays.
     pub fn set_counter(&mut self, counter: u16) {
         assert!(counter <= LAST_COUNTER, "usage counters have 15 bits");
         self.counter = counter;
     }
 
-    /// Usage counter and session use of the next touch.
+    /// Usage counter and session counter of the next touch.
     #[must_use]
     pub fn position(&self) -> (u16, u8) {
         (self.counter, self.session_use)

@@ -105,7 +105,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 continue;
             }
             out::note(&format!(
-                "no key for {id} in the store yet: until it is imported, its OTPs are refused"
+                "no key for {id} in the store yet: until it is imported, its OTPs are rejected"
             ));
         }
     }

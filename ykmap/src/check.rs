@@ -137,7 +137,7 @@ pub(crate) fn examine(
             add(Diagnostic::note(Code::MappingOtherSpelling, what));
         }
         if ids.is_empty() {
-            let what = format!("{user} is listed without a token, and refused");
+            let what = format!("{user} is listed without a token, and rejected");
             add(Diagnostic::note(Code::UserWithoutToken, what));
         }
         let mut is_decided_here = false;

@@ -42,7 +42,7 @@ const ACCOUNTS: &str = "/etc";
                   warnings, 2 errors, or it could not check."
 )]
 pub(crate) struct Args {
-    /// Also show why each of these users would be refused
+    /// Also show why each of these users would be rejected
     #[arg(value_name = "USER", value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Username)]
     users: Vec<String>,
     /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times

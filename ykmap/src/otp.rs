@@ -59,13 +59,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         }));
         return Ok(());
     }
-    out::line(&format!("public ID      {}", decoded.id));
+    out::line(&format!("public ID       {}", decoded.id));
     if let Some(serial) = decoded.id.serial() {
-        out::line(&format!("serial         {serial}, if the id was made by the factory"));
+        out::line(&format!("serial          {serial}, if the id was made by the factory"));
     }
-    out::line(&format!("keyboard       {}", decoded.layout));
+    out::line(&format!("keyboard        {}", decoded.layout));
     match &decoded.plain {
-        Err(why) => out::line(&format!("block          not decrypted: {why}")),
+        Err(why) => out::line(&format!("block           not decrypted: {why}")),
         Ok(plain) => {
             let private =
                 if decoded.private_id_matches { "as in the store" } else { "NOT that of the store" };
@@ -74,13 +74,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
                 Some(stored) => format!("no: the store has {stored}"),
                 None => "no: the token was not used here yet".to_owned(),
             };
-            out::line(&format!("private ID     {private}"));
-            out::line(&format!("usage counter  {}", plain.usage_counter));
-            out::line(&format!("session use    {}", plain.session_use));
-            out::line(&format!("timestamp      {} (about 8 a second since power-up)", plain.timestamp));
-            out::line(&format!("caps lock      {}", if plain.caps_lock { "on" } else { "off" }));
-            out::line(&format!("random         {:04x}", plain.random));
-            out::line(&format!("used before    {used}"));
+            out::line(&format!("private ID      {private}"));
+            out::line(&format!("usage counter   {}", plain.usage_counter));
+            out::line(&format!("session counter {}", plain.session_use));
+            out::line(&format!("timestamp       {} (about 8 a second since power-up)", plain.timestamp));
+            out::line(&format!("caps lock       {}", if plain.caps_lock { "on" } else { "off" }));
+            out::line(&format!("random          {:04x}", plain.random));
+            out::line(&format!("used before     {used}"));
         }
     }
     Ok(())

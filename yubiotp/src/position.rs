@@ -4,7 +4,7 @@ use core::fmt;
 
 /// The position of a one-time password among all that its token will ever make.
 ///
-/// For a YubiKey it is (usage counter, session use), ordered by the first and then the second. A token that has
+/// For a YubiKey it is (usage counter, session counter), ordered by the first and then the second. A token that has
 /// not been used yet has no position, which is written `Option::None` and never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
@@ -62,7 +62,7 @@ impl Position {
         self.0 >> 8
     }
 
-    /// The session use of a YubiKey's position, 0 to 255.
+    /// The session counter of a YubiKey's position, 0 to 255.
     #[must_use]
     pub const fn session_use(self) -> u64 {
         self.0 & 0xff
@@ -71,7 +71,7 @@ impl Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "usage counter {}, session use {}", self.usage_counter(), self.session_use())
+        write!(f, "usage counter {}, session counter {}", self.usage_counter(), self.session_use())
     }
 }
 

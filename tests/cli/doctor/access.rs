@@ -435,7 +435,7 @@ fn users_whom_a_line_may_skip() {
     let lines = format!("auth sufficient pam_rootok.so\n{SUDO}");
     host.service("sudo", &lines);
     let visit = host.doctor(&["bob"]);
-    visit.finds("note", "user", Path::new(""), &["user-not-listed", "sudo:3 refuses"]);
+    visit.finds("note", "user", Path::new(""), &["user-not-listed", "sudo:3 rejects"]);
 }
 
 /// The table as people see it.

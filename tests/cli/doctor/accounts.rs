@@ -41,7 +41,7 @@ fn accounts_that_will_be_refused() {
     assert!(of_accounts(&host.doctor(&["bob"])).is_none());
     // Root's way past it is no way for others.
     host.service("sudo", &format!("auth sufficient pam_rootok.so\n{SUDO}"));
-    host.doctor(&[]).finds("warning", "mapping", &mapping, &["accounts-not-listed", "Refused by: sudo"]);
+    host.doctor(&[]).finds("warning", "mapping", &mapping, &["accounts-not-listed", "Rejected by: sudo"]);
     // While the mapping is filled, nullok lets them pass.
     host.service("sudo", &SUDO.replace("pam_yubiotp.so", "pam_yubiotp.so nullok"));
     host.doctor(&[]).finds("note", "mapping", &mapping, &["accounts-not-listed", "root, bob, carol"]);

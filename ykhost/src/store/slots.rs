@@ -159,11 +159,16 @@ fn version(slot: &[u8]) -> Option<u32> {
     text.split_once([',', '.'])?.0.parse().ok()
 }
 
+/// A position as the format says it in brackets.
+fn counters(position: Position) -> String {
+    format!("usage counter {}, session use {}", position.usage_counter(), position.session_use())
+}
+
 fn encode(state: &State, sequence: u64, slot: usize) -> [u8; SLOT] {
     let mut text = String::with_capacity(SLOT);
     let position =
         state.position.map_or_else(|| "none".to_owned(), |position| position.to_stored().to_string());
-    let means = state.position.map_or_else(|| "not used yet".to_owned(), |position| position.to_string());
+    let means = state.position.map_or_else(|| "not used yet".to_owned(), counters);
     // Writing to a String does not fail.
     let _ = write!(
         text,

@@ -128,10 +128,10 @@ pub(super) fn not_listed(
         services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.refuses_unlisted(line)));
     let refusing: Vec<_> = refusing.map(|service| shown::text(&service.name).to_string()).collect();
     let found = if !refusing.is_empty() {
-        let what = format!("{what}. Refused by: {}", shortened(&refusing, "service"));
+        let what = format!("{what}. Rejected by: {}", shortened(&refusing, "service"));
         Diagnostic::warning(Code::AccountsNotListed, what)
     } else if case.lines.is_empty() {
-        let what = format!("{what}. Services that ask for a YubiKey will refuse them");
+        let what = format!("{what}. Services that ask for a YubiKey will reject them");
         Diagnostic::note(Code::AccountsNotListed, what)
     } else {
         let what = format!("{what}. They get in without a YubiKey for now");

@@ -135,7 +135,7 @@ fn check_as(
         Ok(config) => config,
         Err(fault) => {
             let found = fault.diagnostic();
-            let what = format!("is refused by {}: {}", line.place, found.problem());
+            let what = format!("is rejected by {}: {}", line.place, found.problem());
             let found = Diagnostic { remedies: found.remedies, ..Diagnostic::error(found.code, what) };
             report.add(Check::User, found.at(Location::user(user.as_bytes())));
             return Ok(());

@@ -262,7 +262,7 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
         Ok(options) => options,
         Err(why) => {
             for found in why.diagnostics().iter().cloned() {
-                let what = format!("{}. The module refuses everybody until that is fixed", found.problem());
+                let what = format!("{}. The module rejects everybody until that is fixed", found.problem());
                 let found = Diagnostic { problem: what, ..found }.at(entry.place.location());
                 report
                     .add(Check::Pam, if found.remedies.is_empty() { found.advise("fix it") } else { found });

@@ -166,9 +166,9 @@ fn load(report: &mut Report, group: Group) -> Result<(LoginSettings, Option<Fail
         }
     }
     let change = if group.places.is_empty() {
-        "fix it: until then everybody is refused".to_owned()
+        "fix it: until then everybody is rejected".to_owned()
     } else {
-        format!("fix it: until then everybody is refused by {}", shortened(&group.places, "line"))
+        format!("fix it: until then everybody is rejected by {}", shortened(&group.places, "line"))
     };
     let settings = match Settings::load(config, group.given) {
         Ok(settings) => settings,

@@ -209,7 +209,7 @@ fn enough_without_asking(report: &mut Report, service: &Looked, front: &Front) {
             (Some(_), false) => {}
             (None, lets_in) => {
                 let refused =
-                    if lets_in { "" } else { ", and the account line of pam_yubiotp refuses these users" };
+                    if lets_in { "" } else { ", and the account line of pam_yubiotp rejects these users" };
                 let base = service.fronts.iter().find(|(own, _)| own.condition.is_none());
                 let rows = base.map(|(_, rows)| rows.as_slice()).unwrap_or_default();
                 let found =
@@ -247,7 +247,7 @@ fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[R
     } else if !front.methods.is_empty() && front.methods.iter().all(|list| list.steps.is_empty()) {
         (
             Code::ExemptUsersRefused,
-            "sshd skips the auth lines, and the account lines refuse users who were not asked",
+            "sshd skips the auth lines, and the account lines reject users who were not asked",
             "exempt these users in the account lines as well (they then need no YubiKey; see pam_yubiotp(8), EXAMPLES), or ask them: AuthenticationMethods publickey,keyboard-interactive",
         )
     } else if stack_works && !off.is_empty() {

@@ -14,7 +14,7 @@ use yubiotp::shown;
 
 /// Users of lines whose settings are not known.
 pub(super) fn lost(report: &mut Report, user: &str, why: &str) {
-    let found = Diagnostic::error(Code::UserRefused, format!("is refused: {why}"));
+    let found = Diagnostic::error(Code::UserRefused, format!("is rejected: {why}"));
     report.add(Check::User, found.at(Location::user(user.as_bytes())));
 }
 
@@ -77,9 +77,9 @@ impl User<'_> {
         remedy: impl FnOnce(Diagnostic) -> Diagnostic,
     ) {
         let found = if self.case.asks {
-            Diagnostic::error(code, format!("is refused {why}"))
+            Diagnostic::error(code, format!("is rejected {why}"))
         } else {
-            Diagnostic::note(code, format!("will be refused as soon as a service asks, {why}"))
+            Diagnostic::note(code, format!("will be rejected as soon as a service asks, {why}"))
         };
         self.add(report, remedy(found));
     }
@@ -131,14 +131,14 @@ impl User<'_> {
             if let Some(whom) = exempt {
                 let whom = shown::text(&whom);
                 why += &format!(
-                    "; if \"{whom}\" is true of them, they are not asked and other lines refuse them (see pam.d): then a token does not help"
+                    "; if \"{whom}\" is true of them, they are not asked and other lines reject them (see pam.d): then a token does not help"
                 );
             }
             self.refused(report, Code::UserNotListed, &why, list);
         }
         for line in passable {
             let what = format!(
-                "is not listed in {file}, so {line} refuses them without a token; other lines let some of these users in: {}",
+                "is not listed in {file}, so {line} rejects them without a token; other lines let some of these users in: {}",
                 ways(line)
             );
             self.add(report, list(Diagnostic::note(Code::UserNotListed, what)));
@@ -209,7 +209,7 @@ impl User<'_> {
             let what = format!("with token {token}: {}", why.problem);
             let remedies = why.remedies;
             if one_is_good {
-                let found = Diagnostic::warning(why.code, format!("is refused {what}"));
+                let found = Diagnostic::warning(why.code, format!("is rejected {what}"));
                 self.add(report, Diagnostic { remedies, ..found });
             } else {
                 self.refused(report, why.code, &what, |it| Diagnostic { remedies, ..it });

@@ -221,13 +221,13 @@ fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store:
     }
     for id in lost.iter().take(SHOWN) {
         out::note(&format!(
-            "token {id}: its position was lost or damaged, so its OTPs are refused until two touches show how far it has come: {} token resync {id}",
+            "token {id}: its position was lost or damaged, so its OTPs are rejected until two touches show how far it has come: {} token resync {id}",
             context.ykmap()
         ));
     }
     for id in named.iter().take(SHOWN) {
         out::note(&format!(
-            "token {id} goes on from where a validation server said it is; if its OTPs are refused as below that: {} token resync {id}",
+            "token {id} goes on from where a validation server said it is; if its OTPs are rejected as below that: {} token resync {id}",
             context.ykmap()
         ));
     }

@@ -26,7 +26,7 @@ impl StackAnalysis<'_> {
         match (asking, guard) {
             (None, Some(guard)) => {
                 let what = format!(
-                    "an account line without an auth line of this module: {} is refused",
+                    "an account line without an auth line of this module: {} is rejected",
                     whom(guard)
                 );
                 let found = Diagnostic::error(Code::AccountLineWithoutAuth, what)
@@ -67,7 +67,7 @@ impl StackAnalysis<'_> {
             return;
         }
         let what = format!(
-            "this application runs account lines and no auth lines, so this line refuses {} who was not asked: none of their jobs or sessions starts",
+            "this application runs account lines and no auth lines, so this line rejects {} who was not asked: none of their jobs or sessions starts",
             whom(guard)
         );
         let found = Diagnostic::error(Code::AccountLineRefusesUnasked, what);
@@ -79,7 +79,7 @@ impl StackAnalysis<'_> {
         if !["sudo", "sudo-i"].contains(&self.service.name.as_str()) || !self.refuses_the_unasked() {
             return;
         }
-        let what = "where sudo asks nothing (NOPASSWD, or some minutes after a question), it runs account lines and no auth lines, and this line refuses the call";
+        let what = "where sudo asks nothing (NOPASSWD, or some minutes after a question), it runs account lines and no auth lines, and this line rejects the call";
         let found = Diagnostic::warning(Code::AccountLineRefusesUnasked, what);
         self.say(Kind::Account, &guard.place, found, self.without_account_line(guard));
     }
@@ -118,7 +118,7 @@ impl StackAnalysis<'_> {
         let refused = excused().any(|end| end.refused_by.is_some());
         let mismatch = role::has_nullok(asking) && !role::has_nullok(guard);
         if mismatch && (refused || excused().next().is_none()) && !excused().any(|end| end.yes) {
-            let what = format!("this line refuses the users whom nullok excuses in {}", asking.place);
+            let what = format!("this line rejects the users whom nullok excuses in {}", asking.place);
             let change = match self.service.name.as_str() {
                 "sshd" => {
                     "write nullok here as well (users who are not listed then also get in with what is enough for sshd, such as an ssh key)"
@@ -171,7 +171,7 @@ impl StackAnalysis<'_> {
         }
         let is_sshd = self.service.name == "sshd";
         if is_sshd && guard_at.is_some() && lets_in().any(|end| end.refused_by == guard_at) {
-            let what = format!("its refusal is not enforced ({}): it lets in {who}", guard.control());
+            let what = format!("its rejection is not enforced ({}): it lets in {who}", guard.control());
             let remedies =
                 if self.is_its_own(guard) { text("write required") } else { self.one_more_above() };
             let found = Diagnostic::warning(Code::RefusalNotEnforced, what);
@@ -196,7 +196,7 @@ impl StackAnalysis<'_> {
     /// and no jump counts other lines.
     fn one_more_above(&self) -> Vec<Remedy> {
         text(format!(
-            "add an account line of pam_yubiotp to {}, above its other account lines (users who have only an ssh key are then refused)",
+            "add an account line of pam_yubiotp to {}, above its other account lines (users who have only an ssh key are then rejected)",
             self.file()
         ))
     }

@@ -119,14 +119,14 @@ impl StackAnalysis<'_> {
 
     fn account_refuses_everybody(&mut self, ours: &Entry) {
         if self.service.entries.iter().any(|entry| entry.kind == Kind::Account) {
-            let what = "nobody gets in, not even with an accepted OTP: the account lines refuse everybody";
+            let what = "nobody gets in, not even with an accepted OTP: the account lines reject everybody";
             let place = self.access.account.entries.first().unwrap_or(ours).place.clone();
             let found = Diagnostic::error(Code::NobodyGetsIn, what);
-            self.say(Kind::Account, &place, found, text("look for an account line that always refuses"));
+            self.say(Kind::Account, &place, found, text("look for an account line that always rejects"));
         } else {
             // Perhaps no service, but a part of others.
             let what =
-                "there are no account lines: libpam uses those of the service other, which refuse everybody";
+                "there are no account lines: libpam uses those of the service other, which reject everybody";
             let change = "unless other files include this one, add a line: account required pam_unix.so";
             let found = Diagnostic::note(Code::AccountLinesMissing, what);
             self.say(Kind::Account, &ours.place, found, text(change));
@@ -162,8 +162,8 @@ impl StackAnalysis<'_> {
             let blame: Vec<_> = self.always_no().into_iter().map(named).collect();
             match blame.len() {
                 0 => {}
-                1 => what += &format!(": {} always refuses", blame.concat()),
-                _ => what += &format!(": {} always refuse", blame.join(" and ")),
+                1 => what += &format!(": {} always rejects", blame.concat()),
+                _ => what += &format!(": {} always reject", blame.join(" and ")),
             }
             let open = |row: &Row| !row.ways.is_empty();
             if self.fronts.iter().any(|(front, rows)| front.use_pam && rows.iter().any(open)) {
@@ -206,11 +206,11 @@ impl StackAnalysis<'_> {
         let deliberate = self.access.auth.is_deliberate(at);
         if ends.all_unlisted.iter().any(|end| end.yes && end.past == Some(at)) && !deliberate {
             let what = format!(
-                "{by}: users whom it accepts get in without a YubiKey if the mapping does not list them, and {guarded} refuses them if it does"
+                "{by}: users whom it accepts get in without a YubiKey if the mapping does not list them, and {guarded} rejects them if it does"
             );
             return (Diagnostic::warning(Code::OtpBypassedThenRefused, what), self.fix());
         }
-        let what = format!("{by}, and {guarded} refuses users who come that way");
+        let what = format!("{by}, and {guarded} rejects users who come that way");
         if deliberate {
             let remedies = self.exempt_in_account(culprit, guard);
             return (Diagnostic::warning(Code::ExemptUsersRefused, what), remedies);
@@ -300,7 +300,7 @@ impl StackAnalysis<'_> {
         }
         let excused = || ends.unlisted.iter().filter(|end| end.excused);
         if excused().next().is_some() && !excused().any(|end| end.auth) {
-            let what = "nullok excuses users whom the mapping does not list, but no line accepts those who reach it: they are refused anyway";
+            let what = "nullok excuses users whom the mapping does not list, but no line accepts those who reach it: they are rejected anyway";
             self.nullok_is_idle = true;
             let change = "remove nullok, or add a line that decides about them, such as one that asks for a password (see nullok in pam_yubiotp(8))";
             let found = Diagnostic::warning(Code::NullokWithoutEffect, what);
@@ -323,12 +323,12 @@ impl StackAnalysis<'_> {
         let guard = asked().find_map(|end| end.refused_by).and_then(|at| self.access.account.entries.get(at));
         let what = match guard.filter(|_| !asked().any(|end| ends.gets_in(end))) {
             Some(guard) => format!(
-                "its refusal is not enforced ({control}), and {} refuses users who pass the other lines without an OTP",
+                "its rejection is not enforced ({control}), and {} rejects users who pass the other lines without an OTP",
                 guard.place
             ),
             None => {
                 format!(
-                    "its refusal is not enforced ({control}): users who pass the other lines need no YubiKey"
+                    "its rejection is not enforced ({control}): users who pass the other lines need no YubiKey"
                 )
             }
         };

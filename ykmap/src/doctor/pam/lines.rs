@@ -37,7 +37,7 @@ impl StackAnalysis<'_> {
         let who = if always_fails { "nobody who is asked gets in" } else { "nobody gets in who reaches it" };
         match (&entry.what, entry.control.misread) {
             (What::MustFail(misread), _) => {
-                let what = format!("{}: libpam takes the line for a refusal, and {who}", misread.why);
+                let what = format!("{}: libpam takes the line for a rejection, and {who}", misread.why);
                 let change =
                     misread.meant.map_or_else(|| "fix the line".to_owned(), |kind| format!("write {kind}"));
                 self.say(entry.kind, &entry.place, error(what), text(change));
@@ -49,7 +49,7 @@ impl StackAnalysis<'_> {
                 let control = &entry.control_text;
                 let end = if always_fails { ": nobody who is asked gets in" } else { "" };
                 let what = format!(
-                    "libpam does not understand {} ({why}), and takes every answer for a refusal{end}",
+                    "libpam does not understand {} ({why}), and takes every answer for a rejection{end}",
                     shown::quoted(control)
                 );
                 let words = ["required", "requisite", "sufficient", "optional", "include", "substack"];
@@ -73,7 +73,7 @@ impl StackAnalysis<'_> {
         }
         let (what, change) = if names_us(path) {
             let what = format!(
-                "loads {quoted}, but the name of the module is pam_yubiotp.so: libpam takes the line for a refusal"
+                "loads {quoted}, but the name of the module is pam_yubiotp.so: libpam takes the line for a rejection"
             );
             (what, "write pam_yubiotp.so".to_owned())
         } else if names_us(&entry.control_text) {
@@ -106,7 +106,7 @@ impl StackAnalysis<'_> {
         }
         match first_pass {
             FirstPass::Use if !asked_before => {
-                let what = "use_first_pass, but no line above asks for anything: everybody is refused";
+                let what = "use_first_pass, but no line above asks for anything: everybody is rejected";
                 let found = Diagnostic::error(Code::FirstPassWithoutPassword, what);
                 self.say(Kind::Auth, &entry.place, found, text("remove use_first_pass"));
             }
