@@ -46,7 +46,8 @@ pub(crate) fn run(context: &Context) -> Done {
         report.print();
         out::line(&format!("{} with a user, {}", out::count(lines, "line"), report.summary()));
     }
-    if report.count(Severity::Error) > 0 { Err(Failure::No) } else { Ok(()) }
+    let problems = report.count(Severity::Error).saturating_add(report.count(Severity::Warning));
+    if problems > 0 { Err(Failure::No) } else { Ok(()) }
 }
 
 /// The store as a whole, and tokens that have the same AES key. A key that does not open is reported with the line of
@@ -138,13 +139,17 @@ pub(crate) fn examine(
         }
         if ids.is_empty() {
             let what = format!("{user} is listed without a token, and rejected");
-            add(Diagnostic::note(Code::UserWithoutToken, what));
+            add(Diagnostic::new(Code::UserWithoutToken, KeptOut::OnPurpose.severity(false), what));
         }
         let mut is_decided_here = false;
-        for id in ids {
-            let state = states.map_or(State::Enabled, |states| states.of(&id));
+        let state = |id: &PublicId| states.map_or(State::Enabled, |states| states.of(id));
+        let ids: Vec<_> = ids.into_iter().map(|id| (id, state(&id))).collect();
+        let kept_out = |state| KeptOut::by(state, settings.mode.asks_servers());
+        let one_works = ids.iter().any(|(_, state)| kept_out(*state).is_none());
+        for (id, state) in ids {
             is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged);
-            token(settings, &user, &id, state).into_iter().for_each(&mut add);
+            let severity = kept_out(state).map_or(Severity::Note, |why| why.severity(one_works));
+            token(settings, &user, &id, state, severity).into_iter().for_each(&mut add);
             match owners.get(&id) {
                 Some((owner, line)) if *owner == user => {
                     let what = format!("{user} has token {id} already, by line {line}");
@@ -162,24 +167,70 @@ pub(crate) fn examine(
     examined
 }
 
-/// The fault of a user's token.
-fn token(settings: &Settings, user: &str, id: &PublicId, state: State) -> Option<Diagnostic> {
+/// Why a user cannot log in with a token, or at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeptOut {
+    /// Something is missing or damaged, so the login ends in a fault; or a setting contradicts the mapping.
+    ByFault,
+    /// The login is rejected, and that need not be meant: nobody lists the user, or no OTP of the token is accepted.
+    Rejected,
+    /// An administrator decided it: the token is disabled, or the user listed without one.
+    OnPurpose,
+}
+
+impl KeptOut {
+    /// How severe that is, in `check` and in `doctor` without names: what nobody wanted is an error, what may not be
+    /// wanted a warning, and what was decided a note. It is one step less if the user has another token that works.
+    ///
+    /// A user whom `doctor` is asked about by name, and who cannot log in, is an error in each case: that is the answer to
+    /// the question. As long as no service asks for a YubiKey, nobody is kept out: a note.
+    pub(crate) const fn severity(self, has_another: bool) -> Severity {
+        match (self, has_another) {
+            (Self::ByFault, false) => Severity::Error,
+            (Self::ByFault, true) | (Self::Rejected, false) => Severity::Warning,
+            (Self::Rejected, true) | (Self::OnPurpose, _) => Severity::Note,
+        }
+    }
+
+    /// What keeps a token in that state out; `None` if nothing does.
+    pub(crate) const fn by(state: State, asks_servers: bool) -> Option<Self> {
+        match state {
+            State::Enabled | State::Elsewhere | State::SlotDamaged => None,
+            State::NoKey if asks_servers => None,
+            State::Disabled => Some(Self::OnPurpose),
+            State::NeedsResync => Some(Self::Rejected),
+            State::RuledOut
+            | State::NoKey
+            | State::Unasked
+            | State::NoPosition
+            | State::NoStoreKey
+            | State::OtherStoreKey
+            | State::Fault => Some(Self::ByFault),
+        }
+    }
+}
+
+/// The fault of a user's token. `severity` is how severe it is if the token cannot be used.
+fn token(
+    settings: &Settings,
+    user: &str,
+    id: &PublicId,
+    state: State,
+    severity: Severity,
+) -> Option<Diagnostic> {
+    let found = |code, what: String| Diagnostic::new(code, severity, what);
     let show = |found: Diagnostic| found.run_when("for details", Program::Ykmap, format!("key show {id}"));
-    let unusable = |code| {
-        let found = Diagnostic::error(code, format!("the store cannot use token {id} of {user}: {state}"));
-        Some(show(found))
-    };
+    let unusable =
+        |code| Some(show(found(code, format!("the store cannot use token {id} of {user}: {state}"))));
     match state {
         State::Enabled | State::Elsewhere => None,
         State::NoKey if settings.mode.asks_servers() => None,
-        State::NeedsResync => Some(needs_resync(id, user)),
+        State::NeedsResync => Some(needs_resync(id, user).with_severity(severity)),
         State::RuledOut => {
             let what = format!("token_id_length does not allow {id}, a token of {user}");
-            Some(Diagnostic::error(Code::TokenRuledOut, what).advise(RULED_OUT))
+            Some(found(Code::TokenRuledOut, what).advise(RULED_OUT))
         }
-        State::Disabled => {
-            Some(disabled(id, Diagnostic::note(Code::TokenDisabled, format!("token {id} is disabled"))))
-        }
+        State::Disabled => Some(disabled(id, found(Code::TokenDisabled, format!("token {id} is disabled")))),
         State::SlotDamaged => {
             let what = format!("one slot of the position of token {id} is damaged");
             Some(show(Diagnostic::note(Code::PositionSlotDamaged, what)))
@@ -189,11 +240,11 @@ fn token(settings: &Settings, user: &str, id: &PublicId, state: State) -> Option
                 "the store has no key for token {id}, and mode {} asks no server: every login of {user} with it fails",
                 settings.mode.name()
             );
-            Some(import(Diagnostic::error(Code::KeyMissing, what)).advise(OTHER_MODE))
+            Some(import(found(Code::KeyMissing, what)).advise(OTHER_MODE))
         }
         State::NoPosition => {
             let what = format!("the store cannot use token {id} of {user}: {state}");
-            Some(adopt(id, Diagnostic::error(Code::PositionMissing, what)))
+            Some(adopt(id, found(Code::PositionMissing, what)))
         }
         State::NoStoreKey => unusable(Code::StoreKeyMissing),
         State::OtherStoreKey => unusable(Code::KeySealedElsewhere),

@@ -371,9 +371,10 @@ fn modes_and_owners() {
 
 #[test]
 fn the_mapping() {
-    let cases: [(&str, &str, usize, &[&str]); 6] = [
+    let cases: [(&str, &str, usize, &[&str]); 7] = [
         ("alice:vvcccccccccb\nbob vvcb\n", "error", 2, &["mapping-line-invalid"]),
-        ("alice:vvcccccccccb:vvcccccccccd\n", "error", 1, &["key-missing", "key import FILE"]),
+        ("alice:vvcccccccccb\nbob:vvcccccccccd\n", "error", 2, &["key-missing", "key import FILE"]),
+        ("alice:vvcccccccccb:vvcccccccccd\n", "warning", 1, &["key-missing", "key import FILE"]),
         ("alice:vvcccccccccb\ncarol:\n", "note", 2, &["user-without-token"]),
         ("alice:vvcccccccccb\nbob:vvcccccccccb\n", "note", 2, &["token-shared"]),
         ("alice:vvcccccccccb\nalice:vvcccccccccb\n", "note", 2, &["token-listed-twice"]),

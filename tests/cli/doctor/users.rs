@@ -24,7 +24,7 @@ fn why_alice_is_refused() {
     host.place.enrol("alice", &second);
     assert!(host.place.ykmap(&["key", "disable", &id]).status.success());
     let visit = host.doctor(&["alice"]);
-    visit.finds("warning", "user", Path::new("alice"), &["token-disabled", &id, "key enable"]);
+    visit.finds("note", "user", Path::new("alice"), &["token-disabled", &id, "key enable"]);
     visit.finds("ok", "user", Path::new("alice"), &["token-usable", &second.public_id()]);
     assert!(host.place.ykmap(&["key", "disable", &second.public_id()]).status.success());
     assert_eq!(host.doctor(&["alice"]).of("error").len(), 2, "none of hers is good");
@@ -122,6 +122,49 @@ fn a_good_token_below_something_bad() {
     host.service("sudo", SUDO);
     fs::remove_file(host.place.path("pam_yubiotp.so")).unwrap();
     good(&host);
+}
+
+/// One rule for everybody who cannot log in: a fault, a rejection, and what an administrator decided. Another token that
+/// works takes one step off, and who is asked about by name is an error.
+#[test]
+fn how_severe_it_is_that_somebody_cannot_log_in() {
+    let second = SoftYubiKey::numbered(2);
+    type Spoil = fn(&Host, &str);
+    let cases: [(&str, [&str; 2], Spoil); 4] = [
+        ("key-missing", ["error", "warning"], |host, id| {
+            assert!(host.place.ykmap(&["key", "remove", id]).status.success());
+        }),
+        ("position-missing", ["error", "warning"], |host, id| {
+            fs::remove_file(host.place.path("positions").join(id)).unwrap();
+        }),
+        ("token-needs-resync", ["warning", "note"], |host, id| {
+            fs::remove_file(host.place.path("positions").join(id)).unwrap();
+            assert!(host.place.ykmap(&["key", "remove", id]).status.success());
+            let line = SoftYubiKey::numbered(1).traditional_log_line();
+            host.place.write("log.csv", line, 0o600);
+            let log = host.place.path("log.csv");
+            assert!(host.place.ykmap(&["key", "import", log.to_str().unwrap()]).status.success());
+        }),
+        ("token-disabled", ["note", "note"], |host, id| {
+            assert!(host.place.ykmap(&["key", "disable", id]).status.success());
+        }),
+    ];
+    for (code, severities, spoil) in cases {
+        for (has_another, severity) in [false, true].into_iter().zip(severities) {
+            let host = Host::new();
+            if has_another {
+                host.place.enrol("alice", &second);
+            }
+            spoil(&host, &host.key.public_id());
+            let of = |visit: &super::Visit, area: &str| {
+                let found = visit.findings.iter().find(|it| it["code"] == code && it["area"] == area);
+                found.unwrap_or_else(|| panic!("{code} in {area}: {visit:#?}"))["severity"].clone()
+            };
+            assert_eq!(of(&host.doctor(&[]), "mapping"), severity, "{code} {has_another}");
+            let named = if has_another { severity } else { "error" };
+            assert_eq!(of(&host.doctor(&["alice"]), "user"), named, "{code} {has_another}");
+        }
+    }
 }
 
 /// Only the logins that fail are said to.

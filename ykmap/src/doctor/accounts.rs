@@ -5,7 +5,7 @@ use super::pam::Looked;
 use super::report::{Check, Report, shortened};
 use super::rights;
 use super::settings::{Case, mapping_of};
-use crate::check::Users;
+use crate::check::{KeptOut, Users};
 use crate::out;
 use rustix::fs::{FileType, FsWord, Mode as FileMode, OFlags, PROC_SUPER_MAGIC};
 use std::fs::File;
@@ -129,7 +129,7 @@ pub(super) fn not_listed(
     let refusing: Vec<_> = refusing.map(|service| shown::text(&service.name).to_string()).collect();
     let found = if !refusing.is_empty() {
         let what = format!("{what}. Rejected by: {}", shortened(&refusing, "service"));
-        Diagnostic::warning(Code::AccountsNotListed, what)
+        Diagnostic::new(Code::AccountsNotListed, KeptOut::Rejected.severity(false), what)
     } else if case.lines.is_empty() {
         let what = format!("{what}. Services that ask for a YubiKey will reject them");
         Diagnostic::note(Code::AccountsNotListed, what)

@@ -4,7 +4,7 @@ use super::pam::Looked;
 use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
-use crate::check::{OTHER_MODE, RULED_OUT, adopt, disabled, import};
+use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, import};
 use crate::list::State;
 use ykhost::{Fault, mapping};
 use yubiotp::PublicId;
@@ -68,7 +68,7 @@ impl User<'_> {
         report.add(Check::User, found.at(Location::user(self.name.as_bytes())));
     }
 
-    /// The finding that refuses the user, and why. Where nothing asks, nobody is refused yet.
+    /// The finding that rejects the user, and why, as severe as [`KeptOut::severity`] says of a user who is named.
     fn refused(
         &self,
         report: &mut Report,
@@ -180,11 +180,7 @@ impl User<'_> {
 
     fn tokens(&self, report: &mut Report, seen: &Seen, tokens: &[PublicId]) {
         let servers = self.case.settings.mode.asks_servers();
-        let usable = |state: State| match state {
-            State::Enabled | State::Elsewhere | State::SlotDamaged => true,
-            State::NoKey => servers,
-            _ => false,
-        };
+        let usable = |state: State| KeptOut::by(state, servers).is_none();
         let states: Vec<_> =
             tokens.iter().map(|token| (token, seen.states.of(token), seen.refused.get(token))).collect();
         let one_is_good = states.iter().any(|(_, state, refused)| refused.is_none() && usable(*state));
@@ -209,7 +205,8 @@ impl User<'_> {
             let what = format!("with token {token}: {}", why.problem);
             let remedies = why.remedies;
             if one_is_good {
-                let found = Diagnostic::warning(why.code, format!("is rejected {what}"));
+                let kept_out = KeptOut::by(state, servers).unwrap_or(KeptOut::ByFault);
+                let found = Diagnostic::new(why.code, kept_out.severity(true), format!("is rejected {what}"));
                 self.add(report, Diagnostic { remedies, ..found });
             } else {
                 self.refused(report, why.code, &what, |it| Diagnostic { remedies, ..it });
