@@ -242,17 +242,12 @@ fn what_others_may_read() {
         "error",
         "files",
         &host.place.path("client.key"),
-        &["file-readable-by-others", "leave it as it is"],
+        &["file-readable-by-others", "chmod o= /"],
     );
     host.place.write("api.key", KEY, 0o644);
     host.place.online_without_key("online", &[server.url()], "api_key_file = \"api.key\"");
     let visit = host.doctor(&[]);
-    visit.finds(
-        "error",
-        "settings",
-        &host.place.path("api.key"),
-        &["file-readable-by-others", "leave it as it is"],
-    );
+    visit.finds("error", "settings", &host.place.path("api.key"), &["file-readable-by-others", "chmod "]);
 }
 
 fn with_program(spoil: impl FnOnce(&Host, PathBuf), words: &[&str]) {

@@ -320,7 +320,7 @@ fn modes_and_owners() {
         ("positions", 0o770, &["file-writable-by-others", "chmod go-w"]),
         ("keys/vvcccccccccb", 0o640, &["file-readable-by-others", "chmod go="]),
         ("positions/vvcccccccccb", 0o604, &["file-readable-by-others", "chmod go="]),
-        ("", 0o777, &["file-writable-by-others", "leave it as it is"]),
+        ("", 0o777, &["file-writable-by-others", "chmod go-w"]),
     ];
     for (name, mode, words) in files {
         let host = Host::new();
