@@ -196,7 +196,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         return Ok(());
     }
     out::lines(&format!(
-        "\nNext, one of these:\n  {ykmap} key import FILE\n  {ykmap} key new\n  with validation servers: set [online] in \
+        "\nNext, one of these:\n  {ykmap} key import FILE\n  {ykmap} key new\n  with validation servers: set mode and [online] in \
          {config}\nThen:\n  {ykmap} add USER\n  {ykmap} verify USER\nThen enable it, and keep a root shell open: \
          pam_yubiotp(8), EXAMPLES."
     ));
