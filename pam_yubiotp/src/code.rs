@@ -180,8 +180,10 @@ mod tests {
     #[test]
     fn the_reference_has_this_table() {
         #[expect(clippy::disallowed_methods, reason = "nobody logs in by this receipt")]
-        let receipt =
-            Receipt::after_durable_advance(PublicId::parse(b"vvcb").unwrap(), Position::from_stored(1));
+        let receipt = Receipt::after_durable_advance(
+            PublicId::parse(b"vvcb").unwrap().into(),
+            Position::from_stored(1),
+        );
         let fault = Fault::UserInPath { template: String::new() };
         let rows = [
             (Outcome::Accepted(Decided { what: receipt, trail: None }), "accepted"),

@@ -8,7 +8,7 @@ use crate::code::Outcome;
 use crate::handle::{Handle, Item, Priority};
 use ykhost::remedies::Remedies;
 use yubiotp::diagnostic::{Calls, Diagnostic};
-use yubiotp::{PublicId, otp, shown};
+use yubiotp::{TokenId, otp, shown};
 
 /// The user, service and terminal, for every line of one login.
 pub(crate) struct Log {
@@ -78,7 +78,7 @@ impl Log {
         host: &impl Handle,
         priority: Priority,
         name: &str,
-        token: Option<PublicId>,
+        token: Option<TokenId>,
         found: &Diagnostic,
     ) {
         let token = token.map_or_else(|| "none".to_owned(), |token| token.to_string());

@@ -14,15 +14,16 @@ use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq as _;
+use ykhost::decide::{self, LoginUser};
 use ykhost::file::Folders;
 use ykhost::mapping::LookUp;
 use ykhost::options::{FirstPass, Options};
 use ykhost::remedies::Remedies;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
-use ykhost::{Fault, decide, mapping};
+use ykhost::{Fault, mapping};
 use yubiotp::mapping::Enrolment;
-use yubiotp::otp::{self, NoOtp};
-use yubiotp::verdict::{Reason, Verdict};
+use yubiotp::otp::NoOtp;
+use yubiotp::verdict::{self, Reason, Verdict};
 
 /// `pam_sm_authenticate`.
 pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
@@ -138,6 +139,7 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     }
     let tokens = Tokens::Found(mapping::look_up(&settings, &user));
     settings.folders.close();
+    let user = LoginUser::new(user);
     let login = Login { nullok, first_pass, always_prompt, settings, user, log };
     let outcome = login.run(host, tokens).unwrap_or_else(Outcome::Unusable);
     login.decided(host, outcome)
@@ -170,7 +172,7 @@ struct Login {
     first_pass: FirstPass,
     always_prompt: bool,
     settings: LoginSettings,
-    user: Vec<u8>,
+    user: LoginUser,
     log: Log,
 }
 
@@ -193,8 +195,8 @@ impl Login {
             let only = self.first_pass == FirstPass::Use;
             match host.authtok() {
                 None if only => return Ok(Outcome::NothingStacked),
-                // A password and no OTP: nothing is decided by it.
-                Some(answer) if only || otp::readings(&answer).is_ok() => {
+                // A password and nothing of ours: nothing is decided by it.
+                Some(answer) if only || verdict::may_decide(&answer) => {
                     questions.answered_elsewhere();
                     let judged = tokens.settled(self.nullok).and_then(|enrolment| {
                         let outcome = self.judge(host, &enrolment, &answer, Source::Stacked)?;
@@ -209,7 +211,11 @@ impl Login {
                     if only || !matches!(outcome, Outcome::Rejected(_) | Outcome::NotEnrolled) {
                         return Ok(outcome);
                     }
-                    self.log.outcome(host, &outcome);
+                    // A password may end with digits like a code.
+                    let is_password = matches!(&outcome, Outcome::Rejected(rejected) if matches!(rejected.what, Reason::NoOtp(_)));
+                    if !is_password {
+                        self.log.outcome(host, &outcome);
+                    }
                     tokens = Tokens::Settled(enrolment);
                 }
                 _ => {}
@@ -219,7 +225,7 @@ impl Login {
         let source = Source::of_our_question(host);
         loop {
             tries_left = tries_left.saturating_sub(1);
-            let answer = match questions.ask(host, &self.settings, &self.user) {
+            let answer = match questions.ask(host, &self.settings, &self.user.name) {
                 Ok(answer) => answer,
                 Err(code) => return Ok(Outcome::ConversationFailed(code)),
             };
@@ -246,7 +252,7 @@ impl Login {
     fn excuse(&self, host: &mut impl Handle) -> Outcome {
         if self.always_prompt && self.first_pass != FirstPass::Use {
             let source = Source::of_our_question(host);
-            let handed_on = conversation::ask(host, &self.settings, &self.user)
+            let handed_on = conversation::ask(host, &self.settings, &self.user.name)
                 .and_then(|answer| conversation::set_authtok(host, source, &answer));
             if let Err(code) = handed_on {
                 return Outcome::ConversationFailed(code);
@@ -266,7 +272,7 @@ impl Login {
     ) -> Result<Outcome, Fault> {
         if self.first_pass != FirstPass::Use {
             for _ in 0..times {
-                if questions.ask(host, &self.settings, &self.user).is_err() {
+                if questions.ask(host, &self.settings, &self.user.name).is_err() {
                     break;
                 }
             }
@@ -287,9 +293,10 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let judgement = decide::judge(&self.settings, answer, enrolment, host.undisturbed())?;
-        if judgement.despite_answers {
-            self.log.warning(host, &decide::despite_answers());
+        let decide::Decision { judgement, warnings } =
+            decide::judge(&self.settings, &self.user, answer, enrolment, host.undisturbed())?;
+        for warning in &warnings {
+            self.log.warning(host, warning);
         }
         if let Some(layout) = judgement.layout {
             self.log.step(host, || format!("an OTP, typed under keyboard layout {layout}"));
@@ -304,9 +311,12 @@ impl Login {
         }
         let verdict = match judgement.verdict {
             // Empty answers and sshd's dummy have a finding of their own, which says more.
-            Verdict::Rejected(Reason::NoOtp(NoOtp::TooShort | NoOtp::TooLong | NoOtp::NotModhex))
-                if source == Source::AskedAgain && is_stacked(host, answer) =>
-            {
+            Verdict::Rejected(
+                Reason::NoOtp(NoOtp::TooShort | NoOtp::TooLong | NoOtp::NotModhex)
+                | Reason::NotTheirCode
+                | Reason::NotTheirRecoveryCode
+                | Reason::TwoCodesNeeded,
+            ) if source == Source::AskedAgain && is_stacked(host, answer) => {
                 Verdict::Rejected(Reason::AnswerIsPassword)
             }
             verdict @ (Verdict::Accepted(_) | Verdict::Rejected(_) | Verdict::NotEnrolled) => verdict,
@@ -333,7 +343,7 @@ impl Login {
             | Outcome::ConversationFailed(_)
             | Outcome::InternalError(_) => Standing::Refused,
         };
-        if let Err(code) = host.remember(Remembered { user: self.user.clone(), standing }) {
+        if let Err(code) = host.remember(Remembered { user: self.user.name.clone(), standing }) {
             self.log.step(host, || format!("pam_set_data: {code:?}"));
         }
         self.log.outcome(host, &outcome);

@@ -138,7 +138,7 @@ fn store_credential(bencher: Bencher<'_, '_>) {
 fn slots_read(bencher: Bencher<'_, '_>) {
     let host = host();
     let text = fs::read(host.place.path("positions").join(host.token.to_string())).unwrap();
-    bencher.bench_local(|| PositionFile::read(black_box(&text), &host.token).is_ok());
+    bencher.bench_local(|| PositionFile::read(black_box(&text), &host.token.into()).is_ok());
 }
 
 /// With its durable write.
@@ -149,6 +149,6 @@ fn store_advance(bencher: Bencher<'_, '_>) {
     let mut position = 0;
     bencher.bench_local(|| {
         position += 1;
-        host.store.advance(&host.token, key, Position::from_stored(position)).is_ok()
+        host.store.advance(&host.token.into(), key, Position::from_stored(position)).is_ok()
     });
 }

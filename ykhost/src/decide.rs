@@ -1,17 +1,42 @@
 //! Deciding about an answer as the settings say: what a login and `ykmap verify` both do.
 
-use crate::Fault;
 use crate::file::Folders;
 use crate::online::ByProgram;
-use crate::settings::LoginSettings;
-use crate::store::{Store, Undisturbed};
-use yubiotp::diagnostic::{Code, Diagnostic};
+use crate::settings::{CodeSettings, LoginSettings};
+use crate::store::{Store, Undisturbed, UserGuesses};
+use crate::{Fault, clock};
+use std::cell::Cell;
+use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 use yubiotp::mapping::Enrolment;
-use yubiotp::verdict::{self, Answer, Judgement, Servers};
+use yubiotp::verdict::{self, Answer, Codes, Judgement, Servers};
 use yubiotp::{Position, PublicId};
 
+/// The user of one login, through all of their answers.
+pub struct LoginUser {
+    /// The name.
+    pub name: Vec<u8>,
+    /// How many tries to guess a code were taken.
+    taken: Cell<u8>,
+}
+
+impl LoginUser {
+    /// A user who has not answered yet.
+    #[must_use]
+    pub const fn new(name: Vec<u8>) -> Self {
+        Self { name, taken: Cell::new(0) }
+    }
+}
+
+/// A judgement, and what an administrator should know beside it.
+pub struct Decision<'a> {
+    /// The judgement.
+    pub judgement: Judgement<'a>,
+    /// Warnings, for the log.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// The warning of a judgement that was made [despite answers](Judgement::despite_answers).
-pub fn despite_answers() -> Diagnostic {
+fn despite_answers() -> Diagnostic {
     Diagnostic::warning(
         Code::DecidedDespiteAnswers,
         "a validation server answered without deciding, and this host decided: an OTP that was used on another host is accepted here (accept_replays_while_servers_fail)",
@@ -19,23 +44,35 @@ pub fn despite_answers() -> Diagnostic {
     .advise("fix the server, then remove accept_replays_while_servers_fail")
 }
 
-/// Decides about an answer, by the store or the validation servers, in the order of the settings' mode.
+/// Decides about an answer of `user`, by the store or the validation servers, in the order of the settings' mode.
 /// Calls that hold a lock are made [`undisturbed`](Undisturbed).
 ///
 /// # Errors
 /// Nothing was decided.
 pub fn judge<'a>(
     settings: &LoginSettings,
+    user: &LoginUser,
     answer: &'a [u8],
     enrolment: &Enrolment,
     undisturbed: Undisturbed,
-) -> Result<Judgement<'a>, Fault> {
+) -> Result<Decision<'a>, Fault> {
     let servers = TakingTheirTime(ByProgram(settings.online()), &settings.folders);
     let store = Store::new(settings).undisturbed(undisturbed);
-    let judged = verdict::judge(answer, enrolment, settings.mode, &store, &servers);
+    let unix = clock::unix();
+    let guesses = UserGuesses::new(&store, &user.name, unix, &user.taken);
+    let CodeSettings { local, usual } = settings.codes;
+    let codes = Codes { local, unix, usual, guesses: &guesses };
+    let judged = verdict::judge(answer, enrolment, settings.mode, &store, &servers, &codes);
     // The next question may be asked now.
     settings.folders.close();
-    judged
+    let judgement = judged?;
+    let mut warnings = Vec::new();
+    if judgement.despite_answers {
+        warnings.push(despite_answers());
+    }
+    // The user is in, and one try short.
+    warnings.extend(guesses.unreturned().map(|fault| fault.diagnostic().with_severity(Severity::Warning)));
+    Ok(Decision { judgement, warnings })
 }
 
 /// The servers, after whom every folder is looked at again.

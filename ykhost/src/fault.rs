@@ -10,7 +10,7 @@ use yubiotp::diagnostic::Diagnostic;
 use yubiotp::mapping::BadLine;
 use yubiotp::protocol::BadClientKey;
 use yubiotp::seal::StoreKeyId;
-use yubiotp::{Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// A fault that kept this host from deciding.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub enum Fault {
         /// Where it would be.
         path: PathBuf,
         /// The token.
-        token: PublicId,
+        token: TokenId,
     },
     /// A key file that cannot be read.
     Key {
@@ -115,21 +115,21 @@ pub enum Fault {
         /// Where it would be.
         path: PathBuf,
         /// The token.
-        token: PublicId,
+        token: TokenId,
     },
     /// A position of another key than the store has for this token, or of none that is here.
     OtherKeysPosition {
         /// The file.
         path: PathBuf,
         /// The token.
-        token: PublicId,
+        token: TokenId,
     },
     /// The token has a key on this host now, so no validation server decides about it.
     KeyIsHere {
         /// The key file.
         path: PathBuf,
         /// The token.
-        token: PublicId,
+        token: TokenId,
     },
     /// A position that cannot be trusted.
     Position {
@@ -138,12 +138,17 @@ pub enum Fault {
         /// The error in it.
         why: BadSlots,
     },
+    /// A file of `guesses` that cannot be trusted.
+    Guesses {
+        /// The file.
+        path: PathBuf,
+    },
     /// A validation server reported a position that is too high to believe on one OK.
     FalsePosition {
         /// The position file.
         path: PathBuf,
         /// The token.
-        token: PublicId,
+        token: TokenId,
         /// The position that the server reported.
         said: Position,
         /// The position that this host has.
@@ -192,14 +197,14 @@ pub enum Fault {
     /// Every server was asked, or there was no more time, and none decided.
     Undecided {
         /// The token.
-        token: PublicId,
+        token: TokenId,
         /// The answer or failure of each server.
         trail: String,
     },
     /// A server answered and none decided, and so this host, which has the key, does not decide either.
     Withheld {
         /// The token.
-        token: PublicId,
+        token: TokenId,
         /// The answer or failure of each server.
         trail: String,
     },
@@ -213,7 +218,7 @@ pub enum Fault {
 impl Fault {
     /// The token that the fault is about, if it is about one.
     #[must_use]
-    pub const fn token(&self) -> Option<PublicId> {
+    pub const fn token(&self) -> Option<TokenId> {
         match self {
             Self::NoKey { token, .. }
             | Self::KeyIsHere { token, .. }
@@ -249,6 +254,7 @@ impl Fault {
             | Self::OtherKeysPosition { path, .. }
             | Self::KeyIsHere { path, .. }
             | Self::Position { path, .. }
+            | Self::Guesses { path }
             | Self::FalsePosition { path, .. }
             | Self::EmptyMapping { path }
             | Self::ClientKey { path, .. }

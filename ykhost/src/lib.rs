@@ -6,6 +6,7 @@
 //! says when the world fails.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod decide;
 pub mod fault;
 pub mod file;

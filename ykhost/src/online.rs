@@ -31,7 +31,11 @@ impl Servers for ByProgram<'_> {
 
     fn undecided(&self, token: &PublicId, withheld: bool, trail: String) -> Fault {
         let token = *token;
-        if withheld { Fault::Withheld { token, trail } } else { Fault::Undecided { token, trail } }
+        if withheld {
+            Fault::Withheld { token: token.into(), trail }
+        } else {
+            Fault::Undecided { token: token.into(), trail }
+        }
     }
 
     fn accept_replays(&self) -> bool {

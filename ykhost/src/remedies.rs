@@ -54,10 +54,13 @@ impl Remedies {
         }
         for remedy in &mut found.remedies {
             let Remedy::Command { when, command } = remedy else { continue };
-            let Some(rest) = command.arguments.strip_prefix("add USER") else { continue };
             if command.program != Program::Ykmap {
                 continue;
             }
+            let Some(rest) = command.arguments.strip_prefix("add USER") else {
+                command.arguments = named(&command.arguments, user);
+                continue;
+            };
             if let Some(mapping) = &self.mapping {
                 let token = if rest.is_empty() { "PUBLIC_ID" } else { rest.trim_start() };
                 let file = mapping.replace("%u", &shown::text(user).to_string());
@@ -73,6 +76,13 @@ impl Remedies {
         }
         found
     }
+}
+
+/// The arguments with the word `USER` replaced.
+fn named(arguments: &str, user: &[u8]) -> String {
+    let words = arguments.split(' ');
+    let words = words.map(|word| if word == "USER" { shell_word(user) } else { word.to_owned() });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -92,6 +102,8 @@ mod tests {
         assert_eq!(text(&usual, "add USER", b"alice"), "x. Run: ykmap add alice");
         assert_eq!(text(&usual, "add USER vvcb", b"o'hara"), "x. Run: ykmap add NAME vvcb");
         assert_eq!(text(&usual, "key enable vvcb", b"alice"), "x. Run: ykmap key enable vvcb");
+        assert_eq!(text(&usual, "recovery new USER", b"alice"), "x. Run: ykmap recovery new alice");
+        assert_eq!(text(&usual, "unlock USER", b"a b"), "x. Run: ykmap unlock 'a b'");
         // It would be an option.
         assert_eq!(text(&usual, "add USER", b"--config=/x"), "x. Run: ykmap add USER");
         // They would be a line for another user, or none.

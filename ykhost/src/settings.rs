@@ -1,9 +1,11 @@
 //! `config.toml`, and what module arguments and command options put in its place.
 
+mod codes;
 mod online;
 #[cfg(test)]
 mod tests;
 
+pub use codes::{CodeSettings, PartialCodes, check_look_ahead, check_window};
 pub use online::{ASK, Online, PartialOnline};
 pub(crate) use online::{check_client_id, parse_proxy, parse_urls};
 pub use yubiotp::verdict::Mode;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, without_value};
 use yubiotp::nearest::nearest;
-use yubiotp::{PublicId, shown, wrong_type};
+use yubiotp::{PublicId, TokenId, shown, wrong_type};
 use zeroize::Zeroizing;
 
 /// Where the settings are when nobody says otherwise.
@@ -100,6 +102,8 @@ pub struct Settings {
     pub lock_wait: Duration,
     /// Whether each step is logged.
     pub debug: bool,
+    /// How codes are decided about.
+    pub codes: CodeSettings,
     /// Opens the mapping and the store.
     pub folders: Arc<Folders>,
 }
@@ -134,6 +138,8 @@ pub struct PartialConfig {
     pub debug: Option<bool>,
     /// `[online]`
     pub online: Option<PartialOnline>,
+    /// `[codes]`
+    pub codes: Option<PartialCodes>,
 }
 
 fn tries<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
@@ -166,6 +172,10 @@ impl PartialConfig {
             online: match (self.online, other.online) {
                 (Some(online), Some(other)) => Some(online.or(other)),
                 (online, other) => online.or(other),
+            },
+            codes: match (self.codes, other.codes) {
+                (Some(codes), Some(other)) => Some(codes.or(other)),
+                (codes, other) => codes.or(other),
             },
         }
     }
@@ -282,6 +292,7 @@ impl Settings {
             token_id_length: given.token_id_length,
             lock_wait: Duration::from_secs(given.lock_wait.unwrap_or(5).into()),
             debug: given.debug.unwrap_or(false),
+            codes: given.codes.unwrap_or_default().resolve(),
             folders: Arc::new(folders),
         })
     }
@@ -305,10 +316,10 @@ impl Settings {
         }
     }
 
-    /// Whether a public ID is of the length that the settings allow.
+    /// Whether the settings allow a token: a public ID only if it is of the right length.
     #[must_use]
-    pub fn allows(&self, id: &PublicId) -> bool {
-        allows(self.token_id_length, id)
+    pub fn allows(&self, token: &TokenId) -> bool {
+        allows(self.token_id_length, token)
     }
 }
 
@@ -354,10 +365,12 @@ impl From<Box<Unresolved>> for Fault {
     }
 }
 
-/// Whether a `token_id_length` allows a public ID; without one, all are allowed.
+/// Whether a `token_id_length` allows a token; without one, all are allowed, and it does not concern other tokens than
+/// YubiKeys.
 #[must_use]
-pub fn allows(token_id_length: Option<u8>, id: &PublicId) -> bool {
-    token_id_length.is_none_or(|length| id.as_bytes().len() * 2 == usize::from(length))
+pub fn allows(token_id_length: Option<u8>, token: &TokenId) -> bool {
+    let (Some(length), Some(id)) = (token_id_length, token.yubikey()) else { return true };
+    id.as_bytes().len() * 2 == usize::from(length)
 }
 
 /// Whether there is no such file in its folder, or no such folder. A link that leads nowhere is not that: the settings
@@ -413,7 +426,7 @@ fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
 /// Everything else that the parser says of a line.
 fn invalid(message: &str, source: &str) -> Diagnostic {
     let name = source.trim_start_matches('\u{feff}').split('=').next().unwrap_or_default().trim();
-    let is_setting = TOP.contains(&name) || online::NAMES.contains(&name);
+    let is_setting = TABLES.iter().any(|(_, names)| names.contains(&name));
     if let Some(expected) = wrong_type::expected(message) {
         let name = if is_setting { format!("{name} ") } else { String::new() };
         return Diagnostic::error(Code::SettingInvalid, format!("{name}must be {expected}"));
@@ -428,8 +441,8 @@ fn invalid(message: &str, source: &str) -> Diagnostic {
     }
 }
 
-/// The settings above `[online]` in `config.toml`.
-const TOP: [&str; 11] = [
+/// The settings above the tables in `config.toml`.
+const TOP: [&str; 12] = [
     "mode",
     "mapping",
     "store",
@@ -441,7 +454,11 @@ const TOP: [&str; 11] = [
     "lock_wait",
     "debug",
     "online",
+    "codes",
 ];
+
+/// The tables of `config.toml`, with what is above them.
+const TABLES: [(&str, &[&str]); 3] = [("", &TOP), ("[online]", &online::NAMES), ("[codes]", &codes::NAMES)];
 
 /// The message about a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the
 /// parser says of a key in base64, which ends with `=`, misleads.
@@ -471,20 +488,23 @@ fn without_quotes(line: &str) -> Option<String> {
 /// The finding about a setting that is misspelt, or on the wrong side of `[online]`, from the parser's message.
 fn misplaced(message: &str) -> Option<Diagnostic> {
     let (name, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
-    let at_top = expected.contains("`mode`");
-    let (here, there): (&[&str], &[&str]) =
-        if at_top { (&TOP, &online::NAMES) } else { (&online::NAMES, &TOP) };
-    if there.contains(&name) && name != "online" {
-        let problem = if at_top {
-            format!("{name} belongs to the table [online], and is above it")
-        } else {
-            format!("{name} does not belong to the table [online]")
-        };
-        let place = if at_top { "below" } else { "above" };
-        return Some(
+    let is_expected = |name: &str| expected.contains(&format!("`{name}`"));
+    let (table, here) = TABLES.into_iter().find(|(_, names)| names.iter().all(|name| is_expected(name)))?;
+    let elsewhere = TABLES.into_iter().find(|(other, names)| *other != table && names.contains(&name));
+    if let Some((other, _)) = elsewhere.filter(|_| !["online", "codes"].contains(&name)) {
+        let found = |problem, place: &str, table: &str| {
             Diagnostic::error(Code::SettingMisplaced, problem)
-                .advise(format!("move it {place} the line [online]")),
-        );
+                .advise(format!("move it {place} the line {table}"))
+        };
+        return Some(match (table, other) {
+            ("", other) => {
+                found(format!("{name} belongs to the table {other}, and is above it"), "below", other)
+            }
+            (table, "") => found(format!("{name} does not belong to the table {table}"), "above", table),
+            (table, other) => {
+                found(format!("{name} belongs to the table {other}, and is in {table}"), "below", other)
+            }
+        });
     }
     let spelt = name.to_ascii_lowercase().replace('-', "_");
     let found = Diagnostic::error(Code::SettingUnknown, format!("there is no setting {}", shown::text(name)));

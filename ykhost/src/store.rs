@@ -5,16 +5,22 @@
 
 mod advance;
 mod change;
+mod guesses;
 mod slots;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod token_key;
 
 pub use advance::{Undisturbed, plainly};
-pub use change::{Change, EnrolError, Enrolled, Progress, Removed, STEPS};
+pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS};
+pub use guesses::{GUESSES, UserGuesses};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
-pub use yubiotp::record::{BadRecord, Record, read_store_key, write_store_key};
+pub use token_key::{KeyFile, TokenKey};
+pub use yubiotp::record::{
+    BadRecord, OathRecord, Record, RecoveryRecord, Shape, read_store_key, write_store_key,
+};
 
 use crate::Fault;
 use crate::file::{Audience, FileFault, Folder, Folders};
@@ -25,9 +31,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Ledger};
+use yubiotp::oath::Code;
+use yubiotp::oath::window::Progress;
+use yubiotp::recovery::{self, RecoveryCode, RecoveryKey};
 use yubiotp::seal::StoreKey;
-use yubiotp::verdict::Vault;
-use yubiotp::{Credential, Position, PublicId};
+use yubiotp::verdict::{OathToken, Vault};
+use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId};
 
 /// The folder of sealed keys, in the store.
 pub const KEYS: &str = "keys";
@@ -106,13 +115,13 @@ impl Store {
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn tokens(&self) -> Result<(Vec<PublicId>, Vec<PathBuf>), Fault> {
+    pub fn tokens(&self) -> Result<(Vec<TokenId>, Vec<PathBuf>), Fault> {
         let folder = self.keys()?;
         let (mut tokens, mut strays) = (Vec::new(), Vec::new());
         for name in folder.names()? {
-            match PublicId::parse(name.as_bytes()) {
-                Ok(token) if token.to_string() == name => tokens.push(token),
-                _ => strays.push(folder.path().join(name)),
+            match TokenId::of_file(&name) {
+                Some(token) => tokens.push(token),
+                None => strays.push(folder.path().join(name)),
             }
         }
         tokens.sort_unstable();
@@ -123,39 +132,93 @@ impl Store {
     ///
     /// # Errors
     /// There is none, or its file cannot be used.
-    pub fn record(&self, token: &PublicId) -> Result<Record, Fault> {
-        self.record_in(&self.keys()?, token)
+    pub fn key_file(&self, token: &TokenId) -> Result<KeyFile, Fault> {
+        self.key_file_in(&self.keys()?, token)
     }
 
-    fn record_in(&self, keys: &Folder, token: &PublicId) -> Result<Record, Fault> {
+    fn key_file_in(&self, keys: &Folder, token: &TokenId) -> Result<KeyFile, Fault> {
         let name = token.to_string();
         let text = keys
             .read(&name, MOST_KEY_FILE, Audience::Owner)
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoKey { path, token: *token }))?;
-        Record::read(&text, token).map_err(|why| Fault::Key { path: keys.path().join(name), why })
+        KeyFile::read(&text, token).map_err(|why| Fault::Key { path: keys.path().join(name), why })
     }
 
     /// The contents of the position file of a token; `None` if there is none.
     ///
     /// # Errors
     /// It is there and cannot be used.
-    pub fn slots(&self, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
+    pub fn slots(&self, token: &TokenId) -> Result<Option<PositionFile>, Fault> {
         slots_in(&self.positions()?, &token.to_string(), token)
     }
 
-    fn open_record(&self, record: &Record, token: &PublicId, key: &StoreKey) -> Result<Credential, Fault> {
+    fn open(&self, file: &KeyFile, token: &TokenId, key: &StoreKey) -> Result<TokenKey, Fault> {
         let path = self.folder.join(KEYS).join(token.to_string());
         let id = key.id();
-        if record.under != id {
-            let (under, store_key) = (record.under, self.store_key.clone());
+        if file.under() != id {
+            let (under, store_key) = (file.under(), self.store_key.clone());
             return Err(Fault::OtherStoreKey { path, under, store_key, id });
         }
-        key.open(&record.sealed, token).map_err(|_| Fault::BrokenSeal { path })
+        file.open(key).map_err(|_| Fault::BrokenSeal { path })
+    }
+
+    /// The key of a token.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    pub fn token_key(&self, token: &TokenId) -> Result<TokenKey, Fault> {
+        self.open(&self.key_file(token)?, token, &self.store_key()?)
+    }
+
+    /// The stored recovery code of this number; `None` if the set is here and has none.
+    fn recovery_record(&self, set: &SetId, number: u8) -> Result<Option<RecoveryRecord>, Fault> {
+        let token = TokenId::RecoveryCode(*set, number);
+        match self.key_file(&token) {
+            Ok(KeyFile::RecoveryCode(.., record)) => Ok(Some(record)),
+            Ok(_) => Ok(None),
+            Err(missing @ Fault::NoKey { .. }) => {
+                // A set that is listed and not here is a fault, as a token without a key is.
+                if self.recovery_codes(set)?.is_empty() { Err(missing) } else { Ok(None) }
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The numbers of the codes in a set that is here, used ones among them.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn recovery_codes(&self, set: &SetId) -> Result<Vec<u8>, Fault> {
+        let keys = self.keys()?;
+        let mut numbers = Vec::new();
+        for number in 1..=recovery::MOST {
+            if keys.has(&TokenId::RecoveryCode(*set, number).to_string())? {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// How many codes of a set may still be used here.
+    ///
+    /// # Errors
+    /// The set is not here, or a position cannot be used.
+    pub fn recovery_codes_left(&self, set: &SetId) -> Result<usize, Fault> {
+        let (numbers, mut left) = (self.recovery_codes(set)?, 0_usize);
+        if numbers.is_empty() {
+            return Err(self.no_key(TokenId::RecoverySet(*set)));
+        }
+        for number in numbers {
+            let slots = self.slots(&TokenId::RecoveryCode(*set, number))?;
+            let is_left = slots.is_some_and(|slots| slots.state.enabled && slots.state.position.is_none());
+            left = left.saturating_add(usize::from(is_left));
+        }
+        Ok(left)
     }
 }
 
 /// The contents of the position file `name` of a token, read without a lock.
-fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
+fn slots_in(positions: &Folder, name: &str, token: &TokenId) -> Result<Option<PositionFile>, Fault> {
     match positions.file(name, OFlags::RDONLY, Audience::Owner) {
         Err(FileFault::Missing(_)) => Ok(None),
         file => advance::read(&file?, &positions.path().join(name), token).map(Some),
@@ -164,7 +227,11 @@ fn slots_in(positions: &Folder, name: &str, token: &PublicId) -> Result<Option<P
 
 impl Vault for Store {
     fn credential(&self, token: &PublicId) -> Result<Credential, Fault> {
-        self.open_record(&self.record(token)?, token, &self.store_key()?)
+        let token = TokenId::YubiKey(*token);
+        match self.token_key(&token)? {
+            TokenKey::YubiKey(_, credential) => Ok(credential),
+            TokenKey::Oath(..) | TokenKey::RecoveryCode(..) => Err(self.no_key(token)),
+        }
     }
 
     fn holds(&self, token: &PublicId) -> Result<bool, Fault> {
@@ -172,15 +239,77 @@ impl Vault for Store {
     }
 
     fn is_enabled(&self, token: &PublicId) -> Result<bool, Fault> {
-        Ok(self.slots(token)?.is_none_or(|slots| slots.state.enabled))
+        Ok(self.slots(&(*token).into())?.is_none_or(|slots| slots.state.enabled))
+    }
+
+    fn oath(&self, token: &Serial) -> Result<OathToken, Fault> {
+        let token = TokenId::Oath(*token);
+        let TokenKey::Oath(_, key, window) = self.token_key(&token)? else {
+            return Err(self.no_key(token));
+        };
+        let no_position = || {
+            Ok::<_, Fault>(Fault::NoPosition {
+                path: self.positions()?.path().join(token.to_string()),
+                token,
+            })
+        };
+        let Some(slots) = self.slots(&token)? else { return Err(no_position()?) };
+        let progress = Progress { next: slots.state.position, drift: slots.state.drift };
+        Ok(OathToken { key, window, progress })
+    }
+
+    fn advance_oath(&self, token: &Serial, key: Fingerprint, to: Progress) -> Result<Advance, Fault> {
+        let token = TokenId::Oath(*token);
+        // A step that is found is always followed by another one.
+        let next = to.next.unwrap_or(Position::from_stored(0));
+        let step = advance::Step { position: next, drift: Some(to.drift) };
+        advance::advance(&self.positions()?, &token, key, step, self.locking)
+    }
+
+    fn recovery_code(&self, set: &SetId, typed: &RecoveryCode) -> Result<Option<Fingerprint>, Fault> {
+        let Some(record) = self.recovery_record(set, typed.number())? else { return Ok(None) };
+        if record.shape != Shape::Letters {
+            return Ok(None);
+        }
+        let key = self.recovery_key(set, typed.number(), &record)?;
+        Ok(typed.mac(&key, set).matches(&record.mac).then(|| record.mac.fingerprint()))
+    }
+
+    fn eight_digits(&self, set: &SetId, typed: &Code) -> Result<Option<(u8, Fingerprint)>, Fault> {
+        let mut found = None;
+        for number in self.recovery_codes(set)? {
+            let Some(record) = self.recovery_record(set, number)? else { continue };
+            if record.shape == Shape::EightDigits {
+                let key = self.recovery_key(set, number, &record)?;
+                if recovery::mac_of_digits(typed, &key, set, number).matches(&record.mac) {
+                    found = Some((number, record.mac.fingerprint()));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Store {
+    /// The key that a recovery code's MAC was made with.
+    fn recovery_key(&self, set: &SetId, number: u8, record: &RecoveryRecord) -> Result<RecoveryKey, Fault> {
+        let (store_key, token) = (self.store_key()?, TokenId::RecoveryCode(*set, number));
+        self.open(&KeyFile::RecoveryCode(*set, number, *record), &token, &store_key)?;
+        Ok(RecoveryKey::of(&store_key))
+    }
+
+    fn no_key(&self, token: TokenId) -> Fault {
+        Fault::NoKey { path: self.folder.join(KEYS).join(token.to_string()), token }
     }
 }
 
 impl Ledger for Store {
     type Fault = Fault;
+    type Token = TokenId;
 
-    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
+    fn advance(&self, token: &TokenId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
         let positions = self.positions()?;
+        let to = advance::Step { position: to, drift: None };
         match advance::advance(&positions, token, key, to, self.locking) {
             // The first time that a server's word is all there is about this token.
             Err(Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. })

@@ -4,7 +4,7 @@ use super::{Context, Done, Failure, account, files, out, service};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
-use ykhost::decide;
+use ykhost::decide::{self, LoginUser};
 use ykhost::remedies::Remedies;
 use ykhost::settings::LoginSettings;
 use ykhost::store::{Store, plainly};
@@ -12,7 +12,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_w
 use yubiotp::mapping::{self, BadUserName, Enrolment, Line};
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
-use yubiotp::{PublicId, Reason, shown};
+use yubiotp::{Reason, TokenId, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         ids.push(touched(&login, &store, typed.trim(), &args.user)?);
     }
     for token in &args.tokens {
-        let id = match PublicId::parse(token.as_bytes()) {
+        let id = match TokenId::parse(token.as_bytes()) {
             // 32 modhex characters are the longest ID and the OTP of a token without one; a touch is likelier.
             Ok(id) if token.len() < 32 => id,
             Err(why) if token.trim().len() < 32 => {
@@ -84,7 +84,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         Ok((text, (new, others)))
     })?;
     if context.json {
-        let names = |ids: &[PublicId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let names = |ids: &[TokenId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
         out::json(&json!({ "user": args.user, "tokens": names(&ids), "added": names(&new) }));
     } else {
         for id in &ids {
@@ -99,13 +99,21 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         context.note(&found);
     }
     for id in &ids {
-        if !settings.mode.asks_servers() && !store.keys()?.has(&id.to_string())? {
-            if id.factory_serial().is_some() {
+        if id.oath().is_some() {
+            store.make_guesses(args.user.as_bytes())?;
+        }
+        let is_here = match id {
+            TokenId::RecoverySet(set) => !store.recovery_codes(set)?.is_empty(),
+            id => store.keys()?.has(&id.to_string())?,
+        };
+        let is_asked_about = settings.mode.asks_servers() && id.yubikey().is_some();
+        if !is_asked_about && !is_here {
+            if id.yubikey().is_some_and(|id| id.factory_serial().is_some()) {
                 context.note(&no_key(*id).with_severity(Severity::Warning));
                 continue;
             }
             out::note(&format!(
-                "no key for {id} in the store yet: until it is imported, its OTPs are rejected"
+                "nothing in the store for {id} yet: until it is imported, what it shows is rejected"
             ));
         }
     }
@@ -113,14 +121,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 }
 
 /// A note for each of these IDs that another user has, too.
-fn owned_by_others(text: &[u8], user: &str, ids: &[PublicId]) -> Vec<String> {
+fn owned_by_others(text: &[u8], user: &str, ids: &[TokenId]) -> Vec<String> {
     let mut notes = Vec::new();
     for (_, line) in mapping::entries(text) {
         if let Ok(Line::Entry { user: owner, fields }) = line
             && owner != user.as_bytes()
         {
             let owner = shown::text(owner);
-            let shared = fields.ids().filter(|id| ids.contains(id));
+            let shared = fields.tokens().filter(|id| ids.contains(id));
             notes.extend(shared.map(|id| format!("token {id} is {owner}'s, too")));
         }
     }
@@ -132,11 +140,12 @@ fn bad_name(user: &str, why: BadUserName) -> Failure {
 }
 
 /// The token that made this OTP. The OTP is decided about, and used up, as at a login.
-fn touched(settings: &LoginSettings, store: &Store, typed: &str, user: &str) -> Result<PublicId, Failure> {
+fn touched(settings: &LoginSettings, store: &Store, typed: &str, user: &str) -> Result<TokenId, Failure> {
     let readings = otp::readings(typed.as_bytes())
         .map_err(|why| Failure::from(why.diagnostic().advise("type one OTP, or give a public ID")))?;
     let keys = store.keys()?;
-    let mut candidates: Vec<PublicId> = readings.filter_map(|reading| reading.whole_id()).collect();
+    let mut candidates: Vec<_> =
+        readings.filter_map(|reading| reading.whole_id().map(TokenId::from)).collect();
     candidates.dedup();
     let Some(first) = candidates.first().copied() else {
         return Err(Failure::input("more was typed than one OTP"));
@@ -150,7 +159,10 @@ fn touched(settings: &LoginSettings, store: &Store, typed: &str, user: &str) -> 
     if known.is_empty() {
         return Err(Remedies::default().for_user(no_key(first), user.as_bytes()).into());
     }
-    match decide::judge(settings, typed.as_bytes(), &Enrolment::Listed(known), plainly)?.verdict {
+    let listed = Enrolment::Listed(known);
+    let user = LoginUser::new(user.as_bytes().to_vec());
+    let decided = decide::judge(settings, &user, typed.as_bytes(), &listed, plainly)?;
+    match decided.judgement.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),
         Verdict::Rejected(reason @ Reason::Replayed { .. }) => {
             Err(reason.diagnostic().advise("touch the YubiKey again").into())
@@ -161,8 +173,8 @@ fn touched(settings: &LoginSettings, store: &Store, typed: &str, user: &str) -> 
 }
 
 /// The store has no key for the token of an OTP. Of a YubiKey from the factory, that is slot 1: a short touch.
-fn no_key(token: PublicId) -> Diagnostic {
-    if let Some(serial) = token.factory_serial() {
+fn no_key(token: TokenId) -> Diagnostic {
+    if let Some(serial) = token.yubikey().and_then(|id| id.factory_serial()) {
         return Diagnostic::error(
             Code::FactorySlot,
             format!("this is the factory slot of YubiKey {serial}, whose key only Yubico has"),

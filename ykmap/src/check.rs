@@ -10,8 +10,8 @@ use ykcli::report::Report;
 use ykhost::settings::Settings;
 use ykhost::store::{Store, StoreScan};
 use ykhost::{Fault, mapping};
-use yubiotp::PublicId;
-use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Severity};
+use yubiotp::TokenId;
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Severity, shell_word};
 use yubiotp::key::Holders;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::shown;
@@ -74,11 +74,11 @@ fn store(report: &mut Report, settings: &Settings) -> Option<States> {
     let mut holders = Holders::default();
     for token in tokens.iter().filter(|_| key.is_some()) {
         let Some(key) = &key else { break };
-        let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, key));
-        if let Ok(credential) = opened
-            && let Some(first) = holders.note(credential.aes_key.digest(), *token)
+        let opened = survey.key_file(token).and_then(|file| survey.open_key(&file, token, key));
+        if let Ok(key) = opened
+            && let Some(first) = key.digest().and_then(|digest| holders.note(digest, *token))
         {
-            report.add(STORE, twin(&survey.key_file(token), token, &first));
+            report.add(STORE, twin(&survey.key_path(token), token, &first));
         }
     }
     Some(States::with(settings, store, survey, key.map(|key| key.id())))
@@ -86,11 +86,11 @@ fn store(report: &mut Report, settings: &Settings) -> Option<States> {
 
 /// A token whose AES key another one in the store has. Removing one sets the other's position forward, so that used
 /// OTPs stay used.
-pub(crate) fn twin(path: &Path, token: &PublicId, first: &PublicId) -> Diagnostic {
+pub(crate) fn twin(path: &Path, token: &TokenId, first: &TokenId) -> Diagnostic {
     let what = format!(
         "token {token} has the same AES key as token {first}: an OTP that was used as one is accepted again as the other"
     );
-    let when = |token: &PublicId| format!("if the YubiKey does not type {token}");
+    let when = |token: &TokenId| format!("if the YubiKey does not type {token}");
     Diagnostic::error(Code::AesKeyTwice, what)
         .at(Location::file(path.as_os_str().as_bytes()))
         .run_when(when(token), Program::Ykmap, format!("key remove {token}"))
@@ -114,7 +114,7 @@ pub(crate) fn examine(
     add: &mut dyn FnMut(Diagnostic),
 ) -> Examined {
     let mut examined = Examined::default();
-    let mut owners: BTreeMap<PublicId, (String, usize)> = BTreeMap::new();
+    let mut owners: BTreeMap<TokenId, (String, usize)> = BTreeMap::new();
     let mut spellings: BTreeMap<String, (String, usize)> = BTreeMap::new();
     for (number, line) in entries(text) {
         let mut add = |found: Diagnostic| add(found.at(Location::line(path.as_os_str().as_bytes(), number)));
@@ -126,7 +126,7 @@ pub(crate) fn examine(
                 continue;
             }
             Ok(Line::Entry { user, fields }) => {
-                (shown::text(user).to_string(), fields.ids().collect::<Vec<_>>())
+                (shown::text(user).to_string(), fields.tokens().collect::<Vec<_>>())
             }
         };
         examined.lines = examined.lines.saturating_add(1);
@@ -142,7 +142,7 @@ pub(crate) fn examine(
             add(Diagnostic::new(Code::UserWithoutToken, KeptOut::OnPurpose.severity(false), what));
         }
         let mut is_decided_here = false;
-        let state = |id: &PublicId| states.map_or(State::Enabled, |states| states.of(id));
+        let state = |id: &TokenId| states.map_or(State::Enabled, |states| states.of(id));
         let ids: Vec<_> = ids.into_iter().map(|id| (id, state(&id))).collect();
         let kept_out = |state| KeptOut::by(state, settings.mode.asks_servers());
         let one_works = ids.iter().any(|(_, state)| kept_out(*state).is_none());
@@ -195,12 +195,14 @@ impl KeptOut {
     /// What keeps a token in that state out; `None` if nothing does.
     pub(crate) const fn by(state: State, asks_servers: bool) -> Option<Self> {
         match state {
-            State::Enabled | State::Elsewhere | State::SlotDamaged => None,
+            State::Enabled | State::Elsewhere | State::SlotDamaged | State::CodesLeft(1..) => None,
+            State::CodesLeft(_) => Some(Self::Rejected),
             State::NoKey if asks_servers => None,
             State::Disabled => Some(Self::OnPurpose),
             State::NeedsResync => Some(Self::Rejected),
             State::RuledOut
             | State::NoKey
+            | State::NotHere
             | State::Unasked
             | State::NoPosition
             | State::NoStoreKey
@@ -214,7 +216,7 @@ impl KeptOut {
 fn token(
     settings: &Settings,
     user: &str,
-    id: &PublicId,
+    id: &TokenId,
     state: State,
     severity: Severity,
 ) -> Option<Diagnostic> {
@@ -223,7 +225,12 @@ fn token(
     let unusable =
         |code| Some(show(found(code, format!("the store cannot use token {id} of {user}: {state}"))));
     match state {
-        State::Enabled | State::Elsewhere => None,
+        State::Enabled | State::Elsewhere | State::CodesLeft(2..) => None,
+        State::CodesLeft(left) => Some(few_codes(user, left)),
+        State::NotHere => {
+            let what = format!("the store does not have {id}: every login of {user} with it fails");
+            Some(not_here(id, user, found(Code::KeyMissing, what)))
+        }
         State::NoKey if settings.mode.asks_servers() => None,
         State::NeedsResync => Some(needs_resync(id, user).with_severity(severity)),
         State::RuledOut => {
@@ -252,6 +259,25 @@ fn token(
     }
 }
 
+/// A set of recovery codes that is about to run out.
+pub(crate) fn few_codes(user: &str, left: usize) -> Diagnostic {
+    let what = format!("{user} has {} left", out::count(left, "recovery code"));
+    Diagnostic::warning(Code::RecoveryCodesFew, what).run_when(
+        "to make new ones",
+        Program::Ykmap,
+        format!("recovery new {}", shell_word(user.as_bytes())),
+    )
+}
+
+/// The remedy for an OATH token or recovery codes that are listed, and not in the store.
+pub(crate) fn not_here(id: &TokenId, user: &str, found: Diagnostic) -> Diagnostic {
+    found.advise("import the token, or copy its files from where it was set up").run_when(
+        "if it is not needed",
+        Program::Ykmap,
+        format!("remove {} {id}", shell_word(user.as_bytes())),
+    )
+}
+
 /// The remedy for a token that `token_id_length` does not allow.
 pub(crate) const RULED_OUT: &str = "change token_id_length, or give the user a token that it allows";
 
@@ -265,7 +291,7 @@ pub(crate) fn import(found: Diagnostic) -> Diagnostic {
 }
 
 /// A token of which no OTP is accepted.
-fn needs_resync(id: &PublicId, user: &str) -> Diagnostic {
+fn needs_resync(id: &TokenId, user: &str) -> Diagnostic {
     let what = format!("no OTP of token {id} of {user} is accepted: nobody knows which of them were used");
     Diagnostic::warning(Code::TokenNeedsResync, what).run_when(
         "to record its position with two touches of the YubiKey",
@@ -275,11 +301,18 @@ fn needs_resync(id: &PublicId, user: &str) -> Diagnostic {
 }
 
 /// What to do about a disabled token.
-pub(crate) fn disabled(id: &PublicId, found: Diagnostic) -> Diagnostic {
+pub(crate) fn disabled(id: &TokenId, found: Diagnostic) -> Diagnostic {
     found.run_when("if its owner still has it", Program::Ykmap, format!("key enable {id}"))
 }
 
 /// The remedy for a missing position. A copy of it, or a new one, would make used OTPs valid again.
-pub(crate) fn adopt(id: &PublicId, found: Diagnostic) -> Diagnostic {
+pub(crate) fn adopt(id: &TokenId, found: Diagnostic) -> Diagnostic {
+    if id.yubikey().is_none() {
+        return found.run_when(
+            "to record it with two successive codes",
+            Program::Ykmap,
+            format!("token resync {id}"),
+        );
+    }
     found.run_when("to record it with two touches of the YubiKey", Program::Ykmap, format!("key adopt {id}"))
 }

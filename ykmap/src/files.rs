@@ -12,7 +12,7 @@ use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::cause;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::mapping::{BadLine, Enrolment, Line, Search, entries};
-use yubiotp::{PublicId, shown};
+use yubiotp::{BadTokenId, PublicId, TokenId, shown};
 use zeroize::Zeroizing;
 
 /// Permissions of a mapping that is new: everybody may read who owns which token.
@@ -99,26 +99,34 @@ pub(crate) fn other_spelling(settings: &Settings, user: &str) -> Option<Diagnost
     }
 }
 
-/// A public ID on the command line. The name of a user is answered with their tokens.
+/// A YubiKey on the command line, by its public ID. The name of a user is answered with their tokens.
 pub(crate) fn public_id(context: &Context, text: &str) -> Result<PublicId, Failure> {
-    let why = match PublicId::parse(text.as_bytes()) {
-        Ok(id) => return Ok(id),
-        Err(why) => why,
-    };
+    PublicId::parse(text.as_bytes()).map_err(|why| no_token(context, text, &why.into()))
+}
+
+/// A token on the command line that has a file in the store. The name of a user is answered with their tokens.
+pub(crate) fn token_id(context: &Context, text: &str) -> Result<TokenId, Failure> {
+    if let Some(token) = TokenId::of_file(text) {
+        return Ok(token);
+    }
+    TokenId::parse(text.as_bytes()).map_err(|why| no_token(context, text, &why))
+}
+
+fn no_token(context: &Context, text: &str, why: &BadTokenId) -> Failure {
     if let Ok(settings) = context.settings()
         && let Ok(Enrolment::Listed(tokens)) = mapping::enrolment(&settings, text.as_bytes(), false)
     {
         let tokens: Vec<_> = tokens.iter().map(ToString::to_string).collect();
         let found = Diagnostic::error(Code::InputInvalid, "is a user, and a public ID is needed")
             .at(Location::user(text.as_bytes()));
-        return Err(match tokens.as_slice() {
+        return match tokens.as_slice() {
             [] => found.advise("the user has no token"),
             tokens => found.advise(format!("name one of the user's tokens: {}", tokens.join(", "))),
         }
-        .into());
+        .into();
     }
     let found = Diagnostic::error(Code::InputInvalid, format!("{}: {why}", shown::quoted(text)));
-    Err(found.run_when("to see the tokens of a user", Program::Ykmap, "list USER").into())
+    found.run_when("to see the tokens of a user", Program::Ykmap, "list USER").into()
 }
 
 /// Every mapping there is: one, or with `%u` in the file's name one a user.
@@ -147,14 +155,14 @@ pub(crate) fn mappings(settings: &Settings) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// The owners of each token, by every mapping that can be read.
-pub(crate) fn owners(settings: &Settings) -> BTreeMap<PublicId, Vec<String>> {
+pub(crate) fn owners(settings: &Settings) -> BTreeMap<TokenId, Vec<String>> {
     let mut owners = BTreeMap::<_, Vec<String>>::new();
     for path in mappings(settings).unwrap_or_default() {
         let text = text_of(&path).unwrap_or_default();
         for (_, line) in entries(&text) {
             let Ok(Line::Entry { user, fields }) = line else { continue };
             let user = shown::text(user).to_string();
-            for id in fields.ids() {
+            for id in fields.tokens() {
                 let of_token = owners.entry(id).or_default();
                 if !of_token.contains(&user) {
                     of_token.push(user.clone());
@@ -167,12 +175,12 @@ pub(crate) fn owners(settings: &Settings) -> BTreeMap<PublicId, Vec<String>> {
 
 /// The finding about a verb that needs the key of a token, or its position. Where no user has the token, either, its ID is
 /// more likely a wrong one than the key is missing.
-pub(crate) fn if_unknown(settings: &Settings, id: &PublicId, found: Diagnostic) -> Diagnostic {
+pub(crate) fn if_unknown(settings: &Settings, id: &TokenId, found: Diagnostic) -> Diagnostic {
     if found.code == Code::KeyMissing && !owners(settings).contains_key(id) { not_here(id) } else { found }
 }
 
 /// This host has neither a key nor a position of that token.
-pub(crate) fn not_here(id: &PublicId) -> Diagnostic {
+pub(crate) fn not_here(id: &TokenId) -> Diagnostic {
     let found = Diagnostic::error(Code::TokenNotHere, "this host has neither a key nor a position of it")
         .at(Location::Token(id.to_string()));
     found.advise("check the ID").run_when("to see which tokens have a key here", Program::Ykmap, "key list")

@@ -11,11 +11,11 @@ use super::{Context, Done, Failure, files, out};
 use serde_json::json;
 use ykhost::Fault;
 use ykhost::settings::Settings;
-use ykhost::store::{Enrolled, Removed, Store};
-use yubiotp::PublicId;
+use ykhost::store::{Enrolled, Removed, Store, TokenKey};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::mapping::{self, Line};
 use yubiotp::verdict::Vault;
+use yubiotp::{PublicId, TokenId};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
@@ -62,7 +62,11 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    fn read(&self, context: &Context) -> Result<Vec<PublicId>, Failure> {
+    fn read(&self, context: &Context) -> Result<Vec<TokenId>, Failure> {
+        self.ids.iter().map(|id| files::token_id(context, id)).collect()
+    }
+
+    fn yubikeys(&self, context: &Context) -> Result<Vec<PublicId>, Failure> {
         self.ids.iter().map(|id| files::public_id(context, id)).collect()
     }
 }
@@ -110,15 +114,15 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
 }
 
 fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
-    let ids = ids.read(context)?;
+    let ids = ids.yubikeys(context)?;
     let settings = context.settings()?;
     let store = Store::new(&settings);
     // Before anything changes.
     for id in &ids {
         let known = store
             .change()?
-            .is_known(id)
-            .map_err(|fault| files::if_unknown(&settings, id, fault.diagnostic()))?;
+            .is_known(&(*id).into())
+            .map_err(|fault| files::if_unknown(&settings, &(*id).into(), fault.diagnostic()))?;
         if !new && !known {
             touches::needs_terminal(id).map_err(|_| {
                 Failure::from(
@@ -132,10 +136,11 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
             })?;
         }
     }
-    each(context, &ids, |_, store, id| {
-        let known = store.change()?.is_known(id)?;
+    let tokens: Vec<_> = ids.iter().copied().map(TokenId::from).collect();
+    each(context, &tokens, |_, store, token| {
+        let known = store.change()?.is_known(token)?;
         if known || new {
-            return Ok(match store.change()?.adopt(id)? {
+            return Ok(match store.change()?.adopt(token)? {
                 Enrolled::Added if known => "adopted",
                 Enrolled::Added => {
                     "adopted as new: if it was used on this host before, every OTP that it ever typed is valid once more"
@@ -144,19 +149,21 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
                 Enrolled::Unchanged | Enrolled::Mended => "has its position already",
             });
         }
-        let credential = store.credential(id)?;
-        let position = touches::prove(id, &Prover::Key(&credential))?;
+        let Some(id) = token.yubikey() else { return Err(Failure::input("only a YubiKey can be adopted")) };
+        let credential = store.credential(&id)?;
+        let position = touches::prove(&id, &Prover::Key(&credential))?;
         let change = store.change()?;
-        change.is_known_as_no_other(id, &credential)?;
+        let key = TokenKey::YubiKey(id, credential);
+        change.is_known_as_no_other(&key)?;
         // Its position, if there is one, was never proved.
-        change.prove(id, credential.fingerprint(id), position, None)?;
+        change.prove(token, key.fingerprint(), position, None)?;
         Ok("adopted, and goes on from the second touch")
     })
 }
 
 /// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the
 /// arguments in pam.d, if it is somebody's.
-fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failure> {
+fn servers_may_decide(settings: &Settings, id: &TokenId) -> Result<bool, Failure> {
     if settings.mode.asks_servers() {
         return Ok(true);
     }
@@ -165,7 +172,7 @@ fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failur
         let lines = mapping::entries(&text).filter_map(|(_, line)| line.ok());
         for line in lines {
             if let Line::Entry { fields, .. } = line
-                && fields.ids().any(|own| own == *id)
+                && fields.tokens().any(|own| own == *id)
             {
                 return Ok(true);
             }
@@ -177,8 +184,8 @@ fn servers_may_decide(settings: &Settings, id: &PublicId) -> Result<bool, Failur
 /// Does something to each token, and stops at the first that it cannot be done to.
 fn each(
     context: &Context,
-    ids: &[PublicId],
-    act: impl Fn(&Settings, &Store, &PublicId) -> Result<&'static str, Failure>,
+    ids: &[TokenId],
+    act: impl Fn(&Settings, &Store, &TokenId) -> Result<&'static str, Failure>,
 ) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
@@ -208,7 +215,7 @@ fn each(
 }
 
 /// Every token that has a key. What else lies among the keys is remarked on.
-fn tokens(store: &Store) -> Result<Vec<PublicId>, Failure> {
+fn tokens(store: &Store) -> Result<Vec<TokenId>, Failure> {
     let (tokens, strays) = store.tokens()?;
     for stray in strays {
         out::note(&format!("{}: not a key: nothing reads it", stray.display()));

@@ -7,14 +7,14 @@ use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
 use ykhost::settings::{self, Settings};
-use ykhost::store::{PositionFile, Record, Store, StoreScan};
+use ykhost::store::{self, KeyFile, PositionFile, Store, StoreScan};
 use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::{Line, entries};
 use yubiotp::seal::StoreKeyId;
 use yubiotp::shown;
-use yubiotp::{Position, PublicId};
+use yubiotp::{SetId, TokenId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -69,21 +69,25 @@ impl States {
         Self { store, key, survey: Some(survey), asks_servers, length }
     }
 
-    fn record(&self, token: &PublicId) -> Result<Record, Fault> {
-        self.survey.as_ref().map_or_else(|| self.store.record(token), |survey| survey.record(token))
+    fn key_file(&self, token: &TokenId) -> Result<KeyFile, Fault> {
+        self.survey.as_ref().map_or_else(|| self.store.key_file(token), |survey| survey.key_file(token))
     }
 
-    fn slots(&self, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
+    fn slots(&self, token: &TokenId) -> Result<Option<PositionFile>, Fault> {
         self.survey.as_ref().map_or_else(|| self.store.slots(token), |survey| survey.slots(token))
     }
 
     /// The state of a token, by the settings that these are for.
-    pub(crate) fn of(&self, token: &PublicId) -> State {
+    pub(crate) fn of(&self, token: &TokenId) -> State {
         if !settings::allows(self.length, token) {
             return State::RuledOut;
         }
-        let record = match self.record(token) {
-            Ok(record) => record,
+        if let TokenId::RecoverySet(set) = token {
+            return self.of_set(set);
+        }
+        let file = match self.key_file(token) {
+            Ok(file) => file,
+            Err(Fault::NoKey { .. }) if token.yubikey().is_none() => return State::NotHere,
             Err(Fault::NoKey { .. }) => {
                 return match self.slots(token) {
                     Ok(Some(slots)) if slots.state.key != Fingerprint::ELSEWHERE => State::NoKey,
@@ -99,22 +103,35 @@ impl States {
         };
         match (self.key, self.slots(token)) {
             (None, _) => State::NoStoreKey,
-            (Some(key), _) if key != record.under => State::OtherStoreKey,
+            (Some(key), _) if key != file.under() => State::OtherStoreKey,
             (Some(_), Err(_)) => State::Fault,
             (Some(_), Ok(None)) => State::NoPosition,
             // Its own is made by `ykmap key adopt`.
             (Some(_), Ok(Some(slots))) if slots.state.key == Fingerprint::ELSEWHERE => State::NoPosition,
             (Some(_), Ok(Some(slots))) if !slots.state.enabled => State::Disabled,
-            (Some(_), Ok(Some(slots))) if slots.state.position == Some(Position::LAST) => State::NeedsResync,
+            (Some(_), Ok(Some(slots))) if slots.state.position == Some(store::State::last(token)) => {
+                State::NeedsResync
+            }
             (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
             (Some(_), Ok(Some(_))) => State::Enabled,
         }
     }
 
+    /// The state of a set of recovery codes.
+    fn of_set(&self, set: &SetId) -> State {
+        match self.store.recovery_codes_left(set) {
+            Ok(left) => State::CodesLeft(left),
+            Err(Fault::NoKey { .. }) => State::NotHere,
+            Err(_) => State::Fault,
+        }
+    }
+
     /// The same as a field of a table.
-    pub(crate) fn field(&self, token: &PublicId) -> Field {
+    pub(crate) fn field(&self, token: &TokenId) -> Field {
         match self.of(token) {
-            state @ (State::Enabled | State::Elsewhere) => Field::Plain(state.to_string()),
+            state @ (State::Enabled | State::Elsewhere | State::CodesLeft(2..)) => {
+                Field::Plain(state.to_string())
+            }
             other => Field::Loud(other.to_string()),
         }
     }
@@ -124,6 +141,10 @@ impl States {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Enabled,
+    /// Recovery codes that were not used.
+    CodesLeft(usize),
+    /// An OATH token or a set of recovery codes that is listed, and not in the store.
+    NotHere,
     /// Its key is not here, and validation servers have accepted it.
     Elsewhere,
     /// The same, and the mode asks no server: every login with it is a fault.
@@ -144,7 +165,9 @@ pub(crate) enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::CodesLeft(left) => return write!(f, "{left} left"),
             Self::Enabled => "enabled",
+            Self::NotHere => "not in the store",
             Self::NeedsResync => "needs resync",
             Self::Elsewhere => "at validation servers",
             Self::Unasked => "no key, and no server is asked",
@@ -174,7 +197,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             .map(|(user, ids)| {
                 let tokens: Vec<_> = ids
                     .iter()
-                    .map(|id| json!({ "id": id.to_string(), "serial": id.serial(), "state": states.of(id).to_string() }))
+                    .map(|id| json!({ "id": id.to_string(), "serial": id.yubikey().and_then(|id| id.serial()), "state": states.of(id).to_string() }))
                     .collect();
                 json!({ "user": String::from_utf8_lossy(user), "tokens": tokens })
             })
@@ -206,7 +229,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 }
 
 /// A user and their tokens by one line of the mapping.
-type Entry = (Vec<u8>, Vec<PublicId>);
+type Entry = (Vec<u8>, Vec<TokenId>);
 
 /// The lines of a user, or of all, and those that cannot be read.
 fn entries_of(settings: &Settings, only: Option<&str>) -> Result<(Vec<Entry>, Vec<Diagnostic>), Failure> {
@@ -223,7 +246,7 @@ fn entries_of(settings: &Settings, only: Option<&str>) -> Result<(Vec<Entry>, Ve
                 Ok(Line::Nothing) => {}
                 Ok(Line::Entry { user, fields }) => {
                     if only.is_none_or(|wanted| wanted.as_bytes() == user) {
-                        listed.push((user.to_vec(), fields.ids().collect()));
+                        listed.push((user.to_vec(), fields.tokens().collect()));
                     }
                 }
                 Err(why) => {

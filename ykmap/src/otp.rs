@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         return Err(Failure::input("more was typed than one OTP"));
     };
     let position = decoded.plain.as_ref().ok().map(Plain::position);
-    let stored = store.slots(&decoded.id).ok().flatten().and_then(|slots| slots.state.position);
+    let stored = store.slots(&decoded.id.into()).ok().flatten().and_then(|slots| slots.state.position);
     if context.json {
         out::json(&json!({
             "public_id": decoded.id.to_string(),

@@ -5,7 +5,7 @@ use clap::ValueHint;
 use serde_json::json;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::mapping::{self, Enrolment};
-use yubiotp::{PublicId, shown};
+use yubiotp::{TokenId, shown};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     user: String,
     /// Public IDs to unassign; without any, the user is removed from the mapping
     #[arg(value_name = "ID", value_parser = parse_id)]
-    ids: Vec<PublicId>,
+    ids: Vec<TokenId>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {

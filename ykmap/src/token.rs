@@ -5,9 +5,9 @@ use super::{Context, Done, files, out};
 use serde_json::json;
 use ykhost::Fault;
 use ykhost::store::Store;
-use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
 use yubiotp::verdict::Vault;
+use yubiotp::{PublicId, TokenId};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
@@ -36,17 +36,18 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
 fn resync(context: &Context, id: &PublicId) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
+    let token = &TokenId::YubiKey(*id);
     let has_key = store.holds(id)?;
     let key = if has_key { store.credential(id)?.fingerprint(id) } else { Fingerprint::ELSEWHERE };
-    let before = match store.slots(id) {
+    let before = match store.slots(token) {
         Ok(Some(slots)) if slots.state.key == key => slots.state.position,
         Ok(Some(_)) if has_key => {
             let path = store.positions()?.path().join(id.to_string());
-            return Err(Fault::OtherKeysPosition { path, token: *id }.into());
+            return Err(Fault::OtherKeysPosition { path, token: *token }.into());
         }
         Ok(None) if has_key => {
             let path = store.positions()?.path().join(id.to_string());
-            return Err(Fault::NoPosition { path, token: *id }.into());
+            return Err(Fault::NoPosition { path, token: *token }.into());
         }
         // Servers have not accepted it here yet, or its key went by other ways than `ykmap key remove`.
         Ok(Some(_) | None) => None,
@@ -59,12 +60,12 @@ fn resync(context: &Context, id: &PublicId) -> Done {
         touches::prove(id, &Prover::Key(&store.credential(id)?))?
     } else {
         if !settings.mode.asks_servers() {
-            store.record(id).map_err(|fault| files::if_unknown(&settings, id, fault.diagnostic()))?;
+            store.key_file(token).map_err(|fault| files::if_unknown(&settings, token, fault.diagnostic()))?;
         }
         touches::prove(id, &Prover::Servers(&context.login_settings()?))?
     };
-    store.change()?.prove(id, key, position, before)?;
-    let enabled = store.slots(id)?.is_some_and(|slots| slots.state.enabled);
+    store.change()?.prove(token, key, position, before)?;
+    let enabled = store.slots(token)?.is_some_and(|slots| slots.state.enabled);
     if context.json {
         out::json(&json!({
             "id": id.to_string(),

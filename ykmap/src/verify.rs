@@ -6,9 +6,10 @@ use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
 use ykcli::diagnostic;
+use ykhost::decide::{self, Decision, LoginUser};
 use ykhost::remedies::Remedies;
 use ykhost::store::plainly;
-use ykhost::{Fault, decide, mapping};
+use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program, Severity};
 use yubiotp::shown;
 use yubiotp::verdict::Verdict;
@@ -93,14 +94,16 @@ fn decide(
         None => files::answer(&settings.prompt.replace("%u", &shown::text(user).to_string()), settings.echo)?,
     };
     let enrolment = mapping::enrolment(&settings, user.as_bytes(), nullok)?;
-    let judgement = decide::judge(&settings, answer.as_bytes(), &enrolment, plainly)?;
-    if judgement.despite_answers {
-        context.note(&decide::despite_answers());
+    let login = LoginUser::new(user.as_bytes().to_vec());
+    let Decision { judgement, warnings } =
+        decide::judge(&settings, &login, answer.as_bytes(), &enrolment, plainly)?;
+    for warning in &warnings {
+        context.note(warning);
     }
     let (verdict, token, found) = match judgement.verdict {
         Verdict::Accepted(receipt) => {
-            let position = receipt.position().to_string();
-            (ACCEPTED, Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, position))
+            let used = receipt.to_string();
+            (ACCEPTED, Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, used))
         }
         Verdict::Rejected(reason) => ("rejected", reason.token(), reason.diagnostic()),
         Verdict::NotEnrolled if nullok => (

@@ -112,7 +112,7 @@ impl Guard {
     ///
     /// # Errors
     /// The remembered position, if it is as high or higher: this OTP, or a later one, was accepted meanwhile.
-    pub fn admit(&self, receipt: Receipt, key: Fingerprint) -> Result<Receipt, Position> {
+    pub fn admit(&self, receipt: Receipt<PublicId>, key: Fingerprint) -> Result<Receipt<PublicId>, Position> {
         let accepted = Accepted { token: receipt.token(), key, position: receipt.position() };
         self.memory.raise(&accepted)?;
         let mut newest = locked(&self.newest);

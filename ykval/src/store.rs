@@ -130,7 +130,7 @@ pub struct Step {
 #[must_use]
 pub enum Advanced {
     /// It was above the stored position, and is stored durably now.
-    Fresh(Receipt),
+    Fresh(Receipt<PublicId>),
     /// This position with this nonce (not empty) is stored already: the request was repeated.
     SameRequest,
     /// It is not above the stored position.

@@ -446,10 +446,10 @@ impl Verifier {
     /// accepted with another database, or this database was found to have lost OTPs.
     fn remembered(
         &self,
-        receipt: Receipt,
+        receipt: Receipt<PublicId>,
         key: Fingerprint,
         stored: Option<Position>,
-    ) -> Result<Receipt, Outcome> {
+    ) -> Result<Receipt<PublicId>, Outcome> {
         let guard = self.store.guard();
         let accepted = Accepted { token: receipt.token(), key, position: receipt.position() };
         let receipt = guard.admit(receipt, key).map_err(|known| {
@@ -542,7 +542,7 @@ fn replayed(stored: Position) -> Outcome {
 }
 
 /// The only function that returns OK.
-fn accepted(receipt: &Receipt, timestamp: u32) -> Outcome {
+fn accepted(receipt: &Receipt<PublicId>, timestamp: u32) -> Outcome {
     let position = receipt.position();
     let fresh = Outcome::new(Status::Ok, Code::Accepted, "fresh").of(receipt.token()).at(position).echoing();
     Outcome { timestamp, ..fresh }

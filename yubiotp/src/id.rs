@@ -1,4 +1,9 @@
-//! The public ID of a token: what names it in the mapping, the store and the log.
+//! What names a token in the mapping, the store and the log: the public ID of a YubiKey here, that of any token in
+//! [`TokenId`].
+
+mod token;
+
+pub use token::{BadTokenId, Serial, SetId, TokenId};
 
 use crate::modhex;
 use core::fmt;

@@ -2,7 +2,8 @@
 //!
 //! None of these types can be printed or copied, and each is wiped when it is dropped.
 
-use crate::PublicId;
+use crate::oath::{Kind, Parameters, Secret};
+use crate::{PublicId, Serial};
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use sha2::{Digest, Sha256};
@@ -42,13 +43,18 @@ pub struct KeyDigest([u8; 16]);
 ///
 /// Two tokens with one AES key have a position each: an OTP that was used as one's is unused as the other's. So no key
 /// may be held twice.
-#[derive(Default)]
-pub struct Holders(BTreeMap<KeyDigest, PublicId>);
+pub struct Holders<T = PublicId>(BTreeMap<KeyDigest, T>);
 
-impl Holders {
+impl<T> Default for Holders<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Copy + PartialEq> Holders<T> {
     /// Notes that `token` holds a key. Returns the token that was noted with it before, if that is another one; then
     /// that one stays noted.
-    pub fn note(&mut self, key: KeyDigest, token: PublicId) -> Option<PublicId> {
+    pub fn note(&mut self, key: KeyDigest, token: T) -> Option<T> {
         match self.0.entry(key) {
             Entry::Vacant(free) => {
                 free.insert(token);
@@ -60,12 +66,12 @@ impl Holders {
 
     /// The token that was noted with this key.
     #[must_use]
-    pub fn of(&self, key: KeyDigest) -> Option<PublicId> {
+    pub fn of(&self, key: KeyDigest) -> Option<T> {
         self.0.get(&key).copied()
     }
 
     /// Every key that was noted, with its token.
-    pub fn iter(&self) -> impl Iterator<Item = (KeyDigest, PublicId)> {
+    pub fn iter(&self) -> impl Iterator<Item = (KeyDigest, T)> {
         self.0.iter().map(|(key, token)| (*key, *token))
     }
 }
@@ -114,6 +120,44 @@ pub struct Fingerprint(pub [u8; 8]);
 impl Fingerprint {
     /// Stands for a key that this ledger's host does not have: only validation servers do.
     pub const ELSEWHERE: Self = Self([0; 8]);
+}
+
+/// The secret of an OATH token and what is public of it, as the store keeps them.
+pub struct OathKey {
+    /// Makes its codes.
+    pub secret: Secret,
+    /// What is public.
+    pub parameters: Parameters,
+}
+
+impl OathKey {
+    /// The fingerprint of this key for the token `serial`: of the secret, and of what the token counts, since positions of
+    /// different kinds or periods cannot be compared.
+    #[must_use]
+    pub fn fingerprint(&self, serial: &Serial) -> Fingerprint {
+        let period = match self.parameters.kind {
+            Kind::Totp { period } => period.seconds(),
+            Kind::Hotp => 0,
+        };
+        let name = serial.as_str().as_bytes();
+        Fingerprint(leading(
+            Sha256::new()
+                .chain_update(b"yubiotp OATH key 1\0")
+                .chain_update([u8::try_from(name.len()).unwrap_or(u8::MAX)])
+                .chain_update(name)
+                .chain_update(period.to_be_bytes())
+                .chain_update(self.secret.expose()),
+        ))
+    }
+
+    /// Identifies the secret, whatever the serial number and the parameters: codes of one token tell those of another with
+    /// the same secret.
+    #[must_use]
+    pub fn digest(&self) -> KeyDigest {
+        KeyDigest(leading(
+            Sha256::new().chain_update(b"yubiotp OATH secret 1\0").chain_update(self.secret.expose()),
+        ))
+    }
 }
 
 impl Credential {

@@ -4,7 +4,8 @@
 pub mod contract;
 
 use crate::key::Fingerprint;
-use crate::{Position, PublicId};
+use crate::{Position, TokenId};
+use core::fmt;
 
 /// Keeps the position of every token.
 ///
@@ -13,6 +14,8 @@ use crate::{Position, PublicId};
 pub trait Ledger {
     /// Something failed and nothing was decided.
     type Fault;
+    /// Names a token of this ledger.
+    type Token;
 
     /// Compares and stores in one durable step. `key` is the fingerprint of the credential that proved the OTP: a
     /// position belongs to one key of a token, and what another key made says nothing about it.
@@ -30,15 +33,20 @@ pub trait Ledger {
     /// A fault if the token is not known with this key, or has a key here although it is said to have none, or its
     /// position could not be read or made durable. It says nothing about the OTP, which may or may not have been used
     /// up.
-    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Self::Fault>;
+    fn advance(
+        &self,
+        token: &Self::Token,
+        key: Fingerprint,
+        to: Position,
+    ) -> Result<Advance<Self::Token>, Self::Fault>;
 }
 
 /// The result of [`Ledger::advance`].
 #[derive(Debug)]
 #[must_use]
-pub enum Advance {
+pub enum Advance<T = TokenId> {
     /// Above the stored position, and stored now.
-    Fresh(Receipt),
+    Fresh(Receipt<T>),
     /// Not above the stored position.
     Replayed {
         /// The stored position.
@@ -50,22 +58,22 @@ pub enum Advance {
 
 /// The proof that a position was advanced durably. Only with it can a verdict be "accepted".
 #[derive(Debug, PartialEq, Eq)]
-pub struct Receipt {
-    token: PublicId,
+pub struct Receipt<T = TokenId> {
+    token: T,
     position: Position,
 }
 
-impl Receipt {
+impl<T: Copy> Receipt<T> {
     /// For implementations of [`Ledger`], after the position is on stable storage, and for nobody else
     /// (`clippy.toml` holds every caller to saying so).
     #[must_use]
-    pub const fn after_durable_advance(token: PublicId, position: Position) -> Self {
+    pub const fn after_durable_advance(token: T, position: Position) -> Self {
         Self { token, position }
     }
 
     /// The token whose position was advanced.
     #[must_use]
-    pub const fn token(&self) -> PublicId {
+    pub const fn token(&self) -> T {
         self.token
     }
 
@@ -73,5 +81,17 @@ impl Receipt {
     #[must_use]
     pub const fn position(&self) -> Position {
         self.position
+    }
+}
+
+/// What was used up, for logs: the position of an OTP, the step of a code, the number of a recovery code.
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.token {
+            TokenId::YubiKey(_) => self.position.fmt(f),
+            TokenId::Oath(_) => write!(f, "step {}", self.position.to_stored().saturating_sub(1)),
+            TokenId::RecoverySet(_) => f.write_str("a recovery code"),
+            TokenId::RecoveryCode(_, number) => write!(f, "recovery code {number}"),
+        }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The grammar is pam_yubico's, read strictly. A line is `user:id:id…`; lines of one user add up; a line that begins
 //! with `#` is a comment; empty fields and blanks around fields do not count, nor does a carriage return at the end
-//! of a line, nor a byte order mark before it; `user:` without an ID lists a user without a token. Anything else is an
-//! error of that line, and a line with an error says nothing about anybody.
+//! of a line, nor a byte order mark before it; `user:` without an ID lists a user without a token. Beside public IDs there
+//! are `oath-SERIAL` and `rec-SET` ([`TokenId`]), which pam_yubico does not know. Anything else is an error of that line,
+//! and a line with an error says nothing about anybody.
 
 mod diagnostic;
 mod edit;
@@ -12,8 +13,7 @@ mod spelling;
 pub use edit::{BadUserName, Removed, add, remove};
 pub use spelling::Unlisted;
 
-use crate::PublicId;
-use crate::id::BadPublicId;
+use crate::{BadTokenId, TokenId};
 use alloc::vec::Vec;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
@@ -26,7 +26,7 @@ pub enum Enrolment {
     /// No line is about them.
     NotListed,
     /// Their tokens, each once, in the order of the file. None if they are listed without.
-    Listed(Vec<PublicId>),
+    Listed(Vec<TokenId>),
 }
 
 /// One line.
@@ -62,12 +62,12 @@ pub enum BadLine {
     NoUser,
     /// It may mean the user who was looked for, and not found, in another spelling.
     OtherSpelling,
-    /// A field is no public ID.
+    /// A field is no token.
     Id {
         /// Counted from 1, the user.
         field: usize,
         /// The mistake in it.
-        why: BadPublicId,
+        why: BadTokenId,
     },
 }
 
@@ -106,16 +106,16 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, BadLine> {
     }
     for (field, text) in (1..).zip(fields.split(|byte| *byte == b':').map(trim)) {
         if !text.is_empty() {
-            PublicId::parse(text).map_err(|why| BadLine::Id { field, why })?;
+            TokenId::parse(text).map_err(|why| BadLine::Id { field, why })?;
         }
     }
     Ok(Line::Entry { user, fields: Fields(fields) })
 }
 
 impl Fields<'_> {
-    /// The public IDs, in the order of the line.
-    pub fn ids(&self) -> impl Iterator<Item = PublicId> {
-        self.0.split(|byte| *byte == b':').filter_map(|text| PublicId::parse(trim(text)).ok())
+    /// The tokens, in the order of the line.
+    pub fn tokens(&self) -> impl Iterator<Item = TokenId> {
+        self.0.split(|byte| *byte == b':').filter_map(|text| TokenId::parse(trim(text)).ok())
     }
 }
 
@@ -140,7 +140,7 @@ pub struct Search<'u> {
 
 struct Found<'u> {
     user: &'u [u8],
-    tokens: Option<Vec<PublicId>>,
+    tokens: Option<Vec<TokenId>>,
     problem: Option<Problem>,
     lines_before: usize,
 }
@@ -194,7 +194,7 @@ impl Found<'_> {
         match parse_line(line) {
             Ok(Line::Entry { user, fields }) if user == self.user => {
                 let found = self.tokens.get_or_insert_default();
-                for id in fields.ids() {
+                for id in fields.tokens() {
                     if !found.contains(&id) {
                         found.push(id);
                     }
@@ -279,14 +279,14 @@ pub fn entries(text: &[u8]) -> impl Iterator<Item = (usize, Result<Line<'_>, Bad
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modhex;
+    use crate::{BadPublicId, modhex};
     use alloc::format;
     use alloc::string::String;
     use alloc::vec;
     use proptest::prelude::*;
 
-    fn id(text: &str) -> PublicId {
-        PublicId::parse(text.as_bytes()).unwrap()
+    fn id(text: &str) -> TokenId {
+        TokenId::parse(text.as_bytes()).unwrap()
     }
 
     fn search(text: &[u8], user: &str) -> Result<Enrolment, Problem> {
@@ -321,11 +321,11 @@ mod tests {
             ("alice:vvc\0b", BadLine::Nul),
             (
                 "alice:vvcb:al:vvcb",
-                BadLine::Id { field: 3, why: BadPublicId::Modhex(modhex::BadModhex::NotModhex(0)) },
+                BadLine::Id { field: 3, why: BadPublicId::Modhex(modhex::BadModhex::NotModhex(0)).into() },
             ),
             (
                 "alice:vvcb # hers",
-                BadLine::Id { field: 2, why: BadPublicId::Modhex(modhex::BadModhex::NotModhex(4)) },
+                BadLine::Id { field: 2, why: BadPublicId::Modhex(modhex::BadModhex::NotModhex(4)).into() },
             ),
             (&long, BadLine::TooLong),
         ] {
@@ -396,7 +396,7 @@ mod tests {
             for (_, line) in entries(text.as_bytes()) {
                 if let Ok(Line::Entry { user: name, fields }) = line && name == user.as_bytes() {
                     let found: &mut Vec<_> = expected.get_or_insert_default();
-                    found.extend(fields.ids());
+                    found.extend(fields.tokens());
                 }
             }
             let mut search = Search::new(user.as_bytes());

@@ -4,10 +4,12 @@
 //! A step that was accepted is never accepted again, nor an earlier one, whatever drift, resynchronisation or a changed
 //! clock say: [`window`] decides that, and a ledger keeps it as a [`Position`](crate::Position).
 
+pub mod typed;
 pub mod uri;
 pub mod window;
 
 use alloc::vec::Vec;
+use core::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -86,6 +88,8 @@ pub struct Digits(u8);
 impl Digits {
     /// What most tokens and apps show.
     pub const SIX: Self = Self(6);
+    /// The emergency codes of google-authenticator, and some tokens.
+    pub const EIGHT: Self = Self(8);
 
     /// `None` unless there are 6 to 8.
     #[must_use]
@@ -159,6 +163,17 @@ pub struct Parameters {
     pub digits: Digits,
 }
 
+/// `totp SHA1 6 30`, `hotp SHA256 8`: kind, algorithm, digits and period.
+impl fmt::Display for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (algorithm, digits) = (self.algorithm.name(), self.digits.get());
+        match self.kind {
+            Kind::Totp { period } => write!(f, "totp {algorithm} {digits} {}", period.seconds()),
+            Kind::Hotp => write!(f, "hotp {algorithm} {digits}"),
+        }
+    }
+}
+
 /// A code that a user typed: 6 to 8 digits. Wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Code {
@@ -177,6 +192,11 @@ impl Code {
             code.value = code.value * 10 + u32::from(byte.checked_sub(b'0').filter(|digit| *digit <= 9)?);
         }
         Digits::new(code.digits).map(|_| code)
+    }
+
+    /// The number that the digits write, for a MAC.
+    pub(crate) const fn value(&self) -> u32 {
+        self.value
     }
 
     /// Whether two are the same, in time that depends on nothing but their lengths.

@@ -1,8 +1,15 @@
-//! The text of `keys/ID`: a credential sealed under the host's store key (`docs/store.md` has the format), and of
-//! `store.key` itself, which a validation server has too.
+//! The text of `keys/ID`: a secret sealed under the host's store key (`docs/store.md` has the format), and of `store.key`
+//! itself, which a validation server has too. Of a YubiKey it is [`Record`] here; of other tokens see [`OathRecord`] and
+//! [`RecoveryRecord`].
 
-use crate::PublicId;
+mod oath;
+mod recovery;
+
+pub use oath::OathRecord;
+pub use recovery::{RecoveryRecord, Shape};
+
 use crate::seal::{Sealed, StoreKey, StoreKeyId};
+use crate::{PublicId, TokenId};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -16,7 +23,7 @@ const STORE_KEY: &str = "# pam_yubiotp store key, version ";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
     /// Made by a later pam_yubiotp.
-    #[error("was written by a later version of pam_yubiotp (format {0}; this one knows 1)")]
+    #[error("was written by a later version of pam_yubiotp (format {0})")]
     LaterVersion(u32),
     /// Not what `ykmap` writes.
     #[error("line {line} is not as ykmap writes it ({wanted}): the file is damaged or was edited")]
@@ -28,7 +35,7 @@ pub enum BadRecord {
     },
     /// It belongs to another token.
     #[error("belongs to token {0}")]
-    OtherToken(PublicId),
+    OtherToken(TokenId),
 }
 
 /// A key file as read.
@@ -57,11 +64,8 @@ impl Record {
     /// # Errors
     /// It is not one, or another token's.
     pub fn read(text: &[u8], token: &PublicId) -> Result<Self, BadRecord> {
-        let mut lines = Lines::begin(text, RECORD)?;
-        let id = lines.field("token: ", |id| PublicId::parse(id.as_bytes()).ok())?;
-        if id != *token {
-            return Err(BadRecord::OtherToken(id));
-        }
+        let mut lines = Lines::begin(text, RECORD, 1)?;
+        lines.token(&TokenId::YubiKey(*token))?;
         lines.field("kind: ", |kind| (kind == "yubikey").then_some(()))?;
         let under = lines.field("sealed-under: ", store_key_id)?;
         let sealed =
@@ -89,7 +93,7 @@ pub fn write_store_key(key: &StoreKey) -> Zeroizing<String> {
 /// # Errors
 /// It is not one.
 pub fn read_store_key(text: &[u8]) -> Result<StoreKey, BadRecord> {
-    let mut lines = Lines::begin(text, STORE_KEY)?;
+    let mut lines = Lines::begin(text, STORE_KEY, 1)?;
     lines.field("# ", |_| Some(()))?;
     let id = lines.field("id: ", store_key_id)?;
     lines.field("key: ", |secret| {
@@ -113,17 +117,23 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn begin(text: &'a [u8], header: &'static str) -> Result<Self, BadRecord> {
+    /// `version` is the one that files of this kind have.
+    fn begin(text: &'a [u8], header: &'static str, version: u32) -> Result<Self, BadRecord> {
         let damaged = BadRecord::Damaged { line: 1, wanted: header };
         let text = str::from_utf8(text).map_err(|_| damaged.clone())?;
         let mut lines = text.lines();
-        let version =
-            lines.next().and_then(|line| line.strip_prefix(header)?.split_once('.')?.0.parse().ok());
-        match version {
-            Some(1) => Ok(Self { lines, line: 1 }),
-            Some(later) => Err(BadRecord::LaterVersion(later)),
-            None => Err(damaged),
+        let said = lines.next().and_then(|line| line.strip_prefix(header)?.split_once('.')?.0.parse().ok());
+        match said {
+            Some(said) if said == version => Ok(Self { lines, line: 1 }),
+            Some(later) if later > version => Err(BadRecord::LaterVersion(later)),
+            _ => Err(damaged),
         }
+    }
+
+    /// The line that names the token whose file it is.
+    fn token(&mut self, token: &TokenId) -> Result<(), BadRecord> {
+        let said = self.field("token: ", TokenId::of_file)?;
+        if said == *token { Ok(()) } else { Err(BadRecord::OtherToken(said)) }
     }
 
     fn field<T>(
@@ -174,7 +184,7 @@ mod tests {
         let text = sealed(&key, &token).write(&token);
         let why = |text: &str, token| Record::read(text.as_bytes(), token).err();
         assert_eq!(why(&text, &token), None);
-        assert_eq!(why(&text, &other), Some(BadRecord::OtherToken(token)));
+        assert_eq!(why(&text, &other), Some(BadRecord::OtherToken(token.into())));
         assert_eq!(why(&text.replace("version 1", "version 2"), &token), Some(BadRecord::LaterVersion(2)));
         assert_eq!(why("", &token), Some(BadRecord::Damaged { line: 1, wanted: RECORD }));
         let cut = &text[..text.len() - 9];

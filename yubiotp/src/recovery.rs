@@ -4,13 +4,18 @@
 //! MAC of it under a key derived from the store key, never the code. Each code is burnt by advancing its own position from
 //! none to one, so it is accepted once.
 
+use crate::key::Fingerprint;
 use crate::seal::StoreKey;
+use crate::{Position, SetId, oath};
 use alloc::string::String;
 use core::fmt;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// The position of a code that was used.
+pub const USED: Position = Position::from_stored(1);
 
 /// How many random bytes a code needs: [`RecoveryCode::new`] takes 50 bits of them.
 pub const RANDOM: usize = 7;
@@ -114,13 +119,31 @@ impl RecoveryCode {
     /// What is stored of it: HMAC-SHA-256 over the set's name, its number and its letters, under a key derived from the
     /// store key, cut to 16 bytes.
     #[must_use]
-    pub fn mac(&self, key: &RecoveryKey, set: &[u8]) -> CodeMac {
-        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&*key.0) else { return CodeMac([0; 16]) };
-        let length = u64::try_from(set.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let mac =
-            mac.chain_update(length).chain_update(set).chain_update([self.number]).chain_update(self.letters);
-        CodeMac(leading(&mac.finalize().into_bytes()))
+    pub fn mac(&self, key: &RecoveryKey, set: &SetId) -> CodeMac {
+        key.mac(set, self.number, &self.letters)
     }
+}
+
+/// The recovery code that an answer is, or ends with, and the text before it.
+#[must_use]
+pub fn typed(answer: &[u8]) -> Option<(&[u8], RecoveryCode)> {
+    let answer = answer.trim_ascii();
+    RecoveryCode::read(answer).map(|code| (&[][..], code)).or_else(|| RecoveryCode::read_behind(answer))
+}
+
+/// What is stored of a recovery code of eight digits, the `number`th of its set, as google-authenticator makes them. It is
+/// no [`RecoveryCode`], and typed like a code of a token.
+#[must_use]
+pub fn mac_of_digits(code: &oath::Code, key: &RecoveryKey, set: &SetId, number: u8) -> CodeMac {
+    let mut digits = [0; LETTERS];
+    let mut value = code.value();
+    for digit in digits.iter_mut().take(8).rev() {
+        *digit = b'0'.saturating_add(u8::try_from(value % 10).unwrap_or(0));
+        value /= 10;
+    }
+    let mac = key.mac(set, number, &digits);
+    digits.zeroize();
+    mac
 }
 
 impl CodeMac {
@@ -128,6 +151,17 @@ impl CodeMac {
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+
+    /// Identifies the code in a position file.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let digest = Sha256::new().chain_update(b"yubiotp recovery code 1\0").chain_update(self.0).finalize();
+        let mut first = [0; 8];
+        for (to, from) in first.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Fingerprint(first)
     }
 }
 
@@ -143,6 +177,14 @@ impl RecoveryKey {
             key.copy_from_slice(&mac.chain_update(b"yubiotp recovery codes 1").finalize().into_bytes());
         }
         Self(key)
+    }
+
+    fn mac(&self, set: &SetId, number: u8, letters: &[u8; LETTERS]) -> CodeMac {
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&*self.0) else { return CodeMac([0; 16]) };
+        let set = set.as_str().as_bytes();
+        let length = u64::try_from(set.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let mac = mac.chain_update(length).chain_update(set).chain_update([number]).chain_update(letters);
+        CodeMac(leading(&mac.finalize().into_bytes()))
     }
 }
 
@@ -183,6 +225,10 @@ mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
+    fn set(name: &str) -> SetId {
+        SetId::new(name).unwrap()
+    }
+
     fn key(byte: u8) -> RecoveryKey {
         RecoveryKey::of(&StoreKey::new([byte; 32]))
     }
@@ -192,7 +238,7 @@ mod tests {
         let code = RecoveryCode::new(4, &[0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]).unwrap();
         let written = code.write();
         assert_eq!(written.len(), WRITTEN);
-        let mac = code.mac(&key(1), b"rec-1");
+        let mac = code.mac(&key(1), &set("1"));
         for typed in [
             written.as_str().to_owned(),
             written.to_lowercase(),
@@ -201,9 +247,9 @@ mod tests {
             written.replace('0', "o").replace('1', "l"),
         ] {
             let read = RecoveryCode::read(typed.as_bytes()).unwrap();
-            assert!(read.mac(&key(1), b"rec-1").matches(&mac), "{typed}");
+            assert!(read.mac(&key(1), &set("1")).matches(&mac), "{typed}");
         }
-        for other in [code.mac(&key(2), b"rec-1"), code.mac(&key(1), b"rec-2")] {
+        for other in [code.mac(&key(2), &set("1")), code.mac(&key(1), &set("2"))] {
             assert!(!other.matches(&mac));
         }
         assert!(

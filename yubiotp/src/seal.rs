@@ -1,11 +1,14 @@
 //! Credentials encrypted at rest.
 //!
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under the host's store key, with a random 24-byte nonce. The token's
-//! public ID is bound in as associated data, so that a credential cannot be passed off as another token's.
+//! public ID is bound in as associated data, so that a credential cannot be passed off as another token's. Of an OATH token
+//! that is the serial number and what is public of it, so that none of it can be changed either.
 
-use crate::key::Credential;
+use crate::key::{Credential, OathKey};
+use crate::oath::{Parameters, Secret};
 use crate::protocol::{ClientId, ClientKey};
-use crate::{AesKey, PrivateId, PublicId};
+use crate::{AesKey, PrivateId, PublicId, Serial};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -14,6 +17,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
+const OATH_LABEL: &[u8] = b"yubiotp sealed OATH secret 1\0";
 const CLIENT_LABEL: &[u8] = b"yubiotp sealed client key 1\0";
 /// Kind byte of a YubiKey's credential; other kinds of token get others.
 const YUBIKEY: u8 = 1;
@@ -113,18 +117,31 @@ impl StoreKey {
         })
     }
 
+    /// Seals the secret of the OATH token `serial`, and binds what is public of it. `nonce` must be fresh from the system's
+    /// random source.
+    #[must_use]
+    pub fn seal_oath(&self, key: &OathKey, serial: &Serial, nonce: [u8; NONCE]) -> Vec<u8> {
+        self.seal_bytes(key.secret.expose(), &bound_to_oath(serial, key.parameters), nonce)
+    }
+
+    /// Opens a secret that was sealed for the OATH token `serial` with these parameters.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_oath(
+        &self,
+        sealed: &[u8],
+        serial: &Serial,
+        parameters: Parameters,
+    ) -> Result<OathKey, CannotOpen> {
+        let bytes = self.open_bytes(sealed, &bound_to_oath(serial, parameters))?;
+        Ok(OathKey { secret: Secret::new(bytes).map_err(|_| CannotOpen)?, parameters })
+    }
+
     /// Seals the key of a validation server's client. `nonce` must be fresh from the system's random source.
     #[must_use]
     pub fn seal_client(&self, key: &ClientKey, id: ClientId, nonce: [u8; NONCE]) -> Vec<u8> {
-        // Room for all of it: sealing in place leaves no copy of the key.
-        let mut sealed = Vec::with_capacity(NONCE.saturating_add(key.expose().len()).saturating_add(TAG));
-        sealed.extend(nonce);
-        sealed.extend(key.expose());
-        let text = sealed.get_mut(NONCE..).unwrap_or_default();
-        let tag =
-            self.cipher().encrypt_inout_detached(&XNonce::from(nonce), &bound_to_client(id), text.into());
-        sealed.extend(tag.unwrap_or_default());
-        sealed
+        self.seal_bytes(key.expose(), &bound_to_client(id), nonce)
     }
 
     /// Opens a secret that was sealed for the client `id`.
@@ -132,18 +149,34 @@ impl StoreKey {
     /// # Errors
     /// [`CannotOpen`].
     pub fn open_client(&self, sealed: &[u8], id: ClientId) -> Result<ClientKey, CannotOpen> {
+        ClientKey::from_bytes(self.open_bytes(sealed, &bound_to_client(id))?).ok_or(CannotOpen)
+    }
+
+    /// Nonce, ciphertext and tag.
+    fn seal_bytes(&self, secret: &[u8], bound_to: &[u8], nonce: [u8; NONCE]) -> Vec<u8> {
+        // Room for all of it: sealing in place leaves no copy of the secret.
+        let mut sealed = Vec::with_capacity(NONCE.saturating_add(secret.len()).saturating_add(TAG));
+        sealed.extend(nonce);
+        sealed.extend(secret);
+        let text = sealed.get_mut(NONCE..).unwrap_or_default();
+        let tag = self.cipher().encrypt_inout_detached(&XNonce::from(nonce), bound_to, text.into());
+        sealed.extend(tag.unwrap_or_default());
+        sealed
+    }
+
+    fn open_bytes(&self, sealed: &[u8], bound_to: &[u8]) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
         let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or(CannotOpen)?;
         let (text, tag) = rest.split_last_chunk::<TAG>().ok_or(CannotOpen)?;
-        let mut key = Zeroizing::new(text.to_vec());
+        let mut secret = Zeroizing::new(text.to_vec());
         self.cipher()
             .decrypt_inout_detached(
                 &XNonce::from(*nonce),
-                &bound_to_client(id),
-                key.as_mut_slice().into(),
+                bound_to,
+                secret.as_mut_slice().into(),
                 &(*tag).into(),
             )
             .map_err(|_| CannotOpen)?;
-        ClientKey::from_bytes(key).ok_or(CannotOpen)
+        Ok(secret)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -175,6 +208,10 @@ fn bound_to_client(id: ClientId) -> Vec<u8> {
     [CLIENT_LABEL, &id.number().to_be_bytes()].concat()
 }
 
+fn bound_to_oath(serial: &Serial, parameters: Parameters) -> Vec<u8> {
+    [OATH_LABEL, serial.as_str().as_bytes(), b"\0", parameters.to_string().as_bytes()].concat()
+}
+
 fn bound_to(id: &PublicId) -> Vec<u8> {
     [LABEL, id.as_bytes()].concat()
 }
@@ -182,6 +219,7 @@ fn bound_to(id: &PublicId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oath::{Algorithm, Digits, Kind};
     use proptest::prelude::*;
 
     fn credential() -> Credential {
@@ -227,6 +265,26 @@ mod tests {
             prop_assert!(key.open_client(&sealed, other).is_err());
             *flip.get_mut(&mut sealed) ^= 1 << bit;
             prop_assert!(key.open_client(&sealed, it).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_oath_secret_opens_for_its_token_only(
+            key: [u8; 32], nonce: [u8; 24], secret in proptest::collection::vec(any::<u8>(), 10..=128), flip: prop::sample::Index, bit in 0u8..8,
+        ) {
+            let key = StoreKey::new(key);
+            let [it, other] = ["1", "2"].map(|serial| Serial::new(serial).unwrap());
+            let parameters = Parameters { kind: Kind::Hotp, algorithm: Algorithm::Sha1, digits: Digits::SIX };
+            let oath = OathKey { secret: Secret::new(Zeroizing::new(secret)).unwrap(), parameters };
+            let mut sealed = key.seal_oath(&oath, &it, nonce);
+            let opened = key.open_oath(&sealed, &it, parameters).ok().unwrap();
+            prop_assert_eq!(opened.secret.expose(), oath.secret.expose());
+            prop_assert!(key.open_oath(&sealed, &other, parameters).is_err());
+            let longer = Parameters { digits: Digits::EIGHT, ..parameters };
+            prop_assert!(key.open_oath(&sealed, &it, longer).is_err());
+            *flip.get_mut(&mut sealed) ^= 1 << bit;
+            prop_assert!(key.open_oath(&sealed, &it, parameters).is_err());
         }
     }
 

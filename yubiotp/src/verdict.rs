@@ -1,17 +1,23 @@
-//! Yes, no, or not enrolled: the rules of one login put together.
+//! Yes, no, or not listed: the rules of one login put together.
 
+mod codes;
 mod diagnostic;
 #[cfg(test)]
 mod tests;
+
+pub use codes::{Charge, Codes, Guesses, OathToken};
 
 use alloc::format;
 use alloc::string::String;
 
 use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
+use crate::oath;
+use crate::oath::window::Progress;
 use crate::otp::{self, NoOtp, Otp};
 use crate::protocol::ServerVerdict;
-use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt};
+use crate::recovery::RecoveryCode;
+use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt, Serial, SetId, TokenId};
 
 /// The decision about an answer. If something failed there is no verdict but a fault, which is another type:
 /// neither can turn into the other.
@@ -64,29 +70,66 @@ pub enum Reason {
     /// A validation server has seen the OTP, or a later one.
     ReplayedSaysServer(PublicId),
     /// Genuine, but the administrator switched the token off.
-    Disabled(PublicId),
+    Disabled(TokenId),
+    /// A code, and no OATH token of this user shows it now.
+    NotTheirCode,
+    /// The right code of a step that was used, or of one before it.
+    CodeUsed {
+        /// The token.
+        token: Serial,
+        /// The step: of TOTP the number of its period since 1970, of HOTP the token's counter.
+        step: u64,
+    },
+    /// This host's clock is behind what is stored of the token.
+    ClockBehind {
+        /// The token.
+        token: Serial,
+        /// By how many steps at least.
+        steps: u64,
+    },
+    /// A code of a token of which nobody knows how far it came: none is accepted.
+    PositionUnknown(Serial),
+    /// One code, and too many wrong ones were tried: two successive ones are needed.
+    TwoCodesNeeded,
+    /// It has the shape of a recovery code, and is none of this user's.
+    NotTheirRecoveryCode,
+    /// A recovery code that was used.
+    RecoveryCodeUsed(SetId, u8),
+    /// A code, where the settings have validation servers decide about everything.
+    CodesNotHere,
 }
 
 impl Reason {
     /// The token that the reason is about, if it is about one.
     #[must_use]
-    pub const fn token(&self) -> Option<PublicId> {
+    pub const fn token(&self) -> Option<TokenId> {
         match self {
             Self::NotGenuine(token)
-            | Self::Disabled(token)
             | Self::BadSaysServer(token)
             | Self::ReplayedSaysServer(token)
             | Self::Replayed { token, .. }
-            | Self::Behind { token, .. } => Some(*token),
-            Self::NotTheirToken(token) => *token,
-            Self::NoOtp(_) | Self::AnswerIsPassword | Self::NoTokens => None,
+            | Self::Behind { token, .. }
+            | Self::NotTheirToken(Some(token)) => Some(TokenId::YubiKey(*token)),
+            Self::Disabled(token) => Some(*token),
+            Self::CodeUsed { token, .. } | Self::ClockBehind { token, .. } | Self::PositionUnknown(token) => {
+                Some(TokenId::Oath(*token))
+            }
+            Self::RecoveryCodeUsed(set, number) => Some(TokenId::RecoveryCode(*set, *number)),
+            Self::NoOtp(_)
+            | Self::AnswerIsPassword
+            | Self::NoTokens
+            | Self::NotTheirToken(None)
+            | Self::NotTheirCode
+            | Self::TwoCodesNeeded
+            | Self::NotTheirRecoveryCode
+            | Self::CodesNotHere => None,
         }
     }
 }
 
 /// A ledger that also knows the secrets of its tokens, or of some of them.
-pub trait Vault: Ledger {
-    /// The credential of a token.
+pub trait Vault: Ledger<Token = TokenId> {
+    /// The credential of a YubiKey.
     ///
     /// # Errors
     /// A fault if the token is not known or its credential cannot be had.
@@ -105,6 +148,32 @@ pub trait Vault: Ledger {
     /// # Errors
     /// A fault if this cannot be determined.
     fn is_enabled(&self, token: &PublicId) -> Result<bool, Self::Fault>;
+
+    /// An OATH token. Its codes are decided here in every mode.
+    ///
+    /// # Errors
+    /// A fault if it is not known, or its secret or progress cannot be had.
+    fn oath(&self, token: &Serial) -> Result<OathToken, Self::Fault>;
+
+    /// As [`Ledger::advance`] to `to.next`, and stores the drift of `to` in the same write.
+    ///
+    /// # Errors
+    /// As [`Ledger::advance`].
+    fn advance_oath(&self, token: &Serial, key: Fingerprint, to: Progress) -> Result<Advance, Self::Fault>;
+
+    /// The fingerprint of a recovery code, if `typed` is the code of this number in the set.
+    ///
+    /// # Errors
+    /// A fault if the set is not known, or the code cannot be compared.
+    fn recovery_code(&self, set: &SetId, typed: &RecoveryCode) -> Result<Option<Fingerprint>, Self::Fault>;
+
+    /// The number and fingerprint of a recovery code of eight digits, as google-authenticator makes them, if `typed` is
+    /// one of the set.
+    ///
+    /// # Errors
+    /// A fault if the set is not known, or a code cannot be compared.
+    fn eight_digits(&self, set: &SetId, typed: &oath::Code)
+    -> Result<Option<(u8, Fingerprint)>, Self::Fault>;
 }
 
 /// The validation servers of a host.
@@ -182,11 +251,11 @@ impl Mode {
     }
 }
 
-/// A verdict, and the text before the OTP.
+/// A verdict, and the text before the OTP or code.
 pub struct Judgement<'a> {
     /// The decision.
     pub verdict: Verdict,
-    /// The text before the OTP, once its beginning is known: a password for another module.
+    /// The text before the OTP or code, once its beginning is known: a password for another module.
     /// `None` as long as it is not known.
     pub password: Option<&'a [u8]>,
     /// The keyboard layout under which the OTP was genuine.
@@ -216,6 +285,9 @@ impl Judgement<'_> {
 /// here is not genuine, whatever servers would say. If no key is here that could tell, the servers are asked about the
 /// first of these readings. Only one reading touches the servers and the ledger.
 ///
+/// An answer without an OTP may end with a code of an OATH token, with two successive ones, or with a recovery code of the
+/// user: see [`Codes`].
+///
 /// # Errors
 /// A fault of the vault, if no reading was genuine and one could not be decided; or of the servers.
 pub fn judge<'a, V: Vault>(
@@ -224,6 +296,7 @@ pub fn judge<'a, V: Vault>(
     mode: Mode,
     vault: &V,
     servers: &impl Servers<Fault = V::Fault>,
+    codes: &Codes<impl Guesses<Fault = V::Fault>>,
 ) -> Result<Judgement<'a>, V::Fault> {
     let tokens = match enrolment {
         Enrolment::NotListed => {
@@ -238,7 +311,11 @@ pub fn judge<'a, V: Vault>(
         Enrolment::Listed(tokens) => tokens,
     };
     let readings = match otp::readings(answer) {
-        Err(why) => return Ok(Judgement::rejected(Reason::NoOtp(why))),
+        Err(why) => {
+            let is_local = mode != Mode::Online || codes.local;
+            let found = codes::judge(answer, why, tokens, is_local, vault, codes);
+            return Ok(found?.unwrap_or_else(|| Judgement::rejected(Reason::NoOtp(why))));
+        }
         Ok(readings) => readings,
     };
     if tokens.is_empty() {
@@ -273,6 +350,12 @@ pub fn judge<'a, V: Vault>(
         return deciders.by_servers(Found { token, key: Fingerprint::ELSEWHERE, otp }, None);
     }
     undecided.map_or(Ok(closest), Err)
+}
+
+/// Whether an answer ends with what has the shape of an OTP, a code or a recovery code.
+#[must_use]
+pub fn may_decide(answer: &[u8]) -> bool {
+    otp::readings(answer).is_ok() || codes::are_in(answer)
 }
 
 /// An OTP, and whose it is.
@@ -326,7 +409,7 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
     ) -> Result<Judgement<'a>, V::Fault> {
         let token = found.token;
         if !self.vault.is_enabled(&token)? {
-            return Ok(found.judged(Verdict::Rejected(Reason::Disabled(token)), None));
+            return Ok(found.judged(Verdict::Rejected(Reason::Disabled(token.into())), None));
         }
         let (said, trail) = match (self.servers.ask(&found.otp.modhex(&token), position)?, position) {
             (Answer::Decided { said, trail }, _) => (said, trail),
@@ -365,7 +448,7 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
         is_ok: bool,
     ) -> Result<Judgement<'a>, V::Fault> {
         let token = found.token;
-        let verdict = match self.vault.advance(&token, found.key, position)? {
+        let verdict = match self.vault.advance(&token.into(), found.key, position)? {
             Advance::Fresh(receipt) => Verdict::Accepted(receipt),
             Advance::Replayed { stored } if position.is_far_below(stored) || is_ok && position < stored => {
                 Verdict::Rejected(Reason::Behind { token, offered: position, stored })
@@ -373,14 +456,15 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
             Advance::Replayed { stored } => {
                 Verdict::Rejected(Reason::Replayed { token, offered: position, stored })
             }
-            Advance::Disabled => Verdict::Rejected(Reason::Disabled(token)),
+            Advance::Disabled => Verdict::Rejected(Reason::Disabled(token.into())),
         };
         Ok(found.judged(verdict, trail))
     }
 }
 
-fn longest_first(tokens: &[PublicId]) -> impl Iterator<Item = PublicId> {
+fn longest_first(tokens: &[TokenId]) -> impl Iterator<Item = PublicId> {
+    let yubikeys = || tokens.iter().filter_map(TokenId::yubikey);
     (0..=PublicId::MAX)
         .rev()
-        .flat_map(|length| tokens.iter().copied().filter(move |token| token.as_bytes().len() == length))
+        .flat_map(move |length| yubikeys().filter(move |token| token.as_bytes().len() == length))
 }

@@ -1,5 +1,7 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
+mod codes;
+
 use super::scripted::{Panics, Scripted};
 use super::*;
 use crate::handle::Standing;
@@ -9,7 +11,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
-use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
+use ykhost::store::{KEYS, POSITIONS, Store, TokenKey, write_store_key};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, PrivateId, PublicId};
 
@@ -39,7 +41,11 @@ impl Place {
         let credential = Credential { private_id: PrivateId::new([1, 2, 3, 4, 5, 6]), aes_key };
         let settings = Settings::load(Some(&place.path("config.toml")), PartialConfig::default()).unwrap();
         let token = PublicId::parse(b"vvcb").unwrap();
-        Store::new(&settings).change().unwrap().enrol(&[(token, credential)], &|| {}).unwrap();
+        Store::new(&settings)
+            .change()
+            .unwrap()
+            .enrol(&[TokenKey::YubiKey(token, credential)], &|| {})
+            .unwrap();
         place
     }
 

@@ -13,7 +13,7 @@ mod model;
 use libfuzzer_sys::fuzz_target;
 use model::{Line, lines, tokens};
 use yubiotp::mapping::{Check, Enrolment, Search, add, remove};
-use yubiotp::{PublicId, modhex};
+use yubiotp::{TokenId, modhex};
 
 fuzz_target!(|input: &[u8]| {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
@@ -29,8 +29,11 @@ fn search(user: &[u8], pieces: &[&[u8]]) -> Result<Enrolment, usize> {
     search.finish().map_err(|problem| problem.line)
 }
 
-fn written(id: &PublicId) -> Vec<u8> {
-    modhex::encode(id.as_bytes()).into_bytes()
+fn written(token: &TokenId) -> Vec<u8> {
+    match token {
+        TokenId::YubiKey(id) => modhex::encode(id.as_bytes()).into_bytes(),
+        other => other.to_string().into_bytes(),
+    }
 }
 
 fn found(user: &[u8], text: &[u8]) {
@@ -65,7 +68,7 @@ fn checked(user: &[u8], text: &[u8]) {
 
 fn edited(user: &[u8], text: &[u8]) {
     let before = lines(text);
-    let (one, two) = (PublicId::parse(b"vvcb").unwrap(), PublicId::parse(b"-").unwrap());
+    let (one, two) = (TokenId::parse(b"oath-1").unwrap(), TokenId::parse(b"-").unwrap());
     if let Ok(added) = add(text, user, &[one, two]) {
         let after = lines(&added);
         assert_eq!(

@@ -57,7 +57,7 @@ impl Fault {
             )
             .advise("list the user in this spelling, with or without a token"),
             Self::NoKey { path, token } => {
-                if let Some(serial) = token.factory_serial() {
+                if let Some(serial) = token.yubikey().and_then(|id| id.factory_serial()) {
                     let problem = format!(
                         "the store has no key for token {token}, the factory slot of YubiKey {serial}: only Yubico has that key"
                     );
@@ -65,11 +65,19 @@ impl Fault {
                         .advise("touch for two seconds to use slot 2")
                         .run_when("to program slot 2 first", Program::Ykmap, "key new");
                 }
+                if token.yubikey().is_none() {
+                    let problem = format!("the mapping lists {token}, and the store does not have it");
+                    return found(Code::KeyMissing, path, &problem)
+                        .advise("copy the file from where the token was set up, with its position")
+                        .run_when("if the token is not needed", Program::Ykmap, format!("remove USER {token}"));
+                }
                 found(Code::KeyMissing, path, &format!("the store has no key for token {token}"))
                     .run_when("if the token was used on this host", Program::Ykmap, "key import --used FILE")
                     .run_when("if it never was", Program::Ykmap, "key import FILE")
                     .advise("if the public ID is wrong, fix it in the mapping")
             }
+            Self::Guesses { path } => found(Code::GuessesDamaged, path, "is not as ykmap writes it: the file is damaged or was edited")
+                .run(Program::Ykmap, "unlock USER"),
             Self::Key { path, why } => found(Code::KeyDamaged, path, &why.to_string())
                 .advise("restore the file from a backup, or import the key again"),
             Self::StoreKey { path, why } => found(Code::StoreKeyDamaged, path, &why.to_string())

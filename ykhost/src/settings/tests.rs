@@ -230,19 +230,26 @@ fn what_was_meant_is_named() {
         assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingUnknown));
         assert_eq!(advice(&bad), format!("Write {near}"), "{text}");
     }
-    let misplaced = |text: String, line, place| {
+    let misplaced = |text: String, line, place, table| {
         let bad = bad(&text);
         assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingMisplaced), "{text}");
-        assert_eq!(advice(&bad), format!("Move it {place} the line [online]"));
+        assert_eq!(advice(&bad), format!("Move it {place} the line {table}"));
     };
-    for name in online::NAMES {
-        misplaced(format!("{name} = 'x'"), 1, "below");
+    let tables: [(&str, &[&str]); 2] = [("[online]", &online::NAMES), ("[codes]", &codes::NAMES)];
+    for (table, names) in tables {
+        for name in names {
+            misplaced(format!("{name} = 'x'"), 1, "below", table);
+        }
+        for name in TOP.into_iter().filter(|name| !["online", "codes"].contains(name)) {
+            misplaced(format!("{table}\n{name} = 'x'"), 2, "above", table);
+        }
     }
-    for name in TOP.into_iter().filter(|name| *name != "online") {
-        misplaced(format!("[online]\n{name} = 'x'"), 2, "above");
-    }
-    // The two lists are all that the parser knows.
-    for (text, names) in [("zzz = 1", &TOP[..]), ("[online]\nzzz = 1", &online::NAMES)] {
+    misplaced("[online]\nlook_ahead = 1".into(), 2, "below", "[codes]");
+    misplaced("[codes]\nurls = 'x'".into(), 2, "below", "[online]");
+    // The lists are all that the parser knows.
+    for (text, names) in
+        [("zzz = 1", &TOP[..]), ("[online]\nzzz = 1", &online::NAMES), ("[codes]\nzzz = 1", &codes::NAMES)]
+    {
         let why = toml::from_str::<PartialConfig>(text).err().unwrap();
         assert_eq!(why.message().matches('`').count() / 2 - 1, names.len(), "{why}");
         assert!(advice(&bad(text)).ends_with(&names.join(", ")));

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Receipt};
-use yubiotp::{Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// Makes a call, once, that holds a lock which other logins wait for. Until it has returned, the user who started this
 /// process cannot stop it.
@@ -37,6 +37,14 @@ pub(super) struct Locking {
     pub(super) undisturbed: Undisturbed,
 }
 
+/// What a login stores.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub(super) position: Position,
+    /// Of a TOTP token; `None` to keep what is stored.
+    pub(super) drift: Option<i32>,
+}
+
 /// The result of one try at a lock.
 enum Try<T> {
     Done(T),
@@ -49,9 +57,9 @@ enum Try<T> {
 /// Compares and stores, durably. See [`yubiotp::Ledger::advance`].
 pub(super) fn advance(
     positions: &Folder,
-    token: &PublicId,
+    token: &TokenId,
     key: Fingerprint,
-    to: Position,
+    to: Step,
     locking: Locking,
 ) -> Result<Advance, Fault> {
     let since = Instant::now();
@@ -61,7 +69,7 @@ pub(super) fn advance(
         // Positions only grow, and a whole slot was written by somebody who held the lock: what it refuses stays
         // refused, whatever is being written now. What cannot be read is decided under the lock.
         if let Ok(slots) = opened.read(token)
-            && let Some(refused) = refused(&slots.state, key, to, &opened.path)?
+            && let Some(refused) = refused(&slots.state, key, to.position, &opened.path)?
         {
             return Ok(refused);
         }
@@ -84,9 +92,9 @@ pub(super) fn advance(
 /// The part of [`advance`] that holds the lock, if nobody else has it.
 fn advance_locked(
     opened: Opened<'_>,
-    token: &PublicId,
+    token: &TokenId,
     key: Fingerprint,
-    to: Position,
+    Step { position: to, drift }: Step,
 ) -> Result<Try<Advance>, Fault> {
     let mut held = match LockedPosition::try_lock(opened, token)? {
         Try::Done(held) => held,
@@ -101,7 +109,7 @@ fn advance_locked(
         let path = held.opened().path.clone();
         return Err(Fault::FalsePosition { path, token: *token, said: to, stored: state.position });
     }
-    held.write(&State { position: Some(to), ..state })?;
+    held.write(&State { position: Some(to), drift: drift.unwrap_or(state.drift), ..state })?;
     // A change that replaces the file reads it afterwards. So if the file still has its name, the change will see this
     // position. If it has not, this login accepts nothing.
     if !held.has_its_name() {
@@ -135,7 +143,7 @@ pub(super) struct Opened<'p> {
 }
 
 impl<'p> Opened<'p> {
-    pub(super) fn open(positions: &'p Folder, name: &str, token: &PublicId) -> Result<Self, Fault> {
+    pub(super) fn open(positions: &'p Folder, name: &str, token: &TokenId) -> Result<Self, Fault> {
         let opened = positions.file_and_stat(name, OFlags::RDWR, Audience::Owner);
         let (file, stat) = opened
             .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoPosition { path, token: *token }))?;
@@ -143,7 +151,7 @@ impl<'p> Opened<'p> {
     }
 
     /// Its contents; see [`read`].
-    pub(super) fn read(&self, token: &PublicId) -> Result<PositionFile, Fault> {
+    pub(super) fn read(&self, token: &TokenId) -> Result<PositionFile, Fault> {
         read(&self.file, &self.path, token)
     }
 
@@ -172,7 +180,7 @@ pub(super) struct LockedPosition<'p> {
 impl<'p> LockedPosition<'p> {
     /// Locks and reads the position file of a token. The lock is the file's own, so logins of different tokens never
     /// wait for each other.
-    pub(super) fn lock(positions: &'p Folder, token: &PublicId, wait: Duration) -> Result<Self, Fault> {
+    pub(super) fn lock(positions: &'p Folder, token: &TokenId, wait: Duration) -> Result<Self, Fault> {
         Self::named(positions, &token.to_string(), token, wait)
     }
 
@@ -180,7 +188,7 @@ impl<'p> LockedPosition<'p> {
     pub(super) fn named(
         positions: &'p Folder,
         name: &str,
-        token: &PublicId,
+        token: &TokenId,
         wait: Duration,
     ) -> Result<Self, Fault> {
         let since = Instant::now();
@@ -196,7 +204,7 @@ impl<'p> LockedPosition<'p> {
         }
     }
 
-    fn try_lock(opened: Opened<'p>, token: &PublicId) -> Result<Try<Self>, Fault> {
+    fn try_lock(opened: Opened<'p>, token: &TokenId) -> Result<Try<Self>, Fault> {
         let locked = file::lock_within(&opened.file, Duration::ZERO);
         if !locked.map_err(|errno| FileFault::system(&opened.path, "lock", errno))? {
             return Ok(Try::Locked);
@@ -267,7 +275,7 @@ pub(super) fn may_write(path: &Path) -> Result<(), Fault> {
 
 /// Reads a position file that somebody may be writing: what it says is what it said at some moment, or that a slot
 /// is damaged, if not held by a lock.
-pub(super) fn read(file: &File, path: &Path, token: &PublicId) -> Result<PositionFile, Fault> {
+pub(super) fn read(file: &File, path: &Path, token: &TokenId) -> Result<PositionFile, Fault> {
     // One byte more than there should be, to notice a file that is longer.
     let mut contents = [0; FILE + 1];
     let mut length = 0;

@@ -14,7 +14,7 @@ mod twins;
 pub use error::EnrolError;
 
 use super::slots::{BadSlots, State, new_file};
-use super::{Record, Store, slots_in};
+use super::{Store, TokenKey, slots_in};
 use crate::file::{Changing, FileFault, Folder, LOCK_POLL};
 use crate::{Fault, random};
 use data_encoding::HEXLOWER;
@@ -23,12 +23,12 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::seal::StoreKey;
-use yubiotp::{Credential, Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// How a long change goes on: called once a token in each of its [`STEPS`].
-pub type Progress<'a> = &'a dyn Fn();
+pub type OnProgress<'a> = &'a dyn Fn();
 
-/// How often [`Change::enrol`] calls [`Progress`] for each token.
+/// How often [`Change::enrol`] calls [`OnProgress`] for each token.
 pub const STEPS: usize = 2;
 
 /// The effect of enrolling a token.
@@ -91,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// There is a key, something known of the token cannot be read, or the store cannot be written.
-    pub fn follow(&self, token: &PublicId) -> Result<(), Fault> {
+    pub fn follow(&self, token: &TokenId) -> Result<(), Fault> {
         let since = Instant::now();
         loop {
             let mut followed = Ok(());
@@ -113,19 +113,15 @@ impl Store {
 }
 
 impl Change<'_> {
-    /// The effect of enrolling a token with this credential now.
+    /// The effect of enrolling a token with this key now.
     ///
     /// # Errors
-    /// The store has another credential for it, or another token with its AES key, or cannot be read.
-    pub fn would_enrol(&self, token: &PublicId, credential: &Credential) -> Result<Enrolled, EnrolError> {
-        let key = credential.fingerprint(token);
-        self.is_only_holder(token, credential)?;
-        let stored = self
-            .store
-            .record_in(&self.keys, token)
-            .and_then(|record| self.store.open_record(&record, token, self.store_key()?));
-        match stored {
-            Ok(stored) if stored.fingerprint(token) != key => Err(EnrolError::OtherCredential(*token)),
+    /// The store has another key for it, or another token with its secret, or cannot be read.
+    pub fn would_enrol(&self, coming: &TokenKey) -> Result<Enrolled, EnrolError> {
+        let (token, key) = (&coming.id(), coming.fingerprint());
+        self.is_only_holder(coming)?;
+        match self.token_key(token) {
+            Ok(stored) if stored.fingerprint() != key => Err(EnrolError::OtherCredential(*token)),
             Ok(_) => match self.state(token)? {
                 Some(state) if state.key == key => Ok(Enrolled::Unchanged),
                 Some(_) => {
@@ -143,7 +139,7 @@ impl Change<'_> {
                 }
             }
             Err(Fault::NoKey { .. }) => {
-                self.was_no_other(token, credential)?;
+                self.was_no_other(coming)?;
                 let here = match self.state(token) {
                     // Nobody can tell whose it was, nor how far that came.
                     Err(fault) if fault.is_damage() => Some(State::lost(*token, Fingerprint::ELSEWHERE)),
@@ -161,16 +157,16 @@ impl Change<'_> {
         }
     }
 
-    /// Adds tokens, none of which [`Change::would_enrol`] refused. Each AES key may come once.
+    /// Adds tokens, none of which [`Change::would_enrol`] refused. Each secret may come once.
     ///
     /// First every position is made, then every key, each step durable before the next begins: a few waits for the
     /// disk in all, however many tokens.
     ///
     /// # Errors
-    /// Two tokens would have one AES key: then nothing is added. Or the store cannot be written: tokens without a key
+    /// Two tokens would have one secret: then nothing is added. Or the store cannot be written: tokens without a key
     /// by then are not there, and the call can be made again.
-    pub fn enrol(&self, tokens: &[(PublicId, Credential)], progress: Progress<'_>) -> Result<(), EnrolError> {
-        self.enrol_from(tokens, None, progress)
+    pub fn enrol(&self, keys: &[TokenKey], progress: OnProgress<'_>) -> Result<(), EnrolError> {
+        self.enrol_from(keys, |_| None, progress)
     }
 
     /// As [`Change::enrol`], for tokens that were used on this host and whose positions are lost: no OTP of one whose
@@ -178,52 +174,59 @@ impl Change<'_> {
     ///
     /// # Errors
     /// As [`Change::enrol`].
-    pub fn enrol_used(
-        &self,
-        tokens: &[(PublicId, Credential)],
-        progress: Progress<'_>,
-    ) -> Result<(), EnrolError> {
-        self.enrol_from(tokens, Some(Position::LAST), progress)
+    pub fn enrol_used(&self, keys: &[TokenKey], progress: OnProgress<'_>) -> Result<(), EnrolError> {
+        self.enrol_from(keys, |key| Some((State::last(&key.id()), 0)), progress)
     }
 
-    /// `unknown` is the position of a token of which none is known.
+    /// As [`Change::enrol`], for tokens that come from another program with their positions: `known` has those, with the
+    /// drift of TOTP tokens. Where this host knows a higher one, that stays.
+    ///
+    /// # Errors
+    /// As [`Change::enrol`].
+    pub fn enrol_known(
+        &self,
+        keys: &[TokenKey],
+        known: impl Fn(&TokenKey) -> Option<(Position, i32)>,
+        progress: OnProgress<'_>,
+    ) -> Result<(), EnrolError> {
+        self.enrol_from(keys, known, progress)
+    }
+
+    /// `begin` has the least position of a token, and the drift.
     fn enrol_from(
         &self,
-        tokens: &[(PublicId, Credential)],
-        unknown: Option<Position>,
-        progress: Progress<'_>,
+        keys: &[TokenKey],
+        begin: impl Fn(&TokenKey) -> Option<(Position, i32)>,
+        progress: OnProgress<'_>,
     ) -> Result<(), EnrolError> {
         let store_key = self.store_key()?;
-        self.are_no_twins(tokens)?;
+        self.are_no_twins(keys)?;
         let mut positions = Batch::new(&self.positions);
-        for (token, credential) in tokens {
-            self.place(token, credential, unknown, &mut positions)?;
+        for key in keys {
+            self.place(key, begin(key), &mut positions)?;
             progress();
         }
         positions.finish()?;
-        let mut keys = Batch::new(&self.keys);
-        for (token, credential) in tokens {
-            let sealed = store_key.seal(credential, token, random::bytes()?);
-            let record = Record { under: store_key.id(), sealed };
-            keys.add(token, record.write(token).as_bytes())?;
+        let mut files = Batch::new(&self.keys);
+        for key in keys {
+            files.add(&key.id(), key.write(store_key, random::bytes()?).as_bytes())?;
             progress();
         }
-        Ok(keys.finish()?)
+        Ok(files.finish()?)
     }
 
     /// Makes the position of a token whose key came here by other ways, or brings back the one it had.
     ///
     /// # Errors
     /// There is no such key, another token has its AES key, or the store cannot be written.
-    pub fn adopt(&self, token: &PublicId) -> Result<Enrolled, EnrolError> {
-        let credential = self.credential(token)?;
-        let key = credential.fingerprint(token);
-        if self.state(token)?.is_some_and(|state| state.key == key) {
+    pub fn adopt(&self, token: &TokenId) -> Result<Enrolled, EnrolError> {
+        let key = self.token_key(token)?;
+        if self.state(token)?.is_some_and(|state| state.key == key.fingerprint()) {
             return Ok(Enrolled::Unchanged);
         }
-        self.is_known_as_no_other(token, &credential)?;
+        self.is_known_as_no_other(&key)?;
         let mut batch = Batch::new(&self.positions);
-        self.place(token, &credential, None, &mut batch)?;
+        self.place(&key, None, &mut batch)?;
         batch.finish()?;
         let used = self.state(token)?.is_some_and(|state| state.position.is_some());
         Ok(if used { Enrolled::Returned } else { Enrolled::Added })
@@ -235,13 +238,13 @@ impl Change<'_> {
     ///
     /// # Errors
     /// There is neither, it cannot be told whose position would be set aside, or the store cannot be written.
-    pub fn remove(&self, token: &PublicId) -> Result<Removed, Fault> {
+    pub fn remove(&self, token: &TokenId) -> Result<Removed, Fault> {
         self.finish_disabling(token)?;
         let name = token.to_string();
         let has_key = self.keys.has(&name)?;
         // A key that does not open lets nobody in, and cannot be compared with others.
-        let credential = if has_key { self.credential(token).ok() } else { None };
-        let twins = credential.as_ref().map(|it| self.twins(token, it)).transpose()?.unwrap_or_default();
+        let key = if has_key { self.token_key(token).ok() } else { None };
+        let twins = key.as_ref().map(|it| self.twins(it)).transpose()?.unwrap_or_default();
         let state = match self.state(token) {
             Ok(Some(state)) if has_key || state.key == Fingerprint::ELSEWHERE => Some(state),
             Err(fault) if fault.is_damage() => {
@@ -258,9 +261,9 @@ impl Change<'_> {
             Err(fault) => return Err(fault),
         };
         // Before the key goes, for what is cut off here; and once more when no login can use it.
-        if let Some(credential) = &credential {
-            let own = state.filter(|state| state.key == credential.fingerprint(token));
-            self.leave_to_twins(&twins, credential, own)?;
+        if let Some(key) = &key {
+            let own = state.filter(|state| state.key == key.fingerprint());
+            self.leave_to_twins(&twins, own)?;
         }
         // First the key: a key without a position is one whose position was lost.
         self.keys.remove(&name)?;
@@ -268,32 +271,35 @@ impl Change<'_> {
         if let Some(state) = state {
             self.archive_position(token, state.key)?;
         }
-        if let Some(credential) = &credential {
-            let last = self.last_said(token, credential.fingerprint(token))?;
-            self.leave_to_twins(&twins, credential, last)?;
+        if let Some(key) = &key {
+            let last = self.last_said(token, key.fingerprint())?;
+            self.leave_to_twins(&twins, last)?;
         }
         Ok(if has_key { Removed::Key } else { Removed::Position })
     }
 
     /// Removes a damaged position, after noting that nobody knows how far its key came.
-    fn give_up(&self, token: &PublicId) -> Result<(), Fault> {
+    fn give_up(&self, token: &TokenId) -> Result<(), Fault> {
         self.note_lost(token, false)?;
         self.positions.remove(&token.to_string())?;
         Ok(self.positions.sync()?)
     }
 
-    /// Makes `positions/ID` belong to this credential, at `unknown` if nothing says how far it came.
+    /// Makes `positions/ID` belong to this key, at `begin` if nothing says how far it came. What is known of an OATH token
+    /// elsewhere counts beside what is known here.
     fn place(
         &self,
-        token: &PublicId,
-        credential: &Credential,
-        unknown: Option<Position>,
+        coming: &TokenKey,
+        begin: Option<(Position, i32)>,
         new: &mut Batch<'_>,
     ) -> Result<(), Fault> {
-        let (name, key) = (token.to_string(), credential.fingerprint(token));
+        let (token, key) = (&coming.id(), coming.fingerprint());
+        let (name, unknown) = (token.to_string(), begin.map(|(position, _)| position));
+        let is_oath = token.yubikey().is_none();
         match self.state(token) {
             Ok(Some(state)) if state.key == key => {
-                return self.raise(token, key, state.position.or(unknown));
+                let to = if is_oath { state.position.max(unknown) } else { state.position.or(unknown) };
+                return self.raise(token, key, to);
             }
             Ok(Some(state)) if state.key == Fingerprint::ELSEWHERE => {
                 self.take_over(token, key)?;
@@ -310,7 +316,12 @@ impl Change<'_> {
         let own = self.last_said(token, key)?;
         let state = State::follow(*token, key, [own, self.last_said(token, Fingerprint::ELSEWHERE)?]);
         let is_unknown = state.position.is_none();
-        let state = State { position: state.position.or(unknown), ..state };
+        let state = match begin {
+            Some((position, drift)) if state.position.is_none() || is_oath && state.position < unknown => {
+                State { position: Some(position), drift, ..state }
+            }
+            _ => state,
+        };
         let is_whole = || Ok::<_, Fault>(slots_in(&self.positions, &aside(token, key), token).is_ok());
         match own {
             None if is_unknown => new.add(token, &new_file(&state)),
@@ -323,7 +334,7 @@ impl Change<'_> {
 
     /// Gives `positions/ID`, which is of `key`, the name of one whose key is not there now. One that was left there by
     /// a change that was cut off goes, unless it says more.
-    fn archive_position(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+    fn archive_position(&self, token: &TokenId, key: Fingerprint) -> Result<(), Fault> {
         let (name, aside) = (token.to_string(), aside(token, key));
         let left = self.archived_position(token, key)?;
         let position = self.state(token)?.and_then(|state| state.position);
@@ -332,7 +343,7 @@ impl Change<'_> {
             // was proved with it.
             Some(left) if key == Fingerprint::ELSEWHERE && position < left.position => return Ok(()),
             // A leftover that only says that nobody knew is older than this, too.
-            Some(left) if position >= left.position || left.position == Some(Position::LAST) => {
+            Some(left) if position >= left.position || left.position == Some(State::last(token)) => {
                 self.forget_proof(token, key)?;
                 self.positions.rename(&name, &aside)?;
             }
@@ -344,17 +355,17 @@ impl Change<'_> {
         Ok(self.positions.sync()?)
     }
 
-    fn credential(&self, token: &PublicId) -> Result<Credential, Fault> {
-        let record = self.store.record_in(&self.keys, token)?;
-        self.store.open_record(&record, token, self.store_key()?)
+    fn token_key(&self, token: &TokenId) -> Result<TokenKey, Fault> {
+        let file = self.store.key_file_in(&self.keys, token)?;
+        self.store.open(&file, token, self.store_key()?)
     }
 
-    fn state(&self, token: &PublicId) -> Result<Option<State>, Fault> {
+    fn state(&self, token: &TokenId) -> Result<Option<State>, Fault> {
         self.finish_disabling(token)?;
         Ok(slots_in(&self.positions, &token.to_string(), token)?.map(|slots| slots.state))
     }
 
-    fn archived_position(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
+    fn archived_position(&self, token: &TokenId, key: Fingerprint) -> Result<Option<State>, Fault> {
         let name = aside(token, key);
         match slots_in(&self.positions, &name, token) {
             Ok(Some(slots)) if slots.state.key != key => {
@@ -366,7 +377,7 @@ impl Change<'_> {
         }
     }
 
-    fn no_position(&self, token: &PublicId) -> Fault {
+    fn no_position(&self, token: &TokenId) -> Fault {
         Fault::NoPosition { path: self.positions.path().join(token.to_string()), token: *token }
     }
 
@@ -380,7 +391,7 @@ impl Change<'_> {
 }
 
 /// The name of a position whose key is not there now.
-fn aside(token: &PublicId, key: Fingerprint) -> String {
+fn aside(token: &TokenId, key: Fingerprint) -> String {
     format!("{token}.{}", HEXLOWER.encode(&key.0))
 }
 
@@ -395,7 +406,7 @@ impl<'a> Batch<'a> {
         Self { folder, names: Vec::new() }
     }
 
-    fn add(&mut self, token: &PublicId, contents: &[u8]) -> Result<(), Fault> {
+    fn add(&mut self, token: &TokenId, contents: &[u8]) -> Result<(), Fault> {
         let name = token.to_string();
         let hidden = format!(".{name}.new");
         // Left by a change that was cut off.

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use yubiotp::key::Fingerprint;
-use yubiotp::{Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// Bytes of one slot.
 pub(super) const SLOT: usize = 512;
@@ -22,25 +22,47 @@ pub(super) const FILE: usize = 2 * BLOCK;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// The token.
-    pub token: PublicId,
+    pub token: TokenId,
     /// The credential: another key programmed under the same public ID starts anew.
     pub key: Fingerprint,
     /// Whether the token may be used here.
     pub enabled: bool,
-    /// The last accepted position; `None` before the first.
+    /// The last accepted position; `None` before the first. Of an OATH token it is the first step that may still be
+    /// accepted.
     pub position: Option<Position>,
+    /// How many steps the clock of a TOTP token is ahead of this host's; 0 for other tokens.
+    pub drift: i32,
 }
 
 impl State {
+    /// The state of a key that was never used.
+    #[must_use]
+    pub const fn new(token: TokenId, key: Fingerprint) -> Self {
+        Self { token, key, enabled: true, position: None, drift: 0 }
+    }
+
+    /// The position of a key of which nobody knows how far it came: above it nothing is fresh.
+    #[must_use]
+    pub const fn last(token: &TokenId) -> Position {
+        match token {
+            TokenId::YubiKey(_) => Position::LAST,
+            TokenId::Oath(_) | TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => {
+                Position::from_stored(u64::MAX)
+            }
+        }
+    }
+
     /// The state of a key that goes on from all that is known: at the highest position, and disabled if one is.
     #[must_use]
     pub(super) fn follow(
-        token: PublicId,
+        token: TokenId,
         key: Fingerprint,
         known: impl IntoIterator<Item = Option<Self>>,
     ) -> Self {
-        known.into_iter().flatten().fold(Self { token, key, enabled: true, position: None }, |state, it| {
-            Self { enabled: state.enabled && it.enabled, position: state.position.max(it.position), ..state }
+        known.into_iter().flatten().fold(Self::new(token, key), |state, it| {
+            let drift = if it.position > state.position { it.drift } else { state.drift };
+            let position = state.position.max(it.position);
+            Self { enabled: state.enabled && it.enabled, position, drift, ..state }
         })
     }
 }
@@ -81,11 +103,11 @@ pub enum BadSlots {
     #[error("the two slots contradict each other")]
     Contradiction,
     /// Made by a later pam_yubiotp.
-    #[error("was written by a later version of pam_yubiotp (format {0}; this one knows 1)")]
+    #[error("was written by a later version of pam_yubiotp (format {0})")]
     LaterVersion(u32),
     /// It belongs to another token.
     #[error("belongs to token {0}")]
-    OtherToken(PublicId),
+    OtherToken(TokenId),
 }
 
 /// A whole new position file.
@@ -105,14 +127,14 @@ impl PositionFile {
     ///
     /// # Errors
     /// It cannot be trusted to say how far the token has come.
-    pub fn read(file: &[u8], token: &PublicId) -> Result<Self, BadSlots> {
+    pub fn read(file: &[u8], token: &TokenId) -> Result<Self, BadSlots> {
         if file.len() != FILE {
             return Err(BadSlots::Length(file.len()));
         }
         let slots = [0, 1]
             .map(|slot| file.get(slot * BLOCK..).and_then(|block| block.get(..SLOT)).unwrap_or_default());
         for slot in slots {
-            if let Some(version) = version(slot).filter(|version| *version > 1) {
+            if let Some(version) = version(slot).filter(|version| *version > version_of(token)) {
                 return Err(BadSlots::LaterVersion(version));
             }
         }
@@ -154,6 +176,14 @@ impl PositionFile {
     }
 }
 
+/// The version of a position file: the first for YubiKeys.
+const fn version_of(token: &TokenId) -> u32 {
+    match token {
+        TokenId::YubiKey(_) => 1,
+        TokenId::Oath(_) | TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => 2,
+    }
+}
+
 fn version(slot: &[u8]) -> Option<u32> {
     let text = str::from_utf8(slot).ok()?.strip_prefix("# pam_yubiotp position, version ")?;
     text.split_once([',', '.'])?.0.parse().ok()
@@ -168,12 +198,19 @@ fn encode(state: &State, sequence: u64, slot: usize) -> [u8; SLOT] {
     let mut text = String::with_capacity(SLOT);
     let position =
         state.position.map_or_else(|| "none".to_owned(), |position| position.to_stored().to_string());
-    let means = state.position.map_or_else(|| "not used yet".to_owned(), counters);
+    let means = match (state.token, state.position) {
+        (_, None) => "not used yet".to_owned(),
+        (TokenId::YubiKey(_), Some(position)) => counters(position),
+        (TokenId::Oath(_), Some(_)) => "the next step".to_owned(),
+        (TokenId::RecoverySet(_) | TokenId::RecoveryCode(..), Some(_)) => "used".to_owned(),
+    };
+    let version = version_of(&state.token);
+    let drift = if version == 1 { String::new() } else { format!("drift: {}\n", state.drift) };
     // Writing to a String does not fail.
     let _ = write!(
         text,
-        "# pam_yubiotp position, version 1, slot {} of 2. Belongs to this host alone: do not copy, do not edit.\n\
-         token: {}\nkey: {}\nsequence: {sequence}\nstate: {}\nposition: {position} ({means})\n",
+        "# pam_yubiotp position, version {version}, slot {} of 2. Belongs to this host alone: do not copy, do not edit.\n\
+         token: {}\nkey: {}\nsequence: {sequence}\nstate: {}\nposition: {position} ({means})\n{drift}",
         slot + 1,
         state.token,
         HEXLOWER.encode(&state.key.0),
@@ -196,7 +233,7 @@ fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
     let text = str::from_utf8(bytes).ok()?;
     let mut lines = text.lines().skip(1);
     let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(": ");
-    let token = PublicId::parse(field("token")?.as_bytes()).ok()?;
+    let token = TokenId::of_file(field("token")?)?;
     let key = HEXLOWER.decode(field("key")?.as_bytes()).ok()?;
     let sequence = field("sequence")?.parse().ok()?;
     let enabled = field("state")? == "enabled";
@@ -204,7 +241,11 @@ fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
         "none" => None,
         number => Some(Position::from_stored(number.parse().ok()?)),
     };
-    let state = State { token, key: Fingerprint(key.try_into().ok()?), enabled, position };
+    let drift = match token {
+        TokenId::YubiKey(_) => 0,
+        _ => field("drift")?.parse().ok()?,
+    };
+    let state = State { token, key: Fingerprint(key.try_into().ok()?), enabled, position, drift };
     // There is one way to write a slot, checksum included: anything else is damage.
     (encode(&state, sequence, slot) == bytes).then_some(PositionFile {
         state,
@@ -218,14 +259,20 @@ fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use yubiotp::{PublicId, Serial, SetId};
 
     fn state(position: Option<u64>) -> State {
         State {
-            token: PublicId::from_bytes(&[0xff; 16]).unwrap(),
+            drift: 0,
+            token: yubikey(&[0xff; 16]),
             key: Fingerprint([0xab; 8]),
             enabled: true,
             position: position.map(Position::from_stored),
         }
+    }
+
+    fn yubikey(id: &[u8]) -> TokenId {
+        PublicId::from_bytes(id).unwrap().into()
     }
 
     fn written(file: &mut [u8], state: &State) {
@@ -236,15 +283,19 @@ mod tests {
 
     #[test]
     fn the_longest_text_fits() {
-        let state = state(Some(u64::MAX));
-        let text = String::from_utf8(encode(&state, u64::MAX, 1).to_vec()).unwrap();
-        assert!(text.trim_end().len() < SLOT, "{}", text.trim_end().len());
-        assert!(text.contains("sum: "));
+        let oath = TokenId::Oath(Serial::new(&"x".repeat(32)).unwrap());
+        let code = TokenId::RecoveryCode(SetId::new(&"x".repeat(32)).unwrap(), 9);
+        for token in [state(None).token, oath, code] {
+            let state = State { token, drift: i32::MIN, ..state(Some(u64::MAX)) };
+            let text = String::from_utf8(encode(&state, u64::MAX, 1).to_vec()).unwrap();
+            assert!(text.trim_end().len() < SLOT, "{}", text.trim_end().len());
+            assert!(text.contains("sum: "));
+        }
     }
 
     #[test]
     fn the_file_as_documented() {
-        let token = PublicId::parse(b"vvccccccccbd").unwrap();
+        let token = TokenId::of_file("vvccccccccbd").unwrap();
         let file = new_file(&State { token, ..state(Some(0x1203)) });
         let text = String::from_utf8(file).unwrap();
         let slot =
@@ -261,7 +312,7 @@ mod tests {
     #[test]
     fn what_cannot_be_trusted_is_named() {
         let token = state(None).token;
-        let other = PublicId::from_bytes(&[1]).unwrap();
+        let other = yubikey(&[1]);
         let file = new_file(&state(Some(5)));
         assert_eq!(PositionFile::read(&[], &token), Err(BadSlots::Length(0)));
         assert_eq!(PositionFile::read(&vec![0; FILE], &token), Err(BadSlots::BothDamaged));
@@ -280,12 +331,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(id in proptest::collection::vec(any::<u8>(), 0..=16), key: [u8; 8], enabled: bool, position: Option<u64>) {
-            let state = State {
-                token: PublicId::from_bytes(&id).unwrap(),
-                key: Fingerprint(key),
-                enabled,
-                position: position.map(Position::from_stored),
+        fn round_trip(id in proptest::collection::vec(any::<u8>(), 0..=16), is_oath: bool, key: [u8; 8], enabled: bool, position: Option<u64>, drift: i32) {
+            let (enabled, position) = (enabled, position.map(Position::from_stored));
+            let oath = TokenId::Oath(Serial::new("1-2_c").unwrap());
+            let state = if is_oath {
+                State { token: oath, key: Fingerprint(key), enabled, position, drift }
+            } else {
+                State { token: yubikey(&id), key: Fingerprint(key), enabled, position, drift: 0 }
             };
             let file = new_file(&state);
             prop_assert_eq!(file.len(), FILE);

@@ -1,11 +1,11 @@
 //! Looking at the whole store, token by token, without changing or locking anything in it.
 
-use super::{PositionFile, Record, State, Store, slots_in};
+use super::{KeyFile, PositionFile, State, Store, TokenKey, slots_in};
 use crate::Fault;
 use crate::file::{FileFault, Folder};
 use std::path::PathBuf;
+use yubiotp::TokenId;
 use yubiotp::seal::StoreKey;
-use yubiotp::{Credential, PublicId};
 
 /// The folders of a store, opened once for any number of tokens.
 pub struct StoreScan {
@@ -32,32 +32,27 @@ impl StoreScan {
         Ok(Self { keys: store.keys()?, positions: store.positions()?, store })
     }
 
-    /// As [`Store::record`].
+    /// As [`Store::key_file`].
     ///
     /// # Errors
     /// There is none, or its file cannot be used.
-    pub fn record(&self, token: &PublicId) -> Result<Record, Fault> {
-        self.store.record_in(&self.keys, token)
+    pub fn key_file(&self, token: &TokenId) -> Result<KeyFile, Fault> {
+        self.store.key_file_in(&self.keys, token)
     }
 
-    /// The credential in a record that was read.
+    /// The key in a file that was read.
     ///
     /// # Errors
     /// It was sealed under another store key, or the seal is broken.
-    pub fn open_record(
-        &self,
-        record: &Record,
-        token: &PublicId,
-        key: &StoreKey,
-    ) -> Result<Credential, Fault> {
-        self.store.open_record(record, token, key)
+    pub fn open_key(&self, file: &KeyFile, token: &TokenId, key: &StoreKey) -> Result<TokenKey, Fault> {
+        self.store.open(file, token, key)
     }
 
     /// As [`Store::slots`].
     ///
     /// # Errors
     /// It is there and cannot be used.
-    pub fn slots(&self, token: &PublicId) -> Result<Option<PositionFile>, Fault> {
+    pub fn slots(&self, token: &TokenId) -> Result<Option<PositionFile>, Fault> {
         slots_in(&self.positions, &token.to_string(), token)
     }
 
@@ -79,13 +74,13 @@ impl StoreScan {
 
     /// Where the key file of a token is, or would be.
     #[must_use]
-    pub fn key_file(&self, token: &PublicId) -> PathBuf {
+    pub fn key_path(&self, token: &TokenId) -> PathBuf {
         self.keys.path().join(token.to_string())
     }
 
     /// Where the position file of a token is, or would be.
     #[must_use]
-    pub fn position_file(&self, token: &PublicId) -> PathBuf {
+    pub fn position_path(&self, token: &TokenId) -> PathBuf {
         self.positions.path().join(token.to_string())
     }
 
@@ -93,7 +88,7 @@ impl StoreScan {
     ///
     /// # Errors
     /// Its file is missing, is no regular file, or cannot be opened for writing.
-    pub fn can_write_position(&self, token: &PublicId) -> Result<(), FileFault> {
+    pub fn can_write_position(&self, token: &TokenId) -> Result<(), FileFault> {
         self.positions.can_write(&token.to_string())
     }
 
@@ -102,23 +97,20 @@ impl StoreScan {
     ///
     /// # Errors
     /// A folder cannot be listed.
-    pub fn positions(&self) -> Result<(Vec<PublicId>, Vec<OrphanFile>), Fault> {
+    pub fn positions(&self) -> Result<(Vec<TokenId>, Vec<OrphanFile>), Fault> {
         let (mut tokens, mut strays) = (Vec::new(), Vec::new());
         for folder in [&self.keys, &self.positions] {
             for name in folder.all_names()? {
                 let path = || folder.path().join(&name);
-                let token = |name: &str| {
-                    PublicId::parse(name.as_bytes()).ok().filter(|token| token.to_string() == name)
-                };
                 let own = name.split_once('.').map_or(name.as_str(), |(own, _)| own);
                 if name.starts_with(".yubiotp.lock") {
                 } else if name.starts_with('.') {
                     strays.push(OrphanFile::CutOff(path()));
                 } else if std::ptr::eq(folder, &self.keys) {
                     // `Store::tokens` reports a file that is not a key.
-                } else if let Some(token) = token(&name) {
+                } else if let Some(token) = TokenId::of_file(&name) {
                     tokens.push(token);
-                } else if token(own).is_none() {
+                } else if TokenId::of_file(own).is_none() {
                     strays.push(OrphanFile::NotAToken(path()));
                 }
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "looks at and spoils files as others would")]
 
 mod elsewhere;
+mod oath;
 mod proved;
 mod torn;
 mod twins;
@@ -54,15 +55,14 @@ impl Host {
         fs::set_permissions(self.path(name), Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn enrol(&self, id: &PublicId, aes_key: u8) {
-        self.store.change().unwrap().enrol(&[(*id, credential(aes_key))], &|| {}).unwrap();
+    fn enrol(&self, id: &TokenId, aes_key: u8) {
+        self.store.change().unwrap().enrol(&[key_of(id, aes_key)], &|| {}).unwrap();
     }
 
     /// Puts the key file of this credential in place, as configuration management would.
     fn bring_key(&self, aes_key: u8) {
         let key = StoreKey::new([1; 32]);
-        let sealed = key.seal(&credential(aes_key), &token(), [aes_key; 24]);
-        self.write("keys/vvcb", Record { under: key.id(), sealed }.write(&token()).as_bytes());
+        self.write("keys/vvcb", key_of(&token(), aes_key).write(&key, [aes_key; 24]).as_bytes());
     }
 
     /// Advances the token as enrolled with AES key 7.
@@ -71,7 +71,7 @@ impl Host {
     }
 
     fn advance_with(&self, aes_key: u8, to: Position) -> Result<Advance, Fault> {
-        self.store.advance(&token(), credential(aes_key).fingerprint(&token()), to)
+        self.store.advance(&token(), key_of(&token(), aes_key).fingerprint(), to)
     }
 
     /// The fault of an advance.
@@ -129,8 +129,12 @@ fn waiting(store: Store) -> Store {
     Store { locking: Locking { wait: Duration::from_secs(10), ..store.locking }, ..store }
 }
 
-fn token() -> PublicId {
-    PublicId::parse(b"vvcb").unwrap()
+fn token() -> TokenId {
+    TokenId::parse(b"vvcb").unwrap()
+}
+
+fn key_of(token: &TokenId, aes_key: u8) -> TokenKey {
+    TokenKey::YubiKey(token.yubikey().unwrap(), credential(aes_key))
 }
 
 fn at(number: u64) -> Position {
@@ -150,26 +154,29 @@ fn the_hosts_store_keeps_the_contract() {
     struct Waiting(Host);
     impl Subject for Waiting {
         type Ledger = Store;
+        fn token(&self, name: u8) -> TokenId {
+            PublicId::from_bytes(&[0xff, name]).unwrap().into()
+        }
         fn open(&self) -> Store {
             waiting(open(self.0.folder.path()))
         }
-        fn enrol(&self, token: &PublicId) -> Fingerprint {
+        fn enrol(&self, token: &TokenId) -> Fingerprint {
             // No two tokens have one AES key.
-            let aes_key = token.as_bytes().last().copied().unwrap_or_default();
+            let aes_key = token.yubikey().unwrap().as_bytes().last().copied().unwrap_or_default();
             self.0.enrol(token, aes_key);
-            credential(aes_key).fingerprint(token)
+            key_of(token, aes_key).fingerprint()
         }
-        fn set_enabled(&self, token: &PublicId, enabled: bool) {
+        fn set_enabled(&self, token: &TokenId, enabled: bool) {
             self.open().set_enabled(token, enabled).unwrap();
         }
-        fn while_locked(&self, token: &PublicId, call: impl FnOnce()) {
+        fn while_locked(&self, token: &TokenId, call: impl FnOnce()) {
             let file = fs::File::open(self.0.path("positions").join(token.to_string())).unwrap();
             flock(&file, FlockOperation::LockExclusive).unwrap();
             call();
         }
     }
     impl HostSubject for Waiting {
-        fn remove(&self, token: &PublicId) {
+        fn remove(&self, token: &TokenId) {
             self.open().change().unwrap().remove(token).unwrap();
         }
     }
@@ -185,9 +192,9 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
     assert!(is_fresh(host.advance(at(5))));
     let good = fs::read(host.path("positions/vvcb")).unwrap();
     let later = String::from_utf8(good.clone()).unwrap().replace("version 1", "version 2");
-    let other = new_file(&State { token: PublicId::from_bytes(&[9]).unwrap(), ..state(&host) });
+    let other = new_file(&State { token: TokenId::parse(b"ck").unwrap(), ..state(&host) });
     let both = [&[b'x'; SLOT], &good[SLOT..BLOCK], &[b'x'; SLOT], &good[BLOCK + SLOT..]].concat();
-    let ck = PublicId::from_bytes(&[9]).unwrap();
+    let ck = TokenId::parse(b"ck").unwrap();
     for (contents, bad) in [
         (&b""[..], BadSlots::Length(0)),
         (&good[..BLOCK], BadSlots::Length(4096)),
@@ -257,7 +264,7 @@ fn a_position_replaced_while_it_was_waited_for_is_read_anew() {
     let held = fs::File::open(host.path("positions/vvcb")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
     let login = std::thread::scope(|scope| {
-        let login = scope.spawn(|| waiting.advance(&token(), credential(7).fingerprint(&token()), at(50)));
+        let login = scope.spawn(|| waiting.advance(&token(), key_of(&token(), 7).fingerprint(), at(50)));
         std::thread::sleep(Duration::from_millis(50));
         let far = new_file(&State { position: Some(at(100)), ..state(&host) });
         host.write("positions/new", &far);
@@ -272,12 +279,12 @@ fn a_position_replaced_while_it_was_waited_for_is_read_anew() {
 fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
     let host = Host::new();
     host.enrol(&token(), 7);
-    let other = PublicId::parse(b"vvcd").unwrap();
+    let other = TokenId::parse(b"vvcd").unwrap();
     host.enrol(&other, 8);
     let good = fs::read_to_string(host.path("keys/vvcb")).unwrap();
     let others = fs::read_to_string(host.path("keys/vvcd")).unwrap();
     let sealed = |text: &str| text.lines().last().unwrap().to_owned();
-    let fault = || host.store.credential(&token()).err().unwrap();
+    let fault = || host.store.token_key(&token()).err().unwrap();
     let found = || host.found(&fault());
     for (contents, code, bad) in [
         (String::new(), Code::KeyDamaged, "line: 1"),
@@ -310,7 +317,7 @@ fn a_key_that_cannot_be_used_is_a_fault_that_says_what_to_do() {
 }
 
 fn would(host: &Host, aes_key: u8) -> Result<Enrolled, EnrolError> {
-    host.store.change().unwrap().would_enrol(&token(), &credential(aes_key))
+    host.store.change().unwrap().would_enrol(&key_of(&token(), aes_key))
 }
 
 fn remove(host: &Host) -> Result<Removed, Fault> {
@@ -428,9 +435,9 @@ fn of_two_changes_one_waits_for_the_other() {
     let change = host.store.change().unwrap();
     let waiting = waiting(host.store.clone());
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| waiting.change().unwrap().would_enrol(&token(), &credential(8)));
+        let other = scope.spawn(|| waiting.change().unwrap().would_enrol(&key_of(&token(), 8)));
         std::thread::sleep(Duration::from_millis(50));
-        change.enrol(&[(token(), credential(7))], &|| {}).unwrap();
+        change.enrol(&[key_of(&token(), 7)], &|| {}).unwrap();
         drop(change);
         assert!(matches!(other.join().unwrap(), Err(EnrolError::OtherCredential(_))));
     });
@@ -439,8 +446,8 @@ fn of_two_changes_one_waits_for_the_other() {
 #[test]
 fn an_enrolment_cut_off_after_the_positions_is_finished_by_doing_it_again() {
     let host = Host::new();
-    let key = credential(7).fingerprint(&token());
-    host.write("positions/vvcb", &new_file(&State { token: token(), key, enabled: true, position: None }));
+    let key = key_of(&token(), 7).fingerprint();
+    host.write("positions/vvcb", &new_file(&State { position: None, ..State::new(token(), key) }));
     host.write("keys/.vvcb.new", b"half a f");
     assert_eq!(would(&host, 7).unwrap(), Enrolled::Added);
     host.enrol(&token(), 7);

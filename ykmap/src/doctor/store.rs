@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use ykhost::Fault;
 use ykhost::file::FileFault;
 use ykhost::settings::{CONFIG, Settings};
-use ykhost::store::{OrphanFile, POSITIONS, PositionFile, Store, StoreScan};
+use ykhost::store::{OrphanFile, POSITIONS, PositionFile, Store, StoreScan, TokenKey};
 use yubiotp::diagnostic::{Code, Command, Diagnostic, Program, Remedy, shell_word};
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Mode;
-use yubiotp::{Credential, Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 const SEE_STORE: &str = "see store";
 
@@ -32,10 +32,10 @@ pub(super) struct Seen {
     /// Tokens whose files exist and cannot be used: why, and what to do.
     pub(super) refused: Refused,
     /// Which tokens have which AES keys.
-    holders: Holders,
+    holders: Holders<TokenId>,
 }
 
-type Refused = HashMap<PublicId, Diagnostic>;
+type Refused = HashMap<TokenId, Diagnostic>;
 
 /// Looks at one store. Gives what it takes to tell whether a token can be used; `None` if the store as a whole cannot.
 pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
@@ -62,7 +62,7 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
         }
     };
     let mut refused = Refused::new();
-    let mut holders = Holders::default();
+    let mut holders = Holders::<TokenId>::default();
     if let Some(key) = &key {
         holders = each(report, &survey, key, &tokens, &mut refused);
     }
@@ -137,7 +137,7 @@ const LEAST_KIB: u64 = 64;
 const LEAST_INODES: u64 = 8;
 
 /// Whether a login can write each position.
-fn positions_writable(report: &mut Report, survey: &StoreScan, keys: &[PublicId]) {
+fn positions_writable(report: &mut Report, survey: &StoreScan, keys: &[TokenId]) {
     const NOBODY: &str = "Nobody can log in with this token, because its OTPs cannot be stored as used";
     let others = survey.positions().map(|(tokens, _)| tokens).unwrap_or_default();
     let tokens: BTreeSet<_> = keys.iter().chain(&others).collect();
@@ -183,16 +183,16 @@ fn each(
     report: &mut Report,
     survey: &StoreScan,
     key: &StoreKey,
-    tokens: &[PublicId],
+    tokens: &[TokenId],
     refused: &mut Refused,
-) -> Holders {
-    let mut holders = Holders::default();
+) -> Holders<TokenId> {
+    let mut holders = Holders::<TokenId>::default();
     for token in tokens {
-        let opened = survey.record(token).and_then(|record| survey.open_record(&record, token, key));
+        let opened = survey.key_file(token).and_then(|file| survey.open_key(&file, token, key));
         match &opened {
             Ok(credential) => {
-                if let Some(first) = holders.note(credential.aes_key.digest(), *token) {
-                    report.add(Check::Store, twin(&survey.key_file(token), token, &first));
+                if let Some(first) = credential.digest().and_then(|digest| holders.note(digest, *token)) {
+                    report.add(Check::Store, twin(&survey.key_path(token), token, &first));
                 }
             }
             Err(fault) => {
@@ -223,7 +223,7 @@ fn each(
 }
 
 /// A fault of the files of one token.
-fn token_fault(report: &mut Report, fault: &Fault, token: &PublicId) {
+fn token_fault(report: &mut Report, fault: &Fault, token: &TokenId) {
     if fault.file().is_some_and(|file| report.is_unread(file)) {
         return;
     }
@@ -260,7 +260,7 @@ pub(super) fn across(report: &mut Report, cases: &[Case], stores: &[Option<Seen>
 }
 
 /// One AES key in two stores.
-fn in_two_stores((case, token): (&Case, &PublicId), (kept, twin): (&Case, &PublicId)) -> Diagnostic {
+fn in_two_stores((case, token): (&Case, &TokenId), (kept, twin): (&Case, &TokenId)) -> Diagnostic {
     let [here, there] = [case, kept].map(|case| shown(&case.settings.store));
     let named = if twin == token { String::new() } else { format!(", there as token {twin}") };
     let what = format!(
@@ -298,15 +298,13 @@ fn identity(store: &Path) -> Option<(u64, u64)> {
 fn position(
     report: &mut Report,
     survey: &StoreScan,
-    token: &PublicId,
-    credential: Option<&Credential>,
+    token: &TokenId,
+    key: Option<&TokenKey>,
 ) -> Option<Diagnostic> {
-    let path = survey.position_file(token);
+    let path = survey.position_path(token);
     let fault = match survey.slots(token) {
         Ok(None) => Fault::NoPosition { path, token: *token },
-        Ok(Some(slots))
-            if credential.is_some_and(|credential| credential.fingerprint(token) != slots.state.key) =>
-        {
+        Ok(Some(slots)) if key.is_some_and(|key| key.fingerprint() != slots.state.key) => {
             if slots.state.key == Fingerprint::ELSEWHERE {
                 let what = format!(
                     "has the position that validation servers reported for token {token}, not one of the key that is here now"
@@ -349,8 +347,8 @@ fn of_token(found: Diagnostic, problem: String) -> Diagnostic {
 }
 
 /// Notes about things that may be intended.
-fn condition(report: &mut Report, survey: &StoreScan, token: &PublicId, slots: &PositionFile) {
-    let path = survey.position_file(token);
+fn condition(report: &mut Report, survey: &StoreScan, token: &TokenId, slots: &PositionFile) {
+    let path = survey.position_path(token);
     let warning = |code, what: String| Diagnostic::warning(code, what).at(at(&path));
     let resync =
         |found: Diagnostic, when: &str| found.run_when(when, Program::Ykmap, format!("token resync {token}"));
@@ -385,7 +383,7 @@ fn condition(report: &mut Report, survey: &StoreScan, token: &PublicId, slots: &
 }
 
 /// Positions of tokens that have no key here, and files that are not positions.
-fn positions(report: &mut Report, survey: &StoreScan, keys: &[PublicId]) {
+fn positions(report: &mut Report, survey: &StoreScan, keys: &[TokenId]) {
     let (tokens, strays) = match survey.positions() {
         Ok(found) => found,
         Err(fault) => return report.fault(Check::Store, &fault, "fix the folder"),
@@ -397,7 +395,7 @@ fn positions(report: &mut Report, survey: &StoreScan, keys: &[PublicId]) {
             }
             Ok(Some(_)) => {
                 let found = Diagnostic::note(Code::KeyMissing, "belongs to a key that is not in the store")
-                    .at(at(&survey.position_file(token)))
+                    .at(at(&survey.position_path(token)))
                     .run_when("if it is somebody's token", Program::Ykmap, "key import FILE");
                 report.add(Check::Store, found);
             }

@@ -4,10 +4,10 @@ use super::pam::Looked;
 use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
-use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, import};
+use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, few_codes, import, not_here};
 use crate::list::State;
 use ykhost::{Fault, mapping};
-use yubiotp::PublicId;
+use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
 use yubiotp::mapping::{BadLine, Enrolment};
 use yubiotp::shown;
@@ -178,7 +178,7 @@ impl User<'_> {
         }
     }
 
-    fn tokens(&self, report: &mut Report, seen: &Seen, tokens: &[PublicId]) {
+    fn tokens(&self, report: &mut Report, seen: &Seen, tokens: &[TokenId]) {
         let servers = self.case.settings.mode.asks_servers();
         let usable = |state: State| KeptOut::by(state, servers).is_none();
         let states: Vec<_> =
@@ -201,7 +201,7 @@ impl User<'_> {
                 self.add(report, Diagnostic::new(Code::TokenUsable, severity, what));
                 continue;
             }
-            let why = refused.cloned().unwrap_or_else(|| reason(state, token));
+            let why = refused.cloned().unwrap_or_else(|| reason(state, token, self.name));
             let what = format!("with token {token}: {}", why.problem);
             let remedies = why.remedies;
             if one_is_good {
@@ -236,9 +236,11 @@ impl User<'_> {
 }
 
 /// Why a token in that state is refused, and what to do.
-fn reason(state: State, token: &PublicId) -> Diagnostic {
+fn reason(state: State, token: &TokenId, user: &str) -> Diagnostic {
     let found = |code| Diagnostic::error(code, state.to_string());
     match state {
+        State::CodesLeft(left) => few_codes(user, left),
+        State::NotHere => not_here(token, user, found(Code::KeyMissing)),
         State::Disabled => disabled(token, found(Code::TokenDisabled)),
         State::NoKey | State::Unasked => import(found(Code::KeyMissing)).advise(OTHER_MODE),
         State::RuledOut => found(Code::TokenRuledOut).advise(RULED_OUT),

@@ -94,7 +94,7 @@ fn may_list_tokens(path: &Path) -> bool {
         Err(_) => return true,
     };
     let has_tokens = |line| match line {
-        Ok(Line::Entry { fields, .. }) => fields.ids().next().is_some(),
+        Ok(Line::Entry { fields, .. }) => fields.tokens().next().is_some(),
         Ok(Line::Nothing) => false,
         Err(_) => true,
     };

@@ -3,8 +3,9 @@
 use crate::{Context, Done, Failure, files, out, parse_id};
 use std::io::IsTerminal as _;
 use ykhost::Fault;
+use ykhost::store::KeyFile;
 use yubiotp::verdict::Vault;
-use yubiotp::{PublicId, keyfile};
+use yubiotp::{PublicId, TokenId, keyfile};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -23,11 +24,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let store = context.store()?;
     let settings = context.settings()?;
     let known = |id: &PublicId| {
-        let id = *id;
+        let id = TokenId::YubiKey(*id);
         let settings = &settings;
         move |fault: Fault| files::if_unknown(settings, &id, fault.diagnostic())
     };
-    let ids = if args.ids.is_empty() { super::tokens(&store)? } else { args.ids.clone() };
+    let ids = if args.ids.is_empty() {
+        super::tokens(&store)?.iter().filter_map(TokenId::yubikey).collect()
+    } else {
+        args.ids.clone()
+    };
     if args.in_the_clear {
         let keys = ids
             .iter()
@@ -37,11 +42,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     } else {
         let keys = ids
             .iter()
-            .map(|id| {
-                let record = store.record(id).map_err(known(id))?;
-                Ok((*id, record.under, record.sealed))
+            .map(|id| match store.key_file(&(*id).into()).map_err(known(id))? {
+                KeyFile::YubiKey(_, record) => Ok(Some((*id, record.under, record.sealed))),
+                KeyFile::Oath(..) | KeyFile::RecoveryCode(..) => Ok(None),
             })
             .collect::<Result<Vec<_>, Failure>>()?;
+        let keys: Vec<_> = keys.into_iter().flatten().collect();
         out::raw(&keyfile::write_sealed(keys));
         // A pipe leads to another command, most likely one with another store key.
         if !std::io::stdout().is_terminal() {

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use ykcli::import::{self, ProgressBar};
 use ykcli::input::{self, Named, SHOWN};
 use ykhost::Fault;
-use ykhost::store::{Change, Enrolled, STEPS, Store};
+use ykhost::store::{Change, Enrolled, STEPS, Store, TokenKey};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::key::Holders;
 use yubiotp::keyfile::{self, Entry, Format, KeyFile, Secret};
-use yubiotp::{Credential, Position, PublicId};
+use yubiotp::{Credential, Position, PublicId, TokenId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -83,7 +83,7 @@ fn was_lost() -> Diagnostic {
 #[derive(Default)]
 struct Checked {
     /// The keys to write.
-    new: Vec<(PublicId, Credential)>,
+    new: Vec<TokenKey>,
     /// Of these, tokens of which nothing is known here.
     added: usize,
     unchanged: usize,
@@ -91,7 +91,7 @@ struct Checked {
     mended: usize,
     problems: Vec<Diagnostic>,
     /// Those of the new ones that two touches have to show: it is not known how far they came.
-    to_resync: Vec<PublicId>,
+    to_resync: Vec<TokenId>,
 }
 
 fn check(
@@ -111,22 +111,23 @@ fn check(
                 return Err(Diagnostic::error(Code::KeyOfOtherToken, problem)
                     .advise("keep only the line of the public ID that the YubiKey types"));
             }
-            let enrolled = change.would_enrol(&public_id, &credential).map_err(|error| in_line(&error.diagnostic()))?;
-            Ok((credential, enrolled))
+            let key = TokenKey::YubiKey(public_id, credential);
+            let enrolled = change.would_enrol(&key).map_err(|error| in_line(&error.diagnostic()))?;
+            Ok((key, enrolled))
         });
         bar.inc(1);
-        let (credential, enrolled) = match found {
+        let (key, enrolled) = match found {
             Ok(found) => found,
             Err(why) => {
                 checked.problems.push(why.at(Location::line(name, line)));
                 continue;
             }
         };
-        let position = || store.slots(&public_id).ok().flatten().and_then(|slots| slots.state.position);
+        let position = || store.slots(&key.id()).ok().flatten().and_then(|slots| slots.state.position);
         match enrolled {
-            Enrolled::Added if used => checked.to_resync.push(public_id),
+            Enrolled::Added if used => checked.to_resync.push(key.id()),
             // Imported before without --used.
-            Enrolled::Unchanged if used && position().is_none() => checked.to_resync.push(public_id),
+            Enrolled::Unchanged if used && position().is_none() => checked.to_resync.push(key.id()),
             Enrolled::Unchanged => {
                 checked.unchanged += 1;
                 continue;
@@ -135,7 +136,7 @@ fn check(
             Enrolled::Returned => checked.returned += 1,
             Enrolled::Mended => checked.mended += 1,
         }
-        checked.new.push((public_id, credential));
+        checked.new.push(key);
     }
     checked
 }
@@ -173,26 +174,26 @@ fn refuse(context: &Context, args: &Args, problems: impl ExactSizeIterator<Item 
 
 fn say(context: &Context, args: &Args, file: &KeyFile, checked: &Checked, store: &Store) {
     let is_disabled =
-        |id: &PublicId| store.slots(id).is_ok_and(|slots| slots.is_some_and(|slots| !slots.state.enabled));
-    let servers_word = |id: &PublicId| {
+        |id: &TokenId| store.slots(id).is_ok_and(|slots| slots.is_some_and(|slots| !slots.state.enabled));
+    let servers_word = |id: &TokenId| {
         let slots = store.slots(id).ok().flatten();
         slots.is_some_and(|slots| store.is_servers_word(&slots.state).unwrap_or_default())
     };
-    let is_lost = |id: &PublicId| {
+    let is_lost = |id: &TokenId| {
         let slots = store.slots(id).ok().flatten();
         slots.is_some_and(|slots| slots.state.position == Some(Position::LAST))
             && !checked.to_resync.contains(id)
     };
-    let (lost, known): (Vec<_>, Vec<_>) = checked.new.iter().map(|(id, _)| id).partition(|id| is_lost(id));
-    let lost: Vec<_> = lost.into_iter().map(ToString::to_string).collect();
-    let named: Vec<_> = known.into_iter().filter(|id| servers_word(id)).map(ToString::to_string).collect();
+    let (lost, known): (Vec<_>, Vec<_>) = checked.new.iter().map(TokenKey::id).partition(is_lost);
+    let lost: Vec<_> = lost.into_iter().map(|id| id.to_string()).collect();
+    let named: Vec<_> = known.into_iter().filter(servers_word).map(|id| id.to_string()).collect();
     let disabled: Vec<_> =
-        checked.new.iter().map(|(id, _)| id).filter(|id| is_disabled(id)).map(ToString::to_string).collect();
+        checked.new.iter().map(TokenKey::id).filter(is_disabled).map(|id| id.to_string()).collect();
     if context.json {
         out::json(&json!({
             "format": file.format.to_string(),
             "dry_run": args.dry_run,
-            "imported": checked.new.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
+            "imported": checked.new.iter().map(|key| key.id().to_string()).collect::<Vec<_>>(),
             "unchanged": checked.unchanged,
             "returned": checked.returned,
             "mended": checked.mended,

@@ -4,6 +4,7 @@ use super::program;
 use crate::{Context, Done};
 use ykcli::new_key::{self, RANDOM};
 use ykhost::random;
+use ykhost::store::TokenKey;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use zeroize::Zeroizing;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         program::check(&id)?;
         program::program(&id, &credential)?;
     }
-    change.enrol(&[(id, credential)], &|| {}).map_err(|error| {
+    change.enrol(&[TokenKey::YubiKey(id, credential)], &|| {}).map_err(|error| {
         let found = error.diagnostic();
         if args.program {
             found.run_when(

@@ -8,8 +8,7 @@ use ykhost::Fault;
 use ykhost::settings::Settings;
 use ykhost::store::{KEYS, POSITIONS, Store};
 use yubiotp::key::Fingerprint;
-use yubiotp::verdict::Vault;
-use yubiotp::{Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 pub(crate) fn list(context: &Context) -> Done {
     let settings = context.settings()?;
@@ -17,7 +16,7 @@ pub(crate) fn list(context: &Context) -> Done {
     let store = &states.store;
     let tokens = super::tokens(store)?;
     let owners = files::owners(&settings);
-    let owners = |id: &PublicId| owners.get(id).map(Vec::as_slice).unwrap_or_default();
+    let owners = |id: &TokenId| owners.get(id).map(Vec::as_slice).unwrap_or_default();
     if context.json {
         let keys: Vec<_> = tokens
             .iter()
@@ -25,7 +24,7 @@ pub(crate) fn list(context: &Context) -> Done {
                 let position = position(store, id);
                 json!({
                     "id": id.to_string(),
-                    "serial": id.serial(),
+                    "serial": id.yubikey().and_then(|id| id.serial()),
                     "state": states.of(id).to_string(),
                     "owners": owners(id),
                     "usage_counter": position.map(|position| position.usage_counter()),
@@ -56,7 +55,7 @@ pub(crate) fn list(context: &Context) -> Done {
         };
         vec![
             Field::Plain(id.to_string()),
-            Field::Plain(number(id.serial())),
+            Field::Plain(number(id.yubikey().and_then(|id| id.serial()))),
             owners,
             states.field(id),
             Field::Plain(counters),
@@ -68,7 +67,7 @@ pub(crate) fn list(context: &Context) -> Done {
 }
 
 /// When the position was written last: at the last accepted login, or when it was enabled or disabled since.
-fn last_use(settings: &Settings, id: &PublicId) -> Option<String> {
+fn last_use(settings: &Settings, id: &TokenId) -> Option<String> {
     let path = settings.store.join(POSITIONS).join(id.to_string());
     let written = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
     let seconds = written.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
@@ -76,12 +75,12 @@ fn last_use(settings: &Settings, id: &PublicId) -> Option<String> {
 }
 
 /// The position of a token; `None` if it was not used, or if nobody knows which of its OTPs were.
-fn position(store: &Store, id: &PublicId) -> Option<Position> {
+fn position(store: &Store, id: &TokenId) -> Option<Position> {
     store.slots(id).ok().flatten()?.state.position.filter(|position| *position != Position::LAST)
 }
 
 /// Prints what there is of each; a fault of one is part of its answer, and exit status 1.
-pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
+pub(crate) fn show(context: &Context, ids: &[TokenId]) -> Done {
     let settings = context.settings()?;
     let store = context.store()?;
     let ykmap = context.ykmap();
@@ -91,15 +90,13 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
         let slots = store.slots(id);
         let elsewhere =
             slots.as_ref().is_ok_and(|it| it.is_some_and(|it| it.state.key == Fingerprint::ELSEWHERE));
-        let key = match store
-            .record(id)
-            .and_then(|record| store.credential(id).map(|_| record.under.to_string()))
-        {
-            Err(Fault::NoKey { .. }) if elsewhere => Ok(None),
-            key => key
-                .map(Some)
-                .map_err(|fault| context.text(&files::if_unknown(&settings, id, fault.diagnostic()))),
-        };
+        let key =
+            match store.key_file(id).and_then(|file| store.token_key(id).map(|_| file.under().to_string())) {
+                Err(Fault::NoKey { .. }) if elsewhere => Ok(None),
+                key => key
+                    .map(Some)
+                    .map_err(|fault| context.text(&files::if_unknown(&settings, id, fault.diagnostic()))),
+            };
         let position = match slots {
             Ok(Some(_)) if elsewhere && !matches!(key, Ok(None)) => {
                 Err(format!("it is of the time when no key was here ({ykmap} key adopt {id})"))
@@ -121,7 +118,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             let state = position.as_ref().ok().map(|slots| slots.state);
             shown.push(json!({
                 "id": id.to_string(),
-                "serial": id.serial(),
+                "serial": id.yubikey().and_then(|id| id.serial()),
                 "key_file": file(KEYS),
                 "key_fault": key.as_ref().err().map(ToString::to_string),
                 "sealed_under": key.as_ref().ok().and_then(Option::as_ref),
@@ -140,7 +137,7 @@ pub(crate) fn show(context: &Context, ids: &[PublicId]) -> Done {
             continue;
         }
         out::line(&format!("token          {id}"));
-        if let Some(serial) = id.serial() {
+        if let Some(serial) = id.yubikey().and_then(|id| id.serial()) {
             out::line(&format!("serial         {serial}, if the id was made by the factory"));
         }
         out::line(&match key {

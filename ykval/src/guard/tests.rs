@@ -9,7 +9,7 @@ fn accepted(number: u32, key: u8, position: u64) -> Accepted {
     Accepted { token: token(number), key: Fingerprint([key; 8]), position: Position::from_stored(position) }
 }
 
-fn receipt(accepted: &Accepted) -> Receipt {
+fn receipt(accepted: &Accepted) -> Receipt<PublicId> {
     #[expect(clippy::disallowed_methods, reason = "no store has a say here")]
     Receipt::after_durable_advance(accepted.token, accepted.position)
 }

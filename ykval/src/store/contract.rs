@@ -121,8 +121,14 @@ struct AsLedger(Store);
 
 impl Ledger for AsLedger {
     type Fault = StoreFault;
+    type Token = PublicId;
 
-    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, StoreFault> {
+    fn advance(
+        &self,
+        token: &PublicId,
+        key: Fingerprint,
+        to: Position,
+    ) -> Result<Advance<PublicId>, StoreFault> {
         static ASKED: AtomicU64 = AtomicU64::new(0);
         let nonce = format!("nonce{:011}", ASKED.fetch_add(1, Ordering::Relaxed));
         let step = Step { token: *token, key, to, nonce, at: 0 };
@@ -140,6 +146,9 @@ struct Prepared<'a>(&'a StoreAt);
 
 impl Subject for Prepared<'_> {
     type Ledger = AsLedger;
+    fn token(&self, name: u8) -> PublicId {
+        id(&[0xff, name])
+    }
     fn open(&self) -> AsLedger {
         AsLedger(open(self.0))
     }

@@ -1,7 +1,7 @@
 //! Changing the mapping while keeping everything else in it: comments, order, line ends.
 
 use super::{Line, MAX_LINE, parse_line, trim};
-use crate::PublicId;
+use crate::TokenId;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -31,7 +31,7 @@ pub struct Removed {
 ///
 /// # Errors
 /// A mapping cannot contain the name.
-pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, BadUserName> {
+pub fn add(text: &[u8], user: &[u8], ids: &[TokenId]) -> Result<Vec<u8>, BadUserName> {
     let named =
         matches!(parse_line(&[user, b":"].concat()), Ok(Line::Entry { user: name, .. }) if name == user);
     if !named || user.len() > MAX_NAME || user.contains(&b':') || user.contains(&b'\n') {
@@ -63,7 +63,7 @@ pub fn add(text: &[u8], user: &[u8], ids: &[PublicId]) -> Result<Vec<u8>, BadUse
 /// Taking the last id leaves `user:`, which lists the user without a token: they stay refused, where a missing line
 /// would let them in wherever a line has `nullok`.
 #[must_use]
-pub fn remove(text: &[u8], user: &[u8], id: Option<&PublicId>) -> Removed {
+pub fn remove(text: &[u8], user: &[u8], id: Option<&TokenId>) -> Removed {
     let mut removed = Removed { text: Vec::with_capacity(text.len()), count: 0, listed_without: false };
     let mut tokens_left = false;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -75,7 +75,7 @@ pub fn remove(text: &[u8], user: &[u8], id: Option<&PublicId>) -> Removed {
             removed.text.extend_from_slice(fields.next().unwrap_or_default());
             let mut kept = false;
             for field in fields {
-                if PublicId::parse(trim(field)).as_ref() == Ok(id) {
+                if TokenId::parse(trim(field)).as_ref() == Ok(id) {
                     removed.count = removed.count.saturating_add(1);
                 } else {
                     removed.text.push(b':');
@@ -114,8 +114,8 @@ mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
-    fn id(text: &str) -> PublicId {
-        PublicId::parse(text.as_bytes()).unwrap()
+    fn id(text: &str) -> TokenId {
+        TokenId::parse(text.as_bytes()).unwrap()
     }
 
     #[test]

@@ -29,6 +29,38 @@ impl Window {
     }
 }
 
+/// Where codes are looked for, of tokens without a window of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usual {
+    /// TOTP: seconds in each direction.
+    pub seconds: u16,
+    /// HOTP: codes that were made and never typed.
+    pub ahead: u16,
+}
+
+impl Usual {
+    /// One minute, so that five codes of 30 seconds are valid at a time; and as many of a HOTP token.
+    pub const DEFAULT: Self = Self { seconds: 60, ahead: 4 };
+
+    /// The window of a token. `own` is what its file says, in the unit of its kind.
+    #[must_use]
+    pub fn window(self, kind: Kind, own: Option<u16>) -> Window {
+        match kind {
+            Kind::Totp { period } => Window::of_seconds(own.unwrap_or(self.seconds).into(), period),
+            Kind::Hotp => Window { behind: 0, ahead: own.unwrap_or(self.ahead).min(Window::MOST) },
+        }
+    }
+}
+
+/// How far two successive codes are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as one code.
+    Window(Window),
+    /// [`RESYNC_STEPS`]: for a token that is far out.
+    Resync,
+}
+
 /// How far a token has come, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -62,7 +94,7 @@ pub enum Found {
 /// The drift that is learned at most: more than any window.
 const MOST_DRIFT: i32 = 100_000;
 
-/// How far [`resync`] looks for two successive codes: a day of 30-second steps in each direction, or so many codes of a
+/// How far [`two`] looks at most for two successive codes: a day of 30-second steps in each direction, or so many codes of a
 /// HOTP token.
 pub const RESYNC_STEPS: u64 = 2880;
 
@@ -106,20 +138,22 @@ pub fn decide(
     }
 }
 
-/// Decides about two successive codes, for a token that is far out: they are looked for in [`RESYNC_STEPS`] steps around the
-/// expected one. The drift becomes what they show. Neither of them is accepted again, nor any code before them.
-pub fn resync(
+/// Decides about two successive codes: they prove more than one does, so they may be far out. The drift becomes what they
+/// show. Neither of them is accepted again, nor any code before them.
+pub fn two(
     secret: &Secret,
     parameters: Parameters,
+    reach: Reach,
     progress: Progress,
     unix: u64,
     (first, second): (&Code, &Code),
 ) -> Found {
     let next = next_of(progress);
     let expected = expected(parameters.kind, progress, unix);
-    let steps = match parameters.kind {
-        Kind::Totp { .. } => around(expected, RESYNC_STEPS, RESYNC_STEPS),
-        Kind::Hotp => around(expected, 0, RESYNC_STEPS),
+    let steps = match (parameters.kind, reach) {
+        (_, Reach::Window(window)) => around(expected, window.behind.into(), window.ahead.into()),
+        (Kind::Totp { .. }, Reach::Resync) => around(expected, RESYNC_STEPS, RESYNC_STEPS),
+        (Kind::Hotp, Reach::Resync) => around(expected, 0, RESYNC_STEPS),
     };
     let (mut fresh, mut used) = (None, None);
     let mut before = false;
@@ -257,7 +291,14 @@ mod tests {
     fn two_successive_codes_bring_a_token_back() {
         let key = secret(b"12345678901234567890");
         let try_two = |parameters, progress, first: u64, second: u64| {
-            resync(&key, parameters, progress, NOW, (&of(parameters, first), &of(parameters, second)))
+            two(
+                &key,
+                parameters,
+                Reach::Resync,
+                progress,
+                NOW,
+                (&of(parameters, first), &of(parameters, second)),
+            )
         };
         let far = step() + 2000;
         assert_eq!(
@@ -329,7 +370,8 @@ mod tests {
                 let base = if is_hotp { next_of(progress) } else { Period::USUAL.step_at(now) };
                 let at = base.saturating_add_signed(off);
                 let found = if two {
-                    resync(&key, parameters, progress, now, (&of(parameters, at), &of(parameters, at + 1)))
+                    let codes = (&of(parameters, at), &of(parameters, at + 1));
+                    super::two(&key, parameters, Reach::Resync, progress, now, codes)
                 } else {
                     decide(&key, parameters, PAST_AND_FUTURE, progress, now, &of(parameters, at))
                 };

@@ -61,6 +61,48 @@ impl Reason {
                 "a validation server has seen this OTP, or a later one, or the token is restored there",
             )
             .advise("look at the log of the validation server before the YubiKey is touched again"),
+            Self::NotTheirCode => Diagnostic::error(
+                Code::CodeWrong,
+                "the code is wrong: no token of the user shows it now",
+            )
+            .advise("let the user compare the clock of the phone, or type two successive codes with a blank between them"),
+            Self::CodeUsed { step, .. } => Diagnostic::error(
+                Code::CodeUsed,
+                format!("the code was used before (step {step}), or a later one was"),
+            )
+            .advise("wait for the next code"),
+            Self::ClockBehind { steps, .. } => Diagnostic::error(
+                Code::ClockBehind,
+                format!("the last accepted code is at least {steps} steps ahead of this host's clock"),
+            )
+            .advise("compare this host's clock: chronyc tracking, or timedatectl")
+            .advise("if the clock is right and was wrong before, the codes are valid again when it has caught up"),
+            Self::PositionUnknown(token) => Diagnostic::error(
+                Code::TokenNeedsResync,
+                "no code of this token is accepted until its position is recorded: nobody knows which of them were used on this host",
+            )
+            .run_when("if the token is here, with two successive codes of it", Program::Ykmap, format!("token resync oath-{token}")),
+            Self::TwoCodesNeeded => Diagnostic::error(
+                Code::CodesNeeded,
+                "too many wrong codes were tried for this user, so one code is not enough now",
+            )
+            .advise("let the user type two successive codes with a blank between them")
+            .run_when("if the user mistyped them all", Program::Ykmap, "unlock USER"),
+            Self::NotTheirRecoveryCode => Diagnostic::error(
+                Code::RecoveryCodeWrong,
+                "the answer has the shape of a recovery code, and is none of this user's",
+            )
+            .run_when("if the user has lost them", Program::Ykmap, "recovery new USER"),
+            Self::RecoveryCodeUsed(_, number) => Diagnostic::error(
+                Code::RecoveryCodeUsed,
+                format!("the recovery code was used before: it is code {number} of the set"),
+            )
+            .advise("let the user take another code of the set"),
+            Self::CodesNotHere => Diagnostic::error(
+                Code::CodesNotHere,
+                "the answer is a code, and validation servers, which know no codes, decide about every login (mode = online)",
+            )
+            .advise("to have this host decide about codes, set local = true in the table [codes]"),
             Self::Disabled(token) => Diagnostic::error(Code::TokenDisabled, "the token is disabled")
                 .run_when("to enable it", Program::Ykmap, format!("key enable {token}")),
         }

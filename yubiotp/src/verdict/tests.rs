@@ -1,8 +1,11 @@
 //! The rules, with a ledger in memory and servers whose answers the test sets.
 
+mod codes;
+
 use super::*;
 use crate::diagnostic::Code;
 use crate::ledger::contract::{Memory, Unknown};
+use crate::oath::window::Usual;
 use crate::{AesKey, PrivateId, modhex};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,7 +17,8 @@ struct Tokens(Memory);
 
 impl Ledger for Tokens {
     type Fault = Unknown;
-    fn advance(&self, token: &PublicId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
+    type Token = TokenId;
+    fn advance(&self, token: &TokenId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
         (&self.0).advance(token, key, to)
     }
 }
@@ -22,7 +26,7 @@ impl Ledger for Tokens {
 impl Vault for Tokens {
     fn credential(&self, token: &PublicId) -> Result<Credential, Unknown> {
         let key = match token.as_bytes() {
-            [0xff, 0xee] => return Err(Unknown(*token)),
+            [0xff, 0xee] => return Err(Unknown((*token).into())),
             [0xff, 0xdd] => "ffffffffffffffffffffffffffffffff",
             _ => "000102030405060708090a0b0c0d0e0f",
         };
@@ -38,7 +42,23 @@ impl Vault for Tokens {
     }
 
     fn is_enabled(&self, token: &PublicId) -> Result<bool, Unknown> {
-        Ok(self.0.is_enabled(token))
+        Ok(self.0.is_enabled(&(*token).into()))
+    }
+
+    fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {
+        Err(Unknown(TokenId::Oath(*token)))
+    }
+
+    fn advance_oath(&self, token: &Serial, _: Fingerprint, _: Progress) -> Result<Advance, Unknown> {
+        Err(Unknown(TokenId::Oath(*token)))
+    }
+
+    fn recovery_code(&self, set: &SetId, _: &RecoveryCode) -> Result<Option<Fingerprint>, Unknown> {
+        Err(Unknown(TokenId::RecoverySet(*set)))
+    }
+
+    fn eight_digits(&self, set: &SetId, _: &oath::Code) -> Result<Option<(u8, Fingerprint)>, Unknown> {
+        Err(Unknown(TokenId::RecoverySet(*set)))
     }
 }
 
@@ -50,17 +70,37 @@ fn id(text: &str) -> PublicId {
     PublicId::parse(text.as_bytes()).unwrap()
 }
 
+/// For answers that hold an OTP: nobody takes a try.
+const NO_CODES: Codes<'_, NoGuesses> =
+    Codes { local: false, unix: 0, usual: Usual::DEFAULT, guesses: &NoGuesses };
+
+struct NoGuesses;
+
+impl Guesses for NoGuesses {
+    type Fault = Unknown;
+    fn charge(&self) -> Result<Charge, Unknown> {
+        panic!("no OTP costs a try")
+    }
+    fn refund(&self) {
+        panic!("no OTP costs a try")
+    }
+}
+
+fn named(text: &str) -> TokenId {
+    id(text).into()
+}
+
 fn tokens(known: &[&str]) -> Tokens {
     let tokens = Tokens(Memory::default());
     for name in known {
         let key = tokens.credential(&id(name)).ok().unwrap().fingerprint(&id(name));
-        tokens.0.enrol(&id(name), key);
+        tokens.0.enrol(&named(name), key);
     }
     tokens
 }
 
 fn listed(ids: &[&str]) -> Enrolment {
-    Enrolment::Listed(ids.iter().map(|name| id(name)).collect())
+    Enrolment::Listed(ids.iter().map(|name| named(name)).collect())
 }
 
 /// Servers that say one thing, or nothing, or cannot be asked, and note what they were asked.
@@ -98,7 +138,7 @@ impl Servers for Told {
     fn ask(&self, otp: &str, position: Option<Position>) -> Result<Answer, Unknown> {
         self.asked.borrow_mut().push((otp.into(), position));
         if !self.can_be_asked {
-            return Err(Unknown(id("nnnn")));
+            return Err(Unknown(named("nnnn")));
         }
         let trail = "https://a: told".into();
         Ok(match self.says {
@@ -108,7 +148,7 @@ impl Servers for Told {
     }
 
     fn undecided(&self, _: &PublicId, withheld: bool, _: String) -> Unknown {
-        Unknown(id(if withheld { "vvvv" } else { "nnnn" }))
+        Unknown(named(if withheld { "vvvv" } else { "nnnn" }))
     }
 
     fn accept_replays(&self) -> bool {
@@ -123,12 +163,12 @@ fn offline<'a>(
     vault: &impl Vault<Fault = Unknown>,
 ) -> Result<Judgement<'a>, Unknown> {
     let servers = Told::says(ServerVerdict::Ok(Position::yubikey(9, 9)));
-    let judged = judge(answer, enrolment, Mode::Offline, vault, &servers);
+    let judged = judge(answer, enrolment, Mode::Offline, vault, &servers, &NO_CODES);
     assert!(servers.asked.borrow().is_empty(), "offline asks nobody");
     judged
 }
 
-fn why(vault: &Tokens, mapping: &[&str], answer: &str) -> Result<Result<PublicId, Reason>, Unknown> {
+fn why(vault: &Tokens, mapping: &[&str], answer: &str) -> Result<Result<TokenId, Reason>, Unknown> {
     Ok(match offline(answer.as_bytes(), &listed(mapping), vault)?.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),
         Verdict::Rejected(reason) => Err(reason),
@@ -141,7 +181,7 @@ fn accepted_once_and_in_order() {
     let vault = tokens(&["vvcb"]);
     let mapping = &["vvcb"];
     let (first, second) = (["vvcb", FIRST].concat(), ["vvcb", SECOND].concat());
-    assert_eq!(why(&vault, mapping, &second), Ok(Ok(id("vvcb"))));
+    assert_eq!(why(&vault, mapping, &second), Ok(Ok(named("vvcb"))));
     let [one, two] = [Position::yubikey(1, 1), Position::yubikey(1, 2)];
     for (otp, offered) in [(&first, one), (&second, two)] {
         let replayed = Reason::Replayed { token: id("vvcb"), offered, stored: two };
@@ -156,14 +196,14 @@ fn each_no_has_its_own_reason() {
     assert_eq!(why(&vault, &[], &otp), Ok(Err(Reason::NoTokens)));
     assert_eq!(why(&vault, &["vvcd"], &otp), Ok(Err(Reason::NotTheirToken(None))));
     let stranger = ["vvcbcbcbcbcb", FIRST].concat();
-    let named = Reason::NotTheirToken(Some(id("vvcbcbcbcbcb")));
-    assert_eq!(why(&vault, &["vvcd"], &stranger), Ok(Err(named)));
+    let theirs = Reason::NotTheirToken(Some(id("vvcbcbcbcbcb")));
+    assert_eq!(why(&vault, &["vvcd"], &stranger), Ok(Err(theirs)));
     assert_eq!(why(&vault, &["vvcd"], &["secret", &stranger].concat()), Ok(Err(Reason::NotTheirToken(None))));
     assert_eq!(why(&vault, &["vvcb"], "secret"), Ok(Err(Reason::NoOtp(NoOtp::TooShort))));
     let other_key = ["vvtt", FIRST].concat();
     assert_eq!(why(&vault, &["vvtt"], &other_key), Ok(Err(Reason::NotGenuine(id("vvtt")))));
-    vault.0.set_enabled(&id("vvcb"), false);
-    assert_eq!(why(&vault, &["vvcb"], &otp), Ok(Err(Reason::Disabled(id("vvcb")))));
+    vault.0.set_enabled(&named("vvcb"), false);
+    assert_eq!(why(&vault, &["vvcb"], &otp), Ok(Err(Reason::Disabled(named("vvcb")))));
     let unlisted = offline(otp.as_bytes(), &Enrolment::NotListed, &vault).ok().unwrap();
     assert_eq!(unlisted.verdict, Verdict::NotEnrolled);
 }
@@ -173,7 +213,8 @@ fn a_private_id_of_another_is_not_genuine() {
     struct OtherPrivateId(Tokens);
     impl Ledger for OtherPrivateId {
         type Fault = Unknown;
-        fn advance(&self, _: &PublicId, _: Fingerprint, _: Position) -> Result<Advance, Unknown> {
+        type Token = TokenId;
+        fn advance(&self, _: &TokenId, _: Fingerprint, _: Position) -> Result<Advance, Unknown> {
             panic!("what is not genuine must not touch the ledger")
         }
     }
@@ -187,6 +228,22 @@ fn a_private_id_of_another_is_not_genuine() {
         fn is_enabled(&self, token: &PublicId) -> Result<bool, Unknown> {
             self.0.is_enabled(token)
         }
+
+        fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {
+            Err(Unknown(TokenId::Oath(*token)))
+        }
+
+        fn advance_oath(&self, token: &Serial, _: Fingerprint, _: Progress) -> Result<Advance, Unknown> {
+            Err(Unknown(TokenId::Oath(*token)))
+        }
+
+        fn recovery_code(&self, set: &SetId, _: &RecoveryCode) -> Result<Option<Fingerprint>, Unknown> {
+            Err(Unknown(TokenId::RecoverySet(*set)))
+        }
+
+        fn eight_digits(&self, set: &SetId, _: &oath::Code) -> Result<Option<(u8, Fingerprint)>, Unknown> {
+            Err(Unknown(TokenId::RecoverySet(*set)))
+        }
     }
     let vault = OtherPrivateId(tokens(&["vvcb"]));
     let otp = ["vvcb", FIRST].concat();
@@ -199,10 +256,10 @@ fn a_fault_is_neither_yes_nor_no() {
     let vault = tokens(&["-"]);
     // No credential for the token: undecided, unless another token of the user proves the OTP.
     let otp = ["vvuu", FIRST].concat();
-    assert_eq!(why(&vault, &["vvuu"], &otp), Err(Unknown(id("vvuu"))));
-    assert_eq!(why(&vault, &["vvuu", "-"], &otp), Ok(Ok(id("-"))));
+    assert_eq!(why(&vault, &["vvuu"], &otp), Err(Unknown(named("vvuu"))));
+    assert_eq!(why(&vault, &["vvuu", "-"], &otp), Ok(Ok(named("-"))));
     // A credential, but the ledger does not know the token.
-    assert_eq!(why(&vault, &["vvcb"], &["vvcb", FIRST].concat()), Err(Unknown(id("vvcb"))));
+    assert_eq!(why(&vault, &["vvcb"], &["vvcb", FIRST].concat()), Err(Unknown(named("vvcb"))));
 }
 
 #[test]
@@ -211,7 +268,7 @@ fn decryption_decides_among_ids_and_layouts() {
     let vault = tokens(&["cb", "cbcb", "-"]);
     let mapping = &["-", "cb", "cbcb"];
     let otp = ["cbcb", FIRST].concat();
-    assert_eq!(why(&vault, mapping, &otp), Ok(Ok(id("cbcb"))));
+    assert_eq!(why(&vault, mapping, &otp), Ok(Ok(named("cbcb"))));
     let dvorak: String = ["cb", SECOND]
         .concat()
         .bytes()
@@ -219,7 +276,7 @@ fn decryption_decides_among_ids_and_layouts() {
         .collect();
     for typed in [dvorak.clone(), dvorak.to_uppercase(), ["p4ss ", &dvorak, "\r\n"].concat()] {
         let vault = tokens(&["cb"]);
-        assert_eq!(why(&vault, &["cb"], &typed), Ok(Ok(id("cb"))), "{typed}");
+        assert_eq!(why(&vault, &["cb"], &typed), Ok(Ok(named("cb"))), "{typed}");
         let enrolment = listed(&["cb"]);
         let judged = offline(typed.as_bytes(), &enrolment, &vault).ok().unwrap();
         assert_eq!(judged.layout, Some("Dvorak"));
@@ -250,7 +307,7 @@ fn by(
     let otp = [token, FIRST].concat();
     servers.asked.borrow_mut().clear();
     let enrolment = listed(&[token]);
-    let judged = judge(otp.as_bytes(), &enrolment, mode, vault, servers);
+    let judged = judge(otp.as_bytes(), &enrolment, mode, vault, servers, &NO_CODES);
     let asked = servers.asked.borrow().len();
     match judged {
         Ok(judged) => (Ok(judged.verdict), asked, judged.trail),
@@ -295,7 +352,7 @@ fn who_decides_in_each_mode() {
         (OfflineThenOnline, elsewhere, None, Fault, 1),
     ] {
         let vault = tokens(&[here]);
-        vault.0.enrol(&id(elsewhere), Fingerprint::ELSEWHERE);
+        vault.0.enrol(&named(elsewhere), Fingerprint::ELSEWHERE);
         let servers = says.map_or_else(Told::nothing, Told::says);
         let outcome = |verdict: &Result<Verdict, Unknown>| match verdict {
             Ok(Verdict::Accepted(_)) => Yes,
@@ -327,13 +384,13 @@ fn answers_that_decide_nothing_are_not_left_to_this_host() {
             let vault = tokens(&["vvcb"]);
             let servers = Told { answers, accepts_replays, ..Told::nothing() };
             let otp = ["vvcb", FIRST].concat();
-            let judged = judge(otp.as_bytes(), &listed(&["vvcb"]), mode, &vault, &servers);
+            let judged = judge(otp.as_bytes(), &listed(&["vvcb"]), mode, &vault, &servers, &NO_CODES);
             let judged = judged.map(|it| (matches!(it.verdict, Verdict::Accepted(_)), it.despite_answers));
             let expected = match mode {
                 Mode::Offline | Mode::OfflineThenOnline => Ok((true, false)),
-                Mode::Online => Err(Unknown(id("nnnn"))),
+                Mode::Online => Err(Unknown(named("nnnn"))),
                 Mode::OnlineThenOffline if decides => Ok((true, answers)),
-                Mode::OnlineThenOffline => Err(Unknown(id("vvvv"))),
+                Mode::OnlineThenOffline => Err(Unknown(named("vvvv"))),
             };
             assert_eq!(judged, expected, "{}, {answers}, {accepts_replays}", mode.name());
         }
@@ -343,13 +400,14 @@ fn answers_that_decide_nothing_are_not_left_to_this_host() {
 #[test]
 fn servers_are_asked_in_modhex_and_told_nothing_else() {
     let vault = tokens(&["vvcb"]);
-    vault.0.enrol(&id("vvnn"), Fingerprint::ELSEWHERE);
+    vault.0.enrol(&named("vvnn"), Fingerprint::ELSEWHERE);
     for (token, position) in [("vvcb", Some(Position::yubikey(1, 1))), ("vvnn", None)] {
         let servers = Told::says(OK);
         let otp = [token, FIRST].concat();
         let typed = ["hunter2", &otp.to_uppercase(), "\r\n"].concat();
         let enrolment = listed(&["vvcb", "vvnn"]);
-        let judged = judge(typed.as_bytes(), &enrolment, Mode::Online, &vault, &servers).ok().unwrap();
+        let judged =
+            judge(typed.as_bytes(), &enrolment, Mode::Online, &vault, &servers, &NO_CODES).ok().unwrap();
         assert!(matches!(judged.verdict, Verdict::Accepted(_)));
         assert_eq!(judged.password, Some(&b"hunter2"[..]));
         assert_eq!(*servers.asked.borrow(), [(otp, position)]);
@@ -369,7 +427,7 @@ fn servers_are_not_asked_in_vain() {
     ] {
         for mode in Mode::ALL {
             let servers = Told::says(OK);
-            let judged = judge(answer.as_bytes(), &listed(mapping), mode, &vault, &servers);
+            let judged = judge(answer.as_bytes(), &listed(mapping), mode, &vault, &servers, &NO_CODES);
             assert!(!matches!(judged, Ok(Judgement { verdict: Verdict::Accepted(_), .. })), "{answer}");
             assert!(servers.asked.borrow().is_empty(), "{answer} in {}", mode.name());
         }
@@ -379,14 +437,14 @@ fn servers_are_not_asked_in_vain() {
 #[test]
 fn a_disabled_token_stays_out_whoever_says_ok() {
     let vault = tokens(&["vvcb"]);
-    vault.0.enrol(&id("vvnn"), Fingerprint::ELSEWHERE);
+    vault.0.enrol(&named("vvnn"), Fingerprint::ELSEWHERE);
     for token in ["vvcb", "vvnn"] {
-        vault.0.set_enabled(&id(token), false);
+        vault.0.set_enabled(&named(token), false);
         for mode in [Mode::Online, Mode::OnlineThenOffline, Mode::OfflineThenOnline] {
             let (verdict, ..) = by(mode, &vault, token, &Told::says(OK));
             assert_eq!(
                 verdict,
-                Ok(Verdict::Rejected(Reason::Disabled(id(token)))),
+                Ok(Verdict::Rejected(Reason::Disabled(named(token)))),
                 "{token} {}",
                 mode.name()
             );

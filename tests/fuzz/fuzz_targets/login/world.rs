@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use ykhost::file::make_folder;
 use ykhost::settings::{PartialConfig, Settings};
-use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
+use ykhost::store::{KEYS, POSITIONS, Store, TokenKey, write_store_key};
 use yubiotp::ledger::{Advance, Ledger as _};
 use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId};
@@ -72,16 +72,15 @@ impl World {
         world.store = Store::new(&Settings::load(Some(&world.config()), PartialConfig::default()).unwrap());
         let tokens = [0, 1, 2].map(|token| {
             let (private_id, aes_key) = secrets(token);
-            (
-                public_id(token),
-                Credential { private_id: PrivateId::new(private_id), aes_key: AesKey::new(aes_key) },
-            )
+            let credential =
+                Credential { private_id: PrivateId::new(private_id), aes_key: AesKey::new(aes_key) };
+            TokenKey::YubiKey(public_id(token), credential)
         });
         world.store.change().unwrap().enrol(&tokens, &|| {}).unwrap();
-        for (token, (id, credential)) in tokens.iter().enumerate() {
+        for (token, key) in tokens.iter().enumerate() {
             if let Some(last) = USED[token].checked_sub(1) {
                 let to = Position::yubikey(u16::try_from(last + 1).unwrap(), 0);
-                let advanced = world.store.advance(id, credential.fingerprint(id), to).unwrap();
+                let advanced = world.store.advance(&key.id(), key.fingerprint(), to).unwrap();
                 assert!(matches!(advanced, Advance::Fresh(_)));
             }
             world.fresh.push(fs::read(world.position(token)).unwrap());
@@ -112,7 +111,7 @@ impl World {
 
     /// How far each token has come.
     pub(crate) fn positions(&self) -> Vec<Option<u64>> {
-        let state = |token| self.store.slots(&public_id(token)).unwrap().unwrap().state;
+        let state = |token| self.store.slots(&public_id(token).into()).unwrap().unwrap().state;
         (0..TOKENS).map(|token| state(token).position.map(Position::to_stored)).collect()
     }
 

@@ -34,8 +34,19 @@ fn read(line: &[u8]) -> Line {
     }
 }
 
-/// An id in small letters; `-` is the empty one.
+/// A public ID in small letters, of which `-` is the empty one; other tokens as they are.
 fn id(field: &[u8]) -> Option<Vec<u8>> {
+    let named = |text: &[u8], more: &[u8]| {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || more.contains(byte);
+        let begins = text.first().is_some_and(u8::is_ascii_alphanumeric);
+        (begins && text.len() <= 32 && text.iter().all(allowed)).then(|| field.to_vec())
+    };
+    if let Some(serial) = field.strip_prefix(b"oath-") {
+        return named(serial, b"-_");
+    }
+    if let Some(set) = field.strip_prefix(b"rec-") {
+        return named(set, b"");
+    }
     if field == b"-" {
         return Some(Vec::new());
     }

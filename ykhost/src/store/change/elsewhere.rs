@@ -9,7 +9,7 @@ use crate::file::FileFault;
 use crate::store::advance::{LockedPosition, Opened, may_write};
 use crate::store::slots::{State, new_file};
 use std::time::Duration;
-use yubiotp::PublicId;
+use yubiotp::TokenId;
 use yubiotp::key::Fingerprint;
 
 /// How long a login that is writing a position that was set aside is waited for: it takes a thousandth of it.
@@ -18,7 +18,7 @@ const ASIDE_WAIT: Duration = Duration::from_millis(100);
 impl Change<'_> {
     /// Makes the position of a token without a key here, unless it has one:
     /// [`Store::follow`](crate::store::Store::follow).
-    pub(in crate::store) fn begin_elsewhere(&self, token: &PublicId) -> Result<(), Fault> {
+    pub(in crate::store) fn begin_elsewhere(&self, token: &TokenId) -> Result<(), Fault> {
         let name = token.to_string();
         if self.keys.has(&name)? {
             return Err(Fault::KeyIsHere { path: self.keys.path().join(name), token: *token });
@@ -44,7 +44,7 @@ impl Change<'_> {
     ///
     /// The number is copied. So no login may be writing the old file from when it is read until it has lost its name;
     /// a login that waited for it sees that, and reads the new one.
-    pub(super) fn take_over(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+    pub(super) fn take_over(&self, token: &TokenId, key: Fingerprint) -> Result<(), Fault> {
         let held = LockedPosition::lock(&self.positions, token, self.store.locking.wait)?;
         let now = held.slots.state;
         let before = self.last_said(token, Fingerprint::ELSEWHERE)?;
@@ -89,7 +89,7 @@ impl Change<'_> {
     }
 
     /// The position that was set aside for a key.
-    pub(super) fn last_said(&self, token: &PublicId, key: Fingerprint) -> Result<Option<State>, Fault> {
+    pub(super) fn last_said(&self, token: &TokenId, key: Fingerprint) -> Result<Option<State>, Fault> {
         match self.archived_position(token, key)? {
             Some(_) => match self.last_of(&aside(token, key), token) {
                 Err(fault) if fault.is_damage() => Ok(Some(State::lost(*token, key))),
@@ -99,7 +99,7 @@ impl Change<'_> {
         }
     }
 
-    pub(super) fn last_of(&self, name: &str, token: &PublicId) -> Result<State, Fault> {
+    pub(super) fn last_of(&self, name: &str, token: &TokenId) -> Result<State, Fault> {
         // A login that has locked it and not written yet tells nobody yes any more, for it has lost its name. Waited
         // for is one that loaded this module before an upgrade.
         match LockedPosition::named(&self.positions, name, token, self.store.locking.wait.min(ASIDE_WAIT)) {

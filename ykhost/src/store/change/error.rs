@@ -3,31 +3,31 @@
 use crate::Fault;
 use std::fmt::{self, Display, Formatter};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
-use yubiotp::{Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// Why a token cannot be added, or its position not be set.
 #[derive(Debug)]
 pub enum EnrolError {
     /// The store has this public ID with another AES key or private ID, or with one that cannot be opened.
-    OtherCredential(PublicId),
+    OtherCredential(TokenId),
     /// Another token has, or had, this AES key.
     SameKey {
         /// The token that would be added.
-        token: PublicId,
+        token: TokenId,
         /// The token that has the key, or had it.
-        holder: PublicId,
+        holder: TokenId,
     },
     /// The token was used while two touches were to show where it is.
     UsedMeanwhile {
         /// The token.
-        token: PublicId,
+        token: TokenId,
         /// Where it is.
         stored: Position,
     },
     /// Two touches would make the position lower than one that their key made here itself.
     LaterAccepted {
         /// The token.
-        token: PublicId,
+        token: TokenId,
         /// Where it is.
         stored: Position,
     },
@@ -38,10 +38,17 @@ pub enum EnrolError {
 impl EnrolError {
     /// The error as a finding, with what to do.
     pub fn diagnostic(&self) -> Diagnostic {
-        let about = |code, token: &PublicId, problem: String| {
+        let about = |code, token: &TokenId, problem: String| {
             Diagnostic::error(code, problem).at(Location::Token(token.to_string()))
         };
         match self {
+            Self::OtherCredential(token) if token.yubikey().is_none() => {
+                about(Code::TokenHasOtherKey, token, "has another secret in the store".to_owned()).run_when(
+                    "if the old secret is not needed any more, remove it first",
+                    Program::Ykmap,
+                    format!("token remove {token}"),
+                )
+            }
             Self::OtherCredential(token) => {
                 about(Code::TokenHasOtherKey, token, "has another key in the store".to_owned()).run_when(
                     "if the YubiKey was reprogrammed, remove the old key first",
@@ -49,6 +56,12 @@ impl EnrolError {
                     format!("key remove {token}"),
                 )
             }
+            Self::SameKey { token, holder } if token.yubikey().is_none() => about(
+                Code::SecretOfOtherToken,
+                token,
+                format!("has the same secret as token {holder}, which this host knows: a code used as one would be accepted again as the other"),
+            )
+            .advise(format!("give the token a secret of its own, or import it as {holder}")),
             Self::SameKey { token, holder } => about(
                 Code::KeyOfOtherToken,
                 token,

@@ -24,13 +24,13 @@ use crate::store::slots::{BadSlots, State, new_file};
 use crate::store::slots_in;
 use rustix::io::Errno;
 use std::time::Duration;
-use yubiotp::PublicId;
+use yubiotp::TokenId;
 
 /// How long `disable` waits for the lock before it does without. A login holds it for a few milliseconds.
 const DISABLE_WAIT: Duration = Duration::from_secs(1);
 
 /// The second name of a position file that is being replaced.
-fn left(token: &PublicId) -> String {
+fn left(token: &TokenId) -> String {
     format!(".{token}.left")
 }
 
@@ -40,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no position, or it cannot be written; or a token that was to be switched on was switched off meanwhile.
-    pub fn set_enabled(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
+    pub fn set_enabled(&self, token: &TokenId, enabled: bool) -> Result<(), Fault> {
         let positions = self.positions()?;
         let wait = if enabled { self.locking.wait } else { self.locking.wait.min(DISABLE_WAIT) };
         loop {
@@ -50,7 +50,7 @@ impl Store {
             let mut held = match LockedPosition::lock(&positions, token, wait) {
                 // For an unknown token, say so, rather than that a position was lost.
                 Err(Fault::NoPosition { path, token }) => {
-                    self.record(&token)?;
+                    self.key_file(&token)?;
                     return Err(Fault::NoPosition { path, token });
                 }
                 Err(Fault::File(FileFault::Locked { .. })) if !enabled => {
@@ -79,7 +79,7 @@ impl Store {
 
 impl Change<'_> {
     /// Switches a token off whose position file another process keeps locked.
-    fn disable_locked(&self, token: &PublicId) -> Result<(), Fault> {
+    fn disable_locked(&self, token: &TokenId) -> Result<(), Fault> {
         self.finish_disabling(token)?;
         let name = token.to_string();
         may_write(&self.positions.path().join(&name))?;
@@ -95,7 +95,7 @@ impl Change<'_> {
 
     /// Brings what the old file of a token says that was switched off in spite of a lock into the new one, if that was
     /// not done yet.
-    pub(super) fn finish_disabling(&self, token: &PublicId) -> Result<(), Fault> {
+    pub(super) fn finish_disabling(&self, token: &TokenId) -> Result<(), Fault> {
         let (name, left) = (token.to_string(), left(token));
         if !self.positions.has(&left)? {
             return Ok(());
@@ -122,7 +122,7 @@ impl Change<'_> {
     }
 
     /// Raises the new file of a token to at least this.
-    fn bring_in(&self, token: &PublicId, said: &State) -> Result<(), Fault> {
+    fn bring_in(&self, token: &TokenId, said: &State) -> Result<(), Fault> {
         let name = token.to_string();
         match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {
             Ok(held) if held.slots.state.key != said.key => {

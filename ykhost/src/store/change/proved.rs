@@ -14,7 +14,7 @@ use crate::store::advance::{LockedPosition, may_write};
 use crate::store::slots::{BadSlots, State, new_file};
 use crate::store::{Store, slots_in};
 use yubiotp::key::Fingerprint;
-use yubiotp::{Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// The end of the name of a file with the position up to which servers' words do not count for a key.
 const PROVED: &str = ".proved";
@@ -22,11 +22,11 @@ const PROVED: &str = ".proved";
 /// which positions need no doubt.
 const TOUCHED: &str = ".touched";
 
-fn touched_name(token: &PublicId, key: Fingerprint) -> String {
+fn touched_name(token: &TokenId, key: Fingerprint) -> String {
     aside(token, key) + TOUCHED
 }
 
-fn proved_name(token: &PublicId, key: Fingerprint) -> String {
+fn proved_name(token: &TokenId, key: Fingerprint) -> String {
     aside(token, key) + PROVED
 }
 
@@ -37,8 +37,8 @@ pub(super) fn is_proof(name: &str) -> bool {
 
 impl State {
     /// The state of a key whose position was lost or damaged: any of its OTPs may be used, and it may be disabled.
-    pub(super) const fn lost(token: PublicId, key: Fingerprint) -> Self {
-        Self { token, key, enabled: false, position: Some(Position::LAST) }
+    pub(super) const fn lost(token: TokenId, key: Fingerprint) -> Self {
+        Self { enabled: false, position: Some(Self::last(&token)), ..Self::new(token, key) }
     }
 }
 
@@ -69,7 +69,7 @@ impl Change<'_> {
     /// or written.
     pub fn prove(
         &self,
-        token: &PublicId,
+        token: &TokenId,
         key: Fingerprint,
         to: Position,
         before: Option<Position>,
@@ -103,7 +103,7 @@ impl Change<'_> {
             }
         };
         if let Some(made) = made.filter(|_| key != Fingerprint::ELSEWHERE)
-            && let Some(stored) = made.position.filter(|stored| *stored > to && *stored != Position::LAST)
+            && let Some(stored) = made.position.filter(|stored| *stored > to && *stored != State::last(token))
             && !self.store.is_servers_word(&made)?
         {
             return Err(EnrolError::LaterAccepted { token: *token, stored });
@@ -113,7 +113,7 @@ impl Change<'_> {
         let said = now.filter(|now| now.key == Fingerprint::ELSEWHERE).and_then(|now| now.position);
         let floor = self.last_said(token, Fingerprint::ELSEWHERE)?.and_then(|floor| floor.position);
         if said > floor {
-            let floor = State { token: *token, key: Fingerprint::ELSEWHERE, enabled: true, position: said };
+            let floor = State { position: said, ..State::new(*token, Fingerprint::ELSEWHERE) };
             self.positions
                 .replace(&aside(token, Fingerprint::ELSEWHERE), &new_file(&floor), SECRET)
                 .map_err(Fault::from)?;
@@ -131,7 +131,7 @@ impl Change<'_> {
             }
             None => !damaged && self.is_enabled_aside(token, key)?,
         };
-        let touched = State { token: *token, key, enabled: true, position: Some(to) };
+        let touched = State { position: Some(to), ..State::new(*token, key) };
         self.positions
             .replace(&touched_name(token, key), &new_file(&touched), SECRET)
             .map_err(Fault::from)?;
@@ -140,7 +140,7 @@ impl Change<'_> {
         // would say that this key made what was proved to be false.
         let before = said.max(floor);
         if before >= Some(to) {
-            let proved = State { token: *token, key, enabled: true, position: before };
+            let proved = State { position: before, ..State::new(*token, key) };
             self.positions
                 .replace(&proved_name(token, key), &new_file(&proved), SECRET)
                 .map_err(Fault::from)?;
@@ -152,7 +152,7 @@ impl Change<'_> {
     }
 
     /// Whether nothing that was set aside and counts for this key says that the token is disabled.
-    fn is_enabled_aside(&self, token: &PublicId, key: Fingerprint) -> Result<bool, Fault> {
+    fn is_enabled_aside(&self, token: &TokenId, key: Fingerprint) -> Result<bool, Fault> {
         if key == Fingerprint::ELSEWHERE {
             for name in self.asides(token)? {
                 match slots_in(&self.positions, &name, token) {
@@ -169,7 +169,7 @@ impl Change<'_> {
 
     /// Before the position of this key goes from `positions/ID`, or comes there anew: what two touches proved with the
     /// one that was there does not hold for another.
-    pub(super) fn forget_proof(&self, token: &PublicId, key: Fingerprint) -> Result<(), Fault> {
+    pub(super) fn forget_proof(&self, token: &TokenId, key: Fingerprint) -> Result<(), Fault> {
         let name = proved_name(token, key);
         if self.positions.has(&name)? {
             self.positions.remove(&name)?;
@@ -179,7 +179,7 @@ impl Change<'_> {
     }
 
     /// The names of this token's positions whose key is not here now.
-    pub(super) fn asides(&self, token: &PublicId) -> Result<Vec<String>, Fault> {
+    pub(super) fn asides(&self, token: &TokenId) -> Result<Vec<String>, Fault> {
         let prefix = format!("{token}.");
         let mut names = self.positions.names()?;
         names.retain(|name| name.starts_with(&prefix) && !is_proof(name));
@@ -189,9 +189,9 @@ impl Change<'_> {
     /// Before a key goes that has no position: it was lost, so nobody can tell which of its OTPs were used. None is
     /// good if it comes back, until two touches show where it is. A key that does not open cannot be told from others:
     /// then that holds for every key of this token. What was set aside of it before is older, and counts for nothing.
-    pub(super) fn note_lost(&self, token: &PublicId, enabled: bool) -> Result<(), Fault> {
-        let key = match self.credential(token) {
-            Ok(credential) => credential.fingerprint(token),
+    pub(super) fn note_lost(&self, token: &TokenId, enabled: bool) -> Result<(), Fault> {
+        let key = match self.token_key(token) {
+            Ok(key) => key.fingerprint(),
             Err(
                 Fault::NoKey { .. }
                 | Fault::Key { .. }
@@ -211,8 +211,8 @@ impl Change<'_> {
     ///
     /// # Errors
     /// There is no such key, or the store cannot be read.
-    pub fn is_known(&self, token: &PublicId) -> Result<bool, Fault> {
-        let key = self.credential(token)?.fingerprint(token);
+    pub fn is_known(&self, token: &TokenId) -> Result<bool, Fault> {
+        let key = self.token_key(token)?.fingerprint();
         match self.state(token) {
             Ok(here) => Ok(here.is_some_and(|it| it.key == key || it.key == Fingerprint::ELSEWHERE)),
             Err(fault) if fault.is_damage() => Ok(false),
@@ -256,7 +256,7 @@ impl Store {
             Err(fault) if fault.is_damage() => Ok(damaged),
             slots => Ok::<_, Fault>(slots?.and_then(|slots| slots.state.position)),
         };
-        let floor = said(&aside(&state.token, Fingerprint::ELSEWHERE), Some(Position::LAST))?;
+        let floor = said(&aside(&state.token, Fingerprint::ELSEWHERE), Some(State::last(&state.token)))?;
         Ok(floor >= state.position && floor > said(&proved_name(&state.token, state.key), None)?)
     }
 }

@@ -1,6 +1,6 @@
-//! One AES key under several public IDs.
+//! One AES key under several public IDs, or one OATH secret under several serial numbers.
 //!
-//! Each public ID has a position of its own, so an OTP that was used as one token's is unused as the other's. No change
+//! Each token has a position of its own, so an OTP that was used as one token's is unused as the other's. No change
 //! brings a second token with the same key, nor a key that this host knew under another public ID.
 
 use super::proved::is_proof;
@@ -9,18 +9,18 @@ use crate::Fault;
 use crate::file::FileFault;
 use crate::store::advance::LockedPosition;
 use crate::store::slots::State;
-use crate::store::slots_in;
+use crate::store::{TokenKey, slots_in};
 use data_encoding::HEXLOWER;
 use std::collections::HashMap;
 use yubiotp::key::{Fingerprint, Holders};
-use yubiotp::{Credential, Position, PublicId};
+use yubiotp::{Position, TokenId};
 
 /// The keys that this host knows, each under one public ID.
 pub(super) struct Known {
     /// The AES keys of those that are there and open.
-    holders: Holders,
+    holders: Holders<TokenId>,
     /// Tokens whose position is here although their key is not, or does not open, or is another one.
-    left: Vec<(PublicId, Fingerprint)>,
+    left: Vec<(TokenId, Fingerprint)>,
 }
 
 impl Change<'_> {
@@ -28,10 +28,10 @@ impl Change<'_> {
     fn known(&self) -> Result<&Known, Fault> {
         if self.known.get().is_none() {
             let (mut holders, mut open) = (Holders::default(), HashMap::new());
-            self.each_key(|token, credential| {
+            self.each_key(|key| {
                 // Of two that are here already, either names what is wrong.
-                let _ = holders.note(credential.aes_key.digest(), *token);
-                open.insert(*token, credential.fingerprint(token));
+                let _ = key.digest().map(|digest| holders.note(digest, key.id()));
+                open.insert(key.id(), key.fingerprint());
             })?;
             let left = self.left(&open)?;
             // Only this thread has it: nobody set it in between.
@@ -41,12 +41,12 @@ impl Change<'_> {
     }
 
     /// Of which tokens and keys there is a position, but for those whose own key is there and opens.
-    fn left(&self, open: &HashMap<PublicId, Fingerprint>) -> Result<Vec<(PublicId, Fingerprint)>, Fault> {
+    fn left(&self, open: &HashMap<TokenId, Fingerprint>) -> Result<Vec<(TokenId, Fingerprint)>, Fault> {
         let mut left = Vec::new();
         // A limit that was proved is no position.
         for name in self.positions.names()?.into_iter().filter(|name| !is_proof(name)) {
             let (id, key) = name.split_once('.').map_or((name.as_str(), None), |(id, key)| (id, Some(key)));
-            let Ok(token) = PublicId::parse(id.as_bytes()) else { continue };
+            let Some(token) = TokenId::of_file(id) else { continue };
             let key = match slots_in(&self.positions, &name, &token) {
                 Ok(slots) => slots.map(|slots| slots.state.key),
                 // Its name says whose it is, too.
@@ -65,10 +65,11 @@ impl Change<'_> {
         Ok(left)
     }
 
-    /// Fails if another token in the store has the AES key of this one.
-    pub(super) fn is_only_holder(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
-        let holder = self.known()?.holders.of(credential.aes_key.digest()).filter(|it| it != token);
-        holder.map_or(Ok(()), |holder| Err(EnrolError::SameKey { token: *token, holder }))
+    /// Fails if another token in the store has the secret of this one.
+    pub(super) fn is_only_holder(&self, key: &TokenKey) -> Result<(), EnrolError> {
+        let Some(digest) = key.digest() else { return Ok(()) };
+        let holder = self.known()?.holders.of(digest).filter(|it| *it != key.id());
+        holder.map_or(Ok(()), |holder| Err(EnrolError::SameKey { token: key.id(), holder }))
     }
 
     /// Fails if this host knows the key of this token under another public ID: another token has its AES key, or there
@@ -76,41 +77,45 @@ impl Change<'_> {
     ///
     /// # Errors
     /// It does know it; or the store cannot be read.
-    pub fn is_known_as_no_other(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
-        self.is_only_holder(token, credential)?;
+    pub fn is_known_as_no_other(&self, key: &TokenKey) -> Result<(), EnrolError> {
+        self.is_only_holder(key)?;
         // Of two that an earlier version let in, one may be `holders`' and the other this one.
-        if let Some(holder) = self.twins(token, credential)?.first() {
-            return Err(EnrolError::SameKey { token: *token, holder: *holder });
+        if let Some((holder, _)) = self.twins(key)?.first() {
+            return Err(EnrolError::SameKey { token: key.id(), holder: *holder });
         }
-        self.was_no_other(token, credential)
+        self.was_no_other(key)
     }
 
     /// Fails if there is a position of this key under another public ID.
-    pub(super) fn was_no_other(&self, token: &PublicId, credential: &Credential) -> Result<(), EnrolError> {
+    pub(super) fn was_no_other(&self, key: &TokenKey) -> Result<(), EnrolError> {
         let left = &self.known()?.left;
-        match left.iter().find(|(other, key)| other != token && credential.fingerprint(other) == *key) {
-            Some((holder, _)) => Err(EnrolError::SameKey { token: *token, holder: *holder }),
+        let is_it =
+            |other: &TokenId, of: &Fingerprint| *other != key.id() && key.fingerprint_as(other) == Some(*of);
+        match left.iter().find(|(other, of)| is_it(other, of)) {
+            Some((holder, _)) => Err(EnrolError::SameKey { token: key.id(), holder: *holder }),
             None => Ok(()),
         }
     }
 
-    /// The other tokens in the store that have the AES key of this one.
-    pub(super) fn twins(&self, token: &PublicId, credential: &Credential) -> Result<Vec<PublicId>, Fault> {
-        let (digest, mut twins) = (credential.aes_key.digest(), Vec::new());
-        self.each_key(|other, held| {
-            if other != token && held.aes_key.digest() == digest {
-                twins.push(*other);
-            }
-        })?;
+    /// The other tokens in the store that have the secret of this one, with the fingerprint of each.
+    pub(super) fn twins(&self, key: &TokenKey) -> Result<Vec<(TokenId, Fingerprint)>, Fault> {
+        let (digest, mut twins) = (key.digest(), Vec::new());
+        if digest.is_some() {
+            self.each_key(|other| {
+                if other.id() != key.id() && other.digest() == digest {
+                    twins.push((other.id(), other.fingerprint()));
+                }
+            })?;
+        }
         Ok(twins)
     }
 
     /// Every key that opens. One that does not lets nobody in, and cannot be compared.
-    fn each_key(&self, mut look: impl FnMut(&PublicId, &Credential)) -> Result<(), Fault> {
+    fn each_key(&self, mut look: impl FnMut(&TokenKey)) -> Result<(), Fault> {
         let (tokens, _) = self.store.tokens()?;
         for token in &tokens {
-            match self.credential(token) {
-                Ok(credential) => look(token, &credential),
+            match self.token_key(token) {
+                Ok(key) => look(&key),
                 Err(fault @ (Fault::NoStoreKey { .. } | Fault::StoreKey { .. })) => return Err(fault),
                 Err(_) => {}
             }
@@ -118,29 +123,24 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Fails if one of these has the AES key of another one, here or among them, or was here under another public ID.
-    pub(super) fn are_no_twins(&self, tokens: &[(PublicId, Credential)]) -> Result<(), EnrolError> {
+    /// Fails if one of these has the secret of another one, here or among them, or was here as another token.
+    pub(super) fn are_no_twins(&self, keys: &[TokenKey]) -> Result<(), EnrolError> {
         let mut coming = Holders::default();
-        for (token, credential) in tokens {
-            self.is_only_holder(token, credential)?;
-            if let Some(holder) = coming.note(credential.aes_key.digest(), *token) {
-                return Err(EnrolError::SameKey { token: *token, holder });
+        for key in keys {
+            self.is_only_holder(key)?;
+            if let Some(holder) = key.digest().and_then(|digest| coming.note(digest, key.id())) {
+                return Err(EnrolError::SameKey { token: key.id(), holder });
             }
             // A key file that is there and does not open is written anew for the key that its position is of.
-            if !self.keys.has(&token.to_string()).map_err(Fault::from)? {
-                self.was_no_other(token, credential)?;
+            if !self.keys.has(&key.id().to_string()).map_err(Fault::from)? {
+                self.was_no_other(key)?;
             }
         }
         Ok(())
     }
 
     /// Raises the position of this key, which exists, to at least `to`.
-    pub(super) fn raise(
-        &self,
-        token: &PublicId,
-        key: Fingerprint,
-        to: Option<Position>,
-    ) -> Result<(), Fault> {
+    pub(super) fn raise(&self, token: &TokenId, key: Fingerprint, to: Option<Position>) -> Result<(), Fault> {
         if to.is_none() {
             return Ok(());
         }
@@ -152,16 +152,15 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// When a key goes that came as far as `last`: these other tokens with the same AES key go on from there if they
-    /// were not as far.
+    /// When a key goes that came as far as `last`: these other tokens with the same secret go on from there if they were
+    /// not as far.
     pub(super) fn leave_to_twins(
         &self,
-        twins: &[PublicId],
-        credential: &Credential,
+        twins: &[(TokenId, Fingerprint)],
         last: Option<State>,
     ) -> Result<(), Fault> {
-        for twin in twins {
-            match self.raise(twin, credential.fingerprint(twin), last.and_then(|last| last.position)) {
+        for (twin, key) in twins {
+            match self.raise(twin, *key, last.and_then(|last| last.position)) {
                 // It lets nobody in as it is.
                 Err(Fault::NoPosition { .. } | Fault::File(FileFault::Missing(_))) => {}
                 Err(fault) if fault.is_damage() => {}

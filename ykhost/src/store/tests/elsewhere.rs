@@ -27,7 +27,7 @@ impl Host {
 }
 
 fn fingerprint(aes_key: u8) -> Fingerprint {
-    credential(aes_key).fingerprint(&token())
+    key_of(&token(), aes_key).fingerprint()
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_is_left_set_aside_brings_nothing_back() {
     remove(&host).unwrap();
     assert!(host.online_is_fresh(62));
     for (key, to) in [(ELSEWHERE, 70), (fingerprint(7), 80)] {
-        let state = State { token: token(), key, enabled: true, position: Some(at(to)) };
+        let state = State { position: Some(at(to)), ..State::new(token(), key) };
         host.write(host.aside(key).to_str().unwrap(), &new_file(&state));
     }
     host.enrol(&token(), 7);
@@ -143,8 +143,7 @@ fn what_is_left_set_aside_brings_nothing_back() {
     assert!(!is_fresh(host.advance_with(8, at(70))) && is_fresh(host.advance_with(8, at(71))));
     remove(&host).unwrap();
     host.enrol(&token(), 7);
-    let more =
-        new_file(&State { token: token(), key: fingerprint(7), enabled: true, position: Some(at(900)) });
+    let more = new_file(&State { position: Some(at(900)), ..State::new(token(), fingerprint(7)) });
     host.write(host.aside_of(7).to_str().unwrap(), &more);
     assert!(remove(&host).is_err());
     assert_eq!(fs::read(host.aside_of(7)).unwrap(), more);
@@ -157,10 +156,8 @@ fn what_cannot_be_read_is_never_nothing() {
     assert!(is_fresh(host.advance(at(5))));
     remove(&host).unwrap();
     let good = fs::read(host.aside_of(7)).unwrap();
-    let others = new_file(&State {
-        token: PublicId::from_bytes(&[9]).unwrap(),
-        ..State::follow(token(), ELSEWHERE, [])
-    });
+    let others =
+        new_file(&State { token: TokenId::parse(b"ck").unwrap(), ..State::follow(token(), ELSEWHERE, []) });
     for damaged in [&b""[..], &good[..BLOCK], &vec![0; 2 * BLOCK], &others] {
         host.write(host.aside_of(7).to_str().unwrap(), damaged);
         assert!(matches!(host.online(9), Err(Fault::Position { .. })));
@@ -202,8 +199,7 @@ fn what_is_written_is_waited_for_or_counts_for_nothing() {
             remove(&host).unwrap();
         }
         std::thread::scope(|scope| {
-            let import =
-                scope.spawn(|| store.change().unwrap().enrol(&[(token(), credential(aes_key))], &|| {}));
+            let import = scope.spawn(|| store.change().unwrap().enrol(&[key_of(&token(), aes_key)], &|| {}));
             std::thread::sleep(Duration::from_millis(50));
             let late = scope.spawn(|| waiting().advance(&token(), ELSEWHERE, at(start + 2)));
             std::thread::sleep(Duration::from_millis(50));
@@ -237,7 +233,7 @@ fn what_is_being_copied_is_not_written() {
     let held = fs::File::open(host.aside_of(7)).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
     std::thread::scope(|scope| {
-        let import = scope.spawn(|| waiting.change().unwrap().enrol(&[(token(), credential(7))], &|| {}));
+        let import = scope.spawn(|| waiting.change().unwrap().enrol(&[key_of(&token(), 7)], &|| {}));
         std::thread::sleep(Duration::from_millis(50));
         let late = scope.spawn(|| waiting.advance(&token(), ELSEWHERE, at(51)));
         std::thread::sleep(Duration::from_millis(50));
@@ -270,7 +266,7 @@ fn of_all_who_try_at_once_one_accepts() {
                 .collect();
             let change = scope.spawn(|| {
                 if round % 2 == 1 {
-                    store.change().unwrap().enrol(&[(token(), credential(7))], &|| {}).unwrap();
+                    store.change().unwrap().enrol(&[key_of(&token(), 7)], &|| {}).unwrap();
                 } else {
                     store.change().unwrap().remove(&token()).unwrap();
                 }
@@ -387,7 +383,7 @@ fn import(host: &Host, key: u8) {
 }
 
 fn take(host: &Host, model: &mut Model, step: Step) {
-    let here = host.store.record(&token()).is_ok();
+    let here = host.store.key_file(&token()).is_ok();
     let state = host.store.slots(&token()).unwrap().map(|slots| slots.state);
     let of = state.map(|state| state.key);
     match step {
@@ -416,7 +412,7 @@ fn take(host: &Host, model: &mut Model, step: Step) {
         Step::Remove => {
             // A key whose position is not in its place may have made any OTP, whatever was set aside before.
             if here && state.is_none() {
-                let key = host.store.credential(&token()).unwrap().fingerprint(&token());
+                let key = host.store.token_key(&token()).unwrap().fingerprint();
                 let lost = [7, 8].into_iter().find(|it| fingerprint(*it) == key);
                 model.0.extend(lost.map(|key| (Some(key), Position::LAST.to_stored())));
             }

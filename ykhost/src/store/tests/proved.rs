@@ -9,7 +9,7 @@ fn counter(counter: u16, session_use: u8) -> Position {
 }
 
 fn key(aes_key: u8) -> Fingerprint {
-    credential(aes_key).fingerprint(&token())
+    key_of(&token(), aes_key).fingerprint()
 }
 
 impl Host {
@@ -29,8 +29,7 @@ impl Host {
     /// As a version without a limit left it, after one false OK.
     fn with_false_position() -> Self {
         let host = Self::new();
-        let state =
-            State { token: token(), key: ELSEWHERE, enabled: true, position: Some(counter(0x7fff, 9)) };
+        let state = State { position: Some(counter(0x7fff, 9)), ..State::new(token(), ELSEWHERE) };
         host.write("positions/vvcb", &new_file(&state));
         host
     }
@@ -123,7 +122,7 @@ fn what_was_proved_holds_no_longer_than_its_position() {
     let false_position = (counter(0x7fff, 9), counter(5, 3));
     for (named, proved) in [(counter(500, 0), counter(1, 5)), false_position] {
         let host = Host::new();
-        let state = State { token: token(), key: ELSEWHERE, enabled: true, position: Some(named) };
+        let state = State { position: Some(named), ..State::new(token(), ELSEWHERE) };
         host.write("positions/vvcb", &new_file(&state));
         host.enrol(&token(), 7);
         host.prove(key(7), proved);

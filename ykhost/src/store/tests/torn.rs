@@ -82,7 +82,7 @@ impl Disk {
 }
 
 fn at_position(position: Option<u64>) -> State {
-    State { token: token(), key: Fingerprint([7; 8]), enabled: true, position: position.map(at) }
+    State { position: position.map(at), ..State::new(token(), Fingerprint([7; 8])) }
 }
 
 /// Every cut of one write, with what two logins before it left; then a login that is cut off in turn, and one that is

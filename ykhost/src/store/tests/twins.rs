@@ -2,23 +2,22 @@
 
 use super::*;
 
-fn other() -> PublicId {
-    PublicId::parse(b"vvcd").unwrap()
+fn other() -> TokenId {
+    TokenId::parse(b"vvcd").unwrap()
 }
 
 impl Host {
     fn advance_other(&self, to: u64) -> Result<Advance, Fault> {
-        self.store.advance(&other(), credential(7).fingerprint(&other()), at(to))
+        self.store.advance(&other(), key_of(&other(), 7).fingerprint(), at(to))
     }
 
     /// A key file that came by other ways than import.
-    fn bring(&self, id: &PublicId, aes_key: u8) {
+    fn bring(&self, id: &TokenId, aes_key: u8) {
         let key = StoreKey::new([1; 32]);
-        let sealed = key.seal(&credential(aes_key), id, [aes_key; 24]);
-        self.write(&format!("keys/{id}"), Record { under: key.id(), sealed }.write(id).as_bytes());
+        self.write(&format!("keys/{id}"), key_of(id, aes_key).write(&key, [aes_key; 24]).as_bytes());
     }
 
-    fn enrol_both(&self, tokens: &[(PublicId, Credential)]) -> Result<(), EnrolError> {
+    fn enrol_both(&self, tokens: &[TokenKey]) -> Result<(), EnrolError> {
         self.store.change().unwrap().enrol(tokens, &|| {})
     }
 
@@ -32,7 +31,7 @@ impl Host {
     }
 }
 
-fn is_refused(done: Result<impl Sized, EnrolError>, it: PublicId, than: PublicId) -> bool {
+fn is_refused(done: Result<impl Sized, EnrolError>, it: TokenId, than: TokenId) -> bool {
     matches!(done, Err(EnrolError::SameKey { token, holder }) if (token, holder) == (it, than))
 }
 
@@ -40,11 +39,15 @@ fn is_refused(done: Result<impl Sized, EnrolError>, it: PublicId, than: PublicId
 fn a_second_id_for_a_key_is_refused() {
     let host = Host::new();
     host.enrol(&token(), 7);
-    let would = host.store.change().unwrap().would_enrol(&other(), &credential(7));
+    let would = host.store.change().unwrap().would_enrol(&key_of(&other(), 7));
     assert!(is_refused(would, other(), token()));
     // Another private id does not make another key.
     let same = Credential { private_id: PrivateId::new([9; 6]), aes_key: AesKey::new([7; 16]) };
-    assert!(is_refused(host.enrol_both(&[(other(), same)]), other(), token()));
+    assert!(is_refused(
+        host.enrol_both(&[TokenKey::YubiKey(other().yubikey().unwrap(), same)]),
+        other(),
+        token()
+    ));
     assert_eq!(host.files(), 2, "something was imported");
     host.enrol(&other(), 8);
 }
@@ -52,7 +55,7 @@ fn a_second_id_for_a_key_is_refused() {
 #[test]
 fn two_ids_for_a_key_in_one_import_are_refused() {
     let host = Host::new();
-    let both = host.enrol_both(&[(token(), credential(7)), (other(), credential(7))]);
+    let both = host.enrol_both(&[key_of(&token(), 7), key_of(&other(), 7)]);
     assert!(is_refused(both, other(), token()));
     assert_eq!(host.files(), 0, "something was imported");
 }
@@ -75,10 +78,10 @@ fn removing_one_of_two_leaves_no_used_otp_good() {
         host.enrol(&other(), 8);
         fs::remove_file(host.path("positions/vvcd")).unwrap();
         host.bring(&other(), 7);
-        let key = credential(7).fingerprint(&other());
-        let state = State { token: other(), key, enabled: true, position: None };
+        let key = key_of(&other(), 7).fingerprint();
+        let state = State::new(other(), key);
         host.write("positions/vvcd", &new_file(&state));
-        let advance = |id: PublicId, to| {
+        let advance = |id: TokenId, to| {
             if id == token() { host.advance(at(to)) } else { host.advance_other(to) }
         };
         assert!(is_fresh(advance(used, 9)));
@@ -88,7 +91,7 @@ fn removing_one_of_two_leaves_no_used_otp_good() {
         assert!(is_fresh(advance(kept, 10)));
         // Not back again under the other id.
         host.store.change().unwrap().remove(&kept).unwrap();
-        assert!(is_refused(host.enrol_both(&[(removed, credential(7))]), removed, kept));
+        assert!(is_refused(host.enrol_both(&[key_of(&removed, 7)]), removed, kept));
     }
 }
 
@@ -123,9 +126,9 @@ fn a_key_does_not_change_its_id() {
         host.store.set_enabled(&token(), false).unwrap();
         host.store.set_enabled(&token(), true).unwrap();
         gone(&host);
-        let would = host.store.change().unwrap().would_enrol(&other(), &credential(7));
+        let would = host.store.change().unwrap().would_enrol(&key_of(&other(), 7));
         assert!(is_refused(would, other(), token()), "{way}");
-        assert!(is_refused(host.enrol_both(&[(other(), credential(7))]), other(), token()), "{way}");
+        assert!(is_refused(host.enrol_both(&[key_of(&other(), 7)]), other(), token()), "{way}");
         if !way.starts_with("the store key") {
             host.bring(&other(), 7);
             assert!(is_refused(host.store.change().unwrap().adopt(&other()), other(), token()), "{way}");
@@ -140,7 +143,7 @@ fn an_unused_key_does_not_change_its_id() {
     host.enrol(&token(), 7);
     host.store.set_enabled(&token(), false).unwrap();
     host.store.change().unwrap().remove(&token()).unwrap();
-    let both = [(token(), credential(8)), (other(), credential(7))];
+    let both = [key_of(&token(), 8), key_of(&other(), 7)];
     assert!(
         is_refused(host.enrol_both(&both), other(), token()),
         "in one import that gives its id to another"
@@ -153,8 +156,8 @@ fn an_unused_key_does_not_change_its_id() {
 #[test]
 fn what_was_proved_is_no_position_under_another_id() {
     let host = Host::new();
-    let key = credential(7).fingerprint(&token());
+    let key = key_of(&token(), 7).fingerprint();
     let name = format!("positions/vvcb.{}.proved", data_encoding::HEXLOWER.encode(&key.0));
-    host.write(&name, &new_file(&State { token: token(), key, enabled: true, position: Some(at(9)) }));
+    host.write(&name, &new_file(&State { position: Some(at(9)), ..State::new(token(), key) }));
     host.enrol(&other(), 7);
 }

@@ -67,14 +67,14 @@ const LOOK: &str = concat!(
 const TRIES: usize = 3;
 
 #[expect(clippy::disallowed_methods, reason = "only for a row whose commit was answered")]
-const fn receipt(step: &Step) -> Receipt {
+const fn receipt(step: &Step) -> Receipt<PublicId> {
     Receipt::after_durable_advance(step.token, step.to)
 }
 
 /// Steps that wait at the same time: one statement, one commit.
 impl Batched for Step {
     /// A step that changed nothing is returned: [`alone`] finds out why, or waits for the row.
-    type Answer = Result<Receipt, Self>;
+    type Answer = Result<Receipt<PublicId>, Self>;
 
     async fn ask(link: &Link, steps: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
         let mut seen = HashSet::new();
@@ -91,7 +91,10 @@ impl Batched for Step {
 }
 
 /// Takes steps of different tokens.
-async fn many(db: &mut ClientWrapper, steps: Vec<Step>) -> Result<Vec<Result<Receipt, Step>>, Trouble> {
+async fn many(
+    db: &mut ClientWrapper,
+    steps: Vec<Step>,
+) -> Result<Vec<Result<Receipt<PublicId>, Step>>, Trouble> {
     let statement = db.prepare_cached(ADVANCE_MANY).await?;
     let ids: Vec<_> = steps.iter().map(|step| step.token.as_bytes()).collect();
     let fingerprints: Vec<_> = steps.iter().map(|step| step.key.0.as_slice()).collect();

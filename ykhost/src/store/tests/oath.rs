@@ -1,0 +1,244 @@
+//! OATH tokens and recovery codes in the store.
+
+use super::*;
+use std::cell::Cell;
+use yubiotp::key::OathKey;
+use yubiotp::oath::{Algorithm, Digits, Kind, Parameters, Period, Secret};
+use yubiotp::verdict::{Charge, Guesses};
+use zeroize::Zeroizing;
+
+fn serial(text: &str) -> Serial {
+    Serial::new(text).unwrap()
+}
+
+fn oath_key(name: &str, secret: u8) -> TokenKey {
+    let parameters = Parameters {
+        kind: Kind::Totp { period: Period::USUAL },
+        algorithm: Algorithm::Sha1,
+        digits: Digits::SIX,
+    };
+    let secret = Secret::new(Zeroizing::new(vec![secret; 20])).unwrap();
+    TokenKey::Oath(serial(name), OathKey { secret, parameters }, None)
+}
+
+impl Host {
+    fn enrol_key(&self, key: TokenKey) -> Fingerprint {
+        let fingerprint = key.fingerprint();
+        self.store.change().unwrap().enrol(&[key], &|| {}).unwrap();
+        fingerprint
+    }
+
+    fn progress(&self, name: &str) -> Progress {
+        self.store.oath(&serial(name)).unwrap().progress
+    }
+}
+
+#[test]
+fn oath_tokens_keep_the_contract() {
+    struct Oath(Host);
+    impl Subject for Oath {
+        type Ledger = Store;
+        fn token(&self, name: u8) -> TokenId {
+            TokenId::Oath(serial(&format!("a-{name}")))
+        }
+        fn open(&self) -> Store {
+            waiting(open(self.0.folder.path()))
+        }
+        fn enrol(&self, token: &TokenId) -> Fingerprint {
+            let name = token.oath().unwrap();
+            let number = name.as_str().strip_prefix("a-").unwrap().parse().unwrap();
+            self.0.enrol_key(oath_key(name.as_str(), number))
+        }
+        fn set_enabled(&self, token: &TokenId, enabled: bool) {
+            self.open().set_enabled(token, enabled).unwrap();
+        }
+        fn while_locked(&self, token: &TokenId, call: impl FnOnce()) {
+            let file = fs::File::open(self.0.path("positions").join(token.to_string())).unwrap();
+            flock(&file, FlockOperation::LockExclusive).unwrap();
+            call();
+        }
+    }
+    contract::check(&Oath(Host::new()));
+}
+
+#[test]
+fn recovery_codes_keep_the_contract() {
+    struct Codes(Host);
+    impl Subject for Codes {
+        type Ledger = Store;
+        fn token(&self, name: u8) -> TokenId {
+            TokenId::RecoveryCode(SetId::new(&format!("s{name}")).unwrap(), 1)
+        }
+        fn open(&self) -> Store {
+            waiting(open(self.0.folder.path()))
+        }
+        fn enrol(&self, token: &TokenId) -> Fingerprint {
+            let set = token.recovery_set().unwrap();
+            let store_key = self.0.store.store_key().unwrap();
+            let code = RecoveryCode::new(1, &[7; 7]).unwrap();
+            let mac = code.mac(&RecoveryKey::of(&store_key), &set);
+            let record = RecoveryRecord { shape: Shape::Letters, under: store_key.id(), mac };
+            self.0.enrol_key(TokenKey::RecoveryCode(set, 1, record))
+        }
+        fn set_enabled(&self, token: &TokenId, enabled: bool) {
+            self.open().set_enabled(token, enabled).unwrap();
+        }
+        fn while_locked(&self, token: &TokenId, call: impl FnOnce()) {
+            let file = fs::File::open(self.0.path("positions").join(token.to_string())).unwrap();
+            flock(&file, FlockOperation::LockExclusive).unwrap();
+            call();
+        }
+    }
+    contract::check(&Codes(Host::new()));
+}
+
+#[test]
+fn the_drift_is_stored_with_the_position() {
+    let host = Host::new();
+    let key = host.enrol_key(oath_key("1", 1));
+    assert_eq!(host.progress("1"), Progress { next: None, drift: 0 });
+    let to = Progress { next: Some(at(60)), drift: -3 };
+    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, to)));
+    assert_eq!(host.progress("1"), to);
+    // What is refused changes neither.
+    let back = Progress { next: Some(at(60)), drift: 9 };
+    assert!(matches!(
+        host.store.advance_oath(&serial("1"), key, back).unwrap(),
+        Advance::Replayed { stored } if stored == at(60)
+    ));
+    assert_eq!(host.progress("1"), to);
+}
+
+#[test]
+fn a_removed_token_comes_back_where_it_was() {
+    let host = Host::new();
+    let key = host.enrol_key(oath_key("1", 1));
+    let to = Progress { next: Some(at(60)), drift: 2 };
+    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, to)));
+    host.store.change().unwrap().remove(&TokenId::Oath(serial("1"))).unwrap();
+    assert!(matches!(host.store.oath(&serial("1")), Err(Fault::NoKey { .. })));
+    // As another token its used codes would be good again.
+    let change = host.store.change().unwrap();
+    let again = change.would_enrol(&oath_key("2", 1));
+    assert!(matches!(again, Err(EnrolError::SameKey { .. })), "{again:?}");
+    drop(change);
+    host.enrol_key(oath_key("1", 1));
+    assert_eq!(host.progress("1"), to);
+}
+
+#[test]
+fn one_secret_is_one_token() {
+    let host = Host::new();
+    host.enrol_key(oath_key("1", 1));
+    let change = host.store.change().unwrap();
+    for key in [oath_key("2", 1), oath_key("3", 1)] {
+        assert!(matches!(change.would_enrol(&key), Err(EnrolError::SameKey { .. })));
+        assert!(change.enrol(&[key], &|| {}).is_err());
+    }
+    assert!(matches!(change.would_enrol(&oath_key("1", 1)), Ok(Enrolled::Unchanged)));
+    assert!(matches!(change.would_enrol(&oath_key("1", 9)), Err(EnrolError::OtherCredential(_))));
+    let both = [oath_key("4", 4), oath_key("5", 4)];
+    assert!(matches!(change.enrol(&both, &|| {}), Err(EnrolError::SameKey { .. })));
+    drop(change);
+    assert_eq!(host.store.tokens().unwrap().0, [TokenId::Oath(serial("1"))]);
+}
+
+#[test]
+fn a_position_from_elsewhere_counts_and_never_lowers() {
+    let host = Host::new();
+    let enrol = |next: u64, drift| {
+        let known = |_: &TokenKey| Some((at(next), drift));
+        host.store.change().unwrap().enrol_known(&[oath_key("1", 1)], known, &|| {}).unwrap();
+    };
+    enrol(60, 2);
+    assert_eq!(host.progress("1"), Progress { next: Some(at(60)), drift: 2 });
+    enrol(50, 0);
+    assert_eq!(host.progress("1").next, Some(at(60)));
+    enrol(70, 0);
+    assert_eq!(host.progress("1").next, Some(at(70)));
+}
+
+/// A position that was lost lets no code in: no step is above it.
+#[test]
+fn a_lost_position_accepts_nothing() {
+    let host = Host::new();
+    let key = host.enrol_key(oath_key("1", 1));
+    host.write("positions/oath-1", b"damaged");
+    host.store.change().unwrap().remove(&TokenId::Oath(serial("1"))).unwrap();
+    host.enrol_key(oath_key("1", 1));
+    host.store.set_enabled(&TokenId::Oath(serial("1")), true).unwrap();
+    let far = Progress { next: Some(at(u64::MAX - 1)), drift: 0 };
+    assert!(matches!(
+        host.store.advance_oath(&serial("1"), key, far).unwrap(),
+        Advance::Replayed { stored } if stored == State::last(&TokenId::Oath(serial("1")))
+    ));
+}
+
+#[test]
+fn a_bucket_is_made_charged_and_filled() {
+    const NOW: u64 = 1_790_000_000;
+    let host = Host::new();
+    assert_eq!(host.store.bucket(b"alice").unwrap(), None);
+    host.store.make_guesses(b"alice").unwrap();
+    let charge = |user: &[u8]| UserGuesses::new(&host.store, user, NOW, &Cell::new(0)).charge().unwrap();
+    for _ in 0..10 {
+        assert_eq!(charge(b"alice"), Charge::Taken);
+    }
+    assert_eq!(charge(b"alice"), Charge::Empty);
+    assert_eq!(host.store.bucket(b"alice").unwrap().unwrap().left(NOW), 0);
+    // Made once, it is not made again.
+    host.store.make_guesses(b"alice").unwrap();
+    assert_eq!(charge(b"alice"), Charge::Empty);
+    host.store.fill_guesses(b"alice").unwrap();
+    let taken = Cell::new(0);
+    let lucky = UserGuesses::new(&host.store, b"alice", NOW, &taken);
+    for _ in 0..3 {
+        assert_eq!(lucky.charge().unwrap(), Charge::Taken);
+    }
+    lucky.refund();
+    assert!(lucky.unreturned().is_none());
+    assert_eq!(host.store.bucket(b"alice").unwrap().unwrap().left(NOW), 10);
+    // A token that came by configuration management: the first try makes the bucket.
+    assert_eq!(charge(b"bob"), Charge::Taken);
+    assert_eq!(host.store.bucket(b"bob").unwrap().unwrap().left(NOW), 9);
+}
+
+#[test]
+fn of_a_bucket_of_one_one_caller_gets_it() {
+    const NOW: u64 = 1_790_000_000;
+    for _ in 0..50 {
+        let host = Host::in_memory();
+        host.store.make_guesses(b"alice").unwrap();
+        let taken = Cell::new(0);
+        let first = UserGuesses::new(&host.store, b"alice", NOW, &taken);
+        for _ in 0..9 {
+            assert_eq!(first.charge().unwrap(), Charge::Taken);
+        }
+        let store = waiting(open(host.folder.path()));
+        let taken = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        UserGuesses::new(&store, b"alice", NOW, &Cell::new(0)).charge().unwrap()
+                            == Charge::Taken
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).filter(|taken| *taken).count()
+        });
+        assert_eq!(taken, 1);
+    }
+}
+
+#[test]
+fn a_damaged_bucket_is_a_fault() {
+    let host = Host::new();
+    host.store.make_guesses(b"alice").unwrap();
+    for contents in [&b""[..], b"full-at: 7\n", &[b'0'; 5000]] {
+        host.write("guesses/alice", contents);
+        let fault = UserGuesses::new(&host.store, b"alice", 0, &Cell::new(0)).charge().unwrap_err();
+        host.found(&fault).is(Code::GuessesDamaged, "guesses/alice");
+    }
+    host.store.fill_guesses(b"alice").unwrap();
+    assert!(UserGuesses::new(&host.store, b"alice", 0, &Cell::new(0)).charge().is_ok());
+}

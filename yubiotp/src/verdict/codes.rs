@@ -1,0 +1,327 @@
+//! Deciding about codes of OATH tokens and about recovery codes. This host decides, in every mode: no validation server
+//! knows them.
+
+use super::{Judgement, Reason, Vault, Verdict};
+use crate::key::OathKey;
+use crate::oath::typed::Typed;
+use crate::oath::window::{Found, Progress, Reach, Usual, Window, decide, two};
+use crate::oath::{Code, Digits};
+use crate::otp::NoOtp;
+use crate::recovery::{self, RecoveryCode};
+use crate::{Advance, Serial, SetId, TokenId};
+use alloc::vec::Vec;
+
+/// What decides about codes, beside the vault.
+pub struct Codes<'a, G> {
+    /// Whether this host decides about codes although validation servers decide about OTPs.
+    pub local: bool,
+    /// This host's clock, in seconds since 1970.
+    pub unix: u64,
+    /// Where codes are looked for, of a token without a window of its own.
+    pub usual: Usual,
+    /// How many codes may still be tried for this user.
+    pub guesses: &'a G,
+}
+
+/// The [bucket](crate::guesses) of one user during one login.
+pub trait Guesses {
+    /// It could not be read or written.
+    type Fault;
+
+    /// Takes a try, before a code is evaluated: neither a race nor a kill gives it back.
+    ///
+    /// # Errors
+    /// Whether there was one to take is not known.
+    fn charge(&self) -> Result<Charge, Self::Fault>;
+
+    /// Gives back every try that this login took: a code was right. A fault is the implementation's to note; the user is in.
+    fn refund(&self);
+}
+
+/// The result of [`Guesses::charge`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// One try is taken.
+    Taken,
+    /// There was none to take.
+    Empty,
+}
+
+/// An OATH token, as a [`Vault`] has it.
+pub struct OathToken {
+    /// Its secret.
+    pub key: OathKey,
+    /// A window of its own: seconds in each direction for TOTP, codes ahead for HOTP.
+    pub window: Option<u16>,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// Decides about an answer without an OTP. `None` if the user has neither OATH tokens nor recovery codes, or the answer ends
+/// with nothing of that shape.
+///
+/// Recovery codes and pairs of successive codes are tried first, and cost nothing: there are 2⁵⁰ of the former, and of the
+/// latter 10¹² and more. Then the end of the answer is tried as one code, and as a pair of a token that is far out, for one
+/// try of the user's bucket.
+pub(super) fn judge<'a, V: Vault>(
+    answer: &'a [u8],
+    why: NoOtp,
+    tokens: &[TokenId],
+    is_local: bool,
+    vault: &V,
+    codes: &Codes<'_, impl Guesses<Fault = V::Fault>>,
+) -> Result<Option<Judgement<'a>>, V::Fault> {
+    if matches!(why, NoOtp::Empty | NoOtp::SshdDummy | NoOtp::TooLong) {
+        return Ok(None);
+    }
+    let sets: Vec<_> = tokens.iter().filter_map(TokenId::recovery_set).collect();
+    let serials: Vec<_> = tokens.iter().filter_map(TokenId::oath).collect();
+    let recovery = if sets.is_empty() { None } else { recovery::typed(answer) };
+    let typed = if sets.is_empty() && serials.is_empty() { None } else { Typed::read(answer) };
+    if recovery.is_none() && typed.is_none() {
+        return Ok(None);
+    }
+    if !is_local {
+        return Ok(Some(Judgement::rejected(Reason::CodesNotHere)));
+    }
+    let mut search = Search { vault, codes, closest: None, fault: None };
+    if let Some((before, code)) = &recovery
+        && let Some(judgement) = search.recovery(&sets, before, code)?
+    {
+        return Ok(Some(judgement));
+    }
+    if let Some(typed) = &typed {
+        let tokens = search.open(&serials);
+        if let Some(judgement) = search.pairs(&tokens, typed)? {
+            return Ok(Some(judgement));
+        }
+        let is_code = tokens.iter().any(|(_, token)| typed.one(token.key.parameters.digits).is_some());
+        let is_eight = !sets.is_empty() && typed.one(Digits::EIGHT).is_some();
+        if is_code || is_eight {
+            match codes.guesses.charge() {
+                Err(fault) => search.fault = Some(fault),
+                Ok(Charge::Empty) => search.note(Reason::TwoCodesNeeded),
+                Ok(Charge::Taken) => {
+                    if let Some(judgement) = search.singles(&tokens, &sets, typed)? {
+                        return Ok(Some(judgement));
+                    }
+                }
+            }
+        }
+    }
+    match (search.fault, search.closest) {
+        // Something that could not be looked at might have been theirs.
+        (Some(fault), _) => Err(fault),
+        (None, closest) => Ok(closest.map(Judgement::rejected)),
+    }
+}
+
+/// Whether an answer ends with what has the shape of a code or a recovery code.
+pub(super) fn are_in(answer: &[u8]) -> bool {
+    Typed::read(answer).is_some() || recovery::typed(answer).is_some()
+}
+
+struct Search<'s, V: Vault, G> {
+    vault: &'s V,
+    codes: &'s Codes<'s, G>,
+    /// The reason that says most, of those found so far.
+    closest: Option<Reason>,
+    /// The first fault.
+    fault: Option<V::Fault>,
+}
+
+impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
+    /// Notes a reason, unless one that says more is noted.
+    fn note(&mut self, reason: Reason) {
+        let rank = |reason: &Reason| match reason {
+            Reason::NotTheirRecoveryCode => 0,
+            Reason::NotTheirCode => 1,
+            Reason::ClockBehind { .. } | Reason::PositionUnknown(_) => 2,
+            Reason::TwoCodesNeeded => 3,
+            _ => 4,
+        };
+        if self.closest.as_ref().is_none_or(|closest| rank(closest) < rank(&reason)) {
+            self.closest = Some(reason);
+        }
+    }
+
+    fn fault(&mut self, fault: V::Fault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The user's OATH tokens, as far as they can be opened.
+    fn open(&mut self, serials: &[Serial]) -> Vec<(Serial, OathToken)> {
+        let mut tokens = Vec::with_capacity(serials.len());
+        for serial in serials {
+            match self.vault.oath(serial) {
+                Ok(token) => tokens.push((*serial, token)),
+                Err(fault) => self.fault(fault),
+            }
+        }
+        tokens
+    }
+
+    fn recovery<'a>(
+        &mut self,
+        sets: &[SetId],
+        before: &'a [u8],
+        code: &RecoveryCode,
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        for set in sets {
+            match self.vault.recovery_code(set, code) {
+                Ok(Some(key)) => return self.burn(*set, code.number(), key, before),
+                Ok(None) => self.note(Reason::NotTheirRecoveryCode),
+                Err(fault) => self.fault(fault),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Uses up a recovery code that is right. A used one is noted.
+    fn burn<'a>(
+        &mut self,
+        set: SetId,
+        number: u8,
+        key: crate::key::Fingerprint,
+        before: &'a [u8],
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        let token = TokenId::RecoveryCode(set, number);
+        match self.vault.advance(&token, key, recovery::USED)? {
+            Advance::Fresh(receipt) => Ok(Some(accepted(receipt, before))),
+            Advance::Replayed { .. } => {
+                self.note(Reason::RecoveryCodeUsed(set, number));
+                Ok(None)
+            }
+            Advance::Disabled => {
+                self.note(Reason::Disabled(token));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Two successive codes within the window.
+    fn pairs<'a>(
+        &mut self,
+        tokens: &[(Serial, OathToken)],
+        typed: &Typed<'a>,
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        for (serial, token) in tokens {
+            let reach = Reach::Window(self.window(token));
+            if let Some(judgement) = self.pair(*serial, token, reach, typed)? {
+                return Ok(Some(judgement));
+            }
+        }
+        Ok(None)
+    }
+
+    fn pair<'a>(
+        &mut self,
+        serial: Serial,
+        token: &OathToken,
+        reach: Reach,
+        typed: &Typed<'a>,
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        let parameters = token.key.parameters;
+        let Some((before, first, second)) = typed.two(parameters.digits) else { return Ok(None) };
+        let codes = (&first, &second);
+        let found = two(&token.key.secret, parameters, reach, token.progress, self.codes.unix, codes);
+        // Most answers that could be two codes are a password and one.
+        if matches!(found, Found::Wrong) { Ok(None) } else { self.found(serial, token, found, before) }
+    }
+
+    /// One code of a token or of eight digits, or two of a token that is far out.
+    fn singles<'a>(
+        &mut self,
+        tokens: &[(Serial, OathToken)],
+        sets: &[SetId],
+        typed: &Typed<'a>,
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        for (serial, token) in tokens {
+            let parameters = token.key.parameters;
+            let Some((before, code)) = typed.one(parameters.digits) else { continue };
+            let window = self.window(token);
+            let found = decide(&token.key.secret, parameters, window, token.progress, self.codes.unix, &code);
+            if let Some(judgement) = self.found(*serial, token, found, before)? {
+                return Ok(Some(judgement));
+            }
+            if let Some(judgement) = self.pair(*serial, token, Reach::Resync, typed)? {
+                return Ok(Some(judgement));
+            }
+        }
+        if let Some((before, code)) = typed.one(Digits::EIGHT) {
+            return self.eight_digits(sets, before, &code);
+        }
+        Ok(None)
+    }
+
+    fn eight_digits<'a>(
+        &mut self,
+        sets: &[SetId],
+        before: &'a [u8],
+        code: &Code,
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        for set in sets {
+            match self.vault.eight_digits(set, code) {
+                Ok(Some((number, key))) => {
+                    let burnt = self.burn(*set, number, key, before)?;
+                    if burnt.is_some() {
+                        self.codes.guesses.refund();
+                        return Ok(burnt);
+                    }
+                }
+                Ok(None) => self.note(Reason::NotTheirCode),
+                Err(fault) => self.fault(fault),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Uses up what was found, if it is fresh.
+    fn found<'a>(
+        &mut self,
+        serial: Serial,
+        token: &OathToken,
+        found: Found,
+        before: &'a [u8],
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        // As a lost position is stored.
+        let is_unknown = token.progress.next.is_some_and(|next| next.to_stored() == u64::MAX);
+        let reason = match found {
+            Found::Fresh(progress) => {
+                let key = token.key.fingerprint(&serial);
+                match self.vault.advance_oath(&serial, key, progress)? {
+                    Advance::Fresh(receipt) => {
+                        self.codes.guesses.refund();
+                        return Ok(Some(accepted(receipt, before)));
+                    }
+                    // Another login was faster.
+                    Advance::Replayed { .. } => {
+                        let next = progress.next.map_or(0, crate::Position::to_stored);
+                        Reason::CodeUsed { token: serial, step: next.saturating_sub(1) }
+                    }
+                    Advance::Disabled => Reason::Disabled(TokenId::Oath(serial)),
+                }
+            }
+            Found::Used { .. } | Found::ClockBehind { .. } if is_unknown => Reason::PositionUnknown(serial),
+            Found::Used { step } => Reason::CodeUsed { token: serial, step },
+            Found::ClockBehind { steps } => Reason::ClockBehind { token: serial, steps },
+            Found::Wrong => Reason::NotTheirCode,
+        };
+        self.note(reason);
+        Ok(None)
+    }
+
+    fn window(&self, token: &OathToken) -> Window {
+        self.codes.usual.window(token.key.parameters.kind, token.window)
+    }
+}
+
+fn accepted(receipt: crate::Receipt, before: &[u8]) -> Judgement<'_> {
+    Judgement {
+        verdict: Verdict::Accepted(receipt),
+        password: Some(before),
+        layout: None,
+        trail: None,
+        despite_answers: false,
+    }
+}
