@@ -90,8 +90,9 @@ fuzz:
 	@packaging/need test
 	packaging/fuzz $(FUZZ_SECONDS)
 
-# yubiotp-ask is built by a call of its own: in one call with the module, its decryption of a client's private key would
-# switch on parts of crates that both use, and bring a login a crate that packaging/login-dependencies.txt does not list.
+# Each is built by a call of its own: in one call with the module, what the others do (decrypt a client's private key, read
+# zips) would switch on parts of crates that both use, and bring a login a crate that packaging/login-dependencies.txt does
+# not list.
 # Paths of this machine are left out, so that two machines build the same bytes.
 folders := $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo) $(target)
 folders := $(foreach folder,$(folders),$(abspath $(folder)) $(realpath $(folder)))
@@ -99,7 +100,8 @@ build build-server: override export RUSTFLAGS += $(foreach folder,$(folders),--r
 build build-server: override export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
 build:
 	@packaging/need build
-	$(CARGO) build --release --locked -p pam_yubiotp -p ykmap
+	$(CARGO) build --release --locked -p pam_yubiotp
+	$(CARGO) build --release --locked -p ykmap
 	$(CARGO) build --release --locked -p ykask
 	packaging/copyright pam_yubiotp ykask ykmap >$(target)/release/copyright.new
 	mv $(target)/release/copyright.new $(target)/release/copyright
