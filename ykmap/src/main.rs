@@ -27,8 +27,8 @@ use ykcli::{completions, diagnostic, explain, line, out};
 use ykhost::Fault;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings};
 use ykhost::store::Store;
-use yubiotp::PublicId;
 use yubiotp::diagnostic::{Calls, Diagnostic};
+use yubiotp::{PublicId, TokenId};
 
 /// Manage the YubiKeys of this host's users: the mapping and the token store of pam_yubiotp.
 #[derive(Parser)]
@@ -175,6 +175,11 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
 }
 
 /// Parses a public ID on the command line.
+fn parse_token(text: &str) -> Result<TokenId, String> {
+    TokenId::parse(text.as_bytes())
+        .map_err(|why| format!("{why}; the verb list USER shows the tokens of a user"))
+}
+
 fn parse_id(text: &str) -> Result<PublicId, String> {
     PublicId::parse(text.as_bytes())
         .map_err(|why| format!("{why}; the verb list USER shows the public IDs of a user's tokens"))

@@ -1,6 +1,6 @@
 //! `ykmap remove`
 
-use super::{Context, Done, files, list, out, parse_id};
+use super::{Context, Done, files, list, out, parse_token};
 use clap::ValueHint;
 use serde_json::json;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
@@ -12,8 +12,8 @@ pub(crate) struct Args {
     /// The user
     #[arg(value_hint = ValueHint::Username)]
     user: String,
-    /// Public IDs to unassign; without any, the user is removed from the mapping
-    #[arg(value_name = "ID", value_parser = parse_id)]
+    /// Tokens to unassign; without any, the user is removed from the mapping
+    #[arg(value_name = "ID", value_parser = parse_token)]
     ids: Vec<TokenId>,
 }
 
