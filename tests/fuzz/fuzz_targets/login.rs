@@ -1,13 +1,13 @@
 //! A whole login: any arguments, mapping and answers, through the module's own files, with a script in libpam's place.
 //!
-//! PAM_SUCCESS only for an answer that ends with an OTP of a token which the mapping, read a second time and slowly,
-//! gives to this user, and which is above the token's position; then that is the position, and the same answer is
-//! never accepted again. PAM_IGNORE only with `nullok`, for a user who is not listed in a mapping without fault. And a
+//! PAM_SUCCESS only for an answer that ends with an OTP, a code or two successive codes of a token which the mapping, read a
+//! second time and slowly, gives to this user, and which is above the token's position; then that is the position, and the
+//! same answer is never accepted again. PAM_IGNORE only with `nullok`, for a user who is not listed in a mapping without fault. And a
 //! plain login that should succeed does. The log never holds the encrypted part of an OTP that was typed.
 //!
 //! Input: lines: the user; arguments with tabs between them; answers with tabs between them, one with `^` before it is
 //! what a module before this one left; the mapping. In answers `%` and two digits stand for an OTP: whose, and the
-//! how manieth of theirs. In the mapping `$` and a digit stand for a token's id.
+//! how manieth of theirs; `%h` and a digit for a code. In the mapping `$` and a digit, or an h, stand for a token's id.
 #![no_main]
 // As much of the module as knows nothing of libpam.
 #[path = "../../../pam_yubiotp/src/code.rs"]
@@ -129,20 +129,24 @@ fuzz_target!(|input: &[u8]| {
         assert!(!secret && !line.contains('\n') && !line.contains('\0'), "{line:?}");
     }
     let after = WORLD.positions();
-    let moved: Vec<_> = (0..TOKENS).filter(|token| before[*token] != after[*token]).collect();
+    let moved: Vec<_> = (0..=TOKENS).filter(|token| before[*token] != after[*token]).collect();
     match code {
         PamResultCode::PAM_SUCCESS => {
             let [token] = moved[..] else { panic!("one position moves: {moved:?}") };
             let position = after[token].expect("a position");
             assert!(before[token].is_none_or(|before| before < position));
-            let otp = &OTPS[token][usize::try_from(position >> 8).unwrap() - 1];
-            let typed =
-                |answer: &Vec<u8>| answer.trim_ascii_end().to_ascii_lowercase().ends_with(otp.as_bytes());
-            assert!(script.answers.iter().chain(&script.stacked).any(typed), "nobody typed {otp}");
-            assert!(
-                tokens.is_some_and(|ids| ids.contains(&World::id(token).into_bytes())),
-                "not this user's"
-            );
+            let (typed, id) = if token == TOKENS {
+                (world::code(position - 1), world::OATH.to_owned())
+            } else {
+                (OTPS[token][usize::try_from(position >> 8).unwrap() - 1].clone(), World::id(token))
+            };
+            let ends = |answer: &Vec<u8>| {
+                let blanks = |byte: &u8| token == TOKENS && *byte == b' ';
+                let answer: Vec<_> = answer.iter().copied().filter(|byte| !blanks(byte)).collect();
+                answer.trim_ascii_end().to_ascii_lowercase().ends_with(typed.as_bytes())
+            };
+            assert!(script.answers.iter().chain(&script.stacked).any(ends), "nobody typed {typed}");
+            assert!(tokens.is_some_and(|ids| ids.contains(&id.into_bytes())), "not this user's");
             assert_eq!(model::bad_line_of(&lines, script.user), None);
             // The same again: whatever happens, not by this OTP.
             let (code, _) = script.run();

@@ -2,7 +2,7 @@
 //!
 //! Source: google-authenticator's wiki page "Key Uri Format", which every app follows; there is no RFC.
 
-use super::{Kind, Parameters, Secret};
+use super::{Algorithm, Digits, Kind, Parameters, Period, Secret};
 use alloc::string::String;
 use core::fmt::Write as _;
 use data_encoding::BASE32_NOPAD;
@@ -31,8 +31,15 @@ pub fn write(
     text.push_str(&base32(secret));
     text.push_str("&issuer=");
     encode(&mut text, issuer);
-    let _ = write!(text, "&algorithm={}&digits={}", parameters.algorithm.name(), parameters.digits.get());
-    let _ = match parameters.kind {
+    let Parameters { kind, algorithm, digits } = parameters;
+    if algorithm != Algorithm::Sha1 {
+        let _ = write!(text, "&algorithm={}", algorithm.name());
+    }
+    if digits != Digits::SIX {
+        let _ = write!(text, "&digits={}", digits.get());
+    }
+    let _ = match kind {
+        Kind::Totp { period: Period::USUAL } => Ok(()),
         Kind::Totp { period } => write!(text, "&period={}", period.seconds()),
         Kind::Hotp => write!(text, "&counter={next}"),
     };
@@ -59,7 +66,6 @@ fn encode(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::super::tests::secret;
-    use super::super::{Algorithm, Digits, Period};
     use super::*;
 
     #[test]
@@ -72,13 +78,13 @@ mod tests {
         assert_eq!(
             *write(&secret(b"12345678901234567890"), parameters, "web 1.example", "al:ice@é", 0),
             "otpauth://totp/web%201.example%3Aal%3Aice%40%C3%A9?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
-             &issuer=web%201.example&algorithm=SHA1&digits=6&period=30"
+             &issuer=web%201.example"
         );
         parameters.kind = Kind::Hotp;
         parameters.algorithm = Algorithm::Sha512;
         assert!(
             write(&secret(b"1234567890"), parameters, "a", "b", 7)
-                .ends_with("?secret=GEZDGNBVGY3TQOJQ&issuer=a&algorithm=SHA512&digits=6&counter=7")
+                .ends_with("?secret=GEZDGNBVGY3TQOJQ&issuer=a&algorithm=SHA512&counter=7")
         );
     }
 }

@@ -1,4 +1,5 @@
-//! The host that logins are tried on: settings, a store with three tokens, and a mapping that is new each time.
+//! The host that logins are tried on: settings, a store with three YubiKeys and an OATH token, and a mapping that is new each
+//! time.
 
 use crate::soft_yubikey::SoftYubiKey;
 use std::fs::{self, Permissions};
@@ -7,12 +8,14 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use ykhost::file::make_folder;
 use ykhost::settings::{PartialConfig, Settings};
-use ykhost::store::{KEYS, POSITIONS, Store, TokenKey, write_store_key};
+use ykhost::store::{GUESSES, KEYS, POSITIONS, Store, TokenKey, write_store_key};
+use yubiotp::key::OathKey;
 use yubiotp::ledger::{Advance, Ledger as _};
 use yubiotp::seal::StoreKey;
-use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId};
+use yubiotp::oath::{Algorithm, Code, Digits, Kind, Parameters, Secret};
+use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId, Serial, TokenId};
 
-/// How many tokens there are. The last has no public ID.
+/// How many YubiKeys there are. The last has no public ID. The OATH token, which counts, comes after them.
 pub(crate) const TOKENS: usize = 3;
 /// How many OTPs of each were used before.
 pub(crate) const USED: [usize; TOKENS] = [3, 0, 0];
@@ -33,8 +36,30 @@ pub(crate) struct World {
     folder: PathBuf,
     store: Store,
     /// The position files of a host on which nothing has happened yet.
-    fresh: Vec<Vec<u8>>,
+    fresh: Vec<(PathBuf, Vec<u8>)>,
 }
+
+/// What the mapping calls the OATH token.
+pub(crate) const OATH: &str = "oath-h";
+
+fn oath() -> (Serial, OathKey) {
+    let secret = Secret::new(b"12345678901234567890".to_vec().into()).unwrap();
+    let parameters = Parameters { kind: Kind::Hotp, algorithm: Algorithm::Sha1, digits: Digits::SIX };
+    (Serial::new("h").unwrap(), OathKey { secret, parameters })
+}
+
+/// The code of the OATH token at a counter: RFC 4226, appendix D, up to 9.
+pub(crate) fn code(counter: u64) -> String {
+    let (_, key) = oath();
+    let made = yubiotp::oath::code(&key.secret, key.parameters, counter);
+    (0..1_000_000)
+        .map(|number| format!("{number:06}"))
+        .find(|text| Code::read(text.as_bytes()).unwrap().matches(&made))
+        .unwrap()
+}
+
+/// The codes that a script can name.
+static CODES: LazyLock<Vec<String>> = LazyLock::new(|| (0..10).map(code).collect());
 
 const IDS: [&[u8]; TOKENS] = [&[0xff, 0, 0, 0, 0, 1], &[0xff, 1], &[]];
 
@@ -83,9 +108,17 @@ impl World {
                 let advanced = world.store.advance(&key.id(), key.fingerprint(), to).unwrap();
                 assert!(matches!(advanced, Advance::Fresh(_)));
             }
-            world.fresh.push(fs::read(world.position(token)).unwrap());
+            world.keep(world.position(token));
         }
+        let (serial, key) = oath();
+        world.store.change().unwrap().enrol(&[TokenKey::Oath(serial, key, None)], &|| {}).unwrap();
+        world.keep(world.folder.join(POSITIONS).join(OATH));
         world
+    }
+
+    fn keep(&mut self, path: PathBuf) {
+        let contents = fs::read(&path).unwrap();
+        self.fresh.push((path, contents));
     }
 
     fn write(&self, name: &str, contents: &[u8]) {
@@ -100,19 +133,22 @@ impl World {
     /// As it was in the beginning, with this mapping.
     pub(crate) fn restore(&self, mapping: &[u8]) {
         self.write("mapping", mapping);
-        for (token, contents) in self.fresh.iter().enumerate() {
-            fs::write(self.position(token), contents).unwrap();
+        for (path, contents) in &self.fresh {
+            fs::write(path, contents).unwrap();
         }
+        let _ = fs::remove_dir_all(self.folder.join(GUESSES));
     }
 
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.join("config.toml")
     }
 
-    /// How far each token has come.
+    /// How far each token has come, the OATH token last.
     pub(crate) fn positions(&self) -> Vec<Option<u64>> {
         let state = |token| self.store.slots(&public_id(token).into()).unwrap().unwrap().state;
-        (0..TOKENS).map(|token| state(token).position.map(Position::to_stored)).collect()
+        let mut positions: Vec<_> = (0..TOKENS).map(|token| state(token).position).collect();
+        positions.push(self.store.slots(&TokenId::Oath(oath().0)).unwrap().unwrap().state.position);
+        positions.into_iter().map(|position| position.map(Position::to_stored)).collect()
     }
 
     /// The id of a token as the mapping's model has it.
@@ -121,9 +157,10 @@ impl World {
     }
 }
 
-/// With an OTP wherever `%` and two digits stand for one.
+/// With an OTP wherever `%` and two digits stand for one, and a code wherever `%h` and a digit do.
 pub(crate) fn with_otps(text: &[u8]) -> Vec<u8> {
     replaced(text, b'%', |rest| match rest {
+        [b'h', number @ b'0'..=b'9', ..] => Some((2, CODES[usize::from(number - b'0')].clone())),
         [token @ b'0'..=b'2', number @ b'0'..=b'9', ..] => {
             Some((2, OTPS[usize::from(token - b'0')][usize::from(number - b'0')].clone()))
         }
@@ -131,9 +168,10 @@ pub(crate) fn with_otps(text: &[u8]) -> Vec<u8> {
     })
 }
 
-/// With a public ID wherever `$` and a digit stand for one.
+/// With a token wherever `$` and a digit, or an h, stand for one.
 pub(crate) fn with_ids(text: &[u8]) -> Vec<u8> {
     replaced(text, b'$', |rest| match rest {
+        [b'h', ..] => Some((1, OATH.to_owned())),
         [token @ b'0'..=b'2', ..] => Some((1, public_id(usize::from(token - b'0')).to_string())),
         _ => None,
     })
