@@ -258,11 +258,17 @@ impl Vault for Store {
         Ok(OathToken { key, window, progress })
     }
 
-    fn advance_oath(&self, token: &Serial, key: Fingerprint, to: Progress) -> Result<Advance, Fault> {
+    fn advance_oath(
+        &self,
+        token: &Serial,
+        key: Fingerprint,
+        from: Progress,
+        to: Progress,
+    ) -> Result<Advance, Fault> {
         let token = TokenId::Oath(*token);
         // A step that is found is always followed by another one.
         let next = to.next.unwrap_or(Position::from_stored(0));
-        let step = advance::Step { position: next, drift: Some(to.drift) };
+        let step = advance::Step { position: next, drift: Some(to.drift), from: Some(from.next) };
         advance::advance(&self.positions()?, &token, key, step, self.locking)
     }
 
@@ -309,7 +315,7 @@ impl Ledger for Store {
 
     fn advance(&self, token: &TokenId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
         let positions = self.positions()?;
-        let to = advance::Step { position: to, drift: None };
+        let to = advance::Step { position: to, drift: None, from: None };
         match advance::advance(&positions, token, key, to, self.locking) {
             // The first time that a server's word is all there is about this token.
             Err(Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. })

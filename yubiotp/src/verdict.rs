@@ -155,11 +155,19 @@ pub trait Vault: Ledger<Token = TokenId> {
     /// A fault if it is not known, or its secret or progress cannot be had.
     fn oath(&self, token: &Serial) -> Result<OathToken, Self::Fault>;
 
-    /// As [`Ledger::advance`] to `to.next`, and stores the drift of `to` in the same write.
+    /// As [`Ledger::advance`] to `to.next`, and stores the drift of `to` in the same write. If the position is not that of
+    /// `from` any more, by which it was decided, another login was faster: then it is [`Advance::Replayed`]. So of two
+    /// successive codes neither was used.
     ///
     /// # Errors
     /// As [`Ledger::advance`].
-    fn advance_oath(&self, token: &Serial, key: Fingerprint, to: Progress) -> Result<Advance, Self::Fault>;
+    fn advance_oath(
+        &self,
+        token: &Serial,
+        key: Fingerprint,
+        from: Progress,
+        to: Progress,
+    ) -> Result<Advance, Self::Fault>;
 
     /// The fingerprint of a recovery code, if `typed` is the code of this number in the set.
     ///

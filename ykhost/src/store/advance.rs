@@ -43,6 +43,8 @@ pub(super) struct Step {
     pub(super) position: Position,
     /// Of a TOTP token; `None` to keep what is stored.
     pub(super) drift: Option<i32>,
+    /// The position that it goes on from; `None` for any lower one.
+    pub(super) from: Option<Option<Position>>,
 }
 
 /// The result of one try at a lock.
@@ -94,7 +96,7 @@ fn advance_locked(
     opened: Opened<'_>,
     token: &TokenId,
     key: Fingerprint,
-    Step { position: to, drift }: Step,
+    Step { position: to, drift, from }: Step,
 ) -> Result<Try<Advance>, Fault> {
     let mut held = match LockedPosition::try_lock(opened, token)? {
         Try::Done(held) => held,
@@ -104,6 +106,11 @@ fn advance_locked(
     let state = held.slots.state;
     if let Some(refused) = refused(&state, key, to, &held.opened().path)? {
         return Ok(Try::Done(refused));
+    }
+    if let (Some(from), Some(stored)) = (from, state.position)
+        && from != state.position
+    {
+        return Ok(Try::Done(Advance::Replayed { stored }));
     }
     if key == Fingerprint::ELSEWHERE && !to.may_follow(state.position) {
         let path = held.opened().path.clone();

@@ -289,7 +289,7 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         let reason = match found {
             Found::Fresh(progress) => {
                 let key = token.key.fingerprint(&serial);
-                match self.vault.advance_oath(&serial, key, progress)? {
+                match self.vault.advance_oath(&serial, key, token.progress, progress)? {
                     Advance::Fresh(receipt) => {
                         self.codes.guesses.refund();
                         return Ok(Some(accepted(receipt, before)));

@@ -49,7 +49,13 @@ impl Vault for Tokens {
         Err(Unknown(TokenId::Oath(*token)))
     }
 
-    fn advance_oath(&self, token: &Serial, _: Fingerprint, _: Progress) -> Result<Advance, Unknown> {
+    fn advance_oath(
+        &self,
+        token: &Serial,
+        _: Fingerprint,
+        _: Progress,
+        _: Progress,
+    ) -> Result<Advance, Unknown> {
         Err(Unknown(TokenId::Oath(*token)))
     }
 
@@ -233,7 +239,13 @@ fn a_private_id_of_another_is_not_genuine() {
             Err(Unknown(TokenId::Oath(*token)))
         }
 
-        fn advance_oath(&self, token: &Serial, _: Fingerprint, _: Progress) -> Result<Advance, Unknown> {
+        fn advance_oath(
+            &self,
+            token: &Serial,
+            _: Fingerprint,
+            _: Progress,
+            _: Progress,
+        ) -> Result<Advance, Unknown> {
             Err(Unknown(TokenId::Oath(*token)))
         }
 

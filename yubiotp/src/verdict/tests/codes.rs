@@ -80,7 +80,13 @@ impl Vault for World {
         Ok(OathToken { key: key_of(token), window: None, progress })
     }
 
-    fn advance_oath(&self, token: &Serial, key: Fingerprint, to: Progress) -> Result<Advance, Unknown> {
+    fn advance_oath(
+        &self,
+        token: &Serial,
+        key: Fingerprint,
+        _: Progress,
+        to: Progress,
+    ) -> Result<Advance, Unknown> {
         let advanced = self.advance(&TokenId::Oath(*token), key, to.next.unwrap())?;
         if matches!(advanced, Advance::Fresh(_)) {
             self.progress.borrow_mut().insert(*token, to);
