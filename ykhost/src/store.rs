@@ -19,7 +19,7 @@ pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
 pub use token_key::{KeyFile, TokenKey};
 pub use yubiotp::record::{
-    BadRecord, OathRecord, Record, RecoveryRecord, Shape, read_store_key, write_store_key,
+    BadRecord, OathNotes, OathRecord, Record, RecoveryRecord, Shape, read_store_key, write_store_key,
 };
 
 use crate::Fault;
@@ -244,7 +244,7 @@ impl Vault for Store {
 
     fn oath(&self, token: &Serial) -> Result<OathToken, Fault> {
         let token = TokenId::Oath(*token);
-        let TokenKey::Oath(_, key, window) = self.token_key(&token)? else {
+        let TokenKey::Oath(_, key, notes) = self.token_key(&token)? else {
             return Err(self.no_key(token));
         };
         let no_position = || {
@@ -255,7 +255,7 @@ impl Vault for Store {
         };
         let Some(slots) = self.slots(&token)? else { return Err(no_position()?) };
         let progress = Progress { next: slots.state.position, drift: slots.state.drift };
-        Ok(OathToken { key, window, progress })
+        Ok(OathToken { key, window: notes.window, progress })
     }
 
     fn advance_oath(

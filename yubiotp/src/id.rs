@@ -3,7 +3,7 @@
 
 mod token;
 
-pub use token::{BadTokenId, Serial, SetId, TokenId};
+pub use token::{BadTokenId, Serial, Series, SetId, TokenId};
 
 use crate::modhex;
 use core::fmt;

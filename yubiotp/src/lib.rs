@@ -47,7 +47,7 @@ pub mod verdict;
 pub mod wrong_type;
 
 pub use block::{Block, Plain};
-pub use id::{BadPublicId, BadTokenId, PublicId, Serial, SetId, TokenId};
+pub use id::{BadPublicId, BadTokenId, PublicId, Serial, Series, SetId, TokenId};
 pub use key::{AesKey, Credential, PrivateId};
 pub use ledger::{Advance, Ledger, Receipt};
 pub use position::Position;

@@ -5,7 +5,7 @@
 mod oath;
 mod recovery;
 
-pub use oath::OathRecord;
+pub use oath::{OathNotes, OathRecord};
 pub use recovery::{RecoveryRecord, Shape};
 
 use crate::seal::{Sealed, StoreKey, StoreKeyId};

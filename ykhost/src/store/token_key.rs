@@ -2,7 +2,7 @@
 
 use crate::store::BadRecord;
 use yubiotp::key::{Fingerprint, KeyDigest, OathKey};
-use yubiotp::record::{OathRecord, Record, RecoveryRecord};
+use yubiotp::record::{OathNotes, OathRecord, Record, RecoveryRecord};
 use yubiotp::seal::{CannotOpen, StoreKey, StoreKeyId};
 use yubiotp::{Credential, PublicId, Serial, SetId, TokenId};
 
@@ -10,8 +10,8 @@ use yubiotp::{Credential, PublicId, Serial, SetId, TokenId};
 pub enum TokenKey {
     /// A YubiKey's.
     YubiKey(PublicId, Credential),
-    /// An OATH token's, with a window of its own: seconds in each direction for TOTP, codes ahead for HOTP.
-    Oath(Serial, OathKey, Option<u16>),
+    /// An OATH token's, and what is kept beside it.
+    Oath(Serial, OathKey, OathNotes),
     /// What is stored of a recovery code: its set, number and MAC.
     RecoveryCode(SetId, u8, RecoveryRecord),
 }
@@ -65,9 +65,9 @@ impl TokenKey {
             Self::YubiKey(id, credential) => {
                 Record { under, sealed: store_key.seal(credential, id, nonce) }.write(id)
             }
-            Self::Oath(serial, key, window) => OathRecord {
+            Self::Oath(serial, key, notes) => OathRecord {
                 parameters: key.parameters,
-                window: *window,
+                notes: *notes,
                 under,
                 sealed: store_key.seal_oath(key, serial, nonce),
             }
@@ -123,7 +123,7 @@ impl KeyFile {
             Self::YubiKey(id, record) => TokenKey::YubiKey(*id, store_key.open(&record.sealed, id)?),
             Self::Oath(serial, record) => {
                 let key = store_key.open_oath(&record.sealed, serial, record.parameters)?;
-                TokenKey::Oath(*serial, key, record.window)
+                TokenKey::Oath(*serial, key, record.notes)
             }
             Self::RecoveryCode(set, number, record) => TokenKey::RecoveryCode(*set, *number, *record),
         })

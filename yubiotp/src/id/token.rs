@@ -12,6 +12,10 @@ const MOST: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Name);
 
+/// The name of a series: OATH tokens that were imported together. 1 to 32 characters, as of a [`Serial`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Series(Name);
+
 /// The name of a set of recovery codes: 1 to 32 letters and digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetId(Name);
@@ -45,6 +49,20 @@ impl Serial {
     }
 
     /// As it is printed, without `oath-`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Series {
+    /// A name as an administrator chose it. `None` if it does not have the shape.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        Serial::new(text).map(|Serial(name)| Self(name))
+    }
+
+    /// As it was chosen.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -193,6 +211,18 @@ impl fmt::Display for Serial {
 impl fmt::Debug for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Serial({self})")
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Series({self})")
     }
 }
 

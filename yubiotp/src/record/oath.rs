@@ -3,7 +3,7 @@
 use super::{BadRecord, Lines, RECORD, store_key_id};
 use crate::oath::{Algorithm, Digits, Kind, Parameters, Period};
 use crate::seal::StoreKeyId;
-use crate::{Serial, TokenId};
+use crate::{Serial, Series, TokenId};
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -14,12 +14,21 @@ use data_encoding::BASE64;
 pub struct OathRecord {
     /// What is public.
     pub parameters: Parameters,
-    /// A window of its own: seconds in each direction for TOTP, codes ahead for HOTP.
-    pub window: Option<u16>,
+    /// What is kept beside the key.
+    pub notes: OathNotes,
     /// The ID of the store key that it was sealed under.
     pub under: StoreKeyId,
     /// The secret, sealed.
     pub sealed: Vec<u8>,
+}
+
+/// What a key file says of an OATH token beside its key. It is not bound to the seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OathNotes {
+    /// A window of its own: seconds in each direction for TOTP, codes ahead for HOTP.
+    pub window: Option<u16>,
+    /// The tokens that were imported with it.
+    pub series: Option<Series>,
 }
 
 impl OathRecord {
@@ -31,10 +40,11 @@ impl OathRecord {
             Kind::Totp { period } => ("totp", format!("{}", period.seconds())),
             Kind::Hotp => ("hotp", "none".into()),
         };
-        let window = self.window.map_or_else(|| "usual".into(), |window| window.to_string());
+        let window = self.notes.window.map_or_else(|| "usual".into(), |window| window.to_string());
+        let series = self.notes.series.map_or_else(|| "-".into(), |series| series.to_string());
         format!(
             "{RECORD}2. Sealed under this host's store.key; made by ykmap, do not edit.\n\
-             token: {}\nkind: {kind}\nalgorithm: {}\ndigits: {}\nperiod: {period}\nwindow: {window}\n\
+             token: {}\nkind: {kind}\nalgorithm: {}\ndigits: {}\nperiod: {period}\nwindow: {window}\nseries: {series}\n\
              sealed-under: {}\nsealed: {}\n",
             TokenId::Oath(*serial),
             algorithm.name(),
@@ -69,9 +79,14 @@ impl OathRecord {
             "usual" => Some(None),
             window => Some(Some(window.parse().ok()?)),
         })?;
+        let series = lines.field("series: ", |series| match series {
+            "-" => Some(None),
+            series => Some(Some(Series::new(series)?)),
+        })?;
+        let notes = OathNotes { window, series };
         let under = lines.field("sealed-under: ", store_key_id)?;
         let sealed = lines.field("sealed: ", |text| BASE64.decode(text.as_bytes()).ok())?;
-        Ok(Self { parameters: Parameters { kind, algorithm, digits }, window, under, sealed })
+        Ok(Self { parameters: Parameters { kind, algorithm, digits }, notes, under, sealed })
     }
 }
 
@@ -94,10 +109,10 @@ mod tests {
         };
         let secret = Secret::new(Zeroizing::new(b"12345678901234567890".to_vec())).unwrap();
         let sealed = key.seal_oath(&OathKey { secret, parameters }, &serial, [9; 24]);
-        let record = OathRecord { parameters, window: None, under: key.id(), sealed };
+        let record = OathRecord { parameters, notes: OathNotes::default(), under: key.id(), sealed };
         let text = record.write(&serial);
         assert_eq!(
-            text.lines().take(8).collect::<Vec<_>>(),
+            text.lines().take(9).collect::<Vec<_>>(),
             [
                 "# pam_yubiotp key, version 2. Sealed under this host's store.key; made by ykmap, do not edit.",
                 "token: oath-1234567890123",
@@ -106,6 +121,7 @@ mod tests {
                 "digits: 6",
                 "period: 30",
                 "window: usual",
+                "series: -",
                 &format!("sealed-under: {}", key.id()),
             ]
         );
@@ -121,6 +137,7 @@ mod tests {
             ("digits: 6", "digits: 9", 5),
             ("period: 30", "period: 0", 6),
             ("window: usual", "window: -1", 7),
+            ("series: -", "series: _", 8),
         ] {
             match OathRecord::read(text.replace(from, to).as_bytes(), &serial).err() {
                 Some(BadRecord::Damaged { line: at, .. }) => assert_eq!(at, line, "{to}"),
@@ -133,10 +150,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(period in 1u16..=3600, is_totp: bool, digits in 6u8..=8, window: Option<u16>, under: [u8; 8], sealed: Vec<u8>) {
+        fn round_trip(period in 1u16..=3600, is_totp: bool, digits in 6u8..=8, window: Option<u16>, in_series: bool, under: [u8; 8], sealed: Vec<u8>) {
             let kind = if is_totp { Kind::Totp { period: Period::new(period).unwrap() } } else { Kind::Hotp };
             let parameters = Parameters { kind, algorithm: Algorithm::Sha512, digits: Digits::new(digits).unwrap() };
-            let record = OathRecord { parameters, window, under: StoreKeyId(under), sealed };
+            let notes = OathNotes { window, series: Series::new("2026-11_a").filter(|_| in_series) };
+            let record = OathRecord { parameters, notes, under: StoreKeyId(under), sealed };
             let serial = Serial::new("a-1").unwrap();
             prop_assert!(OathRecord::read(record.write(&serial).as_bytes(), &serial) == Ok(record));
         }

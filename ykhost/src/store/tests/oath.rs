@@ -18,7 +18,7 @@ fn oath_key(name: &str, secret: u8) -> TokenKey {
         digits: Digits::SIX,
     };
     let secret = Secret::new(Zeroizing::new(vec![secret; 20])).unwrap();
-    TokenKey::Oath(serial(name), OathKey { secret, parameters }, None)
+    TokenKey::Oath(serial(name), OathKey { secret, parameters }, OathNotes::default())
 }
 
 impl Host {
