@@ -297,6 +297,19 @@ impl Vault for Store {
 }
 
 impl Store {
+    /// Why [`Ledger::advance`] would not store this position now; `None` if it would. Uses nothing up.
+    ///
+    /// # Errors
+    /// As [`Ledger::advance`].
+    pub fn would_refuse(
+        &self,
+        token: &TokenId,
+        key: Fingerprint,
+        to: Position,
+    ) -> Result<Option<Advance>, Fault> {
+        advance::would_refuse(&self.positions()?, token, key, to)
+    }
+
     /// The key that a recovery code's MAC was made with.
     fn recovery_key(&self, set: &SetId, number: u8, record: &RecoveryRecord) -> Result<RecoveryKey, Fault> {
         let (store_key, token) = (self.store_key()?, TokenId::RecoveryCode(*set, number));

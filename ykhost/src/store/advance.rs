@@ -91,6 +91,17 @@ pub(super) fn advance(
     }
 }
 
+/// Why a position would not be accepted now; `None` if it would. Nothing is written, and nobody waits.
+pub(super) fn would_refuse(
+    positions: &Folder,
+    token: &TokenId,
+    key: Fingerprint,
+    to: Position,
+) -> Result<Option<Advance>, Fault> {
+    let opened = Opened::open(positions, &token.to_string(), token)?;
+    refused(&opened.read(token)?.state, key, to, &opened.path)
+}
+
 /// The part of [`advance`] that holds the lock, if nobody else has it.
 fn advance_locked(
     opened: Opened<'_>,

@@ -98,6 +98,9 @@ const MOST_DRIFT: i32 = 100_000;
 /// HOTP token.
 pub const RESYNC_STEPS: u64 = 2880;
 
+/// How many codes of a HOTP token [`after_loss`] looks at: thirty a day for nine years.
+pub const LOST_STEPS: u64 = 100_000;
+
 /// Decides about one code at `unix`, in seconds since 1970 by this host's clock.
 ///
 /// Every step of the window is tried, whichever matches. Of several that match, the first that was not used yet counts. The
@@ -156,18 +159,12 @@ pub fn two(
         (Kind::Hotp, Reach::Resync) => around(expected, 0, RESYNC_STEPS),
     };
     let (mut fresh, mut used) = (None, None);
-    let mut before = false;
-    for step in steps {
-        let made = code(secret, parameters, step);
-        let both = before && made.matches(second);
-        before = made.matches(first);
-        if both {
-            // The first of the two has to be unused, too.
-            if step <= next && progress.next.is_some() {
-                used = Some(step);
-            } else if fresh.is_none() {
-                fresh = Some(step);
-            }
+    for step in pairs(secret, parameters, steps, (first, second)) {
+        // The first of the two has to be unused, too.
+        if step <= next && progress.next.is_some() {
+            used = Some(step);
+        } else if fresh.is_none() {
+            fresh = Some(step);
         }
     }
     match (fresh, used) {
@@ -175,6 +172,56 @@ pub fn two(
         (None, Some(step)) => Found::Used { step },
         (None, None) => Found::Wrong,
     }
+}
+
+/// Decides about two successive codes of a token whose position was lost, so that any code before them may be used.
+/// `window` is the token's own or the usual one, and `floor` a position that is known to be no higher than the lost one.
+///
+/// A TOTP token has to be within the window: then no code that was used is farther ahead than the window, and the codes
+/// beyond it are the first that may be accepted. Of a HOTP token everything up to these codes is used.
+pub fn after_loss(
+    secret: &Secret,
+    parameters: Parameters,
+    window: Window,
+    floor: Option<Position>,
+    unix: u64,
+    codes: (&Code, &Code),
+) -> Found {
+    let known = Progress { next: floor, drift: 0 };
+    match parameters.kind {
+        Kind::Totp { period } => {
+            let beyond = period.step_at(unix).saturating_add(u64::from(window.ahead)).saturating_add(1);
+            match two(secret, parameters, Reach::Window(window), known, unix, codes) {
+                Found::Fresh(progress) => Found::Fresh(Progress {
+                    next: progress.next.max(Some(Position::from_stored(beyond))),
+                    ..progress
+                }),
+                other => other,
+            }
+        }
+        Kind::Hotp => {
+            let steps = around(next_of(known), 0, LOST_STEPS);
+            // Of several that match, the one that leaves the least to be accepted.
+            let found = pairs(secret, parameters, steps, codes).last();
+            found.map_or(Found::Wrong, |step| Found::Fresh(after(parameters.kind, known, 0, step, 0)))
+        }
+    }
+}
+
+/// The second of each two steps that have these codes.
+fn pairs(
+    secret: &Secret,
+    parameters: Parameters,
+    steps: RangeInclusive<u64>,
+    (first, second): (&Code, &Code),
+) -> impl Iterator<Item = u64> {
+    let mut before = false;
+    steps.filter(move |step| {
+        let made = code(secret, parameters, *step);
+        let both = before && made.matches(second);
+        before = made.matches(first);
+        both
+    })
 }
 
 fn next_of(progress: Progress) -> u64 {
@@ -318,6 +365,40 @@ mod tests {
         assert!(matches!(try_two(totp(), progress, step() + 1, step() + 2), Found::Fresh(_)));
         let progress = Progress { next: next(10), drift: 0 };
         assert_eq!(try_two(hotp(), progress, 500, 501), Found::Fresh(Progress { next: next(502), drift: 0 }));
+    }
+
+    #[test]
+    fn a_token_whose_position_was_lost_begins_beyond_all_that_may_be_used() {
+        let key = secret(b"12345678901234567890");
+        let lost = |parameters, floor, first: u64| {
+            let codes = (&of(parameters, first), &of(parameters, first + 1));
+            after_loss(&key, parameters, PAST_AND_FUTURE, floor, NOW, codes)
+        };
+        // Whatever was accepted of a TOTP token was in the window.
+        for off in [-2_i32, -1, 0, 1] {
+            let first = step().saturating_add_signed(i64::from(off));
+            let begun = Progress { next: next(step() + 3), drift: off + 1 };
+            assert_eq!(lost(totp(), None, first), Found::Fresh(begun));
+            for used in 0..=step() + 2 {
+                if used > step() - 3 {
+                    assert!(!matches!(ask(totp(), begun, used), Found::Fresh(_)), "{off} {used}");
+                }
+            }
+        }
+        assert_eq!(lost(totp(), None, step() + 2), Found::Wrong);
+        assert_eq!(lost(totp(), None, step() - 4), Found::Wrong);
+        assert_eq!(lost(totp(), next(step() + 1), step()), Found::Used { step: step() + 1 });
+        // What is known of it is never lowered.
+        assert_eq!(
+            lost(totp(), next(step() + 1), step() + 1),
+            Found::Fresh(Progress { next: next(step() + 3), drift: 2 })
+        );
+        for first in [0, 7, 98_765] {
+            let begun = Progress { next: next(first + 2), drift: 0 };
+            assert_eq!(lost(hotp(), None, first), Found::Fresh(begun));
+            assert_eq!(lost(hotp(), next(first), first), Found::Fresh(begun));
+            assert_eq!(lost(hotp(), next(first + 1), first), Found::Wrong);
+        }
     }
 
     /// Two minutes a year, as cheap tokens do: a login a day never fails, and one a month does not either.

@@ -74,6 +74,21 @@ impl Change<'_> {
         to: Position,
         before: Option<Position>,
     ) -> Result<(), EnrolError> {
+        self.prove_with_drift(token, key, (to, 0), before)
+    }
+
+    /// As [`Change::prove`], for an OATH token whose position was lost: two successive codes showed this position and
+    /// drift.
+    ///
+    /// # Errors
+    /// As [`Change::prove`].
+    pub fn prove_with_drift(
+        &self,
+        token: &TokenId,
+        key: Fingerprint,
+        (to, drift): (Position, i32),
+        before: Option<Position>,
+    ) -> Result<(), EnrolError> {
         self.finish_disabling(token)?;
         let mut damaged = false;
         let mut held = match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {
@@ -131,7 +146,7 @@ impl Change<'_> {
             }
             None => !damaged && self.is_enabled_aside(token, key)?,
         };
-        let touched = State { position: Some(to), ..State::new(*token, key) };
+        let touched = State { position: Some(to), drift, ..State::new(*token, key) };
         self.positions
             .replace(&touched_name(token, key), &new_file(&touched), SECRET)
             .map_err(Fault::from)?;
