@@ -292,12 +292,23 @@ pub(crate) fn import(found: Diagnostic) -> Diagnostic {
 
 /// A token of which no OTP is accepted.
 fn needs_resync(id: &TokenId, user: &str) -> Diagnostic {
-    let what = format!("no OTP of token {id} of {user} is accepted: nobody knows which of them were used");
+    let of = if id.yubikey().is_some() { "OTP" } else { "code" };
+    let what = format!("no {of} of token {id} of {user} is accepted: nobody knows which of them were used");
     Diagnostic::warning(Code::TokenNeedsResync, what).run_when(
-        "to record its position with two touches of the YubiKey",
+        to_resync(id),
         Program::Ykmap,
         format!("token resync {id}"),
     )
+}
+
+/// What `token resync` is for, by what it asks for.
+pub(crate) const fn to_resync(id: &TokenId) -> &'static str {
+    match id {
+        TokenId::YubiKey(_) => "to record its position with two touches of the YubiKey",
+        TokenId::Oath(_) | TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => {
+            "to record its position with two successive codes"
+        }
+    }
 }
 
 /// What to do about a disabled token.

@@ -5,7 +5,7 @@ use crate::file::FileFault;
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use yubiotp::PublicId;
+use yubiotp::TokenId;
 use yubiotp::ask::Obstacle;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause};
 
@@ -97,16 +97,28 @@ impl Fault {
                 "does not open under the store key that it names: it was changed, or belongs to another token",
             )
             .advise("import the key again"),
-            Self::NoPosition { path, token } => found(
-                Code::PositionMissing,
-                path,
-                &format!("the position of token {token} is missing, so nobody knows which of its OTPs were used on this host"),
-            )
-            .run_when(
-                "to record it with two touches of the YubiKey",
-                Program::Ykmap,
-                format!("key adopt {token}"),
-            ),
+            Self::NoPosition { path, token } => {
+                let what = if token.yubikey().is_some() { "OTPs" } else { "codes" };
+                let problem = format!(
+                    "the position of token {token} is missing, so nobody knows which of its {what} were used on this host"
+                );
+                let found = found(Code::PositionMissing, path, &problem);
+                match token {
+                    TokenId::YubiKey(_) => found.run_when(
+                        "to record it with two touches of the YubiKey",
+                        Program::Ykmap,
+                        format!("key adopt {token}"),
+                    ),
+                    TokenId::Oath(_) => found.run_when(
+                        "to record it with two successive codes",
+                        Program::Ykmap,
+                        format!("token resync {token}"),
+                    ),
+                    TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => {
+                        found.run_when("to make new codes", Program::Ykmap, "recovery new USER")
+                    }
+                }
+            }
             Self::OtherKeysPosition { path, token } => found(
                 Code::PositionOfOtherKey,
                 path,
@@ -124,14 +136,16 @@ impl Fault {
             )
             .advise("try again"),
             Self::Position { path, why } => {
-                let token = token_of(path);
-                let problem = format!("{why}, so nobody can tell which OTPs of the token were used");
+                let is_yubikey = token_of(path).is_none_or(|token| token.yubikey().is_some());
+                let token = token_of(path).map_or_else(|| "ID".to_owned(), |token| token.to_string());
+                let (what, when) = if is_yubikey {
+                    ("OTPs", "if the YubiKey is here, record its position with two touches")
+                } else {
+                    ("codes", "if the token is here, record its position with two successive codes")
+                };
+                let problem = format!("{why}, so nobody can tell which {what} of the token were used");
                 found(Code::PositionDamaged, path, &problem)
-                    .run_when(
-                        "if the YubiKey is here, record its position with two touches",
-                        Program::Ykmap,
-                        format!("token resync {token}"),
-                    )
+                    .run_when(when, Program::Ykmap, format!("token resync {token}"))
                     .run_when(
                         "if not, take it from its user, and assign another",
                         Program::Ykmap,
@@ -299,10 +313,9 @@ impl From<FileFault> for Fault {
 }
 
 /// The token whose position file this is, by its name: `ID`, or `ID.KEY` for a position that is archived.
-fn token_of(path: &Path) -> String {
+fn token_of(path: &Path) -> Option<TokenId> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let token = PublicId::parse(name.split('.').next().unwrap_or_default().as_bytes());
-    token.map_or_else(|_| "ID".to_owned(), |token| token.to_string())
+    TokenId::of_file(name.split('.').next().unwrap_or_default())
 }
 
 fn file(path: &Path) -> Location {

@@ -3,7 +3,7 @@
 use super::pam::Fails;
 use super::report::{Check, Report, at, shown, ykmap_with};
 use super::settings::Case;
-use crate::check::{disabled, twin};
+use crate::check::{disabled, to_resync, twin};
 use crate::list::States;
 use crate::out;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use ykhost::Fault;
 use ykhost::file::FileFault;
 use ykhost::settings::{CONFIG, Settings};
-use ykhost::store::{OrphanFile, POSITIONS, PositionFile, Store, StoreScan, TokenKey};
+use ykhost::store::{OrphanFile, POSITIONS, PositionFile, State, Store, StoreScan, TokenKey};
+use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Command, Diagnostic, Program, Remedy, shell_word};
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::Mode;
-use yubiotp::{Position, TokenId};
 
 const SEE_STORE: &str = "see store";
 
@@ -352,11 +352,13 @@ fn condition(report: &mut Report, survey: &StoreScan, token: &TokenId, slots: &P
     let warning = |code, what: String| Diagnostic::warning(code, what).at(at(&path));
     let resync =
         |found: Diagnostic, when: &str| found.run_when(when, Program::Ykmap, format!("token resync {token}"));
-    if slots.state.position == Some(Position::LAST) {
-        let what = format!("no OTP of token {token} is accepted: nobody knows which of them were used");
+    if slots.state.position == Some(State::last(token)) {
+        let of = if token.yubikey().is_some() { "OTP" } else { "code" };
+        let what = format!("no {of} of token {token} is accepted: nobody knows which of them were used");
         let found = warning(Code::TokenNeedsResync, what);
-        report.add(Check::Store, resync(found, "to record its position with two touches of the YubiKey"));
+        report.add(Check::Store, resync(found, to_resync(token)));
     } else if let Some(position) = slots.state.position
+        && token.yubikey().is_some()
         && survey.is_doubtful(&slots.state).unwrap_or(true)
     {
         let said = if survey.is_servers_word(&slots.state).unwrap_or_default() {

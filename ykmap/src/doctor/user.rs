@@ -4,7 +4,7 @@ use super::pam::Looked;
 use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
-use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, few_codes, import, not_here};
+use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, few_codes, import, not_here, to_resync};
 use crate::list::State;
 use ykhost::{Fault, mapping};
 use yubiotp::TokenId;
@@ -245,7 +245,7 @@ fn reason(state: State, token: &TokenId, user: &str) -> Diagnostic {
         State::NoKey | State::Unasked => import(found(Code::KeyMissing)).advise(OTHER_MODE),
         State::RuledOut => found(Code::TokenRuledOut).advise(RULED_OUT),
         State::NeedsResync => found(Code::TokenNeedsResync).run_when(
-            "to record its position with two touches of the YubiKey",
+            to_resync(token),
             Program::Ykmap,
             format!("token resync {token}"),
         ),
