@@ -141,10 +141,15 @@ fn in_zsh(command: &str) {
     let mut script = ZSH.replace("ykmap", command);
     let mut wanted = Vec::new();
     for verb in help::verbs(command) {
+        let offered = offered(&verb);
         // `-h` is whole as it is.
-        for name in offered(&verb).into_iter().filter(|name| name.len() > 2) {
+        for name in offered.iter().filter(|name| name.len() > 2) {
             let line = [&[command.to_owned()], &verb.words[..]].concat().join(" ");
             let typed = &name[..name.len() - 1];
+            // What two begin with, as --password-fd and --password-file, is not completed.
+            if offered.iter().any(|other| other != name && other.starts_with(typed)) {
+                continue;
+            }
             writeln!(script, "typed '{line} {typed}'").unwrap();
             wanted.push(format!("{line} {name}"));
         }

@@ -20,6 +20,7 @@ mod keys;
 mod killed;
 mod life;
 mod newcomers;
+mod oath;
 mod qr;
 mod shown;
 mod terminal;

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 28] = [
+const VERBS: [&[&str]; 42] = [
     &[],
     &["init"],
     &["add"],
@@ -11,6 +11,7 @@ const VERBS: [&[&str]; 28] = [
     &["check"],
     &["doctor"],
     &["verify"],
+    &["test"],
     &["otp"],
     &["completions"],
     &["modhex"],
@@ -28,7 +29,20 @@ const VERBS: [&[&str]; 28] = [
     &["key", "remove"],
     &["key", "adopt"],
     &["token"],
+    &["token", "assign"],
+    &["token", "claim"],
+    &["token", "disable"],
+    &["token", "enable"],
+    &["token", "import"],
+    &["token", "list"],
+    &["token", "remove"],
     &["token", "resync"],
+    &["token", "unassign"],
+    &["totp"],
+    &["totp", "add"],
+    &["series"],
+    &["series", "list"],
+    &["series", "remove"],
     &["explain-code"],
     &["help"],
 ];
@@ -50,7 +64,7 @@ fn every_verb_has_help() {
 
 #[test]
 fn every_verb_is_here() {
-    for group in [&[][..], &["key"], &["modhex"]] {
+    for group in [&[][..], &["key"], &["modhex"], &["series"], &["token"], &["totp"]] {
         let help = run(ykmap().args(group).arg("--help")).out;
         let verbs = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
         let names = verbs.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
@@ -86,6 +100,17 @@ fn wrong_usage_exits_with_2() {
         &["key", "export", "--in-the-open"],
         &["modhex"],
         &["modhex", "encode"],
+        &["test"],
+        &["totp", "add"],
+        &["totp", "add", "alice", "--digits", "9"],
+        &["totp", "add", "alice", "--hotp", "--period", "30"],
+        &["token", "assign", "1001"],
+        &["token", "assign", "a/b", "alice"],
+        &["token", "claim", "alice", "a/b"],
+        &["token", "import"],
+        &["token", "import", "--used", "--never-used", "x"],
+        &["token", "remove"],
+        &["series", "remove", "a b"],
     ] {
         let said = desk.ykmap(arguments).exits(2);
         assert!(

@@ -51,6 +51,9 @@ impl Desk {
             module.display()
         );
         desk.write("pam.d/sudo", 0o644, &lines);
+        let secret = "31323334353637383930313233343536373839";
+        let seeds = format!("1234567890123,{secret}30\n1234567890124,{secret}31\n");
+        desk.write("seeds.csv", 0o600, &format!("serial,secret\n{seeds}"));
         desk.write("log.csv", 0o600, &format!("{}\n", desk.key.traditional_log_line()));
         desk
     }
@@ -155,6 +158,23 @@ fn key_files_as_shown_are_read() {
         fs::write(desk.folder.path().join("shown"), file).unwrap();
         let said = String::from_utf8(desk.run("ykmap key import shown").stdout).unwrap();
         assert_eq!(said, format!("imported 1 key ({format})\n"));
+    }
+}
+
+/// The lines of token files that the page shows are lines of token files.
+#[test]
+fn token_files_as_shown_are_read() {
+    let Some(page) = Page::read("ykmap.1") else { return };
+    let shown = page.section("TOKEN FILES").displays();
+    let [two_fields, csv] = &shown[..] else { panic!("{shown:#?}") };
+    for (file, format) in
+        [(two_fields, "serial and secret, secrets in hex"), (csv, "OATH CSV, secrets in hex")]
+    {
+        let mut desk = Desk::new();
+        desk.run("ykmap init");
+        desk.write("shown", 0o600, &format!("{file}\n"));
+        let said = String::from_utf8(desk.run("ykmap token import shown").stdout).unwrap();
+        assert_eq!(said, format!("imported 1 token ({format})\n"));
     }
 }
 

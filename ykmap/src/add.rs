@@ -1,6 +1,6 @@
 //! `ykmap add`
 
-use super::{Context, Done, Failure, account, files, out, service};
+use super::{Context, Done, Failure, assign, files, out, service};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use ykhost::remedies::Remedies;
 use ykhost::settings::LoginSettings;
 use ykhost::store::{Store, plainly};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_word};
-use yubiotp::mapping::{self, BadUserName, Enrolment, Line};
+use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
 use yubiotp::verdict::Verdict;
 use yubiotp::{Reason, TokenId, shown};
@@ -36,12 +36,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
     let store = Store::new(&settings);
     // Before anybody touches a YubiKey in vain.
-    mapping::add(b"", args.user.as_bytes(), &[]).map_err(|why| bad_name(&args.user, why))?;
-    let path = ykhost::mapping::path_of(&settings.mapping, &args.user)?;
-    files::check_rights(context, &settings, &path, &format!("add {}", shell_word(args.user.as_bytes())))?;
-    files::tokens_in(&settings, &files::text_of(&path)?, &args.user)?;
-    if let Some(unknown) = account::unknown(&args.user).filter(|_| !args.quiet) {
-        context.note(&unknown);
+    assign::check(context, &settings, &args.user, &format!("add {}", shell_word(args.user.as_bytes())))?;
+    if !args.quiet {
+        assign::note_unknown(context, &args.user);
     }
     service::warn_of_others(context, &settings, Some(&args.user), &pam_dirs);
     let mut ids = Vec::new();
@@ -56,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     for token in &args.tokens {
         let id = match TokenId::parse(token.as_bytes()) {
             // 32 modhex characters are the longest ID and the OTP of a token without one; a touch is likelier.
-            Ok(id) if token.len() < 32 => id,
+            Ok(id) if token.len() < 32 || id.yubikey().is_none() => id,
             Err(why) if token.trim().len() < 32 => {
                 return Err(Failure::input(format!("{}: {why}", shown::quoted(token))));
             }
@@ -72,36 +69,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             .advise("remove token_id_length: the mapping says what to look for");
         return Err(found.into());
     }
-    let other_spelling = files::other_spelling(&settings, &args.user);
-    let (new, others) = files::edit(&settings, &args.user, |text| {
-        let known = match files::tokens_in(&settings, text, &args.user)? {
-            Enrolment::Listed(known) => known,
-            Enrolment::NotListed => Vec::new(),
-        };
-        let new: Vec<_> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
-        let others = owned_by_others(text, &args.user, &new);
-        let text = mapping::add(text, args.user.as_bytes(), &new).map_err(|why| bad_name(&args.user, why))?;
-        Ok((text, (new, others)))
-    })?;
+    let assigned = assign::assign(&settings, &args.user, &ids)?;
+    let new = &assigned.new;
     if context.json {
         let names = |ids: &[TokenId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-        out::json(&json!({ "user": args.user, "tokens": names(&ids), "added": names(&new) }));
+        out::json(&json!({ "user": args.user, "tokens": names(&ids), "added": names(new) }));
     } else {
         for id in &ids {
             let did = if new.contains(id) { "now has" } else { "already has" };
             out::line(&format!("{} {did} token {id}", shown::text(&args.user)));
         }
     }
-    for note in others {
-        out::note(&note);
-    }
-    if let Some(found) = other_spelling {
-        context.note(&found);
-    }
+    assigned.note(context);
     for id in &ids {
-        if id.oath().is_some() {
-            store.make_guesses(args.user.as_bytes())?;
-        }
         let is_here = match id {
             TokenId::RecoverySet(set) => !store.recovery_codes(set)?.is_empty(),
             id => store.keys()?.has(&id.to_string())?,
@@ -118,25 +98,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
     }
     Ok(())
-}
-
-/// A note for each of these IDs that another user has, too.
-fn owned_by_others(text: &[u8], user: &str, ids: &[TokenId]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (_, line) in mapping::entries(text) {
-        if let Ok(Line::Entry { user: owner, fields }) = line
-            && owner != user.as_bytes()
-        {
-            let owner = shown::text(owner);
-            let shared = fields.tokens().filter(|id| ids.contains(id));
-            notes.extend(shared.map(|id| format!("token {id} is {owner}'s, too")));
-        }
-    }
-    notes
-}
-
-fn bad_name(user: &str, why: BadUserName) -> Failure {
-    Diagnostic::error(Code::UserNameInvalid, why.to_string()).at(Location::user(user.as_bytes())).into()
 }
 
 /// The token that made this OTP. The OTP is decided about, and used up, as at a login.

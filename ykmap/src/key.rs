@@ -5,6 +5,9 @@ mod import;
 mod new;
 mod program;
 mod show;
+mod show_oath;
+
+pub(crate) use show::last_use;
 
 use super::touches::{self, Prover};
 use super::{Context, Done, Failure, files, out};
@@ -25,7 +28,7 @@ pub(crate) enum Verb {
     Export(export::Args),
     /// Create a key for a YubiKey's second slot, and program it or print the commands for that
     New(new::Args),
-    /// List the keys in the store
+    /// List the keys of YubiKeys in the store; `token list` lists tokens of every kind
     List,
     /// Show a key's details (never its secrets)
     Show(Ids),
@@ -78,21 +81,8 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::New(args) => new::run(context, &args),
         Verb::List => show::list(context),
         Verb::Show(ids) => show::show(context, &ids.read(context)?),
-        Verb::Disable(ids) => each(context, &ids.read(context)?, |settings, store, id| {
-            match store.set_enabled(id, false) {
-                // Servers may still accept a token that this host has never seen.
-                Err(Fault::NoKey { .. }) if servers_may_decide(settings, id)? => {
-                    store.follow(id)?;
-                    store.set_enabled(id, false)?;
-                    Ok("disabled (no key here, and no OTP of it was accepted here yet)")
-                }
-                done => done.map(|()| "disabled").map_err(Failure::from),
-            }
-        }),
-        Verb::Enable(ids) => each(context, &ids.read(context)?, |_, store, id| {
-            store.set_enabled(id, true)?;
-            Ok("enabled")
-        }),
+        Verb::Disable(ids) => disable(context, &ids.read(context)?),
+        Verb::Enable(ids) => enable(context, &ids.read(context)?),
         Verb::Remove(ids) => each(context, &ids.read(context)?, |settings, store, id| {
             // There is nothing to remove: whoever owns it, a key to import would be of no use.
             let removed = store.change()?.remove(id).map_err(|fault| match fault {
@@ -100,7 +90,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
                 fault => fault.diagnostic(),
             })?;
             Ok(match removed {
-                Removed::Key if settings.mode.asks_servers() => {
+                Removed::Key if settings.mode.asks_servers() && id.yubikey().is_some() => {
                     "removed: validation servers decide about it now; to keep it out, disable it (key disable) or take it from its user (remove)"
                 }
                 Removed::Key => "removed",
@@ -111,6 +101,29 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         }),
         Verb::Adopt(args) => adopt(context, args),
     }
+}
+
+/// Rejects what these tokens type or show until they are enabled again.
+pub(crate) fn disable(context: &Context, ids: &[TokenId]) -> Done {
+    each(context, ids, |settings, store, id| {
+        match store.set_enabled(id, false) {
+            // Servers may still accept a token that this host has never seen.
+            Err(Fault::NoKey { .. }) if id.yubikey().is_some() && servers_may_decide(settings, id)? => {
+                store.follow(id)?;
+                store.set_enabled(id, false)?;
+                Ok("disabled (no key here, and no OTP of it was accepted here yet)")
+            }
+            done => done.map(|()| "disabled").map_err(Failure::from),
+        }
+    })
+}
+
+/// Accepts what these tokens type or show again.
+pub(crate) fn enable(context: &Context, ids: &[TokenId]) -> Done {
+    each(context, ids, |_, store, id| {
+        store.set_enabled(id, true)?;
+        Ok("enabled")
+    })
 }
 
 fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
@@ -215,7 +228,7 @@ fn each(
 }
 
 /// Every token that has a key. What else lies among the keys is remarked on.
-fn tokens(store: &Store) -> Result<Vec<TokenId>, Failure> {
+pub(crate) fn tokens(store: &Store) -> Result<Vec<TokenId>, Failure> {
     let (tokens, strays) = store.tokens()?;
     for stray in strays {
         out::note(&format!("{}: not a key: nothing reads it", stray.display()));

@@ -4,7 +4,9 @@
 
 mod account;
 mod add;
+mod assign;
 mod check;
+mod codes;
 mod doctor;
 mod files;
 mod init;
@@ -13,8 +15,11 @@ mod list;
 mod modhex;
 mod otp;
 mod remove;
+mod series;
 mod service;
+mod test;
 mod token;
+mod totp;
 mod touches;
 mod verify;
 
@@ -30,7 +35,7 @@ use ykhost::store::Store;
 use yubiotp::diagnostic::{Calls, Diagnostic};
 use yubiotp::{PublicId, TokenId};
 
-/// Manage the YubiKeys of this host's users: the mapping and the token store of pam_yubiotp.
+/// Manage the tokens of this host's users: the mapping and the token store of pam_yubiotp.
 #[derive(Parser)]
 #[command(name = "ykmap", version, max_term_width = 100)]
 #[command(
@@ -63,14 +68,22 @@ enum Verb {
     /// Find out why logins are rejected, or who gets in without a token: checks everything from pam.d to the validation
     /// servers, and changes nothing
     Doctor(doctor::Args),
-    /// Decide about an OTP as a login would, and say why. The OTP is used up
+    /// Decide about an OTP or code as a login would, and say why. It is used up; `test` uses nothing up
     Verify(verify::Args),
-    /// Manage the keys of tokens in the store
+    /// Say what a login would decide about an OTP or code. Nothing is used up; `verify` does, as a login
+    Test(test::Args),
+    /// Manage the keys of YubiKeys in the store
     #[command(subcommand)]
     Key(key::Verb),
-    /// Manage tokens, with or without a key on this host
+    /// Set up authenticator apps
+    #[command(subcommand)]
+    Totp(totp::Verb),
+    /// Manage tokens of every kind: YubiKeys, authenticator apps, hardware tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Manage series: tokens that were imported together
+    #[command(subcommand)]
+    Series(series::Verb),
     /// Convert to and from modhex
     #[command(subcommand)]
     Modhex(modhex::Verb),
@@ -134,7 +147,7 @@ fn main() -> ExitCode {
 /// Runs a command, and shows why it fails.
 fn run(command: Command) -> ExitCode {
     // The exit status of a decision is that decision, even if the output was lost.
-    let decides = matches!(command.verb, Verb::Verify(_));
+    let decides = matches!(command.verb, Verb::Verify(_) | Verb::Test(_));
     let json = command.json;
     let (config, done) = match command.config.map(absolute).transpose() {
         Ok(config) => {
@@ -163,7 +176,10 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Doctor(args) => doctor::run(context, &args),
         Verb::Verify(args) => verify::run(context, args),
         Verb::Key(verb) => key::run(context, verb),
-        Verb::Token(verb) => token::run(context, &verb),
+        Verb::Test(args) => test::run(context, args),
+        Verb::Totp(verb) => totp::run(context, &verb),
+        Verb::Token(verb) => token::run(context, verb),
+        Verb::Series(verb) => series::run(context, &verb),
         Verb::Modhex(verb) => modhex::run(context, &verb),
         Verb::Otp(args) => otp::run(context, args),
         Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),

@@ -1,5 +1,6 @@
 //! `ykmap key list`, `ykmap key show`
 
+use super::show_oath::Shown;
 use crate::list::States;
 use crate::out::{self, Field};
 use crate::{Context, Done, Failure, files};
@@ -14,7 +15,9 @@ pub(crate) fn list(context: &Context) -> Done {
     let settings = context.settings()?;
     let states = States::new(context, &settings);
     let store = &states.store;
-    let tokens = super::tokens(store)?;
+    let mut tokens = super::tokens(store)?;
+    let all = tokens.len();
+    tokens.retain(|id| id.yubikey().is_some());
     let owners = files::owners(&settings);
     let owners = |id: &TokenId| owners.get(id).map(Vec::as_slice).unwrap_or_default();
     if context.json {
@@ -38,6 +41,12 @@ pub(crate) fn list(context: &Context) -> Done {
     }
     if tokens.is_empty() {
         let ykmap = context.ykmap();
+        if all > 0 {
+            out::note(&format!(
+                "no key of a YubiKey in the store: {ykmap} token list shows the other tokens"
+            ));
+            return Ok(());
+        }
         out::note(&format!(
             "no keys in the store: {ykmap} key import FILE (with --used if the store was lost), or {ykmap} key new"
         ));
@@ -67,7 +76,7 @@ pub(crate) fn list(context: &Context) -> Done {
 }
 
 /// When the position was written last: at the last accepted login, or when it was enabled or disabled since.
-fn last_use(settings: &Settings, id: &TokenId) -> Option<String> {
+pub(crate) fn last_use(settings: &Settings, id: &TokenId) -> Option<String> {
     let path = settings.store.join(POSITIONS).join(id.to_string());
     let written = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
     let seconds = written.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
@@ -87,6 +96,17 @@ pub(crate) fn show(context: &Context, ids: &[TokenId]) -> Done {
     let mut faults = false;
     let mut shown = Vec::new();
     for id in ids {
+        if id.yubikey().is_none() {
+            let ykmap = context.ykmap();
+            let other = Shown::of(&settings, &store, id, &ykmap);
+            faults |= other.is_fault();
+            if context.json {
+                shown.push(other.json());
+            } else {
+                other.lines(&ykmap).iter().for_each(|line| out::line(line));
+            }
+            continue;
+        }
         let slots = store.slots(id);
         let elsewhere =
             slots.as_ref().is_ok_and(|it| it.is_some_and(|it| it.state.key == Fingerprint::ELSEWHERE));

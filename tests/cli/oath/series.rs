@@ -1,0 +1,42 @@
+//! Series: tokens that were imported together, and are listed and removed together.
+
+use super::{Token, import, json};
+use crate::desk::Desk;
+use std::fmt::Write as _;
+
+#[test]
+fn a_series_is_listed_and_removed() {
+    let desk = Desk::new();
+    for (series, numbers) in [("spring-2026", 1..=3_u8), ("autumn_2026", 4..=5)] {
+        let mut text = String::new();
+        for n in numbers {
+            writeln!(text, "{},{}", 1000 + u32::from(n), Token::numbered(n).secret).unwrap();
+        }
+        import(&desk, &text, &["--series", series]).exits(0);
+    }
+    import(&desk, &format!("2000,{}\n", Token::numbered(9).secret), &[]).exits(0);
+    desk.ykmap(&["token", "assign", "1002", "alice"]).exits(0);
+    desk.ykmap(&["token", "assign", "1004", "alice"]).exits(0);
+    let listed = json(&desk.ykmap(&["--json", "series", "list"]).exits(0));
+    assert_eq!(
+        listed,
+        serde_json::json!([
+            { "series": "autumn_2026", "tokens": 2, "assigned": 1 },
+            { "series": "spring-2026", "tokens": 3, "assigned": 1 },
+        ])
+    );
+    let free =
+        json(&desk.ykmap(&["--json", "token", "list", "--series", "spring-2026", "--unassigned"]).exits(0));
+    assert_eq!(free.as_array().unwrap().len(), 2);
+    desk.ykmap(&["series", "remove", "spring-2026"]).exits(0);
+    assert!(desk.mapping().ends_with("alice:oath-1004\n"), "{}", desk.mapping());
+    let said = desk.ykmap(&["series", "remove", "spring-2026"]).exits(2);
+    assert!(said.err.contains("[series-missing]"), "{said:?}");
+    desk.ykmap(&["token", "remove", "--series", "autumn_2026"]).exits(0);
+    let left = json(&desk.ykmap(&["--json", "token", "list"]).exits(0));
+    assert_eq!(left.as_array().unwrap().len(), 1);
+    assert_eq!(left[0]["id"], "oath-2000");
+    // Neither, or both.
+    desk.ykmap(&["token", "remove"]).exits(2);
+    desk.ykmap(&["token", "remove", "--series", "x", "2000"]).exits(2);
+}

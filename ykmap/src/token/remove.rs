@@ -1,0 +1,93 @@
+//! `ykmap token remove`, `ykmap series remove`
+
+use super::list;
+use crate::{Context, Done, assign as users, codes, out};
+use serde_json::json;
+use ykcli::import;
+use ykhost::settings::Settings;
+use ykhost::store::{Removed, Store};
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
+use yubiotp::{Series, TokenId};
+
+/// Removes every token of a series.
+pub(crate) fn of_series(context: &Context, series: &Series) -> Done {
+    let settings = context.settings()?;
+    let ids = list::in_series(&Store::new(&settings), series)?;
+    if ids.is_empty() {
+        let found =
+            Diagnostic::error(Code::SeriesMissing, format!("the store has no token of series {series}"));
+        return Err(found.run_when("to see the series", Program::Ykmap, "series list").into());
+    }
+    remove(context, &ids)
+}
+
+/// Takes tokens from their users and out of the store. The users first: a token that is in the store and nobody's lets
+/// nobody in, while another token of that serial number would be the users' as soon as it comes.
+pub(super) fn remove(context: &Context, ids: &[TokenId]) -> Done {
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
+    // Before anything changes.
+    for id in ids {
+        store.key_file(id).map(drop).or_else(|fault| match fault {
+            // What cannot be read can be removed.
+            fault @ ykhost::Fault::NoKey { .. } if store.slots(id)?.is_none() => Err(fault),
+            _ => Ok(()),
+        })?;
+    }
+    let bar = import::bar(if ids.len() > SHOWN { ids.len() } else { 0 });
+    let (mut removed, mut waiting) = (Vec::new(), Vec::new());
+    let all = ids.iter().enumerate().try_for_each(|(at, id)| {
+        let one = take(&settings, &store, id).inspect_err(|_| {
+            waiting = ids.iter().skip(at).map(ToString::to_string).collect();
+        })?;
+        bar.inc(1);
+        removed.push(one);
+        Ok(())
+    });
+    bar.finish_and_clear();
+    if ids.len() > 1 && !waiting.is_empty() {
+        out::note(&format!("not removed: {}", waiting.join(", ")));
+    }
+    if context.json {
+        if all.is_ok() {
+            let tokens: Vec<_> = removed
+                .iter()
+                .map(|one| json!({ "id": one.id.to_string(), "users": one.users, "listed_without_tokens": one.listed_without }))
+                .collect();
+            out::json(&json!(tokens));
+        }
+        return all;
+    }
+    for one in &removed {
+        let users: Vec<_> = one.users.iter().map(|user| codes::name(user)).collect();
+        let from =
+            if users.is_empty() { String::new() } else { format!(", and taken from {}", users.join(", ")) };
+        out::line(&format!("{}: removed{from}", one.id));
+        for user in &one.listed_without {
+            out::note(&format!("{} has no token left, stays listed and is rejected", codes::name(user)));
+        }
+    }
+    all
+}
+
+/// So many tokens take a moment.
+const SHOWN: usize = 20;
+
+struct Gone {
+    id: TokenId,
+    users: Vec<String>,
+    listed_without: Vec<String>,
+}
+
+fn take(settings: &Settings, store: &Store, id: &TokenId) -> Result<Gone, crate::Failure> {
+    let users = users::owners(settings, id)?;
+    let mut listed_without = Vec::new();
+    for user in &users {
+        if users::unassign(settings, user, id)? {
+            listed_without.push(user.clone());
+        }
+    }
+    match store.change()?.remove(id)? {
+        Removed::Key | Removed::Position => Ok(Gone { id: *id, users, listed_without }),
+    }
+}
