@@ -8,7 +8,6 @@
 )]
 #![expect(clippy::print_stdout, reason = "what was found and measured, for --nocapture")]
 
-mod apart;
 mod application;
 mod callers;
 mod files;

@@ -6,10 +6,10 @@
 
 mod faults;
 
-use crate::apart::{Apart, apart};
 use faults::{FAULTS, Fault, Of, WRONG_ARGUMENTS};
 use std::path::PathBuf;
 use std::process::Command;
+use tests::apart::{Apart, apart};
 use tests::libpam::{Code, Pam, Script};
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;

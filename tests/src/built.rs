@@ -25,7 +25,7 @@ pub fn module() -> PathBuf {
     named.clone()
 }
 
-/// A program of the workspace: `ykmap`, `yubiotp-ask`, `ykvald`, or `pam-drive` or `draw-qr` of this package.
+/// A program of the workspace: `ykmap`, `yubiotp-ask`, `ykvald`, or `pam-drive`, `draw-qr` or `enrol-codes` of this package.
 ///
 /// # Panics
 /// Where it does not build, or there is no such program.
@@ -33,7 +33,7 @@ pub fn module() -> PathBuf {
 pub fn program(name: &str) -> PathBuf {
     let package = match name {
         "ykmap" => return build(&HOST).join(name),
-        "pam-drive" | "draw-qr" => "tests",
+        "pam-drive" | "draw-qr" | "enrol-codes" => "tests",
         "yubiotp-ask" => "ykask",
         "ykvald" => "ykval",
         name => name,

@@ -1,4 +1,4 @@
-//! Fixtures shared by the tests: a software YubiKey, a validation server with certificates and a network of its own, a
+//! Fixtures shared by the tests: a software YubiKey and authenticator app, a validation server with certificates and a network of its own, a
 //! PostgreSQL, a PAM application, a terminal, and a private host on which the real sshd, sudo and login run. All these use nothing of
 //! the code under test; `built` and `place` run what was built of it.
 #![expect(
@@ -21,6 +21,8 @@ pub fn skip(why: &str) {
     assert!(std::env::var_os("YUBIOTP_TEST_NO_SKIP").is_none(), "this machine must run every test: {why}");
 }
 
+pub mod apart;
+pub mod bucket;
 pub mod built;
 pub mod foreign;
 pub mod help;
@@ -32,6 +34,7 @@ pub mod postgres;
 pub mod said;
 pub mod schema;
 pub mod scratch;
+pub mod soft_app;
 pub mod soft_yubikey;
 pub mod syslog;
 pub mod terminal;

@@ -3,14 +3,17 @@
 
 use crate::built;
 use crate::libpam::Services;
+use crate::soft_app::SoftApp;
 use crate::soft_yubikey::SoftYubiKey;
 use crate::syslog::{Capture, Line};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The temporary host. Goes away when dropped.
@@ -177,6 +180,67 @@ impl Place {
     pub fn list(&self, user: &str, key: &SoftYubiKey) {
         let mapping = fs::read_to_string(self.path("authorized_yubikeys")).unwrap();
         self.write("authorized_yubikeys", format!("{mapping}{user}:{}\n", key.public_id()), 0o644);
+    }
+
+    /// Makes codes good for ten minutes, for a test that types one again and again.
+    ///
+    /// # Panics
+    /// Where the settings cannot be written.
+    pub fn widen_window(&self) {
+        let config = fs::read_to_string(self.config()).unwrap();
+        self.write("config.toml", format!("{config}\n[codes]\nwindow = 600\n"), 0o600);
+    }
+
+    /// Gives a user the app of this secret.
+    ///
+    /// # Panics
+    /// Where it is refused.
+    pub fn enrol_app(&self, user: &str, app: &SoftApp) {
+        self.enrol_codes(&[(user, app)], &[]);
+    }
+
+    /// Gives a user a set of recovery codes. The codes, in their order.
+    ///
+    /// # Panics
+    /// Where it is refused.
+    #[must_use]
+    pub fn enrol_recovery(&self, user: &str) -> Vec<String> {
+        self.enrol_codes(&[], &[user]).remove(0)
+    }
+
+    /// Gives users apps, and others or the same ones sets of recovery codes: the codes of each set. In one process, for tests
+    /// with thousands of users.
+    ///
+    /// # Panics
+    /// Where it is refused.
+    pub fn enrol_codes(&self, apps: &[(&str, &SoftApp)], recovery: &[&str]) -> Vec<Vec<String>> {
+        let mut lines = String::new();
+        let mut tokens: BTreeMap<&str, String> = BTreeMap::new();
+        for (user, app) in apps {
+            let secret = data_encoding::HEXLOWER.encode(app.secret());
+            writeln!(lines, "{user} {} {secret}", app.serial()).unwrap();
+            write!(tokens.entry(user).or_default(), ":oath-{}", app.serial()).unwrap();
+        }
+        for user in recovery {
+            writeln!(lines, "{user} {user}").unwrap();
+            write!(tokens.entry(user).or_default(), ":rec-{user}").unwrap();
+        }
+        let mut enrol = Command::new(built::program("enrol-codes"));
+        let mut enrol =
+            enrol.arg(self.config()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        enrol.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = enrol.wait_with_output().unwrap();
+        assert!(output.status.success(), "enrol-codes failed");
+        // What a user has stays.
+        let mut mapping = String::new();
+        for line in fs::read_to_string(self.path("authorized_yubikeys")).unwrap().lines() {
+            let more = line.split_once(':').and_then(|(user, _)| tokens.remove(user)).unwrap_or_default();
+            writeln!(mapping, "{line}{more}").unwrap();
+        }
+        tokens.iter().for_each(|(user, tokens)| writeln!(mapping, "{user}{tokens}").unwrap());
+        self.write("authorized_yubikeys", mapping, 0o644);
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().map(|codes| codes.split(' ').map(str::to_owned).collect()).collect()
     }
 
     /// Settings that ask these servers, as [`CLIENT`](crate::validation::CLIENT) with its key.

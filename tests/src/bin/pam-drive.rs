@@ -2,12 +2,13 @@
 //! kill it.
 //!
 //! Usage: `pam-drive --confdir DIR --service S [--user U] [--rhost H] [--tty T] [--flags N] [--calls A,B] [--state]
-//! [--wait FILE] ANSWER...`
+//! [--wait FILE] [--repeat] ANSWER...`
 //!
 //! Prints a line for everything that happens: `prompt echo-off "YubiKey for alice: "`, `info "..."`, `error "..."`,
 //! `authenticate PAM_SUCCESS`; with `--state`, before the first call and after each, a line `state ...` of what a
 //! module could leave behind in the process. With `--wait` it prints `ready` and makes no call before it gets a shared
-//! lock on that file: a holder of the exclusive lock releases many together. Makes every call that it is told to make,
+//! lock on that file: a holder of the exclusive lock releases many together. With `--repeat` it reads lines `USER ANSWER`
+//! and makes a login for each, at once, until there are no more. Makes every call that it is told to make,
 //! even after one that failed. Exits 0 where all said PAM_SUCCESS, else 1; 2 is a wrong usage.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its answer")]
 #![expect(
@@ -21,11 +22,11 @@ use std::ffi::{OsString, c_int};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::{env, fs};
+use std::{env, fs, io};
 use tests::libpam::{Code, Conversation, Item, Pam, Prompt, Reply, Script, Style};
 
 /// The command line, as far as it was given.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Options {
     confdir: OsString,
     service: String,
@@ -35,6 +36,7 @@ struct Options {
     flags: c_int,
     calls: Option<String>,
     state: bool,
+    repeat: bool,
     wait: Option<OsString>,
     answers: Vec<Vec<u8>>,
 }
@@ -50,8 +52,12 @@ impl Options {
                 options.answers.extend(args.by_ref().map(OsString::into_vec));
                 break;
             }
-            if name == "--state" {
-                options.state = true;
+            match name.as_str() {
+                "--state" => options.state = true,
+                "--repeat" => options.repeat = true,
+                _ => {}
+            }
+            if ["--state", "--repeat"].contains(&name.as_str()) {
                 continue;
             }
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -120,8 +126,23 @@ fn state() -> String {
     )
 }
 
+/// A login for each line of standard input; whether every call succeeded.
+fn repeat(options: &Options) -> Result<bool, String> {
+    let mut succeeded = true;
+    for line in io::stdin().lines() {
+        let line = line.map_err(|why| why.to_string())?;
+        let (user, answer) = line.split_once(' ').ok_or("a line is USER ANSWER")?;
+        let login = Options { user: Some(user.into()), answers: vec![answer.into()], ..options.clone() };
+        succeeded &= drive(login)?;
+    }
+    Ok(succeeded)
+}
+
 /// One login; whether every call succeeded.
 fn drive(options: Options) -> Result<bool, String> {
+    if options.repeat {
+        return repeat(&Options { repeat: false, ..options });
+    }
     let conversation = Box::new(Printing(Script::new(options.answers)));
     let user = options.user.as_ref().map(|user| user.as_bytes());
     let mut pam = Pam::start(Path::new(&options.confdir), &options.service, user, conversation);
@@ -202,6 +223,7 @@ mod test {
         assert!(before.starts_with("state descriptors="), "{before}");
         assert!(before.contains(" threads=1 children=[] folder=/"), "{before}");
         assert_eq!(before, after);
+        assert_eq!(drive(&services, &["--repeat", "--calls", "acct_mgmt"]), (String::new(), Some(0)));
         assert_eq!(drive(&services, &["--nonsense", "x"]).1, Some(2));
         assert_eq!(drive(&services, &["--calls", "nonsense"]).1, Some(2));
     }
