@@ -1,4 +1,5 @@
-//! Codes of authenticator apps and hardware tokens, from outside: what other programs compute from the same secrets.
+//! Codes of authenticator apps and hardware tokens, and recovery codes, from outside: what other programs compute from the
+//! same secrets, races, and years of logins.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,6 +8,11 @@
     clippy::disallowed_methods,
     reason = "a test fails by panicking"
 )]
+#![expect(clippy::print_stdout, reason = "how much was tried, for --nocapture")]
 
 mod oracles;
+mod race;
+mod racers;
+mod strangers;
 mod token;
+mod years;
