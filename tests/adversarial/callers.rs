@@ -4,8 +4,10 @@
 use crate::application::{application, codes, codes_of, enrolled, run};
 use std::fs;
 use std::process::Command;
+use tests::bucket;
 use tests::libpam::Code;
 use tests::place::{Login, Place};
+use tests::soft_app::{self, SoftApp};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::validation::Server;
 
@@ -320,6 +322,44 @@ fn limits_step_by_step() {
             assert_eq!(last, Code::SUCCESS, "{mode}: {resource} is enough at last");
             assert!(refused > 2, "{mode}: {resource} was never too small");
         }
+    }
+}
+
+/// The same by codes. A try that was taken for a login that failed stays taken: a caller who sets limits could tell a right code
+/// from a wrong one by how the login fails.
+#[test]
+fn limits_step_by_step_of_codes() {
+    let (place, app) = (Place::new(), SoftApp::numbered(1252));
+    place.enrol_app("alice", &app);
+    place.widen_window();
+    let mut step = soft_app::now() - 2;
+    for (resource, values) in [
+        ("NOFILE", (0..24).collect::<Vec<u64>>()),
+        ("FSIZE", vec![0, 1, 99, 511, 512, 4095, 4096, 8191, 8192, 1 << 20]),
+    ] {
+        let (mut last, mut refused) = (Code::ABORT, 0);
+        step = (step + 1..).find(|step| app.is_single(*step) && app.is_single(step + 1)).unwrap();
+        for value in values {
+            let limit = format!("limit:{resource}:{value}");
+            bucket::leave(&bucket::of(&place, "alice"), 1);
+            last = limited(&place, &limit, &app.code(step)).unwrap_or_else(|| panic!("{limit}: it died"));
+            if last == Code::SUCCESS {
+                break;
+            }
+            refused += 1;
+            assert!([Code::AUTHINFO_UNAVAIL, Code::SYSTEM_ERR].contains(&last), "{limit}: {last:?}");
+            // A wrong one: one of both found a try.
+            let [wrong] = &app.wrong(step, 30, 1)[..] else { panic!("one") };
+            let other = limited(&place, &limit, wrong).unwrap();
+            assert!([last, Code::AUTH_ERR].contains(&other), "{limit}: {other:?}");
+            assert!(other == last || bucket::left(&bucket::of(&place, "alice")) == 0, "{limit}: a free try");
+        }
+        assert_eq!(last, Code::SUCCESS, "{resource} is enough at last");
+        assert!(refused > 2, "{resource} was never too small");
+        bucket::leave(&bucket::of(&place, "alice"), bucket::CAPACITY);
+        assert_eq!(limited(&place, "limit:CPU:100", &app.code(step)), Some(Code::AUTH_ERR), "accepted twice");
+        assert_eq!(limited(&place, "limit:CPU:100", &app.code(step + 1)), Some(Code::SUCCESS));
+        step += 1;
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::Command;
 use tests::built::program;
 use tests::libpam::Code;
 use tests::place::Place;
+use tests::soft_app::{self, SoftApp};
 
 /// What happens to any call.
 const ATTACKS: [Do; 3] = [Do::Kill, Do::Fail(Errno::IO), Do::Deny(Errno::IO)];
@@ -20,9 +21,9 @@ const ERRORS: [Do; 2] = [Do::Fail(Errno::INTR), Do::Fail(Errno::NOENT)];
 /// A login that is attacked again and again from the same state.
 struct Target {
     place: Place,
-    file: PathBuf,
-    /// The position file before each attack, and what it says.
-    contents: Vec<u8>,
+    /// The position file, which is the first of these, and all others that a login writes: before each attack.
+    files: Vec<(PathBuf, Vec<u8>)>,
+    /// What it says, and what it says after a login.
     old: Slot,
     new: u64,
     otp: String,
@@ -36,11 +37,42 @@ impl Target {
         for _ in 0..logins {
             assert_eq!(login(&place, &key.press()), Code::SUCCESS);
         }
-        let file = position::path(&place, &key);
-        let contents = fs::read(&file).unwrap();
-        let old = position::newest(&contents);
         let new = position::number(key.position());
-        Self { otp: key.press(), next: key.press(), place, file, contents, old, new }
+        let files = [position::path(&place, &key)];
+        Self::new(place, &files, new, [key.press(), key.press()])
+    }
+
+    /// By the codes of an app, after so many logins.
+    fn by_app(logins: u64, number: u32) -> Self {
+        let (place, app) = (Place::in_memory(), SoftApp::numbered(number));
+        place.enrol_app("alice", &app);
+        // All the attacks take a while.
+        place.widen_window();
+        let is_single = |step: &u64| (0..logins + 2).all(|off| app.is_single(step + off));
+        let first = (soft_app::now()..).find(is_single).unwrap();
+        for step in first..first + logins {
+            assert_eq!(login(&place, &app.code(step)), Code::SUCCESS);
+        }
+        let step = first + logins;
+        let files = [position::path_of_app(&place, &app), place.path("guesses/alice")];
+        // What is stored is the first step that may still be accepted.
+        Self::new(place, &files, step + 1, [app.code(step), app.code(step + 1)])
+    }
+
+    /// By recovery codes, each of which has a position of its own.
+    fn by_recovery() -> Self {
+        let place = Place::in_memory();
+        let codes = place.enrol_recovery("alice");
+        let files = [1, 2].map(|number| position::path_of_recovery(&place, "alice", number));
+        Self::new(place, &files, 1, [codes[0].clone(), codes[1].clone()])
+    }
+
+    /// The position file is the first of `files`.
+    fn new(place: Place, files: &[PathBuf], new: u64, [otp, next]: [String; 2]) -> Self {
+        let read = |file: &PathBuf| (file.clone(), fs::read(file).unwrap());
+        let files: Vec<_> = files.iter().map(read).collect();
+        let old = position::newest(&files[0].1);
+        Self { place, files, old, new, otp, next }
     }
 
     fn drive(&self) -> Command {
@@ -56,14 +88,16 @@ impl Target {
     }
 
     fn restore(&self) {
-        fs::write(&self.file, &self.contents).unwrap();
+        for (file, contents) in &self.files {
+            fs::write(file, contents).unwrap();
+        }
     }
 
     /// What must hold after any attack. Whether it accepted.
     fn judge(&self, what: &str, ended: &Ended) -> bool {
         let accepted =
             ended.said.contains("authenticate PAM_SUCCESS") || ended.said.contains("accepted: alice");
-        let after = position::read(&self.file);
+        let after = position::read(&self.files[0].0);
         let is_new = after.position == Some(self.new);
         assert!(is_new || after.position == self.old.position, "{what}: {after:?}, {ended:?}");
         assert!(is_new || !accepted, "{what}: accepted before it was written: {ended:?}");
@@ -122,6 +156,32 @@ fn a_login_with_other_errors() {
 fn the_first_login() {
     let target = Target::after(0, 81);
     target.attack("the first login", &target.drive(), &ATTACKS, false);
+}
+
+/// The try of the bucket is written before, and again after.
+#[test]
+fn a_login_by_code() {
+    let target = Target::by_app(3, 87);
+    target.attack("a login by code", &target.drive(), &[Do::Kill, Do::Fail(Errno::IO)], true);
+    target.attack("a login by code", &target.drive(), &[Do::Deny(Errno::IO), Do::Fail(Errno::NOSPC)], false);
+}
+
+#[test]
+fn the_first_login_by_code() {
+    let target = Target::by_app(0, 88);
+    target.attack("the first login by code", &target.drive(), &ATTACKS, false);
+}
+
+#[test]
+fn a_login_by_recovery_code() {
+    let target = Target::by_recovery();
+    target.attack("a login by recovery code", &target.drive(), &[Do::Kill, Do::Fail(Errno::IO)], true);
+    target.attack(
+        "a login by recovery code",
+        &target.drive(),
+        &[Do::Deny(Errno::IO), Do::Fail(Errno::NOSPC)],
+        false,
+    );
 }
 
 #[test]
@@ -200,7 +260,9 @@ fn killed_at_random() {
 #[test]
 fn undisturbed() {
     let target = Target::after(1, 85);
-    for command in [target.drive(), target.verify()] {
+    let others = [Target::by_app(1, 89), Target::by_recovery()];
+    let commands = [(&target, target.drive()), (&target, target.verify())];
+    for (target, command) in commands.into_iter().chain(others.iter().map(|other| (other, other.drive()))) {
         target.restore();
         let ended = traced::run(&command, |_| Do::Nothing);
         assert_eq!(ended.code, Some(0), "{ended:?}");

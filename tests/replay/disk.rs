@@ -4,17 +4,23 @@
 //! built in, and to overwrite in place takes none.
 
 use std::process::Output;
+use tests::bucket;
 use tests::built::{module, program};
 use tests::host::Host;
+use tests::soft_app::{self, SoftApp};
 use tests::soft_yubikey::SoftYubiKey;
 
-/// A host whose settings, mapping and store lie on an ext4 of 8 MiB, and alice's token in it. The disk under it is a
+/// A host whose settings, mapping and store lie on an ext4 of 8 MiB, and alice's YubiKey, app and recovery codes in it. The disk under it is a
 /// file in a memory of 12 MiB.
 struct Small {
     host: Host,
     mount: String,
     memory: String,
     key: SoftYubiKey,
+    app: SoftApp,
+    /// The first step of the app that was not used.
+    step: u64,
+    recovery: Vec<String>,
 }
 
 /// `None` where this machine has none; the test has said so.
@@ -29,7 +35,8 @@ impl Small {
         let (mount, memory) = (within("mounted"), within("memory"));
         std::fs::create_dir(&mount).unwrap();
         std::fs::create_dir(&memory).unwrap();
-        let small = Self { host, mount, memory, key: SoftYubiKey::numbered(number) };
+        let (key, app) = (SoftYubiKey::numbered(number), SoftApp::numbered(number));
+        let mut small = Self { host, mount, memory, key, app, step: 0, recovery: Vec::new() };
         let image = small.image();
         small.must(&["mount", "-t", "tmpfs", "-o", "size=12m", "memory", &small.memory]);
         small.must(&["truncate", "-s", "8M", &image]);
@@ -50,7 +57,14 @@ impl Small {
         std::fs::create_dir(small.host.path().join("pam.d")).unwrap();
         std::fs::write(small.host.path().join("pam.d/otp"), service).unwrap();
         assert!(small.import(&small.key).status.success());
-        assert!(small.ykmap(&["add", "alice", &small.key.public_id()]).status.success());
+        let (secret, serial) = (data_encoding::HEXLOWER.encode(small.app.secret()), small.app.serial());
+        let (enrol, config) = (program("enrol-codes").display().to_string(), small.config());
+        let lines = format!("printf 'alice {serial} {secret}\\nalice set\\n' | {enrol} {config}");
+        let codes = small.must(&["sh", "-c", &lines]);
+        let app = format!("oath-{serial}");
+        let added = small.ykmap(&["add", "alice", &small.key.public_id(), &app, "rec-set"]);
+        assert!(added.status.success(), "{added:?}");
+        small.recovery = codes.split_whitespace().map(str::to_owned).collect();
         Ok(small)
     }
 
@@ -97,6 +111,42 @@ impl Small {
     }
 }
 
+impl Small {
+    /// The first of so many steps whose codes are good now, and were not used.
+    fn steps(&mut self, count: u64) -> u64 {
+        let are_single = |step: &u64| (0..count).all(|off| self.app.is_single(step + off));
+        let first = (self.step.max(soft_app::now() - 1)..).find(are_single).unwrap();
+        self.step = first + count;
+        first
+    }
+
+    /// The app's codes and two recovery codes from `recovery` on are good once, wrong codes are counted, and when they were too
+    /// many two successive codes are enough.
+    #[track_caller]
+    fn codes_are_decided(&mut self, what: &str, recovery: usize) {
+        let step = self.steps(4);
+        let good = [
+            &self.app.code(step),
+            &self.app.code(step + 1),
+            &self.recovery[recovery],
+            &self.recovery[recovery + 1],
+        ];
+        for answer in good {
+            assert_eq!(self.login(answer), "PAM_SUCCESS", "{answer} {what}");
+            assert_eq!(self.login(answer), "PAM_AUTH_ERR", "{answer} {what}");
+        }
+        // Two tries went to used codes.
+        for code in self.app.wrong(step, 10, 8) {
+            assert_eq!(self.login(&code), "PAM_AUTH_ERR", "{what}");
+        }
+        assert_eq!(self.login(&self.app.code(step + 2)), "PAM_AUTH_ERR", "{what}: there was no try left");
+        let both = format!("{} {}", self.app.code(step + 2), self.app.code(step + 3));
+        assert_eq!(self.login(&both), "PAM_SUCCESS", "{what}");
+        assert_eq!(self.login(&both), "PAM_AUTH_ERR", "{what}");
+        bucket::leave(&self.host.inside(&format!("{}/host/guesses/alice", self.mount)), bucket::CAPACITY);
+    }
+}
+
 /// Little by little at the end: what ext4 had set aside for what was not placed yet comes free with each sync.
 const FILL: &str = "cat /dev/zero >MOUNT/fill; sync -f MOUNT; \
                     while head -c 1024 /dev/zero >>MOUNT/more; do sync -f MOUNT; done; \
@@ -112,6 +162,7 @@ fn a_full_disk_locks_nobody_out_and_a_read_only_one_lets_nobody_in() {
         assert_eq!(small.login(&otp), "PAM_SUCCESS", "on a full disk");
         assert_eq!(small.login(&otp), "PAM_AUTH_ERR", "on a full disk");
     }
+    small.codes_are_decided("on a full disk", 0);
     // Changes need room: they fail, and leave everything as it was.
     let before = small.host.read(&format!("{}/host/authorized_yubikeys", small.mount));
     let many: Vec<_> = (0..2000).map(|number| SoftYubiKey::numbered(number).public_id()).collect();
@@ -130,12 +181,16 @@ fn a_full_disk_locks_nobody_out_and_a_read_only_one_lets_nobody_in() {
 
     for (whole, option) in [(true, "remount,ro"), (false, "remount,bind,ro")] {
         let [used, otp] = [small.press(), small.press()];
+        let step = small.steps(1);
+        let (code, recovery) = (small.app.code(step), small.recovery[2 + usize::from(whole)].clone());
         assert_eq!(small.login(&used), "PAM_SUCCESS");
         if !whole {
             small.must(&["mount", "--bind", &small.mount, &small.mount]);
         }
         small.must(&["mount", "-o", option, &small.mount]);
-        assert_eq!(small.login(&otp), "PAM_AUTHINFO_UNAVAIL", "{option}");
+        for answer in [&otp, &code, &recovery] {
+            assert_eq!(small.login(answer), "PAM_AUTHINFO_UNAVAIL", "{option}");
+        }
         assert_ne!(small.login(&used), "PAM_SUCCESS", "{option}");
         let refused = small.ykmap(&["verify", "alice", &otp]);
         let why = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -146,8 +201,10 @@ fn a_full_disk_locks_nobody_out_and_a_read_only_one_lets_nobody_in() {
         } else {
             small.must(&["umount", &small.mount]);
         }
-        assert_eq!(small.login(&otp), "PAM_SUCCESS", "{option}: nobody was told yes by it");
-        assert_eq!(small.login(&otp), "PAM_AUTH_ERR", "{option}");
+        for answer in [&otp, &code, &recovery] {
+            assert_eq!(small.login(answer), "PAM_SUCCESS", "{option}: nobody was told yes by it");
+            assert_eq!(small.login(answer), "PAM_AUTH_ERR", "{option}");
+        }
     }
     small.must(&["umount", &small.mount]);
 }
@@ -164,6 +221,7 @@ fn a_full_inode_table_locks_nobody_out() {
         assert_eq!(small.login(&otp), "PAM_SUCCESS", "without an inode left");
         assert_eq!(small.login(&otp), "PAM_AUTH_ERR", "without an inode left");
     }
+    small.codes_are_decided("without an inode left", 0);
     let list =
         format!("cd {}/host; find . ! -name .yubiotp.lock | sort; cat positions/* keys/*", small.mount);
     let before = small.must(&["sh", "-c", &list]);

@@ -2,8 +2,10 @@
 //! answer, on every way to a yes.
 
 use std::process::{Command, Output, Stdio};
+use tests::bucket;
 use tests::built::program;
 use tests::place::Place;
+use tests::soft_app::{self, SoftApp};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::validation::Server;
 
@@ -23,6 +25,14 @@ fn place(number: u32) -> Option<(Place, SoftYubiKey)> {
     let (place, key) = (Place::new(), SoftYubiKey::numbered(number));
     place.enrol("alice", &key);
     Some((place, key))
+}
+
+fn with_app(number: u32) -> Option<(Place, SoftApp)> {
+    let (place, _) = place(number)?;
+    let app = SoftApp::numbered(number);
+    place.enrol_app("alice", &app);
+    place.widen_window();
+    Some((place, app))
 }
 
 fn code(output: &Output) -> String {
@@ -95,6 +105,38 @@ fn and_before_that_of_ykmap_verify() {
     in_order(&verify(&key.press()), &[LOCKED, WRITTEN, answered]);
 }
 
+/// A try of the bucket is taken first, and given back last. A wrong code takes one and writes no position; a recovery code
+/// takes none.
+#[test]
+fn and_before_that_of_a_code() {
+    let Some((place, app)) = with_app(66) else { return };
+    let codes = place.enrol_recovery("alice");
+    let drive = |answer: &str| {
+        let mut drive = place.drive("otp", "alice");
+        drive.args(["--", answer]);
+        whole_trace(&drive)
+    };
+    let counted: &[&str] = &["write(", "/guesses/alice>"];
+    let step = (soft_app::now() - 1..).find(|step| app.is_single(*step) && app.is_single(step + 1)).unwrap();
+    let first = drive(&app.code(step));
+    in_order(&first, &[LOCKED, counted, LOCKED, FOLDER_SYNCED, WRITTEN, LOCKED, counted, ANSWERED]);
+    let second = drive(&app.code(step + 1));
+    in_order(&second, &[LOCKED, counted, LOCKED, WRITTEN, LOCKED, counted, ANSWERED]);
+    assert_eq!(second.matches("RWF_DSYNC").count(), 1, "one login is one wait for the disk: {second}");
+    assert!(!second.contains("fsync("), "{second}");
+    let [wrong] = &app.wrong(step, 30, 1)[..] else { panic!("one") };
+    let refused = traced(&place, wrong, &["-y"]);
+    let refused = String::from_utf8(refused.stderr).unwrap();
+    in_order(&refused, &[counted]);
+    assert!(
+        !refused.contains("pwritev2(") && refused.matches("/guesses/alice>, \"#").count() == 1,
+        "{refused}"
+    );
+    let recovered = drive(&codes[0]);
+    in_order(&recovered, &[LOCKED, FOLDER_SYNCED, WRITTEN, ANSWERED]);
+    assert!(!recovered.contains("/guesses/"), "{recovered}");
+}
+
 /// A server said OK. Of a token without a key here, the position is made first: a whole file on the disk before it has
 /// its name, and the name before anything is written into it that counts.
 #[test]
@@ -142,6 +184,37 @@ fn a_disk_that_fails_lets_nobody_in_and_nothing_in_twice() {
         assert_eq!(code(&traced(&place, &otp, &["-e", &inject])), "PAM_AUTHINFO_UNAVAIL", "{error}");
         assert_eq!(code(&traced(&place, &before, &[])), "PAM_AUTH_ERR", "{error}");
         assert_eq!(code(&traced(&place, &otp, &[])), "PAM_SUCCESS", "{error}: nobody was told yes by it");
+    }
+}
+
+/// The same by codes. And a try that cannot be taken: then no code is evaluated, not even a right one.
+#[test]
+fn a_disk_that_fails_lets_nobody_in_by_codes() {
+    let Some((place, app)) = with_app(67) else { return };
+    let codes = place.enrol_recovery("alice");
+    let guesses = place.path("guesses/alice").display().to_string();
+    let mut step = soft_app::now() - 2;
+    for (error, recovery) in ["EIO", "ENOSPC", "EDQUOT", "EROFS"].into_iter().zip(&codes) {
+        step = (step + 1..).find(|step| app.is_single(*step)).unwrap();
+        bucket::leave(&bucket::of(&place, "alice"), 3);
+        for (answer, inject) in [
+            (&app.code(step), &["-e", &format!("inject=write:error={error}"), "-P", &guesses][..]),
+            (&app.code(step), &["-e", &format!("inject=pwritev2:error={error}")]),
+            (recovery, &["-e", &format!("inject=pwritev2:error={error}")]),
+        ] {
+            let failed = traced(&place, answer, inject);
+            assert_eq!(code(&failed), "PAM_AUTHINFO_UNAVAIL", "{error}, {inject:?}: {failed:?}");
+        }
+        // A fault gives no try back: a caller who can cause one could tell a right code from a wrong one.
+        assert_eq!(bucket::left(&bucket::of(&place, "alice")), 2, "{error}");
+        for answer in [&app.code(step), recovery] {
+            assert_eq!(
+                code(&traced(&place, answer, &[])),
+                "PAM_SUCCESS",
+                "{error}: nobody was told yes by it"
+            );
+            assert_eq!(code(&traced(&place, answer, &[])), "PAM_AUTH_ERR", "{error}: accepted twice");
+        }
     }
 }
 

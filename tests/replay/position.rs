@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tests::place::Place;
+use tests::soft_app::SoftApp;
 use tests::soft_yubikey::SoftYubiKey;
 
 /// Bytes of a slot, and of the block that it begins.
@@ -22,6 +23,16 @@ pub(crate) struct Slot {
 
 pub(crate) fn path(place: &Place, key: &SoftYubiKey) -> PathBuf {
     place.path("positions").join(key.public_id())
+}
+
+/// The file of an app's secret.
+pub(crate) fn path_of_app(place: &Place, app: &SoftApp) -> PathBuf {
+    place.path("positions").join(format!("oath-{}", app.serial()))
+}
+
+/// The file of a recovery code of [`Place::enrol_recovery`], by its number.
+pub(crate) fn path_of_recovery(place: &Place, user: &str, number: usize) -> PathBuf {
+    place.path("positions").join(format!("rec-{user}-{number}"))
 }
 
 /// Usage counter and session use as one number.

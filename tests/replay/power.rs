@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use tests::bucket;
 use tests::built::program;
 use tests::libpam::Code;
 use tests::place::Place;
+use tests::soft_app::{self, SoftApp};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::validation::Server;
 
@@ -334,6 +336,37 @@ fn in_a_login() {
         });
         assert_eq!(login(&place, &otp), Code::SUCCESS, "{round}");
         used = Some(otp);
+    }
+}
+
+/// By the codes of an app, and by recovery codes. The bucket is not synced: a cut may give a try back, and no more.
+#[test]
+fn in_a_login_by_code() {
+    let (place, app) = (Place::in_memory(), SoftApp::numbered(114));
+    place.enrol_app("alice", &app);
+    place.widen_window();
+    let recovery = place.enrol_recovery("alice");
+    let first = (soft_app::now()..).find(|step| (0..4).all(|off| app.is_single(step + off))).unwrap();
+    let by_app = (first..first + 3).map(|step| [app.code(step), app.code(step + 1)]);
+    let by_recovery = recovery.windows(2).take(1).map(|pair| [pair[0].clone(), pair[1].clone()]);
+    let mut used: Option<String> = None;
+    for [code, next] in by_app.chain(by_recovery) {
+        cut(&format!("a login by {code}"), &place, &drive(&place, &code), false, |answered, what| {
+            bucket::leave(&bucket::of(&place, "alice"), bucket::CAPACITY);
+            if let Some(used) = &used {
+                assert_eq!(login(&place, used), Code::AUTH_ERR, "{what}");
+            }
+            if answered {
+                assert_eq!(login(&place, &code), Code::AUTH_ERR, "{what}: somebody was told yes");
+            }
+            assert_eq!(login(&place, &next), Code::SUCCESS, "{what}: the next cannot be used any more");
+            // A later code of an app is behind it.
+            if code.len() == 6 {
+                assert_eq!(login(&place, &code), Code::AUTH_ERR, "{what}");
+            }
+        });
+        assert_eq!(login(&place, &code), Code::SUCCESS, "{code}");
+        used = Some(code);
     }
 }
 
