@@ -2,13 +2,18 @@
 //! use or freed. And none in the log.
 
 use crate::application::{application, codes_of, enrolled};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use memchr::memmem::Finder;
+use sha2::Sha256;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
+use tests::bucket;
 use tests::libpam::Code;
 use tests::place::Place;
+use tests::soft_app::{self, SoftApp};
 use tests::soft_yubikey::SoftYubiKey;
 use tests::syslog::Capture;
 use tests::validation::{self, Server};
@@ -49,6 +54,68 @@ fn secrets(place: &Place, key: &SoftYubiKey, otp: &str) -> Vec<Secret> {
         secret("OTP", block.as_bytes(), 8),
         secret("encrypted block", &hex(&digits), 8),
     ]
+}
+
+/// What HMAC makes of a key (RFC 2104), inner and outer.
+const PADS: [u8; 2] = [0x36, 0x5c];
+
+fn padded(key: &[u8], pad: u8) -> [u8; 64] {
+    let mut block = [pad; 64];
+    block.iter_mut().zip(key).for_each(|(padded, byte)| *padded ^= byte);
+    block
+}
+
+/// The state of SHA-1 at its beginning, and after a block.
+const SHA1: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+
+fn hashed(mut state: [u32; 5], block: &[u8; 64]) -> [u32; 5] {
+    sha1::block_api::compress(&mut state, &[*block]);
+    state
+}
+
+/// All secrets of a host with an app and recovery codes, and of a login at `step`: what HMAC makes of a key, too, which is as good
+/// as the key. A host has recovery codes only while one is typed.
+fn secrets_of_codes(place: &Place, app: &SoftApp, step: u64, recovery: &[String]) -> Vec<Secret> {
+    let store_key = fs::read_to_string(place.path("store.key")).unwrap();
+    let store_key = store_key.lines().find_map(|line| line.strip_prefix("key: ")).unwrap();
+    let store_key = data_encoding::BASE64.decode(store_key.as_bytes()).unwrap();
+    // As docs/store.md derives it.
+    let mut recovery_key = Hmac::<Sha256>::new_from_slice(&store_key).unwrap();
+    recovery_key.update(b"yubiotp recovery codes 1");
+    let recovery_key = recovery_key.finalize().into_bytes();
+    let mut secrets = vec![
+        secret("store key", &store_key, 8),
+        secret("app's secret", app.secret(), 8),
+        secret("app's secret in base32", data_encoding::BASE32.encode(app.secret()).as_bytes(), 16),
+        secret("app's secret in hex", data_encoding::HEXLOWER.encode(app.secret()).as_bytes(), 16),
+        secret("key of recovery codes", &recovery_key, 8),
+        secret("password", PASSWORD.as_bytes(), 7),
+    ];
+    for pad in PADS {
+        let block = padded(app.secret(), pad);
+        let state = hashed(SHA1, &block);
+        secrets.push(secret("app's secret, padded", &block[..16], 8));
+        secrets.push(secret("app's secret, hashed", &state.map(u32::to_ne_bytes).concat(), 8));
+        secrets.push(secret("key of recovery codes, padded", &padded(&recovery_key, pad)[..32], 8));
+    }
+    for step in step - 2..=step + 3 {
+        secrets.push(secret("code", app.code(step).as_bytes(), 6));
+        secrets.push(secret("MAC of a code", &app.mac(step), 8));
+    }
+    // As numbers, too, from either end.
+    for code in [step, step + 1].map(|step| app.code(step)) {
+        let mut digits: Vec<u8> = code.bytes().map(|digit| digit - b'0').collect();
+        secrets.push(secret("code in digits", &digits, 6));
+        digits.reverse();
+        secrets.push(secret("code in digits, the last first", &digits, 6));
+    }
+    for code in recovery {
+        let letters = code.replace('-', "");
+        secrets.push(secret("recovery code", code.as_bytes(), 7));
+        secrets.push(secret("recovery code without hyphens", letters.as_bytes(), 5));
+        secrets.push(secret("letters of a recovery code", &letters.as_bytes()[1..], 5));
+    }
+    secrets
 }
 
 /// Where pieces of secrets are in the writable memory of a process, a line each.
@@ -180,6 +247,61 @@ fn no_secret_stays_in_memory_or_comes_into_the_log() {
     }
 }
 
+/// By codes: what is typed, made of the step's code, the next one, and a recovery code; and what it comes to.
+type ByCode = (&'static str, fn(&Place), fn([&str; 3]) -> String, Code);
+
+const BY_CODE: &[ByCode] = &[
+    ("accepted", FINE, |[code, ..]| typed(code), Code::SUCCESS),
+    ("accepted with blanks", FINE, |[code, ..]| format!("{} {}", &code[..3], &code[3..]), Code::SUCCESS),
+    ("two codes", FINE, |[code, next, _]| format!("{PASSWORD}{code} {next}"), Code::SUCCESS),
+    ("two codes the other way round", FINE, |[code, next, _]| format!("{next} {code}"), Code::SUCCESS),
+    ("a code and another digit", FINE, |[code, ..]| format!("{code}0"), Code::AUTH_ERR),
+    ("a recovery code", FINE, |[.., recovery]| format!("{PASSWORD}{recovery}"), Code::SUCCESS),
+    ("a recovery code in small letters", FINE, |[.., recovery]| recovery.to_lowercase(), Code::SUCCESS),
+    ("not their recovery code", FINE, |[.., recovery]| other_letter(recovery), Code::AUTH_ERR),
+    (
+        "no try left",
+        |place| bucket::leave(&bucket::of(place, "alice"), 0),
+        |[code, ..]| typed(code),
+        Code::AUTH_ERR,
+    ),
+    ("no bucket", |place| cut(place, "guesses/alice"), |[code, ..]| typed(code), Code::AUTHINFO_UNAVAIL),
+    ("no position", |place| without("positions")(place), |[code, ..]| typed(code), Code::AUTHINFO_UNAVAIL),
+    (
+        "no position of a recovery code",
+        |place| without("positions")(place),
+        |[.., recovery]| recovery.to_owned(),
+        Code::AUTHINFO_UNAVAIL,
+    ),
+    ("no key", |place| without("keys")(place), |[code, ..]| typed(code), Code::AUTHINFO_UNAVAIL),
+];
+
+fn other_letter(recovery: &str) -> String {
+    let last = if recovery.ends_with('7') { '8' } else { '7' };
+    format!("{}{last}", &recovery[..recovery.len() - 1])
+}
+
+#[test]
+fn no_secret_of_codes_stays_in_memory_or_comes_into_the_log() {
+    for (number, (what, world, answer, code)) in (960..).zip(BY_CODE) {
+        let place = Place::new();
+        // Of digits that do not lie about in memory anyway.
+        let step = soft_app::now();
+        let is_rare = |code: String| code.bytes().collect::<BTreeSet<_>>().len() > 4 && !code.contains('0');
+        let mut apps = (number * 1_000..).map(SoftApp::numbered);
+        let app = apps.find(|app| [step, step + 1].into_iter().all(|step| is_rare(app.code(step)))).unwrap();
+        place.enrol_app("alice", &app);
+        let recovery = place.enrol_recovery("alice");
+        let secrets = secrets_of_codes(&place, &app, step, &recovery);
+        world(&place);
+        place.arguments("debug");
+        let answer = answer([&app.code(step), &app.code(step + 1), &recovery[0]]);
+        let (said, found) = look(application(&place, &[answer], &LOGIN), &secrets);
+        assert_eq!(codes_of(&said, "authenticate"), [*code], "{what}: {said:?}");
+        assert!(found.is_empty(), "{what}: {found:#?}");
+    }
+}
+
 /// Where servers are asked, what they say comes into the memory of the application too.
 #[test]
 fn no_secret_stays_in_memory_where_servers_are_asked() {
@@ -223,7 +345,24 @@ fn no_secret_stays_in_memory_where_servers_are_asked() {
     }
 }
 
-/// The assumption of the two tests above.
+/// The states that are searched for are those that a code is made of.
+#[test]
+fn a_code_is_made_of_hashed_secrets() {
+    // The last block of a message of so many bytes behind a block.
+    let last = |message: &[u8]| {
+        let mut block = [0; 64];
+        block[..message.len()].copy_from_slice(message);
+        block[message.len()] = 0x80;
+        block[56..].copy_from_slice(&((64 + message.len() as u64) * 8).to_be_bytes());
+        block
+    };
+    let (app, step) = (SoftApp::numbered(1), 60_000_000_u64);
+    let [inner, outer] = PADS.map(|pad| hashed(SHA1, &padded(app.secret(), pad)));
+    let digest = hashed(inner, &last(&step.to_be_bytes())).map(u32::to_be_bytes).concat();
+    assert_eq!(hashed(outer, &last(&digest)).map(u32::to_be_bytes).concat(), app.mac(step));
+}
+
+/// The assumption of the tests above.
 #[test]
 fn a_secret_that_stays_is_found() {
     let (place, mut key) = enrolled(940);
@@ -259,8 +398,16 @@ fn valgrind_finds_nothing() {
             ),
         );
     }
+    let app = SoftApp::numbered(950);
+    place.enrol_app("alice", &app);
+    let recovery = place.enrol_recovery("alice");
+    let code = app.code(soft_app::now());
     let (first, second) = (key.press(), key.press());
     let answers = [
+        typed(&code),
+        code,
+        format!("{} {}", app.code(soft_app::now() + 1), app.code(soft_app::now() + 2)),
+        recovery[0].clone(),
         typed(&second),
         second.clone(),
         typed(&first),
@@ -273,7 +420,11 @@ fn valgrind_finds_nothing() {
     ];
     let mut acts = Vec::new();
     for login in [
-        &["service:otp"][..],             // accepted
+        &["service:otp"][..],             // accepted by code
+        &[],                              // used
+        &[],                              // two codes
+        &[],                              // a recovery code
+        &[],                              // accepted
         &[],                              // replayed
         &["user:bob"],                    // not listed
         &["user:alice", "service:tries"], // tries used up
@@ -304,6 +455,10 @@ fn valgrind_finds_nothing() {
     let login = place.run(valgrind);
     let report = fs::read_to_string(report).unwrap();
     let expected = [
+        Code::SUCCESS,
+        Code::AUTH_ERR,
+        Code::SUCCESS,
+        Code::SUCCESS,
         Code::SUCCESS,
         Code::AUTH_ERR,
         Code::USER_UNKNOWN,
