@@ -37,7 +37,7 @@ help:
 	@echo 'make test-clients   clients and servers that others wrote, from apt, pip, npm and cargo, against ykvald and the module'
 	@echo 'make check          formatting, lints, what a login process loads, and the rules for dependencies (deny.toml)'
 	@echo 'make advisories     known faults of dependencies: asks the network, needs cargo-deny or cargo-audit'
-	@echo 'make bench          beside pam_oath, pam_yubico and the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
+	@echo 'make bench          beside pam_oath, pam_google_authenticator, pam_yubico, the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
 	@echo 'make build          the module, the program that asks validation servers, and the command'

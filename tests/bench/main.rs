@@ -1,4 +1,4 @@
-//! `make bench`: ours beside Debian's pam_oath, pam_yubico and pam_permit, and beside what the disk and memory take, in
+//! `make bench`: ours beside Debian's pam_oath, pam_google_authenticator, pam_yubico and pam_permit, and beside what the disk and memory take, in
 //! one run. Every login goes through the machine's libpam.
 //!
 //! It prints a page, and fails only where a login does: no figure is a test. With `--write` the page goes to the
@@ -15,6 +15,7 @@
     reason = "a benchmark prints, and stops where it cannot measure"
 )]
 
+mod codes;
 mod instructions;
 mod load;
 mod login;
@@ -24,6 +25,7 @@ mod oath;
 mod offline;
 mod online;
 mod page;
+mod side;
 mod stepping;
 mod stores;
 mod worker;
@@ -44,7 +46,7 @@ the modules log to, on the machine of this page unless it says so.
 ";
 
 /// Of Debian, and compared with.
-const PEERS: [&str; 3] = ["pam_permit.so", "pam_oath.so", "pam_yubico.so"];
+const PEERS: [&str; 4] = ["pam_permit.so", "pam_oath.so", "pam_google_authenticator.so", "pam_yubico.so"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -70,13 +72,14 @@ fn main() -> ExitCode {
     let large = if full { 1_000_000 } else { 100_000 };
 
     // Not in anybody's time.
-    for program in ["pam-drive", "ykmap", "yubiotp-ask"] {
+    for program in ["pam-drive", "enrol-codes", "ykmap", "yubiotp-ask"] {
         let _ = built::program(program);
     }
     let since = Instant::now();
     let mut sections = Vec::new();
     for (name, measure) in [
         ("one login offline", login::measure as fn(u32) -> page::Section),
+        ("one login by code", codes::measure),
         ("stores of three sizes", stores::measure),
         ("mappings of three sizes", mappings::measure),
         ("loading", load::measure),
@@ -94,7 +97,10 @@ fn main() -> ExitCode {
     }
     eprintln!("all of it: {:.0} s", since.elapsed().as_secs_f64());
 
-    let mut head = format!("{HEAD}\n{}\n\n", machine::machine(&["libpam0g", "libpam-oath", "libpam-yubico"]));
+    let mut head = format!(
+        "{HEAD}\n{}\n\n",
+        machine::machine(&["libpam0g", "libpam-oath", "libpam-google-authenticator", "libpam-yubico"])
+    );
     if large < 1_000_000 {
         head += &format!(
             "**A short run: {large} where the aims speak of a million. `BENCH_FULL=1 make bench`**\n"

@@ -64,9 +64,9 @@ impl Offline {
         self.keys.len()
     }
 
-    /// The next login of one: its user and the OTP.
+    /// The next login of one: service, user and OTP.
     pub(crate) fn press(&mut self, index: usize) -> String {
-        format!("{} {}", user(index), self.keys[index].press())
+        format!("otp {} {}", user(index), self.keys[index].press())
     }
 
     /// So many logins, each of another token than the one before.

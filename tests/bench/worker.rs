@@ -44,7 +44,7 @@ impl Worker {
         worker
     }
 
-    /// Logins of `USER ANSWER` each, which must come to `code`.
+    /// Logins of `SERVICE USER ANSWER` each, which must come to `code`.
     pub(crate) fn logins(confdir: &Path, code: Code, lines: &[String]) -> Self {
         Self::start(&["logins", confdir.to_str().unwrap(), &code.0.to_string()], lines)
     }
@@ -124,9 +124,9 @@ pub(crate) fn work(arguments: &[String]) {
 
 /// From `pam_start` to `pam_end`.
 fn login(confdir: &Path, line: &str, expected: Code) -> Duration {
-    let (user, answer) = line.split_once(' ').unwrap();
+    let [service, user, answer] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
     let begun = Instant::now();
-    let mut pam = Pam::start(confdir, "otp", Some(user.as_bytes()), Box::new(Script::new([answer])));
+    let mut pam = Pam::start(confdir, service, Some(user.as_bytes()), Box::new(Script::new([answer])));
     let code = pam.authenticate(0);
     drop(pam);
     let took = begun.elapsed();
