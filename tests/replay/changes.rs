@@ -88,7 +88,7 @@ impl Target {
                     let again = self.command(change).output().unwrap();
                     let why = String::from_utf8_lossy(&again.stderr);
                     // It may have been finished: then there is nothing left to remove.
-                    let done = again.status.success() || why.contains("[key-missing]");
+                    let done = again.status.success() || why.contains("[token-not-here]");
                     assert!(done, "{what}: it cannot be finished: {why}");
                     assert_ne!(login(&self.place, &self.used), Code::SUCCESS, "{what}: accepted again");
                     back.iter().for_each(|arguments| self.must(arguments));

@@ -420,7 +420,10 @@ fn in_a_change() {
             assert_ne!(login(&place, &used), Code::SUCCESS, "{what}: accepted again");
             let again = place.ykmap(&change);
             let why = String::from_utf8_lossy(&again.stderr);
-            assert!(again.status.success() || why.contains("[key-missing]"), "{what}: not finished: {why}");
+            assert!(
+                again.status.success() || why.contains("[token-not-here]"),
+                "{what}: not finished: {why}"
+            );
             assert_ne!(login(&place, &used), Code::SUCCESS, "{what}: accepted again");
             back.iter().for_each(|back| must(&place, back, what));
             assert_eq!(login(&place, &used), Code::AUTH_ERR, "{what}");
