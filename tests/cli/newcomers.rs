@@ -276,7 +276,7 @@ fn a_name_that_no_mapping_can_contain_is_not_to_be_added() {
         // Of the mapping as a whole, doctor says how to add anybody.
         let verbs: [(&[&str], i32); 3] = [
             (&["verify", name, "x"], 1),
-            (&["list", name, "--pam-dir", &folder], 0),
+            (&["list", name, "--pam-dir", &folder], 1),
             (&["doctor", "--no-servers", "--pam-dir", &folder, name], 2),
         ];
         for (verb, code) in verbs {

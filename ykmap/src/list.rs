@@ -213,11 +213,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             let found = not_listed(&settings, user);
             if found.code == Code::UserNotListed {
                 // A name that no mapping can contain is added by nobody.
-                let can_be_added = yubiotp::mapping::add(b"", user.as_bytes(), &[]).is_ok();
-                context.note(&if can_be_added {
-                    found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes())))
-                } else {
-                    found
+                context.note(&match yubiotp::mapping::add(b"", user.as_bytes(), &[]) {
+                    Ok(_) => found.run(Program::Ykmap, format!("add {}", shell_word(user.as_bytes()))),
+                    Err(why) => found.advise(why.to_string()),
                 });
             } else if !unread.contains(&found) {
                 context.note(&found);

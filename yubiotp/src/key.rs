@@ -146,8 +146,15 @@ impl OathKey {
                 .chain_update([u8::try_from(name.len()).unwrap_or(u8::MAX)])
                 .chain_update(name)
                 .chain_update(period.to_be_bytes())
-                .chain_update(self.secret.expose()),
+                .chain_update(self.distinct()),
         ))
+    }
+
+    /// The secret without zeros at its end: an HMAC takes it for the same with them and without (RFC 2104, section 2).
+    fn distinct(&self) -> &[u8] {
+        let secret = self.secret.expose();
+        let length = secret.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+        secret.get(..length).unwrap_or_default()
     }
 
     /// Identifies the secret, whatever the serial number and the parameters: codes of one token tell those of another with
@@ -155,7 +162,7 @@ impl OathKey {
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(leading(
-            Sha256::new().chain_update(b"yubiotp OATH secret 1\0").chain_update(self.secret.expose()),
+            Sha256::new().chain_update(b"yubiotp OATH secret 1\0").chain_update(self.distinct()),
         ))
     }
 }
@@ -208,5 +215,22 @@ mod tests {
         let mut other = [7; 16];
         other[15] = 6;
         assert!(AesKey::new([7; 16]).digest() != AesKey::new(other).digest());
+    }
+
+    /// They make the same codes.
+    #[test]
+    fn secrets_that_differ_in_zeros_at_the_end_are_one() {
+        let key = |secret: &[u8]| OathKey {
+            secret: Secret::new(secret.to_vec().into()).unwrap(),
+            parameters: Parameters {
+                kind: Kind::Hotp,
+                algorithm: crate::oath::Algorithm::Sha1,
+                digits: crate::oath::Digits::SIX,
+            },
+        };
+        let [plain, padded, other] = [key(b"0123456789"), key(b"0123456789\0\0"), key(b"0123456789\0\x01")];
+        assert!(plain.digest() == padded.digest() && plain.digest() != other.digest());
+        let serial = Serial::new("1").unwrap();
+        assert_eq!(plain.fingerprint(&serial), padded.fingerprint(&serial));
     }
 }

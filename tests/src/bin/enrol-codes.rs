@@ -9,7 +9,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::Path;
 use std::{env, io};
 use ykhost::settings::{PartialConfig, Settings};
-use ykhost::store::{RecoveryRecord, Shape, Store, TokenKey};
+use ykhost::store::{OathNotes, RecoveryRecord, Shape, Store, TokenKey};
 use yubiotp::key::OathKey;
 use yubiotp::oath::{Algorithm, Digits, Kind, Parameters, Period, Secret};
 use yubiotp::recovery::{RANDOM, RecoveryCode, RecoveryKey, USUAL};
@@ -33,7 +33,11 @@ fn main() {
                     digits: Digits::SIX,
                 };
                 let secret = Secret::new(secret.into()).unwrap();
-                keys.push(TokenKey::Oath(Serial::new(serial).unwrap(), OathKey { secret, parameters }, None));
+                keys.push(TokenKey::Oath(
+                    Serial::new(serial).unwrap(),
+                    OathKey { secret, parameters },
+                    OathNotes::default(),
+                ));
                 store.make_guesses(user.as_bytes()).unwrap_or_else(|fault| panic!("{fault}"));
             }
             [_, set] => {

@@ -3,7 +3,7 @@
 use super::*;
 use PamResultCode::*;
 use ykhost::clock;
-use ykhost::store::{RecoveryRecord, Shape, UserGuesses};
+use ykhost::store::{OathNotes, RecoveryRecord, Shape, UserGuesses};
 use yubiotp::key::OathKey;
 use yubiotp::oath::{self, Algorithm, Digits, Kind, Parameters, Period, Secret};
 use yubiotp::recovery::{RecoveryCode, RecoveryKey};
@@ -30,8 +30,10 @@ impl Place {
         let mac = recovery_code().mac(&RecoveryKey::of(&store_key), &set);
         let record = RecoveryRecord { shape: Shape::Letters, under: store_key.id(), mac };
         let oath = OathKey { secret: secret(), parameters: TOTP };
-        let keys =
-            [TokenKey::Oath(Serial::new("1").unwrap(), oath, None), TokenKey::RecoveryCode(set, 1, record)];
+        let keys = [
+            TokenKey::Oath(Serial::new("1").unwrap(), oath, OathNotes::default()),
+            TokenKey::RecoveryCode(set, 1, record),
+        ];
         store.change().unwrap().enrol(&keys, &|| {}).unwrap();
         store.make_guesses(b"alice").unwrap();
         place

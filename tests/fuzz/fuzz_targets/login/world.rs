@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use ykhost::file::make_folder;
 use ykhost::settings::{PartialConfig, Settings};
-use ykhost::store::{GUESSES, KEYS, POSITIONS, Store, TokenKey, write_store_key};
+use ykhost::store::{GUESSES, KEYS, OathNotes, POSITIONS, Store, TokenKey, write_store_key};
 use yubiotp::key::OathKey;
 use yubiotp::ledger::{Advance, Ledger as _};
 use yubiotp::seal::StoreKey;
@@ -111,7 +111,7 @@ impl World {
             world.keep(world.position(token));
         }
         let (serial, key) = oath();
-        world.store.change().unwrap().enrol(&[TokenKey::Oath(serial, key, None)], &|| {}).unwrap();
+        world.store.change().unwrap().enrol(&[TokenKey::Oath(serial, key, OathNotes::default())], &|| {}).unwrap();
         world.keep(world.folder.join(POSITIONS).join(OATH));
         world
     }
