@@ -262,13 +262,13 @@ impl Vault for Store {
         &self,
         token: &Serial,
         key: Fingerprint,
-        from: Progress,
+        from: Option<Progress>,
         to: Progress,
     ) -> Result<Advance, Fault> {
         let token = TokenId::Oath(*token);
         // A step that is found is always followed by another one.
         let next = to.next.unwrap_or(Position::from_stored(0));
-        let step = advance::Step { position: next, drift: Some(to.drift), from: Some(from.next) };
+        let step = advance::Step { position: next, drift: Some(to.drift), from: from.map(|from| from.next) };
         advance::advance(&self.positions()?, &token, key, step, self.locking)
     }
 

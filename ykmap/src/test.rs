@@ -303,7 +303,7 @@ impl Vault for ReadOnly<'_> {
         &self,
         token: &Serial,
         key: Fingerprint,
-        _: Progress,
+        _: Option<Progress>,
         to: Progress,
     ) -> Result<Advance, Stop> {
         self.compare(&TokenId::Oath(*token), key, to)
@@ -331,6 +331,8 @@ impl Guesses for Untouched {
     }
 
     fn refund(&self) {}
+
+    fn refund_one(&self) {}
 }
 
 /// The validation servers. They would use an OTP up.

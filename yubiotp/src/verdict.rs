@@ -155,9 +155,9 @@ pub trait Vault: Ledger<Token = TokenId> {
     /// A fault if it is not known, or its secret or progress cannot be had.
     fn oath(&self, token: &Serial) -> Result<OathToken, Self::Fault>;
 
-    /// As [`Ledger::advance`] to `to.next`, and stores the drift of `to` in the same write. If the position is not that of
-    /// `from` any more, by which it was decided, another login was faster: then it is [`Advance::Replayed`]. So of two
-    /// successive codes neither was used.
+    /// As [`Ledger::advance`] to `to.next`, and stores the drift of `to` in the same write. With `from`, by which two
+    /// successive codes were decided about: if that is not the position any more, another login was faster, and may have
+    /// used the first of them. Then it is [`Advance::Replayed`].
     ///
     /// # Errors
     /// As [`Ledger::advance`].
@@ -165,7 +165,7 @@ pub trait Vault: Ledger<Token = TokenId> {
         &self,
         token: &Serial,
         key: Fingerprint,
-        from: Progress,
+        from: Option<Progress>,
         to: Progress,
     ) -> Result<Advance, Self::Fault>;
 

@@ -203,7 +203,18 @@ impl Guesses for UserGuesses<'_> {
     }
 
     fn refund(&self) {
-        let times = self.taken.replace(0);
+        self.give_back(self.taken.replace(0));
+    }
+
+    fn refund_one(&self) {
+        let taken = self.taken.get();
+        self.taken.set(taken.saturating_sub(1));
+        self.give_back(taken.min(1));
+    }
+}
+
+impl UserGuesses<'_> {
+    fn give_back(&self, times: u8) {
         let refunded = |bucket| (0..times).fold(bucket, |bucket: Bucket, _| bucket.refund());
         if times > 0
             && let Err(fault) = self.change(|bucket| (Some(refunded(bucket)), ()))

@@ -93,7 +93,7 @@ pub(super) fn claim(context: &Context, user: &str, serial: Option<Serial>) -> Do
     codes::warn_if_not_local(context, &settings);
     let progress = store.oath(&serial)?.progress;
     let to = codes::prove("Code that the token shows: ", &token, progress, "nothing was changed")?;
-    match store.advance_oath(&serial, token.key.fingerprint(&serial), progress, to)? {
+    match store.advance_oath(&serial, token.key.fingerprint(&serial), Some(progress), to)? {
         Advance::Fresh(_) => {}
         Advance::Replayed { .. } => {
             let found = Diagnostic::error(Code::CodeUsed, "the code was used meanwhile: nothing was changed");

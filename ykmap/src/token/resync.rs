@@ -47,7 +47,7 @@ pub(super) fn oath(context: &Context, serial: Serial) -> Done {
         return Err(Failure::No);
     };
     match known {
-        Known::Progress(from) => match store.advance_oath(&serial, key, from, to)? {
+        Known::Progress(from) => match store.advance_oath(&serial, key, Some(from), to)? {
             Advance::Fresh(_) => {}
             Advance::Replayed { .. } => {
                 let found = refused(&id, Found::Used { step: codes::last_step(to) }, &known);

@@ -36,6 +36,10 @@ pub trait Guesses {
 
     /// Gives back every try that this login took: a code was right. A fault is the implementation's to note; the user is in.
     fn refund(&self);
+
+    /// Gives back the last try only: the code was right and used before, so it was no guess. What was guessed before it stays
+    /// taken, or a used code would make guessing free.
+    fn refund_one(&self);
 }
 
 /// The result of [`Guesses::charge`].
@@ -104,6 +108,10 @@ pub(super) fn judge<'a, V: Vault>(
                 Ok(Charge::Taken) => {
                     if let Some(judgement) = search.singles(&tokens, &sets, typed)? {
                         return Ok(Some(judgement));
+                    }
+                    if matches!(search.closest, Some(Reason::CodeUsed { .. } | Reason::RecoveryCodeUsed(..)))
+                    {
+                        codes.guesses.refund_one();
                     }
                 }
             }
@@ -226,7 +234,11 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         let codes = (&first, &second);
         let found = two(&token.key.secret, parameters, reach, token.progress, self.codes.unix, codes);
         // Most answers that could be two codes are a password and one.
-        if matches!(found, Found::Wrong) { Ok(None) } else { self.found(serial, token, found, before) }
+        if matches!(found, Found::Wrong) {
+            Ok(None)
+        } else {
+            self.found(serial, token, Some(token.progress), found, before)
+        }
     }
 
     /// One code of a token or of eight digits, or two of a token that is far out.
@@ -241,7 +253,7 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
             let Some((before, code)) = typed.one(parameters.digits) else { continue };
             let window = self.window(token);
             let found = decide(&token.key.secret, parameters, window, token.progress, self.codes.unix, &code);
-            if let Some(judgement) = self.found(*serial, token, found, before)? {
+            if let Some(judgement) = self.found(*serial, token, None, found, before)? {
                 return Ok(Some(judgement));
             }
             if let Some(judgement) = self.pair(*serial, token, Reach::Resync, typed)? {
@@ -281,6 +293,7 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         &mut self,
         serial: Serial,
         token: &OathToken,
+        from: Option<Progress>,
         found: Found,
         before: &'a [u8],
     ) -> Result<Option<Judgement<'a>>, V::Fault> {
@@ -289,7 +302,7 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         let reason = match found {
             Found::Fresh(progress) => {
                 let key = token.key.fingerprint(&serial);
-                match self.vault.advance_oath(&serial, key, token.progress, progress)? {
+                match self.vault.advance_oath(&serial, key, from, progress)? {
                     Advance::Fresh(receipt) => {
                         self.codes.guesses.refund();
                         return Ok(Some(accepted(receipt, before)));

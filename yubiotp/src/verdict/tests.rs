@@ -53,7 +53,7 @@ impl Vault for Tokens {
         &self,
         token: &Serial,
         _: Fingerprint,
-        _: Progress,
+        _: Option<Progress>,
         _: Progress,
     ) -> Result<Advance, Unknown> {
         Err(Unknown(TokenId::Oath(*token)))
@@ -88,6 +88,9 @@ impl Guesses for NoGuesses {
         panic!("no OTP costs a try")
     }
     fn refund(&self) {
+        panic!("no OTP costs a try")
+    }
+    fn refund_one(&self) {
         panic!("no OTP costs a try")
     }
 }
@@ -243,7 +246,7 @@ fn a_private_id_of_another_is_not_genuine() {
             &self,
             token: &Serial,
             _: Fingerprint,
-            _: Progress,
+            _: Option<Progress>,
             _: Progress,
         ) -> Result<Advance, Unknown> {
             Err(Unknown(TokenId::Oath(*token)))

@@ -98,12 +98,12 @@ fn the_drift_is_stored_with_the_position() {
     let key = host.enrol_key(oath_key("1", 1));
     assert_eq!(host.progress("1"), Progress { next: None, drift: 0 });
     let to = Progress { next: Some(at(60)), drift: -3 };
-    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, host.progress("1"), to)));
+    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, Some(host.progress("1")), to)));
     assert_eq!(host.progress("1"), to);
     // What is refused changes neither.
     let back = Progress { next: Some(at(60)), drift: 9 };
     assert!(matches!(
-        host.store.advance_oath(&serial("1"), key, to, back).unwrap(),
+        host.store.advance_oath(&serial("1"), key, Some(to), back).unwrap(),
         Advance::Replayed { stored } if stored == at(60)
     ));
     assert_eq!(host.progress("1"), to);
@@ -116,12 +116,12 @@ fn another_login_may_be_faster() {
     let key = host.enrol_key(oath_key("1", 1));
     let before = host.progress("1");
     let [first, later] = [60, 61].map(|next| Progress { next: Some(at(next)), drift: 0 });
-    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, before, first)));
+    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, Some(before), first)));
     assert!(matches!(
-        host.store.advance_oath(&serial("1"), key, before, later).unwrap(),
+        host.store.advance_oath(&serial("1"), key, Some(before), later).unwrap(),
         Advance::Replayed { stored } if stored == at(60)
     ));
-    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, first, later)));
+    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, Some(first), later)));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_removed_token_comes_back_where_it_was() {
     let host = Host::new();
     let key = host.enrol_key(oath_key("1", 1));
     let to = Progress { next: Some(at(60)), drift: 2 };
-    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, host.progress("1"), to)));
+    assert!(is_fresh(host.store.advance_oath(&serial("1"), key, Some(host.progress("1")), to)));
     host.store.change().unwrap().remove(&TokenId::Oath(serial("1"))).unwrap();
     assert!(matches!(host.store.oath(&serial("1")), Err(Fault::NoKey { .. })));
     // As another token its used codes would be good again.
@@ -184,7 +184,7 @@ fn a_lost_position_accepts_nothing() {
     host.store.set_enabled(&TokenId::Oath(serial("1")), true).unwrap();
     let far = Progress { next: Some(at(u64::MAX - 1)), drift: 0 };
     assert!(matches!(
-        host.store.advance_oath(&serial("1"), key, host.progress("1"), far).unwrap(),
+        host.store.advance_oath(&serial("1"), key, Some(host.progress("1")), far).unwrap(),
         Advance::Replayed { stored } if stored == State::last(&TokenId::Oath(serial("1")))
     ));
 }
