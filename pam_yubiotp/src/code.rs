@@ -16,11 +16,33 @@ pub(crate) struct Decided<T> {
     pub(crate) trail: Option<String>,
 }
 
+/// A decided yes.
+#[derive(Debug)]
+pub(crate) struct Acceptance {
+    /// What was used up.
+    pub(crate) receipt: Receipt,
+    /// The answer or failure of each server, for the log.
+    pub(crate) trail: Option<String>,
+    /// After a recovery code: how many the user has left.
+    pub(crate) codes_left: Option<usize>,
+}
+
+impl Acceptance {
+    /// What the user has to know: that their recovery codes are about to run out. `None` if there is nothing.
+    pub(crate) const fn for_the_user(&self) -> Option<&'static str> {
+        match self.codes_left {
+            Some(0) => Some("That was your last recovery code. Ask your administrator for new ones."),
+            Some(1) => Some("You have one recovery code left. Ask your administrator for new ones."),
+            Some(2..) | None => None,
+        }
+    }
+}
+
 /// The outcome of a call of `pam_sm_authenticate` or `pam_sm_acct_mgmt`.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// A decided yes.
-    Accepted(Decided<Receipt>),
+    Accepted(Acceptance),
     /// A decided no.
     Rejected(Decided<Reason>),
     /// A decided no, the last of several that `tries=` allows. `None` for a user who is not listed. The
@@ -101,9 +123,17 @@ impl Outcome {
             Self::NotAcceptedHere if service == b"sshd" => not_accepted().advise(
                 "let ykmap doctor say which AuthenticationMethods to set in sshd_config: sshd runs no auth line after a key that it accepts as sufficient",
             ),
-            Self::Accepted(Decided { what, trail }) => {
-                let problem = what.position().to_string();
-                with_trail(Diagnostic::new(Code::Accepted, Severity::Ok, problem), trail.as_ref())
+            Self::Accepted(Acceptance { receipt, trail, codes_left }) => {
+                let problem = match codes_left {
+                    Some(left) => format!("{receipt}, {left} left"),
+                    None => receipt.to_string(),
+                };
+                let found = Diagnostic::new(Code::Accepted, Severity::Ok, problem);
+                let found = match codes_left {
+                    Some(0..=1) => found.run_when("to make new ones", Program::Ykmap, "recovery new USER"),
+                    Some(2..) | None => found,
+                };
+                with_trail(found, trail.as_ref())
             }
             Self::Rejected(Decided { what, trail }) => with_trail(what.diagnostic(), trail.as_ref()),
             Self::TriesUsedUp(reason) => {
@@ -186,7 +216,7 @@ mod tests {
         );
         let fault = Fault::UserInPath { template: String::new() };
         let rows = [
-            (Outcome::Accepted(Decided { what: receipt, trail: None }), "accepted"),
+            (Outcome::Accepted(Acceptance { receipt, trail: None, codes_left: None }), "accepted"),
             (Outcome::Rejected(Decided { what: Reason::NoTokens, trail: None }), "rejected"),
             (Outcome::TriesUsedUp(None), "rejected or not listed, and the last of several `tries=`"),
             (Outcome::NotEnrolled, "the mapping does not list the user"),

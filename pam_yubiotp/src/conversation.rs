@@ -81,6 +81,11 @@ pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Resul
     if still { Ok(answer) } else { Err(PamResultCode::PAM_BAD_ITEM) }
 }
 
+/// Shows a user something who was accepted. That it cannot be shown changes nothing: the line in the log has it, too.
+pub(crate) fn tell(host: &impl Handle, text: &str) {
+    let _ = host.tell(text);
+}
+
 /// Leaves the password of an answer to the modules behind.
 ///
 /// A password that an earlier module obtained is never replaced: a stray character before the OTP must not become the

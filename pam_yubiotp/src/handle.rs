@@ -61,6 +61,8 @@ pub(crate) trait Handle {
     fn set_authtok(&mut self, password: Option<&[u8]>) -> Result<(), PamResultCode>;
     /// Asks the user. `None` if the application answered without text.
     fn ask(&self, prompt: &str, echo: bool) -> Result<Option<Answer>, PamResultCode>;
+    /// Shows the user a text, without a question.
+    fn tell(&self, text: &str) -> Result<(), PamResultCode>;
     /// Writes a line to syslog, facility authpriv. The line holds no NUL.
     fn log(&self, priority: Priority, line: &str);
     /// Has the application wait about so long before it says no.

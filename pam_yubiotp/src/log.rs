@@ -52,7 +52,7 @@ impl Log {
             }
         };
         let token = match outcome {
-            Outcome::Accepted(accepted) => Some(accepted.what.token()),
+            Outcome::Accepted(accepted) => Some(accepted.receipt.token()),
             Outcome::Rejected(reason) | Outcome::TriesUsedUp(Some(reason)) => reason.what.token(),
             Outcome::Unusable(fault) => fault.token(),
             Outcome::TriesUsedUp(None)

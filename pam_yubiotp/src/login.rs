@@ -5,7 +5,7 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 
-use crate::code::{Decided, Outcome};
+use crate::code::{Acceptance, Decided, Outcome};
 use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::internal_error::caught;
@@ -25,9 +25,9 @@ use yubiotp::mapping::Enrolment;
 use yubiotp::otp::NoOtp;
 use yubiotp::verdict::{self, Reason, Verdict};
 
-/// `pam_sm_authenticate`.
-pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
-    let outcome = caught(|| login(host, args)).unwrap_or_else(|place| {
+/// `pam_sm_authenticate`. `is_silent`: the application wants no messages (PAM_SILENT).
+pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> PamResultCode {
+    let outcome = caught(|| login(host, args, is_silent)).unwrap_or_else(|place| {
         // Before anything else: a user who was refused here is not let in by an account line.
         let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
         log_early(host, Outcome::InternalError(place))
@@ -114,7 +114,7 @@ fn log_early(host: &mut impl Handle, outcome: Outcome) -> Outcome {
     outcome
 }
 
-fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
+fn login(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> Outcome {
     // Only this call counts, not what happened on this handle before.
     let _ = host.remember(Remembered { user: Vec::new(), standing: Standing::Refused });
     let options = match Options::read(args) {
@@ -142,7 +142,13 @@ fn login(host: &mut impl Handle, args: &[&CStr]) -> Outcome {
     let user = LoginUser::new(user);
     let login = Login { nullok, first_pass, always_prompt, settings, user, log };
     let outcome = login.run(host, tokens).unwrap_or_else(Outcome::Unusable);
-    login.decided(host, outcome)
+    let outcome = login.decided(host, outcome);
+    if let Outcome::Accepted(acceptance) = &outcome
+        && let Some(text) = acceptance.for_the_user().filter(|_| !is_silent)
+    {
+        conversation::tell(host, text);
+    }
+    outcome
 }
 
 /// The tokens of the user. Only a user who was not found costs the time to read every line, so that is not done
@@ -293,7 +299,7 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let decide::Decision { judgement, warnings } =
+        let decide::Decision { judgement, warnings, codes_left } =
             decide::judge(&self.settings, &self.user, answer, enrolment, host.undisturbed())?;
         for warning in &warnings {
             self.log.warning(host, warning);
@@ -322,7 +328,9 @@ impl Login {
             verdict @ (Verdict::Accepted(_) | Verdict::Rejected(_) | Verdict::NotEnrolled) => verdict,
         };
         Ok(match verdict {
-            Verdict::Accepted(what) => Outcome::Accepted(Decided { what, trail: judgement.trail }),
+            Verdict::Accepted(receipt) => {
+                Outcome::Accepted(Acceptance { receipt, trail: judgement.trail, codes_left })
+            }
             Verdict::Rejected(what) => Outcome::Rejected(Decided { what, trail: judgement.trail }),
             Verdict::NotEnrolled => Outcome::NotEnrolled,
         })

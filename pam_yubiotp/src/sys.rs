@@ -9,7 +9,9 @@ mod undisturbed;
 use crate::handle::{Answer, Handle, Item, Priority, Remembered};
 use crate::internal_error;
 use crate::login;
-use pam::constants::{PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PamFlag, PamResultCode};
+use pam::constants::{
+    PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag, PamResultCode,
+};
 use pam::conv::Conv;
 use pam::items::AuthTok;
 use pam::module::{PamHandle, PamHooks};
@@ -84,9 +86,10 @@ fn scrubbing_stack(call: impl FnOnce() -> PamResultCode) -> PamResultCode {
 }
 
 impl PamHooks for Module {
-    fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+    fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
         silence_panics();
-        scrubbing_stack(|| login::authenticate(pamh, &args))
+        let is_silent = flags & PAM_SILENT != 0;
+        scrubbing_stack(|| login::authenticate(pamh, &args, is_silent))
     }
 
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
@@ -152,6 +155,11 @@ impl Handle for PamHandle {
         let conversation = self.get_item::<Conv<'_>>()?.ok_or(PamResultCode::PAM_CONV_ERR)?;
         let answer = conversation.send(style, prompt)?;
         Ok(answer.map(|answer| Zeroizing::new(answer.as_bytes().to_vec())))
+    }
+
+    fn tell(&self, text: &str) -> Result<(), PamResultCode> {
+        let conversation = self.get_item::<Conv<'_>>()?.ok_or(PamResultCode::PAM_CONV_ERR)?;
+        conversation.send(PAM_TEXT_INFO, text).map(drop)
     }
 
     fn log(&self, priority: Priority, line: &str) {

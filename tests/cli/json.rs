@@ -129,7 +129,7 @@ fn verify() {
         ("bob", 1, "not listed", Value::Null),
     ] {
         let said = desk.ykmap(&["--json", "verify", user, &press]).exits(code).json();
-        names(&said, &["user", "verdict", "token", "finding", "layout", "servers"]);
+        names(&said, &["user", "verdict", "token", "finding", "layout", "servers", "codes_left"]);
         assert_eq!(
             (&said["user"], &said["verdict"], &said["token"]),
             (&user.into(), &verdict.into(), &token)
@@ -146,7 +146,7 @@ fn verify_has_one_shape() {
         let said = desk.ykmap(&[&["--json", "verify"], arguments].concat()).exits(2);
         assert_eq!(said.err, "", "{said:?}");
         let json = said.json();
-        names(&json, &["user", "verdict", "token", "finding", "layout", "servers"]);
+        names(&json, &["user", "verdict", "token", "finding", "layout", "servers", "codes_left"]);
         names(&json["finding"], &["code", "severity", "location", "problem", "remedies"]);
         let told = (&json["user"], &json["verdict"], &json["finding"]["code"]);
         assert_eq!(told, (&"alice".into(), &"fault".into(), &code.into()));

@@ -8,8 +8,8 @@ use crate::{Fault, clock};
 use std::cell::Cell;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 use yubiotp::mapping::Enrolment;
-use yubiotp::verdict::{self, Answer, Codes, Judgement, Servers};
-use yubiotp::{Position, PublicId};
+use yubiotp::verdict::{self, Answer, Codes, Judgement, Servers, Verdict};
+use yubiotp::{Position, PublicId, TokenId};
 
 /// The user of one login, through all of their answers.
 pub struct LoginUser {
@@ -33,6 +33,24 @@ pub struct Decision<'a> {
     pub judgement: Judgement<'a>,
     /// Warnings, for the log.
     pub warnings: Vec<Diagnostic>,
+    /// After a recovery code was accepted: how many the user has left. `None` also if that cannot be known.
+    pub codes_left: Option<usize>,
+}
+
+/// How many recovery codes the user has left, if one was accepted.
+fn codes_left(verdict: &Verdict, enrolment: &Enrolment, store: &Store) -> Option<usize> {
+    let (Verdict::Accepted(receipt), Enrolment::Listed(tokens)) = (verdict, enrolment) else { return None };
+    receipt.token().recovery_set()?;
+    let mut left = 0_usize;
+    for set in tokens.iter().filter_map(TokenId::recovery_set) {
+        match store.recovery_codes_left(&set) {
+            Ok(more) => left = left.saturating_add(more),
+            Err(Fault::NoKey { .. }) => {}
+            // The user is in all the same.
+            Err(_) => return None,
+        }
+    }
+    Some(left)
 }
 
 /// The warning of a judgement that was made [despite answers](Judgement::despite_answers).
@@ -63,6 +81,7 @@ pub fn judge<'a>(
     let CodeSettings { local, usual } = settings.codes;
     let codes = Codes { local, unix, usual, guesses: &guesses };
     let judged = verdict::judge(answer, enrolment, settings.mode, &store, &servers, &codes);
+    let codes_left = judged.as_ref().ok().and_then(|judged| codes_left(&judged.verdict, enrolment, &store));
     // The next question may be asked now.
     settings.folders.close();
     let judgement = judged?;
@@ -72,7 +91,7 @@ pub fn judge<'a>(
     }
     // The user is in, and one try short.
     warnings.extend(guesses.unreturned().map(|fault| fault.diagnostic().with_severity(Severity::Warning)));
-    Ok(Decision { judgement, warnings })
+    Ok(Decision { judgement, warnings, codes_left })
 }
 
 /// The servers, after whom every folder is looked at again.

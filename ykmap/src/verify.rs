@@ -38,6 +38,8 @@ struct Outcome {
     layout: Option<&'static str>,
     /// The answer or failure of each validation server.
     trail: Option<String>,
+    /// After a recovery code: how many the user has left.
+    codes_left: Option<usize>,
 }
 
 const ACCEPTED: &str = "accepted";
@@ -53,9 +55,14 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     };
     let mut outcome = match decided.map_err(Failure::or_as_root) {
         Ok(outcome) => outcome,
-        Err(Failure::Fault(found)) => {
-            Outcome { verdict: FAULT, token: None, found: *found, layout: None, trail: None }
-        }
+        Err(Failure::Fault(found)) => Outcome {
+            verdict: FAULT,
+            token: None,
+            found: *found,
+            layout: None,
+            trail: None,
+            codes_left: None,
+        },
         Err(shown) => return Err(shown),
     };
     outcome.found = remedies.for_user(outcome.found, args.user.as_bytes());
@@ -95,14 +102,17 @@ fn decide(
     };
     let enrolment = mapping::enrolment(&settings, user.as_bytes(), nullok)?;
     let login = LoginUser::new(user.as_bytes().to_vec());
-    let Decision { judgement, warnings } =
+    let Decision { judgement, warnings, codes_left } =
         decide::judge(&settings, &login, answer.as_bytes(), &enrolment, plainly)?;
     for warning in &warnings {
         context.note(warning);
     }
     let (verdict, token, found) = match judgement.verdict {
         Verdict::Accepted(receipt) => {
-            let used = receipt.to_string();
+            let used = match codes_left {
+                Some(left) => format!("{receipt}, {left} left"),
+                None => receipt.to_string(),
+            };
             (ACCEPTED, Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, used))
         }
         Verdict::Rejected(reason) => ("rejected", reason.token(), reason.diagnostic()),
@@ -121,15 +131,16 @@ fn decide(
     };
     let token = token.map(|token| token.to_string());
     let layout = judgement.layout.filter(|layout| *layout != "QWERTY");
-    Ok(Outcome { verdict, token, found, layout, trail: judgement.trail })
+    Ok(Outcome { verdict, token, found, layout, trail: judgement.trail, codes_left })
 }
 
 impl Outcome {
     fn show(self, context: &Context, user: &str, calls: Calls<'_>) {
-        let Self { verdict, token, mut found, layout, trail } = self;
+        let Self { verdict, token, mut found, layout, trail, codes_left } = self;
         if context.json {
             out::json(&json!({ "user": user, "verdict": verdict, "token": token,
-                "finding": diagnostic::json(&found, calls), "layout": layout, "servers": trail }));
+                "finding": diagnostic::json(&found, calls), "layout": layout, "servers": trail,
+                "codes_left": codes_left }));
             return;
         }
         if verdict == FAULT {

@@ -16,6 +16,7 @@ pub(crate) enum Panics {
     User,
     Ask,
     HandOn,
+    Tell,
     /// The record that the account line reads.
     Remember,
     Remembered,
@@ -27,6 +28,8 @@ pub(crate) struct Scripted {
     pub(crate) user: Vec<u8>,
     pub(crate) answers: RefCell<VecDeque<Vec<u8>>>,
     pub(crate) prompts: RefCell<Vec<String>>,
+    /// What was shown without a question, and after how many lines of the log.
+    pub(crate) told: RefCell<Vec<(String, usize)>>,
     pub(crate) authtok: Option<Vec<u8>>,
     pub(crate) log: RefCell<Vec<String>>,
     /// When each line of that was written.
@@ -72,6 +75,11 @@ impl Handle for Scripted {
         let answer = self.answers.borrow_mut().pop_front().ok_or(PamResultCode::PAM_CONV_ERR)?;
         self.answered.borrow_mut().push(Instant::now());
         Ok(Some(Zeroizing::new(answer)))
+    }
+    fn tell(&self, text: &str) -> Result<(), PamResultCode> {
+        self.told.borrow_mut().push((text.to_owned(), self.log.borrow().len()));
+        self.panics_at(Panics::Tell);
+        Err(PamResultCode::PAM_CONV_ERR)
     }
     fn log(&self, _priority: Priority, line: &str) {
         self.log.borrow_mut().push(line.to_owned());

@@ -1,6 +1,7 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
 mod codes;
+mod recovery;
 
 use super::scripted::{Panics, Scripted};
 use super::*;
@@ -60,7 +61,7 @@ impl Place {
 
     /// Logs `host` in with these arguments beside `config=`.
     fn login(&self, host: &mut Scripted, args: &[&str]) -> PamResultCode {
-        self.call(authenticate, host, args)
+        self.call(|host, args| authenticate(host, args, false), host, args)
     }
 
     /// The same for an account line.
