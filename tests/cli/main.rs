@@ -22,6 +22,7 @@ mod life;
 mod newcomers;
 mod oath;
 mod qr;
+mod recovery;
 mod shown;
 mod terminal;
 mod touches;

@@ -5,6 +5,7 @@ mod answers;
 mod hosts;
 mod log;
 mod neighbours;
+mod recovery;
 mod spellings;
 mod table;
 mod vectors;

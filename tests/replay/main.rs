@@ -25,4 +25,6 @@ mod position;
 mod power;
 mod race;
 #[cfg(target_arch = "x86_64")]
+mod recovery;
+#[cfg(target_arch = "x86_64")]
 mod traced;

@@ -79,7 +79,13 @@ pub fn question(text: &str) {
 
 /// A value for a script, over several lines.
 pub fn json(value: &serde_json::Value) {
-    raw(&format!("{}\n", shown::json(&serde_json::to_string_pretty(value).unwrap_or_default())));
+    raw(&json_text(value));
+}
+
+/// The text that [`json`] prints.
+#[must_use]
+pub fn json_text(value: &serde_json::Value) -> String {
+    format!("{}\n", shown::json(&serde_json::to_string_pretty(value).unwrap_or_default()))
 }
 
 /// A field of a table. Characters that cannot be printed are escaped.

@@ -13,7 +13,7 @@ mod tests;
 mod token_key;
 
 pub use advance::{Undisturbed, plainly};
-pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS};
+pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS, Unfinished};
 pub use guesses::{GUESSES, UserGuesses};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
@@ -199,21 +199,30 @@ impl Store {
         Ok(numbers)
     }
 
+    /// The numbers of the codes in a set, and whether each was used or cannot be used here.
+    ///
+    /// # Errors
+    /// The set is not here, or a position cannot be used.
+    pub fn recovery_codes_used(&self, set: &SetId) -> Result<Vec<(u8, bool)>, Fault> {
+        let numbers = self.recovery_codes(set)?;
+        if numbers.is_empty() {
+            return Err(self.no_key(TokenId::RecoverySet(*set)));
+        }
+        let mut codes = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let slots = self.slots(&TokenId::RecoveryCode(*set, number))?;
+            let is_left = slots.is_some_and(|slots| slots.state.enabled && slots.state.position.is_none());
+            codes.push((number, !is_left));
+        }
+        Ok(codes)
+    }
+
     /// How many codes of a set may still be used here.
     ///
     /// # Errors
     /// The set is not here, or a position cannot be used.
     pub fn recovery_codes_left(&self, set: &SetId) -> Result<usize, Fault> {
-        let (numbers, mut left) = (self.recovery_codes(set)?, 0_usize);
-        if numbers.is_empty() {
-            return Err(self.no_key(TokenId::RecoverySet(*set)));
-        }
-        for number in numbers {
-            let slots = self.slots(&TokenId::RecoveryCode(*set, number))?;
-            let is_left = slots.is_some_and(|slots| slots.state.enabled && slots.state.position.is_none());
-            left = left.saturating_add(usize::from(is_left));
-        }
-        Ok(left)
+        Ok(self.recovery_codes_used(set)?.iter().filter(|(_, is_used)| !is_used).count())
     }
 }
 

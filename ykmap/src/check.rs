@@ -1,5 +1,6 @@
 //! `ykmap check`
 
+use super::exchange::unfinished;
 use super::list::{State, States};
 use super::{Context, Done, Failure, files, out};
 use serde_json::Value;
@@ -71,6 +72,9 @@ fn store(report: &mut Report, settings: &Settings) -> Option<States> {
             None
         }
     };
+    if let Some(found) = unfinished(&store) {
+        report.add(STORE, found);
+    }
     let mut holders = Holders::default();
     for token in tokens.iter().filter(|_| key.is_some()) {
         let Some(key) = &key else { break };
@@ -116,6 +120,7 @@ pub(crate) fn examine(
     let mut examined = Examined::default();
     let mut owners: BTreeMap<TokenId, (String, usize)> = BTreeMap::new();
     let mut spellings: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let mut later_tokens = None;
     for (number, line) in entries(text) {
         let mut add = |found: Diagnostic| add(found.at(Location::line(path.as_os_str().as_bytes(), number)));
         let (user, ids) = match line {
@@ -142,10 +147,16 @@ pub(crate) fn examine(
             add(Diagnostic::new(Code::UserWithoutToken, KeptOut::OnPurpose.severity(false), what));
         }
         let mut is_decided_here = false;
+        if ids.iter().any(|id| id.yubikey().is_none()) {
+            later_tokens.get_or_insert(number);
+        }
         let state = |id: &TokenId| states.map_or(State::Enabled, |states| states.of(id));
         let ids: Vec<_> = ids.into_iter().map(|id| (id, state(&id))).collect();
         let kept_out = |state| KeptOut::by(state, settings.mode.asks_servers());
         let one_works = ids.iter().any(|(_, state)| kept_out(*state).is_none());
+        if let Some(left) = codes_left(ids.iter().map(|(_, state)| *state)).filter(|left| *left < 2) {
+            add(few_codes(&user, left));
+        }
         for (id, state) in ids {
             is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged);
             let severity = kept_out(state).map_or(Severity::Note, |why| why.severity(one_works));
@@ -163,6 +174,13 @@ pub(crate) fn examine(
             }
         }
         *examined.users.entry(user).or_default() |= is_decided_here;
+    }
+    if let Some(number) = later_tokens {
+        let place = Location::line(path.as_os_str().as_bytes(), number);
+        let what = "from this line on there are tokens that are no YubiKeys, which older versions cannot read: on a host with such a version, every login of their users fails";
+        add(Diagnostic::note(Code::UpgradeHostsFirst, what)
+            .at(place)
+            .advise("upgrade every host that reads this mapping"));
     }
     examined
 }
@@ -225,8 +243,7 @@ fn token(
     let unusable =
         |code| Some(show(found(code, format!("the store cannot use token {id} of {user}: {state}"))));
     match state {
-        State::Enabled | State::Elsewhere | State::CodesLeft(2..) => None,
-        State::CodesLeft(left) => Some(few_codes(user, left)),
+        State::Enabled | State::Elsewhere | State::CodesLeft(_) => None,
         State::NotHere => {
             let what = format!("the store does not have {id}: every login of {user} with it fails");
             Some(not_here(id, user, found(Code::KeyMissing, what)))
@@ -259,7 +276,16 @@ fn token(
     }
 }
 
-/// A set of recovery codes that is about to run out.
+/// How many recovery codes are left in all sets of a user. `None` if there is no set.
+fn codes_left(states: impl Iterator<Item = State>) -> Option<usize> {
+    let left = states.filter_map(|state| match state {
+        State::CodesLeft(left) => Some(left),
+        _ => None,
+    });
+    left.reduce(usize::saturating_add)
+}
+
+/// Recovery codes that are about to run out.
 pub(crate) fn few_codes(user: &str, left: usize) -> Diagnostic {
     let what = format!("{user} has {} left", out::count(left, "recovery code"));
     Diagnostic::warning(Code::RecoveryCodesFew, what).run_when(

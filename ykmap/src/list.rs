@@ -1,7 +1,7 @@
 //! `ykmap list`
 
 use super::out::{self, Field};
-use super::{Context, Done, Failure, files, service};
+use super::{Context, Done, Failure, files, service, unlock};
 use clap::ValueHint;
 use serde_json::json;
 use std::fmt;
@@ -126,6 +126,14 @@ impl States {
         }
     }
 
+    /// How many codes may still be tried for a user with these tokens. `None` if tries are not counted, or nobody can tell.
+    pub(crate) fn tries_left(&self, user: &[u8], tokens: &[TokenId]) -> Option<u64> {
+        if !unlock::has_counted_codes(&self.store, tokens) {
+            return None;
+        }
+        unlock::tries_left(&self.store, user).ok()
+    }
+
     /// The same as a field of a table.
     pub(crate) fn field(&self, token: &TokenId) -> Field {
         match self.of(token) {
@@ -199,12 +207,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                     .iter()
                     .map(|id| json!({ "id": id.to_string(), "serial": id.yubikey().and_then(|id| id.serial()), "state": states.of(id).to_string() }))
                     .collect();
-                json!({ "user": String::from_utf8_lossy(user), "tokens": tokens })
+                let tries = states.tries_left(user, ids);
+                json!({ "user": String::from_utf8_lossy(user), "tokens": tokens, "tries_left": tries })
             })
             .collect();
         out::json(&json!(users));
     } else if !listed.is_empty() {
         print(&states, &listed);
+        for (user, ids) in &listed {
+            if let Some(left) = states.tries_left(user, ids) {
+                unlock::note_few(context, &String::from_utf8_lossy(user), left);
+            }
+        }
     } else if args.user.is_none() {
         out::note(&format!("nobody is in the mapping: {} add USER", context.ykmap()));
     }

@@ -8,19 +8,23 @@ mod assign;
 mod check;
 mod codes;
 mod doctor;
+mod exchange;
 mod files;
 mod init;
 mod key;
 mod list;
 mod modhex;
 mod otp;
+mod recovery;
 mod remove;
+mod reset;
 mod series;
 mod service;
 mod test;
 mod token;
 mod totp;
 mod touches;
+mod unlock;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
@@ -84,6 +88,13 @@ enum Verb {
     /// Manage series: tokens that were imported together
     #[command(subcommand)]
     Series(series::Verb),
+    /// Manage recovery codes, each of which lets a user in once
+    #[command(subcommand)]
+    Recovery(recovery::Verb),
+    /// Accept single codes of a user again, after too many wrong ones
+    Unlock(unlock::Args),
+    /// Unassign every token of a user, and remove their authenticator apps and recovery codes
+    Reset(reset::Args),
     /// Convert to and from modhex
     #[command(subcommand)]
     Modhex(modhex::Verb),
@@ -180,6 +191,9 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Totp(verb) => totp::run(context, &verb),
         Verb::Token(verb) => token::run(context, verb),
         Verb::Series(verb) => series::run(context, &verb),
+        Verb::Recovery(verb) => recovery::run(context, &verb),
+        Verb::Unlock(args) => unlock::run(context, &args),
+        Verb::Reset(args) => reset::run(context, &args),
         Verb::Modhex(verb) => modhex::run(context, &verb),
         Verb::Otp(args) => otp::run(context, args),
         Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),

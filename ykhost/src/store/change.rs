@@ -10,8 +10,11 @@ mod error;
 mod held;
 mod proved;
 mod twins;
+mod unfinished;
 
 pub use error::EnrolError;
+pub(super) use unfinished::UNFINISHED;
+pub use unfinished::Unfinished;
 
 use super::slots::{BadSlots, State, new_file};
 use super::{Store, TokenKey, slots_in};

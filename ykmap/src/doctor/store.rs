@@ -4,6 +4,7 @@ use super::pam::Fails;
 use super::report::{Check, Report, at, shown, ykmap_with};
 use super::settings::Case;
 use crate::check::{disabled, to_resync, twin};
+use crate::exchange::unfinished;
 use crate::list::States;
 use crate::out;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -67,6 +68,9 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
         holders = each(report, &survey, key, &tokens, &mut refused);
     }
     positions(report, &survey, &tokens);
+    if let Some(found) = unfinished(&store) {
+        report.add(Check::Store, found);
+    }
     if is_writable {
         positions_writable(report, &survey, &tokens);
     }

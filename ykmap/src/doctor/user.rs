@@ -6,9 +6,11 @@ use super::settings::{Case, mapping_of};
 use super::store::Seen;
 use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, few_codes, import, not_here, to_resync};
 use crate::list::State;
+use crate::unlock;
 use ykhost::{Fault, mapping};
 use yubiotp::TokenId;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_word};
+use yubiotp::guesses::CAPACITY;
 use yubiotp::mapping::{BadLine, Enrolment};
 use yubiotp::shown;
 
@@ -211,6 +213,29 @@ impl User<'_> {
             } else {
                 self.refused(report, why.code, &what, |it| Diagnostic { remedies, ..it });
             }
+        }
+        self.tries(report, seen, tokens);
+    }
+
+    /// How many codes may still be tried, unless it is all of them.
+    fn tries(&self, report: &mut Report, seen: &Seen, tokens: &[TokenId]) {
+        let store = &seen.states.store;
+        if !unlock::has_counted_codes(store, tokens) {
+            return;
+        }
+        let with_remedy = |found: Diagnostic| {
+            found.run_when(
+                "to give back all",
+                Program::Ykmap,
+                format!("unlock {}", shell_word(self.name.as_bytes())),
+            )
+        };
+        match unlock::tries_left(store, self.name.as_bytes()) {
+            Ok(CAPACITY..) => {}
+            Ok(0) => self.add(report, with_remedy(Diagnostic::warning(Code::CodesNeeded, unlock::few(0)))),
+            Ok(left) => self.add(report, with_remedy(Diagnostic::note(Code::CodeWrong, unlock::few(left)))),
+            Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {}
+            Err(fault) => report.add(Check::User, fault.diagnostic().with_severity(Severity::Warning)),
         }
     }
 

@@ -1,0 +1,121 @@
+//! `ykmap reset`: a user loses every factor.
+
+use super::exchange::{Exchange, tokens_of, warn_of_mode};
+use super::recovery::NewSet;
+use super::{Context, Done, Failure, files, out, service};
+use crate::recovery::{print, print_json};
+use clap::ValueHint;
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use ykhost::mapping;
+use ykhost::store::Store;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
+use yubiotp::{TokenId, shown};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Give the user one recovery code, which lets them in once
+    #[arg(long)]
+    temporary_code: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Folder of service files, in place of /etc/pam.d and those of the distribution; may be given several times
+    #[arg(long = "pam-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pam_dirs: Vec<PathBuf>,
+    /// The user
+    #[arg(value_hint = ValueHint::Username)]
+    user: String,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let settings = context.settings()?;
+    let (store, user) = (Store::new(&settings), args.user.as_str());
+    let path = mapping::path_of(&settings.mapping, user)?;
+    files::check_rights(context, &settings, &path, &format!("reset {}", shell_word(user.as_bytes())))?;
+    let tokens = tokens_of(&settings, user)?;
+    service::warn_of_others(context, &settings, Some(user), &service::pam_dirs(&args.pam_dirs)?);
+    if args.temporary_code {
+        warn_of_mode(context, &settings);
+    }
+    if !args.yes {
+        confirm(user, &tokens)?;
+    }
+    let set = args.temporary_code.then(|| NewSet::draw(&store, 1)).transpose()?;
+    let coming = match &set {
+        Some(set) => set.keys(&store.store_key()?),
+        None => Vec::new(),
+    };
+    let listed: Vec<_> = set.iter().map(NewSet::token).collect();
+    let exchange = Exchange {
+        settings: &settings,
+        user,
+        tokens: &tokens,
+        going: &tokens,
+        coming: &coming,
+        listed: &listed,
+    };
+    let names: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+    let removed = exchange.run(&store, || match (&set, context.json) {
+        (set, true) => print_json(&json!({
+            "user": user,
+            "unassigned": names,
+            "set": listed.first().map(ToString::to_string),
+            "codes": set.as_ref().map(NewSet::texts).unwrap_or_default(),
+        })),
+        (Some(set), false) => print(&set.page(user)),
+        (None, false) => Ok(()),
+    })?;
+    if !context.json {
+        say(context, user, &names, &removed, set.is_some());
+    }
+    Ok(())
+}
+
+fn say(context: &Context, user: &str, unassigned: &[String], removed: &[TokenId], has_code: bool) {
+    let (name, ykmap, word) = (shown::text(user), context.ykmap(), shell_word(user.as_bytes()));
+    match unassigned {
+        [] => out::line(&format!("{name} had no token")),
+        tokens => out::line(&format!("{name} no longer has {}", tokens.join(", "))),
+    }
+    if !removed.is_empty() {
+        let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
+        out::line(&format!("removed from the store: {}", removed.join(", ")));
+    }
+    out::note(&match has_code {
+        true => format!("{name} has this one code and no other token"),
+        false => format!("{name} stays listed and is rejected until they get a token"),
+    });
+    out::note(&format!("next: {ykmap} totp add {word}, or {ykmap} add {word}"));
+}
+
+/// Asks whether to go on.
+fn confirm(user: &str, tokens: &[TokenId]) -> Result<(), Failure> {
+    let name = shown::text(user);
+    if !std::io::stdin().is_terminal() {
+        let problem = "asks before it resets a user, and standard input is no terminal: nothing was changed";
+        let found = Diagnostic::error(Code::NoTerminal, problem)
+            .at(Location::user(user.as_bytes()))
+            .advise("run the command at a terminal, or with --yes");
+        return Err(found.into());
+    }
+    out::note(&format!("{name} loses every factor:"));
+    if tokens.is_empty() {
+        out::note("  no token is assigned");
+    }
+    for token in tokens {
+        let what = match token {
+            TokenId::YubiKey(_) => "unassigned; its key stays in the store",
+            TokenId::Oath(_) => "unassigned, and removed from the store unless somebody else has it",
+            TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => "invalid, and removed from the store",
+        };
+        out::note(&format!("  {token}: {what}"));
+    }
+    let answer = files::input_line(&format!("Type yes to reset {name}: "))?;
+    if answer.trim().eq_ignore_ascii_case("yes") {
+        return Ok(());
+    }
+    out::note("nothing was changed");
+    Err(Failure::No)
+}
