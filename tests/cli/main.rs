@@ -19,6 +19,7 @@ mod json;
 mod keys;
 mod killed;
 mod life;
+mod moving;
 mod newcomers;
 mod oath;
 mod qr;

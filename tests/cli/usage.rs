@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 42] = [
+const VERBS: [&[&str]; 50] = [
     &[],
     &["init"],
     &["add"],
@@ -43,6 +43,14 @@ const VERBS: [&[&str]; 42] = [
     &["series"],
     &["series", "list"],
     &["series", "remove"],
+    &["recovery"],
+    &["recovery", "new"],
+    &["recovery", "status"],
+    &["unlock"],
+    &["reset"],
+    &["import"],
+    &["import", "google-authenticator"],
+    &["import", "oath"],
     &["explain-code"],
     &["help"],
 ];
@@ -64,7 +72,9 @@ fn every_verb_has_help() {
 
 #[test]
 fn every_verb_is_here() {
-    for group in [&[][..], &["key"], &["modhex"], &["series"], &["token"], &["totp"]] {
+    for group in
+        [&[][..], &["key"], &["modhex"], &["series"], &["token"], &["totp"], &["recovery"], &["import"]]
+    {
         let help = run(ykmap().args(group).arg("--help")).out;
         let verbs = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
         let names = verbs.filter(|line| line.starts_with("  ") && !line.starts_with("   "));

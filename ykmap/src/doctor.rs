@@ -11,7 +11,7 @@ mod own;
 pub(crate) mod pam;
 mod program;
 mod report;
-mod rights;
+pub(crate) mod rights;
 mod servers;
 mod settings;
 mod sshd;

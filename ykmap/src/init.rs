@@ -41,7 +41,7 @@ const SYSTEM: &str = "\
 #                             # below; \"online-then-offline\", the keys if no server answers; \"offline-then-online\",
 #                             # the servers for tokens whose key is not here. The default is \"online\" if there is [online]
 # mapping = \"/etc/yubiotp/authorized_yubikeys\"    # who owns which token; %u means the user's name
-# store = \"/var/lib/yubiotp\"  # contains keys/ and positions/
+# store = \"/var/lib/yubiotp\"  # contains keys/, positions/ and guesses/
 # store_key = \"/etc/yubiotp/store.key\"    # seals the keys in the store. Keep a copy apart from the store
 ";
 
@@ -77,6 +77,14 @@ const ONLINE: &str = "\n\
 # ask = \"/usr/libexec/yubiotp/yubiotp-ask\"
 ";
 
+const CODES: &str = "\n\
+# Codes of authenticator apps and hardware tokens, which this host decides about.
+# [codes]
+# local = false               # decide about codes although mode is \"online\"
+# window = 60                 # seconds that a code may be early or late
+# look_ahead = 4              # how many codes of a counting token (HOTP) may have been shown and not typed
+";
+
 const SELF_CONTAINED: &str = "\
 # Settings of pam_yubiotp, read at every login. Everything is in this folder, and you can move the folder.
 # Check your changes with: ykmap --config FILE doctor
@@ -85,7 +93,7 @@ mode = \"offline\"              # who decides about OTPs: \"offline\", the keys 
 #                             # below; \"online-then-offline\", the keys if no server answers; \"offline-then-online\",
 #                             # the servers for tokens whose key is not here
 mapping = \"authorized_yubikeys\"    # who owns which token; %u means the user's name
-store = \".\"                   # contains keys/ and positions/
+store = \".\"                   # contains keys/, positions/ and guesses/
 store_key = \"store.key\"       # seals the keys in the store. Keep a copy apart from the store
 
 # All other settings, commented out at their defaults.
@@ -129,7 +137,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if !args.upgrade || named.is_some() || config.exists() {
         made.file(&config, 0o644, || {
             Ok(Zeroizing::new(
-                [if named.is_some() { SELF_CONTAINED } else { SYSTEM }, LOGIN, ONLINE].concat(),
+                [if named.is_some() { SELF_CONTAINED } else { SYSTEM }, LOGIN, ONLINE, CODES].concat(),
             ))
         })?;
     }

@@ -10,6 +10,7 @@ mod codes;
 mod doctor;
 mod exchange;
 mod files;
+mod import;
 mod init;
 mod key;
 mod list;
@@ -91,6 +92,9 @@ enum Verb {
     /// Manage recovery codes, each of which lets a user in once
     #[command(subcommand)]
     Recovery(recovery::Verb),
+    /// Move the users of another PAM module here, with their tokens and positions
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Accept single codes of a user again, after too many wrong ones
     Unlock(unlock::Args),
     /// Unassign every token of a user, and remove their authenticator apps and recovery codes
@@ -192,6 +196,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Token(verb) => token::run(context, verb),
         Verb::Series(verb) => series::run(context, &verb),
         Verb::Recovery(verb) => recovery::run(context, &verb),
+        Verb::Import(verb) => import::run(context, &verb),
         Verb::Unlock(args) => unlock::run(context, &args),
         Verb::Reset(args) => reset::run(context, &args),
         Verb::Modhex(verb) => modhex::run(context, &verb),

@@ -2,7 +2,7 @@
 
 mod codes;
 
-pub(crate) use codes::{NewSet, print, print_json};
+pub(crate) use codes::{NewSet, print, print_json, set_name};
 
 use super::exchange::{Exchange, tokens_of, warn_of_mode};
 use super::out::{self, Field};

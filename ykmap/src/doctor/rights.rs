@@ -21,7 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// It took longer than `patience`, or could not be run.
-pub(super) fn in_thread<T: Send + 'static>(
+pub(crate) fn in_thread<T: Send + 'static>(
     patience: Duration,
     check: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
@@ -44,7 +44,7 @@ pub(super) fn in_thread<T: Send + 'static>(
 ///
 /// # Errors
 /// The system does not allow it.
-pub(super) fn take(uid: u32, gid: u32) -> Result<(), String> {
+pub(crate) fn take(uid: u32, gid: u32) -> Result<(), String> {
     let changed = || -> Result<bool, Errno> {
         set_thread_groups(&[])?;
         set_thread_res_gid(None, Gid::from_raw(gid), None)?;

@@ -82,7 +82,7 @@ impl NewSet {
 }
 
 /// A random name that no set of this store has.
-fn set_name(store: &Store) -> Result<SetId, Fault> {
+pub(crate) fn set_name(store: &Store) -> Result<SetId, Fault> {
     loop {
         let random = random::bytes::<NAME>()?;
         let letters = random.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31)));

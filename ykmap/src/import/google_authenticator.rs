@@ -1,0 +1,173 @@
+//! `ykmap import google-authenticator`: `~/.google_authenticator` of accounts.
+
+mod home;
+
+use super::plan::{Coming, Plan};
+use crate::{Context, Done, Failure, out};
+use clap::ValueHint;
+use home::{Account, Found};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use ykcli::input::{self, SHOWN};
+use ykhost::clock;
+use ykhost::store::Store;
+use ykseeds::google_authenticator as file;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::key::OathKey;
+use yubiotp::oath::{self, Kind};
+use yubiotp::shown;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Read and check everything, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Folder of passwd, in place of /etc
+    #[arg(long, value_name = "DIR", default_value = "/etc", value_hint = ValueHint::DirPath)]
+    accounts: PathBuf,
+    /// The users [default: every account that has the file]
+    #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+    users: Vec<String>,
+}
+
+/// What is not imported of a user, or has to be known.
+struct Remark {
+    /// For scripts.
+    name: &'static str,
+    text: String,
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Done {
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
+    let accounts = home::accounts(&args.accounts, &args.users)?;
+    let (mut coming, mut problems) = (Vec::new(), Vec::new());
+    let mut remarks = BTreeMap::<String, Vec<Remark>>::new();
+    for account in &accounts {
+        let found = match home::secret_file(account) {
+            Ok(Some(found)) => found,
+            // Of everybody, those who have the file.
+            Ok(None) if args.users.is_empty() => continue,
+            Ok(None) => {
+                let found = Diagnostic::error(Code::FileMissing, "does not exist");
+                problems.push(found.at(Location::file(account.path().as_os_str().as_bytes())));
+                continue;
+            }
+            Err(found) => {
+                problems.push(found);
+                continue;
+            }
+        };
+        match read(account, &found) {
+            Ok((token, said)) => {
+                coming.push(token);
+                remarks.insert(account.name.clone(), said);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    let refuse = |problems: &[Diagnostic]| -> Failure {
+        input::refuse(Path::new(file_name()), problems.iter().map(|found| context.line(found))).into()
+    };
+    if !problems.is_empty() {
+        return Err(refuse(&problems));
+    }
+    if coming.is_empty() {
+        let found = Diagnostic::error(Code::NothingImported, "no account has a file .google_authenticator");
+        return Err(found.at(Location::file(args.accounts.join("passwd").as_os_str().as_bytes())).into());
+    }
+    let change = store.change()?;
+    let mut plan = Plan::check(&settings, &store, &change, coming, "ga-")?;
+    let problems = plan.problems();
+    if !problems.is_empty() {
+        return Err(refuse(&problems));
+    }
+    plan.warn(context, &settings);
+    if !args.dry_run {
+        plan.write(&settings, &store, &change)?;
+    }
+    plan.say(context, args.dry_run, &|user| {
+        let names = remarks.get(user).into_iter().flatten().map(|remark| json!(remark.name));
+        Value::Array(names.collect())
+    });
+    let all: Vec<_> =
+        remarks.iter().flat_map(|(user, of)| of.iter().map(move |remark| (user, remark))).collect();
+    for (user, remark) in all.iter().take(SHOWN) {
+        out::note(&format!("{}: {}", shown::text(user), remark.text));
+    }
+    if let Some(more) = all.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        out::note(&format!("{more} more remarks like these (--json names all)"));
+    }
+    if !args.dry_run {
+        out::note(
+            "next: replace pam_google_authenticator.so in /etc/pam.d, and then have these users remove ~/.google_authenticator, which has the secret in the clear",
+        );
+    }
+    Ok(())
+}
+
+/// The name that findings about all files have.
+const fn file_name() -> &'static str {
+    home::NAME
+}
+
+/// Whether the codes of this moment are not accepted, because some of them may have been used.
+fn waits(said: &file::Account) -> bool {
+    let Kind::Totp { period } = said.parameters.kind else { return false };
+    let now = period.step_at(clock::unix()).saturating_add_signed(said.progress.drift.into());
+    said.progress.next.is_some_and(|next| next.to_stored() > now.saturating_add(1))
+}
+
+/// What the file of an account says.
+fn read(account: &Account, found: &Found) -> Result<(Coming, Vec<Remark>), Vec<Diagnostic>> {
+    let path = account.path();
+    let path = path.as_os_str().as_bytes();
+    let said = file::read(&found.text, clock::unix()).map_err(|problems| problems.diagnostics(path))?;
+    let mut remarks = Vec::new();
+    let mut remark = |name, text: &str| remarks.push(Remark { name, text: text.to_owned() });
+    if found.is_open {
+        remark(
+            "file-readable-by-others",
+            "others may read .google_authenticator: the secret may be known to them",
+        );
+    }
+    if waits(&said) {
+        remark(
+            "waits-for-the-next-code",
+            "it is not known which codes were used, so those of this moment are not accepted",
+        );
+    }
+    if said.rate_limit.is_some() {
+        remark(
+            "rate-limit-not-imported",
+            "RATE_LIMIT is not imported: this module counts wrong codes itself",
+        );
+    }
+    if !said.unknown.is_empty() {
+        remark("unknown-options", "some options of .google_authenticator are not known, and not imported");
+    }
+    let window = match said.parameters.kind {
+        Kind::Totp { period } => {
+            let steps = u64::from(said.window.behind.max(said.window.ahead));
+            u16::try_from(steps.saturating_mul(period.seconds())).ok()
+        }
+        Kind::Hotp => Some(said.window.ahead),
+    };
+    let mut digits: Vec<_> = said.emergency_codes.iter().map(|code| *code.expose()).collect();
+    // A code that is there twice is accepted once.
+    digits.sort_unstable();
+    digits.dedup();
+    let emergency = digits.iter().filter_map(|code| oath::Code::read(code)).collect();
+    zeroize::Zeroize::zeroize(&mut digits);
+    let coming = Coming {
+        users: vec![account.name.clone()],
+        key: OathKey { secret: said.secret, parameters: said.parameters },
+        window,
+        progress: said.progress,
+        emergency,
+        place: Location::file(path),
+    };
+    Ok((coming, remarks))
+}
