@@ -86,6 +86,23 @@ const RUN: &[(&str, Run)] = &[
         "ykmap --config ~/.yubiotp/config.toml verify alice",
         Run::Example("screen-locker", "own::screen_locker"),
     ),
+    ("ykmap recovery new alice", Run::Test("tests/cli/recovery.rs", "each_code_lets_in_once")),
+    (
+        "ykmap recovery status alice",
+        Run::Test("tests/cli/recovery.rs", "status_and_list_say_how_many_are_left"),
+    ),
+    (
+        "ykmap import google-authenticator --dry-run",
+        Run::Test("tests/cli/moving.rs", "a_code_that_google_authenticator_took_is_used_here"),
+    ),
+    (
+        "ykmap import google-authenticator",
+        Run::Test("tests/cli/moving.rs", "a_code_that_google_authenticator_took_is_used_here"),
+    ),
+    (
+        "ykmap import oath /etc/users.oath",
+        Run::Test("tests/cli/moving.rs", "a_code_that_pam_oath_took_is_used_here"),
+    ),
     // The validation server
     ("make build-server", Run::Ci("make test-packages")),
     ("make install-server", Run::Ci("make install-server DESTDIR=\"$folder\" >/dev/null")),

@@ -9,6 +9,7 @@
 )]
 
 mod arguments;
+mod chance;
 mod clients;
 mod codes;
 mod commands;

@@ -19,15 +19,15 @@ fn in_code(table: &str) -> BTreeSet<String> {
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
-/// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]`.
-fn in_file() -> [BTreeMap<String, String>; 2] {
+/// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]` and `[codes]`.
+fn in_file() -> [BTreeMap<String, String>; 3] {
     let source = crate::text_of("ykmap/src/init.rs");
     let text = |name: &str| {
         let (_, behind) = source.split_once(&format!("const {name}: &str = \"")).unwrap();
         let (text, _) = behind.split_once("\n\";").unwrap();
         text.replace("\\\"", "\"")
     };
-    [&["SYSTEM", "LOGIN"][..], &["ONLINE"]].map(|names| {
+    [&["SYSTEM", "LOGIN"][..], &["ONLINE"], &["CODES"]].map(|names| {
         let text = names.iter().map(|name| text(name) + "\n").collect::<String>();
         let lines = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
         let lines = lines.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
@@ -51,8 +51,8 @@ fn init_writes_what_these_tests_read() {
         Command::new(built::program("ykmap")).arg("--config").arg(&config).arg("init").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let written = std::fs::read_to_string(config).unwrap();
-    let [file, online] = in_file();
-    for (name, value) in &online {
+    let [file, online, codes] = in_file();
+    for (name, value) in online.iter().chain(&codes) {
         assert!(written.contains(&format!("# {name} = {value}")), "{name} = {value}: {written}");
     }
     for name in file.keys() {
@@ -63,14 +63,15 @@ fn init_writes_what_these_tests_read() {
 
 #[test]
 fn the_file_of_init_has_every_setting_and_no_other() {
-    let [file, online] = in_file().map(|settings| settings.into_keys().collect::<BTreeSet<_>>());
+    let [file, online, codes] = in_file().map(|settings| settings.into_keys().collect::<BTreeSet<_>>());
     let mut code = in_code("");
-    assert!(code.remove("online"));
+    assert!(code.remove("online") && code.remove("codes"));
     same(("the code", &code), ("the file of ykmap init", &file));
     let mut code = in_code("[online]");
     // Beside api_key_file, in the same line.
     assert!(code.remove("api_key") && crate::text_of("ykmap/src/init.rs").contains("or api_key = "));
     same(("the code", &code), ("[online] of the file of ykmap init", &online));
+    same(("the code", &in_code("[codes]")), ("[codes] of the file of ykmap init", &codes));
 }
 
 #[test]
@@ -86,6 +87,8 @@ fn the_manual_has_every_setting_and_no_other() {
     };
     let mut code = in_code("");
     code.remove("online");
+    code.remove("codes");
+    same(("the code", &in_code("[codes]")), ("yubiotp-config.toml(5)", &manual("Codes")));
     same(("the code", &code), ("yubiotp-config.toml(5)", &manual("Settings")));
     same(("the code", &in_code("[online]")), ("yubiotp-config.toml(5)", &manual("Validation servers")));
 }
@@ -95,7 +98,7 @@ fn the_manual_has_every_setting_and_no_other() {
 fn defaults_are_told_as_they_are() {
     let Some(page) = Page::read("yubiotp-config.toml.5") else { return };
     let mut told = BTreeMap::new();
-    for section in ["Settings", "Validation servers"] {
+    for section in ["Settings", "Codes", "Validation servers"] {
         for (head, body) in page.section(section).entries() {
             let (body, head) = (body.text(), head.template());
             // As the last sentence has it: `…. 5 if not given.`
@@ -128,12 +131,15 @@ fn defaults_are_told_as_they_are() {
         ("plain_http", "false".to_owned()),
         ("accept_replays_while_servers_fail", online.accept_replays_while_servers_fail.to_string()),
         ("ask", quoted(&online.ask)),
+        ("local", settings.codes.local.to_string()),
+        ("window", settings.codes.usual.seconds.to_string()),
+        ("look_ahead", settings.codes.usual.ahead.to_string()),
     ];
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(told, code, "yubiotp-config.toml(5) and the code");
-    let [file, of_online] = in_file();
+    let [file, of_online, of_codes] = in_file();
     for (name, value) in code {
-        let written = file.get(&name).or(of_online.get(&name));
+        let written = file.get(&name).or(of_online.get(&name)).or(of_codes.get(&name));
         assert_eq!(written, Some(&value), "{name} in the file of ykmap init");
     }
     // A mode depends on what else is given.
