@@ -7,6 +7,7 @@
     reason = "a test may stop, say that it is skipped, and read files"
 )]
 
+mod codes;
 mod examples;
 mod login;
 mod migration;

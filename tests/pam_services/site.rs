@@ -74,6 +74,13 @@ impl Site {
         assert!(output.status.success(), "ykmap {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// What `ykmap --json` answers, which has to succeed.
+    pub(crate) fn ykmap_json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.host.run(&[&[self.ykmap.to_str().unwrap(), "--json"], arguments].concat());
+        assert!(output.status.success(), "ykmap {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// What `ykmap doctor` says in JSON, whatever it finds.
     pub(crate) fn doctor(&self, arguments: &[&str]) -> serde_json::Value {
         let output = self.host.run(&[&[self.ykmap.to_str().unwrap(), "doctor"], arguments].concat());
