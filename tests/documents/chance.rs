@@ -2,7 +2,7 @@
 
 use crate::text_of;
 use yubiotp::guesses::{Bucket, CAPACITY, REFILL};
-use yubiotp::oath::window::{RESYNC_STEPS, Usual, Window};
+use yubiotp::oath::window::{MOST_AHEAD, RESYNC_STEPS, Usual, Window};
 use yubiotp::oath::{Kind, Period};
 
 const YEAR: u64 = 365 * 86_400;
@@ -44,7 +44,7 @@ fn the_page_has_the_chances() {
     for (begins, expected) in [
         ("one code of six digits", percent(valid / 1e6, tries)),
         ("one code of eight digits", percent(valid / 1e8, tries)),
-        ("two codes of a token that is a day out", percent(2.0 * RESYNC_STEPS as f64 / 1e12, tries)),
+        ("two codes of a token that is a day out", percent((RESYNC_STEPS + MOST_AHEAD) as f64 / 1e12, tries)),
     ] {
         let (said, chance) = chance_of(begins);
         assert_eq!(chance, expected, "{begins}");

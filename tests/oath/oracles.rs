@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use yubiotp::Position;
 use yubiotp::oath::uri;
-use yubiotp::oath::window::{Found, Progress, RESYNC_STEPS, Reach, Window, decide, two};
+use yubiotp::oath::window::{Found, MOST_AHEAD, Progress, RESYNC_STEPS, Reach, Window, decide, two};
 use yubiotp::oath::{Algorithm, Code};
 
 /// The last second that Python has a date for: of the year 9999.
@@ -191,7 +191,7 @@ fn two_successive_codes_of_oathtool_bring_a_token_back() {
         let next = random.between(0, 1 << 40);
         let expected = if token.is_totp { step_at(&token, unix) } else { next };
         let off = if token.is_totp {
-            random.between(0, 2 * RESYNC_STEPS - 3)
+            random.between(0, RESYNC_STEPS + MOST_AHEAD - 3)
         } else {
             RESYNC_STEPS + random.between(0, RESYNC_STEPS - 3)
         };

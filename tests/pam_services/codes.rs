@@ -10,7 +10,8 @@ const LINES: &str =
 /// The code of an app that was set up with this secret, some steps from now.
 fn code(secret: &str, steps: i64) -> String {
     let now = format!("now + {} seconds", steps * 30);
-    let output = Command::new("oathtool").args(["--totp", "--base32", "--now", &now, secret]).output().unwrap();
+    let output =
+        Command::new("oathtool").args(["--totp", "--base32", "--now", &now, secret]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
@@ -33,7 +34,9 @@ fn the_day_of_a_lost_key() {
     let made = site.ykmap_json(&["recovery", "new", "alice", "--count", "2"]);
     let codes: Vec<_> = made["codes"].as_array().unwrap().iter().map(text).collect();
     let line = |outcome: &str, token: &str, service: &str, code: &str| {
-        format!("{outcome} user=alice token={token} mode=offline service={service} rhost=* tty=* code={code} reason=\"*\"")
+        format!(
+            "{outcome} user=alice token={token} mode=offline service={service} rhost=* tty=* code={code} reason=\"*\""
+        )
     };
 
     // A recovery code lets her in once, at the same prompt.

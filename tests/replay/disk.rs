@@ -135,8 +135,7 @@ impl Small {
             assert_eq!(self.login(answer), "PAM_SUCCESS", "{answer} {what}");
             assert_eq!(self.login(answer), "PAM_AUTH_ERR", "{answer} {what}");
         }
-        // Two tries went to used codes.
-        for code in self.app.wrong(step, 10, 8) {
+        for code in self.app.wrong(step, 10, 10) {
             assert_eq!(self.login(&code), "PAM_AUTH_ERR", "{what}");
         }
         assert_eq!(self.login(&self.app.code(step + 2)), "PAM_AUTH_ERR", "{what}: there was no try left");

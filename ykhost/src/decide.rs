@@ -8,7 +8,7 @@ use crate::{Fault, clock};
 use std::cell::Cell;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 use yubiotp::mapping::Enrolment;
-use yubiotp::verdict::{self, Answer, Codes, Judgement, Servers, Verdict};
+use yubiotp::verdict::{self, Answer, Codes, Guesses as _, Judgement, Servers, Verdict};
 use yubiotp::{Position, PublicId, TokenId};
 
 /// The user of one login, through all of their answers.
@@ -85,6 +85,10 @@ pub fn judge<'a>(
     // The next question may be asked now.
     settings.folders.close();
     let judgement = judged?;
+    // Whatever let the user in: tries that went to other answers of theirs come back.
+    if matches!(judgement.verdict, Verdict::Accepted(_)) {
+        guesses.refund();
+    }
     let mut warnings = Vec::new();
     if judgement.despite_answers {
         warnings.push(despite_answers());

@@ -221,6 +221,7 @@ impl KeptOut {
             State::RuledOut
             | State::NoKey
             | State::NotHere
+            | State::NotDecidedHere
             | State::Unasked
             | State::NoPosition
             | State::NoStoreKey
@@ -244,6 +245,12 @@ fn token(
         |code| Some(show(found(code, format!("the store cannot use token {id} of {user}: {state}"))));
     match state {
         State::Enabled | State::Elsewhere | State::CodesLeft(_) => None,
+        State::NotDecidedHere => {
+            let what = format!(
+                "validation servers decide about every login, and know no codes: {id} of {user} lets nobody in"
+            );
+            Some(codes_not_here(found(Code::CodesNotHere, what)))
+        }
         State::NotHere => {
             let what = format!("the store does not have {id}: every login of {user} with it fails");
             Some(not_here(id, user, found(Code::KeyMissing, what)))
@@ -293,6 +300,11 @@ pub(crate) fn few_codes(user: &str, left: usize) -> Diagnostic {
         Program::Ykmap,
         format!("recovery new {}", shell_word(user.as_bytes())),
     )
+}
+
+/// The remedy for an OATH token or recovery codes that validation servers would have to know.
+pub(crate) fn codes_not_here(found: Diagnostic) -> Diagnostic {
+    found.advise("to have this host decide about codes, set local = true in the table [codes]")
 }
 
 /// The remedy for an OATH token or recovery codes that are listed, and not in the store.

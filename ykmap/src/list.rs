@@ -6,7 +6,7 @@ use clap::ValueHint;
 use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
-use ykhost::settings::{self, Settings};
+use ykhost::settings::{self, Mode, Settings};
 use ykhost::store::{self, KeyFile, PositionFile, Store, StoreScan};
 use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
@@ -35,6 +35,8 @@ pub(crate) struct States {
     survey: Option<StoreScan>,
     /// Whether the mode asks validation servers about a token whose key is not here.
     asks_servers: bool,
+    /// Servers decide about everything, and know no codes.
+    rejects_codes: bool,
     /// `token_id_length`, if it is set.
     length: Option<u8>,
 }
@@ -54,6 +56,7 @@ impl States {
             store,
             key,
             asks_servers: settings.mode.asks_servers(),
+            rejects_codes: rejects_codes(settings),
             length: settings.token_id_length,
         }
     }
@@ -66,7 +69,8 @@ impl States {
         key: Option<StoreKeyId>,
     ) -> Self {
         let (asks_servers, length) = (settings.mode.asks_servers(), settings.token_id_length);
-        Self { store, key, survey: Some(survey), asks_servers, length }
+        let rejects_codes = rejects_codes(settings);
+        Self { store, key, survey: Some(survey), asks_servers, rejects_codes, length }
     }
 
     fn key_file(&self, token: &TokenId) -> Result<KeyFile, Fault> {
@@ -81,6 +85,9 @@ impl States {
     pub(crate) fn of(&self, token: &TokenId) -> State {
         if !settings::allows(self.length, token) {
             return State::RuledOut;
+        }
+        if self.rejects_codes && token.yubikey().is_none() {
+            return State::NotDecidedHere;
         }
         if let TokenId::RecoverySet(set) = token {
             return self.of_set(set);
@@ -145,12 +152,19 @@ impl States {
     }
 }
 
+/// Whether the settings reject every code.
+fn rejects_codes(settings: &Settings) -> bool {
+    settings.mode == Mode::Online && !settings.codes.local
+}
+
 /// The state of a token. All but enabled and elsewhere need attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Enabled,
     /// Recovery codes that were not used.
     CodesLeft(usize),
+    /// An OATH token or a set of recovery codes, and validation servers decide about every login.
+    NotDecidedHere,
     /// An OATH token or a set of recovery codes that is listed, and not in the store.
     NotHere,
     /// Its key is not here, and validation servers have accepted it.
@@ -175,6 +189,7 @@ impl fmt::Display for State {
         f.write_str(match self {
             Self::CodesLeft(left) => return write!(f, "{left} left"),
             Self::Enabled => "enabled",
+            Self::NotDecidedHere => "validation servers decide, which know no codes",
             Self::NotHere => "not in the store",
             Self::NeedsResync => "needs resync",
             Self::Elsewhere => "at validation servers",

@@ -54,6 +54,13 @@ impl Bucket {
         Self { full_at: self.full_at.saturating_sub(REFILL) }
     }
 
+    /// The same bucket, without what a clock that was ahead left in it: at `unix` it is empty at most. To be stored, or it would
+    /// stay empty until that time comes.
+    #[must_use]
+    pub const fn at(self, unix: u64) -> Self {
+        if self.from(unix) > unix { Self { full_at: self.from(unix) } } else { self }
+    }
+
     /// How many tries are left at `unix`, 0 to [`CAPACITY`].
     #[must_use]
     pub const fn left(self, unix: u64) -> u64 {
@@ -115,6 +122,9 @@ mod tests {
         let later = charged(Bucket::FULL, 3, NOW + 1_000_000_000);
         assert_eq!(later.left(NOW), 0);
         assert_eq!(later.left(NOW + REFILL), 0, "not stored, so it is as late as before");
+        let stored = later.at(NOW);
+        assert_eq!((stored.left(NOW), stored.left(NOW + REFILL)), (0, 1));
+        assert_eq!((Bucket::FULL.at(NOW), stored.at(NOW)), (Bucket::FULL, stored));
         assert_eq!(Bucket::from_stored(u64::MAX).left(u64::MAX), CAPACITY);
         assert_eq!(Bucket::from_stored(u64::MAX).charge(0), Err(Empty));
     }

@@ -2,13 +2,15 @@
 //!
 //! None of these types can be printed or copied, and each is wiped when it is dropped.
 
-use crate::oath::{Kind, Parameters, Secret};
+use crate::oath::{Algorithm, Kind, Parameters, Secret};
 use crate::{PublicId, Serial};
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The AES-128 key of a YubiKey slot, 16 bytes.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -146,15 +148,23 @@ impl OathKey {
                 .chain_update([u8::try_from(name.len()).unwrap_or(u8::MAX)])
                 .chain_update(name)
                 .chain_update(period.to_be_bytes())
-                .chain_update(self.distinct()),
+                .chain_update(&*self.distinct()),
         ))
     }
 
-    /// The secret without zeros at its end: an HMAC takes it for the same with them and without (RFC 2104, section 2).
-    fn distinct(&self) -> &[u8] {
+    /// What an HMAC makes of the secret (RFC 2104, section 2): a hash of one that is longer than a block, and the same with
+    /// zeros at its end and without.
+    fn distinct(&self) -> Zeroizing<Vec<u8>> {
         let secret = self.secret.expose();
-        let length = secret.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
-        secret.get(..length).unwrap_or_default()
+        let mut key = Zeroizing::new(match self.parameters.algorithm {
+            Algorithm::Sha1 if secret.len() > 64 => Sha1::digest(secret).to_vec(),
+            Algorithm::Sha256 if secret.len() > 64 => Sha256::digest(secret).to_vec(),
+            // No secret is longer than a block of it.
+            Algorithm::Sha1 | Algorithm::Sha256 | Algorithm::Sha512 => secret.to_vec(),
+        });
+        let length = key.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+        key.truncate(length);
+        key
     }
 
     /// Identifies the secret, whatever the serial number and the parameters: codes of one token tell those of another with
@@ -162,7 +172,7 @@ impl OathKey {
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(leading(
-            Sha256::new().chain_update(b"yubiotp OATH secret 1\0").chain_update(self.distinct()),
+            Sha256::new().chain_update(b"yubiotp OATH secret 1\0").chain_update(&*self.distinct()),
         ))
     }
 }
@@ -224,7 +234,7 @@ mod tests {
             secret: Secret::new(secret.to_vec().into()).unwrap(),
             parameters: Parameters {
                 kind: Kind::Hotp,
-                algorithm: crate::oath::Algorithm::Sha1,
+                algorithm: Algorithm::Sha1,
                 digits: crate::oath::Digits::SIX,
             },
         };
@@ -232,5 +242,7 @@ mod tests {
         assert!(plain.digest() == padded.digest() && plain.digest() != other.digest());
         let serial = Serial::new("1").unwrap();
         assert_eq!(plain.fingerprint(&serial), padded.fingerprint(&serial));
+        let (long, hashed) = (key(&[b'k'; 70]), key(&Sha1::digest([b'k'; 70])));
+        assert!(long.digest() == hashed.digest());
     }
 }

@@ -321,6 +321,9 @@ pub fn judge<'a, V: Vault>(
     let readings = match otp::readings(answer) {
         Err(why) => {
             let is_local = mode != Mode::Online || codes.local;
+            if tokens.is_empty() && codes::are_in(answer) {
+                return Ok(Judgement::rejected(Reason::NoTokens));
+            }
             let found = codes::judge(answer, why, tokens, is_local, vault, codes);
             return Ok(found?.unwrap_or_else(|| Judgement::rejected(Reason::NoOtp(why))));
         }

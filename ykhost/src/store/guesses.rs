@@ -71,6 +71,8 @@ impl Store {
     pub fn make_guesses(&self, user: &[u8]) -> Result<(), Fault> {
         file::make_folder(&self.folder.join(GUESSES), 0o700)?;
         let (folder, name) = (self.guesses()?, name_of(user));
+        // Of several logins that find none, one makes it.
+        let _changing = folder.lock(self.locking.wait)?;
         if !folder.has(&name)? {
             folder.replace(&name, text(Bucket::FULL).as_bytes(), SECRET)?;
         }
@@ -194,7 +196,8 @@ impl Guesses for UserGuesses<'_> {
     fn charge(&self) -> Result<Charge, Fault> {
         let charge = self.change(|bucket| match bucket.charge(self.unix) {
             Ok(charged) => (Some(charged), Charge::Taken),
-            Err(_) => (None, Charge::Empty),
+            // What a clock that was ahead left must not stay.
+            Err(_) => (Some(bucket.at(self.unix)).filter(|at| *at != bucket), Charge::Empty),
         })?;
         if charge == Charge::Taken {
             self.taken.set(self.taken.get().saturating_add(1));

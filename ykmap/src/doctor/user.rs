@@ -4,7 +4,9 @@ use super::pam::Looked;
 use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
-use crate::check::{KeptOut, OTHER_MODE, RULED_OUT, adopt, disabled, few_codes, import, not_here, to_resync};
+use crate::check::{
+    KeptOut, OTHER_MODE, RULED_OUT, adopt, codes_not_here, disabled, few_codes, import, not_here, to_resync,
+};
 use crate::list::State;
 use crate::unlock;
 use ykhost::{Fault, mapping};
@@ -265,6 +267,7 @@ fn reason(state: State, token: &TokenId, user: &str) -> Diagnostic {
     let found = |code| Diagnostic::error(code, state.to_string());
     match state {
         State::CodesLeft(left) => few_codes(user, left),
+        State::NotDecidedHere => codes_not_here(found(Code::CodesNotHere)),
         State::NotHere => not_here(token, user, found(Code::KeyMissing)),
         State::Disabled => disabled(token, found(Code::TokenDisabled)),
         State::NoKey | State::Unasked => import(found(Code::KeyMissing)).advise(OTHER_MODE),

@@ -15,7 +15,7 @@ use ykhost::{clock, mapping, random};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::key::{Holders, OathKey};
 use yubiotp::mapping::{Enrolment, add};
-use yubiotp::oath::window::Progress;
+use yubiotp::oath::window::{Progress, never_used};
 use yubiotp::oath::{self, Kind};
 use yubiotp::recovery::{self, RecoveryKey};
 use yubiotp::{Position, Serial, TokenId, shown};
@@ -76,7 +76,7 @@ impl Plan {
         let was_lost = settings.store.join(LOST).exists();
         for mut coming in coming {
             let digest = coming.key.digest();
-            let progress = if was_lost { unknown(settings, &coming) } else { coming.progress };
+            let progress = if was_lost { unknown(&coming) } else { coming.progress };
             if let Some(first) = holders.of(digest) {
                 plan.join(first, coming);
                 continue;
@@ -308,15 +308,12 @@ fn known_as(change: &Change<'_>, key: TokenKey) -> Result<(TokenKey, Enrolled), 
 }
 
 /// How far a token may have come that was used here before the store was lost: what the file says is not enough.
-fn unknown(settings: &Settings, coming: &Coming) -> Progress {
+fn unknown(coming: &Coming) -> Progress {
     let Kind::Totp { period } = coming.key.parameters.kind else {
         return Progress { next: Some(Position::from_stored(u64::MAX)), drift: 0 };
     };
-    let window = settings.codes.usual.window(coming.key.parameters.kind, coming.window);
     let Progress { next, drift } = coming.progress;
-    let now = period.step_at(clock::unix()).saturating_add_signed(i64::from(drift));
-    let beyond = Position::from_stored(now.saturating_add(u64::from(window.ahead)).saturating_add(2));
-    Progress { next: next.max(Some(beyond)), drift }
+    Progress { next: next.max(Some(never_used(period, clock::unix()))), drift }
 }
 
 fn new_serial(prefix: &str) -> Result<Serial, Failure> {

@@ -13,18 +13,14 @@ use ykcli::import::{self, ProgressBar};
 use ykcli::input::{self, Named, SHOWN};
 use ykcli::time;
 use ykhost::clock;
-use ykhost::settings::Settings;
 use ykhost::store::{Change, Enrolled, OathNotes, STEPS, State, Store, TokenKey};
 use ykseeds::{Encoding, HashRule, Options, Password, Seeds, TokenSecret, TokenType, Wanted};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::OathKey;
-use yubiotp::oath::window::Progress;
+use yubiotp::oath::window::{Progress, never_used};
 use yubiotp::oath::{Algorithm, Digits, Kind, Period};
 use yubiotp::{Position, Serial, Series, TokenId, shown};
 use zeroize::Zeroizing;
-
-/// How far the clock of a token may have been ahead of this host's when it was used, in seconds, beside its window.
-const AHEAD: u64 = 600;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -198,7 +194,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
         None => name.to_vec(),
     };
     let unix = clock::unix();
-    let importing = Importing { name, args, settings: &settings, store: &store, change: &change, unix };
+    let importing = Importing { name, args, store: &store, change: &change, unix };
     let checked = importing.check(tokens, &bar);
     if !checked.problems.is_empty() {
         bar.finish_and_clear();
@@ -247,7 +243,6 @@ struct Importing<'i> {
     /// The file, and the one in the zip.
     name: Vec<u8>,
     args: &'i Args,
-    settings: &'i Settings,
     store: &'i Store,
     change: &'i Change<'i>,
     unix: u64,
@@ -299,12 +294,10 @@ impl Importing<'_> {
         if self.args.used && is_unused {
             match parameters.kind {
                 Kind::Totp { period } => {
-                    let window = self.settings.codes.usual.window(parameters.kind, None);
-                    let beyond = period.step_at(self.unix.saturating_add(AHEAD));
-                    let next = beyond.saturating_add(u64::from(window.ahead)).saturating_add(1);
-                    let from = next.saturating_mul(period.seconds());
+                    let next = never_used(period, self.unix);
+                    let from = next.to_stored().saturating_mul(period.seconds());
                     checked.accepted_from = checked.accepted_from.max(Some(from));
-                    checked.begin.insert(id, (Position::from_stored(next), progress.drift));
+                    checked.begin.insert(id, (next, progress.drift));
                 }
                 Kind::Hotp => {
                     checked.to_resync.push(id);

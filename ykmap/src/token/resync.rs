@@ -117,7 +117,7 @@ fn refused(id: &TokenId, found: Found, known: &Known) -> Diagnostic {
         .run_when("to give up a token whose own clock is off", Program::Ykmap, format!("token remove {id}")),
         _ => Diagnostic::error(
             Code::CodeWrong,
-            "these are not two successive codes of this token, or it is more than a day off: nothing was changed",
+            "these are not two successive codes of this token, or it is farther off than a day behind or an hour ahead: nothing was changed",
         )
         .advise("compare the serial number, and run the command again"),
     }

@@ -94,8 +94,18 @@ pub enum Found {
 /// The drift that is learned at most: more than any window.
 const MOST_DRIFT: i32 = 100_000;
 
-/// How far [`two`] looks at most for two successive codes: a day of 30-second steps in each direction, or so many codes of a
-/// HOTP token.
+/// How far ahead of this host's clock a TOTP token's may be, in steps: an hour of 30-second steps. Codes beyond it are never
+/// accepted. So when a position is lost, and the drift with it, it is known which codes cannot have been used.
+pub const MOST_AHEAD: u64 = 120;
+
+/// The first step of a TOTP token that cannot have been used at `unix`, in seconds since 1970, whatever its clock shows.
+#[must_use]
+pub const fn never_used(period: super::Period, unix: u64) -> Position {
+    Position::from_stored(period.step_at(unix).saturating_add(MOST_AHEAD).saturating_add(1))
+}
+
+/// How far [`two`] looks at most for two successive codes: a day of 30-second steps back, or so many codes of a
+/// HOTP token. Ahead it is at most [`MOST_AHEAD`] of a TOTP token.
 pub const RESYNC_STEPS: u64 = 2880;
 
 /// How many codes of a HOTP token [`after_loss`] looks at: thirty a day for nine years.
@@ -116,7 +126,10 @@ pub fn decide(
     let next = next_of(progress);
     let expected = expected(parameters.kind, progress, unix);
     let steps = match parameters.kind {
-        Kind::Totp { .. } => around(expected, u64::from(window.behind), u64::from(window.ahead)),
+        Kind::Totp { period } => {
+            let steps = around(expected, u64::from(window.behind), u64::from(window.ahead));
+            within(steps, period, unix)
+        }
         // The last codes, too: whoever types one again is told so.
         Kind::Hotp => around(expected, u64::from(window.ahead), u64::from(window.ahead)),
     };
@@ -154,8 +167,14 @@ pub fn two(
     let next = next_of(progress);
     let expected = expected(parameters.kind, progress, unix);
     let steps = match (parameters.kind, reach) {
-        (_, Reach::Window(window)) => around(expected, window.behind.into(), window.ahead.into()),
-        (Kind::Totp { .. }, Reach::Resync) => around(expected, RESYNC_STEPS, RESYNC_STEPS),
+        (Kind::Totp { period }, reach) => {
+            let steps = match reach {
+                Reach::Window(window) => around(expected, window.behind.into(), window.ahead.into()),
+                Reach::Resync => around(expected, RESYNC_STEPS, RESYNC_STEPS),
+            };
+            within(steps, period, unix)
+        }
+        (Kind::Hotp, Reach::Window(window)) => around(expected, 0, window.ahead.into()),
         (Kind::Hotp, Reach::Resync) => around(expected, 0, RESYNC_STEPS),
     };
     let (mut fresh, mut used) = (None, None);
@@ -177,8 +196,8 @@ pub fn two(
 /// Decides about two successive codes of a token whose position was lost, so that any code before them may be used.
 /// `window` is the token's own or the usual one, and `floor` a position that is known to be no higher than the lost one.
 ///
-/// A TOTP token has to be within the window: then no code that was used is farther ahead than the window, and the codes
-/// beyond it are the first that may be accepted. Of a HOTP token everything up to these codes is used.
+/// A TOTP token has to be within the window, and the first code that may be accepted is the first that cannot have been used:
+/// see [`never_used`]. Of a HOTP token everything up to these codes is used.
 pub fn after_loss(
     secret: &Secret,
     parameters: Parameters,
@@ -189,16 +208,12 @@ pub fn after_loss(
 ) -> Found {
     let known = Progress { next: floor, drift: 0 };
     match parameters.kind {
-        Kind::Totp { period } => {
-            let beyond = period.step_at(unix).saturating_add(u64::from(window.ahead)).saturating_add(1);
-            match two(secret, parameters, Reach::Window(window), known, unix, codes) {
-                Found::Fresh(progress) => Found::Fresh(Progress {
-                    next: progress.next.max(Some(Position::from_stored(beyond))),
-                    ..progress
-                }),
-                other => other,
+        Kind::Totp { period } => match two(secret, parameters, Reach::Window(window), known, unix, codes) {
+            Found::Fresh(progress) => {
+                Found::Fresh(Progress { next: progress.next.max(Some(never_used(period, unix))), ..progress })
             }
-        }
+            other => other,
+        },
         Kind::Hotp => {
             let steps = around(next_of(known), 0, LOST_STEPS);
             // Of several that match, the one that leaves the least to be accepted.
@@ -234,6 +249,22 @@ fn expected(kind: Kind, progress: Progress, unix: u64) -> u64 {
         Kind::Totp { period } => period.step_at(unix).saturating_add_signed(i64::from(progress.drift)),
         Kind::Hotp => next_of(progress),
     }
+}
+
+/// Of these steps, those that are not too far ahead of this host's clock.
+fn within(steps: RangeInclusive<u64>, period: super::Period, unix: u64) -> RangeInclusive<u64> {
+    let last = period.step_at(unix).saturating_add(MOST_AHEAD);
+    *steps.start()..=last.min(*steps.end())
+}
+
+/// By how many steps at least the whole window of a TOTP token lies before what is stored, so that no code is accepted. `None`
+/// if it does not.
+#[must_use]
+pub fn behind(kind: Kind, window: Window, progress: Progress, unix: u64) -> Option<u64> {
+    let Kind::Totp { period } = kind else { return None };
+    let steps = around(expected(kind, progress, unix), window.behind.into(), window.ahead.into());
+    let next = next_of(progress);
+    next.checked_sub(*within(steps, period, unix).end()).filter(|steps| *steps > 0)
 }
 
 const fn around(step: u64, behind: u64, ahead: u64) -> RangeInclusive<u64> {
@@ -347,17 +378,24 @@ mod tests {
                 (&of(parameters, first), &of(parameters, second)),
             )
         };
-        let far = step() + 2000;
+        let far = step() - 2000;
         assert_eq!(
             try_two(totp(), Progress::default(), far, far + 1),
-            Found::Fresh(Progress { next: next(far + 2), drift: 2001 })
+            Found::Fresh(Progress { next: next(far + 2), drift: -1999 })
         );
         assert_eq!(try_two(totp(), Progress::default(), far, far + 2), Found::Wrong);
         assert_eq!(try_two(totp(), Progress::default(), far + 1, far), Found::Wrong);
         assert_eq!(
-            try_two(totp(), Progress::default(), far + RESYNC_STEPS, far + RESYNC_STEPS + 1),
+            try_two(totp(), Progress::default(), far - RESYNC_STEPS, far - RESYNC_STEPS + 1),
             Found::Wrong
         );
+        // Ahead no farther than a lost position allows for.
+        let last = step() + MOST_AHEAD;
+        assert!(matches!(try_two(totp(), Progress::default(), last - 1, last), Found::Fresh(_)));
+        assert_eq!(try_two(totp(), Progress::default(), last, last + 1), Found::Wrong);
+        let drifted = Progress { next: None, drift: i32::try_from(MOST_AHEAD).unwrap() };
+        assert!(matches!(ask(totp(), drifted, last), Found::Fresh(_)));
+        assert_eq!(ask(totp(), drifted, last + 1), Found::Wrong);
         // Neither may have been used.
         let progress = Progress { next: next(step() + 1), drift: 0 };
         assert_eq!(try_two(totp(), progress, step(), step() + 1), Found::Used { step: step() + 1 });
@@ -374,15 +412,15 @@ mod tests {
             let codes = (&of(parameters, first), &of(parameters, first + 1));
             after_loss(&key, parameters, PAST_AND_FUTURE, floor, NOW, codes)
         };
-        // Whatever was accepted of a TOTP token was in the window.
+        // Whatever was accepted of a TOTP token was no farther ahead, however far its clock was then.
+        let unused = Some(never_used(Period::USUAL, NOW));
+        assert_eq!(unused, next(step() + 121));
         for off in [-2_i32, -1, 0, 1] {
             let first = step().saturating_add_signed(i64::from(off));
-            let begun = Progress { next: next(step() + 3), drift: off + 1 };
+            let begun = Progress { next: unused, drift: off + 1 };
             assert_eq!(lost(totp(), None, first), Found::Fresh(begun));
-            for used in 0..=step() + 2 {
-                if used > step() - 3 {
-                    assert!(!matches!(ask(totp(), begun, used), Found::Fresh(_)), "{off} {used}");
-                }
+            for used in step() - 2..=step() + MOST_AHEAD {
+                assert!(!matches!(ask(totp(), begun, used), Found::Fresh(_)), "{off} {used}");
             }
         }
         assert_eq!(lost(totp(), None, step() + 2), Found::Wrong);
@@ -391,7 +429,7 @@ mod tests {
         // What is known of it is never lowered.
         assert_eq!(
             lost(totp(), next(step() + 1), step() + 1),
-            Found::Fresh(Progress { next: next(step() + 3), drift: 2 })
+            Found::Fresh(Progress { next: unused, drift: 2 })
         );
         for first in [0, 7, 98_765] {
             let begun = Progress { next: next(first + 2), drift: 0 };

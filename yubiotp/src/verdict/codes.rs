@@ -4,7 +4,7 @@
 use super::{Judgement, Reason, Vault, Verdict};
 use crate::key::OathKey;
 use crate::oath::typed::Typed;
-use crate::oath::window::{Found, Progress, Reach, Usual, Window, decide, two};
+use crate::oath::window::{Found, Progress, Reach, Usual, Window, behind, decide, two};
 use crate::oath::{Code, Digits};
 use crate::otp::NoOtp;
 use crate::recovery::{self, RecoveryCode};
@@ -65,7 +65,7 @@ pub struct OathToken {
 /// with nothing of that shape.
 ///
 /// Recovery codes and pairs of successive codes are tried first, and cost nothing: there are 2⁵⁰ of the former, and of the
-/// latter 10¹² and more. Then the end of the answer is tried as one code, and as a pair of a token that is far out, for one
+/// latter 10¹² and more, as of pairs of recovery codes of eight digits. Then the end of the answer is tried as one code, and as a pair of a token that is far out, for one
 /// try of the user's bucket.
 pub(super) fn judge<'a, V: Vault>(
     answer: &'a [u8],
@@ -88,7 +88,7 @@ pub(super) fn judge<'a, V: Vault>(
     if !is_local {
         return Ok(Some(Judgement::rejected(Reason::CodesNotHere)));
     }
-    let mut search = Search { vault, codes, closest: None, fault: None };
+    let mut search = Search { vault, codes, closest: None, behind: None, fault: None };
     if let Some((before, code)) = &recovery
         && let Some(judgement) = search.recovery(&sets, before, code)?
     {
@@ -99,23 +99,34 @@ pub(super) fn judge<'a, V: Vault>(
         if let Some(judgement) = search.pairs(&tokens, typed)? {
             return Ok(Some(judgement));
         }
-        let is_code = tokens.iter().any(|(_, token)| typed.one(token.key.parameters.digits).is_some());
-        let is_eight = !sets.is_empty() && typed.one(Digits::EIGHT).is_some();
-        if is_code || is_eight {
+        if let Some(judgement) = search.two_of_eight(&sets, typed)? {
+            return Ok(Some(judgement));
+        }
+        let compared = search.compared(&tokens, &sets, typed);
+        if compared > 0 {
             match codes.guesses.charge() {
                 Err(fault) => search.fault = Some(fault),
-                Ok(Charge::Empty) => search.note(Reason::TwoCodesNeeded),
+                Ok(Charge::Empty) => search.closest = Some(search.behind.unwrap_or(Reason::TwoCodesNeeded)),
                 Ok(Charge::Taken) => {
+                    let noted = search.closest.take();
                     if let Some(judgement) = search.singles(&tokens, &sets, typed)? {
                         return Ok(Some(judgement));
                     }
-                    if matches!(search.closest, Some(Reason::CodeUsed { .. } | Reason::RecoveryCodeUsed(..)))
-                    {
+                    // Compared with anything else, the same digits were a guess, too.
+                    let is_used = matches!(
+                        search.closest,
+                        Some(Reason::CodeUsed { .. } | Reason::RecoveryCodeUsed(..))
+                    );
+                    if is_used && compared == 1 {
                         codes.guesses.refund_one();
                     }
+                    noted.into_iter().for_each(|reason| search.note(reason));
                 }
             }
         }
+        search.behind.into_iter().for_each(|reason| search.note(reason));
+        // It ends like a code, whatever the user's codes look like.
+        search.note(Reason::NotTheirCode);
     }
     match (search.fault, search.closest) {
         // Something that could not be looked at might have been theirs.
@@ -134,6 +145,8 @@ struct Search<'s, V: Vault, G> {
     codes: &'s Codes<'s, G>,
     /// The reason that says most, of those found so far.
     closest: Option<Reason>,
+    /// That this host's clock is behind what is stored of a token, so that none of its codes is accepted.
+    behind: Option<Reason>,
     /// The first fault.
     fault: Option<V::Fault>,
 }
@@ -144,8 +157,8 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         let rank = |reason: &Reason| match reason {
             Reason::NotTheirRecoveryCode => 0,
             Reason::NotTheirCode => 1,
-            Reason::ClockBehind { .. } | Reason::PositionUnknown(_) => 2,
-            Reason::TwoCodesNeeded => 3,
+            Reason::TwoCodesNeeded => 2,
+            Reason::ClockBehind { .. } | Reason::PositionUnknown(_) => 3,
             _ => 4,
         };
         if self.closest.as_ref().is_none_or(|closest| rank(closest) < rank(&reason)) {
@@ -241,6 +254,59 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         }
     }
 
+    /// With how much the end of an answer would be compared: tokens whose codes may be accepted now, pairs of those that are
+    /// far out, and codes of eight digits.
+    fn compared(&mut self, tokens: &[(Serial, OathToken)], sets: &[SetId], typed: &Typed<'_>) -> usize {
+        let mut compared = usize::from(!sets.is_empty() && typed.one(Digits::EIGHT).is_some());
+        for (serial, token) in tokens {
+            let digits = token.key.parameters.digits;
+            if typed.one(digits).is_some() && self.is_open(*serial, token) {
+                compared = compared.saturating_add(1);
+            }
+            if typed.two(digits).is_some() {
+                compared = compared.saturating_add(1);
+            }
+        }
+        compared
+    }
+
+    /// Whether a code of a token may be accepted now: not if this host's clock is behind, which is noted.
+    fn is_open(&mut self, serial: Serial, token: &OathToken) -> bool {
+        let kind = token.key.parameters.kind;
+        let is_unknown = token.progress.next.is_some_and(|next| next.to_stored() == u64::MAX);
+        match behind(kind, self.window(token), token.progress, self.codes.unix) {
+            Some(_) if is_unknown => self.behind = Some(Reason::PositionUnknown(serial)),
+            Some(steps) => self.behind = Some(Reason::ClockBehind { token: serial, steps }),
+            None => return true,
+        }
+        false
+    }
+
+    /// Two different recovery codes of eight digits, which cost no try: nobody is locked out of them either.
+    fn two_of_eight<'a>(
+        &mut self,
+        sets: &[SetId],
+        typed: &Typed<'a>,
+    ) -> Result<Option<Judgement<'a>>, V::Fault> {
+        let Some((before, first, second)) = typed.two(Digits::EIGHT) else { return Ok(None) };
+        let mut found = Vec::with_capacity(2);
+        for code in [&first, &second] {
+            for set in sets {
+                match self.vault.eight_digits(set, code) {
+                    Ok(Some((number, key))) => found.push((*set, number, key)),
+                    Ok(None) => {}
+                    Err(fault) => self.fault(fault),
+                }
+            }
+        }
+        let &[(set, number, key), (other, second, its)] = found.as_slice() else { return Ok(None) };
+        // Both are used up, and only then is anybody in.
+        if (set, number) == (other, second) || self.burn(set, number, key, before)?.is_none() {
+            return Ok(None);
+        }
+        self.burn(other, second, its, before)
+    }
+
     /// One code of a token or of eight digits, or two of a token that is far out.
     fn singles<'a>(
         &mut self,
@@ -251,10 +317,13 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         for (serial, token) in tokens {
             let parameters = token.key.parameters;
             let Some((before, code)) = typed.one(parameters.digits) else { continue };
-            let window = self.window(token);
-            let found = decide(&token.key.secret, parameters, window, token.progress, self.codes.unix, &code);
-            if let Some(judgement) = self.found(*serial, token, None, found, before)? {
-                return Ok(Some(judgement));
+            if self.is_open(*serial, token) {
+                let window = self.window(token);
+                let found =
+                    decide(&token.key.secret, parameters, window, token.progress, self.codes.unix, &code);
+                if let Some(judgement) = self.found(*serial, token, None, found, before)? {
+                    return Ok(Some(judgement));
+                }
             }
             if let Some(judgement) = self.pair(*serial, token, Reach::Resync, typed)? {
                 return Ok(Some(judgement));

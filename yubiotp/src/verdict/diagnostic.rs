@@ -73,10 +73,10 @@ impl Reason {
             .advise("wait for the next code"),
             Self::ClockBehind { steps, .. } => Diagnostic::error(
                 Code::ClockBehind,
-                format!("the last accepted code is at least {steps} steps ahead of this host's clock"),
+                format!("the token's codes are accepted only in {steps} steps: its stored position is ahead of this host's clock"),
             )
             .advise("compare this host's clock: chronyc tracking, or timedatectl")
-            .advise("if the clock is right and was wrong before, the codes are valid again when it has caught up"),
+            .advise("if the clock is right, wait: the token was imported or resynchronized a short time ago, or the clock was ahead before"),
             Self::PositionUnknown(token) => Diagnostic::error(
                 Code::TokenNeedsResync,
                 "no code of this token is accepted until its position is recorded: nobody knows which of them were used on this host",

@@ -168,6 +168,13 @@ fn passwords_in_front_and_stacked() {
     host.authtok = Some(format!("pw{}", wrong()).into_bytes());
     assert_eq!(place.login(&mut host, &["try_first_pass"]), PAM_SUCCESS);
     assert_eq!((host.asked(), place.tries()), (1, 10));
+    // Whatever lets in then: a recovery code, or a YubiKey.
+    for answer in [recovery_code().write().as_str(), OTPS[0]] {
+        let mut host = Scripted::new("alice", &[answer]);
+        host.authtok = Some(format!("pw{}", wrong()).into_bytes());
+        assert_eq!(place.login(&mut host, &["try_first_pass"]), PAM_SUCCESS, "{}", host.last_line());
+        assert_eq!(place.tries(), 10);
+    }
     // sshd answers every prompt with the password.
     let mut host = Scripted::new("alice", &[&wrong()]);
     host.authtok = Some(wrong().into_bytes());

@@ -218,6 +218,18 @@ fn a_bucket_is_made_charged_and_filled() {
     assert_eq!(host.store.bucket(b"bob").unwrap().unwrap().left(NOW), 9);
 }
 
+/// What was stored while the clock was ahead does not keep the owner waiting for longer than a bucket takes.
+#[test]
+fn a_clock_that_was_ahead_is_forgotten() {
+    const NOW: u64 = 1_790_000_000;
+    let host = Host::new();
+    host.store.make_guesses(b"alice").unwrap();
+    let charge = |unix: u64| UserGuesses::new(&host.store, b"alice", unix, &Cell::new(0)).charge().unwrap();
+    assert_eq!(charge(NOW + 400 * 86_400), Charge::Taken);
+    assert_eq!(charge(NOW), Charge::Empty);
+    assert_eq!(charge(NOW + 43_200), Charge::Taken);
+}
+
 #[test]
 fn of_a_bucket_of_one_one_caller_gets_it() {
     const NOW: u64 = 1_790_000_000;

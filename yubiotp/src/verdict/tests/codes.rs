@@ -228,7 +228,7 @@ fn codes_are_found_among_the_users_tokens() {
     // Another user's token, and a user without one.
     assert_eq!(world.says(&["oath-t6b"], &code_at("t6", 1)), no(Reason::NotTheirCode));
     assert_eq!(world.says(&["vvcb"], &code_at("t6", 1)), no(Reason::NoOtp(NoOtp::TooShort)));
-    assert_eq!(world.says(&[], &code_at("t6", 1)), no(Reason::NoOtp(NoOtp::TooShort)));
+    assert_eq!(world.says(&[], &code_at("t6", 1)), no(Reason::NoTokens));
 }
 
 #[test]
@@ -262,7 +262,10 @@ fn an_empty_bucket_asks_for_two_codes_and_locks_nobody_out() {
     // It was not used up by that.
     let two = format!("{} {}", code_at("t6", 0), code_at("t6", 1));
     assert_eq!(world.says(listed, &two), yes("oath-t6"));
-    assert!(matches!(world.says(listed, &two), Ok(Err(Reason::CodeUsed { .. } | Reason::TwoCodesNeeded))));
+    assert_eq!(world.says(listed, &two), no(Reason::TwoCodesNeeded));
+    // A pair of a used code and a fresh one is not two fresh ones.
+    let half = format!("{} {}", code_at("t6", 1), code_at("t6", 2));
+    assert_eq!(world.says(listed, &half), no(Reason::TwoCodesNeeded));
     // Neither YubiKeys nor recovery codes ask for a try.
     assert_eq!(world.says(&["oath-t6", "rec-k7"], &recovery_code(1).write()), yes("rec-k7-1"));
     assert_eq!(world.taken.get(), 10);
@@ -329,6 +332,42 @@ fn a_disabled_token_stays_out() {
     assert_eq!(world.says(&["rec-k7"], &recovery_code(1).write()), no(Reason::Disabled(code)));
 }
 
+/// Compared with another token, too, a used code was a guess.
+#[test]
+fn a_used_code_makes_no_guess_free() {
+    let world = World::new();
+    assert_eq!(world.says(&["oath-h6"], &code_at("h6", 0)), yes("oath-h6"));
+    assert!(matches!(world.says(&["oath-h6"], &code_at("h6", 0)), Ok(Err(Reason::CodeUsed { .. }))));
+    assert_eq!(world.left(), 10);
+    for left in (0..10).rev() {
+        let said = world.says(&["oath-h6", "oath-t6"], &code_at("h6", 0));
+        assert!(matches!(said, Ok(Err(Reason::CodeUsed { .. }))), "{said:?}");
+        assert_eq!(world.left(), left);
+    }
+    // The same with a used code of eight digits beside a token of six.
+    let world = World::new();
+    assert_eq!(world.says(&["rec-k7"], &eight(5)), yes("rec-k7-5"));
+    assert_eq!(world.says(&["rec-k7", "oath-t6"], &eight(5)), no(Reason::RecoveryCodeUsed(set(), 5)));
+    assert_eq!(world.left(), 9);
+}
+
+#[test]
+fn of_codes_of_eight_digits_two_are_enough() {
+    let world = World::new();
+    let listed = &["oath-t6", "rec-k7"];
+    while let Ok(charged) = world.bucket.get().charge(NOW) {
+        world.bucket.set(charged);
+    }
+    assert_eq!(world.says(listed, &eight(5)), no(Reason::TwoCodesNeeded));
+    for same in [format!("{} {}", eight(5), eight(5)), format!("{} 11111111", eight(5))] {
+        assert_eq!(world.says(listed, &same), no(Reason::TwoCodesNeeded));
+    }
+    let two = format!("pw{} {}", eight(5), eight(7));
+    assert_eq!(world.says(listed, &two), yes("rec-k7-7"));
+    assert_eq!(world.says(listed, &two), no(Reason::TwoCodesNeeded));
+    assert_eq!(world.says(listed, &format!("{} {}", eight(6), eight(7))), no(Reason::TwoCodesNeeded));
+}
+
 #[test]
 fn a_clock_behind_says_so() {
     let world = World::new();
@@ -337,6 +376,15 @@ fn a_clock_behind_says_so() {
     let behind = no(Reason::ClockBehind { token: serial("t6"), steps: 21 });
     // The drift that was learned counts.
     assert!(matches!(world.says(&["oath-t6"], "000000"), Ok(Err(Reason::ClockBehind { .. }))), "{behind:?}");
+    // Nothing was compared, so it costs nothing; and it is said, too, when no try is left.
+    assert_eq!(world.taken.get(), 1, "by the login before");
+    while let Ok(charged) = world.bucket.get().charge(NOW - 600) {
+        world.bucket.set(charged);
+    }
+    for answer in [String::from("000000"), code_at("t6", -20) + &code_at("t6", -19)] {
+        let said = world.says(&["oath-t6"], &answer);
+        assert!(matches!(said, Ok(Err(Reason::ClockBehind { .. }))), "{said:?}");
+    }
 }
 
 #[test]
