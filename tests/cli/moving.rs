@@ -404,7 +404,9 @@ fn a_shared_secret_is_one_token() {
     // And one of bob takes the token away; its position stays, so that the same secret goes on from there.
     desk.ykmap(&["reset", "--yes", "bob"]).exits(0).says("removed from the store: oath-pam-");
     desk.verify("bob", &hotp(12)).exits(1);
-    desk.ykmap_reading(&["import", "oath", "-"], text.as_bytes()).exits(0).says("used here before");
+    desk.ykmap_reading(&["import", "oath", "-", "alice", "bob"], text.as_bytes())
+        .exits(0)
+        .says("used here before");
     desk.verify("bob", &hotp(11)).exits(1).says("[code-used]");
     desk.verify("bob", &hotp(12)).exits(0);
 }
@@ -446,4 +448,145 @@ fn unlock_gives_back_all_tries() {
     desk.map(format!("{}bob:vvcb\n", desk.mapping()));
     desk.ykmap(&["unlock", "bob"]).exits(0).says("nothing to unlock");
     assert!(!desk.file("guesses/bob").exists());
+}
+
+/// A file of google-authenticator, made without it.
+fn app_file(host: &mut Host, user: &str, options: &str, codes: &[&str]) {
+    host.account(user);
+    write_app_file(host, user, options, codes);
+}
+
+fn write_app_file(host: &Host, user: &str, options: &str, codes: &[&str]) {
+    let secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+    let codes: String = codes.iter().map(|code| format!("{code}\n")).collect();
+    fs::write(host.file(user), format!("{secret}\n{options}\n{codes}")).unwrap();
+    chmod(&host.file(user), 0o600);
+    host.give(user, &host.file(user));
+}
+
+const COUNTED: &str = "\" HOTP_COUNTER 1";
+
+/// However the same file comes again.
+#[test]
+fn a_used_emergency_code_never_comes_back() {
+    let codes = ["11223344", "22334455"];
+    for folders in [false, true] {
+        let mut host = Host::new();
+        if folders {
+            let config = host.desk.file("config.toml");
+            let settings = fs::read_to_string(&config).unwrap();
+            fs::create_dir_all(host.desk.beside("m/alice")).unwrap();
+            let mapping = format!("mapping = \"{}/%u/tok\"", host.desk.beside("m").display());
+            let lines: Vec<_> = settings.lines().filter(|line| !line.starts_with("mapping")).collect();
+            fs::write(config, format!("{mapping}\n{}", lines.join("\n"))).unwrap();
+        }
+        app_file(&mut host, "alice", COUNTED, &codes);
+        host.import(&["alice"]).exits(0).says("2 emergency codes");
+        host.desk.verify("alice", codes[0]).exits(0);
+        let used = |how: &str| {
+            host.desk.verify("alice", codes[0]).exits(1);
+            let json = host.import(&["--json", "alice"]).exits(0).json();
+            assert_eq!(json["tokens"][0]["notes"], serde_json::json!(["emergency-codes-used"]), "{how}");
+            host.desk.verify("alice", codes[0]).exits(1);
+        };
+        used("again");
+        host.desk.ykmap(&["reset", "--yes", "alice"]).exits(0);
+        used("after a reset");
+        host.desk.verify("alice", codes[1]).exits(0);
+        used("both");
+        host.desk.verify("alice", codes[1]).exits(1);
+        // A code that google-authenticator made meanwhile.
+        write_app_file(&host, "alice", COUNTED, &[codes[0], "33445566"]);
+        used("with a new one");
+        host.desk.verify("alice", "33445566").exits(0);
+        host.desk.verify("alice", "33445566").exits(1);
+        // Nobody knows what was used.
+        fs::write(host.desk.file("lost"), "").unwrap();
+        chmod(&host.desk.file("lost"), 0o600);
+        write_app_file(&host, "alice", COUNTED, &["44556677"]);
+        let json = host.import(&["--json", "alice"]).exits(0).json();
+        assert_eq!(json["tokens"][0]["notes"], serde_json::json!(["emergency-codes-unknown"]));
+        host.desk.verify("alice", "44556677").exits(1);
+    }
+}
+
+/// What was taken away stays away, unless its user is named.
+#[test]
+fn an_import_of_all_passes_over_users_without_a_token() {
+    let mut host = Host::new();
+    app_file(&mut host, "alice", COUNTED, &["11223344", "22334455"]);
+    host.import(&[]).exits(0);
+    host.desk.ykmap(&["recovery", "new", "alice"]).exits(0);
+    let before = host.desk.mapping();
+    let json = host.import(&["--json"]).exits(0).json();
+    assert_eq!(json["tokens"][0]["notes"], serde_json::json!(["emergency-codes-removed"]));
+    assert_eq!(host.desk.mapping(), before);
+    host.desk.verify("alice", "11223344").exits(1);
+    host.desk.ykmap(&["reset", "--yes", "alice"]).exits(0);
+    let json = host.import(&["--json"]).exits(0).json();
+    assert_eq!((&json["passed_over"][0], json["tokens"].as_array().unwrap().len()), (&"alice".into(), 0));
+    assert!(host.desk.mapping().contains("alice:\n"), "{}", host.desk.mapping());
+    let line = "HOTP alice - 48656c6c6f21deadbeef48656c6c6f21deadbeef\nHOTP bob - 3132333435363738393031323334353637383930\n";
+    let said = host.desk.ykmap_reading(&["import", "oath", "-"], line.as_bytes()).exits(0);
+    said.says("1 token of 1 user").notes("alice: skipped");
+    host.import(&["alice"]).exits(0).says("2 emergency codes");
+    host.desk.verify("alice", "11223344").exits(0);
+    host.desk.ykmap_reading(&["import", "oath", "-", "zoe"], line.as_bytes()).exits(2).has("user-unknown");
+}
+
+/// A reset that was killed after it changed the mapping is finished by an import.
+#[test]
+fn an_import_finishes_what_was_cut_off() {
+    let mut host = Host::new();
+    app_file(&mut host, "alice", COUNTED, &["11223344"]);
+    host.import(&[]).exits(0);
+    let line = host.desk.mapping().lines().find(|line| line.starts_with("alice:")).unwrap().to_owned();
+    let tokens: String = line.split(':').skip(1).map(|token| format!("token: {token}\n")).collect();
+    let head = "# pam_yubiotp change, version 1. Made by ykmap, do not edit.";
+    fs::write(host.desk.file("keys/.unfinished"), format!("{head}\nuser: alice\n{tokens}")).unwrap();
+    chmod(&host.desk.file("keys/.unfinished"), 0o600);
+    host.desk.map(host.desk.mapping().replace(&line, "alice:"));
+    let oath = "HOTP bob - 3132333435363738393031323334353637383930\n";
+    host.desk.ykmap_reading(&["import", "oath", "-"], oath.as_bytes()).exits(0);
+    let keys: Vec<_> = fs::read_dir(host.desk.file("keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("oath-ga-") || name.starts_with("rec-") || name == ".unfinished")
+        .collect();
+    assert!(keys.is_empty(), "{keys:?}");
+}
+
+/// The token was here before the import: its file stays, and the emergency codes come.
+#[test]
+fn a_token_that_is_here_keeps_its_file() {
+    let mut host = Host::new();
+    let hardware = "hw1,JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP\n";
+    let import = ["token", "import", "--kind", "hotp", "--series", "box", "--secret", "base32", "-"];
+    host.desk.ykmap_reading(&import, hardware.as_bytes()).exits(0);
+    host.desk.ykmap(&["token", "assign", "hw1", "alice"]).exits(0);
+    app_file(&mut host, "alice", COUNTED, &["11223344"]);
+    host.import(&[]).exits(0).says("1 emergency code");
+    host.desk.verify("alice", "11223344").exits(0);
+    let series = host.desk.ykmap(&["--json", "token", "list", "--series", "box"]).exits(0).json();
+    assert_eq!(series[0]["id"], "oath-hw1");
+    // As another type.
+    let before = host.desk.snapshot();
+    write_app_file(&host, "alice", "\" TOTP_AUTH\n\" DISALLOW_REUSE", &[]);
+    host.import(&[]).exits(2).notes("[token-has-other-key]");
+    assert_eq!(host.desk.snapshot(), before);
+}
+
+/// The widest window of another module makes guessing too easy.
+#[test]
+fn a_wide_window_is_cut_and_told() {
+    let mut host = Host::new();
+    app_file(&mut host, "alice", "\" TOTP_AUTH\n\" DISALLOW_REUSE\n\" WINDOW_SIZE 100", &[]);
+    let json = host.import(&["--json"]).exits(0).json();
+    assert_eq!(
+        json["tokens"][0]["notes"],
+        serde_json::json!(["waits-for-the-next-code", "window-capped", "window-wider"])
+    );
+    let token = host.token("alice");
+    let listed = host.desk.ykmap(&["--json", "token", "list"]).exits(0).json();
+    assert_eq!((&listed[0]["id"], &listed[0]["window"]), (&token.into(), &240.into()));
 }

@@ -6,6 +6,7 @@
 mod advance;
 mod change;
 mod guesses;
+mod known_codes;
 mod slots;
 mod survey;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod token_key;
 pub use advance::{Undisturbed, plainly};
 pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS, Unfinished};
 pub use guesses::{GUESSES, UserGuesses};
+pub use known_codes::{KnownCode, KnownCodes};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
 pub use token_key::{KeyFile, TokenKey};

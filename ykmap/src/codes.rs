@@ -10,7 +10,7 @@ use yubiotp::mapping::Enrolment;
 use yubiotp::oath::typed::Typed;
 use yubiotp::oath::window::{self, Found, Progress, Reach, Window};
 use yubiotp::oath::{self, Kind, Parameters};
-use yubiotp::{Serial, TokenId, shown};
+use yubiotp::{Position, Serial, TokenId, shown};
 
 /// How many wrong codes end a verb that asks for one.
 const TRIES: usize = 3;
@@ -143,7 +143,7 @@ pub(crate) fn two(answer: &[u8], parameters: Parameters) -> Option<(oath::Code, 
 
 /// The step that was used up last, by what is stored after it.
 pub(crate) fn last_step(progress: Progress) -> u64 {
-    progress.next.map_or(0, yubiotp::Position::to_stored).saturating_sub(1)
+    progress.next.map_or(0, Position::to_stored).saturating_sub(1)
 }
 
 /// How far the clock of a TOTP token is off while it shows the code of `step`, in seconds: positive if it is ahead. `None`
@@ -204,4 +204,15 @@ pub(crate) fn warn_if_not_local(context: &Context, settings: &Settings) {
 /// A user's name, printable.
 pub(crate) fn name(user: &str) -> String {
     shown::text(user).to_string()
+}
+
+/// Fails if a token of a file has come farther than any does: the highest numbers mean that a position was lost.
+pub(crate) fn check_counter(progress: Progress) -> Result<(), Diagnostic> {
+    match progress.next.map(Position::to_stored) {
+        Some(next) if next > 1 << 63 => {
+            Err(Diagnostic::error(Code::InputInvalid, format!("the counter {next} is too high"))
+                .advise("no token comes so far: correct the counter in the file"))
+        }
+        _ => Ok(()),
+    }
 }

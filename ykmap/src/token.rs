@@ -10,6 +10,7 @@ use super::{Context, Done, Failure, codes, key};
 use clap::ValueHint;
 use yubiotp::{Serial, Series, TokenId};
 
+pub(crate) use import::is_the_same;
 pub(crate) use list::series;
 pub(crate) use remove::of_series;
 

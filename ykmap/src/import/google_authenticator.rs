@@ -2,7 +2,7 @@
 
 mod home;
 
-use super::plan::{Coming, Plan};
+use super::plan::{Coming, Plan, Remark};
 use crate::{Context, Done, Failure, out};
 use clap::ValueHint;
 use home::{Account, Found};
@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykcli::input::{self, SHOWN};
 use ykhost::clock;
+use ykhost::settings::Settings;
 use ykhost::store::Store;
 use ykseeds::google_authenticator as file;
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
@@ -30,13 +31,6 @@ pub(crate) struct Args {
     /// The users [default: every account that has the file]
     #[arg(value_name = "USER", value_hint = ValueHint::Username)]
     users: Vec<String>,
-}
-
-/// What is not imported of a user, or has to be known.
-struct Remark {
-    /// For scripts.
-    name: &'static str,
-    text: String,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Done {
@@ -60,7 +54,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
                 continue;
             }
         };
-        match read(account, &found) {
+        match read(&settings, account, &found, !args.users.is_empty()) {
             Ok((token, said)) => {
                 coming.push(token);
                 remarks.insert(account.name.clone(), said);
@@ -79,10 +73,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
         return Err(found.at(Location::file(args.accounts.join("passwd").as_os_str().as_bytes())).into());
     }
     let change = store.change()?;
-    let mut plan = Plan::check(&settings, &store, &change, coming, "ga-")?;
+    let mut plan = Plan::check(&settings, &store, &change, coming, "ga-", args.dry_run)?;
     let problems = plan.problems();
     if !problems.is_empty() {
         return Err(refuse(&problems));
+    }
+    for (user, remark) in plan.remarks() {
+        remarks.entry(user).or_default().push(remark);
     }
     plan.warn(context, &settings);
     if !args.dry_run {
@@ -108,6 +105,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
+/// The widest window that is imported, in seconds in each direction: 17 steps of 30 s, which google-authenticator offers.
+const MOST_SECONDS: u16 = 240;
+/// The same in codes ahead.
+const MOST_AHEAD: u16 = 100;
+
 /// The name that findings about all files have.
 const fn file_name() -> &'static str {
     home::NAME
@@ -121,7 +123,12 @@ fn waits(said: &file::Account) -> bool {
 }
 
 /// What the file of an account says.
-fn read(account: &Account, found: &Found) -> Result<(Coming, Vec<Remark>), Vec<Diagnostic>> {
+fn read(
+    settings: &Settings,
+    account: &Account,
+    found: &Found,
+    is_named: bool,
+) -> Result<(Coming, Vec<Remark>), Vec<Diagnostic>> {
     let path = account.path();
     let path = path.as_os_str().as_bytes();
     let said = file::read(&found.text, clock::unix()).map_err(|problems| problems.diagnostics(path))?;
@@ -148,13 +155,28 @@ fn read(account: &Account, found: &Found) -> Result<(Coming, Vec<Remark>), Vec<D
     if !said.unknown.is_empty() {
         remark("unknown-options", "some options of .google_authenticator are not known, and not imported");
     }
-    let window = match said.parameters.kind {
+    let (window, usual, most, unit) = match said.parameters.kind {
         Kind::Totp { period } => {
             let steps = u64::from(said.window.behind.max(said.window.ahead));
-            u16::try_from(steps.saturating_mul(period.seconds())).ok()
+            (steps.saturating_mul(period.seconds()), settings.codes.usual.seconds, MOST_SECONDS, "seconds")
         }
-        Kind::Hotp => Some(said.window.ahead),
+        Kind::Hotp => (u64::from(said.window.ahead), settings.codes.usual.ahead, MOST_AHEAD, "codes"),
     };
+    if window > u64::from(most) {
+        remark(
+            "window-capped",
+            &format!("WINDOW_SIZE is more than is imported: the window will be {most} {unit}"),
+        );
+    }
+    let window = u16::try_from(window).unwrap_or(most).min(most);
+    if window > usual {
+        remark(
+            "window-wider",
+            &format!(
+                "the window of the token ({window} {unit}) is wider than this host's ({usual}), so guessing is easier"
+            ),
+        );
+    }
     let mut digits: Vec<_> = said.emergency_codes.iter().map(|code| *code.expose()).collect();
     // A code that is there twice is accepted once.
     digits.sort_unstable();
@@ -163,8 +185,9 @@ fn read(account: &Account, found: &Found) -> Result<(Coming, Vec<Remark>), Vec<D
     zeroize::Zeroize::zeroize(&mut digits);
     let coming = Coming {
         users: vec![account.name.clone()],
+        is_named,
         key: OathKey { secret: said.secret, parameters: said.parameters },
-        window,
+        window: Some(window),
         progress: said.progress,
         emergency,
         place: Location::file(path),

@@ -3,16 +3,17 @@
 use crate::exchange::{finish, warn_of_mode};
 use crate::init::LOST;
 use crate::recovery::set_name;
-use crate::{Context, Failure, files, out, service};
+use crate::{Context, Failure, codes, files, out, service, token};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use ykcli::input::SHOWN;
 use ykhost::settings::Settings;
 use ykhost::store::{
-    Change, EnrolError, Enrolled, OathNotes, RecoveryRecord, Shape, Store, TokenKey, Unfinished,
+    Change, EnrolError, Enrolled, KnownCode, OathNotes, RecoveryRecord, Shape, Store, TokenKey, Unfinished,
 };
 use ykhost::{clock, mapping, random};
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
 use yubiotp::key::{Holders, OathKey};
 use yubiotp::mapping::{Enrolment, add};
 use yubiotp::oath::window::{Progress, never_used};
@@ -29,6 +30,8 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub(super) struct Coming {
     /// Whose it is.
     pub(super) users: Vec<String>,
+    /// Whether the administrator named these users.
+    pub(super) is_named: bool,
     pub(super) key: OathKey,
     /// A window of its own: seconds in each direction for TOTP, codes ahead for HOTP.
     pub(super) window: Option<u16>,
@@ -46,9 +49,25 @@ struct Planned {
     id: TokenId,
     parameters: oath::Parameters,
     enrolled: Enrolled,
-    /// The sets of the emergency codes, and how many codes those are.
-    sets: Vec<TokenId>,
-    codes: usize,
+    emergency: Emergency,
+}
+
+/// The emergency codes of a token.
+#[derive(Default)]
+struct Emergency {
+    /// Sets that come into the store.
+    new: Vec<TokenId>,
+    /// Sets that are there, and nobody's.
+    adopted: Vec<TokenId>,
+    /// How many codes these sets have of them.
+    count: usize,
+}
+
+/// What is not imported of a user, or has to be known.
+pub(super) struct Remark {
+    /// For scripts.
+    pub(super) name: &'static str,
+    pub(super) text: String,
 }
 
 /// All tokens as they will be.
@@ -59,22 +78,41 @@ pub(super) struct Plan {
     keys: Vec<TokenKey>,
     /// The least position of each of them, and its drift.
     known: BTreeMap<TokenId, (Position, i32)>,
+    /// Users who are listed without a token, and were not named.
+    passed_over: Vec<String>,
+    remarks: Vec<(String, Remark)>,
     problems: Vec<Diagnostic>,
 }
 
 impl Plan {
-    /// Checks everything, and writes nothing. `prefix` begins the serial numbers.
+    /// Checks everything. `prefix` begins the serial numbers. Writes nothing, but for a change that was cut off, which it
+    /// finishes first if this is no dry run.
     pub(super) fn check(
         settings: &Settings,
         store: &Store,
         change: &Change<'_>,
         coming: Vec<Coming>,
         prefix: &str,
+        dry_run: bool,
     ) -> Result<Self, Failure> {
+        if !dry_run {
+            finish(settings, change)?;
+        }
         let (mut plan, mut holders) = (Self::default(), Holders::<TokenId>::default());
         let owners = files::owners(settings);
         let was_lost = settings.store.join(LOST).exists();
         for mut coming in coming {
+            let has = match plan.has(settings, &mut coming) {
+                Ok(has) => has,
+                Err(Failure::Fault(found)) => {
+                    plan.problems.push(*found);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
+            if coming.users.is_empty() {
+                continue;
+            }
             let digest = coming.key.digest();
             let progress = if was_lost { unknown(&coming) } else { coming.progress };
             if let Some(first) = holders.of(digest) {
@@ -91,10 +129,14 @@ impl Plan {
                     problem(Diagnostic::error(Code::UserNameInvalid, why.to_string()));
                 }
             }
+            if let Err(found) = codes::check_counter(coming.progress) {
+                problem(found);
+                continue;
+            }
             let parameters = coming.key.parameters;
             let notes = OathNotes { window: coming.window, series: None };
             let key = TokenKey::Oath(new_serial(prefix)?, coming.key, notes);
-            let (key, enrolled) = match known_as(change, key) {
+            let (mut key, enrolled) = match known_as(change, key) {
                 Ok(known) => known,
                 Err(error) => {
                     problem(error.diagnostic());
@@ -111,16 +153,27 @@ impl Plan {
                 ));
                 continue;
             }
+            if enrolled == Enrolled::Unchanged {
+                match (token::is_the_same(store, &key), &mut key) {
+                    // Its series and window stay.
+                    (Ok(Some(stored)), TokenKey::Oath(.., notes)) => *notes = stored,
+                    (Ok(_), _) => {}
+                    (Err(found), _) => {
+                        let what = format!("token {id} has the same secret, and {}", found.problem());
+                        problem(Diagnostic { problem: what, ..found });
+                        continue;
+                    }
+                }
+            }
             holders.note(digest, id);
             if let Some(next) = progress.next {
                 plan.known.insert(id, (next, progress.drift));
             }
-            // Of a token that was imported before, the emergency codes were, too.
-            let is_new = owners.get(&id).is_none_or(Vec::is_empty);
-            let emergency = if is_new { coming.emergency } else { Vec::new() };
-            let sets = plan.emergency(store, &emergency)?;
             plan.keys.push(key);
-            plan.tokens.push(Planned { users, id, parameters, enrolled, sets, codes: emergency.len() });
+            let is_again = has.contains(&id) && !coming.is_named;
+            let of = Whose { users: &users, has: &has, owners: &owners, is_again, was_lost };
+            let emergency = plan.emergency(store, &coming.emergency, &of)?;
+            plan.tokens.push(Planned { users, id, parameters, enrolled, emergency });
         }
         Ok(plan)
     }
@@ -149,10 +202,66 @@ impl Plan {
         }
     }
 
-    /// Sets for emergency codes, as many in one as it holds.
-    fn emergency(&mut self, store: &Store, codes: &[oath::Code]) -> Result<Vec<TokenId>, Failure> {
-        let mut sets = Vec::new();
-        for codes in codes.chunks(usize::from(recovery::MOST)) {
+    /// The tokens of its users. Takes users from it who are listed without a token: an administrator took theirs away.
+    fn has(&mut self, settings: &Settings, coming: &mut Coming) -> Result<Vec<TokenId>, Failure> {
+        let (mut has, mut users) = (Vec::new(), Vec::new());
+        for user in std::mem::take(&mut coming.users) {
+            let path = mapping::path_of(&settings.mapping, &user);
+            // What is wrong with a name is found later.
+            let listed = match path {
+                Ok(path) => files::tokens_in(settings, &files::text_of(&path)?, &user)?,
+                Err(_) => Enrolment::NotListed,
+            };
+            match listed {
+                Enrolment::Listed(tokens) if tokens.is_empty() && !coming.is_named => {
+                    self.passed_over.push(user);
+                    continue;
+                }
+                Enrolment::Listed(tokens) => has.extend(tokens),
+                Enrolment::NotListed => {}
+            }
+            users.push(user);
+        }
+        coming.users = users;
+        Ok(has)
+    }
+
+    /// Sets for emergency codes, as many in one as it holds. A code that was used here stays used.
+    fn emergency(
+        &mut self,
+        store: &Store,
+        codes: &[oath::Code],
+        of: &Whose<'_>,
+    ) -> Result<Emergency, Failure> {
+        let mut emergency = Emergency::default();
+        if codes.is_empty() {
+            return Ok(emergency);
+        }
+        let known = store.known_codes()?;
+        let own: Vec<_> = of.has.iter().filter_map(TokenId::recovery_set).collect();
+        let (mut new, mut used, mut removed, mut unknown) = (Vec::new(), 0_usize, 0_usize, 0_usize);
+        for code in codes {
+            match known.of(code, &own) {
+                KnownCode::Here(set) if own.contains(&set) => {}
+                KnownCode::Here(set) => {
+                    let set = TokenId::RecoverySet(set);
+                    if of.owners.contains_key(&set) {
+                        used = used.saturating_add(1);
+                        continue;
+                    }
+                    emergency.count = emergency.count.saturating_add(1);
+                    if !emergency.adopted.contains(&set) {
+                        emergency.adopted.push(set);
+                    }
+                }
+                KnownCode::Used => used = used.saturating_add(1),
+                KnownCode::New | KnownCode::Removed if of.was_lost => unknown = unknown.saturating_add(1),
+                KnownCode::Removed if of.is_again => removed = removed.saturating_add(1),
+                KnownCode::New | KnownCode::Removed => new.push(code),
+            }
+        }
+        emergency.count = emergency.count.saturating_add(new.len());
+        for codes in new.chunks(usize::from(recovery::MOST)) {
             let (store_key, set) = (store.store_key()?, set_name(store)?);
             let (key, under) = (RecoveryKey::of(&store_key), store_key.id());
             for (number, code) in (1..=recovery::MOST).zip(codes) {
@@ -160,9 +269,43 @@ impl Plan {
                 let record = RecoveryRecord { shape: Shape::EightDigits, under, mac };
                 self.keys.push(TokenKey::RecoveryCode(set, number, record));
             }
-            sets.push(TokenId::RecoverySet(set));
+            emergency.new.push(TokenId::RecoverySet(set));
         }
-        Ok(sets)
+        for user in of.users {
+            let word = shell_word(user.as_bytes());
+            for (name, count, what) in [
+                (
+                    "emergency-codes-used",
+                    used,
+                    "used on this host or another user's: not imported".to_owned(),
+                ),
+                (
+                    "emergency-codes-removed",
+                    removed,
+                    format!(
+                        "removed here: not imported. To import them: ykmap import google-authenticator {word}"
+                    ),
+                ),
+                (
+                    "emergency-codes-unknown",
+                    unknown,
+                    format!(
+                        "perhaps used here before the store was lost: not imported. To make recovery codes: ykmap recovery new {word}"
+                    ),
+                ),
+            ] {
+                if count > 0 {
+                    let text = format!("{} {what}", out::count(count, "emergency code"));
+                    self.remarks.push((user.clone(), Remark { name, text }));
+                }
+            }
+        }
+        Ok(emergency)
+    }
+
+    /// What is not imported, or has to be known, each with its user.
+    pub(super) fn remarks(&mut self) -> Vec<(String, Remark)> {
+        std::mem::take(&mut self.remarks)
     }
 
     /// The problems, if there are any.
@@ -177,7 +320,10 @@ impl Plan {
         store: &Store,
         change: &Change<'_>,
     ) -> Result<(), Failure> {
-        let sets = self.tokens.iter().flat_map(|token| &token.sets).copied();
+        if self.tokens.is_empty() {
+            return Ok(());
+        }
+        let sets = self.tokens.iter().flat_map(|token| &token.emergency.new).copied();
         let users: Vec<_> = self.users().cloned().collect();
         change.begin_unfinished(&Unfinished { users: users.clone(), tokens: sets.collect() })?;
         let written = (|| {
@@ -210,7 +356,7 @@ impl Plan {
                         Enrolment::Listed(tokens) => tokens,
                         Enrolment::NotListed => Vec::new(),
                     };
-                    let ids = [token.id].into_iter().chain(token.sets.iter().copied());
+                    let ids = [token.id].into_iter().chain(token.emergency.sets());
                     let ids: Vec<_> = ids.filter(|id| !has.contains(id)).collect();
                     text =
                         add(&text, user.as_bytes(), &ids).map_err(|why| Failure::input(why.to_string()))?;
@@ -229,7 +375,7 @@ impl Plan {
     pub(super) fn say(&self, context: &Context, dry_run: bool, extra: &dyn Fn(&str) -> Value) {
         if context.json {
             let tokens: Vec<_> = self.tokens.iter().flat_map(|token| token.json(extra)).collect();
-            out::json(&json!({ "dry_run": dry_run, "tokens": tokens }));
+            out::json(&json!({ "dry_run": dry_run, "tokens": tokens, "passed_over": self.passed_over }));
             return;
         }
         for token in &self.tokens {
@@ -240,6 +386,15 @@ impl Plan {
         let did = if dry_run { "would import" } else { "imported" };
         let users = out::count(self.users().count(), "user");
         out::line(&format!("{did} {} of {users}", out::count(self.tokens.len(), "token")));
+        for user in self.passed_over.iter().take(SHOWN) {
+            out::note(&format!(
+                "{}: skipped: is listed without a token (ykmap reset, or ykmap remove). Name the user to import their token",
+                shown::text(user)
+            ));
+        }
+        if let Some(more) = self.passed_over.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            out::note(&format!("{more} more users like these (--json names all)"));
+        }
     }
 
     /// Notes what an administrator has to know before and after.
@@ -249,16 +404,33 @@ impl Plan {
     }
 }
 
+/// Whose emergency codes those are.
+struct Whose<'a> {
+    users: &'a [String],
+    /// The tokens that they have now.
+    has: &'a [TokenId],
+    owners: &'a BTreeMap<TokenId, Vec<String>>,
+    /// Whether they have the token already, and were not named.
+    is_again: bool,
+    was_lost: bool,
+}
+
+impl Emergency {
+    fn sets(&self) -> impl Iterator<Item = TokenId> {
+        self.new.iter().chain(&self.adopted).copied()
+    }
+}
+
 impl Planned {
     fn text(&self) -> String {
         let kind = match self.parameters.kind {
             Kind::Totp { period } => format!("TOTP of {} s", period.seconds()),
             Kind::Hotp => "HOTP".to_owned(),
         };
-        let codes = match self.codes {
+        let codes = match self.emergency.count {
             0 => String::new(),
             codes => {
-                let sets: Vec<_> = self.sets.iter().map(ToString::to_string).collect();
+                let sets: Vec<_> = self.emergency.sets().map(|set| set.to_string()).collect();
                 format!(", {} ({})", out::count(codes, "emergency code"), sets.join(", "))
             }
         };
@@ -272,7 +444,7 @@ impl Planned {
     }
 
     fn json(&self, extra: &dyn Fn(&str) -> Value) -> Vec<Value> {
-        let sets: Vec<_> = self.sets.iter().map(ToString::to_string).collect();
+        let sets: Vec<_> = self.emergency.sets().map(|set| set.to_string()).collect();
         let (kind, period) = match self.parameters.kind {
             Kind::Totp { period } => ("totp", Some(period.seconds())),
             Kind::Hotp => ("hotp", None),
@@ -285,7 +457,7 @@ impl Planned {
                 "period": period,
                 "digits": self.parameters.digits.get(),
                 "is_new": self.enrolled == Enrolled::Added,
-                "emergency_codes": self.codes,
+                "emergency_codes": self.emergency.count,
                 "sets": sets,
                 "notes": extra(user),
             })

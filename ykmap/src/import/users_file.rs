@@ -4,13 +4,14 @@ use super::plan::{Coming, Plan};
 use crate::{Context, Done, out};
 use clap::ValueHint;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use ykcli::input::{self, SHOWN};
 use ykhost::clock;
 use ykhost::store::Store;
 use ykseeds::usersfile::{self, Pin};
-use yubiotp::diagnostic::Location;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::key::OathKey;
 use yubiotp::shown;
 
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// The users file, such as /etc/users.oath; - for standard input
     #[arg(value_name = "USERSFILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
+    /// The users [default: everybody in the file]
+    #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+    users: Vec<String>,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Done {
@@ -37,18 +41,25 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
     let change = store.change()?;
-    let (mut coming, mut pins) = (Vec::new(), Vec::new());
+    let (mut coming, mut pins, mut found) = (Vec::new(), Vec::new(), BTreeSet::new());
     for token in tokens {
         let place = match token.users.first() {
             Some(user) => Location::line(name, user.line),
             None => Location::file(name),
         };
-        pins.extend(token.users.iter().filter(|user| user.pin != Pin::None).cloned());
-        let mut users: Vec<_> = token.users.into_iter().map(|user| user.name).collect();
+        let is_wanted = |name: &String| args.users.is_empty() || args.users.contains(name);
+        let users = token.users.iter().filter(|user| is_wanted(&user.name));
+        pins.extend(users.clone().filter(|user| user.pin != Pin::None).cloned());
+        let mut users: Vec<_> = users.map(|user| user.name.clone()).collect();
         users.sort_unstable();
         users.dedup();
+        found.extend(users.iter().cloned());
+        if users.is_empty() {
+            continue;
+        }
         coming.push(Coming {
             users,
+            is_named: !args.users.is_empty(),
             key: OathKey { secret: token.secret, parameters: token.parameters },
             window: None,
             progress: token.progress,
@@ -56,7 +67,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
             place,
         });
     }
-    let mut plan = Plan::check(&settings, &store, &change, coming, "pam-")?;
+    if let Some(missing) = args.users.iter().find(|user| !found.contains(*user)) {
+        let found = Diagnostic::error(Code::UserUnknown, "has no line in the file: nothing was imported");
+        return Err(found.at(Location::user(missing.as_bytes())).advise("check the spelling").into());
+    }
+    let mut plan = Plan::check(&settings, &store, &change, coming, "pam-", args.dry_run)?;
     let problems = plan.problems();
     if !problems.is_empty() {
         return Err(refuse(problems).into());

@@ -19,7 +19,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::OathKey;
 use yubiotp::oath::window::{Progress, never_used};
 use yubiotp::oath::{Algorithm, Digits, Kind, Period};
-use yubiotp::{Position, Serial, Series, TokenId, shown};
+use yubiotp::{Position, Series, TokenId, shown};
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
@@ -204,8 +204,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
         bar.finish_and_clear();
         return Err(was_lost().into());
     }
+    let known = |key: &TokenKey| checked.begin.get(&key.id()).copied();
     if !args.dry_run && !checked.new.is_empty() {
-        change.enrol_known(&checked.new, |key| checked.begin.get(&key.id()).copied(), &|| bar.inc(1))?;
+        change.enrol_known(&checked.new, known, &|| bar.inc(1))?;
+    }
+    if !args.dry_run && !checked.raised.is_empty() {
+        change.enrol_known(&checked.raised, known, &|| {})?;
     }
     bar.finish_and_clear();
     say(context, args, &seeds, &checked, &store);
@@ -225,6 +229,8 @@ fn was_lost() -> Diagnostic {
 struct Checked {
     /// The keys to write.
     new: Vec<TokenKey>,
+    /// Those that are here, with a higher position in the file.
+    raised: Vec<TokenKey>,
     /// Where those begin that the file or `--used` says it of.
     begin: BTreeMap<TokenId, (Position, i32)>,
     /// Of these, tokens of which nothing is known here.
@@ -267,9 +273,10 @@ impl Importing<'_> {
 
     fn check_one(&self, token: TokenSecret, checked: &mut Checked) -> Result<(), Diagnostic> {
         let TokenSecret { serial, secret, parameters, progress, .. } = token;
+        codes::check_counter(progress)?;
         let serial = codes::serial(&serial).map_err(|why| Diagnostic::error(Code::InputInvalid, why))?;
         let notes = OathNotes { window: None, series: self.args.series };
-        let key = TokenKey::Oath(serial, OathKey { secret, parameters }, notes);
+        let mut key = TokenKey::Oath(serial, OathKey { secret, parameters }, notes);
         let id = key.id();
         let enrolled = self.change.would_enrol(&key).map_err(|error| error.diagnostic())?;
         let position = || self.store.slots(&id).ok().flatten().and_then(|slots| slots.state.position);
@@ -277,7 +284,10 @@ impl Importing<'_> {
             Enrolled::Added => true,
             // Imported before without --used.
             Enrolled::Unchanged => {
-                self.is_the_same(&serial, &key)?;
+                if let (Some(stored), TokenKey::Oath(.., notes)) = (is_the_same(self.store, &key)?, &mut key)
+                {
+                    *notes = stored;
+                }
                 self.args.used && position().is_none()
             }
             Enrolled::Returned | Enrolled::Mended => false,
@@ -285,6 +295,11 @@ impl Importing<'_> {
         match enrolled {
             Enrolled::Unchanged if !is_unused => {
                 checked.unchanged = checked.unchanged.saturating_add(1);
+                // It was used elsewhere meanwhile.
+                if let Some(next) = progress.next.filter(|next| Some(*next) > position()) {
+                    checked.begin.insert(id, (next, progress.drift));
+                    checked.raised.push(key);
+                }
                 return Ok(());
             }
             Enrolled::Added | Enrolled::Unchanged => checked.added = checked.added.saturating_add(1),
@@ -311,25 +326,26 @@ impl Importing<'_> {
         checked.new.push(key);
         Ok(())
     }
+}
 
-    /// Fails if the store has the token with another hash function or number of digits.
-    fn is_the_same(&self, serial: &Serial, coming: &TokenKey) -> Result<(), Diagnostic> {
-        let id = TokenId::Oath(*serial);
-        match (self.store.token_key(&id), coming) {
-            (Ok(TokenKey::Oath(_, stored, _)), TokenKey::Oath(_, coming, _))
-                if stored.parameters != coming.parameters =>
-            {
-                let stored = codes::words(stored.parameters);
-                Err(Diagnostic::error(Code::TokenHasOtherKey, format!("is in the store as {stored}"))
-                    .at(Location::Token(id.to_string()))
-                    .run_when(
-                        "if the file is right, remove it first",
-                        Program::Ykmap,
-                        format!("token remove {id}"),
-                    ))
-            }
-            _ => Ok(()),
+/// What the store notes of a token that it has. Fails if it has the token with another hash function or number of digits.
+pub(crate) fn is_the_same(store: &Store, coming: &TokenKey) -> Result<Option<OathNotes>, Diagnostic> {
+    let id = coming.id();
+    match (store.token_key(&id), coming) {
+        (Ok(TokenKey::Oath(_, stored, _)), TokenKey::Oath(_, coming, _))
+            if stored.parameters != coming.parameters =>
+        {
+            let stored = codes::words(stored.parameters);
+            Err(Diagnostic::error(Code::TokenHasOtherKey, format!("is in the store as {stored}"))
+                .at(Location::Token(id.to_string()))
+                .run_when(
+                    "if the file is right, remove it first",
+                    Program::Ykmap,
+                    format!("token remove {id}"),
+                ))
         }
+        (Ok(TokenKey::Oath(_, _, notes)), _) => Ok(Some(notes)),
+        _ => Ok(None),
     }
 }
 
@@ -354,6 +370,7 @@ fn say(context: &Context, args: &Args, seeds: &Seeds, checked: &Checked, store: 
             "dry_run": args.dry_run,
             "imported": ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unchanged": checked.unchanged,
+            "raised": checked.raised.iter().map(|key| key.id().to_string()).collect::<Vec<_>>(),
             "returned": checked.returned,
             "mended": checked.mended,
             "disabled": disabled,
@@ -373,6 +390,7 @@ fn say(context: &Context, args: &Args, seeds: &Seeds, checked: &Checked, store: 
     out::line(&format!("{did} {} ({}{secrets})", out::count(ids.len(), "token"), seeds.format));
     for (count, what) in [
         (checked.unchanged, "in the store already"),
+        (checked.raised.len(), "of them used elsewhere meanwhile: going on from there"),
         (checked.returned, "used here before: going on from there"),
         (checked.mended, "that could not be opened: written anew"),
     ] {

@@ -269,3 +269,41 @@ fn a_damaged_bucket_is_a_fault() {
     host.store.fill_guesses(b"alice").unwrap();
     assert!(UserGuesses::new(&host.store, b"alice", 0, &Cell::new(0)).charge().is_ok());
 }
+
+/// Wherever a code of eight digits was used, it is known as used: in its set, set aside, damaged, and without its position.
+#[test]
+fn codes_of_eight_digits_are_known_again() {
+    let host = Host::new();
+    let set = |name: &str| SetId::new(name).unwrap();
+    let typed = |number: u8| yubiotp::oath::Code::read(format!("1000000{number}").as_bytes()).unwrap();
+    let enrol = |name: &str, number: u8| {
+        let store_key = host.store.store_key().unwrap();
+        let mac = recovery::mac_of_digits(&typed(number), &RecoveryKey::of(&store_key), &set(name), number);
+        let record = RecoveryRecord { shape: Shape::EightDigits, under: store_key.id(), mac };
+        host.enrol_key(TokenKey::RecoveryCode(set(name), number, record))
+    };
+    let known = |number: u8, own: &[SetId]| host.store.known_codes().unwrap().of(&typed(number), own);
+    let token = |name: &str, number: u8| TokenId::RecoveryCode(set(name), number);
+    let fingerprints = [1, 2, 3, 4].map(|number| enrol("a", number));
+    assert_eq!(known(9, &[]), KnownCode::New);
+    for own in [&[][..], &[set("a")], &[set("b")]] {
+        assert_eq!(known(1, own), KnownCode::Here(set("a")));
+    }
+    let used = host.store.advance(&token("a", 1), fingerprints[0], Position::from_stored(1)).unwrap();
+    assert!(matches!(used, Advance::Fresh(_)), "{used:?}");
+    assert_eq!(known(1, &[set("a")]), KnownCode::Used);
+    for number in [1, 2] {
+        host.store.change().unwrap().remove(&token("a", number)).unwrap();
+    }
+    assert_eq!((known(1, &[]), known(2, &[])), (KnownCode::Used, KnownCode::Removed));
+    enrol("b", 2);
+    assert_eq!(known(2, &[]), KnownCode::Here(set("b")));
+    fs::write(host.path("positions/rec-a-3"), "damaged").unwrap();
+    fs::remove_file(host.path("positions/rec-a-4")).unwrap();
+    assert_eq!((known(3, &[]), known(4, &[])), (KnownCode::Used, KnownCode::Used));
+    host.store.change().unwrap().remove(&token("a", 3)).unwrap();
+    assert_eq!(known(3, &[]), KnownCode::Used);
+    // One that was used where it was before.
+    enrol("b", 1);
+    assert_eq!(known(1, &[]), KnownCode::Used);
+}
