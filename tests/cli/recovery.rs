@@ -288,3 +288,68 @@ fn a_mode_that_refuses_codes_is_named() {
     desk.verify("alice", &codes[0]).exits(0);
     assert!(!desk.ykmap(&["recovery", "new", "alice"]).exits(0).err.contains("codes-not-here"));
 }
+
+/// Codes that nobody has any more leave the store, however they are taken away.
+#[test]
+fn removed_codes_leave_the_store() {
+    let (desk, _) = desk();
+    for words in [&["remove", "alice"][..], &["token", "remove", "--yes"]] {
+        let codes = new(&desk, "alice");
+        let set = listed(&desk).remove(0);
+        assert_eq!(stored(&desk).len(), codes.len());
+        desk.ykmap(&[words, &[&set]].concat()).exits(0);
+        assert!(stored(&desk).is_empty() && listed(&desk).is_empty(), "{words:?}");
+        assert!(!desk.file("keys/.unfinished").exists());
+        desk.verify("alice", &codes[0]).exits(1);
+        desk.ykmap(&["token", "remove", "--yes", &set]).exits(2);
+    }
+    new(&desk, "alice");
+    desk.ykmap(&["remove", "alice"]).exits(0);
+    assert!(stored(&desk).is_empty(), "and with their user");
+}
+
+/// A secret that was not shown is not stored.
+#[test]
+fn an_app_is_set_up_only_if_its_secret_was_shown() {
+    let (desk, _) = desk();
+    let before = desk.snapshot();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = desk.command();
+    command.args(["--json", "totp", "add", "--unchecked", "kurt"]).stdout(full).stderr(Stdio::piped());
+    let said = command.output().unwrap();
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(2), "{text}");
+    assert!(text.contains("[output-failed]") && text.contains("nothing was changed"), "{text}");
+    assert_eq!(desk.snapshot(), before);
+}
+
+/// Whoever was seen to by the administrator has all tries.
+#[test]
+fn a_reset_gives_back_all_tries() {
+    let (desk, _) = desk();
+    desk.ykmap(&["--json", "totp", "add", "--unchecked", "alice"]).exits(0);
+    let tries = || desk.ykmap(&["--json", "list", "alice"]).exits(0).json()[0]["tries_left"].as_u64();
+    desk.verify("alice", "000000").exits(1);
+    assert_eq!(tries(), Some(9));
+    desk.ykmap(&["reset", "--yes", "alice"]).exits(0);
+    desk.ykmap(&["--json", "totp", "add", "--unchecked", "alice"]).exits(0);
+    assert_eq!(tries(), Some(10));
+}
+
+/// Where each user has a folder, nobody can list owners.
+#[test]
+fn owners_that_cannot_be_listed_are_not_nobody() {
+    let (desk, _) = desk();
+    fs::create_dir_all(desk.beside("m/alice")).unwrap();
+    let config = desk.file("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let rest: Vec<_> = text.lines().filter(|line| !line.starts_with("mapping")).collect();
+    let mapping = format!("mapping = \"{}/%u/tok\"\n{}", desk.beside("m").display(), rest.join("\n"));
+    fs::write(config, mapping).unwrap();
+    desk.ykmap(&["--json", "totp", "add", "--unchecked", "alice"]).exits(0);
+    let listed = desk.ykmap(&["--json", "token", "list"]).exits(0).json();
+    assert!(listed.as_array().unwrap().iter().all(|token| token["owners"].is_null()), "{listed}");
+    let said = desk.ykmap(&["token", "list"]).exits(0);
+    assert!(!said.out.contains("nobody") && said.err.contains("folder of their own"), "{said:?}");
+    desk.ykmap(&["token", "list", "--unassigned"]).exits(2);
+}

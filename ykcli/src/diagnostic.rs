@@ -27,11 +27,12 @@ pub fn json(diagnostic: &Diagnostic, calls: Calls<'_>) -> Value {
 }
 
 /// Shows why a command fails: with `as_json`, as `{"error": …}` on standard output; else in one line on standard error,
-/// which begins with the name of the `program`.
+/// which begins with the name of the `program`. Where standard output fails, the line comes with `as_json`, too.
 pub fn fail(program: &str, diagnostic: &Diagnostic, calls: Calls<'_>, as_json: bool) {
     if as_json {
         out::json(&json!({ "error": json(diagnostic, calls) }));
-    } else {
+    }
+    if !as_json || out::failed().is_some() {
         out::note(&format!("{program}: {}", line(diagnostic, calls)));
     }
 }

@@ -1,8 +1,11 @@
 //! `ykmap remove`
 
+use super::exchange::finish;
 use super::{Context, Done, files, list, out, parse_token};
 use clap::ValueHint;
 use serde_json::json;
+use ykhost::settings::Settings;
+use ykhost::store::{Store, Unfinished};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::mapping::{self, Enrolment};
 use yubiotp::{TokenId, shown};
@@ -21,7 +24,24 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let user = args.user.as_bytes();
     let name = shown::text(user);
-    let listed_without = files::edit(&settings, &args.user, |text| {
+    let sets = sets_of(&settings, args);
+    let store = Store::new(&settings);
+    let change = if sets.is_empty() { None } else { Some(store.change()) };
+    // With a store that cannot be changed, the user loses the tokens all the same.
+    let change = match change {
+        Some(Ok(change)) => {
+            finish(&settings, &change)?;
+            let going = Unfinished { users: vec![args.user.clone()], tokens: sets };
+            change.begin_unfinished(&going)?;
+            Some(change)
+        }
+        Some(Err(fault)) => {
+            context.note(&fault.diagnostic());
+            None
+        }
+        None => None,
+    };
+    let edited = files::edit(&settings, &args.user, |text| {
         if files::tokens_in(&settings, text, &args.user)? == Enrolment::NotListed {
             let found = list::not_listed(&settings, &args.user);
             return Err(found.run_when("to see who is in it", Program::Ykmap, "list").into());
@@ -45,11 +65,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             (text, listed_without) = (removed.text, removed.listed_without);
         }
         Ok((text, listed_without))
-    })?;
+    });
+    // Codes that nobody has any more.
+    let gone = change.map(|change| finish(&settings, &change)).transpose();
+    let (listed_without, gone) = (edited?, gone?.unwrap_or_default());
     let ids: Vec<_> = args.ids.iter().map(ToString::to_string).collect();
     if context.json {
         out::json(&json!({ "user": args.user, "removed": ids, "listed_without_tokens": listed_without }));
-    } else if ids.is_empty() {
+        return Ok(());
+    }
+    if !gone.is_empty() {
+        let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+        out::line(&format!("removed from the store: {}", gone.join(", ")));
+    }
+    if ids.is_empty() {
         out::line(&format!("{name} is not in the mapping any more"));
         match ykhost::mapping::enrolment(&settings, user, true) {
             Err(fault) => {
@@ -69,4 +98,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
     }
     Ok(())
+}
+
+/// The sets of recovery codes that the user loses.
+fn sets_of(settings: &Settings, args: &Args) -> Vec<TokenId> {
+    let tokens = match ykhost::mapping::path_of(&settings.mapping, &args.user)
+        .ok()
+        .and_then(|path| files::text_of(&path).ok())
+        .map(|text| files::tokens_in(settings, &text, &args.user))
+    {
+        Some(Ok(Enrolment::Listed(tokens))) => tokens,
+        _ => Vec::new(),
+    };
+    let is_going = |id: &TokenId| args.ids.is_empty() || args.ids.contains(id);
+    tokens.into_iter().filter(|id| matches!(id, TokenId::RecoverySet(_)) && is_going(id)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, tokens_of, warn_of_mode};
 use super::recovery::NewSet;
-use super::{Context, Done, Failure, files, out, service};
+use super::{Context, Done, Failure, files, out, service, unlock};
 use crate::recovery::{print, print_json};
 use clap::ValueHint;
 use serde_json::json;
@@ -67,6 +67,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         (Some(set), false) => print(&set.page(user)),
         (None, false) => Ok(()),
     })?;
+    unlock::refill(&store, user)?;
     if !context.json {
         say(context, user, &names, &removed, set.is_some());
     }
@@ -93,13 +94,7 @@ fn say(context: &Context, user: &str, unassigned: &[String], removed: &[TokenId]
 /// Asks whether to go on.
 fn confirm(user: &str, tokens: &[TokenId]) -> Result<(), Failure> {
     let name = shown::text(user);
-    if !std::io::stdin().is_terminal() {
-        let problem = "asks before it resets a user, and standard input is no terminal: nothing was changed";
-        let found = Diagnostic::error(Code::NoTerminal, problem)
-            .at(Location::user(user.as_bytes()))
-            .advise("run the command at a terminal, or with --yes");
-        return Err(found.into());
-    }
+    needs_terminal("asks before it resets a user", Location::user(user.as_bytes()))?;
     out::note(&format!("{name} loses every factor:"));
     if tokens.is_empty() {
         out::note("  no token is assigned");
@@ -112,7 +107,22 @@ fn confirm(user: &str, tokens: &[TokenId]) -> Result<(), Failure> {
         };
         out::note(&format!("  {token}: {what}"));
     }
-    let answer = files::input_line(&format!("Type yes to reset {name}: "))?;
+    says_yes(&format!("Type yes to reset {name}: "))
+}
+
+/// Fails unless somebody is there to answer a question about what is removed. `why` begins the message.
+pub(crate) fn needs_terminal(why: &str, at: Location) -> Result<(), Failure> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let problem = format!("{why}, and standard input is no terminal: nothing was changed");
+    let found = Diagnostic::error(Code::NoTerminal, problem).at(at);
+    Err(found.advise("run the command at a terminal, or with --yes").into())
+}
+
+/// Asks for a yes. Anything else is exit status 1.
+pub(crate) fn says_yes(question: &str) -> Result<(), Failure> {
+    let answer = files::input_line(question)?;
     if answer.trim().eq_ignore_ascii_case("yes") {
         return Ok(());
     }

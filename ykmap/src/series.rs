@@ -16,11 +16,14 @@ pub(crate) struct Remove {
     /// The series
     #[arg(value_name = "NAME", value_parser = token::parse_series)]
     series: Series,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List => token::series(context),
-        Verb::Remove(args) => token::of_series(context, &args.series),
+        Verb::Remove(args) => token::of_series(context, &args.series, args.yes),
     }
 }

@@ -39,7 +39,8 @@ pub(crate) enum Verb {
     /// Set the position of a token on this host, by two successive codes or two touches
     ///
     /// OATH token: use it if its clock or counter is too far off for a login, or if its position was lost. It asks for two
-    /// successive codes and uses both up. What was accepted before stays used.
+    /// successive codes and uses both up. What was accepted before stays used. After the loss of a position, two codes of a
+    /// token that counts (HOTP) do not prove that they are new: have the token in your hand. It then needs a terminal.
     ///
     /// YubiKey: use it if its OTPs are rejected as used although they are new: a validation server named a false position,
     /// the YubiKey was programmed anew, or the position was lost. It asks for the second touch after a pause of 5 to 15
@@ -99,7 +100,12 @@ pub(crate) struct Remove {
     /// Every token of this series
     #[arg(long, value_name = "NAME", value_parser = parse_series, conflicts_with = "tokens")]
     series: Option<Series>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
     /// Serial numbers, or public IDs of YubiKeys
+    ///
+    /// Or sets of recovery codes (rec-SET): their codes become invalid.
     #[arg(value_name = "SERIAL", required_unless_present = "series")]
     tokens: Vec<String>,
 }
@@ -124,8 +130,15 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::Claim(args) => assignment::claim(context, &args.user, args.serial),
         Verb::Disable(args) => key::disable(context, &read(&args.tokens)?),
         Verb::Enable(args) => key::enable(context, &read(&args.tokens)?),
-        Verb::Remove(Remove { series: Some(series), .. }) => of_series(context, &series),
-        Verb::Remove(args) => remove::remove(context, &read(&args.tokens)?),
+        Verb::Remove(Remove { series: Some(series), yes, .. }) => of_series(context, &series, yes),
+        Verb::Remove(args) => {
+            let read = |token: &String| match TokenId::parse(token.as_bytes()) {
+                Ok(set @ TokenId::RecoverySet(_)) => Ok(set),
+                _ => codes::token(context, token),
+            };
+            let ids = args.tokens.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+            remove::remove(context, &ids, args.yes)
+        }
         Verb::Resync(args) => match codes::token(context, &args.token)? {
             TokenId::YubiKey(id) => resync::yubikey(context, &id),
             TokenId::Oath(serial) => resync::oath(context, serial),

@@ -1,7 +1,8 @@
 //! `ykmap totp`
 
 use super::codes::{self, Stored};
-use super::{Context, Done, Failure, assign, out, service};
+use super::recovery::{print, print_json};
+use super::{Context, Done, Failure, assign, out, service, unlock};
 use clap::{ValueEnum, ValueHint};
 use serde_json::json;
 use std::io::IsTerminal as _;
@@ -97,17 +98,19 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
     codes::warn_if_not_local(context, &settings);
     if args.unchecked {
         let id = new.id();
+        // What nobody has seen is not stored.
+        match context.json {
+            true => new.print(user)?,
+            false => new.show(args)?,
+        }
         new.store(&settings, &store, user, Progress::default())?;
-        if context.json {
-            new.print(user);
-        } else {
-            new.show(args);
+        if !context.json {
             out::line(&format!("{} now has token {id}", codes::name(user)));
         }
         out::note(&format!("nobody has shown that an app has the secret: {} test {user}", context.ykmap()));
         return Ok(());
     }
-    new.show(args);
+    new.show(args)?;
     let token = new.as_stored(&settings)?;
     let question = format!("Code that the app of {} shows: ", codes::name(user));
     let progress = codes::prove(
@@ -117,6 +120,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
         "nothing was stored, so remove the entry from the app",
     )?;
     new.store(&settings, &store, user, progress)?;
+    unlock::refill(&store, user)?;
     out::line(&format!("{} now has token {}", codes::name(user), new.id()));
     out::note(
         "The code is used up: log in with the next one. The secret is not shown again; clear the screen.",
@@ -249,20 +253,22 @@ impl New {
     }
 
     /// Shows the secret to its owner.
-    fn show(&self, args: &Args) {
-        let Ok(key) = self.key() else { return };
+    fn show(&self, args: &Args) -> Done {
+        let key = self.key()?;
         let uri = uri::write(&key.secret, self.parameters, &self.issuer, &self.account, 0);
-        out::line(&format!("token   {} ({})", self.id(), codes::words(self.parameters)));
-        out::raw(&Zeroizing::new(format!("secret  {}\nURI     {}\n", *groups(&key.secret), *uri)));
+        let (id, words) = (self.id(), codes::words(self.parameters));
+        let secret = groups(&key.secret);
+        print(&Zeroizing::new(format!("token   {id} ({words})\nsecret  {}\nURI     {}\n", *secret, *uri)))?;
         out::line("Scan the QR code with the app, or type the secret into it. They are shown once.");
         args.qr.print(&uri);
+        Ok(())
     }
 
     /// The same for a script.
-    fn print(&self, user: &str) {
-        let (Ok(key), Ok(uri)) = (self.key(), self.uri()) else { return };
+    fn print(&self, user: &str) -> Done {
+        let (key, uri) = (self.key()?, self.uri()?);
         let Parameters { kind, algorithm, digits } = self.parameters;
-        out::json(&json!({
+        print_json(&json!({
             "user": user,
             "token": self.id().to_string(),
             "secret": *uri::base32(&key.secret),
@@ -271,7 +277,7 @@ impl New {
             "algorithm": algorithm.name(),
             "digits": digits.get(),
             "period": codes::seconds(kind),
-        }));
+        }))
     }
 }
 

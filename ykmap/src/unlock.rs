@@ -60,6 +60,15 @@ pub(crate) fn tries_left(store: &Store, user: &[u8]) -> Result<u64, Fault> {
     Ok(left(store.bucket(user)?))
 }
 
+/// Gives back all tries to a user whom the administrator has just seen to.
+pub(crate) fn refill(store: &Store, user: &str) -> Result<(), Fault> {
+    match store.bucket(user.as_bytes()) {
+        Ok(bucket) if left(bucket) == CAPACITY => Ok(()),
+        Ok(_) | Err(Fault::Guesses { .. }) => store.fill_guesses(user.as_bytes()),
+        Err(fault) => Err(fault),
+    }
+}
+
 fn left(bucket: Option<Bucket>) -> u64 {
     bucket.unwrap_or(Bucket::FULL).left(clock::unix())
 }

@@ -79,10 +79,10 @@ fn removed_and_imported_again() {
     desk.ykmap(&["token", "assign", "1001", "alice"]).exits(0);
     let code = token.shows(0);
     assert_eq!(verified(&desk, "alice", &code), "accepted");
-    let said = desk.ykmap(&["token", "remove", "1001"]).exits(0);
+    let said = desk.ykmap(&["token", "remove", "--yes", "1001"]).exits(0);
     assert!(said.out.contains("oath-1001: removed, and taken from alice"), "{said:?}");
     assert!(desk.mapping().ends_with("alice:\n"), "{}", desk.mapping());
-    desk.ykmap(&["token", "remove", "1001"]).exits(2);
+    desk.ykmap(&["token", "remove", "--yes", "1001"]).exits(2);
     let said = import(&desk, &format!("1001,{}\n", token.secret), &[]).exits(0);
     assert!(said.out.contains("1 token used here before"), "{said:?}");
     desk.ykmap(&["token", "assign", "1001", "alice"]).exits(0);

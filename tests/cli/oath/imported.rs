@@ -52,7 +52,7 @@ fn a_secret_in_the_store_comes_under_no_other_serial_number() {
     assert!(digits.err.contains("[token-has-other-key]"), "{digits:?}");
     assert_eq!(desk.snapshot(), before);
     // Removed is not forgotten.
-    desk.ykmap(&["token", "remove", "1001"]).exits(0);
+    desk.ykmap(&["token", "remove", "--yes", "1001"]).exits(0);
     let said = import(&desk, &format!("1002,{}\n", token.secret), &[]).exits(2);
     assert!(said.err.contains("[secret-of-other-token]"), "{said:?}");
 }
@@ -146,4 +146,29 @@ fn what_the_file_says_of_a_counter_counts() {
     assert_eq!(progress(&desk, "oath-77").0, Some(40));
     assert_eq!(verified(&desk, "alice", &token.code(39)), "code-used");
     assert_eq!(verified(&desk, "alice", &token.code(40)), "accepted");
+}
+
+/// A counter that means that nobody knows is none; and a file that is newer than what is here raises the position.
+#[test]
+fn a_counter_only_grows_and_is_no_sentinel() {
+    let token = Token::hotp(1);
+    let desk = Desk::new();
+    let pskc = |counter: u64| {
+        format!(
+            "<KeyContainer Version=\"1.0\" xmlns=\"urn:ietf:params:xml:ns:keyprov:pskc\"><KeyPackage><DeviceInfo>\
+             <SerialNo>77</SerialNo></DeviceInfo><Key Id=\"k\" Algorithm=\"urn:ietf:params:xml:ns:keyprov:pskc:hotp\">\
+             <AlgorithmParameters><ResponseFormat Length=\"6\" Encoding=\"DECIMAL\"/></AlgorithmParameters>\
+             <Data><Secret><PlainValue>{}</PlainValue></Secret><Counter><PlainValue>{counter}</PlainValue></Counter></Data>\
+             </Key></KeyPackage></KeyContainer>",
+            data_encoding::BASE64.encode(&data_encoding::HEXLOWER.decode(token.secret.as_bytes()).unwrap())
+        )
+    };
+    let import = |counter: u64| {
+        desk.ykmap_reading(&["token", "import", "--series", "box", "-"], pskc(counter).as_bytes())
+    };
+    import(u64::MAX).exits(2);
+    for (counter, next) in [(40, 40), (60, 60), (50, 60)] {
+        import(counter).exits(0);
+        assert_eq!(progress(&desk, "oath-77").0, Some(next), "{counter}");
+    }
 }

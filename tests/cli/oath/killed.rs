@@ -79,7 +79,7 @@ fn while_a_token_is_removed() {
             super::import(&desk, &format!("1001,{}\n", token.secret), &[]).exits(0);
         }
         desk.ykmap(&["token", "assign", "1001", "alice"]).exits(0);
-        let is_killed = is_killed(&desk, at, &["token", "remove", "1001"]);
+        let is_killed = is_killed(&desk, at, &["token", "remove", "--yes", "1001"]);
         is_whole(&desk, "oath-1001");
         let is_gone = !desk.file("keys").join("oath-1001").exists();
         assert!(is_gone || is_killed && state(&desk, "oath-1001") == "enabled", "{at:?}");

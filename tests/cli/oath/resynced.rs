@@ -1,8 +1,9 @@
 //! `token resync`: position and drift by two successive codes. What was accepted before stays used.
 
-use super::{Token, desk, import, progress, state, verified};
+use super::{SOON, Token, desk, import, progress, state, verified};
 use crate::desk::{Desk, Said};
 use std::fs;
+use tests::terminal::Terminal;
 
 fn resync(desk: &Desk, serial: &str, lines: &[String]) -> Said {
     desk.ykmap_reading(&["token", "resync", serial], (lines.join("\n") + "\n").as_bytes())
@@ -80,8 +81,18 @@ fn a_lost_counter() {
     desk.ykmap(&["token", "assign", "1001", "alice"]).exits(0);
     assert_eq!(state(&desk, "oath-1001"), "needs resync");
     assert_ne!(verified(&desk, "alice", &token.code(0)), "accepted");
-    resync(&desk, "1001", &[token.code(5003), token.code(5005)]).exits(1);
-    resync(&desk, "1001", &[token.code(5004), token.code(5005)]).exits(0);
+    let said = resync(&desk, "1001", &[token.code(5004), token.code(5005)]).exits(2);
+    assert!(said.err.contains("[no-terminal]"), "a counter proves no time: {said:?}");
+    let at_terminal = |both: [u64; 2]| {
+        let mut command = desk.command();
+        command.args(["token", "resync", "1001"]);
+        let mut terminal = Terminal::spawn(command);
+        terminal.wait_for("in your hand now", SOON);
+        terminal.type_line(&format!("{} {}", token.code(both[0]), token.code(both[1])));
+        terminal.finish(SOON).0
+    };
+    assert_eq!(at_terminal([5003, 5005]), Some(1));
+    assert_eq!(at_terminal([5004, 5005]), Some(0));
     for used in [0, 4, 5000, 5004, 5005] {
         assert_ne!(verified(&desk, "alice", &token.code(used)), "accepted", "{used}");
     }

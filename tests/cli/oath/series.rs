@@ -28,15 +28,37 @@ fn a_series_is_listed_and_removed() {
     let free =
         json(&desk.ykmap(&["--json", "token", "list", "--series", "spring-2026", "--unassigned"]).exits(0));
     assert_eq!(free.as_array().unwrap().len(), 2);
-    desk.ykmap(&["series", "remove", "spring-2026"]).exits(0);
+    desk.ykmap(&["series", "remove", "--yes", "spring-2026"]).exits(0);
     assert!(desk.mapping().ends_with("alice:oath-1004\n"), "{}", desk.mapping());
-    let said = desk.ykmap(&["series", "remove", "spring-2026"]).exits(2);
+    let said = desk.ykmap(&["series", "remove", "--yes", "spring-2026"]).exits(2);
     assert!(said.err.contains("[series-missing]"), "{said:?}");
-    desk.ykmap(&["token", "remove", "--series", "autumn_2026"]).exits(0);
+    desk.ykmap(&["token", "remove", "--yes", "--series", "autumn_2026"]).exits(0);
     let left = json(&desk.ykmap(&["--json", "token", "list"]).exits(0));
     assert_eq!(left.as_array().unwrap().len(), 1);
     assert_eq!(left[0]["id"], "oath-2000");
     // Neither, or both.
     desk.ykmap(&["token", "remove"]).exits(2);
     desk.ykmap(&["token", "remove", "--series", "x", "2000"]).exits(2);
+}
+
+/// Nothing goes without a yes.
+#[test]
+fn removing_asks() {
+    let token = Token::numbered(1);
+    let desk = super::desk(&[&token]);
+    desk.ykmap(&["token", "assign", "1001", "alice"]).exits(0);
+    let before = desk.snapshot();
+    let said = desk.ykmap(&["token", "remove", "1001"]).exits(2);
+    assert!(said.err.contains("[no-terminal]") && said.err.contains("--yes"), "{said:?}");
+    assert_eq!(desk.snapshot(), before);
+    for (answer, code) in [("no", Some(1)), ("yes", Some(0))] {
+        let mut command = desk.command();
+        command.args(["token", "remove", "1001"]);
+        let mut terminal = tests::terminal::Terminal::spawn(command);
+        terminal.wait_for("taken from alice", super::SOON);
+        terminal.wait_for("Type yes to remove 1 token: ", super::SOON);
+        terminal.type_line(answer);
+        assert_eq!(terminal.finish(super::SOON).0, code, "{answer}");
+    }
+    assert!(!desk.file("keys").join("oath-1001").exists());
 }

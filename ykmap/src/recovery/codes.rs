@@ -95,12 +95,11 @@ pub(crate) fn set_name(store: &Store) -> Result<SetId, Fault> {
     }
 }
 
-/// Prints codes, and fails unless all of them were written: nobody may have codes that nobody has seen.
+/// Prints codes or a secret, and fails unless all was written: nobody may have what nobody has seen.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|why| {
-        let problem =
-            format!("standard output: {}: the codes were not shown, and nothing was changed", cause(&why));
+        let problem = format!("standard output: {}: nothing was shown, and nothing was changed", cause(&why));
         Failure::from(Diagnostic::error(Code::OutputFailed, problem))
     })
 }

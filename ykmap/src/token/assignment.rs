@@ -1,7 +1,7 @@
 //! `ykmap token assign`, `ykmap token unassign`, `ykmap token claim`
 
 use crate::codes::{self, Stored};
-use crate::{Context, Done, Failure, assign as users, files, out};
+use crate::{Context, Done, Failure, assign as users, files, out, unlock};
 use serde_json::json;
 use ykhost::settings::Settings;
 use ykhost::store::Store;
@@ -108,7 +108,8 @@ pub(super) fn claim(context: &Context, user: &str, serial: Option<Serial>) -> Do
     }
     // Once more: somebody may have taken it meanwhile.
     is_nobodys(&settings, &id, user)?;
-    give(context, &settings, user, &id)
+    give(context, &settings, user, &id)?;
+    Ok(unlock::refill(&store, user)?)
 }
 
 /// Fails if the token is another user's.

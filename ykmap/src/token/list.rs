@@ -7,7 +7,9 @@ use crate::out::{self, Field};
 use crate::{Context, Done, Failure, codes, files, key};
 use serde_json::json;
 use std::collections::BTreeMap;
+use ykhost::settings::Settings;
 use ykhost::store::{KeyFile, OathNotes, State, Store};
+use yubiotp::diagnostic::{Diagnostic, Severity};
 use yubiotp::oath::Parameters;
 use yubiotp::{Series, TokenId};
 
@@ -62,6 +64,7 @@ impl Listed {
 pub(super) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let states = States::new(context, &settings);
+    let is_known = known_owners(context, &settings, args.unassigned)?;
     let owners = files::owners(&settings);
     let owners = |id: &TokenId| owners.get(id).map(Vec::as_slice).unwrap_or_default();
     let mut tokens = listed(&states.store)?;
@@ -87,7 +90,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
                 "window": one.oath.and_then(|(_, notes)| notes.window),
                 "series": one.series().map(|series| series.to_string()),
                 "state": states.of(&one.id).to_string(),
-                "owners": owners(&one.id),
+                "owners": is_known.then(|| owners(&one.id)),
                 "next_step": position.filter(|_| one.oath.is_some()).map(yubiotp::Position::to_stored),
                 "drift": state(&one.id).filter(|_| one.oath.is_some()).map(|state| state.drift),
                 "last_use": position.and_then(|_| last_use(&settings, &one.id)),
@@ -103,6 +106,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
     }
     let rows = tokens.iter().map(|one| {
         let owners = match owners(&one.id) {
+            [] if !is_known => Field::Plain("?".to_owned()),
             [] => Field::Loud("nobody".to_owned()),
             owners => Field::Plain(owners.join(", ")),
         };
@@ -120,9 +124,22 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
+/// Whether the owners of tokens are known. Notes why not, or fails if the answer needs them.
+fn known_owners(context: &Context, settings: &Settings, is_needed: bool) -> Result<bool, Failure> {
+    match files::mappings(settings) {
+        Ok(_) => Ok(true),
+        Err(Failure::Fault(found)) if !is_needed => {
+            context.note(&Diagnostic { severity: Severity::Note, ..*found });
+            Ok(false)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Lists every series, with how many tokens it has and how many of them are somebody's.
 pub(crate) fn series(context: &Context) -> Done {
     let settings = context.settings()?;
+    let is_known = known_owners(context, &settings, false)?;
     let owners = files::owners(&settings);
     let mut all = BTreeMap::<Series, (usize, usize)>::new();
     for one in listed(&Store::new(&settings))? {
@@ -134,7 +151,7 @@ pub(crate) fn series(context: &Context) -> Done {
     }
     if context.json {
         let all = all.iter().map(|(series, (tokens, assigned))| {
-            json!({ "series": series.to_string(), "tokens": tokens, "assigned": assigned })
+            json!({ "series": series.to_string(), "tokens": tokens, "assigned": is_known.then_some(assigned) })
         });
         out::json(&json!(all.collect::<Vec<_>>()));
         return Ok(());
@@ -147,7 +164,7 @@ pub(crate) fn series(context: &Context) -> Done {
         vec![
             Field::Plain(series.to_string()),
             Field::Plain(tokens.to_string()),
-            Field::Plain(assigned.to_string()),
+            Field::Plain(if is_known { assigned.to_string() } else { "?".to_owned() }),
         ]
     });
     out::table(&["Series", "Tokens", "Assigned"], rows.collect());

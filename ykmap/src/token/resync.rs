@@ -4,6 +4,7 @@ use crate::codes::{self, Stored};
 use crate::touches::{self, Prover};
 use crate::{Context, Done, Failure, files, out};
 use serde_json::json;
+use std::io::IsTerminal as _;
 use ykhost::store::{State, Store};
 use ykhost::{Fault, clock};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
@@ -32,7 +33,11 @@ pub(super) fn oath(context: &Context, serial: Serial) -> Done {
     let token = Stored::open(&settings, &store, serial)?;
     let key = token.key.fingerprint(&serial);
     let known = known(&store, &id, key)?;
-    let (first, second) = ask(&token)?;
+    let is_blind = matches!((&known, token.key.parameters.kind), (Known::Lost { .. }, Kind::Hotp));
+    if is_blind {
+        needs_hand(&id)?;
+    }
+    let (first, second) = ask(&token, is_blind)?;
     let (unix, parameters, secret) = (clock::unix(), token.key.parameters, &token.key.secret);
     let found = match known {
         Known::Progress(progress) => {
@@ -83,10 +88,27 @@ fn known(store: &Store, id: &TokenId, key: Fingerprint) -> Result<Known, Failure
     Ok(Known::Progress(Progress { next: state.position, drift: state.drift }))
 }
 
+/// Fails unless somebody is there who can have the token. Codes that count prove no time: two old ones, copied before the
+/// position was lost, look like two new ones.
+fn needs_hand(id: &TokenId) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        let problem = "the position of this token was lost, so its codes must come from the token itself, and standard input is no terminal: nothing was changed";
+        let found = Diagnostic::error(Code::NoTerminal, problem).at(Location::Token(id.to_string()));
+        return Err(found.advise("run the command at a terminal, with the token in your hand").into());
+    }
+    out::note(
+        "The position of this token was lost, and two successive codes do not prove that they are new: codes after them are accepted again, used ones too. Type no codes that somebody sends you.",
+    );
+    Ok(())
+}
+
 /// Asks for two successive codes, in one line or in two.
-fn ask(token: &Stored) -> Result<(yubiotp::oath::Code, yubiotp::oath::Code), Failure> {
+fn ask(token: &Stored, is_blind: bool) -> Result<(yubiotp::oath::Code, yubiotp::oath::Code), Failure> {
     let parameters = token.key.parameters;
-    let first = files::input_line("Code that the token shows: ")?;
+    let first = files::input_line(match is_blind {
+        true => "Press the token that is in your hand now. Code that it shows: ",
+        false => "Code that the token shows: ",
+    })?;
     if let Some(both) = codes::two(first.as_bytes(), parameters) {
         return Ok(both);
     }
