@@ -76,6 +76,7 @@ pub(crate) fn not_here(serial: &Serial) -> Failure {
 /// may be far out. Returns how far the token is once they are used up; nothing is stored here. A wrong code is exit status 1,
 /// and `refused` says what did not happen.
 pub(crate) fn prove(
+    context: &Context,
     question: &str,
     token: &Stored,
     progress: Progress,
@@ -98,6 +99,10 @@ pub(crate) fn prove(
             )),
             Found::Wrong => out::note(&wrong(token.key.parameters)),
         }
+    }
+    if context.json {
+        let found = Diagnostic::error(Code::CodeWrong, format!("no right code: {refused}"));
+        return Err(context.refuse(&found.at(Location::Token(TokenId::Oath(token.serial).to_string()))));
     }
     out::note(&format!("No right code: {refused}."));
     Err(Failure::No)

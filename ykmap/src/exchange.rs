@@ -5,7 +5,7 @@
 //! was cut off.
 
 use super::list::not_listed;
-use super::{Context, Failure, files};
+use super::{Context, Failure, account, files};
 use std::collections::BTreeSet;
 use std::path::Path;
 use ykhost::mapping;
@@ -182,6 +182,10 @@ pub(crate) fn tokens_of(settings: &Settings, user: &str) -> Result<Vec<TokenId>,
         Enrolment::NotListed => {
             let found = not_listed(settings, user);
             Err(match found.code {
+                // More likely misspelt than forgotten.
+                Code::UserNotListed if account::unknown(user).is_some() => {
+                    found.run_when("to see who is listed", Program::Ykmap, "list")
+                }
                 Code::UserNotListed => found.run_when(
                     "to give them a token",
                     Program::Ykmap,

@@ -133,6 +133,18 @@ impl Context {
         out::note(&self.line(found));
     }
 
+    /// Shows why the answer is no, which is exit status 1.
+    fn refuse(&self, found: &Diagnostic) -> Failure {
+        match self.json {
+            true => {
+                let ykmap = self.ykmap();
+                diagnostic::fail("ykmap", found, Calls { ykmap: &ykmap, ..Calls::PLAIN }, true);
+            }
+            false => self.note(found),
+        }
+        Failure::No
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::load(self.config.as_deref(), PartialConfig::default())?)
     }

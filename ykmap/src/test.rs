@@ -97,7 +97,14 @@ struct Tested {
     /// How far the token's clock is ahead, in seconds.
     off: Option<i64>,
     /// What the answer would come to if no try was missing.
-    otherwise: Option<&'static str>,
+    otherwise: Option<Otherwise>,
+}
+
+/// A decision that a missing try keeps from being made.
+struct Otherwise {
+    verdict: &'static str,
+    /// Why not, unless it would be a yes.
+    why: Option<Diagnostic>,
 }
 
 impl Tested {
@@ -121,7 +128,8 @@ impl Tested {
             "step": self.step,
             "clock_ahead_seconds": self.off,
             "layout": self.layout,
-            "otherwise": self.otherwise,
+            "otherwise": self.otherwise.as_ref().map(|it| it.verdict),
+            "otherwise_finding": self.otherwise.as_ref().and_then(|it| it.why.as_ref()).map(|why| diagnostic::json(why, calls)),
             "finding": diagnostic::json(&self.found, calls),
         })
     }
@@ -131,8 +139,11 @@ impl Tested {
         let layout = self.layout.filter(|layout| *layout != "QWERTY");
         let layout = layout.map_or_else(String::new, |layout| format!(" (typed on a {layout} keyboard)"));
         let off = self.off.map_or_else(String::new, |off| format!("; {}", codes::clock_words(off)));
-        let otherwise = match self.otherwise {
-            Some(verdict) => format!("; with tries left, it would be {verdict}"),
+        let otherwise = match &self.otherwise {
+            Some(Otherwise { verdict, why: Some(why) }) => {
+                format!("; with tries left, it would be {verdict}: {} [{}]", why.problem, why.code)
+            }
+            Some(Otherwise { verdict, why: None }) => format!("; with tries left, it would be {verdict}"),
             None => String::new(),
         };
         let (verdict, problem) = (self.verdict, &self.found.problem);
@@ -155,8 +166,9 @@ impl Test<'_> {
         let mut tested = self.judge(answer, bucket)?;
         if tested.found.code == Code::CodesNeeded {
             let otherwise = self.judge(answer, Bucket::FULL)?;
+            let why = (!otherwise.is_accepted).then(|| otherwise.found.clone());
             tested = Tested {
-                otherwise: Some(otherwise.verdict),
+                otherwise: Some(Otherwise { verdict: otherwise.verdict, why }),
                 found: tested.found,
                 verdict: tested.verdict,
                 is_accepted: false,

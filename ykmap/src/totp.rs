@@ -114,6 +114,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
     let token = new.as_stored(&settings)?;
     let question = format!("Code that the app of {} shows: ", codes::name(user));
     let progress = codes::prove(
+        context,
         &question,
         &token,
         Progress::default(),

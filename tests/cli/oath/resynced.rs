@@ -1,6 +1,6 @@
 //! `token resync`: position and drift by two successive codes. What was accepted before stays used.
 
-use super::{SOON, Token, desk, import, progress, state, verified};
+use super::{SOON, Token, desk, import, json, progress, state, verified};
 use crate::desk::{Desk, Said};
 use std::fs;
 use tests::terminal::Terminal;
@@ -161,4 +161,17 @@ fn doctor_has_nothing_against_a_token_that_was_used() {
     let said = desk.ykmap(&["doctor", "--pam-dir", &desk.empty_pam_dir()]);
     assert!(!said.out.contains("position-implausible") && !said.out.contains("oath-1001"), "{said:?}");
     desk.ykmap(&["check"]).exits(0);
+}
+
+/// A script finds the reason where it looks for it.
+#[test]
+fn a_no_is_an_object_for_scripts() {
+    let token = Token::numbered(1);
+    let desk = desk(&[&token]);
+    let wrong = [token.code(5), token.code(9)].join("\n") + "\n";
+    for words in [&["--json", "token", "resync", "1001"][..], &["--json", "token", "claim", "alice", "1001"]]
+    {
+        let said = desk.ykmap_reading(words, wrong.as_bytes()).exits(1);
+        assert_eq!(json(&said)["error"]["code"], "code-wrong", "{words:?} {said:?}");
+    }
 }

@@ -92,7 +92,7 @@ pub(super) fn claim(context: &Context, user: &str, serial: Option<Serial>) -> Do
     users::note_unknown(context, user);
     codes::warn_if_not_local(context, &settings);
     let progress = store.oath(&serial)?.progress;
-    let to = codes::prove("Code that the token shows: ", &token, progress, "nothing was changed")?;
+    let to = codes::prove(context, "Code that the token shows: ", &token, progress, "nothing was changed")?;
     match store.advance_oath(&serial, token.key.fingerprint(&serial), Some(progress), to)? {
         Advance::Fresh(_) => {}
         Advance::Replayed { .. } => {

@@ -48,16 +48,14 @@ pub(super) fn oath(context: &Context, serial: Serial) -> Done {
         }
     };
     let Found::Fresh(to) = found else {
-        context.note(&refused(&id, found, &known).at(Location::Token(id.to_string())));
-        return Err(Failure::No);
+        return Err(context.refuse(&refused(&id, found, &known).at(Location::Token(id.to_string()))));
     };
     match known {
         Known::Progress(from) => match store.advance_oath(&serial, key, Some(from), to)? {
             Advance::Fresh(_) => {}
             Advance::Replayed { .. } => {
                 let found = refused(&id, Found::Used { step: codes::last_step(to) }, &known);
-                context.note(&found.at(Location::Token(id.to_string())));
-                return Err(Failure::No);
+                return Err(context.refuse(&found.at(Location::Token(id.to_string()))));
             }
             Advance::Disabled => return Err(is_disabled(&id)),
         },
