@@ -16,6 +16,8 @@ use yubiotp::{SetId, TokenId};
 pub enum KnownCode {
     /// Nothing.
     New,
+    /// The store has keys under another store key, and of codes under that one, nobody can tell which this is.
+    Unknown,
     /// It is in this set, and was not used.
     Here(SetId),
     /// It was removed, and was not used before.
@@ -36,6 +38,7 @@ struct Entry {
 pub struct KnownCodes {
     key: RecoveryKey,
     codes: Vec<Entry>,
+    has_other_key: bool,
 }
 
 impl Store {
@@ -45,11 +48,14 @@ impl Store {
     /// The store cannot be read.
     pub fn known_codes(&self) -> Result<KnownCodes, Fault> {
         let (keys, positions) = (self.keys()?, self.positions()?);
-        let mut here = BTreeMap::new();
+        let store_key = self.store_key()?;
+        let (mut here, mut has_other_key) = (BTreeMap::new(), false);
         for name in keys.names()? {
-            let Some(token @ TokenId::RecoveryCode(set, number)) = TokenId::of_file(&name) else { continue };
+            let Some(token) = TokenId::of_file(&name) else { continue };
             // One that cannot be read lets nobody in.
-            let Ok(KeyFile::RecoveryCode(.., record)) = self.key_file_in(&keys, &token) else { continue };
+            let Ok(file) = self.key_file_in(&keys, &token) else { continue };
+            has_other_key |= file.under() != store_key.id();
+            let KeyFile::RecoveryCode(set, number, record) = file else { continue };
             if record.shape == Shape::EightDigits {
                 here.insert((set, number), (record.mac.fingerprint(), false));
             }
@@ -99,7 +105,7 @@ impl Store {
             is_used: true,
             is_here: true,
         }));
-        Ok(KnownCodes { key: RecoveryKey::of(&self.store_key()?), codes })
+        Ok(KnownCodes { key: RecoveryKey::of(&store_key), codes, has_other_key })
     }
 }
 
@@ -119,11 +125,12 @@ impl KnownCodes {
             return of(entry);
         }
         // It may have been in several sets, one after the other.
-        let mut known = KnownCode::New;
+        let mut known = if self.has_other_key { KnownCode::Unknown } else { KnownCode::New };
         for found in self.codes.iter().filter(is_it).map(of) {
             known = match (known, found) {
                 (KnownCode::Used, _) | (_, KnownCode::Used) => return KnownCode::Used,
                 (KnownCode::Here(set), _) | (_, KnownCode::Here(set)) => KnownCode::Here(set),
+                (KnownCode::Unknown, _) => KnownCode::Unknown,
                 (_, found) => found,
             };
         }

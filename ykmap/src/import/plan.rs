@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use ykcli::input::SHOWN;
 use ykhost::settings::Settings;
 use ykhost::store::{
-    Change, EnrolError, Enrolled, KnownCode, OathNotes, RecoveryRecord, Shape, Store, TokenKey, Unfinished,
+    Change, EnrolError, Enrolled, KnownCode, KnownCodes, OathNotes, RecoveryRecord, Shape, Store, TokenKey,
+    Unfinished,
 };
 use ykhost::{clock, mapping, random};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
@@ -100,6 +101,8 @@ impl Plan {
         }
         let (mut plan, mut holders) = (Self::default(), Holders::<TokenId>::default());
         let owners = files::owners(settings);
+        let has_codes = coming.iter().any(|coming| !coming.emergency.is_empty());
+        let known_codes = has_codes.then(|| store.known_codes()).transpose()?;
         let was_lost = settings.store.join(LOST).exists();
         for mut coming in coming {
             let has = match plan.has(settings, &mut coming) {
@@ -171,7 +174,14 @@ impl Plan {
             }
             plan.keys.push(key);
             let is_again = has.contains(&id) && !coming.is_named;
-            let of = Whose { users: &users, has: &has, owners: &owners, is_again, was_lost };
+            let of = Whose {
+                users: &users,
+                has: &has,
+                owners: &owners,
+                is_again,
+                was_lost,
+                known: known_codes.as_ref(),
+            };
             let emergency = plan.emergency(store, &coming.emergency, &of)?;
             plan.tokens.push(Planned { users, id, parameters, enrolled, emergency });
         }
@@ -234,10 +244,7 @@ impl Plan {
         of: &Whose<'_>,
     ) -> Result<Emergency, Failure> {
         let mut emergency = Emergency::default();
-        if codes.is_empty() {
-            return Ok(emergency);
-        }
-        let known = store.known_codes()?;
+        let Some(known) = of.known.filter(|_| !codes.is_empty()) else { return Ok(emergency) };
         let own: Vec<_> = of.has.iter().filter_map(TokenId::recovery_set).collect();
         let (mut new, mut used, mut removed, mut unknown) = (Vec::new(), 0_usize, 0_usize, 0_usize);
         for code in codes {
@@ -255,6 +262,7 @@ impl Plan {
                     }
                 }
                 KnownCode::Used => used = used.saturating_add(1),
+                KnownCode::Unknown => unknown = unknown.saturating_add(1),
                 KnownCode::New | KnownCode::Removed if of.was_lost => unknown = unknown.saturating_add(1),
                 KnownCode::Removed if of.is_again => removed = removed.saturating_add(1),
                 KnownCode::New | KnownCode::Removed => new.push(code),
@@ -290,7 +298,7 @@ impl Plan {
                     "emergency-codes-unknown",
                     unknown,
                     format!(
-                        "perhaps used here before the store was lost: not imported. To make recovery codes: ykmap recovery new {word}"
+                        "perhaps used here before the store or its key was lost: not imported. To make recovery codes: ykmap recovery new {word}"
                     ),
                 ),
             ] {
@@ -413,6 +421,8 @@ struct Whose<'a> {
     /// Whether they have the token already, and were not named.
     is_again: bool,
     was_lost: bool,
+    /// What this host knows of codes; `None` if none comes.
+    known: Option<&'a KnownCodes>,
 }
 
 impl Emergency {

@@ -306,4 +306,8 @@ fn codes_of_eight_digits_are_known_again() {
     // One that was used where it was before.
     enrol("b", 1);
     assert_eq!(known(1, &[]), KnownCode::Used);
+    assert_eq!(known(9, &[]), KnownCode::New);
+    // Under another store key, nobody can tell.
+    fs::write(host.path("store.key"), write_store_key(&StoreKey::new([9; 32])).as_bytes()).unwrap();
+    assert_eq!((known(1, &[]), known(9, &[])), (KnownCode::Unknown, KnownCode::Unknown));
 }
