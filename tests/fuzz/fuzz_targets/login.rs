@@ -92,7 +92,7 @@ impl<'a> Script<'a> {
             ..Scripted::default()
         };
         let args: Vec<&CStr> = self.args.iter().map(CString::as_c_str).collect();
-        let code = login::authenticate(&mut host, &args);
+        let code = login::authenticate(&mut host, &args, false);
         // A user comes to the account line by the auth line, or by nothing.
         let account = login::account(&mut host, &args);
         match account {
