@@ -4,7 +4,7 @@ use crate::built;
 use crate::said::{Said, chmod, run, said};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -72,13 +72,17 @@ impl Scratch {
     /// The same, with something to read on standard input.
     ///
     /// # Panics
-    /// Where the command does not start, or does not read it.
+    /// Where the command does not start.
     #[must_use]
     pub fn run_reading<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Said {
         let mut command = self.command();
         let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
+        // A command that refuses before it reads may have ended.
+        match child.stdin.take().unwrap().write_all(input) {
+            Err(why) if why.kind() == ErrorKind::BrokenPipe => {}
+            written => written.unwrap(),
+        }
         said(&command, child.wait_with_output().unwrap())
     }
 
