@@ -37,7 +37,7 @@ use yubiotp::oath::Code;
 use yubiotp::oath::window::Progress;
 use yubiotp::recovery::{self, RecoveryCode, RecoveryKey};
 use yubiotp::seal::StoreKey;
-use yubiotp::verdict::{OathToken, Vault};
+use yubiotp::verdict::{EightDigits, OathToken, Vault};
 use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId};
 
 /// The folder of sealed keys, in the store.
@@ -292,14 +292,17 @@ impl Vault for Store {
         Ok(typed.mac(&key, set).matches(&record.mac).then(|| record.mac.fingerprint()))
     }
 
-    fn eight_digits(&self, set: &SetId, typed: &Code) -> Result<Option<(u8, Fingerprint)>, Fault> {
+    fn eight_digits(&self, set: &SetId, typed: &Code) -> Result<Option<EightDigits>, Fault> {
         let mut found = None;
         for number in self.recovery_codes(set)? {
             let Some(record) = self.recovery_record(set, number)? else { continue };
             if record.shape == Shape::EightDigits {
                 let key = self.recovery_key(set, number, &record)?;
                 if recovery::mac_of_digits(typed, &key, set, number).matches(&record.mac) {
-                    found = Some((number, record.mac.fingerprint()));
+                    let slots = self.slots(&TokenId::RecoveryCode(*set, number))?;
+                    let is_unused =
+                        slots.is_some_and(|slots| slots.state.enabled && slots.state.position.is_none());
+                    found = Some(EightDigits { number, key: record.mac.fingerprint(), is_unused });
                 }
             }
         }

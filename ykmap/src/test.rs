@@ -19,7 +19,9 @@ use yubiotp::mapping::Enrolment;
 use yubiotp::oath;
 use yubiotp::oath::window::Progress;
 use yubiotp::recovery::RecoveryCode;
-use yubiotp::verdict::{self, Answer, Charge, Codes, Guesses, OathToken, Reason, Servers, Vault, Verdict};
+use yubiotp::verdict::{
+    self, Answer, Charge, Codes, EightDigits, Guesses, OathToken, Reason, Servers, Vault, Verdict,
+};
 use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId, shown};
 use zeroize::Zeroizing;
 
@@ -325,7 +327,7 @@ impl Vault for ReadOnly<'_> {
         Ok(self.0.recovery_code(set, typed)?)
     }
 
-    fn eight_digits(&self, set: &SetId, typed: &oath::Code) -> Result<Option<(u8, Fingerprint)>, Stop> {
+    fn eight_digits(&self, set: &SetId, typed: &oath::Code) -> Result<Option<EightDigits>, Stop> {
         Ok(self.0.eight_digits(set, typed)?)
     }
 }

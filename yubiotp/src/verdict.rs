@@ -5,7 +5,7 @@ mod diagnostic;
 #[cfg(test)]
 mod tests;
 
-pub use codes::{Charge, Codes, Guesses, OathToken};
+pub use codes::{Charge, Codes, EightDigits, Guesses, OathToken};
 
 use alloc::format;
 use alloc::string::String;
@@ -175,13 +175,11 @@ pub trait Vault: Ledger<Token = TokenId> {
     /// A fault if the set is not known, or the code cannot be compared.
     fn recovery_code(&self, set: &SetId, typed: &RecoveryCode) -> Result<Option<Fingerprint>, Self::Fault>;
 
-    /// The number and fingerprint of a recovery code of eight digits, as google-authenticator makes them, if `typed` is
-    /// one of the set.
+    /// A recovery code of eight digits, as google-authenticator makes them, if `typed` is one of the set.
     ///
     /// # Errors
     /// A fault if the set is not known, or a code cannot be compared.
-    fn eight_digits(&self, set: &SetId, typed: &oath::Code)
-    -> Result<Option<(u8, Fingerprint)>, Self::Fault>;
+    fn eight_digits(&self, set: &SetId, typed: &oath::Code) -> Result<Option<EightDigits>, Self::Fault>;
 }
 
 /// The validation servers of a host.

@@ -2,7 +2,7 @@
 //! knows them.
 
 use super::{Judgement, Reason, Vault, Verdict};
-use crate::key::OathKey;
+use crate::key::{Fingerprint, OathKey};
 use crate::oath::typed::Typed;
 use crate::oath::window::{Found, Progress, Reach, Usual, Window, behind, decide, two};
 use crate::oath::{Code, Digits};
@@ -61,12 +61,23 @@ pub struct OathToken {
     pub progress: Progress,
 }
 
+/// A recovery code of eight digits, as a [`Vault`] has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EightDigits {
+    /// Which one of its set it is.
+    pub number: u8,
+    /// Its fingerprint.
+    pub key: Fingerprint,
+    /// Whether it was not used yet. Only an advance decides.
+    pub is_unused: bool,
+}
+
 /// Decides about an answer without an OTP. `None` if the user has neither OATH tokens nor recovery codes, or the answer ends
 /// with nothing of that shape.
 ///
 /// Recovery codes and pairs of successive codes are tried first, and cost nothing: there are 2⁵⁰ of the former, and of the
-/// latter 10¹² and more, as of pairs of recovery codes of eight digits. Then the end of the answer is tried as one code, and as a pair of a token that is far out, for one
-/// try of the user's bucket.
+/// latter 10¹² and more, as of pairs of recovery codes of eight digits. Then the end of the answer is tried as one code, and
+/// as a pair of a token that is far out, for one try of the user's bucket.
 pub(super) fn judge<'a, V: Vault>(
     answer: &'a [u8],
     why: NoOtp,
@@ -203,7 +214,7 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         &mut self,
         set: SetId,
         number: u8,
-        key: crate::key::Fingerprint,
+        key: Fingerprint,
         before: &'a [u8],
     ) -> Result<Option<Judgement<'a>>, V::Fault> {
         let token = TokenId::RecoveryCode(set, number);
@@ -289,22 +300,30 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         typed: &Typed<'a>,
     ) -> Result<Option<Judgement<'a>>, V::Fault> {
         let Some((before, first, second)) = typed.two(Digits::EIGHT) else { return Ok(None) };
-        let mut found = Vec::with_capacity(2);
-        for code in [&first, &second] {
-            for set in sets {
-                match self.vault.eight_digits(set, code) {
-                    Ok(Some((number, key))) => found.push((*set, number, key)),
-                    Ok(None) => {}
-                    Err(fault) => self.fault(fault),
-                }
-            }
+        // The same code twice proves no more than once, also if two sets have it.
+        if first.matches(&second) {
+            return Ok(None);
         }
-        let &[(set, number, key), (other, second, its)] = found.as_slice() else { return Ok(None) };
+        let [first, second] = [&first, &second].map(|code| self.unused(sets, code));
+        let (Some((set, number, key)), Some((other, second, its))) = (first, second) else { return Ok(None) };
         // Both are used up, and only then is anybody in.
-        if (set, number) == (other, second) || self.burn(set, number, key, before)?.is_none() {
+        if self.burn(set, number, key, before)?.is_none() {
             return Ok(None);
         }
         self.burn(other, second, its, before)
+    }
+
+    /// A recovery code of eight digits that was not used, so that none is used up beside one that was.
+    fn unused(&mut self, sets: &[SetId], code: &Code) -> Option<(SetId, u8, Fingerprint)> {
+        for set in sets {
+            match self.vault.eight_digits(set, code) {
+                Ok(Some(it)) if it.is_unused => return Some((*set, it.number, it.key)),
+                Ok(Some(it)) => self.note(Reason::RecoveryCodeUsed(*set, it.number)),
+                Ok(None) => {}
+                Err(fault) => self.fault(fault),
+            }
+        }
+        None
     }
 
     /// One code of a token or of eight digits, or two of a token that is far out.
@@ -343,8 +362,8 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
     ) -> Result<Option<Judgement<'a>>, V::Fault> {
         for set in sets {
             match self.vault.eight_digits(set, code) {
-                Ok(Some((number, key))) => {
-                    let burnt = self.burn(*set, number, key, before)?;
+                Ok(Some(it)) => {
+                    let burnt = self.burn(*set, it.number, it.key, before)?;
                     if burnt.is_some() {
                         self.codes.guesses.refund();
                         return Ok(burnt);

@@ -63,7 +63,7 @@ impl Vault for Tokens {
         Err(Unknown(TokenId::RecoverySet(*set)))
     }
 
-    fn eight_digits(&self, set: &SetId, _: &oath::Code) -> Result<Option<(u8, Fingerprint)>, Unknown> {
+    fn eight_digits(&self, set: &SetId, _: &oath::Code) -> Result<Option<EightDigits>, Unknown> {
         Err(Unknown(TokenId::RecoverySet(*set)))
     }
 }
@@ -256,7 +256,7 @@ fn a_private_id_of_another_is_not_genuine() {
             Err(Unknown(TokenId::RecoverySet(*set)))
         }
 
-        fn eight_digits(&self, set: &SetId, _: &oath::Code) -> Result<Option<(u8, Fingerprint)>, Unknown> {
+        fn eight_digits(&self, set: &SetId, _: &oath::Code) -> Result<Option<EightDigits>, Unknown> {
             Err(Unknown(TokenId::RecoverySet(*set)))
         }
     }

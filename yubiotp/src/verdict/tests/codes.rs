@@ -20,6 +20,8 @@ const NOW: u64 = 1_790_000_000;
 struct World {
     ledger: Memory,
     progress: RefCell<BTreeMap<Serial, Progress>>,
+    /// Numbers of recovery codes that were used.
+    burnt: RefCell<Vec<u8>>,
     bucket: Cell<Bucket>,
     taken: Cell<u64>,
     is_broken: bool,
@@ -55,7 +57,11 @@ impl Ledger for World {
     type Fault = Unknown;
     type Token = TokenId;
     fn advance(&self, token: &TokenId, key: Fingerprint, to: Position) -> Result<Advance, Unknown> {
-        (&self.ledger).advance(token, key, to)
+        let advanced = (&self.ledger).advance(token, key, to)?;
+        if let (TokenId::RecoveryCode(_, number), Advance::Fresh(_)) = (token, &advanced) {
+            self.burnt.borrow_mut().push(*number);
+        }
+        Ok(advanced)
     }
 }
 
@@ -100,14 +106,15 @@ impl Vault for World {
         Ok((typed.number() <= 4 && typed.mac(&key, it).matches(&mac)).then(|| mac.fingerprint()))
     }
 
-    fn eight_digits(&self, it: &SetId, typed: &oath::Code) -> Result<Option<(u8, Fingerprint)>, Unknown> {
+    fn eight_digits(&self, it: &SetId, typed: &oath::Code) -> Result<Option<EightDigits>, Unknown> {
         let key = RecoveryKey::of(&StoreKey::new([1; 32]));
         Ok((5..=9).find_map(|number| {
             let stored = oath::Code::read(eight(number).as_bytes()).unwrap();
             let mac = recovery::mac_of_digits(&stored, &key, it, number);
-            recovery::mac_of_digits(typed, &key, it, number)
-                .matches(&mac)
-                .then(|| (number, mac.fingerprint()))
+            recovery::mac_of_digits(typed, &key, it, number).matches(&mac).then(|| {
+                let is_unused = !self.burnt.borrow().contains(&number);
+                EightDigits { number, key: mac.fingerprint(), is_unused }
+            })
         }))
     }
 }
@@ -365,7 +372,16 @@ fn of_codes_of_eight_digits_two_are_enough() {
     let two = format!("pw{} {}", eight(5), eight(7));
     assert_eq!(world.says(listed, &two), yes("rec-k7-7"));
     assert_eq!(world.says(listed, &two), no(Reason::TwoCodesNeeded));
-    assert_eq!(world.says(listed, &format!("{} {}", eight(6), eight(7))), no(Reason::TwoCodesNeeded));
+    // Beside a used code none is used up.
+    for half in [format!("{} {}", eight(6), eight(7)), format!("{} {}", eight(7), eight(6))] {
+        assert_eq!(world.says(listed, &half), no(Reason::TwoCodesNeeded));
+    }
+    assert_eq!(world.says(listed, &format!("{} {}", eight(6), eight(8))), yes("rec-k7-8"));
+    // One code in two sets is one code.
+    assert_eq!(
+        world.says(&["rec-k7", "rec-k8"], &format!("{} 11111111", eight(9))),
+        no(Reason::TwoCodesNeeded)
+    );
 }
 
 #[test]
