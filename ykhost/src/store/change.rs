@@ -16,6 +16,7 @@ pub use error::EnrolError;
 pub(super) use unfinished::UNFINISHED;
 pub use unfinished::Unfinished;
 
+use super::known_codes::note_code_key;
 use super::slots::{BadSlots, State, new_file};
 use super::{Store, TokenKey, slots_in};
 use crate::file::{Changing, FileFault, Folder, LOCK_POLL};
@@ -204,6 +205,9 @@ impl Change<'_> {
     ) -> Result<(), EnrolError> {
         let store_key = self.store_key()?;
         self.are_no_twins(keys)?;
+        if keys.iter().any(|key| matches!(key, TokenKey::RecoveryCode(..))) {
+            note_code_key(&self.positions, store_key.id())?;
+        }
         let mut positions = Batch::new(&self.positions);
         for key in keys {
             self.place(key, begin(key), &mut positions)?;

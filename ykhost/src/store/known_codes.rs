@@ -4,12 +4,19 @@
 use super::slots::BadSlots;
 use super::{KeyFile, Shape, Store, slots_in};
 use crate::Fault;
+use crate::file::{Audience, FileFault, Folder};
 use data_encoding::HEXLOWER;
+use rustix::fs::Mode;
 use std::collections::BTreeMap;
 use yubiotp::key::Fingerprint;
 use yubiotp::oath::Code;
 use yubiotp::recovery::{self, RecoveryKey};
+use yubiotp::seal::StoreKeyId;
 use yubiotp::{SetId, TokenId};
+
+/// In the folder of positions: the IDs of the store keys under which recovery codes were made on this host. A position of a
+/// code says nothing under another one.
+pub(in crate::store) const CODE_KEYS: &str = ".code-keys";
 
 /// What this host knows of a code of eight digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +67,8 @@ impl Store {
                 here.insert((set, number), (record.mac.fingerprint(), false));
             }
         }
+        let under = code_keys(&positions)?;
+        has_other_key |= under.iter().any(|id| *id != store_key.id().to_string());
         let mut codes = Vec::new();
         for name in positions.names()? {
             let (id, aside) = name.split_once('.').map_or((name.as_str(), None), |(id, key)| (id, Some(key)));
@@ -105,8 +114,28 @@ impl Store {
             is_used: true,
             is_here: true,
         }));
+        // Nobody can tell what they were made under.
+        has_other_key |= under.is_empty() && !codes.is_empty();
         Ok(KnownCodes { key: RecoveryKey::of(&store_key), codes, has_other_key })
     }
+}
+
+fn code_keys(positions: &Folder) -> Result<Vec<String>, Fault> {
+    match positions.read(CODE_KEYS, 4096, Audience::Owner) {
+        Err(FileFault::Missing(_)) => Ok(Vec::new()),
+        text => Ok(String::from_utf8_lossy(&text?).lines().map(str::to_owned).collect()),
+    }
+}
+
+/// Notes, durably, that recovery codes are made under this store key.
+pub(in crate::store) fn note_code_key(positions: &Folder, key: StoreKeyId) -> Result<(), Fault> {
+    let (mut keys, id) = (code_keys(positions)?, key.to_string());
+    if keys.contains(&id) {
+        return Ok(());
+    }
+    keys.push(id);
+    let text = keys.into_iter().map(|id| id + "\n").collect::<String>();
+    Ok(positions.replace(CODE_KEYS, text.as_bytes(), Mode::RUSR | Mode::WUSR)?)
 }
 
 impl KnownCodes {

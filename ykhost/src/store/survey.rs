@@ -1,6 +1,7 @@
 //! Looking at the whole store, token by token, without changing or locking anything in it.
 
 use super::change::UNFINISHED;
+use super::known_codes::CODE_KEYS;
 use super::{KeyFile, PositionFile, State, Store, TokenKey, slots_in};
 use crate::Fault;
 use crate::file::{FileFault, Folder};
@@ -104,8 +105,8 @@ impl StoreScan {
             for name in folder.all_names()? {
                 let path = || folder.path().join(&name);
                 let own = name.split_once('.').map_or(name.as_str(), |(own, _)| own);
-                if name.starts_with(".yubiotp.lock") || name == UNFINISHED {
-                    // `Store::unfinished` has it.
+                if name.starts_with(".yubiotp.lock") || [UNFINISHED, CODE_KEYS].contains(&name.as_str()) {
+                    // `Store::unfinished` and `Store::known_codes` have them.
                 } else if name.starts_with('.') {
                     strays.push(OrphanFile::CutOff(path()));
                 } else if std::ptr::eq(folder, &self.keys) {

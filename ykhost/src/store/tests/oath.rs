@@ -310,4 +310,14 @@ fn codes_of_eight_digits_are_known_again() {
     // Under another store key, nobody can tell.
     fs::write(host.path("store.key"), write_store_key(&StoreKey::new([9; 32])).as_bytes()).unwrap();
     assert_eq!((known(1, &[]), known(9, &[])), (KnownCode::Unknown, KnownCode::Unknown));
+    // Also once the codes of the old key are gone, and others have come under the new one.
+    for name in host.store.keys().unwrap().names().unwrap() {
+        fs::remove_file(host.path("keys").join(name)).unwrap();
+    }
+    assert_eq!((known(1, &[]), known(9, &[])), (KnownCode::Unknown, KnownCode::Unknown));
+    enrol("c", 7);
+    assert_eq!((known(1, &[]), known(9, &[])), (KnownCode::Unknown, KnownCode::Unknown));
+    // And if the record of the keys is gone.
+    fs::remove_file(host.path("positions/.code-keys")).unwrap();
+    assert_eq!(known(9, &[]), KnownCode::Unknown);
 }
