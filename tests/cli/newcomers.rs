@@ -84,7 +84,7 @@ fn a_service_decides_by_its_own_line() {
     assert!(said.err.contains("service including") || !said.err.contains("service common"), "{said:?}");
 }
 
-/// At a login, too: nobody is told to import a key that only Yubico has.
+/// At a login, too: no advice says to import a key that only Yubico has.
 #[test]
 fn the_factory_slot_is_named_in_every_place() {
     let desk = Desk::with(&[&SoftYubiKey::numbered(1)]);

@@ -14,7 +14,7 @@ const OF_THE_IMAGE: [&str; 5] = [
     "cargo install --locked cargo-deny",
 ];
 
-/// What stands behind a key, wherever the key is.
+/// The value of a key, wherever the key is.
 fn values<'a>(jobs: &'a str, key: &str) -> Vec<&'a str> {
     let lines = jobs.lines().map(|line| line.trim_start().trim_start_matches("- "));
     lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).collect()

@@ -106,8 +106,10 @@ pub fn table(header: &[&str], rows: Vec<Vec<Field>>) {
         true => presets::ASCII_FULL_CONDENSED,
         false => presets::NOTHING,
     });
-    if person {
+    if let Some(width) = width() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
+        // A terminal that says it has no width is as wide as text is wrapped to.
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     }
     table.set_header(header.iter().map(Cell::new));
     for row in rows {
