@@ -95,7 +95,8 @@ fuzz:
 # not list.
 # Paths of this machine are left out, so that two machines build the same bytes.
 folders := $(CURDIR) $(or $(CARGO_HOME),$(HOME)/.cargo) $(target)
-folders := $(foreach folder,$(folders),$(abspath $(folder)) $(realpath $(folder)))
+# As written too: cargo keeps a `..` in CARGO_HOME. Of several that match, the last counts.
+folders := $(foreach folder,$(folders),$(folder) $(abspath $(folder)) $(realpath $(folder)))
 build build-server: override export RUSTFLAGS += $(foreach folder,$(folders),--remap-path-prefix=$(folder)=/src)
 build build-server: override export CFLAGS += $(foreach folder,$(folders),-ffile-prefix-map=$(folder)=/src)
 build:
