@@ -1,0 +1,239 @@
+//! The administrator's command over a host's mapping and token store. Its verbs, one file each, and what they have in
+//! common. What it decides, it decides as a login does: through [`ykhost`].
+//!
+//! Two programs: `ykmap`, and `yubiotp-enroll`, which enrolls users at a login and does for them what they ask of
+//! `ykmap self`. No login loads either.
+#![forbid(unsafe_code)]
+
+mod account;
+mod add;
+mod assign;
+mod check;
+mod codes;
+mod doctor;
+pub mod enroll;
+mod exchange;
+mod files;
+mod import;
+mod init;
+mod key;
+mod list;
+mod modhex;
+mod otp;
+mod recovery;
+mod remove;
+mod reset;
+mod series;
+mod service;
+mod test;
+mod token;
+mod totp;
+mod touches;
+mod unlock;
+mod verify;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use ykcli::failure::{self, Done, Failure};
+use ykcli::line::absolute;
+use ykcli::{completions, diagnostic, explain, line, out};
+use ykhost::Fault;
+use ykhost::settings::{LoginSettings, PartialConfig, Settings};
+use ykhost::store::Store;
+use yubiotp::diagnostic::{Calls, Diagnostic};
+use yubiotp::{PublicId, TokenId};
+
+/// Manage the tokens of this host's users: the mapping and the token store of pam_yubiotp.
+#[derive(Parser)]
+#[command(name = "ykmap", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used (doctor: 1 \
+                  warnings, 2 errors)."
+)]
+struct Command {
+    /// Configuration file [default: /etc/yubiotp/config.toml]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// Print JSON instead of text, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Create the configuration file, the mapping, the store key and the store, with the right modes
+    Init(init::Args),
+    /// Assign tokens to a user, by a touch, which is checked, or by public IDs
+    Add(add::Args),
+    /// Unassign tokens, or all of them, from a user
+    Remove(remove::Args),
+    /// List users and their tokens
+    List(list::Args),
+    /// Check the mapping for mistakes
+    Check,
+    /// Find out why logins are rejected, or who gets in without a token: checks everything from pam.d to the validation
+    /// servers, and changes nothing
+    Doctor(doctor::Args),
+    /// Decide about an OTP or code as a login would, and say why. It is used up; `test` uses nothing up
+    Verify(verify::Args),
+    /// Say what a login would decide about an OTP or code. Nothing is used up; `verify` does, as a login
+    Test(test::Args),
+    /// Manage the keys of YubiKeys in the store
+    #[command(subcommand)]
+    Key(key::Verb),
+    /// Set up authenticator apps
+    #[command(subcommand)]
+    Totp(totp::Verb),
+    /// Manage tokens of every kind: YubiKeys, authenticator apps, hardware tokens
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Manage series: tokens that were imported together
+    #[command(subcommand)]
+    Series(series::Verb),
+    /// Manage recovery codes, each of which lets a user in once
+    #[command(subcommand)]
+    Recovery(recovery::Verb),
+    /// Move the users of another PAM module here, with their tokens and positions
+    #[command(subcommand)]
+    Import(import::Verb),
+    /// Accept single codes of a user again, after too many wrong ones
+    Unlock(unlock::Args),
+    /// Unassign every token of a user, and remove their authenticator apps and recovery codes
+    Reset(reset::Args),
+    /// Convert to and from modhex
+    #[command(subcommand)]
+    Modhex(modhex::Verb),
+    /// Show what an OTP contains, without using it up
+    Otp(otp::Args),
+    /// Explain a code of a log line or an error: its cause and its remedy
+    ExplainCode(explain::Args),
+    /// Write what a shell needs to complete verbs and options
+    Completions(completions::Args),
+}
+
+/// What every verb has.
+struct Context {
+    /// The configuration file, absolute, if one was named.
+    config: Option<PathBuf>,
+    json: bool,
+}
+
+impl Context {
+    /// A finding in one line, with its remedies and its code.
+    fn line(&self, found: &Diagnostic) -> String {
+        diagnostic::line(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
+    }
+
+    /// A finding with its remedies, in a line that has more in it.
+    fn text(&self, found: &Diagnostic) -> String {
+        found.text(Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
+    }
+
+    /// A remark.
+    fn note(&self, found: &Diagnostic) {
+        out::note(&self.line(found));
+    }
+
+    /// Shows why the answer is no, which is exit status 1.
+    fn refuse(&self, found: &Diagnostic) -> Failure {
+        match self.json {
+            true => {
+                let ykmap = self.ykmap();
+                diagnostic::fail("ykmap", found, Calls { ykmap: &ykmap, ..Calls::PLAIN }, true);
+            }
+            false => self.note(found),
+        }
+        Failure::No
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(self.config.as_deref(), PartialConfig::default())?)
+    }
+
+    /// The settings for deciding about OTPs.
+    fn login_settings(&self) -> Result<LoginSettings, Failure> {
+        Ok(self.settings()?.resolve_online().map_err(Fault::from)?)
+    }
+
+    fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::new(&self.settings()?))
+    }
+
+    /// The command as it goes on with these settings.
+    fn ykmap(&self) -> String {
+        failure::call("ykmap", self.config.as_deref())
+    }
+}
+
+/// The program `ykmap`.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Command::try_parse() {
+        Ok(command) => run(command),
+        Err(error) => line::not_understood(&error),
+    }
+}
+
+/// Runs a command, and shows why it fails.
+fn run(command: Command) -> ExitCode {
+    // The exit status of a decision is that decision, even if the output was lost.
+    let decides = matches!(command.verb, Verb::Verify(_) | Verb::Test(_));
+    let json = command.json;
+    let (config, done) = match command.config.map(absolute).transpose() {
+        Ok(config) => {
+            let context = Context { config, json };
+            let done = dispatch(&context, command.verb);
+            (context.config, done)
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    match done.and_then(|()| if decides { Ok(()) } else { failure::output_is_complete() }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let ykmap = failure::call("ykmap", config.as_deref());
+            failure.or_as_root().exit("ykmap", Calls { ykmap: &ykmap, ..Calls::PLAIN }, json)
+        }
+    }
+}
+
+fn dispatch(context: &Context, verb: Verb) -> Done {
+    match verb {
+        Verb::Init(args) => init::run(context, args),
+        Verb::Add(args) => add::run(context, &args),
+        Verb::Remove(args) => remove::run(context, &args),
+        Verb::List(args) => list::run(context, &args),
+        Verb::Check => check::run(context),
+        Verb::Doctor(args) => doctor::run(context, &args),
+        Verb::Verify(args) => verify::run(context, args),
+        Verb::Key(verb) => key::run(context, verb),
+        Verb::Test(args) => test::run(context, args),
+        Verb::Totp(verb) => totp::run(context, &verb),
+        Verb::Token(verb) => token::run(context, verb),
+        Verb::Series(verb) => series::run(context, &verb),
+        Verb::Recovery(verb) => recovery::run(context, &verb),
+        Verb::Import(verb) => import::run(context, &verb),
+        Verb::Unlock(args) => unlock::run(context, &args),
+        Verb::Reset(args) => reset::run(context, &args),
+        Verb::Modhex(verb) => modhex::run(context, &verb),
+        Verb::Otp(args) => otp::run(context, args),
+        Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),
+        Verb::Completions(args) => {
+            completions::print(&args, &mut Command::command(), "ykmap");
+            Ok(())
+        }
+    }
+}
+
+/// Parses a public ID on the command line.
+fn parse_token(text: &str) -> Result<TokenId, String> {
+    TokenId::parse(text.as_bytes())
+        .map_err(|why| format!("{why}; the verb list USER shows the tokens of a user"))
+}
+
+fn parse_id(text: &str) -> Result<PublicId, String> {
+    PublicId::parse(text.as_bytes())
+        .map_err(|why| format!("{why}; the verb list USER shows the public IDs of a user's tokens"))
+}
