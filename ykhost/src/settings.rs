@@ -1,11 +1,13 @@
 //! `config.toml`, and what module arguments and command options put in its place.
 
 mod codes;
+mod enroll;
 mod online;
 #[cfg(test)]
 mod tests;
 
 pub use codes::{CodeSettings, PartialCodes, check_look_ahead, check_window};
+pub use enroll::{ENROLL, EnrollSettings, OwnVerb, PartialEnroll, PartialOwn};
 pub use online::{ASK, Online, PartialOnline};
 pub(crate) use online::{check_client_id, parse_proxy, parse_urls};
 pub use yubiotp::verdict::Mode;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, without_value};
 use yubiotp::nearest::nearest;
+use yubiotp::policy::Policy;
 use yubiotp::{PublicId, TokenId, shown, wrong_type};
 use zeroize::Zeroizing;
 
@@ -104,6 +107,12 @@ pub struct Settings {
     pub debug: bool,
     /// How codes are decided about.
     pub codes: CodeSettings,
+    /// Who needs a second factor.
+    pub policy: Policy,
+    /// How a user gets a second factor at a login.
+    pub enroll: EnrollSettings,
+    /// What a user may do themselves.
+    pub own: Vec<OwnVerb>,
     /// Opens the mapping and the store.
     pub folders: Arc<Folders>,
 }
@@ -140,6 +149,11 @@ pub struct PartialConfig {
     pub online: Option<PartialOnline>,
     /// `[codes]`
     pub codes: Option<PartialCodes>,
+    /// `[enroll]`
+    pub enroll: Option<PartialEnroll>,
+    /// `[self]`
+    #[serde(rename = "self")]
+    pub own: Option<PartialOwn>,
 }
 
 fn tries<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
@@ -177,6 +191,14 @@ impl PartialConfig {
                 (Some(codes), Some(other)) => Some(codes.or(other)),
                 (codes, other) => codes.or(other),
             },
+            enroll: match (self.enroll, other.enroll) {
+                (Some(enroll), Some(other)) => Some(enroll.or(other)),
+                (enroll, other) => enroll.or(other),
+            },
+            own: match (self.own, other.own) {
+                (Some(own), Some(other)) => Some(own.or(other)),
+                (own, other) => own.or(other),
+            },
         }
     }
 
@@ -188,6 +210,7 @@ impl PartialConfig {
         self.store = self.store.map(|path| joined(folder, path));
         self.store_key = self.store_key.map(|path| joined(folder, path));
         self.online = self.online.map(|online| online.relative_to(folder));
+        self.enroll = self.enroll.map(|enroll| enroll.relative_to(folder));
         self
     }
 }
@@ -293,6 +316,9 @@ impl Settings {
             lock_wait: Duration::from_secs(given.lock_wait.unwrap_or(5).into()),
             debug: given.debug.unwrap_or(false),
             codes: given.codes.unwrap_or_default().resolve(),
+            policy: Policy::default(),
+            enroll: given.enroll.unwrap_or_default().resolve(),
+            own: given.own.unwrap_or_default().resolve(),
             folders: Arc::new(folders),
         })
     }
@@ -442,7 +468,7 @@ fn invalid(message: &str, source: &str) -> Diagnostic {
 }
 
 /// The settings above the tables in `config.toml`.
-const TOP: [&str; 12] = [
+const TOP: [&str; 14] = [
     "mode",
     "mapping",
     "store",
@@ -455,10 +481,18 @@ const TOP: [&str; 12] = [
     "debug",
     "online",
     "codes",
+    "enroll",
+    "self",
 ];
 
 /// The tables of `config.toml`, with what is above them.
-const TABLES: [(&str, &[&str]); 3] = [("", &TOP), ("[online]", &online::NAMES), ("[codes]", &codes::NAMES)];
+const TABLES: [(&str, &[&str]); 5] = [
+    ("", &TOP),
+    ("[online]", &online::NAMES),
+    ("[codes]", &codes::NAMES),
+    ("[enroll]", &enroll::NAMES),
+    ("[self]", &enroll::SELF_NAMES),
+];
 
 /// The message about a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the
 /// parser says of a key in base64, which ends with `=`, misleads.
@@ -491,7 +525,7 @@ fn misplaced(message: &str) -> Option<Diagnostic> {
     let is_expected = |name: &str| expected.contains(&format!("`{name}`"));
     let (table, here) = TABLES.into_iter().find(|(_, names)| names.iter().all(|name| is_expected(name)))?;
     let elsewhere = TABLES.into_iter().find(|(other, names)| *other != table && names.contains(&name));
-    if let Some((other, _)) = elsewhere.filter(|_| !["online", "codes"].contains(&name)) {
+    if let Some((other, _)) = elsewhere.filter(|_| !["online", "codes", "enroll", "self"].contains(&name)) {
         let found = |problem, place: &str, table: &str| {
             Diagnostic::error(Code::SettingMisplaced, problem)
                 .advise(format!("move it {place} the line {table}"))

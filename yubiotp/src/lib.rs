@@ -9,7 +9,8 @@
 //! 4. [`ledger`] compares and stores the token's position, in one step.
 //! 5. [`verdict`] puts these together and says yes, no, or not enrolled.
 //!
-//! Beside that path: [`oath`] has the codes of authenticator apps and hardware tokens, [`recovery`] recovery codes, and
+//! Before that path, [`policy`] says whether a login needs a second factor at all, and by which methods. Beside it:
+//! [`dialogue`] has the messages by which a user enrolls, [`oath`] has the codes of authenticator apps and hardware tokens, [`recovery`] recovery codes, and
 //! [`guesses`] limits how many codes are tried. [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps
 //! secrets encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now,
 //! [`modhex`] and [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to
@@ -25,6 +26,7 @@ pub mod ask;
 pub mod authorities;
 pub mod block;
 pub mod diagnostic;
+pub mod dialogue;
 pub mod freshness;
 pub mod guesses;
 pub mod id;
@@ -37,6 +39,7 @@ pub mod modhex;
 pub mod nearest;
 pub mod oath;
 pub mod otp;
+pub mod policy;
 pub mod position;
 pub mod protocol;
 pub mod record;
