@@ -34,6 +34,7 @@ pub mod postgres;
 pub mod said;
 pub mod schema;
 pub mod scratch;
+pub mod screen;
 pub mod soft_app;
 pub mod soft_yubikey;
 pub mod syslog;
