@@ -13,7 +13,7 @@ use crate::lines::{lines, number};
 use crate::problem::{BadEntry, Limit, Place, Problem, Problems, Why};
 use std::collections::HashMap;
 use yubiotp::Position;
-use yubiotp::oath::window::{Progress, Window};
+use yubiotp::oath::window::{self, Progress, Window};
 use yubiotp::oath::{Algorithm, Digits, Kind, Parameters, Period, Secret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -208,6 +208,11 @@ impl<'a> Options<'a> {
             && used.iter().any(|step| *step > last.saturating_add(MOST_AHEAD))
         {
             problems.push(Problem::new(Place::line(*line), Why::ClockBehind));
+        }
+        if let Some((line, _)) = self.0.get("TIME_SKEW")
+            && last > period.step_at(now).saturating_add(window::MOST_AHEAD)
+        {
+            problems.push(Problem::new(Place::line(*line), BadEntry::TooFarAhead));
         }
         let recorded = used.iter().max().copied();
         // Codes by which the module learned a skew are not in its record.

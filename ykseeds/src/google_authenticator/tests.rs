@@ -72,6 +72,16 @@ fn skews_become_drift() {
     assert_eq!(with("\" DISALLOW_REUSE 999\n").progress.drift, 0);
 }
 
+/// A position further ahead than an hour would let no code in.
+#[test]
+fn a_skew_of_more_than_an_hour_is_refused() {
+    let file = |skew: &str| format!("{FILE}\" TIME_SKEW {skew}\n");
+    let line = FILE.lines().count() + 1;
+    assert_eq!(take(&file("119")).progress.drift, 119);
+    assert_eq!(wrong(&file("120")), [(line, BadEntry::TooFarAhead.into())]);
+    assert_eq!(take(&file("-1500")).progress.drift, -1500);
+}
+
 #[test]
 fn counters() {
     let account = take("GEZDGNBVGY3TQOJQ\n\" HOTP_COUNTER 12\n\" WINDOW_SIZE 17\n\" TOTP_AUTH\n");

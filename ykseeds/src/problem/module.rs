@@ -2,6 +2,7 @@
 
 use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::oath::BadSecretLength;
+use yubiotp::oath::window::MOST_AHEAD;
 
 /// The mistake in a line of `.google_authenticator` or of pam_oath's users file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum BadEntry {
     SecretLength(BadSecretLength),
     /// The value of an option cannot be.
     OptionValue(&'static str),
+    /// `TIME_SKEW`: the token's clock is further ahead than a position here may be.
+    TooFarAhead,
     /// An option is there more than once.
     OptionTwice(&'static str),
     /// Neither an option nor an emergency code.
@@ -43,6 +46,11 @@ impl BadEntry {
             Self::Secret => line("field 4, the secret: it is not hex".to_owned()),
             Self::SecretLength(why) => line(why.to_string()),
             Self::OptionValue(name) => line(format!("the value of {name} is not one that google-authenticator takes")),
+            Self::TooFarAhead => {
+                line(format!("TIME_SKEW is more than {MOST_AHEAD} steps: such a token would be rejected here"))
+                    .advise("set the clock of the token or phone, log in by google-authenticator until it has learned that, and import again")
+                    .advise("leave the file out, and give its user a new app with ykmap totp add")
+            }
             Self::OptionTwice(name) => {
                 line(format!("{name} is there more than once")).advise("keep the first: google-authenticator reads no other")
             }
