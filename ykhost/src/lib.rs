@@ -2,12 +2,13 @@
 //!
 //! A login process loads it: the module `pam_yubiotp.so` decides through it. So does the command `ykmap`, which can
 //! therefore say beforehand what a login will do. In the order of a login: [`options`], [`settings`], [`mapping`],
-//! [`decide`], by the [`store`] or [`online`]; [`mod@file`] opens every file of them. [`Fault`] is what each of them
+//! [`decide`], by the [`store`] or [`online`]; [`enrolled`] changes who has which token; [`mod@file`] opens every file of them. [`Fault`] is what each of them
 //! says when the world fails.
 #![forbid(unsafe_code)]
 
 pub mod clock;
 pub mod decide;
+pub mod enrolled;
 pub mod fault;
 pub mod file;
 pub mod mapping;

@@ -1,10 +1,12 @@
-//! Reading the mapping of this host, without NSS.
+//! Reading the mapping of this host, and the list of those who enrolled on it, without NSS.
 
 pub use crate::user_path::path_of;
 
-use crate::Fault;
 use crate::file::{self, Audience, FileFault, Folder, is_the_end};
 use crate::settings::Settings;
+use crate::store::Store;
+use crate::{Fault, enrolled};
+use rustix::fs::Stat;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -16,13 +18,13 @@ const LIMIT: u64 = 512 << 20;
 /// The bytes that are read at a time.
 const CHUNK: usize = 128 << 10;
 
-/// Which tokens `user` has, of those whose length the settings allow. [`Enrolment::NotListed`] with `nullok` excuses
-/// the user.
+/// Which tokens `user` has by the mapping and by [`enrolled`], of those whose length the settings allow.
+/// [`Enrolment::NotListed`] with `nullok` excuses the user.
 ///
-/// With `%u` in the setting, a user without a file of their own is not listed.
+/// With `%u` in the setting, a user without a file of their own is not in the mapping.
 ///
 /// # Errors
-/// The file cannot be used, or a line of the user's has an error. Or nothing is theirs, and something keeps that from
+/// A file cannot be used, or a line of the user's has an error. Or nothing is theirs, and something keeps that from
 /// being known: see [`LookUp::settle`].
 pub fn enrolment(settings: &Settings, user: &[u8], nullok: bool) -> Result<Enrolment, Fault> {
     look_up(settings, user)?.settle(nullok)
@@ -39,31 +41,64 @@ struct Unsettled {
     user: Vec<u8>,
     /// The setting.
     mapping: String,
-    /// The file that was searched, with its length; `None` if the user has no file of their own.
-    searched: Option<(File, usize, PathBuf)>,
+    /// The files that were searched. The mapping is not among them if the user has no file of their own.
+    searched: Vec<Searched>,
+    /// The store, if it has no `enrolled`.
+    store: Option<Store>,
+}
+
+/// A file that was searched, with its length.
+struct Searched {
+    file: File,
+    size: usize,
+    path: PathBuf,
 }
 
 /// The first half of [`enrolment`]. It takes the same time whether the user is listed or not, so it is what a login
 /// does before it asks.
 ///
 /// # Errors
-/// The file cannot be used, or a line of the user's has an error.
+/// A file cannot be used, or a line of the user's has an error.
 pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
     let setting = settings.mapping.as_str();
-    let per_user = setting.contains("%u");
-    let path = match str::from_utf8(user) {
-        Ok(user) => path_of(setting, user)?,
-        Err(_) if per_user => return Err(Fault::UserInPath { template: setting.to_owned() }),
-        Err(_) => PathBuf::from(setting),
+    let path = path_for(setting, user)?;
+    let (mut found, mut searched) = (Enrolment::NotListed, Vec::new());
+    match settings.folders.file_and_stat(&path, Audience::Everyone) {
+        Err(FileFault::Missing(missing)) if setting.contains("%u") && missing == path => {}
+        opened => {
+            let opened =
+                opened.map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))?;
+            let (by_mapping, file) = search(opened, path, user)?;
+            found = by_mapping;
+            searched.push(file);
+        }
+    }
+    let path = enrolled::path(settings);
+    let has_enrolled = match settings.folders.file_and_stat(&path, Audience::Everyone) {
+        Err(FileFault::Missing(_)) => false,
+        opened => {
+            let (enrolled, file) = search(opened?, path, user)?;
+            found = merged(found, enrolled);
+            searched.push(file);
+            true
+        }
     };
-    let unsettled = |searched| {
-        let unsettled = Unsettled { user: user.to_vec(), mapping: setting.to_owned(), searched };
-        LookUp { found: Enrolment::NotListed, unsettled: Some(unsettled) }
-    };
-    let (mut file, stat) = match settings.folders.file_and_stat(&path, Audience::Everyone) {
-        Err(FileFault::Missing(missing)) if per_user && missing == path => return Ok(unsettled(None)),
-        opened => opened.map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))?,
-    };
+    match found {
+        Enrolment::Listed(tokens) => {
+            let allowed = tokens.into_iter().filter(|id| settings.allows(id)).collect();
+            Ok(LookUp { found: Enrolment::Listed(allowed), unsettled: None })
+        }
+        Enrolment::NotListed => {
+            let store = if has_enrolled { None } else { Some(Store::new(settings)) };
+            let unsettled = Unsettled { user: user.to_vec(), mapping: setting.to_owned(), searched, store };
+            Ok(LookUp { found: Enrolment::NotListed, unsettled: Some(unsettled) })
+        }
+    }
+}
+
+/// Looks for a user in one file, which must not be empty.
+fn search(opened: (File, Stat), path: PathBuf, user: &[u8]) -> Result<(Enrolment, Searched), Fault> {
+    let (mut file, stat) = opened;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     let mut search = Search::new(user);
     if whole_lines(&mut file, size, &path, |text| search.lines(text))? == 0 {
@@ -71,11 +106,32 @@ pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
     }
     match search.finish() {
         Err(problem) => Err(Fault::Mapping { path, line: problem.line, why: problem.why }),
-        Ok(Enrolment::Listed(tokens)) => {
-            let allowed = tokens.into_iter().filter(|id| settings.allows(id)).collect();
-            Ok(LookUp { found: Enrolment::Listed(allowed), unsettled: None })
+        Ok(found) => Ok((found, Searched { file, size, path })),
+    }
+}
+
+/// The tokens of a user by two files, each once, those of the first before those of the second. A user is listed if either
+/// lists them.
+pub(crate) fn merged(first: Enrolment, second: Enrolment) -> Enrolment {
+    match (first, second) {
+        (Enrolment::Listed(mut tokens), Enrolment::Listed(more)) => {
+            for token in more {
+                if !tokens.contains(&token) {
+                    tokens.push(token);
+                }
+            }
+            Enrolment::Listed(tokens)
         }
-        Ok(Enrolment::NotListed) => Ok(unsettled(Some((file, size, path)))),
+        (listed @ Enrolment::Listed(_), Enrolment::NotListed) | (Enrolment::NotListed, listed) => listed,
+    }
+}
+
+/// The mapping of `user`, whose name need not be text.
+pub(crate) fn path_for(setting: &str, user: &[u8]) -> Result<PathBuf, Fault> {
+    match str::from_utf8(user) {
+        Ok(user) => path_of(setting, user),
+        Err(_) if setting.contains("%u") => Err(Fault::UserInPath { template: setting.to_owned() }),
+        Err(_) => Ok(PathBuf::from(setting)),
     }
 }
 
@@ -85,10 +141,10 @@ impl LookUp {
     ///
     /// # Errors
     /// Some line has an error; a line or a file may mean the user in another spelling; the folder of the files cannot
-    /// be listed; or, with `nullok`, the name is not plain.
+    /// be listed; the store is gone, and `enrolled` with it; or, with `nullok`, the name is not plain.
     pub fn settle(self, nullok: bool) -> Result<Enrolment, Fault> {
-        if let Some(Unsettled { user, mapping, searched }) = self.unsettled {
-            if let Some((mut file, size, path)) = searched {
+        if let Some(Unsettled { user, mapping, searched, store }) = self.unsettled {
+            for Searched { mut file, size, path } in searched {
                 file.rewind().map_err(|why| FileFault::system(&path, "read it again", why))?;
                 let mut check = Check::not_found(&user);
                 whole_lines(&mut file, size, &path, |text| check.lines(text))?;
@@ -99,6 +155,9 @@ impl LookUp {
                 })?;
             }
             check_others_files(&mapping, &user)?;
+            if let Some(gone) = store.and_then(|store| store.is_gone()) {
+                return Err(gone);
+            }
             if nullok && !Unlisted::new(&user).is_plain() {
                 return Err(Fault::NotPlain { path: mapping.into() });
             }
@@ -109,11 +168,7 @@ impl LookUp {
 
 /// Where each user has a file, or a folder, of their own: that none of another name may mean `user`.
 fn check_others_files(setting: &str, user: &[u8]) -> Result<(), Fault> {
-    let names_users = |path: &&Path| path.to_str().is_some_and(|path| path.contains("%u"));
-    let Some(path) = Path::new(setting).ancestors().filter(names_users).last() else { return Ok(()) };
-    let (Some(folder), Some(template)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
-        return Ok(());
-    };
+    let Some((folder, template)) = topmost(setting) else { return Ok(()) };
     let folder = Folder::open(folder)?;
     for name in folder.all_names()? {
         let other = user_in(template, &name).filter(|other| other.as_bytes() != user);
@@ -142,6 +197,42 @@ fn user_in<'n>(template: &str, name: &'n str) -> Option<&'n str> {
 pub fn text(path: &Path) -> Result<Vec<u8>, Fault> {
     file::read(path, LIMIT, Audience::Everyone)
         .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoMapping { path }))
+}
+
+/// The whole text of `enrolled`; `None` if there is none.
+///
+/// # Errors
+/// It cannot be used, or has no byte.
+pub fn enrolled_text(settings: &Settings) -> Result<Option<Vec<u8>>, Fault> {
+    let path = enrolled::path(settings);
+    match file::read(&path, LIMIT, Audience::Everyone) {
+        Err(FileFault::Missing(_)) => Ok(None),
+        Ok(text) if text.is_empty() => Err(Fault::EmptyMapping { path }),
+        text => Ok(Some(text?)),
+    }
+}
+
+/// Every mapping there is: one, or with `%u` one of each user who has one.
+///
+/// # Errors
+/// A folder of mappings cannot be listed.
+pub(crate) fn all_files(settings: &Settings) -> Result<Vec<PathBuf>, Fault> {
+    let setting = settings.mapping.as_str();
+    let Some((folder, template)) = topmost(setting) else { return Ok(vec![PathBuf::from(setting)]) };
+    let mut files = Vec::new();
+    for name in Folder::open(folder)?.names()? {
+        let path = user_in(template, &name).and_then(|user| path_of(setting, user).ok());
+        files.extend(path.filter(|path| path.exists()));
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// The folder that has a file or a folder for each user, and how those are named.
+fn topmost(setting: &str) -> Option<(&Path, &str)> {
+    let names_users = |path: &&Path| path.to_str().is_some_and(|path| path.contains("%u"));
+    let path = Path::new(setting).ancestors().filter(names_users).last()?;
+    path.parent().zip(path.file_name().and_then(OsStr::to_str))
 }
 
 /// Hands out the file piece by piece, each piece of whole lines; a line longer than any that is read comes in pieces,

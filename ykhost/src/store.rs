@@ -100,6 +100,17 @@ impl Store {
         })
     }
 
+    /// The fault of a store that this host had, by its store key, and that is gone. `None` if it is there, or never was.
+    pub(crate) fn is_gone(&self) -> Option<Fault> {
+        match self.keys() {
+            Err(gone @ Fault::NoStore { .. }) => {
+                let had_one = self.folders.file(&self.store_key, Audience::Owner);
+                (!matches!(had_one, Err(FileFault::Missing(_)))).then_some(gone)
+            }
+            _ => None,
+        }
+    }
+
     /// The host's store key.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A [`Fault`] as a finding for the administrator: code, place, problem and remedies.
 
 use super::Fault;
+use crate::enrolled::ENROLLED;
 use crate::file::FileFault;
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt as _;
@@ -160,6 +161,11 @@ impl Fault {
                 found(Code::PositionImplausible, path, &problem)
                     .run_when("if the YubiKey is here", Program::Ykmap, format!("token resync {token}"))
                     .advise("if not, ask the administrator of the server")
+            }
+            Self::EmptyMapping { path } if path.ends_with(ENROLLED) => {
+                found(Code::MappingEmpty, path, "is empty: a list of tokens has at least a comment")
+                    .advise("restore it from a backup")
+                    .advise("only if nobody enrolled on this host, remove it")
             }
             Self::EmptyMapping { path } => {
                 found(Code::MappingEmpty, path, "is empty: a mapping has at least a comment")

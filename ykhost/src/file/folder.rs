@@ -76,6 +76,12 @@ impl Folder {
         &self.fd
     }
 
+    /// Whether both are the same folder, by whichever paths. `false` if the system cannot tell.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let identity = |folder: &Self| rustix::fs::fstat(&*folder.fd).map(|it| (it.st_dev, it.st_ino));
+        matches!((identity(self), identity(other)), (Ok(one), Ok(other)) if one == other)
+    }
+
     /// Waits, at most so long, until nobody else changes what is in this folder, and keeps others waiting until
     /// dropped. What is locked is a file of its own that nobody else can open: a folder could be locked by every user
     /// who may list it.
