@@ -122,7 +122,7 @@ fn login(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> Outcome {
         Err(why) => return log_early(host, Outcome::BadArgument(why)),
     };
     let warnings: Vec<_> = options.warnings().collect();
-    let Options { config, given, nullok, first_pass, always_prompt } = options;
+    let Options { config, given, nullok, first_pass, always_prompt, enroll: _ } = options;
     let (named, mapping) = (config.clone(), given.mapping.clone());
     let settings = match settings_of(host, config, given) {
         Ok(settings) => settings,

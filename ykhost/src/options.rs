@@ -38,10 +38,12 @@ pub struct Options {
     pub first_pass: FirstPass,
     /// `always_prompt`
     pub always_prompt: bool,
+    /// `enroll`: users who need a token and have none may enroll one, after their first factor is proven.
+    pub enroll: bool,
 }
 
 /// Every argument that is understood, with the names that pam_yubico has for some.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 24] = [
     "config=",
     "mapping=",
     "authfile=",
@@ -51,6 +53,7 @@ pub const NAMES: [&str; 23] = [
     "try_first_pass",
     "use_first_pass",
     "always_prompt",
+    "enroll",
     "prompt=",
     "echo",
     "verbose_otp",
@@ -125,6 +128,7 @@ impl Options {
             ("debug", None) => once(&mut given.debug, true),
             ("nullok", None) => set(&mut self.nullok),
             ("always_prompt", None) => set(&mut self.always_prompt),
+            ("enroll", None) => set(&mut self.enroll),
             ("try_first_pass", None) => self.first_pass(FirstPass::Try),
             ("use_first_pass", None) => self.first_pass(FirstPass::Use),
             (name, Some(value)) if NAMES.iter().any(|known| known.strip_suffix('=') == Some(name)) => {
@@ -338,6 +342,7 @@ mod tests {
             "nullok",
             "try_first_pass",
             "always_prompt",
+            "enroll",
             "prompt=Press: ",
             "verbose_otp",
             "tries=3",
@@ -347,6 +352,7 @@ mod tests {
         .unwrap();
         assert_eq!(options.config.as_deref(), Some(Path::new("/c")));
         assert_eq!((options.nullok, options.always_prompt, options.first_pass), (true, true, FirstPass::Try));
+        assert!(options.enroll && !read(&[]).unwrap().enroll);
         let given = options.given;
         assert_eq!((given.mode, given.mapping.as_deref()), (Some(Mode::Offline), Some("/m/%u")));
         assert_eq!(
@@ -503,6 +509,8 @@ mod tests {
             ("lock_wait=3", unknown, "config= mapping="),
             ("nullok=yes", invalid, "Write nullok"),
             ("NULLOK", unknown, "Write nullok"),
+            ("enrol", unknown, "Write enroll"),
+            ("enroll=yes", invalid, "Write enroll"),
             ("KEY=x", unknown, "Write key="),
             ("Id=1", unknown, "Write id="),
             ("tries", invalid, "Write tries="),

@@ -284,7 +284,7 @@ fn arguments(report: &mut Report, lines: &mut Vec<Line>, entry: &Entry) {
         report.add(Check::Pam, Diagnostic { problem: what, ..warning }.at(entry.place.location()));
     }
     let settings = |arg: &&str| {
-        let own = ["nullok", "always_prompt", "prompt", "echo", "verbose_otp", "tries", "debug"];
+        let own = ["nullok", "always_prompt", "enroll", "prompt", "echo", "verbose_otp", "tries", "debug"];
         let name = arg.split('=').next().unwrap_or_default();
         !own.contains(&name) && !name.ends_with("_first_pass")
     };
