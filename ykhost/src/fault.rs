@@ -173,6 +173,13 @@ pub enum Fault {
         /// Why it cannot be used.
         fault: FileFault,
     },
+    /// The file with the users of a group.
+    Group {
+        /// The group.
+        group: String,
+        /// Why it cannot be used.
+        fault: FileFault,
+    },
     /// Servers would have to be asked, and the settings name none.
     NoServers,
     /// The program that asks does not exist.
@@ -235,7 +242,7 @@ impl Fault {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File(fault) | Self::Setting { fault, .. } => Some(fault.path()),
+            Self::File(fault) | Self::Setting { fault, .. } | Self::Group { fault, .. } => Some(fault.path()),
             Self::Settings { path, .. }
             | Self::NoSettings { path }
             | Self::NoMapping { path }
@@ -273,7 +280,7 @@ impl Fault {
     #[must_use]
     pub const fn file(&self) -> Option<&FileFault> {
         match self {
-            Self::File(fault) | Self::Setting { fault, .. } => Some(fault),
+            Self::File(fault) | Self::Setting { fault, .. } | Self::Group { fault, .. } => Some(fault),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 mod codes;
 mod enroll;
 mod online;
+mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ pub use yubiotp::verdict::Mode;
 use crate::Fault;
 use crate::file::{Audience, FileFault, Folder, Folders};
 use crate::user_path::path_of;
+use policy::PartialPolicy;
+use serde::de::IgnoredAny;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -79,6 +82,8 @@ fn mode<'de, D: serde::Deserializer<'de>>(name: D) -> Result<Option<Mode>, D::Er
 /// The settings of a host. Every path is absolute. Enough for changing the mapping and the store, also while `[online]`
 /// is being fixed; a login needs [`LoginSettings`].
 pub struct Settings {
+    /// The configuration file, also if there is none.
+    pub config: PathBuf,
     /// Whether this host or validation servers decide about OTPs.
     pub mode: Mode,
     /// Warnings about settings that are allowed and unwise, for the log.
@@ -154,6 +159,12 @@ pub struct PartialConfig {
     /// `[self]`
     #[serde(rename = "self")]
     pub own: Option<PartialOwn>,
+    /// `[groups]`. This table and the next two are only in the file, and are [read from its text](policy::read).
+    pub groups: Option<IgnoredAny>,
+    /// `[policy]`
+    pub policy: Option<IgnoredAny>,
+    /// `[service.NAME]`
+    pub service: Option<IgnoredAny>,
 }
 
 fn tries<'de, D: serde::Deserializer<'de>>(number: D) -> Result<Option<u8>, D::Error> {
@@ -199,6 +210,9 @@ impl PartialConfig {
                 (Some(own), Some(other)) => Some(own.or(other)),
                 (own, other) => own.or(other),
             },
+            groups: self.groups.or(other.groups),
+            policy: self.policy.or(other.policy),
+            service: self.service.or(other.service),
         }
     }
 
@@ -272,19 +286,21 @@ impl Settings {
     /// As [`Settings::load`].
     pub fn load_in(folders: Folders, config: Option<&Path>, overrides: PartialConfig) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
-        let (given, open_key) = match folders.read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
-            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => {
-                (PartialConfig::default(), false)
-            }
-            Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
-            contents => {
-                let given = parse(&contents?).map_err(|bad| bad.at(path))?;
-                let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
-                let open_key = holds_key
-                    && matches!(folders.file(path, Audience::Owner), Err(FileFault::Readable { .. }));
-                (given.relative_to(path.parent().unwrap_or(Path::new("/"))), open_key)
-            }
-        };
+        let (given, policy, open_key) =
+            match folders.read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
+                Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => {
+                    (PartialConfig::default(), PartialPolicy::default(), false)
+                }
+                Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
+                contents => {
+                    let folder = path.parent().unwrap_or(Path::new("/"));
+                    let (given, policy) = parse(&contents?, folder).map_err(|bad| bad.at(path))?;
+                    let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
+                    let open_key = holds_key
+                        && matches!(folders.file(path, Audience::Owner), Err(FileFault::Readable { .. }));
+                    (given.relative_to(folder), policy, open_key)
+                }
+            };
         let given = overrides.or(given);
         // With servers and no mode, the mode is online, as with pam_yubico.
         let usual = if given.online.is_some() { Mode::Online } else { Mode::Offline };
@@ -302,6 +318,7 @@ impl Settings {
         let has_unused_online = given.online.is_some() && !mode.asks_servers();
         let unresolved = mode.asks_servers().then(|| (given.online.unwrap_or_default(), path.to_owned()));
         Ok(Self {
+            config: path.to_owned(),
             mode,
             warnings,
             has_unused_online,
@@ -316,7 +333,7 @@ impl Settings {
             lock_wait: Duration::from_secs(given.lock_wait.unwrap_or(5).into()),
             debug: given.debug.unwrap_or(false),
             codes: given.codes.unwrap_or_default().resolve(),
-            policy: Policy::default(),
+            policy: policy.resolve(&folders)?,
             enroll: given.enroll.unwrap_or_default().resolve(),
             own: given.own.unwrap_or_default().resolve(),
             folders: Arc::new(folders),
@@ -430,14 +447,15 @@ impl Bad {
     }
 }
 
-fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
+/// Reads a configuration file in `folder`.
+fn parse(contents: &[u8], folder: &Path) -> Result<(PartialConfig, PartialPolicy), Bad> {
     let Ok(text) = str::from_utf8(contents) else {
         return Err(Bad {
             line: None,
             found: Box::new(Diagnostic::error(Code::ConfigInvalid, "is not text in UTF-8")),
         });
     };
-    toml::from_str(text).map_err(|error| {
+    let given: PartialConfig = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or_default();
         let line = text.get(..span.start).unwrap_or_default().matches('\n').count();
         let source = text.lines().nth(line).unwrap_or_default();
@@ -446,7 +464,10 @@ fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
             .or_else(|| misplaced(error.message()))
             .unwrap_or_else(|| invalid(error.message(), source));
         Bad { line: Some(line.saturating_add(1)), found: Box::new(found) }
-    })
+    })?;
+    let has_policy = given.groups.is_some() || given.policy.is_some() || given.service.is_some();
+    let policy = if has_policy { policy::read(text, folder)? } else { PartialPolicy::default() };
+    Ok((given, policy))
 }
 
 /// Everything else that the parser says of a line.
@@ -468,7 +489,7 @@ fn invalid(message: &str, source: &str) -> Diagnostic {
 }
 
 /// The settings above the tables in `config.toml`.
-const TOP: [&str; 14] = [
+const TOP: [&str; 17] = [
     "mode",
     "mapping",
     "store",
@@ -483,15 +504,22 @@ const TOP: [&str; 14] = [
     "codes",
     "enroll",
     "self",
+    "groups",
+    "policy",
+    "service",
 ];
 
+/// Those of them that are tables.
+const TABLE_NAMES: [&str; 7] = ["online", "codes", "enroll", "self", "groups", "policy", "service"];
+
 /// The tables of `config.toml`, with what is above them.
-const TABLES: [(&str, &[&str]); 5] = [
+const TABLES: [(&str, &[&str]); 6] = [
     ("", &TOP),
     ("[online]", &online::NAMES),
     ("[codes]", &codes::NAMES),
     ("[enroll]", &enroll::NAMES),
     ("[self]", &enroll::SELF_NAMES),
+    ("[policy]", &policy::NAMES),
 ];
 
 /// The message about a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the
@@ -524,13 +552,18 @@ fn misplaced(message: &str) -> Option<Diagnostic> {
     let (name, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     let is_expected = |name: &str| expected.contains(&format!("`{name}`"));
     let (table, here) = TABLES.into_iter().find(|(_, names)| names.iter().all(|name| is_expected(name)))?;
+    Some(unknown_setting(name, table, here))
+}
+
+/// The finding about a setting that the table `table` does not have: it has those of `here`.
+fn unknown_setting(name: &str, table: &str, here: &[&str]) -> Diagnostic {
     let elsewhere = TABLES.into_iter().find(|(other, names)| *other != table && names.contains(&name));
-    if let Some((other, _)) = elsewhere.filter(|_| !["online", "codes", "enroll", "self"].contains(&name)) {
+    if let Some((other, _)) = elsewhere.filter(|_| !TABLE_NAMES.contains(&name)) {
         let found = |problem, place: &str, table: &str| {
             Diagnostic::error(Code::SettingMisplaced, problem)
                 .advise(format!("move it {place} the line {table}"))
         };
-        return Some(match (table, other) {
+        return match (table, other) {
             ("", other) => {
                 found(format!("{name} belongs to the table {other}, and is above it"), "below", other)
             }
@@ -538,12 +571,12 @@ fn misplaced(message: &str) -> Option<Diagnostic> {
             (table, other) => {
                 found(format!("{name} belongs to the table {other}, and is in {table}"), "below", other)
             }
-        });
+        };
     }
     let spelt = name.to_ascii_lowercase().replace('-', "_");
     let found = Diagnostic::error(Code::SettingUnknown, format!("there is no setting {}", shown::text(name)));
-    Some(match nearest(&spelt, here.iter().copied()) {
+    match nearest(&spelt, here.iter().copied()) {
         Some(near) => found.advise(format!("write {near}")),
         None => found.advise(format!("use one of {}", here.join(", "))),
-    })
+    }
 }

@@ -7,7 +7,7 @@ mod network;
 #[cfg(test)]
 mod tests;
 
-pub use network::{From, RemoteHost};
+pub use network::{BadFrom, From, RemoteHost};
 
 use crate::mapping::Unlisted;
 use alloc::collections::BTreeMap;

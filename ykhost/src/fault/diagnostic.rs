@@ -23,6 +23,13 @@ impl Fault {
                 diagnostic.location = Some(Location::file_of(setting, fault.path().as_os_str().as_bytes()));
                 diagnostic
             }
+            Self::Group { group, fault } => {
+                let mut diagnostic = fault.diagnostic();
+                let group = yubiotp::shown::text(group);
+                diagnostic.problem =
+                    format!("{}, and [groups] takes the users of {group} from it", diagnostic.problem);
+                diagnostic
+            }
             Self::Settings { found, .. } => (**found).clone(),
             Self::NoSettings { path } => found(Code::ConfigMissing, path, DOES_NOT_EXIST)
                 .advise("check the spelling of config= in pam.d, or of --config")

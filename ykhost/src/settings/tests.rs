@@ -3,6 +3,11 @@
 use super::*;
 use yubiotp::diagnostic::Calls;
 
+/// Without a folder, for files that no test here names.
+fn parse(contents: &[u8]) -> Result<PartialConfig, Bad> {
+    super::parse(contents, Path::new("/")).map(|(given, _)| given)
+}
+
 /// In the words of the file, and without the value, which may hold a password.
 #[test]
 fn a_wrong_type_is_named_in_plain_words() {
@@ -235,12 +240,13 @@ fn what_was_meant_is_named() {
         assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingMisplaced), "{text}");
         assert_eq!(advice(&bad), format!("Move it {place} the line {table}"));
     };
-    let tables: [(&str, &[&str]); 2] = [("[online]", &online::NAMES), ("[codes]", &codes::NAMES)];
+    let tables: [(&str, &[&str]); 3] =
+        [("[online]", &online::NAMES), ("[codes]", &codes::NAMES), ("[policy]", &policy::NAMES)];
     for (table, names) in tables {
         for name in names {
             misplaced(format!("{name} = 'x'"), 1, "below", table);
         }
-        for name in TOP.into_iter().filter(|name| !["online", "codes"].contains(name)) {
+        for name in TOP.into_iter().filter(|name| !TABLE_NAMES.contains(name)) {
             misplaced(format!("{table}\n{name} = 'x'"), 2, "above", table);
         }
     }

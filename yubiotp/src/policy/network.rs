@@ -38,27 +38,38 @@ pub enum From {
     Network(IpNet),
 }
 
+/// Why a text is no [`From`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadFrom {
+    /// Bits behind the prefix are not 0. The network with that prefix, which may be meant.
+    HostBits(IpNet),
+    /// Anything else, such as a name.
+    NotANetwork,
+}
+
 impl From {
     /// Reads `local`, an address, or a network in CIDR notation whose bits behind the prefix are 0. An IPv4 network may be
-    /// written in an IPv6 one. `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    /// written in an IPv6 one.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn parse(text: &str) -> Result<Self, BadFrom> {
         if text == "local" {
-            return Some(Self::Local);
+            return Ok(Self::Local);
         }
         let network = match text.parse::<IpNet>() {
             Ok(network) if network.trunc() == network => network,
-            Ok(_) => return None,
-            Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+            Ok(network) => return Err(BadFrom::HostBits(network.trunc())),
+            Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| BadFrom::NotANetwork)?),
         };
-        // As PAM_RHOST is read.
-        let as_v4 = match network.addr().to_canonical() {
-            IpAddr::V4(address) if network.addr().is_ipv6() => {
-                IpNet::new(address.into(), network.prefix_len().checked_sub(96)?).ok()?
+        // As PAM_RHOST is read. A prefix shorter than 96 bits is one of IPv6.
+        let as_v4 = match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
+            (address @ IpAddr::V4(_), Some(prefix)) if network.addr().is_ipv6() => {
+                IpNet::new(address, prefix)
             }
-            _ => network,
+            _ => Ok(network),
         };
-        Some(Self::Network(as_v4))
+        Ok(Self::Network(as_v4.unwrap_or(network)))
     }
 
     /// Whether a login from there matches.
