@@ -5,8 +5,10 @@
 
 mod advance;
 mod change;
+mod claims;
 mod guesses;
 mod known_codes;
+mod pending;
 mod slots;
 mod survey;
 #[cfg(test)]
@@ -15,8 +17,10 @@ mod token_key;
 
 pub use advance::{Undisturbed, plainly};
 pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS, Unfinished};
+pub use claims::CLAIMS;
 pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
+pub use pending::{OFFER_IS_GOOD, PENDING, PendingOffer};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
 pub use token_key::{KeyFile, TokenKey};

@@ -163,6 +163,12 @@ pub struct Parameters {
     pub digits: Digits,
 }
 
+impl Parameters {
+    /// What every authenticator app can: six digits of SHA-1, every 30 seconds.
+    pub const APP: Self =
+        Self { kind: Kind::Totp { period: Period::USUAL }, algorithm: Algorithm::Sha1, digits: Digits::SIX };
+}
+
 /// `totp SHA1 6 30`, `hotp SHA256 8`: kind, algorithm, digits and period.
 impl fmt::Display for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

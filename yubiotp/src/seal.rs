@@ -19,6 +19,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
 const OATH_LABEL: &[u8] = b"yubiotp sealed OATH secret 1\0";
 const CLIENT_LABEL: &[u8] = b"yubiotp sealed client key 1\0";
+const OFFER_LABEL: &[u8] = b"yubiotp sealed offer 1\0";
 /// Kind byte of a YubiKey's credential; other kinds of token get others.
 const YUBIKEY: u8 = 1;
 /// Kind, private ID, AES key.
@@ -138,6 +139,36 @@ impl StoreKey {
         Ok(OathKey { secret: Secret::new(bytes).map_err(|_| CannotOpen)?, parameters })
     }
 
+    /// Seals the secret of an authenticator app that is offered to a user, and binds the user, the token and the time, in
+    /// seconds since 1970. `nonce` must be fresh from the system's random source.
+    #[must_use]
+    pub fn seal_offer(
+        &self,
+        key: &OathKey,
+        serial: &Serial,
+        made: u64,
+        user: &[u8],
+        nonce: [u8; NONCE],
+    ) -> Vec<u8> {
+        self.seal_bytes(key.secret.expose(), &bound_to_offer(serial, key.parameters, made, user), nonce)
+    }
+
+    /// Opens a secret that was sealed by [`StoreKey::seal_offer`] for the same user, token and time.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_offer(
+        &self,
+        sealed: &[u8],
+        serial: &Serial,
+        parameters: Parameters,
+        made: u64,
+        user: &[u8],
+    ) -> Result<OathKey, CannotOpen> {
+        let bytes = self.open_bytes(sealed, &bound_to_offer(serial, parameters, made, user))?;
+        Ok(OathKey { secret: Secret::new(bytes).map_err(|_| CannotOpen)?, parameters })
+    }
+
     /// Seals the key of a validation server's client. `nonce` must be fresh from the system's random source.
     #[must_use]
     pub fn seal_client(&self, key: &ClientKey, id: ClientId, nonce: [u8; NONCE]) -> Vec<u8> {
@@ -210,6 +241,11 @@ fn bound_to_client(id: ClientId) -> Vec<u8> {
 
 fn bound_to_oath(serial: &Serial, parameters: Parameters) -> Vec<u8> {
     [OATH_LABEL, serial.as_str().as_bytes(), b"\0", parameters.to_string().as_bytes()].concat()
+}
+
+fn bound_to_offer(serial: &Serial, parameters: Parameters, made: u64, user: &[u8]) -> Vec<u8> {
+    let (serial, parameters) = (serial.as_str().as_bytes(), parameters.to_string());
+    [OFFER_LABEL, serial, b"\0", parameters.as_bytes(), b"\0", &made.to_be_bytes(), user].concat()
 }
 
 fn bound_to(id: &PublicId) -> Vec<u8> {
@@ -286,6 +322,20 @@ mod tests {
             *flip.get_mut(&mut sealed) ^= 1 << bit;
             prop_assert!(key.open_oath(&sealed, &it, parameters).is_err());
         }
+    }
+
+    #[test]
+    fn an_offer_opens_for_its_user_and_time_only() {
+        let (key, serial) = (StoreKey::new([1; 32]), Serial::new("app-1").unwrap());
+        let parameters = Parameters::APP;
+        let oath = OathKey { secret: Secret::new(Zeroizing::new(alloc::vec![7; 20])).unwrap(), parameters };
+        let sealed = key.seal_offer(&oath, &serial, 5, b"alice", [2; 24]);
+        let open = |serial: &str, made, user: &[u8]| {
+            key.open_offer(&sealed, &Serial::new(serial).unwrap(), parameters, made, user).is_ok()
+        };
+        assert!(open("app-1", 5, b"alice"));
+        assert!(!open("app-2", 5, b"alice") && !open("app-1", 6, b"alice") && !open("app-1", 5, b"bob"));
+        assert!(key.open_oath(&sealed, &serial, parameters).is_err());
     }
 
     #[test]

@@ -27,7 +27,7 @@ const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// The name of a user's file: as it is if that is plain, else escaped by `%` and two hexadecimal digits for each other byte, and
 /// a hash of it where that is too long for a file name.
-fn name_of(user: &[u8]) -> String {
+pub(super) fn name_of(user: &[u8]) -> String {
     let mut name = String::new();
     for byte in user {
         let is_plain = byte.is_ascii_alphanumeric()
