@@ -123,7 +123,7 @@ fn wrong(parameters: Parameters) -> String {
 }
 
 /// Decides about an answer that is one code, or two successive ones.
-fn decide(token: &Stored, progress: Progress, answer: &[u8]) -> Found {
+pub(crate) fn decide(token: &Stored, progress: Progress, answer: &[u8]) -> Found {
     let (secret, parameters) = (&token.key.secret, token.key.parameters);
     let (digits, unix) = (parameters.digits, clock::unix());
     let Some(typed) = Typed::read(answer) else { return Found::Wrong };

@@ -183,7 +183,7 @@ impl New {
             secret: Zeroizing::new(random.iter().copied().take(length).collect()),
             parameters: Parameters { kind, algorithm, digits: args.digits },
             window,
-            issuer: name(&args.issuer, &|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
+            issuer: name(&args.issuer, &host_name),
             account: name(&args.account, &|| args.user.clone()),
         })
     }
@@ -283,7 +283,7 @@ impl New {
 }
 
 /// The secret as people type it: base32 in groups of four.
-fn groups(secret: &Secret) -> Zeroizing<String> {
+pub(crate) fn groups(secret: &Secret) -> Zeroizing<String> {
     let plain = uri::base32(secret);
     let mut text = Zeroizing::new(String::with_capacity(plain.len().saturating_mul(2)));
     for (at, letter) in plain.chars().enumerate() {
@@ -303,6 +303,18 @@ fn random_serial() -> Result<Serial, Failure> {
     let letters = random.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31)));
     let text: String = "app-".chars().chain(letters.map(|letter| char::from(*letter))).collect();
     Serial::new(&text).ok_or_else(|| Failure::input("no serial number"))
+}
+
+/// A new app: its serial number and secret, for [`Parameters::APP`].
+pub(crate) fn draw_app() -> Result<(Serial, OathKey), Failure> {
+    let random = Zeroizing::new(random::bytes::<20>()?.to_vec());
+    let secret = Secret::new(random).map_err(|why| Failure::input(why.to_string()))?;
+    Ok((random_serial()?, OathKey { secret, parameters: Parameters::APP }))
+}
+
+/// The name of this host, as apps show it.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

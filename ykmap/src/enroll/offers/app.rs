@@ -1,0 +1,117 @@
+//! An authenticator app: its secret, and a code that proves that the app has it.
+
+use super::{Offers, Proved, Stop, Wrong};
+use crate::codes::{self, Stored};
+use crate::enroll::talk::{Talk, trimmed};
+use crate::totp;
+use std::fmt::Write as _;
+use ykcli::failure::Failure;
+use ykcli::qr::{self, Background, Characters, Form, Paint};
+use ykcli::time;
+use ykhost::clock;
+use ykhost::store::{OFFER_IS_GOOD, OathNotes, PendingOffer, TokenKey};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::oath::window::{Found, Progress};
+use yubiotp::oath::{Parameters, uri};
+use yubiotp::{TokenId, shown};
+use zeroize::Zeroizing;
+
+const CODE: &str = "Type the code that the app shows, or q for a QR code, or a for one in plain ASCII: ";
+
+impl Offers<'_> {
+    pub(super) fn app(&self, talk: &mut impl Talk) -> Result<Proved, Stop> {
+        let offer = self.store.offer::<Failure>(self.user.as_bytes(), clock::unix(), totp::draw_app)?;
+        let usual = self.settings.codes.usual.window(Parameters::APP.kind, None);
+        let PendingOffer { serial, key, made } = offer;
+        let uri = uri::write(&key.secret, key.parameters, &totp::host_name(), self.user, 0);
+        talk.say(&text(&totp::groups(&key.secret), &uri, self.user, made))?;
+        let app = Stored { serial, key, window: usual };
+        let (mut wrong, mut pictures) = (Wrong(0), Pictures::default());
+        let progress = loop {
+            let answer = talk.ask(CODE, true)?;
+            let form = match trimmed(&answer) {
+                b"" => return Err(Stop::Back),
+                b"q" | b"Q" => pictures.next(Characters::Blocks),
+                b"a" | b"A" => pictures.next(Characters::Ascii),
+                code => match codes::decide(&app, Progress::default(), code) {
+                    Found::Fresh(progress) => break progress,
+                    Found::Wrong | Found::Used { .. } | Found::ClockBehind { .. } => {
+                        let found = Diagnostic::error(Code::CodeWrong, "no code of the app that was offered")
+                            .at(Location::Token(TokenId::Oath(serial).to_string()));
+                        wrong.answer(talk, WRONG, found)?;
+                        continue;
+                    }
+                },
+            };
+            match qr::draw(&uri, form) {
+                Ok(drawing) => talk.say(&drawing.text)?,
+                Err(qr::TooLong) => talk.say("There is no QR code: the names are too long for one.\n")?,
+            }
+            talk.say(inverted(form))?;
+        };
+        let Stored { key, .. } = app;
+        let notes = OathNotes { window: None, series: None };
+        let coming = (TokenKey::Oath(serial, key, notes), progress);
+        Ok(Proved { token: TokenId::Oath(serial), coming: Some(coming) })
+    }
+}
+
+const WRONG: &str = "Wrong: type the six digits that the app shows now. If they are wrong again, compare the clock of the phone.\n";
+
+/// For which background a picture is drawn next: nobody knows that of the terminal.
+#[derive(Default)]
+struct Pictures(Option<Form>);
+
+impl Pictures {
+    fn next(&mut self, characters: Characters) -> Form {
+        let dark = Form { characters, paint: Paint::On(Background::Dark) };
+        let next = if self.0 == Some(dark) {
+            Form { characters, paint: Paint::On(Background::Light) }
+        } else {
+            dark
+        };
+        self.0 = Some(next);
+        next
+    }
+}
+
+const fn inverted(form: Form) -> &'static str {
+    match (form.characters, form.paint) {
+        (Characters::Blocks, Paint::On(Background::Light)) => {
+            "This one is for a light background. Not readable? Type a.\n"
+        }
+        (Characters::Blocks, _) => {
+            "This one is for a dark background: type q again for a light one. Not readable? Type a.\n"
+        }
+        (Characters::Ascii, Paint::On(Background::Light)) => {
+            "This one is for a light background. If it is wider than the terminal, type the secret into the app.\n"
+        }
+        (Characters::Ascii, _) => {
+            "This one is for a dark background: type a again for a light one. If it is wider than the terminal, type the \
+             secret into the app.\n"
+        }
+    }
+}
+
+/// The offer in text, which every terminal can show.
+fn text(secret: &str, uri: &str, user: &str, made: u64) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    let until = time::utc(made.saturating_add(OFFER_IS_GOOD));
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "\nAdd an entry to your authenticator app: type the secret, or scan a QR code.\n\n  \
+           secret   {secret}\n  \
+           account  {} on {} (by time, 6 digits)\n  \
+           URI      {uri}\n\n\
+         It is the same if you come back before {until} UTC.\n",
+        ascii(user),
+        ascii(&totp::host_name()),
+    );
+    text
+}
+
+/// A name as every terminal can show it.
+pub(crate) fn ascii(name: &str) -> String {
+    shown::text(name).to_string().chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}
