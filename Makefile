@@ -8,9 +8,9 @@ bindir  ?= $(prefix)/bin
 datadir ?= $(prefix)/share
 mandir  ?= $(datadir)/man
 docdir  ?= $(datadir)/doc/pam_yubiotp
-# Whatever the prefix is: where the module looks for the program that speaks to the network, where libpam looks for
-# modules, which is where its own are (/usr/lib/TRIPLET/security on Debian, /usr/lib64/security on Fedora), and where
-# pam-auth-update looks for profiles. Empty leaves the profiles out.
+# Whatever the prefix is: where the module looks for the programs that it starts (one speaks to the network, the other
+# enrolls users), where libpam looks for modules, which is where its own are (/usr/lib/TRIPLET/security on Debian,
+# /usr/lib64/security on Fedora), and where pam-auth-update looks for profiles. Empty leaves the profiles out.
 askdir  ?= /usr/libexec/yubiotp
 pamdir  ?= $(patsubst %/pam_permit.so,%,$(or $(firstword \
 	$(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security/pam_permit.so /usr/lib64/security/pam_permit.so \
@@ -40,7 +40,7 @@ help:
 	@echo 'make bench          beside pam_oath, pam_google_authenticator, pam_yubico, the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
-	@echo 'make build          the module, the program that asks validation servers, and the command'
+	@echo 'make build          the module, the two programs that it starts, and the command'
 	@echo 'make build-server   the validation server, ykvald'
 	@echo 'make deb, rpm       both as packages, in $(target)/debian and $(target)/generate-rpm'
 	@echo 'make install        what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
@@ -149,13 +149,14 @@ test-clients:
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:
 	@case '$(DESTDIR)$(prefix)' in *\ *) echo 'DESTDIR and prefix cannot have blanks' >&2; exit 1; esac
-	@for file in libpam_yubiotp.so yubiotp-ask ykmap; do \
+	@for file in libpam_yubiotp.so yubiotp-ask yubiotp-enroll ykmap; do \
 		test -e $(target)/release/$$file || { echo '$(target)/release has no '$$file': first: make build, with the same CARGO_TARGET_DIR' >&2; exit 1; }; done
 	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(askdir)
 	install -m 644 -s $(target)/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new
 	mv -f $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new $(DESTDIR)$(pamdir)/pam_yubiotp.so
-	install -m 755 -s $(target)/release/yubiotp-ask $(DESTDIR)$(askdir)/.yubiotp-ask.new
-	mv -f $(DESTDIR)$(askdir)/.yubiotp-ask.new $(DESTDIR)$(askdir)/yubiotp-ask
+	for program in yubiotp-ask yubiotp-enroll; do \
+		install -m 755 -s $(target)/release/$$program $(DESTDIR)$(askdir)/.$$program.new && \
+		mv -f $(DESTDIR)$(askdir)/.$$program.new $(DESTDIR)$(askdir)/$$program || exit 1; done
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
 	$(call manual,$(filter-out packaging/man/ykvald%,$(pages)))
 	$(call completed,ykmap)
@@ -225,7 +226,7 @@ uninstall:
 		if owner=$$(dpkg -S $(pamdir)/pam_yubiotp.so 2>/dev/null || rpm -qf $(pamdir)/pam_yubiotp.so 2>/dev/null); then \
 			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
 		packaging/scripts/prerm remove; fi
-	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(DESTDIR)$(askdir)/yubiotp-ask
+	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(addprefix $(DESTDIR)$(askdir)/yubiotp-,ask enroll)
 	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))

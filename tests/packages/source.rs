@@ -40,7 +40,8 @@ fn the_life_of_a_host_from_source() {
     make("install").ok();
     let installed = root.tree();
     root.story.did("(what came)", &installed.brought(&fresh).join("\n"));
-    for file in ["/usr/bin/ykmap", "/usr/libexec/yubiotp/yubiotp-ask"] {
+    let libexec = "/usr/libexec/yubiotp";
+    for file in ["/usr/bin/ykmap", &format!("{libexec}/yubiotp-ask"), &format!("{libexec}/yubiotp-enroll")] {
         root.run(&format!("{file} --version")).ok();
     }
     root.run("find /usr/lib* -name pam_permit.so -o -name pam_yubiotp.so").ok();
