@@ -5,6 +5,7 @@ use std::fmt::Display;
 use ykhost::options::BadArguments;
 use ykhost::{Fault, sandbox};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity};
+use yubiotp::policy::{Need, OnExempt, Ruling};
 use yubiotp::{Reason, Receipt};
 
 /// A decision, and the part that validation servers had in it.
@@ -38,6 +39,70 @@ impl Acceptance {
     }
 }
 
+/// Why a user passes this module without an answer.
+#[derive(Debug)]
+pub(crate) enum Excuse {
+    /// The mapping was read without fault and does not list them, and `nullok` is on the line.
+    Nullok,
+    /// The policy needs no second factor of them now.
+    Policy {
+        /// The kind of excuse.
+        code: Code,
+        /// The rule, in words for the log.
+        rule: String,
+        /// What the application gets.
+        on_exempt: OnExempt,
+    },
+}
+
+impl Excuse {
+    /// By the policy.
+    pub(crate) fn by_policy(ruling: &Ruling<'_>, service: &[u8]) -> Self {
+        let code = match ruling.need {
+            Need::Exempt => Code::UserExempt,
+            Need::IfEnrolled | Need::Required => Code::UserNotRequired,
+            Need::Postponable { .. } => Code::UserMayPostpone,
+        };
+        Self::Policy { code, rule: ruling.rule_text(service), on_exempt: ruling.on_exempt }
+    }
+
+    /// What excuses the user if the mapping does not list them; `None` if nothing does.
+    pub(crate) fn of_unlisted(ruling: &Ruling<'_>, nullok: bool, service: &[u8]) -> Option<Self> {
+        match ruling.need {
+            Need::Exempt | Need::IfEnrolled | Need::Postponable { .. } => {
+                Some(Self::by_policy(ruling, service))
+            }
+            Need::Required => nullok.then_some(Self::Nullok),
+        }
+    }
+
+    /// Whether the application gets a yes.
+    const fn is_success(&self) -> bool {
+        matches!(self, Self::Policy { on_exempt: OnExempt::Success, .. })
+    }
+
+    fn finding(&self) -> Diagnostic {
+        let (code, problem) = match self {
+            Self::Nullok => (
+                Code::UserExcused,
+                "the mapping does not list the user, and nullok leaves the decision to the other modules"
+                    .to_owned(),
+            ),
+            Self::Policy { code: Code::UserExempt, rule, .. } => {
+                (Code::UserExempt, format!("{rule}: the user needs no second factor"))
+            }
+            Self::Policy { code, rule, .. } => {
+                let until = if *code == Code::UserMayPostpone { " until the roll-out ends" } else { "" };
+                (
+                    *code,
+                    format!("{rule}: the mapping does not list the user, who needs no second factor{until}"),
+                )
+            }
+        };
+        Diagnostic::note(code, problem)
+    }
+}
+
 /// The outcome of a call of `pam_sm_authenticate` or `pam_sm_acct_mgmt`.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -50,8 +115,8 @@ pub(crate) enum Outcome {
     TriesUsedUp(Option<Decided<Reason>>),
     /// The mapping was read without fault and does not list the user.
     NotEnrolled,
-    /// The same, and `nullok` lets such users pass this module.
-    Excused,
+    /// The policy or `nullok` lets the user pass this module without an answer.
+    Excused(Excuse),
     /// `use_first_pass`, and no module before this one asked for a password.
     NothingStacked,
     /// An account line, and nobody was accepted on this handle.
@@ -73,7 +138,7 @@ impl Outcome {
             Self::Rejected(_) | Self::NotEnrolled => true,
             Self::Accepted(_)
             | Self::TriesUsedUp(_)
-            | Self::Excused
+            | Self::Excused(_)
             | Self::NothingStacked
             | Self::NotAcceptedHere
             | Self::Unusable(_)
@@ -90,7 +155,7 @@ impl Outcome {
             Self::NotEnrolled => Self::TriesUsedUp(None),
             Self::Accepted(_)
             | Self::TriesUsedUp(_)
-            | Self::Excused
+            | Self::Excused(_)
             | Self::NothingStacked
             | Self::NotAcceptedHere
             | Self::Unusable(_)
@@ -107,7 +172,8 @@ impl Outcome {
             Self::Rejected(_) | Self::NothingStacked | Self::NotAcceptedHere => PamResultCode::PAM_AUTH_ERR,
             Self::TriesUsedUp(_) => PamResultCode::PAM_MAXTRIES,
             Self::NotEnrolled => PamResultCode::PAM_USER_UNKNOWN,
-            Self::Excused => PamResultCode::PAM_IGNORE,
+            Self::Excused(excuse) if excuse.is_success() => PamResultCode::PAM_SUCCESS,
+            Self::Excused(_) => PamResultCode::PAM_IGNORE,
             Self::Unusable(_) => PamResultCode::PAM_AUTHINFO_UNAVAIL,
             Self::BadArgument(_) => PamResultCode::PAM_SERVICE_ERR,
             Self::ConversationFailed(_) => PamResultCode::PAM_CONV_ERR,
@@ -145,10 +211,7 @@ impl Outcome {
                 found
             }
             Self::NotEnrolled => not_listed(),
-            Self::Excused => Diagnostic::note(
-                Code::UserExcused,
-                "the mapping does not list the user, and nullok leaves the decision to the other modules",
-            ),
+            Self::Excused(excuse) => excuse.finding(),
             Self::NothingStacked => Diagnostic::error(
                 Code::NothingStacked,
                 "no module before this one asked for a password, and use_first_pass forbids to ask",
@@ -220,7 +283,18 @@ mod tests {
             (Outcome::Rejected(Decided { what: Reason::NoTokens, trail: None }), "rejected"),
             (Outcome::TriesUsedUp(None), "rejected or not listed, and the last of several `tries=`"),
             (Outcome::NotEnrolled, "the mapping does not list the user"),
-            (Outcome::Excused, "the mapping, read without fault, does not list the user, with `nullok`"),
+            (
+                Outcome::Excused(Excuse::Nullok),
+                "the mapping, read without fault, does not list the user, with `nullok`; or the policy needs no second factor of them",
+            ),
+            (
+                Outcome::Excused(Excuse::Policy {
+                    code: Code::UserExempt,
+                    rule: String::new(),
+                    on_exempt: OnExempt::Success,
+                }),
+                "the policy needs no second factor of the user, with `on_exempt = \"success\"`",
+            ),
             (Outcome::NothingStacked, "`use_first_pass`, and nothing was stacked"),
             (
                 Outcome::NotAcceptedHere,

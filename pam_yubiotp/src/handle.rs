@@ -3,6 +3,7 @@
 use pam::constants::PamResultCode;
 use std::time::{Duration, Instant};
 use ykhost::store::Undisturbed;
+use yubiotp::policy::OnExempt;
 use zeroize::Zeroizing;
 
 /// An answer that was typed. Wiped on drop.
@@ -45,6 +46,8 @@ pub(crate) enum Standing {
     Accepted,
     /// Not listed, and let pass by `nullok`.
     Excused,
+    /// Let pass by the policy.
+    ExcusedByPolicy(OnExempt),
     /// Neither accepted nor excused.
     Refused,
 }

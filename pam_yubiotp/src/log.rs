@@ -45,7 +45,7 @@ impl Log {
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
             | Outcome::NotEnrolled => (Priority::Notice, "refused"),
-            Outcome::Excused => (Priority::Info, "excused"),
+            Outcome::Excused(_) => (Priority::Info, "excused"),
             Outcome::ConversationFailed(_) => (Priority::Notice, "abandoned"),
             Outcome::Unusable(_) | Outcome::BadArgument(_) | Outcome::InternalError(_) => {
                 (Priority::Error, "fault")
@@ -57,7 +57,7 @@ impl Log {
             Outcome::Unusable(fault) => fault.token(),
             Outcome::TriesUsedUp(None)
             | Outcome::NotEnrolled
-            | Outcome::Excused
+            | Outcome::Excused(_)
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
             | Outcome::BadArgument(_)

@@ -5,7 +5,7 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 
-use crate::code::{Acceptance, Decided, Outcome};
+use crate::code::{Acceptance, Decided, Excuse, Outcome};
 use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::internal_error::caught;
@@ -20,9 +20,10 @@ use ykhost::mapping::LookUp;
 use ykhost::options::{FirstPass, Options};
 use ykhost::remedies::Remedies;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
-use ykhost::{Fault, mapping};
+use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp::NoOtp;
+use yubiotp::policy::{Method, Methods, Need, OnExempt, Ruling};
 use yubiotp::verdict::{self, Reason, Verdict};
 
 /// `pam_sm_authenticate`. `is_silent`: the application wants no messages (PAM_SILENT).
@@ -33,13 +34,13 @@ pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr], is_silent: bo
         log_early(host, Outcome::InternalError(place))
     });
     // For a user who gave up nothing was decided, so a wait would hide nothing.
-    if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused | Outcome::ConversationFailed(_)) {
+    if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused(_) | Outcome::ConversationFailed(_)) {
         host.delay_refusal(u32::try_from(REFUSAL_DELAY.as_micros()).unwrap_or(u32::MAX));
     }
     outcome.code()
 }
 
-/// `pam_sm_acct_mgmt`: lets in users who were accepted on this handle, and those whom `nullok` excuses.
+/// `pam_sm_acct_mgmt`: lets in users who were accepted on this handle, and those whom the policy or `nullok` excuses.
 pub(crate) fn account(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     match caught(|| account_outcome(host, args)) {
         Ok(code) => code,
@@ -57,8 +58,15 @@ fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
                 Some(Remembered { standing: Standing::Excused, .. }) if options.nullok => {
                     return PamResultCode::PAM_IGNORE;
                 }
+                // Decided once a login, also if a date of the policy passes meanwhile.
+                Some(Remembered { standing: Standing::ExcusedByPolicy(OnExempt::Success), .. }) => {
+                    return PamResultCode::PAM_SUCCESS;
+                }
+                Some(Remembered { standing: Standing::ExcusedByPolicy(OnExempt::Ignore), .. }) => {
+                    return PamResultCode::PAM_IGNORE;
+                }
                 _ => {
-                    let outcome = without_auth(options, &user);
+                    let outcome = without_auth(host, options, &user).unwrap_or_else(Outcome::Unusable);
                     log_early(host, outcome)
                 }
             },
@@ -67,20 +75,33 @@ fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
     outcome.code()
 }
 
-/// The outcome of an account line for a user whom no auth line accepted.
-fn without_auth(options: Options, user: &[u8]) -> Outcome {
-    if !options.nullok {
-        return Outcome::NotAcceptedHere;
+/// The outcome of an account line for a user whom no auth line accepted or excused.
+fn without_auth(host: &impl Handle, options: Options, user: &[u8]) -> Result<Outcome, Fault> {
+    let config = options.config.map(|config| config_of(config, user)).transpose()?;
+    let settings = settings(config.as_deref(), options.given)?;
+    let service = host.item(Item::Service).unwrap_or_default();
+    let ruling = ruling(host, &settings, user, &service)?;
+    if ruling.need == Need::Exempt {
+        return Ok(Outcome::Excused(Excuse::by_policy(&ruling, &service)));
     }
-    let config = options.config.map(|config| config_of(config, user)).transpose();
-    let listed = config
-        .and_then(|config| settings(config.as_deref(), options.given))
-        .and_then(|settings| mapping::enrolment(&settings, user, options.nullok));
-    match listed {
-        Ok(Enrolment::NotListed) => Outcome::Excused,
-        Ok(Enrolment::Listed(_)) => Outcome::NotAcceptedHere,
-        Err(fault) => Outcome::Unusable(fault),
-    }
+    let Some(excuse) = Excuse::of_unlisted(&ruling, options.nullok, &service) else {
+        return Ok(Outcome::NotAcceptedHere);
+    };
+    Ok(match mapping::enrolment(&settings, user, true)? {
+        Enrolment::NotListed => Outcome::Excused(excuse),
+        Enrolment::Listed(_) => Outcome::NotAcceptedHere,
+    })
+}
+
+/// What the policy says of this login.
+fn ruling<'s>(
+    host: &impl Handle,
+    settings: &'s Settings,
+    user: &[u8],
+    service: &[u8],
+) -> Result<Ruling<'s>, Fault> {
+    let rhost = host.item(Item::RemoteHost);
+    policy::ruling(settings, user, Some(service), rhost.as_deref(), clock::unix())
 }
 
 /// All of the settings, also of servers that will not be asked: an error in them refuses everybody.
@@ -186,14 +207,23 @@ impl Login {
     /// Everything up to the outcome that this call ends with; the ones before it are logged here.
     fn run(&self, host: &mut impl Handle, mut tokens: Tokens) -> Result<Outcome, Fault> {
         let mut questions = Questions::default();
-        if self.nullok {
-            let enrolment = match tokens.settled(self.nullok) {
+        let service = host.item(Item::Service).unwrap_or_default();
+        let ruling = match ruling(host, &self.settings, &self.user.name, &service) {
+            Ok(ruling) => ruling,
+            Err(fault) => return self.ask_in_vain(host, &mut questions, self.settings.tries, fault),
+        };
+        self.log.step(host, || format!("policy: {:?}, by {}", ruling.need, ruling.rule_text(&service)));
+        // The two ways past this module without a token: exempt, or excused and, read without fault, not listed.
+        if ruling.need == Need::Exempt {
+            return Ok(self.excuse(host, Excuse::by_policy(&ruling, &service)));
+        }
+        if let Some(excuse) = Excuse::of_unlisted(&ruling, self.nullok, &service) {
+            let enrolment = match tokens.settled(true) {
                 Ok(enrolment) => enrolment,
                 Err(fault) => return self.ask_in_vain(host, &mut questions, self.settings.tries, fault),
             };
-            // Not listed, read without fault, and nullok: the one way past this module without a token.
             if enrolment == Enrolment::NotListed {
-                return Ok(self.excuse(host));
+                return Ok(self.excuse(host, excuse));
             }
             tokens = Tokens::Settled(enrolment);
         }
@@ -204,8 +234,9 @@ impl Login {
                 // A password and nothing of ours: nothing is decided by it.
                 Some(answer) if only || verdict::may_decide(&answer) => {
                     questions.answered_elsewhere();
-                    let judged = tokens.settled(self.nullok).and_then(|enrolment| {
-                        let outcome = self.judge(host, &enrolment, &answer, Source::Stacked)?;
+                    let judged = tokens.settled(false).and_then(|enrolment| {
+                        let outcome =
+                            self.judge(host, &enrolment, ruling.methods, &answer, Source::Stacked)?;
                         Ok((outcome, enrolment))
                     });
                     let (outcome, enrolment) = match judged {
@@ -235,8 +266,8 @@ impl Login {
                 Ok(answer) => answer,
                 Err(code) => return Ok(Outcome::ConversationFailed(code)),
             };
-            let judged = tokens.settled(self.nullok).and_then(|enrolment| {
-                let outcome = self.judge(host, &enrolment, &answer, source)?;
+            let judged = tokens.settled(false).and_then(|enrolment| {
+                let outcome = self.judge(host, &enrolment, ruling.methods, &answer, source)?;
                 Ok((outcome, enrolment))
             });
             let (outcome, enrolment) = match judged {
@@ -253,9 +284,9 @@ impl Login {
         }
     }
 
-    /// Lets a user pass who is not listed, where `nullok` says so. With `always_prompt` they are asked first, and all
-    /// of their answer is a password for the modules behind.
-    fn excuse(&self, host: &mut impl Handle) -> Outcome {
+    /// Lets a user pass without a token. With `always_prompt` they are asked first, and all of their answer is a password
+    /// for the modules behind.
+    fn excuse(&self, host: &mut impl Handle, excuse: Excuse) -> Outcome {
         if self.always_prompt && self.first_pass != FirstPass::Use {
             let source = Source::of_our_question(host);
             let handed_on = conversation::ask(host, &self.settings, &self.user.name)
@@ -264,7 +295,7 @@ impl Login {
                 return Outcome::ConversationFailed(code);
             }
         }
-        Outcome::Excused
+        Outcome::Excused(excuse)
     }
 
     /// Nothing can be decided. The user is asked all the same, as often as others and after the same waits: fewer
@@ -290,6 +321,7 @@ impl Login {
         &self,
         host: &mut impl Handle,
         enrolment: &Enrolment,
+        methods: Methods,
         answer: &Answer,
         source: Source,
     ) -> Result<Outcome, Fault> {
@@ -300,7 +332,7 @@ impl Login {
             }
         });
         let decide::Decision { judgement, warnings, codes_left } =
-            decide::judge(&self.settings, &self.user, answer, enrolment, host.undisturbed())?;
+            decide::judge(&self.settings, &self.user, answer, enrolment, methods, host.undisturbed())?;
         for warning in &warnings {
             self.log.warning(host, warning);
         }
@@ -321,7 +353,8 @@ impl Login {
                 Reason::NoOtp(NoOtp::TooShort | NoOtp::TooLong | NoOtp::NotModhex)
                 | Reason::NotTheirCode
                 | Reason::NotTheirRecoveryCode
-                | Reason::TwoCodesNeeded,
+                | Reason::TwoCodesNeeded
+                | Reason::MethodNotAllowed(Method::Totp | Method::Hotp | Method::Recovery),
             ) if source == Source::AskedAgain && is_stacked(host, answer) => {
                 Verdict::Rejected(Reason::AnswerIsPassword)
             }
@@ -340,7 +373,8 @@ impl Login {
     fn decided(&self, host: &mut impl Handle, outcome: Outcome) -> Outcome {
         let standing = match outcome {
             Outcome::Accepted(_) => Standing::Accepted,
-            Outcome::Excused => Standing::Excused,
+            Outcome::Excused(Excuse::Nullok) => Standing::Excused,
+            Outcome::Excused(Excuse::Policy { on_exempt, .. }) => Standing::ExcusedByPolicy(on_exempt),
             Outcome::Rejected(_)
             | Outcome::TriesUsedUp(_)
             | Outcome::NotEnrolled

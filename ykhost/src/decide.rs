@@ -8,6 +8,7 @@ use crate::{Fault, clock};
 use std::cell::Cell;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 use yubiotp::mapping::Enrolment;
+use yubiotp::policy::Methods;
 use yubiotp::verdict::{self, Answer, Codes, Guesses as _, Judgement, Servers, Verdict};
 use yubiotp::{Position, PublicId, TokenId};
 
@@ -62,7 +63,8 @@ fn despite_answers() -> Diagnostic {
     .advise("fix the server, then remove accept_replays_while_servers_fail")
 }
 
-/// Decides about an answer of `user`, by the store or the validation servers, in the order of the settings' mode.
+/// Decides about an answer of `user`, by the store or the validation servers, in the order of the settings' mode. Only
+/// tokens of these methods count: those of the user's [ruling](crate::policy::ruling).
 /// Calls that hold a lock are made [`undisturbed`](Undisturbed).
 ///
 /// # Errors
@@ -72,6 +74,7 @@ pub fn judge<'a>(
     user: &LoginUser,
     answer: &'a [u8],
     enrolment: &Enrolment,
+    methods: Methods,
     undisturbed: Undisturbed,
 ) -> Result<Decision<'a>, Fault> {
     let servers = TakingTheirTime(ByProgram(settings.online()), &settings.folders);
@@ -80,7 +83,7 @@ pub fn judge<'a>(
     let guesses = UserGuesses::new(&store, &user.name, unix, &user.taken);
     let CodeSettings { local, usual } = settings.codes;
     let codes = Codes { local, unix, usual, guesses: &guesses };
-    let judged = verdict::judge(answer, enrolment, settings.mode, &store, &servers, &codes);
+    let judged = verdict::judge(answer, enrolment, settings.mode, methods, &store, &servers, &codes);
     let codes_left = judged.as_ref().ok().and_then(|judged| codes_left(&judged.verdict, enrolment, &store));
     // The next question may be asked now.
     settings.folders.close();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use yubiotp::ask::Obstacle;
 use yubiotp::diagnostic::Diagnostic;
 use yubiotp::mapping::BadLine;
+use yubiotp::policy::Doubt;
 use yubiotp::protocol::BadClientKey;
 use yubiotp::seal::StoreKeyId;
 use yubiotp::{Position, TokenId};
@@ -180,6 +181,13 @@ pub enum Fault {
         /// Why it cannot be used.
         fault: FileFault,
     },
+    /// A rule of the policy may mean the user in another spelling.
+    Policy {
+        /// The configuration file.
+        path: PathBuf,
+        /// The rule.
+        doubt: Doubt,
+    },
     /// Servers would have to be asked, and the settings name none.
     NoServers,
     /// The program that asks does not exist.
@@ -252,6 +260,7 @@ impl Fault {
             | Self::Mapping { path, .. }
             | Self::OtherFile { path }
             | Self::NotPlain { path }
+            | Self::Policy { path, .. }
             | Self::NoKey { path, .. }
             | Self::Key { path, .. }
             | Self::StoreKey { path, .. }

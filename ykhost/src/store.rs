@@ -37,8 +37,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Ledger};
-use yubiotp::oath::Code;
 use yubiotp::oath::window::Progress;
+use yubiotp::oath::{Code, Kind};
 use yubiotp::recovery::{self, RecoveryCode, RecoveryKey};
 use yubiotp::seal::StoreKey;
 use yubiotp::verdict::{EightDigits, OathToken, Vault};
@@ -282,6 +282,14 @@ impl Vault for Store {
         let Some(slots) = self.slots(&token)? else { return Err(no_position()?) };
         let progress = Progress { next: slots.state.position, drift: slots.state.drift };
         Ok(OathToken { key, window: notes.window, progress })
+    }
+
+    fn oath_kind(&self, token: &Serial) -> Result<Kind, Fault> {
+        let token = TokenId::Oath(*token);
+        match self.key_file(&token)? {
+            KeyFile::Oath(_, record) => Ok(record.parameters.kind),
+            KeyFile::YubiKey(..) | KeyFile::RecoveryCode(..) => Err(self.no_key(token)),
+        }
     }
 
     fn advance_oath(

@@ -11,6 +11,7 @@ use ykhost::store::{Store, plainly};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity, shell_word};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp;
+use yubiotp::policy::Methods;
 use yubiotp::verdict::Verdict;
 use yubiotp::{Reason, TokenId, shown};
 
@@ -122,7 +123,7 @@ fn touched(settings: &LoginSettings, store: &Store, typed: &str, user: &str) -> 
     }
     let listed = Enrolment::Listed(known);
     let user = LoginUser::new(user.as_bytes().to_vec());
-    let decided = decide::judge(settings, &user, typed.as_bytes(), &listed, plainly)?;
+    let decided = decide::judge(settings, &user, typed.as_bytes(), &listed, Methods::ALL, plainly)?;
     match decided.judgement.verdict {
         Verdict::Accepted(receipt) => Ok(receipt.token()),
         Verdict::Rejected(reason @ Reason::Replayed { .. }) => {

@@ -10,7 +10,7 @@ use ykcli::diagnostic;
 use ykhost::remedies::Remedies;
 use ykhost::settings::Settings;
 use ykhost::store::{Store, TokenKey};
-use ykhost::{Fault, clock, mapping};
+use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program, Severity};
 use yubiotp::guesses::{Bucket, CAPACITY};
 use yubiotp::key::Fingerprint;
@@ -18,6 +18,7 @@ use yubiotp::ledger::{Advance, Ledger};
 use yubiotp::mapping::Enrolment;
 use yubiotp::oath;
 use yubiotp::oath::window::Progress;
+use yubiotp::policy::{Methods, Need};
 use yubiotp::recovery::RecoveryCode;
 use yubiotp::verdict::{
     self, Answer, Charge, Codes, EightDigits, Guesses, OathToken, Reason, Servers, Vault, Verdict,
@@ -55,11 +56,16 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     } else {
         args.answers.into_iter().map(Zeroizing::new).collect()
     };
-    let enrolment = mapping::enrolment(&settings, args.user.as_bytes(), nullok)?;
-    let store = Store::new(&settings);
     let unix = clock::unix();
+    let service = args.service.as_ref().map(|name| name.as_bytes());
+    let host = Some(policy::UNKNOWN_HOST);
+    let ruling = policy::ruling(&settings, args.user.as_bytes(), service, host, unix)?;
+    let excused = nullok || ruling.need != Need::Required;
+    let enrolment = mapping::enrolment(&settings, args.user.as_bytes(), excused)?;
+    let store = Store::new(&settings);
     let bucket = store.bucket(args.user.as_bytes())?.unwrap_or(Bucket::FULL);
-    let test = Test { settings: &settings, store: &store, enrolment: &enrolment, unix };
+    let methods = ruling.methods;
+    let test = Test { settings: &settings, store: &store, enrolment: &enrolment, methods, unix };
     let mut tested = Vec::with_capacity(answers.len());
     for answer in &answers {
         let mut one = test.test(answer.as_bytes(), bucket)?;
@@ -160,6 +166,7 @@ struct Test<'t> {
     settings: &'t Settings,
     store: &'t Store,
     enrolment: &'t Enrolment,
+    methods: Methods,
     unix: u64,
 }
 
@@ -189,7 +196,8 @@ impl Test<'_> {
             guesses: &guesses,
         };
         let store = ReadOnly(self.store);
-        match verdict::judge(answer, self.enrolment, self.settings.mode, &store, &NotAsked, &codes) {
+        let mode = self.settings.mode;
+        match verdict::judge(answer, self.enrolment, mode, self.methods, &store, &NotAsked, &codes) {
             Err(Stop::Fault(fault)) => Err(fault.into()),
             Err(Stop::Fresh { token, to }) => Ok(self.accepted(token, to)),
             Err(Stop::Servers { token }) => {
@@ -311,6 +319,10 @@ impl Vault for ReadOnly<'_> {
 
     fn oath(&self, token: &Serial) -> Result<OathToken, Stop> {
         Ok(self.0.oath(token)?)
+    }
+
+    fn oath_kind(&self, token: &Serial) -> Result<oath::Kind, Stop> {
+        Ok(self.0.oath_kind(token)?)
     }
 
     fn advance_oath(

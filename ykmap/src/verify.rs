@@ -9,8 +9,9 @@ use ykcli::diagnostic;
 use ykhost::decide::{self, Decision, LoginUser};
 use ykhost::remedies::Remedies;
 use ykhost::store::plainly;
-use ykhost::{Fault, mapping};
+use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program, Severity};
+use yubiotp::policy::Need;
 use yubiotp::shown;
 use yubiotp::verdict::Verdict;
 use zeroize::Zeroizing;
@@ -49,7 +50,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let (remedies, decided) = match service_of(context, &args) {
         Ok(service) => {
             let remedies = service.remedies.clone();
-            (remedies, decide(context, service, &args.user, args.otp))
+            (remedies, decide(context, service, args.service.as_deref(), &args.user, args.otp))
         }
         Err(failure) => (Remedies::new(context.config.clone(), None), Err(failure)),
     };
@@ -89,6 +90,7 @@ fn service_of(context: &Context, args: &Args) -> Result<Service, Failure> {
 fn decide(
     context: &Context,
     Service { settings, nullok, .. }: Service,
+    service: Option<&str>,
     user: &str,
     otp: Option<String>,
 ) -> Result<Outcome, Failure> {
@@ -100,10 +102,18 @@ fn decide(
         Some(otp) => Zeroizing::new(otp),
         None => files::answer(&settings.prompt.replace("%u", &shown::text(user).to_string()), settings.echo)?,
     };
-    let enrolment = mapping::enrolment(&settings, user.as_bytes(), nullok)?;
+    let service = service.unwrap_or_default().as_bytes();
+    let host = Some(policy::UNKNOWN_HOST);
+    let ruling = policy::ruling(&settings, user.as_bytes(), Some(service), host, clock::unix())?;
+    if ruling.need == Need::Exempt {
+        let problem = format!("a login would not ask the user: {}", ruling.rule_text(service));
+        context.note(&Diagnostic::note(Code::UserExempt, problem));
+    }
+    let excused = nullok || ruling.need != Need::Required;
+    let enrolment = mapping::enrolment(&settings, user.as_bytes(), excused)?;
     let login = LoginUser::new(user.as_bytes().to_vec());
     let Decision { judgement, warnings, codes_left } =
-        decide::judge(&settings, &login, answer.as_bytes(), &enrolment, plainly)?;
+        decide::judge(&settings, &login, answer.as_bytes(), &enrolment, ruling.methods, plainly)?;
     for warning in &warnings {
         context.note(warning);
     }
@@ -116,6 +126,16 @@ fn decide(
             (ACCEPTED, Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, used))
         }
         Verdict::Rejected(reason) => ("rejected", reason.token(), reason.diagnostic()),
+        Verdict::NotEnrolled if ruling.need != Need::Required => {
+            let rule = ruling.rule_text(service);
+            let problem =
+                format!("the mapping does not list the user, who needs no second factor now: {rule}");
+            let code = match ruling.need {
+                Need::Postponable { .. } => Code::UserMayPostpone,
+                Need::Exempt | Need::IfEnrolled | Need::Required => Code::UserNotRequired,
+            };
+            ("excused", None, Diagnostic::note(code, problem))
+        }
         Verdict::NotEnrolled if nullok => (
             "excused",
             None,

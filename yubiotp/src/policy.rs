@@ -10,7 +10,10 @@ mod tests;
 pub use network::{BadFrom, From, RemoteHost};
 
 use crate::mapping::Unlisted;
+use crate::oath::Kind;
+use crate::shown;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Display, Formatter};
@@ -131,6 +134,26 @@ impl Method {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
             Self::Recovery => "recovery",
+        }
+    }
+
+    /// The method of an OATH token.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Totp { .. } => Self::Totp,
+            Kind::Hotp => Self::Hotp,
+        }
+    }
+
+    /// What a user types, in words.
+    #[must_use]
+    pub const fn answer(self) -> &'static str {
+        match self {
+            Self::YubiKey => "an OTP of a YubiKey",
+            Self::Totp => "a code of an authenticator app",
+            Self::Hotp => "a code of a hardware token by counter (HOTP)",
+            Self::Recovery => "a recovery code",
         }
     }
 
@@ -294,16 +317,49 @@ pub struct Ruling<'p> {
     pub on_exempt: OnExempt,
 }
 
-/// `require` does not name the user, and may name them in another spelling: nothing is decided.
+impl Ruling<'_> {
+    /// The rule, for a log or a terminal: `[policy] exempt, item 2`. `service` is that of the login.
+    #[must_use]
+    pub fn rule_text(&self, service: &[u8]) -> String {
+        let table = self.table.text(service);
+        match self.rule {
+            Rule::Exempt(number, _) => format!("{table} exempt, item {number}"),
+            Rule::All => format!("{table} require = \"all\""),
+            Rule::Enrolled => format!("{table} require = \"enrolled\""),
+            Rule::Named(subject) => format!("{table} require names {subject}"),
+            Rule::NotNamed => format!("{table} require does not name the user"),
+            Rule::NotYet { .. } => format!("{table} not_before is not reached"),
+        }
+    }
+}
+
+impl Table {
+    /// Its name in the configuration file, if the login is of `service`.
+    #[must_use]
+    pub fn text(self, service: &[u8]) -> String {
+        match self {
+            Self::Policy => "[policy]".into(),
+            Self::Service => format!("[service.{}]", shown::text(service)),
+        }
+    }
+}
+
+/// A setting does not name the user, and may name them in another spelling, in which they would need a second factor, or
+/// might use fewer methods: nothing is decided.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("require names {0}, which may be another spelling of the user")]
-pub struct Doubt(pub Subject);
+#[error("{setting} names {subject}, which may be another spelling of the user")]
+pub struct Doubt {
+    /// `require` or `methods_for`.
+    pub setting: &'static str,
+    /// The user, or the group with them.
+    pub subject: Subject,
+}
 
 impl Policy {
     /// What holds for a login.
     ///
     /// # Errors
-    /// The user would not need a second factor, and [may be one who does](Doubt).
+    /// The user [may be another one](Doubt), for whom the policy is stricter.
     pub fn ruling(&self, login: &Login<'_>) -> Result<Ruling<'_>, Doubt> {
         let (methods, methods_rule) = self.methods(login);
         let (on_exempt, _) = self.pick(login, |rules| rules.on_exempt.as_ref());
@@ -316,32 +372,55 @@ impl Policy {
             on_exempt: on_exempt.copied().unwrap_or_default(),
         };
         let (exempt, table) = self.pick(login, |rules| rules.exempt.as_ref());
-        let holds = |exemption: &&Exemption| self.holds(exemption, login);
         let exempt = exempt.map_or(&[][..], Vec::as_slice);
-        if let Some((number, exemption)) = (1_usize..).zip(exempt).find(|(_, exemption)| holds(exemption)) {
+        if let Some((number, exemption)) = (1_usize..).zip(exempt).find(|(_, it)| self.holds(it, login)) {
             return Ok(ruling(Need::Exempt, Rule::Exempt(number, exemption), table));
         }
+        if methods_rule.is_none() {
+            self.no_narrower_methods(login, methods)?;
+        }
+        let (not_before, of_begin) = self.pick(login, |rules| rules.not_before.as_ref());
+        let not_yet = not_before.filter(|begin| login.unix < **begin);
+        let (until, _) = self.pick(login, |rules| rules.until.as_ref());
+        let postponable = until.filter(|until| login.unix < **until);
         let (require, table) = self.pick(login, |rules| rules.require.as_ref());
         let rule = match require.unwrap_or(&Require::All) {
             Require::All => Rule::All,
             Require::Enrolled => return Ok(ruling(Need::IfEnrolled, Rule::Enrolled, table)),
             Require::These(who) => match self.named(who, login.user) {
                 Some(subject) => Rule::Named(subject),
-                None => match who.iter().find(|subject| subject.may_mean(login.user, &self.groups)) {
-                    Some(subject) => return Err(Doubt(subject.clone())),
+                // As long as nobody has to have a second factor, nobody is kept out by a doubt.
+                None if not_yet.is_some() || postponable.is_some() => {
+                    return Ok(ruling(Need::IfEnrolled, Rule::NotNamed, table));
+                }
+                None => match self.doubtful(who, login.user) {
+                    Some(subject) => return Err(Doubt { setting: "require", subject: subject.clone() }),
                     None => return Ok(ruling(Need::IfEnrolled, Rule::NotNamed, table)),
                 },
             },
         };
-        let (not_before, of_begin) = self.pick(login, |rules| rules.not_before.as_ref());
-        if let Some(&not_before) = not_before.filter(|begin| login.unix < **begin) {
+        if let Some(&not_before) = not_yet {
             return Ok(ruling(Need::IfEnrolled, Rule::NotYet { not_before }, of_begin));
         }
-        let (until, _) = self.pick(login, |rules| rules.until.as_ref());
-        Ok(match until.filter(|until| login.unix < **until) {
+        Ok(match postponable {
             Some(&until) => ruling(Need::Postponable { until }, rule, table),
             None => ruling(Need::Required, rule, table),
         })
+    }
+
+    /// That no line of `methods_for` which may mean the user takes away one of `methods`.
+    fn no_narrower_methods(&self, login: &Login<'_>, methods: Methods) -> Result<(), Doubt> {
+        let (lines, _) = self.pick(login, |rules| rules.methods_for.as_ref());
+        let narrower = |line: &&MethodsFor| methods.iter().any(|method| !line.methods.has(method));
+        let lines = lines.map_or(&[][..], Vec::as_slice).iter().filter(narrower);
+        match lines.filter_map(|line| self.doubtful(&line.who, login.user)).next() {
+            Some(subject) => Err(Doubt { setting: "methods_for", subject: subject.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn doubtful<'p>(&self, who: &'p [Subject], user: &[u8]) -> Option<&'p Subject> {
+        who.iter().find(|subject| subject.may_mean(user, &self.groups))
     }
 
     /// A setting of the login's service, else of `[policy]`.

@@ -15,6 +15,7 @@ use crate::mapping::Enrolment;
 use crate::oath;
 use crate::oath::window::Progress;
 use crate::otp::{self, NoOtp, Otp};
+use crate::policy::{Method, Methods};
 use crate::protocol::ServerVerdict;
 use crate::recovery::RecoveryCode;
 use crate::{Advance, Credential, Ledger, Position, PublicId, Receipt, Serial, SetId, TokenId};
@@ -97,6 +98,9 @@ pub enum Reason {
     RecoveryCodeUsed(SetId, u8),
     /// A code, where the settings have validation servers decide about everything.
     CodesNotHere,
+    /// The answer has the shape of a method that the user has a token of and the policy does not allow; that token was
+    /// not tried.
+    MethodNotAllowed(Method),
 }
 
 impl Reason {
@@ -122,7 +126,8 @@ impl Reason {
             | Self::NotTheirCode
             | Self::TwoCodesNeeded
             | Self::NotTheirRecoveryCode
-            | Self::CodesNotHere => None,
+            | Self::CodesNotHere
+            | Self::MethodNotAllowed(_) => None,
         }
     }
 }
@@ -154,6 +159,12 @@ pub trait Vault: Ledger<Token = TokenId> {
     /// # Errors
     /// A fault if it is not known, or its secret or progress cannot be had.
     fn oath(&self, token: &Serial) -> Result<OathToken, Self::Fault>;
+
+    /// Whether the codes of an OATH token are by time or by counter. The secret is not opened.
+    ///
+    /// # Errors
+    /// A fault if it is not known, or what is kept of it cannot be read.
+    fn oath_kind(&self, token: &Serial) -> Result<oath::Kind, Self::Fault>;
 
     /// As [`Ledger::advance`] to `to.next`, and stores the drift of `to` in the same write. With `from`, by which two
     /// successive codes were decided about: if that is not the position any more, another login was faster, and may have
@@ -294,12 +305,16 @@ impl Judgement<'_> {
 /// An answer without an OTP may end with a code of an OATH token, with two successive ones, or with a recovery code of the
 /// user: see [`Codes`].
 ///
+/// A token of a method that is not in `methods` is not looked at, and no try is charged for an answer that only such a token
+/// could have made: see [`Reason::MethodNotAllowed`].
+///
 /// # Errors
 /// A fault of the vault, if no reading was genuine and one could not be decided; or of the servers.
 pub fn judge<'a, V: Vault>(
     answer: &'a [u8],
     enrolment: &Enrolment,
     mode: Mode,
+    methods: Methods,
     vault: &V,
     servers: &impl Servers<Fault = V::Fault>,
     codes: &Codes<impl Guesses<Fault = V::Fault>>,
@@ -322,13 +337,21 @@ pub fn judge<'a, V: Vault>(
             if tokens.is_empty() && codes::are_in(answer) {
                 return Ok(Judgement::rejected(Reason::NoTokens));
             }
-            let found = codes::judge(answer, why, tokens, is_local, vault, codes);
+            let found = codes::judge(answer, why, tokens, methods, is_local, vault, codes);
             return Ok(found?.unwrap_or_else(|| Judgement::rejected(Reason::NoOtp(why))));
         }
         Ok(readings) => readings,
     };
     if tokens.is_empty() {
         return Ok(Judgement::rejected(Reason::NoTokens));
+    }
+    if !methods.has(Method::YubiKey) {
+        let has_one = tokens.iter().any(|token| token.yubikey().is_some());
+        return Ok(Judgement::rejected(if has_one {
+            Reason::MethodNotAllowed(Method::YubiKey)
+        } else {
+            Reason::NotTheirToken(otp::lone_id(answer))
+        }));
     }
     let deciders = Deciders { mode, vault, servers };
     let (mut undecided, mut unknown) = (None, None);

@@ -26,6 +26,10 @@ pub(crate) enum Panics {
 #[derive(Default)]
 pub(crate) struct Scripted {
     pub(crate) user: Vec<u8>,
+    /// PAM_SERVICE, in place of `test`.
+    pub(crate) service: Option<&'static str>,
+    /// PAM_RHOST.
+    pub(crate) rhost: Option<&'static str>,
     pub(crate) answers: RefCell<VecDeque<Vec<u8>>>,
     pub(crate) prompts: RefCell<Vec<String>>,
     /// What was shown without a question, and after how many lines of the log.
@@ -56,9 +60,10 @@ impl Handle for Scripted {
     }
     fn item(&self, item: Item) -> Option<Vec<u8>> {
         match item {
-            Item::Service => Some(b"test".to_vec()),
+            Item::Service => Some(self.service.unwrap_or("test").into()),
             Item::User => Some(self.user.clone()),
-            Item::Terminal | Item::RemoteHost => None,
+            Item::RemoteHost => self.rhost.map(Into::into),
+            Item::Terminal => None,
         }
     }
     fn authtok(&self) -> Option<Answer> {

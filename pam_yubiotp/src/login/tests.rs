@@ -1,6 +1,7 @@
 //! A login against a script in place of libpam. The real libpam is in the package `tests`.
 
 mod codes;
+mod policy;
 mod recovery;
 
 use super::scripted::{Panics, Scripted};

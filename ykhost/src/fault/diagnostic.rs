@@ -9,6 +9,8 @@ use std::path::Path;
 use yubiotp::TokenId;
 use yubiotp::ask::Obstacle;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, cause};
+use yubiotp::policy::Doubt;
+use yubiotp::shown;
 
 const DOES_NOT_EXIST: &str = "does not exist";
 
@@ -25,10 +27,19 @@ impl Fault {
             }
             Self::Group { group, fault } => {
                 let mut diagnostic = fault.diagnostic();
-                let group = yubiotp::shown::text(group);
+                let group = shown::text(group);
                 diagnostic.problem =
                     format!("{}, and [groups] takes the users of {group} from it", diagnostic.problem);
                 diagnostic
+            }
+            Self::Policy { path, doubt } => {
+                let Doubt { setting, subject } = doubt;
+                let subject = shown::text(&subject.to_string()).to_string();
+                let problem = format!("{setting} names {subject}, which may mean this user in another spelling");
+                let other = if *setting == "require" { "require or exempt" } else { "an item of methods_for" };
+                found(Code::PolicyOtherSpelling, path, &problem)
+                    .advise("if it does, write the name that the login uses (user= in the log)")
+                    .advise(format!("if not, name the user in that spelling in {other}"))
             }
             Self::Settings { found, .. } => (**found).clone(),
             Self::NoSettings { path } => found(Code::ConfigMissing, path, DOES_NOT_EXIST)
@@ -61,7 +72,7 @@ impl Fault {
             Self::NotPlain { path } => found(
                 Code::MappingNameNotPlain,
                 path,
-                "does not list the user, and nullok excuses only names of plain ASCII without blanks",
+                "does not list the user, and only names of plain ASCII without blanks are excused",
             )
             .advise("list the user in this spelling, with or without a token"),
             Self::NoKey { path, token } => {

@@ -228,8 +228,10 @@ impl Reader<'_> {
             DeValue::String(text) => text,
             DeValue::Array(_) => return self.who(value, "require").map(Require::These),
             _ => {
-                return Err(self
-                    .invalid(value, "require must be \"all\", \"enrolled\", or a list of users and @groups"));
+                return Err(self.invalid(
+                    value,
+                    "require must be \"all\", \"enrolled\", or a list of users and @groups",
+                ));
             }
         };
         match &**text {

@@ -7,6 +7,7 @@ use crate::oath::typed::Typed;
 use crate::oath::window::{Found, Progress, Reach, Usual, Window, behind, decide, two};
 use crate::oath::{Code, Digits};
 use crate::otp::NoOtp;
+use crate::policy::{Method, Methods};
 use crate::recovery::{self, RecoveryCode};
 use crate::{Advance, Serial, SetId, TokenId};
 use alloc::vec::Vec;
@@ -82,6 +83,7 @@ pub(super) fn judge<'a, V: Vault>(
     answer: &'a [u8],
     why: NoOtp,
     tokens: &[TokenId],
+    methods: Methods,
     is_local: bool,
     vault: &V,
     codes: &Codes<'_, impl Guesses<Fault = V::Fault>>,
@@ -96,10 +98,20 @@ pub(super) fn judge<'a, V: Vault>(
     if recovery.is_none() && typed.is_none() {
         return Ok(None);
     }
+    let mut search = Search { vault, codes, closest: None, behind: None, fault: None };
+    let serials = search.allowed(serials, methods, typed.is_some());
+    let (sets, barred) = if methods.has(Method::Recovery) { (sets, Vec::new()) } else { (Vec::new(), sets) };
+    // Eight digits may be a code of a token as well.
+    let of_eight = |typed: &Typed<'_>| serials.is_empty() && typed.one(Digits::EIGHT).is_some();
+    if !barred.is_empty() && (recovery.is_some() || typed.as_ref().is_some_and(of_eight)) {
+        search.note(Reason::MethodNotAllowed(Method::Recovery));
+    }
+    if sets.is_empty() && serials.is_empty() {
+        return search.end();
+    }
     if !is_local {
         return Ok(Some(Judgement::rejected(Reason::CodesNotHere)));
     }
-    let mut search = Search { vault, codes, closest: None, behind: None, fault: None };
     if let Some((before, code)) = &recovery
         && let Some(judgement) = search.recovery(&sets, before, code)?
     {
@@ -139,11 +151,7 @@ pub(super) fn judge<'a, V: Vault>(
         // It ends like a code, whatever the user's codes look like.
         search.note(Reason::NotTheirCode);
     }
-    match (search.fault, search.closest) {
-        // Something that could not be looked at might have been theirs.
-        (Some(fault), _) => Err(fault),
-        (None, closest) => Ok(closest.map(Judgement::rejected)),
-    }
+    search.end()
 }
 
 /// Whether an answer ends with what has the shape of a code or a recovery code.
@@ -168,9 +176,10 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         let rank = |reason: &Reason| match reason {
             Reason::NotTheirRecoveryCode => 0,
             Reason::NotTheirCode => 1,
-            Reason::TwoCodesNeeded => 2,
-            Reason::ClockBehind { .. } | Reason::PositionUnknown(_) => 3,
-            _ => 4,
+            Reason::MethodNotAllowed(_) => 2,
+            Reason::TwoCodesNeeded => 3,
+            Reason::ClockBehind { .. } | Reason::PositionUnknown(_) => 4,
+            _ => 5,
         };
         if self.closest.as_ref().is_none_or(|closest| rank(closest) < rank(&reason)) {
             self.closest = Some(reason);
@@ -179,6 +188,46 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
 
     fn fault(&mut self, fault: V::Fault) {
         self.fault.get_or_insert(fault);
+    }
+
+    /// The reason that says most, unless something failed.
+    fn end<'a>(self) -> Result<Option<Judgement<'a>>, V::Fault> {
+        match (self.fault, self.closest) {
+            // Something that could not be looked at might have been theirs.
+            (Some(fault), _) => Err(fault),
+            (None, closest) => Ok(closest.map(Judgement::rejected)),
+        }
+    }
+
+    /// The OATH tokens whose method is allowed. For an answer like a code, others are noted.
+    fn allowed(&mut self, mut serials: Vec<Serial>, methods: Methods, is_code: bool) -> Vec<Serial> {
+        let [totp, hotp] = [Method::Totp, Method::Hotp].map(|method| methods.has(method));
+        if totp && hotp {
+            return serials;
+        }
+        serials.retain(|serial| match self.vault.oath_kind(serial).map(Method::of) {
+            Ok(method) if methods.has(method) => true,
+            // None of them counts, whatever they are.
+            Err(_) if !totp && !hotp => {
+                self.barred(Method::Totp, is_code);
+                false
+            }
+            Ok(method) => {
+                self.barred(method, is_code);
+                false
+            }
+            Err(fault) => {
+                self.fault(fault);
+                false
+            }
+        });
+        serials
+    }
+
+    fn barred(&mut self, method: Method, is_code: bool) {
+        if is_code {
+            self.note(Reason::MethodNotAllowed(method));
+        }
     }
 
     /// The user's OATH tokens, as far as they can be opened.

@@ -103,6 +103,12 @@ impl Reason {
                 "the answer is a code, and validation servers, which know no codes, decide about every login (mode = online)",
             )
             .advise("to have this host decide about codes, set local = true in the table [codes]"),
+            Self::MethodNotAllowed(method) => Diagnostic::error(
+                Code::MethodNotAllowed,
+                format!("the answer is like {}, and the policy does not allow the user that method", method.answer()),
+            )
+            .advise("let the user take another of their tokens")
+            .advise(format!("if the method may count, add \"{}\" to methods or methods_for in config.toml", method.name())),
             Self::Disabled(token) => Diagnostic::error(Code::TokenDisabled, "the token is disabled")
                 .run_when("to enable it", Program::Ykmap, format!("key enable {token}")),
         }

@@ -49,6 +49,10 @@ impl Vault for Tokens {
         Err(Unknown(TokenId::Oath(*token)))
     }
 
+    fn oath_kind(&self, token: &Serial) -> Result<oath::Kind, Unknown> {
+        Err(Unknown(TokenId::Oath(*token)))
+    }
+
     fn advance_oath(
         &self,
         token: &Serial,
@@ -172,7 +176,7 @@ fn offline<'a>(
     vault: &impl Vault<Fault = Unknown>,
 ) -> Result<Judgement<'a>, Unknown> {
     let servers = Told::says(ServerVerdict::Ok(Position::yubikey(9, 9)));
-    let judged = judge(answer, enrolment, Mode::Offline, vault, &servers, &NO_CODES);
+    let judged = judge(answer, enrolment, Mode::Offline, Methods::ALL, vault, &servers, &NO_CODES);
     assert!(servers.asked.borrow().is_empty(), "offline asks nobody");
     judged
 }
@@ -239,6 +243,10 @@ fn a_private_id_of_another_is_not_genuine() {
         }
 
         fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {
+            Err(Unknown(TokenId::Oath(*token)))
+        }
+
+        fn oath_kind(&self, token: &Serial) -> Result<oath::Kind, Unknown> {
             Err(Unknown(TokenId::Oath(*token)))
         }
 
@@ -322,7 +330,7 @@ fn by(
     let otp = [token, FIRST].concat();
     servers.asked.borrow_mut().clear();
     let enrolment = listed(&[token]);
-    let judged = judge(otp.as_bytes(), &enrolment, mode, vault, servers, &NO_CODES);
+    let judged = judge(otp.as_bytes(), &enrolment, mode, Methods::ALL, vault, servers, &NO_CODES);
     let asked = servers.asked.borrow().len();
     match judged {
         Ok(judged) => (Ok(judged.verdict), asked, judged.trail),
@@ -399,7 +407,8 @@ fn answers_that_decide_nothing_are_not_left_to_this_host() {
             let vault = tokens(&["vvcb"]);
             let servers = Told { answers, accepts_replays, ..Told::nothing() };
             let otp = ["vvcb", FIRST].concat();
-            let judged = judge(otp.as_bytes(), &listed(&["vvcb"]), mode, &vault, &servers, &NO_CODES);
+            let judged =
+                judge(otp.as_bytes(), &listed(&["vvcb"]), mode, Methods::ALL, &vault, &servers, &NO_CODES);
             let judged = judged.map(|it| (matches!(it.verdict, Verdict::Accepted(_)), it.despite_answers));
             let expected = match mode {
                 Mode::Offline | Mode::OfflineThenOnline => Ok((true, false)),
@@ -422,7 +431,9 @@ fn servers_are_asked_in_modhex_and_told_nothing_else() {
         let typed = ["hunter2", &otp.to_uppercase(), "\r\n"].concat();
         let enrolment = listed(&["vvcb", "vvnn"]);
         let judged =
-            judge(typed.as_bytes(), &enrolment, Mode::Online, &vault, &servers, &NO_CODES).ok().unwrap();
+            judge(typed.as_bytes(), &enrolment, Mode::Online, Methods::ALL, &vault, &servers, &NO_CODES)
+                .ok()
+                .unwrap();
         assert!(matches!(judged.verdict, Verdict::Accepted(_)));
         assert_eq!(judged.password, Some(&b"hunter2"[..]));
         assert_eq!(*servers.asked.borrow(), [(otp, position)]);
@@ -442,7 +453,8 @@ fn servers_are_not_asked_in_vain() {
     ] {
         for mode in Mode::ALL {
             let servers = Told::says(OK);
-            let judged = judge(answer.as_bytes(), &listed(mapping), mode, &vault, &servers, &NO_CODES);
+            let judged =
+                judge(answer.as_bytes(), &listed(mapping), mode, Methods::ALL, &vault, &servers, &NO_CODES);
             assert!(!matches!(judged, Ok(Judgement { verdict: Verdict::Accepted(_), .. })), "{answer}");
             assert!(servers.asked.borrow().is_empty(), "{answer} in {}", mode.name());
         }

@@ -64,7 +64,7 @@ impl Offers<'_> {
         }
         let user = LoginUser::new(self.user.as_bytes().to_vec());
         let listed = Enrolment::Listed(tokens.to_vec());
-        let verdict = match decide::judge(self.settings, &user, answer, &listed, plainly) {
+        let verdict = match decide::judge(self.settings, &user, answer, &listed, self.methods, plainly) {
             Ok(decision) => decision.judgement.verdict,
             Err(fault @ (Fault::NoKey { .. } | Fault::NoStore { .. })) => {
                 return Ok(Err((UNKNOWN, fault.diagnostic())));

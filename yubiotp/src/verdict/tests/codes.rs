@@ -26,6 +26,8 @@ struct World {
     taken: Cell<u64>,
     is_broken: bool,
     now: Cell<u64>,
+    /// The OATH tokens that were opened.
+    opened: RefCell<Vec<Serial>>,
 }
 
 fn serial(text: &str) -> Serial {
@@ -79,11 +81,19 @@ impl Vault for World {
     }
 
     fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {
+        self.opened.borrow_mut().push(*token);
         if token.as_str().ends_with('x') {
             return Err(Unknown(TokenId::Oath(*token)));
         }
         let progress = self.progress.borrow().get(token).copied().unwrap_or_default();
         Ok(OathToken { key: key_of(token), window: None, progress })
+    }
+
+    fn oath_kind(&self, token: &Serial) -> Result<Kind, Unknown> {
+        if token.as_str().ends_with('x') {
+            return Err(Unknown(TokenId::Oath(*token)));
+        }
+        Ok(key_of(token).parameters.kind)
     }
 
     fn advance_oath(
@@ -172,10 +182,29 @@ impl World {
         listed: &[&str],
         answer: &'a str,
     ) -> Result<Judgement<'a>, Unknown> {
+        self.judged_by(mode, local, Methods::ALL, listed, answer)
+    }
+
+    fn judged_by<'a>(
+        &self,
+        mode: Mode,
+        local: bool,
+        methods: Methods,
+        listed: &[&str],
+        answer: &'a str,
+    ) -> Result<Judgement<'a>, Unknown> {
         let tokens = listed.iter().map(|token| TokenId::parse(token.as_bytes()).unwrap()).collect();
         let tries = Tries(self, Cell::new(0));
         let codes = Codes { local, unix: self.now.get(), usual: Usual::DEFAULT, guesses: &tries };
-        judge(answer.as_bytes(), &Enrolment::Listed(tokens), mode, self, &Told::out_of_reach(), &codes)
+        judge(
+            answer.as_bytes(),
+            &Enrolment::Listed(tokens),
+            mode,
+            methods,
+            self,
+            &Told::out_of_reach(),
+            &codes,
+        )
     }
 
     fn says(&self, listed: &[&str], answer: &str) -> Result<Result<String, Reason>, Unknown> {
@@ -206,6 +235,81 @@ fn yes(token: &str) -> Result<Result<String, Reason>, Unknown> {
 
 const fn no(reason: Reason) -> Result<Result<String, Reason>, Unknown> {
     Ok(Err(reason))
+}
+
+/// Methods, tokens, answer; the reason, or the token that let in; the tokens that were opened.
+type MethodRow<'r> = (&'r [Method], &'r [&'r str], &'r str, Result<&'r str, Reason>, &'r [&'r str]);
+
+#[test]
+fn tokens_of_other_methods_are_not_tried() {
+    use Method::{Hotp, Recovery, Totp, YubiKey};
+    let barred = Reason::MethodNotAllowed;
+    let recovery = recovery_code(1).write();
+    let (otp, totp, hotp) = ("vvcbdvgtiblfkbgturecfllberrvkinnctnn", code_at("t6", 0), code_at("h6", 0));
+    let (otp, totp, hotp, recovery) = (otp, totp.as_str(), hotp.as_str(), recovery.as_str());
+    let eight = eight(5);
+    let all = &["vvcb", "oath-t6", "oath-h6", "rec-k7"][..];
+    let rows: &[MethodRow<'_>] = &[
+        (&[Totp], all, otp, Err(barred(YubiKey)), &[]),
+        (&[Totp], &["oath-t6"], otp, Err(Reason::NotTheirToken(None)), &[]),
+        (&[YubiKey], all, totp, Err(barred(Totp)), &[]),
+        (&[YubiKey], &["oath-h6", "oath-t6"], hotp, Err(barred(Hotp)), &[]),
+        (&[YubiKey], &["oath-t6"], "12345", Err(Reason::NoOtp(NoOtp::TooShort)), &[]),
+        (&[YubiKey], &["vvcb"], totp, Err(Reason::NoOtp(NoOtp::TooShort)), &[]),
+        (&[YubiKey, Totp], all, recovery, Err(barred(Recovery)), &[]),
+        (&[YubiKey], &["rec-k7"], &eight, Err(barred(Recovery)), &[]),
+        (&[Recovery], all, recovery, Ok("rec-k7-1"), &[]),
+        (&[Recovery], all, totp, Err(barred(Totp)), &[]),
+        (&[Totp], all, totp, Ok("oath-t6"), &["t6"]),
+        (&[Hotp], all, hotp, Ok("oath-h6"), &["h6"]),
+        // One that fits neither: it may have been of the token that does not count.
+        (&[Hotp], all, totp, Err(barred(Totp)), &["h6"]),
+    ];
+    for (methods, listed, answer, expected, opened) in rows {
+        let world = World::new();
+        let methods = Methods::of(methods.iter().copied());
+        let judged = world.judged_by(Mode::Offline, false, methods, listed, answer).unwrap();
+        let said = match judged.verdict {
+            Verdict::Accepted(receipt) => Ok(receipt.token().to_string()),
+            Verdict::Rejected(reason) => Err(reason),
+            Verdict::NotEnrolled => panic!(),
+        };
+        assert_eq!(said, expected.map(|token| token.to_string()), "{methods:?} {answer}");
+        let opened: Vec<_> = opened.iter().map(|name| serial(name)).collect();
+        assert_eq!(*world.opened.borrow(), opened, "{methods:?} {answer}");
+        // A code was compared, or nothing was charged.
+        let charged = said.is_err() && !opened.is_empty();
+        assert_eq!(world.left(), 10 - u64::from(charged), "{methods:?} {answer}");
+    }
+}
+
+/// What nobody can know the kind of might have been theirs, unless no kind counts.
+#[test]
+fn a_token_of_unknown_kind() {
+    let judged = |methods: &[Method]| {
+        let world = World::new();
+        let methods = Methods::of(methods.iter().copied());
+        let judged = world.judged_by(Mode::Offline, false, methods, &["oath-t6x"], "123456");
+        let verdict = judged.map(|judged| judged.verdict);
+        assert_eq!(world.opened.borrow().len(), 0);
+        verdict
+    };
+    assert!(judged(&[Method::Totp]).is_err());
+    let barred = Verdict::Rejected(Reason::MethodNotAllowed(Method::Totp));
+    assert_eq!(judged(&[Method::YubiKey]).ok(), Some(barred));
+}
+
+/// Servers that decide about everything know no codes; a method that does not count says more.
+#[test]
+fn methods_before_servers() {
+    for (methods, reason) in [
+        (Methods::of([Method::YubiKey]), Reason::MethodNotAllowed(Method::Totp)),
+        (Methods::ALL, Reason::CodesNotHere),
+    ] {
+        let world = World::new();
+        let judged = world.judged_by(Mode::Online, false, methods, &["oath-t6"], "123456").unwrap();
+        assert_eq!(judged.verdict, Verdict::Rejected(reason));
+    }
 }
 
 #[test]
