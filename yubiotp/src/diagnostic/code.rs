@@ -224,6 +224,7 @@ codes! {
     UnlistedExcused = "unlisted-excused",
     NullokWithoutEffect = "nullok-without-effect",
     NullokNotInAccount = "nullok-not-in-account",
+    EnrollWithoutFirstFactor = "enroll-without-first-factor",
     FirstPassWithoutPassword = "first-pass-without-password",
     AccountLineWithoutAuth = "account-line-without-auth",
     AccountLineRefusesUnasked = "account-line-refuses-unasked",

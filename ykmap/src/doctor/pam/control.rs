@@ -48,7 +48,7 @@ impl Answer {
     pub(crate) const AUTHINFO_UNAVAIL: Self = Self(9);
     pub(crate) const USER_UNKNOWN: Self = Self(10);
     pub(crate) const MAXTRIES: Self = Self(11);
-    const NEW_AUTHTOK_REQD: Self = Self(12);
+    pub(crate) const NEW_AUTHTOK_REQD: Self = Self(12);
     pub(crate) const CONV_ERR: Self = Self(19);
     pub(crate) const IGNORE: Self = Self(25);
     pub(crate) const ABORT: Self = Self(26);
@@ -138,6 +138,12 @@ impl Control {
             rest = rest.trim_start();
         }
         Ok(Self { actions: actions.map(|action| action.unwrap_or(Action::Bad)), misread: None })
+    }
+
+    /// The same control, but whatever is `bad` is `die`: `requisite` in place of `required`.
+    pub(crate) fn dying(&self) -> Self {
+        let die = |action| if action == Action::Bad { Action::Die } else { action };
+        Self { actions: self.actions.map(die), misread: self.misread }
     }
 
     /// Whether it jumps over lines, for whatever answer.

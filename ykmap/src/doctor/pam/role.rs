@@ -102,6 +102,9 @@ const PASSWORDS: [&str; 9] = [
     "pam_himmelblau",
 ];
 
+/// Modules that check a password of their own, beside [`PASSWORDS`], in the same way.
+const OTHER_PASSWORDS: [&str; 3] = ["pam_pwdfile", "pam_tcb", "pam_userdb"];
+
 /// The question of a deliberate gate about the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -246,6 +249,22 @@ fn question(module: &str, args: &[String]) -> Question {
 /// Whether a line asks for something that somebody knows or has, other than an OTP.
 pub(crate) fn asks(entry: &Entry) -> bool {
     matches!(role(entry, &mut Vec::new()), Role::Password { .. } | Role::Other { .. })
+}
+
+/// Whether a success of this line proves that the user typed the right password.
+pub(crate) fn proves_password(entry: &Entry) -> bool {
+    let name = entry.module();
+    PASSWORDS.contains(&name) || OTHER_PASSWORDS.contains(&name)
+}
+
+/// Whether this line asks for nothing, and says yes or no by who, where and when.
+pub(crate) fn is_gate(entry: &Entry) -> bool {
+    GATES.contains(&entry.module())
+}
+
+/// Whether this is an auth line of ours that offers enrollment.
+pub(crate) fn enrolls(entry: &Entry) -> bool {
+    entry.kind == Kind::Auth && entry.is_ours() && options(entry).is_some_and(|options| options.enroll)
 }
 
 /// The arguments of a line of ours, if they are understood.

@@ -231,6 +231,11 @@ impl Folders {
         self.0.iter().find_map(|folder| found(folder.join(name)))
     }
 
+    /// Whether there is a file of this service.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// Reads a service.
     pub(crate) fn service(&self, name: &str) -> Service {
         let mut service = Service { name: name.to_owned(), ..Service::default() };

@@ -1,7 +1,8 @@
 //! Walking the auth and the account lines of a service as libpam does (`pam_dispatch.c`), for one user and what they
 //! show: every end that the login can come to.
 
-use super::control::{Action, Answer, Control};
+use super::control::{Answer, Control};
+use super::dispatch::Dispatch;
 use super::role::{Factors, Fails, Role};
 use super::service::Entry;
 use std::collections::HashSet;
@@ -100,14 +101,6 @@ pub(crate) struct End {
 /// More states than any file that somebody wrote by hand comes to.
 const MOST_STATES: usize = 1 << 18;
 
-/// The state so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Impression {
-    None,
-    Positive,
-    Negative,
-}
-
 /// The record that our auth lines leave for the account lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Standing {
@@ -121,12 +114,7 @@ enum Standing {
 struct State {
     /// In the account lines; the auth lines said yes.
     account: bool,
-    at: usize,
-    level_before: usize,
-    impression: Impression,
-    status: Answer,
-    /// The state when each substack was entered.
-    entered: Vec<(Impression, Answer)>,
+    dispatch: Dispatch,
     standing: Standing,
     /// PAM_AUTHTOK.
     stacked: Option<Typed>,
@@ -140,11 +128,7 @@ impl State {
     fn at_the_first(account: bool, before: Option<&Self>) -> Self {
         let fresh = Self {
             account,
-            at: 0,
-            level_before: 0,
-            impression: Impression::None,
-            status: Answer::PERM_DENIED,
-            entered: Vec::new(),
+            dispatch: Dispatch::new(),
             standing: Standing::Nothing,
             stacked: None,
             used: false,
@@ -166,8 +150,10 @@ pub(crate) fn ends(auth: &Stack, account: &Stack, visit: &Visit<'_>) -> Option<H
     let mut to_do = vec![State::at_the_first(visit.skips_auth, None)];
     while let Some(state) = to_do.pop() {
         let stack = if state.account { account } else { auth };
-        let (Some(entry), Some(role)) = (stack.entries.get(state.at), stack.roles.get(state.at)) else {
-            let yes = state.status == Answer::SUCCESS && state.impression == Impression::Positive;
+        let (Some(entry), Some(role)) =
+            (stack.entries.get(state.dispatch.at), stack.roles.get(state.dispatch.at))
+        else {
+            let yes = state.dispatch.is_yes();
             match state.account {
                 true => drop(ends.insert(End { yes, ..state.end })),
                 false if yes => to_do.push(State::at_the_first(true, Some(&state))),
@@ -182,23 +168,18 @@ pub(crate) fn ends(auth: &Stack, account: &Stack, visit: &Visit<'_>) -> Option<H
             return None;
         }
         let mut entering = state.clone();
-        if state.level_before < entry.level {
-            let now = (state.impression, state.status);
-            entering.entered.truncate(entry.level.saturating_sub(1));
-            entering.entered.resize(entry.level, now);
-        }
-        entering.level_before = entry.level;
+        entering.dispatch.enter(entry);
         if entry.is_substack() {
-            entering.at = entering.at.saturating_add(1);
             to_do.push(entering);
             continue;
         }
         let first = stack.ours();
         for (answer, mut next) in answers(role, &entry.control, visit, &entering) {
-            next.at = take(&mut next, &stack.entries, entry, answer);
-            if first.is_some_and(|first| state.at < first && next.at > first) {
+            next.dispatch.take(&stack.entries, entry, answer);
+            let at = state.dispatch.at;
+            if first.is_some_and(|first| at < first && next.dispatch.at > first) {
                 let past = if state.account { &mut next.end.account_past } else { &mut next.end.past };
-                *past = Some(state.at);
+                *past = Some(at);
             }
             to_do.push(next);
         }
@@ -310,7 +291,7 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
         }
         next.used |= holds_otp(typed);
         if asked && next.prompted {
-            next.end.second = Some(next.at);
+            next.end.second = Some(next.dispatch.at);
         }
         next.prompted |= asked;
         let answer = if accepted && fails.is_some() {
@@ -342,7 +323,7 @@ fn ours_in_account(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer
     };
     let mut next = state.clone();
     if !matches!(answer, Answer::SUCCESS | Answer::IGNORE) {
-        next.end.refused_by = Some(state.at);
+        next.end.refused_by = Some(state.dispatch.at);
     }
     vec![(answer, next)]
 }
@@ -358,55 +339,4 @@ fn distinct(control: &Control, answers: &[Answer]) -> Vec<Answer> {
         }
     }
     kept
-}
-
-/// Does what the control field says about an answer. Gives the entry that comes next.
-fn take(state: &mut State, stack: &[Entry], entry: &Entry, answer: Answer) -> usize {
-    let next = state.at.saturating_add(1);
-    match entry.control.action(answer) {
-        Action::Ignore => next,
-        Action::Reset => {
-            let entered = entry.level.checked_sub(1).and_then(|level| state.entered.get(level));
-            (state.impression, state.status) =
-                entered.copied().unwrap_or((Impression::None, Answer::PERM_DENIED));
-            next
-        }
-        action @ (Action::Ok | Action::Done) => {
-            let so_far = (state.impression, state.status);
-            if state.impression == Impression::None || so_far == (Impression::Positive, Answer::SUCCESS) {
-                (state.impression, state.status) = (Impression::Positive, answer);
-            }
-            let done = action == Action::Done && state.impression == Impression::Positive;
-            if done { end_of_level(stack, state.at, entry.level) } else { next }
-        }
-        action @ (Action::Bad | Action::Die) => {
-            if state.impression != Impression::Negative {
-                let status = if answer == Answer::IGNORE { Answer::PERM_DENIED } else { answer };
-                (state.impression, state.status) = (Impression::Negative, status);
-            }
-            if action == Action::Die { end_of_level(stack, state.at, entry.level) } else { next }
-        }
-        Action::Jump(count) => {
-            let mut at = state.at;
-            for _ in 0..count {
-                let stays = |at: usize| stack.get(at.saturating_add(1)).map(|next| next.level);
-                if stays(at).is_none_or(|level| level < entry.level) {
-                    // More than there are to skip: libpam takes it for a no.
-                    (state.impression, state.status) = (Impression::Negative, Answer::PERM_DENIED);
-                    break;
-                }
-                at = at.saturating_add(1);
-                while stays(at).is_some_and(|level| level > entry.level) {
-                    at = at.saturating_add(1);
-                }
-            }
-            at.saturating_add(1)
-        }
-    }
-}
-
-/// Behind the last entry of this substack; of the whole stack, if it is none.
-fn end_of_level(stack: &[Entry], at: usize, level: usize) -> usize {
-    let rest = stack.iter().skip(at.saturating_add(1));
-    at.saturating_add(1).saturating_add(rest.take_while(|entry| entry.level >= level).count())
 }
