@@ -54,7 +54,7 @@ fn add_list_remove() {
     assert_eq!(added["added"], serde_json::json!(["vvcb"]));
     assert_eq!(added["tokens"], serde_json::json!(["ccccccdbjrgf", "vvcb"]));
     let listed = desk.ykmap(&["list", "--json"]).exits(0).json();
-    names(&listed[0], &["user", "tokens", "tries_left"]);
+    names(&listed[0], &["user", "file", "tokens", "tries_left"]);
     names(&listed[0]["tokens"][0], &["id", "serial", "state"]);
     assert_eq!(
         listed[0]["tokens"][0],

@@ -12,6 +12,7 @@ mod completions;
 mod desk;
 mod doctor;
 mod edits;
+mod enrolled;
 mod faults;
 mod import;
 mod init;

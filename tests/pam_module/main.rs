@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
 mod answers;
+mod enrolled;
 mod hosts;
 mod log;
 mod neighbours;

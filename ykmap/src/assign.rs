@@ -34,7 +34,7 @@ pub(crate) fn check(context: &Context, settings: &Settings, user: &str, words: &
     mapping::add(b"", user.as_bytes(), &[]).map_err(|why| bad_name(user, why))?;
     let path = ykhost::mapping::path_of(&settings.mapping, user)?;
     files::check_rights(context, settings, &path, words)?;
-    files::tokens_in(settings, &files::text_of(&path)?, user)?;
+    files::tokens_of(settings, user)?;
     Ok(())
 }
 
@@ -45,44 +45,49 @@ pub(crate) fn note_unknown(context: &Context, user: &str) {
     }
 }
 
-/// Lists these tokens for a user, durably, once the user's tries of codes are counted. Those that the user has already stay
-/// as they are.
-pub(crate) fn assign(settings: &Settings, user: &str, ids: &[TokenId]) -> Result<Assigned, Failure> {
+/// Lists these tokens for a user in the mapping, durably, once the user's tries of codes are counted. Those that the user has
+/// already stay as they are. `check` may still refuse: nobody changes who has which token between it and the change.
+pub(crate) fn assign(
+    settings: &Settings,
+    user: &str,
+    ids: &[TokenId],
+    check: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Assigned, Failure> {
     if ids.iter().any(|id| id.oath().is_some()) {
         Store::new(settings).make_guesses(user.as_bytes())?;
     }
     let other_spelling = files::other_spelling(settings, user);
-    let (new, others) = files::edit(settings, user, |text| {
-        let known = match files::tokens_in(settings, text, user)? {
+    let (new, others) = files::edit(settings, user, |lists| {
+        check()?;
+        let known = match lists.tokens(user.as_bytes())? {
             Enrolment::Listed(known) => known,
             Enrolment::NotListed => Vec::new(),
         };
         let new: Vec<_> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
-        let others = owned_by_others(text, user, &new);
-        let text = mapping::add(text, user.as_bytes(), &new).map_err(|why| bad_name(user, why))?;
-        Ok((text, (new, others)))
+        let others = lists.both().flat_map(|list| owned_by_others(list.text(), user, &new)).collect();
+        lists.mapping.add(user.as_bytes(), &new).map_err(|why| bad_name(user, why))?;
+        Ok((new, others))
     })?;
     Ok(Assigned { new, others, other_spelling })
 }
 
-/// Takes a token from a user, durably. Returns whether the user is still listed, now without any token.
+/// Takes a token from a user, durably, out of whichever file lists it. Returns whether the user is still listed, now without
+/// any token.
 pub(crate) fn unassign(settings: &Settings, user: &str, id: &TokenId) -> Result<bool, Failure> {
-    files::edit(settings, user, |text| {
-        files::tokens_in(settings, text, user)?;
-        let removed = mapping::remove(text, user.as_bytes(), Some(id));
-        if removed.count == 0 {
+    files::edit(settings, user, |lists| {
+        lists.tokens(user.as_bytes())?;
+        if lists.remove(user.as_bytes(), Some(id)) == 0 {
             let found = Diagnostic::error(Code::TokenNotAssigned, format!("does not have token {id}"));
             return Err(found.at(Location::user(user.as_bytes())).into());
         }
-        Ok((removed.text, removed.listed_without))
+        Ok(lists.tokens(user.as_bytes())? == Enrolment::Listed(Vec::new()))
     })
 }
 
-/// The names of the users who have a token, as the mapping has them. A mapping that cannot be read is an error.
+/// The names of the users who have a token, as the files have them. A file that cannot be read is an error.
 pub(crate) fn owners(settings: &Settings, id: &TokenId) -> Result<Vec<String>, Failure> {
     let mut owners = Vec::new();
-    for path in files::mappings(settings)? {
-        let text = files::text_of(&path)?;
+    for (_, text) in files::texts(settings)? {
         for (_, line) in mapping::entries(&text) {
             if let Ok(Line::Entry { user, fields }) = line
                 && fields.tokens().any(|own| own == *id)

@@ -6,11 +6,11 @@ use super::{Context, Done, Failure, files, out};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use ykcli::report::Report;
 use ykhost::settings::Settings;
 use ykhost::store::{Store, StoreScan};
-use ykhost::{Fault, mapping};
+use ykhost::{Fault, enrolled, mapping};
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Severity, shell_word};
 use yubiotp::key::Holders;
@@ -32,13 +32,13 @@ pub(crate) fn run(context: &Context) -> Done {
     let mut report = Report::new(&[MAPPING, STORE]);
     report.calls(Calls { ykmap: &context.ykmap(), ..Calls::PLAIN });
     let states = store(&mut report, &settings);
-    let mut lines = 0_usize;
+    let mut texts = Vec::new();
     for path in files::mappings(&settings)? {
         let text = mapping::text(&path)?;
-        let examined =
-            examine(&settings, states.as_ref(), &path, &text, &mut |found| report.add(MAPPING, found));
-        lines = lines.saturating_add(examined.lines);
+        texts.push((path, text));
     }
+    texts.extend(files::enrolled_text(&settings)?);
+    let lines = examine(&settings, states.as_ref(), &texts, &mut |found| report.add(MAPPING, found)).lines;
     if context.json {
         let mut json = report.json();
         json.insert("lines".to_owned(), lines.into());
@@ -101,7 +101,7 @@ pub(crate) fn twin(path: &Path, token: &TokenId, first: &TokenId) -> Diagnostic 
         .run_when(when(first), Program::Ykmap, format!("key remove {first}"))
 }
 
-/// The contents of a mapping.
+/// The contents of the mappings and of `enrolled`.
 #[derive(Default)]
 pub(crate) struct Examined {
     /// Lines with a user.
@@ -109,17 +109,61 @@ pub(crate) struct Examined {
     pub(crate) users: Users,
 }
 
-/// Looks for mistakes in one mapping, and for tokens of it that cannot be used, if `states` can tell.
+/// A line: which of the texts it is in, and its number.
+type Place = (usize, usize);
+
+/// What is known of earlier lines.
+#[derive(Default)]
+struct Known {
+    owners: BTreeMap<TokenId, (String, Place)>,
+    spellings: BTreeMap<String, (String, Place)>,
+    /// The users of `enrolled`, and whether they have a token there.
+    enrolled: BTreeMap<String, bool>,
+    /// Those of them who are in a mapping, and whether they have a token there.
+    in_mapping: BTreeMap<String, bool>,
+}
+
+/// Looks for mistakes in the mappings and in `enrolled`, the last of the texts if there is one, and for tokens in them that
+/// cannot be used, if `states` can tell.
 pub(crate) fn examine(
     settings: &Settings,
     states: Option<&States>,
-    path: &Path,
-    text: &[u8],
+    texts: &[(PathBuf, Vec<u8>)],
     add: &mut dyn FnMut(Diagnostic),
 ) -> Examined {
-    let mut examined = Examined::default();
-    let mut owners: BTreeMap<TokenId, (String, usize)> = BTreeMap::new();
-    let mut spellings: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let (mut examined, mut known) = (Examined::default(), Known::default());
+    let enrolled = enrolled::path(settings);
+    for (_, text) in texts.iter().filter(|(path, _)| *path == enrolled) {
+        for (_, line) in entries(text) {
+            if let Ok(Line::Entry { user, fields }) = line {
+                *known.enrolled.entry(shown::text(user).to_string()).or_default() |=
+                    fields.tokens().next().is_some();
+            }
+        }
+    }
+    for at in 0..texts.len() {
+        examine_one(settings, states, texts, at, &mut known, &mut examined, add);
+    }
+    examined
+}
+
+/// The same for one of the texts.
+fn examine_one(
+    settings: &Settings,
+    states: Option<&States>,
+    texts: &[(PathBuf, Vec<u8>)],
+    at: usize,
+    known: &mut Known,
+    examined: &mut Examined,
+    add: &mut dyn FnMut(Diagnostic),
+) {
+    let Some((path, text)) = texts.get(at) else { return };
+    let is_enrolled = *path == enrolled::path(settings);
+    // Within the file, the number says it.
+    let place = |(file, line): Place| match texts.get(file).filter(|_| file != at) {
+        Some((path, _)) => format!("line {line} of {}", path.display()),
+        None => format!("line {line}"),
+    };
     let mut later_tokens = None;
     for (number, line) in entries(text) {
         let mut add = |found: Diagnostic| add(found.at(Location::line(path.as_os_str().as_bytes(), number)));
@@ -135,19 +179,27 @@ pub(crate) fn examine(
             }
         };
         examined.lines = examined.lines.saturating_add(1);
-        let (other, line) = spellings.entry(user.to_lowercase()).or_insert_with(|| (user.clone(), number));
+        let here = (at, number);
+        let (other, line) =
+            known.spellings.entry(user.to_lowercase()).or_insert_with(|| (user.clone(), here));
         if *other != user {
             let what = format!(
-                "{user} may be {other} of line {line}: a login reads only the lines in its own spelling"
+                "{user} may be {other} of {}: a login reads only the lines in its own spelling",
+                place(*line)
             );
             add(Diagnostic::note(Code::MappingOtherSpelling, what));
         }
-        if ids.is_empty() {
+        let has_others = known.note(&user, !ids.is_empty(), is_enrolled);
+        if let Some(found) = in_both(settings, &user, !ids.is_empty(), is_enrolled, has_others) {
+            add(found);
+        }
+        if ids.is_empty() && has_others != Some(true) {
             let what = format!("{user} is listed without a token, and rejected");
             add(Diagnostic::new(Code::UserWithoutToken, KeptOut::OnPurpose.severity(false), what));
         }
         let mut is_decided_here = false;
-        if ids.iter().any(|id| id.yubikey().is_none()) {
+        // An older version does not read `enrolled`.
+        if !is_enrolled && ids.iter().any(|id| id.yubikey().is_none()) {
             later_tokens.get_or_insert(number);
         }
         let state = |id: &TokenId| states.map_or(State::Enabled, |states| states.of(id));
@@ -161,16 +213,16 @@ pub(crate) fn examine(
             is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged);
             let severity = kept_out(state).map_or(Severity::Note, |why| why.severity(one_works));
             token(settings, &user, &id, state, severity).into_iter().for_each(&mut add);
-            match owners.get(&id) {
+            match known.owners.get(&id) {
                 Some((owner, line)) if *owner == user => {
-                    let what = format!("{user} has token {id} already, by line {line}");
+                    let what = format!("{user} has token {id} already, by {}", place(*line));
                     add(Diagnostic::note(Code::TokenListedTwice, what));
                 }
                 Some((owner, line)) => {
-                    let what = format!("token {id} also belongs to {owner}, by line {line}");
+                    let what = format!("token {id} also belongs to {owner}, by {}", place(*line));
                     add(Diagnostic::note(Code::TokenShared, what));
                 }
-                None => drop(owners.insert(id, (user.clone(), number))),
+                None => drop(known.owners.insert(id, (user.clone(), here))),
             }
         }
         *examined.users.entry(user).or_default() |= is_decided_here;
@@ -182,7 +234,46 @@ pub(crate) fn examine(
             .at(place)
             .advise("upgrade every host that reads this mapping"));
     }
-    examined
+}
+
+impl Known {
+    /// Notes a line of a user who enrolled. Returns whether the other file has a token of theirs; `None` if it does not list
+    /// them.
+    fn note(&mut self, user: &str, has_tokens: bool, is_enrolled: bool) -> Option<bool> {
+        if is_enrolled {
+            return self.in_mapping.get(user).copied();
+        }
+        let enrolled = self.enrolled.get(user).copied()?;
+        *self.in_mapping.entry(user.to_owned()).or_default() |= has_tokens;
+        Some(enrolled)
+    }
+}
+
+/// The finding about a user in the mapping and in `enrolled`: at the line of `enrolled`, or at that of the mapping if it was
+/// meant to reject them. `other` is whether the other file has a token of theirs.
+fn in_both(
+    settings: &Settings,
+    user: &str,
+    has_tokens: bool,
+    is_enrolled: bool,
+    other: Option<bool>,
+) -> Option<Diagnostic> {
+    let other = other?;
+    if !is_enrolled && !has_tokens && other {
+        let what = format!(
+            "{user} is listed here without a token, and is let in with those in {}",
+            enrolled::path(settings).display()
+        );
+        return Some(Diagnostic::warning(Code::UserInBothLists, what).run_when(
+            "to take those away",
+            Program::Ykmap,
+            format!("reset {}", shell_word(user.as_bytes())),
+        ));
+    }
+    (is_enrolled && other && has_tokens).then(|| {
+        let what = format!("{user} is in the mapping, too, and has the tokens of both files");
+        Diagnostic::note(Code::UserInBothLists, what)
+    })
 }
 
 /// Why a user cannot log in with a token, or at all.

@@ -1,8 +1,9 @@
 //! Replacing the tokens of a user, in mapping and store, so that a crash at any moment leaves the old ones or the new ones.
 //!
 //! New codes are in the store, and were shown, before the mapping lists them. The mapping changes in one step. What it does
-//! not list any more leaves the store last. [`Unfinished`] names both kinds meanwhile, so that the next change finishes what
-//! was cut off.
+//! not list any more leaves the store last. A user who enrolled on this host is listed in `enrolled` in place of the mapping, and
+//! gets new codes there. Only a user who is in both files loses tokens in two steps: a crash in between leaves some of them, and
+//! the same command takes those. [`Unfinished`] names both kinds meanwhile, so that the next change finishes what was cut off.
 
 use super::list::not_listed;
 use super::{Context, Failure, account, files};
@@ -19,15 +20,17 @@ use yubiotp::{TokenId, mapping as lines};
 pub(crate) struct Exchange<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) user: &'a str,
-    /// The tokens that the mapping lists now.
+    /// The tokens that the mapping and `enrolled` list now.
     pub(crate) tokens: &'a [TokenId],
     /// Those of them that are unassigned. OATH tokens and recovery codes among them are removed from the store, unless
     /// somebody else has them.
     pub(crate) going: &'a [TokenId],
     /// What comes into the store.
     pub(crate) coming: &'a [TokenKey],
-    /// The tokens that the mapping lists instead.
+    /// The tokens that are listed instead.
     pub(crate) listed: &'a [TokenId],
+    /// Whether the user, without any token, stays listed and so rejected.
+    pub(crate) stays: bool,
 }
 
 impl Exchange<'_> {
@@ -56,24 +59,29 @@ impl Exchange<'_> {
             change.enrol(self.coming, &|| {})?;
         }
         show()?;
-        files::edit(self.settings, self.user, |text| {
+        files::edit(self.settings, self.user, |lists| {
             let user = self.user.as_bytes();
-            if files::tokens_in(self.settings, text, self.user)? != Enrolment::Listed(self.tokens.to_vec()) {
+            if lists.tokens(user)? != Enrolment::Listed(self.tokens.to_vec()) {
                 return Err(Failure::from(
                     Diagnostic::error(
                         Code::TokenUsedMeanwhile,
-                        "the user's line in the mapping was changed meanwhile: nothing was changed",
+                        "the user's tokens were changed meanwhile: nothing was changed",
                     )
                     .at(Location::user(user))
                     .advise("run the command again"),
                 ));
             }
-            let mut text = text.to_vec();
             for token in self.going {
-                text = lines::remove(&text, user, Some(token)).text;
+                lists.remove(user, Some(token));
             }
-            let text = lines::add(&text, user, self.listed).map_err(|why| Failure::input(why.to_string()))?;
-            Ok((text, ()))
+            if !self.stays {
+                lists.remove(user, None);
+            }
+            if !self.listed.is_empty() {
+                let home = lists.home(user)?;
+                home.add(user, self.listed).map_err(|why| Failure::input(why.to_string()))?;
+            }
+            Ok(())
         })
     }
 }
@@ -97,7 +105,7 @@ pub(crate) fn finish(settings: &Settings, change: &Change<'_>) -> Result<Vec<Tok
     Ok(removed)
 }
 
-/// What the mappings list.
+/// What the mappings and `enrolled` list.
 struct Listed {
     tokens: BTreeSet<TokenId>,
     /// Lines with a mistake: whose they are, and with which tokens, nobody knows.
@@ -110,16 +118,20 @@ impl Listed {
     fn read(settings: &Settings, users: &[String]) -> Result<Self, Failure> {
         let folder = Path::new(&settings.mapping).parent();
         let is_partial = folder.is_some_and(|folder| folder.to_string_lossy().contains("%u"));
-        let paths = match is_partial {
-            true => users
-                .iter()
-                .map(|user| mapping::path_of(&settings.mapping, user))
-                .collect::<Result<_, _>>()?,
-            false => files::mappings(settings)?,
+        let texts = match is_partial {
+            true => {
+                let mut texts = Vec::new();
+                for user in users {
+                    let path = mapping::path_of(&settings.mapping, user)?;
+                    texts.push((path.clone(), files::text_of(&path)?));
+                }
+                texts.extend(files::enrolled_text(settings)?);
+                texts
+            }
+            false => files::texts(settings)?,
         };
         let mut listed = Self { tokens: BTreeSet::new(), unread: Vec::new(), is_partial };
-        for path in paths {
-            let text = files::text_of(&path)?;
+        for (_, text) in texts {
             for (number, line) in entries(&text) {
                 match line {
                     Ok(Line::Entry { fields, .. }) => listed.tokens.extend(fields.tokens()),
@@ -176,8 +188,7 @@ pub(crate) fn tokens_of(settings: &Settings, user: &str) -> Result<Vec<TokenId>,
     lines::add(b"", user.as_bytes(), &[]).map_err(|why| {
         Diagnostic::error(Code::UserNameInvalid, why.to_string()).at(Location::user(user.as_bytes()))
     })?;
-    let path = mapping::path_of(&settings.mapping, user)?;
-    match files::tokens_in(settings, &files::text_of(&path)?, user)? {
+    match files::tokens_of(settings, user)? {
         Enrolment::Listed(tokens) => Ok(tokens),
         Enrolment::NotListed => {
             let found = not_listed(settings, user);

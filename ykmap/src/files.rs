@@ -6,42 +6,28 @@ use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use ykhost::file::{self, Folder};
+use ykhost::enrolled::{self, Lists};
+use ykhost::file::Folder;
 use ykhost::settings::Settings;
 use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::cause;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
-use yubiotp::mapping::{BadLine, Enrolment, Line, Search, entries};
+use yubiotp::mapping::{BadLine, Enrolment, Line, entries};
 use yubiotp::{BadTokenId, PublicId, TokenId, shown};
 use zeroize::Zeroizing;
 
-/// Permissions of a mapping that is new: everybody may read who owns which token.
-const MAPPING_MODE: rustix::fs::Mode = rustix::fs::Mode::from_bits_retain(0o644);
-
-/// How a mapping begins that `ykmap` makes.
-pub(crate) const HEAD: &str = "\
-# Who owns which YubiKey: user:id:id, an id being the first characters of what the key types, before the last 32.
-";
-
-/// Changes the mapping of a user as a whole, one change at a time; a mapping that is not there yet is empty.
+/// Changes the mapping of a user, `enrolled`, or both, as a whole, one change at a time.
 pub(crate) fn edit<T>(
     settings: &Settings,
     user: &str,
-    change: impl FnOnce(&[u8]) -> Result<(Vec<u8>, T), Failure>,
+    change: impl FnOnce(&mut Lists) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let path = mapping::path_of(&settings.mapping, user)?;
-    let (folder, name) = file::locate(&path)?;
-    let _changing = folder.lock(settings.lock_wait)?;
-    let text = text_of(&path)?;
-    let (mut new, done) = change(&text)?;
-    if new.is_empty() {
-        // Without a byte a mapping is taken for one that was cut off.
-        new = HEAD.into();
-    }
-    if new != text {
-        folder.replace(&name, &new, MAPPING_MODE)?;
-    }
-    Ok(done)
+    enrolled::edit(settings, user.as_bytes(), change)
+}
+
+/// The mapping of a user and `enrolled`.
+pub(crate) fn lists(settings: &Settings, user: &str) -> Result<Lists, Failure> {
+    Ok(enrolled::read(settings, user.as_bytes())?)
 }
 
 /// The text of a mapping; one that is not there yet is empty.
@@ -79,14 +65,10 @@ pub(crate) fn check_rights(
     Err(found.into())
 }
 
-/// The tokens of a user, if every line of theirs can be read: a change by halves would not be what was asked for.
-pub(crate) fn tokens_in(settings: &Settings, text: &[u8], user: &str) -> Result<Enrolment, Failure> {
-    let mut search = Search::new(user.as_bytes());
-    search.lines(text);
-    Ok(search.finish().or_else(|problem| {
-        let path = mapping::path_of(&settings.mapping, user)?;
-        Err(Fault::Mapping { path, line: problem.line, why: problem.why })
-    })?)
+/// The tokens of a user by the mapping and `enrolled`, if every line of theirs can be read: a change by halves would not be
+/// what was asked for.
+pub(crate) fn tokens_of(settings: &Settings, user: &str) -> Result<Enrolment, Failure> {
+    Ok(lists(settings, user)?.tokens(user.as_bytes())?)
 }
 
 /// The finding if a user is listed only in another spelling. `None` for everybody else.
@@ -154,11 +136,29 @@ pub(crate) fn mappings(settings: &Settings) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// The owners of each token, by every mapping that can be read.
+/// Every mapping there is, and `enrolled`, with their contents.
+pub(crate) fn texts(settings: &Settings) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
+    let mut texts = Vec::new();
+    for path in mappings(settings)? {
+        let text = text_of(&path)?;
+        texts.push((path, text));
+    }
+    texts.extend(enrolled_text(settings)?);
+    Ok(texts)
+}
+
+/// Where `enrolled` is, and its contents; `None` if nobody enrolled.
+pub(crate) fn enrolled_text(settings: &Settings) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
+    Ok(mapping::enrolled_text(settings)?.map(|text| (enrolled::path(settings), text)))
+}
+
+/// The owners of each token, by every mapping that can be read, and `enrolled`.
 pub(crate) fn owners(settings: &Settings) -> BTreeMap<TokenId, Vec<String>> {
     let mut owners = BTreeMap::<_, Vec<String>>::new();
-    for path in mappings(settings).unwrap_or_default() {
-        let text = text_of(&path).unwrap_or_default();
+    let mappings = mappings(settings).unwrap_or_default();
+    let mappings = mappings.iter().map(|path| text_of(path).unwrap_or_default());
+    let enrolled = enrolled_text(settings).ok().flatten().map(|(_, text)| text);
+    for text in mappings.chain(enrolled) {
         for (_, line) in entries(&text) {
             let Ok(Line::Entry { user, fields }) = line else { continue };
             let user = shown::text(user).to_string();

@@ -2,13 +2,13 @@
 
 mod earlier;
 
-use super::files::HEAD;
 use super::{Context, Done, Failure, absolute, out, service};
 use clap::ValueHint;
 use earlier::Evidence;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use ykhost::enrolled::MAPPING_HEAD;
 use ykhost::file::{self, Audience, FileFault, Folder};
 use ykhost::settings::{CONFIG, Mode, PartialConfig, Settings};
 use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
@@ -146,7 +146,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let mapping = Path::new(&settings.mapping);
     match mapping.parent() {
         Some(folder) if settings.mapping.contains("%u") => made.folder(folder, 0o755)?,
-        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(HEAD.into())))?,
+        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(MAPPING_HEAD.into())))?,
     }
     made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykhost::random::bytes()?))))?;
     made.folder(&settings.store, 0o700)?;

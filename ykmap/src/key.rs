@@ -180,8 +180,7 @@ fn servers_may_decide(settings: &Settings, id: &TokenId) -> Result<bool, Failure
     if settings.mode.asks_servers() {
         return Ok(true);
     }
-    for path in files::mappings(settings)? {
-        let text = files::text_of(&path)?;
+    for (_, text) in files::texts(settings)? {
         let lines = mapping::entries(&text).filter_map(|(_, line)| line.ok());
         for line in lines {
             if let Line::Entry { fields, .. } = line

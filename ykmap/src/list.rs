@@ -4,11 +4,12 @@ use super::out::{self, Field};
 use super::{Context, Done, Failure, files, service, unlock};
 use clap::ValueHint;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use ykhost::settings::{self, Mode, Settings};
 use ykhost::store::{self, KeyFile, PositionFile, Store, StoreScan};
-use ykhost::{Fault, mapping};
+use ykhost::{Fault, enrolled, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::{Line, entries};
@@ -217,19 +218,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if context.json {
         let users: Vec<_> = listed
             .iter()
-            .map(|(user, ids)| {
+            .map(|Entry { user, ids, path }| {
                 let tokens: Vec<_> = ids
                     .iter()
                     .map(|id| json!({ "id": id.to_string(), "serial": id.yubikey().and_then(|id| id.serial()), "state": states.of(id).to_string() }))
                     .collect();
                 let tries = states.tries_left(user, ids);
-                json!({ "user": String::from_utf8_lossy(user), "tokens": tokens, "tries_left": tries })
+                json!({ "user": String::from_utf8_lossy(user), "file": path, "tokens": tokens, "tries_left": tries })
             })
             .collect();
         out::json(&json!(users));
     } else if !listed.is_empty() {
-        print(&states, &listed);
-        for (user, ids) in &listed {
+        print(&settings, &states, &listed);
+        let mut noted = BTreeSet::new();
+        for Entry { user, ids, .. } in listed.iter().filter(|entry| noted.insert(entry.user.clone())) {
             if let Some(left) = states.tries_left(user, ids) {
                 unlock::note_few(context, &String::from_utf8_lossy(user), left);
             }
@@ -255,25 +257,40 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
 }
 
-/// A user and their tokens by one line of the mapping.
-type Entry = (Vec<u8>, Vec<TokenId>);
+/// A user and their tokens by one line.
+struct Entry {
+    user: Vec<u8>,
+    ids: Vec<TokenId>,
+    /// The file of the line.
+    path: PathBuf,
+}
 
 /// The lines of a user, or of all, and those that cannot be read.
 fn entries_of(settings: &Settings, only: Option<&str>) -> Result<(Vec<Entry>, Vec<Diagnostic>), Failure> {
-    let paths = match only {
-        Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
-        None => files::mappings(settings)?,
-    };
-    let (mut listed, mut unread) = (Vec::new(), Vec::new());
-    for path in paths {
+    let mut texts = Vec::new();
+    match only {
         // With %u, a user without a file is not listed.
-        let text = if only.is_some() { files::text_of(&path)? } else { mapping::text(&path)? };
+        Some(user) => {
+            let lists = files::lists(settings, user)?;
+            texts.extend(lists.both().map(|list| (list.path().clone(), list.text().to_vec())));
+        }
+        None => {
+            for path in files::mappings(settings)? {
+                let text = mapping::text(&path)?;
+                texts.push((path, text));
+            }
+            texts.extend(files::enrolled_text(settings)?);
+        }
+    }
+    let (mut listed, mut unread) = (Vec::new(), Vec::new());
+    for (path, text) in texts {
         for (number, line) in entries(&text) {
             match line {
                 Ok(Line::Nothing) => {}
                 Ok(Line::Entry { user, fields }) => {
                     if only.is_none_or(|wanted| wanted.as_bytes() == user) {
-                        listed.push((user.to_vec(), fields.tokens().collect()));
+                        let ids = fields.tokens().collect();
+                        listed.push(Entry { user: user.to_vec(), ids, path: path.clone() });
                     }
                 }
                 Err(why) => {
@@ -294,21 +311,26 @@ pub(crate) fn not_listed(settings: &Settings, user: &str) -> Diagnostic {
     }
 }
 
-/// Users and their tokens, as a table.
-fn print(states: &States, listed: &[Entry]) {
-    let mut rows = Vec::new();
-    for (user, ids) in listed {
-        let user = shown::text(user).to_string();
+/// Users and their tokens, as a table. Which file lists them is a column only if somebody enrolled.
+fn print(settings: &Settings, states: &States, listed: &[Entry]) {
+    let (mut rows, enrolled) = (Vec::new(), enrolled::path(settings));
+    let has_enrolled = listed.iter().any(|entry| entry.path == enrolled);
+    for Entry { user, ids, path } in listed {
+        let mut row = |token: Field, key: Field| {
+            let mut fields = vec![Field::Plain(shown::text(user).to_string()), token, key];
+            if has_enrolled {
+                let file = if *path == enrolled { "enrolled" } else { "mapping" };
+                fields.push(Field::Plain(file.to_owned()));
+            }
+            rows.push(fields);
+        };
         if ids.is_empty() {
-            rows.push(vec![
-                Field::Plain(user.clone()),
-                Field::Loud("none".into()),
-                Field::Plain(String::new()),
-            ]);
+            row(Field::Loud("none".into()), Field::Plain(String::new()));
         }
         for id in ids {
-            rows.push(vec![Field::Plain(user.clone()), Field::Plain(id.to_string()), states.field(id)]);
+            row(Field::Plain(id.to_string()), states.field(id));
         }
     }
-    out::table(&["User", "Token", "Key"], rows);
+    let heads = ["User", "Token", "Key", "File"];
+    out::table(heads.get(..if has_enrolled { 4 } else { 3 }).unwrap_or(&heads), rows);
 }

@@ -78,6 +78,7 @@ fn new(context: &Context, args: &New) -> Done {
         going: &old,
         coming: &coming,
         listed: &[name],
+        stays: true,
     };
     exchange.run(&store, || match context.json {
         true => print_json(
@@ -131,13 +132,15 @@ fn status(context: &Context, user: Option<&str>) -> Done {
 }
 
 fn rows(settings: &Settings, store: &Store, user: Option<&str>) -> Result<Vec<Row>, Failure> {
-    let paths = match user {
-        Some(user) => vec![mapping::path_of(&settings.mapping, user)?],
-        None => files::mappings(settings)?,
+    let texts = match user {
+        Some(user) => {
+            let lists = files::lists(settings, user)?;
+            lists.both().map(|list| (list.path().clone(), list.text().to_vec())).collect()
+        }
+        None => files::texts(settings)?,
     };
     let mut rows = Vec::new();
-    for path in paths {
-        let text = files::text_of(&path)?;
+    for (path, text) in texts {
         for (number, line) in entries(&text) {
             let (owner, fields) = match line {
                 Ok(Line::Entry { user, fields }) => (user, fields),

@@ -7,7 +7,7 @@ use serde_json::json;
 use ykhost::settings::Settings;
 use ykhost::store::{Store, Unfinished};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
-use yubiotp::mapping::{self, Enrolment};
+use yubiotp::mapping::Enrolment;
 use yubiotp::{TokenId, shown};
 
 #[derive(clap::Args)]
@@ -41,18 +41,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
         None => None,
     };
-    let edited = files::edit(&settings, &args.user, |text| {
-        if files::tokens_in(&settings, text, &args.user)? == Enrolment::NotListed {
+    let edited = files::edit(&settings, &args.user, |lists| {
+        if lists.tokens(user)? == Enrolment::NotListed {
             let found = list::not_listed(&settings, &args.user);
             return Err(found.run_when("to see who is in it", Program::Ykmap, "list").into());
         }
         if args.ids.is_empty() {
-            return Ok((mapping::remove(text, user, None).text, false));
+            lists.remove(user, None);
+            return Ok(false);
         }
-        let (mut text, mut listed_without) = (text.to_vec(), false);
         for id in &args.ids {
-            let removed = mapping::remove(&text, user, Some(id));
-            if removed.count == 0 {
+            if lists.remove(user, Some(id)) == 0 {
                 let found = Diagnostic::error(Code::TokenNotAssigned, format!("does not have token {id}"))
                     .at(Location::user(user))
                     .run_when(
@@ -62,9 +61,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                     );
                 return Err(found.into());
             }
-            (text, listed_without) = (removed.text, removed.listed_without);
         }
-        Ok((text, listed_without))
+        Ok(lists.tokens(user)? == Enrolment::Listed(Vec::new()))
     });
     // Codes that nobody has any more.
     let gone = change.map(|change| finish(&settings, &change)).transpose();
@@ -102,12 +100,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 
 /// The sets of recovery codes that the user loses.
 fn sets_of(settings: &Settings, args: &Args) -> Vec<TokenId> {
-    let tokens = match ykhost::mapping::path_of(&settings.mapping, &args.user)
-        .ok()
-        .and_then(|path| files::text_of(&path).ok())
-        .map(|text| files::tokens_in(settings, &text, &args.user))
-    {
-        Some(Ok(Enrolment::Listed(tokens))) => tokens,
+    let tokens = match files::tokens_of(settings, &args.user) {
+        Ok(Enrolment::Listed(tokens)) => tokens,
         _ => Vec::new(),
     };
     let is_going = |id: &TokenId| args.ids.is_empty() || args.ids.contains(id);

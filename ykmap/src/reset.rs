@@ -18,6 +18,12 @@ pub(crate) struct Args {
     /// Give the user one recovery code, which lets them in once
     #[arg(long)]
     temporary_code: bool,
+    /// Remove the user from the mapping and from those who enrolled, so that they are offered enrollment at their next login
+    ///
+    /// Without it, a user stays listed and is rejected. With it, they log in without a token until they enroll, wherever
+    /// nullok or the policy lets in users who have none.
+    #[arg(long, conflicts_with = "temporary_code")]
+    enroll_again: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -55,12 +61,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         going: &tokens,
         coming: &coming,
         listed: &listed,
+        stays: !args.enroll_again,
     };
     let names: Vec<_> = tokens.iter().map(ToString::to_string).collect();
     let removed = exchange.run(&store, || match (&set, context.json) {
         (set, true) => print_json(&json!({
             "user": user,
             "unassigned": names,
+            "stays_listed": !args.enroll_again,
             "set": listed.first().map(ToString::to_string),
             "codes": set.as_ref().map(NewSet::texts).unwrap_or_default(),
         })),
@@ -69,12 +77,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     })?;
     unlock::refill(&store, user)?;
     if !context.json {
-        say(context, user, &names, &removed, set.is_some());
+        say(context, args, &names, &removed);
     }
     Ok(())
 }
 
-fn say(context: &Context, user: &str, unassigned: &[String], removed: &[TokenId], has_code: bool) {
+fn say(context: &Context, args: &Args, unassigned: &[String], removed: &[TokenId]) {
+    let user = args.user.as_str();
     let (name, ykmap, word) = (shown::text(user), context.ykmap(), shell_word(user.as_bytes()));
     match unassigned {
         [] => out::line(&format!("{name} had no token")),
@@ -84,11 +93,21 @@ fn say(context: &Context, user: &str, unassigned: &[String], removed: &[TokenId]
         let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
         out::line(&format!("removed from the store: {}", removed.join(", ")));
     }
-    out::note(&match has_code {
+    if args.enroll_again {
+        out::note(&format!(
+            "{name} is not listed any more: at their next login they are offered enrollment where pam.d has enroll. Where \
+             nullok or the policy does not require a token, they log in without one until then"
+        ));
+        return;
+    }
+    out::note(&match args.temporary_code {
         true => format!("{name} has this one code and no other token"),
         false => format!("{name} stays listed and is rejected until they get a token"),
     });
-    out::note(&format!("next: {ykmap} totp add {word}, or {ykmap} add {word}"));
+    out::notes(&format!(
+        "next: {ykmap} totp add {word}, or {ykmap} add {word}\n\
+         To have {name} enroll at their next login:\n  {ykmap} reset --enroll-again {word}"
+    ));
 }
 
 /// Asks whether to go on.

@@ -235,7 +235,7 @@ impl New {
             let known = |_: &TokenKey| progress.next.map(|next| (next, progress.drift));
             change.enrol_known(&[key], known, &|| {})?;
         }
-        let assigned = assign::assign(settings, user, &[id]);
+        let assigned = assign::assign(settings, user, &[id], || Ok(()));
         assigned.map(|_| ()).map_err(|failure| match failure {
             Failure::Fault(found) => found
                 .run_when(

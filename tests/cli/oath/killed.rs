@@ -88,3 +88,22 @@ fn while_a_token_is_removed() {
     assert!(killed > 5, "{killed}");
     assert!(!desk.file("keys").join("oath-1001").exists());
 }
+
+/// `enrolled` is whole at any moment: a user has their tokens or has none, and the others keep theirs.
+#[test]
+fn while_somebody_who_enrolled_is_reset() {
+    let desk = Desk::new();
+    let (old, new) = ("# theirs\nalice:vvcb\nbob:vvcd\n", "# theirs\nalice:\nbob:vvcd\n");
+    let enrolled = || std::fs::read_to_string(desk.file("enrolled")).unwrap();
+    let reset = ["reset", "--yes", "alice"];
+    let killed = at_every_call(|at| {
+        std::fs::write(desk.file("enrolled"), old).unwrap();
+        let is_killed = is_killed(&desk, at, &reset);
+        let is_done = enrolled() == new;
+        assert!(is_done || is_killed && enrolled() == old, "{at:?}: {}", enrolled());
+        desk.ykmap(&reset).exits(0);
+        assert_eq!(enrolled(), new, "{at:?}");
+        is_killed
+    });
+    assert!(killed > 5, "{killed}");
+}

@@ -13,7 +13,7 @@ use yubiotp::mapping::{self as grammar, BadLine, BadUserName, Enrolment, Line, S
 const MODE: Mode = Mode::from_bits_retain(0o644);
 
 /// How a mapping begins that is made here. Without a byte it would look like one that was cut off.
-pub(super) const MAPPING_HEAD: &str = "\
+pub const MAPPING_HEAD: &str = "\
 # Who owns which YubiKey: user:id:id, an id being the first characters of what the key types, before the last 32.
 ";
 

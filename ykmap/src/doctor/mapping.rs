@@ -3,12 +3,11 @@
 use super::pam::Fails;
 use super::report::{Check, Report, at};
 use super::settings::Case;
-use crate::check::{self, Users};
+use crate::check::{self, Examined, Users};
 use crate::list::States;
 use crate::{Failure, files, out};
 use std::path::Path;
-use ykhost::Fault;
-use ykhost::mapping;
+use ykhost::{Fault, enrolled, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, Remedy};
 
 /// Says whether logins end in a fault because of the mapping.
@@ -39,9 +38,9 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>) ->
         }
         Err(_) => return None,
     };
-    let (mut lines, mut users, mut read, mut found) = (0_usize, Users::new(), !paths.is_empty(), Vec::new());
-    for path in &paths {
-        let text = match mapping::text(path) {
+    let (mut read, mut found, mut texts) = (!paths.is_empty(), Vec::new(), Vec::new());
+    for path in paths {
+        let text = match mapping::text(&path) {
             Ok(text) => text,
             Err(fault) => {
                 report.fault(Check::Mapping, &fault, "restore the mapping");
@@ -50,14 +49,20 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>) ->
             }
         };
         if text.is_empty() {
-            report.fault(Check::Mapping, &Fault::EmptyMapping { path: path.clone() }, "");
+            report.fault(Check::Mapping, &Fault::EmptyMapping { path }, "");
             read = false;
             continue;
         }
-        let examined = check::examine(settings, states, path, &text, &mut |it| found.push(it));
-        lines = lines.saturating_add(examined.lines);
-        users.extend(examined.users);
+        texts.push((path, text));
     }
+    match mapping::enrolled_text(settings) {
+        Ok(text) => texts.extend(text.map(|text| (enrolled::path(settings), text))),
+        Err(fault) => {
+            report.fault(Check::Mapping, &fault, "restore the file");
+            read = false;
+        }
+    }
+    let Examined { lines, users } = check::examine(settings, states, &texts, &mut |it| found.push(it));
     let of_store =
         [Code::PositionMissing, Code::StoreKeyMissing, Code::KeySealedElsewhere, Code::TokenUnusable];
     for mut it in found {

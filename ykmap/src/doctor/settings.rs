@@ -5,9 +5,9 @@ use super::report::{Check, Report, at, shortened, shown};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, Audience, FileFault};
-use ykhost::mapping;
 use ykhost::settings::{CONFIG, LoginSettings, MAPPING, Mode, PartialConfig, STORE, STORE_KEY, Settings};
 use ykhost::store::{KEYS, POSITIONS};
+use ykhost::{enrolled, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
 /// Settings, and who logs in by them.
@@ -245,6 +245,8 @@ pub(super) fn files(report: &mut Report, cases: &mut [Case]) {
         };
         let folders = [settings.store.join(KEYS), settings.store.join(POSITIONS)];
         let mut paths: Vec<_> = mapping.map(|path| (path, Audience::Everyone)).into_iter().collect();
+        let enrolled = enrolled::path(settings);
+        paths.push((&enrolled, Audience::Everyone));
         paths.push((&settings.store_key, Audience::Owner));
         paths.extend(folders.iter().map(|folder| (folder.as_path(), Audience::Everyone)));
         if let Some(online) = settings.online() {
@@ -281,7 +283,7 @@ pub(super) fn files(report: &mut Report, cases: &mut [Case]) {
                 if !matches!(fault, FileFault::Missing(_)) {
                     if !fault.is_denied() {
                         let is_key = path == settings.store_key;
-                        if Some(path) == mapping {
+                        if Some(path) == mapping || path == enrolled {
                             fails = fails.max(Some(Fails::Everybody));
                         } else if folders.iter().any(|folder| folder == path)
                             || is_key && settings.mode == Mode::Offline

@@ -216,10 +216,9 @@ impl Plan {
     fn has(&mut self, settings: &Settings, coming: &mut Coming) -> Result<Vec<TokenId>, Failure> {
         let (mut has, mut users) = (Vec::new(), Vec::new());
         for user in std::mem::take(&mut coming.users) {
-            let path = mapping::path_of(&settings.mapping, &user);
             // What is wrong with a name is found later.
-            let listed = match path {
-                Ok(path) => files::tokens_in(settings, &files::text_of(&path)?, &user)?,
+            let listed = match mapping::path_of(&settings.mapping, &user) {
+                Ok(_) => files::tokens_of(settings, &user)?,
                 Err(_) => Enrolment::NotListed,
             };
             match listed {
@@ -357,19 +356,18 @@ impl Plan {
         }
         for tokens in paths.into_values() {
             let Some((first, _)) = tokens.first() else { continue };
-            files::edit(settings, first, |text| {
-                let mut text = text.to_vec();
+            files::edit(settings, first, |lists| {
                 for (user, token) in &tokens {
-                    let has = match files::tokens_in(settings, &text, user)? {
+                    let has = match lists.tokens(user.as_bytes())? {
                         Enrolment::Listed(tokens) => tokens,
                         Enrolment::NotListed => Vec::new(),
                     };
                     let ids = [token.id].into_iter().chain(token.emergency.sets());
                     let ids: Vec<_> = ids.filter(|id| !has.contains(id)).collect();
-                    text =
-                        add(&text, user.as_bytes(), &ids).map_err(|why| Failure::input(why.to_string()))?;
+                    let added = lists.mapping.add(user.as_bytes(), &ids);
+                    added.map_err(|why| Failure::input(why.to_string()))?;
                 }
-                Ok((text, ()))
+                Ok(())
             })?;
         }
         Ok(())

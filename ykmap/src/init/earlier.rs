@@ -5,10 +5,10 @@ use crate::doctor::pam::{ServiceLine, auth_lines};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use ykhost::file::{self, FileFault};
-use ykhost::mapping;
 use ykhost::options::Options;
 use ykhost::settings::{CONFIG, Settings, config_of, is_per_user};
 use ykhost::store::{KEYS, Store};
+use ykhost::{enrolled, mapping};
 use yubiotp::mapping::{Line, entries};
 
 /// The most that is read of a mapping, in bytes. What is longer may list tokens.
@@ -19,7 +19,7 @@ const LONGEST: u64 = 512 << 20;
 pub(super) enum Evidence {
     Keys,
     StoreKey,
-    /// A mapping that lists tokens.
+    /// A mapping, or `enrolled`, that lists tokens.
     Mapping(PathBuf),
 }
 
@@ -43,7 +43,8 @@ pub(super) fn use_of(
     let mut templates = vec![settings.mapping.clone()];
     templates.extend(of_lines.map(|other| other.mapping));
     templates.dedup();
-    let found = templates.iter().flat_map(|template| files_of(template)).find(|path| may_list_tokens(path));
+    let files = templates.iter().flat_map(|template| files_of(template)).chain([enrolled::path(settings)]);
+    let found = files.into_iter().find(|path| may_list_tokens(path));
     Ok(found.map(Evidence::Mapping))
 }
 

@@ -29,12 +29,18 @@ pub(super) fn assign(context: &Context, id: &TokenId, user: &str) -> Done {
     if id.oath().is_some() {
         codes::warn_if_not_local(context, &settings);
     }
-    give(context, &settings, user, id)
+    give(context, &settings, user, id, || Ok(()))
 }
 
 /// Lists the token for the user, and says so.
-fn give(context: &Context, settings: &Settings, user: &str, id: &TokenId) -> Done {
-    let assigned = users::assign(settings, user, &[*id])?;
+fn give(
+    context: &Context,
+    settings: &Settings,
+    user: &str,
+    id: &TokenId,
+    check: impl FnOnce() -> Result<(), Failure>,
+) -> Done {
+    let assigned = users::assign(settings, user, &[*id], check)?;
     let is_new = assigned.new.contains(id);
     if context.json {
         out::json(&json!({ "user": user, "token": id.to_string(), "added": is_new }));
@@ -107,8 +113,7 @@ pub(super) fn claim(context: &Context, user: &str, serial: Option<Serial>) -> Do
         }
     }
     // Once more: somebody may have taken it meanwhile.
-    is_nobodys(&settings, &id, user)?;
-    give(context, &settings, user, &id)?;
+    give(context, &settings, user, &id, || is_nobodys(&settings, &id, user))?;
     Ok(unlock::refill(&store, user)?)
 }
 

@@ -112,6 +112,7 @@ codes! {
     MappingOtherSpelling = "mapping-other-spelling",
     MappingNameNotPlain = "mapping-name-not-plain",
     PolicyOtherSpelling = "policy-other-spelling",
+    UserInBothLists = "user-in-both-lists",
     // The token store of a host.
     StoreMissing = "store-missing",
     StoreKeyMissing = "store-key-missing",
