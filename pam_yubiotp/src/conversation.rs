@@ -81,9 +81,9 @@ pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Resul
     if still { Ok(answer) } else { Err(PamResultCode::PAM_BAD_ITEM) }
 }
 
-/// Shows a user something who was accepted. That it cannot be shown changes nothing: the line in the log has it, too.
-pub(crate) fn tell(host: &impl Handle, text: &str) {
-    let _ = host.tell(text);
+/// Shows a user something who was accepted. Returns whether the application took it; if not, that changes nothing.
+pub(crate) fn tell(host: &impl Handle, text: &str) -> bool {
+    host.tell(text).is_ok()
 }
 
 /// Leaves the password of an answer to the modules behind.

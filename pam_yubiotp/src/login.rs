@@ -20,6 +20,7 @@ use ykhost::mapping::LookUp;
 use ykhost::options::{FirstPass, Options};
 use ykhost::remedies::Remedies;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
+use ykhost::store::Store;
 use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp::NoOtp;
@@ -168,6 +169,9 @@ fn login(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> Outcome {
         && let Some(text) = acceptance.for_the_user().filter(|_| !is_silent)
     {
         conversation::tell(host, text);
+    }
+    if matches!(outcome, Outcome::Accepted(_)) && !is_silent {
+        login.show_notices(host);
     }
     outcome
 }
@@ -367,6 +371,20 @@ impl Login {
             Verdict::Rejected(what) => Outcome::Rejected(Decided { what, trail: judgement.trail }),
             Verdict::NotEnrolled => Outcome::NotEnrolled,
         })
+    }
+
+    /// Shows an accepted user, once, what was left for them. Whatever fails here, they are in.
+    fn show_notices(&self, host: &impl Handle) {
+        let (store, user) = (Store::new(&self.settings), self.user.name.as_slice());
+        let shown = store.notices(user).and_then(|notices| {
+            if notices.is_empty() || !notices.iter().all(|notice| conversation::tell(host, notice)) {
+                return Ok(());
+            }
+            store.clear_notices(user, &notices)
+        });
+        if let Err(fault) = shown {
+            self.log.warning(host, &fault.diagnostic());
+        }
     }
 
     /// Writes the line of the outcome, and leaves it for `pam_sm_acct_mgmt`.

@@ -13,6 +13,7 @@ mod desk;
 mod doctor;
 mod edits;
 mod enrolled;
+mod events;
 mod faults;
 mod import;
 mod init;

@@ -1,5 +1,7 @@
-//! Logins by the tokens in `enrolled`, the store's own list beside the mapping.
+//! Logins by the tokens in `enrolled`, the store's own list beside the mapping; and notices to users.
 
+use std::fs;
+use tests::libpam::SILENT;
 use tests::place::Place;
 use tests::soft_yubikey::SoftYubiKey;
 
@@ -63,4 +65,40 @@ fn who_enrolled_is_not_excused() {
         let account = place.drive("stack", "carol").args(["--calls", "acct_mgmt"]).output().unwrap();
         assert_eq!(String::from_utf8(account.stdout).unwrap(), format!("acct_mgmt {FAULT}\n"));
     }
+}
+
+/// The texts that were shown beside prompts.
+fn shown(login: &tests::place::Login) -> Vec<&str> {
+    login.said.iter().filter_map(|line| line.strip_prefix("info ")).collect()
+}
+
+#[test]
+fn a_notice_is_shown_once_to_the_user_who_is_let_in() {
+    let (place, [_, mut his]) = place();
+    let made = place.ykmap(&["token", "disable", &his.public_id()]);
+    assert!(made.status.success(), "{made:?}");
+    place.ykmap(&["token", "enable", &his.public_id()]);
+    let file = place.path("notices/bob");
+    assert_eq!(shown(&place.login("otp", "bob", &["guess"])), Vec::<&str>::new(), "a stranger");
+    let mut silent = place.drive("otp", "bob");
+    silent.args(["--flags", &SILENT.to_string(), "--calls", "authenticate", "--", &his.press()]);
+    let silent = place.run(silent);
+    assert_eq!((silent.code("authenticate"), shown(&silent)), ("PAM_SUCCESS", Vec::new()));
+    let login = place.login("otp", "bob", &[his.press()]);
+    assert_eq!(login.code("authenticate"), "PAM_SUCCESS");
+    let [notice] = shown(&login)[..] else { panic!("{login:?}") };
+    assert!(notice.contains("was disabled by ") && notice.contains(" UTC."), "{notice}");
+    assert!(!file.exists());
+    assert_eq!(shown(&place.login("otp", "bob", &[his.press()])), Vec::<&str>::new());
+}
+
+#[test]
+fn a_damaged_notice_changes_no_outcome() {
+    let (place, [_, mut his]) = place();
+    fs::create_dir(place.path("notices")).unwrap();
+    place.write("notices/bob", "???", 0o600);
+    let login = place.login("otp", "bob", &[his.press()]);
+    assert_eq!((login.code("authenticate"), login.code("acct_mgmt")), ("PAM_SUCCESS", "PAM_SUCCESS"));
+    assert!(login.warnings()[0].contains(" code=notices-damaged "), "{:?}", login.warnings());
+    assert_eq!(shown(&login), Vec::<&str>::new());
 }

@@ -156,7 +156,7 @@ impl Place {
     /// # Panics
     /// Where it cannot be started.
     pub fn ykmap(&self, args: &[impl AsRef<OsStr>]) -> Output {
-        let mut command = Command::new(built::program("ykmap"));
+        let mut command = crate::scratch::command("ykmap");
         command.arg("--config").arg(self.config()).args(args).output().unwrap()
     }
 

@@ -106,6 +106,8 @@ pub fn command(program: &str) -> Command {
     for name in ["NO_COLOR", "CLICOLOR_FORCE", "CREDENTIALS_DIRECTORY", "XDG_DATA_HOME"] {
         command.env_remove(name);
     }
+    // Nothing in the log of the machine.
+    command.env("YKMAP_LOG_SOCKET", "/nonexistent");
     command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
     command
 }

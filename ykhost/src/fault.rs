@@ -144,6 +144,11 @@ pub enum Fault {
         /// The file.
         path: PathBuf,
     },
+    /// A file of `notices` that cannot be shown.
+    Notices {
+        /// The file.
+        path: PathBuf,
+    },
     /// A validation server reported a position that is too high to believe on one OK.
     FalsePosition {
         /// The position file.
@@ -271,6 +276,7 @@ impl Fault {
             | Self::KeyIsHere { path, .. }
             | Self::Position { path, .. }
             | Self::Guesses { path }
+            | Self::Notices { path }
             | Self::FalsePosition { path, .. }
             | Self::EmptyMapping { path }
             | Self::ClientKey { path, .. }

@@ -8,6 +8,7 @@ mod change;
 mod claims;
 mod guesses;
 mod known_codes;
+mod notices;
 mod pending;
 mod slots;
 mod survey;
@@ -20,6 +21,7 @@ pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS, Unfin
 pub use claims::CLAIMS;
 pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
+pub use notices::NOTICES;
 pub use pending::{OFFER_IS_GOOD, PENDING, PendingOffer};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};

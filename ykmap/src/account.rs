@@ -1,4 +1,4 @@
-//! Whether this host knows an account. Only for a remark: the login itself asks no name service.
+//! Whether this host knows an account, and the name of one. Only for remarks: the login itself asks no name service.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,6 +22,23 @@ fn in_passwd(user: &str) -> bool {
     let text = read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default();
     text.split(|byte| *byte == b'\n')
         .any(|line| line.split(|byte| *byte == b':').next() == Some(user.as_bytes()))
+}
+
+/// The name of the account with this uid.
+pub(crate) fn name_of(uid: u32) -> Option<String> {
+    let by_files = |text: &[u8]| {
+        let entry = text.split(|byte| *byte == b'\n').find_map(|line| {
+            let mut fields = line.split(|byte| *byte == b':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid.to_string().as_bytes()).then_some(name)
+        });
+        entry.map(|name| String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty())
+    };
+    by_files(&read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default()).or_else(|| {
+        let mut getent = Command::new("getent");
+        let getent = getent.args(["passwd", "--", &uid.to_string()]).stdin(Stdio::null());
+        by_files(&getent.stderr(Stdio::null()).output().ok()?.stdout)
+    })
 }
 
 fn by_name_services(user: &str) -> bool {

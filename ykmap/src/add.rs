@@ -1,6 +1,6 @@
 //! `ykmap add`
 
-use super::{Context, Done, Failure, assign, files, out, service};
+use super::{Context, Done, Failure, assign, event, files, out, service};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
@@ -72,6 +72,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     let assigned = assign::assign(&settings, &args.user, &ids, || Ok(()))?;
     let new = &assigned.new;
+    if !new.is_empty() {
+        event::log(context, "add", &args.user, &[("tokens", event::tokens(new))]);
+    }
     if context.json {
         let names = |ids: &[TokenId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
         out::json(&json!({ "user": args.user, "tokens": names(&ids), "added": names(new) }));

@@ -10,7 +10,7 @@ mod show_oath;
 pub(crate) use show::last_use;
 
 use super::touches::{self, Prover};
-use super::{Context, Done, Failure, files, out};
+use super::{Context, Done, Failure, assign, event, files, out};
 use serde_json::json;
 use ykhost::Fault;
 use ykhost::settings::Settings;
@@ -106,24 +106,41 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
 /// Rejects what these tokens type or show until they are enabled again.
 pub(crate) fn disable(context: &Context, ids: &[TokenId]) -> Done {
     each(context, ids, |settings, store, id| {
-        match store.set_enabled(id, false) {
+        let did = match store.set_enabled(id, false) {
             // Servers may still accept a token that this host has never seen.
             Err(Fault::NoKey { .. }) if id.yubikey().is_some() && servers_may_decide(settings, id)? => {
                 store.follow(id)?;
                 store.set_enabled(id, false)?;
-                Ok("disabled (no key here, and no OTP of it was accepted here yet)")
+                "disabled (no key here, and no OTP of it was accepted here yet)"
             }
-            done => done.map(|()| "disabled").map_err(Failure::from),
+            done => done.map(|()| "disabled")?,
+        };
+        for user in log_of_owners(context, settings, "token-disable", id) {
+            event::notify(context, store, &user, &format!("{} was disabled", event::yours(id)));
         }
+        Ok(did)
     })
 }
 
 /// Accepts what these tokens type or show again.
 pub(crate) fn enable(context: &Context, ids: &[TokenId]) -> Done {
-    each(context, ids, |_, store, id| {
+    each(context, ids, |settings, store, id| {
         store.set_enabled(id, true)?;
+        log_of_owners(context, settings, "token-enable", id);
         Ok("enabled")
     })
+}
+
+/// Logs a change of a token for each user who has it, or for none. Returns these users.
+fn log_of_owners(context: &Context, settings: &Settings, event: &str, id: &TokenId) -> Vec<String> {
+    // The change was made, also if a mapping cannot be read.
+    let owners = assign::owners(settings, id).unwrap_or_default();
+    let fields = [("tokens", id.to_string())];
+    match owners.as_slice() {
+        [] => event::log(context, event, "none", &fields),
+        owners => owners.iter().for_each(|user| event::log(context, event, user, &fields)),
+    }
+    owners
 }
 
 fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {

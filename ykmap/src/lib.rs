@@ -12,6 +12,7 @@ mod check;
 mod codes;
 mod doctor;
 pub mod enroll;
+mod event;
 mod exchange;
 mod files;
 mod import;

@@ -6,7 +6,7 @@ pub(crate) use codes::{NewSet, print, print_json, set_name};
 
 use super::exchange::{Exchange, tokens_of, warn_of_mode};
 use super::out::{self, Field};
-use super::{Context, Done, Failure, account, files, service, unlock};
+use super::{Context, Done, Failure, account, event, files, service, unlock};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
@@ -86,6 +86,17 @@ fn new(context: &Context, args: &New) -> Done {
         ),
         false => print(&set.page(user)),
     })?;
+    event::log(
+        context,
+        "recovery-new",
+        user,
+        &[
+            ("tokens", name.to_string()),
+            ("codes", args.count.to_string()),
+            ("ended", if ended.is_empty() { "none".to_owned() } else { ended.join(",") }),
+        ],
+    );
+    event::notify(context, &store, user, "New recovery codes were made for you, which end earlier ones,");
     if !context.json {
         let now = out::count(args.count, "recovery code");
         let before = if ended.is_empty() { "" } else { "; the codes from before are invalid" };

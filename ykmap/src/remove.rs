@@ -1,7 +1,7 @@
 //! `ykmap remove`
 
 use super::exchange::finish;
-use super::{Context, Done, files, list, out, parse_token};
+use super::{Context, Done, event, files, list, out, parse_token};
 use clap::ValueHint;
 use serde_json::json;
 use ykhost::settings::Settings;
@@ -66,7 +66,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     });
     // Codes that nobody has any more.
     let gone = change.map(|change| finish(&settings, &change)).transpose();
-    let (listed_without, gone) = (edited?, gone?.unwrap_or_default());
+    let listed_without = edited?;
+    let tokens = if args.ids.is_empty() { "all".to_owned() } else { event::tokens(&args.ids) };
+    let stays = if args.ids.is_empty() { "no" } else { "yes" }.to_owned();
+    event::log(context, "remove", &args.user, &[("tokens", tokens), ("listed", stays)]);
+    match args.ids.as_slice() {
+        [] => event::notify(context, &store, &args.user, "All your tokens were removed"),
+        ids => ids.iter().for_each(|id| {
+            event::notify(context, &store, &args.user, &format!("{} was removed", event::yours(id)));
+        }),
+    }
+    let gone = gone?.unwrap_or_default();
     let ids: Vec<_> = args.ids.iter().map(ToString::to_string).collect();
     if context.json {
         out::json(&json!({ "user": args.user, "removed": ids, "listed_without_tokens": listed_without }));

@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, tokens_of, warn_of_mode};
 use super::recovery::NewSet;
-use super::{Context, Done, Failure, files, out, service, unlock};
+use super::{Context, Done, Failure, event, files, out, service, unlock};
 use crate::recovery::{print, print_json};
 use clap::ValueHint;
 use serde_json::json;
@@ -75,6 +75,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         (Some(set), false) => print(&set.page(user)),
         (None, false) => Ok(()),
     })?;
+    event::log(
+        context,
+        "reset",
+        user,
+        &[
+            ("tokens", event::tokens(&tokens)),
+            ("removed", event::tokens(&removed)),
+            ("temporary-code", event::tokens(&listed)),
+            ("listed", if args.enroll_again { "no" } else { "yes" }.to_owned()),
+        ],
+    );
+    if !tokens.is_empty() {
+        event::notify(context, &store, user, "All your tokens and recovery codes were removed");
+    }
     unlock::refill(&store, user)?;
     if !context.json {
         say(context, args, &names, &removed);

@@ -2,7 +2,7 @@
 
 use super::codes::{self, Stored};
 use super::recovery::{print, print_json};
-use super::{Context, Done, Failure, assign, out, service, unlock};
+use super::{Context, Done, Failure, assign, event, out, service, unlock};
 use clap::{ValueEnum, ValueHint};
 use serde_json::json;
 use std::io::IsTerminal as _;
@@ -103,7 +103,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
             true => new.print(user)?,
             false => new.show(args)?,
         }
-        new.store(&settings, &store, user, Progress::default())?;
+        new.store(context, &settings, &store, user, Progress::default())?;
         if !context.json {
             out::line(&format!("{} now has token {id}", codes::name(user)));
         }
@@ -120,7 +120,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
         Progress::default(),
         "nothing was stored, so remove the entry from the app",
     )?;
-    new.store(&settings, &store, user, progress)?;
+    new.store(context, &settings, &store, user, progress)?;
     unlock::refill(&store, user)?;
     out::line(&format!("{} now has token {}", codes::name(user), new.id()));
     out::note(
@@ -222,7 +222,14 @@ impl New {
 
     /// Keeps the token, and gives it to the user: first the token, for which nothing is harmed if this is cut off before the
     /// mapping lists it.
-    fn store(&self, settings: &Settings, store: &Store, user: &str, progress: Progress) -> Done {
+    fn store(
+        &self,
+        context: &Context,
+        settings: &Settings,
+        store: &Store,
+        user: &str,
+        progress: Progress,
+    ) -> Done {
         let (id, key) = (self.id(), self.token_key()?);
         {
             let change = store.change()?;
@@ -236,16 +243,22 @@ impl New {
             change.enrol_known(&[key], known, &|| {})?;
         }
         let assigned = assign::assign(settings, user, &[id], || Ok(()));
-        assigned.map(|_| ()).map_err(|failure| match failure {
-            Failure::Fault(found) => found
-                .run_when(
-                    "the token is stored, and nobody's. To give it to its owner",
-                    Program::Ykmap,
-                    format!("token assign {id} {}", shell_word(user.as_bytes())),
-                )
-                .into(),
-            other => other,
-        })
+        assigned
+            .map(|_| {
+                event::log(context, "totp-add", user, &[("tokens", id.to_string())]);
+                let what = format!("An authenticator app ({}) was added to your tokens", self.serial);
+                event::notify(context, store, user, &what);
+            })
+            .map_err(|failure| match failure {
+                Failure::Fault(found) => found
+                    .run_when(
+                        "the token is stored, and nobody's. To give it to its owner",
+                        Program::Ykmap,
+                        format!("token assign {id} {}", shell_word(user.as_bytes())),
+                    )
+                    .into(),
+                other => other,
+            })
     }
 
     /// What apps read.

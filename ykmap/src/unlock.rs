@@ -1,7 +1,7 @@
 //! `ykmap unlock`: wrong codes that were tried for a user do not count any more.
 
 use super::exchange::tokens_of;
-use super::{Context, Done, files, out};
+use super::{Context, Done, event, files, out};
 use clap::ValueHint;
 use serde_json::json;
 use ykhost::store::{Shape, Store, TokenKey};
@@ -38,6 +38,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Ok(());
     }
     store.fill_guesses(user.as_bytes())?;
+    let had = before.map_or_else(|| "unknown".to_owned(), |before| before.to_string());
+    event::log(context, "unlock", user, &[("tries", had)]);
     if context.json {
         out::json(&json!({ "user": user, "had": before, "tries_left": CAPACITY }));
         return Ok(());

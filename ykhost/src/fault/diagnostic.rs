@@ -97,6 +97,8 @@ impl Fault {
             }
             Self::Guesses { path } => found(Code::GuessesDamaged, path, "is not as ykmap writes it: the file is damaged or was edited")
                 .run(Program::Ykmap, "unlock USER"),
+            Self::Notices { path } => found(Code::NoticesDamaged, path, "is not as ykmap writes it: the file is damaged or was edited")
+                .advise("remove it"),
             Self::Key { path, why } => found(Code::KeyDamaged, path, &why.to_string())
                 .advise("restore the file from a backup, or import the key again"),
             Self::StoreKey { path, why } => found(Code::StoreKeyDamaged, path, &why.to_string())

@@ -1,7 +1,7 @@
 //! `ykmap token assign`, `ykmap token unassign`, `ykmap token claim`
 
 use crate::codes::{self, Stored};
-use crate::{Context, Done, Failure, assign as users, files, out, unlock};
+use crate::{Context, Done, Failure, assign as users, event, files, out, unlock};
 use serde_json::json;
 use ykhost::settings::Settings;
 use ykhost::store::Store;
@@ -29,7 +29,7 @@ pub(super) fn assign(context: &Context, id: &TokenId, user: &str) -> Done {
     if id.oath().is_some() {
         codes::warn_if_not_local(context, &settings);
     }
-    give(context, &settings, user, id, || Ok(()))
+    give(context, &settings, user, id, "token-assign", || Ok(()))
 }
 
 /// Lists the token for the user, and says so.
@@ -38,9 +38,13 @@ fn give(
     settings: &Settings,
     user: &str,
     id: &TokenId,
+    event: &str,
     check: impl FnOnce() -> Result<(), Failure>,
 ) -> Done {
     let assigned = users::assign(settings, user, &[*id], check)?;
+    if !assigned.new.is_empty() {
+        event::log(context, event, user, &[("tokens", event::tokens(&assigned.new))]);
+    }
     let is_new = assigned.new.contains(id);
     if context.json {
         out::json(&json!({ "user": user, "token": id.to_string(), "added": is_new }));
@@ -54,6 +58,7 @@ fn give(
 
 pub(super) fn unassign(context: &Context, id: &TokenId, user: Option<&str>) -> Done {
     let settings = context.settings()?;
+    let store = Store::new(&settings);
     let owners = match user {
         Some(user) => vec![user.to_owned()],
         None => users::owners(&settings, id)?,
@@ -67,6 +72,8 @@ pub(super) fn unassign(context: &Context, id: &TokenId, user: Option<&str>) -> D
         if users::unassign(&settings, owner, id)? {
             listed_without.push(owner.as_str());
         }
+        event::log(context, "token-unassign", owner, &[("tokens", id.to_string())]);
+        event::notify(context, &store, owner, &format!("{} was removed", event::yours(id)));
     }
     if context.json {
         out::json(
@@ -113,7 +120,7 @@ pub(super) fn claim(context: &Context, user: &str, serial: Option<Serial>) -> Do
         }
     }
     // Once more: somebody may have taken it meanwhile.
-    give(context, &settings, user, &id, || is_nobodys(&settings, &id, user))?;
+    give(context, &settings, user, &id, "token-claim", || is_nobodys(&settings, &id, user))?;
     Ok(unlock::refill(&store, user)?)
 }
 

@@ -2,7 +2,7 @@
 
 use super::list;
 use crate::reset::{needs_terminal, says_yes};
-use crate::{Context, Done, Failure, assign as users, codes, files, out};
+use crate::{Context, Done, Failure, assign as users, codes, event, files, out};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -54,7 +54,7 @@ pub(super) fn remove(context: &Context, ids: &[TokenId], yes: bool) -> Done {
     let bar = import::bar(if ids.len() > SHOWN { ids.len() } else { 0 });
     let (mut removed, mut waiting) = (Vec::new(), Vec::new());
     let all = ids.iter().enumerate().try_for_each(|(at, id)| {
-        let one = take(&settings, &store, id).inspect_err(|_| {
+        let one = take(context, &settings, &store, id).inspect_err(|_| {
             waiting = ids.iter().skip(at).map(ToString::to_string).collect();
         })?;
         bar.inc(1);
@@ -120,13 +120,18 @@ struct Gone {
     listed_without: Vec<String>,
 }
 
-fn take(settings: &Settings, store: &Store, id: &TokenId) -> Result<Gone, Failure> {
+fn take(context: &Context, settings: &Settings, store: &Store, id: &TokenId) -> Result<Gone, Failure> {
     let users = users::owners(settings, id)?;
     let mut listed_without = Vec::new();
     for user in &users {
         if users::unassign(settings, user, id)? {
             listed_without.push(user.clone());
         }
+        event::log(context, "token-remove", user, &[("tokens", id.to_string())]);
+        event::notify(context, store, user, &format!("{} was removed", event::yours(id)));
+    }
+    if users.is_empty() {
+        event::log(context, "token-remove", "none", &[("tokens", id.to_string())]);
     }
     let change = store.change()?;
     if let TokenId::RecoverySet(set) = id {

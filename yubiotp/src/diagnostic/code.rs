@@ -132,6 +132,7 @@ codes! {
     RecoveryCodesFew = "recovery-codes-few",
     ChangeUnfinished = "change-unfinished",
     GuessesDamaged = "guesses-damaged",
+    NoticesDamaged = "notices-damaged",
     SecretOfOtherToken = "secret-of-other-token",
     TokenUsedMeanwhile = "token-used-meanwhile",
     LaterOtpAccepted = "later-otp-accepted",

@@ -1,0 +1,109 @@
+//! What `ykmap` changes about users: a line of syslog for each change, and a notice that the user sees at the next login.
+
+use super::{Context, account};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use syslog::{Facility, Formatter3164};
+use ykcli::time;
+use ykhost::file::read_untrusted;
+use ykhost::store::Store;
+use ykhost::{Fault, clock};
+use yubiotp::diagnostic::Severity;
+use yubiotp::{TokenId, shown};
+
+/// Names another socket than that of syslog(3).
+const SOCKET: &str = "YKMAP_LOG_SOCKET";
+/// How long a log daemon may keep a command. The change was made before.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes the line of a change, facility authpriv: `event=… user=… by=… name=value…`. Never a secret. A host without a log
+/// daemon has no line.
+pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, String)]) {
+    let mut line = format!("event={event} user={} by={}", shown::field(user), shown::field(administrator()));
+    for (name, value) in fields {
+        line += &format!(" {name}={}", shown::field(value));
+    }
+    if let Some(config) = &context.config {
+        line += &format!(" config={}", shown::field(config.as_os_str().as_bytes()));
+    }
+    let (sender, written) = sync_channel(1);
+    // A log daemon that is stopped may block it. It is not waited for then, and ends with this command.
+    let thread = std::thread::Builder::new().spawn(move || {
+        send(line);
+        let _ = sender.send(());
+    });
+    if thread.is_ok() {
+        let _ = written.recv_timeout(PATIENCE);
+    }
+}
+
+fn send(line: String) {
+    let formatter = Formatter3164 {
+        facility: Facility::LOG_AUTHPRIV,
+        hostname: None,
+        process: "ykmap".to_owned(),
+        pid: std::process::id(),
+    };
+    #[expect(clippy::disallowed_methods, reason = "where a command logs, which no login runs")]
+    let socket = std::env::var_os(SOCKET);
+    let logger = match socket {
+        Some(path) => syslog::unix_custom(formatter, path),
+        None => syslog::unix(formatter),
+    };
+    if let Ok(mut logger) = logger {
+        let _ = logger.notice(line);
+    }
+}
+
+/// Tokens as a field of a line.
+pub(crate) fn tokens(ids: &[TokenId]) -> String {
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    if ids.is_empty() { "none".to_owned() } else { ids.join(",") }
+}
+
+/// Leaves a notice: `what`, such as "Your YubiKey vvcb was removed", by whom and when. That it cannot be left is only noted.
+pub(crate) fn notify(context: &Context, store: &Store, user: &str, what: &str) {
+    let (by, now) = (administrator(), time::utc(clock::unix()));
+    let text = format!("{what} by {} on {now} UTC.", shown::text(by));
+    match store.leave_notice(user.as_bytes(), &text) {
+        // Without a store, nobody logs in.
+        Ok(()) | Err(Fault::NoStore { .. }) => {}
+        Err(fault) => context.note(&fault.diagnostic().with_severity(Severity::Warning)),
+    }
+}
+
+/// A token as its user knows it, at the beginning of a notice.
+pub(crate) fn yours(id: &TokenId) -> String {
+    match id {
+        TokenId::YubiKey(id) => format!("Your YubiKey {id}"),
+        TokenId::Oath(serial) if serial.as_str().starts_with("app-") => {
+            format!("Your authenticator app ({serial})")
+        }
+        TokenId::Oath(serial) => format!("Your token {serial}"),
+        TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => "The set of your recovery codes".to_owned(),
+    }
+}
+
+/// Who runs this command: under sudo who called it, else who logged in, else the user of the process.
+fn administrator() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let is_root = rustix::process::geteuid().is_root();
+        #[expect(clippy::disallowed_methods, reason = "sudo says so in no other way, and no login runs this")]
+        let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| is_root && !name.is_empty());
+        by_sudo.unwrap_or_else(|| {
+            let uid = login_uid().unwrap_or_else(|| rustix::process::getuid().as_raw());
+            account::name_of(uid).unwrap_or_else(|| uid.to_string())
+        })
+    })
+}
+
+/// The uid that logged in, which su does not change. `None` if nobody did, or the kernel does not say.
+fn login_uid() -> Option<u32> {
+    let text = read_untrusted(Path::new("/proc/self/loginuid"), 64).ok()?;
+    let uid: u32 = str::from_utf8(&text).ok()?.trim().parse().ok()?;
+    (uid != u32::MAX).then_some(uid)
+}
