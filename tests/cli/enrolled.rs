@@ -4,7 +4,7 @@ use crate::desk::{Desk, mode};
 use crate::recovery::codes_in;
 use serde_json::json;
 use std::fs;
-use tests::said::Said;
+use tests::said::{Said, chmod};
 use tests::soft_yubikey::SoftYubiKey;
 
 const HEAD: &str = "# theirs\n";
@@ -92,7 +92,11 @@ fn a_reset_leaves_nobody_let_in() {
     enroll(&desk, &format!("alice:vvcb\nbob:{bobs}\n"));
     let said = desk.ykmap(&["--json", "reset", "--yes", "alice"]).exits(0).json();
     assert_eq!((&said["unassigned"], &said["stays_listed"]), (&json!([alices, "vvcb"]), &json!(true)));
+    fs::create_dir(desk.file("pending")).unwrap();
+    chmod(&desk.file("pending"), 0o700);
+    fs::write(desk.file("pending/bob"), "an app that he began to set up").unwrap();
     let said = desk.ykmap(&["reset", "--yes", "bob"]).exits(0);
+    assert!(!desk.file("pending/bob").exists());
     assert!(said.err.contains("reset --enroll-again bob"), "{said:?}");
     assert!(desk.mapping().ends_with("alice:\n"), "{}", desk.mapping());
     assert_eq!(enrolled(&desk), "alice:\nbob:\n");

@@ -89,6 +89,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if !tokens.is_empty() {
         event::notify(context, &store, user, "All your tokens and recovery codes were removed");
     }
+    // An app that they began to set up is not offered again: somebody else may have seen its secret.
+    store.end_offer(user.as_bytes())?;
     unlock::refill(&store, user)?;
     if !context.json {
         say(context, args, &names, &removed);
