@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod around;
 mod blind;
+mod enroll;
 mod examples;
 mod followed;
 mod schema;

@@ -5,6 +5,7 @@
 mod accounts;
 mod clock;
 mod elf;
+mod enroll;
 mod mapping;
 mod module;
 mod own;
@@ -134,6 +135,7 @@ fn follow(
             }
             accounts::without_servers(report, case, users.as_ref(), services);
         }
+        enroll::required_of_nobody(report, case, services);
         accounts::not_listed(report, case, users.as_ref(), whom.accounts, services);
         stores.push(seen);
     }

@@ -127,11 +127,18 @@ pub(super) fn not_listed(
     let refusing =
         services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.refuses_unlisted(line)));
     let refusing: Vec<_> = refusing.map(|service| shown::text(&service.name).to_string()).collect();
+    let enrolling =
+        services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.enrolls_unlisted(line)));
+    let enrolling: Vec<_> = enrolling.map(|service| shown::text(&service.name).to_string()).collect();
     let found = if !refusing.is_empty() {
         let what = format!("{what}. Rejected by: {}", shortened(&refusing, "service"));
         Diagnostic::new(Code::AccountsNotListed, KeptOut::Rejected.severity(false), what)
     } else if case.lines.is_empty() {
         let what = format!("{what}. Services that ask for a YubiKey will reject them");
+        Diagnostic::note(Code::AccountsNotListed, what)
+    } else if !enrolling.is_empty() {
+        let what =
+            format!("{what}. They can enroll a token at a login: {}", shortened(&enrolling, "service"));
         Diagnostic::note(Code::AccountsNotListed, what)
     } else {
         let what = format!("{what}. They get in without a YubiKey for now");

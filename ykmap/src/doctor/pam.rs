@@ -7,6 +7,7 @@ mod analysis;
 mod arguments;
 mod control;
 mod dispatch;
+mod enroll;
 mod findings;
 pub(crate) mod first_factor;
 mod lines;
@@ -122,6 +123,12 @@ impl Looked {
         let plain = |row: &&Row| row.listing == Listing::NotListed && !row.gates.contains(&true);
         let mut rows = of_everybody.flat_map(|(_, rows)| rows).filter(plain);
         self.asks_by(line) && rows.all(|row| row.ways.is_empty())
+    }
+
+    /// Whether users who are not listed can enroll a token at a login that this line asks.
+    pub(super) fn enrolls_unlisted(&self, line: &str) -> bool {
+        let by_enrolling = |row: &Row| row.ways.iter().any(|way| way.has(Factors::ENROLLMENT));
+        self.asks_by(line) && self.fronts.iter().flat_map(|(_, rows)| rows).any(by_enrolling)
     }
 
     /// The ways in for users who are not listed, if this service has this line and lets some of them in.

@@ -15,6 +15,8 @@ pub(super) struct Case {
     pub(super) settings: LoginSettings,
     /// The auth lines in pam.d that have them, and which of these have `nullok`.
     pub(super) lines: Vec<(String, bool)>,
+    /// The auth lines among them with `enroll`.
+    pub(super) enrolls: Vec<Location>,
     /// All lines that have them.
     pub(super) places: Vec<String>,
     /// Whose logins by them end in a fault.
@@ -72,6 +74,8 @@ struct Group {
     places: Vec<String>,
     /// The auth lines among them, and which of these have `nullok`.
     lines: Vec<(String, bool)>,
+    /// Those with `enroll`.
+    enrolls: Vec<Location>,
     asks: bool,
 }
 
@@ -87,10 +91,12 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
             continue;
         };
         let own = line.is_auth.then(|| (place.clone(), options.nullok));
+        let enrolls = (line.is_auth && options.enroll).then(|| line.place.location());
         match groups.iter_mut().find(|group| group.key == key) {
             Some(group) => {
                 group.places.push(place);
                 group.lines.extend(own);
+                group.enrolls.extend(enrolls);
             }
             None => {
                 let (config, given, places) = (options.config, options.given, vec![place]);
@@ -100,6 +106,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
                     given,
                     places,
                     lines: own.into_iter().collect(),
+                    enrolls: enrolls.into_iter().collect(),
                     asks: true,
                 });
             }
@@ -122,7 +129,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
     for group in groups {
         let config = group.config.clone().filter(|config| config != Path::new(CONFIG));
         report.calls_with(config.as_deref());
-        let (lines, asks) = (group.lines.clone(), group.asks);
+        let (lines, enrolls, asks) = (group.lines.clone(), group.enrolls.clone(), group.asks);
         let place = group.places.first().cloned();
         let by_argument = group.given.mapping.is_some();
         let places = group.places.clone();
@@ -132,7 +139,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
                     || Settings::load(config.as_deref(), PartialConfig::default()).map(|own| own.mapping);
                 let is_other = by_argument && own().ok().as_ref() != Some(&settings.mapping);
                 let mapping_by = place.filter(|_| is_other);
-                found.cases.push(Case { settings, lines, places, fails, config, asks, mapping_by });
+                found.cases.push(Case { settings, lines, enrolls, places, fails, config, asks, mapping_by });
             }
             Err(is_known) => {
                 found.lost.push("the settings cannot be used (see settings)".to_owned());
@@ -145,7 +152,8 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
 
 impl Group {
     fn unasked(key: Vec<String>, config: Option<PathBuf>, asks: bool) -> Self {
-        Self { key, config, given: PartialConfig::default(), places: Vec::new(), lines: Vec::new(), asks }
+        let (places, lines, enrolls) = (Vec::new(), Vec::new(), Vec::new());
+        Self { key, config, given: PartialConfig::default(), places, lines, enrolls, asks }
     }
 }
 

@@ -88,12 +88,14 @@ fn front(condition: Option<String>, place: Option<Location>, values: &Values) ->
         ),
     ];
     let methods = |written: &str| {
-        let mut methods = Methods { written: written.to_owned(), proofs: Factors::NONE, steps: Vec::new() };
+        let (proofs, steps) = (Factors::NONE, Vec::new());
+        let mut methods = Methods { written: written.to_owned(), proofs, proven_first: false, steps };
         for name in written.split(',') {
             let name = name.split(':').next().unwrap_or_default();
             let (_, _, (proof, step)) =
                 known.iter().find(|(own, allowed, _)| *allowed && own.eq_ignore_ascii_case(name))?;
             methods.proofs = methods.proofs.and(*proof);
+            methods.proven_first |= *proof != Factors::NONE && methods.steps.is_empty();
             methods.steps.extend(*step);
         }
         Some(methods)

@@ -141,10 +141,18 @@ impl User<'_> {
             self.refused(report, Code::UserNotListed, &why, list);
         }
         for line in passable {
-            let what = format!(
-                "is not listed in {file}, so {line} rejects them without a token; other lines let some of these users in: {}",
-                ways(line)
-            );
+            let enrolls = self.services.iter().any(|service| service.enrolls_unlisted(line));
+            let what = if enrolls {
+                format!(
+                    "is not listed in {file}; {line} lets them enroll a token if the policy requires one: {}",
+                    ways(line)
+                )
+            } else {
+                format!(
+                    "is not listed in {file}, so {line} rejects them without a token; other lines let some of these users in: {}",
+                    ways(line)
+                )
+            };
             self.add(report, list(Diagnostic::note(Code::UserNotListed, what)));
         }
         if !excusing.is_empty() {

@@ -2,11 +2,12 @@
 //! before PAM, the auth lines and the account lines.
 
 use super::control::Answer;
+use super::first_factor;
 use super::role::{CALLED_BY_ROOT, Factors, Fails, MOST_OTHERS, Role, role};
 use super::service::{Entry, Kind, Service};
 use super::walk::{self, End, Listing, Stack, Typed, Visit};
 use std::collections::HashSet;
-use yubiotp::diagnostic::Location;
+use yubiotp::diagnostic::{Diagnostic, Location};
 use yubiotp::shown;
 
 /// Services whose application runs as root, whatever user logs in: `pam_rootok` says yes to everybody there.
@@ -50,6 +51,8 @@ pub(crate) struct Methods {
     pub(crate) written: String,
     /// The factors that it proves by itself.
     pub(crate) proofs: Factors,
+    /// It has proven one of them before it runs the auth lines for the first time.
+    pub(crate) proven_first: bool,
     /// How often it runs the auth lines, and how.
     pub(crate) steps: Vec<Step>,
 }
@@ -76,7 +79,12 @@ pub(crate) struct Front {
 impl Front {
     /// Of applications that leave it all to the lines in pam.d.
     pub(crate) fn plain() -> Self {
-        let methods = Methods { written: String::new(), proofs: Factors::NONE, steps: vec![Step::Prompts] };
+        let methods = Methods {
+            written: String::new(),
+            proofs: Factors::NONE,
+            proven_first: false,
+            steps: vec![Step::Prompts],
+        };
         Self {
             condition: None,
             place: None,
@@ -90,8 +98,9 @@ impl Front {
 
     /// Of applications that run no auth line.
     pub(crate) fn without_auth() -> Self {
-        let methods = Methods { written: String::new(), proofs: Factors::NONE, steps: Vec::new() };
-        Self { methods: vec![methods], ..Self::plain() }
+        let mut front = Self::plain();
+        front.methods.iter_mut().for_each(|methods| methods.steps.clear());
+        front
     }
 }
 
@@ -164,6 +173,8 @@ pub(crate) struct Access {
     others: Vec<String>,
     /// The questions of deliberate gates.
     pub(crate) questions: Vec<String>,
+    /// Whether the auth lines prove a first factor where a line with `enroll` is reached; `None` without such a line.
+    pub(crate) first_factor: Option<Result<(), Diagnostic>>,
 }
 
 impl Access {
@@ -202,7 +213,8 @@ impl Access {
             Stack { entries, roles }
         };
         let (auth, account) = (stack(auth), stack(account));
-        Self { service: service.to_owned(), auth, account, others, questions }
+        let first_factor = first_factor::check(&auth.entries);
+        Self { service: service.to_owned(), auth, account, others, questions, first_factor }
     }
 
     /// The same service with other auth and account lines: what an advice would come to.
@@ -267,6 +279,12 @@ impl Access {
                 _ => Factors::NONE,
             })
         })
+    }
+
+    /// Whether a login by these methods has proven its first factor where a line with `enroll` is reached.
+    pub(crate) fn offers_enrollment_after(&self, methods: &Methods) -> bool {
+        let proven = |verdict: &Result<(), _>| verdict.is_ok() || methods.proven_first;
+        !methods.steps.is_empty() && self.first_factor.as_ref().is_some_and(proven)
     }
 
     /// Every way to answer the deliberate gates; all of them no, first.
@@ -362,6 +380,8 @@ impl Access {
             }
             // What sshd itself wants proved, no module can be shown.
             let all = if methods.steps.is_empty() { Factors::NONE } else { self.all() };
+            let enrolls = listing == Listing::NotListed && self.offers_enrollment_after(methods);
+            let all = if enrolls { all.and(Factors::ENROLLMENT) } else { all };
             for has in all.without(Factors::PROOFS).subsets() {
                 let way = methods.proofs.and(has);
                 let known = |other: &Factors| way.has(*other);

@@ -39,9 +39,10 @@ impl Dispatch {
         self.status == Answer::SUCCESS && self.impression == Impression::Positive
     }
 
-    /// Whether a line said no, and nothing can change that but a `reset`.
+    /// Whether the lines will not say yes, whatever comes: only a `reset` changes that.
     pub(crate) fn is_no(&self) -> bool {
-        self.impression == Impression::Negative
+        let other = self.impression == Impression::Positive && self.status != Answer::SUCCESS;
+        other || self.impression == Impression::Negative
     }
 
     /// Comes to an entry: to be called before [`Dispatch::take`]. Steps over one that only begins a substack.

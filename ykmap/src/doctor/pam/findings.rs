@@ -114,6 +114,7 @@ impl StackAnalysis<'_> {
         self.no_is_ignored(ours, ends);
         self.otp_only(ours, ends);
         self.twice(ends);
+        self.enroll();
         self.arguments(&self.access.auth);
     }
 

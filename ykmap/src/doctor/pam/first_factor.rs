@@ -259,6 +259,17 @@ fn accepts(answer: Answer) -> bool {
     matches!(answer, Answer::SUCCESS | Answer::NEW_AUTHTOK_REQD)
 }
 
+/// Whether a line refuses the login by this answer, and that protects something.
+fn refuses(entry: &Entry, answer: Answer) -> bool {
+    let says_no = match entry.control.action(answer) {
+        Action::Bad | Action::Die => true,
+        // The login does not succeed with another status than PAM_SUCCESS.
+        Action::Ok | Action::Done => !accepts(answer),
+        Action::Ignore | Action::Reset | Action::Jump(_) => false,
+    };
+    says_no && !HARMLESS.contains(&entry.module())
+}
+
 fn arguments(entry: &Entry) -> Vec<std::borrow::Cow<'_, str>> {
     let What::Module { args, .. } = &entry.what else { return Vec::new() };
     args.iter().map(|arg| arg.to_string_lossy()).collect()
@@ -291,9 +302,9 @@ fn after(state: &State, auth: &[Entry], entry: &Entry, answer: Answer) -> State 
     next.dispatch.take(auth, entry, answer);
     if !next.dispatch.is_no() {
         next.refused = false;
-    } else if !HARMLESS.contains(&entry.module()) {
-        let says_no = matches!(entry.control.action(answer), Action::Bad | Action::Die);
-        next.refused |= says_no || !was_no;
+    } else if refuses(entry, answer) || (!was_no && matches!(entry.control.action(answer), Action::Jump(_))) {
+        // Also by a jump over more lines than there are.
+        next.refused = true;
     }
     let name = entry.module();
     if role::proves_password(entry) && accepts(answer) {

@@ -23,6 +23,7 @@ impl StackAnalysis<'_> {
     pub(super) fn lines(&mut self) {
         for entry in &self.service.entries {
             self.misread(entry);
+            self.enroll_without_offer(entry);
             if entry.is_ours() && matches!(entry.kind, Kind::Session | Kind::Password) {
                 let found = Diagnostic::note(Code::PamLineUnused, "the module does nothing in such a line");
                 self.say(entry.kind, &entry.place, found, text("remove it"));

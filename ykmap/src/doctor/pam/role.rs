@@ -16,11 +16,14 @@ impl Factors {
     pub(crate) const HOST_KEY: Self = Self(4);
     pub(crate) const PASSWORD: Self = Self(8);
     pub(crate) const OTP: Self = Self(16);
+    /// A token that the user enrolls in this login.
+    pub(crate) const ENROLLMENT: Self = Self(32);
     /// The proofs that sshd wants before the auth lines, or in place of them.
     pub(crate) const PROOFS: Self = Self(7);
-    pub(crate) const NAMES: [&str; 5] = ["ssh key", "Kerberos ticket", "host key", "password", "OTP"];
+    pub(crate) const NAMES: [&str; 6] =
+        ["ssh key", "Kerberos ticket", "host key", "password", "OTP", "enrollment"];
     /// The bit of the first other module.
-    pub(crate) const OTHER: u32 = 5;
+    pub(crate) const OTHER: u32 = 6;
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -138,6 +141,7 @@ pub(crate) enum Role {
         nullok: bool,
         first_pass: FirstPass,
         always_prompt: bool,
+        enroll: bool,
         /// Its arguments are not understood.
         broken: bool,
         /// What its arguments name, or the module, cannot be used.
@@ -178,12 +182,13 @@ pub(crate) fn role(entry: &Entry, others: &mut Vec<String>) -> Role {
     let has = |name: &str| args.iter().any(|arg| arg == name);
     match entry.module() {
         "pam_yubiotp" => match options(entry) {
-            Some(Options { nullok, first_pass, always_prompt, .. }) => {
-                Role::Ours { nullok, first_pass, always_prompt, broken: false, fails: None }
+            Some(Options { nullok, first_pass, always_prompt, enroll, .. }) => {
+                Role::Ours { nullok, first_pass, always_prompt, enroll, broken: false, fails: None }
             }
             None => {
                 let first_pass = FirstPass::Never;
-                Role::Ours { nullok: false, first_pass, always_prompt: false, broken: true, fails: None }
+                let (nullok, always_prompt, enroll) = (false, false, false);
+                Role::Ours { nullok, first_pass, always_prompt, enroll, broken: true, fails: None }
             }
         },
         "pam_permit" => Role::Permit,

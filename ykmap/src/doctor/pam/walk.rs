@@ -246,7 +246,9 @@ fn typed(visit: &Visit<'_>) -> Vec<Typed> {
 
 /// Our auth line, as `pam_sm_authenticate` decides.
 fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
-    let Role::Ours { nullok, first_pass, always_prompt, broken, fails } = role else { return Vec::new() };
+    let Role::Ours { nullok, first_pass, always_prompt, enroll, broken, fails } = role else {
+        return Vec::new();
+    };
     if *fails == Some(Fails::Unloaded) {
         return vec![(Answer::MODULE_UNKNOWN, state.clone())];
     }
@@ -269,6 +271,14 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
         } else {
             vec![(Answer::IGNORE, state)]
         };
+    }
+    let enrolls = *enroll && fails.is_none() && visit.listing == Listing::NotListed;
+    // Where there is one answer for all prompts, nothing can be shown or asked.
+    let can_ask = *first_pass != FirstPass::Use && visit.one_answer.is_none();
+    if enrolls && can_ask && visit.has.has(Factors::ENROLLMENT) {
+        state.standing = Standing::Accepted;
+        state.end.accepted = accepted_before;
+        return vec![(Answer::SUCCESS, state)];
     }
     let holds_otp = |typed: Typed| matches!(typed, Typed::Otp | Typed::Both);
     let from_before = state.stacked.filter(|typed| *first_pass == FirstPass::Use || holds_otp(*typed));

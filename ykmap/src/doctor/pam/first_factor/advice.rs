@@ -3,7 +3,7 @@
 use super::super::control::{Action, Answer, Control};
 use super::super::role;
 use super::super::service::{Entry, Place, What};
-use super::{Gap, HARMLESS, Proof, Search, Way, accepts, has_nullok, search};
+use super::{Gap, Proof, Search, Way, accepts, has_nullok, refuses, search};
 use yubiotp::shown;
 
 /// Of more edits, no remedy is made.
@@ -25,11 +25,7 @@ impl Way {
     /// The first line that refused the login in vain.
     fn refused_by(&self, auth: &[Entry]) -> Option<(usize, Answer)> {
         let says_no = |(at, answer): &&(usize, Answer)| {
-            auth.get(*at).is_some_and(|entry| {
-                !HARMLESS.contains(&entry.module())
-                    && !entry.is_substack()
-                    && matches!(entry.control.action(*answer), Action::Bad | Action::Die)
-            })
+            auth.get(*at).is_some_and(|entry| !entry.is_substack() && refuses(entry, *answer))
         };
         self.steps.iter().find(says_no).copied()
     }

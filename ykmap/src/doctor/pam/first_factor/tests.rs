@@ -1,5 +1,7 @@
 //! Stacks with their verdict, and the search against another simulation of libpam.
 
+mod random;
+
 use super::*;
 use yubiotp::diagnostic::Remedy;
 
@@ -194,6 +196,8 @@ fn stacks_that_prove_nothing() {
         "auth required pam_oath.so\nauth requisite pam_unix.so\nOURS",
         "auth requisite pam_unix.so\nauth required pam_access.so\nOURS",
         "auth [success=bad default=ignore] pam_unix.so\nOURS",
+        "auth [success=ok user_unknown=ok default=die] pam_access.so\nauth requisite pam_unix.so\nOURS",
+        "auth requisite pam_unix.so\nauth substack own\nOURS\n== own\nauth [default=7] pam_access.so",
         // An account without a password, and another line that asks for one.
         "auth [success=1 default=ignore] pam_sss.so\nauth requisite pam_unix.so nullok\nOURS",
         "auth requisite pam_unix.so nullok\nauth optional pam_mount.so\nOURS",
