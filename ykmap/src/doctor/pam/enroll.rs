@@ -8,6 +8,9 @@ use super::service::{Entry, Kind};
 use ykhost::options::FirstPass;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 
+/// What sshd can do in place of the lines in pam.d.
+const AFTER_A_KEY: &str = "or let sshd ask for an ssh key first: write AuthenticationMethods publickey,keyboard-interactive above the first Match line of sshd_config, and no other methods";
+
 impl StackAnalysis<'_> {
     /// Lines with `enroll` that a login can reach before its first factor is proven: neither by the lines above, nor by
     /// what the application asked before.
@@ -27,9 +30,10 @@ impl StackAnalysis<'_> {
                     0 => "nobody is offered enrollment",
                     _ => "only users whose ssh key sshd has accepted are offered enrollment",
                 };
-                let problem = format!("{}: {who}", found.problem);
+                let problem = format!("{}, so {who}", found.problem);
                 let place = found.location.clone().unwrap_or_else(|| line.place.location());
-                self.say_at(Kind::Auth, place, Diagnostic { severity, problem, ..found }, Vec::new());
+                let by_key = if self.service.name == "sshd" { text(AFTER_A_KEY) } else { Vec::new() };
+                self.say_at(Kind::Auth, place, Diagnostic { severity, problem, ..found }, by_key);
             }
         }
         let prompts = |list: &Methods| list.steps.contains(&Step::Prompts);

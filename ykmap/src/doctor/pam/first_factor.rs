@@ -112,14 +112,14 @@ pub(super) fn check(auth: &[Entry]) -> Option<Result<(), Diagnostic>> {
     };
     let found = match gap {
         Gap::TooComplex => {
-            about(line, "there are too many ways through the lines above to check them".to_owned())
+            about(line, "enroll: there are too many ways through the lines above to check them".to_owned())
                 .advise("use fewer jumps")
         }
-        Gap::NotReached => about(line, "this line is never reached".to_owned())
+        Gap::NotReached => about(line, "enroll: this line is never reached".to_owned())
             .advise("put it below the line of the password"),
         Gap::Way(way) => {
             let line = auth.get(way.line).unwrap_or(line);
-            let found = about(line, format!("enrollment is not safe here: {}", way.in_words(auth)));
+            let found = about(line, format!("enroll: {}", way.in_words(auth)));
             way.remedies(auth).into_iter().fold(found, Diagnostic::advise)
         }
     };

@@ -52,39 +52,72 @@ impl Way {
             (Proof::Nothing, Some((at, _)), _) => {
                 format!("the stack goes on after {} did not accept the password", name(at))
             }
-            _ if self.passwords(auth).next().is_some() => {
-                let by = self.steps.iter().rev().find_map(|(at, answer)| {
-                    let entry = auth.get(*at)?;
-                    let leaps =
-                        matches!(entry.control.action(*answer), Action::Jump(_) | Action::Done | Action::Die);
-                    leaps.then(|| named(entry))
-                });
-                let by = by.map(|by| format!(" ({by} leads past it)")).unwrap_or_default();
-                format!("the stack reaches this line without the one that checks the password{by}")
-            }
+            _ if self.passwords(auth).next().is_some() => match self.led_past(auth) {
+                Some(by) => format!("{} leads past the line that checks the password", named(by)),
+                None => "this line is reached without the one that checks the password".to_owned(),
+            },
             _ => "no line above it checks a password".to_owned(),
         }
     }
 
-    /// What to change, each a step: edits of single lines where they are enough.
-    pub(super) fn remedies(self, auth: &[Entry]) -> Vec<String> {
-        let below = auth.iter().skip(self.line).find(|entry| role::proves_password(entry));
-        let none = self.passwords(auth).next().is_none();
-        if let (true, Some(below)) = (none, below) {
-            return vec![format!(
-                "put this line below that of {}, and write requisite in that one",
-                named(below)
-            )];
-        }
-        self.edits(auth).unwrap_or_else(|| {
-            let module = self.passwords(auth).next().map_or("pam_unix", Entry::module);
-            let change = if none {
-                "add above this line"
-            } else {
-                "in place of the lines above this one that check the password (an include or substack of them, too), write"
-            };
-            vec![format!("{change}: auth requisite {}.so", shown::text(module))]
+    /// The last line that led past others.
+    fn led_past<'a>(&self, auth: &'a [Entry]) -> Option<&'a Entry> {
+        self.steps.iter().rev().find_map(|(at, answer)| {
+            let entry = auth.get(*at)?;
+            let leads = matches!(entry.control.action(*answer), Action::Jump(_) | Action::Done | Action::Die);
+            leads.then_some(entry)
         })
+    }
+
+    /// What to change, each a step. Only edits after which the first factor is proven, and after which those whose
+    /// password is right still reach the line; where there are none, the lines to write.
+    pub(super) fn remedies(self, auth: &[Entry]) -> Vec<String> {
+        let own = auth.iter().find(|entry| role::proves_password(entry)).map_or("pam_unix", Entry::module);
+        let line = format!("auth requisite {}.so", shown::text(own));
+        if self.passwords(auth).next().is_none() {
+            return self.below(auth).unwrap_or_else(|| vec![format!("add above this line: {line}")]);
+        }
+        if let Some(words) = self.edits(auth).or_else(|| self.included(auth)) {
+            return words;
+        }
+        match self.led_past(auth) {
+            Some(by) if self.passed_over(auth).is_none() => {
+                vec![format!("let {} lead past this line, too, or write above it: {line}", named(by))]
+            }
+            _ => vec![format!("in place of the lines that check the password above this one, write: {line}")],
+        }
+    }
+
+    /// The advice to put the line behind all others, where that is enough, perhaps with edits of these.
+    fn below(&self, auth: &[Entry]) -> Option<Vec<String>> {
+        let mut moved = auth.to_vec();
+        if self.line >= moved.len() {
+            return None;
+        }
+        let line = moved.remove(self.line);
+        moved.push(Entry { level: 0, ..line });
+        let words = vec!["put this line below the other auth lines".to_owned()];
+        match search(&moved) {
+            Search::Proven => Some(words),
+            Search::Gap(Gap::Way(way)) => Some([words, way.edits(&moved)?].concat()),
+            Search::Gap(_) => None,
+        }
+    }
+
+    /// The advice to include a file that is a substack, where that is enough, and a yes in it does not end the stack.
+    fn included(&self, auth: &[Entry]) -> Option<Vec<String>> {
+        let above = auth.get(..self.line)?;
+        let mut substacks = above.iter().filter(|entry| entry.is_substack());
+        let (substack, None) = (substacks.next()?, substacks.next()) else { return None };
+        let ends = |entry: &Entry| entry.level > 0 && entry.control.action(Answer::SUCCESS) == Action::Done;
+        if above.iter().any(ends) {
+            return None;
+        }
+        let mut flat = auth.to_vec();
+        flat.retain(|entry| !entry.is_substack());
+        flat.iter_mut().for_each(|entry| entry.level = 0);
+        let word = format!("write include in place of substack ({})", substack.place);
+        matches!(search(&flat), Search::Proven).then(|| vec![word])
     }
 
     /// The edits of single lines after which the first factor is proven; `None` if there are none.
@@ -111,6 +144,16 @@ impl Way {
         None
     }
 
+    /// The `pam_deny` behind the password, whose no does not end the stack.
+    fn denied_in_vain<'a>(&self, auth: &'a [Entry]) -> Option<&'a Entry> {
+        let (password, _) = self.passed_over(auth)?;
+        let behind = self.steps.iter().filter(|(at, _)| *at > password);
+        behind.filter_map(|(at, answer)| Some((auth.get(*at)?, *answer))).find_map(|(entry, answer)| {
+            let goes_on = entry.control.action(answer) == Action::Bad;
+            (entry.module() == "pam_deny" && goes_on).then_some(entry)
+        })
+    }
+
     /// The edit of a line that closes this way.
     fn edit(&self, auth: &[Entry]) -> Option<Edit> {
         if self.end.proof == Proof::UnlessEmpty && self.end.asked && !self.end.refused {
@@ -118,27 +161,25 @@ impl Way {
             let words = format!("remove nullok from the line of {}", named(entry));
             return Some(Edit { without_nullok: true, ..Edit::new(entry, entry.control.clone(), words) });
         }
+        if let Some(entry) = self.denied_in_vain(auth) {
+            return Some(Edit::of_bad(entry));
+        }
         let blamed =
             if self.end.proof == Proof::Nothing { self.passed_over(auth) } else { self.refused_by(auth) };
         let (at, answer) = blamed?;
         let entry = auth.get(at)?;
-        let (line, control) = (named(entry), shown::text(&entry.control()).to_string());
-        let written = |new: &str| {
-            let words = format!("write {new} in place of {control} in the line of {line}");
-            Edit::new(entry, Control::read(new.trim_matches(['[', ']'])), words)
-        };
+        let written = |new: &str| Edit::written(entry, new);
         match entry.control.action(answer) {
             _ if entry.is_misread() => None,
-            Action::Bad if entry.control_text.eq_ignore_ascii_case("required") => Some(written("requisite")),
-            Action::Bad => {
-                let words = format!("write die in place of bad in {control} in the line of {line}");
-                Some(Edit::new(entry, entry.control.dying(), words))
-            }
+            Action::Bad => Some(Edit::of_bad(entry)),
             Action::Ignore if answer == Answer::IGNORE => {
                 Some(written("[success=ok new_authtok_reqd=ok default=die]"))
             }
-            // With several, each may be for other users.
-            Action::Ignore if self.passwords(auth).count() == 1 => Some(written("requisite")),
+            // With several, each may be for other users; and in another file, other services have the line, too.
+            Action::Ignore if self.passwords(auth).count() == 1 => {
+                let line = auth.get(self.line)?;
+                (line.place.file == entry.place.file).then(|| written("requisite"))
+            }
             _ => None,
         }
     }
@@ -155,5 +196,21 @@ struct Edit {
 impl Edit {
     fn new(entry: &Entry, control: Control, words: String) -> Self {
         Self { place: entry.place.clone(), control, without_nullok: false, words }
+    }
+
+    fn written(entry: &Entry, new: &str) -> Self {
+        let (line, control) = (named(entry), shown::text(&entry.control()).to_string());
+        let words = format!("write {new} in place of {control} in the line of {line}");
+        Self::new(entry, Control::read(new.trim_matches(['[', ']'])), words)
+    }
+
+    /// Lets the stack end where a refusal only counts so far.
+    fn of_bad(entry: &Entry) -> Self {
+        if entry.control_text.eq_ignore_ascii_case("required") {
+            return Self::written(entry, "requisite");
+        }
+        let control = shown::text(&entry.control()).to_string();
+        let words = format!("write die in place of bad in {control} in the line of {}", named(entry));
+        Self::new(entry, entry.control.dying(), words)
     }
 }

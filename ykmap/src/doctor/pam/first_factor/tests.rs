@@ -254,7 +254,22 @@ fn what_to_change() {
         ("auth optional pam_unix.so\nOURS".to_owned(), &[("requisite", "x:1")]),
         ("auth [success=ok default=bad] pam_unix.so\nOURS".to_owned(), &[("die", "x:1")]),
         ("auth requisite pam_tcb.so\nOURS".to_owned(), &[("default=die]", "x:1")]),
-        ("OURS\n\nauth required pam_unix.so".to_owned(), &[("below", "x:3")]),
+        ("OURS\n\nauth required pam_unix.so".to_owned(), &[("below", ""), ("requisite", "x:3")]),
+        (with("OURS\n@include common-auth", DEBIAN), &[("below", "")]),
+        // The deny, not the password: a requisite there would keep everybody out.
+        (
+            "auth [success=1 default=ignore] pam_unix.so\nauth required pam_deny.so\nOURS".to_owned(),
+            &[("requisite", "x:2")],
+        ),
+        (
+            "auth [success=1 default=ignore] pam_localuser.so\nauth requisite pam_unix.so\nOURS".to_owned(),
+            &[("auth requisite pam_unix.so", "x:1")],
+        ),
+        // Other services have that line, too.
+        (
+            with("auth include common-auth\nOURS", "auth optional pam_unix.so"),
+            &[("auth requisite pam_unix.so", "")],
+        ),
         ("OURS".to_owned(), &[("auth requisite pam_unix.so", "")]),
         (
             "auth [success=1 default=ignore] pam_sss.so\nauth requisite pam_unix.so nullok\nOURS".to_owned(),
@@ -270,7 +285,7 @@ fn what_to_change() {
             &[("requisite", "common-auth:1"), ("requisite", "common-auth:7")],
         ),
         // No line by itself is wrong in a substack.
-        (with("auth substack common-auth\nOURS", DEBIAN), &[("auth requisite pam_unix.so", "")]),
+        (with("auth substack common-auth\nOURS", DEBIAN), &[("include", "x:1")]),
         (with("auth substack common-auth\nOURS", FEDORA), &[("auth requisite pam_unix.so", "")]),
     ] {
         let found = verdict(&lines).expect_err(&lines);
