@@ -54,19 +54,14 @@ fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
         Err(why) => log_early(host, Outcome::BadArgument(why)),
         Ok(options) => match host.user() {
             Err(code) => log_early(host, Outcome::ConversationFailed(code)),
-            Ok(user) => match host.remembered().filter(|remembered| remembered.user == user) {
-                Some(Remembered { standing: Standing::Accepted, .. }) => return PamResultCode::PAM_SUCCESS,
-                Some(Remembered { standing: Standing::Excused, .. }) if options.nullok => {
-                    return PamResultCode::PAM_IGNORE;
-                }
+            Ok(user) => match standing(host, &user) {
+                Some(Standing::Accepted) => return PamResultCode::PAM_SUCCESS,
+                Some(Standing::Excused) if options.nullok => return PamResultCode::PAM_IGNORE,
                 // Decided once a login, also if a date of the policy passes meanwhile.
-                Some(Remembered { standing: Standing::ExcusedByPolicy(OnExempt::Success), .. }) => {
-                    return PamResultCode::PAM_SUCCESS;
-                }
-                Some(Remembered { standing: Standing::ExcusedByPolicy(OnExempt::Ignore), .. }) => {
-                    return PamResultCode::PAM_IGNORE;
-                }
-                _ => {
+                Some(Standing::ExcusedByPolicy(OnExempt::Success)) => return PamResultCode::PAM_SUCCESS,
+                Some(Standing::ExcusedByPolicy(OnExempt::Ignore)) => return PamResultCode::PAM_IGNORE,
+                Some(Standing::Refused) if !options.nullok => log_early(host, Outcome::NotAcceptedHere),
+                Some(Standing::Excused | Standing::Refused) | None => {
                     let outcome = without_auth(host, options, &user).unwrap_or_else(Outcome::Unusable);
                     log_early(host, outcome)
                 }
@@ -74,6 +69,15 @@ fn account_outcome(host: &mut impl Handle, args: &[&CStr]) -> PamResultCode {
         },
     };
     outcome.code()
+}
+
+/// The result of the auth line of this login; `None` if none ran, or one for another user. One that failed before it
+/// knew the user refused everybody.
+fn standing(host: &impl Handle, user: &[u8]) -> Option<Standing> {
+    let remembered = host.remembered()?;
+    let is_theirs =
+        remembered.user == user || remembered.user.is_empty() && remembered.standing == Standing::Refused;
+    is_theirs.then_some(remembered.standing)
 }
 
 /// The outcome of an account line for a user whom no auth line accepted or excused.

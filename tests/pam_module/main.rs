@@ -6,6 +6,7 @@ mod enrolled;
 mod hosts;
 mod log;
 mod neighbours;
+mod policy;
 mod recovery;
 mod spellings;
 mod table;
