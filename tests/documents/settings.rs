@@ -8,6 +8,10 @@ use std::path::Path;
 use std::process::Command;
 use tests::built;
 use ykhost::settings::{PartialConfig, Settings};
+use yubiotp::policy::{Need, OnExempt, RemoteHost};
+
+/// The tables of the file.
+const TABLES: [&str; 7] = ["online", "codes", "groups", "policy", "service", "enroll", "self"];
 
 /// Names that the code takes, by its own word: it lists them where one is unknown.
 fn in_code(table: &str) -> BTreeSet<String> {
@@ -19,15 +23,15 @@ fn in_code(table: &str) -> BTreeSet<String> {
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
-/// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]` and `[codes]`.
-fn in_file() -> [BTreeMap<String, String>; 3] {
+/// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]`, `[codes]` and `[policy]`.
+fn in_file() -> [BTreeMap<String, String>; 4] {
     let source = crate::text_of("ykmap/src/init.rs");
     let text = |name: &str| {
         let (_, behind) = source.split_once(&format!("const {name}: &str = \"")).unwrap();
         let (text, _) = behind.split_once("\n\";").unwrap();
         text.replace("\\\"", "\"")
     };
-    [&["SYSTEM", "LOGIN"][..], &["ONLINE"], &["CODES"]].map(|names| {
+    [&["SYSTEM", "LOGIN"][..], &["ONLINE"], &["CODES"], &["POLICY"]].map(|names| {
         let text = names.iter().map(|name| text(name) + "\n").collect::<String>();
         let lines = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
         let lines = lines.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
@@ -51,8 +55,8 @@ fn init_writes_what_these_tests_read() {
         Command::new(built::program("ykmap")).arg("--config").arg(&config).arg("init").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let written = std::fs::read_to_string(config).unwrap();
-    let [file, online, codes] = in_file();
-    for (name, value) in online.iter().chain(&codes) {
+    let [file, online, codes, policy] = in_file();
+    for (name, value) in online.iter().chain(&codes).chain(&policy) {
         assert!(written.contains(&format!("# {name} = {value}")), "{name} = {value}: {written}");
     }
     for name in file.keys() {
@@ -63,15 +67,18 @@ fn init_writes_what_these_tests_read() {
 
 #[test]
 fn the_file_of_init_has_every_setting_and_no_other() {
-    let [file, online, codes] = in_file().map(|settings| settings.into_keys().collect::<BTreeSet<_>>());
+    let [file, online, codes, policy] =
+        in_file().map(|settings| settings.into_keys().collect::<BTreeSet<_>>());
     let mut code = in_code("");
-    assert!(code.remove("online") && code.remove("codes"));
+    assert!(TABLES.into_iter().all(|table| code.remove(table)));
     same(("the code", &code), ("the file of ykmap init", &file));
     let mut code = in_code("[online]");
     // Beside api_key_file, in the same line.
     assert!(code.remove("api_key") && crate::text_of("ykmap/src/init.rs").contains("or api_key = "));
     same(("the code", &code), ("[online] of the file of ykmap init", &online));
     same(("the code", &in_code("[codes]")), ("[codes] of the file of ykmap init", &codes));
+    same(("the code", &in_code("[policy]")), ("[policy] of the file of ykmap init", &policy));
+    same(("the code", &in_code("[service.sudo]")), ("[policy] of the file of ykmap init", &policy));
 }
 
 #[test]
@@ -86,8 +93,8 @@ fn the_manual_has_every_setting_and_no_other() {
             .collect::<BTreeSet<_>>()
     };
     let mut code = in_code("");
-    code.remove("online");
-    code.remove("codes");
+    assert!(TABLES.into_iter().all(|table| code.remove(table)));
+    same(("the code", &in_code("[policy]")), ("yubiotp-config.toml(5)", &manual("Policy")));
     same(("the code", &in_code("[codes]")), ("yubiotp-config.toml(5)", &manual("Codes")));
     same(("the code", &code), ("yubiotp-config.toml(5)", &manual("Settings")));
     same(("the code", &in_code("[online]")), ("yubiotp-config.toml(5)", &manual("Validation servers")));
@@ -98,7 +105,7 @@ fn the_manual_has_every_setting_and_no_other() {
 fn defaults_are_told_as_they_are() {
     let Some(page) = Page::read("yubiotp-config.toml.5") else { return };
     let mut told = BTreeMap::new();
-    for section in ["Settings", "Codes", "Validation servers"] {
+    for section in ["Settings", "Codes", "Policy", "Validation servers"] {
         for (head, body) in page.section(section).entries() {
             let (body, head) = (body.text(), head.template());
             // As the last sentence has it: `…. 5 if not given.`
@@ -135,11 +142,19 @@ fn defaults_are_told_as_they_are() {
         ("window", settings.codes.usual.seconds.to_string()),
         ("look_ahead", settings.codes.usual.ahead.to_string()),
     ];
+    // Without a policy: every user, and PAM_IGNORE for those who pass.
+    let policy = yubiotp::policy::Policy::default();
+    let nobody = yubiotp::policy::Login { user: b"u", service: b"s", from: RemoteHost::Local, unix: 0 };
+    let ruling = policy.ruling(&nobody).unwrap();
+    assert_eq!((ruling.need, ruling.on_exempt), (Need::Required, OnExempt::Ignore));
+    let policy = [("require", "\"all\"".to_owned()), ("on_exempt", "\"ignore\"".to_owned())];
+    let code = code.into_iter().chain(policy);
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(told, code, "yubiotp-config.toml(5) and the code");
-    let [file, of_online, of_codes] = in_file();
+    let [file, of_online, of_codes, of_policy] = in_file();
     for (name, value) in code {
-        let written = file.get(&name).or(of_online.get(&name)).or(of_codes.get(&name));
+        let written =
+            file.get(&name).or(of_online.get(&name)).or(of_codes.get(&name)).or(of_policy.get(&name));
         assert_eq!(written, Some(&value), "{name} in the file of ykmap init");
     }
     // A mode depends on what else is given.
@@ -162,7 +177,7 @@ fn the_examples_are_settings() {
     write("client.key", "EHmo8FMxuhumBlTinC4uYL0Mgwg=\n");
     let examples: Vec<_> = page.section("EXAMPLES").displays();
     let examples: Vec<_> = examples.iter().filter(|text| text.contains(" = ")).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for text in examples {
         let path = write("config.toml", text);
         let settings =

@@ -85,6 +85,27 @@ const CODES: &str = "\n\
 # look_ahead = 4              # how many codes of a counting token (HOTP) may have been shown and not typed
 ";
 
+const GROUPS: &str = "\n\
+# Groups for the policy: a list of users, or a file with one name a line. The groups of the system are never looked up.
+# [groups]
+# operators = [\"alice\", \"bob\"]
+# robots = { file = \"/etc/yubiotp/robots\" }
+";
+
+const POLICY: &str = "\n\
+# Who needs a second factor, and by which methods. require, methods and on_exempt are at their defaults; the other values are
+# examples. Users are named as the login names them; write @ before a group.
+# [policy]
+# require = \"all\"             # \"all\", \"enrolled\" (only those who have a token), or a list of users and groups
+# not_before = 2027-01-15     # a roll-out begins: before it, only those who have a token are asked
+# until = 2027-03-01          # and ends: from then on, those whom require names are rejected without one
+# exempt = [\"backup\", \"@robots\", { who = [\"@operators\"], from = [\"10.20.0.0/16\", \"local\"] }]   # never asked
+# methods = [\"yubikey\", \"totp\", \"hotp\", \"recovery\"]   # for users whom no item of methods_for names
+# methods_for = [{ who = [\"@operators\"], methods = [\"yubikey\", \"recovery\"] }]
+# on_exempt = \"ignore\"        # or \"success\", if nothing else in the stack says yes: with care, see docs/policy.md
+# [service.sudo]              # a setting here replaces that of [policy] in this PAM service
+";
+
 const SELF_CONTAINED: &str = "\
 # Settings of pam_yubiotp, read at every login. Everything is in this folder, and you can move the folder.
 # Check your changes with: ykmap --config FILE doctor
@@ -137,7 +158,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if !args.upgrade || named.is_some() || config.exists() {
         made.file(&config, 0o644, || {
             Ok(Zeroizing::new(
-                [if named.is_some() { SELF_CONTAINED } else { SYSTEM }, LOGIN, ONLINE, CODES].concat(),
+                [if named.is_some() { SELF_CONTAINED } else { SYSTEM }, LOGIN, ONLINE, CODES, GROUPS, POLICY]
+                    .concat(),
             ))
         })?;
     }
