@@ -99,7 +99,7 @@ const POLICY: &str = "\n\
 # require = \"all\"             # \"all\", \"enrolled\" (only those who have a token), or a list of users and groups
 # not_before = 2027-01-15     # a roll-out begins: before it, only those who have a token are asked
 # until = 2027-03-01          # and ends: from then on, those whom require names are rejected without one
-# exempt = [\"backup\", \"@robots\", { who = [\"@operators\"], from = [\"10.20.0.0/16\", \"local\"] }]   # never asked
+# exempt = [\"backup\", \"@robots\", { who = [\"@operators\"], from = [\"10.20.0.0/16\"] }]   # never asked
 # methods = [\"yubikey\", \"totp\", \"hotp\", \"recovery\"]   # for users whom no item of methods_for names
 # methods_for = [{ who = [\"@operators\"], methods = [\"yubikey\", \"recovery\"] }]
 # on_exempt = \"ignore\"        # or \"success\", if nothing else in the stack says yes: with care, see docs/policy.md
