@@ -104,9 +104,9 @@ fn files_are_those_of_the_code() {
     }
     assert!(named.contains(ykval::config::CONFIG), "no page has {} under FILES", ykval::config::CONFIG);
     for path in named.iter().filter(|path| path.contains("yubiotp")) {
-        let below_the_store = path
-            .strip_prefix(STORE)
-            .is_some_and(|rest| rest.ends_with("/ID") || ["/guesses/user", "/lost"].contains(&rest));
+        let below_the_store = path.strip_prefix(STORE).is_some_and(|rest| {
+            rest.ends_with("/ID") || ["/guesses/user", "/notices/user", "/enrolled", "/lost"].contains(&rest)
+        });
         // What packages bring along is in packaging, under the folder's own name.
         let brought = path.strip_prefix("/usr/share/").is_some_and(|rest| {
             let rest = rest.replace("/extra-profiles/", "/");

@@ -92,6 +92,23 @@ fn the_position_is_on_the_disk_before_the_answer() {
     assert!(!String::from_utf8(refused.stderr).unwrap().contains("pwritev2("), "a no writes nothing");
 }
 
+/// A host where nobody enrolled, and a user for whom there is no notice: one failed call for each.
+#[test]
+fn what_is_not_there_costs_one_failed_call() {
+    let Some((place, mut key)) = place(69) else { return };
+    let mut drive = place.drive("otp", "alice");
+    drive.args(["--", &key.press()]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=%file"]).arg(drive.get_program()).args(drive.get_args());
+    let output = strace.output().unwrap();
+    assert_eq!(code(&output), "PAM_SUCCESS");
+    let trace = String::from_utf8(output.stderr).unwrap();
+    for name in ["enrolled", "notices"] {
+        let calls: Vec<_> = trace.lines().filter(|line| line.contains(name)).collect();
+        assert!(matches!(calls[..], [call] if call.contains("ENOENT")), "{name}: {calls:#?}");
+    }
+}
+
 #[test]
 fn and_before_that_of_ykmap_verify() {
     let Some((place, mut key)) = place(63) else { return };
