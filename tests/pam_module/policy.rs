@@ -160,6 +160,31 @@ fn a_roll_out_by_date() {
     }
 }
 
+/// Who is not listed: what `ykmap` says of a login, by the rules of its service.
+#[test]
+fn verify_and_test_say_who_passes() {
+    let (place, _) =
+        place("[policy]\nrequire = [\"carol\"]\nexempt = [\"@robots\"]\n[service.otp]\nrequire = \"all\"\n");
+    let service = ["--service", "otp", "--pam-dir", place.confdir().to_str().unwrap()];
+    for (user, of, code) in [
+        ("bob", &[][..], "user-not-required"),
+        ("carol", &[], "user-not-listed"),
+        ("r2", &[], "user-exempt"),
+        ("bob", &service[..], "user-not-listed"),
+        ("r2", &service, "user-exempt"),
+    ] {
+        for verb in ["verify", "test"] {
+            let said = place.ykmap(&[&[verb][..], of, &[user, "123456"]].concat());
+            let text = String::from_utf8_lossy(&said.stdout).into_owned();
+            assert!(text.contains(&format!("[{code}]")), "{verb} {user} {of:?}: {said:?}");
+            assert_eq!(
+                (said.status.code(), text.starts_with("excused: ")),
+                (Some(1), code != "user-not-listed")
+            );
+        }
+    }
+}
+
 #[test]
 fn a_service_has_its_own_rules() {
     let (place, mut key) = place("[service.sudo]\nrequire = \"enrolled\"\n");

@@ -2,7 +2,7 @@
 
 use super::codes;
 use super::service::{self, Service};
-use super::{Context, Done, Failure, files, out};
+use super::{Context, Done, Failure, files, out, verify};
 use clap::ValueHint;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -65,7 +65,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let store = Store::new(&settings);
     let bucket = store.bucket(args.user.as_bytes())?.unwrap_or(Bucket::FULL);
     let methods = ruling.methods;
-    let test = Test { settings: &settings, store: &store, enrolment: &enrolment, methods, unix };
+    let excuse = verify::excuse(&ruling, nullok, service.unwrap_or_default());
+    let test = Test { settings: &settings, store: &store, enrolment: &enrolment, methods, excuse, unix };
     let mut tested = Vec::with_capacity(answers.len());
     for answer in &answers {
         let mut one = test.test(answer.as_bytes(), bucket)?;
@@ -167,6 +168,8 @@ struct Test<'t> {
     store: &'t Store,
     enrolment: &'t Enrolment,
     methods: Methods,
+    /// What lets a user pass whom the mapping does not list.
+    excuse: Option<Diagnostic>,
     unix: u64,
 }
 
@@ -213,11 +216,14 @@ impl Test<'_> {
                     let found = reason.diagnostic();
                     Tested { token: reason.token(), step, off, layout, ..Tested::rejected("rejected", found) }
                 }
-                Verdict::NotEnrolled => Tested::rejected(
-                    "not listed",
-                    Diagnostic::error(Code::UserNotListed, "the mapping does not list the user")
-                        .run(Program::Ykmap, "add USER"),
-                ),
+                Verdict::NotEnrolled => match &self.excuse {
+                    Some(found) => Tested::rejected("excused", found.clone()),
+                    None => Tested::rejected(
+                        "not listed",
+                        Diagnostic::error(Code::UserNotListed, "the mapping does not list the user")
+                            .run(Program::Ykmap, "add USER"),
+                    ),
+                },
                 // The store that it was decided by accepts nothing.
                 Verdict::Accepted(_) => Tested::rejected(
                     "not tested",

@@ -11,7 +11,7 @@ use ykhost::remedies::Remedies;
 use ykhost::store::plainly;
 use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program, Severity};
-use yubiotp::policy::Need;
+use yubiotp::policy::{Need, Ruling};
 use yubiotp::shown;
 use yubiotp::verdict::Verdict;
 use zeroize::Zeroizing;
@@ -126,32 +126,34 @@ fn decide(
             (ACCEPTED, Some(receipt.token()), Diagnostic::new(Code::Accepted, Severity::Ok, used))
         }
         Verdict::Rejected(reason) => ("rejected", reason.token(), reason.diagnostic()),
-        Verdict::NotEnrolled if ruling.need != Need::Required => {
-            let rule = ruling.rule_text(service);
-            let problem =
-                format!("the mapping does not list the user, who needs no second factor now: {rule}");
-            let code = match ruling.need {
-                Need::Postponable { .. } => Code::UserMayPostpone,
-                Need::Exempt | Need::IfEnrolled | Need::Required => Code::UserNotRequired,
-            };
-            ("excused", None, Diagnostic::note(code, problem))
-        }
-        Verdict::NotEnrolled if nullok => (
-            "excused",
-            None,
-            Diagnostic::note(
-                Code::UserExcused,
-                "the mapping does not list the user, and nullok leaves the decision to the other modules",
-            ),
-        ),
-        Verdict::NotEnrolled => {
-            let found = Diagnostic::error(Code::UserNotListed, "the mapping does not list the user");
-            ("not listed", None, found.run(Program::Ykmap, "add USER"))
-        }
+        Verdict::NotEnrolled => match excuse(&ruling, nullok, service) {
+            Some(found) => ("excused", None, found),
+            None => {
+                let found = Diagnostic::error(Code::UserNotListed, "the mapping does not list the user");
+                ("not listed", None, found.run(Program::Ykmap, "add USER"))
+            }
+        },
     };
     let token = token.map(|token| token.to_string());
     let layout = judgement.layout.filter(|layout| *layout != "QWERTY");
     Ok(Outcome { verdict, token, found, layout, trail: judgement.trail, codes_left })
+}
+
+/// What lets a user pass whom the mapping does not list; `None` if nothing does.
+pub(crate) fn excuse(ruling: &Ruling<'_>, nullok: bool, service: &[u8]) -> Option<Diagnostic> {
+    let code = match ruling.need {
+        Need::Exempt => Code::UserExempt,
+        Need::IfEnrolled => Code::UserNotRequired,
+        Need::Postponable { .. } => Code::UserMayPostpone,
+        Need::Required => {
+            let problem =
+                "the mapping does not list the user, and nullok leaves the decision to the other modules";
+            return nullok.then(|| Diagnostic::note(Code::UserExcused, problem));
+        }
+    };
+    let rule = ruling.rule_text(service);
+    let problem = format!("the mapping does not list the user, who needs no second factor now: {rule}");
+    Some(Diagnostic::note(code, problem))
 }
 
 impl Outcome {

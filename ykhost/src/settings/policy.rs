@@ -124,7 +124,11 @@ impl Reader<'_> {
             return Err(self.invalid_but(
                 value,
                 format!("{name} is an empty list"),
-                format!("name someone or something, or remove {name}"),
+                if name == "require" {
+                    "name users or groups, or write \"enrolled\" if nobody must have one".to_owned()
+                } else {
+                    format!("name someone or something, or remove {name}")
+                },
             ));
         }
         Ok(items)
