@@ -14,6 +14,7 @@ mod doctor;
 mod edits;
 mod enrolled;
 mod events;
+mod explain;
 mod faults;
 mod import;
 mod init;

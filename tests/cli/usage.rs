@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 50] = [
+const VERBS: [&[&str]; 51] = [
     &[],
     &["init"],
     &["add"],
@@ -51,6 +51,7 @@ const VERBS: [&[&str]; 50] = [
     &["import"],
     &["import", "google-authenticator"],
     &["import", "oath"],
+    &["explain"],
     &["explain-code"],
     &["help"],
 ];

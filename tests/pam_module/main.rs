@@ -3,6 +3,7 @@
 
 mod answers;
 mod enrolled;
+mod explained;
 mod hosts;
 mod log;
 mod neighbours;

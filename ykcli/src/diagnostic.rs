@@ -37,7 +37,9 @@ pub fn fail(program: &str, diagnostic: &Diagnostic, calls: Calls<'_>, as_json: b
     }
 }
 
-fn location(location: &Location) -> Value {
+/// A location as a value of JSON.
+#[must_use]
+pub fn location(location: &Location) -> Value {
     match location {
         Location::File { path, line, setting } => json!({ "file": path, "line": line, "setting": setting }),
         Location::Setting(name) => json!({ "setting": name }),

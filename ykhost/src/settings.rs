@@ -11,6 +11,7 @@ pub use codes::{CodeSettings, PartialCodes, check_look_ahead, check_window};
 pub use enroll::{ENROLL, EnrollSettings, OwnVerb, PartialEnroll, PartialOwn};
 pub use online::{ASK, Online, PartialOnline};
 pub(crate) use online::{check_client_id, parse_proxy, parse_urls};
+pub use policy::parse_date;
 pub use yubiotp::verdict::Mode;
 
 use crate::Fault;

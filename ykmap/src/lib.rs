@@ -14,6 +14,7 @@ mod doctor;
 pub mod enroll;
 mod event;
 mod exchange;
+mod explain;
 mod files;
 mod import;
 mod init;
@@ -36,9 +37,10 @@ mod verify;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use ykcli::explain as explain_code;
 use ykcli::failure::{self, Done, Failure};
 use ykcli::line::absolute;
-use ykcli::{completions, diagnostic, explain, line, out};
+use ykcli::{completions, diagnostic, line, out};
 use ykhost::Fault;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings};
 use ykhost::store::Store;
@@ -78,6 +80,8 @@ enum Verb {
     /// Find out why logins are rejected, or who gets in without a token: checks everything from pam.d to the validation
     /// servers, and changes nothing
     Doctor(doctor::Args),
+    /// Say whether a user needs a second factor, and which rule of the policy decides
+    Explain(explain::Args),
     /// Decide about an OTP or code as a login would, and say why. It is used up; `test` uses nothing up
     Verify(verify::Args),
     /// Say what a login would decide about an OTP or code. Nothing is used up; `verify` does, as a login
@@ -109,8 +113,8 @@ enum Verb {
     Modhex(modhex::Verb),
     /// Show what an OTP contains, without using it up
     Otp(otp::Args),
-    /// Explain a code of a log line or an error: its cause and its remedy
-    ExplainCode(explain::Args),
+    /// Explain a code of a log line or an error, such as otp-replayed: its cause and its remedy
+    ExplainCode(explain_code::Args),
     /// Write what a shell needs to complete verbs and options
     Completions(completions::Args),
 }
@@ -181,7 +185,7 @@ pub fn main() -> ExitCode {
 /// Runs a command, and shows why it fails.
 fn run(command: Command) -> ExitCode {
     // The exit status of a decision is that decision, even if the output was lost.
-    let decides = matches!(command.verb, Verb::Verify(_) | Verb::Test(_));
+    let decides = matches!(command.verb, Verb::Explain(_) | Verb::Verify(_) | Verb::Test(_));
     let json = command.json;
     let (config, done) = match command.config.map(absolute).transpose() {
         Ok(config) => {
@@ -208,6 +212,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::List(args) => list::run(context, &args),
         Verb::Check => check::run(context),
         Verb::Doctor(args) => doctor::run(context, &args),
+        Verb::Explain(args) => explain::run(context, &args),
         Verb::Verify(args) => verify::run(context, args),
         Verb::Key(verb) => key::run(context, verb),
         Verb::Test(args) => test::run(context, args),
@@ -220,7 +225,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Reset(args) => reset::run(context, &args),
         Verb::Modhex(verb) => modhex::run(context, &verb),
         Verb::Otp(args) => otp::run(context, args),
-        Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),
+        Verb::ExplainCode(args) => Ok(explain_code::run(&args, context.json)?),
         Verb::Completions(args) => {
             completions::print(&args, &mut Command::command(), "ykmap");
             Ok(())

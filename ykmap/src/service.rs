@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ykhost::mapping;
 use ykhost::options::Options;
 use ykhost::remedies::Remedies;
-use ykhost::settings::{Mode, Settings, config_of};
+use ykhost::settings::{CONFIG, Mode, Settings, config_of};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
 /// A service's settings, and its `nullok`.
@@ -55,10 +55,42 @@ pub(crate) fn of(
         }
         .into());
     };
-    settings(context, line, user)
+    settings(context, line, user).map(|by| by.service)
 }
 
-fn settings(context: &Context, line: &ServiceLine, user: &str) -> Result<Service, Failure> {
+/// What a line comes to.
+pub(crate) struct ByLine {
+    pub(crate) service: Service,
+    /// The configuration file; `None` for the usual one.
+    pub(crate) config: Option<PathBuf>,
+    /// Whether the line has `enroll`.
+    pub(crate) enroll: bool,
+}
+
+/// The first auth line of a service that loads the module.
+pub(crate) fn line_of(name: &str, pam_dirs: &[PathBuf]) -> Option<ServiceLine> {
+    auth_lines(pam_dirs).into_iter().find(|line| line.service == name)
+}
+
+/// The auth lines that use the same configuration file and mapping as this command. One that cannot be read is left out.
+pub(crate) fn lines_with(
+    context: &Context,
+    own: &Settings,
+    user: &str,
+    pam_dirs: &[PathBuf],
+) -> Vec<(ServiceLine, ByLine)> {
+    let path = |config: Option<PathBuf>| config.unwrap_or_else(|| CONFIG.into());
+    let usual = path(context.config.clone());
+    let of = |line: ServiceLine| {
+        let by = settings(context, &line, user).ok()?;
+        let is_same = path(by.config.clone()) == usual && by.service.settings.mapping == own.mapping;
+        is_same.then_some((line, by))
+    };
+    auth_lines(pam_dirs).into_iter().filter_map(of).collect()
+}
+
+/// What a line comes to for a user.
+pub(crate) fn settings(context: &Context, line: &ServiceLine, user: &str) -> Result<ByLine, Failure> {
     let args: Vec<_> = line.args.iter().map(CString::as_c_str).collect();
     let options = Options::read(&args).map_err(|bad| {
         let found = bad.diagnostic();
@@ -69,7 +101,8 @@ fn settings(context: &Context, line: &ServiceLine, user: &str) -> Result<Service
     let config = config.or_else(|| context.config.clone());
     let remedies = Remedies::new(config.clone(), options.given.mapping.clone());
     let settings = Settings::load(config.as_deref(), options.given)?;
-    Ok(Service { settings, nullok: options.nullok, remedies })
+    let service = Service { settings, nullok: options.nullok, remedies };
+    Ok(ByLine { service, config, enroll: options.enroll })
 }
 
 /// The choices of a line that change what a command lists or changes.
@@ -124,10 +157,8 @@ pub(crate) fn warn_of_others(
     let mut told = Vec::new();
     for line in auth_lines(pam_dirs) {
         // `ykmap doctor` reports a line that cannot be read.
-        let Ok(Service { settings, .. }) = self::settings(context, &line, user.unwrap_or("USER")) else {
-            continue;
-        };
-        let theirs = Choices::of(&settings, user);
+        let Ok(by) = self::settings(context, &line, user.unwrap_or("USER")) else { continue };
+        let theirs = Choices::of(&by.service.settings, user);
         if theirs != own && !told.contains(&theirs) {
             let (problem, arguments) = theirs.against(&own);
             let found = Diagnostic::warning(Code::ServiceDiffers, problem)

@@ -5,6 +5,8 @@ mod groups;
 #[cfg(test)]
 mod tests;
 
+pub use dates::parse_date;
+
 use super::{Bad, unknown_setting};
 use crate::Fault;
 use crate::file::Folders;

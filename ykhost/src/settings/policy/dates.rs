@@ -2,6 +2,13 @@
 
 use toml::value::{Date, Datetime, Offset};
 
+/// Reads a date as the configuration file has it, such as `2027-01-15` or `2027-01-15T08:00Z`: seconds since 1970. `None`
+/// for anything else.
+#[must_use]
+pub fn parse_date(text: &str) -> Option<u64> {
+    unix(&text.parse().ok()?)
+}
+
 /// Seconds since 1970; 0 for what is before. A date without a time is 00:00, and a time without an offset is UTC.
 /// `None` for a time without a date.
 pub(super) fn unix(datetime: &Datetime) -> Option<u64> {

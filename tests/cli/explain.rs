@@ -1,0 +1,162 @@
+//! `ykmap explain`. That `explain` agrees with the module is tested with the
+//! module, in `pam_module/explained.rs`.
+
+use crate::desk::Desk;
+use serde_json::Value;
+use std::fs;
+use tests::built;
+use tests::soft_yubikey::SoftYubiKey;
+
+/// A desk where alice has a YubiKey, with this policy.
+fn desk(policy: &str) -> Desk {
+    let desk = Desk::with(&[&SoftYubiKey::numbered(1)]);
+    let config = fs::read_to_string(desk.file("config.toml")).unwrap();
+    fs::write(desk.file("config.toml"), config + policy).unwrap();
+    desk
+}
+
+const POLICY: &str = r#"
+[groups]
+operators = ["alice", "root"]
+[policy]
+require = ["@operators", "daemon"]
+not_before = 2031-01-15
+until = 2031-03-01
+exempt = [
+  { who = ["@operators"], from = ["10.20.0.0/16"] },
+]
+methods_for = [{ who = ["daemon"], methods = ["yubikey"] }]
+[service.sudo]
+require = "enrolled"
+"#;
+
+/// The line of the configuration file that begins so.
+fn line_of(desk: &Desk, begins: &str) -> usize {
+    let config = fs::read_to_string(desk.file("config.toml")).unwrap();
+    config.lines().position(|line| line.starts_with(begins)).unwrap() + 1
+}
+
+fn explained(desk: &Desk, arguments: &[&str], exit: i32) -> Value {
+    desk.ykmap(&[&["--json", "explain"], arguments].concat()).exits(exit).json()
+}
+
+#[test]
+fn the_rule_and_its_line() {
+    let desk = desk(POLICY);
+    for (arguments, exit, setting, begins, need, login) in [
+        (&["alice", "--at", "2031-01-14"][..], 0, "not_before", "not_before", "if-enrolled", "asked"),
+        (&["alice", "--at", "2031-02-01"], 0, "require", "require = [", "postponable", "asked"),
+        (&["alice", "--rhost", "10.20.1.1"], 0, "exempt", "  { who = [\"@op", "exempt", "exempt"),
+        (&["alice", "--rhost", "host.example.org"], 0, "not_before", "not_before", "if-enrolled", "asked"),
+        (&["root", "--at", "2031-02-28T23:59Z"], 0, "require", "require = [", "postponable", "excused"),
+        (&["root", "--at", "2031-03-01"], 1, "require", "require = [", "required", "rejected"),
+        (
+            &["root", "--at", "2031-03-01", "--service", "sudo"],
+            0,
+            "require",
+            "require = \"",
+            "if-enrolled",
+            "excused",
+        ),
+        (&["bin", "--at", "2031-03-01"], 0, "require", "require = [", "if-enrolled", "excused"),
+    ] {
+        let json = explained(&desk, arguments, exit);
+        assert_eq!(
+            (&json["rule"]["setting"], &json["need"], &json["login"]),
+            (&setting.into(), &need.into(), &login.into()),
+            "{json:#}"
+        );
+        assert_eq!(json["rule"]["location"]["line"], line_of(&desk, begins), "{arguments:?}");
+        assert!(json["rule"]["location"]["file"].as_str().unwrap().ends_with("/config.toml"));
+    }
+}
+
+#[test]
+fn the_users_groups_and_tokens() {
+    let desk = desk(POLICY);
+    let json = explained(&desk, &["alice"], 0);
+    assert_eq!(json["groups"][0]["group"], "operators");
+    assert_eq!(json["groups"][0]["location"]["line"], line_of(&desk, "operators"));
+    let id = SoftYubiKey::numbered(1).public_id();
+    assert_eq!(
+        json["tokens"],
+        serde_json::json!([{ "id": id, "method": "yubikey", "state": "enabled", "allowed": true, "usable": true }])
+    );
+    assert_eq!((&json["code"], &json["returns"]), (&"accepted".into(), &"PAM_SUCCESS".into()));
+    desk.ykmap(&["key", "disable", &id]).exits(0);
+    let json = explained(&desk, &["alice"], 1);
+    assert_eq!((&json["code"], &json["tokens"][0]["usable"]), (&"token-unusable".into(), &false.into()));
+}
+
+#[test]
+fn a_method_that_is_not_allowed() {
+    let desk = desk("[policy]\nmethods = [\"totp\"]\n[service.su]\nmethods = [\"yubikey\"]\n");
+    let json = explained(&desk, &["alice"], 1);
+    assert_eq!((&json["code"], &json["tokens"][0]["allowed"]), (&"method-not-allowed".into(), &false.into()));
+    assert_eq!(json["methods_rule"]["location"]["line"], line_of(&desk, "methods = [\"totp"));
+    let su = &json["services"][0];
+    assert_eq!((&su["service"], &su["login"]), (&"su".into(), &"asked".into()));
+    assert_eq!(su["methods_rule"]["table"], "[service.su]");
+}
+
+/// Without a policy, everything is as if everybody was required.
+#[test]
+fn without_a_policy() {
+    let desk = desk("");
+    let json = explained(&desk, &["alice"], 0);
+    assert_eq!(
+        (&json["need"], &json["login"], &json["services"]),
+        (&"required".into(), &"asked".into(), &serde_json::json!([]))
+    );
+    assert_eq!((&json["rule"]["is_set"], &json["rule"]["location"]), (&false.into(), &Value::Null));
+    let json = explained(&desk, &["bob"], 1);
+    assert_eq!((&json["code"], &json["returns"]), (&"user-not-listed".into(), &"PAM_USER_UNKNOWN".into()));
+}
+
+#[test]
+fn nothing_can_be_decided() {
+    let desk = desk(POLICY);
+    let json = explained(&desk, &["ROOT", "--at", "2031-04-01"], 2);
+    assert_eq!((&json["login"], &json["returns"]), (&"fault".into(), &"PAM_AUTHINFO_UNAVAIL".into()));
+    assert_eq!(json["finding"]["code"], "policy-other-spelling");
+    let text = desk.ykmap(&["explain", "ROOT", "--at", "2031-04-01"]).exits(2);
+    text.says("[policy-other-spelling]");
+    desk.ykmap(&["explain", "alice", "--at", "tomorrow"]).exits(2).notes("2027-01-15");
+    fs::write(desk.file("config.toml"), "[policy]\nrequire = \"al\"\n").unwrap();
+    desk.ykmap(&["explain", "alice"]).exits(2).has("setting-invalid");
+}
+
+/// The line of a service says which configuration file counts, and `nullok`.
+#[test]
+fn a_service_by_its_line() {
+    let desk = desk(POLICY);
+    let pam_dir = desk.empty_pam_dir();
+    let config = desk.file("config.toml");
+    let line = format!("auth required {} config={}", built::module().display(), config.display());
+    fs::write(desk.beside("pam.d/su"), format!("{line} nullok\n")).unwrap();
+    fs::write(desk.beside("pam.d/login"), "auth required pam_unix.so\n").unwrap();
+    let late = ["--pam-dir", &pam_dir, "--at", "2031-04-01"];
+    let of =
+        |service: &str, exit| explained(&desk, &[&["root", "--service", service], &late[..]].concat(), exit);
+    assert_eq!((&of("su", 0)["code"], &of("su", 0)["nullok"]), (&"user-excused".into(), &true.into()));
+    let said = desk.ykmap(&[&["explain", "root", "--service", "login"], &late[..]].concat()).exits(1);
+    assert!(said.err.contains("[service-unknown]"), "{said:?}");
+    // Without a service, those that differ are named.
+    let all = explained(&desk, &[&["root"], &late[..]].concat(), 1);
+    let services: Vec<_> = all["services"].as_array().unwrap().iter().map(|one| &one["service"]).collect();
+    assert_eq!(services, ["su", "sudo"]);
+}
+
+#[test]
+fn it_changes_nothing() {
+    let desk = desk(POLICY);
+    let before = desk.snapshot();
+    for user in ["alice", "root", "nobody"] {
+        let said = desk.ykmap(&["explain", user]).exits(0);
+        assert_eq!(said.err, "", "{user}");
+        for part in ["needs ", "because ", "login ", "module returns PAM_"] {
+            assert!(said.out.contains(part), "{said:?}");
+        }
+    }
+    assert_eq!(desk.snapshot(), before);
+}
