@@ -1,10 +1,11 @@
-//! `ykmap explain`. That `explain` agrees with the module is tested with the
+//! `ykmap explain`, and what `check` and `doctor` find in a policy. That `explain` agrees with the module is tested with the
 //! module, in `pam_module/explained.rs`.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, run};
 use serde_json::Value;
 use std::fs;
 use tests::built;
+use tests::said::Said;
 use tests::soft_yubikey::SoftYubiKey;
 
 /// A desk where alice has a YubiKey, with this policy.
@@ -159,4 +160,185 @@ fn it_changes_nothing() {
         }
     }
     assert_eq!(desk.snapshot(), before);
+}
+
+/// The codes of the policy that a report has, each with its severity.
+fn of_policy(said: &Said) -> Vec<(String, String)> {
+    let json = said.json();
+    let findings = json["findings"].as_array().unwrap().iter();
+    let own = |code: &str| {
+        code.starts_with("policy-") || code.starts_with("exempt-") || code == "nullok-overrides-policy"
+    };
+    let mut found: Vec<_> = findings
+        .filter(|it| own(it["code"].as_str().unwrap()))
+        .map(|it| (it["code"].as_str().unwrap().to_owned(), it["severity"].as_str().unwrap().to_owned()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(code, severity)| ((*code).to_owned(), (*severity).to_owned())).collect()
+}
+
+#[test]
+fn check_finds_what_does_nothing() {
+    let desk = desk(
+        "[groups]\nnone = { file = \"none\" }\nidle = [\"root\"]\nops = [\"nobody-of-this-name\", \"alice\"]\n\
+         [policy]\nrequire = [\"@ops\", \"@none\", \"root\"]\nuntil = 2020-01-01\n\
+         exempt = [\"root\", { who = [\"daemon\"], until = 2020-01-01 }]\nmethods = [\"hotp\"]\n",
+    );
+    fs::write(desk.file("none"), "# nobody yet\n").unwrap();
+    let said = desk.ykmap(&["--json", "check"]).exits(1);
+    assert_eq!(
+        of_policy(&said),
+        pairs(&[
+            ("policy-date-past", "note"),
+            ("policy-date-past", "note"),
+            ("policy-group-empty", "warning"),
+            ("policy-group-unused", "note"),
+            ("policy-locks-out", "error"),
+            ("policy-rule-idle", "warning"),
+            ("policy-user-unknown", "warning"),
+        ])
+    );
+    // A finding has the line of its rule.
+    let json = said.json();
+    let of = |code: &str| {
+        json["findings"].as_array().unwrap().iter().find(|it| it["code"] == code).unwrap().clone()
+    };
+    assert_eq!(of("policy-user-unknown")["location"]["line"], line_of(&desk, "ops ="));
+    assert_eq!(of("policy-rule-idle")["location"]["line"], line_of(&desk, "require ="));
+    assert_eq!(of("policy-locks-out")["location"]["user"], "alice");
+}
+
+#[test]
+fn check_finds_nothing_in_a_policy_that_is_in_order() {
+    let desk = desk(POLICY);
+    assert_eq!(of_policy(&desk.ykmap(&["--json", "check"]).exits(0)), []);
+}
+
+/// A host with these lines in pam.d, as the doctor sees it.
+fn doctor(desk: &Desk, services: &[(&str, &str)], users: &[&str]) -> Said {
+    let pam_dir = desk.empty_pam_dir();
+    let module = format!("{} config={}", built::module().display(), desk.file("config.toml").display());
+    for (service, lines) in services {
+        fs::write(desk.beside("pam.d").join(service), lines.replace("pam_yubiotp.so", &module)).unwrap();
+    }
+    let sshd = desk.write_beside(
+        "sshd_config",
+        b"UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\nPubkeyAuthentication no\n",
+    );
+    let sshd = sshd.display().to_string();
+    let mut command = desk.command();
+    command
+        .args(["--json", "doctor", "--no-servers", "--pam-dir", &pam_dir, "--sshd-config", &sshd])
+        .args(users);
+    run(&mut command)
+}
+
+const PASSWORD_FIRST: &str = "auth requisite pam_unix.so\nauth required pam_yubiotp.so\naccount required pam_unix.so\naccount required pam_yubiotp.so\n";
+
+#[test]
+fn the_doctor_holds_the_policy_against_pam_d() {
+    let desk = desk(
+        "[policy]\nexempt = [{ who = [\"alice\"], from = [\"10.0.0.0/8\"] }, \"root\"]\non_exempt = \"success\"\n\
+         [service.cups]\nrequire = \"enrolled\"\n[service.login]\nrequire = \"enrolled\"\n",
+    );
+    let alone = "auth required pam_yubiotp.so\naccount required pam_unix.so\n";
+    let services = [
+        ("sudo", PASSWORD_FIRST),
+        ("su", &*PASSWORD_FIRST.replace("pam_yubiotp.so", "pam_yubiotp.so nullok")),
+        ("kiosk", alone),
+        ("login", "auth required pam_unix.so\n"),
+    ];
+    let said = doctor(&desk, &services, &[]);
+    assert_eq!(
+        of_policy(&said),
+        pairs(&[
+            ("exempt-enough", "error"),             // kiosk
+            ("nullok-overrides-policy", "warning"), // the auth line of su
+            ("nullok-overrides-policy", "warning"), // its account line
+            ("policy-from-idle", "note"),           // sudo and su
+            ("policy-service-unasked", "warning"),  // cups
+            ("policy-service-unasked", "warning"),  // login
+        ]),
+        "{said:?}"
+    );
+    // Behind the password, PAM_IGNORE and PAM_SUCCESS come to the same.
+    let desk = self::desk("[policy]\nexempt = [\"root\"]\n");
+    assert_eq!(of_policy(&doctor(&desk, &[("sudo", PASSWORD_FIRST)], &[])), []);
+    // Nothing else says yes.
+    let said = doctor(&desk, &[("sudo", alone)], &[]);
+    assert_eq!(of_policy(&said), pairs(&[("exempt-users-refused", "warning")]), "{said:?}");
+}
+
+/// Who gets in, by class: the ways.
+fn ways(said: &Said, service: &str) -> Vec<(String, String)> {
+    let json = said.json();
+    let of = |it: &&Value| it["services"].as_array().unwrap().contains(&service.into());
+    let table = json["access"].as_array().unwrap().iter().find(of).unwrap().clone();
+    let rows = table["rows"].as_array().unwrap().iter();
+    rows.map(|row| (row["who"]["class"].to_string(), row["with"].to_string())).collect()
+}
+
+#[test]
+fn who_gets_in_by_the_policy() {
+    let desk = desk(
+        "[groups]\nrobots = [\"bin\"]\n[policy]\nrequire = [\"root\"]\nexempt = [\"@robots\"]\n[service.sshd]\nrequire = \"enrolled\"\n",
+    );
+    let services = [("sudo", PASSWORD_FIRST), ("sshd", PASSWORD_FIRST)];
+    let said = doctor(&desk, &services, &[]);
+    let way = |class: &str, with: &str| (class.to_owned(), with.to_owned());
+    assert_eq!(
+        ways(&said, "sudo"),
+        [
+            way(r#"["token"]"#, r#"[["password","OTP"]]"#),
+            way(r#"["no-token","not-listed"]"#, "[]"),
+            way(r#"["excused","exempt"]"#, r#"[["password"]]"#),
+        ]
+    );
+    assert_eq!(
+        ways(&said, "sshd"),
+        [
+            way(r#"["token"]"#, r#"[["password","OTP"]]"#),
+            way(r#"["no-token"]"#, "[]"),
+            way(r#"["excused","exempt"]"#, r#"[["password"]]"#),
+        ]
+    );
+}
+
+#[test]
+fn the_doctor_says_of_a_user_what_explain_says() {
+    let desk = desk(
+        "[groups]\nrobots = [\"bin\"]\n[policy]\nrequire = [\"root\"]\nexempt = [\"@robots\"]\nmethods = [\"totp\"]\n\
+         [service.sshd]\nrequire = \"enrolled\"\nmethods = [\"yubikey\"]\n",
+    );
+    let services = [("sudo", PASSWORD_FIRST), ("sshd", PASSWORD_FIRST)];
+    let said = doctor(&desk, &services, &["alice", "bin", "daemon", "root"]);
+    let json = said.json();
+    let found: Vec<_> = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["area"] == "user" && it["severity"] != "ok")
+        .map(|it| {
+            let part = |name: &str| it[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", it["location"]["user"].as_str().unwrap(), part("severity"), part("code"))
+        })
+        .collect();
+    let mut found = found;
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "alice error method-not-allowed", // by sudo
+            "bin note user-exempt",
+            "daemon note user-not-required", // by sudo
+            "daemon note user-not-required", // by sshd, by another rule
+            "root error user-not-listed",    // by sudo
+            "root note user-not-required",   // by sshd
+        ],
+        "{json:#}"
+    );
 }

@@ -1,5 +1,6 @@
 //! Whether this host knows an account, and the name of one. Only for remarks: the login itself asks no name service.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use ykhost::file::read_untrusted;
@@ -16,6 +17,31 @@ pub(crate) fn unknown(user: &str) -> Option<Diagnostic> {
             .at(Location::user(user.as_bytes()))
             .advise("check the spelling")
     })
+}
+
+/// Those of these names that no account has, by the same reading. Name services are asked once about many.
+pub(crate) fn unknown_of<'n>(names: &BTreeSet<&'n str>) -> Vec<&'n str> {
+    let text = read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default();
+    let known = accounts_in(&text);
+    let unknown: Vec<_> = names.iter().copied().filter(|name| !known.contains(name.as_bytes())).collect();
+    unknown.chunks(MOST_ASKED).flat_map(not_in_name_services).collect()
+}
+
+/// How many names are asked about at once.
+const MOST_ASKED: usize = 256;
+
+fn accounts_in(text: &[u8]) -> BTreeSet<&[u8]> {
+    let name_of = |line: &'_ [u8]| line.iter().position(|byte| *byte == b':');
+    text.split(|byte| *byte == b'\n').filter_map(|line| line.get(..name_of(line)?)).collect()
+}
+
+fn not_in_name_services<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    let mut getent = Command::new("getent");
+    getent.args(["passwd", "--"]).args(names).stdin(Stdio::null()).stderr(Stdio::null());
+    // A host without getent knows what is in the file.
+    let said = getent.output().map(|output| output.stdout).unwrap_or_default();
+    let known = accounts_in(&said);
+    names.iter().copied().filter(|name| !known.contains(name.as_bytes())).collect()
 }
 
 fn in_passwd(user: &str) -> bool {
@@ -46,4 +72,16 @@ fn by_name_services(user: &str) -> bool {
     getent.args(["passwd", "--", user]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A host without getent knows what is in the file.
     getent.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_an_account_are_found() {
+        let names = BTreeSet::from(["root", "no-such-user-1", "no-such-user-2"]);
+        assert_eq!(unknown_of(&names), ["no-such-user-1", "no-such-user-2"]);
+        assert_eq!(accounts_in(b"a:x\n\nb:y\nbad"), BTreeSet::from([&b"a"[..], b"b"]));
+    }
 }

@@ -1,8 +1,12 @@
 //! `ykmap check`
 
+pub(crate) mod policy;
+
 use super::exchange::unfinished;
 use super::list::{State, States};
-use super::{Context, Done, Failure, files, out};
+use super::{Context, Done, Failure, files, out, service};
+use crate::explain::{HostState, Places};
+use policy::PolicyCheck;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +14,7 @@ use std::path::{Path, PathBuf};
 use ykcli::report::Report;
 use ykhost::settings::Settings;
 use ykhost::store::{Store, StoreScan};
-use ykhost::{Fault, enrolled, mapping};
+use ykhost::{Fault, clock, enrolled, mapping};
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Severity, shell_word};
 use yubiotp::key::Holders;
@@ -23,13 +27,14 @@ pub(crate) const OTHER_MODE: &str =
 
 const MAPPING: &str = "mapping";
 const STORE: &str = "store";
+const POLICY: &str = "policy";
 
 /// Users of a mapping, and whether a key on this host decides about one of their tokens.
 pub(crate) type Users = BTreeMap<String, bool>;
 
 pub(crate) fn run(context: &Context) -> Done {
     let settings = context.settings()?;
-    let mut report = Report::new(&[MAPPING, STORE]);
+    let mut report = Report::new(&[POLICY, MAPPING, STORE]);
     report.calls(Calls { ykmap: &context.ykmap(), ..Calls::PLAIN });
     let states = store(&mut report, &settings);
     let mut texts = Vec::new();
@@ -38,7 +43,9 @@ pub(crate) fn run(context: &Context) -> Done {
         texts.push((path, text));
     }
     texts.extend(files::enrolled_text(&settings)?);
-    let lines = examine(&settings, states.as_ref(), &texts, &mut |found| report.add(MAPPING, found)).lines;
+    let Examined { lines, users } =
+        examine(&settings, states.as_ref(), &texts, &mut |found| report.add(MAPPING, found));
+    policy_of(context, &mut report, &settings, states.as_ref(), &users);
     if context.json {
         let mut json = report.json();
         json.insert("lines".to_owned(), lines.into());
@@ -49,6 +56,32 @@ pub(crate) fn run(context: &Context) -> Done {
     }
     let problems = report.count(Severity::Error).saturating_add(report.count(Severity::Warning));
     if problems > 0 { Err(Failure::No) } else { Ok(()) }
+}
+
+/// What is wrong with the policy, and with lines of pam.d beside it.
+fn policy_of(
+    context: &Context,
+    report: &mut Report,
+    settings: &Settings,
+    states: Option<&States>,
+    users: &Users,
+) {
+    let places = Places::of(context.config.as_deref());
+    let check = PolicyCheck { policy: &settings.policy, places: &places, unix: clock::unix() };
+    let mut add = |found| report.add(POLICY, found);
+    check.rules(&mut add);
+    check.unknown_users(Some(users), &mut add);
+    if states.is_some() {
+        check.locked_out(&HostState { settings, states }, &mut add);
+    }
+    // A file that is named may be for services of its own.
+    if context.config.is_none() {
+        for (line, by) in service::lines_with(context, settings, "USER", &[]) {
+            let place = Location::line(line.place.file.as_os_str().as_bytes(), line.place.line);
+            let found = by.service.nullok.then(|| policy::nullok(&settings.policy, place)).flatten();
+            found.into_iter().for_each(&mut add);
+        }
+    }
 }
 
 /// The store as a whole, and tokens that have the same AES key. A key that does not open is reported with the line of

@@ -10,6 +10,7 @@ mod mapping;
 mod module;
 mod own;
 pub(crate) mod pam;
+mod policy;
 mod program;
 mod report;
 pub(crate) mod rights;
@@ -89,6 +90,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         accounts: &accounts.unwrap_or_default(),
         dead: &dead,
         unloaded: &unloaded,
+        pam_dirs: &pam_dirs,
+        unix: ykhost::clock::unix(),
     };
     follow(&mut report, &mut found, &whom, &mut looked);
     own::look(&mut report, &own, &looked, &own::Sources { pam_dirs, sshd_config }, &args.users);
@@ -112,6 +115,10 @@ struct Whom<'a> {
     dead: &'a [bool],
     /// The lines whose module libpam cannot load.
     unloaded: &'a HashSet<String>,
+    /// Folders of service files, in place of the usual ones.
+    pam_dirs: &'a [PathBuf],
+    /// Now, in seconds since 1970.
+    unix: u64,
 }
 
 /// Stores, mappings and users by these settings.
@@ -122,6 +129,7 @@ fn follow(
     services: &mut [pam::Looked],
 ) {
     let mut stores = Vec::new();
+    policy::obey(cases, services, whom.unix);
     let dead = |at: usize| whom.dead.get(at).copied().unwrap_or_default();
     for (at, case) in cases.iter_mut().enumerate() {
         report.calls_with(case.config.as_deref());
@@ -129,6 +137,7 @@ fn follow(
         store::fail(case, seen.as_ref());
         let users = mapping::look(report, case, seen.as_ref().map(|seen| &seen.states));
         mapping::fail(case);
+        policy::look(report, case, seen.as_ref(), users.as_ref(), services, (whom.pam_dirs, whom.unix));
         if dead(at) {
             if case.settings.mode == Mode::Online {
                 case.fail(Fails::WithToken);
@@ -136,7 +145,7 @@ fn follow(
             accounts::without_servers(report, case, users.as_ref(), services);
         }
         enroll::required_of_nobody(report, case, services);
-        accounts::not_listed(report, case, users.as_ref(), whom.accounts, services);
+        accounts::not_listed(report, case, users.as_ref(), whom, services);
         stores.push(seen);
     }
     let fails = |place: &str| {
@@ -152,7 +161,7 @@ fn follow(
     for user in whom.users {
         for (case, seen) in cases.iter().zip(&stores) {
             report.calls_with(case.config.as_deref());
-            user::look(report, case, seen.as_ref(), user, services);
+            user::look(report, case, seen.as_ref(), (user, whom.unix), services);
         }
         for why in lost.iter() {
             user::lost(report, user, why);

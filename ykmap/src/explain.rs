@@ -7,14 +7,15 @@ mod place;
 mod rule;
 mod show;
 
+pub(crate) use login::{Described, Explained, HostState, Line, Outcome};
+pub(crate) use place::Places;
+pub(crate) use rule::{Decides, subjects, whom};
+
 use super::list::States;
 use super::service::{self, ByLine};
 use super::{Context, Done, Failure};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
-use login::{Described, HostState, Line, Outcome};
-use place::Places;
-use rule::Decides;
 use show::{One, Shown};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 
 use super::pam::Looked;
 use super::report::{Check, Report, shortened};
-use super::rights;
 use super::settings::{Case, mapping_of};
+use super::{Whom, rights};
 use crate::check::{KeptOut, Users};
 use crate::out;
 use rustix::fs::{FileType, FsWord, Mode as FileMode, OFlags, PROC_SUPER_MAGIC};
@@ -18,6 +18,7 @@ use ykhost::mapping;
 use ykhost::settings::Mode;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::mapping::Enrolment;
+use yubiotp::policy::{Login, Need, RemoteHost};
 use yubiotp::shown;
 
 /// The most that is read of passwd and shadow, in bytes.
@@ -104,7 +105,7 @@ pub(super) fn not_listed(
     report: &mut Report,
     case: &Case,
     users: Option<&Users>,
-    accounts: &[String],
+    Whom { accounts, unix, .. }: &Whom<'_>,
     services: &[Looked],
 ) {
     let is_listed = |name: &&String| match users {
@@ -124,8 +125,14 @@ pub(super) fn not_listed(
         out::count(accounts.len(), "account"),
         shortened(&names, "account"),
     );
-    let refusing =
-        services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.refuses_unlisted(line)));
+    let is_required = |service: &Looked| {
+        let needs = |user: &&&String| is_required(case, user, &service.name, *unix);
+        missing.iter().any(|user| needs(&user))
+    };
+    let refusing = services
+        .iter()
+        .filter(|service| case.lines.iter().any(|(line, _)| service.refuses_unlisted(line)))
+        .filter(|service| is_required(service));
     let refusing: Vec<_> = refusing.map(|service| shown::text(&service.name).to_string()).collect();
     let enrolling =
         services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.enrolls_unlisted(line)));
@@ -146,6 +153,12 @@ pub(super) fn not_listed(
     };
     let place = mapping_of(&case.settings, "USER");
     report.add(Check::Mapping, case.list("USER", found.at(place)));
+}
+
+/// Whether the policy rejects a user who is not listed. One whom nothing can be decided about is rejected, too.
+fn is_required(case: &Case, user: &str, service: &str, unix: u64) -> bool {
+    let login = Login { user: user.as_bytes(), service: service.as_bytes(), from: RemoteHost::Name, unix };
+    case.settings.policy.ruling(&login).map_or(true, |ruling| ruling.need == Need::Required)
 }
 
 /// The users who can log in while no validation server of a case answers.

@@ -160,7 +160,7 @@ fn check_as(
         if take {
             rights::take(uid, gid)?;
         }
-        Ok(findings(lines, &mut services, &whom, caller))
+        Ok(findings(lines, &mut services, &whom, (caller, &sources.pam_dirs)))
     })?;
     for (check, finding, ykmap) in found {
         add(report, check, finding, &Owner { user, caller, config: &config, ykmap: &ykmap });
@@ -265,13 +265,20 @@ fn findings(
     mut lines: Vec<Line>,
     services: &mut [Looked],
     user: &str,
-    caller: Caller,
+    (caller, pam_dirs): (Caller, &[PathBuf]),
 ) -> Vec<(Check, Diagnostic, String)> {
     let mut report = Report::new();
     lines.retain(|line| caller.has(line, services));
     let mut found = super::settings::look(&mut report, None, of_user(lines, user), true);
     super::settings::files(&mut report, &mut found.cases);
-    let whom = super::Whom { users: &[user.to_owned()], accounts: &[], dead: &[], unloaded: &HashSet::new() };
+    let whom = super::Whom {
+        users: &[user.to_owned()],
+        accounts: &[],
+        dead: &[],
+        unloaded: &HashSet::new(),
+        pam_dirs,
+        unix: ykhost::clock::unix(),
+    };
     super::follow(&mut report, &mut found, &whom, services);
     report.into_findings()
 }

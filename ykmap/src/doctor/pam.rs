@@ -11,6 +11,7 @@ mod enroll;
 mod findings;
 pub(crate) mod first_factor;
 mod lines;
+mod policy;
 mod role;
 mod service;
 mod walk;
@@ -19,7 +20,8 @@ mod words;
 use super::report::{Check, Report, at, shortened};
 pub(super) use access::{Access, Class, Front, Methods, Row, Step, in_words};
 use analysis::{Findings, StackAnalysis};
-pub(crate) use arguments::{ServiceLine, auth_lines};
+pub(crate) use arguments::{ServiceLine, auth_lines, has_service};
+pub(super) use policy::PolicyClasses;
 use role::CALLED_BY_ROOT;
 pub(super) use role::{Factors, Fails};
 use service::{Entry, Folders, Kind, Place, What};
@@ -97,6 +99,35 @@ impl Looked {
         (!told.contains(&CALLED_BY_ROOT)).then(|| told.join(", "))
     }
 
+    /// Takes into account whom the policy exempts and excuses.
+    pub(super) fn obey(&mut self, policy: PolicyClasses) {
+        self.access.policy = policy;
+        for (front, rows) in self.fronts.iter_mut().chain(&mut self.really) {
+            if let Some(now) = self.access.rows(front) {
+                *rows = now;
+            }
+        }
+    }
+
+    /// Whether some of these users get in with nothing to show: no password, no ssh key, no token.
+    pub(super) fn lets_in_with_nothing(&self, listing: Listing) -> bool {
+        let rows = self.plain_rows().filter(|row| row.listing == listing);
+        let mut ways = rows.flat_map(|row| &row.ways);
+        !self.access.runs_no_auth() && ways.any(|way| *way == Factors::NONE)
+    }
+
+    /// Whether users with a token get in, and these do not, whatever they have.
+    pub(super) fn keeps_out(&self, listing: Listing) -> bool {
+        let of = |listing: Listing| self.plain_rows().filter(move |row| row.listing == listing);
+        let is_open = |listing: Listing| of(listing).any(|row| !row.ways.is_empty());
+        is_open(Listing::Token) && of(listing).next().is_some() && !is_open(listing)
+    }
+
+    /// The classes of users whom no gate exempts.
+    fn plain_rows(&self) -> impl Iterator<Item = &Row> {
+        self.fronts.iter().flat_map(|(_, rows)| rows).filter(|row| !row.gates.contains(&true))
+    }
+
     /// Takes into account by which lines logins end in a fault, and whose.
     pub(super) fn fail(&mut self, at: &dyn Fn(&str) -> Option<Fails>) {
         self.access.fail(at);
@@ -121,8 +152,8 @@ impl Looked {
     pub(super) fn refuses_unlisted(&self, line: &str) -> bool {
         let of_everybody = self.fronts.iter().filter(|(front, _)| front.condition.is_none());
         let plain = |row: &&Row| row.listing == Listing::NotListed && !row.gates.contains(&true);
-        let mut rows = of_everybody.flat_map(|(_, rows)| rows).filter(plain);
-        self.asks_by(line) && rows.all(|row| row.ways.is_empty())
+        let mut rows = of_everybody.flat_map(|(_, rows)| rows).filter(plain).peekable();
+        self.asks_by(line) && rows.peek().is_some() && rows.all(|row| row.ways.is_empty())
     }
 
     /// Whether users who are not listed can enroll a token at a login that this line asks.

@@ -19,6 +19,8 @@ pub(super) struct Case {
     pub(super) enrolls: Vec<Location>,
     /// All lines that have them.
     pub(super) places: Vec<String>,
+    /// Those with `nullok`.
+    pub(super) nullok: Vec<Location>,
     /// Whose logins by them end in a fault.
     pub(super) fails: Option<Fails>,
     /// The configuration file, if it is not the usual one.
@@ -72,6 +74,8 @@ struct Group {
     config: Option<PathBuf>,
     given: PartialConfig,
     places: Vec<String>,
+    /// Those with `nullok`.
+    nullok: Vec<Location>,
     /// The auth lines among them, and which of these have `nullok`.
     lines: Vec<(String, bool)>,
     /// Those with `enroll`.
@@ -92,11 +96,13 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
         };
         let own = line.is_auth.then(|| (place.clone(), options.nullok));
         let enrolls = (line.is_auth && options.enroll).then(|| line.place.location());
+        let nullok = options.nullok.then(|| line.place.location());
         match groups.iter_mut().find(|group| group.key == key) {
             Some(group) => {
                 group.places.push(place);
                 group.lines.extend(own);
                 group.enrolls.extend(enrolls);
+                group.nullok.extend(nullok);
             }
             None => {
                 let (config, given, places) = (options.config, options.given, vec![place]);
@@ -105,6 +111,7 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
                     config,
                     given,
                     places,
+                    nullok: nullok.into_iter().collect(),
                     lines: own.into_iter().collect(),
                     enrolls: enrolls.into_iter().collect(),
                     asks: true,
@@ -133,13 +140,24 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
         let place = group.places.first().cloned();
         let by_argument = group.given.mapping.is_some();
         let places = group.places.clone();
+        let nullok = group.nullok.clone();
         match load(report, group) {
             Ok((settings, fails)) => {
                 let own =
                     || Settings::load(config.as_deref(), PartialConfig::default()).map(|own| own.mapping);
                 let is_other = by_argument && own().ok().as_ref() != Some(&settings.mapping);
                 let mapping_by = place.filter(|_| is_other);
-                found.cases.push(Case { settings, lines, enrolls, places, fails, config, asks, mapping_by });
+                found.cases.push(Case {
+                    settings,
+                    lines,
+                    enrolls,
+                    places,
+                    nullok,
+                    fails,
+                    config,
+                    asks,
+                    mapping_by,
+                });
             }
             Err(is_known) => {
                 found.lost.push("the settings cannot be used (see settings)".to_owned());
@@ -152,8 +170,8 @@ pub(super) fn look(report: &mut Report, config: Option<&Path>, lines: Vec<Line>,
 
 impl Group {
     fn unasked(key: Vec<String>, config: Option<PathBuf>, asks: bool) -> Self {
-        let (places, lines, enrolls) = (Vec::new(), Vec::new(), Vec::new());
-        Self { key, config, given: PartialConfig::default(), places, lines, enrolls, asks }
+        let (places, lines, enrolls, nullok) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { key, config, given: PartialConfig::default(), places, lines, enrolls, nullok, asks }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One user: whether they are listed, with which tokens, and whether each of these can be used.
 
 use super::pam::Looked;
+use super::policy;
 use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::store::Seen;
@@ -30,8 +31,20 @@ pub(super) fn not_asked(report: &mut Report, user: &str) {
 }
 
 /// One user by one case. Whatever is found, there is a row with their name. Call this last.
-pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: &str, services: &[Looked]) {
-    let who = User { name: user, case, services };
+pub(super) fn look(
+    report: &mut Report,
+    case: &Case,
+    seen: Option<&Seen>,
+    (user, unix): (&str, u64),
+    services: &[Looked],
+) {
+    let (settled, services) = policy::of_user(report, case, seen, (user, unix), services);
+    if settled && services.is_empty() {
+        return;
+    }
+    let is_left = |line: &str| !settled || services.iter().any(|service| service.asks_by(line));
+    let lines = case.lines.iter().filter(|(line, _)| is_left(line)).collect();
+    let who = User { name: user, case, services: &services, lines };
     let tokens = match mapping::enrolment(&case.settings, user.as_bytes(), false) {
         Err(fault) if fault.file().is_some_and(|file| report.is_unread(file)) => {
             return who.unknown(report);
@@ -64,7 +77,10 @@ pub(super) fn look(report: &mut Report, case: &Case, seen: Option<&Seen>, user: 
 struct User<'a> {
     name: &'a str,
     case: &'a Case,
-    services: &'a [Looked],
+    /// Those about which the policy left something to say.
+    services: &'a [&'a Looked],
+    /// Their auth lines, and which of these have `nullok`.
+    lines: Vec<&'a (String, bool)>,
 }
 
 impl User<'_> {
@@ -110,7 +126,7 @@ impl User<'_> {
 
     fn not_listed(&self, report: &mut Report) {
         let by = |nullok: bool| {
-            let lines = self.case.lines.iter().filter(|(_, own)| *own == nullok);
+            let lines = self.lines.iter().filter(|(_, own)| *own == nullok);
             lines.map(|(line, _)| line.as_str()).collect::<Vec<_>>()
         };
         let file = mapping_of(&self.case.settings, self.name);
@@ -169,7 +185,7 @@ impl User<'_> {
             return self.refused(report, found.code, &why, list);
         }
         // Another line may refuse the users whom this one excuses.
-        for (line, _) in self.case.lines.iter().filter(|(_, nullok)| *nullok) {
+        for (line, _) in self.lines.iter().filter(|(_, nullok)| *nullok) {
             let by = || self.services.iter().filter(|service| service.asks_by(line));
             let names = |open: bool| {
                 let own = by().filter(|service| service.ways_of_unlisted(line).is_some() == open);
@@ -252,8 +268,8 @@ impl User<'_> {
     /// The logins by these settings that fail however good the token is: `every login fails`. `None` if there are none.
     fn failing_logins(&self, report: &Report) -> Option<String> {
         let is_here = |service: &&Looked| self.case.places.iter().any(|place| service.has(place));
-        let (closed, open): (Vec<_>, Vec<_>) =
-            self.services.iter().filter(is_here).partition(|service| service.is_closed());
+        let (closed, open): (Vec<&Looked>, Vec<&Looked>) =
+            self.services.iter().copied().filter(is_here).partition(|service| service.is_closed());
         if closed.is_empty() && open.is_empty() {
             // No service is known that has the lines: libpam does not take it as it is written, or there are no lines.
             let is_broken = !self.case.places.is_empty() && report.has_errors(Check::Pam);

@@ -60,7 +60,7 @@ pub(super) fn print(looked: &[Looked]) {
     for Table { services, condition, rows } in &tables {
         let condition = condition.as_ref().map(|it| format!(" (Match {it})")).unwrap_or_default();
         out::line(&format!("  {}{condition}", shortened(services, "service")));
-        let longest = rows.iter().map(|row| row.listed_as().chars().count()).max().unwrap_or_default();
+        let longest = rows.iter().map(|row| row.listed_as.chars().count()).max().unwrap_or_default();
         let mut heading = String::new();
         for row in rows {
             let condition = row.condition_in_words();
@@ -69,7 +69,7 @@ pub(super) fn print(looked: &[Looked]) {
                 out::line(&format!("    {condition}:"));
             }
             let indent = if condition.is_empty() { "    " } else { "      " };
-            out::line(&format!("{indent}{:longest$}  {}", row.listed_as(), in_words(&row.ways)));
+            out::line(&format!("{indent}{:longest$}  {}", row.listed_as, in_words(&row.ways)));
         }
     }
 }

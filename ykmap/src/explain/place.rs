@@ -49,6 +49,12 @@ impl Places {
             .unwrap_or_else(|| Location::Setting(format!("{group} in [groups]")))
     }
 
+    /// The line where `[service.NAME]` begins.
+    pub(crate) fn of_service(&self, service: &str) -> Location {
+        self.of_keys(&["service", service], None)
+            .unwrap_or_else(|| Location::Setting(Table::Service.text(service.as_bytes())))
+    }
+
     fn of_keys(&self, keys: &[&str], item: Option<usize>) -> Option<Location> {
         let document = DeTable::parse(&self.text).ok()?;
         let span = span(document.get_ref(), keys, item)?;
@@ -112,6 +118,7 @@ su = { require = \"all\" }
             assert_eq!(places.of_rule(table, service, setting, item).to_string(), expected);
         }
         assert_eq!(places.of_group("operators").to_string(), "/c:2");
+        assert_eq!(places.of_service("su").to_string(), "/c:14");
     }
 
     #[test]

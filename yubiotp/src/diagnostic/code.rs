@@ -278,6 +278,17 @@ codes! {
     // The doctor: one user.
     UserRefused = "user-refused",
     UserNotAsked = "user-not-asked",
+    // The policy of a host.
+    PolicyGroupEmpty = "policy-group-empty",
+    PolicyGroupUnused = "policy-group-unused",
+    PolicyDatePast = "policy-date-past",
+    PolicyUserUnknown = "policy-user-unknown",
+    PolicyRuleIdle = "policy-rule-idle",
+    PolicyLocksOut = "policy-locks-out",
+    PolicyServiceUnasked = "policy-service-unasked",
+    PolicyFromIdle = "policy-from-idle",
+    ExemptEnough = "exempt-enough",
+    NullokOverridesPolicy = "nullok-overrides-policy",
     // The validation server: what it decides.
     OtpMalformed = "otp-malformed",
     ParameterMissing = "parameter-missing",

@@ -3,6 +3,7 @@
 
 use super::control::Answer;
 use super::first_factor;
+use super::policy::PolicyClasses;
 use super::role::{CALLED_BY_ROOT, Factors, Fails, MOST_OTHERS, Role, role};
 use super::service::{Entry, Kind, Service};
 use super::walk::{self, End, Listing, Stack, Typed, Visit};
@@ -118,25 +119,14 @@ pub(crate) struct Row {
 pub(crate) struct Class {
     /// Their state in the mapping and the store.
     pub(crate) listings: Vec<Listing>,
+    /// The same, in words.
+    pub(crate) listed_as: String,
     /// The questions of deliberate gates with their answers; only those that matter.
     pub(crate) conditions: Vec<(String, bool)>,
     pub(crate) ways: Vec<Vec<String>>,
 }
 
 impl Class {
-    /// The state in the mapping and the store, in words.
-    pub(crate) const fn listed_as(&self) -> &'static str {
-        match self.listings.as_slice() {
-            [Listing::Token] => "has a usable token",
-            [Listing::NoToken] => "listed without a usable token",
-            [Listing::NotListed] => "not listed",
-            [Listing::NoToken, Listing::NotListed] => "no usable token, or not listed",
-            [Listing::Token, Listing::NoToken] => "listed",
-            [Listing::Token, Listing::NotListed] => "has a usable token, or not listed",
-            _ => "everybody",
-        }
-    }
-
     /// `if called by root, unless user ingroup robots`; empty if no gate matters.
     pub(crate) fn condition_in_words(&self) -> String {
         let words = self.conditions.iter().map(|(test, holds)| {
@@ -149,8 +139,8 @@ impl Class {
     /// All of it in words.
     pub(crate) fn in_words(&self) -> String {
         match self.condition_in_words() {
-            condition if condition.is_empty() => self.listed_as().to_owned(),
-            condition => format!("{}, {condition}", self.listed_as()),
+            condition if condition.is_empty() => self.listed_as.clone(),
+            condition => format!("{}, {condition}", self.listed_as),
         }
     }
 }
@@ -175,6 +165,8 @@ pub(crate) struct Access {
     pub(crate) questions: Vec<String>,
     /// Whether the auth lines prove a first factor where a line with `enroll` is reached; `None` without such a line.
     pub(crate) first_factor: Option<Result<(), Diagnostic>>,
+    /// The classes of users that the policy makes, if there is one.
+    pub(crate) policy: PolicyClasses,
 }
 
 impl Access {
@@ -214,7 +206,8 @@ impl Access {
         };
         let (auth, account) = (stack(auth), stack(account));
         let first_factor = first_factor::check(&auth.entries);
-        Self { service: service.to_owned(), auth, account, others, questions, first_factor }
+        let policy = PolicyClasses::default();
+        Self { service: service.to_owned(), auth, account, others, questions, first_factor, policy }
     }
 
     /// The same service with other auth and account lines: what an advice would come to.
@@ -317,7 +310,16 @@ impl Access {
             gates.get(at).copied()
         };
         let Unusual { one_answer, ours, strict, skips_auth } = unusual;
-        let visit = Visit { listing, has, gate: &gate, one_answer, ours, strict, skips_auth };
+        let visit = Visit {
+            listing,
+            has,
+            gate: &gate,
+            one_answer,
+            ours,
+            strict,
+            skips_auth,
+            on_exempt: self.policy.on_exempt(),
+        };
         walk::ends(&self.auth, &self.account, &visit)
     }
 
@@ -400,7 +402,7 @@ impl Access {
     /// Every class of users, and their ways in. `None` if there are too many to look at.
     pub(crate) fn rows(&self, front: &Front) -> Option<Vec<Row>> {
         let mut rows = Vec::new();
-        for listing in [Listing::Token, Listing::NoToken, Listing::NotListed] {
+        for listing in self.policy.listings() {
             for gates in self.assignments_behind(front) {
                 let ways = self.ways(listing, &gates, front, &front.methods)?;
                 rows.push(Row { listing, gates, ways });
@@ -460,7 +462,8 @@ impl Access {
                 .filter_map(|at| Some((shown::text(self.questions.get(*at)?).to_string(), *gates.get(*at)?)));
             let conditions = conditions.collect();
             let ways = ways.iter().map(|way| self.names(*way)).collect();
-            Class { listings, conditions, ways }
+            let listed_as = self.policy.in_words(&listings);
+            Class { listings, listed_as, conditions, ways }
         });
         shown.collect()
     }

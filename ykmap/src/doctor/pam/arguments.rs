@@ -31,6 +31,12 @@ pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
     found
 }
 
+/// Whether there is a service file of this name. `folders` as of [`auth_lines`].
+pub(crate) fn has_service(folders: &[PathBuf], name: &str) -> bool {
+    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    folders.names().iter().any(|own| own == name)
+}
+
 fn is_ours(entry: &Entry) -> bool {
     entry.kind == Kind::Auth && entry.is_ours()
 }

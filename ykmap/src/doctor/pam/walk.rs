@@ -34,6 +34,10 @@ pub(crate) enum Listing {
     /// Listed, and none of the tokens can be used.
     NoToken,
     NotListed,
+    /// Not listed, and excused by the policy.
+    Excused,
+    /// Exempt by the policy, whatever tokens they have.
+    Exempt,
 }
 
 impl Listing {
@@ -43,6 +47,8 @@ impl Listing {
             Self::Token => "token",
             Self::NoToken => "no-token",
             Self::NotListed => "not-listed",
+            Self::Excused => "excused",
+            Self::Exempt => "exempt",
         }
     }
 }
@@ -73,6 +79,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) strict: bool,
     /// The application asks no auth line.
     pub(crate) skips_auth: bool,
+    /// What our lines return to users whom the policy exempts or excuses.
+    pub(crate) on_exempt: Answer,
 }
 
 /// Where one walk ended.
@@ -86,7 +94,7 @@ pub(crate) struct End {
     pub(crate) asked: bool,
     /// It accepted the user wherever it was asked.
     pub(crate) accepted: bool,
-    /// `nullok` excused the user.
+    /// `nullok` or the policy excused the user.
     pub(crate) excused: bool,
     /// Which auth line led past the first one of our module, by a jump or an end.
     pub(crate) past: Option<usize>,
@@ -261,15 +269,17 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
     if let Some(answer) = visit.ours.or(broken.then_some(Answer::SERVICE_ERR)).or(fault) {
         return vec![(answer, state)];
     }
-    if *nullok && visit.listing == Listing::NotListed {
+    let by_policy = matches!(visit.listing, Listing::Exempt | Listing::Excused);
+    if by_policy || *nullok && visit.listing == Listing::NotListed {
+        let answer = if by_policy { visit.on_exempt } else { Answer::IGNORE };
         state.standing = Standing::Excused;
         state.end.excused = true;
         return if *always_prompt && *first_pass != FirstPass::Use {
             let stacked = |typed| state.stacked.or(Some(typed));
-            let next = |typed| (Answer::IGNORE, State { stacked: stacked(typed), ..state.clone() });
+            let next = |typed| (answer, State { stacked: stacked(typed), ..state.clone() });
             typed(visit).into_iter().map(next).collect()
         } else {
-            vec![(Answer::IGNORE, state)]
+            vec![(answer, state)]
         };
     }
     let enrolls = *enroll && fails.is_none() && visit.listing == Listing::NotListed;
@@ -328,6 +338,7 @@ fn ours_in_account(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer
         _ if *broken => Answer::SERVICE_ERR,
         Standing::Accepted => Answer::SUCCESS,
         _ if *fails == Some(Fails::Everybody) => Answer::AUTHINFO_UNAVAIL,
+        _ if matches!(visit.listing, Listing::Exempt | Listing::Excused) => visit.on_exempt,
         _ if *nullok && visit.listing == Listing::NotListed => Answer::IGNORE,
         _ => Answer::AUTH_ERR,
     };
