@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod online;
 pub mod options;
 pub mod policy;
+mod program;
 pub mod random;
 pub mod remedies;
 pub mod sandbox;

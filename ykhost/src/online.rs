@@ -4,12 +4,12 @@
 //! tells what came back; what that is worth is judged here, by the client's key, which the program never has. So an
 //! attacker who has compromised the program can keep people out, and cannot let anyone in.
 
-mod program;
+mod asker;
 
 use crate::file::{self, Audience, FileFault, Folder};
 use crate::settings::Online;
 use crate::{Fault, random};
-use program::{Heard, Program};
+use asker::{Asker, Heard};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use yubiotp::ask::{Event, FailureKind, Question};
@@ -58,7 +58,7 @@ impl ByProgram<'_> {
         let question = question(online, &online.servers, otp, &nonce)?;
         let asked = PendingQuery { otp, nonce: &nonce, position, key: online.key.as_ref() };
         let mut poll = ServerPoll::new(&online.servers, asked);
-        let mut program = Program::start(&online.ask, online.deadline)?;
+        let mut program = Asker::start(&online.ask, online.deadline)?;
         program.say(question.write().as_bytes())?;
         loop {
             let event = match program.listen()? {
@@ -138,7 +138,7 @@ pub fn probe(online: &Online, server: &Server) -> Result<Probed, Fault> {
     let otp = format!("{NOBODY}{}", block.unwrap_or_default());
     let asked = PendingQuery { otp: &otp, nonce: &nonce, position: None, key: online.key.as_ref() };
     let question = question(online, std::slice::from_ref(server), &otp, &nonce)?;
-    let mut program = Program::start(&online.ask, online.deadline)?;
+    let mut program = Asker::start(&online.ask, online.deadline)?;
     program.say(question.write().as_bytes())?;
     loop {
         match program.listen()? {

@@ -1,4 +1,4 @@
-//! The program `yubiotp-ask`: started, talked to, and never left behind.
+//! A program of ours that a login starts: talked to by a socket, and never left behind.
 //!
 //! This runs inside sshd and sudo. So: no thread; nothing is written that could raise SIGPIPE; the environment of the
 //! caller is not handed on; the answer comes by the socket and never by the exit status, for the host may ignore
@@ -11,43 +11,38 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use yubiotp::ask::{Event, Events, NEXT};
 
 /// How long a killed program may take to be gone.
 const GONE: Duration = Duration::from_secs(1);
 
-/// The program, running.
-pub(super) struct Program {
+/// The faults of one of the programs.
+#[derive(Clone, Copy)]
+pub(crate) struct Faults {
+    /// It is not there.
+    pub(crate) missing: fn(PathBuf) -> Fault,
+    /// It cannot be started or talked to, and why.
+    pub(crate) failed: fn(PathBuf, String) -> Fault,
+}
+
+/// A program, running. Its standard input and output are one socket.
+pub(crate) struct Program {
     path: PathBuf,
     socket: OwnedFd,
     process: OwnedFd,
-    events: Events,
-    since: Instant,
-    deadline: Duration,
-}
-
-/// The next news from the program.
-pub(super) enum Heard {
-    Event(Event),
-    /// It has closed its end: there is nothing more to tell.
-    End,
-    /// The deadline has passed.
-    Deadline,
+    faults: Faults,
 }
 
 impl Program {
     /// Starts the program, which must be as safe from others as any file that a login reads.
-    pub(super) fn start(path: &Path, deadline: NonZeroU32) -> Result<Self, Fault> {
-        let fault = |why: String| Fault::Program { path: path.to_owned(), why };
-        let (since, deadline) = (Instant::now(), Duration::from_millis(deadline.get().into()));
-        let file = file::open(path, Audience::Everyone)
-            .map_err(|fault| Fault::if_missing(fault, |path| Fault::NoProgram { path }))?;
+    pub(crate) fn start(path: &Path, arguments: &[&str], faults: Faults) -> Result<Self, Fault> {
+        let fault = |why: String| (faults.failed)(path.to_owned(), why);
+        let file =
+            file::open(path, Audience::Everyone).map_err(|fault| Fault::if_missing(fault, faults.missing))?;
         let metadata = file.metadata().map_err(|why| FileFault::system(path, "look at it", why))?;
         if metadata.permissions().mode() & 0o111 == 0 {
             return Err(fault("is not executable".to_owned()));
@@ -63,6 +58,7 @@ impl Program {
         rustix::io::ioctl_fionbio(&theirs, false).map_err(|errno| fault(format!("its socket: {errno}")))?;
         let also_theirs = theirs.try_clone().map_err(|why| fault(format!("its socket: {why}")))?;
         let mut child = Command::new(path)
+            .args(arguments)
             // A session of its own it makes itself: in this one, the caller's terminal could stop it.
             .env_clear()
             .stdin(Stdio::from(theirs))
@@ -86,72 +82,58 @@ impl Program {
         if let Err(Errno::CHILD) = rustix::process::waitid(WaitId::PidFd(process.as_fd()), look) {
             return Err(fault("ended at once".to_owned()));
         }
-        Ok(Self { path: path.to_owned(), socket, process, events: Events::default(), since, deadline })
-    }
-
-    /// How long it has been, in milliseconds.
-    pub(super) fn waited(&self) -> u32 {
-        u32::try_from(self.since.elapsed().as_millis()).unwrap_or(u32::MAX)
+        Ok(Self { path: path.to_owned(), socket, process, faults })
     }
 
     /// A fault of the program itself.
-    pub(super) fn fault(&self, why: String) -> Fault {
-        Fault::Program { path: self.path.clone(), why }
+    pub(crate) fn fault(&self, why: String) -> Fault {
+        (self.faults.failed)(self.path.clone(), why)
     }
 
-    /// Says all of it, before the deadline.
-    pub(super) fn say(&self, mut text: &[u8]) -> Result<(), Fault> {
-        while !text.is_empty() {
-            match rustix::net::send(&self.socket, text, SendFlags::NOSIGNAL) {
-                Ok(count) => text = text.get(count..).unwrap_or_default(),
+    /// Says all of it, as long as `left` says how much time there is; `false` if that is none.
+    pub(crate) fn say(&self, mut bytes: &[u8], left: impl Fn() -> Duration) -> Result<bool, Fault> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    if !self.ready(PollFlags::OUT)? {
-                        return Err(self.fault("did not read the question and was killed".to_owned()));
+                    if !self.ready(PollFlags::OUT, &left)? {
+                        return Ok(false);
                     }
                 }
                 // It has ended, and may have said why.
-                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
+                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(true),
                 Err(errno) => return Err(self.fault(format!("cannot be talked to: {errno}"))),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Has the next server asked. If that cannot be said, the program goes on by the clock.
-    pub(super) fn say_next(&self) {
-        let _ = rustix::net::send(&self.socket, NEXT, SendFlags::NOSIGNAL);
+    /// Says it if it can be said at once.
+    pub(crate) fn mention(&self, bytes: &[u8]) {
+        let _ = rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL);
     }
 
-    /// Waits for what it tells next.
-    pub(super) fn listen(&mut self) -> Result<Heard, Fault> {
-        let mut piece = [0; 4096];
+    /// Waits for what it says next: how many bytes, 0 if it has closed its end. `None` if no time is left.
+    pub(crate) fn hear(&self, piece: &mut [u8], left: impl Fn() -> Duration) -> Result<Option<usize>, Fault> {
         loop {
-            match self.events.next() {
-                Some(Ok(event)) => return Ok(Heard::Event(event)),
-                Some(Err(bad)) => return Err(self.fault(bad.to_string())),
-                None => {}
+            if !self.ready(PollFlags::IN, &left)? {
+                return Ok(None);
             }
-            if !self.ready(PollFlags::IN)? {
-                return Ok(Heard::Deadline);
-            }
-            match rustix::net::recv(&self.socket, &mut piece, RecvFlags::empty()) {
-                // Reset: it ended without having read all.
-                Ok((0, _)) | Err(Errno::CONNRESET) if self.events.is_cut_off() => {
-                    return Err(self.fault("ended in the middle of what it said".to_owned()));
-                }
-                Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(Heard::End),
-                Ok((count, _)) => self.events.feed(piece.get(..count).unwrap_or_default()),
+            match rustix::net::recv(&self.socket, &mut *piece, RecvFlags::empty()) {
+                // It ended without having read all.
+                Err(Errno::CONNRESET) => return Ok(Some(0)),
+                Ok((count, _)) => return Ok(Some(count)),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(errno) => return Err(self.fault(format!("cannot be heard: {errno}"))),
             }
         }
     }
 
-    /// Waits until the socket can be written or read; `false` if the deadline passes first.
-    fn ready(&self, wanted: PollFlags) -> Result<bool, Fault> {
+    /// Waits until the socket can be written or read; `false` if no time is left before that.
+    fn ready(&self, wanted: PollFlags, left: &impl Fn() -> Duration) -> Result<bool, Fault> {
         loop {
-            let left = self.deadline.saturating_sub(self.since.elapsed());
+            let left = left();
             if left.is_zero() {
                 return Ok(false);
             }
