@@ -12,7 +12,7 @@ use yubiotp::{Serial, Series, TokenId};
 
 pub(crate) use import::is_the_same;
 pub(crate) use list::series;
-pub(crate) use remove::of_series;
+pub(crate) use remove::{needs_series, of_series};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {

@@ -21,15 +21,18 @@ fn a_series_is_listed_and_removed() {
     assert_eq!(
         listed,
         serde_json::json!([
-            { "series": "autumn_2026", "tokens": 2, "assigned": 1 },
-            { "series": "spring-2026", "tokens": 3, "assigned": 1 },
+            { "series": "autumn_2026", "tokens": 2, "assigned": 1, "claims": false },
+            { "series": "spring-2026", "tokens": 3, "assigned": 1, "claims": false },
         ])
     );
+    claims(&desk);
     let free =
         json(&desk.ykmap(&["--json", "token", "list", "--series", "spring-2026", "--unassigned"]).exits(0));
     assert_eq!(free.as_array().unwrap().len(), 2);
     desk.ykmap(&["series", "remove", "--yes", "spring-2026"]).exits(0);
     assert!(desk.mapping().ends_with("alice:oath-1004\n"), "{}", desk.mapping());
+    let claims = std::fs::read_to_string(desk.file("claims")).unwrap();
+    assert!(!claims.contains("spring"), "{claims}");
     let said = desk.ykmap(&["series", "remove", "--yes", "spring-2026"]).exits(2);
     assert!(said.err.contains("[series-missing]"), "{said:?}");
     desk.ykmap(&["token", "remove", "--yes", "--series", "autumn_2026"]).exits(0);
@@ -39,6 +42,27 @@ fn a_series_is_listed_and_removed() {
     // Neither, or both.
     desk.ykmap(&["token", "remove"]).exits(2);
     desk.ykmap(&["token", "remove", "--series", "x", "2000"]).exits(2);
+}
+
+/// Users may take tokens of a series only if the administrator says so, and not of another one that has its name later.
+fn claims(desk: &Desk) {
+    let claims = || {
+        let listed = json(&desk.ykmap(&["--json", "series", "list"]).exits(0));
+        let one = |series: &serde_json::Value| series["claims"].as_bool().unwrap();
+        listed.as_array().unwrap().iter().map(one).collect::<Vec<_>>()
+    };
+    let said = desk.ykmap(&["series", "allow-claims", "summer"]).exits(2);
+    assert!(said.err.contains("[series-missing]"), "{said:?}");
+    for (verb, name, changed, listed) in [
+        ("allow-claims", "spring-2026", true, [false, true]),
+        ("allow-claims", "spring-2026", false, [false, true]),
+        ("allow-claims", "autumn_2026", true, [true, true]),
+        ("forbid-claims", "autumn_2026", true, [false, true]),
+        ("forbid-claims", "summer", false, [false, true]),
+    ] {
+        let said = json(&desk.ykmap(&["--json", "series", verb, name]).exits(0));
+        assert_eq!((said["changed"].as_bool(), claims()), (Some(changed), listed.to_vec()), "{verb} {name}");
+    }
 }
 
 /// Nothing goes without a yes.

@@ -142,7 +142,9 @@ pub(crate) fn series(context: &Context) -> Done {
     let is_known = known_owners(context, &settings, false)?;
     let owners = files::owners(&settings);
     let mut all = BTreeMap::<Series, (usize, usize)>::new();
-    for one in listed(&Store::new(&settings))? {
+    let store = Store::new(&settings);
+    let claimable = store.claimable_series()?;
+    for one in listed(&store)? {
         if let Some(series) = one.series() {
             let (tokens, assigned) = all.entry(series).or_default();
             *tokens = tokens.saturating_add(1);
@@ -151,7 +153,8 @@ pub(crate) fn series(context: &Context) -> Done {
     }
     if context.json {
         let all = all.iter().map(|(series, (tokens, assigned))| {
-            json!({ "series": series.to_string(), "tokens": tokens, "assigned": is_known.then_some(assigned) })
+            json!({ "series": series.to_string(), "tokens": tokens, "assigned": is_known.then_some(assigned),
+                "claims": claimable.contains(series) })
         });
         out::json(&json!(all.collect::<Vec<_>>()));
         return Ok(());
@@ -165,8 +168,9 @@ pub(crate) fn series(context: &Context) -> Done {
             Field::Plain(series.to_string()),
             Field::Plain(tokens.to_string()),
             Field::Plain(if is_known { assigned.to_string() } else { "?".to_owned() }),
+            Field::Plain(if claimable.contains(series) { "allowed" } else { "no" }.to_owned()),
         ]
     });
-    out::table(&["Series", "Tokens", "Assigned"], rows.collect());
+    out::table(&["Series", "Tokens", "Assigned", "Claims"], rows.collect());
     Ok(())
 }

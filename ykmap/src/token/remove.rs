@@ -14,14 +14,23 @@ use yubiotp::{Series, TokenId};
 
 /// Removes every token of a series.
 pub(crate) fn of_series(context: &Context, series: &Series, yes: bool) -> Done {
-    let settings = context.settings()?;
-    let ids = list::in_series(&Store::new(&settings), series)?;
+    let store = Store::new(&context.settings()?);
+    let ids = needs_series(&store, series)?;
+    remove(context, &ids, yes)?;
+    // Tokens that come later under the same name are others.
+    store.set_claimable(*series, false)?;
+    Ok(())
+}
+
+/// The tokens of a series, of which there must be one.
+pub(crate) fn needs_series(store: &Store, series: &Series) -> Result<Vec<TokenId>, Failure> {
+    let ids = list::in_series(store, series)?;
     if ids.is_empty() {
         let found =
             Diagnostic::error(Code::SeriesMissing, format!("the store has no token of series {series}"));
         return Err(found.run_when("to see the series", Program::Ykmap, "series list").into());
     }
-    remove(context, &ids, yes)
+    Ok(ids)
 }
 
 /// Takes tokens from their users and out of the store. The users first: a token that is in the store and nobody's lets
