@@ -6,7 +6,7 @@ use ykhost::options::BadArguments;
 use ykhost::{Fault, sandbox};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, Severity};
 use yubiotp::policy::{Need, OnExempt, Ruling};
-use yubiotp::{Reason, Receipt};
+use yubiotp::{Reason, Receipt, TokenId};
 
 /// A decision, and the part that validation servers had in it.
 #[derive(Debug)]
@@ -66,6 +66,12 @@ impl Excuse {
         Self::Policy { code, rule: ruling.rule_text(service), on_exempt: ruling.on_exempt }
     }
 
+    /// The user was offered enrollment and puts it off.
+    pub(crate) fn postponed(ruling: &Ruling<'_>, service: &[u8]) -> Self {
+        let (rule, on_exempt) = (ruling.rule_text(service), ruling.on_exempt);
+        Self::Policy { code: Code::EnrollmentPostponed, rule, on_exempt }
+    }
+
     /// What excuses the user if the mapping does not list them; `None` if nothing does.
     pub(crate) fn of_unlisted(ruling: &Ruling<'_>, nullok: bool, service: &[u8]) -> Option<Self> {
         match ruling.need {
@@ -91,6 +97,10 @@ impl Excuse {
             Self::Policy { code: Code::UserExempt, rule, .. } => {
                 (Code::UserExempt, format!("{rule}: the user needs no second factor"))
             }
+            Self::Policy { code: Code::EnrollmentPostponed, rule, .. } => (
+                Code::EnrollmentPostponed,
+                format!("{rule}: the user has no token, and puts enrolling off, which the policy allows"),
+            ),
             Self::Policy { code, rule, .. } => {
                 let until = if *code == Code::UserMayPostpone { " until the roll-out ends" } else { "" };
                 (
@@ -117,6 +127,10 @@ pub(crate) enum Outcome {
     NotEnrolled,
     /// The policy or `nullok` lets the user pass this module without an answer.
     Excused(Excuse),
+    /// The user had no token, was offered one, and has these now, as the lists say.
+    Enrolled(Vec<TokenId>),
+    /// The user has no token, was offered one, and has none still.
+    EnrollmentFailed(Diagnostic),
     /// `use_first_pass`, and no module before this one asked for a password.
     NothingStacked,
     /// An account line, and nobody was accepted on this handle.
@@ -139,6 +153,8 @@ impl Outcome {
             Self::Accepted(_)
             | Self::TriesUsedUp(_)
             | Self::Excused(_)
+            | Self::Enrolled(_)
+            | Self::EnrollmentFailed(_)
             | Self::NothingStacked
             | Self::NotAcceptedHere
             | Self::Unusable(_)
@@ -156,6 +172,8 @@ impl Outcome {
             Self::Accepted(_)
             | Self::TriesUsedUp(_)
             | Self::Excused(_)
+            | Self::Enrolled(_)
+            | Self::EnrollmentFailed(_)
             | Self::NothingStacked
             | Self::NotAcceptedHere
             | Self::Unusable(_)
@@ -168,10 +186,10 @@ impl Outcome {
     /// The table. docs/reference/module.md has it for people, and a test holds them together.
     pub(crate) const fn code(&self) -> PamResultCode {
         match self {
-            Self::Accepted(_) => PamResultCode::PAM_SUCCESS,
+            Self::Accepted(_) | Self::Enrolled(_) => PamResultCode::PAM_SUCCESS,
             Self::Rejected(_) | Self::NothingStacked | Self::NotAcceptedHere => PamResultCode::PAM_AUTH_ERR,
             Self::TriesUsedUp(_) => PamResultCode::PAM_MAXTRIES,
-            Self::NotEnrolled => PamResultCode::PAM_USER_UNKNOWN,
+            Self::NotEnrolled | Self::EnrollmentFailed(_) => PamResultCode::PAM_USER_UNKNOWN,
             Self::Excused(excuse) if excuse.is_success() => PamResultCode::PAM_SUCCESS,
             Self::Excused(_) => PamResultCode::PAM_IGNORE,
             Self::Unusable(_) => PamResultCode::PAM_AUTHINFO_UNAVAIL,
@@ -212,6 +230,11 @@ impl Outcome {
             }
             Self::NotEnrolled => not_listed(),
             Self::Excused(excuse) => excuse.finding(),
+            Self::Enrolled(tokens) => {
+                let tokens: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+                Diagnostic::new(Code::Enrolled, Severity::Ok, format!("the user enrolled {}", tokens.join(", ")))
+            }
+            Self::EnrollmentFailed(found) => found.clone(),
             Self::NothingStacked => Diagnostic::error(
                 Code::NothingStacked,
                 "no module before this one asked for a password, and use_first_pass forbids to ask",
@@ -294,6 +317,14 @@ mod tests {
                     on_exempt: OnExempt::Success,
                 }),
                 "the policy needs no second factor of the user, with `on_exempt = \"success\"`",
+            ),
+            (
+                Outcome::Enrolled(Vec::new()),
+                "the user was offered enrollment with `enroll`, and has a token now",
+            ),
+            (
+                Outcome::EnrollmentFailed(not_listed()),
+                "the user was offered enrollment, and has no token still",
             ),
             (Outcome::NothingStacked, "`use_first_pass`, and nothing was stacked"),
             (

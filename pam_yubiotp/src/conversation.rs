@@ -70,7 +70,17 @@ impl Source {
 /// only while the login is still this user's.
 pub(crate) fn ask(host: &impl Handle, settings: &Settings, user: &[u8]) -> Result<Answer, PamResultCode> {
     let prompt = settings.prompt.replace("%u", &shown::text(user).to_string());
-    let answer = match host.ask(&prompt, settings.echo) {
+    ask_text(host, &prompt, settings.echo, user)
+}
+
+/// Asks once, with this prompt. `echo` is whether the answer may be seen.
+pub(crate) fn ask_text(
+    host: &impl Handle,
+    prompt: &str,
+    echo: bool,
+    user: &[u8],
+) -> Result<Answer, PamResultCode> {
+    let answer = match host.ask(prompt, echo) {
         // That code has a meaning of its own below.
         Ok(None) | Err(PamResultCode::PAM_BAD_ITEM) => return Err(PamResultCode::PAM_CONV_ERR),
         Ok(Some(answer)) => answer,

@@ -1,6 +1,7 @@
 //! The PAM handle as a login uses it: libpam in `sys`, a script in the tests.
 
 use pam::constants::PamResultCode;
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 use ykhost::store::Undisturbed;
 use yubiotp::policy::OnExempt;
@@ -58,6 +59,9 @@ pub(crate) trait Handle {
     fn user(&mut self) -> Result<Vec<u8>, PamResultCode>;
     /// A copy of an item; `None` if it is not set.
     fn item(&self, item: Item) -> Option<Vec<u8>>;
+    /// A copy of a variable in the environment that PAM keeps for the session; `None` if it is not set. It is not this
+    /// process's own.
+    fn environment(&self, name: &CStr) -> Option<Vec<u8>>;
     /// A copy of the password that a module before this one left (PAM_AUTHTOK).
     fn authtok(&self) -> Option<Answer>;
     /// Leaves a password for the modules behind this one, or takes away what was left.

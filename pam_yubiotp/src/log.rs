@@ -44,7 +44,9 @@ impl Log {
             | Outcome::TriesUsedUp(_)
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
+            | Outcome::EnrollmentFailed(_)
             | Outcome::NotEnrolled => (Priority::Notice, "refused"),
+            Outcome::Enrolled(_) => (Priority::Info, "enrolled"),
             Outcome::Excused(_) => (Priority::Info, "excused"),
             Outcome::ConversationFailed(_) => (Priority::Notice, "abandoned"),
             Outcome::Unusable(_) | Outcome::BadArgument(_) | Outcome::InternalError(_) => {
@@ -55,9 +57,11 @@ impl Log {
             Outcome::Accepted(accepted) => Some(accepted.receipt.token()),
             Outcome::Rejected(reason) | Outcome::TriesUsedUp(Some(reason)) => reason.what.token(),
             Outcome::Unusable(fault) => fault.token(),
+            Outcome::Enrolled(tokens) => tokens.first().copied(),
             Outcome::TriesUsedUp(None)
             | Outcome::NotEnrolled
             | Outcome::Excused(_)
+            | Outcome::EnrollmentFailed(_)
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
             | Outcome::BadArgument(_)

@@ -7,6 +7,7 @@ mod tests;
 
 use crate::code::{Acceptance, Decided, Excuse, Outcome};
 use crate::conversation::{self, Questions, REFUSAL_DELAY, Source};
+use crate::enroll::{self, Offered};
 use crate::handle::{Answer, Handle, Item, Remembered, Standing};
 use crate::internal_error::caught;
 use crate::log::Log;
@@ -22,10 +23,12 @@ use ykhost::remedies::Remedies;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
 use ykhost::store::Store;
 use ykhost::{Fault, clock, mapping, policy};
+use yubiotp::dialogue::LoginFacts;
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp::NoOtp;
 use yubiotp::policy::{Method, Methods, Need, OnExempt, Ruling};
 use yubiotp::verdict::{self, Reason, Verdict};
+use zeroize::Zeroizing;
 
 /// `pam_sm_authenticate`. `is_silent`: the application wants no messages (PAM_SILENT).
 pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> PamResultCode {
@@ -35,7 +38,10 @@ pub(crate) fn authenticate(host: &mut impl Handle, args: &[&CStr], is_silent: bo
         log_early(host, Outcome::InternalError(place))
     });
     // For a user who gave up nothing was decided, so a wait would hide nothing.
-    if !matches!(outcome, Outcome::Accepted(_) | Outcome::Excused(_) | Outcome::ConversationFailed(_)) {
+    if !matches!(
+        outcome,
+        Outcome::Accepted(_) | Outcome::Enrolled(_) | Outcome::Excused(_) | Outcome::ConversationFailed(_)
+    ) {
         host.delay_refusal(u32::try_from(REFUSAL_DELAY.as_micros()).unwrap_or(u32::MAX));
     }
     outcome.code()
@@ -148,7 +154,7 @@ fn login(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> Outcome {
         Err(why) => return log_early(host, Outcome::BadArgument(why)),
     };
     let warnings: Vec<_> = options.warnings().collect();
-    let Options { config, given, nullok, first_pass, always_prompt, enroll: _ } = options;
+    let Options { config, given, nullok, first_pass, always_prompt, enroll } = options;
     let (named, mapping) = (config.clone(), given.mapping.clone());
     let settings = match settings_of(host, config, given) {
         Ok(settings) => settings,
@@ -166,7 +172,10 @@ fn login(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> Outcome {
     let tokens = Tokens::Found(mapping::look_up(&settings, &user));
     settings.folders.close();
     let user = LoginUser::new(user);
-    let login = Login { nullok, first_pass, always_prompt, settings, user, log };
+    let offers = enroll && !is_silent && first_pass != FirstPass::Use;
+    let copied = |argument: &&CStr| Zeroizing::new(argument.to_bytes().to_vec());
+    let enroll = offers.then(|| args.iter().map(copied).collect());
+    let login = Login { nullok, first_pass, always_prompt, enroll, settings, user, log };
     let outcome = login.run(host, tokens).unwrap_or_else(Outcome::Unusable);
     let outcome = login.decided(host, outcome);
     if let Outcome::Accepted(acceptance) = &outcome
@@ -206,6 +215,8 @@ struct Login {
     nullok: bool,
     first_pass: FirstPass,
     always_prompt: bool,
+    /// The arguments of the line, if it offers enrollment to users who are not listed.
+    enroll: Option<Vec<Zeroizing<Vec<u8>>>>,
     settings: LoginSettings,
     user: LoginUser,
     log: Log,
@@ -224,6 +235,32 @@ impl Login {
         // The two ways past this module without a token: exempt, or excused and, read without fault, not listed.
         if ruling.need == Need::Exempt {
             return Ok(self.excuse(host, Excuse::by_policy(&ruling, &service)));
+        }
+        if let Some(facts) = self.enroll_facts(host, &ruling) {
+            // By the rule that excuses users: a name that may be another's is a fault.
+            let offered = tokens.settled(true).and_then(|enrolment| {
+                let offered = match enrolment {
+                    Enrolment::NotListed => Some(enroll::offer(host, &self.settings, &facts)?),
+                    Enrolment::Listed(_) => None,
+                };
+                Ok((offered, enrolment))
+            });
+            let (offered, enrolment) = match offered {
+                Ok(offered) => offered,
+                Err(fault) => return self.ask_in_vain(host, &mut questions, self.settings.tries, fault),
+            };
+            match offered {
+                Some(Offered::Ended(outcome)) => return Ok(outcome),
+                Some(Offered::Postponed) => {
+                    return Ok(self.excuse(host, Excuse::postponed(&ruling, &service)));
+                }
+                // As sshd's method `password`, which shows no prompt. Who may put it off does not need to say so.
+                Some(Offered::Unasked(_)) if ruling.need != Need::Required => {}
+                Some(Offered::Unasked(code)) => return Ok(Outcome::ConversationFailed(code)),
+                Some(Offered::Nothing(why)) => self.log.warning(host, &why),
+                None => {}
+            }
+            tokens = Tokens::Settled(enrolment);
         }
         if let Some(excuse) = Excuse::of_unlisted(&ruling, self.nullok, &service) {
             let enrolment = match tokens.settled(true) {
@@ -290,6 +327,16 @@ impl Login {
                 _ => self.log.outcome(host, &outcome),
             }
         }
+    }
+
+    /// What the program that enrolls has to know, if this line offers enrollment to a user whom the policy names so.
+    fn enroll_facts(&self, host: &impl Handle, ruling: &Ruling<'_>) -> Option<LoginFacts> {
+        let offers = match ruling.need {
+            Need::Required | Need::Postponable { .. } => !self.nullok,
+            Need::Exempt | Need::IfEnrolled => false,
+        };
+        let arguments = self.enroll.as_ref().filter(|_| offers)?;
+        enroll::facts(host, &self.user.name, arguments)
     }
 
     /// Lets a user pass without a token. With `always_prompt` they are asked first, and all of their answer is a password
@@ -394,12 +441,13 @@ impl Login {
     /// Writes the line of the outcome, and leaves it for `pam_sm_acct_mgmt`.
     fn decided(&self, host: &mut impl Handle, outcome: Outcome) -> Outcome {
         let standing = match outcome {
-            Outcome::Accepted(_) => Standing::Accepted,
+            Outcome::Accepted(_) | Outcome::Enrolled(_) => Standing::Accepted,
             Outcome::Excused(Excuse::Nullok) => Standing::Excused,
             Outcome::Excused(Excuse::Policy { on_exempt, .. }) => Standing::ExcusedByPolicy(on_exempt),
             Outcome::Rejected(_)
             | Outcome::TriesUsedUp(_)
             | Outcome::NotEnrolled
+            | Outcome::EnrollmentFailed(_)
             | Outcome::NothingStacked
             | Outcome::NotAcceptedHere
             | Outcome::Unusable(_)

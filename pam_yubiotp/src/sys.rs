@@ -2,7 +2,7 @@
 //!
 //! `pam_hooks!` of pam-bindings makes the `pam_sm_*` functions, checks their arguments and stops panics; its handle
 //! gives the conversation and module data. What it lacks is called here directly: users that are not UTF-8, setting
-//! PAM_AUTHTOK, pam_syslog(3) and pam_fail_delay(3). At the end is what `undisturbed` needs of the C library.
+//! PAM_AUTHTOK, pam_getenv(3), pam_syslog(3) and pam_fail_delay(3). At the end is what `undisturbed` needs of the C library.
 
 mod undisturbed;
 
@@ -28,6 +28,7 @@ unsafe extern "C" {
     fn pam_get_user(pamh: *mut PamHandle, user: *mut *const c_char, prompt: *const c_char) -> c_int;
     fn pam_get_item(pamh: *const PamHandle, item: c_int, value: *mut *const c_void) -> c_int;
     fn pam_set_item(pamh: *mut PamHandle, item: c_int, value: *const c_void) -> c_int;
+    fn pam_getenv(pamh: *mut PamHandle, name: *const c_char) -> *const c_char;
     fn pam_fail_delay(pamh: *mut PamHandle, microseconds: c_uint) -> c_int;
     fn pam_syslog(pamh: *const PamHandle, priority: c_int, format: *const c_char, ...);
 }
@@ -126,6 +127,16 @@ impl Handle for PamHandle {
         }
         // SAFETY: a string item is a C string owned by the handle, which nobody changes before it is copied here.
         Some(unsafe { CStr::from_ptr(value.cast()) }.to_bytes().to_vec())
+    }
+
+    fn environment(&self, name: &CStr) -> Option<Vec<u8>> {
+        // SAFETY: `self` is a live handle, which pam_getenv(3) only reads; `name` is a C string that outlives the call.
+        let value = unsafe { pam_getenv(ptr::from_ref(self).cast_mut(), name.as_ptr()) };
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: the value is a C string owned by the handle, which nobody changes before it is copied here.
+        Some(unsafe { CStr::from_ptr(value) }.to_bytes().to_vec())
     }
 
     fn authtok(&self) -> Option<Answer> {

@@ -4,7 +4,7 @@ use crate::page::{PAGES, Page};
 use crate::root;
 use std::collections::BTreeSet;
 use std::process::Command;
-use ykhost::settings::{ASK, CONFIG, MAPPING, STORE, STORE_KEY};
+use ykhost::settings::{ASK, CONFIG, ENROLL, MAPPING, STORE, STORE_KEY};
 
 fn source(name: &str) -> String {
     crate::text_of(&format!("packaging/man/{name}"))
@@ -91,7 +91,7 @@ fn references_between_the_pages() {
 /// FILES names the default paths of the code, and no other path of ours.
 #[test]
 fn files_are_those_of_the_code() {
-    let known = [CONFIG, MAPPING, STORE, STORE_KEY, ASK];
+    let known = [CONFIG, MAPPING, STORE, STORE_KEY, ASK, ENROLL];
     let mut named = BTreeSet::new();
     for name in PAGES {
         let Some(page) = Page::read(name) else { return };
@@ -105,7 +105,8 @@ fn files_are_those_of_the_code() {
     assert!(named.contains(ykval::config::CONFIG), "no page has {} under FILES", ykval::config::CONFIG);
     for path in named.iter().filter(|path| path.contains("yubiotp")) {
         let below_the_store = path.strip_prefix(STORE).is_some_and(|rest| {
-            rest.ends_with("/ID") || ["/guesses/user", "/notices/user", "/enrolled", "/lost"].contains(&rest)
+            rest.ends_with("/ID")
+                || ["/guesses/user", "/notices/user", "/pending/user", "/enrolled", "/lost"].contains(&rest)
         });
         // What packages bring along is in packaging, under the folder's own name.
         let brought = path.strip_prefix("/usr/share/").is_some_and(|rest| {

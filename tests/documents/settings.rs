@@ -23,15 +23,16 @@ fn in_code(table: &str) -> BTreeSet<String> {
     names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
-/// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]`, `[codes]` and `[policy]`.
-fn in_file() -> [BTreeMap<String, String>; 4] {
+/// What `ykmap init` offers in comments, name and value: first of the file, then of `[online]`, `[codes]`, `[policy]` and
+/// `[enroll]`.
+fn in_file() -> [BTreeMap<String, String>; 5] {
     let source = crate::text_of("ykmap/src/init.rs");
     let text = |name: &str| {
         let (_, behind) = source.split_once(&format!("const {name}: &str = \"")).unwrap();
         let (text, _) = behind.split_once("\n\";").unwrap();
         text.replace("\\\"", "\"")
     };
-    [&["SYSTEM", "LOGIN"][..], &["ONLINE"], &["CODES"], &["POLICY"]].map(|names| {
+    [&["SYSTEM", "LOGIN"][..], &["ONLINE"], &["CODES"], &["POLICY"], &["ENROLL"]].map(|names| {
         let text = names.iter().map(|name| text(name) + "\n").collect::<String>();
         let lines = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
         let lines = lines.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
@@ -55,8 +56,8 @@ fn init_writes_what_these_tests_read() {
         Command::new(built::program("ykmap")).arg("--config").arg(&config).arg("init").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let written = std::fs::read_to_string(config).unwrap();
-    let [file, online, codes, policy] = in_file();
-    for (name, value) in online.iter().chain(&codes).chain(&policy) {
+    let [file, online, codes, policy, enroll] = in_file();
+    for (name, value) in online.iter().chain(&codes).chain(&policy).chain(&enroll) {
         assert!(written.contains(&format!("# {name} = {value}")), "{name} = {value}: {written}");
     }
     for name in file.keys() {
@@ -67,7 +68,7 @@ fn init_writes_what_these_tests_read() {
 
 #[test]
 fn the_file_of_init_has_every_setting_and_no_other() {
-    let [file, online, codes, policy] =
+    let [file, online, codes, policy, enroll] =
         in_file().map(|settings| settings.into_keys().collect::<BTreeSet<_>>());
     let mut code = in_code("");
     assert!(TABLES.into_iter().all(|table| code.remove(table)));
@@ -79,6 +80,7 @@ fn the_file_of_init_has_every_setting_and_no_other() {
     same(("the code", &in_code("[codes]")), ("[codes] of the file of ykmap init", &codes));
     same(("the code", &in_code("[policy]")), ("[policy] of the file of ykmap init", &policy));
     same(("the code", &in_code("[service.sudo]")), ("[policy] of the file of ykmap init", &policy));
+    same(("the code", &in_code("[enroll]")), ("[enroll] of the file of ykmap init", &enroll));
 }
 
 #[test]
@@ -96,6 +98,8 @@ fn the_manual_has_every_setting_and_no_other() {
     assert!(TABLES.into_iter().all(|table| code.remove(table)));
     same(("the code", &in_code("[policy]")), ("yubiotp-config.toml(5)", &manual("Policy")));
     same(("the code", &in_code("[codes]")), ("yubiotp-config.toml(5)", &manual("Codes")));
+    let enroll = manual("Enrollment at login");
+    same(("the code", &in_code("[enroll]")), ("yubiotp-config.toml(5)", &enroll));
     same(("the code", &code), ("yubiotp-config.toml(5)", &manual("Settings")));
     same(("the code", &in_code("[online]")), ("yubiotp-config.toml(5)", &manual("Validation servers")));
 }
@@ -105,7 +109,7 @@ fn the_manual_has_every_setting_and_no_other() {
 fn defaults_are_told_as_they_are() {
     let Some(page) = Page::read("yubiotp-config.toml.5") else { return };
     let mut told = BTreeMap::new();
-    for section in ["Settings", "Codes", "Policy", "Validation servers"] {
+    for section in ["Settings", "Codes", "Policy", "Enrollment at login", "Validation servers"] {
         for (head, body) in page.section(section).entries() {
             let (body, head) = (body.text(), head.template());
             // As the last sentence has it: `…. 5 if not given.`
@@ -141,6 +145,7 @@ fn defaults_are_told_as_they_are() {
         ("local", settings.codes.local.to_string()),
         ("window", settings.codes.usual.seconds.to_string()),
         ("look_ahead", settings.codes.usual.ahead.to_string()),
+        ("program", quoted(&settings.enroll.program)),
     ];
     // Without a policy: every user, and PAM_IGNORE for those who pass.
     let policy = yubiotp::policy::Policy::default();
@@ -151,10 +156,10 @@ fn defaults_are_told_as_they_are() {
     let code = code.into_iter().chain(policy);
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(told, code, "yubiotp-config.toml(5) and the code");
-    let [file, of_online, of_codes, of_policy] = in_file();
+    let [file, of_online, of_codes, of_policy, of_enroll] = in_file();
     for (name, value) in code {
-        let written =
-            file.get(&name).or(of_online.get(&name)).or(of_codes.get(&name)).or(of_policy.get(&name));
+        let tables = [&file, &of_online, &of_codes, &of_policy, &of_enroll];
+        let written = tables.iter().find_map(|table| table.get(&name));
         assert_eq!(written, Some(&value), "{name} in the file of ykmap init");
     }
     // A mode depends on what else is given.

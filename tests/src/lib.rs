@@ -24,6 +24,7 @@ pub fn skip(why: &str) {
 pub mod apart;
 pub mod bucket;
 pub mod built;
+pub mod enrolling;
 pub mod foreign;
 pub mod help;
 pub mod host;

@@ -133,6 +133,14 @@ impl Pam {
         assert_eq!(code, Code::SUCCESS, "{item:?}");
     }
 
+    /// Sets a variable of the environment that PAM keeps for the session, as sshd does: `NAME=VALUE`.
+    pub fn set_variable(&mut self, variable: &str) {
+        let variable = CString::new(variable).unwrap();
+        // SAFETY: the handle is open; libpam copies the string.
+        let code = Code(unsafe { pam_putenv(self.handle, variable.as_ptr()) });
+        assert_eq!(code, Code::SUCCESS, "{variable:?}");
+    }
+
     /// Reads an item; `None` where it is not set.
     #[must_use]
     pub fn item(&self, item: Item) -> Option<Vec<u8>> {
@@ -274,6 +282,7 @@ unsafe extern "C" {
     fn pam_end(handle: *mut c_void, status: c_int) -> c_int;
     fn pam_authenticate(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_acct_mgmt(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_putenv(handle: *mut c_void, variable: *const c_char) -> c_int;
     fn pam_setcred(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_open_session(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_close_session(handle: *mut c_void, flags: c_int) -> c_int;

@@ -292,6 +292,45 @@ impl Place {
         assert!(copied.status.success(), "install: {}", String::from_utf8_lossy(&copied.stderr));
     }
 
+    /// The program that enrolls, in a folder that nobody else may write to, wherever it was built; the settings name it. The
+    /// service `otp` offers it.
+    ///
+    /// # Panics
+    /// Where it cannot be put there.
+    pub fn offer_enrollment(&self) {
+        self.install(&built::program("yubiotp-enroll"), "yubiotp-enroll", 0o755);
+        self.settings(&format!("[enroll]\nprogram = {:?}\n", self.path("yubiotp-enroll")));
+        self.arguments("enroll");
+    }
+
+    /// Adds lines to the settings.
+    ///
+    /// # Panics
+    /// Where they cannot be written.
+    pub fn settings(&self, lines: &str) {
+        let config = fs::read_to_string(self.config()).unwrap();
+        self.write("config.toml", format!("{config}\n{lines}"), 0o600);
+    }
+
+    /// Adds lines to a table of the settings, which is there.
+    ///
+    /// # Panics
+    /// Where they cannot be written.
+    pub fn settings_in(&self, table: &str, lines: &str) {
+        let (config, head) = (fs::read_to_string(self.config()).unwrap(), format!("\n[{table}]\n"));
+        assert!(config.contains(&head), "{config}");
+        self.write("config.toml", config.replace(&head, &format!("{head}{lines}")), 0o600);
+    }
+
+    /// Adds lines to the settings before every table.
+    ///
+    /// # Panics
+    /// Where they cannot be written.
+    pub fn settings_first(&self, lines: &str) {
+        let config = fs::read_to_string(self.config()).unwrap();
+        self.write("config.toml", format!("{lines}{config}"), 0o600);
+    }
+
     /// Writes a service file. `pam_yubiotp.so` in it becomes the built module with this host's settings.
     ///
     /// # Panics

@@ -24,6 +24,17 @@ impl SoftApp {
         Self { secret: mac.finalize().into_bytes().into(), serial: format!("app{n}") }
     }
 
+    /// One that was given this secret, in base32 with blanks in it.
+    ///
+    /// # Panics
+    /// Where that is no secret of 20 bytes.
+    #[must_use]
+    pub fn of_secret(base32: &str) -> Self {
+        let letters: String = base32.chars().filter(|letter| *letter != ' ').collect();
+        let secret = data_encoding::BASE32_NOPAD.decode(letters.as_bytes()).unwrap();
+        Self { secret: secret.try_into().unwrap(), serial: String::new() }
+    }
+
     /// What names it on a host.
     #[must_use]
     pub fn serial(&self) -> &str {

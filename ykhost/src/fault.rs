@@ -207,6 +207,18 @@ pub enum Fault {
         /// The failure, in words for the log.
         why: String,
     },
+    /// The program that enrolls users does not exist.
+    NoEnrollProgram {
+        /// The missing file or folder.
+        path: PathBuf,
+    },
+    /// The program that enrolls users failed.
+    EnrollProgram {
+        /// The program.
+        path: PathBuf,
+        /// The failure, in words for the log.
+        why: String,
+    },
     /// The program that asks can ask nobody: a file that the settings name cannot be used, or the host lacks resources.
     CannotAsk {
         /// The kind of obstacle.
@@ -282,6 +294,8 @@ impl Fault {
             | Self::ClientKey { path, .. }
             | Self::NoProgram { path }
             | Self::Program { path, .. }
+            | Self::NoEnrollProgram { path }
+            | Self::EnrollProgram { path, .. }
             | Self::FileSizeLimit { path } => Some(path),
             Self::UserInPath { .. }
             | Self::NoServers

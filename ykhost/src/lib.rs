@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod decide;
+pub mod enroll;
 pub mod enrolled;
 pub mod fault;
 pub mod file;

@@ -47,9 +47,10 @@ fn hint(fault: &Fault) -> Option<Hint> {
         | Fault::NoStore { path }
         | Fault::NoPositions { path }
         | Fault::NoStoreKey { path }
+        | Fault::NoEnrollProgram { path }
         | Fault::NoProgram { path } => hidden(path),
         Fault::Undecided { .. } => without_network(),
-        Fault::CannotAsk { .. } | Fault::Program { .. } => filtered(),
+        Fault::CannotAsk { .. } | Fault::Program { .. } | Fault::EnrollProgram { .. } => filtered(),
         _ => None,
     }
 }

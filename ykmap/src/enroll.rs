@@ -1,24 +1,74 @@
 //! The program `yubiotp-enroll`: the dialogue in which a user gets a second factor, at a login or by `ykmap self`.
 
-#[expect(dead_code, reason = "the dialogue that makes them follows")]
+mod channel;
+mod dialogue;
+mod eligible;
+mod first_factor;
 mod offers;
-#[expect(dead_code, reason = "as above")]
+mod process;
 mod talk;
+#[cfg(test)]
+mod tests;
+mod write;
 
-use clap::Parser;
+use channel::Channel;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use ykcli::line;
+use std::time::Duration;
+use ykhost::clock;
+use ykhost::store::Store;
+use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::dialogue::{End, LoginFacts};
 
-/// Programs start this: pam_yubiotp at a login in which a user enrolls, and systemd for `ykmap self`.
-#[derive(Parser)]
-#[command(name = "yubiotp-enroll", version)]
-struct Command {}
+/// How long a dialogue may take.
+const LOGIN: Duration = Duration::from_secs(600);
 
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Command::try_parse() {
-        Ok(Command {}) => ExitCode::from(2),
-        Err(error) => line::not_understood(&error),
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    match arguments.as_slice() {
+        ["login"] if !std::io::stdin().is_terminal() => login(),
+        ["--version"] => said(
+            std::io::stdout(),
+            concat!("yubiotp-enroll ", env!("CARGO_PKG_VERSION"), "\n"),
+            ExitCode::SUCCESS,
+        ),
+        _ => said(
+            std::io::stderr(),
+            "yubiotp-enroll enrolls users at a login. pam_yubiotp.so runs it: it is not for use by hand.\n\
+             To give a user a token yourself: ykmap add USER, or ykmap totp add USER.\n",
+            ExitCode::from(2),
+        ),
+    }
+}
+
+fn said(mut to: impl std::io::Write, text: &str, code: ExitCode) -> ExitCode {
+    if to.write_all(text.as_bytes()).is_ok() { code } else { ExitCode::FAILURE }
+}
+
+/// `yubiotp-enroll login`: one login, over standard input and output.
+fn login() -> ExitCode {
+    let hardened = process::harden();
+    let mut channel = Channel::new(LOGIN);
+    // Read before anything is said: a socket that is closed with something unread in it is a reset, not an end.
+    let Ok(facts) = channel.login_facts() else { return ExitCode::FAILURE };
+    let end = match hardened {
+        Ok(()) => enroll(&facts, &mut channel),
+        Err(why) => dialogue::failed(&Diagnostic::error(Code::NotRoot, why)),
+    };
+    channel.end(end);
+    ExitCode::SUCCESS
+}
+
+fn enroll(facts: &LoginFacts, channel: &mut Channel) -> End {
+    match eligible::Eligible::new(facts) {
+        Ok(who) => {
+            // Of anybody: nothing else removes them. One that cannot be removed is no reason to enroll nobody.
+            let _ = Store::new(&who.settings).end_old_offers(clock::unix());
+            dialogue::run(&who, channel)
+        }
+        Err(found) => dialogue::failed(&found),
     }
 }

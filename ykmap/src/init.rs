@@ -106,6 +106,13 @@ const POLICY: &str = "\n\
 # [service.sudo]              # a setting here replaces that of [policy] in this PAM service
 ";
 
+const ENROLL: &str = "\n\
+# How users enroll at a login, where pam.d says enroll.
+# [enroll]
+# program = \"/usr/libexec/yubiotp/yubiotp-enroll\" # the program that enrolls them
+# pam_dirs = []               # folders of service files, in place of /etc/pam.d and those of the distribution
+";
+
 const SELF_CONTAINED: &str = "\
 # Settings of pam_yubiotp, read at every login. Everything is in this folder, and you can move the folder.
 # Check your changes with: ykmap --config FILE doctor
@@ -158,8 +165,16 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if !args.upgrade || named.is_some() || config.exists() {
         made.file(&config, 0o644, || {
             Ok(Zeroizing::new(
-                [if named.is_some() { SELF_CONTAINED } else { SYSTEM }, LOGIN, ONLINE, CODES, GROUPS, POLICY]
-                    .concat(),
+                [
+                    if named.is_some() { SELF_CONTAINED } else { SYSTEM },
+                    LOGIN,
+                    ONLINE,
+                    CODES,
+                    GROUPS,
+                    POLICY,
+                    ENROLL,
+                ]
+                .concat(),
             ))
         })?;
     }

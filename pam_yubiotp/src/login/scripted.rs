@@ -4,6 +4,7 @@ use crate::handle::{Answer, Handle, Item, Priority, Remembered, Standing};
 use pam::constants::PamResultCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 use ykhost::store::{Undisturbed, plainly};
 use zeroize::Zeroizing;
@@ -65,6 +66,9 @@ impl Handle for Scripted {
             Item::RemoteHost => self.rhost.map(Into::into),
             Item::Terminal => None,
         }
+    }
+    fn environment(&self, _name: &CStr) -> Option<Vec<u8>> {
+        None
     }
     fn authtok(&self) -> Option<Answer> {
         self.authtok.clone().map(Zeroizing::new)

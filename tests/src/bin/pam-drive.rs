@@ -2,7 +2,9 @@
 //! kill it.
 //!
 //! Usage: `pam-drive --confdir DIR --service S [--user U] [--rhost H] [--tty T] [--flags N] [--calls A,B] [--state]
-//! [--wait FILE] [--repeat] ANSWER...`
+//! [--wait FILE] [--repeat] [--env NAME=VALUE] ANSWER...`
+//!
+//! An answer `@0` is the code of the app whose secret was shown last. `--env` sets a variable of PAM's own environment.
 //!
 //! Prints a line for everything that happens: `prompt echo-off "YubiKey for alice: "`, `info "..."`, `error "..."`,
 //! `authenticate PAM_SUCCESS`; with `--state`, before the first call and after each, a line `state ...` of what a
@@ -23,7 +25,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
-use tests::libpam::{Code, Conversation, Item, Pam, Prompt, Reply, Script, Style};
+use tests::enrolling::Enrolling;
+use tests::libpam::{Code, Conversation, Item, Pam, Prompt, Reply, Style};
 
 /// The command line, as far as it was given.
 #[derive(Clone, Default)]
@@ -38,6 +41,7 @@ struct Options {
     state: bool,
     repeat: bool,
     wait: Option<OsString>,
+    env: Vec<String>,
     answers: Vec<Vec<u8>>,
 }
 
@@ -70,6 +74,7 @@ impl Options {
                 "--tty" => options.tty = Some(text),
                 "--flags" => options.flags = text.parse().map_err(|_| "--flags needs a number")?,
                 "--calls" => options.calls = Some(text),
+                "--env" => options.env.push(text),
                 "--wait" => options.wait = Some(value),
                 _ => return Err(format!("unknown option {name}")),
             }
@@ -82,7 +87,7 @@ impl Options {
 }
 
 /// Prints what it is shown, then answers by the script.
-struct Printing(Script);
+struct Printing(Enrolling);
 
 impl Conversation for Printing {
     fn answer(&mut self, prompts: &[Prompt]) -> Reply {
@@ -143,7 +148,7 @@ fn drive(options: Options) -> Result<bool, String> {
     if options.repeat {
         return repeat(&Options { repeat: false, ..options });
     }
-    let conversation = Box::new(Printing(Script::new(options.answers)));
+    let conversation = Box::new(Printing(Enrolling::new(options.answers)));
     let user = options.user.as_ref().map(|user| user.as_bytes());
     let mut pam = Pam::start(Path::new(&options.confdir), &options.service, user, conversation);
     for (item, value) in [(Item::Rhost, &options.rhost), (Item::Tty, &options.tty)] {
@@ -151,6 +156,7 @@ fn drive(options: Options) -> Result<bool, String> {
             pam.set_item_str(item, value);
         }
     }
+    options.env.iter().for_each(|variable| pam.set_variable(variable));
     let mut succeeded = true;
     let show = || {
         if options.state {

@@ -198,6 +198,9 @@ impl Fault {
             Self::NoProgram { path } => found(Code::AskProgramMissing, path, DOES_NOT_EXIST)
                 .advise("install it with the module (make install), or set ask in [online] of config.toml to its path"),
             Self::Program { path, why } => found(Code::AskProgramFailed, path, why),
+            Self::NoEnrollProgram { path } => found(Code::EnrollProgramMissing, path, DOES_NOT_EXIST)
+                .advise("install it with the module (make install), or set program in [enroll] of config.toml to its path"),
+            Self::EnrollProgram { path, why } => found(Code::EnrollProgramFailed, path, why),
             Self::CannotAsk { kind, why } => {
                 obstacle(*kind, Diagnostic::error(kind.code(), format!("validation servers cannot be asked: {why}")))
             }

@@ -5,9 +5,9 @@
 
 mod app;
 mod hardware;
-#[cfg(test)]
-mod tests;
 mod yubikey;
+
+pub(crate) use app::ascii;
 
 use super::talk::{Gone, Talk};
 use crate::files;

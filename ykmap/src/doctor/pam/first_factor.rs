@@ -63,7 +63,6 @@ const MOST_STATES: usize = 1 << 16;
 /// # Errors
 /// The finding, with its place and what to change, if it is not proven on every way, or if that cannot be known: the
 /// service cannot be read, or has no such line.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the program that enrolls"))]
 pub(crate) fn of(folders: &[PathBuf], service: &str) -> Result<(), Diagnostic> {
     let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
     // libpam takes the name in lower case.

@@ -44,7 +44,11 @@ impl Offers<'_> {
                 },
             };
             match qr::draw(&uri, form) {
-                Ok(drawing) => talk.say(&drawing.text)?,
+                Ok(drawing) => {
+                    // A client of ssh begins each prompt with the names of user and host.
+                    talk.say("\n")?;
+                    talk.say(&drawing.text)?;
+                }
                 Err(qr::TooLong) => talk.say("There is no QR code: the names are too long for one.\n")?,
             }
             talk.say(inverted(form))?;
