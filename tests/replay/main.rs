@@ -15,6 +15,8 @@ mod changes;
 #[cfg(target_arch = "x86_64")]
 mod crash;
 mod disk;
+#[cfg(target_arch = "x86_64")]
+mod enroll;
 mod files;
 #[cfg(target_arch = "x86_64")]
 mod held;
