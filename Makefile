@@ -163,6 +163,8 @@ install:
 	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
+	install -D -m 644 -t $(DESTDIR)$(unitdir) $(own)
+	sed -i 's|/usr/libexec/yubiotp/|$(askdir)/|' $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own)))
 	install -D -m 644 -t $(DESTDIR)$(unitdir)/$(notdir $(helper)) $(helper)/*
 	$(documents)
 	install -d $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
@@ -173,6 +175,8 @@ install:
 pages := $(wildcard packaging/man/*.[0-9])
 # What polkit's helper needs to write to the store.
 helper := packaging/systemd/polkit-agent-helper@.service.d
+# What `ykmap self` needs, once it is enabled.
+own := packaging/systemd/yubiotp-self.socket packaging/systemd/yubiotp-self@.service
 define manual
 for page in $(1); do \
 	install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
@@ -227,7 +231,7 @@ uninstall:
 			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
 		packaging/scripts/prerm remove; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(addprefix $(DESTDIR)$(askdir)/yubiotp-,ask enroll)
-	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
+	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own)))
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))

@@ -103,6 +103,10 @@ const RUN: &[(&str, Run)] = &[
         "ykmap import oath /etc/users.oath",
         Run::Test("tests/cli/moving.rs", "a_code_that_pam_oath_took_is_used_here"),
     ),
+    (
+        "systemctl enable --now yubiotp-self.socket",
+        Run::Test("tests/self_service/units.rs", "they_are_units_and_confined"),
+    ),
     // The validation server
     ("make build-server", Run::Ci("make test-packages")),
     ("make install-server", Run::Ci("make install-server DESTDIR=\"$folder\" >/dev/null")),

@@ -190,3 +190,33 @@ fn the_examples_are_settings() {
         settings.resolve_online().map_err(|why| ykhost::Fault::from(why).to_string()).map(drop).unwrap();
     }
 }
+
+/// `[self]` has one setting.
+#[test]
+fn what_users_may_do_themselves() {
+    let Some(page) = Page::read("yubiotp-config.toml.5") else { return };
+    let entries = page.section("Self-service").entries();
+    let [(head, body)] = entries.as_slice() else { panic!("not one setting") };
+    assert!(head.template().starts_with("allow = "), "{}", head.template());
+    same(("the code", &in_code("[self]")), ("yubiotp-config.toml(5)", &BTreeSet::from(["allow".to_owned()])));
+    let usual = "[\"status\", \"test\"]";
+    assert!(body.text().contains(&format!("{usual} if not given.")), "{}", body.text());
+    let made = crate::text_of("ykmap/src/init.rs").replace("\\\"", "\"");
+    assert!(made.contains(&format!("\n# [self]\n# allow = {usual}\n")), "the file of ykmap init");
+    let settings = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::load(Some(&path), PartialConfig::default())
+    };
+    let own = |text: &str| settings(text).unwrap().own;
+    assert_eq!(own(""), own(&format!("[self]\nallow = {usual}\n")));
+    // Every value that the page names is one, and there are no others.
+    let known = "[self]\nallow = [\"status\", \"test\", \"add\", \"remove\", \"recovery\"]\n";
+    assert_eq!(own(known).len(), 5);
+    for verb in known.split('"').skip(1).step_by(2) {
+        assert!(body.text().contains(&format!("\"{verb}\"")), "{verb}: {}", body.text());
+    }
+    let why = settings("[self]\nallow = [\"everything\"]\n").err().unwrap().to_string();
+    assert!(why.contains("`status`, `test`, `add`, `remove`, `recovery`") || why.contains("allow"), "{why}");
+}

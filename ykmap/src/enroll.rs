@@ -1,16 +1,17 @@
 //! The program `yubiotp-enroll`: the dialogue in which a user gets a second factor, at a login or by `ykmap self`.
 
 mod channel;
-mod dialogue;
+pub(crate) mod dialogue;
 mod eligible;
 mod first_factor;
-mod offers;
-mod process;
-mod talk;
+pub(crate) mod offers;
+pub(crate) mod process;
+pub(crate) mod talk;
 #[cfg(test)]
 mod tests;
-mod write;
+pub(crate) mod write;
 
+use crate::own;
 use channel::Channel;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     match arguments.as_slice() {
         ["login"] if !std::io::stdin().is_terminal() => login(),
+        ["self", ..] => own::service::main(&arguments),
         ["--version"] => said(
             std::io::stdout(),
             concat!("yubiotp-enroll ", env!("CARGO_PKG_VERSION"), "\n"),
@@ -37,7 +39,8 @@ pub fn main() -> ExitCode {
         ),
         _ => said(
             std::io::stderr(),
-            "yubiotp-enroll enrolls users at a login. pam_yubiotp.so runs it: it is not for use by hand.\n\
+            "yubiotp-enroll enrolls users: pam_yubiotp.so runs it at a login, and systemd for ykmap self. It is not for use by \
+             hand.\n\
              To give a user a token yourself: ykmap add USER, or ykmap totp add USER.\n",
             ExitCode::from(2),
         ),

@@ -113,6 +113,12 @@ const ENROLL: &str = "\n\
 # pam_dirs = []               # folders of service files, in place of /etc/pam.d and those of the distribution
 ";
 
+const OWN: &str = "\n\
+# What users may do themselves with ykmap self, once yubiotp-self.socket is enabled: also \"add\", \"remove\", \"recovery\".
+# [self]
+# allow = [\"status\", \"test\"]
+";
+
 const SELF_CONTAINED: &str = "\
 # Settings of pam_yubiotp, read at every login. Everything is in this folder, and you can move the folder.
 # Check your changes with: ykmap --config FILE doctor
@@ -173,6 +179,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
                     GROUPS,
                     POLICY,
                     ENROLL,
+                    OWN,
                 ]
                 .concat(),
             ))

@@ -22,6 +22,7 @@ mod key;
 mod list;
 mod modhex;
 mod otp;
+mod own;
 mod recovery;
 mod remove;
 mod reset;
@@ -108,6 +109,9 @@ enum Verb {
     Unlock(unlock::Args),
     /// Unassign every token of a user, and remove their authenticator apps and recovery codes
     Reset(reset::Args),
+    /// As any user: see and change your own tokens, as far as the administrator allows it
+    #[command(name = "self")]
+    Own(own::Args),
     /// Convert to and from modhex
     #[command(subcommand)]
     Modhex(modhex::Verb),
@@ -223,6 +227,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Import(verb) => import::run(context, &verb),
         Verb::Unlock(args) => unlock::run(context, &args),
         Verb::Reset(args) => reset::run(context, &args),
+        Verb::Own(args) => own::run(context, &args),
         Verb::Modhex(verb) => modhex::run(context, &verb),
         Verb::Otp(args) => otp::run(context, args),
         Verb::ExplainCode(args) => Ok(explain_code::run(&args, context.json)?),

@@ -95,11 +95,11 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
 }
 
 /// What a login would say to one answer.
-struct Tested {
-    verdict: &'static str,
-    is_accepted: bool,
-    token: Option<TokenId>,
-    found: Diagnostic,
+pub(crate) struct Tested {
+    pub(crate) verdict: &'static str,
+    pub(crate) is_accepted: bool,
+    pub(crate) token: Option<TokenId>,
+    pub(crate) found: Diagnostic,
     layout: Option<&'static str>,
     /// Of an OATH token: the step that the code is of.
     step: Option<u64>,
@@ -130,7 +130,7 @@ impl Tested {
         }
     }
 
-    fn json(&self, calls: Calls<'_>) -> Value {
+    pub(crate) fn json(&self, calls: Calls<'_>) -> Value {
         json!({
             "verdict": self.verdict,
             "token": self.token.map(|token| token.to_string()),
@@ -163,21 +163,22 @@ impl Tested {
 }
 
 /// What answers are tested against.
-struct Test<'t> {
-    settings: &'t Settings,
-    store: &'t Store,
-    enrolment: &'t Enrolment,
-    methods: Methods,
+pub(crate) struct Test<'t> {
+    pub(crate) settings: &'t Settings,
+    pub(crate) store: &'t Store,
+    pub(crate) enrolment: &'t Enrolment,
+    pub(crate) methods: Methods,
     /// What lets a user pass whom the mapping does not list.
-    excuse: Option<Diagnostic>,
-    unix: u64,
+    pub(crate) excuse: Option<Diagnostic>,
+    pub(crate) unix: u64,
 }
 
 impl Test<'_> {
     fn test(&self, answer: &[u8], bucket: Bucket) -> Result<Tested, Failure> {
-        let mut tested = self.judge(answer, bucket)?;
+        let untouched = |bucket: Bucket| Untouched { left: bucket.left(self.unix) };
+        let mut tested = self.judge(answer, &untouched(bucket))?;
         if tested.found.code == Code::CodesNeeded {
-            let otherwise = self.judge(answer, Bucket::FULL)?;
+            let otherwise = self.judge(answer, &untouched(Bucket::FULL))?;
             let why = (!otherwise.is_accepted).then(|| otherwise.found.clone());
             tested = Tested {
                 otherwise: Some(Otherwise { verdict: otherwise.verdict, why }),
@@ -190,13 +191,20 @@ impl Test<'_> {
         Ok(tested)
     }
 
-    fn judge(&self, answer: &[u8], bucket: Bucket) -> Result<Tested, Failure> {
-        let guesses = Untouched { left: bucket.left(self.unix) };
+    /// What a login would say, by these tries.
+    ///
+    /// # Errors
+    /// Something failed, so that a login would not decide either.
+    pub(crate) fn judge(
+        &self,
+        answer: &[u8],
+        guesses: &impl Guesses<Fault = Stop>,
+    ) -> Result<Tested, Failure> {
         let codes = Codes {
             local: self.settings.codes.local,
             unix: self.unix,
             usual: self.settings.codes.usual,
-            guesses: &guesses,
+            guesses,
         };
         let store = ReadOnly(self.store);
         let mode = self.settings.mode;
@@ -269,7 +277,7 @@ fn by_servers() -> Diagnostic {
 }
 
 /// Why nothing was decided.
-enum Stop {
+pub(crate) enum Stop {
     Fault(Fault),
     /// A login would store this and accept.
     Fresh {

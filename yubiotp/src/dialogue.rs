@@ -4,6 +4,10 @@
 //! Each message is a frame: a letter, the length of the rest as four bytes (big-endian), and the rest. A frame is at most
 //! [`LONGEST`] bytes.
 
+mod own;
+
+pub use own::OwnRequest;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use zeroize::Zeroizing;

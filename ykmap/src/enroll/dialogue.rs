@@ -137,7 +137,7 @@ fn introduction(who: &Eligible) -> String {
     }
 }
 
-fn menu(choices: &[Offer]) -> String {
+pub(crate) fn menu(choices: &[Offer]) -> String {
     let mut text = String::from("\n");
     for (number, offer) in (1..).zip(choices) {
         let line = match offer {
@@ -161,13 +161,13 @@ const fn prompt(who: &Eligible) -> &'static str {
 }
 
 /// What an answer to the menu means.
-enum Choice {
+pub(crate) enum Choice {
     Enter,
     Offer(Offer, Option<Answer>),
     Unknown,
 }
 
-fn choose(typed: &Answer, choices: &[Offer]) -> Choice {
+pub(crate) fn choose(typed: &Answer, choices: &[Offer]) -> Choice {
     let text = trimmed(typed);
     if text.is_empty() {
         return Choice::Enter;

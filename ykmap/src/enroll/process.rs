@@ -20,7 +20,7 @@ const LIMITS: [Resource; 6] = [
 ///
 /// # Errors
 /// This is not root's process, or cannot be.
-pub(super) fn harden() -> Result<(), String> {
+pub(crate) fn harden() -> Result<(), String> {
     if !Uid::effective().is_root() {
         return Err("the login process is not root's, so nothing can be written".to_owned());
     }

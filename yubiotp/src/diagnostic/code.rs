@@ -198,6 +198,16 @@ codes! {
     SecondConfig = "second-config",
     ServiceUnknown = "service-unknown",
     ServiceDiffers = "service-differs",
+    // Self-service.
+    SelfServiceOff = "self-service-off",
+    SelfServiceEnded = "self-service-ended",
+    SelfAsRoot = "self-as-root",
+    UserUnclear = "user-unclear",
+    NotAllowedByPolicy = "not-allowed-by-policy",
+    TokenInMapping = "token-in-mapping",
+    LastToken = "last-token",
+    TooManyTokens = "too-many-tokens",
+    TimeIsUp = "time-is-up",
     // Reports.
     Checked = "checked",
     NotChecked = "not-checked",
