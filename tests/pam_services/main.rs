@@ -8,6 +8,7 @@
 )]
 
 mod codes;
+mod enrollment;
 mod examples;
 mod login;
 mod migration;

@@ -22,6 +22,8 @@ pub(crate) struct Site {
     ykmap: PathBuf,
     /// The program that asks validation servers.
     pub(crate) ask: PathBuf,
+    /// The program that enrolls users.
+    pub(crate) enroll: PathBuf,
     secrets: RefCell<Vec<String>>,
     lines_told: Cell<usize>,
 }
@@ -51,13 +53,14 @@ impl Site {
         };
         let (module, ykmap) = (install(built::module(), 0o644), install(built::program("ykmap"), 0o755));
         let ask = install(built::program("yubiotp-ask"), 0o755);
+        let enroll = install(built::program("yubiotp-enroll"), 0o755);
         host.add_user("alice", Some(PASSWORD));
         host.add_user("bob", Some(PASSWORD));
         // As the packages do; the machine may have it.
         let _made = host.run(&["useradd", "--system", "--no-create-home", "yubiotp-ask"]);
         host.write("/etc/sudoers.d/site", "alice,bob ALL=(ALL:ALL) ALL\nDefaults passwd_tries=1\n", 0o440);
         let secrets = RefCell::new(vec![PASSWORD.to_owned()]);
-        let site = Self { host, module, ykmap, ask, secrets, lines_told: Cell::new(0) };
+        let site = Self { host, module, ykmap, ask, enroll, secrets, lines_told: Cell::new(0) };
         // The machine may have its own.
         assert!(site.host.run(&["rm", "-rf", "/etc/yubiotp", "/var/lib/yubiotp"]).status.success());
         site.ykmap(&["init"], "");
@@ -120,6 +123,12 @@ impl Site {
             && expected.iter().zip(&ours).all(|(pattern, line)| pattern::matches(pattern, line));
         assert!(same, "expected {expected:#?} among {lines:#?}");
         self.assert_secret(&lines.concat());
+    }
+
+    /// Keeps what a terminal shows, for people to read: in `target/tmp/NAME.txt`.
+    pub(crate) fn keep(&self, name: &str, terminal: &Terminal) {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.txt"));
+        let _for_people = fs::write(file, terminal.transcript().replace('\r', ""));
     }
 
     /// Skips the decisions so far.

@@ -1,0 +1,290 @@
+//! Enrollment at a login, as users see it: from the first login with a password to the next one with the new factor.
+
+use crate::site::{PASSWORD, Site};
+use crate::sshd_key::{KEY_THEN_PRESS, key_of_alice, ssh_with};
+use crate::ways::{SOON, TALKATIVE};
+use std::process::Command;
+use tests::host::Sshd;
+use tests::screen::{self, DARK};
+use tests::soft_yubikey::SoftYubiKey;
+use tests::terminal::Terminal;
+
+const LINES: &str = "auth requisite pam_unix.so\nauth required pam_yubiotp.so enroll\n\
+                     account required pam_unix.so\nsession required pam_permit.so\n";
+const CHOICE: &str = "type its number";
+const CODE: &str = "Type the code that the app shows";
+const PROMPT: &str = "YubiKey for alice: ";
+
+/// A host on which everybody needs a second factor, and none has one.
+fn start(tools: &[&str], policy: &str) -> Option<Site> {
+    let site = Site::start(tools)?;
+    site.pam("sshd", LINES);
+    let config = String::from_utf8(site.host.read("/etc/yubiotp/config.toml")).unwrap();
+    let enroll = format!("[policy]\n{policy}\n[enroll]\nprogram = {:?}\n", site.enroll);
+    site.host.write("/etc/yubiotp/config.toml", format!("{config}\n{enroll}"), 0o644);
+    Some(site)
+}
+
+/// ssh, after the password.
+fn after_password(site: &Site, sshd: &Sshd) -> Terminal {
+    let mut terminal = site.ssh(sshd, "alice", &[]);
+    site.answer(&mut terminal, "Password: ", &[PASSWORD]);
+    terminal
+}
+
+/// The code of an app, some steps from now.
+fn code(secret: &str, steps: i64) -> String {
+    let now = format!("now + {} seconds", steps * 30);
+    let output =
+        Command::new("oathtool").args(["--totp", "--base32", "--now", &now, secret]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// The line with `name` in what the terminal shows last.
+fn shown(transcript: &str, name: &str) -> String {
+    let line = transcript.rsplit("\r\n").find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+    line.trim().to_owned()
+}
+
+/// What zbar reads of the picture that a terminal shows last.
+fn picture(site: &Site, transcript: &str) -> String {
+    let is_drawn = |line: &&str| {
+        line.chars().count() > 20 && line.chars().all(|c| " \u{2588}\u{2580}\u{2584}@".contains(c))
+    };
+    let lines: Vec<_> = transcript.split("\r\n").collect();
+    let end = lines.iter().rposition(|line| is_drawn(&line)).unwrap() + 1;
+    let start = lines.iter().take(end).rposition(|line| !is_drawn(&line)).unwrap() + 1;
+    let drawn: String = lines.iter().take(end).skip(start).map(|line| format!("{line}\r\n")).collect();
+    let screen = screen::picture(&screen::screen(&drawn, 200, DARK));
+    let screen = if drawn.contains('@') { screen::blurred(&screen) } else { screen };
+    screen::read(&site.host.path().join("screen.pgm"), &screen, false).expect(&drawn)
+}
+
+/// The first of the recovery codes on the terminal, and Enter.
+fn recovery_code(terminal: &mut Terminal) -> String {
+    terminal.wait_for("Press Enter when done: ", SOON);
+    let transcript = terminal.transcript();
+    let codes: Vec<_> = transcript
+        .split("\r\n")
+        .map(str::trim)
+        .filter(|line| line.len() >= 14 && line.split('-').count() == 4)
+        .collect();
+    assert_eq!(codes.len(), 9, "{transcript}");
+    let first = (*codes.first().unwrap()).to_owned();
+    terminal.type_line("");
+    first
+}
+
+fn enrolled(token: &str, service: &str) -> String {
+    format!("enrolled user=alice token={token} mode=offline service={service} * code=enrolled *")
+}
+
+#[test]
+fn an_app_by_its_picture() {
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen", "oathtool", "zbarimg"], "") else { return };
+    let sshd = site.host.sshd(TALKATIVE);
+
+    let mut terminal = after_password(&site, &sshd);
+    terminal.wait_for(CHOICE, SOON);
+    terminal.type_line("2");
+    terminal.wait_for(CODE, SOON);
+    let secret = shown(&terminal.transcript(), "secret ").replace(' ', "");
+    let uri = shown(&terminal.transcript(), "URI ");
+    assert!(uri.contains(&format!("secret={secret}")), "{uri}");
+    for key in ["q", "a"] {
+        terminal.type_line(key);
+        terminal.wait_for(CODE, SOON);
+        assert_eq!(picture(&site, &terminal.transcript()), uri, "{key}");
+    }
+    let first = code(&secret, 0);
+    terminal.type_line(&first);
+    let recovery = recovery_code(&mut terminal);
+    site.keep("enrollment-app", &terminal);
+    site.assert_in(terminal, "alice");
+    site.assert_decided(&[&enrolled("oath-app-*", "sshd")]);
+
+    // From now on she is asked for it, and what was used is used.
+    for (answer, is_in) in [(&first, false), (&code(&secret, 1), true), (&recovery, true), (&recovery, false)]
+    {
+        let mut terminal = after_password(&site, &sshd);
+        site.answer(&mut terminal, PROMPT, &[answer]);
+        if is_in {
+            site.assert_in(terminal, "alice");
+        } else {
+            site.assert_out(terminal);
+        }
+    }
+    site.assert_nothing_leaked(&sshd);
+}
+
+/// A client in the locale C cannot show anything but ASCII, and a user may go away at every question.
+#[test]
+fn broken_off_and_resumed() {
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen", "oathtool"], "methods = [\"totp\"]") else {
+        return;
+    };
+    let sshd = site.host.sshd(TALKATIVE);
+    let in_c = || {
+        let mut command = site.host.ssh("alice", sshd.port, &["-o", "NumberOfPasswordPrompts=1"]);
+        command.env("LC_ALL", "C").arg("echo in-42 as $(id -un)");
+        let mut terminal = Terminal::spawn(command);
+        site.answer(&mut terminal, "Password: ", &[PASSWORD]);
+        terminal.wait_for(CHOICE, SOON);
+        terminal
+    };
+    // At the choice.
+    drop(in_c());
+    // With the secret in the app.
+    let mut terminal = in_c();
+    terminal.type_line("1");
+    terminal.wait_for(CODE, SOON);
+    let transcript = terminal.transcript();
+    assert!(transcript.is_ascii() && !transcript.contains("\\"), "{transcript}");
+    let secret = shown(&transcript, "secret ");
+    drop(terminal);
+    assert_eq!(site.ykmap_json(&["list"]).as_array().map(Vec::len), Some(0));
+    // It is the same one, in two logins at once. One of them enrolls, by one code.
+    let mut both = [in_c(), in_c()];
+    for terminal in &mut both {
+        terminal.type_line("1");
+        terminal.wait_for(CODE, SOON);
+        assert_eq!(shown(&terminal.transcript(), "secret "), secret);
+    }
+    let first = code(&secret.replace(' ', ""), 0);
+    for terminal in &mut both {
+        terminal.type_line(&first);
+    }
+    // No recovery codes: the policy does not allow them.
+    let ends = both.map(|terminal| terminal.finish(SOON));
+    let are_in = ends.iter().filter(|(code, shown)| *code == Some(0) && shown.contains("in-42 as alice\r\n"));
+    assert_eq!(are_in.count(), 1, "{ends:?}");
+    let mut terminal = after_password(&site, &sshd);
+    site.answer(&mut terminal, PROMPT, &[&first]);
+    site.assert_out(terminal);
+    let mut terminal = after_password(&site, &sshd);
+    site.answer(&mut terminal, PROMPT, &[&code(&secret.replace(' ', ""), 1)]);
+    site.assert_in(terminal, "alice");
+}
+
+/// A YubiKey that the host knows, at the console; then sudo asks for it.
+#[test]
+fn two_touches() {
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen", "sudo", "login"], "require = \"all\"") else {
+        return;
+    };
+    site.pam("login", LINES);
+    site.pam("sudo", LINES);
+    let mut token = SoftYubiKey::numbered(1);
+    site.ykmap(&["key", "import", "-"], &(token.traditional_log_line() + "\n"));
+    let [early, first, second] = [token.press(), token.press(), token.press()];
+
+    let mut terminal = site.login();
+    terminal.wait_for("login: ", SOON);
+    terminal.type_line("alice");
+    site.answer(&mut terminal, "Password: ", &[PASSWORD]);
+    terminal.wait_for(CHOICE, SOON);
+    terminal.type_line(&first);
+    terminal.wait_for("Touch it again", SOON);
+    // What came before is no second touch.
+    terminal.type_line(&early);
+    terminal.wait_for("Touch it again", SOON);
+    terminal.type_line(&second);
+    let recovery = recovery_code(&mut terminal);
+    site.keep("enrollment-yubikey", &terminal);
+    site.assert_shell(terminal, "alice");
+    site.assert_decided(&[&enrolled(&token.public_id(), "login")]);
+
+    for (answer, is_in) in [(first, false), (second, false), (token.press(), true), (recovery, true)] {
+        let mut terminal = site.sudo("alice");
+        site.answer(&mut terminal, "assword", &[PASSWORD]);
+        site.answer(&mut terminal, PROMPT, &[&answer]);
+        if is_in {
+            site.assert_in(terminal, "root");
+        } else {
+            site.assert_out(terminal);
+        }
+    }
+}
+
+/// Who is offered nothing, whatever they know.
+#[test]
+fn a_stranger_is_offered_nothing() {
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen"], "") else { return };
+    let sshd = site.host.sshd(TALKATIVE);
+    let password = |password: &str| {
+        let mut terminal = site.ssh(&sshd, "alice", &[]);
+        site.answer(&mut terminal, "Password: ", &[password]);
+        terminal
+    };
+    let rejected = |mut terminal: Terminal| {
+        site.answer(&mut terminal, PROMPT, &["123456"]);
+        let transcript = site.assert_out(terminal);
+        assert!(!transcript.contains(CHOICE), "{transcript}");
+    };
+    let log = || site.host.log_lines().concat();
+
+    // A wrong password ends the stack.
+    let transcript = site.assert_out(password("wrong horse"));
+    assert!(!transcript.contains(CHOICE) && !transcript.contains(PROMPT), "{transcript}");
+    site.assert_decided(&[]);
+
+    // Where it does not, nothing is offered, not even after the right one.
+    site.pam("sshd", &LINES.replace("requisite pam_unix", "required pam_unix"));
+    for each in ["wrong horse", PASSWORD] {
+        rejected(password(each));
+    }
+    assert!(log().contains("enroll-without-first-factor"), "{}", log());
+    // No first factor at all.
+    site.skip_decisions();
+    site.pam("sshd", &LINES.replace("auth requisite pam_unix.so\n", ""));
+    rejected(site.ssh(&sshd, "alice", &[]));
+
+    // Somebody who has a token is asked for it, with any answer.
+    site.pam("sshd", LINES);
+    site.token(2, "alice");
+    rejected(password(PASSWORD));
+    // Also without the token, which their administrator took away.
+    site.ykmap(&["remove", "alice", &SoftYubiKey::numbered(2).public_id()], "");
+    rejected(password(PASSWORD));
+}
+
+/// sshd has checked a key, and the stack has no password.
+#[test]
+fn after_a_key() {
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen", "oathtool"], "methods = [\"totp\"]") else {
+        return;
+    };
+    site.pam("sshd", &LINES.replace("auth requisite pam_unix.so\n", ""));
+    let key = key_of_alice(&site);
+    let sshd = site.host.sshd(&[TALKATIVE, KEY_THEN_PRESS].concat());
+    let mut terminal = ssh_with(&site, &sshd, &key);
+    terminal.wait_for(CHOICE, SOON);
+    terminal.type_line("1");
+    terminal.wait_for(CODE, SOON);
+    let secret = shown(&terminal.transcript(), "secret ").replace(' ', "");
+    terminal.type_line(&code(&secret, 0));
+    site.assert_in(terminal, "alice");
+    site.assert_decided(&[&enrolled("oath-app-*", "sshd")]);
+    let mut terminal = ssh_with(&site, &sshd, &key);
+    site.answer(&mut terminal, PROMPT, &[&code(&secret, 1)]);
+    site.assert_in(terminal, "alice");
+}
+
+/// Until a date, Enter puts it off. Robots are never asked.
+#[test]
+fn put_off_until_a_date() {
+    let policy = "until = 2199-01-01\nexempt = [\"bob\"]\non_exempt = \"success\"";
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen"], policy) else { return };
+    let sshd = site.host.sshd(TALKATIVE);
+    let mut terminal = after_password(&site, &sshd);
+    terminal.wait_for(CHOICE, SOON);
+    assert!(terminal.transcript().contains("2199-01-01 00:00"), "{}", terminal.transcript());
+    terminal.type_line("");
+    site.assert_in(terminal, "alice");
+    site.assert_decided(&["* user=alice * code=enrollment-postponed *"]);
+    let mut terminal = site.ssh(&sshd, "bob", &[]);
+    site.answer(&mut terminal, "Password: ", &[PASSWORD]);
+    site.assert_in(terminal, "bob");
+    site.assert_decided(&["* user=bob * code=user-exempt *"]);
+}
