@@ -11,7 +11,7 @@ use ykhost::enroll::Enrollment;
 use ykhost::settings::LoginSettings;
 use ykhost::{Fault, mapping};
 use yubiotp::TokenId;
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Code, Diagnostic, Severity};
 use yubiotp::dialogue::{Answer, End, LoginFacts, Spoken};
 use yubiotp::mapping::Enrolment;
 use zeroize::Zeroizing;
@@ -48,7 +48,7 @@ pub(crate) fn facts(host: &impl Handle, user: &[u8], arguments: &[Zeroizing<Vec<
     })
 }
 
-/// Offers enrollment to a user who is not listed.
+/// Offers enrollment to a user who is not listed. Who may put it off is not kept out by a program that cannot be started.
 ///
 /// # Errors
 /// The program cannot be used, or does not do what it says.
@@ -56,8 +56,15 @@ pub(crate) fn offer(
     host: &impl Handle,
     settings: &LoginSettings,
     facts: &LoginFacts,
+    may_postpone: bool,
 ) -> Result<Offered, Fault> {
-    let mut dialogue = Enrollment::start(settings, facts)?;
+    let mut dialogue = match Enrollment::start(settings, facts) {
+        Ok(dialogue) => dialogue,
+        Err(fault) if may_postpone => {
+            return Ok(Offered::Nothing(fault.diagnostic().with_severity(Severity::Warning)));
+        }
+        Err(fault) => return Err(fault),
+    };
     let mut shown = Shown::default();
     let end = loop {
         match dialogue.listen()? {

@@ -238,9 +238,10 @@ impl Login {
         }
         if let Some(facts) = self.enroll_facts(host, &ruling) {
             // By the rule that excuses users: a name that may be another's is a fault.
+            let may_postpone = ruling.need != Need::Required;
             let offered = tokens.settled(true).and_then(|enrolment| {
                 let offered = match enrolment {
-                    Enrolment::NotListed => Some(enroll::offer(host, &self.settings, &facts)?),
+                    Enrolment::NotListed => Some(enroll::offer(host, &self.settings, &facts, may_postpone)?),
                     Enrolment::Listed(_) => None,
                 };
                 Ok((offered, enrolment))

@@ -179,7 +179,7 @@ fn the_system_paths() {
             ("/etc/yubiotp/config.toml", 0o644),
             ("/etc/yubiotp/authorized_yubikeys", 0o644),
             ("/etc/yubiotp/store.key", 0o600),
-            ("/var/lib/yubiotp", 0o700),
+            ("/var/lib/yubiotp", 0o711),
             ("/var/lib/yubiotp/keys", 0o700),
             ("/var/lib/yubiotp/positions", 0o700),
         ] {

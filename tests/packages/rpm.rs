@@ -51,7 +51,7 @@ fn the_life_of_a_host_by_rpm() {
         "/usr/lib64/security/pam_yubiotp.so f 755 root:root",
         "/usr/libexec/yubiotp/yubiotp-ask f 755 root:root",
         "/usr/libexec/yubiotp/yubiotp-enroll f 755 root:root",
-        "/var/lib/yubiotp d 700 root:root",
+        "/var/lib/yubiotp d 711 root:root",
         "/var/lib/yubiotp/positions d 700 root:root",
     ] {
         assert!(came.iter().any(|came| came == line), "{line} is not among {came:#?}");

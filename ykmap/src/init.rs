@@ -193,7 +193,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(MAPPING_HEAD.into())))?,
     }
     made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykhost::random::bytes()?))))?;
-    made.folder(&settings.store, 0o700)?;
+    made.store(&settings.store, named.is_none())?;
     let store = Store::new(&settings);
     let evidence = if args.upgrade || settings.store.join(POSITIONS).exists() {
         None
@@ -298,6 +298,20 @@ struct Made {
 }
 
 impl Made {
+    /// The store of a host can be passed through by everybody: a process of an ordinary user, as a screen locker, must find
+    /// out that nobody enrolled. Up to format 1 it was closed.
+    fn store(&mut self, path: &Path, is_host: bool) -> Done {
+        let mode = if is_host { 0o711 } else { 0o700 };
+        self.folder(path, mode)?;
+        let now = rustix::fs::stat(path).map(|stat| stat.st_mode & 0o777);
+        if is_host && now == Ok(0o700) {
+            rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode)).map_err(|errno| {
+                Failure::input(format!("{}: cannot set mode 0711: {errno}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
     fn folder(&mut self, path: &Path, mode: u32) -> Done {
         if self.only_look {
             Folder::open(path)?;

@@ -22,7 +22,7 @@ impl Site {
     }
 
     /// Runs a locker as the user. Returns whether it unlocks.
-    fn unlock(&self, user: &str, answers: &[&str]) -> bool {
+    pub(crate) fn unlock(&self, user: &str, answers: &[&str]) -> bool {
         let mut drive = self.host.command_as(user, built::program("pam-drive").to_str().unwrap());
         drive.args(["--confdir", "/etc/pam.d", "--service", "swaylock", "--user", user, "--"]).args(answers);
         let output = drive.output().unwrap();

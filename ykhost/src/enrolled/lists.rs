@@ -5,7 +5,9 @@ use crate::file::{self, Changing, FileFault, Folder};
 use crate::settings::Settings;
 use crate::{Fault, mapping};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use std::path::PathBuf;
+use std::time::Duration;
 use yubiotp::TokenId;
 use yubiotp::mapping::{self as grammar, BadLine, BadUserName, Enrolment, Line, Search};
 
@@ -169,7 +171,7 @@ impl Locked {
         let mapping = file::locate(&mapping::path_for(&settings.mapping, user)?)?;
         // The lock of a folder that has both files is taken once.
         let is_same = store.as_ref().is_ok_and(|(store, _)| store.is_same(&mapping.0));
-        let _mapping = if is_same { None } else { Some(mapping.0.lock(settings.lock_wait)?) };
+        let _mapping = if is_same { None } else { lock_unless_read_only(&mapping.0, settings.lock_wait)? };
         Ok(Self { mapping, _mapping, store })
     }
 
@@ -196,6 +198,16 @@ impl Locked {
             let _ = folder.replace(name, &text(&before.mapping, MAPPING_HEAD, false), MODE);
         }
         Ok(written?)
+    }
+}
+
+/// Locks the mapping's folder. On a file system that is mounted read-only nobody changes a mapping, and `enrolled` can change.
+fn lock_unless_read_only(folder: &Folder, wait: Duration) -> Result<Option<Changing>, Fault> {
+    match folder.lock(wait) {
+        Err(FileFault::System { why, .. }) if why.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => {
+            Ok(None)
+        }
+        locked => Ok(Some(locked?)),
     }
 }
 
