@@ -1,6 +1,6 @@
 //! The program `yubiotp-enroll`: the dialogue in which a user gets a second factor, at a login or by `ykmap self`.
 
-mod channel;
+pub(crate) mod connection;
 pub(crate) mod dialogue;
 mod eligible;
 mod first_factor;
@@ -12,7 +12,7 @@ mod tests;
 pub(crate) mod write;
 
 use crate::own;
-use channel::Channel;
+use connection::Connection;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -54,23 +54,23 @@ fn said(mut to: impl std::io::Write, text: &str, code: ExitCode) -> ExitCode {
 /// `yubiotp-enroll login`: one login, over standard input and output.
 fn login() -> ExitCode {
     let hardened = process::harden();
-    let mut channel = Channel::new(LOGIN);
+    let Some(mut module) = Connection::on_stdin(LOGIN) else { return ExitCode::FAILURE };
     // Read before anything is said: a socket that is closed with something unread in it is a reset, not an end.
-    let Ok(facts) = channel.login_facts() else { return ExitCode::FAILURE };
+    let Ok(facts) = module.login_facts() else { return ExitCode::FAILURE };
     let end = match hardened {
-        Ok(()) => enroll(&facts, &mut channel),
+        Ok(()) => enroll(&facts, &mut module),
         Err(why) => dialogue::failed(&Diagnostic::error(Code::NotRoot, why)),
     };
-    channel.end(end);
+    module.end(end);
     ExitCode::SUCCESS
 }
 
-fn enroll(facts: &LoginFacts, channel: &mut Channel) -> End {
+fn enroll(facts: &LoginFacts, module: &mut Connection) -> End {
     match eligible::Eligible::new(facts) {
         Ok(who) => {
             // Of anybody: nothing else removes them. One that cannot be removed is no reason to enroll nobody.
             let _ = Store::new(&who.settings).end_old_offers(clock::unix());
-            dialogue::run(&who, channel)
+            dialogue::run(&who, module)
         }
         Err(found) => dialogue::failed(&found),
     }

@@ -2,7 +2,6 @@
 //! sends what is typed. The other, [`service`], is `yubiotp-enroll self`, which systemd starts as root for each connection.
 
 mod change;
-mod connection;
 mod log;
 mod peer;
 mod session;

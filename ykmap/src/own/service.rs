@@ -1,19 +1,16 @@
 //! `yubiotp-enroll self`: the privileged half. Its standard input is the connection of one user. Nothing that the client
 //! sends is trusted but the request and the answers: the kernel says who it is.
 
-use super::connection::{Connection, Why};
 use super::log::Log;
 use super::peer::{self, PASSWD};
 use super::session::{self, Session};
 use super::slots;
 use crate::Context;
+use crate::enroll::connection::{Connection, Why};
 use crate::enroll::offers::Stop;
 use crate::enroll::process;
 use clap::{Parser as _, ValueHint};
-use rustix::net::AddressFamily;
-use rustix::net::sockopt::{socket_domain, socket_peercred};
-use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
+use rustix::net::sockopt::socket_peercred;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,7 +54,8 @@ fn run(args: &Args) -> ExitCode {
         out::note(&format!("yubiotp-enroll: {why}"));
         return ExitCode::from(2);
     }
-    let Some((socket, uid)) = peer() else {
+    let connected = peer().and_then(|uid| Some((Connection::on_stdin(Duration::from_secs(args.time))?, uid)));
+    let Some((mut talk, uid)) = connected else {
         out::note("yubiotp-enroll: standard input is no connection: systemd starts this for ykmap self");
         return ExitCode::from(2);
     };
@@ -66,7 +64,6 @@ fn run(args: &Args) -> ExitCode {
         return ExitCode::from(2);
     }
     let mut log = Log { event: "self", uid, user: None };
-    let mut talk = Connection::new(socket, Duration::from_secs(args.time));
     match serve(args, &mut talk, &mut log) {
         Ok(end) => talk.end(end),
         Err(stop) => stopped(&mut talk, &log, stop),
@@ -74,14 +71,9 @@ fn run(args: &Args) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The connection, and the uid at its other end.
-fn peer() -> Option<(UnixStream, u32)> {
-    let stdin = std::io::stdin();
-    if socket_domain(&stdin).ok()? != AddressFamily::UNIX {
-        return None;
-    }
-    let uid = socket_peercred(&stdin).ok()?.uid.as_raw();
-    Some((UnixStream::from(stdin.as_fd().try_clone_to_owned().ok()?), uid))
+/// The uid at the other end of standard input.
+fn peer() -> Option<u32> {
+    socket_peercred(std::io::stdin()).ok().map(|peer| peer.uid.as_raw())
 }
 
 /// Says why nothing was changed, to the user and in the log.

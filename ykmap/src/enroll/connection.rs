@@ -1,20 +1,23 @@
-//! The service's end of a connection: frames, each within the time that is left.
+//! Our end of a connection: the module is at the other, or `ykmap self`. Frames, each within the time that is left.
 
-use crate::enroll::talk::{Gone, Talk};
+use super::talk::{Gone, Talk};
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::socket_domain;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use yubiotp::dialogue::{Answer, BadFrame, End, Frames, OwnRequest, Spoken};
-use zeroize::Zeroizing;
+use yubiotp::dialogue::{Answer, BadFrame, End, Frames, LoginFacts, OwnRequest, Spoken};
+use zeroize::{Zeroize as _, Zeroizing};
 
-/// How long a client may take for its request.
+/// How long the other end may take for its first message.
 const REQUEST: Duration = Duration::from_secs(10);
-/// How long a client may take to read a message.
-const READ: Duration = Duration::from_secs(10);
+/// How long the other end may take to read a message.
+const READ: Duration = Duration::from_secs(30);
 
 /// Why nobody is there any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub(crate) enum Why {
     /// They went away, or cannot be reached.
     WentAway,
     /// The time is up.
@@ -24,30 +27,44 @@ pub(super) enum Why {
 }
 
 /// A connected socket.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: UnixStream,
     frames: Frames,
     until: Instant,
     /// Why the last call failed.
-    pub(super) why: Why,
+    pub(crate) why: Why,
 }
 
 impl Connection {
-    /// A run that ends at the latest in `time`.
-    pub(super) fn new(socket: UnixStream, time: Duration) -> Self {
+    /// On standard input, for a run that ends at the latest in `time`. `None` if that is no unix socket.
+    pub(crate) fn on_stdin(time: Duration) -> Option<Self> {
+        let stdin = std::io::stdin();
+        if socket_domain(&stdin).ok()? != AddressFamily::UNIX {
+            return None;
+        }
+        let socket = UnixStream::from(stdin.as_fd().try_clone_to_owned().ok()?);
         let now = Instant::now();
         let until = now.checked_add(time).unwrap_or(now);
-        Self { socket, frames: Frames::default(), until, why: Why::WentAway }
+        Some(Self { socket, frames: Frames::default(), until, why: Why::WentAway })
+    }
+
+    /// What the module knows of a login.
+    pub(crate) fn login_facts(&mut self) -> Result<LoginFacts, Gone> {
+        self.first(Frames::login_facts)
     }
 
     /// What the user asks for.
-    pub(super) fn request(&mut self) -> Result<OwnRequest, Gone> {
+    pub(crate) fn request(&mut self) -> Result<OwnRequest, Gone> {
+        self.first(Frames::own_request)
+    }
+
+    fn first<T>(&mut self, read: impl Fn(&mut Frames) -> Result<Option<T>, BadFrame>) -> Result<T, Gone> {
         let now = Instant::now();
-        self.next(now.checked_add(REQUEST).unwrap_or(now).min(self.until), Frames::own_request)
+        self.next(now.checked_add(REQUEST).unwrap_or(now).min(self.until), read)
     }
 
     /// The last message.
-    pub(super) fn end(&mut self, end: End) {
+    pub(crate) fn end(&mut self, end: End) {
         let _ = self.write(&Spoken::End(end).write(), READ);
     }
 
@@ -87,12 +104,16 @@ impl Connection {
         written.or_else(|_| self.gone(Why::WentAway))
     }
 
-    fn speak(&mut self, spoken: &Spoken) -> Result<(), Gone> {
+    /// Says it, and wipes it: it may hold the secret of an app.
+    fn speak(&mut self, spoken: Spoken) -> Result<(), Gone> {
+        let frame = Zeroizing::new(spoken.write());
+        if let Spoken::Text(mut text) | Spoken::Question { prompt: mut text, .. } = spoken {
+            text.zeroize();
+        }
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return self.gone(Why::Late);
         }
-        let frame = Zeroizing::new(spoken.write());
         self.write(&frame, left.min(READ))
     }
 
@@ -104,11 +125,11 @@ impl Connection {
 
 impl Talk for Connection {
     fn say(&mut self, text: &str) -> Result<(), Gone> {
-        self.speak(&Spoken::Text(text.to_owned()))
+        self.speak(Spoken::Text(text.to_owned()))
     }
 
     fn ask(&mut self, prompt: &str, echo: bool) -> Result<Answer, Gone> {
-        self.speak(&Spoken::Question { prompt: prompt.to_owned(), echo })?;
+        self.speak(Spoken::Question { prompt: prompt.to_owned(), echo })?;
         self.next(self.until, Frames::answer)
     }
 }
