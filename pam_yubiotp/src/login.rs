@@ -428,7 +428,9 @@ impl Login {
     /// Shows an accepted user, once, what was left for them. Whatever fails here, they are in.
     fn show_notices(&self, host: &impl Handle) {
         let (store, user) = (Store::new(&self.settings), self.user.name.as_slice());
-        let shown = store.notices(user).and_then(|notices| {
+        let notices = store.notices(user);
+        self.settings.folders.close();
+        let shown = notices.and_then(|notices| {
             if notices.is_empty() || !notices.iter().all(|notice| conversation::tell(host, notice)) {
                 return Ok(());
             }

@@ -2,7 +2,7 @@
 
 pub use crate::user_path::path_of;
 
-use crate::file::{self, Audience, FileFault, Folder, is_the_end};
+use crate::file::{self, Audience, FileFault, Folder, Folders, is_the_end};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::{Fault, enrolled};
@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use yubiotp::mapping::{Check, Enrolment, MAX_LINE, Search, Unlisted};
 
 /// The longest mapping that is read: some ten million users.
@@ -45,6 +46,7 @@ struct Unsettled {
     searched: Vec<Searched>,
     /// The store, if it has no `enrolled`.
     store: Option<Store>,
+    folders: Arc<Folders>,
 }
 
 /// A file that was searched, with its length.
@@ -90,7 +92,13 @@ pub fn look_up(settings: &Settings, user: &[u8]) -> Result<LookUp, Fault> {
         }
         Enrolment::NotListed => {
             let store = if has_enrolled { None } else { Some(Store::new(settings)) };
-            let unsettled = Unsettled { user: user.to_vec(), mapping: setting.to_owned(), searched, store };
+            let unsettled = Unsettled {
+                user: user.to_vec(),
+                mapping: setting.to_owned(),
+                searched,
+                store,
+                folders: Arc::clone(&settings.folders),
+            };
             Ok(LookUp { found: Enrolment::NotListed, unsettled: Some(unsettled) })
         }
     }
@@ -143,7 +151,7 @@ impl LookUp {
     /// Some line has an error; a line or a file may mean the user in another spelling; the folder of the files cannot
     /// be listed; the store is gone, and `enrolled` with it; or, with `nullok`, the name is not plain.
     pub fn settle(self, nullok: bool) -> Result<Enrolment, Fault> {
-        if let Some(Unsettled { user, mapping, searched, store }) = self.unsettled {
+        if let Some(Unsettled { user, mapping, searched, store, folders }) = self.unsettled {
             for Searched { mut file, size, path } in searched {
                 file.rewind().map_err(|why| FileFault::system(&path, "read it again", why))?;
                 let mut check = Check::not_found(&user);
@@ -155,7 +163,10 @@ impl LookUp {
                 })?;
             }
             check_others_files(&mapping, &user)?;
-            if let Some(gone) = store.and_then(|store| store.is_gone()) {
+            let gone = store.and_then(|store| store.is_gone());
+            // The application may be asked next, and may close what it does not know.
+            folders.close();
+            if let Some(gone) = gone {
                 return Err(gone);
             }
             if nullok && !Unlisted::new(&user).is_plain() {

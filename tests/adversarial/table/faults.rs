@@ -207,7 +207,8 @@ pub(super) const FAULTS: &[Fault] = &[
         fs::create_dir(place.path(STORE_KEY)).unwrap();
     }),
     of_token("store key: cannot be read", |place, _| link(place, STORE_KEY, "/proc/self/mem")),
-    of_token("no keys", |place, _| remove(place, "keys")),
+    // Who enrolled is lost with them.
+    of_all("no keys", |place, _| remove(place, "keys")),
     of_token("keys: a file", |place, _| {
         remove(place, "keys");
         fs::write(place.path("keys"), "").unwrap();
