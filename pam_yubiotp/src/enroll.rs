@@ -37,7 +37,9 @@ pub(crate) enum Offered {
 /// What the program has to know of this login. `None` if nothing is seen of a first factor, so that it would offer nothing.
 pub(crate) fn facts(host: &impl Handle, user: &[u8], arguments: &[Zeroizing<Vec<u8>>]) -> Option<LoginFacts> {
     let has_password = host.authtok().is_some_and(|password| !password.is_empty());
-    let ssh_auth_info = host.environment(SSH_AUTH_INFO);
+    // Of sshd only: elsewhere another module may have set it, as pam_env does.
+    let is_sshd = host.item(Item::Terminal).is_some_and(|terminal| terminal == b"ssh");
+    let ssh_auth_info = is_sshd.then(|| host.environment(SSH_AUTH_INFO)).flatten();
     (has_password || ssh_auth_info.is_some()).then(|| LoginFacts {
         user: user.to_vec(),
         service: host.item(Item::Service).unwrap_or_default(),

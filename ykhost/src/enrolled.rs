@@ -8,7 +8,7 @@ mod lists;
 #[cfg(test)]
 mod tests;
 
-pub use lists::{List, Lists, MAPPING_HEAD, edit, read};
+pub use lists::{HEAD, List, Lists, MAPPING_HEAD, edit, read};
 
 use crate::settings::Settings;
 use crate::store::Store;

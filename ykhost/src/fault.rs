@@ -35,6 +35,11 @@ pub enum Fault {
         /// The missing file or folder.
         path: PathBuf,
     },
+    /// The list of those who enrolled does not exist any more.
+    NoEnrolled {
+        /// The missing file.
+        path: PathBuf,
+    },
     /// The store key does not exist.
     NoStoreKey {
         /// The missing file or folder.
@@ -271,6 +276,7 @@ impl Fault {
             Self::Settings { path, .. }
             | Self::NoSettings { path }
             | Self::NoMapping { path }
+            | Self::NoEnrolled { path }
             | Self::NoStoreKey { path }
             | Self::NoStore { path }
             | Self::NoPositions { path }

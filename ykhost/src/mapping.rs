@@ -163,7 +163,7 @@ impl LookUp {
                 })?;
             }
             check_others_files(&mapping, &user)?;
-            let gone = store.and_then(|store| store.is_gone());
+            let gone = store.and_then(|store| store.lost_enrolled());
             // The application may be asked next, and may close what it does not know.
             folders.close();
             if let Some(gone) = gone {
@@ -213,11 +213,14 @@ pub fn text(path: &Path) -> Result<Vec<u8>, Fault> {
 /// The whole text of `enrolled`; `None` if there is none.
 ///
 /// # Errors
-/// It cannot be used, or has no byte.
+/// It cannot be used, has no byte, or was lost.
 pub fn enrolled_text(settings: &Settings) -> Result<Option<Vec<u8>>, Fault> {
     let path = enrolled::path(settings);
     match file::read(&path, LIMIT, Audience::Everyone) {
-        Err(FileFault::Missing(_)) => Ok(None),
+        Err(FileFault::Missing(_)) => match Store::new(settings).lost_enrolled() {
+            Some(lost @ Fault::NoEnrolled { .. }) => Err(lost),
+            _ => Ok(None),
+        },
         Ok(text) if text.is_empty() => Err(Fault::EmptyMapping { path }),
         text => Ok(Some(text?)),
     }

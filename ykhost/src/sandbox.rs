@@ -44,6 +44,7 @@ fn hint(fault: &Fault) -> Option<Hint> {
         },
         Fault::NoSettings { path }
         | Fault::NoMapping { path }
+        | Fault::NoEnrolled { path }
         | Fault::NoStore { path }
         | Fault::NoPositions { path }
         | Fault::NoStoreKey { path }

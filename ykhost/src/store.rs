@@ -31,10 +31,11 @@ pub use yubiotp::record::{
 };
 
 use crate::Fault;
+use crate::enrolled::ENROLLED;
 use crate::file::{Audience, FileFault, Folder, Folders};
 use crate::settings::Settings;
 use advance::Locking;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use std::path::PathBuf;
 use std::sync::Arc;
 use yubiotp::key::Fingerprint;
@@ -50,6 +51,11 @@ use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId};
 pub const KEYS: &str = "keys";
 /// The folder of positions, in the store.
 pub const POSITIONS: &str = "positions";
+
+/// In the folder of keys: this host has a list of those who enrolled.
+const HAS_ENROLLED: &str = ".enrolled";
+const HAS_ENROLLED_TEXT: &[u8] =
+    b"# The store has a list of those who enrolled. If it is lost, logins of unlisted users are faults.\n";
 
 /// A key file has a few hundred bytes.
 const MOST_KEY_FILE: u64 = 4096;
@@ -106,15 +112,29 @@ impl Store {
         })
     }
 
-    /// The fault of a store that this host had, by its store key, and that is gone. `None` if it is there, or never was.
-    pub(crate) fn is_gone(&self) -> Option<Fault> {
+    /// The fault of a list of those who enrolled that this host had, and that is gone, or of a store that is gone with it.
+    /// `None` if there never was one.
+    pub(crate) fn lost_enrolled(&self) -> Option<Fault> {
         match self.keys() {
+            // A process that may not look does not know.
+            Ok(keys) if keys.has(HAS_ENROLLED).unwrap_or(false) => {
+                Some(Fault::NoEnrolled { path: self.folder.join(ENROLLED) })
+            }
             Err(gone @ Fault::NoStore { .. }) => {
                 let had_one = self.folders.file(&self.store_key, Audience::Owner);
                 (!matches!(had_one, Err(FileFault::Missing(_)))).then_some(gone)
             }
             _ => None,
         }
+    }
+
+    /// Notes, durably, that this host has a list of those who enrolled.
+    pub(crate) fn note_enrolled(&self) -> Result<(), Fault> {
+        let keys = self.keys()?;
+        if !keys.has(HAS_ENROLLED)? {
+            keys.replace(HAS_ENROLLED, HAS_ENROLLED_TEXT, Mode::RUSR | Mode::WUSR)?;
+        }
+        Ok(())
     }
 
     /// The host's store key.

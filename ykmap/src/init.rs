@@ -8,10 +8,11 @@ use earlier::Evidence;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use ykhost::enrolled::MAPPING_HEAD;
+use ykhost::enrolled::{self, MAPPING_HEAD};
 use ykhost::file::{self, Audience, FileFault, Folder};
 use ykhost::settings::{CONFIG, Mode, PartialConfig, Settings};
 use ykhost::store::{KEYS, POSITIONS, Store, write_store_key};
+use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::seal::StoreKey;
 use yubiotp::shown;
@@ -187,10 +188,10 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
 
     let settings = Settings::load(Some(&config), PartialConfig::default())?;
-    let mapping = Path::new(&settings.mapping);
-    match mapping.parent() {
+    let list = Path::new(&settings.mapping);
+    match list.parent() {
         Some(folder) if settings.mapping.contains("%u") => made.folder(folder, 0o755)?,
-        _ => made.file(mapping, 0o644, || Ok(Zeroizing::new(MAPPING_HEAD.into())))?,
+        _ => made.file(list, 0o644, || Ok(Zeroizing::new(MAPPING_HEAD.into())))?,
     }
     made.file(&settings.store_key, 0o600, || Ok(write_store_key(&StoreKey::new(ykhost::random::bytes()?))))?;
     made.store(&settings.store, named.is_none())?;
@@ -206,6 +207,12 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     for folder in [KEYS, POSITIONS] {
         made.folder(&settings.store.join(folder), 0o700)?;
+    }
+    if !args.upgrade && matches!(mapping::enrolled_text(&settings), Err(Fault::NoEnrolled { .. })) {
+        made.file(&enrolled::path(&settings), 0o644, || Ok(Zeroizing::new(enrolled::HEAD.into())))?;
+        out::note(
+            "who enrolled on this host was lost: users whom the mapping does not list have no token now",
+        );
     }
     // What was there already must be as good as what is new.
     store.keys()?;

@@ -3,6 +3,7 @@
 use super::ENROLLED;
 use crate::file::{self, Changing, FileFault, Folder};
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::{Fault, mapping};
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -20,7 +21,7 @@ pub const MAPPING_HEAD: &str = "\
 ";
 
 /// How `enrolled` begins.
-pub(super) const HEAD: &str = "\
+pub const HEAD: &str = "\
 # Who enrolled which token on this host, beside the mapping: user:id:id. Written by yubiotp-enroll and ykmap; to change it,
 # run ykmap.
 ";
@@ -146,7 +147,7 @@ pub fn edit<T, E: From<Fault>>(
     let before = read(settings, user)?;
     let mut lists = before.clone();
     let done = change(&mut lists)?;
-    locked.write(&before, &lists)?;
+    locked.write(&Store::new(settings), &before, &lists)?;
     Ok(done)
 }
 
@@ -176,7 +177,7 @@ impl Locked {
     }
 
     /// Writes what changed: first the mapping.
-    fn write(self, before: &Lists, after: &Lists) -> Result<(), Fault> {
+    fn write(self, of: &Store, before: &Lists, after: &Lists) -> Result<(), Fault> {
         let (folder, name) = &self.mapping;
         // Without a byte a list would be taken for one that was cut off.
         let text = |list: &List, head: &str, is_new: bool| match (is_new, list.text.as_slice()) {
@@ -187,6 +188,13 @@ impl Locked {
         let (changes, also) = (before.mapping != after.mapping, before.enrolled != after.enrolled);
         // Before anything is written.
         let store = if also { Some(self.store?.0) } else { None };
+        if let Some(store) = &store {
+            // First one that lists nobody, then the note that there is one: a list that is lost later is missed.
+            if before.enrolled.text.is_empty() {
+                store.replace(ENROLLED, HEAD.as_bytes(), MODE)?;
+            }
+            of.note_enrolled()?;
+        }
         if changes {
             folder.replace(name, &text(&after.mapping, MAPPING_HEAD, false), MODE)?;
         }

@@ -156,6 +156,22 @@ fn a_store_that_is_gone_excuses_nobody() {
     assert_eq!(host.of("alice").unwrap(), listed(&["vvcb"]));
 }
 
+/// A list that was restored without, or removed: its users must not look like such as never enrolled.
+#[test]
+fn a_list_that_is_lost_is_missed() {
+    let host = Host::new();
+    assert_eq!(host.of("eve").unwrap(), Enrolment::NotListed);
+    host.assign("carol", &["oath-c"], Only::NotListed).unwrap();
+    fs::remove_file(host.path("store/enrolled")).unwrap();
+    for user in ["carol", "eve"] {
+        assert!(matches!(host.of(user), Err(Fault::NoEnrolled { .. })), "{user}");
+    }
+    assert!(matches!(host.assign("carol", &["oath-d"], Only::NotListed), Err(Fault::NoEnrolled { .. })));
+    // Those whom the mapping lists log in.
+    host.write("etc/mapping", "alice:vvcb\n");
+    assert_eq!(host.of("alice").unwrap(), listed(&["vvcb"]));
+}
+
 #[test]
 fn a_first_token_is_for_users_who_are_nowhere() {
     let host = Host::new();

@@ -48,6 +48,9 @@ impl Fault {
             Self::NoMapping { path } => found(Code::MappingMissing, path, DOES_NOT_EXIST)
                 .advise("restore the mapping from a backup; a new one lists nobody, so everyone is rejected, or excused with nullok")
                 .run_when("to create one", Program::Ykmap, "init"),
+            Self::NoEnrolled { path } => found(Code::EnrolledMissing, path, "does not exist any more: who enrolled on this host is not known")
+                .advise("restore it from a backup")
+                .run_when("if there is none, to begin a list of nobody, whose users need a token again", Program::Ykmap, "init"),
             Self::NoStoreKey { path } => found(Code::StoreKeyMissing, path, DOES_NOT_EXIST)
                 .advise("restore your copy of the store key")
                 .run_when("for a new store", Program::Ykmap, "init"),

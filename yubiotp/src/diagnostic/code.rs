@@ -108,6 +108,7 @@ codes! {
     // The mapping.
     MappingMissing = "mapping-missing",
     MappingEmpty = "mapping-empty",
+    EnrolledMissing = "enrolled-missing",
     MappingLineInvalid = "mapping-line-invalid",
     MappingOtherSpelling = "mapping-other-spelling",
     MappingNameNotPlain = "mapping-name-not-plain",
