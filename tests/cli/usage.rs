@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 51] = [
+const VERBS: [&[&str]; 57] = [
     &[],
     &["init"],
     &["add"],
@@ -53,6 +53,12 @@ const VERBS: [&[&str]; 51] = [
     &["import", "oath"],
     &["explain"],
     &["explain-code"],
+    &["self"],
+    &["self", "status"],
+    &["self", "test"],
+    &["self", "add"],
+    &["self", "remove"],
+    &["self", "recovery"],
     &["help"],
 ];
 
@@ -73,9 +79,17 @@ fn every_verb_has_help() {
 
 #[test]
 fn every_verb_is_here() {
-    for group in
-        [&[][..], &["key"], &["modhex"], &["series"], &["token"], &["totp"], &["recovery"], &["import"]]
-    {
+    for group in [
+        &[][..],
+        &["key"],
+        &["modhex"],
+        &["series"],
+        &["token"],
+        &["totp"],
+        &["recovery"],
+        &["import"],
+        &["self"],
+    ] {
         let help = run(ykmap().args(group).arg("--help")).out;
         let verbs = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
         let names = verbs.filter(|line| line.starts_with("  ") && !line.starts_with("   "));

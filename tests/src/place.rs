@@ -298,9 +298,17 @@ impl Place {
     /// # Panics
     /// Where it cannot be put there.
     pub fn offer_enrollment(&self) {
+        self.install_enroll();
+        self.arguments("enroll");
+    }
+
+    /// The same, and no service offers it.
+    ///
+    /// # Panics
+    /// Where it cannot be put there.
+    pub fn install_enroll(&self) {
         self.install(&built::program("yubiotp-enroll"), "yubiotp-enroll", 0o755);
         self.settings(&format!("[enroll]\nprogram = {:?}\n", self.path("yubiotp-enroll")));
-        self.arguments("enroll");
     }
 
     /// Adds lines to the settings.

@@ -26,6 +26,7 @@ fn unlisted(visit: &Visit, service: &str) -> Value {
 #[test]
 fn a_password_that_is_proven_and_one_that_is_not() {
     let host = Host::new();
+    host.place.install_enroll();
     host.service("sudo", &format!("auth requisite pam_unix.so\n{OURS}{ACCOUNT}"));
     let visit = host.doctor(&[]);
     visit.is_well();
