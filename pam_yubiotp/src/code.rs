@@ -26,6 +26,8 @@ pub(crate) struct Acceptance {
     pub(crate) trail: Option<String>,
     /// After a recovery code: how many the user has left.
     pub(crate) codes_left: Option<usize>,
+    /// What the user has not seen yet.
+    pub(crate) notices: Vec<String>,
 }
 
 impl Acceptance {
@@ -207,7 +209,7 @@ impl Outcome {
             Self::NotAcceptedHere if service == b"sshd" => not_accepted().advise(
                 "let ykmap doctor say which AuthenticationMethods to set in sshd_config: sshd runs no auth line after a key that it accepts as sufficient",
             ),
-            Self::Accepted(Acceptance { receipt, trail, codes_left }) => {
+            Self::Accepted(Acceptance { receipt, trail, codes_left, .. }) => {
                 let problem = match codes_left {
                     Some(left) => format!("{receipt}, {left} left"),
                     None => receipt.to_string(),
@@ -302,7 +304,10 @@ mod tests {
         );
         let fault = Fault::UserInPath { template: String::new() };
         let rows = [
-            (Outcome::Accepted(Acceptance { receipt, trail: None, codes_left: None }), "accepted"),
+            (
+                Outcome::Accepted(Acceptance { receipt, trail: None, codes_left: None, notices: Vec::new() }),
+                "accepted",
+            ),
             (Outcome::Rejected(Decided { what: Reason::NoTokens, trail: None }), "rejected"),
             (Outcome::TriesUsedUp(None), "rejected or not listed, and the last of several `tries=`"),
             (Outcome::NotEnrolled, "the mapping does not list the user"),

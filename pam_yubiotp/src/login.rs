@@ -183,8 +183,10 @@ fn login(host: &mut impl Handle, args: &[&CStr], is_silent: bool) -> Outcome {
     {
         conversation::tell(host, text);
     }
-    if matches!(outcome, Outcome::Accepted(_)) && !is_silent {
-        login.show_notices(host);
+    if let Outcome::Accepted(acceptance) = &outcome
+        && !is_silent
+    {
+        login.show_notices(host, &acceptance.notices);
     }
     outcome
 }
@@ -387,7 +389,7 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let decide::Decision { judgement, warnings, codes_left } =
+        let decide::Decision { judgement, warnings, codes_left, notices } =
             decide::judge(&self.settings, &self.user, answer, enrolment, methods, host.undisturbed())?;
         for warning in &warnings {
             self.log.warning(host, warning);
@@ -418,7 +420,7 @@ impl Login {
         };
         Ok(match verdict {
             Verdict::Accepted(receipt) => {
-                Outcome::Accepted(Acceptance { receipt, trail: judgement.trail, codes_left })
+                Outcome::Accepted(Acceptance { receipt, trail: judgement.trail, codes_left, notices })
             }
             Verdict::Rejected(what) => Outcome::Rejected(Decided { what, trail: judgement.trail }),
             Verdict::NotEnrolled => Outcome::NotEnrolled,
@@ -426,17 +428,11 @@ impl Login {
     }
 
     /// Shows an accepted user, once, what was left for them. Whatever fails here, they are in.
-    fn show_notices(&self, host: &impl Handle) {
-        let (store, user) = (Store::new(&self.settings), self.user.name.as_slice());
-        let notices = store.notices(user);
-        self.settings.folders.close();
-        let shown = notices.and_then(|notices| {
-            if notices.is_empty() || !notices.iter().all(|notice| conversation::tell(host, notice)) {
-                return Ok(());
-            }
-            store.clear_notices(user, &notices)
-        });
-        if let Err(fault) = shown {
+    fn show_notices(&self, host: &impl Handle, notices: &[String]) {
+        if notices.is_empty() || !notices.iter().all(|notice| conversation::tell(host, notice)) {
+            return;
+        }
+        if let Err(fault) = Store::new(&self.settings).clear_notices(&self.user.name, notices) {
             self.log.warning(host, &fault.diagnostic());
         }
     }

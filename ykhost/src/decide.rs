@@ -36,6 +36,8 @@ pub struct Decision<'a> {
     pub warnings: Vec<Diagnostic>,
     /// After a recovery code was accepted: how many the user has left. `None` also if that cannot be known.
     pub codes_left: Option<usize>,
+    /// After an acceptance: the notices that the user has not seen.
+    pub notices: Vec<String>,
 }
 
 /// How many recovery codes the user has left, if one was accepted.
@@ -85,6 +87,9 @@ pub fn judge<'a>(
     let codes = Codes { local, unix, usual, guesses: &guesses };
     let judged = verdict::judge(answer, enrolment, settings.mode, methods, &store, &servers, &codes);
     let codes_left = judged.as_ref().ok().and_then(|judged| codes_left(&judged.verdict, enrolment, &store));
+    // While the store is open.
+    let is_accepted = judged.as_ref().is_ok_and(|judged| matches!(judged.verdict, Verdict::Accepted(_)));
+    let notices = if is_accepted { store.notices(&user.name) } else { Ok(Vec::new()) };
     // The next question may be asked now.
     settings.folders.close();
     let judgement = judged?;
@@ -98,7 +103,9 @@ pub fn judge<'a>(
     }
     // The user is in, and one try short.
     warnings.extend(guesses.unreturned().map(|fault| fault.diagnostic().with_severity(Severity::Warning)));
-    Ok(Decision { judgement, warnings, codes_left })
+    let as_warning = |fault: &Fault| fault.diagnostic().with_severity(Severity::Warning);
+    warnings.extend(notices.as_ref().err().map(as_warning));
+    Ok(Decision { judgement, warnings, codes_left, notices: notices.unwrap_or_default() })
 }
 
 /// The servers, after whom every folder is looked at again.

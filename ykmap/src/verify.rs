@@ -112,7 +112,7 @@ fn decide(
     let excused = nullok || ruling.need != Need::Required;
     let enrolment = mapping::enrolment(&settings, user.as_bytes(), excused)?;
     let login = LoginUser::new(user.as_bytes().to_vec());
-    let Decision { judgement, warnings, codes_left } =
+    let Decision { judgement, warnings, codes_left, .. } =
         decide::judge(&settings, &login, answer.as_bytes(), &enrolment, ruling.methods, plainly)?;
     for warning in &warnings {
         context.note(warning);
