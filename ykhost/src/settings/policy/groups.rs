@@ -55,7 +55,13 @@ fn parse(contents: &[u8], path: &Path) -> Result<Vec<String>, Fault> {
         });
         let user = comment.and_then(|at| line.get(..at)).unwrap_or(line).trim_matches([' ', '\t', '\r']);
         if !user.is_empty() {
-            check_user(user).map_err(bad)?;
+            check_user(user).map_err(&bad)?;
+            if user.contains([' ', '\t']) {
+                let why = format!("{} has a blank in it, and a line is one user", shown::quoted(user));
+                let found = Diagnostic::error(Code::SettingInvalid, why)
+                    .advise("write each user on a line of their own; name a user with a blank in a list in config.toml");
+                return Err(at(Location::line(bytes, number), found));
+            }
             users.push(user.to_owned());
         }
     }

@@ -201,6 +201,7 @@ fn the_file_of_a_group() {
         (b"@operators\n", Some(1)),
         (b"a\n\n\xff\n", Some(3)),
         (b"a\x1bb\n", Some(1)),
+        (b"alice bob\n", Some(1)),
     ] {
         let found = load(text, Some(contents)).err().unwrap();
         let Some(Location::File { line: at, path, .. }) = &found.location else { panic!("{found:?}") };

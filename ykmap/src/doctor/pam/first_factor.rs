@@ -19,7 +19,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::shown;
 
 /// Modules whose refusal protects nothing: they prepare the session, or say the same to everybody.
-const HARMLESS: [&str; 23] = [
+const HARMLESS: [&str; 22] = [
     "pam_cap",
     "pam_echo",
     "pam_ecryptfs",
@@ -32,7 +32,6 @@ const HARMLESS: [&str; 23] = [
     "pam_keyinit",
     "pam_kwallet",
     "pam_kwallet5",
-    "pam_lastlog",
     "pam_limits",
     "pam_loginuid",
     "pam_mail",
