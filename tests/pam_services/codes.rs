@@ -8,7 +8,7 @@ const LINES: &str =
     "auth required pam_yubiotp.so\naccount required pam_unix.so\nsession required pam_permit.so\n";
 
 /// The code of an app that was set up with this secret, some steps from now.
-fn code(secret: &str, steps: i64) -> String {
+pub(crate) fn code(secret: &str, steps: i64) -> String {
     let now = format!("now + {} seconds", steps * 30);
     let output =
         Command::new("oathtool").args(["--totp", "--base32", "--now", &now, secret]).output().unwrap();

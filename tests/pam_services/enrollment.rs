@@ -1,9 +1,9 @@
 //! Enrollment at a login, as users see it: from the first login with a password to the next one with the new factor.
 
+use crate::codes::code;
 use crate::site::{PASSWORD, Site};
 use crate::sshd_key::{KEY_THEN_PRESS, key_of_alice, ssh_with};
 use crate::ways::{SOON, TALKATIVE};
-use std::process::Command;
 use tests::host::Sshd;
 use tests::screen::{self, DARK};
 use tests::soft_yubikey::SoftYubiKey;
@@ -30,15 +30,6 @@ fn after_password(site: &Site, sshd: &Sshd) -> Terminal {
     let mut terminal = site.ssh(sshd, "alice", &[]);
     site.answer(&mut terminal, "Password: ", &[PASSWORD]);
     terminal
-}
-
-/// The code of an app, some steps from now.
-fn code(secret: &str, steps: i64) -> String {
-    let now = format!("now + {} seconds", steps * 30);
-    let output =
-        Command::new("oathtool").args(["--totp", "--base32", "--now", &now, secret]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 /// The line with `name` in what the terminal shows last.
@@ -321,4 +312,49 @@ fn without_the_program_and_with_a_read_only_etc() {
     site.pam("swaylock", "auth required pam_yubiotp.so nullok\nauth required pam_permit.so\n");
     assert!(site.unlock("bob", &[]));
     assert!(!site.unlock("alice", &[&code(&secret, 2)]));
+}
+
+/// A hardware token out of the drawer.
+#[test]
+fn a_hardware_token() {
+    let Some(site) = start(&["sshd", "ssh", "ssh-keygen", "oathtool"], "") else { return };
+    let sshd = site.host.sshd(TALKATIVE);
+    let secret = "3132333435363738393031323334353637383930";
+    site.host.write("/root/seeds.csv", format!("serial,secret\n7711,{secret}\n"), 0o600);
+    site.ykmap(&["token", "import", "--secret", "hex", "--series", "2026", "/root/seeds.csv"], "");
+    let base32 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    // Users may not take it before the administrator says so.
+    let mut terminal = after_password(&site, &sshd);
+    terminal.wait_for(CHOICE, SOON);
+    assert!(!terminal.transcript().contains("hardware token"), "{}", terminal.transcript());
+    drop(terminal);
+    site.ykmap(&["series", "allow-claims", "2026"], "");
+
+    let mut terminal = after_password(&site, &sshd);
+    for (prompt, typed) in [
+        (CHOICE, "3"),
+        ("Serial number", "7712"),
+        ("Code that it shows", &code(base32, -1)),
+        ("The next code", &code(base32, 0)),
+        ("Serial number", "7711"),
+        ("Code that it shows", &code(base32, -1)),
+        ("The next code", &code(base32, 0)),
+    ] {
+        terminal.wait_for(prompt, SOON);
+        terminal.type_line(typed);
+    }
+    let recovery = recovery_code(&mut terminal);
+    site.keep("enrollment-hardware", &terminal);
+    site.assert_in(terminal, "alice");
+    // The login that broke off has a line, too, when it ends.
+    assert!(site.host.log_lines().concat().contains("enrolled user=alice token=oath-7711 "));
+    for (answer, is_in) in [(&code(base32, 0), false), (&code(base32, 1), true), (&recovery, true)] {
+        let mut terminal = after_password(&site, &sshd);
+        site.answer(&mut terminal, PROMPT, &[answer]);
+        if is_in {
+            site.assert_in(terminal, "alice");
+        } else {
+            site.assert_out(terminal);
+        }
+    }
 }
