@@ -55,11 +55,22 @@ impl Desk {
     }
 
     pub(crate) fn attempt(&self, user: &str, variable: Option<&str>, answers: &[&str]) -> Attempt {
+        self.attempt_from("192.0.2.1", user, variable, answers)
+    }
+
+    /// The same, from another host.
+    pub(crate) fn attempt_from(
+        &self,
+        host: &str,
+        user: &str,
+        variable: Option<&str>,
+        answers: &[&str],
+    ) -> Attempt {
         let conversation = Enrolling::new(answers);
         let shown = conversation.shown();
         let mut pam = Pam::start(self.place.confdir(), "otp", Some(user.as_bytes()), Box::new(conversation));
         variable.into_iter().for_each(|variable| pam.set_variable(variable));
-        pam.set_item_str(Item::Rhost, "192.0.2.1");
+        pam.set_item_str(Item::Rhost, host);
         let code = pam.authenticate(0);
         let account = pam.acct_mgmt(0);
         drop(pam);

@@ -1,6 +1,6 @@
 //! Broken off at every question, and resumed; two at once.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, KEY};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use tests::enrolling::{self, Enrolling};
@@ -47,9 +47,26 @@ fn an_offer_ends_after_an_hour() {
     change(10);
     let second = desk.enroll("alice", &["2"]);
     assert_ne!(first.app().secret(), second.app().secret());
-    change(3600);
+    // Ten minutes more, for a dialogue that shows it.
+    change(3601);
+    let _ = desk.enroll("bob", &[]);
+    assert_eq!(desk.names("pending"), ["alice"]);
+    change(4200);
     let _ = desk.enroll("bob", &[]);
     assert!(desk.names("pending").is_empty());
+}
+
+/// Somebody with the first factor looks at the offer, breaks off, and has no copy of what the user enrolls from elsewhere.
+#[test]
+fn nobody_has_a_copy() {
+    let desk = Desk::new();
+    let seen = desk.attempt_from("203.0.113.66", "alice", Some(KEY), &["2"]);
+    let own = desk.enroll("alice", &["2", "@0", ""]);
+    assert_eq!(own.code, Code::SUCCESS, "{own:?}");
+    assert_ne!(seen.app().secret(), own.app().secret());
+    assert!(own.shown.concat().contains("UTC from 203.0.113.66 (otp) and did not finish"), "{own:?}");
+    assert_eq!(desk.login("alice", &seen.app().code(now() + 1)), Code::AUTH_ERR);
+    assert_eq!(desk.login("alice", &own.app().code(now() + 1)), Code::SUCCESS);
 }
 
 /// Waits at the question for the code until the other is there, too.
@@ -78,7 +95,7 @@ fn two_at_once() {
                         let shown = conversation.shown();
                         let conversation = Box::new(Together(conversation, Arc::clone(&barrier)));
                         let mut pam = Pam::start(desk.place.confdir(), "otp", Some(b"alice"), conversation);
-                        pam.set_variable(crate::desk::KEY);
+                        pam.set_variable(KEY);
                         let code = pam.authenticate(0);
                         let shown = shown.borrow();
                         (code, *enrolling::app(&shown).unwrap().secret(), enrolling::recovery_codes(&shown))

@@ -112,7 +112,8 @@ fn judge(place: &Place, app: &SoftApp, step: u64, before: &[String], what: &str)
     let listed = listed.lines().find(|line| line.starts_with("alice:")).map(str::to_owned);
     let Some(listed) = listed else {
         assert_ne!(login(place, &app.code(step)), Code::SUCCESS, "{what}: not enrolled, and let in");
-        let (code, shown) = enroll(place, &["2", "@0", ""]);
+        // The first code is used, if it was written before the program ended.
+        let (code, shown) = enroll(place, &["2", "@0", "@1", ""]);
         assert_eq!(code, Code::SUCCESS, "{what}: cannot enroll: {shown:?}");
         assert_eq!(enrolling::app(&shown).unwrap().secret(), app.secret(), "{what}: another offer");
         // What the attacked program left in the store is gone.

@@ -22,7 +22,7 @@ pub use claims::CLAIMS;
 pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
 pub use notices::NOTICES;
-pub use pending::{OFFER_IS_GOOD, PENDING, PendingOffer};
+pub use pending::{Earlier, HeldOffer, OFFER_IS_GOOD, Origin, PENDING, PendingOffer};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
 pub use token_key::{KeyFile, TokenKey};

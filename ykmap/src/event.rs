@@ -9,7 +9,7 @@ use std::time::Duration;
 use syslog::{Facility, Formatter3164};
 use ykcli::time;
 use ykhost::file::read_untrusted;
-use ykhost::store::Store;
+use ykhost::store::{Origin, Store};
 use ykhost::{Fault, clock};
 use yubiotp::diagnostic::Severity;
 use yubiotp::{TokenId, shown};
@@ -29,10 +29,32 @@ pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, S
     if let Some(config) = &context.config {
         line += &format!(" config={}", shown::field(config.as_os_str().as_bytes()));
     }
+    in_time(move || send("ykmap", Severity::Note, line));
+}
+
+/// Writes the warning that an app that `user` was offered at `made`, in seconds since 1970, gave way to another: somebody may
+/// have seen its secret.
+pub(crate) fn offer_replaced(user: &str, to: &Origin, made: u64, before: &Origin) {
+    let line = replaced(user, to, made, before);
+    in_time(move || send("yubiotp-enroll", Severity::Warning, line));
+}
+
+fn replaced(user: &str, to: &Origin, made: u64, before: &Origin) -> String {
+    let made = time::utc(made);
+    format!(
+        "event=offer-replaced user={} from={} earlier-from={} earlier-at={}",
+        shown::field(user),
+        shown::field(to.as_str()),
+        shown::field(before.as_str()),
+        shown::field(&made)
+    )
+}
+
+/// A log daemon that is stopped may block it. It is not waited for then, and ends with this process.
+fn in_time(write: impl FnOnce() + Send + 'static) {
     let (sender, written) = sync_channel(1);
-    // A log daemon that is stopped may block it. It is not waited for then, and ends with this command.
     let thread = std::thread::Builder::new().spawn(move || {
-        send(line);
+        write();
         let _ = sender.send(());
     });
     if thread.is_ok() {
@@ -40,11 +62,11 @@ pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, S
     }
 }
 
-fn send(line: String) {
+fn send(process: &str, severity: Severity, line: String) {
     let formatter = Formatter3164 {
         facility: Facility::LOG_AUTHPRIV,
         hostname: None,
-        process: "ykmap".to_owned(),
+        process: process.to_owned(),
         pid: std::process::id(),
     };
     #[expect(clippy::disallowed_methods, reason = "where a command logs, which no login runs")]
@@ -54,7 +76,10 @@ fn send(line: String) {
         None => syslog::unix(formatter),
     };
     if let Ok(mut logger) = logger {
-        let _ = logger.notice(line);
+        let _ = match severity {
+            Severity::Warning | Severity::Error => logger.warning(line),
+            _ => logger.notice(line),
+        };
     }
 }
 
@@ -106,4 +131,23 @@ fn login_uid() -> Option<u32> {
     let text = read_untrusted(Path::new("/proc/self/loginuid"), 64).ok()?;
     let uid: u32 = str::from_utf8(&text).ok()?.trim().parse().ok()?;
     (uid != u32::MAX).then_some(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_an_offer_that_was_replaced() {
+        let at = |host: &[u8]| Origin::login(b"sshd", Some(host));
+        assert_eq!(
+            replaced("alice", &at(b"192.0.2.7"), 1_796_000_000, &at(b"203.0.113.66")),
+            "event=offer-replaced user=alice from=\"login sshd 192.0.2.7\" earlier-from=\"login sshd 203.0.113.66\" \
+             earlier-at=\"2026-11-30 00:53\""
+        );
+        assert!(
+            replaced("a\nb", &Origin::own(), 0, &at(b"x\""))
+                .starts_with("event=offer-replaced user=\"a\\u{a}b\" from=self ")
+        );
+    }
 }

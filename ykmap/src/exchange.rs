@@ -91,7 +91,9 @@ pub(crate) fn finish(settings: &Settings, change: &Change<'_>) -> Result<Vec<Tok
     let Some(unfinished) = change.unfinished()? else { return Ok(Vec::new()) };
     let listed = Listed::read(settings, &unfinished.users)?;
     let mut removed = Vec::new();
-    for token in unfinished.tokens.into_iter().filter(|token| !listed.may_list(token)) {
+    let (kept, going): (Vec<_>, Vec<_>) =
+        unfinished.tokens.into_iter().partition(|token| listed.may_list(token));
+    for token in going {
         let is_removed = match &token {
             TokenId::RecoverySet(set) => change.remove_codes(set)? > 0,
             token if change.has_key(token)? => change.remove(token).map(|_| true)?,
@@ -101,8 +103,23 @@ pub(crate) fn finish(settings: &Settings, change: &Change<'_>) -> Result<Vec<Tok
             removed.push(token);
         }
     }
+    // An enrollment that was cut off is about one user.
+    if let [user] = unfinished.users.as_slice() {
+        end_taken(settings, user, &kept)?;
+    }
     change.end_unfinished()?;
     Ok(removed)
+}
+
+/// Ends the offer of an app that is listed now, so that nobody takes it a second time.
+fn end_taken(settings: &Settings, user: &str, listed: &[TokenId]) -> Result<(), Failure> {
+    let store = Store::new(settings);
+    for serial in listed.iter().filter_map(TokenId::oath) {
+        if let Some(offer) = store.hold_offer(user.as_bytes(), &serial)? {
+            offer.end()?;
+        }
+    }
+    Ok(())
 }
 
 /// What the mappings and `enrolled` list.

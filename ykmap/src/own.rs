@@ -205,6 +205,7 @@ const fn is_no(code: Code) -> bool {
             | Code::MethodNotAllowed
             | Code::NothingToOffer
             | Code::EnrollmentBrokenOff
+            | Code::OfferEnded
             | Code::SeriesWithoutClaims
             | Code::TokenNotHere
             | Code::TokenNotAssigned

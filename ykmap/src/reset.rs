@@ -64,6 +64,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         stays: !args.enroll_again,
     };
     let names: Vec<_> = tokens.iter().map(ToString::to_string).collect();
+    // An app that they began to set up is not offered again, nor can it be taken: somebody else may have seen its secret.
+    store.end_offer(user.as_bytes())?;
     let removed = exchange.run(&store, || match (&set, context.json) {
         (set, true) => print_json(&json!({
             "user": user,
@@ -89,7 +91,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if !tokens.is_empty() {
         event::notify(context, &store, user, "All your tokens and recovery codes were removed");
     }
-    // An app that they began to set up is not offered again: somebody else may have seen its secret.
+    // Nor one that was offered meanwhile.
     store.end_offer(user.as_bytes())?;
     unlock::refill(&store, user)?;
     if !context.json {

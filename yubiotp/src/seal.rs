@@ -139,21 +139,23 @@ impl StoreKey {
         Ok(OathKey { secret: Secret::new(bytes).map_err(|_| CannotOpen)?, parameters })
     }
 
-    /// Seals the secret of an authenticator app that is offered to a user, and binds the user, the token and the time, in
-    /// seconds since 1970. `nonce` must be fresh from the system's random source.
+    /// Seals the secret of an authenticator app that is offered to a user, and binds the user, the token, the time, in
+    /// seconds since 1970, and `from`, where it is offered. `nonce` must be fresh from the system's random source.
     #[must_use]
     pub fn seal_offer(
         &self,
         key: &OathKey,
         serial: &Serial,
         made: u64,
+        from: &str,
         user: &[u8],
         nonce: [u8; NONCE],
     ) -> Vec<u8> {
-        self.seal_bytes(key.secret.expose(), &bound_to_offer(serial, key.parameters, made, user), nonce)
+        let bound_to = bound_to_offer(serial, key.parameters, made, from, user);
+        self.seal_bytes(key.secret.expose(), &bound_to, nonce)
     }
 
-    /// Opens a secret that was sealed by [`StoreKey::seal_offer`] for the same user, token and time.
+    /// Opens a secret that was sealed by [`StoreKey::seal_offer`] for the same user, token, time and place.
     ///
     /// # Errors
     /// [`CannotOpen`].
@@ -163,9 +165,10 @@ impl StoreKey {
         serial: &Serial,
         parameters: Parameters,
         made: u64,
+        from: &str,
         user: &[u8],
     ) -> Result<OathKey, CannotOpen> {
-        let bytes = self.open_bytes(sealed, &bound_to_offer(serial, parameters, made, user))?;
+        let bytes = self.open_bytes(sealed, &bound_to_offer(serial, parameters, made, from, user))?;
         Ok(OathKey { secret: Secret::new(bytes).map_err(|_| CannotOpen)?, parameters })
     }
 
@@ -243,9 +246,10 @@ fn bound_to_oath(serial: &Serial, parameters: Parameters) -> Vec<u8> {
     [OATH_LABEL, serial.as_str().as_bytes(), b"\0", parameters.to_string().as_bytes()].concat()
 }
 
-fn bound_to_offer(serial: &Serial, parameters: Parameters, made: u64, user: &[u8]) -> Vec<u8> {
-    let (serial, parameters) = (serial.as_str().as_bytes(), parameters.to_string());
-    [OFFER_LABEL, serial, b"\0", parameters.as_bytes(), b"\0", &made.to_be_bytes(), user].concat()
+fn bound_to_offer(serial: &Serial, parameters: Parameters, made: u64, from: &str, user: &[u8]) -> Vec<u8> {
+    let (serial, parameters, made) = (serial.as_str().as_bytes(), parameters.to_string(), made.to_be_bytes());
+    // No name of a user contains a NUL.
+    [OFFER_LABEL, serial, b"\0", parameters.as_bytes(), b"\0", &made, user, b"\0", from.as_bytes()].concat()
 }
 
 fn bound_to(id: &PublicId) -> Vec<u8> {
@@ -325,16 +329,17 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_opens_for_its_user_and_time_only() {
+    fn an_offer_opens_for_its_user_time_and_place_only() {
         let (key, serial) = (StoreKey::new([1; 32]), Serial::new("app-1").unwrap());
         let parameters = Parameters::APP;
         let oath = OathKey { secret: Secret::new(Zeroizing::new(alloc::vec![7; 20])).unwrap(), parameters };
-        let sealed = key.seal_offer(&oath, &serial, 5, b"alice", [2; 24]);
-        let open = |serial: &str, made, user: &[u8]| {
-            key.open_offer(&sealed, &Serial::new(serial).unwrap(), parameters, made, user).is_ok()
+        let sealed = key.seal_offer(&oath, &serial, 5, "x", b"alice", [2; 24]);
+        let open = |serial: &str, made, from, user: &[u8]| {
+            key.open_offer(&sealed, &Serial::new(serial).unwrap(), parameters, made, from, user).is_ok()
         };
-        assert!(open("app-1", 5, b"alice"));
-        assert!(!open("app-2", 5, b"alice") && !open("app-1", 6, b"alice") && !open("app-1", 5, b"bob"));
+        assert!(open("app-1", 5, "x", b"alice"));
+        assert!(!open("app-2", 5, "x", b"alice") && !open("app-1", 6, "x", b"alice"));
+        assert!(!open("app-1", 5, "x", b"bob") && !open("app-1", 5, "y", b"alice"));
         assert!(key.open_oath(&sealed, &serial, parameters).is_err());
     }
 

@@ -144,21 +144,29 @@ impl Change<'_> {
             }
             Err(Fault::NoKey { .. }) => {
                 self.was_no_other(coming)?;
-                let here = match self.state(token) {
-                    // Nobody can tell whose it was, nor how far that came.
-                    Err(fault) if fault.is_damage() => Some(State::lost(*token, Fingerprint::ELSEWHERE)),
-                    state => state?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key)),
-                };
-                let known = [
-                    here,
-                    self.archived_position(token, key)?,
-                    self.archived_position(token, Fingerprint::ELSEWHERE)?,
-                ];
-                let used = known.iter().flatten().any(|state| state.position.is_some());
+                let used = self.known_position(token, key)?.is_some();
                 Ok(if used { Enrolled::Returned } else { Enrolled::Added })
             }
             Err(fault) => Err(EnrolError::Fault(fault)),
         }
+    }
+
+    /// How far a key is known to have come on this host or elsewhere, also if it was removed since.
+    ///
+    /// # Errors
+    /// A position cannot be read.
+    pub fn known_position(&self, token: &TokenId, key: Fingerprint) -> Result<Option<Position>, Fault> {
+        let here = match self.state(token) {
+            // Nobody can tell whose it was, nor how far that came.
+            Err(fault) if fault.is_damage() => Some(State::lost(*token, Fingerprint::ELSEWHERE)),
+            state => state?.filter(|it| [key, Fingerprint::ELSEWHERE].contains(&it.key)),
+        };
+        let known = [
+            here,
+            self.archived_position(token, key)?,
+            self.archived_position(token, Fingerprint::ELSEWHERE)?,
+        ];
+        Ok(known.into_iter().flatten().filter_map(|state| state.position).max())
     }
 
     /// Adds tokens, none of which [`Change::would_enrol`] refused. Each secret may come once.

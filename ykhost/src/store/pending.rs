@@ -1,12 +1,18 @@
 //! `pending/USER`: the authenticator app that a user is offered, and has not taken yet.
 //!
-//! It is kept for an hour, so that a login that breaks off and the next one offer the same secret: a QR code that was scanned
-//! stays good. Nobody can log in by it. The secret is sealed under the store key and bound to the user, token and time.
+//! It is kept for an hour, so that a login that breaks off and the next one from the same place offer the same secret: a QR
+//! code that was scanned stays good. A login from elsewhere gets another secret: somebody who only looked at an offer must not
+//! know the secret with which the user enrolls. Nobody can log in by an offer. The secret is sealed under the store key and
+//! bound to the user, token, time and place.
+
+mod origin;
+
+pub use origin::Origin;
 
 use super::Store;
 use super::guesses::name_of;
 use crate::Fault;
-use crate::file::{self, Audience, FileFault, Folder};
+use crate::file::{self, Audience, Changing, FileFault, Folder};
 use crate::random;
 use data_encoding::BASE64;
 use rustix::fs::Mode;
@@ -20,6 +26,8 @@ pub const PENDING: &str = "pending";
 
 /// How long an offer is good, in seconds.
 pub const OFFER_IS_GOOD: u64 = 3600;
+/// How long after that it can still be taken: a dialogue that showed it at the last moment takes no longer.
+const LAST_DIALOGUE: u64 = 600;
 
 const HEAD: &str = "# pam_yubiotp offer, version 1. Made by yubiotp-enroll, do not edit.";
 const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -33,13 +41,50 @@ pub struct PendingOffer {
     pub key: OathKey,
     /// When it was made, in seconds since 1970.
     pub made: u64,
+    /// Where it was made.
+    pub from: Origin,
+}
+
+/// What was offered to the user before, and is still good.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// Nothing.
+    Nothing,
+    /// The same.
+    Same,
+    /// Another secret, which this one has replaced.
+    Replaced {
+        /// When it was made, in seconds since 1970.
+        made: u64,
+        /// Where it was made.
+        from: Origin,
+    },
+}
+
+/// An offer that no other process can replace or end until this is dropped.
+pub struct HeldOffer {
+    folder: Folder,
+    name: String,
+    _changing: Changing,
+}
+
+impl HeldOffer {
+    /// Removes it, durably.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn end(self) -> Result<(), Fault> {
+        self.folder.remove(&self.name)?;
+        Ok(self.folder.sync()?)
+    }
 }
 
 impl PendingOffer {
     fn write(&self, user: &[u8], under: &StoreKey, nonce: [u8; 24]) -> String {
-        let sealed = under.seal_offer(&self.key, &self.serial, self.made, user, nonce);
+        let from = self.from.as_str();
+        let sealed = under.seal_offer(&self.key, &self.serial, self.made, from, user, nonce);
         format!(
-            "{HEAD}\ntoken: oath-{}\nmade: {}\nsealed-under: {}\nsealed: {}\n",
+            "{HEAD}\ntoken: oath-{}\nmade: {}\nfrom: {from}\nsealed-under: {}\nsealed: {}\n",
             self.serial,
             self.made,
             under.id(),
@@ -49,24 +94,34 @@ impl PendingOffer {
 
     /// `None` if the text is no offer to this user, or cannot be opened: a new one takes its place.
     fn read(text: &[u8], user: &[u8], key: &StoreKey) -> Option<Self> {
-        let made = made(text)?;
+        let (serial, made) = (serial(text)?, made(text)?);
         let mut lines = str::from_utf8(text).ok()?.lines();
-        let serial = Serial::new(lines.nth(1)?.strip_prefix("token: oath-")?)?;
-        let under = lines.nth(1)?.strip_prefix("sealed-under: ")?;
+        let from = Origin::read(lines.nth(3)?.strip_prefix("from: ")?);
+        let under = lines.next()?.strip_prefix("sealed-under: ")?;
         let sealed = BASE64.decode(lines.next()?.strip_prefix("sealed: ")?.as_bytes()).ok()?;
         if under != key.id().to_string() || lines.next().is_some() {
             return None;
         }
-        let key = key.open_offer(&sealed, &serial, Parameters::APP, made, user).ok()?;
-        Some(Self { serial, key, made })
+        let key = key.open_offer(&sealed, &serial, Parameters::APP, made, from.as_str(), user).ok()?;
+        Some(Self { serial, key, made, from })
     }
+}
+
+/// The value of a line of an offer. `None` if the text is none.
+fn value<'t>(text: &'t [u8], line: usize, name: &str) -> Option<&'t str> {
+    let text = str::from_utf8(text).ok()?;
+    text.lines().next().filter(|head| *head == HEAD)?;
+    text.lines().nth(line)?.strip_prefix(name)
+}
+
+/// The token that is offered.
+fn serial(text: &[u8]) -> Option<Serial> {
+    Serial::new(value(text, 1, "token: oath-")?)
 }
 
 /// When an offer was made. `None` if the text is none.
 fn made(text: &[u8]) -> Option<u64> {
-    let mut lines = str::from_utf8(text).ok()?.lines();
-    lines.next().filter(|head| *head == HEAD)?;
-    lines.nth(1)?.strip_prefix("made: ")?.parse().ok()
+    value(text, 2, "made: ")?.parse().ok()
 }
 
 /// An offer of a later time was made when this host's clock was ahead: it would stay good for too long.
@@ -79,17 +134,19 @@ impl Store {
         self.part(PENDING)
     }
 
-    /// The offer to `user` that is good at `unix`, in seconds since 1970; else a new one by `draw`, which is durable when this
-    /// returns. Two logins at once get the same one.
+    /// The offer to `user` that was made at the same place and is good at `unix`, in seconds since 1970; else, or if `renew`, a
+    /// new one by `draw`, which is durable when this returns. Two logins at once from one place get the same one.
     ///
     /// # Errors
     /// It cannot be written, or `draw` failed.
     pub fn offer<E: From<Fault>>(
         &self,
         user: &[u8],
+        from: &Origin,
         unix: u64,
+        renew: bool,
         draw: impl FnOnce() -> Result<(Serial, OathKey), E>,
-    ) -> Result<PendingOffer, E> {
+    ) -> Result<(PendingOffer, Earlier), E> {
         file::make_folder(&self.folder.join(PENDING), 0o700).map_err(Fault::from)?;
         let (folder, name, store_key) = (self.pending()?, name_of(user), self.store_key()?);
         let _changing = folder.lock(self.locking.wait).map_err(Fault::from)?;
@@ -97,29 +154,50 @@ impl Store {
             Err(FileFault::Missing(_)) => Vec::new(),
             text => text.map_err(Fault::from)?,
         };
-        let known = PendingOffer::read(&text, user, &store_key);
-        if let Some(offer) = known.filter(|offer| is_good(offer.made, unix)) {
-            return Ok(offer);
-        }
+        let known = PendingOffer::read(&text, user, &store_key).filter(|offer| is_good(offer.made, unix));
+        let earlier = match known {
+            Some(offer) if offer.from == *from && !renew => return Ok((offer, Earlier::Same)),
+            Some(PendingOffer { made, from, .. }) => Earlier::Replaced { made, from },
+            None => Earlier::Nothing,
+        };
         let (serial, key) = draw()?;
-        let offer = PendingOffer { serial, key, made: unix };
+        let offer = PendingOffer { serial, key, made: unix, from: from.clone() };
         let text = offer.write(user, &store_key, random::bytes()?);
         folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
-        Ok(offer)
+        Ok((offer, earlier))
     }
 
-    /// Removes the offer to a user, if there is one: it was taken, or another token was.
+    /// The offer of this token to a user, if it was not replaced or ended.
+    ///
+    /// # Errors
+    /// It cannot be read, or another process keeps it for too long.
+    pub fn hold_offer(&self, user: &[u8], token: &Serial) -> Result<Option<HeldOffer>, Fault> {
+        let folder = match self.pending() {
+            Err(Fault::NoStore { .. }) => return Ok(None),
+            folder => folder?,
+        };
+        let (name, _changing) = (name_of(user), folder.lock(self.locking.wait)?);
+        let text = match folder.read(&name, MOST, Audience::Owner) {
+            Err(FileFault::Missing(_)) => return Ok(None),
+            text => text?,
+        };
+        Ok((serial(&text) == Some(*token)).then_some(HeldOffer { folder, name, _changing }))
+    }
+
+    /// Removes the offer to a user, if there is one, durably: another token was taken, or the user was reset.
     ///
     /// # Errors
     /// It cannot be removed.
     pub fn end_offer(&self, user: &[u8]) -> Result<(), Fault> {
-        match self.pending() {
-            Err(Fault::NoStore { .. }) => Ok(()),
-            folder => Ok(folder?.remove(&name_of(user))?),
-        }
+        let folder = match self.pending() {
+            Err(Fault::NoStore { .. }) => return Ok(()),
+            folder => folder?,
+        };
+        let (name, _changing) = (name_of(user), folder.lock(self.locking.wait)?);
+        HeldOffer { folder, name, _changing }.end()
     }
 
-    /// Removes every offer that is not good any more at `unix`, in seconds since 1970, and what is no offer.
+    /// Removes every offer that cannot be taken any more at `unix`, in seconds since 1970, and what is no offer.
     ///
     /// # Errors
     /// The folder cannot be used, or a file cannot be removed.
@@ -138,7 +216,8 @@ impl Store {
                 Err(FileFault::Missing(_)) => continue,
                 text => text?,
             };
-            if !made(&text).is_some_and(|made| is_good(made, unix)) {
+            let is_last = |made| is_good(made, unix) || is_good(made, unix.saturating_sub(LAST_DIALOGUE));
+            if !made(&text).is_some_and(is_last) {
                 folder.remove(&name)?;
             }
         }
@@ -155,7 +234,8 @@ mod tests {
     fn offer(made: u64) -> PendingOffer {
         let secret = Secret::new(Zeroizing::new(vec![7; 20])).unwrap();
         let key = OathKey { secret, parameters: Parameters::APP };
-        PendingOffer { serial: Serial::new("app-1").unwrap(), key, made }
+        let from = Origin::login(b"sshd", Some(b"192.0.2.1"));
+        PendingOffer { serial: Serial::new("app-1").unwrap(), key, made, from }
     }
 
     #[test]
@@ -167,7 +247,7 @@ mod tests {
             head,
             format!(
                 "# pam_yubiotp offer, version 1. Made by yubiotp-enroll, do not edit.\ntoken: oath-app-1\nmade: 1796000000\n\
-                 sealed-under: {}\n",
+                 from: login sshd 192.0.2.1\nsealed-under: {}\n",
                 key.id()
             )
         );
@@ -182,6 +262,8 @@ mod tests {
             ("1796000000", "1796000001"),
             ("version 1", "version 2"),
             ("app-1", "app-2"),
+            ("192.0.2.1", "192.0.2.2"),
+            ("from: login sshd 192.0.2.1\n", ""),
             ("\nsealed: ", "\nsealed: A"),
         ] {
             assert!(read(&text.replace(from, to), b"alice", StoreKey::new([1; 32])).is_none(), "{to}");

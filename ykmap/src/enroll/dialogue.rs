@@ -45,7 +45,7 @@ pub(super) fn failed(found: &Diagnostic) -> End {
 }
 
 fn enroll(who: &Eligible, talk: &mut impl Talk) -> Result<End, Stop> {
-    let offers = Offers::new(&who.settings, &who.user, who.methods);
+    let offers = Offers { origin: who.origin.clone(), ..Offers::new(&who.settings, &who.user, who.methods) };
     let choices = offers.choices()?;
     if choices.is_empty() {
         return Err(Stop::Fault(Diagnostic::error(
@@ -84,8 +84,7 @@ fn enroll(who: &Eligible, talk: &mut impl Talk) -> Result<End, Stop> {
         Ok(written) => written,
         Err(failure) => return Err(told(failure, talk)),
     };
-    // The user is enrolled from here on. An offer that stays is removed when it is an hour old.
-    let _ = offers.store.end_offer(who.user.as_bytes());
+    // The user is enrolled from here on.
     let listed: Vec<_> = written.tokens.iter().map(ToString::to_string).collect();
     let done = End::Done(listed.join(":"));
     if talk.say(&format!("\nYou are enrolled: {token} is yours now.\n")).is_ok()
@@ -113,9 +112,14 @@ fn show(codes: &[Zeroizing<String>], talk: &mut impl Talk) -> Result<(), Gone> {
 /// What the user has to know of a failure to write.
 fn told(failure: Failure, talk: &mut impl Talk) -> Stop {
     let stop = Stop::from(failure);
-    let Stop::Fault(found) = stop else { return stop };
+    let (Stop::Fault(found) | Stop::Refused(found)) = stop else { return stop };
     let text = match found.code {
         Code::AlreadyEnrolled => "You were enrolled meanwhile, in another login.\n",
+        Code::OfferEnded => {
+            "That secret is not valid any more: another login got a new one or used it, or your administrator ended it. \
+             Remove the entry from your app.\n"
+        }
+        Code::CodeUsed => "That code was used meanwhile.\n",
         Code::TokenAssigned => "That token was assigned to somebody else meanwhile.\n",
         _ => return Stop::Fault(found),
     };

@@ -5,6 +5,7 @@ use super::write::already;
 use std::ffi::CString;
 use ykhost::options::Options;
 use ykhost::settings::{LoginSettings, Settings, config_of};
+use ykhost::store::Origin;
 use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::dialogue::LoginFacts;
@@ -19,6 +20,8 @@ pub(super) struct Eligible {
     pub(super) until: Option<u64>,
     /// What they may use.
     pub(super) methods: Methods,
+    /// Where they log in.
+    pub(super) origin: Origin,
 }
 
 impl Eligible {
@@ -58,7 +61,10 @@ impl Eligible {
         // As for a user whom nullok excuses: no line may mean them in another spelling.
         match mapping::enrolment(&settings, &facts.user, true).map_err(|fault| fault.diagnostic())? {
             Enrolment::Listed(_) => Err(already(user)),
-            Enrolment::NotListed => Ok(Self { user: user.to_owned(), settings, until, methods }),
+            Enrolment::NotListed => {
+                let origin = Origin::login(&facts.service, facts.rhost.as_deref());
+                Ok(Self { user: user.to_owned(), settings, until, methods, origin })
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::files;
 use ykcli::failure::Failure;
 use ykhost::Fault;
 use ykhost::settings::LoginSettings;
-use ykhost::store::{Store, TokenKey};
+use ykhost::store::{Origin, Store, TokenKey};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::dialogue::Answer;
 use yubiotp::oath::window::Progress;
@@ -72,7 +72,11 @@ impl From<Fault> for Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         let unknown = || Diagnostic::error(Code::InternalError, "a failure without a finding");
-        Self::Fault(failure.diagnostic().unwrap_or_else(unknown))
+        let found = failure.diagnostic().unwrap_or_else(unknown);
+        match found.code {
+            Code::OfferEnded | Code::CodeUsed => Self::Refused(found),
+            _ => Self::Fault(found),
+        }
     }
 }
 
@@ -86,12 +90,14 @@ pub(crate) struct Offers<'o> {
     pub(crate) user: &'o str,
     /// The methods that the policy allows the user.
     pub(crate) methods: Methods,
+    /// Where they are.
+    pub(crate) origin: Origin,
 }
 
 impl<'o> Offers<'o> {
-    /// The offers to a user whom the policy allows these methods.
+    /// The offers to a user whom the policy allows these methods, by `ykmap self`.
     pub(crate) fn new(settings: &'o LoginSettings, user: &'o str, methods: Methods) -> Self {
-        Self { settings, store: Store::new(settings), user, methods }
+        Self { settings, store: Store::new(settings), user, methods, origin: Origin::own() }
     }
 
     /// Those that can lead to a token, in the order in which they are shown.

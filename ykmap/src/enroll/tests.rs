@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use ykhost::settings::{PartialConfig, Settings};
-use ykhost::store::{OathNotes, Store, TokenKey, write_store_key};
+use ykhost::store::{OathNotes, Origin, Store, TokenKey, Unfinished, write_store_key};
 use ykhost::{clock, enrolled};
 use yubiotp::dialogue::{Answer, End};
 use yubiotp::key::OathKey;
@@ -26,8 +26,10 @@ const SECOND: &str = "vvcccccccccbrnibcnfhdninbrdebccrndfhjgnhftee";
 /// Types answers, and has all that it saw. `@1` stands for the code of the app that was shown, one step from now; `#1` for
 /// that of the hardware token.
 #[derive(Default)]
-struct Script {
+struct Script<'s> {
     answers: VecDeque<&'static str>,
+    /// What happens while the user is asked for a code of the app.
+    meanwhile: Option<Box<dyn FnOnce() + 's>>,
     seen: Vec<String>,
     asked: usize,
 }
@@ -48,7 +50,7 @@ fn code(secret: &Secret, off: u64) -> String {
         .unwrap()
 }
 
-impl Script {
+impl Script<'_> {
     fn typed(&self, text: &str) -> String {
         let off = |text: &str| text.parse().unwrap();
         if let Some(ahead) = text.strip_prefix('#') {
@@ -62,7 +64,7 @@ impl Script {
     }
 }
 
-impl Talk for Script {
+impl Talk for Script<'_> {
     fn say(&mut self, text: &str) -> Result<(), Gone> {
         self.seen.push(text.to_owned());
         Ok(())
@@ -71,6 +73,11 @@ impl Talk for Script {
     fn ask(&mut self, prompt: &str, _echo: bool) -> Result<Answer, Gone> {
         self.seen.push(prompt.to_owned());
         self.asked += 1;
+        if prompt.starts_with("Type the code")
+            && let Some(meanwhile) = self.meanwhile.take()
+        {
+            meanwhile();
+        }
         let text = self.answers.pop_front().ok_or(Gone)?;
         Ok(answer(self.typed(text).as_bytes()))
     }
@@ -127,12 +134,39 @@ impl Host {
     }
 }
 
-fn run(host: &Host, until: Option<u64>, methods: Methods, answers: &[&'static str]) -> (End, Script) {
+fn run(
+    host: &Host,
+    until: Option<u64>,
+    methods: Methods,
+    answers: &[&'static str],
+) -> (End, Script<'static>) {
+    let script = Script { answers: answers.iter().copied().collect(), ..Script::default() };
+    run_at(host, HERE, until, methods, script)
+}
+
+/// Where a login comes from: the service, and PAM_RHOST.
+type Place = (&'static str, Option<&'static str>);
+
+const HERE: Place = ("sshd", Some("192.0.2.1"));
+
+fn run_at<'s>(
+    host: &Host,
+    place: Place,
+    until: Option<u64>,
+    methods: Methods,
+    mut script: Script<'s>,
+) -> (End, Script<'s>) {
     let settings = host.settings().resolve_online().map_err(ykhost::Fault::from).unwrap();
-    let who = Eligible { settings, user: "alice".to_owned(), until, methods };
-    let mut script = Script { answers: answers.iter().copied().collect(), ..Script::default() };
+    let origin = Origin::login(place.0.as_bytes(), place.1.map(str::as_bytes));
+    let who = Eligible { settings, user: "alice".to_owned(), until, methods, origin };
     let end = dialogue::run(&who, &mut script);
     (end, script)
+}
+
+/// A login of a user who has to enroll.
+fn at(host: &Host, place: Place, answers: &[&'static str]) -> (End, Script<'static>) {
+    let script = Script { answers: answers.iter().copied().collect(), ..Script::default() };
+    run_at(host, place, None, Methods::ALL, script)
 }
 
 /// How it ended: the kind of the first token, `later`, or a code.
@@ -179,6 +213,7 @@ fn what_is_typed_and_how_it_ends() {
         (None, all, &["2", "q", "Q", "a", "A", "q", "@0", ""], "app", 8),
         (None, all, &["2", "@1", ""], "app", 3),
         (None, all, &["2", "000000", "@0", ""], "app", 4),
+        (None, all, &["2", "n", "N", "@0", ""], "app", 5),
         (None, all, &["2", "@20", "@20", "@20"], "code-wrong", 4),
         (later, all, &["2", "", ""], "later", 3),
         (None, without(Method::YubiKey), &["1", "@0", ""], "app", 3),
@@ -230,6 +265,136 @@ fn what_is_typed_and_how_it_ends() {
             "{answers:?}"
         );
     }
+}
+
+impl Script<'_> {
+    /// The secrets that were shown.
+    fn secrets(&self) -> Vec<&str> {
+        let line = |text: &'_ String| text.split_once("secret   ").map(|(before, _)| before.len() + 9);
+        self.seen.iter().filter_map(|text| text.get(line(text)?..)?.lines().next()).collect()
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.seen.iter().any(|text| text.contains(part))
+    }
+}
+
+const REPEATED: &str = "You were shown this secret before, at ";
+const REPLACED: &str = "Somebody began to enroll as you at ";
+
+/// Who looked at an offer does not know the secret that the user then enrolls elsewhere; and at one place, the user sees that
+/// it was shown before.
+#[test]
+fn a_secret_that_somebody_saw() {
+    let host = Host::new();
+    let (_, first) = at(&host, HERE, &["2"]);
+    assert!(!first.has(REPEATED) && !first.has(REPLACED));
+    let (_, again) = at(&host, HERE, &["2", "", "2"]);
+    assert_eq!(again.secrets(), [first.secrets()[0]; 2]);
+    assert!(again.has(REPEATED) && !again.has(REPLACED));
+    // A new one on demand, which takes the place of the other.
+    let (_, renewed) = at(&host, HERE, &["2", "n"]);
+    let [old, new] = renewed.secrets()[..] else { panic!("{:#?}", renewed.seen) };
+    assert!(old == first.secrets()[0] && new != old && !renewed.has(REPLACED));
+    assert_eq!(at(&host, HERE, &["2"]).1.secrets(), [new]);
+    // From elsewhere.
+    let mut known = vec![new.to_owned()];
+    let mut before = "192.0.2.1 (sshd)";
+    for (place, shown) in [
+        (("sshd", Some("192.0.2.7")), "192.0.2.7 (sshd)"),
+        (("cockpit", Some("192.0.2.7")), "192.0.2.7 (cockpit)"),
+        (("login", None), "this host (login)"),
+        (HERE, ""),
+    ] {
+        let (_, other) = at(&host, place, &["2"]);
+        let [secret] = other.secrets()[..] else { panic!("{:#?}", other.seen) };
+        assert!(!known.iter().any(|it| it == secret), "{place:?}");
+        assert!(other.has(REPLACED) && other.has(&format!(" UTC from {before} and ")), "{:#?}", other.seen);
+        assert!(!other.has(REPEATED));
+        known.push(secret.to_owned());
+        before = shown;
+    }
+    let (end, last) = at(&host, ("sshd", Some("192.0.2.7")), &["2", "@0", ""]);
+    assert!(word(&end) == "app" && !known.iter().any(|it| it == last.secrets()[0]));
+}
+
+/// An offer that ended while a dialogue shows it cannot be taken.
+#[test]
+fn an_offer_that_ended_meanwhile() {
+    let unlist = |host: &Host| {
+        enrolled::edit(&host.settings(), b"alice", |lists| {
+            lists.remove(b"alice", None);
+            Ok::<_, ykhost::Fault>(())
+        })
+        .unwrap();
+    };
+    // By the next code, which uses up that of this moment, too.
+    let enroll = |host: &Host| assert_eq!(word(&at(host, HERE, &["2", "@1", ""]).0), "app");
+    let rows: &[(&str, &str, &dyn Fn(&Host))] = &[
+        ("another login enrolls it", "already-enrolled", &enroll),
+        ("the same, and the user is reset", "offer-ended", &|host| {
+            enroll(host);
+            unlist(host);
+        }),
+        ("the user is reset", "offer-ended", &|host| host.store().end_offer(b"alice").unwrap()),
+        ("a login from elsewhere", "offer-ended", &|host| drop(at(host, ("su", None), &["2"]))),
+        ("a new secret at the same place", "offer-ended", &|host| drop(at(host, HERE, &["2", "n"]))),
+        ("a code that was used, and an offer that came back", "code-used", &|host| {
+            let offer = fs::read_to_string(host.path("pending/alice")).unwrap();
+            enroll(host);
+            unlist(host);
+            host.write("pending/alice", &offer);
+        }),
+        ("a code that was used, and the key is gone", "code-used", &|host| {
+            let offer = fs::read_to_string(host.path("pending/alice")).unwrap();
+            enroll(host);
+            unlist(host);
+            let (tokens, _) = host.store().tokens().unwrap();
+            let app = tokens.iter().find(|token| token.to_string().starts_with("oath-app-")).unwrap();
+            host.store().change().unwrap().remove(app).unwrap();
+            host.write("pending/alice", &offer);
+        }),
+        ("nothing", "app", &|_| {}),
+    ];
+    for (what, expected, meanwhile) in rows {
+        let host = Host::new();
+        let script = Script {
+            answers: ["2", "@0", ""].into(),
+            meanwhile: Some(Box::new(|| meanwhile(&host))),
+            ..Script::default()
+        };
+        let before = host.listed();
+        let (end, script) = run_at(&host, HERE, None, Methods::ALL, script);
+        assert_eq!(word(&end), *expected, "{what}: {end:?} {:#?}", script.seen);
+        assert_eq!(host.listed() != before, ["app", "already-enrolled"].contains(expected), "{what}");
+        assert!(
+            *expected == "app"
+                || script
+                    .seen
+                    .iter()
+                    .rev()
+                    .any(|text| text.contains("meanwhile") || text.contains("not valid any more")),
+            "{what}"
+        );
+    }
+}
+
+/// An enrollment that was cut off after the list was written leaves an offer that nobody can take.
+#[test]
+fn an_offer_that_was_taken_before_a_crash() {
+    let host = Host::new();
+    let _ = at(&host, HERE, &["2"]);
+    let offer = fs::read_to_string(host.path("pending/alice")).unwrap();
+    assert_eq!(word(&at(&host, HERE, &["2", "@0", ""]).0), "app");
+    host.write("pending/alice", &offer);
+    let (tokens, _) = host.store().tokens().unwrap();
+    let tokens: Vec<_> =
+        tokens.into_iter().filter(|token| token.to_string().starts_with("oath-app-")).collect();
+    let store = host.store();
+    let change = store.change().unwrap();
+    change.begin_unfinished(&Unfinished { users: vec!["alice".to_owned()], tokens }).unwrap();
+    crate::exchange::finish(&host.settings(), &change).unwrap();
+    assert!(!host.path("pending/alice").exists());
 }
 
 /// A store that cannot be used: the user is told, and nothing changes.

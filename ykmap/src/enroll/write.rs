@@ -1,7 +1,8 @@
 //! A token that a user has proved becomes theirs: all of it or nothing, durably.
 //!
 //! What is new comes into the store first, named by `.unfinished`; then one write of `enrolled` lists token and recovery codes
-//! together. So after a crash the user is enrolled or is not, and the next change removes what nobody has.
+//! together. So after a crash the user is enrolled or is not, and the next change removes what nobody has. The offer of an app
+//! goes once it is listed, still under the lock: each is taken once.
 
 use super::offers::Proved;
 use crate::exchange;
@@ -10,9 +11,10 @@ use ykcli::failure::Failure;
 use ykhost::enrolled::{self, Assigned, Only};
 use ykhost::mapping;
 use ykhost::settings::Settings;
-use ykhost::store::{Store, TokenKey, Unfinished};
+use ykhost::store::{Change, HeldOffer, Store, TokenKey, Unfinished};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::mapping::Enrolment;
+use yubiotp::oath::window::Progress;
 use yubiotp::{TokenId, recovery, shown};
 
 /// What a user has now.
@@ -43,6 +45,10 @@ pub(crate) fn write(
     {
         return Err(already(user).into());
     }
+    let offer = match &proved.coming {
+        Some((key, progress)) => Some(held(&store, &change, user, key, *progress)?),
+        None => None,
+    };
     let codes = with_codes.then(|| NewSet::draw(&store, recovery::MOST)).transpose()?;
     let tokens: Vec<_> = [proved.token].into_iter().chain(codes.as_ref().map(NewSet::token)).collect();
     let (mut keys, progress) = match proved.coming {
@@ -69,16 +75,48 @@ pub(crate) fn write(
     })();
     match assigned {
         Ok(Assigned::Done { .. }) => {
-            // All of it is listed. If this fails, the next change finds that, too.
-            let _ = change.end_unfinished();
+            // All of it is listed. If this fails, the next change finds that, too: `.unfinished` goes after the offer.
+            let ended = match offer {
+                Some(offer) => offer.end(),
+                None => store.end_offer(user.as_bytes()),
+            };
+            let _ = ended.and_then(|()| change.end_unfinished());
             Ok(Written { tokens, codes })
         }
         failed => {
-            // What came goes again, unless it is listed all the same. If that fails, the next change does it.
+            // What came goes again, unless it is listed all the same: then the offer goes. If that fails, the next change does
+            // it.
+            drop(offer);
             let finished = exchange::finish(settings, &change);
             let refused = failed?;
             finished.and_then(|_| Err(why(&refused, user).into()))
         }
+    }
+}
+
+/// The offer of an app that was proved by a code. Another dialogue may have shown the same one: it may be enrolled since, or
+/// replaced, or reset, and the code may be used.
+fn held(
+    store: &Store,
+    change: &Change<'_>,
+    user: &str,
+    key: &TokenKey,
+    proved: Progress,
+) -> Result<HeldOffer, Failure> {
+    let token = key.id();
+    let found = |code, problem| Diagnostic::error(code, problem).at(Location::Token(token.to_string()));
+    let offer = token.oath().map(|serial| store.hold_offer(user.as_bytes(), &serial)).transpose()?.flatten();
+    let Some(offer) = offer else {
+        let problem =
+            "the app that was offered was enrolled, replaced or ended meanwhile: nothing was changed";
+        return Err(found(Code::OfferEnded, problem).into());
+    };
+    // Each is the first step that may still be accepted.
+    match change.known_position(&token, key.fingerprint())? {
+        Some(known) if proved.next.is_none_or(|next| next <= known) => {
+            Err(found(Code::CodeUsed, "the code was used: nothing was changed").into())
+        }
+        _ => Ok(offer),
     }
 }
 

@@ -70,6 +70,7 @@ codes! {
     SeriesWithoutClaims = "series-without-claims",
     EnrollmentNotNeeded = "enrollment-not-needed",
     EnrollmentBrokenOff = "enrollment-broken-off",
+    OfferEnded = "offer-ended",
     EnrollProgramMissing = "enroll-program-missing",
     EnrollProgramFailed = "enroll-program-failed",
     InternalError = "internal-error",

@@ -3,13 +3,13 @@
 use super::{Offers, Proved, Stop, Wrong};
 use crate::codes::{self, Stored};
 use crate::enroll::talk::{Talk, trimmed};
-use crate::totp;
+use crate::{event, totp};
 use std::fmt::Write as _;
 use ykcli::failure::Failure;
 use ykcli::qr::{self, Background, Characters, Form, Paint};
 use ykcli::time;
 use ykhost::clock;
-use ykhost::store::{OFFER_IS_GOOD, OathNotes, PendingOffer, TokenKey};
+use ykhost::store::{Earlier, OFFER_IS_GOOD, OathNotes, PendingOffer, TokenKey};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::oath::window::{Found, Progress};
 use yubiotp::oath::{Parameters, uri};
@@ -20,25 +20,75 @@ const CODE: &str = "Type the code that the app shows, or q for a QR code, or a f
 
 impl Offers<'_> {
     pub(super) fn app(&self, talk: &mut impl Talk) -> Result<Proved, Stop> {
-        let offer = self.store.offer::<Failure>(self.user.as_bytes(), clock::unix(), totp::draw_app)?;
+        let mut wrong = Wrong(0);
+        let mut offer = self.offered(false, talk)?;
+        loop {
+            match self.proved(offer, &mut wrong, talk)? {
+                Some(proved) => return Ok(proved),
+                None => offer = self.offered(true, talk)?,
+            }
+        }
+    }
+
+    /// The offer to the user at this place, after what they have to know of an earlier one.
+    fn offered(&self, renew: bool, talk: &mut impl Talk) -> Result<PendingOffer, Stop> {
+        let (user, unix) = (self.user.as_bytes(), clock::unix());
+        let (offer, earlier) =
+            self.store.offer::<Failure>(user, &self.origin, unix, renew, totp::draw_app)?;
+        let before = match &earlier {
+            Earlier::Nothing => None,
+            Earlier::Same => Some(format!(
+                "\nYou were shown this secret before, at {} UTC. If that was not you, type n for a new one.\n",
+                time::utc(offer.made)
+            )),
+            Earlier::Replaced { made, from } => {
+                event::offer_replaced(self.user, &self.origin, *made, from);
+                let text = format!(
+                    "\nSomebody began to enroll as you at {} UTC from {from} and did not finish. If that was not you, tell your \
+                     administrator.\n",
+                    time::utc(*made)
+                );
+                (!renew || *from != self.origin).then_some(text)
+            }
+        };
+        if let Some(before) = before {
+            talk.say(&before)?;
+        }
+        Ok(offer)
+    }
+
+    /// Shows an offer, and asks for a code of it. `None` if the user wants a new secret.
+    fn proved(
+        &self,
+        offer: PendingOffer,
+        wrong: &mut Wrong,
+        talk: &mut impl Talk,
+    ) -> Result<Option<Proved>, Stop> {
         let usual = self.settings.codes.usual.window(Parameters::APP.kind, None);
-        let PendingOffer { serial, key, made } = offer;
+        let PendingOffer { serial, key, made, .. } = offer;
         let uri = uri::write(&key.secret, key.parameters, &totp::host_name(), self.user, 0);
         talk.say(&text(&totp::groups(&key.secret), &uri, self.user, made))?;
+        // It is known if an enrollment was cut off.
+        let token = TokenId::Oath(serial);
+        let next = self.store.change()?.known_position(&token, key.fingerprint(&serial))?;
         let app = Stored { serial, key, window: usual };
-        let (mut wrong, mut pictures) = (Wrong(0), Pictures::default());
+        let mut pictures = Pictures::default();
         let progress = loop {
             let answer = talk.ask(CODE, true)?;
             let form = match trimmed(&answer) {
                 b"" => return Err(Stop::Back),
                 b"q" | b"Q" => pictures.next(Characters::Blocks),
                 b"a" | b"A" => pictures.next(Characters::Ascii),
-                code => match codes::decide(&app, Progress::default(), code) {
+                b"n" | b"N" => return Ok(None),
+                code => match codes::decide(&app, Progress { next, drift: 0 }, code) {
                     Found::Fresh(progress) => break progress,
-                    Found::Wrong | Found::Used { .. } | Found::ClockBehind { .. } => {
-                        let found = Diagnostic::error(Code::CodeWrong, "no code of the app that was offered")
-                            .at(Location::Token(TokenId::Oath(serial).to_string()));
-                        wrong.answer(talk, WRONG, found)?;
+                    no => {
+                        let (code, problem, text) = match no {
+                            Found::Used { .. } => (Code::CodeUsed, "the code was used", USED),
+                            _ => (Code::CodeWrong, "no code of the app that was offered", WRONG),
+                        };
+                        let found = Diagnostic::error(code, problem).at(Location::Token(token.to_string()));
+                        wrong.answer(talk, text, found)?;
                         continue;
                     }
                 },
@@ -56,10 +106,11 @@ impl Offers<'_> {
         let Stored { key, .. } = app;
         let notes = OathNotes { window: None, series: None };
         let coming = (TokenKey::Oath(serial, key, notes), progress);
-        Ok(Proved { token: TokenId::Oath(serial), coming: Some(coming) })
+        Ok(Some(Proved { token, coming: Some(coming) }))
     }
 }
 
+const USED: &str = "That code was used. Wait until the app shows the next one.\n";
 const WRONG: &str = "Wrong: type the six digits that the app shows now. If they are wrong again, compare the clock of the phone.\n";
 
 /// For which background a picture is drawn next: nobody knows that of the terminal.
@@ -108,7 +159,7 @@ fn text(secret: &str, uri: &str, user: &str, made: u64) -> Zeroizing<String> {
            secret   {secret}\n  \
            account  {} on {} (by time, 6 digits)\n  \
            URI      {uri}\n\n\
-         It is the same if you come back before {until} UTC.\n",
+         It is the same if you come back from the same place before {until} UTC.\n",
         ascii(user),
         ascii(&totp::host_name()),
     );
