@@ -11,5 +11,6 @@ mod changes;
 mod hostile;
 mod killed;
 mod machine;
+mod meanwhile;
 mod units;
 mod verbs;

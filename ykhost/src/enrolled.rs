@@ -5,10 +5,12 @@
 //! rule about both of them holds from the check until the change is durable.
 
 mod lists;
+mod proof;
 #[cfg(test)]
 mod tests;
 
 pub use lists::{HEAD, List, Lists, MAPPING_HEAD, edit, read};
+pub use proof::{Proof, Stale};
 
 use crate::settings::Settings;
 use crate::store::Store;
@@ -28,12 +30,13 @@ pub fn path(settings: &Settings) -> PathBuf {
 
 /// What must hold for [`assign`] to change anything. It is checked under the lock, over both files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Only {
+pub enum Only<'p> {
     /// The user is in neither file, also not without a token, by the rule that excuses users with `nullok`: the name is
     /// plain, and no line may mean it in another spelling. Each token is nobody's. For a first token.
     NotListed,
-    /// Each token is nobody's, or this user's already. For users who have a token and get another.
-    Nobodys,
+    /// The proof counts: the user has the tokens that they had when they proved a factor, and it is still good. Each token is
+    /// nobody's, or this user's already. For users who have a token and get another.
+    Proved(&'p Proof),
 }
 
 /// The effect of [`assign`].
@@ -46,6 +49,8 @@ pub enum Assigned {
     },
     /// Nothing was changed: [`Only::NotListed`], and the user is listed.
     Listed(Vec<TokenId>),
+    /// Nothing was changed: the proof of [`Only::Proved`] does not count any more.
+    Stale(Stale),
     /// Nothing was changed: a token is, or may be, another user's.
     Taken {
         /// The token.
@@ -63,7 +68,7 @@ pub enum Assigned {
 /// # Errors
 /// A file cannot be used, or a line in it that may decide has an error. Nothing was changed, but for a system that failed
 /// after the rename and could not say what is on its disk.
-pub fn assign(settings: &Settings, user: &[u8], ids: &[TokenId], only: Only) -> Result<Assigned, Fault> {
+pub fn assign(settings: &Settings, user: &[u8], ids: &[TokenId], only: Only<'_>) -> Result<Assigned, Fault> {
     if let Err(why) = yubiotp::mapping::add(b"", user, ids) {
         return Ok(Assigned::BadName(why));
     }
@@ -74,8 +79,11 @@ pub fn assign(settings: &Settings, user: &[u8], ids: &[TokenId], only: Only) -> 
                 mapping::enrolment(settings, user, true)?;
                 Vec::new()
             }
-            (Only::Nobodys, Enrolment::Listed(tokens)) => tokens,
-            (Only::Nobodys, Enrolment::NotListed) => Vec::new(),
+            (Only::Proved(proof), listed) => match (proof.stale(settings, lists, user)?, listed) {
+                (Some(stale), _) => return Ok(Assigned::Stale(stale)),
+                (None, Enrolment::Listed(tokens)) => tokens,
+                (None, Enrolment::NotListed) => return Ok(Assigned::Stale(Stale::Tokens)),
+            },
         };
         if let Some((token, owner)) = lists::owned_by_another(settings, user, ids)? {
             return Ok(Assigned::Taken { token, owner });

@@ -5,10 +5,14 @@
 use super::*;
 use crate::file::FileFault;
 use crate::settings::PartialConfig;
+use crate::store::{TokenKey, write_store_key};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
+use yubiotp::ledger::{Advance, Ledger as _};
+use yubiotp::seal::StoreKey;
+use yubiotp::{AesKey, Credential, Position, PrivateId, PublicId};
 
 /// Settings and lists in a temporary folder: the mapping beside the store, or in it.
 struct Host {
@@ -53,9 +57,31 @@ impl Host {
         mapping::enrolment(&self.settings, user.as_bytes(), true)
     }
 
-    fn assign(&self, user: &str, tokens: &[&str], only: Only) -> Result<Assigned, Fault> {
+    /// Accepts an OTP of `vvcb`, of a user who has these tokens, at a session.
+    fn proves(&self, tokens: &[&str], session: u8) -> Proof {
+        let (store, token) = (Store::new(&self.settings), ids(&["vvcb"])[0]);
+        if !self.path("store.key").exists() {
+            self.write("store.key", &write_store_key(&StoreKey::new([1; 32])));
+            fs::set_permissions(self.path("store.key"), Permissions::from_mode(0o600)).unwrap();
+            store.change().unwrap().enrol(&[key(7)], &|| {}).unwrap();
+        }
+        let to = Position::from_stored(1 << 8 | u64::from(session));
+        let Advance::Fresh(receipt) = store.advance(&token, key(7).fingerprint(), to).unwrap() else {
+            panic!("{session} was used")
+        };
+        Proof::new(&store, &ids(tokens), &receipt).unwrap()
+    }
+
+    fn assign(&self, user: &str, tokens: &[&str], only: Only<'_>) -> Result<Assigned, Fault> {
         assign(&self.settings, user.as_bytes(), &ids(tokens), only)
     }
+}
+
+/// A key of `vvcb`.
+fn key(aes_key: u8) -> TokenKey {
+    let id = PublicId::parse(b"vvcb").unwrap();
+    let credential = Credential { private_id: PrivateId::new([1; 6]), aes_key: AesKey::new([aes_key; 16]) };
+    TokenKey::YubiKey(id, credential)
 }
 
 fn ids(tokens: &[&str]) -> Vec<TokenId> {
@@ -207,19 +233,78 @@ fn a_first_token_is_for_users_who_are_nowhere() {
 #[test]
 fn another_token_is_nobodys_else() {
     let host = Host::new();
-    host.write("etc/mapping", "alice:vvcb\n");
-    let only = Only::Nobodys;
+    host.write("etc/mapping", "alice:vvcb\nbob:vvcd\n");
+    let proof = host.proves(&["vvcb"], 7);
+    let only = Only::Proved(&proof);
+    let taken = host.assign("alice", &["vvcd"], only).unwrap();
+    assert_eq!(taken, Assigned::Taken { token: ids(&["vvcd"])[0], owner: b"bob".to_vec() });
     assert_eq!(
         host.assign("alice", &["vvcb", "oath-a", "oath-a"], only).unwrap(),
         Assigned::Done { new: ids(&["oath-a"]) }
     );
     assert_eq!(host.of("alice").unwrap(), listed(&["vvcb", "oath-a"]));
-    assert!(matches!(host.assign("bob", &["oath-a"], only).unwrap(), Assigned::Taken { .. }));
+    // A proof is for one change.
+    assert_eq!(host.assign("alice", &["oath-b"], only).unwrap(), Assigned::Stale(Stale::Tokens));
     host.write("etc/mapping", "alice:vvcb\n?vvcd\n");
+    host.write("store/enrolled", "# nobody\n");
     assert!(
-        matches!(host.assign("bob", &["vvcd"], only), Err(Fault::Mapping { line: 2, .. })),
+        matches!(host.assign("alice", &["vvcd"], only), Err(Fault::Mapping { line: 2, .. })),
         "whose is it?"
     );
+}
+
+#[test]
+fn a_proof_counts_as_long_as_nothing_of_it_changes() {
+    type Change = fn(&Host);
+    let disabled = Stale::Disabled(ids(&["vvcb"])[0]);
+    let cases: [(&str, Change, Option<Stale>); 11] = [
+        ("nothing", |_| {}, None),
+        ("another login", |host| drop(host.proves(&["vvcb"], 9)), None),
+        ("another user's", |host| host.write("store/enrolled", "bob:oath-b\n"), None),
+        ("more", |host| host.write("store/enrolled", "alice:oath-a\n"), Some(Stale::Tokens)),
+        ("fewer", |host| host.write("etc/mapping", "alice:vvcb\n"), Some(Stale::Tokens)),
+        ("without any", |host| host.write("etc/mapping", "alice:\n"), Some(Stale::Tokens)),
+        ("not listed", |host| host.write("etc/mapping", "# nobody\n"), Some(Stale::Tokens)),
+        (
+            "disabled",
+            |host| Store::new(&host.settings).set_enabled(&ids(&["vvcb"])[0], false).unwrap(),
+            Some(disabled),
+        ),
+        (
+            "removed",
+            |host| {
+                Store::new(&host.settings).change().unwrap().remove(&ids(&["vvcb"])[0]).unwrap();
+            },
+            Some(Stale::Tokens),
+        ),
+        ("no key", |host| fs::remove_file(host.path("store/keys/vvcb")).unwrap(), Some(Stale::Tokens)),
+        (
+            "another key",
+            |host| {
+                let store = Store::new(&host.settings);
+                store.change().unwrap().remove(&ids(&["vvcb"])[0]).unwrap();
+                store.change().unwrap().enrol(&[key(8)], &|| {}).unwrap();
+            },
+            Some(Stale::Tokens),
+        ),
+    ];
+    for (what, change, expected) in cases {
+        let host = Host::new();
+        host.write("etc/mapping", "alice:vvcb:vvcd\n");
+        let proof = host.proves(&["vvcb", "vvcd"], 7);
+        change(&host);
+        let before = host.of("alice").unwrap();
+        let assigned = host.assign("alice", &["oath-new"], Only::Proved(&proof)).unwrap();
+        match expected {
+            None => assert_eq!(assigned, Assigned::Done { new: ids(&["oath-new"]) }, "{what}"),
+            Some(stale) => {
+                assert_eq!(assigned, Assigned::Stale(stale), "{what}");
+                assert_eq!(host.of("alice").unwrap(), before, "{what}");
+            }
+        }
+        let of_carol = host.assign("carol", &["oath-c"], Only::Proved(&proof)).unwrap();
+        assert_eq!(of_carol, Assigned::Stale(Stale::Tokens), "{what}: another user's proof");
+    }
 }
 
 #[test]
@@ -253,12 +338,12 @@ fn changes_of_either_file_wait_for_each_other() {
     let host = Host::new();
     for folder in ["store", "etc"] {
         let lock = crate::file::Folder::open(&host.path(folder)).unwrap().lock(Duration::ZERO).unwrap();
-        let assigned = host.assign("alice", &["vvcb"], Only::Nobodys);
+        let assigned = host.assign("alice", &["vvcb"], Only::NotListed);
         assert!(matches!(assigned, Err(Fault::File(FileFault::Locked { .. }))), "{folder}: {assigned:?}");
         drop(lock);
     }
     // A folder that has both is locked once.
     let host = Host::with("mapping = \"mapping\"\nstore = \".\"");
     host.write("mapping", "bob:vvcd\n");
-    assert!(matches!(host.assign("alice", &["vvcb"], Only::Nobodys).unwrap(), Assigned::Done { .. }));
+    assert!(matches!(host.assign("alice", &["vvcb"], Only::NotListed).unwrap(), Assigned::Done { .. }));
 }

@@ -35,7 +35,7 @@ pub(crate) fn write(
     user: &str,
     proved: Proved,
     with_codes: bool,
-    only: Only,
+    only: Only<'_>,
 ) -> Result<Written, Failure> {
     let store = Store::new(settings);
     let change = store.change()?;
@@ -44,6 +44,13 @@ pub(crate) fn write(
     if only == Only::NotListed && mapping::enrolment(settings, user.as_bytes(), true)? != Enrolment::NotListed
     {
         return Err(already(user).into());
+    }
+    // The same of a factor that does not count any more. Decided again when the lists are locked.
+    if let Only::Proved(proof) = only
+        && let Some(stale) =
+            proof.stale(settings, &enrolled::read(settings, user.as_bytes())?, user.as_bytes())?
+    {
+        return Err(stale.diagnostic().into());
     }
     let offer = match &proved.coming {
         Some((key, progress)) => Some(held(&store, &change, user, key, *progress)?),
@@ -138,6 +145,7 @@ fn why(refused: &Assigned, user: &str) -> Diagnostic {
         Assigned::BadName(why) => {
             Diagnostic::error(Code::UserNameInvalid, why.to_string()).at(Location::user(user.as_bytes()))
         }
+        Assigned::Stale(stale) => stale.diagnostic(),
         Assigned::Listed(_) | Assigned::Done { .. } => already(user),
     }
 }

@@ -9,7 +9,8 @@ use crate::enroll::write;
 use crate::list::{State, States};
 use crate::recovery::NewSet;
 use crate::{Failure, codes, exchange};
-use ykhost::enrolled::{self, Lists, Only};
+use ykhost::enrolled::{self, Lists, Only, Proof};
+use ykhost::settings::OwnVerb;
 use ykhost::store::{KeyFile, Unfinished};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::dialogue::End;
@@ -22,6 +23,11 @@ const MOST: usize = 16;
 
 fn refused(code: Code, problem: impl Into<String>) -> Stop {
     Stop::Refused(Diagnostic::error(code, problem))
+}
+
+/// Whether a finding about a token is a decision, and no fault of the host's.
+const fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::TokenAssigned | Code::TokenUsedMeanwhile | Code::TokenDisabled)
 }
 
 fn of_token(code: Code, problem: impl Into<String>, token: &TokenId) -> Diagnostic {
@@ -52,6 +58,8 @@ impl Session<'_> {
                 }
                 Choice::Offer(offer, first) => (offer, first),
             };
+            // Nobody sees a secret, or uses up what they typed, for nothing.
+            self.may_still(OwnVerb::Add, &proof)?;
             match offers.make(offer, first, talk) {
                 Err(Stop::Back) => {}
                 made => break made?,
@@ -60,17 +68,21 @@ impl Session<'_> {
         self.keep(proved, &proof, talk)
     }
 
-    fn keep(&self, proved: Proved, proof: &TokenId, talk: &mut impl Talk) -> Result<End, Stop> {
+    fn keep(&self, proved: Proved, proof: &Proof, talk: &mut impl Talk) -> Result<End, Stop> {
         let token = proved.token;
-        write::write(self.settings, self.user, proved, false, Only::Nobodys).map_err(|failure| {
-            match Stop::from(failure) {
-                Stop::Fault(found) if found.code == Code::TokenAssigned => Stop::Refused(found),
+        let written = self.settings_allow(OwnVerb::Add).and_then(|()| {
+            let written = write::write(self.settings, self.user, proved, false, Only::Proved(proof));
+            written.map_err(|failure| match Stop::from(failure) {
+                Stop::Fault(found) if is_refusal(found.code) => Stop::Refused(found),
                 stop => stop,
-            }
-        })?;
-        // An offer that stays is removed when it is an hour old.
-        let _ = self.store.end_offer(self.user.as_bytes());
-        self.log.changed(&token, proof);
+            })
+        });
+        // A secret that was shown and not kept is not offered again. An offer that stays is removed when it is an hour old.
+        if matches!(written, Ok(_) | Err(Stop::Refused(_))) {
+            let _ = self.store.end_offer(self.user.as_bytes());
+        }
+        written?;
+        self.log.changed(&token, &proof.by());
         let _ = talk
             .say(&format!("{token} is yours now. Log in with it once, while you still have the other.\n"));
         Ok(End::Done(token.to_string()))
@@ -81,27 +93,25 @@ impl Session<'_> {
         let token = self.own_token(typed)?;
         let lists = enrolled::read(self.settings, self.user.as_bytes())?;
         self.may_lose(&lists, &token)?;
-        let usable = self.others_in_use(&token)?;
+        self.keeps_one(self.tokens(), &token)?;
         let proof = self.prove(Some(&token), talk)?;
+        self.settings_allow(OwnVerb::Remove)?;
         let change = self.store.change()?;
         exchange::finish(self.settings, &change)?;
+        // Before anything is said to be unfinished.
+        self.may_go(&enrolled::read(self.settings, self.user.as_bytes())?, &token, &proof)?;
         if self.goes_from_the_store(&token) {
             let unfinished = Unfinished { users: vec![self.user.to_owned()], tokens: vec![token] };
             change.begin_unfinished(&unfinished)?;
         }
-        let unlisted = enrolled::edit(self.settings, self.user.as_bytes(), |lists| {
-            // Once more: another run may have taken one meanwhile.
-            self.may_lose(lists, &token)?;
-            match lists.tokens(self.user.as_bytes())? {
-                Enrolment::Listed(left) if left.iter().any(|it| usable.contains(it)) => {}
-                _ => return Err(last(&token)),
-            }
+        let unlisted: Result<(), Stop> = enrolled::edit(self.settings, self.user.as_bytes(), |lists| {
+            self.may_go(lists, &token, &proof)?;
             lists.enrolled.remove(self.user.as_bytes(), Some(&token));
             Ok(())
         });
         let finished = exchange::finish(self.settings, &change);
         unlisted?;
-        self.log.changed(&token, &proof);
+        self.log.changed(&token, &proof.by());
         // The user does not have it any more; what is left in the store lets nobody in, and goes at the next change.
         if let Err(failure) = finished {
             self.log_fault(failure.into());
@@ -140,17 +150,24 @@ impl Session<'_> {
         Err(Stop::Refused(of_token(Code::TokenNotAssigned, "it is not yours any more", token)))
     }
 
-    /// The tokens that let the user in without this one. Recovery codes are not among them: they come to an end.
-    fn others_in_use(&self, token: &TokenId) -> Result<Vec<TokenId>, Stop> {
+    /// Fails unless the token may go now: another run, or the administrator, may have taken one meanwhile.
+    fn may_go(&self, lists: &Lists, token: &TokenId, proof: &Proof) -> Result<(), Stop> {
+        self.may_lose(lists, token)?;
+        let Enrolment::Listed(tokens) = lists.tokens(self.user.as_bytes())? else { return Err(last(token)) };
+        self.keeps_one(&tokens, token)?;
+        self.counts(lists, proof)
+    }
+
+    /// Fails unless one of these tokens lets the user in without this one. Recovery codes do not count: they come to an end.
+    fn keeps_one(&self, tokens: &[TokenId], token: &TokenId) -> Result<(), Stop> {
         let states = States::new(self.context, self.settings);
-        let others = self.tokens().iter().copied().filter(|other| {
+        let keeps = tokens.iter().any(|other| {
             other != token
                 && other.recovery_set().is_none()
                 && self.allows(other)
                 && matches!(states.of(other), State::Enabled | State::Elsewhere)
         });
-        let others: Vec<_> = others.collect();
-        if others.is_empty() { Err(last(token)) } else { Ok(others) }
+        if keeps { Ok(()) } else { Err(last(token)) }
     }
 
     /// Whether a token leaves the store with its owner: recovery codes, and apps, whose secret nobody else has. A YubiKey and
@@ -182,8 +199,9 @@ impl Session<'_> {
                 "nothing was changed: the codes above are invalid, and those that you had stay valid";
             return Err(refused(Code::EnrollmentBrokenOff, problem));
         }
-        let in_mapping = self.replace_codes(&set)?;
-        self.log.changed(&set.token(), &proof);
+        self.settings_allow(OwnVerb::Recovery)?;
+        let in_mapping = self.replace_codes(&set, &proof)?;
+        self.log.changed(&set.token(), &proof.by());
         let used_up =
             in_mapping.iter().filter_map(TokenId::recovery_set).try_for_each(|set| self.use_up(&set));
         let _ = talk.say(match used_up {
@@ -204,7 +222,7 @@ impl Session<'_> {
     }
 
     /// Lists the new set in place of the old ones in `enrolled`, in one step. Returns the sets that the mapping lists.
-    fn replace_codes(&self, set: &NewSet) -> Result<Vec<TokenId>, Stop> {
+    fn replace_codes(&self, set: &NewSet, proof: &Proof) -> Result<Vec<TokenId>, Stop> {
         let user = self.user.as_bytes();
         let new = set.token();
         let change = self.store.change()?;
@@ -213,24 +231,24 @@ impl Session<'_> {
             let Enrolment::Listed(tokens) = listed else { return Vec::new() };
             tokens.into_iter().filter(|token| token.recovery_set().is_some()).collect()
         };
-        let mut tokens = sets_in(enrolled::read(self.settings, user)?.enrolled.tokens(user)?);
+        let lists = enrolled::read(self.settings, user)?;
+        // Before anything comes into the store.
+        self.counts(&lists, proof)?;
+        let mut tokens = sets_in(lists.enrolled.tokens(user)?);
         tokens.push(new);
         change.begin_unfinished(&Unfinished { users: vec![self.user.to_owned()], tokens })?;
-        let listed = (|| {
+        let listed: Result<_, Stop> = (|| {
             let keys = set.keys(&self.store.store_key()?);
             change.enrol(&keys, &|| {}).map_err(Failure::from)?;
             enrolled::edit(self.settings, user, |lists| {
-                if lists.tokens(user)? != Enrolment::Listed(self.tokens().to_vec()) {
-                    let problem = "your tokens were changed meanwhile: nothing was changed, run it again";
-                    return Err(refused(Code::TokenUsedMeanwhile, problem));
-                }
+                self.counts(lists, proof)?;
                 for old in sets_in(lists.enrolled.tokens(user)?) {
                     lists.enrolled.remove(user, Some(&old));
                 }
                 let in_mapping = sets_in(lists.mapping.tokens(user)?);
                 let added = lists.enrolled.add(user, &[new]);
                 added.map_err(|why| refused(Code::UserNameInvalid, why.to_string()))?;
-                Ok(in_mapping)
+                Ok::<_, Stop>(in_mapping)
             })
         })();
         // Whichever of them nothing lists now: the old ones, or the new ones if something failed.

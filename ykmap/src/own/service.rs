@@ -3,7 +3,7 @@
 
 use super::log::Log;
 use super::peer::{self, PASSWD};
-use super::session::{self, Session};
+use super::session::{Session, not_allowed};
 use super::slots;
 use crate::Context;
 use crate::enroll::connection::{Connection, Why};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use ykcli::{line, out};
 use ykhost::Fault;
 use ykhost::settings::{OwnVerb, PartialConfig, Settings};
-use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic};
 use yubiotp::dialogue::{End, OwnRequest};
 
 /// Does what one user asks of `ykmap self`. Standard input is their connection: systemd starts this.
@@ -153,11 +153,4 @@ const fn event(verb: OwnVerb) -> &'static str {
         OwnVerb::Remove => "self-remove",
         OwnVerb::Recovery => "self-recovery",
     }
-}
-
-fn not_allowed(verb: OwnVerb) -> Diagnostic {
-    let problem = format!("users of this host may not do that themselves: {}", session::name(verb));
-    Diagnostic::error(Code::NotAllowedByPolicy, problem)
-        .at(Location::Setting("allow in [self]".to_owned()))
-        .advise("ask the administrator")
 }

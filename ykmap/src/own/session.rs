@@ -6,7 +6,8 @@ use crate::enroll::offers::Stop;
 use crate::enroll::talk::Talk;
 use std::time::Duration;
 use ykhost::decide::{self, LoginUser};
-use ykhost::settings::{LoginSettings, OwnVerb};
+use ykhost::enrolled::{self, Lists, Proof};
+use ykhost::settings::{LoginSettings, OwnVerb, PartialConfig, Settings};
 use ykhost::store::{KeyFile, Store, plainly};
 use ykhost::{clock, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
@@ -46,21 +47,59 @@ impl<'s> Session<'s> {
         };
         let (store, methods) = (Store::new(settings), Methods::ALL);
         let mut session = Self { context, settings, store, user, tokens, methods, log };
-        session.methods = match session.ruling(b"") {
-            Ok(ruling) => ruling.methods,
+        session.methods = session.methods_by(settings)?;
+        Ok(session)
+    }
+
+    fn methods_by(&self, settings: &Settings) -> Result<Methods, Stop> {
+        match ruling(settings, self.user, b"") {
+            Ok(ruling) => Ok(ruling.methods),
             Err(doubt) => {
                 let found = Diagnostic::error(Code::UserUnclear, doubt.to_string());
-                let found = found.at(Location::user(user.as_bytes())).advise("ask the administrator");
-                return Err(Stop::Refused(found));
+                let found = found.at(Location::user(self.user.as_bytes())).advise("ask the administrator");
+                Err(Stop::Refused(found))
             }
-        };
-        Ok(session)
+        }
     }
 
     /// What holds for a login of the user by a PAM service, from no network that a rule names; for an empty name by `[policy]`.
     pub(super) fn ruling(&self, service: &[u8]) -> Result<Ruling<'_>, Doubt> {
-        let (user, unix) = (self.user.as_bytes(), clock::unix());
-        self.settings.policy.ruling(&Login { user, service, from: RemoteHost::Name, unix })
+        ruling(self.settings, self.user, service)
+    }
+
+    /// Fails unless the user may still do this, by the settings as they are now, and `proof` still counts. Nothing is locked:
+    /// what is written is decided by [`counts`](Self::counts).
+    pub(super) fn may_still(&self, verb: OwnVerb, proof: &Proof) -> Result<(), Stop> {
+        self.settings_allow(verb)?;
+        self.counts(&enrolled::read(self.settings, self.user.as_bytes())?, proof)
+    }
+
+    /// Fails unless the settings, read once more after the last answer, are as they were, as far as they decide what the user
+    /// may do.
+    pub(super) fn settings_allow(&self, verb: OwnVerb) -> Result<(), Stop> {
+        let (old, new) =
+            (self.settings, Settings::load(self.context.config.as_deref(), PartialConfig::default())?);
+        if !new.own.contains(&verb) {
+            return Err(Stop::Refused(not_allowed(verb)));
+        }
+        if self.methods_by(&new)? != self.methods {
+            let problem =
+                "the methods that you may use were changed meanwhile: nothing was changed, run it again";
+            return Err(Stop::Refused(Diagnostic::error(Code::MethodNotAllowed, problem)));
+        }
+        if (&new.store, &new.mapping, new.mode) != (&old.store, &old.mapping, old.mode) {
+            let problem = "the settings were changed meanwhile: nothing was changed, run it again";
+            return Err(Stop::Refused(Diagnostic::error(Code::TokenUsedMeanwhile, problem)));
+        }
+        Ok(())
+    }
+
+    /// Fails if a proof does not count any more: by lists that are being edited, for what is written there.
+    pub(super) fn counts(&self, lists: &Lists, proof: &Proof) -> Result<(), Stop> {
+        match proof.stale(self.settings, lists, self.user.as_bytes())? {
+            None => Ok(()),
+            Some(stale) => Err(Stop::Refused(stale.diagnostic())),
+        }
     }
 
     pub(super) fn tokens(&self) -> &[TokenId] {
@@ -115,8 +154,11 @@ impl<'s> Session<'s> {
     }
 
     /// Asks for a factor that the user has now, and decides as a login does: it is used up, and wrong codes are charged.
-    /// `except` is about to go, and does not count. Returns the token.
-    pub(super) fn prove(&self, except: Option<&TokenId>, talk: &mut impl Talk) -> Result<TokenId, Stop> {
+    /// `except` is about to go, and does not count.
+    ///
+    /// Minutes may have passed since the user's tokens were read, and may pass before something is written: whoever writes
+    /// checks by [`counts`](Self::counts), with the lists locked.
+    pub(super) fn prove(&self, except: Option<&TokenId>, talk: &mut impl Talk) -> Result<Proof, Stop> {
         let factors = self.factors()?;
         let login = LoginUser::new(self.user.as_bytes().to_vec());
         talk.say(match except {
@@ -132,7 +174,7 @@ impl<'s> Session<'s> {
                 Verdict::Accepted(receipt) => {
                     let token = receipt.token();
                     if !except.is_some_and(|except| is_of(&token, except)) {
-                        return Ok(token);
+                        return Ok(Proof::new(&self.store, self.tokens(), &receipt)?);
                     }
                     Diagnostic::error(
                         Code::LastToken,
@@ -153,6 +195,20 @@ impl<'s> Session<'s> {
             talk.say(&format!("No: {}.\n", found.problem))?;
         }
     }
+}
+
+/// What settings say about a login of a user by a PAM service, from no network that a rule names.
+fn ruling<'s>(settings: &'s Settings, user: &'s str, service: &[u8]) -> Result<Ruling<'s>, Doubt> {
+    let (user, unix) = (user.as_bytes(), clock::unix());
+    settings.policy.ruling(&Login { user, service, from: RemoteHost::Name, unix })
+}
+
+/// The settings do not allow users this.
+pub(super) fn not_allowed(verb: OwnVerb) -> Diagnostic {
+    let problem = format!("users of this host may not do that themselves: {}", name(verb));
+    Diagnostic::error(Code::NotAllowedByPolicy, problem)
+        .at(Location::Setting("allow in [self]".to_owned()))
+        .advise("ask the administrator")
 }
 
 /// Whether an accepted answer was of this token; of recovery codes, of this set.
