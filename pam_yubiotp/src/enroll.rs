@@ -93,8 +93,16 @@ pub(crate) fn offer(
     }
     Ok(match end {
         End::Done(tokens) => Offered::Ended(Outcome::Enrolled(listed(settings, &facts.user, &tokens)?)),
-        End::Postponed if has_asked => Offered::Postponed,
-        End::Postponed => return Err(fault(settings, "says that a user who was not asked puts it off")),
+        End::Postponed if has_asked && may_postpone => match still_unlisted(settings, &facts.user)? {
+            true => Offered::Postponed,
+            false => {
+                let problem = "the user enrolled meanwhile, in another login";
+                Offered::Ended(Outcome::EnrollmentFailed(Diagnostic::error(Code::AlreadyEnrolled, problem)))
+            }
+        },
+        End::Postponed => {
+            return Err(fault(settings, "puts off what the policy does not let the user put off"));
+        }
         End::Failed { code, problem } => {
             let code: Code =
                 code.parse().map_err(|_| fault(settings, "failed with a code that nobody knows"))?;
@@ -107,6 +115,14 @@ pub(crate) fn offer(
             }
         }
     })
+}
+
+/// Whether no list has the user now, by the rule that excuses users.
+fn still_unlisted(settings: &LoginSettings, user: &[u8]) -> Result<bool, Fault> {
+    settings.folders.close();
+    let found = mapping::enrolment(settings, user, true);
+    settings.folders.close();
+    Ok(found? == Enrolment::NotListed)
 }
 
 /// The tokens of a user, as the lists name them now, if those that the program names are among them.

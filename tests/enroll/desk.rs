@@ -69,6 +69,7 @@ impl Desk {
         let conversation = Enrolling::new(answers);
         let shown = conversation.shown();
         let mut pam = Pam::start(self.place.confdir(), "otp", Some(user.as_bytes()), Box::new(conversation));
+        pam.set_item_str(Item::Tty, "ssh");
         variable.into_iter().for_each(|variable| pam.set_variable(variable));
         pam.set_item_str(Item::Rhost, host);
         let code = pam.authenticate(0);
@@ -83,6 +84,7 @@ impl Desk {
         let conversation = Enrolling::new(answers);
         let shown = conversation.shown();
         let mut pam = Pam::start(self.place.confdir(), "otp", Some(user.as_bytes()), Box::new(conversation));
+        pam.set_item_str(Item::Tty, "ssh");
         pam.set_variable(KEY);
         let code = pam.authenticate(SILENT);
         drop(pam);

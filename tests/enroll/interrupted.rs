@@ -4,7 +4,7 @@ use crate::desk::{Desk, KEY};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use tests::enrolling::{self, Enrolling};
-use tests::libpam::{Code, Conversation, Pam, Prompt, Reply};
+use tests::libpam::{Code, Conversation, Item, Pam, Prompt, Reply};
 use tests::soft_app::now;
 
 /// The host is as before but for the offer, or the user is enrolled; and the secret is the same for an hour.
@@ -95,6 +95,7 @@ fn two_at_once() {
                         let shown = conversation.shown();
                         let conversation = Box::new(Together(conversation, Arc::clone(&barrier)));
                         let mut pam = Pam::start(desk.place.confdir(), "otp", Some(b"alice"), conversation);
+                        pam.set_item_str(Item::Tty, "ssh");
                         pam.set_variable(KEY);
                         let code = pam.authenticate(0);
                         let shown = shown.borrow();

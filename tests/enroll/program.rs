@@ -11,7 +11,7 @@ use tests::place::Login;
 #[track_caller]
 fn fault(desk: &Desk, what: &str) -> Login {
     let mut drive = desk.place.drive("otp", "alice");
-    drive.args(["--env", KEY, "--calls", "authenticate,acct_mgmt", "--state", "--", "x"]);
+    drive.args(["--tty", "ssh", "--env", KEY, "--calls", "authenticate,acct_mgmt", "--state", "--", "x"]);
     let login = desk.place.run(drive);
     assert_eq!(login.code("authenticate"), "PAM_AUTHINFO_UNAVAIL", "{what}: {login:?}");
     assert_eq!(login.code("acct_mgmt"), "PAM_AUTH_ERR", "{what}");
@@ -62,6 +62,35 @@ fn missing_unsafe_or_lying() {
     has_code(&fault(&desk, "missing"), "enroll-program-missing");
 }
 
+/// It asks, and puts off what the policy does not let anybody put off.
+#[test]
+fn it_puts_off_what_is_required() {
+    let desk = Desk::new();
+    let own = desk.place.path("script");
+    fs::write(
+        &own,
+        "#!/bin/sh\nprintf 'E\\000\\000\\000\\001x'; sleep 1; printf 'P\\000\\000\\000\\000'; sleep 1\n",
+    )
+    .unwrap();
+    fs::remove_file(desk.place.path("yubiotp-enroll")).unwrap();
+    desk.place.install(&own, "yubiotp-enroll", 0o755);
+    let mut drive = desk.place.drive("otp", "alice");
+    drive.args(["--tty", "ssh", "--env", KEY, "--calls", "authenticate,acct_mgmt", "--", "x", "x"]);
+    let login = desk.place.run(drive);
+    assert_eq!(login.code("authenticate"), "PAM_AUTHINFO_UNAVAIL", "{login:?}");
+    assert_eq!(login.code("acct_mgmt"), "PAM_AUTH_ERR", "{login:?}");
+    has_code(&login, "enroll-program-failed");
+}
+
+/// Only sshd sets the variable before anything else can: another module may have set it for others.
+#[test]
+fn a_variable_that_sshd_did_not_set() {
+    let desk = Desk::new();
+    let mut drive = desk.place.drive("otp", "alice");
+    drive.args(["--tty", "pts/0", "--env", KEY, "--calls", "authenticate", "--", "x"]);
+    assert_eq!(desk.place.run(drive).code("authenticate"), "PAM_USER_UNKNOWN");
+}
+
 /// It is killed, and the login ends.
 #[test]
 fn it_says_nothing() {
@@ -84,7 +113,7 @@ fn the_log() {
     let desk = Desk::new();
     let log = |answers: &[&str]| {
         let mut drive = desk.place.drive("otp", "alice");
-        drive.args(["--env", KEY, "--calls", "authenticate", "--"]).args(answers);
+        drive.args(["--tty", "ssh", "--env", KEY, "--calls", "authenticate", "--"]).args(answers);
         desk.place.run(drive)
     };
     let line = |login: &Login| login.decisions().last().unwrap().to_string();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use tests::enrolling::{self, Enrolling};
-use tests::libpam::{Code, Pam, Script};
+use tests::libpam::{Code, Item, Pam, Script};
 use tests::place::Place;
 use tests::soft_app::{SoftApp, now};
 
@@ -19,6 +19,7 @@ fn enroll(place: &Place, answers: &[&str]) -> (Code, Vec<String>) {
     let conversation = Enrolling::new(answers);
     let shown = conversation.shown();
     let mut pam = Pam::start(place.confdir(), "otp", Some(b"alice"), Box::new(conversation));
+    pam.set_item_str(Item::Tty, "ssh");
     pam.set_variable(KEY);
     let code = pam.authenticate(0);
     drop(pam);
