@@ -126,6 +126,11 @@ impl Host {
         Store::new(&self.settings())
     }
 
+    fn offer(&self) -> String {
+        let text = ykhost::file::read_untrusted(&self.path("pending/alice"), 4096).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
     fn listed(&self) -> bool {
         enrolled::read(&self.settings(), b"alice")
             .unwrap()
@@ -318,6 +323,9 @@ fn a_secret_that_somebody_saw() {
     assert!(word(&end) == "app" && !known.iter().any(|it| it == last.secrets()[0]));
 }
 
+/// What happens while the user is asked for a code → how it ends.
+type Meanwhile<'m> = (&'m str, &'m str, &'m dyn Fn(&Host));
+
 /// An offer that ended while a dialogue shows it cannot be taken.
 #[test]
 fn an_offer_that_ended_meanwhile() {
@@ -330,7 +338,7 @@ fn an_offer_that_ended_meanwhile() {
     };
     // By the next code, which uses up that of this moment, too.
     let enroll = |host: &Host| assert_eq!(word(&at(host, HERE, &["2", "@1", ""]).0), "app");
-    let rows: &[(&str, &str, &dyn Fn(&Host))] = &[
+    let rows: &[Meanwhile<'_>] = &[
         ("another login enrolls it", "already-enrolled", &enroll),
         ("the same, and the user is reset", "offer-ended", &|host| {
             enroll(host);
@@ -340,13 +348,13 @@ fn an_offer_that_ended_meanwhile() {
         ("a login from elsewhere", "offer-ended", &|host| drop(at(host, ("su", None), &["2"]))),
         ("a new secret at the same place", "offer-ended", &|host| drop(at(host, HERE, &["2", "n"]))),
         ("a code that was used, and an offer that came back", "code-used", &|host| {
-            let offer = fs::read_to_string(host.path("pending/alice")).unwrap();
+            let offer = host.offer();
             enroll(host);
             unlist(host);
             host.write("pending/alice", &offer);
         }),
         ("a code that was used, and the key is gone", "code-used", &|host| {
-            let offer = fs::read_to_string(host.path("pending/alice")).unwrap();
+            let offer = host.offer();
             enroll(host);
             unlist(host);
             let (tokens, _) = host.store().tokens().unwrap();
@@ -384,7 +392,7 @@ fn an_offer_that_ended_meanwhile() {
 fn an_offer_that_was_taken_before_a_crash() {
     let host = Host::new();
     let _ = at(&host, HERE, &["2"]);
-    let offer = fs::read_to_string(host.path("pending/alice")).unwrap();
+    let offer = host.offer();
     assert_eq!(word(&at(&host, HERE, &["2", "@0", ""]).0), "app");
     host.write("pending/alice", &offer);
     let (tokens, _) = host.store().tokens().unwrap();

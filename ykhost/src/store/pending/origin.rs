@@ -75,9 +75,12 @@ fn word(name: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    /// Service and PAM_RHOST → the text, and what is shown.
+    type Row = (&'static [u8], Option<&'static [u8]>, &'static str, &'static str);
+
     #[test]
     fn each_place_has_its_own_text() {
-        let rows: &[(&[u8], Option<&[u8]>, &str, &str)] = &[
+        let rows: &[Row] = &[
             (b"sshd", Some(b"192.0.2.1"), "login sshd 192.0.2.1", "192.0.2.1 (sshd)"),
             (b"sshd", Some(b"2001:db8::1"), "login sshd 2001:db8::1", "2001:db8::1 (sshd)"),
             (b"su", None, "login su", "this host (su)"),
