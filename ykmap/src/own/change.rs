@@ -77,8 +77,10 @@ impl Session<'_> {
                 stop => stop,
             })
         });
-        // A secret that was shown and not kept is not offered again. An offer that stays is removed when it is an hour old.
-        if matches!(written, Ok(_) | Err(Stop::Refused(_))) {
+        // A secret that was shown and not kept is not offered again. An offer that stays is removed when it is an hour old. The
+        // one that is there after the run's own ended is of another dialogue.
+        let has_ended = matches!(&written, Err(Stop::Refused(found)) if found.code == Code::OfferEnded);
+        if matches!(written, Ok(_) | Err(Stop::Refused(_))) && !has_ended {
             let _ = self.store.end_offer(self.user.as_bytes());
         }
         written?;
