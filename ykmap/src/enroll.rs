@@ -54,7 +54,7 @@ fn said(mut to: impl std::io::Write, text: &str, code: ExitCode) -> ExitCode {
 /// `yubiotp-enroll login`: one login, over standard input and output.
 fn login() -> ExitCode {
     let hardened = process::harden();
-    let Some(mut module) = Connection::on_stdin(LOGIN) else { return ExitCode::FAILURE };
+    let Some(mut module) = Connection::begin(LOGIN) else { return ExitCode::FAILURE };
     // Read before anything is said: a socket that is closed with something unread in it is a reset, not an end.
     let Ok(facts) = module.login_facts() else { return ExitCode::FAILURE };
     let end = match hardened {

@@ -215,7 +215,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     of_token("keys: all may write", |place, _| chmod(place, "keys", 0o777)),
     of_token("keys: another's", |place, _| unowned(place, "keys")).by_root(),
-    of_token("keys: a link that leads nowhere", |place, _| link(place, "keys", "nowhere")),
+    of_all("keys: a link that leads nowhere", |place, _| link(place, "keys", "nowhere")),
     // Where servers are asked they may know a token that has no key here.
     of_token("no key", |place, id| remove(place, &format!("keys/{id}"))).in_modes(HOST),
     of_token("key: empty", |place, id| fs::write(place.path(&format!("keys/{id}")), "").unwrap()),

@@ -1,11 +1,10 @@
 //! Our end of a connection: the module is at the other, or `ykmap self`. Frames, each within the time that is left.
 
 use super::talk::{Gone, Talk};
-use rustix::net::AddressFamily;
-use rustix::net::sockopt::socket_domain;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_domain};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 use yubiotp::dialogue::{Answer, BadFrame, End, Frames, LoginFacts, OwnRequest, Spoken};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -26,9 +25,10 @@ pub(crate) enum Why {
     Unreadable,
 }
 
-/// A connected socket.
+/// Standard input and output, which are one socket. For systemd only standard input is.
 pub(crate) struct Connection {
-    socket: UnixStream,
+    input: OwnedFd,
+    output: OwnedFd,
     frames: Frames,
     until: Instant,
     /// Why the last call failed.
@@ -36,16 +36,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// On standard input, for a run that ends at the latest in `time`. `None` if that is no unix socket.
-    pub(crate) fn on_stdin(time: Duration) -> Option<Self> {
-        let stdin = std::io::stdin();
-        if socket_domain(&stdin).ok()? != AddressFamily::UNIX {
-            return None;
-        }
-        let socket = UnixStream::from(stdin.as_fd().try_clone_to_owned().ok()?);
+    /// For a run that ends at the latest in `time`. `None` if there are no more descriptors.
+    pub(crate) fn begin(time: Duration) -> Option<Self> {
+        let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+        let input = stdin.as_fd().try_clone_to_owned().ok()?;
+        let is_socket = socket_domain(&stdin).is_ok();
+        let output = if is_socket { input.try_clone() } else { stdout.as_fd().try_clone_to_owned() };
+        let output = output.ok()?;
+        // Anything else than a socket has no such limit, and needs none.
+        let _ = set_socket_timeout(&output, Timeout::Send, Some(READ));
         let now = Instant::now();
         let until = now.checked_add(time).unwrap_or(now);
-        Some(Self { socket, frames: Frames::default(), until, why: Why::WentAway })
+        Some(Self { input, output, frames: Frames::default(), until, why: Why::WentAway })
     }
 
     /// What the module knows of a login.
@@ -65,7 +67,7 @@ impl Connection {
 
     /// The last message.
     pub(crate) fn end(&mut self, end: End) {
-        let _ = self.write(&Spoken::End(end).write(), READ);
+        let _ = self.write(&Spoken::End(end).write());
     }
 
     fn next<T>(
@@ -80,28 +82,34 @@ impl Connection {
                 Err(_) => return self.gone(Why::Unreadable),
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let Some(time) = Timespec::try_from(left).ok().filter(|_| !left.is_zero()) else {
                 return self.gone(Why::Late);
-            }
-            if self.socket.set_read_timeout(Some(left)).is_err() {
-                return self.gone(Why::WentAway);
+            };
+            match poll(&mut [PollFd::new(&self.input, PollFlags::IN)], Some(&time)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(_) => return self.gone(Why::WentAway),
             }
             let mut bytes = Zeroizing::new([0; 4096]);
-            match self.socket.read(&mut *bytes) {
+            match rustix::io::read(&self.input, bytes.as_mut_slice()) {
                 Ok(0) => return self.gone(Why::WentAway),
                 Ok(count) => self.frames.feed(bytes.get(..count).unwrap_or_default()),
-                Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return self.gone(Why::Late);
-                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return self.gone(Why::WentAway),
             }
         }
     }
 
-    fn write(&mut self, frame: &[u8], within: Duration) -> Result<(), Gone> {
-        let written = self.socket.set_write_timeout(Some(within)).and_then(|()| self.socket.write_all(frame));
-        written.or_else(|_| self.gone(Why::WentAway))
+    /// Not by way of a buffer that is not wiped.
+    fn write(&mut self, mut frame: &[u8]) -> Result<(), Gone> {
+        while !frame.is_empty() {
+            match rustix::io::write(&self.output, frame) {
+                Ok(count) => frame = frame.get(count..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(_) => return self.gone(Why::WentAway),
+            }
+        }
+        Ok(())
     }
 
     /// Says it, and wipes it: it may hold the secret of an app.
@@ -110,11 +118,10 @@ impl Connection {
         if let Spoken::Text(mut text) | Spoken::Question { prompt: mut text, .. } = spoken {
             text.zeroize();
         }
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if self.until <= Instant::now() {
             return self.gone(Why::Late);
         }
-        self.write(&frame, left.min(READ))
+        self.write(&frame)
     }
 
     const fn gone<T>(&mut self, why: Why) -> Result<T, Gone> {

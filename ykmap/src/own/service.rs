@@ -10,7 +10,8 @@ use crate::enroll::connection::{Connection, Why};
 use crate::enroll::offers::Stop;
 use crate::enroll::process;
 use clap::{Parser as _, ValueHint};
-use rustix::net::sockopt::socket_peercred;
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{socket_domain, socket_peercred};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -54,7 +55,7 @@ fn run(args: &Args) -> ExitCode {
         out::note(&format!("yubiotp-enroll: {why}"));
         return ExitCode::from(2);
     }
-    let connected = peer().and_then(|uid| Some((Connection::on_stdin(Duration::from_secs(args.time))?, uid)));
+    let connected = peer().and_then(|uid| Some((Connection::begin(Duration::from_secs(args.time))?, uid)));
     let Some((mut talk, uid)) = connected else {
         out::note("yubiotp-enroll: standard input is no connection: systemd starts this for ykmap self");
         return ExitCode::from(2);
@@ -73,7 +74,11 @@ fn run(args: &Args) -> ExitCode {
 
 /// The uid at the other end of standard input.
 fn peer() -> Option<u32> {
-    socket_peercred(std::io::stdin()).ok().map(|peer| peer.uid.as_raw())
+    let stdin = std::io::stdin();
+    if socket_domain(&stdin).ok()? != AddressFamily::UNIX {
+        return None;
+    }
+    socket_peercred(&stdin).ok().map(|peer| peer.uid.as_raw())
 }
 
 /// Says why nothing was changed, to the user and in the log.
