@@ -7,7 +7,7 @@ use tests::terminal::Terminal;
 
 /// The secret in what `add` shows.
 pub(crate) fn app_of(transcript: &str) -> SoftApp {
-    let (_, rest) = transcript.split_once("secret ").unwrap();
+    let (_, rest) = transcript.split_once("\n  secret ").unwrap();
     SoftApp::of_secret(rest.lines().next().unwrap())
 }
 
