@@ -46,10 +46,10 @@ fn the_rule_and_its_line() {
     let desk = desk(POLICY);
     for (arguments, exit, setting, begins, need, login) in [
         (&["alice", "--at", "2031-01-14"][..], 0, "not_before", "not_before", "if-enrolled", "asked"),
-        (&["alice", "--at", "2031-02-01"], 0, "require", "require = [", "postponable", "asked"),
+        (&["alice", "--at", "2031-02-01"], 0, "until", "until", "postponable", "asked"),
         (&["alice", "--rhost", "10.20.1.1"], 0, "exempt", "  { who = [\"@op", "exempt", "exempt"),
         (&["alice", "--rhost", "host.example.org"], 0, "not_before", "not_before", "if-enrolled", "asked"),
-        (&["root", "--at", "2031-02-28T23:59Z"], 0, "require", "require = [", "postponable", "excused"),
+        (&["root", "--at", "2031-02-28T23:59Z"], 0, "until", "until", "postponable", "excused"),
         (&["root", "--at", "2031-03-01"], 1, "require", "require = [", "required", "rejected"),
         (
             &["root", "--at", "2031-03-01", "--service", "sudo"],
@@ -160,6 +160,65 @@ fn it_changes_nothing() {
         }
     }
     assert_eq!(desk.snapshot(), before);
+}
+
+/// An exemption that names the user is shown where it does not hold.
+#[test]
+fn an_exemption_that_does_not_hold_now() {
+    let desk = desk(POLICY);
+    let not_now = |arguments: &[&str]| explained(&desk, arguments, 0)["not_now"].clone();
+    let other_network = not_now(&["alice", "--rhost", "192.0.2.1"]);
+    assert_eq!((&other_network[0]["setting"], &other_network[0]["item"]), (&"exempt".into(), &1.into()));
+    assert_eq!(other_network[0]["location"]["line"], line_of(&desk, "  { who = [\"@op"));
+    assert_eq!(not_now(&["alice", "--rhost", "10.20.1.1"]), serde_json::json!([]), "it holds");
+    assert_eq!(not_now(&["daemon"]), serde_json::json!([]), "it names others");
+    let text = desk.ykmap(&["explain", "alice", "--rhost", "192.0.2.1"]).exits(0);
+    text.says("not now").says("10.20.0.0/16");
+}
+
+/// Enrollment is offered only where a login has proven its first factor, by the check of a login.
+#[test]
+fn enrollment_that_is_offered_and_not() {
+    let desk = desk("[policy]\nuntil = 2031-03-01\n[service.su]\non_exempt = \"success\"\n");
+    let pam_dir = desk.empty_pam_dir();
+    let module = format!("{} config={}", built::module().display(), desk.file("config.toml").display());
+    for (service, first) in [("su", "requisite"), ("sudo", "required")] {
+        let lines = format!("auth {first} pam_unix.so\nauth required {module} enroll\n");
+        fs::write(desk.beside("pam.d").join(service), lines).unwrap();
+    }
+    let of = |service: &str, at: &str, exit| {
+        explained(&desk, &["root", "--service", service, "--pam-dir", &pam_dir, "--at", at], exit)
+    };
+    let part = |json: &Value, name: &str| json[name].as_str().unwrap_or_default().to_owned();
+    let all = |json: &Value| ["login", "code", "returns"].map(|name| part(json, name));
+    let (early, late) = ("2031-02-01", "2031-04-01");
+    assert_eq!(all(&of("su", early, 0)), ["offered", "enrollment-postponed", "PAM_SUCCESS"]);
+    assert_eq!(all(&of("su", late, 0)), ["offered", "user-not-listed", "PAM_USER_UNKNOWN"]);
+    // The stack goes on after a wrong password.
+    assert_eq!(all(&of("sudo", early, 0)), ["excused", "user-may-postpone", "PAM_IGNORE"]);
+    let sudo = of("sudo", late, 1);
+    assert_eq!(all(&sudo), ["rejected", "user-not-listed", "PAM_USER_UNKNOWN"]);
+    assert_eq!(sudo["enroll_finding"]["code"], "enroll-without-first-factor");
+    // A user who is listed without a token is offered nothing.
+    desk.ykmap(&["reset", "--yes", "alice"]).exits(0);
+    let arguments = ["explain", "alice", "--service", "su", "--pam-dir", &pam_dir];
+    let said = desk.ykmap(&arguments).exits(1).says("reset --enroll-again alice");
+    assert!(!said.out.contains("offered"), "{said:?}");
+}
+
+#[test]
+fn several_users_and_names_that_nobody_has() {
+    let desk = desk(POLICY);
+    let pam_dir = desk.empty_pam_dir();
+    let json = desk.ykmap(&["--json", "explain", "alice", "root", "--at", "2031-04-01"]).exits(1).json();
+    let logins: Vec<_> = json.as_array().unwrap().iter().map(|one| &one["login"]).collect();
+    assert_eq!(logins, ["asked", "rejected"]);
+    assert_eq!(json[0]["at"], "2031-04-01T00:00Z");
+    let said = desk.ykmap(&["explain", "alcie-of-nowhere"]).exits(0);
+    assert!(said.err.contains("[user-unknown]"), "{said:?}");
+    fs::write(desk.beside("pam.d/sshd"), format!("auth required {}\n", built::module().display())).unwrap();
+    let said = desk.ykmap(&["explain", "root", "--service", "sshdd", "--pam-dir", &pam_dir]).exits(0);
+    assert!(said.err.contains("Did you mean sshd?") && said.err.contains("[service-unknown]"), "{said:?}");
 }
 
 /// The codes of the policy that a report has, each with its severity.

@@ -16,7 +16,7 @@ mod report;
 pub(crate) mod rights;
 mod servers;
 mod settings;
-mod sshd;
+pub(crate) mod sshd;
 mod store;
 mod user;
 mod who;

@@ -7,26 +7,31 @@ mod place;
 mod rule;
 mod show;
 
-pub(crate) use login::{Described, Explained, HostState, Line, Outcome};
+pub(crate) use login::{Described, Enroll, Explained, HostState, Line, Outcome};
 pub(crate) use place::Places;
 pub(crate) use rule::{Decides, subjects, whom};
 
+use super::doctor::pam::{auth_lines, first_factor, has_service};
+use super::doctor::sshd;
 use super::list::States;
 use super::service::{self, ByLine};
-use super::{Context, Done, Failure};
+use super::{Context, Done, Failure, assign, out};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
+use serde_json::Value;
 use show::{One, Shown};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use ykhost::options::nearest;
 use ykhost::settings::Settings;
 use ykhost::{Fault, clock};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::shown;
 
 #[derive(clap::Args)]
 #[command(
     after_help = "Without --service, it shows the general rules, and each service that differs.\n\nExit status: 0, 1 if \
-                  the user would be rejected whatever they type, 2 if a login would end in a fault, or something cannot \
+                  a user would be rejected whatever they type, 2 if a login would end in a fault, or something cannot \
                   be used."
 )]
 pub(crate) struct Args {
@@ -42,9 +47,9 @@ pub(crate) struct Args {
     /// When the login is, in UTC: 2027-01-15, 2027-01-15T08:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = at::parse)]
     at: Option<u64>,
-    /// The user who would log in
-    #[arg(value_name = "USER", value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Username)]
-    user: String,
+    /// The users who would log in
+    #[arg(value_name = "USER", required = true, value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Username)]
+    users: Vec<String>,
 }
 
 /// The settings that explain a login, and the line that they are by.
@@ -52,24 +57,54 @@ struct Source {
     settings: Settings,
     places: Places,
     line: Line,
+    /// Why a line with `enroll` offers nothing.
+    unoffered: Option<Diagnostic>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let pam_dirs = service::pam_dirs(&args.pam_dirs)?;
-    let source = match &args.service {
-        Some(name) => of_service(context, name, &args.user, &pam_dirs)?,
-        None => {
-            let places = Places::of(context.config.as_deref());
-            Source { settings: context.settings()?, places, line: Line::default() }
+    let unix = args.at.unwrap_or_else(clock::unix);
+    if let Some(name) = &args.service
+        && service::line_of(name, &pam_dirs).is_none()
+    {
+        context.note(&unasked(name, &pam_dirs));
+    }
+    let (mut all, mut worst) = (Vec::new(), Ok(()));
+    for (number, user) in args.users.iter().enumerate() {
+        if number > 0 && !context.json {
+            out::line("");
         }
+        let (json, status) = of_user(context, &Asked { args, user, unix }, &pam_dirs)?;
+        all.extend(json);
+        if !matches!(worst, Err(Failure::Bad)) && status.is_err() {
+            worst = status;
+        }
+    }
+    match all.as_slice() {
+        [] => {}
+        [one] => out::json(one),
+        _ => out::json(&all.into()),
+    }
+    worst
+}
+
+/// Explains the logins of one user. Gives what `--json` prints, if it is asked for, and the exit status.
+fn of_user(
+    context: &Context,
+    asked: &Asked<'_>,
+    pam_dirs: &[PathBuf],
+) -> Result<(Option<Value>, Done), Failure> {
+    let Asked { args, user, unix } = *asked;
+    let source = match &args.service {
+        Some(name) => of_service(context, name, user, pam_dirs)?,
+        None => general(context)?,
     };
     let states = States::new(context, &source.settings);
     let host = HostState { settings: &source.settings, states: Some(&states) };
-    let asked = Asked { args, unix: args.at.unwrap_or_else(clock::unix) };
     let main = asked.one(&host, &source.places, args.service.as_deref().unwrap_or_default(), source.line);
     let lines = match &args.service {
         Some(_) => BTreeMap::new(),
-        None => services_of(&source.settings, of_lines(context, &source.settings, &args.user, &pam_dirs)),
+        None => services_of(&source.settings, of_lines(context, &source.settings, user, pam_dirs)),
     };
     let services: Vec<_> = lines
         .iter()
@@ -82,63 +117,120 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         Outcome::Exempt(_)
         | Outcome::Excused(..)
         | Outcome::Nullok
-        | Outcome::Offered { .. }
+        | Outcome::MayPostpone(_)
+        | Outcome::MustEnroll
         | Outcome::Asked => Ok(()),
     };
+    if main.explained.tokens.is_none() && !matches!(main.explained.outcome, Outcome::Fault(_)) {
+        assign::note_unknown(context, user);
+    }
     let shown = Shown {
-        user: &args.user,
+        user,
         rhost: &args.rhost,
-        unix: asked.unix,
+        unix,
         settings: &source.settings,
         places: &source.places,
+        unoffered: source.unoffered.as_ref(),
         main: &main,
         services: &services,
     };
     if context.json {
-        shown.json(context)
-    } else {
-        shown.print(context)
+        return Ok((Some(shown.json(context)), status));
     }
-    status
+    shown.print(context);
+    Ok((None, status))
 }
 
 /// The logins that are asked about.
+#[derive(Clone, Copy)]
 struct Asked<'a> {
     args: &'a Args,
+    user: &'a str,
     unix: u64,
 }
 
 impl Asked<'_> {
     fn one<'h>(&self, host: &HostState<'h>, places: &Places, service: &'h str, line: Line) -> One<'h> {
-        let Args { user, rhost, .. } = self.args;
-        let explained =
-            host.explain(&Described { user, service, rhost: rhost.as_bytes(), unix: self.unix, line });
+        let Self { args: Args { rhost, .. }, user, unix } = *self;
+        let explained = host.explain(&Described { user, service, rhost: rhost.as_bytes(), unix, line });
         let decides = Decides { policy: &host.settings.policy, places, service };
         let need = match &explained.ruling {
             Ok(ruling) => Some(decides.need(ruling)),
             Err(Fault::Policy { doubt, .. }) => Some(decides.doubt(user, doubt)),
             Err(_) => None,
         };
+        let not_now = match &explained.outcome {
+            Outcome::Exempt(_) => Vec::new(),
+            _ => decides.not_now(user),
+        };
         let methods = explained.ruling.as_ref().ok().map(|ruling| decides.methods(ruling));
-        One { service, line, explained, need, methods, tries: host.settings.tries }
+        One { service, line, explained, need, not_now, methods, tries: host.settings.tries }
     }
+}
+
+/// The settings of the configuration file, without a line.
+fn general(context: &Context) -> Result<Source, Failure> {
+    let places = Places::of(context.config.as_deref());
+    Ok(Source { settings: context.settings()?, places, line: Line::default(), unoffered: None })
 }
 
 /// The settings of a service. One that does not ask yet is explained by the configuration file.
 fn of_service(context: &Context, name: &str, user: &str, pam_dirs: &[PathBuf]) -> Result<Source, Failure> {
-    if let Some(line) = service::line_of(name, pam_dirs) {
-        let ByLine { service, config, enroll } = service::settings(context, &line, user)?;
-        let line = Line { nullok: service.nullok, enroll };
-        return Ok(Source { places: Places::of(config.as_deref()), settings: service.settings, line });
+    let Some(line) = service::line_of(name, pam_dirs) else { return general(context) };
+    let by = service::settings(context, &line, user)?;
+    let (enroll, unoffered) = enroll_of(name, &by, pam_dirs);
+    let line = Line { nullok: by.service.nullok, enroll };
+    let ByLine { service, config, .. } = by;
+    Ok(Source { places: Places::of(config.as_deref()), settings: service.settings, line, unoffered })
+}
+
+/// That a service does not ask, and which one may be meant.
+fn unasked(name: &str, pam_dirs: &[PathBuf]) -> Diagnostic {
+    let about = |what: &str| {
+        let what = format!("{what}. This is what the policy says of it");
+        Diagnostic::note(Code::ServiceUnknown, what).at(Location::Service(name.to_owned()))
+    };
+    if has_service(pam_dirs, name) {
+        return about(
+            "no auth line of this service loads pam_yubiotp.so: its logins are not asked for a second factor",
+        );
     }
-    let what = "no auth line of this service loads pam_yubiotp.so: its logins are not asked for a second factor. This is what the policy says of it";
-    context.note(&Diagnostic::note(Code::ServiceUnknown, what).at(Location::Service(name.to_owned())));
-    let places = Places::of(context.config.as_deref());
-    Ok(Source { settings: context.settings()?, places, line: Line::default() })
+    let lines = auth_lines(pam_dirs);
+    let found = about("pam.d has no service of this name");
+    match nearest(name, lines.iter().map(|line| line.service.as_str())) {
+        Some(meant) => found.advise(format!("did you mean {}?", shown::text(meant))),
+        None => found,
+    }
+}
+
+/// Whether a line offers enrollment to users of a service, by the check that `yubiotp-enroll` makes at a login; and why it
+/// does not, although it has `enroll`.
+fn enroll_of(name: &str, by: &ByLine, pam_dirs: &[PathBuf]) -> (Enroll, Option<Diagnostic>) {
+    if !by.enroll {
+        return (Enroll::Never, None);
+    }
+    let folders = if pam_dirs.is_empty() { &by.service.settings.enroll.pam_dirs } else { pam_dirs };
+    let stack = first_factor::of(folders, name);
+    let enroll = match name {
+        "sshd" => {
+            let before = sshd::proven_before_prompts();
+            Enroll::of(&before.iter().map(|is_proven| *is_proven || stack.is_ok()).collect::<Vec<_>>())
+        }
+        _ => Enroll::of(&[stack.is_ok()]),
+    };
+    let unoffered = match (enroll, stack) {
+        (Enroll::Never, Err(found)) => Some(found),
+        (Enroll::Never, Ok(())) => Some(Diagnostic::warning(
+            Code::EnrollWithoutPrompt,
+            "enroll: sshd runs the auth lines by no method that shows prompts",
+        )),
+        (Enroll::AfterSshKey | Enroll::Always, _) => None,
+    };
+    (enroll, unoffered)
 }
 
 /// What the auth lines of services say that use the same configuration file as this command.
-pub(crate) fn of_lines(
+fn of_lines(
     context: &Context,
     settings: &Settings,
     user: &str,
@@ -150,8 +242,10 @@ pub(crate) fn of_lines(
     }
     let mut lines = BTreeMap::new();
     for (line, by) in service::lines_with(context, settings, user, pam_dirs) {
-        let said = Line { nullok: by.service.nullok, enroll: by.enroll };
-        lines.entry(line.service).or_insert(said);
+        if !lines.contains_key(&line.service) {
+            let (enroll, _) = enroll_of(&line.service, &by, pam_dirs);
+            lines.insert(line.service, Line { nullok: by.service.nullok, enroll });
+        }
     }
     lines
 }

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use ykhost::mapping;
-use ykhost::options::Options;
+use ykhost::options::{FirstPass, Options};
 use ykhost::remedies::Remedies;
 use ykhost::settings::{CONFIG, Mode, Settings, config_of};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
@@ -63,7 +63,7 @@ pub(crate) struct ByLine {
     pub(crate) service: Service,
     /// The configuration file; `None` for the usual one.
     pub(crate) config: Option<PathBuf>,
-    /// Whether the line has `enroll`.
+    /// Whether the line has `enroll`, and may ask.
     pub(crate) enroll: bool,
 }
 
@@ -102,7 +102,8 @@ pub(crate) fn settings(context: &Context, line: &ServiceLine, user: &str) -> Res
     let remedies = Remedies::new(config.clone(), options.given.mapping.clone());
     let settings = Settings::load(config.as_deref(), options.given)?;
     let service = Service { settings, nullok: options.nullok, remedies };
-    Ok(ByLine { service, config, enroll: options.enroll })
+    let enroll = options.enroll && options.first_pass != FirstPass::Use;
+    Ok(ByLine { service, config, enroll })
 }
 
 /// The choices of a line that change what a command lists or changes.

@@ -18,6 +18,7 @@ mod walk;
 mod words;
 
 use super::report::{Check, Report, at, shortened};
+use crate::explain::Enroll;
 pub(super) use access::{Access, Class, Front, Methods, Row, Step, in_words};
 use analysis::{Findings, StackAnalysis};
 pub(crate) use arguments::{ServiceLine, auth_lines, has_service};
@@ -154,6 +155,17 @@ impl Looked {
         let plain = |row: &&Row| row.listing == Listing::NotListed && !row.gates.contains(&true);
         let mut rows = of_everybody.flat_map(|(_, rows)| rows).filter(plain).peekable();
         self.asks_by(line) && rows.peek().is_some() && rows.all(|row| row.ways.is_empty())
+    }
+
+    /// Whether a login that this line asks offers enrollment to users who need a token and have none.
+    pub(super) fn offers_enrollment(&self, line: &str) -> Enroll {
+        if !self.asks_by(line) {
+            return Enroll::Never;
+        }
+        let lists =
+            self.fronts.iter().filter(|(front, _)| front.use_pam).flat_map(|(front, _)| &front.methods);
+        let prompts = lists.filter(|list| list.steps.contains(&Step::Prompts));
+        Enroll::of(&prompts.map(|list| self.access.offers_enrollment_after(list)).collect::<Vec<_>>())
     }
 
     /// Whether users who are not listed can enroll a token at a login that this line asks.

@@ -262,7 +262,8 @@ pub(super) fn of_user<'s>(
             continue;
         }
         let nullok = case.lines.iter().any(|(line, nullok)| *nullok && service.asks_by(line));
-        let enroll = case.enrolls.iter().any(|line| service.asks_by(&line.to_string()));
+        let enroll = case.enrolls.iter().map(|line| service.offers_enrollment(&line.to_string()));
+        let enroll = enroll.max().unwrap_or_default();
         let line = Line { nullok, enroll };
         let rhost = if FROM_HERE.contains(&&*service.name) { b"" } else { UNKNOWN_HOST };
         let explained = host.explain(&Described { user, service: &service.name, rhost, unix, line });
@@ -303,13 +304,15 @@ fn of_service_and_user(explained: &Explained<'_>, decides: Decides<'_>) -> Optio
         Outcome::Exempt(_) => {
             Some(Diagnostic::note(code, format!("is exempt, and not asked even with a token. {why}")))
         }
-        Outcome::Offered { required: true } => {
+        Outcome::MustEnroll => {
             let what = format!("is not listed: offered enrollment, and rejected without it. {why}");
             Some(Diagnostic::note(code, what))
         }
-        Outcome::Excused(..) | Outcome::Offered { required: false } => {
-            Some(Diagnostic::note(code, format!("is not listed, and excused. {why}")))
+        Outcome::MayPostpone(_) => {
+            let what = format!("is not listed: offered enrollment, and excused if they postpone it. {why}");
+            Some(Diagnostic::note(Code::UserMayPostpone, what))
         }
+        Outcome::Excused(..) => Some(Diagnostic::note(code, format!("is not listed, and excused. {why}"))),
         Outcome::Rejected(Code::MethodNotAllowed) => {
             let why = decides.methods(ruling).in_words();
             Some(Diagnostic::error(

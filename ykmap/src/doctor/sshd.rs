@@ -60,6 +60,14 @@ pub(super) fn fronts(path: &Path) -> Vec<Front> {
     std::iter::once(base).chain(own).collect()
 }
 
+/// For each way in which sshd of this host runs auth lines that can show prompts, whether it has proven before who the user
+/// is.
+pub(crate) fn proven_before_prompts() -> Vec<bool> {
+    let fronts = fronts(Path::new(super::SSHD_CONFIG));
+    let lists = fronts.iter().filter(|front| front.use_pam).flat_map(|front| &front.methods);
+    lists.filter(|list| list.steps.contains(&Step::Prompts)).map(|list| list.proven_first).collect()
+}
+
 /// The question of a gate that asks the same as a `Match`: only for one group or one user.
 fn known(condition: &str) -> Option<String> {
     let (word, name) = condition.split_once(' ')?;

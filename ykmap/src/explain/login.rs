@@ -11,11 +11,34 @@ use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::mapping::Enrolment;
 use yubiotp::policy::{Method, Need, OnExempt, Ruling};
 
-/// What the arguments of an auth line say about users without a token.
+/// What an auth line does about users without a token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) nullok: bool,
-    pub(crate) enroll: bool,
+    pub(crate) enroll: Enroll,
+}
+
+/// Whether enrollment is offered where a line with `enroll` is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Enroll {
+    /// Never: the line has no `enroll`, cannot ask, or no login has proven its first factor there.
+    #[default]
+    Never,
+    /// Only if sshd has accepted an ssh key, or another proof of its own, in this login.
+    AfterSshKey,
+    /// In every login.
+    Always,
+}
+
+impl Enroll {
+    /// By the ways to log in that can show prompts: for each, whether the first factor is proven where the line is reached.
+    pub(crate) fn of(proven: &[bool]) -> Self {
+        match (proven.contains(&true), proven.contains(&false)) {
+            (false, _) => Self::Never,
+            (true, true) => Self::AfterSshKey,
+            (true, false) => Self::Always,
+        }
+    }
 }
 
 /// The state of a host that a login depends on.
@@ -76,8 +99,10 @@ pub(crate) enum Outcome {
     Excused(Code, OnExempt),
     /// The same, by `nullok`.
     Nullok,
-    /// Offered enrollment. With `required`, only that gets them in.
-    Offered { required: bool },
+    /// Offered enrollment. A user who postpones it is excused.
+    MayPostpone(OnExempt),
+    /// Offered enrollment, and in only with it.
+    MustEnroll,
     /// Asked, and accepted with a right answer.
     Asked,
     /// Rejected, whatever they type.
@@ -97,33 +122,34 @@ pub(crate) struct Explained<'p> {
 }
 
 impl Explained<'_> {
-    /// The code of the log line; of users who are asked, that of a right answer.
+    /// The code of the log line; of users who are asked, that of a right answer, and of users who are offered enrollment,
+    /// that of those who do not enroll.
     pub(crate) const fn code(&self) -> Code {
         match &self.outcome {
             Outcome::Exempt(_) => Code::UserExempt,
             Outcome::Excused(code, _) | Outcome::Rejected(code) => *code,
             Outcome::Nullok => Code::UserExcused,
-            Outcome::Offered { required: false } => Code::UserMayPostpone,
+            Outcome::MayPostpone(_) => Code::EnrollmentPostponed,
             Outcome::Asked => Code::Accepted,
-            Outcome::Offered { required: true } => Code::UserNotListed,
+            Outcome::MustEnroll => Code::UserNotListed,
             Outcome::Fault(found) => found.code,
         }
     }
 
-    /// What the auth line returns to libpam; to users who are asked, for a right answer.
+    /// What the auth line returns to libpam; to users who are asked, for a right answer, and to users who are offered
+    /// enrollment, if they do not enroll.
     pub(crate) const fn returns(&self, tries: u8) -> &'static str {
         match &self.outcome {
-            Outcome::Exempt(OnExempt::Success) | Outcome::Excused(_, OnExempt::Success) | Outcome::Asked => {
-                "PAM_SUCCESS"
-            }
+            Outcome::Exempt(OnExempt::Success)
+            | Outcome::Excused(_, OnExempt::Success)
+            | Outcome::MayPostpone(OnExempt::Success)
+            | Outcome::Asked => "PAM_SUCCESS",
             Outcome::Exempt(OnExempt::Ignore)
             | Outcome::Excused(_, OnExempt::Ignore)
-            | Outcome::Nullok
-            | Outcome::Offered { required: false } => "PAM_IGNORE",
-            Outcome::Rejected(_) | Outcome::Offered { required: true } if tries > 1 => "PAM_MAXTRIES",
-            Outcome::Rejected(Code::UserNotListed) | Outcome::Offered { required: true } => {
-                "PAM_USER_UNKNOWN"
-            }
+            | Outcome::MayPostpone(OnExempt::Ignore)
+            | Outcome::Nullok => "PAM_IGNORE",
+            Outcome::Rejected(_) if tries > 1 => "PAM_MAXTRIES",
+            Outcome::Rejected(Code::UserNotListed) | Outcome::MustEnroll => "PAM_USER_UNKNOWN",
             Outcome::Rejected(_) => "PAM_AUTH_ERR",
             Outcome::Fault(_) => "PAM_AUTHINFO_UNAVAIL",
         }
@@ -136,7 +162,7 @@ impl Outcome {
         match self {
             Self::Exempt(_) => "exempt",
             Self::Excused(..) | Self::Nullok => "excused",
-            Self::Offered { .. } => "offered",
+            Self::MayPostpone(_) | Self::MustEnroll => "offered",
             Self::Asked => "asked",
             Self::Rejected(_) => "rejected",
             Self::Fault(_) => "fault",
@@ -158,12 +184,13 @@ impl WithoutToken {
 
     /// By this need and this line.
     pub(crate) const fn of(need: Need, line: Line) -> Self {
+        let offers = !line.nullok && !matches!(line.enroll, Enroll::Never);
         match need {
             Need::Exempt => Self::Exempt,
-            Need::Postponable { .. } if line.enroll => Self::Offered,
+            Need::Postponable { .. } if offers => Self::Offered,
             Need::IfEnrolled | Need::Postponable { .. } => Self::Excused,
             Need::Required if line.nullok => Self::Excused,
-            Need::Required if line.enroll => Self::MustEnroll,
+            Need::Required if offers => Self::MustEnroll,
             Need::Required => Self::Rejected,
         }
     }
@@ -226,8 +253,8 @@ impl<'a> HostState<'a> {
 /// What a user comes to who is not listed.
 const fn of_unlisted(need: Need, without: WithoutToken, on_exempt: OnExempt) -> Outcome {
     match (without, need) {
-        (WithoutToken::Offered, _) => Outcome::Offered { required: false },
-        (WithoutToken::MustEnroll, _) => Outcome::Offered { required: true },
+        (WithoutToken::Offered, _) => Outcome::MayPostpone(on_exempt),
+        (WithoutToken::MustEnroll, _) => Outcome::MustEnroll,
         (WithoutToken::Rejected, _) => Outcome::Rejected(Code::UserNotListed),
         (WithoutToken::Exempt, _) => Outcome::Exempt(on_exempt),
         (WithoutToken::Excused, Need::Required) => Outcome::Nullok,
@@ -262,13 +289,41 @@ mod tests {
         for (need, expected) in [
             (Need::Exempt, [Exempt; 4]),
             (Need::IfEnrolled, [Excused; 4]),
-            (postponable, [Excused, Excused, Offered, Offered]),
+            (postponable, [Excused, Excused, Offered, Excused]),
             (Need::Required, [Rejected, Excused, MustEnroll, Excused]),
         ] {
-            let lines = [(false, false), (true, false), (false, true), (true, true)];
+            let (never, always) = (Enroll::Never, Enroll::Always);
+            let lines = [(false, never), (true, never), (false, always), (true, always)];
             let all = lines.map(|(nullok, enroll)| WithoutToken::of(need, Line { nullok, enroll }));
             assert_eq!(all, expected, "{need:?}");
         }
+    }
+
+    #[test]
+    fn enrollment_is_offered_where_the_first_factor_is_proven() {
+        for (proven, expected) in [
+            (&[][..], Enroll::Never), // no way to log in shows prompts
+            (&[false], Enroll::Never),
+            (&[true, false], Enroll::AfterSshKey),
+            (&[true, true], Enroll::Always),
+        ] {
+            assert_eq!(Enroll::of(proven), expected, "{proven:?}");
+        }
+    }
+
+    /// What the module returns to a user who does not enroll.
+    #[test]
+    fn a_user_who_postpones_is_excused() {
+        let offered = |need, on_exempt| {
+            let line = Line { nullok: false, enroll: Enroll::Always };
+            let outcome = of_unlisted(need, WithoutToken::of(need, line), on_exempt);
+            let ruling = Err(Fault::NoMapping { path: "/m".into() });
+            Explained { ruling, tokens: None, without_token: None, outcome }.returns(3)
+        };
+        let postponable = Need::Postponable { until: 1 };
+        assert_eq!(offered(postponable, OnExempt::Ignore), "PAM_IGNORE");
+        assert_eq!(offered(postponable, OnExempt::Success), "PAM_SUCCESS");
+        assert_eq!(offered(Need::Required, OnExempt::Success), "PAM_USER_UNKNOWN");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::place::Places;
 use ykcli::time;
 use yubiotp::diagnostic::Location;
-use yubiotp::policy::{Doubt, Exemption, Policy, Require, Rule, Rules, Ruling, Subject, Table};
+use yubiotp::policy::{Doubt, Exemption, Need, Policy, Require, Rule, Rules, Ruling, Subject, Table};
 use yubiotp::shown;
 
 /// A setting that decides, and where it is.
@@ -61,6 +61,12 @@ impl Decides<'_> {
 
     /// The rule about the need.
     pub(crate) fn need(&self, ruling: &Ruling<'_>) -> Deciding {
+        if let Need::Postponable { until } = ruling.need {
+            let own = self.rules(Table::Service).is_some_and(|rules| rules.until.is_some());
+            let table = if own { Table::Service } else { Table::Policy };
+            let words = format!("lets users without a token in before {} UTC", time::utc(until));
+            return self.deciding(table, "until", None, words);
+        }
         let (setting, item, words) = match ruling.rule {
             Rule::Exempt(item, exemption) => {
                 ("exempt", Some(item), format!("exempts {}", whom_and_when(exemption)))
@@ -93,6 +99,20 @@ impl Decides<'_> {
             shown::text(user)
         );
         self.deciding(table, setting, item, words)
+    }
+
+    /// The exemptions that name the user, and do not hold for this login: by its network, or by the date.
+    pub(crate) fn not_now(&self, user: &str) -> Vec<Deciding> {
+        let own = self.rules(Table::Service).is_some_and(|rules| rules.exempt.is_some());
+        let table = if own { Table::Service } else { Table::Policy };
+        let exempt = self.rules(table).and_then(|rules| rules.exempt.as_ref());
+        let is_named = |exemption: &Exemption| match &exemption.who {
+            Some(who) => who.iter().any(|subject| subject.is(user.as_bytes(), &self.policy.groups)),
+            None => true,
+        };
+        let named = (1..).zip(exempt.into_iter().flatten()).filter(|(_, exemption)| is_named(exemption));
+        let words = |exemption| format!("exempts {}", whom_and_when(exemption));
+        named.map(|(item, it)| self.deciding(table, "exempt", Some(item), words(it))).collect()
     }
 
     /// The rule about the methods.

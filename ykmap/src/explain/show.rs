@@ -1,13 +1,13 @@
 //! What `ykmap explain` prints.
 
-use super::login::{Explained, Line, Outcome, Token, WithoutToken};
+use super::login::{Enroll, Explained, Line, Outcome, Token, WithoutToken};
 use super::place::Places;
 use super::rule::Deciding;
 use crate::{Context, out};
 use serde_json::{Value, json};
 use ykcli::{diagnostic, time};
 use ykhost::settings::Settings;
-use yubiotp::diagnostic::{Calls, Diagnostic, Program, shell_word};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program, shell_word};
 use yubiotp::policy::{Need, RemoteHost};
 use yubiotp::shown;
 
@@ -19,6 +19,8 @@ pub(super) struct One<'p> {
     pub(super) explained: Explained<'p>,
     /// `None` if no rule decides.
     pub(super) need: Option<Deciding>,
+    /// The exemptions that name the user, and do not hold now.
+    pub(super) not_now: Vec<Deciding>,
     pub(super) methods: Option<Deciding>,
     pub(super) tries: u8,
 }
@@ -27,20 +29,18 @@ impl One<'_> {
     /// Whether logins by it come to something else than by the general rules.
     pub(super) fn differs_from(&self, general: &Self) -> bool {
         let all = |one: &Self| {
-            let ruling = one.explained.ruling.as_ref();
-            let ruling = ruling.ok().map(|ruling| (ruling.need, ruling.methods));
-            let returns = one.explained.returns(one.tries);
-            (ruling, one.explained.without_token, one.explained.outcome.name(), returns)
+            let explained = &one.explained;
+            (explained.outcome.name(), explained.code(), explained.returns(one.tries))
         };
         all(self) != all(general)
     }
 
     fn json(&self, calls: Calls<'_>) -> Value {
-        let Self { service, line, explained, need, methods, tries } = self;
+        let Self { service, line, explained, need, not_now, methods, tries } = self;
         let ruling = explained.ruling.as_ref().ok();
         let names = ruling.map(|ruling| ruling.methods.iter().map(|it| it.name()).collect::<Vec<_>>());
         let until = ruling.and_then(|ruling| match ruling.need {
-            Need::Postponable { until } => Some(time::utc(until)),
+            Need::Postponable { until } => Some(time_json(until)),
             Need::Exempt | Need::IfEnrolled | Need::Required => None,
         });
         let finding = match &explained.outcome {
@@ -53,10 +53,11 @@ impl One<'_> {
             "need": ruling.map(|ruling| need_name(ruling.need)),
             "until": until,
             "rule": need.as_ref().map(rule_json),
+            "not_now": not_now.iter().map(rule_json).collect::<Vec<_>>(),
             "methods": names,
             "methods_rule": methods.as_ref().map(rule_json),
             "nullok": line.nullok,
-            "enroll": line.enroll,
+            "enroll": line.enroll != Enroll::Never,
             "without_token": explained.without_token.map(WithoutToken::name),
             "listed": explained.tokens.is_some(),
             "tokens": tokens.collect::<Vec<_>>(),
@@ -66,6 +67,11 @@ impl One<'_> {
             "finding": finding,
         })
     }
+}
+
+/// In UTC, with its zone.
+fn time_json(unix: u64) -> String {
+    time::utc(unix).replace(' ', "T") + "Z"
 }
 
 const fn need_name(need: Need) -> &'static str {
@@ -106,6 +112,8 @@ pub(super) struct Shown<'a> {
     pub(super) unix: u64,
     pub(super) settings: &'a Settings,
     pub(super) places: &'a Places,
+    /// Why a line with `enroll` offers nothing.
+    pub(super) unoffered: Option<&'a Diagnostic>,
     pub(super) main: &'a One<'a>,
     pub(super) services: &'a [One<'a>],
 }
@@ -121,7 +129,7 @@ impl Shown<'_> {
         RemoteHost::read(Some(self.rhost.as_bytes()))
     }
 
-    pub(super) fn json(&self, context: &Context) {
+    pub(super) fn json(&self, context: &Context) -> Value {
         let ykmap = context.ykmap();
         let calls = Calls { ykmap: &ykmap, ..Calls::PLAIN };
         let mut all = self.main.json(calls);
@@ -139,14 +147,15 @@ impl Shown<'_> {
             "user": self.user,
             "rhost": (!self.rhost.is_empty()).then_some(self.rhost),
             "from": from,
-            "at": time::utc(self.unix),
+            "at": time_json(self.unix),
+            "enroll_finding": self.unoffered.map(|found| diagnostic::json(found, calls)),
             "groups": groups,
             "services": self.services.iter().map(|one| one.json(calls)).collect::<Vec<_>>(),
         });
         if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
             all.extend(rest);
         }
-        out::json(&all);
+        all
     }
 
     pub(super) fn print(&self, context: &Context) {
@@ -164,10 +173,12 @@ impl Shown<'_> {
         };
         let heading = format!("{}{by}, from {from}, at {} UTC", shown::text(self.user), time::utc(self.unix));
         out::line(&out::styled(out::Style::Bold, &heading));
-        let line = |name: &str, text: &str| out::line(&format!("  {name:<14} {text}"));
         line("needs", &needs(main));
         if let Some(rule) = &main.need {
             line("because", &rule.in_words());
+        }
+        for rule in &main.not_now {
+            line("not now", &rule.in_words());
         }
         let groups = self.groups();
         if !groups.is_empty() {
@@ -179,71 +190,105 @@ impl Shown<'_> {
         {
             line("methods", &methods.in_words());
         }
-        if let Some(text) = main.explained.without_token.and_then(|it| without_token(it, main.line)) {
-            line("without token", text);
+        if let Some(found) = self.unoffered {
+            line("not offered", &context.line(found));
         }
-        line("login", &self.login(main, Some(context)));
+        self.login(main, Some(context));
         for one in self.services {
-            let rule = one.need.as_ref().map(|rule| format!("; {}", rule.in_words())).unwrap_or_default();
-            out::line(&format!("by {}: {}{rule}", shown::text(one.service), self.login(one, None)));
+            out::line(&format!("by {}", shown::text(one.service)));
+            if let Some(rule) = &one.need {
+                line("because", &rule.in_words());
+            }
+            self.login(one, None);
         }
     }
 
     fn tokens(&self) {
         let Some(tokens) = &self.main.explained.tokens else {
             if !matches!(self.main.explained.outcome, Outcome::Fault(_)) {
-                out::line(&format!("  {:<14} none: not listed", "tokens"));
+                line("tokens", "none: not listed");
             }
             return;
         };
         if tokens.is_empty() {
-            out::line(&format!("  {:<14} none: listed without a token", "tokens"));
+            line("tokens", "none: listed without a token");
         }
         let mut name = "tokens";
         for token in tokens {
             let method = token.method.map_or("unknown", |method| method.name());
             let not_allowed =
                 if token.is_allowed { "" } else { ", and the policy does not allow the method" };
-            let text = format!("{} ({method}): {}{not_allowed}", token.id, token.state);
-            out::line(&format!("  {name:<14} {text}"));
+            line(name, &format!("{} ({method}): {}{not_allowed}", token.id, token.state));
             name = "";
         }
     }
 
-    /// What a login comes to, in a sentence, and what the module returns. With a context, also what to do about it.
-    fn login(&self, one: &One<'_>, context: Option<&Context>) -> String {
+    /// What a login comes to, and what the module returns. With a context, also what to do about it.
+    fn login(&self, one: &One<'_>, context: Option<&Context>) {
         let returns = one.explained.returns(one.tries);
-        let user = shell_word(self.user.as_bytes());
-        let others = if returns == "PAM_IGNORE" { ", and the other modules decide" } else { "" };
+        let ends = |what: &str| {
+            let others = if returns == "PAM_IGNORE" { ", and the other modules decide" } else { "" };
+            format!("{what}. The module returns {returns}{others}")
+        };
+        let offered = match one.line.enroll {
+            Enroll::AfterSshKey => "offered enrollment after an ssh key, and otherwise as below",
+            Enroll::Always | Enroll::Never => "offered enrollment",
+        };
         let (what, why) = match &one.explained.outcome {
-            Outcome::Exempt(_) => ("not asked: exempt", None),
-            Outcome::Excused(..) | Outcome::Nullok => ("not asked: not listed, and excused", None),
-            Outcome::Offered { required: false } => ("offered enrollment; without it, excused", None),
-            Outcome::Offered { required: true } => ("offered enrollment; without it, rejected", None),
-            Outcome::Asked => return format!("asked. After a right answer, the module returns {returns}"),
-            Outcome::Rejected(code) => {
-                let found = |problem| Diagnostic::error(*code, problem);
-                let add = format!("add {user}");
-                let why = match one.explained.tokens.as_deref() {
-                    None => found("not listed").run(Program::Ykmap, add),
-                    Some([]) => found("listed without a token").run(Program::Ykmap, add),
-                    Some(_) => found("none of the tokens can be used").run_when(
-                        "to see why",
-                        Program::Ykmap,
-                        format!("doctor {user}"),
-                    ),
-                };
-                ("rejected, whatever the user types", Some(why))
+            Outcome::Exempt(_) => (ends("not asked: exempt"), None),
+            Outcome::Excused(..) => (ends("not asked: excused, not listed"), None),
+            Outcome::Nullok => (ends("not asked: excused by nullok on the line, not listed"), None),
+            Outcome::MayPostpone(_) => {
+                line("login", offered);
+                return line("if postponed", &ends("excused"));
             }
-            Outcome::Fault(found) => ("rejected: nothing can be decided", Some(found.clone())),
+            Outcome::MustEnroll => {
+                line("login", offered);
+                return line("if not enrolled", &ends("rejected"));
+            }
+            Outcome::Asked => (format!("asked. After a right answer, the module returns {returns}"), None),
+            Outcome::Rejected(code) => {
+                (ends("rejected, whatever the user types"), Some(self.rejected(one, *code)))
+            }
+            Outcome::Fault(found) => (ends("rejected: nothing can be decided"), Some(found.clone())),
         };
-        let why = match (why, context) {
-            (Some(why), Some(context)) => format!(": {}", context.line(&why)),
-            (Some(why), None) => format!(": {} [{}]", why.problem, why.code),
-            (None, _) => String::new(),
-        };
-        format!("{what}. The module returns {returns}{others}{why}")
+        line("login", &what);
+        match (why, context) {
+            (Some(why), Some(context)) => line("", &context.line(&why)),
+            (Some(why), None) => line("", &format!("{} [{}]", why.problem, why.code)),
+            (None, _) => {}
+        }
     }
+
+    /// Why the user is rejected, and what to do.
+    fn rejected(&self, one: &One<'_>, code: Code) -> Diagnostic {
+        let user = shell_word(self.user.as_bytes());
+        let add = format!("add {user}");
+        let found = |problem| Diagnostic::error(code, problem);
+        match one.explained.tokens.as_deref() {
+            None => found("not listed").run(Program::Ykmap, add),
+            Some([]) => {
+                let found = found("listed without a token").run(Program::Ykmap, add);
+                match one.explained.without_token {
+                    Some(WithoutToken::Offered | WithoutToken::MustEnroll) => found.run_when(
+                        "to have them enroll at their next login",
+                        Program::Ykmap,
+                        format!("reset --enroll-again {user}"),
+                    ),
+                    _ => found,
+                }
+            }
+            Some(_) => {
+                let doctor = format!("doctor {user}");
+                found("none of the tokens can be used").run_when("to see why", Program::Ykmap, doctor)
+            }
+        }
+    }
+}
+
+/// A row.
+fn line(name: &str, text: &str) {
+    out::line(&format!("  {name:<15} {text}"));
 }
 
 /// The need, in words.
@@ -259,16 +304,5 @@ fn needs(one: &One<'_>) -> String {
     match until {
         Some(until) => format!("{base}; from {} UTC on in every case", time::utc(until)),
         None => base.to_owned(),
-    }
-}
-
-const fn without_token(without: WithoutToken, line: Line) -> Option<&'static str> {
-    match without {
-        WithoutToken::Exempt => None,
-        WithoutToken::Excused if line.nullok => Some("excused (nullok is on the line)"),
-        WithoutToken::Excused => Some("excused"),
-        WithoutToken::Offered => Some("offered enrollment, which they may put off"),
-        WithoutToken::MustEnroll => Some("offered enrollment, without which they are rejected"),
-        WithoutToken::Rejected => Some("rejected"),
     }
 }
