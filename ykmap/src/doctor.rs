@@ -71,13 +71,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let mut report = Report::new();
     let sshd_config = absolute(args.sshd_config.clone().unwrap_or_else(|| SSHD_CONFIG.into()))?;
     let (lines, mut looked) = pam::look(&mut report, &pam_dirs, &sshd::fronts(&sshd_config));
-    if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
-        sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service);
-    }
     let services: Vec<_> = looked.iter().map(|service| service.name.clone()).collect();
     let unloaded = module::look(&mut report, &lines);
     let (own, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(own::is_own);
     let mut found = settings::look(&mut report, context.config.as_deref(), lines, !services.is_empty());
+    let unix = ykhost::clock::unix();
+    policy::obey(&found.cases, &mut looked, unix);
+    if let Some(service) = looked.iter().find(|service| service.name == "sshd") {
+        let listing = |user: &str| policy::listing(&found.cases, service, user, unix);
+        sshd::look(&mut report, &sshd_config, args.sshd_config.is_some(), service, &listing);
+    }
     settings::files(&mut report, &mut found.cases);
     program::look(&mut report, &mut found.cases);
     let dead = if args.no_servers { Vec::new() } else { servers::look(&mut report, &found.cases) };
@@ -91,7 +94,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         dead: &dead,
         unloaded: &unloaded,
         pam_dirs: &pam_dirs,
-        unix: ykhost::clock::unix(),
+        unix,
     };
     follow(&mut report, &mut found, &whom, &mut looked);
     own::look(&mut report, &own, &looked, &own::Sources { pam_dirs, sshd_config }, &args.users);
@@ -129,7 +132,6 @@ fn follow(
     services: &mut [pam::Looked],
 ) {
     let mut stores = Vec::new();
-    policy::obey(cases, services, whom.unix);
     let dead = |at: usize| whom.dead.get(at).copied().unwrap_or_default();
     for (at, case) in cases.iter_mut().enumerate() {
         report.calls_with(case.config.as_deref());

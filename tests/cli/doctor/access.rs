@@ -369,6 +369,96 @@ fn exemptions() {
     assert_eq!(row(&visit, "sshd", None, "token"), "password+OTP");
 }
 
+/// sshd with these settings and this policy.
+fn sshd_by_policy(config: &str, policy: &str, lines: &str) -> (Host, Visit) {
+    let host = Host::new();
+    host.place.write("sshd_config", config, 0o644);
+    host.service("sshd", lines);
+    let settings = fs::read_to_string(host.place.config()).unwrap();
+    host.place.write("config.toml", format!("{settings}\n{policy}"), 0o600);
+    let visit = host.doctor(&[]);
+    assert!(!visit.has("config-invalid"), "{visit:#?}");
+    (host, visit)
+}
+
+const ONLY_OURS: &str =
+    "auth required pam_yubiotp.so\naccount required pam_yubiotp.so\naccount required pam_unix.so\n";
+
+/// The verdict about a `Match` that asks only for a key, by whom the policy lets past the module. With each, the table.
+#[test]
+fn robots_that_the_policy_exempts() {
+    let key_and_otp = "UsePAM yes\nAuthenticationMethods publickey,keyboard-interactive\n";
+    let exempt = "[groups]\nrobots = [\"backup\", \"deploy\"]\n[policy]\nexempt = [{ who = [\"@robots\"], from = [\"10.20.0.0/16\"] }]\n";
+    let one = "[policy]\nexempt = [\"backup\"]\n";
+    let past = "[policy]\nexempt = [{ who = [\"backup\", \"deploy\"], until = 2020-01-01 }]\n";
+    let excused = "[policy]\nrequire = [\"root\"]\n";
+    for (policy, condition, severity, names, exempt_ways) in [
+        (exempt, "User backup,deploy", None, "", Some("ssh key")),
+        ("", "User backup,deploy", Some("warning"), "nobody gets in", None),
+        (one, "User backup,deploy", Some("warning"), "deploy does not get in", Some("ssh key")),
+        (past, "User backup,deploy", Some("warning"), "nobody gets in", None),
+        (excused, "User backup,deploy", None, "", None),
+        (excused, "User backup,root", Some("warning"), "root does not get in", None),
+        (exempt, "Group robots", Some("note"), "unless the policy exempts them", Some("ssh key")),
+        (exempt, "User back*", Some("note"), "unless the policy exempts them", Some("ssh key")),
+    ] {
+        let config = format!("{key_and_otp}Match {condition}\nAuthenticationMethods publickey\n");
+        let (host, visit) = sshd_by_policy(&config, policy, ONLY_OURS);
+        let what = format!("{policy} {condition}: {visit:#?}");
+        let is_own = |it: &&Value| it["code"] == "exempt-users-refused" && it["area"] == "sshd";
+        let found: Vec<_> = visit.findings.iter().filter(is_own).collect();
+        assert_eq!(found.len(), usize::from(severity.is_some()), "{what}");
+        if let Some(severity) = severity {
+            let place = host.place.path("sshd_config:4");
+            visit.finds(severity, "sshd", &place, &["exempt-users-refused", condition, names]);
+        }
+        let said = visit.said.json();
+        let own = |it: &&Value| it["match"] == condition;
+        let table = said["access"].as_array().unwrap().iter().find(own).unwrap()["rows"].clone();
+        let ways = |class: &str| {
+            let rows = table.as_array().unwrap().iter();
+            rows.filter(|row| row["who"]["class"].as_array().unwrap().contains(&class.into()))
+                .map(|row| row["with"].clone())
+                .next()
+        };
+        let expected = exempt_ways.map(|way| serde_json::json!([[way]]));
+        assert_eq!(ways("exempt"), expected, "{what}");
+        assert_eq!(ways("token"), Some(serde_json::json!([])), "{what}");
+    }
+}
+
+/// Users who postpone enrolling, behind an ssh key: what the doctor says of them is what its table says.
+#[test]
+fn who_postpones_enrolling_behind_a_key() {
+    let key_and_otp = "UsePAM yes\nAuthenticationMethods publickey,keyboard-interactive\n";
+    let robots = "Match User backup\nAuthenticationMethods publickey\n";
+    let enroll = ONLY_OURS.replacen("pam_yubiotp.so", "pam_yubiotp.so enroll", 1);
+    let policy = "[policy]\nuntil = 2100-01-01\nexempt = [\"backup\"]\n";
+    let success = format!("{policy}[service.sshd]\non_exempt = \"success\"\n");
+    for config in [key_and_otp.to_owned(), format!("{key_and_otp}{robots}")] {
+        let (_, visit) = sshd_by_policy(&config, policy, &enroll);
+        let named = ["exempt-users-refused", "postpone", "on_exempt = \"success\"", "[service.sshd]"];
+        visit.finds("warning", "pam.d", Path::new(""), &named);
+        assert_eq!(row(&visit, "sshd", None, "excused"), "ssh key+enrollment");
+        let (_, visit) = sshd_by_policy(&config, &success, &enroll);
+        assert!(!visit.has("exempt-users-refused"), "{visit:#?}");
+        assert_eq!(row(&visit, "sshd", None, "excused exempt"), "ssh key");
+    }
+    // Without enroll, they cannot even enroll.
+    let (_, visit) = sshd_by_policy(key_and_otp, policy, ONLY_OURS);
+    visit.finds("warning", "pam.d", Path::new(""), &["exempt-users-refused", "excused users"]);
+    assert_eq!(row(&visit, "sshd", None, "token"), "ssh key+OTP");
+    // Where success would let in with nothing, it is not advised.
+    let (_, visit) = sshd_by_policy("UsePAM yes\nPubkeyAuthentication no\n", policy, ONLY_OURS);
+    let found = visit.finds("warning", "pam.d", Path::new(""), &["exempt-users-refused", "excused users"]);
+    assert!(!super::remedies(found).concat().contains("on_exempt"), "{found}");
+    // Behind a password, they get in with it.
+    let password = "auth requisite pam_unix.so\n".to_owned() + &enroll;
+    let (_, visit) = sshd_by_policy("UsePAM yes\nPubkeyAuthentication no\n", policy, &password);
+    assert!(!visit.has("exempt-users-refused"), "{visit:#?}");
+    assert_eq!(row(&visit, "sshd", None, "excused exempt"), "password");
+}
+
 /// `nullok` says neither yes nor no.
 #[test]
 fn excused_and_nobody_says_yes() {

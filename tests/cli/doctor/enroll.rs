@@ -130,6 +130,22 @@ fn accounts_that_can_enroll() {
     let visit = host.doctor(&[]);
     visit.finds("note", "mapping", Path::new(""), &["accounts-not-listed", "bob", "sudo"]);
     host.doctor(&["bob"]).finds("note", "user", Path::new(""), &["user-not-listed", "password + enrollment"]);
+    // Excused users who get in with a key, can enroll behind it, or do neither.
+    let key_first = "UsePAM yes\nAuthenticationMethods publickey,keyboard-interactive\n";
+    host.place.write("sshd_config", key_first, 0o644);
+    fs::remove_file(host.pam("sudo")).unwrap();
+    let config = fs::read_to_string(host.place.config()).unwrap();
+    let until = format!("{config}\n[policy]\nuntil = 2100-01-01\n");
+    let ours = OURS.replace(" enroll", "");
+    for (lines, policy, severity, words) in [
+        (&ours, until.clone(), "warning", "Rejected by: sshd"),
+        (&OURS.to_owned(), until.clone(), "note", "can enroll a token at a login: sshd"),
+        (&ours, format!("{until}on_exempt = \"success\"\n"), "note", "without a YubiKey for now"),
+    ] {
+        host.service("sshd", &format!("{lines}{ACCOUNT}"));
+        fs::write(host.place.config(), policy).unwrap();
+        host.doctor(&[]).finds(severity, "mapping", Path::new(""), &["accounts-not-listed", "bob", words]);
+    }
 }
 
 /// Stacks for the doctor and for libpam. `PASSWORD0`, … check passwords, `GATE0`, … look at who it is, `ENV` protects

@@ -1,7 +1,7 @@
 //! Everybody on the host: accounts that can log in and that no mapping lists, and listed users who depend on validation
 //! servers.
 
-use super::pam::Looked;
+use super::pam::{Listing, Looked};
 use super::report::{Check, Report, shortened};
 use super::settings::{Case, mapping_of};
 use super::{Whom, rights};
@@ -125,18 +125,23 @@ pub(super) fn not_listed(
         out::count(accounts.len(), "account"),
         shortened(&names, "account"),
     );
-    let is_required = |service: &Looked| {
-        let needs = |user: &&&String| is_required(case, user, &service.name, *unix);
-        missing.iter().any(|user| needs(&user))
+    // What the table says of the classes that they are in.
+    let any = |service: &Looked, is_meant: fn(Need) -> bool| {
+        missing.iter().any(|user| is_meant(need(case, user, &service.name, *unix)))
     };
-    let refusing = services
-        .iter()
-        .filter(|service| case.lines.iter().any(|(line, _)| service.refuses_unlisted(line)))
-        .filter(|service| is_required(service));
-    let refusing: Vec<_> = refusing.map(|service| shown::text(&service.name).to_string()).collect();
-    let enrolling =
-        services.iter().filter(|service| case.lines.iter().any(|(line, _)| service.enrolls_unlisted(line)));
-    let enrolling: Vec<_> = enrolling.map(|service| shown::text(&service.name).to_string()).collect();
+    let is_required = |need| need == Need::Required;
+    let is_excused = |need| matches!(need, Need::IfEnrolled | Need::Postponable { .. });
+    let is_refusing = |service: &&Looked| {
+        let refuses = |listing| case.lines.iter().any(|(line, _)| service.refuses(line, listing));
+        (refuses(Listing::NotListed) && any(service, is_required))
+            || (refuses(Listing::Excused) && any(service, is_excused))
+    };
+    let names = |services: Vec<&Looked>| {
+        services.into_iter().map(|service| shown::text(&service.name).to_string()).collect::<Vec<_>>()
+    };
+    let refusing = names(services.iter().filter(is_refusing).collect());
+    let is_enrolling = |service: &&Looked| case.lines.iter().any(|(line, _)| service.enrolls_unlisted(line));
+    let enrolling = names(services.iter().filter(is_enrolling).collect());
     let found = if !refusing.is_empty() {
         let what = format!("{what}. Rejected by: {}", shortened(&refusing, "service"));
         Diagnostic::new(Code::AccountsNotListed, KeptOut::Rejected.severity(false), what)
@@ -155,10 +160,10 @@ pub(super) fn not_listed(
     report.add(Check::Mapping, case.list("USER", found.at(place)));
 }
 
-/// Whether the policy rejects a user who is not listed. One whom nothing can be decided about is rejected, too.
-fn is_required(case: &Case, user: &str, service: &str, unix: u64) -> bool {
+/// The need of a user. One whom nothing can be decided about is rejected, as by [`Need::Required`].
+fn need(case: &Case, user: &str, service: &str, unix: u64) -> Need {
     let login = Login { user: user.as_bytes(), service: service.as_bytes(), from: RemoteHost::Name, unix };
-    case.settings.policy.ruling(&login).map_or(true, |ruling| ruling.need == Need::Required)
+    case.settings.policy.ruling(&login).map_or(Need::Required, |ruling| ruling.need)
 }
 
 /// The users who can log in while no validation server of a case answers.

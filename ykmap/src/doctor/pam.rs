@@ -34,6 +34,7 @@ pub(super) use walk::Listing;
 use ykhost::file::{self, Audience};
 use ykhost::options::{Options, nearest};
 use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::policy::OnExempt;
 use yubiotp::shown;
 
 /// Where libpam looks for service files: the host's own, and those of its distribution.
@@ -117,11 +118,31 @@ impl Looked {
         !self.access.runs_no_auth() && ways.any(|way| *way == Factors::NONE)
     }
 
-    /// Whether users with a token get in, and these do not, whatever they have.
+    /// Whether users with a token get in, and these do not, whatever they have, unless they enroll. Excused users are no
+    /// accounts of their own kind: for them, it is by what sshd asks everybody for whom it has no `Match`.
     pub(super) fn keeps_out(&self, listing: Listing) -> bool {
-        let of = |listing: Listing| self.plain_rows().filter(move |row| row.listing == listing);
-        let is_open = |listing: Listing| of(listing).any(|row| !row.ways.is_empty());
+        let fronts = || {
+            self.fronts.iter().filter(|(front, _)| listing != Listing::Excused || front.condition.is_none())
+        };
+        let of = |listing: Listing| {
+            let rows = fronts().flat_map(|(_, rows)| rows);
+            rows.filter(move |row| row.listing == listing && !row.gates.contains(&true))
+        };
+        let is_open =
+            |listing| of(listing).flat_map(|row| &row.ways).any(|way| !way.has(Factors::ENROLLMENT));
         is_open(Listing::Token) && of(listing).next().is_some() && !is_open(listing)
+    }
+
+    /// Whether these users would get in with `on_exempt = "success"`, and nobody with nothing to show.
+    pub(super) fn success_lets_in(&self, listing: Listing) -> bool {
+        let mut access = self.access.edited(|_, _| ());
+        access.policy = PolicyClasses { on_exempt: OnExempt::Success, ..self.access.policy.clone() };
+        let rows: Vec<_> = self.fronts.iter().filter_map(|(front, _)| access.rows(front)).flatten().collect();
+        let past = |row: &&Row| matches!(row.listing, Listing::Exempt | Listing::Excused);
+        let is_free = rows.iter().filter(past).flat_map(|row| &row.ways).any(|way| *way == Factors::NONE);
+        let by_more = |way: &Factors| !way.has(Factors::ENROLLMENT);
+        let mut own = rows.iter().filter(|row| row.listing == listing && !row.gates.contains(&true));
+        !is_free && own.any(|row| row.ways.iter().any(by_more))
     }
 
     /// The classes of users whom no gate exempts.
@@ -149,10 +170,10 @@ impl Looked {
         self.ours.iter().any(|own| own == place)
     }
 
-    /// Whether users who are not listed, and whom no gate exempts, do not get in by this service because of this line.
-    pub(super) fn refuses_unlisted(&self, line: &str) -> bool {
+    /// Whether these users, whom no gate exempts, do not get in by this service, which asks by this line.
+    pub(super) fn refuses(&self, line: &str, listing: Listing) -> bool {
         let of_everybody = self.fronts.iter().filter(|(front, _)| front.condition.is_none());
-        let plain = |row: &&Row| row.listing == Listing::NotListed && !row.gates.contains(&true);
+        let plain = |row: &&Row| row.listing == listing && !row.gates.contains(&true);
         let mut rows = of_everybody.flat_map(|(_, rows)| rows).filter(plain).peekable();
         self.asks_by(line) && rows.peek().is_some() && rows.all(|row| row.ways.is_empty())
     }

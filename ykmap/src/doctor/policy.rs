@@ -7,10 +7,14 @@ use super::settings::Case;
 use super::store::Seen;
 use crate::check::Users;
 use crate::check::policy::{self, PolicyCheck};
-use crate::explain::{Decides, Described, Explained, HostState, Line, Outcome, Places, subjects, whom};
+use crate::explain::{
+    Decides, Described, Enroll, Explained, HostState, Line, Outcome, Places, subjects, whom,
+};
 use std::path::PathBuf;
+use ykhost::mapping;
 use ykhost::policy::UNKNOWN_HOST;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
+use yubiotp::mapping::Enrolment;
 use yubiotp::policy::{
     Exemption, From, Login, Need, OnExempt, Policy, RemoteHost, Require, Rules, Subject, Table,
 };
@@ -48,6 +52,29 @@ pub(super) fn obey(cases: &[Case], services: &mut [Looked], unix: u64) {
     }
 }
 
+/// The class of a user at a service now, as far as mapping and policy say it: with a token, whether it can be used or not.
+/// `None` if nothing can be decided about them. An exemption counts from wherever it exempts.
+pub(super) fn listing(cases: &[Case], service: &Looked, user: &str, unix: u64) -> Option<Listing> {
+    let case = cases.iter().find(|case| is_of(case, service))?;
+    let policy = &case.settings.policy;
+    let is_named = |exemption: &Exemption| match &exemption.who {
+        Some(who) => who.iter().any(|subject| subject.is(user.as_bytes(), &policy.groups)),
+        None => true,
+    };
+    let holds = |it: &Exemption| it.when.contains(unix) && !is_never_from(&service.name, it) && is_named(it);
+    if exemptions(policy, &service.name).any(|(_, _, it)| holds(it)) {
+        return Some(Listing::Exempt);
+    }
+    let from = RemoteHost::Name;
+    let login = Login { user: user.as_bytes(), service: service.name.as_bytes(), from, unix };
+    let need = policy.ruling(&login).ok()?.need;
+    match mapping::enrolment(&case.settings, user.as_bytes(), true).ok()? {
+        Enrolment::Listed(_) => Some(Listing::Token),
+        Enrolment::NotListed if need == Need::Required => Some(Listing::NotListed),
+        Enrolment::NotListed => Some(Listing::Excused),
+    }
+}
+
 /// Whether a service asks by these settings.
 pub(super) fn is_of(case: &Case, service: &Looked) -> bool {
     case.places.iter().any(|place| service.has(place))
@@ -75,7 +102,8 @@ fn classes(policy: &Policy, service: &str, unix: u64) -> PolicyClasses {
         Require::These(_) => (true, None),
     };
     let exempt = (!exempt.is_empty()).then(|| exempt.join("; "));
-    PolicyClasses { exempt, on_exempt, excuses, required }
+    let may_postpone = *require == Require::All && is_postponable(policy, service, unix);
+    PolicyClasses { exempt, on_exempt, excuses, may_postpone, required }
 }
 
 fn named(policy: &Policy, who: &[Subject]) -> String {
@@ -84,6 +112,11 @@ fn named(policy: &Policy, who: &[Subject]) -> String {
         Subject::User(_) => false,
     };
     subjects(&who.iter().filter(|subject| !is_empty(subject)).cloned().collect::<Vec<_>>())
+}
+
+/// Whether those whom `require` names may postpone enrolling now.
+fn is_postponable(policy: &Policy, service: &str, unix: u64) -> bool {
+    matches!(need_of_all(policy, service, unix), Some(Need::Postponable { .. }))
 }
 
 /// The need of somebody whom `require` names and no exemption exempts.
@@ -151,7 +184,10 @@ pub(super) fn look(
     never_from(policy, &places, &own, &mut add);
     found.into_iter().for_each(|it| report.add(Check::Settings, it));
     for service in own {
-        let_in(policy, service).into_iter().for_each(|it| report.add(Check::Pam, it));
+        let offers = case.enrolls.iter().map(|line| service.offers_enrollment(&line.to_string()));
+        let is_postponed =
+            offers.max().unwrap_or_default() != Enroll::Never && is_postponable(policy, &service.name, unix);
+        let_in(policy, service, is_postponed).into_iter().for_each(|it| report.add(Check::Pam, it));
     }
 }
 
@@ -209,8 +245,9 @@ fn never_from(policy: &Policy, places: &Places, own: &[&Looked], add: &mut dyn F
     }
 }
 
-/// Users whom the policy lets past the module, and who get in with nothing, or not at all.
-fn let_in(policy: &Policy, service: &Looked) -> Vec<Diagnostic> {
+/// Users whom the policy lets past the module, and who get in with nothing, or not at all. `is_postponed` is whether users are
+/// offered enrollment, and may postpone it.
+fn let_in(policy: &Policy, service: &Looked, is_postponed: bool) -> Vec<Diagnostic> {
     let place = || Location::Service(service.name.clone());
     let on_exempt = of_service(policy, &service.name).and_then(|rules| rules.on_exempt);
     let on_exempt = on_exempt.or(policy.general.on_exempt).unwrap_or_default();
@@ -225,14 +262,20 @@ fn let_in(policy: &Policy, service: &Looked) -> Vec<Diagnostic> {
                 found.advise("put a line that requires the password above the line of pam_yubiotp")
             });
         } else if service.keeps_out(listing) {
-            let what = format!("{whom} do not get in, whatever they show: no other line lets them in");
+            let who = match listing {
+                Listing::Excused if is_postponed => "users who postpone enrolling do not get in",
+                Listing::Excused => "excused users do not get in, whatever they show",
+                _ => "exempt users do not get in, whatever they show",
+            };
+            let what = format!("{who}: no other line lets them in");
             let found = Diagnostic::warning(Code::ExemptUsersRefused, what).at(place());
-            all.push(if listing == Listing::Exempt && on_exempt == OnExempt::Ignore {
-                found.advise(
-                    "set on_exempt = \"success\" for this service, if a line above requires another factor",
-                )
+            all.push(if on_exempt == OnExempt::Ignore && service.success_lets_in(listing) {
+                let table = Table::Service.text(service.name.as_bytes());
+                found.advise(format!("write on_exempt = \"success\" in the table {table} of config.toml"))
+            } else if listing == Listing::Exempt {
+                found.advise("let another line accept them, or do not exempt them")
             } else {
-                found.advise("let another line accept them, or do not excuse them")
+                found.advise("let another line accept them, or require a token of them")
             });
         }
     }

@@ -4,7 +4,7 @@ mod config;
 mod include;
 
 use super::pam::{Access, Factors, Front, Listing, Looked, Methods, Row, Step};
-use super::report::{Check, Report, at};
+use super::report::{Check, Report, at, shortened};
 use config::{Config, Set, Values};
 use std::path::Path;
 use ykhost::options::nearest;
@@ -131,7 +131,14 @@ fn front(condition: Option<String>, place: Option<Location>, values: &Values) ->
 }
 
 /// `named` is whether somebody said that this is the file.
-pub(super) fn look(report: &mut Report, path: &Path, named: bool, service: &Looked) {
+/// `listing` is the class of a user at this service, if it can be told.
+pub(super) fn look(
+    report: &mut Report,
+    path: &Path,
+    named: bool,
+    service: &Looked,
+    listing: &dyn Fn(&str) -> Option<Listing>,
+) {
     if !path.exists() {
         if named {
             let found = Diagnostic::error(Code::FileMissing, "does not exist").at(at(path));
@@ -179,7 +186,7 @@ pub(super) fn look(report: &mut Report, path: &Path, named: bool, service: &Look
             report.add(Check::Sshd, found);
         }
         enough_without_asking(report, service, front);
-        nobody_gets_in(report, &service.access, front, rows);
+        nobody_gets_in(report, &service.access, (front, rows), listing);
     }
     let what = match prompts {
         None => "UsePAM and KbdInteractiveAuthentication are yes",
@@ -200,11 +207,18 @@ fn whom(front: &Front) -> String {
 /// Methods that somebody wrote, and that ask no auth line.
 fn enough_without_asking(report: &mut Report, service: &Looked, front: &Front) {
     for list in front.methods.iter().filter(|list| front.explicit && list.steps.is_empty()) {
-        let by_list = |gates: &Vec<bool>| {
-            let ways = service.access.ways(Listing::Token, gates, front, std::slice::from_ref(list));
-            ways.is_some_and(|ways| !ways.is_empty())
+        let by_list = |listing: &Listing| {
+            let lets_in = |gates: &Vec<bool>| {
+                let ways = service.access.ways(*listing, gates, front, std::slice::from_ref(list));
+                ways.is_some_and(|ways| !ways.is_empty())
+            };
+            service.access.assignments_behind(front).iter().any(lets_in)
         };
-        let lets_in = service.access.assignments_behind(front).iter().any(by_list);
+        let lets_in = match front.condition {
+            // It may be for users whom the policy exempts or excuses.
+            Some(_) => service.access.policy.listings().iter().any(by_list),
+            None => by_list(&Listing::Token),
+        };
         let written = shown::text(&list.written);
         let what = format!(
             "{}AuthenticationMethods: {written} is enough: sshd never asks for a YubiKey after it",
@@ -230,11 +244,42 @@ fn enough_without_asking(report: &mut Report, service: &Looked, front: &Front) {
     }
 }
 
-/// Methods by which nobody gets in, not even with everything that the lines in pam.d ask for.
-fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[Row]) {
+/// The users whom a condition names, if it names each: `User backup,deploy`.
+fn users_of(condition: &str) -> Option<Vec<&str>> {
+    let mut words = condition.split_whitespace();
+    words.find(|word| word.eq_ignore_ascii_case("user"))?;
+    let names: Vec<_> = words.next()?.split(',').collect();
+    let is_plain = |name: &&str| !name.is_empty() && !name.contains(['*', '?', '!', '"']);
+    names.iter().all(is_plain).then_some(names)
+}
+
+/// Those who do not get in by these methods, in words; `None` if nobody is known to be kept out. Users with a token are, and
+/// perhaps others get in.
+fn kept_out(front: &Front, rows: &[Row], listing: &dyn Fn(&str) -> Option<Listing>) -> Option<String> {
+    let is_open = |listing| rows.iter().any(|row| row.listing == listing && !row.ways.is_empty());
+    if rows.iter().all(|row| row.ways.is_empty()) {
+        return Some("nobody gets in".to_owned());
+    }
+    let Some(users) = front.condition.as_deref().and_then(users_of) else {
+        return Some("users with a token do not get in, unless the policy exempts them".to_owned());
+    };
+    let out = users.into_iter().filter(|user| !listing(user).is_some_and(is_open));
+    let out: Vec<_> = out.map(|user| shown::text(user).to_string()).collect();
+    let verb = if out.len() == 1 { "does" } else { "do" };
+    (!out.is_empty()).then(|| format!("{} {verb} not get in", shortened(&out, "user")))
+}
+
+/// Methods by which users with a token do not get in, not even with everything that the lines in pam.d ask for.
+fn nobody_gets_in(
+    report: &mut Report,
+    access: &Access,
+    (front, rows): (&Front, &[Row]),
+    listing: &dyn Fn(&str) -> Option<Listing>,
+) {
     if rows.iter().any(|row| row.listing == Listing::Token && !row.ways.is_empty()) {
         return;
     }
+    let Some(who) = kept_out(front, rows, listing) else { return };
     let prompts = |methods: &Methods| {
         let steps = methods.steps.iter().map(|_| Step::Prompts).collect();
         Methods { steps, ..methods.clone() }
@@ -258,7 +303,7 @@ fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[R
         (
             Code::ExemptUsersRefused,
             "sshd skips the auth lines, and the account lines reject users who were not asked",
-            "exempt these users in the account lines as well (they then need no YubiKey; see pam_yubiotp(8), EXAMPLES), or ask them: AuthenticationMethods publickey,keyboard-interactive",
+            "name these users in exempt, in [policy] of config.toml (they then need no YubiKey), or ask them: AuthenticationMethods publickey,keyboard-interactive",
         )
     } else if stack_works && !off.is_empty() {
         (Code::NobodyGetsIn, off.as_str(), "see pam_yubiotp(8), EXAMPLES, for the lines of sshd_config")
@@ -272,7 +317,13 @@ fn nobody_gets_in(report: &mut Report, access: &Access, front: &Front, rows: &[R
         // Reported with the lines in pam.d.
         return;
     };
-    let severity = if front.condition.is_some() { Severity::Warning } else { Severity::Error };
-    let found = Diagnostic::new(code, severity, format!("{}nobody gets in: {why}", whom(front)));
+    let some_get_in = rows.iter().any(|row| !row.ways.is_empty());
+    let severity = match &front.condition {
+        // Whether it means only users whom the policy exempts is not known.
+        Some(condition) if some_get_in && users_of(condition).is_none() => Severity::Note,
+        Some(_) => Severity::Warning,
+        None => Severity::Error,
+    };
+    let found = Diagnostic::new(code, severity, format!("{}{who}: {why}", whom(front)));
     report.add(Check::Sshd, about(front, found.advise(change)));
 }

@@ -382,7 +382,12 @@ impl Access {
             }
             // What sshd itself wants proved, no module can be shown.
             let all = if methods.steps.is_empty() { Factors::NONE } else { self.all() };
-            let enrolls = listing == Listing::NotListed && self.offers_enrollment_after(methods);
+            let is_offered = match listing {
+                Listing::NotListed => true,
+                Listing::Excused => self.policy.may_postpone,
+                Listing::Token | Listing::NoToken | Listing::Exempt => false,
+            };
+            let enrolls = is_offered && self.offers_enrollment_after(methods);
             let all = if enrolls { all.and(Factors::ENROLLMENT) } else { all };
             for has in all.without(Factors::PROOFS).subsets() {
                 let way = methods.proofs.and(has);

@@ -14,13 +14,21 @@ pub(crate) struct PolicyClasses {
     pub(crate) on_exempt: OnExempt,
     /// Whether users who are not listed are excused: all, or all that no rule names.
     pub(crate) excuses: bool,
+    /// Whether all of these may postpone enrolling: they are offered it where a line offers enrollment.
+    pub(crate) may_postpone: bool,
     /// The users who need a token, in words; `None` if there are none, empty for all of them.
     pub(crate) required: Option<String>,
 }
 
 impl Default for PolicyClasses {
     fn default() -> Self {
-        Self { exempt: None, on_exempt: OnExempt::Ignore, excuses: false, required: Some(String::new()) }
+        Self {
+            exempt: None,
+            on_exempt: OnExempt::Ignore,
+            excuses: false,
+            may_postpone: false,
+            required: Some(String::new()),
+        }
     }
 }
 
@@ -97,6 +105,7 @@ mod tests {
             exempt: Some("@robots".to_owned()),
             on_exempt: OnExempt::Success,
             excuses: true,
+            may_postpone: false,
             required: Some("@ops".to_owned()),
         };
         assert_eq!(classes.listings(), [Token, NoToken, NotListed, Excused, Exempt]);

@@ -269,6 +269,15 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
     if let Some(answer) = visit.ours.or(broken.then_some(Answer::SERVICE_ERR)).or(fault) {
         return vec![(answer, state)];
     }
+    let enrolls =
+        *enroll && fails.is_none() && matches!(visit.listing, Listing::NotListed | Listing::Excused);
+    // Where there is one answer for all prompts, nothing can be shown or asked.
+    let can_ask = *first_pass != FirstPass::Use && visit.one_answer.is_none();
+    if enrolls && !*nullok && can_ask && visit.has.has(Factors::ENROLLMENT) {
+        state.standing = Standing::Accepted;
+        state.end.accepted = accepted_before;
+        return vec![(Answer::SUCCESS, state)];
+    }
     let by_policy = matches!(visit.listing, Listing::Exempt | Listing::Excused);
     if by_policy || *nullok && visit.listing == Listing::NotListed {
         let answer = if by_policy { visit.on_exempt } else { Answer::IGNORE };
@@ -281,14 +290,6 @@ fn ours(role: &Role, visit: &Visit<'_>, state: &State) -> Vec<(Answer, State)> {
         } else {
             vec![(answer, state)]
         };
-    }
-    let enrolls = *enroll && fails.is_none() && visit.listing == Listing::NotListed;
-    // Where there is one answer for all prompts, nothing can be shown or asked.
-    let can_ask = *first_pass != FirstPass::Use && visit.one_answer.is_none();
-    if enrolls && can_ask && visit.has.has(Factors::ENROLLMENT) {
-        state.standing = Standing::Accepted;
-        state.end.accepted = accepted_before;
-        return vec![(Answer::SUCCESS, state)];
     }
     let holds_otp = |typed: Typed| matches!(typed, Typed::Otp | Typed::Both);
     let from_before = state.stacked.filter(|typed| *first_pass == FirstPass::Use || holds_otp(*typed));
