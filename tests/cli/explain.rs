@@ -206,6 +206,26 @@ fn enrollment_that_is_offered_and_not() {
     assert!(!said.out.contains("offered"), "{said:?}");
 }
 
+/// A command that gives a user a token of a method that the policy does not allow them says so.
+#[test]
+fn a_new_token_that_the_policy_does_not_allow() {
+    let desk = desk("[policy]\nmethods = [\"yubikey\"]\n[service.su]\nmethods = [\"totp\"]\n");
+    let id = SoftYubiKey::numbered(1).public_id();
+    let warned = |arguments: &[&str]| {
+        let said = desk.ykmap(arguments).exits(0);
+        let line = said.err.lines().find(|line| line.contains("[method-not-allowed]"));
+        line.map(|line| line.to_owned()).unwrap_or_default()
+    };
+    assert!(warned(&["--json", "recovery", "new", "alice"]).contains("recovery code"));
+    // Of one service.
+    assert!(warned(&["add", "root", &id]).contains("by su "));
+    let totp = warned(&["--json", "totp", "add", "--unchecked", "root"]);
+    assert!(totp.contains("by services without methods of their own"), "{totp}");
+    let desk = self::desk("[policy]\nmethods = [\"yubikey\"]\n");
+    let said = desk.ykmap(&["add", "root", &id]).exits(0);
+    assert!(!said.err.contains("method-not-allowed"), "{said:?}");
+}
+
 #[test]
 fn several_users_and_names_that_nobody_has() {
     let desk = desk(POLICY);

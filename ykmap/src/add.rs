@@ -85,6 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
     }
     assigned.note(context);
+    assign::warn_of_tokens(context, &settings, &args.user, &ids);
     for id in &ids {
         let is_here = match id {
             TokenId::RecoverySet(set) => !store.recovery_codes(set)?.is_empty(),

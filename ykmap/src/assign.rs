@@ -1,11 +1,15 @@
 //! Giving tokens to users and taking them away: what `add`, `totp add`, `token assign`, `token claim` and `token remove` do
 //! alike.
 
+use super::check::policy::not_allowed;
+use super::explain::HostState;
+use super::list::States;
 use super::{Context, Failure, account, files, out};
 use ykhost::settings::Settings;
 use ykhost::store::Store;
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::mapping::{self, BadUserName, Enrolment, Line};
+use yubiotp::policy::{Method, Methods, Policy};
 use yubiotp::{TokenId, shown};
 
 /// The effect of [`assign`].
@@ -42,6 +46,29 @@ pub(crate) fn check(context: &Context, settings: &Settings, user: &str, words: &
 pub(crate) fn note_unknown(context: &Context, user: &str) {
     if let Some(unknown) = account::unknown(user) {
         context.note(&unknown);
+    }
+}
+
+/// Warns if the policy does not allow the user tokens of these methods.
+pub(crate) fn warn_of_methods(
+    context: &Context,
+    settings: &Settings,
+    user: &str,
+    methods: impl IntoIterator<Item = Method>,
+) {
+    for method in Methods::of(methods).iter() {
+        if let Some(found) = not_allowed(&settings.policy, user, method) {
+            context.note(&found);
+        }
+    }
+}
+
+/// The same, of tokens as the store has them.
+pub(crate) fn warn_of_tokens(context: &Context, settings: &Settings, user: &str, ids: &[TokenId]) {
+    if settings.policy != Policy::default() {
+        let states = States::new(context, settings);
+        let host = HostState { settings, states: Some(&states) };
+        warn_of_methods(context, settings, user, ids.iter().filter_map(|id| host.method(id)));
     }
 }
 

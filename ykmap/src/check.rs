@@ -240,7 +240,14 @@ fn examine_one(
         let kept_out = |state| KeptOut::by(state, settings.mode.asks_servers());
         let one_works = ids.iter().any(|(_, state)| kept_out(*state).is_none());
         if let Some(left) = codes_left(ids.iter().map(|(_, state)| *state)).filter(|left| *left < 2) {
-            add(few_codes(&user, left));
+            let found = few_codes(&user, left);
+            let is_out = left == 0 && !one_works && has_others != Some(true);
+            let problem = if is_out {
+                format!("{} and no other token that can be used: every login is rejected", found.problem)
+            } else {
+                found.problem
+            };
+            add(Diagnostic { problem, ..found });
         }
         for (id, state) in ids {
             is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged);

@@ -21,6 +21,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 use show::{One, Shown};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use ykhost::options::nearest;
 use ykhost::settings::Settings;
@@ -131,6 +132,7 @@ fn of_user(
         settings: &source.settings,
         places: &source.places,
         unoffered: source.unoffered.as_ref(),
+        enrolls: lines.values().chain([&source.line]).any(|line| line.enroll != Enroll::Never),
         main: &main,
         services: &services,
     };
@@ -242,9 +244,10 @@ fn of_lines(
     }
     let mut lines = BTreeMap::new();
     for (line, by) in service::lines_with(context, settings, user, pam_dirs) {
-        if !lines.contains_key(&line.service) {
-            let (enroll, _) = enroll_of(&line.service, &by, pam_dirs);
-            lines.insert(line.service, Line { nullok: by.service.nullok, enroll });
+        // The first line of a service counts.
+        if let Entry::Vacant(entry) = lines.entry(line.service) {
+            let (enroll, _) = enroll_of(entry.key(), &by, pam_dirs);
+            entry.insert(Line { nullok: by.service.nullok, enroll });
         }
     }
     lines

@@ -306,8 +306,7 @@ fn entries_of(settings: &Settings, only: Option<&str>) -> Result<(Vec<Entry>, Ve
 pub(crate) fn not_listed(settings: &Settings, user: &str) -> Diagnostic {
     match mapping::enrolment(settings, user.as_bytes(), false) {
         Err(fault @ (Fault::OtherFile { .. } | Fault::Mapping { .. })) => fault.diagnostic(),
-        _ => Diagnostic::error(Code::UserNotListed, "is not in the mapping")
-            .at(Location::user(user.as_bytes())),
+        _ => Diagnostic::error(Code::UserNotListed, "is not listed").at(Location::user(user.as_bytes())),
     }
 }
 

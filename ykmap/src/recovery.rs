@@ -6,7 +6,7 @@ pub(crate) use codes::{NewSet, print, print_json, set_name};
 
 use super::exchange::{Exchange, tokens_of, warn_of_mode};
 use super::out::{self, Field};
-use super::{Context, Done, Failure, account, event, files, service, unlock};
+use super::{Context, Done, Failure, account, assign, event, files, service, unlock};
 use clap::ValueHint;
 use serde_json::json;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use ykhost::store::Store;
 use ykhost::{Fault, mapping};
 use yubiotp::diagnostic::shell_word;
 use yubiotp::mapping::{Line, entries};
+use yubiotp::policy::Method;
 use yubiotp::{SetId, TokenId, recovery, shown};
 
 #[derive(clap::Subcommand)]
@@ -66,6 +67,7 @@ fn new(context: &Context, args: &New) -> Done {
     }
     service::warn_of_others(context, &settings, Some(user), &service::pam_dirs(&args.pam_dirs)?);
     warn_of_mode(context, &settings);
+    assign::warn_of_methods(context, &settings, user, [Method::Recovery]);
     let old: Vec<_> =
         tokens.iter().copied().filter(|token| matches!(token, TokenId::RecoverySet(_))).collect();
     let set = NewSet::draw(&store, args.count)?;

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The user
     #[arg(value_hint = ValueHint::Username)]
     user: String,
-    /// Tokens to unassign; without any, the user is removed from the mapping
+    /// Tokens to unassign; without any, the user is listed no more
     #[arg(value_name = "ID", value_parser = parse_token)]
     ids: Vec<TokenId>,
 }
@@ -87,13 +87,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::line(&format!("removed from the store: {}", gone.join(", ")));
     }
     if ids.is_empty() {
-        out::line(&format!("{name} is not in the mapping any more"));
+        out::line(&format!("{name} is not listed any more"));
         match ykhost::mapping::enrolment(&settings, user, true) {
             Err(fault) => {
                 let why = context.text(&fault.diagnostic());
                 out::note(&format!("{name} is rejected, with nullok too: {why}"));
             }
-            Ok(_) => out::note("with nullok in pam.d they now log in without a token"),
+            Ok(_) => {
+                out::note("where nullok or the policy does not require a token, they now log in without one")
+            }
         }
     } else {
         out::line(&format!("{name} no longer has {}", ids.join(", ")));
@@ -101,7 +103,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             let (ykmap, word) = (context.ykmap(), shell_word(user));
             out::notes(&format!(
                 "{name} has no token left, stays listed and is rejected. To assign another:\n  {ykmap} add {word}\n\
-                 To unlist {name}, who then logs in without a token if pam.d has nullok:\n  {ykmap} remove {word}"
+                 To unlist {name}, who then logs in without a token where nullok or the policy requires none:\n  {ykmap} remove {word}"
             ));
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         warn_of_mode(context, &settings);
     }
     if !args.yes {
-        confirm(user, &tokens)?;
+        confirm(args, &tokens)?;
     }
     let set = args.temporary_code.then(|| NewSet::draw(&store, 1)).transpose()?;
     let coming = match &set {
@@ -129,7 +129,8 @@ fn say(context: &Context, args: &Args, unassigned: &[String], removed: &[TokenId
 }
 
 /// Asks whether to go on.
-fn confirm(user: &str, tokens: &[TokenId]) -> Result<(), Failure> {
+fn confirm(args: &Args, tokens: &[TokenId]) -> Result<(), Failure> {
+    let user = args.user.as_str();
     let name = shown::text(user);
     needs_terminal("asks before it resets a user", Location::user(user.as_bytes()))?;
     out::note(&format!("{name} loses every factor:"));
@@ -144,6 +145,13 @@ fn confirm(user: &str, tokens: &[TokenId]) -> Result<(), Failure> {
         };
         out::note(&format!("  {token}: {what}"));
     }
+    out::note(&match (args.temporary_code, args.enroll_again) {
+        (true, _) => format!("{name} then gets in with one recovery code, once"),
+        (_, true) => format!("{name} is then not listed, and can enroll again"),
+        (false, false) => {
+            format!("{name} then stays listed, and every login is rejected until they get a token")
+        }
+    });
     says_yes(&format!("Type yes to reset {name}: "))
 }
 

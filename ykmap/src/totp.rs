@@ -14,6 +14,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::key::OathKey;
 use yubiotp::oath::window::Progress;
 use yubiotp::oath::{Algorithm, Digits, Kind, Parameters, Period, Secret, uri};
+use yubiotp::policy::Method;
 use yubiotp::{Serial, TokenId};
 use zeroize::Zeroizing;
 
@@ -96,6 +97,8 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
     assign::note_unknown(context, user);
     service::warn_of_others(context, &settings, Some(user), &[]);
     codes::warn_if_not_local(context, &settings);
+    let method = if args.hotp { Method::Hotp } else { Method::Totp };
+    assign::warn_of_methods(context, &settings, user, [method]);
     if args.unchecked {
         let id = new.id();
         // What nobody has seen is not stored.

@@ -6,6 +6,7 @@ use crate::explain::{HostState, Places, subjects};
 use crate::files;
 use std::collections::{BTreeMap, BTreeSet};
 use ykcli::time;
+use ykhost::clock;
 
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::policy::{
@@ -261,6 +262,33 @@ fn locked_out(user: &str, has: Methods, allowed: Methods, by: &[&str]) -> Option
         "to see the rule",
         Program::Ykmap,
         format!("explain {service}{}", shell_word(user.as_bytes())),
+    ))
+}
+
+/// The finding about a new token of a method that the policy does not allow the user, by every service or by some.
+pub(crate) fn not_allowed(policy: &Policy, user: &str, method: Method) -> Option<Diagnostic> {
+    let is_refused = |service: &str| {
+        let from = RemoteHost::Name;
+        let login = Login { user: user.as_bytes(), service: service.as_bytes(), from, unix: clock::unix() };
+        policy.ruling(&login).is_ok_and(|ruling| !ruling.methods.has(method))
+    };
+    let refusing: Vec<_> = policy.services.keys().filter(|service| is_refused(service)).collect();
+    let by = match (is_refused(""), refusing.as_slice()) {
+        (false, []) => return None,
+        (true, all) if all.len() == policy.services.len() => String::new(),
+        (true, _) => " by services without methods of their own".to_owned(),
+        (false, some) => {
+            let names: Vec<_> = some.iter().map(|name| shown::text(name).to_string()).collect();
+            format!(" by {}", names.join(", "))
+        }
+    };
+    let what = format!("the policy does not allow them {}: a login{by} does not accept it", method.answer());
+    let found = Diagnostic::warning(Code::MethodNotAllowed, what).at(Location::user(user.as_bytes()));
+    let found = found.advise(format!("add \"{}\" to methods or methods_for", method.name()));
+    Some(found.run_when(
+        "to see the rule",
+        Program::Ykmap,
+        format!("explain {}", shell_word(user.as_bytes())),
     ))
 }
 

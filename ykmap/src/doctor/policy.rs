@@ -234,14 +234,16 @@ fn never_from(policy: &Policy, places: &Places, own: &[&Looked], add: &mut dyn F
         }
     }
     for (place, item, services) in idle {
+        let (never, table) = match services.as_slice() {
+            [one] => ("this service never names", format!("[service.{one}]")),
+            _ => ("these services never name", "[service.NAME] of each".to_owned()),
+        };
         let what = format!(
-            "exempts by network, which exempts nobody by {}: these services never name the address of a remote host",
+            "exempt, item {item}: exempts by network, which exempts nobody by {}: {never} the address of a remote host",
             shortened(&services, "service")
         );
-        let found = Diagnostic::note(Code::PolicyFromIdle, format!("item {item} {what}"));
-        add(found
-            .at(place)
-            .advise("to exempt these logins too, add \"local\" to from, or write the rule without from"));
+        let found = Diagnostic::note(Code::PolicyFromIdle, what).at(place);
+        add(found.advise(format!("to exempt these logins too, write an exempt of its own in {table}")));
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn look(
         Err(fault) => return who.fault(report, &fault),
         Ok(Enrolment::NotListed) => return who.not_listed(report),
         Ok(Enrolment::Listed(tokens)) if tokens.is_empty() => {
-            let what = "because they are listed without a token that the mapping allows";
+            let what = "because they are listed without a token";
             return who.refused(report, Code::UserWithoutToken, what, |it| case.list(user, it));
         }
         Ok(Enrolment::Listed(tokens)) => tokens,

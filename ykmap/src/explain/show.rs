@@ -30,7 +30,7 @@ impl One<'_> {
     pub(super) fn differs_from(&self, general: &Self) -> bool {
         let all = |one: &Self| {
             let explained = &one.explained;
-            (explained.outcome.name(), explained.code(), explained.returns(one.tries))
+            (explained.outcome.name(), explained.returns(one.tries))
         };
         all(self) != all(general)
     }
@@ -114,6 +114,8 @@ pub(super) struct Shown<'a> {
     pub(super) places: &'a Places,
     /// Why a line with `enroll` offers nothing.
     pub(super) unoffered: Option<&'a Diagnostic>,
+    /// Whether the line, or that of some service, offers enrollment.
+    pub(super) enrolls: bool,
     pub(super) main: &'a One<'a>,
     pub(super) services: &'a [One<'a>],
 }
@@ -269,13 +271,13 @@ impl Shown<'_> {
             None => found("not listed").run(Program::Ykmap, add),
             Some([]) => {
                 let found = found("listed without a token").run(Program::Ykmap, add);
-                match one.explained.without_token {
-                    Some(WithoutToken::Offered | WithoutToken::MustEnroll) => found.run_when(
+                match self.enrolls {
+                    true => found.run_when(
                         "to have them enroll at their next login",
                         Program::Ykmap,
                         format!("reset --enroll-again {user}"),
                     ),
-                    _ => found,
+                    false => found,
                 }
             }
             Some(_) => {

@@ -53,6 +53,7 @@ fn give(
         out::line(&format!("{} {did} token {id}", codes::name(user)));
     }
     assigned.note(context);
+    users::warn_of_tokens(context, settings, user, &[*id]);
     Ok(())
 }
 
