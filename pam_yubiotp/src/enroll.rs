@@ -5,10 +5,12 @@
 use crate::code::Outcome;
 use crate::conversation;
 use crate::handle::{Handle, Item};
+use crate::log::Log;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use ykhost::enroll::Enrollment;
 use ykhost::settings::LoginSettings;
+use ykhost::store::Store;
 use ykhost::{Fault, mapping};
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
@@ -50,7 +52,8 @@ pub(crate) fn facts(host: &impl Handle, user: &[u8], arguments: &[Zeroizing<Vec<
     })
 }
 
-/// Offers enrollment to a user who is not listed. Who may put it off is not kept out by a program that cannot be started.
+/// Offers enrollment to a user who is not listed, and shows them first, once, what was left for them. Who may put it
+/// off is not kept out by a program that cannot be started.
 ///
 /// # Errors
 /// The program cannot be used, or does not do what it says.
@@ -59,6 +62,7 @@ pub(crate) fn offer(
     settings: &LoginSettings,
     facts: &LoginFacts,
     may_postpone: bool,
+    log: &Log,
 ) -> Result<Offered, Fault> {
     let mut dialogue = match Enrollment::start(settings, facts) {
         Ok(dialogue) => dialogue,
@@ -75,8 +79,17 @@ pub(crate) fn offer(
                 shown.add(prompt).map_err(|why| fault(settings, why))?;
                 // In one: sshd shows a text only with the question after it.
                 let is_first = !shown.has_asked;
-                match conversation::ask_text(host, &shown.take(), echo, &facts.user) {
-                    Ok(answer) => dialogue.answer(Answer(answer))?,
+                let notices = if is_first {
+                    Notices::left(settings, &facts.user, host, log)
+                } else {
+                    Notices::default()
+                };
+                let text = Zeroizing::new([notices.text().as_str(), shown.take().as_str()].concat());
+                match conversation::ask_text(host, &text, echo, &facts.user) {
+                    Ok(answer) => {
+                        notices.clear(settings, &facts.user, host, log);
+                        dialogue.answer(Answer(answer))?;
+                    }
                     Err(code) if is_first && code != PamResultCode::PAM_BAD_ITEM => {
                         return Ok(Offered::Unasked(code));
                     }
@@ -141,6 +154,38 @@ fn listed(settings: &LoginSettings, user: &[u8], named: &str) -> Result<Vec<Toke
 
 fn fault(settings: &LoginSettings, why: &str) -> Fault {
     Fault::EnrollProgram { path: settings.enroll.program.clone(), why: why.to_owned() }
+}
+
+/// What was left for a user whose first factor is proven: such as that their token was reset.
+#[derive(Default)]
+struct Notices(Vec<String>);
+
+impl Notices {
+    /// None if they cannot be read, which the log says: that is no reason to enroll nobody.
+    fn left(settings: &LoginSettings, user: &[u8], host: &impl Handle, log: &Log) -> Self {
+        let notices = Store::new(settings).notices(user);
+        settings.folders.close();
+        Self(notices.unwrap_or_else(|fault| {
+            log.warning(host, &fault.diagnostic());
+            Vec::new()
+        }))
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().map(|notice| format!("{notice}\n")).collect()
+    }
+
+    /// The user has seen them.
+    fn clear(&self, settings: &LoginSettings, user: &[u8], host: &impl Handle, log: &Log) {
+        if self.0.is_empty() {
+            return;
+        }
+        let cleared = Store::new(settings).clear_notices(user, &self.0);
+        settings.folders.close();
+        if let Err(fault) = cleared {
+            log.warning(host, &fault.diagnostic());
+        }
+    }
 }
 
 /// What the user has to see with the next question. It may hold the secret of an app.

@@ -243,7 +243,9 @@ impl Login {
             let may_postpone = ruling.need != Need::Required;
             let offered = tokens.settled(true).and_then(|enrolment| {
                 let offered = match enrolment {
-                    Enrolment::NotListed => Some(enroll::offer(host, &self.settings, &facts, may_postpone)?),
+                    Enrolment::NotListed => {
+                        Some(enroll::offer(host, &self.settings, &facts, may_postpone, &self.log)?)
+                    }
                     Enrolment::Listed(_) => None,
                 };
                 Ok((offered, enrolment))

@@ -11,7 +11,7 @@ use tests::soft_app::now;
 #[test]
 fn broken_off_and_resumed() {
     let desk = Desk::new();
-    let answers = ["2", "q", "a", "000000", "", "2", "@0", ""];
+    let answers = ["1", "q", "a", "000000", "", "1", "@0", ""];
     let mut secret = None;
     for length in 0..answers.len() - 1 {
         let broken = desk.enroll("alice", &answers[..length]);
@@ -37,7 +37,7 @@ fn broken_off_and_resumed() {
 #[test]
 fn an_offer_ends_after_an_hour() {
     let desk = Desk::new();
-    let first = desk.enroll("alice", &["2"]);
+    let first = desk.enroll("alice", &["1"]);
     let file = desk.place.path("pending/alice");
     let text = std::fs::read_to_string(&file).unwrap();
     let made: u64 = text.lines().find_map(|line| line.strip_prefix("made: ")).unwrap().parse().unwrap();
@@ -45,7 +45,7 @@ fn an_offer_ends_after_an_hour() {
     let change =
         |by: u64| std::fs::write(&file, text.replace(&made.to_string(), &(made - by).to_string())).unwrap();
     change(10);
-    let second = desk.enroll("alice", &["2"]);
+    let second = desk.enroll("alice", &["1"]);
     assert_ne!(first.app().secret(), second.app().secret());
     // Ten minutes more, for a dialogue that shows it.
     change(3601);
@@ -60,8 +60,8 @@ fn an_offer_ends_after_an_hour() {
 #[test]
 fn nobody_has_a_copy() {
     let desk = Desk::new();
-    let seen = desk.attempt_from("203.0.113.66", "alice", Some(KEY), &["2"]);
-    let own = desk.enroll("alice", &["2", "@0", ""]);
+    let seen = desk.attempt_from("203.0.113.66", "alice", Some(KEY), &["1"]);
+    let own = desk.enroll("alice", &["1", "@0", ""]);
     assert_eq!(own.code, Code::SUCCESS, "{own:?}");
     assert_ne!(seen.app().secret(), own.app().secret());
     assert!(own.shown.concat().contains("UTC from 203.0.113.66 (otp) and did not finish"), "{own:?}");
@@ -91,7 +91,7 @@ fn two_at_once() {
             let logins: Vec<_> = (0..2)
                 .map(|_| {
                     scope.spawn(|| {
-                        let conversation = Enrolling::new(["2", "@0", ""]);
+                        let conversation = Enrolling::new(["1", "@0", ""]);
                         let shown = conversation.shown();
                         let conversation = Box::new(Together(conversation, Arc::clone(&barrier)));
                         let mut pam = Pam::start(desk.place.confdir(), "otp", Some(b"alice"), conversation);

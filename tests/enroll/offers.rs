@@ -8,7 +8,7 @@ use tests::soft_yubikey::SoftYubiKey;
 #[test]
 fn an_authenticator_app() {
     let desk = Desk::new();
-    let first = desk.enroll("alice", &["2", "@0", ""]);
+    let first = desk.enroll("alice", &["1", "@0", ""]);
     assert_eq!((first.code, first.account), (Code::SUCCESS, Code::SUCCESS), "{first:?}");
     let app = first.app();
     let codes = first.recovery_codes();
@@ -24,6 +24,20 @@ fn an_authenticator_app() {
     }
     assert!(desk.names("pending").is_empty());
     assert!(!desk.place.path("keys/.unfinished").exists());
+}
+
+/// What was left for the user is the first thing they see, once, and only after their first factor.
+#[test]
+fn after_a_reset() {
+    let desk = Desk::new();
+    assert_eq!(desk.enroll("alice", &["1", "@0", ""]).code, Code::SUCCESS);
+    desk.ykmap(&["reset", "--yes", "--enroll-again", "alice"]);
+    let stranger = desk.attempt("alice", None, &["x"]);
+    assert!(stranger.shown.iter().all(|text| !text.contains("removed by ")), "{stranger:?}");
+    let again = desk.enroll("alice", &["1", "@0", ""]);
+    let notices: Vec<_> = again.shown.iter().map(|text| text.matches("removed by ").count()).collect();
+    assert!(notices[0] == 1 && notices[1..].iter().all(|count| *count == 0), "{again:?}");
+    assert!(desk.names("notices").is_empty());
 }
 
 #[test]
@@ -50,7 +64,7 @@ fn a_hardware_token() {
     desk.ykmap(&["series", "allow-claims", "2026"]);
     let step = now();
     let (one, two) = (token.code(step), token.code(step + 1));
-    let first = desk.enroll("alice", &["3", "1001", &one, &two, ""]);
+    let first = desk.enroll("alice", &["2", "1001", &one, &two, ""]);
     assert_eq!((first.code, first.account), (Code::SUCCESS, Code::SUCCESS), "{first:?}");
     assert!(desk.enrolled("alice").unwrap().starts_with("oath-1001:rec-"));
     for used in [&one, &two] {
@@ -64,7 +78,7 @@ fn a_hardware_token() {
 #[test]
 fn a_qr_code_in_every_form() {
     let desk = Desk::new();
-    let first = desk.enroll("alice", &["2", "q", "q", "a", "@0", ""]);
+    let first = desk.enroll("alice", &["1", "q", "q", "a", "@0", ""]);
     assert_eq!(first.code, Code::SUCCESS, "{first:?}");
     let [menu, text, dark, light, ascii, codes, ..] = &first.shown[..] else { panic!("{first:?}") };
     for plain in [menu, text, ascii, codes] {

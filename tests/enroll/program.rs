@@ -117,7 +117,7 @@ fn the_log() {
         desk.place.run(drive)
     };
     let line = |login: &Login| login.decisions().last().unwrap().to_string();
-    let wrong = log(&["2", "000000", "111111", "222222"]);
+    let wrong = log(&["1", "000000", "111111", "222222", ""]);
     assert!(line(&wrong).starts_with("refused user=alice token=none "), "{wrong:?}");
     assert!(line(&wrong).contains(" code=code-wrong "), "{wrong:?}");
     let mut drive = desk.place.drive("otp", "alice");
@@ -128,7 +128,7 @@ fn the_log() {
         line(&unproven).contains(" code=user-not-listed ") && unproven.warnings().is_empty(),
         "{unproven:?}"
     );
-    let done = log(&["2", "@0", ""]);
+    let done = log(&["1", "@0", ""]);
     assert_eq!(done.code("authenticate"), "PAM_SUCCESS", "{done:?}");
     let token = desk.enrolled("alice").unwrap();
     let token = token.split(':').next().unwrap();

@@ -67,7 +67,8 @@ fn yubikeys() {
     desk.place.enrol("bob", &bobs);
     desk.import(&free);
     let enrolled = |touches: &[String]| {
-        let touches: Vec<_> = touches.iter().map(String::as_str).collect();
+        // Enter at the last words.
+        let touches: Vec<_> = touches.iter().map(String::as_str).chain([""]).collect();
         desk.enroll("alice", &touches)
     };
     for touches in [
@@ -101,7 +102,7 @@ fn yubikeys() {
 #[test]
 fn wrong_codes_end_an_offer() {
     let desk = Desk::new();
-    let refused = desk.enroll("alice", &["2", "000000", "111111", "x"]);
+    let refused = desk.enroll("alice", &["1", "000000", "111111", "x", ""]);
     assert_eq!((refused.code, refused.account), (Code::USER_UNKNOWN, Code::AUTH_ERR), "{refused:?}");
     // The menu, three codes, and why it ended.
     assert_eq!(refused.shown.len(), 5, "{refused:?}");
@@ -116,7 +117,7 @@ fn hardware_tokens() {
     let [free, bobs, disabled, other] = ["1001", "1002", "1003", "2001"]
         .map(|serial| desk.hardware(serial, if serial < "2" { "a" } else { "b" }));
     // Without a series that allows claims, there is no third choice.
-    let refused = desk.enroll("alice", &["3", "3", "3", "3", "3"]);
+    let refused = desk.enroll("alice", &["3", "3", "3", "3", "3", ""]);
     assert!(refused.code == Code::USER_UNKNOWN && !refused.shown[0].contains("hardware"), "{refused:?}");
     desk.ykmap(&["series", "allow-claims", "a"]);
     desk.ykmap(&["token", "assign", "1002", "bob"]);
@@ -136,7 +137,7 @@ fn hardware_tokens() {
         ("9999", pair(&free, now())),
         ("../x", pair(&free, now())),
     ] {
-        let answers = ["3", serial, &one, &two, serial, &one, &two, serial, &one, &two];
+        let answers = ["2", serial, &one, &two, serial, &one, &two, serial, &one, &two, ""];
         let refused = desk.enroll("alice", &answers);
         assert_eq!(refused.code, Code::USER_UNKNOWN, "{serial}: {refused:?}");
         told.push(refused.shown[4..].to_vec());
@@ -151,7 +152,7 @@ fn hardware_tokens() {
 #[test]
 fn putting_it_off() {
     let desk = Desk::new();
-    let required = desk.enroll("alice", &["", "", "", "", ""]);
+    let required = desk.enroll("alice", &["", "", "", "", "", ""]);
     assert_eq!((required.code, required.shown.len()), (Code::USER_UNKNOWN, 6), "{required:?}");
     desk.beside_permit();
     desk.place.settings("[policy]\nuntil = 2999-01-01\n");
@@ -162,8 +163,8 @@ fn putting_it_off() {
     let silent = desk.enroll("alice", &[]);
     assert_eq!((silent.code, silent.account), (Code::SUCCESS, Code::SUCCESS), "{silent:?}");
     // But having begun and gone away is no login.
-    assert_eq!(desk.enroll("alice", &["2"]).code, Code::CONV_ERR);
+    assert_eq!(desk.enroll("alice", &["1"]).code, Code::CONV_ERR);
     assert_eq!(desk.enrolled("alice"), None);
     // And they may enroll all the same.
-    assert_eq!(desk.enroll("alice", &["2", "@0", ""]).code, Code::SUCCESS);
+    assert_eq!(desk.enroll("alice", &["1", "@0", ""]).code, Code::SUCCESS);
 }

@@ -4,6 +4,7 @@ use crate::codes::code;
 use crate::site::{PASSWORD, Site};
 use crate::sshd_key::{KEY_THEN_PRESS, key_of_alice, ssh_with};
 use crate::ways::{SOON, TALKATIVE};
+use std::time::Duration;
 use tests::host::Sshd;
 use tests::screen::{self, DARK};
 use tests::soft_yubikey::SoftYubiKey;
@@ -78,7 +79,7 @@ fn an_app_by_its_picture() {
 
     let mut terminal = after_password(&site, &sshd);
     terminal.wait_for(CHOICE, SOON);
-    terminal.type_line("2");
+    terminal.type_line("1");
     terminal.wait_for(CODE, SOON);
     let secret = shown(&terminal.transcript(), "secret ").replace(' ', "");
     let uri = shown(&terminal.transcript(), "URI ");
@@ -94,6 +95,9 @@ fn an_app_by_its_picture() {
     site.keep("enrollment-app", &terminal);
     site.assert_in(terminal, "alice");
     site.assert_decided(&[&enrolled("oath-app-*", "sshd")]);
+    // The program's own line, which does not wait for the end of the dialogue.
+    let log = site.host.log_lines().concat();
+    assert!(log.contains("event=enroll user=alice service=sshd rhost="), "{log}");
 
     // From now on she is asked for it, and what was used is used.
     for (answer, is_in) in [(&first, false), (&code(&secret, 1), true), (&recovery, true), (&recovery, false)]
@@ -146,7 +150,15 @@ fn broken_off_and_resumed() {
     for terminal in &mut both {
         terminal.type_line(&first);
     }
-    // No recovery codes: the policy does not allow them.
+    // No recovery codes: the policy does not allow them. The other sees why it ends.
+    let mut refused = 0;
+    for terminal in &mut both {
+        if terminal.comes("Press Enter: ", Duration::from_secs(5)) {
+            terminal.type_line("");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1);
     let ends = both.map(|terminal| terminal.finish(SOON));
     let are_in = ends.iter().filter(|(code, shown)| *code == Some(0) && shown.contains("in-42 as alice\r\n"));
     assert_eq!(are_in.count(), 1, "{ends:?}");
@@ -332,7 +344,7 @@ fn a_hardware_token() {
 
     let mut terminal = after_password(&site, &sshd);
     for (prompt, typed) in [
-        (CHOICE, "3"),
+        (CHOICE, "2"),
         ("Serial number", "7712"),
         ("Code that it shows", &code(base32, -1)),
         ("The next code", &code(base32, 0)),

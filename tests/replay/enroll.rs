@@ -72,7 +72,7 @@ fn attack(attacks: &[Do]) {
     // The attacks take a while, and the codes have to stay good.
     place.widen_window();
     // An offer is open, so that the code is known.
-    let (_, shown) = enroll(&place, &["2"]);
+    let (_, shown) = enroll(&place, &["1"]);
     let app = enrolling::app(&shown).unwrap();
     place.write("input", [], 0o600);
     let (host, saved) = (place.host(), place.host().with_extension("saved"));
@@ -87,7 +87,7 @@ fn attack(attacks: &[Do]) {
             || {
                 copy(&saved, &host);
                 step.set(now());
-                place.write("input", frames(&place, &["2", &app.code(step.get()), ""]), 0o600);
+                place.write("input", frames(&place, &["1", &app.code(step.get()), ""]), 0o600);
             },
             |at, call, _| {
                 let what = format!("{attack:?} at call {at}, {}", call.number);
@@ -114,7 +114,7 @@ fn judge(place: &Place, app: &SoftApp, step: u64, before: &[String], what: &str)
     let Some(listed) = listed else {
         assert_ne!(login(place, &app.code(step)), Code::SUCCESS, "{what}: not enrolled, and let in");
         // The first code is used, if it was written before the program ended.
-        let (code, shown) = enroll(place, &["2", "@0", "@1", ""]);
+        let (code, shown) = enroll(place, &["1", "@0", "@1", ""]);
         assert_eq!(code, Code::SUCCESS, "{what}: cannot enroll: {shown:?}");
         assert_eq!(enrolling::app(&shown).unwrap().secret(), app.secret(), "{what}: another offer");
         // What the attacked program left in the store is gone.

@@ -19,7 +19,7 @@ fn at_the_menu(machine: &Machine, proof: &str) -> Terminal {
 /// The same, at the question for a code of the app.
 fn at_the_code(machine: &Machine, proof: &str) -> (Terminal, SoftApp) {
     let mut terminal = at_the_menu(machine, proof);
-    terminal.type_line("2");
+    terminal.type_line("1");
     terminal.wait_for("Type the code that the app shows", SOON);
     let app = app_of(&terminal.transcript());
     (terminal, app)
@@ -118,7 +118,7 @@ fn a_run_without_its_proof_shows_no_secret() {
     let mut key = machine.gives("alice", 1);
     let terminal = at_the_menu(&machine, &key.press());
     ykmap(&machine, &["reset", "--yes", "--enroll-again", "alice"]);
-    let transcript = is_refused(&machine, terminal, "2", "token-used-meanwhile", "at the menu");
+    let transcript = is_refused(&machine, terminal, "1", "token-used-meanwhile", "at the menu");
     assert!(!transcript.contains("secret "), "{transcript}");
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod dialogue;
 mod eligible;
 mod first_factor;
+mod log;
 pub(crate) mod offers;
 pub(crate) mod process;
 pub(crate) mod talk;

@@ -1,4 +1,5 @@
-//! What `ykmap` changes about users: a line of syslog for each change, and a notice that the user sees at the next login.
+//! What `ykmap` and `yubiotp-enroll` change about users: a line of syslog for each change, and a notice that the user sees at
+//! the next login.
 
 use super::{Context, account};
 use std::os::unix::ffi::OsStrExt as _;
@@ -30,6 +31,11 @@ pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, S
         line += &format!(" config={}", shown::field(config.as_os_str().as_bytes()));
     }
     in_time(move || send("ykmap", Severity::Note, line));
+}
+
+/// Writes a line of `yubiotp-enroll`.
+pub(crate) fn enrolling(line: String) {
+    in_time(move || send("yubiotp-enroll", Severity::Note, line));
 }
 
 /// Writes the warning that an app that `user` was offered at `made`, in seconds since 1970, gave way to another: somebody may

@@ -1,6 +1,7 @@
 //! Who may enroll at a login. Everything that can be looked up is looked up here: the module's word counts only for what it
 //! alone can see.
 
+use super::log::Log;
 use super::write::already;
 use std::ffi::CString;
 use ykhost::options::Options;
@@ -22,6 +23,8 @@ pub(super) struct Eligible {
     pub(super) methods: Methods,
     /// Where they log in.
     pub(super) origin: Origin,
+    /// Where the log says what became of it.
+    pub(super) log: Log,
 }
 
 impl Eligible {
@@ -63,7 +66,8 @@ impl Eligible {
             Enrolment::Listed(_) => Err(already(user)),
             Enrolment::NotListed => {
                 let origin = Origin::login(&facts.service, facts.rhost.as_deref());
-                Ok(Self { user: user.to_owned(), settings, until, methods, origin })
+                let log = Log::new(user, &facts.service, facts.rhost.as_deref());
+                Ok(Self { user: user.to_owned(), settings, until, methods, origin, log })
             }
         }
     }

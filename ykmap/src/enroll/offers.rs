@@ -104,7 +104,7 @@ impl<'o> Offers<'o> {
     pub(crate) fn choices(&self) -> Result<Vec<Offer>, Fault> {
         let codes = self.has_codes();
         let mut choices = Vec::new();
-        if self.methods.has(Method::YubiKey) {
+        if self.methods.has(Method::YubiKey) && self.has_yubikeys()? {
             choices.push(Offer::YubiKey);
         }
         if codes && self.methods.has(Method::Totp) {
@@ -115,6 +115,19 @@ impl<'o> Offers<'o> {
             choices.push(Offer::Hardware);
         }
         Ok(choices)
+    }
+
+    /// Whether there can be a YubiKey to take: servers are asked, or the store has the key of one that is nobody's.
+    fn has_yubikeys(&self) -> Result<bool, Fault> {
+        if self.settings.mode != Mode::Offline {
+            return Ok(true);
+        }
+        let (tokens, _) = self.store.tokens()?;
+        let owners = files::owners(self.settings);
+        let is_free = |token: &TokenId| {
+            matches!(token, TokenId::YubiKey(_)) && self.settings.allows(token) && !owners.contains_key(token)
+        };
+        Ok(tokens.iter().any(is_free))
     }
 
     /// Whether the user may have recovery codes.
@@ -150,13 +163,18 @@ impl<'o> Offers<'o> {
     }
 }
 
-/// Counts wrong answers. The user is shown `text`, and at the third the finding ends the offer.
+/// Counts wrong answers. The user is shown `text`, and how many tries are left; at the third the finding ends the offer.
 struct Wrong(usize);
 
 impl Wrong {
     fn answer(&mut self, talk: &mut impl Talk, text: &str, found: Diagnostic) -> Result<(), Stop> {
         self.0 = self.0.saturating_add(1);
-        talk.say(text)?;
-        if self.0 >= TRIES { Err(Stop::Refused(found)) } else { Ok(()) }
+        let left = TRIES.saturating_sub(self.0);
+        if left == 0 {
+            talk.say(text)?;
+            return Err(Stop::Refused(found));
+        }
+        let tries = if left == 1 { "try" } else { "tries" };
+        Ok(talk.say(&format!("{text}You have {left} {tries} left.\n"))?)
     }
 }

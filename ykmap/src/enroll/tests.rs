@@ -3,10 +3,13 @@
 
 use super::dialogue;
 use super::eligible::Eligible;
+use super::log::Log;
 use super::talk::{Gone, Talk, answer};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::rc::Rc;
 use ykhost::settings::{PartialConfig, Settings};
 use ykhost::store::{OathNotes, Origin, Store, TokenKey, Unfinished, write_store_key};
 use ykhost::{clock, enrolled};
@@ -21,6 +24,8 @@ use zeroize::Zeroizing;
 /// Yubico's vectors: two touches of one power-up, of the key 00 01 … 0f.
 const ID: &str = "vvcccccccccb";
 const FIRST: &str = "vvcccccccccbdvgtiblfkbgturecfllberrvkinnctnn";
+/// An OTP of a YubiKey that the store does not have.
+const UNKNOWN: &str = "vvcccccccccdrnibcnfhdninbrdebccrndfhjgnhftee";
 const SECOND: &str = "vvcccccccccbrnibcnfhdninbrdebccrndfhjgnhftee";
 
 /// Types answers, and has all that it saw. `@1` stands for the code of the app that was shown, one step from now; `#1` for
@@ -32,6 +37,8 @@ struct Script<'s> {
     meanwhile: Option<Box<dyn FnOnce() + 's>>,
     seen: Vec<String>,
     asked: usize,
+    /// The lines in the log.
+    log: Vec<String>,
 }
 
 fn secret() -> Secret {
@@ -73,7 +80,7 @@ impl Talk for Script<'_> {
     fn ask(&mut self, prompt: &str, _echo: bool) -> Result<Answer, Gone> {
         self.seen.push(prompt.to_owned());
         self.asked += 1;
-        if prompt.starts_with("Type the code")
+        if prompt.contains("Type the code")
             && let Some(meanwhile) = self.meanwhile.take()
         {
             meanwhile();
@@ -163,8 +170,17 @@ fn run_at<'s>(
 ) -> (End, Script<'s>) {
     let settings = host.settings().resolve_online().map_err(ykhost::Fault::from).unwrap();
     let origin = Origin::login(place.0.as_bytes(), place.1.map(str::as_bytes));
-    let who = Eligible { settings, user: "alice".to_owned(), until, methods, origin };
+    let lines = Rc::new(RefCell::new(Vec::new()));
+    let written = Rc::clone(&lines);
+    let log = Log {
+        user: "alice".to_owned(),
+        service: b"sshd".to_vec(),
+        rhost: None,
+        write: Box::new(move |line| written.borrow_mut().push(line)),
+    };
+    let who = Eligible { settings, user: "alice".to_owned(), until, methods, origin, log };
     let end = dialogue::run(&who, &mut script);
+    script.log = lines.take();
     (end, script)
 }
 
@@ -197,8 +213,8 @@ fn what_is_typed_and_how_it_ends() {
     let rows: &[Row] = &[
         (later, all, &[""], "later", 1),
         (later, all, &[" "], "later", 1),
-        (None, all, &["", "", "", "", ""], "enrollment-broken-off", 5),
-        (None, all, &["4", "0", "x", "-1", "99999999999999999999"], "enrollment-broken-off", 5),
+        (None, all, &["", "", "", "", "", ""], "enrollment-broken-off", 6),
+        (None, all, &["4", "0", "x", "-1", "99999999999999999999"], "enrollment-broken-off", 6),
         // Gone at each question.
         (None, all, &[], "enrollment-broken-off", 1),
         (None, all, &["1"], "enrollment-broken-off", 2),
@@ -209,8 +225,9 @@ fn what_is_typed_and_how_it_ends() {
         (None, all, &[FIRST, SECOND, ""], "yubikey", 3),
         (None, all, &["1", FIRST, SECOND, ""], "yubikey", 4),
         (None, all, &["1", FIRST, FIRST, SECOND, ""], "yubikey", 5),
-        (None, all, &["1", SECOND, FIRST, FIRST, FIRST], "otp-replayed", 5),
-        (None, all, &["1", "x", "123456", "y"], "answer-too-short", 4),
+        (None, all, &["1", SECOND, FIRST, FIRST, FIRST], "otp-replayed", 6),
+        (None, all, &["1", "x", "123456", "y"], "answer-too-short", 5),
+        (None, all, &["1", UNKNOWN, UNKNOWN, UNKNOWN, ""], "token-not-here", 5),
         (None, all, &["1", "", "1", FIRST, "", "2", "@0", ""], "app", 8),
         (None, without(Method::Recovery), &[FIRST, SECOND], "yubikey", 2),
         // An app. Without YubiKeys it is the first choice.
@@ -219,7 +236,11 @@ fn what_is_typed_and_how_it_ends() {
         (None, all, &["2", "@1", ""], "app", 3),
         (None, all, &["2", "000000", "@0", ""], "app", 4),
         (None, all, &["2", "n", "N", "@0", ""], "app", 5),
-        (None, all, &["2", "@20", "@20", "@20"], "code-wrong", 4),
+        (None, all, &["2", "@20", "@20", "@20"], "code-wrong", 5),
+        // Who may put it off gets in all the same, if they are still there.
+        (later, all, &["2", "@20", "@20", "@20"], "code-wrong", 5),
+        (later, all, &["2", "@20", "@20", "@20", ""], "later", 5),
+        (later, all, &["x", "x", "x", "x", "x", ""], "later", 6),
         (later, all, &["2", "", ""], "later", 3),
         (None, without(Method::YubiKey), &["1", "@0", ""], "app", 3),
         (None, without(Method::YubiKey), &[FIRST, "1", "@0", ""], "app", 4),
@@ -230,14 +251,15 @@ fn what_is_typed_and_how_it_ends() {
         (None, all, &["3", "1001", "#0", "#0", "1001", "#0", "#1", ""], "hardware", 8),
         // Far out: for a try of the user's ten.
         (None, all, &["3", "1001", "#50", "#51", ""], "hardware", 5),
-        (None, all, &["3", "1001", "#0", "#2", "1", "#0", "#1", "1001", "x", "#1"], "code-wrong", 10),
+        (None, all, &["3", "1001", "#0", "#2", "1", "#0", "#1", "1001", "x", "#1"], "code-wrong", 11),
+        (None, all, &["3", "1001", "", "3", "1001", "#0", "", "2", "@0", ""], "app", 10),
         (None, Methods::of([Method::Totp]), &["2", "1001", "#0", "#1"], "hardware", 4),
         (
             None,
             Methods::of([Method::Hotp]),
             &["1", "1001", "#0", "#1", "1001", "#0", "#1", "1001", "#0", "#1"],
             "method-not-allowed",
-            10,
+            11,
         ),
         (None, Methods::of([Method::Recovery]), &[], "nothing-to-offer", 0),
     ];
@@ -254,14 +276,11 @@ fn what_is_typed_and_how_it_ends() {
         // Enrolled as a whole, or not at all.
         let done = matches!(end, End::Done(_));
         assert_eq!(host.listed(), done, "{answers:?}");
-        let codes = fs::read_dir(host.path("keys")).unwrap().count();
+        let files = fs::read_dir(host.path("keys")).unwrap().map(|file| file.unwrap().file_name());
+        let keys = files.filter(|name| !name.as_encoded_bytes().starts_with(b".")).count();
         let of_app = usize::from(*expected == "app");
         let of_codes = if done && methods.has(Method::Recovery) { 9 } else { 0 };
-        assert_eq!(
-            codes,
-            2 + of_app + of_codes + usize::from(host.path("keys/.yubiotp.lock").exists()),
-            "{answers:?}"
-        );
+        assert_eq!(keys, 2 + of_app + of_codes, "{answers:?}");
         assert!(!done || !host.path("pending/alice").exists(), "{answers:?}");
         // Only what was asked for is not ASCII.
         let is_picture = |text: &String| text.contains('\u{2588}');
@@ -269,6 +288,10 @@ fn what_is_typed_and_how_it_ends() {
             script.seen.iter().filter(|text| !is_picture(text)).all(|text| text.is_ascii()),
             "{answers:?}"
         );
+        // A client of ssh writes the names of user and host before the first line. Nobody can break a URI.
+        let lines = script.seen.iter().filter(|text| !is_picture(text)).flat_map(|text| text.lines());
+        let mut lines = lines.filter(|line| !line.contains("otpauth://") && !line.contains('@'));
+        assert_eq!(lines.find(|line| line.trim().len() > 60), None, "{answers:?}");
     }
 }
 
@@ -403,6 +426,23 @@ fn an_offer_that_was_taken_before_a_crash() {
     change.begin_unfinished(&Unfinished { users: vec!["alice".to_owned()], tokens }).unwrap();
     crate::exchange::finish(&host.settings(), &change).unwrap();
     assert!(!host.path("pending/alice").exists());
+}
+
+/// A user who goes away leaves a line, also when they are enrolled already.
+#[test]
+fn the_log() {
+    let (end, script) = run(&Host::new(), None, Methods::ALL, &["2", "@0"]);
+    let End::Done(tokens) = end else { panic!("{end:?}") };
+    let [line] = &script.log[..] else { panic!("{:?}", script.log) };
+    let listed = tokens.replace(':', ",");
+    assert_eq!(line, &format!("event=enroll user=alice service=sshd rhost=none token={listed}"));
+    for answers in [&[][..], &["2"], &["1", FIRST]] {
+        let (_, script) = run(&Host::new(), None, Methods::ALL, answers);
+        let [line] = &script.log[..] else { panic!("{answers:?}: {:?}", script.log) };
+        let begin =
+            "event=enroll-failed user=alice service=sshd rhost=none code=enrollment-broken-off reason=";
+        assert!(line.starts_with(begin), "{line}");
+    }
 }
 
 /// A store that cannot be used: the user is told, and nothing changes.

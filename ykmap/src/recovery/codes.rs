@@ -72,10 +72,13 @@ impl NewSet {
         for code in &self.codes {
             let _ = writeln!(page, "    {}", code.write().as_str());
         }
-        let each = if self.codes.len() == 1 { "The code" } else { "Each code" };
+        let (each, they_are, them) = match self.codes.len() {
+            1 => ("The code", "It is", "it"),
+            _ => ("Each code", "They are", "them"),
+        };
         let _ = writeln!(
             page,
-            "\n{each} lets {name} in once, typed at the prompt for the OTP. It is not shown again: keep it on paper."
+            "\n{each} lets {name} in once, typed at the prompt for the OTP. {they_are} not shown again: keep {them} on paper."
         );
         page
     }

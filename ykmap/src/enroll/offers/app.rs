@@ -16,7 +16,9 @@ use yubiotp::oath::{Parameters, uri};
 use yubiotp::{TokenId, shown};
 use zeroize::Zeroizing;
 
-const CODE: &str = "Type the code that the app shows, or q for a QR code, or a for one in plain ASCII: ";
+const CODE: &str = "For a QR code, type q; for one in plain ASCII, type a.\n\
+                    To go back, press Enter.\n\
+                    Type the code that the app shows: ";
 
 impl Offers<'_> {
     pub(super) fn app(&self, talk: &mut impl Talk) -> Result<Proved, Stop> {
@@ -38,14 +40,14 @@ impl Offers<'_> {
         let before = match &earlier {
             Earlier::Nothing => None,
             Earlier::Same => Some(format!(
-                "\nYou were shown this secret before, at {} UTC. If that was not you, type n for a new one.\n",
+                "\nYou were shown this secret before, at {} UTC.\nIf that was not you, type n for a new one.\n",
                 time::utc(offer.made)
             )),
             Earlier::Replaced { made, from } => {
                 event::offer_replaced(self.user, &self.origin, *made, from);
                 let text = format!(
-                    "\nSomebody began to enroll as you at {} UTC from {from} and did not finish. If that was not you, tell your \
-                     administrator.\n",
+                    "\nSomebody began to enroll as you at {} UTC from {from} and did not finish.\n\
+                     If that was not you, tell your administrator.\n",
                     time::utc(*made)
                 );
                 (!renew || *from != self.origin).then_some(text)
@@ -111,7 +113,7 @@ impl Offers<'_> {
 }
 
 const USED: &str = "That code was used. Wait until the app shows the next one.\n";
-const WRONG: &str = "Wrong: type the six digits that the app shows now. If they are wrong again, compare the clock of the phone.\n";
+const WRONG: &str = "Wrong: type the six digits that the app shows now.\nIf they are wrong again, compare the clock of the phone.\n";
 
 /// For which background a picture is drawn next: nobody knows that of the terminal.
 #[derive(Default)]
@@ -133,17 +135,16 @@ impl Pictures {
 const fn inverted(form: Form) -> &'static str {
     match (form.characters, form.paint) {
         (Characters::Blocks, Paint::On(Background::Light)) => {
-            "This one is for a light background. Not readable? Type a.\n"
+            "This one is for a light background.\nNot readable? Type a.\n"
         }
         (Characters::Blocks, _) => {
-            "This one is for a dark background: type q again for a light one. Not readable? Type a.\n"
+            "This one is for a dark background:\ntype q again for a light one. Not readable? Type a.\n"
         }
         (Characters::Ascii, Paint::On(Background::Light)) => {
-            "This one is for a light background. If it is wider than the terminal, type the secret into the app.\n"
+            "This one is for a light background. If it is wider than\nthe terminal, type the secret into the app.\n"
         }
         (Characters::Ascii, _) => {
-            "This one is for a dark background: type a again for a light one. If it is wider than the terminal, type the \
-             secret into the app.\n"
+            "This one is for a dark background:\ntype a again for a light one. If it is wider than\nthe terminal, type the secret into the app.\n"
         }
     }
 }
@@ -155,11 +156,11 @@ fn text(secret: &str, uri: &str, user: &str, made: u64) -> Zeroizing<String> {
     // Writing to a String does not fail.
     let _ = write!(
         text,
-        "\nAdd an entry to your authenticator app: type the secret, or scan a QR code.\n\n  \
+        "\nAdd an entry to your authenticator app:\ntype the secret, or scan a QR code.\n\n  \
            secret   {secret}\n  \
            account  {} on {} (by time, 6 digits)\n  \
            URI      {uri}\n\n\
-         It is the same if you come back from the same place before {until} UTC.\n",
+         You get the same secret if you come back from the same\nplace before {until} UTC.\n",
         ascii(user),
         ascii(&totp::host_name()),
     );

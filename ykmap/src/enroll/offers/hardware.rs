@@ -19,12 +19,12 @@ use yubiotp::policy::Method;
 use yubiotp::verdict::{Charge, Guesses as _, OathToken, Vault as _};
 use yubiotp::{Serial, TokenId};
 
-const SERIAL: &str = "Serial number of the token, printed on it: ";
-const FIRST: &str = "Code that it shows: ";
-const NEXT: &str = "The next code that it shows: ";
+const SERIAL: &str = "Serial number, printed on it. To go back, press Enter: ";
+const FIRST: &str = "Code that it shows, or press Enter to go back: ";
+const NEXT: &str = "The next code, or press Enter to go back: ";
 
 /// Nothing more is said: it would tell a stranger which serial numbers there are.
-const NO: &str = "Serial number and codes do not belong to a token that you can take. Try again, or ask your administrator.\n";
+const NO: &str = "You cannot take a token with that serial number and\nthose codes. Try again, or ask your administrator.\n";
 
 impl Offers<'_> {
     pub(super) fn hardware(&self, talk: &mut impl Talk) -> Result<Proved, Stop> {
@@ -35,7 +35,13 @@ impl Offers<'_> {
                 return Err(Stop::Back);
             }
             let first = talk.ask(FIRST, true)?;
+            if trimmed(&first).is_empty() {
+                return Err(Stop::Back);
+            }
             let second = talk.ask(NEXT, true)?;
+            if trimmed(&second).is_empty() {
+                return Err(Stop::Back);
+            }
             let serial = str::from_utf8(trimmed(&serial)).ok().and_then(|text| codes::serial(text).ok());
             let claimed = match serial {
                 Some(serial) => self.claim(serial, [trimmed(&first), trimmed(&second)])?,

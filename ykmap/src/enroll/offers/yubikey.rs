@@ -5,14 +5,14 @@ use crate::enroll::talk::{Talk, trimmed};
 use ykhost::Fault;
 use ykhost::decide::{self, LoginUser};
 use ykhost::store::plainly;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::dialogue::Answer;
 use yubiotp::mapping::Enrolment;
 use yubiotp::verdict::{Reason, Verdict};
 use yubiotp::{TokenId, otp};
 
-const TOUCH: &str = "Touch your YubiKey: ";
-const AGAIN: &str = "Touch it again: ";
+const TOUCH: &str = "Touch your YubiKey, or press Enter to go back: ";
+const AGAIN: &str = "Touch it again, or press Enter to go back: ";
 
 /// A touch that proves nothing: what the user is shown, and the finding.
 type Useless = (&'static str, Diagnostic);
@@ -66,9 +66,8 @@ impl Offers<'_> {
         let listed = Enrolment::Listed(tokens.to_vec());
         let verdict = match decide::judge(self.settings, &user, answer, &listed, self.methods, plainly) {
             Ok(decision) => decision.judgement.verdict,
-            Err(fault @ (Fault::NoKey { .. } | Fault::NoStore { .. })) => {
-                return Ok(Err((UNKNOWN, fault.diagnostic())));
-            }
+            Err(Fault::NoKey { token, .. }) => return Ok(Err((UNKNOWN, unknown(&token)))),
+            Err(fault @ Fault::NoStore { .. }) => return Ok(Err((UNKNOWN, fault.diagnostic()))),
             Err(fault) => return Err(fault.into()),
         };
         Ok(match verdict {
@@ -89,21 +88,28 @@ impl Offers<'_> {
     }
 }
 
-const UNKNOWN: &str = "This host does not know that YubiKey: ask your administrator.\n";
-const NO_OTP: &str = "That is no OTP of a YubiKey. Touch it so that it types one, and nothing else.\n";
+const UNKNOWN: &str = "This host does not know that YubiKey:\nask your administrator.\n";
+const NO_OTP: &str = "That is no OTP of a YubiKey.\nTouch it so that it types one, and nothing else.\n";
+
+/// No list names it, so that the remedy of a login without a key does not fit.
+fn unknown(token: &TokenId) -> Diagnostic {
+    Diagnostic::error(Code::TokenNotHere, "the user touched a YubiKey whose key this host does not have")
+        .at(Location::Token(token.to_string()))
+        .run_when("to let users enroll it", Program::Ykmap, "key import FILE")
+}
 
 fn words(reason: &Reason) -> &'static str {
     match reason {
         Reason::Disabled(_) => "That YubiKey is disabled: ask your administrator.\n",
         Reason::NotTheirToken(_) => "That is another YubiKey. Touch the same one twice.\n",
         Reason::Replayed { .. } | Reason::ReplayedSaysServer(_) => {
-            "That OTP was used before. Touch the YubiKey for a new one.\n"
+            "That OTP was used before.\nTouch the YubiKey for a new one.\n"
         }
         Reason::Behind { .. } => {
-            "This host does not accept OTPs of that YubiKey now: ask your administrator.\n"
+            "This host does not accept OTPs of that YubiKey now:\nask your administrator.\n"
         }
         Reason::NotGenuine(_) | Reason::BadSaysServer(_) => {
-            "That OTP is not genuine. Touch the YubiKey once more, or ask your administrator.\n"
+            "That OTP is not genuine. Touch the YubiKey once more,\nor ask your administrator.\n"
         }
         _ => NO_OTP,
     }
