@@ -265,7 +265,12 @@ impl Login {
                 Some(Offered::Nothing(why)) => self.log.warning(host, &why),
                 None => {}
             }
-            tokens = Tokens::Settled(enrolment);
+            // The user may have enrolled meanwhile, in another login.
+            tokens = match enrolment {
+                Enrolment::NotListed => Tokens::Found(mapping::look_up(&self.settings, &self.user.name)),
+                Enrolment::Listed(_) => Tokens::Settled(enrolment),
+            };
+            self.settings.folders.close();
         }
         if let Some(excuse) = Excuse::of_unlisted(&ruling, self.nullok, &service) {
             let enrolment = match tokens.settled(true) {

@@ -22,7 +22,7 @@ pub use claims::CLAIMS;
 pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
 pub use notices::NOTICES;
-pub use pending::{Earlier, HeldOffer, OFFER_IS_GOOD, Origin, PENDING, PendingOffer};
+pub use pending::{Earlier, HeldOffer, OFFER_IS_GOOD, Origin, PENDING, PendingOffer, Seen};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
 pub use token_key::{KeyFile, TokenKey};
@@ -52,10 +52,15 @@ pub const KEYS: &str = "keys";
 /// The folder of positions, in the store.
 pub const POSITIONS: &str = "positions";
 
-/// In the folder of keys: this host has a list of those who enrolled.
-const HAS_ENROLLED: &str = ".enrolled";
+/// In the store and in the folder of keys: this host has a list of those who enrolled.
+pub(crate) const HAS_ENROLLED: &str = ".enrolled";
 const HAS_ENROLLED_TEXT: &[u8] =
     b"# The store has a list of those who enrolled. If it is lost, logins of unlisted users are faults.\n";
+
+/// Whether a process of an ordinary user may not look: then it does not know.
+fn may_not_look(fault: &FileFault) -> bool {
+    fault.is_denied() && !rustix::process::geteuid().is_root()
+}
 
 /// A key file has a few hundred bytes.
 const MOST_KEY_FILE: u64 = 4096;
@@ -115,11 +120,19 @@ impl Store {
     /// The fault of a list of those who enrolled that this host had, and that is gone, or of a store that is gone with it.
     /// `None` if there never was one.
     pub(crate) fn lost_enrolled(&self) -> Option<Fault> {
-        match self.keys() {
-            // A process that may not look does not know.
-            Ok(keys) if keys.has(HAS_ENROLLED).unwrap_or(false) => {
-                Some(Fault::NoEnrolled { path: self.folder.join(ENROLLED) })
-            }
+        let lost = || Fault::NoEnrolled { path: self.folder.join(ENROLLED) };
+        // A process of an ordinary user may look here only.
+        let is_noted = self.folders.folder(&self.folder).and_then(|store| store.has(HAS_ENROLLED));
+        if is_noted.is_ok_and(|is_noted| is_noted) {
+            return Some(lost());
+        }
+        match self.keys().map(|keys| keys.has(HAS_ENROLLED)) {
+            Ok(Ok(true)) => Some(lost()),
+            Ok(Ok(false)) => None,
+            Ok(Err(fault)) if may_not_look(&fault) => None,
+            Ok(Err(fault)) => Some(fault.into()),
+            Err(Fault::File(fault)) if may_not_look(&fault) => None,
+            Err(fault @ Fault::File(_)) => Some(fault),
             Err(gone @ Fault::NoStore { .. }) => {
                 let had_one = self.folders.file(&self.store_key, Audience::Owner);
                 (!matches!(had_one, Err(FileFault::Missing(_)))).then_some(gone)
@@ -129,10 +142,15 @@ impl Store {
     }
 
     /// Notes, durably, that this host has a list of those who enrolled.
-    pub(crate) fn note_enrolled(&self) -> Result<(), Fault> {
-        let keys = self.keys()?;
-        if !keys.has(HAS_ENROLLED)? {
-            keys.replace(HAS_ENROLLED, HAS_ENROLLED_TEXT, Mode::RUSR | Mode::WUSR)?;
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn note_enrolled(&self) -> Result<(), Fault> {
+        // In both: one of them may be restored without the other.
+        for folder in [self.keys()?, Folder::open(&self.folder)?] {
+            if !folder.has(HAS_ENROLLED)? {
+                folder.replace(HAS_ENROLLED, HAS_ENROLLED_TEXT, Mode::RUSR | Mode::WUSR)?;
+            }
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ pub(crate) fn finish(settings: &Settings, change: &Change<'_>) -> Result<Vec<Tok
 fn end_taken(settings: &Settings, user: &str, listed: &[TokenId]) -> Result<(), Failure> {
     let store = Store::new(settings);
     for serial in listed.iter().filter_map(TokenId::oath) {
-        if let Some(offer) = store.hold_offer(user.as_bytes(), &serial)? {
+        if let Some(offer) = store.hold_offer(user.as_bytes(), &serial, None)? {
             offer.end()?;
         }
     }

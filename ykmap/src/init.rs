@@ -208,6 +208,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     for folder in [KEYS, POSITIONS] {
         made.folder(&settings.store.join(folder), 0o700)?;
     }
+    if matches!(mapping::enrolled_text(&settings), Ok(Some(_))) {
+        store.note_enrolled()?;
+    }
     if !args.upgrade && matches!(mapping::enrolled_text(&settings), Err(Fault::NoEnrolled { .. })) {
         made.file(&enrolled::path(&settings), 0o644, || Ok(Zeroizing::new(enrolled::HEAD.into())))?;
         out::note(

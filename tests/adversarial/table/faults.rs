@@ -209,12 +209,12 @@ pub(super) const FAULTS: &[Fault] = &[
     of_token("store key: cannot be read", |place, _| link(place, STORE_KEY, "/proc/self/mem")),
     // Who enrolled is lost with them.
     of_all("no keys", |place, _| remove(place, "keys")),
-    of_token("keys: a file", |place, _| {
+    of_all("keys: a file", |place, _| {
         remove(place, "keys");
         fs::write(place.path("keys"), "").unwrap();
     }),
-    of_token("keys: all may write", |place, _| chmod(place, "keys", 0o777)),
-    of_token("keys: another's", |place, _| unowned(place, "keys")).by_root(),
+    of_all("keys: all may write", |place, _| chmod(place, "keys", 0o777)),
+    of_all("keys: another's", |place, _| unowned(place, "keys")).by_root(),
     of_all("keys: a link that leads nowhere", |place, _| link(place, "keys", "nowhere")),
     // Where servers are asked they may know a token that has no key here.
     of_token("no key", |place, id| remove(place, &format!("keys/{id}"))).in_modes(HOST),

@@ -345,5 +345,6 @@ fn changes_of_either_file_wait_for_each_other() {
     // A folder that has both is locked once.
     let host = Host::with("mapping = \"mapping\"\nstore = \".\"");
     host.write("mapping", "bob:vvcd\n");
+    fs::create_dir(host.path("keys")).unwrap();
     assert!(matches!(host.assign("alice", &["vvcb"], Only::NotListed).unwrap(), Assigned::Done { .. }));
 }

@@ -43,7 +43,14 @@ pub struct PendingOffer {
     pub made: u64,
     /// Where it was made.
     pub from: Origin,
+    /// This showing of it.
+    pub seen: Seen,
 }
+
+/// The file of an offer as it was when the user saw it. Each showing writes it anew, so that only the last one can be taken: who
+/// sees an offer after its user did must not know the secret with which the user then enrolls.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen(Vec<u8>);
 
 /// What was offered to the user before, and is still good.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,7 +110,7 @@ impl PendingOffer {
             return None;
         }
         let key = key.open_offer(&sealed, &serial, Parameters::APP, made, from.as_str(), user).ok()?;
-        Some(Self { serial, key, made, from })
+        Some(Self { serial, key, made, from, seen: Seen(text.to_vec()) })
     }
 }
 
@@ -135,7 +142,8 @@ impl Store {
     }
 
     /// The offer to `user` that was made at the same place and is good at `unix`, in seconds since 1970; else, or if `renew`, a
-    /// new one by `draw`, which is durable when this returns. Two logins at once from one place get the same one.
+    /// new one by `draw`, which is durable when this returns. Two logins at once from one place get the same one, and only the last
+    /// of them can take it.
     ///
     /// # Errors
     /// It cannot be written, or `draw` failed.
@@ -156,22 +164,33 @@ impl Store {
         };
         let known = PendingOffer::read(&text, user, &store_key).filter(|offer| is_good(offer.made, unix));
         let earlier = match known {
-            Some(offer) if offer.from == *from && !renew => return Ok((offer, Earlier::Same)),
+            Some(mut offer) if offer.from == *from && !renew => {
+                let text = offer.write(user, &store_key, random::bytes()?);
+                folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
+                offer.seen = Seen(text.into_bytes());
+                return Ok((offer, Earlier::Same));
+            }
             Some(PendingOffer { made, from, .. }) => Earlier::Replaced { made, from },
             None => Earlier::Nothing,
         };
         let (serial, key) = draw()?;
-        let offer = PendingOffer { serial, key, made: unix, from: from.clone() };
+        let mut offer = PendingOffer { serial, key, made: unix, from: from.clone(), seen: Seen::default() };
         let text = offer.write(user, &store_key, random::bytes()?);
         folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
+        offer.seen = Seen(text.into_bytes());
         Ok((offer, earlier))
     }
 
-    /// The offer of this token to a user, if it was not replaced or ended.
+    /// The offer of this token to a user, if it was not replaced or ended; with `seen`, nor shown again since.
     ///
     /// # Errors
     /// It cannot be read, or another process keeps it for too long.
-    pub fn hold_offer(&self, user: &[u8], token: &Serial) -> Result<Option<HeldOffer>, Fault> {
+    pub fn hold_offer(
+        &self,
+        user: &[u8],
+        token: &Serial,
+        seen: Option<&Seen>,
+    ) -> Result<Option<HeldOffer>, Fault> {
         let folder = match self.pending() {
             Err(Fault::NoStore { .. }) => return Ok(None),
             folder => folder?,
@@ -181,7 +200,8 @@ impl Store {
             Err(FileFault::Missing(_)) => return Ok(None),
             text => text?,
         };
-        Ok((serial(&text) == Some(*token)).then_some(HeldOffer { folder, name, _changing }))
+        let is_it = serial(&text) == Some(*token) && seen.is_none_or(|seen| seen.0 == text);
+        Ok(is_it.then_some(HeldOffer { folder, name, _changing }))
     }
 
     /// Removes the offer to a user, if there is one, durably: another token was taken, or the user was reset.
@@ -235,7 +255,7 @@ mod tests {
         let secret = Secret::new(Zeroizing::new(vec![7; 20])).unwrap();
         let key = OathKey { secret, parameters: Parameters::APP };
         let from = Origin::login(b"sshd", Some(b"192.0.2.1"));
-        PendingOffer { serial: Serial::new("app-1").unwrap(), key, made, from }
+        PendingOffer { serial: Serial::new("app-1").unwrap(), key, made, from, seen: Seen::default() }
     }
 
     #[test]

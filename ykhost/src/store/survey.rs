@@ -2,7 +2,7 @@
 
 use super::change::UNFINISHED;
 use super::known_codes::CODE_KEYS;
-use super::{KeyFile, PositionFile, State, Store, TokenKey, slots_in};
+use super::{HAS_ENROLLED, KeyFile, PositionFile, State, Store, TokenKey, slots_in};
 use crate::Fault;
 use crate::file::{FileFault, Folder};
 use std::path::PathBuf;
@@ -105,8 +105,10 @@ impl StoreScan {
             for name in folder.all_names()? {
                 let path = || folder.path().join(&name);
                 let own = name.split_once('.').map_or(name.as_str(), |(own, _)| own);
-                if name.starts_with(".yubiotp.lock") || [UNFINISHED, CODE_KEYS].contains(&name.as_str()) {
-                    // `Store::unfinished` and `Store::known_codes` have them.
+                if name.starts_with(".yubiotp.lock")
+                    || [UNFINISHED, CODE_KEYS, HAS_ENROLLED].contains(&name.as_str())
+                {
+                    // `Store::unfinished`, `Store::known_codes` and `Store::lost_enrolled` have them.
                 } else if name.starts_with('.') {
                     strays.push(OrphanFile::CutOff(path()));
                 } else if std::ptr::eq(folder, &self.keys) {

@@ -14,7 +14,7 @@ use crate::files;
 use ykcli::failure::Failure;
 use ykhost::Fault;
 use ykhost::settings::LoginSettings;
-use ykhost::store::{Origin, Store, TokenKey};
+use ykhost::store::{Origin, Seen, Store, TokenKey};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::dialogue::Answer;
 use yubiotp::oath::window::Progress;
@@ -42,6 +42,8 @@ pub(crate) struct Proved {
     pub(crate) token: TokenId,
     /// What has to be stored of it, and how far it has come; `None` if the store needs nothing.
     pub(crate) coming: Option<(TokenKey, Progress)>,
+    /// The offer of an app, as it was shown.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// Why an offer ended without a token.

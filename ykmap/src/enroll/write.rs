@@ -11,7 +11,7 @@ use ykcli::failure::Failure;
 use ykhost::enrolled::{self, Assigned, Only};
 use ykhost::mapping;
 use ykhost::settings::Settings;
-use ykhost::store::{Change, HeldOffer, Store, TokenKey, Unfinished};
+use ykhost::store::{Change, HeldOffer, Seen, Store, TokenKey, Unfinished};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::mapping::Enrolment;
 use yubiotp::oath::window::Progress;
@@ -53,7 +53,7 @@ pub(crate) fn write(
         return Err(stale.diagnostic().into());
     }
     let offer = match &proved.coming {
-        Some((key, progress)) => Some(held(&store, &change, user, key, *progress)?),
+        Some((key, progress)) => Some(held(&store, &change, user, (key, proved.seen.as_ref()), *progress)?),
         None => None,
     };
     let codes = with_codes.then(|| NewSet::draw(&store, recovery::MOST)).transpose()?;
@@ -107,15 +107,15 @@ fn held(
     store: &Store,
     change: &Change<'_>,
     user: &str,
-    key: &TokenKey,
+    (key, seen): (&TokenKey, Option<&Seen>),
     proved: Progress,
 ) -> Result<HeldOffer, Failure> {
     let token = key.id();
     let found = |code, problem| Diagnostic::error(code, problem).at(Location::Token(token.to_string()));
-    let offer = token.oath().map(|serial| store.hold_offer(user.as_bytes(), &serial)).transpose()?.flatten();
+    let held = token.oath().map(|serial| store.hold_offer(user.as_bytes(), &serial, seen));
+    let offer = held.transpose()?.flatten();
     let Some(offer) = offer else {
-        let problem =
-            "the app that was offered was enrolled, replaced or ended meanwhile: nothing was changed";
+        let problem = "the app that was offered was enrolled, shown again, replaced or ended meanwhile: nothing was changed";
         return Err(found(Code::OfferEnded, problem).into());
     };
     // Each is the first step that may still be accepted.

@@ -62,11 +62,11 @@ fn all_of_it() {
         on_exempt = "ignore"
         require = "all"
         "#,
-        Some(b"\xef\xbb\xbf# robots\n\nr2 \r\n# c3\n bb8 # since May\nEX\\c 3\n"),
+        Some(b"\xef\xbb\xbf# robots\n\nr2 \r\n# c3\n bb8 # since May\nEX\\c3\n"),
     )
     .unwrap();
     assert_eq!(policy.groups["operators"], ["alice", "bob", "alice"]);
-    assert_eq!(policy.groups["robots"], ["r2", "bb8", "EX\\c 3"]);
+    assert_eq!(policy.groups["robots"], ["r2", "bb8", "EX\\c3"]);
     let rules = &policy.general;
     assert_eq!(rules.require, Some(Require::These(vec![group("operators"), user("carol")])));
     assert_eq!((rules.not_before, rules.until), (Some(1_799_971_200), Some(1_803_880_800)));

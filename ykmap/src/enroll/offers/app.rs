@@ -67,7 +67,7 @@ impl Offers<'_> {
         talk: &mut impl Talk,
     ) -> Result<Option<Proved>, Stop> {
         let usual = self.settings.codes.usual.window(Parameters::APP.kind, None);
-        let PendingOffer { serial, key, made, .. } = offer;
+        let PendingOffer { serial, key, made, seen, .. } = offer;
         let uri = uri::write(&key.secret, key.parameters, &totp::host_name(), self.user, 0);
         talk.say(&text(&totp::groups(&key.secret), &uri, self.user, made))?;
         // It is known if an enrollment was cut off.
@@ -108,7 +108,7 @@ impl Offers<'_> {
         let Stored { key, .. } = app;
         let notes = OathNotes { window: None, series: None };
         let coming = (TokenKey::Oath(serial, key, notes), progress);
-        Ok(Some(Proved { token, coming: Some(coming) }))
+        Ok(Some(Proved { token, coming: Some(coming), seen: Some(seen) }))
     }
 }
 

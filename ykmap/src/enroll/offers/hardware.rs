@@ -88,7 +88,7 @@ impl Offers<'_> {
             return no(Code::CodeUsed, "the codes were used, or this host's clock is behind");
         };
         match self.store.advance_oath(&serial, key.fingerprint(&serial), Some(token.progress), progress)? {
-            Advance::Fresh(_) => Ok(Ok(Proved { token: id, coming: None })),
+            Advance::Fresh(_) => Ok(Ok(Proved { token: id, coming: None, seen: None })),
             Advance::Replayed { .. } => no(Code::CodeUsed, "the codes were used meanwhile"),
             Advance::Disabled => no(Code::TokenDisabled, "the token is disabled"),
         }

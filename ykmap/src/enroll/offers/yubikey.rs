@@ -40,7 +40,7 @@ impl Offers<'_> {
                 return Err(Stop::Back);
             }
             match self.touched(trimmed(&touch), &[token])? {
-                Ok(token) => return Ok(Proved { token, coming: None }),
+                Ok(token) => return Ok(Proved { token, coming: None, seen: None }),
                 Err((text, found)) => wrong.answer(talk, text, found)?,
             }
         }
