@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 57] = [
+const VERBS: [&[&str]; 59] = [
     &[],
     &["init"],
     &["add"],
@@ -42,6 +42,8 @@ const VERBS: [&[&str]; 57] = [
     &["totp", "add"],
     &["series"],
     &["series", "list"],
+    &["series", "allow-claims"],
+    &["series", "forbid-claims"],
     &["series", "remove"],
     &["recovery"],
     &["recovery", "new"],

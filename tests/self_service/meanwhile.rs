@@ -19,7 +19,11 @@ fn at_the_menu(machine: &Machine, proof: &str) -> Terminal {
 /// The same, at the question for a code of the app.
 fn at_the_code(machine: &Machine, proof: &str) -> (Terminal, SoftApp) {
     let mut terminal = at_the_menu(machine, proof);
-    terminal.type_line("1");
+    // A YubiKey is offered only while the store has one that is nobody's.
+    let menu = terminal.transcript();
+    let number =
+        menu.lines().find_map(|line| line.trim().strip_suffix("  authenticator app on a phone")).unwrap();
+    terminal.type_line(number.trim());
     terminal.wait_for("Type the code that the app shows", SOON);
     let app = app_of(&terminal.transcript());
     (terminal, app)
