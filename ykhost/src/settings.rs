@@ -160,7 +160,7 @@ pub struct PartialConfig {
     /// `[self]`
     #[serde(rename = "self")]
     pub own: Option<PartialOwn>,
-    /// `[groups]`. This table and the next two are only in the file, and are [read from its text](policy::read).
+    /// `[groups]`. This table and the next two are only in the file, and are read from its text.
     pub groups: Option<IgnoredAny>,
     /// `[policy]`
     pub policy: Option<IgnoredAny>,

@@ -14,6 +14,8 @@
 mod code;
 #[path = "../../../pam_yubiotp/src/conversation.rs"]
 mod conversation;
+#[path = "../../../pam_yubiotp/src/enroll.rs"]
+mod enroll;
 #[path = "../../../pam_yubiotp/src/handle.rs"]
 mod handle;
 #[path = "../../../pam_yubiotp/src/log.rs"]
