@@ -30,7 +30,7 @@ fn the_life_of_a_host() {
             "-rw-r--r-- root:root /etc/yubiotp/authorized_yubikeys",
             "-rw-r--r-- root:root /etc/yubiotp/config.toml",
             "-rw------- root:root /etc/yubiotp/store.key",
-            "drwx------ root:root /var/lib/yubiotp",
+            "drwx--x--x root:root /var/lib/yubiotp",
             "drwx------ root:root /var/lib/yubiotp/keys",
             "drwx------ root:root /var/lib/yubiotp/positions",
         ]
