@@ -43,6 +43,10 @@ pub struct PendingOffer {
     pub made: u64,
     /// Where it was made.
     pub from: Origin,
+    /// How often it was shown, this time among them.
+    pub times: u32,
+    /// When it was shown the time before, in seconds since 1970; when it was made if it never was.
+    pub last: u64,
     /// This showing of it.
     pub seen: Seen,
 }
@@ -87,13 +91,15 @@ impl HeldOffer {
 }
 
 impl PendingOffer {
-    fn write(&self, user: &[u8], under: &StoreKey, nonce: [u8; 24]) -> String {
+    /// As it is shown at `unix`.
+    fn write(&self, user: &[u8], under: &StoreKey, nonce: [u8; 24], unix: u64) -> String {
         let from = self.from.as_str();
         let sealed = under.seal_offer(&self.key, &self.serial, self.made, from, user, nonce);
         format!(
-            "{HEAD}\ntoken: oath-{}\nmade: {}\nfrom: {from}\nsealed-under: {}\nsealed: {}\n",
+            "{HEAD}\ntoken: oath-{}\nmade: {}\nfrom: {from}\nshown: {} {unix}\nsealed-under: {}\nsealed: {}\n",
             self.serial,
             self.made,
+            self.times,
             under.id(),
             BASE64.encode(&sealed)
         )
@@ -104,13 +110,15 @@ impl PendingOffer {
         let (serial, made) = (serial(text)?, made(text)?);
         let mut lines = str::from_utf8(text).ok()?.lines();
         let from = Origin::read(lines.nth(3)?.strip_prefix("from: ")?);
+        let (times, last) = lines.next()?.strip_prefix("shown: ")?.split_once(' ')?;
+        let (times, last) = (times.parse().ok()?, last.parse().ok()?);
         let under = lines.next()?.strip_prefix("sealed-under: ")?;
         let sealed = BASE64.decode(lines.next()?.strip_prefix("sealed: ")?.as_bytes()).ok()?;
         if under != key.id().to_string() || lines.next().is_some() {
             return None;
         }
         let key = key.open_offer(&sealed, &serial, Parameters::APP, made, from.as_str(), user).ok()?;
-        Some(Self { serial, key, made, from, seen: Seen(text.to_vec()) })
+        Some(Self { serial, key, made, from, times, last, seen: Seen(text.to_vec()) })
     }
 }
 
@@ -165,7 +173,8 @@ impl Store {
         let known = PendingOffer::read(&text, user, &store_key).filter(|offer| is_good(offer.made, unix));
         let earlier = match known {
             Some(mut offer) if offer.from == *from && !renew => {
-                let text = offer.write(user, &store_key, random::bytes()?);
+                offer.times = offer.times.saturating_add(1);
+                let text = offer.write(user, &store_key, random::bytes()?, unix);
                 folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
                 offer.seen = Seen(text.into_bytes());
                 return Ok((offer, Earlier::Same));
@@ -174,8 +183,9 @@ impl Store {
             None => Earlier::Nothing,
         };
         let (serial, key) = draw()?;
-        let mut offer = PendingOffer { serial, key, made: unix, from: from.clone(), seen: Seen::default() };
-        let text = offer.write(user, &store_key, random::bytes()?);
+        let (from, seen) = (from.clone(), Seen::default());
+        let mut offer = PendingOffer { serial, key, made: unix, from, times: 1, last: unix, seen };
+        let text = offer.write(user, &store_key, random::bytes()?, unix);
         folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
         offer.seen = Seen(text.into_bytes());
         Ok((offer, earlier))
@@ -255,19 +265,27 @@ mod tests {
         let secret = Secret::new(Zeroizing::new(vec![7; 20])).unwrap();
         let key = OathKey { secret, parameters: Parameters::APP };
         let from = Origin::login(b"sshd", Some(b"192.0.2.1"));
-        PendingOffer { serial: Serial::new("app-1").unwrap(), key, made, from, seen: Seen::default() }
+        PendingOffer {
+            serial: Serial::new("app-1").unwrap(),
+            key,
+            made,
+            from,
+            times: 2,
+            last: made,
+            seen: Seen::default(),
+        }
     }
 
     #[test]
     fn the_file_as_documented() {
         let key = StoreKey::new([1; 32]);
-        let text = offer(1_796_000_000).write(b"alice", &key, [2; 24]);
+        let text = offer(1_796_000_000).write(b"alice", &key, [2; 24], 1_796_000_007);
         let (head, sealed) = text.split_once("sealed: ").unwrap();
         assert_eq!(
             head,
             format!(
                 "# pam_yubiotp offer, version 1. Made by yubiotp-enroll, do not edit.\ntoken: oath-app-1\nmade: 1796000000\n\
-                 from: login sshd 192.0.2.1\nsealed-under: {}\n",
+                 from: login sshd 192.0.2.1\nshown: 2 1796000007\nsealed-under: {}\n",
                 key.id()
             )
         );
@@ -275,6 +293,7 @@ mod tests {
         let read = |text: &str, user: &[u8], key| PendingOffer::read(text.as_bytes(), user, &key);
         let whole = read(&text, b"alice", StoreKey::new([1; 32])).unwrap();
         assert_eq!((whole.made, whole.serial.as_str()), (1_796_000_000, "app-1"));
+        assert_eq!((whole.times, whole.last), (2, 1_796_000_007));
         assert_eq!(whole.key.secret.expose(), &[7; 20]);
         assert!(read(&text, b"bob", StoreKey::new([1; 32])).is_none());
         assert!(read(&text, b"alice", StoreKey::new([3; 32])).is_none());

@@ -170,9 +170,9 @@ fn told(failure: Failure, talk: &mut impl Talk) -> Stop {
     let text = match found.code {
         Code::AlreadyEnrolled => "You were enrolled meanwhile, in another login.\n",
         Code::OfferEnded => {
-            "That secret is not valid any more: another login used it\n\
-             or got a new one, or your administrator ended it.\n\
-             Remove the entry from your app.\n"
+            "Another login showed, used or replaced that secret,\n\
+             or your administrator ended it.\n\
+             If that login was not yours, tell your administrator.\n"
         }
         Code::CodeUsed => "That code was used meanwhile.\n",
         Code::TokenAssigned => "That token was assigned to somebody else meanwhile.\n",

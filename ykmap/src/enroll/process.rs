@@ -27,8 +27,8 @@ pub(crate) fn harden() -> Result<(), String> {
     let step =
         |what: &str, done: nix::Result<()>| done.map_err(|error| format!("cannot {what}: {}", error.desc()));
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    step("be root alone", setresuid(uid, uid, uid))?;
-    step("be root alone", setresgid(gid, gid, gid))?;
+    step("become root", setresuid(uid, uid, uid))?;
+    step("become root", setresgid(gid, gid, gid))?;
     // In the caller's session, their terminal could stop this process.
     let _ = setsid();
     let _ = SigSet::empty().thread_set_mask();

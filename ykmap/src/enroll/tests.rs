@@ -307,7 +307,7 @@ impl Script<'_> {
     }
 }
 
-const REPEATED: &str = "You were shown this secret before, at ";
+const REPEATED: &str = "You were shown this secret ";
 const REPLACED: &str = "Somebody began to enroll as you at ";
 
 /// Who looked at an offer does not know the secret that the user then enrolls elsewhere; and at one place, the user sees that
@@ -320,6 +320,7 @@ fn a_secret_that_somebody_saw() {
     let (_, again) = at(&host, HERE, &["2", "", "2"]);
     assert_eq!(again.secrets(), [first.secrets()[0]; 2]);
     assert!(again.has(REPEATED) && !again.has(REPLACED));
+    assert!(again.has("once before, at ") && again.has("2 times before,\nlast at "), "{:#?}", again.seen);
     // A new one on demand, which takes the place of the other.
     let (_, renewed) = at(&host, HERE, &["2", "n"]);
     let [old, new] = renewed.secrets()[..] else { panic!("{:#?}", renewed.seen) };
@@ -369,6 +370,8 @@ fn an_offer_that_ended_meanwhile() {
         }),
         ("the user is reset", "offer-ended", &|host| host.store().end_offer(b"alice").unwrap()),
         ("a login from elsewhere", "offer-ended", &|host| drop(at(host, ("su", None), &["2"]))),
+        // Somebody who looked at it knows the secret.
+        ("the same secret, in another login", "offer-ended", &|host| drop(at(host, HERE, &["2"]))),
         ("a new secret at the same place", "offer-ended", &|host| drop(at(host, HERE, &["2", "n"]))),
         ("a code that was used, and an offer that came back", "code-used", &|host| {
             let offer = host.offer();
@@ -404,7 +407,7 @@ fn an_offer_that_ended_meanwhile() {
                     .seen
                     .iter()
                     .rev()
-                    .any(|text| text.contains("meanwhile") || text.contains("not valid any more")),
+                    .any(|text| text.contains("meanwhile") || text.contains("Another login showed")),
             "{what}"
         );
     }

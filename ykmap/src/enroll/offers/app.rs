@@ -39,10 +39,7 @@ impl Offers<'_> {
             self.store.offer::<Failure>(user, &self.origin, unix, renew, totp::draw_app)?;
         let before = match &earlier {
             Earlier::Nothing => None,
-            Earlier::Same => Some(format!(
-                "\nYou were shown this secret before, at {} UTC.\nIf that was not you, type n for a new one.\n",
-                time::utc(offer.made)
-            )),
+            Earlier::Same => Some(shown_before(&offer)),
             Earlier::Replaced { made, from } => {
                 event::offer_replaced(self.user, &self.origin, *made, from);
                 let text = format!(
@@ -110,6 +107,16 @@ impl Offers<'_> {
         let coming = (TokenKey::Oath(serial, key, notes), progress);
         Ok(Some(Proved { token, coming: Some(coming), seen: Some(seen) }))
     }
+}
+
+/// Who sees this secret again has to know whether somebody else saw it, too.
+fn shown_before(offer: &PendingOffer) -> String {
+    let last = time::utc(offer.last);
+    let when = match offer.times.saturating_sub(1) {
+        1 => format!("once before, at {last} UTC"),
+        times => format!("{times} times before,\nlast at {last} UTC"),
+    };
+    format!("\nYou were shown this secret {when}.\nIf that was not you each time, type n for a new one.\n")
 }
 
 const USED: &str = "That code was used. Wait until the app shows the next one.\n";
