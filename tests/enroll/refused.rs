@@ -109,7 +109,7 @@ fn wrong_codes_end_an_offer() {
     assert_eq!(desk.enrolled("alice"), None);
 }
 
-/// No series without the administrator's word, no token of somebody, no disabled one, no wrong pair; and the user is told the
+/// No series without the administrator's word, no token of somebody, no disabled one, no wrong pair; and the user reads the
 /// same each time.
 #[test]
 fn hardware_tokens() {

@@ -3,23 +3,7 @@
 
 use crate::machine::{Machine, codes_in};
 use std::process::Command;
-
-/// Every call that gives, takes or syncs a name.
-const CALLS: [&str; 13] = [
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "fsync",
-    "fdatasync",
-    "syncfs",
-    "pwritev2",
-];
+use tests::CHANGING_CALLS;
 
 fn has_strace() -> bool {
     let has = Command::new("strace").arg("-V").output().is_ok();
@@ -33,7 +17,7 @@ fn has_strace() -> bool {
 /// was.
 fn at_every_call(machine: &Machine, mut attempt: impl FnMut() -> bool) -> usize {
     let mut killed = 0;
-    for call in CALLS {
+    for call in CHANGING_CALLS {
         for n in 1.. {
             let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={n}"));
             machine.starts(&["/usr/bin/strace", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], &[]);

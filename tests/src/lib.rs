@@ -21,6 +21,23 @@ pub fn skip(why: &str) {
     assert!(std::env::var_os("YUBIOTP_TEST_NO_SKIP").is_none(), "this machine must run every test: {why}");
 }
 
+/// Every system call that gives, takes or syncs a name, for strace.
+pub const CHANGING_CALLS: [&str; 13] = [
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "pwritev2",
+];
+
 pub mod apart;
 pub mod bucket;
 pub mod built;

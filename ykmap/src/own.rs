@@ -44,7 +44,7 @@ pub(crate) enum Verb {
     Test,
     /// Get one more token. You first prove a factor that you have now
     Add,
-    /// Lose one of your tokens. You first prove another factor
+    /// Remove one of your tokens. You first prove another factor
     Remove {
         /// The token, as `status` shows it
         token: String,

@@ -3,23 +3,7 @@
 use super::{Token, json, state, verified};
 use crate::desk::{Desk, run};
 use std::process::Command;
-
-/// Every call that gives, takes or syncs a name.
-const CALLS: [&str; 13] = [
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "fsync",
-    "fdatasync",
-    "syncfs",
-    "pwritev2",
-];
+use tests::CHANGING_CALLS;
 
 /// Runs a verb that is killed as it makes the `n`th of these calls; whether it was.
 fn is_killed(desk: &Desk, (call, n): (&str, usize), arguments: &[&str]) -> bool {
@@ -36,7 +20,7 @@ fn is_killed(desk: &Desk, (call, n): (&str, usize), arguments: &[&str]) -> bool 
 /// Each of the calls, the first time, the second time and so on, until `attempt` is not killed any more. Returns how often it
 /// was.
 fn at_every_call(mut attempt: impl FnMut((&str, usize)) -> bool) -> usize {
-    CALLS.into_iter().map(|call| (1..).take_while(|n| attempt((call, *n))).count()).sum()
+    CHANGING_CALLS.into_iter().map(|call| (1..).take_while(|n| attempt((call, *n))).count()).sum()
 }
 
 /// What the mapping lists is in the store, with its position, and what is in the store can be shown.
