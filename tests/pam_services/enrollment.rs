@@ -12,29 +12,34 @@ use tests::terminal::Terminal;
 
 const LINES: &str = "auth requisite pam_unix.so\nauth required pam_yubiotp.so enroll\n\
                      account required pam_unix.so\nsession required pam_permit.so\n";
-const CHOICE: &str = "type its number";
-const CODE: &str = "Type the code that the app shows";
-const PROMPT: &str = "YubiKey for alice: ";
+pub(crate) const CHOICE: &str = "type its number";
+pub(crate) const CODE: &str = "Type the code that the app shows";
+pub(crate) const PROMPT: &str = "YubiKey for alice: ";
 
 /// A host on which everybody needs a second factor, and none has one.
 fn start(tools: &[&str], policy: &str) -> Option<Site> {
     let site = Site::start(tools)?;
     site.pam("sshd", LINES);
-    let config = String::from_utf8(site.host.read("/etc/yubiotp/config.toml")).unwrap();
-    let enroll = format!("[policy]\n{policy}\n[enroll]\nprogram = {:?}\n", site.enroll);
-    site.host.write("/etc/yubiotp/config.toml", format!("{config}\n{enroll}"), 0o644);
+    set_program(&site, policy);
     Some(site)
 }
 
+/// Names the program that enrolls, and a policy.
+pub(crate) fn set_program(site: &Site, policy: &str) {
+    let config = String::from_utf8(site.host.read("/etc/yubiotp/config.toml")).unwrap();
+    let enroll = format!("[policy]\n{policy}\n[enroll]\nprogram = {:?}\n", site.enroll);
+    site.host.write("/etc/yubiotp/config.toml", format!("{config}\n{enroll}"), 0o644);
+}
+
 /// ssh, after the password.
-fn after_password(site: &Site, sshd: &Sshd) -> Terminal {
+pub(crate) fn after_password(site: &Site, sshd: &Sshd) -> Terminal {
     let mut terminal = site.ssh(sshd, "alice", &[]);
     site.answer(&mut terminal, "Password: ", &[PASSWORD]);
     terminal
 }
 
 /// The line with `name` in what the terminal shows last.
-fn shown(transcript: &str, name: &str) -> String {
+pub(crate) fn shown(transcript: &str, name: &str) -> String {
     let line = transcript.rsplit("\r\n").find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
     line.trim().to_owned()
 }
@@ -54,7 +59,7 @@ fn picture(site: &Site, transcript: &str) -> String {
 }
 
 /// The first of the recovery codes on the terminal, and Enter.
-fn recovery_code(terminal: &mut Terminal) -> String {
+pub(crate) fn recovery_code(terminal: &mut Terminal) -> String {
     terminal.wait_for("Press Enter when done: ", SOON);
     let transcript = terminal.transcript();
     let codes: Vec<_> = transcript

@@ -1,6 +1,7 @@
 //! Every file of pam.d-examples, unchanged, lets the right user in and keeps the wrong one out.
 
 mod check;
+mod enrolling;
 pub(crate) mod ftp;
 mod own;
 mod recipes;
@@ -33,6 +34,7 @@ examples! {
     "sshd-key-and-otp" => check::sshd_key_and_otp: SSH,
     "sshd-password-and-otp" => check::sshd_password_and_otp: SSH,
     "roll-out" => check::roll_out: SSH,
+    "sshd-enroll" => enrolling::sshd_enroll: &["sshd", "ssh", "ssh-keygen", "oathtool"],
     "sudo" => check::sudo: &["sudo"],
     "su" => check::su: &["su"],
     "login" => check::login: &["login"],

@@ -42,7 +42,7 @@ fn nothing_is_wrong_with_them() {
         let service = match name.as_str() {
             "console-otp-only" => "login",
             "exempt-group" | "roll-out" | "roll-out-key-and-otp" => "sshd",
-            "sshd-key-and-otp" | "sshd-password-and-otp" => "sshd",
+            "sshd-enroll" | "sshd-key-and-otp" | "sshd-password-and-otp" => "sshd",
             "one-field" => "vsftpd",
             "screen-locker" => "swaylock",
             name => name,
@@ -53,6 +53,9 @@ fn nothing_is_wrong_with_them() {
             host.raw_service(service, &lines.replace(" pam_yubiotp.so", &format!(" {}", module.display())));
         } else {
             host.service(service, &lines);
+        }
+        if name == "sshd-enroll" {
+            host.place.install_enroll();
         }
         host.place.write("sshd_config", sshd_config(&lines), 0o644);
         let visit = host.doctor(&[]);
@@ -88,6 +91,11 @@ fn nothing_is_wrong_with_them() {
             "token: ssh key + OTP, no-token: nothing works, not-listed: ssh key".to_owned(),
         ),
         ("screen-locker", "settings-of-each-user", usual("password + OTP")),
+        (
+            "sshd-enroll",
+            "",
+            "token: password + OTP, no-token: nothing works, not-listed: password + enrollment".to_owned(),
+        ),
         ("sshd-key-and-otp", "", usual("ssh key + OTP")),
         ("sshd-password-and-otp", "", usual("password + OTP")),
         (
