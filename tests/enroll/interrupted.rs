@@ -56,6 +56,18 @@ fn an_offer_ends_after_an_hour() {
     assert!(desk.names("pending").is_empty());
 }
 
+/// An administrator ends the enrollment of somebody who is not listed: what was shown is of no use any more.
+#[test]
+fn a_reset_ends_an_offer() {
+    let desk = Desk::new();
+    let seen = desk.enroll("alice", &["1"]);
+    let reset = || desk.place.ykmap(&["reset", "--yes", "alice"]).status.code();
+    assert_eq!(reset(), Some(0));
+    assert!(desk.names("pending").is_empty());
+    assert_ne!(reset(), Some(0), "nobody is listed, and nothing is offered");
+    assert_ne!(desk.enroll("alice", &["1"]).app().secret(), seen.app().secret());
+}
+
 /// Somebody with the first factor looks at the offer, breaks off, and has no copy of what the user enrolls from elsewhere.
 #[test]
 fn nobody_has_a_copy() {

@@ -40,7 +40,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let (store, user) = (Store::new(&settings), args.user.as_str());
     let path = mapping::path_of(&settings.mapping, user)?;
     files::check_rights(context, &settings, &path, &format!("reset {}", shell_word(user.as_bytes())))?;
-    let tokens = tokens_of(&settings, user)?;
+    let tokens = match tokens_of(&settings, user) {
+        Err(_) if store.end_offer(user.as_bytes())? => return only_offered(context, user),
+        tokens => tokens?,
+    };
     service::warn_of_others(context, &settings, Some(user), &service::pam_dirs(&args.pam_dirs)?);
     if args.temporary_code {
         warn_of_mode(context, &settings);
@@ -97,6 +100,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if !context.json {
         say(context, args, &names, &removed);
     }
+    Ok(())
+}
+
+/// Says that a user who is not listed had begun to enroll, and has to begin anew.
+fn only_offered(context: &Context, user: &str) -> Done {
+    event::log(context, "reset", user, &[("tokens", event::tokens(&[])), ("listed", "no".to_owned())]);
+    if context.json {
+        return print_json(&json!({ "user": user, "unassigned": [], "stays_listed": false }));
+    }
+    out::line(&format!(
+        "{} had no token. The app that they began to set up cannot be enrolled any more",
+        shown::text(user)
+    ));
     Ok(())
 }
 

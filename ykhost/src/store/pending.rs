@@ -214,17 +214,20 @@ impl Store {
         Ok(is_it.then_some(HeldOffer { folder, name, _changing }))
     }
 
-    /// Removes the offer to a user, if there is one, durably: another token was taken, or the user was reset.
+    /// Removes the offer to a user, if there is one, durably: another token was taken, or the user was reset. Returns
+    /// whether there was one.
     ///
     /// # Errors
     /// It cannot be removed.
-    pub fn end_offer(&self, user: &[u8]) -> Result<(), Fault> {
+    pub fn end_offer(&self, user: &[u8]) -> Result<bool, Fault> {
         let folder = match self.pending() {
-            Err(Fault::NoStore { .. }) => return Ok(()),
+            Err(Fault::NoStore { .. }) => return Ok(false),
             folder => folder?,
         };
         let (name, _changing) = (name_of(user), folder.lock(self.locking.wait)?);
-        HeldOffer { folder, name, _changing }.end()
+        let was_there = folder.has(&name)?;
+        HeldOffer { folder, name, _changing }.end()?;
+        Ok(was_there)
     }
 
     /// Removes every offer that cannot be taken any more at `unix`, in seconds since 1970, and what is no offer.

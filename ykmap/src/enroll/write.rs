@@ -85,7 +85,7 @@ pub(crate) fn write(
             // All of it is listed. If this fails, the next change finds that, too: `.unfinished` goes after the offer.
             let ended = match offer {
                 Some(offer) => offer.end(),
-                None => store.end_offer(user.as_bytes()),
+                None => store.end_offer(user.as_bytes()).map(drop),
             };
             let _ = ended.and_then(|()| change.end_unfinished());
             Ok(Written { tokens, codes })
