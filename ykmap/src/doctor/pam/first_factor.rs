@@ -281,9 +281,13 @@ fn may_ignore(entry: &Entry) -> bool {
     match entry.module() {
         "pam_unix" => false,
         "pam_sss" | "pam_ldap" => has(&["ignore_unknown_user", "ignore_authinfo_unavail", "minimum_uid"]),
-        "pam_krb5" => {
-            has(&["ignore_unknown_principals", "ignore_unknown_spn", "ignore_unknown_upn", "minimum_uid"])
-        }
+        "pam_krb5" => has(&[
+            "ignore_root",
+            "ignore_unknown_principals",
+            "ignore_unknown_spn",
+            "ignore_unknown_upn",
+            "minimum_uid",
+        ]),
         "pam_winbind" => has(&["unknown_ok"]),
         _ => true,
     }

@@ -259,7 +259,13 @@ pub(crate) fn asks(entry: &Entry) -> bool {
 /// Whether a success of this line proves that the user typed the right password.
 pub(crate) fn proves_password(entry: &Entry) -> bool {
     let name = entry.module();
-    PASSWORDS.contains(&name) || OTHER_PASSWORDS.contains(&name)
+    (PASSWORDS.contains(&name) || OTHER_PASSWORDS.contains(&name)) && !takes_a_ticket(entry)
+}
+
+/// Whether a Kerberos ticket that is there already is enough for this line.
+fn takes_a_ticket(entry: &Entry) -> bool {
+    let What::Module { args, .. } = &entry.what else { return false };
+    entry.module() == "pam_krb5" && args.iter().any(|arg| arg.to_bytes().starts_with(b"existing_ticket"))
 }
 
 /// Whether this line asks for nothing, and says yes or no by who, where and when.

@@ -189,6 +189,9 @@ fn stacks_that_prove_nothing() {
         // ignore is passed over by requisite.
         "auth requisite pam_sss.so ignore_unknown_user\nOURS",
         "auth requisite pam_winbind.so unknown_ok\nOURS",
+        "auth requisite pam_krb5.so ignore_root\nOURS",
+        // A ticket that is there already is no password.
+        "auth requisite pam_krb5.so existing_ticket\nOURS",
         "auth requisite pam_tcb.so\nOURS",
         "auth requisite pam_unknown.so\nOURS",
         // Somebody was refused before.
