@@ -10,7 +10,8 @@ use ykhost::clock;
 
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::policy::{
-    Exemption, Interval, Login, Method, Methods, Need, Policy, RemoteHost, Require, Rules, Subject, Table,
+    Exemption, From, Interval, Login, Method, Methods, Need, Policy, RemoteHost, Require, Rules, Subject,
+    Table,
 };
 use yubiotp::shown;
 
@@ -45,6 +46,7 @@ impl<'a> PolicyCheck<'a> {
         for of in self.all() {
             self.dates(of, add);
             self.idle(of, add);
+            self.wide(of, add);
         }
     }
 
@@ -238,6 +240,32 @@ impl<'a> PolicyCheck<'a> {
         }
     }
 
+    /// Exemptions for networks that hold more than they seem to.
+    fn wide(&self, of: Of<'_>, add: &mut dyn FnMut(Diagnostic)) {
+        for (item, exemption) in (1..).zip(of.rules.exempt.iter().flatten()) {
+            let place = || self.place(of, "exempt", Some(item));
+            for from in exemption.from.iter().flatten() {
+                let found = match from {
+                    From::Local if of.table == Table::Policy => Diagnostic::warning(
+                        Code::PolicyFromWide,
+                        format!(
+                            "item {item}: \"local\" holds for every service that names no remote host, web \
+                             applications among them"
+                        ),
+                    )
+                    .advise("write the exemption in [service.NAME], for the services that are meant"),
+                    From::Network(network) if network.prefix_len() == 0 => Diagnostic::warning(
+                        Code::PolicyFromWide,
+                        format!("item {item}: {network} is every address"),
+                    )
+                    .advise("name the networks that are meant, or leave from out"),
+                    From::Local | From::Network(_) => continue,
+                };
+                add(found.at(place()));
+            }
+        }
+    }
+
     /// The setting that counts for a service.
     fn effective<T>(&self, of: Of<'a>, setting: impl Fn(&'a Rules) -> Option<&'a T>) -> Option<&'a T> {
         setting(of.rules).or_else(|| setting(&self.policy.general))
@@ -306,7 +334,6 @@ pub(crate) fn nullok(policy: &Policy, place: Location) -> Option<Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use yubiotp::policy::From;
 
     fn these(names: &[&str]) -> Vec<Subject> {
         names.iter().map(|name| Subject::parse(name).unwrap()).collect()
@@ -390,6 +417,31 @@ mod tests {
         }
         let rules = Rules { require: Some(Require::Enrolled), until: Some(2000), ..Rules::default() };
         assert_eq!(found(&policy(&[], rules)), [(Code::PolicyRuleIdle, "until in [policy]".to_owned())]);
+    }
+
+    #[test]
+    fn a_network_that_holds_more_than_it_seems_to() {
+        let rules = |from: &[&str]| Rules {
+            require: Some(Require::These(these(&["carol"]))),
+            exempt: Some(vec![exemption(&["alice"], from, None)]),
+            ..Rules::default()
+        };
+        for (from, in_policy, in_service) in [
+            (&["local"][..], 1, 0),
+            (&["10.0.0.0/8", "local"], 1, 0),
+            (&["0.0.0.0/0"], 1, 1),
+            (&["::/0", "0.0.0.0/0"], 2, 2),
+            (&["0.0.0.0/1", "2001:db8::/32"], 0, 0),
+            (&[], 0, 0),
+        ] {
+            let count = |policy: &Policy| {
+                found(policy).iter().filter(|(code, _)| *code == Code::PolicyFromWide).count()
+            };
+            assert_eq!(count(&policy(&[], rules(from))), in_policy, "{from:?}");
+            let mut of_service = policy(&[], Rules::default());
+            of_service.services.insert("login".to_owned(), rules(from));
+            assert_eq!(count(&of_service), in_service, "{from:?}");
+        }
     }
 
     #[test]

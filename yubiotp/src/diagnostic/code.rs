@@ -299,6 +299,7 @@ codes! {
     PolicyLocksOut = "policy-locks-out",
     PolicyServiceUnasked = "policy-service-unasked",
     PolicyFromIdle = "policy-from-idle",
+    PolicyFromWide = "policy-from-wide",
     ExemptEnough = "exempt-enough",
     NullokOverridesPolicy = "nullok-overrides-policy",
     // The validation server: what it decides.
