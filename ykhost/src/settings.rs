@@ -4,6 +4,7 @@ mod codes;
 mod enroll;
 mod online;
 mod policy;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +25,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, without_value};
-use yubiotp::nearest::nearest;
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::policy::Policy;
-use yubiotp::{PublicId, TokenId, shown, wrong_type};
+use yubiotp::{PublicId, TokenId, shown};
 use zeroize::Zeroizing;
 
 /// Where the settings are when nobody says otherwise.
@@ -460,33 +460,12 @@ fn parse(contents: &[u8], folder: &Path) -> Result<(PartialConfig, PartialPolicy
         let span = error.span().unwrap_or_default();
         let line = text.get(..span.start).unwrap_or_default().matches('\n').count();
         let source = text.lines().nth(line).unwrap_or_default();
-        let found = without_quotes(source)
-            .map(|why| Diagnostic::error(Code::SettingInvalid, why))
-            .or_else(|| misplaced(error.message()))
-            .unwrap_or_else(|| invalid(error.message(), source));
+        let found = syntax::finding(error.message(), source);
         Bad { line: Some(line.saturating_add(1)), found: Box::new(found) }
     })?;
     let has_policy = given.groups.is_some() || given.policy.is_some() || given.service.is_some();
     let policy = if has_policy { policy::read(text, folder)? } else { PartialPolicy::default() };
     Ok((given, policy))
-}
-
-/// Everything else that the parser says of a line.
-fn invalid(message: &str, source: &str) -> Diagnostic {
-    let name = source.trim_start_matches('\u{feff}').split('=').next().unwrap_or_default().trim();
-    let is_setting = TABLES.iter().any(|(_, names)| names.contains(&name));
-    if let Some(expected) = wrong_type::expected(message) {
-        let name = if is_setting { format!("{name} ") } else { String::new() };
-        return Diagnostic::error(Code::SettingInvalid, format!("{name}must be {expected}"));
-    }
-    match message {
-        "duplicate key" if is_setting => {
-            Diagnostic::error(Code::SettingsConflict, format!("sets {name} a second time"))
-                .advise("remove one of the two lines")
-        }
-        _ if is_setting => Diagnostic::error(Code::SettingInvalid, without_value(message)),
-        _ => Diagnostic::error(Code::ConfigInvalid, without_value(message)),
-    }
 }
 
 /// The settings above the tables in `config.toml`.
@@ -522,62 +501,3 @@ const TABLES: [(&str, &[&str]); 6] = [
     ("[self]", &enroll::SELF_NAMES),
     ("[policy]", &policy::NAMES),
 ];
-
-/// The message about a line whose value lacks its quotes. It never shows the value: it may be a secret, and what the
-/// parser says of a key in base64, which ends with `=`, misleads.
-fn without_quotes(line: &str) -> Option<String> {
-    let (name, value) = line.split_once('=')?;
-    let name = name.trim();
-    let quoted = value.trim_start().starts_with(['"', '\'', '[', '{']);
-    match name {
-        _ if quoted => None,
-        "api_key" => Some(online::NO_API_KEY.to_owned()),
-        "api_key_file"
-        | "client_key_passphrase_file"
-        | "mapping"
-        | "store"
-        | "store_key"
-        | "ca"
-        | "client_cert"
-        | "client_key"
-        | "ask" => Some(format!("{name} must be the path of a file, in quotes")),
-        "urls" => Some(online::NO_URLS.to_owned()),
-        "proxy" => Some(format!("{}, in quotes", online::NO_PROXY)),
-        "mode" | "prompt" => Some(format!("{name} must be text in quotes")),
-        _ => None,
-    }
-}
-
-/// The finding about a setting that is misspelt, or on the wrong side of `[online]`, from the parser's message.
-fn misplaced(message: &str) -> Option<Diagnostic> {
-    let (name, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
-    let is_expected = |name: &str| expected.contains(&format!("`{name}`"));
-    let (table, here) = TABLES.into_iter().find(|(_, names)| names.iter().all(|name| is_expected(name)))?;
-    Some(unknown_setting(name, table, here))
-}
-
-/// The finding about a setting that the table `table` does not have: it has those of `here`.
-fn unknown_setting(name: &str, table: &str, here: &[&str]) -> Diagnostic {
-    let elsewhere = TABLES.into_iter().find(|(other, names)| *other != table && names.contains(&name));
-    if let Some((other, _)) = elsewhere.filter(|_| !TABLE_NAMES.contains(&name)) {
-        let found = |problem, place: &str, table: &str| {
-            Diagnostic::error(Code::SettingMisplaced, problem)
-                .advise(format!("move it {place} the line {table}"))
-        };
-        return match (table, other) {
-            ("", other) => {
-                found(format!("{name} belongs to the table {other}, and is above it"), "below", other)
-            }
-            (table, "") => found(format!("{name} does not belong to the table {table}"), "above", table),
-            (table, other) => {
-                found(format!("{name} belongs to the table {other}, and is in {table}"), "below", other)
-            }
-        };
-    }
-    let spelt = name.to_ascii_lowercase().replace('-', "_");
-    let found = Diagnostic::error(Code::SettingUnknown, format!("there is no setting {}", shown::text(name)));
-    match nearest(&spelt, here.iter().copied()) {
-        Some(near) => found.advise(format!("write {near}")),
-        None => found.advise(format!("use one of {}", here.join(", "))),
-    }
-}

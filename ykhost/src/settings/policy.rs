@@ -7,7 +7,8 @@ mod tests;
 
 pub use dates::parse_date;
 
-use super::{Bad, unknown_setting};
+use super::Bad;
+use super::syntax::unknown_setting;
 use crate::Fault;
 use crate::file::Folders;
 use groups::Source;

@@ -43,6 +43,31 @@ fn what_is_no_setting_is_named() {
     assert_eq!((bad.line, bad.found.code), (None, Code::ConfigInvalid));
 }
 
+/// What the parser says does not name the setting, nor what to write.
+#[test]
+fn mistakes_that_people_make() {
+    for (text, line, code, problem, remedy) in [
+        ("[policy]\nuntil = 01.03.2027", 2, Code::SettingInvalid, "until must be a date", "2027-03-01"),
+        ("[policy]\nuntil = 2027-3-1", 2, Code::SettingInvalid, "until must be a date", "2027-03-01"),
+        (
+            "[policy]\n[online]\n[policy]\n",
+            3,
+            Code::SettingsConflict,
+            "the table [policy]",
+            "below the first",
+        ),
+        ("[self]\nallow = [\"all\"]", 2, Code::SettingInvalid, "a value in allow", ""),
+        ("[polcy]\nrequire = \"all\"", 1, Code::SettingUnknown, "no table [polcy]", "[policy]"),
+        ("[servce.sudo]\nrequire = \"all\"", 1, Code::SettingUnknown, "no table [servce]", "[service]"),
+        ("[policy]\nrequire = [\"EX\\alice\"]", 2, Code::SettingInvalid, "backslash", "'EXAMPLE\\alice'"),
+    ] {
+        let bad = parse(text.as_bytes()).err().unwrap();
+        assert_eq!((bad.line, bad.found.code), (Some(line), code), "{text}: {bad:?}");
+        assert!(bad.found.problem.contains(problem), "{text}: {bad:?}");
+        assert!(bad.found.text(Calls::PLAIN).contains(remedy), "{text}: {bad:?}");
+    }
+}
+
 #[test]
 fn arguments_before_file_before_usual() {
     let folder = tempfile::tempdir().unwrap();
@@ -229,7 +254,7 @@ fn what_was_meant_is_named() {
         ("[online]\napi-key = 'x'", 2, "api_key"),
         ("[online]\nAPI_KEY = 'x'", 2, "api_key"),
         ("trise = 3", 1, "tries"),
-        ("[onlien]\n", 1, "online"),
+        ("[onlien]\n", 1, "[online]"),
     ] {
         let bad = bad(text);
         assert_eq!((bad.line, bad.found.code), (Some(line), Code::SettingUnknown));

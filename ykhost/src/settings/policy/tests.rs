@@ -171,7 +171,7 @@ fn errors_name_the_line_and_what_to_change() {
         ("groups = 3", 1, Code::SettingInvalid, "groups must be a table"),
         ("require = \"all\"", 1, Code::SettingMisplaced, "below the line [policy]"),
         ("[codes]\nrequire = \"all\"", 2, Code::SettingMisplaced, "below the line [policy]"),
-        ("[polcy]", 1, Code::SettingUnknown, "Write policy"),
+        ("[polcy]", 1, Code::SettingUnknown, "Write [policy]"),
         ("[groups]\nx = []", 2, Code::SettingInvalid, "empty"),
         ("[groups]\nx = \"alice\"", 2, Code::SettingInvalid, "list of users"),
         ("[groups]\nx = {}", 2, Code::SettingInvalid, "list of users"),
