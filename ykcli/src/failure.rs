@@ -12,6 +12,9 @@ pub enum Failure {
     No,
     /// Errors were found. Shown already. Exit status 2.
     Bad,
+    /// What was found differs from what was declared or planned: a run that writes would change something. Shown already.
+    /// Exit status 3.
+    Differs,
     /// Something cannot be used, or the command makes no sense. Exit status 2.
     Fault(Box<Diagnostic>),
 }
@@ -38,8 +41,18 @@ impl Failure {
     #[must_use]
     pub fn diagnostic(self) -> Option<Diagnostic> {
         match self {
-            Self::No | Self::Bad => None,
+            Self::No | Self::Bad | Self::Differs => None,
             Self::Fault(found) => Some(*found),
+        }
+    }
+
+    /// The exit status for it.
+    #[must_use]
+    pub const fn status(&self) -> u8 {
+        match self {
+            Self::No => 1,
+            Self::Bad | Self::Fault(_) => 2,
+            Self::Differs => 3,
         }
     }
 
@@ -59,7 +72,7 @@ impl Failure {
     /// Shows why the command fails, unless that is shown already, and returns its exit status.
     #[must_use]
     pub fn exit(self, program: &str, calls: Calls<'_>, as_json: bool) -> ExitCode {
-        let status = if matches!(self, Self::No) { 1 } else { 2 };
+        let status = self.status();
         if let Some(found) = self.diagnostic() {
             diagnostic::fail(program, &found, calls, as_json);
         }
@@ -102,10 +115,18 @@ mod tests {
 
     #[test]
     fn only_what_is_not_shown_yet_is_a_finding() {
-        assert!(Failure::No.diagnostic().is_none() && Failure::Bad.diagnostic().is_none());
+        for shown in [Failure::No, Failure::Bad, Failure::Differs] {
+            assert!(shown.diagnostic().is_none());
+        }
         let found = Diagnostic::error(Code::FileMissing, "does not exist");
         assert_eq!(Failure::from(found.clone()).or_as_root().diagnostic(), Some(found));
         assert_eq!(Failure::input("x").diagnostic().map(|found| found.code), Some(Code::InputInvalid));
+    }
+
+    #[test]
+    fn each_end_has_its_exit_status() {
+        let ends = [Failure::No, Failure::Bad, Failure::input("x"), Failure::Differs];
+        assert_eq!(ends.map(|end| end.status()), [1, 2, 2, 3]);
     }
 
     #[test]

@@ -52,8 +52,8 @@ use yubiotp::{PublicId, TokenId};
 #[derive(Parser)]
 #[command(name = "ykmap", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used (doctor: 1 \
-                  warnings, 2 errors)."
+    after_help = "Exit status: 0 done or accepted, 1 rejected or problems found, 2 something cannot be used, 3 a \
+                  run that only looks found differences (doctor: 1 warnings, 2 errors)."
 )]
 struct Command {
     /// Configuration file [default: /etc/yubiotp/config.toml]
