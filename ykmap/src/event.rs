@@ -119,7 +119,7 @@ pub(crate) fn yours(id: &TokenId) -> String {
 }
 
 /// Who runs this command: under sudo who called it, else who logged in, else the user of the process.
-fn administrator() -> &'static str {
+pub(crate) fn administrator() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
         let is_root = rustix::process::geteuid().is_root();

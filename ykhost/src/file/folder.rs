@@ -72,7 +72,9 @@ impl Folder {
         &self.path
     }
 
-    pub(crate) fn fd(&self) -> &OwnedFd {
+    /// Its descriptor, which may be one of O_PATH.
+    #[must_use]
+    pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
@@ -149,7 +151,10 @@ impl Folder {
     }
 
     /// Gives a file a second name in this folder, which nothing has.
-    pub(crate) fn link(&self, name: &str, second: &str) -> Result<(), FileFault> {
+    ///
+    /// # Errors
+    /// Something has it, or the system refuses.
+    pub fn link(&self, name: &str, second: &str) -> Result<(), FileFault> {
         rustix::fs::linkat(&*self.fd, name, &*self.fd, second, AtFlags::empty())
             .map_err(|errno| FileFault::system(&self.path.join(second), "link it", errno))
     }
@@ -200,7 +205,7 @@ impl Folder {
     ///
     /// # Errors
     /// It is there already, or cannot be written.
-    pub(crate) fn create(&self, name: &str, contents: &[u8], mode: Mode) -> Result<File, FileFault> {
+    pub fn create(&self, name: &str, contents: &[u8], mode: Mode) -> Result<File, FileFault> {
         let path = self.path.join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let fd = rustix::fs::openat(&*self.fd, name, flags | ALWAYS, Mode::RUSR | Mode::WUSR)
@@ -216,7 +221,7 @@ impl Folder {
     ///
     /// # Errors
     /// The system refuses.
-    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileFault> {
         rustix::fs::renameat(&*self.fd, from, &*self.fd, to)
             .map_err(|errno| FileFault::system(&self.path.join(from), "rename it", errno))
     }
@@ -237,7 +242,7 @@ impl Folder {
     ///
     /// # Errors
     /// The system refuses.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), FileFault> {
+    pub fn remove(&self, name: &str) -> Result<(), FileFault> {
         match rustix::fs::unlinkat(&*self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(FileFault::system(&self.path.join(name), "remove it", errno)),
@@ -287,7 +292,7 @@ impl Folder {
     ///
     /// # Errors
     /// The disk failed.
-    pub(crate) fn sync(&self) -> Result<(), FileFault> {
+    pub fn sync(&self) -> Result<(), FileFault> {
         rustix::fs::fsync(&self.readable()?)
             .map_err(|errno| FileFault::system(&self.path, "sync the folder", errno))
     }

@@ -200,6 +200,13 @@ codes! {
     SecondConfig = "second-config",
     ServiceUnknown = "service-unknown",
     ServiceDiffers = "service-differs",
+    // Changing files of the host.
+    FileEdited = "file-edited",
+    FileGenerated = "file-generated",
+    ChangePending = "change-pending",
+    ChangeUndone = "change-undone",
+    ChangeUnknown = "change-unknown",
+    ChangeDamaged = "change-damaged",
     // Self-service.
     SelfServiceOff = "self-service-off",
     SelfServiceEnded = "self-service-ended",

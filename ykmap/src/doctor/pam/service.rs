@@ -215,6 +215,7 @@ impl Folders {
                 || ends.iter().any(|end| name.ends_with(end))
                 || name.contains(".dpkg-")
                 || name.contains(".ucf-")
+                || name.contains(".ykmap-")
         };
         names.retain(|name| !leftover(name));
         names.sort_unstable();

@@ -1,0 +1,361 @@
+//! Changes of the host's own files, such as those of pam.d: all or nothing, recorded before the first file changes, and
+//! undone unless they are kept.
+//!
+//! The record of a change is `STORE/changes/NAME`. It holds the files as they were and as they become, so that any process
+//! can undo the change: the command itself, the process that waits for the deadline, the unit at boot, or the next `ykmap`.
+//! A change whose record says `open` was interrupted, and is undone.
+
+mod file;
+mod owner;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use super::Failure;
+use crate::event::administrator;
+use file::HostFile;
+pub(crate) use file::current;
+use record::{Record, Recorded, State};
+use similar::TextDiff;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use ykhost::clock;
+use ykhost::file::{self as files, Changing, FileFault, Folder};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
+use yubiotp::shown;
+
+/// The folder of records, in the store.
+pub(crate) const CHANGES: &str = "changes";
+/// How long one change waits for another.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long a change of logins lasts that nobody keeps, in seconds.
+pub(crate) const UNDONE_AFTER: u64 = 600;
+
+/// A file, and its contents before and after a change; `None` where it does not exist. Mode, owner and SELinux label are
+/// kept. A new file belongs to root and has mode 0644.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileChange {
+    pub(crate) path: PathBuf,
+    pub(crate) before: Option<Vec<u8>>,
+    pub(crate) after: Option<Vec<u8>>,
+}
+
+/// Files that change together. They are replaced in this order, and restored in the opposite one: order them so that logins
+/// work between any two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChangeSet {
+    /// The name of its record, such as `enable-sudo`.
+    pub(crate) name: String,
+    pub(crate) files: Vec<FileChange>,
+    /// The configuration file of sshd, if sshd is to read it again after the change and after it was undone.
+    pub(crate) sshd_config: Option<PathBuf>,
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// Where the contents before the change are.
+    pub(crate) backups: Vec<PathBuf>,
+    /// When it is undone unless it is kept, in seconds since 1970.
+    pub(crate) deadline: Option<u64>,
+}
+
+/// A change that waits to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) name: String,
+    pub(crate) deadline: u64,
+}
+
+/// A change that was undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Undone {
+    pub(crate) name: String,
+    pub(crate) files: Vec<PathBuf>,
+    /// What sshd is to read again.
+    pub(crate) sshd_config: Option<PathBuf>,
+}
+
+impl Undone {
+    /// The note about it.
+    pub(crate) fn diagnostic(&self) -> Diagnostic {
+        let files: Vec<_> =
+            self.files.iter().map(|file| shown::text(file.as_os_str().as_bytes()).to_string()).collect();
+        let problem =
+            format!("the change {} was undone: {} as before", shown::quoted(&self.name), files.join(", "));
+        Diagnostic::note(Code::ChangeUndone, problem)
+    }
+}
+
+impl FileChange {
+    /// A change of the file at `path` to this, from what it contains now.
+    ///
+    /// # Errors
+    /// The file is a link, belongs to somebody else, or is written by a tool.
+    pub(crate) fn of(path: &Path, after: Option<Vec<u8>>) -> Result<Self, Failure> {
+        Ok(Self { path: path.to_owned(), before: current(path)?, after })
+    }
+
+    fn changes(&self) -> bool {
+        self.before != self.after
+    }
+}
+
+impl ChangeSet {
+    /// Whether nothing would change.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.files.iter().any(FileChange::changes)
+    }
+
+    /// The unified diff of all files.
+    pub(crate) fn diff(&self) -> String {
+        let changed = self.files.iter().filter(|file| file.changes());
+        changed.map(|file| diff(&file.path, file.before.as_deref(), file.after.as_deref())).collect()
+    }
+
+    /// Whether [`ChangeSet::commit`] would refuse: for asking before anybody touches a YubiKey.
+    ///
+    /// # Errors
+    /// A file was edited after it was read, is a link, may be changed by others, or is written by a tool.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.files.iter().filter(|file| file.changes()).try_for_each(|file| {
+            let is = HostFile::find(&file.path)?.contents()?;
+            if is == file.before { Ok(()) } else { Err(edited(&file.path).into()) }
+        })
+    }
+
+    /// Makes the change. With a `deadline`, in seconds since 1970, it waits to be [kept](keep), and is undone after that.
+    ///
+    /// # Errors
+    /// Nothing has changed: as [`ChangeSet::check`], another change of one of these files waits to be kept, or the system
+    /// refused something.
+    pub(crate) fn commit(self, store: &Path, deadline: Option<u64>) -> Result<Committed, Failure> {
+        let records = Records::create(store)?;
+        for other in records.all()? {
+            let (name, record) = other?;
+            let same = |path: &Path| self.files.iter().any(|file| file.path == path);
+            let meets = name == self.name || record.files.iter().any(|file| same(&file.path));
+            match record.state {
+                State::Kept if name == self.name => {}
+                State::Waiting { deadline } if meets => return Err(pending(&name, deadline).into()),
+                State::Open if meets => drop(records.roll_back(&name, &record)?),
+                _ => {}
+            }
+        }
+        self.check()?;
+        let now = clock::unix();
+        let changed = self.files.into_iter().filter(FileChange::changes).collect::<Vec<_>>();
+        let stamp = file::stamp(changed.iter().map(|file| file.path.as_path()), now);
+        let recorded = |change: FileChange| Recorded {
+            backup: change.before.is_some().then(|| file::backup(&change.path, &stamp)),
+            path: change.path,
+            before: change.before,
+            after: change.after,
+        };
+        let mut record = Record {
+            state: State::Open,
+            since: now,
+            by: administrator().to_owned(),
+            sshd_config: self.sshd_config,
+            files: changed.into_iter().map(recorded).collect(),
+        };
+        records.write(&self.name, &record)?;
+        let is_made = record.files.iter().try_for_each(Recorded::make).and_then(|()| {
+            record.state = deadline.map_or(State::Kept, |deadline| State::Waiting { deadline });
+            records.write(&self.name, &record)
+        });
+        if let Err(why) = is_made {
+            records.roll_back(&self.name, &record)?;
+            return Err(why);
+        }
+        Ok(Committed { backups: record.files.into_iter().filter_map(|file| file.backup).collect(), deadline })
+    }
+}
+
+/// The changes that wait to be kept.
+///
+/// # Errors
+/// The store cannot be used, or a record is damaged.
+pub(crate) fn pending_changes(store: &Path) -> Result<Vec<Pending>, Failure> {
+    let Some(records) = Records::look(store)? else { return Ok(Vec::new()) };
+    let mut pending = Vec::new();
+    for found in records.all()? {
+        let (name, record) = found?;
+        if let State::Waiting { deadline } = record.state {
+            pending.push(Pending { name, deadline });
+        }
+    }
+    Ok(pending)
+}
+
+/// Keeps a change that waits to be kept. `false` if there is none that waits.
+///
+/// # Errors
+/// The store cannot be used.
+pub(crate) fn keep(store: &Path, name: &str) -> Result<bool, Failure> {
+    let Some(records) = Records::open(store, WAIT)? else { return Ok(false) };
+    match records.read(name)? {
+        Some(record) if matches!(record.state, State::Waiting { .. }) => {
+            records.write(name, &Record { state: State::Kept, ..record })?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Undoes a change, kept or not: its files are as before. The caller makes sshd read its configuration again.
+///
+/// # Errors
+/// There is no record of it, or one of its files was edited since: then nothing has changed.
+pub(crate) fn undo(store: &Path, name: &str) -> Result<Undone, Failure> {
+    let unknown =
+        || Diagnostic::error(Code::ChangeUnknown, format!("no change {} is recorded", shown::quoted(name)));
+    let records = Records::open(store, WAIT)?.ok_or_else(unknown)?;
+    let record = records.read(name)?.ok_or_else(unknown)?;
+    records.roll_back(name, &record)
+}
+
+/// Undoes every change that was interrupted, or that nobody kept in time, and returns those. Nothing is undone while another
+/// process makes a change.
+///
+/// # Errors
+/// The store cannot be used; or, for one change, as [`undo`].
+pub(crate) fn finish_interrupted(store: &Path) -> Result<Vec<Result<Undone, Failure>>, Failure> {
+    let is_due = |found: &Named| found.as_ref().map_or(true, |(_, record)| record.is_due(clock::unix()));
+    // Without the lock first: a host without such a change has nothing to write.
+    let Some(records) = Records::look(store)? else { return Ok(Vec::new()) };
+    if !records.all()?.iter().any(is_due) {
+        return Ok(Vec::new());
+    }
+    let records = match Records::open(store, Duration::ZERO) {
+        Ok(Some(records)) => records,
+        Ok(None) => return Ok(Vec::new()),
+        Err(Failure::Fault(found)) if found.code == Code::FileLocked => return Ok(Vec::new()),
+        Err(why) => return Err(why),
+    };
+    let due = records.all()?.into_iter().filter(is_due);
+    Ok(due.map(|found| found.and_then(|(name, record)| records.roll_back(&name, &record))).collect())
+}
+
+/// A record by its name, or why it cannot be read.
+type Named = Result<(String, Record), Failure>;
+
+/// The records of changes. Locked, unless they are only looked at.
+struct Records {
+    folder: Folder,
+    _changing: Option<Changing>,
+}
+
+impl Records {
+    fn create(store: &Path) -> Result<Self, Failure> {
+        // The store itself is the administrator's to create.
+        Folder::open(store)?;
+        let path = store.join(CHANGES);
+        files::make_folder(&path, 0o700)?;
+        let folder = Folder::open(&path)?;
+        let _changing = Some(folder.lock(WAIT)?);
+        Ok(Self { folder, _changing })
+    }
+
+    fn look(store: &Path) -> Result<Option<Self>, Failure> {
+        match Folder::open(&store.join(CHANGES)) {
+            Ok(folder) => Ok(Some(Self { folder, _changing: None })),
+            Err(FileFault::Missing(_)) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn open(store: &Path, wait: Duration) -> Result<Option<Self>, Failure> {
+        let Some(Self { folder, .. }) = Self::look(store)? else { return Ok(None) };
+        let _changing = Some(folder.lock(wait)?);
+        Ok(Some(Self { folder, _changing }))
+    }
+
+    /// Each record by its name, or why it cannot be read.
+    fn all(&self) -> Result<Vec<Named>, Failure> {
+        let mut names = self.folder.names()?;
+        names.sort_unstable();
+        let read = |name: String| match self.read(&name) {
+            // Another process undid it meanwhile.
+            Ok(None) => None,
+            Ok(Some(record)) => Some(Ok((name, record))),
+            Err(why) => Some(Err(why)),
+        };
+        Ok(names.into_iter().filter_map(read).collect())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Record>, Failure> {
+        record::read(&self.folder, name)
+    }
+
+    fn write(&self, name: &str, record: &Record) -> Result<(), Failure> {
+        record::write(&self.folder, name, record)
+    }
+
+    /// Restores the files of a change, the last one first, and forgets it. A file that is as before already is left alone.
+    fn roll_back(&self, name: &str, record: &Record) -> Result<Undone, Failure> {
+        let mut found = Vec::new();
+        for file in &record.files {
+            let host = HostFile::find(&file.path)?;
+            let is = host.contents_unchecked()?;
+            if is != file.before && is != file.after {
+                return Err(edited(&file.path).into());
+            }
+            found.push((file, host, is));
+        }
+        if record.state != State::Open {
+            // From here on, an interrupted undo is finished.
+            self.write(name, &Record { state: State::Open, ..record.clone() })?;
+        }
+        for (file, host, is) in found.iter().rev() {
+            host.restore(file, *is == file.before)?;
+        }
+        self.folder.remove(name)?;
+        self.folder.sync()?;
+        Ok(Undone {
+            name: name.to_owned(),
+            files: record.files.iter().map(|file| file.path.clone()).collect(),
+            sshd_config: record.sshd_config.clone(),
+        })
+    }
+}
+
+fn edited(path: &Path) -> Diagnostic {
+    Diagnostic::error(Code::FileEdited, "was edited meanwhile")
+        .at(Location::file(path.as_os_str().as_bytes()))
+        .advise("look at the file, then run the command again")
+}
+
+/// A change waits to be kept.
+fn pending(name: &str, deadline: u64) -> Diagnostic {
+    let problem = format!(
+        "the change {} waits to be kept, and is undone at {} UTC",
+        shown::quoted(name),
+        ykcli::time::utc(deadline)
+    );
+    let found = Diagnostic::error(Code::ChangePending, problem);
+    match name.strip_prefix("enable-") {
+        Some(service) => {
+            let service = shell_word(service.as_bytes());
+            found.run_when("if a login works", Program::Ykmap, format!("enable --keep {service}")).run_when(
+                "to undo it now",
+                Program::Ykmap,
+                format!("enable --undo {service}"),
+            )
+        }
+        None => found.advise("keep it or undo it first"),
+    }
+}
+
+/// The unified diff of one file.
+fn diff(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
+    let name = |contents: Option<&[u8]>| match contents {
+        Some(_) => shown::line(&path.display().to_string()).to_string(),
+        None => "/dev/null".to_owned(),
+    };
+    let text = |contents: Option<&[u8]>| String::from_utf8_lossy(contents.unwrap_or_default()).into_owned();
+    let (old, new) = (text(before), text(after));
+    let diff = TextDiff::from_lines(&old, &new);
+    diff.unified_diff().context_radius(3).header(&name(before), &name(after)).to_string()
+}
