@@ -20,6 +20,7 @@ mod import;
 mod init;
 mod key;
 mod list;
+mod log;
 mod modhex;
 mod otp;
 mod own;

@@ -217,6 +217,11 @@ codes! {
     LastToken = "last-token",
     TooManyTokens = "too-many-tokens",
     TimeIsUp = "time-is-up",
+    // Reading logs.
+    LogMissing = "log-missing",
+    LogUnreadable = "log-unreadable",
+    LogLineInvalid = "log-line-invalid",
+    LogLineUntrusted = "log-line-untrusted",
     // Reports.
     Checked = "checked",
     NotChecked = "not-checked",
