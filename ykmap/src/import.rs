@@ -1,7 +1,7 @@
 //! `ykmap import`: users of another PAM module move here with their tokens and positions.
 
-mod google_authenticator;
-mod plan;
+pub(crate) mod google_authenticator;
+pub(crate) mod plan;
 mod users_file;
 
 use super::{Context, Done};

@@ -16,6 +16,7 @@ mod event;
 mod exchange;
 mod explain;
 mod files;
+mod homes;
 mod import;
 mod init;
 mod key;

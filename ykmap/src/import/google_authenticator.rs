@@ -1,11 +1,9 @@
 //! `ykmap import google-authenticator`: `~/.google_authenticator` of accounts.
 
-mod home;
-
 use super::plan::{Coming, Plan, Remark};
+use crate::homes::{self, Found};
 use crate::{Context, Done, Failure, out};
 use clap::ValueHint;
-use home::{Account, Found};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -36,17 +34,17 @@ pub(crate) struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Done {
     let settings = context.settings()?;
     let store = Store::new(&settings);
-    let accounts = home::accounts(&args.accounts, &args.users)?;
+    let accounts = homes::accounts(&args.accounts, &args.users)?;
     let (mut coming, mut problems) = (Vec::new(), Vec::new());
     let mut remarks = BTreeMap::<String, Vec<Remark>>::new();
     for account in &accounts {
-        let found = match home::secret_file(account) {
+        let found = match homes::file_of(account, NAME, file::MAX_BYTES) {
             Ok(Some(found)) => found,
             // Of everybody, those who have the file.
             Ok(None) if args.users.is_empty() => continue,
             Ok(None) => {
                 let found = Diagnostic::error(Code::FileMissing, "does not exist");
-                problems.push(found.at(Location::file(account.path().as_os_str().as_bytes())));
+                problems.push(found.at(Location::file(account.path(NAME).as_os_str().as_bytes())));
                 continue;
             }
             Err(found) => {
@@ -54,7 +52,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
                 continue;
             }
         };
-        match read(&settings, account, &found, !args.users.is_empty()) {
+        let path = account.path(NAME);
+        match read(&settings, &account.name, &path, &found, !args.users.is_empty()) {
             Ok((token, said)) => {
                 coming.push(token);
                 remarks.insert(account.name.clone(), said);
@@ -63,7 +62,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
         }
     }
     let refuse = |problems: &[Diagnostic]| -> Failure {
-        input::refuse(Path::new(file_name()), problems.iter().map(|found| context.line(found))).into()
+        input::refuse(Path::new(NAME), problems.iter().map(|found| context.line(found))).into()
     };
     if !problems.is_empty() {
         return Err(refuse(&problems));
@@ -105,15 +104,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
+/// The file in a home.
+pub(crate) const NAME: &str = ".google_authenticator";
+
 /// The widest window that is imported, in seconds in each direction: 17 steps of 30 s, which google-authenticator offers.
 const MOST_SECONDS: u16 = 240;
 /// The same in codes ahead.
 const MOST_AHEAD: u16 = 100;
-
-/// The name that findings about all files have.
-const fn file_name() -> &'static str {
-    home::NAME
-}
+/// In seconds.
+const DAY: u64 = 86_400;
 
 /// Whether the codes of this moment are not accepted, because some of them may have been used.
 fn waits(said: &file::Account) -> bool {
@@ -122,16 +121,20 @@ fn waits(said: &file::Account) -> bool {
     said.progress.next.is_some_and(|next| next.to_stored() > now.saturating_add(1))
 }
 
-/// What the file of an account says.
-fn read(
+/// What the file of a user says.
+pub(crate) fn read(
     settings: &Settings,
-    account: &Account,
+    user: &str,
+    path: &Path,
     found: &Found,
     is_named: bool,
 ) -> Result<(Coming, Vec<Remark>), Vec<Diagnostic>> {
-    let path = account.path();
     let path = path.as_os_str().as_bytes();
-    let said = file::read(&found.text, clock::unix()).map_err(|problems| problems.diagnostics(path))?;
+    let now = clock::unix();
+    let said = file::read(&found.text, now).map_err(|problems| problems.diagnostics(path))?;
+    // A position that follows from what the file records does not change with the time.
+    let is_recorded =
+        file::read(&found.text, now.saturating_add(DAY)).is_ok_and(|later| later.progress == said.progress);
     let mut remarks = Vec::new();
     let mut remark = |name, text: &str| remarks.push(Remark { name, text: text.to_owned() });
     if found.is_open {
@@ -184,8 +187,9 @@ fn read(
     let emergency = digits.iter().filter_map(|code| oath::Code::read(code)).collect();
     zeroize::Zeroize::zeroize(&mut digits);
     let coming = Coming {
-        users: vec![account.name.clone()],
+        users: vec![user.to_owned()],
         is_named,
+        is_recorded,
         key: OathKey { secret: said.secret, parameters: said.parameters },
         window: Some(window),
         progress: said.progress,

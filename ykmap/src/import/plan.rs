@@ -1,25 +1,22 @@
 //! What an import would change, and changing it: all of it or nothing.
 
-use crate::exchange::{finish, warn_of_mode};
+mod emergency;
+mod show;
+mod write;
+
+use crate::exchange::finish;
 use crate::init::LOST;
-use crate::recovery::set_name;
-use crate::{Context, Failure, codes, files, out, service, token};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use ykcli::input::SHOWN;
+use crate::{Failure, codes, files, token};
+use emergency::{Emergency, Whose};
+use std::collections::{BTreeMap, BTreeSet};
 use ykhost::settings::Settings;
-use ykhost::store::{
-    Change, EnrolError, Enrolled, KnownCode, KnownCodes, OathNotes, RecoveryRecord, Shape, Store, TokenKey,
-    Unfinished,
-};
+use ykhost::store::{Change, EnrolError, Enrolled, OathNotes, Store, TokenKey};
 use ykhost::{clock, mapping, random};
-use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::key::{Holders, OathKey};
 use yubiotp::mapping::{Enrolment, add};
 use yubiotp::oath::window::{Progress, never_used};
 use yubiotp::oath::{self, Kind};
-use yubiotp::recovery::{self, RecoveryKey};
 use yubiotp::{Position, Serial, TokenId, shown};
 
 /// Letters and digits of a serial number that are random.
@@ -28,20 +25,22 @@ const RANDOM: usize = 10;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// A token of another module.
-pub(super) struct Coming {
+pub(crate) struct Coming {
     /// Whose it is.
-    pub(super) users: Vec<String>,
+    pub(crate) users: Vec<String>,
     /// Whether the administrator named these users.
-    pub(super) is_named: bool,
-    pub(super) key: OathKey,
+    pub(crate) is_named: bool,
+    pub(crate) key: OathKey,
     /// A window of its own: seconds in each direction for TOTP, codes ahead for HOTP.
-    pub(super) window: Option<u16>,
+    pub(crate) window: Option<u16>,
+    /// Whether what the other module recorded says how far it has come, and not the time.
+    pub(crate) is_recorded: bool,
     /// How far it has come there.
-    pub(super) progress: Progress,
+    pub(crate) progress: Progress,
     /// Emergency codes of eight digits, each once.
-    pub(super) emergency: Vec<oath::Code>,
+    pub(crate) emergency: Vec<oath::Code>,
     /// Where it is from, for findings.
-    pub(super) place: Location,
+    pub(crate) place: Location,
 }
 
 /// A token as it will be.
@@ -50,35 +49,29 @@ struct Planned {
     id: TokenId,
     parameters: oath::Parameters,
     enrolled: Enrolled,
+    /// Those of its users who do not have it yet.
+    unlisted: Vec<String>,
+    is_recorded: bool,
     emergency: Emergency,
 }
 
-/// The emergency codes of a token.
-#[derive(Default)]
-struct Emergency {
-    /// Sets that come into the store.
-    new: Vec<TokenId>,
-    /// Sets that are there, and nobody's.
-    adopted: Vec<TokenId>,
-    /// How many codes these sets have of them.
-    count: usize,
-}
-
 /// What is not imported of a user, or has to be known.
-pub(super) struct Remark {
+pub(crate) struct Remark {
     /// For scripts.
-    pub(super) name: &'static str,
-    pub(super) text: String,
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
 }
 
 /// All tokens as they will be.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     tokens: Vec<Planned>,
     /// What comes into the store.
     keys: Vec<TokenKey>,
     /// The least position of each of them, and its drift.
     known: BTreeMap<TokenId, (Position, i32)>,
+    /// The tokens of users who are listed.
+    lists: BTreeMap<String, Vec<TokenId>>,
     /// Users who are listed without a token, and were not named.
     passed_over: Vec<String>,
     remarks: Vec<(String, Remark)>,
@@ -88,7 +81,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Checks everything. `prefix` begins the serial numbers. Writes nothing, but for a change that was cut off, which it
     /// finishes first if this is no dry run.
-    pub(super) fn check(
+    pub(crate) fn check(
         settings: &Settings,
         store: &Store,
         change: &Change<'_>,
@@ -183,13 +176,16 @@ impl Plan {
                 known: known_codes.as_ref(),
             };
             let emergency = plan.emergency(store, &coming.emergency, &of)?;
-            plan.tokens.push(Planned { users, id, parameters, enrolled, emergency });
+            let unlisted = plan.without(&users, id);
+            let is_recorded = coming.is_recorded;
+            plan.tokens.push(Planned { users, id, parameters, enrolled, unlisted, is_recorded, emergency });
         }
         Ok(plan)
     }
 
     /// A secret that came before in this import is one token, as far as either of them has come.
     fn join(&mut self, first: TokenId, coming: Coming) {
+        let unlisted = self.without(&coming.users, first);
         let Some(planned) = self.tokens.iter_mut().find(|token| token.id == first) else { return };
         if planned.parameters != coming.key.parameters {
             let problem = "has the secret of another token of this import, and counts otherwise";
@@ -205,6 +201,8 @@ impl Plan {
             );
             return;
         }
+        planned.unlisted.extend(unlisted);
+        planned.is_recorded &= coming.is_recorded;
         planned.users.extend(coming.users);
         if let Some(next) = coming.progress.next {
             let known = self.known.entry(first).or_insert((next, coming.progress.drift));
@@ -226,7 +224,10 @@ impl Plan {
                     self.passed_over.push(user);
                     continue;
                 }
-                Enrolment::Listed(tokens) => has.extend(tokens),
+                Enrolment::Listed(tokens) => {
+                    has.extend(tokens.iter().copied());
+                    self.lists.insert(user.clone(), tokens);
+                }
                 Enrolment::NotListed => {}
             }
             users.push(user);
@@ -235,242 +236,57 @@ impl Plan {
         Ok(has)
     }
 
-    /// Sets for emergency codes, as many in one as it holds. A code that was used here stays used.
-    fn emergency(
-        &mut self,
-        store: &Store,
-        codes: &[oath::Code],
-        of: &Whose<'_>,
-    ) -> Result<Emergency, Failure> {
-        let mut emergency = Emergency::default();
-        let Some(known) = of.known.filter(|_| !codes.is_empty()) else { return Ok(emergency) };
-        let own: Vec<_> = of.has.iter().filter_map(TokenId::recovery_set).collect();
-        let (mut new, mut used, mut removed, mut unknown) = (Vec::new(), 0_usize, 0_usize, 0_usize);
-        for code in codes {
-            match known.of(code, &own) {
-                KnownCode::Here(set) if own.contains(&set) => {}
-                KnownCode::Here(set) => {
-                    let set = TokenId::RecoverySet(set);
-                    if of.owners.contains_key(&set) {
-                        used = used.saturating_add(1);
-                        continue;
-                    }
-                    emergency.count = emergency.count.saturating_add(1);
-                    if !emergency.adopted.contains(&set) {
-                        emergency.adopted.push(set);
-                    }
-                }
-                KnownCode::Used => used = used.saturating_add(1),
-                KnownCode::Unknown => unknown = unknown.saturating_add(1),
-                KnownCode::New | KnownCode::Removed if of.was_lost => unknown = unknown.saturating_add(1),
-                KnownCode::Removed if of.is_again => removed = removed.saturating_add(1),
-                KnownCode::New | KnownCode::Removed => new.push(code),
-            }
-        }
-        emergency.count = emergency.count.saturating_add(new.len());
-        for codes in new.chunks(usize::from(recovery::MOST)) {
-            let (store_key, set) = (store.store_key()?, set_name(store)?);
-            let (key, under) = (RecoveryKey::of(&store_key), store_key.id());
-            for (number, code) in (1..=recovery::MOST).zip(codes) {
-                let mac = recovery::mac_of_digits(code, &key, &set, number);
-                let record = RecoveryRecord { shape: Shape::EightDigits, under, mac };
-                self.keys.push(TokenKey::RecoveryCode(set, number, record));
-            }
-            emergency.new.push(TokenId::RecoverySet(set));
-        }
-        for user in of.users {
-            let word = shell_word(user.as_bytes());
-            for (name, count, what) in [
-                (
-                    "emergency-codes-used",
-                    used,
-                    "used on this host or another user's: not imported".to_owned(),
-                ),
-                (
-                    "emergency-codes-removed",
-                    removed,
-                    format!(
-                        "removed here: not imported. To import them: ykmap import google-authenticator {word}"
-                    ),
-                ),
-                (
-                    "emergency-codes-unknown",
-                    unknown,
-                    format!(
-                        "perhaps used here before the store or its key was lost: not imported. To make recovery codes: ykmap recovery new {word}"
-                    ),
-                ),
-            ] {
-                if count > 0 {
-                    let text = format!("{} {what}", out::count(count, "emergency code"));
-                    self.remarks.push((user.clone(), Remark { name, text }));
-                }
-            }
-        }
-        Ok(emergency)
-    }
-
     /// What is not imported, or has to be known, each with its user.
-    pub(super) fn remarks(&mut self) -> Vec<(String, Remark)> {
+    pub(crate) fn remarks(&mut self) -> Vec<(String, Remark)> {
         std::mem::take(&mut self.remarks)
     }
 
     /// The problems, if there are any.
-    pub(super) fn problems(&mut self) -> Vec<Diagnostic> {
+    pub(crate) fn problems(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.problems)
     }
 
-    /// Writes everything. A crash leaves tokens in the store that nobody has; the same import takes them over.
-    pub(super) fn write(
-        &self,
-        settings: &Settings,
-        store: &Store,
-        change: &Change<'_>,
-    ) -> Result<(), Failure> {
-        if self.tokens.is_empty() {
-            return Ok(());
-        }
-        let sets = self.tokens.iter().flat_map(|token| &token.emergency.new).copied();
-        let users: Vec<_> = self.users().cloned().collect();
-        change.begin_unfinished(&Unfinished { users: users.clone(), tokens: sets.collect() })?;
-        let written = (|| {
-            change.enrol_known(&self.keys, |key| self.known.get(&key.id()).copied(), &|| {})?;
-            for user in &users {
-                store.make_guesses(user.as_bytes())?;
-            }
-            self.assign(settings)
-        })();
-        let finished = finish(settings, change);
-        written?;
-        finished.map(drop)
+    /// Those of these users who do not have a token.
+    fn without(&self, users: &[String], id: TokenId) -> Vec<String> {
+        let lacks = |user: &&String| self.lists.get(*user).is_none_or(|has| !has.contains(&id));
+        users.iter().filter(lacks).cloned().collect()
     }
 
-    /// Lists every token for its users, each mapping in one step.
-    fn assign(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut paths = BTreeMap::<PathBuf, Vec<(&String, &Planned)>>::new();
+    /// Leaves tokens as they are that are here, and whose users have them, unless the other module recorded that they came
+    /// further. So the same plan made again has nothing to do.
+    pub(crate) fn only_news(&mut self, store: &Store) -> Result<(), Failure> {
+        let mut old = BTreeSet::new();
         for token in &self.tokens {
-            for user in &token.users {
-                let path = mapping::path_of(&settings.mapping, user)?;
-                paths.entry(path).or_default().push((user, token));
+            let here = store.slots(&token.id)?.and_then(|slots| slots.state.position);
+            let is_behind = self.known.get(&token.id).is_some_and(|(next, _)| Some(*next) > here);
+            let is_same = token.enrolled == Enrolled::Unchanged && token.unlisted.is_empty();
+            if is_same && token.emergency.is_empty() && !(is_behind && token.is_recorded) {
+                old.insert(token.id);
             }
         }
-        for tokens in paths.into_values() {
-            let Some((first, _)) = tokens.first() else { continue };
-            files::edit(settings, first, |lists| {
-                for (user, token) in &tokens {
-                    let has = match lists.tokens(user.as_bytes())? {
-                        Enrolment::Listed(tokens) => tokens,
-                        Enrolment::NotListed => Vec::new(),
-                    };
-                    let ids = [token.id].into_iter().chain(token.emergency.sets());
-                    let ids: Vec<_> = ids.filter(|id| !has.contains(id)).collect();
-                    let added = lists.mapping.add(user.as_bytes(), &ids);
-                    added.map_err(|why| Failure::input(why.to_string()))?;
-                }
-                Ok(())
-            })?;
-        }
+        self.tokens.retain(|token| !old.contains(&token.id));
+        self.keys.retain(|key| !old.contains(&key.id()));
         Ok(())
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_done(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// What comes to the list of a user: the tokens, and whether the user was listed.
+    pub(crate) fn additions(&self) -> impl Iterator<Item = (&str, bool, Vec<TokenId>)> {
+        self.tokens.iter().flat_map(|token| {
+            token.users.iter().map(|user| {
+                let own = token.unlisted.iter().any(|without| without == user).then_some(token.id);
+                let ids = own.into_iter().chain(token.emergency.sets()).collect();
+                (user.as_str(), self.lists.contains_key(user), ids)
+            })
+        })
     }
 
     fn users(&self) -> impl Iterator<Item = &String> {
         self.tokens.iter().flat_map(|token| &token.users)
-    }
-
-    /// Says what was imported, or would be. `extra` has more about each user, for scripts.
-    pub(super) fn say(&self, context: &Context, dry_run: bool, extra: &dyn Fn(&str) -> Value) {
-        if context.json {
-            let tokens: Vec<_> = self.tokens.iter().flat_map(|token| token.json(extra)).collect();
-            out::json(&json!({ "dry_run": dry_run, "tokens": tokens, "passed_over": self.passed_over }));
-            return;
-        }
-        for token in &self.tokens {
-            for user in &token.users {
-                out::line(&format!("{}: {}", shown::text(user), token.text()));
-            }
-        }
-        let did = if dry_run { "would import" } else { "imported" };
-        let users = out::count(self.users().count(), "user");
-        out::line(&format!("{did} {} of {users}", out::count(self.tokens.len(), "token")));
-        for user in self.passed_over.iter().take(SHOWN) {
-            out::note(&format!(
-                "{}: skipped: is listed without a token (ykmap reset, or ykmap remove). Name the user to import their token",
-                shown::text(user)
-            ));
-        }
-        if let Some(more) = self.passed_over.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            out::note(&format!("{more} more users like these (--json names all)"));
-        }
-    }
-
-    /// Notes what an administrator has to know before and after.
-    pub(super) fn warn(&self, context: &Context, settings: &Settings) {
-        service::warn_of_others(context, settings, None, &[]);
-        warn_of_mode(context, settings);
-    }
-}
-
-/// Whose emergency codes those are.
-struct Whose<'a> {
-    users: &'a [String],
-    /// The tokens that they have now.
-    has: &'a [TokenId],
-    owners: &'a BTreeMap<TokenId, Vec<String>>,
-    /// Whether they have the token already, and were not named.
-    is_again: bool,
-    was_lost: bool,
-    /// What this host knows of codes; `None` if none comes.
-    known: Option<&'a KnownCodes>,
-}
-
-impl Emergency {
-    fn sets(&self) -> impl Iterator<Item = TokenId> {
-        self.new.iter().chain(&self.adopted).copied()
-    }
-}
-
-impl Planned {
-    fn text(&self) -> String {
-        let kind = match self.parameters.kind {
-            Kind::Totp { period } => format!("TOTP of {} s", period.seconds()),
-            Kind::Hotp => "HOTP".to_owned(),
-        };
-        let codes = match self.emergency.count {
-            0 => String::new(),
-            codes => {
-                let sets: Vec<_> = self.emergency.sets().map(|set| set.to_string()).collect();
-                format!(", {} ({})", out::count(codes, "emergency code"), sets.join(", "))
-            }
-        };
-        let state = match self.enrolled {
-            Enrolled::Added => "",
-            Enrolled::Unchanged => ", in the store already",
-            Enrolled::Returned => ", used here before: going on from there",
-            Enrolled::Mended => ", could not be opened: written anew",
-        };
-        format!("{}, {kind}, {} digits{codes}{state}", self.id, self.parameters.digits.get())
-    }
-
-    fn json(&self, extra: &dyn Fn(&str) -> Value) -> Vec<Value> {
-        let sets: Vec<_> = self.emergency.sets().map(|set| set.to_string()).collect();
-        let (kind, period) = match self.parameters.kind {
-            Kind::Totp { period } => ("totp", Some(period.seconds())),
-            Kind::Hotp => ("hotp", None),
-        };
-        let of = |user: &String| {
-            json!({
-                "user": user,
-                "token": self.id.to_string(),
-                "kind": kind,
-                "period": period,
-                "digits": self.parameters.digits.get(),
-                "is_new": self.enrolled == Enrolled::Added,
-                "emergency_codes": self.emergency.count,
-                "sets": sets,
-                "notes": extra(user),
-            })
-        };
-        self.users.iter().map(of).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use ykhost::store::Store;
 use ykseeds::usersfile::{self, Pin};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::key::OathKey;
+use yubiotp::oath::Kind;
 use yubiotp::shown;
 
 #[derive(clap::Args)]
@@ -60,6 +61,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
         coming.push(Coming {
             users,
             is_named: !args.users.is_empty(),
+            is_recorded: token.parameters.kind == Kind::Hotp,
             key: OathKey { secret: token.secret, parameters: token.parameters },
             window: None,
             progress: token.progress,

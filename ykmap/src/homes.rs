@@ -1,4 +1,4 @@
-//! Accounts, and a file in the home of each. In a home, anything may be a link to anywhere: so the file is read with the
+//! Accounts, and files in the home of each. In a home, anything may be a link to anywhere: so the file is read with the
 //! rights of its user, is no link, and belongs to the user.
 
 use crate::doctor::rights;
@@ -14,12 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use ykhost::file::read_untrusted;
-use ykseeds::google_authenticator::MAX_BYTES;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, cause};
 use yubiotp::shown;
 use zeroize::Zeroizing;
-
-pub(super) const NAME: &str = ".google_authenticator";
 
 /// The most that is read of passwd, in bytes.
 const LIMIT: u64 = 64 << 20;
@@ -29,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An account of this host.
 #[derive(Clone)]
-pub(super) struct Account {
-    pub(super) name: String,
+pub(crate) struct Account {
+    pub(crate) name: String,
     uid: u32,
     gid: u32,
     home: PathBuf,
@@ -45,13 +42,22 @@ impl Account {
         home.is_absolute().then_some(Self { name, uid, gid, home })
     }
 
-    pub(super) fn path(&self) -> PathBuf {
-        self.home.join(NAME)
+    /// Where a file of the home is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(crate) const fn uid(&self) -> u32 {
+        self.uid
     }
 }
 
 /// The accounts of these names, or all.
-pub(super) fn accounts(folder: &Path, names: &[String]) -> Result<Vec<Account>, Failure> {
+pub(crate) fn accounts(folder: &Path, names: &[String]) -> Result<Vec<Account>, Failure> {
     let path = folder.join("passwd");
     let text = read_untrusted(&path, LIMIT).map_err(ykhost::Fault::from)?;
     let text = String::from_utf8_lossy(&text);
@@ -94,10 +100,10 @@ fn of_name_services(name: &str) -> Option<Account> {
 }
 
 /// The contents of a user's file.
-pub(super) struct Found {
-    pub(super) text: Zeroizing<Vec<u8>>,
+pub(crate) struct Found {
+    pub(crate) text: Zeroizing<Vec<u8>>,
     /// Whether group or others may read or write it.
-    pub(super) is_open: bool,
+    pub(crate) is_open: bool,
 }
 
 /// Why a file is not read.
@@ -121,17 +127,19 @@ impl From<Errno> for Unusable {
     }
 }
 
-/// Reads the file of an account. `None` if there is none.
-pub(super) fn secret_file(account: &Account) -> Result<Option<Found>, Diagnostic> {
+/// Reads a file in the home of an account: `name` is its path there, with no `..` in it. No folder on the way is a link, and
+/// each belongs to the user. `None` if there is none.
+pub(crate) fn file_of(account: &Account, name: &str, most: usize) -> Result<Option<Found>, Diagnostic> {
     let (me, uid, gid, home) = (rustix::process::geteuid(), account.uid, account.gid, account.home.clone());
+    let inside = name.to_owned();
     let found = rights::in_thread(PATIENCE, move || {
         if me.is_root() && uid != 0 {
             rights::take(uid, gid)?;
         }
-        Ok(read(&home, uid))
+        Ok(read(&home, &inside, uid, most))
     });
     let about = |code, problem: String| {
-        Diagnostic::error(code, problem).at(Location::file(account.path().as_os_str().as_bytes()))
+        Diagnostic::error(code, problem).at(Location::file(account.path(name).as_os_str().as_bytes()))
     };
     match found.map_err(|why| about(Code::FileInaccessible, why))? {
         Ok(found) => Ok(Some(found)),
@@ -148,7 +156,7 @@ pub(super) fn secret_file(account: &Account) -> Result<Option<Found>, Diagnostic
         )
         .advise("give the file to its user, or name the users to import")),
         Err(Unusable::TooLarge) => {
-            Err(about(Code::FileTooLarge, format!("is larger than {}", out::count(MAX_BYTES, "byte"))))
+            Err(about(Code::FileTooLarge, format!("is larger than {}", out::count(most, "byte"))))
         }
         Err(Unusable::System(errno)) => Err(about(
             Code::FileInaccessible,
@@ -160,29 +168,36 @@ pub(super) fn secret_file(account: &Account) -> Result<Option<Found>, Diagnostic
     }
 }
 
-fn read(home: &Path, uid: u32) -> Result<Found, Unusable> {
+fn read(home: &Path, name: &str, uid: u32, most: usize) -> Result<Found, Unusable> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let folder = open(home, flags | OFlags::DIRECTORY, Mode::empty())?;
-    // Without O_PATH, to open a device may already do something.
-    let found = openat(&folder, NAME, flags | OFlags::NOFOLLOW, Mode::empty())?;
-    let stat = fstat(&found)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {}
-        FileType::Symlink => return Err(Unusable::Link),
-        _ => return Err(Unusable::Kind),
+    let mut found = open(home, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let mut stat = fstat(&found)?;
+    for part in Path::new(name) {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(Unusable::Missing);
+        }
+        // Without O_PATH, to open a device may already do something.
+        found = openat(&found, part, flags | OFlags::NOFOLLOW, Mode::empty())?;
+        stat = fstat(&found)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Err(Unusable::Link);
+        }
+        if stat.st_uid != uid {
+            return Err(Unusable::Owner(stat.st_uid));
+        }
     }
-    if stat.st_uid != uid {
-        return Err(Unusable::Owner(stat.st_uid));
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Unusable::Kind);
     }
     // This very file, whatever has its name by now.
     let again = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(open(again, flags, Mode::empty())?);
     // One byte more than there may be, and no growing, which would leave copies behind.
-    let most = MAX_BYTES.saturating_add(1);
-    let mut text = Zeroizing::new(Vec::with_capacity(most.saturating_mul(2)));
-    file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut text).map_err(Unusable::Read)?;
-    if text.len() > MAX_BYTES {
+    let taken = most.saturating_add(1);
+    let mut text = Zeroizing::new(Vec::with_capacity(taken.saturating_mul(2)));
+    file.take(u64::try_from(taken).unwrap_or(u64::MAX)).read_to_end(&mut text).map_err(Unusable::Read)?;
+    if text.len() > most {
         return Err(Unusable::TooLarge);
     }
     Ok(Found { text, is_open: stat.st_mode & 0o077 != 0 })
