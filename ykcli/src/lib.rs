@@ -1,7 +1,8 @@
 //! What the commands `ykmap` and `ykvald` share: where they [print](out), how they show [findings](diagnostic),
 //! [many of them](report), and [explain] their codes, how they [fail](failure), what shells [complete](completions), how
 //! they read what an administrator types ([`mod@line`]) or [names](input), what they show of an [import] of keys, how a key
-//! of [a new token](new_key) is made, and how a [QR code](qr) is drawn. No login loads it.
+//! of [a new token](new_key) is made, how a former [store key](store_key) is kept, and how a [QR code](qr) is drawn. No login
+//! loads it.
 #![forbid(unsafe_code)]
 
 pub mod completions;
@@ -15,4 +16,5 @@ pub mod new_key;
 pub mod out;
 pub mod qr;
 pub mod report;
+pub mod store_key;
 pub mod time;

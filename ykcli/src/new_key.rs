@@ -173,14 +173,14 @@ fn commands(id: &PublicId, private_id: &str, aes_key: &str) -> Zeroizing<String>
 }
 
 /// A new file that only its owner may read. Removed when dropped, unless it is kept.
-struct NewFile {
+pub(crate) struct NewFile {
     path: PathBuf,
     is_kept: bool,
 }
 
 impl NewFile {
     /// Writes everything, durably. The file must not exist, so that nothing is lost and no link is followed.
-    fn create(path: &Path, parts: &[&[u8]]) -> Result<Self, Diagnostic> {
+    pub(crate) fn create(path: &Path, parts: &[&[u8]]) -> Result<Self, Diagnostic> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = file.map_err(|why| unwritten(path, "create", &why))?;
         let new = Self { path: path.to_owned(), is_kept: false };
@@ -189,7 +189,7 @@ impl NewFile {
         Ok(new)
     }
 
-    fn keep(mut self) -> PathBuf {
+    pub(crate) fn keep(mut self) -> PathBuf {
         self.is_kept = true;
         self.path.clone()
     }

@@ -6,10 +6,12 @@
 mod advance;
 mod change;
 mod claims;
+mod code_keys;
 mod guesses;
 mod known_codes;
 mod notices;
 mod pending;
+mod rotate;
 mod slots;
 mod survey;
 #[cfg(test)]
@@ -23,11 +25,13 @@ pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
 pub use notices::NOTICES;
 pub use pending::{Earlier, HeldOffer, OFFER_IS_GOOD, Origin, PENDING, PendingOffer, Seen};
+pub use rotate::{Resealed, Rotation};
 pub use slots::{BadSlots, PositionFile, State};
 pub use survey::{OrphanFile, StoreScan};
 pub use token_key::{KeyFile, TokenKey};
 pub use yubiotp::record::{
-    BadRecord, OathNotes, OathRecord, Record, RecoveryRecord, Shape, read_store_key, write_store_key,
+    BadRecord, EarlierMacs, OathNotes, OathRecord, Record, RecoveryRecord, Shape, read_store_key,
+    write_store_key, write_store_keys,
 };
 
 use crate::Fault;
@@ -35,15 +39,17 @@ use crate::enrolled::ENROLLED;
 use crate::file::{Audience, FileFault, Folder, Folders};
 use crate::settings::Settings;
 use advance::Locking;
+use code_keys::CodeKeys;
 use rustix::fs::{Mode, OFlags};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::{Advance, Ledger};
 use yubiotp::oath::window::Progress;
 use yubiotp::oath::{Code, Kind};
-use yubiotp::recovery::{self, RecoveryCode, RecoveryKey};
-use yubiotp::seal::StoreKey;
+use yubiotp::recovery::{self, CodeMac, RecoveryCode, RecoveryKey};
+use yubiotp::seal::{StoreKeyId, StoreKeys};
 use yubiotp::verdict::{EightDigits, OathToken, Vault};
 use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId};
 
@@ -61,6 +67,8 @@ const HAS_ENROLLED_TEXT: &[u8] =
 fn may_not_look(fault: &FileFault) -> bool {
     fault.is_denied() && !rustix::process::geteuid().is_root()
 }
+
+const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A key file has a few hundred bytes.
 const MOST_KEY_FILE: u64 = 4096;
@@ -155,11 +163,11 @@ impl Store {
         Ok(())
     }
 
-    /// The host's store key.
+    /// The host's store key, and the former one while it is being replaced.
     ///
     /// # Errors
     /// Its file cannot be used.
-    pub fn store_key(&self) -> Result<StoreKey, Fault> {
+    pub fn store_key(&self) -> Result<StoreKeys, Fault> {
         let text = self
             .folders
             .read(&self.store_key, MOST_KEY_FILE, Audience::Owner)
@@ -209,14 +217,14 @@ impl Store {
         slots_in(&self.positions()?, &token.to_string(), token)
     }
 
-    fn open(&self, file: &KeyFile, token: &TokenId, key: &StoreKey) -> Result<TokenKey, Fault> {
+    fn open(&self, file: &KeyFile, token: &TokenId, keys: &StoreKeys) -> Result<TokenKey, Fault> {
+        let key = keys.with_id(file.under()).ok_or_else(|| self.other_key(token, file.under(), keys))?;
+        file.open(key).map_err(|_| Fault::BrokenSeal { path: self.folder.join(KEYS).join(token.to_string()) })
+    }
+
+    fn other_key(&self, token: &TokenId, under: StoreKeyId, keys: &StoreKeys) -> Fault {
         let path = self.folder.join(KEYS).join(token.to_string());
-        let id = key.id();
-        if file.under() != id {
-            let (under, store_key) = (file.under(), self.store_key.clone());
-            return Err(Fault::OtherStoreKey { path, under, store_key, id });
-        }
-        file.open(key).map_err(|_| Fault::BrokenSeal { path })
+        Fault::OtherStoreKey { path, under, store_key: self.store_key.clone(), id: keys.id() }
     }
 
     /// The key of a token.
@@ -224,7 +232,7 @@ impl Store {
     /// # Errors
     /// There is none, or it cannot be opened.
     pub fn token_key(&self, token: &TokenId) -> Result<TokenKey, Fault> {
-        self.open(&self.key_file(token)?, token, &self.store_key()?)
+        of_one_moment(|| self.open(&self.key_file(token)?, token, &self.store_key()?))
     }
 
     /// The stored recovery code of this number; `None` if the set is here and has none.
@@ -281,6 +289,17 @@ impl Store {
     pub fn recovery_codes_left(&self, set: &SetId) -> Result<usize, Fault> {
         Ok(self.recovery_codes_used(set)?.iter().filter(|(_, is_used)| !is_used).count())
     }
+}
+
+/// Reads files that belong together, again if the store key was replaced between one and the other.
+fn of_one_moment<T>(read: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
+    for _ in 0..2 {
+        match read() {
+            Err(Fault::OtherStoreKey { .. }) => {}
+            done => return done,
+        }
+    }
+    read()
 }
 
 /// The contents of the position file `name` of a token, read without a lock.
@@ -347,26 +366,23 @@ impl Vault for Store {
     }
 
     fn recovery_code(&self, set: &SetId, typed: &RecoveryCode) -> Result<Option<Fingerprint>, Fault> {
-        let Some(record) = self.recovery_record(set, typed.number())? else { return Ok(None) };
-        if record.shape != Shape::Letters {
-            return Ok(None);
-        }
-        let key = self.recovery_key(set, typed.number(), &record)?;
-        Ok(typed.mac(&key, set).matches(&record.mac).then(|| record.mac.fingerprint()))
+        let found = self.recovery_keys(set, typed.number(), Shape::Letters)?;
+        Ok(found.and_then(|(mac, keys)| {
+            let same = recovery::mac_under(&keys, |key| typed.mac(key, set))?;
+            same.matches(&mac).then(|| mac.fingerprint())
+        }))
     }
 
     fn eight_digits(&self, set: &SetId, typed: &Code) -> Result<Option<EightDigits>, Fault> {
         let mut found = None;
         for number in self.recovery_codes(set)? {
-            let Some(record) = self.recovery_record(set, number)? else { continue };
-            if record.shape == Shape::EightDigits {
-                let key = self.recovery_key(set, number, &record)?;
-                if recovery::mac_of_digits(typed, &key, set, number).matches(&record.mac) {
-                    let slots = self.slots(&TokenId::RecoveryCode(*set, number))?;
-                    let is_unused =
-                        slots.is_some_and(|slots| slots.state.enabled && slots.state.position.is_none());
-                    found = Some(EightDigits { number, key: record.mac.fingerprint(), is_unused });
-                }
+            let Some((mac, keys)) = self.recovery_keys(set, number, Shape::EightDigits)? else { continue };
+            let same = recovery::mac_under(&keys, |key| recovery::mac_of_digits(typed, key, set, number));
+            if same.is_some_and(|same| same.matches(&mac)) {
+                let slots = self.slots(&TokenId::RecoveryCode(*set, number))?;
+                let is_unused =
+                    slots.is_some_and(|slots| slots.state.enabled && slots.state.position.is_none());
+                found = Some(EightDigits { number, key: mac.fingerprint(), is_unused });
             }
         }
         Ok(found)
@@ -384,14 +400,89 @@ impl Store {
         key: Fingerprint,
         to: Position,
     ) -> Result<Option<Advance>, Fault> {
-        advance::would_refuse(&self.positions()?, token, key, to)
+        let positions = self.positions()?;
+        self.as_either_code(token, key, |key| advance::would_refuse(&positions, token, key, to))
     }
 
-    /// The key that a recovery code's MAC was made with.
-    fn recovery_key(&self, set: &SetId, number: u8, record: &RecoveryRecord) -> Result<RecoveryKey, Fault> {
-        let (store_key, token) = (self.store_key()?, TokenId::RecoveryCode(*set, number));
-        self.open(&KeyFile::RecoveryCode(*set, number, *record), &token, &store_key)?;
-        Ok(RecoveryKey::of(&store_key))
+    /// The MAC of a code of this shape, and the keys that it is made under, in turn. `None` if there is no such code.
+    fn recovery_keys(
+        &self,
+        set: &SetId,
+        number: u8,
+        shape: Shape,
+    ) -> Result<Option<(CodeMac, Vec<RecoveryKey>)>, Fault> {
+        of_one_moment(|| {
+            let Some(record) = self.recovery_record(set, number)?.filter(|record| record.shape == shape)
+            else {
+                return Ok(None);
+            };
+            let (keys, token) = (self.store_key()?, TokenId::RecoveryCode(*set, number));
+            let former = OnceCell::new();
+            let key = |id| match keys.with_id(id) {
+                Some(key) => Ok(RecoveryKey::of(key)),
+                None => {
+                    if former.get().is_none() {
+                        let _ = former.set(CodeKeys::read(&self.positions()?)?);
+                    }
+                    let kept = former.get().and_then(|former| former.open(id, &keys));
+                    kept.ok_or_else(|| self.other_key(&token, id, &keys))
+                }
+            };
+            let under = record.all_under().map(key).collect::<Result<Vec<_>, Fault>>()?;
+            Ok(Some((record.mac, under)))
+        })
+    }
+
+    /// Does something with the position of a token. That of a recovery code may have another fingerprint than its file, for
+    /// a moment: the MAC is made again when the store key is replaced.
+    fn as_either_code<T>(
+        &self,
+        token: &TokenId,
+        key: Fingerprint,
+        act: impl Fn(Fingerprint) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut done = act(key);
+        if let (TokenId::RecoveryCode(set, number), Err(Fault::OtherKeysPosition { .. })) = (token, &done)
+            && let Some((new, former)) = self.both_fingerprints(set, *number)?
+            && [new, former].contains(&key)
+        {
+            for key in [new, former, new] {
+                if matches!(done, Err(Fault::OtherKeysPosition { .. })) {
+                    done = act(key);
+                }
+            }
+        }
+        done
+    }
+
+    /// The fingerprints of a code under the store key and under the former one; `None` if the store key was not replaced
+    /// since it was made.
+    pub(in crate::store) fn both_fingerprints(
+        &self,
+        set: &SetId,
+        number: u8,
+    ) -> Result<Option<(Fingerprint, Fingerprint)>, Fault> {
+        let Some(record) = self.recovery_record(set, number)? else { return Ok(None) };
+        let Some(earlier) = &record.earlier else { return Ok(None) };
+        let keys = self.store_key()?;
+        let former = keys
+            .with_id(record.under)
+            .and_then(|key| key.open_fingerprint(&earlier.sealed_fingerprint, (set, number)).ok());
+        Ok(former.map(|former| (record.mac.fingerprint(), former)))
+    }
+
+    /// Whether a position with this fingerprint is the one of a key that is here.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_position_of(&self, key: &TokenKey, position: Fingerprint) -> Result<bool, Fault> {
+        match key {
+            _ if key.fingerprint() == position => Ok(true),
+            TokenKey::RecoveryCode(set, number, _) => {
+                Ok(self.both_fingerprints(set, *number)?.is_some_and(|(_, former)| former == position))
+            }
+            TokenKey::YubiKey(..) | TokenKey::Oath(..) => Ok(false),
+        }
     }
 
     fn no_key(&self, token: TokenId) -> Fault {
@@ -406,13 +497,14 @@ impl Ledger for Store {
     fn advance(&self, token: &TokenId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
         let positions = self.positions()?;
         let to = advance::Step { position: to, drift: None, from: None };
-        match advance::advance(&positions, token, key, to, self.locking) {
+        let advance = |key| advance::advance(&positions, token, key, to, self.locking);
+        match self.as_either_code(token, key, advance) {
             // The first time that a server's word is all there is about this token.
             Err(Fault::NoPosition { .. } | Fault::OtherKeysPosition { .. })
                 if key == Fingerprint::ELSEWHERE =>
             {
                 self.follow(token)?;
-                advance::advance(&positions, token, key, to, self.locking)
+                advance(key)
             }
             advanced => advanced,
         }

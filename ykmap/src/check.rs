@@ -3,6 +3,7 @@
 pub(crate) mod policy;
 
 use super::exchange::unfinished;
+use super::key::rotation_unfinished;
 use super::list::{State, States};
 use super::{Context, Done, Failure, files, out, service};
 use crate::explain::{HostState, Places};
@@ -106,6 +107,9 @@ fn store(report: &mut Report, settings: &Settings) -> Option<States> {
         }
     };
     if let Some(found) = unfinished(&store) {
+        report.add(STORE, found);
+    }
+    if let Some(found) = rotation_unfinished(settings, &store) {
         report.add(STORE, found);
     }
     let mut holders = Holders::default();

@@ -4,9 +4,11 @@ mod export;
 mod import;
 mod new;
 mod program;
+mod rotate;
 mod show;
 mod show_oath;
 
+pub(crate) use rotate::unfinished as rotation_unfinished;
 pub(crate) use show::last_use;
 
 use super::touches::{self, Prover};
@@ -44,6 +46,10 @@ pub(crate) enum Verb {
     /// nobody knows which OTPs were used, and two touches of the YubiKey prove its position. It asks for the second
     /// touch after a pause of 5 to 15 seconds.
     Adopt(Adopt),
+    /// Replace the store key by a new one, and seal everything anew, while logins go on
+    ///
+    /// The former key opens nothing in the store afterwards. After an interruption, logins work; run it again to finish.
+    RotateStoreKey(rotate::Args),
 }
 
 #[derive(clap::Args)]
@@ -100,6 +106,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
             })
         }),
         Verb::Adopt(args) => adopt(context, args),
+        Verb::RotateStoreKey(args) => rotate::run(context, &args),
     }
 }
 

@@ -111,7 +111,7 @@ impl States {
         };
         match (self.key, self.slots(token)) {
             (None, _) => State::NoStoreKey,
-            (Some(key), _) if key != file.under() => State::OtherStoreKey,
+            (Some(key), _) if !self.is_store_key(key, file.under()) => State::OtherStoreKey,
             (Some(_), Err(_)) => State::Fault,
             (Some(_), Ok(None)) => State::NoPosition,
             // Its own is made by `ykmap key adopt`.
@@ -123,6 +123,12 @@ impl States {
             (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
             (Some(_), Ok(Some(_))) => State::Enabled,
         }
+    }
+
+    /// Whether a file that names this store key can be opened: it may be the one that is being replaced, or one that has
+    /// replaced the one that was read before.
+    fn is_store_key(&self, read: StoreKeyId, under: StoreKeyId) -> bool {
+        read == under || self.store.store_key().is_ok_and(|keys| keys.ids().has(under))
     }
 
     /// The state of a set of recovery codes.

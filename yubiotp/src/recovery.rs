@@ -179,6 +179,28 @@ impl RecoveryKey {
         Self(key)
     }
 
+    /// From the bytes of [`RecoveryKey::expose`]. `None` if they are not as many.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        <[u8; 32]>::try_from(bytes).ok().map(|key| Self(Zeroizing::new(key)))
+    }
+
+    /// Its bytes, to be sealed.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The MAC of a code whose MAC under a former key is `former`. So a store key can be replaced while the code itself is
+    /// known to its owner only: a guess can be compared only by somebody who has every key in turn.
+    #[must_use]
+    pub fn again(&self, former: &CodeMac) -> CodeMac {
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&*self.0) else { return CodeMac([0; 16]) };
+        // Nothing else that is authenticated begins with a length of so many bytes.
+        let mac = mac.chain_update(b"yubiotp recovery code again 1").chain_update(former.0);
+        CodeMac(leading(&mac.finalize().into_bytes()))
+    }
+
     fn mac(&self, set: &SetId, number: u8, letters: &[u8; LETTERS]) -> CodeMac {
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(&*self.0) else { return CodeMac([0; 16]) };
         let set = set.as_str().as_bytes();
@@ -186,6 +208,14 @@ impl RecoveryKey {
         let mac = mac.chain_update(length).chain_update(set).chain_update([number]).chain_update(letters);
         CodeMac(leading(&mac.finalize().into_bytes()))
     }
+}
+
+/// What is stored of a code whose MAC was made under the first of these keys, and [again](RecoveryKey::again) under each one
+/// after it. `None` if there is no key.
+#[must_use]
+pub fn mac_under(keys: &[RecoveryKey], made: impl FnOnce(&RecoveryKey) -> CodeMac) -> Option<CodeMac> {
+    let (first, later) = keys.split_first()?;
+    Some(later.iter().fold(made(first), |mac, key| key.again(&mac)))
 }
 
 fn leading(bytes: &[u8]) -> [u8; 16] {
@@ -281,6 +311,28 @@ mod tests {
         for answer in [&b"4KQ7M2XPD9F"[..], b"x4-KQ7M 2XPD-9F", b"password"] {
             assert!(RecoveryCode::read_behind(answer).is_none(), "{answer:?}");
         }
+    }
+
+    /// The code is as good under the new key as it was, and neither key is enough to tell.
+    #[test]
+    fn a_mac_is_made_again_under_another_key() {
+        let code = RecoveryCode::new(4, &[7; RANDOM]).unwrap();
+        let (former, new) = (key(1), key(2));
+        let again = new.again(&code.mac(&former, &set("1")));
+        assert!(new.again(&code.mac(&former, &set("1"))).matches(&again));
+        let other = RecoveryCode::new(4, &[8; RANDOM]).unwrap();
+        for different in [
+            new.again(&other.mac(&former, &set("1"))),
+            new.again(&code.mac(&former, &set("2"))),
+            former.again(&code.mac(&former, &set("1"))),
+            new.again(&code.mac(&new, &set("1"))),
+            code.mac(&new, &set("1")),
+        ] {
+            assert!(!different.matches(&again) && different.fingerprint() != again.fingerprint());
+        }
+        let kept = RecoveryKey::from_bytes(former.expose()).unwrap();
+        assert!(code.mac(&kept, &set("1")).matches(&code.mac(&former, &set("1"))));
+        assert!(RecoveryKey::from_bytes(&[0; 31]).is_none() && RecoveryKey::from_bytes(&[0; 33]).is_none());
     }
 
     proptest! {

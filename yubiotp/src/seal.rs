@@ -4,15 +4,17 @@
 //! public ID is bound in as associated data, so that a credential cannot be passed off as another token's. Of an OATH token
 //! that is the serial number and what is public of it, so that none of it can be changed either.
 
-use crate::key::{Credential, OathKey};
+use crate::key::{Credential, Fingerprint, OathKey};
 use crate::oath::{Parameters, Secret};
 use crate::protocol::{ClientId, ClientKey};
-use crate::{AesKey, PrivateId, PublicId, Serial};
+use crate::recovery::RecoveryKey;
+use crate::{AesKey, PrivateId, PublicId, Serial, SetId};
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use core::fmt;
+use core::ops::Deref;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -20,6 +22,8 @@ const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
 const OATH_LABEL: &[u8] = b"yubiotp sealed OATH secret 1\0";
 const CLIENT_LABEL: &[u8] = b"yubiotp sealed client key 1\0";
 const OFFER_LABEL: &[u8] = b"yubiotp sealed offer 1\0";
+const RECOVERY_KEY_LABEL: &[u8] = b"yubiotp sealed recovery key 1\0";
+const FINGERPRINT_LABEL: &[u8] = b"yubiotp sealed fingerprint 1\0";
 /// Kind byte of a YubiKey's credential; other kinds of token get others.
 const YUBIKEY: u8 = 1;
 /// Kind, private ID, AES key.
@@ -34,6 +38,22 @@ pub struct StoreKey([u8; 32]);
 /// Tells store keys apart without showing them: the first 8 bytes of a SHA-256 over a label and the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoreKeyId(pub [u8; 8]);
+
+/// The store key, and while it is being replaced the former one too. As a [`StoreKey`], it is the current one: what is new is
+/// sealed under that. What was sealed before opens under either.
+pub struct StoreKeys {
+    current: StoreKey,
+    former: Option<StoreKey>,
+}
+
+/// The IDs of [`StoreKeys`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreKeyIds {
+    /// The current key.
+    pub current: StoreKeyId,
+    /// The key that it replaces.
+    pub former: Option<StoreKeyId>,
+}
 
 /// A sealed credential: nonce, ciphertext and tag, 63 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -213,8 +233,149 @@ impl StoreKey {
         Ok(secret)
     }
 
+    /// Seals the key of the recovery codes that were made under the former store key `of`. `nonce` must be fresh from the
+    /// system's random source.
+    #[must_use]
+    pub fn seal_recovery_key(&self, key: &RecoveryKey, of: StoreKeyId, nonce: [u8; NONCE]) -> Vec<u8> {
+        self.seal_bytes(key.expose(), &bound_to_former(of), nonce)
+    }
+
+    /// Opens a secret that was sealed by [`StoreKey::seal_recovery_key`] for the same store key.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_recovery_key(&self, sealed: &[u8], of: StoreKeyId) -> Result<RecoveryKey, CannotOpen> {
+        let bytes = self.open_bytes(sealed, &bound_to_former(of))?;
+        RecoveryKey::from_bytes(&bytes).ok_or(CannotOpen)
+    }
+
+    /// Seals the fingerprint that a recovery code had under the former store key. It would tell whoever has that key which
+    /// guess is right. `nonce` must be fresh from the system's random source.
+    #[must_use]
+    pub fn seal_fingerprint(
+        &self,
+        fingerprint: Fingerprint,
+        (set, number): (&SetId, u8),
+        nonce: [u8; NONCE],
+    ) -> Vec<u8> {
+        self.seal_bytes(&fingerprint.0, &bound_to_code(set, number), nonce)
+    }
+
+    /// Opens what [`StoreKey::seal_fingerprint`] sealed for the same code.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_fingerprint(
+        &self,
+        sealed: &[u8],
+        (set, number): (&SetId, u8),
+    ) -> Result<Fingerprint, CannotOpen> {
+        let bytes = self.open_bytes(sealed, &bound_to_code(set, number))?;
+        bytes.as_slice().try_into().map(Fingerprint).map_err(|_| CannotOpen)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&self.0).into())
+    }
+}
+
+impl StoreKeys {
+    /// `current`, which replaces `former`. `None` if they are the same key.
+    #[must_use]
+    pub fn replacing(former: StoreKey, current: StoreKey) -> Option<Self> {
+        (former.id() != current.id()).then_some(Self { current, former: Some(former) })
+    }
+
+    /// The current key.
+    #[must_use]
+    pub const fn current(&self) -> &StoreKey {
+        &self.current
+    }
+
+    /// The key that is being replaced.
+    #[must_use]
+    pub const fn former(&self) -> Option<&StoreKey> {
+        self.former.as_ref()
+    }
+
+    /// The key of this ID, if it is one of them.
+    #[must_use]
+    pub fn with_id(&self, id: StoreKeyId) -> Option<&StoreKey> {
+        [Some(&self.current), self.former.as_ref()].into_iter().flatten().find(|key| key.id() == id)
+    }
+
+    /// Their IDs.
+    #[must_use]
+    pub fn ids(&self) -> StoreKeyIds {
+        StoreKeyIds { current: self.current.id(), former: self.former.as_ref().map(StoreKey::id) }
+    }
+
+    /// The same keys, with that of this ID as the current one. `None` if it is neither.
+    #[must_use]
+    pub fn sealing_under(self, id: StoreKeyId) -> Option<Self> {
+        if self.current.id() == id {
+            return Some(self);
+        }
+        let Self { current, former } = self;
+        former
+            .filter(|former| former.id() == id)
+            .map(|former| Self { current: former, former: Some(current) })
+    }
+
+    /// As [`StoreKey::open`], under either key.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open(&self, sealed: &Sealed, id: &PublicId) -> Result<Credential, CannotOpen> {
+        self.either(|key| key.open(sealed, id))
+    }
+
+    /// As [`StoreKey::open_client`], under either key.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_client(&self, sealed: &[u8], id: ClientId) -> Result<ClientKey, CannotOpen> {
+        self.either(|key| key.open_client(sealed, id))
+    }
+
+    fn either<T>(&self, open: impl Fn(&StoreKey) -> Result<T, CannotOpen>) -> Result<T, CannotOpen> {
+        open(&self.current).or_else(|_| self.former.as_ref().ok_or(CannotOpen).and_then(&open))
+    }
+}
+
+impl From<StoreKey> for StoreKeys {
+    fn from(current: StoreKey) -> Self {
+        Self { current, former: None }
+    }
+}
+
+impl Deref for StoreKeys {
+    type Target = StoreKey;
+
+    fn deref(&self) -> &StoreKey {
+        &self.current
+    }
+}
+
+impl StoreKeyId {
+    /// Reads what [`Display`](fmt::Display) writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl StoreKeyIds {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn has(&self, id: StoreKeyId) -> bool {
+        self.current == id || self.former == Some(id)
+    }
+}
+
+impl From<StoreKeyId> for StoreKeyIds {
+    fn from(current: StoreKeyId) -> Self {
+        Self { current, former: None }
     }
 }
 
@@ -240,6 +401,14 @@ impl fmt::Display for StoreKeyId {
 
 fn bound_to_client(id: ClientId) -> Vec<u8> {
     [CLIENT_LABEL, &id.number().to_be_bytes()].concat()
+}
+
+fn bound_to_former(of: StoreKeyId) -> Vec<u8> {
+    [RECOVERY_KEY_LABEL, &of.0].concat()
+}
+
+fn bound_to_code(set: &SetId, number: u8) -> Vec<u8> {
+    [FINGERPRINT_LABEL, set.as_str().as_bytes(), b"\0", &[number]].concat()
 }
 
 fn bound_to_oath(serial: &Serial, parameters: Parameters) -> Vec<u8> {
@@ -341,6 +510,43 @@ mod tests {
         assert!(!open("app-2", 5, "x", b"alice") && !open("app-1", 6, "x", b"alice"));
         assert!(!open("app-1", 5, "x", b"bob") && !open("app-1", 5, "y", b"alice"));
         assert!(key.open_oath(&sealed, &serial, parameters).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn of_two_keys_each_opens_its_own_and_the_current_one_seals(a: [u8; 32], b: [u8; 32], c: [u8; 32], nonce: [u8; 24]) {
+            prop_assume!(a != b && b != c && a != c);
+            let token = PublicId::from_bytes(&[1]).unwrap();
+            let sealed = |key: [u8; 32]| StoreKey::new(key).seal(&credential(), &token, nonce);
+            let keys = StoreKeys::replacing(StoreKey::new(a), StoreKey::new(b)).unwrap();
+            prop_assert!(StoreKeys::replacing(StoreKey::new(a), StoreKey::new(a)).is_none());
+            prop_assert!(keys.open(&sealed(a), &token).is_ok() && keys.open(&sealed(b), &token).is_ok());
+            prop_assert!(keys.open(&sealed(c), &token).is_err());
+            prop_assert!(keys.seal(&credential(), &token, nonce) == sealed(b));
+            let [a, b, c] = [a, b, c].map(|key| StoreKey::new(key).id());
+            let ids = StoreKeyIds { current: b, former: Some(a) };
+            prop_assert!(keys.ids() == ids && !ids.has(c));
+            prop_assert!(keys.with_id(a).unwrap().id() == a && keys.with_id(c).is_none());
+            let swapped = keys.sealing_under(a).unwrap();
+            prop_assert!(swapped.id() == a && swapped.ids().has(b));
+            prop_assert!(swapped.sealing_under(c).is_none());
+        }
+    }
+
+    #[test]
+    fn what_recovery_codes_keep_opens_for_its_code_only() {
+        let (key, former) = (StoreKey::new([1; 32]), StoreKey::new([2; 32]));
+        let sealed = key.seal_recovery_key(&RecoveryKey::of(&former), former.id(), [3; 24]);
+        assert!(key.open_recovery_key(&sealed, former.id()).is_ok());
+        assert!(key.open_recovery_key(&sealed, key.id()).is_err());
+        assert!(former.open_recovery_key(&sealed, former.id()).is_err());
+        let [set, other] = ["a", "b"].map(|set| SetId::new(set).unwrap());
+        let sealed = key.seal_fingerprint(Fingerprint([7; 8]), (&set, 1), [3; 24]);
+        assert_eq!(key.open_fingerprint(&sealed, (&set, 1)), Ok(Fingerprint([7; 8])));
+        for code in [(&set, 2), (&other, 1)] {
+            assert_eq!(key.open_fingerprint(&sealed, code), Err(CannotOpen));
+        }
+        assert_eq!(former.open_fingerprint(&sealed, (&set, 1)), Err(CannotOpen));
     }
 
     #[test]

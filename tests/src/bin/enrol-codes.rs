@@ -48,7 +48,7 @@ fn main() {
                     getrandom(&mut random, GetRandomFlags::empty()).unwrap();
                     let code = RecoveryCode::new(number, &random).unwrap();
                     let mac = code.mac(&RecoveryKey::of(&store_key), &set);
-                    let record = RecoveryRecord { shape: Shape::Letters, under: store_key.id(), mac };
+                    let record = RecoveryRecord::new(Shape::Letters, store_key.id(), mac);
                     keys.push(TokenKey::RecoveryCode(set, number, record));
                     codes.push(code.write().as_str().to_owned());
                 }

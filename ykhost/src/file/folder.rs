@@ -217,6 +217,17 @@ impl Folder {
         Ok(file)
     }
 
+    /// Gives an open file of this folder the owner of the file `name`, if that is there.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn keep_owner(&self, file: &File, name: &str) -> Result<(), FileFault> {
+        let Ok(old) = rustix::fs::statat(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let (uid, gid) = (rustix::fs::Uid::from_raw(old.st_uid), rustix::fs::Gid::from_raw(old.st_gid));
+        rustix::fs::fchown(file, Some(uid), Some(gid))
+            .map_err(|errno| FileFault::system(&self.path.join(name), "keep the owner", errno))
+    }
+
     /// Gives a file another name in this folder, replacing what has that name.
     ///
     /// # Errors
@@ -272,10 +283,7 @@ impl Folder {
                 }
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(old.st_mode & 0o7777))
                     .map_err(|errno| FileFault::system(&path, "keep the mode", errno))?;
-                let (uid, gid) =
-                    (rustix::fs::Uid::from_raw(old.st_uid), rustix::fs::Gid::from_raw(old.st_gid));
-                rustix::fs::fchown(&file, Some(uid), Some(gid))
-                    .map_err(|errno| FileFault::system(&path, "keep the owner", errno))?;
+                self.keep_owner(&file, name)?;
             }
             file.sync_all().map_err(|why| FileFault::system(&path, "sync", why))?;
             self.rename(&temporary, name)

@@ -16,17 +16,16 @@ pub use error::EnrolError;
 pub(super) use unfinished::UNFINISHED;
 pub use unfinished::Unfinished;
 
-use super::known_codes::note_code_key;
+use super::code_keys::CodeKeys;
 use super::slots::{BadSlots, State, new_file};
-use super::{Store, TokenKey, slots_in};
+use super::{SECRET, Store, TokenKey, slots_in};
 use crate::file::{Changing, FileFault, Folder, LOCK_POLL};
 use crate::{Fault, random};
 use data_encoding::HEXLOWER;
-use rustix::fs::Mode;
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 use yubiotp::{Position, TokenId};
 
 /// How a long change goes on: called once a token in each of its [`STEPS`].
@@ -57,14 +56,12 @@ pub enum Removed {
     Position,
 }
 
-const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
-
 /// A change of the store, one at a time on a host: the next one waits until this one is dropped.
 pub struct Change<'s> {
-    store: &'s Store,
-    keys: Folder,
-    positions: Folder,
-    store_key: OnceCell<StoreKey>,
+    pub(super) store: &'s Store,
+    pub(super) keys: Folder,
+    pub(super) positions: Folder,
+    store_key: OnceCell<StoreKeys>,
     known: OnceCell<twins::Known>,
     _changing: Changing,
 }
@@ -213,8 +210,15 @@ impl Change<'_> {
     ) -> Result<(), EnrolError> {
         let store_key = self.store_key()?;
         self.are_no_twins(keys)?;
+        for key in keys {
+            if let TokenKey::RecoveryCode(.., record) = key
+                && record.under != store_key.id()
+            {
+                return Err(EnrolError::StoreKeyReplaced(key.id()));
+            }
+        }
         if keys.iter().any(|key| matches!(key, TokenKey::RecoveryCode(..))) {
-            note_code_key(&self.positions, store_key.id())?;
+            CodeKeys::note(&self.positions, store_key.id())?;
         }
         let mut positions = Batch::new(&self.positions);
         for key in keys {
@@ -396,7 +400,7 @@ impl Change<'_> {
         Fault::NoPosition { path: self.positions.path().join(token.to_string()), token: *token }
     }
 
-    fn store_key(&self) -> Result<&StoreKey, Fault> {
+    pub(super) fn store_key(&self) -> Result<&StoreKeys, Fault> {
         if self.store_key.get().is_none() {
             // Only this thread has it: nobody set it in between.
             let _ = self.store_key.set(self.store.store_key()?);
@@ -411,28 +415,32 @@ fn aside(token: &TokenId, key: Fingerprint) -> String {
 }
 
 /// Files that get their names together, after all of them are on stable storage.
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     folder: &'a Folder,
     names: Vec<String>,
 }
 
 impl<'a> Batch<'a> {
-    const fn new(folder: &'a Folder) -> Self {
+    pub(super) const fn new(folder: &'a Folder) -> Self {
         Self { folder, names: Vec::new() }
     }
 
-    fn add(&mut self, token: &TokenId, contents: &[u8]) -> Result<(), Fault> {
+    /// In place of a file of that name, it gets its owner.
+    pub(super) fn add(&mut self, token: &TokenId, contents: &[u8]) -> Result<(), Fault> {
         let name = token.to_string();
         let hidden = format!(".{name}.new");
         // Left by a change that was cut off.
         self.folder.remove(&hidden)?;
         // Noted before it is written, so that `drop` finds it if writing fails.
         self.names.push(name);
-        self.folder.create(&hidden, contents, SECRET)?;
-        Ok(())
+        let file = self.folder.create(&hidden, contents, SECRET)?;
+        self.names.last().map_or(Ok(()), |name| Ok(self.folder.keep_owner(&file, name)?))
     }
 
-    fn finish(mut self) -> Result<(), Fault> {
+    pub(super) fn finish(mut self) -> Result<(), Fault> {
+        if self.names.is_empty() {
+            return Ok(());
+        }
         self.folder.sync_all()?;
         for name in &self.names {
             self.folder.rename(&format!(".{name}.new"), name)?;

@@ -45,6 +45,22 @@ pub(super) fn name_of(user: &[u8]) -> String {
     name
 }
 
+/// The user whose file has this name. `None` if it is no such name, or one with a hash.
+pub(super) fn user_of(name: &str) -> Option<Vec<u8>> {
+    let mut user = Vec::new();
+    let mut rest = name.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                user.extend(data_encoding::HEXLOWER.decode(&digits).ok()?);
+            }
+            byte => user.push(byte),
+        }
+    }
+    (name_of(&user) == name).then_some(user)
+}
+
 fn text(bucket: Bucket) -> String {
     format!("{HEAD}{:0DIGITS$}\n", bucket.to_stored())
 }
@@ -253,6 +269,7 @@ mod tests {
         fn different_users_have_different_files(a: Vec<u8>, b: Vec<u8>) {
             prop_assert_eq!(a == b, name_of(&a) == name_of(&b));
             let name = name_of(&a);
+            prop_assert_eq!(user_of(&name), (!name.starts_with("%%")).then_some(a));
             prop_assert!(!name.contains('/') && !name.starts_with('.') && name.len() <= 200);
         }
 

@@ -1,22 +1,16 @@
 //! Recovery codes that this host has or had, by the fingerprints in `positions/`: a code of eight digits that another module
 //! made may come again, and must not be new then.
 
+use super::code_keys::CodeKeys;
 use super::slots::BadSlots;
 use super::{KeyFile, Shape, Store, slots_in};
 use crate::Fault;
-use crate::file::{Audience, FileFault, Folder};
 use data_encoding::HEXLOWER;
-use rustix::fs::Mode;
 use std::collections::BTreeMap;
 use yubiotp::key::Fingerprint;
 use yubiotp::oath::Code;
 use yubiotp::recovery::{self, RecoveryKey};
-use yubiotp::seal::StoreKeyId;
 use yubiotp::{SetId, TokenId};
-
-/// In the folder of positions: the IDs of the store keys under which recovery codes were made on this host. A position of a
-/// code says nothing under another one.
-pub(in crate::store) const CODE_KEYS: &str = ".code-keys";
 
 /// What this host knows of a code of eight digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +37,8 @@ struct Entry {
 
 /// Every recovery code that this host has or had.
 pub struct KnownCodes {
-    key: RecoveryKey,
+    /// Those of former store keys first.
+    keys: Vec<RecoveryKey>,
     codes: Vec<Entry>,
     has_other_key: bool,
 }
@@ -61,14 +56,15 @@ impl Store {
             let Some(token) = TokenId::of_file(&name) else { continue };
             // One that cannot be read lets nobody in.
             let Ok(file) = self.key_file_in(&keys, &token) else { continue };
-            has_other_key |= file.under() != store_key.id();
+            has_other_key |= !store_key.ids().has(file.under());
             let KeyFile::RecoveryCode(set, number, record) = file else { continue };
             if record.shape == Shape::EightDigits {
                 here.insert((set, number), (record.mac.fingerprint(), false));
             }
         }
-        let under = code_keys(&positions)?;
-        has_other_key |= under.iter().any(|id| *id != store_key.id().to_string());
+        let under = CodeKeys::read(&positions)?;
+        let (known, is_lost) = under.all(&store_key);
+        has_other_key |= is_lost;
         let mut codes = Vec::new();
         for name in positions.names()? {
             let (id, aside) = name.split_once('.').map_or((name.as_str(), None), |(id, key)| (id, Some(key)));
@@ -116,34 +112,23 @@ impl Store {
         }));
         // Nobody can tell what they were made under.
         has_other_key |= under.is_empty() && !codes.is_empty();
-        Ok(KnownCodes { key: RecoveryKey::of(&store_key), codes, has_other_key })
+        Ok(KnownCodes { keys: known, codes, has_other_key })
     }
-}
-
-fn code_keys(positions: &Folder) -> Result<Vec<String>, Fault> {
-    match positions.read(CODE_KEYS, 4096, Audience::Owner) {
-        Err(FileFault::Missing(_)) => Ok(Vec::new()),
-        text => Ok(String::from_utf8_lossy(&text?).lines().map(str::to_owned).collect()),
-    }
-}
-
-/// Notes, durably, that recovery codes are made under this store key.
-pub(in crate::store) fn note_code_key(positions: &Folder, key: StoreKeyId) -> Result<(), Fault> {
-    let (mut keys, id) = (code_keys(positions)?, key.to_string());
-    if keys.contains(&id) {
-        return Ok(());
-    }
-    keys.push(id);
-    let text = keys.into_iter().map(|id| id + "\n").collect::<String>();
-    Ok(positions.replace(CODE_KEYS, text.as_bytes(), Mode::RUSR | Mode::WUSR)?)
 }
 
 impl KnownCodes {
     /// What is known of a code. `own` are sets to look into first: with those of its user, the answer comes soon.
     #[must_use]
     pub fn of(&self, code: &Code, own: &[SetId]) -> KnownCode {
+        // It may have been made under any of the keys, and its MAC made again under any after that.
         let is_it = |entry: &&Entry| {
-            recovery::mac_of_digits(code, &self.key, &entry.set, entry.number).fingerprint() == entry.code
+            (0..self.keys.len()).any(|made| {
+                let mut keys = self.keys.iter().skip(made);
+                let first =
+                    keys.next().map(|key| recovery::mac_of_digits(code, key, &entry.set, entry.number));
+                std::iter::successors(first, |mac| keys.next().map(|key| key.again(mac)))
+                    .any(|mac| mac.fingerprint() == entry.code)
+            })
         };
         let of = |entry: &Entry| match entry {
             Entry { is_used: true, .. } => KnownCode::Used,

@@ -9,17 +9,16 @@ mod origin;
 
 pub use origin::Origin;
 
-use super::Store;
-use super::guesses::name_of;
+use super::guesses::{name_of, user_of};
+use super::{Rotation, SECRET, Store};
 use crate::Fault;
 use crate::file::{self, Audience, Changing, FileFault, Folder};
 use crate::random;
 use data_encoding::BASE64;
-use rustix::fs::Mode;
 use yubiotp::Serial;
 use yubiotp::key::OathKey;
 use yubiotp::oath::Parameters;
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::{StoreKey, StoreKeyId, StoreKeys};
 
 /// The folder of offers, in the store.
 pub const PENDING: &str = "pending";
@@ -30,7 +29,6 @@ pub const OFFER_IS_GOOD: u64 = 3600;
 const LAST_DIALOGUE: u64 = 600;
 
 const HEAD: &str = "# pam_yubiotp offer, version 1. Made by yubiotp-enroll, do not edit.";
-const SECRET: Mode = Mode::RUSR.union(Mode::WUSR);
 const MOST: u64 = 4096;
 
 /// An authenticator app that a user is offered. Its parameters are those of [`Parameters::APP`].
@@ -51,8 +49,9 @@ pub struct PendingOffer {
     pub seen: Seen,
 }
 
-/// The file of an offer as it was when the user saw it. Each showing writes it anew, so that only the last one can be taken: who
-/// sees an offer after its user did must not know the secret with which the user then enrolls.
+/// What the file of an offer said when the user saw it. Each showing writes it anew, so that only the last one can be taken: who
+/// sees an offer after its user did must not know the secret with which the user then enrolls. Which store key seals it does
+/// not matter: that may be replaced meanwhile.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Seen(Vec<u8>);
 
@@ -90,6 +89,13 @@ impl HeldOffer {
     }
 }
 
+impl Seen {
+    fn of(text: &[u8]) -> Self {
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        Self(lines.take_while(|line| !line.starts_with(b"sealed-under: ")).flatten().copied().collect())
+    }
+}
+
 impl PendingOffer {
     /// As it is shown at `unix`.
     fn write(&self, user: &[u8], under: &StoreKey, nonce: [u8; 24], unix: u64) -> String {
@@ -106,7 +112,7 @@ impl PendingOffer {
     }
 
     /// `None` if the text is no offer to this user, or cannot be opened: a new one takes its place.
-    fn read(text: &[u8], user: &[u8], key: &StoreKey) -> Option<Self> {
+    fn read(text: &[u8], user: &[u8], keys: &StoreKeys) -> Option<Self> {
         let (serial, made) = (serial(text)?, made(text)?);
         let mut lines = str::from_utf8(text).ok()?.lines();
         let from = Origin::read(lines.nth(3)?.strip_prefix("from: ")?);
@@ -114,11 +120,12 @@ impl PendingOffer {
         let (times, last) = (times.parse().ok()?, last.parse().ok()?);
         let under = lines.next()?.strip_prefix("sealed-under: ")?;
         let sealed = BASE64.decode(lines.next()?.strip_prefix("sealed: ")?.as_bytes()).ok()?;
-        if under != key.id().to_string() || lines.next().is_some() {
+        let key = keys.with_id(StoreKeyId::parse(under)?)?;
+        if lines.next().is_some() {
             return None;
         }
         let key = key.open_offer(&sealed, &serial, Parameters::APP, made, from.as_str(), user).ok()?;
-        Some(Self { serial, key, made, from, times, last, seen: Seen(text.to_vec()) })
+        Some(Self { serial, key, made, from, times, last, seen: Seen::of(text) })
     }
 }
 
@@ -164,8 +171,10 @@ impl Store {
         draw: impl FnOnce() -> Result<(Serial, OathKey), E>,
     ) -> Result<(PendingOffer, Earlier), E> {
         file::make_folder(&self.folder.join(PENDING), 0o700).map_err(Fault::from)?;
-        let (folder, name, store_key) = (self.pending()?, name_of(user), self.store_key()?);
+        let (folder, name) = (self.pending()?, name_of(user));
         let _changing = folder.lock(self.locking.wait).map_err(Fault::from)?;
+        // Under the lock: once a rotation has had it, nothing is sealed under the former key.
+        let store_key = self.store_key()?;
         let text = match folder.read(&name, MOST, Audience::Owner) {
             Err(FileFault::Missing(_)) => Vec::new(),
             text => text.map_err(Fault::from)?,
@@ -176,7 +185,7 @@ impl Store {
                 offer.times = offer.times.saturating_add(1);
                 let text = offer.write(user, &store_key, random::bytes()?, unix);
                 folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
-                offer.seen = Seen(text.into_bytes());
+                offer.seen = Seen::of(text.as_bytes());
                 return Ok((offer, Earlier::Same));
             }
             Some(PendingOffer { made, from, .. }) => Earlier::Replaced { made, from },
@@ -187,7 +196,7 @@ impl Store {
         let mut offer = PendingOffer { serial, key, made: unix, from, times: 1, last: unix, seen };
         let text = offer.write(user, &store_key, random::bytes()?, unix);
         folder.replace(&name, text.as_bytes(), SECRET).map_err(Fault::from)?;
-        offer.seen = Seen(text.into_bytes());
+        offer.seen = Seen::of(text.as_bytes());
         Ok((offer, earlier))
     }
 
@@ -210,7 +219,7 @@ impl Store {
             Err(FileFault::Missing(_)) => return Ok(None),
             text => text?,
         };
-        let is_it = serial(&text) == Some(*token) && seen.is_none_or(|seen| seen.0 == text);
+        let is_it = serial(&text) == Some(*token) && seen.is_none_or(|seen| *seen == Seen::of(&text));
         Ok(is_it.then_some(HeldOffer { folder, name, _changing }))
     }
 
@@ -228,6 +237,46 @@ impl Store {
         let was_there = folder.has(&name)?;
         HeldOffer { folder, name, _changing }.end()?;
         Ok(was_there)
+    }
+
+    /// Seals every offer that is sealed under the former store key under the current one, and returns how many these were. One
+    /// that does not open goes: it would be replaced.
+    pub(super) fn reseal_offers(&self, rotation: Rotation) -> Result<usize, Fault> {
+        let folder = match self.pending() {
+            Err(Fault::NoStore { .. }) => return Ok(0),
+            folder => folder?,
+        };
+        let _changing = folder.lock(self.locking.wait)?;
+        let keys = self.store_key()?;
+        let (former, mut count) = (format!("sealed-under: {}", rotation.former), 0_usize);
+        for name in folder.all_names()? {
+            // Left by a process that was killed.
+            if name.starts_with('.') && name.ends_with(".new") {
+                folder.remove(&name)?;
+            }
+            if name.starts_with('.') {
+                continue;
+            }
+            let text = match folder.read(&name, MOST, Audience::Owner) {
+                Err(FileFault::Missing(_)) => continue,
+                text => text?,
+            };
+            if !text.split(|byte| *byte == b'\n').any(|line| line == former.as_bytes()) {
+                continue;
+            }
+            let offer =
+                user_of(&name).and_then(|user| Some((PendingOffer::read(&text, &user, &keys)?, user)));
+            match offer {
+                Some((offer, user)) => {
+                    let text = offer.write(&user, &keys, random::bytes()?, offer.last);
+                    folder.replace(&name, text.as_bytes(), SECRET)?;
+                    count = count.saturating_add(1);
+                }
+                None => folder.remove(&name)?,
+            }
+        }
+        folder.sync()?;
+        Ok(count)
     }
 
     /// Removes every offer that cannot be taken any more at `unix`, in seconds since 1970, and what is no offer.
@@ -293,7 +342,8 @@ mod tests {
             )
         );
         assert_eq!(BASE64.decode(sealed.trim_end().as_bytes()).unwrap().len(), 24 + 20 + 16);
-        let read = |text: &str, user: &[u8], key| PendingOffer::read(text.as_bytes(), user, &key);
+        let read =
+            |text: &str, user: &[u8], key| PendingOffer::read(text.as_bytes(), user, &StoreKeys::from(key));
         let whole = read(&text, b"alice", StoreKey::new([1; 32])).unwrap();
         assert_eq!((whole.made, whole.serial.as_str()), (1_796_000_000, "app-1"));
         assert_eq!((whole.times, whole.last), (2, 1_796_000_007));

@@ -1,13 +1,14 @@
 //! Looking at the whole store, token by token, without changing or locking anything in it.
 
 use super::change::UNFINISHED;
-use super::known_codes::CODE_KEYS;
+use super::code_keys::CODE_KEYS;
 use super::{HAS_ENROLLED, KeyFile, PositionFile, State, Store, TokenKey, slots_in};
 use crate::Fault;
 use crate::file::{FileFault, Folder};
 use std::path::PathBuf;
 use yubiotp::TokenId;
-use yubiotp::seal::StoreKey;
+use yubiotp::key::Fingerprint;
+use yubiotp::seal::StoreKeys;
 
 /// The folders of a store, opened once for any number of tokens.
 pub struct StoreScan {
@@ -46,8 +47,12 @@ impl StoreScan {
     ///
     /// # Errors
     /// It was sealed under another store key, or the seal is broken.
-    pub fn open_key(&self, file: &KeyFile, token: &TokenId, key: &StoreKey) -> Result<TokenKey, Fault> {
-        self.store.open(file, token, key)
+    pub fn open_key(&self, file: &KeyFile, token: &TokenId, keys: &StoreKeys) -> Result<TokenKey, Fault> {
+        match self.store.open(file, token, keys) {
+            // The store key may have been replaced since it was read.
+            Err(Fault::OtherStoreKey { .. }) => self.store.token_key(token),
+            opened => opened,
+        }
     }
 
     /// As [`Store::slots`].
@@ -72,6 +77,14 @@ impl StoreScan {
     /// The record of touches cannot be read.
     pub fn is_doubtful(&self, state: &State) -> Result<bool, Fault> {
         self.store.is_doubtful(state)
+    }
+
+    /// As [`Store::is_position_of`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_position_of(&self, key: &TokenKey, position: Fingerprint) -> Result<bool, Fault> {
+        self.store.is_position_of(key, position)
     }
 
     /// Where the key file of a token is, or would be.

@@ -5,6 +5,7 @@
 mod elsewhere;
 mod oath;
 mod proved;
+mod rotate;
 mod torn;
 mod twins;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Remedy};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::contract::{self, HostSubject, Subject};
+use yubiotp::seal::{Sealed, StoreKey};
 use yubiotp::{AesKey, PrivateId};
 
 /// A store in a temporary folder.

@@ -125,7 +125,7 @@ impl KeyFile {
                 let key = store_key.open_oath(&record.sealed, serial, record.parameters)?;
                 TokenKey::Oath(*serial, key, record.notes)
             }
-            Self::RecoveryCode(set, number, record) => TokenKey::RecoveryCode(*set, *number, *record),
+            Self::RecoveryCode(set, number, record) => TokenKey::RecoveryCode(*set, *number, record.clone()),
         })
     }
 }

@@ -5,6 +5,7 @@ use super::report::{Check, Report, at, shown, ykmap_with};
 use super::settings::Case;
 use crate::check::{disabled, to_resync, twin};
 use crate::exchange::unfinished;
+use crate::key::rotation_unfinished;
 use crate::list::States;
 use crate::out;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -20,7 +21,7 @@ use ykhost::store::{OrphanFile, POSITIONS, PositionFile, State, Store, StoreScan
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Command, Diagnostic, Program, Remedy, shell_word};
 use yubiotp::key::{Fingerprint, Holders};
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 use yubiotp::verdict::Mode;
 
 const SEE_STORE: &str = "see store";
@@ -69,6 +70,9 @@ pub(super) fn look(report: &mut Report, settings: &Settings) -> Option<Seen> {
     }
     positions(report, &survey, &tokens);
     if let Some(found) = unfinished(&store) {
+        report.add(Check::Store, found);
+    }
+    if let Some(found) = rotation_unfinished(settings, &store) {
         report.add(Check::Store, found);
     }
     if is_writable {
@@ -186,7 +190,7 @@ fn stray_file(report: &mut Report, path: &Path, what: &str) {
 fn each(
     report: &mut Report,
     survey: &StoreScan,
-    key: &StoreKey,
+    key: &StoreKeys,
     tokens: &[TokenId],
     refused: &mut Refused,
 ) -> Holders<TokenId> {
@@ -308,7 +312,9 @@ fn position(
     let path = survey.position_path(token);
     let fault = match survey.slots(token) {
         Ok(None) => Fault::NoPosition { path, token: *token },
-        Ok(Some(slots)) if key.is_some_and(|key| key.fingerprint() != slots.state.key) => {
+        Ok(Some(slots))
+            if key.is_some_and(|key| !survey.is_position_of(key, slots.state.key).unwrap_or(false)) =>
+        {
             if slots.state.key == Fingerprint::ELSEWHERE {
                 let what = format!(
                     "has the position that validation servers reported for token {token}, not one of the key that is here now"

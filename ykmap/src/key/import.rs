@@ -151,7 +151,7 @@ fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential
         Secret::Plain(credential) => Ok(credential),
         Secret::Sealed { under, sealed } => {
             let key = store.store_key().map_err(|fault: Fault| in_line(&fault.diagnostic()))?;
-            if under != key.id() {
+            let Some(key) = key.with_id(under) else {
                 let problem =
                     format!("is sealed under store key {under}, and this host has store key {}", key.id());
                 return Err(Diagnostic::error(Code::KeySealedElsewhere, problem).run_when(
@@ -159,7 +159,7 @@ fn credential(store: &Store, id: &PublicId, secret: Secret) -> Result<Credential
                     Program::Ykmap,
                     "key export --in-the-clear",
                 ));
-            }
+            };
             key.open(&sealed, id).map_err(|_| {
                 Diagnostic::error(Code::KeySealBroken, "does not open under the store key that it names")
             })

@@ -8,7 +8,7 @@ use ykhost::store::{RecoveryRecord, Shape, Store, TokenKey};
 use ykhost::{Fault, clock, random};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::recovery::{RANDOM, RecoveryCode, RecoveryKey};
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 use yubiotp::{SetId, TokenId, shown};
 use zeroize::Zeroizing;
 
@@ -41,13 +41,10 @@ impl NewSet {
     }
 
     /// What the store keeps of the codes.
-    pub(crate) fn keys(&self, store_key: &StoreKey) -> Vec<TokenKey> {
+    pub(crate) fn keys(&self, store_key: &StoreKeys) -> Vec<TokenKey> {
         let (key, under) = (RecoveryKey::of(store_key), store_key.id());
-        let record = |code: &RecoveryCode| RecoveryRecord {
-            shape: Shape::Letters,
-            under,
-            mac: code.mac(&key, &self.name),
-        };
+        let record =
+            |code: &RecoveryCode| RecoveryRecord::new(Shape::Letters, under, code.mac(&key, &self.name));
         self.codes.iter().map(|code| TokenKey::RecoveryCode(self.name, code.number(), record(code))).collect()
     }
 

@@ -1,6 +1,6 @@
 //! The text of `keys/oath-SERIAL`.
 
-use super::{BadRecord, Lines, RECORD, store_key_id};
+use super::{BadRecord, Lines, RECORD};
 use crate::oath::{Algorithm, Digits, Kind, Parameters, Period};
 use crate::seal::StoreKeyId;
 use crate::{Serial, Series, TokenId};
@@ -59,7 +59,7 @@ impl OathRecord {
     /// # Errors
     /// It is not one, or another token's.
     pub fn read(text: &[u8], serial: &Serial) -> Result<Self, BadRecord> {
-        let mut lines = Lines::begin(text, RECORD, 2)?;
+        let (mut lines, _) = Lines::begin(text, RECORD, 2..=2)?;
         lines.token(&TokenId::Oath(*serial))?;
         let is_totp = lines.field("kind: ", |kind| match kind {
             "totp" => Some(true),
@@ -84,7 +84,7 @@ impl OathRecord {
             series => Some(Some(Series::new(series)?)),
         })?;
         let notes = OathNotes { window, series };
-        let under = lines.field("sealed-under: ", store_key_id)?;
+        let under = lines.field("sealed-under: ", StoreKeyId::parse)?;
         let sealed = lines.field("sealed: ", |text| BASE64.decode(text.as_bytes()).ok())?;
         Ok(Self { parameters: Parameters { kind, algorithm, digits }, notes, under, sealed })
     }

@@ -28,7 +28,7 @@ impl Place {
         let store_key = store.store_key().unwrap();
         let set = SetId::new("k7").unwrap();
         let mac = recovery_code().mac(&RecoveryKey::of(&store_key), &set);
-        let record = RecoveryRecord { shape: Shape::Letters, under: store_key.id(), mac };
+        let record = RecoveryRecord::new(Shape::Letters, store_key.id(), mac);
         let oath = OathKey { secret: secret(), parameters: TOTP };
         let keys = [
             TokenKey::Oath(Serial::new("1").unwrap(), oath, OathNotes::default()),

@@ -17,11 +17,7 @@ fn place() -> Place {
     let keys = [("k7", 1), ("k7", 2), ("k7", 3), ("old", 9)].map(|(set, number)| {
         let set = SetId::new(set).unwrap();
         let mac = RecoveryCode::new(number, &[number; 7]).unwrap().mac(&key, &set);
-        TokenKey::RecoveryCode(
-            set,
-            number,
-            RecoveryRecord { shape: Shape::Letters, under: store_key.id(), mac },
-        )
+        TokenKey::RecoveryCode(set, number, RecoveryRecord::new(Shape::Letters, store_key.id(), mac))
     });
     store.change().unwrap().enrol(&keys, &|| {}).unwrap();
     place

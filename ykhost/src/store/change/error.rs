@@ -31,6 +31,8 @@ pub enum EnrolError {
         /// Where it is.
         stored: Position,
     },
+    /// The store key was replaced after this recovery code was made.
+    StoreKeyReplaced(TokenId),
     /// The store cannot be read.
     Fault(Fault),
 }
@@ -80,6 +82,12 @@ impl EnrolError {
                 format!("this host has accepted a later OTP of its key ({stored}): nothing was changed"),
             )
             .advise("if the YubiKey was reprogrammed with the same key, program it with a key of its own"),
+            Self::StoreKeyReplaced(token) => about(
+                Code::StoreKeyReplaced,
+                token,
+                "the store key was replaced while this recovery code was made: nothing was changed".to_owned(),
+            )
+            .advise("run the command again"),
             Self::Fault(fault) => fault.diagnostic(),
         }
     }

@@ -95,7 +95,7 @@ impl Change<'_> {
 
     /// Brings what the old file of a token says that was switched off in spite of a lock into the new one, if that was
     /// not done yet.
-    pub(super) fn finish_disabling(&self, token: &TokenId) -> Result<(), Fault> {
+    pub(in crate::store) fn finish_disabling(&self, token: &TokenId) -> Result<(), Fault> {
         let (name, left) = (token.to_string(), left(token));
         if !self.positions.has(&left)? {
             return Ok(());

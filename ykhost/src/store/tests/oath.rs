@@ -7,11 +7,11 @@ use yubiotp::oath::{Algorithm, Digits, Kind, Parameters, Period, Secret};
 use yubiotp::verdict::{Charge, Guesses};
 use zeroize::Zeroizing;
 
-fn serial(text: &str) -> Serial {
+pub(super) fn serial(text: &str) -> Serial {
     Serial::new(text).unwrap()
 }
 
-fn oath_key(name: &str, secret: u8) -> TokenKey {
+pub(super) fn oath_key(name: &str, secret: u8) -> TokenKey {
     let parameters = Parameters {
         kind: Kind::Totp { period: Period::USUAL },
         algorithm: Algorithm::Sha1,
@@ -22,7 +22,7 @@ fn oath_key(name: &str, secret: u8) -> TokenKey {
 }
 
 impl Host {
-    fn enrol_key(&self, key: TokenKey) -> Fingerprint {
+    pub(super) fn enrol_key(&self, key: TokenKey) -> Fingerprint {
         let fingerprint = key.fingerprint();
         self.store.change().unwrap().enrol(&[key], &|| {}).unwrap();
         fingerprint
@@ -77,7 +77,7 @@ fn recovery_codes_keep_the_contract() {
             let store_key = self.0.store.store_key().unwrap();
             let code = RecoveryCode::new(1, &[7; 7]).unwrap();
             let mac = code.mac(&RecoveryKey::of(&store_key), &set);
-            let record = RecoveryRecord { shape: Shape::Letters, under: store_key.id(), mac };
+            let record = RecoveryRecord::new(Shape::Letters, store_key.id(), mac);
             self.0.enrol_key(TokenKey::RecoveryCode(set, 1, record))
         }
         fn set_enabled(&self, token: &TokenId, enabled: bool) {
@@ -279,7 +279,7 @@ fn codes_of_eight_digits_are_known_again() {
     let enrol = |name: &str, number: u8| {
         let store_key = host.store.store_key().unwrap();
         let mac = recovery::mac_of_digits(&typed(number), &RecoveryKey::of(&store_key), &set(name), number);
-        let record = RecoveryRecord { shape: Shape::EightDigits, under: store_key.id(), mac };
+        let record = RecoveryRecord::new(Shape::EightDigits, store_key.id(), mac);
         host.enrol_key(TokenKey::RecoveryCode(set(name), number, record))
     };
     let known = |number: u8, own: &[SetId]| host.store.known_codes().unwrap().of(&typed(number), own);

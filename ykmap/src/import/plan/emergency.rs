@@ -82,7 +82,7 @@ impl Plan {
             let (key, under) = (RecoveryKey::of(&store_key), store_key.id());
             for (number, code) in (1..=recovery::MOST).zip(codes) {
                 let mac = recovery::mac_of_digits(code, &key, &set, number);
-                let record = RecoveryRecord { shape: Shape::EightDigits, under, mac };
+                let record = RecoveryRecord::new(Shape::EightDigits, under, mac);
                 self.keys.push(TokenKey::RecoveryCode(set, number, record));
             }
             emergency.new.push(TokenId::RecoverySet(set));
