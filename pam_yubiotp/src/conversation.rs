@@ -41,6 +41,19 @@ impl Questions {
         Ok(answer)
     }
 
+    /// Asks with this prompt, without a wait: what was answered before was right so far.
+    pub(crate) fn ask_at_once(
+        &mut self,
+        host: &impl Handle,
+        prompt: &str,
+        echo: bool,
+        user: &[u8],
+    ) -> Result<Answer, PamResultCode> {
+        let answer = ask_text(host, prompt, echo, user)?;
+        self.answered = Some(Instant::now());
+        Ok(answer)
+    }
+
     /// An answer that was not asked for here is looked at from now on.
     pub(crate) fn answered_elsewhere(&mut self) {
         self.answered = Some(Instant::now());

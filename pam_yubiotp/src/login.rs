@@ -14,6 +14,7 @@ use crate::log::Log;
 use pam::constants::PamResultCode;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use subtle::ConstantTimeEq as _;
 use ykhost::decide::{self, LoginUser};
 use ykhost::file::Folders;
@@ -23,11 +24,14 @@ use ykhost::remedies::Remedies;
 use ykhost::settings::{LoginSettings, PartialConfig, Settings, config_of, is_per_user};
 use ykhost::store::Store;
 use ykhost::{Fault, clock, mapping, policy};
+use yubiotp::PublicId;
 use yubiotp::dialogue::LoginFacts;
+use yubiotp::freshness::{MOST_TRIES, Touch};
+use yubiotp::key::Fingerprint;
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp::NoOtp;
 use yubiotp::policy::{Method, Methods, Need, OnExempt, Ruling};
-use yubiotp::verdict::{self, Reason, Verdict};
+use yubiotp::verdict::{self, Reason, SecondTouch, Verdict};
 use zeroize::Zeroizing;
 
 /// `pam_sm_authenticate`. `is_silent`: the application wants no messages (PAM_SILENT).
@@ -207,6 +211,23 @@ impl Tokens {
     }
 }
 
+/// What a user is asked after an OTP of a restored token. It says all there is to know: a text without a question would be
+/// shown late, or never.
+const FIRST_TOUCH: &str = "This host was restored from a backup, so two more touches are needed, once. Touch the YubiKey now \
+     and leave it plugged in. Then wait, up to 90 seconds, and touch it again as soon as you are asked: ";
+const SECOND_TOUCH: &str = "Touch the YubiKey again now: ";
+
+/// The touch of a restored token that the next one can be compared with, if that is what an answer was rejected for.
+const fn touched(outcome: &Outcome) -> Option<(PublicId, Fingerprint, Touch)> {
+    if let Outcome::Rejected(Decided { what, .. }) = outcome
+        && let Reason::Restored { token, key, first: Some(first), tries, stale: None } = what
+        && *tries < MOST_TRIES
+    {
+        return Some((*token, *key, *first));
+    }
+    None
+}
+
 /// Whether an answer is the password that an earlier module obtained. An application that asks only once, as sshd does
 /// for a password, answers every prompt with it.
 fn is_stacked(host: &impl Handle, answer: &Answer) -> bool {
@@ -323,6 +344,13 @@ impl Login {
             };
             let judged = tokens.settled(false).and_then(|enrolment| {
                 let outcome = self.judge(host, &enrolment, ruling.methods, &answer, source)?;
+                let outcome = match touched(&outcome) {
+                    Some(_) => {
+                        self.log.outcome(host, &outcome);
+                        self.two_touches(host, &enrolment, ruling.methods, &mut questions)?
+                    }
+                    None => outcome,
+                };
                 Ok((outcome, enrolment))
             });
             let (outcome, enrolment) = match judged {
@@ -396,8 +424,19 @@ impl Login {
                 format!("tokens that the mapping lists for the user: {}", tokens.len())
             }
         });
-        let decide::Decision { judgement, warnings, codes_left, notices } =
+        let decision =
             decide::judge(&self.settings, &self.user, answer, enrolment, methods, host.undisturbed())?;
+        Ok(self.outcome(host, decision, answer, source))
+    }
+
+    /// Hands on the password in an answer, and makes its decision an outcome.
+    fn outcome(
+        &self,
+        host: &mut impl Handle,
+        decide::Decision { judgement, warnings, codes_left, notices }: decide::Decision<'_>,
+        answer: &Answer,
+        source: Source,
+    ) -> Outcome {
         for warning in &warnings {
             self.log.warning(host, warning);
         }
@@ -410,7 +449,7 @@ impl Login {
         if let Some(password) = password
             && let Err(code) = conversation::set_authtok(host, source, password)
         {
-            return Ok(Outcome::ConversationFailed(code));
+            return Outcome::ConversationFailed(code);
         }
         let verdict = match judgement.verdict {
             // Empty answers and sshd's dummy have a finding of their own, which says more.
@@ -425,13 +464,51 @@ impl Login {
             }
             verdict @ (Verdict::Accepted(_) | Verdict::Rejected(_) | Verdict::NotEnrolled) => verdict,
         };
-        Ok(match verdict {
+        match verdict {
             Verdict::Accepted(receipt) => {
                 Outcome::Accepted(Acceptance { receipt, trail: judgement.trail, codes_left, notices })
             }
             Verdict::Rejected(what) => Outcome::Rejected(Decided { what, trail: judgement.trail }),
             Verdict::NotEnrolled => Outcome::NotEnrolled,
-        })
+        }
+    }
+
+    /// After a genuine OTP of a restored token, which is used up: asks for two touches, with a pause between them that
+    /// nobody knew beforehand and that the token's clock confirms. The first prompt says so and waits for its touch as long
+    /// as it takes to read that. Whatever comes of this, the OTPs are used up; without the second touch the token stays
+    /// restored.
+    fn two_touches(
+        &self,
+        host: &mut impl Handle,
+        enrolment: &Enrolment,
+        methods: Methods,
+        questions: &mut Questions,
+    ) -> Result<Outcome, Fault> {
+        // What was before the first OTP was handed on, and stays.
+        let source = Source::AskedAgain;
+        let answer = match questions.ask_at_once(host, FIRST_TOUCH, self.settings.echo, &self.user.name) {
+            Ok(answer) => answer,
+            Err(code) => return Ok(Outcome::ConversationFailed(code)),
+        };
+        let at = Instant::now();
+        let outcome = self.judge(host, enrolment, methods, &answer, source)?;
+        let Some((token, key, first)) = touched(&outcome) else { return Ok(outcome) };
+        let undisturbed = host.undisturbed();
+        let Some(pause) =
+            decide::pause_of_restored(&self.settings, &token, key, first.position, undisturbed)?
+        else {
+            return Ok(outcome);
+        };
+        host.wait(at, pause);
+        let pause = at.elapsed().max(pause);
+        let answer = match questions.ask_at_once(host, SECOND_TOUCH, self.settings.echo, &self.user.name) {
+            Ok(answer) => answer,
+            Err(code) => return Ok(Outcome::ConversationFailed(code)),
+        };
+        let second = SecondTouch { token, key, first, elapsed: at.elapsed(), pause };
+        let decision =
+            decide::judge_second(&self.settings, &self.user, &answer, &second, host.undisturbed())?;
+        Ok(self.outcome(host, decision, &answer, source))
     }
 
     /// Shows an accepted user, once, what was left for them. Whatever fails here, they are in.

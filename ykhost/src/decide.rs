@@ -4,12 +4,15 @@ use crate::file::Folders;
 use crate::online::ByProgram;
 use crate::settings::{CodeSettings, LoginSettings};
 use crate::store::{Store, Undisturbed, UserGuesses};
-use crate::{Fault, clock};
+use crate::{Fault, clock, random};
 use std::cell::Cell;
+use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
+use yubiotp::freshness;
+use yubiotp::key::Fingerprint;
 use yubiotp::mapping::Enrolment;
 use yubiotp::policy::Methods;
-use yubiotp::verdict::{self, Answer, Codes, Guesses as _, Judgement, Servers, Verdict};
+use yubiotp::verdict::{self, Answer, Codes, Guesses as _, Judgement, SecondTouch, Servers, Verdict};
 use yubiotp::{Position, PublicId, TokenId};
 
 /// The user of one login, through all of their answers.
@@ -106,6 +109,54 @@ pub fn judge<'a>(
     let as_warning = |fault: &Fault| fault.diagnostic().with_severity(Severity::Warning);
     warnings.extend(notices.as_ref().err().map(as_warning));
     Ok(Decision { judgement, warnings, codes_left, notices: notices.unwrap_or_default() })
+}
+
+/// The pause before the second touch of a restored token is asked for, once its first OTP was used up. That is one try of
+/// the few that there are; `None` if there is none left, or the token was used meanwhile.
+///
+/// # Errors
+/// The try could not be taken.
+pub fn pause_of_restored(
+    settings: &LoginSettings,
+    token: &PublicId,
+    key: Fingerprint,
+    first: Position,
+    undisturbed: Undisturbed,
+) -> Result<Option<Duration>, Fault> {
+    let store = Store::new(settings).undisturbed(undisturbed);
+    let tried = store.try_touches(&TokenId::YubiKey(*token), key, first);
+    settings.folders.close();
+    // Drawn after the first OTP and the try were used up.
+    tried?.map(|tried| Ok(freshness::pause_at_a_login(random::bytes()?, tried))).transpose()
+}
+
+/// Decides about the answer to the prompt for the second touch of a restored token, in the order of the settings' mode.
+///
+/// # Errors
+/// Nothing was decided.
+pub fn judge_second<'a>(
+    settings: &LoginSettings,
+    user: &LoginUser,
+    answer: &'a [u8],
+    second: &SecondTouch,
+    undisturbed: Undisturbed,
+) -> Result<Decision<'a>, Fault> {
+    let servers = TakingTheirTime(ByProgram(settings.online()), &settings.folders);
+    let store = Store::new(settings).undisturbed(undisturbed);
+    let judged = verdict::judge_second(answer, second, settings.mode, &store, &servers);
+    let is_accepted = judged.as_ref().is_ok_and(|judged| matches!(judged.verdict, Verdict::Accepted(_)));
+    let notices = if is_accepted { store.notices(&user.name) } else { Ok(Vec::new()) };
+    if is_accepted {
+        UserGuesses::new(&store, &user.name, clock::unix(), &user.taken).refund();
+    }
+    settings.folders.close();
+    let judgement = judged?;
+    let mut warnings = Vec::new();
+    if judgement.despite_answers {
+        warnings.push(despite_answers());
+    }
+    warnings.extend(notices.as_ref().err().map(|fault| fault.diagnostic().with_severity(Severity::Warning)));
+    Ok(Decision { judgement, warnings, codes_left: None, notices: notices.unwrap_or_default() })
 }
 
 /// The servers, after whom every folder is looked at again.

@@ -11,6 +11,7 @@ mod guesses;
 mod known_codes;
 mod notices;
 mod pending;
+mod restored;
 mod rotate;
 mod slots;
 mod survey;
@@ -19,7 +20,10 @@ mod tests;
 mod token_key;
 
 pub use advance::{Undisturbed, plainly};
-pub use change::{Change, EnrolError, Enrolled, OnProgress, Removed, STEPS, Unfinished};
+pub use change::{
+    Backup, Change, EnrolError, Enrolled, Fate, OnProgress, Planned, Removed, Restoring, STEPS,
+    SavedPosition, Unfinished,
+};
 pub use claims::CLAIMS;
 pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
@@ -50,7 +54,7 @@ use yubiotp::oath::window::Progress;
 use yubiotp::oath::{Code, Kind};
 use yubiotp::recovery::{self, CodeMac, RecoveryCode, RecoveryKey};
 use yubiotp::seal::{StoreKeyId, StoreKeys};
-use yubiotp::verdict::{EightDigits, OathToken, Vault};
+use yubiotp::verdict::{EightDigits, OathToken, Proved, Vault};
 use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId};
 
 /// The folder of sealed keys, in the store.
@@ -327,6 +331,14 @@ impl Vault for Store {
         Ok(self.slots(&(*token).into())?.is_none_or(|slots| slots.state.enabled))
     }
 
+    fn advance_proved(&self, token: &TokenId, key: Fingerprint, proved: Proved) -> Result<Advance, Fault> {
+        let from = match proved {
+            Proved::ByTouches(proof) => Some(Some(proof.first())),
+            Proved::ByServer(_) => None,
+        };
+        self.step(token, key, advance::Step { position: proved.position(), drift: None, from, heals: true })
+    }
+
     fn oath(&self, token: &Serial) -> Result<OathToken, Fault> {
         let token = TokenId::Oath(*token);
         let TokenKey::Oath(_, key, notes) = self.token_key(&token)? else {
@@ -361,7 +373,12 @@ impl Vault for Store {
         let token = TokenId::Oath(*token);
         // A step that is found is always followed by another one.
         let next = to.next.unwrap_or(Position::from_stored(0));
-        let step = advance::Step { position: next, drift: Some(to.drift), from: from.map(|from| from.next) };
+        let step = advance::Step {
+            position: next,
+            drift: Some(to.drift),
+            from: from.map(|from| from.next),
+            heals: false,
+        };
         advance::advance(&self.positions()?, &token, key, step, self.locking)
     }
 
@@ -495,8 +512,13 @@ impl Ledger for Store {
     type Token = TokenId;
 
     fn advance(&self, token: &TokenId, key: Fingerprint, to: Position) -> Result<Advance, Fault> {
+        self.step(token, key, advance::Step { position: to, drift: None, from: None, heals: false })
+    }
+}
+
+impl Store {
+    fn step(&self, token: &TokenId, key: Fingerprint, to: advance::Step) -> Result<Advance, Fault> {
         let positions = self.positions()?;
-        let to = advance::Step { position: to, drift: None, from: None };
         let advance = |key| advance::advance(&positions, token, key, to, self.locking);
         match self.as_either_code(token, key, advance) {
             // The first time that a server's word is all there is about this token.

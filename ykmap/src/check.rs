@@ -254,7 +254,7 @@ fn examine_one(
             add(Diagnostic { problem, ..found });
         }
         for (id, state) in ids {
-            is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged);
+            is_decided_here |= matches!(state, State::Enabled | State::SlotDamaged | State::Restored);
             let severity = kept_out(state).map_or(Severity::Note, |why| why.severity(one_works));
             token(settings, &user, &id, state, severity).into_iter().for_each(&mut add);
             match known.owners.get(&id) {
@@ -348,7 +348,11 @@ impl KeptOut {
     /// What keeps a token in that state out; `None` if nothing does.
     pub(crate) const fn by(state: State, asks_servers: bool) -> Option<Self> {
         match state {
-            State::Enabled | State::Elsewhere | State::SlotDamaged | State::CodesLeft(1..) => None,
+            State::Enabled
+            | State::Elsewhere
+            | State::SlotDamaged
+            | State::Restored
+            | State::CodesLeft(1..) => None,
             State::CodesLeft(_) => Some(Self::Rejected),
             State::NoKey if asks_servers => None,
             State::Disabled => Some(Self::OnPurpose),
@@ -392,6 +396,10 @@ fn token(
         }
         State::NoKey if settings.mode.asks_servers() => None,
         State::NeedsResync => Some(needs_resync(id, user).with_severity(severity)),
+        State::Restored => {
+            let what = format!("token {id} of {user} is restored");
+            Some(restored(id, Diagnostic::note(Code::TokenRestored, what)))
+        }
         State::RuledOut => {
             let what = format!("token_id_length does not allow {id}, a token of {user}");
             Some(found(Code::TokenRuledOut, what).advise(RULED_OUT))
@@ -472,6 +480,17 @@ fn needs_resync(id: &TokenId, user: &str) -> Diagnostic {
         Program::Ykmap,
         format!("token resync {id}"),
     )
+}
+
+/// What to do about a restored token.
+pub(crate) fn restored(id: &TokenId, found: Diagnostic) -> Diagnostic {
+    found
+        .advise("do nothing: the next login with it asks for two more touches, with a pause between them")
+        .run_when(
+            "to record its position now, with two touches of it",
+            Program::Ykmap,
+            format!("token resync {id}"),
+        )
 }
 
 /// What `token resync` is for, by what it asks for.

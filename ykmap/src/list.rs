@@ -120,6 +120,7 @@ impl States {
             (Some(_), Ok(Some(slots))) if slots.state.position == Some(store::State::last(token)) => {
                 State::NeedsResync
             }
+            (Some(_), Ok(Some(slots))) if slots.state.restored.is_some() => State::Restored,
             (Some(_), Ok(Some(slots))) if slots.damaged => State::SlotDamaged,
             (Some(_), Ok(Some(_))) => State::Enabled,
         }
@@ -184,6 +185,8 @@ pub(crate) enum State {
     SlotDamaged,
     /// Nobody knows which of its OTPs were used, so none is accepted.
     NeedsResync,
+    /// This host was restored from a backup: the next login with it asks for two more touches.
+    Restored,
     NoKey,
     NoPosition,
     NoStoreKey,
@@ -199,6 +202,7 @@ impl fmt::Display for State {
             Self::NotDecidedHere => "validation servers decide, which know no codes",
             Self::NotHere => "not in the store",
             Self::NeedsResync => "needs resync",
+            Self::Restored => "restored",
             Self::Elsewhere => "at validation servers",
             Self::Unasked => "no key, and no server is asked",
             Self::RuledOut => "ruled out by token_id_length",

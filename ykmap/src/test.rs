@@ -21,7 +21,7 @@ use yubiotp::oath::window::Progress;
 use yubiotp::policy::{Methods, Need};
 use yubiotp::recovery::RecoveryCode;
 use yubiotp::verdict::{
-    self, Answer, Charge, Codes, EightDigits, Guesses, OathToken, Reason, Servers, Vault, Verdict,
+    self, Answer, Charge, Codes, EightDigits, Guesses, OathToken, Proved, Reason, Servers, Vault, Verdict,
 };
 use yubiotp::{Credential, Position, PublicId, Serial, SetId, TokenId, shown};
 use zeroize::Zeroizing;
@@ -329,6 +329,10 @@ impl Vault for ReadOnly<'_> {
 
     fn is_enabled(&self, token: &PublicId) -> Result<bool, Stop> {
         Ok(self.0.is_enabled(token)?)
+    }
+
+    fn advance_proved(&self, token: &TokenId, key: Fingerprint, proved: Proved) -> Result<Advance, Stop> {
+        self.compare(token, key, Progress { next: Some(proved.position()), drift: 0 })
     }
 
     fn oath(&self, token: &Serial) -> Result<OathToken, Stop> {

@@ -38,7 +38,7 @@ pub enum Stale {
     #[error("you touched the YubiKey before you were asked: wait for each prompt")]
     Early,
     /// The second came long after it was asked for.
-    #[error("the second touch came more than {} seconds after it was asked for", WITHIN.as_secs())]
+    #[error("the second touch came too long after it was asked for")]
     Late,
     /// The token counted another time than passed.
     #[error(
@@ -61,16 +61,86 @@ const SHORTEST: Duration = Duration::from_secs(5);
 const SPREAD_MS: u64 = 10_000;
 /// Milliseconds of one tick of the token's clock.
 const TICK_MS: u64 = 125;
-/// The delay that typing, terminals and networks may add to one touch and not to the other.
-const SLACK_MS: u64 = 1000;
-/// The token's clock may be wrong by one part in this many.
-const DRIFT: u64 = 10;
+
+/// How exactly two touches have to fit.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    /// How long the second touch may take once it is asked for.
+    within: Duration,
+    /// The delay that typing, terminals and networks may add to one touch and not to the other.
+    slack_ms: u64,
+    /// The token's clock may be wrong by one part in this many.
+    drift: u64,
+}
+
+const USUAL: Tolerance = Tolerance { within: WITHIN, slack_ms: 1000, drift: 10 };
 
 /// The pause before the second touch is asked for: 5 to 15 seconds, of random bytes.
 #[must_use]
 pub fn pause(random: [u8; 4]) -> Duration {
     let part = u64::from(u32::from_le_bytes(random));
     SHORTEST.saturating_add(Duration::from_millis((part * SPREAD_MS) >> 32))
+}
+
+/// How long the second touch may take at a login of a restored token: the user knows what to do, and waits for the prompt.
+pub const WITHIN_AT_A_LOGIN: Duration = Duration::from_secs(4);
+/// How often two touches may be tried at logins. Then only `ykmap token resync` is left, which root runs.
+pub const MOST_TRIES: u8 = 3;
+/// By how much the longest pause at a login is longer than the shortest: at the first try, and then.
+const SPREAD_AT_A_LOGIN_MS: u64 = 40_000;
+const MOST_LOGIN_DOUBLINGS: u8 = 1;
+/// Narrower than elsewhere: whoever logs in sees when the second touch is asked for, and may answer a little later.
+const AT_A_LOGIN: Tolerance = Tolerance { within: WITHIN_AT_A_LOGIN, slack_ms: 500, drift: 20 };
+
+/// The proof that a restored token is in somebody's hand now. Only [`decide_at_a_login`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    first: Position,
+    second: Position,
+}
+
+impl Proof {
+    /// The position of the first touch, which must still be the stored one.
+    #[must_use]
+    pub const fn first(&self) -> Position {
+        self.first
+    }
+
+    /// The position of the second touch: that of the token.
+    #[must_use]
+    pub const fn second(&self) -> Position {
+        self.second
+    }
+}
+
+/// The pause before the second touch at a login, of random bytes: 5 to 45 seconds at the first try, and up to 85 seconds
+/// then, so that the whole login fits into the two minutes of sshd's `LoginGraceTime`. `tried`: how many tries were made
+/// since the restore.
+///
+/// Somebody who recorded all OTPs needs two of them in a row, made at a distance that fits a pause that is drawn after the
+/// first of them was used up. Unlike at a server, they see when the pause is over. At the best distance they succeed with
+/// fewer than 1 in 4 of the first tries, and fewer than 1 in 6 of the two tries after it; a distance of more than 90
+/// seconds never fits. With a pause of 5 to 15 seconds, and the tolerance of [`decide`], 9 of 10 would succeed.
+#[must_use]
+pub fn pause_at_a_login(random: [u8; 4], tried: u8) -> Duration {
+    let part = u64::from(u32::from_le_bytes(random));
+    let spread = SPREAD_AT_A_LOGIN_MS << tried.min(MOST_LOGIN_DOUBLINGS);
+    SHORTEST.saturating_add(Duration::from_millis((part * spread) >> 32))
+}
+
+/// As [`decide`], at a login of a restored token: with a pause of [`pause_at_a_login`], and [`WITHIN_AT_A_LOGIN`] for the
+/// second touch.
+///
+/// # Errors
+/// Why they do not show it.
+pub fn decide_at_a_login(
+    first: Touch,
+    second: Touch,
+    elapsed: Duration,
+    pause: Duration,
+) -> Result<Proof, Stale> {
+    let second = judge(first, second, elapsed, pause, &AT_A_LOGIN)?;
+    Ok(Proof { first: first.position, second })
 }
 
 /// How long the second touch may take at a server, which cannot ask for it: an administrator reads the time in the log
@@ -104,7 +174,8 @@ pub fn decide_at_a_server(
     elapsed: Duration,
     pause: Duration,
 ) -> Result<Position, Stale> {
-    judge(first, second, elapsed, (pause, WITHIN_AT_A_SERVER))
+    let tolerance = Tolerance { within: WITHIN_AT_A_SERVER, ..USUAL };
+    judge(first, second, elapsed, pause, &tolerance)
 }
 
 /// Decides about two touches, of which the second came `elapsed` after the first and was asked for `pause` after it.
@@ -113,7 +184,7 @@ pub fn decide_at_a_server(
 /// # Errors
 /// Why they do not show it.
 pub fn decide(first: Touch, second: Touch, elapsed: Duration, pause: Duration) -> Result<Position, Stale> {
-    judge(first, second, elapsed, (pause, WITHIN))
+    judge(first, second, elapsed, pause, &USUAL)
 }
 
 /// The one rule.
@@ -121,7 +192,8 @@ fn judge(
     first: Touch,
     second: Touch,
     elapsed: Duration,
-    (pause, within): (Duration, Duration),
+    pause: Duration,
+    Tolerance { within, slack_ms, drift }: &Tolerance,
 ) -> Result<Position, Stale> {
     if second.position <= first.position {
         return Err(Stale::NotLater);
@@ -138,13 +210,13 @@ fn judge(
     if elapsed < pause {
         return Err(Stale::Early);
     }
-    if elapsed > pause.saturating_add(within) {
+    if elapsed > pause.saturating_add(*within) {
         return Err(Stale::Late);
     }
     let ticks = second.timestamp.wrapping_sub(first.timestamp) & 0x00ff_ffff;
     let token = u64::from(ticks).saturating_mul(TICK_MS);
     let host = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    if token.abs_diff(host) > SLACK_MS.saturating_add(host / DRIFT) {
+    if token.abs_diff(host) > slack_ms.saturating_add(host / drift) {
         return Err(Stale::OtherTime { token, host });
     }
     Ok(second.position)
@@ -236,6 +308,55 @@ mod tests {
         assert_eq!(decided(40_001, 30_000), Err(Stale::Late));
         assert_eq!(decided(40_000, 40_001), Err(Stale::Early));
         assert_eq!(decided(50_000, 45_000), Err(Stale::OtherTime { token: 40_000, host: 50_000 }));
+    }
+
+    /// The best that a recording can do at a login: for every distance of two recorded touches, the part of the pauses at
+    /// which some moment to send the second one is accepted.
+    #[test]
+    fn the_odds_at_a_login() {
+        let odds = |tried: u8, rule: &Tolerance, spread: u64| {
+            let fits = |gap: u64, pause: u64| {
+                let ticks = u32::try_from(gap / TICK_MS).unwrap();
+                let within = u64::try_from(rule.within.as_millis()).unwrap();
+                (pause..=pause + within).step_by(250).any(|elapsed| {
+                    let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+                    judge(touch(5, 1, 0), touch(5, 2, ticks), elapsed, pause, rule).is_ok()
+                })
+            };
+            let pauses = || (0..400_u64).map(|at| 5_000 + at * spread / 400);
+            let best =
+                (1_000..120_000).step_by(1_000).map(|gap| pauses().filter(|pause| fits(gap, *pause)).count());
+            let best = best.max().unwrap() as f64 / 400.0;
+            assert_eq!(pause_at_a_login([0xff; 4], tried).as_millis() as u64, 5_000 + spread - 1);
+            best
+        };
+        let [first, then] = [odds(0, &AT_A_LOGIN, 40_000), odds(1, &AT_A_LOGIN, 80_000)];
+        assert!(first > 0.15 && first < 0.25, "{first}");
+        assert!(then > 0.1 && then < 1.0 / 6.0, "{then}");
+        assert_eq!(pause_at_a_login([0xff; 4], MOST_TRIES), pause_at_a_login([0xff; 4], 1));
+        // A recording of a distance that no pause has.
+        let [first, second] = [touch(5, 1, 0), touch(5, 2, 96 * 8)];
+        for pause in (5..=85).map(Duration::from_secs) {
+            for later in 0..=4 {
+                let elapsed = pause + Duration::from_secs(later);
+                assert!(decide_at_a_login(first, second, elapsed, pause).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn at_a_login() {
+        let [first, second] = [touch(5, 1, 0), touch(5, 2, 160)];
+        let decided = |elapsed, pause| {
+            let [elapsed, pause] = [elapsed, pause].map(Duration::from_millis);
+            decide_at_a_login(first, second, elapsed, pause)
+        };
+        assert_eq!(decided(20_000, 18_000), Ok(Proof { first: first.position, second: second.position }));
+        assert_eq!(decided(18_600, 18_000).map(|proof| proof.second()), Ok(second.position));
+        assert_eq!(decided(18_500, 18_000), Err(Stale::OtherTime { token: 20_000, host: 18_500 }));
+        assert_eq!(decided(21_700, 18_000), Err(Stale::OtherTime { token: 20_000, host: 21_700 }));
+        assert_eq!(decided(20_000, 15_999), Err(Stale::Late));
+        assert_eq!(decided(20_000, 20_001), Err(Stale::Early));
     }
 
     /// All recorded OTPs in a row, each sent when it fits best, are not enough: the odds of a guess get smaller.

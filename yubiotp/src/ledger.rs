@@ -21,7 +21,8 @@ pub trait Ledger {
     /// position belongs to one key of a token, and what another key made says nothing about it.
     ///
     /// If the token is enabled and `to` is above the stored position (or none is stored yet), `to` is stored, and on
-    /// stable storage before this returns [`Advance::Fresh`]. Otherwise nothing changes. Of any number of callers
+    /// stable storage before this returns [`Advance::Fresh`], or [`Advance::Restored`] for a token of a restored store.
+    /// Otherwise nothing changes. Of any number of callers
     /// with the same `to`, in any processes, one gets `Fresh`.
     ///
     /// [`Fingerprint::ELSEWHERE`] says that validation servers proved the OTP. It is for a host's ledger, and for a
@@ -54,6 +55,12 @@ pub enum Advance<T = TokenId> {
     },
     /// The administrator has disabled the token.
     Disabled,
+    /// Above the stored position, and stored now, so the OTP is used up. But this host was restored from a backup, and the
+    /// position may be lower than what was used since: nobody is let in by it.
+    Restored {
+        /// How often two touches were tried at logins since the restore.
+        tries: u8,
+    },
 }
 
 /// The proof that a position was advanced durably. Only with it can a verdict be "accepted".

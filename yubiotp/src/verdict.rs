@@ -2,14 +2,17 @@
 
 mod codes;
 mod diagnostic;
+mod restored;
 #[cfg(test)]
 mod tests;
 
 pub use codes::{Charge, Codes, EightDigits, Guesses, OathToken};
+pub use restored::{SecondTouch, judge_second};
 
 use alloc::format;
 use alloc::string::String;
 
+use crate::freshness::{Proof, Stale, Touch};
 use crate::key::Fingerprint;
 use crate::mapping::Enrolment;
 use crate::oath;
@@ -70,6 +73,20 @@ pub enum Reason {
     BadSaysServer(PublicId),
     /// A validation server has seen the OTP, or a later one.
     ReplayedSaysServer(PublicId),
+    /// Genuine, and used up now. But this host was restored from a backup, and does not know which OTPs of the token were
+    /// used since: two touches with a pause that its clock confirms have to show that it is here ([`judge_second`]).
+    Restored {
+        /// The token.
+        token: PublicId,
+        /// Its key.
+        key: Fingerprint,
+        /// This OTP, which may be the first of the two touches; `None` if the key is not here.
+        first: Option<Touch>,
+        /// How often two touches were tried at logins.
+        tries: u8,
+        /// Of a second touch: why the two do not show it.
+        stale: Option<Stale>,
+    },
     /// Genuine, but the administrator switched the token off.
     Disabled(TokenId),
     /// A code, and no OATH token of this user shows it now.
@@ -113,6 +130,7 @@ impl Reason {
             | Self::ReplayedSaysServer(token)
             | Self::Replayed { token, .. }
             | Self::Behind { token, .. }
+            | Self::Restored { token, .. }
             | Self::NotTheirToken(Some(token)) => Some(TokenId::YubiKey(*token)),
             Self::Disabled(token) => Some(*token),
             Self::CodeUsed { token, .. } | Self::ClockBehind { token, .. } | Self::PositionUnknown(token) => {
@@ -128,6 +146,26 @@ impl Reason {
             | Self::NotTheirRecoveryCode
             | Self::CodesNotHere
             | Self::MethodNotAllowed(_) => None,
+        }
+    }
+}
+
+/// The proof that no OTP up to a position can be a used one, also where this host's position may be too low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proved {
+    /// Two touches.
+    ByTouches(Proof),
+    /// A validation server, which knows what was used, says that it has not seen the OTP at this position, nor a later one.
+    ByServer(Position),
+}
+
+impl Proved {
+    /// The position.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        match self {
+            Self::ByTouches(proof) => proof.second(),
+            Self::ByServer(position) => *position,
         }
     }
 }
@@ -153,6 +191,18 @@ pub trait Vault: Ledger<Token = TokenId> {
     /// # Errors
     /// A fault if this cannot be determined.
     fn is_enabled(&self, token: &PublicId) -> Result<bool, Self::Fault>;
+
+    /// As [`Ledger::advance`], and a restored token is not restored any more, in the same write. By touches only if the
+    /// position is still that of the first one; if not, another login was faster, and it is [`Advance::Replayed`].
+    ///
+    /// # Errors
+    /// As [`Ledger::advance`].
+    fn advance_proved(
+        &self,
+        token: &TokenId,
+        key: Fingerprint,
+        proved: Proved,
+    ) -> Result<Advance, Self::Fault>;
 
     /// An OATH token. Its codes are decided here in every mode.
     ///
@@ -353,7 +403,16 @@ pub fn judge<'a, V: Vault>(
             Reason::NotTheirToken(otp::lone_id(answer))
         }));
     }
-    let deciders = Deciders { mode, vault, servers };
+    by_readings(answer, readings, tokens, &Deciders { mode, vault, servers, second: None })
+}
+
+/// Decides about an OTP by its readings.
+fn by_readings<'a, V: Vault>(
+    answer: &'a [u8],
+    readings: impl IntoIterator<Item = otp::Reading<'a>>,
+    tokens: &[TokenId],
+    deciders: &Deciders<'_, V, impl Servers<Fault = V::Fault>>,
+) -> Result<Judgement<'a>, V::Fault> {
     let (mut undecided, mut unknown) = (None, None);
     let mut closest = Judgement::rejected(Reason::NotTheirToken(otp::lone_id(answer)));
     for reading in readings {
@@ -367,7 +426,8 @@ pub fn judge<'a, V: Vault>(
                 }
                 Ok(Some(credential)) => match credential.open(&otp.block) {
                     Some(plain) => {
-                        let found = Found { token, key: credential.fingerprint(&token), otp };
+                        let key = credential.fingerprint(&token);
+                        let found = Found { token, key, otp, touch: Some(plain.touch()) };
                         return deciders.decide(found, plain.position());
                     }
                     None => {
@@ -379,7 +439,7 @@ pub fn judge<'a, V: Vault>(
         }
     }
     if let Some((token, otp)) = unknown {
-        return deciders.by_servers(Found { token, key: Fingerprint::ELSEWHERE, otp }, None);
+        return deciders.by_servers(Found { token, key: Fingerprint::ELSEWHERE, otp, touch: None }, None);
     }
     undecided.map_or(Ok(closest), Err)
 }
@@ -395,6 +455,8 @@ struct Found<'a> {
     token: PublicId,
     key: Fingerprint,
     otp: Otp<'a>,
+    /// When it was made, if the key is here.
+    touch: Option<Touch>,
 }
 
 impl<'a> Found<'a> {
@@ -414,6 +476,8 @@ struct Deciders<'d, V, S> {
     mode: Mode,
     vault: &'d V,
     servers: &'d S,
+    /// If the OTP is to be the second touch of a restored token: the first one.
+    second: Option<&'d SecondTouch>,
 }
 
 impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
@@ -480,8 +544,13 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
         is_ok: bool,
     ) -> Result<Judgement<'a>, V::Fault> {
         let token = found.token;
-        let verdict = match self.vault.advance(&token.into(), found.key, position)? {
+        let (advance, stale) = self.advance(&found, position, is_ok)?;
+        let verdict = match advance {
             Advance::Fresh(receipt) => Verdict::Accepted(receipt),
+            Advance::Restored { tries } => {
+                let (key, first) = (found.key, found.touch);
+                Verdict::Rejected(Reason::Restored { token, key, first, tries, stale })
+            }
             Advance::Replayed { stored } if position.is_far_below(stored) || is_ok && position < stored => {
                 Verdict::Rejected(Reason::Behind { token, offered: position, stored })
             }

@@ -3,6 +3,7 @@
 mod codes;
 mod policy;
 mod recovery;
+mod restored;
 
 use super::scripted::{Panics, Scripted};
 use super::*;

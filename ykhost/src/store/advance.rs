@@ -45,6 +45,8 @@ pub(super) struct Step {
     pub(super) drift: Option<i32>,
     /// The position that it goes on from; `None` for any lower one.
     pub(super) from: Option<Option<Position>>,
+    /// Something proved that no OTP up to the position can be a used one: the token is not restored any more.
+    pub(super) heals: bool,
 }
 
 /// The result of one try at a lock.
@@ -91,7 +93,8 @@ pub(super) fn advance(
     }
 }
 
-/// Why a position would not be accepted now; `None` if it would. Nothing is written, and nobody waits.
+/// Why a position would not be accepted now; `None` if it would. Nothing is written, and nobody waits. For a restored
+/// token it is [`Advance::Restored`] of an OTP that a login would store.
 pub(super) fn would_refuse(
     positions: &Folder,
     token: &TokenId,
@@ -99,7 +102,9 @@ pub(super) fn would_refuse(
     to: Position,
 ) -> Result<Option<Advance>, Fault> {
     let opened = Opened::open(positions, &token.to_string(), token)?;
-    refused(&opened.read(token)?.state, key, to, &opened.path)
+    let state = opened.read(token)?.state;
+    let refused = refused(&state, key, to, &opened.path)?;
+    Ok(refused.or(state.restored.map(|tries| Advance::Restored { tries })))
 }
 
 /// The part of [`advance`] that holds the lock, if nobody else has it.
@@ -107,7 +112,7 @@ fn advance_locked(
     opened: Opened<'_>,
     token: &TokenId,
     key: Fingerprint,
-    Step { position: to, drift, from }: Step,
+    Step { position: to, drift, from, heals }: Step,
 ) -> Result<Try<Advance>, Fault> {
     let mut held = match LockedPosition::try_lock(opened, token)? {
         Try::Done(held) => held,
@@ -127,11 +132,15 @@ fn advance_locked(
         let path = held.opened().path.clone();
         return Err(Fault::FalsePosition { path, token: *token, said: to, stored: state.position });
     }
-    held.write(&State { position: Some(to), drift: drift.unwrap_or(state.drift), ..state })?;
+    let restored = state.restored.filter(|_| !heals);
+    held.write(&State { position: Some(to), drift: drift.unwrap_or(state.drift), restored, ..state })?;
     // A change that replaces the file reads it afterwards. So if the file still has its name, the change will see this
     // position. If it has not, this login accepts nothing.
     if !held.has_its_name() {
         return Ok(Try::Replaced);
+    }
+    if let Some(tries) = restored {
+        return Ok(Try::Done(Advance::Restored { tries }));
     }
     #[expect(
         clippy::disallowed_methods,

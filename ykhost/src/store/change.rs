@@ -9,10 +9,12 @@ mod elsewhere;
 mod error;
 mod held;
 mod proved;
+mod restored;
 mod twins;
 mod unfinished;
 
 pub use error::EnrolError;
+pub use restored::{Backup, Fate, Planned, Restoring, SavedPosition};
 pub(super) use unfinished::UNFINISHED;
 pub use unfinished::Unfinished;
 
@@ -427,7 +429,10 @@ impl<'a> Batch<'a> {
 
     /// In place of a file of that name, it gets its owner.
     pub(super) fn add(&mut self, token: &TokenId, contents: &[u8]) -> Result<(), Fault> {
-        let name = token.to_string();
+        self.add_named(token.to_string(), contents)
+    }
+
+    fn add_named(&mut self, name: String, contents: &[u8]) -> Result<(), Fault> {
         let hidden = format!(".{name}.new");
         // Left by a change that was cut off.
         self.folder.remove(&hidden)?;

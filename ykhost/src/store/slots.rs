@@ -27,6 +27,9 @@ pub struct State {
     pub key: Fingerprint,
     /// Whether the token may be used here.
     pub enabled: bool,
+    /// This host was restored from a backup, and the position of this YubiKey may be lower than what was used since. Two
+    /// touches have to show where it is; the number is how often that was tried at logins.
+    pub restored: Option<u8>,
     /// The last accepted position; `None` before the first. Of an OATH token it is the first step that may still be
     /// accepted.
     pub position: Option<Position>,
@@ -38,7 +41,7 @@ impl State {
     /// The state of a key that was never used.
     #[must_use]
     pub const fn new(token: TokenId, key: Fingerprint) -> Self {
-        Self { token, key, enabled: true, position: None, drift: 0 }
+        Self { token, key, enabled: true, restored: None, position: None, drift: 0 }
     }
 
     /// The position of a key of which nobody knows how far it came: above it nothing is fresh.
@@ -52,7 +55,7 @@ impl State {
         }
     }
 
-    /// The state of a key that goes on from all that is known: at the highest position, and disabled if one is.
+    /// The state of a key that goes on from all that is known: at the highest position, and disabled or restored if one is.
     #[must_use]
     pub(super) fn follow(
         token: TokenId,
@@ -62,7 +65,8 @@ impl State {
         known.into_iter().flatten().fold(Self::new(token, key), |state, it| {
             let drift = if it.position > state.position { it.drift } else { state.drift };
             let position = state.position.max(it.position);
-            Self { enabled: state.enabled && it.enabled, position, drift, ..state }
+            let (enabled, restored) = (state.enabled && it.enabled, state.restored.max(it.restored));
+            Self { enabled, restored, position, drift, ..state }
         })
     }
 }
@@ -134,7 +138,7 @@ impl PositionFile {
         let slots = [0, 1]
             .map(|slot| file.get(slot * BLOCK..).and_then(|block| block.get(..SLOT)).unwrap_or_default());
         for slot in slots {
-            if let Some(version) = version(slot).filter(|version| *version > version_of(token)) {
+            if let Some(version) = version(slot).filter(|version| *version > last_version(token)) {
                 return Err(BadSlots::LaterVersion(version));
             }
         }
@@ -176,10 +180,22 @@ impl PositionFile {
     }
 }
 
-/// The version of a position file: the first for YubiKeys.
-const fn version_of(token: &TokenId) -> u32 {
-    match token {
+/// The version of a slot: the first for YubiKeys, but for those that are restored.
+const fn version_of(state: &State) -> u32 {
+    match state.token {
+        TokenId::YubiKey(_) if state.restored.is_some() => RESTORED,
         TokenId::YubiKey(_) => 1,
+        TokenId::Oath(_) | TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => 2,
+    }
+}
+
+/// The version of the slot of a YubiKey that is restored. Earlier programs fail on it.
+const RESTORED: u32 = 3;
+
+/// The last version that this program knows for a token.
+const fn last_version(token: &TokenId) -> u32 {
+    match token {
+        TokenId::YubiKey(_) => RESTORED,
         TokenId::Oath(_) | TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => 2,
     }
 }
@@ -204,17 +220,24 @@ fn encode(state: &State, sequence: u64, slot: usize) -> [u8; SLOT] {
         (TokenId::Oath(_), Some(_)) => "the next step".to_owned(),
         (TokenId::RecoverySet(_) | TokenId::RecoveryCode(..), Some(_)) => "used".to_owned(),
     };
-    let version = version_of(&state.token);
-    let drift = if version == 1 { String::new() } else { format!("drift: {}\n", state.drift) };
+    let version = version_of(state);
+    let drift = if version == 2 { format!("drift: {}\n", state.drift) } else { String::new() };
+    let restored = state.restored.filter(|_| version == RESTORED);
+    let tries = restored.map_or_else(String::new, |tries| format!("tries: {tries}\n"));
     // Writing to a String does not fail.
     let _ = write!(
         text,
         "# pam_yubiotp position, version {version}, slot {} of 2. Belongs to this host alone: do not copy, do not edit.\n\
-         token: {}\nkey: {}\nsequence: {sequence}\nstate: {}\nposition: {position} ({means})\n{drift}",
+         token: {}\nkey: {}\nsequence: {sequence}\nstate: {}\n{tries}position: {position} ({means})\n{drift}",
         slot + 1,
         state.token,
         HEXLOWER.encode(&state.key.0),
-        if state.enabled { "enabled" } else { "disabled" },
+        match (state.enabled, restored) {
+            (true, None) => "enabled",
+            (false, None) => "disabled",
+            (true, Some(_)) => "restored",
+            (false, Some(_)) => "disabled, restored",
+        },
     );
     let sum = HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
     let _ = writeln!(text, "sum: {sum}");
@@ -236,7 +259,12 @@ fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
     let token = TokenId::of_file(field("token")?)?;
     let key = HEXLOWER.decode(field("key")?.as_bytes()).ok()?;
     let sequence = field("sequence")?.parse().ok()?;
-    let enabled = field("state")? == "enabled";
+    let (enabled, is_restored) = match field("state")? {
+        "restored" => (true, true),
+        "disabled, restored" => (false, true),
+        state => (state == "enabled", false),
+    };
+    let restored = if is_restored { Some(field("tries")?.parse().ok()?) } else { None };
     let position = match field("position")?.split_once(' ')?.0 {
         "none" => None,
         number => Some(Position::from_stored(number.parse().ok()?)),
@@ -245,7 +273,7 @@ fn decode(bytes: &[u8], slot: usize) -> Option<PositionFile> {
         TokenId::YubiKey(_) => 0,
         _ => field("drift")?.parse().ok()?,
     };
-    let state = State { token, key: Fingerprint(key.try_into().ok()?), enabled, position, drift };
+    let state = State { token, key: Fingerprint(key.try_into().ok()?), enabled, restored, position, drift };
     // There is one way to write a slot, checksum included: anything else is damage.
     (encode(&state, sequence, slot) == bytes).then_some(PositionFile {
         state,
@@ -267,6 +295,7 @@ mod tests {
             token: yubikey(&[0xff; 16]),
             key: Fingerprint([0xab; 8]),
             enabled: true,
+            restored: None,
             position: position.map(Position::from_stored),
         }
     }
@@ -291,6 +320,9 @@ mod tests {
             assert!(text.trim_end().len() < SLOT, "{}", text.trim_end().len());
             assert!(text.contains("sum: "));
         }
+        let restored = State { enabled: false, restored: Some(u8::MAX), ..state(Some(u64::MAX)) };
+        let text = String::from_utf8(encode(&restored, u64::MAX, 1).to_vec()).unwrap();
+        assert!(text.trim_end().len() < SLOT && text.contains("sum: "), "{text}");
     }
 
     #[test]
@@ -325,19 +357,50 @@ mod tests {
         assert_eq!(PositionFile::read(&backwards, &token), Err(BadSlots::Contradiction));
         let mut later = file;
         let at = later.windows(9).position(|text| text == b"version 1").unwrap();
-        later[at + 8] = b'2';
-        assert_eq!(PositionFile::read(&later, &token), Err(BadSlots::LaterVersion(2)));
+        for (version, why) in [(b'2', Err(BadSlots::BothDamaged)), (b'4', Err(BadSlots::LaterVersion(4)))] {
+            later[at + 8] = version;
+            later[BLOCK + at + 8] = version;
+            assert_eq!(PositionFile::read(&later, &token), why);
+        }
+    }
+
+    /// As `docs/store.md` has it. What a program of version 1 says of it.
+    #[test]
+    fn a_restored_token() {
+        let token = TokenId::of_file("vvccccccccbd").unwrap();
+        for (enabled, word) in [(true, "restored"), (false, "disabled, restored")] {
+            let state = State { token, enabled, restored: Some(2), ..state(Some(0x1203)) };
+            let file = new_file(&state);
+            assert_eq!(PositionFile::read(&file, &token).unwrap().state, state);
+            let text = String::from_utf8(file.clone()).unwrap();
+            assert!(
+                text.starts_with("# pam_yubiotp position, version 3, slot 1 of 2.")
+                    && text.contains(&format!("\nstate: {word}\ntries: 2\nposition: 4611 (")),
+                "{text}"
+            );
+            // It is no state of other tokens.
+            let oath = TokenId::Oath(Serial::new("1").unwrap());
+            let of_oath = State { token: oath, ..state };
+            assert_eq!(PositionFile::read(&new_file(&of_oath), &oath).unwrap().state.restored, None);
+            // Healed: the next two writes leave nothing that an earlier version cannot read.
+            let mut healed = file;
+            let after = State { restored: None, ..state };
+            written(&mut healed, &after);
+            assert!(String::from_utf8_lossy(&healed).contains("version 3"));
+            written(&mut healed, &after);
+            assert!(!String::from_utf8_lossy(&healed).contains("version 3"));
+        }
     }
 
     proptest! {
         #[test]
-        fn round_trip(id in proptest::collection::vec(any::<u8>(), 0..=16), is_oath: bool, key: [u8; 8], enabled: bool, position: Option<u64>, drift: i32) {
+        fn round_trip(id in proptest::collection::vec(any::<u8>(), 0..=16), is_oath: bool, key: [u8; 8], enabled: bool, restored: Option<u8>, position: Option<u64>, drift: i32) {
             let (enabled, position) = (enabled, position.map(Position::from_stored));
             let oath = TokenId::Oath(Serial::new("1-2_c").unwrap());
             let state = if is_oath {
-                State { token: oath, key: Fingerprint(key), enabled, position, drift }
+                State { token: oath, key: Fingerprint(key), enabled, restored: None, position, drift }
             } else {
-                State { token: yubikey(&id), key: Fingerprint(key), enabled, position, drift: 0 }
+                State { token: yubikey(&id), key: Fingerprint(key), enabled, restored, position, drift: 0 }
             };
             let file = new_file(&state);
             prop_assert_eq!(file.len(), FILE);

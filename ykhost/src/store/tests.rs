@@ -5,6 +5,7 @@
 mod elsewhere;
 mod oath;
 mod proved;
+mod restored;
 mod rotate;
 mod torn;
 mod twins;

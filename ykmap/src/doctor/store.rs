@@ -3,7 +3,7 @@
 use super::pam::Fails;
 use super::report::{Check, Report, at, shown, ykmap_with};
 use super::settings::Case;
-use crate::check::{disabled, to_resync, twin};
+use crate::check::{disabled, restored, to_resync, twin};
 use crate::exchange::unfinished;
 use crate::key::rotation_unfinished;
 use crate::list::States;
@@ -387,6 +387,16 @@ fn condition(report: &mut Report, survey: &StoreScan, token: &TokenId, slots: &P
         );
         let found = resync(found, "to prevent that").advise("if it happens again, check the disk");
         report.add(Check::Store, found);
+    }
+    if let Some(tries) = slots.state.restored {
+        let what = match tries {
+            0 => format!("token {token} is restored"),
+            tries => format!(
+                "token {token} is restored, and {} with two touches failed",
+                out::count(tries, "login")
+            ),
+        };
+        report.add(Check::Store, restored(token, Diagnostic::note(Code::TokenRestored, what).at(at(&path))));
     }
     if !slots.state.enabled {
         let found = Diagnostic::note(Code::TokenDisabled, format!("token {token} is disabled")).at(at(&path));

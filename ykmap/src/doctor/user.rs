@@ -304,7 +304,7 @@ fn reason(state: State, token: &TokenId, user: &str) -> Diagnostic {
         State::NoPosition => adopt(token, found(Code::PositionMissing)),
         State::OtherStoreKey => found(Code::KeySealedElsewhere).advise("restore that store key (see store)"),
         State::NoStoreKey => found(Code::StoreKeyMissing).advise("restore that store key (see store)"),
-        State::Enabled | State::Elsewhere | State::SlotDamaged | State::Fault => {
+        State::Enabled | State::Elsewhere | State::SlotDamaged | State::Restored | State::Fault => {
             found(Code::TokenUnusable).run_when("for details", Program::Ykmap, format!("key show {token}"))
         }
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use ykhost::Fault;
 use ykhost::settings::Settings;
 use ykhost::store::{KEYS, POSITIONS, Store};
+use yubiotp::freshness::MOST_TRIES;
 use yubiotp::key::Fingerprint;
 use yubiotp::{Position, TokenId};
 
@@ -146,6 +147,7 @@ pub(crate) fn show(context: &Context, ids: &[TokenId]) -> Done {
                 "position_fault": position.as_ref().err(),
                 "slot_damaged": position.as_ref().ok().map(|slots| slots.damaged),
                 "enabled": state.map(|state| state.enabled),
+                "restored": state.map(|state| state.restored.is_some()),
                 "usage_counter": state.and_then(|state| state.position).map(|position| position.usage_counter()),
                 "session_use": state.and_then(|state| state.position).map(|position| position.session_use()),
                 "position_from": state.and_then(|state| state.position).map(|_| match (servers_word, touched) {
@@ -190,7 +192,13 @@ pub(crate) fn show(context: &Context, ids: &[TokenId]) -> Done {
                     (false, false) => "",
                 };
                 out::line(&format!("position       {}: {said}{by}", file(POSITIONS).display()));
-                out::line(&format!("state          {}", if state.enabled { "enabled" } else { "disabled" }));
+                let on = if state.enabled { "enabled" } else { "disabled" };
+                out::line(&match state.restored {
+                    None => format!("state          {on}"),
+                    Some(tries) => format!(
+                        "state          {on}, restored: the next login asks for two more touches ({tries} of {MOST_TRIES} tries used; {ykmap} token resync {id} does it now)"
+                    ),
+                });
                 if slots.damaged {
                     out::line(&format!(
                         "damage         one of its two slots: a write was cut off, or the disk is failing; until the next login the last OTP may be good once more ({ykmap} token resync {id})"

@@ -119,6 +119,8 @@ pub(super) fn claim(context: &Context, user: &str, serial: Option<Serial>) -> Do
                 .run_when("to enable it", Program::Ykmap, format!("token enable {id}"))
                 .into());
         }
+        // Only YubiKeys are restored.
+        Advance::Restored { .. } => return Err(Failure::No),
     }
     // Once more: somebody may have taken it meanwhile.
     give(context, &settings, user, &id, "token-claim", || is_nobodys(&settings, &id, user))?;

@@ -58,6 +58,8 @@ pub(super) fn oath(context: &Context, serial: Serial) -> Done {
                 return Err(context.refuse(&found.at(Location::Token(id.to_string()))));
             }
             Advance::Disabled => return Err(is_disabled(&id)),
+            // Only YubiKeys are restored.
+            Advance::Restored { .. } => return Err(Failure::No),
         },
         Known::Lost { stored, .. } => {
             let next = to.next.unwrap_or(Position::from_stored(0));

@@ -85,7 +85,7 @@ where
             assert!(stored >= to, "{to} refused although only {stored} is stored");
             false
         }
-        Ok(Advance::Disabled) => false,
+        Ok(Advance::Disabled | Advance::Restored { .. }) => false,
         Err(fault) => std::panic!("{fault:?}"),
     }
 }

@@ -277,6 +277,11 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
                 self.note(Reason::Disabled(token));
                 Ok(None)
             }
+            // Only YubiKeys are restored: of a code, nothing tells when it was made.
+            Advance::Restored { .. } => {
+                self.note(Reason::RecoveryCodeUsed(set, number));
+                Ok(None)
+            }
         }
     }
 
@@ -450,6 +455,8 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
                         Reason::CodeUsed { token: serial, step: next.saturating_sub(1) }
                     }
                     Advance::Disabled => Reason::Disabled(TokenId::Oath(serial)),
+                    // Only YubiKeys are restored.
+                    Advance::Restored { .. } => Reason::PositionUnknown(serial),
                 }
             }
             Found::Used { .. } | Found::ClockBehind { .. } if is_unknown => Reason::PositionUnknown(serial),

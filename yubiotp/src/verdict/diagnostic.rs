@@ -2,8 +2,10 @@
 
 use super::Reason;
 use crate::diagnostic::{Code, Diagnostic, Program};
+use crate::freshness::{MOST_TRIES, Stale};
 use crate::otp::{MAX_ANSWER, NoOtp};
 use crate::{Position, PublicId};
+use alloc::borrow::ToOwned as _;
 use alloc::format;
 use core::fmt::{self, Display};
 
@@ -56,6 +58,7 @@ impl Reason {
                 "a validation server does not know the token, considers the OTP forged, or the token is disabled there",
             )
             .advise("look at the token on the validation server"),
+            Self::Restored { token, tries, stale, .. } => restored(token, *tries, *stale),
             Self::ReplayedSaysServer(_) => Diagnostic::error(
                 Code::ServerSaysReplayed,
                 "a validation server has seen this OTP, or a later one, or the token is restored there",
@@ -124,6 +127,28 @@ fn needs_resync(token: &PublicId) -> Diagnostic {
     .run_when("if the YubiKey is here, with two touches of it", Program::Ykmap, format!("token resync {token}"))
 }
 
+/// A genuine OTP of a token that is restored, which is used up now.
+fn restored(token: &PublicId, tries: u8, stale: Option<Stale>) -> Diagnostic {
+    let problem = match stale {
+        Some(why) => format!("two touches do not show that the YubiKey is here now: {why}"),
+        None if tries >= MOST_TRIES => format!(
+            "this host was restored from a backup, and nobody knows which OTPs of this token were used since; two touches failed at {tries} logins, so logins do not ask for them any more"
+        ),
+        None => "this host was restored from a backup, and nobody knows which OTPs of this token were used since: two more touches are needed, with a pause between them".to_owned(),
+    };
+    let found = Diagnostic::error(stale.map_or(Code::TokenRestored, |why| why.code()), problem);
+    let found = if tries >= MOST_TRIES {
+        found
+    } else {
+        found.advise("let the user log in where the module can ask again, as ssh with KbdInteractiveAuthentication, sudo and su can")
+    };
+    found.run_when(
+        "if the YubiKey is here, with two touches of it",
+        Program::Ykmap,
+        format!("token resync {token}"),
+    )
+}
+
 /// An OTP of a token that the mapping does not list for the user. A host has no key of a factory slot.
 fn not_their_token(token: &PublicId) -> Diagnostic {
     let add = format!("add USER {token}");
@@ -141,6 +166,22 @@ fn not_their_token(token: &PublicId) -> Diagnostic {
             format!("the OTP is from token {token}, which the mapping does not list for this user"),
         )
         .run_when("if the token is theirs", Program::Ykmap, add),
+    }
+}
+
+impl Stale {
+    /// The code of a log line.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NotLater => Code::TouchNotLater,
+            Self::Replugged => Code::TouchAfterPowerLoss,
+            Self::UsedBetween => Code::TouchAfterOtherUse,
+            Self::WornOut => Code::CounterWornOut,
+            Self::Early => Code::TouchTooEarly,
+            Self::Late => Code::TouchTooLate,
+            Self::OtherTime { .. } => Code::TouchTimeDiffers,
+        }
     }
 }
 

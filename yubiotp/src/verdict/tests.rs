@@ -45,6 +45,11 @@ impl Vault for Tokens {
         Ok(self.0.is_enabled(&(*token).into()))
     }
 
+    /// None of them is restored.
+    fn advance_proved(&self, token: &TokenId, key: Fingerprint, proved: Proved) -> Result<Advance, Unknown> {
+        self.advance(token, key, proved.position())
+    }
+
     fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {
         Err(Unknown(TokenId::Oath(*token)))
     }
@@ -240,6 +245,10 @@ fn a_private_id_of_another_is_not_genuine() {
         }
         fn is_enabled(&self, token: &PublicId) -> Result<bool, Unknown> {
             self.0.is_enabled(token)
+        }
+
+        fn advance_proved(&self, _: &TokenId, _: Fingerprint, _: Proved) -> Result<Advance, Unknown> {
+            panic!("what is not genuine must not touch the ledger")
         }
 
         fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {

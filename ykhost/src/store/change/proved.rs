@@ -22,7 +22,7 @@ const PROVED: &str = ".proved";
 /// which positions need no doubt.
 const TOUCHED: &str = ".touched";
 
-fn touched_name(token: &TokenId, key: Fingerprint) -> String {
+pub(super) fn touched_name(token: &TokenId, key: Fingerprint) -> String {
     aside(token, key) + TOUCHED
 }
 

@@ -393,7 +393,7 @@ fn take(host: &Host, model: &mut Model, step: Step) {
                 model.0.push((None, to));
             }
             Ok(Advance::Replayed { .. }) => assert!(!model.is_above_all(to), "refused without a reason"),
-            Ok(Advance::Disabled) => {}
+            Ok(Advance::Disabled | Advance::Restored { .. }) => {}
             Err(fault) => assert!(here && matches!(fault, Fault::KeyIsHere { .. }), "{fault}"),
         },
         Step::Login(key, to) => match host.advance_with(key, at(to)) {
@@ -402,7 +402,7 @@ fn take(host: &Host, model: &mut Model, step: Step) {
                 model.0.push((Some(key), to));
             }
             Ok(Advance::Replayed { .. }) => assert!(!model.is_above_all(to), "refused without a reason"),
-            Ok(Advance::Disabled) => {}
+            Ok(Advance::Disabled | Advance::Restored { .. }) => {}
             Err(fault) => assert!(of != Some(fingerprint(key)), "{fault}"),
         },
         Step::Import(key) => import(host, key),

@@ -91,6 +91,8 @@ impl Offers<'_> {
             Advance::Fresh(_) => Ok(Ok(Proved { token: id, coming: None, seen: None })),
             Advance::Replayed { .. } => no(Code::CodeUsed, "the codes were used meanwhile"),
             Advance::Disabled => no(Code::TokenDisabled, "the token is disabled"),
+            // Only YubiKeys are restored.
+            Advance::Restored { .. } => no(Code::TokenRestored, "the token is restored"),
         }
     }
 

@@ -80,6 +80,10 @@ impl Vault for World {
         Ok(self.ledger.is_enabled(&(*token).into()))
     }
 
+    fn advance_proved(&self, token: &TokenId, key: Fingerprint, proved: Proved) -> Result<Advance, Unknown> {
+        self.advance(token, key, proved.position())
+    }
+
     fn oath(&self, token: &Serial) -> Result<OathToken, Unknown> {
         self.opened.borrow_mut().push(*token);
         if token.as_str().ends_with('x') {
