@@ -128,9 +128,10 @@ const RUN: &[(&str, Run)] = &[
 ];
 
 /// Pages whose every command a test takes from them and runs unchanged.
-const RUN_AS_A_WHOLE: [(&str, Run); 3] = [
+const RUN_AS_A_WHOLE: [(&str, Run); 4] = [
     ("ykmap.1", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykvald.8", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
+    ("docs/log-and-report.md", Run::Test("tests/reading/page.rs", "the_page_is_followed")),
     ("docs/moving-from-yk-val.md", Run::Test("tests/ykvald/moving.rs", "the_page_is_followed")),
 ];
 

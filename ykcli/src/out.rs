@@ -3,7 +3,7 @@
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use std::borrow::Cow;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Stdout, Write as _};
 use std::sync::OnceLock;
 use textwrap::{Options, WordSplitter};
 use yubiotp::diagnostic::cause;
@@ -57,6 +57,53 @@ pub fn raw(text: &str) {
         && why.kind() != ErrorKind::BrokenPipe
     {
         FAILED.get_or_init(|| format!("standard output: {}", cause(&why)));
+    }
+}
+
+/// Very many lines of an answer, written in large pieces. Ends early where the reader went away.
+#[derive(Debug)]
+pub struct Stream(Option<BufWriter<Stdout>>);
+
+impl Stream {
+    /// To standard output.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Some(BufWriter::with_capacity(64 << 10, std::io::stdout())))
+    }
+
+    /// Prints text that is escaped already, with its line end. Returns whether more can be printed.
+    pub fn raw(&mut self, text: &str) -> bool {
+        self.attempt(|to| to.write_all(text.as_bytes()))
+    }
+
+    /// Writes everything out. Returns whether more can be printed.
+    pub fn flush(&mut self) -> bool {
+        self.attempt(|to| to.flush())
+    }
+
+    fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> std::io::Result<()>) -> bool {
+        let Some(to) = &mut self.0 else { return false };
+        let Err(why) = write(to) else { return true };
+        if why.kind() != ErrorKind::BrokenPipe {
+            FAILED.get_or_init(|| format!("standard output: {}", cause(&why)));
+        }
+        // What is left would be tried again on drop.
+        if let Some(to) = self.0.take() {
+            let _ = to.into_parts();
+        }
+        false
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

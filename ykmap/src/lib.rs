@@ -27,6 +27,7 @@ mod otp;
 mod own;
 mod recovery;
 mod remove;
+mod report;
 mod reset;
 mod series;
 mod service;
@@ -38,6 +39,7 @@ mod totp;
 mod touches;
 mod unlock;
 mod verify;
+mod when;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -100,6 +102,10 @@ enum Verb {
     /// Manage tokens of every kind: YubiKeys, authenticator apps, hardware tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Read back from the logs who logged in with which token, who was rejected, and why
+    Log(log::Args),
+    /// Report who used which token when, and who changed what, for an auditor
+    Report(report::Args),
     /// Manage series: tokens that were imported together
     #[command(subcommand)]
     Series(series::Verb),
@@ -226,6 +232,8 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Test(args) => test::run(context, args),
         Verb::Totp(verb) => totp::run(context, &verb),
         Verb::Token(verb) => token::run(context, verb),
+        Verb::Log(args) => log::run(context, &args),
+        Verb::Report(args) => report::run(context, &args),
         Verb::Series(verb) => series::run(context, &verb),
         Verb::Recovery(verb) => recovery::run(context, &verb),
         Verb::Import(verb) => import::run(context, &verb),

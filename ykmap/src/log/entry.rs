@@ -130,6 +130,11 @@ pub(super) enum Message {
 
 /// The programs that log events, as syslog and the unit of the self-service name them.
 const PROGRAMS: [&str; 3] = ["ykmap", "yubiotp-enroll", "yubiotp-self"];
+/// How a program logs, as the journal names it: by syslog(3), or on standard error, as a unit does.
+pub(super) fn transport(program: &str) -> &'static str {
+    if program == "yubiotp-self" { "stdout" } else { "syslog" }
+}
+
 /// What libpam puts before each message of the module.
 pub(super) const MODULE: &str = "pam_yubiotp(";
 const FLOWS: [&str; 5] = ["auth", "account", "setcred", "session", "chauthtok"];

@@ -1,8 +1,10 @@
 //! Text files that a syslog daemon wrote.
 
+mod followed;
 mod found;
 mod stamp;
 
+pub(super) use followed::Followed;
 pub(super) use found::{Found, USUAL, found};
 
 use super::entry::{self, Entry, Message, Origin, Sender};
@@ -55,7 +57,7 @@ impl BufRead for Contents {
 
 /// A file that is read line by line.
 pub(super) struct TextFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     lines: Lines<Contents>,
     calendar: Calendar,
     /// The time of the first line that has one.
@@ -102,8 +104,8 @@ impl TextFile {
         Ok(Self { path: path.to_owned(), lines, calendar, first, last: None })
     }
 
-    /// The next entry; `None` at the end of the file.
-    pub(super) fn next(&mut self, tally: &mut Tally) -> Option<Entry> {
+    /// The next entry; `None` at the end of the file. If the file is `live`, a last line without an end may go on later.
+    pub(super) fn next(&mut self, live: bool, tally: &mut Tally) -> Option<Entry> {
         loop {
             match self.lines.next() {
                 Ok(Line::Whole(line)) => {
@@ -114,7 +116,7 @@ impl TextFile {
                 }
                 // Ours are shorter.
                 Ok(Line::TooLong) => {}
-                Ok(Line::End) => return self.rest(),
+                Ok(Line::End) => return if live { None } else { self.rest() },
                 Err(why) => {
                     tally.fault(unreadable(&self.path, &why));
                     return None;
@@ -128,10 +130,6 @@ impl TextFile {
         let Self { path, lines, calendar, last, .. } = self;
         let line = lines.unfinished()?;
         take_apart(line, calendar, last, path, &mut Tally::default())
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -1,15 +1,19 @@
 //! The journal of systemd, by journalctl.
 
+use super::Period;
 use super::entry::{self, Entry, Message, Origin, Sender};
 use super::lines::{Line, Lines};
 use super::tally::Tally;
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -21,21 +25,11 @@ const FOLDERS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 /// authpriv: pam_syslog(3) logs to no other.
 const FACILITY: &str = "10";
 /// What is needed of an entry. journald sets those with `_`, by what the kernel says of the sender.
-const FIELDS: &str =
-    "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_FACILITY,_UID,_EXE,_CAP_EFFECTIVE,_HOSTNAME,_TRANSPORT";
+const FIELDS: &str = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_FACILITY,_UID,_EXE,_CAP_EFFECTIVE,_HOSTNAME,_TRANSPORT,MESSAGE_ID,N_DROPPED";
+/// journald says that it dropped messages because a unit logged too fast.
+const DROPPED: &str = "a596d6fe7bfa4994828e72309e95d61e";
 /// How long journalctl may take to end, once it has closed its output.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What is asked of the journal.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Query {
-    /// The folder of its files; the journal of this host if it is `None`.
-    pub(super) folder: Option<PathBuf>,
-    pub(super) since: Option<Timestamp>,
-    pub(super) until: Option<Timestamp>,
-    /// Whether to wait for what is written later.
-    pub(super) follow: bool,
-}
 
 /// The entries of a journal, oldest first.
 pub(super) struct Journal {
@@ -43,6 +37,8 @@ pub(super) struct Journal {
     lines: Lines<BufReader<ChildStdout>>,
     errors: Receiver<String>,
     location: Location,
+    cursor: Option<String>,
+    has_ended: bool,
 }
 
 /// Whether this host keeps a journal.
@@ -81,20 +77,30 @@ fn journalctl(folder: Option<&Path>) -> Command {
 }
 
 impl Journal {
-    pub(super) fn open(query: &Query) -> Result<Self, Diagnostic> {
-        let mut command = journalctl(query.folder.as_deref());
+    /// Opens the journal in `folder`, or that of this host. `follow`: to wait for entries that are written later, behind this
+    /// cursor.
+    pub(super) fn open(
+        folder: Option<&Path>,
+        period: Period,
+        follow: Option<Option<&str>>,
+    ) -> Result<Self, Diagnostic> {
+        let mut command = journalctl(folder);
         command.arg(format!("--output-fields={FIELDS}"));
-        if let Some(since) = query.since {
-            command.arg(format!("--since=@{}", since.as_second()));
+        match follow {
+            Some(Some(cursor)) => command.arg(format!("--after-cursor={cursor}")),
+            _ => command.args(period.since.map(|since| format!("--since=@{}", since.as_second()))),
+        };
+        command.args(period.until.map(|until| format!("--until=@{}", until.as_second().saturating_add(1))));
+        if follow.is_some() {
+            // The terminal's interrupt is for this process, which then ends journalctl.
+            command.args(["--follow", "--no-tail"]).process_group(0);
         }
-        if let Some(until) = query.until {
-            command.arg(format!("--until=@{}", until.as_second().saturating_add(1)));
+        command.args([&format!("SYSLOG_FACILITY={FACILITY}"), "+", &format!("MESSAGE_ID={DROPPED}")]);
+        let journal = Self::spawn(command, folder)?;
+        if follow.is_some() {
+            let _ = rustix::fs::fcntl_setfl(journal.readable(), OFlags::NONBLOCK);
         }
-        if query.follow {
-            command.args(["--follow", "--no-tail"]);
-        }
-        command.arg(format!("SYSLOG_FACILITY={FACILITY}"));
-        Self::spawn(command, query.folder.as_deref())
+        Ok(journal)
     }
 
     fn spawn(mut command: Command, folder: Option<&Path>) -> Result<Self, Diagnostic> {
@@ -123,33 +129,52 @@ impl Journal {
         // Without it, journalctl could block while it complains.
         let _ = std::thread::Builder::new().spawn(collect).map_err(fault)?;
         let lines = Lines::new(BufReader::with_capacity(64 << 10, output));
-        Ok(Self { child, lines, errors: receiver, location })
+        Ok(Self { child, lines, errors: receiver, location, cursor: None, has_ended: false })
     }
 
-    /// The next entry; `None` at the end.
+    /// The next entry; `None` at the end, and where none is there yet.
     pub(super) fn next(&mut self, tally: &mut Tally) -> Option<Entry> {
-        loop {
+        while !self.has_ended {
             match self.lines.next() {
                 Ok(Line::Whole(line)) => {
-                    if let Some(entry) = take_apart(line, tally) {
+                    if let Some(entry) = take_apart(line, &mut self.cursor, tally) {
                         return Some(entry);
                     }
                 }
                 // Ours are shorter.
                 Ok(Line::TooLong) => {}
+                Err(why) if why.kind() == ErrorKind::WouldBlock => return None,
                 Ok(Line::End) | Err(_) => {
+                    self.has_ended = true;
                     if let Some(found) = self.end() {
                         tally.fault(found);
                     }
-                    return None;
                 }
             }
         }
+        None
+    }
+
+    /// Where the last entry is, for journalctl.
+    pub(super) fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    pub(super) fn readable(&self) -> BorrowedFd<'_> {
+        self.lines.get_ref().get_ref().as_fd()
+    }
+
+    /// Whether journalctl has ended.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// What journalctl complains of at its end.
     fn end(&mut self) -> Option<Diagnostic> {
-        let said = self.errors.recv_timeout(PATIENCE).unwrap_or_default();
+        let said = self.errors.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = self.child.kill();
+            String::new()
+        });
         let said = said.lines().next().unwrap_or_default().trim();
         let failed = !self.child.wait().is_ok_and(|status| status.success());
         (failed || !said.is_empty()).then(|| {
@@ -178,9 +203,16 @@ fn beginning(mut errors: impl Read) -> String {
 }
 
 /// The entry of a line of JSON, if it is one of ours.
-fn take_apart(line: &[u8], tally: &mut Tally) -> Option<Entry> {
+fn take_apart(line: &[u8], cursor: &mut Option<String>, tally: &mut Tally) -> Option<Entry> {
     let fields: Map<String, Value> = serde_json::from_slice(line).ok()?;
     let text = |name: &str| text(fields.get(name)?);
+    *cursor = text("__CURSOR").map(Cow::into_owned).or_else(|| cursor.take());
+    if text("MESSAGE_ID").is_some_and(|id| id == DROPPED)
+        && text("_TRANSPORT").is_some_and(|it| it == "driver")
+    {
+        tally.dropped(text("N_DROPPED").and_then(|count| count.parse().ok()).unwrap_or(1));
+        return None;
+    }
     let (program, message) = (text("SYSLOG_IDENTIFIER")?, text("MESSAGE")?);
     // A process may give a field twice, so that the journal finds an entry by either.
     if text("SYSLOG_FACILITY")? != FACILITY || !entry::may_be_ours(&program, &message) {
@@ -190,7 +222,7 @@ fn take_apart(line: &[u8], tally: &mut Tally) -> Option<Entry> {
         tally.invalid("the journal");
         return None;
     };
-    let sender = sender(&text);
+    let sender = sender(&text, entry::transport(&program));
     let host = text("_HOSTNAME").unwrap_or_default().into_owned();
     match entry::read(Origin { time, host, sender }, &program, &message) {
         Message::Entry(entry) => Some(*entry),
@@ -222,8 +254,13 @@ fn time_of(fields: &Map<String, Value>) -> Option<Timestamp> {
 
 /// Who sent an entry. `_UID` is by the kernel, of the moment of sending: the real user of the process, which for sudo and su is
 /// their caller. The rest journald looks up a moment later.
-fn sender<'f>(text: &impl Fn(&str) -> Option<Cow<'f, str>>) -> Sender {
-    let Some(uid) = text("_UID").and_then(|uid| uid.parse().ok()) else { return Sender::File };
+///
+/// Our programs log in one way, `transport`. A daemon of root that passes on what others send it uses another.
+fn sender<'f>(text: &impl Fn(&str) -> Option<Cow<'f, str>>, transport: &str) -> Sender {
+    let uid = text("_UID").and_then(|uid| uid.parse().ok()).unwrap_or(u32::MAX);
+    if text("_TRANSPORT").is_none_or(|it| it != transport) {
+        return Sender::User(uid);
+    }
     if uid == 0 {
         return Sender::Root;
     }
@@ -237,23 +274,11 @@ fn sender<'f>(text: &impl Fn(&str) -> Option<Cow<'f, str>>) -> Sender {
 
 /// Whether a program runs as root whoever starts it. A program of another host is known by its name.
 fn gives_rights(exe: &Path) -> bool {
-    const NAMES: [&str; 9] = [
-        "su",
-        "sudo",
-        "doas",
-        "pkexec",
-        "polkit-agent-helper-1",
-        "login",
-        "passwd",
-        "chsh",
-        "yubiotp-enroll",
-    ];
-    /// Which the module starts with the rights of the program that loaded it.
-    const OURS: &str = "yubiotp-enroll";
-    let name = exe.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    const NAMES: [&str; 8] =
+        ["su", "sudo", "doas", "pkexec", "polkit-agent-helper-1", "login", "passwd", "chsh"];
     match exe.metadata() {
-        Ok(file) => file.uid() == 0 && (file.mode() & 0o4000 != 0 || name == OURS),
-        Err(_) => NAMES.contains(&name),
+        Ok(file) => file.uid() == 0 && file.mode() & 0o4000 != 0,
+        Err(_) => exe.file_name().and_then(|name| name.to_str()).is_some_and(|name| NAMES.contains(&name)),
     }
 }
 
@@ -268,10 +293,10 @@ mod tests {
     fn entry(change: impl Fn(&mut Value)) -> Option<Entry> {
         let mut value = json!({
             "__REALTIME_TIMESTAMP": "1796000000123456", "MESSAGE": LINE, "SYSLOG_IDENTIFIER": "su",
-            "SYSLOG_FACILITY": "10", "_UID": "0", "_HOSTNAME": "h",
+            "SYSLOG_FACILITY": "10", "_UID": "0", "_HOSTNAME": "h", "_TRANSPORT": "syslog",
         });
         change(&mut value);
-        take_apart(value.to_string().as_bytes(), &mut Tally::default())
+        take_apart(value.to_string().as_bytes(), &mut None, &mut Tally::default())
     }
 
     #[test]
@@ -291,7 +316,15 @@ mod tests {
         assert_eq!(by("/nowhere/bin/sudo", "0"), Sender::User(1000));
         assert_eq!(by("/nowhere/bin/logger", "1ffffffffff"), Sender::User(1000));
         assert_eq!(by("/bin/sh", "1ffffffffff"), Sender::User(1000));
-        assert_eq!(entry(|it| it["_UID"] = json!("1000")).unwrap().sender, Sender::User(1000));
+        for (name, value) in
+            [("_UID", json!("1000")), ("_TRANSPORT", json!("journal")), ("_TRANSPORT", json!(null))]
+        {
+            assert!(
+                matches!(entry(|it| it[name] = value.clone()).unwrap().sender, Sender::User(_)),
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(entry(|it| it["_UID"] = json!(null)).unwrap().sender, Sender::User(u32::MAX));
     }
 
     #[test]
@@ -308,6 +341,6 @@ mod tests {
         ] {
             assert!(entry(|it| it[name] = value.clone()).is_none(), "{name}: {value}");
         }
-        assert!(take_apart(b"{\"MESSAGE\":", &mut Tally::default()).is_none());
+        assert!(take_apart(b"{\"MESSAGE\":", &mut None, &mut Tally::default()).is_none());
     }
 }

@@ -68,9 +68,17 @@ impl<R: BufRead> Lines<R> {
         has_one.then_some(self.line.as_slice())
     }
 
-    /// What it reads from.
+    /// Forgets the line without an end that was read last.
+    pub(super) fn forget(&mut self) {
+        self.is_done = true;
+    }
+
     pub(super) const fn get_ref(&self) -> &R {
         &self.from
+    }
+
+    pub(super) const fn get_mut(&mut self) -> &mut R {
+        &mut self.from
     }
 }
 

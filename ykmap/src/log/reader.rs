@@ -1,14 +1,15 @@
 //! The logs of a host as one, oldest line first.
 
 use super::entry::{Entry, Sender};
-use super::files::{self, Found, TextFile};
+use super::files::{self, Followed, Found, TextFile};
 use super::journal::{self, Journal};
 use super::tally::{Span, Tally};
 use crate::Failure;
 use clap::ValueHint;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
@@ -44,11 +45,17 @@ impl Period {
 /// Reads the entries of a period. What cannot be read is left out, and [`Reader::remarks`] says so.
 pub(crate) struct Reader {
     files: VecDeque<TextFile>,
+    /// Files that are read to their end, and that are written to.
+    live: Vec<TextFile>,
+    /// The names of files that are written to: that of this host's log, or all that are named.
+    live_paths: Vec<PathBuf>,
+    /// Whether they are followed later, so that they stay open.
+    is_followed: bool,
     /// Files are read up to here, where the journal begins.
     files_until: Option<Timestamp>,
     journal: Option<Journal>,
+    logs: Logs,
     period: Period,
-    unverified: bool,
     tally: Tally,
 }
 
@@ -70,33 +77,59 @@ impl Reader {
             _ => None,
         };
         let found = match is_named {
-            true => Found { paths: logs.files.clone(), remarks: Vec::new() },
+            true => Found { paths: logs.files.clone(), ..Found::default() },
             false => files::found(&files::USUAL).unwrap_or_default(),
         };
+        let live_paths = if is_named { logs.files.clone() } else { found.live.iter().cloned().collect() };
         if span.is_none() && found.paths.is_empty() {
             return Err(missing(folder, tally));
         }
         let mut reader = Self {
             files: VecDeque::new(),
+            live: Vec::new(),
+            live_paths,
+            is_followed: false,
             files_until: span.map(|(first, _)| first),
             journal: None,
             period,
-            unverified: logs.unverified,
+            logs: logs.clone(),
             tally,
         };
         reader.open_files(found, is_named)?;
+        if !is_named && !rustix::process::geteuid().is_root() {
+            let what = "only what you may read of the logs of this host is read";
+            reader.tally.fault(
+                Diagnostic::note(Code::NotRoot, what).advise("run the command as root to read all of it"),
+            );
+        }
         if let Some((first, last)) = span {
-            let query = journal::Query {
-                folder: logs.journal.clone(),
-                since: period.since,
-                until: period.until,
-                follow: false,
-            };
-            reader.journal = Some(Journal::open(&query)?);
+            reader.journal = Some(Journal::open(folder, period, None)?);
             let source = folder.map_or_else(|| "journal".to_owned(), |folder| folder.display().to_string());
             reader.tally.spans.push(Span { source, from: Some(first), to: Some(last) });
         }
         Ok(reader)
+    }
+
+    /// Keeps the place to go on from, for [`follow`](Self::follow).
+    pub(super) const fn to_be_followed(mut self) -> Self {
+        self.is_followed = true;
+        self
+    }
+
+    /// Goes on where it came to the end, with what is logged from now on.
+    ///
+    /// # Errors
+    /// A log cannot be read any more.
+    pub(super) fn follow(self) -> Result<Follower, Failure> {
+        let Self { live, live_paths, journal, logs, period, .. } = self;
+        let (journal, files) = match journal {
+            Some(journal) => {
+                let from = journal.cursor().map(str::to_owned);
+                (Some(Journal::open(logs.journal.as_deref(), period, Some(from.as_deref()))?), Vec::new())
+            }
+            None => (None, Followed::all(live_paths, live)),
+        };
+        Ok(Follower { journal, files, logs, tally: Tally::default() })
     }
 
     /// Opens files, and puts them in order.
@@ -129,7 +162,8 @@ impl Reader {
     /// The next line of a file, or of the journal.
     fn next_line(&mut self) -> Option<Entry> {
         while let Some(file) = self.files.front_mut() {
-            if let Some(entry) = file.next(&mut self.tally) {
+            let is_live = self.is_followed && self.live_paths.contains(&file.path);
+            if let Some(entry) = file.next(is_live, &mut self.tally) {
                 // A file may have whole seconds only.
                 if self.files_until.is_none_or(|until| entry.time.as_second() < until.as_second()) {
                     return Some(entry);
@@ -137,15 +171,12 @@ impl Reader {
                 continue;
             }
             if let Some(file) = self.files.pop_front() {
-                let source = file.path().display().to_string();
+                let source = file.path.display().to_string();
                 self.tally.spans.push(Span { source, from: file.first, to: file.last });
+                self.live.extend(is_live.then_some(file));
             }
         }
-        let entry = self.journal.as_mut()?.next(&mut self.tally);
-        if entry.is_none() {
-            self.journal = None;
-        }
-        entry
+        self.journal.as_mut()?.next(&mut self.tally)
     }
 }
 
@@ -155,15 +186,58 @@ impl Iterator for Reader {
     fn next(&mut self) -> Option<Entry> {
         loop {
             let entry = self.next_line()?;
-            if !self.period.contains(entry.time) {
-                continue;
+            if self.period.contains(entry.time) && is_trusted(&entry, &self.logs, &mut self.tally) {
+                return Some(entry);
             }
-            if matches!(entry.sender, Sender::User(_)) && !self.unverified {
-                self.tally.by_user(entry.sender);
-                continue;
-            }
-            return Some(entry);
         }
+    }
+}
+
+/// Whether an entry is shown; if not, it is counted.
+fn is_trusted(entry: &Entry, logs: &Logs, tally: &mut Tally) -> bool {
+    let is_trusted = !matches!(entry.sender, Sender::User(_)) || logs.unverified;
+    if !is_trusted {
+        tally.by_user(entry.sender);
+    }
+    is_trusted
+}
+
+/// The entries that are logged from now on.
+pub(super) struct Follower {
+    journal: Option<Journal>,
+    files: Vec<Followed>,
+    logs: Logs,
+    tally: Tally,
+}
+
+impl Follower {
+    /// The next entry that is there already.
+    pub(super) fn next(&mut self) -> Option<Entry> {
+        loop {
+            let Self { journal, files, logs, tally } = self;
+            let entry = match journal {
+                Some(journal) => journal.next(tally)?,
+                None => files.iter_mut().find_map(|file| file.next(tally))?,
+            };
+            if is_trusted(&entry, logs, tally) {
+                return Some(entry);
+            }
+        }
+    }
+
+    /// What can be waited for. Files are looked at again and again.
+    pub(super) fn readable(&self) -> Option<BorrowedFd<'_>> {
+        self.journal.as_ref().map(Journal::readable)
+    }
+
+    /// Whether nothing comes any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::has_ended)
+    }
+
+    /// What was noticed so far.
+    pub(super) fn remarks(&self) -> Vec<Diagnostic> {
+        self.tally.remarks()
     }
 }
 
@@ -179,37 +253,4 @@ fn missing(folder: Option<&Path>, tally: Tally) -> Failure {
     Diagnostic::error(Code::LogMissing, what)
         .advise("name the folder of a journal with --journal DIR, or syslog files with --file FILE")
         .into()
-}
-
-/// The end of a log, and the last time that each token was used.
-pub(crate) struct Latest {
-    /// The last entries, oldest first.
-    pub(crate) last: VecDeque<Entry>,
-    /// The last entry that says accepted, for each token as the log names it.
-    pub(crate) accepted: BTreeMap<String, Entry>,
-    /// What is not in the log, or not to be trusted.
-    pub(crate) remarks: Vec<Diagnostic>,
-    /// The time that the logs cover.
-    pub(crate) spans: Vec<Span>,
-}
-
-impl Latest {
-    /// Reads all of a log once, and keeps `count` entries that are `wanted`.
-    pub(crate) fn read(mut reader: Reader, count: usize, wanted: impl Fn(&Entry) -> bool) -> Self {
-        let (mut last, mut accepted) = (VecDeque::new(), BTreeMap::new());
-        for entry in &mut reader {
-            if entry.outcome == super::Outcome::Accepted {
-                for token in &entry.tokens {
-                    accepted.insert(token.clone(), entry.clone());
-                }
-            }
-            if count > 0 && wanted(&entry) {
-                if last.len() >= count {
-                    last.pop_front();
-                }
-                last.push_back(entry);
-            }
-        }
-        Self { last, accepted, remarks: reader.remarks(), spans: reader.spans().to_vec() }
-    }
 }

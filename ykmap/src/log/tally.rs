@@ -4,7 +4,7 @@ use super::entry::Sender;
 use jiff::Timestamp;
 use std::fmt::Display;
 use ykcli::out::count;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// The time that a source covers. Before and after it, nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub(super) struct Tally {
     first_invalid: Option<String>,
     by_users: u64,
     first_user: Option<u32>,
+    dropped: u64,
     faults: Vec<Diagnostic>,
     pub(super) spans: Vec<Span>,
 }
@@ -39,6 +40,11 @@ impl Tally {
         self.first_user = self.first_user.or(sender.uid());
     }
 
+    /// journald dropped messages, of whatever program.
+    pub(super) const fn dropped(&mut self, messages: u64) {
+        self.dropped = self.dropped.saturating_add(messages);
+    }
+
     /// Something cannot be read.
     pub(super) fn fault(&mut self, found: Diagnostic) {
         self.faults.push(found);
@@ -54,14 +60,22 @@ impl Tally {
             );
             remarks.push(Diagnostic::warning(Code::LogLineInvalid, what));
         }
+        if self.dropped > 0 {
+            let what = format!(
+                "journald dropped {} that came too fast, which may be ours",
+                count(self.dropped, "message")
+            );
+            let found = Diagnostic::warning(Code::LogUnreadable, what);
+            remarks.push(found.advise("raise RateLimitBurst in journald.conf"));
+        }
         if let Some(uid) = self.first_user {
             let what = format!(
-                "{} left out because a process without rights wrote them, the first one of uid {uid}",
+                "left out {} of processes without the rights of root, the first one of uid {uid}",
                 count(self.by_users, "line")
             );
             let found = Diagnostic::warning(Code::LogLineUntrusted, what);
-            let found = found.at(Location::Argument("--unverified".to_owned()));
-            remarks.push(found.advise("look at them with --unverified: a screen locker, or a forgery"));
+            remarks
+                .push(found.advise("look at them with --unverified: they are of a screen locker, or forged"));
         }
         remarks
     }

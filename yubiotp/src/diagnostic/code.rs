@@ -223,6 +223,7 @@ codes! {
     // Reading logs.
     LogMissing = "log-missing",
     LogUnreadable = "log-unreadable",
+    LogGap = "log-gap",
     LogLineInvalid = "log-line-invalid",
     LogLineUntrusted = "log-line-untrusted",
     // Reports.

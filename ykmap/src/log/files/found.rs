@@ -12,6 +12,8 @@ pub(in crate::log) const USUAL: [&str; 3] = ["/var/log/auth.log", "/var/log/secu
 #[derive(Debug, Default)]
 pub(in crate::log) struct Found {
     pub(in crate::log) paths: Vec<PathBuf>,
+    /// The one that is written to, which need not be there just now.
+    pub(in crate::log) live: Option<PathBuf>,
     /// Rotated files that are missing or cannot be read.
     pub(in crate::log) remarks: Vec<Diagnostic>,
 }
@@ -23,7 +25,7 @@ pub(in crate::log) fn found(usual: &[&str]) -> Option<Found> {
 
 /// A file and what it was rotated to: `auth.log.1`, `auth.log.2.gz`, `secure-20261101`, `secure-20261101.gz`.
 fn rotated(path: &Path) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { live: Some(path.to_owned()), ..Found::default() };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return found;
     };
