@@ -4,11 +4,13 @@
 //! file is written by `yubiotp-enroll` and `ykmap` only. Both files are changed under the lock of the store's folder, so a
 //! rule about both of them holds from the check until the change is durable.
 
+mod all;
 mod lists;
 mod proof;
 #[cfg(test)]
 mod tests;
 
+pub use all::{AllLists, LockedFiles};
 pub use lists::{HEAD, List, Lists, MAPPING_HEAD, edit, read};
 pub use proof::{Proof, Stale};
 

@@ -12,7 +12,7 @@ pub use codes::{CodeSettings, PartialCodes, check_look_ahead, check_window};
 pub use enroll::{ENROLL, EnrollSettings, OwnVerb, PartialEnroll, PartialOwn};
 pub use online::{ASK, Online, PartialOnline};
 pub(crate) use online::{check_client_id, parse_proxy, parse_urls};
-pub use policy::parse_date;
+pub use policy::{check_policy, parse_date};
 pub use yubiotp::verdict::Mode;
 
 use crate::Fault;
@@ -34,6 +34,8 @@ use zeroize::Zeroizing;
 pub const CONFIG: &str = "/etc/yubiotp/config.toml";
 /// Where the mapping is when nobody says otherwise.
 pub const MAPPING: &str = "/etc/yubiotp/authorized_yubikeys";
+/// The longest configuration file, in bytes.
+const MOST_CONFIG: u64 = 64 << 10;
 /// The default of `store`.
 pub const STORE: &str = "/var/lib/yubiotp";
 /// The default of `store_key`.
@@ -287,21 +289,49 @@ impl Settings {
     /// As [`Settings::load`].
     pub fn load_in(folders: Folders, config: Option<&Path>, overrides: PartialConfig) -> Result<Self, Fault> {
         let path = config.unwrap_or(Path::new(CONFIG));
-        let (given, policy, open_key) =
-            match folders.read(path, 64 << 10, Audience::Everyone).map(Zeroizing::new) {
-                Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => {
-                    (PartialConfig::default(), PartialPolicy::default(), false)
-                }
-                Err(FileFault::Missing(path)) => return Err(Fault::NoSettings { path }),
-                contents => {
-                    let folder = path.parent().unwrap_or(Path::new("/"));
-                    let (given, policy) = parse(&contents?, folder).map_err(|bad| bad.at(path))?;
-                    let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
-                    let open_key = holds_key
-                        && matches!(folders.file(path, Audience::Owner), Err(FileFault::Readable { .. }));
-                    (given.relative_to(folder), policy, open_key)
-                }
-            };
+        match folders.read(path, MOST_CONFIG, Audience::Everyone).map(Zeroizing::new) {
+            Err(FileFault::Missing(_)) if config.is_none() && is_absent(path) => Self::of(
+                folders,
+                path,
+                (PartialConfig::default(), PartialPolicy::default(), false),
+                overrides,
+            ),
+            Err(FileFault::Missing(path)) => Err(Fault::NoSettings { path }),
+            contents => Self::of_contents(folders, path, &contents?, overrides),
+        }
+    }
+
+    /// The settings as they would be with these contents of the configuration file, which is at `path` or will be.
+    ///
+    /// # Errors
+    /// Something in it is not a setting, or it is too long.
+    pub fn of_text(path: &Path, contents: &[u8]) -> Result<Self, Fault> {
+        if contents.len() as u64 > MOST_CONFIG {
+            return Err(FileFault::TooLarge { path: path.to_owned(), limit: MOST_CONFIG }.into());
+        }
+        Self::of_contents(Folders::forgotten(), path, contents, PartialConfig::default())
+    }
+
+    fn of_contents(
+        folders: Folders,
+        path: &Path,
+        contents: &[u8],
+        overrides: PartialConfig,
+    ) -> Result<Self, Fault> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let (given, policy) = parse(contents, folder).map_err(|bad| bad.at(path))?;
+        let holds_key = given.online.as_ref().is_some_and(|online| online.api_key.is_some());
+        let open_key =
+            holds_key && matches!(folders.file(path, Audience::Owner), Err(FileFault::Readable { .. }));
+        Self::of(folders, path, (given.relative_to(folder), policy, open_key), overrides)
+    }
+
+    fn of(
+        folders: Folders,
+        path: &Path,
+        (given, policy, open_key): (PartialConfig, PartialPolicy, bool),
+        overrides: PartialConfig,
+    ) -> Result<Self, Fault> {
         let given = overrides.or(given);
         // With servers and no mode, the mode is online, as with pam_yubico.
         let usual = if given.online.is_some() { Mode::Online } else { Mode::Offline };

@@ -13,7 +13,7 @@ use yubiotp::TokenId;
 use yubiotp::mapping::{self as grammar, BadLine, BadUserName, Enrolment, Line, Search};
 
 /// Permissions of a new list: everybody may read who owns which token.
-const MODE: Mode = Mode::from_bits_retain(0o644);
+pub(super) const MODE: Mode = Mode::from_bits_retain(0o644);
 
 /// How a mapping begins that is made here. Without a byte it would look like one that was cut off.
 pub const MAPPING_HEAD: &str = "\
@@ -34,6 +34,19 @@ pub struct List {
 }
 
 impl List {
+    pub(super) const fn new(path: PathBuf, text: Vec<u8>) -> Self {
+        Self { path, text }
+    }
+
+    /// As it is written. Without a byte a list would be taken for one that was cut off.
+    pub(super) fn contents(&self, head: &str, is_new: bool) -> Vec<u8> {
+        match (is_new, self.text.as_slice()) {
+            (_, []) => head.as_bytes().to_vec(),
+            (true, text) => [head.as_bytes(), text].concat(),
+            (false, text) => text.to_vec(),
+        }
+    }
+
     /// Where the file is, or would be.
     #[must_use]
     pub const fn path(&self) -> &PathBuf {
@@ -62,6 +75,15 @@ impl List {
     /// No list can contain the name.
     pub fn add(&mut self, user: &[u8], ids: &[TokenId]) -> Result<(), BadUserName> {
         self.text = grammar::add(&self.text, user, ids)?;
+        Ok(())
+    }
+
+    /// Lists a user, without a token if no line lists them yet.
+    ///
+    /// # Errors
+    /// No list can contain the name.
+    pub fn list(&mut self, user: &[u8]) -> Result<(), BadUserName> {
+        self.text = grammar::list(&self.text, user)?;
         Ok(())
     }
 
@@ -179,12 +201,6 @@ impl Locked {
     /// Writes what changed: first the mapping.
     fn write(self, of: &Store, before: &Lists, after: &Lists) -> Result<(), Fault> {
         let (folder, name) = &self.mapping;
-        // Without a byte a list would be taken for one that was cut off.
-        let text = |list: &List, head: &str, is_new: bool| match (is_new, list.text.as_slice()) {
-            (_, []) => head.as_bytes().to_vec(),
-            (true, text) => [head.as_bytes(), text].concat(),
-            (false, text) => text.to_vec(),
-        };
         let (changes, also) = (before.mapping != after.mapping, before.enrolled != after.enrolled);
         // Before anything is written.
         let store = if also { Some(self.store?.0) } else { None };
@@ -196,21 +212,21 @@ impl Locked {
             of.note_enrolled()?;
         }
         if changes {
-            folder.replace(name, &text(&after.mapping, MAPPING_HEAD, false), MODE)?;
+            folder.replace(name, &after.mapping.contents(MAPPING_HEAD, false), MODE)?;
         }
         let Some(store) = store else { return Ok(()) };
         let written =
-            store.replace(ENROLLED, &text(&after.enrolled, HEAD, before.enrolled.text.is_empty()), MODE);
+            store.replace(ENROLLED, &after.enrolled.contents(HEAD, before.enrolled.text.is_empty()), MODE);
         if written.is_err() && changes {
             // The first error is the one to report.
-            let _ = folder.replace(name, &text(&before.mapping, MAPPING_HEAD, false), MODE);
+            let _ = folder.replace(name, &before.mapping.contents(MAPPING_HEAD, false), MODE);
         }
         Ok(written?)
     }
 }
 
 /// Locks the mapping's folder. On a file system that is mounted read-only nobody changes a mapping, and `enrolled` can change.
-fn lock_unless_read_only(folder: &Folder, wait: Duration) -> Result<Option<Changing>, Fault> {
+pub(super) fn lock_unless_read_only(folder: &Folder, wait: Duration) -> Result<Option<Changing>, Fault> {
     match folder.lock(wait) {
         Err(FileFault::System { why, .. }) if why.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => {
             Ok(None)

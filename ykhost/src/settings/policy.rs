@@ -47,12 +47,39 @@ type Names<'n, 'i> = &'n DeTable<'i>;
 pub(super) fn read(text: &str, folder: &Path) -> Result<PartialPolicy, Bad> {
     // It was parsed before, so this cannot fail.
     let root = DeTable::parse(text).unwrap_or_else(|_| Spanned::new(0..0, DeTable::new())).into_inner();
+    read_from(&root, text, folder, Vec::new())
+}
+
+/// Checks the three tables where another file than the configuration file has them, in `root` of its text. Without
+/// `[groups]`, rules may name the groups `others`.
+///
+/// # Errors
+/// The finding, and the line that it is about, counted from 1.
+pub fn check_policy(
+    root: &DeTable<'_>,
+    text: &str,
+    folder: &Path,
+    others: Vec<String>,
+) -> Result<(), (Option<usize>, Box<Diagnostic>)> {
+    read_from(root, text, folder, others).map(drop).map_err(|Bad { line, found }| (line, found))
+}
+
+fn read_from(
+    root: &DeTable<'_>,
+    text: &str,
+    folder: &Path,
+    others: Vec<String>,
+) -> Result<PartialPolicy, Bad> {
     let reader = Reader { text, groups: Vec::new() };
-    let groups = match root.get("groups") {
-        Some(table) => reader.groups(table, folder)?,
-        None => BTreeMap::new(),
+    let (groups, known) = match root.get("groups") {
+        Some(table) => {
+            let groups = reader.groups(table, folder)?;
+            let names = groups.keys().cloned().collect();
+            (groups, names)
+        }
+        None => (BTreeMap::new(), others),
     };
-    let reader = Reader { text, groups: groups.keys().cloned().collect() };
+    let reader = Reader { text, groups: known };
     let general = match root.get("policy") {
         Some(table) => {
             let rules = reader.rules(reader.table(table, "policy")?, "[policy]")?;

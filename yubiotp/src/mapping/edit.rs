@@ -32,12 +32,8 @@ pub struct Removed {
 /// # Errors
 /// A mapping cannot contain the name.
 pub fn add(text: &[u8], user: &[u8], ids: &[TokenId]) -> Result<Vec<u8>, BadUserName> {
-    let named =
-        matches!(parse_line(&[user, b":"].concat()), Ok(Line::Entry { user: name, .. }) if name == user);
-    if !named || user.len() > MAX_NAME || user.contains(&b':') || user.contains(&b'\n') {
-        return Err(BadUserName);
-    }
-    let mut lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    check_name(user)?;
+    let mut lines = lines_of(text);
     for id in ids {
         let field = [b":".as_slice(), id.to_string().as_bytes()].concat();
         let room =
@@ -46,16 +42,50 @@ pub fn add(text: &[u8], user: &[u8], ids: &[TokenId]) -> Result<Vec<u8>, BadUser
             let (body, end) = line.split_at(content(line).len());
             *line = [body.strip_suffix(b":").unwrap_or(body), &field, end].concat();
         } else {
-            let end: &[u8] =
-                if lines.first().is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
-            if let Some(last) = lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
-                // A carriage return at the very end is half of a line end already.
-                last.extend_from_slice(if last.ends_with(b"\r") { b"\n" } else { end });
-            }
-            lines.push([user, &field, end].concat());
+            append(&mut lines, &[user, &field].concat());
         }
     }
     Ok(lines.concat())
+}
+
+/// The text with `user` listed: without a token, on a new line at the end, if no line lists them yet.
+///
+/// # Errors
+/// A mapping cannot contain the name.
+pub fn list(text: &[u8], user: &[u8]) -> Result<Vec<u8>, BadUserName> {
+    check_name(user)?;
+    let mut lines = lines_of(text);
+    if !lines.iter().any(|line| is_of(line, user)) {
+        append(&mut lines, &[user, b":"].concat());
+    }
+    Ok(lines.concat())
+}
+
+/// Whether a mapping can contain the name of a user.
+///
+/// # Errors
+/// It cannot.
+pub fn check_name(user: &[u8]) -> Result<(), BadUserName> {
+    let named =
+        matches!(parse_line(&[user, b":"].concat()), Ok(Line::Entry { user: name, .. }) if name == user);
+    if !named || user.len() > MAX_NAME || user.contains(&b':') || user.contains(&b'\n') {
+        return Err(BadUserName);
+    }
+    Ok(())
+}
+
+fn lines_of(text: &[u8]) -> Vec<Vec<u8>> {
+    text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+/// Adds a line at the end, with the line end of the first line.
+fn append(lines: &mut Vec<Vec<u8>>, line: &[u8]) {
+    let end: &[u8] = if lines.first().is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
+    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
+        // A carriage return at the very end is half of a line end already.
+        last.extend_from_slice(if last.ends_with(b"\r") { b"\n" } else { end });
+    }
+    lines.push([line, end].concat());
 }
 
 /// The text without one id of `user`, or, for `None`, without the user.
@@ -136,6 +166,19 @@ mod tests {
         for name in ["", "#a", "a:b", " a", "a\nb", "a\0", &"a".repeat(257)] {
             assert_eq!(add(b"", name.as_bytes(), &[id("vvcd")]), Err(BadUserName), "{name:?}");
         }
+    }
+
+    #[test]
+    fn listed_without_a_token_once() {
+        for (before, after) in [
+            ("", "alice:\n"),
+            ("# who\r\nbob:vvcb", "# who\r\nbob:vvcb\r\nalice:\r\n"),
+            ("alice:vvcb\n", "alice:vvcb\n"),
+            ("alice:\n", "alice:\n"),
+        ] {
+            assert_eq!(String::from_utf8(list(before.as_bytes(), b"alice").unwrap()).unwrap(), after);
+        }
+        assert_eq!(list(b"", b"a:b"), Err(BadUserName));
     }
 
     #[test]

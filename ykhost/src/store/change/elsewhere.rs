@@ -16,6 +16,14 @@ use yubiotp::key::Fingerprint;
 const ASIDE_WAIT: Duration = Duration::from_millis(100);
 
 impl Change<'_> {
+    /// As [`Store::follow`](crate::store::Store::follow), within this change.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn follow(&self, token: &TokenId) -> Result<(), Fault> {
+        self.begin_elsewhere(token)
+    }
+
     /// Makes the position of a token without a key here, unless it has one:
     /// [`Store::follow`](crate::store::Store::follow).
     pub(in crate::store) fn begin_elsewhere(&self, token: &TokenId) -> Result<(), Fault> {

@@ -41,11 +41,25 @@ impl Store {
     /// # Errors
     /// There is no position, or it cannot be written; or a token that was to be switched on was switched off meanwhile.
     pub fn set_enabled(&self, token: &TokenId, enabled: bool) -> Result<(), Fault> {
+        self.set_enabled_in(None, token, enabled)
+    }
+
+    /// The same, perhaps within a change: nobody else can begin one then.
+    fn set_enabled_in(
+        &self,
+        change: Option<&Change<'_>>,
+        token: &TokenId,
+        enabled: bool,
+    ) -> Result<(), Fault> {
+        let within = |act: &dyn Fn(&Change<'_>) -> Result<(), Fault>| match change {
+            Some(change) => act(change),
+            None => act(&self.change()?),
+        };
         let positions = self.positions()?;
         let wait = if enabled { self.locking.wait } else { self.locking.wait.min(DISABLE_WAIT) };
         loop {
             if positions.has(&left(token))? {
-                self.change()?.finish_disabling(token)?;
+                within(&|change| change.finish_disabling(token))?;
             }
             let mut held = match LockedPosition::lock(&positions, token, wait) {
                 // For an unknown token, say so, rather than that a position was lost.
@@ -54,7 +68,7 @@ impl Store {
                     return Err(Fault::NoPosition { path, token });
                 }
                 Err(Fault::File(FileFault::Locked { .. })) if !enabled => {
-                    return self.change()?.disable_locked(token);
+                    return within(&|change| change.disable_locked(token));
                 }
                 held => held?,
             };
@@ -78,6 +92,14 @@ impl Store {
 }
 
 impl Change<'_> {
+    /// As [`Store::set_enabled`], within this change.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_enabled(&self, token: &TokenId, enabled: bool) -> Result<(), Fault> {
+        self.store.set_enabled_in(Some(self), token, enabled)
+    }
+
     /// Switches a token off whose position file another process keeps locked.
     fn disable_locked(&self, token: &TokenId) -> Result<(), Fault> {
         self.finish_disabling(token)?;
