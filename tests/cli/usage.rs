@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 59] = [
+const VERBS: [&[&str]; 60] = [
     &[],
     &["init"],
     &["add"],
@@ -40,6 +40,7 @@ const VERBS: [&[&str]; 59] = [
     &["token", "unassign"],
     &["totp"],
     &["totp", "add"],
+    &["apply"],
     &["series"],
     &["series", "list"],
     &["series", "allow-claims"],
@@ -138,6 +139,9 @@ fn wrong_usage_exits_with_2() {
         &["token", "import", "--used", "--never-used", "x"],
         &["token", "remove"],
         &["series", "remove", "a b"],
+        &["apply"],
+        &["apply", "--export", "--check"],
+        &["apply", "--yes-remove", "x", "file"],
     ] {
         let said = desk.ykmap(arguments).exits(2);
         assert!(

@@ -9,7 +9,7 @@ use super::{Context, Done, Failure, files, out, service};
 use crate::explain::{HostState, Places};
 use policy::PolicyCheck;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykcli::report::Report;
@@ -59,6 +59,57 @@ pub(crate) fn run(context: &Context) -> Done {
     if problems > 0 { Err(Failure::No) } else { Ok(()) }
 }
 
+/// What a check before a change is about.
+pub(crate) struct Subject<'s> {
+    /// The users whose lines are looked at.
+    pub(crate) users: &'s BTreeSet<&'s str>,
+    /// Whether the rules of the policy are looked at, too.
+    pub(crate) policy: bool,
+    /// Whether the policy is on the disk already, so that its rules have lines.
+    pub(crate) is_written: bool,
+}
+
+/// The warnings and errors about users, whose mappings will have these texts and whose settings will be these.
+pub(crate) fn of_declared(
+    context: &Context,
+    settings: &Settings,
+    states: Option<&States>,
+    texts: &[(PathBuf, Vec<u8>)],
+    of: &Subject<'_>,
+) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut lines = BTreeSet::new();
+    for (path, text) in texts {
+        for (number, line) in entries(text) {
+            if let Ok(Line::Entry { user, .. }) = line
+                && str::from_utf8(user).is_ok_and(|user| of.users.contains(user))
+            {
+                lines.insert(Location::line(path.as_os_str().as_bytes(), number).to_string());
+            }
+        }
+    }
+    let is_about =
+        |place: &Option<Location>| place.as_ref().is_some_and(|it| lines.contains(&it.to_string()));
+    let Examined { users, .. } = examine(settings, states, texts, &mut |one| {
+        found.extend(Some(one).filter(|one| is_about(&one.location)));
+    });
+    let places = if of.is_written { Places::of(context.config.as_deref()) } else { Places::default() };
+    let check = PolicyCheck { policy: &settings.policy, places: &places, unix: clock::unix() };
+    let owners = || files::owners_in(texts.iter().map(|(_, text)| text));
+    if states.is_some() {
+        check.locked_out(&HostState { settings, states }, owners, &mut |one| {
+            let is_named = of.users.iter().any(|user| one.location == Some(Location::user(user.as_bytes())));
+            found.extend(Some(one).filter(|_| of.policy || is_named));
+        });
+    }
+    if of.policy {
+        check.rules(&mut |one| found.push(one));
+        check.unknown_users(Some(&users), &mut |one| found.push(one));
+    }
+    found.retain(|one| one.severity >= Severity::Warning);
+    found
+}
+
 /// What is wrong with the policy, and with lines of pam.d beside it.
 fn policy_of(
     context: &Context,
@@ -73,7 +124,7 @@ fn policy_of(
     check.rules(&mut add);
     check.unknown_users(Some(users), &mut add);
     if states.is_some() {
-        check.locked_out(&HostState { settings, states }, &mut add);
+        check.locked_out(&HostState { settings, states }, || files::owners(settings), &mut add);
     }
     // A file that is named may be for services of its own.
     if context.config.is_none() {

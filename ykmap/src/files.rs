@@ -154,12 +154,17 @@ pub(crate) fn enrolled_text(settings: &Settings) -> Result<Option<(PathBuf, Vec<
 
 /// The owners of each token, by every mapping that can be read, and `enrolled`.
 pub(crate) fn owners(settings: &Settings) -> BTreeMap<TokenId, Vec<String>> {
-    let mut owners = BTreeMap::<_, Vec<String>>::new();
     let mappings = mappings(settings).unwrap_or_default();
     let mappings = mappings.iter().map(|path| text_of(path).unwrap_or_default());
     let enrolled = enrolled_text(settings).ok().flatten().map(|(_, text)| text);
-    for text in mappings.chain(enrolled) {
-        for (_, line) in entries(&text) {
+    owners_in(mappings.chain(enrolled))
+}
+
+/// The owners of each token, by these texts.
+pub(crate) fn owners_in(texts: impl Iterator<Item = impl AsRef<[u8]>>) -> BTreeMap<TokenId, Vec<String>> {
+    let mut owners = BTreeMap::<_, Vec<String>>::new();
+    for text in texts {
+        for (_, line) in entries(text.as_ref()) {
             let Ok(Line::Entry { user, fields }) = line else { continue };
             let user = shown::text(user).to_string();
             for id in fields.tokens() {

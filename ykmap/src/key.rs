@@ -139,7 +139,12 @@ pub(crate) fn enable(context: &Context, ids: &[TokenId]) -> Done {
 }
 
 /// Logs a change of a token for each user who has it, or for none. Returns these users.
-fn log_of_owners(context: &Context, settings: &Settings, event: &str, id: &TokenId) -> Vec<String> {
+pub(crate) fn log_of_owners(
+    context: &Context,
+    settings: &Settings,
+    event: &str,
+    id: &TokenId,
+) -> Vec<String> {
     // The change was made, also if a mapping cannot be read.
     let owners = assign::owners(settings, id).unwrap_or_default();
     let fields = [("tokens", id.to_string())];
@@ -200,7 +205,7 @@ fn adopt(context: &Context, Adopt { new, ids }: Adopt) -> Done {
 
 /// Whether validation servers may decide about a token: by the settings, or, for all that is known here, by the
 /// arguments in pam.d, if it is somebody's.
-fn servers_may_decide(settings: &Settings, id: &TokenId) -> Result<bool, Failure> {
+pub(crate) fn servers_may_decide(settings: &Settings, id: &TokenId) -> Result<bool, Failure> {
     if settings.mode.asks_servers() {
         return Ok(true);
     }

@@ -7,6 +7,7 @@
 
 mod account;
 mod add;
+mod apply;
 mod assign;
 mod check;
 mod codes;
@@ -80,6 +81,10 @@ enum Verb {
     Add(add::Args),
     /// Unassign tokens, or all of them, from a user
     Remove(remove::Args),
+    /// Make users, tokens and policy what a file declares, or compare them with it
+    ///
+    /// For configuration management: a run that changes nothing says so, and --check changes nothing.
+    Apply(apply::Args),
     /// List users and their tokens
     List(list::Args),
     /// Check the mapping for mistakes
@@ -223,6 +228,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Init(args) => init::run(context, args),
         Verb::Add(args) => add::run(context, &args),
         Verb::Remove(args) => remove::run(context, &args),
+        Verb::Apply(args) => apply::run(context, &args),
         Verb::List(args) => list::run(context, &args),
         Verb::Check => check::run(context),
         Verb::Doctor(args) => doctor::run(context, &args),

@@ -3,7 +3,6 @@
 use crate::account;
 use crate::check::Users;
 use crate::explain::{HostState, Places, subjects};
-use crate::files;
 use std::collections::{BTreeMap, BTreeSet};
 use ykcli::time;
 use ykhost::clock;
@@ -13,7 +12,7 @@ use yubiotp::policy::{
     Exemption, From, Interval, Login, Method, Methods, Need, Policy, RemoteHost, Require, Rules, Subject,
     Table,
 };
-use yubiotp::shown;
+use yubiotp::{TokenId, shown};
 
 /// A policy, and what it is held against.
 pub(crate) struct PolicyCheck<'a> {
@@ -80,12 +79,17 @@ impl<'a> PolicyCheck<'a> {
     }
 
     /// Listed users whose every token is of a method that the policy does not allow them.
-    pub(crate) fn locked_out(&self, host: &HostState<'_>, add: &mut dyn FnMut(Diagnostic)) {
+    pub(crate) fn locked_out(
+        &self,
+        host: &HostState<'_>,
+        owners: impl FnOnce() -> BTreeMap<TokenId, Vec<String>>,
+        add: &mut dyn FnMut(Diagnostic),
+    ) {
         if self.all().all(|of| of.rules.methods.is_none() && of.rules.methods_for.is_none()) {
             return;
         }
         let mut methods = BTreeMap::<String, Vec<Option<Method>>>::new();
-        for (id, users) in files::owners(host.settings) {
+        for (id, users) in owners() {
             let method = host.method(&id);
             for user in users {
                 methods.entry(user).or_default().push(method);

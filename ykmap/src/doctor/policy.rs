@@ -10,6 +10,7 @@ use crate::check::policy::{self, PolicyCheck};
 use crate::explain::{
     Decides, Described, Enroll, Explained, HostState, Line, Outcome, Places, subjects, whom,
 };
+use crate::files;
 use std::path::PathBuf;
 use ykhost::mapping;
 use ykhost::policy::UNKNOWN_HOST;
@@ -174,7 +175,8 @@ pub(super) fn look(
     check.rules(&mut add);
     check.unknown_users(users, &mut add);
     if let Some(seen) = seen {
-        check.locked_out(&HostState { settings: &case.settings, states: Some(&seen.states) }, &mut add);
+        let host = HostState { settings: &case.settings, states: Some(&seen.states) };
+        check.locked_out(&host, || files::owners(&case.settings), &mut add);
     }
     for place in &case.nullok {
         policy::nullok(policy, place.clone()).into_iter().for_each(&mut add);

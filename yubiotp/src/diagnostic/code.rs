@@ -199,6 +199,8 @@ codes! {
     SlotInUse = "slot-in-use",
     ProgrammingFailed = "programming-failed",
     NothingImported = "nothing-imported",
+    DeclarationInvalid = "declaration-invalid",
+    DeclarationRemovesMany = "declaration-removes-many",
     StoreLost = "store-lost",
     SecondConfig = "second-config",
     ServiceUnknown = "service-unknown",
