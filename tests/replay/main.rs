@@ -29,4 +29,6 @@ mod race;
 #[cfg(target_arch = "x86_64")]
 mod recovery;
 #[cfg(target_arch = "x86_64")]
+mod rotate;
+#[cfg(target_arch = "x86_64")]
 mod traced;

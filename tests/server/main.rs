@@ -41,6 +41,7 @@ mod race;
 mod radius;
 mod replays;
 mod restored;
+mod rotate;
 mod secrets;
 mod siege;
 mod stop;

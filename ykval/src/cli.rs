@@ -29,7 +29,7 @@ use ykval::config::Config;
 use ykval::store::Store;
 use yubiotp::PublicId;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, cause};
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 
 /// A validation server for YubiKey OTPs
 #[derive(Parser)]
@@ -94,7 +94,8 @@ struct Context {
 struct Opened {
     config: Config,
     store: Store,
-    key: StoreKey,
+    /// What is new is sealed under the current one: that of the store, also while the store key is being replaced.
+    key: StoreKeys,
 }
 
 impl Context {
@@ -110,7 +111,7 @@ impl Context {
     async fn open(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(&config, &config.store, &key).await?;
+        let (store, key) = place::store(&config, &config.store, key).await?;
         Ok(Opened { config, store, key })
     }
 
@@ -118,7 +119,7 @@ impl Context {
     async fn open_even_another(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;
-        let store = place::store(&config, &config.store.as_if_never_seen(), &key).await?;
+        let (store, key) = place::store(&config, &config.store.as_if_never_seen(), key).await?;
         Ok(Opened { config, store, key })
     }
 

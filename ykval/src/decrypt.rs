@@ -1,8 +1,8 @@
 //! `/wsapi/decrypt`: answers as a key storage module (YK-KSM) does.
 
+use crate::keys::KeyRing;
 use crate::store::{Store, StoreFault};
 use yubiotp::diagnostic::Code;
-use yubiotp::seal::StoreKey;
 use yubiotp::{Block, PublicId, modhex};
 use zeroize::Zeroizing;
 
@@ -99,22 +99,23 @@ impl Decrypted {
 }
 
 /// Decrypts an OTP in modhex with the key of its token. Nothing is changed: an OTP says the same any number of times.
-pub async fn decrypt(store: &Store, key: &StoreKey, otp: &str) -> Decrypted {
+pub async fn decrypt(store: &Store, keys: &KeyRing, otp: &str) -> Decrypted {
     if otp.is_empty() {
         return Decrypted { token: None, outcome: Err(KsmRefusal::NoOtp) };
     }
     let Some((token, block)) = split(otp) else {
         return Decrypted { token: None, outcome: Err(KsmRefusal::Format) };
     };
-    let outcome = open(store, key, &token, &block).await;
+    let outcome = open(store, keys, &token, &block).await;
     let known = !matches!(outcome, Err(KsmRefusal::Unknown)) || !token.may_be_half_an_otp();
     Decrypted { token: known.then_some(token), outcome }
 }
 
-async fn open(store: &Store, key: &StoreKey, id: &PublicId, block: &Block) -> Result<Fields, KsmRefusal> {
+async fn open(store: &Store, keys: &KeyRing, id: &PublicId, block: &Block) -> Result<Fields, KsmRefusal> {
     let token = store.token(id).await?.filter(|token| token.enabled).ok_or(KsmRefusal::Unknown)?;
     let (_, sealed) = token.key.ok_or(KsmRefusal::Unknown)?;
-    let credential = key.open(&sealed, id).map_err(|_| KsmRefusal::Fault(Code::KeyUnreadable))?;
+    let credential =
+        keys.open(|keys| keys.open(&sealed, id)).map_err(|_| KsmRefusal::Fault(Code::KeyUnreadable))?;
     let plain = credential.open(block).ok_or(KsmRefusal::Corrupt)?;
     Ok(Fields { counter: plain.usage_counter, timestamp: plain.timestamp, session_use: plain.session_use })
 }

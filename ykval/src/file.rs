@@ -161,6 +161,19 @@ pub fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), FileFault> {
     put(path, text, mode, owner, |new| std::fs::rename(new, path))
 }
 
+/// Replaces an existing file, whole and synced, or not at all. The new one has its mode and owner.
+///
+/// # Errors
+/// It is not a regular file, or cannot be replaced: it is as it was.
+pub fn replace_like(path: &Path, text: &[u8]) -> Result<(), FileFault> {
+    let stat = rustix::fs::lstat(path).map_err(|why| FileFault::system(path, "examine", why))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(FileFault::Kind(path.to_owned()));
+    }
+    let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    put(path, text, stat.st_mode & 0o7777, Some(owner), |new| std::fs::rename(new, path))
+}
+
 fn put(
     path: &Path,
     text: &[u8],
@@ -264,6 +277,23 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
         assert!(replace(&folder.path().join("none/state"), b"", 0o600).is_err());
+    }
+
+    #[test]
+    fn replaced_with_mode_and_owner_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(replace_like(&path, b"").is_err_and(|fault| fault.is_missing()));
+        create(&path, b"one", 0o640).unwrap();
+        let before = std::fs::metadata(&path).unwrap();
+        replace_like(&path, b"two").unwrap();
+        let after = std::fs::metadata(&path).unwrap();
+        let owner = std::os::unix::fs::MetadataExt::uid;
+        assert_eq!((before.permissions(), owner(&before)), (after.permissions(), owner(&after)));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(replace_like(&link, b"three"), Err(FileFault::Kind(_))));
+        assert_eq!(**read(&path, Audience::Group, 9).unwrap(), *b"two");
     }
 
     #[test]

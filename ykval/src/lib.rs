@@ -15,6 +15,7 @@ pub mod decrypt;
 pub mod file;
 pub mod guard;
 pub mod import;
+pub mod keys;
 pub mod ksm;
 pub mod limit;
 pub mod prefix;

@@ -29,6 +29,7 @@ mod validity;
 use crate::capacity::Capacity;
 use crate::clock;
 use crate::config::{Config, DecryptAt, Limits, listen_without_tls};
+use crate::keys::KeyRing;
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
 use crate::verify::{Rules, Verifier};
@@ -54,7 +55,6 @@ use tls::{Certificate, Clients, TlsFault};
 use tokio_util::sync::DropGuard;
 pub use validity::{Stage, Validity};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
-use yubiotp::seal::StoreKey;
 
 /// What a server reports once it is ready for requests.
 #[derive(Debug, Clone)]
@@ -186,14 +186,14 @@ impl Shared {
 }
 
 /// Answers until SIGTERM or SIGINT; then finishes the requests that it has. A second signal ends it immediately. SIGHUP
-/// reads certificates again.
+/// reads certificates and the store key again.
 ///
 /// # Errors
 /// It could not be started.
 pub async fn run(
     config: Config,
     store: Store,
-    store_key: StoreKey,
+    keys: KeyRing,
     started: impl FnOnce(&Started),
 ) -> Result<(), ServeFault> {
     // Before anything reports that the server runs.
@@ -203,7 +203,7 @@ pub async fn run(
     })?;
     let sink = Sink::open(config.log.to).map_err(|why| ServeFault::log(&why))?;
     let given = listen::Given::from_environment()?;
-    let server = Server::bind(config, store, store_key, sink, given)?;
+    let server = Server::bind(config, store, keys, sink, given)?;
     started(&server.started);
     server.run(orders).await;
     Ok(())
@@ -223,7 +223,7 @@ impl Server {
     fn bind(
         config: Config,
         store: Store,
-        store_key: StoreKey,
+        keys: impl Into<KeyRing>,
         sink: Sink,
         given: listen::Given,
     ) -> Result<Self, ServeFault> {
@@ -280,7 +280,7 @@ impl Server {
         let _stops = stopping.when_dropped();
         let ksm_in_flight = config.ksm.as_ref().map_or(0, |ksm| ksm.in_flight);
         let shared = Shared {
-            verifier: Verifier::new(store, store_key, ksm, rules),
+            verifier: Verifier::new(store, keys, ksm, rules),
             http_tls: Http::new(&limits, true),
             http_plain: Http::new(&limits, config.plain_http2),
             status_from: config.status_from,
@@ -324,6 +324,7 @@ impl Server {
         while let Some(stop::Order::Reload) = orders.recv().await {
             systemd::reloading();
             reload(&shared, &certificates, true).await;
+            reload_keys(&shared).await;
             systemd::ready(&started.addresses);
         }
         systemd::stopping();
@@ -386,6 +387,18 @@ async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
         };
         shared.log.tell(event);
         look_at_validity(certificate, &shared.metrics, &shared.log);
+    }
+}
+
+/// Reads the store key again, which may have been replaced. One that does not open the store is not used.
+async fn reload_keys(shared: &Arc<Shared>) {
+    let Ok(under) = shared.verifier.store().store_key_now().await else { return };
+    let of = Arc::clone(shared);
+    let read = tokio::task::spawn_blocking(move || of.verifier.keys().reload(|ids| ids.has(under)));
+    match read.await {
+        Ok(Ok(true)) => shared.log.tell(Event::KeysReloaded { keys: shared.verifier.keys().ids() }),
+        Ok(Err(found)) => shared.log.tell(Event::KeysNotReloaded { found }),
+        Ok(Ok(false)) | Err(_) => {}
     }
 }
 

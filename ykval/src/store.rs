@@ -19,7 +19,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::protocol::ClientId;
-use yubiotp::seal::{Sealed, StoreKeyId};
+use yubiotp::seal::{Sealed, StoreKeyId, StoreKeyIds};
 use yubiotp::{Position, PublicId};
 
 /// An open store.
@@ -176,6 +176,28 @@ impl History {
     }
 }
 
+/// A secret that was sealed under a new store key.
+pub enum Resealed {
+    /// The key of a client.
+    Client {
+        /// The client.
+        id: ClientId,
+        /// As it was stored.
+        from: Vec<u8>,
+        /// As it is to be stored.
+        to: Vec<u8>,
+    },
+    /// The credential of a token.
+    Token {
+        /// The token.
+        id: PublicId,
+        /// As it was stored.
+        from: Sealed,
+        /// As it is to be stored.
+        to: Sealed,
+    },
+}
+
 /// The result of enrolling keys.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Enrolled {
@@ -252,7 +274,8 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be created, is of a later version, or is tied to another store key.
-    pub async fn create(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn create(at: &StoreAt, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::create(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::create(at, key).await?)),
@@ -264,7 +287,8 @@ impl Store {
     ///
     /// # Errors
     /// There is a store, or it cannot be created.
-    pub async fn start_anew(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn start_anew(at: &StoreAt, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::start_anew(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::start_anew(at, key).await?)),
@@ -275,7 +299,8 @@ impl Store {
     ///
     /// # Errors
     /// It does not exist, cannot be reached, is of a later version, or is tied to another store key.
-    pub async fn open(at: &StoreAt, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn open(at: &StoreAt, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::open(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::open(at, key).await?)),
@@ -293,7 +318,8 @@ impl Store {
     /// Only faults that do not go away by themselves, if they are found within two seconds: the store does not exist,
     /// is of a later version, is tied to another store key, or is behind a pooler that shares connections; or a setting
     /// is wrong.
-    pub async fn open_for_serving(at: &StoreAt, key: StoreKeyId) -> Result<Serving, StoreFault> {
+    pub async fn open_for_serving(at: &StoreAt, key: impl Into<StoreKeyIds>) -> Result<Serving, StoreFault> {
+        let key = key.into();
         match at {
             StoreAt::Sqlite(_) => {
                 Ok(Serving { store: Self::open(at, key).await?, unopened: None, unremembered: None })
@@ -306,11 +332,43 @@ impl Store {
     ///
     /// # Errors
     /// It does not exist, cannot be reached, is of a later version, or is tied to another store key.
-    pub async fn look(at: &StoreAt, key: StoreKeyId) -> Result<Looked, StoreFault> {
+    pub async fn look(at: &StoreAt, key: impl Into<StoreKeyIds>) -> Result<Looked, StoreFault> {
+        let key = key.into();
         match at {
             StoreAt::Sqlite(path) => sqlite::Sqlite::look_at(path, key).await,
             StoreAt::Postgres(at) => postgres::Postgres::look_at(at, key).await,
         }
+    }
+
+    /// The store key that everything new is sealed under, as of when the store was opened. `None` if it was opened for a
+    /// server, which seals nothing.
+    #[must_use]
+    pub fn sealed_under(&self) -> Option<StoreKeyId> {
+        each!(self, it => it.sealed_under())
+    }
+
+    /// The store key that everything new is sealed under now.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn store_key_now(&self) -> Result<StoreKeyId, StoreFault> {
+        each!(self, it => it.store_key_now().await)
+    }
+
+    /// From now on, seals everything new under `to`. `false` if the store is neither under `from` nor under `to`.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn seal_under(&self, from: StoreKeyId, to: StoreKeyId) -> Result<bool, StoreFault> {
+        each!(self, it => it.seal_under(from, to).await)
+    }
+
+    /// Stores secrets that were sealed anew, where nobody else has changed them since. Returns how many.
+    ///
+    /// # Errors
+    /// They could not be stored.
+    pub async fn reseal(&self, resealed: Vec<Resealed>) -> Result<u64, StoreFault> {
+        each!(self, it => it.reseal(resealed).await)
     }
 
     /// Where it is, for people: file, or host and name; never a password.

@@ -36,6 +36,7 @@ mod tests;
 use crate::capacity::{Depth, InFlight};
 use crate::clock;
 use crate::guard::{Accepted, Forgotten, Obstacle};
+use crate::keys::KeyRing;
 use crate::ksm::{self, Ksm, KsmFault};
 use crate::limit::{Account, RateLimits, Work};
 use crate::prefix;
@@ -50,14 +51,14 @@ use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
 use yubiotp::otp::Otp;
 use yubiotp::protocol::{Answer, ClientId, ClientKey, Malformed, Question, Status, Version};
-use yubiotp::seal::{Sealed, StoreKey};
+use yubiotp::seal::Sealed;
 use yubiotp::{Position, PublicId};
 use zeroize::Zeroizing;
 
 /// Answers verification requests.
 pub struct Verifier {
     store: Store,
-    store_key: StoreKey,
+    keys: KeyRing,
     clients: ClientCache,
     ksm: Option<Ksm>,
     limits: RateLimits,
@@ -241,9 +242,9 @@ struct Asking<'a, 'p> {
 impl Verifier {
     /// A verifier over an open store.
     #[must_use]
-    pub fn new(store: Store, store_key: StoreKey, ksm: Option<Ksm>, rules: Rules) -> Self {
-        let limits = RateLimits::new(rules.token_rate);
-        Self { store, store_key, clients: ClientCache::default(), ksm, limits, rules }
+    pub fn new(store: Store, keys: impl Into<KeyRing>, ksm: Option<Ksm>, rules: Rules) -> Self {
+        let (limits, keys) = (RateLimits::new(rules.token_rate), keys.into());
+        Self { store, keys, clients: ClientCache::default(), ksm, limits, rules }
     }
 
     /// The store.
@@ -254,8 +255,8 @@ impl Verifier {
 
     /// The key that tokens and clients are sealed under.
     #[must_use]
-    pub const fn store_key(&self) -> &StoreKey {
-        &self.store_key
+    pub const fn keys(&self) -> &KeyRing {
+        &self.keys
     }
 
     /// Call it every few seconds.
@@ -282,7 +283,7 @@ impl Verifier {
             let why = "nothing was decided within limits.deadline_ms";
             Outcome::new(Status::BackendError, Code::DeadlinePassed, why)
         };
-        let known = self.clients.known(&self.store, &self.store_key, question.client_id);
+        let known = self.clients.known(&self.store, &self.keys, question.client_id);
         let (mut outcome, known) = match tokio::time::timeout_at(until, known).await {
             Ok(Ok(known)) => {
                 let decided =
@@ -483,7 +484,7 @@ impl Verifier {
 
     /// What an OTP holds, if the store has its key: decryption proves that its token made it. `Err` is a decision.
     fn opened(&self, sealed: &Sealed, token: &PublicId, otp: &Otp<'_>) -> Result<Genuine, Outcome> {
-        let credential = self.store_key.open(sealed, token).map_err(|_| {
+        let credential = self.keys.open(|keys| keys.open(sealed, token)).map_err(|_| {
             let why = "the token's key cannot be opened: it is damaged, or sealed under another store key";
             Outcome::new(Status::BackendError, Code::KeyUnreadable, why)
         })?;

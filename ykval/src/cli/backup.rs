@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ykval::clock;
 use ykval::store::Store;
 use yubiotp::diagnostic::{Code, Diagnostic, Program};
+use yubiotp::seal::StoreKeyIds;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
-    let (done, key) = wait(async {
+    let (done, keys) = wait(async {
         let Opened { store, key, .. } = context.open().await?;
         let Store::Sqlite(sqlite) = &store else {
             let postgres = Diagnostic::error(
@@ -37,8 +38,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         };
         let done = sqlite.backup(&args.file, args.replace).await?;
         store.close().await;
-        Ok((done, key.id()))
+        Ok((done, key.ids()))
     })?;
+    let StoreKeyIds { current: key, former } = keys;
     let (file, taken) = (args.file.display(), clock::written(done.taken));
     if context.json {
         out::json(&json!({
@@ -47,6 +49,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             "tokens": done.count.tokens,
             "clients": done.count.clients,
             "store_key": key.to_string(),
+            "other_store_key": former.map(|key| key.to_string()),
         }));
         return Ok(());
     }
@@ -56,5 +59,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     out::note(&format!(
         "It can be opened only with store key {key}, which is not in it. Keep a copy of that key elsewhere."
     ));
+    if let Some(other) = former {
+        out::note(&format!(
+            "The store key is being replaced: some of it may need store key {other}. Make another backup when that is finished."
+        ));
+    }
     Ok(())
 }

@@ -13,11 +13,12 @@ mod tls;
 use super::{Context, Done, Failure, out, place, wait};
 use serde_json::Value;
 use server::Server;
+use std::path::Path;
 use ykcli::report::Report;
 use ykval::config::Config;
 use ykval::file;
 use yubiotp::diagnostic::{Calls, Severity};
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 
 /// What is checked.
 struct Site {
@@ -98,12 +99,22 @@ fn add(report: &mut Report, area: &'static str, failure: Failure) {
     }
 }
 
+/// The store key that systemd passes to the server.
+fn passed(site: &Site) -> Option<&Path> {
+    site.server.as_ref().and_then(|server| server.credential.as_deref())
+}
+
+/// Where the store key is that the server uses.
+fn key_path(site: &Site) -> &Path {
+    passed(site).unwrap_or(&site.config.store_key)
+}
+
 /// The key that the server uses: systemd may pass another one than the configuration names.
-fn store_key(report: &mut Report, site: &Site) -> Option<StoreKey> {
-    let passed = site.server.as_ref().and_then(|server| server.credential.as_deref());
-    let (path, key) = match passed {
-        Some(path) => (path, place::read_key(path)),
-        None => (site.config.store_key.as_path(), place::store_key(&site.config)),
+fn store_key(report: &mut Report, site: &Site) -> Option<StoreKeys> {
+    let path = key_path(site);
+    let key = match passed(site) {
+        Some(path) => place::read_key(path),
+        None => place::store_key(&site.config),
     };
     match key {
         Ok(key) => {

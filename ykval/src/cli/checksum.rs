@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
-use yubiotp::seal::{Sealed, StoreKey};
+use yubiotp::seal::{Sealed, StoreKeys};
 use yubiotp::{Credential, PublicId};
 use zeroize::Zeroizing;
 
@@ -70,13 +70,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     })
 }
 
-fn open(key: &StoreKey, id: &PublicId, sealed: &Sealed) -> Result<Credential, Failure> {
+fn open(key: &StoreKeys, id: &PublicId, sealed: &Sealed) -> Result<Credential, Failure> {
     key.open(sealed, id).map_err(|_| key_unreadable(id).into())
 }
 
 /// What ykksm-checksum prints: the first ten hex digits of SHA-1 over `serialnr publicname internalname aeskey` of every
 /// key, by serial numbers and then by public names, with nothing between.
-fn ykksm(key: &StoreKey, mut keys: Vec<(u64, PublicId, Sealed)>) -> Result<String, Failure> {
+fn ykksm(key: &StoreKeys, mut keys: Vec<(u64, PublicId, Sealed)>) -> Result<String, Failure> {
     keys.sort_unstable_by(|(one, id, _), (other, other_id, _)| {
         // By the letters, as databases sort names.
         one.cmp(other).then_with(|| id.to_string().cmp(&other_id.to_string()))

@@ -4,6 +4,7 @@ mod export;
 pub(crate) mod import;
 mod list;
 mod new;
+mod rotate;
 
 use super::{Context, Done, Failure, Opened, not_here, out, parse_id, wait};
 use serde_json::json;
@@ -26,6 +27,9 @@ pub(crate) enum Verb {
     Enable(Ids),
     /// Remove a key. Its position is kept, so that used OTPs stay invalid if the key is imported again
     Remove(Ids),
+    /// Replace the store key by a new one, while the servers go on
+    #[command(subcommand)]
+    RotateStoreKey(rotate::Verb),
 }
 
 #[derive(clap::Args)]
@@ -52,6 +56,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Done {
         Verb::Disable(Ids { ids }) => each(context, &ids, Act::Disable),
         Verb::Enable(Ids { ids }) => each(context, &ids, Act::Enable),
         Verb::Remove(Ids { ids }) => each(context, &ids, Act::Remove),
+        Verb::RotateStoreKey(verb) => rotate::run(context, &verb),
     }
 }
 

@@ -7,7 +7,7 @@ use ykval::file::{self, Audience};
 use ykval::store::{Serving, Store, StoreFault};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause};
 use yubiotp::record::read_store_key;
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 
 /// The folder of the store of a server that root set up.
 pub(crate) const DATA: &str = "/var/lib/ykvald";
@@ -54,13 +54,18 @@ pub(crate) fn no_settings() -> Failure {
 }
 
 /// The store key: the one that systemd passes (`LoadCredential=store.key:…`), or the one of the configuration.
-pub(crate) fn store_key(config: &Config) -> Result<StoreKey, Failure> {
+pub(crate) fn store_key(config: &Config) -> Result<StoreKeys, Failure> {
+    read_key(&store_key_path(config))
+}
+
+/// Where that is.
+pub(crate) fn store_key_path(config: &Config) -> PathBuf {
     let handed = variable("CREDENTIALS_DIRECTORY").map(|folder| folder.join("store.key"));
-    read_key(&handed.filter(|path| path.exists()).unwrap_or_else(|| config.store_key.clone()))
+    handed.filter(|path| path.exists()).unwrap_or_else(|| config.store_key.clone())
 }
 
 /// A store key in this file.
-pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
+pub(crate) fn read_key(path: &Path) -> Result<StoreKeys, Failure> {
     let text = file::read(path, Audience::Group, MOST_KEY).map_err(|fault| {
         if !fault.is_missing() {
             return Failure::from(fault);
@@ -75,21 +80,29 @@ pub(crate) fn read_key(path: &Path) -> Result<StoreKey, Failure> {
     })
 }
 
-/// The store at the place that the configuration names. It must exist.
-pub(crate) async fn store(config: &Config, at: &StoreAt, key: &StoreKey) -> Result<Store, Failure> {
-    match Store::open(at, key.id()).await {
+/// The store at the place that the configuration names, and its keys, the current one of which seals what is new. It must
+/// exist.
+pub(crate) async fn store(
+    config: &Config,
+    at: &StoreAt,
+    keys: StoreKeys,
+) -> Result<(Store, StoreKeys), Failure> {
+    match Store::open(at, keys.ids()).await {
         Ok(store) => {
             // The store exists, so an `init` that was interrupted is complete.
             let _ = init_is_finished(config);
-            Ok(store)
+            let under = store.sealed_under().and_then(|under| keys.sealing_under(under));
+            let keys =
+                under.ok_or_else(|| Diagnostic::from(StoreFault::StoreKeyReplaced(store.location())))?;
+            Ok((store, keys))
         }
         Err(fault) => Err(why_not_there(config, &fault).into()),
     }
 }
 
 /// The same for a server: PostgreSQL may be unreachable.
-pub(crate) async fn store_to_serve(config: &Config, key: &StoreKey) -> Result<Serving, Failure> {
-    match Store::open_for_serving(&config.store, key.id()).await {
+pub(crate) async fn store_to_serve(config: &Config, key: &StoreKeys) -> Result<Serving, Failure> {
+    match Store::open_for_serving(&config.store, key.ids()).await {
         Ok(serving) => {
             if serving.unopened.is_none() {
                 let _ = init_is_finished(config);

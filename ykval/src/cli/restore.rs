@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     };
     let key = place::store_key(&config)?;
     let gathered = args.evidence.read()?;
-    let done = sqlite::restore(&args.file, path, key.id(), &gathered.evidence, args.evidence.accept_risk)?;
+    let done = sqlite::restore(&args.file, path, key.ids(), &gathered.evidence, args.evidence.accept_risk)?;
     place::init_is_finished(&config)?;
     tell(context, args, path, &done);
     if done.restored > 0 && gathered.may_be_complete_since(done.taken) {

@@ -1,11 +1,13 @@
 //! `ykvald serve`
 
 use super::init::{Layout, Plan};
-use super::{Context, Done, cannot_start, out, place};
+use super::{Context, Done, Failure, cannot_start, out, place};
 use clap::ValueHint;
 use std::net::SocketAddr;
+use ykval::keys::KeyRing;
 use ykval::serve::{self, Started};
 use ykval::store::Serving;
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -46,8 +48,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
                 ));
             }
         };
-        serve::run(config, store, key, told).await.map_err(|fault| fault.diagnostic().clone().into())
+        let path = place::store_key_path(&config);
+        let read = move || place::read_key(&path).map_err(why_not_read);
+        serve::run(config, store, KeyRing::new(key, Box::new(read)), told).await.map_err(|fault| fault.diagnostic().clone().into())
     })
+}
+
+/// The finding about a store key that cannot be read again.
+fn why_not_read(failure: Failure) -> Diagnostic {
+    let unread = || Diagnostic::error(Code::StoreKeyDamaged, "cannot be read");
+    failure.diagnostic().unwrap_or_else(unread)
 }
 
 /// Creates configuration, store key and store in the data folder.

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::log::{Decided, Event};
-use crate::store::Store;
+use crate::store::{Store, StoreFault};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ impl Health {
         }
         let ready = tokio::time::timeout(PATIENCE, shared.verifier.store().ready()).await;
         let now: Readiness = match ready {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => under_known_key(shared).await,
             Ok(Err(fault)) => Err(Arc::new(fault.diagnostic())),
             Err(_) => Err(Arc::new(silent(shared.verifier.store()))),
         };
@@ -67,6 +67,18 @@ impl Health {
     pub(super) fn was_ready(&self, shared: &Shared) -> bool {
         self.said().is_some_and(|said| said.is_ok()) && shared.verifier.store().guard().obstacle().is_none()
     }
+}
+
+/// Whether this server has the key that the store is sealed under: it may have been replaced, and this server may not have
+/// got the new one.
+async fn under_known_key(shared: &Shared) -> Readiness {
+    let (store, keys) = (shared.verifier.store(), shared.verifier.keys());
+    let under = store.store_key_now().await.map_err(|fault| Arc::new(fault.diagnostic()))?;
+    if keys.ids().has(under) || keys.reload(|ids| ids.has(under)).is_ok_and(|is_new| is_new) {
+        return Ok(());
+    }
+    let fault = StoreFault::OtherStoreKey { at: store.location(), wanted: under, given: keys.ids().current };
+    Err(Arc::new(fault.diagnostic().advise("restart the server, if the file has it already")))
 }
 
 fn silent(store: &Store) -> Diagnostic {

@@ -30,6 +30,7 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use yubiotp::PublicId;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::protocol::{ClientId, Status};
+use yubiotp::seal::StoreKeyIds;
 
 /// Lines that may wait. A second of a busy server.
 const QUEUE: usize = 16 * 1024;
@@ -87,6 +88,12 @@ pub(super) enum Event {
         certificate: PathBuf,
     },
     NotReloaded {
+        found: Diagnostic,
+    },
+    KeysReloaded {
+        keys: StoreKeyIds,
+    },
+    KeysNotReloaded {
         found: Diagnostic,
     },
     /// The certificate is not valid, or about to expire.
@@ -482,6 +489,21 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
         }
         Event::NotReloaded { found } => {
             let (level, mut line) = begin(Error, "certificate-refused");
+            line.text("stays", "the one that was read before");
+            line.finding(found);
+            (level, line)
+        }
+        Event::KeysReloaded { keys } => {
+            let (level, mut line) = begin(Info, "store-key-reloaded");
+            line.text("store-key", &keys.current.to_string());
+            if let Some(former) = keys.former {
+                line.text("former", &former.to_string());
+            }
+            line.code(Code::StoreKeyReloaded);
+            (level, line)
+        }
+        Event::KeysNotReloaded { found } => {
+            let (level, mut line) = begin(Error, "store-key-refused");
             line.text("stays", "the one that was read before");
             line.finding(found);
             (level, line)

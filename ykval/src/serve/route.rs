@@ -155,8 +155,8 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
     };
     let mut parameters = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let otp = parameters.find(|(name, _)| name == "otp").map(|(_, otp)| otp);
-    let (store, key) = (shared.verifier.store(), shared.verifier.store_key());
-    let decrypting = crate::decrypt::decrypt(store, key, otp.as_deref().unwrap_or_default());
+    let (store, keys) = (shared.verifier.store(), shared.verifier.keys());
+    let decrypting = crate::decrypt::decrypt(store, keys, otp.as_deref().unwrap_or_default());
     let decrypted = tokio::time::timeout(shared.limits.deadline, decrypting).await;
     let decrypted = decrypted.unwrap_or_else(|_| crate::decrypt::Decrypted::late());
     let line = decrypted.line();

@@ -303,7 +303,7 @@ fn real(name: &[u8], byte: u8) -> (Enrolment, Credential) {
 
 /// Enrols keys that are compared with what the store has and had.
 fn enrol_real(store: &Store, keys: Vec<(Enrolment, Credential)>) -> Result<Enrolled, StoreFault> {
-    let mut distinct = Distinct::under(&StoreKey::new(UNDER));
+    let mut distinct = Distinct::under(&StoreKey::new(UNDER).into());
     keys.iter().for_each(|(key, credential)| distinct.comes(key.id, credential).unwrap());
     wait(store.enrol(keys.into_iter().map(|(key, _)| key).collect(), distinct))
 }

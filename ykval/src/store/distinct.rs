@@ -4,7 +4,7 @@
 use super::{Retired, Token};
 use std::collections::{HashMap, HashSet};
 use yubiotp::key::{AesKey, Fingerprint, Holders, KeyDigest};
-use yubiotp::seal::{Sealed, StoreKey};
+use yubiotp::seal::{Sealed, StoreKey, StoreKeys};
 use yubiotp::{Credential, Position, PrivateId, PublicId};
 
 /// Two tokens with one AES key.
@@ -57,7 +57,7 @@ struct Coming {
 /// nothing is to be enrolled, and nothing compared.
 #[derive(Default)]
 pub struct Distinct {
-    key: Option<StoreKey>,
+    keys: Vec<StoreKey>,
     holders: Holders,
     coming: Vec<Coming>,
     /// The index of each token in `coming`.
@@ -69,10 +69,11 @@ pub struct Distinct {
 }
 
 impl Distinct {
-    /// Compares keys that are sealed under this store key.
+    /// Compares keys that are sealed under this store key, or under the one that it replaces.
     #[must_use]
-    pub fn under(key: &StoreKey) -> Self {
-        Self { key: Some(StoreKey::new(*key.expose())), ..Self::default() }
+    pub fn under(keys: &StoreKeys) -> Self {
+        let keys = [Some(keys.current()), keys.former()].into_iter().flatten();
+        Self { keys: keys.map(|key| StoreKey::new(*key.expose())).collect(), ..Self::default() }
     }
 
     /// Notes a key that is to be enrolled. Note all of them before the store is compared.
@@ -159,7 +160,7 @@ impl Distinct {
         match self.opened.get(&holder) {
             Some((same, digest)) if *same == fingerprint => Some(*digest),
             _ => {
-                let credential = self.key.as_ref()?.open(sealed, &holder).ok()?;
+                let credential = self.keys.iter().find_map(|key| key.open(sealed, &holder).ok())?;
                 let digest = credential.aes_key.digest();
                 self.opened.insert(holder, (fingerprint, digest));
                 Some(digest)
@@ -169,6 +170,6 @@ impl Distinct {
 
     /// Whether there is anything to compare.
     pub(super) const fn is_idle(&self) -> bool {
-        self.key.is_none()
+        self.keys.is_empty()
     }
 }

@@ -47,6 +47,8 @@ pub enum StoreFault {
         /// The store key of the configuration.
         given: StoreKeyId,
     },
+    /// The store key was replaced since the store was opened.
+    StoreKeyReplaced(Location),
     /// [`Store::advance`](super::Store::advance) of a token that the store does not have, or has with another key; or, in a
     /// restored store, of an unknown token whose key a key storage module has: [raise](super::Store::raise) it first.
     NotThisKey(PublicId),
@@ -118,6 +120,12 @@ impl StoreFault {
                 &format!("is sealed under store key {wanted}, and the configured store key is {given}"),
             )
             .advise(format!("put your copy of store key {wanted} in the place of the configured one")),
+            Self::StoreKeyReplaced(at) => error(
+                Code::StoreKeyReplaced,
+                at,
+                "the store key was replaced in the meantime: nothing was changed",
+            )
+            .advise("run the command again"),
             Self::NotThisKey(token) => Diagnostic::error(
                 Code::KeyChanged,
                 "the store does not have this token with this key: its key was removed or replaced just now",

@@ -50,6 +50,7 @@ mod lease;
 mod link;
 mod opening;
 mod place;
+mod reseal;
 mod restored;
 mod schema;
 mod seen;
@@ -71,7 +72,7 @@ use change::Change;
 use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
 use link::{Doing, Link, all_busy};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -94,42 +95,62 @@ pub struct Postgres {
     steps: Queue<Step>,
     /// Limits the steps that are taken alone: each keeps its connection while it waits for a row.
     alone: Arc<Semaphore>,
+    /// The store key that everything new is sealed under; not set for a server.
+    under: Arc<OnceLock<StoreKeyId>>,
 }
 
 #[expect(missing_docs, reason = "Store says it")]
 impl Postgres {
-    pub async fn start_anew(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn start_anew(
+        at: &crate::config::PostgresConfig,
+        key: impl Into<StoreKeyIds>,
+    ) -> Result<Self, StoreFault> {
+        let key = key.into();
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
-        store.run(LONG, move |db| Box::pin(async move { schema::start_anew(db, &name, key).await })).await?;
-        Ok(store)
+        store
+            .run(LONG, move |db| Box::pin(async move { schema::start_anew(db, &name, key.current).await }))
+            .await?;
+        store.note_key().await
     }
 
-    pub async fn create(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn create(
+        at: &crate::config::PostgresConfig,
+        key: impl Into<StoreKeyIds>,
+    ) -> Result<Self, StoreFault> {
+        let key = key.into();
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::create(db, &name, key).await })).await?;
-        Ok(store)
+        store.note_key().await
     }
 
-    pub async fn open(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn open(
+        at: &crate::config::PostgresConfig,
+        key: impl Into<StoreKeyIds>,
+    ) -> Result<Self, StoreFault> {
+        let key = key.into();
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
         store.run(LONG, move |db| Box::pin(async move { schema::open(db, &name, key).await })).await?;
-        Ok(store)
+        store.note_key().await
     }
 
     pub(super) async fn open_for_serving(
         at: &crate::config::PostgresConfig,
-        key: StoreKeyId,
+        key: StoreKeyIds,
     ) -> Result<Serving, StoreFault> {
         serving::begin(at, key).await
     }
 
-    pub async fn look_at(at: &crate::config::PostgresConfig, key: StoreKeyId) -> Result<Looked, StoreFault> {
+    pub async fn look_at(
+        at: &crate::config::PostgresConfig,
+        key: impl Into<StoreKeyIds>,
+    ) -> Result<Looked, StoreFault> {
+        let key = key.into();
         let store = Self::connect(at)?;
         store.link.look().await;
         let name = Arc::clone(&store.link.at);
@@ -138,7 +159,34 @@ impl Postgres {
         if found < known {
             return Ok(Looked::Earlier { at: store.location(), found, known });
         }
-        Ok(Looked::Current(Store::Postgres(store)))
+        Ok(Looked::Current(Store::Postgres(store.note_key().await?)))
+    }
+
+    async fn note_key(self) -> Result<Self, StoreFault> {
+        let _ = self.under.set(self.store_key_now().await?);
+        Ok(self)
+    }
+
+    #[must_use]
+    pub fn sealed_under(&self) -> Option<StoreKeyId> {
+        self.under.get().copied()
+    }
+
+    pub async fn store_key_now(&self) -> Result<StoreKeyId, StoreFault> {
+        self.run(SHORT, |db| Box::pin(schema::store_key(db))).await
+    }
+
+    pub async fn seal_under(&self, from: StoreKeyId, to: StoreKeyId) -> Result<bool, StoreFault> {
+        self.run(LONG, move |db| Box::pin(reseal::seal_under(db, from, to))).await
+    }
+
+    pub async fn reseal(&self, resealed: Vec<Resealed>) -> Result<u64, StoreFault> {
+        self.run(LONG, move |db| Box::pin(reseal::store(db, resealed))).await
+    }
+
+    /// What is sealed under the store key as of when the store was opened.
+    fn sealed(&self) -> reseal::Under {
+        reseal::Under { at: Arc::clone(&self.link.at), key: self.sealed_under() }
     }
 
     #[must_use]
@@ -238,7 +286,8 @@ impl Postgres {
         id: Option<ClientId>,
         make: impl Fn(ClientId) -> Client + Send + 'static,
     ) -> Result<Option<Client>, StoreFault> {
-        self.run(LONG, move |db| Box::pin(clients::add(db, id, make))).await
+        let under = self.sealed();
+        self.run(LONG, move |db| Box::pin(clients::add(db, under, id, make))).await
     }
 
     pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
@@ -246,11 +295,13 @@ impl Postgres {
     }
 
     pub async fn change_client(&self, id: ClientId, change: ClientChange) -> Result<bool, StoreFault> {
-        self.run(SHORT, move |db| Box::pin(clients::change(db, id, change))).await
+        let under = self.sealed();
+        self.run(SHORT, move |db| Box::pin(clients::change(db, under, id, change))).await
     }
 
     pub async fn enrol(&self, keys: Vec<Enrolment>, distinct: Distinct) -> Result<Enrolled, StoreFault> {
-        self.run(LONG, move |db| Box::pin(tokens::enrol(db, keys, distinct))).await
+        let under = self.sealed();
+        self.run(LONG, move |db| Box::pin(tokens::enrol(db, under, keys, distinct))).await
     }
 
     pub async fn remove_key(&self, id: PublicId) -> Result<bool, StoreFault> {
@@ -324,7 +375,7 @@ impl Postgres {
         let link = Link::new(from)?;
         let (reads, steps) = (Queue::start(&link, READS), Queue::start(&link, STEPS));
         let alone = Arc::new(Semaphore::new((from.pool / 2).max(1)));
-        Ok(Self { link, reads, steps, alone })
+        Ok(Self { link, reads, steps, alone, under: Arc::default() })
     }
 
     async fn run<T>(

@@ -15,6 +15,7 @@ mod header;
 mod look;
 mod place;
 mod readers;
+mod reseal;
 mod restore;
 mod restored;
 mod rows;
@@ -44,6 +45,8 @@ struct Inner {
     /// `None` if it was opened read-only.
     writer: Option<Writer>,
     guard: Guard,
+    /// The store key that everything new is sealed under.
+    under: StoreKeyId,
 }
 
 impl Inner {
@@ -59,18 +62,20 @@ impl Inner {
 
 #[expect(missing_docs, reason = "each is what the one of Store says of it")]
 impl Sqlite {
-    pub async fn create(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn create(path: &Path, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
         let path = path.to_owned();
         off_the_runtime(move || {
             if !place::is_there(&path)? {
-                connect::make(&path, key, None)?;
+                connect::make(&path, key.current, None)?;
             }
             Self::open_now(&path, key)
         })
         .await
     }
 
-    pub async fn start_anew(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn start_anew(path: &Path, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
         let path = path.to_owned();
         off_the_runtime(move || {
             if place::is_there(&path)? {
@@ -80,31 +85,33 @@ impl Sqlite {
                 // An empty file.
                 std::fs::remove_file(&path).map_err(|why| place::said(&path, why))?;
             }
-            connect::make(&path, key, Some(0))?;
+            connect::make(&path, key.current, Some(0))?;
             Self::open_now(&path, key)
         })
         .await
     }
 
-    pub async fn open(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+    pub async fn open(path: &Path, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
         let path = path.to_owned();
         off_the_runtime(move || Self::open_now(&path, key)).await
     }
 
-    fn open_now(path: &Path, key: StoreKeyId) -> Result<Self, StoreFault> {
+    fn open_now(path: &Path, key: StoreKeyIds) -> Result<Self, StoreFault> {
         let mut place = DatabaseFile::find(path)?;
         place.keep_from_being_restored()?;
         header::finish_restore(&mut place)?;
         let mut first = connect::open(&place, Use::Write)?;
-        connect::check(&mut first, &place, key)?;
+        let under = connect::check(&mut first, &place, key)?;
         // The first read opens the log, too.
         let place = Arc::new(place.hold()?);
         let readers = Readers::new(Arc::clone(&place));
         let writer = Some(Writer::start(Arc::clone(&place), first)?);
-        Ok(Self(Arc::new(Inner { place, readers, writer, guard: Guard::default() })))
+        Ok(Self(Arc::new(Inner { place, readers, writer, guard: Guard::default(), under })))
     }
 
-    pub async fn look_at(path: &Path, key: StoreKeyId) -> Result<Looked, StoreFault> {
+    pub async fn look_at(path: &Path, key: impl Into<StoreKeyIds>) -> Result<Looked, StoreFault> {
+        let key = key.into();
         let path = path.to_owned();
         off_the_runtime(move || {
             let place = Arc::new(DatabaseFile::find(&path)?.only_looked_at());
@@ -112,15 +119,34 @@ impl Sqlite {
                 return Ok(Looked::Restored { at: place.location() });
             }
             let first = connect::open(&place, Use::Read)?;
-            let found = connect::recognize(&first, &place, key)?;
+            let (found, under) = connect::recognize(&first, &place, key)?;
             if found < connect::KNOWN {
                 return Ok(Looked::Earlier { at: place.location(), found, known: connect::KNOWN });
             }
             let readers = Readers::new(Arc::clone(&place));
-            let inner = Inner { place, readers, writer: None, guard: Guard::default() };
+            let inner = Inner { place, readers, writer: None, guard: Guard::default(), under };
             Ok(Looked::Current(Store::Sqlite(Self(Arc::new(inner)))))
         })
         .await
+    }
+
+    #[must_use]
+    pub fn sealed_under(&self) -> Option<StoreKeyId> {
+        Some(self.0.under)
+    }
+
+    #[expect(clippy::unused_async, reason = "a row that is in memory is read sooner than handed to a thread")]
+    pub async fn store_key_now(&self) -> Result<StoreKeyId, StoreFault> {
+        let stored = self.0.readers.read("meta", connect::stored_key)?;
+        connect::key_of(stored, &self.0.place)
+    }
+
+    pub async fn seal_under(&self, from: StoreKeyId, to: StoreKeyId) -> Result<bool, StoreFault> {
+        self.change(move |transaction| reseal::seal_under(transaction, from, to)).await
+    }
+
+    pub async fn reseal(&self, resealed: Vec<Resealed>) -> Result<u64, StoreFault> {
+        self.change(move |transaction| reseal::store(transaction, &resealed)).await
     }
 
     #[must_use]
@@ -186,7 +212,7 @@ impl Sqlite {
         id: Option<ClientId>,
         make: impl Fn(ClientId) -> Client + Send + 'static,
     ) -> Result<Option<Client>, StoreFault> {
-        self.change(move |transaction| admin::add_client(transaction, id, make)).await
+        self.change_sealed(move |transaction| admin::add_client(transaction, id, make)).await
     }
 
     pub async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
@@ -194,11 +220,11 @@ impl Sqlite {
     }
 
     pub async fn change_client(&self, id: ClientId, change: ClientChange) -> Result<bool, StoreFault> {
-        self.change(move |transaction| admin::change_client(transaction, id, &change)).await
+        self.change_sealed(move |transaction| admin::change_client(transaction, id, &change)).await
     }
 
     pub async fn enrol(&self, keys: Vec<Enrolment>, mut distinct: Distinct) -> Result<Enrolled, StoreFault> {
-        let enrolled = self.change(move |transaction| {
+        let enrolled = self.change_sealed(move |transaction| {
             // Before anything is written, so that an empty transaction is committed.
             match admin::compare(transaction, &mut distinct)? {
                 Ok(()) => admin::enrol(transaction, keys).map(Ok),
@@ -307,6 +333,22 @@ impl Sqlite {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
+        self.change_under(None, change).await
+    }
+
+    /// The same, with something that was sealed under the store key as of when the store was opened.
+    async fn change_sealed<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        self.change_under(Some(self.0.under), change).await
+    }
+
+    async fn change_under<T: Send + 'static>(
+        &self,
+        under: Option<StoreKeyId>,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreFault> {
         self.0.writer()?;
         let place = self.0.open_place()?;
         off_the_runtime(move || {
@@ -315,6 +357,11 @@ impl Sqlite {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 if let Some(later) = connect::later(&transaction, &place)? {
                     return Ok(Err(later));
+                }
+                if let Some(under) = under
+                    && connect::stored_key(&transaction)?.as_slice() != under.0
+                {
+                    return Ok(Err(StoreFault::StoreKeyReplaced(place.location())));
                 }
                 let changed = change(&transaction)?;
                 transaction.commit()?;

@@ -1,12 +1,12 @@
 //! The clients that sent requests lately, with their keys opened.
 
+use crate::keys::KeyRing;
 use crate::store::{Store, StoreFault};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use yubiotp::diagnostic::{Calls, Code};
 use yubiotp::protocol::{ClientId, ClientKey};
-use yubiotp::seal::StoreKey;
 
 /// How long a cached client is used: a second after it is disabled, it is rejected.
 const FRESH: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl ClientCache {
     pub(super) async fn known(
         &self,
         store: &Store,
-        store_key: &StoreKey,
+        keys: &KeyRing,
         id: ClientId,
     ) -> Result<Arc<CachedClient>, ClientFault> {
         let cached = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
@@ -57,7 +57,7 @@ impl ClientCache {
         if !client.enabled {
             return Err(ClientFault::Refused(Code::ClientDisabled, "the client is disabled"));
         }
-        let key = store_key.open_client(&client.sealed_key, id).map_err(|_| {
+        let key = keys.open(|keys| keys.open_client(&client.sealed_key, id)).map_err(|_| {
             let why = "the client's key cannot be opened: it is damaged, or sealed under another store key";
             ClientFault::Failed(Code::ClientKeyUnreadable, why.to_owned())
         })?;

@@ -9,6 +9,7 @@ use sha1::{Digest as _, Sha1};
 use std::path::PathBuf;
 use tempfile::TempDir;
 use yubiotp::key::Credential;
+use yubiotp::seal::StoreKey;
 use yubiotp::{AesKey, PrivateId};
 
 /// Client 1 of yubikey-val's own examples, and a question of it that it signed.

@@ -416,6 +416,7 @@ codes! {
     CertificateNotYetValid = "certificate-not-yet-valid",
     CertificateExpiresSoon = "certificate-expires-soon",
     CertificateReloaded = "certificate-reloaded",
+    StoreKeyReloaded = "store-key-reloaded",
     CaFileInvalid = "ca-file-invalid",
     CaBundleMissing = "ca-bundle-missing",
     // The validation server: its configuration.

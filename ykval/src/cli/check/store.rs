@@ -10,10 +10,10 @@ use ykval::file;
 use ykval::store::{Looked, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Holders;
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 
-pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKey) {
-    let store = match Store::look(&site.config.store, key.id()).await {
+pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKeys) {
+    let store = match Store::look(&site.config.store, key.ids()).await {
         Ok(Looked::Current(store)) => store,
         Ok(Looked::Earlier { at, found, known }) => {
             let problem = format!(
@@ -33,6 +33,27 @@ pub(super) async fn check(report: &mut Report, site: &Site, key: &StoreKey) {
             return report.add("store", place::why_not_there(&site.config, &fault));
         }
     };
+    if let Some(former) = key.former() {
+        let (former, new) = (former.id(), key.id());
+        let what = if store.sealed_under() == Some(former) {
+            format!(
+                "has store key {new}, which is to replace {former}. Every server must have this file before"
+            )
+        } else {
+            format!(
+                "still has store key {former}, which {new} replaces: the former key still opens the store"
+            )
+        };
+        let path = super::key_path(site);
+        report.add(
+            "store key",
+            Diagnostic::warning(Code::StoreKeyRotationUnfinished, what).at(file::location(path)).run_when(
+                "once every server has this file and was restarted",
+                Program::Ykvald,
+                "key rotate-store-key finish --distributed",
+            ),
+        );
+    }
     let looked = async {
         itself(report, site, &store).await?;
         clients(report, &store, key).await?;
@@ -66,7 +87,7 @@ async fn itself(report: &mut Report, site: &Site, store: &Store) -> Done {
     Ok(())
 }
 
-async fn clients(report: &mut Report, store: &Store, key: &StoreKey) -> Done {
+async fn clients(report: &mut Report, store: &Store, key: &StoreKeys) -> Done {
     let clients = store.clients().await?;
     let enabled = clients.iter().filter(|client| client.enabled).count();
     for client in &clients {
@@ -92,7 +113,7 @@ async fn clients(report: &mut Report, store: &Store, key: &StoreKey) -> Done {
     Ok(())
 }
 
-async fn keys(report: &mut Report, site: &Site, store: &Store, key: &StoreKey) -> Done {
+async fn keys(report: &mut Report, site: &Site, store: &Store, key: &StoreKeys) -> Done {
     let (mut keys, mut disabled) = (0_u64, 0_u64);
     let mut holders = Holders::default();
     let mut pages = Pages::of(store);

@@ -9,7 +9,7 @@ use ykval::import::{self, ClientEntry, Positions};
 use ykval::store::{Client, ClientChange, ImportedCounts, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::protocol::ClientId;
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -111,7 +111,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
 async fn plan(
     context: &Context,
     store: &Store,
-    key: &StoreKey,
+    key: &StoreKeys,
     path: &Path,
     clients: Vec<ClientEntry>,
 ) -> Result<Plan, Failure> {
@@ -164,7 +164,7 @@ async fn plan(
 }
 
 /// One client after the other: the next import finds those unchanged that were written before a fault.
-async fn write(store: &Store, key: &StoreKey, plan: Plan) -> Done {
+async fn write(store: &Store, key: &StoreKeys, plan: Plan) -> Done {
     for entry in plan.new {
         let id = entry.id;
         let name = if entry.name.is_empty() { format!("client {id} of YK-VAL") } else { entry.name };

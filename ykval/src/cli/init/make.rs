@@ -74,7 +74,7 @@ impl Plan {
         let store = if self.start_anew {
             Store::start_anew(&config.store, key.id()).await.inspect(|store| new.push(store.at().to_owned()))
         } else {
-            match Store::open(&config.store, key.id()).await {
+            match Store::open(&config.store, key.ids()).await {
                 Ok(store) => {
                     kept.push(store.at().to_owned());
                     Ok(store)
@@ -94,7 +94,11 @@ impl Plan {
         })?;
         place::init_is_finished(&config)?;
         let client = match &self.first {
-            Some(name) => first_client(&store, &key, name).await?,
+            Some(name) => {
+                let key = store.sealed_under().and_then(|under| key.sealing_under(under));
+                let key = key.ok_or_else(|| StoreFault::StoreKeyReplaced(store.location()))?;
+                first_client(&store, &key, name).await?
+            }
             None => None,
         };
         store.close().await;

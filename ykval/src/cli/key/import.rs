@@ -13,7 +13,7 @@ use ykval::store::{Distinct, Enrolled, Enrolment, History, ImportedPosition, Sam
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::key::Fingerprint;
 use yubiotp::keyfile::{self, Entry, Format, KeyFile, Secret};
-use yubiotp::seal::StoreKey;
+use yubiotp::seal::StoreKeys;
 use yubiotp::{Credential, Position, PublicId};
 
 #[derive(clap::Args)]
@@ -311,7 +311,7 @@ impl Stored {
 /// The keys of the file, no two of them the same.
 fn open_all(
     entries: Vec<Entry>,
-    key: &StoreKey,
+    key: &StoreKeys,
     distinct: &mut Distinct,
     problems: &mut Problems,
     bar: &ProgressBar,
@@ -340,7 +340,7 @@ fn open_all(
 
 fn seal_all(
     coming: Vec<Coming>,
-    (key, past): (&StoreKey, &Past),
+    (key, past): (&StoreKeys, &Past),
     there: &Stored,
     problems: &mut Problems,
 ) -> Result<Vec<Enrolment>, Failure> {
@@ -367,10 +367,10 @@ fn seal_all(
     Ok(keys)
 }
 
-fn opened(key: &StoreKey, id: &PublicId, secret: Secret) -> Result<Credential, Diagnostic> {
+fn opened(key: &StoreKeys, id: &PublicId, secret: Secret) -> Result<Credential, Diagnostic> {
     match secret {
         Secret::Plain(credential) => Ok(credential),
-        Secret::Sealed { under, .. } if under != key.id() => {
+        Secret::Sealed { under, .. } if !key.ids().has(under) => {
             let problem =
                 format!("is sealed under store key {under}, and this server has store key {}", key.id());
             Err(Diagnostic::error(Code::KeySealedElsewhere, problem)

@@ -1,6 +1,7 @@
 //! Clients.
 
 use super::Change;
+use super::reseal::Under;
 use super::trouble::Trouble;
 use crate::store::{Client, ClientChange};
 use deadpool_postgres::ClientWrapper;
@@ -46,11 +47,13 @@ pub(super) async fn all(db: &mut ClientWrapper) -> Result<Vec<Client>, Trouble> 
 
 pub(super) async fn add(
     db: &mut ClientWrapper,
+    under: Under,
     id: Option<ClientId>,
     make: impl Fn(ClientId) -> Client + Send,
 ) -> Result<Option<Client>, Trouble> {
     // The second of two concurrent calls waits, and gets the ID after that of the first.
     let change = Change::begin(db).await?;
+    under.must_be(&change).await?;
     let id = match id {
         Some(id) => id,
         None => {
@@ -91,10 +94,14 @@ pub(super) async fn add(
 
 pub(super) async fn change(
     db: &mut ClientWrapper,
+    under: Under,
     id: ClientId,
     change: ClientChange,
 ) -> Result<bool, Trouble> {
     let row = Change::of_one_row(db).await?;
+    if change.sealed_key.is_some() {
+        under.must_be(&row).await?;
+    }
     let changed = "UPDATE ykvald.clients
         SET enabled = coalesce($2, enabled), sealed_key = coalesce($3, sealed_key) WHERE id = $1";
     let changed = row.execute(changed, &[&number(id), &change.enabled, &change.sealed_key]).await?;

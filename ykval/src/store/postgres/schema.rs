@@ -9,7 +9,7 @@ use super::trouble::Trouble;
 use crate::store::StoreFault;
 use crate::store::fault::url;
 use deadpool_postgres::{ClientWrapper, Transaction};
-use yubiotp::seal::StoreKeyId;
+use yubiotp::seal::{StoreKeyId, StoreKeyIds};
 
 /// Each upgrades the schema before it; the first creates schema 1.
 const MIGRATIONS: [&str; 2] =
@@ -27,7 +27,7 @@ pub(super) const KNOWN: i64 = known!();
 const _: () = assert!(MIGRATIONS.len() as i64 == KNOWN);
 
 /// Creates the tables if they are missing.
-pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyIds) -> Result<(), Trouble> {
     // With the lock of all changes: of several servers that start together, one creates the tables.
     let change = Change::begin(db).await?;
     let here = "SELECT to_regnamespace('ykvald') IS NOT NULL, to_regclass('ykvald.meta') IS NOT NULL";
@@ -37,20 +37,20 @@ pub(super) async fn create(db: &mut ClientWrapper, at: &str, key: StoreKeyId) ->
         change.batch_execute("CREATE SCHEMA ykvald").await?;
     }
     if !here.try_get::<_, bool>(1)? {
-        make(&change, key, None).await?;
+        make(&change, key.current, None).await?;
     }
     to_known(&change, at, key).await?;
     change.commit().await
 }
 
 /// Upgrades an existing store.
-pub(super) async fn carry_forward(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+pub(super) async fn carry_forward(db: &mut ClientWrapper, at: &str, key: StoreKeyIds) -> Result<(), Trouble> {
     let change = Change::begin(db).await?;
     to_known(&change, at, key).await?;
     change.commit().await
 }
 
-async fn to_known(change: &Transaction<'_>, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+async fn to_known(change: &Transaction<'_>, at: &str, key: StoreKeyIds) -> Result<(), Trouble> {
     let found = found(&change.query_one(META, &[]).await?, at, key)?;
     if found < KNOWN {
         forward(change, found).await?;
@@ -82,12 +82,12 @@ async fn make(change: &Transaction<'_>, key: StoreKeyId, restored: Option<i64>) 
 }
 
 /// Checks that everything exists.
-pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<(), Trouble> {
+pub(super) async fn open(db: &mut ClientWrapper, at: &str, key: StoreKeyIds) -> Result<(), Trouble> {
     if look(db, at, key).await? < KNOWN { carry_forward(db, at, key).await } else { Ok(()) }
 }
 
 /// The number of the schema of a store with this key. Changes nothing.
-pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyId) -> Result<i64, Trouble> {
+pub(super) async fn look(db: &mut ClientWrapper, at: &str, key: StoreKeyIds) -> Result<i64, Trouble> {
     let here = db.query_one("SELECT to_regclass('ykvald.meta') IS NOT NULL", &[]).await?;
     if !here.try_get::<_, bool>(0)? {
         return Err(StoreFault::Missing(url(at)).into());
@@ -112,14 +112,24 @@ pub(super) async fn must_not_be_later(db: &ClientWrapper, at: &str) -> Result<()
 const META: &str = "SELECT schema_number, store_key FROM ykvald.meta";
 
 /// The number of the schema, after checking that the store has this key.
-fn found(row: &tokio_postgres::Row, at: &str, given: StoreKeyId) -> Result<i64, Trouble> {
-    let (found, wanted): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+fn found(row: &tokio_postgres::Row, at: &str, given: StoreKeyIds) -> Result<i64, Trouble> {
+    let found = row.try_get(0)?;
     not_later(found, at)?;
-    let wanted = wanted.try_into().map(StoreKeyId).map_err(|_| Trouble::Damaged("ykvald.meta".to_owned()))?;
-    if wanted != given {
-        return Err(StoreFault::OtherStoreKey { at: url(at), wanted, given }.into());
+    let wanted = read_key(row)?;
+    if !given.has(wanted) {
+        return Err(StoreFault::OtherStoreKey { at: url(at), wanted, given: given.current }.into());
     }
     Ok(found)
+}
+
+/// The key that a store is tied to.
+pub(super) async fn store_key(db: &mut ClientWrapper) -> Result<StoreKeyId, Trouble> {
+    read_key(&db.query_one(META, &[]).await?)
+}
+
+fn read_key(row: &tokio_postgres::Row) -> Result<StoreKeyId, Trouble> {
+    let key: &[u8] = row.try_get(1)?;
+    key.try_into().map(StoreKeyId).map_err(|_| Trouble::Damaged("ykvald.meta".to_owned()))
 }
 
 async fn forward(change: &Transaction<'_>, from: i64) -> Result<(), Trouble> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use yubiotp::diagnostic::Code;
-use yubiotp::seal::StoreKeyId;
+use yubiotp::seal::StoreKeyIds;
 
 /// How long a server waits for the database before it answers without it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// See [`Store::open_for_serving`].
 pub(super) async fn begin(
     at: &crate::config::PostgresConfig,
-    key: StoreKeyId,
+    key: StoreKeyIds,
 ) -> Result<Serving, StoreFault> {
     let store = Postgres::connect(at)?;
     let link = store.link.clone();
@@ -48,7 +48,7 @@ fn is_for_an_administrator(fault: &StoreFault) -> bool {
     }
 }
 
-async fn until_open(link: Link, key: StoreKeyId) {
+async fn until_open(link: Link, key: StoreKeyIds) {
     while !link.pool.is_closed() {
         let tried = attempt(&link, key).await;
         let is_open = tried.is_ok();
@@ -60,7 +60,7 @@ async fn until_open(link: Link, key: StoreKeyId) {
     }
 }
 
-async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
+async fn attempt(link: &Link, key: StoreKeyIds) -> Result<(), StoreFault> {
     let seen = link.hosts.seen();
     let before = seen.state();
     let tried = open(link, key).await;
@@ -83,7 +83,7 @@ async fn attempt(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
 }
 
 /// Creates no tables: a missing store was lost.
-async fn open(link: &Link, key: StoreKeyId) -> Result<(), StoreFault> {
+async fn open(link: &Link, key: StoreKeyIds) -> Result<(), StoreFault> {
     link.look().await;
     let name = Arc::clone(&link.at);
     let found =

@@ -2,6 +2,7 @@
 
 use super::batch::Batched;
 use super::link::Link;
+use super::reseal::Under;
 use super::trouble::{Trouble, position, stored};
 use super::{Change, SHORT};
 use crate::store::{
@@ -200,11 +201,13 @@ async fn compare(change: &Transaction<'_>, distinct: &mut Distinct) -> Result<()
 
 pub(super) async fn enrol(
     db: &mut ClientWrapper,
+    under: Under,
     keys: Vec<Enrolment>,
     mut distinct: Distinct,
 ) -> Result<Enrolled, Trouble> {
     let mut keys = VecDeque::from(keys);
     let change = Change::begin(db).await?;
+    under.must_be(&change).await?;
     compare(&change, &mut distinct).await?;
     let mut enrolled = Enrolled::default();
     while !keys.is_empty() {

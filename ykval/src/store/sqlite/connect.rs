@@ -65,10 +65,10 @@ pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, Sto
 pub(super) fn check(
     connection: &mut Connection,
     place: &DatabaseFile,
-    key: StoreKeyId,
-) -> Result<(), StoreFault> {
+    key: StoreKeyIds,
+) -> Result<StoreKeyId, StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
-    recognize(connection, place, key)?;
+    let (_, under) = recognize(connection, place, key)?;
     carry_forward(connection, place, SCHEMAS)?;
     // Without a write-ahead log, a commit needs more than one sync, and readers would wait for it.
     let mode: String =
@@ -79,15 +79,16 @@ pub(super) fn check(
             no_log.advise("move the store to a disk of this host; network file systems do not work"),
         ));
     }
-    Ok(())
+    Ok(under)
 }
 
-/// Refuses a store of a later version or another store key; otherwise returns the number of its schema. Changes nothing.
+/// Refuses a store of a later version or another store key; otherwise returns the number of its schema, and the store key that
+/// it is under. Changes nothing.
 pub(super) fn recognize(
     connection: &Connection,
     place: &DatabaseFile,
-    key: StoreKeyId,
-) -> Result<i64, StoreFault> {
+    key: StoreKeyIds,
+) -> Result<(i64, StoreKeyId), StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     if number("application_id").map_err(fault)? != APPLICATION {
@@ -96,8 +97,8 @@ pub(super) fn recognize(
     if let Some(later) = later(connection, place).map_err(fault)? {
         return Err(later);
     }
-    is_of_key(connection, place, key)?;
-    number("user_version").map_err(fault)
+    let under = is_of_key(connection, place, key)?;
+    Ok((number("user_version").map_err(fault)?, under))
 }
 
 /// Why this program must not write: a later one upgraded the store, perhaps while this one had it open. In a transaction
@@ -113,25 +114,32 @@ pub(super) fn carry_to_latest(connection: &mut Connection, place: &DatabaseFile)
     carry_forward(connection, place, SCHEMAS)
 }
 
-/// Refuses a store that is tied to another key.
+/// Refuses a store that is tied to another key; otherwise returns the one that it is tied to.
 pub(super) fn is_of_key(
     connection: &Connection,
     place: &DatabaseFile,
-    key: StoreKeyId,
-) -> Result<(), StoreFault> {
-    let fault = |why| place.fault(&why, &"the file");
-    let read = "SELECT value FROM meta WHERE name = 'store_key'";
-    let stored: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).map_err(fault)?;
-    let wanted = stored.try_into().map(StoreKeyId);
-    let wanted = wanted.map_err(|_| StoreFault::Damaged {
-        at: place.location(),
-        what: "the id of its store key".to_owned(),
-    })?;
-    if wanted == key {
-        Ok(())
+    key: StoreKeyIds,
+) -> Result<StoreKeyId, StoreFault> {
+    let stored = stored_key(connection).map_err(|why| place.fault(&why, &"the file"))?;
+    let wanted = key_of(stored, place)?;
+    if key.has(wanted) {
+        Ok(wanted)
     } else {
-        Err(StoreFault::OtherStoreKey { at: place.location(), wanted, given: key })
+        Err(StoreFault::OtherStoreKey { at: place.location(), wanted, given: key.current })
     }
+}
+
+/// The key that a store is tied to, from what is stored.
+pub(super) fn key_of(stored: Vec<u8>, place: &DatabaseFile) -> Result<StoreKeyId, StoreFault> {
+    stored
+        .try_into()
+        .map(StoreKeyId)
+        .map_err(|_| StoreFault::Damaged { at: place.location(), what: "the id of its store key".to_owned() })
+}
+
+/// The key that a store is tied to, as it is stored.
+pub(super) fn stored_key(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
+    connection.query_row("SELECT value FROM meta WHERE name = 'store_key'", [], |row| row.get(0))
 }
 
 /// Upgrades to the latest schema, in one transaction.

@@ -7,7 +7,7 @@
 use super::connect::{self, BESIDE, Use};
 use super::header::{self, Kind, RESTORED};
 use super::place::{DatabaseFile, folder, found, is_there, lock, not_ours, of_wrong_kind, said, with};
-use super::{Evidence, Path, StoreFault, StoreKeyId, admin, restored, rows};
+use super::{Evidence, Path, StoreFault, StoreKeyIds, admin, restored, rows};
 use crate::clock;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
@@ -54,10 +54,11 @@ pub enum FormerStore {
 pub fn restore(
     from: &Path,
     to: &Path,
-    key: StoreKeyId,
+    key: impl Into<StoreKeyIds>,
     evidence: &Evidence,
     accept_risk: bool,
 ) -> Result<Restored, StoreFault> {
+    let key = key.into();
     let to = std::path::absolute(to).map_err(|why| said(to, why))?;
     if to.is_symlink() {
         let link = Diagnostic::error(Code::FileIsLink, "is a symbolic link");
@@ -156,7 +157,7 @@ enum Former {
 
 impl Former {
     /// Opens it read-only: it is kept unchanged, with its log.
-    fn open(path: &Path, key: StoreKeyId) -> Self {
+    fn open(path: &Path, key: StoreKeyIds) -> Self {
         let place = DatabaseFile::of(path);
         let open = || {
             if header::kind(path)? != Kind::Store {
@@ -178,7 +179,7 @@ impl Former {
 }
 
 /// Opens a backup, checks that it is whole and has this store key, and upgrades its schema.
-fn checked(place: &DatabaseFile, key: StoreKeyId) -> Result<Connection, StoreFault> {
+fn checked(place: &DatabaseFile, key: StoreKeyIds) -> Result<Connection, StoreFault> {
     let mut connection = connect::open(place, Use::Change)?;
     whole(&connection, place)?;
     connect::is_of_key(&connection, place, key)?;

@@ -75,7 +75,7 @@ fn that_shares_its_connections_is_refused() {
                 assert_eq!(named, !is_fit, "{mode}: {traps:?}");
                 store.link.must_not_be_pooled().await
             };
-            let served = Postgres::open_for_serving(&through, KEY).await;
+            let served = Postgres::open_for_serving(&through, KEY.into()).await;
             let served = served.map(|serving| serving.unopened.map(|fault| fault.to_string()));
             assert!(if is_fit { served.is_ok() } else { !matches!(served, Ok(None)) }, "{mode}: {served:?}");
             match told().await {
