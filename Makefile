@@ -165,6 +165,8 @@ install:
 	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
 	install -D -m 644 -t $(DESTDIR)$(unitdir) $(own)
 	sed -i 's|/usr/libexec/yubiotp/|$(askdir)/|' $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own)))
+	install -D -m 644 -t $(DESTDIR)$(unitdir) $(metrics)
+	sed -i 's|/usr/bin/|$(bindir)/|' $(DESTDIR)$(unitdir)/yubiotp-metrics.service
 	install -D -m 644 -t $(DESTDIR)$(unitdir)/$(notdir $(helper)) $(helper)/*
 	$(documents)
 	install -d $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
@@ -177,6 +179,8 @@ pages := $(wildcard packaging/man/*.[0-9])
 helper := packaging/systemd/polkit-agent-helper@.service.d
 # What `ykmap self` needs, once it is enabled.
 own := packaging/systemd/yubiotp-self.socket packaging/systemd/yubiotp-self@.service
+# What writes metrics for Prometheus, once it is enabled.
+metrics := packaging/systemd/yubiotp-metrics.service packaging/systemd/yubiotp-metrics.timer
 define manual
 for page in $(1); do \
 	install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
@@ -231,7 +235,7 @@ uninstall:
 			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
 		packaging/scripts/prerm remove; fi
 	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(addprefix $(DESTDIR)$(askdir)/yubiotp-,ask enroll)
-	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own)))
+	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own) $(metrics)))
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))

@@ -14,7 +14,7 @@ mod spoiled;
 mod sshd_config;
 mod stacks;
 mod strangers;
-mod untouched;
+pub(crate) mod untouched;
 mod unwritable;
 mod users;
 
@@ -37,7 +37,7 @@ const SUDO: &str = "auth required pam_unix.so\nauth required pam_yubiotp.so\nacc
 
 impl Host {
     /// Lets other users of the machine reach this folder and a copy of the command, and returns the path of the copy.
-    fn shown_to_others(&self) -> PathBuf {
+    pub(crate) fn shown_to_others(&self) -> PathBuf {
         let host = self.place.host();
         let outside = host.parent().unwrap();
         chmod(outside, 0o755);

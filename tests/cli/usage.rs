@@ -55,6 +55,8 @@ const VERBS: [&[&str]; 60] = [
     &["import", "google-authenticator"],
     &["import", "oath"],
     &["explain"],
+    &["status"],
+    &["metrics"],
     &["explain-code"],
     &["self"],
     &["self", "status"],

@@ -86,6 +86,12 @@ const RUN: &[(&str, Run)] = &[
         "ykmap --config ~/.yubiotp/config.toml verify alice",
         Run::Example("screen-locker", "own::screen_locker"),
     ),
+    ("ykmap status", Run::Test("tests/cli/status.rs", "it_only_looks")),
+    ("ykmap status alice", Run::Test("tests/cli/status.rs", "all_about_a_user")),
+    (
+        "systemctl enable --now yubiotp-metrics.timer",
+        Run::Test("tests/cli/metrics.rs", "the_units_are_units_and_confined"),
+    ),
     ("ykmap recovery new alice", Run::Test("tests/cli/recovery.rs", "each_code_lets_in_once")),
     (
         "ykmap recovery status alice",

@@ -114,6 +114,12 @@ fn status_says_what_the_user_has() {
         said.out.contains(&key.public_id()) && said.out.contains("assigned by the administrator"),
         "{said:?}"
     );
+    // Recovery codes come to an end.
+    assert!(said.out.contains("alice has 2 tokens, and recovery codes:"), "{said:?}");
+    assert!(said.out.contains("hardware token, by time") && !said.out.contains("None of them"), "{said:?}");
+    assert!(machine.place.ykmap(&["key", "disable", &key.public_id()]).status.success());
+    machine.configure(&format!("[policy]\nmethods = [\"yubikey\"]\n[self]\nallow = [{ALL}]\n"));
+    machine.alice(&["status"], &[]).exits(0).says("None of them lets you in any more");
     assert_eq!(machine.log(), "", "looking is not logged");
 }
 

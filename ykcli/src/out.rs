@@ -45,7 +45,8 @@ pub fn paragraphs(text: &str) {
 
 /// A sentence in lines of at most that width, with what the first and the others begin with. Words stay whole, so that
 /// paths can be copied.
-pub(crate) fn wrapped<'a>(sentence: &'a str, [first, rest]: [&'a str; 2], width: usize) -> Vec<Cow<'a, str>> {
+#[must_use]
+pub fn wrapped<'a>(sentence: &'a str, [first, rest]: [&'a str; 2], width: usize) -> Vec<Cow<'a, str>> {
     let options = Options::new(width).initial_indent(first).subsequent_indent(rest);
     textwrap::wrap(sentence, options.break_words(false).word_splitter(WordSplitter::NoHyphenation))
 }

@@ -89,6 +89,24 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     worst
 }
 
+/// What a login from this host comes to now, by the general rules and by each service that differs: printed, or given as JSON
+/// if that is asked for.
+pub(crate) fn for_status(
+    context: &Context,
+    user: &str,
+    pam_dirs: &[PathBuf],
+) -> Result<Option<Value>, Failure> {
+    let args = Args {
+        service: None,
+        pam_dirs: pam_dirs.to_vec(),
+        rhost: String::new(),
+        at: None,
+        users: Vec::new(),
+    };
+    let asked = Asked { args: &args, user, unix: clock::unix() };
+    Ok(of_user(context, &asked, pam_dirs)?.0)
+}
+
 /// Explains the logins of one user. Gives what `--json` prints, if it is asked for, and the exit status.
 fn of_user(
     context: &Context,

@@ -23,6 +23,7 @@ mod init;
 mod key;
 mod list;
 mod log;
+mod metrics;
 mod modhex;
 mod otp;
 mod own;
@@ -32,6 +33,7 @@ mod report;
 mod reset;
 mod series;
 mod service;
+mod status;
 #[expect(dead_code, reason = "the verbs that change files of the host are to use it")]
 mod system;
 mod test;
@@ -92,6 +94,11 @@ enum Verb {
     /// Find out why logins are rejected, or who gets in without a token: checks everything from pam.d to the validation
     /// servers, and changes nothing
     Doctor(doctor::Args),
+    /// Show the health of this host: which services ask whom, tokens, users without one, and what needs attention; or all about
+    /// a user
+    Status(status::Args),
+    /// Print the state of this host for Prometheus
+    Metrics(metrics::Args),
     /// Say whether a user needs a second factor, and which rule of the policy decides
     Explain(explain::Args),
     /// Decide about an OTP or code as a login would, and say why. It is used up; `test` uses nothing up
@@ -232,6 +239,8 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::List(args) => list::run(context, &args),
         Verb::Check => check::run(context),
         Verb::Doctor(args) => doctor::run(context, &args),
+        Verb::Status(args) => status::run(context, &args),
+        Verb::Metrics(args) => metrics::run(context, &args),
         Verb::Explain(args) => explain::run(context, &args),
         Verb::Verify(args) => verify::run(context, args),
         Verb::Key(verb) => key::run(context, verb),

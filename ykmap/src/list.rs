@@ -74,6 +74,11 @@ impl States {
         Self { store, key, survey: Some(survey), asks_servers, rejects_codes, length }
     }
 
+    /// The folders of the store, if they were opened for very many tokens.
+    pub(crate) const fn scan(&self) -> Option<&StoreScan> {
+        self.survey.as_ref()
+    }
+
     fn key_file(&self, token: &TokenId) -> Result<KeyFile, Fault> {
         self.survey.as_ref().map_or_else(|| self.store.key_file(token), |survey| survey.key_file(token))
     }

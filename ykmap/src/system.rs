@@ -68,6 +68,13 @@ pub(crate) struct Pending {
     pub(crate) deadline: u64,
 }
 
+impl Pending {
+    /// The finding that it waits.
+    pub(crate) fn diagnostic(&self) -> Diagnostic {
+        pending(&self.name, self.deadline)
+    }
+}
+
 /// A change that was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Undone {

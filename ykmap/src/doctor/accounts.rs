@@ -28,7 +28,7 @@ const LIMIT: u64 = 64 << 20;
 const MOST_KEYS: u64 = 1 << 20;
 
 /// How long the homes may take, and one of them.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
+pub(super) const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
 
 /// File systems of the kernel's own, whose files only look like files, apart from /proc: sysfs, debugfs, tracefs.
 const KERNEL: [FsWord; 3] = [0x6265_6572, 0x6462_6720, 0x7472_6163];
@@ -36,8 +36,9 @@ const KERNEL: [FsWord; 3] = [0x6265_6572, 0x6462_6720, 0x7472_6163];
 /// Shells that end at once.
 const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutdown"];
 
-/// The accounts of this host that have a password or an ssh key, and a shell. `None` if that cannot be read.
-pub(super) fn with_a_login(folder: &Path) -> Option<Vec<String>> {
+/// The accounts of this host that have a password or an ssh key, and a shell. `None` if that cannot be read. Of a home that
+/// takes longer than `patience` allows for all of them, or for one, it is not known whether it has a key.
+pub(super) fn with_a_login(folder: &Path, [all, one]: [Duration; 2]) -> Option<Vec<String>> {
     let read = |name: &str| file::read_untrusted(&folder.join(name), LIMIT).ok();
     let (passwd, shadow) = (read("passwd")?, read("shadow")?);
     let (passwd, shadow) = (String::from_utf8_lossy(&passwd), String::from_utf8_lossy(&shadow));
@@ -53,7 +54,6 @@ pub(super) fn with_a_login(folder: &Path) -> Option<Vec<String>> {
         let shell = shell.rsplit('/').next().unwrap_or_default();
         let has_key = || {
             let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { return false };
-            let [all, one] = PATIENCE;
             let patience = all.saturating_sub(since.elapsed()).min(one);
             !patience.is_zero() && has_key_of(Path::new(home), (uid, gid), patience)
         };
@@ -248,10 +248,10 @@ mod tests {
         );
         fs::write(folder.path().join("passwd"), passwd).unwrap();
         let shadow = "root:$y$hash:1:::::\nlocked:!$y$hash::::::\nkey:*::::::\ndaemon:$y$hash:::::\nopen::::::\nlate:$6$x:::::\n";
-        assert_eq!(with_a_login(folder.path()), None, "without shadow, nobody knows");
+        assert_eq!(with_a_login(folder.path(), PATIENCE), None, "without shadow, nobody knows");
         fs::write(folder.path().join("shadow"), shadow).unwrap();
         let expected = ["root", "key", "open", "late"].map(str::to_owned).to_vec();
-        assert_eq!(with_a_login(folder.path()), Some(expected));
+        assert_eq!(with_a_login(folder.path(), PATIENCE), Some(expected));
     }
 
     /// The owner of a home chooses where its names lead.

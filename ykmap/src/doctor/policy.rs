@@ -41,6 +41,11 @@ const FROM_HERE: [&str; 16] = [
     "xscreensaver",
 ];
 
+/// Whether the logins of a service never name a remote host.
+pub(super) fn is_from_here(service: &str) -> bool {
+    FROM_HERE.contains(&service)
+}
+
 /// Has the services take into account the policy by whose settings they ask.
 pub(super) fn obey(cases: &[Case], services: &mut [Looked], unix: u64) {
     for service in services {

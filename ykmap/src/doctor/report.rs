@@ -27,7 +27,7 @@ pub(super) enum Check {
 }
 
 /// The names of the areas of the report, in the order of [`Check`].
-const AREAS: [&str; 12] = [
+pub(crate) const AREAS: [&str; 12] = [
     "rights", "pam.d", "sshd", "module", "settings", "files", "mapping", "store", "program", "servers",
     "clock", "user",
 ];

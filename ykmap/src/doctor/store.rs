@@ -7,7 +7,7 @@ use crate::check::{disabled, restored, to_resync, twin};
 use crate::exchange::unfinished;
 use crate::key::rotation_unfinished;
 use crate::list::States;
-use crate::out;
+use crate::{out, status};
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
@@ -367,6 +367,16 @@ fn condition(report: &mut Report, survey: &StoreScan, token: &TokenId, slots: &P
         let what = format!("no {of} of token {token} is accepted: nobody knows which of them were used");
         let found = warning(Code::TokenNeedsResync, what);
         report.add(Check::Store, resync(found, to_resync(token)));
+    } else if let Some(counter) = status::near_end(token, &slots.state)
+        && !survey.is_servers_word(&slots.state).unwrap_or(true)
+    {
+        let what =
+            format!("the usage counter of token {token} is {counter}: no OTP is accepted after 32,767");
+        let found = warning(Code::CounterNearEnd, what)
+            .run_when("to program the slot with a new key", Program::Ykmap, "key new")
+            .advise("or give the user another YubiKey")
+            .run_when("once the user has a new one", Program::Ykmap, format!("key remove {token}"));
+        report.add(Check::Store, resync(found, "if its OTPs are rejected because it is ahead of them"));
     } else if let Some(position) = slots.state.position
         && token.yubikey().is_some()
         && survey.is_doubtful(&slots.state).unwrap_or(true)

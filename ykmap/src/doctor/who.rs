@@ -50,6 +50,16 @@ pub(super) fn json(looked: &[Looked]) -> Value {
     tables.collect()
 }
 
+/// For services that are alike, who gets in with what, in a sentence.
+pub(super) fn in_short(looked: &[Looked]) -> Vec<(String, String)> {
+    let tables = tables(looked).into_iter().map(|Table { services, condition, rows }| {
+        let condition = condition.map(|it| format!(" (Match {it})")).unwrap_or_default();
+        let rows = rows.iter().map(|row| format!("{}: {}", row.in_words(), in_words(&row.ways)));
+        (format!("{}{condition}", shortened(&services, "service")), rows.collect::<Vec<_>>().join("; "))
+    });
+    tables.collect()
+}
+
 /// Prints the table.
 pub(super) fn print(looked: &[Looked]) {
     let tables = tables(looked);

@@ -156,6 +156,12 @@ impl<'o> Offers<'o> {
         }
     }
 
+    /// Whether the user has the token already.
+    fn is_own(&self, token: &TokenId) -> bool {
+        let owners = files::owners(self.settings);
+        owners.get(token).is_some_and(|users| users.contains(&shown::text(self.user).to_string()))
+    }
+
     /// The finding if a token is somebody's; it may be this user's own.
     fn owner(&self, token: &TokenId) -> Option<Diagnostic> {
         let owners = files::owners(self.settings);

@@ -128,17 +128,19 @@ impl<'s> Session<'s> {
 
     /// The tokens that answers are decided by. Fails if the policy allows the user none of them.
     pub(super) fn factors(&self) -> Result<Enrolment, Stop> {
-        let no = |code, problem| {
+        let no = |code, problem, advice: &str| {
             let found = Diagnostic::error(code, problem).at(Location::user(self.user.as_bytes()));
-            let advice =
-                "where logins offer enrollment, log in again; else ask the administrator for a token";
             Stop::Refused(found.advise(advice))
         };
         let Some(tokens) = &self.tokens else {
-            return Err(no(Code::UserNotListed, "you have no second factor on this host"));
+            let advice =
+                "where logins offer enrollment, log in again; else ask the administrator for a token";
+            return Err(no(Code::UserNotListed, "you have no second factor on this host", advice));
         };
         if !tokens.iter().any(|token| self.allows(token)) {
-            return Err(no(Code::UserWithoutToken, "you have no token that you may use on this host"));
+            let problem = "you have no token that you may use on this host";
+            // Users who are listed are not offered enrollment.
+            return Err(no(Code::UserWithoutToken, problem, "ask the administrator for a token"));
         }
         Ok(Enrolment::Listed(tokens.clone()))
     }

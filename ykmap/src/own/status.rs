@@ -1,6 +1,7 @@
 //! `ykmap self status`: what the user has, what logins need, and what the user may do.
 
 use super::session::{Session, name};
+use crate::check::KeptOut;
 use crate::enroll::offers::Stop;
 use crate::enroll::talk::Talk;
 use crate::list::States;
@@ -21,6 +22,8 @@ struct Row {
     method: Option<Method>,
     state: String,
     is_allowed: bool,
+    /// A login accepts it, as far as its state says.
+    is_usable: bool,
     /// Whether the owner enrolled it, and may lose it.
     is_own: bool,
 }
@@ -36,11 +39,17 @@ impl Row {
         })
     }
 
+    /// Whether it was set up on a phone: such a token has a serial number of ours.
+    fn is_app(&self) -> bool {
+        matches!(&self.id, TokenId::Oath(serial) if serial.as_str().starts_with("app-"))
+    }
+
     fn line(&self) -> String {
         let kind = match self.method {
             Some(Method::YubiKey) => "YubiKey",
-            Some(Method::Totp) => "codes by time",
-            Some(Method::Hotp) => "codes by counter",
+            Some(Method::Totp) if self.is_app() => "authenticator app",
+            Some(Method::Totp) => "hardware token, by time",
+            Some(Method::Hotp) => "hardware token, by counter",
             Some(Method::Recovery) => "recovery codes",
             None => "unknown",
         };
@@ -62,6 +71,7 @@ impl Session<'_> {
             id: *id,
             method: self.method(id),
             state: states.of(id).to_string(),
+            is_usable: KeptOut::by(states.of(id), self.settings.mode.asks_servers()).is_none(),
             is_allowed: self.allows(id),
             is_own: !by_administrator.contains(id),
         });
@@ -105,11 +115,20 @@ impl Session<'_> {
 
     fn text(&self, rows: &[Row], left: Option<u64>) -> String {
         let name_of_user = shown::text(self.user);
-        let mut text = match rows {
-            [] => format!("{name_of_user} has no second factor on this host.\n"),
-            rows => format!("{name_of_user} has {}:\n", out::count(rows.len(), "token")),
+        // Recovery codes come to an end, and count as no token.
+        let codes = rows.iter().filter(|row| row.id.recovery_set().is_some()).count();
+        let mut text = match (rows.len().saturating_sub(codes), codes) {
+            (0, 0) => format!("{name_of_user} has no second factor on this host.\n"),
+            (0, _) => format!("{name_of_user} has recovery codes, and no token:\n"),
+            (tokens, 0) => format!("{name_of_user} has {}:\n", out::count(tokens, "token")),
+            (tokens, _) => {
+                format!("{name_of_user} has {}, and recovery codes:\n", out::count(tokens, "token"))
+            }
         };
         rows.iter().for_each(|row| text.push_str(&row.line()));
+        if !rows.is_empty() && !rows.iter().any(|row| row.is_usable && row.is_allowed) {
+            text.push_str("None of them lets you in any more: ask your administrator.\n");
+        }
         // Writing to a String does not fail.
         if let Some(left) = left {
             let _ = match left {

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use ykcli::out;
 use ykhost::clock;
 use ykhost::store::UserGuesses;
+use yubiotp::TokenId;
 use yubiotp::diagnostic::{Calls, Diagnostic};
 use yubiotp::dialogue::End;
 use yubiotp::verdict::{Charge, Guesses};
@@ -49,8 +50,13 @@ impl Session<'_> {
             }));
         }
         if !json {
-            let token = tested.token.map_or_else(String::new, |token| format!(" token {token}:"));
-            talk.say(&format!("accepted:{token} {}\nNothing was used up.\n", found.problem))?;
+            let what = match tested.token {
+                // Counters and steps are for administrators.
+                Some(token @ (TokenId::YubiKey(_) | TokenId::Oath(_))) => format!("token {token}"),
+                Some(token) => format!("token {token}, {}", found.problem),
+                None => found.problem,
+            };
+            talk.say(&format!("accepted: {what}\nNothing was used up.\n"))?;
         }
         Ok(self.done())
     }

@@ -291,6 +291,7 @@ codes! {
     TokenUnusable = "token-unusable",
     TokenNeedsResync = "token-needs-resync",
     PositionSlotDamaged = "position-slot-damaged",
+    CounterNearEnd = "counter-near-end",
     AesKeyTwice = "aes-key-twice",
     AesKeyInTwoStores = "aes-key-in-two-stores",
     StoreNotWritable = "store-not-writable",
@@ -320,6 +321,7 @@ codes! {
     PolicyFromWide = "policy-from-wide",
     ExemptEnough = "exempt-enough",
     NullokOverridesPolicy = "nullok-overrides-policy",
+    RollOutEndsSoon = "roll-out-ends-soon",
     // The validation server: what it decides.
     OtpMalformed = "otp-malformed",
     ParameterMissing = "parameter-missing",

@@ -60,7 +60,11 @@ impl Offers<'_> {
     /// somebody's is not looked at, so that nobody uses up another user's OTP here.
     fn touched(&self, answer: &[u8], tokens: &[TokenId]) -> Result<Result<TokenId, Useless>, Stop> {
         if let Some(found) = tokens.iter().find_map(|token| self.owner(token)) {
-            return Ok(Err(("That YubiKey is assigned to somebody already.\n", found)));
+            let text = match tokens.iter().any(|token| self.is_own(token)) {
+                true => "You have that YubiKey already.\n",
+                false => "That YubiKey is assigned to somebody already.\n",
+            };
+            return Ok(Err((text, found)));
         }
         let user = LoginUser::new(self.user.as_bytes().to_vec());
         let listed = Enrolment::Listed(tokens.to_vec());
