@@ -40,7 +40,7 @@ help:
 	@echo 'make bench          beside pam_oath, pam_google_authenticator, pam_yubico, the bare disk; writes tests/bench/README.md. BENCH_FULL=1: a million'
 	@echo 'make bench-server   ykvald beside a bare hello, yubiserver and the disk; writes tests/bench/SERVER.md. BENCH_FULL=1: longer'
 	@echo 'make fuzz           what users type, administrators write and networks send; 10 minutes a target: FUZZ_SECONDS='
-	@echo 'make build          the module, the two programs that it starts, and the command'
+	@echo 'make build          the module, its programs, and the command'
 	@echo 'make build-server   the validation server, ykvald'
 	@echo 'make deb, rpm       both as packages, in $(target)/debian and $(target)/generate-rpm'
 	@echo 'make install        what was built, as root: DESTDIR=, prefix=, pamdir=, askdir='
@@ -149,12 +149,12 @@ test-clients:
 # Builds nothing, so that cargo does not run as root. A module that is there is replaced in one step, for logins go on.
 install:
 	@case '$(DESTDIR)$(prefix)' in *\ *) echo 'DESTDIR and prefix cannot have blanks' >&2; exit 1; esac
-	@for file in libpam_yubiotp.so yubiotp-ask yubiotp-enroll ykmap; do \
+	@for file in libpam_yubiotp.so yubiotp-ask yubiotp-enroll yubiotp-try ykmap; do \
 		test -e $(target)/release/$$file || { echo '$(target)/release has no '$$file': first: make build, with the same CARGO_TARGET_DIR' >&2; exit 1; }; done
 	install -d $(DESTDIR)$(pamdir) $(DESTDIR)$(bindir) $(DESTDIR)$(askdir)
 	install -m 644 -s $(target)/release/libpam_yubiotp.so $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new
 	mv -f $(DESTDIR)$(pamdir)/.pam_yubiotp.so.new $(DESTDIR)$(pamdir)/pam_yubiotp.so
-	for program in yubiotp-ask yubiotp-enroll; do \
+	for program in yubiotp-ask yubiotp-enroll yubiotp-try; do \
 		install -m 755 -s $(target)/release/$$program $(DESTDIR)$(askdir)/.$$program.new && \
 		mv -f $(DESTDIR)$(askdir)/.$$program.new $(DESTDIR)$(askdir)/$$program || exit 1; done
 	install -m 755 -s $(target)/release/ykmap $(DESTDIR)$(bindir)/ykmap
@@ -163,10 +163,11 @@ install:
 	[ -z '$(pamconfigdir)' ] || install -D -m 644 -t $(DESTDIR)$(pamconfigdir) packaging/pam-configs/*
 	[ -z '$(apparmordir)' ] || install -D -m 644 -t $(DESTDIR)$(apparmordir) packaging/apparmor/usr.*
 	install -D -m 644 packaging/systemd/yubiotp-ask.sysusers $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf
-	install -D -m 644 -t $(DESTDIR)$(unitdir) $(own)
+	install -D -m 644 -t $(DESTDIR)$(unitdir) $(own) $(undo)
 	sed -i 's|/usr/libexec/yubiotp/|$(askdir)/|' $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own)))
 	install -D -m 644 -t $(DESTDIR)$(unitdir) $(metrics)
 	sed -i 's|/usr/bin/|$(bindir)/|' $(DESTDIR)$(unitdir)/yubiotp-metrics.service
+	sed -i 's|/usr/bin/|$(bindir)/|' $(DESTDIR)$(unitdir)/$(notdir $(undo))
 	install -D -m 644 -t $(DESTDIR)$(unitdir)/$(notdir $(helper)) $(helper)/*
 	$(documents)
 	install -d $(DESTDIR)$(docdir)/pam.d-examples $(DESTDIR)$(docdir)/selinux
@@ -181,6 +182,8 @@ helper := packaging/systemd/polkit-agent-helper@.service.d
 own := packaging/systemd/yubiotp-self.socket packaging/systemd/yubiotp-self@.service
 # What writes metrics for Prometheus, once it is enabled.
 metrics := packaging/systemd/yubiotp-metrics.service packaging/systemd/yubiotp-metrics.timer
+# What undoes a change of `ykmap enable` after a restart, once it is enabled.
+undo := packaging/systemd/yubiotp-undo.service
 define manual
 for page in $(1); do \
 	install -D -m 644 $$page $(DESTDIR)$(mandir)/man$${page##*.}/$${page##*/} && \
@@ -234,8 +237,8 @@ uninstall:
 		if owner=$$(dpkg -S $(pamdir)/pam_yubiotp.so 2>/dev/null || rpm -qf $(pamdir)/pam_yubiotp.so 2>/dev/null); then \
 			echo "a package installed it, which is to be removed: $$owner" >&2; exit 1; fi; \
 		packaging/scripts/prerm remove; fi
-	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(addprefix $(DESTDIR)$(askdir)/yubiotp-,ask enroll)
-	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own) $(metrics)))
+	rm -f $(DESTDIR)$(pamdir)/pam_yubiotp.so $(DESTDIR)$(bindir)/ykmap $(addprefix $(DESTDIR)$(askdir)/yubiotp-,ask enroll try)
+	rm -f $(DESTDIR)$(sysusersdir)/yubiotp-ask.conf $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(own) $(metrics) $(undo)))
 	rm -f $(call installed-pages,$(filter-out packaging/man/ykvald%,$(pages))) $(call installed-completions,ykmap)
 	[ -z '$(pamconfigdir)' ] || rm -f $(addprefix $(DESTDIR)$(pamconfigdir)/,$(notdir $(wildcard packaging/pam-configs/*)))
 	[ -z '$(apparmordir)' ] || rm -f $(addprefix $(DESTDIR)$(apparmordir)/,$(notdir $(wildcard packaging/apparmor/usr.*)))

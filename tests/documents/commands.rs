@@ -20,6 +20,7 @@ enum Run {
 
 const BY_EXAMPLES: &str = "tests/documents/examples.rs";
 const BY_README: &str = "tests/packages/readme.rs";
+const BY_SWITCH: &str = "tests/pam_services/switch.rs";
 const BY_SERVER_EXAMPLES: &str = "tests/documents/server_examples.rs";
 
 /// Each command, without sudo before it.
@@ -49,6 +50,20 @@ const RUN: &[(&str, Run)] = &[
     ),
     ("ykmap doctor alice", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     ("ykmap doctor", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
+    ("ykmap enable sudo", Run::Test(BY_SWITCH, "sudo_asks_for_both_until_it_is_disabled")),
+    ("ykmap disable sudo", Run::Test(BY_SWITCH, "sudo_asks_for_both_until_it_is_disabled")),
+    (
+        "ykmap enable --no-try --keep --yes sudo",
+        Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),
+    ),
+    (
+        "mv /etc/pam.d/sudo.ykmap-20261130-142200 /etc/pam.d/sudo",
+        Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),
+    ),
+    (
+        "rm /var/lib/yubiotp/changes/enable-sudo",
+        Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),
+    ),
     ("umask 077", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykmap key export > keys.txt", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),

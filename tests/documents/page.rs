@@ -4,13 +4,14 @@ use crate::root;
 use std::process::Command;
 
 /// The pages, by the names of their files.
-pub(crate) const PAGES: [&str; 8] = [
+pub(crate) const PAGES: [&str; 9] = [
     "pam_yubiotp.8",
     "authorized_yubikeys.5",
     "yubiotp-config.toml.5",
     "ykmap.1",
     "yubiotp-ask.8",
     "yubiotp-enroll.8",
+    "yubiotp-try.8",
     "ykvald.8",
     "ykvald-config.toml.5",
 ];

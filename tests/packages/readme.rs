@@ -33,7 +33,7 @@ impl Root {
             "mkdir /home/alice/pam_yubiotp && cd {CHECKOUT} \
              && tar -c --exclude=./target --exclude=./.git --exclude=./tests . | tar -x -C /home/alice/pam_yubiotp \
              && cd /home/alice/pam_yubiotp && mkdir -p target/release target/debian target/generate-rpm \
-             && cp -r {TARGET}/release/libpam_yubiotp.so {TARGET}/release/yubiotp-ask {TARGET}/release/yubiotp-enroll \
+             && cp -r {TARGET}/release/libpam_yubiotp.so {TARGET}/release/yubiotp-ask {TARGET}/release/yubiotp-enroll {TARGET}/release/yubiotp-try \
                 {TARGET}/release/ykmap {TARGET}/release/copyright {TARGET}/release/completions target/release \
              && cp {TARGET}/{} target/debian && cp {TARGET}/{} target/generate-rpm \
              && chown -R alice: /home/alice && chmod 755 /home/alice",

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 const OTHERWISE: [(&str, &str); 3] = [("TZ", "Asia/Kathmandu"), ("LC_ALL", "C"), ("LANGUAGE", "tr")];
 
 /// What is in the packages.
-const PROGRAMS: [&str; 5] = ["libpam_yubiotp.so", "yubiotp-ask", "yubiotp-enroll", "ykmap", "ykvald"];
+const PROGRAMS: [&str; 6] =
+    ["libpam_yubiotp.so", "yubiotp-ask", "yubiotp-enroll", "yubiotp-try", "ykmap", "ykvald"];
 
 /// A copy of the checkout, elsewhere, and a target folder for it, with the tools that make packages: they are not what is
 /// compared.

@@ -51,6 +51,7 @@ fn the_life_of_a_host_by_rpm() {
         "/usr/lib64/security/pam_yubiotp.so f 755 root:root",
         "/usr/libexec/yubiotp/yubiotp-ask f 755 root:root",
         "/usr/libexec/yubiotp/yubiotp-enroll f 755 root:root",
+        "/usr/libexec/yubiotp/yubiotp-try f 755 root:root",
         "/var/lib/yubiotp d 711 root:root",
         "/var/lib/yubiotp/positions d 700 root:root",
     ] {

@@ -41,7 +41,12 @@ fn the_life_of_a_host_from_source() {
     let installed = root.tree();
     root.story.did("(what came)", &installed.brought(&fresh).join("\n"));
     let libexec = "/usr/libexec/yubiotp";
-    for file in ["/usr/bin/ykmap", &format!("{libexec}/yubiotp-ask"), &format!("{libexec}/yubiotp-enroll")] {
+    for file in [
+        "/usr/bin/ykmap",
+        &format!("{libexec}/yubiotp-ask"),
+        &format!("{libexec}/yubiotp-enroll"),
+        &format!("{libexec}/yubiotp-try"),
+    ] {
         root.run(&format!("{file} --version")).ok();
     }
     root.run("find /usr/lib* -name pam_permit.so -o -name pam_yubiotp.so").ok();

@@ -24,4 +24,5 @@ mod sshd_password;
 mod strace;
 mod su;
 mod sudo;
+mod switch;
 mod ways;

@@ -31,4 +31,6 @@ mod recovery;
 #[cfg(target_arch = "x86_64")]
 mod rotate;
 #[cfg(target_arch = "x86_64")]
+mod switch;
+#[cfg(target_arch = "x86_64")]
 mod traced;

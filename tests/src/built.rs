@@ -25,14 +25,14 @@ pub fn module() -> PathBuf {
     named.clone()
 }
 
-/// A program of the workspace: `ykmap`, `yubiotp-enroll`, `yubiotp-ask`, `ykvald`, or `pam-drive`, `draw-qr` or `enrol-codes` of this package.
+/// A program of the workspace: `ykmap`, `yubiotp-enroll`, `yubiotp-try`, `yubiotp-ask`, `ykvald`, or `pam-drive`, `draw-qr` or `enrol-codes` of this package.
 ///
 /// # Panics
 /// Where it does not build, or there is no such program.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let package = match name {
-        "ykmap" | "yubiotp-enroll" => return build(&HOST).join(name),
+        "ykmap" | "yubiotp-enroll" | "yubiotp-try" => return build(&HOST).join(name),
         "pam-drive" | "draw-qr" | "enrol-codes" => "tests",
         "yubiotp-ask" => "ykask",
         "ykvald" => "ykval",

@@ -9,10 +9,14 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location};
 /// The most that is read of `/etc/passwd`.
 const LIMIT: u64 = 16 << 20;
 
+/// Whether an account has this name.
+pub(crate) fn exists(user: &str) -> bool {
+    in_passwd(user) || by_name_services(user)
+}
+
 /// A remark if no account has this name, neither in `/etc/passwd` nor by the host's name services.
 pub(crate) fn unknown(user: &str) -> Option<Diagnostic> {
-    let is_known = in_passwd(user) || by_name_services(user);
-    (!is_known).then(|| {
+    (!exists(user)).then(|| {
         Diagnostic::note(Code::UserUnknown, "this host knows no account of that name")
             .at(Location::user(user.as_bytes()))
             .advise("check the spelling")

@@ -41,7 +41,7 @@ use yubiotp::diagnostic::Diagnostic;
 use yubiotp::shown;
 
 /// The configuration file of sshd.
-const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+pub(crate) const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
 /// The folder of passwd and shadow.
 const ACCOUNTS: &str = "/etc";

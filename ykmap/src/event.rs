@@ -33,6 +33,18 @@ pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, S
     in_time(move || send("ykmap", Severity::Note, line));
 }
 
+/// Writes the line of a change of this host's files: `event=… by=… name=value…`.
+pub(crate) fn log_host(context: &Context, event: &str, fields: &[(&str, String)]) {
+    let mut line = format!("event={event} by={}", shown::field(administrator()));
+    for (name, value) in fields {
+        line += &format!(" {name}={}", shown::field(value));
+    }
+    if let Some(config) = &context.config {
+        line += &format!(" config={}", shown::field(config.as_os_str().as_bytes()));
+    }
+    in_time(move || send("ykmap", Severity::Note, line));
+}
+
 /// Writes a line of `yubiotp-enroll`.
 pub(crate) fn enrolling(line: String) {
     in_time(move || send("yubiotp-enroll", Severity::Note, line));

@@ -11,7 +11,9 @@ mod apply;
 mod assign;
 mod check;
 mod codes;
+mod disable;
 mod doctor;
+mod enable;
 pub mod enroll;
 mod event;
 mod exchange;
@@ -34,7 +36,7 @@ mod reset;
 mod series;
 mod service;
 mod status;
-#[expect(dead_code, reason = "the verbs that change files of the host are to use it")]
+mod switch;
 mod system;
 mod test;
 mod token;
@@ -99,6 +101,10 @@ enum Verb {
     Status(status::Args),
     /// Print the state of this host for Prometheus
     Metrics(metrics::Args),
+    /// Make a service ask for a YubiKey: tries a login first, and undoes the change unless you keep it
+    Enable(enable::Args),
+    /// Make a service stop asking for a YubiKey
+    Disable(disable::Args),
     /// Say whether a user needs a second factor, and which rule of the policy decides
     Explain(explain::Args),
     /// Decide about an OTP or code as a login would, and say why. It is used up; `test` uses nothing up
@@ -143,6 +149,21 @@ enum Verb {
     ExplainCode(explain_code::Args),
     /// Write what a shell needs to complete verbs and options
     Completions(completions::Args),
+}
+
+impl Verb {
+    /// Whether it undoes changes that nobody has kept in time, before anything else.
+    const fn may_finish(&self) -> bool {
+        !matches!(
+            self,
+            Self::Doctor(_)
+                | Self::Own(_)
+                | Self::Modhex(_)
+                | Self::Otp(_)
+                | Self::ExplainCode(_)
+                | Self::Completions(_)
+        )
+    }
 }
 
 /// What every verb has.
@@ -216,6 +237,10 @@ fn run(command: Command) -> ExitCode {
     let (config, done) = match command.config.map(absolute).transpose() {
         Ok(config) => {
             let context = Context { config, json };
+            // Doctor only looks, and the process that waits does it itself.
+            if rustix::process::geteuid().is_root() && command.verb.may_finish() {
+                switch::deadline::finish(&context);
+            }
             let done = dispatch(&context, command.verb);
             (context.config, done)
         }
@@ -241,6 +266,8 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Doctor(args) => doctor::run(context, &args),
         Verb::Status(args) => status::run(context, &args),
         Verb::Metrics(args) => metrics::run(context, &args),
+        Verb::Enable(args) => enable::run(context, &args),
+        Verb::Disable(args) => disable::run(context, &args),
         Verb::Explain(args) => explain::run(context, &args),
         Verb::Verify(args) => verify::run(context, args),
         Verb::Key(verb) => key::run(context, verb),

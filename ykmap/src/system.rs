@@ -8,6 +8,7 @@
 mod file;
 mod owner;
 mod record;
+pub(crate) mod sshd;
 #[cfg(test)]
 mod tests;
 
@@ -80,8 +81,8 @@ impl Pending {
 pub(crate) struct Undone {
     pub(crate) name: String,
     pub(crate) files: Vec<PathBuf>,
-    /// What sshd is to read again.
-    pub(crate) sshd_config: Option<PathBuf>,
+    /// Why sshd, whose configuration was restored, did not read it again.
+    pub(crate) not_reloaded: Option<Diagnostic>,
 }
 
 impl Undone {
@@ -132,7 +133,7 @@ impl ChangeSet {
         })
     }
 
-    /// Makes the change. With a `deadline`, in seconds since 1970, it waits to be [kept](keep), and is undone after that.
+    /// Makes the change, and sshd read its configuration again. With a `deadline`, in seconds since 1970, it waits to be [kept](keep), and is undone after that.
     ///
     /// # Errors
     /// Nothing has changed: as [`ChangeSet::check`], another change of one of these files waits to be kept, or the system
@@ -170,7 +171,8 @@ impl ChangeSet {
         records.write(&self.name, &record)?;
         let is_made = record.files.iter().try_for_each(Recorded::make).and_then(|()| {
             record.state = deadline.map_or(State::Kept, |deadline| State::Waiting { deadline });
-            records.write(&self.name, &record)
+            records.write(&self.name, &record)?;
+            Ok(record.sshd_config.as_deref().map_or(Ok(()), sshd::reload)?)
         });
         if let Err(why) = is_made {
             records.roll_back(&self.name, &record)?;
@@ -211,7 +213,7 @@ pub(crate) fn keep(store: &Path, name: &str) -> Result<bool, Failure> {
     }
 }
 
-/// Undoes a change, kept or not: its files are as before. The caller makes sshd read its configuration again.
+/// Undoes a change, kept or not: its files are as before, and sshd reads its configuration again.
 ///
 /// # Errors
 /// There is no record of it, or one of its files was edited since: then nothing has changed.
@@ -323,7 +325,7 @@ impl Records {
         Ok(Undone {
             name: name.to_owned(),
             files: record.files.iter().map(|file| file.path.clone()).collect(),
-            sshd_config: record.sshd_config.clone(),
+            not_reloaded: record.sshd_config.as_deref().and_then(|config| sshd::reload(config).err()),
         })
     }
 }

@@ -5,6 +5,7 @@ mod account;
 mod advice;
 mod analysis;
 mod arguments;
+pub(crate) mod both;
 mod control;
 mod dispatch;
 mod enroll;
@@ -12,19 +13,22 @@ mod findings;
 pub(crate) mod first_factor;
 mod lines;
 mod policy;
-mod role;
-mod service;
+pub(crate) mod role;
+pub(crate) mod service;
 mod walk;
-mod words;
+pub(crate) mod words;
 
 use super::report::{Check, Report, at, shortened};
 use crate::explain::Enroll;
-pub(super) use access::{Access, Class, Front, Methods, Row, Step, in_words};
+pub(super) use access::{Access, Class, Methods, Row, in_words};
+pub(crate) use access::{Front, Step};
 use analysis::{Findings, StackAnalysis};
 pub(crate) use arguments::{ServiceLine, auth_lines, has_service};
 pub(super) use policy::PolicyClasses;
 use role::CALLED_BY_ROOT;
-pub(super) use role::{Factors, Fails};
+pub(crate) use role::Factors;
+pub(super) use role::Fails;
+pub(crate) use role::asks;
 use service::{Entry, Folders, Kind, Place, What};
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -40,7 +44,7 @@ use yubiotp::shown;
 /// Where libpam looks for service files: the host's own, and those of its distribution.
 const FOLDERS: [&str; 4] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/share/pam.d", "/usr/etc/pam.d"];
 
-fn usual_folders() -> Vec<PathBuf> {
+pub(crate) fn usual_folders() -> Vec<PathBuf> {
     FOLDERS.iter().map(PathBuf::from).collect()
 }
 
@@ -216,7 +220,10 @@ impl Looked {
 /// Looks at all services. `sshd` is what sshd asks for before its lines. Gives the lines that load the module, and the
 /// services that do.
 pub(super) fn look(report: &mut Report, folders: &[PathBuf], sshd: &[Front]) -> (Vec<Line>, Vec<Looked>) {
-    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    look_in(report, &Folders::of(folders), sshd)
+}
+
+fn look_in(report: &mut Report, folders: &Folders, sshd: &[Front]) -> (Vec<Line>, Vec<Looked>) {
     let all: Vec<_> = folders.names().iter().map(|name| folders.service(name)).collect();
     let (mut lines, mut found, mut looked) = (Vec::new(), Findings::default(), Vec::<Looked>::new());
     let other = all.iter().find(|service| service.name == "other");

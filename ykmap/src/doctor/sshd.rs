@@ -1,8 +1,9 @@
 //! `sshd_config`: what sshd asks for before the lines in pam.d, and how it runs them.
 
-mod config;
-mod include;
+pub(crate) mod config;
+pub(crate) mod include;
 
+use super::pam::service::Overlay;
 use super::pam::{Access, Factors, Front, Listing, Looked, Methods, Row, Step};
 use super::report::{Check, Report, at, shortened};
 use config::{Config, Set, Values};
@@ -41,7 +42,12 @@ pub(super) fn otp_after_the_key(rows: &[Row], found: Diagnostic) -> Diagnostic {
 /// The questions of sshd: first for users whom no `Match` means, then by each `Match` that changes it. The defaults,
 /// where the file cannot be read.
 pub(super) fn fronts(path: &Path) -> Vec<Front> {
-    let Ok(config) = Config::read(path) else {
+    fronts_with(path, &Overlay::new())
+}
+
+/// The same, with some files as they would be after a change.
+pub(crate) fn fronts_with(path: &Path, overlay: &Overlay) -> Vec<Front> {
+    let Ok(config) = Config::read_with(path, overlay) else {
         return vec![Front { use_pam: true, ..front(None, None, &Values::default()) }];
     };
     let own = config.variants().map(|(block, values)| {

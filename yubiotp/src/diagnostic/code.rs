@@ -212,6 +212,12 @@ codes! {
     ChangeUndone = "change-undone",
     ChangeUnknown = "change-unknown",
     ChangeDamaged = "change-damaged",
+    StackUnsuitable = "stack-unsuitable",
+    LinesNotOurs = "lines-not-ours",
+    TrialRejected = "trial-rejected",
+    TrialFailed = "trial-failed",
+    SshdConfigRejected = "sshd-config-rejected",
+    SshdNotReloaded = "sshd-not-reloaded",
     // Self-service.
     SelfServiceOff = "self-service-off",
     SelfServiceEnded = "self-service-ended",

@@ -1,7 +1,7 @@
 //! The arguments that services of pam.d give to the module, for verbs that decide or change as a service does.
 
+use super::Entry;
 use super::service::{Folders, Kind, Place, What};
-use super::{Entry, usual_folders};
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) struct ServiceLine {
 /// The auth lines of every service that load the module, in the order of the services' names. `folders` stand in for
 /// `/etc/pam.d` and those of the distribution.
 pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
-    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    let folders = Folders::of(folders);
     let mut found = Vec::new();
     for name in folders.names() {
         let service = folders.service(&name);
@@ -33,7 +33,7 @@ pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
 
 /// Whether there is a service file of this name. `folders` as of [`auth_lines`].
 pub(crate) fn has_service(folders: &[PathBuf], name: &str) -> bool {
-    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    let folders = Folders::of(folders);
     folders.names().iter().any(|own| own == name)
 }
 

@@ -11,8 +11,8 @@ mod tests;
 
 use super::control::{Action, Answer};
 use super::dispatch::Dispatch;
+use super::role;
 use super::service::{Entry, Folders, Kind, What};
-use super::{role, usual_folders};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
@@ -63,7 +63,7 @@ const MOST_STATES: usize = 1 << 16;
 /// The finding, with its place and what to change, if it is not proven on every way, or if that cannot be known: the
 /// service cannot be read, or has no such line.
 pub(crate) fn of(folders: &[PathBuf], service: &str) -> Result<(), Diagnostic> {
-    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    let folders = Folders::of(folders);
     // libpam takes the name in lower case.
     let name = service.to_ascii_lowercase();
     let unknown =

@@ -44,7 +44,7 @@ impl Factors {
 }
 
 /// Modules that ask for nothing that somebody knows or has: they say yes or no by who, where and when.
-const GATES: [&str; 40] = [
+const GATES: [&str; 42] = [
     "pam_access",
     "pam_cap",
     "pam_echo",
@@ -67,6 +67,7 @@ const GATES: [&str; 40] = [
     "pam_rhosts",
     "pam_securetty",
     "pam_selinux",
+    "pam_selinux_permit",
     "pam_sepermit",
     "pam_setquota",
     "pam_shells",
@@ -85,12 +86,14 @@ const GATES: [&str; 40] = [
     "pam_kwallet",
     "pam_kwallet5",
     "pam_mount",
+    "pam_reauthorize",
     "pam_systemd_loadkey",
 ];
 
 /// Gates that are put there to leave some people out, by name or by group. What another gate leaves out is seldom
 /// meant.
-const DELIBERATE: [&str; 5] = ["pam_access", "pam_listfile", "pam_rootok", "pam_succeed_if", "pam_wheel"];
+const DELIBERATE: [&str; 6] =
+    ["pam_access", "pam_listfile", "pam_rootok", "pam_selinux_permit", "pam_succeed_if", "pam_wheel"];
 
 /// Modules that ask for the password of the account, and take one that was asked for before.
 const PASSWORDS: [&str; 9] = [
@@ -198,6 +201,7 @@ pub(crate) fn role(entry: &Entry, others: &mut Vec<String>) -> Role {
                 "pam_access" => (Answer::SUCCESS, Answer::PERM_DENIED),
                 "pam_wheel" if has("trust") => (Answer::SUCCESS, Answer::PERM_DENIED),
                 "pam_wheel" => (Answer::IGNORE, Answer::PERM_DENIED),
+                "pam_selinux_permit" => (Answer::SUCCESS, Answer::IGNORE),
                 _ => (Answer::SUCCESS, Answer::AUTH_ERR),
             };
             Role::Gate { question: question(name, &args), yes, no }

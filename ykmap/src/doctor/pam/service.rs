@@ -2,6 +2,7 @@
 
 use super::control::Control;
 use super::words::{Words, lines, lossy};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
@@ -198,10 +199,19 @@ pub(crate) fn names_us(word: &str) -> bool {
     nearest(bare, ["pam_yubiotp"]).is_some() || (bare != name && bare.contains("yubiotp"))
 }
 
-/// The folders that libpam looks for service files in, the first one first.
-pub(crate) struct Folders(pub(crate) Vec<PathBuf>);
+/// Files as they would be after a change, by their paths.
+pub(crate) type Overlay = BTreeMap<PathBuf, Vec<u8>>;
+
+/// The folders that libpam looks for service files in, the first one first; and what is in place of their files.
+pub(crate) struct Folders(pub(crate) Vec<PathBuf>, pub(crate) Overlay);
 
 impl Folders {
+    /// These folders, or the usual ones.
+    pub(crate) fn of(folders: &[PathBuf]) -> Self {
+        let folders = if folders.is_empty() { super::usual_folders() } else { folders.to_vec() };
+        Self(folders, Overlay::new())
+    }
+
     /// Every name that is a service's: those of the applications are in lower case, and copies and leftovers are none.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.0.iter().filter_map(|folder| folder.read_dir().ok()).flatten().collect();
@@ -224,8 +234,8 @@ impl Folders {
     }
 
     /// The file that a service, or an include, is read from.
-    fn find(&self, name: &str) -> Option<PathBuf> {
-        let found = |path: PathBuf| path.exists().then_some(path);
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        let found = |path: PathBuf| (self.1.contains_key(&path) || path.exists()).then_some(path);
         if name.starts_with('/') {
             return found(name.into());
         }
@@ -268,7 +278,7 @@ impl Folders {
         depth: usize,
         level: usize,
     ) -> Result<(), (Option<Place>, String)> {
-        let text = match read(path) {
+        let text = match self.1.get(path).cloned().map_or_else(|| read(path), Ok) {
             Ok(text) => text,
             Err(why) if why.is_denied() && !rustix::process::geteuid().is_root() => {
                 service.unread.push(why);
@@ -378,7 +388,7 @@ fn at(path: &Path) -> Location {
 }
 
 /// The text of a service file. libpam reads it even if others may change it; the check of files reports that.
-fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
     match file::read(path, LONGEST, Audience::Everyone) {
         Err(FileFault::Owner { .. } | FileFault::Writable { .. } | FileFault::Link(_)) => {}
         text => return text,

@@ -14,7 +14,7 @@ pub(super) fn cut_off(text: &[u8]) -> Option<usize> {
 
 /// The lines of a service file with their numbers: without comments, without empty ones, put together where a backslash
 /// ends one. `None` for one that never ends.
-pub(super) fn lines(text: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
+pub(crate) fn lines(text: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     let mut open: Option<(usize, Vec<u8>)> = None;
     for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -44,7 +44,7 @@ pub(super) fn lines(text: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
 }
 
 /// The words of a line. Brackets hold one together; in them `\]` is a bracket.
-pub(super) struct Words<'a>(pub(super) &'a [u8]);
+pub(crate) struct Words<'a>(pub(crate) &'a [u8]);
 
 impl Iterator for Words<'_> {
     type Item = Vec<u8>;
@@ -83,7 +83,7 @@ impl Iterator for Words<'_> {
     }
 }
 
-pub(super) fn lossy(word: Vec<u8>) -> String {
+pub(crate) fn lossy(word: Vec<u8>) -> String {
     String::from_utf8_lossy(&word).into_owned()
 }
 

@@ -1,6 +1,7 @@
 //! Reading sshd_config as sshd does (`servconf.c`): words, includes, `Match`, and the first value of each setting.
 
 use super::include;
+use crate::doctor::pam::service::Overlay;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file;
@@ -96,8 +97,13 @@ pub(super) struct Config {
 impl Config {
     /// Reads a file and what it includes. An error names the file that cannot be read, and why.
     pub(super) fn read(path: &Path) -> Result<Self, (PathBuf, String)> {
+        Self::read_with(path, &Overlay::new())
+    }
+
+    /// The same, with some files as they would be after a change.
+    pub(super) fn read_with(path: &Path, overlay: &Overlay) -> Result<Self, (PathBuf, String)> {
         let mut config = Self::default();
-        config.file(path, None, 0)?;
+        config.file(path, overlay, None, 0)?;
         if let Some(block) = config.blocks.iter().find(|block| is_all(&block.condition)) {
             config.values = block.values.or(&config.values);
         }
@@ -111,13 +117,20 @@ impl Config {
         own.map(|block| (block, block.values.or(&self.values)))
     }
 
-    fn file(&mut self, path: &Path, outer: Option<usize>, depth: usize) -> Result<(), (PathBuf, String)> {
+    fn file(
+        &mut self,
+        path: &Path,
+        overlay: &Overlay,
+        outer: Option<usize>,
+        depth: usize,
+    ) -> Result<(), (PathBuf, String)> {
         if depth > MOST_LEVELS {
             let why = format!("is included {depth} files deep, and sshd stops at {MOST_LEVELS}");
             return Err((path.to_owned(), why));
         }
         // sshd reads it whatever its mode.
-        let text = file::read_untrusted(path, LONGEST).map_err(|fault| {
+        let text = overlay.get(path).cloned().map_or_else(|| file::read_untrusted(path, LONGEST), Ok);
+        let text = text.map_err(|fault| {
             let found = fault.diagnostic();
             let why = if fault.path() == path { found.problem } else { found.problem() };
             (path.to_owned(), why)
@@ -130,8 +143,8 @@ impl Config {
             match keyword.as_str() {
                 "match" => block = self.block(&values.join(" "), outer, place),
                 "include" => {
-                    for file in values.iter().flat_map(|pattern| include::files(pattern)) {
-                        self.file(&file, block, depth.saturating_add(1))?;
+                    for file in values.iter().flat_map(|pattern| include::files(pattern, overlay)) {
+                        self.file(&file, overlay, block, depth.saturating_add(1))?;
                     }
                 }
                 keyword => match block.and_then(|at| self.blocks.get_mut(at)) {
@@ -165,7 +178,7 @@ fn is_all(condition: &str) -> bool {
 
 /// The keyword of a line in lower case, and its arguments. `Keyword value`, `Keyword=value`, words in quotes, and a
 /// comment at the end.
-fn words(line: &str) -> (String, Vec<String>) {
+pub(crate) fn words(line: &str) -> (String, Vec<String>) {
     let line = line.trim();
     let end = line.find([' ', '\t', '=']).unwrap_or(line.len());
     let (keyword, rest) = line.split_at(end);

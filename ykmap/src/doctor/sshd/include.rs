@@ -1,5 +1,6 @@
 //! The files that an `Include` of sshd_config names: glob(3) as OpenSSH brings it, in terms of the `glob` crate.
 
+use crate::doctor::pam::service::Overlay;
 use glob::MatchOptions;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -8,13 +9,17 @@ use std::path::{Component, Path, PathBuf};
 const FOLDER: &str = "/etc/ssh";
 
 /// The files that a pattern names, in the order in which sshd reads them. A pattern that names no file is no error for
-/// sshd, either.
-pub(super) fn files(pattern: &str) -> Vec<PathBuf> {
+/// sshd, either. `overlay` is what would be there after a change.
+pub(crate) fn files(pattern: &str, overlay: &Overlay) -> Vec<PathBuf> {
     let pattern = Path::new(FOLDER).join(pattern);
     let Some(translated) = pattern.to_str().map(translated) else { return Vec::new() };
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
     let found = glob::glob_with(&translated, options).into_iter().flatten();
     let mut found: Vec<_> = found.filter_map(Result::ok).collect();
+    if let Ok(pattern) = glob::Pattern::new(&translated) {
+        let is_new = |path: &&PathBuf| !path.exists() && pattern.matches_path_with(path, options);
+        found.extend(overlay.keys().filter(is_new).cloned());
+    }
     // Names that begin with a dot are only found by a pattern that does: the crate's option for that finds none at all.
     let is_hidden = |name: Component<'_>| name.as_os_str().as_bytes().starts_with(b".");
     found.retain(|path| {
@@ -88,10 +93,10 @@ mod tests {
             ("none.conf", &[]),
             ("none/*.conf", &[]),
         ] {
-            let found = files(at(pattern).to_str().unwrap());
+            let found = files(at(pattern).to_str().unwrap(), &Overlay::new());
             let expected: Vec<_> = names.iter().map(|name| at(name)).collect();
             assert_eq!(found, expected, "{pattern}");
         }
-        assert_eq!(files("no-such-folder/*"), Vec::<PathBuf>::new(), "below {FOLDER}");
+        assert_eq!(files("no-such-folder/*", &Overlay::new()), Vec::<PathBuf>::new(), "below {FOLDER}");
     }
 }

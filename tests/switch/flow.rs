@@ -1,0 +1,261 @@
+//! From the trial to the end of the deadline.
+
+use crate::corpus::{Distribution, PASSWORD, code, read};
+use serde_json::Value;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tests::built;
+
+const HOST: &str = "== pam.d/demo\nauth required pam_exec.so expose_authtok quiet CHECK\naccount required pam_permit.so\n\
+                    == pam.d/other\nauth required pam_deny.so\naccount required pam_deny.so\n== sshd_config\nUsePAM yes\n";
+
+fn host(number: u32) -> Distribution {
+    let host = Distribution::new(HOST, number);
+    host.place.install(&built::program("yubiotp-try"), "yubiotp-try", 0o755);
+    host
+}
+
+impl Distribution {
+    /// `ykmap` on these files, with something to read.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(built::program("ykmap"));
+        command.arg("--config").arg(self.place.config()).args(arguments);
+        command.arg("--pam-dir").arg(self.path("pam.d")).arg("--sshd-config").arg(self.path("sshd_config"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// `ykmap enable demo` with these answers in the trial.
+    fn try_and_enable(&self, options: &[&str], answers: &[&str]) -> Output {
+        let (module, program) = (built::module(), self.place.path("yubiotp-try"));
+        let mut command = self.command(&[&["enable", "demo", "--user", "alice"], options].concat());
+        let mut child =
+            command.arg("--module").arg(module).arg("--try-program").arg(program).spawn().unwrap();
+        let answers: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
+        let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn enable_untried(&self) -> Output {
+        let module = built::module().display().to_string();
+        self.run(&["enable", "demo", "--no-try", "--yes", "--module", &module])
+    }
+
+    fn record(&self) -> PathBuf {
+        self.place.path("changes/enable-demo")
+    }
+
+    /// The change is due now.
+    fn make_due(&self) {
+        let mut record: Value = serde_json::from_str(&read(&self.record())).unwrap();
+        record["deadline"] = Value::from(0);
+        // In one step, as ykmap does.
+        let new = self.place.path("changes/.due");
+        fs::write(&new, record.to_string()).unwrap();
+        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::rename(new, self.record()).unwrap();
+    }
+
+    /// The names in pam.d that are not those of [`HOST`].
+    fn leftovers(&self) -> Vec<String> {
+        let names = fs::read_dir(self.path("pam.d")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "demo" && name != "other").collect()
+    }
+}
+
+#[test]
+fn tried_enabled_kept_and_disabled() {
+    let mut host = host(11);
+    let before = host.files();
+    let otp = host.key.press();
+    let output = host.try_and_enable(&["--json"], &[PASSWORD, &otp]);
+    assert!(output.status.success(), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(said["changed"], true);
+    assert!(said["deadline"].as_u64().unwrap().abs_diff(now + 600) < 60, "{said:#}");
+    let backup = PathBuf::from(said["backups"][0].as_str().unwrap());
+    assert_eq!(fs::read(&backup).unwrap(), before[&host.path("pam.d/demo")]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains(&otp), "an answer was shown");
+    // The trial used the OTP up, as any login.
+    assert!(!host.login("demo", &[PASSWORD, &otp]));
+    let otp = host.key.press();
+    assert!(host.login("demo", &[PASSWORD, &otp]));
+    // Copies are no services.
+    let names: Vec<_> = host.access("demo");
+    assert_eq!(names.len(), 2, "{names:#?}");
+    assert!(host.run(&["enable", "demo"]).status.success(), "again: nothing to do");
+    assert_eq!(host.run(&["enable", "--dry-run", "demo"]).status.code(), Some(0));
+    assert!(host.run(&["enable", "--keep", "demo"]).status.success());
+    host.make_due();
+    assert!(host.run(&["enable", "demo"]).status.success());
+    assert_ne!(host.files(), before, "a change that is kept stays");
+    assert!(host.run(&["enable", "--keep", "demo"]).status.success(), "again: nothing to do");
+    assert!(host.run(&["disable", "demo"]).status.success());
+    assert_eq!(host.files(), before);
+}
+
+#[test]
+fn a_trial_that_is_rejected_changes_nothing() {
+    let mut host = host(12);
+    let before = host.files();
+    let otp = host.key.press();
+    for (answers, expected) in [
+        (&[PASSWORD, "vvvvvvcucrlcietctckflvnncdgckubluugerlnr"][..], "trial-rejected"),
+        (&["wrong", &otp], "trial-rejected"),
+        (&[], "trial-rejected"),
+    ] {
+        let output = host.try_and_enable(&[], answers);
+        assert_eq!((output.status.code(), code(&output).as_str()), (Some(1), expected), "{answers:?}");
+        assert_eq!(host.files(), before);
+        let left: Vec<_> = fs::read_dir(host.place.path("changes"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != ".yubiotp.lock")
+            .collect();
+        assert!(left.is_empty() && host.leftovers().is_empty(), "{left:?}");
+    }
+}
+
+/// By the process that waits, with no other call of ykmap; then by the next call of ykmap.
+#[test]
+fn undone_when_nobody_keeps_it() {
+    let host = host(13);
+    let before = host.files();
+    assert!(host.enable_untried().status.success());
+    assert_ne!(host.files(), before);
+    host.make_due();
+    let since = Instant::now();
+    while host.files() != before || host.record().exists() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the process that waits has not undone it");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(host.leftovers().is_empty(), "{:?}", host.leftovers());
+    for verb in [&["enable", "--undo", "demo"][..], &["disable", "demo"]] {
+        assert!(host.enable_untried().status.success());
+        assert!(host.run(verb).status.success());
+        assert_eq!(host.files(), before, "{verb:?}");
+    }
+    assert_eq!(code(&host.run(&["enable", "--undo", "demo"])), "change-unknown");
+}
+
+#[test]
+fn what_needs_to_be_said_twice() {
+    let host = host(14);
+    let before = host.files();
+    for arguments in [
+        &["enable", "--no-try", "demo"][..],
+        &["enable", "--keep", "demo"],
+        &["enable", "--keep", "--no-try", "demo"],
+    ] {
+        let output = host.run(arguments);
+        assert_eq!(
+            (output.status.code(), code(&output).as_str()),
+            (Some(2), "input-invalid"),
+            "{arguments:?}"
+        );
+    }
+    assert_eq!(host.run(&["enable", "--dry-run", "demo"]).status.code(), Some(3));
+    assert_eq!(code(&host.run(&["enable", "nonsense"])), "service-unknown");
+    assert_eq!(host.files(), before);
+}
+
+#[test]
+fn files_that_somebody_else_changed() {
+    let host = host(15);
+    assert!(host.enable_untried().status.success());
+    let path = host.path("pam.d/demo");
+    let edited = read(&path) + "# mine\n";
+    fs::write(&path, &edited).unwrap();
+    assert_eq!(code(&host.run(&["enable", "--undo", "demo"])), "file-edited");
+    assert_eq!(read(&path), edited);
+    assert!(host.run(&["enable", "--keep", "demo"]).status.success());
+    // What was added stays; only our lines go.
+    assert!(host.run(&["disable", "demo"]).status.success());
+    assert!(read(&path).ends_with("# mine\n") && !read(&path).contains("pam_yubiotp"), "{}", read(&path));
+    // A line that ykmap did not write.
+    let by_hand = read(&path) + &format!("auth required {}\n", built::module().display());
+    fs::write(&path, &by_hand).unwrap();
+    assert_eq!(code(&host.run(&["disable", "demo"])), "lines-not-ours");
+    assert_eq!(read(&path), by_hand);
+    assert!(host.run(&["disable", "--all", "demo"]).status.success());
+    assert!(!read(&path).contains("pam_yubiotp"));
+    // The only question is not taken away.
+    fs::write(
+        &path,
+        format!("auth required {}\naccount required pam_permit.so\n", built::module().display()),
+    )
+    .unwrap();
+    assert_eq!(code(&host.run(&["disable", "--all", "demo"])), "stack-unsuitable");
+    fs::remove_file(&path).unwrap();
+    fs::write(host.path("target"), HOST.split('\n').nth(1).unwrap().to_owned() + "\n").unwrap();
+    symlink(host.path("target"), &path).unwrap();
+    assert_eq!(code(&host.enable_untried()), "file-is-link");
+}
+
+#[test]
+fn two_at_once() {
+    for number in 16..20 {
+        let host = host(number);
+        let before = host.files();
+        let module = built::module().display().to_string();
+        let arguments = ["enable", "demo", "--no-try", "--yes", "--module", &module];
+        let children: Vec<_> = (0..4).map(|_| host.command(&arguments).spawn().unwrap()).collect();
+        let ends: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        assert!(ends.iter().any(|end| end.status.success()), "{ends:?}");
+        for end in ends.iter().filter(|end| !end.status.success()) {
+            assert!(["change-pending", "file-edited"].contains(&code(end).as_str()), "{end:?}");
+        }
+        let text = read(&host.path("pam.d/demo"));
+        assert_eq!(text.matches("pam_yubiotp.so").count(), 1, "{text}");
+        assert!(host.run(&["enable", "--undo", "demo"]).status.success());
+        assert_eq!(host.files(), before);
+        assert!(host.leftovers().is_empty());
+    }
+}
+
+/// A main file that includes nothing, or includes too late, gets the lines itself.
+#[test]
+fn sshd_config_without_an_include_gets_the_lines_itself() {
+    for config in ["UsePAM no\nPasswordAuthentication yes\n", "UsePAM no\nInclude SSHD_CONFIG_D/*.conf\n"] {
+        let text =
+            format!("{HOST}== pam.d/sshd\nauth required pam_unix.so\naccount required pam_permit.so\n");
+        let host = Distribution::new(&text.replace("UsePAM yes\n", config), 21);
+        let before = host.files();
+        assert_eq!(code(&host.enable(&["ssh"])), "stack-unsuitable", "keys would no longer do");
+        let output = host.enable(&["--after", "password", "ssh"]);
+        assert!(output.status.success(), "{output:?}");
+        let new = read(&host.path("sshd_config"));
+        assert!(
+            new.contains("\nUsePAM yes\n") && new.contains("AuthenticationMethods keyboard-interactive\n"),
+            "{new}"
+        );
+        assert!(fs::read_dir(host.path("sshd_config.d")).unwrap().next().is_none());
+        assert!(host.ykmap(&["disable", "ssh"]).status.success());
+        assert_eq!(host.files(), before);
+    }
+}
+
+/// A Match that exempts users is named.
+#[test]
+fn a_match_that_exempts_users_is_refused() {
+    let text = format!(
+        "{HOST}Match User backup\nAuthenticationMethods publickey\n== pam.d/sshd\nauth required pam_unix.so\naccount required pam_permit.so\n"
+    );
+    let host = Distribution::new(&text, 22);
+    let output = host.enable(&["--after", "key", "ssh"]);
+    assert_eq!((output.status.code(), code(&output).as_str()), (Some(2), "stack-unsuitable"));
+    let output = host.enable(&["--after", "key", "--with-exemptions", "ssh"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(Path::new(&host.path("pam.d/sshd")).exists());
+}
