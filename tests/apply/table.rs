@@ -124,6 +124,7 @@ fn problems_change_nothing() {
         let said = host.json(&["apply", &host.declare(&declared)], 1);
         assert_eq!((&said["changed"], &said["problems"][0]["code"]), (&false.into(), &code.into()));
         assert!(said["problems"][0]["location"]["line"].as_u64() > Some(2), "{said}");
+        assert_eq!(said["warnings"], serde_json::json!([]), "of what will not be");
         assert_eq!(host.snapshot(), before, "{declared}");
     }
     // A token that a user has already is theirs, key or not: `check` reports it.

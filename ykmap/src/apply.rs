@@ -13,14 +13,14 @@ use super::exchange::finish;
 use super::{Context, Done, Failure, files};
 use clap::ValueHint;
 use declared::Declared;
-use plan::Host;
+use plan::{Host, Plan};
 use std::path::{Path, PathBuf};
 use ykhost::Fault;
 use ykhost::enrolled::{AllLists, LockedFiles};
 use ykhost::file::{self, Audience, FileFault};
 use ykhost::settings::Settings;
 use ykhost::store::{Change, Store};
-use yubiotp::diagnostic::shell_word;
+use yubiotp::diagnostic::{Diagnostic, shell_word};
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
@@ -73,7 +73,7 @@ fn check(context: &Context, args: &Args, settings: &Settings, store: &Store, dec
     };
     let host = Host { settings, store, lists: &lists, config, unfinished };
     let plan = plan::compare(host, declared, args.yes_remove)?;
-    let warnings = warnings::of(context, settings, declared, &plan);
+    let warnings = warnings_of(context, settings, declared, &plan);
     show::plan(context, &plan, &warnings, show::Run::Check);
     match (plan.problems.is_empty(), plan.is_empty()) {
         (false, _) => Err(Failure::No),
@@ -102,7 +102,7 @@ fn apply(
     let lists = files.lists.clone();
     let host = Host { settings, store, lists: &lists, config: files.config()?, unfinished };
     let plan = plan::compare(host, declared, args.yes_remove)?;
-    let warnings = warnings::of(context, settings, declared, &plan);
+    let warnings = warnings_of(context, settings, declared, &plan);
     if !plan.problems.is_empty() {
         show::plan(context, &plan, &warnings, show::Run::Refused);
         return Err(Failure::No);
@@ -112,6 +112,14 @@ fn apply(
     write::tell(context, settings, store, &plan);
     show::plan(context, &plan, &warnings, show::Run::Applied);
     finished.map(drop)
+}
+
+/// The warnings about a plan. One with problems is not carried out, so nobody needs to know what it would lead to.
+fn warnings_of(context: &Context, settings: &Settings, declared: &Declared, plan: &Plan) -> Vec<Diagnostic> {
+    match plan.problems.is_empty() {
+        true => warnings::of(context, settings, declared, plan),
+        false => Vec::new(),
+    }
 }
 
 /// Finishes a change of users' tokens that was interrupted, before anything is compared. Returns whether there was one.

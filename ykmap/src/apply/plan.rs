@@ -257,8 +257,9 @@ fn too_many(
             ykcli::out::count(listed, "listed user")
         ),
         None if emptied.saturating_mul(2) > all => format!(
-            "exclusive: the file leaves out {}, and {emptied} of the {all} users with tokens would lose them",
-            ykcli::out::count(listed, "listed user")
+            "exclusive: the file leaves out {}, and {emptied} of {} with tokens would lose them",
+            ykcli::out::count(listed, "listed user"),
+            ykcli::out::count(all, "user")
         ),
         None => return None,
     };
