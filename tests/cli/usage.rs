@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 60] = [
+const VERBS: [&[&str]; 64] = [
     &[],
     &["init"],
     &["add"],
@@ -57,6 +57,8 @@ const VERBS: [&[&str]; 60] = [
     &["explain"],
     &["status"],
     &["metrics"],
+    &["log"],
+    &["report"],
     &["explain-code"],
     &["self"],
     &["self", "status"],

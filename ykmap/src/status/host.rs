@@ -112,7 +112,6 @@ impl Host {
         let remarks = host.log.as_ref().map(|log| log.remarks.clone()).unwrap_or_default();
         found.extend(remarks.into_iter().map(|it| it.with_severity(Severity::Note)));
         (host.tokens, host.locked) = (tokens, locked);
-        drop(own);
         found.extend(host.own_findings());
         host.findings = examined.into_findings();
         let ykmap = context.ykmap();
