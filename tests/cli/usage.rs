@@ -50,6 +50,8 @@ const VERBS: [&[&str]; 64] = [
     &["recovery", "new"],
     &["recovery", "status"],
     &["unlock"],
+    &["log"],
+    &["report"],
     &["reset"],
     &["import"],
     &["import", "google-authenticator"],

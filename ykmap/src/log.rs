@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let mut printer = Printer::new(context.json);
     if args.follow {
         let last = args.lines.or(args.since.is_none().then_some(BEGINNING));
-        return follow::run(context, reader.to_be_followed(), printer, &args.filter, last);
+        return follow::run(context, reader.followed_later(), printer, &args.filter, last);
     }
     match args.lines {
         None => {

@@ -117,10 +117,8 @@ fn read(context: &Context, args: &Args, period: Period) -> Result<Report, Failur
     }
     let left_out = left_out.saturating_add(uses.left_out);
     if left_out > 0 {
-        let what = format!(
-            "{} left out, because there are too many users or changes",
-            out::count(left_out, "entry")
-        );
+        let what =
+            format!("{} left out, because there are too many users or changes", out::count(left_out, "line"));
         remarks.push(Diagnostic::warning(Code::LogGap, what).advise("report about a shorter period"));
     }
     let spans = reader.spans().to_vec();

@@ -111,7 +111,7 @@ impl Reader {
     }
 
     /// Keeps the place to go on from, for [`follow`](Self::follow).
-    pub(super) const fn to_be_followed(mut self) -> Self {
+    pub(super) const fn followed_later(mut self) -> Self {
         self.is_followed = true;
         self
     }
