@@ -2,7 +2,7 @@
 //! token lets its user in once more, what was used stays used, and the same command finishes.
 
 use crate::login::{login, place};
-use crate::traced::{self, Do};
+use crate::traced::{self, Call, Do, numbers};
 use rustix::io::Errno;
 use std::fs;
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ impl Target {
         let count = traced::each(
             &self.command(),
             attack,
-            |call| traced::matters(Do::Kill, call),
+            |call| traced::matters(Do::Kill, call) && (attack == Do::Kill || takes_room(call)),
             || self.restore(),
             |at, call, ended| {
                 let what = format!("{attack:?} at call {at}, {}: {ended:?}", call.number);
@@ -90,9 +90,11 @@ impl Target {
                 let now = store_key();
                 assert!(now.contains("version 1") && !now.contains(secret), "{what}: {now}");
                 self.logins(&what, &self.fresh[0][2..], &self.fresh[1]);
-                let check = self.place.ykmap(&["check"]);
-                let check = String::from_utf8_lossy(&check.stdout);
-                assert!(check.contains("0 errors") && !check.contains("[store-key"), "{what}: {check}");
+                if at % 8 == 0 {
+                    let check = self.place.ykmap(&["check"]);
+                    let check = String::from_utf8_lossy(&check.stdout);
+                    assert!(check.contains("0 errors") && !check.contains("[store-key"), "{what}: {check}");
+                }
             },
         );
         println!(
@@ -100,6 +102,11 @@ impl Target {
         );
         assert!(count > 20 && begun > 10, "{begun} of {count}");
     }
+}
+
+/// Whether a call may need room on the disk.
+fn takes_room(call: &Call) -> bool {
+    [numbers::OPENAT, numbers::WRITE, numbers::RENAMEAT].contains(&call.number)
 }
 
 #[test]

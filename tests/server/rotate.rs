@@ -49,8 +49,14 @@ fn replaced_under_load(site: &Site) {
             progress.wait_for(80);
         });
         let said: BTreeSet<_> = pressed.iter().flatten().map(|one| format!("{:?}", one.said)).collect();
-        assert_eq!(said, BTreeSet::from([format!("{:?}", Ok::<_, String>("OK"))]));
-        all.extend(pressed.into_iter().flatten().map(|one| one.otp));
+        let log = server.log();
+        let why: Vec<_> = log.lines().filter(|line| line.contains("BACKEND_ERROR")).take(3).collect();
+        assert_eq!(said, BTreeSet::from([format!("{:?}", Ok::<_, String>("OK"))]), "{why:?}");
+        // The last ones of each client, and some of those before.
+        for pressed in pressed {
+            let every = (pressed.len() / 20).max(1);
+            all.extend(pressed.into_iter().rev().step_by(every).map(|one| one.otp));
+        }
     }
     assert_eq!(fs::read_to_string(site.path().join("former-1")).unwrap(), former);
     for server in [&one, &another] {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use yubiotp::diagnostic::Diagnostic;
 use yubiotp::seal::{CannotOpen, StoreKeyIds, StoreKeys};
 
-/// How often the file is read again for a secret that does not open.
+/// How often the file is read again in vain for a secret that does not open.
 const SELDOM: Duration = Duration::from_secs(1);
 
 /// Reads the store key's file.
@@ -51,11 +51,13 @@ impl KeyRing {
         if tried.is_some_and(|tried| tried.elapsed() < SELDOM) {
             return opened;
         }
+        // A reading that helps does not count: the next replacement may follow at once.
         *tried = Some(Instant::now());
         let Some(Ok(keys)) = self.read.as_ref().map(|read| read()) else { return opened };
         let opened = open(&keys);
         if opened.is_ok() {
             self.take(keys);
+            *tried = None;
         }
         opened
     }
@@ -131,7 +133,10 @@ mod tests {
         again();
         assert!(ring.open(needs(2)).is_ok() && ring.open(needs(1)).is_ok());
         *file.lock().unwrap() = Some(3);
-        again();
+        assert!(ring.open(needs(3)).is_ok());
+        *file.lock().unwrap() = Some(2);
+        assert!(ring.open(needs(2)).is_ok());
+        *file.lock().unwrap() = Some(3);
         assert!(ring.open(needs(4)).is_err() && ring.open(needs(1)).is_ok());
         assert!(!ring.reload(|ids| ids.has(key(2).id())).unwrap() && ring.open(needs(1)).is_ok());
         *file.lock().unwrap() = None;

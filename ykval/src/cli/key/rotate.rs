@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
     }
 }
 
-/// A store key of the file, by whose ID it can be used again.
+/// The same key: [`StoreKey`] has no Clone, so that each copy is visible.
 fn copy(key: &StoreKey) -> StoreKey {
     StoreKey::new(*key.expose())
 }
@@ -160,7 +160,10 @@ async fn replace(context: &Context, args: &Finish, store: &Store, path: &Path) -
     let mut count = Count::default();
     // Once more, until nothing is left: a command may have sealed something at the last moment.
     while reseal_all(store, &keys, former, &mut count).await? > 0 {}
-    file::replace_like(path, write_store_keys(&copy(&keys).into()).as_bytes())?;
+    // Unless another call has finished it, and begun the next replacement.
+    if in_file(path)?.ids() == keys.ids() {
+        file::replace_like(path, write_store_keys(&copy(&keys).into()).as_bytes())?;
+    }
     say(context, args, path, (former_id, new), &count);
     Ok(())
 }
