@@ -72,7 +72,7 @@ use change::Change;
 use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
 use link::{Doing, Link, all_busy};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -95,8 +95,6 @@ pub struct Postgres {
     steps: Queue<Step>,
     /// Limits the steps that are taken alone: each keeps its connection while it waits for a row.
     alone: Arc<Semaphore>,
-    /// The store key that everything new is sealed under; not set for a server.
-    under: Arc<OnceLock<StoreKeyId>>,
 }
 
 #[expect(missing_docs, reason = "Store says it")]
@@ -163,13 +161,13 @@ impl Postgres {
     }
 
     async fn note_key(self) -> Result<Self, StoreFault> {
-        let _ = self.under.set(self.store_key_now().await?);
+        let _ = self.link.opening.under.set(self.store_key_now().await?);
         Ok(self)
     }
 
     #[must_use]
     pub fn sealed_under(&self) -> Option<StoreKeyId> {
-        self.under.get().copied()
+        self.link.opening.under.get().copied()
     }
 
     pub async fn store_key_now(&self) -> Result<StoreKeyId, StoreFault> {
@@ -375,7 +373,7 @@ impl Postgres {
         let link = Link::new(from)?;
         let (reads, steps) = (Queue::start(&link, READS), Queue::start(&link, STEPS));
         let alone = Arc::new(Semaphore::new((from.pool / 2).max(1)));
-        Ok(Self { link, reads, steps, alone, under: Arc::default() })
+        Ok(Self { link, reads, steps, alone })
     }
 
     async fn run<T>(

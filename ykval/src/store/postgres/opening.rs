@@ -5,9 +5,12 @@ use std::sync::OnceLock;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use yubiotp::diagnostic::Diagnostic;
+use yubiotp::seal::StoreKeyId;
 
 /// Whether the store is known to have this store key and the schema of this program.
 pub(super) struct Opening {
+    /// The store key that everything new is sealed under; not set for a server.
+    pub(super) under: OnceLock<StoreKeyId>,
     /// `Err`: why it is not open.
     pub(super) state: watch::Sender<Result<(), StoreFault>>,
     /// The task that tries to open it.
@@ -19,7 +22,12 @@ pub(super) struct Opening {
 /// Open.
 impl Default for Opening {
     fn default() -> Self {
-        Self { state: watch::Sender::new(Ok(())), trying: OnceLock::new(), unremembered: OnceLock::new() }
+        Self {
+            under: OnceLock::new(),
+            state: watch::Sender::new(Ok(())),
+            trying: OnceLock::new(),
+            unremembered: OnceLock::new(),
+        }
     }
 }
 
