@@ -65,6 +65,15 @@ const RUN: &[(&str, Run)] = &[
         Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),
     ),
     ("umask 077", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
+    (
+        "ykmap key rotate-store-key --keep-former /root/former-store.key",
+        Run::Test("tests/replay/rotate.rs", "killed_at_each_system_call"),
+    ),
+    ("ykvald key rotate-store-key begin", Run::Test("tests/server/rotate.rs", "replaced_under_load")),
+    (
+        "ykvald key rotate-store-key finish --distributed --keep-former /root/former-store.key",
+        Run::Test("tests/server/rotate.rs", "replaced_under_load"),
+    ),
     ("ykmap key export > keys.txt", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     (

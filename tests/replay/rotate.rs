@@ -54,6 +54,7 @@ impl Target {
     fn command(&self) -> Command {
         let mut command = Command::new(program("ykmap"));
         command.arg("--config").arg(self.place.config()).args(["key", "rotate-store-key"]);
+        command.arg("--keep-former").arg(self.place.path("former.key"));
         command
     }
 
@@ -82,6 +83,10 @@ impl Target {
                 let what = format!("{attack:?} at call {at}, {}: {ended:?}", call.number);
                 assert!(attack != Do::Kill || ended.code.is_none(), "{what}");
                 let store_key = || fs::read_to_string(self.place.path("store.key")).unwrap();
+                // Kept before anything changes.
+                if !store_key().contains(secret) || store_key().contains("version 2") {
+                    assert_eq!(fs::read_to_string(self.place.path("former.key")).unwrap(), former, "{what}");
+                }
                 begun += usize::from(store_key().contains("version 2"));
                 ended_well += usize::from(ended.code == Some(0));
                 self.logins(&what, &self.used, &self.fresh[0]);
