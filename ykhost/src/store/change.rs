@@ -58,6 +58,15 @@ pub enum Removed {
     Position,
 }
 
+/// Where a token begins at least.
+#[derive(Clone, Copy)]
+struct Begin {
+    position: Position,
+    drift: i32,
+    /// Whether another program knows it: then it also raises what is known here.
+    is_known: bool,
+}
+
 /// A change of the store, one at a time on a host: the next one waits until this one is dropped.
 pub struct Change<'s> {
     pub(super) store: &'s Store,
@@ -186,7 +195,8 @@ impl Change<'_> {
     /// # Errors
     /// As [`Change::enrol`].
     pub fn enrol_used(&self, keys: &[TokenKey], progress: OnProgress<'_>) -> Result<(), EnrolError> {
-        self.enrol_from(keys, |key| Some((State::last(&key.id()), 0)), progress)
+        let last = |key: &TokenKey| Begin { position: State::last(&key.id()), drift: 0, is_known: false };
+        self.enrol_from(keys, |key| Some(last(key)), progress)
     }
 
     /// As [`Change::enrol`], for tokens that come from another program with their positions: `known` has those, with the
@@ -200,14 +210,15 @@ impl Change<'_> {
         known: impl Fn(&TokenKey) -> Option<(Position, i32)>,
         progress: OnProgress<'_>,
     ) -> Result<(), EnrolError> {
-        self.enrol_from(keys, known, progress)
+        let begin =
+            |key: &TokenKey| known(key).map(|(position, drift)| Begin { position, drift, is_known: true });
+        self.enrol_from(keys, begin, progress)
     }
 
-    /// `begin` has the least position of a token, and the drift.
     fn enrol_from(
         &self,
         keys: &[TokenKey],
-        begin: impl Fn(&TokenKey) -> Option<(Position, i32)>,
+        begin: impl Fn(&TokenKey) -> Option<Begin>,
         progress: OnProgress<'_>,
     ) -> Result<(), EnrolError> {
         let store_key = self.store_key()?;
@@ -308,24 +319,20 @@ impl Change<'_> {
 
     /// Makes `positions/ID` belong to this key, at `begin` if nothing says how far it came. What is known of an OATH token
     /// elsewhere counts beside what is known here.
-    fn place(
-        &self,
-        coming: &TokenKey,
-        begin: Option<(Position, i32)>,
-        new: &mut Batch<'_>,
-    ) -> Result<(), Fault> {
+    fn place(&self, coming: &TokenKey, begin: Option<Begin>, new: &mut Batch<'_>) -> Result<(), Fault> {
         let (token, key) = (&coming.id(), coming.fingerprint());
-        let (name, unknown) = (token.to_string(), begin.map(|(position, _)| position));
-        let is_oath = token.yubikey().is_none();
+        let (name, least) = (token.to_string(), begin.map(|begin| begin.position));
+        // What another program knows is never below the truth; the last of all positions is only for what nobody knows.
+        let raises = token.yubikey().is_none() || begin.is_some_and(|begin| begin.is_known);
+        let from = |known: Option<Position>| if raises { known.max(least) } else { known.or(least) };
         match self.state(token) {
             Ok(Some(state)) if state.key == key => {
-                let to = if is_oath { state.position.max(unknown) } else { state.position.or(unknown) };
-                return self.raise(token, key, to);
+                return self.raise(token, key, from(state.position));
             }
             Ok(Some(state)) if state.key == Fingerprint::ELSEWHERE => {
                 self.take_over(token, key)?;
                 let known = self.state(token)?.and_then(|state| state.position);
-                return self.raise(token, key, known.or(unknown));
+                return self.raise(token, key, from(known));
             }
             Ok(Some(other)) => self.archive_position(token, other.key)?,
             Ok(None) => {}
@@ -338,8 +345,8 @@ impl Change<'_> {
         let state = State::follow(*token, key, [own, self.last_said(token, Fingerprint::ELSEWHERE)?]);
         let is_unknown = state.position.is_none();
         let state = match begin {
-            Some((position, drift)) if state.position.is_none() || is_oath && state.position < unknown => {
-                State { position: Some(position), drift, ..state }
+            Some(begin) if state.position.is_none() || raises && state.position < least => {
+                State { position: Some(begin.position), drift: begin.drift, ..state }
             }
             _ => state,
         };
