@@ -133,6 +133,38 @@ const RUN: &[(&str, Run)] = &[
         "ykmap import oath /etc/users.oath",
         Run::Test("tests/cli/moving.rs", "a_code_that_pam_oath_took_is_used_here"),
     ),
+    ("ykmap migrate pam_yubico", Run::Test("tests/migrate/yubico.rs", "a_host_is_moved_and_moved_back")),
+    (
+        "ykmap migrate pam_yubico --write",
+        Run::Test("tests/migrate/yubico.rs", "a_host_is_moved_and_moved_back"),
+    ),
+    (
+        "ykmap migrate pam_yubico --undo",
+        Run::Test("tests/migrate/yubico.rs", "a_host_is_moved_and_moved_back"),
+    ),
+    (
+        "ykmap migrate pam_yubico --mapping FILE --write",
+        Run::Test("tests/migrate/plans.rs", "users_of_a_directory"),
+    ),
+    (
+        "ykmap migrate google-authenticator",
+        Run::Test("tests/migrate/codes.rs", "an_app_of_google_authenticator"),
+    ),
+    (
+        "ykmap migrate google-authenticator --write",
+        Run::Test("tests/migrate/codes.rs", "an_app_of_google_authenticator"),
+    ),
+    ("ykmap migrate oath", Run::Test("tests/migrate/codes.rs", "a_users_file_of_pam_oath")),
+    ("ykmap migrate oath --write", Run::Test("tests/migrate/codes.rs", "a_users_file_of_pam_oath")),
+    (
+        "ykmap migrate login_yubikey --from DIR --ids FILE",
+        Run::Test("tests/migrate/openbsd.rs", "keys_and_counters_come"),
+    ),
+    (
+        "ykmap migrate login_yubikey --from DIR --ids FILE --write",
+        Run::Test("tests/migrate/openbsd.rs", "keys_and_counters_come"),
+    ),
+    ("ykmap migrate u2f-notice", Run::Test("tests/migrate/openbsd.rs", "keys_of_pam_u2f_cannot_come")),
     (
         "systemctl enable --now yubiotp-self.socket",
         Run::Test("tests/self_service/units.rs", "they_are_units_and_confined"),

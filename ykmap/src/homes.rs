@@ -130,16 +130,38 @@ impl From<Errno> for Unusable {
 /// Reads a file in the home of an account: `name` is its path there, with no `..` in it. No folder on the way is a link, and
 /// each belongs to the user. `None` if there is none.
 pub(crate) fn file_of(account: &Account, name: &str, most: usize) -> Result<Option<Found>, Diagnostic> {
-    let (me, uid, gid, home) = (rustix::process::geteuid(), account.uid, account.gid, account.home.clone());
-    let inside = name.to_owned();
+    fetch(account, account.home(), Path::new(name), Some(account.uid), most)
+}
+
+/// Reads a file outside of homes, with the rights of `reader`, to whom it belongs unless it may have any owner. It is no
+/// link. `None` if there is none.
+pub(crate) fn file_at(
+    reader: &Account,
+    path: &Path,
+    any_owner: bool,
+    most: usize,
+) -> Result<Option<Found>, Diagnostic> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    fetch(reader, folder, Path::new(name), (!any_owner).then_some(reader.uid), most)
+}
+
+fn fetch(
+    account: &Account,
+    folder: &Path,
+    name: &Path,
+    owner: Option<u32>,
+    most: usize,
+) -> Result<Option<Found>, Diagnostic> {
+    let (me, uid, gid) = (rustix::process::geteuid(), account.uid, account.gid);
+    let (from, inside) = (folder.to_owned(), name.to_owned());
     let found = rights::in_thread(PATIENCE, move || {
         if me.is_root() && uid != 0 {
             rights::take(uid, gid)?;
         }
-        Ok(read(&home, &inside, uid, most))
+        Ok(read(&from, &inside, owner, most))
     });
     let about = |code, problem: String| {
-        Diagnostic::error(code, problem).at(Location::file(account.path(name).as_os_str().as_bytes()))
+        Diagnostic::error(code, problem).at(Location::file(folder.join(name).as_os_str().as_bytes()))
     };
     match found.map_err(|why| about(Code::FileInaccessible, why))? {
         Ok(found) => Ok(Some(found)),
@@ -168,11 +190,11 @@ pub(crate) fn file_of(account: &Account, name: &str, most: usize) -> Result<Opti
     }
 }
 
-fn read(home: &Path, name: &str, uid: u32, most: usize) -> Result<Found, Unusable> {
+fn read(home: &Path, name: &Path, owner: Option<u32>, most: usize) -> Result<Found, Unusable> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let mut found = open(home, flags | OFlags::DIRECTORY, Mode::empty())?;
     let mut stat = fstat(&found)?;
-    for part in Path::new(name) {
+    for part in name {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(Unusable::Missing);
         }
@@ -182,7 +204,7 @@ fn read(home: &Path, name: &str, uid: u32, most: usize) -> Result<Found, Unusabl
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             return Err(Unusable::Link);
         }
-        if stat.st_uid != uid {
+        if owner.is_some_and(|owner| stat.st_uid != owner) {
             return Err(Unusable::Owner(stat.st_uid));
         }
     }

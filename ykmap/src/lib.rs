@@ -26,6 +26,7 @@ mod key;
 mod list;
 mod log;
 mod metrics;
+mod migrate;
 mod modhex;
 mod otp;
 mod own;
@@ -133,6 +134,9 @@ enum Verb {
     /// Move the users of another PAM module here, with their tokens and positions
     #[command(subcommand)]
     Import(import::Verb),
+    /// Replace another PAM module on this host: its lines in pam.d, its users and tokens. Shows the plan; --write does it
+    #[command(subcommand)]
+    Migrate(migrate::Verb),
     /// Accept single codes of a user again, after too many wrong ones
     Unlock(unlock::Args),
     /// Unassign every token of a user, and remove their authenticator apps and recovery codes
@@ -174,6 +178,11 @@ struct Context {
 }
 
 impl Context {
+    /// How remedies call the commands; `ykmap` is [`Context::ykmap`].
+    const fn calls<'a>(&self, ykmap: &'a str) -> Calls<'a> {
+        Calls { ykmap, ..Calls::PLAIN }
+    }
+
     /// A finding in one line, with its remedies and its code.
     fn line(&self, found: &Diagnostic) -> String {
         diagnostic::line(found, Calls { ykmap: &self.ykmap(), ..Calls::PLAIN })
@@ -279,6 +288,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Series(verb) => series::run(context, &verb),
         Verb::Recovery(verb) => recovery::run(context, &verb),
         Verb::Import(verb) => import::run(context, &verb),
+        Verb::Migrate(verb) => migrate::run(context, &verb),
         Verb::Unlock(args) => unlock::run(context, &args),
         Verb::Reset(args) => reset::run(context, &args),
         Verb::Own(args) => own::run(context, &args),

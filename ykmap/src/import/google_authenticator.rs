@@ -108,9 +108,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
 pub(crate) const NAME: &str = ".google_authenticator";
 
 /// The widest window that is imported, in seconds in each direction: 17 steps of 30 s, which google-authenticator offers.
-const MOST_SECONDS: u16 = 240;
+pub(crate) const MOST_SECONDS: u16 = 240;
 /// The same in codes ahead.
-const MOST_AHEAD: u16 = 100;
+pub(crate) const MOST_AHEAD: u16 = 100;
 /// In seconds.
 const DAY: u64 = 86_400;
 

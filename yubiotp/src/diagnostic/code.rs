@@ -205,6 +205,12 @@ codes! {
     SecondConfig = "second-config",
     ServiceUnknown = "service-unknown",
     ServiceDiffers = "service-differs",
+    // Moving from another module.
+    NotMoved = "not-moved",
+    LineNotMovable = "line-not-movable",
+    OldModuleStays = "old-module-stays",
+    PublicIdUnknown = "public-id-unknown",
+    KeysNotMovable = "keys-not-movable",
     // Changing files of the host.
     FileEdited = "file-edited",
     FileGenerated = "file-generated",

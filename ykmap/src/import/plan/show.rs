@@ -11,18 +11,29 @@ use yubiotp::oath::Kind;
 use yubiotp::shown;
 
 impl Plan {
+    /// A line for each user of each token.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let of = |token: &Planned| {
+            let text = token.text();
+            token.users.iter().map(|user| format!("{}: {text}", shown::text(user))).collect::<Vec<_>>()
+        };
+        self.tokens.iter().flat_map(of).collect()
+    }
+
+    /// The same for scripts. `extra` has more about each user.
+    pub(crate) fn json(&self, extra: &dyn Fn(&str) -> Value) -> Vec<Value> {
+        self.tokens.iter().flat_map(|token| token.json(extra)).collect()
+    }
+
     /// Says what was imported, or would be. `extra` has more about each user, for scripts.
     pub(crate) fn say(&self, context: &Context, dry_run: bool, extra: &dyn Fn(&str) -> Value) {
         if context.json {
-            let tokens: Vec<_> = self.tokens.iter().flat_map(|token| token.json(extra)).collect();
-            out::json(&json!({ "dry_run": dry_run, "tokens": tokens, "passed_over": self.passed_over }));
+            out::json(
+                &json!({ "dry_run": dry_run, "tokens": self.json(extra), "passed_over": self.passed_over }),
+            );
             return;
         }
-        for token in &self.tokens {
-            for user in &token.users {
-                out::line(&format!("{}: {}", shown::text(user), token.text()));
-            }
-        }
+        self.lines().iter().for_each(|line| out::line(line));
         let did = if dry_run { "would import" } else { "imported" };
         let users = out::count(self.users().count(), "user");
         out::line(&format!("{did} {} of {users}", out::count(self.tokens.len(), "token")));
