@@ -13,6 +13,7 @@ mod base;
 mod deb;
 mod frozen;
 mod lint;
+mod migrate;
 mod pamd;
 mod readme;
 mod reproducible;
