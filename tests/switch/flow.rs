@@ -94,7 +94,10 @@ fn tried_enabled_kept_and_disabled() {
     // Copies are no services.
     let names: Vec<_> = host.access("demo");
     assert_eq!(names.len(), 2, "{names:#?}");
-    assert!(host.run(&["enable", "demo"]).status.success(), "again: nothing to do");
+    let again = host.run(&["--json", "enable", "demo"]);
+    assert!(again.status.success(), "again: nothing to do");
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!((&again["changed"], &again["deadline"]), (&Value::from(false), &said["deadline"]));
     assert_eq!(host.run(&["enable", "--dry-run", "demo"]).status.code(), Some(0));
     assert!(host.run(&["enable", "--keep", "demo"]).status.success());
     host.make_due();
@@ -221,6 +224,35 @@ fn two_at_once() {
         assert!(host.run(&["enable", "--undo", "demo"]).status.success());
         assert_eq!(host.files(), before);
         assert!(host.leftovers().is_empty());
+    }
+}
+
+/// A service has several names; each keeps and undoes the change of the other.
+#[test]
+fn kept_and_undone_by_any_of_its_names() {
+    let lines = "auth required pam_unix.so\naccount required pam_permit.so\n";
+    let text = format!("{HOST}== pam.d/sshd\n{lines}== pam.d/sudo\n{lines}== pam.d/sudo-i\n{lines}");
+    let host = Distribution::new(&text, 23);
+    let before = host.files();
+    let module = built::module().display().to_string();
+    let usual = ["--no-try", "--yes", "--module", &module];
+    for (one, other, options) in [
+        ("ssh", "sshd", &["--after", "key"][..]),
+        ("sshd", "ssh", &["--after", "key"]),
+        ("sudo", "sudo-i", &[]),
+    ] {
+        for (verb, waits) in [("--keep", false), ("--undo", false), ("--dry-run", true)] {
+            assert!(host.run(&[&["enable", one][..], &usual, options].concat()).status.success(), "{one}");
+            let said = host.run(&["--json", "enable", verb, other]);
+            assert!(said.status.success(), "{said:?}");
+            let records = fs::read_dir(host.place.path("changes")).unwrap();
+            let records = records.map(|entry| entry.unwrap().path());
+            let is_waiting =
+                records.filter(|path| path.is_file()).any(|path| read(&path).contains("waiting"));
+            assert_eq!(is_waiting, waits, "{one} {verb} {other}");
+            assert!(host.run(&["disable", one]).status.success());
+            assert_eq!(host.files(), before, "{one} {verb} {other}");
+        }
     }
 }
 

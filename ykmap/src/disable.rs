@@ -1,7 +1,7 @@
 //! `ykmap disable`
 
 use super::enable::{say_undone, show_diff};
-use super::switch::{Host, Places, check_name, deadline, files_of, lines, store};
+use super::switch::{Host, Places, changes_of, check_name, deadline, files_of, lines, store};
 use super::system::{self, ChangeSet, FileChange};
 use super::{Context, Done, Failure, event, out};
 use crate::doctor::pam::both::is_open_or_closed;
@@ -37,13 +37,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let (name, sibling) = files_of(service);
     check_name(name)?;
     let store = store(context)?;
-    let waiting = format!("enable-{service}");
-    if !args.dry_run && system::pending_changes(&store)?.iter().any(|change| change.name == waiting) {
-        let undone = system::undo(&store, &waiting)?;
+    let names = changes_of(service);
+    let waiting = system::pending_changes(&store)?.into_iter().find(|change| names.contains(&change.name));
+    if let Some(change) = waiting.filter(|_| !args.dry_run) {
+        let undone = system::undo(&store, &change.name)?;
         deadline::log(context, &undone);
         return say_undone(context, service, &undone);
     }
-    let mut set = ChangeSet { name: format!("disable-{service}"), files: Vec::new(), sshd_config: None };
+    let mut set = ChangeSet { name: format!("disable-{name}"), files: Vec::new(), sshd_config: None };
     for name in std::iter::once(name).chain(sibling) {
         set.files.extend(removal(&host, name, args.all)?);
     }

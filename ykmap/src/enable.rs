@@ -3,7 +3,7 @@
 use super::switch::plan::{After, Plan, Request, plan};
 use super::switch::stage::Stage;
 use super::switch::trial::Trial;
-use super::switch::{Host, Places, config_argument, deadline, store};
+use super::switch::{Host, Places, changes_of, config_argument, deadline, store};
 use super::system::{self, UNDONE_AFTER};
 use super::{Context, Done, Failure, account, event, out};
 use clap::ValueHint;
@@ -67,15 +67,27 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return deadline::wait(context);
     };
     let host = args.places.host()?;
-    let name = format!("enable-{service}");
+    let names = changes_of(service);
     if args.undo {
-        let undone = system::undo(&store(context)?, &name)?;
+        let (store, mut names) = (store(context)?, names.into_iter());
+        let mut undone = system::undo(&store, &names.next().unwrap_or_default());
+        if let (Err(Failure::Fault(found)), Some(name)) = (&undone, names.next())
+            && found.code == Code::ChangeUnknown
+        {
+            undone = system::undo(&store, &name);
+        }
+        let undone = undone?;
         deadline::log(context, &undone);
         return say_undone(context, service, &undone);
     }
-    if args.keep && system::keep(&store(context)?, &name)? {
-        event::log_host(context, "service-kept", &[("service", service.to_owned())]);
-        return say_kept(context, service);
+    if args.keep {
+        let store = store(context)?;
+        for name in &names {
+            if system::keep(&store, name)? {
+                event::log_host(context, "service-kept", &[("service", service.to_owned())]);
+                return say_kept(context, service);
+            }
+        }
     }
     let module = module(context, args)?;
     let request = Request { service, module: &module, after: args.after, exempt: args.with_exemptions };
@@ -133,11 +145,7 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
         out::line(&format!("the former file is {}", backup.display()));
     }
     if let Some(until) = made.deadline {
-        out::line(&format!(
-            "Log in from a second terminal. If that works, run: {}",
-            keep_command(context, service)
-        ));
-        out::line(&format!("Otherwise the change is undone at {} UTC.", clock_time(until)));
+        say_deadline(context, service, until);
     }
     Ok(())
 }
@@ -242,15 +250,31 @@ fn user_to_try(args: &Args, service: &str) -> Result<String, Failure> {
 }
 
 fn asks_already(context: &Context, service: &str, plan: &Plan) -> Done {
+    // Without a store, nothing waits.
+    let waiting = store(context).and_then(|store| system::pending_changes(&store)).unwrap_or_default();
+    let waiting = waiting.into_iter().find(|change| changes_of(service).contains(&change.name));
     if context.json {
-        out::json(&json!({ "service": service, "changed": false }));
+        let deadline = waiting.map(|change| change.deadline);
+        out::json(&json!({ "service": service, "changed": false, "deadline": deadline }));
         return Ok(());
     }
     for (name, both) in &plan.asked {
         let places: Vec<_> = both.places.iter().map(ToString::to_string).collect();
         out::line(&format!("{name} asks for a YubiKey already ({}): nothing changed", places.join(", ")));
     }
+    if let Some(change) = waiting {
+        say_deadline(context, service, change.deadline);
+    }
     Ok(())
+}
+
+/// How to keep a change, and what happens otherwise.
+fn say_deadline(context: &Context, service: &str, deadline: u64) {
+    out::line(&format!(
+        "Log in from a second terminal. If that works, run: {}",
+        keep_command(context, service)
+    ));
+    out::line(&format!("Otherwise the change is undone at {} UTC.", clock_time(deadline)));
 }
 
 fn say_kept(context: &Context, service: &str) -> Done {

@@ -161,6 +161,8 @@ impl Verb {
         !matches!(
             self,
             Self::Doctor(_)
+                | Self::Status(_)
+                | Self::Metrics(_)
                 | Self::Own(_)
                 | Self::Modhex(_)
                 | Self::Otp(_)

@@ -68,6 +68,13 @@ pub(crate) fn files_of(word: &str) -> (&str, Option<&'static str>) {
     }
 }
 
+/// The names of changes that may be meant by a word: its own, and that of a pair.
+pub(crate) fn changes_of(word: &str) -> Vec<String> {
+    let own = files_of(word).0;
+    let pair = [("sudo-i", "sudo"), ("su-l", "su")].into_iter().find(|(name, _)| *name == own);
+    std::iter::once(own).chain(pair.map(|(_, first)| first)).map(|name| format!("enable-{name}")).collect()
+}
+
 /// Programs that ask PAM as the user, who may not read the store.
 const LOCKERS: [&str; 16] = [
     "cinnamon-screensaver",

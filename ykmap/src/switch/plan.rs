@@ -62,7 +62,7 @@ pub(crate) fn plan(host: &Host, request: &Request<'_>) -> Result<Plan, Failure> 
             .advise(format!("name one of {}", folders.names().join(", ")));
         return Err(found.into());
     }
-    let set_name = format!("enable-{}", request.service);
+    let set_name = format!("enable-{name}");
     if name == "sshd" {
         return of_sshd(host, request, set_name);
     }
