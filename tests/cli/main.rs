@@ -28,6 +28,7 @@ mod newcomers;
 mod oath;
 mod qr;
 mod recovery;
+mod setup;
 mod shown;
 mod status;
 mod terminal;

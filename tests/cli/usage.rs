@@ -2,9 +2,10 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 64] = [
+const VERBS: [&[&str]; 67] = [
     &[],
     &["init"],
+    &["setup"],
     &["add"],
     &["remove"],
     &["list"],

@@ -30,6 +30,10 @@ const RUN: &[(&str, Run)] = &[
     ("make build", Run::Test(BY_README, "from_source")),
     ("make install", Run::Test(BY_README, "from_source")),
     ("systemd-sysusers yubiotp-ask.conf", Run::Test(BY_README, "from_source")),
+    (
+        "ykmap setup alice",
+        Run::Test("tests/pam_services/setup.rs", "from_an_empty_store_to_a_protected_sudo"),
+    ),
     ("ykmap init", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),
     ("ykmap explain-code otp-replayed", Run::Test("tests/cli/newcomers.rs", "codes_are_explained")),
     ("ykmap key new", Run::Test(BY_EXAMPLES, "the_readmes_first_login")),

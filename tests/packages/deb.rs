@@ -8,6 +8,7 @@ mod missing;
 mod purge;
 mod refused;
 mod rollout;
+mod setup;
 
 use crate::root::{Ran, Root, TARGET};
 use crate::shipped::debs;

@@ -16,6 +16,7 @@ mod online;
 mod pattern;
 mod profiles;
 mod sandbox;
+mod setup;
 mod site;
 mod sshd;
 mod sshd_key;

@@ -43,6 +43,7 @@ pub mod bucket;
 pub mod built;
 pub mod enrolling;
 pub mod foreign;
+pub mod guided;
 pub mod help;
 pub mod host;
 pub mod libpam;

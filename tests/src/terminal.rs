@@ -110,6 +110,12 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.content.lock().unwrap().bytes).into_owned()
     }
 
+    /// Whether the program has ended, and all that it printed is in the transcript.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.screen.content.lock().unwrap().closed
+    }
+
     /// Waits until the program ends: its exit code, or `None` where a signal ended it, and the transcript.
     ///
     /// # Panics

@@ -96,8 +96,9 @@ impl NewKey {
         self.id
     }
 
-    /// Prints the commands, or the path of the file, which stays. Call it once the key is stored. `then` is the next command.
-    pub fn show(self, as_json: bool, then: &str) {
+    /// Prints the commands, or the path of the file, which stays. Call it once the key is stored. `then` is the next command, if it
+    /// is to be shown.
+    pub fn show(self, as_json: bool, then: Option<&str>) {
         let Self { id, private_id, aes_key, file } = self;
         let commands = commands(&id, &private_id, &aes_key);
         let one = if id.as_bytes().is_empty() {
@@ -131,21 +132,29 @@ impl NewKey {
             }
         };
         out::paragraphs(&Zeroizing::new(format!(
-            "created a key for token {id}, and stored it\n\n{how}\n{SLOTS}\n\nThen:\n\n  {then}"
+            "created a key for token {id}, and stored it\n\n{how}\n{SLOTS}{}",
+            after(then)
         )));
     }
 
-    /// Says that a YubiKey was programmed with it, without its secrets. `then` is the next command.
-    pub fn show_programmed(self, as_json: bool, then: &str) {
+    /// Says that a YubiKey was programmed with it, without its secrets. `then` is the next command, if it is to be
+    /// shown.
+    pub fn show_programmed(self, as_json: bool, then: Option<&str>) {
         let id = self.id;
         if as_json {
             out::json(&json!({ "id": id.to_string() }));
         } else {
             out::paragraphs(&format!(
-                "programmed slot 2 of the YubiKey with token {id}, and stored its key\n\n{SLOTS}\n\nThen:\n\n  {then}"
+                "programmed slot 2 of the YubiKey with token {id}, and stored its key\n\n{SLOTS}{}",
+                after(then)
             ));
         }
     }
+}
+
+/// The end of a text, with the next command.
+fn after(then: Option<&str>) -> String {
+    then.map_or_else(String::new, |then| format!("\n\nThen:\n\n  {then}"))
 }
 
 /// The commands of two programs. ykman cannot program a token without a public ID.
@@ -256,7 +265,7 @@ mod tests {
         drop(key);
         assert!(!path.exists(), "no key was stored, so there is nothing to program");
         let key = args(Some(path.clone())).draw(&[7; RANDOM]).unwrap().0;
-        key.show(true, "");
+        key.show(true, None);
         assert!(std::fs::read_to_string(&path).unwrap().contains("ykpersonalize -2"));
         let again = args(Some(path)).draw(&[7; RANDOM]).err().unwrap();
         assert_eq!(again.code, Code::FileExists);

@@ -21,6 +21,7 @@ mod store;
 mod user;
 mod who;
 
+pub(crate) use accounts::{PATIENCE, with_a_login};
 pub(crate) use pam::has_service;
 pub(crate) use report::AREAS;
 pub(crate) use rights::in_thread as in_time;
@@ -44,7 +45,7 @@ use yubiotp::shown;
 pub(crate) const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
 /// The folder of passwd and shadow.
-const ACCOUNTS: &str = "/etc";
+pub(crate) const ACCOUNTS: &str = "/etc";
 
 #[derive(clap::Args)]
 #[command(
@@ -73,7 +74,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let sources = Sources::new(&args.pam_dirs, args.sshd_config.as_deref(), args.accounts.as_deref())?;
     let by_name = !args.users.is_empty();
-    let patience = if by_name { None } else { Some(accounts::PATIENCE) };
+    let patience = if by_name { None } else { Some(PATIENCE) };
     let asks_servers = !args.no_servers;
     let examined = examine(context, &sources, &Scope { users: &args.users, patience, asks_servers });
     let Examined { report, services, .. } = examined;
@@ -227,7 +228,7 @@ pub(crate) fn examine(context: &Context, sources: &Sources, scope: &Scope<'_>) -
     let dead = if scope.asks_servers { servers::look(&mut report, &found.cases) } else { Vec::new() };
     clock::look(&mut report, &found.cases);
     let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
-    let accounts = scope.patience.and_then(|patience| accounts::with_a_login(folder, patience));
+    let accounts = scope.patience.and_then(|patience| with_a_login(folder, patience));
     let whom = Whom {
         users: scope.users,
         accounts: accounts.as_deref().unwrap_or_default(),

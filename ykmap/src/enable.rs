@@ -100,7 +100,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Err(Failure::Differs);
     }
     check_consent(args, service)?;
-    show(context, service, &plan, false);
+    // Setup has shown it, before its question.
+    if !context.is_guided {
+        show(context, service, &plan, false);
+    }
     make(context, args, &host, service, plan)
 }
 
@@ -144,7 +147,7 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
     for backup in &made.backups {
         out::line(&format!("the former file is {}", backup.display()));
     }
-    if let Some(until) = made.deadline {
+    if let Some(until) = made.deadline.filter(|_| !context.is_guided) {
         say_deadline(context, service, until);
     }
     Ok(())

@@ -245,7 +245,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         return Ok(());
     }
     let config = config.display();
-    let ykmap = Context { config: named, json: false }.ykmap();
+    let ykmap = Context { config: named, json: false, is_guided: false }.ykmap();
     if let Some(evidence) = evidence {
         out::lines(&lost_and_next(&evidence, made.kept.contains(&settings.store_key), &ykmap));
         if settings.mode == Mode::Online {
@@ -255,6 +255,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     if are_sealed_elsewhere {
         out::lines(&sealed_elsewhere(&settings.store_key, &ykmap));
+        return Ok(());
+    }
+    if context.is_guided {
         return Ok(());
     }
     out::lines(&format!(

@@ -36,6 +36,7 @@ mod report;
 mod reset;
 mod series;
 mod service;
+mod setup;
 mod status;
 mod switch;
 mod system;
@@ -80,6 +81,8 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set up a second factor for logins, step by step: a token, a way back, the services that ask for it
+    Setup(setup::Args),
     /// Create the configuration file, the mapping, the store key and the store, with the right modes
     Init(init::Args),
     /// Assign tokens to a user, by a touch, which is checked, or by public IDs
@@ -177,6 +180,8 @@ struct Context {
     /// The configuration file, absolute, if one was named.
     config: Option<PathBuf>,
     json: bool,
+    /// `ykmap setup` runs the verb, and says itself what comes next.
+    is_guided: bool,
 }
 
 impl Context {
@@ -247,7 +252,7 @@ fn run(command: Command) -> ExitCode {
     let json = command.json;
     let (config, done) = match command.config.map(absolute).transpose() {
         Ok(config) => {
-            let context = Context { config, json };
+            let context = Context { config, json, is_guided: false };
             // Doctor only looks, and the process that waits does it itself.
             if rustix::process::geteuid().is_root() && command.verb.may_finish() {
                 switch::deadline::finish(&context);
@@ -268,6 +273,7 @@ fn run(command: Command) -> ExitCode {
 
 fn dispatch(context: &Context, verb: Verb) -> Done {
     match verb {
+        Verb::Setup(args) => setup::run(context, &args),
         Verb::Init(args) => init::run(context, args),
         Verb::Add(args) => add::run(context, &args),
         Verb::Remove(args) => remove::run(context, &args),
@@ -302,6 +308,13 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
             Ok(())
         }
     }
+}
+
+/// Runs a verb for `ykmap setup`, as if it was typed with this configuration file.
+fn run_guided(context: &Context, words: &[String]) -> Done {
+    let words = ["ykmap"].into_iter().chain(words.iter().map(String::as_str));
+    let command = Command::try_parse_from(words).map_err(|why| Failure::input(why.to_string()))?;
+    dispatch(&Context { config: context.config.clone(), json: false, is_guided: true }, command.verb)
 }
 
 /// Parses a public ID on the command line.

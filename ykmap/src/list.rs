@@ -146,6 +146,11 @@ impl States {
         }
     }
 
+    /// Whether validation servers are asked about tokens whose key is not here.
+    pub(crate) const fn asks_servers(&self) -> bool {
+        self.asks_servers
+    }
+
     /// How many codes may still be tried for a user with these tokens. `None` if tries are not counted, or nobody can tell.
     pub(crate) fn tries_left(&self, user: &[u8], tokens: &[TokenId]) -> Option<u64> {
         if !unlock::has_counted_codes(&self.store, tokens) {

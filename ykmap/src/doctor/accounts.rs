@@ -28,7 +28,7 @@ const LIMIT: u64 = 64 << 20;
 const MOST_KEYS: u64 = 1 << 20;
 
 /// How long the homes may take, and one of them.
-pub(super) const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
+pub(crate) const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
 
 /// File systems of the kernel's own, whose files only look like files, apart from /proc: sysfs, debugfs, tracefs.
 const KERNEL: [FsWord; 3] = [0x6265_6572, 0x6462_6720, 0x7472_6163];
@@ -38,7 +38,7 @@ const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutd
 
 /// The accounts of this host that have a password or an ssh key, and a shell. `None` if that cannot be read. Of a home that
 /// takes longer than `patience` allows for all of them, or for one, it is not known whether it has a key.
-pub(super) fn with_a_login(folder: &Path, [all, one]: [Duration; 2]) -> Option<Vec<String>> {
+pub(crate) fn with_a_login(folder: &Path, [all, one]: [Duration; 2]) -> Option<Vec<String>> {
     let read = |name: &str| file::read_untrusted(&folder.join(name), LIMIT).ok();
     let (passwd, shadow) = (read("passwd")?, read("shadow")?);
     let (passwd, shadow) = (String::from_utf8_lossy(&passwd), String::from_utf8_lossy(&shadow));

@@ -23,7 +23,7 @@ use crate::explain::Enroll;
 pub(super) use access::{Access, Class, Methods, Row, in_words};
 pub(crate) use access::{Front, Step};
 use analysis::{Findings, StackAnalysis};
-pub(crate) use arguments::{ServiceLine, auth_lines, has_service};
+pub(crate) use arguments::{ServiceLine, auth_lines, auth_modules, has_service};
 pub(super) use policy::PolicyClasses;
 use role::CALLED_BY_ROOT;
 pub(crate) use role::Factors;

@@ -48,11 +48,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
             found
         }
     })?;
-    let then = format!("{} add USER", context.ykmap());
+    let then = (!context.is_guided).then(|| format!("{} add USER", context.ykmap()));
     if args.program {
-        new.show_programmed(context.json, &then);
+        new.show_programmed(context.json, then.as_deref());
     } else {
-        new.show(context.json, &then);
+        new.show(context.json, then.as_deref());
     }
     Ok(())
 }

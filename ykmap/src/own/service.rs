@@ -129,7 +129,7 @@ fn serve(args: &Args, talk: &mut Connection, log: &mut Log) -> Result<End, Stop>
         return Err(Stop::Refused(not_allowed(verb)));
     }
     let settings = settings.resolve_online().map_err(Fault::from)?;
-    let context = Context { config: args.config.clone(), json: false };
+    let context = Context { config: args.config.clone(), json: false, is_guided: false };
     let session = Session::begin(&context, &settings, &user, log)?;
     match request {
         OwnRequest::Status { json } => session.status(json, talk),

@@ -31,6 +31,29 @@ pub(crate) fn auth_lines(folders: &[PathBuf]) -> Vec<ServiceLine> {
     found
 }
 
+/// A module that an auth line of a service loads.
+pub(crate) struct LoadedModule {
+    /// Where it is written.
+    pub(crate) place: Place,
+    /// The module's name, without folder and `.so`.
+    pub(crate) module: String,
+}
+
+/// The modules that the auth lines of every service load, in the order of the services' names, and the names of all services.
+/// `folders` as of [`auth_lines`].
+pub(crate) fn auth_modules(folders: &[PathBuf]) -> (Vec<String>, Vec<LoadedModule>) {
+    let folders = Folders::of(folders);
+    let (names, mut loaded) = (folders.names(), Vec::new());
+    for name in &names {
+        let entries = folders.service(name).entries.into_iter();
+        for entry in entries.filter(|entry| entry.kind == Kind::Auth && !entry.module().is_empty()) {
+            let module = entry.module().to_owned();
+            loaded.push(LoadedModule { place: entry.place, module });
+        }
+    }
+    (names, loaded)
+}
+
 /// Whether there is a service file of this name. `folders` as of [`auth_lines`].
 pub(crate) fn has_service(folders: &[PathBuf], name: &str) -> bool {
     let folders = Folders::of(folders);
