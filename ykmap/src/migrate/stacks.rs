@@ -3,7 +3,7 @@
 use super::old::{Old, Translated, translate};
 use super::rewrite;
 use crate::Failure;
-use crate::doctor::pam::{Folders, Kind, Place, What, usual_folders};
+use crate::doctor::pam::{Folders, Kind, Place, What};
 use crate::system::{FileChange, current};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) struct OldLine {
 /// distribution. Services that cannot be read are in the findings. `config` is the configuration file, if it is not the usual
 /// one: the lines name it.
 pub(super) fn lines(folders: &[PathBuf], old: Old, config: Option<&Path>) -> (Vec<OldLine>, Vec<Diagnostic>) {
-    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    let folders = Folders::of(folders);
     let (mut lines, mut findings) = (Vec::<OldLine>::new(), Vec::new());
     for name in folders.names() {
         let service = folders.service(&name);

@@ -1,6 +1,6 @@
 //! `ykmap migrate u2f-notice`: keys of pam_u2f stay in the YubiKey, and cannot come here.
 
-use crate::doctor::pam::{Folders, What, usual_folders};
+use crate::doctor::pam::{Folders, What};
 use crate::homes::{self, Account};
 use crate::{Context, Done, Failure, out};
 use serde_json::json;
@@ -14,7 +14,7 @@ const LONGEST: usize = 1 << 20;
 
 /// Names the lines and the users of pam_u2f, and says what to do instead.
 pub(super) fn run(context: &Context, folders: &[PathBuf], accounts: &[Account]) -> Done {
-    let folders = Folders(if folders.is_empty() { usual_folders() } else { folders.to_vec() });
+    let folders = Folders::of(folders);
     let (mut lines, mut users) = (Vec::new(), Vec::new());
     for name in folders.names() {
         for entry in folders.service(&name).entries {

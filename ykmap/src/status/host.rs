@@ -76,7 +76,8 @@ impl Host {
         let settings = context.settings()?;
         let unix = clock::unix();
         let examined = crate::doctor::examine(context, sources, scope);
-        let (mut found, mut own) = (Vec::new(), None);
+        let mut found = Vec::new();
+        let own;
         let states = match examined.states(&settings) {
             Ok(states) => states,
             Err(_) => {
