@@ -26,7 +26,7 @@ use ykhost::store::Store;
 use ykhost::{Fault, clock, mapping, policy};
 use yubiotp::PublicId;
 use yubiotp::dialogue::LoginFacts;
-use yubiotp::freshness::{MOST_TRIES, Touch};
+use yubiotp::freshness::{MOST_TRIES, PAUSES_AT_A_LOGIN, Touch};
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::Enrolment;
 use yubiotp::otp::NoOtp;
@@ -213,19 +213,31 @@ impl Tokens {
 
 /// What a user is asked after an OTP of a restored token. It says all there is to know: a text without a question would be
 /// shown late, or never.
-const FIRST_TOUCH: &str = "This host was restored from a backup, so two more touches are needed, once. Touch the YubiKey now \
-     and leave it plugged in. Then wait, up to 90 seconds, and touch it again as soon as you are asked: ";
-const SECOND_TOUCH: &str = "Touch the YubiKey again now: ";
+const FIRST_TOUCH: &str = "This host was restored from a backup, so your YubiKey is needed three more times, just once. Touch it \
+     now and leave it plugged in. Then wait for two more prompts, up to 30 seconds each, and touch it as soon as you see each: ";
+/// What follows the pauses, and whether it is the last.
+const TIMED_TOUCHES: [(&str, bool); PAUSES_AT_A_LOGIN] = [
+    ("Touch the YubiKey now, then wait again: ", false),
+    ("Touch the YubiKey now, for the last time: ", true),
+];
 
 /// The touch of a restored token that the next one can be compared with, if that is what an answer was rejected for.
 const fn touched(outcome: &Outcome) -> Option<(PublicId, Fingerprint, Touch)> {
     if let Outcome::Rejected(Decided { what, .. }) = outcome
-        && let Reason::Restored { token, key, first: Some(first), tries, stale: None } = what
-        && *tries < MOST_TRIES
+        && let Reason::Restored { token, key, first: Some(first), stale: None, .. } = what
     {
         return Some((*token, *key, *first));
     }
     None
+}
+
+/// Whether touches may be tried after this.
+const fn has_tries(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Rejected(Decided { what: Reason::Restored { first: Some(_), stale: None, tries, .. }, .. })
+            if *tries < MOST_TRIES
+    )
 }
 
 /// Whether an answer is the password that an earlier module obtained. An application that asks only once, as sshd does
@@ -344,12 +356,11 @@ impl Login {
             };
             let judged = tokens.settled(false).and_then(|enrolment| {
                 let outcome = self.judge(host, &enrolment, ruling.methods, &answer, source)?;
-                let outcome = match touched(&outcome) {
-                    Some(_) => {
-                        self.log.outcome(host, &outcome);
-                        self.two_touches(host, &enrolment, ruling.methods, &mut questions)?
-                    }
-                    None => outcome,
+                let outcome = if has_tries(&outcome) {
+                    self.log.outcome(host, &outcome);
+                    self.timed_touches(host, &enrolment, ruling.methods, &mut questions)?
+                } else {
+                    outcome
                 };
                 Ok((outcome, enrolment))
             });
@@ -473,11 +484,10 @@ impl Login {
         }
     }
 
-    /// After a genuine OTP of a restored token, which is used up: asks for two touches, with a pause between them that
-    /// nobody knew beforehand and that the token's clock confirms. The first prompt says so and waits for its touch as long
-    /// as it takes to read that. Whatever comes of this, the OTPs are used up; without the second touch the token stays
-    /// restored.
-    fn two_touches(
+    /// After a genuine OTP of a restored token, which is used up: asks for touches, with pauses between them that nobody knew
+    /// beforehand and that the token's clock confirms. The first prompt says so and waits for its touch as long as it takes to
+    /// read that. Whatever comes of this, the OTPs are used up; without the last touch the token stays restored.
+    fn timed_touches(
         &self,
         host: &mut impl Handle,
         enrolment: &Enrolment,
@@ -490,25 +500,32 @@ impl Login {
             Ok(answer) => answer,
             Err(code) => return Ok(Outcome::ConversationFailed(code)),
         };
-        let at = Instant::now();
-        let outcome = self.judge(host, enrolment, methods, &answer, source)?;
+        let mut at = Instant::now();
+        let mut outcome = self.judge(host, enrolment, methods, &answer, source)?;
         let Some((token, key, first)) = touched(&outcome) else { return Ok(outcome) };
         let undisturbed = host.undisturbed();
-        let Some(pause) =
-            decide::pause_of_restored(&self.settings, &token, key, first.position, undisturbed)?
+        let Some(pauses) =
+            decide::pauses_of_restored(&self.settings, &token, key, first.position, undisturbed)?
         else {
             return Ok(outcome);
         };
-        host.wait(at, pause);
-        let pause = at.elapsed().max(pause);
-        let answer = match questions.ask_at_once(host, SECOND_TOUCH, self.settings.echo, &self.user.name) {
-            Ok(answer) => answer,
-            Err(code) => return Ok(Outcome::ConversationFailed(code)),
-        };
-        let second = SecondTouch { token, key, first, elapsed: at.elapsed(), pause };
-        let decision =
-            decide::judge_second(&self.settings, &self.user, &answer, &second, host.undisturbed())?;
-        Ok(self.outcome(host, decision, &answer, source))
+        for (pause, (prompt, is_last)) in pauses.into_iter().zip(TIMED_TOUCHES) {
+            let Some((token, key, first)) = touched(&outcome) else { break };
+            host.wait(at, pause);
+            let pause = at.elapsed().max(pause);
+            let answer = match questions.ask_at_once(host, prompt, self.settings.echo, &self.user.name) {
+                Ok(answer) => answer,
+                Err(code) => return Ok(Outcome::ConversationFailed(code)),
+            };
+            let now = Instant::now();
+            let elapsed = now.saturating_duration_since(at);
+            at = now;
+            let second = SecondTouch { token, key, first, elapsed, pause, is_last };
+            let decision =
+                decide::judge_second(&self.settings, &self.user, &answer, &second, host.undisturbed())?;
+            outcome = self.outcome(host, decision, &answer, source);
+        }
+        Ok(outcome)
     }
 
     /// Shows an accepted user, once, what was left for them. Whatever fails here, they are in.

@@ -81,6 +81,10 @@ const RUN: &[(&str, Run)] = &[
     ("ykmap key export > keys.txt", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykmap check", Run::Test(BY_EXAMPLES, "what_the_other_pages_show")),
     (
+        "ykmap backup /var/backups/yubiotp.backup",
+        Run::Test("tests/restore/refused.rs", "what_is_no_backup_is_not_overwritten"),
+    ),
+    (
         "/usr/libexec/yubiotp/yubiotp-ask --version",
         Run::Ci("\"$folder\"/usr/libexec/yubiotp/yubiotp-ask --version"),
     ),

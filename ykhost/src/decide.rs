@@ -8,7 +8,7 @@ use crate::{Fault, clock, random};
 use std::cell::Cell;
 use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
-use yubiotp::freshness;
+use yubiotp::freshness::{self, PAUSES_AT_A_LOGIN};
 use yubiotp::key::Fingerprint;
 use yubiotp::mapping::Enrolment;
 use yubiotp::policy::Methods;
@@ -111,23 +111,30 @@ pub fn judge<'a>(
     Ok(Decision { judgement, warnings, codes_left, notices: notices.unwrap_or_default() })
 }
 
-/// The pause before the second touch of a restored token is asked for, once its first OTP was used up. That is one try of
-/// the few that there are; `None` if there is none left, or the token was used meanwhile.
+/// The pauses before the touches of a restored token, once the first of these was used up. That is one try of the few that
+/// there are; `None` if there is none left, or the token was used meanwhile.
 ///
 /// # Errors
 /// The try could not be taken.
-pub fn pause_of_restored(
+pub fn pauses_of_restored(
     settings: &LoginSettings,
     token: &PublicId,
     key: Fingerprint,
     first: Position,
     undisturbed: Undisturbed,
-) -> Result<Option<Duration>, Fault> {
+) -> Result<Option<[Duration; PAUSES_AT_A_LOGIN]>, Fault> {
     let store = Store::new(settings).undisturbed(undisturbed);
     let tried = store.try_touches(&TokenId::YubiKey(*token), key, first);
     settings.folders.close();
+    if tried?.is_none() {
+        return Ok(None);
+    }
     // Drawn after the first OTP and the try were used up.
-    tried?.map(|tried| Ok(freshness::pause_at_a_login(random::bytes()?, tried))).transpose()
+    let mut pauses = [Duration::ZERO; PAUSES_AT_A_LOGIN];
+    for pause in &mut pauses {
+        *pause = freshness::pause_at_a_login(random::bytes()?);
+    }
+    Ok(Some(pauses))
 }
 
 /// Decides about the answer to the prompt for the second touch of a restored token, in the order of the settings' mode.

@@ -25,6 +25,7 @@ pub use change::{
     SavedPosition, Unfinished,
 };
 pub use claims::CLAIMS;
+pub use code_keys::CODE_KEYS;
 pub use guesses::{GUESSES, UserGuesses};
 pub use known_codes::{KnownCode, KnownCodes};
 pub use notices::NOTICES;

@@ -536,7 +536,7 @@ fn needs_resync(id: &TokenId, user: &str) -> Diagnostic {
 /// What to do about a restored token.
 pub(crate) fn restored(id: &TokenId, found: Diagnostic) -> Diagnostic {
     found
-        .advise("do nothing: the next login with it asks for two more touches, with a pause between them")
+        .advise("do nothing: the next login with it asks for three more touches, with pauses between them")
         .run_when(
             "to record its position now, with two touches of it",
             Program::Ykmap,

@@ -134,6 +134,13 @@ store_key = \"store.key\"       # seals the keys in the store. Keep a copy apart
 # All other settings, commented out at their defaults.
 ";
 
+/// Whether this is the configuration file of a host as [`run`] creates it.
+pub(crate) fn is_template(text: &[u8]) -> bool {
+    [SYSTEM, SELF_CONTAINED]
+        .iter()
+        .any(|head| [head, LOGIN, ONLINE, CODES, GROUPS, POLICY, ENROLL, OWN].concat().as_bytes() == text)
+}
+
 /// In the folder of a store that was created anew on a host that may have had one: its tokens may have been used.
 pub(crate) const LOST: &str = "lost";
 
@@ -214,7 +221,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if !args.upgrade && matches!(mapping::enrolled_text(&settings), Err(Fault::NoEnrolled { .. })) {
         made.file(&enrolled::path(&settings), 0o644, || Ok(Zeroizing::new(enrolled::HEAD.into())))?;
         out::note(
-            "who enrolled on this host was lost: users whom the mapping does not list have no token now",
+            "who enrolled on this host was lost: users whom the mapping does not list have no token now, unless you restore a \
+             backup (ykmap restore FILE), or they enroll again",
         );
     }
     // What was there already must be as good as what is new.
@@ -279,6 +287,10 @@ fn lost_and_next(evidence: &Evidence, has_store_key: bool, ykmap: &str) -> Strin
             format!("The mapping {path} lists tokens, and the store is new.")
         }
     };
+    let what = format!(
+        "{what}\nIf you have a backup (ykmap backup), put its store key in place, and run this. It brings users, tokens and \
+         those who\nenrolled back, and used OTPs stay invalid:\n  {ykmap} restore FILE\nWithout a backup:"
+    );
     if *evidence == Evidence::Keys && has_store_key {
         return format!(
             "\n{what}\nUsed OTPs stay invalid if you run this for each token, with two touches of the YubiKey:\n  \

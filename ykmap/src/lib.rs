@@ -9,6 +9,7 @@ mod account;
 mod add;
 mod apply;
 mod assign;
+mod backup;
 mod check;
 mod codes;
 mod disable;
@@ -34,6 +35,7 @@ mod recovery;
 mod remove;
 mod report;
 mod reset;
+mod restore;
 mod series;
 mod service;
 mod setup;
@@ -142,6 +144,15 @@ enum Verb {
     Migrate(migrate::Verb),
     /// Accept single codes of a user again, after too many wrong ones
     Unlock(unlock::Args),
+    /// Write a backup of this host: keys, positions, mapping and settings, sealed under the store key
+    ///
+    /// Logins go on meanwhile. The store key is not in it: keep a copy of that file elsewhere, or the backup is useless.
+    Backup(backup::Args),
+    /// Bring the tokens of a backup back. No OTP that was used is accepted again
+    ///
+    /// Where this host has lost its record, nobody knows what was used since the backup. The next login with a YubiKey then
+    /// asks for three more touches, authenticator apps work again in a few minutes, and recovery codes are spent.
+    Restore(restore::Args),
     /// Unassign every token of a user, and remove their authenticator apps and recovery codes
     Reset(reset::Args),
     /// As any user: see and change your own tokens, as far as the administrator allows it
@@ -298,6 +309,8 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Import(verb) => import::run(context, &verb),
         Verb::Migrate(verb) => migrate::run(context, &verb),
         Verb::Unlock(args) => unlock::run(context, &args),
+        Verb::Backup(args) => backup::run(context, args),
+        Verb::Restore(args) => restore::run(context, args),
         Verb::Reset(args) => reset::run(context, &args),
         Verb::Own(args) => own::run(context, &args),
         Verb::Modhex(verb) => modhex::run(context, &verb),

@@ -195,7 +195,7 @@ pub(crate) enum State {
     SlotDamaged,
     /// Nobody knows which of its OTPs were used, so none is accepted.
     NeedsResync,
-    /// This host was restored from a backup: the next login with it asks for two more touches.
+    /// This host was restored from a backup: the next login with it asks for three more touches.
     Restored,
     NoKey,
     NoPosition,

@@ -58,7 +58,7 @@ pub enum Advance<T = TokenId> {
     /// Above the stored position, and stored now, so the OTP is used up. But this host was restored from a backup, and the
     /// position may be lower than what was used since: nobody is let in by it.
     Restored {
-        /// How often two touches were tried at logins since the restore.
+        /// How often timed touches were tried at logins since the restore.
         tries: u8,
     },
 }

@@ -15,12 +15,14 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use core::fmt;
 use core::ops::Deref;
+use hmac::{Hmac, Mac as _};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const LABEL: &[u8] = b"yubiotp sealed credential 1\0";
 const OATH_LABEL: &[u8] = b"yubiotp sealed OATH secret 1\0";
 const CLIENT_LABEL: &[u8] = b"yubiotp sealed client key 1\0";
+const BACKUP_LABEL: &[u8] = b"yubiotp sealed backup 1\0";
 const OFFER_LABEL: &[u8] = b"yubiotp sealed offer 1\0";
 const RECOVERY_KEY_LABEL: &[u8] = b"yubiotp sealed recovery key 1\0";
 const FINGERPRINT_LABEL: &[u8] = b"yubiotp sealed fingerprint 1\0";
@@ -204,6 +206,30 @@ impl StoreKey {
     /// [`CannotOpen`].
     pub fn open_client(&self, sealed: &[u8], id: ClientId) -> Result<ClientKey, CannotOpen> {
         ClientKey::from_bytes(self.open_bytes(sealed, &bound_to_client(id))?).ok_or(CannotOpen)
+    }
+
+    /// Seals the contents of a backup, under a key that is derived from this one, and binds its header. `nonce` must be fresh
+    /// from the system's random source.
+    #[must_use]
+    pub fn seal_backup(&self, contents: &[u8], header: &[u8], nonce: [u8; NONCE]) -> Vec<u8> {
+        self.for_backups().seal_bytes(contents, &[BACKUP_LABEL, header].concat(), nonce)
+    }
+
+    /// Opens what [`StoreKey::seal_backup`] sealed, if neither it nor the header was changed since.
+    ///
+    /// # Errors
+    /// [`CannotOpen`].
+    pub fn open_backup(&self, sealed: &[u8], header: &[u8]) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
+        self.for_backups().open_bytes(sealed, &[BACKUP_LABEL, header].concat())
+    }
+
+    /// HMAC-SHA-256 of a label under this key.
+    fn for_backups(&self) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        if let Ok(mac) = Hmac::<Sha256>::new_from_slice(&self.0) {
+            key.copy_from_slice(&mac.chain_update(b"yubiotp backups 1").finalize().into_bytes());
+        }
+        Self(*key)
     }
 
     /// Nonce, ciphertext and tag.
@@ -510,6 +536,22 @@ mod tests {
         assert!(!open("app-2", 5, "x", b"alice") && !open("app-1", 6, "x", b"alice"));
         assert!(!open("app-1", 5, "x", b"bob") && !open("app-1", 5, "y", b"alice"));
         assert!(key.open_oath(&sealed, &serial, parameters).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_backup_opens_as_a_whole_or_not_at_all(
+            key: [u8; 32], nonce: [u8; 24], contents: Vec<u8>, header: [u8; 5], flip: prop::sample::Index, bit in 0u8..8,
+        ) {
+            let key = StoreKey::new(key);
+            let mut sealed = key.seal_backup(&contents, &header, nonce);
+            prop_assert!(*key.open_backup(&sealed, &header).unwrap() == contents);
+            prop_assert!(key.open_backup(&sealed, &header[1..]).is_err());
+            prop_assert!(key.open_bytes(&sealed, &[BACKUP_LABEL, &header].concat()).is_err());
+            prop_assert!(key.open_backup(&sealed[..sealed.len() - 1], &header).is_err());
+            *flip.get_mut(&mut sealed) ^= 1 << bit;
+            prop_assert!(key.open_backup(&sealed, &header).is_err());
+        }
     }
 
     proptest! {

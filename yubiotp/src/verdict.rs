@@ -74,17 +74,17 @@ pub enum Reason {
     /// A validation server has seen the OTP, or a later one.
     ReplayedSaysServer(PublicId),
     /// Genuine, and used up now. But this host was restored from a backup, and does not know which OTPs of the token were
-    /// used since: two touches with a pause that its clock confirms have to show that it is here ([`judge_second`]).
+    /// used since: touches with pauses that its clock confirms have to show that it is here ([`judge_second`]).
     Restored {
         /// The token.
         token: PublicId,
         /// Its key.
         key: Fingerprint,
-        /// This OTP, which may be the first of the two touches; `None` if the key is not here.
+        /// This OTP, which may be the touch before a pause; `None` if the key is not here.
         first: Option<Touch>,
-        /// How often two touches were tried at logins.
+        /// How often that was tried at logins.
         tries: u8,
-        /// Of a second touch: why the two do not show it.
+        /// Of a touch after a pause: why the two do not show it.
         stale: Option<Stale>,
     },
     /// Genuine, but the administrator switched the token off.

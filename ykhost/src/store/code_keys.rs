@@ -12,7 +12,7 @@ use yubiotp::recovery::RecoveryKey;
 use yubiotp::seal::{StoreKey, StoreKeyId, StoreKeys};
 
 /// In the folder of positions. A position of a code says nothing under another store key.
-pub(in crate::store) const CODE_KEYS: &str = ".code-keys";
+pub const CODE_KEYS: &str = ".code-keys";
 
 /// A line has 131 bytes at most.
 const MOST: u64 = 64 << 10;

@@ -11,7 +11,7 @@ use yubiotp::key::Fingerprint;
 use yubiotp::{Position, TokenId};
 
 impl Store {
-    /// Takes one of the tries to show, by two touches at a login, that a restored token is here: durable before this
+    /// Takes one of the tries to show, by timed touches at a login, that a restored token is here: durable before this
     /// returns, so that neither a race nor a kill gives it back. Returns how many were taken before; `None` if there is none
     /// left, the token is not restored (any more), or `first` is not its position any more.
     ///

@@ -402,7 +402,7 @@ fn condition(report: &mut Report, survey: &StoreScan, token: &TokenId, slots: &P
         let what = match tries {
             0 => format!("token {token} is restored"),
             tries => format!(
-                "token {token} is restored, and {} with two touches failed",
+                "token {token} is restored, and {} with timed touches failed",
                 out::count(tries, "login")
             ),
         };

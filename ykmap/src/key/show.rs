@@ -196,7 +196,7 @@ pub(crate) fn show(context: &Context, ids: &[TokenId]) -> Done {
                 out::line(&match state.restored {
                     None => format!("state          {on}"),
                     Some(tries) => format!(
-                        "state          {on}, restored: the next login asks for two more touches ({tries} of {MOST_TRIES} tries used; {ykmap} token resync {id} does it now)"
+                        "state          {on}, restored: the next login asks for three more touches ({tries} of {MOST_TRIES} tries used; {ykmap} token resync {id} does it now)"
                     ),
                 });
                 if slots.damaged {

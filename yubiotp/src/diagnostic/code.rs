@@ -141,6 +141,14 @@ codes! {
     SecretOfOtherToken = "secret-of-other-token",
     TokenUsedMeanwhile = "token-used-meanwhile",
     LaterOtpAccepted = "later-otp-accepted",
+    // Backups of a host.
+    BackupDamaged = "backup-damaged",
+    BackupLaterVersion = "backup-later-version",
+    BackupOtherStoreKey = "backup-other-store-key",
+    BackupOtherHost = "backup-other-host",
+    BackupClockBehind = "backup-clock-behind",
+    BackupDiffers = "backup-differs",
+    BackupNotOverwritten = "backup-not-overwritten",
     // Key files.
     KeyFileEmpty = "key-file-empty",
     KeyFileUnknownFormat = "key-file-unknown-format",

@@ -342,6 +342,8 @@ impl<V: Vault, G: Guesses<Fault = V::Fault>> Search<'_, V, G> {
         match behind(kind, self.window(token), token.progress, self.codes.unix) {
             Some(_) if is_unknown => self.behind = Some(Reason::PositionUnknown(serial)),
             Some(steps) => self.behind = Some(Reason::ClockBehind { token: serial, steps }),
+            // No code of a token that counts is above it.
+            None if is_unknown => self.behind = Some(Reason::PositionUnknown(serial)),
             None => return true,
         }
         false

@@ -130,11 +130,11 @@ fn needs_resync(token: &PublicId) -> Diagnostic {
 /// A genuine OTP of a token that is restored, which is used up now.
 fn restored(token: &PublicId, tries: u8, stale: Option<Stale>) -> Diagnostic {
     let problem = match stale {
-        Some(why) => format!("two touches do not show that the YubiKey is here now: {why}"),
+        Some(why) => format!("the touches do not show that the YubiKey is here now: {why}"),
         None if tries >= MOST_TRIES => format!(
-            "this host was restored from a backup, and nobody knows which OTPs of this token were used since; two touches failed at {tries} logins, so logins do not ask for them any more"
+            "this host was restored from a backup, and nobody knows which OTPs of this token were used since; timed touches failed at {tries} logins, so logins do not ask for them any more"
         ),
-        None => "this host was restored from a backup, and nobody knows which OTPs of this token were used since: two more touches are needed, with a pause between them".to_owned(),
+        None => "this host was restored from a backup, and nobody knows which OTPs of this token were used since: three more touches are needed, with a pause between each".to_owned(),
     };
     let found = Diagnostic::error(stale.map_or(Code::TokenRestored, |why| why.code()), problem);
     let found = if tries >= MOST_TRIES {

@@ -1,4 +1,4 @@
-//! The second touch of a restored token: with the first, it shows that the token is in somebody's hand now.
+//! The touch after a pause, of a restored token: with the one before it, it shows that the token is in somebody's hand now.
 
 use super::{Deciders, Found, Judgement, Mode, Proved, Reason, Servers, Vault, by_readings};
 use crate::freshness::{self, Stale, Touch};
@@ -19,6 +19,8 @@ pub struct SecondTouch {
     pub elapsed: Duration,
     /// The time from the first answer to the prompt for this one.
     pub pause: Duration,
+    /// Whether it is the last that was asked for. After another one, the token stays restored.
+    pub is_last: bool,
 }
 
 /// Decides about the answer to the prompt for a second touch. Its OTP is used up, whatever it shows.
@@ -63,6 +65,9 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
             _ => return Ok((self.vault.advance(&token, found.key, position)?, None)),
         };
         Ok(match proved {
+            Ok(_) if self.second.is_some_and(|asked| !asked.is_last) => {
+                (self.vault.advance(&token, found.key, position)?, None)
+            }
             Ok(proof) => (self.vault.advance_proved(&token, found.key, Proved::ByTouches(proof))?, None),
             Err(stale) => (self.vault.advance(&token, found.key, position)?, Some(stale)),
         })

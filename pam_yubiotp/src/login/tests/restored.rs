@@ -35,7 +35,7 @@ impl Place {
 }
 
 #[test]
-fn two_more_touches_are_asked_for_and_decided_by_the_clock() {
+fn more_touches_are_asked_for_and_decided_by_the_clock() {
     let place = Place::restored(0);
     // All three are recorded: the clock of the token does not fit the pause, which the script does not wait.
     let mut host = Scripted::new("alice", &OTPS);
@@ -49,7 +49,7 @@ fn two_more_touches_are_asked_for_and_decided_by_the_clock() {
     let [(since, pause, prompts)] = waits.as_slice() else { panic!("{waits:?}") };
     // Since the first of the two touches, and before the prompt for the second.
     assert_eq!((*since >= host.answered.borrow()[1], *prompts), (true, 2));
-    assert!((5..=45).contains(&pause.as_secs()), "{pause:?}");
+    assert!((5..=30).contains(&pause.as_secs()), "{pause:?}");
     // Used up, each of them, and one try.
     let state = place.state();
     assert_eq!((state.restored, state.position.map(|it| it.to_stored())), (Some(1), Some(0xf_ff01)));

@@ -46,7 +46,7 @@ pub struct Backup<'b> {
 pub enum Fate {
     /// This host's own record is whole: the token goes on.
     GoesOn,
-    /// A YubiKey: two touches are needed at the next login.
+    /// A YubiKey: more touches are needed at the next login.
     Restored,
     /// A TOTP token: its codes are accepted from this step on.
     From(Position),

@@ -1,0 +1,164 @@
+//! `ykmap backup`
+
+pub(crate) mod contents;
+pub(crate) mod file;
+pub(crate) mod last;
+
+use crate::{Context, Done, Failure, absolute, out};
+use clap::ValueHint;
+use contents::{Contents, Role};
+use file::{Header, SealedBackup};
+use last::LastBackup;
+use serde_json::json;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use ykcli::time;
+use ykhost::file::{FileFault, locate, read_untrusted};
+use ykhost::store::Store;
+use ykhost::{clock, random};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::shown;
+use zeroize::Zeroizing;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing: say what a backup has, and whether this host's store key opens it
+    #[arg(long, conflicts_with = "quiet")]
+    check: bool,
+    /// Print only what needs attention, for a timer
+    #[arg(long)]
+    quiet: bool,
+    /// The file. An earlier backup of that name is replaced, anything else is not
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+pub(crate) fn run(context: &Context, args: Args) -> Done {
+    if args.file == Path::new("-") {
+        let found =
+            Diagnostic::error(Code::InputInvalid, "a backup is written to a file, which is durable then")
+                .at(Location::Argument("-".to_owned()));
+        return Err(found.advise("name a file, and copy it from there").into());
+    }
+    let path = absolute(args.file)?;
+    if args.check { check(context, &path) } else { write(context, &path, args.quiet) }
+}
+
+/// The name of this host.
+pub(crate) fn host() -> String {
+    let name = rustix::system::uname();
+    shown::text(name.nodename().to_bytes()).to_string()
+}
+
+fn write(context: &Context, path: &Path, quiet: bool) -> Done {
+    let settings = context.settings()?;
+    let store = Store::new(&settings);
+    let (folder, name) = locate(path)?;
+    match read_untrusted(path, file::LONGEST) {
+        Err(FileFault::Missing(_)) => {}
+        Ok(text) if file::is_backup(&text) => {}
+        Ok(_) => {
+            let found = Diagnostic::error(Code::BackupNotOverwritten, "exists, and is no backup of ykmap");
+            return Err(found.at(place(path)).advise("name another file").into());
+        }
+        Err(fault) => return Err(fault.into()),
+    }
+    let key = store.store_key()?;
+    let header = Header { host: host(), made: clock::unix(), store_key: key.id() };
+    let gathered = contents::gather(context, &settings, &store)?;
+    let text = file::write(&header, &gathered.contents, &key, random::bytes()?)?;
+    let before = LastBackup::of(&settings);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    folder.replace(&name, text.as_bytes(), mode)?;
+    LastBackup::note(header.made, path, &settings)?;
+    let contents = &gathered.contents;
+    if context.json {
+        let unopened: Vec<_> = gathered.unopened.iter().map(ToString::to_string).collect();
+        let mut said = said(path, &header, contents);
+        if let Some(said) = said.as_object_mut() {
+            said.insert("bytes".to_owned(), json!(text.len()));
+            said.insert("made_before".to_owned(), json!(before.map(|before| before.made)));
+            said.insert("keys_not_opened".to_owned(), json!(unopened));
+        }
+        out::json(&said);
+    } else if !quiet {
+        out::line(&format!(
+            "{}: {}, as of {} UTC",
+            path.display(),
+            in_words(contents),
+            time::utc(header.made)
+        ));
+        out::note(&format!(
+            "It opens only with store key {}, which is in {} and not in the backup. Keep a copy of that file elsewhere: without \
+             it, the backup is useless.",
+            header.store_key,
+            settings.store_key.display()
+        ));
+    }
+    for token in &gathered.unopened {
+        let found = Diagnostic::warning(
+            Code::KeySealedElsewhere,
+            format!(
+                "the store key does not open the key of token {token}, so a restore cannot bring it back"
+            ),
+        );
+        context.note(&found.run_when(
+            "for details",
+            yubiotp::diagnostic::Program::Ykmap,
+            format!("key show {token}"),
+        ));
+    }
+    if gathered.unopened.is_empty() { Ok(()) } else { Err(Failure::No) }
+}
+
+/// A backup that was read and opened.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    Ok(Zeroizing::new(read_untrusted(path, file::LONGEST)?))
+}
+
+fn check(context: &Context, path: &Path) -> Done {
+    let settings = context.settings()?;
+    let text = read(path)?;
+    let sealed = SealedBackup::read(&text, path)?;
+    let key = Store::new(&settings).store_key()?;
+    let contents = sealed.open(&key, path, &settings.store_key)?;
+    contents.states()?;
+    let header = &sealed.header;
+    if context.json {
+        out::json(&said(path, header, &contents));
+        return Ok(());
+    }
+    out::line(&format!("{}: {}", path.display(), in_words(&contents)));
+    out::line(&format!("host           {}", header.host));
+    out::line(&format!("made           {} UTC", time::utc(header.made)));
+    out::line(&format!("store key      {}, which this host has", header.store_key));
+    for file in contents.files.iter().filter(|file| matches!(file.role, Role::Config | Role::Mapping)) {
+        out::line(&format!("file           {}", file.path.display()));
+    }
+    Ok(())
+}
+
+fn said(path: &Path, header: &Header, contents: &Contents) -> serde_json::Value {
+    json!({
+        "file": path,
+        "host": header.host,
+        "made": header.made,
+        "store_key": header.store_key.to_string(),
+        "keys": contents.keys.len(),
+        "positions": contents.positions.len(),
+        "files": contents.files.iter().map(|file| json!({ "role": file.role, "path": file.path })).collect::<Vec<_>>(),
+    })
+}
+
+fn in_words(contents: &Contents) -> String {
+    format!(
+        "{}, {}, {}",
+        out::count(contents.keys.len(), "key"),
+        out::count(contents.positions.len(), "position"),
+        out::count(contents.files.len(), "file")
+    )
+}
+
+fn place(path: &Path) -> Location {
+    Location::file(path.as_os_str().as_bytes())
+}

@@ -1,0 +1,247 @@
+//! `ykmap restore`
+
+mod lists;
+mod shown;
+
+use crate::backup::contents::{Contents, Role};
+use crate::backup::file::SealedBackup;
+use crate::backup::{self, host};
+use crate::{Context, Done, Failure, absolute, event};
+use clap::ValueHint;
+use lists::{Choice, FileToWrite};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use ykhost::clock;
+use ykhost::file::{self, FileFault, Folder};
+use ykhost::settings::{CONFIG, Settings};
+use ykhost::store::{CLAIMS, CODE_KEYS, KEYS, KeyFile, NOTICES, POSITIONS, Restoring, Store, TokenKey};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::oath::Kind;
+use yubiotp::seal::StoreKey;
+use yubiotp::{Position, TokenId};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing: say what would change (exit status 3), or that nothing would (0)
+    #[arg(long)]
+    dry_run: bool,
+    /// Bring the tokens of another host here: each can then be used once on each of both hosts
+    #[arg(long)]
+    other_host: bool,
+    /// Also bring back this token, which was removed from this host since; may be given several times
+    #[arg(long, value_name = "ID")]
+    bring_back: Vec<String>,
+    /// Where the mapping or `enrolled` here differs from the backup, keep what is here
+    #[arg(long, conflicts_with = "take_mapping")]
+    keep_mapping: bool,
+    /// Where they differ, take those of the backup; what was here is kept beside it
+    #[arg(long)]
+    take_mapping: bool,
+    /// Where config.toml here differs from the backup, keep what is here
+    #[arg(long, conflicts_with = "take_config")]
+    keep_config: bool,
+    /// Where it differs, take that of the backup; what was here is kept beside it
+    #[arg(long)]
+    take_config: bool,
+    /// The backup, from `ykmap backup`
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+/// How long one restore, init or change waits for another.
+const WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A restore that was looked through and refused nothing.
+struct Plan<'b> {
+    settings: Settings,
+    files: Vec<FileToWrite>,
+    keys: &'b [TokenKey],
+    contents: &'b Contents,
+}
+
+pub(crate) fn run(context: &Context, args: Args) -> Done {
+    let path = absolute(args.file.clone())?;
+    let text = backup::read(&path)?;
+    let sealed = SealedBackup::read(&text, &path)?;
+    let here = context.settings()?;
+    let key =
+        Store::new(&here).store_key().map_err(|fault| needs_store_key(fault.diagnostic(), &here, &sealed))?;
+    let contents = sealed.open(&key, &path, &here.store_key)?;
+    let made = sealed.header.made;
+    if sealed.header.host != host() && !args.other_host {
+        return Err(other_host(&path, &sealed.header.host).into());
+    }
+    if clock::unix() < made {
+        return Err(clock_behind(&path, made).into());
+    }
+    let config = context.config.as_deref().unwrap_or(Path::new(CONFIG));
+    let (settings, config_file) =
+        lists::config(&contents, config, here, Choice::of(args.keep_config, args.take_config))?;
+    if settings.store_key != *context.settings()?.store_key {
+        let found = Diagnostic::error(
+            Code::BackupDiffers,
+            "the config.toml of the backup names another store key file",
+        )
+        .at(place(&settings.store_key));
+        return Err(found.advise("copy the store key there, or add --keep-config").into());
+    }
+    let mut files =
+        lists::lists(context, &contents, &settings, Choice::of(args.keep_mapping, args.take_mapping))?;
+    files.extend(config_file);
+    let keys = open_keys(&contents, &key)?;
+    let plan = Plan { settings, files, keys: &keys, contents: &contents };
+    restore(context, &args, &plan, made)
+}
+
+/// Does it, or says what would be done.
+fn restore(context: &Context, args: &Args, plan: &Plan<'_>, made: u64) -> Done {
+    let settings = &plan.settings;
+    let positions = plan.contents.states()?;
+    let unix = clock::unix();
+    let first_step = |key: &TokenKey, drift: i32| first_step(settings, key, drift, unix);
+    let brings_back = |token: &TokenId| args.bring_back.iter().any(|id| *id == token.to_string());
+    let backup = ykhost::store::Backup {
+        keys: plan.keys,
+        positions: &positions,
+        first_step: &first_step,
+        brings_back: &brings_back,
+    };
+    let store = Store::new(settings);
+    let is_new = [KEYS, POSITIONS].iter().any(|folder| !settings.store.join(folder).exists());
+    if is_new && args.dry_run {
+        shown::empty_host(context, plan, &backup);
+        return Err(Failure::Differs);
+    }
+    if is_new {
+        file::make_folder(&settings.store, if context.config.is_none() { 0o711 } else { 0o700 })?;
+        for folder in [KEYS, POSITIONS] {
+            file::make_folder(&settings.store.join(folder), 0o700)?;
+        }
+    }
+    let change = store.change()?;
+    let restoring = change.plan_restore(&backup)?;
+    let small = small_files(plan)?;
+    let changes = restoring.changes() || !plan.files.is_empty() || !small.is_empty();
+    if args.dry_run {
+        shown::plan(context, plan, &restoring, true, made);
+        return if changes { Err(Failure::Differs) } else { Ok(()) };
+    }
+    write(plan, &backup, &restoring, &change, &small)?;
+    drop(change);
+    if changes {
+        lists::write(plan)?;
+        let fields = [("keys", restoring.keys().to_string()), ("made", made.to_string())];
+        event::log(context, "restore", "none", &fields);
+    }
+    shown::plan(context, plan, &restoring, false, made);
+    Ok(())
+}
+
+/// Positions first, then keys. The notes about recovery codes come before both: they say under which keys codes were made.
+fn write(
+    plan: &Plan<'_>,
+    backup: &ykhost::store::Backup<'_>,
+    restoring: &Restoring,
+    change: &ykhost::store::Change<'_>,
+    small: &[(PathBuf, Vec<u8>)],
+) -> Done {
+    for (path, text) in small {
+        if let Some(folder) = path.parent() {
+            file::make_folder(folder, 0o700)?;
+        }
+        let (folder, name) = file::locate(path)?;
+        folder.replace(&name, text, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    }
+    if restoring.changes() {
+        change.restore(backup, restoring, &|| {})?;
+    }
+    // Whoever enrolled is listed below.
+    if plan.contents.of(Role::Enrolled).next().is_some() {
+        Store::new(&plan.settings).note_enrolled()?;
+    }
+    Ok(())
+}
+
+/// The small files of the store that this host lacks.
+fn small_files(plan: &Plan<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
+    let store = &plan.settings.store;
+    let mut files = Vec::new();
+    for file in &plan.contents.files {
+        let path = match file.role {
+            Role::Claims => store.join(CLAIMS),
+            Role::CodeKeys => store.join(POSITIONS).join(CODE_KEYS),
+            Role::Notice => match file.path.file_name() {
+                Some(name) if file.path == Path::new(name) => store.join(NOTICES).join(name),
+                _ => continue,
+            },
+            Role::Config | Role::Mapping | Role::Enrolled => continue,
+        };
+        if !path.exists() {
+            files.push((path, file.bytes()?.to_vec()));
+        }
+    }
+    Ok(files)
+}
+
+/// The first step of a TOTP token of which no code was accepted up to now: the window of this moment ends before it.
+fn first_step(settings: &Settings, key: &TokenKey, drift: i32, unix: u64) -> Position {
+    let TokenKey::Oath(_, oath, notes) = key else { return Position::from_stored(u64::MAX) };
+    let Kind::Totp { period } = oath.parameters.kind else { return Position::from_stored(u64::MAX) };
+    let ahead = settings.codes.usual.window(oath.parameters.kind, notes.window).ahead;
+    let expected = period.step_at(unix).saturating_add_signed(i64::from(drift.max(0)));
+    Position::from_stored(expected.saturating_add(u64::from(ahead)).saturating_add(1))
+}
+
+/// The keys of a backup. Each says which store key it was sealed under.
+fn open_keys(contents: &Contents, key: &StoreKey) -> Result<Vec<TokenKey>, Failure> {
+    let mut keys = Vec::with_capacity(contents.keys.len());
+    for (id, text) in &contents.keys {
+        let opened = TokenId::of_file(id)
+            .and_then(|token| KeyFile::read(text.as_bytes(), &token).ok())
+            .filter(|file| file.under() == key.id())
+            .and_then(|file| file.open(key).ok());
+        match opened {
+            Some(key) => keys.push(key),
+            None => crate::out::note(&format!(
+                "the key of token {id} does not open, as when the backup was made: it is not restored"
+            )),
+        }
+    }
+    Ok(keys)
+}
+
+fn needs_store_key(found: Diagnostic, settings: &Settings, sealed: &SealedBackup<'_>) -> Diagnostic {
+    found.advise(format!(
+        "copy the store key {} that you kept apart to {} (owner root, mode 0600), and run the command again",
+        sealed.header.store_key,
+        settings.store_key.display()
+    ))
+}
+
+fn other_host(path: &Path, from: &str) -> Diagnostic {
+    Diagnostic::error(
+        Code::BackupOtherHost,
+        format!("is a backup of host {from}, and this is {}: a YubiKey whose key is on both hosts can be used once on each of them", host()),
+    )
+    .at(place(path))
+    .advise("if that host is gone or was renamed, or the hosts may share tokens, add --other-host")
+}
+
+fn clock_behind(path: &Path, made: u64) -> Diagnostic {
+    Diagnostic::error(
+        Code::BackupClockBehind,
+        format!("was made at {} UTC, which is later than this host's clock shows", ykcli::time::utc(made)),
+    )
+    .at(place(path))
+    .advise("set the clock (chronyc makestep, or timedatectl), and run the command again")
+}
+
+fn place(path: &Path) -> Location {
+    Location::file(path.as_os_str().as_bytes())
+}
+
+/// A folder and the lock on it.
+fn locked(folder: Folder) -> Result<(Folder, file::Changing), FileFault> {
+    let changing = folder.lock(WAIT)?;
+    Ok((folder, changing))
+}
