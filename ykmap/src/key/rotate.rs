@@ -92,7 +92,8 @@ fn not_begun(settings: &Settings, failure: Failure) -> Failure {
         _ => false,
     };
     match failure {
-        Failure::Fault(found) if is_store_key(&found) => found
+        // Of the file for the former key, the finding says it all.
+        Failure::Fault(found) if found.code != Code::FileExists && is_store_key(&found) => found
             .advise(format!(
                 "nothing was changed: {} is replaced by rename, so its folder must be writable, and it must be a file, no link",
                 settings.store_key.display()
