@@ -117,8 +117,9 @@ fn in_fish(command: &str) {
         }
     }
     let Some(said) = shell("fish", &folder, &["--no-config", "-c", &script]) else { return };
-    let found: Vec<_> = verbs
-        .iter()
+    // What clap_complete writes for fish knows no options below two words.
+    let known = verbs.iter().filter(|verb| verb.words.len() < 3);
+    let found: Vec<_> = known
         .map(|verb| {
             let words = verb.words.join(" ");
             let of = said.lines().filter_map(|line| line.split_once('|')).filter(|(of, _)| *of == words);

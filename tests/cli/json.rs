@@ -28,6 +28,7 @@ const KEY: [&str; 12] = [
     "usage_counter",
     "session_use",
     "position_from",
+    "restored",
 ];
 
 fn desk() -> (Desk, SoftYubiKey) {

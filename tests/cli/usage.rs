@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, run, ykmap};
 
-const VERBS: [&[&str]; 67] = [
+const VERBS: [&[&str]; 76] = [
     &[],
     &["init"],
     &["setup"],
@@ -60,8 +60,6 @@ const VERBS: [&[&str]; 67] = [
     &["explain"],
     &["status"],
     &["metrics"],
-    &["log"],
-    &["report"],
     &["explain-code"],
     &["self"],
     &["self", "status"],
@@ -70,6 +68,17 @@ const VERBS: [&[&str]; 67] = [
     &["self", "remove"],
     &["self", "recovery"],
     &["help"],
+    &["enable"],
+    &["disable"],
+    &["backup"],
+    &["restore"],
+    &["key", "rotate-store-key"],
+    &["migrate"],
+    &["migrate", "pam_yubico"],
+    &["migrate", "google-authenticator"],
+    &["migrate", "oath"],
+    &["migrate", "login_yubikey"],
+    &["migrate", "u2f-notice"],
 ];
 
 #[test]
