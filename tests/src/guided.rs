@@ -87,7 +87,10 @@ impl Person {
                 self.has = Token::YubiKey(programmed(question));
                 String::new()
             }
-            None if last.starts_with("Touch the YubiKey") || last.starts_with("YubiKey for ") => {
+            None if last.starts_with("Touch the YubiKey")
+                || last.starts_with("Touch it again")
+                || last.starts_with("YubiKey for ") =>
+            {
                 let Token::YubiKey(key) = &mut self.has else { panic!("{question}") };
                 key.press()
             }

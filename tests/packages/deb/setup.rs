@@ -50,7 +50,8 @@ fn a_host_that_is_set_up_by_asking() {
     root.story.step("set up");
     let (asked, has) = root.set_up(Token::New);
     assert!(asked <= 13, "{asked} questions");
-    let Token::YubiKey(mut key) = has else { panic!("a YubiKey") };
+    let Token::YubiKey(key) = has else { panic!("a YubiKey") };
+    let mut key = key.with_real_clock();
     assert!(!root.sudo(With::Otp("")), "a password is enough");
     let used = key.press();
     assert!(root.sudo(With::Otp(&used)), "{:#?}", root.log_lines());
@@ -75,11 +76,29 @@ fn a_host_that_is_set_up_by_asking() {
     assert!(!root.sudo(With::Otp(&used)), "an OTP was accepted again");
     assert!(root.sudo(With::Otp(&key.press())), "{:#?}", root.log_lines());
 
+    root.story.step("the disk is lost: the backup and the store key bring everybody back, and no used OTP");
+    root.run("ykmap backup /root/host.backup && cp -p /etc/yubiotp/store.key /root").ok();
+    let since = key.press();
+    assert!(root.sudo(With::Otp(&since)), "{:#?}", root.log_lines());
+    root.run("ykmap disable sudo && rm /etc/pam.d/*.ykmap-*").ok();
+    root.apt("purge").ok();
+    root.run(&purged.deletion()).ok();
+    root.apt_install(&debs().new).ok();
+    root.run("cp -p /root/store.key /etc/yubiotp && ykmap restore /root/host.backup").ok();
+    root.run("ykmap setup alice").fails().says("token resync");
+    let (_, has) = root.set_up(Token::YubiKey(key));
+    let Token::YubiKey(mut key) = has else { panic!("a YubiKey") };
+    for otp in [&used, &since] {
+        assert!(!root.sudo(With::Otp(otp)), "an OTP was accepted again");
+    }
+    assert!(root.sudo(With::Otp(&key.press())), "{:#?}", root.log_lines());
+
     root.story.step("off and away: nothing is left");
     root.run("ykmap disable sudo").ok();
     root.apt("purge").ok();
     root.run(&purged.deletion()).ok();
-    root.run("rm -f /etc/pam.d/*.ykmap-* /root/.sudo_as_admin_successful").ok();
+    root.run("rm -f /etc/pam.d/*.ykmap-* /root/host.backup /root/store.key /root/.sudo_as_admin_successful")
+        .ok();
     root.tree().assert_same(&before, &[]);
     root.assert_password_suffices();
 }

@@ -114,7 +114,7 @@ fn of_user(context: &Context, settings: &Settings, found: &mut Found) {
 fn token(states: &States, id: &TokenId, state: State) -> FoundToken {
     let position = states.store.slots(id).ok().flatten().and_then(|slots| slots.state.position);
     let fix = match state {
-        State::NeedsResync => Some(words(["token", "resync", &id.to_string()])),
+        State::NeedsResync | State::Restored => Some(words(["token", "resync", &id.to_string()])),
         State::Disabled => Some(words(["key", "enable", &id.to_string()])),
         State::NoPosition if id.yubikey().is_some() => Some(words(["key", "adopt", &id.to_string()])),
         State::NoPosition => Some(words(["token", "resync", &id.to_string()])),
