@@ -176,7 +176,11 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<bool, FileFault> {
     }
     let fault = |errno: Errno| FileFault::system(path, "make the folder", errno);
     let (parent, name) = locate(path)?;
-    rustix::fs::mkdirat(parent.fd(), &name, Mode::RWXU).map_err(fault)?;
+    match rustix::fs::mkdirat(parent.fd(), &name, Mode::RWXU) {
+        // Another process was faster.
+        Err(Errno::EXIST) if path.is_dir() => return Ok(false),
+        made => made.map_err(fault)?,
+    }
     // The caller's umask has no say. Nobody else can have put something there: `parent` is ours.
     rustix::fs::chmodat(parent.fd(), &name, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(fault)?;
     Ok(true)

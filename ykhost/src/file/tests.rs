@@ -211,3 +211,23 @@ fn what_is_no_file_is_not_opened_for_writing() {
     rustix::event::poll(&mut fds, Some(&rustix::event::Timespec::default())).unwrap();
     assert!(!fds[0].revents().contains(rustix::event::PollFlags::HUP), "a writer was here");
 }
+
+/// Two logins, or two commands, that need the same folder for the first time.
+#[test]
+fn a_folder_that_several_make_at_once() {
+    let place = tempfile::tempdir().unwrap();
+    for number in 0..50 {
+        let path = place.path().join(number.to_string());
+        let start = std::sync::Barrier::new(4);
+        let make = || {
+            start.wait();
+            make_folder(&path, 0o700)
+        };
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(made.iter().filter(|made| matches!(made, Ok(true))).count(), 1, "{made:?}");
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+}
