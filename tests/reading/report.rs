@@ -158,3 +158,19 @@ fn a_journal_with_a_file_before_it() {
     assert_eq!(crate::each(&read, "user"), ["in-file", "in-journal"]);
     says(&[&["report"], &logs[..]].concat()).exits(0).notes("41 messages");
 }
+
+/// A line that any user can write to a file of syslog moves no cursor and sets no title.
+#[test]
+fn changes_show_no_control_character() {
+    let host = host();
+    let file = host.beside("hostile.log");
+    let hostile = r#"event="\u{1b}]0;x\u{7}" user=a by=b tokens="c\u{1b}[2J" code="d\u{9b}31m""#;
+    fs::write(&file, line("2026-11-08T10:00:00Z", "ykmap", hostile)).unwrap();
+    for how in [&["--csv"][..], &[]] {
+        let arguments =
+            [&["report", "--changes", "--until", "2026-11-09"], how, &["--file", file.to_str().unwrap()]];
+        let said = host.run(&arguments.concat()).exits(0);
+        assert!(said.out.contains("u{1b}"), "{said:?}");
+        assert!(!said.out.chars().any(|c| c.is_control() && !"\r\n".contains(c)), "{said:?}");
+    }
+}

@@ -198,12 +198,14 @@ const CHANGE_HEADS: [&str; 6] = ["Time (UTC)", "Change", "User", "Tokens", "By",
 fn change(entry: &Entry) -> Vec<String> {
     // A user who changes something by `ykmap self`, or enrolls, does it themselves.
     let by = entry.by.as_ref().map_or_else(|| "the user".to_owned(), |by| shown::text(by).to_string());
+    // Every user can write such a line to a file of syslog.
+    let safe = |text: &str| shown::text(text).to_string();
     vec![
         log::time(entry.time),
-        entry.event.clone().unwrap_or_default(),
+        safe(entry.event.as_deref().unwrap_or_default()),
         shown::text(&entry.user).to_string(),
-        entry.tokens.join(" "),
+        safe(&entry.tokens.join(" ")),
         by,
-        entry.code.clone().unwrap_or_default(),
+        safe(entry.code.as_deref().unwrap_or_default()),
     ]
 }
