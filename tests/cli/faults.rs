@@ -166,7 +166,7 @@ fn position_corrupt_in_one_slot() {
 
 #[test]
 fn written_by_a_later_version() {
-    let later = |path: &Path| replace(path, "version 1", "version 2");
+    let later = |path: &Path| replace(path, "version 1", "version 9");
     broken_file(Desk::position_file, later, "position-damaged");
     broken_file(Desk::key_file, later, "key-damaged");
     broken_file(store_key, later, "store-key-damaged");

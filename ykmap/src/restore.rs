@@ -15,7 +15,7 @@ use ykhost::clock;
 use ykhost::file::{self, FileFault, Folder};
 use ykhost::settings::{CONFIG, Settings};
 use ykhost::store::{CLAIMS, CODE_KEYS, KEYS, KeyFile, NOTICES, POSITIONS, Restoring, Store, TokenKey};
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::oath::Kind;
 use yubiotp::seal::StoreKey;
 use yubiotp::{Position, TokenId};
@@ -66,6 +66,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let here = context.settings()?;
     let key =
         Store::new(&here).store_key().map_err(|fault| needs_store_key(fault.diagnostic(), &here, &sealed))?;
+    if key.former().is_some() {
+        let found =
+            Diagnostic::error(Code::ChangeUnfinished, "the store key is being replaced: nothing was changed")
+                .at(place(&here.store_key))
+                .run_when("to finish that", Program::Ykmap, "key rotate-store-key");
+        return Err(found.into());
+    }
     let contents = sealed.open(&key, &path, &here.store_key)?;
     let made = sealed.header.made;
     if sealed.header.host != host() && !args.other_host {

@@ -264,7 +264,7 @@ pub(super) const FAULTS: &[Fault] = &[
     }),
     of_token("position: both slots torn", |place, id| tear(place, id, &[0, 1])),
     of_token("position: of a later version", |place, id| {
-        replace(place, &format!("positions/{id}"), "version 1", "version 2")
+        replace(place, &format!("positions/{id}"), "version 1", "version 4")
     }),
     of_token("position: of another token", |place, id| {
         replace(place, &format!("positions/{id}"), &format!("token: {id}"), "token: vvcbvvcbvvcb")

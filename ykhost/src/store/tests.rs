@@ -194,7 +194,7 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
     host.enrol(&token(), 7);
     assert!(is_fresh(host.advance(at(5))));
     let good = fs::read(host.path("positions/vvcb")).unwrap();
-    let later = String::from_utf8(good.clone()).unwrap().replace("version 1", "version 2");
+    let later = String::from_utf8(good.clone()).unwrap().replace("version 1", "version 4");
     let other = new_file(&State { token: TokenId::parse(b"ck").unwrap(), ..state(&host) });
     let both = [&[b'x'; SLOT], &good[SLOT..BLOCK], &[b'x'; SLOT], &good[BLOCK + SLOT..]].concat();
     let ck = TokenId::parse(b"ck").unwrap();
@@ -204,7 +204,7 @@ fn a_position_that_cannot_be_trusted_is_a_fault_that_says_what_to_do() {
         (&[&good[..], b"\n"].concat(), BadSlots::Length(8193)),
         (&vec![0; 2 * BLOCK], BadSlots::BothDamaged),
         (&both, BadSlots::BothDamaged),
-        (later.as_bytes(), BadSlots::LaterVersion(2)),
+        (later.as_bytes(), BadSlots::LaterVersion(4)),
         (&other, BadSlots::OtherToken(ck)),
     ] {
         host.write("positions/vvcb", contents);

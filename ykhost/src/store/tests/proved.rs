@@ -382,7 +382,7 @@ fn a_damaged_position_is_made_anew() {
     let host = Host::new();
     host.enrol(&token(), 7);
     let text = String::from_utf8(fs::read(host.path("positions/vvcb")).unwrap()).unwrap();
-    let later = text.replace("version 1", "version 2");
+    let later = text.replace("version 1", "version 4");
     host.write("positions/vvcb", later.as_bytes());
     let proved = host.store.change().unwrap().prove(&token(), key(7), counter(5, 4), None);
     assert!(matches!(proved, Err(EnrolError::Fault(Fault::Position { .. }))));
