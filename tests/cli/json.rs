@@ -15,7 +15,7 @@ fn names(value: &Value, wanted: &[&str]) {
     assert_eq!(found, wanted, "{value}");
 }
 
-const KEY: [&str; 12] = [
+const KEY: [&str; 13] = [
     "id",
     "serial",
     "key_file",
