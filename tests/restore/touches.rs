@@ -6,6 +6,9 @@ use std::time::Duration;
 use tests::libpam::{Code, Conversation, Prompt, Reply};
 use tests::soft_yubikey::SoftYubiKey;
 
+/// Half a minute less than what the clock counts until it wraps, in milliseconds: as if it went back by that.
+const BACKWARDS: u64 = (0x0100_0000 - 240) * 125;
+
 /// A user with a YubiKey who touches it whenever they are asked.
 struct Touching {
     key: SoftYubiKey,
@@ -68,8 +71,10 @@ fn a_real_clock_is_accepted_and_a_lying_one_is_not() {
             let next = host.yubikey.press();
             assert_eq!(host.answers("alice", &[&next]), Code::SUCCESS);
         });
-        // A clock that stands still; one that jumps so far that it fits no pause; one that lies about the last pause.
-        for (is_real, lie, uses) in [(false, (3, 0), 2), (false, (3, 90_000), 2), (true, (4, 40_000), 3)] {
+        // A clock that goes backwards; one that jumps so far that it fits no pause; one that lies about the last pause.
+        for (is_real, lie, uses) in
+            [(false, (3, BACKWARDS), 2), (false, (3, 90_000), 2), (true, (4, 40_000), 3)]
+        {
             scope.spawn(move || {
                 let host = restored();
                 let id = host.yubikey.public_id();
@@ -85,12 +90,12 @@ fn a_real_clock_is_accepted_and_a_lying_one_is_not() {
                 assert!(shown.contains("1 of 3 tries"), "{shown}");
             });
         }
-        // A recording of touches a second apart, sent as fast as the prompts come.
+        // A recording of touches a minute apart, which fits no pause (the odds of others: `freshness`), sent as fast as the prompts come.
         scope.spawn(|| {
             let mut host = restored();
             let recorded: Vec<_> = (0..9)
                 .map(|_| {
-                    host.yubikey.wait(1_000);
+                    host.yubikey.wait(60_000);
                     host.yubikey.press()
                 })
                 .collect();
