@@ -291,3 +291,42 @@ fn a_match_that_exempts_users_is_refused() {
     assert!(output.status.success(), "{output:?}");
     assert!(Path::new(&host.path("pam.d/sshd")).exists());
 }
+
+/// A line that jumps over ours would jump over the line of the password then, and let the user nobody in without one.
+#[test]
+fn a_line_that_is_jumped_over_stays() {
+    let host = host(30);
+    let ours = format!("{} config={}", built::module().display(), host.place.config().display());
+    let jump = "[success=1 default=ignore] pam_succeed_if.so quiet user = nobody";
+    for lines in [
+        format!(
+            "auth {jump}\nauth required {ours}\nauth required pam_unix.so\naccount required pam_permit.so\n"
+        ),
+        format!(
+            "auth required pam_unix.so\nauth required {ours}\naccount {jump}\naccount required {ours}\n\
+             account required pam_nologin.so\n"
+        ),
+    ] {
+        fs::write(host.path("pam.d/demo"), &lines).unwrap();
+        assert_eq!(code(&host.run(&["disable", "--all", "demo"])), "stack-unsuitable", "{lines}");
+        assert_eq!(read(&host.path("pam.d/demo")), lines);
+    }
+}
+
+/// A change that cannot be undone any more, or a record that cannot be read, does not keep the others from it.
+#[test]
+fn one_that_cannot_be_undone_does_not_stop_the_others() {
+    let host = host(31);
+    let before = read(&host.path("pam.d/demo"));
+    assert!(host.enable_untried().status.success());
+    host.place.write("changes/enable-aaa", "garbage", 0o600);
+    let mut record: Value = serde_json::from_str(&read(&host.record())).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    record["deadline"] = Value::from(now + 3);
+    fs::write(host.record(), record.to_string()).unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while read(&host.path("pam.d/demo")) != before {
+        assert!(Instant::now() < end, "it was not undone");
+        thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -315,6 +315,18 @@ fn slots_in(positions: &Folder, name: &str, token: &TokenId) -> Result<Option<Po
     }
 }
 
+impl Store {
+    /// Whether a key of this token is or was on this host, so that OTPs may have been accepted without a server.
+    fn had_key(&self, token: &TokenId) -> Result<bool, Fault> {
+        let (name, elsewhere) =
+            (token.to_string(), data_encoding::HEXLOWER.encode(&Fingerprint::ELSEWHERE.0));
+        let is_of_key = |file: String| {
+            file.strip_prefix(&format!("{name}.")).is_some_and(|of| !of.starts_with(&elsewhere))
+        };
+        Ok(self.keys()?.has(&name)? || self.positions()?.names()?.into_iter().any(is_of_key))
+    }
+}
+
 impl Vault for Store {
     fn credential(&self, token: &PublicId) -> Result<Credential, Fault> {
         let token = TokenId::YubiKey(*token);
@@ -333,11 +345,11 @@ impl Vault for Store {
     }
 
     fn advance_proved(&self, token: &TokenId, key: Fingerprint, proved: Proved) -> Result<Advance, Fault> {
-        let from = match proved {
-            Proved::ByTouches(proof) => Some(Some(proof.first())),
-            Proved::ByServer(_) => None,
+        let (from, heals) = match proved {
+            Proved::ByTouches(proof) => (Some(Some(proof.first())), true),
+            Proved::ByServer(_) => (None, !self.had_key(token)?),
         };
-        self.step(token, key, advance::Step { position: proved.position(), drift: None, from, heals: true })
+        self.step(token, key, advance::Step { position: proved.position(), drift: None, from, heals })
     }
 
     fn oath(&self, token: &Serial) -> Result<OathToken, Fault> {

@@ -16,7 +16,7 @@ use ykcli::time;
 use ykhost::file::{FileFault, locate, read_untrusted};
 use ykhost::store::Store;
 use ykhost::{clock, random};
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
@@ -66,6 +66,15 @@ fn write(context: &Context, path: &Path, quiet: bool) -> Done {
     let key = store.store_key()?;
     let header = Header { host: host(), made: clock::unix(), store_key: key.id() };
     let gathered = contents::gather(context, &settings, &store)?;
+    // Keys under two store keys, or read before and after, open under none.
+    let ids = store.store_key()?.ids();
+    if ids.former.is_some() || ids != key.ids() {
+        let what = "is being replaced, and a backup of now would open under neither store key";
+        let found = Diagnostic::error(Code::StoreKeyRotationUnfinished, what).at(place(&settings.store_key));
+        return Err(found
+            .run_when("to finish that, before you try again", Program::Ykmap, "key rotate-store-key")
+            .into());
+    }
     let text = file::write(&header, &gathered.contents, &key, random::bytes()?)?;
     let before = LastBackup::of(&settings);
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -102,11 +111,7 @@ fn write(context: &Context, path: &Path, quiet: bool) -> Done {
                 "the store key does not open the key of token {token}, so a restore cannot bring it back"
             ),
         );
-        context.note(&found.run_when(
-            "for details",
-            yubiotp::diagnostic::Program::Ykmap,
-            format!("key show {token}"),
-        ));
+        context.note(&found.run_when("for details", Program::Ykmap, format!("key show {token}")));
     }
     if gathered.unopened.is_empty() { Ok(()) } else { Err(Failure::No) }
 }

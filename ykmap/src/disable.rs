@@ -4,7 +4,7 @@ use super::enable::{say_undone, show_diff};
 use super::switch::{Host, Places, changes_of, check_name, deadline, files_of, lines, store};
 use super::system::{self, ChangeSet, FileChange};
 use super::{Context, Done, Failure, event, out};
-use crate::doctor::pam::both::is_open_or_closed;
+use crate::doctor::pam::both::{is_open_or_closed, jumps_over_ours};
 use crate::doctor::pam::service::{Folders, Overlay};
 use crate::doctor::sshd::fronts_with;
 use clap::builder::NonEmptyStringValueParser;
@@ -130,7 +130,14 @@ fn check<'a>(host: &Host, set: &ChangeSet, names: impl Iterator<Item = &'a str>)
     let folders = Folders::changed(&host.dirs, overlay.clone());
     // Those of a file that goes are the distribution's.
     let names = names.filter(|name| folders.find(name).is_some_and(|path| !gone.contains(&&path)));
+    let (now, changed) =
+        (Folders::of(&host.dirs), set.files.iter().map(|file| &*file.path).collect::<Vec<_>>());
     for name in names {
+        if let Some(found) = jumps_over_ours(&now, name, &changed) {
+            return Err(found
+                .advise("remove the line by hand, and lower the number of this jump by one")
+                .into());
+        }
         if let Some(found) = is_open_or_closed(&folders, name, &fronts_with(&host.sshd_config, &overlay)) {
             return Err(found.advise("edit the file by hand").into());
         }

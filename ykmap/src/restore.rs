@@ -190,12 +190,15 @@ fn small_files(plan: &Plan<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
     Ok(files)
 }
 
+/// By how many seconds more than in the backup the clock of a TOTP token may have been ahead since.
+const GROWN: u64 = 600;
+
 /// The first step of a TOTP token of which no code was accepted up to now: the window of this moment ends before it.
 fn first_step(settings: &Settings, key: &TokenKey, drift: i32, unix: u64) -> Position {
     let TokenKey::Oath(_, oath, notes) = key else { return Position::from_stored(u64::MAX) };
     let Kind::Totp { period } = oath.parameters.kind else { return Position::from_stored(u64::MAX) };
     let ahead = settings.codes.usual.window(oath.parameters.kind, notes.window).ahead;
-    let expected = period.step_at(unix).saturating_add_signed(i64::from(drift.max(0)));
+    let expected = period.step_at(unix.saturating_add(GROWN)).saturating_add_signed(i64::from(drift.max(0)));
     Position::from_stored(expected.saturating_add(u64::from(ahead)).saturating_add(1))
 }
 

@@ -20,7 +20,7 @@ const fn words(fate: Fate) -> (&'static str, &'static str, &'static str) {
         Fate::From(_) => (
             "waits",
             "Authenticator apps and TOTP tokens",
-            "Their codes are accepted again in a few minutes.",
+            "Their codes are accepted again in about a quarter of an hour.",
         ),
         Fate::NeedsResync => (
             "needs-resync",

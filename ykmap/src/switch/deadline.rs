@@ -86,12 +86,13 @@ pub(crate) fn wait(context: &Context) -> Done {
                 Err(why) => failed = Some(why),
             }
         }
-        if let Some(why) = failed {
-            return Err(why);
-        }
-        let pending = system::pending_changes(&store)?;
-        let Some(first) = pending.iter().map(|change| change.deadline).min() else { return Ok(()) };
-        let left = Duration::from_secs(first.saturating_sub(clock::unix()));
+        // One that cannot be undone does not keep the others from it.
+        let now = clock::unix();
+        let Some(first) = system::deadlines(&store)?.into_iter().filter(|deadline| *deadline > now).min()
+        else {
+            return failed.map_or(Ok(()), Err);
+        };
+        let left = Duration::from_secs(first.saturating_sub(now));
         std::thread::sleep(POLL.min(left.max(Duration::from_millis(10))));
     }
 }

@@ -53,9 +53,8 @@ impl<V: Vault, S: Servers<Fault = V::Fault>> Deciders<'_, V, S> {
         is_ok: bool,
     ) -> Result<(Advance, Option<Stale>), V::Fault> {
         let token = TokenId::YubiKey(found.token);
-        // Where servers decide about every OTP, they know which were used. Otherwise this host may have accepted some
-        // without them.
-        if is_ok && (self.mode == Mode::Online || found.touch.is_none()) {
+        // Of a token whose key is here, this host may have accepted OTPs without a server, whatever the mode is now.
+        if is_ok && self.mode == Mode::Online && found.touch.is_none() {
             return Ok((self.vault.advance_proved(&token, found.key, Proved::ByServer(position))?, None));
         }
         let proved = match (self.second, found.touch) {

@@ -70,11 +70,22 @@ fn two_touches_let_in_and_end_it_in_one_write() {
     assert!(matches!(host.advance(at_use(7)).unwrap(), Advance::Fresh(_)));
 }
 
+/// This host may have accepted OTPs without a server, as long as it had the key.
 #[test]
-fn a_servers_word_ends_it() {
+fn a_servers_word_ends_it_only_of_a_token_that_had_no_key_here() {
     let host = Host::restored(Some(at_use(1)), true);
     assert!(matches!(host.proved(Proved::ByServer(at_use(1))), Advance::Replayed { .. }));
-    assert!(matches!(host.proved(Proved::ByServer(at_use(2))), Advance::Fresh(_)));
+    assert!(matches!(host.proved(Proved::ByServer(at_use(2))), Advance::Restored { .. }));
+    let by_server =
+        |to| host.store.advance_proved(&token(), Fingerprint::ELSEWHERE, Proved::ByServer(to)).unwrap();
+    host.store.change().unwrap().remove(&token()).unwrap();
+    assert!(matches!(by_server(at_use(3)), Advance::Restored { .. }), "its key was here");
+    // As on a host that never had it.
+    let archived = |name: &String| name.starts_with("vvcb.") && !name.starts_with("vvcb.0000000000000000");
+    for name in host.store.positions().unwrap().names().unwrap().iter().filter(|name| archived(name)) {
+        fs::remove_file(host.path(&format!("positions/{name}"))).unwrap();
+    }
+    assert!(matches!(by_server(at_use(4)), Advance::Fresh(_)));
     assert_eq!(host.state().restored, None);
 }
 

@@ -1,10 +1,11 @@
 //! Whether a service asks everybody for a first factor and for a token, as the lines in pam.d would be after a change.
 
-use super::service::{Folders, Kind, Overlay, Place};
+use super::control::{Action, Answer};
+use super::service::{Entry, Folders, Kind, Overlay, Place};
 use super::{Access, CALLED_BY_ROOT, Factors, Front, Listing, Report, Row, look_in};
 use crate::doctor::report::Check;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
 use yubiotp::shown;
 
@@ -156,6 +157,31 @@ pub(crate) fn errors(folders: &Folders, name: &str, fronts: &[Front]) -> Vec<Dia
         })
         .map(|(_, found, _)| found)
         .collect()
+}
+
+/// The line that jumps over a line of ours in one of these files: without ours, it would jump over one more of the others.
+pub(crate) fn jumps_over_ours(folders: &Folders, name: &str, files: &[&Path]) -> Option<Diagnostic> {
+    let entries = folders.service(name).entries;
+    [Kind::Auth, Kind::Account].into_iter().find_map(|kind| {
+        let lines: Vec<_> = entries.iter().filter(|entry| entry.kind == kind).collect();
+        let goes = |entry: &Entry| entry.is_ours() && files.contains(&&*entry.place.file);
+        let last = lines.iter().rposition(|entry| goes(entry))?;
+        let crosses = |(at, entry): &(usize, &&Entry)| {
+            let reach = at.saturating_add(longest_jump(entry));
+            lines.iter().enumerate().any(|(own, it)| own > *at && own <= reach && goes(it))
+        };
+        let (_, line) = lines.iter().enumerate().take(last).find(crosses)?;
+        let what = "jumps over the line of pam_yubiotp: without that line it would jump over another one";
+        Some(Diagnostic::error(Code::StackUnsuitable, what).at(line.place.location()))
+    })
+}
+
+fn longest_jump(entry: &Entry) -> usize {
+    let jumps = Answer::all().filter_map(|answer| match entry.control.action(answer) {
+        Action::Jump(count) => usize::try_from(count).ok(),
+        _ => None,
+    });
+    jumps.max().unwrap_or_default()
 }
 
 /// Whether somebody gets in by this service who shows nothing, or nobody does: what a line that is removed must not leave.
