@@ -298,6 +298,10 @@ fn a_line_that_is_jumped_over_stays() {
     let host = host(30);
     let ours = format!("{} config={}", built::module().display(), host.place.config().display());
     let jump = "[success=1 default=ignore] pam_succeed_if.so quiet user = nobody";
+    let far = jump.replace("success=1", "success=2");
+    let sub: String =
+        ["auth", "account"].map(|kind| format!("{kind} optional pam_warn.so\n").repeat(3)).concat();
+    fs::write(host.path("pam.d/sub"), sub).unwrap();
     for lines in [
         format!(
             "auth {jump}\nauth required {ours}\nauth required pam_unix.so\naccount required pam_permit.so\n"
@@ -305,6 +309,15 @@ fn a_line_that_is_jumped_over_stays() {
         format!(
             "auth required pam_unix.so\nauth required {ours}\naccount {jump}\naccount required {ours}\n\
              account required pam_nologin.so\n"
+        ),
+        // libpam counts a substack as one line, whatever is in it.
+        format!(
+            "auth {far}\nauth substack sub\nauth required {ours}\nauth required pam_unix.so\nauth required pam_permit.so\n\
+             account required pam_permit.so\n"
+        ),
+        format!(
+            "auth required pam_unix.so\nauth required {ours}\naccount {far}\naccount substack sub\n\
+             account required {ours}\naccount required pam_nologin.so\naccount required pam_permit.so\n"
         ),
     ] {
         fs::write(host.path("pam.d/demo"), &lines).unwrap();

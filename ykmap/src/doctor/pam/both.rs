@@ -1,6 +1,7 @@
 //! Whether a service asks everybody for a first factor and for a token, as the lines in pam.d would be after a change.
 
 use super::control::{Action, Answer};
+use super::dispatch::behind_jump;
 use super::service::{Entry, Folders, Kind, Overlay, Place};
 use super::{Access, CALLED_BY_ROOT, Factors, Front, Listing, Report, Row, look_in};
 use crate::doctor::report::Check;
@@ -163,22 +164,21 @@ pub(crate) fn errors(folders: &Folders, name: &str, fronts: &[Front]) -> Vec<Dia
 pub(crate) fn jumps_over_ours(folders: &Folders, name: &str, files: &[&Path]) -> Option<Diagnostic> {
     let entries = folders.service(name).entries;
     [Kind::Auth, Kind::Account].into_iter().find_map(|kind| {
-        let lines: Vec<_> = entries.iter().filter(|entry| entry.kind == kind).collect();
+        let lines: Vec<Entry> = entries.iter().filter(|entry| entry.kind == kind).cloned().collect();
         let goes = |entry: &Entry| entry.is_ours() && files.contains(&&*entry.place.file);
-        let last = lines.iter().rposition(|entry| goes(entry))?;
-        let crosses = |(at, entry): &(usize, &&Entry)| {
-            let reach = at.saturating_add(longest_jump(entry));
-            lines.iter().enumerate().any(|(own, it)| own > *at && own <= reach && goes(it))
+        let crosses = |(at, entry): &(usize, &Entry)| {
+            let (end, _) = behind_jump(&lines, *at, entry.level, longest_jump(entry));
+            lines.iter().take(end).skip(at.saturating_add(1)).any(goes)
         };
-        let (_, line) = lines.iter().enumerate().take(last).find(crosses)?;
+        let (_, line) = lines.iter().enumerate().find(crosses)?;
         let what = "jumps over the line of pam_yubiotp: without that line it would jump over another one";
         Some(Diagnostic::error(Code::StackUnsuitable, what).at(line.place.location()))
     })
 }
 
-fn longest_jump(entry: &Entry) -> usize {
+fn longest_jump(entry: &Entry) -> u32 {
     let jumps = Answer::all().filter_map(|answer| match entry.control.action(answer) {
-        Action::Jump(count) => usize::try_from(count).ok(),
+        Action::Jump(count) => Some(count),
         _ => None,
     });
     jumps.max().unwrap_or_default()

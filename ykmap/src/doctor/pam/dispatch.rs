@@ -89,21 +89,28 @@ impl Dispatch {
     }
 
     fn jump(&mut self, stack: &[Entry], level: usize, count: u32) -> usize {
-        let mut at = self.at;
-        for _ in 0..count {
-            let stays = |at: usize| stack.get(at.saturating_add(1)).map(|next| next.level);
-            if stays(at).is_none_or(|next| next < level) {
-                // More than there are to skip: libpam takes it for a no.
-                (self.impression, self.status) = (Impression::Negative, Answer::PERM_DENIED);
-                break;
-            }
-            at = at.saturating_add(1);
-            while stays(at).is_some_and(|next| next > level) {
-                at = at.saturating_add(1);
-            }
+        let (at, is_short) = behind_jump(stack, self.at, level, count);
+        if is_short {
+            // More than there are to skip: libpam takes it for a no.
+            (self.impression, self.status) = (Impression::Negative, Answer::PERM_DENIED);
         }
-        at.saturating_add(1)
+        at
     }
+}
+
+/// Where a jump over `count` lines of the entry `at` ends, and whether there are fewer to skip. A substack counts as one line.
+pub(crate) fn behind_jump(stack: &[Entry], mut at: usize, level: usize, count: u32) -> (usize, bool) {
+    for _ in 0..count {
+        let stays = |at: usize| stack.get(at.saturating_add(1)).map(|next| next.level);
+        if stays(at).is_none_or(|next| next < level) {
+            return (at.saturating_add(1), true);
+        }
+        at = at.saturating_add(1);
+        while stays(at).is_some_and(|next| next > level) {
+            at = at.saturating_add(1);
+        }
+    }
+    (at.saturating_add(1), false)
 }
 
 /// Behind the last entry of this substack; of the whole stack, if it is none.
