@@ -343,3 +343,23 @@ fn one_that_cannot_be_undone_does_not_stop_the_others() {
         thread::sleep(Duration::from_millis(100));
     }
 }
+
+/// Another command that holds the lock at the deadline only delays the undo.
+#[test]
+fn a_lock_at_the_deadline_only_delays_the_undo() {
+    let host = host(32);
+    let before = read(&host.path("pam.d/demo"));
+    assert!(host.enable_untried().status.success());
+    let lock = fs::File::options().write(true).open(host.place.path("changes/.yubiotp.lock")).unwrap();
+    lock.lock().unwrap();
+    host.make_due();
+    // Longer than it sleeps.
+    thread::sleep(Duration::from_secs(3));
+    assert_ne!(read(&host.path("pam.d/demo")), before, "it was undone without the lock");
+    drop(lock);
+    let end = Instant::now() + Duration::from_secs(30);
+    while read(&host.path("pam.d/demo")) != before {
+        assert!(Instant::now() < end, "it was not undone");
+        thread::sleep(Duration::from_millis(100));
+    }
+}

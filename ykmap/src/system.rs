@@ -198,7 +198,8 @@ pub(crate) fn pending_changes(store: &Path) -> Result<Vec<Pending>, Failure> {
     Ok(pending)
 }
 
-/// The deadlines of the changes that wait to be kept, in seconds since 1970. A record that cannot be read has none.
+/// The deadlines of the changes that wait to be kept, in seconds since 1970; 0 of one that is being made or undone. A record
+/// that cannot be read has none.
 ///
 /// # Errors
 /// The folder of records cannot be used.
@@ -206,7 +207,8 @@ pub(crate) fn deadlines(store: &Path) -> Result<Vec<u64>, Failure> {
     let Some(records) = Records::look(store)? else { return Ok(Vec::new()) };
     let of = |found: Named| match found.ok()?.1.state {
         State::Waiting { deadline } => Some(deadline),
-        State::Open | State::Kept => None,
+        State::Open => Some(0),
+        State::Kept => None,
     };
     Ok(records.all()?.into_iter().filter_map(of).collect())
 }

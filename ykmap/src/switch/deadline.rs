@@ -79,6 +79,8 @@ pub(crate) fn wait(context: &Context) -> Done {
     let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
     let store = super::store(context)?;
     loop {
+        // Before the attempt: what becomes due during it is left for the next one.
+        let now = clock::unix();
         let mut failed = None;
         for undone in system::finish_interrupted(&store)? {
             match undone {
@@ -86,13 +88,13 @@ pub(crate) fn wait(context: &Context) -> Done {
                 Err(why) => failed = Some(why),
             }
         }
-        // One that cannot be undone does not keep the others from it.
-        let now = clock::unix();
-        let Some(first) = system::deadlines(&store)?.into_iter().filter(|deadline| *deadline > now).min()
-        else {
+        // One that cannot be undone does not keep the others from it. Without a failure, what is still due was locked.
+        let mut left = system::deadlines(&store)?;
+        left.retain(|deadline| failed.is_none() || *deadline > now);
+        let Some(first) = left.into_iter().min() else {
             return failed.map_or(Ok(()), Err);
         };
-        let left = Duration::from_secs(first.saturating_sub(now));
+        let left = Duration::from_secs(first.saturating_sub(clock::unix()));
         std::thread::sleep(POLL.min(left.max(Duration::from_millis(10))));
     }
 }
