@@ -76,6 +76,36 @@ fn a_disk_is_lost_and_nothing_that_was_used_is_accepted() {
     host.ykmap(&["recovery", "new", "bob"]).exits(0);
 }
 
+/// The clock of an app may be found to be further ahead after the backup. No code that it then used is in reach of the old drift.
+#[test]
+fn a_clock_that_went_ahead_since_the_backup() {
+    let host = Host::new();
+    let file = host.backup();
+    let app = |name: &String| name.starts_with("oath-") && name != "oath-count3" && !name.contains('.');
+    let names = fs::read_dir(host.place.path("positions")).unwrap();
+    let id = names.map(|it| it.unwrap().file_name().into_string().unwrap()).find(app).unwrap();
+    let position = || {
+        let text =
+            String::from_utf8_lossy(&fs::read(host.place.path("positions").join(&id)).unwrap()).into_owned();
+        let number = |line: &str| line.strip_prefix("position: ")?.split(' ').next()?.parse::<u64>().ok();
+        text.lines().filter_map(number).max().unwrap()
+    };
+    let ahead = step() + 100;
+    let mut command = tests::scratch::command("ykmap");
+    command.arg("--config").arg(host.place.config()).args(["token", "resync", &id]);
+    let codes = [host.app.code(ahead), host.app.code(ahead + 1)].join("\n");
+    let seen = host.file("codes");
+    fs::write(&seen, codes + "\n").unwrap();
+    assert!(command.stdin(fs::File::open(seen).unwrap()).status().unwrap().success());
+    let used = host.app.code(ahead + 2);
+    assert_eq!(host.answers("bob", &[&used]), Code::SUCCESS);
+    let true_position = position();
+    host.loses_its_disk();
+    host.ykmap(&["restore", &file]).exits(0);
+    assert!(position() >= true_position, "{} {true_position}", position());
+    assert_ne!(host.answers("bob", &[&used]), Code::SUCCESS);
+}
+
 /// A host whose own record is whole goes on: nothing is restored, and nothing comes back.
 #[test]
 fn a_whole_host_goes_on() {

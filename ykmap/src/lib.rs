@@ -148,7 +148,7 @@ enum Verb {
     ///
     /// Logins go on meanwhile. The store key is not in it: keep a copy of that file elsewhere, or the backup is useless.
     Backup(backup::Args),
-    /// Bring the tokens of a backup back. No OTP that was used is accepted again
+    /// Bring the tokens of a backup back. No position is lowered
     ///
     /// Where this host has lost its record, nobody knows what was used since the backup. The next login with a YubiKey then
     /// asks for three more touches, authenticator apps work again in a few minutes, and recovery codes are spent.

@@ -15,10 +15,9 @@ use ykhost::clock;
 use ykhost::file::{self, FileFault, Folder};
 use ykhost::settings::{CONFIG, Settings};
 use ykhost::store::{CLAIMS, CODE_KEYS, KEYS, KeyFile, NOTICES, POSITIONS, Restoring, Store, TokenKey};
+use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
-use yubiotp::oath::Kind;
 use yubiotp::seal::StoreKey;
-use yubiotp::{Position, TokenId};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -105,14 +104,9 @@ fn restore(context: &Context, args: &Args, plan: &Plan<'_>, made: u64) -> Done {
     let settings = &plan.settings;
     let positions = plan.contents.states()?;
     let unix = clock::unix();
-    let first_step = |key: &TokenKey, drift: i32| first_step(settings, key, drift, unix);
     let brings_back = |token: &TokenId| args.bring_back.iter().any(|id| *id == token.to_string());
-    let backup = ykhost::store::Backup {
-        keys: plan.keys,
-        positions: &positions,
-        first_step: &first_step,
-        brings_back: &brings_back,
-    };
+    let backup =
+        ykhost::store::Backup { keys: plan.keys, positions: &positions, unix, brings_back: &brings_back };
     let store = Store::new(settings);
     let is_new = [KEYS, POSITIONS].iter().any(|folder| !settings.store.join(folder).exists());
     if is_new && args.dry_run {
@@ -188,18 +182,6 @@ fn small_files(plan: &Plan<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
         }
     }
     Ok(files)
-}
-
-/// By how many seconds more than in the backup the clock of a TOTP token may have been ahead since.
-const GROWN: u64 = 600;
-
-/// The first step of a TOTP token of which no code was accepted up to now: the window of this moment ends before it.
-fn first_step(settings: &Settings, key: &TokenKey, drift: i32, unix: u64) -> Position {
-    let TokenKey::Oath(_, oath, notes) = key else { return Position::from_stored(u64::MAX) };
-    let Kind::Totp { period } = oath.parameters.kind else { return Position::from_stored(u64::MAX) };
-    let ahead = settings.codes.usual.window(oath.parameters.kind, notes.window).ahead;
-    let expected = period.step_at(unix.saturating_add(GROWN)).saturating_add_signed(i64::from(drift.max(0)));
-    Position::from_stored(expected.saturating_add(u64::from(ahead)).saturating_add(1))
 }
 
 /// The keys of a backup. Each says which store key it was sealed under.

@@ -20,7 +20,7 @@ const fn words(fate: Fate) -> (&'static str, &'static str, &'static str) {
         Fate::From(_) => (
             "waits",
             "Authenticator apps and TOTP tokens",
-            "Their codes are accepted again in about a quarter of an hour.",
+            "Their codes are accepted again in an hour, if they last 30 seconds.",
         ),
         Fate::NeedsResync => (
             "needs-resync",

@@ -18,6 +18,7 @@ use crate::{Fault, random};
 use std::collections::{BTreeMap, BTreeSet};
 use yubiotp::key::Fingerprint;
 use yubiotp::oath::Kind;
+use yubiotp::oath::window::never_used;
 use yubiotp::{Position, TokenId, recovery};
 
 /// A position in a backup.
@@ -35,8 +36,8 @@ pub struct Backup<'b> {
     pub keys: &'b [TokenKey],
     /// The positions, with those of keys that were not there.
     pub positions: &'b [SavedPosition],
-    /// The first step of a TOTP token of which no code was shown up to now, by its drift.
-    pub first_step: &'b dyn Fn(&TokenKey, i32) -> Position,
+    /// The time, in seconds since 1970. No code of a TOTP token that can have been used up to it is accepted.
+    pub unix: u64,
     /// Whether a token comes back that was removed from this host since.
     pub brings_back: &'b dyn Fn(&TokenId) -> bool,
 }
@@ -467,8 +468,9 @@ fn doubtful(key: &TokenKey, state: State, backup: &Backup<'_>) -> (State, Fate) 
     match key {
         TokenKey::YubiKey(..) => (unknown_since(state), Fate::Restored),
         TokenKey::Oath(_, oath, _) => match oath.parameters.kind {
-            Kind::Totp { .. } => {
-                let from = (backup.first_step)(key, state.drift);
+            Kind::Totp { period } => {
+                // Whatever its drift is: it may have grown since the backup.
+                let from = never_used(period, backup.unix);
                 let from = state.position.map_or(from, |known| known.max(from));
                 (State { position: Some(from), ..state }, Fate::From(from))
             }
