@@ -80,7 +80,7 @@ fn files_are_followed_over_rotation() {
     following.shows(&last.iter().map(String::as_str).collect::<Vec<_>>());
     append(&path, "a");
     following.shows(&["a"]);
-    // As logrotate does it with create: the daemon writes to the old file until it is told.
+    // As logrotate does it with create: the daemon writes to the old file until a signal comes.
     let mut daemon = OpenOptions::new().append(true).open(&path).unwrap();
     fs::rename(&path, folder.path().join("auth.log.1")).unwrap();
     daemon.write_all(line("2026-11-30T10:00:00Z", "sshd", &of("b")).as_bytes()).unwrap();

@@ -33,16 +33,9 @@ pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, S
     in_time(move || send("ykmap", Severity::Note, line));
 }
 
-/// Writes the line of a change of this host's files: `event=… by=… name=value…`.
+/// The same, of a change that is no user's.
 pub(crate) fn log_host(context: &Context, event: &str, fields: &[(&str, String)]) {
-    let mut line = format!("event={event} by={}", shown::field(administrator()));
-    for (name, value) in fields {
-        line += &format!(" {name}={}", shown::field(value));
-    }
-    if let Some(config) = &context.config {
-        line += &format!(" config={}", shown::field(config.as_os_str().as_bytes()));
-    }
-    in_time(move || send("ykmap", Severity::Note, line));
+    log(context, event, "none", fields);
 }
 
 /// Writes a line of `yubiotp-enroll`.

@@ -174,6 +174,6 @@ pub(super) fn tell(context: &Context, settings: &Settings, store: &Store, plan: 
     if let Some(config) = &plan.config {
         let mut tables: Vec<_> = config.settings.iter().map(|setting| setting.table.clone()).collect();
         tables.dedup();
-        event::log(context, "policy", "none", &[("tables", tables.join(","))]);
+        event::log_host(context, "policy", &[("tables", tables.join(","))]);
     }
 }

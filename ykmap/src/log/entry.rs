@@ -178,7 +178,7 @@ fn decision(origin: Origin, line: &str) -> Option<Entry> {
         mode: Some(fields.take_text("mode")?),
         code: Some(fields.take_text("code")?),
         reason: Some(reason(&mut fields)?),
-        // In its place in the line, but for what stands for nothing.
+        // In its place in the line; "none" is no value.
         service: optional(&mut fields, "service")?,
         rhost: optional(&mut fields, "rhost")?,
         tty: optional(&mut fields, "tty")?,

@@ -26,7 +26,7 @@ pub(super) struct Printer {
 }
 
 /// Widths of the columns before the last. A longer value moves the rest of its line.
-const WIDTHS: [usize; 6] = [19, 9, 12, 14, 8, 15];
+const WIDTHS: [usize; 6] = [19, 9, 12, 17, 8, 15];
 
 impl Printer {
     pub(super) fn new(as_json: bool) -> Self {
@@ -146,7 +146,7 @@ mod tests {
                  rhost=none tty=\"\\u{1b}[2J\" code=otp-replayed reason=\"\"",
                 "sshd"
             ),
-            "1970-01-01 00:00:00  rejected   a\\u{a}b       vvccccccccbd    sshd      \\u{1b}[2J        otp-replayed"
+            "1970-01-01 00:00:00  rejected   a\\u{a}b       vvccccccccbd       sshd      \\u{1b}[2J        otp-replayed"
         );
         assert_eq!(
             line("event=reset user=alice by=ops tokens=none", "ykmap"),

@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, settings: &Settings, name: &str) -> Done {
     }
     let findings = counters(&store, &record);
     Record::forget(&settings.store, name)?;
-    event::log(context, "migrate-undo", "none", &[("change", name.to_owned())]);
+    event::log_host(context, "migrate-undo", &[("change", name.to_owned())]);
     if context.json {
         let calls = context.ykmap();
         let findings = findings.iter().map(|found| ykcli::diagnostic::json(found, context.calls(&calls)));

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long a file that was renamed is read on: the daemon writes to it until it is told to reopen its files.
+/// How long a file that was renamed is read on: the daemon writes to it until a signal makes it reopen its files.
 const FORMER: Duration = Duration::from_secs(60);
 /// How much of what was read last is compared, to find out that a file was emptied: a line, in which time and names differ.
 const COMPARED: u64 = 4096;
