@@ -195,8 +195,11 @@ pub(crate) fn show(context: &Context, ids: &[TokenId]) -> Done {
                 let on = if state.enabled { "enabled" } else { "disabled" };
                 out::line(&match state.restored {
                     None => format!("state          {on}"),
-                    Some(tries) => format!(
-                        "state          {on}, restored: the next login asks for three more touches ({tries} of {MOST_TRIES} tries used; {ykmap} token resync {id} does it now)"
+                    Some(tries) if tries >= MOST_TRIES => format!(
+                        "state          {on}, restored: the timed touches of a login failed; {ykmap} token resync {id} is needed"
+                    ),
+                    Some(_) => format!(
+                        "state          {on}, restored: the next login asks for three more touches ({ykmap} token resync {id} asks for two now)"
                     ),
                 });
                 if slots.damaged {

@@ -131,9 +131,7 @@ fn needs_resync(token: &PublicId) -> Diagnostic {
 fn restored(token: &PublicId, tries: u8, stale: Option<Stale>) -> Diagnostic {
     let problem = match stale {
         Some(why) => format!("the touches do not show that the YubiKey is here now: {why}"),
-        None if tries >= MOST_TRIES => format!(
-            "this host was restored from a backup, and nobody knows which OTPs of this token were used since; timed touches failed at {tries} logins, so logins do not ask for them any more"
-        ),
+        None if tries >= MOST_TRIES => "this host was restored from a backup, and nobody knows which OTPs of this token were used since; the timed touches of a login failed, so logins do not ask for them any more".to_owned(),
         None => "this host was restored from a backup, and nobody knows which OTPs of this token were used since: three more touches are needed, with a pause between each".to_owned(),
     };
     let found = Diagnostic::error(stale.map_or(Code::TokenRestored, |why| why.code()), problem);
