@@ -51,7 +51,8 @@ pub struct Resealed {
     pub keys: usize,
     /// How many offers of authenticator apps.
     pub offers: usize,
-    /// Files that do not open under the key that they name, or cannot be read: they let nobody in, and stay as they are.
+    /// Files that do not open under the key that they name, that name another one, or that cannot be read: they let nobody in, and
+    /// stay as they are.
     pub unusable: Vec<PathBuf>,
 }
 
@@ -146,9 +147,25 @@ impl Store {
         }
         done.offers = self.reseal_offers(rotation)?;
         self.end_rotation(rotation)?;
-        let keys = self.keys()?;
-        done.unusable = unusable.iter().map(|token| keys.path().join(token.to_string())).collect();
+        done.unusable = self.not_under(rotation.current)?;
         Ok(done)
+    }
+
+    /// The key files that are not sealed under this store key, or cannot be read.
+    fn not_under(&self, store_key: StoreKeyId) -> Result<Vec<PathBuf>, Fault> {
+        let (keys, mut paths) = (self.keys()?, Vec::new());
+        for token in self.tokens()?.0 {
+            let is_under = match self.key_file(&token) {
+                Ok(file) => file.under() == store_key,
+                Err(Fault::NoKey { .. }) => true,
+                Err(Fault::Key { .. }) => false,
+                Err(fault) => return Err(fault),
+            };
+            if !is_under {
+                paths.push(keys.path().join(token.to_string()));
+            }
+        }
+        Ok(paths)
     }
 
     fn reseal_code_keys(&self, rotation: Rotation) -> Result<(), Fault> {

@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykcli::import;
 use ykcli::store_key::keep_former;
-use ykhost::Fault;
 use ykhost::settings::Settings;
 use ykhost::store::{Resealed, Rotation, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
@@ -57,9 +56,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         )
     })?;
     let fields = [("former", rotation.former.to_string()), ("store-key", rotation.current.to_string())];
-    event::log(context, "store-key-rotate", "none", &fields);
+    event::log_host(context, "store-key-rotate", &fields);
     say(context, args, &settings, rotation, &resealed);
-    Ok(())
+    if resealed.unusable.is_empty() { Ok(()) } else { Err(Failure::No) }
 }
 
 /// A store key that seals another store, too, cannot be replaced in one of them.
@@ -144,7 +143,10 @@ fn say(context: &Context, args: &Args, settings: &Settings, rotation: Rotation, 
         return;
     }
     for path in &resealed.unusable {
-        out::note(&context.line(&Fault::BrokenSeal { path: path.clone() }.diagnostic()));
+        let what = "does not open under the store key that was replaced: it was not sealed anew";
+        let found =
+            Diagnostic::error(Code::KeySealedElsewhere, what).at(Location::file(path.as_os_str().as_bytes()));
+        context.note(&found.run_when("to see which keys do not open, and why", Program::Ykmap, "check"));
     }
     let keys = out::count(resealed.keys, "key");
     out::line(&format!("The store key was replaced: {current} in place of {former}. {keys} sealed anew."));
