@@ -95,3 +95,50 @@ fn of_another_host_only_if_it_is_said() {
     assert!(String::from_utf8_lossy(&refused.stdout).contains("backup-other-host"), "{refused:?}");
     assert_eq!(elsewhere(&["restore", "--other-host", &file]).status.code(), Some(0));
 }
+
+/// A dry run says everything that is to be decided, and that something would change.
+#[test]
+fn a_dry_run_names_all_that_differs() {
+    let host = Host::new();
+    let file = host.backup();
+    let config = host.place.config();
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "lock_wait = 3\n").unwrap();
+    host.ykmap(&["remove", "carol"]).exits(0);
+    let before = snapshot(&host);
+    for (arguments, status) in [(&["--dry-run"][..], 3), (&[], 2)] {
+        let said = host.ykmap(&[&["restore"], arguments, &[&file]].concat()).exits(status);
+        assert!(said.err.contains("--keep-config") && said.err.contains("--keep-mapping"), "{said:?}");
+    }
+    assert_eq!(snapshot(&host), before);
+}
+
+/// Keys under two store keys open under none of them.
+#[test]
+fn no_backup_while_the_store_key_is_replaced() {
+    let host = Host::new();
+    let file = host.file("host.backup");
+    let path = host.place.path("store.key");
+    let [former, current] = ["a", "b"].map(|name| {
+        let dir = host.file(name);
+        let made = tests::scratch::command("ykmap").arg("init").arg("--dir").arg(&dir).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        fs::read_to_string(dir.join("store.key")).unwrap()
+    });
+    let of = |text: &str, name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned).unwrap()
+    };
+    // As `ykmap key rotate-store-key` leaves it if it is interrupted (docs/store.md).
+    let template = former.lines().next().unwrap().replace("version 1", "version 2");
+    let both = format!(
+        "{template}\n# The former key is being replaced: rotate-store-key finishes that, and removes it from here.\n\
+         id: {}\nkey: {}\nformer-id: {}\nformer-key: {}\n",
+        of(&current, "id: "),
+        of(&current, "key: "),
+        of(&former, "id: "),
+        of(&former, "key: ")
+    );
+    fs::write(&path, both).unwrap();
+    let said = host.ykmap(&["--json", "backup", file.to_str().unwrap()]).exits(2);
+    assert_eq!(said.finding(), "store-key-rotation-unfinished", "{said:?}");
+    assert!(!file.exists());
+}

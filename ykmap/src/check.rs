@@ -503,7 +503,16 @@ pub(crate) fn codes_not_here(found: Diagnostic) -> Diagnostic {
 
 /// The remedy for an OATH token or recovery codes that are listed, and not in the store.
 pub(crate) fn not_here(id: &TokenId, user: &str, found: Diagnostic) -> Diagnostic {
-    found.advise("import the token, or copy its files from where it was set up").run_when(
+    let found = match id {
+        // Codes cannot be copied to another host.
+        TokenId::RecoverySet(_) | TokenId::RecoveryCode(..) => found.run_when(
+            "for new codes",
+            Program::Ykmap,
+            format!("recovery new {}", shell_word(user.as_bytes())),
+        ),
+        _ => found.advise("import the token, or copy its files from where it was set up"),
+    };
+    found.run_when(
         "if it is not needed",
         Program::Ykmap,
         format!("remove {} {id}", shell_word(user.as_bytes())),

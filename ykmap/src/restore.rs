@@ -81,8 +81,21 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         return Err(clock_behind(&path, made).into());
     }
     let config = context.config.as_deref().unwrap_or(Path::new(CONFIG));
+    let choice = Choice::of(args.keep_mapping, args.take_mapping);
     let (settings, config_file) =
-        lists::config(&contents, config, here, Choice::of(args.keep_config, args.take_config))?;
+        match lists::config(&contents, config, here, Choice::of(args.keep_config, args.take_config)) {
+            Ok(config) => config,
+            // Everything that has to be decided is said at once.
+            Err(Failure::Fault(config)) if config.code == Code::BackupDiffers => {
+                if let Err(Failure::Fault(lists)) =
+                    lists::lists(context, &contents, &context.settings()?, choice)
+                {
+                    context.note(&lists);
+                }
+                return Err(undecided(context, &args, config));
+            }
+            Err(why) => return Err(why),
+        };
     if settings.store_key != *context.settings()?.store_key {
         let found = Diagnostic::error(
             Code::BackupDiffers,
@@ -91,12 +104,25 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         .at(place(&settings.store_key));
         return Err(found.advise("copy the store key there, or add --keep-config").into());
     }
-    let mut files =
-        lists::lists(context, &contents, &settings, Choice::of(args.keep_mapping, args.take_mapping))?;
+    let mut files = match lists::lists(context, &contents, &settings, choice) {
+        Err(Failure::Fault(lists)) if lists.code == Code::BackupDiffers => {
+            return Err(undecided(context, &args, lists));
+        }
+        files => files?,
+    };
     files.extend(config_file);
     let keys = open_keys(&contents, &key)?;
     let plan = Plan { settings, files, keys: &keys, contents: &contents };
     restore(context, &args, &plan, made)
+}
+
+/// The end of a restore that needs a decision. A dry run says that, and that something would change.
+fn undecided(context: &Context, args: &Args, found: Box<Diagnostic>) -> Failure {
+    if args.dry_run && !context.json {
+        context.note(&found);
+        return Failure::Differs;
+    }
+    Failure::Fault(found)
 }
 
 /// Does it, or says what would be done.
@@ -132,7 +158,7 @@ fn restore(context: &Context, args: &Args, plan: &Plan<'_>, made: u64) -> Done {
     if changes {
         lists::write(plan)?;
         let fields = [("keys", restoring.keys().to_string()), ("made", made.to_string())];
-        event::log(context, "restore", "none", &fields);
+        event::log_host(context, "restore", &fields);
     }
     shown::plan(context, plan, &restoring, false, made);
     Ok(())
@@ -203,7 +229,8 @@ fn open_keys(contents: &Contents, key: &StoreKey) -> Result<Vec<TokenKey>, Failu
 }
 
 fn needs_store_key(found: Diagnostic, settings: &Settings, sealed: &SealedBackup<'_>) -> Diagnostic {
-    found.advise(format!(
+    // Not with advice to make a new one, which opens nothing.
+    Diagnostic { remedies: Vec::new(), ..found }.advise(format!(
         "copy the store key {} that you kept apart to {} (owner root, mode 0600), and run the command again",
         sealed.header.store_key,
         settings.store_key.display()

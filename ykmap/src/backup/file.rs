@@ -118,7 +118,9 @@ impl<'f> SealedBackup<'f> {
             return Err(found
                 .at(place(path))
                 .advise(format!(
-                    "copy the store key that you kept apart to {} (owner root, mode 0600), and run the command again",
+                    "if this host still has its tokens, you need no restore: make a new backup. Otherwise keep a copy of {0} (cp -p), \
+                     because tokens of now open only under it; copy the store key that you kept apart to {0} (owner root, mode \
+                     0600); and run the command again",
                     key_path.display()
                 ))
                 .into());
