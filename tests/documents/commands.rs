@@ -64,6 +64,11 @@ const RUN: &[(&str, Run)] = &[
         "mv /etc/pam.d/sudo.ykmap-20261130-142200 /etc/pam.d/sudo",
         Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),
     ),
+    ("ls /etc/pam.d/*.ykmap-20261130-142200", Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand")),
+    (
+        "mv /etc/pam.d/sudo-i.ykmap-20261130-142200 /etc/pam.d/sudo-i",
+        Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),
+    ),
     (
         "rm /var/lib/yubiotp/changes/enable-sudo",
         Run::Test(BY_SWITCH, "without_a_terminal_and_undone_by_hand"),

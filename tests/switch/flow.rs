@@ -363,3 +363,24 @@ fn a_lock_at_the_deadline_only_delays_the_undo() {
         thread::sleep(Duration::from_millis(100));
     }
 }
+
+/// What is said before a trial: it would show nothing, or nothing of that name is there.
+#[test]
+fn refused_before_anything_is_tried() {
+    let host = host(33);
+    let module = built::module().display().to_string();
+    let program = host.place.path("yubiotp-try").display().to_string();
+    let enable = ["enable", "demo", "--user", "root", "--module", &module, "--try-program", &program];
+    assert_eq!(code(&host.run(&enable)), "user-without-token");
+    assert_eq!(code(&host.run(&["disable", "nosuch"])), "service-unknown");
+    assert_eq!(code(&host.run(&["enable", "--keep", "sshd"])), "input-invalid");
+    // Whom it would lock out.
+    host.place.write("passwd", "alice:x:1000:1000::/:/bin/sh\nzoe:x:1001:1001::/:/bin/sh\n", 0o644);
+    host.place.write("shadow", "alice:$y$x:1::::::\nzoe:$y$x:1::::::\n", 0o600);
+    let accounts = host.place.path("").display().to_string();
+    let dry = ["--json", "enable", "demo", "--dry-run", "--module", &module, "--accounts", &accounts];
+    let said = host.run(&dry);
+    assert_eq!(said.status.code(), Some(3), "{said:?}");
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said["without_token"], serde_json::json!(["zoe"]));
+}

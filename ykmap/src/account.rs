@@ -78,6 +78,17 @@ fn by_name_services(user: &str) -> bool {
     getent.status().is_ok_and(|status| status.success())
 }
 
+/// The first names of many.
+pub(crate) fn first_of(names: &[String]) -> String {
+    /// More are counted.
+    const NAMED: usize = 8;
+    let named: Vec<_> = names.iter().take(NAMED).map(|name| yubiotp::shown::text(name).to_string()).collect();
+    match names.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

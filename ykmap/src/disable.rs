@@ -1,6 +1,7 @@
 //! `ykmap disable`
 
 use super::enable::{say_undone, show_diff};
+use super::switch::plan::unknown;
 use super::switch::{Host, Places, changes_of, check_name, deadline, files_of, lines, store};
 use super::system::{self, ChangeSet, FileChange};
 use super::{Context, Done, Failure, event, out};
@@ -101,7 +102,7 @@ fn removal(host: &Host, name: &str, all: bool) -> Result<Option<FileChange>, Fai
             let found =
                 Diagnostic::error(Code::LinesNotOurs, "loads the module, and was not written by ykmap")
                     .at(Location::line(path.as_os_str().as_bytes(), *first));
-            let call = format!("disable --all {service}");
+            let call = format!("disable --all{} {service}", host.options());
             return Err(found
                 .run_when("to remove it all the same", yubiotp::diagnostic::Program::Ykmap, call)
                 .into());
@@ -153,6 +154,10 @@ fn nothing(context: &Context, host: &Host, service: &str, name: &str) -> Done {
         return Err(found
             .advise("remove the line from that file; on Debian: pam-auth-update --disable yubiotp")
             .into());
+    }
+    let folders = Folders::of(&host.dirs);
+    if !folders.has(name) {
+        return Err(unknown(&folders, name).into());
     }
     match context.json {
         true => out::json(&json!({ "service": service, "changed": false })),

@@ -21,7 +21,7 @@ mod store;
 mod user;
 mod who;
 
-pub(crate) use accounts::{PATIENCE, with_a_login};
+pub(crate) use accounts::{PATIENCE, with_a_login, without_token};
 pub(crate) use pam::has_service;
 pub(crate) use report::AREAS;
 pub(crate) use rights::in_thread as in_time;

@@ -1,5 +1,6 @@
 //! `ykmap enable`
 
+use super::doctor::{ACCOUNTS, PATIENCE, without_token};
 use super::switch::plan::{After, Plan, Request, plan};
 use super::switch::stage::Stage;
 use super::switch::trial::Trial;
@@ -11,8 +12,9 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use ykcli::time;
-use ykhost::clock;
+use ykhost::{clock, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
+use yubiotp::mapping::Enrolment;
 use yubiotp::shown;
 
 #[derive(clap::Args)]
@@ -58,6 +60,9 @@ pub(crate) struct Args {
     /// Wait until the deadlines of changes that nobody has kept, and undo these: for yubiotp-undo.service
     #[arg(long, exclusive = true)]
     undo_due: bool,
+    /// Folder of passwd and shadow: which accounts have no token [default: /etc; none with --pam-dir]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    accounts: Option<PathBuf>,
     #[command(flatten)]
     places: Places,
 }
@@ -91,18 +96,22 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     }
     let module = module(context, args)?;
     let request = Request { service, module: &module, after: args.after, exempt: args.with_exemptions };
-    let plan = plan(&host, &request)?;
+    let plan = plan(&host, &request).or_else(|why| {
+        // More likely that it was never enabled.
+        check_consent(args, service)?;
+        Err(why)
+    })?;
     if plan.set.is_empty() {
         return asks_already(context, service, &plan);
     }
     if args.dry_run {
-        show(context, service, &plan, true);
+        show(context, service, &plan, &without(context, args, &host), true);
         return Err(Failure::Differs);
     }
     check_consent(args, service)?;
     // Setup has shown it, before its question.
     if !context.is_guided {
-        show(context, service, &plan, false);
+        show(context, service, &plan, &without(context, args, &host), false);
     }
     make(context, args, &host, service, plan)
 }
@@ -117,6 +126,7 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
     if !args.no_try {
         plan.stage(host, &stage)?;
         let user = user_to_try(args, &plan.service)?;
+        has_token(context, &user)?;
         let program = args.try_program.as_deref();
         Trial { program, service: &plan.service, user: &user }.run(context, &stage)?;
     }
@@ -163,18 +173,36 @@ fn keep_command(context: &Context, service: &str) -> String {
 }
 
 /// Shows the difference.
-fn show(context: &Context, service: &str, plan: &Plan, is_dry: bool) {
+/// The accounts that have no token.
+fn without(context: &Context, args: &Args, host: &Host) -> Vec<String> {
+    let folder = args.accounts.as_deref().or(host.is_usual.then_some(Path::new(ACCOUNTS)));
+    let settings = context.settings().ok();
+    folder.and_then(|folder| without_token(settings.as_ref(), folder, PATIENCE)).unwrap_or_default()
+}
+
+fn show(context: &Context, service: &str, plan: &Plan, without: &[String], is_dry: bool) {
     let diff = plan.set.diff();
     match context.json {
         true if is_dry => {
             let files: Vec<_> = plan.set.files.iter().map(|file| &file.path).collect();
             out::json(&json!({
-                "service": service, "changed": true, "diff": diff, "files": files,
+                "service": service, "changed": true, "diff": diff, "files": files, "without_token": without,
             }));
         }
         true => {}
-        false => show_diff(&diff),
+        false => {
+            show_diff(&diff);
+            if !without.is_empty() {
+                out::note(&rejects(service, without));
+            }
+        }
     }
+}
+
+/// Whom a service rejects from now on.
+pub(crate) fn rejects(service: &str, without: &[String]) -> String {
+    let names = account::first_of(without);
+    format!("{service} will reject accounts that need a token and have none. Without one are: {names}.")
 }
 
 /// Prints a difference, with its tabs.
@@ -249,6 +277,22 @@ fn user_to_try(args: &Args, service: &str) -> Result<String, Failure> {
     match account::exists(&user) {
         false if args.user.is_none() => Err(Failure::input("whose login is to be tried? Give --user USER")),
         _ => Ok(user),
+    }
+}
+
+/// A login of somebody without a token shows nothing.
+fn has_token(context: &Context, user: &str) -> Result<(), Failure> {
+    match mapping::enrolment(&context.settings()?, user.as_bytes(), false) {
+        Ok(Enrolment::Listed(tokens)) if !tokens.is_empty() => Ok(()),
+        Ok(_) => Err(Diagnostic::error(
+            Code::UserWithoutToken,
+            "has no token, so a login of theirs cannot be tried",
+        )
+        .at(Location::user(user.as_bytes()))
+        .run_when("to give them one", Program::Ykmap, format!("add {}", shell_word(user.as_bytes())))
+        .advise("to try the login of somebody else, add --user USER")
+        .into()),
+        Err(fault) => Err(fault.into()),
     }
 }
 

@@ -138,7 +138,7 @@ fn of_module(context: &Context, old: Old, how: &How, hosts: &Hosts, request: pla
         show::done(context, &place, &done);
         return left;
     }
-    show::plan(context, &settings, &plan, how.write)?;
+    show::plan(context, &settings, &place, &plan, how.write)?;
     left
 }
 

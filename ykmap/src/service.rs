@@ -35,6 +35,14 @@ pub(crate) fn pam_dirs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(folders)
 }
 
+/// The options for the same folders, for a command line that goes on.
+pub(crate) fn pam_dir_options(folders: &[PathBuf]) -> String {
+    folders
+        .iter()
+        .map(|folder| format!(" --pam-dir {}", shell_word(folder.as_os_str().as_encoded_bytes())))
+        .collect()
+}
+
 /// The settings by which a service decides about a user: those of its first auth line that loads the module.
 pub(crate) fn of(
     context: &Context,

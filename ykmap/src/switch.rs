@@ -14,7 +14,7 @@ use super::{Context, Failure, absolute, service};
 use clap::ValueHint;
 use std::path::{Path, PathBuf};
 use ykhost::settings::CONFIG;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
 
 /// Where the files of the host are.
 #[derive(clap::Args)]
@@ -50,6 +50,15 @@ impl Places {
 }
 
 impl Host {
+    /// The options for the same files, for a command line that goes on.
+    pub(crate) fn options(&self) -> String {
+        if self.is_usual {
+            return String::new();
+        }
+        let config = shell_word(self.sshd_config.as_os_str().as_encoded_bytes());
+        format!("{} --sshd-config {config}", service::pam_dir_options(&self.dirs))
+    }
+
     /// The folder that is written to.
     pub(crate) fn own_dir(&self) -> &Path {
         self.dirs.first().map_or(Path::new("/etc/pam.d"), PathBuf::as_path)

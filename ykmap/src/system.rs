@@ -323,8 +323,9 @@ impl Records {
         for file in &record.files {
             let host = HostFile::find(&file.path)?;
             let is = host.contents_unchecked()?;
-            if is != file.before && is != file.after {
-                return Err(edited(&file.path).into());
+            // A file that went away comes back.
+            if is.is_some() && is != file.before && is != file.after {
+                return Err(edited_since(name, &file.path).into());
             }
             found.push((file, host, is));
         }
@@ -349,6 +350,33 @@ fn edited(path: &Path) -> Diagnostic {
     Diagnostic::error(Code::FileEdited, "was edited meanwhile")
         .at(Location::file(path.as_os_str().as_bytes()))
         .advise("look at the file, then run the command again")
+}
+
+/// A file of a change that is to be undone has been edited since.
+fn edited_since(name: &str, path: &Path) -> Diagnostic {
+    let found =
+        Diagnostic::error(Code::FileEdited, "was edited after the change, so the change is not undone")
+            .at(Location::file(path.as_os_str().as_bytes()));
+    let found = match name.strip_prefix("enable-") {
+        Some(service) => {
+            let service = shell_word(service.as_bytes());
+            found
+                .run_when(
+                    "to keep the change and the edit",
+                    Program::Ykmap,
+                    format!("enable --keep {service}"),
+                )
+                .run_when(
+                    "after that, to remove only the lines of ykmap",
+                    Program::Ykmap,
+                    format!("disable {service}"),
+                )
+        }
+        None => found,
+    };
+    found.advise(
+        "to undo the change without the edit, take the edit out of the file, then run the command again",
+    )
 }
 
 /// A change waits to be kept.

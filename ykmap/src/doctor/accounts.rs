@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use ykhost::file;
 use ykhost::mapping;
-use ykhost::settings::Mode;
+use ykhost::settings::{Mode, Settings};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::mapping::Enrolment;
 use yubiotp::policy::{Login, Need, RemoteHost};
@@ -35,6 +35,20 @@ const KERNEL: [FsWord; 3] = [0x6265_6572, 0x6462_6720, 0x7472_6163];
 
 /// Shells that end at once.
 const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutdown"];
+
+/// Of the accounts of [`with_a_login`], those whom no list names with a token; `None` if the accounts are not known.
+pub(crate) fn without_token(
+    settings: Option<&Settings>,
+    folder: &Path,
+    patience: [Duration; 2],
+) -> Option<Vec<String>> {
+    let has_token = |name: &String| {
+        let of = |settings| mapping::enrolment(settings, name.as_bytes(), false);
+        matches!(settings.map(of), Some(Ok(Enrolment::Listed(tokens))) if !tokens.is_empty())
+    };
+    let names = with_a_login(folder, patience)?;
+    Some(names.into_iter().filter(|name| !has_token(name)).collect())
+}
 
 /// The accounts of this host that have a password or an ssh key, and a shell. `None` if that cannot be read. Of a home that
 /// takes longer than `patience` allows for all of them, or for one, it is not known whether it has a key.

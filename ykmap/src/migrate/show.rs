@@ -3,15 +3,22 @@
 use super::openbsd::Keys;
 use super::plan::{Place, Plan};
 use super::write::Written;
+use crate::service::pam_dir_options;
 use crate::{Context, Done, Failure, out};
 use serde_json::{Value, json};
 use ykcli::input::SHOWN;
 use ykhost::settings::Settings;
-use yubiotp::diagnostic::Diagnostic;
+use yubiotp::diagnostic::{Diagnostic, shell_word};
 use yubiotp::{TokenId, shown};
 
 /// Shows a plan. The exit status says whether there is something to do; `writes` is whether it was to be done.
-pub(super) fn plan(context: &Context, settings: &Settings, plan: &Plan, writes: bool) -> Done {
+pub(super) fn plan(
+    context: &Context,
+    settings: &Settings,
+    place: &Place<'_>,
+    plan: &Plan,
+    writes: bool,
+) -> Done {
     let diff = diff(plan);
     if context.json {
         out::json(&value(context, plan, false));
@@ -54,12 +61,20 @@ pub(super) fn plan(context: &Context, settings: &Settings, plan: &Plan, writes: 
     }
     if !context.json && !writes {
         out::note(&format!(
-            "nothing was written. To do it: {} migrate {} --write",
+            "nothing was written, and IDs of new tokens and codes are drawn when it is. To do it: {} migrate {} --write{}",
             context.ykmap(),
-            plan.old.verb()
+            plan.old.verb(),
+            options(place)
         ));
     }
     Err(Failure::Differs)
+}
+
+/// The options and users of this command, for one that goes on.
+fn options(place: &Place<'_>) -> String {
+    let users =
+        place.named.iter().map(|user| format!(" {}", shell_word(user.as_bytes()))).collect::<String>();
+    format!("{}{users}", pam_dir_options(place.folders))
 }
 
 /// The diff, without the secrets that lines of pam.d had.
@@ -142,7 +157,8 @@ pub(super) fn done(context: &Context, place: &Place<'_>, written: &Written) {
     let verb = place.old.verb();
     let ykmap = context.ykmap();
     out::note(&format!(
-        "keep this shell open, and log in from a second terminal. To undo everything: {ykmap} migrate {verb} --undo"
+        "keep this shell open, and log in from a second terminal. To undo everything: {ykmap} migrate {verb} --undo{}",
+        options(place)
     ));
     let files: Vec<_> = plan
         .old_files

@@ -139,14 +139,13 @@ fn by_owner(old: Old, found: Diagnostic) -> Diagnostic {
     };
     // pam_yubico takes password and OTP in one field, as its package sets it up.
     let ours = if old == Old::Yubico { "yubiotp-one-field" } else { "yubiotp" };
-    Diagnostic { remedies: Vec::new(), ..found }.run_when(
-        "after this command wrote everything else, and at once",
-        Program::System,
-        format!(
-            "pam-auth-update --disable {profile} --enable {ours} && ykmap migrate {} --write",
-            old.verb()
-        ),
-    )
+    Diagnostic { remedies: Vec::new(), ..found }
+        .run_when(
+            "after this command wrote everything else, and at once",
+            Program::System,
+            format!("pam-auth-update --disable {profile} --enable {ours}"),
+        )
+        .run_when("then", Program::Ykmap, format!("migrate {} --write", old.verb()))
 }
 
 /// The profile that puts the line into `common-auth`.

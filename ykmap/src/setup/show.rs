@@ -51,14 +51,20 @@ pub(super) fn notes(context: &Context, found: &Found) {
         }
     }
     if let Some(names) = found.without_token.as_deref().filter(|names| !names.is_empty()) {
-        paragraph(&format!("These accounts can log in and have no token: {}.", several(names)));
+        paragraph(&format!(
+            "These accounts can log in and have no token: {}.",
+            crate::account::first_of(names)
+        ));
         paragraph(
             "A service that asks for one rejects them, unless the policy excuses them. Give them one first:",
         );
         out::lines(&format!("  {} setup USER\n", context.ykmap()));
     }
     if !found.others.is_empty() {
-        paragraph(&format!("ykmap enable does not change these services: {}.", several(&found.others)));
+        paragraph(&format!(
+            "ykmap enable does not change these services: {}.",
+            crate::account::first_of(&found.others)
+        ));
         paragraph("docs/pam-stacks.md has lines for them.\n");
     }
 }
@@ -86,17 +92,6 @@ pub(super) fn indented(begin: &str, text: &str) {
 /// The whole command line of a verb.
 pub(super) fn command(context: &Context, words: &[String]) -> String {
     format!("{} {}", context.ykmap(), text(words))
-}
-
-/// The first names of many.
-pub(super) fn several(names: &[String]) -> String {
-    /// More are counted.
-    const NAMED: usize = 8;
-    let named: Vec<_> = names.iter().take(NAMED).map(|name| shown::text(name).to_string()).collect();
-    match names.len().saturating_sub(NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
 }
 
 /// The number of a step, from 1.

@@ -5,7 +5,7 @@ use super::plan::words;
 use super::services::{SERVICES, Service, is_login, migrate};
 use crate::check::policy::not_allowed;
 use crate::doctor::pam::{auth_lines, auth_modules};
-use crate::doctor::{PATIENCE, with_a_login};
+use crate::doctor::{PATIENCE, without_token};
 use crate::list::{State, States};
 use crate::system::pending_changes;
 use crate::{Context, Failure, files};
@@ -46,13 +46,8 @@ pub(super) fn survey(context: &Context, user: &str, sources: &Sources<'_>) -> Fo
     if let Some(settings) = &settings {
         of_user(context, settings, &mut found);
     }
-    let has_token = |name: &String| {
-        let of = |settings| mapping::enrolment(settings, name.as_bytes(), false);
-        matches!(settings.as_ref().map(of), Some(Ok(Enrolment::Listed(tokens))) if !tokens.is_empty())
-    };
-    let accounts = with_a_login(sources.accounts, PATIENCE);
-    let is_without = |name: &String| name != user && !has_token(name);
-    found.without_token = accounts.map(|names| names.into_iter().filter(is_without).collect());
+    found.without_token = without_token(settings.as_ref(), sources.accounts, PATIENCE);
+    found.without_token.iter_mut().for_each(|names| names.retain(|name| name != user));
     found
 }
 

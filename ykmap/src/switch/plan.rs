@@ -48,6 +48,13 @@ impl Plan {
     }
 }
 
+/// The finding about a name that is no service's.
+pub(crate) fn unknown(folders: &Folders, name: &str) -> Diagnostic {
+    Diagnostic::error(Code::ServiceUnknown, "pam.d has no such file")
+        .at(Location::Service(name.to_owned()))
+        .advise(format!("name one of {}", folders.names().join(", ")))
+}
+
 /// What would change.
 ///
 /// # Errors
@@ -57,10 +64,7 @@ pub(crate) fn plan(host: &Host, request: &Request<'_>) -> Result<Plan, Failure> 
     check_name(name)?;
     let folders = Folders::changed(&host.dirs, Overlay::new());
     if !folders.has(name) {
-        let found = Diagnostic::error(Code::ServiceUnknown, "pam.d has no such file")
-            .at(Location::Service(name.to_owned()))
-            .advise(format!("name one of {}", folders.names().join(", ")));
-        return Err(found.into());
+        return Err(unknown(&folders, name).into());
     }
     let set_name = format!("enable-{name}");
     if name == "sshd" {

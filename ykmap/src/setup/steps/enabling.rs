@@ -1,6 +1,7 @@
 //! Services that ask for a token: enabled one by one, and kept after a second login.
 
 use super::again;
+use crate::enable::rejects;
 use crate::enroll::talk::Gone;
 use crate::out;
 use crate::setup::console::{choose, choose_some, line, yes};
@@ -80,10 +81,7 @@ fn enable(guide: &mut Guide<'_>, found: &Found, name: &str) -> Result<Ended, Gon
     }
     let without = found.without_token.as_deref().unwrap_or_default();
     if !without.is_empty() {
-        let names = show::several(without);
-        paragraph(&format!(
-            "\n{name} will reject accounts that need a token and have none. Without one are: {names}."
-        ));
+        paragraph(&format!("\n{}", rejects(name, without)));
     }
     out::line("");
     // Enter never keeps somebody out.
