@@ -150,7 +150,7 @@ mod tests {
         );
         assert_eq!(
             line("event=reset user=alice by=ops tokens=none", "ykmap"),
-            "1970-01-01 00:00:00  event      alice         -               -         -                reset by ops"
+            "1970-01-01 00:00:00  event      alice         -                  -         -                reset by ops"
         );
     }
 }
