@@ -35,7 +35,7 @@ fn each_changed_user_is_a_line_and_what_they_lose_a_notice() {
         "event=remove user=carol by=ops tokens=all listed=no",
         "event=add user=eve by=ops tokens=#0",
         "event=token-disable user=bob by=ops tokens=#2",
-        "event=policy user=none by=ops tables=[policy]",
+        "event=policy by=ops tables=[policy]",
     ];
     assert_eq!(lines, expected.map(with_ids));
     for (user, notices) in [

@@ -91,7 +91,7 @@ fn without_a_terminal_and_undone_by_hand() {
     assert_eq!(said["changed"], false);
     // `ykmap log` reads the line back.
     let log = site.host.log_lines().concat();
-    assert!(log.contains("event=service-enabled user=none by="), "{log}");
+    assert!(log.contains("event=service-enabled by="), "{log}");
 }
 
 /// A running sshd reads its new configuration by itself, and the former one after it was undone.

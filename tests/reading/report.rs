@@ -40,6 +40,9 @@ fn host() -> Scratch {
     ] {
         text += &line(&format!("2026-11-{at:02}T10:00:00Z"), "sshd", &message);
     }
+    // A trial of `ykmap enable` is no login.
+    let trial = decision("accepted", "bob", "vvccccccccbf", "sudo", "none", "accepted");
+    text += &line("2026-11-08T09:00:00Z", "yubiotp-try", &trial);
     text += &line("2026-11-08T10:00:00Z", "ykmap", "event=add user=bob by=ops tokens=vvccccccccbf");
     fs::write(scratch.beside("auth.log"), text).unwrap();
     scratch
@@ -81,6 +84,18 @@ fn each_token_of_each_user() {
         users,
         [("alice", "rec-k7", "0"), ("alice", "vvccccccccbd", "0"), ("bob", "vvccccccccbf", "0")]
     );
+}
+
+#[test]
+fn a_trial_is_shown_as_one() {
+    let host = host();
+    let file = host.beside("auth.log");
+    let file = file.to_str().unwrap();
+    let bobs = crate::entries(&["bob", "--file", file]);
+    assert_eq!(crate::each(&bobs, "outcome"), ["fault", "trial"]);
+    assert_eq!(crate::each(&bobs, "code"), ["key-missing", "accepted"]);
+    assert_eq!(crate::entries(&["--outcome", "trial", "--file", file]).len(), 1);
+    assert_eq!(crate::entries(&["--outcome", "accepted", "bob", "--file", file]).len(), 0);
 }
 
 #[test]

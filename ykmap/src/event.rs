@@ -23,7 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Writes the line of a change, facility authpriv: `event=… user=… by=… name=value…`. Never a secret. A host without a log
 /// daemon has no line.
 pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, String)]) {
-    let mut line = format!("event={event} user={} by={}", shown::field(user), shown::field(administrator()));
+    write(context, format!("event={event} user={}", shown::field(user)), fields);
+}
+
+/// The same without `user=`, of a change that is no user's: a user may have any name.
+pub(crate) fn log_host(context: &Context, event: &str, fields: &[(&str, String)]) {
+    write(context, format!("event={event}"), fields);
+}
+
+fn write(context: &Context, begin: String, fields: &[(&str, String)]) {
+    let mut line = begin + &format!(" by={}", shown::field(administrator()));
     for (name, value) in fields {
         line += &format!(" {name}={}", shown::field(value));
     }
@@ -31,11 +40,6 @@ pub(crate) fn log(context: &Context, event: &str, user: &str, fields: &[(&str, S
         line += &format!(" config={}", shown::field(config.as_os_str().as_bytes()));
     }
     in_time(move || send("ykmap", Severity::Note, line));
-}
-
-/// The same, of a change that is no user's.
-pub(crate) fn log_host(context: &Context, event: &str, fields: &[(&str, String)]) {
-    log(context, event, "none", fields);
 }
 
 /// Writes a line of `yubiotp-enroll`.

@@ -149,7 +149,7 @@ pub(crate) fn log_of_owners(
     let owners = assign::owners(settings, id).unwrap_or_default();
     let fields = [("tokens", id.to_string())];
     match owners.as_slice() {
-        [] => event::log(context, event, "none", &fields),
+        [] => event::log_host(context, event, &fields),
         owners => owners.iter().for_each(|user| event::log(context, event, user, &fields)),
     }
     owners

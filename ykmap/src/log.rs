@@ -26,6 +26,7 @@ use show::Printer;
 use std::collections::VecDeque;
 
 #[derive(clap::Args)]
+#[command(after_help = "Exit status: 0 shown, also if nothing matches; 2 no log can be read.")]
 pub(crate) struct Args {
     #[command(flatten)]
     filter: Filter,

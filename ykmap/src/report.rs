@@ -18,6 +18,7 @@ use yubiotp::mapping::{Line, entries};
 use yubiotp::shown;
 
 #[derive(clap::Args)]
+#[command(after_help = "Exit status: 0 reported, also with warnings about the logs; 2 no log can be read.")]
 pub(crate) struct Args {
     /// Report about this time and later: 2026-11-01, "2026-11-30 14:05" (UTC), today, "30 days ago"
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
@@ -203,7 +204,7 @@ fn change(entry: &Entry) -> Vec<String> {
     vec![
         log::time(entry.time),
         safe(entry.event.as_deref().unwrap_or_default()),
-        shown::text(&entry.user).to_string(),
+        entry.user.as_ref().map(|user| shown::text(user).to_string()).unwrap_or_default(),
         safe(&entry.tokens.join(" ")),
         by,
         safe(entry.code.as_deref().unwrap_or_default()),

@@ -13,7 +13,8 @@ pub(crate) struct Entry {
     pub(crate) outcome: Outcome,
     /// What an event is called, such as `token-disable`.
     pub(crate) event: Option<String>,
-    pub(crate) user: Vec<u8>,
+    /// `None` of a change that is no user's.
+    pub(crate) user: Option<Vec<u8>>,
     /// As the line names them; a decision names one at most.
     pub(crate) tokens: Vec<String>,
     pub(crate) mode: Option<String>,
@@ -44,6 +45,8 @@ pub(crate) enum Outcome {
     Enrolled,
     /// The login ended before an answer
     Abandoned,
+    /// The trial of `ykmap enable`, and no login; the code says how it ended
+    Trial,
     /// A warning about settings
     Warning,
     /// A change of a user or a token
@@ -60,6 +63,7 @@ impl Outcome {
             Self::Excused => "excused",
             Self::Enrolled => "enrolled",
             Self::Abandoned => "abandoned",
+            Self::Trial => "trial",
             Self::Warning => "warning",
             Self::Event => "event",
         }
@@ -135,6 +139,9 @@ pub(super) fn transport(program: &str) -> &'static str {
     if program == "yubiotp-self" { "stdout" } else { "syslog" }
 }
 
+/// The program in which `ykmap enable` tries a login, as it names itself to syslog.
+const TRIAL: &str = "yubiotp-try";
+
 /// What libpam puts before each message of the module.
 pub(super) const MODULE: &str = "pam_yubiotp(";
 const FLOWS: [&str; 5] = ["auth", "account", "setcred", "session", "chauthtok"];
@@ -151,13 +158,26 @@ pub(super) fn read(origin: Origin, program: &str, message: &str) -> Message {
         if line.starts_with("user=") {
             return Message::Other;
         }
-        decision(origin, line)
+        let is_trial = is_trial(program, origin.sender);
+        decision(origin, line).map(|entry| if is_trial { tried(entry) } else { entry })
     } else if PROGRAMS.contains(&program) && message.starts_with("event=") {
         event(origin, message)
     } else {
         return Message::Other;
     };
     entry.map_or(Message::Invalid, |entry| Message::Entry(Box::new(entry)))
+}
+
+/// Whether it is about a trial. Whoever starts sudo can name its process as they like, and would hide a login so: only root tries.
+fn is_trial(program: &str, sender: Sender) -> bool {
+    program == TRIAL && matches!(sender, Sender::Root | Sender::File)
+}
+
+fn tried(entry: Entry) -> Entry {
+    match entry.outcome {
+        Outcome::Warning => entry,
+        _ => Entry { outcome: Outcome::Trial, ..entry },
+    }
 }
 
 /// What follows `sshd:auth): `. A service that holds `): ` itself makes the line invalid: [`Fields`] does not read its rest.
@@ -173,7 +193,7 @@ fn decision(origin: Origin, line: &str) -> Option<Entry> {
     let mut fields = Fields::parse(fields)?;
     let token = fields.take_text("token")?;
     let entry = Entry {
-        user: fields.take("user")?,
+        user: Some(fields.take("user")?),
         tokens: if token == "none" { Vec::new() } else { vec![token] },
         mode: Some(fields.take_text("mode")?),
         code: Some(fields.take_text("code")?),
@@ -219,7 +239,7 @@ fn event(origin: Origin, line: &str) -> Option<Entry> {
     let tokens = tokens.filter(|tokens| tokens != "none").unwrap_or_default();
     Some(Entry {
         event: Some(fields.take_text("event")?),
-        user: fields.take("user")?,
+        user: fields.take("user"),
         by: fields.take_or_none("by"),
         tokens: tokens.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
         mode: None,
@@ -259,8 +279,8 @@ pub(super) mod tests {
         let entry = parsed("sshd", LINE).unwrap();
         assert_eq!(entry.outcome, Outcome::Rejected);
         assert_eq!(
-            (entry.user.as_slice(), entry.tokens.as_slice()),
-            (&b"alice"[..], &["vvccccccccbd".to_owned()][..])
+            (entry.user.as_deref(), entry.tokens.as_slice()),
+            (Some(&b"alice"[..]), &["vvccccccccbd".to_owned()][..])
         );
         assert_eq!(
             (entry.service.as_deref(), entry.rhost.as_deref()),
@@ -273,6 +293,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_trial_is_no_login() {
+        let outcome = |program: &str, sender: Sender, line: &str| match read(
+            Origin { sender, ..origin() },
+            program,
+            line,
+        ) {
+            Message::Entry(entry) => Some((entry.outcome, entry.code)),
+            Message::Invalid | Message::Other => None,
+        };
+        let replayed = Some("otp-replayed".to_owned());
+        let warning = LINE.replace("refused", "warning");
+        for (program, sender, line, expected) in [
+            (TRIAL, Sender::Root, LINE, Outcome::Trial),
+            (TRIAL, Sender::File, LINE, Outcome::Trial),
+            (TRIAL, Sender::Root, warning.as_str(), Outcome::Warning),
+            ("sudo", Sender::Root, LINE, Outcome::Rejected),
+            // `exec -a yubiotp-try sudo`
+            (TRIAL, Sender::SetUid(1000), LINE, Outcome::Rejected),
+            (TRIAL, Sender::User(1000), LINE, Outcome::Rejected),
+        ] {
+            assert_eq!(outcome(program, sender, line), Some((expected, replayed.clone())), "{sender:?}");
+        }
+    }
+
+    #[test]
     fn events() {
         let entry =
             parsed("ykmap", "event=add user=alice by=ops tokens=vvccccccccbd,oath-app-1 config=/x").unwrap();
@@ -282,6 +327,10 @@ pub(super) mod tests {
         );
         assert_eq!(entry.tokens, ["vvccccccccbd", "oath-app-1"]);
         assert_eq!(entry.more, [("config".to_owned(), b"/x".to_vec())]);
+        // Of the host, and of a user whose name is that word.
+        let users = ["", " user=none"]
+            .map(|user| parsed("ykmap", &format!("event=policy{user} by=ops")).unwrap().user);
+        assert_eq!(users, [None, Some(b"none".to_vec())]);
         let line = "event=self-add user=alice uid=1000 token=vvccccccccbd proof=rec-x-1 code=accepted";
         let entry = parsed("yubiotp-self", line).unwrap();
         assert_eq!(

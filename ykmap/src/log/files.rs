@@ -69,8 +69,18 @@ pub(super) struct TextFile {
 /// What a finding says of a file.
 pub(super) fn unreadable(path: &Path, why: &io::Error) -> Diagnostic {
     let found = match why.kind() {
-        io::ErrorKind::NotFound => Diagnostic::error(Code::FileMissing, "does not exist"),
-        _ => Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", cause(why))),
+        io::ErrorKind::NotFound => Diagnostic::error(Code::FileMissing, "does not exist")
+            .advise("check its name; without --file, the logs of this host are read"),
+        io::ErrorKind::InvalidInput => {
+            Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", cause(why)))
+                .advise("name a syslog file with --file, or the folder of a journal with --journal")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", cause(why)))
+                .advise("run the command as root, or as a user who may read the file")
+        }
+        _ => Diagnostic::error(Code::FileInaccessible, format!("cannot read: {}", cause(why)))
+            .advise("look at the file and its disk"),
     };
     found.at(Location::file(path.as_os_str().as_bytes()))
 }

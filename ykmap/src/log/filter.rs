@@ -69,7 +69,7 @@ impl Filter {
         };
         let has_code = |code: &Code| entry.code.as_deref() == Some(code.name());
         outcome
-            && is_one(&self.users, Some(&entry.user))
+            && is_one(&self.users, entry.user.as_deref())
             && is_one(&self.services, entry.service.as_deref())
             && is_one(&self.hosts, entry.rhost.as_deref())
             && (self.codes.is_empty() || self.codes.iter().any(has_code))

@@ -55,7 +55,12 @@ pub(super) fn span(folder: Option<&Path>) -> Result<Option<(Timestamp, Timestamp
         match journal.lines.next() {
             Ok(Line::Whole(line)) => Ok(serde_json::from_slice(line).ok().and_then(|entry| time_of(&entry))),
             Ok(Line::TooLong) => Ok(None),
-            Ok(Line::End) | Err(_) => journal.end().map_or(Ok(None), Err),
+            Ok(Line::End) | Err(_) => journal.end().map_or(Ok(None), |found| {
+                Err(match folder {
+                    Some(_) => found.advise("name the folder of a journal, such as /var/log/journal"),
+                    None => found,
+                })
+            }),
         }
     };
     Ok(match time(&[])? {

@@ -19,40 +19,63 @@ pub(crate) fn time(at: Timestamp) -> String {
 pub(super) struct Printer {
     to: Stream,
     as_json: bool,
+    /// The first entries, until the widths of their columns are known; `None` once they are printed.
+    first: Option<Vec<([String; 7], Outcome)>>,
+    widths: [usize; 6],
     /// How many were printed.
     pub(super) count: u64,
     /// Whether one of them has a code that needs an explanation.
     pub(super) has_codes: bool,
 }
 
-/// Widths of the columns before the last. A longer value moves the rest of its line.
-const WIDTHS: [usize; 6] = [19, 9, 12, 17, 8, 15];
+/// The least and the most widths of the columns before the last. Strangers choose the names that they try: a longer value
+/// moves the rest of its line.
+const LEAST: [usize; 6] = [19, 9, 12, 17, 8, 15];
+const MOST: [usize; 6] = [19, 9, 32, 24, 20, 40];
+/// How many entries the widths are made of; later ones may widen them.
+const FIRST: usize = 200;
 
 impl Printer {
     pub(super) fn new(as_json: bool) -> Self {
-        Self { to: Stream::new(), as_json, count: 0, has_codes: false }
+        let first = Some(Vec::new());
+        Self { to: Stream::new(), as_json, first, widths: LEAST, count: 0, has_codes: false }
     }
 
     /// Prints an entry. Returns whether there is still a reader.
     pub(super) fn print(&mut self, entry: &Entry) -> bool {
-        let is_first = self.count == 0;
         self.count = self.count.saturating_add(1);
         if self.as_json {
             return self.to.raw(&format!("{}\n", shown::json(&value(entry).to_string())));
         }
-        if is_first {
-            let head =
-                ["Time (UTC)", "Outcome", "User", "Token", "Service", "From", "Code"].map(str::to_owned);
-            self.to.raw(&format!("{}\n", columns(&head, None)));
-        }
         self.has_codes |=
-            !matches!(entry.outcome, Outcome::Accepted | Outcome::Event) && entry.code.is_some();
-        self.to.raw(&format!("{}\n", columns(&fields(entry), Some(entry.outcome))))
+            entry.outcome != Outcome::Event && entry.code.as_deref().is_some_and(|code| code != "accepted");
+        let fields = fields(entry);
+        widen(&mut self.widths, &fields);
+        match &mut self.first {
+            Some(first) => {
+                first.push((fields, entry.outcome));
+                first.len() < FIRST || self.begin()
+            }
+            None => self.to.raw(&format!("{}\n", columns(&fields, &self.widths, Some(entry.outcome)))),
+        }
+    }
+
+    /// Prints the head and the first entries.
+    fn begin(&mut self) -> bool {
+        if self.count == 0 || self.as_json {
+            return true;
+        }
+        let Some(first) = self.first.take() else { return true };
+        let head = ["Time (UTC)", "Outcome", "User", "Token", "Service", "From", "Code"].map(str::to_owned);
+        self.to.raw(&format!("{}\n", columns(&head, &self.widths, None)))
+            && first.iter().all(|(fields, outcome)| {
+                self.to.raw(&format!("{}\n", columns(fields, &self.widths, Some(*outcome))))
+            })
     }
 
     /// Writes out what was printed. Returns whether there is still a reader.
     pub(super) fn flush(&mut self) -> bool {
-        self.to.flush()
+        self.begin() && self.to.flush()
     }
 }
 
@@ -63,7 +86,7 @@ fn fields(entry: &Entry) -> [String; 7] {
     [
         time(entry.time),
         entry.outcome.name().to_owned(),
-        text(Some(&entry.user)),
+        text(entry.user.as_deref()),
         if tokens.is_empty() { "-".to_owned() } else { tokens },
         text(entry.service.as_deref()),
         text(entry.rhost.as_deref().or(entry.tty.as_deref())),
@@ -73,7 +96,8 @@ fn fields(entry: &Entry) -> [String; 7] {
 
 /// The code, or the event and who made it.
 fn what(entry: &Entry) -> String {
-    let code = entry.code.as_deref().filter(|code| *code != "accepted").unwrap_or_default();
+    let is_said = |code: &&str| *code != "accepted" || entry.outcome == Outcome::Trial;
+    let code = entry.code.as_deref().filter(is_said).unwrap_or_default();
     let Some(event) = &entry.event else { return shown::line(code).to_string() };
     let mut text = event.clone();
     if !code.is_empty() {
@@ -86,10 +110,20 @@ fn what(entry: &Entry) -> String {
     }
 }
 
-fn columns(fields: &[String; 7], outcome: Option<Outcome>) -> String {
+/// Makes columns as wide as these values, up to a limit.
+fn widen(widths: &mut [usize; 6], fields: &[String; 7]) {
+    for ((width, most), field) in widths.iter_mut().zip(MOST).zip(fields) {
+        let length = field.chars().count();
+        if length <= most {
+            *width = length.max(*width);
+        }
+    }
+}
+
+fn columns(fields: &[String; 7], widths: &[usize; 6], outcome: Option<Outcome>) -> String {
     let mut line = String::new();
     for (at, field) in fields.iter().enumerate() {
-        let width = WIDTHS.get(at).copied().unwrap_or(0);
+        let width = widths.get(at).copied().unwrap_or(0);
         let padded = format!("{field:width$}");
         let style = match outcome {
             Some(Outcome::Rejected | Outcome::Fault) if at == 1 => Some(Style::Red),
@@ -114,7 +148,7 @@ pub(crate) fn value(entry: &Entry) -> Value {
         "time": entry.time.to_string(),
         "outcome": entry.outcome.name(),
         "event": entry.event,
-        "user": text(&entry.user),
+        "user": maybe(&entry.user),
         "tokens": entry.tokens,
         "mode": entry.mode,
         "service": maybe(&entry.service),
@@ -138,7 +172,7 @@ mod tests {
     #[test]
     fn lines_are_aligned_and_escaped() {
         let line = |message: &str, program: &str| {
-            columns(&fields(&parsed(program, message).unwrap()), Some(Outcome::Accepted))
+            columns(&fields(&parsed(program, message).unwrap()), &LEAST, Some(Outcome::Accepted))
         };
         assert_eq!(
             line(
@@ -152,5 +186,18 @@ mod tests {
             line("event=reset user=alice by=ops tokens=none", "ykmap"),
             "1970-01-01 00:00:00  event      alice         -                  -         -                reset by ops"
         );
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_values() {
+        let of_user = |user: &str| ["", "", user, "", "", "", ""].map(str::to_owned);
+        let mut widths = LEAST;
+        widen(&mut widths, &of_user("bob"));
+        assert_eq!(widths, LEAST);
+        widen(&mut widths, &of_user("a.user.of.a.directory"));
+        assert_eq!(widths[2], 21);
+        // Of a stranger.
+        widen(&mut widths, &of_user(&"x".repeat(33)));
+        assert_eq!(widths[2], 21);
     }
 }

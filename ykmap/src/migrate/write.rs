@@ -66,7 +66,7 @@ pub(super) fn run(
 
 /// A line of syslog for the change, and one for each user whose list changed.
 fn log(context: &Context, from: &str, additions: &[(String, bool, Vec<TokenId>)], lines: usize) {
-    event::log(context, "migrate", "none", &[("from", from.to_owned()), ("lines", lines.to_string())]);
+    event::log_host(context, "migrate", &[("from", from.to_owned()), ("lines", lines.to_string())]);
     for (user, _, tokens) in additions {
         event::log(context, "migrate", user, &[("from", from.to_owned()), ("tokens", event::tokens(tokens))]);
     }

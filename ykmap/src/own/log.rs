@@ -32,9 +32,9 @@ impl Log {
 
     fn line(&self, priority: u8, rest: &str) {
         let Self { event, uid, user } = self;
-        let user = shown::field(user.as_deref().unwrap_or("none")).to_string();
+        let user = user.as_deref().map(|user| format!(" user={}", shown::field(user))).unwrap_or_default();
         // One write, so that lines of several processes do not mix.
-        let line = format!("<{priority}>event={event} user={user} uid={uid} {rest}\n");
+        let line = format!("<{priority}>event={event}{user} uid={uid} {rest}\n");
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }

@@ -73,9 +73,9 @@ impl Uses {
         Self { by, rows: BTreeMap::new(), left_out: 0 }
     }
 
-    /// Counts a decision.
+    /// Counts a decision about a login.
     pub(super) fn add(&mut self, entry: &Entry) {
-        if entry.outcome == Outcome::Warning {
+        if matches!(entry.outcome, Outcome::Warning | Outcome::Trial) {
             return;
         }
         let token = entry.tokens.first().map(|token| of_set(token)).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Uses {
             By::Service => entry.service.as_deref().unwrap_or_default(),
             By::Host => entry.rhost.as_deref().unwrap_or_default(),
         };
-        let Some(row) = self.row(&entry.user, other) else {
+        let Some(row) = self.row(entry.user.as_deref().unwrap_or_default(), other) else {
             self.left_out = self.left_out.saturating_add(1);
             return;
         };

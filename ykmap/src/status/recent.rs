@@ -43,14 +43,14 @@ pub(crate) struct Decision {
 impl Decision {
     /// `None` of a line that is about no login.
     fn of(entry: &Entry) -> Option<Self> {
-        if matches!(entry.outcome, Outcome::Event | Outcome::Warning) {
+        if matches!(entry.outcome, Outcome::Event | Outcome::Trial | Outcome::Warning) {
             return None;
         }
         let shown = |text: &Vec<u8>| shown::text(text).to_string();
         Some(Self {
             unix: u64::try_from(entry.time.as_second()).ok()?,
             outcome: entry.outcome,
-            user: shown(&entry.user),
+            user: entry.user.as_ref().map(shown)?,
             token: entry.tokens.first().cloned(),
             service: entry.service.as_ref().map(shown),
             rhost: entry.rhost.as_ref().map(shown),

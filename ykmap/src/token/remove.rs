@@ -140,7 +140,7 @@ fn take(context: &Context, settings: &Settings, store: &Store, id: &TokenId) -> 
         event::notify(context, store, user, &format!("{} was removed", event::yours(id)));
     }
     if users.is_empty() {
-        event::log(context, "token-remove", "none", &[("tokens", id.to_string())]);
+        event::log_host(context, "token-remove", &[("tokens", id.to_string())]);
     }
     let change = store.change()?;
     if let TokenId::RecoverySet(set) = id {

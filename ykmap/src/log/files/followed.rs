@@ -139,7 +139,8 @@ mod tests {
         assert!(open.next(true, &mut tally).is_some() && open.next(true, &mut tally).is_none());
         let mut followed = Followed::all(vec![path.clone()], vec![open]).pop().unwrap();
         let mut users = || {
-            let next = || followed.next(&mut tally).map(|entry| String::from_utf8(entry.user).unwrap());
+            let next =
+                || followed.next(&mut tally).map(|entry| String::from_utf8(entry.user.unwrap()).unwrap());
             std::iter::from_fn(next).collect::<Vec<_>>()
         };
         assert!(users().is_empty());
