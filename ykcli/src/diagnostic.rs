@@ -2,7 +2,9 @@
 
 use crate::out;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use yubiotp::diagnostic::{Calls, Diagnostic, Location, Remedy};
+use yubiotp::shown;
 
 /// In one line, with its remedies and with its code at the end:
 /// `/etc/yubiotp/store.key: does not exist. Restore your copy of the store key. For a new store: ykmap init [store-key-missing]`.
@@ -26,14 +28,47 @@ pub fn json(diagnostic: &Diagnostic, calls: Calls<'_>) -> Value {
     })
 }
 
-/// Shows why a command fails: with `as_json`, as `{"error": …}` on standard output; else in one line on standard error,
-/// which begins with the name of the `program`. Where standard output fails, the line comes with `as_json`, too.
+/// Shows a finding on standard error, behind `before`. On a terminal a command of a remedy is on a line of its own, to be
+/// copied; elsewhere, such as in a log, all of it is in one [`line`].
+pub fn note(before: &str, diagnostic: &Diagnostic, calls: Calls<'_>) {
+    match out::error_width() {
+        Some(width) => out::raw_note(&lines(before, diagnostic, calls, width)),
+        None => out::note(&format!("{before}{}", line(diagnostic, calls))),
+    }
+}
+
+/// Over several lines: what is wrong and its code; below, each remedy.
+fn lines(before: &str, diagnostic: &Diagnostic, calls: Calls<'_>, width: usize) -> String {
+    const HANGING: &str = "  ";
+    const OF_COMMAND: &str = "    ";
+    let mut text = String::new();
+    let sentence = |text: &mut String, sentence: &str, first| {
+        for line in out::wrapped(&shown::line(sentence).to_string(), [first, HANGING], width) {
+            let _ = writeln!(text, "{line}");
+        }
+    };
+    sentence(&mut text, &format!("{before}{} [{}]", diagnostic.problem(), diagnostic.code), "");
+    for remedy in &diagnostic.remedies {
+        match remedy {
+            Remedy::Text(_) => sentence(&mut text, &remedy.text(calls), HANGING),
+            Remedy::Command { when, command } => {
+                let when = when.as_deref().unwrap_or("run");
+                sentence(&mut text, &Remedy::Text(format!("{when}:")).text(calls), HANGING);
+                let _ = writeln!(text, "{OF_COMMAND}{}", shown::line(&command.line(calls)));
+            }
+        }
+    }
+    text
+}
+
+/// Shows why a command fails: with `as_json`, as `{"error": …}` on standard output; else as a [`note`], which begins with the
+/// name of the `program`. Where standard output fails, the line comes with `as_json`, too.
 pub fn fail(program: &str, diagnostic: &Diagnostic, calls: Calls<'_>, as_json: bool) {
     if as_json {
         out::json(&json!({ "error": json(diagnostic, calls) }));
     }
     if !as_json || out::failed().is_some() {
-        out::note(&format!("{program}: {}", line(diagnostic, calls)));
+        note(&format!("{program}: "), diagnostic, calls);
     }
 }
 
@@ -86,6 +121,24 @@ mod tests {
         assert_eq!(
             line(&found, calls),
             "/etc/key:7: does not exist. Restore it. For a new store: ykmap --config /x init [store-key-missing]"
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_a_command_has_a_line_of_its_own() {
+        let found = Diagnostic::error(Code::StoreKeyMissing, "does not exist, and nothing opens without it")
+            .at(Location::file(b"/etc/ke\ny"))
+            .advise("restore it")
+            .run_when(
+                "for a new store, which nobody has yet",
+                Program::Ykmap,
+                "init --dir /a/long/folder/for/it",
+            )
+            .run(Program::System, "true");
+        assert_eq!(
+            lines("ykmap: ", &found, Calls::PLAIN, 40),
+            "ykmap: /etc/ke\\u{a}y: does not exist, and\n  nothing opens without it\n  [store-key-missing]\n  Restore it\n  \
+             For a new store, which nobody has yet:\n    ykmap init --dir /a/long/folder/for/it\n  Run:\n    true\n"
         );
     }
 

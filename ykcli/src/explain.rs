@@ -1,6 +1,6 @@
 //! The verb `explain-code` of every command: what a code means, from `docs/reference/codes.md`.
 
-use crate::out;
+use crate::{docs, out};
 use serde_json::{Value, json};
 use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::nearest::nearest;
@@ -97,7 +97,7 @@ fn entry(code: Code) -> Entry<'static> {
 
 /// A paragraph without the line ends and marks of the page.
 fn plain(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "")
+    docs::with_paths(&text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', ""))
 }
 
 #[cfg(test)]

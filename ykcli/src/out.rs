@@ -113,6 +113,11 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", shown::line(text));
 }
 
+/// A remark over several lines, which is escaped already.
+pub(crate) fn raw_note(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Several remarks, whose line ends are our own.
 pub fn notes(text: &str) {
     text.split('\n').for_each(note);
@@ -208,9 +213,18 @@ pub fn styled(style: Style, text: &str) -> String {
 /// The columns of the terminal that standard output is; `None` if it is something else, where lines are not wrapped.
 #[must_use]
 pub fn width() -> Option<usize> {
+    std::io::stdout().is_terminal().then(columns)
+}
+
+/// The same of standard error.
+pub(crate) fn error_width() -> Option<usize> {
+    std::io::stderr().is_terminal().then(columns)
+}
+
+fn columns() -> usize {
     /// The narrowest that text is wrapped to.
     const LEAST: usize = 40;
-    std::io::stdout().is_terminal().then(|| textwrap::termwidth().max(LEAST))
+    textwrap::termwidth().max(LEAST)
 }
 
 /// Whether standard output is a terminal with colours, and the user has not asked for none (`NO_COLOR`, `TERM=dumb`).

@@ -93,7 +93,7 @@ enum Verb {
     Remove(remove::Args),
     /// Make users, tokens and policy what a file declares, or compare them with it
     ///
-    /// For configuration management: a run that changes nothing says so, and --check changes nothing.
+    /// For configuration management: a run that changes nothing says so, and --dry-run changes nothing.
     Apply(apply::Args),
     /// List users and their tokens
     List(list::Args),
@@ -136,10 +136,15 @@ enum Verb {
     /// Manage recovery codes, each of which lets a user in once
     #[command(subcommand)]
     Recovery(recovery::Verb),
-    /// Move the users of another PAM module here, with their tokens and positions
+    /// Import the users of another PAM module, with their tokens and positions. `migrate` also changes pam.d
+    ///
+    /// pam.d stays as it is, so that the other module goes on asking: for secrets that come from another host, or for a change of
+    /// pam.d by hand. `ykmap migrate` does both at once, for a host that asks by that module now.
     #[command(subcommand)]
     Import(import::Verb),
     /// Replace another PAM module on this host: its lines in pam.d, its users and tokens. Shows the plan; --write does it
+    ///
+    /// `ykmap import` takes over users and tokens only, and leaves pam.d as it is.
     #[command(subcommand)]
     Migrate(migrate::Verb),
     /// Accept single codes of a user again, after too many wrong ones
@@ -213,7 +218,13 @@ impl Context {
 
     /// A remark.
     fn note(&self, found: &Diagnostic) {
-        out::note(&self.line(found));
+        self.note_behind("", found);
+    }
+
+    /// A remark behind a word, such as `warning: `.
+    fn note_behind(&self, word: &str, found: &Diagnostic) {
+        let ykmap = self.ykmap();
+        diagnostic::note(word, found, self.calls(&ykmap));
     }
 
     /// Shows why the answer is no, which is exit status 1.
