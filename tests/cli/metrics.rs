@@ -1,7 +1,7 @@
 //! `ykmap metrics`: the values, the format, and the file.
 
 use crate::desk::{is_root, mode, run};
-use crate::status::{host, log_line, now, on};
+use crate::status::{LATE, host, log_line, now, on};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,7 @@ fn the_values_of_a_host() {
         ("yubiotp_tokens{kind=\"yubikey\",state=\"enabled\"}", 1),
         ("yubiotp_worn_tokens", 0),
         ("yubiotp_findings{severity=\"error\"}", 0),
+        ("yubiotp_last_backup_timestamp_seconds", LATE),
         ("yubiotp_log_readable", 1),
         ("yubiotp_decisions_last_hour{outcome=\"accepted\",code=\"accepted\"}", 1),
         ("yubiotp_decisions_last_hour{outcome=\"rejected\",code=\"otp-replayed\"}", 1),

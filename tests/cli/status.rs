@@ -34,7 +34,20 @@ pub(crate) fn on(host: &Host, verb: &str) -> Command {
 pub(crate) fn host() -> Host {
     let host = Host::new();
     host.place.write("auth.log", log_line(now(), "CRON: nothing of ours"), 0o600);
+    // After every change of a key that a test makes.
+    backup_made(&host, LATE);
     host
+}
+
+/// 2100-01-01, in seconds since 1970.
+pub(crate) const LATE: u64 = 4_102_444_800;
+
+/// Notes that the last backup was made then.
+fn backup_made(host: &Host, unix: u64) {
+    let text = format!(
+        "# pam_yubiotp last backup, version 1. Made by ykmap backup; it decides nothing.\nmade: {unix}\nfile: /x/y\n"
+    );
+    host.place.write("last-backup", text, 0o600);
 }
 
 /// A line of the log at that time, in seconds since 1970.
@@ -125,14 +138,14 @@ fn cases() -> Vec<Case> {
             &[],
         ),
         case(
-            "a token of nobody",
+            "an unassigned token",
             |host| {
                 host.place.write("log.csv", SoftYubiKey::numbered(2).traditional_log_line() + "\n", 0o600);
                 ykmap(host, &["key", "import", host.place.path("log.csv").to_str().unwrap()]);
             },
-            "/tokens/of_nobody",
+            "/tokens/unassigned",
             json!(1),
-            &["2 YubiKeys", "1 of nobody"],
+            &["2 YubiKeys", "1 unassigned"],
             &[],
         ),
         case(
@@ -275,6 +288,22 @@ fn cases() -> Vec<Case> {
             &["store-key-missing"],
         ),
         case(
+            "no backup",
+            |host| fs::remove_file(host.place.path("last-backup")).unwrap(),
+            "/backup/last",
+            json!(null),
+            &["none was made on this host"],
+            &["backup-missing"],
+        ),
+        case(
+            "a backup from before the keys",
+            |host| backup_made(host, 1),
+            "/backup/last/outdated",
+            json!(true),
+            &["1970-01-01 00:00 UTC ("],
+            &["backup-outdated"],
+        ),
+        case(
             "no log",
             |host| fs::remove_file(host.place.path("auth.log")).unwrap(),
             "/decisions/unreadable/code",
@@ -387,6 +416,24 @@ fn all_about_a_user() {
     // A used token that is disabled was changed, and not used, at that time.
     ykmap(&host, &["key", "disable", &key]);
     run(on(&host, "status").arg("alice")).exits(1).says("[token-disabled]");
+}
+
+#[test]
+fn a_backup_is_the_last_one() {
+    let host = host();
+    fs::remove_file(host.place.path("last-backup")).unwrap();
+    let file = host.place.host().parent().unwrap().join("b.backup");
+    ykmap(&host, &["backup", file.to_str().unwrap()]);
+    let last = json(&host).0["backup"]["last"].clone();
+    assert_eq!((&last["file"], &last["outdated"]), (&file.to_str().unwrap().into(), &false.into()));
+    assert!(last["made"]["unix"].as_u64().unwrap().abs_diff(now()) < 60, "{last}");
+    // Without a key, there is nothing to lose.
+    fs::remove_file(host.place.path("last-backup")).unwrap();
+    ykmap(&host, &["remove", "alice"]);
+    ykmap(&host, &["key", "remove", &host.key.public_id()]);
+    let json = json(&host).0;
+    assert_eq!(json["backup"], serde_json::json!({ "last": null, "keys_changed": null }));
+    assert!(!codes(&json).contains("backup-missing"), "{json:#}");
 }
 
 #[test]

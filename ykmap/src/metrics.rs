@@ -62,6 +62,7 @@ fn of(host: &Host) -> Metrics {
         "Changes of the host's files that are undone unless somebody keeps them.",
         [(vec![], number(host.changes.len()))],
     );
+    backup(&mut metrics, host);
     findings(&mut metrics, host);
     decisions(&mut metrics, host);
     metrics
@@ -129,7 +130,7 @@ fn users(metrics: &mut Metrics, host: &Host) {
         "In a roll-out that has not ended, users who will need a token, by whether they have one: enrolled, missing.",
         roll_outs().flat_map(|(name, it)| {
             [
-                (of_service(name, Some("enrolled")), number(it.enrolled)),
+                (of_service(name, Some("enrolled")), number(it.enrolled.len())),
                 (of_service(name, Some("missing")), number(it.missing.len())),
             ]
         }),
@@ -162,6 +163,17 @@ fn tokens(metrics: &mut Metrics, host: &Host) {
         "YubiKeys whose usage counter is above 30,000 of 32,767.",
         [(vec![], number(host.tokens.iter().filter(|token| token.is_near_end).count()))],
     );
+}
+
+fn backup(metrics: &mut Metrics, host: &Host) {
+    if host.has_store {
+        let made = host.backup.last.as_ref().map_or(0, |last| last.made);
+        metrics.gauge(
+            "yubiotp_last_backup_timestamp_seconds",
+            "When the last backup of this host was made; 0 if there is none.",
+            [(vec![], made)],
+        );
+    }
 }
 
 fn findings(metrics: &mut Metrics, host: &Host) {

@@ -1,6 +1,7 @@
 //! `ykmap status`: the health of this host in one command, or all about single users. It only looks: nothing is written,
 //! locked or used up, and no validation server is asked unless somebody wants that.
 
+mod backup;
 mod host;
 mod need;
 mod recent;

@@ -60,7 +60,7 @@ pub(crate) fn list(context: &Context) -> Done {
             .map_or_else(|| "-".to_owned(), |it| format!("{}/{}", it.usage_counter(), it.session_use()));
         let last = position.and_then(|_| last_use(&settings, id)).unwrap_or_else(|| "-".to_owned());
         let owners = match owners(id) {
-            [] => Field::Loud("nobody".to_owned()),
+            [] => Field::Loud("-".to_owned()),
             owners => Field::Plain(owners.join(", ")),
         };
         vec![

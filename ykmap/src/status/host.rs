@@ -1,6 +1,7 @@
 //! What is known of the whole host.
 
 use super::Query;
+use super::backup::Backup;
 use super::need::{Needs, RollOut, needs, roll_outs};
 use super::recent::Recent;
 use super::tokens::{self, Token};
@@ -57,6 +58,7 @@ pub(crate) struct Host {
     pub(crate) log: Result<Recent, Diagnostic>,
     /// Changes of the host's files that are undone unless somebody keeps them.
     pub(crate) changes: Vec<Pending>,
+    pub(crate) backup: Backup,
     /// Each validation server was asked.
     pub(super) asked_servers: bool,
     /// Whether the store could be opened, and so the state of tokens is known.
@@ -92,6 +94,7 @@ impl Host {
         let asks_servers = settings.mode.asks_servers();
         let tokens = states.map(|states| tokens::all(states, &users, asks_servers)).unwrap_or_default();
         let locked = states.map(|states| locked(&states.store, &users)).unwrap_or_default();
+        let backup = states.map(|states| Backup::of(&settings, &states.store)).unwrap_or_default();
         users.add(examined.accounts(), &settings.policy);
         let by = examined.asking_by(&settings);
         let has_store = states.is_some();
@@ -102,6 +105,7 @@ impl Host {
             .map(str::to_owned)
             .collect();
         host.has_store = has_store;
+        host.backup = backup;
         host.asked_servers = scope.asks_servers;
         host.codes_left = codes_left(&tokens);
         host.log = Recent::read(query, unix);
@@ -140,6 +144,7 @@ impl Host {
             locked: Vec::new(),
             log: Ok(Recent::default()),
             changes: Vec::new(),
+            backup: Backup::default(),
             asked_servers: false,
             has_store: false,
             findings: Vec::new(),
@@ -151,6 +156,7 @@ impl Host {
     fn own_findings(&self) -> Vec<Diagnostic> {
         let mut found: Vec<_> =
             self.changes.iter().map(|it| it.diagnostic().with_severity(Severity::Warning)).collect();
+        found.extend(self.backup.finding());
         for user in &self.locked {
             let it =
                 Diagnostic::warning(Code::CodesNeeded, unlock::few(0)).at(Location::user(user.as_bytes()));
@@ -287,11 +293,12 @@ impl Host {
                 "known": self.has_store,
                 "kinds": kinds,
                 "states": states,
-                "of_nobody": self.tokens.iter().filter(|token| token.owners.is_empty()).count(),
+                "unassigned": self.tokens.iter().filter(|token| token.owners.is_empty()).count(),
                 "near_end": self.tokens.iter().filter(|token| token.is_near_end).count(),
                 "list": self.tokens.iter().map(|token| self.token_json(token)).collect::<Vec<_>>(),
             },
             "codes": { "left": self.codes_left, "few": self.few_codes(), "two_needed": self.locked },
+            "backup": self.backup.json(),
             "decisions": match &self.log {
                 Ok(log) => log.json(),
                 Err(why) => json!({ "unreadable": ykcli::diagnostic::json(why, Calls::PLAIN) }),

@@ -110,8 +110,8 @@ pub(crate) struct RollOut {
     /// Seconds since 1970.
     pub(crate) not_before: Option<u64>,
     pub(crate) until: Option<u64>,
-    /// How many users who will need a token have one.
-    pub(crate) enrolled: usize,
+    /// The users who will need a token and have one, whether it works or not.
+    pub(crate) enrolled: Vec<String>,
     /// Those who have none.
     pub(crate) missing: Vec<String>,
 }
@@ -127,7 +127,7 @@ impl RollOut {
             "services": self.services,
             "not_before": self.not_before,
             "until": self.until,
-            "enrolled": self.enrolled,
+            "enrolled": self.enrolled.len(),
             "missing": self.missing.len(),
             "missing_users": self.missing,
         })
@@ -147,18 +147,14 @@ pub(super) fn roll_outs(policy: &Policy, users: &Users, services: &[Asking], uni
             let ruling = policy.ruling(&login(&user.name, service, end));
             ruling.is_ok_and(|ruling| ruling.need == Need::Required)
         };
-        let (mut enrolled, mut missing) = (0_usize, Vec::new());
+        let (mut enrolled, mut missing) = (Vec::new(), Vec::new());
         for user in users.iter().filter(is_required) {
-            if user.tokens.is_empty() {
-                missing.push(user.shown());
-            } else {
-                enrolled = enrolled.saturating_add(1);
-            }
+            if user.tokens.is_empty() { &mut missing } else { &mut enrolled }.push(user.shown());
         }
         let name = service.shown();
-        let (dates, counts) = ((not_before, until), (enrolled, &missing));
+        let (dates, users) = ((not_before, until), (&enrolled, &missing));
         let is_same =
-            |it: &&mut RollOut| (it.not_before, it.until) == dates && (it.enrolled, &it.missing) == counts;
+            |it: &&mut RollOut| (it.not_before, it.until) == dates && (&it.enrolled, &it.missing) == users;
         match found.iter_mut().find(is_same) {
             Some(same) => same.services.extend(name),
             None => found.push(RollOut {

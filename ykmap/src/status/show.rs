@@ -68,10 +68,13 @@ impl Host {
         row("who gets in", &access.collect::<Vec<_>>());
         row("users", &self.of_users());
         row("policy", &self.needs.iter().map(needs).collect::<Vec<_>>());
-        row("roll-out", &self.roll_outs.iter().map(roll_out).collect::<Vec<_>>());
+        let unusable = self.unusable();
+        let roll_outs = self.roll_outs.iter().map(|it| roll_out(it, &unusable));
+        row("roll-out", &roll_outs.collect::<Vec<_>>());
         row("tokens", &self.of_tokens());
         row("codes", &self.codes());
         row("servers", &[self.servers()]);
+        row("backup", &self.backup.in_words(self.unix).into_iter().collect::<Vec<_>>());
         row("changes", &self.changes.iter().map(waiting).collect::<Vec<_>>());
         row("decisions", &self.decisions());
         if all || self.tokens.len() <= MOST_TOKENS {
@@ -161,7 +164,7 @@ impl Host {
                 notable.push(format!("{count} {what}"));
             }
         };
-        add(self.tokens.iter().filter(|token| token.owners.is_empty()).count(), "of nobody");
+        add(self.tokens.iter().filter(|token| token.owners.is_empty()).count(), "unassigned");
         let near = self.tokens.iter().filter(|token| token.is_near_end).count();
         add(
             near,
@@ -227,7 +230,7 @@ impl Host {
         Some(format!("{} {}", used.time(), used.place()))
     }
 
-    /// The tokens of users, then those of nobody, then users without a token.
+    /// The tokens of users, then unassigned ones, then users without a token.
     fn list(&self) {
         let mut rows: Vec<_> = self.tokens.iter().map(|token| (token.owners.join(", "), token)).collect();
         rows.sort_by_key(|(owners, _)| (owners.is_empty(), owners.clone()));
@@ -235,7 +238,7 @@ impl Host {
         let mut fields: Vec<_> = rows
             .into_iter()
             .map(|(owners, token)| {
-                let owners = if owners.is_empty() { "nobody" } else { &owners };
+                let owners = if owners.is_empty() { "-" } else { &owners };
                 let login = self.last_login(token).unwrap_or_default();
                 vec![
                     plain(owners),
@@ -318,17 +321,25 @@ fn needs(needs: &Needs) -> String {
         of("undecided, because a rule may mean them in another spelling", undecided, "without a token"),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    let parts = if parts.is_empty() { "nobody".to_owned() } else { parts.join(", ") };
+    let parts = if parts.is_empty() { "no users".to_owned() } else { parts.join(", ") };
     format!("{}{parts}", by(&needs.services))
 }
 
-fn roll_out(it: &RollOut) -> String {
+fn roll_out(it: &RollOut, unusable: &[String]) -> String {
     let begin = it.not_before.map(|at| format!("from {} ", time::utc(at))).unwrap_or_default();
     let until = it.until.map(|at| format!("until {} ", time::utc(at))).unwrap_or_default();
-    let all = it.enrolled.saturating_add(it.missing.len());
+    let all = it.enrolled.len().saturating_add(it.missing.len());
+    let without = match it.enrolled.iter().filter(|user| unusable.contains(user)).count() {
+        0 => String::new(),
+        count => format!(" ({count} of them none that works)"),
+    };
     let missing = match it.missing.as_slice() {
         [] => "nobody is missing".to_owned(),
         missing => format!("missing: {}", names(missing)),
     };
-    format!("{}{begin}{until}UTC: {} of {all} have a token, {missing}", by(&it.services), it.enrolled)
+    format!(
+        "{}{begin}{until}UTC: {} of {all} have a token{without}, {missing}",
+        by(&it.services),
+        it.enrolled.len()
+    )
 }

@@ -107,7 +107,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Done {
     let rows = tokens.iter().map(|one| {
         let owners = match owners(&one.id) {
             [] if !is_known => Field::Plain("?".to_owned()),
-            [] => Field::Loud("nobody".to_owned()),
+            [] => Field::Loud("-".to_owned()),
             owners => Field::Plain(owners.join(", ")),
         };
         let last = position(&one.id).and_then(|_| last_use(&settings, &one.id));

@@ -149,6 +149,8 @@ codes! {
     BackupClockBehind = "backup-clock-behind",
     BackupDiffers = "backup-differs",
     BackupNotOverwritten = "backup-not-overwritten",
+    BackupMissing = "backup-missing",
+    BackupOutdated = "backup-outdated",
     // Key files.
     KeyFileEmpty = "key-file-empty",
     KeyFileUnknownFormat = "key-file-unknown-format",

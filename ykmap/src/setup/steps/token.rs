@@ -73,7 +73,7 @@ fn ways(found: &Found, has_ykman: bool) -> Vec<(String, Way)> {
         }
         if found.unowned > 0 {
             let keys = out::count(found.unowned, "key");
-            ways.push((format!("YubiKey whose key is in the store already ({keys} of nobody)"), Way::Touch));
+            ways.push((format!("YubiKey whose key is in the store already ({keys} unassigned)"), Way::Touch));
         }
         if has_ykman {
             let text = "YubiKey that is plugged in here: ykman programs its empty slot 2";
