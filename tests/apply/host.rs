@@ -74,7 +74,7 @@ impl Host {
     }
 
     pub(crate) fn check(&self, text: &str) -> Said {
-        self.run(&["apply", "--check", &self.declare(text)])
+        self.run(&["apply", "--dry-run", &self.declare(text)])
     }
 
     pub(crate) fn apply(&self, text: &str) -> Said {

@@ -99,7 +99,7 @@ fn killed(host: &Host, declared: &str) {
         assert!(more.is_empty(), "{at:?}: {more:?} get in; {}\n{}", host.mapping(), host.read("config.toml"));
         between.insert(ways);
         host.run(&["apply", &path]).exits(0);
-        host.run(&["apply", "--check", &path]).exits(0);
+        host.run(&["apply", "--dry-run", &path]).exits(0);
         assert_eq!(state(host), new, "{at:?}");
         said.code != Some(0)
     });

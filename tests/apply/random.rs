@@ -157,7 +157,7 @@ fn check_differs_if_and_only_if_apply_changes_something() {
 
         let declared = declare(&mut dice);
         let path = host.declare(&declared.text);
-        let looked = host.json_of_any(&["apply", "--check", &path]);
+        let looked = host.json_of_any(&["apply", "--dry-run", &path]);
         // It says how many users an exclusive file leaves out.
         let confirm = looked.1["problems"].to_string();
         let number = confirm
@@ -168,8 +168,8 @@ fn check_differs_if_and_only_if_apply_changes_something() {
         let with = |words: &[&str]| -> Vec<String> {
             words.iter().map(|word| (*word).to_owned()).chain(more.clone()).chain([path.clone()]).collect()
         };
-        let (status, shown) = host.json_of_any(&with(&["apply", "--check"]));
-        assert_eq!(host.snapshot(), before, "--check changed something: {}", declared.text);
+        let (status, shown) = host.json_of_any(&with(&["apply", "--dry-run"]));
+        assert_eq!(host.snapshot(), before, "--dry-run changed something: {}", declared.text);
         let (applied, done) = host.json_of_any(&with(&["apply"]));
         let after = host.snapshot();
         *seen.entry(status).or_default() += 1;
@@ -191,7 +191,7 @@ fn check_differs_if_and_only_if_apply_changes_something() {
             (&mapping, &enrolled),
             (&read(&host.mapping()), &read(&host.read("enrolled"))),
         );
-        assert_eq!(host.json_of_any(&with(&["apply", "--check"])).0, 0, "{}", declared.text);
+        assert_eq!(host.json_of_any(&with(&["apply", "--dry-run"])).0, 0, "{}", declared.text);
         let again = host.json_of_any(&with(&["apply"]));
         assert_eq!((again.0, &again.1["changed"]), (0, &false.into()));
         assert_eq!(host.snapshot(), after, "applied twice: {}", declared.text);
@@ -203,13 +203,13 @@ fn check_differs_if_and_only_if_apply_changes_something() {
 fn exports_itself(host: &Host) {
     for arguments in [&["apply", "--export"][..], &["--json", "apply", "--export"]] {
         let text = host.run(arguments).exits(0).out;
-        let said = host.run_reading(&["apply", "--check", "-"], text.as_bytes());
+        let said = host.run_reading(&["apply", "--dry-run", "-"], text.as_bytes());
         assert_eq!(said.code, Some(0), "{text}\n{said:#?}");
         let adopted = match arguments.len() {
             2 => text.replace("exclusive = true", "exclusive = true\nadopt = true"),
             _ => text.replace("\"exclusive\": true", "\"exclusive\": true, \"adopt\": true"),
         };
-        host.run_reading(&["apply", "--check", "-"], adopted.as_bytes()).exits(0);
+        host.run_reading(&["apply", "--dry-run", "-"], adopted.as_bytes()).exits(0);
     }
 }
 

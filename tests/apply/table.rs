@@ -67,7 +67,7 @@ fn each_difference_is_a_line_and_apply_makes_it() {
         let expected: Vec<_> = lines.iter().map(|line| with_ids(line)).collect();
         let shown: Vec<_> = said.out.lines().filter(|line| line.starts_with(['+', '-', '~'])).collect();
         assert_eq!(shown, expected, "{declared}");
-        assert_eq!(host.mapping(), with_ids(before), "--check changed it: {declared}");
+        assert_eq!(host.mapping(), with_ids(before), "--dry-run changed it: {declared}");
         host.apply(&declared).exits(0);
         assert_eq!(host.mapping(), with_ids(after), "{declared}");
         host.check(&declared).exits(0);
@@ -90,14 +90,14 @@ fn json_says_the_same_and_is_read_as_well() {
         "problems": [],
         "warnings": [],
     });
-    assert_eq!(host.json(&["apply", "--check", &text], 3), expected);
+    assert_eq!(host.json(&["apply", "--dry-run", &text], 3), expected);
     assert_eq!(host.json(&["apply", &text], 0), expected);
     let nothing = serde_json::json!({ "changed": false, "changes": [], "problems": [], "warnings": [] });
     assert_eq!(host.json(&["apply", &text], 0), nothing);
-    assert_eq!(host.json(&["apply", "--check", &text], 0), nothing);
+    assert_eq!(host.json(&["apply", "--dry-run", &text], 0), nothing);
     // By standard input.
     let text = fs::read(&text).unwrap();
-    host.run_reading(&["apply", "--check", "-"], &text).exits(0);
+    host.run_reading(&["apply", "--dry-run", "-"], &text).exits(0);
     host.run_reading(&["apply", "-"], b"version = 1\nexclusiv = true\n")
         .exits(2)
         .notes("standard input:2: ")
@@ -177,7 +177,7 @@ fn exclusive_asks_before_it_empties_most() {
         host.run(&["apply", "--yes-remove", wrong, &path]).exits(1).has("declaration-removes-many");
     }
     assert_eq!(host.mapping(), with_ids(mapping));
-    host.run(&["apply", "--check", "--yes-remove", "3", &path]).exits(3);
+    host.run(&["apply", "--dry-run", "--yes-remove", "3", &path]).exits(3);
     // It stays right in a playbook, and for an apply that was cut off.
     for _ in 0..2 {
         host.run(&["apply", "--yes-remove", "3", &path]).exits(0);

@@ -40,7 +40,7 @@ fn two_at_once_are_one_after_the_other() {
         }
         verb.exits(0);
         let statuses: Vec<_> =
-            paths.iter().map(|path| host.run(&["apply", "--check", path]).code.unwrap()).collect();
+            paths.iter().map(|path| host.run(&["apply", "--dry-run", path]).code.unwrap()).collect();
         assert!([[0, 3], [3, 0]].contains(&[statuses[0], statuses[1]]), "{statuses:?}: {}", host.mapping());
         let mapping = host.mapping();
         assert!(mapping.contains(&format!("{added}:{}\n", id(7))), "{mapping}");

@@ -113,6 +113,7 @@ fn what_the_host_has_is_named() {
 fn wrong_arguments_change_nothing() {
     let world = World::new();
     run(&mut world.command(&["#x"])).exits(2);
+    run(&mut world.command(&["no-such-user-here"])).exits(2).has("user-unknown");
     run(ykmap().args(["setup", "--accounts", "/nowhere", "alice"])).exits(2);
     assert!(!world.desk.dir().exists());
 }

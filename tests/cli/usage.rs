@@ -96,6 +96,50 @@ fn every_verb_has_help() {
     run(ykmap().arg("--version")).exits(0).says("ykmap ");
 }
 
+/// Scripts go by the exit status, so verbs with one of their own say what it means.
+#[test]
+fn verbs_say_what_their_exit_status_means() {
+    for verb in [
+        &["setup"][..],
+        &["apply"],
+        &["doctor"],
+        &["status"],
+        &["metrics"],
+        &["enable"],
+        &["disable"],
+        &["explain"],
+        &["log"],
+        &["report"],
+        &["backup"],
+        &["restore"],
+        &["key", "rotate-store-key"],
+        &["migrate", "pam_yubico"],
+        &["migrate", "google-authenticator"],
+        &["migrate", "oath"],
+        &["migrate", "login_yubikey"],
+        &["migrate", "u2f-notice"],
+    ] {
+        let help = run(ykmap().args(verb).arg("--help")).exits(0).out;
+        let statuses = help.split("Exit status: 0").nth(1).unwrap_or_else(|| panic!("{verb:?}: {help}"));
+        assert!(statuses.contains('2') || *verb == ["explain"], "{verb:?}: {statuses}");
+    }
+}
+
+/// What a module is called in pam.d is understood, too.
+#[test]
+fn modules_have_their_names() {
+    for verb in [
+        ["migrate", "yubico"],
+        ["migrate", "pam_google_authenticator"],
+        ["migrate", "pam_oath"],
+        ["migrate", "pam_u2f"],
+        ["import", "pam_google_authenticator"],
+        ["import", "pam_oath"],
+    ] {
+        run(ykmap().args(verb).arg("--help")).exits(0);
+    }
+}
+
 #[test]
 fn every_verb_is_here() {
     for group in [
@@ -156,7 +200,7 @@ fn wrong_usage_exits_with_2() {
         &["token", "remove"],
         &["series", "remove", "a b"],
         &["apply"],
-        &["apply", "--export", "--check"],
+        &["apply", "--export", "--dry-run"],
         &["apply", "--yes-remove", "x", "file"],
     ] {
         let said = desk.ykmap(arguments).exits(2);

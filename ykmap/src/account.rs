@@ -9,9 +9,17 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location};
 /// The most that is read of `/etc/passwd`.
 const LIMIT: u64 = 16 << 20;
 
+/// The file of this host's accounts.
+const PASSWD: &str = "/etc/passwd";
+
 /// Whether an account has this name.
 pub(crate) fn exists(user: &str) -> bool {
-    in_passwd(user) || by_name_services(user)
+    in_passwd(Path::new(PASSWD), user) || by_name_services(user)
+}
+
+/// The same, and those of a folder of passwd and shadow.
+pub(crate) fn exists_in(folder: &Path, user: &str) -> bool {
+    in_passwd(&folder.join("passwd"), user) || exists(user)
 }
 
 /// A remark if no account has this name, neither in `/etc/passwd` nor by the host's name services.
@@ -25,7 +33,7 @@ pub(crate) fn unknown(user: &str) -> Option<Diagnostic> {
 
 /// Those of these names that no account has, by the same reading. Name services are asked once about many.
 pub(crate) fn unknown_of<'n>(names: &BTreeSet<&'n str>) -> Vec<&'n str> {
-    let text = read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default();
+    let text = read_untrusted(Path::new(PASSWD), LIMIT).unwrap_or_default();
     let known = accounts_in(&text);
     let unknown: Vec<_> = names.iter().copied().filter(|name| !known.contains(name.as_bytes())).collect();
     unknown.chunks(MOST_ASKED).flat_map(not_in_name_services).collect()
@@ -48,8 +56,8 @@ fn not_in_name_services<'n>(names: &[&'n str]) -> Vec<&'n str> {
     names.iter().copied().filter(|name| !known.contains(name.as_bytes())).collect()
 }
 
-fn in_passwd(user: &str) -> bool {
-    let text = read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default();
+fn in_passwd(path: &Path, user: &str) -> bool {
+    let text = read_untrusted(path, LIMIT).unwrap_or_default();
     text.split(|byte| *byte == b'\n')
         .any(|line| line.split(|byte| *byte == b':').next() == Some(user.as_bytes()))
 }
@@ -64,7 +72,7 @@ pub(crate) fn name_of(uid: u32) -> Option<String> {
         });
         entry.map(|name| String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty())
     };
-    by_files(&read_untrusted(Path::new("/etc/passwd"), LIMIT).unwrap_or_default()).or_else(|| {
+    by_files(&read_untrusted(Path::new(PASSWD), LIMIT).unwrap_or_default()).or_else(|| {
         let mut getent = Command::new("getent");
         let getent = getent.args(["passwd", "--", &uid.to_string()]).stdin(Stdio::null());
         by_files(&getent.stderr(Stdio::null()).output().ok()?.stdout)

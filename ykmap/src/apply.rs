@@ -26,19 +26,19 @@ use zeroize::Zeroizing;
 #[derive(clap::Args)]
 #[command(
     after_help = "Exit status: 0 as declared, or changed to be; 1 problems, nothing was changed; 2 something cannot be \
-                        used; 3 differs (--check)."
+                        used; 3 differs (--dry-run)."
 )]
 pub(crate) struct Args {
     /// Only compare: print a line for each difference, and change nothing
     #[arg(long)]
-    check: bool,
+    dry_run: bool,
     /// Confirm that an exclusive file leaves out so many of the listed users
     ///
     /// It is needed if more than half of the users with tokens would lose them.
     #[arg(long, value_name = "N")]
     yes_remove: Option<usize>,
     /// Print this host as a file that declares it
-    #[arg(long, conflicts_with_all = ["check", "yes_remove", "file"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "yes_remove", "file"])]
     export: bool,
     /// The file, in TOML or JSON; - for standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "export")]
@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let store = Store::new(&settings);
     let Some(path) = &args.file else { return export::run(context, &settings, &store) };
     let declared = declared::read(path, &settings)?;
-    match args.check {
+    match args.dry_run {
         true => check(context, args, &settings, &store, &declared),
         false => apply(context, args, (&settings, &store), path, &declared),
     }

@@ -21,6 +21,10 @@ use yubiotp::shown;
 use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit status: 0 written, or --check opened it; 1 written, without keys that the store key does not open; 2 \
+                  not written, or it does not open."
+)]
 pub(crate) struct Args {
     /// Write nothing: say what a backup has, and whether this host's store key opens it
     #[arg(long, conflicts_with = "quiet")]

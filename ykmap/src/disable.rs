@@ -2,7 +2,7 @@
 
 use super::enable::{say_undone, show_diff};
 use super::switch::plan::unknown;
-use super::switch::{Host, Places, changes_of, check_name, deadline, files_of, lines, store};
+use super::switch::{Host, Places, changes_of, check_name, deadline, files_of, lines, shown_names, store};
 use super::system::{self, ChangeSet, FileChange};
 use super::{Context, Done, Failure, event, out};
 use crate::doctor::pam::both::{is_open_or_closed, jumps_over_ours};
@@ -13,13 +13,12 @@ use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::read_untrusted;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
-use yubiotp::shown;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
 #[derive(clap::Args)]
 #[command(after_help = "Exit status: 0 done, 2 it cannot be disabled, 3 --dry-run would change something.")]
 pub(crate) struct Args {
-    /// The service: sudo, ssh, su, login, polkit, or the name of a file in pam.d
+    /// The service: sudo (and sudo -i), ssh, su (and su -), login, polkit, or the name of a file in pam.d
     #[arg(value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
     service: String,
     /// Show the difference, and change nothing
@@ -74,7 +73,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     match context.json {
         true => out::json(&json!({ "service": service, "changed": true, "backups": made.backups })),
         false => {
-            out::line(&format!("{} no longer asks for a YubiKey", shown::text(service)));
+            out::line(&format!("no YubiKey is needed any more for {}", shown_names(service, &host)));
             for backup in &made.backups {
                 out::line(&format!("the former file is {}", backup.display()));
             }
@@ -103,9 +102,7 @@ fn removal(host: &Host, name: &str, all: bool) -> Result<Option<FileChange>, Fai
                 Diagnostic::error(Code::LinesNotOurs, "loads the module, and was not written by ykmap")
                     .at(Location::line(path.as_os_str().as_bytes(), *first));
             let call = format!("disable --all{} {service}", host.options());
-            return Err(found
-                .run_when("to remove it all the same", yubiotp::diagnostic::Program::Ykmap, call)
-                .into());
+            return Err(found.run_when("to remove it all the same", Program::Ykmap, call).into());
         }
         new = lines::without_module(&new);
     }
@@ -152,7 +149,8 @@ fn nothing(context: &Context, host: &Host, service: &str, name: &str) -> Done {
         let what = format!("asks by {}, which other services include, too", line.place);
         let found = Diagnostic::error(Code::LinesNotOurs, what).at(Location::Service(name.to_owned()));
         return Err(found
-            .advise("remove the line from that file; on Debian: pam-auth-update --disable yubiotp")
+            .advise("remove the line from that file")
+            .run_when("on Debian", Program::System, "pam-auth-update --disable yubiotp")
             .into());
     }
     let folders = Folders::of(&host.dirs);
@@ -161,7 +159,9 @@ fn nothing(context: &Context, host: &Host, service: &str, name: &str) -> Done {
     }
     match context.json {
         true => out::json(&json!({ "service": service, "changed": false })),
-        false => out::line(&format!("{} does not ask for a YubiKey: nothing changed", shown::text(service))),
+        false => {
+            out::line(&format!("no YubiKey is needed for {}: nothing changed", shown_names(service, host)))
+        }
     }
     Ok(())
 }

@@ -4,14 +4,17 @@ use super::doctor::{ACCOUNTS, PATIENCE, without_token};
 use super::switch::plan::{After, Plan, Request, plan};
 use super::switch::stage::Stage;
 use super::switch::trial::Trial;
-use super::switch::{Host, Places, changes_of, config_argument, deadline, store};
-use super::system::{self, UNDONE_AFTER};
+use super::switch::{
+    Host, Places, changes_of, config_argument, deadline, files_of, shown_name, shown_names, store,
+};
+use super::system::{self, FileChange, UNDONE_AFTER};
 use super::{Context, Done, Failure, account, event, out};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use ykcli::time;
+use ykhost::store::Store;
 use ykhost::{clock, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::mapping::Enrolment;
@@ -24,7 +27,8 @@ use yubiotp::shown;
                   --dry-run would change something."
 )]
 pub(crate) struct Args {
-    /// The service: sudo, ssh, su, login, polkit, or the name of a file in pam.d
+    /// The service: sudo (and sudo -i), ssh, su (and su -), login, polkit, or the name of a file in pam.d. ssh is the file sshd
+    /// with its sshd_config, polkit the file polkit-1
     #[arg(value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "undo_due")]
     service: Option<String>,
     /// Keep the change: it is no longer undone
@@ -90,7 +94,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         for name in &names {
             if system::keep(&store, name)? {
                 event::log_host(context, "service-kept", &[("service", service.to_owned())]);
-                return say_kept(context, service);
+                return say_kept(context, &host, service);
             }
         }
     }
@@ -109,6 +113,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Err(Failure::Differs);
     }
     check_consent(args, service)?;
+    // Before anybody reads a difference.
+    Store::new(&context.settings()?).positions()?;
     // Setup has shown it, before its question.
     if !context.is_guided {
         show(context, service, &plan, &without(context, args, &host), false);
@@ -135,6 +141,8 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
     let guard = deadline::guard(context)?;
     let until = (!keeps_it).then(|| clock::unix().saturating_add(UNDONE_AFTER));
     let asked = plan.asked;
+    let is_new = |file: &&FileChange| file.before.is_none() && file.after.is_some();
+    let new: Vec<_> = plan.set.files.iter().filter(is_new).map(|file| file.path.clone()).collect();
     let made = plan.set.commit(&store, until)?;
     drop(guard);
     if until.is_some() && host.is_usual {
@@ -144,11 +152,13 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
     if context.json {
         out::json(&json!({
             "service": service, "changed": true, "deadline": made.deadline, "backups": made.backups,
+            "new_files": new,
             "keep": made.deadline.map(|_| keep_command(context, service)),
         }));
         return Ok(());
     }
     for (name, both) in &asked {
+        let name = shown_name(name);
         out::line(&format!("{name} now asks for a YubiKey: users get in by {}", both.ways));
         for exempt in &both.exempt {
             out::line(&format!("{name}: not asked: {exempt}"));
@@ -156,6 +166,9 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
     }
     for backup in &made.backups {
         out::line(&format!("the former file is {}", backup.display()));
+    }
+    for file in &new {
+        out::line(&format!("new file {}", file.display()));
     }
     if let Some(until) = made.deadline.filter(|_| !context.is_guided) {
         say_deadline(context, service, until);
@@ -172,7 +185,6 @@ fn keep_command(context: &Context, service: &str) -> String {
     format!("{} enable --keep {}", context.ykmap(), shell_word(service.as_bytes()))
 }
 
-/// Shows the difference.
 /// The accounts that have no token.
 fn without(context: &Context, args: &Args, host: &Host) -> Vec<String> {
     let folder = args.accounts.as_deref().or(host.is_usual.then_some(Path::new(ACCOUNTS)));
@@ -180,6 +192,7 @@ fn without(context: &Context, args: &Args, host: &Host) -> Vec<String> {
     folder.and_then(|folder| without_token(settings.as_ref(), folder, PATIENCE)).unwrap_or_default()
 }
 
+/// Shows the difference.
 fn show(context: &Context, service: &str, plan: &Plan, without: &[String], is_dry: bool) {
     let diff = plan.set.diff();
     match context.json {
@@ -201,7 +214,7 @@ fn show(context: &Context, service: &str, plan: &Plan, without: &[String], is_dr
 
 /// Whom a service rejects from now on.
 pub(crate) fn rejects(service: &str, without: &[String]) -> String {
-    let names = account::first_of(without);
+    let (names, service) = (account::first_of(without), shown_name(files_of(service).0));
     format!("{service} will reject accounts that need a token and have none. Without one are: {names}.")
 }
 
@@ -307,7 +320,8 @@ fn asks_already(context: &Context, service: &str, plan: &Plan) -> Done {
     }
     for (name, both) in &plan.asked {
         let places: Vec<_> = both.places.iter().map(ToString::to_string).collect();
-        out::line(&format!("{name} asks for a YubiKey already ({}): nothing changed", places.join(", ")));
+        let (name, places) = (shown_name(name), places.join(", "));
+        out::line(&format!("{name} asks for a YubiKey already ({places}): nothing changed"));
     }
     if let Some(change) = waiting {
         say_deadline(context, service, change.deadline);
@@ -317,17 +331,15 @@ fn asks_already(context: &Context, service: &str, plan: &Plan) -> Done {
 
 /// How to keep a change, and what happens otherwise.
 fn say_deadline(context: &Context, service: &str, deadline: u64) {
-    out::line(&format!(
-        "Log in from a second terminal. If that works, run: {}",
-        keep_command(context, service)
-    ));
-    out::line(&format!("Otherwise the change is undone at {} UTC.", clock_time(deadline)));
+    out::line("Log in from a second terminal. If that works, keep the change:");
+    out::line(&format!("  {}", keep_command(context, service)));
+    out::line(&format!("Otherwise it is undone at {} UTC.", clock_time(deadline)));
 }
 
-fn say_kept(context: &Context, service: &str) -> Done {
+fn say_kept(context: &Context, host: &Host, service: &str) -> Done {
     match context.json {
         true => out::json(&json!({ "service": service, "changed": true, "kept": true })),
-        false => out::line(&format!("kept: {} asks for a YubiKey", shown::text(service))),
+        false => out::line(&format!("kept: a YubiKey is needed for {}", shown_names(service, host))),
     }
     Ok(())
 }

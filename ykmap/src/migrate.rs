@@ -23,18 +23,29 @@ use std::path::PathBuf;
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
     /// Replace pam_yubico: its lines in pam.d, its mappings, and the validation servers that it asks
-    #[command(name = "pam_yubico")]
+    #[command(name = "pam_yubico", alias = "yubico")]
     Yubico(YubicoArgs),
     /// Replace pam_google_authenticator: its lines in pam.d, and the files in homes
+    #[command(aliases = ["pam_google_authenticator", "google_authenticator"])]
     GoogleAuthenticator(CodeArgs),
     /// Replace pam_oath: its lines in pam.d, and its users file
+    #[command(alias = "pam_oath")]
     Oath(CodeArgs),
     /// Take over the keys and counters of OpenBSD's login_yubikey
     #[command(name = "login_yubikey")]
     LoginYubikey(OpenBsdArgs),
     /// Say what to do about pam_u2f, whose keys cannot be moved
+    #[command(aliases = ["pam_u2f", "u2f"], after_help = "Exit status: 0 nothing asks pam_u2f, 1 something does, 2 it could not look.")]
     U2fNotice(Hosts),
 }
+
+/// How every migration ends.
+const EXIT_STATUS: &str = "\
+Without --write it shows the plan and changes nothing. Nothing undoes a migration by itself: keep a root shell open until a \
+login from a second terminal works; if it does not, run the command with --undo.
+
+Exit status: 0 nothing is left to do; 1 all was done that can be, and a line or a user is left; 2 nothing was written; 3 \
+there is something to do, or a file of another tool is left.";
 
 /// What to do.
 #[derive(clap::Args)]
@@ -42,6 +53,9 @@ struct How {
     /// Do it. All or nothing, with backups
     #[arg(long)]
     write: bool,
+    /// Show the plan, and change nothing: the default
+    #[arg(long, conflicts_with_all = ["write", "undo"])]
+    dry_run: bool,
     /// Undo what --write did: pam.d, config.toml and the mapping are as before. Used OTPs stay used
     #[arg(long, conflicts_with = "write")]
     undo: bool,
@@ -62,6 +76,7 @@ pub(crate) struct Hosts {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 pub(crate) struct YubicoArgs {
     #[command(flatten)]
     how: How,
@@ -76,6 +91,7 @@ pub(crate) struct YubicoArgs {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 pub(crate) struct CodeArgs {
     #[command(flatten)]
     how: How,
@@ -84,6 +100,7 @@ pub(crate) struct CodeArgs {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 pub(crate) struct OpenBsdArgs {
     #[command(flatten)]
     how: How,

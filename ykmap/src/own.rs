@@ -156,7 +156,11 @@ fn off(path: &Path, why: &std::io::Error) -> Diagnostic {
 fn ended(problem: String) -> Diagnostic {
     Diagnostic::error(Code::SelfServiceEnded, problem)
         .advise("run the command again in a minute: too many users may be connected")
-        .advise("if that does not help, the administrator finds the reason in: journalctl -t yubiotp-self")
+        .run_when(
+            "if that does not help, as the administrator, for the reason",
+            Program::System,
+            "journalctl -t yubiotp-self",
+        )
 }
 
 /// What the service ended with. `is_shown`: the script has the finding.

@@ -20,6 +20,9 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::seal::StoreKey;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit status: 0 restored, or nothing to restore; 2 nothing was restored; 3 --dry-run would change something."
+)]
 pub(crate) struct Args {
     /// Write nothing: say what would change (exit status 3), or that nothing would (0)
     #[arg(long)]

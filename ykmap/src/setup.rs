@@ -13,13 +13,13 @@ mod steps;
 mod survey;
 
 use super::doctor::ACCOUNTS;
-use super::{Context, Done, Failure, absolute, event, service};
+use super::{Context, Done, Failure, absolute, account, event, service};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use survey::Sources;
-use yubiotp::diagnostic::{Code, Diagnostic, Program};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 
 #[derive(clap::Args)]
 #[command(
@@ -70,11 +70,23 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     };
     let user = args.user.clone().unwrap_or_else(|| event::administrator().to_owned());
     yubiotp::mapping::add(b"", user.as_bytes(), &[]).map_err(|why| Failure::input(why.to_string()))?;
+    check_account(&accounts, &user)?;
     let is_person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if context.json || args.dry_run || !is_person {
         return show::plan(context, &survey::survey(context, &user, &sources));
     }
     dialogue::run(context, &sources, &user)
+}
+
+/// Nobody can log in as a user whom no account names, so nothing that is set up for them could be tried.
+fn check_account(accounts: &Path, user: &str) -> Result<(), Failure> {
+    if account::exists_in(accounts, user) {
+        return Ok(());
+    }
+    Err(Diagnostic::error(Code::UserUnknown, "this host knows no account of that name")
+        .at(Location::user(user.as_bytes()))
+        .advise("check the spelling, or create the account first")
+        .into())
 }
 
 /// Fails where the host's files would be read only in part.

@@ -77,6 +77,23 @@ pub(crate) fn files_of(word: &str) -> (&str, Option<&'static str>) {
     }
 }
 
+/// A service file as messages name it: by the word of `ykmap enable`, and by its file if that is another.
+pub(crate) fn shown_name(file: &str) -> String {
+    match file {
+        "sshd" => "ssh (sshd in pam.d)".to_owned(),
+        "polkit-1" => "polkit (polkit-1 in pam.d)".to_owned(),
+        other => yubiotp::shown::text(other).to_string(),
+    }
+}
+
+/// All service files of a word, of those that the host has: `sudo and sudo-i`.
+pub(crate) fn shown_names(word: &str, host: &Host) -> String {
+    let (first, sibling) = files_of(word);
+    let sibling = sibling.filter(|name| Folders::of(&host.dirs).has(name));
+    let first = shown_name(first);
+    sibling.map_or_else(|| first.clone(), |sibling| format!("{first} and {sibling}"))
+}
+
 /// The names of changes that may be meant by a word: its own, and that of a pair.
 pub(crate) fn changes_of(word: &str) -> Vec<String> {
     let own = files_of(word).0;
@@ -156,7 +173,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
         let what = "has one field for the password, and would give its answer to both questions";
         let found = Diagnostic::error(Code::StackUnsuitable, what).at(at());
         return Err(found
-            .advise("let users type the password and touch in the same field: pam.d-examples/one-field")
+            .advise("let users type the password and touch in the same field: pam_yubiotp(8), EXAMPLES")
             .into());
     }
     if name == "gdm-fingerprint" || name.starts_with("gdm-smartcard") {

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use ykcli::input;
 use ykhost::settings::{Settings, check_policy};
-use yubiotp::diagnostic::{Code, Diagnostic, Location, without_value};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, without_value};
 use yubiotp::nearest::nearest;
 use yubiotp::{TokenId, mapping, shown, wrong_type};
 
@@ -175,6 +175,7 @@ impl Reader<'_> {
             Some(expected) => self.bad(&span, format!("the value must be {expected}")),
             None => self.bad(&span, without_value(message)),
         }
+        .run_when("to see how this host is written in such a file", Program::Ykmap, "apply --export")
     }
 
     fn user(
@@ -242,9 +243,11 @@ impl Reader<'_> {
                     let problem = format!("a token has no state {}", shown::quoted(other));
                     let found = self.bad(&state.span(), problem).advise("write \"enabled\" or \"disabled\"");
                     return Err(match other {
-                        "absent" => {
-                            found.advise("to remove its key, run ykmap token remove: apply never does")
-                        }
+                        "absent" => found.run_when(
+                            "to remove its key, which apply never does",
+                            Program::Ykmap,
+                            format!("token remove {id}"),
+                        ),
                         _ => found,
                     });
                 }

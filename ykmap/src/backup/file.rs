@@ -6,7 +6,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use ykcli::time;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::seal::{StoreKey, StoreKeyId};
 use zeroize::Zeroizing;
 
@@ -117,10 +117,14 @@ impl<'f> SealedBackup<'f> {
             );
             return Err(found
                 .at(place(path))
+                .advise("if this host still has its tokens, you need no restore: make a new backup")
+                .run_when(
+                    "otherwise keep a copy of its store key first, because tokens of now open only under it",
+                    Program::System,
+                    format!("cp -p {0} {0}.kept", shell_word(key_path.as_os_str().as_encoded_bytes())),
+                )
                 .advise(format!(
-                    "if this host still has its tokens, you need no restore: make a new backup. Otherwise keep a copy of {0} (cp -p), \
-                     because tokens of now open only under it; copy the store key that you kept apart to {0} (owner root, mode \
-                     0600); and run the command again",
+                    "then copy the store key that you kept apart to {} (owner root, mode 0600), and run the command again",
                     key_path.display()
                 ))
                 .into());

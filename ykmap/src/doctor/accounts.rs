@@ -198,8 +198,9 @@ pub(super) fn without_servers(report: &mut Report, case: &Case, users: Option<&U
                 found
             } else {
                 found.advise(format!(
-                    "this host has keys of {}: \"Choose a mode\" in docs/validation-servers.md says which modes decide without servers, and what they risk",
-                    out::count(here, "user")
+                    "this host has keys of {}: \"Choose a mode\" in {} says which modes decide without servers, and what they risk",
+                    out::count(here, "user"),
+                    ykcli::docs::page("validation-servers.md")
                 ))
             }
         }

@@ -6,14 +6,18 @@ use clap::ValueHint;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use ykcli::import;
 use ykcli::store_key::keep_former;
+use ykcli::{docs, import};
 use ykhost::settings::Settings;
 use ykhost::store::{Resealed, Rotation, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::seal::StoreKey;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit status: 0 replaced, or --status looked; 1 replaced, without keys that the former key does not open; 2 \
+                  not replaced, or not to the end: run it again."
+)]
 pub(crate) struct Args {
     /// Write the former store key to this new file, for backups and exports made before
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -161,9 +165,10 @@ fn say(context: &Context, args: &Args, settings: &Settings, rotation: Rotation, 
             "Backups and exports made before open only under the former key: keep your copy of {former} as long as them."
         ),
     });
-    out::line(
-        "If somebody has a copy of the former key and of the store, program the YubiKeys anew (docs/rotating-keys.md).",
-    );
+    out::line(&format!(
+        "If somebody has a copy of the former key and of the store, program the YubiKeys anew ({}).",
+        docs::page("rotating-keys.md")
+    ));
 }
 
 /// The finding that the store key is being replaced, or that this was interrupted.

@@ -159,7 +159,12 @@ pub(super) fn names_servers(servers: &Servers, path: &Path) -> Diagnostic {
         format!("each OTP goes to {}{cloud}, as before", yubiotp::shown::text(urls)),
     )
     .at(at(path))
-    .advise("to decide on this host instead, import the keys (ykmap key import) and set mode = \"offline\"")
+    .run_when(
+        "to decide on this host instead, import the keys",
+        yubiotp::diagnostic::Program::Ykmap,
+        "key import FILE",
+    )
+    .advise("and set mode = \"offline\" in config.toml")
 }
 
 #[cfg(test)]

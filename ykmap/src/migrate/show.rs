@@ -60,12 +60,14 @@ pub(super) fn plan(
         return Ok(());
     }
     if !context.json && !writes {
-        out::note(&format!(
-            "nothing was written, and IDs of new tokens and codes are drawn when it is. To do it: {} migrate {} --write{}",
-            context.ykmap(),
-            plan.old.verb(),
-            options(place)
-        ));
+        if plan.tokens.is_some() {
+            out::note(
+                "The IDs of new tokens and codes are examples: others are drawn when they are written.",
+            );
+        }
+        out::note("Nothing was written. To do it:");
+        let (ykmap, verb) = (context.ykmap(), plan.old.verb());
+        out::note(&format!("  {ykmap} migrate {verb} --write{}", options(place)));
     }
     Err(Failure::Differs)
 }
@@ -102,7 +104,7 @@ fn additions(settings: &Settings, additions: &[(String, bool, Vec<TokenId>)]) {
 
 fn findings(context: &Context, findings: &[Diagnostic]) {
     for found in findings.iter().take(SHOWN) {
-        out::note(&format!("{}: {}", found.severity.name(), context.line(found)));
+        context.note_behind(&format!("{}: ", found.severity.name()), found);
     }
     if let Some(more) = findings.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         out::note(&format!("and {more} more like these (--json names all)"));
@@ -156,10 +158,9 @@ pub(super) fn done(context: &Context, place: &Place<'_>, written: &Written) {
     findings(context, &plan.findings);
     let verb = place.old.verb();
     let ykmap = context.ykmap();
-    out::note(&format!(
-        "keep this shell open, and log in from a second terminal. To undo everything: {ykmap} migrate {verb} --undo{}",
-        options(place)
-    ));
+    out::note("Nothing undoes this by itself. Keep this shell open, and log in from a second terminal.");
+    out::note("If that does not work, undo everything:");
+    out::note(&format!("  {ykmap} migrate {verb} --undo{}", options(place)));
     let files: Vec<_> = plan
         .old_files
         .iter()
@@ -210,9 +211,8 @@ pub(super) fn keys(context: &Context, keys: &Keys, written: bool) -> Done {
         }
         (false, false) => {
             if !context.json {
-                out::note(&format!(
-                    "nothing was written. To do it: {ykmap} migrate login_yubikey --from DIR --write"
-                ));
+                out::note("Nothing was written. To do it:");
+                out::note(&format!("  {ykmap} migrate login_yubikey --from DIR --write"));
             }
             Err(Failure::Differs)
         }

@@ -132,10 +132,12 @@ fn by_owner(old: Old, found: Diagnostic) -> Diagnostic {
         return found;
     }
     let Some(profile) = profile_of(old) else {
-        return Diagnostic { remedies: Vec::new(), ..found }.advise(format!(
-            "no profile in {PROFILES} has the line: remove {}.so from the file by hand, and run pam-auth-update --enable yubiotp",
-            old.module()
-        ));
+        return Diagnostic { remedies: Vec::new(), ..found }
+            .advise(format!(
+                "no profile in {PROFILES} has the line: remove {}.so from the file by hand",
+                old.module()
+            ))
+            .run_when("then", Program::System, "pam-auth-update --enable yubiotp");
     };
     // pam_yubico takes password and OTP in one field, as its package sets it up.
     let ours = if old == Old::Yubico { "yubiotp-one-field" } else { "yubiotp" };

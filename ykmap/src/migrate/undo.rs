@@ -105,5 +105,8 @@ fn behind(user: &str, id: &TokenId, next: Position) -> Diagnostic {
     );
     Diagnostic::warning(Code::OldModuleStays, problem)
         .at(Location::user(user.as_bytes()))
-        .advise(format!("before the next login, set the counter in the old file: HOTP_COUNTER {next} in ~/.google_authenticator; in the users file of pam_oath, {next} in the fifth field, and remove what is behind it"))
+        .advise(format!("before the next login, write HOTP_COUNTER {next} in ~/.google_authenticator"))
+        .advise(format!(
+            "of pam_oath, write {next} in the fifth field of the users file, and remove what is behind it"
+        ))
 }

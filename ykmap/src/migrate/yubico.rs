@@ -9,7 +9,7 @@ use std::path::Path;
 use ykhost::file::{self, Audience, read_untrusted};
 use ykhost::mapping;
 use ykhost::settings::Settings;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, shell_word};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 use yubiotp::mapping::{Enrolment, add};
 use yubiotp::{PublicId, TokenId, shown};
 
@@ -154,7 +154,7 @@ impl Users {
                     self.findings.push(
                         Diagnostic::note(Code::NotMoved, problem)
                             .at(Location::user(user.as_bytes()))
-                            .advise(format!("to give them their tokens: ykmap add {word} ID")),
+                            .run_when("to give them their tokens", Program::Ykmap, format!("add {word} ID")),
                     );
                     continue;
                 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use ykcli::{line, out};
 use ykhost::Fault;
 use ykhost::settings::{OwnVerb, PartialConfig, Settings};
-use yubiotp::diagnostic::{Calls, Code, Diagnostic};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Program};
 use yubiotp::dialogue::{End, OwnRequest};
 
 /// Does what one user asks of `ykmap self`. Standard input is their connection: systemd starts this.
@@ -120,7 +120,11 @@ fn serve(args: &Args, talk: &mut Connection, log: &mut Log) -> Result<End, Stop>
     log.event = event(verb);
     if log.uid == 0 {
         let found = Diagnostic::error(Code::SelfAsRoot, "you are root, and need nobody's permission");
-        return Err(Stop::Refused(found.advise("use the other verbs of ykmap, such as ykmap add root")));
+        return Err(Stop::Refused(found.run_when(
+            "root has the other verbs, such as",
+            Program::Ykmap,
+            "add root",
+        )));
     }
     let user = peer::name(log.uid, &args.passwd).map_err(sorted)?;
     log.user = Some(user.clone());

@@ -5,6 +5,7 @@ use super::plan::{Status, Step, Words, is_done, plan as steps_of, text};
 use crate::out::{self, Style};
 use crate::{Context, Done, Failure};
 use serde_json::json;
+use ykcli::docs;
 use yubiotp::shown;
 
 /// The widest line.
@@ -65,7 +66,7 @@ pub(super) fn notes(context: &Context, found: &Found) {
             "ykmap enable does not change these services: {}.",
             crate::account::first_of(&found.others)
         ));
-        paragraph("docs/pam-stacks.md has lines for them.\n");
+        paragraph(&format!("{} has lines for them.\n", docs::page("pam-stacks.md")));
     }
 }
 

@@ -150,5 +150,6 @@ pub(super) fn is_exempt(name: &str, both: &Both) -> Diagnostic {
     let what = format!("these users would get in without a token: {}", both.exempt.join("; "));
     Diagnostic::error(Code::StackUnsuitable, what)
         .at(Location::Service(name.to_owned()))
-        .advise("remove the line of pam.d or the Match of sshd_config that exempts them, or, if it is intended, add --with-exemptions")
+        .advise("remove the line of pam.d or the Match of sshd_config that exempts them")
+        .advise("if it is intended, add --with-exemptions")
 }

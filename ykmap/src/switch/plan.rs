@@ -11,7 +11,7 @@ use crate::doctor::pam::{Factors, Front, Step};
 use crate::doctor::sshd::fronts_with;
 use crate::system::{ChangeSet, FileChange};
 use std::path::PathBuf;
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 
 /// What is asked for.
 pub(crate) struct Request<'a> {
@@ -102,11 +102,8 @@ fn add(
         }
         Asked::Both(both) => both,
         Asked::Else(found) => {
-            let found = found.run_when(
-                "to see who gets in by the lines that are there",
-                yubiotp::diagnostic::Program::Ykmap,
-                "doctor",
-            );
+            let found =
+                found.run_when("to see who gets in by the lines that are there", Program::Ykmap, "doctor");
             return Err(found.into());
         }
         Asked::Nothing => {
@@ -179,8 +176,13 @@ fn of_sshd(host: &Host, request: &Request<'_>, set_name: String) -> Result<Plan,
             .at(Location::Service("sshd".to_owned()))
     });
     Err(match request.after {
-        None => Diagnostic { remedies: Vec::new(), ..found }
-            .advise("say what the OTP is asked for after: --after key (users need an ssh key), or --after password (ssh keys are no longer accepted)"),
+        None => {
+            let call = |after: &str| format!("enable{} --after {after} ssh", host.options());
+            Diagnostic { remedies: Vec::new(), ..found }
+                .advise("say what users show before the OTP")
+                .run_when("if it is an ssh key, which everybody then needs", Program::Ykmap, call("key"))
+                .run_when("if it is a password; ssh keys are then refused", Program::Ykmap, call("password"))
+        }
         Some(_) => found,
     }
     .into())

@@ -135,7 +135,8 @@ fn refused(id: &TokenId, found: Found, known: &Known) -> Diagnostic {
             Code::CodeWrong,
             "these are not two successive codes of now, and only such prove where a token is whose position was lost: nothing was changed",
         )
-        .advise("set the clock of the phone, compare this host's (chronyc tracking, or timedatectl), and run the command again")
+        .run_when("to see whether the clock of this host is right", Program::System, "timedatectl")
+        .advise("set the clock of the phone, too, and run the command again")
         .run_when("to give up a token whose own clock is off", Program::Ykmap, format!("token remove {id}")),
         _ => Diagnostic::error(
             Code::CodeWrong,
