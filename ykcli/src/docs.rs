@@ -44,13 +44,11 @@ mod tests {
 
     #[test]
     fn the_page_of_this_host_comes_first() {
-        let folder = std::env::temp_dir().join(format!("ykcli-docs-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("store.md"), "").unwrap();
-        let path = folder.to_str().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("store.md"), "").unwrap();
+        let path = folder.path().to_str().unwrap();
         let found =
             [in_folders(&["/nowhere", path], "store.md"), in_folders(&["/nowhere", path], "other.md")];
-        std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(found, [format!("{path}/store.md"), "docs/other.md".to_owned()]);
     }
 

@@ -122,7 +122,14 @@ fn write(context: &Context, path: &Path, quiet: bool) -> Done {
 
 /// A backup that was read and opened.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    Ok(Zeroizing::new(read_untrusted(path, file::LONGEST)?))
+    match read_untrusted(path, file::LONGEST) {
+        Err(fault @ FileFault::Missing(_)) => {
+            let found = Failure::from(fault).diagnostic();
+            Err(found
+                .map_or(Failure::Bad, |found| found.advise("name a file that ykmap backup wrote").into()))
+        }
+        read => Ok(Zeroizing::new(read?)),
+    }
 }
 
 fn check(context: &Context, path: &Path) -> Done {

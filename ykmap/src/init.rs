@@ -270,8 +270,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     }
     out::lines(&format!(
         "\nNext, one of these:\n  {ykmap} key import FILE\n  {ykmap} key new\n  with validation servers: set mode and [online] in \
-         {config}\nThen:\n  {ykmap} add USER\n  {ykmap} verify USER\nThen enable it, and keep a root shell open: \
-         pam_yubiotp(8), EXAMPLES."
+         {config}\nThen:\n  {ykmap} add USER\n  {ykmap} verify USER\nThen make a service ask for it, and keep a root shell open:\n  \
+         {ykmap} enable sudo\nOr be led through all of it:\n  {ykmap} setup USER"
     ));
     Ok(())
 }

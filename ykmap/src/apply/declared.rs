@@ -172,7 +172,13 @@ impl Reader<'_> {
             };
         }
         match wrong_type::expected(message) {
-            Some(expected) => self.bad(&span, format!("the value must be {expected}")),
+            Some(expected) => {
+                let found = self.bad(&span, format!("the value must be {expected}"));
+                match expected {
+                    "a list" => found.advise("write it in brackets, such as [\"vvccccccccbd\"]"),
+                    _ => found,
+                }
+            }
             None => self.bad(&span, without_value(message)),
         }
         .run_when("to see how this host is written in such a file", Program::Ykmap, "apply --export")
