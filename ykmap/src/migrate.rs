@@ -151,7 +151,7 @@ fn of_module(context: &Context, old: Old, how: &How, hosts: &Hosts, request: pla
     let plan = Plan::of(context, &settings, (&store, &change), &place, request, how.write)?;
     let left = plan.left();
     if how.write && !plan.is_blocked() && !plan.is_done() {
-        let done = write::run(context, &settings, (&store, change), &place, plan)?;
+        let done = write::run(context, &settings, (&store, &change), &place, plan)?;
         show::done(context, &place, &done);
         return left;
     }

@@ -24,7 +24,7 @@ use super::{SECRET, Store, TokenKey, slots_in};
 use crate::file::{Changing, FileFault, Folder, LOCK_POLL};
 use crate::{Fault, random};
 use data_encoding::HEXLOWER;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::time::{Duration, Instant};
 use yubiotp::key::Fingerprint;
 use yubiotp::seal::StoreKeys;
@@ -73,7 +73,7 @@ pub struct Change<'s> {
     pub(super) keys: Folder,
     pub(super) positions: Folder,
     store_key: OnceCell<StoreKeys>,
-    known: OnceCell<twins::Known>,
+    known: Cell<Option<twins::Known>>,
     _changing: Changing,
 }
 
@@ -94,7 +94,7 @@ impl Store {
             positions: self.positions()?,
             keys,
             store_key: OnceCell::new(),
-            known: OnceCell::new(),
+            known: Cell::new(None),
             _changing,
         })
     }
@@ -221,6 +221,7 @@ impl Change<'_> {
         begin: impl Fn(&TokenKey) -> Option<Begin>,
         progress: OnProgress<'_>,
     ) -> Result<(), EnrolError> {
+        let _stale = self.known_is_stale_after();
         let store_key = self.store_key()?;
         self.are_no_twins(keys)?;
         for key in keys {
@@ -252,6 +253,7 @@ impl Change<'_> {
     /// # Errors
     /// There is no such key, another token has its AES key, or the store cannot be written.
     pub fn adopt(&self, token: &TokenId) -> Result<Enrolled, EnrolError> {
+        let _stale = self.known_is_stale_after();
         let key = self.token_key(token)?;
         if self.state(token)?.is_some_and(|state| state.key == key.fingerprint()) {
             return Ok(Enrolled::Unchanged);
@@ -271,6 +273,7 @@ impl Change<'_> {
     /// # Errors
     /// There is neither, it cannot be told whose position would be set aside, or the store cannot be written.
     pub fn remove(&self, token: &TokenId) -> Result<Removed, Fault> {
+        let _stale = self.known_is_stale_after();
         self.finish_disabling(token)?;
         let name = token.to_string();
         let has_key = self.keys.has(&name)?;

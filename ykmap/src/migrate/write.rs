@@ -24,7 +24,7 @@ pub(super) struct Written {
 pub(super) fn run(
     context: &Context,
     settings: &Settings,
-    (store, change): (&Store, Change<'_>),
+    (store, change): (&Store, &Change<'_>),
     place: &Place<'_>,
     mut plan: Plan,
 ) -> Result<Written, Failure> {
@@ -43,7 +43,7 @@ pub(super) fn run(
     record.write(&settings.store, &name)?;
 
     match &plan.tokens {
-        Some(tokens) => tokens.write(settings, store, &change)?,
+        Some(tokens) => tokens.write(settings, store, change)?,
         None => list(settings, &plan.additions)?,
     }
     if let Some((path, text)) = &plan.key {
@@ -53,11 +53,8 @@ pub(super) fn run(
     let set = plan.files.clone();
     let backups = if set.is_empty() { Vec::new() } else { set.commit(&settings.store, None)?.backups };
     if plan.tokens.is_some() {
-        // From here on nobody logs in by the old lines. What they accepted meanwhile is used here, too. By a change of its own:
-        // the first one does not know the keys that it wrote.
-        drop(change);
-        let change = store.change()?;
-        plan.tokens_again(settings, (store, &change), place)?.write(settings, store, &change)?;
+        // From here on nobody logs in by the old lines. What they accepted meanwhile is used here, too.
+        plan.tokens_again(settings, (store, change), place)?.write(settings, store, change)?;
     }
     super::plan::warn(context, settings);
     log(context, place.old.verb(), &plan.additions, plan.lines.iter().filter(|line| line.moves()).count());

@@ -27,6 +27,7 @@ impl Change<'_> {
     /// Makes the position of a token without a key here, unless it has one:
     /// [`Store::follow`](crate::store::Store::follow).
     pub(in crate::store) fn begin_elsewhere(&self, token: &TokenId) -> Result<(), Fault> {
+        let _stale = self.known_is_stale_after();
         let name = token.to_string();
         if self.keys.has(&name)? {
             return Err(Fault::KeyIsHere { path: self.keys.path().join(name), token: *token });

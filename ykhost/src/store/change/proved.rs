@@ -89,6 +89,7 @@ impl Change<'_> {
         (to, drift): (Position, i32),
         before: Option<Position>,
     ) -> Result<(), EnrolError> {
+        let _stale = self.known_is_stale_after();
         self.finish_disabling(token)?;
         let mut damaged = false;
         let mut held = match LockedPosition::lock(&self.positions, token, self.store.locking.wait) {

@@ -186,6 +186,7 @@ impl Change<'_> {
         restoring: &Restoring,
         progress: OnProgress<'_>,
     ) -> Result<(), EnrolError> {
+        let _stale = self.known_is_stale_after();
         let store_key = self.store_key()?;
         let coming = || restoring.keys.iter().filter_map(|at| backup.keys.get(*at));
         if coming().any(|key| matches!(key, TokenKey::RecoveryCode(..))) {

@@ -11,6 +11,7 @@ use crate::store::advance::LockedPosition;
 use crate::store::slots::State;
 use crate::store::{TokenKey, slots_in};
 use data_encoding::HEXLOWER;
+use std::cell::Cell;
 use std::collections::HashMap;
 use yubiotp::key::{Fingerprint, Holders};
 use yubiotp::{Position, TokenId};
@@ -23,21 +24,43 @@ pub(super) struct Known {
     left: Vec<(TokenId, Fingerprint)>,
 }
 
+/// Forgets, when it is dropped, what is known of the keys of this host.
+pub(super) struct Stale<'c>(&'c Cell<Option<Known>>);
+
+impl Drop for Stale<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
 impl Change<'_> {
-    /// Which keys this host knows.
-    fn known(&self) -> Result<&Known, Fault> {
-        if self.known.get().is_none() {
-            let (mut holders, mut open) = (Holders::default(), HashMap::new());
-            self.each_key(|key| {
-                // Of two that are here already, either names what is wrong.
-                let _ = key.digest().map(|digest| holders.note(digest, key.id()));
-                open.insert(key.id(), key.fingerprint());
-            })?;
-            let left = self.left(&open)?;
-            // Only this thread has it: nobody set it in between.
-            let _ = self.known.set(Known { holders, left });
-        }
-        self.known.get().ok_or_else(|| Fault::NoStore { path: self.keys.path().to_owned() })
+    /// Looks something up in the keys that this host knows. They are read once for as long as this change writes nothing.
+    fn in_known<T>(&self, look: impl FnOnce(&Known) -> T) -> Result<T, Fault> {
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => self.read_known()?,
+        };
+        let found = look(&known);
+        self.known.set(Some(known));
+        Ok(found)
+    }
+
+    fn read_known(&self) -> Result<Known, Fault> {
+        let (mut holders, mut open) = (Holders::default(), HashMap::new());
+        self.each_key(|key| {
+            // Of two that are here already, either names what is wrong.
+            let _ = key.digest().map(|digest| holders.note(digest, key.id()));
+            open.insert(key.id(), key.fingerprint());
+        })?;
+        let left = self.left(&open)?;
+        Ok(Known { holders, left })
+    }
+
+    /// For whatever writes keys or positions: once that has ended, in whichever way, the keys are read anew before the next
+    /// one is compared with them.
+    #[must_use]
+    pub(super) const fn known_is_stale_after(&self) -> Stale<'_> {
+        Stale(&self.known)
     }
 
     /// Of which tokens and keys there is a position, but for those whose own key is there and opens.
@@ -68,7 +91,7 @@ impl Change<'_> {
     /// Fails if another token in the store has the secret of this one.
     pub(super) fn is_only_holder(&self, key: &TokenKey) -> Result<(), EnrolError> {
         let Some(digest) = key.digest() else { return Ok(()) };
-        let holder = self.known()?.holders.of(digest).filter(|it| *it != key.id());
+        let holder = self.in_known(|known| known.holders.of(digest))?.filter(|it| *it != key.id());
         holder.map_or(Ok(()), |holder| Err(EnrolError::SameKey { token: key.id(), holder }))
     }
 
@@ -88,11 +111,11 @@ impl Change<'_> {
 
     /// Fails if there is a position of this key under another public ID.
     pub(super) fn was_no_other(&self, key: &TokenKey) -> Result<(), EnrolError> {
-        let left = &self.known()?.left;
-        let is_it =
-            |other: &TokenId, of: &Fingerprint| *other != key.id() && key.fingerprint_as(other) == Some(*of);
-        match left.iter().find(|(other, of)| is_it(other, of)) {
-            Some((holder, _)) => Err(EnrolError::SameKey { token: key.id(), holder: *holder }),
+        let is_it = |(other, of): &&(TokenId, Fingerprint)| {
+            *other != key.id() && key.fingerprint_as(other) == Some(*of)
+        };
+        match self.in_known(|known| known.left.iter().find(is_it).copied())? {
+            Some((holder, _)) => Err(EnrolError::SameKey { token: key.id(), holder }),
             None => Ok(()),
         }
     }

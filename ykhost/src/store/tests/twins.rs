@@ -161,3 +161,26 @@ fn what_was_proved_is_no_position_under_another_id() {
     host.write(&name, &new_file(&State { position: Some(at(9)), ..State::new(token(), key) }));
     host.enrol(&other(), 7);
 }
+
+/// What one change wrote, it knows: a second step of it finds no room for a twin, and a key that it removed keeps its id.
+#[test]
+fn a_change_knows_what_it_wrote_itself() {
+    let host = Host::new();
+    let change = host.store.change().unwrap();
+    assert!(matches!(change.would_enrol(&key_of(&token(), 7)), Ok(Enrolled::Added)));
+    change.enrol(&[key_of(&token(), 7)], &|| {}).unwrap();
+    assert!(is_refused(change.would_enrol(&key_of(&other(), 7)), other(), token()));
+    assert!(is_refused(change.enrol(&[key_of(&other(), 7)], &|| {}), other(), token()));
+    change.remove(&token()).unwrap();
+    assert!(is_refused(change.would_enrol(&key_of(&other(), 7)), other(), token()));
+    assert!(is_refused(change.enrol(&[key_of(&other(), 7)], &|| {}), other(), token()));
+    assert!(matches!(change.would_enrol(&key_of(&token(), 7)), Ok(Enrolled::Added)));
+    drop(change);
+
+    // By a restore.
+    let backup = Backup { keys: &[key_of(&token(), 7)], positions: &[], unix: 0, brings_back: &|_| true };
+    let change = host.store.change().unwrap();
+    let restoring = change.plan_restore(&backup).unwrap();
+    change.restore(&backup, &restoring, &|| {}).unwrap();
+    assert!(is_refused(change.would_enrol(&key_of(&other(), 7)), other(), token()));
+}
