@@ -10,7 +10,7 @@ mod diagnostic;
 mod edit;
 mod spelling;
 
-pub use edit::{BadUserName, Removed, add, check_name, list, remove};
+pub use edit::{BadUserName, Edits, Removed, add, check_name, list, remove};
 pub use spelling::Unlisted;
 
 use crate::{BadTokenId, TokenId};

@@ -11,6 +11,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use yubiotp::mapping::{Line, entries};
 use zeroize::Zeroizing;
 
 /// The mappings and `enrolled`.
@@ -54,6 +55,29 @@ impl AllLists {
     /// The mappings, in the order of their paths.
     pub fn mappings(&self) -> impl Iterator<Item = &List> {
         self.mappings.values()
+    }
+
+    /// Whether each user has a mapping of their own.
+    #[must_use]
+    pub fn is_per_user(&self) -> bool {
+        self.setting.contains("%u")
+    }
+
+    /// Everybody who is listed, and whether with a token.
+    #[must_use]
+    pub fn listed(&self) -> BTreeMap<Vec<u8>, bool> {
+        let mut all = BTreeMap::<Vec<u8>, bool>::new();
+        let is_per_user = self.is_per_user();
+        for (list, is_enrolled) in self.mappings().map(|it| (it, false)).chain([(&self.enrolled, true)]) {
+            for (_, line) in entries(list.text()) {
+                let Ok(Line::Entry { user, fields }) = line else { continue };
+                let is_own = || mapping::path_for(&self.setting, user).is_ok_and(|path| path == *list.path());
+                if is_enrolled || !is_per_user || is_own() {
+                    *all.entry(user.to_vec()).or_default() |= fields.tokens().next().is_some();
+                }
+            }
+        }
+        all
     }
 
     /// The mapping of a user.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::path::PathBuf;
 use std::time::Duration;
 use yubiotp::TokenId;
-use yubiotp::mapping::{self as grammar, BadLine, BadUserName, Enrolment, Line, Search};
+use yubiotp::mapping::{self as grammar, BadLine, BadUserName, Edits, Enrolment, Line, Search};
 
 /// Permissions of a new list: everybody may read who owns which token.
 pub(super) const MODE: Mode = Mode::from_bits_retain(0o644);
@@ -84,6 +84,17 @@ impl List {
     /// No list can contain the name.
     pub fn list(&mut self, user: &[u8]) -> Result<(), BadUserName> {
         self.text = grammar::list(&self.text, user)?;
+        Ok(())
+    }
+
+    /// Makes many edits, for which it is read once.
+    ///
+    /// # Errors
+    /// `edit` fails: nothing is changed then.
+    pub fn edit<E>(&mut self, edit: impl FnOnce(&mut Edits) -> Result<(), E>) -> Result<(), E> {
+        let mut edits = Edits::new(&self.text);
+        edit(&mut edits)?;
+        self.text = edits.text();
         Ok(())
     }
 

@@ -5,13 +5,14 @@ use super::declared::{Declared, User};
 use crate::check::{self, codes_not_here};
 use crate::{Failure, files, key};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use ykhost::enrolled::AllLists;
 use ykhost::settings::{Mode, Settings};
 use ykhost::store::Store;
 use ykhost::{Fault, mapping};
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
-use yubiotp::mapping::{Line, entries};
+use yubiotp::mapping::{Edits, Line, entries};
 use yubiotp::policy::Policy;
 use zeroize::Zeroizing;
 
@@ -68,6 +69,10 @@ impl UserChange {
     /// Is taken from a list, whichever it is.
     pub(super) const fn is_listed_no_more(&self) -> bool {
         self.goes || self.goes_from_enrolled
+    }
+
+    const fn changes_mapping(&self) -> bool {
+        !self.gets.is_empty() || !self.from_mapping.is_empty() || self.is_new || self.goes
     }
 
     fn is_empty(&self) -> bool {
@@ -355,35 +360,64 @@ fn lists_after(
     has_methods: bool,
 ) -> Result<(AllLists, AllLists), Failure> {
     let mut between = lists.clone();
-    for user in users {
+    each_mapping(&mut between, users, |mapping, user| {
         let name = user.name.as_slice();
         for id in &user.from_mapping {
-            between.mapping_of(name)?.remove(name, Some(id));
-        }
-        for id in &user.from_enrolled {
-            between.enrolled.remove(name, Some(id));
+            mapping.remove(name, Some(id));
         }
         if user.is_new {
-            between.mapping_of(name)?.list(name).map_err(bad_name(name))?;
+            mapping.list(name).map_err(bad_name(name))?;
         }
         if !has_methods && !user.gets.is_empty() {
-            between.mapping_of(name)?.add(name, &user.gets).map_err(bad_name(name))?;
+            mapping.add(name, &user.gets).map_err(bad_name(name))?;
         }
-    }
+        Ok(())
+    })?;
+    between.enrolled.edit(|enrolled| {
+        for user in users {
+            for id in &user.from_enrolled {
+                enrolled.remove(&user.name, Some(id));
+            }
+        }
+        Ok::<_, Failure>(())
+    })?;
     let mut after = between.clone();
-    for user in users {
+    each_mapping(&mut after, users, |mapping, user| {
         let name = user.name.as_slice();
         if has_methods && !user.gets.is_empty() {
-            after.mapping_of(name)?.add(name, &user.gets).map_err(bad_name(name))?;
+            mapping.add(name, &user.gets).map_err(bad_name(name))?;
         }
         if user.goes {
-            after.mapping_of(name)?.remove(name, None);
+            mapping.remove(name, None);
         }
-        if user.goes_from_enrolled {
-            after.enrolled.remove(name, None);
+        Ok(())
+    })?;
+    after.enrolled.edit(|enrolled| {
+        for user in users.iter().filter(|user| user.goes_from_enrolled) {
+            enrolled.remove(&user.name, None);
         }
-    }
+        Ok::<_, Failure>(())
+    })?;
     Ok((between, after))
+}
+
+/// Edits the mapping of each user who is not in `enrolled` only. One of many users is read once.
+fn each_mapping(
+    lists: &mut AllLists,
+    users: &[UserChange],
+    edit: impl Fn(&mut Edits, &UserChange) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut by_path = BTreeMap::<PathBuf, Vec<&UserChange>>::new();
+    for user in users.iter().filter(|user| user.changes_mapping()) {
+        by_path.entry(lists.mapping_of(&user.name)?.path().clone()).or_default().push(user);
+    }
+    for users in by_path.into_values() {
+        let Some(first) = users.first() else { continue };
+        lists
+            .mapping_of(&first.name)?
+            .edit(|mapping| users.iter().try_for_each(|user| edit(mapping, user)))?;
+    }
+    Ok(())
 }
 
 fn bad_name(user: &[u8]) -> impl FnOnce(yubiotp::mapping::BadUserName) -> Failure {

@@ -15,12 +15,11 @@
 use super::plan::Plan;
 use crate::exchange::finish;
 use crate::{Context, Failure, event, key};
+use ykhost::Fault;
 use ykhost::enrolled::{AllLists, LockedFiles};
 use ykhost::settings::Settings;
 use ykhost::store::{Change, Store, Unfinished};
-use ykhost::{Fault, mapping};
 use yubiotp::TokenId;
-use yubiotp::mapping::Enrolment;
 
 /// A step that is taken back if a later one fails.
 enum Step {
@@ -142,11 +141,12 @@ impl Run<'_, '_> {
 
 /// Logs each change of a user, and leaves notices, as the verbs do that make one change.
 pub(super) fn tell(context: &Context, settings: &Settings, store: &Store, plan: &Plan) {
+    let listed = plan.after.listed();
     for user in &plan.users {
         let name = String::from_utf8_lossy(&user.name);
         let loses = user.loses();
-        let now = mapping::enrolment(settings, &user.name, false).unwrap_or(Enrolment::NotListed);
-        let is_listed = now != Enrolment::NotListed;
+        let now = listed.get(&user.name);
+        let is_listed = now.is_some();
         if !loses.is_empty() || user.is_listed_no_more() {
             let tokens = if is_listed { event::tokens(&loses) } else { "all".to_owned() };
             let stays = if is_listed { "yes" } else { "no" }.to_owned();
@@ -155,8 +155,7 @@ pub(super) fn tell(context: &Context, settings: &Settings, store: &Store, plan: 
         if !user.gets.is_empty() || user.is_new {
             event::log(context, "add", &name, &[("tokens", event::tokens(&user.gets))]);
         }
-        let has_others = matches!(now, Enrolment::Listed(tokens) if !tokens.is_empty());
-        match has_others {
+        match now.copied().unwrap_or_default() {
             _ if loses.is_empty() => {}
             false => event::notify(context, store, &name, "All your tokens were removed"),
             true => loses.iter().for_each(|id| {

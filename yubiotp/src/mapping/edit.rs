@@ -2,6 +2,7 @@
 
 use super::{Line, MAX_LINE, parse_line, trim};
 use crate::TokenId;
+use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -32,20 +33,9 @@ pub struct Removed {
 /// # Errors
 /// A mapping cannot contain the name.
 pub fn add(text: &[u8], user: &[u8], ids: &[TokenId]) -> Result<Vec<u8>, BadUserName> {
-    check_name(user)?;
-    let mut lines = lines_of(text);
-    for id in ids {
-        let field = [b":".as_slice(), id.to_string().as_bytes()].concat();
-        let room =
-            |line: &Vec<u8>| is_of(line, user) && content(line).len().saturating_add(field.len()) <= MAX_LINE;
-        if let Some(line) = lines.iter_mut().rfind(|line| room(line)) {
-            let (body, end) = line.split_at(content(line).len());
-            *line = [body.strip_suffix(b":").unwrap_or(body), &field, end].concat();
-        } else {
-            append(&mut lines, &[user, &field].concat());
-        }
-    }
-    Ok(lines.concat())
+    let mut edits = Edits::new(text);
+    edits.add(user, ids)?;
+    Ok(edits.text())
 }
 
 /// The text with `user` listed: without a token, on a new line at the end, if no line lists them yet.
@@ -53,12 +43,137 @@ pub fn add(text: &[u8], user: &[u8], ids: &[TokenId]) -> Result<Vec<u8>, BadUser
 /// # Errors
 /// A mapping cannot contain the name.
 pub fn list(text: &[u8], user: &[u8]) -> Result<Vec<u8>, BadUserName> {
-    check_name(user)?;
-    let mut lines = lines_of(text);
-    if !lines.iter().any(|line| is_of(line, user)) {
-        append(&mut lines, &[user, b":"].concat());
+    let mut edits = Edits::new(text);
+    edits.list(user)?;
+    Ok(edits.text())
+}
+
+/// Many edits of one mapping: it is read once, whatever their number.
+#[derive(Debug, Clone)]
+pub struct Edits {
+    /// Each with its end. One that was removed is empty.
+    lines: Vec<Vec<u8>>,
+    /// The lines of each user.
+    of: BTreeMap<Vec<u8>, Vec<usize>>,
+}
+
+impl Edits {
+    /// Of the mapping with this text.
+    #[must_use]
+    pub fn new(text: &[u8]) -> Self {
+        let lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut of = BTreeMap::<Vec<u8>, Vec<usize>>::new();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(user) = user_of(line) {
+                of.entry(user.to_vec()).or_default().push(at);
+            }
+        }
+        Self { lines, of }
     }
-    Ok(lines.concat())
+
+    /// The text with all edits.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        self.lines.concat()
+    }
+
+    /// As [`add`].
+    ///
+    /// # Errors
+    /// A mapping cannot contain the name.
+    pub fn add(&mut self, user: &[u8], ids: &[TokenId]) -> Result<(), BadUserName> {
+        check_name(user)?;
+        for id in ids {
+            let field = [b":".as_slice(), id.to_string().as_bytes()].concat();
+            let own = self.of.get(user).into_iter().flatten().rev();
+            let room = |line: &Vec<u8>| content(line).len().saturating_add(field.len()) <= MAX_LINE;
+            let at = own.copied().find(|at| self.lines.get(*at).is_some_and(room));
+            match at.and_then(|at| self.lines.get_mut(at)) {
+                Some(line) => {
+                    let (body, end) = line.split_at(content(line).len());
+                    *line = [body.strip_suffix(b":").unwrap_or(body), &field, end].concat();
+                }
+                None => self.append(user, &[user, &field].concat()),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`list`].
+    ///
+    /// # Errors
+    /// A mapping cannot contain the name.
+    pub fn list(&mut self, user: &[u8]) -> Result<(), BadUserName> {
+        check_name(user)?;
+        if !self.of.contains_key(user) {
+            self.append(user, &[user, b":"].concat());
+        }
+        Ok(())
+    }
+
+    /// As [`remove`]. Returns how many fields or lines went, and whether the user is still listed, now without any token.
+    pub fn remove(&mut self, user: &[u8], id: Option<&TokenId>) -> (usize, bool) {
+        let (mut count, mut tokens_left) = (0_usize, false);
+        let own = match id {
+            Some(_) => self.of.get(user).cloned(),
+            None => self.of.remove(user),
+        };
+        for at in own.unwrap_or_default() {
+            let Some(line) = self.lines.get_mut(at) else { continue };
+            match id {
+                Some(id) => {
+                    let (new, went, has_others) = without(line, id);
+                    *line = new;
+                    count = count.saturating_add(went);
+                    tokens_left |= has_others;
+                }
+                None => {
+                    line.clear();
+                    count = count.saturating_add(1);
+                }
+            }
+        }
+        (count, id.is_some() && count > 0 && !tokens_left)
+    }
+
+    /// Adds a line of this user at the end, with the line end of the first line.
+    fn append(&mut self, user: &[u8], line: &[u8]) {
+        let is_there = |line: &&Vec<u8>| !line.is_empty();
+        let first = self.lines.iter().find(is_there);
+        let end: &[u8] = if first.is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
+        if let Some(last) = self.lines.iter_mut().rfind(|line| !line.is_empty())
+            && !last.ends_with(b"\n")
+        {
+            // A carriage return at the very end is half of a line end already.
+            last.extend_from_slice(if last.ends_with(b"\r") { b"\n" } else { end });
+        }
+        self.of.entry(user.to_vec()).or_default().push(self.lines.len());
+        self.lines.push([line, end].concat());
+    }
+}
+
+/// A line without an id, how often it had it, and whether it has others.
+fn without(line: &[u8], id: &TokenId) -> (Vec<u8>, usize, bool) {
+    let (mut new, mut count, mut kept, mut has_others) =
+        (Vec::with_capacity(line.len()), 0_usize, false, false);
+    let (body, end) = line.split_at(content(line).len());
+    let mut fields = body.split(|byte| *byte == b':');
+    new.extend_from_slice(fields.next().unwrap_or_default());
+    for field in fields {
+        if TokenId::parse(trim(field)).as_ref() == Ok(id) {
+            count = count.saturating_add(1);
+        } else {
+            new.push(b':');
+            new.extend_from_slice(field);
+            kept = true;
+            has_others |= !trim(field).is_empty();
+        }
+    }
+    if !kept {
+        new.push(b':');
+    }
+    new.extend_from_slice(end);
+    (new, count, has_others)
 }
 
 /// Whether a mapping can contain the name of a user.
@@ -74,61 +189,23 @@ pub fn check_name(user: &[u8]) -> Result<(), BadUserName> {
     Ok(())
 }
 
-fn lines_of(text: &[u8]) -> Vec<Vec<u8>> {
-    text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
-}
-
-/// Adds a line at the end, with the line end of the first line.
-fn append(lines: &mut Vec<Vec<u8>>, line: &[u8]) {
-    let end: &[u8] = if lines.first().is_some_and(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
-    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with(b"\n")) {
-        // A carriage return at the very end is half of a line end already.
-        last.extend_from_slice(if last.ends_with(b"\r") { b"\n" } else { end });
-    }
-    lines.push([line, end].concat());
-}
-
 /// The text without one id of `user`, or, for `None`, without the user.
 ///
 /// Taking the last id leaves `user:`, which lists the user without a token: they stay refused, where a missing line
 /// would let them in wherever a line has `nullok`.
 #[must_use]
 pub fn remove(text: &[u8], user: &[u8], id: Option<&TokenId>) -> Removed {
-    let mut removed = Removed { text: Vec::with_capacity(text.len()), count: 0, listed_without: false };
-    let mut tokens_left = false;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        if !is_of(line, user) {
-            removed.text.extend_from_slice(line);
-        } else if let Some(id) = id {
-            let (body, end) = line.split_at(content(line).len());
-            let mut fields = body.split(|byte| *byte == b':');
-            removed.text.extend_from_slice(fields.next().unwrap_or_default());
-            let mut kept = false;
-            for field in fields {
-                if TokenId::parse(trim(field)).as_ref() == Ok(id) {
-                    removed.count = removed.count.saturating_add(1);
-                } else {
-                    removed.text.push(b':');
-                    removed.text.extend_from_slice(field);
-                    kept = true;
-                    tokens_left |= !trim(field).is_empty();
-                }
-            }
-            if !kept {
-                removed.text.push(b':');
-            }
-            removed.text.extend_from_slice(end);
-        } else {
-            removed.count = removed.count.saturating_add(1);
-        }
-    }
-    removed.listed_without = id.is_some() && removed.count > 0 && !tokens_left;
-    removed
+    let mut edits = Edits::new(text);
+    let (count, listed_without) = edits.remove(user, id);
+    Removed { text: edits.text(), count, listed_without }
 }
 
-fn is_of(line: &[u8], user: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    matches!(parse_line(line), Ok(Line::Entry { user: name, .. }) if name == user)
+/// Whose line it is.
+fn user_of(line: &[u8]) -> Option<&[u8]> {
+    match parse_line(line.strip_suffix(b"\n").unwrap_or(line)) {
+        Ok(Line::Entry { user, .. }) => Some(user),
+        _ => None,
+    }
 }
 
 /// A line without its end and the blanks before that.
@@ -196,6 +273,37 @@ mod tests {
     }
 
     proptest! {
+        /// Many edits at once come to the same as one after another.
+        #[test]
+        fn many_edits_are_the_edits(
+            lines in proptest::collection::vec("(#[ -~]{0,8}|[ab]{1,2}(:v[vcb]){0,3}:?|[ -~]{0,6})\r?", 0..6),
+            edits in proptest::collection::vec((0..3_u8, "[ab]{1,2}", "v[vcb]"), 0..8),
+        ) {
+            let text = lines.join("\n").into_bytes();
+            let (mut one_by_one, mut at_once) = (text.clone(), Edits::new(&text));
+            for (what, user, token) in edits {
+                let (user, token) = (user.as_bytes(), id(&(token + "vv")));
+                match what {
+                    0 => {
+                        one_by_one = add(&one_by_one, user, &[token]).unwrap();
+                        at_once.add(user, &[token]).unwrap();
+                    }
+                    1 => {
+                        one_by_one = list(&one_by_one, user).unwrap();
+                        at_once.list(user).unwrap();
+                    }
+                    _ => {
+                        let token = (token.to_string() != "vbvv").then_some(token);
+                        let removed = remove(&one_by_one, user, token.as_ref());
+                        let said = at_once.remove(user, token.as_ref());
+                        prop_assert_eq!(said, (removed.count, removed.listed_without));
+                        one_by_one = removed.text;
+                    }
+                }
+            }
+            prop_assert_eq!(at_once.text(), one_by_one);
+        }
+
         /// Adding and removing again changes nothing for anybody else, and keeps every other byte.
         #[test]
         fn edits_keep_everything_else(
