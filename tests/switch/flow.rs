@@ -278,6 +278,57 @@ fn sshd_config_without_an_include_gets_the_lines_itself() {
     }
 }
 
+/// A trial asks by the same files as a login will, whatever kind of line includes them.
+#[test]
+fn a_trial_follows_every_kind_of_include() {
+    let asks = "auth required pam_exec.so expose_authtok quiet CHECK\n";
+    for line in [
+        "auth substack sub",
+        "auth include sub",
+        "@include sub",
+        "-auth SUBSTACK sub # x",
+        "auth \\\n substack \\\n sub",
+    ] {
+        let text = format!("{HOST}== pam.d/sub\n{asks}");
+        let mut host = Distribution::new(&text, 25);
+        host.place.install(&built::program("yubiotp-try"), "yubiotp-try", 0o755);
+        fs::write(host.path("pam.d/demo"), format!("{line}\naccount required pam_permit.so\n")).unwrap();
+        let otp = host.key.press();
+        let output = host.try_and_enable(&[], &["wrong", &otp]);
+        assert_eq!(code(&output), "trial-rejected", "{line}");
+        let otp = host.key.press();
+        let output = host.try_and_enable(&[], &[PASSWORD, &otp]);
+        assert!(output.status.success(), "{line}: {output:?}");
+        assert!(host.run(&["enable", "--undo", "demo"]).status.success());
+    }
+}
+
+/// A record that cannot be read is in the way of its own service only.
+#[test]
+fn a_damaged_record_is_named_and_stops_only_its_service() {
+    let host = host(26);
+    assert!(host.enable_untried().status.success());
+    assert!(host.run(&["enable", "--undo", "demo"]).status.success());
+    host.place.write("changes/enable-sshd", "garbage", 0o600);
+    let output = host.enable_untried();
+    assert!(output.status.success(), "{output:?}");
+    for verb in [&["status"][..], &["doctor", "--no-servers"]] {
+        let said = host.run(&[&["--json"], verb].concat());
+        let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let found = said["findings"].as_array().unwrap().iter();
+        let found: Vec<_> = found.filter(|it| it["code"] == "change-damaged").collect();
+        assert!(
+            found.len() == 1 && found[0]["location"].to_string().contains("enable-sshd"),
+            "{verb:?}: {found:#?}"
+        );
+    }
+    assert!(host.run(&["disable", "demo"]).status.success());
+    host.place.write("changes/enable-demo", "garbage", 0o600);
+    assert_eq!(code(&host.enable_untried()), "change-damaged");
+    fs::remove_file(host.record()).unwrap();
+    assert!(host.enable_untried().status.success());
+}
+
 /// A Match that exempts users is named.
 #[test]
 fn a_match_that_exempts_users_is_refused() {
@@ -290,6 +341,40 @@ fn a_match_that_exempts_users_is_refused() {
     let output = host.enable(&["--after", "key", "--with-exemptions", "ssh"]);
     assert!(output.status.success(), "{output:?}");
     assert!(Path::new(&host.path("pam.d/sshd")).exists());
+}
+
+/// A line that exempts some lets others in by less, once it jumps over the new line in place of another: those were rejected
+/// before. Refused whatever was confirmed; at another place of the line, they are rejected as before.
+#[test]
+fn nobody_gets_in_by_less_than_before() {
+    let exempt = "auth sufficient pam_succeed_if.so quiet user ingroup robots\n";
+    let end = "auth required pam_deny.so\naccount required pam_permit.so\n";
+    let jump = "auth [success=2 default=ignore] pam_succeed_if.so quiet user ingroup blocked\n";
+    for (lines, is_refused) in [
+        (format!("{exempt}{jump}auth required pam_unix.so\nauth sufficient pam_permit.so\n{end}"), true),
+        (format!("{exempt}auth required pam_unix.so\naccount required pam_permit.so\n"), false),
+    ] {
+        let host = Distribution::new(&format!("{HOST}== pam.d/door\n{lines}"), 24);
+        let before = host.files();
+        let output = host.enable(&["door"]);
+        assert_eq!((output.status.code(), code(&output).as_str()), (Some(2), "stack-unsuitable"), "{lines}");
+        let module = built::module().display().to_string();
+        let dry =
+            host.ykmap(&["--json", "enable", "--dry-run", "--with-exemptions", "--module", &module, "door"]);
+        if is_refused {
+            assert_eq!(dry.status.code(), Some(2), "{dry:?}");
+            assert_eq!(code(&host.enable(&["--with-exemptions", "door"])), "stack-unsuitable");
+            assert_eq!(host.files(), before, "{lines}");
+        } else {
+            let said: Value = serde_json::from_slice(&dry.stdout).unwrap();
+            assert_eq!(
+                said["exempt"],
+                serde_json::json!([{ "service": "door", "users": "user ingroup robots" }]),
+                "{said:#}"
+            );
+            assert!(host.enable(&["--with-exemptions", "door"]).status.success());
+        }
+    }
 }
 
 /// A line that jumps over ours would jump over the line of the password then, and let the user nobody in without one.

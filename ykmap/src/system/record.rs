@@ -7,7 +7,7 @@ use rustix::fs::Mode;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use ykhost::file::{Audience, FileFault, Folder};
-use yubiotp::diagnostic::{Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, shell_word};
 
 /// Several files of a megabyte, before and after, in base64.
 const LONGEST: u64 = 1 << 25;
@@ -116,10 +116,15 @@ pub(super) fn read(folder: &Folder, name: &str) -> Result<Option<Record>, Failur
     let record = serde_json::from_slice(&text).ok().and_then(|value| Record::of_json(&value));
     record.map(Some).ok_or_else(|| {
         let path = folder.path().join(name);
-        Diagnostic::error(Code::ChangeDamaged, "is not a record of a change that this version can read")
-            .at(Location::file(path.as_os_str().as_encoded_bytes()))
-            .advise("compare the files of pam.d and sshd with their backups FILE.ykmap-TIME, then remove the record")
-            .into()
+        let bytes = path.as_os_str().as_encoded_bytes();
+        Diagnostic::error(
+            Code::ChangeDamaged,
+            "is not a record of a change that this version can read: the change is neither kept nor undone from it",
+        )
+        .at(Location::file(bytes))
+        .advise("compare the service's files in pam.d, and of sshd, with their backups FILE.ykmap-TIME, and rename a backup to FILE if logins fail")
+        .run_when("after that", Program::System, format!("rm {}", shell_word(bytes)))
+        .into()
     })
 }
 

@@ -183,3 +183,88 @@ fn one_change_at_a_time() {
     drop(records);
     assert_eq!(finish_interrupted(&place.store()).unwrap().len(), 1);
 }
+
+/// A record that cannot be read is in the way of its own service only, and is named.
+#[test]
+fn a_damaged_record_stops_only_its_own_service() {
+    let place = Place::new();
+    drop(Records::create(&place.store()).unwrap());
+    let damaged = |name: &str| {
+        let path = place.store().join(CHANGES).join(name);
+        fs::write(&path, "garbage").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let path = damaged("enable-sshd");
+    place.set().commit(&place.store(), Some(u64::MAX)).unwrap();
+    assert_eq!(pending_changes(&place.store()).unwrap().len(), 1);
+    let found = super::damaged(&place.store());
+    assert_eq!(found.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::ChangeDamaged]);
+    assert_eq!(found[0].location, Some(Location::file(path.as_os_str().as_bytes())));
+    undo(&place.store(), "enable-sudo").unwrap();
+    fs::remove_file(path).unwrap();
+    // Of the service itself, of the other one of its pair, and of its file by another change.
+    let path = damaged("enable-sudo");
+    for name in ["enable-sudo", "disable-sudo", "migrate-pam_yubico-1"] {
+        let set = ChangeSet { name: name.to_owned(), ..place.set() };
+        assert_eq!(code(set.commit(&place.store(), None)), Some(Code::ChangeDamaged), "{name}");
+    }
+    let pair = FileChange::of(&place.file("sudo-i"), Some(b"x".to_vec())).unwrap();
+    let set = ChangeSet { name: "enable-sudo-i".to_owned(), files: vec![pair], sshd_config: None };
+    assert_eq!(code(set.commit(&place.store(), None)), Some(Code::ChangeDamaged));
+    fs::remove_file(path).unwrap();
+    assert!(place.is_as_before());
+}
+
+/// Mode and owner that somebody gave a file after the change stay, and are named.
+#[test]
+fn an_undo_keeps_the_newer_mode_and_owner() {
+    let place = Place::new();
+    let stat = |place: &Place| {
+        let stat = rustix::fs::stat(place.file("sudo")).unwrap();
+        (stat.st_mode & 0o7777, stat.st_gid)
+    };
+    let before = stat(&place);
+    place.set().commit(&place.store(), None).unwrap();
+    assert!(undo(&place.store(), "enable-sudo").unwrap().newer.is_empty());
+    assert_eq!(stat(&place), before);
+    place.set().commit(&place.store(), Some(u64::MAX)).unwrap();
+    fs::set_permissions(place.file("sudo"), fs::Permissions::from_mode(0o600)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(place.file("sudo"), None, Some(4)).unwrap();
+    }
+    let undone = undo(&place.store(), "enable-sudo").unwrap();
+    assert!(place.is_as_before());
+    assert_eq!(stat(&place), (0o600, if is_root { 4 } else { before.1 }));
+    assert_eq!(undone.newer, [place.file("sudo")]);
+}
+
+/// Once a change is kept, backups go that are older than it and than a month. Nothing else goes.
+#[test]
+fn old_backups_go_when_a_later_change_is_kept() {
+    let place = Place::new();
+    let others = [
+        "sudo.ykmap-20200101-000000.mine",
+        "sudo.ykmap-1796000000",
+        "sudo.ykmap-29990101-000000",
+        "sudo-i.ykmap-20200101-000000",
+    ];
+    for name in others.into_iter().chain(["sudo.ykmap-20200101-000000"]) {
+        fs::write(place.file(name), "older\n").unwrap();
+    }
+    let made = place.set().commit(&place.store(), Some(u64::MAX)).unwrap();
+    assert_eq!(place.names().len(), 8, "waiting: {:?}", place.names());
+    keep(&place.store(), "enable-sudo").unwrap();
+    let own = made.backups[0].file_name().unwrap().to_str().unwrap();
+    let mut left = [&others[..], &["sudo", "sudo-i", own]].concat();
+    left.sort_unstable();
+    assert_eq!(place.names(), left);
+    // Of a change that waits it stays, and so does all where a record cannot be read.
+    undo(&place.store(), "enable-sudo").unwrap();
+    let path = place.store().join(CHANGES).join("enable-x");
+    fs::write(&path, "garbage").unwrap();
+    fs::write(place.file("sudo.ykmap-20200101-000000"), "older\n").unwrap();
+    place.set().commit(&place.store(), None).unwrap();
+    assert!(place.file("sudo.ykmap-20200101-000000").exists());
+}

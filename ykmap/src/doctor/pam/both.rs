@@ -39,8 +39,14 @@ impl Folders {
     }
 }
 
-/// What the service asks for. `fronts` are the questions of sshd, for its service.
-pub(crate) fn asked(folders: &Folders, name: &str, fronts: &[Front]) -> Asked {
+/// What the service asks for. `fronts` are the questions of sshd, for its service; `before` is the same of a change that is
+/// planned: whom a line exempts must not get in by less than before.
+pub(crate) fn asked(
+    folders: &Folders,
+    name: &str,
+    fronts: &[Front],
+    before: Option<(&Folders, &[Front])>,
+) -> Asked {
     let service = folders.service(name);
     let refuse = |code, what: String| {
         Asked::Else(Diagnostic::error(code, what).at(Location::Service(name.to_owned())))
@@ -61,6 +67,7 @@ pub(crate) fn asked(folders: &Folders, name: &str, fronts: &[Front]) -> Asked {
     }
     let plain = [Front::plain()];
     let fronts = if name == "sshd" { fronts } else { &plain };
+    let former = before.map(|(folders, fronts)| Former::of(folders, name, fronts));
     let before = access.edited(|auth, account| {
         auth.retain(|entry| !entry.is_ours());
         account.retain(|entry| !entry.is_ours());
@@ -80,6 +87,13 @@ pub(crate) fn asked(folders: &Folders, name: &str, fronts: &[Front]) -> Asked {
                     let told =
                         whom.iter().cloned().chain(told.map(|(text, _)| shown::text(text).to_string()));
                     let told = told.collect::<Vec<_>>().join(", ");
+                    if let Some(was) = former.as_ref().and_then(|it| it.wanted_more(&access, row, front)) {
+                        let what = format!(
+                            "users whom a line exempts ({told}) would get in by: {}. Now they get in by: {was}",
+                            access.in_words(&row.ways)
+                        );
+                        return refuse(Code::StackUnsuitable, what);
+                    }
                     if !exempt.contains(&told) {
                         exempt.push(told);
                     }
@@ -104,12 +118,43 @@ pub(crate) fn asked(folders: &Folders, name: &str, fronts: &[Front]) -> Asked {
     Asked::Both(Both { places, ways: access.in_words(&ways), exempt })
 }
 
+/// A service before a change that is planned.
+struct Former {
+    access: Access,
+    fronts: Vec<Front>,
+}
+
+impl Former {
+    fn of(folders: &Folders, name: &str, fronts: &[Front]) -> Self {
+        let other = folders.has("other").then(|| folders.service("other"));
+        let access = Access::new(&folders.service(name), other.as_ref());
+        let fronts = if name == "sshd" { fronts.to_vec() } else { vec![Front::plain()] };
+        Self { access, fronts }
+    }
+
+    /// The ways in of these users before the change, in words, if one of the new ways was not enough then: a line that jumps
+    /// over others jumps over the new one, too, and so over one less of those that it skipped.
+    fn wanted_more(&self, now: &Access, row: &Row, front: &Front) -> Option<String> {
+        let of = |condition: &Option<String>| self.fronts.iter().find(|own| own.condition == *condition);
+        let front = of(&front.condition).or_else(|| of(&None))?;
+        let said = |text: &String| {
+            let at = now.questions.iter().position(|own| own == text);
+            at.and_then(|at| row.gates.get(at)).copied().unwrap_or_default()
+        };
+        let gates: Vec<_> = self.access.questions.iter().map(said).collect();
+        // Of too many ways, nobody knows whether they were less.
+        let ways = self.access.ways(row.listing, &gates, front, &front.methods).unwrap_or_default();
+        let was_enough = |way: &Factors| ways.iter().any(|was| way.has(*was));
+        (!row.ways.iter().all(was_enough)).then(|| self.access.in_words(&ways))
+    }
+}
+
 /// What the lines come to for a class of users.
 enum Verdict {
     Good,
     /// Root, who may become anybody.
     Root,
-    /// A gate or a `Match` lets these users in without a token, as it did before.
+    /// A gate or a `Match` lets these users in without a token, or with nothing else.
     Exempt,
     /// They get in without a token, or with nothing else.
     Bypassed,
