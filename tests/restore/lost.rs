@@ -147,6 +147,66 @@ fn a_stolen_token_does_not_come_back_silently() {
     assert_eq!(host.state(&id)["restored"], true);
 }
 
+/// The mapping of the backup is taken without what stays removed: its users' other tokens work, and nothing is reported.
+#[test]
+fn a_mapping_is_taken_without_what_stays_removed() {
+    let mut host = Host::new();
+    let (file, id) = (host.backup(), host.yubikey.public_id());
+    let listed = |host: &Host| fs::read_to_string(host.place.path("authorized_yubikeys")).unwrap();
+    let set = host.codes[0].clone();
+    let before = listed(&host);
+    let old_set = before.split([':', '\n']).find(|field| field.starts_with("rec-")).unwrap().to_owned();
+    host.ykmap(&["key", "remove", &id]).exits(0);
+    host.ykmap(&["remove", "alice"]).exits(0);
+    host.ykmap(&["recovery", "new", "bob"]).exits(0);
+    let said = host.ykmap(&["--json", "restore", "--dry-run", "--take-mapping", &file]).exits(3).json();
+    let left_out: Vec<_> =
+        said["left_out"].as_array().unwrap().iter().map(|it| it["token"].as_str().unwrap()).collect();
+    assert_eq!(left_out, [&*id, &*old_set], "{said:#}");
+    let text = host.ykmap(&["restore", "--take-mapping", &file]).exits(0);
+    assert!(text.out.contains(&id) && text.out.contains("--bring-back"), "{text:?}");
+    let now = listed(&host);
+    assert!(!now.contains(&id) && !now.contains(&old_set) && now.contains("alice:\n"), "{now}");
+    host.ykmap(&["restore", "--take-mapping", "--dry-run", &file]).exits(0);
+    // Neither a fault nor a way in.
+    for (user, otp) in [("alice", host.yubikey.press()), ("bob", set)] {
+        let said = host.place.login("otp", user, &[&otp]);
+        assert!(said.decisions()[0].starts_with("refused "), "{user}: {said:?}");
+    }
+    assert_eq!(host.answers("bob", &[&host.app.code(step())]), Code::SUCCESS);
+    let checked = host.ykmap(&["--json", "check"]).json();
+    let codes: Vec<_> = checked["findings"].as_array().unwrap().iter().map(|it| it["code"].clone()).collect();
+    assert!(!codes.iter().any(|code| code == "key-missing"), "{checked:#}");
+    // A set comes back by its own ID, and is spent or goes on.
+    let back = ["restore", "--take-mapping", "--bring-back", &old_set, &file];
+    host.ykmap(&back).exits(0);
+    assert!(listed(&host).contains(&old_set), "{}", listed(&host));
+}
+
+/// Each key of a backup is opened by a check, and one that does not open is named. Without a store key, nothing is.
+#[test]
+fn a_check_opens_each_key() {
+    let host = Host::new();
+    let (file, id) = (host.backup(), host.yubikey.public_id());
+    let checked = host.ykmap(&["--json", "backup", "--check", &file]).exits(0).json();
+    assert_eq!((&checked["opened"], &checked["keys_not_opened"]), (&true.into(), &serde_json::json!([])));
+    // A key file that was damaged before the backup was made: the backup has it as it is.
+    let key = host.place.path("keys").join(&id);
+    let text = fs::read_to_string(&key).unwrap();
+    let at = text.rfind("sealed: ").unwrap() + 10;
+    let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+    fs::write(&key, format!("{}{other}{}", &text[..at], &text[at + 1..])).unwrap();
+    host.ykmap(&["backup", &file]).exits(1);
+    let said = host.ykmap(&["--json", "backup", "--check", &file]).exits(1);
+    assert_eq!(said.json()["keys_not_opened"], serde_json::json!([id]), "{said:?}");
+    let said = host.ykmap(&["backup", "--check", &file]).exits(1);
+    assert!(said.err.contains("[key-sealed-elsewhere]"), "{said:?}");
+    fs::remove_file(host.place.path("store.key")).unwrap();
+    let said = host.ykmap(&["--json", "backup", "--check", &file]).exits(1);
+    assert_eq!(said.json()["opened"], false, "{said:?}");
+    assert!(host.ykmap(&["backup", "--check", &file]).exits(1).err.contains("[store-key-missing]"));
+}
+
 /// Backups while logins go on: each is whole, and no login notices.
 #[test]
 fn backups_while_logins_run() {

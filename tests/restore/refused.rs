@@ -116,7 +116,7 @@ fn a_dry_run_names_all_that_differs() {
 #[test]
 fn no_backup_while_the_store_key_is_replaced() {
     let host = Host::new();
-    let file = host.file("host.backup");
+    let (earlier, file) = (host.backup(), host.file("none.backup"));
     let path = host.place.path("store.key");
     let [former, current] = ["a", "b"].map(|name| {
         let dir = host.file(name);
@@ -141,4 +141,8 @@ fn no_backup_while_the_store_key_is_replaced() {
     let said = host.ykmap(&["--json", "backup", file.to_str().unwrap()]).exits(2);
     assert_eq!(said.finding(), "store-key-rotation-unfinished", "{said:?}");
     assert!(!file.exists());
+    // An earlier one stays as it is.
+    let before = fs::read(&earlier).unwrap();
+    host.ykmap(&["backup", &earlier]).exits(2);
+    assert_eq!(fs::read(&earlier).unwrap(), before);
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykcli::time;
+use ykhost::Fault;
 use ykhost::file::{FileFault, locate, read_untrusted};
 use ykhost::store::Store;
 use ykhost::{clock, random};
@@ -26,7 +27,7 @@ use zeroize::Zeroizing;
                   not written, or it does not open."
 )]
 pub(crate) struct Args {
-    /// Write nothing: say what a backup has, and whether this host's store key opens it
+    /// Write nothing: say what a backup has, and whether this host's store key opens it and each key in it
     #[arg(long, conflicts_with = "quiet")]
     check: bool,
     /// Print only what needs attention, for a timer
@@ -136,22 +137,65 @@ fn check(context: &Context, path: &Path) -> Done {
     let settings = context.settings()?;
     let text = read(path)?;
     let sealed = SealedBackup::read(&text, path)?;
-    let key = Store::new(&settings).store_key()?;
+    let header = &sealed.header;
+    let key = match Store::new(&settings).store_key() {
+        Ok(key) => key,
+        Err(Fault::NoStoreKey { .. }) => return Err(not_opened(context, path, header, &settings.store_key)),
+        Err(fault) => return Err(fault.into()),
+    };
     let contents = sealed.open(&key, path, &settings.store_key)?;
     contents.states()?;
-    let header = &sealed.header;
+    let unopened: Vec<_> =
+        contents.open_keys(&key).into_iter().filter_map(|(id, key)| key.is_none().then_some(id)).collect();
     if context.json {
-        out::json(&said(path, header, &contents));
-        return Ok(());
+        let mut said = said(path, header, &contents);
+        if let Some(said) = said.as_object_mut() {
+            said.insert("opened".to_owned(), json!(true));
+            said.insert("keys_not_opened".to_owned(), json!(unopened));
+        }
+        out::json(&said);
+    } else {
+        let opened = contents.keys.len().saturating_sub(unopened.len());
+        out::line(&format!("{}: {}", path.display(), in_words(&contents)));
+        say_header(header, "which this host has");
+        out::line(&format!("opened         {opened} of {}", out::count(contents.keys.len(), "key")));
+        for file in contents.files.iter().filter(|file| matches!(file.role, Role::Config | Role::Mapping)) {
+            out::line(&format!("file           {}", file.path.display()));
+        }
     }
-    out::line(&format!("{}: {}", path.display(), in_words(&contents)));
+    for token in &unopened {
+        let what = "the store key does not open its key, so a restore cannot bring it back";
+        let found =
+            Diagnostic::warning(Code::KeySealedElsewhere, what).at(Location::Token((*token).to_owned()));
+        context.note(&found.advise("import the key again from where you keep it, then make a new backup"));
+    }
+    if unopened.is_empty() { Ok(()) } else { Err(Failure::No) }
+}
+
+/// What can be said of a backup without its store key: what is in plain text, and that nothing was opened.
+fn not_opened(context: &Context, path: &Path, header: &Header, store_key: &Path) -> Failure {
+    if context.json {
+        out::json(&json!({
+            "file": path, "host": header.host, "made": header.made, "store_key": header.store_key.to_string(),
+            "opened": false,
+        }));
+    } else {
+        out::line(&format!("{}: not opened", path.display()));
+        say_header(header, "which is needed to open it");
+    }
+    let what = "there is no store key, so neither the backup nor a key in it was opened: it may be damaged";
+    let found = Diagnostic::warning(Code::StoreKeyMissing, what).at(place(store_key));
+    context.note(&found.advise(format!(
+        "run this where store key {} is, or copy the one that you kept apart there (owner root, mode 0600)",
+        header.store_key
+    )));
+    Failure::No
+}
+
+fn say_header(header: &Header, store_key: &str) {
     out::line(&format!("host           {}", header.host));
     out::line(&format!("made           {} UTC", time::utc(header.made)));
-    out::line(&format!("store key      {}, which this host has", header.store_key));
-    for file in contents.files.iter().filter(|file| matches!(file.role, Role::Config | Role::Mapping)) {
-        out::line(&format!("file           {}", file.path.display()));
-    }
-    Ok(())
+    out::line(&format!("store key      {}, {store_key}", header.store_key));
 }
 
 fn said(path: &Path, header: &Header, contents: &Contents) -> serde_json::Value {

@@ -9,12 +9,13 @@ use crate::backup::{self, host};
 use crate::{Context, Done, Failure, absolute, event};
 use clap::ValueHint;
 use lists::{Choice, FileToWrite};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use ykhost::clock;
 use ykhost::file::{self, FileFault, Folder};
 use ykhost::settings::{CONFIG, Settings};
-use ykhost::store::{CLAIMS, CODE_KEYS, KEYS, KeyFile, NOTICES, POSITIONS, Restoring, Store, TokenKey};
+use ykhost::store::{CLAIMS, CODE_KEYS, Fate, KEYS, NOTICES, POSITIONS, Restoring, Store, TokenKey};
 use yubiotp::TokenId;
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::seal::StoreKey;
@@ -50,6 +51,50 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
+impl Args {
+    /// Whether a token, or the set that a recovery code is of, is to come back.
+    fn brings_back(&self, token: &TokenId) -> bool {
+        let own = match token {
+            TokenId::RecoveryCode(set, _) => TokenId::RecoverySet(*set),
+            token => *token,
+        };
+        [own, *token].iter().any(|token| self.bring_back.iter().any(|id| *id == token.to_string()))
+    }
+}
+
+/// The tokens and sets of recovery codes of the backup that were removed from this host since, and stay removed: whoever is
+/// listed with one again could not use it.
+fn away(
+    settings: &Settings,
+    contents: &Contents,
+    keys: &[TokenKey],
+    args: &Args,
+) -> Result<BTreeSet<TokenId>, Failure> {
+    let store = Store::new(settings);
+    if [KEYS, POSITIONS].iter().any(|folder| !settings.store.join(folder).exists()) {
+        return Ok(BTreeSet::new());
+    }
+    let (positions, brings_back) = (contents.states()?, |token: &TokenId| args.brings_back(token));
+    let backup =
+        ykhost::store::Backup { keys, positions: &positions, unix: clock::unix(), brings_back: &brings_back };
+    // What is wrong with it is said when it is planned again.
+    let Ok(restoring) = store.change()?.plan_restore(&backup) else { return Ok(BTreeSet::new()) };
+    let (mut away, mut here) = (BTreeSet::new(), BTreeSet::new());
+    for planned in &restoring.planned {
+        let token = match planned.token {
+            TokenId::RecoveryCode(set, _) => TokenId::RecoverySet(set),
+            token => token,
+        };
+        match planned.fate {
+            Fate::StaysRemoved => drop(away.insert(token)),
+            Fate::PositionOnly => {}
+            _ => drop(here.insert(token)),
+        }
+    }
+    // Of a set, some codes may be here.
+    Ok(away.difference(&here).copied().collect())
+}
+
 /// How long one restore, init or change waits for another.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -83,6 +128,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     if clock::unix() < made {
         return Err(clock_behind(&path, made).into());
     }
+    let keys = open_keys(&contents, &key);
+    let away = away(&here, &contents, &keys, &args)?;
     let config = context.config.as_deref().unwrap_or(Path::new(CONFIG));
     let choice = Choice::of(args.keep_mapping, args.take_mapping);
     let (settings, config_file) =
@@ -91,7 +138,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
             // Everything that has to be decided is said at once.
             Err(Failure::Fault(config)) if config.code == Code::BackupDiffers => {
                 if let Err(Failure::Fault(lists)) =
-                    lists::lists(context, &contents, &context.settings()?, choice)
+                    lists::lists(context, &contents, &context.settings()?, choice, &away)
                 {
                     context.note(&lists);
                 }
@@ -107,14 +154,13 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         .at(place(&settings.store_key));
         return Err(found.advise("copy the store key there, or add --keep-config").into());
     }
-    let mut files = match lists::lists(context, &contents, &settings, choice) {
+    let mut files = match lists::lists(context, &contents, &settings, choice, &away) {
         Err(Failure::Fault(lists)) if lists.code == Code::BackupDiffers => {
             return Err(undecided(context, &args, lists));
         }
         files => files?,
     };
     files.extend(config_file);
-    let keys = open_keys(&contents, &key)?;
     let plan = Plan { settings, files, keys: &keys, contents: &contents };
     restore(context, &args, &plan, made)
 }
@@ -133,7 +179,7 @@ fn restore(context: &Context, args: &Args, plan: &Plan<'_>, made: u64) -> Done {
     let settings = &plan.settings;
     let positions = plan.contents.states()?;
     let unix = clock::unix();
-    let brings_back = |token: &TokenId| args.bring_back.iter().any(|id| *id == token.to_string());
+    let brings_back = |token: &TokenId| args.brings_back(token);
     let backup =
         ykhost::store::Backup { keys: plan.keys, positions: &positions, unix, brings_back: &brings_back };
     let store = Store::new(settings);
@@ -213,14 +259,10 @@ fn small_files(plan: &Plan<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
     Ok(files)
 }
 
-/// The keys of a backup. Each says which store key it was sealed under.
-fn open_keys(contents: &Contents, key: &StoreKey) -> Result<Vec<TokenKey>, Failure> {
+/// The keys of a backup.
+fn open_keys(contents: &Contents, key: &StoreKey) -> Vec<TokenKey> {
     let mut keys = Vec::with_capacity(contents.keys.len());
-    for (id, text) in &contents.keys {
-        let opened = TokenId::of_file(id)
-            .and_then(|token| KeyFile::read(text.as_bytes(), &token).ok())
-            .filter(|file| file.under() == key.id())
-            .and_then(|file| file.open(key).ok());
+    for (id, opened) in contents.open_keys(key) {
         match opened {
             Some(key) => keys.push(key),
             None => crate::out::note(&format!(
@@ -228,7 +270,7 @@ fn open_keys(contents: &Contents, key: &StoreKey) -> Result<Vec<TokenKey>, Failu
             )),
         }
     }
-    Ok(keys)
+    keys
 }
 
 fn needs_store_key(found: Diagnostic, settings: &Settings, sealed: &SealedBackup<'_>) -> Diagnostic {

@@ -8,9 +8,12 @@ use ykhost::Fault;
 use ykhost::enrolled::ENROLLED;
 use ykhost::file::{self, Audience, FileFault, Folder};
 use ykhost::settings::{CONFIG, Settings};
-use ykhost::store::{CLAIMS, CODE_KEYS, KEYS, NOTICES, POSITIONS, SavedPosition, State, Store};
+use ykhost::store::{
+    CLAIMS, CODE_KEYS, KEYS, KeyFile, NOTICES, POSITIONS, SavedPosition, State, Store, TokenKey,
+};
 use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::key::Fingerprint;
+use yubiotp::seal::StoreKey;
 use yubiotp::{Position, TokenId};
 use zeroize::Zeroizing;
 
@@ -115,6 +118,15 @@ impl Contents {
     /// One is no position.
     pub(crate) fn states(&self) -> Result<Vec<SavedPosition>, Failure> {
         self.positions.iter().map(|saved| saved.read().ok_or_else(|| not_ours("a position"))).collect()
+    }
+
+    /// Each key by the name of its token; `None` if it does not open. Each says which store key it was sealed under.
+    pub(crate) fn open_keys(&self, key: &StoreKey) -> Vec<(&str, Option<TokenKey>)> {
+        let open = |(id, text): &(String, String)| {
+            let file = KeyFile::read(text.as_bytes(), &TokenId::of_file(id)?).ok()?;
+            file.open(key).ok().filter(|_| file.under() == key.id())
+        };
+        self.keys.iter().map(|saved| (saved.0.as_str(), open(saved))).collect()
     }
 
     /// The files of this role.

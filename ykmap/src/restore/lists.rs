@@ -11,7 +11,7 @@ use ykhost::settings::Settings;
 use ykhost::store::Store;
 use ykhost::{Fault, clock, mapping};
 use yubiotp::diagnostic::{Code, Diagnostic};
-use yubiotp::mapping::{Line, entries};
+use yubiotp::mapping::{Edits, Line, entries};
 use yubiotp::{TokenId, shown};
 use zeroize::Zeroizing;
 
@@ -41,6 +41,8 @@ pub(crate) struct FileToWrite {
     mode: u32,
     pub(crate) keeps_copy: bool,
     is_enrolled: bool,
+    /// What the file of the backup lists and this one does not: tokens that stay removed, each with its user.
+    pub(crate) left_out: Vec<(String, TokenId)>,
 }
 
 /// The settings that the host has after the restore, and config.toml if it is written.
@@ -81,16 +83,18 @@ pub(super) fn config(
         mode: if is_secret { 0o600 } else { 0o644 },
         keeps_copy: now.is_some() && !is_default,
         is_enrolled: false,
+        left_out: Vec::new(),
     };
     Ok((settings, Some(file)))
 }
 
-/// The mappings and `enrolled` that are written.
+/// The mappings and `enrolled` that are written, without the tokens that are away.
 pub(super) fn lists(
     context: &Context,
     contents: &Contents,
     settings: &Settings,
     choice: Choice,
+    away: &BTreeSet<TokenId>,
 ) -> Result<Vec<FileToWrite>, Failure> {
     let mut to_write = Vec::new();
     let per_user = settings.mapping.contains("%u");
@@ -108,7 +112,7 @@ pub(super) fn lists(
             Err(Fault::NoEnrolled { .. }) if is_enrolled => None,
             Err(fault) => return Err(fault.into()),
         };
-        let text = saved.bytes()?;
+        let (text, left_out) = without(&saved.bytes()?, away);
         let now = now.unwrap_or_default();
         if now == *text || per_user && !is_enrolled && choice == Choice::Keep && known.contains(&path) {
             continue;
@@ -121,9 +125,30 @@ pub(super) fn lists(
             Choice::Open if differ => return Err(differs(context, &path, &here, &there)),
             Choice::Open | Choice::Keep | Choice::Take => {}
         }
-        to_write.push(FileToWrite { path, text, mode: 0o644, keeps_copy: !here.is_empty(), is_enrolled });
+        to_write.push(FileToWrite {
+            path,
+            text,
+            mode: 0o644,
+            keeps_copy: !here.is_empty(),
+            is_enrolled,
+            left_out,
+        });
     }
     Ok(to_write)
+}
+
+/// A list without these tokens. Whoever has no other stays listed, and so rejected.
+fn without(text: &[u8], away: &BTreeSet<TokenId>) -> (Zeroizing<Vec<u8>>, Vec<(String, TokenId)>) {
+    let (mut edits, mut left_out) = (Edits::new(text), Vec::new());
+    for (_, line) in entries(text) {
+        let Ok(Line::Entry { user, fields }) = line else { continue };
+        for token in fields.tokens().filter(|token| away.contains(token)) {
+            if edits.remove(user, Some(&token)).0 > 0 {
+                left_out.push((shown::text(user).to_string(), token));
+            }
+        }
+    }
+    (Zeroizing::new(edits.text()), left_out)
 }
 
 /// A list that is there; a file without a byte lists nobody.

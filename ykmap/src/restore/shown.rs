@@ -35,7 +35,7 @@ const fn words(fate: Fate) -> (&'static str, &'static str, &'static str) {
         Fate::StaysRemoved => (
             "stays-removed",
             "Removed from this host since",
-            "They stay away. To bring one back, add --bring-back ID.",
+            "They stay away, and a mapping of the backup is written without them. To bring one back, add --bring-back ID.",
         ),
         Fate::HasOtherKey => ("has-other-key", "Have another key here now", "That key stays."),
         Fate::PositionOnly => {
@@ -70,12 +70,16 @@ pub(super) fn plan(context: &Context, plan: &Plan<'_>, restoring: &Restoring, is
             .map(|(token, fate)| json!({ "id": token.to_string(), "fate": words(*fate).0 }))
             .collect();
         let files: Vec<_> = plan.files.iter().map(|file| &file.path).collect();
+        let left_out = plan.files.iter().flat_map(|file| &file.left_out);
+        let left_out: Vec<_> =
+            left_out.map(|(user, token)| json!({ "user": user, "token": token.to_string() })).collect();
         out::json(&json!({
             "made": made,
             "changed": changes,
             "dry_run": is_dry,
             "keys": restoring.keys(),
             "files": files,
+            "left_out": left_out,
             "tokens": tokens,
         }));
         return;
@@ -89,6 +93,9 @@ pub(super) fn plan(context: &Context, plan: &Plan<'_>, restoring: &Restoring, is
     for file in &plan.files {
         let copy = if file.keeps_copy { ", with a copy of what is there" } else { "" };
         out::line(&format!("{} {}{copy}", if is_dry { "would write" } else { "wrote" }, file.path.display()));
+        for (user, token) in &file.left_out {
+            out::line(&format!("  without {token} of {user}, which stays removed"));
+        }
     }
     let mut groups: BTreeMap<&str, (BTreeSet<TokenId>, &str)> = BTreeMap::new();
     for (token, fate) in tokens {
