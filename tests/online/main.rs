@@ -9,6 +9,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "measured times and lines of the log, for --nocapture")]
 
+mod addresses;
 mod administered;
 mod arguments;
 mod cut_off;

@@ -4,8 +4,9 @@
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -161,6 +162,38 @@ impl Network {
         self.others[usize::from(n)].listen((there(n), 0).into())
     }
 
+    /// A socket that listens on one of the others, at this port of its first or second address.
+    #[must_use]
+    pub fn listen_at(&self, n: u8, is_ipv6: bool, port: u16) -> TcpListener {
+        let address = if is_ipv6 { there6(n).into() } else { there(n).into() };
+        self.others[usize::from(n)].listen(SocketAddr::new(address, port))
+    }
+
+    /// Gives both ends of a wire an address of IPv6, beside the other.
+    ///
+    /// # Errors
+    /// This kernel has no IPv6.
+    pub fn add_ipv6(&self, n: u8) -> Result<(), String> {
+        self.client.ip(&format!("address add {}/64 dev wire{n} nodad", here6(n)))?;
+        self.others[usize::from(n)].ip(&format!("address add {}/64 dev wire nodad", there6(n)))
+    }
+
+    /// The same command inside, where names are those in this file alone: the file is mounted over `/etc/hosts`, for this
+    /// command only.
+    #[must_use]
+    pub fn naming(&self, hosts: &Path, command: &Command) -> Command {
+        let mut named = Command::new("unshare");
+        named.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+        named.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => named.env(name, value),
+                None => named.env_remove(name),
+            };
+        }
+        self.client.inside(&named)
+    }
+
     /// Takes our own end of its wire down: the kernel knows no way to it.
     pub fn take_down(&self, n: u8) {
         self.client.ip(&format!("link set wire{n} down")).unwrap();
@@ -174,6 +207,11 @@ impl Network {
     /// Its answers are dropped on the way, without a word.
     pub fn black_hole(&self, n: u8) {
         self.others[usize::from(n)].ip(&format!("route add blackhole {}/32", here(n))).unwrap();
+    }
+
+    /// The same for its address of IPv6.
+    pub fn black_hole_ipv6(&self, n: u8) {
+        self.others[usize::from(n)].ip(&format!("-6 route add blackhole {}/128", here6(n))).unwrap();
     }
 
     /// Delays every packet from it.
@@ -192,8 +230,20 @@ fn here(n: u8) -> Ipv4Addr {
 }
 
 /// Its end.
-fn there(n: u8) -> Ipv4Addr {
+#[must_use]
+pub fn there(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 51, 100, 4 * n + 2)
+}
+
+/// The same of IPv6 (RFC 3849).
+fn here6(n: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, n.into(), 0, 0, 0, 1)
+}
+
+/// Its end of IPv6.
+#[must_use]
+pub fn there6(n: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, n.into(), 0, 0, 0, 2)
 }
 
 #[cfg(test)]

@@ -223,6 +223,9 @@ impl Round {
         if failed {
             self.unless_held_up(servers);
         }
+        if let (Ok(_), Some(note)) = (&reply, self.note(servers, server)) {
+            tell(&Event::Note { what: note });
+        }
         tell(&match reply {
             Ok(body) => Event::Reply { server, ms, body: body.into() },
             Err(Failure::Theirs(kind, why)) => Event::Failed { server, kind, ms, why },
@@ -236,6 +239,12 @@ impl Round {
             // Nothing more to tell: the closed socket says so. Still held, so nobody is within an event.
             std::process::exit(0);
         }
+    }
+
+    /// What became of a server's addresses, if that needs to be told: some of them failed, and yet it replied.
+    fn note(&self, servers: &Servers, server: usize) -> Option<String> {
+        let addresses = servers.asked.get(server)?.progress.addresses()?;
+        self.urls.get(server).map(|url| format!("addresses of {}: {addresses}", host(url)))
     }
 
     /// Reports that a server failed only if there was time to hear it, before the deadline.
@@ -261,6 +270,12 @@ impl Round {
         }
         servers.over = true;
     }
+}
+
+/// The host in a URL, as it is written there.
+fn host(url: &str) -> &str {
+    let authority = url.split("://").nth(1).unwrap_or_default();
+    authority.split(['/', '?']).next().unwrap_or_default()
 }
 
 impl Attempt {

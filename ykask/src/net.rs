@@ -4,6 +4,7 @@
 //! is a REPLAYED_REQUEST. The parts of ureq that it is put together from may change in its minor versions.
 
 mod port;
+mod race;
 mod resolve;
 mod strict_eof;
 mod tcp;
@@ -13,6 +14,7 @@ use crate::progress::{Phase, Progress};
 use crate::text::{self, ClientSetup, ProxySetup};
 use crate::tls;
 use port::port;
+pub(crate) use race::{Attempt, Attempts};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +67,7 @@ impl Client {
                 has_user: proxy.username().is_some(),
             }),
         };
-        // The whole is bounded by the round's deadline and the watchdog. This one makes that a host whose first
-        // address is dead is asked at its second.
+        // The whole is bounded by the round's deadline and the watchdog. This one ends the race of a host's addresses.
         let connect = Duration::from_millis(u64::from(question.deadline.get()));
         let config = Agent::config_builder()
             .proxy(proxy)
@@ -98,7 +99,7 @@ impl Client {
     pub(crate) fn no_answer(&self, progress: &Progress) -> (FailureKind, String) {
         // A reply that has begun is an answer, and not a whole one.
         let kind = if progress.phase() == Phase::Reply { FailureKind::Http } else { FailureKind::Silence };
-        (kind, text::no_answer(progress.phase(), &self.setup))
+        (kind, text::no_answer(progress, &self.setup))
     }
 
     /// An agent of ureq's whose parts note how far a request has come.
@@ -107,7 +108,7 @@ impl Client {
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
-                .chain(tcp::Tcp)
+                .chain(tcp::Tcp(progress()))
                 .chain(tls::Tls { configs: self.trust.clone(), progress: progress() })
                 .chain(strict_eof::StrictEof(progress()));
         Agent::with_parts(self.config.clone(), connector, resolve::Names(progress()))

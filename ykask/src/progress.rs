@@ -1,7 +1,11 @@
 //! How far a request to a server has come: the log says so of one that did not answer.
 
-use std::sync::Arc;
+use crate::net::{Attempt, Attempts};
+use crate::text;
+use std::fmt::Write as _;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use ureq::unversioned::transport::ConnectionDetails;
 
 /// The step that a request is in.
@@ -42,6 +46,8 @@ pub(crate) struct Progress {
     /// Whether the server has sent a byte of its handshake.
     handshake_began: AtomicBool,
     has_proxy: bool,
+    /// The addresses that were tried: the proxy's, if there is one.
+    attempts: Mutex<Attempts>,
 }
 
 impl Progress {
@@ -50,11 +56,35 @@ impl Progress {
             phase: AtomicU8::new(Phase::Name as u8),
             handshake_began: AtomicBool::new(false),
             has_proxy,
+            attempts: Mutex::default(),
         })
     }
 
     pub(crate) fn has_proxy(&self) -> bool {
         self.has_proxy
+    }
+
+    /// Acts on the addresses that were tried.
+    pub(crate) fn attempts(&self, act: &dyn Fn(&mut Attempts)) {
+        act(&mut self.attempts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The error where every address failed: of a single one as it is. `None` if there was none.
+    pub(crate) fn every_attempt_failed(&self) -> Option<io::Error> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if attempts.0.len() > 1 {
+            return Some(io::Error::other(in_words(&attempts)));
+        }
+        match attempts.0.pop() {
+            Some((_, Attempt::Failed(error))) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What became of several addresses, where one of them is silent or failed. `None` if there is nothing to tell.
+    pub(crate) fn addresses(&self) -> Option<String> {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        (attempts.0.len() > 1).then(|| in_words(&attempts))
     }
 
     /// The server has sent a byte of its handshake.
@@ -80,9 +110,39 @@ impl Progress {
     }
 }
 
+fn in_words(attempts: &Attempts) -> String {
+    let mut words = String::new();
+    for (address, attempt) in &attempts.0 {
+        let comma = if words.is_empty() { "" } else { ", " };
+        let _ = match attempt {
+            Attempt::Silent => write!(words, "{comma}{} silent", address.ip()),
+            Attempt::Used => write!(words, "{comma}{} used", address.ip()),
+            Attempt::Failed(error) => write!(words, "{comma}{} {}", address.ip(), text::system(error)),
+        };
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_told_if_there_are_several() {
+        let progress = Progress::new(false);
+        let add = |address: &'static str, attempt: fn() -> Attempt| {
+            progress.attempts(&|all| all.0.push((address.parse().unwrap(), attempt())));
+        };
+        add("192.0.2.1:443", || Attempt::Failed(io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(progress.addresses(), None);
+        assert_eq!(progress.every_attempt_failed().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        add("[2001:db8::1]:443", || Attempt::Failed(io::ErrorKind::NetworkUnreachable.into()));
+        add("192.0.2.2:443", || Attempt::Silent);
+        add("192.0.2.3:443", || Attempt::Used);
+        let words = "2001:db8::1 no route to it, 192.0.2.2 silent, 192.0.2.3 used";
+        assert_eq!(progress.addresses().as_deref(), Some(words));
+        assert_eq!(progress.every_attempt_failed().unwrap().to_string(), words);
+    }
 
     #[test]
     fn phases_come_back() {

@@ -58,15 +58,16 @@ pub(crate) fn status(status: StatusCode, tls: bool) -> String {
 }
 
 /// The text for a server that did not answer in time.
-pub(crate) fn no_answer(phase: Phase, setup: &ClientSetup) -> String {
+pub(crate) fn no_answer(progress: &Progress, setup: &ClientSetup) -> String {
+    let addresses = progress.addresses().map(|all| format!(": {all}")).unwrap_or_default();
     let place = setup.place();
     let (to, through, hangs) = match &setup.proxy {
         Some(_) => (format!("the name of the proxy {place}"), format!(" through the proxy {place}"), ", "),
         None => ("its name".into(), String::new(), ""),
     };
-    let what = match phase {
+    let what = match progress.phase() {
         Phase::Name => format!("still looking up {to}"),
-        Phase::Connect => format!("still connecting{through}"),
+        Phase::Connect => format!("still connecting{through}{addresses}"),
         Phase::ProxyHandshake => format!("the TLS handshake with the proxy {place} hangs"),
         Phase::Tunnel => format!("the proxy {place} has not connected to it"),
         Phase::Handshake => format!("the TLS handshake hangs{hangs}{}", through.trim_start()),
@@ -185,7 +186,8 @@ fn no_tunnel(why: &str, setup: &ClientSetup) -> String {
     }
 }
 
-fn system(error: &io::Error) -> String {
+/// The words for an error of the system's.
+pub(crate) fn system(error: &io::Error) -> String {
     match error.kind() {
         // What a SOCKS proxy says has words of its own.
         _ if error.get_ref().is_some() && error.kind() != ErrorKind::UnexpectedEof => words(error),
@@ -332,7 +334,11 @@ mod tests {
 
     #[test]
     fn no_answer_says_how_far_it_came() {
-        let said = |phase, proxy| no_answer(phase, &setup(proxy));
+        let said = |phase, proxy: Option<&str>| {
+            let progress = Progress::new(proxy.is_some());
+            progress.set(phase);
+            no_answer(&progress, &setup(proxy))
+        };
         let proxy = Some("proxy:3128");
         assert_eq!(said(Phase::Name, None), "no answer (still looking up its name)");
         assert_eq!(said(Phase::Name, proxy), "no answer (still looking up the name of the proxy proxy:3128)");

@@ -1,11 +1,14 @@
 //! One question to several servers, and what their answers decide.
 
 use super::{PendingQuery, Server, ServerVerdict, timestamp_of};
-use crate::ask::{Event, Obstacle};
+use crate::ask::{Event, MAX_SERVERS, Obstacle};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// The most notes in a trail. A server has up to two, and the program one about its user.
+const MOST_NOTES: usize = 2 * MAX_SERVERS + 1;
 
 /// Follows the events of `yubiotp-ask` until a server has decided.
 ///
@@ -15,8 +18,8 @@ pub struct ServerPoll<'a> {
     servers: &'a [Server],
     question: PendingQuery<'a>,
     states: Vec<ServerState>,
-    /// The last note of the program.
-    note: Option<String>,
+    /// What the trail says beside: of this host first, then of the program.
+    notes: Vec<String>,
     timestamp: Option<u32>,
 }
 
@@ -56,9 +59,15 @@ impl<'a> ServerPoll<'a> {
             servers,
             question,
             states: vec![ServerState::NotAsked; servers.len()],
-            note: None,
+            notes: Vec::new(),
             timestamp: None,
         }
+    }
+
+    /// The same, with notes for the end of the trail.
+    #[must_use]
+    pub fn noting(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Takes an event from the program.
@@ -66,7 +75,10 @@ impl<'a> ServerPoll<'a> {
         let server = match &event {
             Event::Unable { kind, why } => return Step::Unable(*kind, why.clone()),
             Event::Note { what } => {
-                self.note = Some(what.clone());
+                // An attacker who has compromised the program may write without end.
+                if self.notes.len() < MOST_NOTES {
+                    self.notes.push(what.clone());
+                }
                 return Step::Wait;
             }
             Event::Asked { server } | Event::Reply { server, .. } | Event::Failed { server, .. } => *server,
@@ -141,7 +153,7 @@ impl<'a> ServerPoll<'a> {
 
     fn describe(&self, one: impl Fn(&Server, &ServerState) -> Option<String>) -> String {
         let parts = self.servers.iter().zip(&self.states).filter_map(|(server, state)| one(server, state));
-        let parts: Vec<_> = parts.chain(self.note.clone()).collect();
+        let parts: Vec<_> = parts.chain(self.notes.iter().cloned()).collect();
         parts.join("; ")
     }
 }
@@ -227,6 +239,20 @@ mod tests {
         poll.take(Event::Asked { server: 0 });
         assert!(matches!(poll.take(reply(0, OK)), Step::Decided(_)));
         assert_eq!(poll.asked_so_far(7), "https://a: OK (7 ms); as nobody");
+    }
+
+    /// However many an attacker writes who has compromised the program.
+    #[test]
+    fn notes_are_bounded() {
+        let (servers, nonce) = (servers(), Nonce::of_vector("N"));
+        let asked = PendingQuery { otp: "O", nonce: &nonce, position: None, key: None };
+        let mut poll = ServerPoll::new(&servers, asked).noting(vec!["of this host".into()]);
+        for number in 0..1000 {
+            poll.take(Event::Note { what: number.to_string() });
+        }
+        let told = poll.asked_so_far(7);
+        assert!(told.starts_with("of this host; 0; 1; "), "{told}");
+        assert_eq!(told.split("; ").count(), MOST_NOTES);
     }
 
     /// The hedge was paid for a server that is named.
