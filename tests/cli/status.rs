@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tests::soft_app::SoftApp;
 use tests::soft_yubikey::SoftYubiKey;
-use tests::validation::Server;
+use tests::validation::{Server, dead};
 use ykcli::time;
 
 /// Seconds since 1970.
@@ -451,6 +451,37 @@ fn servers_are_asked_on_demand() {
         said.out.contains("asked now, see below") && said.out.contains("[server-unreachable]"),
         "{said:?}"
     );
+}
+
+#[test]
+fn a_server_that_logins_ask_last_is_named() {
+    if !is_root() {
+        return tests::skip("needs root, or every file is of the caller");
+    }
+    let mut host = host();
+    let (gone, server) = (dead(), Server::start(&[&host.key]));
+    host.place.online("online", &[gone.clone(), server.url()], "");
+    assert_eq!(codes(&json(&host).0), BTreeSet::new());
+    let otp = host.key.press();
+    assert_eq!(host.place.login("otp", "alice", &[otp]).code("authenticate"), "PAM_SUCCESS");
+    let (said, status) = json(&host);
+    assert_eq!(codes(&said), ["server-asked-last".to_owned()].into());
+    assert_eq!(status, Some(1));
+    let last = said.pointer("/servers/asked_last").unwrap().as_array().unwrap();
+    assert_eq!(last.len(), 1, "{last:?}");
+    assert!(last[0]["url"].as_str().unwrap().starts_with(&gone), "{last:?}");
+    let at = |name: &str| last[0][name]["unix"].as_u64().unwrap();
+    assert!(at("since").abs_diff(now()) < 60 && at("until") == at("since") + 30, "{last:?}");
+    text(&host).exits(1).says("[server-asked-last]");
+    let metrics = run(&mut on(&host, "metrics")).exits(0).out;
+    let sample = |url: &str| format!("yubiotp_server_asked_last{{server=\"{url}/wsapi/2.0/verify\"}}");
+    assert!(metrics.contains(&format!("{} 1\n", sample(&gone))), "{metrics}");
+    assert!(metrics.contains(&format!("{} 0\n", sample(&server.base()))), "{metrics}");
+    let since = format!(
+        "yubiotp_server_failed_timestamp_seconds{{server=\"{gone}/wsapi/2.0/verify\"}} {}\n",
+        at("since")
+    );
+    assert!(metrics.contains(&since), "{metrics}");
 }
 
 #[test]

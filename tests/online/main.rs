@@ -12,6 +12,7 @@
 mod addresses;
 mod administered;
 mod arguments;
+mod asked_last;
 mod cut_off;
 mod environment;
 mod failover;

@@ -82,7 +82,7 @@ pub fn judge<'a>(
     methods: Methods,
     undisturbed: Undisturbed,
 ) -> Result<Decision<'a>, Fault> {
-    let servers = TakingTheirTime(ByProgram(settings.online()), &settings.folders);
+    let servers = TakingTheirTime(ByProgram(settings), &settings.folders);
     let store = Store::new(settings).undisturbed(undisturbed);
     let unix = clock::unix();
     let guesses = UserGuesses::new(&store, &user.name, unix, &user.taken);
@@ -148,7 +148,7 @@ pub fn judge_second<'a>(
     second: &SecondTouch,
     undisturbed: Undisturbed,
 ) -> Result<Decision<'a>, Fault> {
-    let servers = TakingTheirTime(ByProgram(settings.online()), &settings.folders);
+    let servers = TakingTheirTime(ByProgram(settings), &settings.folders);
     let store = Store::new(settings).undisturbed(undisturbed);
     let judged = verdict::judge_second(answer, second, settings.mode, &store, &servers);
     let is_accepted = judged.as_ref().is_ok_and(|judged| matches!(judged.verdict, Verdict::Accepted(_)));

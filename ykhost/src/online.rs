@@ -5,10 +5,13 @@
 //! attacker who has compromised the program can keep people out, and cannot let anyone in.
 
 mod asker;
+mod failed;
+
+pub use failed::{FAILED_SERVERS, FailedServers, Failures};
 
 use crate::file::{self, Audience, FileFault, Folder};
-use crate::settings::Online;
-use crate::{Fault, random};
+use crate::settings::{LoginSettings, Online};
+use crate::{Fault, clock, random};
 use asker::{Asker, Heard};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -20,7 +23,7 @@ use yubiotp::verdict::{Answer, Servers};
 use yubiotp::{Position, PublicId};
 
 /// The validation servers that the settings name.
-pub struct ByProgram<'a>(pub Option<&'a Online>);
+pub struct ByProgram<'a>(pub &'a LoginSettings);
 
 impl Servers for ByProgram<'_> {
     type Fault = Fault;
@@ -39,12 +42,13 @@ impl Servers for ByProgram<'_> {
     }
 
     fn accept_replays(&self) -> bool {
-        self.0.is_some_and(|online| online.accept_replays_while_servers_fail)
+        self.0.online().is_some_and(|online| online.accept_replays_while_servers_fail)
     }
 }
 
 impl ByProgram<'_> {
-    /// As [`Servers::ask`], with what the server that decided says of the token's clock.
+    /// As [`Servers::ask`], with what the server that decided says of the token's clock. Servers that failed lately are asked
+    /// after the others.
     ///
     /// # Errors
     /// As [`Servers::ask`].
@@ -53,51 +57,128 @@ impl ByProgram<'_> {
         otp: &str,
         position: Option<Position>,
     ) -> Result<(Answer, Option<u32>), Fault> {
-        let online = self.0.ok_or(Fault::NoServers)?;
+        let online = self.0.online().ok_or(Fault::NoServers)?;
         let nonce = Nonce::from_random(random::bytes()?);
-        let question = question(online, &online.servers, otp, &nonce)?;
         let asked = PendingQuery { otp, nonce: &nonce, position, key: online.key.as_ref() };
-        let mut poll = ServerPoll::new(&online.servers, asked);
-        let mut program = Asker::start(&online.ask, online.deadline)?;
-        program.say(question.write().as_bytes())?;
-        loop {
-            let event = match program.listen()? {
-                Heard::Event(event) => event,
-                // A server counts as failed only if the program reported it. If a user froze or starved the program, so
-                // that it reported nothing, nobody else decides.
-                Heard::End | Heard::Deadline if poll.is_complete() => {
-                    let answered = poll.any_answered();
-                    return Ok((
-                        Answer::Undecided { answered, trail: poll.all_servers(program.waited()) },
-                        None,
-                    ));
-                }
-                Heard::End => {
-                    return Err(program.fault(format!("ended early; {}", poll.all_servers(program.waited()))));
-                }
-                Heard::Deadline => {
-                    let waited = program.waited();
-                    let why = format!(
-                        "was not done after {waited} ms and was killed; {}",
-                        poll.all_servers(waited)
-                    );
-                    return Err(program.fault(why));
-                }
-            };
-            match poll.take(event) {
-                Step::Wait => {}
-                Step::Next => program.say_next(),
-                Step::Decided(said) => {
-                    let answer = Answer::Decided { said, trail: poll.asked_so_far(program.waited()) };
-                    return Ok((answer, poll.timestamp()));
-                }
-                Step::Unable(kind, why) => {
-                    let told = poll.asked_so_far(program.waited());
-                    let why = if told.is_empty() { why } else { format!("{why}; {told}") };
-                    return Err(Fault::CannotAsk { kind, why });
-                }
-                Step::Nonsense => return Err(program.fault("reported an impossible event".to_owned())),
+        // One server has no order.
+        if online.servers.len() < 2 {
+            return ask_in_order(online, &online.servers, asked, Vec::new()).map(|asked| asked.answer);
+        }
+        let (folders, store) = (&self.0.folders, &self.0.store);
+        let now = clock::unix();
+        let failed = FailedServers::read(folders, store);
+        let (servers, notes) = (failed.order(&online.servers, now), failed.notes(&online.servers, now));
+        let asked = ask_in_order(online, &servers, asked, notes)?;
+        // That took its time.
+        folders.close();
+        let seen = servers.iter().zip(&asked.has_failed);
+        let seen: Vec<_> = seen.filter_map(|(server, has_failed)| Some((server, (*has_failed)?))).collect();
+        FailedServers::note(folders, store, &seen, clock::unix());
+        Ok(asked.answer)
+    }
+}
+
+/// The answer, and how each server did.
+struct Asked {
+    answer: (Answer, Option<u32>),
+    /// Whether a server could not be reached or was silent; `None` if it was not asked, or that is not known.
+    has_failed: Vec<Option<bool>>,
+}
+
+/// How one server did so far.
+#[derive(Clone, Copy)]
+enum Seen {
+    NotAsked,
+    /// Asked so many milliseconds after the question began.
+    Asked(u32),
+    Ended(Option<bool>),
+}
+
+impl Seen {
+    const fn at(event: &Event, waited: u32) -> Option<(usize, Self)> {
+        match event {
+            Event::Asked { server } => Some((*server, Self::Asked(waited))),
+            Event::Reply { server, .. } => Some((*server, Self::Ended(Some(false)))),
+            // A proxy fails for all servers alike.
+            Event::Failed { server, kind: FailureKind::Proxy | FailureKind::ProxyTls, .. } => {
+                Some((*server, Self::Ended(None)))
             }
+            Event::Failed { server, kind, .. } => Some((*server, Self::Ended(Some(!kind.is_answer())))),
+            Event::Unable { .. } | Event::Note { .. } => None,
+        }
+    }
+
+    /// One that was silent has failed, if another decided meanwhile, and if it was silent for as long as the first may be, or
+    /// was what all others had to be asked for.
+    fn has_failed(self, waited: u32, hedge: NonZeroU32) -> Option<bool> {
+        let hedge = hedge.get();
+        match self {
+            Self::NotAsked => None,
+            Self::Asked(at) => {
+                let silent = waited.saturating_sub(at);
+                let made_login_wait = at < hedge && waited >= hedge && silent >= hedge / 2;
+                (silent >= hedge || made_login_wait).then_some(true)
+            }
+            Self::Ended(has_failed) => has_failed,
+        }
+    }
+}
+
+/// Asks these servers in this order. The notes are for the log.
+fn ask_in_order(
+    online: &Online,
+    servers: &[Server],
+    asked: PendingQuery<'_>,
+    notes: Vec<String>,
+) -> Result<Asked, Fault> {
+    let question = question(online, servers, asked.otp, asked.nonce)?;
+    let mut poll = ServerPoll::new(servers, asked).noting(notes);
+    let mut seen = vec![Seen::NotAsked; servers.len()];
+    let mut program = Asker::start(&online.ask, online.deadline)?;
+    program.say(question.write().as_bytes())?;
+    let done = |answer, seen: Vec<Seen>, waited| Asked {
+        answer,
+        has_failed: seen.into_iter().map(|seen| seen.has_failed(waited, online.hedge)).collect(),
+    };
+    loop {
+        let event = match program.listen()? {
+            Heard::Event(event) => event,
+            // A server counts as failed only if the program reported it. If a user froze or starved the program, so
+            // that it reported nothing, nobody else decides.
+            Heard::End | Heard::Deadline if poll.is_complete() => {
+                let (answered, waited) = (poll.any_answered(), program.waited());
+                let answer = Answer::Undecided { answered, trail: poll.all_servers(waited) };
+                return Ok(done((answer, None), seen, waited));
+            }
+            Heard::End => {
+                return Err(program.fault(format!("ended early; {}", poll.all_servers(program.waited()))));
+            }
+            Heard::Deadline => {
+                let waited = program.waited();
+                let why =
+                    format!("was not done after {waited} ms and was killed; {}", poll.all_servers(waited));
+                return Err(program.fault(why));
+            }
+        };
+        if let Some((server, now)) = Seen::at(&event, program.waited())
+            && let Some(seen) = seen.get_mut(server)
+        {
+            *seen = now;
+        }
+        match poll.take(event) {
+            Step::Wait => {}
+            Step::Next => program.say_next(),
+            Step::Decided(said) => {
+                let waited = program.waited();
+                let answer = Answer::Decided { said, trail: poll.asked_so_far(waited) };
+                return Ok(done((answer, poll.timestamp()), seen, waited));
+            }
+            Step::Unable(kind, why) => {
+                let told = poll.asked_so_far(program.waited());
+                let why = if told.is_empty() { why } else { format!("{why}; {told}") };
+                return Err(Fault::CannotAsk { kind, why });
+            }
+            Step::Nonsense => return Err(program.fault("reported an impossible event".to_owned())),
         }
     }
 }
@@ -206,4 +287,39 @@ fn safe(path: &Path) -> Result<String, FileFault> {
     }
     let text = path.to_str().filter(|path| !path.contains(['\n', '\r']));
     text.map(str::to_owned).ok_or_else(|| FileFault::NotUtf8(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When it was asked, when another decided, in milliseconds; a hedge of 300.
+    #[test]
+    fn who_made_a_login_wait_has_failed() {
+        let hedge = NonZeroU32::new(300).unwrap();
+        for (asked, decided, has_failed) in [
+            (0, 310, Some(true)),
+            (0, 299, None),
+            // The first answered without deciding.
+            (50, 310, Some(true)),
+            (290, 310, None),
+            // Asked with all others.
+            (300, 310, None),
+            (300, 599, None),
+            (300, 600, Some(true)),
+        ] {
+            assert_eq!(Seen::Asked(asked).has_failed(decided, hedge), has_failed, "{asked} {decided}");
+        }
+        assert_eq!(Seen::NotAsked.has_failed(1000, hedge), None);
+        for kind in FailureKind::ALL {
+            let event = Event::Failed { server: 1, kind, ms: 7, why: String::new() };
+            let Some((1, seen)) = Seen::at(&event, 7) else { panic!("{kind:?}") };
+            let expected = match kind {
+                FailureKind::Dns | FailureKind::Connect | FailureKind::Silence => Some(true),
+                FailureKind::Proxy | FailureKind::ProxyTls => None,
+                FailureKind::Tls | FailureKind::Http | FailureKind::Other => Some(false),
+            };
+            assert_eq!(seen.has_failed(1000, hedge), expected, "{kind:?}");
+        }
+    }
 }

@@ -37,8 +37,10 @@ use settings::{Case, Found};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ykhost::online::Failures;
 use ykhost::settings::{Mode, Settings};
 use yubiotp::diagnostic::Diagnostic;
+use yubiotp::protocol::Server;
 use yubiotp::shown;
 
 /// The configuration file of sshd.
@@ -193,6 +195,11 @@ impl Examined {
         Ok(seen.map(|seen| &seen.states))
     }
 
+    /// The validation servers of these settings, and the failures of those that logins ask last now.
+    pub(crate) fn servers(&self, settings: &Settings, now: u64) -> Vec<(Server, Option<Failures>)> {
+        self.case_of(settings).map(|(case, _)| servers::in_order(case, now)).unwrap_or_default()
+    }
+
     fn case_of(&self, settings: &Settings) -> Option<(&Case, Option<&store::Seen>)> {
         let key = |of: &Settings| (of.mapping.clone(), of.store.clone(), of.store_key.clone(), of.mode);
         let mut all = self.cases.iter().zip(&self.stores);
@@ -226,6 +233,7 @@ pub(crate) fn examine(context: &Context, sources: &Sources, scope: &Scope<'_>) -
     settings::files(&mut report, &mut found.cases);
     program::look(&mut report, &mut found.cases);
     let dead = if scope.asks_servers { servers::look(&mut report, &found.cases) } else { Vec::new() };
+    servers::asked_last(&mut report, &found.cases, scope.asks_servers, unix);
     clock::look(&mut report, &found.cases);
     let asked = !found.cases.is_empty() || !found.lost.is_empty() || !own.is_empty();
     let accounts = scope.patience.and_then(|patience| with_a_login(folder, patience));

@@ -1,5 +1,5 @@
 //! `ykmap metrics`: the state of this host in the text format of Prometheus, for the textfile collector of node_exporter. No
-//! user name, token ID or address is in it.
+//! user name, token ID or address of a user is in it.
 
 mod file;
 mod format;
@@ -11,6 +11,8 @@ use format::Metrics;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use yubiotp::diagnostic::{Code, Severity};
+use yubiotp::protocol::Server;
+use yubiotp::shown;
 
 /// In seconds: decisions of this time are counted.
 const HOUR: u64 = 3600;
@@ -63,6 +65,7 @@ fn of(host: &Host) -> Metrics {
         [(vec![], number(host.changes.len()))],
     );
     backup(&mut metrics, host);
+    servers(&mut metrics, host);
     findings(&mut metrics, host);
     decisions(&mut metrics, host);
     metrics
@@ -174,6 +177,21 @@ fn backup(metrics: &mut Metrics, host: &Host) {
             [(vec![], made)],
         );
     }
+}
+
+fn servers(metrics: &mut Metrics, host: &Host) {
+    let label = |server: &Server| vec![("server", shown::text(&server.address()).to_string())];
+    metrics.gauge(
+        "yubiotp_server_asked_last",
+        "Whether logins ask a validation server after the others now, since it failed.",
+        host.servers.iter().map(|(server, failures)| (label(server), u64::from(failures.is_some()))),
+    );
+    let failed = host.servers.iter().filter_map(|(server, failures)| Some((server, (*failures)?)));
+    metrics.gauge(
+        "yubiotp_server_failed_timestamp_seconds",
+        "Of a validation server that is asked last, when the first of its failures was.",
+        failed.map(|(server, failures)| (label(server), failures.since)),
+    );
 }
 
 fn findings(metrics: &mut Metrics, host: &Host) {

@@ -107,7 +107,7 @@ fn decide(id: &PublicId, prover: &Prover<'_>, otp: &Otp<'_>) -> Result<Option<To
         }
         Prover::Servers(settings) => settings,
     };
-    let servers = ByProgram(settings.online());
+    let servers = ByProgram(settings);
     match servers.ask_for_clock(&otp.modhex(id), None)? {
         (Answer::Decided { said: ServerVerdict::Ok(position), .. }, Some(timestamp)) => {
             Ok(Some(Touch { position, timestamp }))

@@ -17,6 +17,9 @@ pub(crate) const OURS: &str = "ours, http";
 const HTTPS: &str = "ours, https";
 pub(crate) const PAM_YUBICO: &str = "pam_yubico";
 
+/// The host where logins know which servers failed.
+pub(crate) const KNOWN: &str = "the same, at the logins after the first";
+
 /// So long that a login which is stopped at every instruction comes to its end.
 const PATIENT: &str = "deadline = 60\n";
 const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
@@ -26,6 +29,8 @@ pub(crate) struct Side {
     pub name: &'static str,
     place: Place,
     key: SoftYubiKey,
+    /// Each login knows which servers failed at the last ones.
+    knows_failed: bool,
     pub times: Times,
     /// By program.
     pub resources: BTreeMap<String, Resources>,
@@ -37,7 +42,8 @@ impl Side {
         let place = Place::new();
         place.list("alice", key);
         let (times, resources) = (Times::default(), BTreeMap::new());
-        Self { name, place, key: key.clone(), times, resources, instructions: Instructions::default() }
+        let instructions = Instructions::default();
+        Self { name, place, key: key.clone(), knows_failed: false, times, resources, instructions }
     }
 
     fn ours(name: &'static str, key: &SoftYubiKey, urls: &[String], settings: &str) -> Self {
@@ -48,6 +54,9 @@ impl Side {
 
     /// The next login: each has an OTP of its own, for replays are refused.
     pub(crate) fn login(&mut self) -> Command {
+        if !self.knows_failed {
+            let _ = fs::remove_file(self.place.path("failed-servers"));
+        }
         let mut drive = self.place.drive("otp", "alice");
         drive.args(["--", &self.key.press()]);
         drive
@@ -63,7 +72,8 @@ impl Side {
 pub(crate) struct Sides {
     /// pam_permit, pam_yubico, ours by http, ours by https, ours with all the system's authorities.
     pub all: Vec<Side>,
-    /// Ours with one server; with four dead ones before it; with four silent ones before it.
+    /// Ours with one server; with four dead ones before it; with four silent ones before it, as the first login after they
+    /// failed, and as the others.
     pub troubled: Vec<Side>,
     servers: (Server, Server, [BlackHole; 4]),
     /// The token of a question that no login asks.
@@ -72,7 +82,7 @@ pub(crate) struct Sides {
 
 impl Sides {
     pub(crate) fn new() -> Self {
-        let keys: Vec<SoftYubiKey> = (1..=9).map(SoftYubiKey::numbered).collect();
+        let keys: Vec<SoftYubiKey> = (1..=10).map(SoftYubiKey::numbered).collect();
         let tokens: Vec<&SoftYubiKey> = keys.iter().collect();
         let authority = Authority::new("bench");
         let http = Server::start(&tokens);
@@ -110,17 +120,14 @@ impl Sides {
             others.push(http.base());
             others
         };
+        let silent = || after(holes.iter().map(BlackHole::base).collect());
         let troubled = vec![
             Side::ours("one server", &keys[5], &after(Vec::new()), ""),
             Side::ours("four dead before it", &keys[6], &after((0..4).map(|_| dead()).collect()), ""),
-            Side::ours(
-                "four silent before it",
-                &keys[7],
-                &after(holes.iter().map(BlackHole::base).collect()),
-                "",
-            ),
+            Side::ours("four silent before it", &keys[7], &silent(), ""),
+            Side { knows_failed: true, ..Side::ours(KNOWN, &keys[8], &silent(), "") },
         ];
-        let spare = keys[8].clone();
+        let spare = keys[9].clone();
         Self { all, troubled, servers: (http, https, holes), spare }
     }
 

@@ -4,12 +4,13 @@ use super::report::{Check, Report};
 use super::settings::Case;
 use crate::out;
 use std::time::{SystemTime, UNIX_EPOCH};
+use ykcli::time;
 use ykhost::Fault;
-use ykhost::online::{self, Probed};
+use ykhost::online::{self, FailedServers, Failures, Probed};
 use ykhost::settings::{Mode, Online};
 use yubiotp::ask::FailureKind;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
-use yubiotp::protocol::{NoAnswer, Nonce, Request, Server, ServerVerdict, Status};
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Program, Severity};
+use yubiotp::protocol::{NoAnswer, Server, ServerVerdict, Status};
 
 /// How far clocks may be apart, in seconds.
 const APART: u64 = 60;
@@ -39,7 +40,7 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) -> Vec<bool> {
         let as_whom = if online.key.is_some() { at } else { 0 };
         let mut own = Vec::new();
         for server in &online.servers {
-            let key = (url(online, server), online.client_id.to_string(), as_whom);
+            let key = (server.address(), online.client_id.to_string(), as_whom);
             if !asked.iter().any(|(known, _)| *known == key) {
                 match ask(online, server) {
                     Ok(answer) => asked.push((key.clone(), answer)),
@@ -73,9 +74,40 @@ pub(super) fn look(report: &mut Report, cases: &[Case]) -> Vec<bool> {
     dead
 }
 
+/// The validation servers of a case, and the failures of those that logins ask after others now.
+pub(super) fn in_order(case: &Case, now: u64) -> Vec<(Server, Option<Failures>)> {
+    let Some(online) = case.settings.online() else { return Vec::new() };
+    // One server has no order.
+    let failed = match online.servers.len() {
+        0 | 1 => FailedServers::default(),
+        _ => FailedServers::read(&case.settings.folders, &case.settings.store),
+    };
+    online.servers.iter().map(|server| (server.clone(), failed.asked_last(server, now))).collect()
+}
+
+/// Names the servers that logins ask last. Where each was asked just now, what it answered counts.
+pub(super) fn asked_last(report: &mut Report, cases: &[Case], were_asked: bool, now: u64) {
+    for (server, failures) in cases.iter().flat_map(|case| in_order(case, now)) {
+        let Some(Failures { count, since, until }) = failures else { continue };
+        let times = if count == 1 { String::new() } else { format!(" {count} times") };
+        let problem = format!(
+            "logins ask it after the other servers until {} UTC: since {} UTC, it could not be reached or was silent{times}",
+            time::utc(until),
+            time::utc(since)
+        );
+        let severity = if were_asked { Severity::Note } else { Severity::Warning };
+        let found = Diagnostic::new(Code::ServerAskedLast, severity, problem);
+        let found = found.at(Location::Url(yubiotp::shown::text(&server.address()).to_string()));
+        report.add(
+            Check::Servers,
+            if were_asked { found } else { found.run_when("to ask it now", Program::Ykmap, "doctor") },
+        );
+    }
+}
+
 /// Asks one server. A fault is that no server can be asked.
 fn ask(online: &Online, server: &Server) -> Result<Answer, Fault> {
-    let place = || Location::Url(yubiotp::shown::text(&url(online, server)).to_string());
+    let place = || Location::Url(yubiotp::shown::text(&server.address()).to_string());
     let error = |code, what: String| Diagnostic::error(code, what).at(place());
     let (ms, said, time, flaw) = match online::probe(online, server)? {
         Probed::Reply { ms, said, time, flaw } => (ms, said, time, flaw),
@@ -167,14 +199,6 @@ fn long(seconds: u64) -> String {
         7200..172_800 => of(seconds / 3600, "hour"),
         _ => of(seconds / 86_400, "day"),
     }
-}
-
-/// A server's URL without the query: servers may differ only in the path.
-fn url(online: &Online, server: &Server) -> String {
-    let nonce = Nonce::from_random([0; 16]);
-    let client_id = online.client_id;
-    let request = Request { client_id, otp: "", nonce: &nonce, sync_level: None, timeout: None };
-    server.url(&request, None).split('?').next().unwrap_or_default().to_owned()
 }
 
 /// The remedy for each kind of failure.

@@ -15,11 +15,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use ykcli::report::Report;
 use ykcli::time;
+use ykhost::online::Failures;
 use ykhost::settings::Settings;
 use ykhost::store::{Store, StoreScan};
 use ykhost::{Fault, clock};
-use yubiotp::TokenId;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Program, Severity, shell_word};
+use yubiotp::protocol::Server;
+use yubiotp::{TokenId, shown};
 
 /// Services by which people log in or become root: those that do not ask are named, too.
 const USUAL: [&str; 9] =
@@ -59,6 +61,8 @@ pub(crate) struct Host {
     /// Changes of the host's files that are undone unless somebody keeps them.
     pub(crate) changes: Vec<Pending>,
     pub(crate) backup: Backup,
+    /// The validation servers, and the failures of those that logins ask last now.
+    pub(crate) servers: Vec<(Server, Option<Failures>)>,
     /// Each validation server was asked.
     pub(super) asked_servers: bool,
     /// Whether the store could be opened, and so the state of tokens is known.
@@ -106,6 +110,7 @@ impl Host {
             .collect();
         host.has_store = has_store;
         host.backup = backup;
+        host.servers = examined.servers(&host.settings, unix);
         host.asked_servers = scope.asks_servers;
         host.codes_left = codes_left(&tokens);
         host.log = Recent::read(query, unix);
@@ -142,6 +147,7 @@ impl Host {
             log: Ok(Recent::default()),
             changes: Vec::new(),
             backup: Backup::default(),
+            servers: Vec::new(),
             asked_servers: false,
             has_store: false,
             findings: Vec::new(),
@@ -303,6 +309,7 @@ impl Host {
             "changes": self.changes.iter().map(|it| json!({ "name": it.name, "undone_at": time_of(it.deadline) })).collect::<Vec<_>>(),
             "servers": {
                 "mode": self.settings.mode.name(),
+                "asked_last": self.servers.iter().filter_map(asked_last).collect::<Vec<_>>(),
                 "asked": self.asked_servers && self.settings.mode.asks_servers(),
             },
         });
@@ -319,6 +326,13 @@ impl Host {
         let used = self.log.as_ref().ok().and_then(|log| log.uses.get(&token.id));
         token.json(used.map(super::recent::Decision::json))
     }
+}
+
+/// A server that is asked last, for `--json`.
+fn asked_last((server, failures): &(Server, Option<Failures>)) -> Option<Value> {
+    let Failures { count, since, until } = (*failures)?;
+    let url = shown::text(&server.address()).to_string();
+    Some(json!({ "url": url, "failures": count, "since": time_of(since), "until": time_of(until) }))
 }
 
 /// A point in time for `--json`.

@@ -186,6 +186,7 @@ codes! {
     ServerTlsFailed = "server-tls-failed",
     ServerHttpFailed = "server-http-failed",
     ServerFailed = "server-failed",
+    ServerAskedLast = "server-asked-last",
     ProxyFailed = "proxy-failed",
     ProxyTlsFailed = "proxy-tls-failed",
     Undecided = "undecided",

@@ -74,6 +74,12 @@ impl Server {
         })
     }
 
+    /// Its URL without the query: servers may differ only in the path.
+    #[must_use]
+    pub fn address(&self) -> String {
+        [self.origin.as_str(), self.path.as_str()].concat()
+    }
+
     /// Whether TLS protects the connection.
     #[must_use]
     pub fn is_https(&self) -> bool {
@@ -176,6 +182,17 @@ mod tests {
             assert_eq!(url(text), format!("{base}?{query}"));
         }
         assert_eq!(url("https://a/v?app=x&id=%d&otp=%s"), "https://a/v?app=x&id=7&nonce=N&otp=O&timestamp=1");
+    }
+
+    #[test]
+    fn the_address_tells_servers_apart() {
+        for (text, address) in [
+            ("https://val.example", "https://val.example/wsapi/2.0/verify"),
+            ("https://val.example/?id=%d&otp=%s", "https://val.example/wsapi/2.0/verify"),
+            ("http://[::1]:81/v?app=x&id=%d", "http://[::1]:81/v"),
+        ] {
+            assert_eq!(Server::parse(text).unwrap().address(), address);
+        }
     }
 
     #[test]
