@@ -1,9 +1,12 @@
 //! The configuration of the server: one TOML file, in which every setting has a default.
 
+mod etcd;
 mod listen;
 mod syntax;
 #[cfg(test)]
 mod tests;
+
+pub use etcd::{ETCD_DEADLINE, EtcdClientFiles, EtcdConfig, EtcdEndpoint, EtcdUser};
 
 use crate::file::{self, Audience, FileFault};
 use ipnet::IpNet;
@@ -59,6 +62,8 @@ pub enum StoreAt {
     Sqlite(PathBuf),
     /// A PostgreSQL database.
     Postgres(PostgresConfig),
+    /// A cluster of etcd.
+    Etcd(EtcdConfig),
 }
 
 impl StoreAt {
@@ -68,6 +73,7 @@ impl StoreAt {
         match self {
             Self::Sqlite(path) => Self::Sqlite(path.clone()),
             Self::Postgres(at) => Self::Postgres(PostgresConfig { seen: None, ..at.clone() }),
+            Self::Etcd(at) => Self::Etcd(EtcdConfig { seen: None, ..at.clone() }),
         }
     }
 }
@@ -399,7 +405,10 @@ fn secret<'de, D: serde::Deserializer<'de>>(from: D, wanted: &str) -> Result<Opt
 }
 
 fn store<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    secret(from, "store must be text in quotes: a file (SQLite), or postgres://USER@HOST:PORT/DATABASE")
+    secret(
+        from,
+        "store must be text in quotes: a file (SQLite), postgres://USER@HOST:PORT/DATABASE, or etcds://HOST:PORT,HOST:PORT,HOST:PORT/ykvald",
+    )
 }
 
 fn ksm_urls<'de, D: serde::Deserializer<'de>>(from: D) -> Result<OneOrMore, D::Error> {
@@ -428,6 +437,7 @@ struct Raw {
     limits: Limits,
     log: LogConfig,
     postgres: RawPostgres,
+    etcd: etcd::RawEtcd,
     decrypt: Option<RawDecrypt>,
     ksm: Option<RawKsm>,
 }
@@ -524,7 +534,7 @@ impl Config {
             let ksm = config.ksm.iter().flat_map(|ksm| &ksm.urls);
             let store = match &config.store {
                 StoreAt::Postgres(at) => Some(&at.url),
-                StoreAt::Sqlite(_) => None,
+                StoreAt::Sqlite(_) | StoreAt::Etcd(_) => None,
             };
             ksm.chain(store).any(|url| has_password(url))
         };
@@ -553,7 +563,7 @@ impl Config {
             ConfigFault::Invalid(Box::new(found.at(Location::Setting(at))))
         };
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let beside = |path: &Path| folder.join(path);
+        let beside = |path: &Path| beside(folder, path);
         let tls_beside = |tls: TlsFiles| TlsFiles {
             certificate: beside(&tls.certificate),
             key: beside(&tls.key),
@@ -595,10 +605,13 @@ impl Config {
                 ca: raw.postgres.ca.as_deref().map(beside),
                 pool: raw.postgres.pool.unwrap_or(POOL),
                 standby: raw.postgres.standby,
-                seen: Some(seen(path)),
+                seen: Some(seen(path, "postgres")),
             })
+        } else if etcd::is_meant(&store) {
+            let read = etcd::read(&store, raw.etcd, folder, seen(path, "etcd"));
+            StoreAt::Etcd(read.map_err(|(setting, found)| value(setting, found))?)
         } else if store.contains("://") || is_like_a_url(&store) {
-            let neither = invalid("is neither a file (SQLite) nor postgres://…");
+            let neither = invalid("is neither a file (SQLite) nor postgres://… nor etcds://…");
             return Err(value(
                 "store",
                 neither.advise("if it is a file with an @ in its name, write ./NAME"),
@@ -670,13 +683,18 @@ impl Config {
     }
 }
 
+/// A path of the configuration: relative to its folder.
+fn beside(folder: &Path, path: &Path) -> PathBuf {
+    folder.join(path)
+}
+
 /// The file that records which state of the database was seen last: beside the configuration, or in the data folder if
-/// the configuration is in `/etc`.
-fn seen(config: &Path) -> PathBuf {
+/// the configuration is in `/etc`. `kind` is that of the database.
+fn seen(config: &Path, kind: &str) -> PathBuf {
     let folder = config.parent().unwrap_or(Path::new("/"));
     let folder = if folder == Path::new("/etc/ykvald") { Path::new("/var/lib/ykvald") } else { folder };
     let name = config.file_stem().unwrap_or_default().to_string_lossy();
-    let name = if name == "config" { "postgres.seen".to_owned() } else { format!("{name}.postgres.seen") };
+    let name = if name == "config" { format!("{kind}.seen") } else { format!("{name}.{kind}.seen") };
     folder.join(name)
 }
 

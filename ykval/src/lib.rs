@@ -12,6 +12,7 @@ pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod decrypt;
+pub mod etcd;
 pub mod file;
 pub mod guard;
 pub mod import;

@@ -279,6 +279,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::create(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::create(at, key).await?)),
+            StoreAt::Etcd(at) => Err(without_etcd(at)),
         }
     }
 
@@ -292,6 +293,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::start_anew(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::start_anew(at, key).await?)),
+            StoreAt::Etcd(at) => Err(without_etcd(at)),
         }
     }
 
@@ -304,6 +306,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::open(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::open(at, key).await?)),
+            StoreAt::Etcd(at) => Err(without_etcd(at)),
         }
     }
 
@@ -325,6 +328,7 @@ impl Store {
                 Ok(Serving { store: Self::open(at, key).await?, unopened: None, unremembered: None })
             }
             StoreAt::Postgres(at) => postgres::Postgres::open_for_serving(at, key).await,
+            StoreAt::Etcd(at) => Err(without_etcd(at)),
         }
     }
 
@@ -337,6 +341,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => sqlite::Sqlite::look_at(path, key).await,
             StoreAt::Postgres(at) => postgres::Postgres::look_at(at, key).await,
+            StoreAt::Etcd(at) => Err(without_etcd(at)),
         }
     }
 
@@ -480,6 +485,7 @@ impl Store {
                 Err(StoreFault::of_database(file::location(path), found))
             }
             StoreAt::Postgres(at) => postgres::Postgres::accept_database(at, lost_since).await,
+            StoreAt::Etcd(at) => Err(without_etcd(at)),
         }
     }
 
@@ -657,4 +663,9 @@ impl Store {
     pub async fn close(&self) {
         each!(self, it => it.close().await);
     }
+}
+
+fn without_etcd(at: &crate::config::EtcdConfig) -> StoreFault {
+    let found = Diagnostic::error(Code::DatabaseUrlInvalid, "this version cannot store in etcd yet");
+    StoreFault::of_database(fault::url(&at.to_string()), found)
 }

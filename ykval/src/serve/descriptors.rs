@@ -66,6 +66,8 @@ fn others(config: &Config) -> usize {
     let store = match &config.store {
         StoreAt::Sqlite(_) => 0,
         StoreAt::Postgres(at) => at.pool,
+        // One that is kept, and one that is being opened instead of it.
+        StoreAt::Etcd(at) => at.endpoints.len().saturating_mul(2),
     };
     // Each request may be sent to each of them.
     let ksm = config.ksm.as_ref().map_or(0, |ksm| ksm.urls.len().saturating_mul(ksm.in_flight));

@@ -67,6 +67,11 @@ fn needed(config: &Config, server: &Server) -> Vec<(&'static str, PathBuf, u32)>
                 [&at.password_file, &at.ca].into_iter().flatten().map(|path| ("store", path.clone(), READ)),
             );
         }
+        StoreAt::Etcd(at) => {
+            let client = at.client.iter().flat_map(|files| [&files.certificate, &files.key]);
+            let password = at.user.iter().map(|user| &user.password_file);
+            all.extend(at.ca.iter().chain(client).chain(password).map(|path| ("store", path.clone(), READ)));
+        }
     }
     all.extend(config.ksm.iter().filter_map(|ksm| Some(("ksm", ksm.ca.clone()?, READ))));
     if let Some(DecryptAt::Unix(path)) = config.decrypt.as_ref().map(|decrypt| &decrypt.listen)

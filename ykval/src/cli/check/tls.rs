@@ -22,9 +22,12 @@ pub(super) fn check(report: &mut Report, site: &Site) {
         Some(DecryptAt::Unix(path)) => socket(report, path),
         None => {}
     }
-    if let StoreAt::Postgres(at) = &config.store
-        && let Some(path) = &at.ca
-    {
+    let of_store = match &config.store {
+        StoreAt::Postgres(at) => at.ca.as_deref(),
+        StoreAt::Etcd(at) => at.ca.as_deref(),
+        StoreAt::Sqlite(_) => None,
+    };
+    if let Some(path) = of_store {
         authorities(report, "store", path);
     }
     if let Some(path) = config.ksm.as_ref().and_then(|ksm| ksm.ca.as_deref()) {
