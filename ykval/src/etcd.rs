@@ -3,19 +3,32 @@
 //! [`Etcd::range`] and what else only reads may be asked again at another member. [`Etcd::txn`] is sent **once**: members are
 //! chosen and connected to before anything is written, and an answer that was lost is a fault whose [`Outcome`] is `Unknown`.
 
+mod auth;
 mod call;
+mod connection;
 mod fault;
+mod grpc;
+mod hosts;
 pub(crate) mod messages;
+mod tls;
 
 pub use fault::{EtcdFault, EtcdFaultKind, Outcome};
 
 use crate::config::EtcdConfig;
+use crate::side_by_side::side_by_side;
+use auth::Auth;
+use call::Call;
+use connection::{CallFault, PATIENCE};
+use hosts::Hosts;
 use messages::{
-    AlarmMember, CompactionRequest, EtcdMember, HashKvResponse, RangeRequest, RangeResponse, ResponseHeader,
-    StatusResponse, TxnRequest, TxnResponse,
+    AlarmMember, AlarmRequest, CompactionRequest, EtcdMember, HashKvRequest, HashKvResponse,
+    MemberListRequest, RangeRequest, RangeResponse, ResponseHeader, StatusRequest, StatusResponse,
+    TxnRequest, TxnResponse,
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use yubiotp::diagnostic::Diagnostic;
 
 /// What the store has to say about the header of every answer.
@@ -51,8 +64,8 @@ pub struct Etcd(Arc<Inner>);
 struct Inner {
     at: String,
     endpoints: Vec<String>,
-    deadline: Duration,
-    headers: Arc<dyn Headers>,
+    hosts: Arc<Hosts>,
+    auth: Auth,
 }
 
 /// What one member said about itself.
@@ -61,7 +74,7 @@ pub(crate) struct MemberStatus {
     pub(crate) endpoint: String,
     /// Its answer.
     pub(crate) said: Result<StatusResponse, EtcdFault>,
-    /// How long the answer took.
+    /// How long the answer took, without connecting.
     pub(crate) latency: Duration,
 }
 
@@ -71,8 +84,15 @@ impl Etcd {
     /// # Errors
     /// A file that the settings name cannot be used.
     pub(crate) fn new(config: &EtcdConfig, headers: Arc<dyn Headers>) -> Result<Self, Diagnostic> {
+        // Read again for each connection; but what is wrong from the start is said at the start.
+        tls::connector(config)?;
+        if let Some(user) = &config.user {
+            auth::request(user).map_err(|fault| fault.diagnostic())?;
+        }
         let endpoints = config.endpoints.iter().map(ToString::to_string).collect();
-        Ok(Self(Arc::new(Inner { at: config.to_string(), endpoints, deadline: config.deadline, headers })))
+        let hosts = Arc::new(Hosts::new(config, headers));
+        let auth = Auth::new(config.user.clone());
+        Ok(Self(Arc::new(Inner { at: config.to_string(), endpoints, hosts, auth })))
     }
 
     /// The URL, for people. It holds no password.
@@ -90,8 +110,7 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn range(&self, range: RangeRequest) -> Result<RangeResponse, EtcdFault> {
-        let _ = range;
-        Err(self.unwritten())
+        self.any(range).await
     }
 
     /// A transaction that only reads; it may be asked again.
@@ -99,8 +118,7 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn read(&self, txn: TxnRequest) -> Result<TxnResponse, EtcdFault> {
-        let _ = txn;
-        Err(self.unwritten())
+        self.any(txn).await
     }
 
     /// A transaction, which is sent once.
@@ -108,8 +126,29 @@ impl Etcd {
     /// # Errors
     /// The outcome says whether it may have been carried out.
     pub(crate) async fn txn(&self, txn: TxnRequest) -> Result<TxnResponse, EtcdFault> {
-        let _ = txn;
-        Err(self.unwritten())
+        let Inner { hosts, auth, .. } = &*self.0;
+        let until = self.until();
+        let mut unsent = Vec::new();
+        loop {
+            let (at, connection) = match hosts.best(until).await {
+                Ok(best) => best,
+                Err(why) if unsent.is_empty() => return Err(why),
+                Err(_) => return Err(hosts.together(unsent)),
+            };
+            match auth.ask(hosts, &connection, &txn, until).await {
+                Ok(answer) => return Ok(answer),
+                // The connection had ended, so another is tried, but not for ever.
+                Err(CallFault::NotSent(why)) => {
+                    unsent.push((at, why));
+                    if unsent.len() > hosts.count() || Instant::now() >= until {
+                        return Err(hosts.together(unsent));
+                    }
+                }
+                Err(ended) => {
+                    return Err(ended.fault().at_member(hosts.name(at), hosts.count() > 1).of_change());
+                }
+            }
+        }
     }
 
     /// Forgets what keys were before a revision. It may be asked again: then the kind is `Compacted`.
@@ -117,16 +156,15 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline, or it was compacted already.
     pub(crate) async fn compact(&self, request: CompactionRequest) -> Result<(), EtcdFault> {
-        let _ = request;
-        Err(self.unwritten())
+        self.any(request).await.map(drop)
     }
 
-    /// The members, as the cluster has them. From 3.5 on this is linearizable.
+    /// The members, as the cluster has them.
     ///
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn members(&self) -> Result<Vec<EtcdMember>, EtcdFault> {
-        Err(self.unwritten())
+        Ok(self.any(MemberListRequest {}).await?.members)
     }
 
     /// The alarms that are set.
@@ -134,27 +172,71 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn alarms(&self) -> Result<Vec<AlarmMember>, EtcdFault> {
-        Err(self.unwritten())
+        Ok(self.any(AlarmRequest::default()).await?.alarms)
     }
 
-    /// What each member of the configuration says about itself, in its order. All are asked at once; each within a second.
+    /// What each member of the configuration says about itself, in its order. All are asked at once; each has a second to
+    /// answer, and two to be connected to.
     pub(crate) async fn status(&self) -> Vec<MemberStatus> {
-        Vec::new()
+        let mut asked = JoinSet::new();
+        for at in 0..self.0.hosts.count() {
+            let hosts = Arc::clone(&self.0.hosts);
+            asked.spawn(async move {
+                let mut begun = Instant::now();
+                let ask = async {
+                    let connection = hosts.one(at).await?;
+                    begun = Instant::now();
+                    let asked = hosts.ask(&connection, &StatusRequest {}, None, begun + PATIENCE).await;
+                    asked.map_err(CallFault::fault)
+                };
+                let said = ask.await;
+                (at, MemberStatus { endpoint: hosts.name(at).to_owned(), said, latency: begun.elapsed() })
+            });
+        }
+        let mut said = asked.join_all().await;
+        said.sort_unstable_by_key(|(at, _)| *at);
+        said.into_iter().map(|(_, said)| said).collect()
     }
 
     /// A checksum of all keys of the cluster at this revision (0: the newest), as this member has them. `at` is the place
-    /// of the member in [`Etcd::endpoints`].
+    /// of the member in [`Etcd::endpoints`]. Where etcd has users, only root may ask.
     ///
     /// # Errors
     /// The member did not answer before the deadline, or compacted the revision.
     pub(crate) async fn hash_kv(&self, at: usize, revision: i64) -> Result<HashKvResponse, EtcdFault> {
-        let _ = (at, revision);
-        Err(self.unwritten())
+        let Inner { hosts, auth, .. } = &*self.0;
+        let until = self.until();
+        let connection = hosts.one(at).await?;
+        let asked = auth.ask(hosts, &connection, &HashKvRequest { revision }, until).await;
+        asked.map_err(CallFault::fault)
     }
 
-    fn unwritten(&self) -> EtcdFault {
-        let _ = (self.0.deadline, self.0.headers.known());
-        let found = Diagnostic::error(yubiotp::diagnostic::Code::DatabaseUnreachable, "is not written yet");
-        EtcdFault::new(Outcome::NotStored, EtcdFaultKind::Unreachable, found)
+    fn until(&self) -> Instant {
+        Instant::now() + self.0.hosts.config().deadline
+    }
+
+    /// Asks what may be asked of several members: each gets a second before the next is asked as well.
+    async fn any<C: Call + Clone + 'static>(&self, call: C) -> Result<C::Answer, EtcdFault> {
+        let hosts = &self.0.hosts;
+        let until = self.until();
+        // Connects, if nothing is connected to.
+        let (first, _) = hosts.best(until).await?;
+        let others = hosts.order().into_iter().filter(|at| *at != first);
+        let order: Vec<_> = std::iter::once(first).chain(others).collect();
+        let attempts = order.iter().map(|&at| {
+            let (etcd, call) = (self.clone(), call.clone());
+            async move {
+                let Inner { hosts, auth, .. } = &*etcd.0;
+                let connection = hosts.one(at).await?;
+                auth.ask(hosts, &connection, &call, until).await.map_err(CallFault::fault)
+            }
+        });
+        side_by_side(attempts.collect(), PATIENCE, until).await.map_err(|said| {
+            let said = order.iter().zip(said);
+            let mut said: Vec<_> =
+                said.map(|(&at, said)| (at, said.unwrap_or_else(hosts::none_in_time))).collect();
+            said.sort_unstable_by_key(|(at, _)| *at);
+            hosts.together(said)
+        })
     }
 }

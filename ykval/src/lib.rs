@@ -3,7 +3,8 @@
 //! In the order of one request: [`serve`] takes it from a connection, [`verify`] checks it and decides, [`store`] keeps
 //! clients, keys and positions, in SQLite or PostgreSQL. Beside that path: [`config`] is the settings, [`mod@file`] opens
 //! the files that they name, [`certificates`] reads those of TLS, [`guard`] remembers what was accepted, [`compare`]
-//! notices a store that forgot it, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one.
+//! notices a store that forgot it, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one,
+//! [`mod@etcd`] is a client of the cluster that may be the store.
 #![forbid(unsafe_code)]
 
 pub mod capacity;
@@ -22,5 +23,6 @@ pub mod limit;
 pub mod prefix;
 pub mod random;
 pub mod serve;
+mod side_by_side;
 pub mod store;
 pub mod verify;

@@ -15,7 +15,7 @@ pub struct EtcdFault {
     found: Box<Diagnostic>,
 }
 
-/// Whether a request that has no answer may have been carried out.
+/// Whether a request that has no answer may have been carried out. Of one that only reads, it means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Proved not to be: it was never written to a connection, or etcd refused it before it proposed it to the cluster.
@@ -57,6 +57,32 @@ pub enum EtcdFaultKind {
 impl EtcdFault {
     pub(super) fn new(outcome: Outcome, kind: EtcdFaultKind, found: Diagnostic) -> Self {
         Self { outcome, kind, found: Box::new(found) }
+    }
+
+    /// The same of a request that came before the caller's own, of which nothing was sent.
+    pub(super) fn before_sending(self) -> Self {
+        Self { outcome: Outcome::NotStored, ..self }
+    }
+
+    /// The same of a request that changes something: it says so if nobody can tell whether it did.
+    pub(super) fn of_change(self) -> Self {
+        match self.outcome {
+            Outcome::NotStored => self,
+            Outcome::Unknown => {
+                self.reworded(|problem| format!("{problem}; whether it was stored is not known"))
+            }
+        }
+    }
+
+    fn reworded(self, words: impl FnOnce(&str) -> String) -> Self {
+        let Diagnostic { code, remedies, location, .. } = self.diagnostic();
+        let found = Diagnostic::error(code, words(&self.found.problem()));
+        Self { found: Box::new(Diagnostic { remedies, location, ..found }), ..self }
+    }
+
+    /// The same with the name of the member that it is about, unless there is only one.
+    pub(super) fn at_member(self, name: &str, of_several: bool) -> Self {
+        if of_several { self.reworded(|problem| format!("{name}: {problem}")) } else { self }
     }
 
     /// The finding: what is wrong, and what to do. Its location is for the store to say.

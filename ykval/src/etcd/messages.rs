@@ -3,6 +3,7 @@
 //! that is left out here is skipped when it is read.
 
 use prost::{Enumeration, Message, Oneof};
+use zeroize::Zeroize as _;
 
 /// What every answer begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -368,8 +369,8 @@ pub(crate) struct StatusResponse {
     pub(crate) db_size_quota: i64,
 }
 
-/// Its `Debug` would print the password: it has none.
-#[derive(Clone, PartialEq, Eq, Message)]
+/// Wiped on drop, without `Clone`, and without `Debug`, which would print the password.
+#[derive(Message)]
 #[prost(skip_debug)]
 pub(crate) struct AuthenticateRequest {
     #[prost(string, tag = "1")]
@@ -378,12 +379,24 @@ pub(crate) struct AuthenticateRequest {
     pub(crate) password: String,
 }
 
-/// Without `Debug` too: whoever has the token is the user.
-#[derive(Clone, PartialEq, Eq, Message)]
+impl Drop for AuthenticateRequest {
+    fn drop(&mut self) {
+        self.password.zeroize();
+    }
+}
+
+/// As secret: whoever has the token is the user.
+#[derive(Message)]
 #[prost(skip_debug)]
 pub(crate) struct AuthenticateResponse {
     #[prost(message, optional, tag = "1")]
     pub(crate) header: Option<ResponseHeader>,
     #[prost(string, tag = "2")]
     pub(crate) token: String,
+}
+
+impl Drop for AuthenticateResponse {
+    fn drop(&mut self) {
+        self.token.zeroize();
+    }
 }

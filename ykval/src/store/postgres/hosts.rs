@@ -9,6 +9,7 @@ use super::tls::MakeRustlsConnect;
 use super::trouble::{Trouble, Unfit, failed, no_answer};
 use crate::config::Standby;
 use crate::guard::Guard;
+use crate::side_by_side::side_by_side;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
@@ -180,7 +181,7 @@ impl Hosts {
             let inner = Arc::clone(&self.0);
             async move { inner.one(at, until).await.map(|session| (at, session)) }
         });
-        match side_by_side(attempts.collect(), ALL_BEGUN, until).await {
+        match side_by_side(attempts.collect(), head_start(count, ALL_BEGUN), until).await {
             Ok((at, session)) => {
                 self.0.first.store(at, Ordering::Relaxed);
                 Ok(session)
@@ -249,11 +250,12 @@ impl Inner {
     async fn one(self: Arc<Self>, at: usize, until: Instant) -> Result<Session, HostRefusal> {
         let addresses = self.addresses(at).await?;
         let names: Vec<_> = addresses.iter().map(|(address, _)| shown(*address)).collect();
+        let head_start = head_start(names.len(), ALL_BEGUN / 2);
         let attempts = addresses.into_iter().map(|(_, config)| {
             let inner = Arc::clone(&self);
             async move { inner.open(&config).await }
         });
-        side_by_side(attempts.collect(), ALL_BEGUN / 2, until).await.map_err(|said| {
+        side_by_side(attempts.collect(), head_start, until).await.map_err(|said| {
             let said = said.into_iter().map(|said| said.unwrap_or_else(|| no_answer(WAIT).into()));
             HostRefusal::by_all(names.into_iter().zip(said).collect(), ", ")
         })
@@ -347,39 +349,11 @@ impl Drop for Registered {
     }
 }
 
-fn shown(address: Option<IpAddr>) -> String {
-    address.map(|address| address.to_string()).unwrap_or_default()
+/// How long each of so many has before the next is tried as well.
+fn head_start(count: usize, all_begun: Duration) -> Duration {
+    HEAD_START.min(all_begun / u32::try_from(count).unwrap_or(u32::MAX).max(1))
 }
 
-/// Starts attempts one after the other, each when the one before it failed or had its head start, and returns the first
-/// success; the others are dropped. If all fail, returns the error of each; `None`: it had none yet.
-async fn side_by_side<T: Send + 'static, E: Send + 'static>(
-    attempts: Vec<impl Future<Output = Result<T, E>> + Send + 'static>,
-    all_begun: Duration,
-    until: Instant,
-) -> Result<T, Vec<Option<E>>> {
-    let count = attempts.len();
-    let head_start = HEAD_START.min(all_begun / u32::try_from(count).unwrap_or(u32::MAX).max(1));
-    let mut said: Vec<Option<E>> = (0..count).map(|_| None).collect();
-    let mut waiting = attempts.into_iter().enumerate();
-    let mut under_way = JoinSet::new();
-    loop {
-        if let Some((at, next)) = waiting.next() {
-            under_way.spawn(async move { (at, next.await) });
-        } else if under_way.is_empty() || Instant::now() >= until {
-            return Err(said);
-        }
-        let patience = if waiting.len() == 0 { until } else { until.min(Instant::now() + head_start) };
-        let ended = timeout_at(patience, under_way.join_next()).await;
-        match ended {
-            Ok(Some(Ok((_, Ok(won))))) => return Ok(won),
-            Ok(Some(Ok((at, Err(why))))) => {
-                if let Some(said) = said.get_mut(at) {
-                    *said = Some(why);
-                }
-            }
-            // Its head start is over, or it panicked.
-            Ok(_) | Err(_) => {}
-        }
-    }
+fn shown(address: Option<IpAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
 }

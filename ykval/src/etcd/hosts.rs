@@ -1,0 +1,323 @@
+//! The members: which are connected to, which of them are good, and which is asked next.
+//!
+//! A member is good until a call has no answer for a second, or etcd says that its cluster decides nothing. One that is no
+//! good is asked only if there is no other. In the background each is connected to, and asked every second whether it is
+//! there, so that a caller seldom waits for one that is not.
+
+use super::Headers;
+use super::call::{Answer as _, Call};
+use super::connection::{CallFault, Connection, PATIENCE, garbled};
+use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
+use super::grpc;
+use super::messages::{RangeRequest, StatusRequest, StatusResponse};
+use crate::config::EtcdConfig;
+use crate::random;
+use crate::side_by_side::side_by_side;
+use hyper::header::HeaderValue;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use yubiotp::diagnostic::{Code, Diagnostic};
+
+/// How long a member has before the next is tried as well.
+const HEAD_START: Duration = Duration::from_millis(100);
+
+/// How long connecting to one member may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How often members are looked at in the background.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// After this time without any answer, another connection is tried.
+const HOPELESS: Duration = Duration::from_secs(6);
+
+/// The members of one cluster.
+pub(super) struct Hosts {
+    config: EtcdConfig,
+    list: Vec<Host>,
+    headers: Arc<dyn Headers>,
+    /// The member with which the choice among equals begins: not the same for every server of a site.
+    first: usize,
+    /// How the last attempt to connect to all of them failed, and when.
+    failed: tokio::sync::Mutex<Option<(Instant, EtcdFault)>>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Host {
+    /// `HOST:PORT`
+    name: String,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Whether the background is busy with it.
+    is_looked_at: AtomicBool,
+}
+
+impl Hosts {
+    pub(super) fn new(config: &EtcdConfig, headers: Arc<dyn Headers>) -> Self {
+        let host = |name| Host { name, connection: Mutex::default(), is_looked_at: AtomicBool::new(false) };
+        let list: Vec<_> = config.endpoints.iter().map(|to| host(to.to_string())).collect();
+        let chosen = random::bytes::<1>().map_or(0, |[byte]| usize::from(byte));
+        let first = chosen.checked_rem(list.len()).unwrap_or(0);
+        let (failed, keeper) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { config: config.clone(), list, headers, first, failed, keeper }
+    }
+
+    pub(super) fn headers(&self) -> &Arc<dyn Headers> {
+        &self.headers
+    }
+
+    pub(super) const fn config(&self) -> &EtcdConfig {
+        &self.config
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn name(&self, at: usize) -> &str {
+        self.list.get(at).map_or("", |host| &host.name)
+    }
+
+    /// In the order in which they are to be asked: good ones with few calls first, then those that are no good, then those
+    /// that are not connected to.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let count = self.list.len();
+        let mut order: Vec<_> = (0..count).collect();
+        order.sort_by_cached_key(|at| {
+            let turn = (at + count).saturating_sub(self.first).checked_rem(count).unwrap_or(0);
+            match self.open(*at) {
+                Some(open) if open.bad_since().is_none() => (0, open.in_flight(), turn),
+                Some(open) => (1, open.in_flight(), turn),
+                None => (2, 0, turn),
+            }
+        });
+        order
+    }
+
+    /// The open connection to a member.
+    fn open(&self, at: usize) -> Option<Arc<Connection>> {
+        let mut held = self.list.get(at)?.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.as_ref().is_some_and(|open| open.is_closed()) {
+            *held = None;
+        }
+        held.clone()
+    }
+
+    fn keep(&self, at: usize, connection: &Arc<Connection>) {
+        if let Some(host) = self.list.get(at) {
+            *host.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(connection));
+        }
+    }
+
+    /// The best member that is connected to, if it is good.
+    fn good(&self) -> Option<(usize, Arc<Connection>)> {
+        let best = *self.order().first()?;
+        self.open(best).filter(|open| open.bad_since().is_none()).map(|open| (best, open))
+    }
+
+    /// A connection to the best member, opened if there is none. Nothing was asked of it yet.
+    pub(super) async fn best(
+        self: &Arc<Self>,
+        until: Instant,
+    ) -> Result<(usize, Arc<Connection>), EtcdFault> {
+        self.look_after();
+        if let Some(good) = self.good() {
+            return Ok(good);
+        }
+        let asked = Instant::now();
+        let Ok(mut failed) = timeout_at(until, self.failed.lock()).await else { return Err(none_in_time()) };
+        if let Some(good) = self.good() {
+            return Ok(good);
+        }
+        // Others waited for the same.
+        let tried = failed.as_ref().filter(|(at, _)| *at > asked).map(|(_, why)| why.clone());
+        let why = match tried {
+            Some(why) => why,
+            None => match self.connect_any(until).await {
+                Ok(connected) => return Ok(connected),
+                Err(why) => {
+                    *failed = Some((Instant::now(), why.clone()));
+                    why
+                }
+            },
+        };
+        let any = self.order().into_iter().find_map(|at| Some((at, self.open(at)?)));
+        any.ok_or(why)
+    }
+
+    /// Connects to the members that are not connected to, until one is good.
+    async fn connect_any(self: &Arc<Self>, until: Instant) -> Result<(usize, Arc<Connection>), EtcdFault> {
+        let order: Vec<_> = self.order().into_iter().filter(|at| self.open(*at).is_none()).collect();
+        let attempts = order.iter().map(|&at| {
+            let hosts = Arc::clone(self);
+            async move {
+                let connection = hosts.connect(at).await?;
+                let is_good = connection.bad_since().is_none();
+                if is_good { Ok((at, connection)) } else { Err(without_leader()) }
+            }
+        });
+        side_by_side(attempts.collect(), HEAD_START, until).await.map_err(|said| {
+            let said = order.iter().zip(said);
+            let mut said: Vec<_> = said.map(|(&at, said)| (at, said.unwrap_or_else(none_in_time))).collect();
+            said.sort_unstable_by_key(|(at, _)| *at);
+            self.together(said)
+        })
+    }
+
+    /// One member, opened if it is not.
+    pub(super) async fn one(&self, at: usize) -> Result<Arc<Connection>, EtcdFault> {
+        match self.open(at) {
+            Some(open) => Ok(open),
+            None => self.connect(at).await,
+        }
+    }
+
+    /// Opens a connection, and asks the member which cluster it is of and whether that has a leader.
+    async fn connect(&self, at: usize) -> Result<Arc<Connection>, EtcdFault> {
+        let until = Instant::now() + CONNECT;
+        let to = self.config.endpoints.get(at).ok_or_else(none_in_time)?;
+        let opened = timeout_at(until, Connection::open(&self.config, to)).await;
+        let connection = Arc::new(opened.unwrap_or_else(|_| Err(none_in_time()))?);
+        let status: StatusResponse = self
+            .ask(&connection, &StatusRequest {}, None, until)
+            .await
+            .map_err(|why| why.fault().before_sending())?;
+        if status.is_learner {
+            let found =
+                Diagnostic::error(Code::DatabaseIsStandby, "is a learner, which takes no part in decisions");
+            let found = found.advise("promote it (etcdctl member promote), or do not name it in store");
+            return Err(EtcdFault::new(Outcome::NotStored, Kind::Other, found));
+        }
+        connection.judge(status.leader != 0);
+        self.keep(at, &connection);
+        Ok(connection)
+    }
+
+    /// Sends one call to a member, reads its answer, and shows its header to [`Headers`].
+    pub(super) async fn ask<C: Call>(
+        &self,
+        connection: &Connection,
+        call: &C,
+        token: Option<&HeaderValue>,
+        until: Instant,
+    ) -> Result<C::Answer, CallFault> {
+        let frame = grpc::frame(call).map_err(CallFault::NotSent)?;
+        let known = call.is_linearizable().then(|| self.headers.known());
+        let body = connection.call(C::PATH, token, frame, until).await?;
+        let answer: C::Answer = grpc::message(&body).map_err(garbled)?;
+        let header = answer.header().ok_or_else(|| garbled("an answer has no header"))?;
+        self.headers
+            .check(header, known)
+            .map_err(|found| CallFault::Lost(EtcdFault::new(Outcome::Unknown, Kind::OtherCluster, found)))?;
+        Ok(answer)
+    }
+
+    /// What all members said, each with its name. Another cluster comes first, since it does not go away by itself.
+    pub(super) fn together(&self, mut said: Vec<(usize, EtcdFault)>) -> EtcdFault {
+        if said.len() == 1
+            && let Some((at, only)) = said.pop()
+        {
+            return only.at_member(self.name(at), self.list.len() > 1);
+        }
+        let is_unknown = said.iter().any(|(_, why)| why.outcome == Outcome::Unknown);
+        let outcome = if is_unknown { Outcome::Unknown } else { Outcome::NotStored };
+        let first = said.first().map(|(_, why)| (why.kind, why.diagnostic().code));
+        let is_shared =
+            |(kind, code)| said.iter().all(|(_, why)| (why.kind, why.diagnostic().code) == (kind, code));
+        let other = said.iter().find(|(_, why)| why.kind == Kind::OtherCluster);
+        let (kind, code) = match (other, first) {
+            (Some((_, other)), _) => (other.kind, other.diagnostic().code),
+            (None, Some(first)) if is_shared(first) => first,
+            (None, _) => (Kind::Unreachable, Code::DatabaseUnreachable),
+        };
+        let (mut problems, mut remedies) = (Vec::new(), Vec::new());
+        for (at, why) in said {
+            let found = why.diagnostic();
+            problems.push(format!("{}: {}", self.name(at), found.problem()));
+            for remedy in found.remedies {
+                if !remedies.contains(&remedy) {
+                    remedies.push(remedy);
+                }
+            }
+        }
+        let found = Diagnostic { remedies, ..Diagnostic::error(code, problems.join("; ")) };
+        EtcdFault::new(outcome, kind, found)
+    }
+
+    /// Looks after the members in the background, as long as this exists.
+    fn look_after(self: &Arc<Self>) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        // The runtime of the last one may be gone.
+        if keeper.as_ref().is_none_or(JoinHandle::is_finished) {
+            *keeper = Some(tokio::spawn(look_after(Arc::downgrade(self))));
+        }
+    }
+
+    /// Connects to a member, or asks it whether it is still there.
+    async fn look_at(&self, at: usize) {
+        let Some(open) = self.open(at) else {
+            let _ = timeout(CONNECT, self.connect(at)).await;
+            return;
+        };
+        let silent = open.last_answer().elapsed();
+        match open.bad_since() {
+            // Its calls keep their connection.
+            Some(_) if silent > HOPELESS => drop(timeout(CONNECT, self.connect(at)).await),
+            // What a member says about itself does not show that its cluster decides anything; a linearizable read does,
+            // even one that is refused for want of a token.
+            Some(_) => {
+                let key = self.config.prefix.clone().into_bytes();
+                let read = RangeRequest { key, keys_only: true, limit: 1, ..RangeRequest::default() };
+                let _ = self.ask(&open, &read, None, Instant::now() + PATIENCE).await;
+            }
+            None if silent >= PATIENCE => {
+                // Silence for this long makes it bad, in `call`.
+                let until = Instant::now() + PATIENCE + Duration::from_millis(1);
+                if let Ok(status) = self.ask(&open, &StatusRequest {}, None, until).await {
+                    open.judge(status.leader != 0);
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            keeper.abort();
+        }
+    }
+}
+
+async fn look_after(hosts: Weak<Hosts>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let Some(all) = hosts.upgrade() else { return };
+        for (at, host) in all.list.iter().enumerate() {
+            if host.is_looked_at.swap(true, Ordering::Relaxed) {
+                continue;
+            }
+            let all = Arc::clone(&all);
+            tokio::spawn(async move {
+                all.look_at(at).await;
+                if let Some(host) = all.list.get(at) {
+                    host.is_looked_at.store(false, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+}
+
+/// No member answered while there was time.
+pub(super) fn none_in_time() -> EtcdFault {
+    let found = Diagnostic::error(Code::DatabaseUnreachable, "gave no answer in time");
+    EtcdFault::new(Outcome::NotStored, Kind::Late, found)
+}
+
+fn without_leader() -> EtcdFault {
+    let problem = "its cluster has no leader: less than half of the members reach each other";
+    let found = Diagnostic::error(Code::DatabaseUnreachable, problem);
+    EtcdFault::new(Outcome::NotStored, Kind::NoLeader, found)
+}

@@ -1,0 +1,41 @@
+//! TLS to members, by rustls and *ring*: the chain and the name in the certificate are always checked.
+
+use crate::certificates::{self, MOST_PEM};
+use crate::config::EtcdConfig;
+use crate::file::{self, Audience};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, crypto::ring};
+use std::sync::Arc;
+use tokio_rustls::TlsConnector;
+use yubiotp::diagnostic::{Code, Diagnostic};
+
+/// Reads the files that the settings name; for every new connection, so that renewed ones are used. `None`: without TLS.
+pub(super) fn connector(config: &EtcdConfig) -> Result<Option<TlsConnector>, Diagnostic> {
+    if !config.tls {
+        return Ok(None);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Diagnostic::error(Code::DatabaseFailed, format!("TLS cannot be used: {error}")))?
+        .with_root_certificates(certificates::roots(config.ca.as_deref(), "etcd.ca")?);
+    let mut tls = match &config.client {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let chain = certificates::read(&files.certificate).map_err(|fault| fault.diagnostic())?;
+            let key =
+                file::read(&files.key, Audience::Group, MOST_PEM).map_err(|fault| fault.diagnostic())?;
+            let key = PrivateKeyDer::from_pem_slice(&key).map_err(|why| {
+                let problem = format!("holds no private key in PEM without a passphrase ({why})");
+                Diagnostic::error(Code::CertificateInvalid, problem).at(file::location(&files.key))
+            })?;
+            builder.with_client_auth_cert(chain, key).map_err(|why| {
+                let problem = format!("cannot be used with the key {}: {why}", files.key.display());
+                Diagnostic::error(Code::CertificateKeyMismatch, problem)
+                    .at(file::location(&files.certificate))
+            })?
+        }
+    };
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Some(TlsConnector::from(Arc::new(tls))))
+}
