@@ -9,15 +9,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use tests::built;
-use ykval::config::{Config, LISTEN, Limits, LogFormat, LogTo, Standby, StoreAt};
+use ykval::config::{Config, ETCD_DEADLINE, LISTEN, Limits, LogFormat, LogTo, Standby, StoreAt};
 
 /// The tables, and the part of the page that each has. The first is the file itself.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("", "Settings"),
     ("tls", "TLS"),
     ("limits", "Limits"),
     ("log", "Log"),
     ("postgres", "PostgreSQL"),
+    ("etcd", "etcd"),
     ("decrypt", "Decryption"),
     ("ksm", "Key storage modules"),
 ];
@@ -164,6 +165,8 @@ fn defaults_are_told_as_they_are() {
             "postgres.standby",
             format!("{:?}", if postgres.standby == Standby::Optional { "optional" } else { "required" }),
         ),
+        ("etcd.plain_http", "false".to_owned()),
+        ("etcd.deadline_ms", ETCD_DEADLINE.as_millis().to_string()),
         ("ksm.deadline_ms", ksm.deadline.as_millis().to_string()),
         ("ksm.in_flight", ksm.in_flight.to_string()),
     ];
@@ -187,7 +190,7 @@ fn the_examples_are_settings() {
     let folder = tempfile::tempdir().unwrap();
     let examples = page.section("EXAMPLES").displays();
     let examples: Vec<_> = examples.iter().filter(|text| text.contains(" = ")).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for text in examples {
         load(folder.path(), text).unwrap();
     }

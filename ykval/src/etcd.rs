@@ -5,11 +5,15 @@
 
 mod auth;
 mod call;
+#[cfg(test)]
+pub(crate) mod cluster;
 mod connection;
 mod fault;
 mod grpc;
 mod hosts;
 pub(crate) mod messages;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use fault::{EtcdFault, EtcdFaultKind, Outcome};
@@ -22,8 +26,7 @@ use connection::{CallFault, PATIENCE};
 use hosts::Hosts;
 use messages::{
     AlarmMember, AlarmRequest, CompactionRequest, EtcdMember, HashKvRequest, HashKvResponse,
-    MemberListRequest, RangeRequest, RangeResponse, ResponseHeader, StatusRequest, StatusResponse,
-    TxnRequest, TxnResponse,
+    MemberListRequest, RangeRequest, RangeResponse, ResponseHeader, StatusResponse, TxnRequest, TxnResponse,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,8 +189,7 @@ impl Etcd {
                 let ask = async {
                     let connection = hosts.one(at).await?;
                     begun = Instant::now();
-                    let asked = hosts.ask(&connection, &StatusRequest {}, None, begun + PATIENCE).await;
-                    asked.map_err(CallFault::fault)
+                    hosts.status(&connection, begun + PATIENCE).await
                 };
                 let said = ask.await;
                 (at, MemberStatus { endpoint: hosts.name(at).to_owned(), said, latency: begun.elapsed() })

@@ -116,13 +116,18 @@ fn what_cannot_be_is_named() {
 /// A value of a wrong type is answered with what it must be, in words of the file and not of the program.
 #[test]
 fn a_wrong_type_is_named_in_plain_words() {
-    let tables = ["tls", "limits", "log", "postgres", "decrypt", "ksm"];
+    let tables = ["tls", "limits", "log", "postgres", "etcd", "decrypt", "ksm"];
     let numbers =
         ["connections", "connections_per_address", "in_flight", "deadline_ms", "read_ms", "idle_ms"]
             .into_iter()
             .chain(["head_bytes", "body_bytes", "client_rate", "token_rate"])
             .map(|name| ("limits", name));
-    let numbers = numbers.chain([("postgres", "pool"), ("ksm", "deadline_ms"), ("ksm", "in_flight")]);
+    let numbers = numbers.chain([
+        ("postgres", "pool"),
+        ("etcd", "deadline_ms"),
+        ("ksm", "deadline_ms"),
+        ("ksm", "in_flight"),
+    ]);
     let others = ["listen", "plain_http", "store", "store_key", "status_from"].map(|name| ("", name));
     let others = others.into_iter().chain([
         ("tls", "certificate"),
@@ -131,6 +136,9 @@ fn a_wrong_type_is_named_in_plain_words() {
         ("log", "required"),
         ("postgres", "standby"),
         ("postgres", "ca"),
+        ("etcd", "ca"),
+        ("etcd", "user"),
+        ("etcd", "plain_http"),
         ("ksm", "urls"),
         ("decrypt", "listen"),
         ("limits", "unlimited_from"),
@@ -192,9 +200,15 @@ fn a_password_in_the_url_makes_the_file_a_secret() {
 /// Whatever is written in place of a secret, no error quotes it.
 #[test]
 fn no_secret_is_quoted_in_an_error() {
-    for setting in
-        ["store", "store.x", "postgres.password_file", "ksm.urls", "postgres.password", "ksm.password"]
-    {
+    for setting in [
+        "store",
+        "store.x",
+        "postgres.password_file",
+        "etcd.password_file",
+        "ksm.urls",
+        "etcd.password",
+        "ksm.password",
+    ] {
         for form in [
             "73501928",
             "-73501928",
@@ -247,5 +261,90 @@ fn no_value_is_quoted_in_an_error() {
     ] {
         let fault = read(line).err().unwrap();
         assert!(!fault.contains("hunter2"), "{line}: {fault}");
+    }
+}
+
+fn etcd(text: &str) -> EtcdConfig {
+    let StoreAt::Etcd(at) = read(text).unwrap().store else { panic!("{text}") };
+    at
+}
+
+#[test]
+fn a_cluster_of_etcd() {
+    let at = etcd("store = \"etcd://127.0.0.1,localhost:2380,[::1]:9\"");
+    let shown: Vec<_> = at.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["127.0.0.1:2379", "localhost:2380", "[::1]:9"]);
+    assert_eq!((at.prefix.as_str(), at.tls, at.deadline), ("/ykvald/", false, ETCD_DEADLINE));
+    assert!(at.ca.is_none() && at.client.is_none() && at.user.is_none());
+    assert_eq!(at.seen.as_deref(), Some(Path::new("/x/etcd.seen")));
+    assert_eq!(
+        StoreAt::Etcd(at).as_if_never_seen(),
+        StoreAt::Etcd(EtcdConfig {
+            seen: None,
+            ..etcd("store = \"etcd://127.0.0.1,localhost:2380,[::1]:9\"")
+        })
+    );
+    let all = "store = \"etcds://a.example:1,b-2:2/site/one/\"\n[etcd]\nca = \"ca\"\ncertificate = \"c\"\nkey = \"k\"\n\
+               user = \"u\"\npassword_file = \"/p\"\ndeadline_ms = 70\n";
+    let at = etcd(all);
+    assert_eq!(at.to_string(), "etcds://a.example:1,b-2:2/site/one");
+    assert_eq!((at.prefix.as_str(), at.tls, at.deadline), ("/site/one/", true, Duration::from_millis(70)));
+    assert_eq!(at.ca.as_deref(), Some(Path::new("/x/ca")));
+    let client = EtcdClientFiles { certificate: "/x/c".into(), key: "/x/k".into() };
+    assert_eq!(at.client, Some(client));
+    assert_eq!(at.user, Some(EtcdUser { name: "u".to_owned(), password_file: "/p".into() }));
+    // On other hosts without TLS only if that is said.
+    assert!(read("store = \"etcd://10.0.0.1/x\"").is_err());
+    assert!(!etcd("store = \"etcd://10.0.0.1/x\"\n[etcd]\nplain_http = true").tls);
+}
+
+#[test]
+fn what_cannot_be_of_etcd_is_named() {
+    for (text, said) in [
+        ("store = \"etcd://u@localhost/x\"", "store in /x/config.toml: the URL of etcd holds no user"),
+        ("store = \"etcds://\"", "store in /x/config.toml: is not a URL of etcd"),
+        ("store = \"etcds://a,,b\"", "store in /x/config.toml: is not a URL of etcd"),
+        ("store = \"etcds://a:0\"", "is not a URL of etcd"),
+        ("store = \"etcds://a:65536\"", "is not a URL of etcd"),
+        ("store = \"etcds://a:+1\"", "is not a URL of etcd"),
+        ("store = \"etcds://::1\"", "is not a URL of etcd"),
+        ("store = \"etcds://[a]:1\"", "is not a URL of etcd"),
+        ("store = \"etcds://a b\"", "is not a URL of etcd"),
+        ("store = \"etcds://a/x?y\"", "the path of the URL of etcd must be"),
+        ("store = \"etcds://a//x\"", "the path of the URL of etcd must be"),
+        ("store = \"etcds://a/x y\"", "the path of the URL of etcd must be"),
+        ("store = \"etcds://a,b:2379,a:2379\"", "store in /x/config.toml: names a:2379 twice"),
+        (
+            "store = \"etcd://localhost,db\"",
+            "store in /x/config.toml: db:2379 is not on this host, and without TLS",
+        ),
+        (
+            "store = \"etcds://a\"\n[etcd]\ncertificate = \"c\"",
+            "etcd.certificate in /x/config.toml: is set, and key is not",
+        ),
+        (
+            "store = \"etcds://a\"\n[etcd]\nkey = \"c\"",
+            "etcd.key in /x/config.toml: is set, and certificate is not",
+        ),
+        (
+            "store = \"etcds://a\"\n[etcd]\nuser = \"c\"",
+            "etcd.user in /x/config.toml: is set, and password_file is not",
+        ),
+        (
+            "store = \"etcds://a\"\n[etcd]\npassword_file = \"c\"",
+            "etcd.password_file in /x/config.toml: is set, and user",
+        ),
+        (
+            "store = \"etcd://localhost\"\n[etcd]\nca = \"c\"",
+            "etcd.ca in /x/config.toml: is set, and store = ",
+        ),
+        (
+            "[etcd]\ndeadline_ms = 0",
+            ":2: etcd.deadline_ms must be a number of milliseconds from 1 to 3600000",
+        ),
+        ("[etcd]\ncacert = \"x\"", ":2: there is no setting cacert here. Write ca"),
+    ] {
+        let why = read(text).unwrap_err();
+        assert!(why.contains(said), "{text}: {why}");
     }
 }

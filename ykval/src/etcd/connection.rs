@@ -46,6 +46,8 @@ pub(super) struct Connection {
 struct Heard {
     /// When it answered last.
     answered: Instant,
+    /// When it answered last what only a cluster with a leader can.
+    decided: Instant,
     /// Since when it is no good: it is silent, or its cluster decides nothing.
     bad_since: Option<Instant>,
 }
@@ -115,7 +117,7 @@ impl Connection {
         let (sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&words(&why)))?;
         tokio::spawn(connection);
-        let heard = Mutex::new(Heard { answered: Instant::now(), bad_since: None });
+        let heard = Mutex::new(Heard { answered: Instant::now(), decided: Instant::now(), bad_since: None });
         Ok(Self { sender, origin, in_flight: AtomicUsize::new(0), heard })
     }
 
@@ -137,11 +139,9 @@ impl Connection {
         self.heard().answered
     }
 
-    /// Tells whether the member is good, as far as it is known.
-    pub(super) fn judge(&self, is_good: bool) {
-        self.note(|heard| {
-            heard.bad_since = if is_good { None } else { heard.bad_since.or_else(|| Some(Instant::now())) };
-        });
+    /// The member is no good until it answers what only a cluster with a leader can.
+    pub(super) fn is_no_good(&self) {
+        self.note(|heard| heard.bad_since = heard.bad_since.or_else(|| Some(Instant::now())));
     }
 
     fn heard(&self) -> Heard {
@@ -152,10 +152,11 @@ impl Connection {
         change(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Sends one call, and waits for its answer until `until`.
+    /// Sends one call, and waits for its answer until `until`. `decides`: it needs a cluster with a leader.
     pub(super) async fn call(
         &self,
         path: &str,
+        decides: bool,
         token: Option<&HeaderValue>,
         frame: Bytes,
         until: Instant,
@@ -165,24 +166,30 @@ impl Connection {
         let sent = Instant::now();
         let _counted = InFlight::begin(&self.in_flight);
         let mut exchange = pin!(self.exchange(request));
-        let answer = match timeout(PATIENCE.min(within), &mut exchange).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // Others may have been answered since.
-                if self.last_answer() <= sent {
-                    self.judge(false);
-                }
-                let late = || lost(Kind::Late, &format!("gave no answer within {} ms", within.as_millis()));
-                timeout_at(until, exchange).await.unwrap_or_else(|_| Err(late()))
+        let answer = if let Ok(answer) = timeout(PATIENCE.min(within), &mut exchange).await {
+            answer
+        } else {
+            // Others may have been answered since.
+            let Heard { answered, decided, .. } = self.heard();
+            if (if decides { decided } else { answered }) <= sent {
+                self.is_no_good();
             }
+            let late = || lost(Kind::Late, &format!("gave no answer within {} ms", within.as_millis()));
+            timeout_at(until, exchange).await.unwrap_or_else(|_| Err(late()))
         };
-        match &answer {
-            Ok(_) => self.note(|heard| *heard = Heard { answered: Instant::now(), bad_since: None }),
-            Err(CallFault::Status(status)) => {
-                self.note(|heard| heard.answered = Instant::now());
-                self.judge(!status.is_trouble());
+        let (is_answer, is_good) = match &answer {
+            Ok(_) => (true, true),
+            Err(CallFault::Status(status)) => (true, !status.is_trouble()),
+            Err(CallFault::NotSent(_) | CallFault::Lost(_)) => (false, false),
+        };
+        if is_answer {
+            let now = Instant::now();
+            self.note(|heard| heard.answered = now);
+            if decides && is_good {
+                self.note(|heard| *heard = Heard { answered: now, decided: now, bad_since: None });
+            } else if !is_good {
+                self.is_no_good();
             }
-            Err(CallFault::NotSent(_) | CallFault::Lost(_)) => {}
         }
         answer
     }

@@ -179,17 +179,13 @@ impl Hosts {
         let to = self.config.endpoints.get(at).ok_or_else(none_in_time)?;
         let opened = timeout_at(until, Connection::open(&self.config, to)).await;
         let connection = Arc::new(opened.unwrap_or_else(|_| Err(none_in_time()))?);
-        let status: StatusResponse = self
-            .ask(&connection, &StatusRequest {}, None, until)
-            .await
-            .map_err(|why| why.fault().before_sending())?;
+        let status = self.status(&connection, until).await.map_err(EtcdFault::before_sending)?;
         if status.is_learner {
             let found =
                 Diagnostic::error(Code::DatabaseIsStandby, "is a learner, which takes no part in decisions");
             let found = found.advise("promote it (etcdctl member promote), or do not name it in store");
             return Err(EtcdFault::new(Outcome::NotStored, Kind::Other, found));
         }
-        connection.judge(status.leader != 0);
         self.keep(at, &connection);
         Ok(connection)
     }
@@ -204,13 +200,26 @@ impl Hosts {
     ) -> Result<C::Answer, CallFault> {
         let frame = grpc::frame(call).map_err(CallFault::NotSent)?;
         let known = call.is_linearizable().then(|| self.headers.known());
-        let body = connection.call(C::PATH, token, frame, until).await?;
+        let body = connection.call(C::PATH, call.is_linearizable(), token, frame, until).await?;
         let answer: C::Answer = grpc::message(&body).map_err(garbled)?;
         let header = answer.header().ok_or_else(|| garbled("an answer has no header"))?;
         self.headers
             .check(header, known)
             .map_err(|found| CallFault::Lost(EtcdFault::new(Outcome::Unknown, Kind::OtherCluster, found)))?;
         Ok(answer)
+    }
+
+    /// What a member says about itself. Without a leader it is no good.
+    pub(super) async fn status(
+        &self,
+        connection: &Connection,
+        until: Instant,
+    ) -> Result<StatusResponse, EtcdFault> {
+        let said = self.ask(connection, &StatusRequest {}, None, until).await.map_err(CallFault::fault)?;
+        if said.leader == 0 {
+            connection.is_no_good();
+        }
+        Ok(said)
     }
 
     /// What all members said, each with its name. Another cluster comes first, since it does not go away by itself.
@@ -274,9 +283,7 @@ impl Hosts {
             None if silent >= PATIENCE => {
                 // Silence for this long makes it bad, in `call`.
                 let until = Instant::now() + PATIENCE + Duration::from_millis(1);
-                if let Ok(status) = self.ask(&open, &StatusRequest {}, None, until).await {
-                    open.judge(status.leader != 0);
-                }
+                let _ = self.status(&open, until).await;
             }
             None => {}
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use ykcli::report::Report;
 use ykval::certificates;
 use ykval::clock;
-use ykval::config::{DecryptAt, StoreAt, TlsFiles};
+use ykval::config::{DecryptAt, EtcdClientFiles, StoreAt, TlsFiles};
 use ykval::file;
 use ykval::serve::tls::{Clients, Read};
 use ykval::serve::{Stage, Validity};
@@ -30,6 +30,11 @@ pub(super) fn check(report: &mut Report, site: &Site) {
     if let Some(path) = of_store {
         authorities(report, "store", path);
     }
+    if let StoreAt::Etcd(at) = &config.store
+        && let Some(files) = &at.client
+    {
+        shown_to_etcd(report, files);
+    }
     if let Some(path) = config.ksm.as_ref().and_then(|ksm| ksm.ca.as_deref()) {
         authorities(report, "ksm", path);
     }
@@ -44,31 +49,7 @@ fn listener(report: &mut Report, about: &'static str, files: &TlsFiles, clients:
     let at = || Some(file::location(&files.certificate));
     let [own, others @ ..] = read.chain() else { return };
     let until = Validity::of(own).map(|validity| validity.until);
-    let good = match Validity::of(own).map(|validity| (validity, validity.stage(clock::now()))) {
-        Some((validity, Stage::Expired)) => {
-            let problem = format!("expired on {}, and clients reject it", clock::written(validity.until));
-            let found =
-                Diagnostic::error(Code::CertificateExpired, problem).at(file::location(&files.certificate));
-            report.add(about, found.advise("renew it"));
-            false
-        }
-        Some((validity, Stage::NotYet)) => {
-            let problem =
-                format!("is not valid before {}, and clients reject it", clock::written(validity.from));
-            let found = Diagnostic::error(Code::CertificateNotYetValid, problem)
-                .at(file::location(&files.certificate));
-            report.add(about, found.advise("check the clock of this host, or wait"));
-            false
-        }
-        Some((validity, Stage::Ending)) => {
-            let problem = format!("expires on {}", clock::written(validity.until));
-            let found = Diagnostic::warning(Code::CertificateExpiresSoon, problem)
-                .at(file::location(&files.certificate));
-            report.add(about, found.advise("renew it"));
-            true
-        }
-        Some((_, Stage::Valid)) | None => true,
-    };
+    let good = valid_now(report, about, &files.certificate, own, "clients reject it");
     for other in others {
         expired(report, about, &files.certificate, other, "a certificate of the chain, after the first,");
     }
@@ -79,6 +60,54 @@ fn listener(report: &mut Report, about: &'static str, files: &TlsFiles, clients:
     }
     if let Some(path) = &files.client_ca {
         tell_authorities(report, about, path, read.authorities());
+    }
+}
+
+/// Whether a certificate is valid now. Tells if it is not, or soon will not be.
+fn valid_now(
+    report: &mut Report,
+    about: &'static str,
+    path: &Path,
+    own: &CertificateDer<'_>,
+    consequence: &str,
+) -> bool {
+    let Some(validity) = Validity::of(own) else { return true };
+    let at = || file::location(path);
+    let (found, remedy) = match validity.stage(clock::now()) {
+        Stage::Expired => {
+            let problem = format!("expired on {}, and {consequence}", clock::written(validity.until));
+            (Diagnostic::error(Code::CertificateExpired, problem), "renew it")
+        }
+        Stage::NotYet => {
+            let problem = format!("is not valid before {}, and {consequence}", clock::written(validity.from));
+            (
+                Diagnostic::error(Code::CertificateNotYetValid, problem),
+                "check the clock of this host, or wait",
+            )
+        }
+        Stage::Ending => {
+            let problem = format!("expires on {}", clock::written(validity.until));
+            (Diagnostic::warning(Code::CertificateExpiresSoon, problem), "renew it")
+        }
+        Stage::Valid => return true,
+    };
+    report.add(about, found.at(at()).advise(remedy));
+    validity.stage(clock::now()) == Stage::Ending
+}
+
+/// The certificate that the members of etcd are shown. Its key is read when the store is opened.
+fn shown_to_etcd(report: &mut Report, files: &EtcdClientFiles) {
+    let path = &files.certificate;
+    let all = match certificates::read(path) {
+        Ok(all) => all,
+        Err(fault) => return report.add("store", fault.diagnostic()),
+    };
+    let [own, ..] = all.as_slice() else { return };
+    if valid_now(report, "store", path, own, "etcd rejects it") {
+        let until =
+            Validity::of(own).map(|validity| format!(", valid until {}", clock::written(validity.until)));
+        let words = format!("{} in the chain{}", all.len(), until.unwrap_or_default());
+        report.ok("store", Some(file::location(path)), words);
     }
 }
 

@@ -21,7 +21,8 @@ const TOP: &str = "\
 # Configuration of ykvald, the validation server. Read when it starts. Paths may be relative to the folder of this file.
 # Every setting, commented out at its default. Check your changes with: ykvald check
 
-# Where clients, keys and counters are stored: a file (SQLite), or postgres://USER@HOST/NAME?sslmode=require.
+# Where clients, keys and counters are stored: a file (SQLite), postgres://USER@HOST/NAME?sslmode=require,
+# or all members of a cluster: etcds://HOST,HOST,HOST/PREFIX
 ";
 
 const REST: &str = "\
@@ -67,6 +68,16 @@ const TABLES: &str = "\n\
 # pool = 16                    # maximum connections
 # standby = \"optional\"         # \"required\": accept an OTP only if a synchronous standby has stored it
 
+# For store = \"etcds://...\". The first five values are examples.
+# [etcd]
+# ca = \"etcd-ca.pem\"           # certificate authorities; the default is the system's
+# certificate = \"etcd.pem\"     # for an etcd with --client-cert-auth
+# key = \"etcd.key\"
+# user = \"ykvald\"              # for an etcd with authentication
+# password_file = \"etcd.password\"
+# plain_http = false           # etcd:// for other hosts, without TLS: others on the network can read and change all
+# deadline_ms = 5000           # time limit of a request, connecting included
+
 # /wsapi/decrypt, as in YK-KSM. Anyone who can reach it learns what any OTP holds. The values are examples.
 # [decrypt]
 # listen = \"unix:/run/ykvald/decrypt\"    # or an address, with these three:
@@ -108,7 +119,7 @@ mod tests {
             .filter(is_setting)
             .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="))
             .collect();
-        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 5 + 5, "{lines:#?}");
+        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 8 + 5 + 5, "{lines:#?}");
         let config = load(&lines.join("\n"));
         let plain = load("");
         assert_eq!(config.listen, plain.listen);
