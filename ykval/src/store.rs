@@ -1,11 +1,14 @@
 //! The store of clients, tokens and positions: SQLite inside the server, or PostgreSQL beside it. Both behave the same.
 
+mod batch;
 #[cfg(test)]
 mod contract;
 mod distinct;
 mod fault;
+mod opening;
 pub mod postgres;
 mod restored;
+mod seen;
 pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};

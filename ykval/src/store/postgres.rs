@@ -40,7 +40,6 @@
 
 mod accepted;
 mod advance;
-mod batch;
 mod change;
 mod clients;
 mod durable;
@@ -48,7 +47,6 @@ mod hosts;
 mod identity;
 mod lease;
 mod link;
-mod opening;
 mod place;
 mod reseal;
 mod restored;
@@ -66,8 +64,8 @@ mod cluster;
 #[cfg(test)]
 mod tests;
 
+use super::batch::Queue;
 use super::*;
-use batch::Queue;
 use change::Change;
 use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
@@ -87,12 +85,15 @@ const LONG: Duration = Duration::from_secs(900);
 const READS: usize = 1;
 const STEPS: usize = 2;
 
+/// Maximum questions in one statement.
+const BATCH: usize = 512;
+
 /// A store in PostgreSQL.
 #[derive(Clone)]
 pub struct Postgres {
     link: Link,
-    reads: Queue<PublicId>,
-    steps: Queue<Step>,
+    reads: Queue<Link, PublicId>,
+    steps: Queue<Link, Step>,
     /// Limits the steps that are taken alone: each keeps its connection while it waits for a row.
     alone: Arc<Semaphore>,
 }

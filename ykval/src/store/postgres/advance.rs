@@ -1,10 +1,10 @@
 //! Advances a token, which every accepted OTP does. `postgres.rs` explains the races.
 
-use super::batch::Batched;
 use super::durable::{self, fit, fits, unfit};
 use super::link::Link;
 use super::trouble::{Trouble, position, stored};
-use super::{SHORT, schema};
+use super::{BATCH, SHORT, schema};
+use crate::store::batch::Batched;
 use crate::store::{Advanced, Step, StoreFault};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
@@ -72,9 +72,11 @@ const fn receipt(step: &Step) -> Receipt<PublicId> {
 }
 
 /// Steps that wait at the same time: one statement, one commit.
-impl Batched for Step {
+impl Batched<Link> for Step {
     /// A step that changed nothing is returned: [`alone`] finds out why, or waits for the row.
     type Answer = Result<Receipt<PublicId>, Self>;
+
+    const MOST: usize = BATCH;
 
     async fn ask(link: &Link, steps: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
         let mut seen = HashSet::new();

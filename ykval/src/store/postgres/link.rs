@@ -2,13 +2,14 @@
 
 use super::hosts::{self, HostRefusal, Hosts};
 use super::lease::{InUse, Lease};
-use super::opening::Opening;
 use super::seen::{NotTaken, Seen};
 use super::trouble::{Trouble, Unfit, failed, no_answer};
 use super::{place, session};
 use crate::guard::Guard;
 use crate::store::StoreFault;
+use crate::store::batch::Way;
 use crate::store::fault::url;
+use crate::store::opening::Opening;
 use deadpool::Runtime;
 use deadpool::managed::{Pool, PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
@@ -188,6 +189,12 @@ impl Link {
 
     pub(super) fn fault(&self, found: Diagnostic) -> StoreFault {
         StoreFault::of_database(self.location(), found)
+    }
+}
+
+impl Way for Link {
+    fn fault(&self, found: Diagnostic) -> StoreFault {
+        self.fault(found)
     }
 }
 

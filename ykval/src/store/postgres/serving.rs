@@ -1,4 +1,4 @@
-//! Opens the store of a server, which may answer before its database does: retries until it is open ([`super::opening`]).
+//! Opens the store of a server, which may answer before its database does: retries until it is open ([`crate::store::opening`]).
 
 use super::link::Link;
 use super::trouble::no_answer;

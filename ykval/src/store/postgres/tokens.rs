@@ -1,10 +1,10 @@
 //! Reads and changes tokens. `postgres.rs` explains the races.
 
-use super::batch::Batched;
 use super::link::Link;
 use super::reseal::Under;
 use super::trouble::{Trouble, position, stored};
-use super::{Change, SHORT};
+use super::{BATCH, Change, SHORT};
+use crate::store::batch::Batched;
 use crate::store::{
     Count, Distinct, Enrolled, Enrolment, History, ImportedCounts, ImportedPosition, PAGE, Retired,
     StoreFault, Token,
@@ -47,9 +47,11 @@ fn read(row: &Row) -> Result<Token, Trouble> {
 }
 
 /// Tokens that are read at the same time: one statement.
-impl Batched for PublicId {
+impl Batched<Link> for PublicId {
     /// A damaged row is a fault for its caller only.
     type Answer = Result<Option<Token>, Trouble>;
+
+    const MOST: usize = BATCH;
 
     async fn ask(link: &Link, ids: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
         link.run(SHORT, move |db| Box::pin(many(db, ids))).await

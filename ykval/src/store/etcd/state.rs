@@ -1,0 +1,122 @@
+//! What is stored of tokens, read at one moment.
+
+use super::layout::{Keys, Meta, Reached, Record, Value};
+use super::link::Link;
+use super::ops;
+use crate::etcd::messages::{KeyValue, RangeRequest};
+use crate::store::{Retired, StoreFault, Token};
+use std::collections::BTreeMap;
+use yubiotp::key::Fingerprint;
+use yubiotp::{Position, PublicId};
+
+/// A value with the revision of its last change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored<T> {
+    pub(super) value: T,
+    pub(super) revision: i64,
+}
+
+/// The revision of a key that may not exist.
+pub(super) fn revision<T>(stored: Option<&Stored<T>>) -> i64 {
+    stored.map_or(0, |stored| stored.revision)
+}
+
+/// Reads one key; `None`: it does not exist.
+pub(super) fn one<T: Value>(
+    link: &Link,
+    kvs: &[KeyValue],
+    what: impl FnOnce() -> String,
+) -> Result<Option<Stored<T>>, StoreFault> {
+    let Some(kv) = kvs.first() else { return Ok(None) };
+    let value = T::read(&kv.value).ok_or_else(|| link.damaged(what()))?;
+    Ok(Some(Stored { value, revision: kv.mod_revision }))
+}
+
+/// What is stored of one token.
+pub(super) struct TokenState {
+    pub(super) id: PublicId,
+    /// `None`: the store does not know the token.
+    pub(super) record: Option<Stored<Record>>,
+    pub(super) reached: BTreeMap<[u8; 8], Stored<Reached>>,
+}
+
+const ELSEWHERE: [u8; 8] = Fingerprint::ELSEWHERE.0;
+
+impl TokenState {
+    /// The two reads that make it.
+    pub(super) fn ranges(keys: &Keys, id: &PublicId) -> [RangeRequest; 2] {
+        [ops::get(keys.token(id)), ops::span(keys.positions(id))]
+    }
+
+    pub(super) fn read(
+        link: &Link,
+        id: PublicId,
+        record: &[KeyValue],
+        reached: &[KeyValue],
+    ) -> Result<Self, StoreFault> {
+        let name = || format!("token {id}");
+        let record = one(link, record, name)?;
+        let mut positions = BTreeMap::new();
+        for kv in reached {
+            let (_, key) = link.keys.position_of(&kv.key).map_err(|_| link.damaged(name()))?;
+            positions.extend(one(link, std::slice::from_ref(kv), name)?.map(|stored| (key.0, stored)));
+        }
+        Ok(Self { id, record, reached: positions })
+    }
+
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.record.as_ref().map_or(Fingerprint::ELSEWHERE, |record| record.value.fingerprint())
+    }
+
+    pub(super) fn with(&self, key: Fingerprint) -> Option<&Stored<Reached>> {
+        self.reached.get(&key.0)
+    }
+
+    /// The position with the key that the token has.
+    pub(super) fn current(&self) -> Option<&Reached> {
+        self.with(self.fingerprint()).map(|stored| &stored.value)
+    }
+
+    /// The position that counts for every key that follows.
+    pub(super) fn floor(&self) -> Option<Position> {
+        self.reached.get(&ELSEWHERE).and_then(|stored| stored.value.counts())
+    }
+
+    /// The position with this key, whatever key the token has now.
+    pub(super) fn position_with(&self, key: Fingerprint) -> Option<Position> {
+        if key == Fingerprint::ELSEWHERE && self.fingerprint() != key {
+            return self.floor();
+        }
+        self.with(key).map(|stored| stored.value.position)
+    }
+
+    /// The highest position with any key, and without one.
+    pub(super) fn highest(&self) -> Option<Position> {
+        let keys = self.reached.iter().filter(|(key, _)| **key != ELSEWHERE);
+        keys.map(|(_, stored)| stored.value.position).chain(self.floor()).max()
+    }
+
+    /// The positions with keys that the token does not have.
+    pub(super) fn retired(&self) -> impl Iterator<Item = Retired> {
+        let former = self.reached.keys().filter(|key| **key != self.fingerprint().0);
+        former.filter_map(|key| {
+            let key = Fingerprint(*key);
+            Some(Retired { id: self.id, key, position: self.position_with(key)? })
+        })
+    }
+
+    /// As callers see it.
+    pub(super) fn token(&self, meta: &Meta) -> Option<Token> {
+        let record = &self.record.as_ref()?.value;
+        let reached = self.current();
+        Some(Token {
+            id: self.id,
+            key: record.key.clone(),
+            enabled: record.enabled,
+            position: reached.map(|reached| reached.position),
+            nonce: reached.map(|reached| reached.nonce.clone()).unwrap_or_default(),
+            modified: reached.and_then(|reached| reached.at),
+            restored: meta.epochs.of(record.restored),
+        })
+    }
+}
