@@ -1,9 +1,11 @@
-//! The store of clients, tokens and positions: SQLite inside the server, or PostgreSQL beside it. Both behave the same.
+//! The store of clients, tokens and positions: SQLite inside the server, PostgreSQL beside it, or a cluster of etcd. All
+//! behave the same, but for imports into etcd, which are all or nothing only for a few tokens.
 
 mod batch;
 #[cfg(test)]
 mod contract;
 mod distinct;
+pub mod etcd;
 mod fault;
 mod opening;
 pub mod postgres;
@@ -32,6 +34,8 @@ pub enum Store {
     Sqlite(sqlite::Sqlite),
     /// PostgreSQL.
     Postgres(postgres::Postgres),
+    /// A cluster of etcd.
+    Etcd(etcd::Etcd),
 }
 
 /// What [`Store::look`] found.
@@ -60,7 +64,7 @@ pub struct Serving {
     pub store: Store,
     /// Why it is not open yet.
     pub unopened: Option<StoreFault>,
-    /// Why the state of PostgreSQL cannot be recorded. Then an older one is refused only while this process runs.
+    /// Why the state of PostgreSQL or etcd cannot be recorded. Then an older one is refused only while this process runs.
     pub unremembered: Option<Diagnostic>,
 }
 
@@ -267,6 +271,7 @@ macro_rules! each {
         match $store {
             Store::Sqlite($it) => $what,
             Store::Postgres($it) => $what,
+            Store::Etcd($it) => $what,
         }
     };
 }
@@ -282,7 +287,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::create(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::create(at, key).await?)),
-            StoreAt::Etcd(at) => Err(without_etcd(at)),
+            StoreAt::Etcd(at) => Ok(Self::Etcd(etcd::Etcd::create(at, key).await?)),
         }
     }
 
@@ -296,7 +301,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::start_anew(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::start_anew(at, key).await?)),
-            StoreAt::Etcd(at) => Err(without_etcd(at)),
+            StoreAt::Etcd(at) => Ok(Self::Etcd(etcd::Etcd::start_anew(at, key).await?)),
         }
     }
 
@@ -309,16 +314,16 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::open(path, key).await?)),
             StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::open(at, key).await?)),
-            StoreAt::Etcd(at) => Err(without_etcd(at)),
+            StoreAt::Etcd(at) => Ok(Self::Etcd(etcd::Etcd::open(at, key).await?)),
         }
     }
 
-    /// As [`open`](Self::open), for servers. It is no error if PostgreSQL does not answer, or cannot be written to now:
+    /// As [`open`](Self::open), for servers. It is no error if PostgreSQL or etcd does not answer, or cannot be written to now:
     /// the store is opened as soon as possible, and until then every use of it fails immediately. Never creates a
     /// store.
     ///
-    /// Once it is open, the state of PostgreSQL is recorded in a file, so that an older state is refused, and all hosts
-    /// are looked at from time to time.
+    /// Once it is open, the state of PostgreSQL or etcd is recorded in a file, so that an older state is refused, and all
+    /// hosts of PostgreSQL are looked at from time to time.
     ///
     /// # Errors
     /// Only faults that do not go away by themselves, if they are found within two seconds: the store does not exist,
@@ -331,7 +336,7 @@ impl Store {
                 Ok(Serving { store: Self::open(at, key).await?, unopened: None, unremembered: None })
             }
             StoreAt::Postgres(at) => postgres::Postgres::open_for_serving(at, key).await,
-            StoreAt::Etcd(at) => Err(without_etcd(at)),
+            StoreAt::Etcd(at) => etcd::Etcd::open_for_serving(at, key).await,
         }
     }
 
@@ -344,7 +349,7 @@ impl Store {
         match at {
             StoreAt::Sqlite(path) => sqlite::Sqlite::look_at(path, key).await,
             StoreAt::Postgres(at) => postgres::Postgres::look_at(at, key).await,
-            StoreAt::Etcd(at) => Err(without_etcd(at)),
+            StoreAt::Etcd(at) => etcd::Etcd::look_at(at, key).await,
         }
     }
 
@@ -406,7 +411,7 @@ impl Store {
         each!(self, it => it.forgotten(accepted).await)
     }
 
-    /// Stores accepted OTPs again, all or nothing, so that none of them is [forgotten](Self::forgotten). Each key of a
+    /// Stores accepted OTPs again, all or nothing (in etcd: of up to 40 tokens), so that none of them is [forgotten](Self::forgotten). Each key of a
     /// token occurs once. Positions only grow. Returns how many tokens were changed.
     ///
     /// # Errors
@@ -466,15 +471,16 @@ impl Store {
         each!(self, it => it.seems_fit().await)
     }
 
-    /// Findings about its setup. For PostgreSQL: hosts, standbys and poolers.
+    /// Findings about its setup. For PostgreSQL: hosts, standbys and poolers. For etcd: members, space and compaction.
     pub async fn traps(&self) -> Vec<Diagnostic> {
         match self {
             Self::Sqlite(_) => Vec::new(),
             Self::Postgres(postgres) => postgres.traps().await,
+            Self::Etcd(etcd) => etcd.traps().await,
         }
     }
 
-    /// Records the state of this PostgreSQL as the newest, whatever was seen before, with or without a store in it.
+    /// Records the state of this PostgreSQL or etcd as the newest, whatever was seen before, with or without a store in it.
     /// Returns a description of it for people. The administrator stated that it has every accepted OTP, or lacks those
     /// since a time: then every token becomes restored first ([`mark_restored`](Self::mark_restored)).
     ///
@@ -483,16 +489,16 @@ impl Store {
     pub async fn accept_database(at: &StoreAt, lost_since: Option<i64>) -> Result<String, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => {
-                let sqlite = "is an SQLite store; ykvald records only which PostgreSQL it used last";
+                let sqlite = "is an SQLite store; ykvald records only which PostgreSQL or etcd it used last";
                 let found = Diagnostic::error(Code::CommandLineInvalid, sqlite);
                 Err(StoreFault::of_database(file::location(path), found))
             }
             StoreAt::Postgres(at) => postgres::Postgres::accept_database(at, lost_since).await,
-            StoreAt::Etcd(at) => Err(without_etcd(at)),
+            StoreAt::Etcd(at) => etcd::Etcd::accept_database(at, lost_since).await,
         }
     }
 
-    /// Records the state of the PostgreSQL of this store as the newest, in the file that the configuration names,
+    /// Records the state of the PostgreSQL or etcd of this store as the newest, in the file that the configuration names,
     /// whatever was seen before. Call it only after a store that was opened [as if never
     /// seen](StoreAt::as_if_never_seen) was [marked](Self::mark_restored).
     ///
@@ -501,6 +507,7 @@ impl Store {
     pub fn accept_as_seen(&self, at: &StoreAt) -> Result<(), StoreFault> {
         match (self, at) {
             (Self::Postgres(store), StoreAt::Postgres(at)) => store.accept_as_seen(at),
+            (Self::Etcd(store), StoreAt::Etcd(at)) => store.accept_as_seen(at),
             _ => Ok(()),
         }
     }
@@ -534,7 +541,7 @@ impl Store {
         each!(self, it => it.change_client(id, change).await)
     }
 
-    /// Enrolls keys, all or none. A token continues from the highest position of this key, or without a key, so far.
+    /// Enrolls keys, all or none (in etcd: of up to 40 tokens; after an interruption, the same call goes on). A token continues from the highest position of this key, or without a key, so far.
     /// The position of another key does not count for this one, and is kept. `distinct` knows each of these AES keys
     /// ([`Distinct::comes`]), and compares them in the same transaction with every key that the store has or had.
     ///
@@ -560,7 +567,8 @@ impl Store {
         each!(self, it => it.set_enabled(*id, enabled).await)
     }
 
-    /// Imports positions of another server, all or nothing. Positions only grow, and a token that is disabled in either
+    /// Imports positions of another server, all or nothing (in etcd: of up to 40 tokens; after an interruption, the same call
+    /// goes on). Positions only grow, and a token that is disabled in either
     /// place is disabled afterwards. The position of a token without a key is kept for its next key.
     ///
     /// # Errors
@@ -666,9 +674,4 @@ impl Store {
     pub async fn close(&self) {
         each!(self, it => it.close().await);
     }
-}
-
-fn without_etcd(at: &crate::config::EtcdConfig) -> StoreFault {
-    let found = Diagnostic::error(Code::DatabaseUrlInvalid, "this version cannot store in etcd yet");
-    StoreFault::of_database(fault::url(&at.to_string()), found)
 }

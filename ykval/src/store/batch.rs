@@ -3,8 +3,10 @@
 
 use super::StoreFault;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// Maximum waiting questions; excess ones are refused immediately.
@@ -23,6 +25,9 @@ pub(super) trait Batched<W>: Send + Sized + 'static {
 
     /// Maximum questions that are sent as one.
     const MOST: usize;
+
+    /// After this time without an answer, others are sent beside it.
+    const PATIENCE: Duration;
 
     /// Answers all of them, in their order.
     ///
@@ -63,8 +68,8 @@ impl<W: Way, Q: Batched<W>> Queue<W, Q> {
     pub(super) async fn ask(&self, question: Q) -> Result<Q::Answer, StoreFault> {
         let no = |code, problem: &str| self.way.fault(Diagnostic::error(code, problem));
         let silent = || no(Code::DatabaseUnreachable, "gave no answer");
-        if let Ok(_lane) = self.lanes.try_acquire() {
-            let mut said = Q::ask(&self.way, vec![question]).await?;
+        if let Ok(lane) = self.lanes.try_acquire() {
+            let mut said = in_lane(lane, Q::PATIENCE, Q::ask(&self.way, vec![question])).await?;
             return said.pop().ok_or_else(silent);
         }
         let (answer, answered) = oneshot::channel();
@@ -92,9 +97,20 @@ async fn gather<W: Way, Q: Batched<W>>(
         }
         let way = way.clone();
         tokio::spawn(async move {
-            answer(&way, waiting).await;
-            drop(lane);
+            in_lane(lane, Q::PATIENCE, answer(&way, waiting)).await;
         });
+    }
+}
+
+/// Frees the lane after a while, although the work goes on.
+async fn in_lane<T>(lane: impl Sized, patience: Duration, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    match timeout(patience, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(lane);
+            work.await
+        }
     }
 }
 

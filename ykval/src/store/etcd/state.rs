@@ -16,11 +16,6 @@ pub(super) struct Stored<T> {
     pub(super) revision: i64,
 }
 
-/// The revision of a key that may not exist.
-pub(super) fn revision<T>(stored: Option<&Stored<T>>) -> i64 {
-    stored.map_or(0, |stored| stored.revision)
-}
-
 /// Reads one key; `None`: it does not exist.
 pub(super) fn one<T: Value>(
     link: &Link,
@@ -33,14 +28,20 @@ pub(super) fn one<T: Value>(
 }
 
 /// What is stored of one token.
+#[derive(Clone)]
 pub(super) struct TokenState {
     pub(super) id: PublicId,
     /// `None`: the store does not know the token.
-    pub(super) record: Option<Stored<Record>>,
-    pub(super) reached: BTreeMap<[u8; 8], Stored<Reached>>,
+    pub(super) record: Option<Record>,
+    /// By the fingerprints of the keys.
+    pub(super) reached: BTreeMap<[u8; 8], Reached>,
+    /// Of the record when it was read; 0: it did not exist.
+    pub(super) revision: i64,
+    /// Of the positions when they were read.
+    revisions: BTreeMap<[u8; 8], i64>,
 }
 
-const ELSEWHERE: [u8; 8] = Fingerprint::ELSEWHERE.0;
+pub(super) const ELSEWHERE: Fingerprint = Fingerprint::ELSEWHERE;
 
 impl TokenState {
     /// The two reads that make it.
@@ -55,45 +56,51 @@ impl TokenState {
         reached: &[KeyValue],
     ) -> Result<Self, StoreFault> {
         let name = || format!("token {id}");
-        let record = one(link, record, name)?;
-        let mut positions = BTreeMap::new();
+        let record: Option<Stored<Record>> = one(link, record, name)?;
+        let revision = record.as_ref().map_or(0, |record| record.revision);
+        let record = record.map(|record| record.value);
+        let mut state = Self { id, record, revision, reached: BTreeMap::new(), revisions: BTreeMap::new() };
         for kv in reached {
             let (_, key) = link.keys.position_of(&kv.key).map_err(|_| link.damaged(name()))?;
-            positions.extend(one(link, std::slice::from_ref(kv), name)?.map(|stored| (key.0, stored)));
+            if let Some(stored) = one(link, std::slice::from_ref(kv), name)? {
+                state.reached.insert(key.0, stored.value);
+                state.revisions.insert(key.0, stored.revision);
+            }
         }
-        Ok(Self { id, record, reached: positions })
+        Ok(state)
+    }
+
+    /// The revision of a position when it was read; 0: it did not exist.
+    pub(super) fn revision_of(&self, key: [u8; 8]) -> i64 {
+        self.revisions.get(&key).copied().unwrap_or(0)
     }
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        self.record.as_ref().map_or(Fingerprint::ELSEWHERE, |record| record.value.fingerprint())
-    }
-
-    pub(super) fn with(&self, key: Fingerprint) -> Option<&Stored<Reached>> {
-        self.reached.get(&key.0)
+        self.record.as_ref().map_or(ELSEWHERE, Record::fingerprint)
     }
 
     /// The position with the key that the token has.
     pub(super) fn current(&self) -> Option<&Reached> {
-        self.with(self.fingerprint()).map(|stored| &stored.value)
+        self.reached.get(&self.fingerprint().0)
     }
 
     /// The position that counts for every key that follows.
     pub(super) fn floor(&self) -> Option<Position> {
-        self.reached.get(&ELSEWHERE).and_then(|stored| stored.value.counts())
+        self.reached.get(&ELSEWHERE.0).and_then(Reached::counts)
     }
 
     /// The position with this key, whatever key the token has now.
     pub(super) fn position_with(&self, key: Fingerprint) -> Option<Position> {
-        if key == Fingerprint::ELSEWHERE && self.fingerprint() != key {
+        if key == ELSEWHERE && self.fingerprint() != key {
             return self.floor();
         }
-        self.with(key).map(|stored| stored.value.position)
+        self.reached.get(&key.0).map(|reached| reached.position)
     }
 
     /// The highest position with any key, and without one.
     pub(super) fn highest(&self) -> Option<Position> {
-        let keys = self.reached.iter().filter(|(key, _)| **key != ELSEWHERE);
-        keys.map(|(_, stored)| stored.value.position).chain(self.floor()).max()
+        let keys = self.reached.iter().filter(|(key, _)| **key != ELSEWHERE.0);
+        keys.map(|(_, reached)| reached.position).chain(self.floor()).max()
     }
 
     /// The positions with keys that the token does not have.
@@ -107,7 +114,7 @@ impl TokenState {
 
     /// As callers see it.
     pub(super) fn token(&self, meta: &Meta) -> Option<Token> {
-        let record = &self.record.as_ref()?.value;
+        let record = self.record.as_ref()?;
         let reached = self.current();
         Some(Token {
             id: self.id,

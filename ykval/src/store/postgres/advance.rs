@@ -3,11 +3,12 @@
 use super::durable::{self, fit, fits, unfit};
 use super::link::Link;
 use super::trouble::{Trouble, position, stored};
-use super::{BATCH, SHORT, schema};
+use super::{BATCH, LONG, SHORT, schema};
 use crate::store::batch::Batched;
 use crate::store::{Advanced, Step, StoreFault};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
+use std::time::Duration;
 use yubiotp::PublicId;
 use yubiotp::diagnostic::Code;
 use yubiotp::key::Fingerprint;
@@ -77,6 +78,7 @@ impl Batched<Link> for Step {
     type Answer = Result<Receipt<PublicId>, Self>;
 
     const MOST: usize = BATCH;
+    const PATIENCE: Duration = LONG;
 
     async fn ask(link: &Link, steps: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
         let mut seen = HashSet::new();

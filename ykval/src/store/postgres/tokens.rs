@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::reseal::Under;
 use super::trouble::{Trouble, position, stored};
-use super::{BATCH, Change, SHORT};
+use super::{BATCH, Change, LONG, SHORT};
 use crate::store::batch::Batched;
 use crate::store::{
     Count, Distinct, Enrolled, Enrolment, History, ImportedCounts, ImportedPosition, PAGE, Retired,
@@ -11,6 +11,7 @@ use crate::store::{
 };
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 use tokio_postgres::Row;
 use yubiotp::PublicId;
 use yubiotp::key::Fingerprint;
@@ -52,6 +53,7 @@ impl Batched<Link> for PublicId {
     type Answer = Result<Option<Token>, Trouble>;
 
     const MOST: usize = BATCH;
+    const PATIENCE: Duration = LONG;
 
     async fn ask(link: &Link, ids: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
         link.run(SHORT, move |db| Box::pin(many(db, ids))).await

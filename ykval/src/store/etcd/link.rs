@@ -1,0 +1,190 @@
+//! The cluster, and what a store remembers of it.
+
+use super::cache::Cache;
+use super::layout::{Keys, Meta, Value as _};
+use super::ops;
+use super::seen::{NotTaken, Seen};
+use super::state::{Stored, one};
+use crate::config::EtcdConfig;
+use crate::etcd::messages::{KeyValue, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use crate::etcd::{Etcd as Client, EtcdFault, EtcdFaultKind, Headers};
+use crate::guard::Guard;
+use crate::store::StoreFault;
+use crate::store::batch::Way;
+use crate::store::fault::url;
+use crate::store::opening::Opening;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
+
+/// A store in a cluster.
+#[derive(Clone)]
+pub(super) struct Link(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) client: Client,
+    pub(super) keys: Keys,
+    pub(super) guard: Guard,
+    pub(super) opening: Opening,
+    pub(super) seen: Arc<Seen>,
+    cache: Mutex<Cache>,
+    /// Read-locked by everything that is in progress.
+    busy: Arc<RwLock<()>>,
+    is_closed: AtomicBool,
+}
+
+impl Deref for Link {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Way for Link {
+    fn fault(&self, found: Diagnostic) -> StoreFault {
+        Link::fault(self, found)
+    }
+}
+
+impl Link {
+    /// Reads the files that the settings name. Nothing is connected to yet.
+    pub(super) fn new(config: &EtcdConfig) -> Result<Self, StoreFault> {
+        let at = url(&config.to_string());
+        let seen = Seen::read(config.seen.clone()).map_err(|why| match why {
+            NotTaken::OtherDatabase(found) => StoreFault::of_other_database(at.clone(), *found),
+            NotTaken::Fault(found) => StoreFault::of_database(at.clone(), *found),
+        })?;
+        let seen = Arc::new(seen);
+        let client = Client::new(config, Arc::clone(&seen) as Arc<dyn Headers>)
+            .map_err(|found| StoreFault::of_database(at.clone(), found))?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            keys: Keys::under(&config.prefix),
+            guard: Guard::default(),
+            opening: Opening::default(),
+            seen,
+            cache: Mutex::default(),
+            busy: Arc::default(),
+            is_closed: AtomicBool::new(false),
+        })))
+    }
+
+    /// Reads at one moment; the values of each range. Fails immediately while the store is not open.
+    pub(super) async fn read(
+        &self,
+        ranges: impl IntoIterator<Item = RangeRequest>,
+    ) -> Result<Vec<Vec<KeyValue>>, StoreFault> {
+        self.opening.must_be_open()?;
+        self.read_unopened(ranges).await
+    }
+
+    /// The same before the store is open, to open it.
+    pub(super) async fn read_unopened(
+        &self,
+        ranges: impl IntoIterator<Item = RangeRequest>,
+    ) -> Result<Vec<Vec<KeyValue>>, StoreFault> {
+        let ranges: Vec<_> = ranges.into_iter().collect();
+        let count = ranges.len();
+        let _busy = self.busy().await?;
+        let answer = self.client.read(ops::reads(ranges)).await.map_err(|fault| self.told(&fault))?;
+        self.met();
+        let read = ops::ranges(answer.responses).filter(|read| read.len() == count);
+        read.ok_or_else(|| self.strange())
+    }
+
+    /// Reads one range.
+    pub(super) async fn range(&self, range: RangeRequest) -> Result<RangeResponse, StoreFault> {
+        self.opening.must_be_open()?;
+        let _busy = self.busy().await?;
+        let answer = self.client.range(range).await.map_err(|fault| self.told(&fault))?;
+        self.met();
+        Ok(answer)
+    }
+
+    /// Changes something, all or nothing, or finds that a comparison is false: then nothing was changed. It is sent once.
+    pub(super) async fn commit(&self, txn: TxnRequest) -> Result<TxnResponse, StoreFault> {
+        self.opening.must_be_open()?;
+        self.commit_unopened(txn).await
+    }
+
+    /// The same to create a store.
+    pub(super) async fn commit_unopened(&self, txn: TxnRequest) -> Result<TxnResponse, StoreFault> {
+        let _busy = self.busy().await?;
+        let answer = self.client.txn(txn).await.map_err(|fault| self.told(&fault))?;
+        self.met();
+        Ok(answer)
+    }
+
+    async fn busy(&self) -> Result<OwnedRwLockReadGuard<()>, StoreFault> {
+        let busy = Arc::clone(&self.busy).read_owned().await;
+        if self.is_closed() { Err(self.fault(Diagnostic::error(Code::DatabaseClosed, "is closed"))) } else { Ok(busy) }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Refuses everything new, and waits for what is in progress.
+    pub(super) async fn close(&self) {
+        self.opening.give_up();
+        self.is_closed.store(true, Ordering::Release);
+        drop(self.busy.write().await);
+    }
+
+    fn met(&self) {
+        if let Some(cluster) = self.seen.cluster() {
+            self.guard.met(cluster);
+        }
+    }
+
+    pub(super) fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is stored as `meta`, without which there is no store.
+    pub(super) fn meta(&self, kvs: &[KeyValue]) -> Result<Stored<Meta>, StoreFault> {
+        let Some(kv) = kvs.first() else { return Err(StoreFault::Missing(self.location())) };
+        if let Some(found) = super::layout::schema(&kv.value).filter(|found| *found > super::layout::KNOWN) {
+            return Err(StoreFault::Later { at: self.location(), found, known: super::layout::KNOWN });
+        }
+        let value = Meta::read(&kv.value).ok_or_else(|| self.damaged("meta".to_owned()))?;
+        Ok(Stored { value, revision: kv.mod_revision })
+    }
+
+    /// The revision of the last change by an administrator.
+    pub(super) fn change(&self, kvs: &[KeyValue]) -> Result<Stored<super::layout::ChangeNumber>, StoreFault> {
+        one(self, kvs, || "change".to_owned())?.ok_or_else(|| self.damaged("change".to_owned()))
+    }
+
+    /// The cluster as the location of a finding.
+    pub(super) fn location(&self) -> Location {
+        url(self.client.at())
+    }
+
+    pub(super) fn fault(&self, found: Diagnostic) -> StoreFault {
+        StoreFault::of_database(self.location(), found)
+    }
+
+    pub(super) fn failed(&self, problem: &str) -> StoreFault {
+        self.fault(Diagnostic::error(Code::DatabaseFailed, problem))
+    }
+
+    /// An answer that does not fit the question.
+    pub(super) fn strange(&self) -> StoreFault {
+        self.failed("answered something that does not fit the question")
+    }
+
+    pub(super) fn damaged(&self, what: String) -> StoreFault {
+        StoreFault::Damaged { at: self.location(), what }
+    }
+
+    pub(super) fn told(&self, fault: &EtcdFault) -> StoreFault {
+        match fault.kind {
+            EtcdFaultKind::OtherCluster => StoreFault::of_other_database(self.location(), fault.diagnostic()),
+            _ => self.fault(fault.diagnostic()),
+        }
+    }
+}

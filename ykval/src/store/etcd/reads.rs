@@ -1,0 +1,197 @@
+//! Reads tokens.
+
+use super::cache::{CachedMeta, CachedToken};
+use super::layout::Meta;
+use super::link::Link;
+use super::ops;
+use super::state::{Stored, TokenState};
+use crate::etcd::messages::KeyValue;
+use crate::guard::{Accepted, Forgotten};
+use crate::store::batch::Batched;
+use crate::store::{Distinct, PAGE, Retired, StoreFault, Token};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use yubiotp::PublicId;
+
+/// Tokens that are read at one moment: two reads each.
+pub(super) const AT_ONCE: usize = ops::MOST_OPS / 2;
+
+/// Tokens that are read at the same time: one request.
+impl Batched<Link> for PublicId {
+    /// A damaged value is a fault for its caller only.
+    type Answer = Result<Option<Token>, StoreFault>;
+
+    const MOST: usize = AT_ONCE;
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    async fn ask(link: &Link, ids: Vec<Self>) -> Result<Vec<Self::Answer>, StoreFault> {
+        let Snapshot { meta, tokens, .. } = Snapshot::read(link, &ids).await?;
+        let mut cache = link.cache();
+        cache.note_meta(CachedMeta::from(&meta));
+        let answer = |state: Result<TokenState, StoreFault>| {
+            let state = state?;
+            cache.note(state.id, CachedToken::from(&state));
+            Ok(state.token(&meta.value))
+        };
+        Ok(tokens.into_iter().map(answer).collect())
+    }
+}
+
+/// Some tokens, and what holds for all of them, as of one moment.
+pub(super) struct Snapshot {
+    pub(super) meta: Stored<Meta>,
+    /// The last change by an administrator.
+    pub(super) change: i64,
+    pub(super) number: u64,
+    /// In the order that was asked for.
+    pub(super) tokens: Vec<Result<TokenState, StoreFault>>,
+}
+
+impl Snapshot {
+    /// Up to [`AT_ONCE`] tokens.
+    pub(super) async fn read(link: &Link, ids: &[PublicId]) -> Result<Self, StoreFault> {
+        let keys = &link.keys;
+        let common = [ops::get(keys.meta()), ops::get(keys.change())];
+        let of_tokens = ids.iter().flat_map(|id| TokenState::ranges(keys, id));
+        let read = link.read(common.into_iter().chain(of_tokens)).await?;
+        let [meta, change, tokens @ ..] = read.as_slice() else { return Err(link.strange()) };
+        let change = link.change(change)?;
+        let token = |(id, pair): (&PublicId, &[Vec<KeyValue>])| match pair {
+            [record, reached] => TokenState::read(link, *id, record, reached),
+            _ => Err(link.strange()),
+        };
+        Ok(Self {
+            meta: link.meta(meta)?,
+            change: change.revision,
+            number: change.value.0,
+            tokens: ids.iter().zip(tokens.chunks_exact(2)).map(token).collect(),
+        })
+    }
+}
+
+/// Up to [`PAGE`] tokens after `after`, with all their positions, as of one moment.
+pub(super) struct Page {
+    pub(super) meta: Stored<Meta>,
+    pub(super) change: i64,
+    pub(super) tokens: Vec<TokenState>,
+}
+
+impl Page {
+    pub(super) async fn read(link: &Link, after: Option<&PublicId>) -> Result<Self, StoreFault> {
+        let keys = &link.keys;
+        let from = after.map_or_else(|| keys.tokens(), |after| keys.tokens_after(after));
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let mut names = ops::span(from);
+        (names.limit, names.keys_only) = (limit, true);
+        let names = link.range(names).await?.kvs;
+        let id = |kv: &KeyValue| keys.token_of(&kv.key).map_err(|_| link.damaged("the key of a token".to_owned()));
+        let ends = names.first().zip(names.last()).map(|(first, last)| Ok::<_, StoreFault>((id(first)?, id(last)?)));
+        let common = [ops::get(keys.meta()), ops::get(keys.change())];
+        // Of those that are there now: some may have come since.
+        let of_tokens = match ends.transpose()? {
+            Some((first, last)) => {
+                let mut records = ops::span(keys.tokens_between(&first, &last));
+                records.limit = limit;
+                vec![records, ops::span(keys.positions_between(&first, &last))]
+            }
+            None => Vec::new(),
+        };
+        let read = link.read(common.into_iter().chain(of_tokens)).await?;
+        let [meta, change, tokens @ ..] = read.as_slice() else { return Err(link.strange()) };
+        let (meta, change) = (link.meta(meta)?, link.change(change)?.revision);
+        let [records, reached] = tokens else { return Ok(Self { meta, change, tokens: Vec::new() }) };
+        let mut of_each: BTreeMap<PublicId, Vec<KeyValue>> = BTreeMap::new();
+        for kv in reached {
+            let (id, _) = keys.position_of(&kv.key).map_err(|_| link.damaged("the key of a position".to_owned()))?;
+            of_each.entry(id).or_default().push(kv.clone());
+        }
+        let token = |record: &KeyValue| {
+            let id = id(record)?;
+            TokenState::read(link, id, std::slice::from_ref(record), of_each.get(&id).map_or(&[][..], Vec::as_slice))
+        };
+        Ok(Self { meta, change, tokens: records.iter().map(token).collect::<Result<_, _>>()? })
+    }
+}
+
+/// Looks at every token, page by page: not at one moment.
+pub(super) async fn each_page(
+    link: &Link,
+    mut look: impl FnMut(&Page) -> Result<(), StoreFault>,
+) -> Result<(), StoreFault> {
+    let mut after: Option<PublicId> = None;
+    loop {
+        let page = Page::read(link, after.as_ref()).await?;
+        look(&page)?;
+        match page.tokens.last() {
+            Some(last) => after = Some(last.id),
+            None => return Ok(()),
+        }
+    }
+}
+
+pub(super) async fn retired(link: &Link) -> Result<Vec<Retired>, StoreFault> {
+    let mut retired = Vec::new();
+    each_page(link, |page| {
+        retired.extend(page.tokens.iter().flat_map(TokenState::retired));
+        Ok(())
+    })
+    .await?;
+    Ok(retired)
+}
+
+pub(super) async fn restored_count(link: &Link) -> Result<u64, StoreFault> {
+    let mut count = 0_u64;
+    each_page(link, |page| {
+        let epochs = &page.meta.value.epochs;
+        let records = page.tokens.iter().filter_map(|token| token.record.as_ref());
+        let restored = records.filter(|record| epochs.of(record.restored).is_some()).count();
+        count = count.saturating_add(restored as u64);
+        Ok(())
+    })
+    .await?;
+    Ok(count)
+}
+
+/// Compares with every key that the store has or had. Returns the change as of which that is: as long as there was no later
+/// one, nobody has enrolled anything else.
+pub(super) async fn compare(link: &Link, distinct: &mut Distinct) -> Result<i64, StoreFault> {
+    loop {
+        let (mut change, mut retired) = (None, Vec::new());
+        let mut is_stable = true;
+        each_page(link, |page| {
+            is_stable &= *change.get_or_insert(page.change) == page.change;
+            for state in &page.tokens {
+                if let Some(token) = state.token(&page.meta.value) {
+                    distinct.is_here(&token)?;
+                }
+                retired.extend(state.retired());
+            }
+            Ok(())
+        })
+        .await?;
+        if let (true, Some(change)) = (is_stable, change) {
+            return match distinct.were_here(&retired).first() {
+                Some(same) => Err((*same).into()),
+                None => Ok(change),
+            };
+        }
+    }
+}
+
+pub(super) async fn forgotten(link: &Link, accepted: &[Accepted]) -> Result<Vec<Forgotten>, StoreFault> {
+    let mut forgotten = Vec::new();
+    for some in accepted.chunks(AT_ONCE) {
+        let mut ids: Vec<_> = some.iter().map(|one| one.token).collect();
+        ids.sort();
+        ids.dedup();
+        let tokens = Snapshot::read(link, &ids).await?.tokens.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for one in some {
+            let state = tokens.binary_search_by_key(&one.token, |state| state.id).ok().and_then(|at| tokens.get(at));
+            let stored = state.and_then(|state| state.position_with(one.key));
+            if stored < Some(one.position) {
+                forgotten.push(Forgotten { accepted: *one, stored });
+            }
+        }
+    }
+    Ok(forgotten)
+}

@@ -1,0 +1,210 @@
+//! Records which cluster was used, and up to which revision.
+//!
+//! A cluster that is made anew has another ID, unless its members have the same names, URLs and token: then only its
+//! revision tells. etcd counts each change as a revision, and every answer that is read through its log shows at least the
+//! revision that was known when it was asked for. A lower one means that a snapshot was restored: OTPs accepted since then
+//! look fresh there.
+//!
+//! The file is written when a server opens the store, every [`EACH`] while the revision grows, and when the server ends: a
+//! write with each OTP would cost a sync. So after a server was killed, and only then, a snapshot of its last seconds that is
+//! restored before the server starts again is not noticed.
+
+pub(super) use crate::store::seen::NotTaken;
+use crate::etcd::Headers;
+use crate::etcd::messages::ResponseHeader;
+use crate::file::FileFault;
+use crate::store::seen::{self, SeenFile};
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use yubiotp::diagnostic::{Code, Diagnostic};
+
+/// How far the file may be behind while a server runs.
+pub(super) const EACH: Duration = Duration::from_secs(10);
+
+/// The last known state of one cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SeenState {
+    cluster: Option<u64>,
+    /// 0: none yet.
+    revision: i64,
+}
+
+pub(super) struct Seen {
+    memory: Mutex<Memory>,
+    file: SeenFile<SeenState>,
+}
+
+#[derive(Default)]
+struct Memory {
+    state: SeenState,
+    /// The first lower revision. Once there was one, nothing of the cluster counts until this process ends: by new changes
+    /// its revision would grow beyond the known one.
+    went_back: Option<i64>,
+}
+
+impl Seen {
+    /// Reads the file; without a file, nothing is recorded.
+    pub(super) fn read(path: Option<PathBuf>) -> Result<Self, NotTaken> {
+        let file = SeenFile::new(path);
+        let state = file.load()?;
+        Ok(Self { memory: Mutex::new(Memory { state, went_back: None }), file })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn state(&self) -> SeenState {
+        self.memory().state
+    }
+
+    /// The cluster that answered, for the guard.
+    pub(super) fn cluster(&self) -> Option<String> {
+        self.state().cluster.map(hex)
+    }
+
+    /// Undoes what was seen since, of a cluster without a store.
+    pub(super) fn go_back(&self, to: SeenState) {
+        self.memory().state = to;
+    }
+
+    /// Why nothing could be recorded, as far as that is known in advance.
+    pub(super) fn cannot_remember(&self) -> Option<Diagnostic> {
+        self.file.cannot_remember()
+    }
+
+    /// Records in the file what was seen.
+    pub(super) fn remember(&self) -> Result<(), NotTaken> {
+        self.file.write(self.state())
+    }
+
+    /// Replaces the record by the state that was seen now, older or not.
+    pub(super) fn replace(&self, path: Option<&Path>) -> Result<(), FileFault> {
+        seen::replace(path, self.state())
+    }
+}
+
+fn hex(cluster: u64) -> String {
+    // As etcdctl shows it.
+    format!("{cluster:x}")
+}
+
+impl Headers for Seen {
+    fn known(&self) -> i64 {
+        self.state().revision
+    }
+
+    fn check(&self, header: &ResponseHeader, known: Option<i64>) -> Result<(), Diagnostic> {
+        let mut memory = self.memory();
+        let ResponseHeader { cluster_id, revision, .. } = *header;
+        if let Some(cluster) = memory.state.cluster.filter(|cluster| *cluster != cluster_id) {
+            let problem = format!(
+                "is another etcd cluster ({}) than the one that ykvald has stored in ({}); it may not know which OTPs were used",
+                hex(cluster_id),
+                hex(cluster)
+            );
+            return Err(Diagnostic::error(Code::DatabaseIsOther, problem));
+        }
+        if let Some(known) = known
+            && memory.went_back.is_none()
+        {
+            if revision < known {
+                memory.went_back = Some(revision);
+            } else {
+                memory.state.cluster = Some(cluster_id);
+                memory.state.revision = memory.state.revision.max(revision);
+            }
+        }
+        let Some(lower) = memory.went_back.filter(|_| known.is_some()) else { return Ok(()) };
+        let problem = format!(
+            "is at revision {lower}, and ykvald has seen revision {}: a snapshot was restored, which does not know the OTPs \
+             that were used since",
+            memory.state.revision
+        );
+        Err(Diagnostic::error(Code::DatabaseWentBack, problem))
+    }
+}
+
+/// For people.
+impl Display for Seen {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let SeenState { cluster, revision } = self.state();
+        write!(f, "revision {revision}")?;
+        cluster.map_or(Ok(()), |cluster| write!(f, " of the etcd cluster {}", hex(cluster)))
+    }
+}
+
+const HEAD: &str = "# The etcd cluster that ykvald has stored in, version 1. Written by ykvald. Without it, a cluster that was \
+                    restored from a snapshot is not noticed, and used OTPs are good again.\n";
+
+impl seen::SeenState for SeenState {
+    const KIND: &'static str = "etcd cluster";
+    const UNNOTICED: &'static str = "an etcd that was restored from a snapshot will not be noticed";
+
+    fn text(self) -> String {
+        let cluster = self.cluster.map(|cluster| format!("cluster: {}\n", hex(cluster))).unwrap_or_default();
+        format!("{HEAD}{cluster}revision: {}\n", self.revision)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let cluster = value("cluster: ").map(|cluster| u64::from_str_radix(cluster, 16)).transpose().ok()?;
+        Some(Self { cluster, revision: value("revision: ")?.parse().ok()? })
+    }
+
+    fn or_newer(self, recorded: Self) -> Self {
+        let same = recorded.cluster.is_none() || self.cluster.is_none() || recorded.cluster == self.cluster;
+        let revision = if same { self.revision.max(recorded.revision) } else { self.revision };
+        Self { cluster: self.cluster.or(recorded.cluster), revision }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(cluster_id: u64, revision: i64) -> ResponseHeader {
+        ResponseHeader { cluster_id, revision, ..ResponseHeader::default() }
+    }
+
+    fn refused(checked: Result<(), Diagnostic>) -> Option<Code> {
+        checked.err().map(|found| found.code)
+    }
+
+    #[test]
+    fn another_cluster_and_a_lower_revision() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("etcd.seen");
+        let seen = || Seen::read(Some(path.clone())).unwrap();
+        let first = seen();
+        assert_eq!(refused(first.check(&header(7, 0), None)), None);
+        assert_eq!(refused(first.check(&header(7, 10), Some(0))), None);
+        // Two that were asked at the same time come in any order.
+        assert_eq!(refused(first.check(&header(7, 9), Some(0))), None);
+        assert_eq!(first.known(), 10);
+        assert_eq!(refused(first.check(&header(8, 11), Some(10))), Some(Code::DatabaseIsOther));
+        assert_eq!(refused(first.check(&header(8, 0), None)), Some(Code::DatabaseIsOther));
+        // A member that answers about itself may be behind.
+        assert_eq!(refused(first.check(&header(7, 3), None)), None);
+        first.remember().unwrap();
+
+        let later = seen();
+        assert_eq!(refused(later.check(&header(7, 9), Some(later.known()))), Some(Code::DatabaseWentBack));
+        assert_eq!(refused(later.check(&header(7, 11), Some(10))), Some(Code::DatabaseWentBack), "it is back");
+        assert_eq!(refused(later.check(&header(7, 3), None)), None, "its state can be examined");
+
+        // Another process wrote a newer state meanwhile.
+        let other = seen();
+        other.check(&header(7, 20), Some(10)).unwrap();
+        other.remember().unwrap();
+        first.remember().unwrap();
+        assert_eq!(seen().known(), 20);
+        first.replace(Some(&path)).unwrap();
+        assert_eq!(seen().known(), 10);
+
+        std::fs::write(&path, "cluster: 7\nrevision: 1\n").unwrap();
+        assert!(matches!(Seen::read(Some(path)), Err(NotTaken::OtherDatabase(_))));
+    }
+}
