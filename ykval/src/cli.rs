@@ -59,7 +59,7 @@ enum Verb {
     Check,
     /// Explain a code of a log line or an error: its cause and its remedy
     ExplainCode(explain::Args),
-    /// Accept a PostgreSQL that ykvald refuses: an older one than it has seen, or another one
+    /// Accept a PostgreSQL or etcd that ykvald refuses: an older one than it has seen, or another one
     AcceptDatabase(accept_database::Args),
     /// Manage clients: their IDs and keys
     #[command(subcommand)]
@@ -115,7 +115,7 @@ impl Context {
         Ok(Opened { config, store, key })
     }
 
-    /// The same, even if the PostgreSQL is another one than was used last, or older.
+    /// The same, even if the PostgreSQL or etcd is another one than was used last, or older.
     async fn open_even_another(&self) -> Result<Opened, Failure> {
         let config = self.settings(&[])?;
         let key = place::store_key(&config)?;

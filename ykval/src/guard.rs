@@ -7,7 +7,8 @@
 //! - It is asked before an OTP is accepted, and it takes each OK before that is sent ([`Guard::admit`]): whatever the
 //!   store says, this process does not accept an OTP twice.
 //! - What it knows is compared with the store on each new connection to PostgreSQL, on one that was idle for a second,
-//!   and every second, whether anybody asks or not ([`crate::compare`]).
+//!   and every second, whether anybody asks or not ([`crate::compare`]). In etcd, which tells its revision with each answer,
+//!   the comparison of each second is enough: a cluster that goes back is refused at its first answer.
 //! - A store that forgot is raised ([`crate::compare::raise`]). Until that is done nothing is accepted: what the store says of tokens
 //!   that this server does not remember may be old as well. The server is not ready meanwhile. Each server of a
 //!   database raises what it accepted itself.

@@ -17,7 +17,7 @@
 //! | the token's key cannot be opened | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
 //! | the key is with a key storage module that does not answer, or may not be asked now | BACKEND_ERROR | BACKEND_ERROR | BAD_OTP |
 //! | `log.required`, and the log cannot be written | the same | the same | the same |
-//! | PostgreSQL is away, or could not be opened since the start | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
+//! | PostgreSQL or etcd is away, or could not be opened since the start | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | PostgreSQL cannot keep positions durably | the same; BACKEND_ERROR on a new connection | the same | the same |
 //! | the store cannot be read, or not before the deadline | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | twice `in_flight` is reached, or as many forms are being read as may be | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |

@@ -19,22 +19,36 @@ pub(crate) struct Args {
     replace: bool,
 }
 
+/// The database is backed up by its own means. What is restored from such a backup lacks OTPs.
+fn not_here(store: &Store, problem: &str, tool: &str) -> Diagnostic {
+    Diagnostic::error(Code::CommandLineInvalid, problem).at(store.location()).advise(tool).run_when(
+        "when you restore it, with every ykvald stopped and TIME as the time of the backup",
+        Program::Ykvald,
+        "token mark-restored --since TIME",
+    )
+}
+
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let (done, keys) = wait(async {
         let Opened { store, key, .. } = context.open().await?;
-        let Store::Sqlite(sqlite) = &store else {
-            let postgres = Diagnostic::error(
-                Code::CommandLineInvalid,
-                "is PostgreSQL, which has backup tools of its own",
-            )
-            .at(store.location())
-            .advise("use pg_basebackup, or pg_dump --schema=ykvald")
-            .run_when(
-                "when you restore it, with every ykvald stopped and TIME as the time of the backup",
-                Program::Ykvald,
-                "token mark-restored --since TIME",
-            );
-            return Err(postgres.into());
+        let sqlite = match &store {
+            Store::Sqlite(sqlite) => sqlite,
+            Store::Postgres(_) => {
+                return Err(not_here(
+                    &store,
+                    "is PostgreSQL, which has backup tools of its own",
+                    "use pg_basebackup, or pg_dump --schema=ykvald",
+                )
+                .into());
+            }
+            Store::Etcd(_) => {
+                return Err(not_here(
+                    &store,
+                    "is etcd, which has backup tools of its own",
+                    "use etcdctl snapshot save FILE, at one member",
+                )
+                .into());
+            }
         };
         let done = sqlite.backup(&args.file, args.replace).await?;
         store.close().await;

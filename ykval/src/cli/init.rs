@@ -19,11 +19,11 @@ pub(crate) struct Args {
     /// Keep everything in this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Where to store clients, keys and counters: a file (SQLite), or postgres://USER@HOST/NAME, with the password in a file
-    /// [default: ykvald.db]
+    /// Where to store clients, keys and counters: a file (SQLite), postgres://USER@HOST/NAME with the password in a file, or
+    /// etcds://HOST,HOST,HOST/NAME [default: ykvald.db]
     #[arg(long, value_name = "FILE|URL", value_parser = parse_store, value_hint = ValueHint::FilePath)]
     store: Option<String>,
-    /// The file with the password of the database
+    /// The file with the password of PostgreSQL
     #[arg(long, value_name = "FILE", requires = "store", value_hint = ValueHint::FilePath)]
     password_file: Option<PathBuf>,
     /// The name of the first client
@@ -65,6 +65,15 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
         store => store,
     };
     let password_file = args.password_file.map(absolute).transpose()?;
+    if let (Some(store), Some(_)) = (&store, &password_file)
+        && ["etcd://", "etcds://"].iter().any(|scheme| store.starts_with(scheme))
+    {
+        let problem = "--password-file is for PostgreSQL; a user of etcd is set in the configuration";
+        let found = Diagnostic::error(Code::CommandLineInvalid, problem);
+        return Err(found
+            .advise("write a configuration with store, and with user and password_file in [etcd], and run init without --store")
+            .into());
+    }
     let first = (!args.no_client).then_some(args.name);
     let plan = Plan { config, layout, store, password_file, first, start_anew: args.start_anew };
     let made = wait(plan.make());

@@ -100,7 +100,7 @@ pub(crate) async fn store(
     }
 }
 
-/// The same for a server: PostgreSQL may be unreachable.
+/// The same for a server: PostgreSQL or etcd may be unreachable.
 pub(crate) async fn store_to_serve(config: &Config, key: &StoreKeys) -> Result<Serving, Failure> {
     match Store::open_for_serving(&config.store, key.ids()).await {
         Ok(serving) => {

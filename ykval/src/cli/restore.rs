@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ykval::clock;
-use ykval::config::StoreAt;
+use ykval::config::{Config, StoreAt};
 use ykval::store::sqlite::{self, FormerStore, Restored};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, shell_word};
 
@@ -21,23 +21,30 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let config = context.settings(&[])?;
-    let StoreAt::Sqlite(path) = &config.store else {
-        let postgres = Diagnostic::error(
-            Code::CommandLineInvalid,
+    let (problem, tool) = match &config.store {
+        StoreAt::Sqlite(path) => return from(context, args, &config, path),
+        StoreAt::Postgres(_) => (
             "the store is PostgreSQL, which has restore tools of its own",
-        )
-        .advise("stop every ykvald, and restore the backup with pg_restore or psql")
-        .run_when(
-            "before you start a ykvald, with TIME as the time of the backup",
-            Program::Ykvald,
-            "token mark-restored --since TIME",
-        );
-        return Err(postgres.into());
+            "stop every ykvald, and restore the backup with pg_restore or psql",
+        ),
+        StoreAt::Etcd(_) => (
+            "the store is etcd, which has restore tools of its own",
+            "stop every ykvald, and restore the snapshot at every member (etcdctl snapshot restore)",
+        ),
     };
-    let key = place::store_key(&config)?;
+    let found = Diagnostic::error(Code::CommandLineInvalid, problem).advise(tool).run_when(
+        "before you start a ykvald, with TIME as the time of the backup",
+        Program::Ykvald,
+        "token mark-restored --since TIME",
+    );
+    Err(found.into())
+}
+
+fn from(context: &Context, args: &Args, config: &Config, path: &Path) -> Done {
+    let key = place::store_key(config)?;
     let gathered = args.evidence.read()?;
     let done = sqlite::restore(&args.file, path, key.ids(), &gathered.evidence, args.evidence.accept_risk)?;
-    place::init_is_finished(&config)?;
+    place::init_is_finished(config)?;
     tell(context, args, path, &done);
     if done.restored > 0 && gathered.may_be_complete_since(done.taken) {
         out::note(

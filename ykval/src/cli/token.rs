@@ -51,7 +51,7 @@ fn mark(context: &Context, args: &Mark) -> Done {
     let gathered = args.evidence.read()?;
     let stays = !gathered.evidence.is_complete && !args.evidence.accept_risk;
     let (raised, restored) = wait(async {
-        // It may be another PostgreSQL than before: to mark it is one way to accept it.
+        // It may be another database than before: to mark it is one way to accept it.
         let Opened { config, store, .. } = context.open_even_another().await?;
         // Cut off after this, they are restored and not raised: the same command goes on.
         if stays {

@@ -186,7 +186,7 @@ fn alone(setting: &'static str, other: &str) -> (&'static str, Diagnostic) {
 
 impl EtcdEndpoint {
     /// Whether it is this host, so that nothing goes over a network.
-    fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 }

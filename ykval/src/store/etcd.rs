@@ -51,7 +51,6 @@ use super::batch::Queue;
 use super::*;
 use crate::config::EtcdConfig;
 use link::Link;
-use std::sync::Arc;
 
 /// Concurrent requests that read tokens, and that advance them. While one waits for its answer, the next one fills up.
 const READS: usize = 2;
@@ -235,7 +234,8 @@ impl Etcd {
     }
 
     pub async fn count(&self) -> Result<Count, StoreFault> {
-        let number = async |of| Ok::<_, StoreFault>(self.link.range(ops::count(of)).await?.count.unsigned_abs());
+        let number =
+            async |of| Ok::<_, StoreFault>(self.link.range(ops::count(of)).await?.count.unsigned_abs());
         let (clients, tokens) = (self.link.keys.clients(), self.link.keys.tokens());
         Ok(Count { clients: number(clients).await?, tokens: number(tokens).await? })
     }

@@ -27,7 +27,7 @@ pub enum StoreFault {
     },
     /// The open file lost its name, or another file has it now.
     Replaced(Location),
-    /// Not the PostgreSQL that was used before, or an older state of it. The location is a URL without a password.
+    /// Not the PostgreSQL or etcd that was used before, or an older state of it. The location is a URL without a password.
     OtherDatabase(Box<Diagnostic>),
     /// A later version created or upgraded it.
     Later {

@@ -60,11 +60,11 @@ fn in_file(path: &Path) -> Result<StoreKeys, Failure> {
 }
 
 fn begin(context: &Context) -> Done {
-    let (config, under, is_postgres) = wait(async {
+    let (config, under, is_shared) = wait(async {
         let Opened { config, store, key } = context.open().await?;
-        let is_postgres = matches!(config.store, StoreAt::Postgres(_));
+        let is_shared = !matches!(config.store, StoreAt::Sqlite(_));
         store.close().await;
-        Ok((config, key.id(), is_postgres))
+        Ok((config, key.id(), is_shared))
     })?;
     let path = config.store_key.as_path();
     let keys = in_file(path)?;
@@ -101,14 +101,14 @@ fn begin(context: &Context) -> Done {
             "{shown} has a new store key now, {new}, beside {former}. Nothing is sealed under it yet."
         ),
     });
-    let others = if is_postgres {
+    let others = if is_shared {
         format!(
             "  1. On every other server that uses this database: copy {shown} there, to its store_key, with the same owner and mode.\n"
         )
     } else {
         String::new()
     };
-    let (restart, finish) = if is_postgres { (2, 3) } else { (1, 2) };
+    let (restart, finish) = if is_shared { (2, 3) } else { (1, 2) };
     out::lines(&format!(
         "\nNext:\n{others}  {restart}. On every server, one after the other: systemctl restart ykvald\n  {finish}. Here: {ykvald} key \
          rotate-store-key finish --distributed --keep-former FILE"

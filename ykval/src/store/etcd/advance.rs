@@ -17,7 +17,10 @@ use yubiotp::ledger::Receipt;
 /// Rounds in which nothing is decided: something changes faster than it can be read.
 const IDLE_ROUNDS: usize = 10;
 
-#[expect(clippy::disallowed_methods, reason = "only for a change that the cluster answered: it is stored on a majority")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only for a change that the cluster answered: it is stored on a majority"
+)]
 const fn receipt(step: &Step) -> Receipt<PublicId> {
     Receipt::after_durable_advance(step.token, step.to)
 }
@@ -129,7 +132,9 @@ impl<'a> Batch<'a> {
     /// Decides by what is stored now; groups that may succeed stay.
     async fn look(&mut self, unknown: Vec<Group>) -> Result<(), StoreFault> {
         let keys = &self.link.keys;
-        let of = |group: &Group| [ops::get(keys.token(&group.token)), ops::get(keys.position(&group.token, group.key))];
+        let of = |group: &Group| {
+            [ops::get(keys.token(&group.token)), ops::get(keys.position(&group.token, group.key))]
+        };
         let ranges = unknown.iter().flat_map(of).chain([ops::get(keys.meta())]);
         let read = match self.link.read(ranges).await {
             Ok(read) => read,
@@ -235,7 +240,9 @@ impl<'a> Batch<'a> {
         meta: &Result<CachedMeta, StoreFault>,
         revision: i64,
     ) {
-        let (Some(said), Some((cached, known)), false) = (ops::txn(said), group.known, group.steps.is_empty()) else {
+        let (Some(said), Some((cached, known)), false) =
+            (ops::txn(said), group.known, group.steps.is_empty())
+        else {
             let fault = self.link.strange();
             return self.answer(group.steps, |_| Err(fault.clone()));
         };

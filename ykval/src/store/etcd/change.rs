@@ -104,9 +104,15 @@ pub(super) fn unknown(snapshot: &Snapshot, since: Option<i64>) -> Record {
 }
 
 /// Fails if the store key was replaced since the store was opened; `None`: nothing is sealed.
-pub(super) fn must_be_under(link: &Link, snapshot: &Snapshot, under: Option<StoreKeyId>) -> Result<(), StoreFault> {
+pub(super) fn must_be_under(
+    link: &Link,
+    snapshot: &Snapshot,
+    under: Option<StoreKeyId>,
+) -> Result<(), StoreFault> {
     match under {
-        Some(under) if under != snapshot.meta.value.store_key => Err(StoreFault::StoreKeyReplaced(link.location())),
+        Some(under) if under != snapshot.meta.value.store_key => {
+            Err(StoreFault::StoreKeyReplaced(link.location()))
+        }
         _ => Ok(()),
     }
 }
@@ -157,7 +163,11 @@ fn busy(link: &Link) -> StoreFault {
 }
 
 /// Raises a position with a key. `false`: it was as high.
-pub(super) fn raise(state: &mut TokenState, key: yubiotp::key::Fingerprint, to: super::layout::Reached) -> bool {
+pub(super) fn raise(
+    state: &mut TokenState,
+    key: yubiotp::key::Fingerprint,
+    to: super::layout::Reached,
+) -> bool {
     use super::layout::Floor;
     let before = state.reached.get(&key.0).cloned();
     if key != ELSEWHERE {

@@ -31,7 +31,9 @@ pub(super) fn after_a_part(fault: StoreFault, stored: u64, of: u64) -> StoreFaul
         StoreFault::Database(found) if stored > 0 => {
             let problem = format!("{} ({stored} of {of} were stored before)", found.problem());
             let found = Diagnostic { problem, ..*found };
-            StoreFault::Database(Box::new(found.advise("run the command again: it goes on, and changes nothing twice")))
+            StoreFault::Database(Box::new(
+                found.advise("run the command again: it goes on, and changes nothing twice"),
+            ))
         }
         fault => fault,
     }
@@ -113,7 +115,12 @@ async fn enrol_some(
 
 /// A token with this key; `None`: it has it already. It continues from the position of this key, or from one without a key.
 fn with_key(snapshot: &Snapshot, before: &TokenState, key: &Enrolment) -> Option<TokenState> {
-    if before.record.as_ref().and_then(|record| record.key.as_ref()).is_some_and(|(now, _)| *now == key.fingerprint) {
+    if before
+        .record
+        .as_ref()
+        .and_then(|record| record.key.as_ref())
+        .is_some_and(|(now, _)| *now == key.fingerprint)
+    {
         return None;
     }
     let epochs = &snapshot.meta.value.epochs;
@@ -138,7 +145,9 @@ fn with_key(snapshot: &Snapshot, before: &TokenState, key: &Enrolment) -> Option
 
 pub(super) async fn remove_key(link: &Link, id: PublicId) -> Result<bool, StoreFault> {
     one_token(link, id, |_, before| {
-        let Some(record) = before.record.as_ref().filter(|record| record.key.is_some()) else { return Err(false) };
+        let Some(record) = before.record.as_ref().filter(|record| record.key.is_some()) else {
+            return Err(false);
+        };
         let mut after = before.clone();
         after.record = Some(Record { key: None, ..record.clone() });
         // Nobody here knows which key makes the next OTPs: they continue from the highest position of all.

@@ -304,7 +304,7 @@ impl Reached {
 
     /// What each value of a position is greater than.
     pub(super) fn below_all() -> Vec<u8> {
-        b"1|0000000000000000000/".to_vec()
+        b"1|00000000000000000000|".to_vec()
     }
 
     /// Of a position without a key: what counts for the keys that follow.

@@ -29,6 +29,8 @@ pub(super) struct Inner {
     pub(super) guard: Guard,
     pub(super) opening: Opening,
     pub(super) seen: Arc<Seen>,
+    /// Whether a member on another host is used without TLS.
+    pub(super) is_open_to_others: bool,
     cache: Mutex<Cache>,
     /// Read-locked by everything that is in progress.
     busy: Arc<RwLock<()>>,
@@ -65,6 +67,7 @@ impl Link {
             keys: Keys::under(&config.prefix),
             guard: Guard::default(),
             opening: Opening::default(),
+            is_open_to_others: !config.tls && config.endpoints.iter().any(|one| !one.is_here()),
             seen,
             cache: Mutex::default(),
             busy: Arc::default(),
@@ -120,7 +123,11 @@ impl Link {
 
     async fn busy(&self) -> Result<OwnedRwLockReadGuard<()>, StoreFault> {
         let busy = Arc::clone(&self.busy).read_owned().await;
-        if self.is_closed() { Err(self.fault(Diagnostic::error(Code::DatabaseClosed, "is closed"))) } else { Ok(busy) }
+        if self.is_closed() {
+            Err(self.fault(Diagnostic::error(Code::DatabaseClosed, "is closed")))
+        } else {
+            Ok(busy)
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -21,10 +21,7 @@ pub(super) async fn make(link: &Link, key: StoreKeyId, restored: Option<i64>) ->
     let (meta, change) = (link.keys.meta(), link.keys.change());
     let txn = TxnRequest {
         compare: vec![ops::is_unchanged(meta.clone(), 0)],
-        success: vec![
-            ops::put(meta, &Meta { store_key: key, epochs }),
-            ops::put(change, &ChangeNumber(0)),
-        ],
+        success: vec![ops::put(meta, &Meta { store_key: key, epochs }), ops::put(change, &ChangeNumber(0))],
         failure: Vec::new(),
     };
     Ok(link.commit_unopened(txn).await?.succeeded)
@@ -48,7 +45,11 @@ pub(super) async fn read(link: &Link) -> Result<Stored<Meta>, StoreFault> {
 }
 
 /// Changes when tokens became restored.
-async fn change(link: &Link, to: impl Fn(&mut Epochs), also: impl Fn(&mut Change<'_>)) -> Result<(), StoreFault> {
+async fn change(
+    link: &Link,
+    to: impl Fn(&mut Epochs),
+    also: impl Fn(&mut Change<'_>),
+) -> Result<(), StoreFault> {
     let mut tries = Tries::new();
     loop {
         tries.again(link)?;

@@ -16,7 +16,10 @@ use yubiotp::PublicId;
 /// The tokens of one change: each compares up to three values. What is interrupted goes on if it is called again.
 const SOME: usize = ops::MOST_OPS / 3;
 
-pub(super) async fn imported(link: &Link, known: Vec<ImportedPosition>) -> Result<ImportedCounts, StoreFault> {
+pub(super) async fn imported(
+    link: &Link,
+    known: Vec<ImportedPosition>,
+) -> Result<ImportedCounts, StoreFault> {
     let of = known.len() as u64;
     let mut known = VecDeque::from(known);
     let mut counts = ImportedCounts::default();
@@ -116,7 +119,12 @@ async fn accepted_some(link: &Link, all: &mut VecDeque<Vec<Accepted>>) -> Result
 }
 
 /// Returns how many of these OTPs the store had lost.
-fn accepted_of_one(snapshot: &Snapshot, before: &TokenState, some: &[Accepted], now: i64) -> (TokenState, u64) {
+fn accepted_of_one(
+    snapshot: &Snapshot,
+    before: &TokenState,
+    some: &[Accepted],
+    now: i64,
+) -> (TokenState, u64) {
     let mut after = before.clone();
     // Without a key until it is imported again. In a restored store it is restored: nobody knows which other OTPs of it
     // were accepted.

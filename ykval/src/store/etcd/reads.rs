@@ -84,8 +84,10 @@ impl Page {
         let mut names = ops::span(from);
         (names.limit, names.keys_only) = (limit, true);
         let names = link.range(names).await?.kvs;
-        let id = |kv: &KeyValue| keys.token_of(&kv.key).map_err(|_| link.damaged("the key of a token".to_owned()));
-        let ends = names.first().zip(names.last()).map(|(first, last)| Ok::<_, StoreFault>((id(first)?, id(last)?)));
+        let id =
+            |kv: &KeyValue| keys.token_of(&kv.key).map_err(|_| link.damaged("the key of a token".to_owned()));
+        let ends =
+            names.first().zip(names.last()).map(|(first, last)| Ok::<_, StoreFault>((id(first)?, id(last)?)));
         let common = [ops::get(keys.meta()), ops::get(keys.change())];
         // Of those that are there now: some may have come since.
         let of_tokens = match ends.transpose()? {
@@ -102,12 +104,18 @@ impl Page {
         let [records, reached] = tokens else { return Ok(Self { meta, change, tokens: Vec::new() }) };
         let mut of_each: BTreeMap<PublicId, Vec<KeyValue>> = BTreeMap::new();
         for kv in reached {
-            let (id, _) = keys.position_of(&kv.key).map_err(|_| link.damaged("the key of a position".to_owned()))?;
+            let (id, _) =
+                keys.position_of(&kv.key).map_err(|_| link.damaged("the key of a position".to_owned()))?;
             of_each.entry(id).or_default().push(kv.clone());
         }
         let token = |record: &KeyValue| {
             let id = id(record)?;
-            TokenState::read(link, id, std::slice::from_ref(record), of_each.get(&id).map_or(&[][..], Vec::as_slice))
+            TokenState::read(
+                link,
+                id,
+                std::slice::from_ref(record),
+                of_each.get(&id).map_or(&[][..], Vec::as_slice),
+            )
         };
         Ok(Self { meta, change, tokens: records.iter().map(token).collect::<Result<_, _>>()? })
     }
@@ -186,7 +194,8 @@ pub(super) async fn forgotten(link: &Link, accepted: &[Accepted]) -> Result<Vec<
         ids.dedup();
         let tokens = Snapshot::read(link, &ids).await?.tokens.into_iter().collect::<Result<Vec<_>, _>>()?;
         for one in some {
-            let state = tokens.binary_search_by_key(&one.token, |state| state.id).ok().and_then(|at| tokens.get(at));
+            let state =
+                tokens.binary_search_by_key(&one.token, |state| state.id).ok().and_then(|at| tokens.get(at));
             let stored = state.and_then(|state| state.position_with(one.key));
             if stored < Some(one.position) {
                 forgotten.push(Forgotten { accepted: *one, stored });

@@ -9,10 +9,10 @@
 //! write with each OTP would cost a sync. So after a server was killed, and only then, a snapshot of its last seconds that is
 //! restored before the server starts again is not noticed.
 
-pub(super) use crate::store::seen::NotTaken;
 use crate::etcd::Headers;
 use crate::etcd::messages::ResponseHeader;
 use crate::file::FileFault;
+pub(super) use crate::store::seen::NotTaken;
 use crate::store::seen::{self, SeenFile};
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -192,7 +192,11 @@ mod tests {
 
         let later = seen();
         assert_eq!(refused(later.check(&header(7, 9), Some(later.known()))), Some(Code::DatabaseWentBack));
-        assert_eq!(refused(later.check(&header(7, 11), Some(10))), Some(Code::DatabaseWentBack), "it is back");
+        assert_eq!(
+            refused(later.check(&header(7, 11), Some(10))),
+            Some(Code::DatabaseWentBack),
+            "it is back"
+        );
         assert_eq!(refused(later.check(&header(7, 3), None)), None, "its state can be examined");
 
         // Another process wrote a newer state meanwhile.

@@ -22,7 +22,8 @@ const MANY: i64 = 1_000_000;
 pub(super) async fn version(link: &Link) -> Result<String, StoreFault> {
     super::meta::read(link).await?;
     let said = link.client.status().await;
-    let versions: BTreeSet<_> = said.iter().filter_map(|one| Some(one.said.as_ref().ok()?.version.as_str())).collect();
+    let versions: BTreeSet<_> =
+        said.iter().filter_map(|one| Some(one.said.as_ref().ok()?.version.as_str())).collect();
     let versions = versions.into_iter().collect::<Vec<_>>().join(" and ");
     Ok(format!("etcd {versions}").trim_end().to_owned())
 }
@@ -42,13 +43,15 @@ pub(super) async fn must_be_writable(link: &Link) -> Result<(), StoreFault> {
 fn alarmed(alarm: &AlarmMember) -> Diagnostic {
     let member = format!("{:x}", alarm.member_id);
     if alarm.alarm == i32::from(AlarmType::NoSpace) {
-        let problem = format!("has the alarm NOSPACE (member {member}): it stores nothing, so no OTP is accepted");
+        let problem =
+            format!("has the alarm NOSPACE (member {member}): it stores nothing, so no OTP is accepted");
         return Diagnostic::error(Code::DatabaseFull, problem).advise(
             "compact and defragment each member, or raise --quota-backend-bytes; then: etcdctl alarm disarm",
         );
     }
     let problem = format!("has the alarm CORRUPT (member {member}): its members do not have the same data");
-    Diagnostic::error(Code::DatabaseDamaged, problem).advise("replace that member, and then: etcdctl alarm disarm")
+    Diagnostic::error(Code::DatabaseDamaged, problem)
+        .advise("replace that member, and then: etcdctl alarm disarm")
 }
 
 /// Finds what the members say.
@@ -86,12 +89,21 @@ pub(super) async fn of(link: &Link) -> Vec<Diagnostic> {
         }
     }
     if versions.len() > 1 {
-        let problem = format!("its members have different versions: {}", versions.into_iter().collect::<Vec<_>>().join(", "));
+        let problem = format!(
+            "its members have different versions: {}",
+            versions.into_iter().collect::<Vec<_>>().join(", ")
+        );
         traps.push(
-            Diagnostic::warning(Code::DatabaseVersionsDiffer, problem).advise("finish the upgrade of all members"),
+            Diagnostic::warning(Code::DatabaseVersionsDiffer, problem)
+                .advise("finish the upgrade of all members"),
         );
     }
     traps.extend(not_compacted(link).await);
+    traps.extend(link.is_open_to_others.then(|| {
+        let problem = "is used without TLS: others on the network can read and change what is stored";
+        Diagnostic::warning(Code::DatabaseWithoutTls, problem)
+            .advise("write etcds:// in store, and set ca in [etcd]")
+    }));
     traps
 }
 
@@ -101,7 +113,8 @@ fn of_members(members: &[EtcdMember], said: &[MemberStatus], traps: &mut Vec<Dia
         let members = if voters == 1 { "1 member".to_owned() } else { format!("{voters} members") };
         let problem = format!("the cluster has {members}: if one is lost, no OTP is accepted");
         traps.push(
-            Diagnostic::warning(Code::DatabaseMembersTooFew, problem).advise("run three members, or five, on hosts of their own"),
+            Diagnostic::warning(Code::DatabaseMembersTooFew, problem)
+                .advise("run three members, or five, on hosts of their own"),
         );
     }
     // A name that leads to several members shows up as one.
@@ -127,7 +140,9 @@ fn nearly_full(endpoint: &str, status: &StatusResponse) -> Option<Diagnostic> {
         return None;
     }
     let (size, quota) = (status.db_size >> 20, quota >> 20);
-    let problem = format!("member {endpoint} has {size} MiB of its {quota} MiB{unless}: when they are full, no OTP is accepted");
+    let problem = format!(
+        "member {endpoint} has {size} MiB of its {quota} MiB{unless}: when they are full, no OTP is accepted"
+    );
     let found = Diagnostic::warning(Code::DatabaseNearlyFull, problem);
     Some(found.advise("set --auto-compaction-retention, and defragment each member: etcdctl defrag"))
 }
@@ -139,9 +154,17 @@ async fn not_compacted(link: &Link) -> Option<Diagnostic> {
         return None;
     }
     // An old revision is asked for only to learn that it is gone.
-    let old = RangeRequest { revision: newest.saturating_sub(MANY).max(1), count_only: true, ..ops::get(link.keys.meta()) };
+    let old = RangeRequest {
+        revision: newest.saturating_sub(MANY).max(1),
+        count_only: true,
+        ..ops::get(link.keys.meta())
+    };
     link.client.range(old).await.ok()?;
-    let problem = format!("has kept its last {MANY} changes: without compaction it grows until it is full, and then no OTP is accepted");
+    let problem = format!(
+        "has kept its last {MANY} changes: without compaction it grows until it is full, and then no OTP is accepted"
+    );
     let found = Diagnostic::warning(Code::DatabaseNotCompacted, problem);
-    Some(found.advise("start each member with --auto-compaction-mode=periodic --auto-compaction-retention=1h"))
+    Some(
+        found.advise("start each member with --auto-compaction-mode=periodic --auto-compaction-retention=1h"),
+    )
 }

@@ -91,7 +91,9 @@ impl Seen {
                 state.timeline
             );
             let found = Diagnostic::error(Code::DatabaseOldPrimary, problem);
-            return Err(NotTaken::other(found.advise("stop it, and make it a standby of the new primary (pg_rewind)")));
+            return Err(NotTaken::other(
+                found.advise("stop it, and make it a standby of the new primary (pg_rewind)"),
+            ));
         }
         let now = SeenState {
             system: state.system.or(system),
