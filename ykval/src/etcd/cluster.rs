@@ -88,6 +88,7 @@ impl Cluster {
         let peers =
             ports.chunks(3).enumerate().map(|(at, ports)| format!("m{at}=http://127.0.0.1:{}", ports[1]));
         let peers = peers.collect::<Vec<_>>().join(",");
+        let token = ports[0];
         let member = |(at, ports): (usize, &[u16])| {
             let folder = tempfile::tempdir_in("/tmp").unwrap();
             let user = rustix::process::geteuid().is_root().then(nobody);
@@ -103,7 +104,7 @@ impl Cluster {
                 format!("--initial-advertise-peer-urls=http://127.0.0.1:{}", ports[1]),
                 format!("--listen-metrics-urls=http://127.0.0.1:{}", ports[2]),
                 format!("--initial-cluster={peers}"),
-                format!("--initial-cluster-token={}", ports[0]),
+                format!("--initial-cluster-token={token}"),
             ];
             let common = ["--pre-vote=true", "--logger=zap", "--log-level=error"];
             let rest = common.iter().chain(arguments).map(|argument| (*argument).to_owned());

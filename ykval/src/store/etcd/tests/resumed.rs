@@ -60,9 +60,10 @@ fn beside_others() {
     let config = cluster.config();
     let store = create(&config);
     enrol(&store, vec![key(b"busy", ONE)]);
+    let others = [open(&config), open(&config)];
     let import = |from: u16| {
         let keys: Vec<_> = (from..from + 300).map(|n| key(&n.to_be_bytes(), ONE)).collect();
-        let store = open(&config);
+        let store = others[usize::from(from > 0)].clone();
         tokio::spawn(async move { store.enrol(keys, Distinct::default()).await })
     };
     wait(async {
