@@ -69,8 +69,14 @@ impl Etcd {
     pub async fn create(at: &EtcdConfig, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
         let (link, key) = (Link::new(at)?, key.into());
         // Read first: where a store exists, this changes nothing.
-        if matches!(meta::look(&link, key).await, Err(StoreFault::Missing(_))) {
-            meta::make(&link, key.current, None).await?;
+        match meta::look(&link, key).await {
+            // Another process may be faster.
+            Err(StoreFault::Missing(_)) => {
+                let _ = meta::make(&link, key.current, None).await?;
+            }
+            looked => {
+                let _ = looked?;
+            }
         }
         Self::over(link).under(key).await
     }

@@ -28,7 +28,7 @@ pub(super) async fn version(link: &Link) -> Result<String, StoreFault> {
     Ok(format!("etcd {versions}").trim_end().to_owned())
 }
 
-/// Fails if the cluster has an alarm, with which it stores nothing. The question goes through its log, so it also shows that
+/// Fails if the cluster has an alarm, with which it refuses changes. The question goes through its log, so it also shows that
 /// a majority writes.
 pub(super) async fn must_be_writable(link: &Link) -> Result<(), StoreFault> {
     let alarms = match link.client.alarms().await {
@@ -43,8 +43,9 @@ pub(super) async fn must_be_writable(link: &Link) -> Result<(), StoreFault> {
 fn alarmed(alarm: &AlarmMember) -> Diagnostic {
     let member = format!("{:x}", alarm.member_id);
     if alarm.alarm == i32::from(AlarmType::NoSpace) {
-        let problem =
-            format!("has the alarm NOSPACE (member {member}): it stores nothing, so no OTP is accepted");
+        let problem = format!(
+            "has the alarm NOSPACE (member {member}): its quota is used up, so it refuses changes, and soon every OTP"
+        );
         return Diagnostic::error(Code::DatabaseFull, problem).advise(
             "compact and defragment each member, or raise --quota-backend-bytes; then: etcdctl alarm disarm",
         );
