@@ -106,6 +106,7 @@ impl Keys {
     }
 
     /// Everything of this store.
+    #[cfg(test)]
     pub(super) fn all(&self) -> Span {
         let mut end = self.prefix.clone().into_bytes();
         if let Some(last) = end.last_mut() {

@@ -14,6 +14,7 @@ fn serve(config: &EtcdConfig) -> (Store, Option<StoreFault>) {
 }
 
 fn edit(path: &Path, from: &str, to: impl Fn(&str) -> String) {
+    #[expect(clippy::disallowed_methods, reason = "the file is the test's own")]
     let text = std::fs::read_to_string(path).unwrap();
     let old = text.lines().find(|line| line.starts_with(from)).unwrap();
     std::fs::write(path, text.replace(old, &format!("{from}{}", to(&old[from.len()..])))).unwrap();
