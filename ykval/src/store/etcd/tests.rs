@@ -12,6 +12,7 @@ mod cut;
 mod damaged;
 mod old;
 mod resumed;
+mod rotated;
 
 /// A prefix with nothing below it.
 struct Prefix(EtcdConfig);
