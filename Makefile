@@ -26,12 +26,13 @@ apparmordir  ?= $(if $(wildcard /etc/debian_version),$(datadir)/apparmor/extra-p
 unitdir     ?= /usr/lib/systemd/system
 sysusersdir ?= /usr/lib/sysusers.d
 
-.PHONY: help demo test test-clients test-packages test-reproducible check advisories bench bench-server fuzz build build-server \
+.PHONY: help demo test test-clients test-cluster test-packages test-reproducible check advisories bench bench-server fuzz build build-server \
 	deb rpm install install-server uninstall uninstall-server clean
 
 help:
 	@echo 'make demo           logins, replays, a server that goes away: through the real libpam, in a temporary folder'
 	@echo 'make test           every test; sshd, sudo and login for real if run as root'
+	@echo 'make test-cluster   100,000 OTPs at three validation servers, with etcd and PostgreSQL, under every fault; as root'
 	@echo 'make test-packages  the life of a host in a Debian of its own, as root: installed, logged in, upgraded, purged'
 	@echo 'make test-reproducible  builds the packages twice, in two folders, and compares every byte'
 	@echo 'make test-clients   clients and servers that others wrote, from apt, pip, npm and cargo, against ykvald and the module'
@@ -140,6 +141,15 @@ test-reproducible: deb rpm
 	@packaging/need packages
 	$(CARGO) test --workspace --test packages -- --ignored --exact reproducible::two_builds_in_two_folders_give_the_same_bytes
 	packaging/reproducible
+
+# As `make test` does, for longer: a round of faults after the other, until so many OTPs were offered. What was measured is
+# in $(target)/tmp/cluster.md, and a cluster that loses a host in cluster-transcript.txt beside it.
+CLUSTER_OTPS ?= 50000
+test-cluster:
+	@packaging/need test
+	YUBIOTP_TEST_CLUSTER=$(CLUSTER_OTPS) $(CARGO) test --workspace --test cluster -- --nocapture --test-threads=1
+	@for store in etcd postgres; do printf '## %s\n\n' $$store; cat $(target)/tmp/cluster-$$store.md; echo; done \
+		>$(target)/tmp/cluster.md; cat $(target)/tmp/cluster.md
 
 # Fetches what others wrote, into $(target)/tmp/clients. What each client said is in the folder said there.
 test-clients:

@@ -42,6 +42,7 @@ pub mod apart;
 pub mod bucket;
 pub mod built;
 pub mod enrolling;
+pub mod etcd;
 pub mod foreign;
 pub mod guided;
 pub mod help;

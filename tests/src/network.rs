@@ -2,10 +2,11 @@
 //! the machine's network changes, and nothing leaves the machine.
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -110,14 +111,20 @@ impl Namespace {
         self.enter(move || TcpStream::connect_timeout(&address, Duration::from_millis(400)))
     }
 
-    /// Does something inside. A thread enters for good, so one that ends.
-    fn enter<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
+    /// Does something inside: sockets of the thread, and of what it starts, are in there. A thread enters for good, so
+    /// one that ends.
+    ///
+    /// # Panics
+    /// Where `act` does.
+    pub fn enter<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(self.path()).unwrap();
-        let entered = thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            act()
-        });
-        entered.join().unwrap()
+        thread::scope(|scope| {
+            let entered = scope.spawn(move || {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                act()
+            });
+            entered.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 }
 
@@ -154,6 +161,57 @@ impl Network {
             others.push(other);
         }
         Ok(Self { client, others })
+    }
+
+    /// So many others that also reach each other, through the one in the middle, where any way between two can be
+    /// [cut](Self::cut).
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn routed(count: u8) -> Result<Self, String> {
+        let network = Self::start(count)?;
+        // A packet is not lost because the way back is cut.
+        let mut settings = vec![("ip_forward".to_owned(), "1"), ("conf/all/rp_filter".to_owned(), "0")];
+        settings.extend((0..count).map(|n| (format!("conf/wire{n}/rp_filter"), "0")));
+        let set = |(name, value)| fs::write(format!("/proc/sys/net/ipv4/{name}"), value);
+        let forwards = network.client.enter(|| settings.into_iter().try_for_each(set));
+        forwards.map_err(|why| format!("needs to forward packets in a namespace: {why}"))?;
+        for n in 0..count {
+            network.others[usize::from(n)].ip(&format!("route add default via {}", here(n)))?;
+        }
+        // Whether this kernel can cut: nobody is there yet.
+        network.client.ip(&rule("add", 0, 0))?;
+        network.client.ip(&rule("del", 0, 0))?;
+        Ok(network)
+    }
+
+    /// From now on what one of the others sends to another is lost on the way, without a word. The other direction
+    /// stays. Not to be cut twice.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn cut(&self, from: u8, to: u8) {
+        self.client.ip(&rule("add", from, to)).unwrap();
+    }
+
+    /// Ends [`cut`](Self::cut).
+    ///
+    /// # Panics
+    /// Where it was not cut.
+    pub fn mend(&self, from: u8, to: u8) {
+        self.client.ip(&rule("del", from, to)).unwrap();
+    }
+
+    /// One of the others.
+    #[must_use]
+    pub fn other(&self, n: u8) -> &Namespace {
+        &self.others[usize::from(n)]
+    }
+
+    /// The address of one of the others.
+    #[must_use]
+    pub const fn address(&self, n: u8) -> Ipv4Addr {
+        there(n)
     }
 
     /// A socket that listens on one of the others.
@@ -204,6 +262,14 @@ impl Network {
         self.others[usize::from(n)].ip("link set wire down").unwrap();
     }
 
+    /// Ends [`pull`](Self::pull).
+    pub fn plug(&self, n: u8) {
+        let other = &self.others[usize::from(n)];
+        other.ip("link set wire up").unwrap();
+        // Routes went with it. Where there was none, there is none.
+        let _exists = other.ip(&format!("route add default via {}", here(n)));
+    }
+
     /// Its answers are dropped on the way, without a word.
     pub fn black_hole(&self, n: u8) {
         self.others[usize::from(n)].ip(&format!("route add blackhole {}/32", here(n))).unwrap();
@@ -225,7 +291,7 @@ impl Network {
 }
 
 /// Our end of the wire to one of the others: addresses that are set aside for examples (RFC 5737).
-fn here(n: u8) -> Ipv4Addr {
+const fn here(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 51, 100, 4 * n + 1)
 }
 
@@ -246,9 +312,15 @@ pub fn there6(n: u8) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, n.into(), 0, 0, 0, 2)
 }
 
+/// A rule that loses all packets from one of the others to another.
+fn rule(verb: &str, from: u8, to: u8) -> String {
+    format!("rule {verb} from {} to {} blackhole", there(from), there(to))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::UdpSocket;
     use std::time::Instant;
 
     /// Whether somebody inside can connect, and after how long they knew.
@@ -275,6 +347,42 @@ mod tests {
         for silent in [1, 2] {
             let (connected, after) = connects(&network, address(silent));
             assert!(!connected && after >= Duration::from_millis(390), "{silent}: {after:?}");
+        }
+    }
+    /// One direction between two is cut, and nothing else is.
+    #[test]
+    fn ways_between_two_can_be_cut() {
+        let network = match Network::routed(3) {
+            Ok(network) => network,
+            Err(why) => return crate::skip(&why),
+        };
+        let listeners: Vec<_> = (0..3).map(|n| network.listen(n)).collect();
+        let reaches = |from: u8, to: u8| {
+            let address = listeners[usize::from(to)].local_addr().unwrap();
+            network.other(from).connect(address).is_ok()
+        };
+        let pairs = [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)];
+        assert!(pairs.iter().all(|&(from, to)| reaches(from, to)));
+        // A connection needs both directions: what shows that the other one is left are packets that arrive.
+        network.cut(0, 1);
+        let cut: Vec<_> = pairs.iter().filter(|&&(from, to)| !reaches(from, to)).collect();
+        assert_eq!(cut, [&(0, 1), &(1, 0)]);
+        let one_way = |from: u8, to: u8| {
+            let receiver = network.other(to).enter(|| UdpSocket::bind((network.address(to), 0)).unwrap());
+            let sender = network.other(from).enter(|| UdpSocket::bind((network.address(from), 0)).unwrap());
+            receiver.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+            receiver.recv(&mut [0]).is_ok()
+        };
+        assert!(!one_way(0, 1) && one_way(1, 0) && one_way(0, 2));
+        network.mend(0, 1);
+        assert!(pairs.iter().all(|&(from, to)| reaches(from, to)));
+        network.pull(2);
+        assert!(!reaches(0, 2) && reaches(0, 1));
+        network.plug(2);
+        let begun = Instant::now(); // the kernel notices a carrier within a second
+        while !(reaches(0, 2) && reaches(2, 1)) {
+            assert!(begun.elapsed() < Duration::from_secs(10));
         }
     }
 }

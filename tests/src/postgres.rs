@@ -2,6 +2,7 @@
 
 use crate::ykvald::free_port;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -19,6 +20,7 @@ pub const PASSWORD: &str = "a-passw0rd-for-nobody-else";
 /// A cluster. It goes, with its folder, when dropped, and also where the test is killed.
 #[derive(Debug)]
 pub struct Cluster {
+    address: Ipv4Addr,
     port: u16,
     folder: PathBuf,
     holder: Mutex<Holder>,
@@ -36,7 +38,23 @@ impl Cluster {
     /// # Errors
     /// Why this machine has none, to be printed.
     pub fn start() -> Result<Self, String> {
-        Self::begin(None)
+        Self::begin(Ipv4Addr::LOCALHOST, free_port(), None)
+    }
+
+    /// A new one, running, which others of its network reach at this address.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn start_at(address: Ipv4Addr, port: u16) -> Result<Self, String> {
+        Self::begin(address, port, None)
+    }
+
+    /// A standby of this one, running, at this address.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn standby_at(&self, address: Ipv4Addr, port: u16) -> Result<Self, String> {
+        Self::begin(address, port, Some(self))
     }
 
     /// A standby of this one, running, which has all that this one has and follows it.
@@ -44,10 +62,10 @@ impl Cluster {
     /// # Errors
     /// Why this machine has none, to be printed.
     pub fn standby(&self) -> Result<Self, String> {
-        Self::begin(Some(self.port))
+        Self::begin(Ipv4Addr::LOCALHOST, free_port(), Some(self))
     }
 
-    fn begin(primary: Option<u16>) -> Result<Self, String> {
+    fn begin(address: Ipv4Addr, port: u16, primary: Option<&Self>) -> Result<Self, String> {
         let bin = programs().ok_or("needs postgres and initdb (postgresql)")?;
         let folder = tempfile::Builder::new().prefix("postgres").tempdir_in("/tmp").unwrap().keep();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
@@ -58,19 +76,19 @@ impl Cluster {
             let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
             command.args(ids).args(["--clear-groups", "--", "sh"]);
         }
-        let port = free_port();
         let mut process = command
             .args(["-c", SCRIPT, "sh"])
             .arg(&folder)
             .arg(bin)
-            .args([&port.to_string(), PASSWORD])
-            .args(primary.map(|primary| primary.to_string()))
+            .args([&port.to_string(), PASSWORD, &address.to_string()])
+            .args(primary.map(|primary| primary.address.to_string()))
+            .args(primary.map(|primary| primary.port.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("needs sh and setpriv(1): {error}"))?;
         let said = BufReader::new(process.stdout.take().unwrap());
-        let cluster = Self { port, folder, holder: Mutex::new(Holder { process, said }) };
+        let cluster = Self { address, port, folder, holder: Mutex::new(Holder { process, said }) };
         cluster.run();
         Ok(cluster)
     }
@@ -93,7 +111,7 @@ impl Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("ykvald{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.order(&format!("database:{name}"));
-        format!("postgres://ykvald:{PASSWORD}@127.0.0.1:{}/{name}", self.port)
+        format!("postgres://ykvald:{PASSWORD}@{}:{}/{name}", self.address, self.port)
     }
 
     /// Starts it again after [`stop`](Self::stop), and waits until it answers.
@@ -201,7 +219,8 @@ impl Drop for Cluster {
 }
 
 /// The folder of the server's programs: Debian keeps it off the PATH.
-fn programs() -> Option<PathBuf> {
+#[must_use]
+pub fn programs() -> Option<PathBuf> {
     let has = |folder: &PathBuf| folder.join("postgres").exists() && folder.join("initdb").exists();
     let path = env::var_os("PATH").unwrap_or_default();
     let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")

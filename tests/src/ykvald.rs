@@ -85,9 +85,18 @@ impl Site {
     /// Where `ykvald` refuses.
     #[must_use]
     pub fn within(folder: TempDir, store: String) -> Self {
+        Self::set_up(folder, store, "")
+    }
+
+    /// The same, with these lines of the settings from the start.
+    ///
+    /// # Panics
+    /// Where `ykvald` refuses.
+    #[must_use]
+    pub fn set_up(folder: TempDir, store: String, lines: &str) -> Self {
         let client = Client { id: 0, key: String::new() };
         let mut site = Self { folder, store, client, port: free_port() };
-        site.settings("");
+        site.settings(lines);
         site.must(&["init", "--no-client"]);
         site.client = site.add_client(&[]);
         site

@@ -2,7 +2,7 @@
 //! disk, in one run.
 //!
 //! It prints a page, and fails only where an answer is not OK: no figure is a test. With `--write` the page goes to
-//! `tests/bench/SERVER.md`. Named in arguments, single matters are measured, at single numbers of connections:
+//! `tests/bench/SERVER.md`. Named in arguments (`sqlite`, `postgresql`, `standby`, `etcd`, `yubiserver`), single matters are measured, at single numbers of connections:
 //! `cargo bench -p tests --bench server -- sqlite 64`. `BENCH_FULL=1` takes longer for each.
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ mod table;
 mod text;
 mod yubiserver;
 
-use cells::Plan;
+use cells::{Cell, Plan, Setup};
 use page::Section;
 use std::env;
 use std::path::Path;
@@ -39,10 +39,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use subject::Kind;
 use tests::built;
+use tests::etcd::Members;
 use tests::postgres::Cluster;
 
 const CONNECTIONS: [usize; 4] = [1, 8, 64, 512];
 const TOKENS: [usize; 2] = [1_000, 1_000_000];
+/// Of stores with several hosts.
+const MOST_CONNECTIONS: usize = 64;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -93,6 +96,9 @@ fn main() -> ExitCode {
             cells.extend(measured);
         }
     }
+    let (measured, some) = several_hosts(&plan, tokens[0], &wanted);
+    setups.extend(measured);
+    cells.extend(some);
     let large = tokens.iter().copied().max().unwrap_or_default();
     let mut sections = vec![table::section(&cells, &setups, large)];
     if wanted("yubiserver") {
@@ -110,4 +116,27 @@ fn main() -> ExitCode {
         std::fs::write(readme, page).unwrap();
     }
     ExitCode::SUCCESS
+}
+
+/// The stores that survive the loss of a host, each with one number of tokens.
+fn several_hosts(plan: &Plan, tokens: usize, wanted: &dyn Fn(&str) -> bool) -> (Vec<Setup>, Vec<Cell>) {
+    let connections = plan.connections.iter().copied().filter(|number| *number <= MOST_CONNECTIONS).collect();
+    let plan = Plan { connections, ..*plan };
+    let (mut setups, mut cells) = (Vec::new(), Vec::new());
+    let mut one = |kind| {
+        let (setup, measured) = cells::measure(&plan, kind, tokens);
+        setups.push(setup);
+        cells.extend(measured);
+    };
+    if wanted("standby") {
+        let primary = Cluster::start().unwrap();
+        let standby = primary.standby().unwrap();
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'");
+        primary.sql("SELECT pg_reload_conf()");
+        one(Kind::Standby(&primary, &standby));
+    }
+    for members in [1, 3].into_iter().filter(|_| wanted("etcd")) {
+        one(Kind::Etcd(&Members::on_loopback(members).unwrap()));
+    }
+    (setups, cells)
 }

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::etcd::Members;
 use tests::postgres::Cluster;
 use tests::ykvald::Site;
 
@@ -16,6 +17,9 @@ use tests::ykvald::Site;
 pub(crate) enum Kind<'a> {
     Sqlite,
     Postgres(&'a Cluster),
+    /// The primary, whose commits wait for the other one.
+    Standby(&'a Cluster, &'a Cluster),
+    Etcd(&'a Members<'static>),
 }
 
 impl Kind<'_> {
@@ -23,6 +27,19 @@ impl Kind<'_> {
         match self {
             Self::Sqlite => "SQLite",
             Self::Postgres(_) => "PostgreSQL",
+            Self::Standby(..) => "PostgreSQL with a synchronous standby",
+            Self::Etcd(members) if members.all().count() == 1 => "etcd, one member",
+            Self::Etcd(_) => "etcd, three members",
+        }
+    }
+
+    /// Of all processes of the database.
+    fn sum<T: std::iter::Sum>(&self, family: fn(u32) -> T, one: fn(u32) -> T) -> T {
+        match self {
+            Self::Sqlite => [].into_iter().sum(),
+            Self::Postgres(cluster) => family(cluster.pid()),
+            Self::Standby(primary, standby) => [primary.pid(), standby.pid()].into_iter().map(family).sum(),
+            Self::Etcd(members) => members.all().map(|n| one(members.pid(n))).sum(),
         }
     }
 }
@@ -42,10 +59,16 @@ impl<'a> Subject<'a> {
     pub(crate) fn start(kind: Kind<'a>, number: usize) -> Self {
         let site = match kind {
             Kind::Sqlite => Site::sqlite(),
-            Kind::Postgres(cluster) => Site::on(cluster),
+            Kind::Postgres(cluster) | Kind::Standby(cluster, _) => Site::on(cluster),
+            Kind::Etcd(members) => {
+                let store = format!("etcd://{}/tokens-{number}", members.endpoints());
+                Site::within(tempfile::tempdir().unwrap(), store)
+            }
         };
         // The limit of a token is counted as ever, and not met: people do not touch one token so often.
-        site.settings("[limits]\ntoken_rate = 1000\n");
+        let standby =
+            if matches!(kind, Kind::Standby(..)) { "[postgres]\nstandby = \"required\"\n" } else { "" };
+        site.settings(&format!("{standby}[limits]\ntoken_rate = 1000\n"));
         let tokens = Tokens::new(number);
         let keys = site.path().join("keys.ksm");
         tokens.write(&keys).unwrap();
@@ -74,19 +97,13 @@ impl<'a> Subject<'a> {
 
     /// Processor time, and that of the database beside it.
     pub(crate) fn processor_time(&self) -> (Duration, Duration) {
-        let database = match self.kind {
-            Kind::Sqlite => Duration::ZERO,
-            Kind::Postgres(cluster) => process::family_time(cluster.pid()),
-        };
+        let database = self.kind.sum(process::family_time, process::processor_time);
         (process::processor_time(self.pid()), database)
     }
 
     /// Of the database beside it.
     pub(crate) fn database_memory(&self) -> f64 {
-        match self.kind {
-            Kind::Sqlite => 0.0,
-            Kind::Postgres(cluster) => process::family_memory(cluster.pid()),
-        }
+        self.kind.sum(process::family_memory, |pid| process::memory(pid).0)
     }
 
     /// What it has logged.

@@ -1,6 +1,7 @@
 //! The part of the page that says how it was measured.
 
 use crate::machine::machine;
+use std::process::Command;
 use std::time::Duration;
 use tests::postgres::Cluster;
 
@@ -45,8 +46,17 @@ pub(crate) fn head(cluster: Option<&Cluster>, time: Duration) -> String {
             version.unwrap_or("PostgreSQL")
         )
     });
+    let etcd = Command::new("etcd").arg("--version").output().map_or_else(|_| String::new(), |output| {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = said.lines().next().and_then(|line| line.split_once(": ")).map_or("", |(_, version)| version);
+        format!(
+            "etcd {version}, of which each member has a process of its own, all on this machine and its one disk, reached \
+             by TCP without TLS. A synchronous standby of PostgreSQL is a second cluster here, for which each commit \
+             waits.\n\n"
+        )
+    });
     format!(
-        "{HEAD}\n{}\n\n{database}The bare disk is one thread that writes as much as SQLite does for one step (4,120 \
+        "{HEAD}\n{}\n\n{database}{etcd}The bare disk is one thread that writes as much as SQLite does for one step (4,120 \
          bytes, over a file that has its length) and `fdatasync`s it. Each figure was measured for {} s, after a fifth \
          of that.\n\n{SCALE}",
         machine(&["yubiserver"]),

@@ -1,15 +1,15 @@
-# A cluster of PostgreSQL in the folder $1, with the programs in $2, on 127.0.0.1 port $3; the password of its one role
-# is $4; with $5, a standby of the one on that port. Does what is read, a word a line, and says "done" to each. Ends, with
-# the cluster and the folder, when its input does, also where the test was killed. Runs as nobody: postgres does not run
-# as root.
+# A cluster of PostgreSQL in the folder $1, with the programs in $2, on 127.0.0.1 and $5, port $3; the password of its one
+# role is $4; with $6, a standby of the one at that address, on port $7. Does what is read, a word a line, and says
+# "done" to each. Ends, with the cluster and the folder, when its input does, also where the test was killed. Runs as
+# nobody: postgres does not run as root.
 set -eu
-folder=$1 bin=$2 port=$3
+folder=$1 bin=$2 port=$3 address=$5
 PATH=$bin:$PATH
 cd "$folder"
 umask 077
 printf '%s\n' "$4" >password
-if [ -n "${5-}" ]; then
-	PGPASSWORD=$4 pg_basebackup --no-sync --write-recovery-conf --checkpoint=fast --host=127.0.0.1 --port="$5" --username=ykvald --pgdata=data >made 2>&1 || {
+if [ -n "${6-}" ]; then
+	PGPASSWORD=$4 pg_basebackup --no-sync --write-recovery-conf --checkpoint=fast --host="$6" --port="$7" --username=ykvald --pgdata=data >made 2>&1 || {
 		cat made >&2
 		exit 1
 	}
@@ -26,6 +26,13 @@ unix_socket_directories = ''
 max_connections = 200
 log_min_messages = log
 END
+# For others of a network of the tests' own.
+if [ "$address" != 127.0.0.1 ]; then
+	echo "listen_addresses = '127.0.0.1,$address'" >>data/postgresql.conf
+	# A standby that lost its primary asks the next one soon, and not after five seconds: commits wait for it.
+	echo "wal_retrieve_retry_interval = '200ms'" >>data/postgresql.conf
+	[ -n "${6-}" ] || printf 'host %s all all scram-sha-256\n' all replication >>data/pg_hba.conf
+fi
 server=
 # To the server and its processes.
 signal() {

@@ -139,10 +139,18 @@ impl Connection {
     /// # Errors
     /// Nobody listens there.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::open_within(address, PATIENCE)
+    }
+
+    /// Opens one on which nothing is waited for longer than so.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub fn open_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Self { stream, unread: Vec::new() })
     }
 
