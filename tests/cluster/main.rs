@@ -3,6 +3,7 @@
 //! what was answered. `make test-cluster` offers 100,000 OTPs; here each fault comes once, shortly.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::print_stdout,
