@@ -123,7 +123,7 @@ fn several_hosts(plan: &Plan, tokens: usize, wanted: &dyn Fn(&str) -> bool) -> (
     let connections = plan.connections.iter().copied().filter(|number| *number <= MOST_CONNECTIONS).collect();
     let plan = Plan { connections, ..*plan };
     let (mut setups, mut cells) = (Vec::new(), Vec::new());
-    let mut one = |kind| {
+    let mut one = |kind: Kind<'_>| {
         let (setup, measured) = cells::measure(&plan, kind, tokens);
         setups.push(setup);
         cells.extend(measured);

@@ -23,7 +23,7 @@ pub(crate) enum Kind<'a> {
 }
 
 impl Kind<'_> {
-    pub(crate) const fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
             Self::Postgres(_) => "PostgreSQL",
