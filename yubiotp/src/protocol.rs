@@ -2,7 +2,8 @@
 //!
 //! Source: Yubico, "Validation Protocol Version 2.0"; order of fields, statuses and echoed fields are those of
 //! yubikey-val 2.41. A client sends a [`Request`] to a [`Server`] and judges the answer with [`PendingQuery::judge`]. A
-//! [`ServerPoll`] asks several servers one question. A server reads a [`Question`] and writes an [`Answer`].
+//! [`ServerPoll`] asks several servers one question. A server reads a [`Question`] and writes an [`Answer`]. [`sync`] is what servers of YK-VAL tell
+//! each other.
 
 mod answer;
 mod flaw;
@@ -11,11 +12,12 @@ mod question;
 mod reply;
 mod request;
 mod server;
+pub mod sync;
 
 pub use answer::Answer;
 pub use flaw::Flaw;
 pub use poll::{ServerPoll, Step};
-pub use question::{MOST_PARAMETERS, Malformed, Question, Version};
+pub use question::{Level, MOST_PARAMETERS, Malformed, Question, Version};
 pub use reply::{NoAnswer, PendingQuery, ServerVerdict, Status, time_of, timestamp_of};
 pub use request::{BadSyncLevel, ClientId, Nonce, Request, SyncLevel};
 pub use server::{BadUrl, Server};

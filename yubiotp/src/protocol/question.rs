@@ -21,6 +21,17 @@ pub enum Version {
     Two,
 }
 
+/// How many of a server's peers have to confirm an OTP (`sl`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// In percent. May be above 100, which no peers reach.
+    Percent(u64),
+    /// As many as the server's administrator chose for `fast`.
+    Fast,
+    /// As many as the server's administrator chose for `secure`.
+    Secure,
+}
+
 /// A question that can be answered. Only the form of its values was checked.
 pub struct Question<'a> {
     /// The client that asks.
@@ -32,6 +43,10 @@ pub struct Question<'a> {
     pub nonce: Option<&'a str>,
     /// Whether the answer includes the token's counters.
     pub wants_position: bool,
+    /// How many of the server's peers have to confirm, if the question says so.
+    pub level: Option<Level>,
+    /// How many seconds the server may wait for them, if the question says so.
+    pub timeout: Option<u64>,
     /// Every parameter but `h`, sorted by name.
     signed: Vec<(&'a str, &'a str)>,
     h: Option<&'a str>,
@@ -59,7 +74,7 @@ impl Malformed {
     }
 }
 
-const fn missing(why: &'static str) -> Malformed {
+pub(super) const fn missing(why: &'static str) -> Malformed {
     Malformed::missing(Code::ParameterMissing, why)
 }
 
@@ -75,7 +90,7 @@ const fn bad_otp(code: Code, why: &'static str) -> Malformed {
 pub const MOST_PARAMETERS: usize = 32;
 
 /// The characters that PHP's `trim` removes, and so YK-VAL from every value before it checks it.
-const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\0', '\x0b'];
+pub(super) const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\0', '\x0b'];
 
 impl<'a> Question<'a> {
     /// Reads the parameters of a request, their names and values unescaped. Blanks and newlines around a value do not
@@ -90,15 +105,7 @@ impl<'a> Question<'a> {
     }
 
     fn checked(version: Version, parameters: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Result<Self, Malformed> {
-        if parameters.len() > MOST_PARAMETERS {
-            return Err(Malformed::missing(Code::RequestUnreadable, "the request has too many parameters"));
-        }
-        let mut signed: Vec<(&str, &str)> =
-            parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-        sort(&mut signed);
-        if signed.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
-            return Err(Malformed::missing(Code::ParameterRepeated, "the request has a parameter twice"));
-        }
+        let mut signed = sorted_once(parameters)?;
         let value = |of: &str| {
             let found =
                 signed.iter().find(|(name, _)| *name == of).map(|(_, value)| value.trim_matches(BLANKS));
@@ -112,14 +119,18 @@ impl<'a> Question<'a> {
             Version::Two => Some(value("nonce").ok_or(missing("nonce is missing"))?),
         };
         // Version 1 has neither.
-        if version == Version::Two {
-            if value("sl").is_some_and(|level| !is_sync_level(level)) {
-                return Err(invalid("sl is neither a number above 0 nor fast nor secure"));
-            }
-            if value("timeout").is_some_and(|seconds| !is_number(seconds, usize::MAX)) {
-                return Err(invalid("timeout is not a number of seconds"));
-            }
-        }
+        let of_two =
+            |name| Some(version).filter(|version| *version == Version::Two).and_then(|_| value(name));
+        let level = of_two("sl").map(|level| {
+            to_level(level).ok_or(invalid("sl is neither a number above 0 nor fast nor secure"))
+        });
+        let level = level.transpose()?;
+        let timeout = of_two("timeout").map(|seconds| {
+            let is_valid = is_number(seconds, usize::MAX);
+            let wrong = invalid("timeout is not a number of seconds");
+            is_valid.then(|| seconds.parse().unwrap_or(u64::MAX)).ok_or(wrong)
+        });
+        let timeout = timeout.transpose()?;
         let otp = value("otp").ok_or(bad_otp(Code::ParameterMissing, "otp is missing"))?;
         reading(otp).ok_or(bad_otp(Code::OtpMalformed, "otp is not exactly one OTP"))?;
         let id = value("id").ok_or(missing("id is missing"))?;
@@ -130,7 +141,7 @@ impl<'a> Question<'a> {
         // Any spelling of the number, as PHP compares it.
         let wants_position = value("timestamp").is_some_and(|number| number.parse::<f64>() == Ok(1.0));
         signed.retain(|(name, _)| *name != "h");
-        Ok(Self { client_id, otp, nonce, wants_position, signed, h })
+        Ok(Self { client_id, otp, nonce, wants_position, level, timeout, signed, h })
     }
 
     /// Whether the signature is right; `None` if there is none. In constant time, and of all 20 bytes.
@@ -182,19 +193,40 @@ fn to_client(id: &str) -> Option<ClientId> {
 
 /// As YK-VAL reads it: the digits that it begins with are what counts (`50%`, `1.5`), and may say more than 100. 0,
 /// which YK-VAL refuses, is what its protocol has it for: no other server has to confirm.
-fn is_sync_level(level: &str) -> bool {
+fn to_level(level: &str) -> Option<Level> {
+    for (word, known) in [("fast", Level::Fast), ("secure", Level::Secure)] {
+        if level.eq_ignore_ascii_case(word) {
+            return Some(known);
+        }
+    }
     let number = level.strip_prefix('+').unwrap_or(level);
-    let digits = number.bytes().take_while(u8::is_ascii_digit);
-    level == "0"
-        || digits.clone().any(|digit| digit != b'0')
-        || ["fast", "secure"].iter().any(|word| level.eq_ignore_ascii_case(word))
+    let end = number.bytes().take_while(u8::is_ascii_digit).count();
+    let digits = number.get(..end).filter(|digits| !digits.is_empty())?;
+    let percent = digits.parse().unwrap_or(u64::MAX);
+    (percent > 0 || level == "0").then_some(Level::Percent(percent))
+}
+
+/// The parameters sorted by name. Err: one occurs twice, so which one was meant would be a guess; or there are too many.
+pub(super) fn sorted_once<'a>(
+    parameters: &'a [(Cow<'_, str>, Cow<'_, str>)],
+) -> Result<Vec<(&'a str, &'a str)>, Malformed> {
+    if parameters.len() > MOST_PARAMETERS {
+        return Err(Malformed::missing(Code::RequestUnreadable, "the request has too many parameters"));
+    }
+    let mut sorted: Vec<(&str, &str)> =
+        parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    sort(&mut sorted);
+    if sorted.windows(2).any(|pair| matches!(pair, [(one, _), (two, _)] if one == two)) {
+        return Err(Malformed::missing(Code::ParameterRepeated, "the request has a parameter twice"));
+    }
+    Ok(sorted)
 }
 
 fn is_number(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_nonce(text: &str) -> bool {
+pub(super) fn is_nonce(text: &str) -> bool {
     (16..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
@@ -342,6 +374,32 @@ mod tests {
         assert_eq!(of(&[("id", "7"), ("otp", OTP), ("otp", OTP)]), Some(7));
         for sent in [&[][..], &[("id", "x")], &[("id", "0")], &[("id", "7"), ("id", "7")]] {
             assert_eq!(of(sent), None, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn sync_levels_and_timeouts() {
+        let asked = |version, sl: &str, timeout: &str| {
+            let sent = [("id", "1"), ("nonce", NONCE), ("otp", OTP), ("sl", sl), ("timeout", timeout)];
+            let sent = pairs(&sent);
+            Question::read(version, &sent).ok().map(|question| (question.level, question.timeout))
+        };
+        for (sl, level) in [
+            ("", None),
+            ("0", Some(Level::Percent(0))),
+            ("1", Some(Level::Percent(1))),
+            ("50%", Some(Level::Percent(50))),
+            ("+7", Some(Level::Percent(7))),
+            ("150", Some(Level::Percent(150))),
+            ("FAST", Some(Level::Fast)),
+            ("secure", Some(Level::Secure)),
+            ("99999999999999999999", Some(Level::Percent(u64::MAX))),
+        ] {
+            assert_eq!(asked(Version::Two, sl, ""), Some((level, None)), "{sl}");
+            assert_eq!(asked(Version::One, sl, "x"), Some((None, None)), "{sl}");
+        }
+        for (timeout, seconds) in [("0", 0), ("8", 8), ("99999999999999999999", u64::MAX)] {
+            assert_eq!(asked(Version::Two, "", timeout), Some((None, Some(seconds))), "{timeout}");
         }
     }
 

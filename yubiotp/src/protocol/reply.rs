@@ -78,6 +78,12 @@ impl Status {
         }
     }
 
+    /// The status of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
     /// The remedy for the administrator of the client, if there is one.
     const fn advice(self) -> &'static str {
         match self {
@@ -275,7 +281,7 @@ impl<'a> Reply<'a> {
 
     fn status(&self) -> Result<Status, NoAnswer> {
         let name = self.field("status").ok_or(NoAnswer::Unreadable("it has no status"))?;
-        let known = Status::ALL.into_iter().find(|status| status.name() == name);
+        let known = Status::named(name);
         known.ok_or(NoAnswer::Unreadable("its status is none of the protocol's"))
     }
 
