@@ -16,6 +16,7 @@ mod place;
 mod restore;
 mod running;
 mod serve;
+mod sync;
 mod token;
 
 use clap::{Parser, Subcommand, ValueHint};
@@ -77,6 +78,9 @@ enum Verb {
     /// Import the counters, clients and keys of YK-VAL and YK-KSM. Counters are only raised
     #[command(subcommand)]
     Import(import::Verb),
+    /// Tell peers of YK-VAL what was accepted, while a site moves from them
+    #[command(subcommand)]
+    Sync(sync::Verb),
     /// Print two digests of all keys, ours and YK-KSM's, to compare stores without showing a key
     Checksum(checksum::Args),
     /// Print a completion script for a shell
@@ -191,6 +195,7 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::Backup(args) => backup::run(context, &args),
         Verb::Restore(args) => restore::run(context, &args),
         Verb::Import(verb) => import::run(context, verb),
+        Verb::Sync(verb) => sync::run(context, &verb),
         Verb::Checksum(args) => checksum::run(context, &args),
         Verb::Completions(args) => {
             completions::run(&args);

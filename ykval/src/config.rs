@@ -2,6 +2,7 @@
 
 mod etcd;
 mod listen;
+mod sync;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use sync::{PeerConfig, SyncConfig};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::shown;
 use zeroize::Zeroizing;
@@ -53,6 +55,8 @@ pub struct Config {
     pub decrypt: Option<Decrypt>,
     /// Key storage modules with keys that the store does not have.
     pub ksm: Option<KsmConfig>,
+    /// The pool of YK-VAL servers that this one belongs to during a move.
+    pub sync: Option<SyncConfig>,
 }
 
 /// Where tokens and clients are stored.
@@ -440,6 +444,7 @@ struct Raw {
     etcd: etcd::RawEtcd,
     decrypt: Option<RawDecrypt>,
     ksm: Option<RawKsm>,
+    sync: Option<sync::RawSync>,
 }
 
 #[derive(Deserialize)]
@@ -536,7 +541,8 @@ impl Config {
                 StoreAt::Postgres(at) => Some(&at.url),
                 StoreAt::Sqlite(_) | StoreAt::Etcd(_) => None,
             };
-            ksm.chain(store).any(|url| has_password(url))
+            let peers = config.sync.iter().flat_map(|sync| &sync.peers).map(|peer| peer.url.as_str());
+            ksm.chain(store).map(String::as_str).chain(peers).any(has_password)
         };
         let config = Self::read(path, &text, listen)?;
         if holds_password(&config) {
@@ -605,10 +611,10 @@ impl Config {
                 ca: raw.postgres.ca.as_deref().map(beside),
                 pool: raw.postgres.pool.unwrap_or(POOL),
                 standby: raw.postgres.standby,
-                seen: Some(seen(path, "postgres")),
+                seen: Some(state(path, "postgres.seen")),
             })
         } else if etcd::is_meant(&store) {
-            let read = etcd::read(&store, raw.etcd, folder, seen(path, "etcd"));
+            let read = etcd::read(&store, raw.etcd, folder, state(path, "etcd.seen"));
             StoreAt::Etcd(read.map_err(|(setting, found)| value(setting, found))?)
         } else if store.contains("://") || is_like_a_url(&store) {
             let neither = invalid("is neither a file (SQLite) nor postgres://… nor etcds://…");
@@ -665,6 +671,7 @@ impl Config {
                 ca: raw.ca.as_deref().map(beside),
             })
         });
+        let sync = raw.sync.map(|raw| raw.read(beside, state(path, "sync.state"), value));
         Ok(Self {
             path: path.to_owned(),
             listen,
@@ -679,6 +686,7 @@ impl Config {
             status_from,
             decrypt: decrypt.transpose()?,
             ksm: ksm.transpose()?,
+            sync: sync.transpose()?,
         })
     }
 }
@@ -688,14 +696,13 @@ fn beside(folder: &Path, path: &Path) -> PathBuf {
     folder.join(path)
 }
 
-/// The file that records which state of the database was seen last: beside the configuration, or in the data folder if
-/// the configuration is in `/etc`. `kind` is that of the database.
-fn seen(config: &Path, kind: &str) -> PathBuf {
+/// A file that records something while the server runs: beside the configuration, or in the data folder if the
+/// configuration is in `/etc`.
+fn state(config: &Path, file: &str) -> PathBuf {
     let folder = config.parent().unwrap_or(Path::new("/"));
     let folder = if folder == Path::new("/etc/ykvald") { Path::new("/var/lib/ykvald") } else { folder };
     let name = config.file_stem().unwrap_or_default().to_string_lossy();
-    let name = if name == "config" { format!("{kind}.seen") } else { format!("{name}.{kind}.seen") };
-    folder.join(name)
+    folder.join(if name == "config" { file.to_owned() } else { format!("{name}.{file}") })
 }
 
 fn invalid(problem: &str) -> Diagnostic {

@@ -4,20 +4,15 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
-use crate::{certificates, config};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use crate::config;
+use crate::upstream::{self, NoBody};
+use reqwest::{Client, Url};
 use std::fmt::{self, Display, Formatter};
-use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use yubiotp::Position;
-use yubiotp::authorities::BUNDLES;
-use yubiotp::diagnostic::{self, Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
 /// No answer is longer.
 const MOST_ANSWER: usize = 512;
@@ -82,25 +77,13 @@ impl Ksm {
         let list = config.urls.iter().map(|url| {
             let fault = |why: &str| KsmFault::new(Code::KsmUrlInvalid, "ksm.urls", why);
             let url = Url::parse(url).map_err(|why| fault(&why.to_string()))?;
-            let host = url.host_str().ok_or_else(|| fault("names no host"))?;
-            let name =
-                url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            let name = upstream::name(&url).ok_or_else(|| fault("names no host"))?;
             Ok((url, name))
         });
         let list = list.collect::<Result<Vec<_>, KsmFault>>()?;
-        let builder = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent("ykvald")
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(64)
-            // Less than what servers keep a connection for.
-            .pool_idle_timeout(Duration::from_secs(4));
-        let secure = list.iter().any(|(url, _)| url.scheme() == "https");
-        let tls = client_tls(config.ca.as_deref(), secure)?;
-        let client = builder.tls_backend_preconfigured(tls).build();
-        let client = client.map_err(|why| KsmFault::new(Code::KsmFailed, "ksm", &chain(why)))?;
+        let urls = list.iter().map(|(url, _)| url);
+        let client = upstream::client("ksm", config.ca.as_deref(), urls, Code::KsmFailed);
+        let client = client.map_err(|found| KsmFault(Box::new(found)))?;
         Ok(Self(Arc::new(Modules { client, list, deadline: config.deadline })))
     }
 
@@ -113,12 +96,8 @@ impl Ksm {
     /// Those of them on other hosts that are asked without TLS.
     #[must_use]
     pub fn in_the_clear(&self) -> Vec<&str> {
-        let is_here = |host: &str| {
-            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        };
-        let open = |url: &Url| url.scheme() == "http" && !url.host_str().is_some_and(is_here);
-        self.0.list.iter().filter(|(url, _)| open(url)).map(|(_, name)| name.as_str()).collect()
+        let open = self.0.list.iter().filter(|(url, _)| upstream::is_in_the_clear(url));
+        open.map(|(_, name)| name.as_str()).collect()
     }
 
     /// Asks the modules about an OTP in modhex, one after the other, until one decides. If one takes a third of the deadline,
@@ -187,67 +166,16 @@ fn undecided(faults: &[NoAnswer]) -> KsmFault {
 
 /// Asks one module. The fault does not hold the URL, since the OTP is in it.
 async fn ask(client: &Client, url: Url) -> Result<KsmVerdict, NoAnswer> {
-    let answer = client.get(url).send().await.map_err(unreachable)?;
+    let unreachable = |why| (Code::KsmUnreachable, why);
+    let answer = client.get(url).send().await.map_err(|why| unreachable(upstream::chain(why)))?;
     if !answer.status().is_success() {
         return Err((Code::KsmHttpStatus, format!("answers HTTP {}", answer.status().as_u16())));
     }
-    answer::read(&body(answer).await?)
-}
-
-async fn body(mut answer: Response) -> Result<Vec<u8>, NoAnswer> {
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(unreachable)? {
-        body.extend_from_slice(&part);
-        if body.len() > MOST_ANSWER {
-            return Err((
-                Code::KsmAnswerInvalid,
-                "its answer is too long for a key storage module".to_owned(),
-            ));
+    let body = upstream::body(answer, MOST_ANSWER).await.map_err(|why| match why {
+        NoBody::TooLong => {
+            (Code::KsmAnswerInvalid, "its answer is too long for a key storage module".to_owned())
         }
-    }
-    Ok(body)
-}
-
-fn unreachable(fault: reqwest::Error) -> NoAnswer {
-    (Code::KsmUnreachable, chain(fault))
-}
-
-/// An error with its causes, without the URL.
-fn chain(fault: reqwest::Error) -> String {
-    let fault = fault.without_url();
-    let mut text = fault.to_string();
-    let mut cause = std::error::Error::source(&fault);
-    while let Some(why) = cause {
-        let why_text = why.to_string();
-        if !text.ends_with(&why_text) {
-            text.push_str(": ");
-            text.push_str(&diagnostic::cause(&why_text));
-        }
-        cause = why.source();
-    }
-    text
-}
-
-/// The authorities of `ksm.ca`, or those of the system if a module is asked by TLS.
-fn client_tls(ca: Option<&Path>, secure: bool) -> Result<ClientConfig, KsmFault> {
-    let fault = |why: &dyn Display| KsmFault::new(Code::CaFileInvalid, "ksm.ca", &why.to_string());
-    let read = |path: &Path| certificates::read(path).map_err(|fault| KsmFault(Box::new(fault.diagnostic())));
-    let mut roots = RootCertStore::empty();
-    if let Some(ca) = ca {
-        for certificate in read(ca)? {
-            roots.add(certificate).map_err(|why| fault(&format!("{}: {why}", ca.display())))?;
-        }
-    } else if secure {
-        let bundle = BUNDLES.iter().map(Path::new).find(|path| path.exists());
-        let bundle = bundle.ok_or_else(|| {
-            let none = Diagnostic::error(Code::CaBundleMissing, "this host has no certificate authorities");
-            KsmFault(Box::new(none.advise("install ca-certificates, or set ksm.ca")))
-        })?;
-        // A bundle may hold some certificates that cannot be used.
-        roots.add_parsable_certificates(read(bundle)?);
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|why| fault(&why))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+        NoBody::Failed(why) => unreachable(why),
+    })?;
+    answer::read(&body)
 }

@@ -3,8 +3,9 @@
 //! In the order of one request: [`serve`] takes it from a connection, [`verify`] checks it and decides, [`store`] keeps
 //! clients, keys and positions, in SQLite or PostgreSQL. Beside that path: [`config`] is the settings, [`mod@file`] opens
 //! the files that they name, [`certificates`] reads those of TLS, [`guard`] remembers what was accepted, [`compare`]
-//! notices a store that forgot it, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one,
-//! [`mod@etcd`] is a client of the cluster that may be the store.
+//! notices a store that forgot it, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one; [`sync`]
+//! tells a pool of YK-VAL servers what was accepted, and `upstream` is the HTTP client of both. [`mod@etcd`] is a client of
+//! the cluster that may be the store.
 #![forbid(unsafe_code)]
 
 pub mod capacity;
@@ -25,4 +26,6 @@ pub mod random;
 pub mod serve;
 mod side_by_side;
 pub mod store;
+pub mod sync;
+mod upstream;
 pub mod verify;

@@ -18,6 +18,7 @@ mod places;
 mod route;
 mod stop;
 mod store_watch;
+mod sync;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::config::{Config, DecryptAt, Limits, listen_without_tls};
 use crate::keys::KeyRing;
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
+use crate::sync::{Pool, PoolEvent};
 use crate::verify::{Rules, Verifier};
 use connection::Role;
 pub use descriptors::{Room, lowered};
@@ -52,7 +54,8 @@ use std::time::{Duration, Instant};
 use stop::{Orders, Stopping};
 use throttle::LogThrottle;
 use tls::{Certificate, Clients, TlsFault};
-use tokio_util::sync::DropGuard;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
 pub use validity::{Stage, Validity};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
@@ -134,6 +137,8 @@ struct Shared {
     /// Maximum concurrent requests to key storage modules.
     ksm_in_flight: usize,
     bodies: Bodies,
+    /// Concurrent messages of peers of YK-VAL.
+    sync_places: Semaphore,
     /// Whether no OTP is accepted that cannot be logged.
     log_is_required: bool,
     metrics: Metrics,
@@ -146,6 +151,8 @@ struct Shared {
     ksm_busy: Mutex<LogThrottle>,
     refusals: Mutex<LogThrottle>,
     handshakes: Mutex<LogThrottle>,
+    strangers: Mutex<LogThrottle>,
+    sync_busy: Mutex<LogThrottle>,
     about: page::About,
     stopping: Stopping,
     started: Instant,
@@ -215,6 +222,8 @@ struct Server {
     started: Started,
     listeners: Vec<Listener>,
     certificates: Vec<Arc<Certificate>>,
+    /// What happens between this server and its peers of YK-VAL.
+    pool_events: mpsc::UnboundedReceiver<PoolEvent>,
     /// Ends every connection when the server is dropped.
     _stops: [DropGuard; 2],
 }
@@ -270,6 +279,9 @@ impl Server {
             deadline: limits.deadline,
         };
         let ksm = config.ksm.as_ref().map(Ksm::new).transpose()?;
+        let (events, pool_events) = mpsc::unbounded_channel();
+        let pool = config.sync.as_ref().map(|sync| Pool::new(sync, events)).transpose();
+        let pool = pool.map_err(ServeFault::new)?;
         let metrics = Metrics::new();
         let log = Log::start(config.log, sink, &metrics).map_err(|why| ServeFault::log(&why))?;
         certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
@@ -280,7 +292,7 @@ impl Server {
         let _stops = stopping.when_dropped();
         let ksm_in_flight = config.ksm.as_ref().map_or(0, |ksm| ksm.in_flight);
         let shared = Shared {
-            verifier: Verifier::new(store, keys, ksm, rules),
+            verifier: Verifier::new(store, keys, ksm, rules).within(pool),
             http_tls: Http::new(&limits, true),
             http_plain: Http::new(&limits, config.plain_http2),
             status_from: config.status_from,
@@ -289,6 +301,7 @@ impl Server {
             capacity: Capacity::new(limits.in_flight, ksm_in_flight),
             ksm_in_flight,
             bodies: Bodies::new(&limits),
+            sync_places: Semaphore::new(sync::MOST),
             log_is_required: config.log.required,
             limits,
             metrics,
@@ -299,16 +312,18 @@ impl Server {
             ksm_busy: Mutex::default(),
             refusals: Mutex::default(),
             handshakes: Mutex::default(),
+            strangers: Mutex::default(),
+            sync_busy: Mutex::default(),
             about: page::About::default(),
             stopping,
             started: Instant::now(),
             tls: started.tls,
         };
-        Ok(Self { shared: Arc::new(shared), started, listeners, certificates, _stops })
+        Ok(Self { shared: Arc::new(shared), started, listeners, certificates, pool_events, _stops })
     }
 
     async fn run(self, mut orders: Orders) {
-        let Self { shared, started, listeners, certificates, _stops } = self;
+        let Self { shared, started, listeners, certificates, pool_events, _stops } = self;
         let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
         shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
         // Finds out whether the log can be written before the first request.
@@ -321,6 +336,8 @@ impl Server {
         let keeping = tokio::spawn(keep(Arc::clone(&shared), certificates.clone()));
         let watching = tokio::spawn(store_watch::run(Arc::clone(&shared)));
         let watchdog = tokio::spawn(systemd::watchdog());
+        let pool_stops = CancellationToken::new();
+        let telling = sync::start(&shared, pool_events, &pool_stops);
         while let Some(stop::Order::Reload) = orders.recv().await {
             systemd::reloading();
             reload(&shared, &certificates, true).await;
@@ -350,6 +367,8 @@ impl Server {
         watchdog.abort();
         // Requests that were cut off are logged.
         let _ = tokio::time::timeout(Duration::from_millis(500), shared.places.all_closed()).await;
+        pool_stops.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
         let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
         shared.log.tell(Event::Stopped { unfinished });
         // It blocks until the thread of the log is done.

@@ -23,6 +23,7 @@
 //! | twice `in_flight` is reached, or as many forms are being read as may be | BACKEND_ERROR | BACKEND_ERROR | BACKEND_ERROR |
 //! | the store forgot, what this server accepted | REPLAYED_OTP | BAD_OTP | BAD_OTP |
 //! | the store forgot, what only others accepted | BACKEND_ERROR until it is raised | BAD_OTP | BAD_OTP |
+//! | in a pool of YK-VAL servers (`sync`): peers do not answer | the same | the same | the same |
 //!
 //! BACKEND_ERROR is an answer, too: the server works, and does not know.
 //!
@@ -30,6 +31,7 @@
 
 mod clients;
 mod restored;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -41,11 +43,14 @@ use crate::ksm::{self, Ksm, KsmFault};
 use crate::limit::{Account, RateLimits, Work};
 use crate::prefix;
 use crate::store::{self, Advanced, Step, Store, StoreFault, Token};
+use crate::sync::Pool;
 use clients::{CachedClient, ClientCache, ClientFault};
 use restored::RestoredStep;
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+pub use sync::Received;
 use yubiotp::diagnostic::{Calls, Code};
 use yubiotp::key::Fingerprint;
 use yubiotp::ledger::Receipt;
@@ -63,6 +68,7 @@ pub struct Verifier {
     ksm: Option<Ksm>,
     limits: RateLimits,
     rules: Rules,
+    pool: Option<Arc<Pool>>,
 }
 
 /// The settings that decide about requests.
@@ -146,6 +152,8 @@ struct Outcome {
     echo: bool,
     timestamp: u32,
     advance: Option<Duration>,
+    /// How many percent of the peers confirmed, for answers that say so.
+    sync_level: Option<u8>,
 }
 
 impl Outcome {
@@ -160,7 +168,7 @@ impl Outcome {
             overload: None,
             is_one_of_many: false,
         };
-        Self { decision, echo: false, timestamp: 0, advance: None }
+        Self { decision, echo: false, timestamp: 0, advance: None, sync_level: None }
     }
 
     fn of(mut self, token: PublicId) -> Self {
@@ -244,7 +252,19 @@ impl Verifier {
     #[must_use]
     pub fn new(store: Store, keys: impl Into<KeyRing>, ksm: Option<Ksm>, rules: Rules) -> Self {
         let (limits, keys) = (RateLimits::new(rules.token_rate), keys.into());
-        Self { store, keys, clients: ClientCache::default(), ksm, limits, rules }
+        Self { store, keys, clients: ClientCache::default(), ksm, limits, rules, pool: None }
+    }
+
+    /// The same as a member of a pool of YK-VAL servers.
+    #[must_use]
+    pub fn within(self, pool: Option<Arc<Pool>>) -> Self {
+        Self { pool, ..self }
+    }
+
+    /// The pool that it is a member of.
+    #[must_use]
+    pub const fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
     }
 
     /// The store.
@@ -291,6 +311,7 @@ impl Verifier {
                 let outcome = match decided.unwrap_or_else(|_| Err(late())) {
                     Ok(outcome) | Err(outcome) => outcome,
                 };
+                let outcome = self.confirmed(&question, outcome, until).await;
                 (outcome, Some(known))
             }
             Ok(Err(ClientFault::Refused(code, why))) => (Outcome::new(Status::NoSuchClient, code, why), None),
@@ -546,7 +567,8 @@ fn replayed(stored: Position) -> Outcome {
 fn accepted(receipt: &Receipt<PublicId>, timestamp: u32) -> Outcome {
     let position = receipt.position();
     let fresh = Outcome::new(Status::Ok, Code::Accepted, "fresh").of(receipt.token()).at(position).echoing();
-    Outcome { timestamp, ..fresh }
+    // Without peers, none had to confirm.
+    Outcome { timestamp, sync_level: Some(0), ..fresh }
 }
 
 /// The answer to a malformed request.
@@ -557,15 +579,14 @@ pub fn refuse(malformed: Malformed) -> Answered {
 
 /// Writes the answer. Version 1 has no nonce, and so no echo.
 fn write(outcome: Outcome, question: Option<&Question<'_>>, key: Option<&ClientKey>) -> Answered {
-    let Outcome { decision, echo, timestamp, advance } = outcome;
+    let Outcome { decision, echo, timestamp, advance, sync_level } = outcome;
     let is_ok = decision.status == Status::Ok;
     let echo = question.filter(|_| echo).and_then(|question| Some((question.otp, question.nonce?)));
     let answer = Answer {
         status: decision.status,
         t: &clock::t(),
         echo,
-        // All servers of a store share it, so there are no peers to synchronize with.
-        sync_level: echo.filter(|_| is_ok).map(|_| 0),
+        sync_level: echo.and(sync_level),
         position: decision
             .position
             .filter(|_| is_ok && question.is_some_and(|question| question.wants_position))

@@ -7,6 +7,7 @@ mod restored;
 mod server;
 mod settings;
 mod store;
+mod sync;
 mod times;
 mod tls;
 
@@ -35,6 +36,7 @@ const AREAS: &[&str] = &[
     "tls",
     "decrypt",
     "ksm",
+    "sync",
     "log",
     "store key",
     "store",
@@ -46,8 +48,8 @@ const AREAS: &[&str] = &[
 const MOST_ALIKE: usize = 20;
 
 /// The checks that need neither the store nor its key.
-const CHECKS: [fn(&mut Report, &Site); 6] =
-    [settings::check, times::check, listening::check, tls::check, ksm::check, files::check];
+const CHECKS: [fn(&mut Report, &Site); 7] =
+    [settings::check, times::check, listening::check, tls::check, ksm::check, sync::check, files::check];
 
 pub(crate) fn run(context: &Context) -> Done {
     let mut report = Report::new(AREAS).showing_at_most(MOST_ALIKE);

@@ -37,9 +37,9 @@ fn all_that_can_be_said() {
     assert_eq!((postgres.pool, postgres.password_file.as_deref()), (3, Some(Path::new("/x/pw"))));
     assert_eq!(postgres.standby, Standby::Required);
     assert_eq!(postgres.seen.as_deref(), Some(Path::new("/x/postgres.seen")));
-    assert_eq!(seen(Path::new(CONFIG), "postgres"), Path::new("/var/lib/ykvald/postgres.seen"));
+    assert_eq!(state(Path::new(CONFIG), "postgres.seen"), Path::new("/var/lib/ykvald/postgres.seen"));
     assert_eq!(
-        seen(Path::new("/etc/ykvald/b.toml"), "postgres"),
+        state(Path::new("/etc/ykvald/b.toml"), "postgres.seen"),
         Path::new("/var/lib/ykvald/b.postgres.seen")
     );
     assert_eq!(config.tls.unwrap().client_ca.as_deref(), Some(Path::new("/x/clients.pem")));

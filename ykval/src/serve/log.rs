@@ -13,7 +13,8 @@ use super::validity::{Stage, Validity};
 use crate::clock;
 use crate::config::{self, LogFormat, LogTo};
 use crate::guard::Forgotten;
-use crate::verify::Decision;
+use crate::sync::PoolEvent;
+use crate::verify::{Decision, Received};
 use line::LogLine;
 use prometheus_client::metrics::counter::Counter;
 use rustix::fs::{OFlags, fcntl_getfl, fstat, makedev};
@@ -119,6 +120,22 @@ pub(super) enum Event {
     NotAccepted {
         why: io::Error,
     },
+    /// A message of a peer of YK-VAL.
+    Synced {
+        peer: From,
+        received: Received,
+    },
+    /// Messages from addresses of no peer, the last of them from this one.
+    SyncStranger {
+        peer: From,
+        times: u64,
+    },
+    SyncOverCapacity {
+        limit: usize,
+        refused: u64,
+    },
+    /// What happened to messages to peers of YK-VAL.
+    Pool(PoolEvent),
     OverCapacity {
         limit: usize,
         refused: u64,
@@ -604,6 +621,111 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
         Event::NotAccepted { why } => {
             let (level, mut line) = begin(Error, "accept-failed");
             line.reason(Code::AcceptFailed, &cause(why));
+            (level, line)
+        }
+        Event::Synced { peer, received } => synced(format, at, *peer, received),
+        Event::SyncStranger { peer, times } => {
+            let (level, mut line) = begin(Warning, "sync-refused");
+            line.display("peer", peer);
+            line.number("times", *times);
+            let reason = "a message from an address of no peer (sync.peers); it was not read";
+            line.reason(Code::SyncAddressNotAllowed, reason);
+            (level, line)
+        }
+        Event::SyncOverCapacity { limit, refused } => {
+            let (level, mut line) = begin(Error, "sync-over-capacity");
+            line.number("limit", number(limit));
+            line.number("refused", *refused);
+            line.reason(
+                Code::SyncInFlightLimit,
+                "too many concurrent messages of peers; they send them again",
+            );
+            (level, line)
+        }
+        Event::Pool(event) => pool(format, at, event),
+    }
+}
+
+/// A message of a peer. Its position comes from its OTP.
+fn synced(format: LogFormat, at: i64, peer: From, received: &Received) -> (LogLevel, LogLine) {
+    let level = match (received.status, received.code) {
+        (Status::Ok, Code::SyncRaised | Code::SyncKnown) => LogLevel::Info,
+        (Status::BackendError, code) if code != Code::TokenRestored => LogLevel::Error,
+        _ => LogLevel::Warning,
+    };
+    let mut line = LogLine::new(format, at, level, "sync");
+    line.text("status", received.status.name());
+    if let Some(token) = &received.token {
+        line.display("token", token);
+    }
+    if let Some(position) = received.position {
+        line.number("counter", position.usage_counter());
+        line.number("use", position.session_use());
+    }
+    line.display("peer", peer);
+    line.reason(received.code, &received.reason);
+    (level, line)
+}
+
+/// What happened between this server and a peer. It names no position as `counter` and `use`: a peer's word proves none.
+fn pool(format: LogFormat, at: i64, event: &PoolEvent) -> (LogLevel, LogLine) {
+    use LogLevel::{Error, Info, Warning};
+    let begin = |level, name, peer: &str| {
+        let mut line = LogLine::new(format, at, level, name);
+        line.text("peer", peer);
+        (level, line)
+    };
+    match event {
+        PoolEvent::Sent { peer, .. } => begin(Info, "sync-sent", peer),
+        PoolEvent::Down { peer, failure } => {
+            let (level, mut line) = begin(Error, "sync-peer-down", peer);
+            line.reason(failure.code, &failure.why);
+            (level, line)
+        }
+        PoolEvent::Up { peer } => {
+            let (level, mut line) = begin(Info, "sync-peer-up", peer);
+            line.code(Code::SyncPeerAnswers);
+            (level, line)
+        }
+        PoolEvent::Used { peer, token, position, known } => {
+            let (level, mut line) = begin(Error, "sync-used", peer);
+            line.display("token", token);
+            line.number("position", position.to_stored());
+            line.number("known", known.to_stored());
+            let reason = if known == position {
+                "the peer accepted this OTP, too, in another request"
+            } else {
+                "the peer had accepted a later OTP of this token"
+            };
+            line.reason(Code::SyncOtpUsedAtPeer, reason);
+            (level, line)
+        }
+        PoolEvent::Disabled { peer, token } => {
+            let (level, mut line) = begin(Warning, "sync-disabled", peer);
+            line.display("token", token);
+            line.reason(Code::SyncTokenDisabledAtPeer, "the token is disabled at the peer, and not here");
+            (level, line)
+        }
+        PoolEvent::Resent { peer, resent } => {
+            let level = if resent.ahead > 0 { Warning } else { Info };
+            let (level, mut line) = begin(level, "sync-resent", peer);
+            line.number("tokens", resent.sent);
+            line.number("ahead", resent.ahead);
+            line.number("disabled", resent.disabled);
+            line.number("refused", resent.refused);
+            if resent.ahead > 0 {
+                let reason =
+                    "the peer has higher positions of some tokens; export them there, and import them here";
+                line.reason(Code::SyncPeerAhead, reason);
+            } else {
+                line.reason(Code::SyncResent, "the peer was told what it may have missed");
+            }
+            (level, line)
+        }
+        PoolEvent::StateNotWritten { found } => {
+            let level = Warning;
+            let mut line = LogLine::new(format, at, level, "sync-state");
+            line.finding(found);
             (level, line)
         }
     }

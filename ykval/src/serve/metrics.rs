@@ -1,7 +1,8 @@
 //! Metrics, and `/metrics`.
 
 use super::Shared;
-use crate::verify::Decision;
+use crate::sync::{Pool, Sent};
+use crate::verify::{Decision, Received};
 use hyper::StatusCode;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +19,7 @@ use yubiotp::protocol::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Verify,
+    Sync,
     Decrypt,
     Health,
     Ready,
@@ -30,6 +32,7 @@ impl Endpoint {
     const fn name(self) -> &'static str {
         match self {
             Self::Verify => "verify",
+            Self::Sync => "sync",
             Self::Decrypt => "decrypt",
             Self::Health => "healthz",
             Self::Ready => "readyz",
@@ -66,6 +69,10 @@ pub(super) struct Metrics {
     pub(super) log_lines_lost: Counter,
     pub(super) store_forgot: Counter,
     pub(super) positions_raised: Counter,
+    sync_received: Family<Labels<1>, Counter>,
+    sync_sent: Family<[(&'static str, String); 2], Counter>,
+    sync_waiting: Family<[(&'static str, String); 1], Gauge>,
+    sync_answered: Family<[(&'static str, String); 1], Gauge>,
     certificates: Family<Labels<1>, Gauge>,
     connections_open: Gauge,
     in_flight: Gauge,
@@ -146,6 +153,20 @@ impl Metrics {
         let certificates = Family::<Labels<1>, Gauge>::default();
         let help = "End of the validity of a listener's certificate, in seconds since 1970";
         registry.register_with_unit("certificate_expiry", help, Unit::Seconds, certificates.clone());
+        let sync_received = Family::<Labels<1>, Counter>::default();
+        let help = "Messages of peers of YK-VAL, by what became of them";
+        registry.register("sync_received", help, sync_received.clone());
+        let sync_sent = Family::<[(&'static str, String); 2], Counter>::default();
+        registry.register(
+            "sync_sent",
+            "Messages to peers of YK-VAL, by what became of them",
+            sync_sent.clone(),
+        );
+        let sync_waiting = Family::<[(&'static str, String); 1], Gauge>::default();
+        registry.register("sync_waiting", "Messages that wait for a peer of YK-VAL", sync_waiting.clone());
+        let sync_answered = Family::<[(&'static str, String); 1], Gauge>::default();
+        let help = "When a peer of YK-VAL answered last, in seconds since 1970";
+        registry.register_with_unit("sync_answered", help, Unit::Seconds, sync_answered.clone());
         let mut histogram = |name: &str, help: &str| {
             let histogram = seconds();
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -174,6 +195,10 @@ impl Metrics {
             log_lines_lost,
             store_forgot,
             positions_raised,
+            sync_received,
+            sync_sent,
+            sync_waiting,
+            sync_answered,
             certificates,
             connections_open,
             in_flight,
@@ -216,6 +241,45 @@ impl Metrics {
         }
     }
 
+    /// What is counted about a pool begins at 0.
+    pub(super) fn pool(&self, pool: &Pool) {
+        for outcome in ["raised", "known", "unproved", "refused", "failed"] {
+            drop(self.sync_received.get_or_create(&[("outcome", outcome)]));
+        }
+        for peer in pool.peers() {
+            let labels = [("peer", peer.name().to_owned())];
+            drop(self.sync_answered.get_or_create(&labels));
+            for outcome in ["confirmed", "used", "disabled", "refused", "failed"] {
+                let labels = [("peer", peer.name().to_owned()), ("outcome", outcome.to_owned())];
+                drop(self.sync_sent.get_or_create(&labels));
+            }
+        }
+    }
+
+    /// Counts a message of a peer.
+    pub(super) fn sync_received(&self, received: &Received) {
+        let outcome = match received.status {
+            _ if received.raised => "raised",
+            Status::Ok if received.position.is_some() => "known",
+            Status::Ok => "unproved",
+            Status::BackendError => "failed",
+            _ => "refused",
+        };
+        self.sync_received.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Counts a message to a peer.
+    pub(super) fn sync_sent(&self, peer: String, outcome: Sent) {
+        let outcome = match outcome {
+            Sent::Confirmed => "confirmed",
+            Sent::Used => "used",
+            Sent::Disabled => "disabled",
+            Sent::Refused => "refused",
+            Sent::Failed => "failed",
+        };
+        self.sync_sent.get_or_create(&[("peer", peer), ("outcome", outcome.to_owned())]).inc();
+    }
+
     /// Counts an answer by its status.
     pub(super) fn answered(&self, answer: Status) {
         if let Some((_, counter)) = self.decisions.iter().find(|(status, _)| *status == answer) {
@@ -236,6 +300,13 @@ impl Metrics {
         self.log_failing.set(shared.log.fault().is_some().into());
         self.ready.set(shared.was_ready().into());
         self.tokens_remembered.set(number(shared.verifier.store().guard().tokens()));
+        for peer in shared.verifier.pool().map(|pool| pool.peers()).unwrap_or_default() {
+            let labels = [("peer", peer.name().to_owned())];
+            self.sync_waiting.get_or_create(&labels).set(number(peer.waiting()));
+            if let Some(at) = peer.answered_at() {
+                self.sync_answered.get_or_create(&labels).set(at);
+            }
+        }
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

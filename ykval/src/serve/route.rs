@@ -4,7 +4,7 @@ use super::connection::{Connection, Role};
 use super::log::{Decided, Event};
 use super::metrics::Endpoint;
 use super::parameters::{self, NoForm};
-use super::{Shared, page};
+use super::{Shared, page, sync};
 use crate::clock;
 use crate::verify::{Answered, Decision, Overload};
 use http_body_util::Full;
@@ -41,6 +41,9 @@ pub(super) async fn answer(
         }
         (Role::Main, "/wsapi/verify" | "/wsapi/verify.php") => {
             (Endpoint::Verify, Box::pin(verify(&connection, Version::One, request)).await)
+        }
+        (Role::Main, "/wsapi/2.0/sync" | "/wsapi/2.0/sync.php") if shared.verifier.pool().is_some() => {
+            (Endpoint::Sync, Box::pin(synced(&connection, request)).await)
         }
         (Role::Decrypt, "/wsapi/decrypt") => {
             (Endpoint::Decrypt, Box::pin(decrypt(&connection, request)).await)
@@ -167,6 +170,14 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
         code: decrypted.code(),
     });
     protocol(line)
+}
+
+async fn synced(connection: &Connection, request: Request<Incoming>) -> Reply {
+    if request.method() != Method::GET {
+        return wrong_method("GET");
+    }
+    let received = sync::receive(connection, request.uri().query().unwrap_or_default()).await;
+    protocol(Zeroizing::new(received))
 }
 
 fn over_capacity(shared: &Shared) {

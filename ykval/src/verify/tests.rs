@@ -616,11 +616,11 @@ async fn a_client_that_is_switched_off_is_refused_within_a_second() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_with_one_otp_one_is_told_ok() {
-    let server = std::sync::Arc::new(server(RULES).await);
+    let server = Arc::new(server(RULES).await);
     for otp in [OTP, FIRST, SECOND, LATE] {
         let asking: Vec<_> = (0..64)
             .map(|caller| {
-                let server = std::sync::Arc::clone(&server);
+                let server = Arc::clone(&server);
                 tokio::spawn(
                     async move { server.plain(otp, &format!("nonce{caller:011}")).await.decision.status },
                 )

@@ -91,6 +91,15 @@ const TABLES: &str = "\n\
 # deadline_ms = 3000           # time limit for all of them
 # in_flight = 256              # maximum concurrent requests; excess ones get BACKEND_ERROR
 # ca = \"ksm.pem\"               # certificate authorities for https; the default is the system's
+
+# A pool of YK-VAL servers, while you move from it server by server. The values of peers and ca are examples.
+# [sync]
+# peers = [{ url = \"https://old1.example.org/wsapi/2.0/sync\", from = \"192.0.2.10\" }]
+# default_level = 60           # percent of the peers that have to confirm an OTP, without sl
+# fast_level = 1               # the same for sl=fast
+# secure_level = 40            # the same for sl=secure
+# timeout_ms = 1000            # how long to wait for them, without timeout
+# ca = \"peers.pem\"             # certificate authorities for https; the default is the system's
 ";
 
 #[cfg(test)]
@@ -119,7 +128,7 @@ mod tests {
             .filter(is_setting)
             .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="))
             .collect();
-        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 8 + 5 + 5, "{lines:#?}");
+        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 8 + 5 + 5 + 7, "{lines:#?}");
         let config = load(&lines.join("\n"));
         let plain = load("");
         assert_eq!(config.listen, plain.listen);

@@ -1,0 +1,193 @@
+//! `ykvald sync`: the pool of YK-VAL servers that this server belongs to while a site moves.
+
+use super::{Context, Done, Failure, Opened, out, wait};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use ykval::clock;
+use ykval::config::{Config, SyncConfig};
+use ykval::sync::{Peer, PeerState, Pool, Resent, read_state, resend};
+use yubiotp::Position;
+use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Show the peers: until when each was told everything, what waits for it, and when it answered last
+    Status,
+    /// Send the position of every token to the peers again, and say which tokens they know higher positions of
+    Resync(Args),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Peers, as sync status shows them [default: all]
+    #[arg(value_name = "PEER")]
+    peers: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::Status => status(context),
+        Verb::Resync(args) => resync(context, args),
+    }
+}
+
+fn settings(config: &Config) -> Result<&SyncConfig, Failure> {
+    let none = || {
+        let found = Diagnostic::error(Code::SyncNotConfigured, "has no [sync], so there are no peers");
+        found.at(ykval::file::location(&config.path))
+    };
+    Ok(config.sync.as_ref().ok_or_else(none)?)
+}
+
+/// The pool. Nothing that happens to it is logged.
+fn pool(config: &SyncConfig) -> Result<Arc<Pool>, Failure> {
+    let (events, _) = mpsc::unbounded_channel();
+    Ok(Pool::new(config, events)?)
+}
+
+/// What the server recorded last: it is up to five seconds old, or as old as its end.
+fn status(context: &Context) -> Done {
+    let config = context.settings(&[])?;
+    let settings = settings(&config)?;
+    let names: Vec<_> =
+        wait(async { Ok(pool(settings)?.peers().iter().map(|peer| peer.name().to_owned()).collect()) })?;
+    let state = read_state(&settings.state).unwrap_or_default();
+    let of = |name: &String| state.peers.iter().find(|peer| peer.name == *name);
+    if context.json {
+        let peers: Vec<_> = names.iter().map(|name| status_json(name, of(name))).collect();
+        let at = (state.at > 0).then(|| clock::written(state.at));
+        out::json(&json!({ "recorded": at, "peers": peers }));
+        return Ok(());
+    }
+    let rows = names.iter().map(|name| {
+        let peer = of(name);
+        let time = |time: Option<i64>| time.map_or_else(|| "never".to_owned(), clock::written);
+        let told = peer.map(|peer| peer.told_until).filter(|told| *told > 0);
+        let waiting = peer.map_or_else(|| "-".to_owned(), |peer| peer.waiting.to_string());
+        let answered = time(peer.and_then(|peer| peer.answered));
+        [name.clone(), time(told), waiting, answered].into_iter().map(out::Field::Plain).collect()
+    });
+    out::table(&["Peer", "Told until", "Waiting", "Answered"], rows.collect());
+    for (peer, failure) in state.peers.iter().filter_map(|peer| Some((peer, peer.failure.as_ref()?))) {
+        let found =
+            Diagnostic::error(failure.code, format!("{} ({})", failure.why, clock::written(failure.at)));
+        context.note(&found.at(Location::Url(peer.name.clone())));
+    }
+    if state.at == 0 {
+        out::note("No server with this configuration has run yet.");
+    }
+    Ok(())
+}
+
+fn status_json(name: &str, peer: Option<&PeerState>) -> Value {
+    let failure = peer.and_then(|peer| peer.failure.as_ref());
+    json!({
+        "peer": name,
+        "told_until": peer.map(|peer| peer.told_until).filter(|told| *told > 0).map(clock::written),
+        "waiting": peer.map(|peer| peer.waiting),
+        "answered": peer.and_then(|peer| peer.answered).map(clock::written),
+        "failure": failure.map(|failure| json!({
+            "at": clock::written(failure.at),
+            "code": failure.code.name(),
+            "problem": failure.why,
+        })),
+    })
+}
+
+fn resync(context: &Context, args: &Args) -> Done {
+    let all_well = wait(async {
+        let Opened { config, store, .. } = context.open().await?;
+        let pool = pool(settings(&config)?)?;
+        let mut told = Vec::new();
+        for peer in chosen(&pool, &args.peers)? {
+            told.push((peer, resend(&pool, peer, &store).await));
+        }
+        store.close().await;
+        let json: Vec<_> = told.iter().map(|(peer, resent)| resync_json(peer, resent)).collect();
+        if context.json {
+            out::json(&Value::Array(json));
+        }
+        let mut all_well = true;
+        for (peer, resent) in &told {
+            all_well &= matches!(resent, Ok(resent) if resent.ahead == 0 && resent.refused == 0);
+            if !context.json {
+                say(context, peer, resent);
+            }
+        }
+        Ok(all_well)
+    })?;
+    if all_well { Ok(()) } else { Err(Failure::No) }
+}
+
+fn chosen<'a>(pool: &'a Pool, names: &[String]) -> Result<Vec<&'a Arc<Peer>>, Failure> {
+    if names.is_empty() {
+        return Ok(pool.peers().iter().collect());
+    }
+    let found = names.iter().map(|name| {
+        let unknown = || {
+            let known: Vec<_> = pool.peers().iter().map(|peer| peer.name()).collect();
+            let found = Diagnostic::error(Code::SyncNotConfigured, format!("there is no peer {name}"));
+            Failure::from(found.advise(format!("use one of {}", known.join(", "))))
+        };
+        pool.peers().iter().find(|peer| peer.name() == name).ok_or_else(unknown)
+    });
+    found.collect()
+}
+
+fn say(context: &Context, peer: &Peer, resent: &Result<Resent, Diagnostic>) {
+    let resent = match resent {
+        Ok(resent) => resent,
+        Err(found) => return context.note(found),
+    };
+    out::line(&format!("{}: {} sent", peer.name(), out::count(resent.sent, "token")));
+    let warn = |code, problem: String| {
+        let found = Diagnostic::warning(code, problem).at(Location::Url(peer.name().to_owned()));
+        found.with_severity(Severity::Warning)
+    };
+    if resent.ahead > 0 {
+        let problem = format!("has higher positions of {}", out::count(resent.ahead, "token"));
+        let found = warn(Code::SyncPeerAhead, problem);
+        context.note(
+            &found.advise("export them there (ykval-export), and import them here (ykvald import ykval)"),
+        );
+        for (token, position) in &resent.named {
+            out::line(&format!("  {token} {}", at(*position)));
+        }
+    }
+    if resent.disabled > 0 {
+        let problem = format!("has {} disabled that this server knows", out::count(resent.disabled, "token"));
+        context.note(&warn(Code::SyncTokenDisabledAtPeer, problem));
+    }
+    if resent.refused > 0 {
+        context
+            .note(&warn(Code::SyncPeerRefuses, format!("refused {}", out::count(resent.refused, "token"))));
+    }
+}
+
+fn at(position: Position) -> String {
+    format!("usage counter {}, session counter {}", position.usage_counter(), position.session_use())
+}
+
+fn resync_json(peer: &Peer, resent: &Result<Resent, Diagnostic>) -> Value {
+    match resent {
+        Ok(resent) => {
+            let named = resent.named.iter().map(|(token, position)| {
+                json!({
+                    "id": token.to_string(),
+                    "usage_counter": position.usage_counter(),
+                    "session_use": position.session_use(),
+                })
+            });
+            json!({
+                "peer": peer.name(),
+                "sent": resent.sent,
+                "ahead": resent.ahead,
+                "ahead_tokens": named.collect::<Vec<_>>(),
+                "disabled": resent.disabled,
+                "refused": resent.refused,
+            })
+        }
+        Err(found) => json!({ "peer": peer.name(), "code": found.code.name(), "problem": found.problem }),
+    }
+}
