@@ -6,6 +6,7 @@ mod limits;
 mod log;
 mod pages;
 mod stop;
+mod sync;
 mod tls;
 mod wire;
 

@@ -292,6 +292,10 @@ impl Verifier {
             let judged = if is_disabled { disabled(judged) } else { restored(judged) };
             return Ok(if raised { judged.raised() } else { judged });
         }
+        let guard = self.store.guard();
+        if let Some(known) = guard.known(&token, key).filter(|known| Some(*known) > last) {
+            guard.found(&self.store.forgotten(vec![Accepted { position: known, ..accepted }]).await?);
+        }
         match self.store.advance(Step { token, key, to: position, nonce, at }).await? {
             Advanced::Fresh(receipt) => {
                 // The guard remembers it as if it had been accepted here: no OK is made from this receipt.
@@ -304,7 +308,7 @@ impl Verifier {
             // What is stored now decides: it may have been accepted here since the token was read.
             Advanced::SameRequest | Advanced::Replayed { .. } => {
                 let now = self.store.token(&token).await?;
-                if let Some(obstacle) = self.store.guard().obstacle() {
+                if let Some(obstacle) = guard.obstacle() {
                     return Err(Judged::from(Outcome::from(obstacle)));
                 }
                 Ok(known(now.as_ref(), false))

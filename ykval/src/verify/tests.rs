@@ -1,5 +1,7 @@
 //! The status table of yubikey-val, row by row, over a store on a real disk.
 
+mod sync;
+
 use super::*;
 use crate::capacity::Capacity;
 use crate::config::StoreAt;

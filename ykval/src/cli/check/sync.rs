@@ -27,7 +27,7 @@ pub(super) fn check(report: &mut Report, site: &Site) {
         let name = peer.name();
         if peer.is_in_the_clear() {
             let problem = format!(
-                "{name} is told by http: others on the network can read OTPs that it has not seen, and answer in its place"
+                "{name} gets messages by http: others on the network can read OTPs that it has not seen, and answer in its place"
             );
             let found = Diagnostic::warning(Code::SyncWithoutTls, problem).at(setting());
             report.add("sync", found.advise("use https"));
