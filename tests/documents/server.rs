@@ -32,19 +32,19 @@ fn statuses() {
     same(("Status::name", &names), ("ykvald(8)", &manual));
 }
 
-/// Whichever status the server makes is one that the page says is sent.
+/// Two statuses are sent only in a pool of YK-VAL servers, as the page says.
 #[test]
-fn statuses_that_are_never_sent_are_not() {
+fn statuses_that_only_a_pool_sends() {
     let Some(page) = Page::read("ykvald.8") else { return };
-    let never: BTreeSet<_> = page
+    let only: BTreeSet<_> = page
         .section("Statuses")
         .entries()
         .into_iter()
-        .filter(|(_, body)| body.text().starts_with("Is never sent"))
+        .filter(|(_, body)| body.text().starts_with("Is sent only with [sync]"))
         .map(|(head, _)| head.text())
         .collect();
     assert_eq!(
-        never.iter().map(String::as_str).collect::<Vec<_>>(),
+        only.iter().map(String::as_str).collect::<Vec<_>>(),
         ["NOT_ENOUGH_ANSWERS", "OPERATION_NOT_ALLOWED"]
     );
     for path in [
@@ -107,7 +107,8 @@ fn metrics() {
     authority.identity(Kind::Right).write(site.path(), "server");
     fs::write(site.path().join("clients.pem"), authority.pem()).unwrap();
     let decrypt = "certificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"clients.pem\"";
-    site.settings(&format!("[decrypt]\nlisten = \"127.0.0.1:0\"\n{decrypt}"));
+    let peers = "[sync]\npeers = [{ url = \"http://127.0.0.1:9/wsapi/2.0/sync\" }]";
+    site.settings(&format!("[decrypt]\nlisten = \"127.0.0.1:0\"\n{decrypt}\n{peers}"));
     let server = site.start();
     let reply = get(server.address(), "/metrics").unwrap();
     let counted = reply.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(|line| {

@@ -21,6 +21,7 @@ const TABLES: [(&str, &str); 8] = [
     ("etcd", "etcd"),
     ("decrypt", "Decryption"),
     ("ksm", "Key storage modules"),
+    ("sync", "Peers of YK-VAL"),
 ];
 
 fn load(folder: &Path, text: &str) -> Result<Config, String> {
@@ -116,10 +117,12 @@ fn defaults_are_told_as_they_are() {
     }
     let folder = tempfile::tempdir().unwrap();
     let plain = load(folder.path(), "").unwrap();
-    let more = "store = \"postgres://u@db/x\"\n[ksm]\nurls = \"http://127.0.0.1/wsapi/decrypt\"\n";
+    let more = "store = \"postgres://u@db/x\"\n[ksm]\nurls = \"http://127.0.0.1/wsapi/decrypt\"\n\
+                [sync]\npeers = [{ url = \"http://127.0.0.1/wsapi/2.0/sync\" }]\n";
     let more = load(folder.path(), more).unwrap();
     let StoreAt::Postgres(postgres) = &more.store else { panic!("{more:?}") };
     let ksm = more.ksm.unwrap();
+    let sync = more.sync.unwrap();
     let StoreAt::Sqlite(store) = &plain.store else { panic!("{plain:?}") };
     let name = |path: &Path| format!("{:?}", path.strip_prefix(folder.path()).unwrap().display().to_string());
     let Limits {
@@ -169,6 +172,10 @@ fn defaults_are_told_as_they_are() {
         ("etcd.deadline_ms", ETCD_DEADLINE.as_millis().to_string()),
         ("ksm.deadline_ms", ksm.deadline.as_millis().to_string()),
         ("ksm.in_flight", ksm.in_flight.to_string()),
+        ("sync.default_level", sync.default_level.to_string()),
+        ("sync.fast_level", sync.fast_level.to_string()),
+        ("sync.secure_level", sync.secure_level.to_string()),
+        ("sync.timeout_ms", sync.timeout.as_millis().to_string()),
     ];
     let code: BTreeMap<_, _> = code.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(told, code, "ykvald-config.toml(5) and the code");
