@@ -190,6 +190,11 @@ const RUN: &[(&str, Run)] = &[
     ("ykvald key import FILE", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     ("ykvald check", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     (
+        "ykvald move-store /etc/ykvald/config.toml /etc/ykvald/new.toml",
+        Run::Test("tests/server/moved.rs", "under_load_from_sqlite_to_postgres"),
+    ),
+    ("ykvald cluster status", Run::Test("tests/ykvald/cluster.rs", "servers_of_one_store_agree")),
+    (
         "ykmap key export --in-the-clear > keys.txt",
         Run::Test(BY_SERVER_EXAMPLES, "a_host_moves_to_the_server"),
     ),

@@ -12,7 +12,7 @@ use tests::built;
 use ykval::config::{Config, ETCD_DEADLINE, LISTEN, Limits, LogFormat, LogTo, Standby, StoreAt};
 
 /// The tables, and the part of the page that each has. The first is the file itself.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("", "Settings"),
     ("tls", "TLS"),
     ("limits", "Limits"),
@@ -22,6 +22,7 @@ const TABLES: [(&str, &str); 8] = [
     ("decrypt", "Decryption"),
     ("ksm", "Key storage modules"),
     ("sync", "Peers of YK-VAL"),
+    ("cluster", "Servers of the site"),
 ];
 
 fn load(folder: &Path, text: &str) -> Result<Config, String> {

@@ -12,6 +12,7 @@ mod alive;
 mod check;
 mod checksum;
 mod clients;
+mod cluster;
 mod completions;
 mod desk;
 mod import;

@@ -5,12 +5,14 @@ mod backup;
 mod check;
 mod checksum;
 mod client;
+mod cluster;
 mod completions;
 mod evidence;
 mod files;
 mod import;
 mod init;
 mod key;
+mod move_store;
 mod out;
 mod place;
 mod restore;
@@ -65,6 +67,9 @@ enum Verb {
     /// Manage clients: their IDs and keys
     #[command(subcommand)]
     Client(client::Verb),
+    /// Look at the servers of the site, and at the store that they share
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
     /// Manage the keys of tokens in the store
     #[command(subcommand)]
     Key(key::Verb),
@@ -75,6 +80,8 @@ enum Verb {
     Backup(backup::Args),
     /// Replace the store by a backup, with the server stopped. Used OTPs stay invalid
     Restore(restore::Args),
+    /// Move clients, keys and counters to another store, while the servers run. The old store then accepts nothing any more
+    MoveStore(move_store::Args),
     /// Import the counters, clients and keys of YK-VAL and YK-KSM. Counters are only raised
     #[command(subcommand)]
     Import(import::Verb),
@@ -190,10 +197,12 @@ fn dispatch(context: &Context, verb: Verb) -> Done {
         Verb::ExplainCode(args) => Ok(explain::run(&args, context.json)?),
         Verb::AcceptDatabase(args) => accept_database::run(context, &args),
         Verb::Client(verb) => client::run(context, verb),
+        Verb::Cluster(verb) => cluster::run(context, &verb),
         Verb::Key(verb) => key::run(context, verb),
         Verb::Token(verb) => token::run(context, &verb),
         Verb::Backup(args) => backup::run(context, &args),
         Verb::Restore(args) => restore::run(context, &args),
+        Verb::MoveStore(args) => move_store::run(context, &args),
         Verb::Import(verb) => import::run(context, verb),
         Verb::Sync(verb) => sync::run(context, &verb),
         Verb::Checksum(args) => checksum::run(context, &args),

@@ -57,6 +57,17 @@ pub struct Config {
     pub ksm: Option<KsmConfig>,
     /// The pool of YK-VAL servers that this one belongs to during a move.
     pub sync: Option<SyncConfig>,
+    /// The servers of the site, for `ykvald cluster status`.
+    pub cluster: ClusterConfig,
+}
+
+/// The servers of the site, which share a store. Only commands ask them.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterConfig {
+    /// `https://…`, without a path.
+    pub servers: Vec<String>,
+    /// Certificate authorities, PEM; the system's if `None`.
+    pub ca: Option<PathBuf>,
 }
 
 /// Where tokens and clients are stored.
@@ -420,6 +431,12 @@ fn ksm_urls<'de, D: serde::Deserializer<'de>>(from: D) -> Result<OneOrMore, D::E
         .map_err(|_| serde::de::Error::custom("urls must be a URL or a list of URLs, in quotes"))
 }
 
+fn cluster_servers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<OneOrMore>, D::Error> {
+    OneOrMore::deserialize(from)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("servers must be a URL or a list of URLs, in quotes"))
+}
+
 fn password_file<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
     let path = secret(from, "password_file must be the path of a file, in quotes")?;
     Ok(path.map(PathBuf::from))
@@ -445,6 +462,15 @@ struct Raw {
     decrypt: Option<RawDecrypt>,
     ksm: Option<RawKsm>,
     sync: Option<sync::RawSync>,
+    cluster: RawCluster,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+struct RawCluster {
+    #[serde(deserialize_with = "cluster_servers")]
+    servers: Option<OneOrMore>,
+    ca: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -534,6 +560,18 @@ impl Config {
     /// # Errors
     /// The file, or a value in it, cannot be used.
     pub fn load(path: &Path, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
+        Self::load_replaced(path, listen, None)
+    }
+
+    /// The same with another value of `store`; what else concerns the store is as in the file.
+    ///
+    /// # Errors
+    /// As those of [`load`](Self::load).
+    pub fn load_for_store(path: &Path, store: &str) -> Result<Self, ConfigFault> {
+        Self::load_replaced(path, &[], Some(store))
+    }
+
+    fn load_replaced(path: &Path, listen: &[SocketAddr], store: Option<&str>) -> Result<Self, ConfigFault> {
         let text = file::read(path, Audience::Everyone, MOST_CONFIG)?;
         let holds_password = |config: &Self| {
             let ksm = config.ksm.iter().flat_map(|ksm| &ksm.urls);
@@ -544,7 +582,7 @@ impl Config {
             let peers = config.sync.iter().flat_map(|sync| &sync.peers).map(|peer| peer.url.as_str());
             ksm.chain(store).map(String::as_str).chain(peers).any(has_password)
         };
-        let config = Self::read(path, &text, listen)?;
+        let config = Self::read(path, &text, listen, store)?;
         if holds_password(&config) {
             // Then the file itself is a secret.
             file::read(path, Audience::Group, MOST_CONFIG)?;
@@ -552,7 +590,12 @@ impl Config {
         Ok(config)
     }
 
-    fn read(path: &Path, text: &Zeroizing<Vec<u8>>, listen: &[SocketAddr]) -> Result<Self, ConfigFault> {
+    fn read(
+        path: &Path,
+        text: &Zeroizing<Vec<u8>>,
+        listen: &[SocketAddr],
+        store: Option<&str>,
+    ) -> Result<Self, ConfigFault> {
         let in_file = |found: Diagnostic, line: Option<usize>| {
             let path = path.as_os_str().as_encoded_bytes();
             let at = line.map_or_else(|| Location::file(path), |line| Location::line(path, line));
@@ -603,7 +646,7 @@ impl Config {
             return Err(value("listen", listen_without_tls(*open)));
         }
 
-        let store = raw.store.unwrap_or_else(|| "ykvald.db".to_owned());
+        let store = store.map(str::to_owned).or(raw.store).unwrap_or_else(|| "ykvald.db".to_owned());
         let store = if ["postgres://", "postgresql://"].iter().any(|scheme| store.starts_with(scheme)) {
             StoreAt::Postgres(PostgresConfig {
                 url: store,
@@ -672,8 +715,18 @@ impl Config {
             })
         });
         let sync = raw.sync.map(|raw| raw.read(beside, state(path, "sync.state"), value));
+        let servers = raw.cluster.servers.map_or_else(Vec::new, OneOrMore::list);
+        if let Some(other) = servers.iter().find(|url| !is_a_server(url)) {
+            let problem = format!("{} is not the URL of a server, without a path", shown::quoted(other));
+            return Err(value(
+                "cluster.servers",
+                invalid(&problem).advise("write https://HOST:PORT, or http://ADDRESS:PORT of this host"),
+            ));
+        }
+        let cluster = ClusterConfig { servers, ca: raw.cluster.ca.as_deref().map(beside) };
         Ok(Self {
             path: path.to_owned(),
+            cluster,
             listen,
             plain_http: raw.plain_http,
             plain_http2: raw.plain_http2,
@@ -703,6 +756,15 @@ fn state(config: &Path, file: &str) -> PathBuf {
     let folder = if folder == Path::new("/etc/ykvald") { Path::new("/var/lib/ykvald") } else { folder };
     let name = config.file_stem().unwrap_or_default().to_string_lossy();
     folder.join(if name == "config" { file.to_owned() } else { format!("{name}.{file}") })
+}
+
+/// Only a scheme, a host and perhaps a port.
+fn is_a_server(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])
+    })
 }
 
 fn invalid(problem: &str) -> Diagnostic {

@@ -3,14 +3,15 @@
 //! In the order of one request: [`serve`] takes it from a connection, [`verify`] checks it and decides, [`store`] keeps
 //! clients, keys and positions, in SQLite or PostgreSQL. Beside that path: [`config`] is the settings, [`mod@file`] opens
 //! the files that they name, [`certificates`] reads those of TLS, [`guard`] remembers what was accepted, [`compare`]
-//! notices a store that forgot it, [`ksm`] asks a key storage module that a site has already, [`decrypt`] is one; [`sync`]
-//! tells a pool of YK-VAL servers what was accepted, and `upstream` is the HTTP client of both. [`mod@etcd`] is a client of
-//! the cluster that may be the store.
+//! notices a store that forgot it, [`moving`] moves one to another, [`ksm`] asks a key storage module that a site has already,
+//! [`decrypt`] is one; [`sync`] tells a pool of YK-VAL servers what was accepted, [`cluster`] asks the servers of a site how they
+//! are, and `upstream` is the HTTP client of these. [`mod@etcd`] is a client of the cluster that may be the store.
 #![forbid(unsafe_code)]
 
 pub mod capacity;
 pub mod certificates;
 pub mod clock;
+pub mod cluster;
 pub mod compare;
 pub mod config;
 pub mod decrypt;
@@ -21,6 +22,7 @@ pub mod import;
 pub mod keys;
 pub mod ksm;
 pub mod limit;
+pub mod moving;
 pub mod prefix;
 pub mod random;
 pub mod serve;

@@ -7,6 +7,7 @@ mod contract;
 mod distinct;
 pub mod etcd;
 mod fault;
+mod moving;
 mod opening;
 pub mod postgres;
 mod restored;
@@ -15,6 +16,7 @@ pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};
 pub use fault::StoreFault;
+pub use moving::{Mark, MoveId, Moves, Rows, Stage};
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
@@ -66,6 +68,19 @@ pub struct Serving {
     pub unopened: Option<StoreFault>,
     /// Why the state of PostgreSQL or etcd cannot be recorded. Then an older one is refused only while this process runs.
     pub unremembered: Option<Diagnostic>,
+}
+
+/// Which store it is, and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Standing {
+    /// Where, for people; never a password.
+    pub at: String,
+    /// The name and version of the database.
+    pub version: String,
+    /// Tells it from other stores: the same for all servers that share one.
+    pub identity: String,
+    /// Grows with each change, where the database counts them; may be empty.
+    pub revision: String,
 }
 
 /// A client as it is stored.
@@ -353,6 +368,56 @@ impl Store {
         }
     }
 
+    /// Opens an existing store to move it, or to move another one to it: also one that was moved, or is not complete. Such a
+    /// store does nothing but what a move needs.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open).
+    pub async fn open_to_move(at: &StoreAt, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
+        match at {
+            StoreAt::Sqlite(path) => Ok(Self::Sqlite(sqlite::Sqlite::open_to_move(path, key).await?)),
+            StoreAt::Postgres(at) => Ok(Self::Postgres(postgres::Postgres::open_to_move(at, key).await?)),
+            StoreAt::Etcd(at) => Ok(Self::Etcd(etcd::Etcd::open_to_move(at, key).await?)),
+        }
+    }
+
+    /// The moves that it took part in.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn moves(&self) -> Result<Moves, StoreFault> {
+        each!(self, it => it.moves().await)
+    }
+
+    /// Records `to`, durably, if `from` is recorded now; `false` if something else is. Once a record that
+    /// [fences](Moves::is_fenced) the store is stored, no step or change that had not ended before is stored any more, by
+    /// any process.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn set_moves(&self, from: &Moves, to: &Moves) -> Result<bool, StoreFault> {
+        each!(self, it => it.set_moves(from.to_text(), to.clone()).await)
+    }
+
+    /// Stores rows of another store, all or nothing (in etcd perhaps a part, if it fails); `false`, and nothing, if this
+    /// store is not being filled by this move. A token whose key is replaced keeps the position of its former key. Whoever
+    /// calls it opened the store [to move](Self::open_to_move).
+    ///
+    /// # Errors
+    /// They could not be stored.
+    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
+        each!(self, it => it.fill(id, rows).await)
+    }
+
+    /// The last touches of restored tokens ([`last_touch`](Self::last_touch)).
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
+        each!(self, it => it.touches().await)
+    }
+
     /// The store key that everything new is sealed under, as of when the store was opened. `None` if it was opened for a
     /// server, which seals nothing.
     #[must_use]
@@ -426,6 +491,15 @@ impl Store {
     /// The store could not be read.
     pub async fn version(&self) -> Result<String, StoreFault> {
         each!(self, it => it.version().await)
+    }
+
+    /// Which store it is, and how far it has come.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn standing(&self) -> Result<Standing, StoreFault> {
+        let (identity, revision) = each!(self, it => it.standing().await)?;
+        Ok(Standing { at: self.at().to_owned(), version: self.version().await?, identity, revision })
     }
 
     /// A client; `None` if there is none with this ID.

@@ -95,7 +95,7 @@ fn all(context: &Context, report: &mut Report) -> Done {
 }
 
 /// Adds why something could not be checked.
-fn add(report: &mut Report, area: &'static str, failure: Failure) {
+pub(super) fn add(report: &mut Report, area: &'static str, failure: Failure) {
     if let Some(found) = failure.or_as_root().diagnostic() {
         report.add(area, found.with_severity(Severity::Error));
     }

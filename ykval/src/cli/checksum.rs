@@ -9,6 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use ykval::store::Store;
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::seal::{Sealed, StoreKeys};
 use yubiotp::{Credential, PublicId};
@@ -32,29 +33,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let serials = args.serials.as_deref().map(read_serials).transpose()?;
     wait(async {
         let Opened { store, key, .. } = context.open().await?;
-        // Ours: the label, then of every key, by public ids, the length of its id, the id, the private id, the AES key.
-        let mut ours = Sha256::new_with_prefix(LABEL);
         let mut keys = Vec::new();
-        let mut pages = Pages::of(&store);
-        loop {
-            let page = pages.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            for token in page {
-                let Some((_, sealed)) = token.key else { continue };
-                let id = token.id;
-                let credential = open(&key, &id, &sealed)?;
-                ours.update([u8::try_from(id.as_bytes().len()).unwrap_or(u8::MAX)]);
-                ours.update(id.as_bytes());
-                ours.update(credential.private_id.expose());
-                ours.update(credential.aes_key.expose());
-                keys.push((serial(serials.as_ref(), &id)?, id, sealed));
-            }
-        }
+        let sha256 = digest(&store, &key, |id, sealed| {
+            keys.push((serial(serials.as_ref(), &id)?, id, sealed));
+            Ok(())
+        });
+        let sha256 = sha256.await?;
         store.close().await;
         let count = keys.len();
-        let sha256 = HEXLOWER.encode(&ours.finalize());
         let ykksm = ykksm(&key, keys)?;
         if context.json {
             out::json(&json!({ "keys": count, "sha256": sha256, "ykksm": ykksm }));
@@ -68,6 +54,37 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         }
         Ok(())
     })
+}
+
+/// Our digest of all keys in a store.
+pub(super) async fn digest_of_keys(store: &Store, key: &StoreKeys) -> Result<String, Failure> {
+    digest(store, key, |_, _| Ok(())).await
+}
+
+/// The label, then of every key, by public IDs, the length of its ID, the ID, the private ID, the AES key.
+async fn digest(
+    store: &Store,
+    key: &StoreKeys,
+    mut each: impl FnMut(PublicId, Sealed) -> Done,
+) -> Result<String, Failure> {
+    let mut digest = Sha256::new_with_prefix(LABEL);
+    let mut pages = Pages::of(store);
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() {
+            return Ok(HEXLOWER.encode(&digest.finalize()));
+        }
+        for token in page {
+            let Some((_, sealed)) = token.key else { continue };
+            let id = token.id;
+            let credential = open(key, &id, &sealed)?;
+            digest.update([u8::try_from(id.as_bytes().len()).unwrap_or(u8::MAX)]);
+            digest.update(id.as_bytes());
+            digest.update(credential.private_id.expose());
+            digest.update(credential.aes_key.expose());
+            each(id, sealed)?;
+        }
+    }
 }
 
 fn open(key: &StoreKeys, id: &PublicId, sealed: &Sealed) -> Result<Credential, Failure> {

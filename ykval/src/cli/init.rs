@@ -39,7 +39,7 @@ pub(crate) struct Args {
 }
 
 /// A password on the command line would stay in the shell's history, and show in lists of processes.
-fn parse_store(text: &str) -> Result<String, String> {
+pub(super) fn parse_store(text: &str) -> Result<String, String> {
     if has_password(text) {
         return Err(
             "it holds a password, which other users can see here; put it in a file (--password-file)".into(),

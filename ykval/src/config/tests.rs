@@ -3,7 +3,7 @@
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
-    Config::read(Path::new("/x/config.toml"), &Zeroizing::new(text.into()), &[])
+    Config::read(Path::new("/x/config.toml"), &Zeroizing::new(text.into()), &[], None)
         .map_err(|fault| fault.to_string())
 }
 

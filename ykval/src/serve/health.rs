@@ -4,6 +4,7 @@ use super::Shared;
 use super::log::{Decided, Event};
 use crate::store::{Store, StoreFault};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use yubiotp::diagnostic::{Code, Diagnostic};
@@ -86,24 +87,36 @@ fn silent(store: &Store) -> Diagnostic {
     Diagnostic::error(Code::DatabaseUnreachable, problem)
 }
 
-/// The latest decisions that were not OK, for the status page.
+/// The latest decisions that were not OK, for the status page, and the times of the last ones of any kind.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<VecDeque<Decided>>);
+pub(super) struct Recent {
+    refused: Mutex<VecDeque<Decided>>,
+    /// In milliseconds since 1970; 0: none yet.
+    last: AtomicI64,
+    last_ok: AtomicI64,
+}
 
 impl Recent {
     const MOST: usize = 20;
 
     pub(super) fn remember(&self, decided: &Decided) {
+        self.last.fetch_max(decided.at, Relaxed);
         if decided.decision.status == Status::Ok {
+            self.last_ok.fetch_max(decided.at, Relaxed);
             return;
         }
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         recent.truncate(Self::MOST - 1);
         recent.push_front(decided.clone());
     }
 
     /// The newest first.
     pub(super) fn list(&self) -> Vec<Decided> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// When anything was decided last, and when an OTP was accepted last.
+    pub(super) fn last(&self) -> [Option<i64>; 2] {
+        [&self.last, &self.last_ok].map(|at| Some(at.load(Relaxed)).filter(|at| *at != 0))
     }
 }

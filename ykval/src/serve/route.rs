@@ -4,7 +4,7 @@ use super::connection::{Connection, Role};
 use super::log::{Decided, Event};
 use super::metrics::Endpoint;
 use super::parameters::{self, NoForm};
-use super::{Shared, page, sync};
+use super::{Shared, page, status, sync};
 use crate::clock;
 use crate::verify::{Answered, Decision, Overload};
 use http_body_util::Full;
@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version as Http};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use yubiotp::diagnostic::Diagnostic;
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::protocol::{Answer, Status, Version};
 use yubiotp::shown;
 use zeroize::Zeroizing;
@@ -56,6 +56,10 @@ pub(super) async fn answer(
         }
         (Role::Main, "/metrics") if is_trusted(&connection) => {
             (Endpoint::Metrics, read(&request, || metrics(shared)))
+        }
+        (Role::Main, "/status") if is_trusted(&connection) => {
+            let status = Box::pin(status::of(shared)).await;
+            (Endpoint::Status, read(&request, || as_json(status::written(&status))))
         }
         (Role::Main, "/") if is_trusted(&connection) => {
             let page = Box::pin(page::render(shared)).await;
@@ -239,6 +243,15 @@ fn metrics(shared: &Shared) -> Reply {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     let body = shared.metrics.written(shared);
     with(Response::new(Full::new(Bytes::from(body))), StatusCode::OK, [(header::CONTENT_TYPE, kind)])
+}
+
+fn as_json(body: Result<String, Code>) -> Reply {
+    let Ok(body) = body else { return says(StatusCode::INTERNAL_SERVER_ERROR, "internal-error\n") };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    with(Response::new(Full::new(Bytes::from(body))), StatusCode::OK, headers)
 }
 
 fn status_page(page: String) -> Reply {

@@ -1,5 +1,7 @@
 //! What every store must do, as tests that each runs on its own database: `contract!(a place for a new store)`.
 
+mod moving;
+
 use super::*;
 use crate::compare;
 use crate::guard::Obstacle;
@@ -14,6 +16,8 @@ use yubiotp::ledger::Advance;
 use yubiotp::ledger::contract::{HostSubject, Subject, check, check_elsewhere};
 use yubiotp::seal::StoreKey;
 use yubiotp::{Credential, Ledger, PrivateId};
+
+pub(super) use moving::*;
 
 /// A place for a store that is not made yet, gone once dropped.
 pub(super) trait Fresh {
@@ -30,7 +34,8 @@ macro_rules! contract {
             what_another_server_knows, restored_tokens, raised_while_restored,
             a_store_that_was_lost, clients_are_added_and_changed, tokens_in_pages,
             another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers,
-            what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm);
+            what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm,
+            a_fenced_store_stores_nothing, a_fence_waits_for_steps, moved_there_and_back, moved_in_spite_of_failures);
     };
     ($fresh:expr; $($part:ident),+) => {
         $(

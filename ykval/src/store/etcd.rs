@@ -35,6 +35,7 @@ mod keys;
 mod layout;
 mod link;
 mod meta;
+mod moving;
 mod ops;
 mod raise;
 mod reads;
@@ -55,6 +56,12 @@ use link::Link;
 /// Concurrent requests that read tokens, and that advance them. While one waits for its answer, the next one fills up.
 const READS: usize = 2;
 const STEPS: usize = 2;
+
+/// What the keys of a store begin with, from its URL.
+fn at_prefix(at: &str) -> String {
+    let path = at.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+    path.map(|(_, path)| format!(", /{path}")).unwrap_or_default()
+}
 
 /// A store in etcd.
 #[derive(Clone)]
@@ -91,6 +98,36 @@ impl Etcd {
 
     pub async fn open(at: &EtcdConfig, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
         Self::over(Link::new(at)?).under(key.into()).await
+    }
+
+    pub async fn open_to_move(at: &EtcdConfig, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let link = Link::new(at)?;
+        link.move_it();
+        Self::over(link).under(key.into()).await
+    }
+
+    pub async fn moves(&self) -> Result<Moves, StoreFault> {
+        moving::moves(&self.link).await
+    }
+
+    pub async fn set_moves(&self, from: String, to: Moves) -> Result<bool, StoreFault> {
+        moving::set(&self.link, &from, &to).await
+    }
+
+    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
+        moving::fill(&self.link, id, rows).await
+    }
+
+    pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
+        moving::touches(&self.link).await
+    }
+
+    /// The cluster, and the revision of its last change.
+    pub async fn standing(&self) -> Result<(String, String), StoreFault> {
+        let header = self.link.range(ops::get(self.link.keys.meta())).await?.header;
+        let (cluster, revision) = header.map_or((0, 0), |header| (header.cluster_id, header.revision));
+        let prefix = at_prefix(self.at());
+        Ok((format!("etcd cluster {cluster:x}{prefix}"), format!("revision {revision}")))
     }
 
     pub(super) async fn open_for_serving(at: &EtcdConfig, key: StoreKeyIds) -> Result<Serving, StoreFault> {

@@ -1,6 +1,6 @@
 //! What is wrong with a store, and what to do about it.
 
-use super::SameKey;
+use super::{Mark, SameKey};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use yubiotp::PublicId;
@@ -37,6 +37,13 @@ pub enum StoreFault {
         found: i64,
         /// The last schema that this program knows.
         known: i64,
+    },
+    /// It was moved to another store, is being moved, or is not complete yet.
+    Moved {
+        /// Where it is.
+        at: Location,
+        /// The move.
+        mark: Box<Mark>,
     },
     /// Sealed under another store key.
     OtherStoreKey {
@@ -114,6 +121,7 @@ impl StoreFault {
                 ),
             )
             .advise("install that version of ykvald, or a later one"),
+            Self::Moved { at, mark } => mark.diagnostic().at(at.clone()),
             Self::OtherStoreKey { at, wanted, given } => error(
                 Code::DatabaseUnderOtherStoreKey,
                 at,

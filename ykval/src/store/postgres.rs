@@ -47,6 +47,7 @@ mod hosts;
 mod identity;
 mod lease;
 mod link;
+mod moving;
 mod place;
 mod reseal;
 mod restored;
@@ -138,6 +139,36 @@ impl Postgres {
         store.note_key().await
     }
 
+    pub async fn open_to_move(
+        at: &crate::config::PostgresConfig,
+        key: impl Into<StoreKeyIds>,
+    ) -> Result<Self, StoreFault> {
+        let key = key.into();
+        let store = Self::connect(at)?;
+        store.link.look().await;
+        let name = Arc::clone(&store.link.at);
+        store
+            .run(LONG, move |db| Box::pin(async move { schema::open_to_move(db, &name, key).await }))
+            .await?;
+        store.note_key().await
+    }
+
+    pub async fn moves(&self) -> Result<Moves, StoreFault> {
+        self.run(SHORT, |db| Box::pin(async { moving::read(&**db).await })).await
+    }
+
+    pub async fn set_moves(&self, from: String, to: Moves) -> Result<bool, StoreFault> {
+        self.run(LONG, move |db| Box::pin(moving::set(db, from, to))).await
+    }
+
+    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
+        self.run(LONG, move |db| Box::pin(moving::fill(db, id, rows))).await
+    }
+
+    pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
+        self.run(LONG, |db| Box::pin(restored::touches(db))).await
+    }
+
     pub(super) async fn open_for_serving(
         at: &crate::config::PostgresConfig,
         key: StoreKeyIds,
@@ -221,6 +252,18 @@ impl Postgres {
         Ok(format!("PostgreSQL {}", version.await?))
     }
 
+    /// The revision is the position in the write-ahead log, if the role may read it.
+    pub async fn standing(&self) -> Result<(String, String), StoreFault> {
+        let log = self.run(SHORT, |db| {
+            Box::pin(async {
+                let row = db.query_one("SELECT pg_current_wal_lsn()::text", &[]).await?;
+                Ok(row.try_get::<_, String>(0)?)
+            })
+        });
+        let log = log.await.map(|log| format!("WAL {log}")).unwrap_or_default();
+        Ok((self.link.hosts.seen().to_string(), log))
+    }
+
     pub async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreFault> {
         self.run(SHORT, move |db| Box::pin(clients::one(db, id))).await
     }
@@ -237,17 +280,11 @@ impl Postgres {
         let Ok(Ok(turn)) = timeout(session::WAIT, Arc::clone(&self.alone).acquire_owned()).await else {
             return Err(self.link.fault(all_busy(self.link.pool.status().max_size)));
         };
-        let name = Arc::clone(&self.link.at);
-        self.link
-            .run_in_turn(Some(turn), SHORT, move |db| {
-                Box::pin(async move { advance::alone(db, &name, step).await })
-            })
-            .await
+        self.link.run_in_turn(Some(turn), SHORT, move |db| Box::pin(advance::alone(db, step))).await
     }
 
     pub async fn ready(&self) -> Result<(), StoreFault> {
-        let name = Arc::clone(&self.link.at);
-        self.run(SHORT, move |db| Box::pin(async move { ready(db, &name).await })).await
+        self.run(SHORT, |db| Box::pin(ready(db))).await
     }
 
     pub async fn seems_fit(&self) -> Result<(), StoreFault> {
@@ -387,9 +424,9 @@ impl Postgres {
 }
 
 /// Whether it can be written to now: takes a row lock, which is written, and waits until that is durable.
-async fn ready(db: &mut ClientWrapper, at: &str) -> Result<(), Trouble> {
+async fn ready(db: &mut ClientWrapper) -> Result<(), Trouble> {
     session::must_be_fit(db).await?;
-    schema::must_not_be_later(db, at).await?;
+    schema::must_still_be_usable(db).await?;
     let row = concat!(fit!(), " SELECT one FROM ykvald.meta WHERE ", fits!(), " FOR NO KEY UPDATE");
     let row = db.prepare_cached(row).await?;
     db.query_one(&row, &[]).await?;

@@ -3,9 +3,12 @@
 
 use crate::file;
 use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, open};
+use rustix::io::Errno;
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 const MOST: u64 = 4096;
@@ -76,7 +79,7 @@ impl<S: SeenState> SeenFile<S> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let system = |why| NotTaken::fault(cannot_write::<S>(path, &why));
         let folder = open(folder(path), flags, Mode::empty()).map_err(system)?;
-        flock(&folder, FlockOperation::LockExclusive).map_err(system)?;
+        lock_a_while(&folder).map_err(system)?;
         let recorded = load(path)?;
         let now = now.or_newer(recorded);
         if now == recorded {
@@ -92,6 +95,21 @@ pub(super) fn replace(path: Option<&Path>, state: impl SeenState) -> Result<(), 
     let Some(path) = path else { return Ok(()) };
     file::replace(path, state.text().as_bytes(), 0o600)
 }
+
+/// Locks the folder, so that two processes do not write at the same time. A store in SQLite that is open in the same folder
+/// keeps a lock on it that may never end: then it is written without.
+fn lock_a_while(folder: &OwnedFd) -> rustix::io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))

@@ -13,6 +13,7 @@ mod checkpoint;
 mod connect;
 mod header;
 mod look;
+mod moving;
 mod place;
 mod readers;
 mod reseal;
@@ -97,12 +98,28 @@ impl Sqlite {
         off_the_runtime(move || Self::open_now(&path, key)).await
     }
 
+    pub async fn open_to_move(path: &Path, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
+        let key = key.into();
+        let path = path.to_owned();
+        off_the_runtime(move || {
+            Self::open_checked(&path, |first, place| connect::check_to_move(first, place, key))
+        })
+        .await
+    }
+
     fn open_now(path: &Path, key: StoreKeyIds) -> Result<Self, StoreFault> {
+        Self::open_checked(path, |first, place| connect::check(first, place, key))
+    }
+
+    fn open_checked(
+        path: &Path,
+        check: impl FnOnce(&mut Connection, &DatabaseFile) -> Result<StoreKeyId, StoreFault>,
+    ) -> Result<Self, StoreFault> {
         let mut place = DatabaseFile::find(path)?;
         place.keep_from_being_restored()?;
         header::finish_restore(&mut place)?;
         let mut first = connect::open(&place, Use::Write)?;
-        let under = connect::check(&mut first, &place, key)?;
+        let under = check(&mut first, &place)?;
         // The first read opens the log, too.
         let place = Arc::new(place.hold()?);
         let readers = Readers::new(Arc::clone(&place));
@@ -181,6 +198,14 @@ impl Sqlite {
     #[expect(clippy::unused_async, reason = "where it is another process, it has to be asked")]
     pub async fn version(&self) -> Result<String, StoreFault> {
         Ok(format!("SQLite {}", rusqlite::version()))
+    }
+
+    /// A file of this host: no other host has the same one.
+    #[expect(clippy::unused_async, reason = "where it is another process, it has to be asked")]
+    #[expect(clippy::disallowed_methods, reason = "the kernel's, and only shown")]
+    pub async fn standing(&self) -> Result<(String, String), StoreFault> {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Ok((format!("{} on {}", self.at(), host.trim()), String::new()))
     }
 
     #[expect(clippy::unused_async, reason = "a row that is in memory is read sooner than handed to a thread")]
@@ -284,6 +309,22 @@ impl Sqlite {
         self.change(move |transaction| restored::prove(transaction, id)).await
     }
 
+    pub async fn moves(&self) -> Result<Moves, StoreFault> {
+        self.look("its moves", moving::read).await
+    }
+
+    pub async fn set_moves(&self, from: String, to: Moves) -> Result<bool, StoreFault> {
+        self.change_if(moving::only_later, move |transaction| moving::set(transaction, &from, &to)).await
+    }
+
+    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
+        self.change_if(moving::only_later, move |transaction| moving::fill(transaction, id, &rows)).await
+    }
+
+    pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
+        self.look("a touch", restored::touches).await
+    }
+
     pub async fn accept_risk(&self) -> Result<u64, StoreFault> {
         self.change(restored::accept_risk).await
     }
@@ -333,7 +374,7 @@ impl Sqlite {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        self.change_under(None, change).await
+        self.change_if(connect::refused, change).await
     }
 
     /// The same, with something that was sealed under the store key as of when the store was opened.
@@ -341,12 +382,21 @@ impl Sqlite {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        self.change_under(Some(self.0.under), change).await
+        let under = self.0.under;
+        let may = move |transaction: &Connection, place: &DatabaseFile| {
+            if let Some(refused) = connect::refused(transaction, place)? {
+                return Ok(Some(refused));
+            }
+            let is_replaced = connect::stored_key(transaction)?.as_slice() != under.0;
+            Ok(is_replaced.then(|| StoreFault::StoreKeyReplaced(place.location())))
+        };
+        self.change_if(may, change).await
     }
 
-    async fn change_under<T: Send + 'static>(
+    /// The same, unless `refused` says why not.
+    async fn change_if<T: Send + 'static>(
         &self,
-        under: Option<StoreKeyId>,
+        refused: impl FnOnce(&Connection, &DatabaseFile) -> rusqlite::Result<Option<StoreFault>> + Send + 'static,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreFault> {
         self.0.writer()?;
@@ -355,13 +405,8 @@ impl Sqlite {
             let mut connection = connect::open(&place, Use::Change)?;
             let in_one_transaction = || {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                if let Some(later) = connect::later(&transaction, &place)? {
-                    return Ok(Err(later));
-                }
-                if let Some(under) = under
-                    && connect::stored_key(&transaction)?.as_slice() != under.0
-                {
-                    return Ok(Err(StoreFault::StoreKeyReplaced(place.location())));
+                if let Some(refused) = refused(&transaction, &place)? {
+                    return Ok(Err(refused));
                 }
                 let changed = change(&transaction)?;
                 transaction.commit()?;

@@ -31,7 +31,7 @@ const REST: &str = "\
 # plain_http = false           # answer other hosts without TLS: others on the network can read every OTP
 # plain_http2 = false          # also HTTP/2 without TLS, for a proxy that uses it
 # require_signature = false    # requests must be signed, or come with the client's certificate; clients can have their own rule
-# status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read the status page / and /metrics
+# status_from = [\"127.0.0.0/8\", \"::1/128\"]    # who may read / and /status and /metrics
 ";
 
 const TABLES: &str = "\n\
@@ -100,6 +100,11 @@ const TABLES: &str = "\n\
 # secure_level = 40            # the same for sl=secure
 # timeout_ms = 1000            # how long to wait for them, without timeout
 # ca = \"peers.pem\"             # certificate authorities for https; the default is the system's
+
+# The servers that share the store, for: ykvald cluster status. The values are examples.
+# [cluster]
+# servers = [\"https://val1.example.com\", \"https://val2.example.com\"]
+# ca = \"cluster.pem\"           # certificate authorities for https; the default is the system's
 ";
 
 #[cfg(test)]
@@ -128,7 +133,7 @@ mod tests {
             .filter(is_setting)
             .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="))
             .collect();
-        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 8 + 5 + 5 + 7, "{lines:#?}");
+        assert_eq!(lines.len(), 7 + 4 + 12 + 4 + 5 + 8 + 5 + 5 + 7 + 3, "{lines:#?}");
         let config = load(&lines.join("\n"));
         let plain = load("");
         assert_eq!(config.listen, plain.listen);

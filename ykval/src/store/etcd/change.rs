@@ -84,6 +84,11 @@ impl<'a> Change<'a> {
         self.compare.len().max(self.puts.len()) + 4 <= ops::MOST_OPS
     }
 
+    /// Whether so many more fit.
+    pub(super) fn has_room_for(&self, more: usize) -> bool {
+        self.compare.len().max(self.puts.len()).saturating_add(more) <= ops::MOST_OPS
+    }
+
     /// Whether there is anything to store beside the number of the change.
     pub(super) fn is_empty(&self) -> bool {
         self.puts.len() <= 1

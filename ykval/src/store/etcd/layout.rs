@@ -3,7 +3,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `PREFIX/meta` | `1\|store key\|epoch\|cleared\|marks` ([`Meta`]) |
+//! | `PREFIX/meta` | `1\|store key\|epoch\|cleared\|marks`, and after a move `\|` and lines ([`Meta`]) |
 //! | `PREFIX/change` | `1\|number`: each change by an administrator compares and raises it |
 //! | `PREFIX/t/HEX` | `1\|e or d\|fingerprint\|sealed\|epoch\|restored` ([`Record`]) |
 //! | `PREFIX/p/HEX/FINGERPRINT` | `1\|position\|time\|floor\|nonce` ([`Reached`]) |
@@ -14,7 +14,8 @@
 //! of values, which is bytewise, compares positions.
 
 use super::restored::{Epochs, OwnMark};
-use crate::store::{Client, LastTouch};
+use crate::store::moving::MARKED;
+use crate::store::{Client, LastTouch, Moves};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use yubiotp::freshness::Touch;
@@ -120,6 +121,11 @@ impl Keys {
         public_id(self.rest(key, "t/")?)
     }
 
+    /// The token that the key of a last touch names.
+    pub(super) fn touch_of(&self, key: &[u8]) -> Result<PublicId, NotOurs> {
+        public_id(self.rest(key, "l/")?)
+    }
+
     /// The token and the fingerprint that the key of a position names.
     pub(super) fn position_of(&self, key: &[u8]) -> Result<(PublicId, Fingerprint), NotOurs> {
         let (id, fingerprint) = self.rest(key, "p/")?.split_once('/').ok_or(NotOurs)?;
@@ -188,6 +194,8 @@ pub(super) struct Meta {
     /// The store key that everything new is sealed under.
     pub(super) store_key: StoreKeyId,
     pub(super) epochs: Epochs,
+    /// The moves to and from other stores. If they fence this one, the number of the schema says so, too.
+    pub(super) moves: Moves,
 }
 
 /// The number of the schema of a `meta`, if it has one: a later version may write it in another way.
@@ -197,21 +205,30 @@ pub(super) fn schema(meta: &[u8]) -> Option<i64> {
 
 impl Value for Meta {
     fn text(&self) -> String {
-        let Self { store_key, epochs } = self;
+        let Self { store_key, epochs, moves } = self;
         let marks: Vec<_> = epochs.marks.iter().map(|(epoch, since)| format!("{epoch}:{since}")).collect();
         let (now, cleared, marks) = (epochs.now, epochs.cleared, marks.join(","));
-        format!("1|{}|{now}|{cleared}|{marks}", HEXLOWER.encode(&store_key.0))
+        let schema = if moves.is_fenced() { KNOWN.saturating_add(MARKED) } else { KNOWN };
+        let moves = Some(moves.to_text()).filter(|text| !text.is_empty());
+        let moves = moves.map(|text| format!("|{text}")).unwrap_or_default();
+        format!("{schema}|{}|{now}|{cleared}|{marks}{moves}", HEXLOWER.encode(&store_key.0))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let [store_key, now, cleared, marks] = parts(text)?;
+        // That the number fits is found out by writing it again.
+        let (_, rest) = text.split_once('|')?;
+        let mut parts = rest.splitn(4, '|');
+        let (store_key, now, cleared) = (parts.next()?, parts.next()?, parts.next()?);
+        let marks = parts.next()?;
+        let (marks, moves) = marks.split_once('|').unwrap_or((marks, ""));
+        let moves = Moves::parse(moves)?;
         let mark = |mark: &str| {
             let (epoch, since) = mark.split_once(':')?;
             Some((epoch.parse().ok()?, since.parse().ok()?))
         };
         let marks = marks.split(',').filter(|mark| !mark.is_empty()).map(mark).collect::<Option<_>>()?;
         let epochs = Epochs { now: now.parse().ok()?, cleared: cleared.parse().ok()?, marks };
-        Some(Self { store_key: StoreKeyId(unhex(store_key)?), epochs })
+        Some(Self { store_key: StoreKeyId(unhex(store_key)?), epochs, moves })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::guard::Guard;
 use crate::store::StoreFault;
 use crate::store::batch::Way;
 use crate::store::fault::url;
+use crate::store::moving::MARKED;
 use crate::store::opening::Opening;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,8 @@ pub(super) struct Inner {
     /// Whether a member on another host is used without TLS.
     pub(super) is_open_to_others: bool,
     cache: Mutex<Cache>,
+    /// Whether it is used although it was moved, or is not complete.
+    to_move: AtomicBool,
     /// Read-locked by everything that is in progress.
     busy: Arc<RwLock<()>>,
     is_closed: AtomicBool,
@@ -70,6 +73,7 @@ impl Link {
             is_open_to_others: !config.tls && config.endpoints.iter().any(|one| !one.is_here()),
             seen,
             cache: Mutex::default(),
+            to_move: AtomicBool::new(false),
             busy: Arc::default(),
             is_closed: AtomicBool::new(false),
         })))
@@ -151,10 +155,28 @@ impl Link {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is stored as `meta`, without which there is no store.
+    /// From now on, uses the store also if it was moved, or is not complete.
+    pub(super) fn move_it(&self) {
+        self.to_move.store(true, Ordering::Relaxed);
+    }
+
+    /// What is stored as `meta`, without which there is no store. Fails if the store was moved, or is not complete.
     pub(super) fn meta(&self, kvs: &[KeyValue]) -> Result<Stored<Meta>, StoreFault> {
+        let meta = self.any_meta(kvs)?;
+        match &meta.value.moves.mark {
+            Some(mark) if meta.value.moves.is_fenced() && !self.to_move.load(Ordering::Relaxed) => {
+                Err(StoreFault::Moved { at: self.location(), mark: Box::new(mark.clone()) })
+            }
+            _ => Ok(meta),
+        }
+    }
+
+    /// The same of any store.
+    pub(super) fn any_meta(&self, kvs: &[KeyValue]) -> Result<Stored<Meta>, StoreFault> {
         let Some(kv) = kvs.first() else { return Err(StoreFault::Missing(self.location())) };
-        if let Some(found) = super::layout::schema(&kv.value).filter(|found| *found > super::layout::KNOWN) {
+        if let Some(found) =
+            super::layout::schema(&kv.value).filter(|found| found % MARKED > super::layout::KNOWN)
+        {
             return Err(StoreFault::Later { at: self.location(), found, known: super::layout::KNOWN });
         }
         let value = Meta::read(&kv.value).ok_or_else(|| self.damaged("meta".to_owned()))?;

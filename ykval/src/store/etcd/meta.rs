@@ -8,7 +8,7 @@ use super::reads::Snapshot;
 use super::restored::Epochs;
 use super::state::{Stored, one};
 use crate::etcd::messages::TxnRequest;
-use crate::store::{LastTouch, StoreFault};
+use crate::store::{LastTouch, Moves, StoreFault};
 use yubiotp::PublicId;
 use yubiotp::seal::{StoreKeyId, StoreKeyIds};
 
@@ -21,7 +21,10 @@ pub(super) async fn make(link: &Link, key: StoreKeyId, restored: Option<i64>) ->
     let (meta, change) = (link.keys.meta(), link.keys.change());
     let txn = TxnRequest {
         compare: vec![ops::is_unchanged(meta.clone(), 0)],
-        success: vec![ops::put(meta, &Meta { store_key: key, epochs }), ops::put(change, &ChangeNumber(0))],
+        success: vec![
+            ops::put(meta, &Meta { store_key: key, epochs, moves: Moves::default() }),
+            ops::put(change, &ChangeNumber(0)),
+        ],
         failure: Vec::new(),
     };
     Ok(link.commit_unopened(txn).await?.succeeded)

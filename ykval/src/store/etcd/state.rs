@@ -1,6 +1,6 @@
 //! What is stored of tokens, read at one moment.
 
-use super::layout::{Keys, Meta, Reached, Record, Value};
+use super::layout::{Floor, Keys, Meta, Reached, Record, Value};
 use super::link::Link;
 use super::ops;
 use crate::etcd::messages::{KeyValue, RangeRequest};
@@ -106,10 +106,18 @@ impl TokenState {
     /// The positions with keys that the token does not have.
     pub(super) fn retired(&self) -> impl Iterator<Item = Retired> {
         let former = self.reached.keys().filter(|key| **key != self.fingerprint().0);
-        former.filter_map(|key| {
+        let former = former.filter_map(|key| {
             let key = Fingerprint(*key);
             Some(Retired { id: self.id, key, position: self.position_with(key)? })
-        })
+        });
+        // Of a token without a key, what counts for the keys that follow, if that is less than its position.
+        let floor = self.current().filter(|_| self.fingerprint() == ELSEWHERE).and_then(|reached| {
+            match reached.floor {
+                Floor::Lower(floor) => floor,
+                Floor::Itself => None,
+            }
+        });
+        former.chain(floor.map(|position| Retired { id: self.id, key: ELSEWHERE, position }))
     }
 
     /// As callers see it.

@@ -116,7 +116,7 @@ async fn many(
 }
 
 /// Takes one step.
-pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Result<Advanced, Trouble> {
+pub(super) async fn alone(db: &mut ClientWrapper, step: Step) -> Result<Advanced, Trouble> {
     let Step { token, key, to, nonce, at } = &step;
     let number = stored(*to)?;
     let one_step =
@@ -128,7 +128,7 @@ pub(super) async fn alone(db: &mut ClientWrapper, store: &str, step: Step) -> Re
         if changed == 1 {
             return Ok(Advanced::Fresh(receipt(&step)));
         }
-        schema::must_not_be_later(db, store).await?;
+        schema::must_still_be_usable(db).await?;
         if let Some(found) = why_not(db, &step).await? {
             return Ok(found);
         }

@@ -132,6 +132,11 @@ impl From<Trouble> for HostRefusal {
                 Box::new(Diagnostic::error(Code::DatabaseRowDamaged, format!("{what} is damaged")))
             }
             Trouble::Told(fault) => Box::new(fault.diagnostic()),
+            Trouble::Later(found) => {
+                let problem = format!("has schema {found}, of a later ykvald");
+                Box::new(Diagnostic::error(Code::DatabaseFromLaterVersion, problem))
+            }
+            Trouble::Moved(mark) => Box::new(mark.diagnostic()),
         };
         Self { found, is_other_database }
     }

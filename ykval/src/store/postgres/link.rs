@@ -145,7 +145,11 @@ impl Link {
             }
         };
         match trouble {
-            Trouble::Told(_) | Trouble::Damaged(_) | Trouble::Cannot(_) => lease.give_back(),
+            Trouble::Told(_)
+            | Trouble::Damaged(_)
+            | Trouble::Cannot(_)
+            | Trouble::Later(_)
+            | Trouble::Moved(_) => lease.give_back(),
             // After any other fault the connection is not used again.
             Trouble::Unfit(_) | Trouble::OtherDatabase(_) | Trouble::Refused(_) | Trouble::Database(_) => {
                 lease.give_up();
@@ -163,6 +167,10 @@ impl Link {
     pub(super) fn told(&self, trouble: Trouble) -> StoreFault {
         match trouble {
             Trouble::Told(fault) => fault,
+            Trouble::Later(found) => {
+                StoreFault::Later { at: self.location(), found, known: super::schema::KNOWN }
+            }
+            Trouble::Moved(mark) => StoreFault::Moved { at: self.location(), mark },
             Trouble::Damaged(what) => StoreFault::Damaged { at: self.location(), what },
             Trouble::Unfit(why) => self.fault(why.diagnostic()),
             Trouble::Cannot(found) | Trouble::Refused(found) => self.fault(*found),

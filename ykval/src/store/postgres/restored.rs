@@ -4,6 +4,7 @@ use super::Change;
 use super::trouble::{Trouble, position, stored};
 use crate::store::LastTouch;
 use deadpool_postgres::ClientWrapper;
+use tokio_postgres::{GenericClient, Row};
 use yubiotp::PublicId;
 use yubiotp::diagnostic::Code;
 use yubiotp::freshness::Touch;
@@ -29,20 +30,35 @@ pub(super) async fn mark_all(db: &mut ClientWrapper, at: i64) -> Result<(), Trou
     change.commit().await
 }
 
-const LAST: &str = "SELECT position, timestamp, at, pause, failed FROM ykvald.touches WHERE public_id = $1";
+const LAST: &str =
+    "SELECT position, timestamp, at, pause, failed, public_id FROM ykvald.touches WHERE public_id = $1";
 
 pub(super) async fn last_touch(db: &mut ClientWrapper, id: PublicId) -> Result<Option<LastTouch>, Trouble> {
     let last = db.prepare_cached(LAST).await?;
-    let Some(row) = db.query_opt(&last, &[&id.as_bytes()]).await? else { return Ok(None) };
+    let row = db.query_opt(&last, &[&id.as_bytes()]).await?;
+    Ok(row.map(|row| read(&row)).transpose()?.map(|(_, touch)| touch))
+}
+
+/// All of them.
+pub(super) async fn touches(db: &mut ClientWrapper) -> Result<Vec<(PublicId, LastTouch)>, Trouble> {
+    let all =
+        "SELECT position, timestamp, at, pause, failed, public_id FROM ykvald.touches ORDER BY public_id";
+    db.query(all, &[]).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<(PublicId, LastTouch), Trouble> {
+    let id = PublicId::from_bytes(row.try_get(5)?);
+    let id = id.ok_or_else(|| Trouble::Damaged("the public ID of a last touch".to_owned()))?;
     let damaged = || Trouble::Damaged(format!("the last touch of token {id}"));
     let position = position(row.try_get(0)?, id)?.ok_or_else(damaged)?;
     let timestamp = u32::try_from(row.try_get::<_, i64>(1)?).map_err(|_| damaged())?;
-    Ok(Some(LastTouch {
+    let touch = LastTouch {
         touch: Touch { position, timestamp },
         at: row.try_get(2)?,
         pause: row.try_get::<_, i64>(3)?.unsigned_abs(),
         failed: u32::try_from(row.try_get::<_, i64>(4)?).map_err(|_| damaged())?,
-    }))
+    };
+    Ok((id, touch))
 }
 
 const SET: &str = "INSERT INTO ykvald.touches (public_id, position, timestamp, at, pause, failed)
@@ -55,12 +71,19 @@ pub(super) async fn set_last_touch(
     id: PublicId,
     last: LastTouch,
 ) -> Result<(), Trouble> {
+    put_last_touch(&**db, id, last).await
+}
+
+pub(super) async fn put_last_touch(
+    db: &impl GenericClient,
+    id: PublicId,
+    last: LastTouch,
+) -> Result<(), Trouble> {
     let position = stored(last.touch.position)?;
     let (timestamp, failed) = (i64::from(last.touch.timestamp), i64::from(last.failed));
     let pause = i64::try_from(last.pause)
         .map_err(|_| Trouble::cannot(Code::DatabaseFailed, "a pause is too long for PostgreSQL"))?;
-    let set = db.prepare_cached(SET).await?;
-    db.execute(&set, &[&id.as_bytes(), &position, &timestamp, &last.at, &pause, &failed]).await?;
+    db.execute(SET, &[&id.as_bytes(), &position, &timestamp, &last.at, &pause, &failed]).await?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ macro_rules! select {
     };
 }
 
-fn read(row: &Row) -> Result<Token, Trouble> {
+pub(super) fn read(row: &Row) -> Result<Token, Trouble> {
     let id: &[u8] = row.try_get(0)?;
     let id = PublicId::from_bytes(id).ok_or_else(|| Trouble::Damaged("a public id".to_owned()))?;
     let damaged = || Trouble::Damaged(format!("token {id}"));
@@ -60,11 +60,14 @@ impl Batched<Link> for PublicId {
     }
 }
 
+/// Tokens with these public IDs.
+pub(super) const THESE: &str = select!("public_id = ANY($1)");
+
 async fn many(
     db: &mut ClientWrapper,
     ids: Vec<PublicId>,
 ) -> Result<Vec<Result<Option<Token>, Trouble>>, Trouble> {
-    let statement = db.prepare_cached(select!("public_id = ANY($1)")).await?;
+    let statement = db.prepare_cached(THESE).await?;
     let bytes: Vec<_> = ids.iter().map(PublicId::as_bytes).collect();
     let rows = db.query(&statement, &[&bytes]).await?;
     let mut found = HashMap::with_capacity(rows.len());
@@ -87,7 +90,7 @@ pub(super) async fn page(db: &mut ClientWrapper, after: Option<PublicId>) -> Res
 
 const RETIRED: &str = "SELECT public_id, fingerprint, position FROM ykvald.retired";
 
-fn read_retired(row: &Row) -> Result<Retired, Trouble> {
+pub(super) fn read_retired(row: &Row) -> Result<Retired, Trouble> {
     let id: &[u8] = row.try_get(0)?;
     let id = PublicId::from_bytes(id).ok_or_else(|| Trouble::Damaged("a public id".to_owned()))?;
     let damaged = || Trouble::Damaged(format!("token {id}"));

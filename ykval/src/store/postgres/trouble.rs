@@ -1,7 +1,7 @@
 //! Why something failed, and values as PostgreSQL stores them.
 
 use super::seen::NotTaken;
-use crate::store::StoreFault;
+use crate::store::{Mark, StoreFault};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use yubiotp::diagnostic::{Code, Diagnostic};
@@ -21,6 +21,10 @@ pub(super) enum Trouble {
     Damaged(String),
     /// The request is not possible.
     Cannot(Box<Diagnostic>),
+    /// The store has this number of its schema, which a later ykvald gave it.
+    Later(i64),
+    /// The store was moved to another one, or is not complete yet.
+    Moved(Box<Mark>),
     /// A fault for callers.
     Told(StoreFault),
 }

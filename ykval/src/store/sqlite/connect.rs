@@ -2,6 +2,7 @@
 
 use super::place::{Access, DatabaseFile, folder, found, is_there, lock, not_ours, said, with};
 use super::*;
+use crate::store::moving::MARKED;
 use rusqlite::OpenFlags;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::ffi::{OsStr, OsString};
@@ -61,14 +62,25 @@ pub(super) fn open(place: &DatabaseFile, purpose: Use) -> Result<Connection, Sto
     open().map_err(|why: rusqlite::Error| place.fault(&why, &"the file"))
 }
 
-/// Refuses a store of a later version or another store key, and upgrades an earlier schema.
+/// Refuses a store of a later version or another store key, or one that was moved, and upgrades an earlier schema.
 pub(super) fn check(
     connection: &mut Connection,
     place: &DatabaseFile,
     key: StoreKeyIds,
 ) -> Result<StoreKeyId, StoreFault> {
+    recognize(connection, place, key)?;
+    check_to_move(connection, place, key)
+}
+
+/// The same, also for a store that was moved, or is not complete.
+pub(super) fn check_to_move(
+    connection: &mut Connection,
+    place: &DatabaseFile,
+    key: StoreKeyIds,
+) -> Result<StoreKeyId, StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
-    let (_, under) = recognize(connection, place, key)?;
+    is_ours(connection, place)?;
+    let under = is_of_key(connection, place, key)?;
     carry_forward(connection, place, SCHEMAS)?;
     // Without a write-ahead log, a commit needs more than one sync, and readers would wait for it.
     let mode: String =
@@ -90,23 +102,36 @@ pub(super) fn recognize(
     key: StoreKeyIds,
 ) -> Result<(i64, StoreKeyId), StoreFault> {
     let fault = |why| place.fault(&why, &"the file");
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    if number("application_id").map_err(fault)? != APPLICATION {
-        return Err(place.finds(not_ours()));
-    }
-    if let Some(later) = later(connection, place).map_err(fault)? {
-        return Err(later);
+    is_ours(connection, place)?;
+    if let Some(refused) = refused(connection, place).map_err(fault)? {
+        return Err(refused);
     }
     let under = is_of_key(connection, place, key)?;
-    Ok((number("user_version").map_err(fault)?, under))
+    Ok((schema_number(connection).map_err(fault)?, under))
 }
 
-/// Why this program must not write: a later one upgraded the store, perhaps while this one had it open. In a transaction
-/// this reads one page that is in memory.
-pub(super) fn later(connection: &Connection, place: &DatabaseFile) -> rusqlite::Result<Option<StoreFault>> {
-    let mut number = connection.prepare_cached("PRAGMA user_version")?;
-    let found: i64 = number.query_row([], |row| row.get(0))?;
-    Ok((found > KNOWN).then(|| StoreFault::Later { at: place.location(), found, known: KNOWN }))
+fn is_ours(connection: &Connection, place: &DatabaseFile) -> Result<(), StoreFault> {
+    let id = connection.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0));
+    let is_ours = id.map_err(|why| place.fault(&why, &"the file"))? == APPLICATION;
+    if is_ours { Ok(()) } else { Err(place.finds(not_ours())) }
+}
+
+/// The number of the schema, above [`MARKED`] in a store that must not be used.
+pub(super) fn schema_number(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))
+}
+
+/// Why this program must not write: a later one upgraded the store, or it was moved, perhaps while this one had it open. In
+/// a transaction this reads one page that is in memory.
+pub(super) fn refused(connection: &Connection, place: &DatabaseFile) -> rusqlite::Result<Option<StoreFault>> {
+    let found = schema_number(connection)?;
+    if found <= KNOWN {
+        return Ok(None);
+    }
+    Ok(Some(match moving::read(connection)?.mark {
+        Some(mark) if found > MARKED => StoreFault::Moved { at: place.location(), mark: Box::new(mark) },
+        _ => StoreFault::Later { at: place.location(), found, known: KNOWN },
+    }))
 }
 
 /// Upgrades a backup to the schema of this program.
@@ -149,11 +174,8 @@ pub(super) fn carry_forward(
     schemas: &[&str],
 ) -> Result<(), StoreFault> {
     let fault = |why| place.fault(&why, &"its schema");
-    let version = |connection: &Connection| {
-        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-    };
     let known = i64::try_from(schemas.len()).unwrap_or(i64::MAX);
-    let found = version(connection).map_err(fault)?;
+    let found = schema_number(connection).map_err(fault)? % MARKED;
     if found > known {
         return Err(StoreFault::Later { at: place.location(), found, known });
     }
@@ -163,11 +185,13 @@ pub(super) fn carry_forward(
     let mut carry = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have been faster.
-        let done = usize::try_from(version(&transaction)?).unwrap_or(0);
-        for schema in schemas.iter().skip(done) {
+        let number = schema_number(&transaction)?;
+        let done = number % MARKED;
+        for schema in schemas.iter().skip(usize::try_from(done).unwrap_or(0)) {
             transaction.execute_batch(schema)?;
         }
-        transaction.pragma_update(None, "user_version", known)?;
+        let marked = number.saturating_sub(done);
+        transaction.pragma_update(None, "user_version", known.saturating_add(marked))?;
         transaction.commit()
     };
     carry().map_err(fault)

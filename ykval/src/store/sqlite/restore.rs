@@ -80,6 +80,9 @@ pub fn restore(
         let mut backup = checked(&place, key)?;
         // After the check of the backup: SQLite may create an empty log beside it.
         let former = if there { Former::open(&to, key) } else { Former::None };
+        if let Former::Read(former) = &former {
+            must_not_be_moved(former, &to)?;
+        }
         let done = build(&mut backup, &place, (former, evidence), accept_risk)?;
         backup.close().map_err(|(_, why)| place.fault(&why, &"the file"))?;
         let owner = std::os::unix::fs::lchown(&new, Some(owner.st_uid), Some(owner.st_gid));
@@ -175,6 +178,15 @@ impl Former {
             Ok(connection) => Self::Read(connection),
             Err(why) => Self::NotRead(why.to_string()),
         }
+    }
+}
+
+/// The OTPs since a move are in another store: a backup in this place would accept them.
+fn must_not_be_moved(former: &Connection, to: &Path) -> Result<(), StoreFault> {
+    let place = DatabaseFile::of(to);
+    match connect::refused(former, &place).map_err(|why| place.fault(&why, &"the file"))? {
+        Some(moved @ StoreFault::Moved { .. }) => Err(moved),
+        _ => Ok(()),
     }
 }
 

@@ -53,13 +53,21 @@ pub(super) fn begin(
 pub(super) fn last_touch(connection: &Connection, id: PublicId) -> rusqlite::Result<Option<LastTouch>> {
     let mut find = connection
         .prepare_cached("SELECT position, timestamp, at, pause, failed FROM touches WHERE public_id = ?1")?;
-    let found = find.query_row([Column(&id)], |row| {
-        let Column(position) = row.get(0)?;
-        let touch = Touch { position, timestamp: row.get(1)? };
-        let pause = row.get::<_, i64>(3)?.unsigned_abs();
-        Ok(LastTouch { touch, at: row.get(2)?, pause, failed: row.get(4)? })
-    });
-    found.optional()
+    find.query_row([Column(&id)], to_touch).optional()
+}
+
+fn to_touch(row: &rusqlite::Row<'_>) -> rusqlite::Result<LastTouch> {
+    let Column(position) = row.get(0)?;
+    let touch = Touch { position, timestamp: row.get(1)? };
+    let pause = row.get::<_, i64>(3)?.unsigned_abs();
+    Ok(LastTouch { touch, at: row.get(2)?, pause, failed: row.get(4)? })
+}
+
+/// All of them.
+pub(super) fn touches(connection: &Connection) -> rusqlite::Result<Vec<(PublicId, LastTouch)>> {
+    let all = "SELECT position, timestamp, at, pause, failed, public_id FROM touches ORDER BY public_id";
+    let touch = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Column<PublicId>>(5)?.0, to_touch(row)?));
+    connection.prepare(all)?.query_map([], touch)?.collect()
 }
 
 pub(super) fn set_last_touch(

@@ -173,8 +173,8 @@ impl WriterThread {
         batch: &[Job],
     ) -> rusqlite::Result<Result<Vec<Option<Found>>, StoreFault>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if let Some(later) = connect::later(&transaction, &self.place)? {
-            return Ok(Err(later));
+        if let Some(refused) = connect::refused(&transaction, &self.place)? {
+            return Ok(Err(refused));
         }
         let mut steps = Steps::new(&transaction)?;
         let found = batch.iter().map(|job| match job {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::{Mark, MoveId, Stage};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -64,8 +65,12 @@ proptest! {
         key in proptest::option::of(any::<([u8; 8], [u8; 32])>()),
     ) {
         let epochs = Epochs { now, cleared, marks };
-        let meta = Meta { store_key: StoreKeyId(store_key), epochs };
+        let meta = Meta { store_key: StoreKeyId(store_key), epochs, moves: Moves::default() };
         prop_assert_eq!(schema(meta.text().as_bytes()), Some(KNOWN));
+        let mark = Mark { stage: Stage::Moved, id: MoveId([1; 16]), since: 1, other: "etcd://a|b".to_owned() };
+        let moved = Meta { moves: Moves { mark: Some(mark), complete: vec![MoveId([2; 16])] }, ..meta.clone() };
+        prop_assert_eq!(schema(moved.text().as_bytes()), Some(KNOWN + MARKED));
+        prop_assert_eq!(written(&moved), Some(moved));
         prop_assert_eq!(written(&meta), Some(meta));
         let key = key.filter(|(key, _)| *key != [0; 8]).map(|(key, sealed)| {
             (Fingerprint(key), Sealed::from_bytes(&[&sealed[..], &sealed[1..]].concat()).unwrap())

@@ -1,0 +1,224 @@
+//! `ykvald move-store`
+
+use super::init::parse_store;
+use super::{Context, Done, Failure, absolute, out, place, wait};
+use clap::ValueHint;
+use serde_json::json;
+use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::path::Path;
+use ykval::config::{Config, StoreAt};
+use ykval::file;
+use ykval::moving::{self, Part};
+use ykval::store::{Store, StoreFault};
+use yubiotp::diagnostic::{Code, Diagnostic, Program, cause, shell_word};
+use yubiotp::seal::StoreKeys;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The store that is in use: a configuration file (.toml), or a store as in the setting store, with the other settings
+    /// as configured
+    #[arg(value_parser = parse_store, value_hint = ValueHint::FilePath)]
+    from: String,
+    /// The new store, likewise. It is created if it does not exist, and must be empty, unless FROM was moved from it
+    #[arg(value_parser = parse_store, value_hint = ValueHint::FilePath, required_unless_present = "abandon")]
+    to: Option<String>,
+    /// Use FROM again, after a move that was not complete. If the new store may be in use, this is refused
+    #[arg(long, conflicts_with = "to")]
+    abandon: bool,
+}
+
+/// A store that was named on the command line.
+struct Named {
+    config: Config,
+    /// Whether a configuration file was named, not a store.
+    is_config: bool,
+    key: StoreKeys,
+}
+
+impl Named {
+    fn read(context: &Context, text: &str) -> Result<Self, Failure> {
+        let is_config = Path::new(text).extension().is_some_and(|ending| ending == "toml");
+        let config = if is_config {
+            Config::load(&absolute(text.into())?, &[])?
+        } else {
+            let store = if text.contains("://") {
+                text.to_owned()
+            } else {
+                absolute(text.strip_prefix("sqlite:").unwrap_or(text).into())?.display().to_string()
+            };
+            Config::load_for_store(&context.settings(&[])?.path, &store)?
+        };
+        let key = place::store_key(&config)?;
+        Ok(Self { config, is_config, key })
+    }
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let from = Named::read(context, &args.from)?;
+    let Some(to) = &args.to else { return abandon(context, &from) };
+    let to = Named::read(context, to)?;
+    same_key(&from, &to)?;
+    let (done, names, old, new) = wait(async {
+        let old = Store::open_to_move(&from.config.store, from.key.ids()).await;
+        let old = old.map_err(|fault| unreachable(&from, &fault))?;
+        let new = open_new(&to).await?;
+        // A damaged one could lose positions.
+        old.integrity().await?;
+        let done = moving::run(&old, &new, |part| tell(context, part, &old)).await?;
+        if !done.was_done {
+            new.accept_as_seen(&to.config.store)?;
+        }
+        let names = (old.at().to_owned(), new.at().to_owned());
+        old.close().await;
+        new.close().await;
+        Ok((done, names, old, new))
+    })?;
+    let (old_at, new_at) = names;
+    drop((old, new));
+    if context.json {
+        out::json(&json!({
+            "from": old_at, "to": new_at, "changed": !done.was_done, "clients": done.clients, "tokens": done.tokens,
+            "paused_ms": done.paused.and_then(|paused| u64::try_from(paused).ok()),
+        }));
+        return Ok(());
+    }
+    let (clients, tokens) = (out::count(done.clients, "client"), out::count(done.tokens, "token"));
+    if done.was_done {
+        out::line(&format!("{old_at} was moved to {new_at} before; nothing was changed"));
+    } else {
+        out::line(&format!("moved {clients} and {tokens} to {new_at}"));
+    }
+    if let Some(paused) = done.paused {
+        out::line(&format!("{old_at} accepts nothing any more; the copy was complete after {paused} ms"));
+    }
+    tell_what_is_next(context, &from, &to);
+    Ok(())
+}
+
+fn abandon(context: &Context, from: &Named) -> Done {
+    let was_fenced = wait(async {
+        let old = Store::open_to_move(&from.config.store, from.key.ids()).await?;
+        let was_fenced = moving::abandon(&old).await?;
+        old.close().await;
+        Ok(was_fenced)
+    })?;
+    if context.json {
+        out::json(&json!({ "changed": was_fenced }));
+    } else if was_fenced {
+        out::line("the move is abandoned: the store accepts OTPs again, and its servers need no restart");
+    } else {
+        out::line("the store was not fenced; nothing was changed");
+    }
+    Ok(())
+}
+
+/// Keys are copied as they are sealed.
+fn same_key(from: &Named, to: &Named) -> Result<(), Failure> {
+    let (old, new) = (from.key.id(), to.key.id());
+    if old != new {
+        let problem = format!("is store key {new}, and that of the store to be moved is {old}");
+        let other = Diagnostic::error(Code::DatabaseUnderOtherStoreKey, problem);
+        return Err(other
+            .at(file::location(&place::store_key_path(&to.config)))
+            .advise("copy the store key of the old store there")
+            .into());
+    }
+    if from.key.former().is_some() || to.key.former().is_some() {
+        let unfinished =
+            Diagnostic::error(Code::StoreKeyRotationUnfinished, "the store key is being replaced");
+        return Err(unfinished
+            .run_when("finish that first", Program::Ykvald, "key rotate-store-key finish --distributed")
+            .into());
+    }
+    Ok(())
+}
+
+/// Only the old store knows which OTPs were used.
+fn unreachable(from: &Named, fault: &StoreFault) -> Diagnostic {
+    let found = place::why_not_there(&from.config, fault);
+    if !matches!(fault, StoreFault::Database(_) | StoreFault::OtherDatabase(_)) {
+        return found;
+    }
+    let found = found.advise("make it reachable: it alone knows which OTPs were used, so it has to be read");
+    let then = "if it is lost, restore its backup, and move that; its tokens begin as restored";
+    match &from.config.store {
+        StoreAt::Sqlite(_) => found.run_when(then, Program::Ykvald, "restore --log FILE BACKUP"),
+        _ => found.run_when(then, Program::Ykvald, "token mark-restored --since TIME"),
+    }
+}
+
+/// Opens the new store, and creates it if it is missing.
+async fn open_new(to: &Named) -> Result<Store, Failure> {
+    let at = to.config.store.as_if_never_seen();
+    match Store::open_to_move(&at, to.key.ids()).await {
+        Err(StoreFault::Missing(_)) => {}
+        opened => return Ok(opened?),
+    }
+    let made = Store::create(&at, to.key.ids()).await?;
+    made.close().await;
+    if let StoreAt::Sqlite(path) = &at {
+        give_to_owner_of_folder(path)?;
+    }
+    Ok(Store::open_to_move(&at, to.key.ids()).await?)
+}
+
+/// What root creates in the folder of the server's user is for that user.
+fn give_to_owner_of_folder(path: &Path) -> Done {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let cannot = |why: &std::io::Error| {
+        let problem = format!("cannot chown it: {}", cause(why));
+        Failure::from(Diagnostic::error(Code::FileInaccessible, problem).at(file::location(path)))
+    };
+    let owner = std::fs::metadata(folder).map_err(|why| cannot(&why))?;
+    if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.to_owned().into_os_string();
+        name.push(suffix);
+        match lchown(&name, Some(owner.uid()), Some(owner.gid())) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(cannot(&why)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn tell(context: &Context, part: Part, old: &Store) {
+    if context.json {
+        return;
+    }
+    match part {
+        Part::Copying => out::line(&format!("copying {}, which is in use meanwhile", old.at())),
+        Part::Fenced => out::line("it accepts nothing any more; copying what has changed since"),
+        Part::Complete => out::line("compared: the copy is complete"),
+    }
+}
+
+fn tell_what_is_next(context: &Context, from: &Named, to: &Named) {
+    let word = |path: &Path| shell_word(path.as_os_str().as_encoded_bytes());
+    let config = &from.config.path;
+    out::lines("\nNext, on every server of the old store:");
+    if to.is_config && to.config.path != *config {
+        out::line(&format!("  mv {} {}", word(&to.config.path), word(config)));
+    } else {
+        let store = match &to.config.store {
+            StoreAt::Sqlite(path) => path.display().to_string(),
+            StoreAt::Postgres(at) => at.url.clone(),
+            StoreAt::Etcd(at) => at.to_string(),
+        };
+        out::line(&format!("  set in {}: store = {}", config.display(), json!(store)));
+    }
+    let called = ykcli::failure::call("ykvald", context.config.as_deref());
+    // Each server has recorded which one it used.
+    if matches!(
+        (&from.config.store, &to.config.store),
+        (StoreAt::Postgres(_), StoreAt::Postgres(_)) | (StoreAt::Etcd(_), StoreAt::Etcd(_))
+    ) {
+        out::line(&format!("  {called} accept-database --nothing-lost"));
+    }
+    out::lines(&format!("  {called} check\n  systemctl restart ykvald"));
+    out::note(
+        "To go back, run it with the two stores exchanged. Keep the old store until then, and never clear its mark.",
+    );
+}
