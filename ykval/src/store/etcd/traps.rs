@@ -44,7 +44,8 @@ fn alarmed(alarm: &AlarmMember) -> Diagnostic {
     let member = format!("{:x}", alarm.member_id);
     if alarm.alarm == i32::from(AlarmType::NoSpace) {
         let problem = format!(
-            "has the alarm NOSPACE (member {member}): its quota is used up, so it refuses changes, and soon every OTP"
+            "has the alarm NOSPACE (member {member}): its quota is used up. OTPs are still accepted, until \
+             its disk is full, but keys and clients cannot be changed"
         );
         return Diagnostic::error(Code::DatabaseFull, problem).advise(
             "compact and defragment each member, or raise --quota-backend-bytes; then: etcdctl alarm disarm",
@@ -142,7 +143,8 @@ fn nearly_full(endpoint: &str, status: &StatusResponse) -> Option<Diagnostic> {
     }
     let (size, quota) = (status.db_size >> 20, quota >> 20);
     let problem = format!(
-        "member {endpoint} has {size} MiB of its {quota} MiB{unless}: when they are full, no OTP is accepted"
+        "member {endpoint} has {size} MiB of its {quota} MiB{unless}: when they are full, keys and clients cannot be changed, and \
+         servers are not ready"
     );
     let found = Diagnostic::warning(Code::DatabaseNearlyFull, problem);
     Some(found.advise("set --auto-compaction-retention, and defragment each member: etcdctl defrag"))
@@ -161,9 +163,8 @@ async fn not_compacted(link: &Link) -> Option<Diagnostic> {
         ..ops::get(link.keys.meta())
     };
     link.client.range(old).await.ok()?;
-    let problem = format!(
-        "has kept its last {MANY} changes: without compaction it grows until it is full, and then no OTP is accepted"
-    );
+    let problem =
+        format!("has kept its last {MANY} changes: without compaction it grows until its quota is used up");
     let found = Diagnostic::warning(Code::DatabaseNotCompacted, problem);
     Some(
         found.advise("start each member with --auto-compaction-mode=periodic --auto-compaction-retention=1h"),
