@@ -82,11 +82,10 @@ pub(super) async fn of(link: &Link) -> Vec<Diagnostic> {
             Err(fault) => {
                 let found = fault.diagnostic();
                 let problem = format!("member {endpoint}: {}", found.problem());
-                let code = match fault.kind {
-                    EtcdFaultKind::Unreachable | EtcdFaultKind::Late => Code::DatabaseMemberUnreachable,
-                    _ => found.code,
-                };
-                traps.push(Diagnostic { code, problem, ..found }.with_severity(Severity::Warning));
+                let is_away = matches!(fault.kind, EtcdFaultKind::Unreachable | EtcdFaultKind::Late);
+                let code = if is_away { Code::DatabaseMemberUnreachable } else { found.code };
+                let found = Diagnostic { code, problem, ..found }.with_severity(Severity::Warning);
+                traps.push(if is_away { found.advise("start that member, or replace it") } else { found });
             }
         }
     }
