@@ -83,6 +83,17 @@ pub struct Standing {
     pub revision: String,
 }
 
+/// A host of the database, as it was just found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Member {
+    /// Its name in the configuration.
+    pub at: String,
+    /// In one line: its part, version and numbers, or why it cannot be used.
+    pub state: String,
+    /// Whether it writes, and the others follow.
+    pub leads: bool,
+}
+
 /// A client as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
@@ -500,6 +511,15 @@ impl Store {
     pub async fn standing(&self) -> Result<Standing, StoreFault> {
         let (identity, revision) = each!(self, it => it.standing().await)?;
         Ok(Standing { at: self.at().to_owned(), version: self.version().await?, identity, revision })
+    }
+
+    /// Each host that the configuration names; none for SQLite.
+    pub async fn members(&self) -> Vec<Member> {
+        match self {
+            Self::Sqlite(_) => Vec::new(),
+            Self::Postgres(postgres) => postgres.members().await,
+            Self::Etcd(etcd) => etcd.members().await,
+        }
     }
 
     /// A client; `None` if there is none with this ID.

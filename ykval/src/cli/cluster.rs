@@ -9,7 +9,7 @@ use ykcli::report::Report;
 use ykval::clock;
 use ykval::cluster::{Asked, Said, ask_all};
 use ykval::config::Config;
-use ykval::store::{Looked, Standing, Store};
+use ykval::store::{Looked, Member, Standing, Store};
 use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Severity};
 use yubiotp::shown;
 
@@ -32,6 +32,7 @@ struct Seen {
     checksum: Option<String>,
     clients: u64,
     tokens: u64,
+    members: Vec<Member>,
 }
 
 pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
@@ -95,6 +96,7 @@ async fn look(config: &Config, report: &mut Report) -> Result<Option<Seen>, Fail
         checksum,
         clients: count.clients,
         tokens: count.tokens,
+        members: store.members().await,
     };
     store.close().await;
     Ok(Some(seen))
@@ -202,7 +204,7 @@ fn time(at: Option<i64>) -> String {
 }
 
 fn tell(seen: Option<&Seen>, asked: &[Asked]) {
-    if let Some(Seen { standing, store_key, checksum, clients, tokens }) = seen {
+    if let Some(Seen { standing, store_key, checksum, clients, tokens, members }) = seen {
         out::line(&format!("store     {}", standing.at));
         out::line(&format!("          {}, {}", standing.version, standing.identity));
         if !standing.revision.is_empty() {
@@ -212,6 +214,10 @@ fn tell(seen: Option<&Seen>, asked: &[Asked]) {
         out::line(&format!("          {clients}, {tokens}, store key {store_key}"));
         if let Some(checksum) = checksum {
             out::line(&format!("          checksum of all keys {checksum}"));
+        }
+        for Member { at, state, .. } in members {
+            out::line(&format!("member    {}", shown::line(at)));
+            out::line(&format!("          {}", shown::line(state)));
         }
     }
     for Asked { url, said } in asked {
@@ -246,7 +252,7 @@ fn to_json(seen: Option<&Seen>, asked: &[Asked]) -> Value {
         json!({
             "at": seen.standing.at, "version": seen.standing.version, "identity": seen.standing.identity,
             "revision": seen.standing.revision, "store_key": seen.store_key, "checksum": seen.checksum,
-            "clients": seen.clients, "tokens": seen.tokens,
+            "clients": seen.clients, "tokens": seen.tokens, "members": seen.members,
         })
     });
     let servers = asked.iter().map(|Asked { url, said }| match said {

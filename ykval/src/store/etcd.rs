@@ -212,6 +212,10 @@ impl Etcd {
         meta::read(&self.link).await.map(drop)
     }
 
+    pub async fn members(&self) -> Vec<Member> {
+        self.link.client.status().await.into_iter().map(traps::member).collect()
+    }
+
     pub async fn traps(&self) -> Vec<Diagnostic> {
         let at = self.location();
         traps::of(&self.link).await.into_iter().map(|found| found.at(at.clone())).collect()

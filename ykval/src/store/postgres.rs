@@ -70,6 +70,7 @@ use super::*;
 use change::Change;
 use deadpool_postgres::ClientWrapper;
 use durable::{fit, fits};
+use hosts::HostLook;
 use link::{Doing, Link, all_busy};
 use std::sync::Arc;
 use std::time::Duration;
@@ -289,6 +290,25 @@ impl Postgres {
 
     pub async fn seems_fit(&self) -> Result<(), StoreFault> {
         self.run(SHORT, |db| Box::pin(seems_fit(db))).await
+    }
+
+    pub async fn members(&self) -> Vec<Member> {
+        let looked = self.link.hosts.look(hosts::LOOK).await;
+        looked
+            .into_iter()
+            .map(|HostLook { name, found, .. }| {
+                let leads = found.is_ok();
+                let state = match found {
+                    Ok(session) => {
+                        let timeline = session.timeline.map(|timeline| format!(", timeline {timeline}"));
+                        format!("primary{}", timeline.unwrap_or_default())
+                    }
+                    Err(refused) if refused.found.code == Code::DatabaseIsStandby => "standby".to_owned(),
+                    Err(refused) => refused.found.problem().to_string(),
+                };
+                Member { at: name, state, leads }
+            })
+            .collect()
     }
 
     pub async fn traps(&self) -> Vec<Diagnostic> {

@@ -4,7 +4,7 @@ use super::link::Link;
 use super::ops;
 use crate::etcd::messages::{AlarmMember, AlarmType, EtcdMember, RangeRequest, StatusResponse};
 use crate::etcd::{EtcdFaultKind, MemberStatus};
-use crate::store::StoreFault;
+use crate::store::{Member, StoreFault};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic, Severity};
@@ -54,6 +54,32 @@ fn alarmed(alarm: &AlarmMember) -> Diagnostic {
     let problem = format!("has the alarm CORRUPT (member {member}): its members do not have the same data");
     Diagnostic::error(Code::DatabaseDamaged, problem)
         .advise("replace that member, and then: etcdctl alarm disarm")
+}
+
+/// What one member says.
+pub(super) fn member(MemberStatus { endpoint, said, latency }: MemberStatus) -> Member {
+    match said {
+        Ok(status) => {
+            let header = status.header.unwrap_or_default();
+            let leads = status.leader != 0 && status.leader == header.member_id;
+            let part = match (leads, status.is_learner, status.leader) {
+                (true, ..) => "leader",
+                (_, true, _) => "learner",
+                (_, _, 0) => "without a leader",
+                _ => "follower",
+            };
+            let state = format!(
+                "{part}, version {}, term {}, revision {}, {} KiB, {} ms",
+                status.version,
+                status.raft_term,
+                header.revision,
+                status.db_size >> 10,
+                latency.as_millis()
+            );
+            Member { at: endpoint, state, leads }
+        }
+        Err(fault) => Member { at: endpoint, state: fault.diagnostic().problem().to_string(), leads: false },
+    }
 }
 
 /// Finds what the members say.
