@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version as Http};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::Diagnostic;
 use yubiotp::protocol::{Answer, Status, Version};
 use yubiotp::shown;
 use zeroize::Zeroizing;
@@ -245,8 +245,7 @@ fn metrics(shared: &Shared) -> Reply {
     with(Response::new(Full::new(Bytes::from(body))), StatusCode::OK, [(header::CONTENT_TYPE, kind)])
 }
 
-fn as_json(body: Result<String, Code>) -> Reply {
-    let Ok(body) = body else { return says(StatusCode::INTERNAL_SERVER_ERROR, "internal-error\n") };
+fn as_json(body: String) -> Reply {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

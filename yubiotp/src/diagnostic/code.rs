@@ -417,7 +417,6 @@ codes! {
     DatabaseMoved = "database-moved",
     DatabaseMoveUnfinished = "database-move-unfinished",
     DatabaseNotEmpty = "database-not-empty",
-    // The validation server: the servers that share a store.
     ClusterServersUnknown = "cluster-servers-unknown",
     ClusterServerUnreachable = "cluster-server-unreachable",
     ClusterServerNotReady = "cluster-server-not-ready",
