@@ -331,9 +331,10 @@ impl<'a> Ahead<'a> {
     /// This token; each call names a higher one.
     async fn find(&mut self, id: &PublicId) -> Result<Option<Token>, StoreFault> {
         loop {
-            while let Some(token) = self.page.pop_front_if(|token| token.id <= *id) {
-                if token.id == *id {
-                    return Ok(Some(token));
+            while self.page.front().is_some_and(|token| token.id <= *id) {
+                let token = self.page.pop_front();
+                if token.as_ref().is_some_and(|token| token.id == *id) {
+                    return Ok(token);
                 }
             }
             if !self.page.is_empty() || self.is_last {
