@@ -342,7 +342,7 @@ fn what_cannot_be_of_etcd_is_named() {
             "[etcd]\ndeadline_ms = 0",
             ":2: etcd.deadline_ms must be a number of milliseconds from 1 to 3600000",
         ),
-        ("[etcd]\ncacert = \"x\"", ":2: there is no setting cacert here. Write ca"),
+        ("[etcd]\npasword_file = \"x\"", ":2: there is no setting pasword_file here. Write password_file"),
     ] {
         let why = read(text).unwrap_err();
         assert!(why.contains(said), "{text}: {why}");

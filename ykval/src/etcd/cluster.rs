@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -81,10 +81,8 @@ impl Cluster {
             return None;
         }
         let scheme = if certificates.is_some() { "https" } else { "http" };
-        // All at once, so that none is given twice.
-        let open: Vec<_> = (0..count * 3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> = open.iter().map(|open| open.local_addr().unwrap().port()).collect();
-        drop(open);
+        let ports: Vec<_> = (0..count * 3).map(|_| free_port()).collect();
+        let token = ports[0];
         let peers =
             ports.chunks(3).enumerate().map(|(at, ports)| format!("m{at}=http://127.0.0.1:{}", ports[1]));
         let peers = peers.collect::<Vec<_>>().join(",");
@@ -141,7 +139,8 @@ impl Cluster {
         }
     }
 
-    /// A file of the certificates: `ca.pem`, `other.pem`, which signed nothing, `server.*` and `client.*`.
+    /// A file of the certificates: `ca.pem`, `other.pem` and `other.key`, which belong to none, `server.*` and
+    /// `client.*`.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.certificates.as_ref().unwrap().path().join(name)
     }
@@ -218,8 +217,10 @@ impl Member {
         let begun = Instant::now();
         while !self.is_healthy() {
             let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(begun.elapsed() < Duration::from_secs(60), "etcd does not start: {}", log());
-            std::thread::sleep(Duration::from_millis(10));
+            let said =
+                || log().lines().filter(|line| !line.contains("/health")).collect::<Vec<_>>().join("\n");
+            assert!(begun.elapsed() < Duration::from_secs(60), "etcd does not start: {}", said());
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -274,6 +275,7 @@ fn certify(folder: &Path) {
         Issuer::new(params, key)
     };
     let (issuer, _) = (authority("ca.pem"), authority("other.pem"));
+    write("other.key", KeyPair::generate().unwrap().serialize_pem());
     for (name, of) in [("server", "127.0.0.1"), ("client", "ykvald")] {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([of.to_owned()]).unwrap();
@@ -281,6 +283,14 @@ fn certify(folder: &Path) {
         write(&format!("{name}.crt"), params.signed_by(&key, &issuer).unwrap().pem());
         write(&format!("{name}.key"), key.serialize_pem());
     }
+}
+
+/// A port that nobody listens on, below those that the system gives to connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 113 * 100).unwrap(); // processes begin apart
+    let mut all = (0..11_300).map(|_| 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 11_300);
+    all.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// etcd need not run as root.

@@ -30,7 +30,7 @@ fn tls_both_ways() {
             let client = EtcdClientFiles { certificate: cluster.file(certificate), key: cluster.file(key) };
             Etcd::new(&EtcdConfig { client: Some(client), ..good.clone() }, Arc::new(AnyCluster))
         };
-        assert_eq!(pair("client.crt", "server.key").err().unwrap().code, Code::CertificateKeyMismatch);
+        assert_eq!(pair("client.crt", "other.key").err().unwrap().code, Code::CertificateKeyMismatch);
         assert_eq!(pair("ca.pem", "client.crt").err().unwrap().code, Code::CertificateInvalid);
     });
 }
