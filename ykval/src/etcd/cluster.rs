@@ -86,7 +86,6 @@ impl Cluster {
         let peers =
             ports.chunks(3).enumerate().map(|(at, ports)| format!("m{at}=http://127.0.0.1:{}", ports[1]));
         let peers = peers.collect::<Vec<_>>().join(",");
-        let token = ports[0];
         let member = |(at, ports): (usize, &[u16])| {
             let folder = tempfile::tempdir_in("/tmp").unwrap();
             let user = rustix::process::geteuid().is_root().then(nobody);
