@@ -138,7 +138,7 @@ impl Cluster {
         }
     }
 
-    /// A file of the certificates: `ca.pem`, `other.pem` and `other.key`, which belong to none, `server.*` and
+    /// A file of the certificates: `ca.pem`, `other.pem` and `other.key`, which belong to none, `empty.key`, `server.*` and
     /// `client.*`.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.certificates.as_ref().unwrap().path().join(name)
@@ -274,6 +274,7 @@ fn certify(folder: &Path) {
         Issuer::new(params, key)
     };
     let (issuer, _) = (authority("ca.pem"), authority("other.pem"));
+    write("empty.key", String::new());
     write("other.key", KeyPair::generate().unwrap().serialize_pem());
     for (name, of) in [("server", "127.0.0.1"), ("client", "ykvald")] {
         let key = KeyPair::generate().unwrap();

@@ -31,7 +31,7 @@ fn tls_both_ways() {
             Etcd::new(&EtcdConfig { client: Some(client), ..good.clone() }, Arc::new(AnyCluster))
         };
         assert_eq!(pair("client.crt", "other.key").err().unwrap().code, Code::CertificateKeyMismatch);
-        assert_eq!(pair("ca.pem", "client.crt").err().unwrap().code, Code::CertificateInvalid);
+        assert_eq!(pair("client.crt", "empty.key").err().unwrap().code, Code::CertificateInvalid);
     });
 }
 
