@@ -150,7 +150,8 @@ impl<'a> World<'a> {
             let lost = self.follower();
             let id = self.members.status().iter().find(|one| one.n == lost).unwrap().id;
             self.members.kill(lost);
-            thread::sleep(hold / 2);
+            // etcd changes its members only if the others have been connected for five seconds.
+            thread::sleep(Duration::from_secs(6));
             self.members.replace(lost, id);
             self.members.until_whole();
         });
