@@ -165,7 +165,7 @@ impl<'a> World<'a> {
             let size = members.status().iter().map(|one| one.size).max().unwrap();
             members.restart_with_quota(Some(size + (12 << 20)));
         });
-        record.stop("NOSPACE: the quota of etcd is used up", || {
+        record.fault("NOSPACE: the quota of etcd used up", || {
             let junk = self.servers.site.path().join("junk");
             fs::write(&junk, vec![b'x'; 1 << 20]).unwrap();
             let begun = Instant::now();

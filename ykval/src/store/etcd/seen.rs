@@ -5,9 +5,9 @@
 //! revision that was known when it was asked for. A lower one means that a snapshot was restored: OTPs accepted since then
 //! look fresh there.
 //!
-//! The file is written when a server opens the store, every [`EACH`] while the revision grows, and when the server ends: a
-//! write with each OTP would cost a sync. So after a server was killed, and only then, a snapshot of its last seconds that is
-//! restored before the server starts again is not noticed.
+//! The file is written when a server opens the store, every [`EACH`] while the revision grows, as soon as a lower one is
+//! seen, and when the server ends: a write with each OTP would cost a sync. So after a server was killed, and only then, a
+//! snapshot of its last second that is restored before the server starts again is not noticed.
 
 use crate::etcd::Headers;
 use crate::etcd::messages::ResponseHeader;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// How far the file may be behind while a server runs.
-pub(super) const EACH: Duration = Duration::from_secs(10);
+pub(super) const EACH: Duration = Duration::from_secs(1);
 
 /// The last known state of one cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -112,6 +112,8 @@ impl Headers for Seen {
         {
             if revision < known {
                 memory.went_back = Some(revision);
+                // It is still known if the server is killed now. If not written, it is tried again every EACH.
+                let _ = self.file.write(memory.state);
             } else {
                 memory.state.cluster = Some(cluster_id);
                 memory.state.revision = memory.state.revision.max(revision);
@@ -171,6 +173,19 @@ mod tests {
 
     fn refused(checked: Result<(), Diagnostic>) -> Option<Code> {
         checked.err().map(|found| found.code)
+    }
+
+    /// A server that is killed after it has noticed a restored snapshot notices it again.
+    #[test]
+    fn a_lower_revision_is_recorded_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("etcd.seen");
+        let seen = || Seen::read(Some(path.clone())).unwrap();
+        let killed = seen();
+        killed.check(&header(7, 10), Some(0)).unwrap();
+        assert_eq!(refused(killed.check(&header(7, 9), Some(10))), Some(Code::DatabaseWentBack));
+        assert_eq!(refused(seen().check(&header(7, 9), Some(10))), Some(Code::DatabaseWentBack));
+        assert_eq!(seen().known(), 10);
     }
 
     #[test]
