@@ -97,7 +97,7 @@ impl Undone {
         };
         let newer = match self.newer.as_slice() {
             [] => String::new(),
-            newer => format!(", but for the mode and owner that {} got since: they stay", names(newer)),
+            newer => format!(". Modes and owners stay as they were set since: {}", names(newer)),
         };
         let problem = format!(
             "the change {} was undone: {} as before{newer}",

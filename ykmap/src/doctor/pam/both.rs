@@ -92,7 +92,9 @@ pub(crate) fn asked(
                             "users whom a line exempts ({told}) would get in by: {}. Now they get in by: {was}",
                             access.in_words(&row.ways)
                         );
-                        return refuse(Code::StackUnsuitable, what);
+                        let found = Diagnostic::error(Code::StackUnsuitable, what)
+                            .at(Location::Service(name.to_owned()));
+                        return Asked::Else(found.advise("a line that jumps over others (success=N) would jump over another one: change it so that it ends or fails by itself"));
                     }
                     if !exempt.contains(&told) {
                         exempt.push(told);
