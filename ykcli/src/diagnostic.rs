@@ -136,10 +136,14 @@ mod tests {
             )
             .run(Program::System, "true");
         assert_eq!(
-            lines("ykmap: ", &found, Calls::PLAIN, 40),
-            "ykmap: /etc/ke\\u{a}y: does not exist, and\n  nothing opens without it\n  [store-key-missing]\n  Restore it\n  \
+            lines("ykmap: ", &found, Calls::PLAIN, 200),
+            "ykmap: /etc/ke\\u{a}y: does not exist, and nothing opens without it [store-key-missing]\n  Restore it\n  \
              For a new store, which nobody has yet:\n    ykmap init --dir /a/long/folder/for/it\n  Run:\n    true\n"
         );
+        let narrow = lines("ykmap: ", &found, Calls::PLAIN, 40);
+        let command = "    ykmap init --dir /a/long/folder/for/it";
+        assert!(narrow.lines().all(|line| line.len() <= 40 || line == command), "{narrow}");
+        assert!(narrow.lines().any(|line| line == command), "{narrow}");
     }
 
     #[test]

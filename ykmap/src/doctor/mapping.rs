@@ -75,7 +75,7 @@ pub(super) fn look(report: &mut Report, case: &Case, states: Option<&States>) ->
         let found = Diagnostic::note(Code::MappingListsNobody, "lists nobody").at(place());
         report.add(Check::Mapping, case.list("USER", found));
     }
-    if read {
+    if read && lines > 0 {
         report.ok(Check::Mapping, Some(place()), format!("{} with a user", out::count(lines, "line")));
     }
     read.then_some(users)

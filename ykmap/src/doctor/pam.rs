@@ -327,8 +327,11 @@ fn nobody_asks(unread: bool) -> Diagnostic {
     if unread {
         note("no service that you can read loads pam_yubiotp.so")
     } else {
-        note("no service loads pam_yubiotp.so: no login asks for a YubiKey")
-            .advise("see pam_yubiotp(8) for how to enable it")
+        note("no service loads pam_yubiotp.so: no login asks for a YubiKey").run_when(
+            "to make one ask",
+            yubiotp::diagnostic::Program::Ykmap,
+            "enable sudo",
+        )
     }
 }
 
