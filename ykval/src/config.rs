@@ -658,7 +658,7 @@ impl Config {
             })
         } else if etcd::is_meant(&store) {
             let read = etcd::read(&store, raw.etcd, folder, state(path, "etcd.seen"));
-            StoreAt::Etcd(read.map_err(|(setting, found)| value(setting, found))?)
+            StoreAt::Etcd(read.map_err(|(setting, found)| value(setting, *found))?)
         } else if store.contains("://") || is_like_a_url(&store) {
             let neither = invalid("is neither a file (SQLite) nor postgres://… nor etcds://…");
             return Err(value(

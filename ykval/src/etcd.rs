@@ -25,8 +25,8 @@ use call::Call;
 use connection::{CallFault, PATIENCE};
 use hosts::Hosts;
 use messages::{
-    AlarmMember, AlarmRequest, CompactionRequest, EtcdMember, HashKvRequest, HashKvResponse,
-    MemberListRequest, RangeRequest, RangeResponse, ResponseHeader, StatusResponse, TxnRequest, TxnResponse,
+    AlarmMember, AlarmRequest, EtcdMember, MemberListRequest, RangeRequest, RangeResponse, ResponseHeader,
+    StatusResponse, TxnRequest, TxnResponse,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,10 @@ pub(crate) trait Headers: Send + Sync + 'static {
 }
 
 /// Takes every header.
+#[cfg(test)]
 pub(crate) struct AnyCluster;
 
+#[cfg(test)]
 impl Headers for AnyCluster {
     fn known(&self) -> i64 {
         0
@@ -66,7 +68,6 @@ pub struct Etcd(Arc<Inner>);
 
 struct Inner {
     at: String,
-    endpoints: Vec<String>,
     hosts: Arc<Hosts>,
     auth: Auth,
 }
@@ -92,20 +93,14 @@ impl Etcd {
         if let Some(user) = &config.user {
             auth::request(user).map_err(|fault| fault.diagnostic())?;
         }
-        let endpoints = config.endpoints.iter().map(ToString::to_string).collect();
         let hosts = Arc::new(Hosts::new(config, headers));
         let auth = Auth::new(config.user.clone());
-        Ok(Self(Arc::new(Inner { at: config.to_string(), endpoints, hosts, auth })))
+        Ok(Self(Arc::new(Inner { at: config.to_string(), hosts, auth })))
     }
 
     /// The URL, for people. It holds no password.
     pub(crate) fn at(&self) -> &str {
         &self.0.at
-    }
-
-    /// `HOST:PORT` of each member of the configuration, in its order.
-    pub(crate) fn endpoints(&self) -> &[String] {
-        &self.0.endpoints
     }
 
     /// Reads keys, linearizably unless it says otherwise.
@@ -154,14 +149,6 @@ impl Etcd {
         }
     }
 
-    /// Forgets what keys were before a revision. It may be asked again: then the kind is `Compacted`.
-    ///
-    /// # Errors
-    /// No member answered before the deadline, or it was compacted already.
-    pub(crate) async fn compact(&self, request: CompactionRequest) -> Result<(), EtcdFault> {
-        self.any(request).await.map(drop)
-    }
-
     /// The members, as the cluster has them.
     ///
     /// # Errors
@@ -198,19 +185,6 @@ impl Etcd {
         let mut said = asked.join_all().await;
         said.sort_unstable_by_key(|(at, _)| *at);
         said.into_iter().map(|(_, said)| said).collect()
-    }
-
-    /// A checksum of all keys of the cluster at this revision (0: the newest), as this member has them. `at` is the place
-    /// of the member in [`Etcd::endpoints`]. Where etcd has users, only root may ask.
-    ///
-    /// # Errors
-    /// The member did not answer before the deadline, or compacted the revision.
-    pub(crate) async fn hash_kv(&self, at: usize, revision: i64) -> Result<HashKvResponse, EtcdFault> {
-        let Inner { hosts, auth, .. } = &*self.0;
-        let until = self.until();
-        let connection = hosts.one(at).await?;
-        let asked = auth.ask(hosts, &connection, &HashKvRequest { revision }, until).await;
-        asked.map_err(CallFault::fault)
     }
 
     fn until(&self) -> Instant {

@@ -115,8 +115,8 @@ pub(super) fn read(
     raw: RawEtcd,
     folder: &Path,
     seen: PathBuf,
-) -> Result<EtcdConfig, (&'static str, Diagnostic)> {
-    let in_url = |found| ("store", found);
+) -> Result<EtcdConfig, (&'static str, Box<Diagnostic>)> {
+    let in_url = |found| ("store", Box::new(found));
     let (scheme, rest) = store.split_once("://").unwrap_or(("etcd", store));
     let tls = scheme == "etcds";
     if rest.contains('@') {
@@ -165,7 +165,7 @@ pub(super) fn read(
     let unused = [("etcd.ca", raw.ca.is_some()), ("etcd.certificate", client.is_some())];
     if let Some((setting, _)) = unused.into_iter().find(|(_, is_set)| *is_set && !tls) {
         let found = Diagnostic::error(Code::SettingsConflict, "is set, and store = \"etcd://…\" uses no TLS");
-        return Err((setting, found.advise("write etcds:// in store, or remove the setting")));
+        return Err((setting, Box::new(found.advise("write etcds:// in store, or remove the setting"))));
     }
     let ca = raw.ca.as_deref().map(|path| beside(folder, path));
     let deadline = raw.deadline_ms.unwrap_or(ETCD_DEADLINE);
@@ -179,9 +179,9 @@ fn invalid(problem: &str) -> Diagnostic {
 }
 
 /// One setting of two that belong together.
-fn alone(setting: &'static str, other: &str) -> (&'static str, Diagnostic) {
+fn alone(setting: &'static str, other: &str) -> (&'static str, Box<Diagnostic>) {
     let found = Diagnostic::error(Code::SettingMissing, format!("is set, and {other} is not"));
-    (setting, found.advise(format!("set {other} in [etcd] as well")))
+    (setting, Box::new(found.advise(format!("set {other} in [etcd] as well"))))
 }
 
 impl EtcdEndpoint {

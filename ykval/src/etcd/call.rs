@@ -1,9 +1,9 @@
 //! Which method of etcd takes which message, and what it answers.
 
 use super::messages::{
-    AlarmRequest, AlarmResponse, AuthenticateRequest, AuthenticateResponse, CompactionRequest,
-    CompactionResponse, HashKvRequest, HashKvResponse, MemberListRequest, MemberListResponse, RangeRequest,
-    RangeResponse, ResponseHeader, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    AlarmRequest, AlarmResponse, AuthenticateRequest, AuthenticateResponse, MemberListRequest,
+    MemberListResponse, RangeRequest, RangeResponse, ResponseHeader, StatusRequest, StatusResponse,
+    TxnRequest, TxnResponse,
 };
 use prost::Message;
 
@@ -51,9 +51,7 @@ macro_rules! calls {
 calls! {
     RangeRequest => RangeResponse, "/etcdserverpb.KV/Range", |range| !range.serializable;
     TxnRequest => TxnResponse, "/etcdserverpb.KV/Txn";
-    CompactionRequest => CompactionResponse, "/etcdserverpb.KV/Compact", |_| false;
     StatusRequest => StatusResponse, "/etcdserverpb.Maintenance/Status", |_| false;
-    HashKvRequest => HashKvResponse, "/etcdserverpb.Maintenance/HashKV", |_| false;
     AlarmRequest => AlarmResponse, "/etcdserverpb.Maintenance/Alarm", |_| false;
     MemberListRequest => MemberListResponse, "/etcdserverpb.Cluster/MemberList", |_| false;
     AuthenticateRequest => AuthenticateResponse, "/etcdserverpb.Auth/Authenticate", |_| false;

@@ -86,7 +86,6 @@ impl EtcdFault {
     }
 
     /// The finding: what is wrong, and what to do. Its location is for the store to say.
-    #[must_use]
     pub fn diagnostic(&self) -> Diagnostic {
         Diagnostic::clone(&self.found)
     }

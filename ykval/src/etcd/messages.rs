@@ -245,38 +245,6 @@ pub(crate) struct TxnResponse {
     pub(crate) responses: Vec<ResponseOp>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct CompactionRequest {
-    #[prost(int64, tag = "1")]
-    pub(crate) revision: i64,
-    /// Whether the answer waits until the old entries are deleted.
-    #[prost(bool, tag = "2")]
-    pub(crate) physical: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct CompactionResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct HashKvRequest {
-    /// 0: the newest.
-    #[prost(int64, tag = "1")]
-    pub(crate) revision: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct HashKvResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(uint32, tag = "2")]
-    pub(crate) hash: u32,
-    #[prost(int64, tag = "3")]
-    pub(crate) compact_revision: i64,
-}
-
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct EtcdMember {
     #[prost(uint64, tag = "1")]

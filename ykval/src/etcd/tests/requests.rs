@@ -144,10 +144,7 @@ fn refusals_that_prove_that_nothing_was_stored() {
         }
         let revision = etcd.txn(put("/a", "1")).await.unwrap().header.unwrap().revision;
         etcd.txn(put("/a", "2")).await.unwrap();
-        etcd.compact(CompactionRequest { revision: revision + 1, physical: true }).await.unwrap();
-        let again =
-            etcd.compact(CompactionRequest { revision: revision + 1, physical: true }).await.unwrap_err();
-        assert_eq!(again.kind, EtcdFaultKind::Compacted, "{again}");
+        cluster.etcdctl(&["compact", &(revision + 1).to_string()]);
         let old = etcd.range(RangeRequest { revision, ..get("/a") }).await.unwrap_err();
         assert_eq!(old.kind, EtcdFaultKind::Compacted, "{old}");
     });
