@@ -20,3 +20,4 @@ mod init;
 mod keys;
 mod moving;
 mod serve;
+mod sync;

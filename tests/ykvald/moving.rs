@@ -1,6 +1,7 @@
 //! docs/moving-from-yk-val.md, followed unchanged, with exports of Yubico's own programs
 //! (tests/vectors/yk-val): the old server and the new one are one folder.
 
+use crate::sync::YkVal;
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -217,8 +218,44 @@ fn the_page_is_followed() {
 
     let page = fs::read_to_string(root().join("docs/moving-from-yk-val.md")).unwrap();
     let steps = page.lines().filter_map(|line| line.strip_prefix("## ")).filter(|line| line.contains(". "));
-    let followed: usize = steps.map(|step| blocks(step).len()).sum();
+    let followed: usize = steps.chain([BY_SERVER]).map(|step| blocks(step).len()).sum();
     assert_eq!(page.matches("\n```sh\n").count(), followed, "what is shown outside of the steps is not run");
+}
+
+/// The way for a site that cannot switch at once, with one old server that knows more than was imported.
+const BY_SERVER: &str = "Take over server by server";
+
+#[test]
+fn server_by_server() {
+    let old = YkVal::new();
+    old.set("dlcfffckrcde", ["1796027733", "0123456789abcdef", "42", "3"]);
+    let desk = ready();
+    for command in [KEYS, COUNTERS, CLIENTS] {
+        desk.follow(command);
+    }
+    let page = fs::read_to_string(root().join("docs/moving-from-yk-val.md")).unwrap();
+    let (_, section) = page.split_once(&format!("\n## {BY_SERVER}\n")).unwrap();
+    let (_, toml) = section.split_once("\n```toml\n").unwrap();
+    let toml = toml.split("\n```").next().unwrap();
+    let toml: String =
+        toml.lines().filter(|line| !line.contains("old2")).map(|line| line.to_owned() + "\n").collect();
+    let toml = toml.replace("https://old1.example.org", &format!("http://{}", old.address()));
+    let config = desk.path().join("config.toml");
+    let text = fs::read_to_string(&config).unwrap() + &toml;
+    fs::write(&config, text).unwrap();
+    for block in blocks(BY_SERVER) {
+        // The old server is ahead, so resync exits with 1.
+        let (said, well) = desk.tried(&block);
+        assert!(!well && said.contains("[sync-peer-ahead]") && said.contains("dlcfffckrcde"), "{said}");
+        desk.old_exports(&vector("ykval-export.csv").replace("dlcfffckrcde,41,7,", "dlcfffckrcde,42,3,"));
+        desk.follow("ykval-export > ykval-export.csv");
+        let said = desk.follow(&block);
+        assert!(said.contains("Waiting"), "{said}");
+    }
+    // Tokens that were used, and whose IDs are not the old server's, are known there now.
+    assert!(old.knows("idkfefrdhtru"));
+    let (_site, server) = desk.serve();
+    what_was_known_holds(&server, (42, 3));
 }
 
 const KEYS: &str = "ykvald import ykksm ykksm-export.csv";
