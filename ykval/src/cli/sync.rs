@@ -75,7 +75,7 @@ fn status(context: &Context) -> Done {
         context.note(&found.at(Location::Url(peer.name.clone())));
     }
     if state.at == 0 {
-        out::note("No server with this configuration has run yet.");
+        out::note("Nothing is recorded yet. A running server records it every five seconds.");
     }
     Ok(())
 }
