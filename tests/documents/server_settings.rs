@@ -12,7 +12,7 @@ use tests::built;
 use ykval::config::{Config, ETCD_DEADLINE, LISTEN, Limits, LogFormat, LogTo, Standby, StoreAt};
 
 /// The tables, and the part of the page that each has. The first is the file itself.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
     ("", "Settings"),
     ("tls", "TLS"),
     ("limits", "Limits"),
