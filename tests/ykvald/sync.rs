@@ -216,7 +216,7 @@ fn a_kill_loses_no_message() {
     server.kill();
     for file in fs::read_dir(site.path()).unwrap() {
         let bytes = fs::read(file.unwrap().path()).unwrap();
-        let block = otp[12..].as_bytes();
+        let block = &otp.as_bytes()[12..];
         assert!(!bytes.windows(block.len()).any(|window| window == block), "the OTP is in a file");
     }
     old.answers(true);
