@@ -36,7 +36,7 @@ fn is_moved<T>(done: Result<T, StoreFault>) -> bool {
 pub(in super::super) fn a_fenced_store_stores_nothing(place: &StoreAt) {
     let (store, other) = (create(place), open(place));
     enrol(&store, vec![key(b"token", ONE), key(b"other", ONE)]);
-    let client = wait(other.add_client(None, |id| client(id))).unwrap().unwrap();
+    let client = wait(other.add_client(None, client)).unwrap().unwrap();
     assert_eq!(wait(store.moves()).unwrap(), Moves::default());
     let (copying, moving) = (mark(Stage::Copying), mark(Stage::Moving));
     assert!(!wait(store.set_moves(&copying, &moving)).unwrap(), "nothing of the kind was stored");
