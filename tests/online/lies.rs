@@ -77,6 +77,7 @@ fn each_before_an_honest_one(number: u32, manners: &[Named]) {
         world.server.will(*manner);
         world.server.forget_requests();
         let World { place, key, server } = &mut world;
+        place.forget_failed_servers();
         let outcome = crate::world::login(place, &key.press());
         println!("{name:50} {:4} ms", outcome.took.as_millis());
         outcome.assert("PAM_SUCCESS", &[&server.base(), &honest.base()], name);

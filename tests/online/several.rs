@@ -47,7 +47,7 @@ fn dead_silent_and_lying_ones_cost_one_hedge_together() {
         urls.push(server.url());
         place.online("online", &urls, "");
         // What the login before noted of them.
-        let _ = fs::remove_file(place.path("failed-servers"));
+        place.forget_failed_servers();
         let (said, took) = clean_login(&place, &key.press());
         assert!(said.starts_with("PAM_SUCCESS ") && said.contains(&server.base()), "{said}");
         assert!(took < HEDGE + SLACK, "{took:?}");

@@ -130,6 +130,11 @@ impl Place {
         self.host().join(name)
     }
 
+    /// Lets the host forget which servers failed, so that they are asked in the order of the settings again.
+    pub fn forget_failed_servers(&self) {
+        let _ = fs::remove_file(self.path("failed-servers"));
+    }
+
     /// The settings file.
     #[must_use]
     pub fn config(&self) -> PathBuf {
