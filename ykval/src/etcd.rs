@@ -1,6 +1,6 @@
 //! A client of etcd (3.4 and later), for the store: gRPC by hand, over the HTTP/2 that is here.
 //!
-//! [`Etcd::range`] and what else only reads may be asked again at another member. [`Etcd::txn`] is sent **once**: members are
+//! `Etcd::range` and what else only reads may be asked again at another member. `Etcd::txn` is sent **once**: members are
 //! chosen and connected to before anything is written, and an answer that was lost is a fault whose [`Outcome`] is `Unknown`.
 
 mod auth;

@@ -44,7 +44,7 @@ pub enum EtcdFaultKind {
     Request,
     /// The revision was compacted.
     Compacted,
-    /// [`Headers`](super::Headers) refused the answer: another cluster, or an older state of it.
+    /// `Headers` refused the answer: another cluster, or an older state of it.
     OtherCluster,
     /// The certificate, the key or the authorities.
     Tls,

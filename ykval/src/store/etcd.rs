@@ -8,7 +8,7 @@
 //! went through the log of the cluster, rejects an OTP.
 //!
 //! Steps that wait at the same time are one request (`batch`): a transaction of transactions, each of another token and key,
-//! as etcd refuses two changes of one key. Each is taken or not for itself. At most [`STEPS`] are in progress.
+//! as etcd refuses two changes of one key. Each is taken or not for itself. At most `STEPS` are in progress.
 //!
 //! - **Two servers with one OTP**: etcd applies one first. The second finds that the position is not lower.
 //! - **Two OTPs of one token at one server**: the lower one goes first, and the other in the next transaction.
