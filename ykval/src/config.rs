@@ -91,6 +91,18 @@ impl StoreAt {
             Self::Etcd(at) => Self::Etcd(EtcdConfig { seen: None, ..at.clone() }),
         }
     }
+
+    /// The same place as a configuration at this path names it: what is seen there is recorded beside that one.
+    #[must_use]
+    pub fn as_named_by(&self, config: &Path) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(path.clone()),
+            Self::Postgres(at) => {
+                Self::Postgres(PostgresConfig { seen: Some(state(config, "postgres.seen")), ..at.clone() })
+            }
+            Self::Etcd(at) => Self::Etcd(EtcdConfig { seen: Some(state(config, "etcd.seen")), ..at.clone() }),
+        }
+    }
 }
 
 /// A PostgreSQL database.

@@ -18,7 +18,7 @@ const CLOCKS: Duration = Duration::from_secs(2);
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Show each server of [cluster] and the store, and whether they agree. Exit status as that of check
+    /// Show the servers that the configuration names, the store, and whether they agree. Exit status as that of check
     Status,
 }
 

@@ -6,7 +6,7 @@ use clap::ValueHint;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::Path;
-use ykval::config::{Config, StoreAt};
+use ykval::config::{CONFIG, Config, StoreAt};
 use ykval::file;
 use ykval::moving::{self, Part};
 use ykval::store::{Store, StoreFault};
@@ -66,7 +66,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         old.integrity().await?;
         let done = moving::run(&old, &new, |part| tell(context, part, &old)).await?;
         if !done.was_done {
-            new.accept_as_seen(&to.config.store)?;
+            // The new configuration takes the place of the old one.
+            new.accept_as_seen(&to.config.store.as_named_by(&from.config.path))?;
         }
         let names = (old.at().to_owned(), new.at().to_owned());
         old.close().await;
@@ -89,9 +90,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         out::line(&format!("moved {clients} and {tokens} to {new_at}"));
     }
     if let Some(paused) = done.paused {
-        out::line(&format!("{old_at} accepts nothing any more; the copy was complete after {paused} ms"));
+        out::line(&format!("{old_at} accepts nothing now; the copy was complete after {paused} ms"));
     }
-    tell_what_is_next(context, &from, &to);
+    tell_what_is_next(&from, &to);
     Ok(())
 }
 
@@ -190,18 +191,24 @@ fn tell(context: &Context, part: Part, old: &Store) {
     }
     match part {
         Part::Copying => out::line(&format!("copying {}, which is in use meanwhile", old.at())),
-        Part::Fenced => out::line("it accepts nothing any more; copying what has changed since"),
+        Part::Fenced => out::line("the old store accepts nothing now; copying what has changed since"),
         Part::Complete => out::line("compared: the copy is complete"),
     }
 }
 
-fn tell_what_is_next(context: &Context, from: &Named, to: &Named) {
+fn tell_what_is_next(from: &Named, to: &Named) {
     let word = |path: &Path| shell_word(path.as_os_str().as_encoded_bytes());
     let config = &from.config.path;
-    out::lines("\nNext, on every server of the old store:");
     if to.is_config && to.config.path != *config {
+        let kept = config.with_extension("toml.old");
+        out::lines("\nNext, on this host:");
+        out::line(&format!("  cp -p {} {}", word(config), word(&kept)));
         out::line(&format!("  mv {} {}", word(&to.config.path), word(config)));
+        out::lines("\nAnd on every other server of the old store, after a copy of its configuration:");
+        out::lines("  set store and its table in the configuration, as here");
+        out::lines("\nThen, on every server:");
     } else {
+        out::lines("\nNext, on every server of the old store:");
         let store = match &to.config.store {
             StoreAt::Sqlite(path) => path.display().to_string(),
             StoreAt::Postgres(at) => at.url.clone(),
@@ -209,7 +216,8 @@ fn tell_what_is_next(context: &Context, from: &Named, to: &Named) {
         };
         out::line(&format!("  set in {}: store = {}", config.display(), json!(store)));
     }
-    let called = ykcli::failure::call("ykvald", context.config.as_deref());
+    let is_usual = config == Path::new(CONFIG);
+    let called = ykcli::failure::call("ykvald", (!is_usual).then_some(config.as_path()));
     // Each server has recorded which one it used.
     if matches!(
         (&from.config.store, &to.config.store),
@@ -219,6 +227,7 @@ fn tell_what_is_next(context: &Context, from: &Named, to: &Named) {
     }
     out::lines(&format!("  {called} check\n  systemctl restart ykvald"));
     out::note(
-        "To go back, run it with the two stores exchanged. Keep the old store until then, and never clear its mark.",
+        "The old store accepts nothing now. To go back, run move-store with the two exchanged. Keep the old store until then, and \
+         never remove its mark.",
     );
 }
