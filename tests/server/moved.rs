@@ -148,6 +148,9 @@ fn under_load(site: &Site, new: &New) {
     let check = site.command(&["check"]).output().unwrap();
     assert_eq!(check.status.code(), Some(2), "{check:?}");
     assert!(String::from_utf8_lossy(&check.stdout).contains("[database-moved]"), "{check:?}");
+    // The new configuration may take the place of the old one, and finds there what the move saw.
+    assert!(site.path().join("postgres.seen").exists());
+
     // Once more changes nothing.
     assert_eq!(must(new.fill(site))["changed"], false);
     assert!(is_refused(

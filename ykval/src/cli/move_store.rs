@@ -66,7 +66,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         old.integrity().await?;
         let done = moving::run(&old, &new, |part| tell(context, part, &old)).await?;
         if !done.was_done {
-            // The new configuration takes the place of the old one.
+            new.accept_as_seen(&to.config.store)?;
+            // The new configuration may take the place of the old one.
             new.accept_as_seen(&to.config.store.as_named_by(&from.config.path))?;
         }
         let names = (old.at().to_owned(), new.at().to_owned());
