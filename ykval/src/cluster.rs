@@ -60,7 +60,12 @@ async fn ask(client: &Client, url: &str) -> Result<Said, Diagnostic> {
     let cannot = |problem: String| Diagnostic::error(Code::ClusterServerUnreachable, problem);
     let (begun, before) = (Instant::now(), clock::now_in_milliseconds());
     let answer = client.get(format!("{}/status", url.trim_end_matches('/'))).timeout(PATIENCE).send().await;
-    let answer = answer.map_err(|why| cannot(chain(why)))?;
+    let answer = answer.map_err(|why| {
+        cannot(chain(why)).advise(
+            "start it, or correct its URL in [cluster] servers; if your own authority signed its certificate, name that in \
+             [cluster] ca",
+        )
+    })?;
     let (took, after) = (begun.elapsed(), clock::now_in_milliseconds());
     if answer.status() == StatusCode::NOT_FOUND {
         let problem = "does not tell its status to this host, or is of an earlier version";

@@ -112,7 +112,11 @@ pub async fn abandon(from: &Store) -> Result<bool, Diagnostic> {
             set(from, &mut here, usable).await?;
             Ok(true)
         }
-        Some(mark) => Err(refused(from, mark)),
+        Some(mark) => Err(refused(from, mark).run_when(
+            "it is too late to abandon the move, since the new store may be in use. To go back",
+            Program::Ykvald,
+            "move-store NEW OLD",
+        )),
     }
 }
 

@@ -316,14 +316,17 @@ async fn look_after(hosts: Weak<Hosts>) {
     }
 }
 
+/// What to do if the cluster cannot decide.
+const MAJORITY: &str = "start the members of etcd that do not answer: more than half of all have to run";
+
 /// No member answered while there was time.
 pub(super) fn none_in_time() -> EtcdFault {
     let found = Diagnostic::error(Code::DatabaseUnreachable, "gave no answer in time");
-    EtcdFault::new(Outcome::NotStored, Kind::Late, found)
+    EtcdFault::new(Outcome::NotStored, Kind::Late, found.advise(MAJORITY))
 }
 
 fn without_leader() -> EtcdFault {
     let problem = "its cluster has no leader: less than half of the members reach each other";
     let found = Diagnostic::error(Code::DatabaseUnreachable, problem);
-    EtcdFault::new(Outcome::NotStored, Kind::NoLeader, found)
+    EtcdFault::new(Outcome::NotStored, Kind::NoLeader, found.advise(MAJORITY))
 }

@@ -156,7 +156,8 @@ const WITH_LOG: &str =
 
 fn missing(at: &Location) -> Diagnostic {
     let found = Diagnostic::error(Code::DatabaseMissing, "does not exist, although its store key does")
-        .at(at.clone());
+        .at(at.clone())
+        .advise("if the setting store names the wrong place, correct it");
     let found = if let Location::Url(_) = at {
         found.advise("restore the database from your backup (STORES in ykvald(8))")
     } else {
