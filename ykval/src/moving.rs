@@ -5,10 +5,13 @@
 //! copied, and compared. Only then the old store says for ever that it was moved ([`Stage::Moved`]), and after that the new
 //! one becomes usable. Each of these is one durable step that depends on the one before, so a move that was killed at any
 //! point goes on when it is run again. Until `Moved` is stored the new store was never usable, and the move can be abandoned.
+//! A run that goes on records its number in both stores first, so that a former one that was only suspended writes nothing more.
 //!
 //! Keys are copied as they are sealed: both stores have the same store key.
 
-use crate::store::{Client, Mark, MoveId, Moves, PAGE, Retired, Rows, Stage, Store, StoreFault, Token};
+use crate::store::{
+    Client, Mark, MoveId, Moves, PAGE, Retired, Rows, RunId, Stage, Store, StoreFault, Token,
+};
 use crate::{clock, random};
 use std::collections::{HashMap, VecDeque};
 use yubiotp::PublicId;
@@ -60,15 +63,21 @@ pub async fn run(from: &Store, to: &Store, mut tell: impl FnMut(Part)) -> Result
     if is_done(&here, &there) {
         return counted(true).await;
     }
+    let run = new_run()?;
     let id = match going_on(&here, &there) {
-        Some(id) => id,
-        None => begin(from, to, &mut here, &mut there).await?,
+        Some(id) => {
+            take_over(to, &mut there, run).await?;
+            take_over(from, &mut here, run).await?;
+            id
+        }
+        None => begin(from, to, run, &mut here, &mut there).await?,
     };
-    let mark = |stage, other: &Store| Mark { stage, id, since: clock::now(), other: other.at().to_owned() };
+    let mark =
+        |stage, other: &Store| Mark { stage, id, run, since: clock::now(), other: other.at().to_owned() };
     let stage = |moves: &Moves| moves.mark.as_ref().map(|mark| mark.stage);
     if stage(&here) == Some(Stage::Copying) {
         tell(Part::Copying);
-        copy(from, to, id, &there, &here).await?;
+        copy(from, to, run, &there, &here).await?;
         let fenced = Moves { mark: Some(mark(Stage::Moving, to)), ..here.clone() };
         set(from, &mut here, fenced).await?;
     }
@@ -76,7 +85,7 @@ pub async fn run(from: &Store, to: &Store, mut tell: impl FnMut(Part)) -> Result
     tell(Part::Fenced);
     same_store_key(from, to).await?;
     let mut passes = 0;
-    while copy(from, to, id, &there, &here).await? > 0 {
+    while copy(from, to, run, &there, &here).await? > 0 {
         passes += 1;
         if passes == PASSES {
             let problem = "what is stored there is not what was copied";
@@ -104,13 +113,13 @@ pub async fn abandon(from: &Store) -> Result<bool, Diagnostic> {
     let mut here = from.moves().await?;
     match &here.mark {
         None => Ok(false),
-        Some(mark) if mark.stage == Stage::Copying => Ok(false),
-        Some(mark) if mark.stage == Stage::Moving => {
-            // Keeps the number of the move, so that it can begin again with the same new store.
-            let mark = Mark { stage: Stage::Copying, since: clock::now(), ..mark.clone() };
+        Some(mark) if matches!(mark.stage, Stage::Copying | Stage::Moving) => {
+            let was_fenced = mark.stage == Stage::Moving;
+            // Keeps the number of the move, so that it can begin again with the same new store. A run that goes on now stops.
+            let mark = Mark { stage: Stage::Copying, run: new_run()?, since: clock::now(), ..mark.clone() };
             let usable = Moves { mark: Some(mark), ..here.clone() };
             set(from, &mut here, usable).await?;
-            Ok(true)
+            Ok(was_fenced)
         }
         Some(mark) => Err(refused(from, mark).run_when(
             "it is too late to abandon the move, since the new store may be in use. To go back",
@@ -118,6 +127,17 @@ pub async fn abandon(from: &Store) -> Result<bool, Diagnostic> {
             "move-store NEW OLD",
         )),
     }
+}
+
+fn new_run() -> Result<RunId, Diagnostic> {
+    Ok(RunId(MoveId(random::bytes()?)))
+}
+
+/// From now on, this run writes, and no former one.
+async fn take_over(store: &Store, now: &mut Moves, run: RunId) -> Result<(), Diagnostic> {
+    let mark = now.mark.clone().map(|mark| Mark { run, ..mark });
+    let taken = Moves { mark, ..now.clone() };
+    set(store, now, taken).await
 }
 
 /// Whether everything was moved before.
@@ -133,7 +153,13 @@ fn going_on(here: &Moves, there: &Moves) -> Option<MoveId> {
     goes_on.then_some(here.id)
 }
 
-async fn begin(from: &Store, to: &Store, here: &mut Moves, there: &mut Moves) -> Result<MoveId, Diagnostic> {
+async fn begin(
+    from: &Store,
+    to: &Store,
+    run: RunId,
+    here: &mut Moves,
+    there: &mut Moves,
+) -> Result<MoveId, Diagnostic> {
     // A new store of a move that was not complete was never usable: another one may take its place.
     if let Some(mark) = here.mark.as_ref().filter(|mark| matches!(mark.stage, Stage::Moved | Stage::Filling))
     {
@@ -141,7 +167,8 @@ async fn begin(from: &Store, to: &Store, here: &mut Moves, there: &mut Moves) ->
     }
     let id = MoveId(random::bytes()?);
     let stage = if here.is_fenced() { Stage::Moving } else { Stage::Copying };
-    let mark = |stage, other: &Store| Mark { stage, id, since: clock::now(), other: other.at().to_owned() };
+    let mark =
+        |stage, other: &Store| Mark { stage, id, run, since: clock::now(), other: other.at().to_owned() };
     let before = here.clone();
     let begun = Moves { mark: Some(mark(stage, to)), ..here.clone() };
     set(from, here, begun).await?;
@@ -222,11 +249,11 @@ async fn same_store_key(from: &Store, to: &Store) -> Result<(), Diagnostic> {
 async fn copy(
     from: &Store,
     to: &Store,
-    id: MoveId,
+    run: RunId,
     there: &Moves,
     here: &Moves,
 ) -> Result<usize, Diagnostic> {
-    let mut copied = copy_small(from, to, id, there, here).await?;
+    let mut copied = copy_small(from, to, run, there, here).await?;
     let (former, known_former) = (by_token(from.retired().await?), by_token(to.retired().await?));
     let mut known = Ahead::of(to);
     let (mut after, mut rows) = (None::<PublicId>, Rows::default());
@@ -250,7 +277,7 @@ async fn copy(
             }
         }
         if !rows.is_empty() && (is_last || rows.tokens.len() >= AT_ONCE) {
-            fill(to, id, std::mem::take(&mut rows)).await?;
+            fill(to, run, std::mem::take(&mut rows)).await?;
         }
         if is_last {
             return Ok(copied);
@@ -279,7 +306,7 @@ fn of_former_keys(token: Token, kept: &[Retired]) -> (Token, Vec<Retired>) {
 async fn copy_small(
     from: &Store,
     to: &Store,
-    id: MoveId,
+    run: RunId,
     there: &Moves,
     here: &Moves,
 ) -> Result<usize, Diagnostic> {
@@ -298,7 +325,7 @@ async fn copy_small(
     let rows = rows.saturating_add(usize::from(since != known));
     let restored_since = (since != known).then_some(since);
     if rows > 0 {
-        fill(to, id, Rows { clients, touches, restored_since, ..Rows::default() }).await?;
+        fill(to, run, Rows { clients, touches, restored_since, ..Rows::default() }).await?;
     }
     Ok(rows)
 }
@@ -307,8 +334,8 @@ fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     one.into_iter().chain(other).min()
 }
 
-async fn fill(to: &Store, id: MoveId, rows: Rows) -> Result<(), Diagnostic> {
-    if to.fill(id, rows).await? { Ok(()) } else { Err(another(to)) }
+async fn fill(to: &Store, run: RunId, rows: Rows) -> Result<(), Diagnostic> {
+    if to.fill(run, rows).await? { Ok(()) } else { Err(another(to)) }
 }
 
 /// Whether the copy of a token lacks something.

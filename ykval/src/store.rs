@@ -16,7 +16,7 @@ pub mod sqlite;
 
 pub use distinct::{Distinct, SameKey};
 pub use fault::StoreFault;
-pub use moving::{Mark, MoveId, Moves, Rows, Stage};
+pub use moving::{Mark, MoveId, Moves, Rows, RunId, Stage};
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
@@ -417,8 +417,8 @@ impl Store {
     ///
     /// # Errors
     /// They could not be stored.
-    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
-        each!(self, it => it.fill(id, rows).await)
+    pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {
+        each!(self, it => it.fill(run, rows).await)
     }
 
     /// The last touches of restored tokens ([`last_touch`](Self::last_touch)).

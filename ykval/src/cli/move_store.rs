@@ -109,7 +109,7 @@ fn abandon(context: &Context, from: &Named) -> Done {
     } else if was_fenced {
         out::line("the move is abandoned: the store accepts OTPs again, and its servers need no restart");
     } else {
-        out::line("the store was not fenced; nothing was changed");
+        out::line("the store was not fenced. A move-store that copies it now stops");
     }
     Ok(())
 }

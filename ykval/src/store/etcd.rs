@@ -114,8 +114,8 @@ impl Etcd {
         moving::set(&self.link, &from, &to).await
     }
 
-    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
-        moving::fill(&self.link, id, rows).await
+    pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {
+        moving::fill(&self.link, run, rows).await
     }
 
     pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {

@@ -17,6 +17,11 @@ pub(super) const MARKED: i64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MoveId(pub [u8; 16]);
 
+/// One run of the command that makes a move, by a random number. Only the last run that began writes anything: a run that was
+/// suspended meanwhile would store what it read before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunId(pub MoveId);
+
 /// How far a move has come, from the view of one of the two stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -44,6 +49,8 @@ pub struct Mark {
     pub stage: Stage,
     /// Which move.
     pub id: MoveId,
+    /// The last run of it.
+    pub run: RunId,
     /// When this stage began, in seconds since 1970.
     pub since: i64,
     /// The other store, for people; never a password.
@@ -70,9 +77,10 @@ impl Moves {
     pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        if let Some(Mark { stage, id, since, other }) = &self.mark {
+        if let Some(Mark { stage, id, run: RunId(run), since, other }) = &self.mark {
             let stage = STAGES.iter().find(|(_, known)| known == stage).map_or("", |(name, _)| name);
-            let _ = writeln!(text, "{stage} {} {since} {}", id.to_text(), other.replace('\n', " "));
+            let (id, run) = (id.to_text(), run.to_text());
+            let _ = writeln!(text, "{stage} {id} {run} {since} {}", other.replace('\n', " "));
         }
         for id in &self.complete {
             let _ = writeln!(text, "complete {}", id.to_text());
@@ -90,10 +98,11 @@ impl Moves {
                 continue;
             }
             let stage = STAGES.iter().find(|(name, _)| *name == word).map(|(_, stage)| *stage)?;
-            let mut rest = rest.splitn(3, ' ');
+            let mut rest = rest.splitn(4, ' ');
             let id = MoveId::parse(rest.next()?)?;
+            let run = RunId(MoveId::parse(rest.next()?)?);
             let since = rest.next()?.parse().ok()?;
-            let mark = Mark { stage, id, since, other: rest.next()?.to_owned() };
+            let mark = Mark { stage, id, run, since, other: rest.next()?.to_owned() };
             if moves.mark.replace(mark).is_some() {
                 return None;
             }
@@ -209,14 +218,20 @@ mod tests {
     #[test]
     fn what_is_stored_is_read_back() {
         let id = MoveId([0xab; 16]);
-        let mark = |stage| Mark { stage, id, since: 12, other: "postgres://db, db2/a b".to_owned() };
+        let run = RunId(MoveId([0xcd; 16]));
+        let mark = |stage| Mark { stage, id, run, since: 12, other: "postgres://db, db2/a b".to_owned() };
         for stage in STAGES {
             let moves = Moves { mark: Some(mark(stage.1)), complete: vec![id, MoveId([1; 16])] };
             assert_eq!(Moves::parse(&moves.to_text()), Some(moves.clone()));
             assert_eq!(moves.is_fenced(), stage.1 != Stage::Copying);
         }
         assert_eq!(Moves::parse(""), Some(Moves::default()));
-        for damaged in ["moved", "moved 12 1 x", "gone abababababababababababababababab 1 x", "complete x"] {
+        for damaged in [
+            "moved",
+            "moved 12 1 x",
+            "gone abababababababababababababababab abababababababababababababababab 1 x",
+            "complete x",
+        ] {
             assert_eq!(Moves::parse(damaged), None, "{damaged}");
         }
     }

@@ -162,8 +162,8 @@ impl Postgres {
         self.run(LONG, move |db| Box::pin(moving::set(db, from, to))).await
     }
 
-    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
-        self.run(LONG, move |db| Box::pin(moving::fill(db, id, rows))).await
+    pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {
+        self.run(LONG, move |db| Box::pin(moving::fill(db, run, rows))).await
     }
 
     pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {

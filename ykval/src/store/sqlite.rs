@@ -317,8 +317,8 @@ impl Sqlite {
         self.change_if(moving::only_later, move |transaction| moving::set(transaction, &from, &to)).await
     }
 
-    pub async fn fill(&self, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
-        self.change_if(moving::only_later, move |transaction| moving::fill(transaction, id, &rows)).await
+    pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {
+        self.change_if(moving::only_later, move |transaction| moving::fill(transaction, run, &rows)).await
     }
 
     pub async fn touches(&self) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {

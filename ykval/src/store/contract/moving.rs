@@ -11,8 +11,13 @@ fn id_of_move(number: u8) -> MoveId {
     MoveId([number; 16])
 }
 
+const fn run_of_move(number: u8) -> RunId {
+    RunId(MoveId([number; 16]))
+}
+
 fn mark(stage: Stage) -> Moves {
-    let mark = Mark { stage, id: id_of_move(1), since: 12, other: "elsewhere".to_owned() };
+    let (id, run) = (id_of_move(1), run_of_move(2));
+    let mark = Mark { stage, id, run, since: 12, other: "elsewhere".to_owned() };
     Moves { mark: Some(mark), complete: Vec::new() }
 }
 
@@ -58,7 +63,7 @@ pub(in super::super) fn a_fenced_store_stores_nothing(place: &StoreAt) {
         let change = ClientChange { enabled: Some(false), ..ClientChange::default() };
         assert!(is_moved(wait(store.change_client(client.id, change))));
         assert!(is_moved(wait(store.seal_under(KEY, StoreKeyId([8; 8])))));
-        assert!(!wait(store.fill(id_of_move(1), Rows::default())).unwrap(), "it is not the new store");
+        assert!(!wait(store.fill(run_of_move(2), Rows::default())).unwrap(), "it is not the new store");
     }
     assert!(is_moved(wait(Store::open(place, KEY))));
     assert!(is_moved(wait(Store::create(place, KEY))));
@@ -278,4 +283,36 @@ pub(in super::super) fn moved_in_spite_of_failures(place: &StoreAt) {
         (from, to) = (to, from);
     }
     assert_eq!(token(&open(from), b"rekeyed").position, Some(at(1, 1)));
+}
+
+/// A run is suspended before one of its parts. Meanwhile the move is abandoned, a token changes, and another run ends the move.
+/// The former one writes nothing more.
+pub(in super::super) fn a_suspended_run_writes_nothing(place: &StoreAt) {
+    let store = create(place);
+    enrol(&store, vec![key(b"token", ONE), key(b"disabled", ONE)]);
+    let mut last = 1_u16;
+    for suspended_before in [moving::Part::Copying, moving::Part::Fenced, moving::Part::Complete] {
+        let (_folder, other) = in_sqlite();
+        create(&other);
+        let meanwhile = |last: u16| {
+            wait(moving::abandon(&to_move(place))).unwrap();
+            let now = open(place);
+            assert_eq!(advance(&now, b"token", ONE, at(last, 0)), None);
+            wait(now.set_enabled(&id(b"disabled"), false)).unwrap();
+            assert!(!run(place, &other).unwrap().was_done);
+        };
+        let (from, to) = (to_move(place), to_move(&other));
+        let done = wait(moving::run(&from, &to, |part| {
+            if part == suspended_before {
+                std::thread::scope(|scope| scope.spawn(|| meanwhile(last)).join()).unwrap();
+            }
+        }));
+        assert_eq!(done.unwrap_err().code, Code::DatabaseMoveUnfinished, "{suspended_before:?}");
+        let moved = open(&other);
+        assert_eq!(advance(&moved, b"token", ONE, at(last, 0)), Some(at(last, 0)), "{suspended_before:?}");
+        assert!(!token(&moved, b"disabled").enabled, "{suspended_before:?}");
+        wait(moved.set_enabled(&id(b"disabled"), true)).unwrap();
+        assert!(!run(&other, place).unwrap().was_done);
+        last += 1;
+    }
 }

@@ -8,7 +8,7 @@ use super::reads::Snapshot;
 use super::restored::Epochs;
 use super::state::{ELSEWHERE, Stored, TokenState};
 use crate::etcd::messages::{KeyValue, TxnRequest};
-use crate::store::{LastTouch, MoveId, Moves, Retired, Rows, Stage, StoreFault, Token};
+use crate::store::{LastTouch, Moves, Retired, Rows, RunId, Stage, StoreFault, Token};
 use std::collections::BTreeMap;
 use yubiotp::PublicId;
 
@@ -67,17 +67,17 @@ pub(super) async fn set(link: &Link, from: &str, to: &Moves) -> Result<bool, Sto
     put(link, |now| (now.moves.to_text() == from).then(|| Meta { moves: to.clone(), ..now.clone() })).await
 }
 
-fn is_filled_by(meta: &Meta, id: MoveId) -> bool {
-    meta.moves.mark.as_ref().is_some_and(|mark| mark.stage == Stage::Filling && mark.id == id)
+fn is_filled_by(meta: &Meta, run: RunId) -> bool {
+    meta.moves.mark.as_ref().is_some_and(|mark| mark.stage == Stage::Filling && mark.run == run)
 }
 
-pub(super) async fn fill(link: &Link, id: MoveId, rows: Rows) -> Result<bool, StoreFault> {
-    if !is_filled_by(&meta(link).await?.value, id) {
+pub(super) async fn fill(link: &Link, run: RunId, rows: Rows) -> Result<bool, StoreFault> {
+    if !is_filled_by(&meta(link).await?.value, run) {
         return Ok(false);
     }
     if let Some(since) = rows.restored_since {
         let restored = |now: &Meta| {
-            is_filled_by(now, id).then(|| Meta { epochs: since_then(&now.epochs, since), ..now.clone() })
+            is_filled_by(now, run).then(|| Meta { epochs: since_then(&now.epochs, since), ..now.clone() })
         };
         if !put(link, restored).await? {
             return Ok(false);
@@ -89,7 +89,7 @@ pub(super) async fn fill(link: &Link, id: MoveId, rows: Rows) -> Result<bool, St
                 change.put(link.keys.client(client.id), client);
             }
         };
-        if !change(link, id, all).await? {
+        if !change(link, run, all).await? {
             return Ok(false);
         }
     }
@@ -98,7 +98,7 @@ pub(super) async fn fill(link: &Link, id: MoveId, rows: Rows) -> Result<bool, St
         former.entry(one.id).or_default().push(one);
     }
     for tokens in rows.tokens.chunks(TOKENS) {
-        if !put_tokens(link, id, tokens, &former).await? {
+        if !put_tokens(link, run, tokens, &former).await? {
             return Ok(false);
         }
     }
@@ -108,7 +108,7 @@ pub(super) async fn fill(link: &Link, id: MoveId, rows: Rows) -> Result<bool, St
                 change.put(link.keys.touch(token), touch);
             }
         };
-        if !change(link, id, all).await? {
+        if !change(link, run, all).await? {
             return Ok(false);
         }
     }
@@ -125,12 +125,12 @@ fn since_then(epochs: &Epochs, since: Option<i64>) -> Epochs {
     epochs
 }
 
-async fn change(link: &Link, id: MoveId, puts: impl Fn(&mut Change<'_>)) -> Result<bool, StoreFault> {
+async fn change(link: &Link, run: RunId, puts: impl Fn(&mut Change<'_>)) -> Result<bool, StoreFault> {
     let mut tries = Tries::new();
     loop {
         tries.again(link)?;
         let snapshot = Snapshot::read(link, &[]).await?;
-        if !is_filled_by(&snapshot.meta.value, id) {
+        if !is_filled_by(&snapshot.meta.value, run) {
             return Ok(false);
         }
         let mut change = Change::begin(link, &snapshot);
@@ -143,7 +143,7 @@ async fn change(link: &Link, id: MoveId, puts: impl Fn(&mut Change<'_>)) -> Resu
 
 async fn put_tokens(
     link: &Link,
-    id: MoveId,
+    run: RunId,
     tokens: &[Token],
     former: &BTreeMap<PublicId, Vec<Retired>>,
 ) -> Result<bool, StoreFault> {
@@ -153,7 +153,7 @@ async fn put_tokens(
         tries.again(link)?;
         let ids: Vec<_> = left.iter().map(|token| token.id).collect();
         let snapshot = Snapshot::read(link, &ids).await?;
-        if !is_filled_by(&snapshot.meta.value, id) {
+        if !is_filled_by(&snapshot.meta.value, run) {
             return Ok(false);
         }
         let (mut change, mut done) = (Change::begin(link, &snapshot), 0_usize);

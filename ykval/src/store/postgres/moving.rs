@@ -7,7 +7,7 @@ use super::restored::put_last_touch;
 use super::tokens;
 use super::trouble::{Trouble, stored};
 use crate::store::moving::MARKED;
-use crate::store::{Client, MoveId, Moves, Retired, Rows, Stage, Token};
+use crate::store::{Client, Moves, Retired, Rows, RunId, Stage, Token};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use std::collections::HashMap;
 use tokio_postgres::GenericClient;
@@ -72,10 +72,10 @@ const TOKENS: &str =
         enabled = excluded.enabled, position = excluded.position, nonce = excluded.nonce, modified = excluded.modified,
         restored = excluded.restored";
 
-pub(super) async fn fill(db: &mut ClientWrapper, id: MoveId, rows: Rows) -> Result<bool, Trouble> {
+pub(super) async fn fill(db: &mut ClientWrapper, run: RunId, rows: Rows) -> Result<bool, Trouble> {
     let change = Change::of_schema(db).await?;
     let mark = read(&**change).await?.mark;
-    if !mark.is_some_and(|mark| mark.stage == Stage::Filling && mark.id == id) {
+    if !mark.is_some_and(|mark| mark.stage == Stage::Filling && mark.run == run) {
         return Ok(false);
     }
     for client in &rows.clients {

@@ -44,9 +44,9 @@ pub(super) fn set(transaction: &Connection, from: &str, to: &Moves) -> rusqlite:
     Ok(true)
 }
 
-pub(super) fn fill(transaction: &Connection, id: MoveId, rows: &Rows) -> rusqlite::Result<bool> {
+pub(super) fn fill(transaction: &Connection, run: RunId, rows: &Rows) -> rusqlite::Result<bool> {
     let mark = read(transaction)?.mark;
-    if !mark.is_some_and(|mark| mark.stage == Stage::Filling && mark.id == id) {
+    if !mark.is_some_and(|mark| mark.stage == Stage::Filling && mark.run == run) {
         return Ok(false);
     }
     for client in &rows.clients {

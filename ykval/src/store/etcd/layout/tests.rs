@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{Mark, MoveId, Stage};
+use crate::store::{Mark, MoveId, RunId, Stage};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -67,7 +67,8 @@ proptest! {
         let epochs = Epochs { now, cleared, marks };
         let meta = Meta { store_key: StoreKeyId(store_key), epochs, moves: Moves::default() };
         prop_assert_eq!(schema(meta.text().as_bytes()), Some(KNOWN));
-        let mark = Mark { stage: Stage::Moved, id: MoveId([1; 16]), since: 1, other: "etcd://a|b".to_owned() };
+        let (id, run) = (MoveId([1; 16]), RunId(MoveId([3; 16])));
+        let mark = Mark { stage: Stage::Moved, id, run, since: 1, other: "etcd://a|b".to_owned() };
         let moved = Meta { moves: Moves { mark: Some(mark), complete: vec![MoveId([2; 16])] }, ..meta.clone() };
         prop_assert_eq!(schema(moved.text().as_bytes()), Some(KNOWN + MARKED));
         prop_assert_eq!(written(&moved), Some(moved));
