@@ -191,7 +191,7 @@ fn postgres_would_forget() {
         assert_eq!(said, "BACKEND_ERROR", "{setting}");
         let pressed = press(server.address(), client, &mut keys, |_| thread::sleep(millis(1000)));
         assert!(counts(&pressed).keys().eq(["BACKEND_ERROR"]), "{setting}: {:?}", counts(&pressed));
-        assert!(server.log().contains(&format!("{setting} = off")), "{}", server.log());
+        server.wait_for_log(&format!("{setting} = off"));
         is_not_ready(&server, setting);
         set("on");
         println!("{setting}: healed after {:?}", heals(&server, &site, &mut own[0], Duration::from_secs(5)));

@@ -244,7 +244,7 @@ fn more_connections_than_descriptors() {
     let mut limited = Command::new("prlimit");
     limited.arg("--nofile=64:256").arg(serve.get_program()).args(serve.get_args());
     let server = site.run(limited, site.address());
-    assert!(server.log().contains("event=few-descriptors limit=64 open_files=256"), "{}", server.log());
+    server.wait_for_log("event=few-descriptors limit=64 open_files=256");
     let answers = |path: &str| get(server.address(), path).unwrap().status;
     let begun = Instant::now();
     while metric(server.address(), "connections_open") > 1.0 {

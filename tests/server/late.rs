@@ -32,7 +32,7 @@ impl Begun {
             thread::sleep(Duration::from_millis(10));
         }
         self.is_down(&server, cause);
-        assert!(server.log().contains("event=store-down"), "{cause}: {}", server.log());
+        server.wait_for_log("event=store-down");
         assert!(get(server.address(), "/").unwrap().body.contains("class=\"bad\""), "{cause}");
         server
     }
@@ -163,7 +163,7 @@ fn not_ours() {
         begun.site.sql(spoil).unwrap();
         let mut server = begun.site.spawn(begun.site.serve(), begun.site.address());
         assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(2), "{cause}: {}", server.log());
-        assert!(server.log().contains(cause), "{cause}: {}", server.log());
+        server.wait_for_log(cause);
         begun.site.sql(repair).unwrap();
     }
     let seen = begun.site.path().join("postgres.seen");

@@ -123,7 +123,7 @@ fn under_load(site: &Site, new: &New) {
         thread::sleep(Duration::from_millis(100));
     });
     until_ready(&old, 503);
-    assert!(old.log().contains("code=database-moved"), "{}", old.log());
+    old.wait_for_log("code=database-moved");
     let (mut accepted, mut unknown) = (Vec::new(), Vec::new());
     for one in pressed.into_iter().flatten() {
         match one.said.as_deref() {

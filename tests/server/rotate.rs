@@ -132,7 +132,7 @@ fn a_server_that_lacks_the_key(site: &Site) {
     until("it does not say that it lacks the key", || get(other.address(), "/readyz").unwrap().status == 503);
     assert_eq!(ask(&other, site, &key.press()), "BACKEND_ERROR");
     assert_eq!(ask(&other, site, &used), "BACKEND_ERROR");
-    assert!(other.log().contains("database-under-other-store-key"), "{}", other.log());
+    other.wait_for_log("database-under-other-store-key");
     assert_eq!(ask(&own, site, &used), "REPLAYED_OTP");
     assert_eq!(ask(&own, site, &key.press()), "OK");
     // It gets the file, and needs no restart.

@@ -60,7 +60,7 @@ fn one_address_with_all_connections() {
     let refused = metric(server.address(), "ykvald_connections_refused_total ");
     println!("{} more: {refused} turned away", silent.len());
     assert!(refused > 400, "{refused}");
-    assert!(server.log().contains("event=address-limit peer=127.1.1.1 "), "{}", server.log());
+    server.wait_for_log("event=address-limit peer=127.1.1.1 ");
     // Of its own idle ones, some give way to the next it opens.
     drop(silent);
     let begun = Instant::now();
@@ -188,7 +188,7 @@ fn a_silent_key_storage_module() {
     let good = said.iter().filter(|said| *said == "OK").count();
     println!("{good} of {} OK", said.len());
     assert_eq!(good, said.len());
-    assert!(server.log().contains("event=ksm-over-capacity limit=8 "), "{}", server.log());
+    server.wait_for_log("event=ksm-over-capacity limit=8 ");
 }
 
 /// A stranger who names a client and asks from another host uses up a rate of their own.

@@ -363,6 +363,15 @@ impl Ykvald {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
+    /// Waits until this is in the log: a thread of its own writes that.
+    pub fn wait_for_log(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "no {text} in {}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Its number as a process.
     #[must_use]
     pub fn pid(&self) -> u32 {

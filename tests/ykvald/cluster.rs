@@ -90,6 +90,8 @@ fn a_server_that_cannot_accept_says_why() {
     assert!(moved.status.success(), "{moved:?}");
     fs::write(&new, format!("store = \"new.db\"\n[cluster]\nservers = \"http://{}\"\n", server.address()))
         .unwrap();
+    // The server looks at its store from time to time.
+    server.wait_for_log("code=database-moved");
     let status = Command::new(program("ykvald"))
         .arg("--config")
         .arg(&new)

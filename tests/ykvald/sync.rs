@@ -168,7 +168,7 @@ fn two_servers_accept_an_otp_once() {
         assert_eq!(says(there.0, there.1, &otp, "100"), replayed());
         assert_eq!(says(here.0, here.1, &otp, "100"), replayed());
     }
-    assert!(second.log().contains("event=sync status=OK"), "{}", second.log());
+    second.wait_for_log("event=sync status=OK");
     for log in [first.log(), second.log()] {
         assert!(!log.contains("code=sync-contradicts-otp") && !log.contains("level=error"), "{log}");
     }
@@ -189,7 +189,7 @@ fn a_peer_that_is_away() {
     assert_eq!(says(&one, &first, &refused, "0"), replayed());
     let accepted = keys[1].press();
     assert_eq!(says(&one, &first, &accepted, "0"), ok("0"));
-    assert!(first.log().contains("event=sync-peer-down"), "{}", first.log());
+    first.wait_for_log("event=sync-peer-down");
     let second = two.start();
     let begun = Instant::now();
     while second.log().matches("code=sync-raised").count() < 2 {
@@ -199,7 +199,7 @@ fn a_peer_that_is_away() {
     for otp in [&refused, &accepted] {
         assert_eq!(says(&two, &second, otp, "0"), replayed());
     }
-    assert!(first.log().contains("event=sync-peer-up"), "{}", first.log());
+    first.wait_for_log("event=sync-peer-up");
 }
 
 /// Killed before a peer had it: the store has the position, and it is sent after the next start. The OTP is in no file.
@@ -246,7 +246,7 @@ fn an_old_server_that_knows_more() {
     old.set(&token, ["1796027733", "0123456789abcdef", "300", "5"]);
     let server = site.start();
     assert_eq!(says(&site, &server, &otp, "100"), replayed());
-    assert!(server.log().contains("code=sync-otp-used-at-peer"), "{}", server.log());
+    server.wait_for_log("code=sync-otp-used-at-peer");
     let listed = site.must(&["key", "list", "--json"]);
     assert!(!listed.contains("300"), "an answer proves nothing: {listed}");
 

@@ -37,6 +37,8 @@ struct Script<'s> {
     meanwhile: Option<Box<dyn FnOnce() + 's>>,
     seen: Vec<String>,
     asked: usize,
+    /// The step of time at the first code. Those after it are counted from there, so that two stay successive.
+    began: Option<u64>,
     /// The lines in the log.
     log: Vec<String>,
 }
@@ -45,8 +47,7 @@ fn secret() -> Secret {
     Secret::new(Zeroizing::new(vec![7; 20])).unwrap()
 }
 
-fn code(secret: &Secret, off: u64) -> String {
-    let step = clock::unix() / 30 + off;
+fn code(secret: &Secret, step: u64) -> String {
     (0..1_000_000_u32)
         .map(|number| format!("{number:06}"))
         .find(|text| {
@@ -58,16 +59,19 @@ fn code(secret: &Secret, off: u64) -> String {
 }
 
 impl Script<'_> {
-    fn typed(&self, text: &str) -> String {
-        let off = |text: &str| text.parse().unwrap();
+    fn typed(&mut self, text: &str) -> String {
+        let mut step = |ahead: &str| {
+            *self.began.get_or_insert_with(|| clock::unix() / 30) + ahead.parse::<u64>().unwrap()
+        };
         if let Some(ahead) = text.strip_prefix('#') {
-            return code(&secret(), off(ahead));
+            return code(&secret(), step(ahead));
         }
         let Some(ahead) = text.strip_prefix('@') else { return text.to_owned() };
+        let step = step(ahead);
         let line = self.seen.iter().rev().find_map(|text| text.split_once("secret   ")).unwrap().1;
         let letters: String = line.lines().next().unwrap().split(' ').collect();
         let bytes = data_encoding::BASE32_NOPAD.decode(letters.as_bytes()).unwrap();
-        code(&Secret::new(Zeroizing::new(bytes)).unwrap(), off(ahead))
+        code(&Secret::new(Zeroizing::new(bytes)).unwrap(), step)
     }
 }
 
