@@ -1,10 +1,12 @@
 //! `ykvald cluster status`: what the servers of a site say, and whether they agree.
 
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 use tests::built::program;
 use tests::ykvald::{Question, Site, Ykvald, free_port};
 
@@ -84,7 +86,7 @@ fn a_server_that_cannot_accept_says_why() {
     let new = site.path().join("new.toml");
     fs::write(&new, "store = \"new.db\"\n").unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
-    let server = site.start();
+    let mut server = site.start();
     let moved =
         site.command(&["move-store"]).arg(site.path().join("config.toml")).arg(&new).output().unwrap();
     assert!(moved.status.success(), "{moved:?}");
@@ -104,4 +106,16 @@ fn a_server_that_cannot_accept_says_why() {
         codes.contains(&"cluster-server-not-ready") && codes.contains(&"cluster-servers-differ"),
         "{said}"
     );
+
+    // A copy of it, with its mark, does not take the place of the new one.
+    server.signal(Signal::TERM);
+    server.wait(Duration::from_secs(10));
+    let copy = site.path().join("copy.db");
+    fs::copy(site.path().join("ykvald.db"), &copy).unwrap();
+    let before = fs::read(site.path().join("new.db")).unwrap();
+    let restored =
+        Command::new(program("ykvald")).arg("--config").arg(&new).arg("restore").arg(&copy).output().unwrap();
+    assert_eq!(restored.status.code(), Some(2), "{restored:?}");
+    assert!(String::from_utf8_lossy(&restored.stderr).contains("[database-moved]"), "{restored:?}");
+    assert_eq!(fs::read(site.path().join("new.db")).unwrap(), before);
 }

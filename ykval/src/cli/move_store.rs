@@ -217,16 +217,18 @@ fn tell_what_is_next(from: &Named, to: &Named) {
         };
         out::line(&format!("  set in {}: store = {}", config.display(), json!(store)));
     }
-    let is_usual = config == Path::new(CONFIG);
-    let called = ykcli::failure::call("ykvald", (!is_usual).then_some(config.as_path()));
-    // Each server has recorded which one it used.
-    if matches!(
+    // Each server has recorded which one it used, and records it again until it ends.
+    let is_recorded = matches!(
         (&from.config.store, &to.config.store),
         (StoreAt::Postgres(_), StoreAt::Postgres(_)) | (StoreAt::Etcd(_), StoreAt::Etcd(_))
-    ) {
-        out::line(&format!("  {called} accept-database --nothing-lost"));
+    );
+    let is_usual = config == Path::new(CONFIG);
+    let called = ykcli::failure::call("ykvald", (!is_usual).then_some(config.as_path()));
+    if is_recorded {
+        out::lines(&format!("  systemctl stop ykvald\n  {called} accept-database --nothing-lost"));
     }
-    out::lines(&format!("  {called} check\n  systemctl restart ykvald"));
+    let then = if is_recorded { "start" } else { "restart" };
+    out::lines(&format!("  {called} check\n  systemctl {then} ykvald"));
     out::note(
         "The old store accepts nothing now. To go back, run move-store with the two exchanged. Keep the old store until then, and \
          never remove its mark.",

@@ -290,11 +290,11 @@ pub(in super::super) fn moved_in_spite_of_failures(place: &StoreAt) {
 pub(in super::super) fn a_suspended_run_writes_nothing(place: &StoreAt) {
     let store = create(place);
     enrol(&store, vec![key(b"token", ONE), key(b"disabled", ONE)]);
-    let mut last = 1_u16;
-    for suspended_before in [moving::Part::Copying, moving::Part::Fenced, moving::Part::Complete] {
+    let parts = [moving::Part::Copying, moving::Part::Fenced, moving::Part::Complete];
+    for (last, suspended_before) in (1_u16..).zip(parts) {
         let (_folder, other) = in_sqlite();
         create(&other);
-        let meanwhile = |last: u16| {
+        let meanwhile = || {
             wait(moving::abandon(&to_move(place))).unwrap();
             let now = open(place);
             assert_eq!(advance(&now, b"token", ONE, at(last, 0)), None);
@@ -304,7 +304,7 @@ pub(in super::super) fn a_suspended_run_writes_nothing(place: &StoreAt) {
         let (from, to) = (to_move(place), to_move(&other));
         let done = wait(moving::run(&from, &to, |part| {
             if part == suspended_before {
-                std::thread::scope(|scope| scope.spawn(|| meanwhile(last)).join()).unwrap();
+                std::thread::scope(|scope| scope.spawn(meanwhile).join()).unwrap();
             }
         }));
         assert_eq!(done.unwrap_err().code, Code::DatabaseMoveUnfinished, "{suspended_before:?}");
@@ -313,6 +313,5 @@ pub(in super::super) fn a_suspended_run_writes_nothing(place: &StoreAt) {
         assert!(!token(&moved, b"disabled").enabled, "{suspended_before:?}");
         wait(moved.set_enabled(&id(b"disabled"), true)).unwrap();
         assert!(!run(&other, place).unwrap().was_done);
-        last += 1;
     }
 }

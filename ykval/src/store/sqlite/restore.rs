@@ -78,6 +78,7 @@ pub fn restore(
         // Faults name the backup.
         let place = DatabaseFile::of(&new).called(from);
         let mut backup = checked(&place, key)?;
+        must_not_be_moved(&backup, from)?;
         // After the check of the backup: SQLite may create an empty log beside it.
         let former = if there { Former::open(&to, key) } else { Former::None };
         if let Former::Read(former) = &former {
@@ -181,7 +182,7 @@ impl Former {
     }
 }
 
-/// The OTPs since a move are in another store: a backup in this place would accept them.
+/// The OTPs since a move are in another store: a backup in its place would accept them, and a copy of it accepts nothing.
 fn must_not_be_moved(former: &Connection, to: &Path) -> Result<(), StoreFault> {
     let place = DatabaseFile::of(to);
     match connect::refused(former, &place).map_err(|why| place.fault(&why, &"the file"))? {
