@@ -39,7 +39,7 @@ impl<'a> World<'a> {
     fn cut(&self, ways: &[(u8, u8)], hold: Duration) {
         ways.iter().for_each(|&(from, to)| self.network.cut(from, to));
         thread::sleep(hold);
-        ways.iter().for_each(|&(from, to)| self.network.mend(from, to));
+        ways.iter().for_each(|&(from, to)| self.network.reconnect(from, to));
     }
 
     /// A member that does not lead.
@@ -224,8 +224,8 @@ impl<'a> World<'a> {
         };
         let cut = offer(key);
         for &other in &others {
-            self.network.mend(leader, other);
-            self.network.mend(other, leader);
+            self.network.reconnect(leader, other);
+            self.network.reconnect(other, leader);
         }
         self.servers.until_all_are_ready();
         let healed = offer(key);

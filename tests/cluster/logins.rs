@@ -64,7 +64,7 @@ fn faults(world: &World<'_>, logins: &Logins<'_>) {
     let cut: Vec<_> = [1, 2].into_iter().flat_map(|other| [(0, other), (other, 0)]).collect();
     cut.iter().for_each(|&(from, to)| network.cut(from, to));
     logins.log_in("the first server cut off from the others");
-    cut.iter().for_each(|&(from, to)| network.mend(from, to));
+    cut.iter().for_each(|&(from, to)| network.reconnect(from, to));
     logins.log_in("healed");
     servers.with(0, |server| server.signal(Signal::STOP));
     logins.log_in("the first server frozen");

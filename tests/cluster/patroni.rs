@@ -156,7 +156,7 @@ impl<'a> Managed<'a> {
             let old = self.primary();
             self.cut(old, Network::cut);
             thread::sleep(Duration::from_secs(20));
-            self.cut(old, Network::mend);
+            self.cut(old, Network::reconnect);
             self.until_whole();
         });
         servers.until_all_are_ready();

@@ -146,7 +146,7 @@ impl<'a> World<'a> {
             self.primary_is_cut_off(old, Network::cut);
             self.fail_over();
             thread::sleep(hold);
-            self.primary_is_cut_off(old, Network::mend);
+            self.primary_is_cut_off(old, Network::reconnect);
             thread::sleep(hold / 2);
             self.join_again(old);
         });

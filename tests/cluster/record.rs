@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::{env, fs};
 use tests::ykvald::Site;
 
-/// The longest silence that a test stands: the machine may be busy. The aims are in the tables.
+/// The longest silence with which a run passes, since the machine may be busy. The aims are in the tables.
 const SILENCE: Duration = Duration::from_secs(45);
 
 /// A fault, from the moment before it to the moment when all is well again.

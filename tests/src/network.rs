@@ -198,7 +198,7 @@ impl Network {
     ///
     /// # Panics
     /// Where it was not cut.
-    pub fn mend(&self, from: u8, to: u8) {
+    pub fn reconnect(&self, from: u8, to: u8) {
         self.client.ip(&rule("del", from, to)).unwrap();
     }
 
@@ -375,7 +375,7 @@ mod tests {
             receiver.recv(&mut [0]).is_ok()
         };
         assert!(!one_way(0, 1) && one_way(1, 0) && one_way(0, 2));
-        network.mend(0, 1);
+        network.reconnect(0, 1);
         assert!(pairs.iter().all(|&(from, to)| reaches(from, to)));
         network.pull(2);
         assert!(!reaches(0, 2) && reaches(0, 1));
