@@ -24,8 +24,8 @@
 //!
 //! A large import is several transactions (`keys`, `raise`): an interruption leaves a part of it, and the same import goes on.
 //!
-//! Positions are of no use if the cluster forgets. It forgets if a snapshot is restored, which its revision tells (`seen`), or
-//! if somebody deletes keys, which the guard notices.
+//! Positions are of no use if the cluster forgets. It forgets if a snapshot is restored, which its revision tells (`seen`), and
+//! a key that each server writes and compares (`witness`); or if somebody deletes keys, which the guard notices.
 
 mod advance;
 mod cache;
@@ -47,6 +47,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod traps;
+mod witness;
 
 use super::batch::Queue;
 use super::*;
@@ -322,6 +323,10 @@ impl Etcd {
     }
 
     pub async fn close(&self) {
+        if self.link.seen.witness().is_some() && self.link.take_has_stored() {
+            // If the cluster does not answer, the last one stays.
+            let _ = tokio::time::timeout(serving::LAST_WORD, witness::write(&self.link)).await;
+        }
         self.link.close().await;
         if self.link.opening.trying.get().is_some() && self.link.opening.must_be_open().is_ok() {
             // The server reported already that it cannot be written.

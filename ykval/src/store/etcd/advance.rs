@@ -6,6 +6,7 @@ use super::link::Link;
 use super::ops;
 use super::restored::OwnMark;
 use super::state::{Stored, one};
+use super::witness;
 use crate::etcd::messages::{KeyValue, RequestOp, ResponseOp, TxnRequest};
 use crate::store::batch::Batched;
 use crate::store::{Advanced, Step, StoreFault};
@@ -211,8 +212,16 @@ impl<'a> Batch<'a> {
         }
         let first = ops::read(ops::get(self.link.keys.meta()));
         let steps = groups.iter().filter_map(|group| step(self.link, group));
-        let txn = TxnRequest { success: [first].into_iter().chain(steps).collect(), ..TxnRequest::default() };
+        let txn = TxnRequest {
+            compare: witness::is_there(self.link).into_iter().collect(),
+            success: [first].into_iter().chain(steps).collect(),
+            failure: Vec::new(),
+        };
         let answer = match self.link.commit(txn).await {
+            Ok(answer) if !answer.succeeded => {
+                self.groups = groups;
+                return self.fail(&self.link.was_set_back());
+            }
             Ok(answer) if answer.responses.len() == groups.len() + 1 => answer,
             // Whether any was taken is unknown. They are never asked again.
             other => {

@@ -9,6 +9,7 @@
 //! | `PREFIX/p/HEX/FINGERPRINT` | `1\|position\|time\|floor\|nonce` ([`Reached`]) |
 //! | `PREFIX/l/HEX` | `1\|position\|timestamp\|at\|pause\|failed`: the last touch of a restored token |
 //! | `PREFIX/c/ID` | `1\|` and JSON: a client |
+//! | `PREFIX/w/NUMBER` | `1\|revision`: what a server has seen ([`super::witness`]) |
 //!
 //! HEX is the public ID: in the order of its bytes, which modhex is not. A position has 20 digits, so that etcd's comparison
 //! of values, which is bytewise, compares positions.
@@ -72,6 +73,11 @@ impl Keys {
     /// All digits that an ID may have, so that the order of the keys is that of the IDs.
     pub(super) fn client(&self, id: ClientId) -> Vec<u8> {
         self.named(&format!("c/{:010}", id.number()))
+    }
+
+    /// Of the server with this number.
+    pub(super) fn witness(&self, id: u64) -> Vec<u8> {
+        self.named(&format!("w/{id:016x}"))
     }
 
     /// The positions of a token with all its keys.
@@ -381,6 +387,33 @@ impl Value for ChangeNumber {
     fn parse(text: &str) -> Option<Self> {
         let [number] = parts(text)?;
         number.parse().ok().map(Self)
+    }
+}
+
+/// The revision that a server has seen. It has 20 digits, as a position has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Witnessed(pub(super) i64);
+
+impl Witnessed {
+    /// What each value of a lower revision is less than, and no other is.
+    pub(super) fn bound(revision: i64) -> Vec<u8> {
+        Self(revision).text().into_bytes()
+    }
+
+    /// What each value of this revision, or of a higher one, is greater than, and no other is.
+    pub(super) fn below(revision: i64) -> Vec<u8> {
+        Self::bound(revision.saturating_sub(1))
+    }
+}
+
+impl Value for Witnessed {
+    fn text(&self) -> String {
+        format!("1|{:020}", self.0)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let [revision] = parts(text)?;
+        revision.parse().ok().filter(|revision| *revision >= 0).map(Self)
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Inner {
     /// Whether a member on another host is used without TLS.
     pub(super) is_open_to_others: bool,
     cache: Mutex<Cache>,
+    /// Whether anything was stored since the server wrote its witness.
+    has_stored: AtomicBool,
     /// Whether it is used although it was moved, or is not complete.
     to_move: AtomicBool,
     /// Read-locked by everything that is in progress.
@@ -73,6 +75,7 @@ impl Link {
             is_open_to_others: !config.tls && config.endpoints.iter().any(|one| !one.is_here()),
             seen,
             cache: Mutex::default(),
+            has_stored: AtomicBool::new(false),
             to_move: AtomicBool::new(false),
             busy: Arc::default(),
             is_closed: AtomicBool::new(false),
@@ -114,7 +117,18 @@ impl Link {
     /// Changes something, all or nothing, or finds that a comparison is false: then nothing was changed. It is sent once.
     pub(super) async fn commit(&self, txn: TxnRequest) -> Result<TxnResponse, StoreFault> {
         self.opening.must_be_open()?;
+        // Before it is sent: it may be stored although the answer is lost.
+        self.has_stored.store(true, Ordering::Release);
         self.commit_unopened(txn).await
+    }
+
+    /// Whether anything was, or may have been, stored since this was called last.
+    pub(super) fn take_has_stored(&self) -> bool {
+        self.has_stored.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn set_has_stored(&self) {
+        self.has_stored.store(true, Ordering::Release);
     }
 
     /// The same to create a store.
@@ -199,6 +213,11 @@ impl Link {
 
     pub(super) fn failed(&self, problem: &str) -> StoreFault {
         self.fault(Diagnostic::error(Code::DatabaseFailed, problem))
+    }
+
+    /// The cluster lacks what this server had written. From now on, nothing of it counts.
+    pub(super) fn was_set_back(&self) -> StoreFault {
+        StoreFault::of_other_database(self.location(), self.seen.was_set_back())
     }
 
     /// An answer that does not fit the question.

@@ -7,6 +7,7 @@ use super::ops;
 use super::reads::Snapshot;
 use super::restored::Epochs;
 use super::state::{Stored, one};
+use super::witness;
 use crate::etcd::messages::TxnRequest;
 use crate::store::{LastTouch, Moves, StoreFault};
 use yubiotp::PublicId;
@@ -30,9 +31,15 @@ pub(super) async fn make(link: &Link, key: StoreKeyId, restored: Option<i64>) ->
     Ok(link.commit_unopened(txn).await?.succeeded)
 }
 
-/// Checks that there is a store of this schema under one of these keys, and returns the one that it is under.
+/// Checks that there is a store of this schema under one of these keys, which was not set back, and returns the one that it is
+/// under.
 pub(super) async fn look(link: &Link, given: StoreKeyIds) -> Result<StoreKeyId, StoreFault> {
-    let read = link.read_unopened([ops::get(link.keys.meta())]).await?;
+    let own = witness::range(link);
+    let has_own = own.is_some();
+    let read = link.read_unopened([ops::get(link.keys.meta())].into_iter().chain(own)).await?;
+    if has_own {
+        witness::check(link, read.get(1).map_or(&[][..], Vec::as_slice))?;
+    }
     let wanted = link.meta(read.first().map_or(&[][..], Vec::as_slice))?.value.store_key;
     if given.has(wanted) {
         Ok(wanted)

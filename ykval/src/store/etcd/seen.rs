@@ -3,12 +3,13 @@
 //! A cluster that is made anew has another ID, unless its members have the same names, URLs and token: then only its
 //! revision tells. etcd counts each change as a revision, and every answer that is read through its log shows at least the
 //! revision that was known when it was asked for. A lower one means that a snapshot was restored: OTPs accepted since then
-//! look fresh there.
+//! look fresh there. When the revision has grown again, a key that the server wrote there tells ([`super::witness`]).
 //!
 //! The file is written when a server opens the store, every [`EACH`] while the revision grows, as soon as a lower one is
 //! seen, and when the server ends: a write with each OTP would cost a sync. So after a server was killed, and only then, a
 //! snapshot of its last second that is restored before the server starts again is not noticed.
 
+use super::witness::Witness;
 use crate::etcd::Headers;
 use crate::etcd::messages::ResponseHeader;
 use crate::file::FileFault;
@@ -29,6 +30,8 @@ pub(super) struct SeenState {
     cluster: Option<u64>,
     /// 0: none yet.
     revision: i64,
+    /// The key that the server has written.
+    witness: Option<Witness>,
 }
 
 pub(super) struct Seen {
@@ -39,9 +42,11 @@ pub(super) struct Seen {
 #[derive(Default)]
 struct Memory {
     state: SeenState,
-    /// The first lower revision. Once there was one, nothing of the cluster counts until this process ends: by new changes
-    /// its revision would grow beyond the known one.
-    went_back: Option<i64>,
+    /// How it was seen first that the cluster was set back. From then on nothing of it counts until this process ends: by new
+    /// changes its revision would grow beyond the known one.
+    went_back: Option<String>,
+    /// What was known then is not in the file yet.
+    is_unwritten: bool,
 }
 
 impl Seen {
@@ -49,7 +54,7 @@ impl Seen {
     pub(super) fn read(path: Option<PathBuf>) -> Result<Self, NotTaken> {
         let file = SeenFile::new(path);
         let state = file.load()?;
-        Ok(Self { memory: Mutex::new(Memory { state, went_back: None }), file })
+        Ok(Self { memory: Mutex::new(Memory { state, ..Memory::default() }), file })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -58,6 +63,39 @@ impl Seen {
 
     pub(super) fn state(&self) -> SeenState {
         self.memory().state
+    }
+
+    pub(super) fn revision(&self) -> i64 {
+        self.state().revision
+    }
+
+    pub(super) fn witness(&self) -> Option<Witness> {
+        self.state().witness
+    }
+
+    /// The cluster has this.
+    pub(super) fn has_written(&self, witness: Witness) {
+        self.memory().state.witness = Some(witness);
+    }
+
+    /// The cluster does not have what it had. From now on, nothing of it counts.
+    pub(super) fn was_set_back(&self) -> Diagnostic {
+        let mut memory = self.memory();
+        if memory.went_back.is_none() {
+            let last = memory.state.witness.map_or(0, |witness| witness.revision);
+            let problem = format!(
+                "lacks what ykvald wrote at revision {last}: a snapshot was restored, which does not know the OTPs that were \
+                 used since"
+            );
+            self.goes_back(&mut memory, problem);
+        }
+        Diagnostic::error(Code::DatabaseWentBack, memory.went_back.clone().unwrap_or_default())
+    }
+
+    /// It is still known if the server is killed now. If it cannot be written, that is tried again every [`EACH`].
+    fn goes_back(&self, memory: &mut Memory, problem: String) {
+        memory.went_back = Some(problem);
+        memory.is_unwritten = self.file.write(memory.state).is_err();
     }
 
     /// The cluster that answered, for the guard.
@@ -75,9 +113,19 @@ impl Seen {
         self.file.cannot_remember()
     }
 
-    /// Records in the file what was seen.
+    /// Records in the file what was seen. Once the cluster was set back, only what was known before that: an administrator may
+    /// have replaced the record since.
     pub(super) fn remember(&self) -> Result<(), NotTaken> {
-        self.file.write(self.state())
+        let (state, is_settled) = {
+            let memory = self.memory();
+            (memory.state, memory.went_back.is_some() && !memory.is_unwritten)
+        };
+        if is_settled {
+            return Ok(());
+        }
+        self.file.write(state)?;
+        self.memory().is_unwritten = false;
+        Ok(())
     }
 
     /// Replaces the record by the state that was seen now, older or not.
@@ -111,28 +159,30 @@ impl Headers for Seen {
             && memory.went_back.is_none()
         {
             if revision < known {
-                memory.went_back = Some(revision);
-                // It is still known if the server is killed now. If not written, it is tried again every EACH.
-                let _ = self.file.write(memory.state);
+                let problem = format!(
+                    "is at revision {revision}, and ykvald has seen revision {}: a snapshot was restored, which does not know \
+                     the OTPs that were used since",
+                    memory.state.revision
+                );
+                self.goes_back(&mut memory, problem);
             } else {
                 memory.state.cluster = Some(cluster_id);
                 memory.state.revision = memory.state.revision.max(revision);
             }
         }
-        let Some(lower) = memory.went_back.filter(|_| known.is_some()) else { return Ok(()) };
-        let problem = format!(
-            "is at revision {lower}, and ykvald has seen revision {}: a snapshot was restored, which does not know the OTPs \
-             that were used since",
-            memory.state.revision
-        );
-        Err(Diagnostic::error(Code::DatabaseWentBack, problem))
+        match &memory.went_back {
+            Some(problem) if known.is_some() => {
+                Err(Diagnostic::error(Code::DatabaseWentBack, problem.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 /// For people.
 impl Display for Seen {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let SeenState { cluster, revision } = self.state();
+        let SeenState { cluster, revision, .. } = self.state();
         write!(f, "revision {revision}")?;
         cluster.map_or(Ok(()), |cluster| write!(f, " of the etcd cluster {}", hex(cluster)))
     }
@@ -147,19 +197,35 @@ impl seen::SeenState for SeenState {
 
     fn text(self) -> String {
         let cluster = self.cluster.map(|cluster| format!("cluster: {}\n", hex(cluster))).unwrap_or_default();
-        format!("{HEAD}{cluster}revision: {}\n", self.revision)
+        let witness = self.witness.map(|Witness { id, revision }| format!("witness: {id:016x} {revision}\n"));
+        format!("{HEAD}{cluster}revision: {}\n{}", self.revision, witness.unwrap_or_default())
     }
 
     fn parse(text: &str) -> Option<Self> {
         let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let cluster = value("cluster: ").map(|cluster| u64::from_str_radix(cluster, 16)).transpose().ok()?;
-        Some(Self { cluster, revision: value("revision: ")?.parse().ok()? })
+        let witness = match value("witness: ").map(|witness| witness.split_once(' ')) {
+            None => None,
+            Some(parts) => {
+                let (id, revision) = parts?;
+                let id = u64::from_str_radix(id, 16).ok()?;
+                Some(Witness { id, revision: revision.parse().ok()? })
+            }
+        };
+        Some(Self { cluster, revision: value("revision: ")?.parse().ok()?, witness })
     }
 
     fn or_newer(self, recorded: Self) -> Self {
         let same = recorded.cluster.is_none() || self.cluster.is_none() || recorded.cluster == self.cluster;
-        let revision = if same { self.revision.max(recorded.revision) } else { self.revision };
-        Self { cluster: self.cluster.or(recorded.cluster), revision }
+        if !same {
+            return self;
+        }
+        let witness = match (self.witness, recorded.witness) {
+            (Some(own), Some(other)) if own.id == other.id && other.revision > own.revision => Some(other),
+            (own, other) => own.or(other),
+        };
+        let revision = self.revision.max(recorded.revision);
+        Self { cluster: self.cluster.or(recorded.cluster), revision, witness }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::link::Link;
 use super::seen::{self, NotTaken};
-use super::{Etcd, meta};
+use super::{Etcd, meta, witness};
 use crate::config::EtcdConfig;
 use crate::store::{Serving, Store, StoreFault};
 use std::time::Duration;
@@ -13,6 +13,9 @@ use yubiotp::seal::StoreKeyIds;
 
 /// How long a server waits for the cluster before it answers without it.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end of a server waits for its last witness.
+pub(super) const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -57,7 +60,10 @@ async fn until_open(link: Link, key: StoreKeyIds) {
 
 async fn attempt(link: &Link, key: StoreKeyIds) -> Result<(), StoreFault> {
     let before = link.seen.state();
-    let tried = meta::look(link, key).await.map(drop);
+    let mut tried = meta::look(link, key).await.map(drop);
+    if tried.is_ok() {
+        tried = witness::write(link).await;
+    }
     match &tried {
         // Before anything is stored there.
         Ok(()) => {
@@ -86,6 +92,9 @@ async fn keep_watch(link: &Link) {
     let mut written = link.seen.state();
     while !link.is_closed() {
         sleep(seen::EACH).await;
+        if link.take_has_stored() && witness::write(link).await.is_err() {
+            link.set_has_stored();
+        }
         let now = link.seen.state();
         // If it fails, the next one may succeed; the server reported the first.
         if now != written && remember(link).await.is_ok() {

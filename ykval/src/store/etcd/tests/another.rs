@@ -37,6 +37,7 @@ fn is_refused_until_it_is_accepted() {
     for (line, to, why) in [
         ("revision: ", &later as &dyn Fn(&str) -> String, Code::DatabaseWentBack),
         ("cluster: ", &|_| "7".to_owned(), Code::DatabaseIsOther),
+        ("witness: ", &|_| "000000000000000b 1".to_owned(), Code::DatabaseWentBack),
     ] {
         edit(&seen, line, to);
         let (store, unopened) = serve(&config);
@@ -64,6 +65,11 @@ fn is_refused_until_it_is_accepted() {
     assert!(!folder.path().join("b").exists());
 }
 
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
 /// A server that runs when a snapshot is restored: from the first answer on, nothing of it counts, however many changes
 /// others make.
 #[test]
@@ -73,12 +79,7 @@ fn a_snapshot_is_restored_under_a_running_server() {
     let store = create(&config);
     enrol(&store, vec![key(b"it", ONE)]);
     assert!(is_fresh(&advance(&store, b"it", ONE, at(1))));
-    let data = cluster.folder(0).join("data");
-    let kept = cluster.folder(0).join("kept");
-    let copy = |from: &Path, to: &Path| {
-        let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
-        assert!(copied.success());
-    };
+    let (data, kept) = (cluster.folder(0).join("data"), cluster.folder(0).join("kept"));
     cluster.stop(0, rustix::process::Signal::TERM);
     copy(&data, &kept);
     cluster.again(0, true);
@@ -106,4 +107,66 @@ fn a_snapshot_is_restored_under_a_running_server() {
     }
     assert_eq!(code(&advance(&store, b"it", ONE, first).unwrap_err()), Code::DatabaseWentBack);
     assert_eq!(code(&wait(store.token(&id(b"it"))).err().unwrap()), Code::DatabaseWentBack);
+}
+
+/// While no server ran, a snapshot was restored, and others wrote more than was lost.
+#[test]
+fn a_snapshot_that_has_grown_again() {
+    let Some(mut cluster) = Cluster::start(1, &[]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = EtcdConfig { seen: Some(folder.path().join("etcd.seen")), ..cluster.config() };
+    enrol(&create(&config), vec![key(b"it", ONE)]);
+    let (store, _) = serve(&config);
+    assert!(is_fresh(&advance(&store, b"it", ONE, at(1))));
+    wait(store.close());
+    let (data, kept) = (cluster.folder(0).join("data"), cluster.folder(0).join("kept"));
+    cluster.stop(0, rustix::process::Signal::TERM);
+    copy(&data, &kept);
+    cluster.again(0, true);
+    let (store, _) = serve(&config);
+    assert!(is_fresh(&advance(&store, b"it", ONE, at(2))));
+    wait(store.close());
+    cluster.stop(0, rustix::process::Signal::TERM);
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&kept, &data);
+    cluster.again(0, true);
+    for n in 0..50 {
+        cluster.etcdctl(&["put", "/other", &n.to_string()]);
+    }
+    let (store, unopened) = serve(&config);
+    assert_eq!(unopened.as_ref().map(code), Some(Code::DatabaseWentBack));
+    assert_eq!(code(&advance(&store, b"it", ONE, at(2)).unwrap_err()), Code::DatabaseWentBack);
+    assert_eq!(
+        wait(Store::open(&StoreAt::Etcd(config), KEY)).err().as_ref().map(code),
+        Some(Code::DatabaseWentBack)
+    );
+}
+
+/// Whatever answers come first: no step is taken in a cluster that lacks what the server had written.
+#[test]
+fn a_step_in_a_cluster_that_was_set_back() {
+    let Some(cluster) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("etcd.seen");
+    let config = EtcdConfig { seen: Some(seen.clone()), ..cluster.config() };
+    enrol(&create(&config), vec![key(b"it", ONE)]);
+    let (store, _) = serve(&config);
+    // Two with one file, as while one is replaced by the other.
+    let (other, _) = serve(&config);
+    for n in 1..20 {
+        let by = if n % 2 == 0 { &store } else { &other };
+        assert!(is_fresh(&advance(by, b"it", ONE, at(n))));
+        std::thread::sleep(std::time::Duration::from_millis(150));
+    }
+    wait(other.close());
+    #[expect(clippy::disallowed_methods, reason = "the file is the test's own")]
+    let text = std::fs::read_to_string(&seen).unwrap();
+    let witness = text.lines().find_map(|line| line.strip_prefix("witness: ")).unwrap();
+    let name = format!("{}w/{}", config.prefix, witness.split_once(' ').unwrap().0);
+    cluster.etcdctl(&["put", &name, "1|00000000000000000001"]);
+    assert_eq!(code(&advance(&store, b"it", ONE, at(30)).unwrap_err()), Code::DatabaseWentBack);
+    assert_eq!(code(&advance(&store, b"it", ONE, at(31)).unwrap_err()), Code::DatabaseWentBack);
+    wait(store.close());
+    let stored = wait(open(&EtcdConfig { seen: None, ..config }).token(&id(b"it"))).unwrap().unwrap();
+    assert_eq!(stored.position, Some(at(19)));
 }
