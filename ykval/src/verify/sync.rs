@@ -125,11 +125,18 @@ impl Verifier {
             // No server of YK-VAL accepts its OTPs.
             return outcome;
         }
+        let refused = |status, code, why: String, sync_level| {
+            let refused = Outcome::new(status, code, why).of(token).at(position).echoing();
+            Outcome { sync_level, advance: outcome.advance, ..refused }
+        };
         let nonce = match question.nonce {
             Some(nonce) => nonce.to_owned(),
             None => match random::bytes() {
                 Ok(random) => Nonce::from_random(random).as_str().to_owned(),
-                Err(_) => NO_NONCE.to_owned(),
+                // With a nonce that others have, too, a peer would take another request for this one, and confirm it.
+                Err(why) => {
+                    return refused(Status::BackendError, Code::InternalError, why.to_string(), None);
+                }
             },
         };
         let message = SyncMessage {
@@ -142,10 +149,6 @@ impl Verifier {
         };
         let (required, wait) = pool.wanted(question.level, question.timeout);
         let wait = wait.min(until.saturating_duration_since(Instant::now()));
-        let refused = |status, code, why: String, sync_level| {
-            let refused = Outcome::new(status, code, why).of(token).at(position).echoing();
-            Outcome { sync_level, advance: outcome.advance, ..refused }
-        };
         match pool.confirm(message, required, wait).await {
             Confirmation::Enough(level) => Outcome { sync_level: Some(level), ..outcome },
             Confirmation::Used { peer, known } => {
