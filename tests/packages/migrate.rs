@@ -95,7 +95,7 @@ fn pam_yubico() {
     let said = root.run("ykmap migrate pam_yubico --write; test $? = 3").ok().said;
     let command =
         said.split(": ").find(|part| part.starts_with("pam-auth-update --disable yubico ")).unwrap();
-    let command = command.split(" [").next().unwrap();
+    let command = command.split(". ").next().unwrap();
     root.run(command).ok();
     let common = root.read("/etc/pam.d/common-auth");
     assert!(common.contains("pam_yubiotp.so") && !common.contains("pam_yubico.so"), "{common}");
