@@ -29,7 +29,7 @@ pub fn json(diagnostic: &Diagnostic, calls: Calls<'_>) -> Value {
 }
 
 /// Shows a finding on standard error, behind `before`. On a terminal a command of a remedy is on a line of its own, to be
-/// copied; elsewhere, such as in a log, all of it is in one [`line`].
+/// copied; elsewhere, such as in a log, all of it is in one [`line()`].
 pub fn note(before: &str, diagnostic: &Diagnostic, calls: Calls<'_>) {
     match out::error_width() {
         Some(width) => out::raw_note(&lines(before, diagnostic, calls, width)),
