@@ -457,7 +457,15 @@ fn refused_before_anything_is_tried() {
     let program = host.place.path("yubiotp-try").display().to_string();
     let enable = ["enable", "demo", "--user", "root", "--module", &module, "--try-program", &program];
     assert_eq!(code(&host.run(&enable)), "user-without-token");
-    assert_eq!(code(&host.run(&["disable", "nosuch"])), "service-unknown");
+    // Named are services that it could switch, by their words.
+    for name in ["common-auth", "kde", "polkit-1"] {
+        fs::write(host.path("pam.d").join(name), "auth required pam_unix.so\n").unwrap();
+    }
+    let nosuch = host.run(&["disable", "nosuch"]);
+    let text = String::from_utf8_lossy(&nosuch.stderr);
+    assert_eq!(code(&nosuch), "service-unknown");
+    assert!(text.contains(" polkit") && !text.contains("polkit-1"), "{text}");
+    assert!(!text.contains("common-auth") && !text.contains("kde"), "{text}");
     assert_eq!(code(&host.run(&["enable", "--keep", "sshd"])), "input-invalid");
     // Whom it would lock out.
     host.place.write("passwd", "alice:x:1000:1000::/:/bin/sh\nzoe:x:1001:1001::/:/bin/sh\n", 0o644);

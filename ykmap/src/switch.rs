@@ -77,6 +77,15 @@ pub(crate) fn files_of(word: &str) -> (&str, Option<&'static str>) {
     }
 }
 
+/// The word for a service file, the first of its pair.
+fn word_of(file: &str) -> &str {
+    match file {
+        "sshd" => "ssh",
+        "polkit-1" => "polkit",
+        other => other,
+    }
+}
+
 /// A service file as messages name it: by the word of `ykmap enable`, and by its file if that is another.
 pub(crate) fn shown_name(file: &str) -> String {
     match file {

@@ -3,7 +3,7 @@
 use super::placement::{First, Wanted, is_exempt, place};
 pub(crate) use super::sshd::After;
 use super::stage::Stage;
-use super::{Host, check_name, files_of, sshd};
+use super::{Host, check_name, files_of, sshd, word_of};
 use crate::Failure;
 use crate::doctor::pam::both::{Asked, Both, asked};
 use crate::doctor::pam::service::{Folders, Overlay, read};
@@ -52,7 +52,13 @@ impl Plan {
 pub(crate) fn unknown(folders: &Folders, name: &str) -> Diagnostic {
     Diagnostic::error(Code::ServiceUnknown, "pam.d has no such file")
         .at(Location::Service(name.to_owned()))
-        .advise(format!("name one of {}", folders.names().join(", ")))
+        .advise(format!("name one of {}", words(folders).join(", ")))
+}
+
+/// The words for the services of a host, without those that `ykmap enable` refuses by their name.
+fn words(folders: &Folders) -> Vec<String> {
+    let names = folders.names().into_iter().filter(|name| check_name(name).is_ok());
+    names.map(|name| word_of(&name).to_owned()).collect()
 }
 
 /// What would change.
