@@ -156,6 +156,9 @@ pub struct Step {
     pub nonce: String,
     /// The time, in seconds since 1970.
     pub at: i64,
+    /// Whether the caller takes the token for [restored](Token::restored), and accepts its OTPs accordingly. If not, it is
+    /// taken only if the token is not restored at that moment.
+    pub as_restored: bool,
 }
 
 /// What [`Store::advance`] found.
@@ -173,6 +176,11 @@ pub enum Advanced {
     },
     /// The token is disabled.
     Disabled,
+    /// It is above the stored position, and was not stored: the token became restored after the caller had read it.
+    Restored {
+        /// Since when ([`Token::restored`]).
+        since: i64,
+    },
 }
 
 /// A key to be enrolled.

@@ -399,11 +399,12 @@ impl Verifier {
         let asked = Accepted { token, key, position };
         self.not_accepted(question, asked, last).await.map_err(|outcome| outcome.at(position))?;
         let nonce = question.nonce.unwrap_or_default().to_owned();
-        let step = Step { token, key, to: position, nonce, at: clock::now() };
         let restored = match stored {
             Some(token) => token.restored,
             None => self.begins_restored(token).await?,
         };
+        let as_restored = restored.is_some();
+        let step = Step { token, key, to: position, nonce: nonce.clone(), at: clock::now(), as_restored };
         if let Some(since) = restored {
             return Ok(self.restored(asking, RestoredStep { step, timestamp, stored: last, since }).await);
         }
@@ -419,6 +420,13 @@ impl Verifier {
             Advanced::SameRequest => same_request(),
             Advanced::Replayed { stored } => replayed(stored),
             Advanced::Disabled => disabled(),
+            // It became restored after it was read, and nothing was stored.
+            Advanced::Restored { since } => {
+                let step = Step { token, key, to: position, nonce, at: clock::now(), as_restored: true };
+                return Ok(self
+                    .restored(asking, RestoredStep { step, timestamp, stored: last, since })
+                    .await);
+            }
         }
         .at(position)
         .after(took))

@@ -56,7 +56,7 @@ async fn do_and_look(store: &Store, number: u32, act: Act) {
             let key = here.and_then(|token| token.key).map_or(ELSEWHERE, |(key, _)| key);
             let to = Position::from_stored(last + further);
             assert!(store.guard().known(&id, key) < Some(to), "a fresh OTP is held for a used one");
-            let step = Step { token: id, key, to, nonce: String::new(), at: 0 };
+            let step = Step { token: id, key, to, nonce: String::new(), at: 0, as_restored: false };
             if let Advanced::Fresh(receipt) = store.advance(step).await.unwrap() {
                 store.guard().admit(receipt, key).unwrap();
             }

@@ -31,7 +31,7 @@ macro_rules! contract {
         $crate::store::contract::contract!($fresh;
             the_ledger, the_same_question_twice, what_keys_came_to, keys_that_come_and_go, all_or_none_are_enrolled,
             one_aes_key_is_enrolled_once, a_key_that_was_here_does_not_come_back_as_another,
-            what_another_server_knows, restored_tokens, raised_while_restored,
+            what_another_server_knows, restored_tokens, restored_since_it_was_read, raised_while_restored,
             a_store_that_was_lost, clients_are_added_and_changed, tokens_in_pages,
             another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers,
             what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm,
@@ -96,7 +96,7 @@ pub(super) fn enrol(store: &Store, keys: Vec<Enrolment>) -> Enrolled {
 }
 
 pub(super) fn step(name: &[u8], key: Fingerprint, to: Position, nonce: &str) -> Step {
-    Step { token: id(name), key, to, nonce: nonce.to_owned(), at: 1_700_000_000 }
+    Step { token: id(name), key, to, nonce: nonce.to_owned(), at: 1_700_000_000, as_restored: false }
 }
 
 /// `None` for what is fresh, else what is stored.
@@ -118,6 +118,11 @@ fn advance(store: &Store, name: &[u8], key: Fingerprint, to: Position) -> Option
     }
 }
 
+/// For a caller that knows that the token is restored.
+fn advance_restored(store: &Store, name: &[u8], key: Fingerprint, to: Position) -> Advanced {
+    wait(store.advance(Step { as_restored: true, ..step(name, key, to, "") })).unwrap()
+}
+
 fn token(store: &Store, name: &[u8]) -> Token {
     wait(store.token(&id(name))).unwrap().unwrap()
 }
@@ -137,12 +142,13 @@ impl Ledger for AsLedger {
     ) -> Result<Advance<PublicId>, StoreFault> {
         static ASKED: AtomicU64 = AtomicU64::new(0);
         let nonce = format!("nonce{:011}", ASKED.fetch_add(1, Ordering::Relaxed));
-        let step = Step { token: *token, key, to, nonce, at: 0 };
+        let step = Step { token: *token, key, to, nonce, at: 0, as_restored: false };
         Ok(match wait(self.0.advance(step))? {
             Advanced::Fresh(receipt) => Advance::Fresh(receipt),
             Advanced::SameRequest => panic!("no question came twice"),
             Advanced::Replayed { stored } => Advance::Replayed { stored },
             Advanced::Disabled => Advance::Disabled,
+            Advanced::Restored { .. } => panic!("no token is restored"),
         })
     }
 }
@@ -440,7 +446,8 @@ pub(super) fn restored_tokens(place: &StoreAt) {
         wait(store.set_last_touch(&id(b"c"), touch)).unwrap();
         assert_eq!(last(b"c"), Some(touch));
     }
-    assert_eq!(advance(&store, b"c", ONE, at(7, 3)), None, "the store itself judges nothing");
+    let told = advance_restored(&store, b"c", ONE, at(7, 3));
+    assert!(matches!(told, Advanced::Fresh(_)), "the store itself judges nothing");
     wait(store.prove(&id(b"c"))).unwrap();
     let proven = token(&store, b"c");
     assert_eq!((proven.restored, proven.position, last(b"c")), (None, Some(at(7, 3)), None));
@@ -460,6 +467,52 @@ pub(super) fn restored_tokens(place: &StoreAt) {
     enrol(&store, vec![used(b"h", ONE)]);
     assert_eq!((restored(b"h"), restored(b"g")), (Some(3000), Some(0)));
     assert!(wait(store.integrity()).is_ok());
+}
+
+/// An OTP that was read as one of a token that is not restored, and is stored after the token became so.
+pub(super) fn restored_since_it_was_read(place: &StoreAt) {
+    let (store, other) = (create(place), open(place));
+    enrol(&store, vec![key(b"a", ONE), key(b"b", ONE)]);
+    assert_eq!(advance(&store, b"a", ONE, at(5, 0)), None);
+    let asked = |name: &[u8], to, as_restored| {
+        wait(store.advance(Step { as_restored, ..step(name, ONE, to, "nonce") })).unwrap()
+    };
+    let position = |name: &[u8]| token(&open(place), name).position;
+    for (round, since) in [(10, 1000), (20, 2000)] {
+        let read = [b"a", b"b"].map(|name| token(&store, name).restored);
+        assert_eq!(read, [None; 2]);
+        let before = [b"a", b"b"].map(|name| position(name));
+        wait(other.mark_restored(since)).unwrap();
+        for name in [b"a", b"b"] {
+            let told = asked(name, at(round, 0), false);
+            assert!(matches!(told, Advanced::Restored { since: told } if told == since), "{told:?}");
+        }
+        assert_eq!([b"a", b"b"].map(|name| position(name)), before, "it was stored");
+        // What is used already is refused for that.
+        assert!(matches!(asked(b"a", at(5, 0), false), Advanced::Replayed { .. }));
+        for name in [b"a", b"b"] {
+            assert!(matches!(asked(name, at(round, 1), true), Advanced::Fresh(_)));
+            assert!(matches!(asked(name, at(round, 1), true), Advanced::SameRequest));
+            assert!(matches!(asked(name, at(round, 2), false), Advanced::Restored { .. }));
+            wait(other.prove(&id(name))).unwrap();
+            assert!(matches!(asked(name, at(round, 3), false), Advanced::Fresh(_)));
+            assert!(matches!(asked(name, at(round, 4), true), Advanced::Fresh(_)), "proved by another one");
+        }
+    }
+    // Both at once, of one token.
+    wait(other.mark_restored(3000)).unwrap();
+    let both = wait(async {
+        let ask = |to, as_restored| store.advance(Step { as_restored, ..step(b"a", ONE, to, "") });
+        tokio::join!(ask(at(30, 0), true), ask(at(30, 1), false), ask(at(30, 2), true))
+    });
+    let (Ok(_), Ok(Advanced::Restored { .. } | Advanced::Replayed { .. }), Ok(Advanced::Fresh(_))) = both
+    else {
+        panic!("{both:?}")
+    };
+    assert_eq!(position(b"a"), Some(at(30, 2)));
+    // Nobody knows what was accepted meanwhile, until somebody takes the risk.
+    wait(other.accept_risk()).unwrap();
+    assert!(matches!(asked(b"a", at(31, 0), false), Advanced::Fresh(_)));
 }
 
 /// What was not here when the store went back in time comes as restored, whoever brings it: other servers may have
@@ -482,7 +535,8 @@ pub(super) fn raised_while_restored(place: &StoreAt) {
     assert!(matches!(new(), Err(StoreFault::NotThisKey(_))));
     assert!(wait(store.token(&id(b"new"))).unwrap().is_none());
     // One that is here goes on, restored or not.
-    assert_eq!(advance(&store, b"elsewhere", ELSEWHERE, at(6, 0)), None);
+    let told = advance_restored(&store, b"elsewhere", ELSEWHERE, at(6, 0));
+    assert!(matches!(told, Advanced::Fresh(_)));
     assert_eq!(token(&store, b"elsewhere").restored, Some(0));
     wait(store.accept_risk()).unwrap();
     assert!(matches!(new(), Ok(Advanced::Fresh(_))));

@@ -15,6 +15,8 @@
 //! - **Two servers with the first OTP of a token that nobody knew**: each compares that there is no record, and puts one.
 //! - **An OTP, while its key is replaced or removed, or its token is disabled**: each changes the record, which the step
 //!   compares.
+//! - **An OTP, while its token becomes restored**: that changes `meta`, which the step compares. The step says whether its caller
+//!   knew the token as restored; if not, it is refused now, and two touches have to prove the position.
 //! - **Two changes by administrators** (`change`): each compares and raises one number. The second finds it changed, stores
 //!   nothing, and decides anew.
 //!

@@ -19,6 +19,8 @@
 //!   result of an earlier `UPDATE` is in the position that the change keeps; a waiting `UPDATE` finds another fingerprint and
 //!   fails with [`StoreFault::NotThisKey`]. Only the steps of this token wait: each batch skips the row.
 //! - **An OTP, while its token is disabled, or its position raised**: the same row, the same wait.
+//! - **An OTP, while its token becomes restored**: the mark locks the table first, so that it also sees the token that a step
+//!   adds. The step says whether its caller knew the token as restored, and its condition compares that.
 //! - **Two changes at a time** (of keys, of many positions, of the tables): the second waits for the end of the first, by an
 //!   advisory lock that no OTP waits for.
 //!

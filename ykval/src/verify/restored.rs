@@ -71,6 +71,7 @@ impl Verifier {
             Ok(Advanced::SameRequest) => return same_request().at(position).after(took),
             Ok(Advanced::Replayed { stored }) => return replayed(stored).at(position).after(took),
             Ok(Advanced::Disabled) => return disabled().at(position).after(took),
+            Ok(Advanced::Restored { .. }) => return refused(Code::InternalError, NOT_ASKED.to_owned()),
             Err(fault) => return failed_with(&fault).after(took),
         }
         let random = match random::bytes() {
@@ -118,11 +119,17 @@ impl Verifier {
             Ok(Advanced::SameRequest) => same_request(),
             Ok(Advanced::Replayed { stored }) => replayed(stored),
             Ok(Advanced::Disabled) => disabled(),
+            Ok(Advanced::Restored { .. }) => {
+                Outcome::new(Status::BackendError, Code::InternalError, NOT_ASKED)
+            }
             Err(fault) => failed_with(&fault),
         };
         outcome.at(position).after(begun.elapsed())
     }
 }
+
+/// What a store must not answer to a step of a restored token.
+const NOT_ASKED: &str = "the store refused a restored token, which it was asked to advance";
 
 /// The reason of the second touch.
 const PROVEN: &str = "fresh; no longer restored";

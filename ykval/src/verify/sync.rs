@@ -299,7 +299,11 @@ impl Verifier {
         if let Some(known) = guard.known(&token, key).filter(|known| Some(*known) > last) {
             guard.found(&self.store.forgotten(vec![Accepted { position: known, ..accepted }]).await?);
         }
-        match self.store.advance(Step { token, key, to: position, nonce, at }).await? {
+        match self
+            .store
+            .advance(Step { token, key, to: position, nonce, at, as_restored: is_restored })
+            .await?
+        {
             Advanced::Fresh(receipt) => {
                 // The guard remembers it as if it had been accepted here: no OK is made from this receipt.
                 if let Err(outcome) = self.remembered(receipt, key, last) {
@@ -315,6 +319,12 @@ impl Verifier {
                     return Err(Judged::from(Outcome::from(obstacle)));
                 }
                 Ok(known(now.as_ref(), false))
+            }
+            // It became restored after it was read. An OTP of a peer counts all the same.
+            Advanced::Restored { .. } => {
+                let raised = self.store.raise_accepted(vec![accepted]).await? > 0;
+                let judged = restored(known(stored, raised));
+                Ok(if raised { judged.raised() } else { judged })
             }
             Advanced::Disabled => {
                 let raised = self.store.raise_accepted(vec![accepted]).await? > 0;

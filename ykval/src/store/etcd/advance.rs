@@ -1,7 +1,7 @@
 //! Advances tokens, which every accepted OTP does. `etcd.rs` explains the races.
 
 use super::cache::{CachedMeta, CachedToken};
-use super::layout::{Reached, Record};
+use super::layout::{Meta, Reached, Record};
 use super::link::Link;
 use super::ops;
 use super::restored::OwnMark;
@@ -80,7 +80,10 @@ impl<'a> Batch<'a> {
         for (place, step) in steps.into_iter().enumerate() {
             let same = |group: &&mut Group| group.token == step.token && group.key == step.key;
             match groups.iter_mut().find(same) {
-                Some(group) => group.steps.push((place, step)),
+                Some(group) => {
+                    group.known = group.known.filter(|known| may_succeed_by(&step, known));
+                    group.steps.push((place, step));
+                }
                 None => {
                     let (token, key, known) = (step.token, step.key, known(link, &step));
                     groups.push(Group { token, key, steps: vec![(place, step)], known });
@@ -146,21 +149,21 @@ impl<'a> Batch<'a> {
         };
         let meta = read.last().ok_or_else(|| self.link.strange()).and_then(|kvs| self.link.meta(kvs));
         let meta = match meta {
-            Ok(meta) => CachedMeta::from(&meta),
+            Ok(meta) => meta,
             Err(fault) => {
                 self.groups.extend(unknown);
                 return Err(fault);
             }
         };
-        self.link.cache().note_meta(meta);
+        self.link.cache().note_meta(CachedMeta::from(&meta));
         for (group, pair) in unknown.into_iter().zip(read.chunks_exact(2)) {
-            self.decide(group, pair, meta);
+            self.decide(group, pair, &meta);
         }
         Ok(())
     }
 
     /// Decides what a group's token has decided: `pair` is its record and its position.
-    fn decide(&mut self, mut group: Group, pair: &[Vec<KeyValue>], meta: CachedMeta) {
+    fn decide(&mut self, mut group: Group, pair: &[Vec<KeyValue>], meta: &Stored<Meta>) {
         let found = match read(self.link, &group, pair) {
             Ok(found) => found,
             Err(fault) => return self.answer(group.steps, |_| Err(fault.clone())),
@@ -168,7 +171,7 @@ impl<'a> Batch<'a> {
         let record = found.record.as_ref().map(|record| &record.value);
         let is_this_key = match record {
             Some(record) => record.fingerprint() == group.key,
-            None => group.key == Fingerprint::ELSEWHERE && !meta.is_restored,
+            None => group.key == Fingerprint::ELSEWHERE && meta.value.epochs.since().is_none(),
         };
         if !is_this_key {
             return self.answer(group.steps, |step| Err(StoreFault::NotThisKey(step.token)));
@@ -176,16 +179,25 @@ impl<'a> Batch<'a> {
         if record.is_some_and(|record| !record.enabled) {
             return self.answer(group.steps, |_| Ok(Advanced::Disabled));
         }
+        let restored = record.and_then(|record| meta.value.epochs.of(record.restored));
         let cached = CachedToken {
             revision: found.record.as_ref().map_or(0, |record| record.revision),
             key: group.key,
             enabled: true,
             is_used: found.reached.is_some(),
+            is_restored: restored.is_some(),
+            epoch: meta.value.epochs.now,
         };
         self.link.cache().note(group.token, cached);
-        group.known = Some((cached, meta));
+        group.known = Some((cached, CachedMeta::from(meta)));
         if let Some(reached) = found.reached {
             self.not_above(&mut group, &reached.value);
+        }
+        if let Some(since) = restored {
+            let (stay, too_late): (_, Vec<_>) =
+                group.steps.into_iter().partition(|(_, step)| step.as_restored);
+            group.steps = stay;
+            self.answer(too_late, |_| Ok(Advanced::Restored { since }));
         }
         if !group.steps.is_empty() {
             self.groups.push(group);
@@ -232,9 +244,9 @@ impl<'a> Batch<'a> {
         let revision = answer.header.map_or(0, |header| header.revision);
         let mut answers = answer.responses.into_iter();
         let now = answers.next().and_then(ops::range).ok_or_else(|| self.link.strange());
-        let now = now.and_then(|now| self.link.meta(&now.kvs)).map(|meta| CachedMeta::from(&meta));
-        if let Ok(now) = now {
-            self.link.cache().note_meta(now);
+        let now = now.and_then(|now| self.link.meta(&now.kvs));
+        if let Ok(now) = &now {
+            self.link.cache().note_meta(CachedMeta::from(now));
         }
         for (group, said) in groups.into_iter().zip(answers) {
             self.taken(group, said, &now, revision);
@@ -246,7 +258,7 @@ impl<'a> Batch<'a> {
         &mut self,
         mut group: Group,
         said: ResponseOp,
-        meta: &Result<CachedMeta, StoreFault>,
+        meta: &Result<Stored<Meta>, StoreFault>,
         revision: i64,
     ) {
         let (Some(said), Some((cached, known)), false) =
@@ -270,7 +282,7 @@ impl<'a> Batch<'a> {
             return;
         }
         match (ops::ranges(said.responses), meta) {
-            (Some(pair), Ok(meta)) => self.decide(group, &pair, *meta),
+            (Some(pair), Ok(meta)) => self.decide(group, &pair, meta),
             (Some(_), Err(fault)) => self.answer(group.steps, |_| Err(fault.clone())),
             (None, _) => {
                 let fault = self.link.strange();
@@ -285,10 +297,13 @@ impl<'a> Batch<'a> {
 fn known(link: &Link, step: &Step) -> Option<(CachedToken, CachedMeta)> {
     let cache = link.cache();
     let known = cache.get(&step.token).zip(cache.meta());
-    known.filter(|(token, meta)| {
-        let is_made = token.revision != 0 || !meta.is_restored;
-        token.key == step.key && token.enabled && is_made
-    })
+    known.filter(|known| may_succeed_by(step, known))
+}
+
+fn may_succeed_by(step: &Step, (token, meta): &(CachedToken, CachedMeta)) -> bool {
+    let is_made = token.revision != 0 || !meta.is_restored;
+    let is_as_told = step.as_restored || (!token.is_restored && token.epoch == meta.epoch);
+    token.key == step.key && token.enabled && is_made && is_as_told
 }
 
 /// Reads the record and the position of a group's token.
@@ -300,7 +315,7 @@ fn read(link: &Link, group: &Group, pair: &[Vec<KeyValue>]) -> Result<Found, Sto
 
 /// The lowest step of a group: if nothing that it was decided by has changed, and the position is lower, stores the position.
 fn step(link: &Link, group: &Group) -> Option<RequestOp> {
-    let (_, Step { token, key, to, nonce, at }) = group.steps.first()?;
+    let (_, Step { token, key, to, nonce, at, .. }) = group.steps.first()?;
     let (cached, meta) = group.known?;
     let keys = &link.keys;
     let (record, position) = (keys.token(token), keys.position(token, *key));

@@ -20,6 +20,9 @@ pub(super) struct CachedToken {
     pub(super) enabled: bool,
     /// Whether there is a position with that key.
     pub(super) is_used: bool,
+    /// Whether it is restored, as of this event of `meta`.
+    pub(super) is_restored: bool,
+    pub(super) epoch: u64,
 }
 
 /// The same for `meta`.
@@ -32,13 +35,16 @@ pub(super) struct CachedMeta {
     pub(super) is_restored: bool,
 }
 
-impl From<&TokenState> for CachedToken {
-    fn from(state: &TokenState) -> Self {
+impl CachedToken {
+    pub(super) fn of(state: &TokenState, meta: &Meta) -> Self {
+        let own = state.record.as_ref().map(|record| record.restored);
         Self {
             revision: state.revision,
             key: state.fingerprint(),
             enabled: state.record.as_ref().is_none_or(|record| record.enabled),
             is_used: state.current().is_some(),
+            is_restored: own.is_some_and(|own| meta.epochs.of(own).is_some()),
+            epoch: meta.epochs.now,
         }
     }
 }
@@ -75,7 +81,8 @@ impl Cache {
     }
 
     pub(super) fn note(&mut self, id: PublicId, token: CachedToken) {
-        if self.get(&id).is_some_and(|known| known.revision > token.revision) {
+        let age = |token: CachedToken| (token.revision, token.epoch);
+        if self.get(&id).is_some_and(|known| age(known) > age(token)) {
             return;
         }
         if self.young.len() >= MOST && !self.young.contains_key(&id) {

@@ -30,7 +30,7 @@ impl Batched<Link> for PublicId {
         cache.note_meta(CachedMeta::from(&meta));
         let answer = |state: Result<TokenState, StoreFault>| {
             let state = state?;
-            cache.note(state.id, CachedToken::from(&state));
+            cache.note(state.id, CachedToken::of(&state, &meta.value));
             Ok(state.token(&meta.value))
         };
         Ok(tokens.into_iter().map(answer).collect())

@@ -9,6 +9,7 @@ use crate::store::{Advanced, Step, StoreFault};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
 use std::time::Duration;
+use tokio_postgres::types::ToSql;
 use yubiotp::PublicId;
 use yubiotp::diagnostic::Code;
 use yubiotp::key::Fingerprint;
@@ -19,9 +20,9 @@ use yubiotp::ledger::Receipt;
 const ADVANCE_MANY: &str = concat!(
     fit!(),
     ", held AS MATERIALIZED (
-        SELECT s.id, s.fingerprint, s.position, s.nonce, s.modified
-        FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::text[], $5::bigint[])
-            AS s (id, fingerprint, position, nonce, modified)
+        SELECT s.id, s.fingerprint, s.position, s.nonce, s.modified, s.as_restored
+        FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::text[], $5::bigint[], $6::boolean[])
+            AS s (id, fingerprint, position, nonce, modified, as_restored)
         JOIN ykvald.tokens t ON t.public_id = s.id
         WHERE ",
     fits!(),
@@ -29,7 +30,7 @@ const ADVANCE_MANY: &str = concat!(
     UPDATE ykvald.tokens t SET position = h.position, nonce = h.nonce, modified = h.modified
     FROM held h
     WHERE t.public_id = h.id AND t.fingerprint = h.fingerprint AND t.enabled
-        AND (t.position IS NULL OR t.position < h.position)
+        AND (t.position IS NULL OR t.position < h.position) AND (t.restored IS NULL OR h.as_restored)
     RETURNING t.public_id"
 );
 
@@ -37,7 +38,8 @@ const ADVANCE_MANY: &str = concat!(
 const ADVANCE: &str = concat!(
     fit!(),
     " UPDATE ykvald.tokens SET position = $3, nonce = $4, modified = $5
-    WHERE public_id = $1 AND fingerprint = $2 AND enabled AND (position IS NULL OR position < $3) AND ",
+    WHERE public_id = $1 AND fingerprint = $2 AND enabled AND (position IS NULL OR position < $3)
+        AND (restored IS NULL OR $6) AND ",
     fits!()
 );
 
@@ -53,13 +55,13 @@ const ADVANCE_ELSEWHERE: &str = concat!(
     ON CONFLICT (public_id) DO UPDATE
     SET position = excluded.position, nonce = excluded.nonce, modified = excluded.modified
     WHERE t.fingerprint = excluded.fingerprint AND t.enabled
-        AND (t.position IS NULL OR t.position < excluded.position)"
+        AND (t.position IS NULL OR t.position < excluded.position) AND (t.restored IS NULL OR $6)"
 );
 
 /// Why a step changed nothing. Returns one row always.
 const LOOK: &str = concat!(
     "SELECT f.unfit, t.fingerprint, t.enabled, t.position, t.nonce,
-        EXISTS (SELECT FROM ykvald.meta m WHERE m.restored IS NOT NULL) FROM (SELECT ",
+        EXISTS (SELECT FROM ykvald.meta m WHERE m.restored IS NOT NULL), t.restored FROM (SELECT ",
     unfit!(),
     " AS unfit) f LEFT JOIN ykvald.tokens t ON t.public_id = $1"
 );
@@ -105,8 +107,10 @@ async fn many(
     let positions = steps.iter().map(|step| stored(step.to)).collect::<Result<Vec<_>, _>>()?;
     let nonces: Vec<_> = steps.iter().map(|step| step.nonce.as_str()).collect();
     let modified: Vec<_> = steps.iter().map(|step| step.at).collect();
+    let restored: Vec<_> = steps.iter().map(|step| step.as_restored).collect();
     // The query returns after the commit: its rows are on stable storage.
-    let rows = db.query(&statement, &[&ids, &fingerprints, &positions, &nonces, &modified]).await?;
+    let values: [&(dyn ToSql + Sync); 6] = [&ids, &fingerprints, &positions, &nonces, &modified, &restored];
+    let rows = db.query(&statement, &values).await?;
     let mut changed = HashSet::with_capacity(rows.len());
     for row in &rows {
         changed.extend(PublicId::from_bytes(row.try_get(0)?));
@@ -117,14 +121,15 @@ async fn many(
 
 /// Takes one step.
 pub(super) async fn alone(db: &mut ClientWrapper, step: Step) -> Result<Advanced, Trouble> {
-    let Step { token, key, to, nonce, at } = &step;
+    let Step { token, key, to, nonce, at, as_restored } = &step;
     let number = stored(*to)?;
     let one_step =
         db.prepare_cached(if *key == Fingerprint::ELSEWHERE { ADVANCE_ELSEWHERE } else { ADVANCE }).await?;
     for _ in 0..TRIES {
         // Returns after the commit: the row is on stable storage.
-        let changed =
-            db.execute(&one_step, &[&token.as_bytes(), &key.0.as_slice(), &number, nonce, at]).await?;
+        let values: [&(dyn ToSql + Sync); 6] =
+            [&token.as_bytes(), &key.0.as_slice(), &number, nonce, at, as_restored];
+        let changed = db.execute(&one_step, &values).await?;
         if changed == 1 {
             return Ok(Advanced::Fresh(receipt(&step)));
         }
@@ -154,11 +159,12 @@ async fn why_not(db: &ClientWrapper, step: &Step) -> Result<Option<Advanced>, Tr
     }
     let stored = position(row.try_get(3)?, step.token)?;
     let nonce: &str = row.try_get(4)?;
-    Ok(stored.filter(|stored| *stored >= step.to).map(|stored| {
-        if stored == step.to && !nonce.is_empty() && nonce == step.nonce {
-            Advanced::SameRequest
-        } else {
-            Advanced::Replayed { stored }
+    let restored = row.try_get::<_, Option<i64>>(6)?.filter(|_| !step.as_restored);
+    Ok(match stored.filter(|stored| *stored >= step.to) {
+        Some(stored) if stored == step.to && !nonce.is_empty() && nonce == step.nonce => {
+            Some(Advanced::SameRequest)
         }
-    }))
+        Some(stored) => Some(Advanced::Replayed { stored }),
+        None => restored.map(|since| Advanced::Restored { since }),
+    })
 }

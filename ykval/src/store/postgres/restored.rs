@@ -20,14 +20,22 @@ pub(super) async fn count(db: &mut ClientWrapper) -> Result<u64, Trouble> {
 
 pub(super) async fn mark_all(db: &mut ClientWrapper, at: i64) -> Result<(), Trouble> {
     let change = Change::begin(db).await?;
+    mark_rows(&change, at).await?;
+    change.commit().await
+}
+
+/// Marks all rows as part of a change.
+pub(super) async fn mark_rows(change: &Change<'_>, at: i64) -> Result<(), Trouble> {
     let at = at.max(0);
+    // A token that a step adds meanwhile would be neither marked nor refused.
+    change.batch_execute("LOCK TABLE ykvald.tokens IN EXCLUSIVE MODE").await?;
     for mark in [
         "UPDATE ykvald.tokens SET restored = least(restored, $1::bigint)",
         "UPDATE ykvald.meta SET restored = least(restored, $1::bigint)",
     ] {
         change.execute(mark, &[&at]).await?;
     }
-    change.commit().await
+    Ok(())
 }
 
 const LAST: &str =

@@ -75,7 +75,8 @@ const fn client(id: ClientId) -> Client {
 }
 
 fn step(name: u16, key: Fingerprint, to: u64) -> Step {
-    Step { token: id(name), key, to: Position::from_stored(to), nonce: String::new(), at: 1_700_000_000 }
+    let (to, nonce) = (Position::from_stored(to), String::new());
+    Step { token: id(name), key, to, nonce, at: 1_700_000_000, as_restored: false }
 }
 
 /// Whether a step that has to be answered was one.

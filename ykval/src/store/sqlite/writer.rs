@@ -219,6 +219,7 @@ fn advanced(step: &Step, found: Found) -> Result<Advanced, StoreFault> {
         Found::SameRequest => Advanced::SameRequest,
         Found::Replayed(stored) => Advanced::Replayed { stored },
         Found::Disabled => Advanced::Disabled,
+        Found::Restored(since) => Advanced::Restored { since },
         Found::NotThisKey => return Err(StoreFault::NotThisKey(step.token)),
     })
 }

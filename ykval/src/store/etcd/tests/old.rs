@@ -60,7 +60,9 @@ fn raised_and_restored() {
     wait(other.mark_restored(1000)).unwrap();
     assert!(matches!(advance(&store, b"elsewhere", ELSEWHERE, at(1)), Err(StoreFault::NotThisKey(_))));
     assert!(wait(store.token(&id(b"elsewhere"))).unwrap().is_none());
-    assert!(is_fresh(&advance(&store, b"it", ONE, at(6))), "it is known");
+    // This one is known, and was not restored when it was read.
+    assert!(matches!(advance(&store, b"it", ONE, at(6)), Ok(Advanced::Restored { since: 1000 })));
+    assert!(is_fresh(&wait(store.advance(Step { as_restored: true, ..step(b"it", ONE, at(6), "") }))));
 }
 
 /// Keys that somebody deleted are noticed by who accepted an OTP, and stored again.

@@ -101,6 +101,37 @@ async fn waiting(watch: &tokio_postgres::Client, wanted: i64) {
     }
 }
 
+/// A step that adds its token, and a mark of all tokens: one of the two sees the other.
+#[test]
+fn a_token_that_comes_while_all_become_restored_is_one_of_them() {
+    with_store(async |cluster, store, at| {
+        let [holder, watch] = [cluster.connect(name(&at)).await, cluster.connect(name(&at)).await];
+        let add = r"BEGIN; INSERT INTO ykvald.tokens (public_id, fingerprint, enabled)
+            VALUES ('\x0001', '\x0000000000000000', true)";
+        assert_eq!(id(1).as_bytes(), [0, 1]);
+        holder.batch_execute(add).await.unwrap();
+        let told = {
+            let store = store.clone();
+            tokio::spawn(async move { store.advance(step(1, Fingerprint::ELSEWHERE, 5)).await })
+        };
+        waiting(&watch, 1).await;
+        let marked = {
+            let store = store.clone();
+            tokio::spawn(async move { store.mark_restored(1000).await })
+        };
+        // Either it is done, or it waits for the step.
+        let begun = Instant::now();
+        while !marked.is_finished() && begun.elapsed() < Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        marked.await.unwrap().unwrap();
+        let told = told.await.unwrap();
+        let restored = store.token(id(1)).await.unwrap().map(|token| token.restored);
+        assert!(matches!(restored, None | Some(Some(1000))), "{told:?}, {restored:?}");
+    });
+}
+
 /// An OTP and a change of its key, which both wait for the row: whichever has it first.
 #[test]
 fn a_change_of_keys_sees_what_was_before_it() {
