@@ -25,7 +25,8 @@ pub async fn look(store: &Store) -> Result<(), StoreFault> {
     Ok(())
 }
 
-/// Raises the store to all remembered OTPs, the newest first, and adds the number of changed tokens to `raised`.
+/// Raises the store to all remembered OTPs, the newest first, and adds the number of changed tokens to `raised` (not
+/// of those that were raised together with a damaged one, which is passed over).
 /// Afterwards OTPs are accepted again, unless more lost ones were found meanwhile: then it returns `false`, and has to
 /// be called again.
 ///
@@ -35,7 +36,12 @@ pub async fn raise(store: &Store, raised: &mut u64) -> Result<bool, StoreFault> 
     let guard = store.guard();
     let finds = guard.finds();
     let mut tell = async |some: Vec<Accepted>| {
-        *raised = raised.saturating_add(store.raise_accepted(some).await?);
+        match store.raise_accepted(some).await {
+            Ok(some) => *raised = raised.saturating_add(some),
+            // The others were raised. Of this token nobody accepts an OTP.
+            Err(StoreFault::Damaged { .. }) => {}
+            Err(fault) => return Err(fault),
+        }
         Ok::<_, StoreFault>(())
     };
     tell(guard.newest()).await?;

@@ -487,7 +487,8 @@ impl Store {
     }
 
     /// Which of these accepted OTPs the store has lost: its position of the token with this key is lower or missing. If
-    /// the token has another key now, the position that is kept for the former key counts.
+    /// the token has another key now, the position that is kept for the former key counts. A token whose stored values are
+    /// damaged is passed over: that is a fault for whoever asks for it.
     ///
     /// # Errors
     /// The store could not be read.
@@ -499,7 +500,7 @@ impl Store {
     /// token occurs once. Positions only grow. Returns how many tokens were changed.
     ///
     /// # Errors
-    /// It could not be stored.
+    /// It could not be stored. [`StoreFault::Damaged`]: it was, of all tokens but those that are damaged.
     pub async fn raise_accepted(&self, accepted: Vec<Accepted>) -> Result<u64, StoreFault> {
         each!(self, it => it.raise_accepted(accepted).await)
     }

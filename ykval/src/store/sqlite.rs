@@ -192,7 +192,11 @@ impl Sqlite {
     }
 
     pub async fn raise_accepted(&self, accepted: Vec<Accepted>) -> Result<u64, StoreFault> {
-        self.change(move |transaction| accepted::raise(transaction, &accepted)).await
+        let (raised, damaged) =
+            self.change(move |transaction| accepted::raise(transaction, &accepted)).await?;
+        let damage =
+            damaged.map(|id| StoreFault::Damaged { at: self.location(), what: format!("token {id}") });
+        damage.map_or(Ok(raised), Err)
     }
 
     #[expect(clippy::unused_async, reason = "where it is another process, it has to be asked")]

@@ -85,15 +85,19 @@ pub(super) async fn accepted(link: &Link, accepted: Vec<Accepted>) -> Result<u64
         of_each.entry(one.token).or_default().push(one);
     }
     let mut all: VecDeque<_> = of_each.into_values().collect();
-    let mut raised = 0_u64;
+    let (mut raised, mut damage) = (0_u64, None);
     while !all.is_empty() {
-        raised = raised.saturating_add(accepted_some(link, &mut all).await?);
+        raised = raised.saturating_add(accepted_some(link, &mut all, &mut damage).await?);
     }
-    Ok(raised)
+    damage.map_or(Ok(raised), Err)
 }
 
 /// As many as fit into one change.
-async fn accepted_some(link: &Link, all: &mut VecDeque<Vec<Accepted>>) -> Result<u64, StoreFault> {
+async fn accepted_some(
+    link: &Link,
+    all: &mut VecDeque<Vec<Accepted>>,
+    damage: &mut Option<StoreFault>,
+) -> Result<u64, StoreFault> {
     let now = clock::now();
     let mut tries = Tries::new();
     loop {
@@ -105,11 +109,18 @@ async fn accepted_some(link: &Link, all: &mut VecDeque<Vec<Accepted>>) -> Result
             if !change.has_room() {
                 break;
             }
-            let before = state.as_ref().map_err(Clone::clone)?;
+            done = done.saturating_add(1);
+            let before = match state {
+                Ok(before) => before,
+                Err(fault @ StoreFault::Damaged { .. }) => {
+                    damage.get_or_insert_with(|| fault.clone());
+                    continue;
+                }
+                Err(fault) => return Err(fault.clone()),
+            };
             let (after, count) = accepted_of_one(&snapshot, before, some, now);
             change.token(before, &after);
             raised = raised.saturating_add(count);
-            done = done.saturating_add(1);
         }
         if change.is_empty() || change.commit().await?.is_some() {
             all.drain(..done);

@@ -48,8 +48,8 @@ pub(super) async fn forgotten(
         let place: i64 = row.try_get(0)?;
         let one = usize::try_from(place).ok().and_then(|place| accepted.get(place.checked_sub(1)?));
         let Some(one) = one else { continue };
-        // A value that is not a position counts as none.
-        let stored = position(row.try_get(1)?, one.token).unwrap_or_default();
+        // Damage is a fault for whoever asks for this token; nobody accepts an OTP of it.
+        let Ok(stored) = position(row.try_get(1)?, one.token) else { continue };
         forgotten.push(Forgotten { accepted: *one, stored });
     }
     Ok(forgotten)
@@ -86,7 +86,7 @@ const RAISE: &str = r"UPDATE ykvald.tokens t SET position = k.position, nonce = 
         JOIN ykvald.tokens h ON h.public_id = a.id
         WHERE a.fingerprint IN (h.fingerprint, '\x0000000000000000') OR h.fingerprint = '\x0000000000000000'
         GROUP BY h.public_id) k
-    WHERE t.public_id = k.public_id AND (t.position IS NULL OR t.position < k.position)";
+    WHERE t.public_id = k.public_id AND (t.position IS NULL OR (t.position >= 0 AND t.position < k.position))";
 
 pub(super) async fn raise(db: &mut ClientWrapper, mut accepted: Vec<Accepted>) -> Result<u64, Trouble> {
     // In one order, so that two callers cannot deadlock. The last entry of a key is its highest.

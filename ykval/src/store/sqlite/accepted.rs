@@ -19,7 +19,12 @@ pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusql
             let is_here = key.is_some_and(|Column(key)| key == one.key);
             let position: Option<Column<Position>> = row.get(if is_here { 1 } else { 2 })?;
             Ok(position.map(|Column(position)| position))
-        })?;
+        });
+        let stored = match stored {
+            // A fault for whoever asks for this token; nobody accepts an OTP of it.
+            Err(why) if rows::is_damage(&why) => continue,
+            stored => stored?,
+        };
         if stored < Some(one.position) {
             forgotten.push(Forgotten { accepted: *one, stored });
         }
@@ -27,7 +32,11 @@ pub(super) fn forgotten(connection: &Connection, accepted: &[Accepted]) -> rusql
     Ok(forgotten)
 }
 
-pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite::Result<u64> {
+/// Returns how many were raised, and which token is damaged, if one is: the others are raised all the same.
+pub(super) fn raise(
+    transaction: &Connection,
+    accepted: &[Accepted],
+) -> rusqlite::Result<(u64, Option<PublicId>)> {
     let now = crate::clock::now();
     // Without a key until it is imported again. In a restored store they are restored: nobody knows which other OTPs of
     // them were accepted.
@@ -40,11 +49,17 @@ pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite
         "UPDATE tokens SET position = ?2, nonce = '', modified = coalesce(modified, ?3) \
          WHERE public_id = ?1 AND (position IS NULL OR position < ?2)",
     )?;
-    let mut raised = 0_u64;
+    let (mut raised, mut damaged) = (0_u64, None);
     for Accepted { token, key, position } in accepted {
         let values = params![Column(token), Column(*position), now];
         let added = add.execute(params![Column(token), Column(*position), now, restored])?;
-        let here = standing(transaction, token)?.map_or(ELSEWHERE, |(here, _)| here);
+        let here = match standing(transaction, token) {
+            Err(why) if rows::is_damage(&why) => {
+                damaged = Some(*token);
+                continue;
+            }
+            here => here?.map_or(ELSEWHERE, |(here, _)| here),
+        };
         if here != *key {
             remember(transaction, token, *key, *position)?;
         }
@@ -53,5 +68,5 @@ pub(super) fn raise(transaction: &Connection, accepted: &[Accepted]) -> rusqlite
         let changed = if added == 0 && counts { raise.execute(values)? } else { added };
         raised = raised.saturating_add(u64::from(changed > 0));
     }
-    Ok(raised)
+    Ok((raised, damaged))
 }

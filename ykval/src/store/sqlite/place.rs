@@ -156,10 +156,9 @@ impl DatabaseFile {
     pub(super) fn fault(&self, why: &Error, what: &dyn Display) -> StoreFault {
         match why {
             why if why.sqlite_error_code() == Some(ErrorCode::NotADatabase) => self.finds(not_ours()),
-            Error::FromSqlConversionFailure(..)
-            | Error::IntegralValueOutOfRange(..)
-            | Error::InvalidColumnType(..)
-            | Error::Utf8Error(..) => StoreFault::Damaged { at: self.location(), what: what.to_string() },
+            why if super::rows::is_damage(why) => {
+                StoreFault::Damaged { at: self.location(), what: what.to_string() }
+            }
             why if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => self.says(
                 Code::DatabaseBusy,
                 "another process has been writing to it for too long; a large import ends by itself",

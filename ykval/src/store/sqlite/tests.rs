@@ -359,6 +359,37 @@ fn damaged_rows_are_named() {
     }
 }
 
+/// One damaged token is a fault for itself: of the others, what was lost is found and raised.
+#[test]
+fn one_damaged_row_of_many() {
+    let folder = InAFolder::new();
+    let store = create(&folder.at());
+    enrol(&store, (0..9_u8).map(|name| key(&[name], ONE)).collect());
+    for name in 0..9_u8 {
+        let step = step(&[name], ONE, Position::yubikey(7, 0), "");
+        let Ok(Advanced::Fresh(receipt)) = wait(store.advance(step)) else { panic!("{name}") };
+        store.guard().admit(receipt, ONE).unwrap();
+    }
+    let other = Connection::open(folder.path()).unwrap();
+    let damage =
+        "PRAGMA ignore_check_constraints = ON; UPDATE tokens SET position = -5 WHERE public_id = x'05'";
+    other.execute_batch(damage).unwrap();
+    wait(crate::compare::look(&store)).unwrap();
+    assert!(!store.guard().is_raising(), "damage is nothing lost");
+    other.execute_batch("UPDATE tokens SET position = NULL WHERE public_id = x'07'").unwrap();
+    wait(crate::compare::look(&store)).unwrap();
+    assert!(store.guard().is_raising(), "what was lost was not found");
+    assert!(wait(crate::compare::raise(&store, &mut 0)).unwrap());
+    let position = |name: u8| {
+        let find = "SELECT position FROM tokens WHERE public_id = ?1";
+        other.query_row(find, [[name]], |row| row.get::<_, Option<i64>>(0)).unwrap()
+    };
+    assert_eq!((position(5), position(7)), (Some(-5), Some(7 << 8)), "damage was taken for nothing");
+    let told = wait(store.raise_accepted(store.guard().newest()));
+    let named = format!("token {}", id(&[5]));
+    assert!(matches!(&told, Err(StoreFault::Damaged { what, .. }) if *what == named), "{told:?}");
+}
+
 /// Under load without a pause, the log begins anew all the same.
 #[test]
 fn the_log_does_not_grow_without_end() {

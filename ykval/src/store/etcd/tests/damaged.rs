@@ -68,3 +68,45 @@ fn values() {
     cluster.etcdctl(&["put", &meta, "--", &before]);
     assert!(is_fresh(&advance(&store, b"it", ONE, Position::LAST)));
 }
+
+/// One damaged token is a fault for itself: of the others, what was lost is found and raised.
+#[test]
+fn one_token_of_many() {
+    let Some(cluster) = shared() else { return };
+    let config = cluster.config();
+    let store = create(&config);
+    let names: Vec<_> = (0..60_u16).map(u16::to_be_bytes).collect();
+    enrol(&store, names.iter().map(|name| key(name, ONE)).collect());
+    for name in &names {
+        let Ok(Advanced::Fresh(receipt)) = advance(&store, name, ONE, at(7)) else { panic!("{name:?}") };
+        store.guard().admit(receipt, ONE).unwrap();
+    }
+    let place = |kind: &str, token: &str| format!("{}{kind}/{token}", config.prefix);
+    let position = |token: &str| format!("{}/{}", place("p", token), "01".repeat(8));
+    cluster.etcdctl(&["put", &position("0005"), "--", "1|0"]);
+    cluster.etcdctl(&["put", &place("t", "0006"), "--", "1|e"]);
+    wait(compare::look(&store)).unwrap();
+    assert!(!store.guard().is_raising(), "damage is nothing lost");
+    cluster.etcdctl(&["del", &position("0007")]);
+    wait(compare::look(&store)).unwrap();
+    assert!(store.guard().is_raising(), "what was lost was not found");
+    assert!(wait(compare::raise(&store, &mut 0)).unwrap());
+    assert!(!store.guard().is_raising(), "nothing is accepted because of one damaged token");
+    let told = advance(&open(&config), &names[7], ONE, at(7));
+    assert!(matches!(told, Ok(Advanced::Replayed { stored }) if stored == at(7)), "{told:?}");
+    let left = cluster.etcdctl(&["get", "--print-value-only", &position("0005")]);
+    assert_eq!(left.trim_end(), "1|0", "damage was taken for nothing");
+
+    // Whoever reads all of them learns which it is.
+    let which = |told: Result<(), StoreFault>| match told {
+        Err(StoreFault::Damaged { what, .. }) => what,
+        told => panic!("{told:?}"),
+    };
+    let named = format!("token {}", id(&names[5]));
+    assert_eq!(which(wait(store.retired()).map(drop)), named);
+    assert_eq!(which(wait(store.restored_count()).map(drop)), named);
+    assert_eq!(which(wait(store.integrity())), named);
+    assert_eq!(which(wait(store.raise_accepted(store.guard().newest())).map(drop)), named);
+    cluster.etcdctl(&["put", &place("t", "zz/meta"), "--", "1|x"]);
+    assert_eq!(which(wait(store.retired()).map(drop)), format!("the key {}", place("t", "zz/meta")));
+}

@@ -1,6 +1,7 @@
 //! A look at a store changes nothing; and a server that has it open sees that a later program has carried it forward.
 
 use super::*;
+use crate::compare;
 use crate::store::Looked;
 
 /// Every row of the store's tables, with the transaction that wrote or locked it.
@@ -30,6 +31,40 @@ fn nothing_changes() {
         let looked = Postgres::look_at(&at, KEY).await.unwrap();
         assert!(matches!(looked, Looked::Earlier { found: 0, known: schema::KNOWN, .. }));
         assert_eq!(picture().await, before);
+    });
+}
+
+/// One damaged token is a fault for itself: of the others, what was lost is found and raised.
+#[test]
+fn one_damaged_row_of_many() {
+    with_store(async |cluster, store, at| {
+        store.enrol((0..9).map(|name| key(name, ONE)).collect(), Distinct::default()).await.unwrap();
+        for name in 0..9 {
+            let told = store.advance(step(name, ONE, 7)).await;
+            let Ok(Advanced::Fresh(receipt)) = told else { panic!("{told:?}") };
+            store.guard().admit(receipt, ONE).unwrap();
+        }
+        let db = cluster.connect(name(&at)).await;
+        db.batch_execute(
+            r"ALTER TABLE ykvald.tokens DROP CONSTRAINT tokens_position_check;
+            UPDATE ykvald.tokens SET position = -5 WHERE public_id = '\x0005'",
+        )
+        .await
+        .unwrap();
+        let store = Store::Postgres(store);
+        compare::look(&store).await.unwrap();
+        assert!(!store.guard().is_raising(), "damage is nothing lost");
+        let lose = r"UPDATE ykvald.tokens SET position = NULL WHERE public_id = '\x0007'";
+        db.batch_execute(lose).await.unwrap();
+        compare::look(&store).await.unwrap();
+        assert!(store.guard().is_raising(), "what was lost was not found");
+        let mut raised = 0;
+        assert!(compare::raise(&store, &mut raised).await.unwrap());
+        let positions = "SELECT position FROM ykvald.tokens ORDER BY public_id";
+        let rows = db.query(positions, &[]).await.unwrap();
+        let positions: Vec<_> = rows.iter().map(|row| row.get::<_, Option<i64>>(0)).collect();
+        let wanted = (0..9).map(|name| Some(if name == 5 { -5 } else { 7 })).collect::<Vec<_>>();
+        assert_eq!(positions, wanted, "damage was taken for nothing");
     });
 }
 
