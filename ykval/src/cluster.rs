@@ -2,8 +2,9 @@
 
 use crate::clock;
 use crate::config::ClusterConfig;
+use crate::plain;
 pub use crate::serve::ServerStatus;
-use crate::upstream::{self, NoBody, chain};
+use crate::upstream::{self, NoBody};
 use reqwest::{Client, StatusCode, Url};
 use std::time::{Duration, Instant};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
@@ -61,7 +62,7 @@ async fn ask(client: &Client, url: &str) -> Result<Said, Diagnostic> {
     let (begun, before) = (Instant::now(), clock::now_in_milliseconds());
     let answer = client.get(format!("{}/status", url.trim_end_matches('/'))).timeout(PATIENCE).send().await;
     let answer = answer.map_err(|why| {
-        cannot(chain(why)).advise(
+        cannot(plain::http(&why)).advise(
             "start it, or correct its URL in [cluster] servers; if your own authority signed its certificate, name that in \
              [cluster] ca",
         )

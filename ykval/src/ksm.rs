@@ -4,8 +4,8 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
-use crate::config;
 use crate::upstream::{self, NoBody};
+use crate::{config, plain};
 use reqwest::{Client, Url};
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
@@ -167,7 +167,7 @@ fn undecided(faults: &[NoAnswer]) -> KsmFault {
 /// Asks one module. The fault does not hold the URL, since the OTP is in it.
 async fn ask(client: &Client, url: Url) -> Result<KsmVerdict, NoAnswer> {
     let unreachable = |why| (Code::KsmUnreachable, why);
-    let answer = client.get(url).send().await.map_err(|why| unreachable(upstream::chain(why)))?;
+    let answer = client.get(url).send().await.map_err(|why| unreachable(plain::http(&why)))?;
     if !answer.status().is_success() {
         return Err((Code::KsmHttpStatus, format!("answers HTTP {}", answer.status().as_u16())));
     }

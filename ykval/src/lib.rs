@@ -23,6 +23,7 @@ pub mod keys;
 pub mod ksm;
 pub mod limit;
 pub mod moving;
+mod plain;
 pub mod prefix;
 pub mod random;
 pub mod serve;

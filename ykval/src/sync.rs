@@ -23,6 +23,7 @@ pub use state::{PeerState, PoolState, read as read_state};
 
 use crate::clock;
 use crate::config::SyncConfig;
+use crate::plain;
 use crate::store::Store;
 use crate::upstream::{self, NoBody};
 use ipnet::IpNet;
@@ -529,7 +530,7 @@ async fn get(client: &Client, url: Url) -> Result<Vec<u8>, NoReply> {
     let unreachable = |why| NoReply { code: Code::SyncPeerUnreachable, why };
     let invalid = |why: String| NoReply { code: Code::SyncAnswerInvalid, why };
     let answer = client.get(url).timeout(PATIENCE).send().await;
-    let answer = answer.map_err(|why| unreachable(upstream::chain(why)))?;
+    let answer = answer.map_err(|why| unreachable(plain::http(&why)))?;
     if !answer.status().is_success() {
         return Err(invalid(format!("answers HTTP {}", answer.status().as_u16())));
     }

@@ -1,6 +1,6 @@
 //! The HTTP client for other servers of a site: key storage modules, and peers of YK-VAL.
 
-use crate::certificates;
+use crate::{certificates, plain};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::crypto::ring;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use yubiotp::authorities::BUNDLES;
-use yubiotp::diagnostic::{self, Code, Diagnostic, Location};
+use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
 /// The connections that are kept to each server.
 const KEPT: usize = 64;
@@ -44,7 +44,10 @@ pub(crate) fn client<'a>(
         .pool_idle_timeout(Duration::from_secs(4))
         .tls_backend_preconfigured(tls)
         .build();
-    client.map_err(|why| Diagnostic::error(failed, chain(why)).at(Location::Setting(table.to_owned())))
+    client.map_err(|why| {
+        Diagnostic::error(failed, format!("HTTP cannot be used: {why}"))
+            .at(Location::Setting(table.to_owned()))
+    })
 }
 
 /// The host and port of a URL, which are shown instead of it: the URL may hold a password. `None`: it has no host.
@@ -65,29 +68,13 @@ pub(crate) fn is_in_the_clear(url: &Url) -> bool {
 /// The body of an answer, of at most `most` bytes.
 pub(crate) async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, NoBody> {
     let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|why| NoBody::Failed(chain(why)))? {
+    while let Some(part) = answer.chunk().await.map_err(|why| NoBody::Failed(plain::http(&why)))? {
         body.extend_from_slice(&part);
         if body.len() > most {
             return Err(NoBody::TooLong);
         }
     }
     Ok(body)
-}
-
-/// An error with its causes, without the URL: an OTP is in it.
-pub(crate) fn chain(fault: reqwest::Error) -> String {
-    let fault = fault.without_url();
-    let mut text = fault.to_string();
-    let mut cause = std::error::Error::source(&fault);
-    while let Some(why) = cause {
-        let why_text = why.to_string();
-        if !text.ends_with(&why_text) {
-            text.push_str(": ");
-            text.push_str(&diagnostic::cause(&why_text));
-        }
-        cause = why.source();
-    }
-    text
 }
 
 fn tls(table: &str, ca: Option<&Path>, secure: bool) -> Result<ClientConfig, Diagnostic> {

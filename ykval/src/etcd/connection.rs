@@ -4,6 +4,7 @@ use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::grpc::{self, HEAD, MOST_ANSWER, Status};
 use super::tls;
 use crate::config::{EtcdConfig, EtcdEndpoint};
+use crate::plain;
 use crate::side_by_side::side_by_side;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -99,8 +100,7 @@ impl Connection {
         let name = ServerName::try_from(to.host.clone())
             .map_err(|_| unreachable("its name cannot be checked by TLS"))?;
         let stream = connector.connect(name, tcp).await.map_err(|why| {
-            let problem = format!("TLS: {}", cause(&why));
-            let found = Diagnostic::error(Code::DatabaseUnreachable, problem);
+            let found = Diagnostic::error(Code::DatabaseUnreachable, plain::connection(&why));
             EtcdFault::new(Outcome::NotStored, Kind::Tls, found)
         })?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
