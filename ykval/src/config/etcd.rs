@@ -130,6 +130,15 @@ pub(super) fn read(
         let found = invalid("the path of the URL of etcd must be letters, digits, - _ . and single /");
         in_url(found.advise(WRITE))
     })?;
+    // What a later version adds below a prefix has a short name as well.
+    if let Some(short) = prefix.split('/').skip(2).find(|part| part.len() == 1) {
+        let problem = format!(
+            "the path of the URL of etcd has the part {short}, by which a store above it may name its keys: the two would \
+             overlap"
+        );
+        let longer = "choose a path whose parts, except the first, have more than one letter";
+        return Err(in_url(invalid(&problem).advise(longer)));
+    }
     if let Some(twice) =
         endpoints.iter().enumerate().find(|(at, one)| endpoints.iter().take(*at).any(|it| it == *one))
     {

@@ -294,6 +294,8 @@ fn a_cluster_of_etcd() {
     assert_eq!(at.client, Some(client));
     assert_eq!(at.user, Some(EtcdUser { name: "u".to_owned(), password_file: "/p".into() }));
     // On other hosts without TLS only if that is said.
+    // Nothing is above the first part.
+    assert_eq!(etcd("store = \"etcd://localhost/t/tt\"").prefix, "/t/tt/");
     assert!(read("store = \"etcd://10.0.0.1/x\"").is_err());
     assert!(!etcd("store = \"etcd://10.0.0.1/x\"\n[etcd]\nplain_http = true").tls);
 }
@@ -313,6 +315,10 @@ fn what_cannot_be_of_etcd_is_named() {
         ("store = \"etcds://a/x?y\"", "the path of the URL of etcd must be"),
         ("store = \"etcds://a//x\"", "the path of the URL of etcd must be"),
         ("store = \"etcds://a/x y\"", "the path of the URL of etcd must be"),
+        // Keys of a store at /x, or at /x/y.
+        ("store = \"etcds://a/x/t\"", "the path of the URL of etcd has the part t"),
+        ("store = \"etcds://a/x/p/y/\"", "the path of the URL of etcd has the part p"),
+        ("store = \"etcds://a/x/yy/w\"", "the path of the URL of etcd has the part w"),
         ("store = \"etcds://a,b:2379,a:2379\"", "store in /x/config.toml: names a:2379 twice"),
         (
             "store = \"etcd://localhost,db\"",
