@@ -239,16 +239,22 @@ impl Hosts {
             (None, Some(first)) if is_shared(first) => first,
             (None, _) => (Kind::Unreachable, Code::DatabaseUnreachable),
         };
-        let (mut problems, mut remedies) = (Vec::new(), Vec::new());
+        let (mut problems, mut remedies) = (Vec::<(String, Vec<&str>)>::new(), Vec::new());
         for (at, why) in said {
             let found = why.diagnostic();
-            problems.push(format!("{}: {}", self.name(at), found.problem()));
+            let problem = found.problem();
+            match problems.iter_mut().find(|(same, _)| *same == problem) {
+                Some((_, names)) => names.push(self.name(at)),
+                None => problems.push((problem, vec![self.name(at)])),
+            }
             for remedy in found.remedies {
                 if !remedies.contains(&remedy) {
                     remedies.push(remedy);
                 }
             }
         }
+        let problems: Vec<_> =
+            problems.iter().map(|(problem, names)| format!("{}: {problem}", names.join(", "))).collect();
         let found = Diagnostic { remedies, ..Diagnostic::error(code, problems.join("; ")) };
         EtcdFault::new(outcome, kind, found)
     }

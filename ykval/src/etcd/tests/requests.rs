@@ -231,5 +231,14 @@ fn another_cluster_is_refused() {
         let fault = other.txn(put(key.as_str(), "x")).await.unwrap_err();
         assert_eq!((fault.outcome, fault.kind), (Outcome::NotStored, EtcdFaultKind::OtherCluster), "{fault}");
         assert_eq!(value(&etcd, &key).await, None);
+
+        // What several members say alike is said once.
+        let mut several = config.clone();
+        let twin = EtcdEndpoint { host: "localhost".to_owned(), ..several.endpoints[0].clone() };
+        several.endpoints = vec![several.endpoints[0].clone(), twin];
+        let names: Vec<_> = several.endpoints.iter().map(ToString::to_string).collect();
+        let other = Etcd::new(&several, only(own ^ 1, 0)).unwrap();
+        let said = other.range(get("/x")).await.unwrap_err().diagnostic().problem();
+        assert_eq!(said, format!("{}: is another cluster", names.join(", ")));
     });
 }
