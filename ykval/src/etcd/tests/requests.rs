@@ -157,7 +157,8 @@ fn a_database_that_is_full() {
     let etcd = client(&cluster.config());
     wait(async {
         let mut fault = None;
-        for at in 0..50 {
+        // etcd looks at the size of what it has written, ten times a second.
+        for at in 0..2000 {
             if let Err(why) = etcd.txn(put(format!("/full/{at}"), &"x".repeat(20_000))).await {
                 fault = Some(why);
                 break;
