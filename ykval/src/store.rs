@@ -70,6 +70,23 @@ pub struct Serving {
     pub unremembered: Option<Diagnostic>,
 }
 
+/// Some tokens in bytewise order of their public IDs.
+pub struct Page {
+    /// The tokens; fewer than [`PAGE`]: none follows.
+    pub tokens: Vec<Token>,
+    /// Positions of these tokens with keys that were removed or replaced.
+    pub retired: Vec<Retired>,
+}
+
+/// A database that is the newest from now on, whatever was seen before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedDatabase {
+    /// A description, for people.
+    pub what: String,
+    /// How many tokens were marked as restored: all of them, whatever they were before. `None`: none was to be.
+    pub marked: Option<u64>,
+}
+
 /// Which store it is, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Standing {
@@ -584,12 +601,15 @@ impl Store {
     }
 
     /// Records the state of this PostgreSQL or etcd as the newest, whatever was seen before, with or without a store in it.
-    /// Returns a description of it for people. The administrator stated that it has every accepted OTP, or lacks those
+    /// The administrator stated that it has every accepted OTP, or lacks those
     /// since a time: then every token becomes restored first ([`mark_restored`](Self::mark_restored)).
     ///
     /// # Errors
     /// It cannot be reached, the state cannot be recorded, or the store is SQLite.
-    pub async fn accept_database(at: &StoreAt, lost_since: Option<i64>) -> Result<String, StoreFault> {
+    pub async fn accept_database(
+        at: &StoreAt,
+        lost_since: Option<i64>,
+    ) -> Result<AcceptedDatabase, StoreFault> {
         match at {
             StoreAt::Sqlite(path) => {
                 let sqlite = "is an SQLite store; ykvald records only which PostgreSQL or etcd it used last";

@@ -1,8 +1,8 @@
 //! `ykvald accept-database`
 
-use super::{Context, Done, out, token, wait};
+use super::{Context, Done, out, restore, token, wait};
 use serde_json::json;
-use ykval::store::Store;
+use ykval::store::{AcceptedDatabase, Store};
 use yubiotp::diagnostic::{Code, Diagnostic, Program};
 
 #[derive(clap::Args)]
@@ -28,11 +28,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         return Err(neither.into());
     }
     let config = context.settings(&[])?;
-    let accepted = wait(async { Ok(Store::accept_database(&config.store, args.lost_since).await?) })?;
+    let done = wait(async { Ok(Store::accept_database(&config.store, args.lost_since).await?) })?;
+    let AcceptedDatabase { what, marked } = done;
     if context.json {
-        out::json(&json!({ "accepted": accepted }));
-    } else {
-        out::line(&format!("accepted: {accepted}. Restart ykvald if it runs"));
+        out::json(&json!({ "accepted": what, "marked": marked }));
+        return Ok(());
+    }
+    out::line(&format!("accepted: {what}. Restart ykvald if it runs"));
+    match marked {
+        None => {}
+        Some(0) => out::line("it has no token that could be marked as restored"),
+        Some(marked) => restore::tell_restored(context, marked),
     }
     Ok(())
 }

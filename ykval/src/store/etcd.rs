@@ -224,17 +224,20 @@ impl Etcd {
         traps::of(&self.link).await.into_iter().map(|found| found.at(at.clone())).collect()
     }
 
-    pub async fn accept_database(at: &EtcdConfig, lost_since: Option<i64>) -> Result<String, StoreFault> {
+    pub async fn accept_database(
+        at: &EtcdConfig,
+        lost_since: Option<i64>,
+    ) -> Result<AcceptedDatabase, StoreFault> {
         let store = Self::over(Link::new(&EtcdConfig { seen: None, ..at.clone() })?);
         if let Some(since) = lost_since {
             store.mark_restored(since).await?;
         }
         // With or without a store in it.
-        store.count().await?;
+        let tokens = store.count().await?.tokens;
         store.accept_as_seen(at)?;
-        let accepted = store.link.seen.to_string();
+        let what = store.link.seen.to_string();
         store.close().await;
-        Ok(accepted)
+        Ok(AcceptedDatabase { what, marked: lost_since.map(|_| tokens) })
     }
 
     pub fn accept_as_seen(&self, at: &EtcdConfig) -> Result<(), StoreFault> {

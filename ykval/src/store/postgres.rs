@@ -321,17 +321,19 @@ impl Postgres {
     pub async fn accept_database(
         at: &crate::config::PostgresConfig,
         lost_since: Option<i64>,
-    ) -> Result<String, StoreFault> {
+    ) -> Result<AcceptedDatabase, StoreFault> {
         let store = Self::connect(&crate::config::PostgresConfig { seen: None, ..at.clone() })?;
         store.link.look().await;
         store.version().await?;
+        let mut marked = None;
         if let Some(since) = lost_since {
             store.mark_restored(since).await?;
+            marked = Some(store.count().await?.tokens);
         }
         store.accept_as_seen(at)?;
-        let accepted = store.link.hosts.seen().to_string();
+        let what = store.link.hosts.seen().to_string();
         store.close().await;
-        Ok(accepted)
+        Ok(AcceptedDatabase { what, marked })
     }
 
     pub fn accept_as_seen(&self, at: &crate::config::PostgresConfig) -> Result<(), StoreFault> {

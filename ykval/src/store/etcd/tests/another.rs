@@ -50,7 +50,8 @@ fn is_refused_until_it_is_accepted() {
             matches!(wait(Store::open(&store_at, KEY)), Err(StoreFault::OtherDatabase(found)) if found.code == why)
         );
         // The administrator says what is missing.
-        wait(Store::accept_database(&store_at, Some(1_700_000_000))).unwrap();
+        let accepted = wait(Store::accept_database(&store_at, Some(1_700_000_000))).unwrap();
+        assert_eq!(accepted.marked, Some(1));
         let (store, unopened) = serve(&config);
         assert!(unopened.is_none());
         assert_eq!(wait(store.restored_since()).unwrap(), Some(1_700_000_000));

@@ -184,11 +184,12 @@ fn another_cluster_is_refused() {
         assert_eq!((told.code, told.location), (Code::DatabaseStateDamaged, Some(at)));
         assert_eq!(told.remedies.len(), 2, "it can be accepted, with losses or without");
         // The administrator may say so, also of one that is empty.
-        assert!(Postgres::accept_database(&second, None).await.unwrap().starts_with("timeline 1 of"));
+        let accepted = Postgres::accept_database(&second, None).await.unwrap();
+        assert!(accepted.what.starts_with("timeline 1 of") && accepted.marked.is_none());
         Postgres::create(&second, KEY).await.unwrap();
         assert!(Postgres::open(&first, KEY).await.is_err());
         // Back to the first, which lacks what the second accepted.
-        Postgres::accept_database(&first, Some(5)).await.unwrap();
+        assert_eq!(Postgres::accept_database(&first, Some(5)).await.unwrap().marked, Some(0));
         assert_eq!(Postgres::open(&first, KEY).await.unwrap().restored_since().await.unwrap(), Some(5));
         // A store that was opened whatever was seen is remembered only when that is asked for.
         let at = StoreAt::Postgres(second.clone());
