@@ -18,6 +18,7 @@ mod desk;
 mod import;
 mod init;
 mod keys;
+mod lost;
 mod moving;
 mod serve;
 mod sync;

@@ -105,26 +105,55 @@ pub async fn run(from: &Store, to: &Store, mut tell: impl FnMut(Part)) -> Result
     Ok(Done { paused, ..counted(false).await? })
 }
 
-/// Makes the old store usable again, unless the new one may be in use. Returns whether it was fenced.
+/// What became of a move that was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned {
+    /// Whether the old store was fenced.
+    pub was_fenced: bool,
+    /// Since when its tokens are restored: the move was complete, and the new store is lost.
+    pub restored_since: Option<i64>,
+}
+
+/// Makes the old store usable again, unless the new one may be in use.
+///
+/// `to_is_lost`: the administrator stated that the new store is lost, and that no server ever uses it again, or one that it was
+/// moved to. Then this also ends a move that was complete. Which OTPs were accepted in the new store is not known, so in the
+/// same step every token of the old one becomes restored: two touches prove that its OTPs are newer than all of those.
 ///
 /// # Errors
 /// The move is complete, or the store could not be changed.
-pub async fn abandon(from: &Store) -> Result<bool, Diagnostic> {
+pub async fn abandon(from: &Store, to_is_lost: bool) -> Result<Abandoned, Diagnostic> {
     let mut here = from.moves().await?;
     match &here.mark {
-        None => Ok(false),
+        None => Ok(Abandoned { was_fenced: false, restored_since: None }),
+        Some(mark) if mark.stage == Stage::Moved && to_is_lost => {
+            let restored_since = Some(mark.since);
+            // It does not have everything that the new one had.
+            let complete = here.complete.iter().copied().filter(|id| *id != mark.id).collect();
+            let usable = Moves { mark: None, complete };
+            if !from.set_moves_restored(&here, &usable, mark.since).await? {
+                return Err(another(from));
+            }
+            Ok(Abandoned { was_fenced: true, restored_since })
+        }
         Some(mark) if matches!(mark.stage, Stage::Copying | Stage::Moving) => {
             let was_fenced = mark.stage == Stage::Moving;
             // Keeps the number of the move, so that it can begin again with the same new store. A run that goes on now stops.
             let mark = Mark { stage: Stage::Copying, run: new_run()?, since: clock::now(), ..mark.clone() };
             let usable = Moves { mark: Some(mark), ..here.clone() };
             set(from, &mut here, usable).await?;
-            Ok(was_fenced)
+            Ok(Abandoned { was_fenced, restored_since: None })
         }
         Some(mark) => Err(refused(from, mark).run_when(
             "it is too late to abandon the move, since the new store may be in use. To go back",
             Program::Ykvald,
             "move-store NEW OLD",
+        )
+        .run_when(
+            "only if the new store is lost for good, and no server ever uses it again. Each token then has to prove by two \
+             touches that it is fresh",
+            Program::Ykvald,
+            "move-store --abandon --to-is-lost OLD",
         )),
     }
 }

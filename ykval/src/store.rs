@@ -433,7 +433,15 @@ impl Store {
     /// # Errors
     /// It could not be stored.
     pub async fn set_moves(&self, from: &Moves, to: &Moves) -> Result<bool, StoreFault> {
-        each!(self, it => it.set_moves(from.to_text(), to.clone()).await)
+        each!(self, it => it.set_moves(from.to_text(), to.clone(), None).await)
+    }
+
+    /// The same, and makes every token restored since this time, all in one step ([`mark_restored`](Self::mark_restored)).
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn set_moves_restored(&self, from: &Moves, to: &Moves, since: i64) -> Result<bool, StoreFault> {
+        each!(self, it => it.set_moves(from.to_text(), to.clone(), Some(since)).await)
     }
 
     /// Stores rows of another store, all or nothing (in etcd perhaps a part, if it fails); `false`, and nothing, if this

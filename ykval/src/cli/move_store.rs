@@ -1,15 +1,15 @@
 //! `ykvald move-store`
 
 use super::init::parse_store;
-use super::{Context, Done, Failure, absolute, out, place, wait};
+use super::{Context, Done, Failure, absolute, out, place, restore, wait};
 use clap::ValueHint;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::Path;
 use ykval::config::{CONFIG, Config, StoreAt};
-use ykval::file;
-use ykval::moving::{self, Part};
-use ykval::store::{Store, StoreFault};
+use ykval::moving::{self, Abandoned, Part};
+use ykval::store::{Mark, Stage, Store, StoreFault};
+use ykval::{clock, file};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause, shell_word};
 use yubiotp::seal::StoreKeys;
 
@@ -25,6 +25,10 @@ pub(crate) struct Args {
     /// Use FROM again, after a move that was not complete. If the new store may be in use, this is refused
     #[arg(long, conflicts_with = "to")]
     abandon: bool,
+    /// With --abandon, after a move that was complete: state that the new store is lost, and that no server ever uses it
+    /// again. If that is wrong, used OTPs are accepted again. Each token of FROM then has to prove that it is fresh
+    #[arg(long, requires = "abandon")]
+    to_is_lost: bool,
 }
 
 /// A store that was named on the command line.
@@ -55,7 +59,7 @@ impl Named {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
     let from = Named::read(context, &args.from)?;
-    let Some(to) = &args.to else { return abandon(context, &from) };
+    let Some(to) = &args.to else { return abandon(context, &from, args.to_is_lost) };
     let to = Named::read(context, to)?;
     same_key(&from, &to)?;
     let (done, names, old, new) = wait(async {
@@ -97,21 +101,93 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     Ok(())
 }
 
-fn abandon(context: &Context, from: &Named) -> Done {
-    let was_fenced = wait(async {
-        let old = Store::open_to_move(&from.config.store, from.key.ids()).await?;
-        let was_fenced = moving::abandon(&old).await?;
+fn abandon(context: &Context, from: &Named, to_is_lost: bool) -> Done {
+    let (Abandoned { was_fenced, restored_since }, tokens) = wait(async {
+        let old = open_old(from, to_is_lost).await?;
+        if to_is_lost && let Some(mark) = old.moves().await?.mark.filter(|mark| mark.stage == Stage::Moved) {
+            must_be_lost(context, &mark).await?;
+        }
+        let done = moving::abandon(&old, to_is_lost).await?;
+        if done.restored_since.is_some() {
+            old.accept_as_seen(&from.config.store)?;
+        }
+        let tokens = old.count().await?.tokens;
         old.close().await;
-        Ok(was_fenced)
+        Ok((done, tokens))
     })?;
     if context.json {
-        out::json(&json!({ "changed": was_fenced }));
-    } else if was_fenced {
-        out::line("the move is abandoned: the store accepts OTPs again, and its servers need no restart");
-    } else {
-        out::line("the store was not fenced. A move-store that copies it now stops");
+        let restored = restored_since.map(|_| tokens);
+        out::json(&json!({ "changed": was_fenced, "restored": restored, "restored_since": restored_since }));
+        return Ok(());
+    }
+    match restored_since {
+        Some(since) => {
+            out::line(
+                "the store accepts OTPs again; the new store must never be used again, even if it is found",
+            );
+            restore::tell_restored(context, tokens);
+            tell_how_to_go_back(from, since);
+        }
+        None if was_fenced => {
+            out::line("the move is abandoned: the store accepts OTPs again, and its servers need no restart");
+        }
+        None => out::line("the store was not fenced. A move-store that copies it now stops"),
     }
     Ok(())
+}
+
+/// The old store. A host that used the new one refuses the old one, unless it is said to be lost after a move that was
+/// complete: then the old one is as the move left it.
+async fn open_old(from: &Named, to_is_lost: bool) -> Result<Store, Failure> {
+    let refused = match Store::open_to_move(&from.config.store, from.key.ids()).await {
+        Err(refused @ StoreFault::OtherDatabase(_)) if to_is_lost => refused,
+        opened => return Ok(opened?),
+    };
+    let old = Store::open_to_move(&from.config.store.as_if_never_seen(), from.key.ids()).await?;
+    let is_moved = old.moves().await?.mark.is_some_and(|mark| mark.stage == Stage::Moved);
+    if is_moved { Ok(old) } else { Err(refused.into()) }
+}
+
+/// Refuses if the new store can be read from here. If it cannot, only the administrator knows whether it is lost.
+async fn must_be_lost(context: &Context, mark: &Mark) -> Done {
+    let Ok(to) = Named::read(context, &mark.other) else { return Ok(()) };
+    let Ok(new) = Store::open_to_move(&to.config.store.as_if_never_seen(), to.key.ids()).await else {
+        return Ok(());
+    };
+    let moves = new.moves().await;
+    new.close().await;
+    if !moves.is_ok_and(|moves| moves.complete.contains(&mark.id)) {
+        return Ok(());
+    }
+    let found = Diagnostic::error(Code::DatabaseMoved, "is the new store, and is not lost: it can be read");
+    Err(found.at(new.location()).run_when("to go back", Program::Ykvald, "move-store NEW OLD").into())
+}
+
+fn tell_how_to_go_back(from: &Named, since: i64) {
+    let config = &from.config.path;
+    out::lines("\nNext, on every server that used the new store:");
+    out::line(&format!("  set in {}: store = {}", config.display(), json!(written(&from.config.store))));
+    let called = called(config);
+    out::lines("  systemctl stop ykvald");
+    if !matches!(from.config.store, StoreAt::Sqlite(_)) {
+        out::line(&format!("  {called} accept-database --lost-since {}", clock::written(since)));
+    }
+    out::lines(&format!("  {called} check\n  systemctl start ykvald"));
+}
+
+/// As in the setting `store`.
+fn written(store: &StoreAt) -> String {
+    match store {
+        StoreAt::Sqlite(path) => path.display().to_string(),
+        StoreAt::Postgres(at) => at.url.clone(),
+        StoreAt::Etcd(at) => at.to_string(),
+    }
+}
+
+/// How ykvald is called with this configuration.
+fn called(config: &Path) -> String {
+    let is_usual = config == Path::new(CONFIG);
+    ykcli::failure::call("ykvald", (!is_usual).then_some(config))
 }
 
 /// Keys are copied as they are sealed.
@@ -210,20 +286,15 @@ fn tell_what_is_next(from: &Named, to: &Named) {
         out::lines("\nThen, on every server:");
     } else {
         out::lines("\nNext, on every server of the old store:");
-        let store = match &to.config.store {
-            StoreAt::Sqlite(path) => path.display().to_string(),
-            StoreAt::Postgres(at) => at.url.clone(),
-            StoreAt::Etcd(at) => at.to_string(),
-        };
-        out::line(&format!("  set in {}: store = {}", config.display(), json!(store)));
+        let store = json!(written(&to.config.store));
+        out::line(&format!("  set in {}: store = {store}", config.display()));
     }
     // Each server has recorded which one it used, and records it again until it ends.
     let is_recorded = matches!(
         (&from.config.store, &to.config.store),
         (StoreAt::Postgres(_), StoreAt::Postgres(_)) | (StoreAt::Etcd(_), StoreAt::Etcd(_))
     );
-    let is_usual = config == Path::new(CONFIG);
-    let called = ykcli::failure::call("ykvald", (!is_usual).then_some(config.as_path()));
+    let called = called(config);
     if is_recorded {
         out::lines(&format!("  systemctl stop ykvald\n  {called} accept-database --nothing-lost"));
     }

@@ -36,7 +36,7 @@ macro_rules! contract {
             another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers,
             what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm,
             a_fenced_store_stores_nothing, a_fence_waits_for_steps, moved_there_and_back, moved_in_spite_of_failures,
-            a_suspended_run_writes_nothing);
+            used_again_after_the_new_store_was_lost, a_suspended_run_writes_nothing);
     };
     ($fresh:expr; $($part:ident),+) => {
         $(

@@ -113,8 +113,13 @@ impl Etcd {
         moving::moves(&self.link).await
     }
 
-    pub async fn set_moves(&self, from: String, to: Moves) -> Result<bool, StoreFault> {
-        moving::set(&self.link, &from, &to).await
+    pub async fn set_moves(
+        &self,
+        from: String,
+        to: Moves,
+        restored: Option<i64>,
+    ) -> Result<bool, StoreFault> {
+        moving::set(&self.link, &from, &to, restored).await
     }
 
     pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {

@@ -160,8 +160,13 @@ impl Postgres {
         self.run(SHORT, |db| Box::pin(async { moving::read(&**db).await })).await
     }
 
-    pub async fn set_moves(&self, from: String, to: Moves) -> Result<bool, StoreFault> {
-        self.run(LONG, move |db| Box::pin(moving::set(db, from, to))).await
+    pub async fn set_moves(
+        &self,
+        from: String,
+        to: Moves,
+        restored: Option<i64>,
+    ) -> Result<bool, StoreFault> {
+        self.run(LONG, move |db| Box::pin(moving::set(db, from, to, restored))).await
     }
 
     pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {

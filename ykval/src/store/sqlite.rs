@@ -317,8 +317,14 @@ impl Sqlite {
         self.look("its moves", moving::read).await
     }
 
-    pub async fn set_moves(&self, from: String, to: Moves) -> Result<bool, StoreFault> {
-        self.change_if(moving::only_later, move |transaction| moving::set(transaction, &from, &to)).await
+    pub async fn set_moves(
+        &self,
+        from: String,
+        to: Moves,
+        restored: Option<i64>,
+    ) -> Result<bool, StoreFault> {
+        self.change_if(moving::only_later, move |transaction| moving::set(transaction, &from, &to, restored))
+            .await
     }
 
     pub async fn fill(&self, run: RunId, rows: Rows) -> Result<bool, StoreFault> {

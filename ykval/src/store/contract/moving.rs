@@ -1,7 +1,7 @@
 //! Moves between this store and SQLite, and the fence.
 
 use super::*;
-use crate::moving;
+use crate::moving::{self, Abandoned};
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::task::Poll;
@@ -231,6 +231,51 @@ pub(in super::super) fn moved_there_and_back(place: &StoreAt) {
     assert_eq!(advance(&open(place), b"used", ONE, at(8, 1)), Some(at(8, 1)));
 }
 
+/// The new store was in use, and is lost: the old one is usable again, and no OTP that the new one accepted is good there.
+pub(in super::super) fn used_again_after_the_new_store_was_lost(place: &StoreAt) {
+    let (_folder, other) = in_sqlite();
+    let store = create(place);
+    furnish(&store);
+    wait(store.accept_risk()).unwrap();
+    let abandon = |to_is_lost| wait(moving::abandon(&to_move(place), to_is_lost));
+    let not_fenced = Abandoned { was_fenced: false, restored_since: None };
+    assert_eq!(abandon(true).unwrap(), not_fenced);
+    create(&other);
+    run(place, &other).unwrap();
+    let moved = open(&other);
+    for name in [&b"used"[..], b"restored"] {
+        assert_eq!(advance(&moved, name, ONE, at(8, 0)), None);
+    }
+    assert_eq!(abandon(false).unwrap_err().code, Code::DatabaseMoved);
+    assert!(is_moved(wait(Store::open(place, KEY))));
+
+    let done = abandon(true).unwrap();
+    let since = done.restored_since.unwrap();
+    assert!(done.was_fenced && since > 1_700_000_000);
+    assert_eq!(abandon(true).unwrap(), not_fenced, "once more");
+    // A server that had it open goes on: it takes no step of a token that it had read before.
+    for name in [&b"used"[..], b"restored"] {
+        let told = wait(store.advance(step(name, ONE, at(8, 0), ""))).unwrap();
+        assert!(matches!(told, Advanced::Restored { since: told } if told == since), "{told:?}");
+    }
+    let count = wait(store.count()).unwrap().tokens;
+    assert_eq!(
+        (wait(store.restored_count()).unwrap(), wait(store.restored_since()).unwrap()),
+        (count, Some(since))
+    );
+    enrol(&store, vec![key(b"new", ONE)]);
+    assert_eq!(token(&open(place), b"new").restored, Some(since));
+
+    // What comes back is not mixed with it, and does not count as a copy of it.
+    let (_third_folder, third) = in_sqlite();
+    assert_eq!(refusal(&other, place), Code::DatabaseNotEmpty);
+    assert_eq!(refusal(place, &other), Code::DatabaseNotEmpty);
+    create(&third);
+    let before = everything(&open(place));
+    run(place, &third).unwrap();
+    assert!(everything(&open(&third)) == before, "the copy differs");
+}
+
 /// Runs a move until it has been woken so often, and lets it go, as if it were killed.
 fn until_killed(from: &Store, to: &Store, wakes: usize) -> bool {
     wait(async {
@@ -274,7 +319,7 @@ pub(in super::super) fn moved_in_spite_of_failures(place: &StoreAt) {
                 break usable.len() == 1;
             }
             if wakes % 5 == 4 {
-                let _ = wait(moving::abandon(&to_move(from)));
+                let _ = wait(moving::abandon(&to_move(from), false));
             }
             wakes += 1;
         };
@@ -295,7 +340,7 @@ pub(in super::super) fn a_suspended_run_writes_nothing(place: &StoreAt) {
         let (_folder, other) = in_sqlite();
         create(&other);
         let meanwhile = || {
-            wait(moving::abandon(&to_move(place))).unwrap();
+            wait(moving::abandon(&to_move(place), false)).unwrap();
             let now = open(place);
             assert_eq!(advance(&now, b"token", ONE, at(last, 0)), None);
             wait(now.set_enabled(&id(b"disabled"), false)).unwrap();

@@ -63,8 +63,22 @@ async fn put(link: &Link, to: impl Fn(&Meta) -> Option<Meta>) -> Result<bool, St
     }
 }
 
-pub(super) async fn set(link: &Link, from: &str, to: &Moves) -> Result<bool, StoreFault> {
-    put(link, |now| (now.moves.to_text() == from).then(|| Meta { moves: to.clone(), ..now.clone() })).await
+pub(super) async fn set(
+    link: &Link,
+    from: &str,
+    to: &Moves,
+    restored: Option<i64>,
+) -> Result<bool, StoreFault> {
+    put(link, |now| {
+        (now.moves.to_text() == from).then(|| {
+            let mut next = Meta { moves: to.clone(), ..now.clone() };
+            if let Some(since) = restored {
+                next.epochs.mark(since);
+            }
+            next
+        })
+    })
+    .await
 }
 
 fn is_filled_by(meta: &Meta, run: RunId) -> bool {

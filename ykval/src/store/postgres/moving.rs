@@ -3,7 +3,7 @@
 //! The table `ykvald.moves` exists only in stores that took part in one.
 
 use super::Change;
-use super::restored::put_last_touch;
+use super::restored::{mark_rows, put_last_touch};
 use super::tokens;
 use super::trouble::{Trouble, stored};
 use crate::store::moving::MARKED;
@@ -36,7 +36,12 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS ykvald.moves (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     text text NOT NULL)";
 
-pub(super) async fn set(db: &mut ClientWrapper, from: String, to: Moves) -> Result<bool, Trouble> {
+pub(super) async fn set(
+    db: &mut ClientWrapper,
+    from: String,
+    to: Moves,
+    restored: Option<i64>,
+) -> Result<bool, Trouble> {
     let change = Change::of_schema(db).await?;
     if text(&**change).await? != from {
         return Ok(false);
@@ -46,6 +51,9 @@ pub(super) async fn set(db: &mut ClientWrapper, from: String, to: Moves) -> Resu
     let put =
         "INSERT INTO ykvald.moves (text) VALUES ($1) ON CONFLICT (one) DO UPDATE SET text = excluded.text";
     change.execute(put, &[&to.to_text()]).await?;
+    if let Some(since) = restored {
+        mark_rows(&change, since).await?;
+    }
     let marked = if to.is_fenced() { MARKED } else { 0 };
     let mark = "UPDATE ykvald.meta SET schema_number = schema_number % $1 + $2";
     change.execute(mark, &[&MARKED, &marked]).await?;

@@ -32,12 +32,20 @@ pub(super) fn only_later(
 }
 
 /// Nobody else writes until this transaction ends.
-pub(super) fn set(transaction: &Connection, from: &str, to: &Moves) -> rusqlite::Result<bool> {
+pub(super) fn set(
+    transaction: &Connection,
+    from: &str,
+    to: &Moves,
+    restored: Option<i64>,
+) -> rusqlite::Result<bool> {
     if text(transaction)? != from {
         return Ok(false);
     }
     let set = "INSERT INTO meta (name, value) VALUES ('moves', ?1) ON CONFLICT DO UPDATE SET value = ?1";
     transaction.execute(set, [to.to_text().as_bytes()])?;
+    if let Some(since) = restored {
+        restored::mark_all(transaction, since)?;
+    }
     let marked = if to.is_fenced() { MARKED } else { 0 };
     let number = connect::schema_number(transaction)? % MARKED;
     transaction.pragma_update(None, "user_version", number.saturating_add(marked))?;
