@@ -10,7 +10,7 @@
 //! Keys are copied as they are sealed: both stores have the same store key.
 
 use crate::store::{
-    Client, Mark, MoveId, Moves, PAGE, Retired, Rows, RunId, Stage, Store, StoreFault, Token,
+    Client, Mark, MoveId, Moves, PAGE, Page, Retired, Rows, RunId, Stage, Store, StoreFault, Token,
 };
 use crate::{clock, random};
 use std::collections::{HashMap, VecDeque};
@@ -283,19 +283,18 @@ async fn copy(
     here: &Moves,
 ) -> Result<usize, Diagnostic> {
     let mut copied = copy_small(from, to, run, there, here).await?;
-    let (former, known_former) = (by_token(from.retired().await?), by_token(to.retired().await?));
     let mut known = Ahead::of(to);
     let (mut after, mut rows) = (None::<PublicId>, Rows::default());
     loop {
-        let page = from.tokens(after.as_ref()).await?;
-        let is_last = page.len() < PAGE;
-        after = page.last().map(|token| token.id).or(after);
-        for token in page {
+        let Page { tokens, retired } = from.page(after.as_ref()).await?;
+        let (is_last, former) = (tokens.len() < PAGE, by_token(retired));
+        after = tokens.last().map(|token| token.id).or(after);
+        for token in tokens {
             let is_there = known.find(&token.id).await?;
+            let known = known.former(&token.id);
             let former = former.get(&token.id).map_or(&[][..], Vec::as_slice);
             let (token, former) = of_former_keys(token, former);
             let is_new = is_there.is_none_or(|there| differs(&token, &there));
-            let known = known_former.get(&token.id).map_or(&[][..], Vec::as_slice);
             let is_kept =
                 |one: &Retired| known.iter().any(|it| it.key == one.key && it.position >= one.position);
             if is_new || !former.iter().all(is_kept) {
@@ -379,13 +378,15 @@ fn differs(token: &Token, there: &Token) -> bool {
 struct Ahead<'a> {
     store: &'a Store,
     page: VecDeque<Token>,
+    /// The positions of former keys, of the tokens of this page.
+    former: HashMap<PublicId, Vec<Retired>>,
     after: Option<PublicId>,
     is_last: bool,
 }
 
 impl<'a> Ahead<'a> {
     fn of(store: &'a Store) -> Self {
-        Self { store, page: VecDeque::new(), after: None, is_last: false }
+        Self { store, page: VecDeque::new(), former: HashMap::new(), after: None, is_last: false }
     }
 
     /// This token; each call names a higher one.
@@ -400,10 +401,15 @@ impl<'a> Ahead<'a> {
             if !self.page.is_empty() || self.is_last {
                 return Ok(None);
             }
-            let page = self.store.tokens(self.after.as_ref()).await?;
-            self.is_last = page.len() < PAGE;
-            self.after = page.last().map(|token| token.id).or(self.after);
-            self.page = page.into();
+            let Page { tokens, retired } = self.store.page(self.after.as_ref()).await?;
+            self.is_last = tokens.len() < PAGE;
+            self.after = tokens.last().map(|token| token.id).or(self.after);
+            (self.page, self.former) = (tokens.into(), by_token(retired));
         }
+    }
+
+    /// The positions of the former keys of the token that was found last.
+    fn former(&self, id: &PublicId) -> &[Retired] {
+        self.former.get(id).map_or(&[], Vec::as_slice)
     }
 }

@@ -716,6 +716,14 @@ impl Store {
         each!(self, it => it.tokens(after.copied()).await)
     }
 
+    /// The same, with the positions of these tokens that [`retired`](Self::retired) would return.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn page(&self, after: Option<&PublicId>) -> Result<Page, StoreFault> {
+        each!(self, it => it.page(after.copied()).await)
+    }
+
     /// The positions of tokens with keys that were removed or replaced. They are few: keys that were never used have
     /// none.
     ///

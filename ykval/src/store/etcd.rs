@@ -287,6 +287,13 @@ impl Etcd {
         Ok(page.tokens.iter().filter_map(|state| state.token(&page.meta.value)).collect())
     }
 
+    pub async fn page(&self, after: Option<PublicId>) -> Result<Page, StoreFault> {
+        let page = reads::Page::read(&self.link, after.as_ref()).await?;
+        let retired = page.tokens.iter().flat_map(state::TokenState::retired).collect();
+        let tokens = page.tokens.iter().filter_map(|state| state.token(&page.meta.value)).collect();
+        Ok(Page { tokens, retired })
+    }
+
     pub async fn retired(&self) -> Result<Vec<Retired>, StoreFault> {
         reads::retired(&self.link).await
     }

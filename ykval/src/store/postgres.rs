@@ -385,6 +385,17 @@ impl Postgres {
         self.run(SHORT, move |db| Box::pin(tokens::page(db, after))).await
     }
 
+    pub async fn page(&self, after: Option<PublicId>) -> Result<Page, StoreFault> {
+        let page = self.run(SHORT, move |db| {
+            Box::pin(async move {
+                let tokens = tokens::page(db, after).await?;
+                let retired = tokens::retired_of(db, &tokens).await?;
+                Ok(Page { tokens, retired })
+            })
+        });
+        page.await
+    }
+
     pub async fn retired(&self) -> Result<Vec<Retired>, StoreFault> {
         self.run(LONG, move |db| Box::pin(tokens::retired(db))).await
     }

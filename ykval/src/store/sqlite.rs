@@ -279,6 +279,15 @@ impl Sqlite {
         self.look("a token", move |connection| rows::tokens(connection, after)).await
     }
 
+    pub async fn page(&self, after: Option<PublicId>) -> Result<Page, StoreFault> {
+        self.look("a token", move |connection| {
+            let tokens = rows::tokens(connection, after)?;
+            let retired = rows::retired_of(connection, &tokens)?;
+            Ok(Page { tokens, retired })
+        })
+        .await
+    }
+
     pub async fn retired(&self) -> Result<Vec<Retired>, StoreFault> {
         self.look("a token", rows::retired).await
     }

@@ -4,7 +4,7 @@ use super::change::{Change, Tries, raise};
 use super::layout::{ChangeNumber, Floor, Meta, Reached, Record, Value as _};
 use super::link::Link;
 use super::ops;
-use super::reads::Snapshot;
+use super::reads::{AT_ONCE as TOKENS, Snapshot, named};
 use super::restored::Epochs;
 use super::state::{ELSEWHERE, Stored, TokenState};
 use crate::etcd::messages::{KeyValue, TxnRequest};
@@ -14,9 +14,6 @@ use yubiotp::PublicId;
 
 /// Clients and touches in one transaction.
 const AT_ONCE: usize = ops::MOST_OPS / 2;
-
-/// Tokens: each compares and puts its record, and a few positions.
-const TOKENS: usize = ops::MOST_OPS / 6;
 
 async fn meta(link: &Link) -> Result<Stored<Meta>, StoreFault> {
     let read = link.read([ops::get(link.keys.meta())]).await?;
@@ -30,10 +27,11 @@ pub(super) async fn moves(link: &Link) -> Result<Moves, StoreFault> {
 pub(super) async fn touches(link: &Link) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
     let read = link.range(ops::span(link.keys.touches())).await?.kvs;
     let touch = |kv: &KeyValue| {
-        let id = link.keys.touch_of(&kv.key).ok()?;
-        Some((id, LastTouch::read(&kv.value)?))
+        let id = link.keys.touch_of(&kv.key).map_err(|_| link.damaged(named(&kv.key)))?;
+        let touch = LastTouch::read(&kv.value);
+        Ok((id, touch.ok_or_else(|| link.damaged(format!("the last touch of token {id}")))?))
     };
-    read.iter().map(|kv| touch(kv).ok_or_else(|| link.damaged("a last touch".to_owned()))).collect()
+    read.iter().map(touch).collect()
 }
 
 /// Puts `meta`, if neither it nor anything that an administrator changes has changed since: then no change that was decided
@@ -111,10 +109,8 @@ pub(super) async fn fill(link: &Link, run: RunId, rows: Rows) -> Result<bool, St
     for one in rows.retired {
         former.entry(one.id).or_default().push(one);
     }
-    for tokens in rows.tokens.chunks(TOKENS) {
-        if !put_tokens(link, run, tokens, &former).await? {
-            return Ok(false);
-        }
+    if !put_tokens(link, run, &rows.tokens, &former).await? {
+        return Ok(false);
     }
     for touches in rows.touches.chunks(AT_ONCE) {
         let all = |change: &mut Change<'_>| {
@@ -165,7 +161,7 @@ async fn put_tokens(
     let mut tries = Tries::new();
     while !left.is_empty() {
         tries.again(link)?;
-        let ids: Vec<_> = left.iter().map(|token| token.id).collect();
+        let ids: Vec<_> = left.iter().take(TOKENS).map(|token| token.id).collect();
         let snapshot = Snapshot::read(link, &ids).await?;
         if !is_filled_by(&snapshot.meta.value, run) {
             return Ok(false);

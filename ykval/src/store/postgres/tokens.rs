@@ -103,6 +103,15 @@ pub(super) async fn retired(db: &mut ClientWrapper) -> Result<Vec<Retired>, Trou
     db.query(RETIRED, &[]).await?.iter().map(read_retired).collect()
 }
 
+/// Of the tokens of a page.
+pub(super) async fn retired_of(db: &mut ClientWrapper, page: &[Token]) -> Result<Vec<Retired>, Trouble> {
+    let Some((first, last)) = page.first().zip(page.last()) else { return Ok(Vec::new()) };
+    let of_these =
+        "SELECT public_id, fingerprint, position FROM ykvald.retired WHERE public_id BETWEEN $1 AND $2";
+    let rows = db.query(of_these, &[&first.id.as_bytes(), &last.id.as_bytes()]).await?;
+    rows.iter().map(read_retired).collect()
+}
+
 pub(super) async fn count(db: &mut ClientWrapper) -> Result<Count, Trouble> {
     let both = "SELECT (SELECT count(*) FROM ykvald.clients), (SELECT count(*) FROM ykvald.tokens)";
     let row = db.query_one(both, &[]).await?;

@@ -157,13 +157,19 @@ pub(super) fn tokens(connection: &Connection, after: Option<PublicId>) -> rusqli
 
 pub(super) fn retired(connection: &Connection) -> rusqlite::Result<Vec<Retired>> {
     let all = "SELECT public_id, fingerprint, position FROM retired";
-    connection
-        .prepare(all)?
-        .query_map([], |row| {
-            let (Column(id), Column(key), Column(position)) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Retired { id, key, position })
-        })?
-        .collect()
+    connection.prepare(all)?.query_map([], to_retired)?.collect()
+}
+
+/// Of the tokens of a page.
+pub(super) fn retired_of(connection: &Connection, page: &[Token]) -> rusqlite::Result<Vec<Retired>> {
+    let Some((first, last)) = page.first().zip(page.last()) else { return Ok(Vec::new()) };
+    let of_these = "SELECT public_id, fingerprint, position FROM retired WHERE public_id BETWEEN ?1 AND ?2";
+    connection.prepare(of_these)?.query_map([Column(&first.id), Column(&last.id)], to_retired)?.collect()
+}
+
+fn to_retired(row: &Row<'_>) -> rusqlite::Result<Retired> {
+    let (Column(id), Column(key), Column(position)) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(Retired { id, key, position })
 }
 
 pub(super) fn count(connection: &Connection) -> rusqlite::Result<Count> {
