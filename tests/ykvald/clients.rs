@@ -75,6 +75,21 @@ fn the_url_is_that_of_the_running_server() {
     assert_eq!(url(&add), "http://127.0.0.1:8000/wsapi/2.0/verify");
 }
 
+/// A site of several servers: hosts ask all of them.
+#[test]
+fn the_urls_are_those_of_the_site() {
+    let site = Site::sqlite();
+    site.settings("[cluster]\nservers = [\"https://val1.example.org\", \"https://val2.example.org:8443/\"]");
+    let urls =
+        ["https://val1.example.org/wsapi/2.0/verify", "https://val2.example.org:8443/wsapi/2.0/verify"];
+    let said: serde_json::Value =
+        serde_json::from_str(&site.must(&["client", "add", "--name", "x", "--json"])).unwrap();
+    assert_eq!((&said["urls"], &said["url"]), (&serde_json::json!(urls), &urls[0].into()));
+    let said = site.must(&["client", "rotate", "1"]);
+    assert!(said.contains(&format!("\n  urls = [\"{}\", \"{}\"]\n", urls[0], urls[1])), "{said}");
+    assert!(said.contains(&format!(" urllist={};{} mode=client", urls[0], urls[1])), "{said}");
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let desk = Desk::new();

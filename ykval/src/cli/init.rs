@@ -112,9 +112,8 @@ fn usual() -> Result<(PathBuf, Layout), Failure> {
 
 fn tell(context: &Context, plan: &Plan, made: &Made) {
     if context.json {
-        let client = made.client.as_ref().map(|(id, name, key)| {
-            json!({ "id": id.number(), "name": name, "key": *key.to_base64(), "url": lines::url(&made.config) })
-        });
+        let client = made.client.as_ref();
+        let client = client.map(|(id, name, key)| lines::to_json(&made.config, *id, name, &key.to_base64()));
         out::json(&json!({
             "config": plan.config,
             "made": made.new,
