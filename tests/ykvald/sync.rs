@@ -202,6 +202,35 @@ fn a_peer_that_is_away() {
     first.wait_for_log("event=sync-peer-up");
 }
 
+/// A peer that takes connections and says nothing: questions that wait for it take no places from others.
+#[test]
+fn a_peer_that_hangs() {
+    let hanging = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+    let site = Site::sqlite();
+    let limits = "[limits]\ntoken_rate = 0\nin_flight = 1\ndeadline_ms = 10000\n";
+    site.settings(&(pool(&[hanging.local_addr().unwrap()]) + limits));
+    let mut keys = site.keys(1..4);
+    let server = site.start();
+    let client = site.client();
+    let mut waiting: Vec<_> = keys[..2]
+        .iter_mut()
+        .map(|key| {
+            let question = Question::new(client, &key.press()).with("sl", "100").with("timeout", "8");
+            let mut connection = server.connect();
+            connection.send(question.signed(&client.key).request()).unwrap();
+            let (_message, _) = hanging.accept().unwrap();
+            (connection, _message)
+        })
+        .collect();
+    let others = keys[2].press();
+    assert_eq!(says(&site, &server, &others, "0"), ok("0"));
+    let metrics = get(server.address(), "/metrics").unwrap().body;
+    assert!(metrics.contains("\nykvald_in_flight 2\n"), "{metrics}");
+    for (connection, _message) in &mut waiting {
+        assert_eq!(connection.read().unwrap().says(), "NOT_ENOUGH_ANSWERS");
+    }
+}
+
 /// Killed before a peer had it: the store has the position, and it is sent after the next start. The OTP is in no file.
 #[test]
 fn a_kill_loses_no_message() {

@@ -23,6 +23,9 @@ pub struct Capacity {
     reading: Semaphore,
     /// Requests that wait for a key storage module. Meanwhile they hold no other place.
     elsewhere: Semaphore,
+    /// Requests that are decided here and wait for peers, counted and not limited: each has sent a message, and those are
+    /// limited ([`crate::sync`]). Meanwhile they hold no other place.
+    confirming: Semaphore,
     all: usize,
 }
 
@@ -38,6 +41,7 @@ enum Held<'a> {
     Whole(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
     Read(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
     Elsewhere(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
+    Confirming(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>),
     Nothing,
 }
 
@@ -51,7 +55,8 @@ impl Capacity {
             whole: places(in_flight),
             reading: places(in_flight),
             elsewhere: places(elsewhere),
-            all: in_flight.saturating_mul(2).saturating_add(elsewhere),
+            confirming: places(Semaphore::MAX_PERMITS),
+            all: in_flight.saturating_mul(2).saturating_add(elsewhere).saturating_add(Semaphore::MAX_PERMITS),
         }
     }
 
@@ -72,7 +77,7 @@ impl Capacity {
     /// Requests that are being answered.
     #[must_use]
     pub fn taken(&self) -> usize {
-        [&self.whole, &self.reading, &self.elsewhere]
+        [&self.whole, &self.reading, &self.elsewhere, &self.confirming]
             .iter()
             .fold(self.all, |all, places| all.saturating_sub(places.available_permits()))
     }
@@ -85,7 +90,7 @@ impl InFlight<'_> {
         match &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
             Held::Whole(_) if !self.is_logged => Depth::Unlogged,
             Held::Whole(_) => Depth::Whole,
-            Held::Read(_) | Held::Elsewhere(_) | Held::Nothing => Depth::Read,
+            Held::Read(_) | Held::Elsewhere(_) | Held::Confirming(_) | Held::Nothing => Depth::Read,
         }
     }
 
@@ -95,6 +100,12 @@ impl InFlight<'_> {
         let Ok(permit) = self.of.elsewhere.try_acquire() else { return false };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::Elsewhere(permit);
         true
+    }
+
+    /// Gives the place back of a request that needs the store no more, and waits for peers until it is answered.
+    pub fn leave_for_peers(&self) {
+        let held = self.of.confirming.try_acquire().map_or(Held::Nothing, Held::Confirming);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// Exchanges it back, for a place where the request may go to its end, if there is one.
@@ -127,7 +138,14 @@ mod tests {
         assert!(one.leave());
         one.come_back();
         assert_eq!((one.depth(), capacity.taken()), (Depth::Whole, 1));
-        drop(one);
+        one.leave_for_peers();
+        let next = capacity.enter(true).unwrap();
+        assert_eq!(
+            (next.depth(), capacity.taken()),
+            (Depth::Whole, 2),
+            "its place is free, and it is counted"
+        );
+        drop((one, next));
         assert_eq!(capacity.enter(false).map(|place| place.depth()), Some(Depth::Unlogged));
         assert_eq!(capacity.taken(), 0);
     }

@@ -311,7 +311,7 @@ impl Verifier {
                 let outcome = match decided.unwrap_or_else(|_| Err(late())) {
                     Ok(outcome) | Err(outcome) => outcome,
                 };
-                let outcome = self.confirmed(&question, outcome, until).await;
+                let outcome = self.confirmed(&question, outcome, until, place).await;
                 (outcome, Some(known))
             }
             Ok(Err(ClientFault::Refused(code, why))) => (Outcome::new(Status::NoSuchClient, code, why), None),

@@ -15,6 +15,7 @@
 //! | not a message | stays | MISSING_PARAMETER |
 
 use super::{Genuine, Outcome, Verifier};
+use crate::capacity::InFlight;
 use crate::clock;
 use crate::guard::Accepted;
 use crate::ksm::{Ksm, KsmVerdict};
@@ -116,6 +117,7 @@ impl Verifier {
         question: &Question<'_>,
         outcome: Outcome,
         until: Instant,
+        place: &InFlight<'_>,
     ) -> Outcome {
         let (Some(pool), Status::Ok) = (&self.pool, outcome.decision.status) else { return outcome };
         let (Some((token, otp)), Some(position)) = (question.token(), outcome.decision.position) else {
@@ -149,6 +151,8 @@ impl Verifier {
         };
         let (required, wait) = pool.wanted(question.level, question.timeout);
         let wait = wait.min(until.saturating_duration_since(Instant::now()));
+        // Peers that do not answer must not take places from others.
+        place.leave_for_peers();
         match pool.confirm(message, required, wait).await {
             Confirmation::Enough(level) => Outcome { sync_level: Some(level), ..outcome },
             Confirmation::Used { peer, known } => {
