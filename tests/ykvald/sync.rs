@@ -1,9 +1,12 @@
 //! A pool with servers of YK-VAL: what `ykvald` tells them, and what they tell it.
 
 use rustix::process::Signal;
+use serde_json::Value;
 use std::collections::HashMap;
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -190,6 +193,22 @@ fn a_peer_that_is_away() {
     let accepted = keys[1].press();
     assert_eq!(says(&one, &first, &accepted, "0"), ok("0"));
     first.wait_for_log("event=sync-peer-down");
+    // It is recorded every five seconds.
+    let begun = Instant::now();
+    let said = loop {
+        let (status, said) = sync_status(&one);
+        if status == 2 {
+            break said;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30) && status == 1, "{status}: {said}");
+        thread::sleep(Duration::from_millis(100));
+    };
+    let found = said["findings"].as_array().unwrap();
+    let errors: Vec<_> = found.iter().filter(|it| it["severity"] == "error").collect();
+    assert_eq!((errors.len(), &errors[0]["code"]), (1, &"sync-peer-unreachable".into()), "{said}");
+    let problem = errors[0]["problem"].as_str().unwrap();
+    assert!(problem.starts_with("cannot connect: Connection refused (20"), "{problem}");
+    assert_eq!(said["peers"][0]["failure"]["code"], "sync-peer-unreachable");
     let second = two.start();
     let begun = Instant::now();
     while second.log().matches("code=sync-raised").count() < 2 {
@@ -200,6 +219,40 @@ fn a_peer_that_is_away() {
         assert_eq!(says(&two, &second, otp, "0"), replayed());
     }
     first.wait_for_log("event=sync-peer-up");
+    let begun = Instant::now();
+    while sync_status(&one).0 != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", sync_status(&one).1);
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(one.must(&["sync", "status"]).contains(&two.address().to_string()));
+}
+
+/// Exit status and JSON of `sync status`.
+fn sync_status(site: &Site) -> (i32, Value) {
+    let output = site.command(&["sync", "status", "--json"]).output().unwrap();
+    (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// Before a server has run, and long after one has: nobody knows how the peers are.
+#[test]
+fn without_a_new_record() {
+    let site = Site::sqlite();
+    let peer = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    site.settings(&pool(&[peer]));
+    let old = format!(
+        r#"{{"at":1795307401,"peers":[{{"name":"{peer}","told_until":1795307401,"waiting":0,"answered":1795307401,"failure":null}}]}}"#
+    );
+    for (record, recorded) in [(None, Value::Null), (Some(old), "2026-11-22T00:30:01Z".into())] {
+        if let Some(record) = record {
+            let file = site.path().join("sync.state");
+            fs::write(&file, record).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        }
+        let (status, said) = sync_status(&site);
+        assert_eq!((status, &said["recorded"]), (1, &recorded), "{said}");
+        let found = said["findings"].as_array().unwrap();
+        assert_eq!((found.len(), &found[0]["code"]), (1, &"sync-state-not-written".into()), "{said}");
+    }
 }
 
 /// A peer that takes connections and says nothing: questions that wait for it take no places from others.

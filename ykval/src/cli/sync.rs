@@ -4,15 +4,17 @@ use super::{Context, Done, Failure, Opened, out, wait};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use ykcli::report::Report;
 use ykval::clock;
 use ykval::config::{Config, SyncConfig};
-use ykval::sync::{Peer, PeerState, Pool, Resent, read_state, resend};
+use ykval::sync::{Peer, PeerState, Pool, PoolState, Resent, read_state, resend};
 use yubiotp::Position;
-use yubiotp::diagnostic::{Code, Diagnostic, Location, Severity};
+use yubiotp::diagnostic::{Calls, Code, Diagnostic, Location, Severity};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Show the peers: until when each was told everything, what waits for it, and when it answered last
+    /// Show the peers: until when each was told everything, what waits for it, and when it answered last. Exit status as that
+    /// of check
     Status,
     /// Send the position of every token to the peers again, and say which tokens they know higher positions of
     Resync(Args),
@@ -46,6 +48,9 @@ fn pool(config: &SyncConfig) -> Result<Arc<Pool>, Failure> {
     Ok(Pool::new(config, events)?)
 }
 
+/// A record that is older says little: the server writes one every five seconds. In seconds.
+const OLD: i64 = 60;
+
 /// What the server recorded last: it is up to five seconds old, or as old as its end.
 fn status(context: &Context) -> Done {
     let config = context.settings(&[])?;
@@ -54,30 +59,66 @@ fn status(context: &Context) -> Done {
         wait(async { Ok(pool(settings)?.peers().iter().map(|peer| peer.name().to_owned()).collect()) })?;
     let state = read_state(&settings.state).unwrap_or_default();
     let of = |name: &String| state.peers.iter().find(|peer| peer.name == *name);
+    let mut report = Report::new(&["peers"]);
+    report.calls(Calls { ykvald: &context.ykvald(), ..Calls::PLAIN });
+    judge(&mut report, settings, &state, &names);
     if context.json {
         let peers: Vec<_> = names.iter().map(|name| status_json(name, of(name))).collect();
         let at = (state.at > 0).then(|| clock::written(state.at));
-        out::json(&json!({ "recorded": at, "peers": peers }));
-        return Ok(());
+        let Value::Object(mut all) = json!({ "recorded": at, "peers": peers }) else {
+            return Err(Failure::Bad);
+        };
+        all.extend(report.json());
+        out::json(&Value::Object(all));
+    } else {
+        let rows = names.iter().map(|name| status_row(name, of(name)));
+        out::table(&["Peer", "Told until", "Waiting", "Answered"], rows.collect());
+        out::line("");
+        report.print();
+        out::line(&report.summary());
     }
-    let rows = names.iter().map(|name| {
-        let peer = of(name);
-        let time = |time: Option<i64>| time.map_or_else(|| "never".to_owned(), clock::written);
-        let told = peer.map(|peer| peer.told_until).filter(|told| *told > 0);
-        let waiting = peer.map_or_else(|| "-".to_owned(), |peer| peer.waiting.to_string());
-        let answered = time(peer.and_then(|peer| peer.answered));
-        [name.clone(), time(told), waiting, answered].into_iter().map(out::Field::Plain).collect()
-    });
-    out::table(&["Peer", "Told until", "Waiting", "Answered"], rows.collect());
-    for (peer, failure) in state.peers.iter().filter_map(|peer| Some((peer, peer.failure.as_ref()?))) {
-        let found =
-            Diagnostic::error(failure.code, format!("{} ({})", failure.why, clock::written(failure.at)));
-        context.note(&found.at(Location::Url(peer.name.clone())));
+    match report.exit_status() {
+        0 => Ok(()),
+        1 => Err(Failure::No),
+        _ => Err(Failure::Bad),
     }
-    if state.at == 0 {
-        out::note("Nothing is recorded yet. A running server records it every five seconds.");
+}
+
+/// As `check` would judge the peers, but from what the server recorded, while it told them what it accepted.
+fn judge(report: &mut Report, settings: &SyncConfig, state: &PoolState, names: &[String]) {
+    let is_old = clock::now().saturating_sub(state.at) > OLD;
+    if is_old {
+        let problem = match state.at {
+            0 => "is not there: a running server records every five seconds how it gets on with its peers"
+                .to_owned(),
+            at => format!("is of {}: the server does not run, or cannot write it", clock::written(at)),
+        };
+        let found = Diagnostic::warning(Code::SyncStateNotWritten, problem);
+        report.add("peers", found.at(ykval::file::location(&settings.state)).advise("start the server"));
     }
-    Ok(())
+    for name in names {
+        let at = Location::Url(name.clone());
+        match state.peers.iter().find(|peer| peer.name == *name) {
+            Some(PeerState { failure: Some(failure), waiting, .. }) => {
+                let (waiting, since) = (out::count(*waiting, "message"), clock::written(failure.at));
+                let problem = format!("{} ({since}); {waiting} for it", failure.why);
+                report.add("peers", Diagnostic::error(failure.code, problem).at(at));
+            }
+            Some(PeerState { answered: Some(_), .. }) if !is_old => {
+                report.ok("peers", Some(at), "takes messages")
+            }
+            // Nobody knows, or nothing was accepted yet that it could be told.
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn status_row(name: &str, peer: Option<&PeerState>) -> Vec<out::Field> {
+    let time = |time: Option<i64>| time.map_or_else(|| "never".to_owned(), clock::written);
+    let told = peer.map(|peer| peer.told_until).filter(|told| *told > 0);
+    let waiting = peer.map_or_else(|| "-".to_owned(), |peer| peer.waiting.to_string());
+    let answered = time(peer.and_then(|peer| peer.answered));
+    [name.to_owned(), time(told), waiting, answered].into_iter().map(out::Field::Plain).collect()
 }
 
 fn status_json(name: &str, peer: Option<&PeerState>) -> Value {
