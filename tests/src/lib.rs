@@ -57,6 +57,7 @@ pub mod scratch;
 pub mod screen;
 pub mod soft_app;
 pub mod soft_yubikey;
+pub mod stopped;
 pub mod syslog;
 pub mod terminal;
 pub mod tls;

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use tests::built;
 use tests::host::Host;
+use tests::stopped::stopped_at;
 
 #[test]
 fn modes_whatever_the_umask() {
@@ -165,6 +166,32 @@ fn at_once_one_makes_it() {
         }
         assert_eq!((keys, clients), (1, 1), "round {round}");
         run(desk.command().arg("init")).exits(0);
+    }
+}
+
+/// Between two steps of one, another makes everything: whatever was missing a moment ago is there now.
+#[test]
+fn another_comes_between() {
+    for (file, calls) in [
+        ("config.toml", "statx"),
+        ("store.key", "?open,openat"),
+        ("ykvald.db", "?newfstatat"),
+        ("store.key.init-unfinished", "linkat"),
+    ] {
+        let desk = Desk::bare();
+        let mut slow = ykvald();
+        slow.args(["init", "--json", "--dir"]).arg(desk.dir());
+        let whole = || {
+            run(ykvald().args(["init", "--dir"]).arg(desk.dir())).exits(0);
+        };
+        let slow = match stopped_at(&slow, calls, &desk.file(file), whole) {
+            Ok(slow) => slow,
+            Err(why) => return tests::skip(&why),
+        };
+        let said: serde_json::Value = serde_json::from_slice(&slow.stdout).unwrap();
+        assert!(said["made"].is_array() && slow.status.success(), "{file}: {said}");
+        assert_eq!(desk.ykvald(&["client", "list", "--json"]).exits(0).json().as_array().unwrap().len(), 1);
+        assert!(!desk.file("store.key.init-unfinished").exists());
     }
 }
 

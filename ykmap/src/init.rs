@@ -31,8 +31,8 @@ pub(crate) struct Args {
     pam_dirs: Vec<PathBuf>,
 }
 
-/// How long one init waits for another.
-const INIT_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long one init waits for another: several may begin together on a host whose disk is busy, and each syncs what it makes.
+const INIT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 const SYSTEM: &str = "\
 # Settings of pam_yubiotp, read at every login. Paths may be relative to this file's folder.
@@ -162,8 +162,9 @@ pub(crate) fn run(context: &Context, args: Args) -> Done {
     let config = named.clone().unwrap_or_else(|| CONFIG.into());
     let folder = config.parent().unwrap_or(Path::new("/"));
     made.folder(folder, if named.is_some() { 0o700 } else { 0o755 })?;
+    // Of the same name, another init created it just now.
     let beside = folder.join("config.toml");
-    if !config.exists() && beside.exists() {
+    if beside.file_name() != config.file_name() && !config.exists() && beside.exists() {
         let problem = format!(
             "would be a second configuration file beside {}, with a store of its own in the same folder",
             beside.display()

@@ -130,8 +130,9 @@ impl Plan {
             kept.push(self.config.display().to_string());
             return Ok(());
         }
+        // Of the same name, another init created it just now.
         let beside = self.config.with_file_name("config.toml");
-        if beside.exists() {
+        if beside.file_name() != self.config.file_name() && beside.exists() {
             let problem = format!(
                 "would be a second configuration file beside {}, with the same store",
                 beside.display()
@@ -176,6 +177,11 @@ fn create(
 /// Creates the store key if it is missing. `true`: it was created.
 fn store_key(config: &Config, new: &mut Vec<String>, kept: &mut Vec<String>) -> Result<bool, Failure> {
     let path = &config.store_key;
+    // Looked for before the key, which another init may create at this moment, and then a store.
+    let of_store = match &config.store {
+        StoreAt::Sqlite(store) if store.exists() => Some(store),
+        _ => None,
+    };
     match file::read(path, Audience::Group, 1 << 12) {
         Ok(_) => {
             kept.push(path.display().to_string());
@@ -185,9 +191,7 @@ fn store_key(config: &Config, new: &mut Vec<String>, kept: &mut Vec<String>) -> 
         Err(fault) if fault.is_missing() && !path.is_symlink() => {}
         Err(fault) => return Err(fault.into()),
     }
-    if let StoreAt::Sqlite(store) = &config.store
-        && store.exists()
-    {
+    if let Some(store) = of_store {
         let problem = format!("is missing, and {} is sealed under it", store.display());
         let missing = Diagnostic::error(Code::StoreKeyMissing, problem).at(file::location(path));
         return Err(missing.advise("restore your copy of the store key").into());
