@@ -12,6 +12,7 @@ mod alive;
 mod check;
 mod checksum;
 mod clients;
+mod clocks;
 mod cluster;
 mod completions;
 mod desk;

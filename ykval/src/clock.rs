@@ -1,6 +1,7 @@
 //! The clock, and how times are written. Nothing else reads the system's clock.
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 
 /// Now, in seconds since 1970.
 #[must_use]
@@ -25,6 +26,12 @@ pub fn written(seconds: i64) -> String {
 #[must_use]
 pub fn read(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// Reads a time as HTTP writes it (RFC 9110, 5.6.7): `Sun, 22 Nov 2026 00:30:01 GMT`. In seconds since 1970.
+#[must_use]
+pub fn read_http(text: &str) -> Option<i64> {
+    DateTimeParser::new().parse_timestamp(text).ok().map(Timestamp::as_second)
 }
 
 /// Now, in milliseconds since 1970.
@@ -52,6 +59,8 @@ mod tests {
         let read = yubiotp::protocol::time_of(body.as_bytes()).unwrap();
         assert!(i64::try_from(read).unwrap().abs_diff(now()) <= 1, "{t}");
         assert_eq!(written(1_795_307_401), "2026-11-22T00:30:01Z");
+        assert_eq!(read_http("Sun, 22 Nov 2026 00:30:01 GMT"), Some(1_795_307_401));
+        assert_eq!(read_http("yesterday"), None);
         assert_eq!(written_in_milliseconds(1_795_307_401_004), "2026-11-22T00:30:01.004Z");
     }
 }

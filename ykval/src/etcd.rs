@@ -5,6 +5,7 @@
 
 mod auth;
 mod call;
+mod clock;
 #[cfg(test)]
 pub(crate) mod cluster;
 mod connection;
@@ -22,8 +23,9 @@ use crate::config::EtcdConfig;
 use crate::side_by_side::side_by_side;
 use auth::Auth;
 use call::Call;
+pub(crate) use clock::MemberClock;
 use connection::{CallFault, PATIENCE};
-use hosts::Hosts;
+use hosts::{CONNECT, Hosts};
 use messages::{
     AlarmMember, AlarmRequest, EtcdMember, MemberListRequest, RangeRequest, RangeResponse, ResponseHeader,
     StatusResponse, TxnRequest, TxnResponse,
@@ -31,7 +33,7 @@ use messages::{
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use yubiotp::diagnostic::Diagnostic;
 
 /// What the store has to say about the header of every answer.
@@ -89,7 +91,7 @@ impl Etcd {
     /// A file that the settings name cannot be used.
     pub(crate) fn new(config: &EtcdConfig, headers: Arc<dyn Headers>) -> Result<Self, Diagnostic> {
         // Read again for each connection; but what is wrong from the start is said at the start.
-        tls::connector(config)?;
+        tls::connector(config, &[])?;
         if let Some(user) = &config.user {
             auth::request(user).map_err(|fault| fault.diagnostic())?;
         }
@@ -185,6 +187,23 @@ impl Etcd {
         let mut said = asked.join_all().await;
         said.sort_unstable_by_key(|(at, _)| *at);
         said.into_iter().map(|(_, said)| said).collect()
+    }
+
+    /// The clocks of the members of the configuration, in its order. All are asked at once, and each has as long as
+    /// connecting to it may take.
+    pub(crate) async fn clocks(&self) -> Vec<MemberClock> {
+        let hosts = &self.0.hosts;
+        let mut asked = JoinSet::new();
+        for (at, to) in hosts.config().endpoints.iter().cloned().enumerate() {
+            let hosts = Arc::clone(hosts);
+            asked.spawn(async move {
+                let ahead = timeout(CONNECT, clock::ahead(hosts.config(), &to)).await;
+                (at, MemberClock { endpoint: to.to_string(), ahead: ahead.ok().flatten() })
+            });
+        }
+        let mut clocks = asked.join_all().await;
+        clocks.sort_unstable_by_key(|(at, _)| *at);
+        clocks.into_iter().map(|(_, clock)| clock).collect()
     }
 
     fn until(&self) -> Instant {

@@ -94,8 +94,8 @@ impl Connection {
         // Broken, the connection is noticed even while nothing is sent. That it is slower without these is no fault.
         let _ = tcp.set_nodelay(true);
         let _ = sockopt::set_tcp_user_timeout(&tcp, UNACKNOWLEDGED);
-        let connector =
-            tls::connector(config).map_err(|found| EtcdFault::new(Outcome::NotStored, Kind::Tls, found))?;
+        let connector = tls::connector(config, &[tls::HTTP2])
+            .map_err(|found| EtcdFault::new(Outcome::NotStored, Kind::Tls, found))?;
         let Some(connector) = connector else { return Self::over(tcp, format!("http://{to}")).await };
         let name = ServerName::try_from(to.host.clone())
             .map_err(|_| unreachable("its name cannot be checked by TLS"))?;
@@ -103,7 +103,7 @@ impl Connection {
             let found = Diagnostic::error(Code::DatabaseUnreachable, plain::connection(&why));
             EtcdFault::new(Outcome::NotStored, Kind::Tls, found)
         })?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        if stream.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
             return Err(not_etcd("does not speak HTTP/2"));
         }
         Self::over(stream, format!("https://{to}")).await
@@ -280,7 +280,8 @@ fn not_etcd(problem: &str) -> EtcdFault {
     EtcdFault::new(Outcome::NotStored, Kind::Answer, found)
 }
 
-async fn connect(to: &EtcdEndpoint) -> Result<TcpStream, EtcdFault> {
+/// Connects to the first address that answers.
+pub(super) async fn connect(to: &EtcdEndpoint) -> Result<TcpStream, EtcdFault> {
     let addresses = lookup_host((to.host.as_str(), to.port)).await;
     let addresses =
         addresses.map_err(|why| unreachable(&format!("its address cannot be found: {}", cause(&why))))?;

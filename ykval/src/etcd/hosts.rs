@@ -25,7 +25,7 @@ use yubiotp::diagnostic::{Code, Diagnostic};
 const HEAD_START: Duration = Duration::from_millis(100);
 
 /// How long connecting to one member may take.
-const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
 /// How often members are looked at in the background.
 const EVERY: Duration = Duration::from_millis(500);

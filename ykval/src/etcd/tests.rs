@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use yubiotp::diagnostic::Code;
 
+mod clocks;
 mod hostile;
 mod login;
 mod members;

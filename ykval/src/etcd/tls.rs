@@ -10,8 +10,15 @@ use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
+/// The protocol of gRPC.
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// Reads the files that the settings name; for every new connection, so that renewed ones are used. `None`: without TLS.
-pub(super) fn connector(config: &EtcdConfig) -> Result<Option<TlsConnector>, Diagnostic> {
+/// `protocols` are offered; without any, members speak HTTP/1.1.
+pub(super) fn connector(
+    config: &EtcdConfig,
+    protocols: &[&[u8]],
+) -> Result<Option<TlsConnector>, Diagnostic> {
     if !config.tls {
         return Ok(None);
     }
@@ -36,6 +43,6 @@ pub(super) fn connector(config: &EtcdConfig) -> Result<Option<TlsConnector>, Dia
             })?
         }
     };
-    tls.alpn_protocols = vec![b"h2".to_vec()];
+    tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Some(TlsConnector::from(Arc::new(tls))))
 }

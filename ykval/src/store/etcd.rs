@@ -33,6 +33,7 @@ mod advance;
 mod cache;
 mod change;
 mod clients;
+mod clocks;
 mod keys;
 mod layout;
 mod link;

@@ -463,6 +463,7 @@ codes! {
     DatabaseMemberUnreachable = "database-member-unreachable",
     DatabaseMemberNotListed = "database-member-not-listed",
     DatabaseMemberSlow = "database-member-slow",
+    DatabaseMemberClockDiffers = "database-member-clock-differs",
     DatabaseVersionsDiffer = "database-versions-differ",
     DatabaseNearlyFull = "database-nearly-full",
     DatabaseNotCompacted = "database-not-compacted",

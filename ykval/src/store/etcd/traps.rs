@@ -84,7 +84,7 @@ pub(super) fn member(MemberStatus { endpoint, said, latency }: MemberStatus) -> 
 
 /// Finds what the members say.
 pub(super) async fn of(link: &Link) -> Vec<Diagnostic> {
-    let said = link.client.status().await;
+    let (said, clocks) = tokio::join!(link.client.status(), super::clocks::of(link));
     let mut traps = Vec::new();
     match link.client.members().await {
         Ok(members) => of_members(&members, &said, &mut traps),
@@ -125,6 +125,7 @@ pub(super) async fn of(link: &Link) -> Vec<Diagnostic> {
                 .advise("finish the upgrade of all members"),
         );
     }
+    traps.extend(clocks);
     traps.extend(not_compacted(link).await);
     traps.extend(link.is_open_to_others.then(|| {
         let problem = "is used without TLS: others on the network can read and change what is stored";
