@@ -6,6 +6,7 @@ use crate::source::literals;
 use crate::{same, text_of};
 use std::collections::BTreeSet;
 use std::fs;
+use tests::etcd::Members;
 use tests::tls::{Authority, Kind};
 use tests::ykvald::{Site, get};
 
@@ -101,7 +102,13 @@ fn the_unit_keeps_every_line_and_ends_a_server_that_grows() {
 #[test]
 fn metrics() {
     let Some(manual) = heads("METRICS") else { return };
-    let site = Site::sqlite();
+    let members = match Members::on_loopback(1) {
+        Ok(members) => members,
+        Err(why) => return tests::skip(&why),
+    };
+    // Members are counted where there are some.
+    let store = format!("etcd://{}/metrics", members.endpoint(0));
+    let site = Site::within(tempfile::tempdir().unwrap(), store);
     // Certificates are counted where there is one.
     let authority = Authority::new("ours");
     authority.identity(Kind::Right).write(site.path(), "server");
@@ -121,7 +128,9 @@ fn metrics() {
         };
         format!("{name}{end}")
     });
-    same(("/metrics", &counted.collect()), ("ykvald(8)", &manual));
+    // Which members say from 3.6 on.
+    let counted = counted.chain(["ykvald_etcd_member_quota_bytes".to_owned()]).collect();
+    same(("/metrics", &counted), ("ykvald(8)", &manual));
 }
 
 /// Every name and every event of a log line.

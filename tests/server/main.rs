@@ -36,6 +36,7 @@ mod ksm;
 mod late;
 mod load;
 mod malformed;
+mod members;
 mod moved;
 mod peers;
 mod race;

@@ -18,6 +18,7 @@ mod tests;
 mod tls;
 
 pub use fault::{EtcdFault, EtcdFaultKind, Outcome};
+pub use hosts::{Observed, ObservedMember};
 
 use crate::config::EtcdConfig;
 use crate::side_by_side::side_by_side;
@@ -135,7 +136,9 @@ impl Etcd {
                 Err(why) if unsent.is_empty() => return Err(why),
                 Err(_) => return Err(hosts.together(unsent)),
             };
-            match auth.ask(hosts, &connection, &txn, until).await {
+            let ended = auth.ask(hosts, &connection, &txn, until).await;
+            hosts.count_request(at, &ended);
+            match ended {
                 Ok(answer) => return Ok(answer),
                 // The connection had ended, so another is tried, but not for ever.
                 Err(CallFault::NotSent(why)) => {
@@ -178,7 +181,7 @@ impl Etcd {
                 let ask = async {
                     let connection = hosts.one(at).await?;
                     begun = Instant::now();
-                    hosts.status(&connection, begun + PATIENCE).await
+                    hosts.status(at, &connection, begun + PATIENCE).await
                 };
                 let said = ask.await;
                 (at, MemberStatus { endpoint: hosts.name(at).to_owned(), said, latency: begun.elapsed() })
@@ -187,6 +190,11 @@ impl Etcd {
         let mut said = asked.join_all().await;
         said.sort_unstable_by_key(|(at, _)| *at);
         said.into_iter().map(|(_, said)| said).collect()
+    }
+
+    /// What is known of the members without asking them, in the order of the configuration.
+    pub(crate) fn observed(&self) -> Vec<ObservedMember> {
+        self.0.hosts.observed()
     }
 
     /// The clocks of the members of the configuration, in its order. All are asked at once, and each has as long as
@@ -222,8 +230,12 @@ impl Etcd {
             let (etcd, call) = (self.clone(), call.clone());
             async move {
                 let Inner { hosts, auth, .. } = &*etcd.0;
-                let connection = hosts.one(at).await?;
-                auth.ask(hosts, &connection, &call, until).await.map_err(CallFault::fault)
+                let ended = match hosts.one(at).await {
+                    Ok(connection) => auth.ask(hosts, &connection, &call, until).await,
+                    Err(why) => Err(CallFault::NotSent(why)),
+                };
+                hosts.count_request(at, &ended);
+                ended.map_err(CallFault::fault)
             }
         });
         side_by_side(attempts.collect(), PATIENCE, until).await.map_err(|said| {

@@ -284,7 +284,7 @@ impl Server {
         let (events, pool_events) = mpsc::unbounded_channel();
         let pool = config.sync.as_ref().map(|sync| Pool::new(sync, events)).transpose();
         let pool = pool.map_err(ServeFault::new)?;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(store.observed().is_some());
         let log = Log::start(config.log, sink, &metrics).map_err(|why| ServeFault::log(&why))?;
         certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
         if room.is_lowered {

@@ -20,6 +20,7 @@ pub use moving::{Mark, MoveId, Moves, Rows, RunId, Stage};
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;
+use crate::etcd::Observed;
 use crate::file;
 use crate::guard::{Accepted, Forgotten, Guard};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
@@ -553,6 +554,15 @@ impl Store {
             Self::Sqlite(_) => Vec::new(),
             Self::Postgres(postgres) => postgres.members().await,
             Self::Etcd(etcd) => etcd.members().await,
+        }
+    }
+
+    /// What is known of a cluster of etcd without asking it. `None`: the store is another one.
+    #[must_use]
+    pub fn observed(&self) -> Option<Observed> {
+        match self {
+            Self::Sqlite(_) | Self::Postgres(_) => None,
+            Self::Etcd(etcd) => Some(etcd.observed()),
         }
     }
 

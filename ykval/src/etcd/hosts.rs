@@ -14,8 +14,8 @@ use crate::config::EtcdConfig;
 use crate::random;
 use crate::side_by_side::side_by_side;
 use hyper::header::HeaderValue;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -32,6 +32,35 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// After this time without any answer, another connection is tried.
 const HOPELESS: Duration = Duration::from_secs(6);
+
+/// How old what a member said about its space may be.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
+
+/// What is known of a cluster without asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The highest revision that was seen.
+    pub revision: i64,
+    /// The members, in the order of the configuration.
+    pub members: Vec<ObservedMember>,
+}
+
+/// What is known of a member without asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedMember {
+    /// `HOST:PORT`, as the configuration has it.
+    pub endpoint: String,
+    /// Whether it is connected to, and answered last, and its cluster decided.
+    pub is_up: bool,
+    /// How many requests of the store it answered.
+    pub answered: u64,
+    /// How many it did not answer, or could not carry out.
+    pub failed: u64,
+    /// The size of its database in bytes, of the last half minute that it answered in.
+    pub size: Option<i64>,
+    /// The size that it may have; `None`: it does not say, as etcd before 3.6.
+    pub quota: Option<i64>,
+}
 
 /// The members of one cluster.
 pub(super) struct Hosts {
@@ -51,12 +80,39 @@ struct Host {
     connection: Mutex<Option<Arc<Connection>>>,
     /// Whether the background is busy with it.
     is_looked_at: AtomicBool,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    space: Mutex<Option<Space>>,
+}
+
+/// What a member said about its database.
+#[derive(Clone, Copy)]
+struct Space {
+    at: Instant,
+    size: i64,
+    quota: i64,
+}
+
+impl Host {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            connection: Mutex::default(),
+            is_looked_at: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            space: Mutex::default(),
+        }
+    }
+
+    fn space(&self) -> MutexGuard<'_, Option<Space>> {
+        self.space.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Hosts {
     pub(super) fn new(config: &EtcdConfig, headers: Arc<dyn Headers>) -> Self {
-        let host = |name| Host { name, connection: Mutex::default(), is_looked_at: AtomicBool::new(false) };
-        let list: Vec<_> = config.endpoints.iter().map(|to| host(to.to_string())).collect();
+        let list: Vec<_> = config.endpoints.iter().map(|to| Host::new(to.to_string())).collect();
         let chosen = random::bytes::<1>().map_or(0, |[byte]| usize::from(byte));
         let first = chosen.checked_rem(list.len()).unwrap_or(0);
         let (failed, keeper) = (tokio::sync::Mutex::default(), Mutex::default());
@@ -73,6 +129,35 @@ impl Hosts {
 
     pub(super) fn name(&self, at: usize) -> &str {
         self.list.get(at).map_or("", |host| &host.name)
+    }
+
+    /// Counts how a request of the store to this member ended.
+    pub(super) fn count_request<T>(&self, at: usize, ended: &Result<T, CallFault>) {
+        let Some(host) = self.list.get(at) else { return };
+        let has_failed = match ended {
+            Ok(_) => false,
+            Err(CallFault::Status(status)) => status.is_trouble(),
+            Err(CallFault::NotSent(_) | CallFault::Lost(_)) => true,
+        };
+        let counter = if has_failed { &host.failed } else { &host.answered };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What is known of the members without asking them, in the order of the configuration.
+    pub(super) fn observed(&self) -> Vec<ObservedMember> {
+        let members = self.list.iter().enumerate().map(|(at, host)| {
+            let space = *host.space();
+            let quota = space.map(|space| space.quota).filter(|quota| *quota > 0);
+            ObservedMember {
+                endpoint: host.name.clone(),
+                is_up: self.open(at).is_some_and(|open| open.bad_since().is_none()),
+                answered: host.answered.load(Ordering::Relaxed),
+                failed: host.failed.load(Ordering::Relaxed),
+                size: space.map(|space| space.size),
+                quota,
+            }
+        });
+        members.collect()
     }
 
     /// In the order in which they are to be asked: good ones with few calls first, then those that are no good, then those
@@ -175,7 +260,7 @@ impl Hosts {
         let to = self.config.endpoints.get(at).ok_or_else(none_in_time)?;
         let opened = timeout_at(until, Connection::open(&self.config, to)).await;
         let connection = Arc::new(opened.unwrap_or_else(|_| Err(none_in_time()))?);
-        let status = self.status(&connection, until).await.map_err(EtcdFault::before_sending)?;
+        let status = self.status(at, &connection, until).await.map_err(EtcdFault::before_sending)?;
         if status.is_learner {
             let found =
                 Diagnostic::error(Code::DatabaseIsStandby, "is a learner, which takes no part in decisions");
@@ -211,12 +296,17 @@ impl Hosts {
     /// What a member says about itself. Without a leader it is no good.
     pub(super) async fn status(
         &self,
+        at: usize,
         connection: &Connection,
         until: Instant,
     ) -> Result<StatusResponse, EtcdFault> {
         let said = self.ask(connection, &StatusRequest {}, None, until).await.map_err(CallFault::fault)?;
         if said.leader == 0 {
             connection.is_no_good();
+        }
+        if let Some(host) = self.list.get(at) {
+            let StatusResponse { db_size: size, db_size_quota: quota, .. } = said;
+            *host.space() = Some(Space { at: Instant::now(), size, quota });
         }
         Ok(said)
     }
@@ -275,6 +365,8 @@ impl Hosts {
             return;
         };
         let silent = open.last_answer().elapsed();
+        let known = self.list.get(at).and_then(|host| *host.space());
+        let is_known = known.is_some_and(|space| space.at.elapsed() < KNOWN_FOR);
         match open.bad_since() {
             // Its calls keep their connection.
             Some(_) if silent > HOPELESS => drop(timeout(CONNECT, self.connect(at)).await),
@@ -285,10 +377,10 @@ impl Hosts {
                 let read = RangeRequest { key, keys_only: true, limit: 1, ..RangeRequest::default() };
                 let _ = self.ask(&open, &read, None, Instant::now() + PATIENCE).await;
             }
-            None if silent >= PATIENCE => {
+            None if silent >= PATIENCE || !is_known => {
                 // Silence for this long makes it bad, in `call`.
                 let until = Instant::now() + PATIENCE + Duration::from_millis(1);
-                let _ = self.status(&open, until).await;
+                let _ = self.status(at, &open, until).await;
             }
             None => {}
         }

@@ -1,6 +1,7 @@
 //! Metrics, and `/metrics`.
 
 use super::Shared;
+use crate::etcd::Observed;
 use crate::sync::{Pool, Sent};
 use crate::verify::{Decision, Received};
 use hyper::StatusCode;
@@ -74,6 +75,8 @@ pub(super) struct Metrics {
     sync_waiting: Family<[(&'static str, String); 1], Gauge>,
     sync_answered: Family<[(&'static str, String); 1], Gauge>,
     certificates: Family<Labels<1>, Gauge>,
+    /// If that is the store.
+    etcd: Option<EtcdMetrics>,
     connections_open: Gauge,
     in_flight: Gauge,
     ready: Gauge,
@@ -101,7 +104,8 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// `has_etcd`: the store is a cluster of etcd.
+    pub(super) fn new(has_etcd: bool) -> Self {
         let mut registry = Registry::with_prefix("ykvald");
         let build: Labels<1> = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "Version of ykvald", Info::new(build));
@@ -167,6 +171,7 @@ impl Metrics {
         let sync_answered = Family::<[(&'static str, String); 1], Gauge>::default();
         let help = "When a peer of YK-VAL answered last, in seconds since 1970";
         registry.register_with_unit("sync_answered", help, Unit::Seconds, sync_answered.clone());
+        let etcd = has_etcd.then(|| EtcdMetrics::within(&mut registry));
         let mut histogram = |name: &str, help: &str| {
             let histogram = seconds();
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -200,6 +205,7 @@ impl Metrics {
             sync_waiting,
             sync_answered,
             certificates,
+            etcd,
             connections_open,
             in_flight,
             ready,
@@ -307,10 +313,57 @@ impl Metrics {
                 self.sync_answered.get_or_create(&labels).set(at);
             }
         }
+        if let (Some(etcd), Some(observed)) = (&self.etcd, shared.verifier.store().observed()) {
+            etcd.set(&observed);
+        }
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// Numbers about a cluster of etcd.
+struct EtcdMetrics {
+    revision: Gauge,
+    up: Family<[(&'static str, String); 1], Gauge>,
+    requests: Family<[(&'static str, String); 2], Counter>,
+    size: Family<[(&'static str, String); 1], Gauge>,
+    quota: Family<[(&'static str, String); 1], Gauge>,
+}
+
+impl EtcdMetrics {
+    fn within(registry: &mut Registry) -> Self {
+        let (revision, requests) = (Gauge::default(), Family::default());
+        let [up, size, quota] =
+            std::array::from_fn(|_| Family::<[(&'static str, String); 1], Gauge>::default());
+        registry.register("etcd_revision", "The highest revision of etcd that was seen", revision.clone());
+        let help = "Whether a member of etcd is connected to and answered last";
+        registry.register("etcd_member_up", help, up.clone());
+        let help = "Requests of the store to a member of etcd, by what became of them";
+        registry.register("etcd_requests", help, Family::clone(&requests));
+        let help = "The size of the database of a member of etcd";
+        registry.register_with_unit("etcd_member_size", help, Unit::Bytes, size.clone());
+        let help = "The size at which a member of etcd refuses changes, if it says so (etcd 3.6)";
+        registry.register_with_unit("etcd_member_quota", help, Unit::Bytes, quota.clone());
+        Self { revision, up, requests, size, quota }
+    }
+
+    fn set(&self, observed: &Observed) {
+        self.revision.set(observed.revision);
+        for member in &observed.members {
+            let labels = [("member", member.endpoint.clone())];
+            self.up.get_or_create(&labels).set(member.is_up.into());
+            for (outcome, count) in [("answered", member.answered), ("failed", member.failed)] {
+                let labels = [("member", member.endpoint.clone()), ("outcome", outcome.to_owned())];
+                self.requests.get_or_create(&labels).inner().store(count, Relaxed);
+            }
+            for (gauge, bytes) in [(&self.size, member.size), (&self.quota, member.quota)] {
+                if let Some(bytes) = bytes {
+                    gauge.get_or_create(&labels).set(bytes);
+                }
+            }
+        }
     }
 }
 

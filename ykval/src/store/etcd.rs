@@ -55,6 +55,7 @@ mod witness;
 use super::batch::Queue;
 use super::*;
 use crate::config::EtcdConfig;
+use crate::etcd::Observed;
 use link::Link;
 
 /// Concurrent requests that read tokens, and that advance them. While one waits for its answer, the next one fills up.
@@ -137,6 +138,11 @@ impl Etcd {
         let (cluster, revision) = header.map_or((0, 0), |header| (header.cluster_id, header.revision));
         let prefix = at_prefix(self.at());
         Ok((format!("etcd cluster {cluster:x}{prefix}"), format!("revision {revision}")))
+    }
+
+    #[must_use]
+    pub fn observed(&self) -> Observed {
+        Observed { revision: self.link.seen.revision(), members: self.link.client.observed() }
     }
 
     pub(super) async fn open_for_serving(at: &EtcdConfig, key: StoreKeyIds) -> Result<Serving, StoreFault> {
