@@ -4,13 +4,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::etcd::must;
 use tests::postgres::Cluster;
 use tests::soft_yubikey::SoftYubiKey;
 use tests::ykvald::{Question, Site, Ykvald, get};
 
 on_both_stores!(rows_that_were_set_back, changes_of_an_administrator);
+on_etcd!(positions_that_were_deleted, changes_of_an_administrator);
 
 const TOKENS: u32 = 20;
 
@@ -180,6 +183,34 @@ fn an_old_primary_comes_back() {
     assert_eq!((noticed(&one), noticed(&two)), (1, 1));
     until("ready at the end", &one, both);
     accepted(&two, &site, &mut keys);
+}
+
+/// Somebody deletes positions in etcd while the server runs.
+fn positions_that_were_deleted(site: &Site) {
+    let (endpoint, path) = site.store().strip_prefix("etcd://").unwrap().split_once('/').unwrap();
+    let mut keys = site.keys(2700..2700 + TOKENS);
+    let server = site.start();
+    let used = accepted(&server, site, &mut keys);
+    let delete = || {
+        let mut etcdctl = Command::new("etcdctl");
+        etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", endpoint, "del", "--prefix"]);
+        let deleted = must(etcdctl.arg(format!("/{path}/p/")));
+        assert_eq!(deleted.trim(), TOKENS.to_string());
+    };
+    delete();
+    let told = offered(&[&server], site, &used);
+    assert_eq!(told, BTreeMap::from([("REPLAYED_OTP".to_owned(), used.len())]), "{}", server.log());
+    until("raised", &server, || raised(&server) == 1 && is_ready(&server));
+    // And while nobody asks.
+    delete();
+    until("noticed by itself", &server, || raised(&server) == 2 && is_ready(&server));
+    assert_eq!(count(&server, "ykvald_positions_raised_total"), 2 * u64::from(TOKENS));
+    // Nothing but etcd knows it now.
+    drop(server);
+    let server = site.start();
+    let told = offered(&[&server], site, &used);
+    assert_eq!(told, BTreeMap::from([("REPLAYED_OTP".to_owned(), used.len())]), "after a restart");
+    accepted(&server, site, &mut keys);
 }
 
 /// A copy is put in the place of the file while the server runs: by another name, or over the file itself.

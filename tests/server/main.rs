@@ -1,5 +1,5 @@
 //! The validation server from outside: the real `ykvald`, asked by programs that nobody here wrote and by raw sockets,
-//! with SQLite and with PostgreSQL. One topic a file.
+//! with SQLite, with PostgreSQL, and with etcd where what happens differs there. One topic a file.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,6 +18,20 @@ macro_rules! on_both_stores {
         mod postgres {
             $(#[test] fn $test() {
                 match tests::ykvald::Site::postgres() {
+                    Ok(site) => super::$test(&site),
+                    Err(why) => tests::skip(&why),
+                }
+            })+
+        }
+    };
+}
+
+/// Each of these tests with etcd.
+macro_rules! on_etcd {
+    ($($test:ident),+ $(,)?) => {
+        mod etcd {
+            $(#[test] fn $test() {
+                match tests::ykvald::Site::etcd() {
                     Ok(site) => super::$test(&site),
                     Err(why) => tests::skip(&why),
                 }

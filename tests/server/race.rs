@@ -72,6 +72,7 @@ fn assert_one(rounds: &[BTreeMap<String, usize>], others: &str) {
 }
 
 on_both_stores!(different_nonces, one_nonce, two_servers);
+on_etcd!(different_nonces, one_nonce, two_servers);
 
 fn rounds(site: &Site) -> usize {
     if site.is_sqlite() { 60 } else { 40 }

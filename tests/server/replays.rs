@@ -9,6 +9,7 @@ use tests::soft_yubikey::SoftYubiKey;
 use tests::ykvald::{Client, Connection, Question, Site, Ykvald, get};
 
 on_both_stores!(above_every_rate, beside_a_flood_of_strangers, at_capacity);
+on_etcd!(beside_a_flood_of_strangers);
 
 const CLIENTS: usize = 16;
 

@@ -14,6 +14,7 @@ use tests::built::program;
 use tests::ykvald::{Question, Site, Ykvald, free_port, get};
 
 on_both_stores!(a_server_that_lacks_the_key, killed_and_finished);
+on_etcd!(a_server_that_lacks_the_key, killed_and_finished);
 
 const ROTATE: [&str; 2] = ["key", "rotate-store-key"];
 
@@ -32,9 +33,11 @@ fn ask(server: &Ykvald, site: &Site, otp: &str) -> String {
 #[test]
 fn replaced_under_load() {
     replaced(&Site::sqlite());
-    match Site::postgres() {
-        Ok(site) => replaced(&site),
-        Err(why) => tests::skip(&why),
+    for site in [Site::postgres(), Site::etcd()] {
+        match site {
+            Ok(site) => replaced(&site),
+            Err(why) => tests::skip(&why),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -42,6 +43,34 @@ pub struct Members<'a> {
     generation: Cell<u32>,
     names: RefCell<Vec<String>>,
     quota: Cell<u64>,
+}
+
+/// `HOST:PORT` of the one member that the tests of this process share, each with a path of its own. They do not stop it.
+///
+/// # Errors
+/// Why this machine has none, to be printed.
+///
+/// # Panics
+/// Where it cannot be started.
+#[expect(clippy::zombie_processes, reason = "it ends after this process")]
+pub fn shared() -> Result<String, String> {
+    static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
+    let start = || {
+        let (tell, told) = mpsc::channel();
+        // It goes with the thread that started it.
+        thread::spawn(move || match Members::on_loopback(1) {
+            Ok(members) => {
+                let _removes = members.remove_after_this_process();
+                tell.send(Ok(members.endpoint(0))).unwrap();
+                loop {
+                    thread::park();
+                }
+            }
+            Err(why) => tell.send(Err(why)).unwrap(),
+        });
+        told.recv().unwrap()
+    };
+    SHARED.get_or_init(start).clone()
 }
 
 /// What a member says about the cluster.
@@ -112,6 +141,14 @@ impl<'a> Members<'a> {
         members.all().for_each(|n| members.spawn(n, "new"));
         members.until_whole();
         Ok(members)
+    }
+
+    /// Nothing is dropped when a process ends: what is left behind goes when the pipe to this child is closed.
+    fn remove_after_this_process(&self) -> Child {
+        let mut waiting = Command::new("sh");
+        waiting.args(["-c", r#"read -r _; kill -KILL $1; sleep 1; rm -rf "$0""#]);
+        waiting.arg(self.folder.path()).arg(self.pid(0).to_string());
+        waiting.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Their numbers.

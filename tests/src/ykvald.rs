@@ -6,6 +6,7 @@ mod wire;
 pub use wire::{Connection, Question, Reply, get, head_of};
 
 use crate::built;
+use crate::etcd;
 use crate::postgres::Cluster;
 use crate::soft_yubikey::SoftYubiKey;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
@@ -68,6 +69,17 @@ impl Site {
     /// Why this machine has none, to be printed.
     pub fn postgres() -> Result<Self, String> {
         Ok(Self::on(Cluster::shared()?))
+    }
+
+    /// With a path of its own in the etcd that the tests of this process share.
+    ///
+    /// # Errors
+    /// Why this machine has none, to be printed.
+    pub fn etcd() -> Result<Self, String> {
+        static NUMBER: AtomicU16 = AtomicU16::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let store = format!("etcd://{}/site{number}", etcd::shared()?);
+        Ok(Self::within(tempfile::tempdir().unwrap(), store))
     }
 
     /// With a fresh database of this cluster.
