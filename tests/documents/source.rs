@@ -79,7 +79,8 @@ fn strings_are_found() {
 /// Two lists of the same files would come to differ.
 #[test]
 fn the_systems_bundles_are_listed_in_one_place() {
-    let packages = ["yubiotp", "ykhost", "ykmap", "ykcli", "ykseeds", "ykask", "ykval", "pam_yubiotp"];
+    let packages =
+        ["yubiotp", "ykhost", "ykmap", "ykcli", "ykseeds", "ykask", "ykserve", "ykval", "pam_yubiotp"];
     let sources = packages.iter().flat_map(|package| files(&format!("{package}/src")));
     let listed: Vec<_> =
         sources.filter(|path| text_of(path).contains("/etc/ssl/certs/ca-certificates.crt\"")).collect();

@@ -34,6 +34,7 @@ mod restored;
 mod sync;
 #[cfg(test)]
 mod tests;
+pub(crate) mod time;
 
 use crate::capacity::{Depth, InFlight};
 use crate::clock;
@@ -592,7 +593,7 @@ fn write(outcome: Outcome, question: Option<&Question<'_>>, key: Option<&ClientK
     let echo = question.filter(|_| echo).and_then(|question| Some((question.otp, question.nonce?)));
     let answer = Answer {
         status: decision.status,
-        t: &clock::t(),
+        t: &time::t(),
         echo,
         sync_level: echo.and(sync_level),
         position: decision

@@ -6,7 +6,7 @@ use super::metrics::Endpoint;
 use super::parameters::{self, NoForm};
 use super::{Shared, page, status, sync};
 use crate::clock;
-use crate::verify::{Answered, Decision, Overload};
+use crate::verify::{Answered, Decision, Overload, time};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -200,7 +200,7 @@ fn over_ksm(shared: &Shared) {
 fn busy(shared: &Shared) -> Reply {
     over_capacity(shared);
     shared.metrics.answered(Status::BackendError);
-    let t = clock::t();
+    let t = time::t();
     let answer = Answer { status: Status::BackendError, t: &t, echo: None, sync_level: None, position: None };
     protocol(answer.write(None))
 }

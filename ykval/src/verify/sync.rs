@@ -14,6 +14,7 @@
 //! | it could not be found out, or not be stored | stays | BACKEND_ERROR: the peer sends it again |
 //! | not a message | stays | MISSING_PARAMETER |
 
+use super::time::t;
 use super::{Genuine, Outcome, Verifier};
 use crate::capacity::InFlight;
 use crate::clock;
@@ -189,7 +190,7 @@ impl Verifier {
         let is_one_of_many =
             !judged.raised && !self.is_logged(Some(message.token).filter(|_| is_known), from);
         let Judged { status, state, position, raised, code, reason } = judged;
-        let body = SyncAnswer { status, t: &clock::t(), state: state.as_ref() }.write();
+        let body = SyncAnswer { status, t: &t(), state: state.as_ref() }.write();
         Received { status, token, position, raised, code, reason, is_one_of_many, body }
     }
 
@@ -391,7 +392,7 @@ impl Received {
     /// A message that was not looked at, for this reason.
     #[must_use]
     pub fn refused(status: Status, code: Code, reason: &'static str) -> Self {
-        let body = SyncAnswer { status, t: &clock::t(), state: None }.write();
+        let body = SyncAnswer { status, t: &t(), state: None }.write();
         let reason = reason.into();
         let (token, position) = (None, None);
         Self { status, token, position, raised: false, code, reason, is_one_of_many: false, body }

@@ -61,7 +61,7 @@ impl Display for FileFault {
 
 impl std::error::Error for FileFault {}
 
-/// For a file or folder that others may need as it is.
+/// For a file or folder that others may need as it is. The folders are those of `ykvald`.
 pub const MOVE: &str = "leave it as it is, and move what the configuration names to a folder that only root and the server's \
                         user may write to, such as /etc/ykvald or /var/lib/ykvald";
 

@@ -61,7 +61,10 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesFau
 }
 
 /// The authorities by which a server is judged: those of a file that `setting` names, or the system's.
-pub(crate) fn roots(named: Option<&Path>, setting: &str) -> Result<RootCertStore, Diagnostic> {
+///
+/// # Errors
+/// A file cannot be read or used, or this host has no authorities.
+pub fn roots(named: Option<&Path>, setting: &str) -> Result<RootCertStore, Diagnostic> {
     let mut roots = RootCertStore::empty();
     let path =
         named.or_else(|| BUNDLES.iter().map(Path::new).find(|path| path.exists())).ok_or_else(|| {
