@@ -12,11 +12,13 @@ pub use etcd::{ETCD_DEADLINE, EtcdClientFiles, EtcdConfig, EtcdEndpoint, EtcdUse
 use crate::file::{self, Audience, FileFault};
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use sync::{PeerConfig, SyncConfig};
+pub use ykserve::settings::{LogConfig, LogFormat, LogTo, TlsFiles};
+use ykserve::settings::{loopback, milliseconds, network, networks, one_of, within};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::shown;
 use zeroize::Zeroizing;
@@ -139,18 +141,6 @@ impl std::fmt::Debug for PostgresConfig {
     }
 }
 
-/// A certificate with its key, in PEM files.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct TlsFiles {
-    /// The chain, the server's own certificate first.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Authorities that may certify clients; if `None`, no client is asked for a certificate.
-    pub client_ca: Option<PathBuf>,
-}
-
 /// Limits on load.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -209,40 +199,6 @@ impl Default for Limits {
     }
 }
 
-/// Where decisions are logged, and how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a table")]
-pub struct LogConfig {
-    /// The format of a line.
-    #[serde(deserialize_with = "log_format")]
-    pub format: LogFormat,
-    /// Where lines go.
-    #[serde(deserialize_with = "log_to")]
-    pub to: LogTo,
-    /// Whether no OTP is accepted while the log cannot be written.
-    pub required: bool,
-}
-
-/// The format of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// `name=value name="a value"`
-    #[default]
-    Logfmt,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Where log lines go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogTo {
-    /// Standard output, which systemd passes to the journal.
-    #[default]
-    Stdout,
-    /// syslog(3), facility authpriv.
-    Syslog,
-}
-
 /// The listener of `/wsapi/decrypt`. Anyone who can reach it learns what any OTP holds.
 #[derive(Debug, Clone)]
 pub struct Decrypt {
@@ -295,17 +251,6 @@ impl std::fmt::Display for ConfigFault {
 }
 
 impl std::error::Error for ConfigFault {}
-
-fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D, setting: &str) -> Result<Duration, D::Error> {
-    const HOUR: u32 = 3_600_000;
-    let number = u32::deserialize(from).ok().filter(|number| (1..=HOUR).contains(number));
-    let number = number.ok_or_else(|| {
-        serde::de::Error::custom(format!(
-            "{setting} must be a number of milliseconds from 1 to {HOUR} (one hour)"
-        ))
-    });
-    Ok(Duration::from_millis(number?.into()))
-}
 
 fn deadline<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     milliseconds(from, "limits.deadline_ms")
@@ -367,63 +312,8 @@ fn pool<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<usize>, D::E
     within(from, "postgres.pool", 1..=10_000, POOL).map(Some)
 }
 
-fn within<'de, D: serde::Deserializer<'de>, N: Deserialize<'de> + PartialOrd + std::fmt::Display>(
-    from: D,
-    setting: &str,
-    range: RangeInclusive<N>,
-    default: N,
-) -> Result<N, D::Error> {
-    N::deserialize(from).ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        let (least, most) = (range.start(), range.end());
-        serde::de::Error::custom(format!(
-            "{setting} must be a number from {least} to {most}; the default is {default}"
-        ))
-    })
-}
-
-fn log_format<'de, D: serde::Deserializer<'de>>(from: D) -> Result<LogFormat, D::Error> {
-    one_of(from, "log.format", [("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
-}
-
-fn log_to<'de, D: serde::Deserializer<'de>>(from: D) -> Result<LogTo, D::Error> {
-    one_of(from, "log.to", [("stdout", LogTo::Stdout), ("syslog", LogTo::Syslog)])
-}
-
 fn standby<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Standby, D::Error> {
     one_of(from, "postgres.standby", [("optional", Standby::Optional), ("required", Standby::Required)])
-}
-
-/// One of two values by its name.
-fn one_of<'de, D: serde::Deserializer<'de>, T: Copy>(
-    from: D,
-    setting: &str,
-    [one, other]: [(&str, T); 2],
-) -> Result<T, D::Error> {
-    let name = String::deserialize(from).unwrap_or_default();
-    let found = [one, other].into_iter().find(|(known, _)| *known == name);
-    found.map(|(_, value)| value).ok_or_else(|| {
-        serde::de::Error::custom(format!("{setting} must be \"{}\" or \"{}\"", one.0, other.0))
-    })
-}
-
-/// A network in CIDR notation, or one address.
-fn network(text: &str) -> Result<IpNet, String> {
-    let one = || text.parse::<IpAddr>().map(IpNet::from);
-    let why = |_| format!("{} is not a network such as 10.0.0.0/8", shown::quoted(text));
-    text.parse().or_else(|_| one()).map_err(why)
-}
-
-fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
-    let list = Vec::<String>::deserialize(from)?;
-    list.iter().map(|text| network(text).map_err(serde::de::Error::custom)).collect()
-}
-
-/// The networks of this host itself.
-fn loopback() -> Vec<IpNet> {
-    [IpNet::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8), IpNet::new(Ipv6Addr::LOCALHOST.into(), 128)]
-        .into_iter()
-        .flatten()
-        .collect()
 }
 
 /// The text of a setting that may hold a secret. What serde says about a value of another type would quote it.

@@ -23,7 +23,6 @@ mod sync;
 mod systemd;
 #[cfg(test)]
 mod tests;
-mod throttle;
 mod timer;
 pub mod tls;
 mod validity;
@@ -41,8 +40,7 @@ pub use descriptors::{Room, lowered};
 use http::Http;
 use ipnet::IpNet;
 use listen::{Listener, Socket};
-pub use log::syslog_answers;
-use log::{Event, Log, Sink};
+use log::{Event, Log};
 use metrics::Metrics;
 use parameters::Bodies;
 use peer::From;
@@ -51,15 +49,19 @@ pub use status::ServerStatus;
 use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stop::{Orders, Stopping};
-use throttle::LogThrottle;
 use tls::{Certificate, Clients, TlsFault};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 pub use validity::{Stage, Validity};
+use ykserve::Daemon;
+use ykserve::log::{LogThrottle, Sink};
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
+
+/// This program.
+pub const DAEMON: Daemon = Daemon { name: "ykvald", version: env!("CARGO_PKG_VERSION") };
 
 /// What a server reports once it is ready for requests.
 #[derive(Debug, Clone)]
@@ -149,12 +151,12 @@ struct Shared {
     recent: health::Recent,
     /// Events that are logged at most every few seconds: too many verifications, rejections of one token, failed
     /// handshakes.
-    busy: Mutex<LogThrottle>,
-    ksm_busy: Mutex<LogThrottle>,
-    refusals: Mutex<LogThrottle>,
-    handshakes: Mutex<LogThrottle>,
-    strangers: Mutex<LogThrottle>,
-    sync_busy: Mutex<LogThrottle>,
+    busy: LogThrottle,
+    ksm_busy: LogThrottle,
+    refusals: LogThrottle,
+    handshakes: LogThrottle,
+    strangers: LogThrottle,
+    sync_busy: LogThrottle,
     about: page::About,
     stopping: Stopping,
     started: Instant,
@@ -185,13 +187,6 @@ impl Shared {
     fn was_ready(&self) -> bool {
         self.health.was_ready(self) && self.log.fault().is_none()
     }
-
-    /// Logs an event that may happen often, at most every few seconds.
-    fn log_throttled(&self, of: &Mutex<LogThrottle>, event: impl FnOnce(u64) -> Event) {
-        if let Some(times) = of.lock().unwrap_or_else(PoisonError::into_inner).should_log() {
-            self.log.tell(event(times));
-        }
-    }
 }
 
 /// Answers until SIGTERM or SIGINT; then finishes the requests that it has. A second signal ends it immediately. SIGHUP
@@ -210,7 +205,7 @@ pub async fn run(
         let problem = format!("cannot catch signals: {}", cause(&why));
         ServeFault::new(Diagnostic::error(Code::SignalsNotCaught, problem))
     })?;
-    let sink = Sink::open(config.log.to).map_err(|why| ServeFault::log(&why))?;
+    let sink = Sink::open(DAEMON, config.log.to).map_err(|why| ServeFault::log(&why))?;
     let given = listen::Given::from_environment()?;
     let server = Server::bind(config, store, keys, sink, given)?;
     started(&server.started);
@@ -285,7 +280,8 @@ impl Server {
         let pool = config.sync.as_ref().map(|sync| Pool::new(sync, events)).transpose();
         let pool = pool.map_err(ServeFault::new)?;
         let metrics = Metrics::new(store.observed().is_some());
-        let log = Log::start(config.log, sink, &metrics).map_err(|why| ServeFault::log(&why))?;
+        let log = Log::start(DAEMON, config.log, sink, metrics.log_lines_lost.clone());
+        let log = log.map_err(|why| ServeFault::log(&why))?;
         certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
         if room.is_lowered {
             log.tell(Event::FewDescriptors { room, wanted: limits.connections });
@@ -310,12 +306,12 @@ impl Server {
             log,
             health: health::Health::default(),
             recent: health::Recent::default(),
-            busy: Mutex::default(),
-            ksm_busy: Mutex::default(),
-            refusals: Mutex::default(),
-            handshakes: Mutex::default(),
-            strangers: Mutex::default(),
-            sync_busy: Mutex::default(),
+            busy: LogThrottle::default(),
+            ksm_busy: LogThrottle::default(),
+            refusals: LogThrottle::default(),
+            handshakes: LogThrottle::default(),
+            strangers: LogThrottle::default(),
+            sync_busy: LogThrottle::default(),
             about: page::About::default(),
             stopping,
             started: Instant::now(),

@@ -1,6 +1,7 @@
 //! What settings say, and what is refused of them.
 
 use super::*;
+use std::net::IpAddr;
 
 fn read(text: &str) -> Result<Config, String> {
     Config::read(Path::new("/x/config.toml"), &Zeroizing::new(text.into()), &[], None)

@@ -113,7 +113,7 @@ where
             };
             shared.metrics.handshakes_failed.inc();
             let peer = connection.peer.from;
-            shared.log_throttled(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
+            shared.log.tell_throttled(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
             return;
         }
     };

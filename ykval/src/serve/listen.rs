@@ -5,7 +5,6 @@ use super::http;
 use super::log::Event;
 use super::peer::Peer;
 use super::places::Short;
-use super::throttle::LogThrottle;
 use super::timer::ConnectionTimer;
 use super::tls::Certificate;
 use super::{ServeFault, Shared};
@@ -20,6 +19,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use ykserve::log::LogThrottle;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// Connections that may wait in the system until they are accepted.
@@ -210,8 +210,7 @@ impl Listener {
     /// Accepts connections until the server stops.
     pub(super) async fn accept(self, shared: Arc<Shared>) {
         let mut stop = pin!(shared.stopping.finish.cancelled());
-        let (mut limit, mut share, mut fault) =
-            (LogThrottle::default(), LogThrottle::default(), LogThrottle::default());
+        let (limit, share, fault) = (LogThrottle::default(), LogThrottle::default(), LogThrottle::default());
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => return,

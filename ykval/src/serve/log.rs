@@ -1,50 +1,25 @@
-//! Decisions and events, one line each, written by a thread of its own: no request waits for a slow log.
-//!
-//! Lines wait in a bounded queue while they cannot be written. Lines that do not fit are counted, and the first line
-//! that fits again says how many were lost.
-
-mod line;
-mod state;
+//! Decisions and events, one line each.
 
 use super::descriptors::{Room, lowered};
-use super::metrics::Metrics;
 use super::peer::From;
 use super::validity::{Stage, Validity};
 use crate::clock;
-use crate::config::{self, LogFormat, LogTo};
+use crate::config::LogFormat;
 use crate::guard::Forgotten;
 use crate::sync::PoolEvent;
 use crate::verify::{Decision, Received};
-use line::LogLine;
-use prometheus_client::metrics::counter::Counter;
-use rustix::fs::{OFlags, fcntl_getfl, fstat, makedev};
-use state::LogState;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd as _;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use std::time::Duration;
+use ykserve::log::{LogEvent, LogLevel, LogLine};
 use yubiotp::PublicId;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 use yubiotp::protocol::{ClientId, Status};
 use yubiotp::seal::StoreKeyIds;
 
-/// Lines that may wait. A second of a busy server.
-const QUEUE: usize = 16 * 1024;
-
-/// Lines that are written together.
-const BATCH: usize = 4096;
-
-/// How long the thread sleeps after a write. A caller does not have to wake it meanwhile, which would cost more than the
-/// line.
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// How long the thread waits before it retries a write that failed.
-const AGAIN: Duration = Duration::from_millis(250);
+/// The log of this server.
+pub(super) type Log = ykserve::log::Log<Event>;
 
 /// One decision.
 #[derive(Debug, Clone)]
@@ -157,258 +132,17 @@ pub(super) enum Event {
     },
 }
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LogLevel {
-    Info,
-    Warning,
-    Error,
-}
-
-enum QueueEntry {
-    Event(i64, Event),
-    /// Report when everything before it is written.
-    Flush(SyncSender<()>),
-}
-
-/// The log.
-pub(super) struct Log {
-    queue: SyncSender<QueueEntry>,
-    lost: Arc<AtomicU64>,
-    lines_lost: Counter,
-    state: Arc<LogState>,
-}
-
-/// Where lines go.
-pub(super) enum Sink {
-    /// Lines of a file or a pipe.
-    Lines(Box<dyn Write + Send>),
-    /// syslog(3).
-    Syslog(Logger<LoggerBackend, Formatter3164>),
-}
-
-impl Sink {
-    /// Opens the sink of the configuration.
-    pub(super) fn open(to: LogTo) -> io::Result<Self> {
-        Ok(match to {
-            LogTo::Stdout => Self::Lines(standard_output()?),
-            LogTo::Syslog => Self::Syslog(syslog()?),
-        })
-    }
-}
-
-/// Checks that syslog(3) takes lines now.
-///
-/// # Errors
-/// It does not.
-pub fn syslog_answers() -> io::Result<()> {
-    syslog().map(drop)
-}
-
-/// Standard output itself: `std::io::Stdout` silently ignores that it is closed.
-fn standard_output() -> io::Result<Box<dyn Write + Send>> {
-    let output = io::stdout().as_fd().try_clone_to_owned()?;
-    // The Rust runtime opens /dev/null for reading and writing in place of a closed one. An administrator who wants no log
-    // opens it for writing only.
-    let is_null = fstat(&output)?.st_rdev == makedev(1, 3);
-    let was_closed = is_null && fcntl_getfl(&output)? & OFlags::RWMODE == OFlags::RDWR;
-    Ok(if was_closed { Box::new(Closed) } else { Box::new(File::from(output)) })
-}
-
-/// Standard output that was closed when this program started.
-struct Closed;
-
-impl Write for Closed {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::Error::other("standard output is closed"))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn syslog() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
-    let formatter = Formatter3164 {
-        facility: Facility::LOG_AUTHPRIV,
-        hostname: None,
-        process: "ykvald".to_owned(),
-        pid: std::process::id(),
-    };
-    syslog::unix(formatter).map_err(io::Error::other)
-}
-
-impl Log {
-    /// Starts the thread.
-    pub(super) fn start(config: config::LogConfig, sink: Sink, metrics: &Metrics) -> io::Result<Self> {
-        let (queue, entries) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let lines_lost = metrics.log_lines_lost.clone();
-        let state = Arc::new(LogState::new(QUEUE / 2));
-        let writer = LogWriter {
-            format: config.format,
-            sink,
-            lost: Arc::clone(&lost),
-            state: Arc::clone(&state),
-            text: Vec::with_capacity(64 * 1024),
-        };
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&entries))?;
-        Ok(Self { queue, lost, lines_lost, state })
-    }
-
-    /// Logs an event, without waiting.
-    pub(super) fn tell(&self, event: Event) {
-        let at = match &event {
-            Event::Decided(decided) => decided.at,
-            _ => clock::now_in_milliseconds(),
-        };
-        // Before the line can be written.
-        self.state.told();
-        if self.queue.try_send(QueueEntry::Event(at, event)).is_err() {
-            self.state.written(1);
-            self.lost.fetch_add(1, Relaxed);
-            self.lines_lost.inc();
+impl LogEvent for Event {
+    fn at(&self) -> Option<i64> {
+        match self {
+            Self::Decided(decided) => Some(decided.at),
+            _ => None,
         }
     }
 
-    /// Why lines are not written, if so.
-    pub(super) fn fault(&self) -> Option<Arc<Diagnostic>> {
-        self.state.fault()
+    fn written(&self, format: LogFormat, at: i64) -> (LogLevel, LogLine) {
+        written(format, at, self)
     }
-
-    /// Waits until everything logged so far is written, at most for `patience`.
-    pub(super) fn flush(&self, patience: Duration) {
-        let until = Instant::now().checked_add(patience);
-        let left = || until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        let (done, flushed) = sync_channel(1);
-        let mut entry = QueueEntry::Flush(done);
-        while let Err(TrySendError::Full(back)) = self.queue.try_send(entry) {
-            if left().is_zero() {
-                return;
-            }
-            entry = back;
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = flushed.recv_timeout(left());
-    }
-}
-
-/// The thread.
-struct LogWriter {
-    format: LogFormat,
-    sink: Sink,
-    lost: Arc<AtomicU64>,
-    state: Arc<LogState>,
-    text: Vec<u8>,
-}
-
-impl LogWriter {
-    fn run(mut self, entries: &Receiver<QueueEntry>) {
-        while let Ok(first) = entries.recv() {
-            let mut lines = 0_usize;
-            let mut flush = None;
-            for entry in std::iter::once(first).chain(entries.try_iter().take(BATCH)) {
-                match entry {
-                    QueueEntry::Event(at, event) => {
-                        self.line(at, &event);
-                        lines += 1;
-                    }
-                    QueueEntry::Flush(done) => {
-                        flush = Some(done);
-                        break;
-                    }
-                }
-            }
-            // After the lines that were logged before them.
-            let lost = self.lost.swap(0, Relaxed);
-            if lost > 0 {
-                let mut line =
-                    LogLine::new(self.format, clock::now_in_milliseconds(), LogLevel::Error, "log");
-                line.number("lost", lost);
-                line.reason(Code::LogLinesLost, "the log did not keep up, and so many lines were lost");
-                self.put(LogLevel::Error, line);
-            }
-            self.write();
-            self.state.written(lines);
-            match flush {
-                Some(done) => {
-                    let _ = done.try_send(());
-                }
-                None => std::thread::sleep(PAUSE),
-            }
-        }
-    }
-
-    fn line(&mut self, at: i64, event: &Event) {
-        let (level, line) = written(self.format, at, event);
-        self.put(level, line);
-    }
-
-    fn put(&mut self, level: LogLevel, line: LogLine) {
-        let line = line.end();
-        match &mut self.sink {
-            Sink::Lines(_) => {
-                self.text.extend_from_slice(line.as_bytes());
-                self.text.push(b'\n');
-            }
-            Sink::Syslog(logger) => {
-                let state = &self.state;
-                until_it_is_written(state, || {
-                    send(logger, level, &line).or_else(|_| {
-                        // The daemon may have been restarted.
-                        *logger = syslog()?;
-                        send(logger, level, &line)
-                    })
-                });
-            }
-        }
-    }
-
-    fn write(&mut self) {
-        let Sink::Lines(to) = &mut self.sink else { return };
-        let mut left = self.text.as_slice();
-        until_it_is_written(&self.state, || {
-            while !left.is_empty() {
-                match to.write(left) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => left = left.get(count..).unwrap_or_default(),
-                    Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                    Err(why) => return Err(why),
-                }
-            }
-            to.flush()
-        });
-        self.text.clear();
-    }
-}
-
-/// Retries until it succeeds: a full disk gets room again, and a stopped daemon is started. Callers of the log do not
-/// wait for it.
-fn until_it_is_written(state: &LogState, mut write: impl FnMut() -> io::Result<()>) {
-    loop {
-        state.begins();
-        let outcome = write();
-        state.ends(&outcome);
-        let Err(why) = outcome else { return };
-        if state.is_first_failure() {
-            let _ = writeln!(
-                io::stderr(),
-                "ykvald: the log cannot be written: {}; /readyz answers 503 until it can be [{}]",
-                cause(&why),
-                Code::LogNotWritten
-            );
-        }
-        std::thread::sleep(AGAIN);
-    }
-}
-
-fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, level: LogLevel, line: &str) -> io::Result<()> {
-    let sent = match level {
-        LogLevel::Info => logger.info(line),
-        LogLevel::Warning => logger.warning(line),
-        LogLevel::Error => logger.err(line),
-    };
-    sent.map_err(io::Error::other)
 }
 
 fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {

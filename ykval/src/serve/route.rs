@@ -132,7 +132,11 @@ impl PendingVerification<'_> {
         }
         if decision.is_one_of_many {
             let Decision { client, token, .. } = decision;
-            return shared.log_throttled(&shared.refusals, |times| Event::Refusals { client, token, times });
+            return shared.log.tell_throttled(&shared.refusals, |times| Event::Refusals {
+                client,
+                token,
+                times,
+            });
         }
         let peer = self.connection.peer.from;
         let decided = Decided { at: clock::now_in_milliseconds(), peer, took, decision };
@@ -187,13 +191,13 @@ async fn synced(connection: &Connection, request: Request<Incoming>) -> Reply {
 fn over_capacity(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.limits.in_flight;
-    shared.log_throttled(&shared.busy, |refused| Event::OverCapacity { limit, refused });
+    shared.log.tell_throttled(&shared.busy, |refused| Event::OverCapacity { limit, refused });
 }
 
 fn over_ksm(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.ksm_in_flight;
-    shared.log_throttled(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
+    shared.log.tell_throttled(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
 }
 
 /// Far over capacity: the request is not read, so the answer is not signed.

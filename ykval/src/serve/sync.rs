@@ -24,7 +24,7 @@ pub(super) async fn receive(connection: &Connection, query: &str) -> String {
     // A proxy's address, or a socket in the file system, is nobody's.
     let from = peer.address().filter(|from| pool.is_some_and(|pool| pool.sender(*from).is_some()));
     let Some(from) = from else {
-        shared.log_throttled(&shared.strangers, |times| Event::SyncStranger { peer, times });
+        shared.log.tell_throttled(&shared.strangers, |times| Event::SyncStranger { peer, times });
         let why = "not an address of a peer";
         return counted(
             shared,
@@ -33,7 +33,9 @@ pub(super) async fn receive(connection: &Connection, query: &str) -> String {
         .body;
     };
     let Ok(_place) = shared.sync_places.try_acquire() else {
-        shared.log_throttled(&shared.sync_busy, |refused| Event::SyncOverCapacity { limit: MOST, refused });
+        shared
+            .log
+            .tell_throttled(&shared.sync_busy, |refused| Event::SyncOverCapacity { limit: MOST, refused });
         let why = "too many concurrent messages";
         return counted(shared, Received::refused(Status::BackendError, Code::SyncInFlightLimit, why)).body;
     };
@@ -48,7 +50,7 @@ pub(super) async fn receive(connection: &Connection, query: &str) -> String {
     let body = received.body.clone();
     if received.is_one_of_many {
         let token = received.token;
-        shared.log_throttled(&shared.refusals, |times| Event::Refusals { client: None, token, times });
+        shared.log.tell_throttled(&shared.refusals, |times| Event::Refusals { client: None, token, times });
     } else {
         shared.log.tell(Event::Synced { peer, received });
     }

@@ -10,7 +10,6 @@ mod sync;
 mod tls;
 mod wire;
 
-use super::log::Sink;
 use super::stop::Order;
 use super::{Server, Started, listen};
 use crate::clock;
@@ -25,6 +24,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use wire::Wire;
+use ykserve::log::Sink;
 use yubiotp::key::Fingerprint;
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;

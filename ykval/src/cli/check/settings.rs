@@ -2,9 +2,10 @@
 
 use super::Site;
 use ykcli::report::Report;
+use ykserve::log::syslog_answers;
 use ykval::config::LogTo;
 use ykval::file;
-use ykval::serve::{self, Room, lowered};
+use ykval::serve::{DAEMON, Room, lowered};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, cause};
 
 pub(super) fn check(report: &mut Report, site: &Site) {
@@ -40,7 +41,7 @@ pub(super) fn check(report: &mut Report, site: &Site) {
         report.add("limits", lowered(&room, config.limits.connections).at(file()));
     }
     if config.log.to == LogTo::Syslog
-        && let Err(why) = serve::syslog_answers()
+        && let Err(why) = syslog_answers(DAEMON)
     {
         let problem = format!("log.to is \"syslog\", and no syslog daemon accepts lines: {}", cause(&why));
         let found = Diagnostic::error(Code::SyslogUnavailable, problem);

@@ -6,7 +6,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_line_a_decision_without_secrets() {
@@ -53,42 +52,6 @@ async fn one_object_a_line() {
     let decision = lines.iter().find(|line| line["event"] == "verify").unwrap();
     assert_eq!((&decision["status"], &decision["client"]), (&"OK".into(), &1.into()));
     assert!(decision["ms"].is_f64() && decision["time"].is_string(), "{decision}");
-}
-
-/// A log that hangs, until it is let go.
-struct Hangs(mpsc::Receiver<()>, Lines);
-
-impl Write for Hangs {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.recv();
-        self.1.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Nobody waits for a log that hangs, and what is lost is said.
-#[tokio::test(flavor = "multi_thread")]
-async fn lost_lines_are_counted() {
-    let (let_go, hangs) = mpsc::channel();
-    let sink = |lines| Sink::Lines(Box::new(Hangs(hangs, lines)));
-    let site = Site::sinking("[limits]\ntoken_rate = 0", 1, |_, _| {}, sink).await;
-    let mut wire = site.connect().await;
-    let one = "GET /wsapi/verify HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
-    for _ in 0..170 {
-        wire.send(&one).await;
-        for _ in 0..100 {
-            wire.reply().await;
-        }
-    }
-    let metrics = wire.get("/metrics").await.body;
-    let lost = metrics.lines().find_map(|line| line.strip_prefix("ykvald_log_lines_lost_total "));
-    let lost: u64 = lost.unwrap().parse().unwrap();
-    assert!((1..=17_000).contains(&lost), "{lost}");
-    drop(let_go);
-    site.logged(&format!("level=error event=log lost={lost} code=log-lines-lost reason=")).await;
 }
 
 /// A disk that is full, until it has room again.

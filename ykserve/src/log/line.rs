@@ -2,14 +2,14 @@
 
 use super::LogLevel;
 use crate::clock;
-use crate::config::LogFormat;
+use crate::settings::LogFormat;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 use yubiotp::diagnostic::{Calls, Code, Diagnostic};
 use yubiotp::shown;
 
-/// A line that is being written.
-pub(super) struct LogLine {
+/// A line that is being written. Names of fields are the server's own; values are escaped, whoever wrote them.
+pub struct LogLine {
     format: LogFormat,
     text: String,
 }
@@ -26,7 +26,8 @@ impl LogLevel {
 
 impl LogLine {
     /// Begins a line about an event at this time, in milliseconds since 1970.
-    pub(super) fn new(format: LogFormat, at: i64, level: LogLevel, event: &str) -> Self {
+    #[must_use]
+    pub fn new(format: LogFormat, at: i64, level: LogLevel, event: &str) -> Self {
         let mut line = Self { format, text: String::with_capacity(256) };
         line.display("time", clock::written_in_milliseconds(at));
         line.text("level", level.name());
@@ -44,23 +45,27 @@ impl LogLine {
         self.text.push_str(after);
     }
 
-    pub(super) fn number(&mut self, name: &'static str, number: u64) {
+    /// Adds a number.
+    pub fn number(&mut self, name: &'static str, number: u64) {
         self.name(name);
         // Writing to a string does not fail.
         let _ = write!(self.text, "{number}");
     }
 
-    pub(super) fn milliseconds(&mut self, name: &'static str, time: Duration) {
+    /// Adds a duration, in milliseconds with three decimals.
+    pub fn milliseconds(&mut self, name: &'static str, time: Duration) {
         self.name(name);
         let microseconds = time.as_micros();
         let _ = write!(self.text, "{}.{:03}", microseconds / 1000, microseconds % 1000);
     }
 
-    pub(super) fn display(&mut self, name: &'static str, value: impl Display) {
+    /// Adds a value as it is displayed.
+    pub fn display(&mut self, name: &'static str, value: impl Display) {
         self.text(name, &value.to_string());
     }
 
-    pub(super) fn text(&mut self, name: &'static str, value: &str) {
+    /// Adds text.
+    pub fn text(&mut self, name: &'static str, value: &str) {
         self.name(name);
         match self.format {
             LogFormat::Logfmt => {
@@ -74,22 +79,24 @@ impl LogLine {
     }
 
     /// Adds why: a code that is stable from version to version, and words that are not.
-    pub(super) fn reason(&mut self, code: Code, reason: &str) {
+    pub fn reason(&mut self, code: Code, reason: &str) {
         self.code(code);
         self.text("reason", reason);
     }
 
     /// Adds the code and the words of a finding.
-    pub(super) fn finding(&mut self, found: &Diagnostic) {
+    pub fn finding(&mut self, found: &Diagnostic) {
         self.reason(found.code, &found.log_text(Calls::PLAIN));
     }
 
-    pub(super) fn code(&mut self, code: Code) {
+    /// Adds a code.
+    pub fn code(&mut self, code: Code) {
         self.text("code", code.name());
     }
 
     /// The line, without a newline.
-    pub(super) fn end(mut self) -> String {
+    #[must_use]
+    pub fn end(mut self) -> String {
         if self.format == LogFormat::Json {
             self.text.push('}');
         }
