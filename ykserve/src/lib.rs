@@ -1,13 +1,15 @@
 //! What the servers of this project share, whatever they serve.
 //!
 //! [`settings`] are those that each server has, [`mod@file`] opens the files that they name, [`certificates`] reads those with
-//! certificates, [`log`] writes what happens, [`clock`] is the time, and [`prefix`] says which addresses are counted as one.
+//! certificates, [`log`] writes what happens, [`metrics`] count it, [`clock`] is the time, and [`prefix`] says which addresses
+//! are counted as one.
 #![forbid(unsafe_code)]
 
 pub mod certificates;
 pub mod clock;
 pub mod file;
 pub mod log;
+pub mod metrics;
 pub mod prefix;
 pub mod settings;
 

@@ -280,7 +280,7 @@ impl Server {
         let pool = config.sync.as_ref().map(|sync| Pool::new(sync, events)).transpose();
         let pool = pool.map_err(ServeFault::new)?;
         let metrics = Metrics::new(store.observed().is_some());
-        let log = Log::start(DAEMON, config.log, sink, metrics.log_lines_lost.clone());
+        let log = Log::start(DAEMON, config.log, sink, metrics.server.log_lines_lost.clone());
         let log = log.map_err(|why| ServeFault::log(&why))?;
         certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
         if room.is_lowered {
@@ -421,7 +421,7 @@ async fn reload_keys(shared: &Arc<Shared>) {
 
 /// Updates the metric of a certificate's end, and logs if it is expired, not yet valid, or about to expire.
 fn look_at_validity(certificate: &Certificate, metrics: &Metrics, log: &Log) {
-    metrics.certificate(certificate.listener(), certificate.until());
+    metrics.server.certificate(certificate.listener(), certificate.until());
     if let Some((validity, stage)) = certificate.concern(clock::now()) {
         log.tell(Event::Validity { certificate: certificate.path().to_owned(), validity, stage });
     }

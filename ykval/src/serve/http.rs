@@ -111,7 +111,7 @@ where
                 Some(Err(why)) => why.to_string(),
                 _ => "it took too long (limits.read_ms)".to_owned(),
             };
-            shared.metrics.handshakes_failed.inc();
+            shared.metrics.server.handshakes_failed.inc();
             let peer = connection.peer.from;
             shared.log.tell_throttled(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
             return;
@@ -173,7 +173,7 @@ where
             () = timer.asked_to_leave(), if stay == Stay::Kept => {
                 // A request that is being sent is answered if it arrives within the time of a brief connection.
                 stay = Stay::Brief;
-                shared.metrics.connections_displaced.inc();
+                shared.metrics.server.connections_displaced.inc();
                 if timer.is_idle() || timer.is_busy() {
                     http.as_mut().graceful_shutdown();
                 }
@@ -191,7 +191,7 @@ where
                     Stay::Brief => None,
                 };
                 let Some(wait) = wait else {
-                    shared.metrics.connections_cut.inc();
+                    shared.metrics.server.connections_cut.inc();
                     break;
                 };
                 look.as_mut().reset(Instant::now() + wait);

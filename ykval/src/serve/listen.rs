@@ -235,7 +235,7 @@ impl Listener {
                 if shared.stopping.finish.is_cancelled() {
                     return;
                 }
-                shared.metrics.connections_brief.inc_by(place.is_some().into());
+                shared.metrics.server.connections_brief.inc_by(place.is_some().into());
                 match short {
                     Short::Places => {
                         if let Some(refused) = limit.should_log() {
@@ -253,10 +253,10 @@ impl Listener {
             }
             let Some(place) = place else {
                 stream.turn_away(self.tls.is_some());
-                shared.metrics.connections_refused.inc();
+                shared.metrics.server.connections_refused.inc();
                 continue;
             };
-            shared.metrics.connections.inc();
+            shared.metrics.server.connections.inc();
             let connection =
                 Connection { shared: Arc::clone(&shared), role: self.role, peer, timer, stay: place.stay };
             let tls = self.tls.clone();

@@ -1,19 +1,18 @@
 //! Metrics, and `/metrics`.
 
-use super::Shared;
+use super::{DAEMON, Shared};
 use crate::etcd::Observed;
 use crate::sync::{Pool, Sent};
 use crate::verify::{Decision, Received};
 use hyper::StatusCode;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use ykserve::metrics::{self, Labels, ServerMetrics, Window};
 use yubiotp::protocol::Status;
 
 /// The kind of a request.
@@ -44,11 +43,11 @@ impl Endpoint {
     }
 }
 
-type Labels<const N: usize> = [(&'static str, &'static str); N];
-
 /// All metrics.
 pub(super) struct Metrics {
     registry: Registry,
+    /// Those that every server has.
+    pub(super) server: ServerMetrics,
     requests: Family<[(&'static str, String); 2], Counter>,
     /// The counter that is used most, without a lookup in the family.
     verified: Counter,
@@ -61,27 +60,17 @@ pub(super) struct Metrics {
     pub(super) abandoned: Counter,
     pub(super) over_capacity: Counter,
     pub(super) rate_limited: Counter,
-    pub(super) connections: Counter,
-    pub(super) connections_brief: Counter,
-    pub(super) connections_refused: Counter,
-    pub(super) connections_cut: Counter,
-    pub(super) connections_displaced: Counter,
-    pub(super) handshakes_failed: Counter,
-    pub(super) log_lines_lost: Counter,
     pub(super) store_forgot: Counter,
     pub(super) positions_raised: Counter,
     sync_received: Family<Labels<1>, Counter>,
     sync_sent: Family<[(&'static str, String); 2], Counter>,
     sync_waiting: Family<[(&'static str, String); 1], Gauge>,
     sync_answered: Family<[(&'static str, String); 1], Gauge>,
-    certificates: Family<Labels<1>, Gauge>,
     /// If that is the store.
     etcd: Option<EtcdMetrics>,
-    connections_open: Gauge,
     in_flight: Gauge,
     ready: Gauge,
     tokens_remembered: Gauge,
-    log_failing: Gauge,
     pub(super) window: Window,
 }
 
@@ -98,17 +87,11 @@ const STATUSES: [Status; 10] = [
     Status::NotEnoughAnswers,
 ];
 
-/// Buckets from 100 µs, each twice the one before.
-fn seconds() -> Histogram {
-    Histogram::new((0..16_i32).map(|power| 1e-4 * 2_f64.powi(power)))
-}
-
 impl Metrics {
     /// `has_etcd`: the store is a cluster of etcd.
     pub(super) fn new(has_etcd: bool) -> Self {
-        let mut registry = Registry::with_prefix("ykvald");
-        let build: Labels<1> = [("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "Version of ykvald", Info::new(build));
+        let mut registry = metrics::registry(DAEMON);
+        let server = ServerMetrics::register(&mut registry);
         let requests = Family::<[(&'static str, String); 2], Counter>::default();
         let verified = requests.get_or_create_owned(&[("endpoint", "verify"), ("code", "200")].map(owned));
         registry.register("requests", "HTTP requests, by endpoint and HTTP status", requests.clone());
@@ -116,11 +99,7 @@ impl Metrics {
         registry.register("verifications", "Verifications, by the status of the answer", family.clone());
         let decisions =
             STATUSES.map(|status| (status, family.get_or_create_owned(&[("status", status.name())])));
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
+        let mut counter = |name: &str, help: &str| metrics::counter(&mut registry, name, help);
         let advanced = counter("positions_advanced", "OTPs that were accepted");
         let replays = counter("replays", "Genuine OTPs that were used before");
         let abandoned = counter("abandoned", "Verifications whose client went away before the decision");
@@ -128,24 +107,10 @@ impl Metrics {
             counter("over_capacity", "Verifications refused because limits.in_flight was reached");
         let rate_limited =
             counter("rate_limited", "Verifications refused because a client was above its rate");
-        let connections = counter("connections_accepted", "Accepted connections");
-        let connections_brief = counter("connections_brief", "Excess connections, which got one answer each");
-        let connections_refused = counter("connections_refused", "Excess connections that got HTTP 503");
-        let connections_cut =
-            counter("connections_cut", "Connections that were closed because they were idle or slow");
-        let connections_displaced =
-            counter("connections_displaced", "Idle connections that were closed to make room for others");
-        let handshakes_failed = counter("handshakes_failed", "TLS handshakes that failed or took too long");
-        let log_lines_lost = counter("log_lines_lost", "Log lines that were lost");
         let store_forgot =
             counter("store_forgot", "How often the store was found to have lost accepted OTPs");
         let positions_raised = counter("positions_raised", "Tokens whose position the store had lost");
-        let mut gauge = |name: &str, help: &str| {
-            let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
-        let connections_open = gauge("connections_open", "Open connections");
+        let mut gauge = |name: &str, help: &str| metrics::gauge(&mut registry, name, help);
         let in_flight = gauge("in_flight", "Verifications under way");
         let ready = gauge(
             "ready",
@@ -153,10 +118,6 @@ impl Metrics {
         );
         let tokens_remembered =
             gauge("tokens_remembered", "Tokens whose last accepted OTP this server remembers");
-        let log_failing = gauge("log_failing", "Whether the log cannot be written");
-        let certificates = Family::<Labels<1>, Gauge>::default();
-        let help = "End of the validity of a listener's certificate, in seconds since 1970";
-        registry.register_with_unit("certificate_expiry", help, Unit::Seconds, certificates.clone());
         let sync_received = Family::<Labels<1>, Counter>::default();
         let help = "Messages of peers of YK-VAL, by what became of them";
         registry.register("sync_received", help, sync_received.clone());
@@ -172,15 +133,12 @@ impl Metrics {
         let help = "When a peer of YK-VAL answered last, in seconds since 1970";
         registry.register_with_unit("sync_answered", help, Unit::Seconds, sync_answered.clone());
         let etcd = has_etcd.then(|| EtcdMetrics::within(&mut registry));
-        let mut histogram = |name: &str, help: &str| {
-            let histogram = seconds();
-            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
-            histogram
-        };
+        let mut histogram = |name: &str, help: &str| metrics::seconds(&mut registry, name, help);
         let verify_seconds = histogram("verify", "How long verifications took");
         let advance_seconds = histogram("store_advance", "How long the store took to advance a token");
         Self {
             registry,
+            server,
             requests,
             verified,
             decisions: decisions.to_vec(),
@@ -191,26 +149,16 @@ impl Metrics {
             abandoned,
             over_capacity,
             rate_limited,
-            connections,
-            connections_brief,
-            connections_refused,
-            connections_cut,
-            connections_displaced,
-            handshakes_failed,
-            log_lines_lost,
             store_forgot,
             positions_raised,
             sync_received,
             sync_sent,
             sync_waiting,
             sync_answered,
-            certificates,
             etcd,
-            connections_open,
             in_flight,
             ready,
             tokens_remembered,
-            log_failing,
             window: Window::default(),
         }
     }
@@ -236,15 +184,6 @@ impl Metrics {
             _ => {}
         }
         self.window.add(took);
-    }
-
-    /// Sets the end of a listener's certificate, in seconds since 1970; `None`: it is not known.
-    pub(super) fn certificate(&self, listener: &'static str, until: Option<i64>) {
-        let labels = [("listener", listener)];
-        match until {
-            Some(until) => _ = self.certificates.get_or_create(&labels).set(until),
-            None => _ = self.certificates.remove(&labels),
-        }
     }
 
     /// What is counted about a pool begins at 0.
@@ -301,9 +240,8 @@ impl Metrics {
     /// All metrics in the OpenMetrics format.
     pub(super) fn written(&self, shared: &Shared) -> String {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.connections_open.set(number(shared.places.open()));
+        self.server.observe(shared.places.open(), shared.log.fault().is_some());
         self.in_flight.set(number(shared.capacity.taken()));
-        self.log_failing.set(shared.log.fault().is_some().into());
         self.ready.set(shared.was_ready().into());
         self.tokens_remembered.set(number(shared.verifier.store().guard().tokens()));
         for peer in shared.verifier.pool().map(|pool| pool.peers()).unwrap_or_default() {
@@ -316,10 +254,7 @@ impl Metrics {
         if let (Some(etcd), Some(observed)) = (&self.etcd, shared.verifier.store().observed()) {
             etcd.set(&observed);
         }
-        let mut text = String::with_capacity(16 * 1024);
-        // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        metrics::written(&self.registry)
     }
 }
 
@@ -369,59 +304,4 @@ impl EtcdMetrics {
 
 fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
     (name, value.to_owned())
-}
-
-/// The durations of the last verifications.
-pub(super) struct Window {
-    next: AtomicUsize,
-    /// Microseconds; 0: none yet.
-    took: [AtomicU32; Self::SIZE],
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { next: AtomicUsize::new(0), took: std::array::from_fn(|_| AtomicU32::new(0)) }
-    }
-}
-
-impl Window {
-    const SIZE: usize = 1024;
-
-    fn add(&self, took: Duration) {
-        let place = self.next.fetch_add(1, Relaxed) % Self::SIZE;
-        if let Some(place) = self.took.get(place) {
-            place.store(u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1), Relaxed);
-        }
-    }
-
-    /// The times that `percents` of the last verifications stayed within; `None` if there was none.
-    pub(super) fn within<const N: usize>(&self, percents: [usize; N]) -> Option<[Duration; N]> {
-        let mut took: Vec<u32> =
-            self.took.iter().map(|took| took.load(Relaxed)).filter(|took| *took > 0).collect();
-        took.sort_unstable();
-        let last = took.len().checked_sub(1)?;
-        Some(percents.map(|percent| {
-            let at = took.len().saturating_mul(percent).div_ceil(100).saturating_sub(1).min(last);
-            Duration::from_micros(took.get(at).copied().unwrap_or(0).into())
-        }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_most_stayed_within() {
-        let window = Window::default();
-        assert_eq!(window.within([50]), None);
-        for milliseconds in 1..=100 {
-            window.add(Duration::from_millis(milliseconds));
-        }
-        assert_eq!(window.within([50, 99, 100]), Some([50, 99, 100].map(Duration::from_millis)));
-        for _ in 0..3000 {
-            window.add(Duration::ZERO);
-        }
-        assert_eq!(window.within([99]), Some([Duration::from_micros(1)]), "what was long ago still counts");
-    }
 }

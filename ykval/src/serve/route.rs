@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version as Http};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use ykserve::metrics::CONTENT_TYPE;
 use yubiotp::diagnostic::Diagnostic;
 use yubiotp::protocol::{Answer, Status, Version};
 use yubiotp::shown;
@@ -244,7 +245,7 @@ fn readiness(ready: Result<(), Option<Arc<Diagnostic>>>) -> Reply {
 }
 
 fn metrics(shared: &Shared) -> Reply {
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
     let body = shared.metrics.written(shared);
     with(Response::new(Full::new(Bytes::from(body))), StatusCode::OK, [(header::CONTENT_TYPE, kind)])
 }
