@@ -138,7 +138,9 @@ fn metrics() {
 fn fields_and_events_of_the_log() {
     let (Some(fields), Some(events)) = (heads("Fields"), heads("Events")) else { return };
     let (mut written, mut told) = (BTreeSet::new(), BTreeSet::new());
-    for path in ["ykval/src/serve/log.rs", "ykserve/src/log.rs", "ykserve/src/log/line.rs"] {
+    let files =
+        ["ykval/src/serve/log.rs", "ykserve/src/event.rs", "ykserve/src/log.rs", "ykserve/src/log/line.rs"];
+    for path in files {
         let code = text_of(path);
         let code = code.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
         for (before, text) in literals(code) {

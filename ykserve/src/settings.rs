@@ -23,6 +23,28 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Limits on connections: what every server has of the table `limits`.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Maximum concurrent connections that are kept; excess connections get one answer each, and beyond that HTTP 503.
+    pub connections: usize,
+    /// The same from one address (a /64 of IPv6); four times as many from its network (a /24, a /48). 0: no limit.
+    pub connections_per_address: usize,
+    /// Networks that the limit per address does not apply to: proxies, NAT gateways.
+    pub unlimited_from: Vec<IpNet>,
+    /// How long a request may take to be answered. The server keeps to it by itself; so long are requests waited for when
+    /// it stops.
+    pub deadline: Duration,
+    /// How long a client may take for the TLS handshake, for the head of a request, and to read an answer.
+    pub read: Duration,
+    /// How long a connection may be idle between two requests.
+    pub idle: Duration,
+    /// Maximum bytes of a request's head.
+    pub head_bytes: usize,
+    /// Maximum bytes of a request's body. The server keeps to it by itself ([`crate::body::read`]).
+    pub body_bytes: usize,
+}
+
 /// Where decisions are logged, and how: the table `log`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]

@@ -1,7 +1,6 @@
 //! The configuration of the server: one TOML file, in which every setting has a default.
 
 mod etcd;
-mod listen;
 mod sync;
 mod syntax;
 #[cfg(test)]
@@ -17,8 +16,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use sync::{PeerConfig, SyncConfig};
+use ykserve::addresses;
+use ykserve::settings::{ConnectionLimits, loopback, milliseconds, network, networks, one_of, within};
 pub use ykserve::settings::{LogConfig, LogFormat, LogTo, TlsFiles};
-use ykserve::settings::{loopback, milliseconds, network, networks, one_of, within};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, Program};
 use yubiotp::shown;
 use zeroize::Zeroizing;
@@ -179,6 +179,23 @@ pub struct Limits {
     /// How many rejections a second of one client and one token are logged separately; 0: all.
     #[serde(deserialize_with = "token_rate")]
     pub token_rate: u32,
+}
+
+impl Limits {
+    /// Those that every server has.
+    #[must_use]
+    pub fn of_connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            connections: self.connections,
+            connections_per_address: self.connections_per_address,
+            unlimited_from: self.unlimited_from.clone(),
+            deadline: self.deadline,
+            read: self.read,
+            idle: self.idle,
+            head_bytes: self.head_bytes,
+            body_bytes: self.body_bytes,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -537,8 +554,8 @@ impl Config {
                 none.advise(format!("name one, or leave the line out for {LISTEN}")),
             ));
         }
-        if let Some((one, other)) = listen::clash(&listen) {
-            return Err(value("listen", listen::both(one, other)));
+        if let Some((one, other)) = addresses::clash(&listen) {
+            return Err(value("listen", addresses::overlap_found(one, other)));
         }
         let tls = raw.tls.map(tls_beside);
         if let Some(open) = listen.iter().find(|at| !at.ip().is_loopback())
@@ -590,8 +607,8 @@ impl Config {
                 return Err(value("decrypt", open.advise("set all three, or listen = \"unix:PATH\"")));
             };
             let at = raw.listen.parse().map_err(|_| value("decrypt.listen", not_an_address(&raw.listen)))?;
-            if let Some(other) = listen::taken(at, &listen) {
-                return Err(value("decrypt.listen", listen::both(at, other)));
+            if let Some(other) = addresses::taken(at, &listen) {
+                return Err(value("decrypt.listen", addresses::overlap_found(at, other)));
             }
             let tls = tls_beside(TlsFiles { certificate, key, client_ca: Some(client_ca) });
             Ok(Decrypt { listen: DecryptAt::Tls(at, tls) })

@@ -1,64 +1,53 @@
-//! The server: sockets, connections, and what is answered on them.
+//! The server: what is answered on its connections. Sockets, TLS and what else any server needs are in [`ykserve`].
 //!
-//! In the order of one request: `listen` accepts a connection, `http` speaks on it and enforces its time limits
-//! (`timer`), `route` answers by path, [`crate::verify`] decides, and `log` and `metrics` record the decision.
+//! In the order of one request: `route` answers by path, [`crate::verify`] decides, and `log` and `metrics` record the
+//! decision.
 
-mod connection;
 mod descriptors;
 mod health;
-mod http;
-mod listen;
 mod log;
 mod metrics;
 mod multipart;
 mod page;
 mod parameters;
-mod peer;
-mod places;
 mod route;
 mod status;
-mod stop;
 mod store_watch;
 mod sync;
-mod systemd;
 #[cfg(test)]
 mod tests;
-mod timer;
-pub mod tls;
-mod validity;
 
 use crate::capacity::Capacity;
-use crate::clock;
 use crate::config::{Config, DecryptAt, Limits, listen_without_tls};
 use crate::keys::KeyRing;
 use crate::ksm::{Ksm, KsmFault};
 use crate::store::Store;
 use crate::sync::{Pool, PoolEvent};
-use crate::verify::{Rules, Verifier};
-use connection::Role;
-pub use descriptors::{Room, lowered};
-use http::Http;
+use crate::verify::{Certified, Rules, Verifier};
+pub use descriptors::foreseen;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
 use ipnet::IpNet;
-use listen::{Listener, Socket};
 use log::{Event, Log};
 use metrics::Metrics;
-use parameters::Bodies;
-use peer::From;
-use places::Places;
+use route::Reply;
 pub use status::ServerStatus;
-use std::fmt::{self, Display, Formatter};
-use std::io;
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use stop::{Orders, Stopping};
-use tls::{Certificate, Clients, TlsFault};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::{CancellationToken, DropGuard};
-pub use validity::{Stage, Validity};
-use ykserve::Daemon;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use ykserve::body::Bodies;
+use ykserve::listen::{Given, Listener, Socket};
 use ykserve::log::{LogThrottle, Sink};
-use yubiotp::diagnostic::{Code, Diagnostic, cause};
+use ykserve::peer::{Origin, Peer};
+use ykserve::stop::{self, Orders};
+use ykserve::tls::{Certificate, Clients};
+use ykserve::{Daemon, PendingRequest, ServeFault, ServerState, Service};
+use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// This program.
 pub const DAEMON: Daemon = Daemon { name: "ykvald", version: env!("CARGO_PKG_VERSION") };
@@ -74,69 +63,30 @@ pub struct Started {
     pub decrypt: Option<String>,
 }
 
-/// Why the server could not be started: the finding.
-#[derive(Debug)]
-pub struct ServeFault(Box<Diagnostic>);
-
-impl ServeFault {
-    /// The finding.
-    pub const fn diagnostic(&self) -> &Diagnostic {
-        &self.0
-    }
-
-    fn new(found: Diagnostic) -> Self {
-        Self(Box::new(found))
-    }
-
-    /// A socket on which the server cannot listen.
-    fn listen(at: &str, why: &io::Error) -> Self {
-        let problem = format!("cannot listen on {at}: {}", cause(why));
-        Self::new(match why.kind() {
-            io::ErrorKind::AddrInUse => Diagnostic::error(Code::AddressInUse, problem)
-                .advise("stop the program that listens there, or change listen"),
-            _ => Diagnostic::error(Code::CannotListen, problem),
-        })
-    }
-
-    fn log(why: &io::Error) -> Self {
-        let found = Diagnostic::error(Code::LogNotWritten, format!("cannot write the log: {}", cause(why)));
-        Self::new(found.advise("if log.to is \"syslog\", start a syslog daemon"))
-    }
-}
-
-/// In one line, for logs.
-impl Display for ServeFault {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for ServeFault {}
-
-impl std::convert::From<TlsFault> for ServeFault {
-    fn from(fault: TlsFault) -> Self {
-        Self::new(fault.diagnostic().clone())
-    }
-}
-
-impl std::convert::From<KsmFault> for ServeFault {
+impl From<KsmFault> for ServeFault {
     fn from(fault: KsmFault) -> Self {
         Self::new(fault.diagnostic().clone())
     }
 }
 
-/// Maximum concurrent brief connections ([`connection::Stay`]), if there are descriptors for them.
-const BRIEF: usize = 512;
+/// What is answered on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Everything but `/wsapi/decrypt`.
+    Main,
+    /// Only `/wsapi/decrypt`.
+    Decrypt,
+}
+
+/// One connection.
+type Connection = ykserve::Connection<Shared>;
 
 /// The state that all connections share.
 struct Shared {
+    server: ServerState<Event>,
     verifier: Verifier,
     limits: Limits,
-    http_tls: Http,
-    http_plain: Http,
     status_from: Vec<IpNet>,
-    places: Arc<Places>,
-    room: Room,
     capacity: Capacity,
     /// Maximum concurrent requests to key storage modules.
     ksm_in_flight: usize,
@@ -146,26 +96,22 @@ struct Shared {
     /// Whether no OTP is accepted that cannot be logged.
     log_is_required: bool,
     metrics: Metrics,
-    log: Log,
     health: health::Health,
     recent: health::Recent,
-    /// Events that are logged at most every few seconds: too many verifications, rejections of one token, failed
-    /// handshakes.
+    /// Events that are logged at most every few seconds: too many verifications, rejections of one token.
     busy: LogThrottle,
     ksm_busy: LogThrottle,
     refusals: LogThrottle,
-    handshakes: LogThrottle,
     strangers: LogThrottle,
     sync_busy: LogThrottle,
     about: page::About,
-    stopping: Stopping,
     started: Instant,
     tls: bool,
 }
 
 impl Shared {
     /// Whether this peer may see the state of the server.
-    fn may_look(&self, from: From) -> bool {
+    fn may_look(&self, from: Origin) -> bool {
         match from.address() {
             Some(address) => self.status_from.iter().any(|net| net.contains(&address)),
             None => true,
@@ -175,17 +121,48 @@ impl Shared {
     /// Whether OTPs can be accepted: the store can be read and written, and the log written. Otherwise why not.
     async fn ready(&self) -> Result<(), Arc<Diagnostic>> {
         let store = self.health.ready(self).await;
-        self.log.fault().map_or(store, Err)
+        self.server.log.fault().map_or(store, Err)
     }
 
     /// Whether an accepted OTP could be logged now, or need not be.
     fn may_accept(&self) -> bool {
-        !self.log_is_required || self.log.fault().is_none()
+        !self.log_is_required || self.server.log.fault().is_none()
     }
 
     /// [`Self::ready`] as of a moment ago, without asking the store.
     fn was_ready(&self) -> bool {
-        self.health.was_ready(self) && self.log.fault().is_none()
+        self.health.was_ready(self) && self.server.log.fault().is_none()
+    }
+}
+
+impl Service for Shared {
+    type Role = Role;
+    type Event = Event;
+    type Body = Full<Bytes>;
+
+    fn server(&self) -> &ServerState<Event> {
+        &self.server
+    }
+
+    fn is_watching(&self, from: Origin) -> bool {
+        self.may_look(from)
+    }
+
+    fn answer(
+        pending: PendingRequest<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Reply, Infallible>> + Send + 'static {
+        route::answer(pending, request)
+    }
+}
+
+impl Certified for Peer {
+    fn address(&self) -> Option<IpAddr> {
+        self.from.address()
+    }
+
+    fn is_for(&self, name: &str) -> bool {
+        Self::is_for(self, name)
     }
 }
 
@@ -201,12 +178,9 @@ pub async fn run(
     started: impl FnOnce(&Started),
 ) -> Result<(), ServeFault> {
     // Before anything reports that the server runs.
-    let orders = stop::signals().map_err(|why| {
-        let problem = format!("cannot catch signals: {}", cause(&why));
-        ServeFault::new(Diagnostic::error(Code::SignalsNotCaught, problem))
-    })?;
+    let orders = stop::signals()?;
     let sink = Sink::open(DAEMON, config.log.to).map_err(|why| ServeFault::log(&why))?;
-    let given = listen::Given::from_environment()?;
+    let given = Given::from_environment()?;
     let server = Server::bind(config, store, keys, sink, given)?;
     started(&server.started);
     server.run(orders).await;
@@ -216,13 +190,10 @@ pub async fn run(
 /// A server whose sockets are open.
 struct Server {
     shared: Arc<Shared>,
+    listening: ykserve::Server<Shared>,
     started: Started,
-    listeners: Vec<Listener>,
-    certificates: Vec<Arc<Certificate>>,
     /// What happens between this server and its peers of YK-VAL.
     pool_events: mpsc::UnboundedReceiver<PoolEvent>,
-    /// Ends every connection when the server is dropped.
-    _stops: [DropGuard; 2],
 }
 
 impl Server {
@@ -231,16 +202,16 @@ impl Server {
         store: Store,
         keys: impl Into<KeyRing>,
         sink: Sink,
-        given: listen::Given,
+        given: Given,
     ) -> Result<Self, ServeFault> {
-        let room = Room::raised(&config);
+        let room = descriptors::raised(&config);
         let tls = config
             .tls
             .as_ref()
-            .map(|files| Certificate::read(files, Clients::May))
+            .map(|files| Certificate::read(files, Clients::May, "listen"))
             .transpose()?
             .map(Arc::new);
-        let (sockets, given_decrypt) = given.or_bind(&config.listen)?;
+        let (sockets, mut given_decrypt) = given.or_bind(&config.listen)?;
         let addresses: Vec<SocketAddr> = sockets.iter().filter_map(Socket::address).collect();
         // The configuration was checked with its own addresses, but systemd may have passed others.
         if let Some(open) = addresses.iter().find(|at| !at.ip().is_loopback())
@@ -249,20 +220,22 @@ impl Server {
         {
             return Err(ServeFault::new(listen_without_tls(*open)));
         }
-        let mut listeners: Vec<Listener> = sockets
+        let mut listeners: Vec<Listener<Role>> = sockets
             .into_iter()
             .map(|socket| Listener { socket, role: Role::Main, tls: tls.clone() })
             .collect();
-        let mut certificates: Vec<_> = tls.iter().cloned().collect();
         let decrypt = config.decrypt.map(|decrypt| {
             let (socket, tls) = match decrypt.listen {
-                DecryptAt::Unix(path) => (given_decrypt.map_or_else(|| Socket::unix(&path), Ok)?, None),
+                DecryptAt::Unix(path) => {
+                    let bind = || Socket::unix(&path, Code::DecryptSocketInvalid);
+                    (given_decrypt.pop().map_or_else(bind, Ok)?, None)
+                }
                 DecryptAt::Tls(at, files) => {
-                    (Socket::tcp(at, &[])?, Some(Arc::new(Certificate::read(&files, Clients::Must)?)))
+                    let certificate = Certificate::read(&files, Clients::Must, "decrypt");
+                    (Socket::tcp(at, &[])?, Some(Arc::new(certificate?)))
                 }
             };
             let at = socket.name();
-            certificates.extend(tls.clone());
             listeners.push(Listener { socket, role: Role::Decrypt, tls });
             Ok::<_, ServeFault>(at)
         });
@@ -282,128 +255,71 @@ impl Server {
         let metrics = Metrics::new(store.observed().is_some());
         let log = Log::start(DAEMON, config.log, sink, metrics.server.log_lines_lost.clone());
         let log = log.map_err(|why| ServeFault::log(&why))?;
-        certificates.iter().for_each(|certificate| look_at_validity(certificate, &metrics, &log));
-        if room.is_lowered {
-            log.tell(Event::FewDescriptors { room, wanted: limits.connections });
-        }
-        let stopping = Stopping::default();
-        let _stops = stopping.when_dropped();
+        let server = ServerState::new(
+            DAEMON,
+            log,
+            metrics.server.clone(),
+            room,
+            limits.of_connections(),
+            config.plain_http2,
+        );
         let ksm_in_flight = config.ksm.as_ref().map_or(0, |ksm| ksm.in_flight);
         let shared = Shared {
+            server,
             verifier: Verifier::new(store, keys, ksm, rules).within(pool),
-            http_tls: Http::new(&limits, true),
-            http_plain: Http::new(&limits, config.plain_http2),
             status_from: config.status_from,
-            places: Places::new(room, &limits),
-            room,
             capacity: Capacity::new(limits.in_flight, ksm_in_flight),
             ksm_in_flight,
-            bodies: Bodies::new(&limits),
+            bodies: Bodies::new(limits.in_flight, &limits.unlimited_from),
             sync_places: Semaphore::new(sync::MOST),
             log_is_required: config.log.required,
             limits,
             metrics,
-            log,
             health: health::Health::default(),
             recent: health::Recent::default(),
             busy: LogThrottle::default(),
             ksm_busy: LogThrottle::default(),
             refusals: LogThrottle::default(),
-            handshakes: LogThrottle::default(),
             strangers: LogThrottle::default(),
             sync_busy: LogThrottle::default(),
             about: page::About::default(),
-            stopping,
             started: Instant::now(),
             tls: started.tls,
         };
-        Ok(Self { shared: Arc::new(shared), started, listeners, certificates, pool_events, _stops })
+        let shared = Arc::new(shared);
+        let listening = ykserve::Server::new(Arc::clone(&shared), listeners);
+        Ok(Self { shared, listening, started, pool_events })
     }
 
     async fn run(self, mut orders: Orders) {
-        let Self { shared, started, listeners, certificates, pool_events, _stops } = self;
-        let at = started.addresses.iter().map(ToString::to_string).chain(started.decrypt);
-        shared.log.tell(Event::Started { at: at.collect::<Vec<_>>().join(" ") });
-        // Finds out whether the log can be written before the first request.
-        let log = Arc::clone(&shared);
-        let _ = tokio::task::spawn_blocking(move || log.log.flush(Duration::from_secs(1))).await;
-        for listener in listeners {
-            tokio::spawn(listener.accept(Arc::clone(&shared)));
-        }
-        systemd::ready(&started.addresses);
-        let keeping = tokio::spawn(keep(Arc::clone(&shared), certificates.clone()));
+        let Self { shared, listening, started, pool_events } = self;
+        let running = listening.start(started.addresses).await;
+        let keeping = tokio::spawn(keep(Arc::clone(&shared)));
         let watching = tokio::spawn(store_watch::run(Arc::clone(&shared)));
-        let watchdog = tokio::spawn(systemd::watchdog());
         let pool_stops = CancellationToken::new();
         let telling = sync::start(&shared, pool_events, &pool_stops);
-        while let Some(stop::Order::Reload) = orders.recv().await {
-            systemd::reloading();
-            reload(&shared, &certificates, true).await;
-            reload_keys(&shared).await;
-            systemd::ready(&started.addresses);
-        }
-        systemd::stopping();
-        shared.log.tell(Event::Stopping);
-        shared.stopping.finish.cancel();
-        // A little more than the deadline of a verification, for its answer to be written.
-        let patience = shared.limits.deadline.saturating_add(Duration::from_secs(1));
-        let hurry = async {
-            while let Some(order) = orders.recv().await {
-                if order == stop::Order::Stop {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            _ = tokio::time::timeout(patience, shared.places.all_closed()) => {}
-            () = hurry => {}
-        }
+        running.until_stopped(&mut orders, || reload_keys(&shared)).await;
+        running.finish(&mut orders).await;
         let unfinished = shared.capacity.taken();
-        shared.stopping.cut.cancel();
         keeping.abort();
         watching.abort();
-        watchdog.abort();
-        // Requests that were cut off are logged.
-        let _ = tokio::time::timeout(Duration::from_millis(500), shared.places.all_closed()).await;
+        running.cut().await;
         pool_stops.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
-        let _ = tokio::time::timeout(patience, shared.verifier.store().close()).await;
-        shared.log.tell(Event::Stopped { unfinished });
-        // It blocks until the thread of the log is done.
-        let flush = tokio::task::spawn_blocking(move || shared.log.flush(Duration::from_secs(2)));
-        let _ = flush.await;
+        let _ = timeout(Duration::from_secs(1), telling).await;
+        let _ = timeout(running.patience(), shared.verifier.store().close()).await;
+        running.end(unfinished).await;
     }
 }
 
 /// Runs the periodic tasks.
-async fn keep(shared: Arc<Shared>, certificates: Vec<Arc<Certificate>>) {
-    let mut every = tokio::time::interval(Duration::from_secs(5));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn keep(shared: Arc<Shared>) {
+    let mut every = interval(Duration::from_secs(5));
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         shared.verifier.evict_idle();
-        reload(&shared, &certificates, false).await;
         // So that the log says when the store failed, and when it came back.
         let _ = shared.health.ready(&shared).await;
-    }
-}
-
-/// Reads certificates again: all, or those whose files changed.
-async fn reload(shared: &Shared, certificates: &[Arc<Certificate>], all: bool) {
-    for certificate in certificates {
-        let of = Arc::clone(certificate);
-        // The disk may be slow.
-        let read = tokio::task::spawn_blocking(move || (all || of.changed()).then(|| of.reload()));
-        let event = match read.await {
-            Ok(Some(Ok(()))) => Event::Reloaded { certificate: certificate.path().to_owned() },
-            Ok(Some(Err(fault))) => Event::NotReloaded { found: fault.diagnostic().clone() },
-            Ok(None) | Err(_) => {
-                look_at_validity(certificate, &shared.metrics, &shared.log);
-                continue;
-            }
-        };
-        shared.log.tell(event);
-        look_at_validity(certificate, &shared.metrics, &shared.log);
     }
 }
 
@@ -413,16 +329,8 @@ async fn reload_keys(shared: &Arc<Shared>) {
     let of = Arc::clone(shared);
     let read = tokio::task::spawn_blocking(move || of.verifier.keys().reload(|ids| ids.has(under)));
     match read.await {
-        Ok(Ok(true)) => shared.log.tell(Event::KeysReloaded { keys: shared.verifier.keys().ids() }),
-        Ok(Err(found)) => shared.log.tell(Event::KeysNotReloaded { found }),
+        Ok(Ok(true)) => shared.server.log.tell(Event::KeysReloaded { keys: shared.verifier.keys().ids() }),
+        Ok(Err(found)) => shared.server.log.tell(Event::KeysNotReloaded { found }),
         Ok(Ok(false)) | Err(_) => {}
-    }
-}
-
-/// Updates the metric of a certificate's end, and logs if it is expired, not yet valid, or about to expire.
-fn look_at_validity(certificate: &Certificate, metrics: &Metrics, log: &Log) {
-    metrics.server.certificate(certificate.listener(), certificate.until());
-    if let Some((validity, stage)) = certificate.concern(clock::now()) {
-        log.tell(Event::Validity { certificate: certificate.path().to_owned(), validity, stage });
     }
 }

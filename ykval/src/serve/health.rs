@@ -53,8 +53,10 @@ impl Health {
         *asked = Some(Instant::now());
         let before = self.said.lock().unwrap_or_else(PoisonError::into_inner).replace(now.clone());
         match (&now, before) {
-            (Ok(()), Some(Err(_))) => shared.log.tell(Event::StoreUp),
-            (Err(why), None | Some(Ok(()))) => shared.log.tell(Event::StoreDown { found: Arc::clone(why) }),
+            (Ok(()), Some(Err(_))) => shared.server.log.tell(Event::StoreUp),
+            (Err(why), None | Some(Ok(()))) => {
+                shared.server.log.tell(Event::StoreDown { found: Arc::clone(why) })
+            }
             _ => {}
         }
         now

@@ -1,20 +1,16 @@
 //! Decisions and events, one line each.
 
-use super::descriptors::{Room, lowered};
-use super::peer::From;
-use super::validity::{Stage, Validity};
-use crate::clock;
 use crate::config::LogFormat;
 use crate::guard::Forgotten;
 use crate::sync::PoolEvent;
 use crate::verify::{Decision, Received};
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use ykserve::ServerEvent;
 use ykserve::log::{LogEvent, LogLevel, LogLine};
+use ykserve::peer::Origin;
 use yubiotp::PublicId;
-use yubiotp::diagnostic::{Code, Diagnostic, cause};
+use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::protocol::{ClientId, Status};
 use yubiotp::seal::StoreKeyIds;
 
@@ -26,30 +22,25 @@ pub(super) type Log = ykserve::log::Log<Event>;
 pub(super) struct Decided {
     /// Milliseconds since 1970.
     pub(super) at: i64,
-    pub(super) peer: From,
+    pub(super) peer: Origin,
     pub(super) took: Duration,
     pub(super) decision: Decision,
 }
 
 /// What is logged. No part of it holds an OTP, a nonce, a key or a password.
 pub(super) enum Event {
+    /// What happens to every server.
+    Server(ServerEvent),
     Decided(Decided),
     Abandoned {
-        peer: From,
+        peer: Origin,
         took: Duration,
     },
     Decrypted {
-        peer: From,
+        peer: Origin,
         token: Option<PublicId>,
         said: &'static str,
         code: Code,
-    },
-    Started {
-        at: String,
-    },
-    Stopping,
-    Stopped {
-        unfinished: usize,
     },
     StoreUp,
     StoreDown {
@@ -60,49 +51,20 @@ pub(super) enum Event {
     StoreRaised {
         raised: u64,
     },
-    Reloaded {
-        certificate: PathBuf,
-    },
-    NotReloaded {
-        found: Diagnostic,
-    },
     KeysReloaded {
         keys: StoreKeyIds,
     },
     KeysNotReloaded {
         found: Diagnostic,
     },
-    /// The certificate is not valid, or about to expire.
-    Validity {
-        certificate: PathBuf,
-        validity: Validity,
-        stage: Stage,
-    },
-    ConnectionLimit {
-        limit: usize,
-        refused: u64,
-    },
-    /// The limit of one address, or of its network.
-    AddressLimit {
-        peer: From,
-        refused: u64,
-    },
-    /// Fewer connections than the configuration wants.
-    FewDescriptors {
-        room: Room,
-        wanted: usize,
-    },
-    NotAccepted {
-        why: io::Error,
-    },
     /// A message of a peer of YK-VAL.
     Synced {
-        peer: From,
+        peer: Origin,
         received: Received,
     },
     /// Messages from addresses of no peer, the last of them from this one.
     SyncStranger {
-        peer: From,
+        peer: Origin,
         times: u64,
     },
     SyncOverCapacity {
@@ -125,11 +87,12 @@ pub(super) enum Event {
         token: Option<PublicId>,
         times: u64,
     },
-    NoHandshake {
-        peer: From,
-        why: String,
-        times: u64,
-    },
+}
+
+impl From<ServerEvent> for Event {
+    fn from(event: ServerEvent) -> Self {
+        Self::Server(event)
+    }
 }
 
 impl LogEvent for Event {
@@ -150,6 +113,7 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
     let begin = |level, name| (level, LogLine::new(format, at, level, name));
     let number = |number: &usize| u64::try_from(*number).unwrap_or(u64::MAX);
     match event {
+        Event::Server(event) => event.written(format, at),
         Event::Decided(decided) => {
             let level = match decided.decision.status {
                 Status::Ok => Info,
@@ -177,24 +141,6 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             }
             line.display("peer", peer);
             line.code(*code);
-            (level, line)
-        }
-        Event::Started { at } => {
-            let (level, mut line) = begin(Info, "started");
-            line.text("version", env!("CARGO_PKG_VERSION"));
-            line.text("at", at);
-            line.code(Code::ServerStarted);
-            (level, line)
-        }
-        Event::Stopping => {
-            let (level, mut line) = begin(Info, "stopping");
-            line.code(Code::ServerStopping);
-            (level, line)
-        }
-        Event::Stopped { unfinished } => {
-            let (level, mut line) = begin(if *unfinished == 0 { Info } else { Warning }, "stopped");
-            line.number("unfinished", number(unfinished));
-            line.code(Code::ServerStopped);
             (level, line)
         }
         Event::StoreUp => {
@@ -232,18 +178,6 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             );
             (level, line)
         }
-        Event::Reloaded { certificate } => {
-            let (level, mut line) = begin(Info, "certificate-reloaded");
-            line.text("certificate", &certificate.to_string_lossy());
-            line.code(Code::CertificateReloaded);
-            (level, line)
-        }
-        Event::NotReloaded { found } => {
-            let (level, mut line) = begin(Error, "certificate-refused");
-            line.text("stays", "the one that was read before");
-            line.finding(found);
-            (level, line)
-        }
         Event::KeysReloaded { keys } => {
             let (level, mut line) = begin(Info, "store-key-reloaded");
             line.text("store-key", &keys.current.to_string());
@@ -257,57 +191,6 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             let (level, mut line) = begin(Error, "store-key-refused");
             line.text("stays", "the one that was read before");
             line.finding(found);
-            (level, line)
-        }
-        Event::Validity { certificate, validity, stage } => {
-            let (level, code, reason) = match stage {
-                Stage::Expired => (
-                    Error,
-                    Code::CertificateExpired,
-                    "the certificate has expired, and clients reject it; renew it",
-                ),
-                Stage::NotYet => (
-                    Error,
-                    Code::CertificateNotYetValid,
-                    "the certificate is not valid yet, and clients reject it; check the clock",
-                ),
-                Stage::Ending | Stage::Valid => {
-                    (Warning, Code::CertificateExpiresSoon, "the certificate expires soon; renew it")
-                }
-            };
-            let (level, mut line) = begin(level, "certificate-expires");
-            line.text("certificate", &certificate.to_string_lossy());
-            line.text("from", &clock::written(validity.from));
-            line.text("until", &clock::written(validity.until));
-            line.reason(code, reason);
-            (level, line)
-        }
-        Event::ConnectionLimit { limit, refused } => {
-            let (level, mut line) = begin(Warning, "connection-limit");
-            line.number("limit", number(limit));
-            line.number("refused", *refused);
-            line.reason(
-                Code::ConnectionLimit,
-                "limits.connections is reached; excess connections get one answer each, and beyond that HTTP 503",
-            );
-            (level, line)
-        }
-        Event::AddressLimit { peer, refused } => {
-            let (level, mut line) = begin(Warning, "address-limit");
-            line.display("peer", peer);
-            line.number("refused", *refused);
-            line.reason(
-                Code::AddressLimit,
-                "limits.connections_per_address is reached, or four times that by one network; excess connections get one \
-                 answer each, and beyond that HTTP 503",
-            );
-            (level, line)
-        }
-        Event::FewDescriptors { room, wanted } => {
-            let (level, mut line) = begin(Warning, "few-descriptors");
-            line.number("limit", number(&room.connections));
-            line.number("open_files", room.open_files.unwrap_or(u64::MAX));
-            line.finding(&lowered(room, *wanted));
             (level, line)
         }
         Event::OverCapacity { limit, refused } => {
@@ -345,18 +228,6 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
             );
             (level, line)
         }
-        Event::NoHandshake { peer, why, times } => {
-            let (level, mut line) = begin(Warning, "handshake-failed");
-            line.display("peer", peer);
-            line.number("times", *times);
-            line.reason(Code::HandshakeFailed, why);
-            (level, line)
-        }
-        Event::NotAccepted { why } => {
-            let (level, mut line) = begin(Error, "accept-failed");
-            line.reason(Code::AcceptFailed, &cause(why));
-            (level, line)
-        }
         Event::Synced { peer, received } => synced(format, at, *peer, received),
         Event::SyncStranger { peer, times } => {
             let (level, mut line) = begin(Warning, "sync-refused");
@@ -381,7 +252,7 @@ fn written(format: LogFormat, at: i64, event: &Event) -> (LogLevel, LogLine) {
 }
 
 /// A message of a peer. Its position comes from its OTP.
-fn synced(format: LogFormat, at: i64, peer: From, received: &Received) -> (LogLevel, LogLine) {
+fn synced(format: LogFormat, at: i64, peer: Origin, received: &Received) -> (LogLevel, LogLine) {
     let level = match (received.status, received.code) {
         (Status::Ok, Code::SyncRaised | Code::SyncKnown) => LogLevel::Info,
         (Status::BackendError, code) if code != Code::TokenRestored => LogLevel::Error,

@@ -240,7 +240,7 @@ impl Metrics {
     /// All metrics in the OpenMetrics format.
     pub(super) fn written(&self, shared: &Shared) -> String {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.server.observe(shared.places.open(), shared.log.fault().is_some());
+        shared.server.observe();
         self.in_flight.set(number(shared.capacity.taken()));
         self.ready.set(shared.was_ready().into());
         self.tokens_remembered.set(number(shared.verifier.store().guard().tokens()));

@@ -90,7 +90,7 @@ fn write(
     row("Up", &up(shared.started.elapsed()))?;
     row("Store", store)?;
     row("TLS", if shared.tls { "yes" } else { "no: plain HTTP" })?;
-    row("Connections", &grouped(u64::try_from(shared.places.open()).unwrap_or(u64::MAX)))?;
+    row("Connections", &grouped(u64::try_from(shared.server.open_connections()).unwrap_or(u64::MAX)))?;
     if let Some([half, most]) = shared.metrics.window.within([50, 99]) {
         row("Last verifications", &format!("half within {}, 99 % within {}", took(half), took(most)))?;
     }

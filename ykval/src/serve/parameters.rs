@@ -1,82 +1,13 @@
 //! The parameters of a request, from its query and its form.
 
 use super::multipart;
-use super::peer::From;
-use super::places::{Share, Shares};
-use crate::config::Limits;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use yubiotp::diagnostic::Code;
 use yubiotp::protocol::{MOST_PARAMETERS, Malformed};
-use zeroize::Zeroizing;
-
-/// Limits the bodies that are being read: each holds memory while it arrives.
-pub(super) struct Bodies {
-    places: Semaphore,
-    shares: Arc<Shares>,
-}
-
-impl Bodies {
-    /// As many as concurrent verifications, because each body becomes one.
-    pub(super) fn new(limits: &Limits) -> Self {
-        let most = limits.in_flight.clamp(LEAST_BODIES, Semaphore::MAX_PERMITS);
-        Self { places: Semaphore::new(most), shares: Shares::new(most / 8, &limits.unlimited_from) }
-    }
-
-    /// A place for one more body, unless all are taken, or the host has its share.
-    pub(super) fn take(&self, from: From) -> Option<(SemaphorePermit<'_>, Share)> {
-        let share = self.shares.take(from)?;
-        Some((self.places.try_acquire().ok()?, share))
-    }
-}
-
-/// The minimum of concurrent bodies.
-const LEAST_BODIES: usize = 256;
-
-/// Why a body was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoForm {
-    /// It has too many bytes.
-    TooLarge,
-    /// It did not arrive in time.
-    TooSlow,
-    /// The connection broke.
-    Broken,
-}
 
 /// Names and values, unescaped.
 pub(super) type Parameters<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-
-/// Reads the body of a request. Wiped on drop.
-pub(super) async fn body(body: Incoming, most: usize, time: Duration) -> Result<Zeroizing<Vec<u8>>, NoForm> {
-    let said = body.size_hint();
-    if said.lower() > u64::try_from(most).unwrap_or(u64::MAX) {
-        return Err(NoForm::TooLarge);
-    }
-    let room = said.exact().and_then(|exact| usize::try_from(exact).ok()).unwrap_or(most);
-    let mut body = Limited::new(body, most);
-    // Enough capacity for all of it, so that the buffer never moves and leaves a copy.
-    let mut form = Zeroizing::new(Vec::with_capacity(room));
-    let read = async {
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|fault| match fault.is::<http_body_util::LengthLimitError>() {
-                true => NoForm::TooLarge,
-                false => NoForm::Broken,
-            })?;
-            if let Some(data) = frame.data_ref() {
-                form.extend_from_slice(data);
-            }
-        }
-        Ok(())
-    };
-    tokio::time::timeout(time, read).await.map_err(|_| NoForm::TooSlow)??;
-    Ok(form)
-}
 
 /// The parameters of a request: of its query, or of its form if the query has none. This is how YK-VAL reads them: a form
 /// beside a query is ignored. Stops at one more than the maximum.

@@ -1,26 +1,27 @@
 //! Answers a request by its path.
 
-use super::connection::{Connection, Role};
 use super::log::{Decided, Event};
 use super::metrics::Endpoint;
-use super::parameters::{self, NoForm};
-use super::{Shared, page, status, sync};
+use super::parameters::parameters;
+use super::{Connection, Role, Shared, page, status, sync};
 use crate::clock;
 use crate::verify::{Answered, Decision, Overload, time};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version as Http};
+use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use ykserve::PendingRequest;
+use ykserve::body::{self, NoForm};
 use ykserve::metrics::CONTENT_TYPE;
 use yubiotp::diagnostic::Diagnostic;
 use yubiotp::protocol::{Answer, Status, Version};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 
@@ -30,11 +31,10 @@ const ASKS: &str = "GET, POST";
 
 /// Answers one request.
 pub(super) async fn answer(
-    connection: Arc<Connection>,
+    connection: PendingRequest<Shared>,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
-    let _busy = connection.timer.busy(request.version() == Http::HTTP_2);
-    let shared = &connection.shared;
+    let shared = &connection.service;
     // Boxed, so that a waiting connection takes little memory.
     let (endpoint, reply) = match (connection.role, request.uri().path()) {
         (Role::Main, "/wsapi/2.0/verify" | "/wsapi/2.0/verify.php") => {
@@ -73,18 +73,18 @@ pub(super) async fn answer(
 }
 
 fn is_trusted(connection: &Connection) -> bool {
-    connection.shared.may_look(connection.peer.from)
+    connection.service.may_look(connection.peer.from)
 }
 
 async fn verify(connection: &Connection, version: Version, request: Request<Incoming>) -> Reply {
-    let shared = &connection.shared;
+    let shared = &connection.service;
     let (head, body) = request.into_parts();
     let form = match head.method {
         Method::GET => Zeroizing::default(),
         Method::POST => {
             let limits = &shared.limits;
             let Some(_place) = shared.bodies.take(connection.peer.from) else { return busy(shared) };
-            match parameters::body(body, limits.body_bytes, limits.read).await {
+            match body::read(body, limits.body_bytes, limits.read).await {
                 Ok(form) => form,
                 Err(why) => return no_form(why),
             }
@@ -94,7 +94,7 @@ async fn verify(connection: &Connection, version: Version, request: Request<Inco
     // Taken once the form has arrived, so that slow senders take no places.
     let Some(place) = shared.capacity.enter(shared.may_accept()) else { return busy(shared) };
     let asked = PendingVerification { connection, begun: Instant::now(), decided: false };
-    let answered = match parameters::parameters(head.uri.query(), &head.headers, &form) {
+    let answered = match parameters(head.uri.query(), &head.headers, &form) {
         // Boxed, so that waiting for a form takes little memory.
         Ok(parameters) => {
             Box::pin(shared.verifier.verify(version, &parameters, &connection.peer, &place)).await
@@ -116,7 +116,7 @@ impl PendingVerification<'_> {
     fn decided(mut self, answered: Answered) -> Reply {
         self.decided = true;
         let took = self.begun.elapsed();
-        let shared = &self.connection.shared;
+        let shared = &self.connection.service;
         let Answered { decision, body, advance } = answered;
         shared.metrics.decision(&decision, took, advance);
         self.tell(took, decision);
@@ -124,7 +124,7 @@ impl PendingVerification<'_> {
     }
 
     fn tell(&self, took: Duration, decision: Decision) {
-        let shared = &self.connection.shared;
+        let shared = &self.connection.service;
         match decision.overload {
             Some(Overload::Capacity) => return over_capacity(shared),
             Some(Overload::KeyStorage) => return over_ksm(shared),
@@ -133,7 +133,7 @@ impl PendingVerification<'_> {
         }
         if decision.is_one_of_many {
             let Decision { client, token, .. } = decision;
-            return shared.log.tell_throttled(&shared.refusals, |times| Event::Refusals {
+            return shared.server.log.tell_throttled(&shared.refusals, |times| Event::Refusals {
                 client,
                 token,
                 times,
@@ -142,22 +142,25 @@ impl PendingVerification<'_> {
         let peer = self.connection.peer.from;
         let decided = Decided { at: clock::now_in_milliseconds(), peer, took, decision };
         shared.recent.remember(&decided);
-        shared.log.tell(Event::Decided(decided));
+        shared.server.log.tell(Event::Decided(decided));
     }
 }
 
 impl Drop for PendingVerification<'_> {
     fn drop(&mut self) {
         if !self.decided {
-            let shared = &self.connection.shared;
+            let shared = &self.connection.service;
             shared.metrics.abandoned.inc();
-            shared.log.tell(Event::Abandoned { peer: self.connection.peer.from, took: self.begun.elapsed() });
+            shared
+                .server
+                .log
+                .tell(Event::Abandoned { peer: self.connection.peer.from, took: self.begun.elapsed() });
         }
     }
 }
 
 async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
-    let shared = &connection.shared;
+    let shared = &connection.service;
     if request.method() != Method::GET {
         return wrong_method("GET");
     }
@@ -172,7 +175,7 @@ async fn decrypt(connection: &Connection, request: Request<Incoming>) -> Reply {
     let decrypted = tokio::time::timeout(shared.limits.deadline, decrypting).await;
     let decrypted = decrypted.unwrap_or_else(|_| crate::decrypt::Decrypted::late());
     let line = decrypted.line();
-    shared.log.tell(Event::Decrypted {
+    shared.server.log.tell(Event::Decrypted {
         peer: connection.peer.from,
         token: decrypted.token,
         said: decrypted.said(),
@@ -192,13 +195,13 @@ async fn synced(connection: &Connection, request: Request<Incoming>) -> Reply {
 fn over_capacity(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.limits.in_flight;
-    shared.log.tell_throttled(&shared.busy, |refused| Event::OverCapacity { limit, refused });
+    shared.server.log.tell_throttled(&shared.busy, |refused| Event::OverCapacity { limit, refused });
 }
 
 fn over_ksm(shared: &Shared) {
     shared.metrics.over_capacity.inc();
     let limit = shared.ksm_in_flight;
-    shared.log.tell_throttled(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
+    shared.server.log.tell_throttled(&shared.ksm_busy, |refused| Event::KsmOverCapacity { limit, refused });
 }
 
 /// Far over capacity: the request is not read, so the answer is not signed.

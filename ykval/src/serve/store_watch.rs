@@ -43,12 +43,12 @@ async fn raise(shared: &Shared) {
         sleep(PAUSE).await;
     }
     shared.metrics.positions_raised.inc_by(raised);
-    shared.log.tell(Event::StoreRaised { raised });
+    shared.server.log.tell(Event::StoreRaised { raised });
 }
 
 fn tell(shared: &Shared) {
     if let Some(forgotten) = shared.verifier.store().guard().untold() {
         shared.metrics.store_forgot.inc();
-        shared.log.tell(Event::StoreForgot(forgotten));
+        shared.server.log.tell(Event::StoreForgot(forgotten));
     }
 }

@@ -1,9 +1,8 @@
 //! `/wsapi/2.0/sync`, and what happens between this server and its peers of YK-VAL.
 
-use super::Shared;
-use super::connection::Connection;
 use super::log::Event;
 use super::parameters::Parameters;
+use super::{Connection, Shared};
 use crate::sync::PoolEvent;
 use crate::verify::Received;
 use std::sync::Arc;
@@ -18,13 +17,13 @@ pub(super) const MOST: usize = 64;
 
 /// Answers a message.
 pub(super) async fn receive(connection: &Connection, query: &str) -> String {
-    let shared = &connection.shared;
+    let shared = &connection.service;
     let peer = connection.peer.from;
     let pool = shared.verifier.pool();
     // A proxy's address, or a socket in the file system, is nobody's.
     let from = peer.address().filter(|from| pool.is_some_and(|pool| pool.sender(*from).is_some()));
     let Some(from) = from else {
-        shared.log.tell_throttled(&shared.strangers, |times| Event::SyncStranger { peer, times });
+        shared.server.log.tell_throttled(&shared.strangers, |times| Event::SyncStranger { peer, times });
         let why = "not an address of a peer";
         return counted(
             shared,
@@ -34,6 +33,7 @@ pub(super) async fn receive(connection: &Connection, query: &str) -> String {
     };
     let Ok(_place) = shared.sync_places.try_acquire() else {
         shared
+            .server
             .log
             .tell_throttled(&shared.sync_busy, |refused| Event::SyncOverCapacity { limit: MOST, refused });
         let why = "too many concurrent messages";
@@ -50,9 +50,13 @@ pub(super) async fn receive(connection: &Connection, query: &str) -> String {
     let body = received.body.clone();
     if received.is_one_of_many {
         let token = received.token;
-        shared.log.tell_throttled(&shared.refusals, |times| Event::Refusals { client: None, token, times });
+        shared.server.log.tell_throttled(&shared.refusals, |times| Event::Refusals {
+            client: None,
+            token,
+            times,
+        });
     } else {
-        shared.log.tell(Event::Synced { peer, received });
+        shared.server.log.tell(Event::Synced { peer, received });
     }
     body
 }
@@ -93,6 +97,6 @@ pub(super) fn start(
 fn tell(shared: &Shared, event: PoolEvent) {
     match event {
         PoolEvent::Sent { peer, outcome } => shared.metrics.sync_sent(peer, outcome),
-        event => shared.log.tell(Event::Pool(event)),
+        event => shared.server.log.tell(Event::Pool(event)),
     }
 }

@@ -8,23 +8,21 @@ mod pages;
 mod stop;
 mod sync;
 mod tls;
-mod wire;
 
-use super::stop::Order;
-use super::{Server, Started, listen};
+use super::{Server, Started};
 use crate::clock;
 use crate::config::Config;
 use crate::store::{Client, Distinct, Enrolment, History, Store};
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wire::Wire;
+use ykserve::listen::Given;
 use ykserve::log::Sink;
+use ykserve::stop::Order;
+use ykserve::testing::{Lines, Reply, Wire};
 use yubiotp::key::Fingerprint;
 use yubiotp::protocol::{ClientId, ClientKey};
 use yubiotp::seal::StoreKey;
@@ -48,18 +46,16 @@ struct Site {
     lines: Lines,
 }
 
-/// What it logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+/// What an answer of the protocol says.
+trait Protocol {
+    /// Its status.
+    fn status(&self) -> &str;
+}
 
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Protocol for Reply {
+    fn status(&self) -> &str {
+        let line = self.body.lines().find_map(|line| line.strip_prefix("status="));
+        line.unwrap_or_else(|| panic!("no status: {self:?}"))
     }
 }
 
@@ -120,8 +116,8 @@ impl Site {
             .await
             .unwrap();
         let lines = Lines::default();
-        let given = listen::Given::default();
-        let server = Server::bind(config, store, store_key(), sink(lines.clone()), given).unwrap();
+        let sink = sink(lines.clone());
+        let server = Server::bind(config, store, store_key(), sink, Given::default()).unwrap();
         let started = server.started.clone();
         let (orders, told) = mpsc::channel(8);
         let ended = tokio::spawn(server.run(told));
@@ -138,14 +134,7 @@ impl Site {
 
     /// What it logged so far; waits until a line has this in it.
     async fn logged(&self, what: &str) -> String {
-        for _ in 0..500 {
-            let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
-            if text.contains(what) {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{what:?} was not logged: {}", String::from_utf8_lossy(&self.lines.0.lock().unwrap()));
+        self.lines.with(what).await
     }
 
     async fn order(&self, order: Order) {
@@ -156,7 +145,7 @@ impl Site {
     async fn stop(self) -> String {
         self.order(Order::Stop).await;
         self.ended.await.unwrap();
-        String::from_utf8(std::mem::take(&mut *self.lines.0.lock().unwrap())).unwrap()
+        self.lines.text()
     }
 }
 
@@ -181,12 +170,4 @@ fn question(otp: &str) -> String {
 
 fn verify(otp: &str) -> String {
     format!("/wsapi/2.0/verify?{}", question(otp))
-}
-
-/// A file that secrets may be in.
-fn put(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let path = folder.join(name);
-    let _ = std::fs::remove_file(&path);
-    crate::file::create(&path, text.as_bytes(), 0o600).unwrap();
-    path
 }

@@ -2,10 +2,11 @@
 
 use super::Site;
 use ykcli::report::Report;
+use ykserve::descriptors::lowered;
 use ykserve::log::syslog_answers;
 use ykval::config::LogTo;
 use ykval::file;
-use ykval::serve::{DAEMON, Room, lowered};
+use ykval::serve::{DAEMON, foreseen};
 use yubiotp::diagnostic::{Code, Diagnostic, Location, cause};
 
 pub(super) fn check(report: &mut Report, site: &Site) {
@@ -36,7 +37,7 @@ pub(super) fn check(report: &mut Report, site: &Site) {
                 .advise("set require_signature = true, or add clients with --require-signature yes"),
         );
     }
-    let room = Room::foreseen(config);
+    let room = foreseen(config);
     if room.is_lowered {
         report.add("limits", lowered(&room, config.limits.connections).at(file()));
     }

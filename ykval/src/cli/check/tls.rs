@@ -4,12 +4,12 @@ use super::{Site, server};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use ykcli::report::Report;
+use ykserve::tls::{Clients, Read};
+use ykserve::validity::{Stage, Validity};
 use ykval::certificates;
 use ykval::clock;
 use ykval::config::{DecryptAt, EtcdClientFiles, StoreAt, TlsFiles};
 use ykval::file;
-use ykval::serve::tls::{Clients, Read};
-use ykval::serve::{Stage, Validity};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 pub(super) fn check(report: &mut Report, site: &Site) {

@@ -5,7 +5,6 @@ use crate::config::{Decrypt, DecryptAt};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use tokio::net::{TcpListener, UnixStream};
-use yubiotp::diagnostic::Code;
 
 /// A site with a socket for it.
 async fn with_socket(tokens: u32) -> (Site, PathBuf) {
@@ -59,22 +58,6 @@ async fn in_the_words_of_a_key_storage_module() {
     assert!(log.contains(&format!("event=decrypt status=OK token={} peer=uid:", token(1))), "{log}");
     assert!(!BLOCKS.iter().any(|block| log.contains(block)), "{log}");
     assert!(!path.exists(), "the socket was left behind");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whose_socket_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("decrypt");
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(path.exists(), "a server that died leaves its socket behind");
-    let first = super::super::Socket::unix(&path).unwrap();
-    let fault = super::super::Socket::unix(&path).err().unwrap();
-    assert_eq!(fault.diagnostic().code, Code::DecryptSocketInvalid, "{fault}");
-    drop(first);
-    assert!(!path.exists());
-    std::fs::write(&path, "precious").unwrap();
-    assert!(super::super::Socket::unix(&path).is_err());
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 8, "a file was replaced");
 }
 
 /// Two servers: one has the keys, the other asks it, as it would ask a YK-KSM.

@@ -5,7 +5,6 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -113,16 +112,6 @@ async fn paths_and_methods() {
         let said = reply.head.lines().find_map(|line| line.strip_prefix("allow: "));
         assert_eq!(said, allow, "{method} {path}");
     }
-}
-
-/// As `nc -N` and some proxies do.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_has_said_all_and_listens_on_is_answered() {
-    let site = Site::new("").await;
-    let mut wire = site.connect().await;
-    wire.send(&format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", verify(&otp(0, 0)))).await;
-    wire.io.shutdown().await.unwrap();
-    assert_eq!(wire.reply().await.status(), "OK");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ pub enum Stage {
 }
 
 /// Whether it is an X.509 version 1 certificate, which has no extensions. Clients reject it.
-pub(super) fn is_version_1(certificate: &CertificateDer<'_>) -> bool {
+pub(crate) fn is_version_1(certificate: &CertificateDer<'_>) -> bool {
     Certificate::from_der(certificate).is_ok_and(|read| read.tbs_certificate.version == Version::V1)
 }
 

@@ -6,49 +6,62 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A connection.
-pub(super) struct Wire<T = TcpStream> {
-    pub(super) io: T,
+pub struct Wire<T = TcpStream> {
+    /// The other end is the server.
+    pub io: T,
     /// What came, and was not read.
     came: Vec<u8>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) code: u16,
-    pub(super) head: String,
-    pub(super) body: String,
-}
-
-impl Reply {
-    /// The status of the protocol.
-    pub(super) fn status(&self) -> &str {
-        let line = self.body.lines().find_map(|line| line.strip_prefix("status="));
-        line.unwrap_or_else(|| panic!("no status: {self:?}"))
-    }
+pub struct Reply {
+    /// Its HTTP status.
+    pub code: u16,
+    /// Its first line and its headers, with the empty line after them.
+    pub head: String,
+    /// Its body, which has a length.
+    pub body: String,
 }
 
 impl Wire {
-    pub(super) async fn connect(to: SocketAddr) -> Self {
+    /// Connects.
+    ///
+    /// # Panics
+    /// It cannot.
+    pub async fn connect(to: SocketAddr) -> Self {
         Self::over(TcpStream::connect(to).await.unwrap())
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
-    pub(super) fn over(io: T) -> Self {
+    /// Over a connection.
+    pub fn over(io: T) -> Self {
         Self { io, came: Vec::new() }
     }
 
-    pub(super) async fn send(&mut self, text: &str) {
+    /// Sends text.
+    ///
+    /// # Panics
+    /// The connection is closed.
+    pub async fn send(&mut self, text: &str) {
         self.io.write_all(text.as_bytes()).await.unwrap();
     }
 
-    pub(super) async fn get(&mut self, path: &str) -> Reply {
+    /// Asks for a path.
+    ///
+    /// # Panics
+    /// There is no answer.
+    pub async fn get(&mut self, path: &str) -> Reply {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
         self.reply().await
     }
 
-    pub(super) async fn post(&mut self, path: &str, kind: &str, form: &str) -> Reply {
+    /// Sends a form.
+    ///
+    /// # Panics
+    /// There is no answer.
+    pub async fn post(&mut self, path: &str, kind: &str, form: &str) -> Reply {
         let length = form.len();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
@@ -58,12 +71,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// The next answer, which has to come.
-    pub(super) async fn reply(&mut self) -> Reply {
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn reply(&mut self) -> Reply {
         self.try_reply(true).await.expect("the connection was closed")
     }
 
-    /// The next answer; `None` if the connection is closed instead.
-    pub(super) async fn try_reply(&mut self, with_body: bool) -> Option<Reply> {
+    /// The next answer; `None` if the connection is closed instead. One to HEAD is without a body.
+    ///
+    /// # Panics
+    /// Only a part of it comes, or nothing in 10 s.
+    pub async fn try_reply(&mut self, with_body: bool) -> Option<Reply> {
         let end = loop {
             if let Some(end) = self.came.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
@@ -92,7 +111,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// Waits until the other end closes, for so long; whether it did, and what came before it.
-    pub(super) async fn closed_within(&mut self, time: Duration) -> Option<String> {
+    pub async fn closed_within(&mut self, time: Duration) -> Option<String> {
         let mut all = Vec::new();
         let read = tokio::time::timeout(time, self.io.read_to_end(&mut all)).await;
         // A connection that is reset is closed.

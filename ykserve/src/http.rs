@@ -1,12 +1,10 @@
 //! Serving one connection: handshake, HTTP/1.1 or h2, its time limits, and its end.
 
-use super::connection::{Connection, Stay};
-use super::log::Event;
-use super::timer::TimedSocket;
-use super::validity::Validity;
-use super::{route, tls};
-use crate::clock;
-use crate::config::Limits;
+use crate::connection::{Connection, PendingRequest, Service, Stay};
+use crate::settings::ConnectionLimits;
+use crate::timer::TimedSocket;
+use crate::validity::Validity;
+use crate::{ServerEvent, clock, tls};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -20,7 +18,7 @@ use tokio::time::{Instant, sleep};
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// The HTTP settings of a listener.
-pub(super) struct Http {
+pub(crate) struct Http {
     /// For connections that are kept.
     kept: Builder<TokioExecutor>,
     /// For brief ones, which are closed after their first answer.
@@ -29,7 +27,7 @@ pub(super) struct Http {
 
 impl Http {
     /// `http2`: whether HTTP/2 is allowed, too.
-    pub(super) fn new(limits: &Limits, http2: bool) -> Self {
+    pub(crate) fn new(limits: &ConnectionLimits, http2: bool) -> Self {
         let kept = http(limits);
         let mut once = kept.clone();
         once.http1().keep_alive(false);
@@ -45,7 +43,7 @@ const STREAMS: u32 = 32;
 /// Bytes that HTTP/2 lets a connection send ahead, at least.
 const LEAST_WINDOW: u32 = 65_535;
 
-fn http(limits: &Limits) -> Builder<TokioExecutor> {
+fn http(limits: &ConnectionLimits) -> Builder<TokioExecutor> {
     // hyper accepts no limit below the size of its first buffer.
     const LEAST_HEAD: usize = 8192;
     let mut http = Builder::new(TokioExecutor::new());
@@ -71,8 +69,9 @@ fn http(limits: &Limits) -> Builder<TokioExecutor> {
 }
 
 /// Answers the requests of a connection until either side ends it.
-pub(super) async fn serve<T>(connection: Connection, io: T, tls: Option<Arc<tls::Certificate>>)
+pub(crate) async fn serve<S, T>(connection: Connection<S>, io: T, tls: Option<Arc<tls::Certificate>>)
 where
+    S: Service,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TimedSocket { io, timer: Arc::clone(&connection.timer) };
@@ -83,17 +82,18 @@ where
     }
 }
 
-async fn serve_tls<T>(connection: Connection, io: TimedSocket<T>, tls: Arc<tls::Certificate>)
+async fn serve_tls<S, T>(connection: Connection<S>, io: TimedSocket<T>, tls: Arc<tls::Certificate>)
 where
+    S: Service,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // Subscribed before the handshake, so that a withdrawal during it is seen.
     let mut withdrawn = tls.withdrawn();
-    let shared = &connection.shared;
+    let server = connection.service.server();
     // A handshake costs processor time, which is one reason to limit connections.
     let patience = match connection.stay {
-        Stay::Kept => shared.limits.read,
-        Stay::Brief => shared.limits.read.min(AT_ONCE),
+        Stay::Kept => server.limits.read,
+        Stay::Brief => server.limits.read.min(AT_ONCE),
     };
     let timer = Arc::clone(&connection.timer);
     let hurry = async {
@@ -111,9 +111,10 @@ where
                 Some(Err(why)) => why.to_string(),
                 _ => "it took too long (limits.read_ms)".to_owned(),
             };
-            shared.metrics.server.handshakes_failed.inc();
+            server.metrics.handshakes_failed.inc();
             let peer = connection.peer.from;
-            shared.log.tell_throttled(&shared.handshakes, |times| Event::NoHandshake { peer, why, times });
+            let event = |times| ServerEvent::NoHandshake { peer, why, times }.into();
+            server.log.tell_throttled(&server.handshakes, event);
             return;
         }
     };
@@ -132,21 +133,21 @@ where
 }
 
 /// Runs until either side ends it, or the client's certificate is `disproved`.
-async fn speak<T>(connection: Connection, io: T, is_tls: bool, disproved: impl Future<Output = ()>)
+async fn speak<S, T>(connection: Connection<S>, io: T, is_tls: bool, disproved: impl Future<Output = ()>)
 where
+    S: Service,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(connection);
-    let Connection { shared, timer, stay, .. } = &*connection;
-    let mut stay = *stay;
-    let service = service_fn(|request| route::answer(Arc::clone(&connection), request));
-    let http = if is_tls { &shared.http_tls } else { &shared.http_plain };
+    let (server, timer, mut stay) = (connection.service.server(), &connection.timer, connection.stay);
+    let answer = service_fn(|request| S::answer(PendingRequest::new(&connection, &request), request));
+    let http = if is_tls { &server.http_tls } else { &server.http_plain };
     let (builder, first_look) = match stay {
-        Stay::Kept => (&http.kept, shared.limits.read.min(shared.limits.idle)),
-        Stay::Brief => (&http.once, shared.limits.read.min(AT_ONCE)),
+        Stay::Kept => (&http.kept, server.limits.read.min(server.limits.idle)),
+        Stay::Brief => (&http.once, server.limits.read.min(AT_ONCE)),
     };
-    let mut http = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut stop = pin!(shared.stopping.finish.cancelled());
+    let mut http = pin!(builder.serve_connection(TokioIo::new(io), answer));
+    let mut stop = pin!(server.stopping.finish.cancelled());
     let mut look = pin!(sleep(first_look));
     let mut disproved = pin!(disproved);
     let mut is_disproved = false;
@@ -163,7 +164,7 @@ where
                 }
                 stopping = true;
                 http.as_mut().graceful_shutdown();
-                stop.set(shared.stopping.cut.cancelled());
+                stop.set(server.stopping.cut.cancelled());
             }
             // Finishes the current requests, and accepts no new ones.
             () = &mut disproved, if !is_disproved => {
@@ -173,7 +174,7 @@ where
             () = timer.asked_to_leave(), if stay == Stay::Kept => {
                 // A request that is being sent is answered if it arrives within the time of a brief connection.
                 stay = Stay::Brief;
-                shared.metrics.server.connections_displaced.inc();
+                server.metrics.connections_displaced.inc();
                 if timer.is_idle() || timer.is_busy() {
                     http.as_mut().graceful_shutdown();
                 }
@@ -181,17 +182,17 @@ where
             }
             () = &mut look => {
                 let wait = match stay {
-                    Stay::Kept => timer.look(&shared.limits),
+                    Stay::Kept => timer.look(&server.limits),
                     // The one request of a brief connection is being answered.
                     Stay::Brief if may_finish && timer.is_busy() => {
                         may_finish = false;
                         http.as_mut().graceful_shutdown();
-                        Some(shared.limits.deadline.saturating_add(AT_ONCE))
+                        Some(server.limits.deadline.saturating_add(AT_ONCE))
                     }
                     Stay::Brief => None,
                 };
                 let Some(wait) = wait else {
-                    shared.metrics.server.connections_cut.inc();
+                    server.metrics.connections_cut.inc();
                     break;
                 };
                 look.as_mut().reset(Instant::now() + wait);

@@ -4,36 +4,38 @@ use std::net::SocketAddr;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// Two addresses of one list that the system does not give to one server.
-pub(super) fn clash(list: &[SocketAddr]) -> Option<(SocketAddr, SocketAddr)> {
+#[must_use]
+pub fn clash(list: &[SocketAddr]) -> Option<(SocketAddr, SocketAddr)> {
     list.iter().enumerate().find_map(|(at, one)| {
         // A socket of IPv6 beside one of IPv4 is for IPv6 only.
         let earlier = list.iter().take(at).filter(|other| one.is_ipv4() == other.is_ipv4());
-        earlier.copied().find(|other| overlap(*one, *other)).map(|other| (other, *one))
+        earlier.copied().find(|other| do_overlap(*one, *other)).map(|other| (other, *one))
     })
 }
 
 /// One of these addresses that the system does not give to one server together with `at`.
-pub(super) fn taken(at: SocketAddr, list: &[SocketAddr]) -> Option<SocketAddr> {
+#[must_use]
+pub fn taken(at: SocketAddr, list: &[SocketAddr]) -> Option<SocketAddr> {
     // Of `::`, which is for IPv4 too unless one of the list is.
     let both = |one: SocketAddr| one.is_ipv6() && one.ip().is_unspecified();
     let only_ipv6 = |one: SocketAddr| list.iter().any(|it| it.is_ipv4() && it.port() == one.port());
     list.iter().copied().find(|other| {
         if at.is_ipv4() == other.is_ipv4() {
-            return overlap(at, *other);
+            return do_overlap(at, *other);
         }
         at.port() != 0 && at.port() == other.port() && (both(at) || (both(*other) && !only_ipv6(*other)))
     })
 }
 
 /// Of two addresses of one family. Port 0 is any that is free.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+fn do_overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0
         && one.port() == other.port()
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 /// The finding about two addresses that overlap.
-pub(super) fn both(one: SocketAddr, other: SocketAddr) -> Diagnostic {
+pub fn overlap_found(one: SocketAddr, other: SocketAddr) -> Diagnostic {
     Diagnostic::error(Code::ListenOverlaps, format!("{one} and {other} overlap"))
         .advise("remove one of them, or give it another port")
 }

@@ -3,12 +3,12 @@
 //! One host or one site cannot take all places. When all are taken, idle connections are closed, beginning with the
 //! peer that has most connections; meanwhile new connections are brief ([`Stay::Brief`]).
 
-use super::connection::Stay;
-use super::descriptors::Room;
-use super::peer::From;
-use super::timer::ConnectionTimer;
-use crate::config::Limits;
+use crate::connection::Stay;
+use crate::descriptors::Room;
+use crate::peer::Origin;
 use crate::prefix;
+use crate::settings::ConnectionLimits;
+use crate::timer::ConnectionTimer;
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +26,7 @@ const LEAVE: usize = 64;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How many each host and each site has taken of something.
-pub(super) struct Shares {
+pub(crate) struct Shares {
     of_host: usize,
     of_site: usize,
     unlimited_from: Vec<IpNet>,
@@ -34,21 +34,21 @@ pub(super) struct Shares {
 }
 
 /// One unit of a share. Returned when dropped.
-pub(super) struct Share {
+pub(crate) struct Share {
     of: Arc<Shares>,
     counted: Option<IpAddr>,
 }
 
 impl Shares {
     /// `of_host` is the maximum of each host; 0: no limit.
-    pub(super) fn new(of_host: usize, unlimited_from: &[IpNet]) -> Arc<Self> {
+    pub(crate) fn new(of_host: usize, unlimited_from: &[IpNet]) -> Arc<Self> {
         let of_host = if of_host == 0 { usize::MAX } else { of_host };
         let of_site = of_host.saturating_mul(HOSTS_OF_A_SITE);
         Arc::new(Self { of_host, of_site, unlimited_from: unlimited_from.to_vec(), held: Mutex::default() })
     }
 
     /// Takes one more, unless the host or its site has reached its share.
-    pub(super) fn take(self: &Arc<Self>, from: From) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, from: Origin) -> Option<Share> {
         let counted = from
             .address()
             .filter(|address| !self.unlimited_from.iter().any(|net| net.contains(address)))
@@ -90,7 +90,7 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Why a connection is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Short {
+pub(crate) enum Short {
     /// All places are taken.
     Places,
     /// Its host or its site has reached its share.
@@ -98,7 +98,7 @@ pub(super) enum Short {
 }
 
 /// Places for connections.
-pub(super) struct Places {
+pub(crate) struct Places {
     room: Room,
     kept: Arc<Semaphore>,
     /// Excess connections: see [`Stay`].
@@ -120,13 +120,13 @@ struct Open {
 
 #[derive(Clone)]
 struct Seat {
-    from: From,
+    from: Origin,
     timer: Arc<ConnectionTimer>,
 }
 
 /// The place of one connection. Returned when dropped.
-pub(super) struct ConnectionPlace {
-    pub(super) stay: Stay,
+pub(crate) struct ConnectionPlace {
+    pub(crate) stay: Stay,
     seat: Option<(Arc<Places>, u64)>,
     _permit: OwnedSemaphorePermit,
     _share: Share,
@@ -141,7 +141,7 @@ impl Drop for ConnectionPlace {
 }
 
 impl Places {
-    pub(super) fn new(room: Room, limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(room: Room, limits: &ConnectionLimits) -> Arc<Self> {
         let of_host = match limits.connections_per_address {
             0 => 0,
             // A site has at most half of them.
@@ -162,9 +162,9 @@ impl Places {
 
     /// A place for one more connection, with the reason if the connection is not kept. `is_watching`: whether it may
     /// take a reserved place.
-    pub(super) fn take(
+    pub(crate) fn take(
         self: &Arc<Self>,
-        from: From,
+        from: Origin,
         timer: &Arc<ConnectionTimer>,
         is_watching: bool,
     ) -> (Option<ConnectionPlace>, Option<Short>) {
@@ -183,7 +183,7 @@ impl Places {
 
     fn seated(
         self: &Arc<Self>,
-        from: From,
+        from: Origin,
         timer: &Arc<ConnectionTimer>,
         permit: OwnedSemaphorePermit,
         share: Share,
@@ -200,7 +200,7 @@ impl Places {
         }
     }
 
-    fn briefly(&self, from: From, is_watching: bool) -> Option<ConnectionPlace> {
+    fn briefly(&self, from: Origin, is_watching: bool) -> Option<ConnectionPlace> {
         let share = self.brief_shares.take(from)?;
         if !is_watching && self.brief.available_permits() <= self.reserved {
             return None;
@@ -228,13 +228,13 @@ impl Places {
     }
 
     /// The number of open connections.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         let taken = |all: usize, places: &Semaphore| all.saturating_sub(places.available_permits());
         taken(self.room.connections, &self.kept).saturating_add(taken(self.room.brief, &self.brief))
     }
 
     /// Waits until no connection is open. Afterwards there are no places.
-    pub(super) async fn all_closed(&self) {
+    pub(crate) async fn all_closed(&self) {
         let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
         let (kept, brief) = (all(self.room.connections), all(self.room.brief));
         let _ = tokio::join!(self.kept.acquire_many(kept), self.brief.acquire_many(brief));
@@ -277,8 +277,8 @@ fn giving_way(seats: Vec<Seat>) -> Vec<Seat> {
 mod tests {
     use super::*;
 
-    fn at(address: &str) -> From {
-        From::Address(address.parse().unwrap())
+    fn at(address: &str) -> Origin {
+        Origin::Address(address.parse().unwrap())
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
         assert!(take("192.0.2.6").is_none(), "its site has");
         held.push(take("192.0.3.1").unwrap());
         held.extend((0..9).map(|_| take("10.1.1.1").unwrap()));
-        held.extend((0..9).map(|_| shares.take(From::Local { uid: None }).unwrap()));
+        held.extend((0..9).map(|_| shares.take(Origin::Local { uid: None }).unwrap()));
         held.extend(["2001:db8::1", "2001:db8::2"].map(|address| take(address).unwrap()));
         assert!(take("2001:db8::3").is_none(), "a /64 is one host");
         held.clear();
@@ -311,7 +311,7 @@ mod tests {
         for other in &many[1..] {
             other.timer.open();
         }
-        let _busy = many[1].timer.busy(false);
+        many[1].timer.begin_answer(false);
         let few = [seat("198.51.100.1"), seat("2001:db8::1")];
         let order = giving_way([many.clone(), few.to_vec()].concat());
         assert_eq!(order.len(), 6, "the one that is busy stays");

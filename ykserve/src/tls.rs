@@ -1,10 +1,10 @@
 //! TLS on a listener. Its files are read again when they change.
 
-use super::timer::TimedSocket;
-use super::validity::{Stage, Validity, is_version_1};
 use crate::certificates::{self, CertificatesFault, MOST_PEM};
-use crate::config::TlsFiles;
 use crate::file::{self, Audience, FileFault};
+use crate::settings::TlsFiles;
+use crate::timer::TimedSocket;
+use crate::validity::{Stage, Validity, is_version_1};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -56,29 +56,20 @@ impl Display for TlsFault {
 
 impl std::error::Error for TlsFault {}
 
-/// Whether clients must show certificates.
+/// Whether clients must show certificates, where there is an authority for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// They may: on the listener for verifications.
+    /// They may.
     May,
-    /// They must: on the listener of `/wsapi/decrypt`.
+    /// They must.
     Must,
 }
 
-impl Clients {
-    /// The listener, as metrics name it.
-    pub(super) const fn listener(self) -> &'static str {
-        match self {
-            Self::May => "listen",
-            Self::Must => "decrypt",
-        }
-    }
-}
-
 /// The certificate of a listener, as it was read last.
-pub(super) struct Certificate {
+pub struct Certificate {
     files: TlsFiles,
     clients: Clients,
+    listener: &'static str,
     now: RwLock<Arc<Read>>,
     /// Sent when an authority for clients was removed.
     withdrawn: watch::Sender<()>,
@@ -125,37 +116,42 @@ impl Read {
 type Stamp = Option<(u64, u64, SystemTime)>;
 
 impl Certificate {
-    pub(super) fn read(files: &TlsFiles, clients: Clients) -> Result<Self, TlsFault> {
+    /// Reads the files. `listener` is what metrics call it.
+    ///
+    /// # Errors
+    /// As those of [`Read::all`].
+    pub fn read(files: &TlsFiles, clients: Clients, listener: &'static str) -> Result<Self, TlsFault> {
         let seen = Mutex::new(stamps(files));
         let now = RwLock::new(Arc::new(config(files, clients)?));
         let (withdrawn, _) = watch::channel(());
-        Ok(Self { files: files.clone(), clients, now, withdrawn, seen, logged: Mutex::default() })
+        let files = files.clone();
+        Ok(Self { files, clients, listener, now, withdrawn, seen, logged: Mutex::default() })
     }
 
     fn now(&self) -> Arc<Read> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.now().config).into()
     }
 
     /// Receives when an authority for clients is removed, from now on.
-    pub(super) fn withdrawn(&self) -> watch::Receiver<()> {
+    pub(crate) fn withdrawn(&self) -> watch::Receiver<()> {
         self.withdrawn.subscribe()
     }
 
     /// The end of the server certificate's validity, in seconds since 1970.
-    pub(super) fn until(&self) -> Option<i64> {
+    pub(crate) fn until(&self) -> Option<i64> {
         self.now().validity().map(|validity| validity.until)
     }
 
-    pub(super) fn listener(&self) -> &'static str {
-        self.clients.listener()
+    pub(crate) fn listener(&self) -> &'static str {
+        self.listener
     }
 
     /// The validity to be logged: when it becomes a problem, and then once a day.
-    pub(super) fn concern(&self, now: i64) -> Option<(Validity, Stage)> {
+    pub(crate) fn concern(&self, now: i64) -> Option<(Validity, Stage)> {
         const DAY: i64 = 24 * 3600;
         let validity = self.now().validity()?;
         let stage = validity.stage(now);
@@ -173,13 +169,13 @@ impl Certificate {
     }
 
     /// Whether the files changed since they were last read, with success or without.
-    pub(super) fn changed(&self) -> bool {
+    pub(crate) fn changed(&self) -> bool {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != stamps(&self.files)
     }
 
     /// Reads the files again, for new connections. If an authority for clients was removed, open connections with client
     /// certificates end. If the files cannot be used, the old certificate stays in use.
-    pub(super) fn reload(&self) -> Result<(), TlsFault> {
+    pub(crate) fn reload(&self) -> Result<(), TlsFault> {
         // Taken before the files are read, so that a change in between is noticed next time.
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamps(&self.files);
         let new = Arc::new(config(&self.files, self.clients)?);
@@ -193,13 +189,13 @@ impl Certificate {
         Ok(())
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.files.certificate
     }
 }
 
 /// The certificate that the client showed.
-pub(super) fn shown<T>(io: &TlsStream<TimedSocket<T>>) -> Option<CertificateDer<'static>> {
+pub(crate) fn shown<T>(io: &TlsStream<TimedSocket<T>>) -> Option<CertificateDer<'static>> {
     io.get_ref().1.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
 }
 

@@ -1,14 +1,12 @@
 //! Listening sockets, and accepting connections.
 
-use super::connection::{Connection, Role};
-use super::http;
-use super::log::Event;
-use super::peer::Peer;
-use super::places::Short;
-use super::timer::ConnectionTimer;
-use super::tls::Certificate;
-use super::{ServeFault, Shared};
-use crate::file;
+use crate::connection::{Connection, Service};
+use crate::log::LogThrottle;
+use crate::peer::Peer;
+use crate::places::Short;
+use crate::timer::ConnectionTimer;
+use crate::tls::Certificate;
+use crate::{ServeFault, ServerEvent, file, http};
 use listenfd::ListenFd;
 use rustix::net::{SendFlags, send};
 use std::io;
@@ -19,7 +17,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
-use ykserve::log::LogThrottle;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// Connections that may wait in the system until they are accepted.
@@ -29,13 +26,15 @@ const BACKLOG: u32 = 4096;
 const BREATH: Duration = Duration::from_millis(50);
 
 /// A listening socket.
-pub(super) enum Socket {
+pub struct Socket(Kind);
+
+enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener, Option<InFileSystem>),
 }
 
 /// A socket that we created in the file system. Removed at the end, unless another file has its name by then.
-pub(super) struct InFileSystem {
+struct InFileSystem {
     path: PathBuf,
     is: (u64, u64),
 }
@@ -55,45 +54,53 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 
 /// Sockets that systemd opened for us.
 #[derive(Default)]
-pub(super) struct Given {
-    tcp: Vec<TcpListener>,
-    unix: Option<UnixListener>,
+pub struct Given {
+    tcp: Vec<Socket>,
+    unix: Vec<Socket>,
 }
 
 impl Given {
-    /// Takes the sockets of systemd. Those with an IP address are for verifications; one in the file system is for
-    /// `/wsapi/decrypt`.
-    pub(super) fn from_environment() -> Result<Self, ServeFault> {
+    /// Takes the sockets of systemd, once.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn from_environment() -> Result<Self, ServeFault> {
         let fault = |why: io::Error| ServeFault::listen("a socket that systemd passed", &why);
         let mut list = ListenFd::from_env();
         let mut given = Self::default();
         for index in 0..list.len() {
             if let Ok(Some(unix)) = list.take_unix_listener(index) {
                 unix.set_nonblocking(true).map_err(fault)?;
-                given.unix = Some(UnixListener::from_std(unix).map_err(fault)?);
+                let unix = UnixListener::from_std(unix).map_err(fault)?;
+                given.unix.push(Socket(Kind::Unix(unix, None)));
             } else if let Some(tcp) = list.take_tcp_listener(index).map_err(fault)? {
                 tcp.set_nonblocking(true).map_err(fault)?;
-                given.tcp.push(TcpListener::from_std(tcp).map_err(fault)?);
+                given.tcp.push(Socket(Kind::Tcp(TcpListener::from_std(tcp).map_err(fault)?)));
             }
         }
         Ok(given)
     }
 
-    /// The sockets for verifications: systemd's, or those of the configuration if it passed none; and the one for
-    /// `/wsapi/decrypt`.
-    pub(super) fn or_bind(self, listen: &[SocketAddr]) -> Result<(Vec<Socket>, Option<Socket>), ServeFault> {
-        let unix = self.unix.map(|unix| Socket::Unix(unix, None));
+    /// Those with an IP address, or sockets that listen on these addresses if there are none; and those in the file system,
+    /// in the order of systemd.
+    ///
+    /// # Errors
+    /// The system does not give one of the addresses.
+    pub fn or_bind(self, listen: &[SocketAddr]) -> Result<(Vec<Socket>, Vec<Socket>), ServeFault> {
         if self.tcp.is_empty() {
             let sockets = listen.iter().map(|at| Socket::tcp(*at, listen)).collect::<Result<_, _>>()?;
-            return Ok((sockets, unix));
+            return Ok((sockets, self.unix));
         }
-        Ok((self.tcp.into_iter().map(Socket::Tcp).collect(), unix))
+        Ok((self.tcp, self.unix))
     }
 }
 
 impl Socket {
-    /// Listens on one of several addresses.
-    pub(super) fn tcp(at: SocketAddr, beside: &[SocketAddr]) -> Result<Self, ServeFault> {
+    /// Listens on an address of the server, which has these addresses.
+    ///
+    /// # Errors
+    /// The system does not give it.
+    pub fn tcp(at: SocketAddr, beside: &[SocketAddr]) -> Result<Self, ServeFault> {
         let bind = || {
             let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;
@@ -104,18 +111,20 @@ impl Socket {
             socket.bind(at)?;
             socket.listen(BACKLOG)
         };
-        bind().map(Self::Tcp).map_err(|why: io::Error| ServeFault::listen(&at.to_string(), &why))
+        bind()
+            .map(|tcp| Self(Kind::Tcp(tcp)))
+            .map_err(|why: io::Error| ServeFault::listen(&at.to_string(), &why))
     }
 
     /// Listens on a socket in the file system, created with mode 0660. A socket that a dead server left is replaced;
     /// one that is in use is not.
-    pub(super) fn unix(path: &Path) -> Result<Self, ServeFault> {
+    ///
+    /// # Errors
+    /// The system does not give it; or something else is there, which is the finding `invalid`.
+    pub fn unix(path: &Path, invalid: Code) -> Result<Self, ServeFault> {
         if let Ok(is) = std::fs::symlink_metadata(path) {
-            let found = |problem: &str| {
-                ServeFault::new(
-                    Diagnostic::error(Code::DecryptSocketInvalid, problem).at(file::location(path)),
-                )
-            };
+            let found =
+                |problem: &str| ServeFault::new(Diagnostic::error(invalid, problem).at(file::location(path)));
             if !is.file_type().is_socket() {
                 return Err(found("exists and is not a socket"));
             }
@@ -135,36 +144,39 @@ impl Socket {
                 return Err(why);
             }
             let is = inode(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            Ok(Self::Unix(listener, Some(InFileSystem { path: path.to_owned(), is })))
+            Ok(Self(Kind::Unix(listener, Some(InFileSystem { path: path.to_owned(), is }))))
         };
         bind().map_err(|why: io::Error| ServeFault::listen(&path.display().to_string(), &why))
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(..) => None,
+    /// Its address, with the port that the system chose; `None`: it is in the file system.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix(..) => None,
         }
     }
 
-    /// For people.
-    pub(super) fn name(&self) -> String {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "-".to_owned(), |at| at.to_string()),
-            Self::Unix(_, Some(at)) => format!("unix:{}", at.path.display()),
-            Self::Unix(_, None) => "a socket of systemd".to_owned(),
+    /// What it is called, for people: `127.0.0.1:8000`, `unix:/run/ykvald/decrypt`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().map_or_else(|_| "-".to_owned(), |at| at.to_string()),
+            Kind::Unix(_, Some(at)) => format!("unix:{}", at.path.display()),
+            Kind::Unix(_, None) => "a socket of systemd".to_owned(),
         }
     }
 
     async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.0 {
+            Kind::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 // Answers are one small write, which must not be delayed.
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Peer::address(from.ip())))
             }
-            Self::Unix(listener, _) => {
+            Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                 Ok((Stream::Unix(stream), Peer::local(uid)))
@@ -200,16 +212,20 @@ impl Stream {
 }
 
 /// A listening socket, with the role of its connections.
-pub(super) struct Listener {
-    pub(super) socket: Socket,
-    pub(super) role: Role,
-    pub(super) tls: Option<Arc<Certificate>>,
+pub struct Listener<R> {
+    /// The socket.
+    pub socket: Socket,
+    /// What is answered there.
+    pub role: R,
+    /// The certificate that is shown there; `None`: it is without TLS.
+    pub tls: Option<Arc<Certificate>>,
 }
 
-impl Listener {
+impl<R: Copy + Send + Sync + 'static> Listener<R> {
     /// Accepts connections until the server stops.
-    pub(super) async fn accept(self, shared: Arc<Shared>) {
-        let mut stop = pin!(shared.stopping.finish.cancelled());
+    pub(crate) async fn accept<S: Service<Role = R>>(self, service: Arc<S>) {
+        let server = service.server();
+        let mut stop = pin!(server.stopping.finish.cancelled());
         let (limit, share, fault) = (LogThrottle::default(), LogThrottle::default(), LogThrottle::default());
         loop {
             let accepted = tokio::select! {
@@ -221,7 +237,7 @@ impl Listener {
                 Err(why) if is_of_the_client(&why) => continue,
                 Err(why) => {
                     if fault.should_log().is_some() {
-                        shared.log.tell(Event::NotAccepted { why });
+                        server.tell(ServerEvent::NotAccepted { why });
                     }
                     // Out of descriptors: wait until one may have been closed.
                     tokio::time::sleep(BREATH).await;
@@ -229,36 +245,35 @@ impl Listener {
                 }
             };
             let timer = Arc::new(ConnectionTimer::new());
-            let (place, short) = shared.places.take(peer.from, &timer, shared.may_look(peer.from));
+            let (place, short) = server.places.take(peer.from, &timer, service.is_watching(peer.from));
             if let Some(short) = short {
                 // A stopping server takes all places to wait for the last connection: this is not the limit.
-                if shared.stopping.finish.is_cancelled() {
+                if server.stopping.finish.is_cancelled() {
                     return;
                 }
-                shared.metrics.server.connections_brief.inc_by(place.is_some().into());
+                server.metrics.connections_brief.inc_by(place.is_some().into());
                 match short {
                     Short::Places => {
                         if let Some(refused) = limit.should_log() {
-                            shared
-                                .log
-                                .tell(Event::ConnectionLimit { limit: shared.room.connections, refused });
+                            let limit = server.room.connections;
+                            server.tell(ServerEvent::ConnectionLimit { limit, refused });
                         }
                     }
                     Short::Share => {
                         if let Some(refused) = share.should_log() {
-                            shared.log.tell(Event::AddressLimit { peer: peer.from, refused });
+                            server.tell(ServerEvent::AddressLimit { peer: peer.from, refused });
                         }
                     }
                 }
             }
             let Some(place) = place else {
                 stream.turn_away(self.tls.is_some());
-                shared.metrics.server.connections_refused.inc();
+                server.metrics.connections_refused.inc();
                 continue;
             };
-            shared.metrics.server.connections.inc();
-            let connection =
-                Connection { shared: Arc::clone(&shared), role: self.role, peer, timer, stay: place.stay };
+            server.metrics.connections.inc();
+            let (service, role, stay) = (Arc::clone(&service), self.role, place.stay);
+            let connection = Connection { service, role, peer, timer, stay };
             let tls = self.tls.clone();
             match stream {
                 Stream::Tcp(stream) => tokio::spawn(async move {

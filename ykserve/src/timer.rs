@@ -2,7 +2,7 @@
 //!
 //! Instead of a timer for each request, a connection is looked at from time to time: four numbers say what it waits for.
 
-use crate::config::Limits;
+use crate::settings::ConnectionLimits;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 /// What a connection waits for, and since when.
-pub(super) struct ConnectionTimer {
+pub(crate) struct ConnectionTimer {
     opened: Instant,
     /// Requests that are being answered.
     busy: AtomicU32,
@@ -32,11 +32,8 @@ pub(super) struct ConnectionTimer {
     asked_to_leave: Notify,
 }
 
-/// A request is being answered.
-pub(super) struct Busy<'a>(&'a ConnectionTimer);
-
 impl ConnectionTimer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             opened: Instant::now(),
             busy: AtomicU32::new(0),
@@ -51,7 +48,7 @@ impl ConnectionTimer {
     }
 
     /// Starts again, after the TLS handshake.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.quiet.store(self.now(), Relaxed);
         self.heard.store(0, Relaxed);
     }
@@ -61,51 +58,58 @@ impl ConnectionTimer {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    pub(super) fn busy(&self, http2: bool) -> Busy<'_> {
+    /// A request arrived whole, and is being answered.
+    pub(crate) fn begin_answer(&self, http2: bool) {
         if http2 {
             self.http2.store(true, Relaxed);
         }
         self.was_busy.store(true, Relaxed);
         self.busy.fetch_add(1, Relaxed);
-        Busy(self)
+    }
+
+    /// A request was answered.
+    pub(crate) fn end_answer(&self) {
+        self.quiet.store(self.now(), Relaxed);
+        self.heard.store(0, Relaxed);
+        self.busy.fetch_sub(1, Relaxed);
     }
 
     /// Whether a request is being answered.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Relaxed) > 0
     }
 
     /// Whether all requests were answered, and no other one has begun to arrive.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let has_begun = self.heard.load(Relaxed) != 0 && !self.http2.load(Relaxed);
         self.was_busy.load(Relaxed) && !self.is_busy() && !has_begun
     }
 
     /// How long no request was being answered; `None`: one is.
-    pub(super) fn quiet_for(&self) -> Option<Duration> {
+    pub(crate) fn quiet_for(&self) -> Option<Duration> {
         let quiet = self.now().saturating_sub(self.quiet.load(Relaxed));
         (!self.is_busy()).then_some(Duration::from_millis(quiet))
     }
 
     /// Asks the connection to end, because others need its place.
-    pub(super) fn ask_to_leave(&self) {
+    pub(crate) fn ask_to_leave(&self) {
         self.leaving.store(true, Relaxed);
         self.asked_to_leave.notify_one();
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Relaxed)
     }
 
     /// Returns once the connection was asked to end.
-    pub(super) async fn asked_to_leave(&self) {
+    pub(crate) async fn asked_to_leave(&self) {
         while !self.is_leaving() {
             self.asked_to_leave.notified().await;
         }
     }
 
     /// When to look again; `None`: it took too long, and has to be closed.
-    pub(super) fn look(&self, limits: &Limits) -> Option<Duration> {
+    pub(crate) fn look(&self, limits: &ConnectionLimits) -> Option<Duration> {
         let now = self.now();
         let since = |mark: &AtomicU64| match mark.load(Relaxed) {
             0 => None,
@@ -144,18 +148,10 @@ impl ConnectionTimer {
     }
 }
 
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.quiet.store(self.0.now(), Relaxed);
-        self.0.heard.store(0, Relaxed);
-        self.0.busy.fetch_sub(1, Relaxed);
-    }
-}
-
 /// A socket that records its times.
-pub(super) struct TimedSocket<T> {
-    pub(super) io: T,
-    pub(super) timer: Arc<ConnectionTimer>,
+pub(crate) struct TimedSocket<T> {
+    pub(crate) io: T,
+    pub(crate) timer: Arc<ConnectionTimer>,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for TimedSocket<T> {

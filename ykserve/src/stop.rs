@@ -1,40 +1,52 @@
 //! Signals to the server, and the stages of stopping.
 
+use crate::ServeFault;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// Whether the server is stopping, for every task that has to end.
 #[derive(Clone, Default)]
-pub(super) struct Stopping {
+pub(crate) struct Stopping {
     /// Cancelled: nothing new is accepted, and open requests are finished.
-    pub(super) finish: CancellationToken,
+    pub(crate) finish: CancellationToken,
     /// Cancelled: open requests are cut off.
-    pub(super) cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 impl Stopping {
     /// Stops everything once they are dropped.
-    pub(super) fn when_dropped(&self) -> [DropGuard; 2] {
+    pub(crate) fn when_dropped(&self) -> [DropGuard; 2] {
         [&self.finish, &self.cut].map(|token| token.clone().drop_guard())
     }
 }
 
 /// What a signal orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Read the certificates again.
+pub enum Order {
+    /// Read again what may have changed: certificates, and what else the server reads again.
     Reload,
     /// Stop; a second one stops immediately.
     Stop,
 }
 
 /// Receives the orders.
-pub(super) type Orders = mpsc::Receiver<Order>;
+pub type Orders = mpsc::Receiver<Order>;
 
-/// SIGHUP, SIGTERM and SIGINT as orders.
-pub(super) fn signals() -> io::Result<Orders> {
+/// SIGHUP, SIGTERM and SIGINT as orders, from now on.
+///
+/// # Errors
+/// The system does not give signals to this process.
+pub fn signals() -> Result<Orders, ServeFault> {
+    caught().map_err(|why| {
+        let problem = format!("cannot catch signals: {}", cause(&why));
+        ServeFault::new(Diagnostic::error(Code::SignalsNotCaught, problem))
+    })
+}
+
+fn caught() -> io::Result<Orders> {
     let (orders, told) = mpsc::channel(8);
     for (kind, order) in [
         (SignalKind::hangup(), Order::Reload),
