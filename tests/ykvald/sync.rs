@@ -207,7 +207,7 @@ fn a_peer_that_is_away() {
     let errors: Vec<_> = found.iter().filter(|it| it["severity"] == "error").collect();
     assert_eq!((errors.len(), &errors[0]["code"]), (1, &"sync-peer-unreachable".into()), "{said}");
     let problem = errors[0]["problem"].as_str().unwrap();
-    assert!(problem.starts_with("cannot connect: Connection refused (20"), "{problem}");
+    assert!(problem.starts_with("refuses the connection (20"), "{problem}");
     assert_eq!(said["peers"][0]["failure"]["code"], "sync-peer-unreachable");
     let second = two.start();
     let begun = Instant::now();
@@ -310,6 +310,7 @@ fn a_kill_loses_no_message() {
         "as YK-VAL's resync invents it"
     );
     // It records what was told, and does not tell it again.
+    server.wait_for_log("event=sync-resent");
     server.signal(Signal::TERM);
     server.wait(Duration::from_secs(10));
     let status = site.must(&["sync", "status", "--json"]);
