@@ -31,6 +31,7 @@ use messages::{
     AlarmMember, AlarmRequest, EtcdMember, MemberListRequest, RangeRequest, RangeResponse, ResponseHeader,
     StatusResponse, TxnRequest, TxnResponse,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -195,6 +196,11 @@ impl Etcd {
     /// What is known of the members without asking them, in the order of the configuration.
     pub(crate) fn observed(&self) -> Vec<ObservedMember> {
         self.0.hosts.observed()
+    }
+
+    /// The versions of the members that are connected to and answered last, without asking them.
+    pub(crate) fn versions(&self) -> BTreeSet<String> {
+        self.0.hosts.versions()
     }
 
     /// The clocks of the members of the configuration, in its order. All are asked at once, and each has as long as

@@ -14,6 +14,7 @@ use crate::config::EtcdConfig;
 use crate::random;
 use crate::side_by_side::side_by_side;
 use hyper::header::HeaderValue;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -83,6 +84,8 @@ struct Host {
     answered: AtomicU64,
     failed: AtomicU64,
     space: Mutex<Option<Space>>,
+    /// Its version, as it said when it was connected to, or later. A new one needs a new connection.
+    version: Mutex<Option<String>>,
 }
 
 /// What a member said about its database.
@@ -102,11 +105,16 @@ impl Host {
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             space: Mutex::default(),
+            version: Mutex::default(),
         }
     }
 
     fn space(&self) -> MutexGuard<'_, Option<Space>> {
         self.space.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn version(&self) -> MutexGuard<'_, Option<String>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +158,7 @@ impl Hosts {
             let quota = space.map(|space| space.quota).filter(|quota| *quota > 0);
             ObservedMember {
                 endpoint: host.name.clone(),
-                is_up: self.open(at).is_some_and(|open| open.bad_since().is_none()),
+                is_up: self.is_good(at),
                 answered: host.answered.load(Ordering::Relaxed),
                 failed: host.failed.load(Ordering::Relaxed),
                 size: space.map(|space| space.size),
@@ -158,6 +166,16 @@ impl Hosts {
             }
         });
         members.collect()
+    }
+
+    /// The versions of the members that are good, without asking them.
+    pub(super) fn versions(&self) -> BTreeSet<String> {
+        let good = self.list.iter().enumerate().filter(|(at, _)| self.is_good(*at));
+        good.filter_map(|(_, host)| host.version().clone()).collect()
+    }
+
+    fn is_good(&self, at: usize) -> bool {
+        self.open(at).is_some_and(|open| open.bad_since().is_none())
     }
 
     /// In the order in which they are to be asked: good ones with few calls first, then those that are no good, then those
@@ -307,6 +325,7 @@ impl Hosts {
         if let Some(host) = self.list.get(at) {
             let StatusResponse { db_size: size, db_size_quota: quota, .. } = said;
             *host.space() = Some(Space { at: Instant::now(), size, quota });
+            *host.version() = Some(said.version.clone());
         }
         Ok(said)
     }

@@ -18,13 +18,11 @@ const QUOTA: i64 = 2 << 30;
 /// Changes after which a cluster that compacts by itself has done so: at a change each second, more than a week.
 const MANY: i64 = 1_000_000;
 
-/// The versions of the members that answer.
+/// The versions of the members that answer. One that is silent is not waited for.
 pub(super) async fn version(link: &Link) -> Result<String, StoreFault> {
+    // Connects, if nothing is connected to.
     super::meta::read(link).await?;
-    let said = link.client.status().await;
-    let versions: BTreeSet<_> =
-        said.iter().filter_map(|one| Some(one.said.as_ref().ok()?.version.as_str())).collect();
-    let versions = versions.into_iter().collect::<Vec<_>>().join(" and ");
+    let versions = link.client.versions().into_iter().collect::<Vec<_>>().join(" and ");
     Ok(format!("etcd {versions}").trim_end().to_owned())
 }
 

@@ -153,6 +153,33 @@ fn away_at_the_start() {
     wait(store.close());
 }
 
+/// A member is silent, and that is known: what a server tells of itself is there before that member's answer could be.
+#[test]
+fn one_is_silent() {
+    let Some(cluster) = Cluster::three() else { return };
+    let store = create(&cluster.config());
+    let up = |at: usize| store.observed().is_some_and(|known| known.members[at].is_up);
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let is_so = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            is()
+        });
+        assert!(is_so, "{what}");
+    };
+    until("all are up", &|| (0..3).all(up));
+    cluster.signal(1, Signal::STOP);
+    until("one is down, and the others decide", &|| (0..3).all(|at| up(at) == (at != 1)));
+    let told = wait(async {
+        tokio::select! {
+            standing = store.standing() => standing.ok(),
+            _ = store.members() => None,
+        }
+    });
+    assert!(told.is_some_and(|told| told.version.starts_with("etcd 3.")));
+    cluster.signal(1, Signal::CONT);
+    wait(store.close());
+}
+
 /// Its quota is used up: it is not ready, and changes are refused. OTPs are stored all the same, as etcd does not count what
 /// a transaction in a transaction stores.
 #[test]
