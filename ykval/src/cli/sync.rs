@@ -48,8 +48,8 @@ fn pool(config: &SyncConfig) -> Result<Arc<Pool>, Failure> {
     Ok(Pool::new(config, events)?)
 }
 
-/// A record that is older says little: the server writes one every five seconds. In seconds.
-const OLD: i64 = 60;
+/// A record that is further from now, before or after, says little: the server writes one every five seconds. In seconds.
+const RECENT: u64 = 60;
 
 /// What the server recorded last: it is up to five seconds old, or as old as its end.
 fn status(context: &Context) -> Done {
@@ -86,11 +86,16 @@ fn status(context: &Context) -> Done {
 
 /// As `check` would judge the peers, but from what the server recorded, while it told them what it accepted.
 fn judge(report: &mut Report, settings: &SyncConfig, state: &PoolState, names: &[String]) {
-    let is_old = clock::now().saturating_sub(state.at) > OLD;
-    if is_old {
+    let age = clock::now().saturating_sub(state.at);
+    let is_recent = age.unsigned_abs() <= RECENT;
+    if !is_recent {
         let problem = match state.at {
             0 => "is not there: a running server records every five seconds how it gets on with its peers"
                 .to_owned(),
+            at if age < 0 => format!(
+                "is of {}, which is in the future, so a clock was wrong: the server does not run, or cannot write it",
+                clock::written(at)
+            ),
             at => format!("is of {}: the server does not run, or cannot write it", clock::written(at)),
         };
         let found = Diagnostic::warning(Code::SyncStateNotWritten, problem);
@@ -104,8 +109,13 @@ fn judge(report: &mut Report, settings: &SyncConfig, state: &PoolState, names: &
                 let problem = format!("{} ({since}); {waiting} for it", failure.why);
                 report.add("peers", Diagnostic::error(failure.code, problem).at(at));
             }
-            Some(PeerState { answered: Some(_), .. }) if !is_old => {
+            Some(PeerState { answered: Some(_), .. }) if is_recent => {
                 report.ok("peers", Some(at), "takes messages")
+            }
+            None if is_recent => {
+                let problem = "is not in what the server recorded: it runs with another configuration";
+                let found = Diagnostic::warning(Code::SyncStateNotWritten, problem).at(at);
+                report.add("peers", found.advise("restart the server"));
             }
             // Nobody knows, or nothing was accepted yet that it could be told.
             Some(_) | None => {}
@@ -230,5 +240,48 @@ fn resync_json(peer: &Peer, resent: &Result<Resent, Diagnostic>) -> Value {
             })
         }
         Err(found) => json!({ "peer": peer.name(), "code": found.code.name(), "problem": found.problem }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const PEER: &str = "192.0.2.1:443";
+
+    /// Exit status and code of what is found in a record of this time, which has this peer.
+    fn found(at: i64, peer: &str) -> (u8, Option<Code>) {
+        let settings = SyncConfig {
+            peers: Vec::new(),
+            ca: None,
+            default_level: 60,
+            fast_level: 1,
+            secure_level: 40,
+            timeout: Duration::from_secs(1),
+            state: "sync.state".into(),
+        };
+        let (name, answered) = (peer.to_owned(), Some(at));
+        let peers = vec![PeerState { name, told_until: at, waiting: 0, answered, failure: None }];
+        let mut report = Report::new(&["peers"]);
+        judge(&mut report, &settings, &PoolState { at, peers }, &[PEER.to_owned()]);
+        let mut codes = report.findings().map(|(_, found, _)| found.code);
+        let code = codes.next();
+        assert_eq!(codes.next(), None, "it is said once");
+        (report.exit_status(), code)
+    }
+
+    /// What was recorded of another time, or another peer, does not show that a peer takes messages.
+    #[test]
+    fn a_record_that_says_little() {
+        let (now, far) = (clock::now(), 86_400);
+        assert_eq!(found(now, PEER), (0, Some(Code::Checked)));
+        // A clock may have been set by a little.
+        assert_eq!(found(now + 5, PEER), (0, Some(Code::Checked)));
+        let warned = (1, Some(Code::SyncStateNotWritten));
+        for (at, peer) in [(now - far, PEER), (now + far, PEER), (i64::MAX, PEER), (now, "192.0.2.2:443")] {
+            assert_eq!(found(at, peer), warned, "{at} {peer}");
+        }
+        assert_eq!(found(now + far, "192.0.2.2:443"), warned);
     }
 }
