@@ -155,7 +155,9 @@ fn judge(report: &mut Report, seen: Option<&Seen>, asked: &[Asked]) {
         let found = Diagnostic::warning(Code::ClusterServersDiffer, problem);
         report.add("agreement", found.advise("finish the upgrade, one server after the other"));
     }
-    if !report.has("agreement", Severity::Error) && asked.len() > 1 && first.is_some() {
+    let all_are_known =
+        asked.iter().filter_map(|one| one.said.as_ref().ok()).all(|said| said.status.store.is_some());
+    if !report.has("agreement", Severity::Error) && asked.len() > 1 && first.is_some() && all_are_known {
         report.ok("agreement", None, "all servers that answered have the same store");
     }
 }
@@ -177,6 +179,11 @@ fn judge_one(report: &mut Report, url: &str, said: &Said, seen: Option<&Seen>) {
         let problem = format!("its clock is {} from that of this host", difference(said.ahead_ms));
         let found = Diagnostic::warning(Code::ClusterClockDiffers, problem).at(at.clone());
         report.add("servers", found.advise("let both get their time by NTP"));
+    }
+    if status.ready && status.store.is_none() {
+        let problem = "is ready, but its store did not say in time which one it is: it may be another than that of the others";
+        let found = error(Code::DatabaseUnreachable, problem.to_owned());
+        report.add("agreement", found.advise("run this again; if it stays so, run ykvald check there"));
     }
     let Some(seen) = seen else { return };
     if let Some(standing) = status.store.as_ref().filter(|theirs| theirs.identity != seen.standing.identity) {
@@ -266,4 +273,66 @@ fn to_json(seen: Option<&Seen>, asked: &[Asked]) -> Value {
         Err(_) => json!({ "url": url, "reached": false }),
     });
     json!({ "store": store, "servers": servers.collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ykval::cluster::ServerStatus;
+
+    /// A server that is ready, with a store of this identity, as far as that is known.
+    fn server(n: u8, identity: Option<&str>) -> Asked {
+        let store = identity.map(|identity| Standing {
+            at: "etcd://127.0.0.1:2379/ykvald".to_owned(),
+            version: "etcd 3.5.16".to_owned(),
+            identity: identity.to_owned(),
+            revision: "revision 7".to_owned(),
+        });
+        let status = ServerStatus {
+            version: "0.1.0".to_owned(),
+            now_ms: 0,
+            ready: true,
+            code: None,
+            problem: None,
+            store,
+            store_key: None,
+            last_decision_ms: None,
+            last_ok_ms: None,
+        };
+        let said = Ok(Said { status, ahead_ms: 0, took: Duration::from_millis(10) });
+        Asked { url: format!("https://val{n}.example.com"), said }
+    }
+
+    /// The exit status, and whether it says that all agree.
+    fn judged(identities: &[Option<&str>]) -> (u8, bool) {
+        let asked: Vec<_> = (1..).zip(identities).map(|(n, identity)| server(n, *identity)).collect();
+        let mut report = Report::new(AREAS);
+        judge(&mut report, None, &asked);
+        (report.exit_status(), report.has("agreement", Severity::Ok))
+    }
+
+    /// Nobody knows whether a server whose store is unknown has the same as the others.
+    #[test]
+    fn an_unknown_store_is_no_agreement() {
+        assert_eq!(judged(&[Some("a"), Some("a")]), (0, true));
+        assert_eq!(judged(&[Some("a"), Some("b")]), (2, false));
+        for unknown in [
+            &[None, None][..],
+            &[Some("a"), None],
+            &[None, Some("a")],
+            &[Some("a"), None, Some("a")],
+            &[None],
+        ] {
+            assert_eq!(judged(unknown), (2, false), "{unknown:?}");
+        }
+        assert_eq!(judged(&[Some("a"), None, Some("b")]), (2, false));
+        let not_ready = server(2, None).said.map(|said| {
+            let status = ServerStatus { ready: false, ..said.status };
+            Said { status, ..said }
+        });
+        let mut report = Report::new(AREAS);
+        let url = "https://val2.example.com".to_owned();
+        judge(&mut report, None, &[server(1, Some("a")), Asked { url, said: not_ready }]);
+        assert_eq!((report.exit_status(), report.has("agreement", Severity::Ok)), (2, false));
+    }
 }
