@@ -20,11 +20,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
         let neither =
             Diagnostic::error(Code::CommandLineInvalid, "say whether this database lacks accepted OTPs")
                 .run_when(
-                    "if it does, with a time before the first of them, such as 2026-11-22T00:30:00Z",
+                    "if it does, or may, with a time before the first of them, such as 2026-11-22T00:30:00Z",
                     Program::Ykvald,
                     "accept-database --lost-since TIME",
                 )
-                .run_when("if it has every accepted OTP", Program::Ykvald, "accept-database --nothing-lost");
+                .run_when(
+                    "only if you know that it has every accepted OTP",
+                    Program::Ykvald,
+                    "accept-database --nothing-lost",
+                );
         return Err(neither.into());
     }
     let config = context.settings(&[])?;

@@ -191,11 +191,15 @@ pub(super) fn damaged(found: Diagnostic) -> Diagnostic {
 pub(super) fn if_another_is_meant(found: Diagnostic) -> Diagnostic {
     found
         .run_when(
-            "if you restored a backup, or accepted OTPs are missing there",
+            "if you restored a backup, or accepted OTPs are missing there, or may be",
             Program::Ykvald,
             "accept-database --lost-since TIME",
         )
-        .run_when("if it has every accepted OTP", Program::Ykvald, "accept-database --nothing-lost")
+        .run_when(
+            "only if you know that it has every accepted OTP",
+            Program::Ykvald,
+            "accept-database --nothing-lost",
+        )
 }
 
 /// Where it is, unless the finding says so already.
