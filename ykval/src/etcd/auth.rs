@@ -1,15 +1,15 @@
 //! User and password: a token is asked for with them, which goes with every call, and expires.
 
 use super::call::Call;
-use super::connection::{CallFault, Connection};
+use super::connection::{CallFault, Connection, PATIENCE};
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::hosts::Hosts;
 use super::messages::AuthenticateRequest;
 use crate::config::EtcdUser;
 use crate::file::{self, Audience};
 use hyper::header::HeaderValue;
-use std::sync::Arc;
-use tokio::time::{Instant, timeout_at};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::{Instant, timeout, timeout_at};
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 const MOST_PASSWORD: u64 = 4096;
@@ -17,10 +17,12 @@ const MOST_PASSWORD: u64 = 4096;
 /// How often a call is tried with a new token.
 const RENEWALS: usize = 2;
 
+const LATE: &str = "gave no token in time";
+
 /// The user of etcd, and its token.
 pub(super) struct Auth {
     user: Option<EtcdUser>,
-    token: tokio::sync::Mutex<Option<Token>>,
+    token: Arc<Mutex<Option<Token>>>,
 }
 
 /// Whoever has it is the user. hyper leaves it out of what it prints, and of its compression's memory.
@@ -29,64 +31,94 @@ struct Token(Arc<HeaderValue>);
 
 impl Auth {
     pub(super) fn new(user: Option<EtcdUser>) -> Self {
-        Self { user, token: tokio::sync::Mutex::default() }
+        Self { user, token: Arc::default() }
     }
 
     /// Sends a call with the token of the user, and again with a new one if etcd refuses the token: then nothing was done.
     pub(super) async fn ask<C: Call>(
         &self,
-        hosts: &Hosts,
-        connection: &Connection,
+        hosts: &Arc<Hosts>,
+        connection: &Arc<Connection>,
         call: &C,
         until: Instant,
     ) -> Result<C::Answer, CallFault> {
         let Some(user) = &self.user else { return hosts.ask(connection, call, None, until).await };
         let mut refused: Option<Token> = None;
         for _ in 0..RENEWALS {
-            let token = self.token(user, hosts, connection, refused.as_ref(), until).await;
+            let token = self.token(user, hosts, connection, refused, until).await;
             let token = token.map_err(CallFault::NotSent)?;
             match hosts.ask(connection, call, Some(&token.0), until).await {
                 Err(CallFault::Status(status)) if status.is_token_invalid() => refused = Some(token),
                 ended => return ended,
             }
         }
-        let token = self.token(user, hosts, connection, refused.as_ref(), until).await;
+        let token = self.token(user, hosts, connection, refused, until).await;
         hosts.ask(connection, call, Some(&token.map_err(CallFault::NotSent)?.0), until).await
     }
 
     /// The token: the one that is there, or, if that was refused, a new one. It is asked for at the member that the call
-    /// goes to, which therefore knows it.
+    /// goes to, which therefore knows it. Only while no other member is good, that may take longer than a second.
     async fn token(
         &self,
         user: &EtcdUser,
-        hosts: &Hosts,
-        connection: &Connection,
-        refused: Option<&Token>,
+        hosts: &Arc<Hosts>,
+        connection: &Arc<Connection>,
+        refused: Option<Token>,
         until: Instant,
     ) -> Result<Token, EtcdFault> {
-        let late =
-            || not_sent(Kind::Late, Diagnostic::error(Code::DatabaseUnreachable, "gave no token in time"));
-        let mut held = timeout_at(until, self.token.lock()).await.map_err(|_| late())?;
-        if let Some(token) = held.as_ref()
-            && refused.is_none_or(|refused| !Arc::ptr_eq(&refused.0, &token.0))
-        {
-            return Ok(token.clone());
+        if let Some(token) = other_than(&self.token, refused.as_ref()) {
+            return Ok(token);
         }
         let request = request(user)?;
-        let answer = hosts.ask(connection, &request, None, until).await;
-        // Nothing of the caller's was sent yet.
-        let answer = answer.map_err(|why| why.fault().before_sending())?;
-        let mut token = HeaderValue::from_str(&answer.token).map_err(|_| {
-            not_sent(
-                Kind::Answer,
-                Diagnostic::error(Code::DatabaseFailed, "gave a token that cannot be used"),
-            )
-        })?;
-        token.set_sensitive(true);
-        let token = Token(Arc::new(token));
-        *held = Some(token.clone());
-        Ok(token)
+        let (hosts, connection, held) = (Arc::clone(hosts), Arc::clone(connection), Arc::clone(&self.token));
+        let asked = (Arc::clone(&hosts), Arc::clone(&connection));
+        // It goes on although nobody waits: then the next one has the token.
+        let mut renewal = tokio::spawn(async move {
+            let (hosts, connection) = asked;
+            let late = |_| not_sent(Kind::Late, Diagnostic::error(Code::DatabaseUnreachable, LATE));
+            let _one = timeout_at(until, connection.login.lock()).await.map_err(late)?;
+            match other_than(&held, refused.as_ref()) {
+                Some(token) => Ok(token),
+                None => renewed(&held, &hosts, &connection, &request, until).await,
+            }
+        });
+        let renewed = match timeout(PATIENCE, &mut renewal).await {
+            Ok(renewed) => renewed,
+            Err(_) => {
+                connection.note_login(false);
+                if hosts.has_good_beside(&connection) {
+                    return Err(not_sent(Kind::Late, Diagnostic::error(Code::DatabaseUnreachable, LATE)));
+                }
+                renewal.await
+            }
+        };
+        renewed.unwrap_or_else(|_| Err(not_sent(Kind::Other, Diagnostic::error(Code::DatabaseFailed, LATE))))
     }
+}
+
+/// The token that is there, unless it is the refused one. Nobody waits for the network with the lock.
+fn other_than(held: &Mutex<Option<Token>>, refused: Option<&Token>) -> Option<Token> {
+    let held = held.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    refused.is_none_or(|refused| !Arc::ptr_eq(&refused.0, &held.0)).then_some(held)
+}
+
+async fn renewed(
+    held: &Mutex<Option<Token>>,
+    hosts: &Hosts,
+    connection: &Connection,
+    request: &AuthenticateRequest,
+    until: Instant,
+) -> Result<Token, EtcdFault> {
+    let answer = hosts.login(connection, request, until).await;
+    // Nothing of the caller's was sent yet.
+    let answer = answer.map_err(|why| why.fault().before_sending())?;
+    let mut token = HeaderValue::from_str(&answer.token).map_err(|_| {
+        not_sent(Kind::Answer, Diagnostic::error(Code::DatabaseFailed, "gave a token that cannot be used"))
+    })?;
+    token.set_sensitive(true);
+    let token = Token(Arc::new(token));
+    *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+    Ok(token)
 }
 
 /// Reads the password, each time: it may have been changed.

@@ -40,6 +40,8 @@ pub(super) struct Connection {
     origin: String,
     in_flight: AtomicUsize,
     heard: Mutex<Heard>,
+    /// Held by who asks for a token: one at a time does.
+    pub(super) login: tokio::sync::Mutex<()>,
 }
 
 /// What was heard of the member.
@@ -51,6 +53,8 @@ struct Heard {
     decided: Instant,
     /// Since when it is no good: it is silent, or its cluster decides nothing.
     bad_since: Option<Instant>,
+    /// Whether it gave no token to the last who asked for one: then it is no good either, whatever else it answers.
+    gives_no_token: bool,
 }
 
 /// How a call that was tried ended, other than by success.
@@ -117,8 +121,11 @@ impl Connection {
         let (sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&words(&why)))?;
         tokio::spawn(connection);
-        let heard = Mutex::new(Heard { answered: Instant::now(), decided: Instant::now(), bad_since: None });
-        Ok(Self { sender, origin, in_flight: AtomicUsize::new(0), heard })
+        let now = Instant::now();
+        let heard = Heard { answered: now, decided: now, bad_since: None, gives_no_token: false };
+        let (in_flight, heard, login) =
+            (AtomicUsize::new(0), Mutex::new(heard), tokio::sync::Mutex::default());
+        Ok(Self { sender, origin, in_flight, heard, login })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -130,7 +137,22 @@ impl Connection {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Since when the member is no good.
+    /// Whether the member answers, its cluster decides, and it gives tokens, as far as is known.
+    pub(super) fn is_good(&self) -> bool {
+        let heard = self.heard();
+        heard.bad_since.is_none() && !heard.gives_no_token
+    }
+
+    pub(super) fn gives_no_token(&self) -> bool {
+        self.heard().gives_no_token
+    }
+
+    /// Whether the member answered when it was asked for a token.
+    pub(super) fn note_login(&self, is_answered: bool) {
+        self.note(|heard| heard.gives_no_token = !is_answered);
+    }
+
+    /// Since when the member is silent, or decides nothing.
     pub(super) fn bad_since(&self) -> Option<Instant> {
         self.heard().bad_since
     }
@@ -186,7 +208,7 @@ impl Connection {
             let now = Instant::now();
             self.note(|heard| heard.answered = now);
             if decides && is_good {
-                self.note(|heard| *heard = Heard { answered: now, decided: now, bad_since: None });
+                self.note(|heard| *heard = Heard { decided: now, bad_since: None, ..*heard });
             } else if !is_good {
                 self.is_no_good();
             }

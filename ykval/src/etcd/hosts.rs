@@ -1,20 +1,23 @@
 //! The members: which are connected to, which of them are good, and which is asked next.
 //!
-//! A member is good until a call has no answer for a second, or etcd says that its cluster decides nothing. One that is no
-//! good is asked only if there is no other. In the background each is connected to, and asked every second whether it is
-//! there, so that a caller seldom waits for one that is not.
+//! A member is good until a call has no answer for a second, or etcd says that its cluster decides nothing, or it gives no
+//! token to who logs in. One that is no good is asked only if there is no other. In the background each is connected to, and
+//! asked every second whether it is there, so that a caller seldom waits for one that is not.
 
-use super::Headers;
 use super::call::{Answer as _, Call};
 use super::connection::{CallFault, Connection, PATIENCE, garbled};
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::grpc;
-use super::messages::{RangeRequest, StatusRequest, StatusResponse};
+use super::messages::{
+    AuthenticateRequest, AuthenticateResponse, RangeRequest, StatusRequest, StatusResponse,
+};
+use super::{Headers, auth};
 use crate::config::EtcdConfig;
 use crate::random;
 use crate::side_by_side::side_by_side;
 use hyper::header::HeaderValue;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -51,7 +54,7 @@ pub struct Observed {
 pub struct ObservedMember {
     /// `HOST:PORT`, as the configuration has it.
     pub endpoint: String,
-    /// Whether it is connected to, and answered last, and its cluster decided.
+    /// Whether it is connected to, and answered last, its cluster decided, and it gave a token if it was asked for one.
     pub is_up: bool,
     /// How many requests of the store it answered.
     pub answered: u64,
@@ -175,7 +178,7 @@ impl Hosts {
     }
 
     fn is_good(&self, at: usize) -> bool {
-        self.open(at).is_some_and(|open| open.bad_since().is_none())
+        self.open(at).is_some_and(|open| open.is_good())
     }
 
     /// In the order in which they are to be asked: good ones with few calls first, then those that are no good, then those
@@ -186,7 +189,7 @@ impl Hosts {
         order.sort_by_cached_key(|at| {
             let turn = (at + count).saturating_sub(self.first).checked_rem(count).unwrap_or(0);
             match self.open(*at) {
-                Some(open) if open.bad_since().is_none() => (0, open.in_flight(), turn),
+                Some(open) if open.is_good() => (0, open.in_flight(), turn),
                 Some(open) => (1, open.in_flight(), turn),
                 None => (2, 0, turn),
             }
@@ -212,7 +215,13 @@ impl Hosts {
     /// The best member that is connected to, if it is good.
     fn good(&self) -> Option<(usize, Arc<Connection>)> {
         let best = *self.order().first()?;
-        self.open(best).filter(|open| open.bad_since().is_none()).map(|open| (best, open))
+        self.open(best).filter(|open| open.is_good()).map(|open| (best, open))
+    }
+
+    /// Whether another member is connected to, and good.
+    pub(super) fn has_good_beside(&self, connection: &Arc<Connection>) -> bool {
+        let mut open = (0..self.list.len()).filter_map(|at| self.open(at));
+        open.any(|open| open.is_good() && !Arc::ptr_eq(&open, connection))
     }
 
     /// A connection to the best member, opened if there is none. Nothing was asked of it yet.
@@ -252,8 +261,7 @@ impl Hosts {
             let hosts = Arc::clone(self);
             async move {
                 let connection = hosts.connect(at).await?;
-                let is_good = connection.bad_since().is_none();
-                if is_good { Ok((at, connection)) } else { Err(without_leader()) }
+                if connection.is_good() { Ok((at, connection)) } else { Err(without_leader()) }
             }
         });
         side_by_side(attempts.collect(), HEAD_START, until).await.map_err(|said| {
@@ -309,6 +317,29 @@ impl Hosts {
             None => return Err(garbled("an answer has no header")),
         }
         Ok(answer)
+    }
+
+    /// Asks a member for a token. One that does not answer is no good until it does.
+    pub(super) async fn login(
+        &self,
+        connection: &Connection,
+        request: &AuthenticateRequest,
+        until: Instant,
+    ) -> Result<AuthenticateResponse, CallFault> {
+        let mut asking = pin!(self.ask(connection, request, None, until));
+        let answer = match timeout(PATIENCE, &mut asking).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                connection.note_login(false);
+                asking.await
+            }
+        };
+        connection.note_login(match &answer {
+            Ok(_) => true,
+            Err(CallFault::Status(status)) => !status.is_trouble(),
+            Err(CallFault::NotSent(_) | CallFault::Lost(_)) => false,
+        });
+        answer
     }
 
     /// What a member says about itself. Without a leader it is no good.
@@ -395,6 +426,13 @@ impl Hosts {
                 let key = self.config.prefix.clone().into_bytes();
                 let read = RangeRequest { key, keys_only: true, limit: 1, ..RangeRequest::default() };
                 let _ = self.ask(&open, &read, None, Instant::now() + PATIENCE).await;
+            }
+            // Nothing else shows that it gives tokens.
+            None if open.gives_no_token() => {
+                let request = self.config.user.as_ref().and_then(|user| auth::request(user).ok());
+                if let (Some(request), Ok(_one)) = (request, open.login.try_lock()) {
+                    let _ = self.login(&open, &request, Instant::now() + PATIENCE).await;
+                }
             }
             None if silent >= PATIENCE || !is_known => {
                 // Silence for this long makes it bad, in `call`.

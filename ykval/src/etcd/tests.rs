@@ -16,6 +16,7 @@ mod clocks;
 mod hostile;
 mod login;
 mod members;
+mod refusing;
 mod requests;
 
 /// Waits for what is asynchronous, from any thread.

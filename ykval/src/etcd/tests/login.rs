@@ -36,14 +36,14 @@ fn tls_both_ways() {
 }
 
 /// A file that only its owner may read.
-fn password(cluster: &Cluster, name: &str, password: &str) -> PathBuf {
+pub(super) fn password(cluster: &Cluster, name: &str, password: &str) -> PathBuf {
     let path = cluster.folder(0).join(name);
     std::fs::write(&path, password).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
 
-fn with_user(cluster: &Cluster, name: &str, password_file: PathBuf) -> EtcdConfig {
+pub(super) fn with_user(cluster: &Cluster, name: &str, password_file: PathBuf) -> EtcdConfig {
     EtcdConfig { user: Some(EtcdUser { name: name.to_owned(), password_file }), ..cluster.config() }
 }
 
