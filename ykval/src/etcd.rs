@@ -13,6 +13,7 @@ mod fault;
 mod grpc;
 mod hosts;
 pub(crate) mod messages;
+mod one_cluster;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -31,6 +32,7 @@ use messages::{
     AlarmMember, AlarmRequest, EtcdMember, MemberListRequest, RangeRequest, RangeResponse, ResponseHeader,
     StatusResponse, TxnRequest, TxnResponse,
 };
+pub(crate) use one_cluster::not_one_cluster;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +102,11 @@ impl Etcd {
         let hosts = Arc::new(Hosts::new(config, headers));
         let auth = Auth::new(config.user.clone());
         Ok(Self(Arc::new(Inner { at: config.to_string(), hosts, auth })))
+    }
+
+    /// How many members the configuration names.
+    pub(crate) fn count(&self) -> usize {
+        self.0.hosts.count()
     }
 
     /// The URL, for people. It holds no password.
@@ -191,6 +198,17 @@ impl Etcd {
         let mut said = asked.join_all().await;
         said.sort_unstable_by_key(|(at, _)| *at);
         said.into_iter().map(|(_, said)| said).collect()
+    }
+
+    /// Connects to all members of the configuration, for at most `within`, and compares what those say that answer.
+    ///
+    /// # Errors
+    /// They are not members of one cluster.
+    pub(crate) async fn must_be_one_cluster(&self, within: Duration) -> Result<(), EtcdFault> {
+        if self.0.hosts.count() > 1 {
+            let _ = timeout(within, self.status()).await;
+        }
+        self.0.hosts.must_be_one_cluster()
     }
 
     /// What is known of the members without asking them, in the order of the configuration.

@@ -2,6 +2,7 @@
 
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::grpc::{self, HEAD, MOST_ANSWER, Status};
+use super::messages::ResponseHeader;
 use super::tls;
 use crate::config::{EtcdConfig, EtcdEndpoint};
 use crate::plain;
@@ -42,6 +43,14 @@ pub(super) struct Connection {
     heard: Mutex<Heard>,
     /// Held by who asks for a token: one at a time does.
     pub(super) login: tokio::sync::Mutex<()>,
+    identity: Mutex<Option<Identity>>,
+}
+
+/// Which member answers, and of which cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) cluster: u64,
+    pub(super) member: u64,
 }
 
 /// What was heard of the member.
@@ -125,7 +134,7 @@ impl Connection {
         let heard = Heard { answered: now, decided: now, bad_since: None, gives_no_token: false };
         let (in_flight, heard, login) =
             (AtomicUsize::new(0), Mutex::new(heard), tokio::sync::Mutex::default());
-        Ok(Self { sender, origin, in_flight, heard, login })
+        Ok(Self { sender, origin, in_flight, heard, login, identity: Mutex::default() })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -164,6 +173,21 @@ impl Connection {
     /// The member is no good until it answers what only a cluster with a leader can.
     pub(super) fn is_no_good(&self) {
         self.note(|heard| heard.bad_since = heard.bad_since.or_else(|| Some(Instant::now())));
+    }
+
+    /// What its last answer said that it is.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn identify(&self, header: &ResponseHeader) {
+        let identity = Identity { cluster: header.cluster_id, member: header.member_id };
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+    }
+
+    /// `HOST:PORT`
+    pub(super) fn to(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, to)| to)
     }
 
     fn heard(&self) -> Heard {

@@ -46,6 +46,8 @@ pub enum EtcdFaultKind {
     Compacted,
     /// `Headers` refused the answer: another cluster, or an older state of it.
     OtherCluster,
+    /// The members are not of one cluster.
+    NotOneCluster,
     /// The certificate, the key or the authorities.
     Tls,
     /// What was answered is not what etcd answers.
@@ -80,9 +82,13 @@ impl EtcdFault {
         Self { found: Box::new(Diagnostic { remedies, location, ..found }), ..self }
     }
 
-    /// The same with the name of the member that it is about, unless there is only one.
+    /// The same with the name of the member that it is about, unless there is only one, or it is about several.
     pub(super) fn at_member(self, name: &str, of_several: bool) -> Self {
-        if of_several { self.reworded(|problem| format!("{name}: {problem}")) } else { self }
+        if of_several && self.kind != EtcdFaultKind::NotOneCluster {
+            self.reworded(|problem| format!("{name}: {problem}"))
+        } else {
+            self
+        }
     }
 
     /// The finding: what is wrong, and what to do. Its location is for the store to say.

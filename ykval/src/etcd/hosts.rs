@@ -198,7 +198,7 @@ impl Hosts {
     }
 
     /// The open connection to a member.
-    fn open(&self, at: usize) -> Option<Arc<Connection>> {
+    pub(super) fn open(&self, at: usize) -> Option<Arc<Connection>> {
         let mut held = self.list.get(at)?.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if held.as_ref().is_some_and(|open| open.is_closed()) {
             *held = None;
@@ -230,6 +230,7 @@ impl Hosts {
         until: Instant,
     ) -> Result<(usize, Arc<Connection>), EtcdFault> {
         self.look_after();
+        self.must_be_one_cluster()?;
         if let Some(good) = self.good() {
             return Ok(good);
         }
@@ -286,7 +287,16 @@ impl Hosts {
         let to = self.config.endpoints.get(at).ok_or_else(none_in_time)?;
         let opened = timeout_at(until, Connection::open(&self.config, to)).await;
         let connection = Arc::new(opened.unwrap_or_else(|_| Err(none_in_time()))?);
-        let status = self.status(at, &connection, until).await.map_err(EtcdFault::before_sending)?;
+        let status = match self.status(at, &connection, until).await.map_err(EtcdFault::before_sending) {
+            Ok(status) => status,
+            Err(why) => {
+                // Nothing is decided while both are connected.
+                if why.kind == Kind::NotOneCluster {
+                    self.keep(at, &connection);
+                }
+                return Err(why);
+            }
+        };
         if status.is_learner {
             let found =
                 Diagnostic::error(Code::DatabaseIsStandby, "is a learner, which takes no part in decisions");
@@ -309,6 +319,9 @@ impl Hosts {
         let known = call.is_linearizable().then(|| self.headers.known());
         let body = connection.call(C::PATH, call.is_linearizable(), token, frame, until).await?;
         let answer: C::Answer = grpc::message(&body).map_err(garbled)?;
+        if let Some(header) = answer.header() {
+            connection.identify(header);
+        }
         match answer.header() {
             Some(header) => self.headers.check(header, known).map_err(|found| {
                 CallFault::Lost(EtcdFault::new(Outcome::Unknown, Kind::OtherCluster, found))
@@ -316,6 +329,7 @@ impl Hosts {
             None if C::may_lack_header() => {}
             None => return Err(garbled("an answer has no header")),
         }
+        self.must_agree_with(connection)?;
         Ok(answer)
     }
 
@@ -370,6 +384,9 @@ impl Hosts {
         }
         let is_unknown = said.iter().any(|(_, why)| why.outcome == Outcome::Unknown);
         let outcome = if is_unknown { Outcome::Unknown } else { Outcome::NotStored };
+        if let Some((_, apart)) = said.iter().find(|(_, why)| why.kind == Kind::NotOneCluster) {
+            return EtcdFault::new(outcome, apart.kind, apart.diagnostic());
+        }
         let first = said.first().map(|(_, why)| (why.kind, why.diagnostic().code));
         let is_shared =
             |(kind, code)| said.iter().all(|(_, why)| (why.kind, why.diagnostic().code) == (kind, code));

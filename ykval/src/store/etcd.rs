@@ -95,6 +95,7 @@ impl Etcd {
 
     pub async fn start_anew(at: &EtcdConfig, key: impl Into<StoreKeyIds>) -> Result<Self, StoreFault> {
         let (link, key) = (Link::new(at)?, key.into());
+        link.must_be_whole().await?;
         if !meta::make(&link, key.current, Some(0)).await? {
             return Err(StoreFault::NotLost(link.location()));
         }
@@ -241,6 +242,7 @@ impl Etcd {
         lost_since: Option<i64>,
     ) -> Result<AcceptedDatabase, StoreFault> {
         let store = Self::over(Link::new(&EtcdConfig { seen: None, ..at.clone() })?);
+        store.link.must_be_one_cluster().await?;
         if let Some(since) = lost_since {
             store.mark_restored(since).await?;
         }

@@ -459,6 +459,7 @@ codes! {
     DatabaseStandbysTooFew = "database-standbys-too-few",
     DatabaseStandbysJustEnough = "database-standbys-just-enough",
     DatabaseWentBack = "database-went-back",
+    DatabaseMembersNotOneCluster = "database-members-not-one-cluster",
     DatabaseMembersTooFew = "database-members-too-few",
     DatabaseMemberUnreachable = "database-member-unreachable",
     DatabaseMemberNotListed = "database-member-not-listed",

@@ -7,7 +7,7 @@ use super::seen::{NotTaken, Seen};
 use super::state::{Stored, one};
 use crate::config::EtcdConfig;
 use crate::etcd::messages::{KeyValue, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use crate::etcd::{Etcd as Client, EtcdFault, EtcdFaultKind, Headers};
+use crate::etcd::{Etcd as Client, EtcdFault, EtcdFaultKind, Headers, not_one_cluster};
 use crate::guard::Guard;
 use crate::store::StoreFault;
 use crate::store::batch::Way;
@@ -17,8 +17,12 @@ use crate::store::opening::Opening;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
+
+/// How long the members have to say which cluster they are of, before the store is opened.
+const MEET: Duration = Duration::from_secs(1);
 
 /// A store in a cluster.
 #[derive(Clone)]
@@ -80,6 +84,34 @@ impl Link {
             busy: Arc::default(),
             is_closed: AtomicBool::new(false),
         })))
+    }
+
+    /// Fails if those members that answer at once are not of one cluster.
+    pub(super) async fn must_be_one_cluster(&self) -> Result<(), StoreFault> {
+        self.client.must_be_one_cluster(MEET).await.map_err(|fault| self.told(&fault))
+    }
+
+    /// Before a store is created, or said to be missing: fails also if the cluster has fewer members than the URL names.
+    pub(super) async fn must_be_whole(&self) -> Result<(), StoreFault> {
+        self.must_be_one_cluster().await?;
+        let members = match self.client.members().await {
+            Ok(members) => members.len(),
+            // A user without that right.
+            Err(fault) if fault.kind == EtcdFaultKind::Rights => return Ok(()),
+            Err(fault) => return Err(self.told(&fault)),
+        };
+        self.fewer_members(members).map_or(Ok(()), |problem| Err(self.fault(not_one_cluster(&problem))))
+    }
+
+    /// What is wrong if the cluster has so many members: fewer than the URL names.
+    pub(super) fn fewer_members(&self, members: usize) -> Option<String> {
+        let named = self.client.count();
+        (members < named).then(|| match members {
+            1 => format!(
+                "the etcd that answers is a cluster of its own, of one member, and store names {named}"
+            ),
+            _ => format!("the cluster has {members} members, and store names {named}"),
+        })
     }
 
     /// Reads at one moment; the values of each range. Fails immediately while the store is not open.

@@ -34,6 +34,15 @@ pub(super) async fn make(link: &Link, key: StoreKeyId, restored: Option<i64>) ->
 /// Checks that there is a store of this schema under one of these keys, which was not set back, and returns the one that it is
 /// under.
 pub(super) async fn look(link: &Link, given: StoreKeyIds) -> Result<StoreKeyId, StoreFault> {
+    link.must_be_one_cluster().await?;
+    let looked = look_in(link, given).await;
+    if let Err(StoreFault::Missing(_)) = looked {
+        link.must_be_whole().await?;
+    }
+    looked
+}
+
+async fn look_in(link: &Link, given: StoreKeyIds) -> Result<StoreKeyId, StoreFault> {
     let own = witness::range(link);
     let has_own = own.is_some();
     let read = link.read_unopened([ops::get(link.keys.meta())].into_iter().chain(own)).await?;

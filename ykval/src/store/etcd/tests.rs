@@ -8,6 +8,7 @@ use std::path::Path;
 use yubiotp::key::Fingerprint;
 
 mod another;
+mod apart;
 mod cut;
 mod damaged;
 mod old;

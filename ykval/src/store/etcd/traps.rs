@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::ops;
 use crate::etcd::messages::{AlarmMember, AlarmType, EtcdMember, RangeRequest, StatusResponse};
-use crate::etcd::{EtcdFaultKind, MemberStatus};
+use crate::etcd::{EtcdFaultKind, MemberStatus, not_one_cluster};
 use crate::store::{Member, StoreFault};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -85,7 +85,13 @@ pub(super) async fn of(link: &Link) -> Vec<Diagnostic> {
     let (said, clocks) = tokio::join!(link.client.status(), super::clocks::of(link));
     let mut traps = Vec::new();
     match link.client.members().await {
-        Ok(members) => of_members(&members, &said, &mut traps),
+        Ok(members) => {
+            of_members(&members, &said, &mut traps);
+            if let Some(problem) = link.fewer_members(members.len()) {
+                let found = not_one_cluster(&format!("{problem}: right only while a member is replaced"));
+                traps.push(found.with_severity(Severity::Warning));
+            }
+        }
         // To ask it anything else has failed as well.
         Err(fault) => traps.push(fault.diagnostic()),
     }
