@@ -36,7 +36,8 @@ macro_rules! contract {
             another_store_key, of_many_callers_one_is_told_yes, what_was_fresh_stays_used, few_tokens_of_many_callers,
             what_was_accepted_is_known_again, a_store_that_forgot_is_noticed_and_raised, no_false_alarm,
             a_fenced_store_stores_nothing, a_fence_waits_for_steps, moved_there_and_back, moved_in_spite_of_failures,
-            used_again_after_the_new_store_was_lost, a_suspended_run_writes_nothing);
+            used_again_after_the_new_store_was_lost, a_suspended_run_writes_nothing,
+            tokens_of_many_former_keys_are_moved, one_token_is_raised_with_many_keys);
     };
     ($fresh:expr; $($part:ident),+) => {
         $(
@@ -808,6 +809,21 @@ pub(super) fn few_tokens_of_many_callers(place: &StoreAt) {
 
 fn accepted(name: &[u8], key: Fingerprint, position: Position) -> Accepted {
     Accepted { token: id(name), key, position }
+}
+
+pub(super) fn one_token_is_raised_with_many_keys(place: &StoreAt) {
+    let store = create(place);
+    enrol(&store, vec![key(b"token", ONE), key(b"other", ONE)]);
+    let key = |number: u8| Fingerprint([number; 8]);
+    let all: Vec<_> =
+        (1..=150).map(|number| accepted(b"token", key(number), at(u16::from(number), 0))).collect();
+    let all = [all, vec![accepted(b"other", ONE, at(7, 0))]].concat();
+    wait(store.raise_accepted(all.clone())).unwrap();
+    assert_eq!(forgotten(&store, &all), []);
+    assert_eq!(
+        (token(&store, b"token").position, token(&store, b"other").position),
+        (Some(at(1, 0)), Some(at(7, 0)))
+    );
 }
 
 /// Of these, what is forgotten, with what is stored.

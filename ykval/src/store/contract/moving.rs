@@ -231,6 +231,29 @@ pub(in super::super) fn moved_there_and_back(place: &StoreAt) {
     assert_eq!(advance(&open(place), b"used", ONE, at(8, 1)), Some(at(8, 1)));
 }
 
+/// Their keys were replaced so often that the positions of one are more than some databases store at one moment.
+pub(in super::super) fn tokens_of_many_former_keys_are_moved(place: &StoreAt) {
+    const KEYS: u8 = 150;
+    let (_folder, other) = in_sqlite();
+    let store = create(&other);
+    for number in 1..=KEYS {
+        let key_of_it = Fingerprint([number; 8]);
+        enrol(&store, vec![key(b"used", key_of_it), key(b"removed", key_of_it), key(b"next", key_of_it)]);
+        for name in [&b"used"[..], b"removed"] {
+            assert_eq!(advance(&store, name, key_of_it, at(u16::from(number), 1)), None);
+        }
+    }
+    wait(store.remove_key(&id(b"removed"))).unwrap();
+    let before = everything(&store);
+    create(place);
+    run(&other, place).unwrap();
+    assert!(everything(&open(place)) == before, "the copy differs");
+    let (_third_folder, third) = in_sqlite();
+    create(&third);
+    run(place, &third).unwrap();
+    assert!(everything(&open(&third)) == before, "the copy of the copy differs");
+}
+
 /// The new store was in use, and is lost: the old one is usable again, and no OTP that the new one accepted is good there.
 pub(in super::super) fn used_again_after_the_new_store_was_lost(place: &StoreAt) {
     let (_folder, other) = in_sqlite();

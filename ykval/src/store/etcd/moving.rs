@@ -15,6 +15,12 @@ use yubiotp::PublicId;
 /// Clients and touches in one transaction.
 const AT_ONCE: usize = ops::MOST_OPS / 2;
 
+/// What a change compares of a token beside the positions that it stores: its record, and the position that OTPs raise.
+const BESIDE: usize = 2;
+
+/// Positions in one transaction, if a token has more than it takes.
+const PART: usize = ops::MOST_OPS - 2 * BESIDE;
+
 async fn meta(link: &Link) -> Result<Stored<Meta>, StoreFault> {
     let read = link.read([ops::get(link.keys.meta())]).await?;
     link.any_meta(read.first().map_or(&[][..], Vec::as_slice))
@@ -170,11 +176,14 @@ async fn put_tokens(
         for (token, state) in left.iter().zip(&snapshot.tokens) {
             let before = state.as_ref().map_err(Clone::clone)?;
             let former = former.get(&token.id).map_or(&[][..], Vec::as_slice);
-            // The first one always fits.
-            if done > 0 && !change.has_room_for(former.len().saturating_add(3)) {
+            let after = filled(&snapshot, before, token, former);
+            if !change.has_room_for(changed(before, &after).count().saturating_add(BESIDE)) {
+                if done == 0 {
+                    change.token(before, &part(before, &after));
+                }
                 break;
             }
-            change.token(before, &filled(&snapshot, before, token, former));
+            change.token(before, &after);
             done = done.saturating_add(1);
         }
         if change.commit().await?.is_some() {
@@ -183,6 +192,24 @@ async fn put_tokens(
         }
     }
     Ok(true)
+}
+
+/// The positions that differ.
+fn changed<'a>(
+    before: &'a TokenState,
+    after: &'a TokenState,
+) -> impl Iterator<Item = (&'a [u8; 8], &'a Reached)> {
+    after.reached.iter().filter(|(key, reached)| before.reached.get(*key) != Some(*reached))
+}
+
+/// As many positions with former keys as one transaction takes: the token is stored with the last of them. Nobody uses the
+/// store meanwhile; and they only rise, so that the token comes to the same beside them.
+fn part(before: &TokenState, after: &TokenState) -> TokenState {
+    let own = [after.fingerprint().0, ELSEWHERE.0];
+    let former = changed(before, after).filter(|(key, _)| !own.contains(key));
+    let mut part = before.clone();
+    part.reached.extend(former.take(PART).map(|(key, reached)| (*key, reached.clone())));
+    part
 }
 
 /// How a token is to be stored.

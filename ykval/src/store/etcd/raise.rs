@@ -16,6 +16,9 @@ use yubiotp::PublicId;
 /// The tokens of one change: each compares up to three values. What is interrupted goes on if it is called again.
 const SOME: usize = ops::MOST_OPS / 3;
 
+/// The keys of one token that are raised by one change.
+const KEYS: usize = ops::MOST_OPS / 2;
+
 pub(super) async fn imported(
     link: &Link,
     known: Vec<ImportedPosition>,
@@ -84,7 +87,8 @@ pub(super) async fn accepted(link: &Link, accepted: Vec<Accepted>) -> Result<u64
     for one in accepted {
         of_each.entry(one.token).or_default().push(one);
     }
-    let mut all: VecDeque<_> = of_each.into_values().collect();
+    let parts = of_each.values().flat_map(|of| of.chunks(KEYS));
+    let mut all: VecDeque<_> = parts.map(<[Accepted]>::to_vec).collect();
     let (mut raised, mut damage) = (0_u64, None);
     while !all.is_empty() {
         raised = raised.saturating_add(accepted_some(link, &mut all, &mut damage).await?);
@@ -105,10 +109,14 @@ async fn accepted_some(
         let ids: Vec<_> = all.iter().take(SOME).filter_map(|of| of.first()).map(|one| one.token).collect();
         let snapshot = Snapshot::read(link, &ids).await?;
         let (mut raised, mut done, mut change) = (0_u64, 0_usize, Change::begin(link, &snapshot));
+        let mut last = None;
         for (some, state) in all.iter().zip(&snapshot.tokens) {
-            if !change.has_room() {
+            let token = some.first().map(|one| one.token);
+            // Its record, its position and what counts for every key come beside the keys.
+            if token == last || !change.has_room_for(some.len().saturating_add(4)) {
                 break;
             }
+            last = token;
             done = done.saturating_add(1);
             let before = match state {
                 Ok(before) => before,
