@@ -27,6 +27,7 @@ use auth::Auth;
 use call::Call;
 pub(crate) use clock::MemberClock;
 use connection::{CallFault, PATIENCE};
+use grpc::{MOST_ANSWER, MOST_PAGE, MOST_TOKENS};
 use hosts::{CONNECT, Hosts};
 use messages::{
     AlarmMember, AlarmRequest, EtcdMember, MemberListRequest, RangeRequest, RangeResponse, ResponseHeader,
@@ -119,15 +120,24 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn range(&self, range: RangeRequest) -> Result<RangeResponse, EtcdFault> {
-        self.any(range).await
+        let is_one = range.range_end.is_empty() || range.count_only;
+        self.any(range, if is_one { MOST_ANSWER } else { MOST_PAGE }).await
     }
 
     /// A transaction that only reads; it may be asked again.
     ///
     /// # Errors
-    /// No member answered before the deadline.
+    /// No member answered before the deadline, or the answer is larger than that about some tokens can be.
     pub(crate) async fn read(&self, txn: TxnRequest) -> Result<TxnResponse, EtcdFault> {
-        self.any(txn).await
+        self.any(txn, MOST_TOKENS).await
+    }
+
+    /// The same of a page of tokens.
+    ///
+    /// # Errors
+    /// No member answered before the deadline, or the answer is larger than a page can be.
+    pub(crate) async fn read_page(&self, txn: TxnRequest) -> Result<TxnResponse, EtcdFault> {
+        self.any(txn, MOST_PAGE).await
     }
 
     /// A transaction, which is sent once.
@@ -144,7 +154,7 @@ impl Etcd {
                 Err(why) if unsent.is_empty() => return Err(why),
                 Err(_) => return Err(hosts.together(unsent)),
             };
-            let ended = auth.ask(hosts, &connection, &txn, until).await;
+            let ended = auth.ask(hosts, &connection, &txn, until, MOST_ANSWER).await;
             hosts.count_request(at, &ended);
             match ended {
                 Ok(answer) => return Ok(answer),
@@ -167,7 +177,7 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn members(&self) -> Result<Vec<EtcdMember>, EtcdFault> {
-        Ok(self.any(MemberListRequest {}).await?.members)
+        Ok(self.any(MemberListRequest {}, MOST_ANSWER).await?.members)
     }
 
     /// The alarms that are set.
@@ -175,7 +185,7 @@ impl Etcd {
     /// # Errors
     /// No member answered before the deadline.
     pub(crate) async fn alarms(&self) -> Result<Vec<AlarmMember>, EtcdFault> {
-        Ok(self.any(AlarmRequest::default()).await?.alarms)
+        Ok(self.any(AlarmRequest::default(), MOST_ANSWER).await?.alarms)
     }
 
     /// What each member of the configuration says about itself, in its order. All are asked at once; each has a second to
@@ -243,7 +253,7 @@ impl Etcd {
     }
 
     /// Asks what may be asked of several members: each gets a second before the next is asked as well.
-    async fn any<C: Call + Clone + 'static>(&self, call: C) -> Result<C::Answer, EtcdFault> {
+    async fn any<C: Call + Clone + 'static>(&self, call: C, most: usize) -> Result<C::Answer, EtcdFault> {
         let hosts = &self.0.hosts;
         let until = self.until();
         // Connects, if nothing is connected to.
@@ -255,7 +265,7 @@ impl Etcd {
             async move {
                 let Inner { hosts, auth, .. } = &*etcd.0;
                 let ended = match hosts.one(at).await {
-                    Ok(connection) => auth.ask(hosts, &connection, &call, until).await,
+                    Ok(connection) => auth.ask(hosts, &connection, &call, until, most).await,
                     Err(why) => Err(CallFault::NotSent(why)),
                 };
                 hosts.count_request(at, &ended);

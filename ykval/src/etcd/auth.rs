@@ -41,19 +41,20 @@ impl Auth {
         connection: &Arc<Connection>,
         call: &C,
         until: Instant,
+        most: usize,
     ) -> Result<C::Answer, CallFault> {
-        let Some(user) = &self.user else { return hosts.ask(connection, call, None, until).await };
+        let Some(user) = &self.user else { return hosts.ask(connection, call, None, until, most).await };
         let mut refused: Option<Token> = None;
         for _ in 0..RENEWALS {
             let token = self.token(user, hosts, connection, refused, until).await;
             let token = token.map_err(CallFault::NotSent)?;
-            match hosts.ask(connection, call, Some(&token.0), until).await {
+            match hosts.ask(connection, call, Some(&token.0), until, most).await {
                 Err(CallFault::Status(status)) if status.is_token_invalid() => refused = Some(token),
                 ended => return ended,
             }
         }
         let token = self.token(user, hosts, connection, refused, until).await;
-        hosts.ask(connection, call, Some(&token.map_err(CallFault::NotSent)?.0), until).await
+        hosts.ask(connection, call, Some(&token.map_err(CallFault::NotSent)?.0), until, most).await
     }
 
     /// The token: the one that is there, or, if that was refused, a new one. It is asked for at the member that the call

@@ -1,7 +1,7 @@
 //! One connection to one member: HTTP/2, over which any number of calls go at the same time.
 
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
-use super::grpc::{self, HEAD, MOST_ANSWER, Status};
+use super::grpc::{self, HEAD, Status};
 use super::messages::ResponseHeader;
 use super::tls;
 use crate::config::{EtcdConfig, EtcdEndpoint};
@@ -198,7 +198,8 @@ impl Connection {
         change(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Sends one call, and waits for its answer until `until`. `decides`: it needs a cluster with a leader.
+    /// Sends one call, and waits for its answer of at most `most` bytes until `until`. `decides`: it needs a cluster with a
+    /// leader.
     pub(super) async fn call(
         &self,
         path: &str,
@@ -206,12 +207,13 @@ impl Connection {
         token: Option<&HeaderValue>,
         frame: Bytes,
         until: Instant,
+        most: usize,
     ) -> Result<Bytes, CallFault> {
         let within = until.saturating_duration_since(Instant::now());
         let request = self.request(path, token, frame, within).map_err(CallFault::NotSent)?;
         let sent = Instant::now();
         let _counted = InFlight::begin(&self.in_flight);
-        let mut exchange = pin!(self.exchange(request));
+        let mut exchange = pin!(self.exchange(request, most));
         let answer = if let Ok(answer) = timeout(PATIENCE.min(within), &mut exchange).await {
             answer
         } else {
@@ -258,7 +260,7 @@ impl Connection {
         request.body(Full::new(frame)).map_err(|_| unreachable("the name of the host cannot be used in HTTP"))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, CallFault> {
+    async fn exchange(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Bytes, CallFault> {
         let response = self.sender.clone().try_send_request(request).await.map_err(|mut why| {
             let problem = words(why.error());
             // It is handed back if it was never written.
@@ -268,12 +270,12 @@ impl Connection {
                 lost(Kind::Unreachable, &problem)
             }
         })?;
-        read(response).await
+        read(response, most).await
     }
 }
 
 /// The one message of an answer, or its status.
-async fn read(response: Response<Incoming>) -> Result<Bytes, CallFault> {
+async fn read(response: Response<Incoming>, most: usize) -> Result<Bytes, CallFault> {
     let (head, mut body) = response.into_parts();
     // A member that refuses a call at once says so in the headers.
     if let Some(status) = Status::of(&head.headers) {
@@ -295,11 +297,8 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, CallFault> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|why| lost(Kind::Unreachable, &words(&why)))?;
         match frame.into_data() {
-            Ok(data) if all.len().saturating_add(data.len()) > MOST_ANSWER.saturating_add(HEAD) => {
-                return Err(lost(
-                    Kind::Answer,
-                    &format!("an answer is larger than {} MiB", MOST_ANSWER >> 20),
-                ));
+            Ok(data) if all.len().saturating_add(data.len()) > most.saturating_add(HEAD) => {
+                return Err(lost(Kind::Answer, &format!("an answer is larger than {} MiB", most >> 20)));
             }
             Ok(data) => all.extend_from_slice(&data),
             Err(frame) => {

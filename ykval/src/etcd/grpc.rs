@@ -10,8 +10,16 @@ use yubiotp::diagnostic::{Code, Diagnostic};
 use yubiotp::shown;
 use zeroize::Zeroizing;
 
-/// The most bytes an answer may have: etcd has no limit of its own, so whoever reads ranges sets one.
-pub(super) const MOST_ANSWER: usize = 16 << 20;
+/// The most bytes an answer may have: etcd has no limit of its own, so whoever asks sets one. What is decoded takes more
+/// memory: 5 times as much as our own keys and values, and up to 60 times as much if a member answers with nothing but empty
+/// ones. This one is for a change, a key, or what a member says.
+pub(super) const MOST_ANSWER: usize = 1 << 20;
+
+/// The same of tokens that are read together, with all their positions.
+pub(super) const MOST_TOKENS: usize = 4 << 20;
+
+/// The same of a page: 1000 tokens with about 45 positions each.
+pub(super) const MOST_PAGE: usize = 8 << 20;
 
 /// The bytes before a message: whether it is compressed, and its length.
 pub(super) const HEAD: usize = 5;

@@ -7,7 +7,7 @@
 use super::call::{Answer as _, Call};
 use super::connection::{CallFault, Connection, PATIENCE, garbled};
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
-use super::grpc;
+use super::grpc::{self, MOST_ANSWER};
 use super::messages::{
     AuthenticateRequest, AuthenticateResponse, RangeRequest, StatusRequest, StatusResponse,
 };
@@ -307,17 +307,18 @@ impl Hosts {
         Ok(connection)
     }
 
-    /// Sends one call to a member, reads its answer, and shows its header to [`Headers`].
+    /// Sends one call to a member, reads its answer of at most `most` bytes, and shows its header to [`Headers`].
     pub(super) async fn ask<C: Call>(
         &self,
         connection: &Connection,
         call: &C,
         token: Option<&HeaderValue>,
         until: Instant,
+        most: usize,
     ) -> Result<C::Answer, CallFault> {
         let frame = grpc::frame(call).map_err(CallFault::NotSent)?;
         let known = call.is_linearizable().then(|| self.headers.known());
-        let body = connection.call(C::PATH, call.is_linearizable(), token, frame, until).await?;
+        let body = connection.call(C::PATH, call.is_linearizable(), token, frame, until, most).await?;
         let answer: C::Answer = grpc::message(&body).map_err(garbled)?;
         if let Some(header) = answer.header() {
             connection.identify(header);
@@ -340,7 +341,7 @@ impl Hosts {
         request: &AuthenticateRequest,
         until: Instant,
     ) -> Result<AuthenticateResponse, CallFault> {
-        let mut asking = pin!(self.ask(connection, request, None, until));
+        let mut asking = pin!(self.ask(connection, request, None, until, MOST_ANSWER));
         let answer = match timeout(PATIENCE, &mut asking).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -363,7 +364,10 @@ impl Hosts {
         connection: &Connection,
         until: Instant,
     ) -> Result<StatusResponse, EtcdFault> {
-        let said = self.ask(connection, &StatusRequest {}, None, until).await.map_err(CallFault::fault)?;
+        let said = self
+            .ask(connection, &StatusRequest {}, None, until, MOST_ANSWER)
+            .await
+            .map_err(CallFault::fault)?;
         if said.leader == 0 {
             connection.is_no_good();
         }
@@ -442,7 +446,7 @@ impl Hosts {
             Some(_) => {
                 let key = self.config.prefix.clone().into_bytes();
                 let read = RangeRequest { key, keys_only: true, limit: 1, ..RangeRequest::default() };
-                let _ = self.ask(&open, &read, None, Instant::now() + PATIENCE).await;
+                let _ = self.ask(&open, &read, None, Instant::now() + PATIENCE, MOST_ANSWER).await;
             }
             // Nothing else shows that it gives tokens.
             None if open.gives_no_token() => {

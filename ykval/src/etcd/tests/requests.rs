@@ -175,21 +175,34 @@ fn a_database_that_is_full() {
     });
 }
 
-/// An answer larger than the limit is a fault, and the connection is of use for the next call.
+/// An answer larger than what was asked for can be is a fault, and the connection is of use for the next call.
 #[test]
 fn an_answer_that_is_too_large() {
     let Some((etcd, prefix)) = client_and_prefix() else { return };
     wait(async {
-        for at in 0..17 {
-            etcd.txn(put(format!("{prefix}{at}"), &"x".repeat(1_000_000))).await.unwrap();
+        for at in 0..9 {
+            etcd.txn(put(format!("{prefix}{at}"), &"x".repeat(1_200_000))).await.unwrap();
         }
         let all = RangeRequest {
             range_end: format!("{}0", prefix.trim_end_matches('/')).into(),
             ..get(prefix.as_str())
         };
-        let fault = etcd.range(all.clone()).await.unwrap_err();
-        assert_eq!(fault.kind, EtcdFaultKind::Answer, "{fault}");
-        assert_eq!(etcd.range(RangeRequest { limit: 3, ..all }).await.unwrap().kvs.len(), 3);
+        let too_large = |fault: EtcdFault| assert_eq!(fault.kind, EtcdFaultKind::Answer, "{fault}");
+        let some = |limit| RangeRequest { limit, ..all.clone() };
+        let txn = |limit| {
+            let request = Some(Request::Range(some(limit)));
+            TxnRequest { success: vec![RequestOp { request }], ..TxnRequest::default() }
+        };
+        too_large(etcd.range(all.clone()).await.map(drop).unwrap_err());
+        assert_eq!(etcd.range(some(6)).await.unwrap().kvs.len(), 6);
+        // One key.
+        too_large(etcd.range(get(format!("{prefix}0"))).await.map(drop).unwrap_err());
+        // Some tokens.
+        too_large(etcd.read(txn(4)).await.map(drop).unwrap_err());
+        assert!(etcd.read(txn(3)).await.is_ok());
+        // What changes something.
+        too_large(etcd.txn(txn(1)).await.map(drop).unwrap_err());
+        assert!(etcd.txn(put(format!("{prefix}0"), "x")).await.is_ok());
     });
 }
 

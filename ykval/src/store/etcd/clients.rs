@@ -18,7 +18,7 @@ pub(super) async fn client(link: &Link, id: ClientId) -> Result<Option<Client>, 
 }
 
 pub(super) async fn clients(link: &Link) -> Result<Vec<Client>, StoreFault> {
-    let read = link.range(ops::span(link.keys.clients())).await?.kvs;
+    let read = link.all(link.keys.clients()).await?;
     read.iter().map(|kv| read_one(link, kv)).collect()
 }
 

@@ -145,7 +145,7 @@ impl Keys {
 }
 
 /// The first key after this one.
-fn after(mut key: Vec<u8>) -> Vec<u8> {
+pub(super) fn after(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
     key
 }

@@ -1,7 +1,7 @@
 //! The cluster, and what a store remembers of it.
 
 use super::cache::Cache;
-use super::layout::{Keys, Meta, Value as _};
+use super::layout::{Keys, Meta, Span, Value as _, after};
 use super::ops;
 use super::seen::{NotTaken, Seen};
 use super::state::{Stored, one};
@@ -9,11 +9,11 @@ use crate::config::EtcdConfig;
 use crate::etcd::messages::{KeyValue, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use crate::etcd::{Etcd as Client, EtcdFault, EtcdFaultKind, Headers, not_one_cluster};
 use crate::guard::Guard;
-use crate::store::StoreFault;
 use crate::store::batch::Way;
 use crate::store::fault::url;
 use crate::store::moving::MARKED;
 use crate::store::opening::Opening;
+use crate::store::{PAGE, StoreFault};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,13 +128,54 @@ impl Link {
         &self,
         ranges: impl IntoIterator<Item = RangeRequest>,
     ) -> Result<Vec<Vec<KeyValue>>, StoreFault> {
-        let ranges: Vec<_> = ranges.into_iter().collect();
+        let txn = ops::reads(ranges);
+        let count = txn.success.len();
+        let _busy = self.busy().await?;
+        let answer = self.client.read(txn).await;
+        self.values(answer, count)
+    }
+
+    /// The same of a page of tokens, which is larger.
+    pub(super) async fn read_page(
+        &self,
+        ranges: Vec<RangeRequest>,
+    ) -> Result<Vec<Vec<KeyValue>>, StoreFault> {
+        self.opening.must_be_open()?;
         let count = ranges.len();
         let _busy = self.busy().await?;
-        let answer = self.client.read(ops::reads(ranges)).await.map_err(|fault| self.told(&fault))?;
+        let answer = self.client.read_page(ops::reads(ranges)).await;
+        self.values(answer, count)
+    }
+
+    /// Of so many ranges.
+    fn values(
+        &self,
+        answer: Result<TxnResponse, EtcdFault>,
+        count: usize,
+    ) -> Result<Vec<Vec<KeyValue>>, StoreFault> {
+        let answer = answer.map_err(|fault| self.told(&fault))?;
         self.met();
         let read = ops::ranges(answer.responses).filter(|read| read.len() == count);
         read.ok_or_else(|| self.strange())
+    }
+
+    /// Reads all of a span as of one moment, page by page.
+    pub(super) async fn all(&self, (first, end): Span) -> Result<Vec<KeyValue>, StoreFault> {
+        let (mut all, mut from, mut revision) = (Vec::new(), first, 0);
+        loop {
+            let span = ops::span((from, end.clone()));
+            let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+            let page = self.range(RangeRequest { limit, revision, ..span }).await?;
+            if revision == 0 {
+                revision = page.header.map_or(0, |header| header.revision);
+            }
+            let last = page.kvs.last().map(|kv| kv.key.clone());
+            all.extend(page.kvs);
+            match last {
+                Some(last) if page.more => from = after(last),
+                _ => return Ok(all),
+            }
+        }
     }
 
     /// Reads one range.

@@ -31,7 +31,7 @@ pub(super) async fn moves(link: &Link) -> Result<Moves, StoreFault> {
 }
 
 pub(super) async fn touches(link: &Link) -> Result<Vec<(PublicId, LastTouch)>, StoreFault> {
-    let read = link.range(ops::span(link.keys.touches())).await?.kvs;
+    let read = link.all(link.keys.touches()).await?;
     let touch = |kv: &KeyValue| {
         let id = link.keys.touch_of(&kv.key).map_err(|_| link.damaged(named(&kv.key)))?;
         let touch = LastTouch::read(&kv.value);

@@ -97,7 +97,7 @@ impl Page {
             }
             None => Vec::new(),
         };
-        let read = link.read(common.into_iter().chain(of_tokens)).await?;
+        let read = link.read_page(common.into_iter().chain(of_tokens).collect()).await?;
         let [meta, change, tokens @ ..] = read.as_slice() else { return Err(link.strange()) };
         let (meta, change) = (link.meta(meta)?, link.change(change)?.revision);
         let [records, reached] = tokens else { return Ok(Self { meta, change, tokens: Vec::new() }) };
