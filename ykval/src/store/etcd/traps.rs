@@ -156,8 +156,12 @@ fn of_members(members: &[EtcdMember], said: &[MemberStatus], traps: &mut Vec<Dia
     for member in members.iter().filter(|member| is_whole && !known.contains(&member.id)) {
         let name = if member.name.is_empty() { format!("{:x}", member.id) } else { member.name.clone() };
         let problem = format!("member {name} ({}) is not in store", member.client_urls.join(", "));
+        // Then ykvald stops with that member, although the cluster goes on.
+        let is_only = said.len() == 1;
+        let severity = if is_only { Severity::Warning } else { Severity::Note };
         traps.push(
             Diagnostic::note(Code::DatabaseMemberNotListed, problem)
+                .with_severity(severity)
                 .advise("name every member in store, so that ykvald goes on whichever is lost"),
         );
     }

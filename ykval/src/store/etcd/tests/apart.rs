@@ -1,4 +1,4 @@
-//! Members of clusters of their own, as each host has that starts etcd alone: their IDs are the same.
+//! Members that are not of one cluster, as on hosts that each start etcd alone (their IDs are the same); or not in the URL.
 
 use super::*;
 use crate::config::EtcdEndpoint;
@@ -115,4 +115,18 @@ fn nothing_is_decided() {
     other.stop(0, Signal::KILL);
     until(&is_fresh, 10_000);
     wait(serving.store.close());
+}
+
+/// With only one that is named, ykvald stops with it.
+#[test]
+fn members_that_the_url_does_not_name() {
+    let Some(cluster) = Cluster::three() else { return };
+    let config = cluster.config();
+    drop(create(&config));
+    for (named, severity) in [(1, Some(Severity::Warning)), (2, Some(Severity::Note)), (3, None)] {
+        let some = EtcdConfig { endpoints: config.endpoints[..named].to_vec(), ..config.clone() };
+        let traps = wait(open(&some).traps());
+        let found = traps.iter().find(|found| found.code == Code::DatabaseMemberNotListed);
+        assert_eq!(found.map(|found| found.severity), severity, "{named}");
+    }
 }
