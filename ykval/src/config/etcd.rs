@@ -133,10 +133,10 @@ pub(super) fn read(
     // What a later version adds below a prefix has a short name as well.
     if let Some(short) = prefix.split('/').skip(2).find(|part| part.len() == 1) {
         let problem = format!(
-            "the path of the URL of etcd has the part {short}, by which a store above it may name its keys: the two would \
-             overlap"
+            "the path /{} has the part {short}: parts of one letter are for the keys of stores",
+            path.trim_end_matches('/')
         );
-        let longer = "choose a path whose parts, except the first, have more than one letter";
+        let longer = format!("use a longer word than {short}; only the first part may have one letter");
         return Err(in_url(invalid(&problem).advise(longer)));
     }
     if let Some(twice) =

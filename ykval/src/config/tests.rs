@@ -317,9 +317,9 @@ fn what_cannot_be_of_etcd_is_named() {
         ("store = \"etcds://a//x\"", "the path of the URL of etcd must be"),
         ("store = \"etcds://a/x y\"", "the path of the URL of etcd must be"),
         // Keys of a store at /x, or at /x/y.
-        ("store = \"etcds://a/x/t\"", "the path of the URL of etcd has the part t"),
-        ("store = \"etcds://a/x/p/y/\"", "the path of the URL of etcd has the part p"),
-        ("store = \"etcds://a/x/yy/w\"", "the path of the URL of etcd has the part w"),
+        ("store = \"etcds://a/x/t\"", "the path /x/t has the part t: parts of one letter"),
+        ("store = \"etcds://a/x/p/y/\"", "the path /x/p/y has the part p:"),
+        ("store = \"etcds://a/x/yy/w\"", "the path /x/yy/w has the part w:"),
         ("store = \"etcds://a,b:2379,a:2379\"", "store in /x/config.toml: names a:2379 twice"),
         (
             "store = \"etcd://localhost,db\"",
