@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use tests::built::program;
+use tests::postgres::{Cluster, PASSWORD};
 use tests::ykvald::{Question, Site, Ykvald, free_port};
 
 fn ask(server: &Ykvald, site: &Site, otp: &str) -> String {
@@ -24,6 +25,12 @@ fn to_config(config: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// A configuration of this store.
+fn write(config: &Path, store: &str) {
+    fs::write(config, format!("store = {store:?}\n")).unwrap();
+    fs::set_permissions(config, Permissions::from_mode(0o600)).unwrap();
+}
+
 fn lost(site: &Site) {
     let mut keys = site.keys(14_000..14_002);
     let old = site.start();
@@ -31,11 +38,14 @@ fn lost(site: &Site) {
     assert_eq!(ask(&old, site, &used_before), "OK");
     let (old_config, new_config) = (site.path().join("config.toml"), site.path().join("new.toml"));
     let new_store = site.path().join("new.db");
-    fs::write(&new_config, format!("store = {new_store:?}\n")).unwrap();
-    fs::set_permissions(&new_config, Permissions::from_mode(0o600)).unwrap();
+    write(&new_config, &new_store.display().to_string());
     let abandon = |args: &[&str]| {
         let mut command = site.command(&["--json", "move-store", "--abandon"]);
-        command.args(args).arg(&old_config).output().unwrap()
+        command.args(args).arg(&old_config);
+        if args.contains(&"--to-is-lost") {
+            command.arg(&new_config);
+        }
+        command.output().unwrap()
     };
     // Nothing was moved: it stays as it is.
     let said: Value = serde_json::from_slice(&abandon(&["--to-is-lost"]).stdout).unwrap();
@@ -85,4 +95,47 @@ fn from_postgres() {
         Ok(site) => lost(&site),
         Err(why) => tests::skip(&why),
     }
+}
+
+/// Something answers where the new store was: whatever keeps it from being read, it is not lost.
+#[test]
+fn what_cannot_be_read_is_not_lost() {
+    let cluster = match Cluster::start() {
+        Ok(cluster) => cluster,
+        Err(why) => return tests::skip(&why),
+    };
+    let site = Site::sqlite();
+    let old = site.path().join("config.toml");
+    let url = cluster.database();
+    let config = |name: &str, url: &str| {
+        let path = site.path().join(name);
+        write(&path, url);
+        path
+    };
+    let new = config("new.toml", &url);
+    let wrong = config("wrong.toml", &url.replace(PASSWORD, "another"));
+    let port = |port: u16| format!("127.0.0.1:{port}");
+    let elsewhere = config("elsewhere.toml", &url.replace(&port(cluster.port()), &port(free_port())));
+    let moved = site.command(&["move-store"]).arg(&old).arg(&new).output().unwrap();
+    assert!(moved.status.success(), "{moved:?}");
+
+    let abandon = |to: &Path| {
+        let mut command = site.command(&["--json", "move-store", "--abandon", "--to-is-lost"]);
+        command.arg(&old).arg(to).output().unwrap()
+    };
+    assert!(is_refused(&abandon(&new), "database-moved"));
+    let is_undecided = |output: &Output| {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(!said.contains(PASSWORD) && !said.contains("restored_since"), "{said}");
+    };
+    is_undecided(&abandon(&wrong));
+    // Not the place that the move recorded, where it still is.
+    is_undecided(&abandon(&elsewhere));
+    let name_it = site.command(&["move-store", "--abandon", "--to-is-lost"]).arg(&old).output().unwrap();
+    assert_eq!(name_it.status.code(), Some(2));
+
+    cluster.stop();
+    let lost = abandon(&new);
+    assert!(lost.status.success(), "{lost:?}");
 }

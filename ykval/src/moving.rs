@@ -100,6 +100,10 @@ pub async fn run(from: &Store, to: &Store, mut tell: impl FnMut(Part)) -> Result
         set(from, &mut here, Moves { mark: Some(mark(Stage::Moved, to)), complete }).await?;
     }
     let usable = Moves { mark: None, complete: here.complete.clone() };
+    // It may have been given up while this run was suspended.
+    if from.moves().await?.mark.as_ref() != here.mark.as_ref() {
+        return Err(another(from));
+    }
     set(to, &mut there, usable).await?;
     let paused = was_fenced_here.then(|| fenced.elapsed().as_millis());
     Ok(Done { paused, ..counted(false).await? })

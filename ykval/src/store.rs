@@ -10,6 +10,7 @@ mod fault;
 mod moving;
 mod opening;
 pub mod postgres;
+mod presence;
 mod restored;
 mod seen;
 pub mod sqlite;
@@ -17,6 +18,7 @@ pub mod sqlite;
 pub use distinct::{Distinct, SameKey};
 pub use fault::StoreFault;
 pub use moving::{Mark, MoveId, Moves, Rows, RunId, Stage};
+pub use presence::{is_anything_there, place};
 pub use restored::{Evidence, LastTouch};
 
 use crate::config::StoreAt;

@@ -6,9 +6,9 @@ use clap::ValueHint;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::Path;
-use ykval::config::{CONFIG, Config, StoreAt};
+use ykval::config::{CONFIG, Config, StoreAt, has_password};
 use ykval::moving::{self, Abandoned, Part};
-use ykval::store::{Mark, Stage, Store, StoreFault};
+use ykval::store::{self, Mark, Stage, Store, StoreFault};
 use ykval::{clock, file};
 use yubiotp::diagnostic::{Code, Diagnostic, Program, cause, shell_word};
 use yubiotp::seal::StoreKeys;
@@ -23,10 +23,10 @@ pub(crate) struct Args {
     #[arg(value_parser = parse_store, value_hint = ValueHint::FilePath, required_unless_present = "abandon")]
     to: Option<String>,
     /// Use FROM again, after a move that was not complete. If the new store may be in use, this is refused
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long)]
     abandon: bool,
-    /// With --abandon, after a move that was complete: state that the new store is lost, and that no server ever uses it
-    /// again. If that is wrong, used OTPs are accepted again. Each token of FROM then has to prove that it is fresh
+    /// With --abandon, after a move that was complete: state that TO is lost, and that no server ever uses it again. If that
+    /// is wrong, used OTPs are accepted again. Each token of FROM then has to prove that it is fresh
     #[arg(long, requires = "abandon")]
     to_is_lost: bool,
 }
@@ -58,14 +58,25 @@ impl Named {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    match (args.abandon, args.to_is_lost, &args.to) {
+        (true, true, None) => {
+            return Err(Failure::input(
+                "--to-is-lost needs TO, too: the configuration of the lost store, or the store",
+            ));
+        }
+        (true, false, Some(_)) => {
+            return Err(Failure::input("--abandon needs FROM alone, unless you add --to-is-lost"));
+        }
+        _ => {}
+    }
     let from = Named::read(context, &args.from)?;
-    let Some(to) = &args.to else { return abandon(context, &from, args.to_is_lost) };
-    let to = Named::read(context, to)?;
-    same_key(&from, &to)?;
+    let to = args.to.as_deref().map(|to| Named::read(context, to)).transpose()?;
+    let Some(to) = to.as_ref().filter(|_| !args.abandon) else { return abandon(context, &from, to.as_ref()) };
+    same_key(&from, to)?;
     let (done, names, old, new) = wait(async {
         let old = Store::open_to_move(&from.config.store, from.key.ids()).await;
         let old = old.map_err(|fault| unreachable(&from, &fault))?;
-        let new = open_new(&to).await?;
+        let new = open_new(to).await?;
         // A damaged one could lose positions.
         old.integrity().await?;
         let done = moving::run(&old, &new, |part| tell(context, part, &old)).await?;
@@ -97,17 +108,23 @@ pub(crate) fn run(context: &Context, args: &Args) -> Done {
     if let Some(paused) = done.paused {
         out::line(&format!("{old_at} accepts nothing now; the copy was complete after {paused} ms"));
     }
-    tell_what_is_next(&from, &to);
+    tell_what_is_next(&from, to, done.was_done);
     Ok(())
 }
 
-fn abandon(context: &Context, from: &Named, to_is_lost: bool) -> Done {
+/// `lost`: the new store, which is said to be lost.
+fn abandon(context: &Context, from: &Named, lost: Option<&Named>) -> Done {
     let (Abandoned { was_fenced, restored_since }, tokens) = wait(async {
-        let old = open_old(from, to_is_lost).await?;
-        if to_is_lost && let Some(mark) = old.moves().await?.mark.filter(|mark| mark.stage == Stage::Moved) {
-            must_be_lost(context, &mark).await?;
+        let old = open_old(from, lost.is_some()).await?;
+        let mark = old.moves().await?.mark.filter(|mark| mark.stage == Stage::Moved);
+        if let (Some(lost), Some(mark)) = (lost, mark) {
+            must_be_lost(lost, &mark).await?;
+            // It may be reached at another place now.
+            if store::place(&lost.config.store)? != mark.other {
+                must_be_lost(&Named::read(context, &mark.other)?, &mark).await?;
+            }
         }
-        let done = moving::abandon(&old, to_is_lost).await?;
+        let done = moving::abandon(&old, lost.is_some()).await?;
         if done.restored_since.is_some() {
             old.accept_as_seen(&from.config.store)?;
         }
@@ -126,6 +143,9 @@ fn abandon(context: &Context, from: &Named, to_is_lost: bool) -> Done {
                 "the store accepts OTPs again; the new store must never be used again, even if it is found",
             );
             restore::tell_restored(context, tokens);
+            out::line(
+                "clients, keys and disabled tokens are as they were before the move: disable again what was disabled since",
+            );
             tell_how_to_go_back(from, since);
         }
         None if was_fenced => {
@@ -148,19 +168,37 @@ async fn open_old(from: &Named, to_is_lost: bool) -> Result<Store, Failure> {
     if is_moved { Ok(old) } else { Err(refused.into()) }
 }
 
-/// Refuses if the new store can be read from here. If it cannot, only the administrator knows whether it is lost.
-async fn must_be_lost(context: &Context, mark: &Mark) -> Done {
-    let Ok(to) = Named::read(context, &mark.other) else { return Ok(()) };
-    let Ok(new) = Store::open_to_move(&to.config.store.as_if_never_seen(), to.key.ids()).await else {
-        return Ok(());
+/// Refuses unless nothing of this move is where the new store was. If it is there and cannot be read, nobody knows: refused,
+/// too. Whether a store without a trace is lost, or cut off, only the administrator knows.
+async fn must_be_lost(to: &Named, mark: &Mark) -> Done {
+    let refused = |problem: &str| Diagnostic::error(Code::DatabaseMoved, problem);
+    let new = match Store::open_to_move(&to.config.store.as_if_never_seen(), to.key.ids()).await {
+        Ok(new) => new,
+        Err(StoreFault::Missing(_)) => return Ok(()),
+        Err(fault) => {
+            if !store::is_anything_there(&to.config.store).await? {
+                return Ok(());
+            }
+            let found = place::why_not_there(&to.config, &fault);
+            let what = "something answers where the new store was, so it may be in use. It is lost only if it is missing, or if \
+                        nothing accepts a connection there";
+            return Err(found.advise(what).into());
+        }
     };
     let moves = new.moves().await;
+    let at = new.location();
     new.close().await;
-    if !moves.is_ok_and(|moves| moves.complete.contains(&mark.id)) {
-        return Ok(());
+    let moves = moves?;
+    if moves.complete.contains(&mark.id) {
+        let found = refused("is the new store, and is not lost: it can be read").at(at);
+        return Err(found.run_when("to go back", Program::Ykvald, "move-store NEW OLD").into());
     }
-    let found = Diagnostic::error(Code::DatabaseMoved, "is the new store, and is not lost: it can be read");
-    Err(found.at(new.location()).run_when("to go back", Program::Ykvald, "move-store NEW OLD").into())
+    if moves.mark.is_some_and(|its| its.id == mark.id) {
+        let found = refused("is the new store, which was not switched on yet: it is complete").at(at);
+        return Err(found.run_when("to switch it on", Program::Ykvald, "move-store OLD NEW").into());
+    }
+    // Another store has its place.
+    Ok(())
 }
 
 fn tell_how_to_go_back(from: &Named, since: i64) {
@@ -175,12 +213,14 @@ fn tell_how_to_go_back(from: &Named, since: i64) {
     out::lines(&format!("  {called} check\n  systemctl start ykvald"));
 }
 
-/// As in the setting `store`.
-fn written(store: &StoreAt) -> String {
-    match store {
+/// As in the setting `store`, but for a password.
+fn written(at: &StoreAt) -> String {
+    match at {
         StoreAt::Sqlite(path) => path.display().to_string(),
-        StoreAt::Postgres(at) => at.url.clone(),
+        StoreAt::Postgres(at) if !has_password(&at.url) => at.url.clone(),
         StoreAt::Etcd(at) => at.to_string(),
+        // It was read before.
+        StoreAt::Postgres(_) => store::place(at).unwrap_or_default().replacen("://", "://USER:PASSWORD@", 1),
     }
 }
 
@@ -273,11 +313,14 @@ fn tell(context: &Context, part: Part, old: &Store) {
     }
 }
 
-fn tell_what_is_next(from: &Named, to: &Named) {
+/// `was_done`: when the move was complete, nobody knows what has become of the new store since.
+fn tell_what_is_next(from: &Named, to: &Named, was_done: bool) {
     let word = |path: &Path| shell_word(path.as_os_str().as_encoded_bytes());
     let config = &from.config.path;
     if to.is_config && to.config.path != *config {
-        let kept = config.with_extension("toml.old");
+        // Only a name with this ending is that of a configuration, for a move back.
+        let stem = config.file_stem().unwrap_or_default().to_string_lossy();
+        let kept = config.with_file_name(format!("{stem}-old.toml"));
         out::lines("\nNext, on this host:");
         out::line(&format!("  cp -p {} {}", word(config), word(&kept)));
         out::line(&format!("  mv {} {}", word(&to.config.path), word(config)));
@@ -295,7 +338,7 @@ fn tell_what_is_next(from: &Named, to: &Named) {
         (StoreAt::Postgres(_), StoreAt::Postgres(_)) | (StoreAt::Etcd(_), StoreAt::Etcd(_))
     );
     let called = called(config);
-    if is_recorded {
+    if is_recorded && !was_done {
         out::lines(&format!("  systemctl stop ykvald\n  {called} accept-database --nothing-lost"));
     }
     let then = if is_recorded { "start" } else { "restart" };

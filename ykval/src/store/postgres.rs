@@ -68,6 +68,7 @@ mod cluster;
 mod tests;
 
 use super::batch::Queue;
+use super::presence::Door;
 use super::*;
 use change::Change;
 use deadpool_postgres::ClientWrapper;
@@ -91,6 +92,12 @@ const STEPS: usize = 2;
 
 /// Maximum questions in one statement.
 const BATCH: usize = 512;
+
+/// What the URL names, for people, and where connections to each host begin.
+pub(super) fn doors(at: &crate::config::PostgresConfig) -> Result<(String, Vec<Door>), StoreFault> {
+    let target = place::read(at)?;
+    Ok((target.at, target.hosts.iter().filter_map(place::Host::door).collect()))
+}
 
 /// A store in PostgreSQL.
 #[derive(Clone)]

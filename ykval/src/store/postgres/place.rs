@@ -4,6 +4,7 @@ use super::{StoreFault, tls};
 use crate::config;
 use crate::file::{self, Audience};
 use crate::store::fault;
+use crate::store::presence::Door;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +32,22 @@ pub(super) struct Host {
     pub(super) name: String,
     /// How to reach this host.
     pub(super) config: Config,
+}
+
+impl Host {
+    /// Where connections to it begin.
+    pub(super) fn door(&self) -> Option<Door> {
+        let port = self.config.get_ports().first().copied()?;
+        if let Some(address) = self.config.get_hostaddrs().first() {
+            return Some(Door::Tcp(address.to_string(), port));
+        }
+        Some(match self.config.get_hosts().first()? {
+            Named::Tcp(name) => {
+                Door::Tcp(name.trim_start_matches('[').trim_end_matches(']').to_owned(), port)
+            }
+            Named::Unix(folder) => Door::Unix(folder.join(format!(".s.PGSQL.{port}"))),
+        })
+    }
 }
 
 /// Reads the URL, and the files that go with it.
