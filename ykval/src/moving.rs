@@ -198,14 +198,19 @@ async fn begin(
     {
         return Err(refused(from, mark));
     }
-    let id = MoveId(random::bytes()?);
+    // A run that was killed may still write the number of the move that it began: another one would never fit to that.
+    let begun = here.mark.as_ref().filter(|mark| mark.other == to.at()).map(|mark| mark.id);
+    let id = match begun {
+        Some(id) => id,
+        None => MoveId(random::bytes()?),
+    };
     let stage = if here.is_fenced() { Stage::Moving } else { Stage::Copying };
     let mark =
         |stage, other: &Store| Mark { stage, id, run, since: clock::now(), other: other.at().to_owned() };
     let before = here.clone();
     let begun = Moves { mark: Some(mark(stage, to)), ..here.clone() };
     set(from, here, begun).await?;
-    let may = if to.moves().await?.mark.is_some_and(|mark| mark.id == id) {
+    let may = if to.moves().await?.mark.is_some_and(|mark| mark.run == run) {
         Err(Diagnostic::error(Code::CommandLineInvalid, "both are the same store").at(to.location()))
     } else {
         may_be_filled(to, here, there).await
