@@ -56,13 +56,13 @@ async fn beside(to: u16, ill: Arc<AtomicBool>) -> u16 {
 /// The others decide, nobody waits for it again and again, and nothing is stored twice. When it is well, it is used.
 #[test]
 fn a_member_that_gives_no_token() {
-    let Some(cluster) = Cluster::start(1, &[]) else { return };
+    let Some(cluster) = Cluster::start(2, &[]) else { return };
     cluster.enable_users();
     let mut config = login::with_user(&cluster, "ykvald", login::password(&cluster, "pw", "pw"));
     wait(async {
         let ill = Arc::new(AtomicBool::new(false));
         let port = beside(config.endpoints[0].port, Arc::clone(&ill)).await;
-        config.endpoints.insert(0, EtcdEndpoint { host: "127.0.0.1".to_owned(), port });
+        config.endpoints[0].port = port;
         let etcd = client(&config);
         let is_up = |up: [bool; 2]| {
             let observed = etcd.observed();
