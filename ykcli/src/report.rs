@@ -2,6 +2,7 @@
 //! to its width, or as JSON. `docs/reference/diagnostics.schema.json` describes the JSON.
 
 use crate::diagnostic;
+use crate::failure::{Done, Failure};
 use crate::out::{self, Style};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -101,6 +102,18 @@ impl Report {
             Some(Severity::Error) => 2,
             Some(Severity::Warning) => 1,
             _ => 0,
+        }
+    }
+
+    /// How a verb ends that has shown the report: with [`exit_status`](Self::exit_status).
+    ///
+    /// # Errors
+    /// There are warnings or errors.
+    pub fn done(&self) -> Done {
+        match self.exit_status() {
+            0 => Ok(()),
+            1 => Err(Failure::No),
+            _ => Err(Failure::Bad),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The findings of the doctor, and the files that it could not read.
 
-use crate::{Done, Failure, out};
+use crate::{Done, out};
 use serde_json::Value;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -164,7 +164,7 @@ impl Report {
         let mut json = report.found.json();
         json.insert("access".to_owned(), access);
         out::json(&Value::Object(json));
-        report.done()
+        report.found.done()
     }
 
     /// Prints all of it as text. `services` are those whose log may say more, if somebody wants to know. `show_access`
@@ -183,15 +183,7 @@ impl Report {
             out::line(&format!("  journalctl{which} | grep 'pam_yubiotp(' | tail -n 1"));
         }
         out::line(&report.found.summary());
-        report.done()
-    }
-
-    fn done(&self) -> Done {
-        match self.found.exit_status() {
-            0 => Ok(()),
-            1 => Err(Failure::No),
-            _ => Err(Failure::Bad),
-        }
+        report.found.done()
     }
 }
 

@@ -61,11 +61,7 @@ pub(crate) fn run(context: &Context) -> Done {
         report.print();
         out::line(&report.summary());
     }
-    match report.exit_status() {
-        0 => Ok(()),
-        1 => Err(Failure::No),
-        _ => Err(Failure::Bad),
-    }
+    report.done()
 }
 
 fn all(context: &Context, report: &mut Report) -> Done {

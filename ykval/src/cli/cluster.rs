@@ -63,11 +63,7 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Done {
         report.print();
         out::line(&report.summary());
     }
-    match report.exit_status() {
-        0 => Ok(()),
-        1 => Err(Failure::No),
-        _ => Err(Failure::Bad),
-    }
+    report.done()
 }
 
 /// Reads the store without changing it.

@@ -77,11 +77,7 @@ fn status(context: &Context) -> Done {
         report.print();
         out::line(&report.summary());
     }
-    match report.exit_status() {
-        0 => Ok(()),
-        1 => Err(Failure::No),
-        _ => Err(Failure::Bad),
-    }
+    report.done()
 }
 
 /// As `check` would judge the peers, but from what the server recorded, while it told them what it accepted.
