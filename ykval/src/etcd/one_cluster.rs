@@ -6,7 +6,7 @@ use super::connection::{CallFault, Connection, Identity};
 use super::fault::{EtcdFault, EtcdFaultKind as Kind, Outcome};
 use super::hosts::Hosts;
 use std::collections::BTreeMap;
-use yubiotp::diagnostic::{Code, Diagnostic};
+use yubiotp::diagnostic::{Code, Diagnostic, Program};
 
 impl Hosts {
     /// Fails if two endpoints that are connected to cannot be members of one cluster, by what each said last.
@@ -68,5 +68,11 @@ pub(crate) fn not_one_cluster(problem: &str) -> Diagnostic {
         .advise(
             "if one of them has a store that servers used: name only that member in store, and add the others to its \
              cluster (etcdctl member add), with empty data folders",
+        )
+        .run_when(
+            "if servers used several, an OTP that was used in one is accepted in another. Keep one as above, and before the \
+             servers start again, with TIME as the time when the first of them started",
+            Program::Ykvald,
+            "token mark-restored --since TIME",
         )
 }
