@@ -49,6 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Concurrent messages to one peer that verifications send. More wait in the queue.
 const AT_ONCE: usize = 64;
 
+/// Concurrent messages to one peer: those of verifications, and those of the queue.
+pub(crate) const MOST_TO_A_PEER: usize = AT_ONCE + deliver::AT_ONCE;
+
 /// The pool.
 pub struct Pool {
     peers: Vec<Arc<Peer>>,

@@ -1,6 +1,7 @@
 //! How many connections fit within the limit of open files, beside what the configuration keeps open.
 
 use crate::config::{Config, StoreAt};
+use crate::sync::MOST_TO_A_PEER;
 use ykserve::descriptors::Room;
 
 /// The room of a server that is started with this configuration and the limits of this process.
@@ -24,7 +25,8 @@ fn others(config: &Config) -> usize {
     };
     // Each request may be sent to each of them.
     let ksm = config.ksm.as_ref().map_or(0, |ksm| ksm.urls.len().saturating_mul(ksm.in_flight));
-    config.listen.len().saturating_add(store).saturating_add(ksm)
+    let peers = config.sync.as_ref().map_or(0, |sync| sync.peers.len().saturating_mul(MOST_TO_A_PEER));
+    [config.listen.len(), store, ksm, peers].into_iter().fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]
@@ -44,5 +46,7 @@ mod tests {
         assert_eq!(of("store = \"postgres://u@db/x\"\n[postgres]\npool = 7"), 8);
         assert_eq!(of("store = \"etcds://a:1,b:2,c:3/x\""), 7);
         assert_eq!(of("[ksm]\nin_flight = 200\nurls = \"http://127.0.0.1:1/wsapi/decrypt\""), 201);
+        let peers = "peers = [{ url = \"https://a/wsapi/2.0/sync\", from = \"192.0.2.1\" }, { url = \"https://b/wsapi/2.0/sync\", from = \"192.0.2.2\" }]";
+        assert_eq!(of(&format!("[sync]\n{peers}")), 1 + 2 * 68);
     }
 }

@@ -11,7 +11,7 @@ use yubiotp::protocol::sync::{SyncMessage, can_be_synced};
 use yubiotp::{Position, PublicId};
 
 /// Concurrent messages, as YK-VAL's own daemon sends them.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// The first pause after a failure; each is twice the one before.
 const SHORTEST: Duration = Duration::from_secs(1);
