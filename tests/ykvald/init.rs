@@ -110,6 +110,8 @@ fn says_where_another_store_is() {
     init(&["--no-client", "--store", elsewhere.to_str().unwrap()]).exits(0);
     assert!(elsewhere.is_file() && !desk.file("ykvald.db").exists());
     init(&["--store", "other.db"]).refuses("[config-exists]");
+    // The same as configured, as when a refused one is repeated.
+    init(&["--no-client", "--store", elsewhere.to_str().unwrap()]).exits(0);
 
     // A database that cannot be reached: files that were created before are there for the next time.
     let desk = Desk::bare();

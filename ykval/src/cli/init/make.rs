@@ -122,9 +122,11 @@ impl Plan {
         kept: &mut Vec<String>,
     ) -> Result<(), Failure> {
         if self.config.exists() {
-            if self.store.is_some() {
-                let exists =
-                    Diagnostic::error(Code::ConfigExists, "exists already, so --store has no effect");
+            if let Some(store) = &self.store
+                && Config::load_for_store(&self.config, store)?.store
+                    != Config::load(&self.config, &[])?.store
+            {
+                let exists = Diagnostic::error(Code::ConfigExists, "exists already, and sets another store");
                 return Err(exists.at(file::location(&self.config)).advise("set store there").into());
             }
             kept.push(self.config.display().to_string());
