@@ -10,7 +10,7 @@
 //! 3. A [`ServerState`] has what all connections share, beside the [`log`], whose thread it needs, and [`metrics`].
 //! 4. [`Server::start`] begins to answer; from then on a [`Running`] server reads certificates again, and is stopped.
 //!
-//! A connection is accepted if its [`peer`] has a place, or is let in for one answer, or is told at once that there is none;
+//! A connection is accepted if its [`peer`] has a place, or is let in for one answer, or is told immediately that there is none;
 //! idle ones are closed to make room. Handshake, head and idleness have time limits; [`mod@body`] has those of bodies. What
 //! happens to all of it is a [`ServerEvent`] in the server's own log.
 //!

@@ -42,8 +42,8 @@ pub fn syslog_answers(daemon: Daemon) -> io::Result<()> {
 /// Standard output itself: `std::io::Stdout` silently ignores that it is closed.
 fn standard_output() -> io::Result<Box<dyn Write + Send>> {
     let output = io::stdout().as_fd().try_clone_to_owned()?;
-    // The Rust runtime opens /dev/null for reading and writing in place of a closed one. An administrator who wants no log
-    // opens it for writing only.
+    // The Rust runtime opens /dev/null for reading and writing in place of a closed one. To discard the log,
+    // administrators open it for writing only.
     let is_null = fstat(&output)?.st_rdev == makedev(1, 3);
     let was_closed = is_null && fcntl_getfl(&output)? & OFlags::RWMODE == OFlags::RDWR;
     Ok(if was_closed { Box::new(Closed) } else { Box::new(File::from(output)) })

@@ -41,7 +41,7 @@ pub(super) struct Connection {
     origin: String,
     in_flight: AtomicUsize,
     heard: Mutex<Heard>,
-    /// Held by who asks for a token: one at a time does.
+    /// Locked while a token is asked for: that is one call at a time.
     pub(super) login: tokio::sync::Mutex<()>,
     identity: Mutex<Option<Identity>>,
 }

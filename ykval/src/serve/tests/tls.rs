@@ -1,4 +1,4 @@
-//! TLS: what the certificate of a client stands for.
+//! TLS: which client a certificate names.
 
 use super::*;
 use crate::config::{Decrypt, DecryptAt};
