@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_finding_is_an_object_with_every_part_of_it() {
-        let calls = Calls { ykmap: "ykmap --config /x", ykvald: "ykvald" };
+        let calls = Calls { ykmap: "ykmap --config /x", ..Calls::PLAIN };
         let found = Diagnostic::error(Code::StoreKeyMissing, "does not exist")
             .at(Location::line(b"/etc/key", 7))
             .advise("restore it")

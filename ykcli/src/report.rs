@@ -21,7 +21,7 @@ pub struct Report {
     /// The findings so far, so that none is added twice.
     known: HashSet<(Code, Option<Location>, String)>,
     /// How commands are called, for what is added from here on.
-    calls: Rc<(String, String)>,
+    calls: Rc<[String; 3]>,
     /// How many findings of one code are shown one by one in text.
     most_alike: usize,
 }
@@ -30,13 +30,18 @@ pub struct Report {
 struct Finding {
     area: &'static str,
     diagnostic: Diagnostic,
-    calls: Rc<(String, String)>,
+    calls: Rc<[String; 3]>,
 }
 
 impl Finding {
     fn calls(&self) -> Calls<'_> {
-        Calls { ykmap: &self.calls.0, ykvald: &self.calls.1 }
+        let [ykmap, ykvald, ykwebd] = &*self.calls;
+        Calls { ykmap, ykvald, ykwebd }
     }
+}
+
+fn owned(calls: Calls<'_>) -> Rc<[String; 3]> {
+    Rc::new([calls.ykmap, calls.ykvald, calls.ykwebd].map(str::to_owned))
 }
 
 impl Report {
@@ -47,7 +52,7 @@ impl Report {
             areas,
             findings: Vec::new(),
             known: HashSet::new(),
-            calls: Rc::new((Calls::PLAIN.ykmap.to_owned(), Calls::PLAIN.ykvald.to_owned())),
+            calls: owned(Calls::PLAIN),
             most_alike: usize::MAX,
         }
     }
@@ -61,7 +66,7 @@ impl Report {
 
     /// From here on, remedies call the commands like this.
     pub fn calls(&mut self, calls: Calls<'_>) {
-        self.calls = Rc::new((calls.ykmap.to_owned(), calls.ykvald.to_owned()));
+        self.calls = owned(calls);
     }
 
     /// Adds a finding. The same problem of the same thing is kept once, as it was found first.
@@ -279,7 +284,7 @@ mod tests {
                 .at(Location::user(at))
                 .run(Program::Ykmap, "add bob")
         };
-        report.calls(Calls { ykmap: "ykmap --config /x", ykvald: "ykvald" });
+        report.calls(Calls { ykmap: "ykmap --config /x", ..Calls::PLAIN });
         report.add("user", add(b"bob"));
         report.calls(Calls::PLAIN);
         report.add("user", add(b"carol"));

@@ -51,6 +51,8 @@ pub enum Program {
     Ykmap,
     /// The validation server.
     Ykvald,
+    /// The web login.
+    Ykwebd,
     /// A command of the system; [`Command::arguments`] begins with its name.
     System,
 }
@@ -65,7 +67,7 @@ pub struct Command {
     pub arguments: String,
 }
 
-/// How the two commands are called, so that a printed command acts on what was looked at: with `--config FILE`, if they
+/// How our commands are called, so that a printed command acts on what was looked at: with `--config FILE`, if they
 /// were called so.
 #[derive(Debug, Clone, Copy)]
 pub struct Calls<'a> {
@@ -73,11 +75,13 @@ pub struct Calls<'a> {
     pub ykmap: &'a str,
     /// `ykvald`, perhaps with options.
     pub ykvald: &'a str,
+    /// `ykwebd`, perhaps with options.
+    pub ykwebd: &'a str,
 }
 
 impl Calls<'_> {
     /// Without options: for logs, and for configurations in their usual places.
-    pub const PLAIN: Calls<'static> = Calls { ykmap: "ykmap", ykvald: "ykvald" };
+    pub const PLAIN: Calls<'static> = Calls { ykmap: "ykmap", ykvald: "ykvald", ykwebd: "ykwebd" };
 }
 
 impl Command {
@@ -87,6 +91,7 @@ impl Command {
         let program = match self.program {
             Program::Ykmap => calls.ykmap,
             Program::Ykvald => calls.ykvald,
+            Program::Ykwebd => calls.ykwebd,
             Program::System => return self.arguments.clone(),
         };
         format!("{program} {}", self.arguments)
@@ -283,7 +288,7 @@ mod tests {
             .run_when("for a new store", Program::Ykmap, "init")
             .run(Program::System, "systemctl daemon-reload");
         assert_eq!(
-            found.text(Calls { ykmap: "ykmap --config /x", ykvald: "ykvald" }),
+            found.text(Calls { ykmap: "ykmap --config /x", ..Calls::PLAIN }),
             "/etc/yubi\\u{a}otp/store.key: does not exist. Restore your copy of the store key. \
              For a new store: ykmap --config /x init. Run: systemctl daemon-reload"
         );

@@ -3,7 +3,7 @@
 use crate::shown;
 use alloc::borrow::ToOwned as _;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
 /// A value as one word of a shell's command line.
 ///
@@ -14,11 +14,18 @@ use alloc::string::String;
 pub fn shell_word(value: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:=,".contains(byte);
     let is_inert = |value: &&str| value.chars().all(|c| c != '\'' && shown::is_printable(c));
-    match str::from_utf8(value).ok().filter(is_inert) {
-        Some(text) if !text.is_empty() && value.iter().all(plain) => text.to_owned(),
+    let quoted = match str::from_utf8(value).ok().filter(is_inert) {
+        Some(text) if !text.is_empty() && value.iter().all(plain) => return text.to_owned(),
         Some(text) => format!("'{text}'"),
-        None if value.contains(&b'/') => "FILE".to_owned(),
-        None => "NAME".to_owned(),
+        None => String::new(),
+    };
+    // A mark that joins the apostrophe is printable on a letter only.
+    if !quoted.is_empty() && shown::line(&quoted).to_string() == quoted {
+        quoted
+    } else if value.contains(&b'/') {
+        "FILE".to_owned()
+    } else {
+        "NAME".to_owned()
     }
 }
 
@@ -31,8 +38,15 @@ pub(super) fn is_escaped_in_logs(command: &str) -> bool {
 /// need it: its owner and mode may be set. Anything else may have the mode that others need.
 #[must_use]
 pub fn is_ours(path: &[u8]) -> bool {
-    const NAMES: [&[u8]; 6] =
-        [b"yubiotp", b"ykvald", b"authorized_yubikeys", b"store.key", b"yubiotp-ask", b"pam_yubiotp.so"];
+    const NAMES: [&[u8]; 7] = [
+        b"yubiotp",
+        b"ykvald",
+        b"ykweb",
+        b"authorized_yubikeys",
+        b"store.key",
+        b"yubiotp-ask",
+        b"pam_yubiotp.so",
+    ];
     path.split(|byte| *byte == b'/').any(|part| NAMES.contains(&part))
 }
 
@@ -42,7 +56,6 @@ mod tests {
 
     use super::*;
     use crate::diagnostic::{Calls, Code, Diagnostic, Program};
-    use alloc::string::ToString as _;
     use alloc::vec::Vec;
     use proptest::prelude::*;
     use std::ffi::OsStr;
@@ -58,6 +71,8 @@ mod tests {
             (r"EX\alice", r"'EX\alice'"),
             ("~root", "'~root'"),
             ("it's", "NAME"),
+            ("\u{300}", "NAME"),
+            ("e\u{301}", "'e\u{301}'"),
             ("/srv/it's", "FILE"),
             ("a\nb", "NAME"),
             ("x$(reboot)\u{202e}", "NAME"),
