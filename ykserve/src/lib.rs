@@ -14,8 +14,10 @@
 //! idle ones are closed to make room. Handshake, head and idleness have time limits; [`mod@body`] has those of bodies. What
 //! happens to all of it is a [`ServerEvent`] in the server's own log.
 //!
-//! Also here: [`clock`], [`validity`] of certificates, and [`prefix`], the addresses that are counted as one. This crate knows no
-//! tokens, OTPs, users or databases, and needs a runtime of tokio with several threads.
+//! Also here: [`clock`], [`random`] bytes, [`validity`] of certificates, [`prefix`], the addresses that are counted as one,
+//! [`upstream`], the HTTP client that asks other servers, [`mod@side_by_side`], which asks several, and [`syntax`], what is wrong
+//! with a configuration file. This crate knows no tokens, OTPs, users or databases, and needs a runtime of tokio with several
+//! threads.
 #![forbid(unsafe_code)]
 
 pub mod addresses;
@@ -34,10 +36,13 @@ pub mod metrics;
 pub mod peer;
 mod places;
 pub mod prefix;
+pub mod random;
 mod server;
 pub mod settings;
+pub mod side_by_side;
 mod state;
 pub mod stop;
+pub mod syntax;
 mod systemd;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -45,6 +50,7 @@ pub mod testing;
 mod tests;
 mod timer;
 pub mod tls;
+pub mod upstream;
 pub mod validity;
 
 pub use connection::{Connection, PendingRequest, Service};

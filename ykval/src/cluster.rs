@@ -2,11 +2,12 @@
 
 use crate::clock;
 use crate::config::ClusterConfig;
-use crate::plain;
+use crate::serve::DAEMON;
 pub use crate::serve::ServerStatus;
-use crate::upstream::{self, NoBody};
 use reqwest::{Client, StatusCode, Url};
 use std::time::{Duration, Instant};
+use ykserve::upstream::plain;
+use ykserve::upstream::{self, NoBody};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
 /// How long a server may take. It takes up to four seconds itself to find out that its store does not answer.
@@ -41,8 +42,13 @@ pub struct Said {
 /// The certificate authorities cannot be used.
 pub async fn ask_all(config: &ClusterConfig) -> Result<Vec<Asked>, Diagnostic> {
     let urls: Vec<_> = config.servers.iter().filter_map(|url| Url::parse(url).ok()).collect();
-    let client =
-        upstream::client("cluster", config.ca.as_deref(), urls.iter(), Code::ClusterServerUnreachable)?;
+    let client = upstream::client(
+        DAEMON,
+        "cluster",
+        config.ca.as_deref(),
+        urls.iter(),
+        Code::ClusterServerUnreachable,
+    )?;
     let mut asked = tokio::task::JoinSet::new();
     for (at, url) in config.servers.iter().cloned().enumerate() {
         let client = client.clone();

@@ -2,7 +2,6 @@
 
 mod etcd;
 mod sync;
-mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -523,7 +522,7 @@ impl Config {
         let text = str::from_utf8(text)
             .map_err(|_| in_file(Diagnostic::error(Code::ConfigInvalid, "is not UTF-8"), None))?;
         let raw: Raw = toml::from_str(text).map_err(|error| {
-            let (line, found) = syntax::finding(text, &error);
+            let (line, found) = ykserve::syntax::finding(text, &error);
             in_file(found, Some(line))
         })?;
         let value = |setting: &str, found: Diagnostic| {

@@ -22,7 +22,6 @@ pub use fault::{EtcdFault, EtcdFaultKind, Outcome};
 pub use hosts::{Observed, ObservedMember};
 
 use crate::config::EtcdConfig;
-use crate::side_by_side::side_by_side;
 use auth::Auth;
 use call::Call;
 pub(crate) use clock::MemberClock;
@@ -39,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use ykserve::side_by_side::side_by_side;
 use yubiotp::diagnostic::Diagnostic;
 
 /// What the store has to say about the header of every answer.

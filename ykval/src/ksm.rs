@@ -4,13 +4,14 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
-use crate::upstream::{self, NoBody};
-use crate::{config, plain};
+use crate::config;
+use crate::serve::DAEMON;
 use reqwest::{Client, Url};
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use ykserve::upstream::{self, NoBody, plain};
 use yubiotp::Position;
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 
@@ -82,7 +83,7 @@ impl Ksm {
         });
         let list = list.collect::<Result<Vec<_>, KsmFault>>()?;
         let urls = list.iter().map(|(url, _)| url);
-        let client = upstream::client("ksm", config.ca.as_deref(), urls, Code::KsmFailed);
+        let client = upstream::client(DAEMON, "ksm", config.ca.as_deref(), urls, Code::KsmFailed);
         let client = client.map_err(|found| KsmFault(Box::new(found)))?;
         Ok(Self(Arc::new(Modules { client, list, deadline: config.deadline })))
     }

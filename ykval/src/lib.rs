@@ -4,7 +4,7 @@
 //! clients, keys and positions, in SQLite or PostgreSQL. Beside that path: [`config`] is the settings, [`guard`] remembers
 //! what was accepted, [`compare`] notices a store that forgot it, [`moving`] moves one to another, [`ksm`] asks a key storage
 //! module that a site has already, [`decrypt`] is one; [`sync`] tells a pool of YK-VAL servers what was accepted, [`cluster`]
-//! asks the servers of a site how they are, and `upstream` is the HTTP client of these. [`mod@etcd`] is a client of the cluster
+//! asks the servers of a site how they are. [`mod@etcd`] is a client of the cluster
 //! that may be the store. What every server needs, whatever it serves, is in [`ykserve`].
 #![forbid(unsafe_code)]
 
@@ -20,13 +20,9 @@ pub mod keys;
 pub mod ksm;
 pub mod limit;
 pub mod moving;
-mod plain;
-pub mod random;
 pub mod serve;
-mod side_by_side;
 pub mod store;
 pub mod sync;
-mod upstream;
 pub mod verify;
 
-pub use ykserve::{certificates, clock, file, prefix};
+pub use ykserve::{certificates, clock, file, prefix, random};

@@ -23,9 +23,8 @@ pub use state::{PeerState, PoolState, read as read_state};
 
 use crate::clock;
 use crate::config::SyncConfig;
-use crate::plain;
+use crate::serve::DAEMON;
 use crate::store::Store;
-use crate::upstream::{self, NoBody};
 use ipnet::IpNet;
 use queue::{Queue, Ticket};
 use reqwest::{Client, Url};
@@ -35,6 +34,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use ykserve::upstream::plain;
+use ykserve::upstream::{self, NoBody};
 use yubiotp::diagnostic::{Code, Diagnostic, Location};
 use yubiotp::protocol::sync::{PeerVerdict, SyncMessage, SyncReply, confirmed_level, required_confirmations};
 use yubiotp::protocol::{Level, Status};
@@ -210,7 +211,7 @@ impl Pool {
         events: mpsc::UnboundedSender<PoolEvent>,
     ) -> Result<Arc<Self>, Diagnostic> {
         let urls = config.peers.iter().map(|peer| &peer.url);
-        let client = upstream::client("sync", config.ca.as_deref(), urls, Code::SyncPeerUnreachable)?;
+        let client = upstream::client(DAEMON, "sync", config.ca.as_deref(), urls, Code::SyncPeerUnreachable)?;
         let known = state::read(&config.state).unwrap_or_default();
         let peers = config.peers.iter().map(|peer| {
             let name = shown_name(&peer.url);

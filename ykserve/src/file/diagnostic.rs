@@ -61,9 +61,9 @@ impl Display for FileFault {
 
 impl std::error::Error for FileFault {}
 
-/// For a file or folder that others may need as it is. The folders are those of `ykvald`.
+/// For a file or folder that others may need as it is.
 pub const MOVE: &str = "leave it as it is, and move what the configuration names to a folder that only root and the server's \
-                        user may write to, such as /etc/ykvald or /var/lib/ykvald";
+                        user may write to, such as the server's own in /etc or /var/lib";
 
 /// Advises a command that changes a file or folder, if that [is ours](is_ours).
 pub fn change(found: Diagnostic, path: &Path, command: &str) -> Diagnostic {

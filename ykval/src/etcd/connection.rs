@@ -5,8 +5,6 @@ use super::grpc::{self, HEAD, Status};
 use super::messages::ResponseHeader;
 use super::tls;
 use crate::config::{EtcdConfig, EtcdEndpoint};
-use crate::plain;
-use crate::side_by_side::side_by_side;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -23,6 +21,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
+use ykserve::side_by_side::side_by_side;
+use ykserve::upstream::plain;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// How long an address has before the next one of the same name is tried as well.

@@ -14,7 +14,6 @@ use super::messages::{
 use super::{Headers, auth};
 use crate::config::EtcdConfig;
 use crate::random;
-use crate::side_by_side::side_by_side;
 use hyper::header::HeaderValue;
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -23,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use ykserve::side_by_side::side_by_side;
 use yubiotp::diagnostic::{Code, Diagnostic};
 
 /// How long a member has before the next is tried as well.

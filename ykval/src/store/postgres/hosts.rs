@@ -9,7 +9,6 @@ use super::tls::MakeRustlsConnect;
 use super::trouble::{Trouble, Unfit, failed, no_answer};
 use crate::config::Standby;
 use crate::guard::Guard;
-use crate::side_by_side::side_by_side;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use std::collections::HashSet;
@@ -22,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host as Named;
+use ykserve::side_by_side::side_by_side;
 use yubiotp::diagnostic::{Code, Diagnostic, cause};
 
 /// How long a host has before the next is tried as well.

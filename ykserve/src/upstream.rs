@@ -1,6 +1,8 @@
-//! The HTTP client for other servers of a site: key storage modules, and peers of YK-VAL.
+//! The HTTP client for other servers of a site: validation servers, key storage modules, peers of YK-VAL.
 
-use crate::{certificates, plain};
+pub mod plain;
+
+use crate::{Daemon, certificates};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::crypto::ring;
@@ -17,7 +19,7 @@ use yubiotp::diagnostic::{Code, Diagnostic, Location};
 const KEPT: usize = 64;
 
 /// Why a body was not read.
-pub(crate) enum NoBody {
+pub enum NoBody {
     /// It is longer than any answer.
     TooLong,
     /// The connection failed.
@@ -26,7 +28,11 @@ pub(crate) enum NoBody {
 
 /// A client that asks these URLs, with the authorities of `ca`, or those of the system if one of them is asked by TLS.
 /// `table` is the part of the configuration.
-pub(crate) fn client<'a>(
+///
+/// # Errors
+/// A file of authorities cannot be used, or the system has none; `failed`: the client cannot be made.
+pub fn client<'a>(
+    daemon: Daemon,
     table: &str,
     ca: Option<&Path>,
     mut urls: impl Iterator<Item = &'a Url>,
@@ -37,7 +43,7 @@ pub(crate) fn client<'a>(
         .redirect(Policy::none())
         .no_proxy()
         .referer(false)
-        .user_agent("ykvald")
+        .user_agent(daemon.name)
         .tcp_nodelay(true)
         .pool_max_idle_per_host(KEPT)
         // Less than what servers keep a connection for.
@@ -51,13 +57,15 @@ pub(crate) fn client<'a>(
 }
 
 /// The host and port of a URL, which are shown instead of it: the URL may hold a password. `None`: it has no host.
-pub(crate) fn name(url: &Url) -> Option<String> {
+#[must_use]
+pub fn name(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     Some(url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 /// Whether another host is asked without TLS.
-pub(crate) fn is_in_the_clear(url: &Url) -> bool {
+#[must_use]
+pub fn is_in_the_clear(url: &Url) -> bool {
     let is_here = |host: &str| {
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
@@ -66,7 +74,10 @@ pub(crate) fn is_in_the_clear(url: &Url) -> bool {
 }
 
 /// The body of an answer, of at most `most` bytes.
-pub(crate) async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, NoBody> {
+///
+/// # Errors
+/// It is longer, or the connection failed.
+pub async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, NoBody> {
     let mut body = Vec::new();
     while let Some(part) = answer.chunk().await.map_err(|why| NoBody::Failed(plain::http(&why)))? {
         body.extend_from_slice(&part);

@@ -5,7 +5,7 @@ use yubiotp::nearest::nearest;
 use yubiotp::{shown, wrong_type};
 
 /// The finding, and its line, counted from 1. It quotes no value, because any of them may be a password.
-pub(super) fn finding(text: &str, error: &toml::de::Error) -> (usize, Diagnostic) {
+pub fn finding(text: &str, error: &toml::de::Error) -> (usize, Diagnostic) {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count();
     let is_toml = toml::from_str::<toml::Table>(text).is_ok();

@@ -4,10 +4,15 @@
 use rustls::{CertificateError, Error as Tls};
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use yubiotp::ask::FailureKind;
 use yubiotp::diagnostic;
 
+/// How the standard library begins what it says of a name without an address.
+const UNRESOLVED: &str = "failed to lookup address information: ";
+
 /// The innermost cause that says something about the server. The URL is no part of it: an OTP may be in it.
-pub(crate) fn http(fault: &reqwest::Error) -> String {
+#[must_use]
+pub fn http(fault: &reqwest::Error) -> String {
     if fault.is_timeout() {
         return "does not answer in time".to_owned();
     }
@@ -40,8 +45,33 @@ pub(crate) fn http(fault: &reqwest::Error) -> String {
     }
 }
 
+/// What kind of failure it is.
+#[must_use]
+pub fn kind(fault: &reqwest::Error) -> FailureKind {
+    if fault.is_timeout() {
+        return FailureKind::Silence;
+    }
+    let mut next = fault.source();
+    while let Some(why) = next {
+        let of_connection = why.downcast_ref::<io::Error>();
+        if why.is::<Tls>() || of_connection.is_some_and(is_of_tls) {
+            return FailureKind::Tls;
+        }
+        if of_connection.is_some_and(|why| why.to_string().starts_with(UNRESOLVED)) {
+            return FailureKind::Dns;
+        }
+        next = why.source();
+    }
+    if fault.is_connect() { FailureKind::Connect } else { FailureKind::Http }
+}
+
+fn is_of_tls(why: &io::Error) -> bool {
+    why.get_ref().is_some_and(|inner| inner.is::<Tls>() || inner.downcast_ref().is_some_and(is_of_tls))
+}
+
 /// The same of a connection, with or without TLS.
-pub(crate) fn connection(why: &io::Error) -> String {
+#[must_use]
+pub fn connection(why: &io::Error) -> String {
     if let Some(inner) = why.get_ref() {
         if let Some(why) = inner.downcast_ref::<Tls>() {
             return tls(why);
@@ -62,7 +92,7 @@ pub(crate) fn connection(why: &io::Error) -> String {
         | ErrorKind::UnexpectedEof => "ended the connection without an answer".to_owned(),
         _ => {
             let why = diagnostic::cause(why);
-            match why.strip_prefix("failed to lookup address information: ") {
+            match why.strip_prefix(UNRESOLVED) {
                 Some(why) => format!("has a name without an address: {why}"),
                 None => format!("cannot be connected to: {why}"),
             }
@@ -98,10 +128,12 @@ mod tests {
     use super::*;
     use std::net::{Ipv4Addr, TcpListener};
 
+    const DAEMON: crate::Daemon = crate::Daemon { name: "test", version: "0" };
+
     /// What reqwest says of a server on this port.
     fn of(url: &str) -> String {
         let failed = diagnostic::Code::ClusterServerUnreachable;
-        let client = crate::upstream::client("cluster", None, std::iter::empty(), failed);
+        let client = crate::upstream::client(DAEMON, "cluster", None, std::iter::empty(), failed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let answer = runtime.block_on(async { client.unwrap().get(url).send().await?.bytes().await });
         http(&answer.unwrap_err())

@@ -5,8 +5,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 /// Starts attempts one after the other, each when the one before it failed or had its head start, and returns the first
-/// success; the others are dropped. If all fail, returns the error of each; `None`: it had none yet.
-pub(crate) async fn side_by_side<T: Send + 'static, E: Send + 'static>(
+/// success; the others are dropped.
+///
+/// # Errors
+/// All failed: the error of each; `None`: it had none yet.
+pub async fn side_by_side<T: Send + 'static, E: Send + 'static>(
     attempts: Vec<impl Future<Output = Result<T, E>> + Send + 'static>,
     head_start: Duration,
     until: Instant,
