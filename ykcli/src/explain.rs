@@ -17,6 +17,14 @@ pub struct Args {
     code: Option<String>,
 }
 
+impl Args {
+    /// For the entry of this code.
+    #[must_use]
+    pub fn of(code: &str) -> Self {
+        Self { code: Some(code.to_owned()) }
+    }
+}
+
 /// Takes any text, and offers the codes to shells.
 #[derive(Clone)]
 struct AnyCode;

@@ -19,3 +19,4 @@ pub mod qr;
 pub mod report;
 pub mod store_key;
 pub mod time;
+pub mod typed;

@@ -14,7 +14,7 @@ const QUIET_ZONE: usize = 4;
 const LARGEST: usize = Version::MAX.buffer_len();
 
 /// The option of a verb that shows a QR code.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// How to draw the QR code
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Choice::Auto)]
@@ -22,10 +22,11 @@ pub struct Args {
 }
 
 /// A value of `--qr`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Choice {
     /// Black on white if the terminal has colours, otherwise as its background and locale need it; nothing if the output
     /// is not a terminal
+    #[default]
     Auto,
     /// With blocks in UTF-8, for a dark background
     Dark,

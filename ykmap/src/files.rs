@@ -1,11 +1,11 @@
 //! Files that the verbs read and change: mappings, and a line of input.
 
 use super::{Context, Failure, out};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use ykcli::typed::Hidden;
 use ykhost::enrolled::{self, Lists};
 use ykhost::file::Folder;
 use ykhost::settings::Settings;
@@ -195,28 +195,6 @@ pub(crate) fn not_here(id: &TokenId) -> Diagnostic {
 pub(crate) fn answer(question: &str, echo: bool) -> Result<Zeroizing<String>, Failure> {
     let _hidden = if echo { None } else { Hidden::begin() };
     input_line(question)
-}
-
-/// A terminal that does not show what is typed, until this is dropped. A shell sets its terminal back where a signal ended
-/// the command before that.
-struct Hidden(Termios);
-
-impl Hidden {
-    /// `None` if standard input is no terminal.
-    fn begin() -> Option<Self> {
-        let before = tcgetattr(std::io::stdin()).ok()?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        hidden.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(std::io::stdin(), OptionalActions::Drain, &hidden).ok()?;
-        Some(Self(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
-    }
 }
 
 /// One line from standard input, without its end. Wiped on drop.
