@@ -14,7 +14,7 @@
 //! [`guesses`] limits how many codes are tried. [`keyfile`] reads what YubiKey programming tools write, [`seal`] keeps
 //! secrets encrypted at rest and [`record`] writes them down, [`freshness`] decides whether a token is here now,
 //! [`modhex`] and [`layout`] are the alphabets, [`ask`] has the messages between a login and the program that speaks to
-//! the network, [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means,
+//! the network, [`password`] those with the program that asks PAM about a password, [`shown`] escapes text that others wrote, [`mod@nearest`] finds the name that a misspelt one means,
 //! [`wrong_type`] says what a setting must be, and a [`diagnostic`] is a finding: the problem, its place and remedies.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -39,6 +39,7 @@ pub mod modhex;
 pub mod nearest;
 pub mod oath;
 pub mod otp;
+pub mod password;
 pub mod policy;
 pub mod position;
 pub mod protocol;

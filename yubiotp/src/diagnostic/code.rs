@@ -527,6 +527,40 @@ codes! {
     ImportOtherFormat = "import-other-format",
     ClientHasOtherKey = "client-has-other-key",
     LogWithoutLines = "log-without-lines",
+    // The web login: its store and commands.
+    WebStoreRestored = "web-store-restored",
+    UserDisabled = "user-disabled",
+    SessionNotHere = "session-not-here",
+    EventNotHere = "event-not-here",
+    NoUsers = "no-users",
+    NoHosts = "no-hosts",
+    NobodySignsIn = "nobody-signs-in",
+    PamStackMissing = "pam-stack-missing",
+    PamStackAsksTwice = "pam-stack-asks-twice",
+    UserExists = "user-exists",
+    // The web login: who gets in.
+    SignedIn = "signed-in",
+    SignedOut = "signed-out",
+    PasswordWrong = "password-wrong",
+    PasswordGuessLimit = "password-guess-limit",
+    AccountNotAllowed = "account-not-allowed",
+    AnswerHasMore = "answer-has-more",
+    FormNotOurs = "form-not-ours",
+    IdentityInvalid = "identity-invalid",
+    CheckRequestInvalid = "check-request-invalid",
+    CheckNotAsked = "check-not-asked",
+    // The web login: protected hosts.
+    HostNotProtected = "host-not-protected",
+    RequirementInvalid = "requirement-invalid",
+    UserNotAllowedHere = "user-not-allowed-here",
+    TicketInvalid = "ticket-invalid",
+    TicketLimit = "ticket-limit",
+    SocketInvalid = "socket-invalid",
+    FastCgiInvalid = "fastcgi-invalid",
+    // The web login: passwords.
+    PasswordNotAsked = "password-not-asked",
+    PasswordUndecided = "password-undecided",
+    PasswordFileInvalid = "password-file-invalid",
 }
 
 /// A text that names no code.

@@ -1,0 +1,79 @@
+//! The protected hosts, by name.
+
+use crate::config::{Host, Origin};
+use crate::session::{Requirement, Session};
+use std::collections::HashMap;
+use yubiotp::policy::Subject;
+
+/// A protected host.
+pub struct ProtectedHost {
+    /// As browsers see it.
+    pub origin: Origin,
+    /// What is needed everywhere on it.
+    pub require: Requirement,
+    allow: Vec<Subject>,
+}
+
+/// The protected hosts.
+pub struct Hosts(HashMap<String, ProtectedHost>);
+
+impl ProtectedHost {
+    /// Whether the user of this session may use it.
+    #[must_use]
+    pub fn allows(&self, session: &Session) -> bool {
+        self.allow.is_empty()
+            || self.allow.iter().any(|subject| match subject {
+                Subject::User(name) => name == session.user.as_str(),
+                Subject::Group(name) => session.groups.contains(name),
+            })
+    }
+
+    /// Path and query of a page of this host that a browser can be sent to: from an address that others wrote. `/` for what
+    /// is none.
+    #[must_use]
+    pub fn page<'a>(&self, target: &'a str) -> &'a str {
+        const MOST: usize = 4096;
+        let is_in_urls = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte);
+        let is_page = target.starts_with('/') && target.len() <= MOST && target.bytes().all(is_in_urls);
+        if is_page && !target.starts_with(super::PREFIX) { target } else { "/" }
+    }
+}
+
+impl Hosts {
+    /// Those of the configuration, whose names differ.
+    #[must_use]
+    pub fn new(hosts: Vec<Host>) -> Self {
+        let named = |host: Host| {
+            let name = host.origin.host().to_owned();
+            (name, ProtectedHost { origin: host.origin, require: host.require, allow: host.allow })
+        };
+        Self(hosts.into_iter().map(named).collect())
+    }
+
+    /// The one that a header `Host` names, in any case, with or without the usual port.
+    #[must_use]
+    pub fn named(&self, sent: &str) -> Option<&ProtectedHost> {
+        self.0.get(sent).or_else(|| {
+            let of = |is_https| {
+                let host = self.0.get(&Origin::host_as_sent(sent, is_https)?)?;
+                (host.origin.is_https() == is_https).then_some(host)
+            };
+            of(true).or_else(|| of(false))
+        })
+    }
+
+    /// The host, path and query of a whole URL, if it is on a protected host.
+    #[must_use]
+    pub fn page<'a>(&self, url: &'a str) -> Option<(&ProtectedHost, &'a str)> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (host, target) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+        let host = self.named(host)?;
+        let is_same = scheme.eq_ignore_ascii_case(if host.origin.is_https() { "https" } else { "http" });
+        is_same.then(|| (host, host.page(target)))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &ProtectedHost> {
+        self.0.values()
+    }
+}

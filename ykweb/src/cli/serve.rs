@@ -1,0 +1,48 @@
+//! `ykwebd serve`
+
+mod trial;
+
+use super::{Context, Done, Opened, out, place};
+use clap::ValueHint;
+use std::net::SocketAddr;
+use ykweb::serve::{self, Started};
+use yubiotp::diagnostic::{Code, Diagnostic, cause};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// An address to listen on, instead of those of the configuration; may be repeated
+    #[arg(long, value_name = "IP:PORT", value_hint = ValueHint::Other)]
+    listen: Vec<SocketAddr>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|why| {
+        Diagnostic::error(Code::InternalError, format!("cannot start threads: {}", cause(&why)))
+    })?;
+    let trial = match context.config.is_none() && place::settings()?.is_none() {
+        true => Some(trial::make(context)?),
+        false => None,
+    };
+    let config = context.settings(&args.listen)?;
+    let url = config.public_url.to_string();
+    let Opened { config, store, keys } = context.open_with(config)?;
+    let ykwebd = context.ykwebd();
+    let told = move |started: &Started| {
+        let scheme = if started.tls { "https" } else { "http" };
+        for address in &started.addresses {
+            out::note(&format!("ykwebd answers at {scheme}://{address}/, which browsers reach as {url}/"));
+        }
+        for (who, address) in
+            [("nginx, Caddy and Traefik", started.http), ("Apache (FastCGI)", started.fastcgi)]
+        {
+            if let Some(address) = address {
+                out::note(&format!("{who} ask at {address}"));
+            }
+        }
+        if let Some(trial) = trial {
+            trial.tell(&ykwebd);
+        }
+    };
+    runtime.block_on(serve::run(config, store, keys, told)).map_err(|fault| fault.diagnostic().clone().into())
+}

@@ -1,0 +1,86 @@
+//! What is read of a configuration file, and what is refused.
+
+use super::{Config, Passwords};
+use crate::session::{Factor, Requirement};
+use std::path::Path;
+use yubiotp::diagnostic::Code;
+use zeroize::Zeroizing;
+
+fn read(text: &str) -> Result<Config, Code> {
+    let text = Zeroizing::new(text.as_bytes().to_vec());
+    Config::read(Path::new("/x/config.toml"), &text, &[]).map_err(|fault| fault.diagnostic().code)
+}
+
+#[test]
+fn defaults_and_paths() {
+    let config = read("public_url = \"https://login.example.com\"").ok().unwrap();
+    assert_eq!(config.public_url.to_string(), "https://login.example.com");
+    assert_eq!(config.listen, ["127.0.0.1:8490".parse().unwrap()]);
+    assert_eq!(
+        (config.store.as_path(), config.store_key.as_path()),
+        (Path::new("/x/ykweb.db"), Path::new("/x/store.key"))
+    );
+    assert!(
+        matches!(config.password, Passwords::None) && config.validation.is_none() && config.hosts.is_empty()
+    );
+    assert_eq!((config.sessions.idle.as_secs(), config.sessions.most.as_secs()), (3600, 43_200));
+}
+
+#[test]
+fn hosts_and_what_they_need() {
+    let config = read(
+        "public_url = \"https://login.example.com\"\n\
+         [authorizer]\nhttp = \"127.0.0.1:8491\"\nfastcgi = \"127.0.0.1:8492\"\n\
+         [identity]\nsocket = \"identity.sock\"\nusers = [\"0\", \"root\"]\nrealm = \"EXAMPLE.COM\"\n\
+         [password]\npam = \"/run/ykweb-password/socket\"\n\
+         [validation]\nservers = \"http://127.0.0.1:8000\"\nclient_id = 1\n\
+         [sessions]\nidle = \"30m\"\n\
+         [[host]]\nurl = \"https://Wiki.example.com:443/\"\n\
+         [[host]]\nurl = \"https://pay.example.com\"\nrequire = \"yubikey fresh=10m\"\nallow = [\"alice\", \"@staff\"]\n",
+    );
+    let config = config.ok().unwrap();
+    let hosts: Vec<_> = config.hosts.iter().map(|host| host.origin.to_string()).collect();
+    assert_eq!(hosts, ["https://wiki.example.com", "https://pay.example.com"]);
+    assert_eq!(
+        (config.hosts[0].require, config.hosts[1].require.factor),
+        (Requirement::LOGIN, Factor::YubiKey)
+    );
+    assert_eq!(config.hosts[1].allow.len(), 2);
+    let identity = config.identity.unwrap();
+    assert_eq!((identity.path.as_path(), identity.uids), (Path::new("/x/identity.sock"), vec![0, 0]));
+    assert_eq!(config.sessions.idle.as_secs(), 1800);
+}
+
+#[test]
+fn what_is_refused() {
+    let with = |more: &str| read(&format!("public_url = \"https://login.example.com\"\n{more}")).err();
+    for (more, code) in [
+        ("listen = \"192.0.2.1:443\"", Code::ListenWithoutTls),
+        ("listen = []", Code::SettingInvalid),
+        ("listen = \"x\"", Code::AddressInvalid),
+        ("lisen = \"127.0.0.1:1\"", Code::SettingUnknown),
+        ("[authorizer]\nhttp = \"0.0.0.0:8491\"", Code::ListenWithoutTls),
+        ("[authorizer]\nfastcgi = \"192.0.2.1:8492\"", Code::ListenWithoutTls),
+        ("[identity]\nsocket = \"a\"\nusers = []", Code::SettingInvalid),
+        ("[identity]\nsocket = \"a\"\nusers = \"no-such-user-here\"", Code::SettingInvalid),
+        ("[password]\npam = \"a\"\nfile = \"b\"", Code::SettingsConflict),
+        ("[validation]\nservers = \"https://val.example.com\"\nclient_id = 1", Code::SettingInvalid),
+        ("[validation]\nservers = []\nclient_id = 1", Code::SettingInvalid),
+        ("[validation]\nservers = \"val.example.com\"\nclient_id = 1", Code::SettingInvalid),
+        ("[sessions]\nidle = \"0s\"", Code::SettingInvalid),
+        ("[sessions]\nidle = 30", Code::SettingInvalid),
+        ("[[host]]\nurl = \"https://login.example.com\"", Code::SettingInvalid),
+        ("[[host]]\nurl = \"http://wiki.example.com\"", Code::SettingInvalid),
+        ("[[host]]\nurl = \"https://a.example.com\"\nrequire = \"OTP\"", Code::SettingInvalid),
+        ("[[host]]\nurl = \"https://a.example.com\"\nrequire = \"webauthn\"", Code::SettingInvalid),
+        (
+            "[[host]]\nurl = \"https://a.example.com\"\n[[host]]\nurl = \"https://A.example.com:443\"",
+            Code::SettingsConflict,
+        ),
+    ] {
+        assert_eq!(with(more), Some(code), "{more}");
+    }
+    assert_eq!(read("").err(), Some(Code::SettingInvalid), "public_url has no default");
+    assert_eq!(read("public_url = \"http://login.example.com\"").err(), Some(Code::SettingInvalid));
+    assert_eq!(read("public_url = \"https://login.example.com/path\"").err(), Some(Code::SettingInvalid));
+}

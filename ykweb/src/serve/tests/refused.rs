@@ -1,0 +1,164 @@
+//! What nobody gets by.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_and_answers() {
+    let site = Arc::new(Portal::new().await);
+    let mut eve = site.browser();
+    let login = format!("{LOGIN}/login");
+    for (user, password) in
+        [("alice", "wrong"), ("nobody", "Open-Sesame"), ("a b", "Open-Sesame"), ("alice", "")]
+    {
+        let reply = eve.type_password(&login, user, password).await;
+        assert_eq!(reply.code, 403, "{user}");
+        assert!(reply.body.contains("<code>R-"), "{}", reply.body);
+    }
+    let reply = eve.type_password(&login, "alice", "Open-Sesame").await;
+    let url = format!("{LOGIN}/verify");
+    assert_eq!((reply.code, location(&reply)), (303, "/account"));
+    let reply = eve.type_answer(&url, "4-AAAA-AAAA-AA").await;
+    assert_eq!(reply.code, 403);
+    // A used code stays used, and its number tells why.
+    assert_eq!(eve.type_answer(&url, &site.codes[1]).await.code, 303);
+    let again = eve.type_answer(&url, &site.codes[1]).await;
+    assert_eq!(again.code, 403);
+    let id = again.body.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let log = site.lines.with(&id).await;
+    assert!(log.contains("code=recovery-code-used"), "{log}");
+    for _ in 0..500 {
+        if site.store.event(&id).unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(site.store.event(&id).unwrap().unwrap().code, "recovery-code-used");
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_of_other_sites() {
+    let site = Arc::new(Portal::new().await);
+    let mut eve = site.browser();
+    let page = eve.get(&format!("{LOGIN}/login")).await;
+    let fields = hidden(&page.body);
+    let typed = [("user", "bob"), ("password", "Open-Sesame")];
+    let good = form(&fields, &typed);
+    let none = form(&[], &typed);
+    let same = format!("Origin: {LOGIN}\r\n");
+    for (form, headers) in [
+        (&none, same.as_str()),
+        (&good, "Origin: https://evil.example\r\n"),
+        (&good, "Origin: null\r\n"),
+        (&good, "Sec-Fetch-Site: cross-site\r\n"),
+        (&good, "Sec-Fetch-Site: same-site\r\n"),
+    ] {
+        assert_eq!(eve.post_with("/login", form, headers).await.code, 403, "{headers}");
+    }
+    let mut other = site.browser();
+    other.get(&format!("{LOGIN}/login")).await;
+    assert_eq!(other.post_with("/login", &good, &same).await.code, 403, "the word of another browser");
+    assert_eq!(eve.post_with("/login", &good, &same).await.code, 303);
+    // No other form changes anything without its word either.
+    for path in ["/logout", "/account/end-session", "/verify"] {
+        eve.post_with(path, "session=1&answer=x", &same).await;
+    }
+    assert_eq!(site.store.sessions(Some(&name("bob"))).unwrap().len(), 1, "the session is still there");
+    for path in ["/login", "/verify", "/logout", "/account", "/account/end-session", "/nothing"] {
+        let reply = eve.post_with(path, &"x".repeat(20_000), &same).await;
+        assert!([404, 405, 413].contains(&reply.code), "{path} {}", reply.code);
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_of_others() {
+    let site = Arc::new(Portal::new().await);
+    let (mut bob, mut eve) = (site.browser(), site.browser());
+    let first = bob.visit(WIKI, "/", "").await;
+    let back = bob.type_password(location(&first), "bob", "Open-Sesame").await;
+    let (host, target) = split(location(&back));
+    // Another browser, with a start cookie of its own, or none.
+    assert_eq!(eve.visit(host, target, "").await.code, 403);
+    assert_eq!(bob.visit(host, target, "").await.code, 403, "spoilt by the one who tried it");
+
+    let again = bob.visit(WIKI, "/", "").await;
+    let back = bob.get(location(&again)).await;
+    let (_, target) = split(location(&back));
+    assert_eq!(bob.visit("pay.example.com", target, "").await.code, 403, "another host");
+
+    // Whom a host does not allow gets no ticket.
+    let pay = bob.visit("pay.example.com", "/", "").await;
+    let reply = bob.get(location(&pay)).await;
+    assert_eq!(reply.code, 403);
+    assert!(reply.body.contains("may not use pay.example.com"), "{}", reply.body);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_lead_elsewhere() {
+    let site = Arc::new(Portal::new().await);
+    let mut bob = site.browser();
+    let encoded = |to: &str| form(&[("return_to".to_owned(), to.to_owned())], &[]);
+    assert_eq!(bob.type_password(&format!("{LOGIN}/login"), "bob", "Open-Sesame").await.code, 303);
+    for to in [
+        "https://evil.example/",
+        "//evil.example/",
+        "https:evil.example",
+        "https://wiki.example.com@evil.example/",
+        "https://wiki.example.com.evil.example/",
+        "https://evil.example\\@wiki.example.com/",
+        "http://wiki.example.com/",
+        "javascript:alert(1)",
+        "https://wiki.example.com:444/",
+        "https://login.example.com/",
+    ] {
+        let reply = bob.get(&format!("{LOGIN}/login?{}", encoded(to))).await;
+        assert_eq!((reply.code, location(&reply)), (303, "/account"), "{to}");
+    }
+    // Without the hash of a browser, the host begins anew; what no URL has becomes its first page.
+    for (to, at) in [
+        ("https://wiki.example.com/a", "https://wiki.example.com/a"),
+        ("https://WIKI.example.com:443/a", "https://wiki.example.com/a"),
+        ("https://wiki.example.com", "https://wiki.example.com/"),
+        ("https://wiki.example.com/a\r\nSet-Cookie: x", "https://wiki.example.com/"),
+        ("https://wiki.example.com/\\evil", "https://wiki.example.com/"),
+        ("https://wiki.example.com/_ykweb/logout", "https://wiki.example.com/"),
+    ] {
+        let reply = bob.get(&format!("{LOGIN}/login?{}", encoded(to))).await;
+        assert_eq!((reply.code, location(&reply)), (303, at), "{to}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_web_servers_are_told() {
+    let site = Arc::new(Portal::new().await);
+    let mut nobody = site.browser();
+    let (page, script) = ("Accept: text/html,*/*\r\n", "Sec-Fetch-Mode: cors\r\nAccept: */*\r\n");
+    let nginx = "/authorize/nginx?require=otp";
+    let asked = nobody.ask(nginx, WIKI, "/a?b=c", page).await;
+    assert_eq!(
+        (asked.code, header(&asked, "x-ykweb-location")),
+        (401, vec!["/_ykweb/start?to=%2Fa%3Fb%3Dc&need=otp"])
+    );
+    let asked = nobody.ask(nginx, WIKI, "/a", script).await;
+    assert_eq!((asked.code, header(&asked, "x-ykweb-location").len()), (401, 0));
+    let asked = nobody.ask("/authorize/forward", WIKI, "/a", script).await;
+    assert_eq!((asked.code, header(&asked, "set-cookie").len()), (401, 0));
+    for (way, host) in [
+        ("/authorize/nginx", "other.example.com"),
+        ("/authorize/nginx?require=webauthn", WIKI),
+        ("/authorize/nginx?require=opt", WIKI),
+        ("/authorize/forward?require=otp&require=none", WIKI),
+    ] {
+        assert_eq!(nobody.ask(way, host, "/", page).await.code, 403, "{way} {host}");
+    }
+    // The way that nginx takes: a page of the host itself sets the cookie.
+    let start = nobody.ask("/_ykweb/start?to=%2Fa&need=otp", WIKI, "", page).await;
+    assert_eq!(start.code, 302);
+    assert!(location(&start).contains("return_to=https%3A%2F%2Fwiki.example.com%2Fa"), "{}", start.head);
+    assert_eq!(nobody.ask("/login", WIKI, "/", page).await.code, 404, "the portal is not here");
+    assert_eq!(nobody.get(&format!("{LOGIN}/authorize/nginx")).await.code, 404, "nor is this there");
+    site.stop().await;
+}
