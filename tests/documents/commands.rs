@@ -22,6 +22,8 @@ const BY_EXAMPLES: &str = "tests/documents/examples.rs";
 const BY_README: &str = "tests/packages/readme.rs";
 const BY_SWITCH: &str = "tests/pam_services/switch.rs";
 const BY_SERVER_EXAMPLES: &str = "tests/documents/server_examples.rs";
+const BY_WEB_EXAMPLES: &str = "tests/documents/web_examples.rs";
+const BY_WEB_COMMANDS: &str = "ykweb/tests/commands.rs";
 
 /// Each command, without sudo before it.
 const RUN: &[(&str, Run)] = &[
@@ -205,12 +207,31 @@ const RUN: &[(&str, Run)] = &[
     ),
     ("systemctl enable --now ykvald", Run::Test(BY_SERVER_EXAMPLES, "the_pages_server")),
     ("ykvald serve", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
+    // The web login
+    ("make build-web", Run::Ci("make test-packages")),
+    ("make install-web", Run::Ci("make install-web DESTDIR=\"$folder\" >/dev/null")),
+    ("ykwebd serve", Run::Test(BY_WEB_EXAMPLES, "ykwebd_8_is_run")),
+    ("ykwebd init --public-url https://login.example.com", Run::Test(BY_WEB_EXAMPLES, "ykwebd_8_is_run")),
+    ("ykwebd check", Run::Test(BY_WEB_EXAMPLES, "ykwebd_8_is_run")),
+    ("ykwebd user add alice", Run::Test(BY_WEB_EXAMPLES, "ykwebd_8_is_run")),
+    ("ykwebd user add-yubikey --label blue alice", Run::Test(BY_WEB_EXAMPLES, "a_token_by_a_touch")),
+    (
+        "ykwebd user add-app alice",
+        Run::Test(BY_WEB_COMMANDS, "what_is_shown_once_is_accepted_once_and_not_in_the_store"),
+    ),
+    ("ykwebd user new-recovery-codes alice", Run::Test(BY_WEB_EXAMPLES, "ykwebd_8_is_run")),
+    ("ykwebd user show alice", Run::Test(BY_WEB_EXAMPLES, "a_token_by_a_touch")),
+    (
+        "systemctl enable --now ykweb-password.socket ykwebd",
+        Run::Test("tests/packages/web.rs", "the_units_are_units_and_confined"),
+    ),
 ];
 
 /// Pages whose every command a test takes from them and runs unchanged.
-const RUN_AS_A_WHOLE: [(&str, Run); 4] = [
+const RUN_AS_A_WHOLE: [(&str, Run); 5] = [
     ("ykmap.1", Run::Test(BY_EXAMPLES, "ykmap_1_is_run")),
     ("ykvald.8", Run::Test(BY_SERVER_EXAMPLES, "ykvald_8_is_run")),
+    ("ykwebd.8", Run::Test(BY_WEB_EXAMPLES, "ykwebd_8_is_run")),
     ("docs/log-and-report.md", Run::Test("tests/reading/page.rs", "the_page_is_followed")),
     ("docs/moving-from-yk-val.md", Run::Test("tests/ykvald/moving.rs", "the_page_is_followed")),
 ];

@@ -27,6 +27,9 @@ mod server_settings;
 mod settings;
 mod source;
 mod verbs;
+mod web;
+mod web_examples;
+mod web_settings;
 mod words;
 
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@ use crate::root;
 use std::process::Command;
 
 /// The pages, by the names of their files.
-pub(crate) const PAGES: [&str; 9] = [
+pub(crate) const PAGES: [&str; 13] = [
     "pam_yubiotp.8",
     "authorized_yubikeys.5",
     "yubiotp-config.toml.5",
@@ -14,6 +14,10 @@ pub(crate) const PAGES: [&str; 9] = [
     "yubiotp-try.8",
     "ykvald.8",
     "ykvald-config.toml.5",
+    "ykwebd.8",
+    "ykwebd-config.toml.5",
+    "ykweb-check.8",
+    "ykweb-password.8",
 ];
 
 /// One page, or a part of one, as HTML.

@@ -1,4 +1,4 @@
-//! The verbs and options of `ykmap` and `ykvald`: what `-h` has and what ykmap(1) and ykvald(8) have is the same.
+//! The verbs and options of `ykmap`, `ykvald` and `ykwebd`: what `-h` has and what their pages have is the same.
 
 use crate::page::Page;
 use crate::same;
@@ -50,7 +50,7 @@ fn of_manual(head: &Page) -> String {
 }
 
 /// Commands with verbs, and their pages.
-const COMMANDS: [(&str, &str); 2] = [("ykmap", "ykmap.1"), ("ykvald", "ykvald.8")];
+const COMMANDS: [(&str, &str); 3] = [("ykmap", "ykmap.1"), ("ykvald", "ykvald.8"), ("ykwebd", "ykwebd.8")];
 
 #[test]
 fn the_page_has_every_verb_with_its_options_and_arguments() {

@@ -67,7 +67,7 @@ fn pages_and_help_are_in_plain_words() {
         let path = format!("pam.d-examples/{}", entry.unwrap().file_name().into_string().unwrap());
         texts.push((prose(&path), path));
     }
-    for program in ["ykmap", "ykvald"] {
+    for program in ["ykmap", "ykvald", "ykwebd"] {
         for verb in help::verbs(program) {
             let output =
                 Command::new(built::program(program)).args(&verb.words).arg("--help").output().unwrap();

@@ -1,7 +1,7 @@
 //! What Debian's own inspector says of the package.
 
 use crate::base;
-use crate::shipped::{debs, server_deb};
+use crate::shipped::{debs, server_deb, web_deb};
 use std::process::Command;
 
 #[test]
@@ -11,7 +11,7 @@ fn lintian_finds_no_error() {
     }
     let output = Command::new("lintian")
         .args(["--fail-on", "error", "--tag-display-limit", "0", "--allow-root"])
-        .args([&debs().new, &server_deb()].map(|package| base::target().join(package)))
+        .args([&debs().new, &server_deb(), &web_deb()].map(|package| base::target().join(package)))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

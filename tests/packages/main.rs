@@ -26,3 +26,4 @@ mod story;
 mod token;
 mod tree;
 mod ways;
+mod web;

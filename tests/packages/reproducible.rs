@@ -11,8 +11,17 @@ use std::process::{Command, Stdio};
 const OTHERWISE: [(&str, &str); 3] = [("TZ", "Asia/Kathmandu"), ("LC_ALL", "C"), ("LANGUAGE", "tr")];
 
 /// What is in the packages.
-const PROGRAMS: [&str; 6] =
-    ["libpam_yubiotp.so", "yubiotp-ask", "yubiotp-enroll", "yubiotp-try", "ykmap", "ykvald"];
+const PROGRAMS: [&str; 9] = [
+    "libpam_yubiotp.so",
+    "yubiotp-ask",
+    "yubiotp-enroll",
+    "yubiotp-try",
+    "ykmap",
+    "ykvald",
+    "ykwebd",
+    "ykweb-check",
+    "ykweb-password",
+];
 
 /// A copy of the checkout, elsewhere, and a target folder for it, with the tools that make packages: they are not what is
 /// compared.
@@ -53,10 +62,9 @@ impl Elsewhere {
 
     /// The packages that are not the same here, by what they are called.
     fn different(&self) -> Vec<String> {
-        let (server_deb, server_rpm) = (shipped::server_deb(), shipped::server_rpm());
-        let packages =
-            [shipped::debs().new.clone(), shipped::rpms().new.clone(), server_deb, server_rpm].into_iter();
-        packages.filter(|package| !self.same(package)).collect()
+        let host = [shipped::debs().new.clone(), shipped::rpms().new.clone()];
+        let others = [shipped::server_deb(), shipped::server_rpm(), shipped::web_deb(), shipped::web_rpm()];
+        host.into_iter().chain(others).filter(|package| !self.same(package)).collect()
     }
 
     fn same(&self, file: &str) -> bool {
@@ -74,7 +82,7 @@ fn cargo_home() -> OsString {
 fn packing_twice_gives_the_same_bytes() {
     let elsewhere = Elsewhere::new();
     symlink(base::target().join("release"), elsewhere.target.join("release")).unwrap();
-    for package in ["deb host", "deb server", "rpm host", "rpm server"] {
+    for package in ["deb host", "deb server", "deb web", "rpm host", "rpm server", "rpm web"] {
         let folder = if package.starts_with("deb") { "debian" } else { "generate-rpm" };
         elsewhere.run(&format!("umask 077; packaging/package {package} \"$CARGO_TARGET_DIR/{folder}\""));
     }

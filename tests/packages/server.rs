@@ -3,7 +3,9 @@
 use crate::base;
 use crate::root::{Root, TARGET};
 use crate::shipped::{server_deb, server_rpm};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,45 +127,60 @@ fn the_unit_is_one_and_is_confined() {
     }
     let Some(root) = Root::start("unit") else { return };
     root.run(&format!("apt-get install -qq {TARGET}/{}", server_deb())).ok();
-    let unit = root.inside("/usr/lib/systemd/system/ykvald.service");
-    let security = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold=20"])
-        .arg(&unit)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&[security.stdout, security.stderr].concat()).into_owned();
-    assert!(security.status.success(), "{said}");
-    let verified = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
-    let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
-    // Neither the program nor its page is on this machine.
-    let others: Vec<_> = said
-        .lines()
-        .filter(|line| line.contains("ykvald"))
-        .filter(|line| !line.contains("is not executable") && !line.contains("'man "))
-        .collect();
-    assert!(others.is_empty(), "{others:#?}");
+    is_sound(&root.inside("/usr/lib/systemd/system/ykvald.service"), "ykvald", 20);
 }
 
 /// The rpm holds the same files.
 #[test]
 fn the_rpm_is_the_same() {
+    let files = same_files(&server_deb(), &server_rpm());
+    assert!(files.is_none_or(|files| files.contains("/usr/lib/systemd/system/ykvald.service")));
+}
+
+/// That systemd understands a unit, and judges that it exposes no more than so many tenths of ten.
+#[track_caller]
+pub(crate) fn is_sound(unit: &Path, ours: &str, exposure: u32) {
+    let security = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", &format!("--threshold={exposure}")])
+        .arg(unit)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[security.stdout, security.stderr].concat()).into_owned();
+    assert!(security.status.success(), "{said}");
+    let verified = Command::new("systemd-analyze").arg("verify").arg(unit).output().unwrap();
+    let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
+    // Neither the program nor its page is on this machine.
+    let others: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains(ours))
+        .filter(|line| !line.contains("is not executable") && !line.contains("'man "))
+        .collect();
+    assert!(others.is_empty(), "{others:#?}");
+}
+
+/// The files of a package for Debian, beside its documents, which are those of the one for rpm. `None`: there is no rpm here,
+/// which was said.
+#[track_caller]
+pub(crate) fn same_files(deb: &str, rpm: &str) -> Option<BTreeSet<String>> {
     if !base::installed("rpm") {
-        return tests::skip("needs rpm");
+        tests::skip("needs rpm");
+        return None;
     }
     let lines = |command: &mut Command| {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let list = String::from_utf8(output.stdout).unwrap();
-        let names = list.lines().filter_map(|line| line.split_whitespace().last()).map(|name| {
+        // A link is shown with what it leads to.
+        let list = list.lines().map(|line| line.split(" -> ").next().unwrap());
+        let names = list.filter_map(|line| line.split_whitespace().last()).map(|name| {
             name.trim_start_matches('.')
                 .replace("/vendor-completions/", "/site-functions/")
                 .replace("vendor_functions", "")
         });
-        let names = names.filter(|name| !name.ends_with('/') && !name.contains("/share/doc/"));
-        names.collect::<std::collections::BTreeSet<_>>()
+        names.filter(|name| !name.ends_with('/') && !name.contains("/share/doc/")).collect::<BTreeSet<_>>()
     };
-    let rpm = lines(Command::new("rpm").args(["-qpl"]).arg(base::target().join(server_rpm())));
-    let deb = lines(Command::new("dpkg-deb").arg("--contents").arg(base::target().join(server_deb())));
+    let rpm = lines(Command::new("rpm").args(["-qpl"]).arg(base::target().join(rpm)));
+    let deb = lines(Command::new("dpkg-deb").arg("--contents").arg(base::target().join(deb)));
     assert_eq!(rpm, deb);
-    assert!(deb.contains("/usr/lib/systemd/system/ykvald.service"), "{deb:?}");
+    Some(deb)
 }

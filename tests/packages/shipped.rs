@@ -13,6 +13,10 @@ const RPM: &str = concat!("generate-rpm/pam_yubiotp-", env!("CARGO_PKG_VERSION")
 const SERVER_DEB: &str = concat!("debian/ykvald_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
 const SERVER_RPM: &str = concat!("generate-rpm/ykvald-", env!("CARGO_PKG_VERSION"), "-1.x86_64.rpm");
 
+/// The web login's.
+const WEB_DEB: &str = concat!("debian/ykweb_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
+const WEB_RPM: &str = concat!("generate-rpm/ykweb-", env!("CARGO_PKG_VERSION"), "-1.x86_64.rpm");
+
 /// Two packages, below cargo's folder.
 pub(crate) struct Packages {
     pub(crate) new: String,
@@ -52,6 +56,22 @@ pub(crate) fn server_deb() -> String {
 /// Where there is none.
 pub(crate) fn server_rpm() -> String {
     built("rpm", SERVER_RPM)
+}
+
+/// The web login's package for Debian.
+///
+/// # Panics
+/// Where there is none.
+pub(crate) fn web_deb() -> String {
+    built("deb", WEB_DEB)
+}
+
+/// The web login's package for rpm.
+///
+/// # Panics
+/// Where there is none.
+pub(crate) fn web_rpm() -> String {
+    built("rpm", WEB_RPM)
 }
 
 fn built(kind: &str, path: &str) -> String {

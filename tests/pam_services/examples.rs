@@ -5,6 +5,7 @@ mod enrolling;
 pub(crate) mod ftp;
 mod own;
 mod recipes;
+mod web;
 
 use crate::site::{PASSWORD, Site};
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ examples! {
     "roll-out-key-and-otp" => recipes::roll_out_key_and_otp: SSH,
     "screen-locker" => own::screen_locker: &[],
     "one-field" => recipes::one_field: &["vsftpd"],
+    "ykweb" => web::ykweb: &[],
 }
 
 fn folder() -> PathBuf {

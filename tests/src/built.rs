@@ -25,7 +25,7 @@ pub fn module() -> PathBuf {
     named.clone()
 }
 
-/// A program of the workspace: `ykmap`, `yubiotp-enroll`, `yubiotp-try`, `yubiotp-ask`, `ykvald`, or `pam-drive`, `draw-qr` or `enrol-codes` of this package.
+/// A program of the workspace: `ykmap`, `yubiotp-enroll`, `yubiotp-try`, `yubiotp-ask`, `ykvald`, `ykwebd`, `ykweb-check`, `ykweb-password`, or `pam-drive`, `draw-qr` or `enrol-codes` of this package.
 ///
 /// # Panics
 /// Where it does not build, or there is no such program.
@@ -36,6 +36,8 @@ pub fn program(name: &str) -> PathBuf {
         "pam-drive" | "draw-qr" | "enrol-codes" => "tests",
         "yubiotp-ask" => "ykask",
         "ykvald" => "ykval",
+        "ykwebd" | "ykweb-check" => "ykweb",
+        "ykweb-password" => "ykpassword",
         name => name,
     };
     // With the features that `cargo test --workspace` has chosen, so that no crate is compiled once more. A release is

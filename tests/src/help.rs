@@ -55,11 +55,12 @@ fn verb(program: &str, words: &[String]) -> Verb {
     let mut before = "";
     let arguments = usage.split(' ').skip(1 + words.len()).filter(|word| {
         // A required option is shown with its value.
-        let of_option = word.starts_with("--") || before.starts_with("--");
+        let of_option = word.starts_with("--") || before.starts_with("--") || before.contains("|--");
         before = word;
         !of_option && !matches!(*word, "[OPTIONS]" | "<COMMAND>")
     });
-    let arguments = arguments.map(str::to_owned).collect();
+    // An option in place of arguments, `<NUMBER|--user <NAME>>`, is among the options.
+    let arguments = arguments.map(|word| word.split("|--").next().unwrap().to_owned()).collect();
     // The description of an option is wrapped, and further to the right.
     let begins = |line: &&str| line.find(|c: char| c != ' ').is_some_and(|indent| indent <= 6);
     let options = section("Options").into_iter().filter(begins).flat_map(|line| {

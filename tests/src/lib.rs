@@ -62,4 +62,5 @@ pub mod syslog;
 pub mod terminal;
 pub mod tls;
 pub mod validation;
+pub mod web;
 pub mod ykvald;

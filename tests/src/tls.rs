@@ -1,13 +1,15 @@
 //! Certificates: an authority, what it signs and what it does not, as files that programs read.
 
+use data_encoding::BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -82,6 +84,21 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Identity { certificate, key: key.serialize_pem() }
+    }
+
+    /// Signs a certificate for a web server of this name, which may begin with `*.`; and SHA-256 of its public key (SPKI), in base64.
+    ///
+    /// # Panics
+    /// Where it is no DNS name.
+    #[must_use]
+    pub fn site(&self, name: &str) -> (Identity, String) {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let hash = BASE64.encode(&Sha256::digest(key.subject_public_key_info()));
+        (Identity { certificate, key: key.serialize_pem() }, hash)
     }
 
     /// For a client that trusts only this authority, and shows this certificate, if it has one, to a server that asks.

@@ -36,6 +36,10 @@ fn nothing_is_wrong_with_them() {
     for entry in fs::read_dir(folder).unwrap() {
         let (name, path) = (entry.as_ref().unwrap().file_name(), entry.as_ref().unwrap().path());
         let name = name.into_string().unwrap();
+        // No line of the module is in it.
+        if name == "ykweb" {
+            continue;
+        }
         let host = Host::new();
         fs::remove_file(host.pam("sudo")).unwrap();
         // Under the name that it is for.

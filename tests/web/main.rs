@@ -1,0 +1,20 @@
+//! The web login as users, administrators and attackers meet it: through real web servers, with exactly the files of
+//! `web-examples`; with a real KDC, a real browser and a real ykvald. `make test-web`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads files"
+)]
+
+mod around;
+mod attacks;
+mod closed;
+mod denied;
+mod examples;
+mod kerberos;
+mod killed;
+mod once;
+mod pages;
+mod secrets;
+mod slow;
