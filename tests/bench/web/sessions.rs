@@ -13,9 +13,11 @@ pub(crate) fn add(folder: &Path, number: usize, host: &str) -> String {
     let keys = read_store_key(&fs::read(folder.join("store.key")).unwrap()).ok().unwrap();
     let store = Store::open(&folder.join("ykweb.db"), keys.ids()).unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let user = UserName::parse("alice").unwrap();
     let mut cookie = String::new();
-    for _ in 0..number {
+    for left in (0..number).rev() {
+        // Nobody has so many.
+        let user = if left == 0 { "alice".to_owned() } else { format!("user{left}") };
+        let user = UserName::parse(&user).unwrap();
         let [first, second, third] = [(); 3].map(|()| Key::new().unwrap());
         let evidence = Evidence { means: Means::Password, at: now };
         let new = NewSession {
