@@ -14,4 +14,4 @@ pub use evidence::{Evidence, Means};
 pub use key::{Key, KeyHash};
 pub(crate) use requirement::parse_time;
 pub use requirement::{BadRequirement, Factor, Lack, Requirement};
-pub use table::{Passed, Place, Session, SessionFault, Sessions};
+pub use table::{MOST_GROUPS, Passed, Place, Session, SessionFault, Sessions};

@@ -1,8 +1,8 @@
 //! The protected hosts, by name.
 
 use crate::config::{Host, Origin};
-use crate::session::{Requirement, Session};
-use std::collections::HashMap;
+use crate::session::{MOST_GROUPS, Requirement, Session};
+use std::collections::{HashMap, HashSet};
 use yubiotp::policy::Subject;
 
 /// A protected host.
@@ -26,6 +26,13 @@ impl ProtectedHost {
                 Subject::User(name) => name == session.user.as_str(),
                 Subject::Group(name) => session.groups.contains(name),
             })
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.allow.iter().filter_map(|subject| match subject {
+            Subject::Group(name) => Some(name.as_str()),
+            Subject::User(_) => None,
+        })
     }
 
     /// Path and query of a page of this host that a browser can be sent to: from an address that others wrote. `/` for what
@@ -72,8 +79,48 @@ impl Hosts {
         is_same.then(|| (host, host.page(target)))
     }
 
+    /// The groups of a user that a session keeps, and how many it leaves out: none; or, if they are too many to be handed to
+    /// applications, those that no host's `allow` names.
+    #[must_use]
+    pub fn of_session(&self, groups: Vec<String>) -> (Vec<String>, usize) {
+        let all = groups.len();
+        if groups.iter().map(|group| group.len().saturating_add(1)).sum::<usize>() <= MOST_GROUPS {
+            return (groups, 0);
+        }
+        let named: HashSet<&str> = self.0.values().flat_map(ProtectedHost::groups).collect();
+        let kept: Vec<_> = groups.into_iter().filter(|group| named.contains(group.as_str())).collect();
+        let left_out = all.saturating_sub(kept.len());
+        (kept, left_out)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &ProtectedHost> {
         self.0.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_groups_are_those_that_hosts_name() {
+        let host = |url: &str, allow: &[Subject]| Host {
+            origin: Origin::parse(url).unwrap(),
+            require: Requirement::LOGIN,
+            allow: allow.to_vec(),
+        };
+        let group = |name: &str| Subject::Group(name.to_owned());
+        let hosts = Hosts::new(vec![
+            host("https://wiki.example.com", &[group("staff"), group("missing")]),
+            host("https://pay.example.com", &[group("office7"), Subject::User("office8".to_owned())]),
+        ]);
+        let many = |number: usize| {
+            let groups = (0..number).map(|number| format!("office{number}"));
+            groups.chain(["staff".to_owned()]).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts.of_session(many(9)), (many(9), 0));
+        let kept = vec!["office7".to_owned(), "staff".to_owned()];
+        assert_eq!(hosts.of_session(many(300)), (kept, 299));
     }
 }

@@ -19,6 +19,7 @@ use crate::user::UserName;
 pub(super) use account::{account, end_session};
 use hyper::StatusCode;
 pub(super) use negotiate::{Handed, negotiate};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
@@ -180,6 +181,7 @@ async fn sign_in(
     (means, groups, begun): (Means, Vec<String>, Instant),
 ) -> Result<Option<(Arc<Session>, String)>, Diagnostic> {
     shared.may_accept()?;
+    let (groups, left_out) = shared.site.hosts.of_session(groups);
     let evidence = Evidence { means, at: clock_now() };
     let (address, agent, of) =
         (browser.address.map(|at| at.to_string()), browser.agent(), Arc::clone(shared));
@@ -194,8 +196,14 @@ async fn sign_in(
     let (began, user) =
         begin.await.map_err(|_| Diagnostic::error(Code::InternalError, "a thread ended"))??;
     let Some((key, session)) = began else { return Ok(None) };
-    let mut said =
-        Said::new("login", Outcome::Accepted, Code::SignedIn, browser.from(), "the first factor is right");
+    let mut reason = "the first factor is right".to_owned();
+    if left_out > 0 {
+        let _ = write!(
+            reason,
+            "; {left_out} groups are too many to hand over, and left out: no allow names them"
+        );
+    }
+    let mut said = Said::new("login", Outcome::Accepted, Code::SignedIn, browser.from(), reason);
     said.user = Some(user.to_string());
     said.means = Some(means.name());
     said.took = Some(begun.elapsed());

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use yubiotp::diagnostic::Diagnostic;
 
+/// The most bytes of groups, joined by commas, that applications are handed: nginx has 4 KiB for all headers of an answer.
+pub const MOST_GROUPS: usize = 2048;
+
 /// Where a key counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -41,7 +44,7 @@ pub struct Session {
 pub struct Passed {
     /// The user.
     pub user: String,
-    /// The user's groups, joined by commas.
+    /// The user's groups, joined by commas; empty if they are longer than [`MOST_GROUPS`].
     pub groups: String,
     /// What the user showed, joined by blanks.
     pub means: String,
@@ -50,7 +53,9 @@ pub struct Passed {
 impl Passed {
     fn new(user: &UserName, groups: &[String], evidence: &[Evidence]) -> Arc<Self> {
         let means: Vec<_> = evidence.iter().map(|shown| shown.means.name()).collect();
-        Arc::new(Self { user: user.to_string(), groups: groups.join(","), means: means.join(" ") })
+        let joined = groups.join(",");
+        let groups = if joined.len() > MOST_GROUPS { String::new() } else { joined };
+        Arc::new(Self { user: user.to_string(), groups, means: means.join(" ") })
     }
 }
 
